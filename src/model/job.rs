@@ -1,0 +1,164 @@
+//! Jobs: the work for one source, as it is stored and shown.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::account::Account;
+use super::category::Category;
+use super::fault::{JobError, WaitsFor};
+use super::identity::FileIdentity;
+use super::job_id::JobId;
+use super::job_state::{IllegalTransition, JobEvent, JobState};
+use super::os_text::OsText;
+
+/// The work for one source, with a lifecycle that an operator sees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Sorts by time.
+    pub id: JobId,
+    /// The rule's name.
+    pub rule: String,
+    /// Which snapshot of the rule; the store has it under this hash.
+    pub rule_hash: String,
+    /// The rule's named wildcards.
+    pub vars: BTreeMap<String, OsText>,
+    /// The file it is made from.
+    pub source: Source,
+    /// Where it is in its life.
+    pub state: JobState,
+    /// What it waits for, where it does.
+    pub waiting: Option<Waiting>,
+    /// When it was claimed.
+    pub created_at: Timestamp,
+    /// When it was first taken by a loader.
+    pub started_at: Option<Timestamp>,
+    /// When it reached a final state.
+    pub finished_at: Option<Timestamp>,
+    /// Bytes of the source that were read.
+    pub bytes_read: u64,
+    /// Bytes after decryption and decompression.
+    pub bytes_decoded: u64,
+    /// `blake3:` and the hash of the decoded bytes of all entries, one after another; once all are read.
+    pub content_hash: Option<String>,
+    /// Characters that `on_bad_encoding = "replace"` replaced.
+    pub characters_replaced: u64,
+    /// Where its records went.
+    pub account: Account,
+    /// Its entries, in order.
+    pub entries: Vec<Entry>,
+    /// How far it is.
+    pub slices: Slices,
+    /// How often it was started, clean stops not counted.
+    pub attempts: u32,
+    /// Whether it can go on from a checkpoint; false where an output is encrypted.
+    pub resumable: bool,
+    /// Slices that need not run again because a checkpoint has them, when it was last started.
+    pub resumed_at_slice: u64,
+    /// Its outputs: planned from `publishing` on, there from `retiring` on.
+    pub outputs: Vec<PublishedOutput>,
+    /// Where the archive, or the quarantine, has the source.
+    pub retired_to: Option<OsText>,
+    /// Why it failed or is held.
+    pub error: Option<JobError>,
+    /// What happened when, oldest first.
+    pub timeline: Vec<Moment>,
+}
+
+/// The file that a job is made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Where it lay when it was found.
+    pub path: OsText,
+    /// Where it lies while it is ours; none for `keep` and for `ingest` without `--retire`.
+    pub claimed: Option<OsText>,
+    /// What it was when it was claimed.
+    pub identity: FileIdentity,
+    /// Its marker and other companion files, retired with it.
+    pub companions: Vec<OsText>,
+    /// Found early by a close-write: an end that comes too early gives it back to wait.
+    pub may_be_early: bool,
+    /// Whether retiring follows the rule; false for `ingest` without `--retire`: the file stays as it is.
+    pub retire: bool,
+}
+
+/// What a job waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// In one word.
+    #[serde(rename = "for")]
+    pub waits_for: WaitsFor,
+    /// When it is tried again.
+    pub until: Option<Timestamp>,
+    /// In a sentence.
+    pub detail: String,
+}
+
+/// One member of an archive; a plain file is one entry without a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its path in the archive; empty for a plain file.
+    pub name: String,
+    /// Records in it.
+    pub records: u64,
+}
+
+/// How many slices a job has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slices {
+    /// Cut so far.
+    pub total: u64,
+    /// Collected.
+    pub done: u64,
+    /// Broken by a step and worked record by record.
+    pub failed: u64,
+}
+
+/// An output of a job under its final name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedOutput {
+    /// The category it holds.
+    pub category: Category,
+    /// The entry it holds, where the template has `{entry}`.
+    pub entry: Option<String>,
+    /// Its final path.
+    pub path: OsText,
+    /// Records in it, the header not counted.
+    pub records: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Hexadecimal, where the rule asks for it.
+    pub sha256: Option<String>,
+}
+
+/// Something that happened to a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When.
+    pub at: Timestamp,
+    /// In which state it was from then on.
+    pub state: JobState,
+    /// In a sentence; empty where the state says it.
+    pub detail: String,
+}
+
+impl Job {
+    /// Moves the job on and writes the moment down.
+    pub fn take(&mut self, event: JobEvent, at: Timestamp, detail: &str) -> Result<(), IllegalTransition> {
+        let next = self.state.next(event)?;
+        self.state = next;
+        self.waiting = None;
+        if event == JobEvent::Started {
+            self.started_at.get_or_insert(at);
+        }
+        self.finished_at = next.is_final().then_some(at);
+        self.timeline.push(Moment { at, state: next, detail: detail.to_owned() });
+        Ok(())
+    }
+
+    /// Where the source lies as far as the row knows.
+    pub fn source_path(&self) -> &OsText {
+        self.source.claimed.as_ref().unwrap_or(&self.source.path)
+    }
+}

@@ -1,0 +1,147 @@
+//! The lifecycle of a job.
+//!
+//! ```text
+//!            Started            AccountBalanced            Published           Retired
+//!   queued ---------> running -----------------> publishing --------> retiring --------> completed
+//!     |  ^              |  |
+//!     |  | Mended       |  | Hindered (key, configuration, disk)
+//!     |  +---- held <---+--+
+//!     |                 | Broke (input, limits, bug)
+//!     |                 v
+//!     |              failed ---- Retried (its source is taken from quarantine) ----> queued
+//!     +-- GivenBack --> aborted
+//! ```
+//!
+//! From `publishing` the only way is forward: published outputs cannot be taken back.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Where a job is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Claimed, waiting for a loader. The engine moves it on.
+    Queued,
+    /// Being loaded, worked and collected.
+    Running,
+    /// Cannot go on until a key, a configuration or a disk is mended; `waiting` says which. Goes on by itself.
+    Held,
+    /// The account is balanced and the intent durable: outputs are appearing.
+    Publishing,
+    /// All outputs are there; the source is being archived or deleted.
+    Retiring,
+    /// Done.
+    Completed,
+    /// Stopped by an operator; goes on when told.
+    Paused,
+    /// Nothing was published; the source lies in quarantine. An operator retries it.
+    Failed,
+    /// Ended without outputs on purpose: given back to wait.
+    Aborted,
+    /// A resend that the rule refuses.
+    Refused,
+}
+
+/// What can happen to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobEvent {
+    /// A loader took it.
+    Started,
+    /// A restart of the service found it in hand.
+    Recovered,
+    /// Key, configuration or storage stand in its way.
+    Hindered,
+    /// What stood in its way may be gone: it is tried again.
+    Mended,
+    /// All records are accounted for and the intent is durable.
+    AccountBalanced,
+    /// Every output, the manifest and the marker are durable under their final names.
+    Published,
+    /// The source is where the rule wants it.
+    Retired,
+    /// The content cannot be processed, or a limit of the rule was passed.
+    Broke,
+    /// The file was not complete after all and went back to wait.
+    GivenBack,
+    /// An operator retried it, from its source again under the current rule.
+    Retried,
+    /// An operator paused it.
+    Paused,
+    /// An operator resumed it.
+    Resumed,
+}
+
+/// An event met a state in which it cannot happen: a bug of this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a job that is {from} cannot take {event:?}")]
+pub struct IllegalTransition {
+    /// The state the job was in.
+    pub from: JobState,
+    /// What was said to have happened.
+    pub event: JobEvent,
+}
+
+impl JobState {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 10] = [
+        Self::Queued,
+        Self::Running,
+        Self::Held,
+        Self::Publishing,
+        Self::Retiring,
+        Self::Completed,
+        Self::Paused,
+        Self::Failed,
+        Self::Aborted,
+        Self::Refused,
+    ];
+
+    /// The only place that decides what may follow what.
+    pub fn next(self, event: JobEvent) -> Result<Self, IllegalTransition> {
+        use {JobEvent as E, JobState as S};
+        match (self, event) {
+            (S::Queued, E::Started) => Ok(S::Running),
+            (S::Queued | S::Running | S::Held, E::Recovered) => Ok(S::Queued),
+            (S::Queued | S::Running, E::Hindered) => Ok(S::Held),
+            (S::Held, E::Mended) | (S::Paused, E::Resumed) => Ok(S::Queued),
+            (S::Running, E::AccountBalanced) => Ok(S::Publishing),
+            // Published outputs cannot be taken back: from here the only way is forward.
+            (S::Publishing, E::Published) => Ok(S::Retiring),
+            (S::Retiring, E::Retired) => Ok(S::Completed),
+            (S::Queued | S::Running | S::Held, E::Broke) => Ok(S::Failed),
+            (S::Queued | S::Running | S::Held, E::GivenBack) => Ok(S::Aborted),
+            (S::Failed, E::Retried) => Ok(S::Queued),
+            (S::Queued | S::Running | S::Held, E::Paused) => Ok(S::Paused),
+            (from, event) => Err(IllegalTransition { from, event }),
+        }
+    }
+
+    /// Whether nothing more will happen to the job by itself.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Aborted | Self::Refused)
+    }
+
+    /// The word in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Held => "held",
+            Self::Publishing => "publishing",
+            Self::Retiring => "retiring",
+            Self::Completed => "completed",
+            Self::Paused => "paused",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,17 @@
+//! The pure vocabulary: rules, jobs and their lifecycle, slices, records, accounts and the `Step` trait.
+//!
+//! Nothing here does I/O, reads a clock, or meets tokio, sled or notify. Everything that is stored is plain
+//! `serde` data, so that the store can keep it and a test can compare it.
+
+pub mod account;
+pub mod category;
+pub mod fault;
+pub mod identity;
+pub mod job;
+pub mod job_id;
+pub mod job_state;
+pub mod os_text;
+pub mod rule;
+pub mod slice;
+pub mod step;
+pub mod template;

@@ -1,0 +1,171 @@
+//! Names from the file system: bytes are kept, and shown escaped.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A name or path as the operating system gave it; it need not be UTF-8.
+///
+/// Serialized as a plain string where it is UTF-8 (Windows: UTF-16), else as `{ "bytes": [..] }` (Windows: `{ "wide": [..] }`),
+/// so that it always comes back exactly.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OsText(OsString);
+
+impl OsText {
+    /// Wraps a name.
+    pub fn new(text: impl Into<OsString>) -> Self {
+        Self(text.into())
+    }
+
+    /// The name as a path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+
+    /// The name as the operating system has it.
+    pub fn as_os_str(&self) -> &OsStr {
+        &self.0
+    }
+
+    /// The name as text, if it is Unicode.
+    pub fn to_str(&self) -> Option<&str> {
+        self.0.to_str()
+    }
+}
+
+impl From<PathBuf> for OsText {
+    fn from(path: PathBuf) -> Self {
+        Self(path.into_os_string())
+    }
+}
+
+impl From<&Path> for OsText {
+    fn from(path: &Path) -> Self {
+        Self(path.as_os_str().to_owned())
+    }
+}
+
+impl From<&str> for OsText {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for OsText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&escaped(&self.0))
+    }
+}
+
+/// A name as it is shown: control characters and whatever is not Unicode as `\xHH`, a backslash doubled on Unix.
+pub fn escaped(name: &OsStr) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for chunk in name.as_encoded_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() {
+                let mut buffer = [0; 4];
+                c.encode_utf8(&mut buffer).bytes().for_each(|b| push_escape(&mut shown, b));
+            } else if c == '\\' && cfg!(unix) {
+                shown.push_str("\\\\");
+            } else {
+                shown.push(c);
+            }
+        }
+        chunk.invalid().iter().for_each(|b| push_escape(&mut shown, *b));
+    }
+    shown
+}
+
+/// A path as it is shown; see [`escaped`].
+pub fn escaped_path(path: &Path) -> String {
+    escaped(path.as_os_str())
+}
+
+fn push_escape(shown: &mut String, byte: u8) {
+    use fmt::Write as _;
+    // Writing to a string cannot fail.
+    write!(shown, "\\x{byte:02x}").ok();
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Text(String),
+    Bytes { bytes: Vec<u8> },
+    Wide { wide: Vec<u16> },
+}
+
+impl Serialize for OsText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.to_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => raw(&self.0).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for OsText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Stored::deserialize(deserializer)? {
+            Stored::Text(text) => Ok(Self(text.into())),
+            other => from_raw(other).map(Self).ok_or_else(|| {
+                serde::de::Error::custom("this name was written on another operating system and is not Unicode")
+            }),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn raw(name: &OsStr) -> Stored {
+    use std::os::unix::ffi::OsStrExt as _;
+    Stored::Bytes { bytes: name.as_bytes().to_vec() }
+}
+
+#[cfg(unix)]
+fn from_raw(stored: Stored) -> Option<OsString> {
+    use std::os::unix::ffi::OsStringExt as _;
+    match stored {
+        Stored::Bytes { bytes } => Some(OsString::from_vec(bytes)),
+        Stored::Text(_) | Stored::Wide { .. } => None,
+    }
+}
+
+#[cfg(windows)]
+fn raw(name: &OsStr) -> Stored {
+    use std::os::windows::ffi::OsStrExt as _;
+    Stored::Wide { wide: name.encode_wide().collect() }
+}
+
+#[cfg(windows)]
+fn from_raw(stored: Stored) -> Option<OsString> {
+    use std::os::windows::ffi::OsStringExt as _;
+    match stored {
+        Stored::Wide { wide } => Some(OsString::from_wide(&wide)),
+        Stored::Text(_) | Stored::Bytes { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unicode_name_is_stored_as_plain_text() {
+        let name = OsText::from("päy.csv");
+        let json = serde_json::to_string(&name).expect("serializes");
+        assert_eq!(json, "\"päy.csv\"");
+        assert_eq!(serde_json::from_str::<OsText>(&json).expect("reads back"), name);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_not_utf8_comes_back_exactly_and_is_shown_escaped() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let name = OsText::new(OsString::from_vec(b"a\xff\nb\\".to_vec()));
+        let json = serde_json::to_string(&name).expect("serializes");
+        assert_eq!(serde_json::from_str::<OsText>(&json).expect("reads back"), name);
+        assert_eq!(name.to_string(), r"a\xff\x0ab\\");
+    }
+}

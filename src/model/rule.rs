@@ -1,0 +1,435 @@
+//! Rules as they are meant: checked, defaults filled in, paths absolute.
+//!
+//! The configuration makes them from the TOML; a job keeps a snapshot of its rule, so that the same source is cut
+//! into the same slices after a restart. What the TOML says and these types do not is refused by the configuration.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::category::Category;
+
+/// Everything the configuration says.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `[service]`.
+    pub service: Service,
+    /// Every `[[rule]]`, in the order that decides overlaps.
+    pub rules: Vec<Rule>,
+    /// The main configuration file, absolute.
+    pub file: PathBuf,
+}
+
+/// `[service]`: what is one for all rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// The store and all working state.
+    pub data_dir: PathBuf,
+    /// Worker threads; never 0 here (0 in the TOML is one per core).
+    pub workers: usize,
+    /// Bytes of slices and results in memory, all jobs together.
+    pub memory_max: u64,
+    /// Bytes that loading may run ahead of the work through the store, for a job.
+    pub load_ahead: u64,
+    /// Time between reconcile scans.
+    pub scan_every: Duration,
+    /// A stop finishes within this.
+    pub stop_timeout: Duration,
+    /// Finished jobs stay listed so long.
+    pub retention: Duration,
+    /// IANA name of the time zone for `{date}` and `{time}`.
+    pub timezone: String,
+}
+
+/// One `[[rule]]`: which files, how to read them, the pipeline, the outputs, the source's end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Unique; letters, digits, `-` and `_`.
+    pub name: String,
+    /// Whether files are claimed at all.
+    pub mode: Mode,
+    /// Absolute patterns of the files.
+    pub paths: Vec<String>,
+    /// Patterns of what is no candidate: without a separator they match the file's name, else the whole path (absolute).
+    pub exclude: Vec<String>,
+    /// Which of several waiting files goes first.
+    pub order: Order,
+    /// When a candidate is complete.
+    pub ready: Ready,
+    /// How a source becomes text.
+    pub decode: Decode,
+    /// How text becomes records.
+    pub records: Records,
+    /// The steps, in order.
+    pub pipeline: Vec<StepSpec>,
+    /// The outputs, by category.
+    pub outputs: BTreeMap<Category, Output>,
+    /// Signals to consumers.
+    pub publish: Publish,
+    /// What failed records and broken steps lead to.
+    pub errors: Errors,
+    /// What becomes of the source.
+    pub source: SourceEnd,
+    /// Folder of the file that names the rule: relative commands start there.
+    pub base_dir: PathBuf,
+    /// IANA name of the time zone for `{date}` and `{time}`.
+    pub timezone: String,
+}
+
+impl Rule {
+    /// `blake3:` and the hash of the rule as it is meant: equal rules hash alike whatever their TOML looks like.
+    pub fn hash(&self) -> String {
+        // Plain data with string keys: serializing it cannot fail.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        format!("blake3:{}", blake3::hash(&json).to_hex())
+    }
+}
+
+/// `mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Files are claimed.
+    Live,
+    /// Files are left alone; jobs that exist go on.
+    Off,
+}
+
+/// `order`: among waiting files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// As they became ready.
+    Arrival,
+    /// By file name.
+    Name,
+    /// By modification time.
+    Modified,
+}
+
+/// `[rule.ready]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// How completeness is judged.
+    pub strategy: ReadyStrategy,
+    /// What a close-write proves (`auto`).
+    pub trust_close: TrustClose,
+    /// How long size, mtime and ctime must stand still.
+    pub stable_for: Duration,
+    /// Template of the marker's name (`marker`): `{name}`, `{stem}`; in the file's folder.
+    pub marker: Option<String>,
+}
+
+/// `ready.strategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadyStrategy {
+    /// Events, the open-writer check and quiet time.
+    Auto,
+    /// Quiet time only (and the open-writer check).
+    Stable,
+    /// A marker file.
+    Marker,
+}
+
+/// `ready.trust_close`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrustClose {
+    /// Only where the content proves its own end.
+    Framed,
+    /// Senders never break off.
+    Always,
+    /// Quiet time always counts.
+    Never,
+}
+
+/// `[rule.decode]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decode {
+    /// Spelled-out layers from the outermost in; empty: recognised by content.
+    pub layers: Vec<Layer>,
+    /// `require = ["encrypted"]`.
+    pub require_encrypted: bool,
+    /// age identity files, absolute; may hold the rule's named wildcards.
+    pub identities: Vec<String>,
+    /// File with the passphrase of passphrase-encrypted age files, absolute; may hold named wildcards.
+    pub passphrase_file: Option<String>,
+    /// Patterns of the archive members to take; empty: all files.
+    pub entries: Vec<String>,
+    /// Members of one source at most.
+    pub entries_max: u64,
+    /// Layers within each other at most.
+    pub depth_max: u32,
+    /// Bytes that one source may expand to.
+    pub expanded_max: u64,
+    /// Expanded to stored bytes at most, checked past the first 16 MiB.
+    pub ratio_max: u64,
+    /// WHATWG label of the character encoding.
+    pub encoding: String,
+    /// What becomes of bytes that are not in it.
+    pub on_bad_encoding: OnBadEncoding,
+}
+
+/// One layer around the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer {
+    /// age, binary or armored.
+    Age,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+    /// bzip2.
+    Bzip2,
+    /// xz.
+    Xz,
+    /// zip.
+    Zip,
+    /// tar.
+    Tar,
+}
+
+/// `decode.on_bad_encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnBadEncoding {
+    /// The job fails.
+    Fail,
+    /// U+FFFD in their place, counted.
+    Replace,
+    /// Bytes pass as they are.
+    Raw,
+}
+
+/// `[rule.records]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Records {
+    /// How the text is cut.
+    pub format: Format,
+    /// Leading lines of an entry that are no records.
+    pub skip_lines: u64,
+    /// Bytes of a record at most; a longer one becomes a failed record.
+    pub record_max: u64,
+    /// Records of a slice at most.
+    pub slice_records: u32,
+}
+
+/// `records.format` and its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One record a line.
+    Lines,
+    /// RFC 4180, with its usual liberties.
+    Csv(Csv),
+    /// Fields of fixed width.
+    Fixed(Fixed),
+    /// One JSON value a line.
+    Jsonl,
+}
+
+/// The parameters of csv.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Csv {
+    /// The first record of each entry names the columns.
+    pub header: bool,
+    /// Without a header: the columns; with one: columns that must be there.
+    pub columns: Vec<String>,
+    /// One byte.
+    pub delimiter: u8,
+    /// One byte; none: quotes are ordinary characters.
+    pub quote: Option<u8>,
+}
+
+/// The parameters of fixed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fixed {
+    /// In order, without gaps.
+    pub fields: Vec<FixedField>,
+    /// Bytes of a record before decoding, where there are no line ends.
+    pub record_length: Option<u64>,
+}
+
+/// A field of a fixed record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedField {
+    /// The column's name.
+    pub name: String,
+    /// In characters after decoding.
+    pub width: u32,
+}
+
+/// One `[[rule.pipeline]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepSpec {
+    /// Its registered name.
+    pub step: String,
+    /// The categories whose records it sees.
+    pub on: Vec<Category>,
+    /// Its parameters as the TOML has them (dates as strings); the step's factory checks them.
+    pub params: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One `[rule.output.CATEGORY]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// Template of the final path, absolute.
+    pub path: String,
+    /// What to do where the name is taken.
+    pub on_exists: OnExists,
+    /// Whether a file without records is written.
+    pub write_empty: bool,
+    /// More records here than this fail the job.
+    pub max: Option<Limit>,
+    /// csv: repeat the header.
+    pub header: bool,
+    /// What ends each record.
+    pub line_end: LineEnd,
+    /// csv, jsonl: add `_record` and `_reason`.
+    pub annotate: bool,
+    /// age recipients to encrypt to.
+    pub recipients: Vec<String>,
+    /// File with further recipients, one a line, absolute.
+    pub recipients_file: Option<PathBuf>,
+    /// Whether the SHA-256 of the finished file is told.
+    pub sha256: bool,
+    /// Unix permissions of the file.
+    pub mode: u32,
+}
+
+/// `output.on_exists`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExists {
+    /// `name-1.csv`, `name-2.csv` …
+    Number,
+    /// The job fails before anything is published.
+    Fail,
+    /// The old file is replaced atomically.
+    Replace,
+}
+
+/// `output.line_end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LineEnd {
+    /// `\n`.
+    Lf,
+    /// `\r\n`.
+    Crlf,
+    /// Nothing.
+    None,
+}
+
+impl LineEnd {
+    /// The bytes that end a record.
+    pub fn bytes(self) -> &'static [u8] {
+        match self {
+            Self::Lf => b"\n",
+            Self::Crlf => b"\r\n",
+            Self::None => b"",
+        }
+    }
+}
+
+/// A share or a count of the records of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Limit {
+    /// From 0 to 100.
+    Percent(f64),
+    /// Records.
+    Count(u64),
+}
+
+impl Limit {
+    /// Whether `count` of `total` records is more than this.
+    pub fn is_passed_by(self, count: u64, total: u64) -> bool {
+        match self {
+            Self::Percent(percent) => count as f64 * 100.0 > percent * total as f64,
+            Self::Count(max) => count > max,
+        }
+    }
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Percent(percent) => write!(f, "{percent}%"),
+            Self::Count(count) => write!(f, "{count}"),
+        }
+    }
+}
+
+/// `[rule.publish]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Template of the file that says all outputs are there, absolute.
+    pub marker: Option<String>,
+    /// Template of the file with the job's JSON, absolute.
+    pub manifest: Option<String>,
+}
+
+/// `[rule.errors]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Errors {
+    /// What a failed record leads to.
+    pub on_record_error: OnRecordError,
+    /// More failed records than this fail the job.
+    pub failed_max: Limit,
+    /// Tries of a slice whose step broke.
+    pub attempts: u32,
+}
+
+/// `errors.on_record_error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRecordError {
+    /// Keep it and go on.
+    SetAside,
+    /// The job fails at once.
+    Fail,
+}
+
+/// `[rule.source]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceEnd {
+    /// What becomes of a source whose job completed.
+    pub on_success: OnSuccess,
+    /// Template of the archive folder, absolute (`archive`).
+    pub archive_dir: Option<String>,
+    /// Folder for claimed files; none: `.landfall` where the file lies.
+    pub claim_dir: Option<PathBuf>,
+    /// Folder for quarantined files; none: `quarantine` within the claim folder.
+    pub quarantine_dir: Option<PathBuf>,
+}
+
+/// `source.on_success`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnSuccess {
+    /// Moved to `archive_dir`.
+    Archive,
+    /// Removed.
+    Delete,
+    /// Left where it lies; never renamed.
+    Keep,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_passed_only_by_more_than_it_says() {
+        assert!(!Limit::Percent(50.0).is_passed_by(5, 10));
+        assert!(Limit::Percent(50.0).is_passed_by(6, 10));
+        assert!(!Limit::Count(3).is_passed_by(3, 3));
+        assert!(Limit::Count(0).is_passed_by(1, 1_000_000));
+        assert!(!Limit::Percent(1.0).is_passed_by(0, 0));
+    }
+}

@@ -1,0 +1,70 @@
+//! Slices: bounded runs of records.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A record's bytes within its slice, without its line end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+/// A bounded run of consecutive records of one entry: the unit of storage, parallel work and retry.
+///
+/// Slices of a job are contiguous, so a gap means corruption, never a short read.
+///
+/// # Invariants
+/// - Cut only at record ends; the same source under the same rule snapshot gives the same slices.
+/// - Immutable once cut: a retry sees the bytes that the first attempt saw.
+/// - `records` are in order, do not overlap, and lie within `bytes`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slice {
+    /// Position within the job, from 0, across entries.
+    pub number: u64,
+    /// Position of the entry within the source, from 0.
+    pub entry: u32,
+    /// Number of the first record within its entry, from 1; header and skipped lines not counted.
+    pub first_record: u64,
+    /// Where `bytes` begin in the entry's decoded text, in bytes.
+    pub offset: u64,
+    /// Lines (blank ones too) in the entry before `bytes`: for messages that name a line.
+    pub first_line: u64,
+    /// Consecutive text of the entry: records with their line ends, and blank lines between them.
+    pub bytes: Bytes,
+    /// The records within `bytes`.
+    pub records: Vec<Span>,
+    /// Blank lines within `bytes` that are no records (csv, jsonl).
+    pub skipped: u32,
+    /// The only record of this slice is longer than `record_max`: `bytes` are its beginning, nothing else follows.
+    pub oversized: Option<Oversized>,
+}
+
+/// A record longer than `record_max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Oversized {
+    /// Its whole length in bytes, without its line end.
+    pub length: u64,
+}
+
+impl Slice {
+    /// Bytes of memory that the slice holds, for the memory limit.
+    pub fn memory_bytes(&self) -> u64 {
+        (self.bytes.len() + self.records.capacity() * size_of::<Span>() + size_of::<Self>()) as u64
+    }
+}
+
+/// What an entry's records look like: one per entry, before its first slice.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryShape {
+    /// Position of the entry within the source, from 0.
+    pub entry: u32,
+    /// Its name in the archive, with `\xHH` escapes; empty for a plain file.
+    pub name: String,
+    /// csv and fixed: the column names in order; none for lines and jsonl.
+    pub columns: Option<Vec<String>>,
+    /// csv with a header: its bytes as they stand in the file, without the line end.
+    pub header: Option<Vec<u8>>,
+}
