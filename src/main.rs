@@ -1,1 +1,7 @@
-fn main(){}
+//! The `landfall` command: arguments, a command, an exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    landfall::cli::main()
+}

@@ -75,6 +75,8 @@ pub struct Source {
     pub claimed: Option<OsText>,
     /// What it was when it was claimed.
     pub identity: FileIdentity,
+    /// Where a retry takes it from, until it lies under its claimed name again.
+    pub moved_from: Option<OsText>,
     /// Its marker and other companion files, retired with it.
     pub companions: Vec<OsText>,
     /// Found early by a close-write: an end that comes too early gives it back to wait.
@@ -153,8 +155,23 @@ impl Job {
             self.started_at.get_or_insert(at);
         }
         self.finished_at = next.is_final().then_some(at);
-        self.timeline.push(Moment { at, state: next, detail: detail.to_owned() });
+        self.write_down(Moment { at, state: next, detail: detail.to_owned() });
         Ok(())
+    }
+
+    /// A job that is held for one reason again and again keeps one moment for it, so that waiting for days costs nothing.
+    fn write_down(&mut self, moment: Moment) {
+        if moment.state == JobState::Held {
+            let same = |held: &Moment| held.state == JobState::Held && held.detail == moment.detail;
+            let waits = |between: &Moment| matches!(between.state, JobState::Queued | JobState::Running);
+            if let Some(first) = self.timeline.iter().rposition(same) {
+                if self.timeline[first + 1..].iter().all(waits) {
+                    self.timeline.truncate(first + 1);
+                    return;
+                }
+            }
+        }
+        self.timeline.push(moment);
     }
 
     /// Where the source lies as far as the row knows.

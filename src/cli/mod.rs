@@ -1,0 +1,132 @@
+//! The command line: one file per command; everything that prints.
+//!
+//! Exit codes: 0 done; 1 a job failed or the thing asked for does not exist; 2 the command line or the configuration is wrong.
+
+mod check;
+mod demo;
+mod ingest;
+mod init;
+mod jobs;
+mod records;
+mod retry;
+mod run;
+mod show;
+mod source;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Problems;
+use crate::model::fault::Fault;
+use crate::telemetry::logging::{self, LogFormat};
+
+/// The thing asked for failed or does not exist.
+const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+const USAGE: u8 = 2;
+
+/// Watches folders and ingests each file that lands in them: exactly once, accounted for, on all cores.
+#[derive(Parser)]
+#[command(name = "landfall", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(clap::Args)]
+struct Common {
+    /// The configuration [default: landfall.toml here, else the system's]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What is logged to standard error: error, warn, info, debug, trace, or a filter [default: info for run, else warn]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// How it is logged
+    #[arg(long, global = true, value_enum, default_value_t = LogStyle::Text)]
+    log_format: LogStyle,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogStyle {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a configuration and folders that run at once
+    Init(init::InitArgs),
+    /// Show it all in a temporary folder: a sample is dropped, ingested, and accounted for
+    Demo(demo::DemoArgs),
+    /// Report every problem of the configuration, or "ok"
+    Check(check::CheckArgs),
+    /// Run the service in the foreground, until SIGINT, SIGTERM or Ctrl-C
+    Run(run::RunArgs),
+    /// Ingest these files now
+    Ingest(ingest::IngestArgs),
+    /// List jobs
+    Jobs(jobs::JobsArgs),
+    /// Show one job: timeline, account, outputs, errors with hints
+    Show(show::ShowArgs),
+    /// Show a job's failed records
+    Records(records::RecordsArgs),
+    /// Take a failed job from its source again, under the current rule
+    Retry(retry::RetryArgs),
+}
+
+/// Parses the process's arguments, runs the command, and says what went wrong.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = cli.common.log_level.as_deref().unwrap_or(match cli.command {
+        Command::Run(_) => "info",
+        _ => "warn",
+    });
+    let format = match cli.common.log_format {
+        LogStyle::Text => LogFormat::Text,
+        LogStyle::Json => LogFormat::Json,
+    };
+    if let Err(error) = logging::set_up(level, format) {
+        eprintln!("landfall: {error}");
+        return ExitCode::from(USAGE);
+    }
+    let config = cli.common.config.as_deref();
+    let result = match cli.command {
+        Command::Init(args) => init::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args, config),
+        Command::Run(args) => run::run(&args, config),
+        Command::Ingest(args) => ingest::run(&args, config),
+        Command::Jobs(args) => jobs::run(&args, config),
+        Command::Show(args) => show::run(&args, config),
+        Command::Records(args) => records::run(&args, config),
+        Command::Retry(args) => retry::run(&args, config),
+    };
+    result.unwrap_or_else(|error| explain(&error))
+}
+
+/// Prints an error with its causes and its hint; the exit code for it.
+fn explain(error: &anyhow::Error) -> ExitCode {
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        eprintln!("{problems}");
+        return ExitCode::from(USAGE);
+    }
+    eprintln!("landfall: {error:#}");
+    if let Some(hint) = hint_of(error) {
+        eprintln!("    hint: {hint}");
+    }
+    ExitCode::from(FAILED)
+}
+
+fn hint_of(error: &anyhow::Error) -> Option<String> {
+    use crate::engine::EngineError;
+    use crate::store::StoreError;
+    error.chain().find_map(|cause| {
+        let engine = cause.downcast_ref::<EngineError>().and_then(Fault::hint);
+        engine.or_else(|| cause.downcast_ref::<StoreError>().and_then(Fault::hint))
+    })
+}

@@ -1,0 +1,45 @@
+//! Checkpoints: synced and written on a thread of their own, so that no worker waits for a disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use super::collect::CheckpointOrder;
+use super::lock;
+use super::run::Run;
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::store::Store;
+
+/// The checkpointer's life.
+pub(super) fn write_checkpoints(shared: &Arc<Shared>, orders: &Receiver<(Arc<Run>, CheckpointOrder)>) {
+    while let Ok((run, order)) = orders.recv() {
+        if let Err(trouble) = write_checkpoint(&shared.store, &run, order) {
+            if trouble.poisoned {
+                shared.fail_for_good(trouble.error);
+                return;
+            }
+            run.break_off(trouble);
+            shared.settle(&run);
+        }
+        run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Partials first, then the row that names their lengths: a row never promises bytes that a power cut could take back.
+pub(super) fn write_checkpoint(store: &Store, run: &Run, order: CheckpointOrder) -> Result<(), Trouble> {
+    order.sync.sync()?;
+    let mut job = lock(&run.job);
+    if run.is_settled() {
+        return Ok(()); // it is being finished, under this same lock: its next row says more than this checkpoint
+    }
+    super::load::copy_progress(run, &mut job);
+    job.account.clone_from(&order.checkpoint.account);
+    job.entries.clone_from(&order.checkpoint.entries);
+    job.slices.done = order.checkpoint.next_slice;
+    job.slices.total = job.slices.total.max(order.checkpoint.next_slice);
+    job.slices.failed = order.slices_broken;
+    store.change().checkpoint(run.id, &order.checkpoint).job(&job).apply()?;
+    drop(job);
+    Ok(store.sync()?)
+}

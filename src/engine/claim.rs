@@ -1,0 +1,233 @@
+//! Claiming: the ledger row first, then the rename into the claim folder; and giving back.
+//!
+//! ```text
+//!  rows durable -> rename into .landfall -> still the same file, no writer? -> queued
+//!       |               |                        `- no: renamed back, row ended
+//!       |               `- crash: recovery finds the file on one side of the rename
+//!       `- crash: the file lies where it lay; the row is dropped
+//! ```
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::rule_book::ReadyRule;
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::durable_fs::{self, Renamed};
+use crate::model::fault::FaultKind;
+use crate::model::job::{Job, Moment, Source};
+use crate::model::job_id::JobId;
+use crate::model::job_state::{JobEvent, JobState};
+use crate::model::os_text::OsText;
+use crate::model::rule::{OnSuccess, Rule};
+use crate::store::{LedgerRow, Outcome};
+use crate::telemetry::events;
+use crate::watch::{Answer, Offer};
+
+/// Name of the claim folder beside the files; hidden, so that no pattern picks it up.
+const CLAIM_FOLDER: &str = ".landfall";
+/// What the reason beside a quarantined source is called after it.
+pub(super) const REASON_SUFFIX: &str = ".error.json";
+/// Bytes of a file name at most, on the file systems we know.
+const FILE_NAME_MAX: usize = 255;
+
+/// Where the sources of this rule lie while they are ours.
+pub(super) fn claim_folder(rule: &Rule, source: &Path) -> PathBuf {
+    match &rule.source.claim_dir {
+        Some(folder) => folder.clone(),
+        None => source.parent().unwrap_or(Path::new(".")).join(CLAIM_FOLDER),
+    }
+}
+
+/// The claimed name: job id and original name, so that a claim folder explains itself without the store.
+fn claimed_path(rule: &Rule, source: &Path, id: JobId) -> PathBuf {
+    let mut name = OsString::from(format!("{id}."));
+    let original = source.file_name().unwrap_or_default();
+    if name.len() + original.len() <= FILE_NAME_MAX {
+        name.push(original);
+    } else {
+        name.push("long-name"); // the ledger row has the original
+    }
+    claim_folder(rule, source).join(name)
+}
+
+/// What is to become of an offered file.
+pub(super) struct Wanted {
+    pub rule: Arc<ReadyRule>,
+    pub offer: Offer,
+    /// False: the file stays as it is (`ingest` without `--retire`).
+    pub retire: bool,
+}
+
+/// Claims files; the answer for each, in order. One sync of the store serves them all.
+pub(super) fn claim(shared: &Shared, wanted: Vec<Wanted>) -> Result<Vec<Result<Option<JobId>, Trouble>>, Trouble> {
+    let mut jobs = Vec::with_capacity(wanted.len());
+    let mut changes = shared.store.change();
+    for want in &wanted {
+        let job = new_job(shared, want);
+        let kept = want.retire && want.rule.rule.source.on_success == OnSuccess::Keep;
+        changes.rule(&want.rule.rule).job(&job).ledger(&LedgerRow::of(&job, Outcome::Claimed), kept);
+        jobs.push(job);
+    }
+    changes.apply()?;
+    shared.store.sync()?;
+    let mut folders = Vec::new();
+    let mut answers: Vec<_> = jobs.iter().map(|job| take(shared, job, &mut folders)).collect();
+    folders.sort();
+    folders.dedup();
+    for folder in folders {
+        if let Err(error) = durable_fs::sync_folder(&folder) {
+            return Err(error.into());
+        }
+    }
+    for (job, answer) in jobs.iter().zip(&mut answers) {
+        if let Ok(Some(_)) = answer {
+            events::claimed(job);
+        }
+    }
+    Ok(answers)
+}
+
+fn new_job(shared: &Shared, want: &Wanted) -> Job {
+    let id = shared.ids.next(random_tail());
+    let rule = &want.rule.rule;
+    let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
+    let now = clock::now();
+    Job {
+        id,
+        rule: rule.name.clone(),
+        rule_hash: want.rule.hash.clone(),
+        vars: want.offer.vars.clone(),
+        source: Source {
+            claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
+            path: want.offer.path.clone().into(),
+            identity: want.offer.identity,
+            moved_from: None,
+            companions: want.offer.companions.iter().map(|path| OsText::from(path.as_path())).collect(),
+            may_be_early: want.offer.may_be_early,
+            retire: want.retire,
+        },
+        state: JobState::Queued,
+        waiting: None,
+        created_at: now,
+        started_at: None,
+        finished_at: None,
+        bytes_read: 0,
+        bytes_decoded: 0,
+        content_hash: None,
+        characters_replaced: 0,
+        account: crate::model::account::Account::default(),
+        entries: Vec::new(),
+        slices: crate::model::job::Slices::default(),
+        attempts: 0,
+        resumable: want.rule.outputs.resumable(),
+        resumed_at_slice: 0,
+        outputs: Vec::new(),
+        retired_to: None,
+        error: None,
+        timeline: vec![Moment { at: now, state: JobState::Queued, detail: "claimed".to_owned() }],
+    }
+}
+
+fn random_tail() -> u128 {
+    use std::hash::{BuildHasher as _, RandomState};
+    // `RandomState` is seeded by the operating system; ids need to differ, not to be secret.
+    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
+    half() << 64 | half()
+}
+
+/// Renames one file into its claim folder. None: it is not ours after all, and the row is gone.
+fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
+    let Some(claimed) = &job.source.claimed else { return Ok(Some(job.id)) };
+    let (from, to) = (job.source.path.as_path(), claimed.as_path());
+    let taken = rename_into_claim(from, to);
+    match taken {
+        Ok(Renamed::Done) => {}
+        Ok(Renamed::Missing | Renamed::NameTaken) => {
+            shared.store.change().unclaim(job.id).apply()?;
+            return Ok(None);
+        }
+        Err(trouble) => {
+            shared.store.change().unclaim(job.id).apply()?;
+            return Err(trouble);
+        }
+    }
+    folders.extend([from.parent(), to.parent()].into_iter().flatten().map(Path::to_owned));
+    if is_still(to, job) {
+        return Ok(Some(job.id));
+    }
+    let mut job = job.clone();
+    if give_back(shared, &mut job, "it changed while it was claimed")? {
+        return Ok(None);
+    }
+    Ok(Some(job.id)) // a newer file has its name: ours is looked at again when it is loaded
+}
+
+fn rename_into_claim(from: &Path, to: &Path) -> Result<Renamed, Trouble> {
+    if let Some(folder) = to.parent() {
+        durable_fs::make_folder(folder, true)?;
+    }
+    durable_fs::rename_no_replace(from, to).map_err(|error| {
+        let mut trouble = Trouble::from(error);
+        trouble.error.hint.get_or_insert_with(|| {
+            "the service's user must be able to rename files in this folder; `source.claim_dir` must lie on the same file system".into()
+        });
+        trouble
+    })
+}
+
+/// After the rename nobody new can open it: what counts now is whether it is what was judged, and whether somebody still writes.
+fn is_still(claimed: &Path, job: &Job) -> bool {
+    let same = durable_fs::identity_at(claimed)
+        .is_ok_and(|found| found.is_some_and(|identity| identity.same_content(&job.source.identity)));
+    same && !crate::watch::has_writer(claimed)
+}
+
+/// Renames a claimed file to where it lay, if that name is still free, and ends its job. False: it is not free.
+pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<bool, Trouble> {
+    let path = job.source.path.as_path().to_owned();
+    if let Some(claimed) = job.source.claimed.clone() {
+        match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
+            Renamed::Done | Renamed::Missing => {}
+            Renamed::NameTaken => return Ok(false),
+        }
+        for folder in [claimed.as_path().parent(), path.parent()].into_iter().flatten() {
+            durable_fs::sync_folder(folder)?;
+        }
+    }
+    job.take(JobEvent::GivenBack, clock::now(), why)?;
+    let row = LedgerRow::of(job, Outcome::GivenBack);
+    shared.store.change().job(job).ledger(&row, false).forget_work(job.id).apply()?;
+    shared.store.sync()?;
+    events::given_back(job, why);
+    if let Some(watch) = shared.watch.get() {
+        watch.answer(&path, Answer::NotYet);
+    }
+    shared.job_ended();
+    Ok(true)
+}
+
+/// The claim of a file that an operator names: nothing to wait for, but everything else as for an offer.
+pub(super) fn offer_for(rule: &ReadyRule, path: &Path) -> Result<Offer, Trouble> {
+    let unreadable = |error: std::io::Error| {
+        Trouble::new(FaultKind::Input, format!("cannot read {}: {error}", OsText::from(path)), None)
+    };
+    let path = path.canonicalize().map_err(unreadable)?;
+    let identity = durable_fs::identity_at(&path).map_err(unreadable)?.ok_or_else(|| {
+        let message = format!("{} is no regular file", OsText::from(path.as_path()));
+        Trouble::new(FaultKind::Input, message, None)
+    })?;
+    let vars = rule.rule.paths.iter().find_map(|pattern| {
+        crate::watch::pattern::Pattern::parse(pattern).ok().and_then(|pattern| pattern.matches(&path))
+    });
+    Ok(Offer {
+        rule: rule.rule.name.clone(),
+        vars: vars.unwrap_or_default(),
+        identity,
+        path,
+        companions: Vec::new(),
+        may_be_early: false,
+    })
+}

@@ -1,0 +1,209 @@
+//! Collecting: worked slices, in order, into partials; the account; checkpoints.
+
+use std::time::{Duration, Instant};
+
+use super::run::Run;
+use super::rule_book::ReadyRule;
+use super::trouble::Trouble;
+use crate::model::account::{Account, FailedRecord};
+use crate::model::fault::FaultKind;
+use crate::model::job::{Entry, Job};
+use crate::model::rule::{Limit, OnRecordError};
+use crate::output::{EncodedChunk, Partials, PendingSync};
+use crate::record::FRAMING_VERSION;
+use crate::store::{Checkpoint, MemoryLease, Store};
+
+/// Decoded bytes between checkpoints: a resume repeats at most so much work.
+const CHECKPOINT_BYTES: u64 = 32 << 20;
+/// Slow work is checkpointed by time as well.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+/// A slice after the pipeline: what the collector takes.
+pub(super) struct WorkedSlice {
+    pub number: u64,
+    pub entry: u32,
+    /// Bytes of text it was cut from.
+    pub text_bytes: u64,
+    /// By category position; encoded as far as a worker can.
+    pub chunks: Vec<Option<EncodedChunk>>,
+    pub account: Account,
+    pub failed: Vec<FailedRecord>,
+    /// A step broke on it and it was worked record by record.
+    pub broken: bool,
+    /// The memory that the chunks hold.
+    pub lease: MemoryLease,
+}
+
+/// A checkpoint that counts once `sync` is done and the row is durable.
+pub(super) struct CheckpointOrder {
+    pub sync: PendingSync,
+    pub checkpoint: Checkpoint,
+    pub slices_broken: u64,
+}
+
+/// Everything that is finished and waits for its intent.
+pub(super) struct Collected {
+    pub partials: Partials,
+    pub account: Account,
+    pub entries: Vec<Entry>,
+    pub failed: Vec<FailedRecord>,
+    pub first_failed: u64,
+    pub slices_broken: u64,
+}
+
+/// The account and the partials of a running job.
+pub(super) struct Collector {
+    partials: Partials,
+    account: Account,
+    entries: Vec<Entry>,
+    next_slice: u64,
+    failed: Vec<FailedRecord>,
+    first_failed: u64,
+    slices_broken: u64,
+    bytes_since_checkpoint: u64,
+    last_checkpoint: Instant,
+}
+
+impl Collector {
+    /// Goes on from the job's checkpoint where there is a usable one, else from the first slice.
+    pub(super) fn begin(store: &Store, rule: &ReadyRule, job: &Job) -> Result<Self, Trouble> {
+        let checkpoint = store
+            .checkpoint(job.id)?
+            .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable());
+        let plan = std::sync::Arc::clone(&rule.outputs);
+        let source_rule = std::sync::Arc::clone(&rule.rule);
+        let (partials, checkpoint) = match checkpoint {
+            Some(point) => (Partials::resume(plan, source_rule, job, &point.partials)?, point),
+            None => (Partials::start(plan, source_rule, job)?, Checkpoint::at_start(FRAMING_VERSION)),
+        };
+        // Failed records past the checkpoint come again.
+        store.change().forget_failed_records(job.id, checkpoint.failed_records).apply()?;
+        Ok(Self {
+            partials,
+            account: checkpoint.account,
+            entries: checkpoint.entries,
+            next_slice: checkpoint.next_slice,
+            failed: Vec::new(),
+            first_failed: checkpoint.failed_records,
+            slices_broken: 0,
+            bytes_since_checkpoint: 0,
+            last_checkpoint: Instant::now(),
+        })
+    }
+
+    /// The first slice that is not in the partials.
+    pub(super) fn next_slice(&self) -> u64 {
+        self.next_slice
+    }
+
+    /// Appends the next slice in order.
+    pub(super) fn append(&mut self, run: &Run, worked: WorkedSlice) -> Result<(), Trouble> {
+        self.begin_entries(run, worked.entry as usize + 1)?;
+        for (category, chunk) in worked.chunks.into_iter().enumerate() {
+            if let Some(chunk) = chunk {
+                self.partials.append(category, chunk)?;
+            }
+        }
+        drop(worked.lease);
+        self.account.add(&worked.account);
+        if let Some(entry) = self.entries.last_mut() {
+            entry.records += worked.account.records_in;
+        }
+        self.failed.extend(worked.failed);
+        self.slices_broken += u64::from(worked.broken);
+        self.next_slice = worked.number + 1;
+        self.bytes_since_checkpoint += worked.text_bytes;
+        check_failed(&run.rule, &self.account, self.failed.last())
+    }
+
+    /// Begins the entries up to `count`, those without records too.
+    fn begin_entries(&mut self, run: &Run, count: usize) -> Result<(), Trouble> {
+        if self.entries.len() >= count {
+            return Ok(());
+        }
+        for entry in run.entries_from(self.entries.len()).into_iter().take(count - self.entries.len()) {
+            let categories = 0..run.rule.pipeline.categories().len();
+            let headers: Vec<_> = categories.map(|c| run.rule.pipeline.header(c, &entry.shape)).collect();
+            self.partials.begin_entry(&entry.name, &headers)?;
+            self.entries.push(Entry { name: entry.shape.name.clone(), records: 0 });
+        }
+        Ok(())
+    }
+
+    /// A checkpoint, if one is due (or `now`, at a stop) and the outputs can be continued.
+    pub(super) fn checkpoint(&mut self, run: &Run, store: &Store, now: bool) -> Result<Option<CheckpointOrder>, Trouble> {
+        let due = self.bytes_since_checkpoint >= CHECKPOINT_BYTES
+            || (self.bytes_since_checkpoint > 0 && (now || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY));
+        if !due || !run.rule.outputs.resumable() {
+            return Ok(None);
+        }
+        self.bytes_since_checkpoint = 0;
+        self.last_checkpoint = Instant::now();
+        let (partials, sync) = self.partials.checkpoint()?;
+        // Before the checkpoint that counts them: a resume cuts them back to the checkpoint's count.
+        store.change().failed_records(run.id, self.first_failed, &self.failed).apply()?;
+        self.first_failed += self.failed.len() as u64;
+        self.failed.clear();
+        let checkpoint = Checkpoint {
+            framing_version: FRAMING_VERSION,
+            next_slice: self.next_slice,
+            partials,
+            account: self.account.clone(),
+            entries: self.entries.clone(),
+            failed_records: self.first_failed,
+        };
+        Ok(Some(CheckpointOrder { sync, checkpoint, slices_broken: self.slices_broken }))
+    }
+
+    /// All slices are in: begins what entries are left and gives everything away to be published.
+    pub(super) fn finish(mut self, run: &Run) -> Result<Collected, Trouble> {
+        if let Err(trouble) = self.begin_entries(run, usize::MAX) {
+            self.partials.discard()?;
+            return Err(trouble);
+        }
+        Ok(Collected {
+            partials: self.partials,
+            account: self.account,
+            entries: self.entries,
+            failed: self.failed,
+            first_failed: self.first_failed,
+            slices_broken: self.slices_broken,
+        })
+    }
+
+    /// Removes the partials of a job that broke off. What is counted so far is for the job's row, the failed records for the store.
+    pub(super) fn discard(self, store: &Store, job: &mut Job) -> Result<(), Trouble> {
+        store.change().failed_records(job.id, self.first_failed, &self.failed).apply()?;
+        job.account = self.account;
+        job.entries = self.entries;
+        Ok(self.partials.discard()?)
+    }
+}
+
+/// Breaks off at the first failed record under `fail`, and as soon as a count in `failed_max` is passed.
+fn check_failed(rule: &ReadyRule, account: &Account, last: Option<&FailedRecord>) -> Result<(), Trouble> {
+    if account.records_failed == 0 {
+        return Ok(());
+    }
+    let errors = &rule.rule.errors;
+    if errors.on_record_error == OnRecordError::Fail {
+        let which = last.map_or_else(String::new, |record| {
+            format!(" (record {} on line {}, {}: {})", record.record, record.line, record.step, record.error)
+        });
+        let hint = "mend the source, or set `errors.on_record_error = \"set_aside\"`";
+        return Err(Trouble::new(FaultKind::Input, format!("a record failed{which}"), Some(hint)));
+    }
+    match errors.failed_max {
+        Limit::Count(max) if account.records_failed > max => Err(too_many_failed(account, errors.failed_max)),
+        Limit::Count(_) | Limit::Percent(_) => Ok(()),
+    }
+}
+
+/// `errors.failed_max` is passed.
+pub(super) fn too_many_failed(account: &Account, limit: Limit) -> Trouble {
+    let message = format!(
+        "{} of {} records failed, more than `errors.failed_max` = {limit}",
+        account.records_failed, account.records_in
+    );
+    Trouble::new(FaultKind::Input, message, Some("see the failed records with `landfall records`, or raise the limit"))
+}

@@ -1,0 +1,75 @@
+//! The ways out that publish nothing: failed with quarantine, given back to wait.
+
+use super::retire::{free_name, move_source};
+use super::shared::Shared;
+use super::trouble::Trouble;
+use super::{claim, lock};
+use crate::clock;
+use crate::durable_fs;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_state::JobEvent;
+use crate::model::job_view::job_json;
+use crate::model::rule::Rule;
+use crate::store::{LedgerRow, Outcome};
+use crate::telemetry::events;
+use std::path::PathBuf;
+
+/// Ends a job that cannot be done. A source that ended too early goes back to wait, once for the same bytes.
+pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
+    if trouble.ended_early && is_first_try(shared, &job) && claim::give_back(shared, &mut job, &trouble.error.message)? {
+        return Ok(());
+    }
+    let rule = shared.rules.snapshot(&shared.store, &job)?;
+    job.error = Some(trouble.error.clone());
+    if trouble.error.kind == FaultKind::Input && job.source.claimed.is_some() {
+        job.retired_to = Some(quarantine_name(&rule.rule, &job)?.into());
+    }
+    // Where it goes is durable before it goes: a restart looks on both sides.
+    shared.store.change().forget_work(job.id).job(&job).apply()?;
+    shared.store.sync()?;
+    finish_failing(shared, job)
+}
+
+/// Moves the source of a failed job to quarantine, with the reason beside it.
+pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
+    let rule = shared.rules.snapshot(&shared.store, &job)?;
+    if job.retired_to.is_some() {
+        let folder = quarantine_folder(&rule.rule, &job);
+        durable_fs::make_folder(&folder, true)?;
+        move_source(shared, &mut job, |job| quarantine_name(&rule.rule, job))?;
+    }
+    let message = job.error.as_ref().map_or_else(String::new, |error| error.message.clone());
+    job.take(JobEvent::Broke, clock::now(), &message)?;
+    if let Some(target) = &job.retired_to {
+        let mut reason = target.as_os_str().to_owned();
+        reason.push(claim::REASON_SUFFIX);
+        let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
+        durable_fs::write_file(&PathBuf::from(reason), &json, true, 0o640)?;
+    }
+    let row = LedgerRow::of(&job, Outcome::Failed);
+    shared.store.change().job(&job).ledger(&row, false).apply()?;
+    shared.store.sync()?;
+    shared.forget_back_off(job.id);
+    events::failed(&job);
+    shared.job_ended();
+    Ok(())
+}
+
+fn quarantine_folder(rule: &Rule, job: &Job) -> PathBuf {
+    match &rule.source.quarantine_dir {
+        Some(folder) => folder.clone(),
+        None => claim::claim_folder(rule, job.source.path.as_path()).join("quarantine"),
+    }
+}
+
+fn quarantine_name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
+    free_name(&quarantine_folder(rule, job), job.source.path.as_path())
+}
+
+/// Whether these bytes are seen to end early for the first time.
+fn is_first_try(shared: &Shared, job: &Job) -> bool {
+    let path = job.source.path.as_path().to_owned();
+    let before = lock(&shared.given_back).insert(path, job.source.identity);
+    job.source.retire && !before.is_some_and(|before| before.same_content(&job.source.identity))
+}

@@ -1,0 +1,108 @@
+//! Finishing: jobs whose work ended are published and retired, or failed, held or given back; many at a time, so that
+//! they share the store's syncs.
+//!
+//! Order, for a batch: outputs synced (each job) -> intents and planned archive names durable (one sync) -> renames, folder
+//! syncs, manifest, marker (each job) -> sources retired (each job) -> rows durable (one sync).
+
+use std::sync::Arc;
+
+use super::publish::{self, Balanced};
+use super::retire;
+use super::run::Run;
+use super::shared::Shared;
+use super::trouble::Trouble;
+use super::{fail, lock};
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::output::Intent;
+
+/// Jobs finished together at most.
+const BATCH_MAX: usize = 64;
+
+/// A finisher's life.
+pub(super) fn finish_jobs(shared: &Arc<Shared>) {
+    while let Some(ids) = shared.finishing.next_batch(BATCH_MAX) {
+        if let Err(trouble) = finish_batch(shared, ids) {
+            // Only the store speaks for a whole batch.
+            shared.fail_for_good(trouble.error);
+        }
+    }
+}
+
+fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
+    let mut publishing = Vec::new();
+    for id in ids {
+        let next = match lock(&shared.settled).remove(&id) {
+            Some(run) => settled_run(shared, &run),
+            None => found_in_store(shared, id),
+        };
+        match next {
+            Ok(Some(job)) => publishing.push(job),
+            Ok(None) => {}
+            Err(trouble) => shared.job_hindered(id, trouble),
+        }
+    }
+    if publishing.is_empty() {
+        return shared.store.sync().map_err(Trouble::from);
+    }
+    shared.store.sync()?; // intents and archive names, before the first rename
+    for (job, intent) in publishing {
+        let id = job.id;
+        if let Err(trouble) = publish_and_retire(shared, job, intent) {
+            shared.job_hindered(id, trouble);
+        }
+    }
+    Ok(shared.store.sync()?)
+}
+
+/// A run whose work ended: its intent is written, or it is failed, held or given back.
+fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Intent)>, Trouble> {
+    let trouble = match run.trouble() {
+        Some(trouble) => trouble.clone(),
+        None => match publish::balance(shared, run) {
+            Ok(Balanced { job, intent }) => return Ok(Some((job, intent))),
+            Err(trouble) => trouble,
+        },
+    };
+    if trouble.poisoned || !Shared::fails_job(trouble.error.kind) {
+        return Err(trouble); // held; its partials stay for the next try
+    }
+    let mut job = lock(&run.job).clone();
+    super::load::copy_progress(run, &mut job);
+    if let Some(collector) = run.take_collector() {
+        collector.discard(&shared.store, &mut job)?;
+    }
+    fail::give_back_or_fail(shared, job, &trouble)?;
+    Ok(None)
+}
+
+/// A job that a restart, or an earlier try, left on its way.
+fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<(Job, Intent)>, Trouble> {
+    let Some(job) = shared.store.job(id)? else { return Ok(None) };
+    match job.state {
+        JobState::Publishing => {
+            let intent = shared.store.intent(id)?.ok_or_else(|| {
+                Trouble::new(FaultKind::Bug, format!("job {id} is publishing without an intent"), None)
+            })?;
+            Ok(Some((job, intent)))
+        }
+        JobState::Retiring => {
+            let rule = shared.rules.snapshot(&shared.store, &job)?;
+            retire::retire(shared, &rule, job)?;
+            Ok(None)
+        }
+        _ if job.error.as_ref().is_some_and(|error| Shared::fails_job(error.kind)) => {
+            fail::finish_failing(shared, job)?;
+            Ok(None)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn publish_and_retire(shared: &Arc<Shared>, job: Job, intent: Intent) -> Result<(), Trouble> {
+    let rule = shared.rules.snapshot(&shared.store, &job)?;
+    let job = publish::roll_forward(shared, &rule, job, intent)?;
+    retire::retire(shared, &rule, job)
+}

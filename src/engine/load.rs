@@ -1,0 +1,176 @@
+//! Loading: a claimed source becomes slices. One thread per loading job.
+
+use std::fs::File;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use super::collect::Collector;
+use super::rule_book::ReadyRule;
+use super::run::{Loaded, LoadedEntry, Run};
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::decode::{DecodeError, DecodeRequest, Decoder};
+use crate::durable_fs;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::{JobEvent, JobState};
+use crate::model::os_text::escaped;
+use crate::output::EntryName;
+use crate::record::{CutError, Cutter};
+use crate::telemetry::events;
+
+/// How a load ended that did not break off.
+enum LoadEnd {
+    Complete,
+    /// The queue was stopped: the engine stops, or a worker broke the run off.
+    Stopped,
+}
+
+/// One loader's life: takes queued jobs until the engine stops.
+pub(super) fn load_jobs(shared: &Arc<Shared>) {
+    while let Some(id) = shared.queued.next() {
+        if let Err(trouble) = load_job(shared, id) {
+            shared.job_hindered(id, trouble);
+        }
+    }
+}
+
+fn load_job(shared: &Arc<Shared>, id: JobId) -> Result<(), Trouble> {
+    let Some(mut job) = shared.store.job(id)? else { return Ok(()) };
+    let was_held = job.state == JobState::Held;
+    if was_held {
+        job.take(JobEvent::Mended, clock::now(), "")?;
+    }
+    if job.state != JobState::Queued {
+        return Ok(()); // given back or retried in the meantime
+    }
+    let rule = rule_for(shared, &mut job)?;
+    let resumed = shared.store.checkpoint(id)?.map_or(0, |point| point.next_slice);
+    job.take(JobEvent::Started, clock::now(), "")?;
+    job.attempts += u32::from(!was_held);
+    job.resumable = rule.outputs.resumable();
+    let collector = match Collector::begin(&shared.store, &rule, &job) {
+        Ok(collector) => collector,
+        Err(trouble) => {
+            shared.store.change().job(&job).apply()?;
+            return Err(trouble);
+        }
+    };
+    job.resumed_at_slice = collector.next_slice();
+    if resumed > 0 && job.resumed_at_slice == 0 {
+        tracing::info!(job = %id, "the checkpoint cannot be used: the job starts from its first slice");
+    }
+    shared.store.change().job(&job).apply()?;
+    events::started(&job);
+    let queue =
+        shared.store.slice_queue(id, Arc::clone(&shared.memory), shared.settings.service.load_ahead);
+    let run = Arc::new(Run::new(job, rule, queue, collector));
+    shared.board.add(Arc::clone(&run));
+    if shared.stopping() {
+        run.queue.stop()?; // the stop came while the run was not on the board yet
+    }
+    match read_source(shared, &run) {
+        Ok(LoadEnd::Complete) => run.queue.end(),
+        Ok(LoadEnd::Stopped) => {}
+        Err(trouble) => run.break_off(trouble),
+    }
+    run.loading_ended();
+    shared.board.ring_all();
+    shared.settle(&run);
+    Ok(())
+}
+
+/// The rule to work under: a job that has a checkpoint goes on under its snapshot, any other takes the rule as it is now.
+fn rule_for(shared: &Shared, job: &mut Job) -> Result<Arc<ReadyRule>, Trouble> {
+    let current = shared.rules.current(&job.rule);
+    match current {
+        Some(rule) if rule.hash == job.rule_hash => Ok(rule),
+        Some(rule) if shared.store.checkpoint(job.id)?.is_none() => {
+            job.rule_hash.clone_from(&rule.hash);
+            shared.store.change().rule(&rule.rule).apply()?;
+            Ok(rule)
+        }
+        _ => shared.rules.snapshot(&shared.store, job),
+    }
+}
+
+/// Opens the source and sees that it is still the file that was claimed.
+fn open_source(job: &Job) -> Result<File, Trouble> {
+    let path = job.source_path().as_path();
+    let read_error = |source| DecodeError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read_error)?;
+    let identity = durable_fs::identity(&file).map_err(read_error)?;
+    if identity.same_content(&job.source.identity) {
+        Ok(file)
+    } else {
+        Err(changed_source(job))
+    }
+}
+
+/// The source is not what was claimed.
+pub(super) fn changed_source(job: &Job) -> Trouble {
+    let message = format!("{} changed while it was being processed", job.source_path());
+    let hint = "let senders write under another name and rename, or use a marker";
+    Trouble { ended_early: true, ..Trouble::new(FaultKind::Input, message, Some(hint)) }
+}
+
+fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
+    let (file, identities, passphrase_file, shown_path) = {
+        let job = super::lock(&run.job);
+        let shown_path = job.source.path.as_path().to_owned();
+        (open_source(&job)?, run.rule.identities(&job), run.rule.passphrase_file(&job), shown_path)
+    };
+    let rule = &run.rule.rule;
+    let request = DecodeRequest {
+        shown_path: &shown_path,
+        decode: &rule.decode,
+        records: &rule.records,
+        identities: &identities,
+        passphrase_file: passphrase_file.as_deref(),
+        spool_dir: &shared.spool_dir,
+        progress: Arc::clone(&run.progress),
+    };
+    let mut decoder = Decoder::open(file, &request)?;
+    let first_slice = super::lock(&run.job).resumed_at_slice;
+    let mut slices = 0;
+    let mut lines_skipped = 0;
+    let mut position = 0;
+    while let Some(entry) = decoder.next_entry()? {
+        let name = EntryName { position, name: entry.name.clone() };
+        let shown_name = escaped(name.name.as_os_str());
+        let explain = |error| match error {
+            CutError::Read(error) => Trouble::from(DecodeError::from_io(error, &shown_path)),
+            other => Trouble::from(other),
+        };
+        let mut cutter = Cutter::new(entry.text, &rule.records, &rule.decode, position, shown_name, slices);
+        let shape = Arc::new(cutter.shape().map_err(explain)?);
+        run.rule.pipeline.check_shape(&shape)?;
+        run.add_entry(LoadedEntry { name, shape });
+        while let Some(slice) = cutter.next_slice().map_err(explain)? {
+            slices += 1;
+            if slice.number < first_slice {
+                if shared.stopping() {
+                    return Ok(LoadEnd::Stopped);
+                }
+                continue; // the checkpoint has it
+            }
+            if !run.queue.put(slice)? {
+                return Ok(LoadEnd::Stopped);
+            }
+            shared.board.ring();
+        }
+        lines_skipped += cutter.lines_skipped();
+        position += 1;
+    }
+    let decoded = decoder.finish()?;
+    run.set_loaded(Loaded { slices, lines_skipped, decoded });
+    Ok(LoadEnd::Complete)
+}
+
+/// The counts of reading, for the job's row.
+pub(super) fn copy_progress(run: &Run, job: &mut Job) {
+    job.bytes_read = run.progress.bytes_read.load(Ordering::Relaxed);
+    job.bytes_decoded = run.progress.bytes_decoded.load(Ordering::Relaxed);
+}

@@ -1,0 +1,304 @@
+//! The engine: the stages a file goes through, and the threads that carry them.
+//!
+//! ```text
+//!  watch --offers--> intake --queued--> loaders --slices--> workers --results--> collector (whichever worker is next)
+//!                                                                                   |
+//!                       checkpointer <--orders-- ... --settled--> finisher: publish, retire, fail, give back
+//! ```
+//!
+//! Stages do not call each other: they meet in the store and through queues of job ids, so that a restart and a normal run
+//! take the same path. Every thread is named; nothing here runs on the async runtime.
+//!
+//! Order of durable steps: ledger row, claim rename, (checkpoints: partials, then row), outputs, intent, output renames,
+//! folders, manifest, marker, archive rename, end of the row.
+
+mod board;
+mod checkpoint;
+mod claim;
+mod collect;
+mod fail;
+mod finish;
+mod intake;
+mod job_queue;
+mod load;
+mod publish;
+mod recover;
+mod retire;
+mod retry;
+mod rule_book;
+mod run;
+mod shared;
+mod tick;
+mod trouble;
+mod work;
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::durable_fs;
+use crate::model::fault::{Fault, FaultKind, JobError};
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::rule::{Mode, Settings};
+use crate::pipeline::Registry;
+use crate::store::Store;
+use crate::watch::Watch;
+
+use rule_book::RuleBook;
+use shared::Shared;
+use trouble::Trouble;
+
+/// Batches of offers that wait for the intake.
+const OFFER_BATCHES: usize = 4;
+/// Checkpoints that wait for the disk; a worker that finds no room waits with them.
+const CHECKPOINT_ORDERS: usize = 16;
+
+/// The engine cannot start, or an operator's request cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineError(JobError);
+
+impl EngineError {
+    /// What is wrong, and what to do.
+    pub fn job_error(&self) -> &JobError {
+        &self.0
+    }
+}
+
+impl Fault for EngineError {
+    fn kind(&self) -> FaultKind {
+        self.0.kind
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.0.hint.clone()
+    }
+}
+
+impl From<Trouble> for EngineError {
+    fn from(trouble: Trouble) -> Self {
+        Self(trouble.error)
+    }
+}
+
+/// What the engine is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Watch the rules' folders and take up every unfinished job.
+    Serve,
+    /// Only the files that are handed to [`Engine::ingest`].
+    Ingest,
+}
+
+/// The running engine. Dropping it without [`Engine::stop`] leaves its threads to the process's end.
+pub struct Engine {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    checkpointer: JoinHandle<()>,
+}
+
+impl Engine {
+    /// Recovers what an earlier run left, then starts every stage.
+    pub fn start(
+        settings: Settings,
+        registry: Registry,
+        store: Store,
+        purpose: Purpose,
+    ) -> Result<Self, EngineError> {
+        let rules = RuleBook::new(&settings.rules, registry)?;
+        let (orders, checkpoints) = sync_channel(CHECKPOINT_ORDERS);
+        let shared = Arc::new(Shared::new(settings, store, rules, orders));
+        durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
+        if purpose == Purpose::Serve {
+            recover::recover(&shared)?;
+        }
+        let mut engine = {
+            let for_checkpoints = Arc::clone(&shared);
+            let checkpointer =
+                spawn("checkpoint", move || checkpoint::write_checkpoints(&for_checkpoints, &checkpoints))?;
+            Self { shared, threads: Vec::new(), checkpointer }
+        };
+        engine.spawn_stages()?;
+        if purpose == Purpose::Serve {
+            engine.start_watch()?;
+        }
+        Ok(engine)
+    }
+
+    fn spawn_stages(&mut self) -> Result<(), Trouble> {
+        let workers = self.shared.settings.service.workers;
+        for number in 0..workers.max(2) {
+            self.spawn(&format!("load-{number}"), load::load_jobs)?;
+        }
+        for number in 0..workers {
+            self.spawn(&format!("work-{number}"), work::work_slices)?;
+        }
+        // Two, so that one large output's sync does not hold up small jobs.
+        for number in 0..2 {
+            self.spawn(&format!("finish-{number}"), finish::finish_jobs)?;
+        }
+        self.spawn("tick", tick::tick)
+    }
+
+    fn start_watch(&mut self) -> Result<(), Trouble> {
+        let (offers, receiver) = sync_channel(OFFER_BATCHES);
+        let live: Vec<_> =
+            self.shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
+        let store = self.shared.store.clone();
+        let already_kept = Box::new(move |identity: &_| store.kept(identity).is_ok_and(|job| job.is_some()));
+        let scan_every = self.shared.settings.service.scan_every;
+        let watch = Watch::start(live, scan_every, offers, already_kept, crate::decode::proves_its_end)
+            .map_err(|error| Trouble::new(error.kind(), error.to_string(), error.hint().as_deref()))?;
+        self.shared.watch.get_or_init(|| watch);
+        self.spawn("intake", move |shared| intake::take_offers(shared, &receiver))
+    }
+
+    fn spawn(&mut self, name: &str, stage: impl FnOnce(&Arc<Shared>) + Send + 'static) -> Result<(), Trouble> {
+        let shared = Arc::clone(&self.shared);
+        self.threads.push(spawn(name, move || stage(&shared))?);
+        Ok(())
+    }
+
+    /// Takes a file that an operator names under a rule, now. `retire`: it is claimed and ends as the rule says; else it stays as it is.
+    pub fn ingest(&self, file: &Path, rule: &str, retire: bool) -> Result<JobId, EngineError> {
+        let rule = self.shared.rules.current(rule).ok_or_else(|| {
+            let names: Vec<_> = self.shared.settings.rules.iter().map(|rule| rule.name.as_str()).collect();
+            let hint = format!("the configuration has: {}", names.join(", "));
+            Trouble::new(FaultKind::Config, format!("no rule is named \"{rule}\""), Some(&hint))
+        })?;
+        let offer = claim::offer_for(&rule, file)?;
+        if let Some(unfinished) = self.unfinished_for(&offer)? {
+            self.shared.queued.push(unfinished);
+            return Ok(unfinished);
+        }
+        let wanted = vec![claim::Wanted { rule, offer, retire }];
+        let claimed = claim::claim(&self.shared, wanted)?.pop().transpose()?.flatten();
+        let id = claimed.ok_or_else(|| {
+            let message = format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
+            Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))
+        })?;
+        self.shared.queued.push(id);
+        Ok(id)
+    }
+
+    /// An earlier `ingest` of the same file that was cut short: it goes on instead of a second one.
+    fn unfinished_for(&self, offer: &crate::watch::Offer) -> Result<Option<JobId>, Trouble> {
+        let same = |job: &Job| {
+            job.rule == offer.rule && job.source.claimed.is_none() && job.source.identity == offer.identity
+        };
+        let found = self.shared.store.unfinished_jobs()?.into_iter().find(same);
+        if let Some(job) = &found {
+            recover::recover_one(&self.shared, job.clone())?;
+        }
+        Ok(found.map(|job| job.id))
+    }
+
+    /// A job's row as it is now, with the progress of reading where it is running.
+    pub fn job(&self, id: JobId) -> Result<Option<Job>, EngineError> {
+        let job = self.shared.store.job(id).map_err(Trouble::from)?;
+        Ok(job.map(|job| self.with_progress(job)))
+    }
+
+    fn with_progress(&self, mut job: Job) -> Job {
+        if let Some(run) = self.shared.board.runs().iter().find(|run| run.id == job.id) {
+            load::copy_progress(run, &mut job);
+        }
+        job
+    }
+
+    /// Waits until the job reached an end, is held, or `time` is over; the row then.
+    pub fn wait_for(&self, id: JobId, time: Duration) -> Result<Option<Job>, EngineError> {
+        let deadline = Instant::now() + time;
+        let mut seen = 0;
+        loop {
+            let job = self.job(id)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || job.as_ref().is_none_or(|job| job.state.is_final()) {
+                return Ok(job);
+            }
+            seen = self.shared.wait_for_ended(seen, left.min(Duration::from_millis(200)));
+        }
+    }
+
+    /// Takes a failed job from its source again, under the current rule.
+    pub fn retry(&self, id: JobId) -> Result<Job, EngineError> {
+        Self::retrier(&self.shared)(id)
+    }
+
+    /// [`Self::retry`] for the control endpoint, which outlives no engine but is started beside it.
+    pub fn retry_handle(&self) -> impl Fn(JobId) -> Result<Job, EngineError> + Send + Sync + 'static {
+        Self::retrier(&self.shared)
+    }
+
+    fn retrier(shared: &Arc<Shared>) -> impl Fn(JobId) -> Result<Job, EngineError> + Send + Sync + 'static {
+        let shared = Arc::clone(shared);
+        move |id| {
+            let job = retry::retry(&shared.store, &shared.settings.rules, id)?;
+            shared.queued.push(id);
+            Ok(job)
+        }
+    }
+
+    /// Waits until the engine is asked to stop, or stops by itself because a disk failed.
+    pub fn wait_handle(&self) -> impl FnOnce() + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.wait_for_stop()
+    }
+
+    /// Finishes the slices in hand, checkpoints, and ends within `stop_timeout`. The error that stopped it, if one did.
+    pub fn stop(self) -> Result<(), EngineError> {
+        let deadline = Instant::now() + self.shared.settings.service.stop_timeout;
+        self.shared.ask_to_stop();
+        if let Some(watch) = self.shared.watch.get() {
+            watch.stop();
+        }
+        let late: Vec<_> = self.threads.into_iter().filter(|thread| !join_until(thread, deadline)).collect();
+        for thread in &late {
+            tracing::warn!(thread = thread.thread().name(), "did not stop in time; its slice is worked again at the next start");
+        }
+        let result = match self.shared.fatal() {
+            Some(error) => Err(EngineError(error.clone())),
+            None => stop_runs(&self.shared).map_err(EngineError::from),
+        };
+        drop(self.checkpointer); // it has nothing more to do that the next start would miss
+        result
+    }
+}
+
+/// A last checkpoint of every running job; a clean stop is no attempt.
+fn stop_runs(shared: &Shared) -> Result<(), Trouble> {
+    for run in shared.board.runs() {
+        let order = run.with_collector(|collector| collector.checkpoint(&run, &shared.store, true)).transpose()?.flatten();
+        if let Some(order) = order {
+            checkpoint::write_checkpoint(&shared.store, &run, order)?;
+        }
+        let mut job = lock(&run.job);
+        job.attempts = job.attempts.saturating_sub(1);
+        shared.save(&job)?;
+    }
+    Ok(shared.store.sync()?)
+}
+
+fn join_until(thread: &JoinHandle<()>, deadline: Instant) -> bool {
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    true
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Trouble> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| {
+        Trouble::new(FaultKind::Transient, format!("cannot start thread {name}: {error}"), Some("raise the limit of threads for the service's user"))
+    })
+}
+
+/// Locks; a thread that panicked while it held the lock has already been reported, and what it guarded is plain data.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,151 @@
+//! Publishing: the account is balanced, the intent written, and the outputs rolled forward.
+
+use std::sync::Arc;
+
+use super::collect::{Collected, too_many_failed};
+use super::load::{changed_source, copy_progress};
+use super::rule_book::ReadyRule;
+use super::run::Run;
+use super::shared::Shared;
+use super::trouble::Trouble;
+use super::{lock, retire};
+use crate::clock;
+use crate::durable_fs;
+use crate::model::account::Account;
+use crate::model::fault::FaultKind;
+use crate::model::job::{Job, Slices};
+use crate::model::job_state::JobEvent;
+use crate::model::job_view::job_json;
+use crate::model::rule::Rule;
+use crate::output::{Intent, RolledForward};
+use crate::telemetry::events;
+
+/// A job whose account is balanced and whose intent is in the store, not yet synced.
+pub(super) struct Balanced {
+    pub job: Job,
+    pub intent: Intent,
+}
+
+/// Everything that may still fail the job happens here, before anything becomes visible.
+pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Trouble> {
+    let collector = run.take_collector().ok_or_else(|| {
+        Trouble::new(FaultKind::Bug, format!("job {} was finished twice", run.id), None)
+    })?;
+    let collected = collector.finish(run)?;
+    let mut job = lock(&run.job).clone();
+    fill_in(run, &mut job, &collected);
+    // A job that fails from here on shows its account and its failed records all the same.
+    lock(&run.job).clone_from(&job);
+    shared.store.change().failed_records(job.id, collected.first_failed, &collected.failed).apply()?;
+    let mut partials = collected.partials;
+    let checked = check_limits(&run.rule.rule, &job.account).and_then(|()| check_source(&job));
+    if let Err(trouble) = checked {
+        return Err(discard_after(trouble, partials.discard().map_err(Trouble::from)));
+    }
+    let finished = match partials.finish() {
+        Ok(finished) => finished,
+        Err(error) => {
+            let trouble = Trouble::from(error);
+            return Err(if Shared::fails_job(trouble.error.kind) {
+                discard_after(trouble, partials.discard().map_err(Trouble::from))
+            } else {
+                trouble
+            });
+        }
+    };
+    let intent = match Intent::choose(&run.rule.rule, &job, finished) {
+        Ok(intent) => intent,
+        Err(error) => return Err(discard_after(error.into(), partials.discard().map_err(Trouble::from))),
+    };
+    job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
+    job.retired_to = retire::plan(&run.rule, &job)?;
+    job.take(JobEvent::AccountBalanced, clock::now(), "")?;
+    shared.store.change().intent(job.id, &intent).job(&job).apply()?;
+    Ok(Balanced { job, intent })
+}
+
+/// Partials that could not be removed are hidden files that the next start of the job cuts; the trouble itself matters more.
+fn discard_after(trouble: Trouble, discarded: Result<(), Trouble>) -> Trouble {
+    if let Err(error) = discarded {
+        tracing::warn!(error = %error.error, "hidden partials of a failed job are left behind");
+    }
+    trouble
+}
+
+fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
+    copy_progress(run, job);
+    job.account = collected.account.clone();
+    job.entries.clone_from(&collected.entries);
+    job.slices.failed += collected.slices_broken;
+    if let Some(loaded) = run.loaded() {
+        job.content_hash = Some(loaded.decoded.content_hash.clone());
+        job.characters_replaced = loaded.decoded.characters_replaced;
+        job.account.records_skipped += loaded.lines_skipped;
+        job.slices = Slices { total: loaded.slices, done: loaded.slices, failed: job.slices.failed };
+    }
+}
+
+/// The account adds up and is within the rule's limits.
+fn check_limits(rule: &Rule, account: &Account) -> Result<(), Trouble> {
+    account.balance()?;
+    if account.records_failed > 0
+        && rule.errors.failed_max.is_passed_by(account.records_failed, account.records_in)
+    {
+        return Err(too_many_failed(account, rule.errors.failed_max));
+    }
+    for (category, output) in &rule.outputs {
+        let count = account.records_out.get(category).copied().unwrap_or(0);
+        if let Some(max) = output.max.filter(|max| max.is_passed_by(count, account.records_in)) {
+            let message = format!(
+                "{count} of {} records went to {category}, more than `output.{category}.max` = {max}{}",
+                account.records_in,
+                most_frequent_reason(account)
+            );
+            let hint = "look whether the file is of another kind than the rule expects, or raise the limit";
+            return Err(Trouble::new(FaultKind::Input, message, Some(hint)));
+        }
+    }
+    Ok(())
+}
+
+fn most_frequent_reason(account: &Account) -> String {
+    let most = account.reasons.iter().max_by_key(|(_, count)| **count);
+    most.map_or_else(String::new, |(reason, count)| format!(" (most often: {reason}, {count} times)"))
+}
+
+/// A source that was not renamed may have been changed under us.
+fn check_source(job: &Job) -> Result<(), Trouble> {
+    if job.source.claimed.is_some() {
+        return Ok(());
+    }
+    let path = job.source.path.as_path();
+    let found = durable_fs::identity_at(path).map_err(|error| {
+        Trouble::new(FaultKind::Transient, format!("cannot look at {}: {error}", job.source.path), None)
+    })?;
+    match found {
+        Some(identity) if identity == job.source.identity => Ok(()),
+        _ => Err(changed_source(job)),
+    }
+}
+
+/// Makes the outputs appear, then manifest and marker. From here the only way is forward.
+pub(super) fn roll_forward(
+    shared: &Shared,
+    rule: &ReadyRule,
+    mut job: Job,
+    mut intent: Intent,
+) -> Result<Job, Trouble> {
+    while intent.roll_forward(&rule.rule)? == RolledForward::ChoseAgain {
+        job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
+        shared.store.change().intent(job.id, &intent).job(&job).apply()?;
+        shared.store.sync()?; // the new names, before they appear
+    }
+    job.take(JobEvent::Published, clock::now(), "")?;
+    job.error = None;
+    let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
+    intent.signal(&rule.rule, &job, &json)?;
+    shared.save(&job)?;
+    shared.forget_back_off(job.id);
+    events::published(&job);
+    Ok(job)
+}

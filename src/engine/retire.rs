@@ -1,0 +1,128 @@
+//! Retiring: the source is archived, deleted or kept. Never unlinked before a verified copy is in the archive.
+
+use std::path::{Path, PathBuf};
+
+use super::rule_book::ReadyRule;
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::durable_fs::{self, Renamed};
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_state::JobEvent;
+use crate::model::os_text::OsText;
+use crate::model::rule::OnSuccess;
+use crate::model::template::{Template, Variables};
+use crate::store::{LedgerRow, Outcome};
+use crate::telemetry::events;
+
+/// Where the source will go; written down before it is moved, so that a restart finds it on either side.
+pub(super) fn plan(rule: &ReadyRule, job: &Job) -> Result<Option<OsText>, Trouble> {
+    if !job.source.retire || rule.rule.source.on_success != OnSuccess::Archive {
+        return Ok(None);
+    }
+    let folder = archive_folder(rule, job)?;
+    Ok(Some(free_name(&folder, job.source.path.as_path())?.into()))
+}
+
+fn archive_folder(rule: &ReadyRule, job: &Job) -> Result<PathBuf, Trouble> {
+    let template = rule.rule.source.archive_dir.as_deref().unwrap_or_default();
+    let known = job.vars.keys().cloned().collect();
+    let variables = Variables::of(&rule.rule, job);
+    let rendered = Template::parse(template, &known).and_then(|template| template.render(&variables));
+    rendered.map_err(|error| {
+        let message = format!("rule \"{}\": source.archive_dir: {error}", rule.rule.name);
+        Trouble::new(FaultKind::Config, message, error.hint.as_deref())
+    })
+}
+
+/// A name in `folder` that nothing has yet: `pay.csv.gz`, `pay.csv.gz-1` …
+pub(super) fn free_name(folder: &Path, source: &Path) -> Result<PathBuf, Trouble> {
+    let name = source.file_name().unwrap_or(source.as_os_str());
+    for number in 0_u64.. {
+        let mut candidate = name.to_owned();
+        if number > 0 {
+            candidate.push(format!("-{number}"));
+        }
+        let path = folder.join(candidate);
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(path),
+            Err(error) => {
+                let message = format!("cannot look at {}: {error}", OsText::from(path));
+                return Err(Trouble::new(FaultKind::Storage, message, None));
+            }
+            Ok(_) => {}
+        }
+    }
+    Ok(folder.join(name))
+}
+
+/// Takes a published job to its end.
+pub(super) fn retire(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(), Trouble> {
+    match rule.rule.source.on_success {
+        _ if !job.source.retire => {}
+        OnSuccess::Keep => {}
+        OnSuccess::Archive => archive(shared, rule, &mut job)?,
+        OnSuccess::Delete => delete(&job)?,
+    }
+    job.take(JobEvent::Retired, clock::now(), "")?;
+    job.error = None;
+    let row = LedgerRow::of(&job, Outcome::Completed);
+    let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;
+    shared.store.change().job(&job).ledger(&row, kept).forget_work(job.id).apply()?;
+    shared.forget_back_off(job.id);
+    events::completed(&job);
+    shared.job_ended();
+    Ok(())
+}
+
+fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
+    move_source(shared, job, |job| {
+        let folder = archive_folder(rule, job)?;
+        durable_fs::make_folder(&folder, false)?;
+        free_name(&folder, job.source.path.as_path())
+    })?;
+    let target = job.retired_to.clone();
+    let folder = target.as_ref().and_then(|path| path.as_path().parent());
+    let (Some(folder), true) = (folder, !job.source.companions.is_empty()) else { return Ok(()) };
+    for companion in job.source.companions.clone() {
+        let to = free_name(folder, companion.as_path())?;
+        durable_fs::move_file(companion.as_path(), &to)?;
+    }
+    Ok(())
+}
+
+/// Moves the claimed source to `job.retired_to`; where that name is taken meanwhile, `choose` gives another, which is durable
+/// before it is used. A source that is gone was moved before a crash.
+pub(super) fn move_source(
+    shared: &Shared,
+    job: &mut Job,
+    choose: impl Fn(&Job) -> Result<PathBuf, Trouble>,
+) -> Result<(), Trouble> {
+    let Some(claimed) = job.source.claimed.clone() else { return Ok(()) };
+    loop {
+        let Some(target) = job.retired_to.clone() else {
+            job.retired_to = Some(choose(job)?.into());
+            shared.save(job)?;
+            shared.store.sync()?;
+            continue;
+        };
+        if let Some(folder) = target.as_path().parent() {
+            durable_fs::make_folder(folder, false)?;
+        }
+        match durable_fs::move_file(claimed.as_path(), target.as_path())? {
+            Renamed::Done | Renamed::Missing => return Ok(()),
+            Renamed::NameTaken => job.retired_to = None,
+        }
+    }
+}
+
+fn delete(job: &Job) -> Result<(), Trouble> {
+    if let Some(claimed) = &job.source.claimed {
+        durable_fs::remove_file(claimed.as_path())?;
+    }
+    for companion in &job.source.companions {
+        durable_fs::remove_file(companion.as_path())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Retrying a failed job: from its source again, under the current rule.
+
+use super::claim;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::durable_fs::{self, Renamed};
+use crate::model::account::Account;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::{JobEvent, JobState};
+use crate::model::os_text::OsText;
+use crate::model::rule::Rule;
+use crate::store::{LedgerRow, Outcome, Store};
+
+/// Takes a failed job's source out of quarantine and queues the job. The caller tells the running engine, if there is one.
+pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Trouble> {
+    let refuse = |message: String, hint: &str| Trouble::new(FaultKind::Input, message, Some(hint));
+    let mut job = store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))?;
+    if job.state != JobState::Failed {
+        let message = format!("job {id} is {}: only a failed job can be retried", job.state);
+        return Err(refuse(message, "a job that is held goes on by itself"));
+    }
+    let rule = rules.iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
+        refuse(format!("no rule is named \"{}\" any more", job.rule), "give the rule its name back in the configuration")
+    })?;
+    let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
+    if durable_fs::identity_at(from.as_path()).ok().flatten().is_none() {
+        return Err(refuse(format!("the source is not at {from} any more"), "put it back there, or drop it into the watched folder"));
+    }
+    let quarantined = job.retired_to.take();
+    reset(&mut job, rule)?;
+    let row = LedgerRow::of(&job, Outcome::Claimed);
+    // The row first: a crash before the rename leaves the file where recovery, by `moved_from`, still finds it.
+    job.source.moved_from.clone_from(&quarantined);
+    store.change().rule(rule).job(&job).ledger(&row, false).forget_work(id).forget_failed_records(id, 0).apply()?;
+    store.sync()?;
+    if let Some(quarantined) = &quarantined {
+        take_out(&job, quarantined)?;
+    }
+    Ok(job)
+}
+
+fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
+    job.take(JobEvent::Retried, clock::now(), "retried")?;
+    job.rule_hash = rule.hash();
+    job.error = None;
+    job.account = Account::default();
+    job.entries.clear();
+    job.outputs.clear();
+    job.content_hash = None;
+    job.slices = crate::model::job::Slices::default();
+    job.source.may_be_early = false;
+    Ok(())
+}
+
+/// Moves the source from quarantine to its claimed name; the reason file goes.
+pub(super) fn take_out(job: &Job, quarantined: &OsText) -> Result<(), Trouble> {
+    let Some(claimed) = &job.source.claimed else { return Ok(()) };
+    if let Some(folder) = claimed.as_path().parent() {
+        durable_fs::make_folder(folder, true)?;
+    }
+    match durable_fs::move_file(quarantined.as_path(), claimed.as_path())? {
+        Renamed::Done | Renamed::Missing => {}
+        Renamed::NameTaken => {
+            let message = format!("{claimed} exists already");
+            return Err(Trouble::new(FaultKind::Storage, message, Some("look at both files; one claimed name is one source")));
+        }
+    }
+    let mut reason = quarantined.as_os_str().to_owned();
+    reason.push(claim::REASON_SUFFIX);
+    Ok(durable_fs::remove_file(std::path::Path::new(&reason))?)
+}

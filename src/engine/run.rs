@@ -1,0 +1,235 @@
+//! A running job: loading, work and collecting meet here.
+//!
+//! ```text
+//!  loader --put--> queue --take--> workers --WorkedSlice--> pending --in slice order--> Collector --> partials
+//! ```
+//!
+//! One thread at a time collects: the worker that brings the next slice in order writes it and all that follow it. A run
+//! ends once: `settled` is taken by whoever sees first that everything is collected, or that it broke off.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
+
+use super::collect::{Collector, WorkedSlice};
+use super::lock;
+use super::rule_book::ReadyRule;
+use super::trouble::Trouble;
+use crate::decode::{Decoded, Progress};
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::slice::{EntryShape, Slice};
+use crate::output::EntryName;
+use crate::store::{MemoryLease, SliceQueue, StoreError, Taken};
+
+/// Slices of one job in the workers' hands or waiting to be collected, at most: bounds the results in memory when one
+/// slice takes much longer than those after it.
+const IN_HAND_MAX: u64 = 64;
+
+/// What is known of a source once it is read to its end.
+#[derive(Clone, Debug)]
+pub(super) struct Loaded {
+    pub slices: u64,
+    pub lines_skipped: u64,
+    pub decoded: Decoded,
+}
+
+/// An entry that loading has reached.
+#[derive(Clone, Debug)]
+pub(super) struct LoadedEntry {
+    pub name: EntryName,
+    pub shape: Arc<EntryShape>,
+}
+
+/// A slice in a worker's hands.
+pub(super) struct TakenSlice {
+    pub slice: Slice,
+    pub lease: MemoryLease,
+}
+
+/// A job being loaded, worked and collected.
+pub(super) struct Run {
+    pub id: JobId,
+    pub rule: Arc<ReadyRule>,
+    pub queue: SliceQueue,
+    pub progress: Arc<Progress>,
+    /// The job's row as last written; the stages change it and write it.
+    pub job: Mutex<Job>,
+    /// A checkpoint is on its way to the store.
+    pub checkpoint_in_flight: AtomicBool,
+    entries: RwLock<Vec<LoadedEntry>>,
+    loaded: OnceLock<Loaded>,
+    trouble: OnceLock<Trouble>,
+    /// Slices that were taken and are not collected yet.
+    in_hand: AtomicU64,
+    /// Threads inside a step or the collector; settling waits for none of them, discarding does.
+    busy: AtomicUsize,
+    pending: Mutex<Pending>,
+    collector: Mutex<Option<Collector>>,
+    loading: AtomicBool,
+    settled: AtomicBool,
+}
+
+#[derive(Default)]
+struct Pending {
+    results: BTreeMap<u64, WorkedSlice>,
+    next: u64,
+    collecting: bool,
+}
+
+impl Run {
+    pub(super) fn new(job: Job, rule: Arc<ReadyRule>, queue: SliceQueue, collector: Collector) -> Self {
+        Self {
+            id: job.id,
+            rule,
+            queue,
+            progress: Arc::default(),
+            job: Mutex::new(job),
+            checkpoint_in_flight: AtomicBool::new(false),
+            entries: RwLock::default(),
+            loaded: OnceLock::new(),
+            trouble: OnceLock::new(),
+            in_hand: AtomicU64::new(0),
+            busy: AtomicUsize::new(0),
+            pending: Mutex::new(Pending { next: collector.next_slice(), ..Pending::default() }),
+            collector: Mutex::new(Some(collector)),
+            loading: AtomicBool::new(true),
+            settled: AtomicBool::new(false),
+        }
+    }
+
+    /// The loader reached an entry.
+    pub(super) fn add_entry(&self, entry: LoadedEntry) {
+        self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(entry);
+    }
+
+    pub(super) fn shape(&self, entry: u32) -> Option<Arc<EntryShape>> {
+        let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        entries.get(entry as usize).map(|entry| Arc::clone(&entry.shape))
+    }
+
+    /// The entries that loading reached, from position `from` on.
+    pub(super) fn entries_from(&self, from: usize) -> Vec<LoadedEntry> {
+        let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        entries.get(from..).unwrap_or_default().to_vec()
+    }
+
+    /// The loader read the source to its end.
+    pub(super) fn set_loaded(&self, loaded: Loaded) {
+        self.loaded.get_or_init(|| loaded);
+    }
+
+    pub(super) fn loaded(&self) -> Option<&Loaded> {
+        self.loaded.get()
+    }
+
+    /// The first trouble wins; loading and work stop.
+    pub(super) fn break_off(&self, trouble: Trouble) {
+        self.trouble.get_or_init(|| trouble);
+        if let Err(error) = self.queue.stop() {
+            tracing::warn!(job = %self.id, %error, "slices of a job that broke off stay in the store until the next start");
+        }
+    }
+
+    pub(super) fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.get()
+    }
+
+    /// The next slice, unless the job broke off or too many are in hand.
+    pub(super) fn take_slice(&self) -> Result<Option<TakenSlice>, StoreError> {
+        if self.trouble.get().is_some() || self.in_hand.fetch_add(1, Ordering::SeqCst) >= IN_HAND_MAX {
+            if self.trouble.get().is_none() {
+                self.in_hand.fetch_sub(1, Ordering::SeqCst);
+            }
+            return Ok(None);
+        }
+        match self.queue.take() {
+            Ok(Taken::Slice(slice, lease)) => {
+                self.busy.fetch_add(1, Ordering::SeqCst);
+                Ok(Some(TakenSlice { slice, lease }))
+            }
+            other => {
+                self.in_hand.fetch_sub(1, Ordering::SeqCst);
+                other.map(|_| None)
+            }
+        }
+    }
+
+    /// A worker has no more to do with the slice it took.
+    pub(super) fn let_go(&self) {
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Takes a worked slice in and collects whatever is next in order. True: slices went out of hand, so that more can be taken.
+    pub(super) fn collect(&self, worked: WorkedSlice) -> bool {
+        let mut pending = lock(&self.pending);
+        pending.results.insert(worked.number, worked);
+        if pending.collecting {
+            return false; // the thread that collects sees it before it leaves
+        }
+        pending.collecting = true;
+        let mut collected = 0;
+        loop {
+            let next = pending.next;
+            let Some(worked) = pending.results.remove(&next) else { break };
+            pending.next += 1;
+            drop(pending);
+            self.append(worked);
+            self.in_hand.fetch_sub(1, Ordering::SeqCst);
+            collected += 1;
+            pending = lock(&self.pending);
+        }
+        pending.collecting = false;
+        collected > 0
+    }
+
+    fn append(&self, worked: WorkedSlice) {
+        if self.trouble.get().is_some() {
+            return;
+        }
+        let mut collector = lock(&self.collector);
+        if let Some(collector) = collector.as_mut() {
+            if let Err(trouble) = collector.append(self, worked) {
+                self.break_off(trouble);
+            }
+        }
+    }
+
+    /// Runs `act` on the collector, if it is still there, between two slices.
+    pub(super) fn with_collector<R>(&self, act: impl FnOnce(&mut Collector) -> R) -> Option<R> {
+        lock(&self.collector).as_mut().map(act)
+    }
+
+    /// Takes the collector away for finishing or discarding.
+    pub(super) fn take_collector(&self) -> Option<Collector> {
+        lock(&self.collector).take()
+    }
+
+    /// True once: when everything is collected, or when it broke off and no thread works for it any more.
+    pub(super) fn settle(&self) -> bool {
+        let done = match (self.trouble.get(), self.loaded.get()) {
+            (Some(_), _) => !self.loading.load(Ordering::SeqCst) && self.busy.load(Ordering::SeqCst) == 0,
+            (None, Some(loaded)) => lock(&self.pending).is_done(loaded.slices),
+            (None, None) => false,
+        };
+        done && !self.settled.swap(true, Ordering::SeqCst)
+    }
+}
+
+impl Run {
+    /// The loader has left.
+    pub(super) fn loading_ended(&self) {
+        self.loading.store(false, Ordering::SeqCst);
+    }
+
+    /// Nothing more is worked for it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::SeqCst)
+    }
+}
+
+impl Pending {
+    fn is_done(&self, slices: u64) -> bool {
+        !self.collecting && self.next == slices
+    }
+}

@@ -1,0 +1,247 @@
+//! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::board::Board;
+use super::collect::CheckpointOrder;
+use super::job_queue::JobQueue;
+use super::lock;
+use super::rule_book::RuleBook;
+use super::run::Run;
+use super::trouble::Trouble;
+use crate::clock::{self, JobIds};
+use crate::model::fault::{FaultKind, JobError};
+use crate::model::identity::FileIdentity;
+use crate::model::job::{Job, Waiting};
+use crate::model::job_id::JobId;
+use crate::model::job_state::{JobEvent, JobState};
+use crate::model::rule::Settings;
+use crate::store::{MemoryBudget, Store};
+use crate::telemetry::events;
+use crate::watch::Watch;
+
+/// First pause before a held job is tried again; doubles up to [`HELD_BACK_OFF_MAX`].
+const HELD_BACK_OFF: Duration = Duration::from_secs(1);
+const HELD_BACK_OFF_MAX: Duration = Duration::from_secs(60);
+
+pub(super) struct Shared {
+    pub settings: Settings,
+    pub store: Store,
+    pub rules: RuleBook,
+    pub memory: Arc<MemoryBudget>,
+    pub ids: JobIds,
+    pub spool_dir: PathBuf,
+    /// Jobs that wait for a loader.
+    pub queued: JobQueue,
+    /// Jobs that wait to be published or retired.
+    pub finishing: JobQueue,
+    pub board: Board,
+    /// Runs that settled and wait for the finishing stage.
+    pub settled: Mutex<HashMap<JobId, Arc<Run>>>,
+    pub checkpoints: SyncSender<(Arc<Run>, CheckpointOrder)>,
+    pub watch: OnceLock<Watch>,
+    /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
+    pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
+    back_offs: Mutex<HashMap<JobId, Duration>>,
+    stop: AtomicBool,
+    stop_gate: Mutex<()>,
+    stop_bell: Condvar,
+    fatal: OnceLock<JobError>,
+    /// Counts jobs that reached an end, for those who wait for one.
+    ended: Mutex<u64>,
+    ended_bell: Condvar,
+}
+
+impl Shared {
+    pub(super) fn new(
+        settings: Settings,
+        store: Store,
+        rules: RuleBook,
+        checkpoints: SyncSender<(Arc<Run>, CheckpointOrder)>,
+    ) -> Self {
+        let memory = MemoryBudget::new(settings.service.memory_max);
+        let spool_dir = settings.service.data_dir.join("spool");
+        Self {
+            settings,
+            store,
+            rules,
+            memory,
+            ids: JobIds::default(),
+            spool_dir,
+            queued: JobQueue::default(),
+            finishing: JobQueue::default(),
+            board: Board::default(),
+            settled: Mutex::default(),
+            checkpoints,
+            watch: OnceLock::new(),
+            given_back: Mutex::default(),
+            back_offs: Mutex::default(),
+            stop: AtomicBool::new(false),
+            stop_gate: Mutex::default(),
+            stop_bell: Condvar::new(),
+            fatal: OnceLock::new(),
+            ended: Mutex::default(),
+            ended_bell: Condvar::new(),
+        }
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Asks every stage to stop; returns at once.
+    pub(super) fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        drop(lock(&self.stop_gate));
+        self.stop_bell.notify_all();
+        self.queued.close();
+        self.finishing.close();
+        for run in self.board.runs() {
+            if let Err(error) = run.queue.stop() {
+                tracing::warn!(job = %run.id, %error, "slices stay in the store until the next start");
+            }
+        }
+        self.board.ring_all();
+    }
+
+    /// Sleeps, unless the engine stops. True: it stops.
+    pub(super) fn pause(&self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        let mut gate = lock(&self.stop_gate);
+        while !self.stopping() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            gate = self.stop_bell.wait_timeout(gate, left).map_or_else(|e| e.into_inner().0, |(gate, _)| gate);
+        }
+        true
+    }
+
+    /// Waits until the engine is asked to stop.
+    pub(super) fn wait_for_stop(&self) {
+        while !self.pause(Duration::from_secs(3600)) {}
+    }
+
+    /// A flush or fsync failed: nothing that was written since can be trusted, so the service stops and recovers at its next start.
+    pub(super) fn fail_for_good(&self, error: JobError) {
+        tracing::error!(error = %error, "the disk refused to make data durable: stopping, so that the next start recovers from what is");
+        self.fatal.get_or_init(|| error);
+        self.ask_to_stop();
+    }
+
+    pub(super) fn fatal(&self) -> Option<&JobError> {
+        self.fatal.get()
+    }
+
+    /// Hands a run to the finishing stage, once, when everything is collected or it broke off.
+    pub(super) fn settle(&self, run: &Arc<Run>) {
+        if run.settle() {
+            lock(&self.settled).insert(run.id, Arc::clone(run));
+            self.board.remove(run);
+            self.finishing.push(run.id);
+        }
+    }
+
+    /// Orders a checkpoint if one is due and none is on its way.
+    pub(super) fn checkpoint_if_due(&self, run: &Arc<Run>, now: bool) {
+        if run.trouble().is_some() || run.checkpoint_in_flight.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let order = run.with_collector(|collector| collector.checkpoint(run, &self.store, now));
+        match order {
+            Some(Ok(Some(order))) => {
+                if self.checkpoints.send((Arc::clone(run), order)).is_ok() {
+                    return; // the flag falls when it is durable
+                }
+            }
+            Some(Err(trouble)) => run.break_off(trouble),
+            Some(Ok(None)) | None => {}
+        }
+        run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+    }
+
+    /// A job cannot go on where it is: it is held, visibly, and tried again with back-off; `publishing` and `retiring` keep
+    /// their state. A poisoned store or disk stops the service instead.
+    pub(super) fn job_hindered(&self, id: JobId, trouble: Trouble) {
+        if trouble.poisoned {
+            self.fail_for_good(trouble.error);
+            return;
+        }
+        if let Err(trouble) = self.hold(id, &trouble) {
+            tracing::error!(job = %id, error = %trouble.error, "a job could not be held");
+            if trouble.poisoned {
+                self.fail_for_good(trouble.error);
+            }
+        }
+    }
+
+    fn hold(&self, id: JobId, trouble: &Trouble) -> Result<(), Trouble> {
+        let Some(mut job) = self.store.job(id)? else { return Ok(()) };
+        if job.state.is_final() {
+            return Ok(());
+        }
+        let delay = self.next_back_off(id);
+        let is_news = job.error.as_ref() != Some(&trouble.error);
+        if job.state.next(JobEvent::Hindered).is_ok() {
+            job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
+        }
+        job.error = Some(trouble.error.clone());
+        job.waiting = Some(Waiting {
+            waits_for: trouble.waits_for,
+            until: jiff::SignedDuration::try_from(delay).ok().and_then(|delay| clock::now().checked_add(delay).ok()),
+            detail: trouble.error.message.clone(),
+        });
+        self.store.change().job(&job).apply()?;
+        if is_news {
+            events::held(&job, &trouble.error);
+        }
+        match job.state {
+            JobState::Publishing | JobState::Retiring => self.finishing.push_after(delay, id),
+            _ => self.queued.push_after(delay, id),
+        }
+        Ok(())
+    }
+
+    fn next_back_off(&self, id: JobId) -> Duration {
+        let mut back_offs = lock(&self.back_offs);
+        let delay = back_offs.get(&id).map_or(HELD_BACK_OFF, |last| (*last * 2).min(HELD_BACK_OFF_MAX));
+        back_offs.insert(id, delay);
+        delay
+    }
+
+    /// A job got past what held it.
+    pub(super) fn forget_back_off(&self, id: JobId) {
+        lock(&self.back_offs).remove(&id);
+    }
+
+    /// Whether a fault fails the job (with quarantine for input) or holds it.
+    pub(super) fn fails_job(kind: FaultKind) -> bool {
+        matches!(kind, FaultKind::Input | FaultKind::Bug)
+    }
+
+    /// A job reached an end.
+    pub(super) fn job_ended(&self) {
+        *lock(&self.ended) += 1;
+        self.ended_bell.notify_all();
+    }
+
+    /// Waits until some job ended after `seen` did, or for `time`. The count then.
+    pub(super) fn wait_for_ended(&self, seen: u64, time: Duration) -> u64 {
+        let ended = lock(&self.ended);
+        if *ended != seen {
+            return *ended;
+        }
+        self.ended_bell.wait_timeout(ended, time).map_or_else(|e| *e.into_inner().0, |(ended, _)| *ended)
+    }
+
+    /// Writes a job's row, not yet durable.
+    pub(super) fn save(&self, job: &Job) -> Result<(), Trouble> {
+        Ok(self.store.change().job(job).apply()?)
+    }
+}

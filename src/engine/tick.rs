@@ -1,0 +1,55 @@
+//! The slow clock: progress of long jobs, checkpoints of slow ones, retention.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::lock;
+use super::shared::Shared;
+use crate::clock;
+use crate::model::job_id::JobId;
+use crate::telemetry::events;
+
+const TICK: Duration = Duration::from_secs(10);
+const RETENTION_EVERY: Duration = Duration::from_secs(3600);
+
+/// The ticker's life.
+pub(super) fn tick(shared: &Arc<Shared>) {
+    let mut last_retention: Option<Instant> = None;
+    let mut last_read = HashMap::new();
+    loop {
+        if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
+            last_retention = Some(Instant::now());
+            forget_finished(shared);
+        }
+        if shared.pause(TICK) {
+            return;
+        }
+        tell_progress(shared, &mut last_read);
+    }
+}
+
+fn tell_progress(shared: &Arc<Shared>, last_read: &mut HashMap<JobId, u64>) {
+    let runs = shared.board.runs();
+    last_read.retain(|id, _| runs.iter().any(|run| run.id == *id));
+    for run in runs {
+        shared.checkpoint_if_due(&run, false);
+        let job = lock(&run.job).clone();
+        let bytes_read = run.progress.bytes_read.load(Ordering::Relaxed);
+        let before = last_read.insert(run.id, bytes_read);
+        if before.is_some() {
+            events::progress(&job, bytes_read, run.rule.rule.outputs.len());
+        }
+    }
+}
+
+fn forget_finished(shared: &Shared) {
+    let Ok(retention) = jiff::SignedDuration::try_from(shared.settings.service.retention) else { return };
+    let Ok(before) = clock::now().checked_sub(retention) else { return };
+    match shared.store.forget_finished(before) {
+        Ok(0) => {}
+        Ok(jobs) => tracing::info!(jobs, "finished jobs are no longer listed: they are older than `service.retention`"),
+        Err(error) => tracing::warn!(%error, "old finished jobs could not be removed from the list"),
+    }
+}

@@ -1,0 +1,94 @@
+//! What stands in a job's way, in the words of the engine: which reaction follows.
+
+use crate::decode::DecodeError;
+use crate::durable_fs::FsError;
+use crate::model::account::Unbalanced;
+use crate::model::fault::{Fault, FaultKind, JobError, WaitsFor};
+use crate::model::job_state::IllegalTransition;
+use crate::output::OutputError;
+use crate::pipeline::MissingColumns;
+use crate::record::CutError;
+use crate::store::StoreError;
+
+/// A fault that reached the engine, whatever layer it came from.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    /// For the job's row, with the hint.
+    pub error: JobError,
+    /// What a held job waits for.
+    pub waits_for: WaitsFor,
+    /// The source ended too early: it may still be growing.
+    pub ended_early: bool,
+    /// A flush or fsync failed: nothing may be retried before a restart.
+    pub poisoned: bool,
+}
+
+impl Trouble {
+    fn from_fault(fault: &dyn Fault) -> Self {
+        Self {
+            error: JobError::from_fault(fault),
+            waits_for: fault.waits_for(),
+            ended_early: false,
+            poisoned: false,
+        }
+    }
+
+    /// A fault that the engine itself finds.
+    pub(super) fn new(kind: FaultKind, message: impl Into<String>, hint: Option<&str>) -> Self {
+        let error = JobError { kind, message: message.into(), hint: hint.map(str::to_owned) };
+        let waits_for = match kind {
+            FaultKind::Config => WaitsFor::Config,
+            FaultKind::Storage => WaitsFor::Disk,
+            FaultKind::Input | FaultKind::Transient | FaultKind::Bug => WaitsFor::Retry,
+        };
+        Self { error, waits_for, ended_early: false, poisoned: false }
+    }
+}
+
+impl From<DecodeError> for Trouble {
+    fn from(error: DecodeError) -> Self {
+        Self { ended_early: error.ended_early(), ..Self::from_fault(&error) }
+    }
+}
+
+impl From<CutError> for Trouble {
+    fn from(error: CutError) -> Self {
+        Self::from_fault(&error)
+    }
+}
+
+impl From<MissingColumns> for Trouble {
+    fn from(error: MissingColumns) -> Self {
+        Self::from_fault(&error)
+    }
+}
+
+impl From<OutputError> for Trouble {
+    fn from(error: OutputError) -> Self {
+        Self { poisoned: error.is_failed_sync(), ..Self::from_fault(&error) }
+    }
+}
+
+impl From<FsError> for Trouble {
+    fn from(error: FsError) -> Self {
+        Self { poisoned: error.is_failed_sync(), ..Self::from_fault(&error) }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        Self { poisoned: error.is_poisoned(), ..Self::from_fault(&error) }
+    }
+}
+
+impl From<Unbalanced> for Trouble {
+    fn from(error: Unbalanced) -> Self {
+        Self::new(FaultKind::Bug, error.to_string(), Some("report this with the rule and a sample of the source"))
+    }
+}
+
+impl From<IllegalTransition> for Trouble {
+    fn from(error: IllegalTransition) -> Self {
+        Self::new(FaultKind::Bug, error.to_string(), None)
+    }
+}

@@ -1,0 +1,131 @@
+//! Work: slices through the pipeline, on all cores.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::collect::WorkedSlice;
+use super::run::{Run, TakenSlice};
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::model::fault::FaultKind;
+use crate::model::job_id::JobId;
+use crate::model::slice::{EntryShape, Slice};
+use crate::pipeline::{PipelineWorker, SliceResult};
+use crate::store::MemoryBudget;
+
+/// Pause before the second try of a slice whose step broke; doubles for each further try.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// Pipelines of settled jobs go when a worker is idle, or has so many.
+const PIPELINES_MAX: usize = 32;
+
+/// The steps of one worker, one set per running job.
+type Pipelines = HashMap<JobId, (Arc<Run>, PipelineWorker)>;
+
+/// One worker's life: takes slices of any running job until the engine stops.
+pub(super) fn work_slices(shared: &Arc<Shared>) {
+    let mut pipelines = Pipelines::new();
+    loop {
+        let seen = shared.board.rings();
+        if shared.stopping() {
+            return;
+        }
+        if let Some((run, taken)) = shared.board.take_slice() {
+            if pipelines.len() >= PIPELINES_MAX {
+                pipelines.retain(|_, (run, _)| !run.is_settled());
+            }
+            let (_, worker) = pipelines
+                .entry(run.id)
+                .or_insert_with(|| (Arc::clone(&run), run.rule.pipeline.worker(run.id)));
+            work_slice(shared, &run, worker, taken);
+            continue;
+        }
+        // Children of `exec` go with their job.
+        pipelines.retain(|_, (run, _)| !run.is_settled());
+        shared.board.wait(seen);
+    }
+}
+
+fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, worker: &mut PipelineWorker, taken: TakenSlice) {
+    let TakenSlice { slice, lease } = taken;
+    match work(shared, run, worker, &slice) {
+        Ok(Some(worked)) => {
+            drop(slice);
+            drop(lease);
+            if run.collect(worked) {
+                shared.board.ring();
+            }
+            shared.checkpoint_if_due(run, false);
+        }
+        Ok(None) => {} // the engine stops: the slice is cut again at the next start
+        Err(trouble) => run.break_off(trouble),
+    }
+    run.let_go();
+    shared.settle(run);
+}
+
+fn work(
+    shared: &Shared,
+    run: &Run,
+    worker: &mut PipelineWorker,
+    slice: &Slice,
+) -> Result<Option<WorkedSlice>, Trouble> {
+    let shape = run.shape(slice.entry).ok_or_else(|| {
+        Trouble::new(FaultKind::Bug, format!("slice {} names an entry that was not loaded", slice.number), None)
+    })?;
+    let Some((result, broken)) = run_with_attempts(shared, run, worker, slice, &shape) else { return Ok(None) };
+    result.account.balance()?;
+    Ok(Some(encode(run, slice, result, broken, &shared.memory)))
+}
+
+/// Tries the slice as often as the rule says, then record by record. None: the engine stops.
+fn run_with_attempts(
+    shared: &Shared,
+    run: &Run,
+    worker: &mut PipelineWorker,
+    slice: &Slice,
+    shape: &Arc<EntryShape>,
+) -> Option<(SliceResult, bool)> {
+    let mut back_off = FIRST_BACK_OFF;
+    for attempt in 1..=run.rule.rule.errors.attempts {
+        match worker.run(slice, shape) {
+            Ok(result) => return Some((result, false)),
+            Err(broken) => tracing::warn!(job = %run.id, slice = slice.number, attempt, %broken, "a step broke"),
+        }
+        if attempt < run.rule.rule.errors.attempts && shared.pause(back_off) {
+            return None;
+        }
+        back_off = (back_off * 2).min(BACK_OFF_MAX);
+    }
+    Some((worker.run_each(slice, shape), true))
+}
+
+fn encode(
+    run: &Run,
+    slice: &Slice,
+    result: SliceResult,
+    broken: bool,
+    memory: &Arc<MemoryBudget>,
+) -> WorkedSlice {
+    let chunks: Vec<_> = result
+        .chunks
+        .into_iter()
+        .enumerate()
+        .map(|(category, chunk)| {
+            (chunk.records > 0).then(|| run.rule.outputs.encode(category, chunk.bytes, chunk.records))
+        })
+        .collect();
+    let held = chunks.iter().flatten().map(crate::output::EncodedChunk::memory_bytes).sum();
+    WorkedSlice {
+        number: slice.number,
+        entry: slice.entry,
+        text_bytes: slice.bytes.len() as u64,
+        chunks,
+        account: result.account,
+        failed: result.failed,
+        broken,
+        lease: MemoryBudget::lease(memory, held),
+    }
+}

@@ -1,0 +1,64 @@
+//! One function per thing that an operator cares about: each event has the job, the rule and the path, and the same words everywhere.
+
+use crate::model::fault::JobError;
+use crate::model::job::Job;
+
+/// A file is ours.
+pub fn claimed(job: &Job) {
+    tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, bytes = job.source.identity.size, "claimed");
+}
+
+/// A loader took the job.
+pub fn started(job: &Job) {
+    tracing::debug!(job = %job.id, rule = job.rule, path = %job.source.path, attempt = job.attempts, from_slice = job.resumed_at_slice, "started");
+}
+
+/// A long job goes on.
+pub fn progress(job: &Job, bytes_read: u64, outputs: usize) {
+    let size = job.source.identity.size;
+    let percent = if size == 0 { 100 } else { u128::from(bytes_read) * 100 / u128::from(size) };
+    tracing::info!(
+        job = %job.id, rule = job.rule, path = %job.source.path, percent = percent as u64, bytes_read,
+        records = job.account.records_in, outputs, "in progress"
+    );
+}
+
+/// A file was not complete after all.
+pub fn given_back(job: &Job, why: &str) {
+    tracing::warn!(job = %job.id, rule = job.rule, path = %job.source.path, why, "given back to wait");
+}
+
+/// A job waits for a key, a configuration or a disk.
+pub fn held(job: &Job, error: &JobError) {
+    tracing::warn!(
+        job = %job.id, rule = job.rule, path = %job.source.path, state = %job.state, error = error.message,
+        hint = error.hint.as_deref().unwrap_or(""), "waiting; it goes on by itself"
+    );
+}
+
+/// Every output is durable under its final name.
+pub fn published(job: &Job) {
+    for output in &job.outputs {
+        tracing::debug!(job = %job.id, rule = job.rule, path = %output.path, category = %output.category, records = output.records, "published");
+    }
+}
+
+/// A job is done.
+pub fn completed(job: &Job) {
+    let account = &job.account;
+    tracing::info!(
+        job = %job.id, rule = job.rule, path = %job.source.path, records_in = account.records_in,
+        records_out = account.records_written(), dropped = account.records_dropped(), failed = account.records_failed,
+        outputs = job.outputs.len(), "completed"
+    );
+}
+
+/// A job failed: nothing was published.
+pub fn failed(job: &Job) {
+    let error = job.error.as_ref();
+    tracing::error!(
+        job = %job.id, rule = job.rule, path = %job.source.path, error = error.map_or("", |e| e.message.as_str()),
+        hint = error.and_then(|e| e.hint.as_deref()).unwrap_or(""),
+        source = job.retired_to.as_ref().unwrap_or(job.source_path()).to_string(), "failed; nothing was published"
+    );
+}
