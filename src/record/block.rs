@@ -30,7 +30,14 @@ pub(super) struct Text<R> {
 impl<R: Read> Text<R> {
     /// Nothing is read yet.
     pub(super) fn new(reader: R, block_bytes: usize) -> Self {
-        Self { reader, block: Bytes::new(), start: 0, offset: 0, ended: false, block_bytes: block_bytes.max(1) }
+        Self {
+            reader,
+            block: Bytes::new(),
+            start: 0,
+            offset: 0,
+            ended: false,
+            block_bytes: block_bytes.max(1),
+        }
     }
 
     /// What was read and neither taken nor skipped.
@@ -82,23 +89,26 @@ impl<R: Read> Text<R> {
         Ok(())
     }
 
-    /// Leaves out everything up to and including the next line end at or after `from`.
+    /// Leaves out everything up to and including the next line end at or after `from`, but keeps the beginning.
     ///
     /// Bounded memory whatever the line's length.
-    pub(super) fn skip_line(&mut self, from: usize) -> io::Result<SkippedLine> {
-        let mut line = SkippedLine { length: 0, ended: false };
+    pub(super) fn skip_line(&mut self, from: usize, keep_bytes: usize) -> io::Result<SkippedLine> {
+        let mut line = SkippedLine { beginning: Vec::new(), length: 0, ended: false };
         let mut from = from;
         let mut last = None;
         loop {
             let held = self.held();
             let found = memchr::memchr(b'\n', held.get(from..).unwrap_or_default()).map(|found| from + found);
             let length = found.unwrap_or(held.len());
+            let keep = length.min(keep_bytes - line.beginning.len());
+            line.beginning.extend_from_slice(held.get(..keep).unwrap_or_default());
             last = length.checked_sub(1).and_then(|at| held.get(at).copied()).or(last);
             line.length += length as u64;
             self.skip(length + 1);
             if found.is_some() {
                 line.ended = true;
                 line.length -= u64::from(last == Some(b'\r'));
+                line.beginning.truncate(usize::try_from(line.length).unwrap_or(usize::MAX));
                 return Ok(line);
             }
             if self.ended {
@@ -112,6 +122,8 @@ impl<R: Read> Text<R> {
 
 /// A line that was left out.
 pub(super) struct SkippedLine {
+    /// Its first bytes, as many as were to be kept.
+    pub(super) beginning: Vec<u8>,
     /// Bytes without its line end.
     pub(super) length: u64,
     /// It had a line end.

@@ -27,7 +27,12 @@ pub(super) struct ByLength {
 struct Malformed;
 
 impl ByLength {
-    pub(super) fn new(length: u64, record_max: usize, decode: &Decode, entry: &str) -> Result<Self, CutError> {
+    pub(super) fn new(
+        length: u64,
+        record_max: usize,
+        decode: &Decode,
+        entry: &str,
+    ) -> Result<Self, CutError> {
         let encoding = Encoding::for_label(decode.encoding.as_bytes())
             .ok_or_else(|| CutError::UnknownEncoding(decode.encoding.clone()))?;
         match usize::try_from(length) {
@@ -122,12 +127,13 @@ impl ByLength {
         let mut spans = Vec::with_capacity(raw.len() / self.length);
         for (index, record) in raw.chunks_exact(self.length).enumerate() {
             let start = decoded.len();
-            let replaced = self.decode_record(record, &mut decoded).map_err(|Malformed| CutError::BadEncoding {
-                entry: self.entry.clone(),
-                record: first + index as u64,
-                offset: offset + (index * self.length) as u64,
-                encoding: self.encoding.name().to_owned(),
-            })?;
+            let replaced =
+                self.decode_record(record, &mut decoded).map_err(|Malformed| CutError::BadEncoding {
+                    entry: self.entry.clone(),
+                    record: first + index as u64,
+                    offset: offset + (index * self.length) as u64,
+                    encoding: self.encoding.name().to_owned(),
+                })?;
             if decoded.len() > SLICE_BYTES_MAX && index > 0 {
                 decoded.truncate(start);
                 break;
@@ -144,7 +150,8 @@ impl ByLength {
         let mut rest = record;
         let mut replaced = 0;
         loop {
-            let room = decoder.max_utf8_buffer_length_without_replacement(rest.len()).unwrap_or(rest.len() * 4);
+            let room =
+                decoder.max_utf8_buffer_length_without_replacement(rest.len()).unwrap_or(rest.len() * 4);
             out.reserve(room);
             let (result, read) = decoder.decode_to_string_without_replacement(rest, out, true);
             rest = rest.get(read..).unwrap_or_default();

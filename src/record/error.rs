@@ -105,7 +105,9 @@ impl Fault for CutError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Read(_) => FaultKind::Transient,
-            Self::UnknownEncoding(_) | Self::LengthPastMax { .. } | Self::LinesInWideText(_) => FaultKind::Config,
+            Self::UnknownEncoding(_) | Self::LengthPastMax { .. } | Self::LinesInWideText(_) => {
+                FaultKind::Config
+            }
             _ => FaultKind::Input,
         }
     }

@@ -139,7 +139,8 @@ impl<R: Read> Cutter<R> {
             }
             Format::Csv(csv) if csv.header => {
                 let (text, numbering) = (&mut self.text, &mut self.numbering);
-                if let Some(header) = header::read(text, csv, self.limits.record_max, &self.name, numbering)? {
+                if let Some(header) = header::read(text, csv, self.limits.record_max, &self.name, numbering)?
+                {
                     shape.columns = Some(header.columns);
                     shape.header = Some(header.bytes);
                 }
@@ -186,7 +187,7 @@ impl<R: Read> Cutter<R> {
             by_length.begin(&mut self.text, self.skip_lines > 0)?;
         }
         for _ in 0..self.skip_lines {
-            let line = self.text.skip_line(0).map_err(CutError::Read)?;
+            let line = self.text.skip_line(0, 0).map_err(CutError::Read)?;
             if line.ended || line.length > 0 {
                 self.numbering.lines += 1;
                 self.numbering.skipped += 1;

@@ -246,19 +246,17 @@ fn unfit<R: Read>(
 ) -> Result<Slice, CutError> {
     let offset = text.offset();
     let held = text.held();
-    // Copied, so that the failed record does not hold a block that had to grow for it.
-    let mut beginning = held.get(..known.min(UNFIT_BYTES_MAX)).unwrap_or_default().to_vec();
     let lines_inside = |end: usize| memchr_iter(b'\n', held.get(..end).unwrap_or_default()).count() as u64;
     let reason = match open_quote {
         Some(quote) => UnfitReason::UnclosedQuote { line: numbering.lines + lines_inside(quote) + 1 },
         None => UnfitReason::TooLong,
     };
     let lines_before_end = lines_inside(known);
-    let line = text.skip_line(known).map_err(CutError::Read)?;
-    beginning.truncate(usize::try_from(line.length).unwrap_or(usize::MAX));
-    let span = Span { start: 0, end: beginning.len() as u32 };
+    // A copy, so that the failed record does not hold a block that had to grow for it.
+    let line = text.skip_line(known, UNFIT_BYTES_MAX).map_err(CutError::Read)?;
+    let span = Span { start: 0, end: line.beginning.len() as u32 };
     let lines = lines_before_end + u64::from(line.ended);
-    let mut slice = numbering.slice(offset, Bytes::from(beginning), vec![span], 0, lines);
+    let mut slice = numbering.slice(offset, Bytes::from(line.beginning), vec![span], 0, lines);
     slice.oversized = Some(Oversized { length: line.length, reason });
     Ok(slice)
 }
@@ -307,7 +305,8 @@ pub(super) fn take_first_record<R: Read, F: Framing>(
             Stop::More => text.more().map_err(CutError::Read)?,
             Stop::Unfit { open_quote, .. } => {
                 let front = |quote: usize| text.held().get(..quote - before).unwrap_or_default();
-                let lines_before = |quote: usize| numbering.lines + memchr_iter(b'\n', front(quote)).count() as u64;
+                let lines_before =
+                    |quote: usize| numbering.lines + memchr_iter(b'\n', front(quote)).count() as u64;
                 let quote_line = open_quote.map(|quote| lines_before(quote) + 1);
                 return Ok(FirstRecord::Unfit { quote_line });
             }
