@@ -166,10 +166,6 @@ impl Draft {
     fn unfit(&self, known: usize, open_quote: Option<usize>) -> Stop {
         if self.spans.is_empty() { Stop::Unfit { known, open_quote } } else { Stop::Cut }
     }
-
-    fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
 }
 
 /// The next slice, or none at the end.
@@ -185,9 +181,8 @@ pub(super) fn next_slice<R: Read, F: Framing>(
         let before = drop_blank_front(text, draft, framing, numbering);
         match stop {
             Stop::More => text.more().map_err(CutError::Read)?,
-            Stop::Cut => return Ok(Some(close(text, draft, framing, numbering))),
-            Stop::End if draft.is_empty() => return Ok(None),
-            Stop::End => return Ok(Some(close(text, draft, framing, numbering))),
+            Stop::End if draft.spans.is_empty() => return Ok(None),
+            Stop::End | Stop::Cut => return Ok(Some(close(text, draft, framing, numbering))),
             Stop::Unfit { known, open_quote } => {
                 let slice = unfit(text, known - before, open_quote.map(|at| at - before), numbering)?;
                 framing.begin(0);

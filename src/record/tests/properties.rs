@@ -94,7 +94,7 @@ impl PlainFramer<'_> {
                 if end >= until && until == passed {
                     return too_long(end);
                 }
-                let lines = self.text[..quote].iter().filter(|&&byte| byte == b'\n').count() as u64;
+                let lines = lines_in(&self.text[..quote]);
                 (end, Some(UnfitReason::UnclosedQuote { line: lines + 1 }))
             }
         }
@@ -127,11 +127,15 @@ impl PlainFramer<'_> {
                 found.push(Plain { line, start: at, end: content, unfit });
             }
             let next = (end + 1).min(self.text.len());
-            line += self.text[at..next].iter().filter(|&&byte| byte == b'\n').count() as u64;
+            line += lines_in(&self.text[at..next]);
             at = next;
         }
         (found, skipped)
     }
+}
+
+fn lines_in(text: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', text).count() as u64
 }
 
 fn has_header(records: &Records) -> bool {
@@ -151,11 +155,11 @@ fn flattened(whole: &Whole, text: &[u8], records: &Records) -> Vec<Plain> {
         let offset = slice.offset as usize;
         assert_eq!(slice.bytes[..], text[offset..offset + slice.bytes.len()], "bytes are the text's");
         for (at, span) in slice.records.iter().enumerate() {
-            let lines = slice.bytes[..span.start as usize].iter().filter(|&&byte| byte == b'\n').count();
+            let lines = lines_in(&slice.bytes[..span.start as usize]);
             let start = record_offset(slice, at, records) as usize;
             let length = slice.oversized.map_or(u64::from(span.end - span.start), |unfit| unfit.length);
             found.push(Plain {
-                line: slice.first_line + lines as u64,
+                line: slice.first_line + lines,
                 start,
                 end: start + length as usize,
                 unfit: slice.oversized,
