@@ -3,20 +3,18 @@
 //! A framing remembers how far it has looked into the present record, so that a record is looked at once, however
 //! it is spread over blocks. All positions are relative to the held text.
 
-use memchr::{memchr, memchr2};
+use super::marks::Marks;
 
 /// Finds the ends of records, one after another.
 pub(super) trait Framing {
     /// The line end that ends the record beginning at `at`, if it lies before `limit`.
     fn end(&mut self, held: &[u8], at: usize, limit: usize) -> Option<usize>;
-    /// After `end` found none: where the quote stands that is still open at `limit`.
-    fn open_quote(&self, limit: usize) -> Option<usize>;
+    /// After `end` found none: where the quote stands that is still open at its limit.
+    fn open_quote(&self) -> Option<usize>;
     /// Whether a line, without its line end, is no record.
     fn is_blank(&self, line: &[u8]) -> bool;
-    /// The record before `at` is done with.
-    fn begin(&mut self, at: usize);
-    /// The record ends at `end` as was found; it will be asked for again.
-    fn found(&mut self, end: usize);
+    /// Goes on at `at`, outside quotes, whatever was seen already.
+    fn restart(&mut self, at: usize);
     /// The first `bytes` of the held text were taken away.
     fn shift(&mut self, bytes: usize);
     /// Whether records may have line ends inside.
@@ -48,27 +46,23 @@ impl Blank {
 /// Each line is a record.
 #[derive(Clone, Debug)]
 pub(super) struct LineFraming {
-    seen: usize,
+    marks: Marks,
     blank: Blank,
 }
 
 impl LineFraming {
     pub(super) fn new(blank: Blank) -> Self {
-        Self { seen: 0, blank }
+        Self { marks: Marks::new(b'\n', b'\n'), blank }
     }
 }
 
 impl Framing for LineFraming {
     #[inline]
     fn end(&mut self, held: &[u8], _at: usize, limit: usize) -> Option<usize> {
-        let found = memchr(b'\n', held.get(self.seen..limit)?).map(|found| self.seen + found);
-        if found.is_none() {
-            self.seen = limit;
-        }
-        found
+        self.marks.next(held, limit)
     }
 
-    fn open_quote(&self, _limit: usize) -> Option<usize> {
+    fn open_quote(&self) -> Option<usize> {
         None
     }
 
@@ -77,17 +71,12 @@ impl Framing for LineFraming {
         self.blank.takes(line)
     }
 
-    #[inline]
-    fn begin(&mut self, at: usize) {
-        self.seen = at;
-    }
-
-    fn found(&mut self, end: usize) {
-        self.seen = end;
+    fn restart(&mut self, at: usize) {
+        self.marks.restart(at);
     }
 
     fn shift(&mut self, bytes: usize) {
-        self.seen = self.seen.saturating_sub(bytes);
+        self.marks.shift(bytes);
     }
 
     fn spans_lines(&self) -> bool {
@@ -96,38 +85,32 @@ impl Framing for LineFraming {
 }
 
 /// Line ends inside quotes belong to the record; a quote means something at a field's start only.
+///
+/// A quote inside quotes closes them; one right behind it was its double, and they are open again.
 #[derive(Clone, Debug)]
 pub(super) struct QuoteFraming {
-    quote: u8,
     delimiter: u8,
-    seen: usize,
-    open: Option<usize>,
+    marks: Marks,
+    is_open: bool,
+    /// Where the last quotes opened.
+    opened: usize,
+    /// Where they closed.
+    closed: Option<usize>,
 }
 
 impl QuoteFraming {
     pub(super) fn new(quote: u8, delimiter: u8) -> Self {
-        Self { quote, delimiter, seen: 0, open: None }
+        Self { delimiter, marks: Marks::new(b'\n', quote), is_open: false, opened: 0, closed: None }
     }
 
-    /// Looks for the closing quote; whether it was found.
-    fn close(&mut self, held: &[u8], limit: usize) -> bool {
-        loop {
-            let Some(found) = held.get(self.seen..limit).and_then(|rest| memchr(self.quote, rest)) else {
-                self.seen = limit;
-                return false;
-            };
-            let quote = self.seen + found;
-            if quote + 1 >= limit {
-                // Whether it is doubled is not known yet: it is looked at again, or `open_quote` takes it as closing.
-                self.seen = quote;
-                return false;
-            }
-            if held.get(quote + 1) != Some(&self.quote) {
-                self.seen = quote + 1;
-                self.open = None;
-                return true;
-            }
-            self.seen = quote + 2;
+    /// A quote outside quotes.
+    fn open(&mut self, held: &[u8], at: usize, quote: usize) {
+        let before = quote.checked_sub(1);
+        if self.closed.is_some() && self.closed == before {
+            self.is_open = true;
+        } else if quote == at || before.and_then(|before| held.get(before)) == Some(&self.delimiter) {
+            self.is_open = true;
+            self.opened = quote;
         }
     }
 }
@@ -136,25 +119,22 @@ impl Framing for QuoteFraming {
     #[inline]
     fn end(&mut self, held: &[u8], at: usize, limit: usize) -> Option<usize> {
         loop {
-            if self.open.is_some() && !self.close(held, limit) {
-                return None;
+            let mark = self.marks.next(held, limit)?;
+            let is_line_end = held.get(mark) == Some(&b'\n');
+            match (is_line_end, self.is_open) {
+                (true, false) => return Some(mark),
+                (true, true) => {}
+                (false, false) => self.open(held, at, mark),
+                (false, true) => {
+                    self.is_open = false;
+                    self.closed = Some(mark);
+                }
             }
-            let Some(found) = memchr2(b'\n', self.quote, held.get(self.seen..limit)?) else {
-                self.seen = limit;
-                return None;
-            };
-            let found = self.seen + found;
-            if held.get(found) == Some(&b'\n') {
-                return Some(found);
-            }
-            self.seen = found + 1;
-            let starts_field = found == at || held.get(found - 1) == Some(&self.delimiter);
-            self.open = starts_field.then_some(found);
         }
     }
 
-    fn open_quote(&self, limit: usize) -> Option<usize> {
-        self.open.filter(|_| self.seen >= limit)
+    fn open_quote(&self) -> Option<usize> {
+        self.is_open.then_some(self.opened)
     }
 
     #[inline]
@@ -162,20 +142,16 @@ impl Framing for QuoteFraming {
         line.is_empty()
     }
 
-    #[inline]
-    fn begin(&mut self, at: usize) {
-        self.seen = at;
-        self.open = None;
-    }
-
-    fn found(&mut self, end: usize) {
-        self.seen = end;
-        self.open = None;
+    fn restart(&mut self, at: usize) {
+        self.marks.restart(at);
+        self.is_open = false;
+        self.closed = None;
     }
 
     fn shift(&mut self, bytes: usize) {
-        self.seen = self.seen.saturating_sub(bytes);
-        self.open = self.open.map(|at| at.saturating_sub(bytes));
+        self.marks.shift(bytes);
+        self.opened = self.opened.saturating_sub(bytes);
+        self.closed = self.closed.and_then(|at| at.checked_sub(bytes));
     }
 
     fn spans_lines(&self) -> bool {

@@ -25,6 +25,7 @@ mod error;
 pub mod fields;
 mod framing;
 mod header;
+mod marks;
 mod slicer;
 #[cfg(test)]
 mod tests;

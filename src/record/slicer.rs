@@ -79,21 +79,19 @@ fn frame<F: Framing>(held: &[u8], ended: bool, draft: &mut Draft, framing: &mut 
             return without_end(held, limit, limit == passed, ended, draft, framing, limits);
         };
         if end + 1 - draft.first > SLICE_BYTES_MAX && !draft.spans.is_empty() {
-            framing.found(end);
+            framing.restart(end);
             return Stop::Cut;
         }
         let content = trim_cr(held.get(at..end).unwrap_or_default());
         if framing.is_blank(content) {
             draft.blank(end + 1);
-            framing.begin(end + 1);
             continue;
         }
         if content.len() > limits.record_max {
-            framing.found(end);
+            framing.restart(end);
             return draft.unfit(end, None);
         }
         draft.record(content.len(), end + 1);
-        framing.begin(end + 1);
         if draft.spans.len() >= limits.slice_records || draft.at - draft.first > SLICE_BYTES_MAX {
             return Stop::Cut;
         }
@@ -113,7 +111,7 @@ fn without_end<F: Framing>(
     if limit - draft.first > SLICE_BYTES_MAX && !draft.spans.is_empty() {
         return Stop::Cut;
     }
-    let open_quote = framing.open_quote(limit);
+    let open_quote = framing.open_quote();
     if !passed && !ended {
         return Stop::More;
     }
@@ -136,7 +134,7 @@ fn without_end<F: Framing>(
     } else if !content.is_empty() {
         draft.record(content.len(), limit);
     }
-    framing.begin(limit);
+    framing.restart(limit);
     Stop::End
 }
 
@@ -185,7 +183,7 @@ pub(super) fn next_slice<R: Read, F: Framing>(
             Stop::End | Stop::Cut => return Ok(Some(close(text, draft, framing, numbering))),
             Stop::Unfit { known, open_quote } => {
                 let slice = unfit(text, known - before, open_quote.map(|at| at - before), numbering)?;
-                framing.begin(0);
+                framing.restart(0);
                 *draft = Draft::default();
                 return Ok(Some(slice));
             }
@@ -306,7 +304,7 @@ pub(super) fn take_first_record<R: Read, F: Framing>(
                 return Ok(FirstRecord::Unfit { quote_line });
             }
             Stop::End | Stop::Cut => {
-                framing.begin(0);
+                framing.restart(0);
                 let Some(span) = draft.spans.first().copied() else { return Ok(FirstRecord::None) };
                 let line = numbering.lines + 1;
                 let bytes = text.take(draft.at);
