@@ -14,6 +14,9 @@ use super::slicer::{Limits, Numbering};
 use crate::model::rule::{Decode, OnBadEncoding};
 use crate::model::slice::{Slice, Span};
 
+/// Bytes of a byte order mark at most.
+const BOM_BYTES_MAX: usize = 3;
+
 /// How records of equal length become text.
 pub(super) struct ByLength {
     length: usize,
@@ -54,7 +57,9 @@ impl ByLength {
 
     /// Leaves out a byte order mark, which also says the encoding.
     pub(super) fn begin<R: Read>(&mut self, text: &mut Text<R>, skips_lines: bool) -> Result<(), CutError> {
-        text.more().map_err(CutError::Read)?;
+        while text.held().len() < BOM_BYTES_MAX && !text.ended() {
+            text.more().map_err(CutError::Read)?;
+        }
         if let Some((encoding, bytes)) = Encoding::for_bom(text.held()) {
             self.encoding = encoding;
             text.skip(bytes);

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
+use super::marks::{CHUNK_BYTES, marks_from};
 use crate::model::rule::{Csv, FixedField};
 
 /// Where a field's value lies within its record.
@@ -27,7 +28,7 @@ pub struct FieldSpan {
 /// it stands, quotes and all, so that nothing is lost and a validating step sees it.
 pub fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) {
     spans.clear();
-    let mut at = 0;
+    let Some(mut at) = split_unquoted(record, csv, spans) else { return };
     loop {
         let rest = record.get(at..).unwrap_or_default();
         let (span, next) = match csv.quote {
@@ -40,6 +41,28 @@ pub fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) {
             None => return,
         }
     }
+}
+
+/// Splits up to the first field that is in quotes, and says where that begins.
+#[inline]
+fn split_unquoted(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) -> Option<usize> {
+    let quote = csv.quote.unwrap_or(csv.delimiter);
+    let mut start = 0;
+    for base in (0..record.len()).step_by(CHUNK_BYTES) {
+        let mut bits = marks_from(record, base, csv.delimiter, quote);
+        while bits != 0 {
+            let mark = base + bits.trailing_zeros() as usize;
+            bits &= bits - 1;
+            if record.get(mark) == Some(&csv.delimiter) {
+                spans.push(span(start, mark, false));
+                start = mark + 1;
+            } else if mark == start {
+                return Some(start);
+            }
+        }
+    }
+    spans.push(span(start, record.len(), false));
+    None
 }
 
 /// The field from `start` to the first delimiter at or after `from`, and where the next field starts.
@@ -250,6 +273,16 @@ mod tests {
                 write_csv_value(value.as_bytes(), &csv, &mut record);
             }
             prop_assert_eq!(super::tests::values(&record, &csv), values);
+        }
+
+        #[test]
+        fn long_records_are_split_like_short_ones(fields in prop::collection::vec("[ab\"]{0,90}", 1..8)) {
+            let record = fields.join(",");
+            let mut spans = Vec::new();
+            let csv = Csv { quote: None, ..csv() };
+            split_csv(record.as_bytes(), &csv, &mut spans);
+            let found: Vec<&str> = spans.iter().map(|span| &record[span.start as usize..span.end as usize]).collect();
+            prop_assert_eq!(found, fields);
         }
 
         #[test]

@@ -83,13 +83,13 @@ fn frame<F: Framing>(held: &[u8], ended: bool, draft: &mut Draft, framing: &mut 
             return Stop::Cut;
         }
         let content = trim_cr(held.get(at..end).unwrap_or_default());
-        if framing.is_blank(content) {
-            draft.blank(end + 1);
-            continue;
-        }
         if content.len() > limits.record_max {
             framing.restart(end);
             return draft.unfit(end, None);
+        }
+        if framing.is_blank(content) {
+            draft.blank(end + 1);
+            continue;
         }
         draft.record(content.len(), end + 1);
         if draft.spans.len() >= limits.slice_records || draft.at - draft.first > SLICE_BYTES_MAX {

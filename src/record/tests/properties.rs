@@ -192,7 +192,7 @@ proptest! {
         record_max in prop_oneof![1u64..40, Just(1 << 20)],
         slice_records in 1u32..8,
         skip_lines in 0u64..3,
-        block in 1usize..80,
+        block in 1usize..300,
         reads in prop::collection::vec(1usize..40, 1..4),
     ) {
         let records = Records { format, skip_lines, record_max, slice_records };
