@@ -65,7 +65,7 @@ pub enum UnfitReason {
 }
 
 impl Slice {
-    /// Bytes of memory that the slice holds, for the memory limit.
+    /// Bytes of memory that the slice holds, for the memory limit; slices cut one after another share a block.
     pub fn memory_bytes(&self) -> u64 {
         (self.bytes.len() + self.records.capacity() * size_of::<Span>() + size_of::<Self>()) as u64
     }

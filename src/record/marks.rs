@@ -1,8 +1,8 @@
 //! Finds the bytes that may end a record, 64 bytes of text at a time.
 //!
-//! Lines and fields are short: a search that starts anew for each one costs more in starting than in searching (measured on
-//! lines of 85 bytes: half of the time of cutting, two thirds of splitting). So on x86-64 one look at 64 bytes gives all marks in them.
-//! Elsewhere, and for the last bytes of a block, memchr does.
+//! Lines and fields are short: a search that starts anew for each one costs more in starting than in searching
+//! (measured on lines of 85 bytes: half of the time of cutting, two thirds of splitting). So on x86-64 one look at
+//! 64 bytes gives all marks in them. Elsewhere, and for the last bytes of a block, memchr does.
 
 use memchr::memchr2;
 
