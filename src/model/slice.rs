@@ -28,7 +28,7 @@ pub struct Slice {
     pub entry: u32,
     /// Number of the first record within its entry, from 1; header and skipped lines not counted.
     pub first_record: u64,
-    /// Where `bytes` begin in the entry's decoded text, in bytes.
+    /// Where `bytes` begin in the entry's decoded text, in bytes (before decoding for `record_length`).
     pub offset: u64,
     /// Lines (blank ones too) in the entry before `bytes`: for messages that name a line.
     pub first_line: u64,
@@ -36,21 +36,36 @@ pub struct Slice {
     pub bytes: Bytes,
     /// The records within `bytes`.
     pub records: Vec<Span>,
-    /// Blank lines within `bytes` that are no records (csv, jsonl).
+    /// Blank lines within `bytes` that are no records (csv, jsonl); `bytes` begin with a record.
     pub skipped: u32,
-    /// The only record of this slice is longer than `record_max`: `bytes` are its beginning, nothing else follows.
+    /// The only record of this slice cannot be taken whole: `bytes` are its beginning, nothing else follows.
     pub oversized: Option<Oversized>,
 }
 
-/// A record longer than `record_max`.
+/// A record that is kept as a failed record, because it is too long or its end cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Oversized {
     /// Its whole length in bytes, without its line end.
     pub length: u64,
+    /// What is wrong with it.
+    pub reason: UnfitReason,
+}
+
+/// Why a record is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnfitReason {
+    /// It is longer than `record_max`.
+    TooLong,
+    /// A quote is never closed, or not within `record_max`: the record ends with the line on which it opens.
+    UnclosedQuote {
+        /// Where the quote stands: a line of the entry, from 1.
+        line: u64,
+    },
 }
 
 impl Slice {
-    /// Bytes of memory that the slice holds, for the memory limit.
+    /// Bytes of memory that the slice holds, for the memory limit; slices cut one after another share a block.
     pub fn memory_bytes(&self) -> u64 {
         (self.bytes.len() + self.records.capacity() * size_of::<Span>() + size_of::<Self>()) as u64
     }

@@ -1,0 +1,187 @@
+//! An entry's text in memory: one block at a time, of which slices are zero-copy parts.
+//!
+//! A block is filled to its end before anything is cut from it, and never written to again. What is left of it when
+//! more text is needed is copied to the front of the next one, so that what is held is always one piece.
+//! Buffers of the ordinary size go round: the last slice of a block gives its buffer back for the next block, which
+//! then needs neither fresh pages nor zeroing.
+
+use std::io::{self, ErrorKind, Read};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+/// Bytes of a block, unless a longer record needs more.
+pub(super) const BLOCK_BYTES: usize = 256 << 10;
+/// Idle buffers kept for the whole process.
+const FREE_BUFFERS_MAX: usize = 16;
+
+static FREE_BUFFERS: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// The part of an entry's text that is held, and the reader that brings more.
+pub(super) struct Text<R> {
+    reader: R,
+    block: Bytes,
+    start: usize,
+    offset: u64,
+    ended: bool,
+    block_bytes: usize,
+}
+
+impl<R: Read> Text<R> {
+    /// Nothing is read yet.
+    pub(super) fn new(reader: R, block_bytes: usize) -> Self {
+        Self {
+            reader,
+            block: Bytes::new(),
+            start: 0,
+            offset: 0,
+            ended: false,
+            block_bytes: block_bytes.max(1),
+        }
+    }
+
+    /// What was read and neither taken nor skipped.
+    pub(super) fn held(&self) -> &[u8] {
+        self.block.get(self.start..).unwrap_or_default()
+    }
+
+    /// Where the held text begins within the entry.
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Whether nothing comes after the held text.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Takes the first `bytes` of the held text, without copying.
+    pub(super) fn take(&mut self, bytes: usize) -> Bytes {
+        let end = (self.start + bytes).min(self.block.len());
+        let taken = self.block.slice(self.start..end);
+        self.skip(bytes);
+        taken
+    }
+
+    /// Leaves out the first `bytes` of the held text.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.held().len());
+        self.start += bytes;
+        self.offset += bytes as u64;
+    }
+
+    /// Reads on behind the held text: a block full, or up to the end.
+    pub(super) fn more(&mut self) -> io::Result<()> {
+        if self.ended {
+            return Ok(());
+        }
+        let carried = self.held().len();
+        // Doubling keeps the copying of a long record linear.
+        let wanted = if carried > self.block_bytes / 2 { carried * 2 } else { self.block_bytes };
+        let mut buffer = Buffer::with_length(wanted.max(carried + 1));
+        if let Some(front) = buffer.bytes.get_mut(..carried) {
+            front.copy_from_slice(self.held());
+        }
+        buffer.filled = carried;
+        self.ended = buffer.fill_from(&mut self.reader)?;
+        self.block = buffer.freeze();
+        self.start = 0;
+        Ok(())
+    }
+
+    /// Leaves out everything up to and including the next line end at or after `from`, but keeps the beginning.
+    ///
+    /// Bounded memory whatever the line's length.
+    pub(super) fn skip_line(&mut self, from: usize, keep_bytes: usize) -> io::Result<SkippedLine> {
+        let mut line = SkippedLine { beginning: Vec::new(), length: 0, ended: false };
+        let mut from = from;
+        let mut last = None;
+        loop {
+            let held = self.held();
+            let found = memchr::memchr(b'\n', held.get(from..).unwrap_or_default()).map(|found| from + found);
+            let length = found.unwrap_or(held.len());
+            let keep = length.min(keep_bytes - line.beginning.len());
+            line.beginning.extend_from_slice(held.get(..keep).unwrap_or_default());
+            last = length.checked_sub(1).and_then(|at| held.get(at).copied()).or(last);
+            line.length += length as u64;
+            self.skip(length + 1);
+            if found.is_some() {
+                line.ended = true;
+                line.length -= u64::from(last == Some(b'\r'));
+                line.beginning.truncate(usize::try_from(line.length).unwrap_or(usize::MAX));
+                return Ok(line);
+            }
+            if self.ended {
+                return Ok(line);
+            }
+            from = 0;
+            self.more()?;
+        }
+    }
+}
+
+/// A line that was left out.
+pub(super) struct SkippedLine {
+    /// Its first bytes, as many as were to be kept.
+    pub(super) beginning: Vec<u8>,
+    /// Bytes without its line end.
+    pub(super) length: u64,
+    /// It had a line end.
+    pub(super) ended: bool,
+}
+
+/// A buffer on its way to become a block.
+struct Buffer {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Buffer {
+    fn with_length(length: usize) -> Self {
+        let free = if length == BLOCK_BYTES { free_buffers().pop() } else { None };
+        Self { bytes: free.unwrap_or_else(|| vec![0; length]), filled: 0 }
+    }
+
+    /// Whether the reader has ended.
+    fn fill_from(&mut self, reader: &mut impl Read) -> io::Result<bool> {
+        while let Some(room) = self.bytes.get_mut(self.filled..).filter(|room| !room.is_empty()) {
+            match reader.read(room) {
+                Ok(0) => return Ok(true),
+                Ok(count) => self.filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    fn freeze(self) -> Bytes {
+        // A slice of a small file must not hold a big buffer: the memory limit counts the slice's own bytes.
+        if self.filled <= self.bytes.len() / 2 {
+            return Bytes::copy_from_slice(self.as_ref());
+        }
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.bytes.len() == BLOCK_BYTES {
+            let mut free = free_buffers();
+            if free.len() < FREE_BUFFERS_MAX {
+                free.push(std::mem::take(&mut self.bytes));
+            }
+        }
+    }
+}
+
+fn free_buffers() -> std::sync::MutexGuard<'static, Vec<Vec<u8>>> {
+    // A list of idle buffers is whole whatever panicked while it was locked.
+    FREE_BUFFERS.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,144 @@
+//! What keeps a text from being cut into records.
+
+use std::io;
+
+use crate::model::fault::{Fault, FaultKind};
+
+/// The text cannot be cut into records.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// Reading the text failed; for the decoder to explain.
+    #[error("cannot read on")]
+    Read(#[source] io::Error),
+    /// Columns that the rule counts on are not in the header.
+    #[error("line {line}{}: the header lacks {}", within(entry), missing.join(", "))]
+    MissingColumns {
+        /// The entry's name.
+        entry: String,
+        /// Where the header stands.
+        line: u64,
+        /// Each missing column, with the nearest name that is there.
+        missing: Vec<String>,
+        /// The header's names, the first of them.
+        header: String,
+    },
+    /// Column names of the header that stand there more than once.
+    #[error("line {line}{}: the header names a column twice: {}", within(entry), names.join(", "))]
+    DuplicateColumns {
+        /// The entry's name.
+        entry: String,
+        /// Where the header stands.
+        line: u64,
+        /// The names.
+        names: Vec<String>,
+    },
+    /// The header has a quote that is never closed.
+    #[error("line {line}{}: the header opens a quote that is never closed", within(entry))]
+    HeaderQuote {
+        /// The entry's name.
+        entry: String,
+        /// Where the quote stands.
+        line: u64,
+    },
+    /// The header is longer than a record may be.
+    #[error("line {line}{}: the header is longer than {record_max} bytes", within(entry))]
+    HeaderTooLong {
+        /// The entry's name.
+        entry: String,
+        /// Where the header stands.
+        line: u64,
+        /// `records.record_max`.
+        record_max: usize,
+    },
+    /// The text of records of equal length ends within a record.
+    #[error(
+        "byte {offset}{}: record {record} has only {} bytes{}, {record_length} were expected",
+        within(entry), left, if *only_line_ends { " (nothing but line ends)" } else { "" }
+    )]
+    Remainder {
+        /// The entry's name.
+        entry: String,
+        /// Its number.
+        record: u64,
+        /// Where it begins.
+        offset: u64,
+        /// Bytes that are there.
+        left: u64,
+        /// Bytes of a record.
+        record_length: u64,
+        /// What is there are line ends.
+        only_line_ends: bool,
+    },
+    /// A record of fixed length is not in the rule's encoding.
+    #[error("byte {offset}{}: record {record} is not {encoding}", within(entry))]
+    BadEncoding {
+        /// The entry's name.
+        entry: String,
+        /// Its number.
+        record: u64,
+        /// Where it begins.
+        offset: u64,
+        /// The encoding's name.
+        encoding: String,
+    },
+    /// No such character encoding.
+    #[error("`decode.encoding` is no known encoding: {0}")]
+    UnknownEncoding(String),
+    /// Records of fixed length would all be too long.
+    #[error("`records.record_length` of {record_length} is more than `records.record_max` of {record_max}")]
+    LengthPastMax {
+        /// `records.record_length`.
+        record_length: u64,
+        /// `records.record_max`.
+        record_max: usize,
+    },
+    /// Lines cannot be told in raw UTF-16.
+    #[error("`records.skip_lines` cannot be used with `records.record_length` in {0}")]
+    LinesInWideText(&'static str),
+}
+
+fn within(entry: &str) -> String {
+    if entry.is_empty() { String::new() } else { format!(" of {entry}") }
+}
+
+impl Fault for CutError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Read(_) => FaultKind::Transient,
+            Self::UnknownEncoding(_) | Self::LengthPastMax { .. } | Self::LinesInWideText(_) => {
+                FaultKind::Config
+            }
+            _ => FaultKind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Read(_) => return None,
+            Self::MissingColumns { header, .. } => format!(
+                "the header has {header}; correct `records.columns`, `records.delimiter` or `records.skip_lines`, or have the file sent again"
+            ),
+            Self::DuplicateColumns { .. } => {
+                "name each column once; for a file without a header set `records.header = false` and `records.columns`".into()
+            }
+            Self::HeaderQuote { .. } => {
+                "close the quote, or set `records.quote` to the character the sender uses (\"\" for none)".into()
+            }
+            Self::HeaderTooLong { .. } => {
+                "raise `records.record_max`, or see whether this is a csv file with line ends at all".into()
+            }
+            Self::Remainder { only_line_ends: true, .. } => {
+                "leave the line end at the file's end out; where every record has one, count it in `records.record_length` or leave that key out to read line by line".into()
+            }
+            Self::Remainder { .. } => {
+                "see whether the file is whole, and whether `records.record_length` counts every byte of a record, line ends too".into()
+            }
+            Self::BadEncoding { .. } => {
+                "set `decode.encoding` to what the sender writes, or `decode.on_bad_encoding` to \"replace\" or \"raw\"".into()
+            }
+            Self::UnknownEncoding(_) => "use a WHATWG label such as \"utf-8\", \"windows-1252\" or \"utf-16le\"".into(),
+            Self::LengthPastMax { .. } => "raise `records.record_max`".into(),
+            Self::LinesInWideText(_) => "leave `records.skip_lines` out".into(),
+        })
+    }
+}

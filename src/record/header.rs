@@ -1,0 +1,118 @@
+//! The header of a csv entry: its names, and whether they are those that the rule counts on.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use super::block::Text;
+use super::error::CutError;
+use super::fields::{csv_value, split_csv};
+use super::framing::{Blank, Framing, LineFraming, QuoteFraming};
+use super::slicer::{FirstRecord, Numbering, take_first_record};
+use crate::model::rule::Csv;
+
+/// Names listed in one message at most.
+const NAMES_SHOWN_MAX: usize = 20;
+/// A name less like than this (0 to 1) is not offered as the nearest.
+const LIKENESS_MIN: f64 = 0.6;
+
+/// A header as it stands in the file, and the names in it.
+pub(super) struct Header {
+    pub(super) bytes: Vec<u8>,
+    pub(super) columns: Vec<String>,
+}
+
+/// Takes the header from the text; none where the entry has no record at all.
+pub(super) fn read<R: Read>(
+    text: &mut Text<R>,
+    csv: &Csv,
+    record_max: usize,
+    entry: &str,
+    numbering: &mut Numbering,
+) -> Result<Option<Header>, CutError> {
+    match csv.quote {
+        Some(quote) => {
+            read_framed(text, &mut QuoteFraming::new(quote, csv.delimiter), csv, record_max, entry, numbering)
+        }
+        None => read_framed(text, &mut LineFraming::new(Blank::Empty), csv, record_max, entry, numbering),
+    }
+}
+
+fn read_framed<R: Read, F: Framing>(
+    text: &mut Text<R>,
+    framing: &mut F,
+    csv: &Csv,
+    record_max: usize,
+    entry: &str,
+    numbering: &mut Numbering,
+) -> Result<Option<Header>, CutError> {
+    let entry = entry.to_owned();
+    match take_first_record(text, framing, record_max, numbering)? {
+        FirstRecord::None => Ok(None),
+        FirstRecord::Unfit { quote_line: Some(line) } => Err(CutError::HeaderQuote { entry, line }),
+        FirstRecord::Unfit { quote_line: None } => {
+            Err(CutError::HeaderTooLong { entry, line: numbering.lines + 1, record_max })
+        }
+        FirstRecord::Some { bytes, line } => {
+            let columns = names(&bytes, csv);
+            check(&columns, &csv.columns, entry, line)?;
+            Ok(Some(Header { bytes: bytes.to_vec(), columns }))
+        }
+    }
+}
+
+fn names(header: &[u8], csv: &Csv) -> Vec<String> {
+    let mut spans = Vec::new();
+    split_csv(header, csv, &mut spans);
+    let name = |span| String::from_utf8_lossy(&csv_value(header, span, csv.quote)).into_owned();
+    spans.into_iter().map(name).collect()
+}
+
+/// Every name once, and every required one there. Empty names may repeat: nobody can ask for them.
+fn check(columns: &[String], required: &[String], entry: String, line: u64) -> Result<(), CutError> {
+    let mut known = HashSet::new();
+    let twice: Vec<&String> =
+        columns.iter().filter(|name| !name.is_empty() && !known.insert(name.as_str())).collect();
+    if !twice.is_empty() {
+        let distinct: HashSet<&String> = twice.iter().copied().collect();
+        let mut names: Vec<String> = distinct.into_iter().map(|name| quoted(name)).collect();
+        names.sort_unstable();
+        names.truncate(NAMES_SHOWN_MAX);
+        return Err(CutError::DuplicateColumns { entry, line, names });
+    }
+    let missing: Vec<String> = required
+        .iter()
+        .filter(|name| !known.contains(name.as_str()))
+        .map(|name| with_nearest(name, columns))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(CutError::MissingColumns { entry, line, missing, header: listed(columns) })
+}
+
+fn with_nearest(name: &str, columns: &[String]) -> String {
+    let likeness = |column: &&String| strsim::normalized_damerau_levenshtein(&folded(name), &folded(column));
+    let nearest = columns
+        .iter()
+        .filter(|column| likeness(column) >= LIKENESS_MIN)
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match nearest {
+        Some(nearest) => format!("{} (nearest: {})", quoted(name), quoted(nearest)),
+        None => quoted(name),
+    }
+}
+
+/// Case and blanks are what differs most often. Bounded, since a header may hold anything.
+fn folded(name: &str) -> String {
+    name.trim().chars().take(100).collect::<String>().to_lowercase()
+}
+
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.chars().take(100).collect::<String>().escape_debug())
+}
+
+fn listed(columns: &[String]) -> String {
+    let shown: Vec<String> = columns.iter().take(NAMES_SHOWN_MAX).map(|name| quoted(name)).collect();
+    let more = columns.len().saturating_sub(NAMES_SHOWN_MAX);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}

@@ -1,0 +1,234 @@
+//! One test for each behaviour that is promised by name.
+
+use super::*;
+use crate::model::fault::{Fault, FaultKind};
+
+#[test]
+fn each_line_ends_for_itself() {
+    let whole = cut(b"a\r\nb\nc\rd\r\n\re", &records(Format::Lines));
+    assert_eq!(whole.texts(), ["a", "b", "c\rd", "\re"]);
+    assert_eq!(cut(b"a,b\r\nc\r\n", &csv_records(false)).texts(), ["a,b", "c"]);
+}
+
+#[test]
+fn the_last_line_without_a_line_end_is_a_record() {
+    assert_eq!(cut(b"a\nb", &records(Format::Lines)).texts(), ["a", "b"]);
+    assert_eq!(cut(b"h\na\n\"b\"", &csv_records(true)).texts(), ["a", "\"b\""]);
+    assert_eq!(cut(b"{}\n{}", &records(Format::Jsonl)).texts(), ["{}", "{}"]);
+}
+
+#[test]
+fn an_empty_file_has_no_records() {
+    for records in [records(Format::Lines), csv_records(false), csv_records(true), by_length(4)] {
+        let whole = cut(b"", &records);
+        assert!(whole.slices.is_empty());
+        assert_eq!((whole.shape.header, whole.lines_skipped), (None, 0));
+    }
+    assert_eq!(cut(b"", &csv_records(true)).shape.columns, None);
+}
+
+#[test]
+fn a_file_of_a_header_alone_has_columns_and_no_records() {
+    let whole = cut(b"id,amount\r\n", &csv_records(true));
+    assert_eq!(whole.shape.columns, Some(vec!["id".into(), "amount".into()]));
+    assert_eq!(whole.shape.header.as_deref(), Some(&b"id,amount"[..]));
+    assert!(whole.slices.is_empty());
+}
+
+#[test]
+fn blank_lines_are_records_in_lines_and_skipped_and_counted_elsewhere() {
+    let text = b"\n\r\na\n\nb\n\n";
+    assert_eq!(cut(text, &records(Format::Lines)).texts(), ["", "", "a", "", "b", ""]);
+    for records in [csv_records(false), records(Format::Jsonl)] {
+        let whole = cut(text, &records);
+        assert_eq!((whole.texts(), whole.skipped()), (vec!["a".to_owned(), "b".to_owned()], 4));
+        assert_eq!(whole.slices[0].first_line, 2, "lines before the slice count blank ones");
+    }
+    assert_eq!(cut(b"\n \n", &records(Format::Jsonl)).skipped(), 2);
+    assert_eq!(cut(b"\n \n", &csv_records(false)).texts(), [" "]);
+    assert_eq!(cut(b"\n\n", &csv_records(true)).skipped(), 2);
+}
+
+#[test]
+fn blank_lines_between_slices_are_counted() {
+    let records = Records { slice_records: 1, ..csv_records(true) };
+    let whole = cut(b"\nh\n\n1\n\n\n2\n\n", &records);
+    assert_eq!((whole.texts(), whole.skipped()), (vec!["1".to_owned(), "2".to_owned()], 5));
+    let lines: Vec<u64> = whole.slices.iter().map(|slice| slice.first_line).collect();
+    assert_eq!(lines, [3, 6]);
+}
+
+#[test]
+fn quoted_line_ends_belong_to_the_record() {
+    let text = b"id,note\r\n1,\"a\r\nb\"\r\n2,\"say \"\"hi\"\"\n\"\n\"\",x\n";
+    let whole = cut(text, &csv_records(true));
+    assert_eq!(whole.texts(), ["1,\"a\r\nb\"", "2,\"say \"\"hi\"\"\n\"", "\"\",x"]);
+    let next = cut(text, &Records { slice_records: 1, ..csv_records(true) });
+    assert_eq!(next.slices.iter().map(|slice| slice.first_line).collect::<Vec<_>>(), [1, 3, 5]);
+}
+
+#[test]
+fn a_quote_inside_an_unquoted_field_is_data() {
+    assert_eq!(cut(b"5\" pipe,b\nc\n", &csv_records(false)).texts(), ["5\" pipe,b", "c"]);
+    assert_eq!(cut(b"a, \"b\nc\"\n", &csv_records(false)).texts(), ["a, \"b", "c\""]);
+}
+
+#[test]
+fn without_a_quote_character_every_line_end_counts() {
+    let format = Format::Csv(Csv { quote: None, ..csv(false) });
+    assert_eq!(cut(b"\"a\nb\"\n\n", &records(format)).texts(), ["\"a", "b\""]);
+}
+
+#[test]
+fn a_header_may_be_quoted_and_have_line_ends() {
+    let whole = cut(b"id,\"the\namount\"\n1,2\n", &csv_records(true));
+    assert_eq!(whole.shape.columns, Some(vec!["id".into(), "the\namount".into()]));
+    assert_eq!(whole.shape.header.as_deref(), Some(&b"id,\"the\namount\""[..]));
+    assert_eq!((whole.slices[0].first_line, whole.slices[0].first_record), (2, 1));
+}
+
+#[test]
+fn skipped_lines_are_counted_and_quotes_mean_nothing_in_them() {
+    let records = Records { skip_lines: 2, ..csv_records(true) };
+    let whole = cut(b"made \"by\r\n\"nobody\nid\n1\n", &records);
+    assert_eq!((whole.texts(), whole.lines_skipped), (vec!["1".to_owned()], 2));
+    assert_eq!((whole.slices[0].offset, whole.slices[0].first_line), (21, 3));
+    assert_eq!(cut(b"only", &records).lines_skipped, 1);
+}
+
+#[test]
+fn all_missing_columns_are_named_at_once_with_the_nearest_names() {
+    let format =
+        Format::Csv(Csv { columns: vec!["amount".into(), "id".into(), "currency".into()], ..csv(true) });
+    let error = try_cut(b"\nid,Amounts\n", &records(format)).expect_err("columns are missing");
+    assert_eq!(
+        error.to_string(),
+        "line 2 of in.csv: the header lacks `amount` (nearest: `Amounts`), `currency`"
+    );
+    assert_eq!(error.kind(), FaultKind::Input);
+    assert!(error.hint().is_some_and(|hint| hint.contains("`id`, `Amounts`")));
+}
+
+#[test]
+fn a_column_named_twice_is_an_input_error() {
+    let error = try_cut(b"id,a,id,,\n", &csv_records(true)).expect_err("id stands there twice");
+    assert_eq!(error.to_string(), "line 1 of in.csv: the header names a column twice: `id`");
+    assert!(try_cut(b"id,,\n", &csv_records(true)).is_ok(), "empty names may repeat");
+}
+
+#[test]
+fn columns_without_a_header_are_the_shapes() {
+    let format = Format::Csv(Csv { columns: vec!["a".into()], ..csv(false) });
+    assert_eq!(cut(b"1\n", &records(format)).shape.columns, Some(vec!["a".into()]));
+    assert_eq!(cut(b"1\n", &csv_records(false)).shape.columns, None);
+}
+
+#[test]
+fn a_long_record_fails_alone_and_the_file_goes_on() {
+    for format in [Format::Lines, Format::Jsonl, Format::Csv(csv(false))] {
+        let records = Records { record_max: 4, ..records(format) };
+        let whole = cut(b"abcd\r\nabcde\r\nf\nabcdefghij\ng\nabcdef", &records);
+        assert_eq!(whole.texts(), ["abcd", "abcde", "f", "abcdefghij", "g", "abcdef"]);
+        let lengths: Vec<u64> = whole.unfit().iter().map(|unfit| unfit.1).collect();
+        assert_eq!(lengths, [5, 10, 6]);
+        let places: Vec<(u64, u64, u64)> =
+            whole.slices.iter().map(|slice| (slice.first_record, slice.offset, slice.first_line)).collect();
+        assert_eq!(places, [(1, 0, 0), (2, 6, 1), (3, 13, 2), (4, 15, 3), (5, 26, 4), (6, 28, 5)]);
+    }
+}
+
+#[test]
+fn only_the_beginning_of_an_oversized_record_is_kept() {
+    let mut text = vec![b'x'; 300_000];
+    text.extend_from_slice(b"\r\ny");
+    let whole = try_cut(&text, &Records { record_max: 100_000, ..records(Format::Lines) }).expect("is cut");
+    assert_eq!(whole.slices[0].bytes.len(), UNFIT_BYTES_MAX);
+    assert_eq!(whole.unfit()[0].1, 300_000);
+    assert_eq!(of(&whole.slices[1], whole.slices[1].records[0]), b"y");
+}
+
+#[test]
+fn a_record_longer_than_a_slice_is_a_slice_of_its_own() {
+    let long = "x".repeat(SLICE_BYTES_MAX + 1);
+    let whole = try_cut(format!("a\n{long}\nb\nc\n").as_bytes(), &records(Format::Lines)).expect("is cut");
+    let counts: Vec<usize> = whole.slices.iter().map(|slice| slice.records.len()).collect();
+    assert_eq!(counts, [1, 1, 2]);
+    assert!(whole.unfit().is_empty());
+}
+
+#[test]
+fn slices_hold_as_many_records_and_bytes_as_they_may() {
+    let line = format!("{}\n", "x".repeat(1023));
+    let whole = try_cut(line.repeat(60).as_bytes(), &records(Format::Lines)).expect("is cut");
+    assert_eq!(whole.slices[0].bytes.len(), SLICE_BYTES_MAX);
+    assert_eq!(whole.slices[1].records.len(), 4);
+    let whole = try_cut(&b"y\n".repeat(2500), &records(Format::Lines)).expect("is cut");
+    assert_eq!(whole.slices.iter().map(|slice| slice.records.len()).collect::<Vec<_>>(), [1000, 1000, 500]);
+}
+
+#[test]
+fn an_unclosed_quote_does_not_swallow_the_file() {
+    let whole = cut(b"h\n1\n2,\"x\n3\n4\n", &csv_records(true));
+    assert_eq!(whole.texts(), ["1", "2,\"x", "3", "4"]);
+    assert_eq!(whole.unfit(), [("2,\"x".to_owned(), 4, UnfitReason::UnclosedQuote { line: 3 })]);
+    assert_eq!(whole.slices.iter().map(|slice| slice.first_line).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn a_quote_open_past_record_max_ends_with_its_line() {
+    let records = Records { record_max: 10, ..csv_records(false) };
+    let whole = cut(b"a\n\"b\r\nc\nd\ne\nf\ng\n\"h\"\n", &records);
+    assert_eq!(whole.texts(), ["a", "\"b", "c", "d", "e", "f", "g", "\"h\""]);
+    assert_eq!(whole.unfit(), [("\"b".to_owned(), 2, UnfitReason::UnclosedQuote { line: 2 })]);
+}
+
+#[test]
+fn what_was_properly_quoted_before_an_unclosed_quote_stays_in_its_record() {
+    let whole = cut(b"\"a\nb\",\"c\nd\n", &csv_records(false));
+    assert_eq!(whole.texts(), ["\"a\nb\",\"c", "d"]);
+    assert_eq!(whole.unfit()[0].2, UnfitReason::UnclosedQuote { line: 2 });
+}
+
+#[test]
+fn an_unclosed_quote_on_the_last_line_fails_that_line_only() {
+    let whole = cut(b"a\n\"b", &csv_records(false));
+    assert_eq!(whole.unfit(), [("\"b".to_owned(), 2, UnfitReason::UnclosedQuote { line: 2 })]);
+}
+
+#[test]
+fn a_line_that_is_too_long_by_itself_is_too_long_even_within_a_quote() {
+    let records = Records { record_max: 4, ..csv_records(false) };
+    let whole = cut(b"\"abcdefgh\ni\n", &records);
+    assert_eq!(whole.unfit(), [("\"abcdefgh".to_owned(), 9, UnfitReason::TooLong)]);
+    assert_eq!(whole.texts(), ["\"abcdefgh", "i"]);
+}
+
+#[test]
+fn a_header_that_cannot_be_told_is_an_input_error() {
+    let error = try_cut(b"id,\"name\n1,2\n", &csv_records(true)).expect_err("the quote stays open");
+    assert_eq!(error.to_string(), "line 1 of in.csv: the header opens a quote that is never closed");
+    let records = Records { record_max: 4, ..csv_records(true) };
+    let error = try_cut(b"\nabcdefgh\n", &records).expect_err("the header is too long");
+    assert_eq!(error.to_string(), "line 2 of in.csv: the header is longer than 4 bytes");
+}
+
+#[test]
+fn a_read_error_passes_and_loses_its_cause_nowhere() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk says no"))
+        }
+    }
+    let mut cutter =
+        Cutter::new(Broken, &records(Format::Lines), &decode(), 0, String::new(), 0).expect("is made");
+    let error = cutter.next_slice().expect_err("reading fails");
+    assert!(matches!(error, CutError::Read(cause) if cause.to_string() == "the disk says no"));
+}
+
+#[test]
+fn a_slice_of_a_small_file_holds_no_big_block() {
+    let whole = try_cut(b"a\nb\n", &records(Format::Lines)).expect("is cut");
+    let parts: Vec<u8> = whole.slices.into_iter().flat_map(|slice| Vec::from(slice.bytes)).collect();
+    assert!(parts.capacity() < 1024);
+}
