@@ -184,7 +184,7 @@ fn skip_padding(inner: &mut Blocking<'_>) -> io::Result<()> {
 fn begins_member(layer: Layer, head: &[u8]) -> bool {
     let begins = |magic: &[u8]| head.starts_with(magic) || magic.starts_with(head);
     match layer {
-        Layer::Zstd => begins(b"\x28\xb5\x2f\xfd") || matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18]),
+        Layer::Zstd => begins(b"\x28\xb5\x2f\xfd") || matches!(head, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]),
         Layer::Bzip2 => begins(b"BZh"),
         Layer::Xz => begins(b"\xfd7zX"),
         _ => begins(b"\x1f\x8b\x08"),

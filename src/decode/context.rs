@@ -122,8 +122,10 @@ impl<R: Read> Read for Metered<R> {
 /// The source's file: counts what is read, and says whose error it is.
 pub(super) struct SourceFile {
     pub file: std::fs::File,
-    /// Where the next read begins.
-    pub position: u64,
+    /// Its size when it was opened.
+    pub length: u64,
+    /// Bytes read so far, some of them twice.
+    pub read: u64,
     pub context: Arc<Context>,
 }
 
@@ -138,9 +140,9 @@ impl Read for SourceFile {
         loop {
             match self.file.read(buf) {
                 Ok(n) => {
-                    self.position = self.position.saturating_add(n as u64);
-                    // Bytes read twice, by seeking, count once.
-                    self.context.progress.bytes_read.fetch_max(self.position, Relaxed);
+                    self.read = self.read.saturating_add(n as u64);
+                    // Looking ahead and seeking read some bytes twice: never tell more than there are.
+                    self.context.progress.bytes_read.store(self.read.min(self.length), Relaxed);
                     return Ok(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -152,7 +154,6 @@ impl Read for SourceFile {
 
 impl Seek for SourceFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.position = self.file.seek(to).map_err(|error| self.explain(error))?;
-        Ok(self.position)
+        self.file.seek(to).map_err(|error| self.explain(error))
     }
 }

@@ -87,7 +87,7 @@ pub enum DecodeError {
         place: String,
     },
     /// No member of an archive was taken.
-    #[error("{place}: none of its {members} members matches `decode.entries`")]
+    #[error("{place}: none of the {members} files in it is taken by `decode.entries`")]
     NoEntry {
         /// Where.
         place: String,

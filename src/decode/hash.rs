@@ -46,15 +46,13 @@ impl ContentHasher {
     fn hand_over(&mut self) {
         let block = std::mem::take(&mut self.block);
         if self.helper.is_none() {
-            match Helper::start(self.inline.clone()) {
-                Some(helper) => self.helper = Some(helper),
-                None => {
-                    self.inline.update(&block);
-                    return;
-                }
-            }
+            self.helper = Helper::start(self.inline.clone());
         }
-        let Some(helper) = &self.helper else { return };
+        let Some(helper) = &self.helper else {
+            // No thread to be had: here, then.
+            self.inline.update(&block);
+            return;
+        };
         // It ends only when this sender does, so sending cannot fail.
         helper.blocks.send(block).ok();
         self.block = helper.spare.try_recv().unwrap_or_default();

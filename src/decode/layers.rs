@@ -126,6 +126,8 @@ fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Opt
     if layers.is_empty() {
         return match sniffed {
             Sniffed::Layer(layer) => Ok(Some(layer)),
+            // Its packets have no magic: records of bytes may well look like them.
+            Sniffed::Refused("OpenPGP") if context.binary => Ok(None),
             Sniffed::Refused(what) => Err(DecodeError::Refused { place: place.to_owned(), what }),
             Sniffed::Plain => Ok(None),
         };

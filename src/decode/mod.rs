@@ -67,7 +67,7 @@ pub struct DecodeRequest<'a> {
 /// How far reading is.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Bytes of the source that were read, up to the farthest place.
+    /// Bytes of the source that were read; never more than it has.
     pub bytes_read: AtomicU64,
     /// Bytes of the entries after decryption and decompression, before character decoding.
     pub bytes_decoded: AtomicU64,
@@ -127,7 +127,8 @@ impl Decoder {
         let context = Context::new(request);
         let patterns = Patterns::new(&request.decode.entries)?;
         let encoding = encoding_for(&request.decode.encoding)?;
-        let source = SourceFile { file, position: 0, context: Arc::clone(&context) };
+        let length = file.metadata().map_or(u64::MAX, |metadata| metadata.len());
+        let source = SourceFile { file, length, read: 0, context: Arc::clone(&context) };
         let mut position = Position::default();
         let peeled = peel(Input::Seekable(Box::new(source)), &context, &mut position)?;
         let mut decoder = Self { context, patterns, encoding, single: None, archives: Vec::new(), taken: 0 };

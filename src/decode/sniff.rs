@@ -134,20 +134,23 @@ fn is_office(head: &[u8]) -> bool {
         .any(|start| name.starts_with(start))
 }
 
-/// Binary OpenPGP: a packet header with a session key, a symmetric key or encrypted data of a plausible version.
+/// Binary `OpenPGP`: a packet header with a session key, a symmetric key or encrypted data of a plausible version.
 fn is_openpgp(head: &[u8]) -> bool {
     match head {
-        // Old format, tag 1 (public-key session key), version 3; length in two bytes or one.
-        [0x85, _, _, 3, ..] | [0x84, _, 3, ..] => true,
-        // New format, tag 1, version 3 or 6.
+        // New format, tag 1 (public-key session key), version 3 or 6.
         [0xc1, first, second, third, ..] => {
             let version = if *first < 192 { *second } else { *third };
             matches!(version, 3 | 6)
         }
+        // Old format, tag 1, version 3; length in two bytes or one.
+        [0x85, _, _, 3, ..]
+        | [0x84, _, 3, ..]
         // Tag 3 (symmetric-key session key), version 4 to 6, a known cipher.
-        [0x8c, _, 4, 1..=13, ..] | [0xc3, 0..=191, 4..=6, 1..=13, ..] => true,
+        | [0x8c, _, 4, 1..=13, ..]
+        | [0xc3, 0..=191, 4..=6, 1..=13, ..]
         // Tag 18 (encrypted and integrity protected), version 1 or 2.
-        [0xd2, 0..=191, 1 | 2, ..] | [0xd2, 192..=223, _, 1 | 2, ..] => true,
+        | [0xd2, 0..=191, 1 | 2, ..]
+        | [0xd2, 192..=223, _, 1 | 2, ..] => true,
         _ => false,
     }
 }

@@ -99,8 +99,7 @@ impl Blocks {
                 extensions.learn(kind, &data)?;
                 continue;
             }
-            let links = kind.is_hard_link() || kind.is_symlink();
-            let size = if links { 0 } else { extensions.size.unwrap_or(size) };
+            let size = extensions.size.unwrap_or(size);
             (self.left, self.padding) = (size, padding_of(size));
             if kind.is_pax_global_extensions() || kind.is_gnu_longlink() {
                 continue;

@@ -631,3 +631,135 @@ fn a_zip_with_a_hostile_directory_is_an_error_within_age_too() {
         }
     }
 }
+
+#[test]
+fn an_ssh_key_opens_what_was_encrypted_to_it() {
+    // Made for this test only.
+    let public = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE6KeQcFvSw6VIoTOFRzlyAWP+weIqISEPFZ2afKh91H test";
+    let recipient: ::age::ssh::Recipient = public.parse().expect("a recipient");
+    let stored = encrypt_to(b"a\n", &recipient, false);
+    let private = "-----BEGIN OPENSSH PRIVATE KEY-----\n\
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n\
+QyNTUxOQAAACBOinkHBb0sOlSKEzhUc5cgFj/sHiKiEhDxWdmnyofdRwAAAIhAV8vRQFfL\n\
+0QAAAAtzc2gtZWQyNTUxOQAAACBOinkHBb0sOlSKEzhUc5cgFj/sHiKiEhDxWdmnyofdRw\n\
+AAAEC4z161v7trnY6DEhSwMN0XrG9EIxY00wzZsaoKC8dD706KeQcFvSw6VIoTOFRzlyAW\n\
+P+weIqISEPFZ2afKh91HAAAABHRlc3QB\n\
+-----END OPENSSH PRIVATE KEY-----\n\
+";
+    assert_eq!(world().with_key(private).text(&stored), b"a\n");
+    assert_eq!(world().with_key(&private.replace('\n', "\r\n")).text(&stored), b"a\n");
+    let broken = world().with_key(&private.replace("b3BlbnNzaC1rZXk", "xxx"));
+    assert_eq!(broken.error(&stored).waits_for(), WaitsFor::Key);
+}
+
+#[test]
+fn a_passphrase_that_asks_for_too_much_work_is_refused() {
+    let mut recipient = ::age::scrypt::Recipient::new("open sesame".to_owned().into());
+    recipient.set_work_factor(4);
+    let stored = encrypt_to(b"a\n", &recipient, false);
+    let line_end = memchr::memmem::find(&stored, b" 4\n").expect("the work factor");
+    let greedy = [&stored[..=line_end], b"30", &stored[line_end + 2..]].concat();
+    let mut world = world();
+    let file = world.dir.path().join("passphrase");
+    std::fs::write(&file, "open sesame").expect("written");
+    world.passphrase_file = Some(file);
+    let error = world.error(&greedy);
+    assert_eq!(error.kind(), FaultKind::Input);
+    assert!(error.to_string().contains("2^30"), "{error}");
+}
+
+#[test]
+fn zip64_records_are_read() {
+    let mut writer = ::zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = ::zip::write::SimpleFileOptions::default().large_file(true);
+    writer.start_file("a.csv", options).expect("a member");
+    writer.write_all(b"a\n").expect("written");
+    let stored = writer.finish().expect("ends").into_inner();
+    assert_eq!(world().text(&stored), b"a\n");
+    let many: Vec<String> = (0..70_000).map(|i| format!("{i}")).collect();
+    let members: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+    let stored = zip(&members, ::zip::CompressionMethod::Stored);
+    let error = world().error(&stored);
+    assert!(matches!(error, DecodeError::TooManyEntries { .. }), "{error:?}");
+    let (entries, _) = world()
+        .with(|decode| {
+            decode.entries_max = 70_000;
+            decode.entries = vec!["6999?".to_owned()];
+        })
+        .decode(&stored)
+        .expect("decodes");
+    assert_eq!(entries.len(), 10);
+}
+
+#[test]
+fn two_members_of_one_name_are_an_error() {
+    let mut stored = zip(&[("a.csv", b"a\n"), ("b.csv", b"b\n")], ::zip::CompressionMethod::Stored);
+    while let Some(at) = memchr::memmem::find(&stored, b"b.csv") {
+        stored[at] = b'a';
+    }
+    assert!(matches!(world().error(&stored), DecodeError::Entry { .. }));
+}
+
+#[test]
+fn a_wrong_checksum_or_size_in_a_zip_is_an_error() {
+    let clean = zip(&[("a.csv", b"abcdef\n")], ::zip::CompressionMethod::Stored);
+    let directory = memchr::memmem::find(&clean, b"PK\x01\x02").expect("a directory");
+    let mut content = clean.clone();
+    let at = memchr::memmem::find(&content, b"abcdef").expect("the content");
+    content[at] = b'x';
+    let message = world().error(&content).to_string();
+    assert!(message.contains("checksum"), "{message}");
+    let mut size = clean;
+    size[directory + 24] += 1;
+    assert_eq!(world().error(&size).kind(), FaultKind::Input);
+}
+
+#[test]
+fn folders_links_and_pax_headers_of_a_tar_are_no_entries_and_sparse_members_are_refused() {
+    let mut builder = ::tar::Builder::new(Vec::new());
+    let add = |builder: &mut ::tar::Builder<Vec<u8>>, kind, name: &str, data: &[u8]| {
+        let mut header = ::tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_size(data.len() as u64);
+        builder.append_data(&mut header, name, data).expect("a member");
+    };
+    add(&mut builder, ::tar::EntryType::Directory, "in/", b"");
+    add(&mut builder, ::tar::EntryType::Symlink, "link", b"");
+    builder
+        .append_pax_extensions([("path", &b"in/p\xc3\xa4y.csv"[..]), ("comment", b"x")])
+        .expect("a header");
+    add(&mut builder, ::tar::EntryType::Regular, "short", b"a\n");
+    add(&mut builder, ::tar::EntryType::Regular, "next", b"b\n");
+    let (entries, _) = world().decode(&builder.into_inner().expect("ends")).expect("decodes");
+    assert_eq!(names(&entries), ["in/päy.csv", "next"]);
+
+    let mut builder = ::tar::Builder::new(Vec::new());
+    builder.append_pax_extensions([("GNU.sparse.major", &b"1"[..])]).expect("a header");
+    add(&mut builder, ::tar::EntryType::Regular, "holes", b"a\n");
+    let message = world().error(&builder.into_inner().expect("ends")).to_string();
+    assert!(message.contains("holes") && message.contains("sparse"), "{message}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Whatever comes in, reading it never panics.
+    #[test]
+    fn hostile_bytes_behind_any_magic_never_panic(
+        magic in proptest::sample::select(vec![
+            &b""[..], b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0", b"BZh91AY&SY", b"PK\x03\x04",
+            b"age-encryption.org/v1\n-> ", b"-----BEGIN AGE ENCRYPTED FILE-----\n", b"\xff\xfe", b"\xef\xbb\xbf",
+        ]),
+        rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..2000),
+    ) {
+        world().decode(&[magic, rest.as_slice()].concat()).ok();
+    }
+
+    #[test]
+    fn a_changed_tar_never_panics_and_a_changed_text_is_never_shorter(at in 0_usize..3000, to in proptest::prelude::any::<u8>()) {
+        let mut stored = tar(&[("a.csv", &csv(20)), ("b.csv", b"b\n")]);
+        let at = at % stored.len();
+        stored[at] = to;
+        world().decode(&stored).ok();
+    }
+}

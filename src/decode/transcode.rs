@@ -44,7 +44,9 @@ impl Transcoder {
     fn decode(&mut self, entry: &Entry<'_>, buf: &mut [u8]) -> io::Result<usize> {
         // Room for a replacement is kept back.
         let room = buf.len().saturating_sub(REPLACEMENT.len());
-        let from = self.offset;
+        // Half a UTF-16 unit may be held by the decoder; the text that comes out begins before it.
+        let held = if self.is_utf16() { self.offset % 2 } else { 0 };
+        let from = self.offset - held;
         let input = &self.input[self.start..self.end];
         let (result, read, mut written) =
             self.decoder.decode_to_utf8_without_replacement(input, &mut buf[..room], entry.ended);
@@ -69,13 +71,13 @@ impl Transcoder {
         Ok(written)
     }
 
+    fn is_utf16(&self) -> bool {
+        self.encoding == UTF_16LE || self.encoding == UTF_16BE
+    }
+
     /// How many bytes of the entry a decoded text came from; near enough where characters have several lengths.
     fn stored_len(&self, text: &[u8]) -> u64 {
         let text = String::from_utf8_lossy(text);
-        if self.encoding == UTF_16LE || self.encoding == UTF_16BE {
-            text.encode_utf16().count() as u64 * 2
-        } else {
-            text.chars().count() as u64
-        }
+        if self.is_utf16() { text.encode_utf16().count() as u64 * 2 } else { text.chars().count() as u64 }
     }
 }

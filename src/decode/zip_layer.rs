@@ -113,8 +113,12 @@ impl<R: Read> Read for ZipMember<R> {
 }
 
 fn explain_io(error: io::Error, place: &str, offset: u64) -> DecodeError {
-    match unwrap(error) {
-        Ok(inner) => inner,
+    let error = match unwrap(error) {
+        Ok(inner) => return inner,
+        Err(error) => error,
+    };
+    match error.downcast::<ZipError>() {
+        Ok(inner) => explain(inner, place),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             DecodeError::EndedEarly { place: place.to_owned(), layer: "zip", offset }
         }
