@@ -168,10 +168,16 @@ fn open<R: Read>(
     let decryptor = Decryptor::new(tap).map_err(|error| header_error(error, state, place))?;
     state.header_read.store(true, Relaxed);
     let scrypt = decryptor.is_scrypt();
-    let identities = keys::identities(context, scrypt, place)?;
-    let stream = decryptor
-        .decrypt(identities.iter().map(|identity| &**identity as &dyn age::Identity))
-        .map_err(|error| key_error(error, scrypt, context, state, place))?;
+    let keys = keys::keys(context, scrypt, place)?;
+    let identities = keys.identities.iter().map(|identity| &**identity as &dyn age::Identity);
+    let stream = match decryptor.decrypt(identities) {
+        Ok(stream) => stream,
+        Err(error) => {
+            let error = key_error(error, scrypt, context, state, place);
+            let no_key = matches!(error, DecodeError::Key { .. });
+            return Err(keys.unusable.filter(|_| no_key).unwrap_or(error));
+        }
+    };
     Ok(Explained { inner: stream, state: Arc::clone(state), place: Arc::clone(place) })
 }
 

@@ -15,28 +15,30 @@ const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
 
 type Identities = Vec<Box<dyn age::Identity>>;
 
-/// The identities for a source: one from the passphrase, or those of all identity files.
-pub(super) fn identities(context: &Context, scrypt: bool, place: &str) -> Result<Identities, DecodeError> {
+/// What may open a source.
+pub(super) struct Keys {
+    pub identities: Identities,
+    /// The first key file that could not be used: if none of the others opens it, this one is to be mended.
+    pub unusable: Option<DecodeError>,
+}
+
+/// The keys for a source: one from the passphrase, or those of all identity files.
+pub(super) fn keys(context: &Context, scrypt: bool, place: &str) -> Result<Keys, DecodeError> {
     if scrypt {
-        return passphrase(context, place);
+        return Ok(Keys { identities: passphrase(context, place)?, unusable: None });
     }
     if context.identities.is_empty() {
         let detail = "it is encrypted, and `decode.identities` names no key file";
         return Err(DecodeError::Key { place: place.to_owned(), detail });
     }
-    let mut all = Vec::new();
-    let mut first_error = None;
+    let mut keys = Keys { identities: Vec::new(), unusable: None };
     for file in &context.identities {
         match read_identities(file) {
-            Ok(identities) => all.extend(identities),
-            // Another file may hold the key; if none does, this one is named.
-            Err(error) => first_error = first_error.or(Some(error)),
+            Ok(identities) => keys.identities.extend(identities),
+            Err(error) => keys.unusable = keys.unusable.or(Some(error)),
         }
     }
-    match first_error {
-        Some(error) if all.is_empty() => Err(error),
-        _ => Ok(all),
-    }
+    Ok(keys)
 }
 
 fn passphrase(context: &Context, place: &str) -> Result<Identities, DecodeError> {

@@ -19,7 +19,8 @@ pub(super) enum Sniffed {
 const REFUSED: &[(&[u8], &str)] = &[
     (b"7z\xbc\xaf\x27\x1c", "7z"),
     (b"Rar!\x1a\x07", "RAR"),
-    (b"PAR1", "Parquet"),
+    // A page or the footer follows, not text.
+    (b"PAR1\x15", "Parquet"),
     (b"Obj\x01", "Avro"),
     (b"%PDF-", "PDF"),
     (b"-----BEGIN PGP MESSAGE-----", "OpenPGP"),
@@ -190,7 +191,7 @@ mod tests {
             "BZh9,x\n",
             "PK,id\n",
             "ORC,1\n",
-            "PARAM\n",
+            "PAR1,id\n",
             "age\n",
             "(",
             "Objekt",
