@@ -1,30 +1,50 @@
-//! From a source to bounded streams of entries: SKELETON, owned by the decode helper.
+//! From a source to bounded streams of entries: age, compression, archives and character encodings, taken off in whatever
+//! order the sender put them on.
+//!
+//! Everything is pulled by one thread. Layers are recognised by content, or taken as `decode.layers` spells them out. What is
+//! seekable stays so as long as only age is taken off, so that a zip within age is read in place; an archive that lies where
+//! one cannot seek is spooled, encrypted. Nothing is taken for whole that does not prove it: an entry's text ends without
+//! an error only where every layer around it met its own end, checksum or tag.
+//!
+//! It does not cut records, and it does not decide what becomes of a source.
+
+mod age;
+mod compress;
+mod context;
+mod error;
+mod hash;
+mod keys;
+mod layers;
+mod members;
+mod peek;
+mod sniff;
+mod spool;
+mod tar_layer;
+mod text;
+mod transcode;
+mod zip_layer;
+
+#[cfg(test)]
+mod tests;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
 
-use crate::model::fault::{Fault, FaultKind};
+pub use self::error::DecodeError;
+pub use self::sniff::proves_its_end;
+
+use self::context::{Bytes, Context, ReadSeek, SourceFile};
+use self::layers::{Input, Peeled, Position, peel, to_decode};
+use self::members::{Member, Patterns};
+use self::peek::PeekReader;
+use self::spool::spool;
+use self::tar_layer::TarLayer;
+use self::text::{TextReader, encoding_for};
+use self::zip_layer::ZipLayer;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Decode, Records};
-
-/// What stands between a source and its records.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// SKELETON
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-}
-
-impl Fault for DecodeError {
-    fn kind(&self) -> FaultKind { unimplemented!() }
-}
-
-impl DecodeError {
-    /// Whether the source ended too early: it may still be growing, and is given back once before it is quarantined.
-    pub fn ended_early(&self) -> bool { unimplemented!() }
-}
 
 /// Everything that decoding needs to know besides the file.
 pub struct DecodeRequest<'a> {
@@ -47,22 +67,37 @@ pub struct DecodeRequest<'a> {
 /// How far reading is.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Bytes of the source that were read.
+    /// Bytes of the source that were read; never more than it has.
     pub bytes_read: AtomicU64,
-    /// Bytes after decryption and decompression, before character decoding.
+    /// Bytes of the entries after decryption and decompression, before character decoding.
     pub bytes_decoded: AtomicU64,
 }
 
 /// A source being decoded: its entries, one after another.
-pub struct Decoder;
+pub struct Decoder {
+    context: Arc<Context>,
+    patterns: Patterns,
+    encoding: &'static encoding_rs::Encoding,
+    /// The one entry of a source that is no archive, until it is taken.
+    single: Option<PeekReader<Bytes<'static>>>,
+    /// Open archives, the innermost last.
+    archives: Vec<Archive>,
+    taken: u64,
+}
+
+enum Archive {
+    Zip(ZipLayer),
+    Tar(TarLayer),
+}
 
 /// One entry being read.
 pub struct EntryReader<'a> {
-    /// Its name in the archive as it stands there; empty for a plain file.
+    /// Its path in the archive as it stands there (`outer.zip/inner.csv` for archives within archives); empty for a
+    /// plain file.
     pub name: OsText,
     /// UTF-8 text without BOM (raw bytes for `record_length` and `on_bad_encoding = "raw"`). Errors carry a
-    /// `DecodeError` (see [`DecodeError::from_io`]).
-    pub text: Box<dyn Read + 'a>,
+    /// `DecodeError` (see [`DecodeError::from_io`]). Fastest with a large buffer.
+    pub text: Box<dyn Read + Send + 'a>,
 }
 
 /// What is known at the end.
@@ -74,19 +109,188 @@ pub struct Decoded {
     pub characters_replaced: u64,
 }
 
+/// What a look at the innermost archive came to.
+enum Step {
+    /// Something was passed over, opened or closed.
+    Again,
+    /// All archives are read.
+    Done,
+    /// A file of a tar, its layers taken off.
+    Text(Member, PeekReader<Bytes<'static>>),
+    /// A file of a zip, to be opened again where it lies.
+    ZipFile(usize, Member),
+}
+
 impl Decoder {
     /// Looks at the first bytes and sets up the layers. `file` is a fresh descriptor at offset 0.
-    pub fn open(file: std::fs::File, request: &DecodeRequest<'_>) -> Result<Self, DecodeError> { let _ = (file, request); unimplemented!() }
+    pub fn open(file: std::fs::File, request: &DecodeRequest<'_>) -> Result<Self, DecodeError> {
+        let context = Context::new(request);
+        let patterns = Patterns::new(&request.decode.entries)?;
+        let encoding = encoding_for(&request.decode.encoding)?;
+        let length = file.metadata().map_or(u64::MAX, |metadata| metadata.len());
+        let source = SourceFile { file, length, read: 0, context: Arc::clone(&context) };
+        let mut position = Position::default();
+        let peeled = peel(Input::Seekable(Box::new(source)), &context, &mut position)?;
+        let mut decoder = Self { context, patterns, encoding, single: None, archives: Vec::new(), taken: 0 };
+        match peeled {
+            Peeled::Text(text) => decoder.single = Some(text),
+            Peeled::Tar(input) => decoder.open_tar(input, position),
+            Peeled::Zip(Input::Seekable(input)) => decoder.open_zip(input, position)?,
+            Peeled::Zip(Input::Stream(mut input)) => {
+                let spooled = spool(&mut input, &decoder.context)?;
+                decoder.open_zip(spooled, position)?;
+            }
+        }
+        Ok(decoder)
+    }
+
     /// The next entry that the rule takes; the previous one must be read to its end.
-    pub fn next_entry(&mut self) -> Result<Option<EntryReader<'_>>, DecodeError> { unimplemented!() }
-    /// After the last entry: checks trailers, garbage, the last age tag, and that at least one entry matched.
-    pub fn finish(self) -> Result<Decoded, DecodeError> { unimplemented!() }
+    pub fn next_entry(&mut self) -> Result<Option<EntryReader<'_>>, DecodeError> {
+        self.check_entry_ended()?;
+        if let Some(text) = self.single.take() {
+            self.taken += 1;
+            return self.entry(None, text).map(Some);
+        }
+        loop {
+            match self.step()? {
+                Step::Again => {}
+                Step::Done => return Ok(None),
+                Step::Text(member, text) => {
+                    self.taken += 1;
+                    return self.entry(Some(member), text).map(Some);
+                }
+                Step::ZipFile(index, member) => {
+                    self.taken += 1;
+                    return self.zip_entry(index, member).map(Some);
+                }
+            }
+        }
+    }
+
+    /// After the last entry: every trailer and tag was checked, and at least one entry matched.
+    pub fn finish(self) -> Result<Decoded, DecodeError> {
+        self.check_entry_ended()?;
+        let place = self.context.place("");
+        if self.single.is_some() || !self.archives.is_empty() {
+            return Err(DecodeError::EntryLeft { place });
+        }
+        if self.taken == 0 {
+            return Err(DecodeError::NoEntry { place, members: self.context.members() });
+        }
+        let mut hasher = self.context.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        let content_hash = hasher.finish().ok_or(DecodeError::EntryLeft { place })?;
+        Ok(Decoded { content_hash, characters_replaced: self.context.replaced.load(Relaxed) })
+    }
+
+    fn check_entry_ended(&self) -> Result<(), DecodeError> {
+        if self.context.entry_open.load(Relaxed) {
+            return Err(DecodeError::EntryLeft { place: self.context.place("") });
+        }
+        Ok(())
+    }
+
+    fn open_zip(&mut self, input: Box<dyn ReadSeek>, position: Position) -> Result<(), DecodeError> {
+        self.archives.push(Archive::Zip(ZipLayer::open(input, position, &self.context)?));
+        Ok(())
+    }
+
+    fn open_tar(&mut self, input: PeekReader<Bytes<'static>>, position: Position) {
+        self.archives.push(Archive::Tar(TarLayer::open(input, position, &self.context)));
+    }
+
+    fn step(&mut self) -> Result<Step, DecodeError> {
+        match self.archives.last_mut() {
+            None => Ok(Step::Done),
+            Some(Archive::Tar(_)) => self.step_tar(),
+            Some(Archive::Zip(_)) => self.step_zip(),
+        }
+    }
+
+    fn step_tar(&mut self) -> Result<Step, DecodeError> {
+        let Some(Archive::Tar(tar)) = self.archives.last_mut() else { return Ok(Step::Again) };
+        let Some(member) = tar.next_file()? else {
+            self.archives.pop();
+            return Ok(Step::Again);
+        };
+        self.context.count_member(&self.context.place(&tar.position.member))?;
+        if !self.patterns.take(&member) {
+            return Ok(Step::Again);
+        }
+        let mut position = Position { member: member.shown.clone(), ..tar.position.clone() };
+        let input = Input::Stream(PeekReader::new(Box::new(tar.open_file())));
+        match peel(input, &self.context, &mut position)? {
+            Peeled::Text(text) => return Ok(Step::Text(member, text)),
+            Peeled::Tar(input) => self.open_tar(input, position),
+            Peeled::Zip(input) => {
+                let spooled = spool_input(input, &self.context)?;
+                self.open_zip(spooled, position)?;
+            }
+        }
+        Ok(Step::Again)
+    }
+
+    fn step_zip(&mut self) -> Result<Step, DecodeError> {
+        let Some(Archive::Zip(zip)) = self.archives.last_mut() else { return Ok(Step::Again) };
+        let Some((index, member)) = zip.next_file(&self.context)? else {
+            self.archives.pop();
+            return Ok(Step::Again);
+        };
+        self.context.count_member(&self.context.place(&zip.position.member))?;
+        if !self.patterns.take(&member) {
+            return Ok(Step::Again);
+        }
+        let mut position = Position { member: member.shown.clone(), ..zip.position.clone() };
+        let input = Input::Stream(PeekReader::new(zip.open_file(index, &member, &self.context)?));
+        // A member lends its archive, so an archive within it is spooled, whichever it is.
+        let (spooled, is_tar) = match peel(input, &self.context, &mut position)? {
+            Peeled::Text(_) => return Ok(Step::ZipFile(index, member)),
+            Peeled::Tar(input) => (spool_input(Input::Stream(input), &self.context)?, true),
+            Peeled::Zip(input) => (spool_input(input, &self.context)?, false),
+        };
+        if is_tar {
+            self.open_tar(PeekReader::new(Box::new(spooled)), position);
+        } else {
+            self.open_zip(spooled, position)?;
+        }
+        Ok(Step::Again)
+    }
+
+    fn zip_entry(&mut self, index: usize, member: Member) -> Result<EntryReader<'_>, DecodeError> {
+        let Some(Archive::Zip(zip)) = self.archives.last_mut() else {
+            return Err(DecodeError::EntryLeft { place: member.shown });
+        };
+        let mut position = Position { member: member.shown.clone(), ..zip.position.clone() };
+        let input = Input::Stream(PeekReader::new(zip.open_file(index, &member, &self.context)?));
+        match peel(input, &self.context, &mut position)? {
+            Peeled::Text(text) => entry(&self.context, self.encoding, Some(member), text),
+            // The same bytes were text a moment ago.
+            Peeled::Tar(_) | Peeled::Zip(_) => Err(DecodeError::EntryLeft { place: member.shown }),
+        }
+    }
+
+    fn entry<'a>(
+        &self,
+        member: Option<Member>,
+        text: PeekReader<Bytes<'a>>,
+    ) -> Result<EntryReader<'a>, DecodeError> {
+        entry(&self.context, self.encoding, member, text)
+    }
 }
 
-impl DecodeError {
-    /// The decode error inside an I/O error of an entry's `text`, or a read error of `path`.
-    pub fn from_io(error: std::io::Error, path: &Path) -> Self { let _ = (error, path); unimplemented!() }
+fn entry<'a>(
+    context: &Arc<Context>,
+    encoding: &'static encoding_rs::Encoding,
+    member: Option<Member>,
+    text: PeekReader<Bytes<'a>>,
+) -> Result<EntryReader<'a>, DecodeError> {
+    let (name, shown) = member.map_or_else(Default::default, |member| (member.name, member.shown));
+    let text = TextReader::new(text, context, &shown, encoding).map_err(|error| to_decode(error, context))?;
+    Ok(EntryReader { name, text: Box::new(text) })
 }
 
-/// Whether these first bytes of a file begin a format that proves its own end (gzip, zip, age, zstd, xz).
-pub fn proves_its_end(first_bytes: &[u8]) -> bool { let _ = first_bytes; unimplemented!() }
+fn spool_input(input: Input<'_>, context: &Context) -> Result<Box<dyn ReadSeek>, DecodeError> {
+    match input {
+        Input::Stream(mut stream) => spool(&mut stream, context),
+        Input::Seekable(mut input) => spool(&mut input, context),
+    }
+}

@@ -1,0 +1,285 @@
+//! age, binary and armored: as a stream, or seekable where what lies below is.
+//!
+//! A chunk is given on only after its tag was verified. Where the source is seekable, its length is authenticated by the last
+//! chunk before anything is read.
+
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use age::armor::ArmoredReader;
+use age::stream::StreamReader;
+use age::{DecryptError, Decryptor};
+
+use super::DecodeError;
+use super::context::{Bytes, Context, ReadSeek};
+use super::error::unwrap;
+use super::keys;
+use super::peek::{BUFFER_BYTES, PeekReader};
+
+/// A header is read in memory: some hundred recipients fit.
+const HEADER_BYTES_MAX: u64 = 64 << 10;
+
+#[derive(Default)]
+struct State {
+    read: AtomicU64,
+    header_read: AtomicBool,
+    end_met: AtomicBool,
+    /// The length was authenticated: an error is no early end.
+    sealed: AtomicBool,
+}
+
+/// Counts what the layer takes, bounds its header and notes the end.
+struct Tap<R> {
+    inner: R,
+    state: Arc<State>,
+}
+
+impl<R: Read> Read for Tap<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        let before = self.state.read.fetch_add(n as u64, Relaxed);
+        if n == 0 && !buf.is_empty() {
+            self.state.end_met.store(true, Relaxed);
+        }
+        if before > HEADER_BYTES_MAX && !self.state.header_read.load(Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "its header is too long"));
+        }
+        Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for Tap<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+/// Explains the errors of the stream.
+struct Explained<R> {
+    inner: R,
+    state: Arc<State>,
+    place: Arc<str>,
+}
+
+impl<R: Read> Read for Explained<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buf).map_err(|error| explain(error, &self.state, &self.place).into())
+    }
+}
+
+impl<R: Seek> Seek for Explained<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to).map_err(|error| explain(error, &self.state, &self.place).into())
+    }
+}
+
+fn explain(error: io::Error, state: &State, place: &str) -> DecodeError {
+    let error = match unwrap(error) {
+        Ok(inner) => return inner,
+        Err(error) => error,
+    };
+    let (place, layer, offset) = (place.to_owned(), "age", state.read.load(Relaxed));
+    let at_end = error.kind() == io::ErrorKind::UnexpectedEof || state.end_met.load(Relaxed);
+    if at_end && !state.sealed.load(Relaxed) {
+        // A last chunk that does not verify was cut, or tampered with; both look alike.
+        return DecodeError::EndedEarly { place, layer, offset };
+    }
+    DecodeError::Corrupt { place, layer, offset, detail: error.to_string() }
+}
+
+/// Decrypts a stream.
+pub(super) fn decrypt_stream<'a>(
+    input: PeekReader<Bytes<'a>>,
+    armored: bool,
+    context: &Arc<Context>,
+    place: &Arc<str>,
+) -> Result<Bytes<'a>, DecodeError> {
+    let state = Arc::new(State::default());
+    if armored {
+        // The armor's own buffer is small; the reader below has a large one.
+        let below =
+            Tap { inner: input, state: Arc::new(State { header_read: true.into(), ..State::default() }) };
+        let below_state = Arc::clone(&below.state);
+        let stream = open(ArmoredReader::new(below), &state, context, place)
+            .map_err(|error| or_ended(error, &below_state, place))?;
+        Ok(Box::new(ArmorEnd { inner: stream, below: below_state, place: Arc::clone(place) }))
+    } else {
+        Ok(Box::new(open(input, &state, context, place)?))
+    }
+}
+
+/// Decrypts where one can read from anywhere.
+pub(super) fn decrypt_seekable<'a>(
+    input: Box<dyn ReadSeek + 'a>,
+    armored: bool,
+    context: &Arc<Context>,
+    place: &Arc<str>,
+) -> Result<Box<dyn ReadSeek + 'a>, DecodeError> {
+    let state = Arc::new(State::default());
+    let input = BufReader::with_capacity(BUFFER_BYTES, input);
+    if armored {
+        let below =
+            Tap { inner: input, state: Arc::new(State { header_read: true.into(), ..State::default() }) };
+        let below_state = Arc::clone(&below.state);
+        let stream = open(ArmoredReader::new(below), &state, context, place).and_then(|s| seal(s, &state));
+        Ok(Box::new(stream.map_err(|error| or_ended(error, &below_state, place))?))
+    } else {
+        Ok(Box::new(seal(open(input, &state, context, place)?, &state)?))
+    }
+}
+
+/// Armor that stops without its end line is reported as corrupt by its reader: the end below tells.
+struct ArmorEnd<R> {
+    inner: R,
+    below: Arc<State>,
+    place: Arc<str>,
+}
+
+impl<R: Read> Read for ArmorEnd<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buf).map_err(|error| match unwrap(error) {
+            Ok(inner) => or_ended(inner, &self.below, &self.place).into(),
+            Err(other) => other,
+        })
+    }
+}
+
+fn or_ended(error: DecodeError, below: &State, place: &str) -> DecodeError {
+    let said_garbage =
+        matches!(&error, DecodeError::Corrupt { detail, .. } if detail.contains("after end marker"));
+    match error {
+        DecodeError::Corrupt { layer, .. } if below.end_met.load(Relaxed) && !said_garbage => {
+            DecodeError::EndedEarly { place: place.to_owned(), layer, offset: below.read.load(Relaxed) }
+        }
+        other => other,
+    }
+}
+
+type Opened<R> = Explained<StreamReader<Tap<R>>>;
+
+fn open<R: Read>(
+    inner: R,
+    state: &Arc<State>,
+    context: &Context,
+    place: &Arc<str>,
+) -> Result<Opened<R>, DecodeError> {
+    let tap = Tap { inner, state: Arc::clone(state) };
+    let decryptor = Decryptor::new(tap).map_err(|error| header_error(error, state, place))?;
+    state.header_read.store(true, Relaxed);
+    let scrypt = decryptor.is_scrypt();
+    let keys = keys::keys(context, scrypt, place)?;
+    let identities = keys.identities.iter().map(|identity| &**identity as &dyn age::Identity);
+    let stream = match decryptor.decrypt(identities) {
+        Ok(stream) => stream,
+        Err(error) => {
+            let error = key_error(error, scrypt, context, state, place);
+            let no_key = matches!(error, DecodeError::Key { .. });
+            return Err(keys.unusable.filter(|_| no_key).unwrap_or(error));
+        }
+    };
+    Ok(Explained { inner: stream, state: Arc::clone(state), place: Arc::clone(place) })
+}
+
+/// Authenticates the length, and keeps every later position within it.
+fn seal<R: Read + Seek>(mut inner: Opened<R>, state: &State) -> Result<WithinLength<Opened<R>>, DecodeError> {
+    // An error here is a cut or tampered end.
+    state.end_met.store(true, Relaxed);
+    let length =
+        inner.seek(SeekFrom::End(0)).and_then(|length| inner.seek(SeekFrom::Start(0)).map(|_| length));
+    let length = length.map_err(|error| explain(error, state, &inner.place))?;
+    state.sealed.store(true, Relaxed);
+    Ok(WithinLength { inner, length, position: 0, inner_position: 0 })
+}
+
+fn header_error(error: DecryptError, state: &State, place: &str) -> DecodeError {
+    match error {
+        DecryptError::Io(error) => explain(error, state, place),
+        other => corrupt(state, place, other.to_string()),
+    }
+}
+
+fn corrupt(state: &State, place: &str, detail: String) -> DecodeError {
+    let offset = state.read.load(Relaxed);
+    DecodeError::Corrupt { place: place.to_owned(), layer: "age", offset, detail }
+}
+
+fn key_error(
+    error: DecryptError,
+    scrypt: bool,
+    context: &Context,
+    state: &State,
+    place: &str,
+) -> DecodeError {
+    match error {
+        DecryptError::ExcessiveWork { required, .. } => corrupt(
+            state,
+            place,
+            format!("its passphrase asks for 2^{required} rounds of work, more than 2^{}", keys::WORK_MAX),
+        ),
+        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed | DecryptError::NoMatchingKeys
+            if scrypt =>
+        {
+            let file = context.passphrase_file.clone().unwrap_or_default();
+            let detail = format!("its passphrase does not open {place}");
+            DecodeError::KeyFile { file, detail }
+        }
+        DecryptError::NoMatchingKeys | DecryptError::KeyDecryptionFailed => {
+            DecodeError::Key { place: place.to_owned(), detail: "no configured identity can decrypt it" }
+        }
+        DecryptError::Io(error) => explain(error, state, place),
+        other => corrupt(state, place, other.to_string()),
+    }
+}
+
+/// A seekable reader that is never asked for anything past its end.
+///
+/// Positions come from archives, that is from outside; age's reader does not expect one past its last chunk.
+pub(super) struct WithinLength<R> {
+    inner: R,
+    length: u64,
+    position: u64,
+    inner_position: u64,
+}
+
+impl<R: Read + Seek> Read for WithinLength<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.length.saturating_sub(self.position);
+        let wanted = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        if self.position != self.inner_position {
+            self.inner_position = self.inner.seek(SeekFrom::Start(self.position))?;
+        }
+        let n = self.inner.read(&mut buf[..wanted])?;
+        self.position += n as u64;
+        self.inner_position = self.position;
+        Ok(n)
+    }
+}
+
+impl<R> Seek for WithinLength<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.position)
+    }
+}
+
+/// A spool's decrypted content, written by this process a moment ago.
+pub(super) fn open_spool<R: Read + Seek + Send + 'static>(
+    file: R,
+    identity: &age::x25519::Identity,
+) -> io::Result<Box<dyn ReadSeek>> {
+    let decryptor = Decryptor::new(file).map_err(io::Error::other)?;
+    let mut inner =
+        decryptor.decrypt(std::iter::once(identity as &dyn age::Identity)).map_err(io::Error::other)?;
+    let length = inner.seek(SeekFrom::End(0))?;
+    inner.seek(SeekFrom::Start(0))?;
+    Ok(Box::new(WithinLength { inner, length, position: 0, inner_position: 0 }))
+}

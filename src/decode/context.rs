@@ -1,0 +1,159 @@
+//! What all readers of one source share: its rule, its counters and its limits.
+
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use super::hash::ContentHasher;
+use super::{DecodeError, DecodeRequest, Progress};
+use crate::model::os_text::escaped_path;
+use crate::model::rule::{Decode, Format, OnBadEncoding};
+
+/// Ratios mean little for small files.
+const RATIO_FREE_BYTES: u64 = 16 << 20;
+
+/// A stream of bytes under a layer.
+pub(super) type Bytes<'a> = Box<dyn Read + Send + 'a>;
+
+/// A source of bytes that can be read from anywhere.
+pub(super) trait ReadSeek: Read + Seek + Send {}
+impl<T: Read + Seek + Send> ReadSeek for T {}
+
+/// Shared by all readers of one source.
+pub(super) struct Context {
+    pub path: PathBuf,
+    pub decode: Decode,
+    pub identities: Vec<PathBuf>,
+    pub passphrase_file: Option<PathBuf>,
+    pub spool_dir: PathBuf,
+    pub progress: Arc<Progress>,
+    /// Records are cut from bytes: nothing is decoded and no BOM looked for.
+    pub binary: bool,
+    /// Bytes that came out at each depth.
+    expanded: Vec<AtomicU64>,
+    members: AtomicU64,
+    pub replaced: AtomicU64,
+    pub entry_open: AtomicBool,
+    pub hasher: Mutex<ContentHasher>,
+}
+
+impl Context {
+    pub fn new(request: &DecodeRequest<'_>) -> Arc<Self> {
+        let layers = request.decode.layers.len().max(request.decode.depth_max as usize).min(64);
+        let fixed_bytes =
+            matches!(&request.records.format, Format::Fixed(fixed) if fixed.record_length.is_some());
+        Arc::new(Self {
+            path: request.shown_path.to_owned(),
+            decode: request.decode.clone(),
+            identities: request.identities.to_vec(),
+            passphrase_file: request.passphrase_file.map(ToOwned::to_owned),
+            spool_dir: request.spool_dir.to_owned(),
+            progress: Arc::clone(&request.progress),
+            binary: fixed_bytes,
+            expanded: (0..=layers).map(|_| AtomicU64::new(0)).collect(),
+            members: AtomicU64::new(0),
+            replaced: AtomicU64::new(0),
+            entry_open: AtomicBool::new(false),
+            hasher: Mutex::new(ContentHasher::default()),
+        })
+    }
+
+    /// The source, escaped, and the member within it.
+    pub fn place(&self, member: &str) -> String {
+        let path = escaped_path(&self.path);
+        if member.is_empty() { path } else { format!("{path} (member {member})") }
+    }
+
+    pub fn raw(&self) -> bool {
+        self.decode.on_bad_encoding == OnBadEncoding::Raw
+    }
+
+    /// Counts a file met in an archive.
+    pub fn count_member(&self, place: &str) -> Result<(), DecodeError> {
+        let limit = self.decode.entries_max;
+        if self.members.fetch_add(1, Relaxed) >= limit {
+            return Err(DecodeError::TooManyEntries { place: place.to_owned(), limit });
+        }
+        Ok(())
+    }
+
+    pub fn members(&self) -> u64 {
+        self.members.load(Relaxed)
+    }
+
+    pub fn depth_limit(&self) -> u32 {
+        // Layers spelled out are expected, whatever the limit for recognised ones.
+        self.decode.depth_max.max(self.decode.layers.len() as u32)
+    }
+
+    /// Counts bytes that came out at a depth, and holds the limits.
+    fn count_expanded(&self, depth: u32, bytes: u64, place: &str) -> Result<(), DecodeError> {
+        let index = (depth as usize).min(self.expanded.len().saturating_sub(1));
+        let Some(counter) = self.expanded.get(index) else { return Ok(()) };
+        let total = counter.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        if total > self.decode.expanded_max {
+            return Err(DecodeError::TooLarge { place: place.to_owned(), limit: self.decode.expanded_max });
+        }
+        let stored = self.progress.bytes_read.load(Relaxed).max(1);
+        if total > RATIO_FREE_BYTES && total / stored > self.decode.ratio_max {
+            return Err(DecodeError::RatioTooHigh { place: place.to_owned(), limit: self.decode.ratio_max });
+        }
+        Ok(())
+    }
+}
+
+/// Counts what comes out of an expanding layer.
+pub(super) struct Metered<R> {
+    pub inner: R,
+    pub context: Arc<Context>,
+    pub depth: u32,
+    pub place: Arc<str>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.context.count_expanded(self.depth, n as u64, &self.place)?;
+        Ok(n)
+    }
+}
+
+/// The source's file: counts what is read, and says whose error it is.
+pub(super) struct SourceFile {
+    pub file: std::fs::File,
+    /// Its size when it was opened.
+    pub length: u64,
+    /// Bytes read so far, some of them twice.
+    pub read: u64,
+    pub context: Arc<Context>,
+}
+
+impl SourceFile {
+    fn explain(&self, source: io::Error) -> io::Error {
+        DecodeError::Read { path: self.context.path.clone(), source }.into()
+    }
+}
+
+impl Read for SourceFile {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.file.read(buf) {
+                Ok(n) => {
+                    self.read = self.read.saturating_add(n as u64);
+                    // Looking ahead and seeking read some bytes twice: never tell more than there are.
+                    self.context.progress.bytes_read.store(self.read.min(self.length), Relaxed);
+                    return Ok(n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.explain(error)),
+            }
+        }
+    }
+}
+
+impl Seek for SourceFile {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to).map_err(|error| self.explain(error))
+    }
+}

@@ -1,0 +1,285 @@
+//! What stands between a source and its records, sorted by reaction.
+//!
+//! Reading the source itself is `Storage` (the disk must answer again) and holds the job, never quarantines; so are keys
+//! (`Config`). Everything else is the content's fault.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::model::fault::{Fault, FaultKind, WaitsFor};
+use crate::model::os_text::escaped_path;
+
+/// What stands between a source and its records.
+///
+/// `place` is the source's path and, within archives, the member, both escaped.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// The source cannot be read.
+    #[error("cannot read {}", escaped_path(path))]
+    Read {
+        /// The source.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The spool of an archive within other layers cannot be written or read.
+    #[error("cannot spool an archive into {}", escaped_path(dir))]
+    Spool {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A layer's own end was not met.
+    #[error("{place}: the {layer} data ends too early, after byte {offset}")]
+    EndedEarly {
+        /// Where.
+        place: String,
+        /// The layer.
+        layer: &'static str,
+        /// Bytes into the layer's stored form.
+        offset: u64,
+    },
+    /// A layer's data is damaged or was tampered with.
+    #[error("{place}: the {layer} data is corrupt near byte {offset}: {detail}")]
+    Corrupt {
+        /// Where.
+        place: String,
+        /// The layer.
+        layer: &'static str,
+        /// Bytes into the layer's stored form.
+        offset: u64,
+        /// What the layer's decoder says.
+        detail: String,
+    },
+    /// Something follows a layer's end.
+    #[error("{place}: there is other data after the end of the {layer} data, at byte {offset}")]
+    Garbage {
+        /// Where.
+        place: String,
+        /// The layer.
+        layer: &'static str,
+        /// Bytes into the layer's stored form.
+        offset: u64,
+    },
+    /// A spelled-out layer is not there.
+    #[error("{place}: `decode.layers` expects {expected} here, found {found}")]
+    Mismatch {
+        /// Where.
+        place: String,
+        /// As `decode.layers` has it.
+        expected: &'static str,
+        /// What the content looks like.
+        found: &'static str,
+    },
+    /// A format that is recognised and not read.
+    #[error("{place}: this is {what}, which is not supported")]
+    Refused {
+        /// Where.
+        place: String,
+        /// The format.
+        what: &'static str,
+    },
+    /// `require = ["encrypted"]` and it is not.
+    #[error("{place}: the source is not encrypted, and `decode.require` asks for it")]
+    NotEncrypted {
+        /// Where.
+        place: String,
+    },
+    /// No member of an archive was taken.
+    #[error("{place}: none of the {members} files in it is taken by `decode.entries`")]
+    NoEntry {
+        /// Where.
+        place: String,
+        /// Files met.
+        members: u64,
+    },
+    /// A member that cannot be read.
+    #[error("{place}: {detail}")]
+    Entry {
+        /// Where.
+        place: String,
+        /// Why.
+        detail: String,
+    },
+    /// `entries_max`.
+    #[error("{place}: more than {limit} members")]
+    TooManyEntries {
+        /// Where.
+        place: String,
+        /// `decode.entries_max`.
+        limit: u64,
+    },
+    /// `depth_max`.
+    #[error("{place}: more than {limit} archives and layers within each other")]
+    TooDeep {
+        /// Where.
+        place: String,
+        /// `decode.depth_max`.
+        limit: u32,
+    },
+    /// `expanded_max`.
+    #[error("{place}: expands past {limit} bytes")]
+    TooLarge {
+        /// Where.
+        place: String,
+        /// `decode.expanded_max`.
+        limit: u64,
+    },
+    /// `ratio_max`.
+    #[error("{place}: expands to more than {limit} times its stored size")]
+    RatioTooHigh {
+        /// Where.
+        place: String,
+        /// `decode.ratio_max`.
+        limit: u64,
+    },
+    /// Bytes that are not in the encoding, under `fail`.
+    #[error("{place}: not valid {encoding} at byte {offset}")]
+    BadText {
+        /// Where.
+        place: String,
+        /// The encoding in use.
+        encoding: &'static str,
+        /// Bytes into the decoded entry.
+        offset: u64,
+    },
+    /// A NUL byte in text.
+    #[error("{place}: a NUL byte at byte {offset} of its text")]
+    Nul {
+        /// Where.
+        place: String,
+        /// Bytes into the decoded entry.
+        offset: u64,
+    },
+    /// The rule cannot be followed: an encoding or a pattern that nobody knows.
+    #[error("{detail}")]
+    Rule {
+        /// What is wrong.
+        detail: String,
+    },
+    /// An identity or passphrase file that cannot be used.
+    #[error("cannot use the key file {}: {detail}", escaped_path(file))]
+    KeyFile {
+        /// The file.
+        file: PathBuf,
+        /// Why; never its content.
+        detail: String,
+    },
+    /// No key for it.
+    #[error("{place}: {detail}")]
+    Key {
+        /// Where.
+        place: String,
+        /// What is missing.
+        detail: &'static str,
+    },
+    /// The previous entry was not read to its end.
+    #[error("{place}: an entry was left before its end")]
+    EntryLeft {
+        /// Where.
+        place: String,
+    },
+}
+
+impl Fault for DecodeError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Read { .. } | Self::Spool { .. } => FaultKind::Storage,
+            Self::KeyFile { .. } | Self::Key { .. } | Self::Rule { .. } => FaultKind::Config,
+            Self::EntryLeft { .. } => FaultKind::Bug,
+            _ => FaultKind::Input,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::EndedEarly { .. } => "ask the sender for the whole file",
+            Self::Corrupt { .. } => "ask the sender for the file again",
+            Self::Garbage { .. } => "remove what follows the end, or ask the sender for a clean file",
+            Self::Mismatch { .. } => {
+                "correct `decode.layers`, or leave it out to recognise layers by content"
+            }
+            Self::Refused { what, .. } => return Some(refusal_hint(what)),
+            Self::NotEncrypted { .. } => "ask the sender to encrypt with age to your recipient",
+            Self::NoEntry { .. } => {
+                "widen `decode.entries`; a pattern without `/` matches a member's file name"
+            }
+            Self::Entry { .. } => {
+                "ask the sender for an archive without it, or leave it out with `decode.entries`"
+            }
+            Self::TooManyEntries { .. } => "raise `decode.entries_max` if so many members are expected",
+            Self::TooDeep { .. } => "raise `decode.depth_max` if this nesting is expected",
+            Self::TooLarge { .. } => "raise `decode.expanded_max` if this size is expected",
+            Self::RatioTooHigh { .. } => "raise `decode.ratio_max` if such data is expected",
+            Self::BadText { .. } => {
+                "set `decode.encoding` to what the sender writes, or `decode.on_bad_encoding` to \"replace\""
+            }
+            Self::Nul { .. } => {
+                "this looks binary, or like UTF-16 without a BOM: set `decode.encoding = \"utf-16le\"` if it is that"
+            }
+            Self::Rule { .. } => "correct the rule's `decode` table",
+            Self::KeyFile { .. } => {
+                "make the file of `decode.identities` or `decode.passphrase_file` valid and readable for the service; the job goes on by itself"
+            }
+            Self::Key { .. } => {
+                "add the key's file to `decode.identities` (or set `decode.passphrase_file`); the job goes on by itself"
+            }
+            Self::Read { .. } | Self::Spool { .. } | Self::EntryLeft { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn waits_for(&self) -> WaitsFor {
+        match self {
+            Self::KeyFile { .. } | Self::Key { .. } => WaitsFor::Key,
+            Self::Rule { .. } => WaitsFor::Config,
+            Self::Read { .. } | Self::Spool { .. } => WaitsFor::Disk,
+            _ => WaitsFor::Retry,
+        }
+    }
+}
+
+fn refusal_hint(what: &str) -> String {
+    let instead = match what {
+        "a spreadsheet or office document" | "Parquet" | "Avro" | "ORC" | "PDF" => {
+            "ask for CSV or JSON lines"
+        }
+        "OpenPGP" => "ask the sender to encrypt with age",
+        "7z" | "RAR" => "ask the sender for zip or tar",
+        _ => "ask the sender for gzip, zstd, bzip2 or xz",
+    };
+    instead.to_owned()
+}
+
+impl DecodeError {
+    /// Whether the source ended too early: it may still be growing, and is given back once before it is quarantined.
+    pub fn ended_early(&self) -> bool {
+        matches!(self, Self::EndedEarly { .. })
+    }
+
+    /// The decode error inside an I/O error of an entry's `text`, or a read error of `path`.
+    pub fn from_io(error: io::Error, path: &Path) -> Self {
+        match unwrap(error) {
+            Ok(inner) => inner,
+            Err(source) => Self::Read { path: path.to_owned(), source },
+        }
+    }
+}
+
+impl From<DecodeError> for io::Error {
+    fn from(error: DecodeError) -> Self {
+        let kind =
+            if error.ended_early() { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::InvalidData };
+        io::Error::new(kind, error)
+    }
+}
+
+/// The decode error that an I/O error carries, however deep foreign readers wrapped it.
+pub(super) fn unwrap(error: io::Error) -> Result<DecodeError, io::Error> {
+    match error.downcast::<DecodeError>() {
+        Ok(inner) => Ok(inner),
+        // Some readers wrap an I/O error in another one.
+        Err(other) => other.downcast::<io::Error>().and_then(unwrap),
+    }
+}

@@ -1,0 +1,102 @@
+//! Keys from files: read when a source needs them, never kept, never shown.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use age::secrecy::SecretString;
+
+use super::DecodeError;
+use super::context::Context;
+
+/// scrypt rounds of a passphrase-encrypted file at most, as a power of two: 2^20 take 1 GiB for a second or two.
+pub(super) const WORK_MAX: u8 = 20;
+const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
+
+type Identities = Vec<Box<dyn age::Identity>>;
+
+/// What may open a source.
+pub(super) struct Keys {
+    pub identities: Identities,
+    /// The first key file that could not be used: if none of the others opens it, this one is to be mended.
+    pub unusable: Option<DecodeError>,
+}
+
+/// The keys for a source: one from the passphrase, or those of all identity files.
+pub(super) fn keys(context: &Context, scrypt: bool, place: &str) -> Result<Keys, DecodeError> {
+    if scrypt {
+        return Ok(Keys { identities: passphrase(context, place)?, unusable: None });
+    }
+    if context.identities.is_empty() {
+        let detail = "it is encrypted, and `decode.identities` names no key file";
+        return Err(DecodeError::Key { place: place.to_owned(), detail });
+    }
+    let mut keys = Keys { identities: Vec::new(), unusable: None };
+    for file in &context.identities {
+        match read_identities(file) {
+            Ok(identities) => keys.identities.extend(identities),
+            Err(error) => keys.unusable = keys.unusable.or(Some(error)),
+        }
+    }
+    Ok(keys)
+}
+
+fn passphrase(context: &Context, place: &str) -> Result<Identities, DecodeError> {
+    let Some(file) = &context.passphrase_file else {
+        let detail = "it is encrypted with a passphrase, and `decode.passphrase_file` is not set";
+        return Err(DecodeError::Key { place: place.to_owned(), detail });
+    };
+    let text = read_text(file).map_err(|error| unusable(file, &error))?;
+    let line = text.trim_end_matches(['\r', '\n']);
+    if line.is_empty() {
+        return Err(DecodeError::KeyFile { file: file.clone(), detail: "it is empty".to_owned() });
+    }
+    let mut identity = age::scrypt::Identity::new(SecretString::from(line.to_owned()));
+    identity.set_max_work_factor(WORK_MAX);
+    Ok(vec![Box::new(identity)])
+}
+
+fn read_text(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(file)?.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn unusable(file: &Path, error: &io::Error) -> DecodeError {
+    DecodeError::KeyFile { file: file.to_owned(), detail: error.to_string() }
+}
+
+fn read_identities(file: &Path) -> Result<Identities, DecodeError> {
+    let text = read_text(file).map_err(|error| unusable(file, &error))?;
+    let wrong = |detail: &str| DecodeError::KeyFile { file: file.to_owned(), detail: detail.to_owned() };
+    if text.trim_start().starts_with("age-encryption.org/") || text.contains("BEGIN AGE ENCRYPTED FILE") {
+        return Err(wrong(
+            "it is itself encrypted with a passphrase; a service needs it in clear, readable for it alone",
+        ));
+    }
+    if text.contains("-----BEGIN ") {
+        return ssh_identity(&text).map_err(wrong);
+    }
+    let text = text.replace('\r', "");
+    let parsed = age::IdentityFile::from_buffer(BufReader::new(text.as_bytes()));
+    let identities = parsed.map_err(|error| unusable(file, &error))?.into_identities();
+    let identities = identities.map_err(|_| wrong("its identities cannot be used"))?;
+    if identities.is_empty() {
+        return Err(wrong("it holds no identity"));
+    }
+    Ok(identities.into_iter().map(|identity| identity as Box<dyn age::Identity>).collect())
+}
+
+fn ssh_identity(text: &str) -> Result<Identities, &'static str> {
+    let text = text.replace('\r', "");
+    match age::ssh::Identity::from_buffer(text.as_bytes(), None) {
+        Ok(identity @ age::ssh::Identity::Unencrypted(_)) => Ok(vec![Box::new(identity)]),
+        Ok(age::ssh::Identity::Encrypted(_)) => {
+            Err("the SSH key is protected by a passphrase; a service needs it without")
+        }
+        Ok(age::ssh::Identity::Unsupported(_)) => {
+            Err("SSH keys of this type cannot decrypt; use ed25519 or RSA")
+        }
+        Err(_) => Err("it is not a valid SSH key"),
+    }
+}

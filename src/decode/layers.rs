@@ -1,0 +1,148 @@
+//! Takes layers off until text or an archive is left.
+
+use std::io::SeekFrom;
+use std::sync::Arc;
+
+use super::DecodeError;
+use super::age::{decrypt_seekable, decrypt_stream};
+use super::compress::decompress;
+use super::context::{Bytes, Context, ReadSeek};
+use super::error::unwrap;
+use super::peek::PeekReader;
+use super::sniff::{self, SNIFF_BYTES, Sniffed};
+use crate::model::rule::Layer;
+
+/// Bytes under layers, seekable as long as possible.
+pub(super) enum Input<'a> {
+    Seekable(Box<dyn ReadSeek + 'a>),
+    Stream(PeekReader<Bytes<'a>>),
+}
+
+/// What is left when all layers are off.
+pub(super) enum Peeled<'a> {
+    Text(PeekReader<Bytes<'a>>),
+    Tar(PeekReader<Bytes<'a>>),
+    Zip(Input<'a>),
+}
+
+/// How deep within a source something lies.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Position {
+    /// Layers and archives taken off.
+    pub depth: u32,
+    /// Whether one of them was age.
+    pub encrypted: bool,
+    /// Path of the member, escaped; empty outside of archives.
+    pub member: String,
+}
+
+impl<'a> Input<'a> {
+    fn head(&mut self) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Stream(stream) => {
+                stream.peek(SNIFF_BYTES).map(|head| head[..head.len().min(SNIFF_BYTES)].to_vec())
+            }
+            Self::Seekable(input) => {
+                let mut head = vec![0; SNIFF_BYTES];
+                let mut filled = 0;
+                while filled < head.len() {
+                    match input.read(&mut head[filled..])? {
+                        0 => break,
+                        n => filled += n,
+                    }
+                }
+                head.truncate(filled);
+                input.seek(SeekFrom::Start(0))?;
+                Ok(head)
+            }
+        }
+    }
+
+    fn into_stream(self) -> PeekReader<Bytes<'a>> {
+        match self {
+            Self::Stream(stream) => stream,
+            Self::Seekable(input) => PeekReader::new(Box::new(input)),
+        }
+    }
+}
+
+/// Takes layers off; `position` tells how many were there already, and is moved on.
+pub(super) fn peel<'a>(
+    mut input: Input<'a>,
+    context: &Arc<Context>,
+    position: &mut Position,
+) -> Result<Peeled<'a>, DecodeError> {
+    let place: Arc<str> = context.place(&position.member).into();
+    loop {
+        let head = input.head().map_err(|error| to_decode(error, context))?;
+        let Some(layer) = decide(&head, context, position.depth, &place)? else {
+            if context.decode.require_encrypted && !position.encrypted {
+                return Err(DecodeError::NotEncrypted { place: place.to_string() });
+            }
+            return Ok(Peeled::Text(input.into_stream()));
+        };
+        let limit = context.depth_limit();
+        if position.depth >= limit {
+            return Err(DecodeError::TooDeep { place: place.to_string(), limit });
+        }
+        position.depth += 1;
+        input = match layer {
+            Layer::Zip => return Ok(Peeled::Zip(input)),
+            Layer::Tar => return Ok(Peeled::Tar(input.into_stream())),
+            Layer::Age => {
+                position.encrypted = true;
+                let armored = head.starts_with(b"-");
+                match input {
+                    Input::Seekable(input) => {
+                        Input::Seekable(decrypt_seekable(input, armored, context, &place)?)
+                    }
+                    Input::Stream(input) => {
+                        Input::Stream(PeekReader::new(decrypt_stream(input, armored, context, &place)?))
+                    }
+                }
+            }
+            compression => {
+                let inner = input.into_stream();
+                Input::Stream(PeekReader::new(decompress(
+                    compression,
+                    inner,
+                    context,
+                    position.depth,
+                    &place,
+                )))
+            }
+        };
+    }
+}
+
+pub(super) fn to_decode(error: std::io::Error, context: &Context) -> DecodeError {
+    unwrap(error).unwrap_or_else(|source| DecodeError::Read { path: context.path.clone(), source })
+}
+
+/// The layer to take off next, or none.
+fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Option<Layer>, DecodeError> {
+    let sniffed = sniff::sniff(head);
+    let layers = &context.decode.layers;
+    if layers.is_empty() {
+        return match sniffed {
+            Sniffed::Layer(layer) => Ok(Some(layer)),
+            // Its packets have no magic: records of bytes may well look like them.
+            Sniffed::Refused("OpenPGP") if context.binary => Ok(None),
+            Sniffed::Refused(what) => Err(DecodeError::Refused { place: place.to_owned(), what }),
+            Sniffed::Plain => Ok(None),
+        };
+    }
+    let Some(expected) = layers.get(depth as usize).copied() else { return Ok(None) };
+    // An old tar has no magic, only its checksum; an office document is a zip if the rule says so.
+    let is_it = sniffed == Sniffed::Layer(expected)
+        || (expected == Layer::Tar && sniff::tar_checksum_is_right(head))
+        || (expected == Layer::Zip && head.starts_with(b"PK\x03\x04"));
+    if is_it {
+        return Ok(Some(expected));
+    }
+    let expected = sniff::layer_name(expected);
+    if head.is_empty() {
+        return Err(DecodeError::EndedEarly { place: place.to_owned(), layer: expected, offset: 0 });
+    }
+    Err(DecodeError::Mismatch { place: place.to_owned(), expected, found: sniff::found_name(sniffed, head) })
+}
