@@ -117,7 +117,7 @@ fn a_copying_move_can_be_repeated_from_every_crash() {
         File::options().write(true).open(&from).and_then(|f| f.set_modified(modified)).expect("sets mtime");
         match crash {
             "while copying" => {
-                fs::write(hidden_sibling(&to, &from, "moving.partial"), "cont").expect("writes")
+                fs::write(hidden_sibling(&to, &from, "moving.partial"), "cont").expect("writes");
             }
             "before the unlink" => {
                 fs::copy(&from, &to).expect("copies");

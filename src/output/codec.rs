@@ -58,10 +58,10 @@ impl Codec {
 
     fn encoder(self) -> Encoder {
         match self {
-            Self::Zstd => Encoder::Zstd(ZstdEncoder::with_quality(Vec::new(), Level::Precise(3))),
-            Self::Bzip2 => Encoder::Bzip2(BzEncoder::with_quality(Vec::new(), Level::Precise(9))),
+            Self::Zstd => Encoder::Zstd(Box::new(ZstdEncoder::with_quality(Vec::new(), Level::Precise(3)))),
+            Self::Bzip2 => Encoder::Bzip2(Box::new(BzEncoder::with_quality(Vec::new(), Level::Precise(9)))),
             Self::Xz | Self::Plain | Self::Gzip => {
-                Encoder::Xz(XzEncoder::with_quality(Vec::new(), Level::Precise(6)))
+                Encoder::Xz(Box::new(XzEncoder::with_quality(Vec::new(), Level::Precise(6))))
             }
         }
     }
@@ -100,9 +100,9 @@ pub(super) enum Compression {
 }
 
 pub(super) enum Encoder {
-    Zstd(ZstdEncoder<Vec<u8>>),
-    Bzip2(BzEncoder<Vec<u8>>),
-    Xz(XzEncoder<Vec<u8>>),
+    Zstd(Box<ZstdEncoder<Vec<u8>>>),
+    Bzip2(Box<BzEncoder<Vec<u8>>>),
+    Xz(Box<XzEncoder<Vec<u8>>>),
 }
 
 impl Compression {
@@ -192,9 +192,9 @@ fn begin_gzip(begun: &mut bool, out: &mut dyn io::Write) -> io::Result<()> {
 impl Encoder {
     fn writer(&mut self) -> &mut (dyn AsyncWrite + Unpin) {
         match self {
-            Self::Zstd(encoder) => encoder,
-            Self::Bzip2(encoder) => encoder,
-            Self::Xz(encoder) => encoder,
+            Self::Zstd(encoder) => encoder.as_mut(),
+            Self::Bzip2(encoder) => encoder.as_mut(),
+            Self::Xz(encoder) => encoder.as_mut(),
         }
     }
 

@@ -74,9 +74,8 @@ impl Intent {
         let Some(FinishedOutput { wanted, output, .. }) = self.outputs.get(position) else { return Ok(()) };
         let path = wanted.as_path();
         match on_exists(rule, &output.category)? {
-            OnExists::Replace => Ok(()),
             OnExists::Fail if is_there(path)? => Err(OutputError::Exists { path: path.to_owned() }),
-            OnExists::Fail => Ok(()),
+            OnExists::Fail | OnExists::Replace => Ok(()),
             OnExists::Number => {
                 let free = self.free_name(path, position)?;
                 self.rename_output(position, &free);

@@ -175,9 +175,10 @@ fn entry(position: u32, name: &str) -> EntryName {
 }
 
 fn text(slice: usize) -> String {
-    (0..500)
+    let lines: Vec<_> = (0..500)
         .map(|record| format!("{slice};{record};{}\n", (slice * 7919 + record * 104_729) % 10_007))
-        .collect()
+        .collect();
+    lines.concat()
 }
 
 fn decoded(path: &Path) -> String {

@@ -74,8 +74,8 @@ struct Piece {
 }
 
 impl ComponentBuilder {
-    pub(super) fn push_foreign(&mut self, value: Vec<u8>) {
-        self.pieces.push(Piece { bytes: escaped(&value, cfg!(windows)), foreign: true });
+    pub(super) fn push_foreign(&mut self, value: &[u8]) {
+        self.pieces.push(Piece { bytes: escaped(value, cfg!(windows)), foreign: true });
     }
 
     pub(super) fn push_trusted(&mut self, text: &str) {

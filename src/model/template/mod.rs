@@ -135,8 +135,8 @@ impl Template {
         let mut component = ComponentBuilder::default();
         let mut fixed_left = parse::fixed_length(&self.segments);
         for segment in &self.segments {
-            match self.value(segment, variables)? {
-                Value::Foreign(bytes) => component.push_foreign(bytes),
+            match value(segment, variables)? {
+                Value::Foreign(bytes) => component.push_foreign(&bytes),
                 Value::Trusted(text) => {
                     let rest = text.get(fixed_left..).unwrap_or(&text);
                     for (position, part) in rest.split(std::path::is_separator).enumerate() {
@@ -164,44 +164,41 @@ impl Template {
         let message = format!("the path `{}` does not lie in {folder}", super::os_text::escaped_path(&path));
         Err(TemplateError::new(message, "end the path with a file name".to_owned()))
     }
+}
 
-    fn value(&self, segment: &Segment, variables: &Variables<'_>) -> Result<Value, TemplateError> {
-        let (name, variable) = match segment {
-            Segment::Text(text) => return Ok(Value::Trusted(text.clone())),
-            Segment::Variable { name, variable } => (name, variable),
-        };
-        let source = variables.source;
-        let foreign = |name: &std::ffi::OsStr| Value::Foreign(harmless::bytes_of(name));
-        let file_name = || harmless::bytes_of(source.file_name().unwrap_or_default());
-        let folder = |path: Option<&Path>| foreign(path.and_then(Path::file_name).unwrap_or_default());
-        Ok(match variable {
-            Variable::Rule => Value::Foreign(variables.rule.as_bytes().to_vec()),
-            Variable::Job => Value::Foreign(variables.job.to_string().into_bytes()),
-            Variable::Name => Value::Foreign(file_name()),
-            Variable::Stem => Value::Foreign(names::split(&file_name()).stem.to_vec()),
-            Variable::Ext => Value::Foreign(names::split(&file_name()).ext.to_vec()),
-            Variable::Parent => folder(source.parent()),
-            Variable::Grandparent => folder(source.parent().and_then(Path::parent)),
-            Variable::Moment(format) => Value::Trusted(moment(format, variables)?),
-            Variable::Category => {
-                let category = variables.category.ok_or_else(|| out_of_place(name))?;
-                Value::Foreign(category.as_str().as_bytes().to_vec())
+fn value(segment: &Segment, variables: &Variables<'_>) -> Result<Value, TemplateError> {
+    let (name, variable) = match segment {
+        Segment::Text(text) => return Ok(Value::Trusted(text.clone())),
+        Segment::Variable { name, variable } => (name, variable),
+    };
+    let source = variables.source;
+    let foreign = |name: &std::ffi::OsStr| Value::Foreign(harmless::bytes_of(name));
+    let file_name = || harmless::bytes_of(source.file_name().unwrap_or_default());
+    let folder = |path: Option<&Path>| foreign(path.and_then(Path::file_name).unwrap_or_default());
+    Ok(match variable {
+        Variable::Rule => Value::Foreign(variables.rule.as_bytes().to_vec()),
+        Variable::Job => Value::Foreign(variables.job.to_string().into_bytes()),
+        Variable::Name => Value::Foreign(file_name()),
+        Variable::Stem => Value::Foreign(names::split(&file_name()).stem.to_vec()),
+        Variable::Ext => Value::Foreign(names::split(&file_name()).ext.to_vec()),
+        Variable::Parent => folder(source.parent()),
+        Variable::Grandparent => folder(source.parent().and_then(Path::parent)),
+        Variable::Moment(format) => Value::Trusted(moment(format, variables)?),
+        Variable::Category => {
+            let category = variables.category.ok_or_else(|| out_of_place(name))?;
+            Value::Foreign(category.as_str().as_bytes().to_vec())
+        }
+        Variable::Entry | Variable::EntryStem => {
+            let entry = variables.entry.ok_or_else(|| out_of_place(name))?;
+            Value::Foreign(entry_value(entry, &file_name(), *variable == Variable::EntryStem))
+        }
+        Variable::Wildcard => match variables.vars.get(name) {
+            Some(value) => foreign(value.as_os_str()),
+            None => {
+                return Err(TemplateError::new(format!("`{{{name}}}` has no value for this source"), None));
             }
-            Variable::Entry | Variable::EntryStem => {
-                let entry = variables.entry.ok_or_else(|| out_of_place(name))?;
-                Value::Foreign(entry_value(entry, &file_name(), *variable == Variable::EntryStem))
-            }
-            Variable::Wildcard => match variables.vars.get(name) {
-                Some(value) => foreign(value.as_os_str()),
-                None => {
-                    return Err(TemplateError::new(
-                        format!("`{{{name}}}` has no value for this source"),
-                        None,
-                    ));
-                }
-            },
-        })
-    }
+        },
+    })
 }
 
 fn entry_value(entry: &OsText, source_name: &[u8], stem_only: bool) -> Vec<u8> {
