@@ -1,0 +1,267 @@
+//! Changes to the file system that survive a power cut.
+//!
+//! A rename is durable once its folder was synced, a file once its data and its folder were. The single renames here do not
+//! sync folders (their callers rename many and sync once); what is called a move, or writes a whole file, does.
+//!
+//! Nothing but [`rename_replace`] and [`write_file`] with `replace` ever puts a file over another. Everything may be called
+//! again after a crash. A failed sync is told apart ([`FsError::is_failed_sync`]): the kernel may have dropped what it
+//! could not write, so trying again would report success for lost data.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::model::fault::{Fault, FaultKind, WaitsFor};
+use crate::model::identity::FileIdentity;
+
+mod moving;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+use unix as platform;
+#[cfg(windows)]
+use windows as platform;
+
+pub use moving::move_file;
+
+/// The action of an [`FsError`] after which nothing may be trusted.
+const SYNC: &str = "sync";
+
+/// A file operation that failed: what was tried, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", crate::model::os_text::escaped_path(path))]
+pub struct FsError {
+    /// An infinitive phrase: `rename`, `sync`.
+    pub action: &'static str,
+    /// Where.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl FsError {
+    /// An error of `action` at `path`.
+    pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { action, path: path.to_owned(), source }
+    }
+
+    /// Whether an fsync failed: what was written before may be lost, and the service must stop instead of trying again.
+    pub fn is_failed_sync(&self) -> bool {
+        self.action == SYNC
+    }
+}
+
+impl Fault for FsError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Storage
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "make room on that disk; the job goes on by itself"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "let the service's user write in that folder; the job goes on by itself"
+            }
+            io::ErrorKind::ReadOnlyFilesystem => "mount that file system writable; the job goes on by itself",
+            io::ErrorKind::NotFound => "check that the folder is there and its file system is mounted",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn waits_for(&self) -> WaitsFor {
+        match self.source.kind() {
+            io::ErrorKind::PermissionDenied => WaitsFor::Config,
+            _ => WaitsFor::Disk,
+        }
+    }
+}
+
+/// What became of a rename that must not replace anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// The file has its new name.
+    Done,
+    /// The new name is taken; nothing happened.
+    NameTaken,
+    /// There is no file under the old name; nothing happened.
+    Missing,
+}
+
+/// Renames on one file system, never over an existing file. Does not sync folders.
+///
+/// Where the file system has no such rename, a hard link and an unlink stand in, and without hard links an empty file, made
+/// exclusively, that the rename then replaces. A crash between link and unlink leaves both names on one file: the next call finishes it.
+pub fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    platform::rename_no_replace(from, to)
+}
+
+/// Renames over whatever is there, atomically. Does not sync folders.
+pub fn rename_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match platform::rename_replace(from, to) {
+        Ok(()) => Ok(Renamed::Done),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_missing(from)? => Ok(Renamed::Missing),
+        Err(error) => Err(FsError::new("rename", from, error)),
+    }
+}
+
+/// Makes the names in a folder durable (nothing to do on Windows).
+pub fn sync_folder(folder: &Path) -> Result<(), FsError> {
+    platform::sync_folder(folder)
+}
+
+/// Makes the content of an open file durable, and its size; `path` is for the message.
+pub fn sync_data(file: &File, path: &Path) -> Result<(), FsError> {
+    file.sync_data().map_err(|e| FsError::new(SYNC, path, e))
+}
+
+/// Makes the content of an open file durable, and everything about it; `path` is for the message.
+pub fn sync_all(file: &File, path: &Path) -> Result<(), FsError> {
+    file.sync_all().map_err(|e| FsError::new(SYNC, path, e))
+}
+
+/// Asks the kernel to begin writing a part of a file, so that a later sync is short. A hint: nothing is promised.
+pub fn start_writeback(file: &File, offset: u64, length: u64) {
+    platform::start_writeback(file, offset, length);
+}
+
+/// Gives a file its Unix permissions, whatever the umask says (nothing to do on Windows).
+pub fn set_mode(file: &File, path: &Path, mode: u32) -> Result<(), FsError> {
+    platform::set_mode(file, mode).map_err(|e| FsError::new("set the permissions of", path, e))
+}
+
+/// Makes a folder and its parents, each durable; `private`: mode 0700 for those that are made.
+pub fn make_folder(folder: &Path, private: bool) -> Result<(), FsError> {
+    let mut missing = Vec::new();
+    for ancestor in folder.ancestors().filter(|a| !a.as_os_str().is_empty()) {
+        match fs::metadata(ancestor) {
+            Ok(found) if found.is_dir() => break,
+            Ok(_) => {
+                return Err(FsError::new("make the folder", folder, io::ErrorKind::NotADirectory.into()));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(ancestor),
+            Err(error) => return Err(FsError::new("make the folder", folder, error)),
+        }
+    }
+    for wanted in missing.into_iter().rev() {
+        match platform::make_one_folder(wanted, private) {
+            Ok(()) => {}
+            // Another thread was faster; it may not have synced yet, so the sync below is ours to do as well.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && wanted.is_dir() => {}
+            Err(error) => return Err(FsError::new("make the folder", wanted, error)),
+        }
+        sync_folder(parent_of(wanted))?;
+    }
+    Ok(())
+}
+
+/// Removes a file; not finding it is fine. Does not sync the folder.
+pub fn remove_file(path: &Path) -> Result<(), FsError> {
+    match platform::remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FsError::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// The identity of an open file.
+pub fn identity(file: &File) -> io::Result<FileIdentity> {
+    platform::identity(file)
+}
+
+/// The identity of what lies at a path, links not followed; none where nothing lies or where it is no regular file.
+pub fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
+    match platform::identity_at(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
+/// Writes a small file durably under its final name (hidden partial, fsync, rename, folder sync).
+///
+/// `Done`, or `NameTaken` where a file lies there and `replace` is false. `mode` are Unix permissions, the umask aside.
+pub fn write_file(path: &Path, bytes: &[u8], replace: bool, mode: u32) -> Result<Renamed, FsError> {
+    // Two threads may write the same path at once; each needs its own partial.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let write = WRITES.fetch_add(1, Ordering::Relaxed);
+    let partial = hidden_sibling(path, path, &format!("{write}.partial"));
+    write_partial(&partial, bytes, mode)?;
+    let renamed = if replace { rename_replace(&partial, path)? } else { rename_no_replace(&partial, path)? };
+    match renamed {
+        Renamed::Done => sync_folder(parent_of(path))?,
+        Renamed::NameTaken => remove_file(&partial)?,
+        Renamed::Missing => return Err(FsError::new("rename", &partial, io::ErrorKind::NotFound.into())),
+    }
+    Ok(renamed)
+}
+
+fn write_partial(partial: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
+    let mut file = create_private(partial)?;
+    let written = file.write_all(bytes).map_err(|e| FsError::new("write", partial, e));
+    if let Err(error) = written.and_then(|()| set_mode(&file, partial, mode)) {
+        drop(file);
+        // The first error is the one to tell.
+        remove_file(partial).ok();
+        return Err(error);
+    }
+    sync_all(&file, partial)
+}
+
+/// Makes, or empties, a file that only its owner can read until its mode is set.
+pub fn create_private(path: &Path) -> Result<File, FsError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(true);
+    platform::make_private(&mut options);
+    options.open(path).map_err(|e| FsError::new("create", path, e))
+}
+
+/// Whether two paths are on one file system (of their nearest existing folders).
+pub fn same_file_system(a: &Path, b: &Path) -> io::Result<bool> {
+    Ok(platform::device_of(nearest_existing(a)?)? == platform::device_of(nearest_existing(b)?)?)
+}
+
+/// The folder in which a path's name stands.
+pub fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The path itself where it is a folder, else the nearest folder above it that exists.
+fn nearest_existing(path: &Path) -> io::Result<&Path> {
+    for ancestor in path.ancestors() {
+        let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+        match fs::metadata(ancestor) {
+            Ok(found) if found.is_dir() => return Ok(ancestor),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+fn is_missing(path: &Path) -> Result<bool, FsError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(false),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => Ok(true),
+        Err(error) => Err(FsError::new("look at", path, error)),
+    }
+}
+
+/// A hidden name beside `path`, the same for the same `key`: a leftover of a crash is found again instead of piling up.
+fn hidden_sibling(path: &Path, key: &Path, suffix: &str) -> PathBuf {
+    let hash = blake3::hash(key.as_os_str().as_encoded_bytes()).to_hex();
+    parent_of(path).join(format!(".landfall-{}-{suffix}", &hash.as_str()[..16]))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Moves that may cross file systems.
+//!
+//! ```text
+//! copy to a hidden name -> mode, mtime -> fsync -> read back: length and hash -> rename without replace -> sync folder
+//!   -> unlink the source -> sync its folder
+//! ```
+//!
+//! A crash before the rename leaves a hidden copy that the next call writes anew under the same name. A crash after it leaves both
+//! files: the next call sees the same length, hash and mtime, and only unlinks. The source goes last, after a verified copy is durable.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::{FsError, Renamed};
+
+const COPY_BUFFER_BYTES: usize = 256 << 10;
+/// FAT keeps even seconds only.
+const MTIME_SLACK: Duration = Duration::from_secs(2);
+
+/// Moves a file, never over an existing one: rename on one file system; else copy, fsync, verify length and hash, rename
+/// without replace into place, sync folder, unlink, sync. Syncs both folders in every case. After a crash it can be called again:
+/// `Missing` with a file at `to` then means that it had been moved. The folder of `to` must be there.
+pub fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    if super::is_missing(from)? {
+        // A crash may have come before the folders were synced.
+        sync_both(from, to)?;
+        return Ok(Renamed::Missing);
+    }
+    let one_file_system =
+        super::same_file_system(from, to).map_err(|e| FsError::new("find the file system of", to, e))?;
+    if !one_file_system {
+        return copy_over(from, to);
+    }
+    match super::rename_no_replace(from, to) {
+        // Bind mounts and subvolumes: one device, yet no rename between them.
+        Err(error) if error.source.kind() == io::ErrorKind::CrossesDevices => copy_over(from, to),
+        Ok(Renamed::NameTaken) => Ok(Renamed::NameTaken),
+        Ok(renamed) => sync_both(from, to).map(|()| renamed),
+        Err(error) => Err(error),
+    }
+}
+
+fn sync_both(from: &Path, to: &Path) -> Result<(), FsError> {
+    let (source, target) = (super::parent_of(from), super::parent_of(to));
+    super::sync_folder(target)?;
+    if source == target { Ok(()) } else { super::sync_folder(source) }
+}
+
+/// The content of a file as a move compares it.
+#[derive(PartialEq, Eq)]
+struct Content {
+    length: u64,
+    hash: blake3::Hash,
+}
+
+pub(super) fn copy_over(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    if !super::is_missing(to)? {
+        if !is_our_copy(from, to)? {
+            return Ok(Renamed::NameTaken);
+        }
+        return remove_source(from, to);
+    }
+    // Named after the source: two moves to one target do not meet in it, a repeated move does.
+    let partial = super::hidden_sibling(to, from, "moving.partial");
+    if let Err(error) = copy_verified(from, &partial) {
+        // The first error is the one to tell; what stays is written anew by the next attempt.
+        super::remove_file(&partial).ok();
+        return Err(error);
+    }
+    match super::rename_no_replace(&partial, to)? {
+        Renamed::Done => remove_source(from, to),
+        Renamed::NameTaken => super::remove_file(&partial).map(|()| Renamed::NameTaken),
+        Renamed::Missing => Err(FsError::new("rename", &partial, io::ErrorKind::NotFound.into())),
+    }
+}
+
+fn remove_source(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    super::sync_folder(super::parent_of(to))?;
+    super::remove_file(from)?;
+    super::sync_folder(super::parent_of(from))?;
+    Ok(Renamed::Done)
+}
+
+fn copy_verified(from: &Path, partial: &Path) -> Result<(), FsError> {
+    let reading = |e| FsError::new("read", from, e);
+    let mut source = File::open(from).map_err(reading)?;
+    let before = super::identity(&source).map_err(reading)?;
+    let metadata = source.metadata().map_err(reading)?;
+    let mut copy = super::create_private(partial)?;
+    let copied = copy_hashed(&mut source, &mut copy, from, partial)?;
+    keep_times_and_permissions(&copy, partial, &metadata);
+    super::sync_all(&copy, partial)?;
+    super::platform::forget_cached(&copy);
+    let after = super::identity(&source).map_err(reading)?;
+    if !before.same_content(&after) || copied.length != before.size {
+        let changed = io::Error::other("it changed while it was copied");
+        return Err(FsError::new("move", from, changed));
+    }
+    drop(copy);
+    if content(partial)? == copied {
+        Ok(())
+    } else {
+        let differs =
+            io::Error::new(io::ErrorKind::InvalidData, "what was read back is not what was written");
+        Err(FsError::new("verify the copy", partial, differs))
+    }
+}
+
+fn copy_hashed(source: &mut File, copy: &mut File, from: &Path, partial: &Path) -> Result<Content, FsError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; COPY_BUFFER_BYTES];
+    let mut length = 0;
+    loop {
+        let count = read_some(source, &mut buffer).map_err(|e| FsError::new("read", from, e))?;
+        let Some(block) = buffer.get(..count).filter(|b| !b.is_empty()) else { break };
+        hasher.update(block);
+        copy.write_all(block).map_err(|e| FsError::new("write", partial, e))?;
+        length += count as u64;
+    }
+    Ok(Content { length, hash: hasher.finalize() })
+}
+
+fn content(path: &Path) -> Result<Content, FsError> {
+    let reading = |e| FsError::new("read", path, e);
+    let mut file = File::open(path).map_err(reading)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; COPY_BUFFER_BYTES];
+    let mut length = 0;
+    loop {
+        let count = read_some(&mut file, &mut buffer).map_err(reading)?;
+        let Some(block) = buffer.get(..count).filter(|b| !b.is_empty()) else { break };
+        hasher.update(block);
+        length += count as u64;
+    }
+    Ok(Content { length, hash: hasher.finalize() })
+}
+
+fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// Best effort: a file system that cannot keep them is no reason to keep the source.
+fn keep_times_and_permissions(copy: &File, partial: &Path, metadata: &fs::Metadata) {
+    if let Err(error) = copy.set_permissions(metadata.permissions()) {
+        tracing::debug!(path = %partial.display(), %error, "permissions are not kept");
+    }
+    if let Ok(modified) = metadata.modified()
+        && let Err(error) = copy.set_modified(modified)
+    {
+        tracing::debug!(path = %partial.display(), %error, "modification time is not kept");
+    }
+}
+
+/// Whether an earlier move had got as far as the rename: same length and mtime first, since hashing reads both files.
+fn is_our_copy(from: &Path, to: &Path) -> Result<bool, FsError> {
+    let source = fs::symlink_metadata(from).map_err(|e| FsError::new("look at", from, e))?;
+    let target = fs::symlink_metadata(to).map_err(|e| FsError::new("look at", to, e))?;
+    if !target.is_file() || source.len() != target.len() || !same_time(source.modified(), target.modified()) {
+        return Ok(false);
+    }
+    Ok(content(from)? == content(to)?)
+}
+
+fn same_time(a: io::Result<SystemTime>, b: io::Result<SystemTime>) -> bool {
+    match (a, b) {
+        (Ok(a), Ok(b)) => {
+            a.duration_since(b).or_else(|_| b.duration_since(a)).is_ok_and(|apart| apart <= MTIME_SLACK)
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,173 @@
+use super::*;
+
+fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, content).expect("writes");
+    path
+}
+
+fn content(path: &Path) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .expect("lists")
+        .map(|e| e.expect("entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_rename_never_replaces_and_tells_what_is_missing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (file(folder.path(), "a", "A"), file(folder.path(), "b", "B"));
+    assert_eq!(rename_no_replace(&a, &b).expect("asks"), Renamed::NameTaken);
+    assert_eq!((content(&a), content(&b)), (Some("A".into()), Some("B".into())));
+    fs::remove_file(&b).expect("removes");
+    assert_eq!(rename_no_replace(&a, &b).expect("renames"), Renamed::Done);
+    assert_eq!(rename_no_replace(&a, &b).expect("asks"), Renamed::Missing);
+    assert_eq!(rename_replace(&a, &b).expect("asks"), Renamed::Missing);
+    let nowhere = folder.path().join("none/b");
+    assert!(rename_no_replace(&b, &nowhere).is_err(), "a missing folder is an error, not a missing file");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_crash_between_link_and_unlink_is_finished() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (file(folder.path(), "a", "A"), folder.path().join("b"));
+    fs::hard_link(&a, &b).expect("links");
+    assert_eq!(rename_no_replace(&a, &b).expect("finishes"), Renamed::Done);
+    assert_eq!(names(folder.path()), ["b"]);
+    assert_eq!(rename_no_replace(&b, &b).expect("is itself"), Renamed::Done);
+    fs::hard_link(&b, folder.path().join("c")).expect("links");
+    assert_eq!(rename_no_replace(&b, &folder.path().join("./b")).expect("is itself"), Renamed::Done);
+    assert_eq!(names(folder.path()), ["b", "c"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn link_and_unlink_stand_in_for_the_rename() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (file(folder.path(), "a", "A"), file(folder.path(), "b", "B"));
+    assert_eq!(unix::link_then_unlink(&a, &b).expect("asks"), Renamed::NameTaken);
+    let c = folder.path().join("c");
+    assert_eq!(unix::link_then_unlink(&a, &c).expect("renames"), Renamed::Done);
+    assert_eq!(unix::link_then_unlink(&a, &c).expect("asks"), Renamed::Missing);
+    assert_eq!(names(folder.path()), ["b", "c"]);
+}
+
+#[test]
+fn a_file_is_written_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("marker");
+    assert_eq!(write_file(&path, b"1", false, 0o640).expect("writes"), Renamed::Done);
+    assert_eq!(write_file(&path, b"2", false, 0o640).expect("asks"), Renamed::NameTaken);
+    assert_eq!(content(&path), Some("1".into()));
+    assert_eq!(write_file(&path, b"3", true, 0o640).expect("replaces"), Renamed::Done);
+    assert_eq!((content(&path), names(folder.path())), (Some("3".into()), vec!["marker".to_owned()]));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o640);
+    }
+}
+
+#[test]
+fn folders_are_made_once_and_a_file_in_the_way_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let deep = folder.path().join("a/b/c");
+    make_folder(&deep, true).expect("makes");
+    make_folder(&deep, true).expect("is there");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&deep).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+    let file = file(folder.path(), "file", "");
+    assert!(make_folder(&file.join("x"), false).is_err());
+    remove_file(&file).expect("removes");
+    remove_file(&file).expect("not finding it is fine");
+}
+
+#[test]
+fn an_identity_outlives_a_rename_but_not_a_change() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (file(folder.path(), "a", "A"), folder.path().join("b"));
+    let before = identity_at(&a).expect("asks").expect("there");
+    assert_eq!(identity(&File::open(&a).expect("opens")).expect("asks"), before);
+    assert_eq!(rename_no_replace(&a, &b).expect("renames"), Renamed::Done);
+    assert!(identity_at(&b).expect("asks").expect("there").same_content(&before));
+    assert_eq!(identity_at(&a).expect("asks"), None);
+    assert_eq!(identity_at(folder.path()).expect("asks"), None, "a folder is no file");
+    fs::write(&b, "longer").expect("writes");
+    assert!(!identity_at(&b).expect("asks").expect("there").same_content(&before));
+}
+
+/// Goal: a move over file systems loses and doubles nothing, wherever it was interrupted.
+/// Method: the copying way within one folder, from each state that a crash can leave.
+#[test]
+fn a_copying_move_can_be_repeated_from_every_crash() {
+    for crash in ["none", "while copying", "before the unlink", "after the unlink"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, to) = (file(folder.path(), "from", "content"), folder.path().join("to"));
+        let modified = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        File::options().write(true).open(&from).and_then(|f| f.set_modified(modified)).expect("sets mtime");
+        match crash {
+            "while copying" => {
+                fs::write(hidden_sibling(&to, &from, "moving.partial"), "cont").expect("writes");
+            }
+            "before the unlink" => {
+                fs::copy(&from, &to).expect("copies");
+                File::options()
+                    .write(true)
+                    .open(&to)
+                    .and_then(|f| f.set_modified(modified))
+                    .expect("sets mtime");
+            }
+            "after the unlink" => fs::rename(&from, &to).expect("renames"),
+            _ => {}
+        }
+        let moved =
+            if crash == "after the unlink" { move_file(&from, &to) } else { moving::copy_over(&from, &to) };
+        let expected = if crash == "after the unlink" { Renamed::Missing } else { Renamed::Done };
+        assert_eq!(moved.expect(crash), expected, "{crash}");
+        assert_eq!(
+            (names(folder.path()), content(&to)),
+            (vec!["to".to_owned()], Some("content".into())),
+            "{crash}"
+        );
+        assert_eq!(fs::metadata(&to).and_then(|m| m.modified()).expect("has mtime"), modified, "{crash}");
+    }
+}
+
+#[test]
+fn a_copying_move_never_replaces_another_file_even_of_the_same_length() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (file(folder.path(), "from", "one"), file(folder.path(), "to", "two"));
+    assert_eq!(moving::copy_over(&from, &to).expect("asks"), Renamed::NameTaken);
+    assert_eq!((content(&from), content(&to)), (Some("one".into()), Some("two".into())));
+    assert_eq!(move_file(&from, &to).expect("asks"), Renamed::NameTaken);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_move_over_file_systems_keeps_content_and_leaves_one_file() {
+    let here = tempfile::tempdir().expect("a folder");
+    let Ok(there) = tempfile::tempdir_in("/dev/shm") else {
+        eprintln!("skipped: /dev/shm is not there");
+        return;
+    };
+    if same_file_system(here.path(), there.path()).expect("asks") {
+        eprintln!("skipped: /dev/shm is on the file system of the temporary folder");
+        return;
+    }
+    let (from, to) = (file(here.path(), "from", "content"), there.path().join("to"));
+    assert_eq!(move_file(&from, &to).expect("moves"), Renamed::Done);
+    assert_eq!((names(here.path()), names(there.path())), (vec![], vec!["to".to_owned()]));
+    let second = file(here.path(), "from", "another");
+    assert_eq!(move_file(&second, &to).expect("asks"), Renamed::NameTaken);
+    assert_eq!((content(&second), content(&to)), (Some("another".into()), Some("content".into())));
+}

@@ -1,0 +1,204 @@
+//! What Unix has: `renameat2`, hard links, `fsync` of folders.
+
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use super::{FsError, Renamed};
+use crate::model::identity::FileIdentity;
+
+const PRIVATE_FOLDER_MODE: u32 = 0o700;
+const PRIVATE_FILE_MODE: u32 = 0o600;
+
+pub(super) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match rename_exclusively(from, to) {
+        Ok(()) => Ok(Renamed::Done),
+        Err(error) if is_unsupported(&error) => link_then_unlink(from, to),
+        Err(error) => settle(error, from, to),
+    }
+}
+
+/// The refusals that are answers, not errors.
+fn settle(error: io::Error, from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => finish_link(from, to),
+        io::ErrorKind::NotFound if super::is_missing(from)? => Ok(Renamed::Missing),
+        // What is not there is the folder of the new name.
+        io::ErrorKind::NotFound => Err(FsError::new("rename a file to", to, error)),
+        _ => Err(FsError::new("rename", from, error)),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn rename_exclusively(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    rustix::io::retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE))
+        .map_err(io::Error::from)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn rename_exclusively(_from: &Path, _to: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// NFS and some FUSE file systems answer EINVAL, old kernels ENOSYS.
+fn is_unsupported(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
+}
+
+pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match retry_interrupted(|| fs::hard_link(from, to)) {
+        Ok(()) => unlink_after_link(from, to),
+        Err(error) if has_no_links(&error) => rename_over_placeholder(from, to),
+        Err(error) => settle(error, from, to),
+    }
+}
+
+fn has_no_links(error: &io::Error) -> bool {
+    is_unsupported(error) || matches!(error.raw_os_error(), Some(libc::EPERM | libc::EMLINK))
+}
+
+/// The new name is durable before the old one goes: a power cut must not keep the unlink and lose the link.
+fn unlink_after_link(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    super::sync_folder(super::parent_of(to))?;
+    super::remove_file(from)?;
+    Ok(Renamed::Done)
+}
+
+/// The name is taken. By the same file under its second name: a crash came between link and unlink.
+fn finish_link(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    let (old, new) = match (fs::symlink_metadata(from), fs::symlink_metadata(to)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return Ok(Renamed::Missing),
+        _ => return Ok(Renamed::NameTaken),
+    };
+    if (old.dev(), old.ino()) != (new.dev(), new.ino()) {
+        return Ok(Renamed::NameTaken);
+    }
+    if is_one_name(from, to)? {
+        return Ok(Renamed::Done);
+    }
+    // One link under two paths is one name seen twice (a case-insensitive file system): unlinking would lose it.
+    if old.nlink() < 2 { Ok(Renamed::NameTaken) } else { unlink_after_link(from, to) }
+}
+
+/// Whether both paths are the same name in the same folder, however they are spelled.
+fn is_one_name(from: &Path, to: &Path) -> Result<bool, FsError> {
+    let folder = |path: &Path| {
+        let parent = super::parent_of(path);
+        fs::metadata(parent).map(|m| (m.dev(), m.ino())).map_err(|e| FsError::new("look at", parent, e))
+    };
+    Ok(from.file_name() == to.file_name() && folder(from)? == folder(to)?)
+}
+
+/// Last resort, without hard links: the name is taken by an empty file, exclusively, and that file replaced.
+fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    if super::is_missing(from)? {
+        return Ok(Renamed::Missing);
+    }
+    match OpenOptions::new().write(true).create_new(true).open(to) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Renamed::NameTaken),
+        Err(error) => return Err(FsError::new("create", to, error)),
+    }
+    match rename_replace(from, to) {
+        Ok(()) => Ok(Renamed::Done),
+        Err(error) => {
+            // It is ours and empty; the rename's error is the one to tell.
+            super::remove_file(to).ok();
+            Err(FsError::new("rename", from, error))
+        }
+    }
+}
+
+pub(super) fn rename_replace(from: &Path, to: &Path) -> io::Result<()> {
+    retry_interrupted(|| fs::rename(from, to))
+}
+
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    retry_interrupted(|| fs::remove_file(path))
+}
+
+pub(super) fn sync_folder(folder: &Path) -> Result<(), FsError> {
+    let open =
+        retry_interrupted(|| File::open(folder)).map_err(|e| FsError::new("open the folder", folder, e))?;
+    match open.sync_all() {
+        // Some network and FUSE file systems have no sync of folders; there is nothing else to ask them for.
+        Err(error) if is_unsupported(&error) => Ok(()),
+        done => done.map_err(|e| FsError::new(super::SYNC, folder, e)),
+    }
+}
+
+pub(super) fn make_one_folder(folder: &Path, private: bool) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    if private {
+        builder.mode(PRIVATE_FOLDER_MODE);
+    }
+    builder.create(folder)
+}
+
+pub(super) fn make_private(options: &mut OpenOptions) {
+    options.mode(PRIVATE_FILE_MODE).custom_flags(libc::O_NOFOLLOW);
+}
+
+pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(mode & 0o7777))
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "neither std nor rustix has sync_file_range")]
+pub(super) fn start_writeback(file: &File, offset: u64, length: u64) {
+    use std::os::fd::AsRawFd as _;
+    let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else { return };
+    // SAFETY: the descriptor is open for the time of the call, which touches no memory of ours. Its answer does not matter: it
+    // is a hint, and a failing disk is met by the sync that follows.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
+
+/// Drops a synced file's pages, so that reading it back reads the disk.
+#[cfg(target_os = "linux")]
+pub(super) fn forget_cached(file: &File) {
+    // A hint.
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).ok();
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn forget_cached(_file: &File) {}
+
+pub(super) fn identity(file: &File) -> io::Result<FileIdentity> {
+    file.metadata().map(|m| identity_of(&m))
+}
+
+pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok(metadata.is_file().then(|| identity_of(&metadata)))
+}
+
+fn identity_of(metadata: &Metadata) -> FileIdentity {
+    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+    FileIdentity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        size: metadata.size(),
+        mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+pub(super) fn device_of(folder: &Path) -> io::Result<u64> {
+    fs::metadata(folder).map(|m| m.dev())
+}
+
+fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What Windows has: `MoveFileExW`, written through; no sync of folders; and other programs (scanners, indexers) that
+//! hold a file for a moment after it was closed, so that everything is tried again for a while.
+
+use std::ffi::c_void;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::windows::ffi::OsStrExt as _;
+use std::os::windows::fs::OpenOptionsExt as _;
+use std::os::windows::io::AsRawHandle as _;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use windows_sys::Win32::Foundation::{
+    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_FILE_EXISTS, ERROR_LOCK_VIOLATION,
+    ERROR_SHARING_VIOLATION, FILETIME,
+};
+use windows_sys::Win32::Storage::FileSystem::{
+    BY_HANDLE_FILE_INFORMATION, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
+    FileBasicInfo, GetFileInformationByHandle, GetFileInformationByHandleEx, MOVE_FILE_FLAGS,
+    MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
+};
+
+use super::{FsError, Renamed};
+use crate::model::identity::FileIdentity;
+
+/// 10 + 20 + … + 640 + 640 ms: about 2 s in all.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(640);
+const TRIES: u32 = 9;
+/// Longer paths need the prefix that turns off the old limit.
+const PLAIN_PATH_UNITS_MAX: usize = 240;
+/// 100 ns units from 1601 to 1970.
+const UNIX_EPOCH_AS_FILETIME: i128 = 116_444_736_000_000_000;
+
+pub(super) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match move_file_ex(from, to, MOVEFILE_WRITE_THROUGH) {
+        Ok(()) => Ok(Renamed::Done),
+        Err(error) if is_taken(&error) => Ok(Renamed::NameTaken),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && super::is_missing(from)? => {
+            Ok(Renamed::Missing)
+        }
+        Err(error) => Err(FsError::new("rename", from, error)),
+    }
+}
+
+fn is_taken(error: &io::Error) -> bool {
+    matches!(raw(error), Some(ERROR_ALREADY_EXISTS | ERROR_FILE_EXISTS))
+}
+
+pub(super) fn rename_replace(from: &Path, to: &Path) -> io::Result<()> {
+    move_file_ex(from, to, MOVEFILE_WRITE_THROUGH | MOVEFILE_REPLACE_EXISTING)
+}
+
+#[allow(unsafe_code, reason = "std has no rename without replace and none that is written through")]
+fn move_file_ex(from: &Path, to: &Path, flags: MOVE_FILE_FLAGS) -> io::Result<()> {
+    let (from, to) = (wide(from), wide(to));
+    retry_held(|| {
+        // SAFETY: both are NUL-terminated and outlive the call.
+        match unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) } {
+            0 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    })
+}
+
+fn wide(path: &Path) -> Vec<u16> {
+    let plain: Vec<u16> = path.as_os_str().encode_wide().collect();
+    let mut units = Vec::with_capacity(plain.len() + 9);
+    if plain.len() > PLAIN_PATH_UNITS_MAX
+        && let Ok(absolute) = std::path::absolute(path)
+    {
+        let absolute: Vec<u16> = absolute.as_os_str().encode_wide().collect();
+        let (share, verbatim): (Vec<u16>, Vec<u16>) =
+            (r"\\".encode_utf16().collect(), r"\\?\".encode_utf16().collect());
+        if absolute.starts_with(&verbatim) {
+            units.extend(absolute);
+        } else if let Some(rest) = absolute.strip_prefix(share.as_slice()) {
+            units.extend(r"\\?\UNC\".encode_utf16());
+            units.extend(rest);
+        } else {
+            units.extend(verbatim);
+            units.extend(absolute);
+        }
+    } else {
+        units.extend(plain);
+    }
+    units.push(0);
+    units
+}
+
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    retry_held(|| fs::remove_file(path))
+}
+
+/// Renames are written through, and the file system's journal keeps the order of names.
+#[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
+pub(super) fn sync_folder(_folder: &Path) -> Result<(), FsError> {
+    Ok(())
+}
+
+/// Folders take their access list from their parent; the installer sets that of the data folder.
+pub(super) fn make_one_folder(folder: &Path, _private: bool) -> io::Result<()> {
+    fs::create_dir(folder)
+}
+
+pub(super) fn make_private(_options: &mut OpenOptions) {}
+
+#[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
+pub(super) fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
+    Ok(())
+}
+
+pub(super) fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
+
+pub(super) fn forget_cached(_file: &File) {}
+
+pub(super) fn identity(file: &File) -> io::Result<FileIdentity> {
+    let found = information(file)?;
+    Ok(FileIdentity {
+        device: u64::from(found.dwVolumeSerialNumber),
+        inode: u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow),
+        size: u64::from(found.nFileSizeHigh) << 32 | u64::from(found.nFileSizeLow),
+        mtime_ns: unix_ns(filetime(found.ftLastWriteTime)),
+        ctime_ns: unix_ns(i128::from(change_time(file)?)),
+    })
+}
+
+pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    identity(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?).map(Some)
+}
+
+pub(super) fn device_of(folder: &Path) -> io::Result<u64> {
+    let found = information(&open_to_ask(folder, 0)?)?;
+    Ok(u64::from(found.dwVolumeSerialNumber))
+}
+
+/// Without any access right: it disturbs nobody, and nobody's lock refuses it.
+fn open_to_ask(path: &Path, flags: u32) -> io::Result<File> {
+    retry_held(|| {
+        OpenOptions::new().access_mode(0).custom_flags(FILE_FLAG_BACKUP_SEMANTICS | flags).open(path)
+    })
+}
+
+#[allow(unsafe_code, reason = "std does not show serial number and index on stable Rust")]
+fn information(file: &File) -> io::Result<BY_HANDLE_FILE_INFORMATION> {
+    let mut found = BY_HANDLE_FILE_INFORMATION::default();
+    // SAFETY: the handle is open, and the structure is ours for the time of the call.
+    match unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut found) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(found),
+    }
+}
+
+#[allow(unsafe_code, reason = "std does not show the change time on stable Rust")]
+fn change_time(file: &File) -> io::Result<i64> {
+    let mut found = FILE_BASIC_INFO::default();
+    let place = (&raw mut found).cast::<c_void>();
+    // SAFETY: the handle is open; the class, the structure and its size belong together.
+    match unsafe {
+        GetFileInformationByHandleEx(
+            file.as_raw_handle(),
+            FileBasicInfo,
+            place,
+            size_of::<FILE_BASIC_INFO>() as u32,
+        )
+    } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(found.ChangeTime),
+    }
+}
+
+fn filetime(time: FILETIME) -> i128 {
+    i128::from(u64::from(time.dwHighDateTime) << 32 | u64::from(time.dwLowDateTime))
+}
+
+fn unix_ns(filetime: i128) -> i128 {
+    (filetime - UNIX_EPOCH_AS_FILETIME) * 100
+}
+
+fn raw(error: &io::Error) -> Option<u32> {
+    error.raw_os_error().and_then(|code| u32::try_from(code).ok())
+}
+
+fn is_held(error: &io::Error) -> bool {
+    matches!(raw(error), Some(ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION | ERROR_ACCESS_DENIED))
+}
+
+fn retry_held<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..TRIES {
+        match call() {
+            Err(error) if is_held(&error) => thread::sleep(pause),
+            done => return done,
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+    call()
+}

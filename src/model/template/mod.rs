@@ -1,0 +1,236 @@
+//! Path templates: `/data/out/{rule}/{sender}/{date}/{stem}.csv.gz`.
+//!
+//! A template is literal text with variables; `{{` and `}}` are literal braces. Literal text and formatted dates are the operator's and
+//! may hold separators; every other value comes from file names, entry names or patterns and fills a part of one
+//! component, made harmless (see [`harmless`]). Nothing rendered leaves the folder spelled out before the first variable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::category::Category;
+use super::job_id::JobId;
+use super::os_text::OsText;
+
+mod harmless;
+mod names;
+mod parse;
+
+use harmless::ComponentBuilder;
+pub use names::{numbered, without_known_suffixes};
+
+/// A parsed path template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template {
+    segments: Vec<Segment>,
+    fixed_folder: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Segment {
+    Text(String),
+    Variable { name: String, variable: Variable },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Variable {
+    Rule,
+    Name,
+    Stem,
+    Ext,
+    /// With its strftime format.
+    Moment(String),
+    Job,
+    Category,
+    Entry,
+    EntryStem,
+    Parent,
+    Grandparent,
+    Wildcard,
+}
+
+/// What a template's variables stand for, for one job.
+#[derive(Clone, Debug)]
+pub struct Variables<'a> {
+    /// `{rule}`.
+    pub rule: &'a str,
+    /// The source's original path: `{name} {stem} {ext} {parent} {grandparent}`.
+    pub source: &'a Path,
+    /// The claim's time: `{date} {time}`.
+    pub claimed_at: Timestamp,
+    /// IANA time zone of dates and times.
+    pub timezone: &'a str,
+    /// `{job}`.
+    pub job: JobId,
+    /// `{category}`, in output paths.
+    pub category: Option<&'a Category>,
+    /// `{entry} {entry_stem}`: the member's raw name in its archive, in output paths. A plain file's entry has no name: its own
+    /// stands in, without the suffixes of what was unpacked.
+    pub entry: Option<&'a OsText>,
+    /// The rule's named wildcards.
+    pub vars: &'a BTreeMap<String, OsText>,
+}
+
+/// The template is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TemplateError {
+    /// What is wrong, with the variable's name.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl TemplateError {
+    fn new(message: String, hint: impl Into<Option<String>>) -> Self {
+        Self { message, hint: hint.into() }
+    }
+}
+
+/// What fills a place of a template.
+enum Value {
+    /// The operator's own text: separators count.
+    Trusted(String),
+    /// From outside, as bytes (Unix) or UTF-8 (Windows).
+    Foreign(Vec<u8>),
+}
+
+impl Template {
+    /// Parses; `known` are the rule's named wildcards; unknown variables are refused with the nearest known name.
+    pub fn parse(text: &str, known: &BTreeSet<String>) -> Result<Self, TemplateError> {
+        let segments = parse::segments(text, known)?;
+        let fixed_folder = parse::fixed_folder(&segments);
+        let literal: String =
+            segments.iter().map(|s| if let Segment::Text(text) = s { text } else { "x" }).collect();
+        if Path::new(&literal).components().any(|c| c == Component::ParentDir) {
+            let hint = "spell the path out without `..`".to_owned();
+            return Err(TemplateError::new(format!("the path `{text}` goes up with `..`"), hint));
+        }
+        Ok(Self { segments, fixed_folder })
+    }
+
+    /// Whether a variable is used, e.g. `entry`.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.segments.iter().any(|s| matches!(s, Segment::Variable { name, .. } if name == variable))
+    }
+
+    /// The folder spelled out before the first variable: nothing rendered ever leaves it.
+    pub fn fixed_folder(&self) -> &Path {
+        &self.fixed_folder
+    }
+
+    /// The literal text after the last variable; the whole text where there is none.
+    pub fn literal_end(&self) -> &str {
+        match self.segments.last() {
+            Some(Segment::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The path; components from outside are made harmless and the result is checked to lie inside [`Self::fixed_folder`].
+    pub fn render(&self, variables: &Variables<'_>) -> Result<PathBuf, TemplateError> {
+        let mut path = self.fixed_folder.clone();
+        let mut component = ComponentBuilder::default();
+        let mut fixed_left = parse::fixed_length(&self.segments);
+        for segment in &self.segments {
+            match value(segment, variables)? {
+                Value::Foreign(bytes) => component.push_foreign(&bytes),
+                Value::Trusted(text) => {
+                    let rest = text.get(fixed_left..).unwrap_or(&text);
+                    for (position, part) in rest.split(std::path::is_separator).enumerate() {
+                        if position > 0 {
+                            component.finish_into(&mut path);
+                        }
+                        component.push_trusted(part);
+                    }
+                }
+            }
+            fixed_left = 0;
+        }
+        component.finish_into(&mut path);
+        self.check_inside(path)
+    }
+
+    fn check_inside(&self, path: PathBuf) -> Result<PathBuf, TemplateError> {
+        let inside = path.strip_prefix(&self.fixed_folder).is_ok_and(|rest| {
+            rest.components().next().is_some() && rest.components().all(|c| matches!(c, Component::Normal(_)))
+        });
+        if inside {
+            return Ok(path);
+        }
+        let folder = super::os_text::escaped_path(&self.fixed_folder);
+        let message = format!("the path `{}` does not lie in {folder}", super::os_text::escaped_path(&path));
+        Err(TemplateError::new(message, "end the path with a file name".to_owned()))
+    }
+}
+
+fn value(segment: &Segment, variables: &Variables<'_>) -> Result<Value, TemplateError> {
+    let (name, variable) = match segment {
+        Segment::Text(text) => return Ok(Value::Trusted(text.clone())),
+        Segment::Variable { name, variable } => (name, variable),
+    };
+    let source = variables.source;
+    let foreign = |name: &std::ffi::OsStr| Value::Foreign(harmless::bytes_of(name));
+    let file_name = || harmless::bytes_of(source.file_name().unwrap_or_default());
+    let folder = |path: Option<&Path>| foreign(path.and_then(Path::file_name).unwrap_or_default());
+    Ok(match variable {
+        Variable::Rule => Value::Foreign(variables.rule.as_bytes().to_vec()),
+        Variable::Job => Value::Foreign(variables.job.to_string().into_bytes()),
+        Variable::Name => Value::Foreign(file_name()),
+        Variable::Stem => Value::Foreign(names::split(&file_name()).stem.to_vec()),
+        Variable::Ext => Value::Foreign(names::split(&file_name()).ext.to_vec()),
+        Variable::Parent => folder(source.parent()),
+        Variable::Grandparent => folder(source.parent().and_then(Path::parent)),
+        Variable::Moment(format) => Value::Trusted(moment(format, variables)?),
+        Variable::Category => {
+            let category = variables.category.ok_or_else(|| out_of_place(name))?;
+            Value::Foreign(category.as_str().as_bytes().to_vec())
+        }
+        Variable::Entry | Variable::EntryStem => {
+            let entry = variables.entry.ok_or_else(|| out_of_place(name))?;
+            Value::Foreign(entry_value(entry, &file_name(), *variable == Variable::EntryStem))
+        }
+        Variable::Wildcard => match variables.vars.get(name) {
+            Some(value) => foreign(value.as_os_str()),
+            None => {
+                return Err(TemplateError::new(format!("`{{{name}}}` has no value for this source"), None));
+            }
+        },
+    })
+}
+
+fn entry_value(entry: &OsText, source_name: &[u8], stem_only: bool) -> Vec<u8> {
+    let member = harmless::flattened(&harmless::bytes_of(entry.as_os_str()));
+    let name = if member.is_empty() { source_name } else { member.as_slice() };
+    let split = names::split(name);
+    if stem_only {
+        return split.stem.to_vec();
+    }
+    match (member.is_empty(), split.ext) {
+        (false, _) => member,
+        (true, []) => split.stem.to_vec(),
+        (true, ext) => [split.stem, b".", ext].concat(),
+    }
+}
+
+fn out_of_place(name: &str) -> TemplateError {
+    let hint = "use it in `output.*.path` only".to_owned();
+    TemplateError::new(format!("`{{{name}}}` has no meaning in this path"), hint)
+}
+
+fn moment(format: &str, variables: &Variables<'_>) -> Result<String, TemplateError> {
+    let zone = TimeZone::get(variables.timezone).map_err(|error| {
+        let message = format!("the time zone `{}` is not known: {error}", variables.timezone);
+        TemplateError::new(
+            message,
+            "give an IANA name such as `Europe/Berlin` in `service.timezone`".to_owned(),
+        )
+    })?;
+    let at = variables.claimed_at.to_zoned(zone);
+    jiff::fmt::strtime::format(format, &at).map_err(|error| parse::bad_format(format, &error))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! File names taken apart: `pay.csv.gz.age` is the stem `pay`, the data's suffix `csv`, and what it is packed in.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::harmless::{COMPONENT_BYTES_MAX, bytes_of, name_of};
+
+/// Suffixes of compression, encryption and archives, in lower case.
+const PACKED_SUFFIXES: [&[u8]; 15] = [
+    b"gz", b"gzip", b"zst", b"zstd", b"bz2", b"bzip2", b"xz", b"age", b"zip", b"tar", b"tgz", b"tzst",
+    b"tbz2", b"tbz", b"txz",
+];
+
+/// A longer last part of a name is text with a dot in it, not a suffix.
+const DATA_SUFFIX_BYTES_MAX: usize = 10;
+
+pub(super) struct Split<'a> {
+    pub stem: &'a [u8],
+    pub ext: &'a [u8],
+}
+
+/// A data suffix is short, of letters and digits, and not a number: `pay.001` and `pay.002` keep different stems.
+pub(super) fn split(name: &[u8]) -> Split<'_> {
+    let data = unpacked(name);
+    match last_dot(data) {
+        Some((stem, ext)) if is_data_suffix(ext) => Split { stem, ext },
+        _ => Split { stem: data, ext: &[] },
+    }
+}
+
+fn is_data_suffix(ext: &[u8]) -> bool {
+    (1..=DATA_SUFFIX_BYTES_MAX).contains(&ext.len())
+        && ext.iter().all(u8::is_ascii_alphanumeric)
+        && !ext.iter().all(u8::is_ascii_digit)
+}
+
+fn unpacked(mut name: &[u8]) -> &[u8] {
+    while let Some((stem, ext)) = last_dot(name) {
+        if !PACKED_SUFFIXES.iter().any(|known| ext.eq_ignore_ascii_case(known)) {
+            break;
+        }
+        name = stem;
+    }
+    name
+}
+
+/// Around the last dot, unless nothing stands before it.
+fn last_dot(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    let place = name.iter().rposition(|b| *b == b'.').filter(|place| *place > 0)?;
+    Some((name.get(..place)?, name.get(place + 1..)?))
+}
+
+/// A path without the suffixes of compression, encryption and archives at the end of its name.
+pub fn without_known_suffixes(mut path: PathBuf) -> PathBuf {
+    while let Some(suffix) = path.extension().map(OsStr::as_encoded_bytes)
+        && PACKED_SUFFIXES.iter().any(|known| suffix.eq_ignore_ascii_case(known))
+        && let Some(stem) = path.file_stem().map(Path::new).map(Path::to_path_buf)
+    {
+        path.set_file_name(stem);
+    }
+    path
+}
+
+/// The path with `-number` before all suffixes of its name: `pay-1.csv.gz`.
+pub fn numbered(path: &Path, number: u64) -> PathBuf {
+    let name = bytes_of(path.file_name().unwrap_or_default());
+    let (stem, suffixes) = name.split_at(split(&name).stem.len());
+    let mark = format!("-{number}").into_bytes();
+    let room = COMPONENT_BYTES_MAX.saturating_sub(mark.len() + suffixes.len());
+    let stem = stem.get(..room).unwrap_or(stem);
+    path.with_file_name(name_of([stem, &mark, suffixes].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_its_stem_its_data_suffix_and_what_it_is_packed_in() {
+        for (name, stem, ext) in [
+            ("pay.csv.gz.age", "pay", "csv"),
+            ("pay.csv", "pay", "csv"),
+            ("PAY.CSV.GZ", "PAY", "CSV"),
+            ("pay", "pay", ""),
+            ("pay.tar.gz", "pay", ""),
+            ("pay.tgz", "pay", ""),
+            ("2026.01.31-pay.csv.zst", "2026.01.31-pay", "csv"),
+            ("pay.001", "pay.001", ""),
+            ("pay.001.gz", "pay.001", ""),
+            (".gz", ".gz", ""),
+            ("a.b-c.gz", "a.b-c", ""),
+            ("", "", ""),
+        ] {
+            let split = split(name.as_bytes());
+            assert_eq!((split.stem, split.ext), (stem.as_bytes(), ext.as_bytes()), "{name}");
+        }
+        assert_eq!(numbered(Path::new("/o/pay.csv.gz"), 1), Path::new("/o/pay-1.csv.gz"));
+        assert_eq!(numbered(Path::new("/o/pay"), 12), Path::new("/o/pay-12"));
+        assert_eq!(without_known_suffixes("/o/pay.csv.gz.age".into()), Path::new("/o/pay.csv"));
+        assert_eq!(without_known_suffixes("/o/.gz".into()), Path::new("/o/.gz"));
+    }
+}

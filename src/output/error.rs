@@ -1,0 +1,208 @@
+//! What can go wrong with outputs, by what is done about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::durable_fs::FsError;
+use crate::model::category::Category;
+use crate::model::fault::{Fault, FaultKind, WaitsFor};
+use crate::model::os_text::{OsText, escaped_path};
+use crate::model::template::TemplateError;
+
+/// An output cannot be written or published.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    /// A file operation failed.
+    #[error(transparent)]
+    Fs(#[from] FsError),
+    /// A path template is wrong, or cannot be filled in for this job.
+    #[error("{place}: {source}")]
+    Template {
+        /// `output.main.path`.
+        place: String,
+        /// Why.
+        source: TemplateError,
+    },
+    /// Records can go to a category that has no output table.
+    #[error("category `{category}` has no output")]
+    NoOutput {
+        /// Which.
+        category: Category,
+    },
+    /// `.age` without recipients.
+    #[error("output.{category}.path ends in `.age`, but there are no recipients")]
+    NoRecipients {
+        /// Which output.
+        category: Category,
+    },
+    /// Recipients without `.age`.
+    #[error("output.{category} has recipients, but its path does not end in `.age`")]
+    NotNamedAge {
+        /// Which output.
+        category: Category,
+    },
+    /// Not an age recipient.
+    #[error("output.{category}: `{recipient}` is no age recipient: {reason}")]
+    BadRecipient {
+        /// Which output.
+        category: Category,
+        /// As written; recipients are public.
+        recipient: String,
+        /// Why.
+        reason: String,
+    },
+    /// The file with recipients cannot be read.
+    #[error("cannot read the recipients in {}", escaped_path(path))]
+    RecipientsFile {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The compressor or age refused to go on.
+    #[error("cannot encode {}", escaped_path(path))]
+    Encode {
+        /// The final path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Entries that go into one output have different headers.
+    #[error("output.{category}: the header of entry `{entry}` differs from that of entry `{first}`")]
+    HeaderDiffers {
+        /// Which output.
+        category: Category,
+        /// The entry whose header set the output's.
+        first: OsText,
+        /// The entry that differs.
+        entry: OsText,
+    },
+    /// Two entries of one source have one output path.
+    #[error("entries `{first}` and `{second}` both go to {}", escaped_path(path))]
+    EntriesMeet {
+        /// One.
+        first: OsText,
+        /// The other.
+        second: OsText,
+        /// The path.
+        path: PathBuf,
+    },
+    /// Two categories have one output path.
+    #[error("output.{first} and output.{second} both go to {}", escaped_path(path))]
+    OutputsMeet {
+        /// One.
+        first: Category,
+        /// The other.
+        second: Category,
+        /// The path.
+        path: PathBuf,
+    },
+    /// `on_exists = "fail"` and something is there.
+    #[error("{} exists", escaped_path(path))]
+    Exists {
+        /// The final path.
+        path: PathBuf,
+    },
+    /// `on_exists = "fail"`, and another file took the name after the intent was made.
+    #[error("another file appeared at {} while the job was publishing", escaped_path(path))]
+    TakenMeanwhile {
+        /// The final path.
+        path: PathBuf,
+    },
+    /// No number was free.
+    #[error("{} and {tried} numbered names beside it are taken", escaped_path(path))]
+    NoFreeName {
+        /// The wanted path.
+        path: PathBuf,
+        /// How many were tried.
+        tried: u64,
+    },
+    /// A partial is shorter than its checkpoint says: synced bytes are gone.
+    #[error("{} has {found} bytes, but its checkpoint says {recorded}", escaped_path(path))]
+    PartialShort {
+        /// The partial.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// What the checkpoint says.
+        recorded: u64,
+    },
+    /// The checkpoint does not fit the plan or the order of calls.
+    #[error("{0}")]
+    Misuse(&'static str),
+}
+
+impl OutputError {
+    /// Whether an fsync failed: the service must stop instead of trying again.
+    pub fn is_failed_sync(&self) -> bool {
+        matches!(self, Self::Fs(error) if error.is_failed_sync())
+    }
+
+    pub(super) fn template(place: impl Into<String>, source: TemplateError) -> Self {
+        Self::Template { place: place.into(), source }
+    }
+
+    pub(super) fn fs(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Fs(FsError::new(action, path, source))
+    }
+}
+
+impl Fault for OutputError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Fs(_) | Self::PartialShort { .. } => FaultKind::Storage,
+            Self::Template { .. }
+            | Self::NoOutput { .. }
+            | Self::NoRecipients { .. }
+            | Self::NotNamedAge { .. }
+            | Self::BadRecipient { .. }
+            | Self::RecipientsFile { .. }
+            | Self::OutputsMeet { .. } => FaultKind::Config,
+            Self::HeaderDiffers { .. }
+            | Self::EntriesMeet { .. }
+            | Self::Exists { .. }
+            | Self::NoFreeName { .. } => FaultKind::Input,
+            Self::TakenMeanwhile { .. } => FaultKind::Transient,
+            Self::Encode { .. } | Self::Misuse(_) => FaultKind::Bug,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Fs(error) => return error.hint(),
+            Self::Template { source, .. } => return source.hint.clone(),
+            Self::NoOutput { category } => {
+                return Some(format!("add `[rule.output.{category}]` with a `path`"));
+            }
+            Self::NoRecipients { .. } => "add `recipients` or `recipients_file`, or take `.age` off the path",
+            Self::NotNamedAge { .. } => "end the path in `.age`, or take the recipients out",
+            Self::BadRecipient { .. } => "give a public key: `age1…`, `ssh-ed25519 …` or `ssh-rsa …`",
+            Self::RecipientsFile { .. } => "let the service's user read that file; the job goes on by itself",
+            Self::HeaderDiffers { .. } => "put `{entry}` in the output's path: one file per entry",
+            Self::EntriesMeet { .. } => {
+                "put `{entry}` in the output's path in place of `{entry_stem}`, or narrow `decode.entries`"
+            }
+            Self::OutputsMeet { .. } => "put `{category}` in the paths, or give each its own folder",
+            Self::Exists { .. } => {
+                "take that file away and retry the job, or set `on_exists` to `number` or `replace`"
+            }
+            Self::TakenMeanwhile { .. } => "take that file away; the job goes on by itself",
+            Self::NoFreeName { .. } => "clear the folder, or put `{job}` or `{date}` in the path",
+            Self::PartialShort { .. } => {
+                "check the disk and its file system; `landfall retry` starts from the source again"
+            }
+            Self::Encode { .. } | Self::Misuse(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    fn waits_for(&self) -> WaitsFor {
+        match (self, self.kind()) {
+            (Self::Fs(error), _) => error.waits_for(),
+            (Self::RecipientsFile { .. } | Self::BadRecipient { .. }, _) => WaitsFor::Key,
+            (_, FaultKind::Storage) => WaitsFor::Disk,
+            (_, FaultKind::Config) => WaitsFor::Config,
+            _ => WaitsFor::Retry,
+        }
+    }
+}

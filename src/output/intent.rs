@@ -1,0 +1,227 @@
+//! Publishing: the durable word on what is to appear where, and rolling it forward.
+//!
+//! ```text
+//! finish (all durable) -> choose -> [engine: intent durable] -> rename each -> sync folders -> [engine: published] -> manifest -> marker
+//! ```
+//!
+//! A crash before the intent leaves nothing visible. After it the renames are repeated: a partial that is gone was renamed, even if a
+//! consumer has already taken the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::error::OutputError;
+use super::naming;
+use crate::durable_fs::{self, Renamed};
+use crate::model::category::Category;
+use crate::model::job::{Job, PublishedOutput};
+use crate::model::os_text::OsText;
+use crate::model::rule::{OnExists, Rule};
+use crate::model::template;
+
+/// Where so many names are taken something else is wrong.
+const NUMBERS_MAX: u64 = 100_000;
+/// Manifest and marker are for consumers.
+const SIGNAL_MODE: u32 = 0o644;
+
+/// A complete, synced partial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishedOutput {
+    /// The hidden file.
+    pub partial: OsText,
+    /// The final path before any number.
+    pub wanted: OsText,
+    /// What it will be; `path` is the wanted final path until the intent chooses.
+    pub output: PublishedOutput,
+}
+
+/// The durable word on what is being published: partials and their final names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// In the order of publishing.
+    pub outputs: Vec<FinishedOutput>,
+}
+
+/// How a roll-forward ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolledForward {
+    /// Everything is there and durable.
+    Done,
+    /// Another file took a name in the meantime: names were chosen anew.
+    ChoseAgain,
+}
+
+impl Intent {
+    /// Chooses the final names by `on_exists`; two outputs of one job in one path, or `fail` with a taken name, are errors.
+    pub fn choose(rule: &Rule, _job: &Job, finished: Vec<FinishedOutput>) -> Result<Self, OutputError> {
+        let mut wanted = Paths::default();
+        for FinishedOutput { wanted: path, output, .. } in &finished {
+            let entry = output.entry.as_deref().map(OsText::from);
+            wanted.take(path.as_path(), &output.category, entry.as_ref())?;
+        }
+        let mut intent = Self { outputs: finished };
+        for position in 0..intent.outputs.len() {
+            intent.choose_name(rule, position)?;
+        }
+        Ok(intent)
+    }
+
+    fn choose_name(&mut self, rule: &Rule, position: usize) -> Result<(), OutputError> {
+        let Some(FinishedOutput { wanted, output, .. }) = self.outputs.get(position) else { return Ok(()) };
+        let path = wanted.as_path();
+        match on_exists(rule, &output.category)? {
+            OnExists::Fail if is_there(path)? => Err(OutputError::Exists { path: path.to_owned() }),
+            OnExists::Fail | OnExists::Replace => Ok(()),
+            OnExists::Number => {
+                let free = self.free_name(path, position)?;
+                self.rename_output(position, &free);
+                Ok(())
+            }
+        }
+    }
+
+    fn rename_output(&mut self, position: usize, path: &Path) {
+        if let Some(finished) = self.outputs.get_mut(position) {
+            finished.output.path = OsText::from(path);
+        }
+    }
+
+    /// The path itself, else with the first number that is free on disk and among this job's other outputs.
+    fn free_name(&self, wanted: &Path, position: usize) -> Result<PathBuf, OutputError> {
+        let others: BTreeSet<PathBuf> = self
+            .outputs
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != position)
+            .map(|(_, finished)| Paths::key(finished.output.path.as_path()))
+            .collect();
+        for number in 0..=NUMBERS_MAX {
+            let path = if number == 0 { wanted.to_owned() } else { template::numbered(wanted, number) };
+            if !others.contains(&Paths::key(&path)) && !is_there(&path)? {
+                return Ok(path);
+            }
+        }
+        Err(OutputError::NoFreeName { path: wanted.to_owned(), tried: NUMBERS_MAX })
+    }
+
+    /// Renames everything into place and syncs the folders; idempotent. `NameTaken` leads to new names in `self`, to be made
+    /// durable by the caller before it is called again.
+    pub fn roll_forward(&mut self, rule: &Rule) -> Result<RolledForward, OutputError> {
+        let mut taken = Vec::new();
+        for (position, finished) in self.outputs.iter().enumerate() {
+            if publish(rule, finished)? == Renamed::NameTaken {
+                taken.push(position);
+            }
+        }
+        if taken.is_empty() {
+            let folders: BTreeSet<&Path> = self
+                .outputs
+                .iter()
+                .map(|finished| durable_fs::parent_of(finished.output.path.as_path()))
+                .collect();
+            for folder in folders {
+                durable_fs::sync_folder(folder)?;
+            }
+            return Ok(RolledForward::Done);
+        }
+        for position in taken {
+            self.choose_again(rule, position)?;
+        }
+        Ok(RolledForward::ChoseAgain)
+    }
+
+    fn choose_again(&mut self, rule: &Rule, position: usize) -> Result<(), OutputError> {
+        let Some(finished) = self.outputs.get(position) else { return Ok(()) };
+        if on_exists(rule, &finished.output.category)? == OnExists::Fail {
+            return Err(OutputError::TakenMeanwhile { path: finished.output.path.as_path().to_owned() });
+        }
+        let free = self.free_name(finished.wanted.as_path(), position)?;
+        self.rename_output(position, &free);
+        Ok(())
+    }
+
+    /// Writes manifest, then marker; idempotent. `job_json` is what goes into the manifest.
+    pub fn signal(&self, rule: &Rule, job: &Job, job_json: &[u8]) -> Result<(), OutputError> {
+        if let Some(manifest) = &rule.publish.manifest {
+            write_signal(&naming::signal_path(rule, job, manifest, "publish.manifest")?, job_json)?;
+        }
+        if let Some(marker) = &rule.publish.marker {
+            write_signal(&naming::signal_path(rule, job, marker, "publish.marker")?, b"")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_signal(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    durable_fs::make_folder(durable_fs::parent_of(path), false)?;
+    durable_fs::write_file(path, bytes, true, SIGNAL_MODE)?;
+    Ok(())
+}
+
+/// `Missing`: it was published.
+fn publish(rule: &Rule, finished: &FinishedOutput) -> Result<Renamed, OutputError> {
+    let (partial, path) = (finished.partial.as_path(), finished.output.path.as_path());
+    let renamed = match on_exists(rule, &finished.output.category)? {
+        OnExists::Replace => durable_fs::rename_replace(partial, path)?,
+        OnExists::Number | OnExists::Fail => durable_fs::rename_no_replace(partial, path)?,
+    };
+    if renamed == Renamed::Missing {
+        let folder = durable_fs::parent_of(partial);
+        // A partial is gone because it was renamed; a whole folder is gone because its file system is.
+        fs::metadata(folder).map_err(|e| OutputError::fs("find the folder", folder, e))?;
+    }
+    Ok(renamed)
+}
+
+fn on_exists(rule: &Rule, category: &Category) -> Result<OnExists, OutputError> {
+    let output =
+        rule.outputs.get(category).ok_or_else(|| OutputError::NoOutput { category: category.clone() })?;
+    Ok(output.on_exists)
+}
+
+fn is_there(path: &Path) -> Result<bool, OutputError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(OutputError::fs("look at", path, error)),
+    }
+}
+
+/// The final paths of one job: no two outputs may meet in one.
+#[derive(Default)]
+pub(super) struct Paths(BTreeMap<PathBuf, (Category, Option<OsText>)>);
+
+impl Paths {
+    pub(super) fn take(
+        &mut self,
+        path: &Path,
+        category: &Category,
+        entry: Option<&OsText>,
+    ) -> Result<(), OutputError> {
+        let Some((other, other_entry)) = self.0.get(&Self::key(path)) else {
+            self.0.insert(Self::key(path), (category.clone(), entry.cloned()));
+            return Ok(());
+        };
+        match (other_entry, entry) {
+            (Some(first), Some(second)) if other == category => Err(OutputError::EntriesMeet {
+                first: first.clone(),
+                second: second.clone(),
+                path: path.to_owned(),
+            }),
+            _ => Err(OutputError::OutputsMeet {
+                first: other.clone(),
+                second: category.clone(),
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    /// What tells paths apart: on Windows upper and lower case are one.
+    fn key(path: &Path) -> PathBuf {
+        if cfg!(windows) { PathBuf::from(path.to_string_lossy().to_lowercase()) } else { path.to_owned() }
+    }
+}

@@ -1,0 +1,92 @@
+//! The paths of a job's outputs and signals.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::error::OutputError;
+use crate::model::category::Category;
+use crate::model::job::Job;
+use crate::model::os_text::OsText;
+use crate::model::rule::Rule;
+use crate::model::template::{self, Template, TemplateError, Variables};
+
+/// The names in braces in a rule's patterns.
+fn wildcards(rule: &Rule) -> BTreeSet<String> {
+    let in_pattern = |pattern: &str| -> Vec<String> {
+        pattern
+            .split('{')
+            .skip(1)
+            .filter_map(|rest| rest.split_once('}'))
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    };
+    rule.paths.iter().flat_map(|pattern| in_pattern(pattern)).collect()
+}
+
+pub(super) fn parse(rule: &Rule, text: &str, place: &str) -> Result<Template, OutputError> {
+    Template::parse(text, &wildcards(rule)).map_err(|source| OutputError::template(place, source))
+}
+
+/// What a job gives to the variables of a template.
+fn variables<'a>(
+    rule: &'a Rule,
+    job: &'a Job,
+    category: Option<&'a Category>,
+    entry: Option<&'a OsText>,
+) -> Variables<'a> {
+    Variables {
+        rule: &rule.name,
+        source: job.source.path.as_path(),
+        claimed_at: job.created_at,
+        timezone: &rule.timezone,
+        job: job.id,
+        category,
+        entry,
+        vars: &job.vars,
+    }
+}
+
+/// An output's path. Where the template leaves the end of the name to a variable, suffixes of what was unpacked do not stay: a plain
+/// output of `pay.csv.gz` under `{name}` is `pay.csv`.
+pub(super) fn output_path(
+    template: &Template,
+    rule: &Rule,
+    job: &Job,
+    category: &Category,
+    entry: Option<&OsText>,
+) -> Result<PathBuf, OutputError> {
+    let path = template
+        .render(&variables(rule, job, Some(category), entry))
+        .map_err(|source| OutputError::template(place_of(category), source))?;
+    Ok(if template.literal_end().is_empty() { template::without_known_suffixes(path) } else { path })
+}
+
+/// The path of a manifest or marker.
+pub(super) fn signal_path(rule: &Rule, job: &Job, text: &str, place: &str) -> Result<PathBuf, OutputError> {
+    let render = |template: Template| -> Result<PathBuf, TemplateError> {
+        template.render(&variables(rule, job, None, None))
+    };
+    render(parse(rule, text, place)?).map_err(|source| OutputError::template(place, source))
+}
+
+pub(super) fn place_of(category: &Category) -> String {
+    format!("output.{category}.path")
+}
+
+/// Whether a template makes one output per entry.
+pub(super) fn is_per_entry(template: &Template) -> bool {
+    template.uses("entry") || template.uses("entry_stem")
+}
+
+/// For callers that show where outputs would go.
+pub fn final_path(
+    rule: &Rule,
+    job: &Job,
+    category: &Category,
+    entry: Option<&OsText>,
+) -> Result<PathBuf, OutputError> {
+    let output =
+        rule.outputs.get(category).ok_or_else(|| OutputError::NoOutput { category: category.clone() })?;
+    let template = parse(rule, &output.path, &place_of(category))?;
+    output_path(&template, rule, job, category, entry)
+}

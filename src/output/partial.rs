@@ -1,0 +1,252 @@
+//! One output file while it is being written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::EntryName;
+use super::codec::{Compression, EncodedChunk};
+use super::error::OutputError;
+use super::intent::FinishedOutput;
+use super::plan::PlannedOutput;
+use super::sink::{FileSink, Sink};
+use crate::durable_fs;
+use crate::model::category::Category;
+use crate::model::job::PublishedOutput;
+use crate::model::os_text::OsText;
+
+const READ_BYTES: usize = 256 << 10;
+
+/// Where a partial stood at a checkpoint: everything needed to cut it back and go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialState {
+    /// Position of its category.
+    pub category: Category,
+    /// Its entry, where the template has `{entry}`.
+    pub entry: Option<EntryName>,
+    /// The partial's own path.
+    pub partial: OsText,
+    /// Synced bytes.
+    pub length: u64,
+    /// Records in them.
+    pub records: u64,
+    /// gzip: the CRC of the raw bytes so far.
+    pub crc: u32,
+    /// gzip: how many those are.
+    pub raw_length: u64,
+    /// The header that the output begins with, if it has one.
+    pub header: Option<HeaderState>,
+    /// Whether the output is complete (its entry has ended).
+    pub ended: bool,
+}
+
+/// The header of an output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderState {
+    /// The entry that it came from.
+    pub entry: EntryName,
+    /// BLAKE3, hexadecimal: enough to tell another entry's apart.
+    pub hash: String,
+}
+
+impl HeaderState {
+    pub(super) fn new(entry: &EntryName, header: &[u8]) -> Self {
+        Self { entry: entry.clone(), hash: blake3::hash(header).to_hex().to_string() }
+    }
+}
+
+pub(super) struct Partial {
+    pub entry: Option<EntryName>,
+    pub path: PathBuf,
+    pub final_path: PathBuf,
+    pub header: Option<HeaderState>,
+    category: Category,
+    records: u64,
+    /// Bytes in the file, as far as they were flushed.
+    length: u64,
+    compression: Compression,
+    /// None: complete, synced and closed.
+    open: Option<Open>,
+}
+
+struct Open {
+    file: Arc<File>,
+    sink: Sink,
+}
+
+/// Where a new partial belongs.
+pub(super) struct Place {
+    pub entry: Option<EntryName>,
+    pub path: PathBuf,
+    pub final_path: PathBuf,
+}
+
+impl Partial {
+    /// A new file; what a crash left under its name is emptied.
+    pub(super) fn create(planned: &PlannedOutput, place: Place) -> Result<Self, OutputError> {
+        let file = Arc::new(durable_fs::create_private(&place.path)?);
+        let compression = planned.codec.begin();
+        let state = Counts { records: 0, length: 0, header: None };
+        Self::over(planned, place, file, compression, state)
+    }
+
+    /// Cut back to a checkpoint.
+    pub(super) fn resume(
+        planned: &PlannedOutput,
+        state: &PartialState,
+        final_path: PathBuf,
+    ) -> Result<Self, OutputError> {
+        let path = state.partial.as_path().to_owned();
+        let opening = |e| OutputError::fs("open", &path, e);
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(opening)?;
+        let found = file.metadata().map_err(opening)?.len();
+        if found < state.length {
+            return Err(OutputError::PartialShort { path, found, recorded: state.length });
+        }
+        file.set_len(state.length).map_err(|e| OutputError::fs("cut back", &path, e))?;
+        let compression = Compression::resume(planned.codec, state.length, state.crc, state.raw_length);
+        let place = Place { entry: state.entry.clone(), path, final_path };
+        let counts = Counts { records: state.records, length: state.length, header: state.header.clone() };
+        let mut partial = Self::over(planned, place, Arc::new(file), compression, counts)?;
+        if state.ended {
+            partial.open = None;
+        }
+        Ok(partial)
+    }
+
+    fn over(
+        planned: &PlannedOutput,
+        place: Place,
+        file: Arc<File>,
+        compression: Compression,
+        counts: Counts,
+    ) -> Result<Self, OutputError> {
+        let writing = |e| OutputError::fs("write", &place.path, e);
+        let sink = FileSink::at(Arc::clone(&file), counts.length).map_err(writing)?;
+        let sink = Sink::new(sink, &planned.recipients).map_err(|e| failed(&place.path, e))?;
+        Ok(Self {
+            entry: place.entry,
+            path: place.path,
+            final_path: place.final_path,
+            header: counts.header,
+            category: planned.category.clone(),
+            records: counts.records,
+            length: counts.length,
+            compression,
+            open: Some(Open { file, sink }),
+        })
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Writes the header at the top of the file.
+    pub(super) fn write_header(
+        &mut self,
+        planned: &PlannedOutput,
+        header: &[u8],
+        state: HeaderState,
+    ) -> Result<(), OutputError> {
+        self.append(planned.codec.encode(header.to_vec(), 0))?;
+        self.header = Some(state);
+        Ok(())
+    }
+
+    pub(super) fn append(&mut self, chunk: EncodedChunk) -> Result<(), OutputError> {
+        let Some(open) = &mut self.open else {
+            return Err(OutputError::Misuse("records for an output that has ended"));
+        };
+        let records = chunk.records;
+        self.compression.append(chunk, &mut open.sink).map_err(|e| failed(&self.path, e))?;
+        self.records += records;
+        Ok(())
+    }
+
+    /// Ends the frame and writes everything out; the state counts once the returned file was synced (none: it is).
+    pub(super) fn checkpoint(&mut self) -> Result<(PartialState, Option<Arc<File>>), OutputError> {
+        let mut unsynced = None;
+        if let Some(open) = &mut self.open {
+            let ended = self.compression.end_frame(&mut open.sink).and_then(|()| open.sink.flushed_length());
+            self.length = ended.map_err(|e| failed(&self.path, e))?;
+            unsynced = Some(Arc::clone(&open.file));
+        }
+        let (crc, raw_length) = self.compression.crc_and_length();
+        let state = PartialState {
+            category: self.category.clone(),
+            entry: self.entry.clone(),
+            partial: OsText::from(self.path.as_path()),
+            length: self.length,
+            records: self.records,
+            crc,
+            raw_length,
+            header: self.header.clone(),
+            ended: self.open.is_none(),
+        };
+        Ok((state, unsynced))
+    }
+
+    /// Ends the file, syncs and closes it; nothing to do where that is done.
+    pub(super) fn end(&mut self, planned: &PlannedOutput) -> Result<(), OutputError> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let ended = self.compression.finish(&mut open.sink).and_then(|()| open.sink.finish());
+        self.length = ended.map_err(|e| failed(&self.path, e))?;
+        durable_fs::set_mode(&open.file, &self.path, planned.mode)?;
+        durable_fs::sync_all(&open.file, &self.path)?;
+        Ok(())
+    }
+
+    /// What an ended partial is to become.
+    pub(super) fn finished(&self, sha256: bool) -> Result<FinishedOutput, OutputError> {
+        let sha256 = sha256.then(|| sha256_of(&self.path)).transpose();
+        let output = PublishedOutput {
+            category: self.category.clone(),
+            entry: self.entry.as_ref().map(|entry| entry.name.to_string()),
+            path: OsText::from(self.final_path.as_path()),
+            records: self.records,
+            bytes: self.length,
+            sha256: sha256.map_err(|e| OutputError::fs("read", &self.path, e))?,
+        };
+        Ok(FinishedOutput { partial: OsText::from(self.path.as_path()), wanted: output.path.clone(), output })
+    }
+}
+
+struct Counts {
+    records: u64,
+    length: u64,
+    header: Option<HeaderState>,
+}
+
+/// A disk's error has a code of the operating system; what has none comes from an encoder.
+fn failed(path: &Path, error: io::Error) -> OutputError {
+    if error.raw_os_error().is_some() || error.kind() == io::ErrorKind::WriteZero {
+        OutputError::fs("write", path, error)
+    } else {
+        OutputError::Encode { path: path.to_owned(), source: error }
+    }
+}
+
+/// Read back: what is told is what lies there, also after a resume.
+fn sha256_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hexadecimal(&hasher.finalize()))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}

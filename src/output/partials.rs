@@ -1,0 +1,359 @@
+//! The output files of one job while they are being written.
+//!
+//! Partials are numbered in the order in which the records call for them. A replay calls for the same ones in the same order, so what
+//! a crash left is met again under its own name and emptied; nothing needs to list a folder of a million files.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::EntryName;
+use super::codec::EncodedChunk;
+use super::error::OutputError;
+use super::intent::{FinishedOutput, Paths};
+use super::naming;
+use super::partial::{HeaderState, Partial, PartialState, Place};
+use super::plan::{OutputPlan, PlannedOutput};
+use crate::durable_fs;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
+use crate::model::rule::Rule;
+
+const SUFFIX: &str = ".partial";
+
+/// The output files of one job while they are being written.
+pub struct Partials {
+    plan: Arc<OutputPlan>,
+    rule: Arc<Rule>,
+    job: Job,
+    /// By position of the category.
+    categories: Vec<CategoryPartials>,
+    entry: Option<EntryName>,
+    next_number: u64,
+    folders: BTreeSet<PathBuf>,
+    /// Folders with names that no sync has covered yet.
+    unsynced_folders: BTreeSet<PathBuf>,
+    paths: Paths,
+}
+
+#[derive(Default)]
+struct CategoryPartials {
+    /// All that were opened, in order; the current one is at `current`.
+    partials: Vec<Partial>,
+    current: Option<usize>,
+    /// The current entry's header.
+    header: Option<Vec<u8>>,
+    /// Of the first header of an output of all entries, also while it has no partial.
+    first_header: Option<HeaderState>,
+}
+
+impl Partials {
+    /// No partial yet. What an earlier run of this job left is emptied when it is met; after a crash its folders are also cleared.
+    pub fn start(plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Result<Self, OutputError> {
+        if job.attempts > 1 {
+            remove_partials(&rule, job, &[])?;
+        }
+        Ok(Self::empty(plan, rule, job))
+    }
+
+    fn empty(plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Self {
+        Self {
+            categories: plan.outputs().iter().map(|_| CategoryPartials::default()).collect(),
+            plan,
+            rule,
+            job: job.clone(),
+            entry: None,
+            next_number: 0,
+            folders: BTreeSet::new(),
+            unsynced_folders: BTreeSet::new(),
+            paths: Paths::default(),
+        }
+    }
+
+    /// Opens the partials of a checkpoint and cuts them back to it; removes this job's other ones. The entry that the checkpoint
+    /// stood in must be begun again; earlier ones may be.
+    pub fn resume(
+        plan: Arc<OutputPlan>,
+        rule: Arc<Rule>,
+        job: &Job,
+        states: &[PartialState],
+    ) -> Result<Self, OutputError> {
+        if !plan.resumable() {
+            return Err(OutputError::Misuse("an encrypted output cannot be continued"));
+        }
+        remove_partials(&rule, job, states)?;
+        let mut resumed = Self::empty(plan, rule, job);
+        for state in states {
+            resumed.resume_one(state)?;
+        }
+        Ok(resumed)
+    }
+
+    fn resume_one(&mut self, state: &PartialState) -> Result<(), OutputError> {
+        let position = self.plan.outputs().iter().position(|planned| planned.category == state.category);
+        let (Some(position), Some(number)) = (position, number_of(state.partial.as_path(), self.job.id))
+        else {
+            return Err(OutputError::Misuse("the checkpoint names a partial that is none of this job's"));
+        };
+        let plan = Arc::clone(&self.plan);
+        let planned = plan.output(position)?;
+        let final_path = self.final_path(planned, state.entry.as_ref())?;
+        self.paths.take(&final_path, &planned.category, state.entry.as_ref().map(|e| &e.name))?;
+        let partial = Partial::resume(planned, state, final_path)?;
+        self.next_number = self.next_number.max(number + 1);
+        self.folders.insert(durable_fs::parent_of(&partial.path).to_owned());
+        let Some(slot) = self.categories.get_mut(position) else { return Ok(()) };
+        slot.first_header.clone_from(&partial.header);
+        if !planned.per_entry {
+            slot.current = Some(slot.partials.len());
+        }
+        slot.partials.push(partial);
+        Ok(())
+    }
+
+    /// A new entry begins: `headers` by category position. One output over several entries writes it once and refuses a differing one.
+    pub fn begin_entry(&mut self, entry: &EntryName, headers: &[Option<Vec<u8>>]) -> Result<(), OutputError> {
+        self.entry = Some(entry.clone());
+        let plan = Arc::clone(&self.plan);
+        for (position, planned) in plan.outputs().iter().enumerate() {
+            let Some(slot) = self.categories.get_mut(position) else { continue };
+            slot.header = headers.get(position).cloned().flatten();
+            if planned.per_entry {
+                slot.change_entry(planned, entry)?;
+            } else {
+                slot.check_header(planned, entry)?;
+            }
+            if planned.write_empty {
+                self.open(position, planned)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a slice's chunk of the current entry; called in slice order.
+    pub fn append(&mut self, category: usize, chunk: EncodedChunk) -> Result<(), OutputError> {
+        if chunk.records == 0 && chunk.bytes.as_ref().is_ok_and(Vec::is_empty) {
+            return Ok(());
+        }
+        let plan = Arc::clone(&self.plan);
+        self.open(category, plan.output(category)?)?.append(chunk)
+    }
+
+    /// The current partial of a category, opened if need be, with its header.
+    fn open(&mut self, position: usize, planned: &PlannedOutput) -> Result<&mut Partial, OutputError> {
+        let slot = self
+            .categories
+            .get(position)
+            .ok_or(OutputError::Misuse("there is no category at this position"))?;
+        if slot.current.is_none() {
+            let partial = self.create(planned)?;
+            if let Some(slot) = self.categories.get_mut(position) {
+                slot.current = Some(slot.partials.len());
+                slot.partials.push(partial);
+            }
+        }
+        let entry = self.entry.as_ref();
+        let slot = self
+            .categories
+            .get_mut(position)
+            .ok_or(OutputError::Misuse("there is no category at this position"))?;
+        slot.with_header(planned, entry)
+    }
+
+    fn create(&mut self, planned: &PlannedOutput) -> Result<Partial, OutputError> {
+        let entry = planned.per_entry.then(|| self.entry.clone()).flatten();
+        if planned.per_entry && entry.is_none() {
+            return Err(OutputError::Misuse("records before the first entry"));
+        }
+        let final_path = self.final_path(planned, entry.as_ref())?;
+        self.paths.take(&final_path, &planned.category, entry.as_ref().map(|e| &e.name))?;
+        let folder = durable_fs::parent_of(&final_path).to_owned();
+        if self.folders.insert(folder.clone()) {
+            durable_fs::make_folder(&folder, false)?;
+        }
+        let path = folder.join(format!("{}{}{SUFFIX}", prefix(self.job.id), self.next_number));
+        self.unsynced_folders.insert(folder);
+        let partial = Partial::create(planned, Place { entry, path, final_path })?;
+        self.next_number += 1;
+        Ok(partial)
+    }
+
+    fn final_path(&self, planned: &PlannedOutput, entry: Option<&EntryName>) -> Result<PathBuf, OutputError> {
+        let name = entry.map(|entry| &entry.name);
+        naming::output_path(&planned.template, &self.rule, &self.job, &planned.category, name)
+    }
+
+    /// The state to put in a checkpoint (streams and frames are ended here), and what must be synced before it counts.
+    ///
+    /// Only for a plan that is resumable.
+    pub fn checkpoint(&mut self) -> Result<(Vec<PartialState>, PendingSync), OutputError> {
+        if !self.plan.resumable() {
+            return Err(OutputError::Misuse("an encrypted output cannot be continued"));
+        }
+        let mut states = Vec::new();
+        let mut pending = PendingSync::default();
+        for partial in self.categories.iter_mut().flat_map(|slot| &mut slot.partials) {
+            let (state, unsynced) = partial.checkpoint()?;
+            states.push(state);
+            pending.files.extend(unsynced.map(|file| (file, partial.path.clone())));
+        }
+        // Kept for the next checkpoint too: this one may never be synced.
+        pending.folders.extend(self.unsynced_folders.iter().cloned());
+        Ok((states, pending))
+    }
+
+    /// Ends all outputs, makes those of `empty = "write"`, syncs files and folders. The result is what can be published.
+    pub fn finish(&mut self) -> Result<Vec<FinishedOutput>, OutputError> {
+        let plan = Arc::clone(&self.plan);
+        let mut finished = Vec::new();
+        for (position, planned) in plan.outputs().iter().enumerate() {
+            if planned.write_empty && !planned.per_entry {
+                self.open(position, planned)?;
+            }
+            let Some(slot) = self.categories.get_mut(position) else { continue };
+            for partial in &mut slot.partials {
+                partial.end(planned)?;
+                if partial.records() == 0 && !planned.write_empty {
+                    durable_fs::remove_file(&partial.path)?;
+                } else {
+                    finished.push(partial.finished(planned.sha256)?);
+                }
+            }
+        }
+        // A partial that is gone counts as published once the intent stands: its name must survive a power cut before that.
+        for folder in &self.folders {
+            durable_fs::sync_folder(folder)?;
+        }
+        Ok(finished)
+    }
+
+    /// Removes every partial (a failed job).
+    pub fn discard(self) -> Result<(), OutputError> {
+        let folders = self.folders.clone();
+        let job = self.job.id;
+        // Closed first: Windows does not remove open files.
+        drop(self);
+        folders.iter().try_for_each(|folder| clear_folder(folder, job, &BTreeSet::new()))
+    }
+}
+
+impl CategoryPartials {
+    /// Ends the last entry's output and goes to this entry's, if a checkpoint had it.
+    fn change_entry(&mut self, planned: &PlannedOutput, entry: &EntryName) -> Result<(), OutputError> {
+        let of_entry = |partial: &Partial| partial.entry.as_ref() == Some(entry);
+        if let Some(last) = self.current.and_then(|current| self.partials.get_mut(current))
+            && !of_entry(last)
+        {
+            last.end(planned)?;
+        }
+        self.current = self.partials.iter().rposition(of_entry);
+        self.first_header = None;
+        Ok(())
+    }
+
+    fn check_header(&mut self, planned: &PlannedOutput, entry: &EntryName) -> Result<(), OutputError> {
+        let Some(header) = &self.header else { return Ok(()) };
+        let state = HeaderState::new(entry, header);
+        match &self.first_header {
+            Some(first) if first.hash != state.hash => Err(OutputError::HeaderDiffers {
+                category: planned.category.clone(),
+                first: first.entry.name.clone(),
+                entry: entry.name.clone(),
+            }),
+            Some(_) => Ok(()),
+            None => {
+                self.first_header = Some(state);
+                Ok(())
+            }
+        }
+    }
+
+    fn with_header(
+        &mut self,
+        planned: &PlannedOutput,
+        entry: Option<&EntryName>,
+    ) -> Result<&mut Partial, OutputError> {
+        let current = self.current.and_then(|current| self.partials.get_mut(current));
+        let partial = current.ok_or(OutputError::Misuse("the output was not opened"))?;
+        if let (None, 0, Some(header), Some(entry)) =
+            (&partial.header, partial.records(), &self.header, entry)
+        {
+            partial.write_header(planned, header, HeaderState::new(entry, header))?;
+        }
+        Ok(partial)
+    }
+}
+
+/// Descriptors whose data must be durable before a checkpoint counts; synced on another thread.
+#[derive(Default)]
+pub struct PendingSync {
+    files: Vec<(Arc<File>, PathBuf)>,
+    folders: Vec<PathBuf>,
+}
+
+impl PendingSync {
+    /// fdatasync of each, then the folders that have their names.
+    pub fn sync(self) -> Result<(), OutputError> {
+        for (file, path) in &self.files {
+            durable_fs::sync_data(file, path)?;
+        }
+        for folder in &self.folders {
+            durable_fs::sync_folder(folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes the partials of a job that nobody writes, those in `keep` excepted: in the folders of `keep`, and in those where the rule puts
+/// the outputs of the job and of the entries that its row has. Lists folders: for jobs that ended, not for each.
+pub fn remove_partials(rule: &Rule, job: &Job, keep: &[PartialState]) -> Result<(), OutputError> {
+    let kept: BTreeSet<&Path> = keep.iter().map(|state| state.partial.as_path()).collect();
+    let mut folders: BTreeSet<PathBuf> =
+        kept.iter().map(|path| durable_fs::parent_of(path).to_owned()).collect();
+    for (category, output) in &rule.outputs {
+        let template = naming::parse(rule, &output.path, &naming::place_of(category))?;
+        let names: Vec<OsText> = if naming::is_per_entry(&template) {
+            job.entries
+                .iter()
+                .map(|entry| OsText::from(entry.name.as_str()))
+                .chain([OsText::default()])
+                .collect()
+        } else {
+            vec![OsText::default()]
+        };
+        for name in &names {
+            let path = naming::output_path(&template, rule, job, category, Some(name))?;
+            folders.insert(durable_fs::parent_of(&path).to_owned());
+        }
+    }
+    folders.iter().try_for_each(|folder| clear_folder(folder, job.id, &kept))
+}
+
+fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(), OutputError> {
+    let listing = |e| OutputError::fs("list", folder, e);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(listing)?,
+    };
+    for entry in entries {
+        let path = folder.join(entry.map_err(listing)?.file_name());
+        if number_of(&path, job).is_some() && !kept.contains(path.as_path()) {
+            durable_fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn prefix(job: JobId) -> String {
+    format!(".landfall-{job}-")
+}
+
+/// The number in a partial's name, if it is one of this job's.
+fn number_of(path: &Path, job: JobId) -> Option<u64> {
+    let name = path.file_name().and_then(OsStr::to_str)?;
+    name.strip_prefix(&prefix(job))?.strip_suffix(SUFFIX)?.parse().ok()
+}

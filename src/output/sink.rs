@@ -1,0 +1,124 @@
+//! The file under a partial: large writes, early writeback, a known length.
+
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom, Write};
+use std::sync::Arc;
+
+use age::stream::StreamWriter;
+
+use super::recipients::{self, Recipient};
+use crate::durable_fs;
+
+/// Slices' chunks are some 50 KiB: too small for a write each.
+const BUFFER_BYTES: usize = 512 << 10;
+/// Begun early, so that the last sync does not wait for a whole file.
+const WRITEBACK_BYTES: u64 = 8 << 20;
+
+/// A buffered file that knows its length.
+pub(super) struct FileSink {
+    file: Arc<File>,
+    buffer: Vec<u8>,
+    /// Bytes in the file, the buffer's not counted.
+    written: u64,
+    writeback_from: u64,
+}
+
+impl FileSink {
+    /// Over a file that ends at `length`.
+    pub(super) fn at(file: Arc<File>, length: u64) -> io::Result<Self> {
+        (&*file).seek(SeekFrom::Start(length))?;
+        Ok(Self { file, buffer: Vec::new(), written: length, writeback_from: length })
+    }
+
+    fn write_through(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (&*self.file).write_all(bytes)?;
+        self.written += bytes.len() as u64;
+        let waiting = self.written - self.writeback_from;
+        if waiting >= WRITEBACK_BYTES {
+            durable_fs::start_writeback(&self.file, self.writeback_from, waiting);
+            self.writeback_from = self.written;
+        }
+        Ok(())
+    }
+
+    fn empty_buffer(&mut self) -> io::Result<()> {
+        let buffer = std::mem::take(&mut self.buffer);
+        self.write_through(&buffer)?;
+        self.buffer = buffer;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl Write for FileSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            self.empty_buffer()?;
+        }
+        if bytes.len() >= BUFFER_BYTES {
+            self.write_through(bytes)?;
+        } else {
+            self.buffer.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.empty_buffer()
+    }
+}
+
+/// Where compressed bytes go: into the file, or through age into it.
+pub(super) enum Sink {
+    Open(FileSink),
+    Sealed(StreamWriter<FileSink>),
+    /// An error or the end left nothing to write to.
+    Ended,
+}
+
+impl Sink {
+    pub(super) fn new(file: FileSink, recipients: &[Recipient]) -> io::Result<Self> {
+        if recipients.is_empty() {
+            Ok(Self::Open(file))
+        } else {
+            Ok(Self::Sealed(recipients::encrypt(recipients, file)?))
+        }
+    }
+
+    /// Ends the age file, if it is one, and empties the buffer; the length of the file.
+    pub(super) fn finish(&mut self) -> io::Result<u64> {
+        let mut file = match std::mem::replace(self, Self::Ended) {
+            Self::Open(file) => file,
+            Self::Sealed(stream) => stream.finish()?,
+            Self::Ended => return Err(ended()),
+        };
+        file.flush()?;
+        Ok(file.written)
+    }
+
+    /// Empties the buffer of a file that is not encrypted; the length of the file.
+    pub(super) fn flushed_length(&mut self) -> io::Result<u64> {
+        match self {
+            Self::Open(file) => file.flush().map(|()| file.written),
+            Self::Sealed(_) | Self::Ended => Err(ended()),
+        }
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the output has ended, or cannot be continued")
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Open(file) => file.write(bytes),
+            Self::Sealed(stream) => stream.write(bytes),
+            Self::Ended => Err(ended()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
