@@ -1,5 +1,7 @@
 //! From text to slices of records: SKELETON, owned by the record helper.
 
+pub mod fields;
+
 use std::io::{self, Read};
 
 use crate::model::fault::{Fault, FaultKind};

@@ -1,0 +1,266 @@
+//! Fields within a record: where they lie, what they say, how one is written.
+//!
+//! Nothing here judges: a quote that is never closed, bytes after a closing quote and short rows come out as they
+//! are, since `validate` is the judge. The rules are those of the cutter (`csv`): a quote means something at a
+//! field's start only, and a doubled quote inside is one quote.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr2};
+
+use crate::model::rule::{Csv, FixedField};
+
+/// Where a field's value lies within its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldSpan {
+    /// First byte; of a quoted field the first one inside the quotes.
+    pub start: u32,
+    /// One past the last byte; of a quoted field the closing quote.
+    pub end: u32,
+    /// The value stood in quotes: doubled quotes are possible, see [`csv_value`].
+    pub quoted: bool,
+}
+
+/// Splits a csv record (without its line end) into its fields; an empty record is one empty field.
+///
+/// Bytes between a closing quote and the next delimiter (`"a"b,c`) are no RFC 4180: the field is then taken as
+/// it stands, quotes and all, so that nothing is lost and a validating step sees it.
+pub fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) {
+    spans.clear();
+    let mut at = 0;
+    loop {
+        let rest = record.get(at..).unwrap_or_default();
+        let (span, next) = match csv.quote {
+            Some(quote) if rest.first() == Some(&quote) => quoted_field(record, at, quote, csv.delimiter),
+            _ => plain_field(record, at, at, csv.delimiter),
+        };
+        spans.push(span);
+        match next {
+            Some(next) => at = next,
+            None => return,
+        }
+    }
+}
+
+/// The field from `start` to the first delimiter at or after `from`, and where the next field starts.
+fn plain_field(record: &[u8], start: usize, from: usize, delimiter: u8) -> (FieldSpan, Option<usize>) {
+    let delimiter_at = memchr(delimiter, record.get(from..).unwrap_or_default()).map(|found| from + found);
+    let end = delimiter_at.unwrap_or(record.len());
+    (span(start, end, false), delimiter_at.map(|at| at + 1))
+}
+
+/// The field whose opening quote is at `start`, and where the next field starts.
+fn quoted_field(record: &[u8], start: usize, quote: u8, delimiter: u8) -> (FieldSpan, Option<usize>) {
+    match closing_quote(record, start + 1, quote) {
+        Some(close) => match record.get(close + 1) {
+            None => (span(start + 1, close, true), None),
+            Some(&byte) if byte == delimiter => (span(start + 1, close, true), Some(close + 2)),
+            Some(_) => plain_field(record, start, close + 1, delimiter),
+        },
+        // Never closed: the cutter took the quote for data, and so do we.
+        None => plain_field(record, start, start + 1, delimiter),
+    }
+}
+
+/// The quote that closes a field whose inside begins at `from`; doubled ones are stepped over.
+fn closing_quote(record: &[u8], from: usize, quote: u8) -> Option<usize> {
+    let mut at = from;
+    loop {
+        let found = at + memchr(quote, record.get(at..)?)?;
+        if record.get(found + 1) != Some(&quote) {
+            return Some(found);
+        }
+        at = found + 2;
+    }
+}
+
+fn span(start: usize, end: usize, quoted: bool) -> FieldSpan {
+    // A record lies in one slice, and slices are bounded far below 4 GiB.
+    FieldSpan { start: start as u32, end: end as u32, quoted }
+}
+
+/// The value of a field: borrowed unless doubled quotes become single ones.
+pub fn csv_value(record: &[u8], span: FieldSpan, quote: Option<u8>) -> Cow<'_, [u8]> {
+    let raw = record.get(span.start as usize..span.end as usize).unwrap_or_default();
+    match quote {
+        Some(quote) if span.quoted && memchr(quote, raw).is_some() => Cow::Owned(undoubled(raw, quote)),
+        _ => Cow::Borrowed(raw),
+    }
+}
+
+fn undoubled(raw: &[u8], quote: u8) -> Vec<u8> {
+    let mut value = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(found) = memchr(quote, rest) {
+        value.extend_from_slice(rest.get(..=found).unwrap_or_default());
+        let skip = if rest.get(found + 1) == Some(&quote) { found + 2 } else { found + 1 };
+        rest = rest.get(skip..).unwrap_or_default();
+    }
+    value.extend_from_slice(rest);
+    value
+}
+
+/// Appends a value as one csv field, in quotes only where it must be.
+///
+/// Without a quote character the value is written as it is: there is no way to protect a delimiter then.
+pub fn write_csv_value(value: &[u8], csv: &Csv, out: &mut Vec<u8>) {
+    let Some(quote) = csv.quote.filter(|&quote| needs_quotes(value, csv.delimiter, quote)) else {
+        out.extend_from_slice(value);
+        return;
+    };
+    out.push(quote);
+    let mut rest = value;
+    while let Some(found) = memchr(quote, rest) {
+        out.extend_from_slice(rest.get(..=found).unwrap_or_default());
+        out.push(quote);
+        rest = rest.get(found + 1..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out.push(quote);
+}
+
+fn needs_quotes(value: &[u8], delimiter: u8, quote: u8) -> bool {
+    memchr2(delimiter, quote, value).is_some() || memchr2(b'\n', b'\r', value).is_some()
+}
+
+/// Splits a fixed record (UTF-8, without its line end) into fields by characters, blanks around each value left out.
+///
+/// There are always as many spans as fields: one that the record is too short for is empty. Bytes that are no
+/// UTF-8 count as one character each; what stands beyond the last field belongs to none.
+pub fn split_fixed(record: &[u8], fields: &[FixedField], spans: &mut Vec<FieldSpan>) {
+    spans.clear();
+    let ascii = record.is_ascii();
+    let mut at = 0;
+    for field in fields {
+        let end = after_characters(record, at, field.width as usize, ascii);
+        let value = record.get(at..end).unwrap_or_default();
+        let start = at + (value.len() - value.trim_ascii_start().len());
+        spans.push(span(start, start + value.trim_ascii().len(), false));
+        at = end;
+    }
+}
+
+/// Where `count` characters from `from` on end.
+fn after_characters(record: &[u8], from: usize, count: usize, ascii: bool) -> usize {
+    if ascii {
+        return from.saturating_add(count).min(record.len());
+    }
+    let mut at = from;
+    for _ in 0..count {
+        if at >= record.len() {
+            break;
+        }
+        at += character_bytes(record.get(at..).unwrap_or_default());
+    }
+    at
+}
+
+/// Bytes of the first character: of a whole UTF-8 sequence, else one.
+fn character_bytes(text: &[u8]) -> usize {
+    let expected = match text.first() {
+        Some(0xC2..=0xDF) => 2,
+        Some(0xE0..=0xEF) => 3,
+        Some(0xF0..=0xF4) => 4,
+        _ => 1,
+    };
+    match text.get(..expected) {
+        Some(sequence) if std::str::from_utf8(sequence).is_ok() => expected,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn csv() -> Csv {
+        Csv { header: false, columns: Vec::new(), delimiter: b',', quote: Some(b'"') }
+    }
+
+    fn values(record: &[u8], csv: &Csv) -> Vec<String> {
+        let mut spans = Vec::new();
+        split_csv(record, csv, &mut spans);
+        let value = |span: &FieldSpan| csv_value(record, *span, csv.quote).into_owned();
+        spans.iter().map(|span| String::from_utf8_lossy(&value(span)).into_owned()).collect()
+    }
+
+    #[test]
+    fn fields_end_at_delimiters_outside_quotes() {
+        assert_eq!(values(b"a,b,c", &csv()), ["a", "b", "c"]);
+        assert_eq!(values(b"", &csv()), [""]);
+        assert_eq!(values(b",", &csv()), ["", ""]);
+        assert_eq!(values(b"\"a,b\",c", &csv()), ["a,b", "c"]);
+        assert_eq!(values(b"\"a\nb\",\"\"", &csv()), ["a\nb", ""]);
+        assert_eq!(values(b"\"say \"\"hi\"\"\",x", &csv()), ["say \"hi\"", "x"]);
+        assert_eq!(values(b"\"\"\"\",x", &csv()), ["\"", "x"]);
+    }
+
+    #[test]
+    fn a_quote_that_does_not_start_a_field_is_data() {
+        assert_eq!(values(b"5\" pipe,b", &csv()), ["5\" pipe", "b"]);
+        assert_eq!(values(b" \"a\",b", &csv()), [" \"a\"", "b"]);
+    }
+
+    #[test]
+    fn nothing_is_lost_from_a_field_that_is_no_csv() {
+        assert_eq!(values(b"\"a\"b,c", &csv()), ["\"a\"b", "c"]);
+        assert_eq!(values(b"\"never closed,c", &csv()), ["\"never closed", "c"]);
+    }
+
+    #[test]
+    fn without_a_quote_character_quotes_are_data() {
+        let csv = Csv { quote: None, delimiter: b';', ..csv() };
+        assert_eq!(values(b"\"a;b\"", &csv), ["\"a", "b\""]);
+    }
+
+    #[test]
+    fn fixed_fields_are_cut_by_characters_and_trimmed() {
+        let fields: Vec<FixedField> =
+            [4, 3, 2].iter().map(|&width| FixedField { name: format!("f{width}"), width }).collect();
+        let cut = |record: &str| -> Vec<String> {
+            let mut spans = Vec::new();
+            split_fixed(record.as_bytes(), &fields, &mut spans);
+            spans.iter().map(|span| record[span.start as usize..span.end as usize].to_owned()).collect()
+        };
+        assert_eq!(cut("ab   12XY"), ["ab", "12", "XY"]);
+        assert_eq!(cut("äöü €1 Zz"), ["äöü", "€1", "Zz"]);
+        assert_eq!(cut("äö"), ["äö", "", ""]);
+        assert_eq!(cut("abcd123XYmore"), ["abcd", "123", "XY"]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_count_as_one_character_each() {
+        let fields = [FixedField { name: "a".into(), width: 2 }, FixedField { name: "b".into(), width: 1 }];
+        let mut spans = Vec::new();
+        split_fixed(b"\xFF\xE2z", &fields, &mut spans);
+        assert_eq!(spans[1], FieldSpan { start: 2, end: 3, quoted: false });
+    }
+
+    proptest! {
+        #[test]
+        fn written_fields_are_read_back(values in prop::collection::vec("[ab,;\"\r\n]{0,6}", 1..6)) {
+            let csv = csv();
+            let mut record = Vec::new();
+            for (index, value) in values.iter().enumerate() {
+                if index > 0 {
+                    record.push(csv.delimiter);
+                }
+                write_csv_value(value.as_bytes(), &csv, &mut record);
+            }
+            prop_assert_eq!(super::tests::values(&record, &csv), values);
+        }
+
+        #[test]
+        fn any_bytes_can_be_split(record in prop::collection::vec(any::<u8>(), 0..64), widths in prop::collection::vec(0u32..9, 0..5)) {
+            let fields: Vec<FixedField> = widths.iter().map(|&width| FixedField { name: String::new(), width }).collect();
+            let mut spans = Vec::new();
+            split_fixed(&record, &fields, &mut spans);
+            prop_assert_eq!(spans.len(), fields.len());
+            prop_assert!(spans.iter().all(|span| span.start <= span.end && span.end as usize <= record.len()));
+            split_csv(&record, &csv(), &mut spans);
+            prop_assert!(spans.iter().all(|span| span.start <= span.end && span.end as usize <= record.len()));
+        }
+    }
+}
