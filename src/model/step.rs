@@ -287,6 +287,7 @@ pub struct StepPlan {
     pub(crate) make: Box<dyn Fn(&StepStart) -> StepInstance + Send + Sync>,
     pub(crate) columns: Vec<String>,
     pub(crate) targets: Vec<CategoryId>,
+    pub(crate) anywhere: bool,
     pub(crate) stays: bool,
     pub(crate) selected: Option<Vec<Selected>>,
 }
@@ -303,7 +304,7 @@ impl StepPlan {
     }
 
     fn of(make: Box<dyn Fn(&StepStart) -> StepInstance + Send + Sync>) -> Self {
-        Self { make, columns: Vec::new(), targets: Vec::new(), stays: true, selected: None }
+        Self { make, columns: Vec::new(), targets: Vec::new(), anywhere: false, stays: true, selected: None }
     }
 
     /// The columns it reads, in the order in which [`Record::column`] counts them. They are checked before a record is read.
@@ -317,6 +318,13 @@ impl StepPlan {
     #[must_use]
     pub fn sending_to(mut self, targets: impl IntoIterator<Item = CategoryId>) -> Self {
         self.targets = targets.into_iter().collect();
+        self
+    }
+
+    /// It may send records to any category whose records have the same columns; which ones is known only when it runs.
+    #[must_use]
+    pub fn sending_anywhere(mut self) -> Self {
+        self.anywhere = true;
         self
     }
 

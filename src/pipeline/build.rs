@@ -157,6 +157,7 @@ impl<'a> Tracker<'a> {
             return None;
         };
         let mut before = vec![None; self.categories.len()];
+        let mut may_send_to = vec![false; self.categories.len()];
         let mut arriving = Vec::new();
         for category in seen {
             let Some(schema) = self.now.get(category).cloned().flatten() else { continue };
@@ -167,9 +168,11 @@ impl<'a> Tracker<'a> {
             if let Some(slot) = before.get_mut(category) {
                 *slot = Some(schema);
             }
+            if plan.anywhere {
+                self.arrive_anywhere(&after, &mut may_send_to);
+            }
             arriving.extend(plan.targets.iter().map(|target| (target.index(), after.clone())));
         }
-        let mut may_send_to = vec![false; self.categories.len()];
         for (target, schema) in arriving {
             if let Some(may) = may_send_to.get_mut(target) {
                 *may = true;
@@ -212,6 +215,14 @@ impl<'a> Tracker<'a> {
             self.problems.push(PipelineProblem { key, message: "`on` is empty: the step sees no record".into(), hint });
         }
         seen
+    }
+
+    /// Opens every category whose records have these columns, or that has none so far.
+    fn arrive_anywhere(&mut self, schema: &Schema, may_send_to: &mut [bool]) {
+        for (now, may) in self.now.iter_mut().zip(may_send_to) {
+            let there = now.get_or_insert_with(|| schema.clone());
+            *may = *may || !self.keeps_shapes || there.is_same(schema, self.entry.as_ref());
+        }
     }
 
     fn arrive(&mut self, position: usize, target: usize, schema: Schema) {
