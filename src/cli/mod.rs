@@ -10,6 +10,7 @@ mod jobs;
 mod records;
 mod retry;
 mod run;
+pub use run::serve;
 mod show;
 mod source;
 

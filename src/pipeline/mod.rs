@@ -1,21 +1,55 @@
-//! The registry of steps, and the runner that takes slices through a rule's pipeline: SKELETON, owned by the pipeline helper.
+//! The registry of steps, and the runner that takes slices through a rule's pipeline.
+//!
+//! [`Pipeline::build`] checks everything that can be known before a file arrives: parameters, categories and where they lead,
+//! and, as far as the rule tells the columns, their names. Columns that only an entry tells are checked by
+//! [`Pipeline::check_shape`]. A [`PipelineWorker`] takes slices through its own instances of the steps.
+//!
+//! # Invariants
+//! - A slice's account balances: every record ends in one chunk, dropped, or failed.
+//! - All records of a category have one shape (csv, fixed): `build` refuses a pipeline where they could differ.
+//! - A record that no step changed comes out byte for byte, its line end aside.
+//! - Nothing is allocated for a record that no step changed and none refuses.
 
 use std::sync::Arc;
 
 use crate::model::account::{Account, FailedRecord};
 use crate::model::category::Category;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::job_id::JobId;
-use crate::model::rule::Rule;
-use crate::model::slice::{EntryShape, Slice};
+use crate::model::rule::Format;
+use crate::model::slice::EntryShape;
 
+mod build;
+mod columns;
+mod decimal;
+mod json;
+pub mod params;
 pub mod registry;
+mod render;
 pub mod runner;
+mod shapes;
 pub mod steps;
+#[cfg(test)]
+mod tests;
+mod work;
 
-pub use registry::Registry;
+pub use registry::{Registry, StepContext};
+pub use runner::PipelineWorker;
 
 /// A rule's pipeline, checked; shared by all workers.
-pub struct Pipeline;
+pub struct Pipeline {
+    format: Format,
+    record_max: u64,
+    /// Those with an output, in its order; `main` behind them if it has none.
+    categories: Vec<Category>,
+    outputs: Vec<render::Rendering>,
+    main: usize,
+    steps: Vec<build::PlannedStep>,
+    /// The shape of each category's records at the end; none where no record gets there.
+    at_end: Vec<Option<shapes::Schema>>,
+    /// What a column means in jsonl.
+    paths: Vec<Vec<String>>,
+}
 
 /// A parameter of a step, or the way steps and outputs fit, is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +77,7 @@ pub struct StepBroken {
 pub struct SliceResult {
     /// One per category of the pipeline, by its position in [`Pipeline::categories`]: the rendered records with their line ends.
     pub chunks: Vec<Chunk>,
-    /// Records on which a step returned an error.
+    /// Records on which a step returned an error, in their order.
     pub failed: Vec<FailedRecord>,
     /// The slice's counts; balanced.
     pub account: Account,
@@ -59,29 +93,79 @@ pub struct Chunk {
 }
 
 impl Pipeline {
-    /// Builds every step; all problems at once.
-    pub fn build(rule: &Rule, registry: &Registry) -> Result<Self, Vec<PipelineProblem>> { let _ = (rule, registry); unimplemented!() }
     /// The rule's categories, in a fixed order (that of `rule.outputs`).
-    pub fn categories(&self) -> &[Category] { unimplemented!() }
-    /// The header line (with its line end) of a category's output for an entry of this shape; none where there is none.
-    pub fn header(&self, category: usize, shape: &EntryShape) -> Option<Vec<u8>> { let _ = (category, shape); unimplemented!() }
+    pub fn categories(&self) -> &[Category] {
+        self.categories.get(..self.outputs.len()).unwrap_or_default()
+    }
+
     /// Checks that the columns the steps name are there in this entry: all missing ones at once.
-    pub fn check_shape(&self, shape: &EntryShape) -> Result<(), MissingColumns> { let _ = shape; unimplemented!() }
+    pub fn check_shape(&self, shape: &EntryShape) -> Result<(), MissingColumns> {
+        self.resolve(shape).map(|_| ())
+    }
+
     /// The steps of one worker for one job; children of `exec` start at their first record.
-    pub fn worker(self: &Arc<Self>, job: JobId) -> PipelineWorker { let _ = job; unimplemented!() }
+    pub fn worker(self: &Arc<Self>, job: JobId) -> PipelineWorker {
+        PipelineWorker::new(Arc::clone(self), job)
+    }
 }
 
 /// Columns that the pipeline names and an entry does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("SKELETON")]
-pub struct MissingColumns;
+#[error("{}{}", where_of(.entry), list_of(.missing))]
+pub struct MissingColumns {
+    /// The entry's name; empty for a plain file.
+    pub entry: String,
+    /// Every missing column.
+    pub missing: Vec<MissingColumn>,
+    /// The columns that are there.
+    pub present: Vec<String>,
+}
 
-/// The steps of one worker for one job.
-pub struct PipelineWorker;
+/// A column that a step names and an entry does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingColumn {
+    /// The step, as the rule names it.
+    pub step: String,
+    /// Position of the step in the pipeline.
+    pub position: usize,
+    /// The column.
+    pub column: String,
+    /// The column that is there and has nearly the same name.
+    pub nearest: Option<String>,
+}
 
-impl PipelineWorker {
-    /// Takes every record of the slice through the steps. A panic of a step comes out as `StepBroken`.
-    pub fn run(&mut self, slice: &Slice, shape: &Arc<EntryShape>) -> Result<SliceResult, StepBroken> { let _ = (slice, shape); unimplemented!() }
-    /// The last resort after all attempts: record by record; a record that breaks its step becomes a failed record.
-    pub fn run_each(&mut self, slice: &Slice, shape: &Arc<EntryShape>) -> SliceResult { let _ = (slice, shape); unimplemented!() }
+/// Columns that a hint lists at most.
+const LISTED_MAX: usize = 20;
+
+fn where_of(entry: &str) -> String {
+    if entry.is_empty() { String::new() } else { format!("entry {entry}: ") }
+}
+
+fn list_of(missing: &[MissingColumn]) -> String {
+    let texts: Vec<String> = missing
+        .iter()
+        .take(LISTED_MAX)
+        .map(|missing| format!("{} needs column `{}`, which is not there", missing.step, missing.column))
+        .collect();
+    texts.join("; ")
+}
+
+impl Fault for MissingColumns {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Input
+    }
+
+    fn hint(&self) -> Option<String> {
+        let near: Vec<String> = self
+            .missing
+            .iter()
+            .take(LISTED_MAX)
+            .filter_map(|missing| Some(format!("`{}` for `{}`", missing.nearest.as_ref()?, missing.column)))
+            .collect();
+        if near.is_empty() {
+            let present: Vec<&str> = self.present.iter().take(LISTED_MAX).map(String::as_str).collect();
+            return Some(format!("the columns are: {}", present.join(", ")));
+        }
+        Some(format!("perhaps the rule means {}", near.join(", ")))
+    }
 }

@@ -1,1 +1,214 @@
-//! SKELETON
+//! The runner: one worker's instances of the steps, and slices taken through them.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::columns::ColumnReader;
+use super::shapes::Resolved;
+use super::work::{Scratch, SliceRun, Work, failed_record};
+use super::{Chunk, Pipeline, SliceResult, StepBroken};
+use crate::model::account::{Account, FailedRecord};
+use crate::model::job_id::JobId;
+use crate::model::slice::{EntryShape, Slice};
+use crate::model::step::{StepInstance, StepStart};
+
+/// The steps of one worker for one job.
+///
+/// A step that broke is not used again: all steps are made anew for the next slice.
+pub struct PipelineWorker {
+    pipeline: Arc<Pipeline>,
+    job: JobId,
+    steps: Vec<StepInstance>,
+    reader: ColumnReader,
+    scratch: Scratch,
+    resolved: Option<(Arc<EntryShape>, Resolved)>,
+    chunk_sizes: Vec<usize>,
+    /// The step at work, for the blame of a panic.
+    at_step: usize,
+}
+
+impl PipelineWorker {
+    pub(super) fn new(pipeline: Arc<Pipeline>, job: JobId) -> Self {
+        let reader = ColumnReader::new(pipeline.format.clone(), pipeline.paths.clone());
+        Self {
+            pipeline,
+            job,
+            steps: Vec::new(),
+            reader,
+            scratch: Scratch::default(),
+            resolved: None,
+            chunk_sizes: Vec::new(),
+            at_step: 0,
+        }
+    }
+
+    /// Takes every record of the slice through the steps. A panic of a step comes out as `StepBroken`.
+    pub fn run(&mut self, slice: &Slice, shape: &Arc<EntryShape>) -> Result<SliceResult, StepBroken> {
+        if slice.oversized.is_some() {
+            return Ok(self.oversized(slice, shape));
+        }
+        self.resolve(shape)?;
+        self.at_step = 0;
+        let result = match catch_unwind(AssertUnwindSafe(|| self.run_steps(slice, shape))) {
+            Ok(result) => result,
+            Err(panic) => Err(self.pipeline.broken(self.at_step, format!("panic: {}", text_of(panic.as_ref())))),
+        };
+        if result.is_err() {
+            self.forget_steps();
+        }
+        result
+    }
+
+    /// The last resort after all attempts: record by record; a record that breaks its step becomes a failed record.
+    pub fn run_each(&mut self, slice: &Slice, shape: &Arc<EntryShape>) -> SliceResult {
+        if slice.oversized.is_some() {
+            return self.oversized(slice, shape);
+        }
+        let mut sum = self.empty_result();
+        sum.account.records_skipped = u64::from(slice.skipped);
+        let mut one = Slice { records: Vec::with_capacity(1), skipped: 0, ..slice.clone() };
+        for (index, &span) in slice.records.iter().enumerate() {
+            one.records.clear();
+            one.records.push(span);
+            one.first_record = slice.first_record.saturating_add(index as u64);
+            match self.run(&one, shape) {
+                Ok(result) => add(&mut sum, result),
+                Err(broken) => {
+                    let error = format!("the step broke: {}", broken.reason);
+                    sum.failed.push(failed_record(slice, index, shape, broken.step, error));
+                    sum.account.records_in += 1;
+                    sum.account.records_failed += 1;
+                }
+            }
+        }
+        sum
+    }
+
+    fn run_steps(&mut self, slice: &Slice, shape: &EntryShape) -> Result<SliceResult, StepBroken> {
+        self.make_steps();
+        let Self { pipeline, steps, reader, scratch, resolved, chunk_sizes, at_step, .. } = self;
+        let Some((_, resolved)) = resolved else {
+            return Err(pipeline.broken(0, "the entry's shape is not known".to_owned()));
+        };
+        let mut work = Work::new(pipeline, slice, resolved, reader, scratch);
+        let mut first = 0;
+        while first < steps.len() {
+            let together = steps.iter().skip(first).take_while(|step| matches!(step, StepInstance::Each(_))).count();
+            if together == 0 {
+                *at_step = first;
+                if let Some(StepInstance::Runs(step)) = steps.get_mut(first) {
+                    let positions = work.seen_by(first);
+                    let settled = vec![false; positions.len()];
+                    let mut run = SliceRun { work: &mut work, step: first, positions, settled, broken: None };
+                    if !run.positions.is_empty() {
+                        let outcome = step.process_run(&mut run);
+                        check_run(pipeline, first, run, outcome.map_err(|broken| broken.to_string()))?;
+                    }
+                }
+                first += 1;
+                continue;
+            }
+            for index in 0..slice.records.len() {
+                for (position, step) in steps.iter_mut().enumerate().skip(first).take(together) {
+                    if let StepInstance::Each(step) = step
+                        && work.is_seen(index, position)
+                    {
+                        *at_step = position;
+                        work.process(index, position, |record| step.process(record))?;
+                    }
+                }
+            }
+            first += together;
+        }
+        work.finish(shape, chunk_sizes)
+    }
+
+    fn make_steps(&mut self) {
+        if !self.steps.is_empty() {
+            return;
+        }
+        for (position, step) in self.pipeline.steps.iter().enumerate() {
+            self.at_step = position;
+            self.steps.push((step.plan.make)(&StepStart { job: self.job, name: step.name.clone() }));
+        }
+    }
+
+    /// Broken steps go; a panic while they are dropped is part of the same break.
+    fn forget_steps(&mut self) {
+        let steps = std::mem::take(&mut self.steps);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(steps))) {
+            tracing::debug!(panic = text_of(panic.as_ref()), "a broken step panicked again while it was dropped");
+        }
+    }
+
+    fn resolve(&mut self, shape: &Arc<EntryShape>) -> Result<(), StepBroken> {
+        if self.resolved.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, shape) || known == shape) {
+            return Ok(());
+        }
+        match self.pipeline.resolve(shape) {
+            Ok(resolved) => {
+                self.resolved = Some((Arc::clone(shape), resolved));
+                Ok(())
+            }
+            Err(missing) => {
+                let position = missing.missing.first().map_or(0, |first| first.position);
+                Err(self.pipeline.broken(position, missing.to_string()))
+            }
+        }
+    }
+
+    fn empty_result(&self) -> SliceResult {
+        let chunks = self.pipeline.outputs.iter().map(|_| Chunk::default()).collect();
+        SliceResult { chunks, ..SliceResult::default() }
+    }
+
+    /// A record that no step can see: its beginning is kept as a failed record.
+    fn oversized(&self, slice: &Slice, shape: &EntryShape) -> SliceResult {
+        let length = slice.oversized.as_ref().map_or(slice.bytes.len() as u64, |oversized| oversized.length);
+        let error = format!("record of {length} bytes is longer than record_max ({} bytes)", self.pipeline.record_max);
+        let failed = failed_record(slice, 0, shape, "records".to_owned(), error);
+        let failed = FailedRecord { bytes: slice.bytes.to_vec(), length, ..failed };
+        let account = Account {
+            records_in: 1,
+            records_failed: 1,
+            records_skipped: u64::from(slice.skipped),
+            ..Account::default()
+        };
+        SliceResult { failed: vec![failed], account, ..self.empty_result() }
+    }
+}
+
+/// A run must be settled to its last record.
+fn check_run(
+    pipeline: &Pipeline,
+    step: usize,
+    run: SliceRun<'_, '_>,
+    outcome: Result<(), String>,
+) -> Result<(), StepBroken> {
+    outcome.map_err(|reason| pipeline.broken(step, reason))?;
+    if let Some(broken) = run.broken {
+        return Err(broken);
+    }
+    match run.settled.iter().filter(|settled| !**settled).count() {
+        0 => Ok(()),
+        left => Err(pipeline.broken(step, format!("it left {left} records unsettled"))),
+    }
+}
+
+fn add(sum: &mut SliceResult, one: SliceResult) {
+    for (chunk, more) in sum.chunks.iter_mut().zip(one.chunks) {
+        chunk.bytes.extend_from_slice(&more.bytes);
+        chunk.records += more.records;
+    }
+    sum.failed.extend(one.failed);
+    sum.account.add(&one.account);
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        _ => "of an unknown kind",
+    }
+}

@@ -1,0 +1,259 @@
+//! Builds a rule's pipeline: every step's plan, and where records can get to with which columns.
+
+use std::sync::Arc;
+
+use super::columns::{Layout, path_of};
+use super::params::nearest;
+use super::registry::{Registry, StepContext, no_output};
+use super::render::Rendering;
+use super::shapes::{Schema, layout_of_rule};
+use super::{Pipeline, PipelineProblem};
+use crate::model::category::Category;
+use crate::model::rule::{Format, Rule, StepSpec};
+use crate::model::step::StepPlan;
+
+/// A step of the pipeline with what is known about its place.
+pub(super) struct PlannedStep {
+    /// As the rule names it: `pipeline[1] exec`.
+    pub name: String,
+    pub plan: StepPlan,
+    /// By category: the columns of the records it sees; none for those it does not see.
+    pub before: Vec<Option<Schema>>,
+    /// By category: whether it may send records there.
+    pub may_send_to: Vec<bool>,
+}
+
+/// What a tracked pipeline leads to: the categories that records can have so far, with their columns.
+struct Tracker<'a> {
+    categories: &'a [Category],
+    entry: Option<Arc<Layout>>,
+    keeps_shapes: bool,
+    now: Vec<Option<Schema>>,
+    problems: Vec<PipelineProblem>,
+}
+
+impl Pipeline {
+    /// Builds every step; all problems at once.
+    pub fn build(rule: &Rule, registry: &Registry) -> Result<Self, Vec<PipelineProblem>> {
+        let mut categories: Vec<Category> = rule.outputs.keys().cloned().collect();
+        let context = StepContext { records: &rule.records, base_dir: &rule.base_dir, categories: &categories };
+        let mut problems = Vec::new();
+        let mut plans: Vec<Option<StepPlan>> = Vec::new();
+        for (position, spec) in rule.pipeline.iter().enumerate() {
+            let plan = make_plan(position, spec, registry, &context);
+            plans.push(plan.map_err(|found| problems.extend(found)).ok());
+        }
+        let outputs: Vec<Rendering> = rule.outputs.values().map(Rendering::new).collect();
+        let main = categories.iter().position(|category| category.as_str() == Category::MAIN).unwrap_or_else(|| {
+            categories.push(Category::main());
+            categories.len() - 1
+        });
+        check_outputs(rule, &mut problems);
+        let mut tracker = Tracker::new(&categories, main, &rule.records.format);
+        let complete = plans.iter().all(Option::is_some);
+        let mut steps = Vec::new();
+        for (position, (spec, plan)) in rule.pipeline.iter().zip(plans).enumerate() {
+            steps.extend(tracker.step(position, spec, plan));
+        }
+        if complete {
+            tracker.end(outputs.len(), main);
+        }
+        let Tracker { now: at_end, problems: tracked, .. } = tracker;
+        problems.extend(tracked);
+        let paths = paths_of(&rule.records.format, &steps);
+        let record_max = rule.records.record_max;
+        let format = rule.records.format.clone();
+        let pipeline = Self { format, record_max, categories, outputs, main, steps, at_end, paths };
+        problems.extend(pipeline.column_problems());
+        if problems.is_empty() { Ok(pipeline) } else { Err(problems) }
+    }
+
+    fn column_problems(&self) -> Vec<PipelineProblem> {
+        let mut problems = Vec::new();
+        for missing in self.missing_before_any_entry() {
+            let key = vec!["pipeline".to_owned(), missing.position.to_string()];
+            let (message, hint) = match &self.format {
+                Format::Jsonl => continue,
+                Format::Lines => (
+                    format!("column `{}`: records of the lines format have no columns", missing.column),
+                    Some("set `records.format`, or leave `column` out to mean the whole record".to_owned()),
+                ),
+                Format::Csv(csv) if !csv.header && csv.columns.is_empty() => (
+                    format!("column `{}` is not known", missing.column),
+                    Some("name the columns in `records.columns`, since the files have no header".to_owned()),
+                ),
+                Format::Csv(_) | Format::Fixed(_) => (
+                    format!("there is no column `{}` here", missing.column),
+                    missing.nearest.map(|near| format!("did you mean `{near}`?")),
+                ),
+            };
+            problems.push(PipelineProblem { key, message, hint });
+        }
+        problems
+    }
+}
+
+fn make_plan(
+    position: usize,
+    spec: &StepSpec,
+    registry: &Registry,
+    context: &StepContext<'_>,
+) -> Result<StepPlan, Vec<PipelineProblem>> {
+    let place = ["pipeline".to_owned(), position.to_string()];
+    let Some(factory) = registry.factory(&spec.step) else {
+        let hint = match nearest(&spec.step, registry.names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known are: {}", registry.names().collect::<Vec<_>>().join(", ")),
+        };
+        let key = place.into_iter().chain(["step".to_owned()]).collect();
+        return Err(vec![PipelineProblem { key, message: format!("unknown step `{}`", spec.step), hint: Some(hint) }]);
+    };
+    factory(&spec.params, context).map_err(|mut problems| {
+        for problem in &mut problems {
+            problem.key.splice(..0, place.iter().cloned());
+        }
+        problems
+    })
+}
+
+fn check_outputs(rule: &Rule, problems: &mut Vec<PipelineProblem>) {
+    for (category, output) in &rule.outputs {
+        if output.annotate && !matches!(rule.records.format, Format::Csv(_) | Format::Jsonl) {
+            problems.push(PipelineProblem {
+                key: vec!["output".into(), category.to_string(), "annotate".into()],
+                message: "`annotate` is for csv and jsonl only".into(),
+                hint: Some("leave it out".into()),
+            });
+        }
+    }
+}
+
+fn paths_of(format: &Format, steps: &[PlannedStep]) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    if *format == Format::Jsonl {
+        for column in steps.iter().flat_map(|step| &step.plan.columns) {
+            let path = path_of(column);
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+    }
+    paths
+}
+
+impl<'a> Tracker<'a> {
+    fn new(categories: &'a [Category], main: usize, format: &Format) -> Self {
+        let now = (0..categories.len()).map(|position| (position == main).then_some(Schema::Entry)).collect();
+        let keeps_shapes = matches!(format, Format::Csv(_) | Format::Fixed(_));
+        Self { categories, entry: layout_of_rule(format), keeps_shapes, now, problems: Vec::new() }
+    }
+
+    /// Follows the records through a step; a step that could not be planned leaves everything possible.
+    fn step(&mut self, position: usize, spec: &StepSpec, plan: Option<StepPlan>) -> Option<PlannedStep> {
+        let seen = self.seen_by(position, spec, plan.is_some());
+        let Some(plan) = plan else {
+            // Its problems are told; what it would have done must not lead to others.
+            self.now.iter_mut().for_each(|schema| *schema = schema.take().or(Some(Schema::Entry)));
+            return None;
+        };
+        let mut before = vec![None; self.categories.len()];
+        let mut may_send_to = vec![false; self.categories.len()];
+        let mut arriving = Vec::new();
+        for category in seen {
+            let Some(schema) = self.now.get(category).cloned().flatten() else { continue };
+            let after = self.after(&schema, &plan);
+            if let Some(now) = self.now.get_mut(category) {
+                *now = plan.stays.then(|| after.clone());
+            }
+            if let Some(slot) = before.get_mut(category) {
+                *slot = Some(schema);
+            }
+            if plan.anywhere {
+                self.arrive_anywhere(&after, &mut may_send_to);
+            }
+            arriving.extend(plan.targets.iter().map(|target| (target.index(), after.clone())));
+        }
+        for (target, schema) in arriving {
+            if let Some(may) = may_send_to.get_mut(target) {
+                *may = true;
+            }
+            self.arrive(position, target, schema);
+        }
+        Some(PlannedStep { name: format!("pipeline[{position}] {}", spec.step), plan, before, may_send_to })
+    }
+
+    fn after(&self, schema: &Schema, plan: &StepPlan) -> Schema {
+        match &plan.selected {
+            Some(selected) if self.keeps_shapes => schema.select(&plan.columns, selected, self.entry.as_ref()),
+            _ => schema.clone(),
+        }
+    }
+
+    /// The positions of the categories in `on`; those that no record can have are problems.
+    fn seen_by(&mut self, position: usize, spec: &StepSpec, planned: bool) -> Vec<usize> {
+        let mut seen = Vec::new();
+        for (index, name) in spec.on.iter().enumerate() {
+            let key = vec!["pipeline".to_owned(), position.to_string(), "on".to_owned(), index.to_string()];
+            match self.categories.iter().position(|category| category == name) {
+                Some(found) if self.now.get(found).is_some_and(Option::is_some) => {
+                    if !seen.contains(&found) {
+                        seen.push(found);
+                    }
+                }
+                Some(_) if planned => {
+                    let message = format!("no record can have category `{name}` here");
+                    let hint = "no step before this one sends records there, or they went on to another category";
+                    self.problems.push(PipelineProblem { key, message, hint: Some(hint.into()) });
+                }
+                Some(_) => {}
+                None => self.problems.push(no_output(name.as_str(), key, self.categories)),
+            }
+        }
+        if spec.on.is_empty() {
+            let key = vec!["pipeline".to_owned(), position.to_string(), "on".to_owned()];
+            let hint = Some("name at least one category, like on = [\"main\"]".to_owned());
+            self.problems.push(PipelineProblem { key, message: "`on` is empty: the step sees no record".into(), hint });
+        }
+        seen
+    }
+
+    /// Opens every category whose records have these columns, or that has none so far.
+    fn arrive_anywhere(&mut self, schema: &Schema, may_send_to: &mut [bool]) {
+        for (now, may) in self.now.iter_mut().zip(may_send_to) {
+            let there = now.get_or_insert_with(|| schema.clone());
+            *may = *may || !self.keeps_shapes || there.is_same(schema, self.entry.as_ref());
+        }
+    }
+
+    fn arrive(&mut self, position: usize, target: usize, schema: Schema) {
+        let Some(now) = self.now.get_mut(target) else { return };
+        match now {
+            Some(there) if self.keeps_shapes && !there.is_same(&schema, self.entry.as_ref()) => {
+                let name = self.categories.get(target).map_or("", Category::as_str);
+                let key = vec!["pipeline".to_owned(), position.to_string()];
+                let message = format!("records of different columns would meet in category `{name}`");
+                let hint = "use `select` on every way into it, or send these records to another category";
+                self.problems.push(PipelineProblem { key, message, hint: Some(hint.into()) });
+            }
+            Some(_) => {}
+            None => *now = Some(schema),
+        }
+    }
+
+    /// What is left over at the end: records without an output, outputs without records.
+    fn end(&mut self, outputs: usize, main: usize) {
+        for (position, category) in self.categories.iter().enumerate() {
+            let is_reached = self.now.get(position).is_some_and(Option::is_some);
+            let key = vec!["output".to_owned(), category.to_string()];
+            if is_reached && position >= outputs {
+                let message = format!("records end in category `{category}`, which has no output");
+                let hint = Some(format!("give it [rule.output.{category}]"));
+                self.problems.push(PipelineProblem { key, message, hint });
+            } else if !is_reached && position < outputs && position != main {
+                let message = format!("no step sends records to category `{category}`, or they all go on to another");
+                let hint = Some(format!("leave out [rule.output.{category}], or send records there"));
+                self.problems.push(PipelineProblem { key, message, hint });
+            }
+        }
+    }
+}

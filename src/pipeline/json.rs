@@ -1,0 +1,212 @@
+//! JSON records read where they lie: checked once, then values are found as spans of the text.
+//!
+//! Values are never rebuilt, so numbers keep every digit and objects the order of their keys. Of a key that stands twice
+//! the last counts, as with most readers.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
+
+use crate::model::step::{RecordError, Value};
+
+/// A key of an object with its value, as they are written (the key without its quotes).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+/// Checks that the text is one JSON value.
+pub fn check(text: &[u8]) -> Result<(), RecordError> {
+    match serde_json::from_slice::<IgnoredAny>(text) {
+        Ok(IgnoredAny) => Ok(()),
+        Err(error) => Err(RecordError::new(format!("not JSON: {error}"))),
+    }
+}
+
+/// The members of a checked text that is an object; nothing for other values.
+pub fn members(text: &[u8], found: &mut Vec<Member>) {
+    found.clear();
+    members_within(text, 0, &mut |member| found.push(member));
+}
+
+fn members_within(text: &[u8], from: usize, found: &mut dyn FnMut(Member)) {
+    let mut at = skip_blanks(text, from);
+    if text.get(at) != Some(&b'{') {
+        return;
+    }
+    at = skip_blanks(text, at + 1);
+    while text.get(at) == Some(&b'"') {
+        let key_end = string_end(text, at);
+        let value = skip_blanks(text, skip_blanks(text, key_end).saturating_add(1));
+        let end = value_end(text, value);
+        found(Member { key: at + 1..key_end.saturating_sub(1), value: value..end });
+        let separator = skip_blanks(text, end);
+        if text.get(separator) != Some(&b',') {
+            return;
+        }
+        at = skip_blanks(text, separator + 1);
+    }
+}
+
+/// The text of a member of the object `text` by its name.
+pub fn member<'t>(text: &'t [u8], members: &[Member], name: &str) -> Option<&'t [u8]> {
+    let member = members.iter().rev().find(|member| is_key(text, member, name))?;
+    text.get(member.value.clone())
+}
+
+fn is_key(text: &[u8], member: &Member, name: &str) -> bool {
+    let raw = text.get(member.key.clone()).unwrap_or_default();
+    if memchr::memchr(b'\\', raw).is_none() {
+        return raw == name.as_bytes();
+    }
+    let quoted = text.get(member.key.start.saturating_sub(1)..member.key.end.saturating_add(1));
+    quoted.is_some_and(|quoted| serde_json::from_slice::<String>(quoted).is_ok_and(|key| key == name))
+}
+
+/// Follows a dotted path from an object whose members are known: the value's text as it is written.
+pub fn at_path<'t>(text: &'t [u8], known: &[Member], path: &[String]) -> Option<&'t [u8]> {
+    let (first, rest) = path.split_first()?;
+    let mut value = member(text, known, first)?;
+    for name in rest {
+        let mut inner = None;
+        members_within(value, 0, &mut |member| {
+            if is_key(value, &member, name) {
+                inner = Some(member.value);
+            }
+        });
+        value = value.get(inner?)?;
+    }
+    Some(value)
+}
+
+/// A value as steps see it.
+pub fn value_of(raw: Option<&[u8]>) -> Value<'_> {
+    match raw {
+        None | Some(b"null") => Value::Missing,
+        Some([b'"', inner @ .., b'"']) if memchr::memchr(b'\\', inner).is_none() => Value::Text(Cow::Borrowed(inner)),
+        Some(raw) if raw.first() == Some(&b'"') => match serde_json::from_slice::<String>(raw) {
+            Ok(text) => Value::Text(Cow::Owned(text.into_bytes())),
+            Err(_) => Value::Json(raw),
+        },
+        Some(raw) => Value::Json(raw),
+    }
+}
+
+/// Appends text as a JSON string; U+FFFD for what is not UTF-8.
+pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(text);
+    match serde_json::to_vec(text.as_ref()) {
+        Ok(json) => out.extend_from_slice(&json),
+        Err(_) => out.extend_from_slice(b"\"\""),
+    }
+}
+
+fn skip_blanks(text: &[u8], from: usize) -> usize {
+    let rest = text.get(from..).unwrap_or_default();
+    from + rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).unwrap_or(rest.len())
+}
+
+/// One past the closing quote of the string whose opening quote is at `from`.
+fn string_end(text: &[u8], from: usize) -> usize {
+    let mut at = from + 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
+        at += found;
+        if text.get(at) == Some(&b'"') {
+            return at + 1;
+        }
+        at += 2;
+    }
+    text.len()
+}
+
+/// One past the value that begins at `from`; without recursion, so that no depth of nesting matters.
+fn value_end(text: &[u8], from: usize) -> usize {
+    let (mut at, mut depth) = (from, 0u64);
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'"' => {
+                at = string_end(text, at);
+                if depth == 0 {
+                    return at;
+                }
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' if depth == 0 => return at,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            b',' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    at.min(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn path(dotted: &str) -> Vec<String> {
+        dotted.split('.').map(str::to_owned).collect()
+    }
+
+    fn at<'t>(text: &'t [u8], dotted: &str) -> Option<&'t [u8]> {
+        let mut known = Vec::new();
+        members(text, &mut known);
+        at_path(text, &known, &path(dotted))
+    }
+
+    #[test]
+    fn values_are_found_as_they_are_written() {
+        let text = br#" { "a" : 1.50 , "b":{"c":[1,{"d":"}"}], "e\u0041":"x\"y"},"n":null, "big":12345678901234567890123 } "#;
+        assert_eq!(at(text, "a"), Some(&b"1.50"[..]));
+        assert_eq!(at(text, "b.c"), Some(&br#"[1,{"d":"}"}]"#[..]));
+        assert_eq!(at(text, "b.eA"), Some(&br#""x\"y""#[..]));
+        assert_eq!(at(text, "big"), Some(&b"12345678901234567890123"[..]));
+        assert_eq!(at(text, "b.c.d"), None);
+        assert_eq!(at(text, "zz"), None);
+        assert_eq!(at(b"[1]", "a"), None);
+        assert_eq!(at(b"{}", "a"), None);
+    }
+
+    #[test]
+    fn values_are_text_json_or_missing() {
+        assert_eq!(value_of(Some(b"null")), Value::Missing);
+        assert_eq!(value_of(Some(b"\"x\"")), Value::Text(b"x"[..].into()));
+        assert_eq!(value_of(Some(br#""x\n""#)), Value::Text(b"x\n"[..].into()));
+        assert_eq!(value_of(Some(b"1")), Value::Json(b"1"));
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_counts() {
+        assert_eq!(at(br#"{"a":1,"a":2}"#, "a"), Some(&b"2"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_be_scanned(bytes in prop::collection::vec(prop::sample::select(b"{}[]\"\\:, a1".to_vec()), 0..40)) {
+            at(&bytes, "a.a");
+        }
+
+        #[test]
+        fn what_is_written_is_found(key in "[a-z\"\\\\ ]{1,5}", text in "\\PC{0,8}", number in any::<i64>()) {
+            let json = serde_json::json!({ "x": [1, {"y": "]"}], &key: { "t": text, "n": number } });
+            let written = serde_json::to_vec(&json).expect("JSON");
+            let mut known = Vec::new();
+            members(&written, &mut known);
+            let t = at_path(&written, &known, &[key.clone(), "t".into()]);
+            prop_assert_eq!(value_of(t), Value::Text(text.as_bytes().into()));
+            let n = at_path(&written, &known, &[key, "n".into()]);
+            prop_assert_eq!(n, Some(number.to_string().as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A child process that is asked lines and answers lines.
+//!
+//! Three threads tend the pipes, so that neither side can block the other: one writes questions, one reads answers into a
+//! bounded channel, one reads what the child complains. The worker itself only ever waits for an answer, and never longer
+//! than the timeout. All end when the child does; the child is killed, with its process group on Unix, when it is dropped.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::model::step::Broken;
+
+/// Bytes read at once.
+const BLOCK_BYTES: usize = 64 << 10;
+/// Blocks of answers that may lie unread.
+const BLOCKS_MAX: usize = 8;
+/// Bytes of complaints that are kept.
+const COMPLAINT_BYTES_MAX: usize = 2 << 10;
+/// Blocks of complaints of one child that are logged.
+const COMPLAINTS_LOGGED_MAX: usize = 32;
+/// A child whose input was closed ends by itself within this, or is killed.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// How a child is started.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The program, absolute or to be found in `PATH`.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Its working folder.
+    pub folder: PathBuf,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// Bytes of an answer at most.
+    pub answer_max: usize,
+}
+
+/// A running child.
+pub struct Child {
+    process: std::process::Child,
+    questions: Option<SyncSender<Vec<u8>>>,
+    answers: Receiver<Vec<u8>>,
+    read: Vec<u8>,
+    complaint: Arc<Mutex<Vec<u8>>>,
+    timeout: Duration,
+    answer_max: usize,
+    ended: bool,
+}
+
+impl Child {
+    /// Starts the program; `step` names it in the log.
+    pub fn start(launch: &Launch, step: &str) -> Result<Self, Broken> {
+        let mut command = Command::new(&launch.program);
+        command.args(&launch.arguments).current_dir(&launch.folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let cannot = |error: std::io::Error| Broken::new(format!("cannot start {}: {error}", launch.program.display()));
+        let mut process = command.spawn().map_err(cannot)?;
+        let (questions, asked) = sync_channel::<Vec<u8>>(1);
+        let (answered, answers) = sync_channel(BLOCKS_MAX);
+        let complaint = Arc::new(Mutex::new(Vec::new()));
+        let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+        let child = Self {
+            process,
+            questions: Some(questions),
+            answers,
+            read: Vec::new(),
+            complaint: Arc::clone(&complaint),
+            timeout: launch.timeout,
+            answer_max: launch.answer_max,
+            ended: false,
+        };
+        let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+            return Err(Broken::new("the child has no pipes"));
+        };
+        let step = step.to_owned();
+        spawn("exec-ask", move || write_questions(stdin, &asked))?;
+        spawn("exec-answer", move || read_answers(stdout, &answered))?;
+        spawn("exec-complain", move || read_complaints(stderr, &complaint, &step))?;
+        Ok(child)
+    }
+
+    /// Sends questions, each with its line end.
+    pub fn ask(&mut self, questions: Vec<u8>) -> Result<(), Broken> {
+        self.check_silence()?;
+        let sent = self.questions.as_ref().is_some_and(|channel| channel.try_send(questions).is_ok());
+        if sent { Ok(()) } else { Err(self.broken("the child does not read its input")) }
+    }
+
+    /// The next line the child answers, without its line end.
+    pub fn answer(&mut self, line: &mut Vec<u8>) -> Result<(), Broken> {
+        let deadline = Instant::now() + self.timeout;
+        let mut searched = 0;
+        loop {
+            let unsearched = self.read.get(searched..).unwrap_or_default();
+            if let Some(found) = memchr::memchr(b'\n', unsearched) {
+                let end = searched + found;
+                line.clear();
+                line.extend(self.read.drain(..=end).take(end));
+                if cfg!(windows) && line.ends_with(b"\r") {
+                    line.pop();
+                }
+                return Ok(());
+            }
+            searched = self.read.len();
+            if searched > self.answer_max {
+                return Err(self.broken("an answer is longer than record_max"));
+            }
+            match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(block) => self.read.extend_from_slice(&block),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(self.broken(&format!("no answer within {:?}", self.timeout)));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.end();
+                    let status = status.map_or_else(|| "closed its output".to_owned(), |status| format!("ended ({status})"));
+                    return Err(self.broken(&format!("the child {status} before it answered")));
+                }
+            }
+        }
+    }
+
+    /// Whoever answers unasked has lost count, and so have we.
+    pub fn check_silence(&mut self) -> Result<(), Broken> {
+        match self.answers.try_recv() {
+            Ok(block) => self.read.extend_from_slice(&block),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        }
+        if self.read.is_empty() { Ok(()) } else { Err(self.broken("the child answered more than it was asked")) }
+    }
+
+    fn broken(&self, reason: &str) -> Broken {
+        let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        let complaint = String::from_utf8_lossy(&complaint).trim().replace('\n', " | ");
+        if complaint.is_empty() {
+            return Broken::new(reason);
+        }
+        Broken::new(format!("{reason}; it said: {complaint}"))
+    }
+
+    /// How the child ended by itself, if it did within a moment.
+    fn end(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + END_WITHIN;
+        loop {
+            match self.process.try_wait() {
+                Ok(Some(status)) => {
+                    self.ended = true;
+                    return Some(status);
+                }
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+                _ => return None,
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        #[cfg(unix)]
+        if let Some(group) = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw)
+            && let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
+        {
+            tracing::debug!(%error, "the child's process group is gone");
+        }
+        if let Err(error) = self.process.kill().and_then(|()| self.process.wait()) {
+            tracing::debug!(%error, "the child cannot be killed");
+        }
+    }
+}
+
+impl Drop for Child {
+    /// Closing its input lets a healthy child end by itself; one that is still at an answer is killed at once.
+    fn drop(&mut self) {
+        self.questions = None;
+        if !self.ended && self.process.try_wait().is_ok_and(|status| status.is_none()) {
+            self.kill();
+        } else if let Err(error) = self.process.wait() {
+            tracing::debug!(%error, "the child cannot be waited for");
+        }
+    }
+}
+
+impl Child {
+    /// Lets the child end by itself after its last answer, for it may have something to write down.
+    pub fn finish(mut self) {
+        self.questions = None;
+        if self.end().is_none() {
+            tracing::warn!("a child did not end when its input was closed and is killed");
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Broken> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(|_| ()).map_err(|error| Broken::new(format!("cannot start a thread: {error}")))
+}
+
+fn write_questions(mut stdin: std::process::ChildStdin, asked: &Receiver<Vec<u8>>) {
+    // A child that ended is told by its missing answers.
+    while let Ok(questions) = asked.recv() {
+        if stdin.write_all(&questions).and_then(|()| stdin.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_answers(mut stdout: std::process::ChildStdout, answered: &SyncSender<Vec<u8>>) {
+    let mut block = vec![0; BLOCK_BYTES];
+    while let Some(read) = read_some(&mut stdout, &mut block) {
+        if answered.send(read.to_vec()).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_complaints(mut stderr: std::process::ChildStderr, complaint: &Mutex<Vec<u8>>, step: &str) {
+    let mut block = vec![0; COMPLAINT_BYTES_MAX];
+    let mut logged = 0;
+    while let Some(read) = read_some(&mut stderr, &mut block) {
+        if logged < COMPLAINTS_LOGGED_MAX {
+            logged += 1;
+            tracing::warn!(step, said = %String::from_utf8_lossy(read).trim(), "the step's child complains");
+        }
+        let mut kept = complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(read);
+        let surplus = kept.len().saturating_sub(COMPLAINT_BYTES_MAX);
+        kept.drain(..surplus);
+    }
+}
+
+fn read_some<'b>(pipe: &mut impl Read, block: &'b mut [u8]) -> Option<&'b [u8]> {
+    loop {
+        match pipe.read(block) {
+            Ok(0) => return None,
+            Ok(read) => return block.get(..read),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `exec`: asks a program about each record.
+//!
+//! One child for each worker and job, started at its first record in the folder of the rule's file; a command with a separator in it is relative to
+//! that folder too. A child that dies, times out, or says what is not understood breaks the step: the attempt of the slice
+//! is spent and the next one gets a new child. So a child sees a record at least once, perhaps more often.
+//!
+//! Protocol `line`: a record is a line, the answer another that takes its place, in order; a record with a line end inside
+//! fails. Protocol `jsonl`: a question is `{"job","record","data"}` in one line, where `data` is the line as a string (lines),
+//! an object of column and text (csv, fixed; `null` for a field that a short row lacks), or the value itself (jsonl). The
+//! answer is `{"data"}` for the record from here on, `{"to","data"}` with its category (`data` may be left out),
+//! `{"drop":true}`, or `{"fail":"why"}`, in the order of the questions.
+
+mod child;
+mod protocol;
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use self::child::{Child, Launch};
+use self::protocol::Protocol;
+use crate::model::category::Category;
+use crate::model::rule::Format;
+use crate::model::step::{Broken, RecordError, Run, RunStep, StepPlan, StepStart};
+use crate::pipeline::PipelineProblem;
+use crate::pipeline::params::{Params, nearest};
+use crate::pipeline::registry::StepContext;
+
+/// An answer may always be this long, whatever `record_max` is.
+const ANSWER_BYTES_MIN: u64 = 64 << 10;
+
+struct Settings {
+    launch: Launch,
+    protocol: Protocol,
+    format: Format,
+    categories: Vec<Category>,
+}
+
+/// The factory.
+pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
+    let mut params = Params::new(table);
+    let command = params.texts("command");
+    if !table.contains_key("command") {
+        params.missing("command", "the program and its arguments, like command = [\"./enrich\"]");
+    }
+    let protocol = match params.text("protocol") {
+        None | Some("line") => Protocol::Line,
+        Some("jsonl") => Protocol::Jsonl,
+        Some(other) => {
+            let near = nearest(other, ["line", "jsonl"]).unwrap_or("line");
+            params.problem("protocol", format!("unknown protocol `{other}`"), Some(format!("did you mean `{near}`?")));
+            Protocol::Line
+        }
+    };
+    let timeout = params.text("timeout").map_or(Some(Duration::from_secs(30)), |text| {
+        let duration = duration(text);
+        if duration.is_none() {
+            let hint = "write it like \"500ms\", \"30s\" or \"5m\"";
+            params.problem("timeout", format!("`{text}` is no duration"), Some(hint.into()));
+        }
+        duration
+    });
+    let (command, timeout) = params.finish(command.zip(timeout))?;
+    let (program, arguments) = command.split_first().map(|(first, rest)| (first.clone(), rest.to_vec())).unwrap_or_default();
+    let settings = Arc::new(Settings {
+        launch: Launch {
+            program: resolved(&program, context.base_dir),
+            arguments,
+            folder: context.base_dir.to_owned(),
+            timeout,
+            answer_max: context.records.record_max.max(ANSWER_BYTES_MIN) as usize,
+        },
+        protocol,
+        format: context.format().clone(),
+        categories: context.categories.to_vec(),
+    });
+    let plan = StepPlan::of_runs(move |start| Exec { settings: Arc::clone(&settings), start: start.clone(), child: None });
+    Ok(if protocol == Protocol::Jsonl { plan.sending_anywhere() } else { plan })
+}
+
+/// A name alone is looked up in `PATH`; anything with a separator starts from the rule's folder.
+fn resolved(program: &str, base_dir: &Path) -> PathBuf {
+    let path = Path::new(program);
+    let mut components = path.components();
+    let is_name = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));
+    if is_name && !program.contains(std::path::is_separator) {
+        return path.to_owned();
+    }
+    // `./x` would stand in the path as it is shown.
+    base_dir.join(path.strip_prefix(".").unwrap_or(path))
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let unit_ms = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    let ms = number.checked_mul(unit_ms).filter(|ms| (1..=24 * 3_600_000).contains(ms))?;
+    Some(Duration::from_millis(ms))
+}
+
+struct Exec {
+    settings: Arc<Settings>,
+    start: StepStart,
+    child: Option<Child>,
+}
+
+impl Exec {
+    fn converse(&self, child: &mut Child, run: &mut dyn Run) -> Result<(), Broken> {
+        let settings = &*self.settings;
+        let mut questions = Vec::new();
+        let mut refused: Vec<Option<RecordError>> = Vec::new();
+        for position in 0..run.len() {
+            run.look(position, &mut |record| {
+                let before = questions.len();
+                let asked = settings.protocol.ask(&settings.format, self.start.job, record, &mut questions);
+                if asked.is_err() {
+                    questions.truncate(before);
+                }
+                refused.push(asked.err());
+            });
+        }
+        if !questions.is_empty() {
+            child.ask(questions)?;
+        }
+        let mut line = Vec::new();
+        for (position, refused) in refused.into_iter().enumerate() {
+            if let Some(error) = refused {
+                run.settle(position, &mut |_| Err(error.clone()));
+                continue;
+            }
+            child.answer(&mut line)?;
+            let answer = settings.protocol.read(&line, &settings.categories)?;
+            run.settle(position, &mut |record| answer.settle(&settings.format, record));
+        }
+        child.check_silence()
+    }
+}
+
+impl RunStep for Exec {
+    fn process_run(&mut self, run: &mut dyn Run) -> Result<(), Broken> {
+        let mut child = match self.child.take() {
+            Some(child) => child,
+            None => Child::start(&self.settings.launch, &self.start.name)?,
+        };
+        // A child that broke is dropped, and so killed, here.
+        self.converse(&mut child, run)?;
+        self.child = Some(child);
+        Ok(())
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        if let Some(child) = self.child.take() {
+            child.finish();
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! The records of one slice on their way through the steps.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::columns::ColumnReader;
+use super::render::write_annotated;
+use super::shapes::Resolved;
+use super::{Chunk, Pipeline, SliceResult, StepBroken};
+use crate::model::account::{Account, FailedRecord};
+use crate::model::rule::{Format, LineEnd};
+use crate::model::slice::{EntryShape, Slice};
+use crate::model::step::{CategoryId, Outcome, Reason, Record, RecordError, Run};
+
+/// Buffers that are used for one slice after another.
+#[derive(Default)]
+pub(super) struct Scratch {
+    states: Vec<State>,
+    /// Bytes of records that steps changed.
+    arena: Vec<u8>,
+    changed: Vec<u8>,
+    failed: Vec<(usize, usize, RecordError)>,
+    dropped: Vec<u64>,
+    reasons: Vec<(Reason, u64)>,
+    reason_positions: HashMap<Reason, u32>,
+}
+
+/// Where a record is.
+#[derive(Clone, Debug)]
+struct State {
+    /// In the slice, or in the arena once a step changed it.
+    bytes: Range<usize>,
+    is_changed: bool,
+    category: CategoryId,
+    goes_on: bool,
+    /// Position of its latest reason, plus 1.
+    reason: u32,
+}
+
+/// One slice being worked on.
+pub(super) struct Work<'a> {
+    pub pipeline: &'a Pipeline,
+    pub slice: &'a Slice,
+    pub resolved: &'a Resolved,
+    pub reader: &'a mut ColumnReader,
+    pub scratch: &'a mut Scratch,
+    /// The record whose columns the reader holds.
+    read: usize,
+}
+
+impl<'a> Work<'a> {
+    pub fn new(
+        pipeline: &'a Pipeline,
+        slice: &'a Slice,
+        resolved: &'a Resolved,
+        reader: &'a mut ColumnReader,
+        scratch: &'a mut Scratch,
+    ) -> Self {
+        scratch.start(pipeline, slice);
+        Self { pipeline, slice, resolved, reader, scratch, read: usize::MAX }
+    }
+
+    /// Positions of the records that a step sees.
+    pub fn seen_by(&self, step: usize) -> Vec<usize> {
+        (0..self.scratch.states.len()).filter(|index| self.is_seen(*index, step)).collect()
+    }
+
+    /// Whether a step sees a record.
+    pub fn is_seen(&self, index: usize, step: usize) -> bool {
+        let state = self.scratch.states.get(index);
+        state.is_some_and(|state| state.goes_on && self.resolved.view(step, state.category.index()).is_some())
+    }
+
+    /// Takes a record through a step and settles it by the outcome.
+    pub fn process(
+        &mut self,
+        index: usize,
+        step: usize,
+        process: impl FnOnce(&mut Record<'_>) -> Result<Outcome, RecordError>,
+    ) -> Result<(), StepBroken> {
+        let outcome = self.with_record(index, step, process);
+        if let Some(outcome) = outcome {
+            self.settle(index, step, outcome)?;
+        }
+        Ok(())
+    }
+
+    fn with_record(
+        &mut self,
+        index: usize,
+        step: usize,
+        process: impl FnOnce(&mut Record<'_>) -> Result<Outcome, RecordError>,
+    ) -> Option<Result<Outcome, RecordError>> {
+        let state = self.scratch.states.get_mut(index)?;
+        let view = self.resolved.view(step, state.category.index())?;
+        if self.read != index {
+            self.read = index;
+            crate::model::step::Columns::forget(self.reader);
+        }
+        self.reader.use_layout(&view.layout);
+        let from: &[u8] = if state.is_changed { &self.scratch.arena } else { &self.slice.bytes };
+        let mut record = Record {
+            original: from.get(state.bytes.clone()).unwrap_or_default(),
+            changed: &mut self.scratch.changed,
+            is_changed: false,
+            number: self.slice.first_record.saturating_add(index as u64),
+            category: state.category,
+            columns: self.reader,
+            wanted: &view.wanted,
+        };
+        let mut outcome = process(&mut record);
+        if record.is_changed {
+            if outcome.is_ok() && self.pipeline.splits_lines(&self.scratch.changed) {
+                outcome = Err(RecordError::new("the changed record has a line end inside"));
+            }
+            let start = self.scratch.arena.len();
+            self.scratch.arena.extend_from_slice(&self.scratch.changed);
+            state.bytes = start..self.scratch.arena.len();
+            state.is_changed = true;
+        }
+        Some(outcome)
+    }
+
+    fn settle(
+        &mut self,
+        index: usize,
+        step: usize,
+        outcome: Result<Outcome, RecordError>,
+    ) -> Result<(), StepBroken> {
+        let Some(state) = self.scratch.states.get_mut(index) else { return Ok(()) };
+        match outcome {
+            Ok(Outcome::On) => {}
+            Ok(Outcome::Dropped) => {
+                state.goes_on = false;
+                if let Some(count) = self.scratch.dropped.get_mut(step) {
+                    *count += 1;
+                }
+            }
+            Ok(Outcome::To { category, reason }) => {
+                if !self.pipeline.may_send(step, category) {
+                    let reason = "it sent a record to a category that its plan does not name";
+                    return Err(self.pipeline.broken(step, reason.to_owned()));
+                }
+                state.category = category;
+                if let Some(reason) = reason {
+                    let position = self.scratch.count_reason(reason);
+                    if let Some(state) = self.scratch.states.get_mut(index) {
+                        state.reason = position + 1;
+                    }
+                }
+            }
+            Err(error) => {
+                state.goes_on = false;
+                self.scratch.failed.push((index, step, error));
+            }
+        }
+        Ok(())
+    }
+
+    /// The slice's result once every step has seen it. `sizes` are the bytes of the last slice's chunks.
+    pub fn finish(self, shape: &EntryShape, sizes: &mut Vec<usize>) -> Result<SliceResult, StepBroken> {
+        let mut result = SliceResult::default();
+        sizes.resize(self.pipeline.outputs.len(), 0);
+        let chunk = |size: &usize| Chunk { bytes: Vec::with_capacity(size + size / 8), records: 0 };
+        result.chunks.extend(sizes.iter().map(chunk));
+        self.write_chunks(&mut result.chunks)?;
+        for (size, chunk) in sizes.iter_mut().zip(&result.chunks) {
+            *size = chunk.bytes.len();
+        }
+        result.account = self.account(&result.chunks);
+        self.scratch.failed.sort_by_key(|(index, ..)| *index);
+        for (index, step, error) in self.scratch.failed.drain(..) {
+            let step = self.pipeline.step_name(step);
+            result.failed.push(failed_record(self.slice, index, shape, step, error.to_string()));
+        }
+        Ok(result)
+    }
+
+    fn write_chunks(&self, chunks: &mut [Chunk]) -> Result<(), StepBroken> {
+        let slice = &self.slice.bytes;
+        // Neighbours of one category that nothing changed are copied together, line ends and all.
+        let mut together: (usize, Range<usize>) = (0, 0..0);
+        let copy = |chunks: &mut [Chunk], (category, range): (usize, Range<usize>)| {
+            if let Some(chunk) = chunks.get_mut(category) {
+                chunk.bytes.extend_from_slice(slice.get(range).unwrap_or_default());
+            }
+        };
+        let records = self.scratch.states.iter().zip(self.slice.first_record..);
+        for (state, number) in records.filter(|(state, _)| state.goes_on) {
+            let category = state.category.index();
+            let (Some(chunk), Some(rendering)) = (chunks.get_mut(category), self.pipeline.outputs.get(category)) else {
+                let last = self.pipeline.steps.len().saturating_sub(1);
+                return Err(self.pipeline.broken(last, "a record ended in a category without an output".into()));
+            };
+            chunk.records += 1;
+            let is_plain = !state.is_changed && !rendering.annotate && rendering.line_end == LineEnd::Lf;
+            if is_plain && slice.get(state.bytes.end) == Some(&b'\n') {
+                let range = state.bytes.start..state.bytes.end + 1;
+                if together.0 == category && together.1.end == range.start {
+                    together.1.end = range.end;
+                } else {
+                    copy(chunks, std::mem::replace(&mut together, (category, range)));
+                }
+                continue;
+            }
+            copy(chunks, std::mem::replace(&mut together, (0, 0..0)));
+            let Some(chunk) = chunks.get_mut(category) else { continue };
+            let from: &[u8] = if state.is_changed { &self.scratch.arena } else { slice };
+            let bytes = from.get(state.bytes.clone()).unwrap_or_default();
+            if rendering.annotate {
+                let reason = self.scratch.reason(state.reason);
+                write_annotated(bytes, number, reason, &self.pipeline.format, &mut chunk.bytes);
+            } else {
+                chunk.bytes.extend_from_slice(bytes);
+            }
+            chunk.bytes.extend_from_slice(rendering.line_end.bytes());
+        }
+        copy(chunks, together);
+        Ok(())
+    }
+
+    fn account(&self, chunks: &[Chunk]) -> Account {
+        let mut account = Account {
+            records_in: self.slice.records.len() as u64,
+            records_failed: self.scratch.failed.len() as u64,
+            records_skipped: u64::from(self.slice.skipped),
+            ..Account::default()
+        };
+        for (category, chunk) in self.pipeline.categories.iter().zip(chunks).filter(|(_, chunk)| chunk.records > 0) {
+            account.records_out.insert(category.clone(), chunk.records);
+        }
+        for (step, count) in self.scratch.dropped.iter().enumerate().filter(|(_, count)| **count > 0) {
+            account.dropped_by.insert(self.pipeline.step_name(step), *count);
+        }
+        for (reason, count) in &self.scratch.reasons {
+            account.reasons.insert(reason.as_str().to_owned(), *count);
+        }
+        account
+    }
+}
+
+impl Scratch {
+    fn start(&mut self, pipeline: &Pipeline, slice: &Slice) {
+        let main = CategoryId(pipeline.main as u16);
+        self.states.clear();
+        self.states.extend(slice.records.iter().map(|span| State {
+            bytes: span.start as usize..span.end as usize,
+            is_changed: false,
+            category: main,
+            goes_on: true,
+            reason: 0,
+        }));
+        self.arena.clear();
+        self.failed.clear();
+        self.dropped.clear();
+        self.dropped.resize(pipeline.steps.len(), 0);
+        self.reasons.clear();
+        self.reason_positions.clear();
+    }
+
+    fn count_reason(&mut self, reason: Reason) -> u32 {
+        if let Some(&position) = self.reason_positions.get(&reason) {
+            if let Some((_, count)) = self.reasons.get_mut(position as usize) {
+                *count += 1;
+            }
+            return position;
+        }
+        let position = self.reasons.len() as u32;
+        self.reasons.push((reason.clone(), 1));
+        self.reason_positions.insert(reason, position);
+        position
+    }
+
+    fn reason(&self, position: u32) -> &str {
+        let known = (position as usize).checked_sub(1).and_then(|position| self.reasons.get(position));
+        known.map_or("", |(reason, _)| reason.as_str())
+    }
+}
+
+impl Pipeline {
+    pub(super) fn step_name(&self, step: usize) -> String {
+        self.steps.get(step).map(|step| step.name.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn broken(&self, step: usize, reason: String) -> StepBroken {
+        StepBroken { step: self.step_name(step), reason }
+    }
+
+    fn may_send(&self, step: usize, category: CategoryId) -> bool {
+        let may = self.steps.get(step).and_then(|step| step.may_send_to.get(category.index()));
+        may.copied().unwrap_or(false)
+    }
+
+    /// Whether a record of these bytes would be read back as more than one.
+    fn splits_lines(&self, bytes: &[u8]) -> bool {
+        let by_lines = match &self.format {
+            Format::Lines | Format::Jsonl => true,
+            Format::Fixed(fixed) => fixed.record_length.is_none(),
+            Format::Csv(_) => false,
+        };
+        by_lines && memchr::memchr(b'\n', bytes).is_some()
+    }
+}
+
+/// A record of the slice as it was read, with what a step said about it.
+pub(super) fn failed_record(
+    slice: &Slice,
+    index: usize,
+    shape: &EntryShape,
+    step: String,
+    error: String,
+) -> FailedRecord {
+    let span = slice.records.get(index).map_or(0..0, |span| span.start as usize..span.end as usize);
+    let before = slice.bytes.get(..span.start).unwrap_or_default();
+    let bytes = slice.bytes.get(span.clone()).unwrap_or_default();
+    FailedRecord {
+        entry: slice.entry,
+        entry_name: shape.name.clone(),
+        record: slice.first_record.saturating_add(index as u64),
+        offset: slice.offset.saturating_add(span.start as u64),
+        line: slice.first_line.saturating_add(memchr::memchr_iter(b'\n', before).count() as u64).saturating_add(1),
+        step,
+        error,
+        bytes: bytes.to_vec(),
+        length: bytes.len() as u64,
+    }
+}
+
+/// The records that a [`crate::model::step::RunStep`] sees.
+pub(super) struct SliceRun<'r, 'a> {
+    pub work: &'r mut Work<'a>,
+    pub step: usize,
+    pub positions: Vec<usize>,
+    pub settled: Vec<bool>,
+    pub broken: Option<StepBroken>,
+}
+
+impl Run for SliceRun<'_, '_> {
+    fn len(&self) -> usize {
+        self.positions.len()
+    }
+
+    fn settle(
+        &mut self,
+        position: usize,
+        process: &mut dyn FnMut(&mut Record<'_>) -> Result<Outcome, RecordError>,
+    ) {
+        let (Some(&index), Some(settled)) = (self.positions.get(position), self.settled.get_mut(position)) else {
+            return;
+        };
+        if std::mem::replace(settled, true) {
+            return;
+        }
+        if let Err(broken) = self.work.process(index, self.step, process) {
+            self.broken = Some(broken);
+        }
+    }
+
+    fn look(&mut self, position: usize, look: &mut dyn FnMut(&mut Record<'_>)) {
+        let Some(&index) = self.positions.get(position) else { return };
+        self.work.with_record(index, self.step, |record| {
+            look(record);
+            Ok(Outcome::On)
+        });
+    }
+}
