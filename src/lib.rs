@@ -1,6 +1,8 @@
 //! SKELETON
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod decode;
 pub mod durable_fs;
 pub mod model;

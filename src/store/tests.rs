@@ -27,11 +27,11 @@ fn open(folder: &Path) -> Store {
 }
 
 fn id(number: u64) -> JobId {
-    JobId::from_parts(MS as u64 + number, u128::from(number))
+    JobId::from_parts(MS.cast_unsigned() + number, u128::from(number))
 }
 
-fn at(number: i64) -> Timestamp {
-    Timestamp::from_millisecond(MS + number).expect("a time")
+fn at(number: u64) -> Timestamp {
+    Timestamp::from_millisecond(MS + number.cast_signed()).expect("a time")
 }
 
 fn identity(number: u64) -> FileIdentity {
@@ -54,7 +54,7 @@ fn job(number: u64) -> Job {
         },
         state: JobState::Queued,
         waiting: None,
-        created_at: at(number as i64),
+        created_at: at(number),
         started_at: None,
         finished_at: None,
         bytes_read: 0,
@@ -77,7 +77,7 @@ fn job(number: u64) -> Job {
 fn completed(number: u64) -> Job {
     let mut job = job(number);
     for event in [JobEvent::Started, JobEvent::AccountBalanced, JobEvent::Published, JobEvent::Retired] {
-        job.take(event, at(number as i64), "").expect("a legal life");
+        job.take(event, at(number), "").expect("a legal life");
     }
     job
 }

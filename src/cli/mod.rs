@@ -1,0 +1,5 @@
+//! SKELETON
+pub mod jobs;
+pub mod records;
+pub mod show;
+mod view;
