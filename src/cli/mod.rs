@@ -12,7 +12,7 @@ mod retry;
 mod run;
 pub use run::serve;
 mod show;
-mod source;
+mod view;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

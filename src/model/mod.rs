@@ -10,6 +10,7 @@ pub mod identity;
 pub mod job;
 pub mod job_id;
 pub mod job_state;
+pub mod job_view;
 pub mod os_text;
 pub mod rule;
 pub mod slice;

@@ -1,34 +1,95 @@
-//! The embedded store: SKELETON, owned by the store helper.
+//! The embedded store: sled behind a narrow interface, so that another engine can stand behind the same one later.
+//!
+//! Everything the service must not forget lies here; slices only pass through when memory is full.
+//!
+//! # Key layout
+//!
+//! Few trees, composite big-endian keys; every value starts with a version byte (see [`value`]).
+//!
+//! ```text
+//! tree    key                              value
+//! meta    m "format"                       the store's format, u32
+//!         j job                            Job
+//!         u job                            (index: the job is not in a final state)
+//!         l job                            LedgerRow
+//!         k device inode size mtime ctime  job          (the kept file of this identity is known)
+//!         p job                            Checkpoint
+//!         i job                            Intent
+//!         f job position                   failed records from this position on
+//!         r hash                           Rule
+//!         c key index                      a further chunk of the long value under `key`
+//! slices  job sequence chunk               a slice on its way; emptied at the start
+//! ```
+//!
+//! # Invariants
+//! - What belongs together is one `Batch` on one tree: visible and durable together or not at all.
+//! - Durable is what was applied before a [`Store::sync`] that came back. `flush` alone is not: on Linux it ends in
+//!   `sync_file_range`, so that the log file is fsynced here as well.
+//! - No value is longer than 64 KiB: sled would put its page into a file that it never fsyncs.
+//! - After a failed write or sync nothing is written any more: what reached the disk is unknown.
+//! - All operations are idempotent and keyed by (job, number).
 
+mod changes;
+mod commit;
+mod error;
+mod failed;
+mod folder;
+mod keys;
+mod memory;
+mod retention;
+mod rows;
+mod slice_value;
+mod slices;
+mod value;
+
+use std::fs::{File, OpenOptions};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::account::{Account, FailedRecord};
-use crate::model::fault::{Fault, FaultKind};
-use crate::model::identity::FileIdentity;
-use crate::model::job::{Entry, Job};
+use crate::model::account::Account;
+use crate::model::job::Entry;
 use crate::model::job_id::JobId;
-use crate::model::rule::Rule;
-use crate::model::slice::Slice;
-use crate::output::{Intent, PartialState};
+use crate::output::PartialState;
 
-/// The store cannot do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// SKELETON
-    #[error("SKELETON")]
-    Skeleton,
-}
+pub use changes::Changes;
+pub use error::StoreError;
+pub use memory::{MemoryBudget, MemoryLease};
+pub use rows::{JobMatch, LedgerOutcome, LedgerRow};
+pub use slices::{SliceQueue, Taken};
 
-impl Fault for StoreError {
-    fn kind(&self) -> FaultKind { FaultKind::Storage }
-}
+use commit::Commits;
+use folder::HeldFolder;
+
+/// The format of keys and values; a store of a higher one is refused.
+const FORMAT: u32 = 1;
+const CACHE_BYTES: u64 = 16 << 20;
+/// The engine's threads may hold its file a moment longer than its handle after a close in the same process.
+const REOPEN_PATIENCE: Duration = Duration::from_secs(5);
+const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// The store of one data folder. Cheap to clone; one process at a time.
 #[derive(Clone)]
-pub struct Store;
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// In the order of dropping: the engine closes before the folder is let go.
+struct Inner {
+    meta: sled::Tree,
+    slices: sled::Tree,
+    db: sled::Db,
+    /// sled's log, for our own fsync.
+    log: File,
+    commits: Commits,
+    /// One set of changes at a time: a long value's old chunks are read before they are replaced.
+    applying: Mutex<()>,
+    /// Rows of several values are read whole or not at all.
+    rows: RwLock<()>,
+    _folder: HeldFolder,
+}
 
 /// The durable word on how far a job is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,101 +108,130 @@ pub struct Checkpoint {
     pub failed_records: u64,
 }
 
-/// One row per source ever claimed: what it was, what became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LedgerRow {
-    /// The job that it became.
-    pub job: JobId,
-    /// SKELETON: path, identity, rule, outcome, times, content hash.
-    pub identity: FileIdentity,
-}
-
-/// Several changes that become visible and durable together or not at all.
-pub struct Changes<'a> { _store: &'a Store }
-
 impl Store {
     /// Opens or makes the store in `data_dir` (made 0700). Another process that has it is named in the error.
-    pub fn open(data_dir: &Path) -> Result<Self, StoreError> { let _ = data_dir; unimplemented!() }
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        let held = HeldFolder::take(data_dir)?;
+        let path = data_dir.join("store");
+        folder::make_private(&path)?;
+        let db = open_engine(&path)?;
+        let open_tree = |name| db.open_tree(name).map_err(StoreError::engine("open its tables"));
+        let (meta, slices) = (open_tree("meta")?, open_tree("slices")?);
+        check_format(data_dir, &meta)?;
+        // Slices are cut again from their source: what a stop left here is of no use.
+        slices.clear().map_err(StoreError::engine("forget old slices"))?;
+        let log_path = path.join("db");
+        let log = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&log_path)
+            .map_err(|error| folder::failed("open", &log_path, error))?;
+        let inner = Inner {
+            meta,
+            slices,
+            db,
+            log,
+            commits: Commits::default(),
+            applying: Mutex::default(),
+            rows: RwLock::default(),
+            _folder: held,
+        };
+        let store = Self { inner: Arc::new(inner) };
+        store.sync()?;
+        folder::sync_names(&path)?;
+        folder::sync_names(data_dir)?;
+        Ok(store)
+    }
+
+    /// Opens a store for a command: only one that is there, and only as its owner, so that nothing is left behind that
+    /// the service's user cannot read.
+    pub fn open_as_owner(data_dir: &Path) -> Result<Self, StoreError> {
+        folder::check_owner(data_dir)?;
+        match std::fs::metadata(data_dir.join("store")) {
+            Ok(_) => Self::open(data_dir),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(StoreError::NoStore { data_dir: data_dir.to_owned() })
+            }
+            Err(error) => Err(folder::failed("look at", data_dir, error)),
+        }
+    }
+
     /// Makes everything written so far durable; concurrent callers share one flush and fsync.
-    pub fn sync(&self) -> Result<(), StoreError> { unimplemented!() }
+    ///
+    /// A failure is for good: the store takes nothing more, and the service must stop.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        inner.commits.sync(|| {
+            inner.db.flush().map_err(StoreError::engine("flush its log"))?;
+            inner
+                .log
+                .sync_all()
+                .map_err(|error| StoreError::Engine { action: "sync its log", source: Box::new(error) })
+        })
+    }
+
     /// Begins a set of changes.
-    pub fn change(&self) -> Changes<'_> { unimplemented!() }
-    /// A job by id.
-    pub fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> { let _ = id; unimplemented!() }
-    /// All jobs, oldest first.
-    pub fn jobs(&self) -> impl Iterator<Item = Result<Job, StoreError>> + use<> { std::iter::empty() }
-    /// Jobs that are not in a final state, oldest first (without reading the others).
-    pub fn unfinished_jobs(&self) -> Result<Vec<Job>, StoreError> { unimplemented!() }
-    /// The snapshot of a rule.
-    pub fn rule(&self, hash: &str) -> Result<Option<Rule>, StoreError> { let _ = hash; unimplemented!() }
-    /// The job that has this kept file, if any has.
-    pub fn kept(&self, identity: &FileIdentity) -> Result<Option<JobId>, StoreError> { let _ = identity; unimplemented!() }
-    /// Where a job's checkpoint stands.
-    pub fn checkpoint(&self, job: JobId) -> Result<Option<Checkpoint>, StoreError> { let _ = job; unimplemented!() }
-    /// What a job is publishing.
-    pub fn intent(&self, job: JobId) -> Result<Option<Intent>, StoreError> { let _ = job; unimplemented!() }
-    /// A job's failed records, in order.
-    pub fn failed_records(&self, job: JobId) -> impl Iterator<Item = Result<FailedRecord, StoreError>> + use<> { let _ = job; std::iter::empty() }
+    pub fn change(&self) -> Changes<'_> {
+        Changes::new(self)
+    }
+
     /// The queue of slices of one job, memory first.
-    pub fn slice_queue(&self, job: JobId, memory: Arc<MemoryBudget>, load_ahead: u64) -> SliceQueue { let _ = (job, memory, load_ahead); unimplemented!() }
-    /// Removes completed and aborted jobs that finished before then, with all that belongs to them. Failed ones, and those with failed records, stay.
-    pub fn forget_finished(&self, before: jiff::Timestamp) -> Result<u64, StoreError> { let _ = before; unimplemented!() }
+    pub fn slice_queue(&self, job: JobId, memory: Arc<MemoryBudget>, load_ahead: u64) -> SliceQueue {
+        SliceQueue::new(self.clone(), job, memory, load_ahead)
+    }
+
+    /// An engine's write that failed ends all writing.
+    fn written<T>(&self, action: &'static str, result: sled::Result<T>) -> Result<T, StoreError> {
+        result.map_err(|error| {
+            let error = StoreError::engine(action)(error);
+            self.inner.commits.poison(&commit::error_chain(&error));
+            error
+        })
+    }
 }
 
-impl Changes<'_> {
-    /// Writes a job's row.
-    pub fn job(&mut self, job: &Job) -> &mut Self { let _ = job; unimplemented!() }
-    /// Writes a rule's snapshot under its hash (once).
-    pub fn rule(&mut self, rule: &Rule) -> &mut Self { let _ = rule; unimplemented!() }
-    /// Writes a ledger row; with `kept`, also the identity under which a kept file is known.
-    pub fn ledger(&mut self, row: &LedgerRow, kept: bool) -> &mut Self { let _ = (row, kept); unimplemented!() }
-    /// Writes a checkpoint.
-    pub fn checkpoint(&mut self, job: JobId, checkpoint: &Checkpoint) -> &mut Self { let _ = (job, checkpoint); unimplemented!() }
-    /// Adds failed records from position `first` on (in chunks of at most 64 KiB).
-    pub fn failed_records(&mut self, job: JobId, first: u64, records: &[FailedRecord]) -> &mut Self { let _ = (job, first, records); unimplemented!() }
-    /// Writes what a job is publishing.
-    pub fn intent(&mut self, job: JobId, intent: &Intent) -> &mut Self { let _ = (job, intent); unimplemented!() }
-    /// Removes checkpoint and intent (retired), or also failed records from `from` on (cut back, or a retry: 0).
-    pub fn forget_work(&mut self, job: JobId) -> &mut Self { let _ = job; unimplemented!() }
-    /// Removes failed records from position `from` on.
-    pub fn forget_failed_records(&mut self, job: JobId, from: u64) -> &mut Self { let _ = (job, from); unimplemented!() }
-    /// Removes a job that never came to be (its file was not claimed), with its ledger row.
-    pub fn unclaim(&mut self, job: JobId) -> &mut Self { let _ = job; unimplemented!() }
-    /// Makes the changes visible, all at once; durable after the next `Store::sync`.
-    pub fn apply(&mut self) -> Result<(), StoreError> { unimplemented!() }
+fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(path)
+        .segment_size(value::SEGMENT_BYTES)
+        .cache_capacity(CACHE_BYTES)
+        // `Store::sync` flushes; the engine's own timer would only log its errors.
+        .flush_every_ms(None);
+    let begun = Instant::now();
+    loop {
+        match config.open() {
+            Ok(db) => return Ok(db),
+            // The data folder is ours, so that only a former handle of this process can hold the engine's file.
+            Err(error) if is_locked(&error) && begun.elapsed() < REOPEN_PATIENCE => {
+                std::thread::sleep(REOPEN_PAUSE);
+            }
+            Err(error) => return Err(StoreError::engine("be opened")(error)),
+        }
+    }
 }
 
-/// Bytes of slices and results in memory, all jobs together.
-pub struct MemoryBudget;
-
-impl MemoryBudget {
-    /// `memory_max`.
-    pub fn new(bytes_max: u64) -> Arc<Self> { let _ = bytes_max; unimplemented!() }
+/// sled tells a held lock only by its text.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
 }
 
-/// The slices of one job between loading and work: put in order, taken in order.
-pub struct SliceQueue;
-
-impl SliceQueue {
-    /// Takes a slice in; in memory, else in sled up to `load_ahead`, else waits. False: the queue was closed by `stop`.
-    pub fn put(&self, slice: Slice) -> Result<bool, StoreError> { let _ = slice; unimplemented!() }
-    /// No slice follows.
-    pub fn end(&self) { unimplemented!() }
-    /// The next slice without waiting.
-    pub fn take(&self) -> Result<Taken, StoreError> { unimplemented!() }
-    /// Ends waiting puts and drops all slices (also those in sled).
-    pub fn stop(&self) -> Result<(), StoreError> { unimplemented!() }
-    /// (slices that went through sled, bytes in sled now)
-    pub fn stored(&self) -> (u64, u64) { unimplemented!() }
+fn check_format(data_dir: &Path, meta: &sled::Tree) -> Result<(), StoreError> {
+    let mark = meta.get(keys::FORMAT).map_err(StoreError::engine("read its format"))?;
+    let Some(mark) = mark else {
+        meta.insert(keys::FORMAT, value::chunk(&FORMAT.to_be_bytes()))
+            .map_err(StoreError::engine("write its format"))?;
+        return Ok(());
+    };
+    let digits = value::read_chunk("format mark", &mark)?;
+    let found = digits
+        .try_into()
+        .map(u32::from_be_bytes)
+        .map_err(|_| StoreError::corrupt("format mark", "it is no number"))?;
+    if found > FORMAT {
+        return Err(StoreError::Newer { data_dir: data_dir.to_owned(), found, known: FORMAT });
+    }
+    Ok(())
 }
 
-/// What a queue had.
-#[derive(Debug)]
-pub enum Taken {
-    /// The next slice.
-    Slice(Slice),
-    /// None yet.
-    Empty,
-    /// None, and none will come.
-    Ended,
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! `landfall records JOB`: its failed records.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::view::{self, Stop};
+use crate::control::{Handler, Refusal};
+use crate::model::account::FailedRecord;
+use crate::model::job_view::VIEW_VERSION;
+use crate::model::rule::Settings;
+
+/// Bytes of a record on its line of the list.
+const LINE_BYTES_MAX: usize = 60;
+/// Bytes of an error on its line of the list.
+const ERROR_BYTES_MAX: usize = 200;
+
+/// The arguments of `landfall records`.
+#[derive(Args, Clone, Debug)]
+pub struct RecordsArgs {
+    /// The job's id, or at least four characters of its beginning or end
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// What to do with its failed records: list them, if nothing is said
+    #[command(subcommand)]
+    pub action: Option<RecordsAction>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do with a job's failed records.
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
+pub enum RecordsAction {
+    /// One line for each
+    List,
+    /// One of them in full
+    Show {
+        /// Its number in the list's first column
+        #[arg(value_name = "N")]
+        number: u64,
+    },
+}
+
+/// Lists or shows failed records from the running service, or from the store where none runs.
+pub fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let Some(handler) = view::handler(&settings.service.data_dir)? else {
+        return Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() }));
+    };
+    let handler = handler.as_ref();
+    view::print(|out| match args.action {
+        Some(RecordsAction::Show { number }) => show(out, handler, &args.job, number, args.json),
+        Some(RecordsAction::List) | None if args.json => list_json(out, handler, &args.job),
+        Some(RecordsAction::List) | None => list(out, handler, &args.job),
+    })
+}
+
+fn list(out: &mut dyn Write, handler: &dyn Handler, job: &str) -> Result<(), Stop> {
+    let mut records = handler.records(job).peekable();
+    if records.peek().is_none() {
+        writeln!(out, "no failed records")?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "{:>6}  {:>10}  {:>10}  {:>12}  STEP: ERROR, then the record",
+        "N", "RECORD", "LINE", "OFFSET"
+    )?;
+    for (number, record) in (1u64..).zip(records) {
+        let FailedRecord { record, line, offset, step, error, bytes, entry_name, .. } = record?;
+        let error = view::printable(error.as_bytes(), ERROR_BYTES_MAX);
+        write!(out, "{number:>6}  {record:>10}  {line:>10}  {offset:>12}  {step}: {error}")?;
+        if !entry_name.is_empty() {
+            write!(out, " (in {})", view::printable(entry_name.as_bytes(), ERROR_BYTES_MAX))?;
+        }
+        writeln!(out, "\n{:46}{}", "", view::printable(&bytes, LINE_BYTES_MAX))?;
+    }
+    Ok(())
+}
+
+fn list_json(out: &mut dyn Write, handler: &dyn Handler, job: &str) -> Result<(), Stop> {
+    let mut records = handler.records(job).enumerate().peekable();
+    // Nothing is printed before it is known that there is such a job.
+    if let Some((_, Err(refusal))) = records.peek() {
+        return Err(refusal.clone().into());
+    }
+    write!(out, "{{\"version\":{VIEW_VERSION},\"records\":[")?;
+    for (position, record) in records {
+        let record = record?;
+        out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut *out, &RecordView::of(position as u64 + 1, &record))?;
+    }
+    out.write_all(b"\n]}\n")?;
+    Ok(())
+}
+
+fn show(out: &mut dyn Write, handler: &dyn Handler, job: &str, number: u64, json: bool) -> Result<(), Stop> {
+    let record = handler.record(job, number)?;
+    if json {
+        serde_json::to_writer_pretty(&mut *out, &RecordView::of(number, &record))?;
+        writeln!(out)?;
+        return Ok(());
+    }
+    writeln!(out, "record     {}", record.record)?;
+    if !record.entry_name.is_empty() {
+        writeln!(out, "entry      {}", view::printable(record.entry_name.as_bytes(), usize::MAX))?;
+    }
+    writeln!(out, "line       {}", record.line)?;
+    writeln!(out, "offset     {}", record.offset)?;
+    writeln!(out, "length     {} bytes", record.length)?;
+    writeln!(out, "step       {}", record.step)?;
+    writeln!(out, "error      {}", view::printable(record.error.as_bytes(), usize::MAX))?;
+    if record.length > record.bytes.len() as u64 {
+        writeln!(out, "kept       its first {} bytes", record.bytes.len())?;
+    }
+    writeln!(out, "\n{}", view::printable(&record.bytes, usize::MAX))?;
+    Ok(())
+}
+
+/// A failed record's JSON; `data` where it is UTF-8, else `data_bytes` in Base64.
+#[derive(Serialize)]
+struct RecordView<'a> {
+    number: u64,
+    record: u64,
+    entry: &'a str,
+    line: u64,
+    offset: u64,
+    length: u64,
+    step: &'a str,
+    error: &'a str,
+    data: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_bytes: Option<String>,
+}
+
+impl<'a> RecordView<'a> {
+    fn of(number: u64, record: &'a FailedRecord) -> Self {
+        let data = std::str::from_utf8(&record.bytes).ok();
+        Self {
+            number,
+            record: record.record,
+            entry: &record.entry_name,
+            line: record.line,
+            offset: record.offset,
+            length: record.length,
+            step: &record.step,
+            error: &record.error,
+            data,
+            data_bytes: data.is_none().then(|| STANDARD.encode(&record.bytes)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::view::tests::printed;
+    use super::*;
+    use crate::control::StoreHandler;
+    use crate::model::job_view::tests::sample_job;
+    use crate::store::Store;
+
+    fn handler(folder: &std::path::Path) -> StoreHandler {
+        let store = Store::open(folder).expect("opens");
+        let job = sample_job();
+        let record = |number, bytes: &[u8]| FailedRecord {
+            entry: 0,
+            entry_name: String::new(),
+            record: number,
+            offset: 30,
+            line: number + 1,
+            step: "pipeline[1] exec".into(),
+            error: "refused".into(),
+            bytes: bytes.to_vec(),
+            length: bytes.len() as u64,
+        };
+        let records = [record(3, b"1,a"), record(7, b"2,\xff")];
+        store.change().job(&job).failed_records(job.id, 0, &records).apply().expect("applied");
+        StoreHandler::new(store)
+    }
+
+    #[test]
+    fn failed_records_are_listed_and_shown_by_their_place_in_the_list() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let handler = handler(folder.path());
+        let job = sample_job().id.to_string();
+        let text = printed(|out| list(out, &handler, &job));
+        assert!(
+            text.contains("     2           7           8            30  pipeline[1] exec: refused\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("2,\\xff\n"), "{text}");
+        let text = printed(|out| show(out, &handler, &job, 1, false));
+        assert!(text.starts_with("record     3\n") && text.ends_with("\n1,a\n"), "{text}");
+        assert!(show(&mut Vec::new(), &handler, &job, 3, false).is_err());
+        assert!(show(&mut Vec::new(), &handler, &job, 0, false).is_err());
+    }
+
+    #[test]
+    fn the_json_keeps_the_bytes_of_a_record_that_is_not_utf8() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let handler = handler(folder.path());
+        let text = printed(|out| list_json(out, &handler, &sample_job().id.to_string()));
+        let json: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
+        assert_eq!(json["records"][0]["data"], "1,a");
+        assert_eq!(json["records"][1]["data_bytes"], "Miz/");
+        let mut out = Vec::new();
+        assert!(list_json(&mut out, &handler, "zzzz").is_err() && out.is_empty());
+    }
+
+    #[test]
+    fn the_list_is_what_the_command_does_by_itself() {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: RecordsArgs,
+        }
+        let parse = |words: &[&str]| Line::try_parse_from(words).expect("parses").args;
+        assert_eq!(parse(&["records", "01ab"]).action, None);
+        assert_eq!(parse(&["records", "01ab", "list", "--json"]).action, Some(RecordsAction::List));
+        assert_eq!(parse(&["records", "01ab", "show", "3"]).action, Some(RecordsAction::Show { number: 3 }));
+    }
+}

@@ -1,0 +1,227 @@
+//! `landfall show JOB`: timeline, account, outputs, errors with hints.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::view::{self, Stop};
+use crate::control::Refusal;
+use crate::model::job::Job;
+use crate::model::job_view::job_json;
+use crate::model::rule::Settings;
+
+/// Entries and reasons listed in full; `--json` has them all.
+const LISTED_MAX: usize = 20;
+
+/// The arguments of `landfall show`.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// The job's id, or at least four characters of its beginning or end
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Shows one job of the running service, or of the store where none runs.
+pub fn run(args: &ShowArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let Some(handler) = view::handler(&settings.service.data_dir)? else {
+        return Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() }));
+    };
+    view::print(|out| {
+        let job = handler.show(&args.job)?;
+        if args.json {
+            serde_json::to_writer_pretty(&mut *out, &job_json(&job))?;
+            writeln!(out)?;
+        } else {
+            print_job(out, &job)?;
+        }
+        Ok(())
+    })
+}
+
+fn print_job(out: &mut dyn Write, job: &Job) -> Result<(), Stop> {
+    print_head(out, job)?;
+    print_trouble(out, job)?;
+    print_account(out, job)?;
+    print_outputs(out, job)?;
+    print_timeline(out, job)?;
+    Ok(())
+}
+
+fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
+    writeln!(out, "job        {}", job.id)?;
+    writeln!(out, "state      {}", job.state)?;
+    writeln!(out, "rule       {}", job.rule)?;
+    writeln!(out, "source     {}", job.source.path)?;
+    if let Some(claimed) = &job.source.claimed {
+        writeln!(out, "claimed    {claimed}")?;
+    }
+    if let Some(place) = &job.retired_to {
+        writeln!(out, "retired    {place}")?;
+    }
+    for (name, value) in &job.vars {
+        writeln!(out, "variable   {name} = {value}")?;
+    }
+    writeln!(out, "read       {}, {} decoded", view::bytes(job.bytes_read), view::bytes(job.bytes_decoded))?;
+    if let Some(hash) = &job.content_hash {
+        writeln!(out, "content    {hash}")?;
+    }
+    writeln!(out, "slices     {} of {} done, attempt {}", job.slices.done, job.slices.total, job.attempts)?;
+    if !job.resumable {
+        writeln!(
+            out,
+            "resume     after a stop it starts from its first slice: an encrypted output cannot be continued"
+        )?;
+    }
+    Ok(())
+}
+
+fn print_trouble(out: &mut dyn Write, job: &Job) -> io::Result<()> {
+    if let Some(waiting) = &job.waiting {
+        let what = serde_json::to_value(waiting.waits_for)?;
+        write!(out, "waiting    for {}", what.as_str().unwrap_or_default())?;
+        if let Some(until) = waiting.until {
+            write!(out, ", until {}", view::moment(until))?;
+        }
+        writeln!(out, ": {}", printable(&waiting.detail))?;
+    }
+    if let Some(error) = &job.error {
+        let kind = serde_json::to_value(error.kind)?;
+        writeln!(out, "error      {}: {}", kind.as_str().unwrap_or_default(), printable(&error.message))?;
+        if let Some(hint) = &error.hint {
+            writeln!(out, "hint       {}", printable(hint))?;
+        }
+    }
+    Ok(())
+}
+
+fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
+    let account = &job.account;
+    writeln!(out, "\naccount")?;
+    writeln!(out, "  {:>12}  records in", account.records_in)?;
+    print_counts(out, "to", &account.records_out)?;
+    print_counts(out, "dropped by", &account.dropped_by)?;
+    writeln!(out, "  {:>12}  failed", account.records_failed)?;
+    if account.records_skipped > 0 {
+        writeln!(out, "  {:>12}  lines skipped: no records", account.records_skipped)?;
+    }
+    if job.characters_replaced > 0 {
+        writeln!(out, "  {:>12}  characters replaced: not in the encoding", job.characters_replaced)?;
+    }
+    if !account.reasons.is_empty() {
+        writeln!(out, "\nreasons")?;
+        print_counts(out, "", &account.reasons)?;
+    }
+    if account.records_failed > 0 {
+        writeln!(out, "\n`landfall records {}` lists the failed records", job.id)?;
+    }
+    if job.entries.len() > 1 {
+        writeln!(out, "\nentries")?;
+        for entry in job.entries.iter().take(LISTED_MAX) {
+            writeln!(out, "  {:>12}  {}", entry.records, printable(&entry.name))?;
+        }
+        print_more(out, job.entries.len())?;
+    }
+    Ok(())
+}
+
+/// The largest first.
+fn print_counts<K: Display + Ord>(
+    out: &mut dyn Write,
+    word: &str,
+    counts: &BTreeMap<K, u64>,
+) -> io::Result<()> {
+    let mut largest: Vec<_> = counts.iter().collect();
+    largest.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
+    for (name, count) in largest.into_iter().take(LISTED_MAX) {
+        let name = printable(&name.to_string());
+        let space = if word.is_empty() { "" } else { " " };
+        writeln!(out, "  {count:>12}  {word}{space}{name}")?;
+    }
+    print_more(out, counts.len())
+}
+
+fn print_more(out: &mut dyn Write, count: usize) -> io::Result<()> {
+    match count.checked_sub(LISTED_MAX) {
+        None | Some(0) => Ok(()),
+        Some(more) => writeln!(out, "  {:>12}  and {more} more: `--json` has them all", "…"),
+    }
+}
+
+fn print_outputs(out: &mut dyn Write, job: &Job) -> io::Result<()> {
+    if job.outputs.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\noutputs")?;
+    for output in &job.outputs {
+        let size = view::bytes(output.bytes);
+        writeln!(out, "  {:>12}  {}  {} ({size})", output.records, output.category, output.path)?;
+        if let Some(hash) = &output.sha256 {
+            writeln!(out, "  {:>12}  sha256 {hash}", "")?;
+        }
+    }
+    Ok(())
+}
+
+fn print_timeline(out: &mut dyn Write, job: &Job) -> io::Result<()> {
+    writeln!(out, "\ntimeline")?;
+    for moment in &job.timeline {
+        let line = format!("{}  {:10}  {}", view::moment(moment.at), moment.state, printable(&moment.detail));
+        writeln!(out, "  {}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+fn printable(text: &str) -> String {
+    view::printable(text.as_bytes(), usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::view::tests::printed;
+    use super::*;
+    use crate::model::job_view::tests::sample_job;
+
+    #[test]
+    fn a_job_is_shown_with_its_trouble_account_outputs_and_timeline() {
+        let job = sample_job();
+        let expected = format!(
+            "\
+job        {}
+state      completed
+rule       payments
+source     /srv/inbox/payments-1.csv.gz
+retired    /data/archive/payments-1.csv.gz
+variable   sender = acme
+read       1 B, 2 B decoded
+content    blake3:bb
+slices     1 of 1 done, attempt 1
+waiting    for key: no identity fits
+error      input: cut short
+hint       send it again
+
+account
+            10  records in
+             8  to main
+             2  to invalid
+             0  failed
+
+reasons
+             2  amount: not a decimal
+
+outputs
+             8  main  /data/out/payments-1.csv (120 B)
+
+timeline
+  2026-11-30T00:53:20Z  queued      claimed
+",
+            job.id
+        );
+        assert_eq!(printed(|out| print_job(out, &job)), expected);
+    }
+}

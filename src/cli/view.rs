@@ -1,0 +1,164 @@
+//! What the listing commands share: where answers come from, and how things are shown.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+
+use crate::control::{self, Handler, Refusal};
+use crate::model::fault::Fault as _;
+use crate::store::StoreError;
+
+/// How a listing ends early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The question has no answer.
+    Refused(Refusal),
+    /// The answer cannot be written.
+    Output(io::Error),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<serde_json::Error> for Stop {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Output(error.into())
+    }
+}
+
+/// Who answers: the running service, or the store; none where no service has ever run.
+pub(super) fn handler(data_dir: &Path) -> anyhow::Result<Option<Box<dyn Handler>>> {
+    match control::open(data_dir) {
+        Ok(handler) => Ok(Some(handler)),
+        Err(StoreError::NoStore { .. }) => Ok(None),
+        Err(error) => {
+            let hint = error.hint();
+            let error = anyhow::Error::new(error);
+            Err(match hint {
+                Some(hint) => error.context(format!("cannot look into the store (hint: {hint})")),
+                None => error,
+            })
+        }
+    }
+}
+
+/// Runs a listing on standard output and turns its end into an exit code.
+pub(super) fn print(listing: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) -> anyhow::Result<ExitCode> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let ended = listing(&mut out).and_then(|()| Ok(out.flush()?));
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // The reader has seen enough: `landfall jobs | head`.
+        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(Stop::Output(error)) => Err(error).context("cannot write to standard output"),
+        Err(Stop::Refused(refusal)) => {
+            out.flush().ok();
+            Ok(refuse(&refusal))
+        }
+    }
+}
+
+/// Says on standard error why there is no answer.
+#[allow(clippy::print_stderr, reason = "this is a command's own output")]
+pub(super) fn refuse(refusal: &Refusal) -> ExitCode {
+    eprintln!("error: {refusal}");
+    if let Some(hint) = refusal.hint() {
+        eprintln!("hint: {hint}");
+    }
+    ExitCode::from(1)
+}
+
+/// How long ago, in one unit: `45s`, `12m`, `3h`, `9d`.
+pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86400),
+    }
+}
+
+/// A moment to the second, UTC.
+pub(super) fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Bytes as people read them; exact below 10 KiB.
+pub(super) fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    if count < 10 << 10 {
+        return format!("{count} B");
+    }
+    for unit in ["KiB", "MiB", "GiB"] {
+        value /= 1024.0;
+        if value < 1024.0 {
+            return format!("{value:.1} {unit}");
+        }
+    }
+    format!("{:.1} TiB", value / 1024.0)
+}
+
+/// Text from outside, safe to print: control characters escaped, and not without end.
+pub(super) fn printable(text: &[u8], bytes_max: usize) -> String {
+    use std::fmt::Write as _;
+    let shown = &text[..text.len().min(bytes_max)];
+    let mut line = String::with_capacity(shown.len());
+    for chunk in shown.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\t' => line.push(c),
+                '\n' => line.push_str("\\n"),
+                '\r' => line.push_str("\\r"),
+                c if c.is_control() => line.extend(c.escape_unicode()),
+                c => line.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            write!(line, "\\x{byte:02x}").ok();
+        }
+    }
+    if shown.len() < text.len() {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// What a listing prints.
+    pub(in crate::cli) fn printed(listing: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) -> String {
+        let mut out = Vec::new();
+        listing(&mut out).expect("prints");
+        String::from_utf8(out).expect("is text")
+    }
+
+    #[test]
+    fn ages_and_sizes_have_one_unit() {
+        let now = Timestamp::from_second(1_000_000).expect("a time");
+        let ago = |seconds: i64| age(Timestamp::from_second(1_000_000 - seconds).expect("a time"), now);
+        assert_eq!([ago(-5), ago(59), ago(60), ago(7200), ago(864_000)], ["0s", "59s", "1m", "2h", "10d"]);
+        assert_eq!([bytes(9), bytes(10 << 10), bytes(3 << 40)], ["9 B", "10.0 KiB", "3.0 TiB"]);
+    }
+
+    #[test]
+    fn what_comes_from_a_file_cannot_steer_the_terminal() {
+        assert_eq!(printable(b"a\x1b[2J\xff\nb", 100), "a\\u{1b}[2J\\xff\\nb");
+        assert_eq!(printable(b"abcdef", 3), "abc…");
+    }
+}

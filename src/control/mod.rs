@@ -1,0 +1,143 @@
+//! Asking the running service about its jobs, from the same machine and as the same user.
+//!
+//! The service listens on a port of 127.0.0.1 that the system picks, and writes `control.json` (mode 0600) into the data folder:
+//! who can read it may ask. A request is one line of JSON, an answer is one line or, for lists, one line for each item.
+//! Lines carry the stored rows, not the JSON that users see: both ends are of one version, or say that they are not.
+//!
+//! Where no service runs, a command opens the store itself: [`open`] gives one [`Handler`] in either case, so that the
+//! output is the same.
+
+mod client;
+mod protocol;
+mod server;
+mod store_handler;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::account::FailedRecord;
+use crate::model::fault::{Fault, JobError};
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::store::{Store, StoreError};
+
+pub use client::Client;
+pub use server::{ControlError, Server};
+pub use store_handler::StoreHandler;
+
+/// A service that starts, or another command, lets go of the store or answers within this.
+const STARTING_PATIENCE: Duration = Duration::from_secs(3);
+const STARTING_PAUSE: Duration = Duration::from_millis(50);
+
+/// Which jobs are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFilter {
+    /// Only those in this state.
+    pub state: Option<JobState>,
+    /// Only those of this rule.
+    pub rule: Option<String>,
+}
+
+impl JobFilter {
+    /// Whether a job is among them.
+    pub fn takes(&self, job: &Job) -> bool {
+        self.state.is_none_or(|state| state == job.state)
+            && self.rule.as_ref().is_none_or(|rule| *rule == job.rule)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// No job goes by this text.
+    #[error("there is no job `{text}`")]
+    NoSuchJob {
+        /// What was asked for.
+        text: String,
+    },
+    /// Several jobs do.
+    #[error("several jobs begin or end with `{text}`: {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// Some of them.
+        ids: Vec<JobId>,
+    },
+    /// The job has no such failed record.
+    #[error("job {job} has no failed record {number}")]
+    NoSuchRecord {
+        /// The job.
+        job: JobId,
+        /// As asked for, from 1.
+        number: u64,
+    },
+    /// Only a running service can do it.
+    #[error("the service is not running")]
+    NotRunning,
+    /// Something failed on the way.
+    #[error("{0}")]
+    Fault(JobError),
+}
+
+impl Refusal {
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSuchJob { .. } => {
+                Some("`landfall jobs` lists them; four characters of either end are enough".into())
+            }
+            Self::Ambiguous { .. } => Some("give more characters".into()),
+            Self::NoSuchRecord { job, .. } => Some(format!("`landfall records {job}` lists them")),
+            Self::NotRunning => Some("start it with `landfall run`".into()),
+            Self::Fault(_) => None, // its text has it
+        }
+    }
+
+    pub(crate) fn from_fault(fault: &dyn Fault) -> Self {
+        Self::Fault(JobError::from_fault(fault))
+    }
+}
+
+/// Items one after another, read as they are asked for.
+pub type Answers<'a, T> = Box<dyn Iterator<Item = Result<T, Refusal>> + 'a>;
+
+/// What commands ask: answered by the store, or through the running service.
+///
+/// A job is named by its id, or by at least four characters of the id's beginning or end.
+pub trait Handler: Send + Sync {
+    /// The jobs that pass the filter, oldest first.
+    fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job>;
+    /// One job.
+    fn show(&self, job: &str) -> Result<Job, Refusal>;
+    /// A job's failed records, in order.
+    fn records(&self, job: &str) -> Answers<'_, FailedRecord>;
+    /// One failed record by its place in that list, from 1.
+    fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal>;
+    /// Queues a failed job again, from its source, under the current rule.
+    fn retry(&self, job: &str) -> Result<JobId, Refusal>;
+}
+
+/// The running service, if there is one; else the store itself, opened as its owner.
+pub fn open(data_dir: &Path) -> Result<Box<dyn Handler>, StoreError> {
+    let begun = Instant::now();
+    loop {
+        if let Some(client) = Client::connect(data_dir) {
+            return Ok(Box::new(client));
+        }
+        match Store::open_as_owner(data_dir) {
+            Ok(store) => return Ok(Box::new(StoreHandler::new(store))),
+            // It starts, or stops, or another command has it for a moment.
+            Err(StoreError::InUse { .. }) if begun.elapsed() < STARTING_PATIENCE => {
+                std::thread::sleep(STARTING_PAUSE);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

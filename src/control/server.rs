@@ -1,0 +1,232 @@
+//! The service's end.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::protocol::{
+    ADDRESS_FILE, Address, Command, Line, PROTOCOL_VERSION, REQUEST_BYTES_MAX, Request, read_line, write_line,
+};
+use super::{Answers, Handler, Refusal};
+use crate::durable_fs::{self, FsError};
+use crate::model::fault::{Fault, FaultKind, JobError};
+
+/// Questions answered at once; further ones are turned away.
+const CONNECTIONS_MAX: usize = 16;
+/// A request is there within this after the connection.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// A reader that takes nothing for so long is given up.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After an accept that failed (no descriptors left) it is tried again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The service cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The port or the thread.
+    #[error("cannot listen for commands on 127.0.0.1")]
+    Listen(#[source] io::Error),
+    /// The file that tells commands where.
+    #[error(transparent)]
+    AddressFile(#[from] FsError),
+}
+
+impl Fault for ControlError {
+    fn kind(&self) -> FaultKind {
+        FaultKind::Storage
+    }
+}
+
+/// Answers commands until it is stopped or dropped.
+pub struct Server {
+    address_file: PathBuf,
+    port: u16,
+    stopping: Arc<AtomicBool>,
+    listening: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens, and says where in `control.json` of the data folder.
+    pub fn start(data_dir: &Path, handler: Arc<dyn Handler>) -> Result<Self, ControlError> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ControlError::Listen)?;
+        let port = listener.local_addr().map_err(ControlError::Listen)?.port();
+        let address = Address { pid: std::process::id(), port, token: new_token() };
+        let stopping = Arc::new(AtomicBool::new(false));
+        let desk = Arc::new(Desk {
+            token: blake3::hash(address.token.as_bytes()),
+            handler,
+            stopping: Arc::clone(&stopping),
+        });
+        let listening = Builder::new()
+            .name("control".into())
+            .spawn(move || listen(&listener, &desk))
+            .map_err(ControlError::Listen)?;
+        let address_file = data_dir.join(ADDRESS_FILE);
+        // Made before the file is written: its drop stops the thread if that fails.
+        let server = Self { address_file, port, stopping, listening: Some(listening) };
+        // Plain data: serializing it cannot fail.
+        let text = serde_json::to_vec(&address).unwrap_or_default();
+        durable_fs::write_file(&server.address_file, &text, true, 0o600)?;
+        Ok(server)
+    }
+
+    /// Stops answering and removes `control.json`. Questions that are being answered are cut off.
+    pub fn stop(mut self) -> Result<(), ControlError> {
+        self.stop_threads();
+        Ok(durable_fs::remove_file(&self.address_file)?)
+    }
+
+    fn stop_threads(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        // The listener waits for a connection: it gets one.
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        drop(TcpStream::connect_timeout(&at, REQUEST_TIMEOUT));
+        if let Some(listening) = self.listening.take() {
+            // A panic in there was told by the panic hook.
+            listening.join().ok();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.listening.is_some() {
+            self.stop_threads();
+            // A file that stays is of no harm: nobody answers under its token.
+            durable_fs::remove_file(&self.address_file).ok();
+        }
+    }
+}
+
+/// 256 bits that other users cannot guess. std's hasher keys come from the operating system's generator, on every platform.
+fn new_token() -> String {
+    let mut seed = blake3::Hasher::new();
+    for round in 0..8u64 {
+        let mut hasher = RandomState::new().build_hasher();
+        hasher.write_u64(round);
+        seed.update(&hasher.finish().to_le_bytes());
+    }
+    seed.finalize().to_hex().to_string()
+}
+
+/// What every connection shares.
+struct Desk {
+    /// Compared as hashes: in constant time.
+    token: blake3::Hash,
+    handler: Arc<dyn Handler>,
+    stopping: Arc<AtomicBool>,
+}
+
+fn listen(listener: &TcpListener, desk: &Arc<Desk>) {
+    let mut open: Vec<(TcpStream, JoinHandle<()>)> = Vec::new();
+    while !desk.stopping.load(Ordering::Acquire) {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                open.retain(|(_, thread)| !thread.is_finished());
+                if open.len() < CONNECTIONS_MAX {
+                    open.extend(answer_apart(stream, desk));
+                }
+            }
+            Err(_) => std::thread::sleep(ACCEPT_PAUSE),
+        }
+    }
+    for (stream, thread) in open {
+        // Gone already is fine, and a panic was told by the panic hook.
+        stream.shutdown(std::net::Shutdown::Both).ok();
+        thread.join().ok();
+    }
+}
+
+fn answer_apart(stream: TcpStream, desk: &Arc<Desk>) -> Option<(TcpStream, JoinHandle<()>)> {
+    let ours = stream.try_clone().ok()?;
+    let desk = Arc::clone(desk);
+    let thread = Builder::new().name("control-answer".into()).spawn(move || {
+        // Who asked sees a broken answer as one; there is nobody else to tell.
+        desk.answer(&stream).ok();
+    });
+    Some((ours, thread.ok()?))
+}
+
+impl Desk {
+    fn answer(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
+        let until = Instant::now() + REQUEST_TIMEOUT;
+        let request: Request = read_line(&mut BufReader::new(Until { stream, until }), REQUEST_BYTES_MAX)?;
+        if blake3::hash(request.token.as_bytes()) != self.token {
+            return Ok(()); // a stranger learns nothing
+        }
+        let mut out = BufWriter::new(stream);
+        if request.version == PROTOCOL_VERSION {
+            self.carry_out(request.command, &mut out)?;
+        } else {
+            one(&mut out, Err::<(), _>(other_version()))?;
+        }
+        out.flush()
+    }
+
+    fn carry_out(&self, command: Command, out: &mut impl Write) -> io::Result<()> {
+        match command {
+            Command::Hello => one(out, Ok(())),
+            Command::Jobs(filter) => self.all(out, self.handler.jobs(&filter)),
+            Command::Show { job } => one(out, self.handler.show(&job)),
+            Command::Records { job } => self.all(out, self.handler.records(&job)),
+            Command::Record { job, number } => one(out, self.handler.record(&job, number)),
+            Command::Retry { job } => one(out, self.handler.retry(&job)),
+        }
+    }
+
+    fn all<T: Serialize>(&self, out: &mut impl Write, answers: Answers<'_, T>) -> io::Result<()> {
+        for answer in answers {
+            if self.stopping.load(Ordering::Acquire) {
+                return Ok(()); // without an end, so that it is not taken for the whole
+            }
+            match answer {
+                Ok(item) => write_line(out, &Line::Item(item))?,
+                Err(refusal) => return write_line(out, &Line::<()>::Refused(refusal)),
+            }
+        }
+        write_line(out, &Line::<()>::End)
+    }
+}
+
+fn one<T: Serialize>(out: &mut impl Write, answer: Result<T, Refusal>) -> io::Result<()> {
+    match answer {
+        Ok(item) => {
+            write_line(out, &Line::Item(item))?;
+            write_line(out, &Line::<()>::End)
+        }
+        Err(refusal) => write_line(out, &Line::<()>::Refused(refusal)),
+    }
+}
+
+fn other_version() -> Refusal {
+    Refusal::Fault(JobError {
+        kind: FaultKind::Config,
+        message: "the running service is of another version than this command".into(),
+        hint: Some("restart the service".into()),
+    })
+}
+
+/// A stream that is read until a moment, however slowly the bytes come.
+struct Until<'a> {
+    stream: &'a TcpStream,
+    until: Instant,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
+    }
+}

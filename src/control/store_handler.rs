@@ -1,0 +1,81 @@
+//! Answers from the store.
+
+use super::{Answers, Handler, JobFilter, Refusal};
+use crate::model::account::FailedRecord;
+use crate::model::fault::JobError;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::store::{JobMatch, Store, StoreError};
+
+type Retry = Box<dyn Fn(JobId) -> Result<(), JobError> + Send + Sync>;
+
+/// Answers from the store; retries are handed to the engine, if there is one.
+pub struct StoreHandler {
+    store: Store,
+    retry: Option<Retry>,
+}
+
+impl StoreHandler {
+    /// Answers from this store, without a service.
+    pub fn new(store: Store) -> Self {
+        Self { store, retry: None }
+    }
+
+    /// The same within the service.
+    #[must_use]
+    pub fn with_retry(
+        mut self,
+        retry: impl Fn(JobId) -> Result<(), JobError> + Send + Sync + 'static,
+    ) -> Self {
+        self.retry = Some(Box::new(retry));
+        self
+    }
+
+    fn find(&self, text: &str) -> Result<JobId, Refusal> {
+        match self.store.find_job(text).map_err(refused)? {
+            JobMatch::One(id) => Ok(id),
+            JobMatch::None => Err(Refusal::NoSuchJob { text: text.to_owned() }),
+            JobMatch::Several(ids) => Err(Refusal::Ambiguous { text: text.to_owned(), ids }),
+        }
+    }
+}
+
+impl Handler for StoreHandler {
+    fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job> {
+        let filter = filter.clone();
+        let passes = move |job: &Result<Job, StoreError>| job.as_ref().map_or(true, |job| filter.takes(job));
+        Box::new(self.store.jobs().filter(passes).map(|job| job.map_err(refused)))
+    }
+
+    fn show(&self, job: &str) -> Result<Job, Refusal> {
+        let id = self.find(job)?;
+        // Retention may have taken it a moment ago.
+        self.store.job(id).map_err(refused)?.ok_or_else(|| Refusal::NoSuchJob { text: job.to_owned() })
+    }
+
+    fn records(&self, job: &str) -> Answers<'_, FailedRecord> {
+        match self.find(job) {
+            Ok(id) => Box::new(self.store.failed_records(id).map(|record| record.map_err(refused))),
+            Err(refusal) => Box::new(std::iter::once(Err(refusal))),
+        }
+    }
+
+    fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal> {
+        let job = self.find(job)?;
+        let missing = Refusal::NoSuchRecord { job, number };
+        let Some(position) = number.checked_sub(1) else { return Err(missing) };
+        self.store.failed_record(job, position).map_err(refused)?.ok_or(missing)
+    }
+
+    fn retry(&self, job: &str) -> Result<JobId, Refusal> {
+        let retry = self.retry.as_ref().ok_or(Refusal::NotRunning)?;
+        let id = self.find(job)?;
+        retry(id).map_err(Refusal::Fault)?;
+        Ok(id)
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it stands behind map_err")]
+fn refused(error: StoreError) -> Refusal {
+    Refusal::from_fault(&error)
+}

@@ -1,0 +1,164 @@
+//! Making writes durable: one flush and fsync for all who wait.
+//!
+//! ```text
+//! A  write  sync ──────── leads round 1 ────────┐
+//! B     write  sync  waits, round 1 began before ├─ leads round 2 ──┐
+//! C       write  sync  waits ────────────────────┴─ shares round 2 ─┘
+//! ```
+//!
+//! A round that began before a caller's write may not have seen it; the next one has.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::error::StoreError;
+
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    rounds: Mutex<Rounds>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Rounds {
+    begun: u64,
+    done: u64,
+    leading: bool,
+    /// The first failure. What reached the disk is unknown after it, so that nothing is tried again.
+    poison: Option<String>,
+}
+
+impl Commits {
+    /// Refuses once anything failed.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        refuse_poisoned(&self.rounds())
+    }
+
+    /// Makes everything written before this call durable by `flush`, or waits for one who does.
+    pub(super) fn sync(&self, flush: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let mut rounds = self.rounds();
+        let ticket = rounds.begun + 1;
+        loop {
+            refuse_poisoned(&rounds)?;
+            if rounds.done >= ticket {
+                return Ok(());
+            }
+            if !rounds.leading {
+                break;
+            }
+            rounds = self.ended.wait(rounds).unwrap_or_else(PoisonError::into_inner);
+        }
+        rounds.leading = true;
+        rounds.begun += 1;
+        let round = rounds.begun;
+        drop(rounds);
+        let mut lead = Lead { commits: self, outcome: Err("the flush did not come back".to_owned()) };
+        let flushed = flush();
+        lead.outcome = match &flushed {
+            Ok(()) => Ok(round),
+            Err(error) => Err(error_chain(error)),
+        };
+        flushed
+    }
+
+    /// Ends all writing after a failure.
+    pub(super) fn poison(&self, reason: &str) {
+        self.rounds().poison.get_or_insert_with(|| reason.to_owned());
+        self.ended.notify_all();
+    }
+
+    fn rounds(&self) -> MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The lead of a round; hands it over whatever happens, a panic in the engine included.
+struct Lead<'a> {
+    commits: &'a Commits,
+    outcome: Result<u64, String>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut rounds = self.commits.rounds();
+        rounds.leading = false;
+        match &self.outcome {
+            Ok(round) => rounds.done = *round,
+            Err(reason) => {
+                rounds.poison.get_or_insert_with(|| reason.clone());
+            }
+        }
+        drop(rounds);
+        self.commits.ended.notify_all();
+    }
+}
+
+fn refuse_poisoned(rounds: &Rounds) -> Result<(), StoreError> {
+    match &rounds.poison {
+        None => Ok(()),
+        Some(reason) => Err(StoreError::Poisoned { reason: reason.clone() }),
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Barrier, mpsc};
+
+    use super::*;
+
+    #[test]
+    fn callers_that_wait_share_one_flush() {
+        let commits = Commits::default();
+        let flushes = AtomicU32::new(0);
+        let (release, gate) = mpsc::channel::<()>();
+        let arrived = Barrier::new(51);
+        std::thread::scope(|scope| {
+            let (begun, has_begun) = mpsc::channel();
+            let first = scope.spawn(|| {
+                commits.sync(move || {
+                    begun.send(()).expect("the test waits");
+                    gate.recv().expect("the test releases");
+                    Ok(())
+                })
+            });
+            has_begun.recv().expect("the first leads");
+            for _ in 0..50 {
+                scope.spawn(|| {
+                    arrived.wait();
+                    commits.sync(|| {
+                        flushes.fetch_add(1, Ordering::Relaxed);
+                        Ok(())
+                    })
+                });
+            }
+            arrived.wait();
+            release.send(()).expect("the first waits");
+            first.join().expect("no panic").expect("synced");
+        });
+        let count = flushes.load(Ordering::Relaxed);
+        assert!((1..=50).contains(&count), "{count} flushes");
+        assert_eq!(commits.rounds().done, u64::from(count) + 1);
+    }
+
+    #[test]
+    fn after_a_failed_flush_nothing_is_tried_again() {
+        let commits = Commits::default();
+        let fail = || Err(StoreError::Corrupt { what: "disk", detail: "gone".into() });
+        assert!(commits.sync(fail).is_err());
+        let again = commits.sync(|| panic!("must not be tried"));
+        assert!(matches!(again, Err(StoreError::Poisoned { .. })), "{again:?}");
+        assert!(commits.check().is_err());
+    }
+}

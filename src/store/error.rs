@@ -1,0 +1,150 @@
+//! What can go wrong in the store, and what the operator can do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::model::fault::{Fault, FaultKind};
+use crate::model::os_text::escaped_path;
+
+/// The store cannot do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has the data folder.
+    #[error("the data folder {} is in use by {holder}", escaped_path(data_dir))]
+    InUse {
+        /// `service.data_dir`.
+        data_dir: PathBuf,
+        /// The process that has it, where its lock file tells.
+        pid: Option<u32>,
+        /// The holder in words.
+        holder: String,
+    },
+    /// The data folder belongs to another user.
+    #[error("the data folder {} belongs to user {owner}", escaped_path(data_dir))]
+    OtherOwner {
+        /// `service.data_dir`.
+        data_dir: PathBuf,
+        /// The user's name, or `#` and the number.
+        owner: String,
+    },
+    /// No service has run on this data folder yet.
+    #[error("there is no store in {}", escaped_path(data_dir))]
+    NoStore {
+        /// `service.data_dir`.
+        data_dir: PathBuf,
+    },
+    /// The store was written by a later version of this program.
+    #[error(
+        "the store in {} has format {found}, and this version knows formats up to {known}",
+        escaped_path(data_dir)
+    )]
+    Newer {
+        /// `service.data_dir`.
+        data_dir: PathBuf,
+        /// The store's format.
+        found: u32,
+        /// The newest that this version knows.
+        known: u32,
+    },
+    /// One value was written by a later version of this program.
+    #[error("a {what} in the store has version {found}, which this version does not know")]
+    UnknownVersion {
+        /// What was read.
+        what: &'static str,
+        /// Its first byte.
+        found: u8,
+    },
+    /// A value cannot be read back.
+    #[error("a {what} in the store is damaged: {detail}")]
+    Corrupt {
+        /// What was read.
+        what: &'static str,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A value cannot be written down: a bug of this program.
+    #[error("a {what} cannot be written to the store: {detail}")]
+    Encode {
+        /// What was to be written.
+        what: &'static str,
+        /// Why not.
+        detail: String,
+    },
+    /// A file or folder of the store.
+    #[error("cannot {action} {}", escaped_path(path))]
+    Folder {
+        /// An infinitive phrase.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The embedded engine failed.
+    #[error("the store cannot {action}")]
+    Engine {
+        /// An infinitive phrase.
+        action: &'static str,
+        /// The engine's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A write or sync failed before: what reached the disk is not known any more.
+    #[error("the store takes nothing more after a failed write or sync: {reason}")]
+    Poisoned {
+        /// The first failure.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    pub(super) fn engine(action: &'static str) -> impl FnOnce(sled::Error) -> Self {
+        move |error| Self::Engine { action, source: Box::new(error) }
+    }
+
+    pub(super) fn corrupt(what: &'static str, detail: impl Into<String>) -> Self {
+        Self::Corrupt { what, detail: detail.into() }
+    }
+}
+
+impl Fault for StoreError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Encode { .. } => FaultKind::Bug,
+            Self::InUse { .. } | Self::OtherOwner { .. } | Self::NoStore { .. } | Self::Newer { .. } => {
+                FaultKind::Config
+            }
+            _ => FaultKind::Storage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::InUse { .. } => {
+                "stop that process first, or give this one its own `service.data_dir`".to_owned()
+            }
+            Self::OtherOwner { owner, .. } if owner.starts_with('#') => {
+                format!("run the command as that user: `sudo -u '{owner}' landfall …`")
+            }
+            Self::OtherOwner { owner, .. } => {
+                format!("run the command as that user: `sudo -u {owner} landfall …`")
+            }
+            Self::NoStore { .. } => "start the service once, or check `service.data_dir`".to_owned(),
+            Self::Newer { .. } | Self::UnknownVersion { .. } => {
+                "it was written by a later version of landfall: run that version on this data folder"
+                    .to_owned()
+            }
+            Self::Corrupt { .. } => {
+                "check the disk; keep a copy of the data folder before anything else is tried".to_owned()
+            }
+            Self::Folder { .. } => {
+                "check that the service's user may write there, and that the disk has room".to_owned()
+            }
+            Self::Engine { .. } | Self::Poisoned { .. } => {
+                "check the disk (room, errors in the kernel's log), then stop and restart the service"
+                    .to_owned()
+            }
+            Self::Encode { .. } => return None,
+        };
+        Some(hint)
+    }
+}

@@ -1,0 +1,83 @@
+//! Keys: a prefix byte, then big-endian numbers, so that bytes sort as the things do. See the table in [`super`].
+
+use crate::model::identity::FileIdentity;
+use crate::model::job_id::JobId;
+
+pub(super) const JOB: u8 = b'j';
+pub(super) const UNFINISHED: u8 = b'u';
+pub(super) const LEDGER: u8 = b'l';
+pub(super) const KEPT: u8 = b'k';
+pub(super) const CHECKPOINT: u8 = b'p';
+pub(super) const INTENT: u8 = b'i';
+pub(super) const FAILED: u8 = b'f';
+pub(super) const RULE: u8 = b'r';
+/// Chunks of long values lie apart, so that walking over rows does not step over them.
+const CONTINUED: u8 = b'c';
+
+/// The store's own format mark.
+pub(super) const FORMAT: &[u8] = b"mformat";
+
+pub(super) type Key = Vec<u8>;
+
+/// The one row of a kind that a job has.
+pub(super) fn of_job(prefix: u8, job: JobId) -> Key {
+    let mut key = Vec::with_capacity(17);
+    key.push(prefix);
+    key.extend_from_slice(&job.to_bytes());
+    key
+}
+
+/// The group of failed records that begins at this position.
+pub(super) fn failed_group(job: JobId, first: u64) -> Key {
+    let mut key = of_job(FAILED, job);
+    key.extend_from_slice(&first.to_be_bytes());
+    key
+}
+
+/// Rules lie under the hash of their hash's text, which makes the key's length fixed whatever was asked for.
+pub(super) fn rule(hash: &str) -> Key {
+    let mut key = vec![RULE];
+    key.extend_from_slice(blake3::hash(hash.as_bytes()).as_bytes());
+    key
+}
+
+pub(super) fn kept(identity: &FileIdentity) -> Key {
+    let mut key = Vec::with_capacity(57);
+    key.push(KEPT);
+    for part in [identity.device, identity.inode, identity.size] {
+        key.extend_from_slice(&part.to_be_bytes());
+    }
+    key.extend_from_slice(&identity.mtime_ns.to_be_bytes());
+    key.extend_from_slice(&identity.ctime_ns.to_be_bytes());
+    key
+}
+
+/// The chunk of a long value after its first; `index` from 1.
+pub(super) fn continued(head: &[u8], index: u32) -> Key {
+    let mut key = Vec::with_capacity(head.len() + 5);
+    key.push(CONTINUED);
+    key.extend_from_slice(head);
+    key.extend_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// A chunk of a slice that went through the store.
+pub(super) fn slice_chunk(job: JobId, sequence: u64, chunk: u32) -> [u8; 28] {
+    let mut key = [0; 28];
+    key[..16].copy_from_slice(&job.to_bytes());
+    key[16..24].copy_from_slice(&sequence.to_be_bytes());
+    key[24..].copy_from_slice(&chunk.to_be_bytes());
+    key
+}
+
+/// The job of a key made by [`of_job`] or longer ones that begin like it.
+pub(super) fn job_of(key: &[u8]) -> Option<JobId> {
+    let bytes: [u8; 16] = key.get(1..17)?.try_into().ok()?;
+    Some(JobId::from_bytes(bytes))
+}
+
+/// The position of a key made by [`failed_group`].
+pub(super) fn position_of(key: &[u8]) -> Option<u64> {
+    let bytes: [u8; 8] = key.get(17..25)?.try_into().ok()?;
+    Some(u64::from_be_bytes(bytes))
+}

@@ -1,0 +1,126 @@
+//! The memory limit that all jobs share.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A putter looks again after this long even if nobody woke it: a bug then costs time, not a stuck job.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Bytes of slices and results in memory, all jobs together.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    bytes_max: u64,
+    room: Mutex<Room>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    used: u64,
+    /// Moves on with every change a putter may wait for: memory given back, a queue taken from or stopped.
+    changes: u64,
+    waiting: u32,
+}
+
+/// Bytes of the memory limit in use; given back on drop.
+#[derive(Debug)]
+pub struct MemoryLease {
+    budget: Arc<MemoryBudget>,
+    bytes: u64,
+}
+
+impl MemoryBudget {
+    /// A budget of `memory_max` bytes.
+    pub fn new(bytes_max: u64) -> Arc<Self> {
+        Arc::new(Self { bytes_max, room: Mutex::default(), changed: Condvar::new() })
+    }
+
+    /// Accounts for bytes that are there already; never waits, and may go over the limit.
+    pub fn lease(self: &Arc<Self>, bytes: u64) -> MemoryLease {
+        let mut room = self.room();
+        room.used = room.used.saturating_add(bytes);
+        MemoryLease { budget: Arc::clone(self), bytes }
+    }
+
+    /// Bytes if there is room for them.
+    pub(super) fn try_lease(self: &Arc<Self>, bytes: u64) -> Option<MemoryLease> {
+        let mut room = self.room();
+        let used = room.used.checked_add(bytes).filter(|used| *used <= self.bytes_max)?;
+        room.used = used;
+        Some(MemoryLease { budget: Arc::clone(self), bytes })
+    }
+
+    /// Bytes in use now.
+    pub fn used(&self) -> u64 {
+        self.room().used
+    }
+
+    /// The number of changes so far; see [`Self::wait_for_change`].
+    pub(super) fn changes(&self) -> u64 {
+        self.room().changes
+    }
+
+    /// Waits until something changed since `seen` was read. Reading `seen` first and then looking at the state misses nothing.
+    pub(super) fn wait_for_change(&self, seen: u64) {
+        let mut room = self.room();
+        room.waiting += 1;
+        while room.changes == seen {
+            let (woken, timeout) =
+                self.changed.wait_timeout(room, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner);
+            room = woken;
+            if timeout.timed_out() {
+                break;
+            }
+        }
+        room.waiting -= 1;
+    }
+
+    /// Says that something changed.
+    pub(super) fn announce(&self) {
+        self.announce_in(self.room());
+    }
+
+    fn announce_in(&self, mut room: MutexGuard<'_, Room>) {
+        room.changes += 1;
+        if room.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryLease {
+    /// Bytes accounted for.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for MemoryLease {
+    fn drop(&mut self) {
+        let mut room = self.budget.room();
+        room.used = room.used.saturating_sub(self.bytes);
+        self.budget.announce_in(room);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_gives_its_bytes_back_when_it_is_dropped() {
+        let budget = MemoryBudget::new(10);
+        let first = budget.try_lease(8).expect("there is room");
+        assert!(budget.try_lease(3).is_none());
+        let over = budget.lease(100);
+        assert_eq!((budget.used(), over.bytes()), (108, 100));
+        drop((first, over));
+        assert_eq!(budget.used(), 0);
+        assert!(budget.try_lease(10).is_some());
+        assert!(budget.try_lease(u64::MAX).is_none());
+    }
+}

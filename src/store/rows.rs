@@ -1,0 +1,209 @@
+//! Reading rows.
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::sync::PoisonError;
+
+use super::error::StoreError;
+use super::{Checkpoint, Store, keys, value};
+use crate::model::identity::FileIdentity;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
+use crate::model::rule::Rule;
+use crate::output::Intent;
+
+/// A job may be named by so many characters of its id's beginning or end.
+const SHORT_ID_LENGTH_MIN: usize = 4;
+/// So many jobs are listed where a short id fits several.
+const MATCHES_MAX: usize = 10;
+
+/// One row per source ever claimed: what it was, what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRow {
+    /// The job that it became.
+    pub job: JobId,
+    /// The rule's name.
+    pub rule: String,
+    /// Where it lay when it was found.
+    pub path: OsText,
+    /// What it was then.
+    pub identity: FileIdentity,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
+    /// What became of it.
+    pub outcome: LedgerOutcome,
+    /// When that was.
+    pub finished_at: Option<Timestamp>,
+    /// `blake3:` and the hash of its decoded bytes, once all were read.
+    pub content_hash: Option<String>,
+}
+
+/// What became of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LedgerOutcome {
+    /// It is ours, or about to be: written before the rename.
+    Claimed,
+    /// Published and retired.
+    Completed,
+    /// In quarantine.
+    Failed,
+    /// Back where it lay, to wait on.
+    GivenBack,
+    /// A resend that the rule refuses.
+    Refused,
+}
+
+/// Which jobs a text names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobMatch {
+    /// Exactly this one.
+    One(JobId),
+    /// None.
+    None,
+    /// Several begin or end with it; some of them.
+    Several(Vec<JobId>),
+}
+
+impl Store {
+    /// A job by id.
+    pub fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.row("job", &keys::of_job(keys::JOB, id))
+    }
+
+    /// All jobs, oldest first; from the back: newest first. Read as they are asked for.
+    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = Result<Job, StoreError>> + use<> {
+        self.rows_of("job", keys::JOB)
+    }
+
+    /// All jobs, newest first.
+    pub fn jobs_newest_first(&self) -> impl Iterator<Item = Result<Job, StoreError>> + use<> {
+        self.jobs().rev()
+    }
+
+    /// Jobs that are not in a final state, oldest first (without reading the others).
+    pub fn unfinished_jobs(&self) -> Result<Vec<Job>, StoreError> {
+        let mut jobs = Vec::new();
+        for id in self.job_ids(keys::UNFINISHED) {
+            jobs.extend(self.job(id?)?);
+        }
+        Ok(jobs)
+    }
+
+    /// The job that a text names: its id, or at least four characters of its beginning or end.
+    pub fn find_job(&self, text: &str) -> Result<JobMatch, StoreError> {
+        if let Ok(id) = text.parse() {
+            return Ok(if self.job(id)?.is_some() { JobMatch::One(id) } else { JobMatch::None });
+        }
+        if text.len() < SHORT_ID_LENGTH_MIN {
+            return Ok(JobMatch::None);
+        }
+        let text = text.to_ascii_lowercase();
+        let mut matches = Vec::new();
+        for id in self.job_ids(keys::JOB) {
+            let id = id?;
+            let shown = id.to_string();
+            if shown.starts_with(&text) || shown.ends_with(&text) {
+                matches.push(id);
+                if matches.len() == MATCHES_MAX {
+                    break;
+                }
+            }
+        }
+        Ok(match matches.as_slice() {
+            [] => JobMatch::None,
+            [id] => JobMatch::One(*id),
+            _ => JobMatch::Several(matches),
+        })
+    }
+
+    /// The snapshot of a rule.
+    pub fn rule(&self, hash: &str) -> Result<Option<Rule>, StoreError> {
+        self.row("rule", &keys::rule(hash))
+    }
+
+    /// The ledger row of a job.
+    pub fn ledger(&self, job: JobId) -> Result<Option<LedgerRow>, StoreError> {
+        self.row("ledger row", &keys::of_job(keys::LEDGER, job))
+    }
+
+    /// All ledger rows, oldest first. Read as they are asked for.
+    pub fn ledger_rows(&self) -> impl DoubleEndedIterator<Item = Result<LedgerRow, StoreError>> + use<> {
+        self.rows_of("ledger row", keys::LEDGER)
+    }
+
+    /// The job that has this kept file, if any has.
+    pub fn kept(&self, identity: &FileIdentity) -> Result<Option<JobId>, StoreError> {
+        self.row("kept file", &keys::kept(identity))
+    }
+
+    /// The jobs of all kept files that are known; a row goes when its file does ([`super::Changes::forget_kept`]).
+    pub fn kept_jobs(&self) -> impl Iterator<Item = Result<JobId, StoreError>> + use<> {
+        self.rows_of("kept file", keys::KEPT)
+    }
+
+    /// Where a job's checkpoint stands.
+    pub fn checkpoint(&self, job: JobId) -> Result<Option<Checkpoint>, StoreError> {
+        self.row("checkpoint", &keys::of_job(keys::CHECKPOINT, job))
+    }
+
+    /// What a job is publishing.
+    pub fn intent(&self, job: JobId) -> Result<Option<Intent>, StoreError> {
+        self.row("intent", &keys::of_job(keys::INTENT, job))
+    }
+
+    fn job_ids(&self, prefix: u8) -> impl Iterator<Item = Result<JobId, StoreError>> + use<> {
+        self.inner.meta.scan_prefix([prefix]).keys().map(|key| {
+            let key = key.map_err(StoreError::engine("list jobs"))?;
+            keys::job_of(&key).ok_or_else(|| StoreError::corrupt("job's key", "it is too short"))
+        })
+    }
+
+    pub(super) fn row<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        key: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        let Some(value) = self.get(key)? else { return Ok(None) };
+        self.whole_row(what, key, &value)
+    }
+
+    pub(super) fn rows_of<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        prefix: u8,
+    ) -> impl DoubleEndedIterator<Item = Result<T, StoreError>> + use<T> {
+        let store = self.clone();
+        self.inner.meta.scan_prefix([prefix]).filter_map(move |pair| {
+            let read = || {
+                let (key, value) = pair.map_err(StoreError::engine("list rows"))?;
+                store.whole_row(what, &key, &value)
+            };
+            read().transpose()
+        })
+    }
+
+    /// The row whose head was just read; none if it went in the meantime.
+    pub(super) fn whole_row<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        let head = value::read_head(what, value)?;
+        if head.chunks <= 1 {
+            return value::decode(what, &head, |_| Ok(None::<sled::IVec>)).map(Some);
+        }
+        // Head and chunks of one writing: nothing is applied meanwhile, and the head is read again.
+        let _whole = self.inner.rows.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(value) = self.get(key)? else { return Ok(None) };
+        let head = value::read_head(what, &value)?;
+        value::decode(what, &head, |index| self.get(&keys::continued(key, index))).map(Some)
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        self.inner.meta.get(key).map_err(StoreError::engine("read a row"))
+    }
+}

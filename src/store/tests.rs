@@ -1,0 +1,507 @@
+//! What the store promises, each as write, drop, reopen, assert.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::*;
+use crate::model::account::FailedRecord;
+use crate::model::identity::FileIdentity;
+use crate::model::job::{Job, Slices, Source};
+use crate::model::job_state::{JobEvent, JobState};
+use crate::model::os_text::OsText;
+use crate::model::slice::{Slice, Span};
+use crate::output::Intent;
+
+const MS: i64 = 1_796_000_000_000;
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn open(folder: &Path) -> Store {
+    Store::open(folder).expect("the store opens")
+}
+
+fn id(number: u64) -> JobId {
+    JobId::from_parts(MS.cast_unsigned() + number, u128::from(number))
+}
+
+fn at(number: u64) -> Timestamp {
+    Timestamp::from_millisecond(MS + number.cast_signed()).expect("a time")
+}
+
+fn identity(number: u64) -> FileIdentity {
+    FileIdentity { device: 1, inode: number, size: 3, mtime_ns: -4, ctime_ns: 5 }
+}
+
+fn job(number: u64) -> Job {
+    Job {
+        id: id(number),
+        rule: "payments".into(),
+        rule_hash: "blake3:00".into(),
+        vars: BTreeMap::new(),
+        source: Source {
+            path: OsText::from("/in/a.csv"),
+            claimed: None,
+            identity: identity(number),
+            companions: Vec::new(),
+            may_be_early: false,
+            retire: true,
+        },
+        state: JobState::Queued,
+        waiting: None,
+        created_at: at(number),
+        started_at: None,
+        finished_at: None,
+        bytes_read: 0,
+        bytes_decoded: 0,
+        content_hash: None,
+        characters_replaced: 0,
+        account: Account::default(),
+        entries: Vec::new(),
+        slices: Slices::default(),
+        attempts: 0,
+        resumable: true,
+        resumed_at_slice: 0,
+        outputs: Vec::new(),
+        retired_to: None,
+        error: None,
+        timeline: Vec::new(),
+    }
+}
+
+fn completed(number: u64) -> Job {
+    let mut job = job(number);
+    for event in [JobEvent::Started, JobEvent::AccountBalanced, JobEvent::Published, JobEvent::Retired] {
+        job.take(event, at(number), "").expect("a legal life");
+    }
+    job
+}
+
+fn ledger_row(number: u64) -> LedgerRow {
+    LedgerRow {
+        job: id(number),
+        rule: "payments".into(),
+        path: OsText::from("/in/a.csv"),
+        identity: identity(number),
+        claimed_at: at(0),
+        outcome: LedgerOutcome::Claimed,
+        finished_at: None,
+        content_hash: None,
+    }
+}
+
+fn failed(record: u64, length: usize) -> FailedRecord {
+    FailedRecord {
+        entry: 0,
+        entry_name: String::new(),
+        record,
+        offset: record * 10,
+        line: record,
+        step: "pipeline[0] validate".into(),
+        error: "amount: not a decimal".into(),
+        bytes: noise(record as u32, length),
+        length: length as u64,
+    }
+}
+
+/// Bytes that do not compress.
+fn noise(seed: u32, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_add(1);
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(length)
+    .collect()
+}
+
+fn slice(number: u64, length: usize) -> Slice {
+    Slice {
+        number,
+        entry: 0,
+        first_record: number + 1,
+        offset: 0,
+        first_line: 0,
+        bytes: Bytes::from(noise(number as u32, length)),
+        records: vec![Span { start: 0, end: length as u32 }],
+        skipped: 0,
+        oversized: None,
+    }
+}
+
+fn checkpoint(entries: usize) -> Checkpoint {
+    let entries =
+        (0..entries).map(|n| Entry { name: format!("folder/entry-{n}-{}.csv", n * 7919), records: n as u64 });
+    Checkpoint {
+        framing_version: 1,
+        next_slice: 2,
+        partials: Vec::new(),
+        account: Account::default(),
+        entries: entries.collect(),
+        failed_records: 3,
+    }
+}
+
+fn assert_no_blobs(folder: &Path) {
+    let blobs = std::fs::read_dir(folder.join("store/blobs")).expect("sled's folder").count();
+    assert_eq!(blobs, 0, "a page became a file that is never fsynced");
+}
+
+#[test]
+fn what_was_applied_together_is_there_after_a_reopen() {
+    let folder = folder();
+    let store = open(folder.path());
+    store
+        .change()
+        .job(&job(1))
+        .ledger(&ledger_row(1), true)
+        .checkpoint(id(1), &checkpoint(2))
+        .intent(id(1), &Intent::default())
+        .failed_records(id(1), 0, &[failed(1, 10)])
+        .apply()
+        .expect("applied");
+    store.sync().expect("synced");
+    drop(store);
+    let store = open(folder.path());
+    assert_eq!(store.job(id(1)).expect("read"), Some(job(1)));
+    assert_eq!(store.ledger(id(1)).expect("read"), Some(ledger_row(1)));
+    assert_eq!(store.kept(&identity(1)).expect("read"), Some(id(1)));
+    assert_eq!(store.checkpoint(id(1)).expect("read"), Some(checkpoint(2)));
+    assert_eq!(store.intent(id(1)).expect("read"), Some(Intent::default()));
+    assert_eq!(store.failed_records(id(1)).collect::<Result<Vec<_>, _>>().expect("read"), [failed(1, 10)]);
+    assert_eq!(store.kept(&identity(2)).expect("read"), None);
+    store.change().unclaim(id(1)).apply().expect("applied");
+    assert_eq!(store.job(id(1)).expect("read"), None);
+    assert_eq!(store.ledger(id(1)).expect("read"), None);
+    assert_eq!(store.kept(&identity(1)).expect("read"), None);
+    assert_eq!(store.unfinished_jobs().expect("read"), []);
+    assert_eq!(store.failed_records_count(id(1)).expect("read"), 0);
+}
+
+#[test]
+fn a_second_process_is_refused_and_told_who_has_the_folder() {
+    let folder = folder();
+    let store = open(folder.path());
+    match Store::open(folder.path()).err().expect("refused") {
+        StoreError::InUse { pid, .. } => assert_eq!(pid, Some(std::process::id())),
+        other => panic!("{other}"),
+    }
+    drop(store);
+    open(folder.path());
+}
+
+#[test]
+fn a_command_makes_no_store_where_there_is_none() {
+    let folder = folder();
+    assert!(matches!(Store::open_as_owner(folder.path()), Err(StoreError::NoStore { .. })));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 0);
+    drop(open(folder.path()));
+    Store::open_as_owner(folder.path()).expect("the owner may");
+}
+
+#[test]
+fn a_store_of_a_later_format_is_refused() {
+    let folder = folder();
+    let store = open(folder.path());
+    store.inner.meta.insert(keys::FORMAT, value::chunk(&7u32.to_be_bytes())).expect("written");
+    store.sync().expect("synced");
+    drop(store);
+    assert!(matches!(Store::open(folder.path()), Err(StoreError::Newer { found: 7, known: 1, .. })));
+}
+
+#[test]
+fn a_row_of_a_later_version_is_refused_with_advice() {
+    use crate::model::fault::Fault as _;
+    let folder = folder();
+    let store = open(folder.path());
+    store.inner.meta.insert(keys::of_job(keys::JOB, id(1)), vec![200, 1, 2]).expect("written");
+    let error = store.job(id(1)).expect_err("refused");
+    assert!(matches!(error, StoreError::UnknownVersion { what: "job", found: 200 }));
+    assert!(error.hint().expect("advice").contains("later version"));
+}
+
+#[test]
+fn jobs_come_in_order_and_only_unfinished_ones_are_in_the_index() {
+    let folder = folder();
+    let store = open(folder.path());
+    let mut changes = store.change();
+    for number in [3, 1, 2] {
+        changes.job(&job(number));
+    }
+    changes.job(&completed(4)).job(&completed(2)).apply().expect("applied");
+    let ids = |jobs: Vec<Job>| jobs.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    let all = store.jobs().collect::<Result<Vec<_>, _>>().expect("read");
+    assert_eq!(ids(all), [id(1), id(2), id(3), id(4)]);
+    let newest = store.jobs_newest_first().collect::<Result<Vec<_>, _>>().expect("read");
+    assert_eq!(ids(newest), [id(4), id(3), id(2), id(1)]);
+    assert_eq!(ids(store.unfinished_jobs().expect("read")), [id(1), id(3)]);
+}
+
+#[test]
+fn a_job_is_found_by_four_characters_of_either_end_unless_several_fit() {
+    let folder = folder();
+    let store = open(folder.path());
+    store.change().job(&job(1)).job(&job(2)).apply().expect("applied");
+    let text = id(2).to_string();
+    assert_eq!(store.find_job(&text).expect("read"), JobMatch::One(id(2)));
+    assert_eq!(store.find_job(&text[22..].to_uppercase()).expect("read"), JobMatch::One(id(2)));
+    assert_eq!(store.find_job(&text[..4]).expect("read"), JobMatch::Several(vec![id(1), id(2)]));
+    assert_eq!(store.find_job(&text[23..]).expect("read"), JobMatch::None);
+    assert_eq!(store.find_job("zzzz").expect("read"), JobMatch::None);
+}
+
+#[test]
+fn a_long_row_comes_back_whole_and_its_old_chunks_go_when_it_shrinks() {
+    let folder = folder();
+    let store = open(folder.path());
+    let rows = |store: &Store| store.inner.meta.len();
+    let before = rows(&store);
+    store.change().checkpoint(id(1), &checkpoint(60_000)).apply().expect("applied");
+    store.sync().expect("synced");
+    drop(store);
+    let store = open(folder.path());
+    assert!(rows(&store) > before + 2, "{} rows", rows(&store));
+    assert_eq!(store.checkpoint(id(1)).expect("read"), Some(checkpoint(60_000)));
+    store.change().checkpoint(id(1), &checkpoint(1)).apply().expect("applied");
+    assert_eq!(rows(&store), before + 1);
+    store.change().checkpoint(id(1), &checkpoint(60_000)).apply().expect("applied");
+    store.change().forget_work(id(1)).apply().expect("applied");
+    assert_eq!(rows(&store), before);
+    assert_no_blobs(folder.path());
+}
+
+#[test]
+fn failed_records_are_cut_back_to_a_position_also_within_a_group() {
+    let folder = folder();
+    let store = open(folder.path());
+    let records: Vec<_> = (0..50).map(|n| failed(n, 3000)).collect();
+    store.change().failed_records(id(1), 0, &records[..30]).apply().expect("applied");
+    store
+        .change()
+        .failed_records(id(1), 30, &records[30..])
+        .failed_records(id(2), 0, &records[..1])
+        .apply()
+        .expect("applied");
+    let read = |store: &Store| store.failed_records(id(1)).collect::<Result<Vec<_>, _>>().expect("read");
+    assert_eq!(read(&store), records);
+    assert_eq!(store.failed_record(id(1), 33).expect("read").as_ref(), Some(&records[33]));
+    assert_eq!(store.failed_record(id(1), 50).expect("read"), None);
+    store.change().forget_failed_records(id(1), 17).apply().expect("applied");
+    assert_eq!(read(&store), records[..17]);
+    assert_eq!(store.failed_records_count(id(1)).expect("read"), 17);
+    // Removed and written anew in one step, as a resume does.
+    store
+        .change()
+        .forget_failed_records(id(1), 5)
+        .failed_records(id(1), 5, &records[5..8])
+        .apply()
+        .expect("applied");
+    assert_eq!(read(&store), records[..8]);
+    store
+        .change()
+        .failed_records(id(1), 8, &records[8..9])
+        .forget_failed_records(id(1), 0)
+        .apply()
+        .expect("applied");
+    assert_eq!(read(&store), []);
+    assert_eq!(store.failed_records_count(id(2)).expect("read"), 1);
+}
+
+#[test]
+fn large_values_never_become_files_that_are_not_fsynced() {
+    let folder = folder();
+    let store = open(folder.path());
+    let queue = store.slice_queue(id(1), MemoryBudget::new(0), u64::MAX);
+    for number in 0..300 {
+        assert!(queue.put(slice(number, 56 << 10)).expect("put"));
+    }
+    assert!(queue.put(slice(300, 9 << 20)).expect("put"));
+    store
+        .change()
+        .failed_records(id(1), 0, &[failed(1, 8 << 20), failed(2, 60 << 10)])
+        .apply()
+        .expect("applied");
+    for number in 0..120 {
+        store.change().failed_records(id(2), number, &[failed(number, 60 << 10)]).apply().expect("applied");
+    }
+    store.sync().expect("synced");
+    assert_no_blobs(folder.path());
+    for number in 0..=300 {
+        match queue.take().expect("taken") {
+            Taken::Slice(taken, _lease) => assert_eq!(taken.number, number),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(queue.stored().1, 0);
+    assert!(store.inner.slices.is_empty());
+    drop((queue, store));
+    let store = open(folder.path());
+    let records = store.failed_records(id(1)).collect::<Result<Vec<_>, _>>().expect("read");
+    assert_eq!(records, [failed(1, 8 << 20), failed(2, 60 << 10)]);
+    assert_no_blobs(folder.path());
+}
+
+#[test]
+fn slices_on_their_way_are_forgotten_by_a_restart() {
+    let folder = folder();
+    let store = open(folder.path());
+    store.inner.slices.insert(keys::slice_chunk(id(1), 0, 0), vec![1, 2]).expect("written");
+    store.sync().expect("synced");
+    drop(store);
+    assert!(open(folder.path()).inner.slices.is_empty());
+}
+
+#[test]
+fn order_is_kept_through_memory_and_sled_with_a_slow_taker() {
+    let folder = folder();
+    let store = open(folder.path());
+    let memory = MemoryBudget::new(20_000);
+    let queue = Arc::new(store.slice_queue(id(1), Arc::clone(&memory), 30_000));
+    let putter = {
+        let queue = Arc::clone(&queue);
+        std::thread::spawn(move || {
+            for number in 0..400 {
+                assert!(queue.put(slice(number, 1000)).expect("put"));
+            }
+            queue.end();
+        })
+    };
+    let mut next = 0;
+    loop {
+        match queue.take().expect("taken") {
+            Taken::Slice(taken, lease) => {
+                assert_eq!(taken, slice(next, 1000));
+                assert!(queue.stored().1 <= 30_000);
+                next += 1;
+                if next % 7 == 0 {
+                    std::thread::yield_now();
+                }
+                drop(lease);
+            }
+            Taken::Empty => std::thread::yield_now(),
+            Taken::Ended => break,
+        }
+    }
+    putter.join().expect("no panic");
+    assert_eq!(next, 400);
+    assert_eq!(memory.used(), 0);
+    assert_eq!(queue.stored().1, 0);
+}
+
+#[test]
+fn two_jobs_with_a_tiny_budget_both_get_on() {
+    let folder = folder();
+    let store = open(folder.path());
+    let memory = MemoryBudget::new(1);
+    let queues: Vec<_> =
+        (0..2).map(|number| Arc::new(store.slice_queue(id(number), Arc::clone(&memory), 0))).collect();
+    let _elsewhere = memory.lease(1_000_000);
+    std::thread::scope(|scope| {
+        for queue in &queues {
+            scope.spawn(|| {
+                for number in 0..100 {
+                    assert!(queue.put(slice(number, 100)).expect("put"));
+                }
+                queue.end();
+            });
+        }
+        for queue in &queues {
+            let mut taken = 0;
+            loop {
+                match queue.take().expect("taken") {
+                    Taken::Slice(..) => taken += 1,
+                    Taken::Empty => std::thread::yield_now(),
+                    Taken::Ended => break,
+                }
+            }
+            assert_eq!(taken, 100);
+        }
+    });
+}
+
+#[test]
+fn a_stop_ends_a_waiting_put_and_leaves_nothing_behind() {
+    let folder = folder();
+    let store = open(folder.path());
+    let memory = MemoryBudget::new(1);
+    let queue = store.slice_queue(id(1), Arc::clone(&memory), 3000);
+    assert!(queue.put(slice(0, 1000)).expect("put"));
+    assert!(queue.put(slice(1, 1000)).expect("put"));
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let mut number = 2;
+            while queue.put(slice(number, 1000)).expect("put") {
+                number += 1;
+            }
+        });
+        queue.stop().expect("stopped");
+        waiting.join().expect("no panic");
+    });
+    assert!(matches!(queue.take().expect("taken"), Taken::Ended));
+    assert_eq!(memory.used(), 0);
+    assert!(store.inner.slices.is_empty());
+}
+
+#[test]
+fn retention_forgets_what_is_done_and_nothing_unprocessed() {
+    let folder = folder();
+    let store = open(folder.path());
+    let mut broken = job(2);
+    broken.take(JobEvent::Broke, at(2), "").expect("legal");
+    let mut with_failed = completed(3);
+    with_failed.account.records_failed = 1;
+    store
+        .change()
+        .job(&completed(1))
+        .ledger(&ledger_row(1), true)
+        .job(&broken)
+        .job(&with_failed)
+        .failed_records(id(3), 0, &[failed(1, 5)])
+        .job(&job(4))
+        .job(&completed(500))
+        .apply()
+        .expect("applied");
+    assert_eq!(store.forget_finished(at(100)).expect("forgot"), 1);
+    let left: Vec<_> = store.jobs().map(|job| job.expect("read").id).collect();
+    assert_eq!(left, [id(2), id(3), id(4), id(500)]);
+    assert_eq!(store.failed_records(id(3)).count(), 1);
+    assert_eq!(store.kept(&identity(1)).expect("read"), Some(id(1)), "else the file would be taken again");
+    assert!(store.ledger(id(1)).expect("read").is_some());
+}
+
+#[test]
+fn fifty_threads_that_write_and_sync_all_find_their_rows_after_a_reopen() {
+    let folder = folder();
+    let store = open(folder.path());
+    std::thread::scope(|scope| {
+        for number in 0..50 {
+            let store = &store;
+            scope.spawn(move || {
+                store.change().job(&job(number)).apply().expect("applied");
+                store.sync().expect("synced");
+            });
+        }
+    });
+    drop(store);
+    assert_eq!(open(folder.path()).unfinished_jobs().expect("read").len(), 50);
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_may_enter_what_the_store_makes() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder();
+    let data_dir = folder.path().join("data");
+    drop(open(&data_dir));
+    for (path, mode) in
+        [(data_dir.clone(), 0o700), (data_dir.join("store"), 0o700), (data_dir.join("landfall.lock"), 0o600)]
+    {
+        let found = std::fs::metadata(&path).expect("is there").permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{}", path.display());
+    }
+}

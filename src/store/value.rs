@@ -1,0 +1,167 @@
+//! Values: a version byte first, rows as JSON, long ones compressed and in chunks.
+//!
+//! ```text
+//! head:   version u8 | encoding u8 | chunks u32 | first bytes      under the row's key
+//! chunk:  version u8 | further bytes                               under `c` + key + index, from 1
+//! ```
+//!
+//! No stored value is longer than [`STORED_VALUE_BYTES_MAX`]: sled writes a page above a quarter of a segment into a file
+//! of its own, which it never fsyncs. A leaf page holds 16 values, now and then a few more.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::StoreError;
+
+/// Bytes of a value as sled sees it, at most.
+pub(super) const STORED_VALUE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a sled segment.
+pub(super) const SEGMENT_BYTES: usize = 8 << 20;
+/// Values on one leaf page at most: sled splits above 16 and merges a page of less than 4 into its neighbour.
+const PAGE_VALUES_MAX: usize = 24;
+const _: () = assert!(PAGE_VALUES_MAX * STORED_VALUE_BYTES_MAX < SEGMENT_BYTES / 4);
+
+const VERSION: u8 = 1;
+const HEAD_BYTES: usize = 6;
+const HEAD_PAYLOAD_BYTES_MAX: usize = STORED_VALUE_BYTES_MAX - HEAD_BYTES;
+/// Bytes of a value in one chunk after the head.
+pub(super) const CHUNK_PAYLOAD_BYTES_MAX: usize = STORED_VALUE_BYTES_MAX - 1;
+/// A whole slice and its header fit in one value, uncompressible or not.
+const _: () = assert!(crate::record::SLICE_BYTES_MAX + 4096 <= CHUNK_PAYLOAD_BYTES_MAX);
+
+const PLAIN: u8 = 0;
+const LZ4: u8 = 1;
+
+/// A row's values: the head, then further chunks if it is long.
+pub(super) fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<Vec<u8>>, StoreError> {
+    let json =
+        serde_json::to_vec(row).map_err(|error| StoreError::Encode { what, detail: error.to_string() })?;
+    if json.len() <= HEAD_PAYLOAD_BYTES_MAX {
+        return Ok(vec![head(PLAIN, 1, &json)]);
+    }
+    let packed = lz4_flex::compress_prepend_size(&json);
+    let (first, rest) = packed.split_at(packed.len().min(HEAD_PAYLOAD_BYTES_MAX));
+    let further = rest.chunks(CHUNK_PAYLOAD_BYTES_MAX);
+    let count = u32::try_from(further.len() + 1)
+        .map_err(|_| StoreError::Encode { what, detail: "it is too long".to_owned() })?;
+    let mut values = vec![head(LZ4, count, first)];
+    values.extend(further.map(chunk));
+    Ok(values)
+}
+
+fn head(encoding: u8, chunks: u32, payload: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(HEAD_BYTES + payload.len());
+    value.extend_from_slice(&[VERSION, encoding]);
+    value.extend_from_slice(&chunks.to_be_bytes());
+    value.extend_from_slice(payload);
+    value
+}
+
+/// A chunk's value from its part of the bytes.
+pub(super) fn chunk(payload: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(1 + payload.len());
+    value.push(VERSION);
+    value.extend_from_slice(payload);
+    value
+}
+
+/// What a head says.
+pub(super) struct Head<'a> {
+    encoding: u8,
+    /// How many values the row has, the head included.
+    pub(super) chunks: u32,
+    payload: &'a [u8],
+}
+
+/// Reads a head.
+pub(super) fn read_head<'a>(what: &'static str, value: &'a [u8]) -> Result<Head<'a>, StoreError> {
+    let rest = read_chunk(what, value)?;
+    match rest {
+        [encoding, a, b, c, d, payload @ ..] => {
+            Ok(Head { encoding: *encoding, chunks: u32::from_be_bytes([*a, *b, *c, *d]), payload })
+        }
+        _ => Err(StoreError::corrupt(what, "it is too short")),
+    }
+}
+
+/// The bytes behind the version.
+pub(super) fn read_chunk<'a>(what: &'static str, value: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    match value {
+        [VERSION, rest @ ..] => Ok(rest),
+        [found, ..] => Err(StoreError::UnknownVersion { what, found: *found }),
+        [] => Err(StoreError::corrupt(what, "it is empty")),
+    }
+}
+
+/// Reads a row from its head and, with `next`, its further values by index.
+pub(super) fn decode<T: DeserializeOwned, V: AsRef<[u8]>>(
+    what: &'static str,
+    head: &Head<'_>,
+    mut next: impl FnMut(u32) -> Result<Option<V>, StoreError>,
+) -> Result<T, StoreError> {
+    let parse = |json: &[u8]| {
+        serde_json::from_slice(json).map_err(|error| StoreError::corrupt(what, error.to_string()))
+    };
+    let mut payload = std::borrow::Cow::Borrowed(head.payload);
+    for index in 1..head.chunks {
+        let value = next(index)?.ok_or_else(|| {
+            StoreError::corrupt(what, format!("part {index} of {} is missing", head.chunks))
+        })?;
+        payload.to_mut().extend_from_slice(read_chunk(what, value.as_ref())?);
+    }
+    match head.encoding {
+        PLAIN => parse(&payload),
+        LZ4 => {
+            let json = lz4_flex::decompress_size_prepended(&payload)
+                .map_err(|error| StoreError::corrupt(what, error.to_string()))?;
+            parse(&json)
+        }
+        other => Err(StoreError::corrupt(what, format!("encoding {other} is unknown"))),
+    }
+}
+
+/// The value of an index row that points at nothing but its key.
+pub(super) fn mark() -> Vec<u8> {
+    vec![VERSION]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn there_and_back(row: &Vec<u8>) -> (Vec<Vec<u8>>, Vec<u8>) {
+        let values = encode("row", row).expect("encodes");
+        let head = read_head("row", &values[0]).expect("has a head");
+        let back = decode("row", &head, |i| Ok(values.get(i as usize))).expect("decodes");
+        (values, back)
+    }
+
+    proptest! {
+        #[test]
+        fn a_row_comes_back_as_it_was(row in prop::collection::vec(any::<u8>(), 0..3000)) {
+            prop_assert_eq!(there_and_back(&row).1, row);
+        }
+    }
+
+    #[test]
+    fn a_long_row_is_stored_in_values_that_never_become_blobs() {
+        let mut state = 1u32;
+        let row: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        })
+        .take(300_000)
+        .collect();
+        let (values, back) = there_and_back(&row);
+        assert!(values.len() > 2, "{} values", values.len());
+        assert!(values.iter().all(|value| value.len() <= STORED_VALUE_BYTES_MAX));
+        assert_eq!(back, row);
+    }
+
+    #[test]
+    fn a_value_of_a_later_version_is_refused_by_name() {
+        let error = read_head("job", &[9, 0, 0, 0, 0, 1]).err().expect("is refused");
+        assert!(matches!(error, StoreError::UnknownVersion { what: "job", found: 9 }));
+    }
+}
