@@ -25,8 +25,6 @@ use crate::model::rule::Order;
 const BATCH_MAX: usize = 256;
 /// Batches in one turn at most.
 const BATCHES_PER_TURN: usize = 8;
-/// Shortest and longest pause between looks at a file that somebody has open for writing.
-const WRITER_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 /// Candidates of an ordered rule that are due within this come together, so that they can be put in order.
 const ORDER_STEP: Duration = Duration::from_millis(50);
 
@@ -34,7 +32,9 @@ const STANDS_STILL_YET: Reason = Cow::Borrowed("until it has stood still for `re
 const HAS_WRITER: Reason = Cow::Borrowed("somebody has it open for writing");
 const NO_MARKER: Reason = Cow::Borrowed("for its marker");
 const STALE_MARKER: Reason = Cow::Borrowed("its marker is older than the file");
-const GIVEN_BACK: Reason = Cow::Borrowed("it changed while it was claimed, or ended too early; until it has stood still for `ready.stable_for`");
+const GIVEN_BACK: Reason = Cow::Borrowed(
+    "it changed while it was claimed, or ended too early; until it has stood still for `ready.stable_for`",
+);
 
 impl Watcher {
     /// Takes in what an event or the scan told of a path.
@@ -52,7 +52,10 @@ impl Watcher {
             Sign::Changed | Sign::Appeared | Sign::Closed | Sign::MovedIn => {}
         }
         let is_file = self.rules.assign(path).is_some_and(|(rule, _)| self.admit(path, rule, sign, now));
-        if !is_file && self.rules.could_match_below(path) && fs::symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
+        if !is_file
+            && self.rules.could_match_below(path)
+            && fs::symlink_metadata(path).is_ok_and(|it| it.is_dir())
+        {
             self.scanner.walk(path.to_owned());
         }
     }
@@ -173,7 +176,8 @@ impl Watcher {
             let reason = candidate.reason.clone();
             return self.table.wait(path, at, reason);
         }
-        let marker = candidate.marker.as_deref().and_then(|marker| durable_fs::identity_at(marker).ok().flatten());
+        let marker =
+            candidate.marker.as_deref().and_then(|marker| durable_fs::identity_at(marker).ok().flatten());
         let marker = MarkerSeen::judge(marker, &identity);
         let (proof, still_since) = (candidate.proof, candidate.still_since);
         let Some(rule) = self.rules.get(candidate.rule) else { return };
@@ -204,9 +208,7 @@ impl Watcher {
             Ok(Examined::Quiet { identity, head }) => (identity, head),
             Ok(Examined::Gone) => return self.vanished(path),
             Ok(Examined::HasWriter) => {
-                candidate.still_since = now;
-                candidate.proof = Proof::None;
-                let pause = (rule.ready.stable_for / 4).clamp(WRITER_PAUSE.0, WRITER_PAUSE.1);
+                let pause = candidate.has_writer(rule.ready.stable_for, now);
                 return self.table.wait(path, now + pause, HAS_WRITER);
             }
             Err(error) => return self.failed(path, format!("cannot be opened: {error}"), now),
@@ -235,7 +237,12 @@ impl Watcher {
         if candidate.failures == 1 {
             tracing::warn!(path = escaped_path(path), reason, "this file cannot be taken; trying again");
         } else {
-            tracing::debug!(path = escaped_path(path), reason, failures = candidate.failures, "this file still cannot be taken");
+            tracing::debug!(
+                path = escaped_path(path),
+                reason,
+                failures = candidate.failures,
+                "this file still cannot be taken"
+            );
         }
         self.table.wait(path, until, Cow::Owned(reason));
     }
@@ -339,7 +346,8 @@ impl Watcher {
     /// The offer of a ready candidate, unless it changed while it waited for its turn.
     fn offer(&mut self, path: &Arc<Path>, now: Instant) -> Option<Offer> {
         self.evaluate(path, now);
-        let candidate = self.table.get(path).filter(|candidate| matches!(candidate.phase, Phase::Ready(_)))?;
+        let candidate =
+            self.table.get(path).filter(|candidate| matches!(candidate.phase, Phase::Ready(_)))?;
         let rule = self.rules.get(candidate.rule)?;
         let (_, vars) = self.rules.assign(path)?;
         let offer = Offer {

@@ -157,7 +157,12 @@ impl Watch {
         Self::start_with(rules, scan_every, true, Links { offers, already_kept, proves_its_end })
     }
 
-    fn start_with(rules: Vec<Rule>, scan_every: Duration, events: bool, links: Links) -> Result<Self, WatchError> {
+    fn start_with(
+        rules: Vec<Rule>,
+        scan_every: Duration,
+        events: bool,
+        links: Links,
+    ) -> Result<Self, WatchError> {
         let rules = RuleSet::new(rules)?;
         let (inbox, messages) = mpsc::sync_channel(INBOX_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
@@ -166,7 +171,8 @@ impl Watch {
         let hints = events.then(|| Hints { inbox: inbox.clone(), lost: Arc::clone(&lost) });
         let flags = watcher::Flags { stopping: Arc::clone(&stopping), lost, untold: Arc::clone(&untold) };
         let run = move || Watcher::new(rules, scan_every, Notifier::new(hints), links, flags).run(&messages);
-        let thread = thread::Builder::new().name("watch".to_owned()).spawn(run).map_err(WatchError::Thread)?;
+        let thread =
+            thread::Builder::new().name("watch".to_owned()).spawn(run).map_err(WatchError::Thread)?;
         Ok(Self { inbox, stopping, untold, thread: Some(thread) })
     }
 

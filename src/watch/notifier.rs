@@ -60,7 +60,9 @@ impl Hints {
                 self.scan();
             }
             Ok(event) if event.need_rescan() => {
-                tracing::warn!("the system's queue of file events overflowed; the folders are scanned instead");
+                tracing::warn!(
+                    "the system's queue of file events overflowed; the folders are scanned instead"
+                );
                 self.scan();
             }
             Ok(event) => {
@@ -77,7 +79,9 @@ fn sign(kind: EventKind) -> Option<Sign> {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Sign::Closed),
         EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => None,
-        EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Folder | CreateKind::Other) => Some(Sign::Appeared),
+        EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Folder | CreateKind::Other) => {
+            Some(Sign::Appeared)
+        }
         EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Sign::MovedIn),
         EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => Some(Sign::Gone),
         EventKind::Modify(_) | EventKind::Any | EventKind::Other => Some(Sign::Changed),
@@ -124,14 +128,18 @@ impl Notifier {
                 self.failure_reported = true;
                 tracing::warn!(path = escaped_path(folder), error = %error, "no file events for this folder, perhaps for others too; they are scanned only");
             }
-            Err(error) => tracing::debug!(path = escaped_path(folder), error = %error, "no file events for this folder"),
+            Err(error) => {
+                tracing::debug!(path = escaped_path(folder), error = %error, "no file events for this folder")
+            }
         }
         false
     }
 
     /// Watches the nearest folder that exists above one that does not, so that its making is seen.
     pub(super) fn watch_above(&mut self, missing: &Path) {
-        if let Some(folder) = missing.ancestors().skip(1).find(|above| fs::metadata(above).is_ok_and(|it| it.is_dir())) {
+        if let Some(folder) =
+            missing.ancestors().skip(1).find(|above| fs::metadata(above).is_ok_and(|it| it.is_dir()))
+        {
             self.watch(folder);
         }
     }
@@ -167,5 +175,33 @@ impl FolderMark {
     fn of(folder: &Path) -> io::Result<Self> {
         use std::os::windows::fs::MetadataExt as _;
         fs::metadata(folder).map(|it| Self(it.creation_time(), 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{DataChange, Flag, RemoveKind};
+
+    #[test]
+    fn our_own_reading_makes_no_hints() {
+        assert_eq!(sign(EventKind::Access(AccessKind::Open(AccessMode::Any))), None);
+        assert_eq!(sign(EventKind::Access(AccessKind::Close(AccessMode::Read))), None);
+        assert_eq!(sign(EventKind::Access(AccessKind::Close(AccessMode::Write))), Some(Sign::Closed));
+        assert_eq!(sign(EventKind::Modify(ModifyKind::Data(DataChange::Any))), Some(Sign::Changed));
+        assert_eq!(sign(EventKind::Remove(RemoveKind::File)), Some(Sign::Gone));
+    }
+
+    #[test]
+    fn hints_that_find_no_room_and_events_without_a_path_ask_for_a_scan() {
+        let (inbox, _messages) = std::sync::mpsc::sync_channel(1);
+        let hints = Hints { inbox, lost: Arc::default() };
+        let event = || Ok(Event::new(EventKind::Create(CreateKind::File)).add_path(PathBuf::from("a")));
+        hints.handle(event());
+        assert!(!hints.lost.swap(false, Ordering::AcqRel));
+        hints.handle(event());
+        assert!(hints.lost.swap(false, Ordering::AcqRel), "the inbox was full");
+        hints.handle(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        assert!(hints.lost.load(Ordering::Acquire));
     }
 }

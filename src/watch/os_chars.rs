@@ -45,7 +45,9 @@ pub(super) fn to_chars(name: &OsStr) -> String {
     for unit in char::decode_utf16(name.encode_wide()) {
         match unit {
             Ok(c) if is_stand_in(c) => {
-                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| text.push(stand_in(unit - FIRST_SURROGATE)));
+                c.encode_utf16(&mut [0; 2])
+                    .iter()
+                    .for_each(|unit| text.push(stand_in(unit - FIRST_SURROGATE)));
             }
             Ok(c) => text.push(c),
             Err(lone) => text.push(stand_in(lone.unpaired_surrogate() - FIRST_SURROGATE)),

@@ -46,10 +46,16 @@ impl Pattern {
     /// Parses an absolute pattern.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         if !Path::new(text).is_absolute() {
-            return Err(PatternError::new(format!("the pattern `{text}` is not absolute"), "spell out its folder from the root"));
+            return Err(PatternError::new(
+                format!("the pattern `{text}` is not absolute"),
+                "spell out its folder from the root",
+            ));
         }
         if text.ends_with(std::path::is_separator) {
-            return Err(PatternError::new(format!("the pattern `{text}` names a folder, not files"), "add `*` for every file in it"));
+            return Err(PatternError::new(
+                format!("the pattern `{text}` names a folder, not files"),
+                "add `*` for every file in it",
+            ));
         }
         let (folder, rest) = split_folder(text)?;
         let mut parts = rest.iter().map(|part| parse_part(part)).collect::<Result<Vec<_>, _>>()?;
@@ -73,9 +79,6 @@ impl Pattern {
     /// The named wildcards' values if the path matches; paths need not be UTF-8.
     pub fn matches(&self, path: &Path) -> Option<Values> {
         let below = below(&self.folder, path)?;
-        let positions = self.positions_before_last(&below)?;
-        let last = self.parts.len() - 1;
-        positions.get(last).copied()?.then_some(())?;
         let mut values = Values::new();
         self.fits(0, &below, &mut Vec::new(), &mut values).then_some(values)
     }
@@ -121,20 +124,22 @@ impl Pattern {
     /// `**` also stands for no folder at all.
     fn skip_empty(&self, positions: &mut [bool]) {
         for at in 1..self.parts.len() {
-            let before = positions.get(at - 1) == Some(&true) && matches!(self.parts.get(at - 1), Some(Part::Folders));
+            let before =
+                positions.get(at - 1) == Some(&true) && matches!(self.parts.get(at - 1), Some(Part::Folders));
             if before && let Some(slot) = positions.get_mut(at) {
                 *slot = true;
             }
         }
     }
 
-    fn positions_before_last(&self, below: &[String]) -> Option<Vec<bool>> {
-        let (_, folders) = below.split_last()?;
-        Some(self.positions(folders))
-    }
-
     /// Whether the parts from `at` on match these components; `failed` keeps several `**` from trying the same again and again.
-    fn fits(&self, at: usize, names: &[String], failed: &mut Vec<(usize, usize)>, values: &mut Values) -> bool {
+    fn fits(
+        &self,
+        at: usize,
+        names: &[String],
+        failed: &mut Vec<(usize, usize)>,
+        values: &mut Values,
+    ) -> bool {
         let (Some(part), Some((name, rest))) = (self.parts.get(at), names.split_first()) else {
             return at == self.parts.len() && names.is_empty();
         };
@@ -147,7 +152,11 @@ impl Pattern {
                 self.fits(at + 1, names, failed, values)
                     || (!name.starts_with('.') && self.fits(at, rest, failed, values))
             }
-            Part::One(segment) => segment.is_match(name) && self.fits(at + 1, rest, failed, values) && segment.capture(name, values),
+            Part::One(segment) => {
+                segment.is_match(name)
+                    && self.fits(at + 1, rest, failed, values)
+                    && segment.capture(name, values)
+            }
         };
         if !found {
             failed.push(here);
@@ -176,7 +185,8 @@ fn below_or_same(ancestor: &Path, folder: &Path) -> bool {
 }
 
 fn same_component(a: &Component<'_>, b: &Component<'_>) -> bool {
-    a == b || (cfg!(windows) && to_chars(a.as_os_str()).to_lowercase() == to_chars(b.as_os_str()).to_lowercase())
+    a == b
+        || (cfg!(windows) && to_chars(a.as_os_str()).to_lowercase() == to_chars(b.as_os_str()).to_lowercase())
 }
 
 /// The folder before the first wildcard, and the components behind it; at least the file's.
@@ -192,7 +202,10 @@ fn split_folder(text: &str) -> Result<(PathBuf, Vec<String>), PatternError> {
             }
             Component::CurDir => continue,
             Component::ParentDir => {
-                return Err(PatternError::new(format!("`..` in the pattern `{text}`"), "spell out the folder that is meant"));
+                return Err(PatternError::new(
+                    format!("`..` in the pattern `{text}`"),
+                    "spell out the folder that is meant",
+                ));
             }
             Component::Normal(part) => part.to_str().unwrap_or_default(),
         };
@@ -203,7 +216,10 @@ fn split_folder(text: &str) -> Result<(PathBuf, Vec<String>), PatternError> {
         }
     }
     if rest.is_empty() {
-        return Err(PatternError::new(format!("the pattern `{text}` names no file"), "add `*` for every file in the folder"));
+        return Err(PatternError::new(
+            format!("the pattern `{text}` names no file"),
+            "add `*` for every file in the folder",
+        ));
     }
     Ok((folder, rest))
 }
@@ -220,12 +236,29 @@ fn collect_names(parts: &[Part]) -> Result<Vec<String>, PatternError> {
         let Part::One(segment) = part else { continue };
         for name in segment.names() {
             if names.contains(name) {
-                return Err(PatternError::new(format!("`{{{name}}}` stands twice in one pattern"), "give each wildcard a name of its own"));
+                return Err(PatternError::new(
+                    format!("`{{{name}}}` stands twice in one pattern"),
+                    "give each wildcard a name of its own",
+                ));
             }
             names.push(name.clone());
         }
     }
     Ok(names)
+}
+
+#[cfg(all(test, windows))]
+mod windows_tests {
+    use super::*;
+
+    #[test]
+    fn case_and_the_kind_of_separator_do_not_count() {
+        let pattern = Pattern::parse(r"C:\In/{sender}\*.CSV").expect("the pattern is good");
+        assert!(pattern.matches(Path::new(r"c:\in\acme\a.csv")).is_some());
+        assert!(pattern.matches(Path::new(r"c:\in\acme\b\a.csv")).is_none());
+        assert!(pattern.could_match_in(Path::new(r"C:\IN\x")));
+        assert!(Pattern::parse(r"in\*.csv").is_err());
+    }
 }
 
 #[cfg(all(test, unix))]

@@ -54,11 +54,18 @@ pub(super) enum Verdict {
 }
 
 /// Judges a candidate that stands still since `still_since`.
-pub(super) fn judge(ready: &Ready, proof: Proof, marker: MarkerSeen, still_since: Instant, now: Instant) -> Verdict {
+pub(super) fn judge(
+    ready: &Ready,
+    proof: Proof,
+    marker: MarkerSeen,
+    still_since: Instant,
+    now: Instant,
+) -> Verdict {
     match (ready.strategy, proof, ready.trust_close) {
         (ReadyStrategy::Marker, _, _) if marker == MarkerSeen::Valid => Verdict::Complete,
         (ReadyStrategy::Marker, _, _) => Verdict::Marker(marker),
-        (ReadyStrategy::Auto, Proof::MovedIn, _) | (ReadyStrategy::Auto, Proof::Closed, TrustClose::Always) => Verdict::Complete,
+        (ReadyStrategy::Auto, Proof::MovedIn, _)
+        | (ReadyStrategy::Auto, Proof::Closed, TrustClose::Always) => Verdict::Complete,
         _ if now.saturating_duration_since(still_since) >= ready.stable_for => Verdict::Complete,
         (ReadyStrategy::Auto, Proof::Closed, TrustClose::Framed) => Verdict::CompleteIfFramed,
         // A quiet time beyond what the clock can count never ends.
@@ -73,7 +80,13 @@ mod tests {
 
     const STABLE_FOR: Duration = Duration::from_secs(10);
 
-    fn verdict(strategy: ReadyStrategy, trust_close: TrustClose, proof: Proof, still: u64, marker: MarkerSeen) -> Verdict {
+    fn verdict(
+        strategy: ReadyStrategy,
+        trust_close: TrustClose,
+        proof: Proof,
+        still: u64,
+        marker: MarkerSeen,
+    ) -> Verdict {
         let ready = Ready { strategy, trust_close, stable_for: STABLE_FOR, marker: None };
         let since = Instant::now();
         judge(&ready, proof, marker, since, since + Duration::from_secs(still))

@@ -51,7 +51,8 @@ impl RuleSet {
         if self.is_marker(path) {
             return None;
         }
-        let (at, values) = self.0.iter().enumerate().find_map(|(at, rule)| rule.matches(path).map(|values| (at, values)))?;
+        let (at, values) =
+            self.0.iter().enumerate().find_map(|(at, rule)| rule.matches(path).map(|values| (at, values)))?;
         self.0.get(at)?.live.then_some((at, values))
     }
 
@@ -72,7 +73,8 @@ impl RuleSet {
 
     /// The folders that the patterns begin in, each once.
     pub(super) fn fixed_folders(&self) -> Vec<PathBuf> {
-        let mut folders: Vec<_> = self.live_patterns().map(|pattern| pattern.fixed_folder().to_owned()).collect();
+        let mut folders: Vec<_> =
+            self.live_patterns().map(|pattern| pattern.fixed_folder().to_owned()).collect();
         folders.sort();
         folders.dedup();
         folders
@@ -86,7 +88,8 @@ impl RuleSet {
 impl WatchedRule {
     fn new(rule: Rule) -> Result<Self, WatchError> {
         let wrong = |source: PatternError| WatchError::Pattern { rule: rule.name.clone(), source };
-        let patterns = rule.paths.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>().map_err(wrong)?;
+        let patterns =
+            rule.paths.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>().map_err(wrong)?;
         let excludes = Excludes::parse(&rule.exclude).map_err(wrong)?;
         let marker = match (rule.ready.strategy, &rule.ready.marker) {
             (ReadyStrategy::Marker, Some(template)) => Some(Marker::parse(template).map_err(wrong)?),
@@ -128,8 +131,13 @@ impl Marker {
         let gaps = template.replace("{stem}", "{name}");
         let literals: Vec<&str> = gaps.split("{name}").collect();
         if literals.len() < 2 || literals.iter().all(|text| text.is_empty()) {
-            let message = format!("the marker `{template}` does not tell one file's marker from another's or from the file");
-            return Err(PatternError::new(message, "write `{name}` or `{stem}` and something more, like `{name}.done`"));
+            let message = format!(
+                "the marker `{template}` does not tell one file's marker from another's or from the file"
+            );
+            return Err(PatternError::new(
+                message,
+                "write `{name}` or `{stem}` and something more, like `{name}.done`",
+            ));
         }
         Ok(Self { template: template.to_owned(), shape: Segment::of_literals(&literals) })
     }

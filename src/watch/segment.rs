@@ -10,7 +10,18 @@ use crate::model::os_text::OsText;
 
 /// Names that a template gives another meaning.
 const TEMPLATE_NAMES: [&str; 13] = [
-    "rule", "name", "stem", "ext", "date", "time", "job", "category", "entry", "entry_stem", "parent", "grandparent",
+    "rule",
+    "name",
+    "stem",
+    "ext",
+    "date",
+    "time",
+    "job",
+    "category",
+    "entry",
+    "entry_stem",
+    "parent",
+    "grandparent",
     "revision",
 ];
 
@@ -36,11 +47,9 @@ impl Segment {
 
     /// Matches literal text with a wildcard of at least one character at each gap.
     pub(super) fn of_literals(literals: &[&str]) -> Self {
-        let pieces = literals.iter().map(|text| glob::Pattern::new(&glob::Pattern::escape(text)).unwrap_or_default());
-        Self {
-            pieces: pieces.collect(),
-            names: (1..literals.len()).map(|n| n.to_string()).collect(),
-        }
+        let pieces =
+            literals.iter().map(|text| glob::Pattern::new(&glob::Pattern::escape(text)).unwrap_or_default());
+        Self { pieces: pieces.collect(), names: (1..literals.len()).map(|n| n.to_string()).collect() }
     }
 
     /// Its named wildcards.
@@ -50,7 +59,10 @@ impl Segment {
 
     /// Whether the name matches.
     pub(super) fn is_match(&self, name: &str) -> bool {
-        self.ends(name).is_some()
+        match self.pieces.as_slice() {
+            [only] => only.matches_with(name, options(true)),
+            _ => self.ends(name).is_some(),
+        }
     }
 
     /// Adds the named wildcards' values if the name matches; a name matches as early and as short as possible.
@@ -64,7 +76,8 @@ impl Segment {
 
     /// Where each named wildcard begins and ends.
     fn ends(&self, name: &str) -> Option<Vec<(usize, usize)>> {
-        let mut search = Search { segment: self, name, failed: vec![false; self.pieces.len() * (name.len() + 1)] };
+        let mut search =
+            Search { segment: self, name, failed: vec![false; self.pieces.len() * (name.len() + 1)] };
         let mut ranges = Vec::with_capacity(self.names.len());
         search.piece(0, 0, &mut ranges).then(|| {
             ranges.reverse();
@@ -155,7 +168,12 @@ fn split_names(text: &str) -> Result<(Vec<String>, Vec<String>), PatternError> {
                 rest = rest.get(end + 1..).unwrap_or_default();
                 continue;
             }
-            '}' => return Err(PatternError::new(format!("`}}` without `{{` in `{text}`"), "write `[}]` for a brace that is meant as itself")),
+            '}' => {
+                return Err(PatternError::new(
+                    format!("`}}` without `{{` in `{text}`"),
+                    "write `[}]` for a brace that is meant as itself",
+                ));
+            }
             other => other.len_utf8(),
         };
         if let (Some(piece), Some(part)) = (pieces.last_mut(), rest.get(..taken)) {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::ready::Proof;
 use crate::model::identity::FileIdentity;
@@ -23,6 +23,11 @@ pub(super) const CANDIDATES_MAX: usize = 100_000;
 const CANDIDATES_MIN: usize = 1000;
 /// Taken files that are remembered, so that one given back later is not believed at once.
 const TAKEN_MAX: usize = 4096;
+/// How long a close may last after it was told of, and the pause between looks meanwhile.
+const CLOSE_LASTS: Duration = Duration::from_millis(100);
+const CLOSE_PAUSE: Duration = Duration::from_millis(1);
+/// Shortest and longest pause between looks at a file that somebody has open for writing.
+const WRITER_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 /// Kept files that are remembered; about others the ledger is asked.
 const KEPT_MAX: usize = 65_536;
 
@@ -81,6 +86,22 @@ impl Candidate {
             marker: None,
             due: None,
         }
+    }
+
+    /// Takes note of an open writer; tells how long until the next look.
+    ///
+    /// ```text
+    /// writer   close() ---- event ---------- write access dropped
+    /// watch                       lease?                           lease?
+    /// ```
+    /// Linux tells of a close before it drops the write access, so a close that was just told keeps its worth for a moment.
+    pub(super) fn has_writer(&mut self, stable_for: Duration, now: Instant) -> Duration {
+        if self.proof == Proof::Closed && now.saturating_duration_since(self.still_since) < CLOSE_LASTS {
+            return CLOSE_PAUSE;
+        }
+        self.still_since = now;
+        self.proof = Proof::None;
+        (stable_for / 4).clamp(WRITER_PAUSE.0, WRITER_PAUSE.1)
     }
 
     /// A changed file is no longer what was refused.
@@ -215,7 +236,9 @@ impl Table {
     fn forget_old_deadlines(&mut self) {
         if self.due.len() > 2 * self.files.len() + 1024 {
             let files = &self.files;
-            self.due.retain(|Reverse((at, path))| files.get(path).is_some_and(|candidate| candidate.due == Some(*at)));
+            self.due.retain(|Reverse((at, path))| {
+                files.get(path).is_some_and(|candidate| candidate.due == Some(*at))
+            });
         }
     }
 
@@ -254,7 +277,9 @@ impl Table {
         for _ in 0..self.queues.len() {
             let rule = self.next_rule % self.queues.len();
             self.next_rule = rule + 1;
-            let Some(queue) = self.queues.get(rule).filter(|queue| !queue.is_empty() && may_go(rule)) else { continue };
+            let Some(queue) = self.queues.get(rule).filter(|queue| !queue.is_empty() && may_go(rule)) else {
+                continue;
+            };
             return queue.values().take(max).cloned().collect();
         }
         Vec::new()
@@ -333,5 +358,79 @@ impl Table {
     /// Forgets kept files that the last whole scan did not see.
     pub(super) fn forget_kept_before(&mut self, scan: u64) {
         self.kept.retain(|_, (_, seen_in)| *seen_in >= scan);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(rule: usize, inode: u64) -> Candidate {
+        let identity = FileIdentity { device: 1, inode, size: 1, mtime_ns: 0, ctime_ns: 0 };
+        Candidate::new(rule, identity, Instant::now())
+    }
+
+    #[test]
+    fn a_deadline_that_was_put_off_is_passed_over_and_swept_out() {
+        let mut table = Table::new(1);
+        let now = Instant::now();
+        let path = table.insert(Path::new("a"), candidate(0, 1));
+        for n in 1..5000 {
+            table.wait(&path, now + Duration::from_secs(n), Cow::Borrowed("later"));
+        }
+        assert!(table.due.len() < 2000);
+        assert_eq!(table.next_due(), Some(now + Duration::from_secs(4999)));
+        assert_eq!(table.pop_due(now), None);
+    }
+
+    #[test]
+    fn a_rule_with_too_many_files_leaves_room_for_the_others_and_scans_again_when_it_has_some() {
+        let mut table = Table::new(2);
+        let room = table.room();
+        for n in 0..room {
+            assert!(table.has_room(0));
+            table.insert(Path::new(&n.to_string()), candidate(0, 1));
+        }
+        assert!(!table.has_room(0) && table.has_room(1));
+        assert!(!table.room_for_missed());
+        (0..room / 2).for_each(|n| drop(table.remove(Path::new(&n.to_string()))));
+        assert!(table.room_for_missed() && !table.room_for_missed());
+    }
+
+    #[test]
+    fn rules_take_turns_and_each_keeps_its_order() {
+        let mut table = Table::new(2);
+        for (name, rule) in [("b", 0), ("a", 0), ("c", 1)] {
+            let path = table.insert(Path::new(name), candidate(rule, 1));
+            table.queue(&path, Order::Name);
+        }
+        let batch = |table: &mut Table| {
+            let paths = table.ready_batch(9, |_| true);
+            paths.iter().for_each(|path| table.offered(path));
+            paths.iter().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            [batch(&mut table), batch(&mut table), batch(&mut table)],
+            [vec!["a".to_owned(), "b".into()], vec!["c".into()], vec![]]
+        );
+    }
+
+    #[test]
+    fn only_the_last_taken_files_are_remembered() {
+        let mut table = Table::new(1);
+        (0..=TAKEN_MAX as u64).for_each(|inode| table.remember_taken(candidate(0, inode).seen));
+        assert!(!table.was_taken(&candidate(0, 0).seen));
+        assert!(table.was_taken(&candidate(0, TAKEN_MAX as u64).seen));
+    }
+
+    #[test]
+    fn a_close_that_was_just_told_outlives_the_writer_that_is_just_going() {
+        let mut closed = candidate(0, 1);
+        closed.proof = Proof::Closed;
+        let told = closed.still_since;
+        assert_eq!(closed.has_writer(Duration::from_secs(10), told), CLOSE_PAUSE);
+        assert_eq!(closed.proof, Proof::Closed);
+        assert_eq!(closed.has_writer(Duration::from_secs(10), told + CLOSE_LASTS), WRITER_PAUSE.1);
+        assert_eq!((closed.proof, closed.still_since), (Proof::None, told + CLOSE_LASTS));
     }
 }

@@ -1,6 +1,9 @@
 //! The watch on real folders. Nothing sleeps: tests wait for offers, or for the watch's own word.
 
-#![allow(clippy::disallowed_methods, reason = "tests play the senders, who rename and remove files as they like")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests play the senders, who rename and remove files as they like"
+)]
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -136,7 +139,12 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         paths: vec![pattern.to_str().expect("UTF-8").into()],
         exclude: Vec::new(),
         order: Order::Arrival,
-        ready: Ready { strategy: ReadyStrategy::Auto, trust_close: TrustClose::Framed, stable_for: STABLE_FOR, marker: None },
+        ready: Ready {
+            strategy: ReadyStrategy::Auto,
+            trust_close: TrustClose::Framed,
+            stable_for: STABLE_FOR,
+            marker: None,
+        },
         decode: Decode {
             layers: Vec::new(),
             require_encrypted: false,
@@ -155,7 +163,12 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         outputs: BTreeMap::new(),
         publish: Publish::default(),
         errors: Errors { on_record_error: OnRecordError::SetAside, failed_max: Limit::Count(0), attempts: 1 },
-        source: SourceEnd { on_success: OnSuccess::Delete, archive_dir: None, claim_dir: None, quarantine_dir: None },
+        source: SourceEnd {
+            on_success: OnSuccess::Delete,
+            archive_dir: None,
+            claim_dir: None,
+            quarantine_dir: None,
+        },
         base_dir: PathBuf::new(),
         timezone: "UTC".into(),
     }
@@ -220,8 +233,21 @@ fn a_close_is_the_end_where_senders_are_trusted() {
 }
 
 #[test]
-fn stable_waits_for_quiet_whatever_the_events_say() {
+fn each_of_many_closes_in_a_row_counts() {
     let mut world = Plan::new(|rule| {
+        never_stable(rule);
+        rule.ready.trust_close = TrustClose::Always;
+    })
+    .start();
+    for n in 0..500 {
+        world.write(&n.to_string(), b"x");
+        assert_eq!(world.next_name(), n.to_string());
+    }
+}
+
+#[test]
+fn stable_waits_for_quiet_whatever_the_events_say() {
+    let world = Plan::new(|rule| {
         never_stable(rule);
         rule.ready.strategy = ReadyStrategy::Stable;
     })
@@ -276,7 +302,11 @@ fn a_marker_that_is_older_than_its_file_does_not_count_until_it_is_renewed() {
     let mut world = Plan::new(with_marker).start();
     let marker = world.write("a.done", b"");
     let yesterday = std::time::SystemTime::UNIX_EPOCH + Duration::from_hours(24);
-    File::options().write(true).open(&marker).and_then(|file| file.set_modified(yesterday)).expect("sets the time");
+    File::options()
+        .write(true)
+        .open(&marker)
+        .and_then(|file| file.set_modified(yesterday))
+        .expect("sets the time");
     world.write("a", b"x");
     world.wait_until("the file waits", |world| world.waits_with("a", "older"));
     world.write("a.done", b"");
@@ -485,4 +515,27 @@ fn an_engine_that_takes_no_more_offers_ends_the_watch_and_a_full_one_does_not_bl
     let watch = Watch::start(rules, NEVER, sender, Box::new(|_| false), |_| false).expect("starts");
     watch.stop();
     drop(offers);
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_shown_and_holds_up_no_other() {
+    let mut plan = Plan::new(|_| {});
+    // Unreadable for every user, root included.
+    let too_long = plan.path(&"x".repeat(300));
+    let pattern = too_long.join("*").to_str().expect("UTF-8").to_owned();
+    plan.rules[0].paths.insert(0, pattern);
+    let mut world = plan.start();
+    assert!(world.waits_with(&"x".repeat(300), "cannot be read"));
+    world.assert_only_the_last_is_offered();
+}
+
+#[test]
+fn a_wrong_rule_is_refused_by_name_with_what_to_do() {
+    let mut plan = Plan::new(|rule| rule.name = "payments".into());
+    plan.rules[0].paths = vec!["/in/*.{csv,txt}".into()];
+    let (offers, _receiver) = mpsc::sync_channel(1);
+    let error =
+        Watch::start(plan.rules, NEVER, offers, Box::new(|_| false), |_| false).err().expect("is refused");
+    assert!(error.to_string().contains("payments") && error.hint().is_some());
+    assert_eq!(error.kind(), FaultKind::Config);
 }

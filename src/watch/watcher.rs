@@ -72,7 +72,13 @@ pub(super) enum Flow {
 }
 
 impl Watcher {
-    pub(super) fn new(rules: RuleSet, scan_every: Duration, notifier: Notifier, links: Links, flags: Flags) -> Self {
+    pub(super) fn new(
+        rules: RuleSet,
+        scan_every: Duration,
+        notifier: Notifier,
+        links: Links,
+        flags: Flags,
+    ) -> Self {
         let now = Instant::now();
         Self {
             table: Table::new(rules.len()),
@@ -150,8 +156,10 @@ impl Watcher {
     }
 
     fn waiting(&self) -> Vec<(PathBuf, String)> {
-        let files = self.table.iter().map(|(path, candidate)| (path.to_path_buf(), candidate.reason.to_string()));
-        let missing = self.missing.iter().map(|folder| (folder.clone(), "the folder is not there yet".to_owned()));
+        let files =
+            self.table.iter().map(|(path, candidate)| (path.to_path_buf(), candidate.reason.to_string()));
+        let missing =
+            self.missing.iter().map(|folder| (folder.clone(), "the folder is not there yet".to_owned()));
         let mut list: Vec<_> = files.chain(missing).chain(self.troubles.list()).collect();
         list.sort();
         list
@@ -262,6 +270,10 @@ impl Watcher {
             return;
         }
         self.troubles.clear(&folder);
+        if error.kind() == io::ErrorKind::NotADirectory {
+            // A file that could not be looked at before.
+            self.hint(&folder, Sign::Appeared);
+        }
         self.notifier.forget(&folder);
         // Any other folder may come and go.
         if self.fixed_folders.contains(&folder) {
