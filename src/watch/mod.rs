@@ -1,8 +1,31 @@
-//! Notifier (hints), scanner (truth) and readiness: SKELETON, owned by the watch helper.
+//! From folders to offers: the notifier (hints), the scanner (truth) and readiness.
+//!
+//! One thread, `watch`, owns the table of candidates. It is driven by a bounded inbox and by deadlines, never by polling:
+//!
+//! ```text
+//! notifier --hint--+
+//!                  +--> candidate --ready?--> offer --> engine
+//! scanner --file---+        ^                             |
+//!                           +---- not yet, refused -------+
+//! ```
+//!
+//! # Invariants
+//! - Everything works without events: they only make it faster. What is lost (a full inbox, an overflowing queue, a watch limit, a
+//!   network file system) costs a scan, never a file.
+//! - A file is a candidate of the first rule that matches it, and is in the table once.
+//! - A candidate is offered only after nobody was seen to have it open for writing; see `ready` for when.
+//! - Links are not followed and are no candidates. The claim folders are never entered.
+//!
+//! Nothing here moves, changes or removes a file, or waits for the engine.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::SyncSender;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::model::fault::{Fault, FaultKind};
@@ -10,18 +33,67 @@ use crate::model::identity::FileIdentity;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 
+mod candidates;
+pub mod exclude;
+mod notifier;
+mod os_chars;
 pub mod pattern;
+mod probe;
+mod ready;
+mod rules;
+mod scanner;
+mod segment;
+mod table;
+mod troubles;
+mod watcher;
+
+use notifier::{Hints, Notifier, Sign};
+use pattern::PatternError;
+use rules::RuleSet;
+use watcher::{Links, Watcher};
+
+/// Messages that wait at most; what finds no room costs a scan.
+const INBOX_MAX: usize = 16 * 1024;
+/// As good as never, and within what every clock can count.
+const FOREVER: Duration = Duration::from_hours(365 * 24);
 
 /// Watching cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// SKELETON
-    #[error("SKELETON")]
-    Skeleton,
+    /// A pattern, exclusion or marker of a rule is wrong.
+    #[error("rule \"{rule}\": {source}")]
+    Pattern {
+        /// The rule's name.
+        rule: String,
+        /// What is wrong with it.
+        source: PatternError,
+    },
+    /// A rule waits for markers and does not say which.
+    #[error("rule \"{rule}\": `ready.strategy` is `marker`, but `ready.marker` is missing")]
+    NoMarker {
+        /// The rule's name.
+        rule: String,
+    },
+    /// The thread could not be started.
+    #[error("cannot start the thread that watches the folders")]
+    Thread(#[source] io::Error),
 }
 
 impl Fault for WatchError {
-    fn kind(&self) -> FaultKind { FaultKind::Config }
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Pattern { .. } | Self::NoMarker { .. } => FaultKind::Config,
+            Self::Thread(_) => FaultKind::Transient,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Pattern { source, .. } => source.hint.clone(),
+            Self::NoMarker { .. } => Some("add a marker, like `marker = \"{name}.done\"`".to_owned()),
+            Self::Thread(_) => None,
+        }
+    }
 }
 
 /// A candidate that is judged complete.
@@ -47,22 +119,116 @@ pub enum Answer {
     /// It is ours; a file that lies there later is a new candidate. (Also: a kept file that is known.)
     Taken,
     /// It changed while it was claimed, or it was given back: watch on; quiet time counts from now, a close-write alone no longer proves.
+    /// May also be said of a file that was taken before and is given back later.
     NotYet,
     /// It could not be claimed: try again with back-off, the operator is told.
     Refused(String),
 }
 
-/// The watching threads.
-pub struct Watch;
+/// What reaches the watching thread.
+enum Message {
+    Hint(PathBuf, Sign),
+    Answer(PathBuf, Answer),
+    Waiting(SyncSender<Vec<(PathBuf, String)>>),
+    Rescan,
+    /// Look at the flags.
+    Wake,
+}
+
+/// The watching threads. Dropping it stops them too.
+pub struct Watch {
+    inbox: SyncSender<Message>,
+    stopping: Arc<AtomicBool>,
+    untold: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Watch {
-    /// Starts watching the live rules. Offers come in batches, in each rule's `order`; the receiver going away stops the watch.
-    /// `already_kept` tells whether a `keep` file of this identity is known.
-    pub fn start(rules: Vec<Rule>, scan_every: Duration, offers: SyncSender<Vec<Offer>>, already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>) -> Result<Self, WatchError> { let _ = (rules, scan_every, offers, already_kept); unimplemented!() }
+    /// Starts watching the live rules. Offers come in batches, each of one rule and in its `order`; the receiver going away stops the watch.
+    /// `already_kept` tells whether a `keep` file of this identity is known, `proves_its_end` whether these first bytes of a file begin a
+    /// format that proves its own end.
+    pub fn start(
+        rules: Vec<Rule>,
+        scan_every: Duration,
+        offers: SyncSender<Vec<Offer>>,
+        already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
+        proves_its_end: fn(&[u8]) -> bool,
+    ) -> Result<Self, WatchError> {
+        Self::start_with(rules, scan_every, true, Links { offers, already_kept, proves_its_end })
+    }
+
+    fn start_with(
+        rules: Vec<Rule>,
+        scan_every: Duration,
+        events: bool,
+        links: Links,
+    ) -> Result<Self, WatchError> {
+        let rules = RuleSet::new(rules)?;
+        let (inbox, messages) = mpsc::sync_channel(INBOX_MAX);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let lost = Arc::new(AtomicBool::new(false));
+        let untold = Arc::new(AtomicU64::new(0));
+        let hints = events.then(|| Hints { inbox: inbox.clone(), lost: Arc::clone(&lost) });
+        let flags = watcher::Flags { stopping: Arc::clone(&stopping), lost, untold: Arc::clone(&untold) };
+        let run = move || Watcher::new(rules, scan_every, Notifier::new(hints), links, flags).run(&messages);
+        let thread =
+            thread::Builder::new().name("watch".to_owned()).spawn(run).map_err(WatchError::Thread)?;
+        Ok(Self { inbox, stopping, untold, thread: Some(thread) })
+    }
+
     /// Answers an offer.
-    pub fn answer(&self, path: &Path, answer: Answer) { let _ = (path, answer); unimplemented!() }
-    /// Candidates that are seen but not offered or not taken, with the reason.
-    pub fn waiting(&self) -> Vec<(PathBuf, String)> { unimplemented!() }
+    pub fn answer(&self, path: &Path, answer: Answer) {
+        self.send(Message::Answer(path.to_owned(), answer));
+    }
+
+    /// Scans all folders now.
+    pub fn rescan(&self) {
+        self.send(Message::Rescan);
+    }
+
+    /// Candidates that are seen but not offered or not taken, and folders that cannot be read, with the reason; by path.
+    pub fn waiting(&self) -> Vec<(PathBuf, String)> {
+        let (reply, list) = mpsc::sync_channel(1);
+        self.send(Message::Waiting(reply));
+        // A watch that has stopped waits for nothing.
+        list.recv().unwrap_or_default()
+    }
+
+    /// Files that a scan found in folders with events, and no event had told of.
+    pub fn found_without_event(&self) -> u64 {
+        self.untold.load(Ordering::Relaxed)
+    }
+
     /// Stops and joins the threads.
-    pub fn stop(self) { unimplemented!() }
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+
+    fn send(&self, message: Message) {
+        // Only a watch that has stopped takes no message, and then nobody waits for what it says.
+        self.inbox.send(message).ok();
+    }
+
+    fn shut_down(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        // Only wakes the thread; a full inbox means that it is awake.
+        self.inbox.try_send(Message::Wake).ok();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that watches the folders broke");
+        }
+    }
 }
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+/// A reason as it is kept with a candidate.
+type Reason = Cow<'static, str>;
+
+#[cfg(all(test, unix))]
+mod tests;

@@ -1,0 +1,372 @@
+//! What a hint, a deadline or an answer means for a candidate.
+//!
+//! A look is one `lstat`. Only a candidate that seems complete is opened, to see whether somebody else has it open for writing.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::TrySendError;
+use std::time::{Duration, Instant};
+
+use super::notifier::Sign;
+use super::probe::{Examined, examine};
+use super::ready::{MarkerSeen, Proof, Verdict, judge};
+use super::table::{Candidate, Phase};
+use super::troubles::pause;
+use super::watcher::{Flow, Watcher};
+use super::{Answer, Offer, Reason};
+use crate::durable_fs;
+use crate::model::identity::FileIdentity;
+use crate::model::os_text::escaped_path;
+use crate::model::rule::Order;
+
+/// Offers in a batch at most.
+const BATCH_MAX: usize = 256;
+/// Batches in one turn at most.
+const BATCHES_PER_TURN: usize = 8;
+/// Candidates of an ordered rule that are due within this come together, so that they can be put in order.
+const ORDER_STEP: Duration = Duration::from_millis(50);
+
+const STANDS_STILL_YET: Reason = Cow::Borrowed("until it has stood still for `ready.stable_for`");
+const HAS_WRITER: Reason = Cow::Borrowed("somebody has it open for writing");
+const NO_MARKER: Reason = Cow::Borrowed("for its marker");
+const STALE_MARKER: Reason = Cow::Borrowed("its marker is older than the file");
+const GIVEN_BACK: Reason = Cow::Borrowed(
+    "it changed while it was claimed, or ended too early; until it has stood still for `ready.stable_for`",
+);
+
+impl Watcher {
+    /// Takes in what an event or the scan told of a path.
+    pub(super) fn hint(&mut self, path: &Path, sign: Sign) {
+        let now = Instant::now();
+        if let Some(key) = self.table.key(path) {
+            return self.sign(&key, sign, now);
+        }
+        if self.rules.is_marker(path) {
+            return self.marker_changed(path, now);
+        }
+        match sign {
+            Sign::Gone => return self.folder_gone(path),
+            Sign::Changed if self.notifier.knows(path) => return,
+            Sign::Changed | Sign::Appeared | Sign::Closed | Sign::MovedIn => {}
+        }
+        let is_file = self.rules.assign(path).is_some_and(|(rule, _)| self.admit(path, rule, sign, now));
+        if !is_file
+            && self.rules.could_match_below(path)
+            && fs::symlink_metadata(path).is_ok_and(|it| it.is_dir())
+        {
+            self.scanner.walk(path.to_owned());
+        }
+    }
+
+    fn marker_changed(&mut self, marker: &Path, now: Instant) {
+        for file in self.table.waiting_for(marker) {
+            self.evaluate(&file, now);
+        }
+    }
+
+    fn folder_gone(&mut self, path: &Path) {
+        if self.notifier.knows(path) {
+            self.notifier.forget(path);
+            // Whether it is there again, or missing, a walk finds out.
+            let folders = self.fixed_folders.iter().filter(|folder| folder.starts_with(path));
+            folders.for_each(|folder| self.scanner.walk(folder.clone()));
+        }
+    }
+
+    /// Makes a file a candidate; false where there is no regular file.
+    fn admit(&mut self, path: &Path, rule_at: usize, sign: Sign, now: Instant) -> bool {
+        let identity = match durable_fs::identity_at(path) {
+            Ok(Some(identity)) => identity,
+            Ok(None) => return false,
+            Err(error) => {
+                self.troubles.note(path.to_owned(), &error, now);
+                return true;
+            }
+        };
+        let Some(rule) = self.rules.get(rule_at) else { return true };
+        let marker = rule.marker.as_ref().and_then(|marker| marker.path_for(path));
+        if rule.keep && self.is_kept(path, &identity) {
+            return true;
+        }
+        if !self.table.has_room(rule_at) {
+            return true;
+        }
+        let mut candidate = Candidate::new(rule_at, identity, now);
+        candidate.marker = marker;
+        if self.table.was_taken(&identity) {
+            candidate.distrusted = Some((identity.device, identity.inode));
+        } else {
+            candidate.proof = proof_of(sign);
+        }
+        let key = self.table.insert(path, candidate);
+        self.evaluate(&key, now);
+        true
+    }
+
+    fn is_kept(&mut self, path: &Path, identity: &FileIdentity) -> bool {
+        if self.table.is_kept(path, identity, self.scan) {
+            return true;
+        }
+        let known = (self.links.already_kept)(identity);
+        if known {
+            self.table.remember_kept(path, *identity, self.scan);
+        }
+        known
+    }
+
+    /// Takes in what was told of a candidate.
+    fn sign(&mut self, path: &Arc<Path>, sign: Sign, now: Instant) {
+        let proof = proof_of(sign);
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        if let Phase::Offered(later) = &mut candidate.phase {
+            *later = proof;
+            return;
+        }
+        let Ok(Some(identity)) = durable_fs::identity_at(path) else { return self.evaluate(path, now) };
+        let changed = candidate.look(identity, now);
+        if proof == Proof::None {
+            // Its deadline stands; by then it is known that it changed.
+            let only_waits = candidate.phase == Phase::Waiting && candidate.failures == 0;
+            if only_waits {
+                return;
+            }
+        } else {
+            candidate.still_since = now;
+        }
+        if changed {
+            candidate.start_afresh();
+            if let Phase::Ready(_) = candidate.phase {
+                self.table.wait(path, now, STANDS_STILL_YET);
+            }
+        }
+        self.believe(path, &identity, proof);
+        self.evaluate(path, now);
+    }
+
+    /// Lets an event count, unless the file was given back: then also our own rename looks like an arrival.
+    fn believe(&mut self, path: &Path, identity: &FileIdentity, proof: Proof) {
+        let was_taken = self.table.was_taken(identity);
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        let distrusted = was_taken || candidate.distrusted == Some((identity.device, identity.inode));
+        if proof != Proof::None && !distrusted {
+            candidate.proof = proof;
+        }
+    }
+
+    /// Looks at a candidate and decides what becomes of it.
+    pub(super) fn evaluate(&mut self, path: &Arc<Path>, now: Instant) {
+        let found = durable_fs::identity_at(path);
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        if matches!(candidate.phase, Phase::Offered(_)) {
+            return;
+        }
+        let identity = match found {
+            Ok(Some(identity)) => identity,
+            Ok(None) => return self.vanished(path),
+            Err(error) => return self.failed(path, format!("cannot be looked at: {error}"), now),
+        };
+        if candidate.look(identity, now) {
+            candidate.start_afresh();
+        } else if matches!(candidate.phase, Phase::Ready(_)) {
+            return;
+        }
+        if let Some(at) = candidate.not_before.filter(|at| now < *at) {
+            let reason = candidate.reason.clone();
+            return self.table.wait(path, at, reason);
+        }
+        let marker =
+            candidate.marker.as_deref().and_then(|marker| durable_fs::identity_at(marker).ok().flatten());
+        let marker = MarkerSeen::judge(marker, &identity);
+        let (proof, still_since) = (candidate.proof, candidate.still_since);
+        let Some(rule) = self.rules.get(candidate.rule) else { return };
+        match judge(&rule.ready, proof, marker, still_since, now) {
+            Verdict::Complete => self.look_closely(path, false, now),
+            Verdict::CompleteIfFramed => self.look_closely(path, true, now),
+            Verdict::Until(at) => {
+                let at = if rule.order == Order::Arrival { at } else { self.round_up(at) };
+                self.table.wait(path, at, STANDS_STILL_YET);
+            }
+            Verdict::Marker(MarkerSeen::Stale) => self.table.wait(path, now + self.scan_every, STALE_MARKER),
+            Verdict::Marker(_) => self.table.wait(path, now + self.scan_every, NO_MARKER),
+        }
+    }
+
+    fn round_up(&self, at: Instant) -> Instant {
+        let step = ORDER_STEP.as_nanos();
+        let beyond = at.saturating_duration_since(self.started).as_nanos() % step;
+        at + Duration::from_nanos(u64::try_from((step - beyond) % step).unwrap_or(0))
+    }
+
+    /// Opens a candidate that seems complete: is it free of writers, and does it prove its own end?
+    fn look_closely(&mut self, path: &Arc<Path>, must_be_framed: bool, now: Instant) {
+        let examined = examine(path, must_be_framed);
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        let Some(rule) = self.rules.get(candidate.rule) else { return };
+        let (identity, head) = match examined {
+            Ok(Examined::Quiet { identity, head }) => (identity, head),
+            Ok(Examined::Gone) => return self.vanished(path),
+            Ok(Examined::HasWriter) => {
+                let pause = candidate.has_writer(rule.ready.stable_for, now);
+                return self.table.wait(path, now + pause, HAS_WRITER);
+            }
+            Err(error) => return self.failed(path, format!("cannot be opened: {error}"), now),
+        };
+        let changed = candidate.look(identity, now);
+        if changed || (must_be_framed && !(self.links.proves_its_end)(&head)) {
+            candidate.proof = Proof::None;
+            let at = candidate.still_since.checked_add(rule.ready.stable_for).unwrap_or(now + super::FOREVER);
+            return self.table.wait(path, at, STANDS_STILL_YET);
+        }
+        candidate.may_be_early = must_be_framed;
+        self.table.queue(path, rule.order);
+    }
+
+    /// A file that went away is nobody's trouble.
+    fn vanished(&mut self, path: &Path) {
+        self.table.remove(path);
+    }
+
+    /// Puts a candidate off, longer each time; the operator is told.
+    fn failed(&mut self, path: &Arc<Path>, reason: String, now: Instant) {
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        candidate.failures = candidate.failures.saturating_add(1);
+        let until = now + pause(candidate.failures);
+        candidate.not_before = Some(until);
+        if candidate.failures == 1 {
+            tracing::warn!(path = escaped_path(path), reason, "this file cannot be taken; trying again");
+        } else {
+            tracing::debug!(
+                path = escaped_path(path),
+                reason,
+                failures = candidate.failures,
+                "this file still cannot be taken"
+            );
+        }
+        self.table.wait(path, until, Cow::Owned(reason));
+    }
+
+    /// Takes in the engine's answer.
+    pub(super) fn answered(&mut self, path: &Path, answer: Answer) {
+        let now = Instant::now();
+        match answer {
+            Answer::Taken => self.taken(path),
+            Answer::NotYet => self.not_yet(path, now),
+            Answer::Refused(reason) => {
+                if let Some(key) = self.table.key(path) {
+                    self.failed(&key, reason, now);
+                }
+            }
+        }
+    }
+
+    fn taken(&mut self, path: &Path) {
+        let Some(candidate) = self.table.remove(path) else { return };
+        let offered = candidate.seen;
+        let keep = self.rules.get(candidate.rule).is_some_and(|rule| rule.keep);
+        if keep {
+            self.table.remember_kept(path, offered, self.scan);
+        } else {
+            self.table.remember_taken(offered);
+        }
+        // A new file may have come to its place already.
+        let Ok(Some(identity)) = durable_fs::identity_at(path) else { return };
+        let is_another = (identity.device, identity.inode) != (offered.device, offered.inode);
+        let sign = match candidate.phase {
+            Phase::Offered(Proof::Closed) if is_another => Sign::Closed,
+            Phase::Offered(Proof::MovedIn) if is_another => Sign::MovedIn,
+            _ => Sign::Appeared,
+        };
+        self.hint(path, sign);
+    }
+
+    fn not_yet(&mut self, path: &Path, now: Instant) {
+        let offered = self.table.get(path).map(|candidate| candidate.seen);
+        if let Some(identity) = offered {
+            // Should it be given back after this answer, its coming back proves nothing either.
+            self.table.remember_taken(identity);
+        }
+        let Ok(Some(identity)) = durable_fs::identity_at(path) else { return self.vanished(path) };
+        if offered.is_none() {
+            self.table.remember_taken(identity);
+            return self.hint(path, Sign::Appeared);
+        }
+        let Some(key) = self.table.key(path) else { return };
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        candidate.seen = identity;
+        candidate.still_since = now;
+        candidate.proof = Proof::None;
+        candidate.distrusted = Some((identity.device, identity.inode));
+        candidate.may_be_early = false;
+        candidate.start_afresh();
+        let Some(rule) = self.rules.get(candidate.rule) else { return };
+        let at = now.checked_add(rule.ready.stable_for).unwrap_or(now + super::FOREVER);
+        candidate.not_before = Some(at);
+        self.table.wait(&key, at, GIVEN_BACK);
+    }
+
+    /// A rule's order holds among what is there: it waits for the listing's end.
+    fn may_go(&self) -> impl Fn(usize) -> bool + use<'_> {
+        let is_listed = self.scanner.is_idle();
+        move |rule| is_listed || self.rules.get(rule).is_some_and(|rule| rule.order == Order::Arrival)
+    }
+
+    /// Whether offers can be made now.
+    pub(super) fn has_ready(&self) -> bool {
+        self.table.has_ready(self.may_go())
+    }
+
+    /// Offers what is ready as far as the engine has room for it.
+    pub(super) fn send_offers(&mut self) -> Flow {
+        for _ in 0..BATCHES_PER_TURN {
+            let Some(batch) = self.unsent.take().or_else(|| self.next_batch()) else { return Flow::GoOn };
+            match self.links.offers.try_send(batch) {
+                Ok(()) => {}
+                Err(TrySendError::Full(batch)) => {
+                    self.unsent = Some(batch);
+                    return Flow::GoOn;
+                }
+                Err(TrySendError::Disconnected(_)) => return Flow::Stop,
+            }
+        }
+        Flow::GoOn
+    }
+
+    fn next_batch(&mut self) -> Option<Vec<Offer>> {
+        let is_listed = self.scanner.is_idle();
+        let rules = &self.rules;
+        let may_go = |rule| is_listed || rules.get(rule).is_some_and(|rule| rule.order == Order::Arrival);
+        let paths = self.table.ready_batch(BATCH_MAX, may_go);
+        let now = Instant::now();
+        let offers: Vec<_> = paths.iter().filter_map(|path| self.offer(path, now)).collect();
+        (!offers.is_empty()).then_some(offers)
+    }
+
+    /// The offer of a ready candidate, unless it changed while it waited for its turn.
+    fn offer(&mut self, path: &Arc<Path>, now: Instant) -> Option<Offer> {
+        self.evaluate(path, now);
+        let candidate =
+            self.table.get(path).filter(|candidate| matches!(candidate.phase, Phase::Ready(_)))?;
+        let rule = self.rules.get(candidate.rule)?;
+        let (_, vars) = self.rules.assign(path)?;
+        let offer = Offer {
+            rule: rule.name.clone(),
+            path: path.to_path_buf(),
+            identity: candidate.seen,
+            vars,
+            companions: candidate.marker.iter().cloned().collect(),
+            may_be_early: candidate.may_be_early,
+        };
+        self.table.offered(path);
+        Some(offer)
+    }
+}
+
+fn proof_of(sign: Sign) -> Proof {
+    match sign {
+        Sign::Closed => Proof::Closed,
+        Sign::MovedIn => Proof::MovedIn,
+        Sign::Appeared | Sign::Changed | Sign::Gone => Proof::None,
+    }
+}

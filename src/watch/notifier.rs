@@ -1,0 +1,207 @@
+//! Hints from the operating system: they make the watch fast, and it never relies on them.
+//!
+//! Each folder that can hold candidates, or lead to them, is watched by itself: nothing descends into archives, and a limit that is hit
+//! costs only the folders beyond it. The handler never blocks: what finds no room becomes one request for a scan.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
+use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use super::Message;
+use crate::model::os_text::escaped_path;
+
+/// What an event says about a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It may be new; also what a scan found.
+    Appeared,
+    /// It changed.
+    Changed,
+    /// Its writer closed it.
+    Closed,
+    /// It was renamed to here.
+    MovedIn,
+    /// It is there no more.
+    Gone,
+}
+
+/// Where the handler's hints go.
+#[derive(Clone)]
+pub(super) struct Hints {
+    pub(super) inbox: SyncSender<Message>,
+    /// Hints were lost: only a scan knows.
+    pub(super) lost: Arc<AtomicBool>,
+}
+
+impl Hints {
+    fn send(&self, message: Message) {
+        if self.inbox.try_send(message).is_err() {
+            self.lost.store(true, Ordering::Release);
+        }
+    }
+
+    fn scan(&self) {
+        self.lost.store(true, Ordering::Release);
+        // Only wakes the watch; a full inbox means that it is awake.
+        self.inbox.try_send(Message::Wake).ok();
+    }
+
+    fn handle(&self, event: notify::Result<Event>) {
+        match event {
+            Err(error) => {
+                tracing::warn!(error = %error, "file events were lost; the folders are scanned instead");
+                self.scan();
+            }
+            Ok(event) if event.need_rescan() => {
+                tracing::warn!(
+                    "the system's queue of file events overflowed; the folders are scanned instead"
+                );
+                self.scan();
+            }
+            Ok(event) => {
+                if let Some(sign) = sign(event.kind) {
+                    event.paths.into_iter().for_each(|path| self.send(Message::Hint(path, sign)));
+                }
+            }
+        }
+    }
+}
+
+/// What the kind of an event means; none for what our own reading causes and what another event tells already.
+fn sign(kind: EventKind) -> Option<Sign> {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Sign::Closed),
+        EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)) => None,
+        EventKind::Create(CreateKind::Any | CreateKind::File | CreateKind::Folder | CreateKind::Other) => {
+            Some(Sign::Appeared)
+        }
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Sign::MovedIn),
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => Some(Sign::Gone),
+        EventKind::Modify(_) | EventKind::Any | EventKind::Other => Some(Sign::Changed),
+    }
+}
+
+/// The folders that are watched.
+pub(super) struct Notifier {
+    watcher: Option<RecommendedWatcher>,
+    folders: HashMap<PathBuf, FolderMark>,
+    failure_reported: bool,
+}
+
+impl Notifier {
+    /// Without events (`None`, or where the system has none) everything is left to the scans.
+    pub(super) fn new(hints: Option<Hints>) -> Self {
+        let watcher = hints.and_then(|hints| {
+            let config = Config::default().with_follow_symlinks(false);
+            RecommendedWatcher::new(move |event| hints.handle(event), config)
+                .inspect_err(|error| tracing::warn!(error = %error, "there are no file events; the folders are scanned only"))
+                .ok()
+        });
+        Self { watcher, folders: HashMap::new(), failure_reported: false }
+    }
+
+    /// Watches a folder; tells whether it was watched already.
+    pub(super) fn watch(&mut self, folder: &Path) -> bool {
+        if self.watcher.is_none() {
+            return false;
+        }
+        let Ok(mark) = FolderMark::of(folder) else { return false };
+        match self.folders.get(folder) {
+            Some(known) if *known == mark => return true,
+            // Another folder took its place, which the old watch does not see.
+            Some(_) => self.forget(folder),
+            None => {}
+        }
+        let Some(watcher) = &mut self.watcher else { return false };
+        match watcher.watch(folder, RecursiveMode::NonRecursive) {
+            Ok(()) => {
+                self.folders.insert(folder.to_owned(), mark);
+            }
+            Err(error) if !self.failure_reported => {
+                self.failure_reported = true;
+                tracing::warn!(path = escaped_path(folder), error = %error, "no file events for this folder, perhaps for others too; they are scanned only");
+            }
+            Err(error) => {
+                tracing::debug!(path = escaped_path(folder), error = %error, "no file events for this folder")
+            }
+        }
+        false
+    }
+
+    /// Watches the nearest folder that exists above one that does not, so that its making is seen.
+    pub(super) fn watch_above(&mut self, missing: &Path) {
+        if let Some(folder) =
+            missing.ancestors().skip(1).find(|above| fs::metadata(above).is_ok_and(|it| it.is_dir()))
+        {
+            self.watch(folder);
+        }
+    }
+
+    /// Watches a folder no more.
+    pub(super) fn forget(&mut self, folder: &Path) {
+        if self.folders.remove(folder).is_some()
+            && let Some(watcher) = &mut self.watcher
+        {
+            // A folder that is gone has lost its watch by itself.
+            watcher.unwatch(folder).ok();
+        }
+    }
+
+    /// Whether this is a watched folder.
+    pub(super) fn knows(&self, folder: &Path) -> bool {
+        self.folders.contains_key(folder)
+    }
+}
+
+/// Tells a folder from another of the same name.
+#[derive(PartialEq, Eq)]
+struct FolderMark(u64, u64);
+
+impl FolderMark {
+    #[cfg(unix)]
+    fn of(folder: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        fs::metadata(folder).map(|it| Self(it.dev(), it.ino()))
+    }
+
+    #[cfg(windows)]
+    fn of(folder: &Path) -> io::Result<Self> {
+        use std::os::windows::fs::MetadataExt as _;
+        fs::metadata(folder).map(|it| Self(it.creation_time(), 0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{DataChange, Flag, RemoveKind};
+
+    #[test]
+    fn our_own_reading_makes_no_hints() {
+        assert_eq!(sign(EventKind::Access(AccessKind::Open(AccessMode::Any))), None);
+        assert_eq!(sign(EventKind::Access(AccessKind::Close(AccessMode::Read))), None);
+        assert_eq!(sign(EventKind::Access(AccessKind::Close(AccessMode::Write))), Some(Sign::Closed));
+        assert_eq!(sign(EventKind::Modify(ModifyKind::Data(DataChange::Any))), Some(Sign::Changed));
+        assert_eq!(sign(EventKind::Remove(RemoveKind::File)), Some(Sign::Gone));
+    }
+
+    #[test]
+    fn hints_that_find_no_room_and_events_without_a_path_ask_for_a_scan() {
+        let (inbox, _messages) = std::sync::mpsc::sync_channel(1);
+        let hints = Hints { inbox, lost: Arc::default() };
+        let event = || Ok(Event::new(EventKind::Create(CreateKind::File)).add_path(PathBuf::from("a")));
+        hints.handle(event());
+        assert!(!hints.lost.swap(false, Ordering::AcqRel));
+        hints.handle(event());
+        assert!(hints.lost.swap(false, Ordering::AcqRel), "the inbox was full");
+        hints.handle(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        assert!(hints.lost.load(Ordering::Acquire));
+    }
+}

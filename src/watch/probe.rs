@@ -1,0 +1,145 @@
+//! A close look at one file: what it is, whether somebody writes it, how it begins.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use crate::durable_fs;
+use crate::model::identity::FileIdentity;
+
+/// How much of a file's beginning is read to tell its format.
+const HEAD_BYTES: u64 = 4096;
+
+/// What a close look found.
+pub(super) enum Examined {
+    /// Nothing lies there, or no regular file.
+    Gone,
+    /// Somebody has it open for writing.
+    HasWriter,
+    /// Nobody has, as far as the system tells.
+    Quiet { identity: FileIdentity, head: Vec<u8> },
+}
+
+/// Looks at a file; with `peek`, its first bytes are read.
+pub(super) fn examine(path: &Path, peek: bool) -> io::Result<Examined> {
+    let file = match open(path) {
+        Ok(file) => file,
+        Err(error) => return refused(error),
+    };
+    if !file.metadata()?.is_file() {
+        return Ok(Examined::Gone);
+    }
+    if has_writer(&file) {
+        return Ok(Examined::HasWriter);
+    }
+    let mut head = Vec::new();
+    if peek {
+        (&file).take(HEAD_BYTES).read_to_end(&mut head)?;
+    }
+    Ok(Examined::Quiet { identity: durable_fs::identity(&file)?, head })
+}
+
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // Without blocking: a pipe may have taken the file's place.
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)
+}
+
+#[cfg(unix)]
+fn refused(error: io::Error) -> io::Result<Examined> {
+    match error.raw_os_error() {
+        // Gone, a link, or a socket by now.
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENXIO) => Ok(Examined::Gone),
+        _ => Err(error),
+    }
+}
+
+/// Reading shared with readers only: refused while anybody has the file open for writing.
+#[cfg(windows)]
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    use windows_sys::Win32::Storage::FileSystem::{
+        FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_DELETE, FILE_SHARE_READ,
+    };
+    OpenOptions::new()
+        .read(true)
+        .share_mode(FILE_SHARE_READ | FILE_SHARE_DELETE)
+        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT)
+        .open(path)
+}
+
+#[cfg(windows)]
+fn refused(error: io::Error) -> io::Result<Examined> {
+    use windows_sys::Win32::Foundation::{ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION};
+    let code = error.raw_os_error().and_then(|code| u32::try_from(code).ok());
+    match code {
+        Some(ERROR_SHARING_VIOLATION | ERROR_LOCK_VIOLATION) => Ok(Examined::HasWriter),
+        _ if error.kind() == io::ErrorKind::NotFound => Ok(Examined::Gone),
+        _ => Err(error),
+    }
+}
+
+/// Whether anybody has the file open for writing: then the kernel grants no read lease.
+///
+/// Other refusals (another user's file without `CAP_LEASE`, a file system without leases) tell nothing: only the quiet time counts.
+#[cfg(target_os = "linux")]
+fn has_writer(file: &File) -> bool {
+    use std::os::fd::AsRawFd as _;
+    use std::sync::Once;
+    static LEASES_ARE_SAFE: Once = Once::new();
+    LEASES_ARE_SAFE.call_once(ignore_broken_leases);
+    if let Err(error) = lease(file.as_raw_fd(), libc::F_RDLCK) {
+        return error.raw_os_error() == Some(libc::EAGAIN);
+    }
+    // Closing the file gives the lease back in any case.
+    lease(file.as_raw_fd(), libc::F_UNLCK).ok();
+    false
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_writer(_: &File) -> bool {
+    false
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "leases have no safe interface; the descriptor is open for the whole call")]
+fn lease(descriptor: std::os::fd::RawFd, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: F_SETLEASE takes an integer and touches no memory of ours.
+    let result = unsafe { libc::fcntl(descriptor, libc::F_SETLEASE, kind) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A writer that opens the file during the lease makes the kernel send SIGIO, whose default ends the process.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "setting a signal to be ignored has no safe interface")]
+fn ignore_broken_leases() {
+    // SAFETY: ignoring a signal installs no handler of ours.
+    unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_writer_is_seen_until_it_closes() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a");
+        let writer = File::create(&path).expect("creates");
+        assert!(matches!(examine(&path, false), Ok(Examined::HasWriter)));
+        drop(writer);
+        assert!(matches!(examine(&path, true), Ok(Examined::Quiet { head, .. }) if head.is_empty()));
+    }
+
+    #[test]
+    fn links_folders_and_nothing_are_gone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let link = folder.path().join("link");
+        std::fs::write(folder.path().join("real"), b"x").expect("writes");
+        std::os::unix::fs::symlink(folder.path().join("real"), &link).expect("links");
+        for path in [link.as_path(), folder.path(), &folder.path().join("nothing")] {
+            assert!(matches!(examine(path, false), Ok(Examined::Gone)), "{}", path.display());
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The rules as the watch needs them: which file belongs to which rule, and what its marker is called.
+
+use std::path::{Path, PathBuf};
+
+use super::WatchError;
+use super::exclude::Excludes;
+use super::os_chars::{from_chars, to_chars};
+use super::pattern::{Pattern, PatternError};
+use super::segment::{Segment, Values};
+use crate::model::rule::{Mode, OnSuccess, Order, Ready, ReadyStrategy, Rule};
+
+/// Where claimed files lie beside their place; never entered.
+pub(super) const CLAIM_FOLDER: &str = ".landfall";
+
+/// Suffixes that layers add to a name, which its stem is without.
+const LAYER_SUFFIXES: [&str; 10] = ["age", "gz", "zst", "bz2", "xz", "zip", "tar", "tgz", "txz", "tbz2"];
+
+/// One rule.
+pub(super) struct WatchedRule {
+    pub(super) name: String,
+    pub(super) keep: bool,
+    pub(super) order: Order,
+    pub(super) ready: Ready,
+    pub(super) marker: Option<Marker>,
+    live: bool,
+    patterns: Vec<Pattern>,
+    excludes: Excludes,
+}
+
+/// All rules, in the order that decides overlaps.
+pub(super) struct RuleSet(Vec<WatchedRule>);
+
+impl RuleSet {
+    /// Parses the patterns, exclusions and marker templates.
+    pub(super) fn new(rules: Vec<Rule>) -> Result<Self, WatchError> {
+        rules.into_iter().map(WatchedRule::new).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&WatchedRule> {
+        self.0.get(at)
+    }
+
+    /// The rule that the file belongs to, and its named wildcards.
+    ///
+    /// A rule that is off holds its files too: switching it off must not hand them to a broader rule behind it.
+    pub(super) fn assign(&self, path: &Path) -> Option<(usize, Values)> {
+        if self.is_marker(path) {
+            return None;
+        }
+        let (at, values) =
+            self.0.iter().enumerate().find_map(|(at, rule)| rule.matches(path).map(|values| (at, values)))?;
+        self.0.get(at)?.live.then_some((at, values))
+    }
+
+    /// Whether some rule could call its marker so, where it looks for files.
+    pub(super) fn is_marker(&self, path: &Path) -> bool {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
+        self.0.iter().any(|rule| {
+            rule.marker.as_ref().is_some_and(|marker| marker.shape.is_match(&to_chars(name)))
+                && rule.patterns.iter().any(|pattern| pattern.could_match_in(folder))
+        })
+    }
+
+    /// Whether a candidate could lie in this folder or below it.
+    pub(super) fn could_match_below(&self, folder: &Path) -> bool {
+        let is_claim_folder = folder.file_name().is_some_and(|name| name == CLAIM_FOLDER);
+        !is_claim_folder && self.live_patterns().any(|pattern| pattern.could_match_below(folder))
+    }
+
+    /// The folders that the patterns begin in, each once.
+    pub(super) fn fixed_folders(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<_> =
+            self.live_patterns().map(|pattern| pattern.fixed_folder().to_owned()).collect();
+        folders.sort();
+        folders.dedup();
+        folders
+    }
+
+    fn live_patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.0.iter().filter(|rule| rule.live).flat_map(|rule| &rule.patterns)
+    }
+}
+
+impl WatchedRule {
+    fn new(rule: Rule) -> Result<Self, WatchError> {
+        let wrong = |source: PatternError| WatchError::Pattern { rule: rule.name.clone(), source };
+        let patterns =
+            rule.paths.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>().map_err(wrong)?;
+        let excludes = Excludes::parse(&rule.exclude).map_err(wrong)?;
+        let marker = match (rule.ready.strategy, &rule.ready.marker) {
+            (ReadyStrategy::Marker, Some(template)) => Some(Marker::parse(template).map_err(wrong)?),
+            (ReadyStrategy::Marker, None) => return Err(WatchError::NoMarker { rule: rule.name }),
+            (ReadyStrategy::Auto | ReadyStrategy::Stable, _) => None,
+        };
+        Ok(Self {
+            keep: rule.source.on_success == OnSuccess::Keep,
+            live: rule.mode == Mode::Live,
+            order: rule.order,
+            name: rule.name,
+            ready: rule.ready,
+            marker,
+            patterns,
+            excludes,
+        })
+    }
+
+    fn matches(&self, path: &Path) -> Option<Values> {
+        let values = self.patterns.iter().find_map(|pattern| pattern.matches(path))?;
+        (!self.excludes.excludes(path)).then_some(values)
+    }
+}
+
+/// The template of a marker's name: `{name}` is the file's name, `{stem}` the name without the suffixes of known layers
+/// (`.gz`, `.age`, …) and then without its last extension: `pay.csv.gz.age` has the stem `pay`.
+#[derive(Debug)]
+pub(super) struct Marker {
+    template: String,
+    shape: Segment,
+}
+
+impl Marker {
+    fn parse(template: &str) -> Result<Self, PatternError> {
+        if template.contains(std::path::is_separator) {
+            let message = format!("the marker `{template}` lies in another folder");
+            return Err(PatternError::new(message, "write a name only; the marker lies beside its file"));
+        }
+        let gaps = template.replace("{stem}", "{name}");
+        let literals: Vec<&str> = gaps.split("{name}").collect();
+        if literals.len() < 2 || literals.iter().all(|text| text.is_empty()) {
+            let message = format!(
+                "the marker `{template}` does not tell one file's marker from another's or from the file"
+            );
+            return Err(PatternError::new(
+                message,
+                "write `{name}` or `{stem}` and something more, like `{name}.done`",
+            ));
+        }
+        Ok(Self { template: template.to_owned(), shape: Segment::of_literals(&literals) })
+    }
+
+    /// Where the marker of this file lies.
+    pub(super) fn path_for(&self, file: &Path) -> Option<PathBuf> {
+        let name = to_chars(file.file_name()?);
+        let marker = self.template.replace("{stem}", stem(&name)).replace("{name}", &name);
+        Some(file.with_file_name(from_chars(&marker)))
+    }
+}
+
+fn stem(name: &str) -> &str {
+    let mut rest = name;
+    while let Some((before, suffix)) = rest.rsplit_once('.').filter(|(before, _)| !before.is_empty()) {
+        rest = before;
+        if !LAYER_SUFFIXES.iter().any(|known| suffix.eq_ignore_ascii_case(known)) {
+            break;
+        }
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stem_is_without_layers_and_the_last_extension() {
+        assert_eq!(stem("pay.csv.gz.age"), "pay");
+        assert_eq!(stem("pay.2026.csv"), "pay.2026");
+        assert_eq!(stem("pay"), "pay");
+        assert_eq!(stem(".pay"), ".pay");
+    }
+
+    #[test]
+    fn a_marker_lies_beside_its_file() {
+        let marker = Marker::parse("{stem}.done").expect("good");
+        assert_eq!(marker.path_for(Path::new("in/a.csv.gz")), Some(PathBuf::from("in/a.done")));
+        assert!(marker.shape.is_match("a.done") && !marker.shape.is_match(".done"));
+    }
+
+    #[test]
+    fn a_marker_that_would_swallow_every_file_is_refused() {
+        assert!(Marker::parse("{name}").is_err());
+        assert!(Marker::parse("done").is_err());
+        assert!(Marker::parse("x/{name}.done").is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! The truth: a walk over every folder that can hold candidates, one entry at a time.
+//!
+//! Names are listed as a stream and never gathered. Several walks take turns, so that a folder with a million files holds up no other
+//! rule. Links are not followed. Nothing here looks at a file: that is the table's work.
+
+use std::collections::VecDeque;
+use std::fs::{self, DirEntry, ReadDir};
+use std::io;
+use std::path::PathBuf;
+
+use super::rules::RuleSet;
+
+/// What one step of a scan came upon.
+pub(super) enum Finding {
+    /// This folder is listed next: it must be watched before, or a file that comes in between is seen by nobody.
+    Entering(PathBuf),
+    /// The folder was listed to its end.
+    Listed(PathBuf),
+    /// A file that belongs to a rule, or a marker.
+    File(PathBuf),
+    /// A folder that cannot be listed.
+    Unlistable(PathBuf, io::Error),
+    /// Something that concerns no rule.
+    Nothing,
+}
+
+/// The walks under way.
+#[derive(Default)]
+pub(super) struct Scanner {
+    walks: VecDeque<Walk>,
+}
+
+/// One walk, from one folder down.
+struct Walk {
+    folders: Vec<PathBuf>,
+    entering: Option<PathBuf>,
+    listing: Option<(PathBuf, ReadDir)>,
+}
+
+impl Scanner {
+    pub(super) fn is_idle(&self) -> bool {
+        self.walks.is_empty()
+    }
+
+    /// Walks from this folder down, unless a walk is just about to.
+    pub(super) fn walk(&mut self, folder: PathBuf) {
+        if !self.walks.iter().any(|walk| walk.folders.contains(&folder)) {
+            self.walks.push_back(Walk { folders: vec![folder], entering: None, listing: None });
+        }
+    }
+
+    /// Lets the next walk go on.
+    pub(super) fn take_turns(&mut self) {
+        if !self.walks.is_empty() {
+            self.walks.rotate_left(1);
+        }
+    }
+
+    /// One step of the walk whose turn it is; none when all walks are done.
+    pub(super) fn step(&mut self, rules: &RuleSet) -> Option<Finding> {
+        loop {
+            let walk = self.walks.front_mut()?;
+            if let Some(finding) = walk.step(rules) {
+                return Some(finding);
+            }
+            self.walks.pop_front();
+        }
+    }
+}
+
+impl Walk {
+    fn step(&mut self, rules: &RuleSet) -> Option<Finding> {
+        if let Some(folder) = self.entering.take() {
+            return Some(match fs::read_dir(&folder) {
+                Ok(listing) => {
+                    self.listing = Some((folder, listing));
+                    Finding::Nothing
+                }
+                Err(error) => Finding::Unlistable(folder, error),
+            });
+        }
+        if let Some((folder, mut listing)) = self.listing.take() {
+            return Some(match listing.next() {
+                None => Finding::Listed(folder),
+                Some(Err(error)) => Finding::Unlistable(folder, error),
+                Some(Ok(entry)) => {
+                    self.listing = Some((folder, listing));
+                    self.sort(&entry, rules)
+                }
+            });
+        }
+        let folder = self.folders.pop()?;
+        self.entering = Some(folder.clone());
+        Some(Finding::Entering(folder))
+    }
+
+    fn sort(&mut self, entry: &DirEntry, rules: &RuleSet) -> Finding {
+        // An entry that vanishes while it is looked at is none.
+        let Ok(kind) = entry.file_type() else { return Finding::Nothing };
+        let path = entry.path();
+        if kind.is_dir() && rules.could_match_below(&path) {
+            self.folders.push(path);
+            return Finding::Nothing;
+        }
+        if kind.is_file() && (rules.assign(&path).is_some() || rules.is_marker(&path)) {
+            return Finding::File(path);
+        }
+        Finding::Nothing
+    }
+}

@@ -1,0 +1,436 @@
+//! The candidates: what is known of each file that is not taken yet, and when it is looked at again.
+//!
+//! # Invariants
+//! - A candidate that waits has its next look in `due`; entries that no longer agree with `Candidate::due` are passed over.
+//! - A candidate that is ready stands in its rule's queue, under the key that it remembers.
+//! - The rules share room for [`CANDIDATES_MAX`] files; what finds no room is found again by a scan once there is some.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::ready::Proof;
+use crate::model::identity::FileIdentity;
+use crate::model::rule::Order;
+
+/// Files in the table at most: about 50 MB with long names.
+pub(super) const CANDIDATES_MAX: usize = 100_000;
+/// Files of one rule that there is always room for.
+const CANDIDATES_MIN: usize = 1000;
+/// Taken files that are remembered, so that one given back later is not believed at once.
+const TAKEN_MAX: usize = 4096;
+/// How long a close may last after it was told of, and the pause between looks meanwhile.
+const CLOSE_LASTS: Duration = Duration::from_millis(100);
+const CLOSE_PAUSE: Duration = Duration::from_millis(1);
+/// Shortest and longest pause between looks at a file that somebody has open for writing.
+const WRITER_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// Kept files that are remembered; about others the ledger is asked.
+const KEPT_MAX: usize = 65_536;
+
+/// One file that matches a rule.
+pub(super) struct Candidate {
+    pub(super) rule: usize,
+    /// What it was at the last look.
+    pub(super) seen: FileIdentity,
+    /// The last change, or open writer, or answer, on our own clock.
+    pub(super) still_since: Instant,
+    pub(super) proof: Proof,
+    /// It was given back in this (device, inode): events of that file prove nothing more.
+    pub(super) distrusted: Option<(u64, u64)>,
+    pub(super) phase: Phase,
+    pub(super) may_be_early: bool,
+    /// Failed tries in a row.
+    pub(super) failures: u32,
+    /// Not before this time, whatever events say.
+    pub(super) not_before: Option<Instant>,
+    /// Why it waits.
+    pub(super) reason: Cow<'static, str>,
+    pub(super) marker: Option<PathBuf>,
+    due: Option<Instant>,
+}
+
+/// Where a candidate stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Waiting,
+    Ready(QueueKey),
+    /// Offered; what an event told since then is for the file that may come after it.
+    Offered(Proof),
+}
+
+/// A place in a rule's queue: by the rule's order, then by arrival.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum QueueKey {
+    Arrival(u64),
+    Name(OsString, u64),
+    Modified(i128, u64),
+}
+
+impl Candidate {
+    pub(super) fn new(rule: usize, seen: FileIdentity, now: Instant) -> Self {
+        Self {
+            rule,
+            seen,
+            still_since: now,
+            proof: Proof::None,
+            distrusted: None,
+            phase: Phase::Waiting,
+            may_be_early: false,
+            failures: 0,
+            not_before: None,
+            reason: Cow::Borrowed("just seen"),
+            marker: None,
+            due: None,
+        }
+    }
+
+    /// Takes note of an open writer; tells how long until the next look.
+    ///
+    /// ```text
+    /// writer   close() ---- event ---------- write access dropped
+    /// watch                       lease?                           lease?
+    /// ```
+    /// Linux tells of a close before it drops the write access, so a close that was just told keeps its worth for a moment.
+    pub(super) fn has_writer(&mut self, stable_for: Duration, now: Instant) -> Duration {
+        if self.proof == Proof::Closed && now.saturating_duration_since(self.still_since) < CLOSE_LASTS {
+            return CLOSE_PAUSE;
+        }
+        self.still_since = now;
+        self.proof = Proof::None;
+        (stable_for / 4).clamp(WRITER_PAUSE.0, WRITER_PAUSE.1)
+    }
+
+    /// A changed file is no longer what was refused.
+    pub(super) fn start_afresh(&mut self) {
+        self.failures = 0;
+        self.not_before = None;
+    }
+
+    /// Takes note of a look; tells whether the file changed since the last one.
+    pub(super) fn look(&mut self, identity: FileIdentity, now: Instant) -> bool {
+        let changed = identity != self.seen;
+        if changed {
+            self.seen = identity;
+            self.still_since = now;
+            self.proof = Proof::None;
+        }
+        changed
+    }
+}
+
+/// All candidates, and what is remembered of files that are none any more.
+#[derive(Default)]
+pub(super) struct Table {
+    files: HashMap<Arc<Path>, Candidate>,
+    due: BinaryHeap<Reverse<(Instant, Arc<Path>)>>,
+    queues: Vec<BTreeMap<QueueKey, Arc<Path>>>,
+    counts: Vec<usize>,
+    missed: Vec<bool>,
+    next_rule: usize,
+    arrivals: u64,
+    by_marker: HashMap<PathBuf, HashSet<Arc<Path>>>,
+    taken: HashMap<(u64, u64), FileIdentity>,
+    taken_in_order: VecDeque<(u64, u64)>,
+    kept: HashMap<PathBuf, (FileIdentity, u64)>,
+}
+
+impl Table {
+    pub(super) fn new(rules: usize) -> Self {
+        let queues = (0..rules).map(|_| BTreeMap::new()).collect();
+        Self { queues, counts: vec![0; rules], missed: vec![false; rules], ..Self::default() }
+    }
+
+    fn room(&self) -> usize {
+        (CANDIDATES_MAX / self.counts.len().max(1)).max(CANDIDATES_MIN)
+    }
+
+    /// Whether a rule may have one more candidate; if not, it is remembered that one was passed over.
+    pub(super) fn has_room(&mut self, rule: usize) -> bool {
+        let has_room = self.counts.get(rule).is_some_and(|count| *count < self.room());
+        if let Some(missed) = self.missed.get_mut(rule) {
+            *missed |= !has_room;
+        }
+        has_room
+    }
+
+    /// Whether files were passed over and there is room for a good part of them now; asked once.
+    pub(super) fn room_for_missed(&mut self) -> bool {
+        let enough = self.room() / 4 * 3;
+        let mut found = false;
+        for (count, missed) in self.counts.iter().zip(&mut self.missed) {
+            if *missed && *count < enough {
+                *missed = false;
+                found = true;
+            }
+        }
+        found
+    }
+
+    pub(super) fn key(&self, path: &Path) -> Option<Arc<Path>> {
+        self.files.get_key_value(path).map(|(key, _)| Arc::clone(key))
+    }
+
+    pub(super) fn get(&self, path: &Path) -> Option<&Candidate> {
+        self.files.get(path)
+    }
+
+    pub(super) fn get_mut(&mut self, path: &Path) -> Option<&mut Candidate> {
+        self.files.get_mut(path)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<Path>, &Candidate)> {
+        self.files.iter()
+    }
+
+    pub(super) fn insert(&mut self, path: &Path, candidate: Candidate) -> Arc<Path> {
+        let key: Arc<Path> = Arc::from(path);
+        if let Some(marker) = &candidate.marker {
+            self.by_marker.entry(marker.clone()).or_default().insert(Arc::clone(&key));
+        }
+        if let Some(count) = self.counts.get_mut(candidate.rule) {
+            *count += 1;
+        }
+        self.files.insert(Arc::clone(&key), candidate);
+        key
+    }
+
+    pub(super) fn remove(&mut self, path: &Path) -> Option<Candidate> {
+        self.unqueue(path);
+        let candidate = self.files.remove(path)?;
+        if let Some(count) = self.counts.get_mut(candidate.rule) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(marker) = &candidate.marker
+            && let Some(files) = self.by_marker.get_mut(marker)
+        {
+            files.remove(path);
+            if files.is_empty() {
+                self.by_marker.remove(marker);
+            }
+        }
+        Some(candidate)
+    }
+
+    /// The candidates that wait for this marker.
+    pub(super) fn waiting_for(&self, marker: &Path) -> Vec<Arc<Path>> {
+        self.by_marker.get(marker).into_iter().flatten().cloned().collect()
+    }
+
+    /// Lets a candidate wait until it is looked at again.
+    pub(super) fn wait(&mut self, path: &Arc<Path>, until: Instant, reason: Cow<'static, str>) {
+        self.unqueue(path);
+        if let Some(candidate) = self.files.get_mut(path) {
+            candidate.phase = Phase::Waiting;
+            candidate.reason = reason;
+            candidate.due = Some(until);
+            self.due.push(Reverse((until, Arc::clone(path))));
+        }
+        self.forget_old_deadlines();
+    }
+
+    /// Deadlines that were put off stay in the heap until their time; too many of them are swept out.
+    fn forget_old_deadlines(&mut self) {
+        if self.due.len() > 2 * self.files.len() + 1024 {
+            let files = &self.files;
+            self.due.retain(|Reverse((at, path))| {
+                files.get(path).is_some_and(|candidate| candidate.due == Some(*at))
+            });
+        }
+    }
+
+    /// Puts a complete candidate in its rule's queue.
+    pub(super) fn queue(&mut self, path: &Arc<Path>, order: Order) {
+        let Some(candidate) = self.files.get_mut(path) else { return };
+        self.arrivals += 1;
+        let key = match order {
+            Order::Arrival => QueueKey::Arrival(self.arrivals),
+            Order::Name => QueueKey::Name(path.file_name().unwrap_or_default().to_owned(), self.arrivals),
+            Order::Modified => QueueKey::Modified(candidate.seen.mtime_ns, self.arrivals),
+        };
+        candidate.due = None;
+        candidate.reason = Cow::Borrowed("complete, waiting to be claimed");
+        candidate.phase = Phase::Ready(key.clone());
+        if let Some(queue) = self.queues.get_mut(candidate.rule) {
+            queue.insert(key, Arc::clone(path));
+        }
+    }
+
+    fn unqueue(&mut self, path: &Path) {
+        if let Some(candidate) = self.files.get(path)
+            && let Phase::Ready(key) = &candidate.phase
+            && let Some(queue) = self.queues.get_mut(candidate.rule)
+        {
+            queue.remove(key);
+        }
+    }
+
+    pub(super) fn has_ready(&self, may_go: impl Fn(usize) -> bool) -> bool {
+        self.queues.iter().enumerate().any(|(rule, queue)| !queue.is_empty() && may_go(rule))
+    }
+
+    /// Up to so many ready candidates; a batch is of one rule, and the rules take turns.
+    pub(super) fn ready_batch(&mut self, max: usize, may_go: impl Fn(usize) -> bool) -> Vec<Arc<Path>> {
+        for _ in 0..self.queues.len() {
+            let rule = self.next_rule % self.queues.len();
+            self.next_rule = rule + 1;
+            let Some(queue) = self.queues.get(rule).filter(|queue| !queue.is_empty() && may_go(rule)) else {
+                continue;
+            };
+            return queue.values().take(max).cloned().collect();
+        }
+        Vec::new()
+    }
+
+    /// Marks a ready candidate as offered.
+    pub(super) fn offered(&mut self, path: &Path) {
+        self.unqueue(path);
+        if let Some(candidate) = self.files.get_mut(path) {
+            candidate.phase = Phase::Offered(Proof::None);
+            candidate.due = None;
+            candidate.reason = Cow::Borrowed("offered, being claimed");
+        }
+    }
+
+    /// When the next candidate is to be looked at.
+    pub(super) fn next_due(&mut self) -> Option<Instant> {
+        loop {
+            let Reverse((at, path)) = self.due.peek()?;
+            if self.files.get(path).is_some_and(|candidate| candidate.due == Some(*at)) {
+                return Some(*at);
+            }
+            self.due.pop();
+        }
+    }
+
+    /// The next candidate whose time has come.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Arc<Path>> {
+        if self.next_due()? > now {
+            return None;
+        }
+        let Reverse((_, path)) = self.due.pop()?;
+        if let Some(candidate) = self.files.get_mut(&path) {
+            candidate.due = None;
+        }
+        Some(path)
+    }
+
+    /// Remembers what was taken, the last [`TAKEN_MAX`] of them.
+    pub(super) fn remember_taken(&mut self, identity: FileIdentity) {
+        let key = (identity.device, identity.inode);
+        if self.taken.insert(key, identity).is_none() {
+            self.taken_in_order.push_back(key);
+        }
+        if self.taken_in_order.len() > TAKEN_MAX
+            && let Some(oldest) = self.taken_in_order.pop_front()
+        {
+            self.taken.remove(&oldest);
+        }
+    }
+
+    /// Whether this very file was taken before: then it was given back.
+    pub(super) fn was_taken(&self, identity: &FileIdentity) -> bool {
+        let taken = self.taken.get(&(identity.device, identity.inode));
+        taken.is_some_and(|taken| taken.same_content(identity))
+    }
+
+    /// Remembers that this file stays where it lies.
+    pub(super) fn remember_kept(&mut self, path: &Path, identity: FileIdentity, scan: u64) {
+        if self.kept.len() < KEPT_MAX || self.kept.contains_key(path) {
+            self.kept.insert(path.to_owned(), (identity, scan));
+        }
+    }
+
+    /// Whether exactly this file is known to stay; notes that the scan saw it.
+    pub(super) fn is_kept(&mut self, path: &Path, identity: &FileIdentity, scan: u64) -> bool {
+        match self.kept.get_mut(path) {
+            Some((known, seen_in)) if known == identity => {
+                *seen_in = scan;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Forgets kept files that the last whole scan did not see.
+    pub(super) fn forget_kept_before(&mut self, scan: u64) {
+        self.kept.retain(|_, (_, seen_in)| *seen_in >= scan);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(rule: usize, inode: u64) -> Candidate {
+        let identity = FileIdentity { device: 1, inode, size: 1, mtime_ns: 0, ctime_ns: 0 };
+        Candidate::new(rule, identity, Instant::now())
+    }
+
+    #[test]
+    fn a_deadline_that_was_put_off_is_passed_over_and_swept_out() {
+        let mut table = Table::new(1);
+        let now = Instant::now();
+        let path = table.insert(Path::new("a"), candidate(0, 1));
+        for n in 1..5000 {
+            table.wait(&path, now + Duration::from_secs(n), Cow::Borrowed("later"));
+        }
+        assert!(table.due.len() < 2000);
+        assert_eq!(table.next_due(), Some(now + Duration::from_secs(4999)));
+        assert_eq!(table.pop_due(now), None);
+    }
+
+    #[test]
+    fn a_rule_with_too_many_files_leaves_room_for_the_others_and_scans_again_when_it_has_some() {
+        let mut table = Table::new(2);
+        let room = table.room();
+        for n in 0..room {
+            assert!(table.has_room(0));
+            table.insert(Path::new(&n.to_string()), candidate(0, 1));
+        }
+        assert!(!table.has_room(0) && table.has_room(1));
+        assert!(!table.room_for_missed());
+        (0..room / 2).for_each(|n| drop(table.remove(Path::new(&n.to_string()))));
+        assert!(table.room_for_missed() && !table.room_for_missed());
+    }
+
+    #[test]
+    fn rules_take_turns_and_each_keeps_its_order() {
+        let mut table = Table::new(2);
+        for (name, rule) in [("b", 0), ("a", 0), ("c", 1)] {
+            let path = table.insert(Path::new(name), candidate(rule, 1));
+            table.queue(&path, Order::Name);
+        }
+        let batch = |table: &mut Table| {
+            let paths = table.ready_batch(9, |_| true);
+            paths.iter().for_each(|path| table.offered(path));
+            paths.iter().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            [batch(&mut table), batch(&mut table), batch(&mut table)],
+            [vec!["a".to_owned(), "b".into()], vec!["c".into()], vec![]]
+        );
+    }
+
+    #[test]
+    fn only_the_last_taken_files_are_remembered() {
+        let mut table = Table::new(1);
+        (0..=TAKEN_MAX as u64).for_each(|inode| table.remember_taken(candidate(0, inode).seen));
+        assert!(!table.was_taken(&candidate(0, 0).seen));
+        assert!(table.was_taken(&candidate(0, TAKEN_MAX as u64).seen));
+    }
+
+    #[test]
+    fn a_close_that_was_just_told_outlives_the_writer_that_is_just_going() {
+        let mut closed = candidate(0, 1);
+        closed.proof = Proof::Closed;
+        let told = closed.still_since;
+        assert_eq!(closed.has_writer(Duration::from_secs(10), told), CLOSE_PAUSE);
+        assert_eq!(closed.proof, Proof::Closed);
+        assert_eq!(closed.has_writer(Duration::from_secs(10), told + CLOSE_LASTS), WRITER_PAUSE.1);
+        assert_eq!((closed.proof, closed.still_since), (Proof::None, told + CLOSE_LASTS));
+    }
+}

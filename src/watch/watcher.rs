@@ -1,0 +1,286 @@
+//! The thread that owns the candidates: hints, scans, deadlines and answers come together here.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use super::notifier::{Notifier, Sign};
+use super::rules::RuleSet;
+use super::scanner::{Finding, Scanner};
+use super::table::Table;
+use super::troubles::Troubles;
+use super::{FOREVER, Message, Offer};
+use crate::model::identity::FileIdentity;
+use crate::model::os_text::escaped_path;
+
+/// Messages, due candidates and steps of a scan in one turn: how long one of them can keep the others waiting.
+const TURN: usize = 1024;
+/// Steps of one walk before the next one goes on.
+const STEPS_OF_A_WALK: usize = 128;
+/// Pause before offers are sent again that the engine had no room for.
+const OFFER_AGAIN: Duration = Duration::from_millis(5);
+
+/// The watch's ways out.
+pub(super) struct Links {
+    pub(super) offers: SyncSender<Vec<Offer>>,
+    pub(super) already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
+    pub(super) proves_its_end: fn(&[u8]) -> bool,
+}
+
+/// What other threads set or read.
+pub(super) struct Flags {
+    pub(super) stopping: Arc<AtomicBool>,
+    /// Hints were lost.
+    pub(super) lost: Arc<AtomicBool>,
+    pub(super) untold: Arc<AtomicU64>,
+}
+
+/// The thread's state.
+pub(super) struct Watcher {
+    pub(super) rules: RuleSet,
+    pub(super) scan_every: Duration,
+    pub(super) notifier: Notifier,
+    pub(super) links: Links,
+    pub(super) scanner: Scanner,
+    pub(super) table: Table,
+    pub(super) troubles: Troubles,
+    pub(super) fixed_folders: Vec<PathBuf>,
+    /// The number of the scan of all folders that is under way or was last.
+    pub(super) scan: u64,
+    /// A batch that the engine had no room for.
+    pub(super) unsent: Option<Vec<Offer>>,
+    /// Deadlines of ordered rules are counted from here, in steps, so that neighbours come together.
+    pub(super) started: Instant,
+    flags: Flags,
+    missing: HashSet<PathBuf>,
+    /// Folders that have events only since the scan under way.
+    newly_watched: HashSet<PathBuf>,
+    next_scan: Instant,
+    whole_scan: bool,
+    scan_again: bool,
+}
+
+/// Whether the thread goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    GoOn,
+    Stop,
+}
+
+impl Watcher {
+    pub(super) fn new(
+        rules: RuleSet,
+        scan_every: Duration,
+        notifier: Notifier,
+        links: Links,
+        flags: Flags,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            table: Table::new(rules.len()),
+            fixed_folders: rules.fixed_folders(),
+            rules,
+            scan_every: scan_every.min(FOREVER),
+            notifier,
+            links,
+            scanner: Scanner::default(),
+            troubles: Troubles::default(),
+            scan: 0,
+            unsent: None,
+            started: now,
+            flags,
+            missing: HashSet::new(),
+            newly_watched: HashSet::new(),
+            next_scan: now,
+            whole_scan: false,
+            scan_again: false,
+        }
+    }
+
+    /// Runs until it is stopped, or nobody takes offers any more.
+    pub(super) fn run(mut self, inbox: &Receiver<Message>) {
+        while !self.flags.stopping.load(Ordering::Acquire) {
+            let pause = self.pause(Instant::now());
+            if self.take_messages(inbox, pause) == Flow::Stop {
+                return;
+            }
+            self.look_at_due();
+            self.start_scans(Instant::now());
+            self.go_on_scanning();
+            if self.send_offers() == Flow::Stop {
+                return;
+            }
+        }
+    }
+
+    /// How long nothing is to be done, unless a message comes.
+    fn pause(&mut self, now: Instant) -> Duration {
+        if !self.scanner.is_idle() || (self.unsent.is_none() && self.has_ready()) {
+            return Duration::ZERO;
+        }
+        let send_again = self.unsent.as_ref().map(|_| now + OFFER_AGAIN);
+        let deadlines = [Some(self.next_scan), self.table.next_due(), self.troubles.next_due(), send_again];
+        let next = deadlines.into_iter().flatten().min();
+        next.map_or(FOREVER, |at| at.saturating_duration_since(now))
+    }
+
+    fn take_messages(&mut self, inbox: &Receiver<Message>, pause: Duration) -> Flow {
+        let mut next = inbox.recv_timeout(pause);
+        for _ in 0..TURN {
+            match next {
+                Ok(message) => self.take_message(message),
+                Err(RecvTimeoutError::Timeout) => return Flow::GoOn,
+                Err(RecvTimeoutError::Disconnected) => return Flow::Stop,
+            }
+            next = inbox.recv_timeout(Duration::ZERO);
+        }
+        if let Ok(message) = next {
+            self.take_message(message);
+        }
+        Flow::GoOn
+    }
+
+    fn take_message(&mut self, message: Message) {
+        match message {
+            Message::Hint(path, sign) => self.hint(&path, sign),
+            Message::Answer(path, answer) => self.answered(&path, answer),
+            // Nobody waits any more if it cannot be sent.
+            Message::Waiting(reply) => reply.try_send(self.waiting()).unwrap_or(()),
+            Message::Rescan => self.request_scan(),
+            Message::Wake => {}
+        }
+    }
+
+    fn waiting(&self) -> Vec<(PathBuf, String)> {
+        let files =
+            self.table.iter().map(|(path, candidate)| (path.to_path_buf(), candidate.reason.to_string()));
+        let missing =
+            self.missing.iter().map(|folder| (folder.clone(), "the folder is not there yet".to_owned()));
+        let mut list: Vec<_> = files.chain(missing).chain(self.troubles.list()).collect();
+        list.sort();
+        list
+    }
+
+    fn look_at_due(&mut self) {
+        let now = Instant::now();
+        for _ in 0..TURN {
+            let Some(path) = self.table.pop_due(now) else { return };
+            self.evaluate(&path, now);
+        }
+    }
+
+    fn request_scan(&mut self) {
+        if self.whole_scan {
+            self.scan_again = true;
+        } else {
+            self.start_scan();
+        }
+    }
+
+    fn start_scans(&mut self, now: Instant) {
+        let lost = self.flags.lost.swap(false, Ordering::AcqRel);
+        if lost || self.table.room_for_missed() {
+            self.request_scan();
+        }
+        if now >= self.next_scan && !self.whole_scan {
+            self.start_scan();
+        }
+        for folder in self.troubles.due(now) {
+            self.scanner.walk(folder);
+        }
+    }
+
+    fn start_scan(&mut self) {
+        self.scan += 1;
+        self.whole_scan = true;
+        self.scan_again = false;
+        self.newly_watched.clear();
+        for folder in &self.fixed_folders {
+            self.scanner.walk(folder.clone());
+        }
+    }
+
+    /// Some steps of the walks under way; messages and deadlines come in between.
+    fn go_on_scanning(&mut self) {
+        if self.scanner.is_idle() && !self.whole_scan {
+            return;
+        }
+        for _ in 0..TURN / STEPS_OF_A_WALK {
+            for _ in 0..STEPS_OF_A_WALK {
+                match self.scanner.step(&self.rules) {
+                    Some(finding) => self.found(finding),
+                    None => return self.end_scan(),
+                }
+            }
+            self.scanner.take_turns();
+        }
+    }
+
+    fn end_scan(&mut self) {
+        if !self.whole_scan {
+            return;
+        }
+        self.whole_scan = false;
+        self.next_scan = Instant::now() + self.scan_every;
+        self.table.forget_kept_before(self.scan);
+        if self.scan_again {
+            self.start_scan();
+        }
+    }
+
+    fn found(&mut self, finding: Finding) {
+        match finding {
+            Finding::Nothing => {}
+            Finding::Entering(folder) => {
+                if !self.notifier.watch(&folder) {
+                    self.newly_watched.insert(folder);
+                }
+            }
+            Finding::Listed(folder) => {
+                self.troubles.clear(&folder);
+                if self.missing.remove(&folder) {
+                    tracing::info!(path = escaped_path(&folder), "the watched folder is there now");
+                }
+            }
+            Finding::File(path) => self.found_file(&path),
+            Finding::Unlistable(folder, error) => self.unlistable(folder, &error),
+        }
+    }
+
+    fn found_file(&mut self, path: &Path) {
+        if self.table.get(path).is_some() {
+            return;
+        }
+        self.hint(path, Sign::Appeared);
+        let folder = path.parent().unwrap_or(path);
+        let had_events = self.notifier.knows(folder) && !self.newly_watched.contains(folder);
+        if had_events && self.table.get(path).is_some() {
+            self.flags.untold.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(path = escaped_path(path), "the scan found a file that no event told of");
+        }
+    }
+
+    fn unlistable(&mut self, folder: PathBuf, error: &io::Error) {
+        if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+            self.troubles.note(folder, error, Instant::now());
+            return;
+        }
+        self.troubles.clear(&folder);
+        if error.kind() == io::ErrorKind::NotADirectory {
+            // A file that could not be looked at before.
+            self.hint(&folder, Sign::Appeared);
+        }
+        self.notifier.forget(&folder);
+        // Any other folder may come and go.
+        if self.fixed_folders.contains(&folder) {
+            self.notifier.watch_above(&folder);
+            if self.missing.insert(folder.clone()) {
+                tracing::warn!(path = escaped_path(&folder), "the folder to be watched is not there yet");
+            }
+        }
+    }
+}
