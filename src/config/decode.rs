@@ -27,7 +27,10 @@ pub(super) fn read(section: &Section<'_>, records: &Records) -> Decode {
     let decode = Decode {
         layers: section.choices("layers", &LAYERS, &[]),
         require_encrypted: !section.choices("require", &[("encrypted", ())], &["signed"]).is_empty(),
-        identities: identities.iter().filter_map(|item| absolute_item(section, item, Kind::Template)).collect(),
+        identities: identities
+            .iter()
+            .filter_map(|item| absolute_item(section, item, Kind::Template))
+            .collect(),
         passphrase_file: section.template("passphrase_file"),
         entries: entries.iter().map(|entry| entry.text.to_owned()).collect(),
         entries_max: section.integer("entries_max", 1..=100_000_000).unwrap_or(10_000),
@@ -37,6 +40,10 @@ pub(super) fn read(section: &Section<'_>, records: &Records) -> Decode {
         on_bad_encoding: section.choice("on_bad_encoding", &policies, &[]).unwrap_or(OnBadEncoding::Fail),
         encoding: section.text("encoding").unwrap_or("utf-8").to_owned(),
     };
+    if decode.layers.len() > decode.depth_max as usize {
+        let hint = format!("raise `decode.depth_max` ({})", decode.depth_max);
+        section.problem("layers", "these are more layers than allowed within each other", Some(hint));
+    }
     check_encoding(section, &decode, records);
     section.finish(&["zip_password_file"]);
     decode
@@ -46,7 +53,8 @@ fn check_encoding(section: &Section<'_>, decode: &Decode, records: &Records) {
     let label = &decode.encoding;
     let known = encoding_rs::Encoding::for_label(label.as_bytes());
     let Some(encoding) = known.filter(|encoding| *encoding != encoding_rs::REPLACEMENT) else {
-        let hint = "write a WHATWG label like \"utf-8\", \"windows-1252\", \"iso-8859-15\" or \"utf-16le\"".to_owned();
+        let hint = "write a WHATWG label like \"utf-8\", \"windows-1252\", \"iso-8859-15\" or \"utf-16le\""
+            .to_owned();
         section.problem("encoding", format!("unknown encoding \"{label}\""), Some(hint));
         return;
     };
@@ -55,7 +63,8 @@ fn check_encoding(section: &Section<'_>, decode: &Decode, records: &Records) {
         section.problem("on_bad_encoding", message, Some("use \"fail\" or \"replace\"".into()));
     }
     // Of a record of `record_length` bytes, a part of a character would be left over.
-    let by_length = matches!(&records.format, Format::Fixed(fixed) if fixed.record_length.is_some_and(|n| n % 2 == 1));
+    let by_length =
+        matches!(&records.format, Format::Fixed(fixed) if fixed.record_length.is_some_and(|n| n % 2 == 1));
     if by_length && !encoding.is_ascii_compatible() {
         let message = format!("records of an odd number of bytes cannot be {label}");
         section.problem("encoding", message, Some("check `records.record_length`".into()));

@@ -39,7 +39,7 @@ struct File {
 /// Loads and checks everything.
 pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Settings, Problems> {
     let report = Report::default();
-    let absolute = inputs.working_folder.join(inputs.main);
+    let absolute = absolute_file(inputs.main, inputs.working_folder);
     let Some(main) = read_file(inputs.main, &absolute, &report) else {
         return report.into_result(None);
     };
@@ -62,6 +62,20 @@ pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Settings, P
     }
     let rules = rules.into_iter().map(|read| read.rule).collect();
     report.into_result(Some(Settings { service, rules, file: absolute }))
+}
+
+/// The file without `..`, which patterns made from its folder could never match.
+fn absolute_file(main: &Path, working_folder: &Path) -> PathBuf {
+    let joined = working_folder.join(main);
+    let absolute = std::path::absolute(&joined).unwrap_or(joined);
+    let steps_up = absolute.components().any(|part| part == std::path::Component::ParentDir);
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) if steps_up => {
+            // Behind a link, `..` is known to the file system only. A folder that is not there is told on reading.
+            folder.canonicalize().map_or_else(|_| absolute.clone(), |folder| folder.join(name))
+        }
+        _ => absolute,
+    }
 }
 
 fn read_file(shown: &Path, absolute: &Path, report: &Report) -> Option<File> {
@@ -88,7 +102,11 @@ fn read_file(shown: &Path, absolute: &Path, report: &Report) -> Option<File> {
     let parsed = raw::parse(&text, &Origin::file(shown, absolute));
     let broken = parsed.error.is_some();
     if let Some(error) = parsed.error {
-        whole(Some(error.line), format!("this is not TOML: {}", error.message), "mend it; the rest of the file is checked then");
+        whole(
+            Some(error.line),
+            format!("this is not TOML: {}", error.message),
+            "mend it; the rest of the file is checked then",
+        );
     }
     Some(File { root: parsed.root, broken })
 }
@@ -109,9 +127,9 @@ fn read_top(file: &File, is_main: bool, report: &Report) -> Vec<Node> {
     check_version(&top, is_main);
     let known: &[&'static str] = &["service", "defaults"];
     if is_main {
-        known.iter().for_each(|key| {
+        for key in known {
             top.get(key);
-        });
+        }
     } else {
         top.refuse(known, "a file of `rules_dir` holds only [[rule]]s", "move this to the main file");
     }
@@ -129,7 +147,11 @@ fn read_top(file: &File, is_main: bool, report: &Report) -> Vec<Node> {
 
 fn check_version(top: &Section<'_>, is_main: bool) {
     if is_main {
-        top.missing("config_version", "the version of the configuration", "begin the file with `config_version = 1`");
+        top.missing(
+            "config_version",
+            "the version of the configuration",
+            "begin the file with `config_version = 1`",
+        );
     }
     match top.get("config_version").map(|node| &node.value) {
         None | Some(Value::Integer(CONFIG_VERSION)) => {}
@@ -182,11 +204,19 @@ fn toml_names(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-fn read_rules(nodes: &[Node], layers: &Layers, service: &Service, partial: bool, report: &Report) -> Vec<ReadRule> {
+fn read_rules(
+    nodes: &[Node],
+    layers: &Layers,
+    service: &Service,
+    partial: bool,
+    report: &Report,
+) -> Vec<ReadRule> {
     let mut named: BTreeMap<&str, &Node> = BTreeMap::new();
     let mut rules = Vec::new();
     for (position, own) in nodes.iter().enumerate() {
-        let name = own.child("name").and_then(|node| if let Value::Text(name) = &node.value { Some(name) } else { None });
+        let name = own
+            .child("name")
+            .and_then(|node| if let Value::Text(name) = &node.value { Some(name) } else { None });
         let owner = name.map_or_else(|| format!("rule {}", position + 1), |name| format!("rule \"{name}\""));
         if let Some(name) = name {
             match named.get(name.as_str()) {

@@ -11,6 +11,22 @@ use super::section::key_path;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Rule, Service};
 
+/// Variables that every rule has.
+pub(super) const VARIABLES: [&str; 13] = [
+    "rule",
+    "name",
+    "stem",
+    "ext",
+    "date",
+    "time",
+    "job",
+    "category",
+    "entry",
+    "entry_stem",
+    "parent",
+    "grandparent",
+    "revision",
+];
 /// Variables that only an output's path has.
 const OUTPUT_ONLY: [&str; 3] = ["category", "entry", "entry_stem"];
 
@@ -24,7 +40,13 @@ pub(super) struct ReadRule {
 }
 
 /// Judges every rule and how they fit together.
-pub(super) fn judge(rules: &[ReadRule], service: &Service, service_node: &Node, judge: &dyn Judge, report: &Report) {
+pub(super) fn judge(
+    rules: &[ReadRule],
+    service: &Service,
+    service_node: &Node,
+    judge: &dyn Judge,
+    report: &Report,
+) {
     let judged: Vec<Judged<'_>> = rules.iter().map(|read| Judged::new(read, judge, report)).collect();
     for rule in &judged {
         rule.check_templates(judge);
@@ -78,10 +100,21 @@ impl<'a> Judged<'a> {
                 Err(verdict) => self.item_problem("paths", position, self.read.rule.paths.len(), verdict),
             }
         }
+        self.refuse_taken_names();
         let names = |accepted: &Accepted| accepted.names.iter().cloned().collect::<BTreeSet<String>>();
         let sets: Vec<_> = self.patterns.iter().map(|(_, accepted)| names(accepted)).collect();
         self.named = sets.iter().flatten().cloned().collect();
         self.always = sets.into_iter().reduce(|all, set| &all & &set).unwrap_or_default();
+    }
+
+    /// A named wildcard that is called like a variable would hide it.
+    fn refuse_taken_names(&self) {
+        for (text, accepted) in &self.patterns {
+            if let Some(name) = accepted.names.iter().find(|name| VARIABLES.contains(&name.as_str())) {
+                let message = format!("{{{name}}} in \"{text}\" has a meaning of its own in paths");
+                self.problem(&["paths"], verdict(message, "give the wildcard another name"));
+            }
+        }
     }
 
     fn judge_excludes(&mut self, judge: &dyn Judge) {
@@ -108,9 +141,10 @@ impl<'a> Judged<'a> {
     /// Every template of the rule with its key.
     fn templates(&self) -> Vec<(Vec<&str>, &str)> {
         let rule = &self.read.rule;
-        let outputs = rule.outputs.iter().map(|(category, output)| {
-            (vec!["output", category.as_str(), "path"], output.path.as_str())
-        });
+        let outputs = rule
+            .outputs
+            .iter()
+            .map(|(category, output)| (vec!["output", category.as_str(), "path"], output.path.as_str()));
         let one = |table, key, text: &'a Option<String>| text.as_deref().map(|text| (vec![table, key], text));
         let others = [
             one("publish", "marker", &rule.publish.marker),
@@ -129,7 +163,10 @@ impl<'a> Judged<'a> {
             self.check_always_known(&key, text);
             let used = paths::variables(text);
             if let Some(name) = OUTPUT_ONLY.iter().find(|name| key[0] != "output" && used.contains(*name)) {
-                self.problem(&key, verdict(format!("{{{name}}} is only known in an output's path"), "take it out"));
+                self.problem(
+                    &key,
+                    verdict(format!("{{{name}}} is only known in an output's path"), "take it out"),
+                );
             }
         }
     }
@@ -137,7 +174,9 @@ impl<'a> Judged<'a> {
     /// A named wildcard that one of the patterns lacks would have no value for its files.
     fn check_always_known(&self, key: &[&str], text: &str) {
         let used = paths::variables(text);
-        if let Some(name) = used.iter().find(|name| self.named.contains(**name) && !self.always.contains(**name)) {
+        if let Some(name) =
+            used.iter().find(|name| self.named.contains(**name) && !self.always.contains(**name))
+        {
             let message = format!("{{{name}}} is not in every pattern of the rule");
             self.problem(key, verdict(message, "name it in each of `paths`, or make two rules"));
         }
@@ -148,7 +187,8 @@ impl<'a> Judged<'a> {
         let decode = &self.read.rule.decode;
         let positions: Vec<String> = (0..decode.identities.len()).map(|i| i.to_string()).collect();
         let identities = decode.identities.iter().zip(&positions);
-        let identities = identities.map(|(text, position)| (vec!["decode", "identities", position.as_str()], text));
+        let identities =
+            identities.map(|(text, position)| (vec!["decode", "identities", position.as_str()], text));
         let passphrase = decode.passphrase_file.iter().map(|text| (vec!["decode", "passphrase_file"], text));
         for (key, text) in identities.chain(passphrase) {
             let unknown = paths::variables(text).into_iter().find(|name| !self.named.contains(*name));
@@ -180,7 +220,9 @@ impl<'a> Judged<'a> {
 
     /// The steps judge their parameters, unless their tables are already known to be wrong.
     fn check_pipeline(&self, judge: &dyn Judge) {
-        if self.report.has_any(&format!("{}: pipeline", self.read.owner)) || self.report.has_any("defaults.pipeline") {
+        if self.report.has_any(&format!("{}: pipeline", self.read.owner))
+            || self.report.has_any("defaults.pipeline")
+        {
             return;
         }
         for problem in judge.pipeline(&self.read.rule) {
@@ -200,7 +242,8 @@ impl<'a> Judged<'a> {
         let folder = |key, folder: &Option<PathBuf>| {
             folder.as_ref().map(|folder| self.landing(&["source", key], folder.join("x")))
         };
-        let folders = [folder("claim_dir", &source.claim_dir), folder("quarantine_dir", &source.quarantine_dir)];
+        let folders =
+            [folder("claim_dir", &source.claim_dir), folder("quarantine_dir", &source.quarantine_dir)];
         templates.chain(folders.into_iter().flatten()).collect()
     }
 
@@ -265,7 +308,9 @@ impl Landing<'_> {
     /// Refuses a folder that a pattern would pick up: what lands there would be taken again and again.
     fn refuse_loops(&self, rules: &[Judged<'_>], report: &Report) {
         let Some(folder) = self.file.parent() else { return };
-        for rule in rules.iter().filter(|rule| !rule.excludes.iter().any(|exclude| (exclude.matches)(&self.file))) {
+        for rule in
+            rules.iter().filter(|rule| !rule.excludes.iter().any(|exclude| (exclude.matches)(&self.file)))
+        {
             let taking = rule.patterns.iter().find(|(_, pattern)| (pattern.could_match_in)(folder));
             if let Some((pattern, _)) = taking {
                 let message = format!(
@@ -273,7 +318,8 @@ impl Landing<'_> {
                     escaped_path(folder),
                     rule.read.rule.name,
                 );
-                let hint = "put these files elsewhere, into a hidden folder, or exclude the folder in that rule";
+                let hint =
+                    "put these files elsewhere, into a hidden folder, or exclude the folder in that rule";
                 report.add(self.place, self.key.clone(), message, Some(hint.to_owned()));
                 return;
             }

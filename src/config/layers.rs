@@ -32,8 +32,10 @@ pub(super) fn merge(main: &Node, variables: &Variables, working_folder: &Path, r
     let mut leaves = Leaves::default();
     let file = FileLayer(leaves.layered_tables(main));
     let ours = judge_names(variables, report);
-    let environment =
-        Environment::with_prefix("LANDFALL").prefix_separator("_").separator(STEP).source(Some(ours.clone().into_iter().collect()));
+    let environment = Environment::with_prefix("LANDFALL")
+        .prefix_separator("_")
+        .separator(STEP)
+        .source(Some(ours.clone().into_iter().collect()));
     let merged = Config::builder().add_source(file).add_source(environment).build();
     let whole = match merged {
         Ok(merged) => merged.cache,
@@ -113,7 +115,7 @@ impl Back<'_> {
     fn node(&self, value: config::Value, path: &str, written: Option<&Node>) -> Option<Node> {
         match value.kind {
             ValueKind::U64(handle) => self.leaves.0.get(handle as usize).cloned(),
-            ValueKind::String(text) => self.from_environment(text, path),
+            ValueKind::String(text) => self.variable_node(text, path),
             ValueKind::Table(_) => {
                 let table = self.table(value, path, written);
                 let place = written.or_else(|| table.values().next()).map(|node| node.place.clone());
@@ -123,9 +125,12 @@ impl Back<'_> {
         }
     }
 
-    fn from_environment(&self, text: String, path: &str) -> Option<Node> {
+    fn variable_node(&self, text: String, path: &str) -> Option<Node> {
         let variable = self.variables.keys().find(|name| key_path(name).as_deref() == Some(path))?;
-        let origin = Origin::Environment { variable: variable.as_str().into(), folder: Arc::from(self.working_folder) };
+        let origin = Origin::Environment {
+            variable: variable.as_str().into(),
+            folder: Arc::from(self.working_folder),
+        };
         let place = Place { origin, line: 0, inherited: false };
         Some(structured(Node { value: Value::Text(text), place }))
     }
@@ -171,12 +176,20 @@ fn judge_names(variables: &Variables, report: &Report) -> Variables {
         let table = rest.split(STEP).next().unwrap_or_default();
         if !rest.contains(STEP) {
             report_single_underscore(name, rest, report);
+        } else if text.contains(char::REPLACEMENT_CHARACTER) {
+            report_variable(
+                name,
+                "this variable's value is not Unicode",
+                "set it to plain text".into(),
+                report,
+            );
         } else if key_path(name).is_some() {
             ours.insert(name.clone(), text.clone());
         } else {
             let known = LAYERED.map(str::to_uppercase);
-            let hint = did_you_mean(table, known.iter().map(String::as_str))
-                .unwrap_or_else(|| "only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment".into());
+            let hint = did_you_mean(table, known.iter().map(String::as_str)).unwrap_or_else(|| {
+                "only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment".into()
+            });
             report_variable(name, "this variable names no key of the configuration", hint, report);
         }
     }
@@ -185,7 +198,9 @@ fn judge_names(variables: &Variables, report: &Report) -> Variables {
 
 /// `LANDFALL_SERVICE_DATA_DIR` would be overlooked without a word.
 fn report_single_underscore(name: &str, rest: &str, report: &Report) {
-    let table = LAYERED.iter().find_map(|table| Some((table, rest.strip_prefix(&format!("{}_", table.to_uppercase()))?)));
+    let table = LAYERED
+        .iter()
+        .find_map(|table| Some((table, rest.strip_prefix(&format!("{}_", table.to_uppercase()))?)));
     if let Some((table, key)) = table {
         let hint = format!("two underscores step into a table: {PREFIX}{}{STEP}{key}", table.to_uppercase());
         report_variable(name, "this variable names no key of the configuration", hint, report);
@@ -194,14 +209,22 @@ fn report_single_underscore(name: &str, rest: &str, report: &Report) {
 
 fn report_variable(name: &str, message: &str, hint: String, report: &Report) {
     let key = name.to_owned();
-    report.add_problem(Problem { file: None, line: None, key, message: message.to_owned(), hint: Some(hint) });
+    report.add_problem(Problem {
+        file: None,
+        line: None,
+        key,
+        message: message.to_owned(),
+        hint: Some(hint),
+    });
 }
 
 /// `LANDFALL_SERVICE__DATA_DIR` → `service.data_dir`.
 fn key_path(variable: &str) -> Option<String> {
     let path = variable.strip_prefix(PREFIX)?.to_lowercase();
     let keys: Vec<&str> = path.split(STEP).collect();
-    let plain = |key: &&str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    let plain = |key: &&str| {
+        !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
     let known = keys.len() > 1 && LAYERED.contains(keys.first()?) && keys.iter().all(plain);
     known.then(|| keys.join("."))
 }
@@ -223,7 +246,11 @@ mod tests {
     fn the_environment_wins_over_the_file_key_by_key() {
         let (layers, problems) = merged(
             "[service]\nworkers = 1\ndata_dir = 'a'\n",
-            &[("LANDFALL_SERVICE__WORKERS", "3"), ("LANDFALL_DEFAULTS__SOURCE__ON_SUCCESS", "keep"), ("LANDFALL_LOG", "x")],
+            &[
+                ("LANDFALL_SERVICE__WORKERS", "3"),
+                ("LANDFALL_DEFAULTS__SOURCE__ON_SUCCESS", "keep"),
+                ("LANDFALL_LOG", "x"),
+            ],
         );
         assert_eq!(problems, Ok(()));
         let workers = layers.service.child("workers").expect("set");
@@ -239,10 +266,21 @@ mod tests {
     fn a_variable_that_only_looks_like_ours_is_told() {
         let (_, problems) = merged(
             "",
-            &[("LANDFALL_SERVICES__WORKERS", "3"), ("LANDFALL_SERVICE_WORKERS", "3"), ("LANDFALL_RULE__NAME", "x")],
+            &[
+                ("LANDFALL_SERVICES__WORKERS", "3"),
+                ("LANDFALL_SERVICE_WORKERS", "3"),
+                ("LANDFALL_RULE__NAME", "x"),
+            ],
         );
         let problems = problems.expect_err("three problems");
-        insta::assert_snapshot!(problems, @"");
+        insta::assert_snapshot!(problems, @"
+        environment: LANDFALL_RULE__NAME: this variable names no key of the configuration
+            hint: only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment
+        environment: LANDFALL_SERVICES__WORKERS: this variable names no key of the configuration
+            hint: did you mean `SERVICE`?
+        environment: LANDFALL_SERVICE_WORKERS: this variable names no key of the configuration
+            hint: two underscores step into a table: LANDFALL_SERVICE__WORKERS
+        ");
     }
 
     #[test]
@@ -250,9 +288,11 @@ mod tests {
         let origin = Origin::file(Path::new("a.toml"), Path::new("/etc/a.toml"));
         let parse = |text: &str| raw::parse(text, &origin).root;
         let rule = parse("exclude = ['a']\n[ready]\nstrategy = 'stable'\n");
-        let defaults = parse("exclude = ['b', 'c']\norder = 'name'\n[ready]\nstrategy = 'auto'\nstable_for = '1s'\n");
+        let defaults =
+            parse("exclude = ['b', 'c']\norder = 'name'\n[ready]\nstrategy = 'auto'\nstable_for = '1s'\n");
         let merged = inherit(&rule, &defaults);
-        let text = |path: &[&str]| path.iter().fold(merged.clone(), |n, k| n.child(k).expect("there").clone()).value;
+        let text =
+            |path: &[&str]| path.iter().fold(merged.clone(), |n, k| n.child(k).expect("there").clone()).value;
         assert_eq!(text(&["ready", "strategy"]), Value::Text("stable".into()));
         assert_eq!(text(&["ready", "stable_for"]), Value::Text("1s".into()));
         assert_eq!(text(&["order"]), Value::Text("name".into()));

@@ -30,7 +30,8 @@ mod section;
 mod service;
 mod units;
 
-#[cfg(test)]
+// Paths in the snapshots are those of Unix.
+#[cfg(all(test, unix))]
 mod tests;
 
 pub use problem::{Problem, Problems};
@@ -72,7 +73,7 @@ pub fn load(file: &Path, registry: &Registry) -> Result<Settings, Problems> {
     files::load(&inputs, &judge::Owners(registry))
 }
 
-/// The environment; a name or value that is not Unicode is none of ours, or is told as what is left of it.
+/// The environment; what is not Unicode in it has U+FFFD in its place, which the layers refuse.
 fn environment() -> layers::Variables {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (variable_name(text(name)), text(value))).collect()

@@ -12,7 +12,11 @@ use crate::model::rule::{Format, Limit, LineEnd, OnExists, Output, StepSpec};
 const INVALID_MAX: Limit = Limit::Percent(50.0);
 
 /// Reads every output.
-pub(super) fn read_all(section: &Section<'_>, format: &Format, pipeline: &[StepSpec]) -> BTreeMap<Category, Output> {
+pub(super) fn read_all(
+    section: &Section<'_>,
+    format: &Format,
+    pipeline: &[StepSpec],
+) -> BTreeMap<Category, Output> {
     let mut outputs = BTreeMap::new();
     for name in section.keys() {
         if name == "*" {
@@ -83,7 +87,8 @@ fn recipients(table: &Section<'_>) -> Vec<String> {
 /// The name says whether a file is encrypted, and it says so truly.
 fn check_encryption(table: &Section<'_>, output: &Output) {
     let encrypted = !output.recipients.is_empty() || output.recipients_file.is_some();
-    let named_so = output.path.ends_with(".age");
+    // A suffix in other letters is the user's own; codecs go by this one.
+    let named_so = std::path::Path::new(&output.path).extension().is_some_and(|suffix| suffix == "age");
     if named_so && !encrypted && !output.path.is_empty() {
         let hint = "add `recipients = [\"age1…\"]` or `recipients_file`, or take the suffix off".to_owned();
         table.problem("path", "an .age file needs recipients to encrypt to", Some(hint));

@@ -33,6 +33,12 @@ pub(super) fn absolute(text: &str, folder: &Path, kind: Kind) -> Result<String, 
     if text == "~" || text.starts_with("~/") {
         return Err(BadPath { message: "`~` is not expanded", hint: "write the home folder out" });
     }
+    if is_drive_relative(text) {
+        return Err(BadPath {
+            message: "this path has a drive but no root",
+            hint: "write `\\` after the drive's colon",
+        });
+    }
     let (mut base, rest) = split_root(text, folder);
     let mut names: Vec<&str> = Vec::new();
     for name in rest.split(is_separator) {
@@ -42,7 +48,10 @@ pub(super) fn absolute(text: &str, folder: &Path, kind: Kind) -> Result<String, 
                 base.pop();
             }
             ".." => {
-                return Err(BadPath { message: "`..` can only stand at the beginning", hint: "write the path without it" });
+                return Err(BadPath {
+                    message: "`..` can only stand at the beginning",
+                    hint: "write the path without it",
+                });
             }
             name => names.push(name),
         }
@@ -86,6 +95,12 @@ fn starts_at_root(text: &str) -> bool {
     // On Windows `\data` has a root but no drive: it is on the configuration's.
     let path = Path::new(text);
     path.is_absolute() || path.has_root()
+}
+
+/// `C:data`: relative to wherever the process last was on that drive.
+fn is_drive_relative(text: &str) -> bool {
+    let path = Path::new(text);
+    matches!(path.components().next(), Some(std::path::Component::Prefix(_))) && !path.has_root()
 }
 
 fn written(base: &Path, kind: Kind) -> Option<String> {

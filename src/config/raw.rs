@@ -199,7 +199,9 @@ mod tests {
 
     #[test]
     fn every_value_knows_the_line_of_its_key_and_every_array_item_its_own() {
-        let file = parsed("a = 1\n\n[[rule]]\nname = 'x'\n[rule.output.main]\npath = 'p'\n[[rule]]\nlist = [\n 1,\n 2]\n");
+        let file = parsed(
+            "a = 1\n\n[[rule]]\nname = 'x'\n[rule.output.main]\npath = 'p'\n[[rule]]\nlist = [\n 1,\n 2]\n",
+        );
         assert!(file.error.is_none());
         let root = table(&file.root);
         let Value::Array(rules) = &root["rule"].value else { panic!("an array of rules") };
@@ -220,7 +222,8 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_value() {
-        let file = parsed("a = 0o640\nb = 9_223_372_036_854_775_807\nc = -5\nd = 1e6\ne = 99999999999999999999\n");
+        let file =
+            parsed("a = 0o640\nb = 9_223_372_036_854_775_807\nc = -5\nd = 1e6\ne = 99999999999999999999\n");
         let root = table(&file.root);
         assert_eq!(root["a"].value, Value::Integer(0o640));
         assert_eq!(root["b"].value, Value::Integer(i64::MAX));

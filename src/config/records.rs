@@ -30,7 +30,11 @@ pub(super) fn read(section: &Section<'_>, service: &Service) -> Records {
         section.refuse(CSV_KEYS, "only csv knows this key", "add `format = \"csv\"`, or take the key out");
     }
     if word != Word::Fixed {
-        section.refuse(FIXED_KEYS, "only fixed knows this key", "add `format = \"fixed\"`, or take the key out");
+        section.refuse(
+            FIXED_KEYS,
+            "only fixed knows this key",
+            "add `format = \"fixed\"`, or take the key out",
+        );
     }
     let records = Records {
         format,
@@ -65,7 +69,11 @@ fn csv(section: &Section<'_>) -> Csv {
     let columns = columns(section);
     let delimiter = single_byte(section, "delimiter").map_or(b',', |byte| byte.unwrap_or(b','));
     if section.text("delimiter") == Some("") {
-        section.problem("delimiter", "a delimiter is needed", Some("write one character, like \",\" or \"\\t\"".into()));
+        section.problem(
+            "delimiter",
+            "a delimiter is needed",
+            Some("write one character, like \",\" or \"\\t\"".into()),
+        );
     }
     let quote = single_byte(section, "quote").unwrap_or(Some(b'"'));
     if quote == Some(delimiter) {
@@ -120,7 +128,11 @@ fn fixed(section: &Section<'_>) -> Fixed {
 
 fn field(table: &Section<'_>) -> Option<FixedField> {
     table.missing("name", "the field's name", "write { name = \"id\", width = 10 }");
-    table.missing("width", "the field's width", "write its width in characters: { name = \"id\", width = 10 }");
+    table.missing(
+        "width",
+        "the field's width",
+        "write its width in characters: { name = \"id\", width = 10 }",
+    );
     let name = table.text("name");
     let width = table.integer("width", 1..=1_000_000);
     table.finish(&[]);

@@ -9,13 +9,21 @@ use super::raw::Node;
 use super::section::{Item, Section};
 use super::{decode, output, pipeline, records};
 use crate::model::rule::{
-    Errors, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy, Rule, Service, SourceEnd,
-    TrustClose,
+    Errors, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy, Rule, Service,
+    SourceEnd, TrustClose,
 };
 
 /// Keys that later versions bring.
 const LATER: &[&str] = &[
-    "follow_links", "priority", "workers_max", "throttle", "window", "window_end", "deadline", "sequence", "delivery",
+    "follow_links",
+    "priority",
+    "workers_max",
+    "throttle",
+    "window",
+    "window_end",
+    "deadline",
+    "sequence",
+    "delivery",
 ];
 
 /// Reads a rule that has inherited; what is wrong stands in the report, and in its place the rule has a default.
@@ -74,7 +82,9 @@ fn patterns(section: &Section<'_>) -> Vec<String> {
     const HINT: &str = "add the files' patterns, like `paths = [\"inbox/*.csv\"]`";
     section.missing("paths", "which files the rule takes", HINT);
     let Some(items) = section.texts("paths") else { return Vec::new() };
-    if items.is_empty() && section.get("paths").is_some_and(|node| node.value == super::raw::Value::Array(Vec::new())) {
+    if items.is_empty()
+        && section.get("paths").is_some_and(|node| node.value == super::raw::Value::Array(Vec::new()))
+    {
         section.problem("paths", "no pattern", Some(HINT.to_owned()));
     }
     items.iter().filter_map(|item| absolute_item(section, item, Kind::Pattern)).collect()
@@ -100,7 +110,8 @@ pub(super) fn absolute_item(section: &Section<'_>, item: &Item<'_>, kind: Kind) 
 fn ready(section: &Section<'_>) -> Ready {
     let strategies =
         [("auto", ReadyStrategy::Auto), ("stable", ReadyStrategy::Stable), ("marker", ReadyStrategy::Marker)];
-    let trusts = [("framed", TrustClose::Framed), ("always", TrustClose::Always), ("never", TrustClose::Never)];
+    let trusts =
+        [("framed", TrustClose::Framed), ("always", TrustClose::Always), ("never", TrustClose::Never)];
     let strategy = section.choice("strategy", &strategies, &[]).unwrap_or(ReadyStrategy::Auto);
     let marker = marker(section);
     if strategy != ReadyStrategy::Marker {
@@ -129,7 +140,8 @@ fn marker<'a>(section: &Section<'a>) -> Option<&'a str> {
         let hint = "write a name; a marker lies in its file's folder".to_owned();
         section.problem("marker", "a marker's name cannot hold a folder", Some(hint));
     } else if let Some(unknown) = variables.iter().find(|name| !KNOWN.contains(name)) {
-        let hint = did_you_mean(unknown, KNOWN).unwrap_or_else(|| "a marker's name knows {name} and {stem}".into());
+        let hint =
+            did_you_mean(unknown, KNOWN).unwrap_or_else(|| "a marker's name knows {name} and {stem}".into());
         section.problem("marker", format!("unknown variable {{{unknown}}}"), Some(hint));
     } else if variables.is_empty() || text == "{name}" {
         let hint = "use {name} or {stem} with something of its own, like \"{name}.done\"".to_owned();
@@ -147,7 +159,9 @@ fn publish(section: &Section<'_>) -> Publish {
 fn errors(section: &Section<'_>) -> Errors {
     let words = [("set_aside", OnRecordError::SetAside), ("fail", OnRecordError::Fail)];
     let errors = Errors {
-        on_record_error: section.choice("on_record_error", &words, &["hold"]).unwrap_or(OnRecordError::SetAside),
+        on_record_error: section
+            .choice("on_record_error", &words, &["hold"])
+            .unwrap_or(OnRecordError::SetAside),
         failed_max: section.limit("failed_max").unwrap_or(Limit::Percent(1.0)),
         attempts: section.integer("attempts", 1..=100).unwrap_or(3) as u32,
     };
@@ -156,12 +170,17 @@ fn errors(section: &Section<'_>) -> Errors {
 }
 
 fn source(section: &Section<'_>) -> SourceEnd {
-    const HINT: &str = "add `on_success = \"archive\"` (with `archive_dir`), \"delete\" or \"keep\"; there is no default";
+    const HINT: &str =
+        "add `on_success = \"archive\"` (with `archive_dir`), \"delete\" or \"keep\"; there is no default";
     section.missing("on_success", "what becomes of a source that was processed", HINT);
     let words = [("archive", OnSuccess::Archive), ("delete", OnSuccess::Delete), ("keep", OnSuccess::Keep)];
     let on_success = section.choice("on_success", &words, &[]);
     if on_success == Some(OnSuccess::Archive) {
-        section.missing("archive_dir", "the folder to archive to", "add `archive_dir = \"archive/{rule}/{date}\"`");
+        section.missing(
+            "archive_dir",
+            "the folder to archive to",
+            "add `archive_dir = \"archive/{rule}/{date}\"`",
+        );
     }
     let end = SourceEnd {
         // `keep` harms nothing; a rule with a problem is never run anyway.
@@ -178,7 +197,11 @@ fn source(section: &Section<'_>) -> SourceEnd {
 fn folder(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
     let path = section.path(key)?;
     if section.text(key).is_some_and(|text| text.contains('{')) {
-        section.problem(key, "this folder takes no variables", Some("write one folder for all sources".into()));
+        section.problem(
+            key,
+            "this folder takes no variables",
+            Some("write one folder for all sources".into()),
+        );
     }
     Some(path)
 }

@@ -27,8 +27,15 @@ pub(super) struct Section<'a> {
 impl<'a> Section<'a> {
     /// A whole table; `owner` begins its key paths: `service`, `rule "payments"`.
     pub fn new(node: &'a Node, owner: &'a str, partial: bool, report: &'a Report) -> Self {
-        let section =
-            Self { table: &EMPTY, place: &node.place, owner, path: String::new(), report, partial, asked: RefCell::default() };
+        let section = Self {
+            table: &EMPTY,
+            place: &node.place,
+            owner,
+            path: String::new(),
+            report,
+            partial,
+            asked: RefCell::default(),
+        };
         section.within(node, String::new())
     }
 
@@ -85,7 +92,11 @@ impl<'a> Section<'a> {
     /// The tables of an array of tables.
     pub fn sections(&self, key: &'static str) -> Vec<Self> {
         let items = self.array(key).unwrap_or_default();
-        items.iter().enumerate().map(|(i, node)| self.within(node, format!("{}[{i}]", self.path_of(key)))).collect()
+        items
+            .iter()
+            .enumerate()
+            .map(|(i, node)| self.within(node, format!("{}[{i}]", self.path_of(key))))
+            .collect()
     }
 
     /// Text.
@@ -107,14 +118,12 @@ impl<'a> Section<'a> {
             self.wrong_type(key, node, "an integer", None);
             return None;
         };
-        match u64::try_from(number).ok().filter(|n| bounds.contains(n)) {
-            Some(number) => Some(number),
-            None => {
-                let hint = format!("write a number from {} to {}", bounds.start(), bounds.end());
-                self.problem(key, format!("{number} is out of range"), Some(hint));
-                None
-            }
+        let fitting = u64::try_from(number).ok().filter(|n| bounds.contains(n));
+        if fitting.is_none() {
+            let hint = format!("write a number from {} to {}", bounds.start(), bounds.end());
+            self.problem(key, format!("{number} is out of range"), Some(hint));
         }
+        fitting
     }
 
     /// True or false.
@@ -180,7 +189,12 @@ impl<'a> Section<'a> {
     }
 
     /// One of several words; `later` are those that this version does not know yet.
-    pub fn choice<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)], later: &[&str]) -> Option<T> {
+    pub fn choice<T: Copy>(
+        &self,
+        key: &'static str,
+        words: &[(&'static str, T)],
+        later: &[&str],
+    ) -> Option<T> {
         let node = self.get(key)?;
         let text = self.text_of(node, &self.path_of(key))?;
         self.word(&node.place, &self.path_of(key), text, words, later)
@@ -206,14 +220,12 @@ impl<'a> Section<'a> {
     /// An array as written.
     fn array(&self, key: &'static str) -> Option<&'a [Node]> {
         let node = self.get(key)?;
-        match &node.value {
-            Value::Array(items) => Some(items),
-            _ => {
-                let hint = node.place.in_environment().then(|| "write a TOML array, like [\"a\", \"b\"]".to_owned());
-                self.wrong_type(key, node, "an array", hint);
-                None
-            }
+        if let Value::Array(items) = &node.value {
+            return Some(items);
         }
+        let hint = node.place.in_environment().then(|| "write a TOML array, like [\"a\", \"b\"]".to_owned());
+        self.wrong_type(key, node, "an array", hint);
+        None
     }
 
     fn word<T: Copy>(
@@ -293,7 +305,7 @@ impl<'a> Section<'a> {
         if !self.partial && !self.table.contains_key(key) {
             let inherited_nothing = Place { inherited: false, ..self.place.clone() };
             let path = self.key_path(&self.path_of(key), &inherited_nothing);
-            self.report.add(&inherited_nothing, path, format!("{what} is missing"), Some(hint.to_owned()));
+            self.report.add(&inherited_nothing, path, format!("missing: {what}"), Some(hint.to_owned()));
         }
     }
 
@@ -364,7 +376,9 @@ pub(super) fn key_path(owner: &str, path: &str, place: &Place) -> String {
 /// Values from the environment are text; where they spell a TOML array or inline table they are read as one.
 pub(super) fn structured(node: Node) -> Node {
     match &node.value {
-        Value::Text(text) if text.trim_start().starts_with(['[', '{']) => parse_value(text, &node.place).unwrap_or(node),
+        Value::Text(text) if text.trim_start().starts_with(['[', '{']) => {
+            parse_value(text, &node.place).unwrap_or(node)
+        }
         _ => node,
     }
 }

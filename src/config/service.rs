@@ -17,7 +17,7 @@ pub(super) struct RulesDir {
     pub shown: PathBuf,
     /// Absolute.
     pub absolute: PathBuf,
-    /// Whether somebody asked for it: then it must be there.
+    /// Whether somebody asked for another than the default: then it must be there.
     pub asked_for: bool,
 }
 
@@ -30,9 +30,11 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
         workers: if workers == 0 { cores() } else { workers },
         memory_max: section.size("memory_max", 1 << 20..=1 << 50).unwrap_or(96 << 20),
         load_ahead: section.size("load_ahead", 0..=1 << 60).unwrap_or(1 << 30),
-        scan_every: section.duration("scan_every", Duration::from_millis(10)).unwrap_or(Duration::from_secs(30)),
+        scan_every: section
+            .duration("scan_every", Duration::from_millis(10))
+            .unwrap_or(Duration::from_secs(30)),
         stop_timeout: section.duration("stop_timeout", Duration::ZERO).unwrap_or(Duration::from_secs(30)),
-        retention: section.duration("retention", Duration::ZERO).unwrap_or(Duration::from_secs(30 * 86_400)),
+        retention: section.duration("retention", Duration::ZERO).unwrap_or(Duration::from_hours(30 * 24)),
         timezone: timezone(section).unwrap_or_else(|| "UTC".to_owned()),
     };
     section.finish(LATER);
@@ -42,11 +44,14 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
 /// Where further rules lie; `main_shown` is the main file as the user named it.
 pub(super) fn rules_dir(section: &Section<'_>, main_shown: &Path, main_folder: &Path) -> RulesDir {
     const DEFAULT: &str = "rules.d";
-    let asked_for = section.get("rules_dir").is_some();
-    let absolute = section.path("rules_dir").unwrap_or_else(|| main_folder.join(DEFAULT));
+    let default = main_folder.join(DEFAULT);
+    let absolute = section.path("rules_dir").unwrap_or_else(|| default.clone());
+    // A default that is written down stays a default.
+    let asked_for = absolute != default;
     // Shown beside the main file, as the user named that.
     let shown_folder = main_shown.parent().unwrap_or_else(|| Path::new(""));
-    let shown = absolute.strip_prefix(main_folder).map_or_else(|_| absolute.clone(), |rest| shown_folder.join(rest));
+    let shown =
+        absolute.strip_prefix(main_folder).map_or_else(|_| absolute.clone(), |rest| shown_folder.join(rest));
     RulesDir { shown, absolute, asked_for }
 }
 
@@ -77,7 +82,8 @@ fn default_data_dir(variables: &Variables) -> PathBuf {
 /// `%ProgramData%`.
 #[cfg(windows)]
 pub(super) fn program_data(variables: &Variables) -> PathBuf {
-    let value = variables.iter().find(|(name, _)| name.eq_ignore_ascii_case("ProgramData")).map(|(_, value)| value);
+    let value =
+        variables.iter().find(|(name, _)| name.eq_ignore_ascii_case("ProgramData")).map(|(_, value)| value);
     value.map_or_else(|| PathBuf::from(r"C:\ProgramData"), PathBuf::from)
 }
 

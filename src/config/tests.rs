@@ -16,9 +16,13 @@ struct StandIn;
 impl Judge for StandIn {
     fn pattern(&self, text: &str) -> Result<Accepted, Verdict> {
         let names: Vec<String> = super::paths::variables(text).into_iter().map(str::to_owned).collect();
-        let starred = names.iter().fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), "*"));
-        let options =
-            glob::MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, case_sensitive: true };
+        let starred =
+            names.iter().fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), "*"));
+        let options = glob::MatchOptions {
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+            case_sensitive: true,
+        };
         let wrong = |error: glob::PatternError| Verdict { message: error.to_string(), hint: None };
         let whole = glob::Pattern::new(&starred).map_err(wrong)?;
         let parent = starred.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
@@ -31,9 +35,8 @@ impl Judge for StandIn {
     }
 
     fn template(&self, text: &str, known: &BTreeSet<String>) -> Result<(), Verdict> {
-        let builtin = ["rule", "name", "stem", "date", "category", "entry"];
         let mut used = super::paths::variables(text).into_iter();
-        match used.find(|name| !builtin.contains(name) && !known.contains(*name)) {
+        match used.find(|name| !super::fit::VARIABLES.contains(name) && !known.contains(*name)) {
             None => Ok(()),
             Some(name) => Err(Verdict { message: format!("unknown variable {{{name}}}"), hint: None }),
         }
@@ -139,10 +142,10 @@ fn relative_paths_start_from_the_file_that_names_them() {
 
 #[test]
 fn rules_come_in_the_order_of_the_main_file_then_of_file_names() {
-    let named = |name: &str| RULE.replace("payments", name).replace("out/", &format!("out/{name}/"));
+    let rule_named = |name: &str| RULE.replace("payments", name).replace("out/", &format!("out/{name}/"));
     let world = plain("")
-        .and("rules.d/20.toml", &named("second"))
-        .and("rules.d/10.toml", &named("first"))
+        .and("rules.d/20.toml", &rule_named("second"))
+        .and("rules.d/10.toml", &rule_named("first"))
         .and("rules.d/.hidden.toml", "not toml")
         .and("rules.d/notes.txt", "not toml");
     let names: Vec<String> = world.settings().rules.into_iter().map(|rule| rule.name).collect();
@@ -150,13 +153,36 @@ fn rules_come_in_the_order_of_the_main_file_then_of_file_names() {
 }
 
 #[test]
+fn a_folder_of_rules_that_was_asked_for_must_be_there_and_the_default_need_not() {
+    let named =
+        |name: &str| World::with(&format!("config_version = 1\n[service]\nrules_dir = '{name}'\n{RULE}"));
+    assert_eq!(named("rules.d").settings().rules.len(), 1);
+    assert!(
+        named("more").problems().starts_with("landfall.toml:3: service.rules_dir: DIR/more cannot be listed")
+    );
+}
+
+#[test]
+fn a_file_named_by_steps_up_gives_plain_paths() {
+    let world = plain("");
+    let inner = world.path("inner");
+    std::fs::create_dir(&inner).expect("makes it");
+    let inputs =
+        Inputs { main: Path::new("../landfall.toml"), variables: &BTreeMap::new(), working_folder: &inner };
+    let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}"));
+    let folder = world.folder.path().canonicalize().expect("is there");
+    assert_eq!(settings.rules[0].base_dir, folder);
+}
+
+#[test]
 fn the_environment_is_above_the_file_and_its_text_is_read_as_what_is_meant() {
-    let world = World::with(&format!("config_version = 1\n[service]\nworkers = 1\nscan_every = '1s'\n{RULE}"))
-        .variable("LANDFALL_SERVICE__WORKERS", "3")
-        .variable("LANDFALL_SERVICE__MEMORY_MAX", "32MiB")
-        .variable("LANDFALL_SERVICE__DATA_DIR", "state")
-        .variable("LANDFALL_DEFAULTS__EXCLUDE", "['x-*']")
-        .variable("LANDFALL_DEFAULTS__OUTPUT__MAIN__SHA256", "true");
+    let world =
+        World::with(&format!("config_version = 1\n[service]\nworkers = 1\nscan_every = '1s'\n{RULE}"))
+            .variable("LANDFALL_SERVICE__WORKERS", "3")
+            .variable("LANDFALL_SERVICE__MEMORY_MAX", "32MiB")
+            .variable("LANDFALL_SERVICE__DATA_DIR", "state")
+            .variable("LANDFALL_DEFAULTS__EXCLUDE", "['x-*']")
+            .variable("LANDFALL_DEFAULTS__OUTPUT__MAIN__SHA256", "true");
     let settings = world.settings();
     assert_eq!((settings.service.workers, settings.service.memory_max), (3, 32 << 20));
     assert_eq!(settings.service.scan_every.as_secs(), 1);
@@ -179,9 +205,13 @@ fn what_the_environment_says_wrongly_is_told_by_the_name_of_its_variable() {
 
 #[test]
 fn a_rule_inherits_key_by_key_and_defaults_that_do_not_fit_it_are_no_problem() {
-    let defaults = "[defaults.records]\ndelimiter = ';'\nslice_records = 7\n[defaults.errors]\nattempts = 5\n";
-    let world = World::with(&format!("config_version = 1\n{defaults}{RULE}[rule.records]\nslice_records = 9\n"))
-        .and("rules.d/l.toml", &format!("{}[rule.records]\nformat = 'lines'\n", RULE.replace("payments", "lines")));
+    let defaults =
+        "[defaults.records]\ndelimiter = ';'\nslice_records = 7\n[defaults.errors]\nattempts = 5\n";
+    let world =
+        World::with(&format!("config_version = 1\n{defaults}{RULE}[rule.records]\nslice_records = 9\n")).and(
+            "rules.d/l.toml",
+            &format!("{}[rule.records]\nformat = 'lines'\n", RULE.replace("payments", "lines")),
+        );
     let rules = world.settings().rules;
     let Format::Csv(csv) = &rules[0].records.format else { panic!("csv") };
     assert_eq!((csv.delimiter, rules[0].records.slice_records, rules[0].errors.attempts), (b';', 9, 5));
@@ -205,7 +235,7 @@ columns = { amount = { type = 'decimal', since = 2026-01-31 } }
     let empty = |name: &str| rule.outputs[&Category::new(name)].write_empty;
     assert_eq!((empty("main"), empty("invalid")), (true, false));
     assert_eq!(rule.pipeline[0].params["columns"]["amount"]["since"], "2026-01-31");
-    let rule = plain(&format!("{}to = 'large'\n", outputs)).settings().rules.remove(0);
+    let rule = plain(&format!("{outputs}to = 'large'\n")).settings().rules.remove(0);
     assert_eq!(rule.outputs[&Category::new("large")].max, Some(Limit::Percent(50.0)));
 }
 
@@ -233,7 +263,9 @@ fn a_syntax_error_in_the_main_file_does_not_hide_the_problems_of_the_others() {
 #[test]
 fn a_wrong_default_is_told_once_and_where_it_stands() {
     let other = RULE.replace("payments", "other").replace("out/", "out2/");
-    let world = World::with(&format!("config_version = 1\n[defaults.ready]\nstable_for = 5\nstabel = 1\n{RULE}{other}"));
+    let world = World::with(&format!(
+        "config_version = 1\n[defaults.ready]\nstable_for = 5\nstabel = 1\n{RULE}{other}"
+    ));
     insta::assert_snapshot!(world.problems());
 }
 
@@ -243,8 +275,37 @@ fn a_folder_that_a_pattern_would_pick_up_is_refused() {
         .and("rules.d/a.toml", &RULE.replace("payments", "other").replace("'in/*.csv'", "'/*/{x}/out/*.csv', '../x/{y}/*'"));
     insta::assert_snapshot!(world.problems());
     plain("claim_dir = 'in/.landfall'\nquarantine_dir = 'in/.landfall/quarantine'\n").settings();
-    let excluded = plain("").and("rules.d/a.toml", &RULE.replace("payments", "p2").replace("'in/*.csv'", "'../out/*'\n]\nexclude = ['../out/**'").replace("['../out/*'", "['../out/*'"));
-    assert!(excluded.load().is_ok() || excluded.problems().contains("p2"));
+}
+
+#[test]
+fn a_folder_that_the_taking_rule_excludes_is_no_loop() {
+    let other = |more: &str| {
+        RULE.replace("payments", "other")
+            .replace("out/", "away/")
+            .replace("paths = ['in/*.csv']", &format!("paths = ['../out/*.csv']{more}"))
+    };
+    assert!(plain("").and("rules.d/a.toml", &other("")).problems().contains("would pick files up"));
+    plain("").and("rules.d/a.toml", &other("\nexclude = ['../out/**']")).settings();
+}
+
+#[test]
+fn a_named_wildcard_cannot_be_called_like_a_variable() {
+    let world = World::with(&format!("config_version = 1\n{}", RULE.replace("in/", "in/{name}/")));
+    insta::assert_snapshot!(world.problems());
+}
+
+#[test]
+fn the_examples_are_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut names: Vec<_> =
+        std::fs::read_dir(&folder).expect("is there").map(|entry| entry.expect("an entry").path()).collect();
+    names.sort();
+    for main in &names {
+        let inputs = Inputs { main, variables: &BTreeMap::new(), working_folder: &folder };
+        let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(!settings.rules.is_empty(), "{}", main.display());
+    }
+    assert!(names.len() >= 5);
 }
 
 #[test]
@@ -254,4 +315,18 @@ fn a_file_that_is_not_there_or_not_text_is_a_problem_and_not_a_panic() {
     assert!(world.problems().starts_with("landfall.toml: this file cannot be read"), "{}", world.problems());
     std::fs::write(world.path("landfall.toml"), b"a = 1\n\xff").expect("writes");
     assert!(world.problems().starts_with("landfall.toml:2: this is not UTF-8"), "{}", world.problems());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    /// A file that breaks off anywhere, or lacks any part, is told and never panics.
+    #[test]
+    fn no_mangled_file_panics(start in 0..2000usize, length in 0..2000usize, put in "[\\[\\]{}='\"a.0\n]{0,4}") {
+        let mut text = include_str!("testdata/every_problem.toml").to_owned();
+        let start = start.min(text.len());
+        let end = (start + length).min(text.len());
+        text.replace_range(start..end, &put);
+        proptest::prop_assert!(World::with(&text).load().is_err());
+    }
 }

@@ -13,6 +13,9 @@ pub(super) const LIMIT_HINT: &str = "write a share like \"5%\" or a number of re
 /// See [`SIZE_HINT`].
 pub(super) const MODE_HINT: &str = "write the permissions as text in octal, like \"0640\"";
 
+/// What a date can be reckoned with: beyond it "now minus this" leaves the calendar.
+const SECONDS_MAX: u64 = 1_000 * 366 * 86_400;
+
 /// `64KiB`, `1MB`, `512`.
 pub(super) fn size(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;
@@ -43,8 +46,6 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         "w" => 604_800,
         _ => return None,
     };
-    // What a date can be reckoned with: beyond it "now minus this" leaves the calendar.
-    const SECONDS_MAX: u64 = 1_000 * 366 * 86_400;
     number.checked_mul(seconds).filter(|s| *s <= SECONDS_MAX).map(Duration::from_secs)
 }
 
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn durations_need_their_unit() {
         assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(duration("7d"), Some(Duration::from_secs(604_800)));
+        assert_eq!(duration("7d"), Some(Duration::from_hours(7 * 24)));
         assert_eq!(duration("0s"), Some(Duration::ZERO));
         for wrong in ["", "5", "5 parsecs", "-1s", "18446744073709551615d"] {
             assert_eq!(duration(wrong), None, "{wrong}");
