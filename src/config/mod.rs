@@ -1,31 +1,101 @@
-//! The configuration: as typed (raw, spanned), then as meant (`Settings`). SKELETON, owned by the config helper.
+//! The configuration, in two phases: as typed ([`raw`]: TOML, each value with its place), then as meant ([`Settings`]).
+//!
+//! - Every problem is told at once, with file, line, key, what is wrong and what to do. One bad file does not hide what
+//!   is wrong in another.
+//! - Nothing is parsed and ignored: an unknown key is a problem, and so is one that only later versions know.
+//! - Layers: `[service]` and `[defaults]` of the main file, below the environment (merged by the `config` crate);
+//!   `[[rule]]`s of the main file, then of `rules_dir` by file name, each above `[defaults]`.
+//! - Patterns, templates and steps are judged by their owners ([`judge`]).
+//!
+//! It reads the configuration's files and nothing else: no folder of a rule need exist.
 
 use std::path::{Path, PathBuf};
 
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 
-/// One thing that is wrong in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The file, or none for the environment.
-    pub file: Option<PathBuf>,
-    /// From 1.
-    pub line: Option<usize>,
-    /// `rule "payments": output.invalid.path`.
-    pub key: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
+mod decode;
+mod files;
+mod fit;
+mod judge;
+mod layers;
+mod output;
+mod paths;
+mod pipeline;
+mod problem;
+mod raw;
+mod records;
+mod rule;
+mod section;
+mod service;
+mod units;
 
-/// Every problem of a configuration.
-#[derive(Debug, thiserror::Error)]
-#[error("SKELETON")]
-pub struct Problems(pub Vec<Problem>);
+// Paths in the snapshots are those of Unix.
+#[cfg(all(test, unix))]
+mod tests;
+
+pub use problem::{Problem, Problems};
+
+/// The name that is looked for in the working folder.
+const FILE_NAME: &str = "landfall.toml";
 
 /// Finds the file: `given`, else `landfall.toml` in the working folder, else the system's place.
-pub fn find(given: Option<&Path>) -> Result<PathBuf, Problems> { let _ = given; unimplemented!() }
+pub fn find(given: Option<&Path>) -> Result<PathBuf, Problems> {
+    if let Some(given) = given {
+        return Ok(given.to_path_buf());
+    }
+    let places = [PathBuf::from(FILE_NAME), system_place()];
+    let found = places.iter().find(|place| place.is_file());
+    found.cloned().ok_or_else(|| {
+        let [here, system] = &places;
+        Problems(vec![Problem {
+            file: Some(here.clone()),
+            line: None,
+            key: String::new(),
+            message: format!("there is no configuration here, nor at {}", system.display()),
+            hint: Some("make one with `landfall init`, or name one with `--config FILE`".into()),
+        }])
+    })
+}
+
 /// Loads and checks everything; all problems at once.
-pub fn load(file: &Path, registry: &Registry) -> Result<Settings, Problems> { let _ = (file, registry); unimplemented!() }
+pub fn load(file: &Path, registry: &Registry) -> Result<Settings, Problems> {
+    let working_folder = std::env::current_dir().map_err(|error| {
+        Problems(vec![Problem {
+            file: Some(file.to_path_buf()),
+            line: None,
+            key: String::new(),
+            message: format!("the working folder cannot be told: {error}"),
+            hint: Some("start in a folder that is there".into()),
+        }])
+    })?;
+    let inputs = files::Inputs { main: file, variables: &environment(), working_folder: &working_folder };
+    files::load(&inputs, &judge::Owners(registry))
+}
+
+/// The environment; what is not Unicode in it has U+FFFD in its place, which the layers refuse.
+fn environment() -> layers::Variables {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (variable_name(text(name)), text(value))).collect()
+}
+
+#[cfg(not(windows))]
+fn variable_name(name: String) -> String {
+    name
+}
+
+/// Windows does not tell cases apart in names of variables.
+#[cfg(windows)]
+fn variable_name(name: String) -> String {
+    name.to_uppercase()
+}
+
+#[cfg(not(windows))]
+fn system_place() -> PathBuf {
+    PathBuf::from("/etc/landfall").join(FILE_NAME)
+}
+
+#[cfg(windows)]
+fn system_place() -> PathBuf {
+    service::program_data(&environment()).join("Landfall").join(FILE_NAME)
+}

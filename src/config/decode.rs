@@ -1,0 +1,72 @@
+//! `[rule.decode]`: how a source becomes text.
+
+use super::paths::Kind;
+use super::rule::absolute_item;
+use super::section::Section;
+use crate::model::rule::{Decode, Format, Layer, OnBadEncoding, Records};
+
+const LAYERS: [(&str, Layer); 7] = [
+    ("age", Layer::Age),
+    ("gzip", Layer::Gzip),
+    ("zstd", Layer::Zstd),
+    ("bzip2", Layer::Bzip2),
+    ("xz", Layer::Xz),
+    ("zip", Layer::Zip),
+    ("tar", Layer::Tar),
+];
+
+/// Reads the table; the records tell which encodings fit.
+pub(super) fn read(section: &Section<'_>, records: &Records) -> Decode {
+    let identities = section.texts("identities").unwrap_or_default();
+    let entries = section.texts("entries").unwrap_or_default();
+    for entry in entries.iter().filter(|entry| entry.text.is_empty()) {
+        section.item_problem(entry, "this pattern is empty", Some("write a pattern like \"*.csv\"".into()));
+    }
+    let policies =
+        [("fail", OnBadEncoding::Fail), ("replace", OnBadEncoding::Replace), ("raw", OnBadEncoding::Raw)];
+    let decode = Decode {
+        layers: section.choices("layers", &LAYERS, &[]),
+        require_encrypted: !section.choices("require", &[("encrypted", ())], &["signed"]).is_empty(),
+        identities: identities
+            .iter()
+            .filter_map(|item| absolute_item(section, item, Kind::Template))
+            .collect(),
+        passphrase_file: section.template("passphrase_file"),
+        entries: entries.iter().map(|entry| entry.text.to_owned()).collect(),
+        entries_max: section.integer("entries_max", 1..=100_000_000).unwrap_or(10_000),
+        depth_max: section.integer("depth_max", 1..=32).unwrap_or(3) as u32,
+        expanded_max: section.size("expanded_max", 1..=1 << 60).unwrap_or(1 << 40),
+        ratio_max: section.integer("ratio_max", 1..=u64::from(u32::MAX)).unwrap_or(1000),
+        on_bad_encoding: section.choice("on_bad_encoding", &policies, &[]).unwrap_or(OnBadEncoding::Fail),
+        encoding: section.text("encoding").unwrap_or("utf-8").to_owned(),
+    };
+    if decode.layers.len() > decode.depth_max as usize {
+        let hint = format!("raise `decode.depth_max` ({})", decode.depth_max);
+        section.problem("layers", "these are more layers than allowed within each other", Some(hint));
+    }
+    check_encoding(section, &decode, records);
+    section.finish(&["zip_password_file"]);
+    decode
+}
+
+fn check_encoding(section: &Section<'_>, decode: &Decode, records: &Records) {
+    let label = &decode.encoding;
+    let known = encoding_rs::Encoding::for_label(label.as_bytes());
+    let Some(encoding) = known.filter(|encoding| *encoding != encoding_rs::REPLACEMENT) else {
+        let hint = "write a WHATWG label like \"utf-8\", \"windows-1252\", \"iso-8859-15\" or \"utf-16le\""
+            .to_owned();
+        section.problem("encoding", format!("unknown encoding \"{label}\""), Some(hint));
+        return;
+    };
+    if decode.on_bad_encoding == OnBadEncoding::Raw && !encoding.is_ascii_compatible() {
+        let message = format!("bytes in {label} cannot pass as they are: its line ends are no single bytes");
+        section.problem("on_bad_encoding", message, Some("use \"fail\" or \"replace\"".into()));
+    }
+    // Of a record of `record_length` bytes, a part of a character would be left over.
+    let by_length =
+        matches!(&records.format, Format::Fixed(fixed) if fixed.record_length.is_some_and(|n| n % 2 == 1));
+    if by_length && !encoding.is_ascii_compatible() {
+        let message = format!("records of an odd number of bytes cannot be {label}");
+        section.problem("encoding", message, Some("check `records.record_length`".into()));
+    }
+}

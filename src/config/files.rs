@@ -1,0 +1,244 @@
+//! From files to [`Settings`]: the main file, the environment, the files of `rules_dir`, and every rule in its order.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::fit::{self, ReadRule};
+use super::judge::Judge;
+use super::layers::{self, Layers, Variables};
+use super::problem::{Problem, Problems, Report};
+use super::raw::{self, Node, Origin, Value};
+use super::rule;
+use super::section::Section;
+use super::service::{self, RulesDir};
+use crate::model::os_text::escaped_path;
+use crate::model::rule::{Service, Settings};
+
+/// The version of the TOML that this program reads.
+const CONFIG_VERSION: i64 = 1;
+/// A longer file is no configuration.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// What a configuration is made from.
+pub(super) struct Inputs<'a> {
+    /// The main file as the user named it.
+    pub main: &'a Path,
+    /// The environment.
+    pub variables: &'a Variables,
+    /// Where relative names of files start; absolute.
+    pub working_folder: &'a Path,
+}
+
+/// A file that was read.
+struct File {
+    root: Node,
+    /// It could not be parsed to its end: what is missing in it may stand behind the error.
+    broken: bool,
+}
+
+/// Loads and checks everything.
+pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Settings, Problems> {
+    let report = Report::default();
+    let absolute = absolute_file(inputs.main, inputs.working_folder);
+    let Some(main) = read_file(inputs.main, &absolute, &report) else {
+        return report.into_result(None);
+    };
+    let layers = layers::merge(&main.root, inputs.variables, inputs.working_folder, &report);
+    // What follows a syntax error is a best effort: used to find the other files, not to be judged.
+    let unheard = Report::default();
+    let heard = if main.broken { &unheard } else { &report };
+    let section = Section::new(&layers.service, "service", main.broken, heard);
+    let rules_dir = service::rules_dir(&section, inputs.main, absolute.parent().unwrap_or(Path::new("")));
+    let service = service::read(&section, inputs.variables);
+    let mut nodes = read_top(&main, true, heard);
+    check_defaults(&layers, &service, heard);
+    nodes.retain(|_| !main.broken);
+    for file in read_rules_dir(&rules_dir, &layers.service, &report) {
+        nodes.extend(read_top(&file, false, &report));
+    }
+    let rules = read_rules(&nodes, &layers, &service, main.broken, &report);
+    if !main.broken {
+        fit::judge(&rules, &service, &layers.service, judge, &report);
+    }
+    let rules = rules.into_iter().map(|read| read.rule).collect();
+    report.into_result(Some(Settings { service, rules, file: absolute }))
+}
+
+/// The file without `..`, which patterns made from its folder could never match.
+fn absolute_file(main: &Path, working_folder: &Path) -> PathBuf {
+    let joined = working_folder.join(main);
+    let absolute = std::path::absolute(&joined).unwrap_or(joined);
+    let steps_up = absolute.components().any(|part| part == std::path::Component::ParentDir);
+    match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) if steps_up => {
+            // Behind a link, `..` is known to the file system only. A folder that is not there is told on reading.
+            folder.canonicalize().map_or_else(|_| absolute.clone(), |folder| folder.join(name))
+        }
+        _ => absolute,
+    }
+}
+
+fn read_file(shown: &Path, absolute: &Path, report: &Report) -> Option<File> {
+    let whole = |line, message: String, hint: &str| {
+        let file = Some(shown.to_path_buf());
+        report.add_problem(Problem { file, line, key: String::new(), message, hint: Some(hint.to_owned()) });
+    };
+    let bytes = match read_bounded(absolute) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            whole(None, format!("this file cannot be read: {error}"), "check its name and permissions");
+            return None;
+        }
+    };
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = 1 + memchr::memchr_iter(b'\n', valid).count();
+            whole(Some(line), "this is not UTF-8".into(), "save the file as UTF-8");
+            return None;
+        }
+    };
+    let parsed = raw::parse(&text, &Origin::file(shown, absolute));
+    let broken = parsed.error.is_some();
+    if let Some(error) = parsed.error {
+        whole(
+            Some(error.line),
+            format!("this is not TOML: {}", error.message),
+            "mend it; the rest of the file is checked then",
+        );
+    }
+    Some(File { root: parsed.root, broken })
+}
+
+fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if read as u64 > FILE_BYTES_MAX {
+        return Err(std::io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Reads what stands at the top of a file and gives back its rules.
+fn read_top(file: &File, is_main: bool, report: &Report) -> Vec<Node> {
+    let top = Section::new(&file.root, "", file.broken, report);
+    check_version(&top, is_main);
+    let known: &[&'static str] = &["service", "defaults"];
+    if is_main {
+        for key in known {
+            top.get(key);
+        }
+    } else {
+        top.refuse(known, "a file of `rules_dir` holds only [[rule]]s", "move this to the main file");
+    }
+    let rules = match top.get("rule").map(|node| &node.value) {
+        Some(Value::Array(rules)) => rules.clone(),
+        Some(_) => {
+            top.problem("rule", "a rule is one of several", Some("write [[rule]], with two brackets".into()));
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    top.finish(&["hook", "throttle"]);
+    rules
+}
+
+fn check_version(top: &Section<'_>, is_main: bool) {
+    if is_main {
+        top.missing(
+            "config_version",
+            "the version of the configuration",
+            "begin the file with `config_version = 1`",
+        );
+    }
+    match top.get("config_version").map(|node| &node.value) {
+        None | Some(Value::Integer(CONFIG_VERSION)) => {}
+        Some(Value::Integer(other)) => {
+            let hint = format!("this landfall reads `config_version = {CONFIG_VERSION}`");
+            top.problem("config_version", format!("version {other} is not understood"), Some(hint));
+        }
+        Some(other) => {
+            let message = format!("this is {}, not an integer", other.type_name());
+            top.problem("config_version", message, Some("write `config_version = 1`".into()));
+        }
+    }
+}
+
+/// Reads `[defaults]` for itself, so that what no rule inherits is judged too.
+fn check_defaults(layers: &Layers, service: &Service, report: &Report) {
+    rule::read(&layers.defaults, "defaults", true, service, report);
+}
+
+/// Every `*.toml` of the folder, by file name.
+fn read_rules_dir(rules_dir: &RulesDir, service_node: &Node, report: &Report) -> Vec<File> {
+    let names = match toml_names(&rules_dir.absolute) {
+        Ok(names) => names,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !rules_dir.asked_for => Vec::new(),
+        Err(error) => {
+            let place = service_node.child("rules_dir").map_or(&service_node.place, |node| &node.place);
+            let message = format!("{} cannot be listed: {error}", escaped_path(&rules_dir.absolute));
+            let hint = "make the folder, or take the key out".to_owned();
+            report.add(place, "service.rules_dir".into(), message, Some(hint));
+            Vec::new()
+        }
+    };
+    let files = names.iter().filter_map(|name| {
+        let file = read_file(&rules_dir.shown.join(name), &rules_dir.absolute.join(name), report)?;
+        (!file.broken).then_some(file)
+    });
+    files.collect()
+}
+
+fn toml_names(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = PathBuf::from(entry?.file_name());
+        let hidden = name.as_os_str().as_encoded_bytes().starts_with(b".");
+        if !hidden && name.extension().is_some_and(|extension| extension == "toml") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn read_rules(
+    nodes: &[Node],
+    layers: &Layers,
+    service: &Service,
+    partial: bool,
+    report: &Report,
+) -> Vec<ReadRule> {
+    let mut named: BTreeMap<&str, &Node> = BTreeMap::new();
+    let mut rules = Vec::new();
+    for (position, own) in nodes.iter().enumerate() {
+        let name = own
+            .child("name")
+            .and_then(|node| if let Value::Text(name) = &node.value { Some(name) } else { None });
+        let owner = name.map_or_else(|| format!("rule {}", position + 1), |name| format!("rule \"{name}\""));
+        if let Some(name) = name {
+            match named.get(name.as_str()) {
+                Some(first) => report_twice(own, first, &owner, report),
+                None => drop(named.insert(name, own)),
+            }
+        }
+        let node = layers::inherit(own, &layers.defaults);
+        let rule = rule::read(&node, &owner, partial, service, report);
+        rules.push(ReadRule { node, owner, rule });
+    }
+    rules
+}
+
+/// Both places of a name that two rules have.
+fn report_twice(second: &Node, first: &Node, owner: &str, report: &Report) {
+    let place = second.child("name").map_or(&second.place, |node| &node.place);
+    let other = first.child("name").map_or(&first.place, |node| &node.place);
+    let shown = match &other.origin {
+        Origin::File { shown, .. } => escaped_path(shown),
+        Origin::Environment { variable, .. } => variable.to_string(),
+    };
+    let message = format!("another rule has this name already, at {shown}:{}", other.line);
+    report.add(place, format!("{owner}: name"), message, Some("give each rule its own name".into()));
+}

@@ -1,0 +1,99 @@
+//! `[rule.output.CATEGORY]`: one table per category.
+
+use std::collections::BTreeMap;
+
+use super::pipeline::validate_targets;
+use super::rule::is_plain_name;
+use super::section::Section;
+use crate::model::category::Category;
+use crate::model::rule::{Format, Limit, LineEnd, OnExists, Output, StepSpec};
+
+/// What of a job may go to `validate`'s target unless the output says otherwise: garbage that still parses must not pass.
+const INVALID_MAX: Limit = Limit::Percent(50.0);
+
+/// Reads every output.
+pub(super) fn read_all(
+    section: &Section<'_>,
+    format: &Format,
+    pipeline: &[StepSpec],
+) -> BTreeMap<Category, Output> {
+    let mut outputs = BTreeMap::new();
+    for name in section.keys() {
+        if name == "*" {
+            let hint = "this version of landfall does not know it; write one table per category".to_owned();
+            section.problem(name, "this table is not available yet", Some(hint));
+        } else if !is_plain_name(name) {
+            let hint = "use letters, digits, - and _ (1 to 100 of them)".to_owned();
+            section.problem(name, format!("\"{name}\" cannot be a category's name"), Some(hint));
+        } else if let Some(table) = section.named_section(name) {
+            let validates = validate_targets(pipeline).any(|target| target == name);
+            outputs.insert(Category::new(name), output(&table, name, format, validates));
+        }
+    }
+    if section.keys().next().is_none() {
+        section.missing("main", "an output", "add a table `[rule.output.main]` with a `path`");
+    }
+    outputs
+}
+
+fn output(table: &Section<'_>, category: &str, format: &Format, validates: bool) -> Output {
+    let is_csv = matches!(format, Format::Csv(_));
+    table.missing("path", "the output's path", "add `path = \"out/{rule}/{stem}.csv\"`");
+    let header = table.boolean("header").unwrap_or(true);
+    if !is_csv {
+        table.refuse(&["header"], "only csv has a header to repeat", "take the key out");
+    }
+    let annotate = table.boolean("annotate").unwrap_or(false);
+    let can_annotate = is_csv || matches!(format, Format::Jsonl);
+    if annotate && !can_annotate {
+        table.refuse(&["annotate"], "only csv and jsonl can be annotated", "take the key out");
+    }
+    let exists = [("number", OnExists::Number), ("fail", OnExists::Fail), ("replace", OnExists::Replace)];
+    let ends = [("lf", LineEnd::Lf), ("crlf", LineEnd::Crlf), ("none", LineEnd::None)];
+    let write_empty = table.choice("empty", &[("write", true), ("skip", false)], &[]);
+    let output = Output {
+        path: table.template("path").unwrap_or_default(),
+        on_exists: table.choice("on_exists", &exists, &[]).unwrap_or(OnExists::Number),
+        write_empty: write_empty.unwrap_or(category == Category::MAIN),
+        max: table.limit("max").or(validates.then_some(INVALID_MAX)),
+        header: header && is_csv,
+        line_end: table.choice("line_end", &ends, &[]).unwrap_or(LineEnd::Lf),
+        annotate: annotate && can_annotate,
+        recipients: recipients(table),
+        recipients_file: table.path("recipients_file"),
+        sha256: table.boolean("sha256").unwrap_or(false),
+        mode: table.mode("mode").unwrap_or(0o640),
+    };
+    check_encryption(table, &output);
+    table.finish(&[]);
+    output
+}
+
+fn recipients(table: &Section<'_>) -> Vec<String> {
+    let items = table.texts("recipients").unwrap_or_default();
+    for item in &items {
+        if item.text.to_ascii_lowercase().starts_with("age-secret-key-") {
+            // Its text is not repeated: it would land in logs.
+            let hint = "write the public key (`age-keygen -y KEYFILE` shows it), and make a new pair: this one is known now";
+            table.item_problem(item, "this is a secret key", Some(hint.to_owned()));
+        } else if !["age1", "ssh-"].iter().any(|kind| item.text.starts_with(kind)) {
+            let hint = "write a public key: age1…, ssh-ed25519 … or ssh-rsa …".to_owned();
+            table.item_problem(item, "this is no recipient", Some(hint));
+        }
+    }
+    items.iter().map(|item| item.text.to_owned()).collect()
+}
+
+/// The name says whether a file is encrypted, and it says so truly.
+fn check_encryption(table: &Section<'_>, output: &Output) {
+    let encrypted = !output.recipients.is_empty() || output.recipients_file.is_some();
+    // A suffix in other letters is the user's own; codecs go by this one.
+    let named_so = std::path::Path::new(&output.path).extension().is_some_and(|suffix| suffix == "age");
+    if named_so && !encrypted && !output.path.is_empty() {
+        let hint = "add `recipients = [\"age1…\"]` or `recipients_file`, or take the suffix off".to_owned();
+        table.problem("path", "an .age file needs recipients to encrypt to", Some(hint));
+    } else if encrypted && !named_so && !output.path.is_empty() {
+        let hint = "add the suffix .age to the path, or take the recipients out".to_owned();
+        table.problem("path", "this output is encrypted, but its name does not end in .age", Some(hint));
+    }
+}

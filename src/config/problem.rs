@@ -1,0 +1,137 @@
+//! What is wrong in a configuration, and the list that collects all of it.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::raw::{Origin, Place};
+use crate::model::os_text::escaped_path;
+
+/// One thing that is wrong in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file, or none for the environment.
+    pub file: Option<PathBuf>,
+    /// From 1.
+    pub line: Option<usize>,
+    /// `rule "payments": output.invalid.path`; the variable's name for the environment; empty for a file as a whole.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => f.write_str(&escaped_path(file))?,
+            None => f.write_str("environment")?,
+        }
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\n    hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Every problem of a configuration, by file and line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, problem) in self.0.iter().enumerate() {
+            if position > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl crate::model::fault::Fault for Problems {
+    fn kind(&self) -> crate::model::fault::FaultKind {
+        crate::model::fault::FaultKind::Config
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("mend the configuration; `landfall check` shows every problem".into())
+    }
+}
+
+/// Collects problems while the configuration is read; reading never stops at the first.
+#[derive(Debug, Default)]
+pub(super) struct Report(RefCell<Vec<Problem>>);
+
+impl Report {
+    /// Notes a problem at a place.
+    pub fn add(&self, place: &Place, key: String, message: impl Into<String>, hint: Option<String>) {
+        let (file, line, key) = match &place.origin {
+            Origin::File { shown, .. } => (Some(shown.to_path_buf()), Some(place.line), key),
+            Origin::Environment { variable, .. } => (None, None, variable.to_string()),
+        };
+        self.add_problem(Problem { file, line, key, message: message.into(), hint });
+    }
+
+    /// Notes a problem as it is; one that is known already (a default that several rules inherit) is told once.
+    pub fn add_problem(&self, problem: Problem) {
+        let mut problems = self.0.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+
+    /// Whether something is wrong with any key that begins like this.
+    pub fn has_any(&self, beginning: &str) -> bool {
+        self.0.borrow().iter().any(|problem| problem.key.starts_with(beginning))
+    }
+
+    /// The end of reading: the value if nothing was wrong.
+    pub fn into_result<T>(self, value: Option<T>) -> Result<T, Problems> {
+        let mut problems = self.0.into_inner();
+        // The environment first: what it sets replaces what the files say.
+        problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        match value {
+            Some(value) if problems.is_empty() => Ok(value),
+            _ => Err(Problems(problems)),
+        }
+    }
+}
+
+/// The known name nearest to an unknown one, if any is near enough to be meant.
+pub(super) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = unknown.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= 1 + name.len().max(lower.len()) / 4)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// "did you mean …", where a known name is near.
+pub(super) fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(unknown, known).map(|name| format!("did you mean `{name}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_that_is_near_is_proposed() {
+        let known = ["stable_for", "strategy", "marker"];
+        assert_eq!(nearest("stabel_for", known), Some("stable_for"));
+        assert_eq!(nearest("Marker", known), Some("marker"));
+        assert_eq!(nearest("compression", known), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! One `[[rule]]`, from its tables to a [`Rule`]. What this file does not read, its neighbours do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::paths::{self, Kind};
+use super::problem::{Report, did_you_mean};
+use super::raw::Node;
+use super::section::{Item, Section};
+use super::{decode, output, pipeline, records};
+use crate::model::rule::{
+    Errors, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy, Rule, Service,
+    SourceEnd, TrustClose,
+};
+
+/// Keys that later versions bring.
+const LATER: &[&str] = &[
+    "follow_links",
+    "priority",
+    "workers_max",
+    "throttle",
+    "window",
+    "window_end",
+    "deadline",
+    "sequence",
+    "delivery",
+];
+
+/// Reads a rule that has inherited; what is wrong stands in the report, and in its place the rule has a default.
+pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, report: &Report) -> Rule {
+    let section = Section::new(node, owner, partial, report);
+    let name = name(&section, partial);
+    let mode = section.choice("mode", &[("live", Mode::Live), ("off", Mode::Off)], &["shadow"]);
+    let orders = [("arrival", Order::Arrival), ("name", Order::Name), ("modified", Order::Modified)];
+    let records = records::read(&section.section("records"), service);
+    let pipeline = pipeline::read(&section);
+    let rule = Rule {
+        mode: mode.unwrap_or(Mode::Live),
+        paths: patterns(&section),
+        exclude: exclude(&section),
+        order: section.choice("order", &orders, &[]).unwrap_or(Order::Arrival),
+        ready: ready(&section.section("ready")),
+        decode: decode::read(&section.section("decode"), &records),
+        outputs: output::read_all(&section.section("output"), &records.format, &pipeline),
+        publish: publish(&section.section("publish")),
+        errors: errors(&section.section("errors")),
+        source: source(&section.section("source")),
+        base_dir: command_folder(node),
+        timezone: service.timezone.clone(),
+        name,
+        records,
+        pipeline,
+    };
+    section.finish(LATER);
+    rule
+}
+
+/// Relative commands start in the folder of the file that names the steps, which may be that of the defaults.
+fn command_folder(node: &Node) -> PathBuf {
+    node.child("pipeline").unwrap_or(node).place.folder().to_path_buf()
+}
+
+fn name(section: &Section<'_>, partial: bool) -> String {
+    section.missing("name", "the rule's name", "add `name = \"…\"`: letters, digits, - and _");
+    let Some(name) = section.text("name") else { return String::new() };
+    if partial && !section.says("name") {
+        section.problem("name", "a name cannot be a default", Some("give each rule its own".into()));
+    } else if !is_plain_name(name) {
+        let hint = "use letters, digits, - and _ (1 to 100 of them)".to_owned();
+        section.problem("name", format!("\"{name}\" cannot be a rule's name"), Some(hint));
+    }
+    name.to_owned()
+}
+
+/// Letters, digits, `-` and `_`: safe in every file name.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=100).contains(&name.len()) && name.bytes().all(plain)
+}
+
+fn patterns(section: &Section<'_>) -> Vec<String> {
+    const HINT: &str = "add the files' patterns, like `paths = [\"inbox/*.csv\"]`";
+    section.missing("paths", "which files the rule takes", HINT);
+    let Some(items) = section.texts("paths") else { return Vec::new() };
+    if items.is_empty()
+        && section.get("paths").is_some_and(|node| node.value == super::raw::Value::Array(Vec::new()))
+    {
+        section.problem("paths", "no pattern", Some(HINT.to_owned()));
+    }
+    items.iter().filter_map(|item| absolute_item(section, item, Kind::Pattern)).collect()
+}
+
+fn exclude(section: &Section<'_>) -> Vec<String> {
+    let items = section.texts("exclude").unwrap_or_default();
+    let made = items.iter().filter_map(|item| {
+        // Without a separator it is about the file's name, wherever it lies.
+        let by_name = !item.text.is_empty() && !item.text.contains(paths::is_separator);
+        if by_name { Some(item.text.to_owned()) } else { absolute_item(section, item, Kind::Pattern) }
+    });
+    made.collect()
+}
+
+/// An item's absolute form; what is wrong with it is reported.
+pub(super) fn absolute_item(section: &Section<'_>, item: &Item<'_>, kind: Kind) -> Option<String> {
+    paths::absolute(item.text, item.place.folder(), kind)
+        .inspect_err(|bad| section.item_problem(item, bad.message, Some(bad.hint.to_owned())))
+        .ok()
+}
+
+fn ready(section: &Section<'_>) -> Ready {
+    let strategies =
+        [("auto", ReadyStrategy::Auto), ("stable", ReadyStrategy::Stable), ("marker", ReadyStrategy::Marker)];
+    let trusts =
+        [("framed", TrustClose::Framed), ("always", TrustClose::Always), ("never", TrustClose::Never)];
+    let strategy = section.choice("strategy", &strategies, &[]).unwrap_or(ReadyStrategy::Auto);
+    let marker = marker(section);
+    if strategy != ReadyStrategy::Marker {
+        section.refuse(
+            &["marker"],
+            "a marker is named, but the strategy does not wait for it",
+            "add `strategy = \"marker\"`, or take the marker out",
+        );
+    }
+    let ready = Ready {
+        strategy,
+        trust_close: section.choice("trust_close", &trusts, &[]).unwrap_or(TrustClose::Framed),
+        stable_for: section.duration("stable_for", Duration::ZERO).unwrap_or(Duration::from_secs(10)),
+        marker: (strategy == ReadyStrategy::Marker).then(|| marker.unwrap_or("{name}.done").to_owned()),
+    };
+    section.finish(&["checksum", "totals", "empty", "late_after", "events"]);
+    ready
+}
+
+/// A marker's name tells which file it is for, lies beside it, and is not the file itself.
+fn marker<'a>(section: &Section<'a>) -> Option<&'a str> {
+    const KNOWN: [&str; 2] = ["name", "stem"];
+    let text = section.text("marker")?;
+    let variables = paths::variables(text);
+    if text.contains(paths::is_separator) {
+        let hint = "write a name; a marker lies in its file's folder".to_owned();
+        section.problem("marker", "a marker's name cannot hold a folder", Some(hint));
+    } else if let Some(unknown) = variables.iter().find(|name| !KNOWN.contains(name)) {
+        let hint =
+            did_you_mean(unknown, KNOWN).unwrap_or_else(|| "a marker's name knows {name} and {stem}".into());
+        section.problem("marker", format!("unknown variable {{{unknown}}}"), Some(hint));
+    } else if variables.is_empty() || text == "{name}" {
+        let hint = "use {name} or {stem} with something of its own, like \"{name}.done\"".to_owned();
+        section.problem("marker", "this does not tell a marker from its file", Some(hint));
+    }
+    Some(text)
+}
+
+fn publish(section: &Section<'_>) -> Publish {
+    let publish = Publish { marker: section.template("marker"), manifest: section.template("manifest") };
+    section.finish(&["mount"]);
+    publish
+}
+
+fn errors(section: &Section<'_>) -> Errors {
+    let words = [("set_aside", OnRecordError::SetAside), ("fail", OnRecordError::Fail)];
+    let errors = Errors {
+        on_record_error: section
+            .choice("on_record_error", &words, &["hold"])
+            .unwrap_or(OnRecordError::SetAside),
+        failed_max: section.limit("failed_max").unwrap_or(Limit::Percent(1.0)),
+        attempts: section.integer("attempts", 1..=100).unwrap_or(3) as u32,
+    };
+    section.finish(&["stop_after"]);
+    errors
+}
+
+fn source(section: &Section<'_>) -> SourceEnd {
+    const HINT: &str =
+        "add `on_success = \"archive\"` (with `archive_dir`), \"delete\" or \"keep\"; there is no default";
+    section.missing("on_success", "what becomes of a source that was processed", HINT);
+    let words = [("archive", OnSuccess::Archive), ("delete", OnSuccess::Delete), ("keep", OnSuccess::Keep)];
+    let on_success = section.choice("on_success", &words, &[]);
+    if on_success == Some(OnSuccess::Archive) {
+        section.missing(
+            "archive_dir",
+            "the folder to archive to",
+            "add `archive_dir = \"archive/{rule}/{date}\"`",
+        );
+    }
+    let end = SourceEnd {
+        // `keep` harms nothing; a rule with a problem is never run anyway.
+        on_success: on_success.unwrap_or(OnSuccess::Keep),
+        archive_dir: section.template("archive_dir"),
+        claim_dir: folder(section, "claim_dir"),
+        quarantine_dir: folder(section, "quarantine_dir"),
+    };
+    section.finish(&["archive_keep"]);
+    end
+}
+
+/// A folder that takes no variables.
+fn folder(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
+    let path = section.path(key)?;
+    if section.text(key).is_some_and(|text| text.contains('{')) {
+        section.problem(
+            key,
+            "this folder takes no variables",
+            Some("write one folder for all sources".into()),
+        );
+    }
+    Some(path)
+}

@@ -1,0 +1,108 @@
+//! `[service]`: what is one for all rules.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::layers::Variables;
+use super::paths;
+use super::section::Section;
+use crate::model::rule::Service;
+
+/// Keys that later versions bring.
+const LATER: &[&str] = &["free_min", "ledger_retention", "sharing", "listen", "at_rest", "confine"];
+
+/// Where further rules lie.
+pub(super) struct RulesDir {
+    /// As it is shown.
+    pub shown: PathBuf,
+    /// Absolute.
+    pub absolute: PathBuf,
+    /// Whether somebody asked for another than the default: then it must be there.
+    pub asked_for: bool,
+}
+
+/// Reads the table; [`rules_dir`] has been asked for.
+pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
+    let data_dir = section.path("data_dir").unwrap_or_else(|| default_data_dir(variables));
+    let workers = section.integer("workers", 0..=1024).unwrap_or(0) as usize;
+    let service = Service {
+        data_dir,
+        workers: if workers == 0 { cores() } else { workers },
+        memory_max: section.size("memory_max", 1 << 20..=1 << 50).unwrap_or(96 << 20),
+        load_ahead: section.size("load_ahead", 0..=1 << 60).unwrap_or(1 << 30),
+        scan_every: section
+            .duration("scan_every", Duration::from_millis(10))
+            .unwrap_or(Duration::from_secs(30)),
+        stop_timeout: section.duration("stop_timeout", Duration::ZERO).unwrap_or(Duration::from_secs(30)),
+        retention: section.duration("retention", Duration::ZERO).unwrap_or(Duration::from_hours(30 * 24)),
+        timezone: timezone(section).unwrap_or_else(|| "UTC".to_owned()),
+    };
+    section.finish(LATER);
+    service
+}
+
+/// Where further rules lie; `main_shown` is the main file as the user named it.
+pub(super) fn rules_dir(section: &Section<'_>, main_shown: &Path, main_folder: &Path) -> RulesDir {
+    const DEFAULT: &str = "rules.d";
+    let default = main_folder.join(DEFAULT);
+    let absolute = section.path("rules_dir").unwrap_or_else(|| default.clone());
+    // A default that is written down stays a default.
+    let asked_for = absolute != default;
+    // Shown beside the main file, as the user named that.
+    let shown_folder = main_shown.parent().unwrap_or_else(|| Path::new(""));
+    let shown =
+        absolute.strip_prefix(main_folder).map_or_else(|_| absolute.clone(), |rest| shown_folder.join(rest));
+    RulesDir { shown, absolute, asked_for }
+}
+
+fn timezone(section: &Section<'_>) -> Option<String> {
+    let name = section.text("timezone")?;
+    if jiff::tz::TimeZone::get(name).is_err() {
+        let hint = "write an IANA name like \"UTC\" or \"Europe/Berlin\"".to_owned();
+        section.problem("timezone", format!("unknown time zone \"{name}\""), Some(hint));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+#[cfg(not(windows))]
+fn default_data_dir(_: &Variables) -> PathBuf {
+    PathBuf::from("/var/lib/landfall")
+}
+
+#[cfg(windows)]
+fn default_data_dir(variables: &Variables) -> PathBuf {
+    program_data(variables).join("Landfall").join("data")
+}
+
+/// `%ProgramData%`.
+#[cfg(windows)]
+pub(super) fn program_data(variables: &Variables) -> PathBuf {
+    let value =
+        variables.iter().find(|(name, _)| name.eq_ignore_ascii_case("ProgramData")).map(|(_, value)| value);
+    value.map_or_else(|| PathBuf::from(r"C:\ProgramData"), PathBuf::from)
+}
+
+impl Section<'_> {
+    /// A path without variables, absolute.
+    pub fn path(&self, key: &'static str) -> Option<PathBuf> {
+        let text = self.text(key)?;
+        let folder = self.get(key)?.place.folder();
+        paths::absolute_path(text, folder)
+            .inspect_err(|bad| self.problem(key, bad.message, Some(bad.hint.to_owned())))
+            .ok()
+    }
+
+    /// A path with variables, absolute.
+    pub fn template(&self, key: &'static str) -> Option<String> {
+        let text = self.text(key)?;
+        let folder = self.get(key)?.place.folder();
+        paths::absolute(text, folder, paths::Kind::Template)
+            .inspect_err(|bad| self.problem(key, bad.message, Some(bad.hint.to_owned())))
+            .ok()
+    }
+}

@@ -1,0 +1,332 @@
+//! Whole configurations, judged by stand-ins for the owners of patterns, templates and steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::files::{Inputs, load};
+use super::judge::{Accepted, Judge, Verdict};
+use super::problem::Problems;
+use crate::model::category::Category;
+use crate::model::rule::{Format, Limit, Rule, Settings};
+use crate::pipeline::PipelineProblem;
+
+/// Knows as much of patterns and templates as these tests need.
+struct StandIn;
+
+impl Judge for StandIn {
+    fn pattern(&self, text: &str) -> Result<Accepted, Verdict> {
+        let names: Vec<String> = super::paths::variables(text).into_iter().map(str::to_owned).collect();
+        let starred =
+            names.iter().fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), "*"));
+        let options = glob::MatchOptions {
+            require_literal_separator: true,
+            require_literal_leading_dot: true,
+            case_sensitive: true,
+        };
+        let wrong = |error: glob::PatternError| Verdict { message: error.to_string(), hint: None };
+        let whole = glob::Pattern::new(&starred).map_err(wrong)?;
+        let parent = starred.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
+        let folder = glob::Pattern::new(&parent).map_err(wrong)?;
+        Ok(Accepted {
+            names,
+            matches: Box::new(move |path| whole.matches_path_with(path, options)),
+            could_match_in: Box::new(move |path| folder.matches_path_with(path, options)),
+        })
+    }
+
+    fn template(&self, text: &str, known: &BTreeSet<String>) -> Result<(), Verdict> {
+        let mut used = super::paths::variables(text).into_iter();
+        match used.find(|name| !super::fit::VARIABLES.contains(name) && !known.contains(*name)) {
+            None => Ok(()),
+            Some(name) => Err(Verdict { message: format!("unknown variable {{{name}}}"), hint: None }),
+        }
+    }
+
+    fn pipeline(&self, rule: &Rule) -> Vec<PipelineProblem> {
+        let steps = rule.pipeline.iter().enumerate();
+        let wrong = steps.filter(|(_, spec)| spec.step == "wrong").map(|(position, _)| PipelineProblem {
+            key: ["pipeline", &position.to_string(), "columns", "amount", "type"].map(str::to_owned).to_vec(),
+            message: "unknown type \"decimel\"".into(),
+            hint: Some("did you mean `decimal`?".into()),
+        });
+        wrong.collect()
+    }
+}
+
+/// A folder of configuration files.
+struct World {
+    folder: tempfile::TempDir,
+    variables: BTreeMap<String, String>,
+}
+
+impl World {
+    fn with(main: &str) -> Self {
+        let world = Self { folder: tempfile::tempdir().expect("a folder"), variables: BTreeMap::new() };
+        world.and("landfall.toml", main)
+    }
+
+    fn and(self, name: &str, text: &str) -> Self {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("in the folder")).expect("makes the folder");
+        std::fs::write(path, text).expect("writes");
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn load(&self) -> Result<Settings, Problems> {
+        let main = Path::new("landfall.toml");
+        load(&Inputs { main, variables: &self.variables, working_folder: self.folder.path() }, &StandIn)
+    }
+
+    fn settings(&self) -> Settings {
+        self.load().unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    /// The problems, with the folder's name taken out.
+    fn problems(&self) -> String {
+        let problems = self.load().expect_err("there are problems").to_string();
+        problems.replace(self.folder.path().to_str().expect("a plain name"), "DIR")
+    }
+}
+
+const RULE: &str = "
+[[rule]]
+name = 'payments'
+paths = ['in/*.csv']
+[rule.output.main]
+path = 'out/{stem}.csv'
+[rule.source]
+on_success = 'delete'
+";
+
+fn plain(more: &str) -> World {
+    World::with(&format!("config_version = 1\n{RULE}{more}"))
+}
+
+#[test]
+fn what_is_not_written_has_the_documented_default() {
+    let settings = plain("").settings();
+    let rule = &settings.rules[0];
+    let service = crate::model::rule::Service { workers: 0, ..settings.service.clone() };
+    insta::assert_debug_snapshot!(service);
+    let rule = Rule { base_dir: PathBuf::new(), paths: Vec::new(), outputs: BTreeMap::new(), ..rule.clone() };
+    insta::assert_debug_snapshot!(rule);
+    let mut main = settings.rules[0].outputs[&Category::main()].clone();
+    main.path = String::new();
+    insta::assert_debug_snapshot!(main);
+    assert!(settings.service.workers > 0);
+}
+
+#[test]
+fn relative_paths_start_from_the_file_that_names_them() {
+    let world = plain("archive_dir = '../archive'\n").and(
+        "rules.d/b.toml",
+        &RULE.replace("payments", "other").replace("'in/*.csv'", "'more/*.csv'").replace("out/", "../away/"),
+    );
+    let settings = world.settings();
+    let shown = |name: &str| world.path(name).to_str().expect("plain").to_owned();
+    assert_eq!(settings.rules[0].paths, [shown("in/*.csv")]);
+    assert_eq!(settings.rules[1].paths, [shown("rules.d/more/*.csv")]);
+    assert_eq!(settings.rules[1].outputs[&Category::main()].path, shown("away/{stem}.csv"));
+    assert_eq!(settings.rules[1].base_dir, world.path("rules.d"));
+    assert_eq!(settings.file, world.path("landfall.toml"));
+}
+
+#[test]
+fn rules_come_in_the_order_of_the_main_file_then_of_file_names() {
+    let rule_named = |name: &str| RULE.replace("payments", name).replace("out/", &format!("out/{name}/"));
+    let world = plain("")
+        .and("rules.d/20.toml", &rule_named("second"))
+        .and("rules.d/10.toml", &rule_named("first"))
+        .and("rules.d/.hidden.toml", "not toml")
+        .and("rules.d/notes.txt", "not toml");
+    let names: Vec<String> = world.settings().rules.into_iter().map(|rule| rule.name).collect();
+    assert_eq!(names, ["payments", "first", "second"]);
+}
+
+#[test]
+fn a_folder_of_rules_that_was_asked_for_must_be_there_and_the_default_need_not() {
+    let named =
+        |name: &str| World::with(&format!("config_version = 1\n[service]\nrules_dir = '{name}'\n{RULE}"));
+    assert_eq!(named("rules.d").settings().rules.len(), 1);
+    assert!(
+        named("more").problems().starts_with("landfall.toml:3: service.rules_dir: DIR/more cannot be listed")
+    );
+}
+
+#[test]
+fn a_file_named_by_steps_up_gives_plain_paths() {
+    let world = plain("");
+    let inner = world.path("inner");
+    std::fs::create_dir(&inner).expect("makes it");
+    let inputs =
+        Inputs { main: Path::new("../landfall.toml"), variables: &BTreeMap::new(), working_folder: &inner };
+    let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}"));
+    let folder = world.folder.path().canonicalize().expect("is there");
+    assert_eq!(settings.rules[0].base_dir, folder);
+}
+
+#[test]
+fn the_environment_is_above_the_file_and_its_text_is_read_as_what_is_meant() {
+    let world =
+        World::with(&format!("config_version = 1\n[service]\nworkers = 1\nscan_every = '1s'\n{RULE}"))
+            .variable("LANDFALL_SERVICE__WORKERS", "3")
+            .variable("LANDFALL_SERVICE__MEMORY_MAX", "32MiB")
+            .variable("LANDFALL_SERVICE__DATA_DIR", "state")
+            .variable("LANDFALL_DEFAULTS__EXCLUDE", "['x-*']")
+            .variable("LANDFALL_DEFAULTS__OUTPUT__MAIN__SHA256", "true");
+    let settings = world.settings();
+    assert_eq!((settings.service.workers, settings.service.memory_max), (3, 32 << 20));
+    assert_eq!(settings.service.scan_every.as_secs(), 1);
+    assert_eq!(settings.service.data_dir, world.path("state"));
+    assert_eq!(settings.rules[0].exclude, ["x-*"]);
+    assert!(settings.rules[0].outputs[&Category::main()].sha256);
+}
+
+#[test]
+fn what_the_environment_says_wrongly_is_told_by_the_name_of_its_variable() {
+    let world = plain("")
+        .variable("LANDFALL_SERVICE__WORKERS", "many")
+        .variable("LANDFALL_SERVICE__WORKRES", "3")
+        .variable("LANDFALL_SERVICE_DATA_DIR", "x")
+        .variable("LANDFALL_SERVCE__DATA_DIR", "x")
+        .variable("LANDFALL_LOG", "debug")
+        .variable("LANDFALL_DEFAULTS__EXCLUDE", "a,b");
+    insta::assert_snapshot!(world.problems());
+}
+
+#[test]
+fn a_rule_inherits_key_by_key_and_defaults_that_do_not_fit_it_are_no_problem() {
+    let defaults =
+        "[defaults.records]\ndelimiter = ';'\nslice_records = 7\n[defaults.errors]\nattempts = 5\n";
+    let world =
+        World::with(&format!("config_version = 1\n{defaults}{RULE}[rule.records]\nslice_records = 9\n")).and(
+            "rules.d/l.toml",
+            &format!("{}[rule.records]\nformat = 'lines'\n", RULE.replace("payments", "lines")),
+        );
+    let rules = world.settings().rules;
+    let Format::Csv(csv) = &rules[0].records.format else { panic!("csv") };
+    assert_eq!((csv.delimiter, rules[0].records.slice_records, rules[0].errors.attempts), (b';', 9, 5));
+    assert_eq!((&rules[1].records.format, rules[1].records.slice_records), (&Format::Lines, 7));
+}
+
+#[test]
+fn only_the_target_of_validate_has_a_limit_unless_one_is_written() {
+    let outputs = "
+[rule.output.invalid]
+path = 'bad/{stem}.csv'
+[rule.output.large]
+path = 'large/{stem}.csv'
+[[rule.pipeline]]
+step = 'validate'
+columns = { amount = { type = 'decimal', since = 2026-01-31 } }
+";
+    let rule = plain(outputs).settings().rules.remove(0);
+    let max = |name: &str| rule.outputs[&Category::new(name)].max;
+    assert_eq!((max("main"), max("invalid"), max("large")), (None, Some(Limit::Percent(50.0)), None));
+    let empty = |name: &str| rule.outputs[&Category::new(name)].write_empty;
+    assert_eq!((empty("main"), empty("invalid")), (true, false));
+    assert_eq!(rule.pipeline[0].params["columns"]["amount"]["since"], "2026-01-31");
+    let rule = plain(&format!("{outputs}to = 'large'\n")).settings().rules.remove(0);
+    assert_eq!(rule.outputs[&Category::new("large")].max, Some(Limit::Percent(50.0)));
+}
+
+#[test]
+fn every_kind_of_problem_is_told_at_once() {
+    let world = World::with(include_str!("testdata/every_problem.toml"))
+        .and("rules.d/10-broken.toml", "[[rule]]\nname = 'x'\npaths = [\n")
+        .and("rules.d/20-more.toml", &format!("[service]\nworkers = 1\n{RULE}"));
+    insta::assert_snapshot!(world.problems());
+}
+
+#[test]
+fn keys_of_later_versions_are_refused_as_not_available_yet() {
+    let world = World::with(include_str!("testdata/later_keys.toml"));
+    insta::assert_snapshot!(world.problems());
+}
+
+#[test]
+fn a_syntax_error_in_the_main_file_does_not_hide_the_problems_of_the_others() {
+    let world = World::with("config_version = 1\n[service]\nrules_dir = 'more'\nworkers = = 1\n")
+        .and("more/a.toml", &RULE.replace("on_success", "on_sucess"));
+    insta::assert_snapshot!(world.problems());
+}
+
+#[test]
+fn a_wrong_default_is_told_once_and_where_it_stands() {
+    let other = RULE.replace("payments", "other").replace("out/", "out2/");
+    let world = World::with(&format!(
+        "config_version = 1\n[defaults.ready]\nstable_for = 5\nstabel = 1\n{RULE}{other}"
+    ));
+    insta::assert_snapshot!(world.problems());
+}
+
+#[test]
+fn a_folder_that_a_pattern_would_pick_up_is_refused() {
+    let world = plain("archive_dir = 'in'\n[rule.output.invalid]\npath = 'in/{stem}.bad'\n[rule.publish]\nmarker = 'x/in/{stem}.done'\n")
+        .and("rules.d/a.toml", &RULE.replace("payments", "other").replace("'in/*.csv'", "'/*/{x}/out/*.csv', '../x/{y}/*'"));
+    insta::assert_snapshot!(world.problems());
+    plain("claim_dir = 'in/.landfall'\nquarantine_dir = 'in/.landfall/quarantine'\n").settings();
+}
+
+#[test]
+fn a_folder_that_the_taking_rule_excludes_is_no_loop() {
+    let other = |more: &str| {
+        RULE.replace("payments", "other")
+            .replace("out/", "away/")
+            .replace("paths = ['in/*.csv']", &format!("paths = ['../out/*.csv']{more}"))
+    };
+    assert!(plain("").and("rules.d/a.toml", &other("")).problems().contains("would pick files up"));
+    plain("").and("rules.d/a.toml", &other("\nexclude = ['../out/**']")).settings();
+}
+
+#[test]
+fn a_named_wildcard_cannot_be_called_like_a_variable() {
+    let world = World::with(&format!("config_version = 1\n{}", RULE.replace("in/", "in/{name}/")));
+    insta::assert_snapshot!(world.problems());
+}
+
+#[test]
+fn the_examples_are_right() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut names: Vec<_> =
+        std::fs::read_dir(&folder).expect("is there").map(|entry| entry.expect("an entry").path()).collect();
+    names.sort();
+    for main in &names {
+        let inputs = Inputs { main, variables: &BTreeMap::new(), working_folder: &folder };
+        let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(!settings.rules.is_empty(), "{}", main.display());
+    }
+    assert!(names.len() >= 5);
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_text_is_a_problem_and_not_a_panic() {
+    let world = plain("");
+    std::fs::remove_file(world.path("landfall.toml")).expect("was there");
+    assert!(world.problems().starts_with("landfall.toml: this file cannot be read"), "{}", world.problems());
+    std::fs::write(world.path("landfall.toml"), b"a = 1\n\xff").expect("writes");
+    assert!(world.problems().starts_with("landfall.toml:2: this is not UTF-8"), "{}", world.problems());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    /// A file that breaks off anywhere, or lacks any part, is told and never panics.
+    #[test]
+    fn no_mangled_file_panics(start in 0..2000usize, length in 0..2000usize, put in "[\\[\\]{}='\"a.0\n]{0,4}") {
+        let mut text = include_str!("testdata/every_problem.toml").to_owned();
+        let start = start.min(text.len());
+        let end = (start + length).min(text.len());
+        text.replace_range(start..end, &put);
+        proptest::prop_assert!(World::with(&text).load().is_err());
+    }
+}
