@@ -27,7 +27,9 @@ fn names_know_the_source_and_the_claim() {
 
 #[test]
 fn a_stem_is_the_name_without_its_known_suffixes() {
-    let world = World::new("decode = { identities = [\"key.txt\"] }\noutput = { main = { path = \"out/{stem}.{ext}\" } }");
+    let world = World::new(
+        "decode = { identities = [\"key.txt\"] }\noutput = { main = { path = \"out/{stem}.{ext}\" } }",
+    );
     let recipient = world.age_key();
     world.sh(&format!("printf 'one\n' | gzip | age -r {recipient} > pay.2026.csv.gz.age"));
     world.ingest(&["pay.2026.csv.gz.age"]).done();
@@ -36,8 +38,12 @@ fn a_stem_is_the_name_without_its_known_suffixes() {
 
 #[test]
 fn with_entry_in_its_name_there_is_one_output_for_each_entry() {
-    let world = World::new("records = { format = \"csv\" }\noutput = { main = { path = \"out/{stem}/{entry_stem}.out\" } }");
-    world.sh("mkdir sub; printf 'id\n1\n' > a.csv; printf 'key\n2\n' > sub/b.csv; zip -q sample a.csv sub/b.csv");
+    let world = World::new(
+        "records = { format = \"csv\" }\noutput = { main = { path = \"out/{stem}/{entry_stem}.out\" } }",
+    );
+    world.sh(
+        "mkdir sub; printf 'id\n1\n' > a.csv; printf 'key\n2\n' > sub/b.csv; zip -q sample a.csv sub/b.csv",
+    );
     world.ingest(&["sample.zip"]).done();
     let outputs = world.files("out");
     assert_eq!(outputs.len(), 2, "{outputs:?}");
@@ -58,7 +64,10 @@ fn read_back(suffix: &str, tool: &str) {
 #[test]
 fn gzip_outputs_are_read_by_gzip_and_by_readers_of_one_member() {
     read_back(".gz", "gzip -dc");
-    read_back(".gz", "python3 -c 'import sys, zlib; d = zlib.decompressobj(31); t = d.decompress(open(sys.argv[1], \"rb\").read()); assert d.eof and not d.unused_data; sys.stdout.write(t.decode())'");
+    read_back(
+        ".gz",
+        "python3 -c 'import sys, zlib; d = zlib.decompressobj(31); t = d.decompress(open(sys.argv[1], \"rb\").read()); assert d.eof and not d.unused_data; sys.stdout.write(t.decode())'",
+    );
 }
 
 #[test]
@@ -82,7 +91,9 @@ fn encrypted_outputs_are_read_by_age() {
     let recipient = world.age_key();
     world.configure(
         "",
-        &[&format!("output = {{ main = {{ path = \"out/{{stem}}.gz.age\", recipients = [\"{recipient}\"] }} }}")],
+        &[&format!(
+            "output = {{ main = {{ path = \"out/{{stem}}.gz.age\", recipients = [\"{recipient}\"] }} }}"
+        )],
     );
     let text = lines(20_000);
     world.write("pay.txt", &text);
@@ -92,7 +103,8 @@ fn encrypted_outputs_are_read_by_age() {
 
 #[test]
 fn recipients_can_stand_in_a_file() {
-    let world = World::new("output = { main = { path = \"out/{stem}.age\", recipients_file = \"recipients\" } }");
+    let world =
+        World::new("output = { main = { path = \"out/{stem}.age\", recipients_file = \"recipients\" } }");
     let recipient = world.age_key();
     world.write("recipients", format!("# ours\n{recipient}\n"));
     world.write("pay.txt", "one\n");
@@ -101,7 +113,9 @@ fn recipients_can_stand_in_a_file() {
 }
 
 fn twice(on_exists: &str) -> World {
-    let world = World::new(&format!("output = {{ main = {{ path = \"out/{{stem}}.csv\", on_exists = \"{on_exists}\" }} }}"));
+    let world = World::new(&format!(
+        "output = {{ main = {{ path = \"out/{{stem}}.csv\", on_exists = \"{on_exists}\" }} }}"
+    ));
     world.write("pay.txt", "one\n");
     world.ingest(&["pay.txt"]).done();
     world.write("pay.txt", "two\n");
@@ -175,7 +189,8 @@ fn lines_end_as_the_rule_says() {
 
 #[test]
 fn a_header_is_left_out_where_the_rule_says_so() {
-    let rule = "records = { format = \"csv\" }\noutput = { main = { path = \"out/{stem}\", header = false } }";
+    let rule =
+        "records = { format = \"csv\" }\noutput = { main = { path = \"out/{stem}\", header = false } }";
     assert_eq!(ingested(rule, "id\n1\n").text("out/pay"), "1\n");
 }
 
@@ -191,7 +206,8 @@ fn annotated_records_say_their_number_and_reason() {
                 pipeline = [{ step = \"validate\", columns = { amount = { type = \"decimal\" } } }]
                 output = { invalid = { path = \"out/{stem}.invalid\", annotate = true } }";
     let world = ingested(rule, "{\"amount\":2}\n{\"amount\":\"x\"}\n");
-    let invalid: serde_json::Value = serde_json::from_str(&world.text("out/pay.invalid")).expect("one JSON line");
+    let invalid: serde_json::Value =
+        serde_json::from_str(&world.text("out/pay.invalid")).expect("one JSON line");
     assert_eq!(invalid["_record"], 2);
     assert_eq!(invalid["_reason"], "amount: not a decimal");
 }
@@ -211,7 +227,10 @@ fn outputs_have_the_mode_that_the_rule_says() {
     let world = ingested("output = { main = { path = \"out/{stem}\", mode = \"0604\" } }", "a\n");
     let mode = world.path("out/pay").metadata().expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o604);
-    assert_eq!(ingested("", "a\n").path("out/pay.main").metadata().expect("there").permissions().mode() & 0o777, 0o640);
+    assert_eq!(
+        ingested("", "a\n").path("out/pay.main").metadata().expect("there").permissions().mode() & 0o777,
+        0o640
+    );
 }
 
 #[test]
@@ -229,10 +248,12 @@ fn manifest_and_marker_come_after_the_outputs() {
                 output = { main = { path = \"out/{stem}.main\" } }";
     let world = ingested(rule, "a\nb\n");
     assert_eq!(world.files("out"), ["pay.done", "pay.main", "pay.manifest.json"]);
-    let manifest: serde_json::Value = serde_json::from_str(&world.text("out/pay.manifest.json")).expect("JSON");
+    let manifest: serde_json::Value =
+        serde_json::from_str(&world.text("out/pay.manifest.json")).expect("JSON");
     assert_eq!(manifest["records_in"], 2);
     assert_eq!(manifest["outputs"][0]["records"], 2);
-    let modified = |name: &str| world.path(name).metadata().expect("it is there").modified().expect("it has a time");
+    let modified =
+        |name: &str| world.path(name).metadata().expect("it is there").modified().expect("it has a time");
     assert!(modified("out/pay.manifest.json") <= modified("out/pay.done"));
     assert!(modified("out/pay.main") <= modified("out/pay.done"));
 }

@@ -159,7 +159,9 @@ fn a_missing_column_is_refused_by_its_name() {
 
 #[test]
 fn a_column_that_a_step_needs_and_the_file_lacks_is_refused_by_its_name() {
-    let world = World::new("records = { format = \"csv\" }\npipeline = [{ step = \"select\", columns = [\"amount\"] }]");
+    let world = World::new(
+        "records = { format = \"csv\" }\npipeline = [{ step = \"select\", columns = [\"amount\"] }]",
+    );
     world.write("sample.csv", "id,sum\n1,2\n");
     world.refuses("sample.csv", &["amount"]);
 }
@@ -177,7 +179,8 @@ fn an_unclosed_quote_fails_one_record_with_the_line_at_which_it_began() {
 
 #[test]
 fn entries_with_one_header_go_into_one_output_with_one_header() {
-    let world = World::new("records = { format = \"csv\" }\noutput = { main = { path = \"out/{stem}.main\" } }");
+    let world =
+        World::new("records = { format = \"csv\" }\noutput = { main = { path = \"out/{stem}.main\" } }");
     world.sh("printf 'id\n1\n' > a; printf 'id\n2\n' > b; zip -q sample a b");
     world.ingest(&["sample.zip"]).done();
     assert_eq!(world.text("out/sample.main"), "id\n1\n2\n");

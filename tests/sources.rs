@@ -37,7 +37,10 @@ fn an_archived_file_is_never_overwritten() {
 fn an_archive_on_another_file_system_is_a_verified_copy() {
     let Ok(other) = tempfile::TempDir::with_prefix_in("landfall-test-", "/dev/shm") else { return };
     let archive = other.path().join("archive");
-    let world = World::new(&format!("source = {{ on_success = \"archive\", archive_dir = \"{}\" }}", archive.display()));
+    let world = World::new(&format!(
+        "source = {{ on_success = \"archive\", archive_dir = \"{}\" }}",
+        archive.display()
+    ));
     let device = |path: &std::path::Path| path.metadata().expect("it is there").dev();
     if device(other.path()) == device(&world.path("in")) {
         return;
@@ -46,7 +49,8 @@ fn an_archive_on_another_file_system_is_a_verified_copy() {
     world.write("in/pay.txt", &text);
     world.ingest_and_retire("in/pay.txt").done();
     assert!(std::fs::read_to_string(archive.join("pay.txt")).is_ok_and(|copy| copy == text));
-    let listed: Vec<_> = std::fs::read_dir(&archive).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
+    let listed: Vec<_> =
+        std::fs::read_dir(&archive).expect("it is there").flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(listed, ["pay.txt"]);
     assert_eq!(world.files("in"), [""; 0]);
 }
@@ -54,7 +58,10 @@ fn an_archive_on_another_file_system_is_a_verified_copy() {
 #[test]
 fn outputs_on_another_file_system_appear_whole_too() {
     let Ok(other) = tempfile::TempDir::with_prefix_in("landfall-test-", "/dev/shm") else { return };
-    let world = World::new(&format!("output = {{ main = {{ path = \"{}/{{stem}}.out\" }} }}", other.path().display()));
+    let world = World::new(&format!(
+        "output = {{ main = {{ path = \"{}/{{stem}}.out\" }} }}",
+        other.path().display()
+    ));
     let text = lines(1000);
     world.write("in/pay.txt", &text);
     world.ingest_and_retire("in/pay.txt").done();
@@ -81,7 +88,9 @@ fn ingest_leaves_the_file_as_it_is_unless_told_to_retire_it() {
 
 #[test]
 fn a_kept_file_stays_and_is_taken_once() {
-    let world = World::new("source = { on_success = \"keep\" }\noutput = { main = { path = \"out/{stem}.main\", on_exists = \"number\" } }");
+    let world = World::new(
+        "source = { on_success = \"keep\" }\noutput = { main = { path = \"out/{stem}.main\", on_exists = \"number\" } }",
+    );
     let mut service = world.start();
     world.move_in("in/pay.txt", "one\n");
     service.wait_for(&world, "out/pay.main");
@@ -112,7 +121,8 @@ fn an_input_error_quarantines_the_source_with_its_reason_and_the_service_goes_on
     service.wait_for(&world, "archive/good.gz");
     service.stop();
     assert_eq!(world.bytes("in/.landfall/quarantine/bad.gz"), world.bytes("bad.gz"));
-    let reason: Value = serde_json::from_str(&world.text("in/.landfall/quarantine/bad.gz.error.json")).expect("JSON");
+    let reason: Value =
+        serde_json::from_str(&world.text("in/.landfall/quarantine/bad.gz.error.json")).expect("JSON");
     assert_eq!(reason["state"], "failed");
     assert_eq!(reason["error"]["kind"], "input");
     assert_eq!(world.files("out"), ["good.main"]);
@@ -144,7 +154,9 @@ fn a_missing_key_holds_the_job_which_goes_on_by_itself_when_the_key_is_there() {
     let world = World::new("decode = { identities = [\"key.txt\"] }");
     let recipient = world.age_key();
     world.age_key_in("other.txt");
-    world.sh(&format!("printf 'one\n' | age -r {recipient} -o staged.age; mv key.txt key.right; cp other.txt key.txt"));
+    world.sh(&format!(
+        "printf 'one\n' | age -r {recipient} -o staged.age; mv key.txt key.right; cp other.txt key.txt"
+    ));
     let mut service = world.start();
     world.move_in("in/pay.txt.age", world.bytes("staged.age"));
     service.wait_for_log("key");
@@ -165,7 +177,9 @@ fn a_missing_key_holds_the_job_which_goes_on_by_itself_when_the_key_is_there() {
 fn a_held_job_says_what_it_waits_for() {
     let world = World::new("decode = { identities = [\"key.txt\"] }");
     let recipient = world.age_key();
-    world.sh(&format!("printf 'one\n' | age -r {recipient} -o pay.age; age-keygen -o new 2>/dev/null; mv new key.txt"));
+    world.sh(&format!(
+        "printf 'one\n' | age -r {recipient} -o pay.age; age-keygen -o new 2>/dev/null; mv new key.txt"
+    ));
     world.ingest(&["pay.age"]).ends_with(1).says(&["pay.age"]);
     let job = world.job();
     assert_eq!(job["state"], "held", "{job:#}");

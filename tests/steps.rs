@@ -35,7 +35,8 @@ fn validate_sends_what_does_not_conform_to_its_category_and_counts_the_reasons()
     let job = world.completed();
     assert_eq!(job["records_out"], serde_json::json!({ "main": 2, "invalid": 3 }));
     assert_eq!(job["reasons"]["amount: not a decimal"], 1, "{:#}", job["reasons"]);
-    let reasons: u64 = job["reasons"].as_object().expect("a table").values().filter_map(serde_json::Value::as_u64).sum();
+    let reasons: u64 =
+        job["reasons"].as_object().expect("a table").values().filter_map(serde_json::Value::as_u64).sum();
     assert_eq!(reasons, 3);
 }
 
@@ -85,7 +86,10 @@ fn filter_drops_and_counts() {
          pipeline = [{ step = \"filter\", keep = { any = [{ column = \"status\", equals = \"OPEN\" }, { column = \"id\", at_least = 5 }] } }]",
         PAYMENTS,
     );
-    assert_eq!(keep.text("out/sample.main"), "id,amount,status\n1,10.50,OPEN\n2,N/A,OPEN\n4,,OPEN\n5,-3,HOLD\n");
+    assert_eq!(
+        keep.text("out/sample.main"),
+        "id,amount,status\n1,10.50,OPEN\n2,N/A,OPEN\n4,,OPEN\n5,-3,HOLD\n"
+    );
     let job = keep.completed();
     assert_eq!(job["records_dropped"], 1);
     let dropped = job["dropped_by"].as_object().expect("a table");
@@ -177,9 +181,8 @@ fn select_quotes_what_needs_quotes() {
         "records = { format = \"csv\" }\npipeline = [{ step = \"select\", columns = [\"b\", \"a\"] }]",
         "a,b\n\"x, y\",\"say \"\"hi\"\"\"\n\"two\nlines\",2\n",
     );
-    let read_back = world.sh(
-        "python3 -c 'import csv; print(list(csv.reader(open(\"out/sample.main\", newline=\"\"))))'",
-    );
+    let read_back =
+        world.sh("python3 -c 'import csv; print(list(csv.reader(open(\"out/sample.main\", newline=\"\"))))'");
     assert_eq!(read_back.trim(), r#"[['b', 'a'], ['say "hi"', 'x, y'], ['2', 'two\nlines']]"#);
 }
 
@@ -250,7 +253,11 @@ for line in sys.stdin:
     let job = world.completed();
     assert_eq!(job["records_failed"], 1, "{job:#}");
     assert_eq!(world.failed_records(&job)[0]["record"], 120);
-    let expected: String = support::lines(300).lines().filter(|l| !l.starts_with("line 120 ")).map(|l| format!("{l}\n")).collect();
+    let expected: String = support::lines(300)
+        .lines()
+        .filter(|l| !l.starts_with("line 120 "))
+        .map(|l| format!("{l}\n"))
+        .collect();
     assert_eq!(world.text("out/sample.main"), expected);
 }
 

@@ -43,7 +43,9 @@ fn a_file_of_no_bytes_is_taken() {
 
 #[test]
 fn folders_that_appear_later_are_watched() {
-    let world = World::new("paths = [\"in/{sender}/inbox/*.txt\"]\noutput = { main = { path = \"out/{sender}/{stem}.main\" } }");
+    let world = World::new(
+        "paths = [\"in/{sender}/inbox/*.txt\"]\noutput = { main = { path = \"out/{sender}/{stem}.main\" } }",
+    );
     let mut service = world.start();
     world.move_in("in/acme/inbox/one.txt", "one\n");
     service.wait_for(&world, "out/acme/one.main");
@@ -146,7 +148,8 @@ fn a_gzip_that_was_closed_too_early_is_given_back_and_taken_once_it_is_whole() {
     service.wait_for(&world, "data");
     world.write("in/pay.txt.gz", first);
     std::thread::sleep(Duration::from_millis(500));
-    let mut again = File::options().append(true).open(world.path("in/pay.txt.gz")).expect("it was given back");
+    let mut again =
+        File::options().append(true).open(world.path("in/pay.txt.gz")).expect("it was given back");
     again.write_all(rest).expect("it can be written");
     drop(again);
     service.wait_for(&world, "archive/pay.txt.gz");
@@ -156,7 +159,8 @@ fn a_gzip_that_was_closed_too_early_is_given_back_and_taken_once_it_is_whole() {
 
 #[test]
 fn with_a_marker_nothing_is_taken_before_it_is_there() {
-    let world = World::new("ready = { strategy = \"marker\", marker = \"{name}.done\", stable_for = \"100ms\" }");
+    let world =
+        World::new("ready = { strategy = \"marker\", marker = \"{name}.done\", stable_for = \"100ms\" }");
     let mut service = world.start();
     world.move_in("in/waits.txt", "no\n");
     world.move_in("in/pay.txt", "one\n");
@@ -169,8 +173,11 @@ fn with_a_marker_nothing_is_taken_before_it_is_there() {
 
 #[test]
 fn a_marker_older_than_its_file_does_not_count() {
-    let world = World::new("ready = { strategy = \"marker\", marker = \"{name}.done\", stable_for = \"100ms\" }");
-    world.sh("touch -d yesterday in/pay.txt.done; printf 'one\n' > in/pay.txt; touch in/next.txt in/next.txt.done");
+    let world =
+        World::new("ready = { strategy = \"marker\", marker = \"{name}.done\", stable_for = \"100ms\" }");
+    world.sh(
+        "touch -d yesterday in/pay.txt.done; printf 'one\n' > in/pay.txt; touch in/next.txt in/next.txt.done",
+    );
     let mut service = world.start();
     service.wait_for(&world, "archive/next.txt");
     assert!(world.has("in/pay.txt"), "yesterday's marker released today's file");
@@ -190,7 +197,8 @@ fn the_same_name_again_while_the_first_is_processed_is_a_source_of_its_own() {
     world.write("go", "");
     service.wait_until("both are archived", || (world.files("archive").len() == 2).then_some(()));
     service.stop();
-    let mut outputs: Vec<_> = world.files("out").iter().map(|name| world.text(format!("out/{name}"))).collect();
+    let mut outputs: Vec<_> =
+        world.files("out").iter().map(|name| world.text(format!("out/{name}"))).collect();
     outputs.sort();
     assert_eq!(outputs, ["first\n", "second\n"]);
 }
@@ -216,7 +224,10 @@ fn names_that_are_not_utf_8_are_taken() {
     service.wait_until("it is archived", || (!world.files("archive").is_empty()).then_some(()));
     service.stop();
     let job = world.completed();
-    assert!(job["source"].as_str().is_some_and(|path| path.contains("\\xff") || path.contains("\\xFF")), "{job:#}");
+    assert!(
+        job["source"].as_str().is_some_and(|path| path.contains("\\xff") || path.contains("\\xFF")),
+        "{job:#}"
+    );
 }
 
 #[test]

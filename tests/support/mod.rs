@@ -158,10 +158,17 @@ impl World {
         command
     }
 
-    /// Runs `landfall ARGUMENTS` to its end.
+    /// Runs `landfall ARGUMENTS` to its end, which it must come to.
     #[track_caller]
     pub fn landfall<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ran {
-        let output = self.command().args(arguments).output().expect("the binary runs");
+        let output = Command::new("timeout")
+            .args(["--kill-after=5", "60", env!("CARGO_BIN_EXE_landfall")])
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary runs");
         Ran::new(&output)
     }
 
@@ -287,7 +294,8 @@ impl Ran {
 /// The promise: every record has exactly one place.
 #[track_caller]
 pub fn assert_balanced(job: &Value) {
-    let written: u64 = job["records_out"].as_object().expect("a table").values().filter_map(Value::as_u64).sum();
+    let written: u64 =
+        job["records_out"].as_object().expect("a table").values().filter_map(Value::as_u64).sum();
     let count = |key: &str| job[key].as_u64().unwrap_or_else(|| panic!("`{key}` is no count: {job:#}"));
     assert_eq!(count("records_in"), written + count("records_dropped") + count("records_failed"), "{job:#}");
 }
@@ -321,7 +329,8 @@ pub fn remove(path: &Path) {
 pub fn lines(count: usize) -> String {
     use std::fmt::Write as _;
     (1..=count).fold(String::new(), |mut text, number| {
-        writeln!(text, "line {number} of the sample, {:08x}", number.wrapping_mul(2_654_435_761)).expect("a string takes all");
+        writeln!(text, "line {number} of the sample, {:08x}", number.wrapping_mul(2_654_435_761))
+            .expect("a string takes all");
         text
     })
 }

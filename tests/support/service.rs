@@ -18,13 +18,8 @@ impl Service {
     pub(super) fn start(world: &World) -> Self {
         let log = world.path("landfall.log");
         let stream = || File::options().create(true).append(true).open(&log).expect("the log can be opened");
-        let child = world
-            .command()
-            .arg("run")
-            .stdout(stream())
-            .stderr(stream())
-            .spawn()
-            .expect("the binary runs");
+        let child =
+            world.command().arg("run").stdout(stream()).stderr(stream()).spawn().expect("the binary runs");
         Self { child, log }
     }
 
@@ -64,7 +59,9 @@ impl Service {
     #[track_caller]
     pub fn wait_for_log(&mut self, word: &str) {
         let log = self.log.clone();
-        self.wait_until(word, || fs::read_to_string(&log).is_ok_and(|text| text.contains(word)).then_some(()));
+        self.wait_until(word, || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains(word)).then_some(())
+        });
     }
 
     /// How it ended, if it has.
@@ -88,7 +85,8 @@ impl Service {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
+        let id =
+            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
         kill_process(id, signal).expect("it is our child");
     }
 
@@ -98,8 +96,12 @@ impl Service {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it is running");
         // The command's name, in brackets, may hold spaces; user and system time are the 12th and 13th field after it.
         let after = stat.rsplit_once(')').expect("proc(5)").1;
-        let ticks: f64 =
-            after.split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().expect("proc(5)")).sum();
+        let ticks: f64 = after
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<f64>().expect("proc(5)"))
+            .sum();
         ticks / 100.0
     }
 }
