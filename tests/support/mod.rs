@@ -186,7 +186,7 @@ impl World {
         self.landfall(&["ingest", "--rule", RULE, "--retire", file])
     }
 
-    /// Ingests a file whose content must be refused: the job fails, nothing is published, the error says all these words.
+    /// Ingests a file whose content must be refused: the job fails, nothing is published, the error and its hint say all these words.
     #[track_caller]
     pub fn refuses(&self, file: &str, words: &[&str]) -> Value {
         let ran = self.ingest(&[file]);
@@ -194,9 +194,9 @@ impl World {
         let job = self.job();
         assert_eq!(job["state"], "failed", "{job:#}");
         assert_eq!(job["error"]["kind"], "input", "{job:#}");
-        let message = job["error"]["message"].as_str().expect("it is text").to_lowercase();
+        let said = format!("{} ({})", job["error"]["message"], job["error"]["hint"]).to_lowercase();
         for word in words {
-            assert!(message.contains(&word.to_lowercase()), "`{word}` is not in: {message}");
+            assert!(said.contains(&word.to_lowercase()), "`{word}` is not in: {said}");
         }
         assert_eq!(self.files("out"), [""; 0], "something was published or left over");
         job
