@@ -126,11 +126,10 @@ fn undisturbed_outputs(world: &World, dropped: &[String]) -> BTreeMap<String, Ve
 
 /// Every output by its name, what is packed unpacked by the real tool.
 fn decoded_outputs(world: &World) -> BTreeMap<String, Vec<u8>> {
-    world.sh("mkdir -p unpacked; for f in out/*.gz; do gzip -dc \"$f\" > \"unpacked/${f#out/}\"; done");
-    let content = |name: &String| {
-        let folder = if name.ends_with(".gz") { "unpacked" } else { "out" };
-        world.bytes(format!("{folder}/{name}"))
-    };
+    world.sh(
+        "mkdir -p unpacked; cp out/* unpacked; for f in unpacked/*.gz; do gzip -dc \"$f\" > unpacking; mv unpacking \"$f\"; done",
+    );
+    let content = |name: &String| world.bytes(format!("unpacked/{name}"));
     world.files("out").into_iter().map(|name| (name.clone(), content(&name))).collect()
 }
 
