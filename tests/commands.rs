@@ -1,0 +1,300 @@
+//! Promise: each command does what it says, says what it did, and its exit code tells scripts.
+#![cfg(unix)]
+
+mod support;
+
+use serde_json::Value;
+use support::{RULE, World};
+
+#[test]
+fn init_makes_a_configuration_and_folders_that_run_at_once() {
+    let world = World::bare();
+    world.landfall(&["init", "here"]).done();
+    let config = world.path("here/landfall.toml");
+    let config = config.to_str().expect("a temporary path is text");
+    world.landfall(&["check", "--config", config]).done().says(&["ok"]);
+    let again = world.landfall(&["init", "here"]);
+    assert_ne!(again.code, Some(0), "init wrote over a configuration: {again:#?}");
+}
+
+#[test]
+fn demo_shows_what_came_out_where_and_leaves_nothing() {
+    let world = World::bare();
+    let ran = world.landfall(&["demo"]).done();
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    for word in ["main", "invalid", "gz", "age"] {
+        assert!(said.contains(word), "`{word}` is not in:\n{said}");
+    }
+    assert_eq!(world.files("."), [""; 0]);
+}
+
+#[test]
+fn check_says_ok() {
+    World::new("").landfall(&["check"]).done().says(&["ok"]);
+}
+
+#[test]
+fn check_prints_every_problem_with_its_place_and_the_nearest_name() {
+    let world = World::with_config(
+        r#"config_version = 1
+[service]
+data_dir = "data"
+workrs = 2
+
+[[rule]]
+name = "payments"
+paths = ["in/*.{csv,txt}"]
+priority = 10
+
+[rule.records]
+format = "cvs"
+
+[[rule.pipeline]]
+step = "validate"
+on = ["main"]
+to = "nowhere"
+
+[rule.output.main]
+path = "out/{stm}.csv"
+
+[rule.source]
+on_success = "keep"
+"#,
+    );
+    let said = world.landfall(&["check"]).ends_with(2);
+    said.says(&[
+        "landfall.toml",
+        "workrs",
+        "workers",
+        "priority",
+        "not available yet",
+        "cvs",
+        "csv",
+        "nowhere",
+        "stm",
+        "stem",
+    ]);
+}
+
+#[test]
+fn check_refuses_a_rule_that_would_pick_up_its_own_output() {
+    let world = World::new("output = { main = { path = \"in/{stem}.out\" } }");
+    world.landfall(&["check"]).ends_with(2).says(&["output"]);
+    let world = World::new("source = { on_success = \"archive\", archive_dir = \"in\" }");
+    world.landfall(&["check"]).ends_with(2).says(&["archive_dir"]);
+}
+
+#[test]
+fn check_files_says_which_file_goes_where() {
+    let world = World::new("");
+    world.write("in/pay.txt", "one\n");
+    world.landfall(&["check", "--files"]).done().says(&["pay.txt", RULE, "pay.main"]);
+    assert_eq!(world.files("in"), ["pay.txt"]);
+    assert_eq!(world.files("out"), [""; 0]);
+}
+
+#[test]
+fn what_ends_the_source_must_be_said() {
+    let world = World::with_config(
+        "config_version = 1\n[service]\ndata_dir = \"data\"\n[[rule]]\nname = \"r\"\npaths = [\"in/*\"]\n[rule.output.main]\npath = \"out/{stem}\"\n",
+    );
+    world.landfall(&["check"]).ends_with(2).says(&["on_success"]);
+}
+
+#[test]
+fn every_example_configuration_is_ok() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(&folder).expect("config/ is there").flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "toml") {
+            let config = entry.path().display().to_string();
+            World::bare().landfall(&["check", "--config", &config]).done();
+            checked += 1;
+        }
+    }
+    assert!(checked >= 4, "only {checked} examples in config/");
+}
+
+#[test]
+fn wrong_command_lines_end_with_2() {
+    let world = World::new("");
+    world.write("pay.txt", "one\n");
+    let none: [&str; 0] = [];
+    world.landfall(&none).ends_with(2);
+    world.landfall(&["jbs"]).ends_with(2).says(&["jobs"]);
+    world.landfall(&["ingest", "pay.txt"]).ends_with(2).says(&["--rule"]);
+    world.landfall(&["ingest", "pay.txt", "--rule", "paymnts"]).ends_with(2).says(&["paymnts", "payments"]);
+    world.landfall(&["check", "--config", "missing.toml"]).ends_with(2).says(&["missing.toml"]);
+    assert_eq!(World::bare().landfall(&["run"]).code, Some(2));
+}
+
+#[test]
+fn what_does_not_exist_ends_with_1() {
+    let world = World::new("");
+    world.landfall(&["show", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]).ends_with(1);
+    world.landfall(&["retry", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]).ends_with(1);
+    world.ingest(&["missing.txt"]).ends_with(1).says(&["missing.txt"]);
+}
+
+#[test]
+fn one_bad_file_does_not_stop_the_others_and_changes_the_exit_code() {
+    let world = World::new("");
+    world.sh("printf 'one\n' > a.txt; printf 'x\\0y\n' > b.txt; printf 'three\n' > c.txt");
+    world.ingest(&["a.txt", "b.txt", "c.txt"]).ends_with(1).says(&["b.txt"]);
+    assert_eq!(world.files("out"), ["a.main", "c.main"]);
+}
+
+#[test]
+fn a_dry_run_shows_what_would_come_out_and_writes_nothing() {
+    let world = World::new("");
+    world.write("in/pay.txt", "one\ntwo\n");
+    world.landfall(&["ingest", "in/pay.txt", "--rule", RULE, "--dry-run"]).done().says(&["pay.main", "2"]);
+    assert_eq!(world.files("out"), [""; 0]);
+    assert_eq!(world.files("in"), ["pay.txt"]);
+}
+
+#[test]
+fn jobs_lists_one_line_for_each_job_and_filters() {
+    let world = World::new("");
+    world.sh("printf 'one\n' > good.txt; printf 'x\\0y\n' > bad.txt");
+    world.ingest(&["good.txt"]).done();
+    world.ingest(&["bad.txt"]).ends_with(1);
+    world.landfall(&["jobs"]).done().says(&["good.txt", "bad.txt", "completed", "failed"]);
+    let failed = world.json(&["jobs", "--state", "failed", "--json"]);
+    assert_eq!(failed["jobs"].as_array().map(Vec::len), Some(1), "{failed:#}");
+    let of_another_rule = world.landfall(&["jobs", "--rule", "other", "--json"]);
+    assert!(!of_another_rule.stdout.contains("good.txt"), "{of_another_rule:#?}");
+}
+
+#[test]
+fn a_job_in_json_has_every_key_of_the_contract() {
+    let world = World::new("");
+    world.write("pay.txt", "one\n");
+    world.ingest(&["pay.txt"]).done();
+    let listed = world.completed();
+    let id = listed["id"].as_str().expect("an id is text");
+    let shown = world.json(&["show", id, "--json"]);
+    for key in [
+        "id",
+        "rule",
+        "rule_hash",
+        "vars",
+        "parent",
+        "source",
+        "state",
+        "waiting",
+        "priority",
+        "workers_max",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "bytes_read",
+        "bytes_decoded",
+        "content_hash",
+        "records_in",
+        "records_out",
+        "records_dropped",
+        "records_failed",
+        "records_skipped",
+        "dropped_by",
+        "reasons",
+        "entries",
+        "slices",
+        "attempts",
+        "outputs",
+        "retired_to",
+        "error",
+    ] {
+        assert!(listed.get(key).is_some(), "`jobs` lacks `{key}`");
+        assert!(shown.get(key).is_some(), "`show` lacks `{key}`");
+    }
+    assert_eq!(shown["bytes_read"], 4);
+    assert_eq!(shown["bytes_decoded"], 4);
+    assert_eq!(shown["entries"], serde_json::json!([{ "name": "", "records": 1 }]));
+    let hash = shown["content_hash"].as_str().expect("it is text");
+    assert!(hash.starts_with("blake3:"), "{hash}");
+    for time in ["created_at", "started_at", "finished_at"] {
+        assert!(shown[time].as_str().is_some_and(|text| text.ends_with('Z')), "{time}: {}", shown[time]);
+    }
+}
+
+#[test]
+fn the_content_hash_is_that_of_the_decoded_bytes_however_they_are_packed() {
+    let world = World::new("");
+    world.sh("printf 'one\ntwo\n' > plain.txt; gzip -c plain.txt > packed.txt.gz");
+    world.ingest(&["plain.txt"]).done();
+    let plain = world.completed();
+    world.ingest(&["packed.txt.gz"]).done();
+    assert_eq!(world.completed()["content_hash"], plain["content_hash"]);
+}
+
+#[test]
+fn show_tells_the_timeline_the_account_and_the_hint() {
+    let world = World::new("");
+    world.write("pay.txt", b"x\0y\n");
+    world.ingest(&["pay.txt"]).ends_with(1);
+    let job = world.job();
+    let id = job["id"].as_str().expect("an id is text");
+    let hint = job["error"]["hint"].as_str().expect("an input error has a hint");
+    world.landfall(&["show", id]).done().says(&[id, "pay.txt", "failed", hint]);
+}
+
+#[test]
+fn records_lists_and_shows_failed_records() {
+    let world = World::new(
+        "records = { format = \"jsonl\" }
+         pipeline = [{ step = \"filter\", keep = { column = \"a\", equals = \"1\" } }]
+         errors = { failed_max = \"50%\" }",
+    );
+    world.write("pay.txt", "{\"a\":1}\nnot json\n{\"a\":1}\n");
+    world.ingest(&["pay.txt"]).done();
+    let job = world.completed();
+    let id = job["id"].as_str().expect("an id is text");
+    let failed = world.failed_records(&job);
+    assert_eq!(failed.len(), 1);
+    for key in ["record", "offset", "line", "entry", "step", "error"] {
+        assert!(failed[0].get(key).is_some(), "`{key}` is missing: {:#}", failed[0]);
+    }
+    world.landfall(&["records", id, "list"]).done().says(&["2"]);
+    world.landfall(&["records", id, "show", "1"]).done().says(&["not json"]);
+    world.landfall(&["records", id, "show", "2"]).ends_with(1);
+}
+
+#[test]
+fn a_path_that_is_not_utf_8_is_escaped_and_given_in_bytes() {
+    let world = World::new("output = { main = { path = \"out/result\" } }");
+    world.sh("printf 'one\n' > $'pay-\\xff.txt'");
+    let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"pay-\xff.txt");
+    let arguments =
+        ["ingest", "--rule", RULE].iter().map(std::ffi::OsStr::new).chain([name]).collect::<Vec<_>>();
+    world.landfall(&arguments).done();
+    let job: Value = world.completed();
+    assert!(
+        job["source"].as_str().is_some_and(|path| path.to_lowercase().ends_with("pay-\\xff.txt")),
+        "{job:#}"
+    );
+    assert!(job.get("source_bytes").or_else(|| job.get("path_bytes")).is_some(), "{job:#}");
+}
+
+#[test]
+fn the_environment_overrides_the_service_table() {
+    let world = World::new("");
+    world.write("pay.txt", "one\n");
+    let output = world
+        .command()
+        .args(["ingest", "pay.txt", "--rule", RULE])
+        .env("LANDFALL_SERVICE__DATA_DIR", world.path("elsewhere"))
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{output:?}");
+    assert!(world.has("elsewhere") && !world.has("data"));
+}
+
+#[test]
+fn the_data_folder_is_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = World::new("");
+    world.write("pay.txt", "one\n");
+    world.ingest(&["pay.txt"]).done();
+    assert_eq!(world.path("data").metadata().expect("it is there").permissions().mode() & 0o777, 0o700);
+}

@@ -1,0 +1,177 @@
+//! Promise: the service stops when asked, goes on where it was, shares its folders with nobody, and idles quietly.
+#![cfg(unix)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use support::{World, lines, wait_until};
+
+/// A step that waits for `go` keeps a job running until the test lets it end.
+const GATED: &str = r#"
+records = { format = "lines", slice_records = 100 }
+pipeline = [{ step = "exec", command = ["./gate"], protocol = "line", timeout = "60s" }]
+"#;
+
+fn gated(service: &str) -> World {
+    let world = World::with_service(service, GATED);
+    let (go, reached) = (world.path("go").display().to_string(), world.path("reached").display().to_string());
+    world.write(
+        "gate",
+        format!(
+            "#!/usr/bin/env python3
+import os, sys, time
+for line in sys.stdin:
+    if line.startswith('line 1500 '):
+        open('{reached}', 'w').close()
+        while not os.path.exists('{go}'): time.sleep(0.02)
+    print(line, end='', flush=True)
+"
+        ),
+    );
+    world.sh("chmod +x gate");
+    world
+}
+
+#[test]
+fn sigterm_and_sigint_stop_an_idle_service_cleanly() {
+    let world = World::new("");
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut service = world.start();
+        world.move_in("in/pay.txt", "one\n");
+        service.wait_until("it works", || (!world.has("in/pay.txt")).then_some(()));
+        service.signal(signal);
+        let status = wait_until("it stops", || service.exited());
+        assert!(status.success(), "{signal:?}: {status}\n{}", service.log());
+    }
+}
+
+#[test]
+fn a_stop_ends_within_its_timeout_and_the_next_start_goes_on() {
+    let world = gated("stop_timeout = \"2s\"");
+    let text = lines(3000);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", &text);
+    service.wait_for(&world, "reached");
+    let asked = Instant::now();
+    service.stop();
+    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+    assert_eq!(
+        world.files("out").iter().filter(|name| !name.starts_with('.')).count(),
+        0,
+        "half an output is visible"
+    );
+
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert!(world.text("out/pay.main") == text, "records were lost or doubled");
+    assert_eq!(world.files("out"), ["pay.main"]);
+    assert_eq!(world.completed()["records_in"], 3000);
+}
+
+#[test]
+fn a_clean_stop_is_no_failed_attempt() {
+    let world = gated("stop_timeout = \"1s\"");
+    world.write("in/pay.txt", lines(3000));
+    for _ in 0..4 {
+        let mut service = world.start();
+        service.wait_for(&world, "reached");
+        service.stop();
+        support::remove(&world.path("reached"));
+    }
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    let job = world.completed();
+    assert_eq!(job["records_failed"], 0);
+    assert_eq!(job["attempts"], 1, "{job:#}");
+}
+
+#[test]
+fn a_second_process_on_the_same_data_folder_refuses_and_names_the_first() {
+    let world = World::new("");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "archive/pay.txt");
+    let second = world.landfall(&["run"]);
+    assert_ne!(second.code, Some(0), "{second:#?}");
+    second.says(&["data", &service.id().to_string()]);
+    // The first is none the worse for it.
+    world.move_in("in/next.txt", "two\n");
+    service.wait_for(&world, "archive/next.txt");
+    service.stop();
+}
+
+#[test]
+fn a_killed_service_blocks_nothing() {
+    let world = World::new("");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "archive/pay.txt");
+    service.kill();
+    let mut service = world.start();
+    world.move_in("in/next.txt", "two\n");
+    service.wait_for(&world, "archive/next.txt");
+    service.stop();
+}
+
+#[test]
+fn a_second_service_on_the_same_watched_folder_refuses_and_names_the_first() {
+    let world = World::new("");
+    let mut first = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    first.wait_for(&world, "archive/pay.txt");
+    world.write(
+        "other.toml",
+        world.text("landfall.toml").replace("data_dir = \"data\"", "data_dir = \"other\""),
+    );
+    let second = world.landfall(&["run", "--config", "other.toml"]);
+    assert_ne!(second.code, Some(0), "{second:#?}");
+    second.says(&["in", &first.id().to_string()]);
+    first.stop();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_service_uses_next_to_no_processor_time() {
+    let world = World::new("");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "archive/pay.txt");
+    let (before, from) = (service.cpu_seconds(), Instant::now());
+    std::thread::sleep(Duration::from_secs(3));
+    let share = (service.cpu_seconds() - before) / from.elapsed().as_secs_f64();
+    assert!(share < 0.05, "{:.1}% of a core while idle", share * 100.0);
+    service.stop();
+}
+
+#[test]
+fn every_event_of_a_json_log_is_one_json_line_with_the_job_and_the_rule() {
+    let world = World::new("");
+    let ran = world.landfall(&["--log-format", "json", "run", "--help"]);
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    world.write("pay.txt", "one\n");
+    let ran = world
+        .landfall(&[
+            "ingest",
+            "pay.txt",
+            "--rule",
+            support::RULE,
+            "--log-format",
+            "json",
+            "--log-level",
+            "info",
+        ])
+        .done();
+    let events: Vec<serde_json::Value> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert!(events.iter().any(|event| event.to_string().contains("\"rule\":\"payments\"")), "{}", ran.stderr);
+}

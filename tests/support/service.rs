@@ -1,0 +1,115 @@
+//! A running `landfall run`.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{World, wait_until};
+
+/// The real service, killed when a test is done with it.
+pub struct Service {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Service {
+    pub(super) fn start(world: &World) -> Self {
+        let log = world.path("landfall.log");
+        let stream = || File::options().create(true).append(true).open(&log).expect("the log can be opened");
+        let child =
+            world.command().arg("run").stdout(stream()).stderr(stream()).spawn().expect("the binary runs");
+        Self { child, log }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it and its forerunners in this world have logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits for an answer while the service runs; a service that ends fails the test with its log.
+    #[track_caller]
+    pub fn wait_until<T>(&mut self, what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+        let started = std::time::Instant::now();
+        loop {
+            if let Some(answer) = answer() {
+                return answer;
+            }
+            if let Some(status) = self.exited() {
+                panic!("the service ended ({status}) before: {what}\n{}", self.log());
+            }
+            assert!(started.elapsed() < super::DEADLINE, "not in time: {what}\n{}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for a file of the world to be there.
+    #[track_caller]
+    pub fn wait_for(&mut self, world: &World, name: &str) {
+        self.wait_until(name, || world.has(name).then_some(()));
+    }
+
+    /// Waits for a word in the log.
+    #[track_caller]
+    pub fn wait_for_log(&mut self, word: &str) {
+        let log = self.log.clone();
+        self.wait_until(word, || {
+            fs::read_to_string(&log).is_ok_and(|text| text.contains(word)).then_some(())
+        });
+    }
+
+    /// How it ended, if it has.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
+    }
+
+    /// Asks it to stop and waits for it; it must stop cleanly.
+    #[track_caller]
+    pub fn stop(mut self) {
+        self.signal(Signal::TERM);
+        let status = wait_until("SIGTERM stops the service", || self.exited());
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    /// Kills it without a word.
+    pub fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().expect("it is our child");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id =
+            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
+        kill_process(id, signal).expect("it is our child");
+    }
+
+    /// Processor time it has used so far.
+    #[cfg(target_os = "linux")]
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it is running");
+        // The command's name, in brackets, may hold spaces; user and system time are the 12th and 13th field after it.
+        let after = stat.rsplit_once(')').expect("proc(5)").1;
+        let ticks: f64 = after
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<f64>().expect("proc(5)"))
+            .sum();
+        ticks / 100.0
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // It may have ended already; either way nothing is left to do.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,493 @@
+//! Promise: the code keeps the boundaries and the style that ARCHITECTURE.md describes.
+//!
+//! Reads the sources as text: imports by their paths, with comments and literals blanked and unit tests left out. Each rule is
+//! a test of its own, and says what to do instead.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules a top-level module may name. What is not listed here lies above and may name anything.
+const DIRECTION: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("error", &["model"]),
+    ("clock", &["model"]),
+    ("durable_fs", &["model", "clock"]),
+    ("telemetry", &["model", "clock"]),
+    ("watch", &["model", "clock", "durable_fs", "telemetry", "error"]),
+    ("decode", &["model", "clock", "durable_fs", "telemetry", "error"]),
+    ("record", &["model", "clock", "durable_fs", "telemetry", "error"]),
+    // Steps split and quote values by the rules of the format that the records were cut by.
+    ("pipeline", &["model", "clock", "durable_fs", "telemetry", "error", "record"]),
+    ("output", &["model", "clock", "durable_fs", "telemetry", "error"]),
+    // A checkpoint names partials and the framing's version, an intent names outputs: the store keeps them.
+    ("store", &["model", "clock", "durable_fs", "telemetry", "error", "output", "record"]),
+    // Checking a rule means parsing its patterns, building its pipeline and its templates.
+    ("config", &["model", "clock", "durable_fs", "telemetry", "error", "watch", "pipeline", "output"]),
+    (
+        "engine",
+        &[
+            "model",
+            "clock",
+            "durable_fs",
+            "telemetry",
+            "error",
+            "watch",
+            "decode",
+            "record",
+            "pipeline",
+            "output",
+            "store",
+        ],
+    ),
+];
+
+/// Which modules may name a foreign crate: its types stay out of everyone else's signatures.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("sled", &["store"]),
+    ("lz4_flex", &["store"]),
+    ("notify", &["watch"]),
+    ("glob", &["watch", "decode"]),
+    ("age", &["decode", "output"]),
+    ("async_compression", &["decode", "output"]),
+    ("flate2", &["decode", "output"]),
+    ("zip", &["decode"]),
+    ("tar", &["decode"]),
+    // Which labels there are is the crate's own list: `config` checks against it, `record` cuts encoded fields.
+    ("encoding_rs", &["decode", "record", "config"]),
+    ("toml", &["config"]),
+    ("clap", &["cli", "main"]),
+    ("indicatif", &["cli"]),
+    ("anyhow", &["cli", "main"]),
+    ("tokio", &["cli", "engine", "control", "service"]),
+    ("tracing_subscriber", &["telemetry"]),
+];
+
+const FILE_LINES_MAX: usize = 600;
+
+#[test]
+fn modules_import_only_what_lies_below_them() {
+    let mut offences = Offences::default();
+    for source in sources() {
+        let Some((_, allowed)) = DIRECTION.iter().find(|(module, _)| *module == source.module) else {
+            continue;
+        };
+        for (line, named) in source.crate_paths() {
+            if named != source.module && is_module(&named) && !allowed.contains(&named.as_str()) {
+                offences.add(&source, line, &format!("`{}` must not know `{named}`", source.module));
+            }
+        }
+    }
+    offences.must_be_none("let a layer above hand in what is needed, or move the vocabulary to `model`");
+}
+
+#[test]
+fn every_foreign_crate_has_one_owner() {
+    let mut offences = Offences::default();
+    for source in sources() {
+        for (number, line) in source.code.lines().enumerate() {
+            for (foreign, owners) in OWNERS {
+                if names_crate(line, foreign) && !owners.contains(&source.module.as_str()) {
+                    offences.add(&source, number + 1, &format!("`{foreign}` belongs to {owners:?}"));
+                }
+            }
+            // `config` is also the name of our own module, which others reach as `crate::config`.
+            if line.trim_start().starts_with("use config::") && source.module != "config" {
+                offences.add(&source, number + 1, "the crate `config` belongs to our module `config`");
+            }
+        }
+    }
+    offences.must_be_none("ask the owning module for a function in our own words");
+}
+
+#[test]
+fn the_model_does_no_io_and_has_no_clock() {
+    let banned = [
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "std::env",
+        "fs::File",
+        "Instant::now",
+        "SystemTime",
+        "Timestamp::now",
+        "Zoned::now",
+        "println!",
+        "eprintln!",
+    ];
+    let mut offences = Offences::default();
+    for source in sources().into_iter().filter(|source| source.module == "model") {
+        offences.add_lines_with(&source, &banned);
+    }
+    offences.must_be_none("`model` is pure vocabulary: take what is read as a parameter");
+}
+
+#[test]
+fn production_code_does_not_panic() {
+    let banned = [".unwrap()", ".unwrap_err()", ".expect(", ".expect_err(", "panic!(", "unreachable!("];
+    let mut offences = Offences::default();
+    for source in sources() {
+        offences.add_lines_with(&source, &banned);
+    }
+    offences.must_be_none("return an error of the module's own enum: a panic loses the job's error");
+}
+
+#[test]
+fn nothing_unfinished_is_left() {
+    let marks = [concat!("SKEL", "ETON"), concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:")];
+    let macros = [concat!("to", "do!("), concat!("unimple", "mented!("), concat!("db", "g!(")];
+    let mut offences = Offences::default();
+    for path in tracked_files() {
+        let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            if let Some(mark) = marks.iter().chain(&macros).find(|mark| line.contains(**mark)) {
+                offences.add_at(&path, number + 1, mark);
+            }
+        }
+    }
+    offences.must_be_none("finish it, or open an issue and say nothing here");
+}
+
+#[test]
+fn files_stay_short_enough_to_read() {
+    let mut offences = Offences::default();
+    for path in rust_files("src") {
+        let lines = read(&path).lines().count();
+        if lines > FILE_LINES_MAX {
+            offences.add_at(&path, lines, &format!("{lines} lines are more than {FILE_LINES_MAX}"));
+        }
+    }
+    offences.must_be_none("split it by nouns: one folder for a noun, small files in it");
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let mut offences = Offences::default();
+    for path in rust_files("src").into_iter().chain(rust_files("tests")).chain(rust_files("examples")) {
+        let is_unit_test = path.starts_with(root().join("src")) && is_test(&path);
+        if !is_unit_test && !read(&path).starts_with("//! ") {
+            offences.add_at(&path, 1, "the file does not open with `//! `");
+        }
+    }
+    offences.must_be_none("open it with its purpose, its invariants, and what it deliberately does not do");
+}
+
+#[test]
+fn every_test_file_opens_with_its_promise() {
+    let mut offences = Offences::default();
+    for entry in fs::read_dir(root().join("tests")).expect("tests/ is there").flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "rs")
+            && !read(&path).starts_with("//! Promise: ")
+        {
+            offences.add_at(&path, 1, "the file does not open with `//! Promise: `");
+        }
+    }
+    offences.must_be_none("one file for one promise area: say it in a sentence");
+}
+
+#[test]
+fn no_path_of_a_machine_is_committed() {
+    let paths = [
+        concat!("/ho", "me/"),
+        concat!("/ro", "ot/"),
+        concat!("/Us", "ers/"),
+        concat!("/wo", "rk/"),
+        concat!("C:\\Us", "ers"),
+    ];
+    let mut offences = Offences::default();
+    for path in tracked_files() {
+        let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            if let Some(found) = paths.iter().find(|found| line.contains(**found)) {
+                offences.add_at(&path, number + 1, found);
+            }
+        }
+    }
+    offences.must_be_none("use a path relative to the repository, or one that every machine has");
+}
+
+#[test]
+fn the_repository_has_what_readers_look_for() {
+    for name in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "Cargo.lock",
+        "deny.toml",
+        "clippy.toml",
+        "rustfmt.toml",
+        "tests/README.md",
+        "tests/run",
+        ".ci/run",
+    ] {
+        assert!(root().join(name).is_file(), "{name} is missing");
+    }
+}
+
+#[test]
+fn the_changelog_has_a_place_for_what_is_not_released() {
+    let changelog = read(&root().join("CHANGELOG.md"));
+    assert!(
+        changelog.contains("## [Unreleased]") || changelog.contains("## Unreleased"),
+        "Keep a Changelog wants `## [Unreleased]`"
+    );
+}
+
+/// A production source file, read as text.
+struct Source {
+    path: PathBuf,
+    /// `store` for `src/store/keys.rs` and for `src/store.rs`.
+    module: String,
+    /// Comments and literals blanked, unit tests cut off; lines keep their numbers.
+    code: String,
+}
+
+impl Source {
+    /// The first component after each `crate::`, with its line.
+    fn crate_paths(&self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (at, _) in self.code.match_indices("crate::") {
+            // `$crate::` and `crate` as the tail of another name are no imports of ours.
+            if self.code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+                continue;
+            }
+            let line = self.code[..at].matches('\n').count() + 1;
+            let rest = &self.code[at + "crate::".len()..];
+            found.extend(first_components(rest).into_iter().map(|name| (line, name)));
+        }
+        found
+    }
+}
+
+/// `a` for `a::b`, and `a`, `b` for `{a::c, b::{d, e}}`.
+fn first_components(path: &str) -> Vec<String> {
+    let Some(group) = path.strip_prefix('{') else { return vec![identifier(path)] };
+    let (mut depth, mut names, mut fresh) = (0, Vec::new(), true);
+    for (at, character) in group.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => fresh = true,
+            _ if fresh && !character.is_whitespace() => {
+                names.push(identifier(&group[at..]));
+                fresh = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+fn identifier(text: &str) -> String {
+    text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
+}
+
+/// Whether a line names `foreign::…` as a crate: not as the tail of another path or name, nor as `crate::foreign`.
+fn names_crate(line: &str, foreign: &str) -> bool {
+    line.match_indices(foreign).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + foreign.len()..]);
+        let whole = after.starts_with("::") || (before.trim_end() == "use" && after.starts_with([';', ' ']));
+        let global = before.ends_with("::")
+            && !before[..before.len() - 2].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        whole
+            && (global
+                || !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '.'))
+    })
+}
+
+#[test]
+fn the_reader_of_this_file_understands_imports() {
+    assert_eq!(first_components("store::Store;"), ["store"]);
+    assert_eq!(
+        first_components("{model::{job::Job, rule::Rule}, clock, store::Store};"),
+        ["model", "clock", "store"]
+    );
+    assert!(names_crate("use zip::ZipArchive;", "zip"));
+    assert!(names_crate("let x = ::age::Decryptor::new(y);", "age"));
+    assert!(!names_crate("let pairs = a.iter().zip(b); std::iter::zip(a, b); storage::go()", "zip"));
+    assert!(!names_crate("use crate::decode::zip::Layer; storage::go()", "zip"));
+    assert!(!names_crate("storage::go()", "age"));
+    let code = blanked(
+        "let a = \"crate::x // no\"; // crate::y\nlet b = '\"'; /* crate::z */ r#\"crate::\"q\"#; fn c<'a>() {}",
+    );
+    assert!(!code.contains("crate::"), "{code}");
+    assert!(code.contains("fn c<'a>"), "{code}");
+}
+
+fn is_module(name: &str) -> bool {
+    let src = root().join("src");
+    src.join(name).is_dir() || src.join(format!("{name}.rs")).is_file()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"))
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn sources() -> Vec<Source> {
+    let src = root().join("src");
+    let mut sources = Vec::new();
+    for path in rust_files("src") {
+        let inside = path.strip_prefix(&src).expect("it was listed there");
+        let top = inside.components().next().expect("it has a name").as_os_str().to_string_lossy();
+        let module = top.strip_suffix(".rs").unwrap_or(&top).to_owned();
+        if !is_test(inside) && module != "lib" {
+            sources.push(Source { code: without_unit_tests(&blanked(&read(&path))), module, path });
+        }
+    }
+    assert!(!sources.is_empty(), "there are no sources");
+    sources
+}
+
+/// Whether a file below `src` has nothing but unit tests.
+fn is_test(path: &Path) -> bool {
+    let root = root();
+    path.strip_prefix(&root).unwrap_or(path).components().any(|part| {
+        let name = part.as_os_str().to_string_lossy();
+        name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs") || name == "testdata"
+    })
+}
+
+/// Unit tests stand last in a file.
+fn without_unit_tests(code: &str) -> String {
+    let mut kept = String::new();
+    let mut lines = code.lines().peekable();
+    while let Some(line) = lines.next() {
+        let tests_follow =
+            lines.peek().is_some_and(|next| next.starts_with("mod ") && next.trim_end().ends_with('{'));
+        if line.starts_with("#[cfg(") && line.contains("test") && tests_follow {
+            break;
+        }
+        kept.push_str(line);
+        kept.push('\n');
+    }
+    kept
+}
+
+/// The code with comments and the insides of literals replaced by blanks; line ends stay.
+fn blanked(text: &str) -> String {
+    let mut rest = text;
+    let mut code = String::with_capacity(text.len());
+    while let Some(first) = rest.chars().next() {
+        let length = literal_or_comment(rest);
+        if length == 0 {
+            code.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        }
+        code.extend(rest[..length].chars().map(|character| if character == '\n' { '\n' } else { ' ' }));
+        rest = &rest[length..];
+    }
+    code
+}
+
+/// How many bytes at the beginning are a comment or a literal; 0: none.
+fn literal_or_comment(text: &str) -> usize {
+    let end_after =
+        |from: usize, end: &str| text[from..].find(end).map_or(text.len(), |at| from + at + end.len());
+    if text.starts_with("//") {
+        return text.find('\n').unwrap_or(text.len());
+    }
+    if text.starts_with("/*") {
+        return end_after(2, "*/");
+    }
+    if text.starts_with("r\"") || text.starts_with("r#") {
+        let hashes = text[1..].bytes().take_while(|byte| *byte == b'#').count();
+        let is_string = text[1 + hashes..].starts_with('"');
+        return if is_string { end_after(2 + hashes, &format!("\"{}", "#".repeat(hashes))) } else { 0 };
+    }
+    if text.starts_with('"') {
+        return quoted_end(text, '"');
+    }
+    let mut characters = text.chars();
+    let is_char = characters.next() == Some('\'')
+        && match characters.next() {
+            Some('\\') => true,
+            Some(_) => characters.next() == Some('\''),
+            None => false,
+        };
+    if is_char { quoted_end(text, '\'') } else { 0 }
+}
+
+fn quoted_end(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, character) in text.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if character == quote => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(&root().join(folder), &mut files);
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    files.sort();
+    files
+}
+
+/// Everything that is committed, as far as it can be told without git: build output and hidden folders left out.
+fn tracked_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for name in ["src", "tests", "benches", "examples", "config", "packaging", ".ci"] {
+        collect(&root().join(name), &mut files);
+    }
+    for entry in fs::read_dir(root()).expect("the root is there").flatten() {
+        let name = entry.file_name();
+        if entry.path().is_file() && name != "Cargo.lock" && name != ".git" {
+            files.push(entry.path());
+        }
+    }
+    files
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+/// What breaks a rule, with its places.
+#[derive(Default)]
+struct Offences(String);
+
+impl Offences {
+    fn add(&mut self, source: &Source, line: usize, what: &str) {
+        self.add_at(&source.path, line, what);
+    }
+
+    fn add_at(&mut self, path: &Path, line: usize, what: &str) {
+        let root = root();
+        let shown = path.strip_prefix(&root).unwrap_or(path).display();
+        writeln!(self.0, "  {shown}:{line}: {what}").expect("a string takes all");
+    }
+
+    fn add_lines_with(&mut self, source: &Source, banned: &[&str]) {
+        for (number, line) in source.code.lines().enumerate() {
+            if let Some(found) = banned.iter().find(|banned| line.contains(**banned)) {
+                self.add(source, number + 1, found);
+            }
+        }
+    }
+
+    #[track_caller]
+    fn must_be_none(self, advice: &str) {
+        assert!(self.0.is_empty(), "\n{}\n  {advice}\n", self.0);
+    }
+}

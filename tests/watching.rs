@@ -1,0 +1,269 @@
+//! Promise: each file that arrives complete is taken once, however it arrives, and none is taken before.
+#![cfg(unix)]
+
+mod support;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::time::Duration;
+
+use support::{World, lines};
+
+#[test]
+fn files_that_are_there_at_the_start_are_taken() {
+    let world = World::new("");
+    for name in ["a", "b", "c"] {
+        world.write(format!("in/{name}.txt"), name);
+    }
+    let mut service = world.start();
+    for name in ["a", "b", "c"] {
+        service.wait_for(&world, &format!("archive/{name}.txt"));
+        assert_eq!(world.text(format!("out/{name}.main")), format!("{name}\n"));
+    }
+    service.stop();
+}
+
+#[test]
+fn a_moved_in_file_is_taken() {
+    let world = World::new("");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.text("out/pay.main"), "one\n");
+}
+
+#[test]
+fn a_file_of_no_bytes_is_taken() {
+    let world = World::new("");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "");
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.text("out/pay.main"), "");
+}
+
+#[test]
+fn folders_that_appear_later_are_watched() {
+    let world = World::new(
+        "paths = [\"in/{sender}/inbox/*.txt\"]\noutput = { main = { path = \"out/{sender}/{stem}.main\" } }",
+    );
+    let mut service = world.start();
+    world.move_in("in/acme/inbox/one.txt", "one\n");
+    service.wait_for(&world, "out/acme/one.main");
+    world.move_in("in/initech/inbox/two.txt", "two\n");
+    service.wait_for(&world, "out/initech/two.main");
+    service.stop();
+    let vars: Vec<_> = world.jobs().iter().map(|job| job["vars"]["sender"].clone()).collect();
+    assert_eq!(vars, ["acme", "initech"]);
+}
+
+#[test]
+fn a_watched_root_that_appears_later_is_watched() {
+    let world = World::new("paths = [\"later/*.txt\"]");
+    let mut service = world.start();
+    world.move_in("later/pay.txt", "one\n");
+    service.wait_for(&world, "archive/pay.txt");
+}
+
+#[test]
+fn two_stars_match_folders_at_any_depth() {
+    let world = World::new("paths = [\"in/**/*.txt\"]");
+    let mut service = world.start();
+    world.move_in("in/a.txt", "a\n");
+    world.move_in("in/x/y/z/b.txt", "b\n");
+    service.wait_for(&world, "out/a.main");
+    service.wait_for(&world, "out/b.main");
+}
+
+#[test]
+fn a_star_does_not_cross_folders() {
+    let world = World::new("paths = [\"in/*.txt\"]");
+    world.write("in/sub/no.txt", "no\n");
+    let mut service = world.start();
+    world.move_in("in/yes.txt", "yes\n");
+    service.wait_for(&world, "archive/yes.txt");
+    service.stop();
+    assert!(world.has("in/sub/no.txt"));
+    assert_eq!(world.files("out"), ["yes.main"]);
+}
+
+#[test]
+fn what_senders_and_copiers_are_still_writing_is_no_candidate() {
+    let world = World::new("exclude = [\"*.bak\"]\nready = { stable_for = \"100ms\" }");
+    let left_alone = [".hidden", "a.part", "b.filepart", "c.tmp", "d.partial", "e.crdownload", "f~", "g.bak"];
+    for name in left_alone {
+        world.write(format!("in/{name}"), "no\n");
+    }
+    let mut service = world.start();
+    world.move_in("in/yes.txt", "yes\n");
+    service.wait_for(&world, "archive/yes.txt");
+    service.stop();
+    for name in left_alone {
+        assert!(world.has(format!("in/{name}")), "{name} was taken");
+    }
+    assert_eq!(world.files("out"), ["yes.main"]);
+}
+
+#[test]
+fn a_symbolic_link_is_no_candidate() {
+    let world = World::new("");
+    world.write("secret", "no\n");
+    world.sh("ln -s ../secret in/link.txt");
+    let mut service = world.start();
+    world.move_in("in/yes.txt", "yes\n");
+    service.wait_for(&world, "archive/yes.txt");
+    service.stop();
+    assert!(world.has("in/link.txt") && world.has("secret"));
+    assert_eq!(world.files("out"), ["yes.main"]);
+}
+
+/// The writer keeps the file open longer than `stable_for`, and a later file overtakes it.
+#[test]
+fn a_file_that_somebody_still_writes_is_not_taken() {
+    let world = World::new("ready = { stable_for = \"200ms\" }");
+    let mut service = world.start();
+    let mut writer = File::create(world.path("in/slow.txt")).expect("the folder is there");
+    writer.write_all(b"one\n").expect("it can be written");
+    for name in ["a", "b", "c"] {
+        world.move_in(&format!("in/{name}.txt"), "x\n");
+        service.wait_for(&world, &format!("archive/{name}.txt"));
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    assert!(world.has("in/slow.txt"), "it was taken while its writer had it open");
+    writer.write_all(b"two\n").expect("it can be written");
+    drop(writer);
+    service.wait_for(&world, "archive/slow.txt");
+    assert_eq!(world.text("out/slow.main"), "one\ntwo\n");
+}
+
+/// A dropped session closes its file like a finished one; the sender goes on within the quiet time.
+#[test]
+fn a_gzip_that_was_closed_too_early_is_given_back_and_taken_once_it_is_whole() {
+    let world = World::new("ready = { stable_for = \"3s\" }");
+    let text = lines(20_000);
+    world.write("plain", &text);
+    world.sh("gzip -c plain > whole.gz");
+    let whole = world.bytes("whole.gz");
+    let (first, rest) = whole.split_at(whole.len() / 2);
+    let mut service = world.start();
+    service.wait_for(&world, "data");
+    world.write("in/pay.txt.gz", first);
+    std::thread::sleep(Duration::from_millis(500));
+    let mut again =
+        File::options().append(true).open(world.path("in/pay.txt.gz")).expect("it was given back");
+    again.write_all(rest).expect("it can be written");
+    drop(again);
+    service.wait_for(&world, "archive/pay.txt.gz");
+    assert!(world.text("out/pay.main") == text);
+    assert!(!world.has("in/.landfall/quarantine"));
+}
+
+#[test]
+fn with_a_marker_nothing_is_taken_before_it_is_there() {
+    let world =
+        World::new("ready = { strategy = \"marker\", marker = \"{name}.done\", stable_for = \"100ms\" }");
+    let mut service = world.start();
+    world.move_in("in/waits.txt", "no\n");
+    world.move_in("in/pay.txt", "one\n");
+    world.write("in/pay.txt.done", "");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert!(world.has("in/waits.txt"));
+    assert_eq!(world.files("out"), ["pay.main"]);
+}
+
+#[test]
+fn a_marker_older_than_its_file_does_not_count() {
+    let world =
+        World::new("ready = { strategy = \"marker\", marker = \"{name}.done\", stable_for = \"100ms\" }");
+    world.sh(
+        "touch -d yesterday in/pay.txt.done; printf 'one\n' > in/pay.txt; touch in/next.txt in/next.txt.done",
+    );
+    let mut service = world.start();
+    service.wait_for(&world, "archive/next.txt");
+    assert!(world.has("in/pay.txt"), "yesterday's marker released today's file");
+    world.sh("touch in/pay.txt.done");
+    service.wait_for(&world, "archive/pay.txt");
+}
+
+#[test]
+fn the_same_name_again_while_the_first_is_processed_is_a_source_of_its_own() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./slow\"], protocol = \"line\" }]");
+    world.write("slow", "#!/bin/sh\nwhile read -r line; do while [ ! -e ../go ] && [ ! -e go ]; do sleep 0.05; done; echo \"$line\"; done\n");
+    world.sh("chmod +x slow");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "first\n");
+    service.wait_until("the first is claimed", || (!world.has("in/pay.txt")).then_some(()));
+    world.move_in("in/pay.txt", "second\n");
+    world.write("go", "");
+    service.wait_until("both are archived", || (world.files("archive").len() == 2).then_some(()));
+    service.stop();
+    let mut outputs: Vec<_> =
+        world.files("out").iter().map(|name| world.text(format!("out/{name}"))).collect();
+    outputs.sort();
+    assert_eq!(outputs, ["first\n", "second\n"]);
+}
+
+#[test]
+fn the_same_name_later_is_a_new_source() {
+    let world = World::new("");
+    let mut service = world.start();
+    for (text, output) in [("one\n", "out/pay.main"), ("two\n", "out/pay-1.main")] {
+        world.move_in("in/pay.txt", text);
+        service.wait_for(&world, output);
+        service.wait_until("it is retired", || (!world.has("in/pay.txt")).then_some(()));
+        assert_eq!(world.text(output), text);
+    }
+}
+
+#[test]
+fn names_that_are_not_utf_8_are_taken() {
+    let world = World::new("");
+    let mut service = world.start();
+    world.write("staged", "one\n");
+    world.sh("mv staged \"$(printf 'in/pay-\\xff\\n.txt')\"");
+    service.wait_until("it is archived", || (!world.files("archive").is_empty()).then_some(()));
+    service.stop();
+    let job = world.completed();
+    assert!(
+        job["source"].as_str().is_some_and(|path| path.contains("\\xff") || path.contains("\\xFF")),
+        "{job:#}"
+    );
+}
+
+#[test]
+fn a_file_that_two_rules_match_goes_to_the_first_and_only_there() {
+    let world = World::new("");
+    world.configure("", &["", "name = \"second\"\noutput = { main = { path = \"second/{stem}\" } }\nsource = { on_success = \"archive\", archive_dir = \"second-archive\" }"]);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.files("second"), [""; 0]);
+    assert_eq!(world.jobs().len(), 1);
+}
+
+#[test]
+fn many_files_are_each_taken_once() {
+    let world = World::new("");
+    let mut service = world.start();
+    for number in 0..200 {
+        world.move_in(&format!("in/{number}.txt"), format!("{number}\n"));
+    }
+    service.wait_until("all are archived", || (world.files("archive").len() == 200).then_some(()));
+    service.stop();
+    assert_eq!(world.files("out").len(), 200);
+    for number in 0..200 {
+        assert_eq!(world.text(format!("out/{number}.main")), format!("{number}\n"));
+    }
+}
+
+#[test]
+fn a_rule_that_is_off_leaves_its_files_alone() {
+    let world = World::new("");
+    world.configure("", &["", "name = \"off\"\nmode = \"off\"\npaths = [\"off/*\"]"]);
+    world.write("off/pay.txt", "no\n");
+    let mut service = world.start();
+    world.move_in("in/yes.txt", "yes\n");
+    service.wait_for(&world, "archive/yes.txt");
+    assert!(world.has("off/pay.txt"));
+}
