@@ -24,7 +24,7 @@ const READ_BYTES: usize = 256 << 10;
 /// Where a partial stood at a checkpoint: everything needed to cut it back and go on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartialState {
-    /// Position of its category.
+    /// Its category.
     pub category: Category,
     /// Its entry, where the template has `{entry}`.
     pub entry: Option<EntryName>,
