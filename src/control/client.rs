@@ -20,7 +20,7 @@ use crate::model::job_id::JobId;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A long list is read from the disk between two lines.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running service on this data folder. Each question is a connection of its own.
 #[derive(Debug)]

@@ -150,6 +150,8 @@ fn answer_apart(stream: TcpStream, desk: &Arc<Desk>) -> Option<(TcpStream, JoinH
     let thread = Builder::new().name("control-answer".into()).spawn(move || {
         // Who asked sees a broken answer as one; there is nobody else to tell.
         desk.answer(&stream).ok();
+        // The listener keeps a handle, so that a drop alone would leave the asker waiting.
+        stream.shutdown(std::net::Shutdown::Both).ok();
     });
     Some((ours, thread.ok()?))
 }
