@@ -92,3 +92,11 @@ fn folders_that_feed_themselves_are_refused_and_hidden_ones_are_not() {
     let hidden = rule("'in/**/*.csv'", "", "out/{stem}.csv") + "claim_dir = 'in/.landfall'\n";
     load_text(&hidden).unwrap_or_else(|problems| panic!("{problems}"));
 }
+
+#[test]
+fn a_mistyped_recipient_is_told_before_the_first_job() {
+    let more = "[rule.output.safe]\npath = 'safe/{stem}.age'\n\
+                recipients = ['age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8q']";
+    let found = problems(&rule("'in/*.csv'", more, "out/{stem}.csv"));
+    assert!(found.iter().any(|(key, ..)| key == "rule \"payments\": output.safe.recipients"), "{found:?}");
+}

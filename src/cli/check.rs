@@ -207,8 +207,9 @@ impl<'a> Taker<'a> {
     fn excludes_file(&self, file: &Path) -> bool {
         let Some(name) = file.file_name() else { return true };
         let bytes = name.as_encoded_bytes();
+        let lower = bytes.to_ascii_lowercase();
         let in_root = self.root.join(name);
-        UNFINISHED.iter().any(|end| bytes.ends_with(end.as_bytes()))
+        UNFINISHED.iter().any(|end| lower.ends_with(end.as_bytes()))
             || self.rule.ready.marker.as_deref().is_some_and(|marker| is_marker(marker, bytes))
             || self.exclude_paths.iter().any(|pattern| pattern.matches(file).is_some())
             || self.exclude_names.iter().any(|pattern| pattern.matches(&in_root).is_some())

@@ -52,6 +52,7 @@ pub(super) fn judge(
         rule.check_templates(judge);
         rule.check_key_files();
         rule.check_outputs_differ();
+        rule.check_recipients(judge);
         rule.check_pipeline(judge);
     }
     let working = Landing {
@@ -214,6 +215,22 @@ impl<'a> Judged<'a> {
                 self.problem(&key, verdict(message, "give each its own path, with {category} for instance"));
             } else {
                 first.insert(filled, name);
+            }
+        }
+    }
+
+    /// Judges keys whose look is right; what is wrong with an output already may be why it is refused.
+    fn check_recipients(&self, judge: &dyn Judge) {
+        let rule = &self.read.rule;
+        for (category, _) in rule.outputs.iter().filter(|(_, output)| !output.recipients.is_empty()) {
+            let path = format!("output.{category}");
+            let is_known = ["defaults.", &format!("{}: ", self.read.owner)]
+                .iter()
+                .any(|owner| self.report.has_any(&format!("{owner}{path}.")));
+            if let Err(verdict) = judge.recipients(rule, category)
+                && !is_known
+            {
+                self.problem(&["output", category.as_str(), "recipients"], verdict);
             }
         }
     }

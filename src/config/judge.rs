@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::model::category::Category;
+use crate::model::fault::Fault as _;
 use crate::model::rule::Rule;
 use crate::model::template::Template;
+use crate::output::OutputPlan;
 use crate::pipeline::{Pipeline, PipelineProblem, Registry};
 use crate::watch::pattern::Pattern;
 
@@ -31,6 +34,8 @@ pub(super) trait Judge {
     fn pattern(&self, text: &str) -> Result<Accepted, Verdict>;
     /// An absolute template; `known` are the rule's named wildcards.
     fn template(&self, text: &str, known: &BTreeSet<String>) -> Result<(), Verdict>;
+    /// The recipients that an output's own table names.
+    fn recipients(&self, rule: &Rule, category: &Category) -> Result<(), Verdict>;
     /// The steps and how they fit the outputs.
     fn pipeline(&self, rule: &Rule) -> Vec<PipelineProblem>;
 }
@@ -54,6 +59,17 @@ impl Judge for Owners<'_> {
         match Template::parse(text, known) {
             Ok(_) => Ok(()),
             Err(e) => Err(Verdict { message: e.message, hint: e.hint }),
+        }
+    }
+
+    fn recipients(&self, rule: &Rule, category: &Category) -> Result<(), Verdict> {
+        let mut alone = rule.clone();
+        alone.outputs.retain(|name, _| name == category);
+        // A file of recipients belongs to the machine that runs the rule: it need not be here.
+        alone.outputs.values_mut().for_each(|output| output.recipients_file = None);
+        match OutputPlan::build(&alone, std::slice::from_ref(category)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Verdict { message: error.to_string(), hint: error.hint() }),
         }
     }
 

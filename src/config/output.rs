@@ -87,8 +87,8 @@ fn recipients(table: &Section<'_>) -> Vec<String> {
 /// The name says whether a file is encrypted, and it says so truly.
 fn check_encryption(table: &Section<'_>, output: &Output) {
     let encrypted = !output.recipients.is_empty() || output.recipients_file.is_some();
-    // A suffix in other letters is the user's own; codecs go by this one.
-    let named_so = std::path::Path::new(&output.path).extension().is_some_and(|suffix| suffix == "age");
+    let suffix = std::path::Path::new(&output.path).extension();
+    let named_so = suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("age"));
     if named_so && !encrypted && !output.path.is_empty() {
         let hint = "add `recipients = [\"age1…\"]` or `recipients_file`, or take the suffix off".to_owned();
         table.problem("path", "an .age file needs recipients to encrypt to", Some(hint));

@@ -42,6 +42,12 @@ impl Judge for StandIn {
         }
     }
 
+    fn recipients(&self, rule: &Rule, category: &Category) -> Result<(), Verdict> {
+        let broken = rule.outputs[category].recipients.iter().any(|key| key == "age1broken");
+        let verdict = Verdict { message: "bad checksum".into(), hint: None };
+        if broken { Err(verdict) } else { Ok(()) }
+    }
+
     fn pipeline(&self, rule: &Rule) -> Vec<PipelineProblem> {
         let steps = rule.pipeline.iter().enumerate();
         let wrong = steps.filter(|(_, spec)| spec.step == "wrong").map(|(position, _)| PipelineProblem {
@@ -286,6 +292,12 @@ fn a_folder_that_the_taking_rule_excludes_is_no_loop() {
     };
     assert!(plain("").and("rules.d/a.toml", &other("")).problems().contains("would pick files up"));
     plain("").and("rules.d/a.toml", &other("\nexclude = ['../out/**']")).settings();
+}
+
+#[test]
+fn a_recipient_that_only_looks_right_is_told() {
+    let world = plain("[rule.output.safe]\npath = 'safe/{stem}.age'\nrecipients = ['age1broken']\n");
+    assert_eq!(world.problems(), "landfall.toml:12: rule \"payments\": output.safe.recipients: bad checksum");
 }
 
 #[test]
