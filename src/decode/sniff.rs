@@ -116,7 +116,7 @@ fn is_bzip2(head: &[u8]) -> bool {
 pub(super) fn is_tar(head: &[u8]) -> bool {
     let Some(block) = head.get(..512) else { return false };
     let magic_fits = block[257..].starts_with(b"ustar") || block[257..].iter().all(|byte| *byte == 0);
-    magic_fits && block[0] != 0 && tar_checksum_is_right(block)
+    magic_fits && tar_checksum_is_right(block)
 }
 
 pub(super) fn tar_checksum_is_right(block: &[u8]) -> bool {
