@@ -111,10 +111,12 @@ fn is_bzip2(head: &[u8]) -> bool {
     begins(block, b"\x31\x41\x59\x26\x53\x59", 3) || begins(block, b"\x17\x72\x45\x38\x50\x90", 1)
 }
 
-/// `ustar` where it belongs and a checksum that is right: text has neither.
+/// A checksum that is right, and `ustar` where it belongs or, in tars older than it, nothing but zeros there: text has
+/// neither.
 pub(super) fn is_tar(head: &[u8]) -> bool {
     let Some(block) = head.get(..512) else { return false };
-    block[257..].starts_with(b"ustar") && tar_checksum_is_right(block)
+    let magic_fits = block[257..].starts_with(b"ustar") || block[257..].iter().all(|byte| *byte == 0);
+    magic_fits && tar_checksum_is_right(block)
 }
 
 pub(super) fn tar_checksum_is_right(block: &[u8]) -> bool {

@@ -431,6 +431,15 @@ fn the_rule_picks_members_and_none_matching_is_an_error() {
 }
 
 #[test]
+fn a_tar_older_than_its_magic_is_recognised() {
+    let mut builder = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_old();
+    header.set_size(2);
+    builder.append_data(&mut header, "a.csv", &b"a\n"[..]).expect("a member");
+    assert_eq!(names(&world().decode(&builder.into_inner().expect("ends")).expect("decodes").0), ["a.csv"]);
+}
+
+#[test]
 fn long_tar_names_are_whole() {
     let name = format!("{}/a.csv", "folder".repeat(30));
     assert_eq!(names(&world().decode(&tar(&[(&name, b"a\n")])).expect("decodes").0), [name]);
