@@ -206,7 +206,8 @@ mod tests {
             let t = at_path(&written, &known, &[key.clone(), "t".into()]);
             prop_assert_eq!(value_of(t), Value::Text(text.as_bytes().into()));
             let n = at_path(&written, &known, &[key, "n".into()]);
-            prop_assert_eq!(n, Some(number.to_string().as_bytes()));
+            let expected = number.to_string();
+            prop_assert_eq!(n, Some(expected.as_bytes()));
         }
     }
 }

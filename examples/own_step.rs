@@ -1,0 +1,55 @@
+//! A program with a step of its own: `mask` hides all but the last digits of a column.
+//!
+//! `cargo run --example own_step`
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use landfall::model::step::{Outcome, Record, RecordError, Step, StepPlan};
+use landfall::pipeline::params::Params;
+use landfall::pipeline::{PipelineProblem, Registry, StepContext};
+use serde_json::{Map, Value};
+
+/// Hides all but the last `keep` bytes of a column.
+struct Mask {
+    column: String,
+    keep: usize,
+}
+
+impl Step for Mask {
+    fn process(&mut self, record: &mut Record<'_>) -> Result<Outcome, RecordError> {
+        let mut values: Vec<Cow<'_, [u8]>> = Vec::new();
+        for name in record.column_names().to_vec() {
+            let mut value = record.column_named(&name)?.bytes().to_vec();
+            if name == self.column {
+                let hidden = value.len().saturating_sub(self.keep);
+                value.iter_mut().take(hidden).for_each(|byte| *byte = b'*');
+            }
+            values.push(Cow::Owned(value));
+        }
+        record.set_values(&values)?;
+        Ok(Outcome::On)
+    }
+}
+
+/// The factory: `{ step = "mask", column = "account", keep = 4 }`.
+fn mask(table: &Map<String, Value>, _context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
+    let mut params = Params::new(table);
+    let column = params.text("column").map(str::to_owned);
+    if column.is_none() {
+        params.missing("column", "name the column to hide");
+    }
+    let keep = params.count("keep").unwrap_or(4) as usize;
+    let column = params.finish(column)?;
+    let plan_column = column.clone();
+    Ok(StepPlan::new(move |_| Mask { column: column.clone(), keep }).reading([plan_column]))
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut registry = Registry::with_builtin_steps();
+    registry.register("mask", mask);
+    for name in registry.names() {
+        println!("{name}");
+    }
+    Ok(())
+}
