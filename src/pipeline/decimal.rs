@@ -29,7 +29,9 @@ impl<'a> Decimal<'a> {
         }
         let exponent = match rest.split_first() {
             None => 0,
-            Some((b'e' | b'E', power)) if exponents => std::str::from_utf8(power).ok()?.parse::<i32>().ok()?.into(),
+            Some((b'e' | b'E', power)) if exponents => {
+                std::str::from_utf8(power).ok()?.parse::<i32>().ok()?.into()
+            }
             Some(_) => return None,
         };
         Some(Self { negative, whole, fraction, exponent })

@@ -85,7 +85,9 @@ pub fn at_path<'t>(text: &'t [u8], known: &[Member], path: &[String]) -> Option<
 pub fn value_of(raw: Option<&[u8]>) -> Value<'_> {
     match raw {
         None | Some(b"null") => Value::Missing,
-        Some([b'"', inner @ .., b'"']) if memchr::memchr(b'\\', inner).is_none() => Value::Text(Cow::Borrowed(inner)),
+        Some([b'"', inner @ .., b'"']) if memchr::memchr(b'\\', inner).is_none() => {
+            Value::Text(Cow::Borrowed(inner))
+        }
         Some(raw) if raw.first() == Some(&b'"') => match serde_json::from_slice::<String>(raw) {
             Ok(text) => Value::Text(Cow::Owned(text.into_bytes())),
             Err(_) => Value::Json(raw),

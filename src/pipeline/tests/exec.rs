@@ -4,7 +4,8 @@ use super::*;
 
 fn asking(format: Format, command: &[&str], protocol: &str) -> Rule {
     let exec = json!({ "step": "exec", "command": command, "protocol": protocol, "timeout": "10s" });
-    rule(format, &["main", "other"], &[exec])
+    let outputs = if protocol == "line" { &["main"][..] } else { &["main", "other"] };
+    rule(format, outputs, &[exec])
 }
 
 fn line(command: &[&str]) -> Rule {
@@ -89,7 +90,8 @@ for line in sys.stdin:
 #[test]
 fn json_answers_decide_what_becomes_of_a_record() {
     let rule = asking(csv(), &["python3", "-c", PYTHON], "jsonl");
-    let result = run(&rule, &["v", "w"], &["a,\"1\"", "drop,2", "fail,3", "other,4", "double,5", "a", "a,b,c"]);
+    let result =
+        run(&rule, &["v", "w"], &["a,\"1\"", "drop,2", "fail,3", "other,4", "double,5", "a", "a,b,c"]);
     assert_eq!(texts(&rule, &result), map(&[("main", "a,\"1\"\n\"a,b\",5\na\n"), ("other", "other,4\n")]));
     assert_eq!(result.account.records_dropped(), 1);
     let errors: Vec<&str> = result.failed.iter().map(|failed| failed.error.as_str()).collect();

@@ -10,8 +10,9 @@ use super::{Pipeline, PipelineProblem, PipelineWorker, Registry, SliceResult};
 use crate::model::category::Category;
 use crate::model::job_id::JobId;
 use crate::model::rule::{
-    Csv, Decode, Errors, Fixed, FixedField, Format, Limit, LineEnd, Mode, OnBadEncoding, OnExists, OnRecordError,
-    OnSuccess, Order, Output, Publish, Ready, ReadyStrategy, Records, Rule, SourceEnd, StepSpec, TrustClose,
+    Csv, Decode, Errors, Fixed, FixedField, Format, Limit, LineEnd, Mode, OnBadEncoding, OnExists,
+    OnRecordError, OnSuccess, Order, Output, Publish, Ready, ReadyStrategy, Records, Rule, SourceEnd,
+    StepSpec, TrustClose,
 };
 use crate::model::slice::{EntryShape, Slice, Span};
 
@@ -25,7 +26,8 @@ fn csv() -> Format {
 }
 
 fn fixed(fields: &[(&str, u32)]) -> Format {
-    let fields = fields.iter().map(|(name, width)| FixedField { name: (*name).to_owned(), width: *width }).collect();
+    let fields =
+        fields.iter().map(|(name, width)| FixedField { name: (*name).to_owned(), width: *width }).collect();
     Format::Fixed(Fixed { fields, record_length: None })
 }
 
@@ -166,7 +168,10 @@ fn run(rule: &Rule, columns: &[&str], lines: &[&str]) -> SliceResult {
 fn texts(rule: &Rule, result: &SliceResult) -> BTreeMap<String, String> {
     let names = rule.outputs.keys().map(ToString::to_string);
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-    names.zip(result.chunks.iter().map(|chunk| text(&chunk.bytes))).filter(|(_, text)| !text.is_empty()).collect()
+    names
+        .zip(result.chunks.iter().map(|chunk| text(&chunk.bytes)))
+        .filter(|(_, text)| !text.is_empty())
+        .collect()
 }
 
 fn outcome(rule: &Rule, columns: &[&str], lines: &[&str]) -> BTreeMap<String, String> {

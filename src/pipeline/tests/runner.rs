@@ -41,7 +41,8 @@ fn obeying(steps: usize) -> PipelineWorker {
 
 #[test]
 fn a_failed_record_tells_where_it_lies_and_the_rest_goes_on() {
-    let slice = Slice { first_record: 11, offset: 100, first_line: 20, ..slice(&["a", "fail", "split", "b"]) };
+    let slice =
+        Slice { first_record: 11, offset: 100, first_line: 20, ..slice(&["a", "fail", "split", "b"]) };
     let result = obeying(1).run(&slice, &shape(&[])).expect("a result");
     assert_eq!(result.chunks[0].bytes, b"a\nb\n");
     let failed = &result.failed[0];
@@ -83,7 +84,9 @@ fn line_ends_are_those_of_the_output() {
     let bytes = &b"a\r\nb\nc"[..];
     let records = vec![Span { start: 0, end: 1 }, Span { start: 3, end: 4 }, Span { start: 5, end: 6 }];
     let slice = Slice { bytes: bytes.into(), records, ..slice(&[]) };
-    for (line_end, expected) in [(LineEnd::Lf, "a\nb\nc\n"), (LineEnd::Crlf, "a\r\nb\r\nc\r\n"), (LineEnd::None, "abc")] {
+    for (line_end, expected) in
+        [(LineEnd::Lf, "a\nb\nc\n"), (LineEnd::Crlf, "a\r\nb\r\nc\r\n"), (LineEnd::None, "abc")]
+    {
         rule.outputs.get_mut("main").expect("an output").line_end = line_end;
         let result = worker(&rule).run(&slice, &shape(&[])).expect("a result");
         assert_eq!(result.chunks[0].bytes, expected.as_bytes());

@@ -40,7 +40,10 @@ fn categories_without_outputs_and_outputs_without_records_are_problems() {
     assert_eq!(problems(&rule(csv(), &["main", "other"], &[]))[0].key, ["output", "other"]);
     assert_eq!(problems(&rule(csv(), &[], &[]))[0].key, ["output", "main"]);
     let early = json!({ "step": "filter", "on": ["invalid"], "keep": { "empty": false } });
-    assert_eq!(problems(&rule(csv(), &["invalid", "main"], &[early, validate()]))[0].key, ["pipeline", "0", "on", "0"]);
+    assert_eq!(
+        problems(&rule(csv(), &["invalid", "main"], &[early, validate()]))[0].key,
+        ["pipeline", "0", "on", "0"]
+    );
 }
 
 #[test]

@@ -2,7 +2,8 @@ use super::*;
 
 /// The reason why a value is refused by these checks; none if it passes.
 fn judged(format: Format, checks: &Value, line: &str) -> Option<String> {
-    let rule = rule(format, &["invalid", "main"], &[json!({ "step": "validate", "columns": { "v": checks } })]);
+    let rule =
+        rule(format, &["invalid", "main"], &[json!({ "step": "validate", "columns": { "v": checks } })]);
     let result = run(&rule, &["v", "w"], &[line]);
     result.account.reasons.keys().next().cloned()
 }
@@ -23,7 +24,11 @@ fn validate_knows_its_types() {
     for (kind, good, bad, reason) in cases {
         assert_eq!(in_csv(&json!({ "type": kind }), good), None, "{kind} {good}");
         assert_eq!(in_csv(&json!({ "type": kind }), bad).as_deref(), Some(reason), "{kind} {bad}");
-        assert_eq!(in_csv(&json!({ "type": kind }), ""), None, "{kind}: only `required` judges an empty value");
+        assert_eq!(
+            in_csv(&json!({ "type": kind }), ""),
+            None,
+            "{kind}: only `required` judges an empty value"
+        );
     }
     assert_eq!(in_csv(&json!({ "type": "string" }), "anything"), None);
     assert_eq!(in_csv(&json!({ "type": "date", "format": "%d.%m.%Y" }), "31.01.2026"), None);
@@ -65,7 +70,10 @@ fn validate_reads_json_and_refuses_what_is_none() {
     assert_eq!(judged(Format::Jsonl, &decimal, r#"{"v":"1.5"}"#), None);
     assert_eq!(judged(Format::Jsonl, &decimal, r#"{"v":true}"#).as_deref(), Some("v: not a decimal"));
     assert_eq!(judged(Format::Jsonl, &decimal, r#"{"v":null}"#).as_deref(), Some("v: missing"));
-    assert_eq!(judged(Format::Jsonl, &json!({ "type": "string" }), r#"{"v":1}"#).as_deref(), Some("v: not a string"));
+    assert_eq!(
+        judged(Format::Jsonl, &json!({ "type": "string" }), r#"{"v":1}"#).as_deref(),
+        Some("v: not a string")
+    );
     assert_eq!(judged(Format::Jsonl, &decimal, "{oops").as_deref(), Some("not JSON"));
 }
 
@@ -142,7 +150,10 @@ fn select_on_json_makes_an_object_of_the_paths() {
     let select = json!({ "step": "select", "columns": ["n", "a.b", "zz"], "rename": { "a.b": "a.c" } });
     let rule = rule(Format::Jsonl, &["main"], &[select]);
     let result = run(&rule, &[], &[r#"{"a":{"b":1.50,"x":2},"n":12345678901234567890123}"#, "[1]"]);
-    assert_eq!(texts(&rule, &result), map(&[("main", "{\"n\":12345678901234567890123,\"a\":{\"c\":1.50}}\n")]));
+    assert_eq!(
+        texts(&rule, &result),
+        map(&[("main", "{\"n\":12345678901234567890123,\"a\":{\"c\":1.50}}\n")])
+    );
     assert_eq!(result.failed[0].error, "not a JSON object");
 }
 
