@@ -60,8 +60,8 @@ impl Pipeline {
         if complete {
             tracker.end(outputs.len(), main);
         }
-        let Tracker { now: at_end, problems: tracked, .. } = tracker;
-        problems.extend(tracked);
+        let Tracker { now: at_end, problems: found_on_the_way, .. } = tracker;
+        problems.extend(found_on_the_way);
         let paths = paths_of(&rule.records.format, &steps);
         let record_max = rule.records.record_max;
         let format = rule.records.format.clone();

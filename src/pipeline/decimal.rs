@@ -49,7 +49,8 @@ impl<'a> Decimal<'a> {
         if zeros == self.whole.len() + self.fraction.len() {
             return None;
         }
-        let power = (self.whole.len() as i64).saturating_sub(zeros as i64).saturating_add(self.exponent);
+        let length = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let power = length(self.whole.len()).saturating_sub(length(zeros)).saturating_add(self.exponent);
         Some((all().skip(zeros), power))
     }
 

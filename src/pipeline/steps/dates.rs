@@ -23,10 +23,8 @@ impl DateFormat {
         let sample = Zoned::new(Timestamp::UNIX_EPOCH, TimeZone::UTC);
         let written = strtime::format(format, &sample).map_err(|error| error.to_string())?;
         let format = Self(Some(format.to_owned()));
-        let readable = match with_time {
-            true => format.date_time(&written).is_some(),
-            false => format.date(&written).is_some(),
-        };
+        let readable =
+            if with_time { format.date_time(&written).is_some() } else { format.date(&written).is_some() };
         if readable { Ok(format) } else { Err("a date cannot be told from it alone".to_owned()) }
     }
 

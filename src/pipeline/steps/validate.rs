@@ -151,17 +151,16 @@ fn kind(name: &str, kind: &str, params: &mut Params<'_>) -> Option<Kind> {
         "integer" => Some(Kind::Integer(range(name, params, "a number", Bound::from_value, compare_bounds))),
         "decimal" => Some(Kind::Decimal(range(name, params, "a number", Bound::from_value, compare_bounds))),
         "date" => {
-            let format = date_format(params, false)?;
+            let format = date_format(params, false);
             let read = |value: &Json| DateFormat::iso().date(value.as_str()?);
-            Some(Kind::Date(format, range(name, params, "a date like 2026-01-31", read, Date::cmp)))
+            let range = range(name, params, "a date like 2026-01-31", read, Date::cmp);
+            Some(Kind::Date(format?, range))
         }
         "datetime" => {
-            let format = date_format(params, true)?;
+            let format = date_format(params, true);
             let read = |value: &Json| moment(value.as_str()?);
-            Some(Kind::DateTime(
-                format,
-                range(name, params, "a date like 2026-01-31T12:00:00Z", read, Timestamp::cmp),
-            ))
+            let range = range(name, params, "a date like 2026-01-31T12:00:00Z", read, Timestamp::cmp);
+            Some(Kind::DateTime(format?, range))
         }
         unknown => {
             let hint = match nearest(unknown, TYPES.iter().copied()) {
