@@ -345,6 +345,9 @@ impl StepPlan {
 
 impl fmt::Debug for StepPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StepPlan").field("columns", &self.columns).field("targets", &self.targets).finish_non_exhaustive()
+        f.debug_struct("StepPlan")
+            .field("columns", &self.columns)
+            .field("targets", &self.targets)
+            .finish_non_exhaustive()
     }
 }

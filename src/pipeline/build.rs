@@ -36,7 +36,8 @@ impl Pipeline {
     /// Builds every step; all problems at once.
     pub fn build(rule: &Rule, registry: &Registry) -> Result<Self, Vec<PipelineProblem>> {
         let mut categories: Vec<Category> = rule.outputs.keys().cloned().collect();
-        let context = StepContext { records: &rule.records, base_dir: &rule.base_dir, categories: &categories };
+        let context =
+            StepContext { records: &rule.records, base_dir: &rule.base_dir, categories: &categories };
         let mut problems = Vec::new();
         let mut plans: Vec<Option<StepPlan>> = Vec::new();
         for (position, spec) in rule.pipeline.iter().enumerate() {
@@ -44,10 +45,11 @@ impl Pipeline {
             plans.push(plan.map_err(|found| problems.extend(found)).ok());
         }
         let outputs: Vec<Rendering> = rule.outputs.values().map(Rendering::new).collect();
-        let main = categories.iter().position(|category| category.as_str() == Category::MAIN).unwrap_or_else(|| {
-            categories.push(Category::main());
-            categories.len() - 1
-        });
+        let main =
+            categories.iter().position(|category| category.as_str() == Category::MAIN).unwrap_or_else(|| {
+                categories.push(Category::main());
+                categories.len() - 1
+            });
         check_outputs(rule, &mut problems);
         let mut tracker = Tracker::new(&categories, main, &rule.records.format);
         let complete = plans.iter().all(Option::is_some);
@@ -58,8 +60,8 @@ impl Pipeline {
         if complete {
             tracker.end(outputs.len(), main);
         }
-        let Tracker { now: at_end, problems: tracked, .. } = tracker;
-        problems.extend(tracked);
+        let Tracker { now: at_end, problems: found_on_the_way, .. } = tracker;
+        problems.extend(found_on_the_way);
         let paths = paths_of(&rule.records.format, &steps);
         let record_max = rule.records.record_max;
         let format = rule.records.format.clone();
@@ -106,7 +108,11 @@ fn make_plan(
             None => format!("known are: {}", registry.names().collect::<Vec<_>>().join(", ")),
         };
         let key = place.into_iter().chain(["step".to_owned()]).collect();
-        return Err(vec![PipelineProblem { key, message: format!("unknown step `{}`", spec.step), hint: Some(hint) }]);
+        return Err(vec![PipelineProblem {
+            key,
+            message: format!("unknown step `{}`", spec.step),
+            hint: Some(hint),
+        }]);
     };
     factory(&spec.params, context).map_err(|mut problems| {
         for problem in &mut problems {
@@ -184,7 +190,9 @@ impl<'a> Tracker<'a> {
 
     fn after(&self, schema: &Schema, plan: &StepPlan) -> Schema {
         match &plan.selected {
-            Some(selected) if self.keeps_shapes => schema.select(&plan.columns, selected, self.entry.as_ref()),
+            Some(selected) if self.keeps_shapes => {
+                schema.select(&plan.columns, selected, self.entry.as_ref())
+            }
             _ => schema.clone(),
         }
     }
@@ -202,7 +210,8 @@ impl<'a> Tracker<'a> {
                 }
                 Some(_) if planned => {
                     let message = format!("no record can have category `{name}` here");
-                    let hint = "no step before this one sends records there, or they went on to another category";
+                    let hint =
+                        "no step before this one sends records there, or they went on to another category";
                     self.problems.push(PipelineProblem { key, message, hint: Some(hint.into()) });
                 }
                 Some(_) => {}
@@ -212,7 +221,11 @@ impl<'a> Tracker<'a> {
         if spec.on.is_empty() {
             let key = vec!["pipeline".to_owned(), position.to_string(), "on".to_owned()];
             let hint = Some("name at least one category, like on = [\"main\"]".to_owned());
-            self.problems.push(PipelineProblem { key, message: "`on` is empty: the step sees no record".into(), hint });
+            self.problems.push(PipelineProblem {
+                key,
+                message: "`on` is empty: the step sees no record".into(),
+                hint,
+            });
         }
         seen
     }
@@ -250,7 +263,8 @@ impl<'a> Tracker<'a> {
                 let hint = Some(format!("give it [rule.output.{category}]"));
                 self.problems.push(PipelineProblem { key, message, hint });
             } else if !is_reached && position < outputs && position != main {
-                let message = format!("no step sends records to category `{category}`, or they all go on to another");
+                let message =
+                    format!("no step sends records to category `{category}`, or they all go on to another");
                 let hint = Some(format!("leave out [rule.output.{category}], or send records there"));
                 self.problems.push(PipelineProblem { key, message, hint });
             }

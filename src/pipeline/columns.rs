@@ -129,7 +129,8 @@ impl Columns for ColumnReader {
             let raw = self.raw(bytes, column)?.unwrap_or_default();
             out.extend_from_slice(raw);
             let written = characters(raw);
-            if let (Format::Fixed(_), Some(field)) = (&self.format, self.layout.fields.get(column.0 as usize)) {
+            if let (Format::Fixed(_), Some(field)) = (&self.format, self.layout.fields.get(column.0 as usize))
+            {
                 out.resize(out.len() + (field.width as usize).saturating_sub(written), b' ');
             }
         }
@@ -139,9 +140,12 @@ impl Columns for ColumnReader {
     fn find(&mut self, name: &str) -> Option<ColumnRef> {
         match &self.format {
             Format::Lines => None,
-            Format::Csv(_) | Format::Fixed(_) => {
-                self.layout.names.iter().position(|known| known == name).map(|position| ColumnRef(position as u32))
-            }
+            Format::Csv(_) | Format::Fixed(_) => self
+                .layout
+                .names
+                .iter()
+                .position(|known| known == name)
+                .map(|position| ColumnRef(position as u32)),
             Format::Jsonl => {
                 let path = path_of(name);
                 let position = self.paths.iter().position(|known| *known == path).unwrap_or_else(|| {
@@ -176,7 +180,9 @@ impl Columns for ColumnReader {
                 Ok(())
             }
             Format::Fixed(_) => write_fixed_row(values, &self.layout.fields, out),
-            Format::Lines | Format::Jsonl => Err(RecordError::new("records of this format have no columns to write")),
+            Format::Lines | Format::Jsonl => {
+                Err(RecordError::new("records of this format have no columns to write"))
+            }
         }
     }
 

@@ -29,7 +29,9 @@ impl<'a> Decimal<'a> {
         }
         let exponent = match rest.split_first() {
             None => 0,
-            Some((b'e' | b'E', power)) if exponents => std::str::from_utf8(power).ok()?.parse::<i32>().ok()?.into(),
+            Some((b'e' | b'E', power)) if exponents => {
+                std::str::from_utf8(power).ok()?.parse::<i32>().ok()?.into()
+            }
             Some(_) => return None,
         };
         Some(Self { negative, whole, fraction, exponent })
@@ -47,7 +49,8 @@ impl<'a> Decimal<'a> {
         if zeros == self.whole.len() + self.fraction.len() {
             return None;
         }
-        let power = (self.whole.len() as i64).saturating_sub(zeros as i64).saturating_add(self.exponent);
+        let length = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let power = length(self.whole.len()).saturating_sub(length(zeros)).saturating_add(self.exponent);
         Some((all().skip(zeros), power))
     }
 

@@ -85,7 +85,9 @@ pub fn at_path<'t>(text: &'t [u8], known: &[Member], path: &[String]) -> Option<
 pub fn value_of(raw: Option<&[u8]>) -> Value<'_> {
     match raw {
         None | Some(b"null") => Value::Missing,
-        Some([b'"', inner @ .., b'"']) if memchr::memchr(b'\\', inner).is_none() => Value::Text(Cow::Borrowed(inner)),
+        Some([b'"', inner @ .., b'"']) if memchr::memchr(b'\\', inner).is_none() => {
+            Value::Text(Cow::Borrowed(inner))
+        }
         Some(raw) if raw.first() == Some(&b'"') => match serde_json::from_slice::<String>(raw) {
             Ok(text) => Value::Text(Cow::Owned(text.into_bytes())),
             Err(_) => Value::Json(raw),
@@ -134,14 +136,13 @@ fn value_end(text: &[u8], from: usize) -> usize {
                 continue;
             }
             b'{' | b'[' => depth += 1,
-            b'}' | b']' if depth == 0 => return at,
-            b'}' | b']' => {
+            b'}' | b']' if depth > 0 => {
                 depth -= 1;
                 if depth == 0 {
                     return at + 1;
                 }
             }
-            b',' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return at,
+            b'}' | b']' | b',' | b' ' | b'\t' | b'\n' | b'\r' if depth == 0 => return at,
             _ => {}
         }
         at += 1;
@@ -206,7 +207,8 @@ mod tests {
             let t = at_path(&written, &known, &[key.clone(), "t".into()]);
             prop_assert_eq!(value_of(t), Value::Text(text.as_bytes().into()));
             let n = at_path(&written, &known, &[key, "n".into()]);
-            prop_assert_eq!(n, Some(number.to_string().as_bytes()));
+            let expected = number.to_string();
+            prop_assert_eq!(n, Some(expected.as_bytes()));
         }
     }
 }

@@ -203,7 +203,8 @@ mod tests {
         assert_eq!(params.count("c"), None);
         assert_eq!(params.texts("d"), None);
         assert_eq!(params.texts("e"), None);
-        let messages: Vec<String> = params.into_problems().into_iter().map(|problem| problem.message).collect();
+        let messages: Vec<String> =
+            params.into_problems().into_iter().map(|problem| problem.message).collect();
         assert_eq!(
             messages,
             [

@@ -52,7 +52,9 @@ impl PipelineWorker {
         self.at_step = 0;
         let result = match catch_unwind(AssertUnwindSafe(|| self.run_steps(slice, shape))) {
             Ok(result) => result,
-            Err(panic) => Err(self.pipeline.broken(self.at_step, format!("panic: {}", text_of(panic.as_ref())))),
+            Err(panic) => {
+                Err(self.pipeline.broken(self.at_step, format!("panic: {}", text_of(panic.as_ref()))))
+            }
         };
         if result.is_err() {
             self.forget_steps();
@@ -94,7 +96,8 @@ impl PipelineWorker {
         let mut work = Work::new(pipeline, slice, resolved, reader, scratch);
         let mut first = 0;
         while first < steps.len() {
-            let together = steps.iter().skip(first).take_while(|step| matches!(step, StepInstance::Each(_))).count();
+            let together =
+                steps.iter().skip(first).take_while(|step| matches!(step, StepInstance::Each(_))).count();
             if together == 0 {
                 *at_step = first;
                 if let Some(StepInstance::Runs(step)) = steps.get_mut(first) {
@@ -138,7 +141,10 @@ impl PipelineWorker {
     fn forget_steps(&mut self) {
         let steps = std::mem::take(&mut self.steps);
         if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(steps))) {
-            tracing::debug!(panic = text_of(panic.as_ref()), "a broken step panicked again while it was dropped");
+            tracing::debug!(
+                panic = text_of(panic.as_ref()),
+                "a broken step panicked again while it was dropped"
+            );
         }
     }
 
@@ -166,7 +172,10 @@ impl PipelineWorker {
     /// A record that no step can see: its beginning is kept as a failed record.
     fn oversized(&self, slice: &Slice, shape: &EntryShape) -> SliceResult {
         let length = slice.oversized.as_ref().map_or(slice.bytes.len() as u64, |oversized| oversized.length);
-        let error = format!("record of {length} bytes is longer than record_max ({} bytes)", self.pipeline.record_max);
+        let error = format!(
+            "record of {length} bytes is longer than record_max ({} bytes)",
+            self.pipeline.record_max
+        );
         let failed = failed_record(slice, 0, shape, "records".to_owned(), error);
         let failed = FailedRecord { bytes: slice.bytes.to_vec(), length, ..failed };
         let account = Account {

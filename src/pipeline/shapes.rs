@@ -38,14 +38,17 @@ impl Schema {
                 layout.fields.iter().find(|field| field.name == *name)
             });
             after.names.push(choice.name.clone());
-            after.fields.extend(width.map(|field| FixedField { name: choice.name.clone(), width: field.width }));
+            after
+                .fields
+                .extend(width.map(|field| FixedField { name: choice.name.clone(), width: field.width }));
         }
         Self::Chosen(Arc::new(after))
     }
 
     /// Whether both are the same columns in the same order.
     pub fn is_same(&self, other: &Self, entry: Option<&Arc<Layout>>) -> bool {
-        self == other || matches!((self.layout(entry), other.layout(entry)), (Some(one), Some(other)) if one == other)
+        self == other
+            || matches!((self.layout(entry), other.layout(entry)), (Some(one), Some(other)) if one == other)
     }
 }
 

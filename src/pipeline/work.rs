@@ -188,9 +188,13 @@ impl<'a> Work<'a> {
         let records = self.scratch.states.iter().zip(self.slice.first_record..);
         for (state, number) in records.filter(|(state, _)| state.goes_on) {
             let category = state.category.index();
-            let (Some(chunk), Some(rendering)) = (chunks.get_mut(category), self.pipeline.outputs.get(category)) else {
+            let (Some(chunk), Some(rendering)) =
+                (chunks.get_mut(category), self.pipeline.outputs.get(category))
+            else {
                 let last = self.pipeline.steps.len().saturating_sub(1);
-                return Err(self.pipeline.broken(last, "a record ended in a category without an output".into()));
+                return Err(self
+                    .pipeline
+                    .broken(last, "a record ended in a category without an output".into()));
             };
             chunk.records += 1;
             let is_plain = !state.is_changed && !rendering.annotate && rendering.line_end == LineEnd::Lf;
@@ -226,7 +230,9 @@ impl<'a> Work<'a> {
             records_skipped: u64::from(self.slice.skipped),
             ..Account::default()
         };
-        for (category, chunk) in self.pipeline.categories.iter().zip(chunks).filter(|(_, chunk)| chunk.records > 0) {
+        for (category, chunk) in
+            self.pipeline.categories.iter().zip(chunks).filter(|(_, chunk)| chunk.records > 0)
+        {
             account.records_out.insert(category.clone(), chunk.records);
         }
         for (step, count) in self.scratch.dropped.iter().enumerate().filter(|(_, count)| **count > 0) {
@@ -318,7 +324,10 @@ pub(super) fn failed_record(
         entry_name: shape.name.clone(),
         record: slice.first_record.saturating_add(index as u64),
         offset: slice.offset.saturating_add(span.start as u64),
-        line: slice.first_line.saturating_add(memchr::memchr_iter(b'\n', before).count() as u64).saturating_add(1),
+        line: slice
+            .first_line
+            .saturating_add(memchr::memchr_iter(b'\n', before).count() as u64)
+            .saturating_add(1),
         step,
         error,
         bytes: bytes.to_vec(),
@@ -345,7 +354,8 @@ impl Run for SliceRun<'_, '_> {
         position: usize,
         process: &mut dyn FnMut(&mut Record<'_>) -> Result<Outcome, RecordError>,
     ) {
-        let (Some(&index), Some(settled)) = (self.positions.get(position), self.settled.get_mut(position)) else {
+        let (Some(&index), Some(settled)) = (self.positions.get(position), self.settled.get_mut(position))
+        else {
             return;
         };
         if std::mem::replace(settled, true) {

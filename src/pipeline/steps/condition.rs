@@ -165,8 +165,14 @@ impl Condition {
         found.extend(tests.into_iter().map(|test| Self::Test(column, test)));
         match groups + tests_given {
             1 => {}
-            0 => params.problem_here("a condition without a test".into(), Some(format!("give it one of: {}, all, any, not", TESTS.join(", ")))),
-            _ => params.problem_here("a condition with more than one test".into(), Some("put several in `all = [ … ]` or `any = [ … ]`".into())),
+            0 => params.problem_here(
+                "a condition without a test".into(),
+                Some(format!("give it one of: {}, all, any, not", TESTS.join(", "))),
+            ),
+            _ => params.problem_here(
+                "a condition with more than one test".into(),
+                Some("put several in `all = [ … ]` or `any = [ … ]`".into()),
+            ),
         }
         let condition = found.pop();
         params.finish(condition)
@@ -182,8 +188,17 @@ pub fn position_of(name: &str, columns: &mut Vec<String>) -> usize {
 }
 
 const TESTS: &[&str] = &[
-    "equals", "not_equals", "one_of", "matches", "less_than", "at_most", "greater_than", "at_least", "length_below",
-    "length_above", "empty",
+    "equals",
+    "not_equals",
+    "one_of",
+    "matches",
+    "less_than",
+    "at_most",
+    "greater_than",
+    "at_least",
+    "length_below",
+    "length_above",
+    "empty",
 ];
 
 fn group(
@@ -265,7 +280,11 @@ pub fn regex(params: &mut Params<'_>, key: &'static str) -> Option<Regex> {
         Err(error) => {
             let why = error.to_string();
             let why = why.lines().last().unwrap_or_default().trim();
-            params.problem(key, format!("`{key}` is no regular expression: {}", why.trim_start_matches("error: ")), None);
+            params.problem(
+                key,
+                format!("`{key}` is no regular expression: {}", why.trim_start_matches("error: ")),
+                None,
+            );
             None
         }
     }

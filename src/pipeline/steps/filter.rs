@@ -14,7 +14,10 @@ struct Filter {
 }
 
 /// The factory.
-pub fn plan(table: &Map<String, Value>, _context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
+pub fn plan(
+    table: &Map<String, Value>,
+    _context: &StepContext<'_>,
+) -> Result<StepPlan, Vec<PipelineProblem>> {
     let mut params = Params::new(table);
     let mut columns = Vec::new();
     let keep = condition(&mut params, "keep", &mut columns);

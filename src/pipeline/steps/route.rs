@@ -37,7 +37,10 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
             }
         }
         None if table.contains_key("when") || table.contains_key("by") => {}
-        None => params.missing("when", "give it like when = [ { if = { column = \"amount\", at_least = 1000 }, to = \"large\" } ]"),
+        None => params.missing(
+            "when",
+            "give it like when = [ { if = { column = \"amount\", at_least = 1000 }, to = \"large\" } ]",
+        ),
     }
     let name = params.text("else").unwrap_or("main");
     let otherwise = context.category(name, params.path_of("else"));

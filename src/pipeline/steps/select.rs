@@ -22,7 +22,9 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
     }
     let names = columns.as_ref().map(|columns| renamed(&mut params, columns));
     let tree = match (&names, context.format()) {
-        (Some(names), Format::Jsonl) => object_of(names).map_err(|message| params.problem("columns", message, None)).ok(),
+        (Some(names), Format::Jsonl) => {
+            object_of(names).map_err(|message| params.problem("columns", message, None)).ok()
+        }
         _ => None,
     };
     let (columns, names) = params.finish(columns.zip(names))?;
@@ -55,7 +57,10 @@ fn renamed(params: &mut Params<'_>, columns: &[String]) -> Vec<String> {
             }
         }
     }
-    let twice = names.iter().enumerate().find(|(position, name)| names.iter().take(*position).any(|other| other == *name));
+    let twice = names
+        .iter()
+        .enumerate()
+        .find(|(position, name)| names.iter().take(*position).any(|other| other == *name));
     if let Some((_, name)) = twice {
         let hint = "leave one out, or give it another name in `rename`";
         params.problem("columns", format!("two columns would be called `{name}`"), Some(hint.into()));
@@ -90,7 +95,8 @@ fn object_of(paths: &[String]) -> Result<Object, String> {
     let mut root = Object::default();
     for (column, dotted) in paths.iter().enumerate() {
         let path = path_of(dotted);
-        insert(&mut root, &path, column).ok_or_else(|| format!("`{dotted}` lies within another column, or around it"))?;
+        insert(&mut root, &path, column)
+            .ok_or_else(|| format!("`{dotted}` lies within another column, or around it"))?;
     }
     Ok(root)
 }

@@ -121,7 +121,8 @@ fn check(name: &str, mut params: Params<'_>) -> Result<Check, Vec<PipelineProble
     let article = if kind_name == "integer" { "an" } else { "a" };
     let one_of = wanted_list(&mut params, "one_of").map(|list| (list, reason("not one of those allowed")));
     let matches = regex(&mut params, "matches").map(|regex| (regex, reason("does not match")));
-    let shortest = params.count("length_min").map(|min| (min as usize, reason(&format!("shorter than {min}"))));
+    let shortest =
+        params.count("length_min").map(|min| (min as usize, reason(&format!("shorter than {min}"))));
     let longest = params.count("length_max").map(|max| (max as usize, reason(&format!("longer than {max}"))));
     if let (Some((min, _)), Some((max, _))) = (&shortest, &longest)
         && min > max
@@ -150,14 +151,16 @@ fn kind(name: &str, kind: &str, params: &mut Params<'_>) -> Option<Kind> {
         "integer" => Some(Kind::Integer(range(name, params, "a number", Bound::from_value, compare_bounds))),
         "decimal" => Some(Kind::Decimal(range(name, params, "a number", Bound::from_value, compare_bounds))),
         "date" => {
-            let format = date_format(params, false)?;
+            let format = date_format(params, false);
             let read = |value: &Json| DateFormat::iso().date(value.as_str()?);
-            Some(Kind::Date(format, range(name, params, "a date like 2026-01-31", read, Date::cmp)))
+            let range = range(name, params, "a date like 2026-01-31", read, Date::cmp);
+            Some(Kind::Date(format?, range))
         }
         "datetime" => {
-            let format = date_format(params, true)?;
+            let format = date_format(params, true);
             let read = |value: &Json| moment(value.as_str()?);
-            Some(Kind::DateTime(format, range(name, params, "a date like 2026-01-31T12:00:00Z", read, Timestamp::cmp)))
+            let range = range(name, params, "a date like 2026-01-31T12:00:00Z", read, Timestamp::cmp);
+            Some(Kind::DateTime(format?, range))
         }
         unknown => {
             let hint = match nearest(unknown, TYPES.iter().copied()) {
@@ -186,7 +189,11 @@ fn date_format(params: &mut Params<'_>, with_time: bool) -> Option<DateFormat> {
         Ok(format) => Some(format),
         Err(why) => {
             let hint = "strftime: %Y-%m-%d, %d.%m.%Y, %Y%m%d %H:%M:%S";
-            params.problem("format", format!("`{format}` is no usable date format: {why}"), Some(hint.into()));
+            params.problem(
+                "format",
+                format!("`{format}` is no usable date format: {why}"),
+                Some(hint.into()),
+            );
             None
         }
     }

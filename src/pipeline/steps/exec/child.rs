@@ -59,7 +59,9 @@ impl Child {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let cannot = |error: std::io::Error| Broken::new(format!("cannot start {}: {error}", launch.program.display()));
+        let cannot = |error: std::io::Error| {
+            Broken::new(format!("cannot start {}: {error}", launch.program.display()))
+        };
         let mut process = command.spawn().map_err(cannot)?;
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
         let (answered, answers) = sync_channel(BLOCKS_MAX);
@@ -118,7 +120,8 @@ impl Child {
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.end();
-                    let status = status.map_or_else(|| "closed its output".to_owned(), |status| format!("ended ({status})"));
+                    let status = status
+                        .map_or_else(|| "closed its output".to_owned(), |status| format!("ended ({status})"));
                     return Err(self.broken(&format!("the child {status} before it answered")));
                 }
             }
@@ -131,7 +134,11 @@ impl Child {
             Ok(block) => self.read.extend_from_slice(&block),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
-        if self.read.is_empty() { Ok(()) } else { Err(self.broken("the child answered more than it was asked")) }
+        if self.read.is_empty() {
+            Ok(())
+        } else {
+            Err(self.broken("the child answered more than it was asked"))
+        }
     }
 
     fn broken(&self, reason: &str) -> Broken {

@@ -50,7 +50,11 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
         Some("jsonl") => Protocol::Jsonl,
         Some(other) => {
             let near = nearest(other, ["line", "jsonl"]).unwrap_or("line");
-            params.problem("protocol", format!("unknown protocol `{other}`"), Some(format!("did you mean `{near}`?")));
+            params.problem(
+                "protocol",
+                format!("unknown protocol `{other}`"),
+                Some(format!("did you mean `{near}`?")),
+            );
             Protocol::Line
         }
     };
@@ -63,7 +67,8 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
         duration
     });
     let (command, timeout) = params.finish(command.zip(timeout))?;
-    let (program, arguments) = command.split_first().map(|(first, rest)| (first.clone(), rest.to_vec())).unwrap_or_default();
+    let (program, arguments) =
+        command.split_first().map(|(first, rest)| (first.clone(), rest.to_vec())).unwrap_or_default();
     let settings = Arc::new(Settings {
         launch: Launch {
             program: resolved(&program, context.base_dir),
@@ -76,7 +81,11 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
         format: context.format().clone(),
         categories: context.categories.to_vec(),
     });
-    let plan = StepPlan::of_runs(move |start| Exec { settings: Arc::clone(&settings), start: start.clone(), child: None });
+    let plan = StepPlan::of_runs(move |start| Exec {
+        settings: Arc::clone(&settings),
+        start: start.clone(),
+        child: None,
+    });
     Ok(if protocol == Protocol::Jsonl { plan.sending_anywhere() } else { plan })
 }
 

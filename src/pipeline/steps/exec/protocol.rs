@@ -41,13 +41,17 @@ impl Protocol {
         match self {
             Self::Line => {
                 if memchr::memchr(b'\n', record.bytes()).is_some() {
-                    return Err(RecordError::new("a record with a line end inside cannot be asked line by line"));
+                    return Err(RecordError::new(
+                        "a record with a line end inside cannot be asked line by line",
+                    ));
                 }
                 out.extend_from_slice(record.bytes());
             }
             Self::Jsonl => {
                 let number = record.number();
-                out.extend_from_slice(format!("{{\"job\":\"{job}\",\"record\":{number},\"data\":").as_bytes());
+                out.extend_from_slice(
+                    format!("{{\"job\":\"{job}\",\"record\":{number},\"data\":").as_bytes(),
+                );
                 write_data(format, record, out)?;
                 out.push(b'}');
             }
@@ -78,7 +82,9 @@ impl Protocol {
             (data, Some(to), None, None) => {
                 let name = json::value_of(Some(to)).to_text().into_owned();
                 let found = categories.iter().position(|category| category.as_str() == name);
-                let found = found.ok_or_else(|| Broken::new(format!("an answer sends to `{name}`, which has no output")))?;
+                let found = found.ok_or_else(|| {
+                    Broken::new(format!("an answer sends to `{name}`, which has no output"))
+                })?;
                 return Ok(Answer::On { to: Some(CategoryId(found as u16)), data });
             }
             _ => {}

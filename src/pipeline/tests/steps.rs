@@ -1,0 +1,192 @@
+use super::*;
+
+/// The reason why a value is refused by these checks; none if it passes.
+fn judged(format: Format, checks: &Value, line: &str) -> Option<String> {
+    let rule =
+        rule(format, &["invalid", "main"], &[json!({ "step": "validate", "columns": { "v": checks } })]);
+    let result = run(&rule, &["v", "w"], &[line]);
+    result.account.reasons.keys().next().cloned()
+}
+
+fn in_csv(checks: &Value, value: &str) -> Option<String> {
+    judged(csv(), checks, &format!("{value},x"))
+}
+
+#[test]
+fn validate_knows_its_types() {
+    let cases = [
+        ("integer", "12", "1.5", "v: not an integer"),
+        ("decimal", "-12.50", "N/A", "v: not a decimal"),
+        ("boolean", "TRUE", "yes", "v: not a boolean"),
+        ("date", "2024-02-29", "2023-02-29", "v: not a date"),
+        ("datetime", "2024-02-29T10:00:00Z", "10:00", "v: not a datetime"),
+    ];
+    for (kind, good, bad, reason) in cases {
+        assert_eq!(in_csv(&json!({ "type": kind }), good), None, "{kind} {good}");
+        assert_eq!(in_csv(&json!({ "type": kind }), bad).as_deref(), Some(reason), "{kind} {bad}");
+        assert_eq!(
+            in_csv(&json!({ "type": kind }), ""),
+            None,
+            "{kind}: only `required` judges an empty value"
+        );
+    }
+    assert_eq!(in_csv(&json!({ "type": "string" }), "anything"), None);
+    assert_eq!(in_csv(&json!({ "type": "date", "format": "%d.%m.%Y" }), "31.01.2026"), None);
+}
+
+#[test]
+fn validate_knows_its_limits() {
+    let cases = [
+        (json!({ "required": true }), "", "v: missing"),
+        (json!({ "type": "decimal", "min": 0, "max": 1e6 }), "-0.01", "v: below 0"),
+        (json!({ "type": "decimal", "min": 0, "max": 1e6 }), "1000000.01", "v: above 1000000"),
+        (json!({ "type": "date", "min": "2026-01-01" }), "2025-12-31", "v: below 2026-01-01"),
+        (json!({ "type": "datetime", "max": "2026-01-01" }), "2026-01-01T00:00:01Z", "v: above 2026-01-01"),
+        (json!({ "one_of": ["a", "b"] }), "c", "v: not one of those allowed"),
+        (json!({ "matches": "^[A-Z]+$" }), "Ab", "v: does not match"),
+        (json!({ "length_min": 3 }), "äö", "v: shorter than 3"),
+        (json!({ "length_max": 1 }), "äö", "v: longer than 1"),
+    ];
+    for (checks, value, reason) in cases {
+        assert_eq!(in_csv(&checks, value).as_deref(), Some(reason), "{checks}");
+    }
+    assert_eq!(in_csv(&json!({ "type": "decimal", "max": 1e6 }), "1000000.00"), None);
+    assert_eq!(in_csv(&json!({ "length_max": 2 }), "äö"), None);
+}
+
+#[test]
+fn validate_counts_the_fields_of_csv() {
+    assert_eq!(judged(csv(), &json!({}), "a").as_deref(), Some("fewer than 2 fields"));
+    assert_eq!(judged(csv(), &json!({}), "a,b,c").as_deref(), Some("more than 2 fields"));
+    let lax = json!({ "step": "validate", "fields_exact": false });
+    let rule = rule(csv(), &["invalid", "main"], &[lax]);
+    assert_eq!(outcome(&rule, &["v", "w"], &["a", "a,b,c"]), map(&[("main", "a\na,b,c\n")]));
+}
+
+#[test]
+fn validate_reads_json_and_refuses_what_is_none() {
+    let decimal = json!({ "type": "decimal", "required": true });
+    assert_eq!(judged(Format::Jsonl, &decimal, r#"{"v":1.5e3}"#), None);
+    assert_eq!(judged(Format::Jsonl, &decimal, r#"{"v":"1.5"}"#), None);
+    assert_eq!(judged(Format::Jsonl, &decimal, r#"{"v":true}"#).as_deref(), Some("v: not a decimal"));
+    assert_eq!(judged(Format::Jsonl, &decimal, r#"{"v":null}"#).as_deref(), Some("v: missing"));
+    assert_eq!(
+        judged(Format::Jsonl, &json!({ "type": "string" }), r#"{"v":1}"#).as_deref(),
+        Some("v: not a string")
+    );
+    assert_eq!(judged(Format::Jsonl, &decimal, "{oops").as_deref(), Some("not JSON"));
+}
+
+fn kept(condition: &Value, value: &str) -> bool {
+    let rule = rule(csv(), &["main"], &[json!({ "step": "filter", "keep": condition })]);
+    let result = run(&rule, &["v", "w"], &[&format!("{value},x")]);
+    assert_eq!(result.account.records_dropped() + result.chunks[0].records, 1);
+    result.chunks[0].records == 1
+}
+
+#[test]
+fn conditions_hold_as_they_say() {
+    let cases = [
+        (json!({ "equals": "A" }), "A", "a"),
+        (json!({ "equals": 5 }), "5.0", "x"),
+        (json!({ "not_equals": 5 }), "x", "5.00"),
+        (json!({ "one_of": ["A", 7] }), "7.0", "B"),
+        (json!({ "matches": "^A" }), "AB", "BA"),
+        (json!({ "less_than": 10 }), "9", "10"),
+        (json!({ "less_than": "10" }), "1", "9"),
+        (json!({ "at_most": 10 }), "10.0", "10.01"),
+        (json!({ "greater_than": 10 }), "11", "x"),
+        (json!({ "at_least": 10 }), "10", "9"),
+        (json!({ "at_least": "2026-01-01" }), "2026-02-01", "2025-02-01"),
+        (json!({ "length_below": 3 }), "äö", "abc"),
+        (json!({ "length_above": 2 }), "abc", "äö"),
+        (json!({ "empty": true }), "", "x"),
+        (json!({ "empty": false }), "x", ""),
+    ];
+    for (mut test, holds, fails) in cases {
+        test["column"] = json!("v");
+        assert!(kept(&test, holds), "{test} for {holds}");
+        assert!(!kept(&test, fails), "{test} for {fails}");
+        assert!(!kept(&json!({ "not": test.clone() }), holds), "not {test}");
+        let never = json!({ "column": "w", "equals": "y" });
+        assert!(!kept(&json!({ "all": [test.clone(), never.clone()] }), holds), "all {test}");
+        assert!(kept(&json!({ "any": [never, test] }), holds), "any");
+    }
+    assert!(kept(&json!({ "equals": "A,x" }), "A"), "without a column it is the whole record");
+}
+
+#[test]
+fn filter_drops_what_it_is_told_to_drop() {
+    let drop = json!({ "step": "filter", "drop": { "equals": "b" } });
+    let rule = rule(Format::Lines, &["main"], &[drop]);
+    let result = run(&rule, &[], &["a", "b", "c"]);
+    assert_eq!(texts(&rule, &result), map(&[("main", "a\nc\n")]));
+    assert_eq!(result.account.dropped_by["pipeline[0] filter"], 1);
+}
+
+#[test]
+fn route_takes_the_first_condition_that_holds() {
+    let when = json!([
+        { "if": { "column": "v", "at_least": 100 }, "to": "large" },
+        { "if": { "column": "v", "at_least": 10 }, "to": "middle" },
+    ]);
+    let rule = rule(csv(), &["large", "main", "middle"], &[json!({ "step": "route", "when": when })]);
+    let out = outcome(&rule, &["v"], &["5", "50", "500", "x"]);
+    assert_eq!(out, map(&[("large", "500\n"), ("main", "5\nx\n"), ("middle", "50\n")]));
+}
+
+#[test]
+fn select_copies_columns_as_they_are_written() {
+    let select = json!({ "step": "select", "columns": ["c", "a"], "rename": { "a": "x" } });
+    let rule = rule(csv(), &["main"], &[select]);
+    let out = outcome(&rule, &["a", "b", "c"], &["1,2,\"3,3\"", "1"]);
+    assert_eq!(out, map(&[("main", "\"3,3\",1\n,1\n")]));
+    let header = built(&rule).header(0, &shape(&["a", "b", "c"]));
+    assert_eq!(header.as_deref(), Some(&b"c,x\n"[..]));
+}
+
+#[test]
+fn select_on_json_makes_an_object_of_the_paths() {
+    let select = json!({ "step": "select", "columns": ["n", "a.b", "zz"], "rename": { "a.b": "a.c" } });
+    let rule = rule(Format::Jsonl, &["main"], &[select]);
+    let result = run(&rule, &[], &[r#"{"a":{"b":1.50,"x":2},"n":12345678901234567890123}"#, "[1]"]);
+    assert_eq!(
+        texts(&rule, &result),
+        map(&[("main", "{\"n\":12345678901234567890123,\"a\":{\"c\":1.50}}\n")])
+    );
+    assert_eq!(result.failed[0].error, "not a JSON object");
+}
+
+#[test]
+fn select_on_fixed_keeps_the_widths() {
+    let select = json!({ "step": "select", "columns": ["b", "a"] });
+    let rule = rule(fixed(&[("a", 3), ("b", 4)]), &["main"], &[select]);
+    assert_eq!(outcome(&rule, &["a", "b"], &["  1ä  4", "12"]), map(&[("main", "ä  4  1\n    12 \n")]));
+}
+
+#[test]
+fn reverse_turns_lines_around_by_characters() {
+    let rule = rule(Format::Lines, &["main"], &[json!({ "step": "reverse" })]);
+    assert_eq!(outcome(&rule, &[], &["abc", "äö", ""]), map(&[("main", "cba\nöä\n\n")]));
+}
+
+#[test]
+fn parameters_that_make_no_sense_are_all_told() {
+    let steps = [
+        json!({ "step": "validte" }),
+        json!({ "step": "validate", "columns": { "a": { "type": "decimel", "mni": 1 }, "b": 1 }, "to": "invald" }),
+        json!({ "step": "filter" }),
+        json!({ "step": "filter", "keep": { "column": "v" } }),
+        json!({ "step": "filter", "keep": { "equals": 1, "empty": true } }),
+        json!({ "step": "filter", "drop": { "matches": "(" } }),
+        json!({ "step": "route", "by": "type" }),
+        json!({ "step": "route", "when": [{ "to": "main" }, 1] }),
+        json!({ "step": "select", "columns": ["a", "b"], "rename": { "c": "d", "a": "b" } }),
+        json!({ "step": "select" }),
+        json!({ "step": "reverse" }),
+        json!({ "step": "exec", "command": [], "protocol": "json", "timeout": "soon" }),
+        json!({ "step": "validate", "columns": { "a": { "type": "date", "format": "%d", "min": 3 }, "b": { "min": 1 },
+            "c": { "length_min": 2, "length_max": 1 }, "d": { "type": "integer", "min": 2, "max": 1 } } }),
+    ];
+    insta::assert_debug_snapshot!(shown(&rule(csv(), &["invalid", "main"], &steps)));
+}
