@@ -14,13 +14,15 @@ pub use run::serve;
 mod show;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Problems;
 use crate::model::fault::Fault;
+use crate::model::rule::Settings;
+use crate::pipeline::Registry;
 use crate::telemetry::logging::{self, LogFormat};
 
 /// The thing asked for failed or does not exist.
@@ -102,12 +104,18 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, config),
         Command::Run(args) => run::run(&args, config),
         Command::Ingest(args) => ingest::run(&args, config),
-        Command::Jobs(args) => jobs::run(&args, config),
-        Command::Show(args) => show::run(&args, config),
-        Command::Records(args) => records::run(&args, config),
-        Command::Retry(args) => retry::run(&args, config),
+        Command::Jobs(args) => settings(config).and_then(|settings| jobs::run(&args, &settings)),
+        Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
+        Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
+        Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
     };
     result.unwrap_or_else(|error| explain(&error))
+}
+
+/// The configuration, for commands that only look or ask.
+fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
+    let file = crate::config::find(config)?;
+    Ok(crate::config::load(&file, &Registry::with_builtin_steps())?)
 }
 
 /// Prints an error with its causes and its hint; the exit code for it.

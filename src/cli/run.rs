@@ -29,12 +29,14 @@ pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCo
     let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
     let store = Store::open(&data_dir)?;
     let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
-    let handler = Arc::new(StoreHandler::new(store, Box::new(engine.retry_handle())));
+    let retry = engine.retry_handle();
+    let retry = move |id| retry(id).map(|_| ()).map_err(|error| error.job_error().clone());
+    let handler = Arc::new(StoreHandler::new(store).with_retry(retry));
     let control = Server::start(&data_dir, handler)?;
     tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
     let signal = wait_for_end(&engine)?;
     tracing::info!(signal, "stopping");
-    control.stop();
+    control.stop()?;
     engine.stop()?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)

@@ -22,7 +22,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::model::rule::{OnSuccess, Rule};
-use crate::store::{LedgerRow, Outcome};
+use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 use crate::watch::{Answer, Offer};
 
@@ -68,7 +68,7 @@ pub(super) fn claim(shared: &Shared, wanted: Vec<Wanted>) -> Result<Vec<Result<O
     for want in &wanted {
         let job = new_job(shared, want);
         let kept = want.retire && want.rule.rule.source.on_success == OnSuccess::Keep;
-        changes.rule(&want.rule.rule).job(&job).ledger(&LedgerRow::of(&job, Outcome::Claimed), kept);
+        changes.rule(&want.rule.rule).job(&job).ledger(&LedgerRow::of(&job, LedgerOutcome::Claimed), kept);
         jobs.push(job);
     }
     changes.apply()?;
@@ -198,13 +198,11 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
         }
     }
     job.take(JobEvent::GivenBack, clock::now(), why)?;
-    let row = LedgerRow::of(job, Outcome::GivenBack);
+    let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
     shared.store.change().job(job).ledger(&row, false).forget_work(job.id).apply()?;
     shared.store.sync()?;
     events::given_back(job, why);
-    if let Some(watch) = shared.watch.get() {
-        watch.answer(&path, Answer::NotYet);
-    }
+    shared.answer(&path, Answer::NotYet);
     shared.job_ended();
     Ok(true)
 }

@@ -74,7 +74,7 @@ impl Collector {
         let source_rule = std::sync::Arc::clone(&rule.rule);
         let (partials, checkpoint) = match checkpoint {
             Some(point) => (Partials::resume(plan, source_rule, job, &point.partials)?, point),
-            None => (Partials::start(plan, source_rule, job)?, Checkpoint::at_start(FRAMING_VERSION)),
+            None => (Partials::start(plan, source_rule, job)?, first_checkpoint()),
         };
         // Failed records past the checkpoint come again.
         store.change().forget_failed_records(job.id, checkpoint.failed_records).apply()?;
@@ -177,6 +177,18 @@ impl Collector {
         job.account = self.account;
         job.entries = self.entries;
         Ok(self.partials.discard()?)
+    }
+}
+
+/// Where a job stands before its first slice.
+fn first_checkpoint() -> Checkpoint {
+    Checkpoint {
+        framing_version: FRAMING_VERSION,
+        next_slice: 0,
+        partials: Vec::new(),
+        account: Account::default(),
+        entries: Vec::new(),
+        failed_records: 0,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
 use crate::model::job_view::job_json;
 use crate::model::rule::Rule;
-use crate::store::{LedgerRow, Outcome};
+use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 use std::path::PathBuf;
 
@@ -47,7 +47,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
         durable_fs::write_file(&PathBuf::from(reason), &json, true, 0o640)?;
     }
-    let row = LedgerRow::of(&job, Outcome::Failed);
+    let row = LedgerRow::of(&job, LedgerOutcome::Failed);
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;
     shared.forget_back_off(job.id);

@@ -36,26 +36,20 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     let claimed = match claim::claim(shared, wanted) {
         Ok(claimed) => claimed,
         Err(trouble) => {
-            paths.iter().for_each(|path| answer(shared, path, Answer::Refused(trouble.error.to_string())));
+            paths.iter().for_each(|path| shared.answer(path, Answer::Refused(trouble.error.to_string())));
             return Err(trouble);
         }
     };
     for (path, claimed) in paths.iter().zip(claimed) {
         match claimed {
             Ok(Some(id)) => {
-                answer(shared, path, Answer::Taken);
+                shared.answer(path, Answer::Taken);
                 shared.queued.push(id);
             }
-            Ok(None) => answer(shared, path, Answer::NotYet),
+            Ok(None) => shared.answer(path, Answer::NotYet),
             Err(trouble) if trouble.poisoned => return Err(trouble),
-            Err(trouble) => answer(shared, path, Answer::Refused(trouble.error.to_string())),
+            Err(trouble) => shared.answer(path, Answer::Refused(trouble.error.to_string())),
         }
     }
     Ok(())
-}
-
-fn answer(shared: &Shared, path: &std::path::Path, answer: Answer) {
-    if let Some(watch) = shared.watch.get() {
-        watch.answer(path, answer);
-    }
 }

@@ -17,6 +17,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::escaped;
+use crate::model::rule::Format;
 use crate::output::EntryName;
 use crate::record::{CutError, Cutter};
 use crate::telemetry::events;
@@ -136,6 +137,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     let first_slice = super::lock(&run.job).resumed_at_slice;
     let mut slices = 0;
     let mut lines_skipped = 0;
+    let mut characters_replaced = 0;
     let mut position = 0;
     while let Some(entry) = decoder.next_entry()? {
         let name = EntryName { position, name: entry.name.clone() };
@@ -144,9 +146,12 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
             CutError::Read(error) => Trouble::from(DecodeError::from_io(error, &shown_path)),
             other => Trouble::from(other),
         };
-        let mut cutter = Cutter::new(entry.text, &rule.records, &rule.decode, position, shown_name, slices);
+        let mut cutter = Cutter::new(entry.text, &rule.records, &rule.decode, position, shown_name, slices)?;
         let shape = Arc::new(cutter.shape().map_err(explain)?);
-        run.rule.pipeline.check_shape(&shape)?;
+        let is_without_header = shape.columns.is_none() && matches!(&rule.records.format, Format::Csv(csv) if csv.header);
+        if !is_without_header {
+            run.rule.pipeline.check_shape(&shape)?; // an empty entry has no columns to miss
+        }
         run.add_entry(LoadedEntry { name, shape });
         while let Some(slice) = cutter.next_slice().map_err(explain)? {
             slices += 1;
@@ -162,9 +167,11 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
             shared.board.ring();
         }
         lines_skipped += cutter.lines_skipped();
+        characters_replaced += cutter.characters_replaced();
         position += 1;
     }
-    let decoded = decoder.finish()?;
+    let mut decoded = decoder.finish()?;
+    decoded.characters_replaced += characters_replaced;
     run.set_loaded(Loaded { slices, lines_skipped, decoded });
     Ok(LoadEnd::Complete)
 }

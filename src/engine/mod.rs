@@ -42,7 +42,7 @@ use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
-use crate::model::rule::{Mode, Settings};
+use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
 use crate::store::Store;
 use crate::watch::Watch;
@@ -151,8 +151,8 @@ impl Engine {
         let already_kept = Box::new(move |identity: &_| store.kept(identity).is_ok_and(|job| job.is_some()));
         let scan_every = self.shared.settings.service.scan_every;
         let watch = Watch::start(live, scan_every, offers, already_kept, crate::decode::proves_its_end)
-            .map_err(|error| Trouble::new(error.kind(), error.to_string(), error.hint().as_deref()))?;
-        self.shared.watch.get_or_init(|| watch);
+            .map_err(|error| Trouble::from_fault(&error))?;
+        *lock(&self.shared.watch) = Some(watch);
         self.spawn("intake", move |shared| intake::take_offers(shared, &receiver))
     }
 
@@ -252,8 +252,8 @@ impl Engine {
     pub fn stop(self) -> Result<(), EngineError> {
         let deadline = Instant::now() + self.shared.settings.service.stop_timeout;
         self.shared.ask_to_stop();
-        if let Some(watch) = self.shared.watch.get() {
-            watch.stop();
+        if let Some(watch) = lock(&self.shared.watch).take() {
+            watch.stop(); // and with it the intake, which waits for offers
         }
         let late: Vec<_> = self.threads.into_iter().filter(|thread| !join_until(thread, deadline)).collect();
         for thread in &late {
@@ -266,6 +266,11 @@ impl Engine {
         drop(self.checkpointer); // it has nothing more to do that the next start would miss
         result
     }
+}
+
+/// [`Engine::retry`] where no engine runs: the job is queued for the next one.
+pub fn retry_stored(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, EngineError> {
+    Ok(retry::retry(store, rules, id)?)
 }
 
 /// A last checkpoint of every running job; a clean stop is no attempt.

@@ -12,7 +12,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
-use crate::store::{LedgerRow, Outcome};
+use crate::store::{LedgerOutcome, LedgerRow};
 
 /// What recovery does with a job, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(super) fn recover_one(shared: &Arc<Shared>, mut job: Job) -> Result<(), Trou
         }
         Next::Drop => {
             job.take(JobEvent::GivenBack, clock::now(), "the file was changed or removed")?;
-            let row = LedgerRow::of(&job, Outcome::GivenBack);
+            let row = LedgerRow::of(&job, LedgerOutcome::GivenBack);
             shared.store.change().job(&job).ledger(&row, false).forget_work(job.id).apply()?;
         }
         Next::Lost => {

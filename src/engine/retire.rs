@@ -13,7 +13,7 @@ use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
 use crate::model::rule::OnSuccess;
 use crate::model::template::{Template, Variables};
-use crate::store::{LedgerRow, Outcome};
+use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 
 /// Where the source will go; written down before it is moved, so that a restart finds it on either side.
@@ -67,7 +67,7 @@ pub(super) fn retire(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<
     }
     job.take(JobEvent::Retired, clock::now(), "")?;
     job.error = None;
-    let row = LedgerRow::of(&job, Outcome::Completed);
+    let row = LedgerRow::of(&job, LedgerOutcome::Completed);
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;
     shared.store.change().job(&job).ledger(&row, kept).forget_work(job.id).apply()?;
     shared.forget_back_off(job.id);

@@ -11,7 +11,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
-use crate::store::{LedgerRow, Outcome, Store};
+use crate::store::{LedgerOutcome, LedgerRow, Store};
 
 /// Takes a failed job's source out of quarantine and queues the job. The caller tells the running engine, if there is one.
 pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Trouble> {
@@ -30,7 +30,7 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
     }
     let quarantined = job.retired_to.take();
     reset(&mut job, rule)?;
-    let row = LedgerRow::of(&job, Outcome::Claimed);
+    let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
     // The row first: a crash before the rename leaves the file where recovery, by `moved_from`, still finds it.
     job.source.moved_from.clone_from(&quarantined);
     store.change().rule(rule).job(&job).ledger(&row, false).forget_work(id).forget_failed_records(id, 0).apply()?;

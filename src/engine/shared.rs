@@ -1,7 +1,7 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -23,7 +23,7 @@ use crate::model::job_state::{JobEvent, JobState};
 use crate::model::rule::Settings;
 use crate::store::{MemoryBudget, Store};
 use crate::telemetry::events;
-use crate::watch::Watch;
+use crate::watch::{Answer, Watch};
 
 /// First pause before a held job is tried again; doubles up to [`HELD_BACK_OFF_MAX`].
 const HELD_BACK_OFF: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(super) struct Shared {
     /// Runs that settled and wait for the finishing stage.
     pub settled: Mutex<HashMap<JobId, Arc<Run>>>,
     pub checkpoints: SyncSender<(Arc<Run>, CheckpointOrder)>,
-    pub watch: OnceLock<Watch>,
+    pub watch: Mutex<Option<Watch>>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
     pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
     back_offs: Mutex<HashMap<JobId, Duration>>,
@@ -78,7 +78,7 @@ impl Shared {
             board: Board::default(),
             settled: Mutex::default(),
             checkpoints,
-            watch: OnceLock::new(),
+            watch: Mutex::default(),
             given_back: Mutex::default(),
             back_offs: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -223,6 +223,13 @@ impl Shared {
     /// Whether a fault fails the job (with quarantine for input) or holds it.
     pub(super) fn fails_job(kind: FaultKind) -> bool {
         matches!(kind, FaultKind::Input | FaultKind::Bug)
+    }
+
+    /// Tells the watch what became of a file; there is none under `ingest`.
+    pub(super) fn answer(&self, path: &Path, answer: Answer) {
+        if let Some(watch) = lock(&self.watch).as_ref() {
+            watch.answer(path, answer);
+        }
     }
 
     /// A job reached an end.

@@ -24,7 +24,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    fn from_fault(fault: &dyn Fault) -> Self {
+    pub(super) fn from_fault(fault: &dyn Fault) -> Self {
         Self {
             error: JobError::from_fault(fault),
             waits_for: fault.waits_for(),

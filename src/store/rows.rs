@@ -40,6 +40,22 @@ pub struct LedgerRow {
     pub content_hash: Option<String>,
 }
 
+impl LedgerRow {
+    /// The row for a job's source.
+    pub fn of(job: &Job, outcome: LedgerOutcome) -> Self {
+        Self {
+            job: job.id,
+            rule: job.rule.clone(),
+            path: job.source.path.clone(),
+            identity: job.source.identity,
+            claimed_at: job.created_at,
+            outcome,
+            finished_at: job.finished_at,
+            content_hash: job.content_hash.clone(),
+        }
+    }
+}
+
 /// What became of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
