@@ -10,12 +10,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use crate::config::{self, Problems};
-use crate::model::account::Account;
 use crate::model::category::Category;
 use crate::model::identity::FileIdentity;
-use crate::model::job::{Job, Slices, Source};
+use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
-use crate::model::job_state::JobState;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{Format, Mode, OnSuccess, Rule, Settings};
 use crate::pipeline::Registry;
@@ -228,39 +226,18 @@ fn is_marker(template: &str, name: &[u8]) -> bool {
 /// The job that a file would become, claimed now.
 fn sample_job(rule: &Rule, file: &Path, vars: BTreeMap<String, OsText>) -> Job {
     let now = crate::clock::now();
-    Job {
-        id: JobId::from_parts(u64::try_from(now.as_millisecond()).unwrap_or(0), 0),
-        rule: rule.name.clone(),
-        rule_hash: rule.hash(),
-        vars,
-        source: Source {
-            path: OsText::from(file),
-            claimed: None,
-            identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
-            companions: Vec::new(),
-            may_be_early: false,
-            retire: true,
-        },
-        state: JobState::Queued,
-        waiting: None,
-        created_at: now,
-        started_at: None,
-        finished_at: None,
-        bytes_read: 0,
-        bytes_decoded: 0,
-        content_hash: None,
-        characters_replaced: 0,
-        account: Account::default(),
-        entries: Vec::new(),
-        slices: Slices::default(),
-        attempts: 0,
-        resumable: true,
-        resumed_at_slice: 0,
-        outputs: Vec::new(),
-        retired_to: None,
-        error: None,
-        timeline: Vec::new(),
-    }
+    let id = JobId::from_parts(u64::try_from(now.as_millisecond()).unwrap_or(0), 0);
+    let identity = FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 };
+    let source = Source {
+        path: OsText::from(file),
+        claimed: None,
+        identity,
+        moved_from: None,
+        companions: Vec::new(),
+        may_be_early: false,
+        retire: true,
+    };
+    Job { vars, ..Job::queued(id, &rule.name, &rule.hash(), source, now) }
 }
 
 #[cfg(test)]

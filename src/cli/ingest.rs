@@ -8,12 +8,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::FAILED;
+use super::{FAILED, dry_run};
 use crate::config;
 use crate::engine::{Engine, Purpose};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 use crate::store::Store;
@@ -39,28 +40,38 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>) -> anyhow::Result<Ex
     let file = config::find(config)?;
     let settings = config::load(&file, &Registry::with_builtin_steps())?;
     if args.dry_run {
-        return dry_run(args, settings);
+        return rehearse(args, settings);
     }
     let store = Store::open(&settings.service.data_dir)?;
-    let all_done = ingest(args, settings, store, true)?;
+    let all_done = ingest(args, settings, store, Path::to_owned)?;
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// The same run with every folder that is written to inside a temporary one.
-fn dry_run(args: &IngestArgs, settings: Settings) -> anyhow::Result<ExitCode> {
+fn rehearse(args: &IngestArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let scratch = tempfile::Builder::new()
         .prefix("landfall-dry-run-")
-        .tempdir_in(std::env::temp_dir())
+        .tempdir()
         .context("cannot make a temporary folder")?;
-    let real = settings.service.data_dir.clone();
-    let settings = super::source::into_scratch(settings, &args.rule, scratch.path())?;
+    // The rules may name different drives; the outputs of one rule are shown under the root of its first.
+    let root = settings
+        .rules
+        .iter()
+        .find(|rule| rule.name == args.rule)
+        .and_then(|rule| rule.outputs.values().next())
+        .map_or_else(PathBuf::new, |output| dry_run::root_of(Path::new(&output.path)));
+    let settings = dry_run::into_scratch(settings, scratch.path());
     let store = Store::open(&settings.service.data_dir)?;
-    println!("dry run: nothing is written outside a temporary folder ({} is not touched)", real.display());
-    let all_done = ingest(args, settings, store, false)?;
+    println!("dry run: no output is written, no file is touched");
+    let all_done = ingest(args, settings, store, |path| dry_run::real_path(path, scratch.path(), &root))?;
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-fn ingest(args: &IngestArgs, settings: Settings, store: Store, real: bool) -> anyhow::Result<bool> {
+fn ingest(
+    args: &IngestArgs,
+    settings: Settings,
+    store: Store,
+    shown: impl Fn(&Path) -> PathBuf,
+) -> anyhow::Result<bool> {
     let engine = Engine::start(settings, Registry::with_builtin_steps(), store, Purpose::Ingest)?;
     let mut all_done = true;
     for file in &args.files {
@@ -69,7 +80,7 @@ fn ingest(args: &IngestArgs, settings: Settings, store: Store, real: bool) -> an
             .map_err(anyhow::Error::from)
             .and_then(|id| follow(&engine, id))
             .map(|job| {
-                tell(&job, real);
+                tell(&job, &shown);
                 job.state == JobState::Completed
             });
         // One bad file does not stop the others; it changes the exit code.
@@ -106,7 +117,7 @@ fn progress_bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn tell(job: &Job, real: bool) {
+fn tell(job: &Job, shown: impl Fn(&Path) -> PathBuf) {
     let account = &job.account;
     println!("{}: {} (job {})", job.source.path, job.state, job.id);
     println!(
@@ -117,12 +128,8 @@ fn tell(job: &Job, real: bool) {
         account.records_failed
     );
     for output in &job.outputs {
-        let name = if real {
-            output.path.to_string()
-        } else {
-            output.path.as_path().file_name().map(crate::model::os_text::escaped).unwrap_or_default()
-        };
-        println!("    {}: {} records, {} bytes, {name}", output.category, output.records, output.bytes);
+        let path = escaped_path(&shown(output.path.as_path()));
+        println!("    {}: {} records, {} bytes, {path}", output.category, output.records, output.bytes);
     }
     for (reason, count) in &account.reasons {
         println!("    {reason}: {count}");

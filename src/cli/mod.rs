@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod dry_run;
 mod ingest;
 mod init;
 mod jobs;

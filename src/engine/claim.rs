@@ -17,9 +17,9 @@ use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::fault::FaultKind;
-use crate::model::job::{Job, Moment, Source};
+use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
-use crate::model::job_state::{JobEvent, JobState};
+use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
 use crate::model::rule::{OnSuccess, Rule};
 use crate::store::{LedgerOutcome, LedgerRow};
@@ -94,41 +94,16 @@ fn new_job(shared: &Shared, want: &Wanted) -> Job {
     let id = shared.ids.next(random_tail());
     let rule = &want.rule.rule;
     let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
-    let now = clock::now();
-    Job {
-        id,
-        rule: rule.name.clone(),
-        rule_hash: want.rule.hash.clone(),
-        vars: want.offer.vars.clone(),
-        source: Source {
-            claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
-            path: want.offer.path.clone().into(),
-            identity: want.offer.identity,
-            moved_from: None,
-            companions: want.offer.companions.iter().map(|path| OsText::from(path.as_path())).collect(),
-            may_be_early: want.offer.may_be_early,
-            retire: want.retire,
-        },
-        state: JobState::Queued,
-        waiting: None,
-        created_at: now,
-        started_at: None,
-        finished_at: None,
-        bytes_read: 0,
-        bytes_decoded: 0,
-        content_hash: None,
-        characters_replaced: 0,
-        account: crate::model::account::Account::default(),
-        entries: Vec::new(),
-        slices: crate::model::job::Slices::default(),
-        attempts: 0,
-        resumable: want.rule.outputs.resumable(),
-        resumed_at_slice: 0,
-        outputs: Vec::new(),
-        retired_to: None,
-        error: None,
-        timeline: vec![Moment { at: now, state: JobState::Queued, detail: "claimed".to_owned() }],
-    }
+    let source = Source {
+        claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
+        path: want.offer.path.clone().into(),
+        identity: want.offer.identity,
+        moved_from: None,
+        companions: want.offer.companions.iter().map(|path| OsText::from(path.as_path())).collect(),
+        may_be_early: want.offer.may_be_early,
+        retire: want.retire,
+    };
+    Job { vars: want.offer.vars.clone(), ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now()) }
 }
 
 fn random_tail() -> u128 {

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::run::Run;
+use super::run::{LoadedEntry, Run};
 use super::rule_book::ReadyRule;
 use super::trouble::Trouble;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::fault::FaultKind;
 use crate::model::job::{Entry, Job};
 use crate::model::rule::{Limit, OnRecordError};
-use crate::output::{EncodedChunk, Partials, PendingSync};
+use crate::output::{EncodedChunk, Partials, PendingSync, remove_partials};
 use crate::record::FRAMING_VERSION;
 use crate::store::{Checkpoint, MemoryLease, Store};
 
@@ -60,6 +60,8 @@ pub(super) struct Collector {
     failed: Vec<FailedRecord>,
     first_failed: u64,
     slices_broken: u64,
+    /// Resumed inside an entry, which the partials have not been told of yet.
+    reenters: bool,
     bytes_since_checkpoint: u64,
     last_checkpoint: Instant,
 }
@@ -74,8 +76,14 @@ impl Collector {
         let source_rule = std::sync::Arc::clone(&rule.rule);
         let (partials, checkpoint) = match checkpoint {
             Some(point) => (Partials::resume(plan, source_rule, job, &point.partials)?, point),
-            None => (Partials::start(plan, source_rule, job)?, first_checkpoint()),
+            None => {
+                if job.attempts > 0 {
+                    remove_partials(&rule.rule, job, &[])?; // of an earlier start that cannot be continued
+                }
+                (Partials::start(plan, source_rule, job)?, first_checkpoint())
+            }
         };
+        let reenters = !checkpoint.entries.is_empty();
         // Failed records past the checkpoint come again.
         store.change().forget_failed_records(job.id, checkpoint.failed_records).apply()?;
         Ok(Self {
@@ -85,7 +93,8 @@ impl Collector {
             next_slice: checkpoint.next_slice,
             failed: Vec::new(),
             first_failed: checkpoint.failed_records,
-            slices_broken: 0,
+            slices_broken: job.slices.failed,
+            reenters,
             bytes_since_checkpoint: 0,
             last_checkpoint: Instant::now(),
         })
@@ -118,16 +127,25 @@ impl Collector {
 
     /// Begins the entries up to `count`, those without records too.
     fn begin_entries(&mut self, run: &Run, count: usize) -> Result<(), Trouble> {
+        if std::mem::take(&mut self.reenters) {
+            for entry in run.entries_from(self.entries.len() - 1).into_iter().take(1) {
+                self.begin_partials(run, &entry)?;
+            }
+        }
         if self.entries.len() >= count {
             return Ok(());
         }
         for entry in run.entries_from(self.entries.len()).into_iter().take(count - self.entries.len()) {
-            let categories = 0..run.rule.pipeline.categories().len();
-            let headers: Vec<_> = categories.map(|c| run.rule.pipeline.header(c, &entry.shape)).collect();
-            self.partials.begin_entry(&entry.name, &headers)?;
+            self.begin_partials(run, &entry)?;
             self.entries.push(Entry { name: entry.shape.name.clone(), records: 0 });
         }
         Ok(())
+    }
+
+    fn begin_partials(&mut self, run: &Run, entry: &LoadedEntry) -> Result<(), Trouble> {
+        let categories = 0..run.rule.pipeline.categories().len();
+        let headers: Vec<_> = categories.map(|category| run.rule.pipeline.header(category, &entry.shape)).collect();
+        Ok(self.partials.begin_entry(&entry.name, &headers)?)
     }
 
     /// A checkpoint, if one is due (or `now`, at a stop) and the outputs can be continued.

@@ -40,11 +40,6 @@ impl JobQueue {
         self.bell.notify_one();
     }
 
-    pub(super) fn push_all(&self, ids: impl IntoIterator<Item = JobId>) {
-        lock(&self.state).now.extend(ids);
-        self.bell.notify_all();
-    }
-
     pub(super) fn push_after(&self, delay: Duration, id: JobId) {
         lock(&self.state).later.insert((Instant::now() + delay, id));
         self.bell.notify_one();
@@ -93,7 +88,8 @@ mod tests {
         let queue = JobQueue::default();
         let [a, b, c] = [1, 2, 3].map(|n| JobId::from_parts(n, 0));
         queue.push_after(Duration::from_millis(20), c);
-        queue.push_all([a, b]);
+        queue.push(a);
+        queue.push(b);
         assert_eq!(queue.next_batch(8), Some(vec![a, b]));
         assert_eq!(queue.next(), Some(c));
     }

@@ -76,7 +76,7 @@ fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
     copy_progress(run, job);
     job.account = collected.account.clone();
     job.entries.clone_from(&collected.entries);
-    job.slices.failed += collected.slices_broken;
+    job.slices.failed = collected.slices_broken;
     if let Some(loaded) = run.loaded() {
         job.content_hash = Some(loaded.decoded.content_hash.clone());
         job.characters_replaced = loaded.decoded.characters_replaced;

@@ -146,6 +146,36 @@ pub struct Moment {
 }
 
 impl Job {
+    /// A job that was just claimed.
+    pub fn queued(id: JobId, rule: &str, rule_hash: &str, source: Source, at: Timestamp) -> Self {
+        Self {
+            id,
+            rule: rule.to_owned(),
+            rule_hash: rule_hash.to_owned(),
+            vars: BTreeMap::new(),
+            source,
+            state: JobState::Queued,
+            waiting: None,
+            created_at: at,
+            started_at: None,
+            finished_at: None,
+            bytes_read: 0,
+            bytes_decoded: 0,
+            content_hash: None,
+            characters_replaced: 0,
+            account: Account::default(),
+            entries: Vec::new(),
+            slices: Slices::default(),
+            attempts: 0,
+            resumable: true,
+            resumed_at_slice: 0,
+            outputs: Vec::new(),
+            retired_to: None,
+            error: None,
+            timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".to_owned() }],
+        }
+    }
+
     /// Moves the job on and writes the moment down.
     pub fn take(&mut self, event: JobEvent, at: Timestamp, detail: &str) -> Result<(), IllegalTransition> {
         let next = self.state.next(event)?;

@@ -21,6 +21,7 @@ mod gzip;
 mod intent;
 mod naming;
 mod partial;
+pub mod sample;
 mod partials;
 mod plan;
 mod recipients;

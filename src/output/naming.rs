@@ -27,25 +27,6 @@ pub(super) fn parse(rule: &Rule, text: &str, place: &str) -> Result<Template, Ou
     Template::parse(text, &wildcards(rule)).map_err(|source| OutputError::template(place, source))
 }
 
-/// What a job gives to the variables of a template.
-fn variables<'a>(
-    rule: &'a Rule,
-    job: &'a Job,
-    category: Option<&'a Category>,
-    entry: Option<&'a OsText>,
-) -> Variables<'a> {
-    Variables {
-        rule: &rule.name,
-        source: job.source.path.as_path(),
-        claimed_at: job.created_at,
-        timezone: &rule.timezone,
-        job: job.id,
-        category,
-        entry,
-        vars: &job.vars,
-    }
-}
-
 /// An output's path. Where the template leaves the end of the name to a variable, suffixes of what was unpacked do not stay: a plain
 /// output of `pay.csv.gz` under `{name}` is `pay.csv`.
 pub(super) fn output_path(
@@ -56,7 +37,7 @@ pub(super) fn output_path(
     entry: Option<&OsText>,
 ) -> Result<PathBuf, OutputError> {
     let path = template
-        .render(&variables(rule, job, Some(category), entry))
+        .render(&Variables { category: Some(category), entry, ..Variables::of(rule, job) })
         .map_err(|source| OutputError::template(place_of(category), source))?;
     Ok(if template.literal_end().is_empty() { template::without_known_suffixes(path) } else { path })
 }
@@ -64,7 +45,7 @@ pub(super) fn output_path(
 /// The path of a manifest or marker.
 pub(super) fn signal_path(rule: &Rule, job: &Job, text: &str, place: &str) -> Result<PathBuf, OutputError> {
     let render = |template: Template| -> Result<PathBuf, TemplateError> {
-        template.render(&variables(rule, job, None, None))
+        template.render(&Variables::of(rule, job))
     };
     render(parse(rule, text, place)?).map_err(|source| OutputError::template(place, source))
 }

@@ -106,6 +106,13 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether a flush or fsync failed, now or before: nothing may be tried again before a restart.
+    pub fn is_poisoned(&self) -> bool {
+        matches!(self, Self::Poisoned { .. })
+    }
+}
+
 impl Fault for StoreError {
     fn kind(&self) -> FaultKind {
         match self {

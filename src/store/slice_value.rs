@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! packed = LZ4 ( number u64 | entry u32 | first_record u64 | offset u64 | first_line u64 | skipped u32
-//!              | oversized u64, all ones: none | bytes u32 | text | records u32 | (gap, length) as varints … )
+//!              | oversized u64, all ones: none | line of its unclosed quote u64, 0: none | bytes u32 | text | records u32 | (gap, length) as varints … )
 //! ```
 //!
 //! Numbers are little-endian: nothing sorts by them. The gap of a record is that from the end of the one before.
@@ -10,7 +10,7 @@
 use bytes::Bytes;
 
 use super::error::StoreError;
-use crate::model::slice::{Oversized, Slice, Span};
+use crate::model::slice::{Oversized, Slice, Span, UnfitReason};
 
 const NOT_OVERSIZED: u64 = u64::MAX;
 const WHAT: &str = "slice";
@@ -26,6 +26,11 @@ pub(super) fn pack(slice: &Slice) -> Result<Vec<u8>, StoreError> {
     plain.extend_from_slice(&slice.skipped.to_le_bytes());
     let oversized = slice.oversized.map_or(NOT_OVERSIZED, |oversized| oversized.length);
     plain.extend_from_slice(&oversized.to_le_bytes());
+    let quote_line = match slice.oversized.map(|oversized| oversized.reason) {
+        Some(UnfitReason::UnclosedQuote { line }) => line,
+        Some(UnfitReason::TooLong) | None => 0,
+    };
+    plain.extend_from_slice(&quote_line.to_le_bytes());
     plain.extend_from_slice(&length(slice.bytes.len())?.to_le_bytes());
     plain.extend_from_slice(&slice.bytes);
     plain.extend_from_slice(&length(slice.records.len())?.to_le_bytes());
@@ -61,8 +66,12 @@ fn read(plain: &Bytes) -> Option<Slice> {
     let entry = rest.u32()?;
     let (first_record, offset, first_line) = (rest.u64()?, rest.u64()?, rest.u64()?);
     let skipped = rest.u32()?;
-    let oversized =
-        Some(rest.u64()?).filter(|length| *length != NOT_OVERSIZED).map(|length| Oversized { length });
+    let length = Some(rest.u64()?).filter(|length| *length != NOT_OVERSIZED);
+    let reason = match rest.u64()? {
+        0 => UnfitReason::TooLong,
+        line => UnfitReason::UnclosedQuote { line },
+    };
+    let oversized = length.map(|length| Oversized { length, reason });
     let text_length = rest.u32()? as usize;
     let text_at = rest.at;
     rest.take(text_length)?;

@@ -125,6 +125,11 @@ pub enum Answer {
     Refused(String),
 }
 
+/// Whether somebody has the file open for writing, as far as the system tells.
+pub fn has_writer(path: &Path) -> bool {
+    matches!(probe::examine(path, false), Ok(probe::Examined::HasWriter))
+}
+
 /// What reaches the watching thread.
 enum Message {
     Hint(PathBuf, Sign),

@@ -11,8 +11,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::category::Category;
+use super::job::Job;
 use super::job_id::JobId;
 use super::os_text::OsText;
+use super::rule::Rule;
 
 mod harmless;
 mod names;
@@ -71,6 +73,22 @@ pub struct Variables<'a> {
     pub entry: Option<&'a OsText>,
     /// The rule's named wildcards.
     pub vars: &'a BTreeMap<String, OsText>,
+}
+
+impl<'a> Variables<'a> {
+    /// What a job gives to the templates of its rule, outputs aside.
+    pub fn of(rule: &'a Rule, job: &'a Job) -> Self {
+        Self {
+            rule: &rule.name,
+            source: job.source.path.as_path(),
+            claimed_at: job.created_at,
+            timezone: &rule.timezone,
+            job: job.id,
+            category: None,
+            entry: None,
+            vars: &job.vars,
+        }
+    }
 }
 
 /// The template is wrong.
