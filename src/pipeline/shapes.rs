@@ -144,16 +144,15 @@ impl Pipeline {
             } else {
                 layout.names.iter().position(|name| name == column)
             };
-            match found {
-                Some(found) => wanted.push(ColumnRef(found as u32)),
-                None => {
-                    let near = nearest(column, layout.names.iter().map(String::as_str)).map(str::to_owned);
-                    let (step, column) = (step.name.clone(), column.clone());
-                    let column = MissingColumn { step, position, column, nearest: near };
-                    if !missing.contains(&column) {
-                        missing.push(column);
-                    }
-                }
+            if let Some(found) = found {
+                wanted.push(ColumnRef(found as u32));
+                continue;
+            }
+            let near = nearest(column, layout.names.iter().map(String::as_str)).map(str::to_owned);
+            let (step, column) = (step.name.clone(), column.clone());
+            let column = MissingColumn { step, position, column, nearest: near };
+            if !missing.contains(&column) {
+                missing.push(column);
             }
         }
         View { layout: Arc::clone(layout), wanted }

@@ -9,7 +9,11 @@ fn asking(format: Format, command: &[&str], protocol: &str) -> Rule {
 }
 
 fn line(command: &[&str]) -> Rule {
-    let exec = json!({ "step": "exec", "command": command, "timeout": "300ms" });
+    line_within(command, "10s")
+}
+
+fn line_within(command: &[&str], timeout: &str) -> Rule {
+    let exec = json!({ "step": "exec", "command": command, "timeout": timeout });
     rule(Format::Lines, &["main"], &[exec])
 }
 
@@ -58,7 +62,10 @@ fn a_child_that_dies_breaks_the_step_and_says_why() {
 
 #[test]
 fn a_child_that_hangs_is_given_up_and_replaced() {
-    let rule = line(&["sh", "-c", "while read x; do if [ $x = hang ]; then sleep 100; fi; echo $x; done"]);
+    let rule = line_within(
+        &["sh", "-c", "while read x; do if [ $x = hang ]; then sleep 100; fi; echo $x; done"],
+        "300ms",
+    );
     let mut worker = worker(&rule);
     let broken = worker.run(&slice(&["a", "hang"]), &shape(&[])).expect_err("a broken step").to_string();
     assert!(broken.contains("no answer within 300ms"), "{broken}");
