@@ -19,6 +19,8 @@ use crate::store::Store;
 
 /// The rule of the demo: the annotated example as it stands in the repository.
 const CONFIGURATION: &str = include_str!("../../config/demo.toml");
+/// Where the configuration has its folders.
+const ZONE: &str = "demo";
 /// Records of the sample; every 50th has an amount that is none.
 const RECORDS: u32 = 1000;
 /// Far longer than a thousand records take.
@@ -39,14 +41,15 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     println!("A landing zone in {}", folder.display());
     let config = folder.join("landfall.toml");
     fs::write(&config, CONFIGURATION).with_context(|| format!("cannot write {}", config.display()))?;
-    let dropped = make_sample(&folder)?;
+    let zone = folder.join(ZONE);
+    let dropped = make_sample(&zone)?;
 
     let registry = Registry::with_builtin_steps();
     let settings = config::load(&config, &registry)?;
     let store = Store::open(&settings.service.data_dir)?;
     let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
-    println!("Watching {}", folder.join("inbox").display());
-    let landed = drop_in(&dropped, &folder.join("inbox"))?;
+    println!("Watching {}", zone.join("inbox").display());
+    let landed = drop_in(&dropped, &zone.join("inbox"))?;
     println!("Dropped  {} ({RECORDS} records, gzip, encrypted with age)", landed.display());
     let job = await_job(&engine, &store)?;
     tell(&folder, &job)?;
@@ -66,8 +69,9 @@ fn landing_zone(given: Option<&Path>) -> anyhow::Result<PathBuf> {
         }
         None => tempfile::Builder::new().prefix("landfall-demo-").tempdir().context("cannot make a temporary folder")?.keep(),
     };
+    let zone = folder.join(ZONE);
     for part in ["inbox", "keys", "upload"] {
-        durable_fs::make_folder(&folder.join(part), true)?;
+        durable_fs::make_folder(&zone.join(part), true)?;
     }
     Ok(folder.canonicalize()?)
 }
