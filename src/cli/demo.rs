@@ -67,7 +67,11 @@ fn landing_zone(given: Option<&Path>) -> anyhow::Result<PathBuf> {
             }
             folder.to_owned()
         }
-        None => tempfile::Builder::new().prefix("landfall-demo-").tempdir().context("cannot make a temporary folder")?.keep(),
+        None => tempfile::Builder::new()
+            .prefix("landfall-demo-")
+            .tempdir()
+            .context("cannot make a temporary folder")?
+            .keep(),
     };
     let zone = folder.join(ZONE);
     for part in ["inbox", "keys", "upload"] {
@@ -80,7 +84,8 @@ fn landing_zone(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 fn make_sample(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut csv = String::from("id,account,name,amount,currency\n");
     for id in 1..=RECORDS {
-        let amount = if id % 50 == 0 { "N/A".to_owned() } else { format!("{}.{:02}", id * 7 % 1000, id % 100) };
+        let amount =
+            if id % 50 == 0 { "N/A".to_owned() } else { format!("{}.{:02}", id * 7 % 1000, id % 100) };
         csv.push_str(&format!("{id},AC{:06},Ada Lovelace,{amount},USD\n", id * 37 % 999_983));
     }
     let key = sample::new_key();
@@ -138,7 +143,13 @@ fn tell(folder: &Path, job: &Job) -> anyhow::Result<()> {
 fn show_output(folder: &Path, output: &PublishedOutput) -> anyhow::Result<()> {
     let path = output.path.as_path();
     let shown = path.strip_prefix(folder).unwrap_or(path);
-    println!("\n{}: {} records in {} ({} bytes)", output.category, output.records, shown.display(), output.bytes);
+    println!(
+        "\n{}: {} records in {} ({} bytes)",
+        output.category,
+        output.records,
+        shown.display(),
+        output.bytes
+    );
     if path.extension().is_some_and(|suffix| suffix == "csv") {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         text.lines().take(LINES_SHOWN).for_each(|line| println!("    {line}"));

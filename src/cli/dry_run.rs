@@ -20,7 +20,9 @@ pub(super) fn into_scratch(mut settings: Settings, scratch: &Path) -> Settings {
 
 /// Where an output would lie: the path within `scratch` under its real root again.
 pub(super) fn real_path(scratched: &Path, scratch: &Path, root: &Path) -> PathBuf {
-    scratched.strip_prefix(scratch.join("out")).map_or_else(|_| scratched.to_owned(), |inside| root.join(inside))
+    scratched
+        .strip_prefix(scratch.join("out"))
+        .map_or_else(|_| scratched.to_owned(), |inside| root.join(inside))
 }
 
 /// The root of a path: `/`, or a drive.

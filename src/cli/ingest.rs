@@ -97,7 +97,8 @@ fn ingest(
 fn follow(engine: &Engine, id: JobId) -> anyhow::Result<Job> {
     let bar = std::io::stderr().is_terminal().then(progress_bar);
     loop {
-        let job = engine.wait_for(id, Duration::from_millis(200))?.context("the job vanished from the store")?;
+        let job =
+            engine.wait_for(id, Duration::from_millis(200))?.context("the job vanished from the store")?;
         if let Some(bar) = &bar {
             bar.set_length(job.source.identity.size);
             bar.set_position(job.bytes_read);

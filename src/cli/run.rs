@@ -50,8 +50,10 @@ fn wait_for_end(engine: &Engine) -> anyhow::Result<&'static str> {
         wait();
         tell.send(()).ok(); // nobody listens once a signal came first
     })?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().build().context("cannot start the signal loop")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("cannot start the signal loop")?;
     runtime.block_on(async {
         tokio::select! {
             signal = next_signal() => signal,

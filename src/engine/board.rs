@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
+use super::lock;
 use super::run::{Run, TakenSlice};
 use super::trouble::Trouble;
-use super::lock;
 
 /// The running jobs, and a bell for workers that found nothing to do.
 #[derive(Default)]
@@ -26,7 +26,10 @@ impl Board {
     }
 
     pub(super) fn remove(&self, run: &Arc<Run>) {
-        self.runs.write().unwrap_or_else(std::sync::PoisonError::into_inner).retain(|other| !Arc::ptr_eq(other, run));
+        self.runs
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .retain(|other| !Arc::ptr_eq(other, run));
         self.ring_all();
     }
 

@@ -62,7 +62,10 @@ pub(super) struct Wanted {
 }
 
 /// Claims files; the answer for each, in order. One sync of the store serves them all.
-pub(super) fn claim(shared: &Shared, wanted: Vec<Wanted>) -> Result<Vec<Result<Option<JobId>, Trouble>>, Trouble> {
+pub(super) fn claim(
+    shared: &Shared,
+    wanted: Vec<Wanted>,
+) -> Result<Vec<Result<Option<JobId>, Trouble>>, Trouble> {
     let mut jobs = Vec::with_capacity(wanted.len());
     let mut changes = shared.store.change();
     for want in &wanted {
@@ -103,7 +106,10 @@ fn new_job(shared: &Shared, want: &Wanted) -> Job {
         may_be_early: want.offer.may_be_early,
         retire: want.retire,
     };
-    Job { vars: want.offer.vars.clone(), ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now()) }
+    Job {
+        vars: want.offer.vars.clone(),
+        ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now())
+    }
 }
 
 fn random_tail() -> u128 {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::run::{LoadedEntry, Run};
 use super::rule_book::ReadyRule;
+use super::run::{LoadedEntry, Run};
 use super::trouble::Trouble;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::fault::FaultKind;
@@ -144,14 +144,21 @@ impl Collector {
 
     fn begin_partials(&mut self, run: &Run, entry: &LoadedEntry) -> Result<(), Trouble> {
         let categories = 0..run.rule.pipeline.categories().len();
-        let headers: Vec<_> = categories.map(|category| run.rule.pipeline.header(category, &entry.shape)).collect();
+        let headers: Vec<_> =
+            categories.map(|category| run.rule.pipeline.header(category, &entry.shape)).collect();
         Ok(self.partials.begin_entry(&entry.name, &headers)?)
     }
 
     /// A checkpoint, if one is due (or `now`, at a stop) and the outputs can be continued.
-    pub(super) fn checkpoint(&mut self, run: &Run, store: &Store, now: bool) -> Result<Option<CheckpointOrder>, Trouble> {
+    pub(super) fn checkpoint(
+        &mut self,
+        run: &Run,
+        store: &Store,
+        now: bool,
+    ) -> Result<Option<CheckpointOrder>, Trouble> {
         let due = self.bytes_since_checkpoint >= CHECKPOINT_BYTES
-            || (self.bytes_since_checkpoint > 0 && (now || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY));
+            || (self.bytes_since_checkpoint > 0
+                && (now || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY));
         if !due || !run.rule.outputs.resumable() {
             return Ok(None);
         }
@@ -235,5 +242,9 @@ pub(super) fn too_many_failed(account: &Account, limit: Limit) -> Trouble {
         "{} of {} records failed, more than `errors.failed_max` = {limit}",
         account.records_failed, account.records_in
     );
-    Trouble::new(FaultKind::Input, message, Some("see the failed records with `landfall records`, or raise the limit"))
+    Trouble::new(
+        FaultKind::Input,
+        message,
+        Some("see the failed records with `landfall records`, or raise the limit"),
+    )
 }

@@ -17,7 +17,10 @@ use std::path::PathBuf;
 
 /// Ends a job that cannot be done. A source that ended too early goes back to wait, once for the same bytes.
 pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
-    if trouble.ended_early && is_first_try(shared, &job) && claim::give_back(shared, &mut job, &trouble.error.message)? {
+    if trouble.ended_early
+        && is_first_try(shared, &job)
+        && claim::give_back(shared, &mut job, &trouble.error.message)?
+    {
         return Ok(());
     }
     let rule = shared.rules.snapshot(&shared.store, &job)?;

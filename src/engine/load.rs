@@ -1,8 +1,8 @@
 //! Loading: a claimed source becomes slices. One thread per loading job.
 
 use std::fs::File;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::collect::Collector;
 use super::rule_book::ReadyRule;
@@ -65,8 +65,7 @@ fn load_job(shared: &Arc<Shared>, id: JobId) -> Result<(), Trouble> {
     }
     shared.store.change().job(&job).apply()?;
     events::started(&job);
-    let queue =
-        shared.store.slice_queue(id, Arc::clone(&shared.memory), shared.settings.service.load_ahead);
+    let queue = shared.store.slice_queue(id, Arc::clone(&shared.memory), shared.settings.service.load_ahead);
     let run = Arc::new(Run::new(job, rule, queue, collector));
     shared.board.add(Arc::clone(&run));
     if shared.stopping() {
@@ -103,11 +102,7 @@ fn open_source(job: &Job) -> Result<File, Trouble> {
     let read_error = |source| DecodeError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read_error)?;
     let identity = durable_fs::identity(&file).map_err(read_error)?;
-    if identity.same_content(&job.source.identity) {
-        Ok(file)
-    } else {
-        Err(changed_source(job))
-    }
+    if identity.same_content(&job.source.identity) { Ok(file) } else { Err(changed_source(job)) }
 }
 
 /// The source is not what was claimed.
@@ -148,7 +143,8 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
         };
         let mut cutter = Cutter::new(entry.text, &rule.records, &rule.decode, position, shown_name, slices)?;
         let shape = Arc::new(cutter.shape().map_err(explain)?);
-        let is_without_header = shape.columns.is_none() && matches!(&rule.records.format, Format::Csv(csv) if csv.header);
+        let is_without_header =
+            shape.columns.is_none() && matches!(&rule.records.format, Format::Csv(csv) if csv.header);
         if !is_without_header {
             run.rule.pipeline.check_shape(&shape)?; // an empty entry has no columns to miss
         }

@@ -156,7 +156,11 @@ impl Engine {
         self.spawn("intake", move |shared| intake::take_offers(shared, &receiver))
     }
 
-    fn spawn(&mut self, name: &str, stage: impl FnOnce(&Arc<Shared>) + Send + 'static) -> Result<(), Trouble> {
+    fn spawn(
+        &mut self,
+        name: &str,
+        stage: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> Result<(), Trouble> {
         let shared = Arc::clone(&self.shared);
         self.threads.push(spawn(name, move || stage(&shared))?);
         Ok(())
@@ -177,7 +181,8 @@ impl Engine {
         let wanted = vec![claim::Wanted { rule, offer, retire }];
         let claimed = claim::claim(&self.shared, wanted)?.pop().transpose()?.flatten();
         let id = claimed.ok_or_else(|| {
-            let message = format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
+            let message =
+                format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
             Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))
         })?;
         self.shared.queued.push(id);
@@ -257,7 +262,10 @@ impl Engine {
         }
         let late: Vec<_> = self.threads.into_iter().filter(|thread| !join_until(thread, deadline)).collect();
         for thread in &late {
-            tracing::warn!(thread = thread.thread().name(), "did not stop in time; its slice is worked again at the next start");
+            tracing::warn!(
+                thread = thread.thread().name(),
+                "did not stop in time; its slice is worked again at the next start"
+            );
         }
         let result = match self.shared.fatal() {
             Some(error) => Err(EngineError(error.clone())),
@@ -276,7 +284,10 @@ pub fn retry_stored(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Eng
 /// A last checkpoint of every running job; a clean stop is no attempt.
 fn stop_runs(shared: &Shared) -> Result<(), Trouble> {
     for run in shared.board.runs() {
-        let order = run.with_collector(|collector| collector.checkpoint(&run, &shared.store, true)).transpose()?.flatten();
+        let order = run
+            .with_collector(|collector| collector.checkpoint(&run, &shared.store, true))
+            .transpose()?
+            .flatten();
         if let Some(order) = order {
             checkpoint::write_checkpoint(&shared.store, &run, order)?;
         }
@@ -299,7 +310,11 @@ fn join_until(thread: &JoinHandle<()>, deadline: Instant) -> bool {
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Trouble> {
     std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| {
-        Trouble::new(FaultKind::Transient, format!("cannot start thread {name}: {error}"), Some("raise the limit of threads for the service's user"))
+        Trouble::new(
+            FaultKind::Transient,
+            format!("cannot start thread {name}: {error}"),
+            Some("raise the limit of threads for the service's user"),
+        )
     })
 }
 

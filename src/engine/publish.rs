@@ -28,9 +28,9 @@ pub(super) struct Balanced {
 
 /// Everything that may still fail the job happens here, before anything becomes visible.
 pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Trouble> {
-    let collector = run.take_collector().ok_or_else(|| {
-        Trouble::new(FaultKind::Bug, format!("job {} was finished twice", run.id), None)
-    })?;
+    let collector = run
+        .take_collector()
+        .ok_or_else(|| Trouble::new(FaultKind::Bug, format!("job {} was finished twice", run.id), None))?;
     let collected = collector.finish(run)?;
     let mut job = lock(&run.job).clone();
     fill_in(run, &mut job, &collected);

@@ -70,7 +70,11 @@ pub(super) fn recover_one(shared: &Arc<Shared>, mut job: Job) -> Result<(), Trou
             shared.store.change().job(&job).ledger(&row, false).forget_work(job.id).apply()?;
         }
         Next::Lost => {
-            let message = format!("the claimed source is gone: it lies neither at {} nor at {}", job.source_path(), job.source.path);
+            let message = format!(
+                "the claimed source is gone: it lies neither at {} nor at {}",
+                job.source_path(),
+                job.source.path
+            );
             let hint = "find who removed it; whatever the sender still has can be sent again";
             tracing::error!(job = %job.id, message);
             job.retired_to = None;
@@ -103,7 +107,11 @@ fn next(job: &Job) -> Result<Next, Trouble> {
     if job.started_at.is_none() && there.is_some() {
         return Ok(Next::Unclaim);
     }
-    Ok(if there.is_some_and(|identity| identity.same_content(&job.source.identity)) { Next::Unclaim } else { Next::Lost })
+    Ok(if there.is_some_and(|identity| identity.same_content(&job.source.identity)) {
+        Next::Unclaim
+    } else {
+        Next::Lost
+    })
 }
 
 fn identity_at(path: &OsText) -> Result<Option<FileIdentity>, Trouble> {

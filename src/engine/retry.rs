@@ -16,24 +16,38 @@ use crate::store::{LedgerOutcome, LedgerRow, Store};
 /// Takes a failed job's source out of quarantine and queues the job. The caller tells the running engine, if there is one.
 pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Trouble> {
     let refuse = |message: String, hint: &str| Trouble::new(FaultKind::Input, message, Some(hint));
-    let mut job = store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))?;
+    let mut job =
+        store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))?;
     if job.state != JobState::Failed {
         let message = format!("job {id} is {}: only a failed job can be retried", job.state);
         return Err(refuse(message, "a job that is held goes on by itself"));
     }
     let rule = rules.iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
-        refuse(format!("no rule is named \"{}\" any more", job.rule), "give the rule its name back in the configuration")
+        refuse(
+            format!("no rule is named \"{}\" any more", job.rule),
+            "give the rule its name back in the configuration",
+        )
     })?;
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
     if durable_fs::identity_at(from.as_path()).ok().flatten().is_none() {
-        return Err(refuse(format!("the source is not at {from} any more"), "put it back there, or drop it into the watched folder"));
+        return Err(refuse(
+            format!("the source is not at {from} any more"),
+            "put it back there, or drop it into the watched folder",
+        ));
     }
     let quarantined = job.retired_to.take();
     reset(&mut job, rule)?;
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
     // The row first: a crash before the rename leaves the file where recovery, by `moved_from`, still finds it.
     job.source.moved_from.clone_from(&quarantined);
-    store.change().rule(rule).job(&job).ledger(&row, false).forget_work(id).forget_failed_records(id, 0).apply()?;
+    store
+        .change()
+        .rule(rule)
+        .job(&job)
+        .ledger(&row, false)
+        .forget_work(id)
+        .forget_failed_records(id, 0)
+        .apply()?;
     store.sync()?;
     if let Some(quarantined) = &quarantined {
         take_out(&job, quarantined)?;
@@ -64,7 +78,11 @@ pub(super) fn take_out(job: &Job, quarantined: &OsText) -> Result<(), Trouble> {
         Renamed::Done | Renamed::Missing => {}
         Renamed::NameTaken => {
             let message = format!("{claimed} exists already");
-            return Err(Trouble::new(FaultKind::Storage, message, Some("look at both files; one claimed name is one source")));
+            return Err(Trouble::new(
+                FaultKind::Storage,
+                message,
+                Some("look at both files; one claimed name is one source"),
+            ));
         }
     }
     let mut reason = quarantined.as_os_str().to_owned();

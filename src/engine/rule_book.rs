@@ -23,9 +23,14 @@ pub(super) struct ReadyRule {
 impl ReadyRule {
     fn build(rule: Rule, registry: &Registry) -> Result<Self, Trouble> {
         let pipeline = Pipeline::build(&rule, registry).map_err(|problems| {
-            let said: Vec<_> = problems.iter().map(|p| format!("{}: {}", p.key.join("."), p.message)).collect();
+            let said: Vec<_> =
+                problems.iter().map(|p| format!("{}: {}", p.key.join("."), p.message)).collect();
             let message = format!("rule \"{}\": {}", rule.name, said.join("; "));
-            Trouble::new(FaultKind::Config, message, Some("mend the rule and restart; `landfall check` explains"))
+            Trouble::new(
+                FaultKind::Config,
+                message,
+                Some("mend the rule and restart; `landfall check` explains"),
+            )
         })?;
         let outputs = OutputPlan::build(&rule, pipeline.categories())?;
         Ok(Self {

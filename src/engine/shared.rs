@@ -118,7 +118,8 @@ impl Shared {
             if left.is_zero() {
                 return false;
             }
-            gate = self.stop_bell.wait_timeout(gate, left).map_or_else(|e| e.into_inner().0, |(gate, _)| gate);
+            gate =
+                self.stop_bell.wait_timeout(gate, left).map_or_else(|e| e.into_inner().0, |(gate, _)| gate);
         }
         true
     }
@@ -194,7 +195,9 @@ impl Shared {
         job.error = Some(trouble.error.clone());
         job.waiting = Some(Waiting {
             waits_for: trouble.waits_for,
-            until: jiff::SignedDuration::try_from(delay).ok().and_then(|delay| clock::now().checked_add(delay).ok()),
+            until: jiff::SignedDuration::try_from(delay)
+                .ok()
+                .and_then(|delay| clock::now().checked_add(delay).ok()),
             detail: trouble.error.message.clone(),
         });
         self.store.change().job(&job).apply()?;

@@ -49,7 +49,10 @@ fn forget_finished(shared: &Shared) {
     let Ok(before) = clock::now().checked_sub(retention) else { return };
     match shared.store.forget_finished(before) {
         Ok(0) => {}
-        Ok(jobs) => tracing::info!(jobs, "finished jobs are no longer listed: they are older than `service.retention`"),
+        Ok(jobs) => tracing::info!(
+            jobs,
+            "finished jobs are no longer listed: they are older than `service.retention`"
+        ),
         Err(error) => tracing::warn!(%error, "old finished jobs could not be removed from the list"),
     }
 }

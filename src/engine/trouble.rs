@@ -83,7 +83,11 @@ impl From<StoreError> for Trouble {
 
 impl From<Unbalanced> for Trouble {
     fn from(error: Unbalanced) -> Self {
-        Self::new(FaultKind::Bug, error.to_string(), Some("report this with the rule and a sample of the source"))
+        Self::new(
+            FaultKind::Bug,
+            error.to_string(),
+            Some("report this with the rule and a sample of the source"),
+        )
     }
 }
 

@@ -73,9 +73,15 @@ fn work(
     slice: &Slice,
 ) -> Result<Option<WorkedSlice>, Trouble> {
     let shape = run.shape(slice.entry).ok_or_else(|| {
-        Trouble::new(FaultKind::Bug, format!("slice {} names an entry that was not loaded", slice.number), None)
+        Trouble::new(
+            FaultKind::Bug,
+            format!("slice {} names an entry that was not loaded", slice.number),
+            None,
+        )
     })?;
-    let Some((result, broken)) = run_with_attempts(shared, run, worker, slice, &shape) else { return Ok(None) };
+    let Some((result, broken)) = run_with_attempts(shared, run, worker, slice, &shape) else {
+        return Ok(None);
+    };
     result.account.balance()?;
     Ok(Some(encode(run, slice, result, broken, &shared.memory)))
 }
@@ -92,7 +98,9 @@ fn run_with_attempts(
     for attempt in 1..=run.rule.rule.errors.attempts {
         match worker.run(slice, shape) {
             Ok(result) => return Some((result, false)),
-            Err(broken) => tracing::warn!(job = %run.id, slice = slice.number, attempt, %broken, "a step broke"),
+            Err(broken) => {
+                tracing::warn!(job = %run.id, slice = slice.number, attempt, %broken, "a step broke")
+            }
         }
         if attempt < run.rule.rule.errors.attempts && shared.pause(back_off) {
             return None;

@@ -45,7 +45,8 @@ impl JobId {
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = (0..TEXT_LENGTH).rev().map(|place| ALPHABET[(self.0 >> (place * 5)) as usize & 31] as char);
+        let digits =
+            (0..TEXT_LENGTH).rev().map(|place| ALPHABET[(self.0 >> (place * 5)) as usize & 31] as char);
         f.pad(&digits.collect::<String>())
     }
 }
@@ -99,7 +100,8 @@ mod tests {
 
     #[test]
     fn text_and_bytes_give_the_same_id_back() {
-        for id in [JobId::from_parts(0, 0), JobId::from_parts(1_796_000_000_000, u128::MAX), JobId(u128::MAX)] {
+        for id in [JobId::from_parts(0, 0), JobId::from_parts(1_796_000_000_000, u128::MAX), JobId(u128::MAX)]
+        {
             assert_eq!(id.to_string().parse::<JobId>().expect("own text"), id);
             assert_eq!(JobId::from_bytes(id.to_bytes()), id);
         }

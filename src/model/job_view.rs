@@ -192,6 +192,7 @@ pub(crate) mod tests {
                 path: OsText::from("/srv/inbox/payments-1.csv.gz"),
                 claimed: None,
                 identity: FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 },
+                moved_from: None,
                 companions: Vec::new(),
                 may_be_early: false,
                 retire: true,

@@ -111,7 +111,9 @@ impl<'de> Deserialize<'de> for OsText {
         match Stored::deserialize(deserializer)? {
             Stored::Text(text) => Ok(Self(text.into())),
             other => from_raw(other).map(Self).ok_or_else(|| {
-                serde::de::Error::custom("this name was written on another operating system and is not Unicode")
+                serde::de::Error::custom(
+                    "this name was written on another operating system and is not Unicode",
+                )
             }),
         }
     }

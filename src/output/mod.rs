@@ -21,10 +21,10 @@ mod gzip;
 mod intent;
 mod naming;
 mod partial;
-pub mod sample;
 mod partials;
 mod plan;
 mod recipients;
+pub mod sample;
 mod sink;
 
 pub use codec::EncodedChunk;

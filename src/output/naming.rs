@@ -44,9 +44,8 @@ pub(super) fn output_path(
 
 /// The path of a manifest or marker.
 pub(super) fn signal_path(rule: &Rule, job: &Job, text: &str, place: &str) -> Result<PathBuf, OutputError> {
-    let render = |template: Template| -> Result<PathBuf, TemplateError> {
-        template.render(&Variables::of(rule, job))
-    };
+    let render =
+        |template: Template| -> Result<PathBuf, TemplateError> { template.render(&Variables::of(rule, job)) };
     render(parse(rule, text, place)?).map_err(|source| OutputError::template(place, source))
 }
 

@@ -29,7 +29,8 @@ pub fn write_gzip_age(path: &Path, text: &[u8], key: &SampleKey) -> io::Result<(
     let recipients = std::iter::once(&recipient as &dyn age::Recipient);
     let encryptor = age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;
     let file = durable_fs::create_private(path).map_err(io::Error::other)?;
-    let mut gzip = flate2::write::GzEncoder::new(encryptor.wrap_output(file)?, flate2::Compression::default());
+    let mut gzip =
+        flate2::write::GzEncoder::new(encryptor.wrap_output(file)?, flate2::Compression::default());
     gzip.write_all(text)?;
     gzip.finish()?.finish()?;
     Ok(())

@@ -87,6 +87,7 @@ fn job() -> Job {
             path: "/in/acme/pay.csv.gz".into(),
             claimed: None,
             identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
+            moved_from: None,
             companions: vec![],
             may_be_early: false,
             retire: true,

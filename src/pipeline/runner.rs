@@ -10,7 +10,7 @@ use super::work::{Scratch, SliceRun, Work, failed_record};
 use super::{Chunk, Pipeline, SliceResult, StepBroken};
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job_id::JobId;
-use crate::model::slice::{EntryShape, Slice};
+use crate::model::slice::{EntryShape, Slice, UnfitReason};
 use crate::model::step::{StepInstance, StepStart};
 
 /// The steps of one worker for one job.
@@ -78,7 +78,14 @@ impl PipelineWorker {
                 Ok(result) => add(&mut sum, result),
                 Err(broken) => {
                     let error = format!("the step broke: {}", broken.reason);
-                    sum.failed.push(failed_record(slice, index, shape, broken.step, error));
+                    sum.failed.push(failed_record(
+                        slice,
+                        index,
+                        shape,
+                        &self.pipeline.format,
+                        broken.step,
+                        error,
+                    ));
                     sum.account.records_in += 1;
                     sum.account.records_failed += 1;
                 }
@@ -172,11 +179,16 @@ impl PipelineWorker {
     /// A record that no step can see: its beginning is kept as a failed record.
     fn oversized(&self, slice: &Slice, shape: &EntryShape) -> SliceResult {
         let length = slice.oversized.as_ref().map_or(slice.bytes.len() as u64, |oversized| oversized.length);
-        let error = format!(
-            "record of {length} bytes is longer than record_max ({} bytes)",
-            self.pipeline.record_max
-        );
-        let failed = failed_record(slice, 0, shape, "records".to_owned(), error);
+        let error = match slice.oversized.as_ref().map(|oversized| oversized.reason) {
+            Some(UnfitReason::UnclosedQuote { line }) => {
+                format!("the quote that opens on line {line} is never closed, or not within record_max")
+            }
+            Some(UnfitReason::TooLong) | None => {
+                let max = self.pipeline.record_max;
+                format!("record of {length} bytes is longer than record_max ({max} bytes)")
+            }
+        };
+        let failed = failed_record(slice, 0, shape, &self.pipeline.format, "records".to_owned(), error);
         let failed = FailedRecord { bytes: slice.bytes.to_vec(), length, ..failed };
         let account = Account {
             records_in: 1,

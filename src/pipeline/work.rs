@@ -11,6 +11,7 @@ use crate::model::account::{Account, FailedRecord};
 use crate::model::rule::{Format, LineEnd};
 use crate::model::slice::{EntryShape, Slice};
 use crate::model::step::{CategoryId, Outcome, Reason, Record, RecordError, Run};
+use crate::record::record_offset;
 
 /// Buffers that are used for one slice after another.
 #[derive(Default)]
@@ -171,7 +172,14 @@ impl<'a> Work<'a> {
         self.scratch.failed.sort_by_key(|(index, ..)| *index);
         for (index, step, error) in self.scratch.failed.drain(..) {
             let step = self.pipeline.step_name(step);
-            result.failed.push(failed_record(self.slice, index, shape, step, error.to_string()));
+            result.failed.push(failed_record(
+                self.slice,
+                index,
+                shape,
+                &self.pipeline.format,
+                step,
+                error.to_string(),
+            ));
         }
         Ok(result)
     }
@@ -313,6 +321,7 @@ pub(super) fn failed_record(
     slice: &Slice,
     index: usize,
     shape: &EntryShape,
+    format: &Format,
     step: String,
     error: String,
 ) -> FailedRecord {
@@ -323,7 +332,7 @@ pub(super) fn failed_record(
         entry: slice.entry,
         entry_name: shape.name.clone(),
         record: slice.first_record.saturating_add(index as u64),
-        offset: slice.offset.saturating_add(span.start as u64),
+        offset: record_offset(slice, index, format),
         line: slice
             .first_line
             .saturating_add(memchr::memchr_iter(b'\n', before).count() as u64)

@@ -202,8 +202,8 @@ impl<R: Read> Cutter<R> {
 }
 
 /// Where a record of a slice begins within its entry, in bytes; for `record_length` in the raw bytes.
-pub fn record_offset(slice: &Slice, index: usize, records: &Records) -> u64 {
-    let within = match &records.format {
+pub fn record_offset(slice: &Slice, index: usize, format: &Format) -> u64 {
+    let within = match format {
         Format::Fixed(fixed) if fixed.record_length.is_some() => {
             (index as u64).saturating_mul(fixed.record_length.unwrap_or_default())
         }

@@ -143,7 +143,9 @@ mod tests {
     fn slices() -> impl Strategy<Value = Slice> {
         let numbers = (any::<u64>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>());
         let records = prop::collection::vec((0..300u32, 0..300u32), 0..50);
-        let oversized = prop::option::of((0..u64::MAX).prop_map(|length| Oversized { length }));
+        let oversized = prop::option::of(
+            (0..u64::MAX).prop_map(|length| Oversized { length, reason: UnfitReason::TooLong }),
+        );
         (numbers, records, oversized, any::<u8>()).prop_map(|(numbers, parts, oversized, fill)| {
             let (number, entry, first_record, offset, first_line, skipped) = numbers;
             let mut at = 0;

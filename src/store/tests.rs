@@ -48,6 +48,7 @@ fn job(number: u64) -> Job {
             path: OsText::from("/in/a.csv"),
             claimed: None,
             identity: identity(number),
+            moved_from: None,
             companions: Vec::new(),
             may_be_early: false,
             retire: true,

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::slice::Oversized;
+use crate::model::slice::{Oversized, UnfitReason};
 use crate::model::step::{CategoryId, Outcome, Reason, Record, RecordError, Step, StepPlan};
 
 /// Does what each record says.
@@ -70,7 +70,10 @@ fn a_panic_breaks_the_step_and_record_by_record_only_its_record_fails() {
 
 #[test]
 fn an_oversized_record_becomes_a_failed_record() {
-    let slice = Slice { oversized: Some(Oversized { length: 9_000_000 }), ..slice(&["beginning"]) };
+    let slice = Slice {
+        oversized: Some(Oversized { length: 9_000_000, reason: UnfitReason::TooLong }),
+        ..slice(&["beginning"])
+    };
     let result = obeying(1).run(&slice, &shape(&[])).expect("a result");
     assert_eq!(result.account.balance(), Ok(()));
     let failed = &result.failed[0];

@@ -31,15 +31,15 @@ fn records_of_a_length_are_counted_in_bytes() {
     assert_eq!(whole.texts(), ["12abc", "34\nef", "56ghi"]);
     let records = by_length(5);
     assert_eq!(whole.slices[1].first_record, 3);
-    assert_eq!(record_offset(&whole.slices[0], 1, &records), 5);
-    assert_eq!(record_offset(&whole.slices[1], 0, &records), 10);
+    assert_eq!(record_offset(&whole.slices[0], 1, &records.format), 5);
+    assert_eq!(record_offset(&whole.slices[1], 0, &records.format), 10);
 }
 
 #[test]
 fn each_record_is_decoded_after_it_is_cut() {
     let whole = cut_as(b"1\xE42\xF63\xFC", 2, "windows-1252", OnBadEncoding::Fail).expect("is cut");
     assert_eq!(whole.texts(), ["1ä", "2ö", "3ü"]);
-    assert_eq!(record_offset(&whole.slices[1], 0, &by_length(2)), 4);
+    assert_eq!(record_offset(&whole.slices[1], 0, &by_length(2).format), 4);
     let wide: Vec<u8> = "\u{FEFF}äbcd".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(cut_as(&wide, 4, "utf-8", OnBadEncoding::Fail).expect("is cut").texts(), ["äb", "cd"]);
 }

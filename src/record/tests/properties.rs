@@ -156,7 +156,7 @@ fn flattened(whole: &Whole, text: &[u8], records: &Records) -> Vec<Plain> {
         assert_eq!(slice.bytes[..], text[offset..offset + slice.bytes.len()], "bytes are the text's");
         for (at, span) in slice.records.iter().enumerate() {
             let lines = lines_in(&slice.bytes[..span.start as usize]);
-            let start = record_offset(slice, at, records) as usize;
+            let start = record_offset(slice, at, &records.format) as usize;
             let length = slice.oversized.map_or(u64::from(span.end - span.start), |unfit| unfit.length);
             found.push(Plain {
                 line: slice.first_line + lines,
