@@ -175,3 +175,33 @@ fn every_event_of_a_json_log_is_one_json_line_with_the_job_and_the_rule() {
         .collect();
     assert!(events.iter().any(|event| event.to_string().contains("\"rule\":\"payments\"")), "{}", ran.stderr);
 }
+
+/// The work stands still while loading goes on: past `memory_max` slices wait in the store, and come back in order.
+#[test]
+fn loading_runs_ahead_through_the_store_and_loses_nothing() {
+    let world = gated("memory_max = \"1MiB\"\nload_ahead = \"64MiB\"");
+    let text = lines(150_000);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", &text);
+    service.wait_for(&world, "reached");
+    world.write("go", "");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert!(world.text("out/pay.main") == text, "records were lost, doubled or out of order");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_file_takes_no_more_memory_than_a_small_one() {
+    let world = World::with_service("memory_max = \"16MiB\"", "");
+    let mut service = world.start();
+    let mut peak_after = |name: &str, count: usize| {
+        world.move_in(&format!("in/{name}"), lines(count));
+        service.wait_for(&world, &format!("archive/{name}"));
+        service.peak_memory_bytes()
+    };
+    let small = peak_after("small.txt", 100_000);
+    let large = peak_after("large.txt", 1_000_000);
+    assert!(large < small + (64 << 20), "{} MB after {} MB", large >> 20, small >> 20);
+    service.stop();
+}

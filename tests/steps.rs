@@ -192,12 +192,12 @@ fn reverse_turns_by_characters() {
     assert_eq!(world.text("out/sample.main"), "cba\neßörG\n\n");
 }
 
-fn exec(script: &str, rest: &str) -> World {
+fn exec(script: &str, rest: &str, outputs: &str) -> World {
     let world = World::new(&format!(
         "records = {{ format = \"lines\", slice_records = 50 }}
          pipeline = [{{ step = \"exec\", command = [\"./enrich\"], {rest} }}]
          errors = {{ failed_max = \"50%\" }}
-         output = {{ other = {{ path = \"out/{{stem}}.other\" }} }}"
+         {outputs}"
     ));
     let path = world.write("enrich", script);
     world.sh(&format!("chmod +x {}", path.display()));
@@ -207,7 +207,7 @@ fn exec(script: &str, rest: &str) -> World {
 
 #[test]
 fn exec_by_lines_takes_a_line_for_each_line_in_order() {
-    let world = exec("#!/bin/sh\nexec sed -u 's/^/> /'\n", "protocol = \"line\"");
+    let world = exec("#!/bin/sh\nexec sed -u 's/^/> /'\n", "protocol = \"line\"", "");
     world.ingest(&["sample.txt"]).done();
     assert_eq!(world.text("out/sample.main"), world.sh("sed 's/^/> /' sample.txt"));
 }
@@ -227,7 +227,8 @@ for line in sys.stdin:
 
 #[test]
 fn exec_by_json_lines_can_change_route_drop_and_fail() {
-    let world = exec(JSONL_CHILD, "protocol = \"jsonl\"");
+    let world =
+        exec(JSONL_CHILD, "protocol = \"jsonl\"", "output = { other = { path = \"out/{stem}.other\" } }");
     world.ingest(&["sample.txt"]).done();
     let job = world.completed();
     let failed: Vec<_> = world.failed_records(&job).iter().map(|record| record["record"].as_u64()).collect();
@@ -247,7 +248,7 @@ for line in sys.stdin:
     if line.startswith('line 120 '): sys.exit(3)
     print(line, end='', flush=True)
 ";
-    let world = exec(script, "protocol = \"line\"");
+    let world = exec(script, "protocol = \"line\"", "");
     world.ingest(&["sample.txt"]).done();
     let job = world.completed();
     assert_eq!(job["records_failed"], 1, "{job:#}");
@@ -263,7 +264,7 @@ for line in sys.stdin:
     if line.startswith('line 120 '): time.sleep(600)
     print(line, end='', flush=True)
 ";
-    let world = exec(script, "protocol = \"line\", timeout = \"200ms\"");
+    let world = exec(script, "protocol = \"line\", timeout = \"200ms\"", "");
     world.ingest(&["sample.txt"]).done();
     assert_eq!(world.completed()["records_failed"], 1);
 }

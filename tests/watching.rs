@@ -267,3 +267,64 @@ fn a_rule_that_is_off_leaves_its_files_alone() {
     service.wait_for(&world, "archive/yes.txt");
     assert!(world.has("off/pay.txt"));
 }
+
+/// A service whose notifier is known to work, and whose quiet time never comes.
+fn without_quiet_time(trust_close: &str) -> (World, support::Service) {
+    let world = World::new(&format!("ready = {{ stable_for = \"1h\", trust_close = \"{trust_close}\" }}"));
+    let mut service = world.start();
+    // A moved-in file is complete.
+    wait_until_watched(&world, &mut service);
+    (world, service)
+}
+
+fn wait_until_watched(world: &World, service: &mut support::Service) {
+    let mut number = 0;
+    service.wait_until("a moved-in file is taken at once", || {
+        number += 1;
+        world.move_in(&format!("in/first-{number}.txt"), "first\n");
+        std::thread::sleep(Duration::from_millis(100));
+        (!world.files("archive").is_empty()).then_some(())
+    });
+}
+
+#[test]
+fn a_close_is_trusted_where_the_content_proves_its_own_end() {
+    let (world, mut service) = without_quiet_time("framed");
+    world.write("in/plain.txt", "no end of its own\n");
+    world.sh("printf 'one\n' | gzip > in/pay.gz");
+    service.wait_for(&world, "archive/pay.gz");
+    service.stop();
+    assert!(world.has("in/plain.txt"), "a plain file was taken at its close");
+}
+
+#[test]
+fn every_close_is_trusted_where_the_rule_says_so() {
+    let (world, mut service) = without_quiet_time("always");
+    world.write("in/plain.txt", "one\n");
+    service.wait_for(&world, "archive/plain.txt");
+    service.stop();
+}
+
+#[test]
+fn a_gzip_that_stays_cut_is_quarantined_after_its_quiet_time() {
+    let world = World::new("ready = { stable_for = \"500ms\" }");
+    let mut service = world.start();
+    world.sh("seq 20000 | gzip | head -c -100 > in/cut.gz");
+    service.wait_for(&world, "in/.landfall/quarantine/cut.gz.error.json");
+    service.stop();
+    assert_eq!(world.files("out"), [""; 0]);
+}
+
+#[test]
+fn files_that_vanish_disturb_nobody() {
+    let world = World::new("ready = { stable_for = \"50ms\" }");
+    let mut service = world.start();
+    for number in 0..100 {
+        world.move_in(&format!("in/gone-{number}.tmp"), "x");
+        support::remove(&world.path(format!("in/gone-{number}.tmp")));
+    }
+    world.sh("for n in $(seq 100); do echo x > in/fleeting-$n; mv in/fleeting-$n in/.fleeting; done");
+    world.move_in("in/stays.txt", "one\n");
+    service.wait_for(&world, "archive/stays.txt");
+    service.stop();
+}

@@ -104,6 +104,15 @@ impl Service {
             .sum();
         ticks / 100.0
     }
+
+    /// The most memory it has held at once, as the kernel knows it.
+    #[cfg(target_os = "linux")]
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("proc(5)");
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("proc(5)");
+        kilobytes << 10
+    }
 }
 
 impl Drop for Service {
