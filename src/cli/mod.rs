@@ -21,9 +21,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Problems;
-use crate::model::fault::Fault;
+use crate::engine::EngineError;
+use crate::model::fault::{Fault, FaultKind};
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
+use crate::store::StoreError;
 use crate::telemetry::logging::{self, LogFormat};
 
 /// The thing asked for failed or does not exist.
@@ -129,12 +131,15 @@ fn explain(error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = hint_of(error) {
         eprintln!("    hint: {hint}");
     }
-    ExitCode::from(FAILED)
+    let asked_wrong = error.chain().filter_map(|cause| cause.downcast_ref::<EngineError>());
+    ExitCode::from(if asked_wrong.map(Fault::kind).any(|kind| kind == FaultKind::Config) {
+        USAGE
+    } else {
+        FAILED
+    })
 }
 
 fn hint_of(error: &anyhow::Error) -> Option<String> {
-    use crate::engine::EngineError;
-    use crate::store::StoreError;
     error.chain().find_map(|cause| {
         let engine = cause.downcast_ref::<EngineError>().and_then(Fault::hint);
         engine.or_else(|| cause.downcast_ref::<StoreError>().and_then(Fault::hint))

@@ -58,7 +58,7 @@ const CHECKPOINT_ORDERS: usize = 16;
 
 /// The engine cannot start, or an operator's request cannot be done.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
+#[error("{}", .0.message)]
 pub struct EngineError(JobError);
 
 impl EngineError {

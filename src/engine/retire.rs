@@ -22,7 +22,8 @@ pub(super) fn plan(rule: &ReadyRule, job: &Job) -> Result<Option<OsText>, Troubl
         return Ok(None);
     }
     let folder = archive_folder(rule, job)?;
-    Ok(Some(free_name(&folder, job.source.path.as_path())?.into()))
+    // An archive that is out of reach does not hold up the outputs: `move_source` chooses when it is back.
+    Ok(free_name(&folder, job.source.path.as_path()).ok().map(OsText::from))
 }
 
 fn archive_folder(rule: &ReadyRule, job: &Job) -> Result<PathBuf, Trouble> {
@@ -49,7 +50,8 @@ pub(super) fn free_name(folder: &Path, source: &Path) -> Result<PathBuf, Trouble
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(path),
             Err(error) => {
                 let message = format!("cannot look at {}: {error}", OsText::from(path));
-                return Err(Trouble::new(FaultKind::Storage, message, None));
+                let hint = "make the folder accessible to the service's user; the job goes on by itself";
+                return Err(Trouble::new(FaultKind::Storage, message, Some(hint)));
             }
             Ok(_) => {}
         }
