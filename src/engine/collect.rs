@@ -74,14 +74,13 @@ impl Collector {
             .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable());
         let plan = std::sync::Arc::clone(&rule.outputs);
         let source_rule = std::sync::Arc::clone(&rule.rule);
-        let (partials, checkpoint) = match checkpoint {
-            Some(point) => (Partials::resume(plan, source_rule, job, &point.partials)?, point),
-            None => {
-                if job.attempts > 0 {
-                    remove_partials(&rule.rule, job, &[])?; // of an earlier start that cannot be continued
-                }
-                (Partials::start(plan, source_rule, job)?, first_checkpoint())
+        let (partials, checkpoint) = if let Some(point) = checkpoint {
+            (Partials::resume(plan, source_rule, job, &point.partials)?, point)
+        } else {
+            if job.attempts > 0 {
+                remove_partials(&rule.rule, job, &[])?; // of an earlier start that cannot be continued
             }
+            (Partials::start(plan, source_rule, job)?, first_checkpoint())
         };
         let reenters = !checkpoint.entries.is_empty();
         // Failed records past the checkpoint come again.

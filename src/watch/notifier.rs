@@ -129,7 +129,7 @@ impl Notifier {
                 tracing::warn!(path = escaped_path(folder), error = %error, "no file events for this folder, perhaps for others too; they are scanned only");
             }
             Err(error) => {
-                tracing::debug!(path = escaped_path(folder), error = %error, "no file events for this folder")
+                tracing::debug!(path = escaped_path(folder), error = %error, "no file events for this folder");
             }
         }
         false
