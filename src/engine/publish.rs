@@ -46,7 +46,7 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
         Ok(finished) => finished,
         Err(error) => {
             let trouble = Trouble::from(error);
-            return Err(if Shared::fails_job(trouble.error.kind) {
+            return Err(if trouble.error.kind.fails_job() {
                 discard_after(trouble, partials.discard().map_err(Trouble::from))
             } else {
                 trouble

@@ -86,8 +86,7 @@ pub(super) fn recover_one(shared: &Arc<Shared>, mut job: Job) -> Result<(), Trou
 }
 
 fn next(job: &Job) -> Result<Next, Trouble> {
-    let failing = job.error.as_ref().is_some_and(|error| Shared::fails_job(error.kind));
-    if matches!(job.state, JobState::Publishing | JobState::Retiring) || failing {
+    if matches!(job.state, JobState::Publishing | JobState::Retiring) || job.is_failing() {
         return Ok(Next::Finish);
     }
     let here = identity_at(job.source_path())?;
