@@ -135,13 +135,12 @@ impl Notifier {
         false
     }
 
-    /// Watches the nearest folder that exists above one that does not, so that its making is seen.
-    pub(super) fn watch_above(&mut self, missing: &Path) {
-        if let Some(folder) =
-            missing.ancestors().skip(1).find(|above| fs::metadata(above).is_ok_and(|it| it.is_dir()))
-        {
-            self.watch(folder);
-        }
+    /// Watches the nearest folder that exists above one that does not, so that its making is seen; false where something was made
+    /// meanwhile, which no event tells of: then it must be looked for again.
+    pub(super) fn watch_above(&mut self, missing: &Path) -> bool {
+        let Some(above) = missing.parent().and_then(nearest_folder) else { return true };
+        self.watch(above);
+        nearest_folder(missing) == Some(above)
     }
 
     /// Watches a folder no more.
@@ -158,6 +157,11 @@ impl Notifier {
     pub(super) fn knows(&self, folder: &Path) -> bool {
         self.folders.contains_key(folder)
     }
+}
+
+/// The nearest folder that exists, this one or above.
+fn nearest_folder(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|above| fs::metadata(above).is_ok_and(|it| it.is_dir()))
 }
 
 /// Tells a folder from another of the same name.
@@ -190,6 +194,14 @@ mod tests {
         assert_eq!(sign(EventKind::Access(AccessKind::Close(AccessMode::Write))), Some(Sign::Closed));
         assert_eq!(sign(EventKind::Modify(ModifyKind::Data(DataChange::Any))), Some(Sign::Changed));
         assert_eq!(sign(EventKind::Remove(RemoveKind::File)), Some(Sign::Gone));
+    }
+
+    #[test]
+    fn a_folder_that_was_made_just_before_the_one_above_it_is_watched_is_looked_for_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut notifier = Notifier::new(None);
+        assert!(notifier.watch_above(&folder.path().join("a/b")));
+        assert!(!notifier.watch_above(folder.path()));
     }
 
     #[test]
