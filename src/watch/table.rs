@@ -311,7 +311,9 @@ mod tests {
         }
         let batch = |table: &mut Table| {
             let paths = table.ready_batch(9, |_| true);
-            paths.iter().for_each(|path| table.offered(path));
+            for path in &paths {
+                table.offered(path);
+            }
             paths.iter().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(

@@ -185,6 +185,9 @@ impl Watcher {
 
     fn start_scans(&mut self, now: Instant) {
         let lost = self.flags.lost.swap(false, Ordering::AcqRel);
+        if lost {
+            self.notifier.doubt_all();
+        }
         if lost || self.table.room_for_missed() {
             self.request_scan();
         }

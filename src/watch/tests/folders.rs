@@ -100,3 +100,17 @@ fn each_folder_on_the_way_to_a_missing_one_is_seen_without_a_scan() {
     assert_eq!(world.next_name(), "b");
     assert_eq!(world.watch.scans(), 1);
 }
+
+#[test]
+fn after_events_were_lost_a_scan_watches_every_folder_anew() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (inbox, messages) = mpsc::sync_channel(64);
+    let mut notifier = Notifier::new(Some(Hints { inbox, lost: Arc::default() }));
+    assert!(!notifier.watch(folder.path()) && notifier.watch(folder.path()));
+    notifier.doubt_all();
+    assert!(notifier.watch(folder.path()), "it had its events all along");
+    let path = folder.path().join("a");
+    fs::write(&path, b"x").expect("writes");
+    let hint = messages.recv_timeout(PATIENCE).expect("an event comes");
+    assert!(matches!(hint, Message::Hint(at, _) if at == path));
+}
