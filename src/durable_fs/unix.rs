@@ -113,10 +113,12 @@ fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 pub(super) fn rename_replace(from: &Path, to: &Path) -> io::Result<()> {
     retry_interrupted(|| fs::rename(from, to))
 }
 
+#[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     retry_interrupted(|| fs::remove_file(path))
 }

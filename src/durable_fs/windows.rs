@@ -89,6 +89,7 @@ fn wide(path: &Path) -> Vec<u16> {
     units
 }
 
+#[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     retry_held(|| fs::remove_file(path))
 }

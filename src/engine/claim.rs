@@ -64,11 +64,11 @@ pub(super) struct Wanted {
 /// Claims files; the answer for each, in order. One sync of the store serves them all.
 pub(super) fn claim(
     shared: &Shared,
-    wanted: Vec<Wanted>,
+    wanted: &[Wanted],
 ) -> Result<Vec<Result<Option<JobId>, Trouble>>, Trouble> {
     let mut jobs = Vec::with_capacity(wanted.len());
     let mut changes = shared.store.change();
-    for want in &wanted {
+    for want in wanted {
         let job = new_job(shared, want);
         let kept = want.retire && want.rule.rule.source.on_success == OnSuccess::Keep;
         changes.rule(&want.rule.rule).job(&job).ledger(&LedgerRow::of(&job, LedgerOutcome::Claimed), kept);

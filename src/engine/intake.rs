@@ -14,11 +14,11 @@ pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
         if shared.stopping() {
             return;
         }
-        if let Err(trouble) = take_batch(shared, batch) {
-            if trouble.poisoned {
-                shared.fail_for_good(trouble.error);
-                return;
-            }
+        if let Err(trouble) = take_batch(shared, batch)
+            && trouble.poisoned
+        {
+            shared.fail_for_good(trouble.error);
+            return;
         }
     }
 }
@@ -33,10 +33,12 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
         })
         .collect();
     debug_assert_eq!(wanted.len(), paths.len(), "the watch knows only the rules it was given");
-    let claimed = match claim::claim(shared, wanted) {
+    let claimed = match claim::claim(shared, &wanted) {
         Ok(claimed) => claimed,
         Err(trouble) => {
-            paths.iter().for_each(|path| shared.answer(path, Answer::Refused(trouble.error.to_string())));
+            for path in &paths {
+                shared.answer(path, Answer::Refused(trouble.error.to_string()));
+            }
             return Err(trouble);
         }
     };

@@ -184,9 +184,9 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
         characters_replaced += cutter.characters_replaced();
         position += 1;
     }
-    let mut decoded = decoder.finish()?;
-    decoded.characters_replaced += characters_replaced;
-    run.set_loaded(Loaded { slices, lines_skipped, decoded });
+    let mut counts = decoder.finish()?;
+    counts.characters_replaced += characters_replaced;
+    run.set_loaded(Loaded { slices, lines_skipped, decoded: counts });
     Ok(LoadEnd::Complete)
 }
 

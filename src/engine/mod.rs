@@ -179,7 +179,7 @@ impl Engine {
             return Ok(unfinished);
         }
         let wanted = vec![claim::Wanted { rule, offer, retire }];
-        let claimed = claim::claim(&self.shared, wanted)?.pop().transpose()?.flatten();
+        let claimed = claim::claim(&self.shared, &wanted)?.pop().transpose()?.flatten();
         let id = claimed.ok_or_else(|| {
             let message =
                 format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));

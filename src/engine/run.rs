@@ -188,10 +188,10 @@ impl Run {
             return;
         }
         let mut collector = lock(&self.collector);
-        if let Some(collector) = collector.as_mut() {
-            if let Err(trouble) = collector.append(self, worked) {
-                self.break_off(trouble);
-            }
+        if let Some(collector) = collector.as_mut()
+            && let Err(trouble) = collector.append(self, worked)
+        {
+            self.break_off(trouble);
         }
     }
 

@@ -27,7 +27,7 @@ use crate::watch::{Answer, Watch};
 
 /// First pause before a held job is tried again; doubles up to [`HELD_BACK_OFF_MAX`].
 const HELD_BACK_OFF: Duration = Duration::from_secs(1);
-const HELD_BACK_OFF_MAX: Duration = Duration::from_secs(60);
+const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
 
 pub(super) struct Shared {
     pub settings: Settings,
@@ -126,7 +126,7 @@ impl Shared {
 
     /// Waits until the engine is asked to stop.
     pub(super) fn wait_for_stop(&self) {
-        while !self.pause(Duration::from_secs(3600)) {}
+        while !self.pause(Duration::from_hours(1)) {}
     }
 
     /// A flush or fsync failed: nothing that was written since can be trusted, so the service stops and recovers at its next start.

@@ -14,7 +14,7 @@ use crate::store::StoreError;
 use crate::telemetry::events;
 
 const TICK: Duration = Duration::from_secs(10);
-const RETENTION_EVERY: Duration = Duration::from_secs(3600);
+const RETENTION_EVERY: Duration = Duration::from_hours(1);
 
 /// The ticker's life.
 pub(super) fn tick(shared: &Arc<Shared>) {

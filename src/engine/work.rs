@@ -48,9 +48,9 @@ pub(super) fn work_slices(shared: &Arc<Shared>) {
     }
 }
 
-fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, worker: &mut PipelineWorker, taken: TakenSlice) {
+fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, steps: &mut PipelineWorker, taken: TakenSlice) {
     let TakenSlice { slice, lease } = taken;
-    match work(shared, run, worker, &slice) {
+    match work(shared, run, steps, &slice) {
         Ok(Some(worked)) => {
             drop(slice);
             drop(lease);
@@ -99,7 +99,7 @@ fn run_with_attempts(
         match worker.run(slice, shape) {
             Ok(result) => return Some((result, false)),
             Err(broken) => {
-                tracing::warn!(job = %run.id, slice = slice.number, attempt, %broken, "a step broke")
+                tracing::warn!(job = %run.id, slice = slice.number, attempt, %broken, "a step broke");
             }
         }
         if attempt < run.rule.rule.errors.attempts && shared.pause(back_off) {

@@ -194,11 +194,11 @@ impl Job {
         if moment.state == JobState::Held {
             let same = |held: &Moment| held.state == JobState::Held && held.detail == moment.detail;
             let waits = |between: &Moment| matches!(between.state, JobState::Queued | JobState::Running);
-            if let Some(first) = self.timeline.iter().rposition(same) {
-                if self.timeline[first + 1..].iter().all(waits) {
-                    self.timeline.truncate(first + 1);
-                    return;
-                }
+            if let Some(first) = self.timeline.iter().rposition(same)
+                && self.timeline[first + 1..].iter().all(waits)
+            {
+                self.timeline.truncate(first + 1);
+                return;
             }
         }
         self.timeline.push(moment);

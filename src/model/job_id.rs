@@ -38,6 +38,7 @@ impl JobId {
     }
 
     /// The id after this one: ids made in one millisecond stay in order.
+    #[must_use]
     pub fn successor(self) -> Self {
         Self(self.0.wrapping_add(1))
     }

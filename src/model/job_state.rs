@@ -99,6 +99,7 @@ impl JobState {
     ];
 
     /// The only place that decides what may follow what.
+    #[allow(clippy::match_same_arms, reason = "in the order of a job's life, not of its states")]
     pub fn next(self, event: JobEvent) -> Result<Self, IllegalTransition> {
         use {JobEvent as E, JobState as S};
         match (self, event) {

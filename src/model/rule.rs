@@ -276,6 +276,7 @@ pub struct StepSpec {
 
 /// One `[rule.output.CATEGORY]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a key of its own in the TOML")]
 pub struct Output {
     /// Template of the final path, absolute.
     pub path: String,

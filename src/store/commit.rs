@@ -122,10 +122,10 @@ mod tests {
     fn callers_that_wait_share_one_flush() {
         let commits = Commits::default();
         let flushes = AtomicU32::new(0);
-        let (release, gate) = mpsc::channel::<()>();
+        let (release, gate) = mpsc::sync_channel::<()>(1);
         let arrived = Barrier::new(51);
         std::thread::scope(|scope| {
-            let (begun, has_begun) = mpsc::channel();
+            let (begun, has_begun) = mpsc::sync_channel(1);
             let first = scope.spawn(|| {
                 commits.sync(move || {
                     begun.send(()).expect("the test waits");
