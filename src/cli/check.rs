@@ -1,6 +1,6 @@
 //! `landfall check`: every problem of the configuration, or "ok"; with `--files`, which file would go where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -17,10 +17,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{Format, Mode, OnSuccess, Rule, Settings};
 use crate::pipeline::Registry;
-use crate::watch::pattern::Pattern;
-
-/// Names that are no candidates in any rule.
-const UNFINISHED: [&str; 6] = [".part", ".filepart", ".tmp", ".partial", ".crdownload", "~"];
+use crate::watch::rules::RuleSet;
 
 /// Checks the configuration; prints every problem, or "ok" and a line per rule.
 #[derive(Debug, clap::Args)]
@@ -99,21 +96,23 @@ fn format_name(format: &Format) -> &'static str {
 
 /// Prints every file that a live rule would take, with its output paths; the first rule that takes a file has it.
 fn show_files(rules: &[Rule], out: &mut dyn io::Write) -> anyhow::Result<()> {
-    let takers =
-        rules.iter().filter(|rule| rule.mode == Mode::Live).map(Taker::new).collect::<Result<Vec<_>, _>>()?;
+    let watched = RuleSet::new(rules.to_vec())?;
     let mut found = 0_u64;
-    for (position, taker) in takers.iter().enumerate() {
-        for (number, pattern) in taker.patterns.iter().enumerate() {
-            let mut folders = vec![pattern.fixed_folder().to_path_buf()];
-            while let Some(folder) = folders.pop() {
-                for file in list(&folder, &mut folders, out)? {
-                    let is_taken = takers.iter().take(position).any(|earlier| earlier.takes(&file).is_some())
-                        || taker.patterns.iter().take(number).any(|earlier| earlier.matches(&file).is_some());
-                    let vars = pattern.matches(&file).filter(|_| !is_taken && !taker.excludes_file(&file));
-                    if let Some(vars) = vars {
-                        found += 1;
-                        show_file(taker.rule, &file, vars, out)?;
-                    }
+    for (position, rule) in rules.iter().enumerate() {
+        let mut folders = watched.fixed_folders_of(position);
+        folders.reverse();
+        // The patterns of a rule may begin in the same folder, or one below another.
+        let mut seen = HashSet::new();
+        while let Some(folder) = folders.pop() {
+            if !seen.insert(folder.clone()) {
+                continue;
+            }
+            let (files, inner) = list(&folder, out)?;
+            folders.extend(inner.into_iter().rev().filter(|folder| watched.could_match_below(folder)));
+            for file in files {
+                if let Some((_, vars)) = watched.assign(&file).filter(|(taker, _)| *taker == position) {
+                    found += 1;
+                    show_file(rule, &file, vars, out)?;
                 }
             }
         }
@@ -140,22 +139,19 @@ fn show_file(
     Ok(())
 }
 
-/// The files of a folder by name; folders in it are added to those to come. Links are not followed.
-fn list(folder: &Path, folders: &mut Vec<PathBuf>, out: &mut dyn io::Write) -> io::Result<Vec<PathBuf>> {
+/// The files and the folders in a folder, by name. Links are not followed.
+fn list(folder: &Path, out: &mut dyn io::Write) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut files, mut inner) = (Vec::new(), Vec::new());
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((files, inner)),
         Err(error) => {
             writeln!(out, "{} cannot be listed: {error}", escaped_path(folder))?;
-            return Ok(Vec::new());
+            return Ok((files, inner));
         }
     };
-    let (mut files, mut inner) = (Vec::new(), Vec::new());
     // An entry that cannot be read has vanished.
     for entry in entries.filter_map(Result::ok) {
-        if entry.file_name().as_encoded_bytes().starts_with(b".") {
-            continue;
-        }
         match entry.file_type() {
             Ok(kind) if kind.is_dir() => inner.push(entry.path()),
             Ok(kind) if kind.is_file() => files.push(entry.path()),
@@ -163,64 +159,8 @@ fn list(folder: &Path, folders: &mut Vec<PathBuf>, out: &mut dyn io::Write) -> i
         }
     }
     files.sort();
-    inner.sort_by(|a, b| b.cmp(a));
-    folders.extend(inner);
-    Ok(files)
-}
-
-/// A rule with its patterns, parsed.
-struct Taker<'a> {
-    rule: &'a Rule,
-    patterns: Vec<Pattern>,
-    exclude_paths: Vec<Pattern>,
-    exclude_names: Vec<Pattern>,
-    root: PathBuf,
-}
-
-impl<'a> Taker<'a> {
-    fn new(rule: &'a Rule) -> anyhow::Result<Self> {
-        let parse =
-            |text: &str| Pattern::parse(text).with_context(|| format!("rule \"{}\": \"{text}\"", rule.name));
-        let root = rule.base_dir.ancestors().last().unwrap_or(Path::new("/")).to_path_buf();
-        let (by_path, by_name): (Vec<&String>, Vec<&String>) =
-            rule.exclude.iter().partition(|text| text.contains(std::path::is_separator));
-        // Names are matched as if they lay in the root.
-        let in_root = |name: &&String| parse(&root.join(name).to_string_lossy());
-        Ok(Self {
-            patterns: rule.paths.iter().map(|text| parse(text)).collect::<Result<_, _>>()?,
-            exclude_paths: by_path.iter().map(|text| parse(text)).collect::<Result<_, _>>()?,
-            exclude_names: by_name.iter().map(in_root).collect::<Result<_, _>>()?,
-            root,
-            rule,
-        })
-    }
-
-    fn takes(&self, file: &Path) -> Option<&Pattern> {
-        if self.excludes_file(file) {
-            return None;
-        }
-        self.patterns.iter().find(|pattern| pattern.matches(file).is_some())
-    }
-
-    fn excludes_file(&self, file: &Path) -> bool {
-        let Some(name) = file.file_name() else { return true };
-        let bytes = name.as_encoded_bytes();
-        let lower = bytes.to_ascii_lowercase();
-        let in_root = self.root.join(name);
-        UNFINISHED.iter().any(|end| lower.ends_with(end.as_bytes()))
-            || self.rule.ready.marker.as_deref().is_some_and(|marker| is_marker(marker, bytes))
-            || self.exclude_paths.iter().any(|pattern| pattern.matches(file).is_some())
-            || self.exclude_names.iter().any(|pattern| pattern.matches(&in_root).is_some())
-    }
-}
-
-/// Whether a name is a marker's, whatever file it is for.
-fn is_marker(template: &str, name: &[u8]) -> bool {
-    let before = template.split('{').next().unwrap_or_default();
-    let after = template.rsplit('}').next().unwrap_or_default();
-    name.len() > before.len() + after.len()
-        && name.starts_with(before.as_bytes())
-        && name.ends_with(after.as_bytes())
+    inner.sort();
+    Ok((files, inner))
 }
 
 /// The job that a file would become, claimed now.
@@ -238,17 +178,4 @@ fn sample_job(rule: &Rule, file: &Path, vars: BTreeMap<String, OsText>) -> Job {
         retire: true,
     };
     Job { vars, ..Job::queued(id, &rule.name, &rule.hash(), source, now) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn markers_are_known_by_what_their_template_adds() {
-        assert!(is_marker("{name}.done", b"a.csv.done"));
-        assert!(is_marker("done-{stem}", b"done-a"));
-        assert!(!is_marker("{name}.done", b".done"));
-        assert!(!is_marker("{name}.done", b"a.csv"));
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::time::Duration;
 
 use super::lock;
 use super::run::{Run, TakenSlice};
@@ -16,6 +17,7 @@ pub(super) struct Board {
     rings: AtomicU64,
     gate: Mutex<()>,
     bell: Condvar,
+    bell_for_room: Condvar,
     asleep: AtomicUsize,
 }
 
@@ -31,6 +33,18 @@ impl Board {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .retain(|other| !Arc::ptr_eq(other, run));
         self.ring_all();
+        self.bell_for_room.notify_all();
+    }
+
+    /// Waits until fewer than `max` jobs run, or `time` is over. Whether there is room.
+    pub(super) fn wait_for_room(&self, max: usize, time: Duration) -> bool {
+        let count = || self.runs.read().unwrap_or_else(std::sync::PoisonError::into_inner).len();
+        let gate = lock(&self.gate);
+        if count() < max {
+            return true;
+        }
+        drop(self.bell_for_room.wait_timeout(gate, time));
+        count() < max
     }
 
     pub(super) fn runs(&self) -> Vec<Arc<Run>> {

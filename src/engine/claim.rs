@@ -180,8 +180,14 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
     }
     job.take(JobEvent::GivenBack, clock::now(), why)?;
     let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
-    shared.store.change().job(job).ledger(&row, false).forget_work(job.id).apply()?;
+    let mut changes = shared.store.change();
+    changes.job(job).ledger(&row, false).forget_work(job.id);
+    if job.source.claimed.is_none() {
+        changes.forget_kept(&job.source.identity); // else it would never be offered again
+    }
+    changes.apply()?;
     shared.store.sync()?;
+    shared.forget_back_off(job.id);
     events::given_back(job, why);
     shared.answer(&path, Answer::NotYet);
     shared.job_ended();

@@ -1,5 +1,6 @@
 //! Collecting: worked slices, in order, into partials; the account; checkpoints.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::rule_book::ReadyRule;
@@ -8,8 +9,8 @@ use super::trouble::Trouble;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::fault::FaultKind;
 use crate::model::job::{Entry, Job};
-use crate::model::rule::{Limit, OnRecordError};
-use crate::output::{EncodedChunk, Partials, PendingSync, remove_partials};
+use crate::model::rule::{Limit, OnRecordError, Rule};
+use crate::output::{EncodedChunk, OutputPlan, Partials, PendingSync, remove_partials};
 use crate::record::FRAMING_VERSION;
 use crate::store::{Checkpoint, MemoryLease, Store};
 
@@ -72,15 +73,21 @@ impl Collector {
         let checkpoint = store
             .checkpoint(job.id)?
             .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable());
-        let plan = std::sync::Arc::clone(&rule.outputs);
-        let source_rule = std::sync::Arc::clone(&rule.rule);
-        let (partials, checkpoint) = if let Some(point) = checkpoint {
-            (Partials::resume(plan, source_rule, job, &point.partials)?, point)
-        } else {
-            if job.attempts > 0 {
-                remove_partials(&rule.rule, job, &[])?; // of an earlier start that cannot be continued
+        let plan = Arc::clone(&rule.outputs);
+        let source_rule = Arc::clone(&rule.rule);
+        let (partials, checkpoint) = match checkpoint {
+            Some(point) => {
+                match Partials::resume(Arc::clone(&plan), Arc::clone(&source_rule), job, &point.partials) {
+                    Ok(partials) => (partials, point),
+                    Err(error) if error.is_lost_partial() => {
+                        tracing::warn!(job = %job.id, %error, "the job starts from its first record: a partial of its checkpoint is lost");
+                        (start_over(plan, source_rule, job)?, first_checkpoint())
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
-            (Partials::start(plan, source_rule, job)?, first_checkpoint())
+            None if job.attempts > 0 => (start_over(plan, source_rule, job)?, first_checkpoint()),
+            None => (Partials::start(plan, source_rule, job)?, first_checkpoint()),
         };
         let reenters = !checkpoint.entries.is_empty();
         // Failed records past the checkpoint come again.
@@ -202,6 +209,12 @@ impl Collector {
         job.entries = self.entries;
         Ok(self.partials.discard()?)
     }
+}
+
+/// Removes what an earlier start left and cannot be continued.
+fn start_over(plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Result<Partials, Trouble> {
+    remove_partials(&rule, job, &[])?;
+    Ok(Partials::start(plan, rule, job)?)
 }
 
 /// Where a job stands before its first slice.

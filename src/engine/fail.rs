@@ -73,6 +73,13 @@ fn quarantine_name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
 /// Whether these bytes are seen to end early for the first time.
 fn is_first_try(shared: &Shared, job: &Job) -> bool {
     let path = job.source.path.as_path().to_owned();
-    let before = lock(&shared.given_back).insert(path, job.source.identity);
-    job.source.retire && !before.is_some_and(|before| before.same_content(&job.source.identity))
+    let mut given_back = lock(&shared.given_back);
+    match given_back.remove(&path) {
+        Some(before) if before.same_content(&job.source.identity) => false,
+        _ if !job.source.retire => false, // an operator named it: there is nobody to wait for
+        _ => {
+            given_back.insert(path, job.source.identity);
+            true
+        }
+    }
 }

@@ -66,8 +66,12 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Inte
             Err(trouble) => trouble,
         },
     };
-    if trouble.poisoned || !Shared::fails_job(trouble.error.kind) {
-        return Err(trouble); // held; its partials stay for the next try
+    if trouble.poisoned {
+        return Err(trouble);
+    }
+    if !trouble.error.kind.fails_job() {
+        drop_what_no_checkpoint_names(shared, run);
+        return Err(trouble);
     }
     let mut job = lock(&run.job).clone();
     super::load::copy_progress(run, &mut job);
@@ -76,6 +80,16 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Inte
     }
     fail::give_back_or_fail(shared, job, &trouble)?;
     Ok(None)
+}
+
+/// A held job without a checkpoint starts from its first slice: its partials would only fill a disk that may be full already.
+fn drop_what_no_checkpoint_names(shared: &Shared, run: &Run) {
+    let resumes = shared.store.checkpoint(run.id).is_ok_and(|point| point.is_some());
+    let Some(collector) = run.take_collector().filter(|_| !resumes) else { return };
+    let mut job = lock(&run.job).clone();
+    if let Err(trouble) = collector.discard(&shared.store, &mut job) {
+        tracing::warn!(job = %run.id, error = %trouble.error, "hidden partials of a held job are left behind until it goes on");
+    }
 }
 
 /// A job that a restart, or an earlier try, left on its way.
@@ -93,7 +107,7 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<(Job, Intent
             retire::retire(shared, &rule, job)?;
             Ok(None)
         }
-        _ if job.error.as_ref().is_some_and(|error| Shared::fails_job(error.kind)) => {
+        _ if job.is_failing() => {
             fail::finish_failing(shared, job)?;
             Ok(None)
         }

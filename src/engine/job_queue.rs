@@ -18,7 +18,16 @@ pub(super) struct JobQueue {
 struct State {
     now: VecDeque<JobId>,
     later: BTreeSet<(Instant, JobId)>,
-    closed: bool,
+    closed: Closed,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Closed {
+    #[default]
+    Open,
+    /// What is in the queue is still given out, what comes later waits for the next start.
+    WhenEmpty,
+    AtOnce,
 }
 
 impl State {
@@ -54,7 +63,7 @@ impl JobQueue {
     pub(super) fn next_batch(&self, max: usize) -> Option<Vec<JobId>> {
         let mut state = lock(&self.state);
         loop {
-            if state.closed {
+            if state.closed == Closed::AtOnce || (state.closed == Closed::WhenEmpty && state.now.is_empty()) {
                 return None;
             }
             state.ripen();
@@ -73,8 +82,15 @@ impl JobQueue {
         }
     }
 
+    /// Ends the queue: what is in it waits for the next start.
     pub(super) fn close(&self) {
-        lock(&self.state).closed = true;
+        lock(&self.state).closed = Closed::AtOnce;
+        self.bell.notify_all();
+    }
+
+    /// Ends the queue once it has given out what is due.
+    pub(super) fn close_when_empty(&self) {
+        lock(&self.state).closed = Closed::WhenEmpty;
         self.bell.notify_all();
     }
 }
@@ -99,6 +115,17 @@ mod tests {
         let queue = JobQueue::default();
         queue.push(JobId::from_parts(1, 0));
         queue.close();
+        assert_eq!(queue.next(), None);
+    }
+
+    #[test]
+    fn a_queue_that_is_closed_when_empty_gives_what_is_in_it_and_then_ends() {
+        let queue = JobQueue::default();
+        let id = JobId::from_parts(1, 0);
+        queue.push(id);
+        queue.push_after(Duration::from_secs(3600), JobId::from_parts(2, 0));
+        queue.close_when_empty();
+        assert_eq!(queue.next(), Some(id));
         assert_eq!(queue.next(), None);
     }
 }

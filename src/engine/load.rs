@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::collect::Collector;
 use super::rule_book::ReadyRule;
@@ -22,6 +23,11 @@ use crate::output::EntryName;
 use crate::record::{CutError, Cutter};
 use crate::telemetry::events;
 
+/// Jobs between loading and publishing at most: each may have `load_ahead` in the store, and its partials open.
+const RUNS_MAX: usize = 16;
+/// How long a loader waits for room before it looks whether the engine stops.
+const ROOM_PATIENCE: Duration = Duration::from_millis(100);
+
 /// How a load ended that did not break off.
 enum LoadEnd {
     Complete,
@@ -32,6 +38,11 @@ enum LoadEnd {
 /// One loader's life: takes queued jobs until the engine stops.
 pub(super) fn load_jobs(shared: &Arc<Shared>) {
     while let Some(id) = shared.queued.next() {
+        while !shared.board.wait_for_room(RUNS_MAX, ROOM_PATIENCE) {
+            if shared.stopping() {
+                return;
+            }
+        }
         if let Err(trouble) = load_job(shared, id) {
             shared.job_hindered(id, trouble);
         }
@@ -134,6 +145,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     let mut lines_skipped = 0;
     let mut characters_replaced = 0;
     let mut position = 0;
+    let mut first_header: Option<Vec<u8>> = None;
     while let Some(entry) = decoder.next_entry()? {
         let name = EntryName { position, name: entry.name.clone() };
         let shown_name = escaped(name.name.as_os_str());
@@ -147,6 +159,12 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
             shape.columns.is_none() && matches!(&rule.records.format, Format::Csv(csv) if csv.header);
         if !is_without_header {
             run.rule.pipeline.check_shape(&shape)?; // an empty entry has no columns to miss
+        }
+        if let Some(header) = &shape.header {
+            let first = first_header.get_or_insert_with(|| header.clone());
+            if run.rule.outputs.merges_entries() && first != header {
+                return Err(differing_header(&shape.name));
+            }
         }
         run.add_entry(LoadedEntry { name, shape });
         while let Some(slice) = cutter.next_slice().map_err(explain)? {
@@ -170,6 +188,12 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     counts.characters_replaced += characters_replaced;
     run.set_loaded(Loaded { slices, lines_skipped, decoded: counts });
     Ok(LoadEnd::Complete)
+}
+
+fn differing_header(entry: &str) -> Trouble {
+    let message = format!("the header of entry `{entry}` differs from that of the first entry");
+    let hint = "give each entry an output of its own with {entry} in every output's path, or take entries of one kind with `decode.entries`";
+    Trouble::new(FaultKind::Input, message, Some(hint))
 }
 
 /// The counts of reading, for the job's row.

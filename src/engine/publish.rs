@@ -46,7 +46,7 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
         Ok(finished) => finished,
         Err(error) => {
             let trouble = Trouble::from(error);
-            return Err(if Shared::fails_job(trouble.error.kind) {
+            return Err(if trouble.error.kind.fails_job() {
                 discard_after(trouble, partials.discard().map_err(Trouble::from))
             } else {
                 trouble
@@ -148,4 +148,34 @@ pub(super) fn roll_forward(
     shared.forget_back_off(job.id);
     events::published(&job);
     Ok(job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::category::Category;
+
+    fn account(main: u64, invalid: u64, failed: u64) -> Account {
+        let mut account = Account { records_in: main + invalid + failed, records_failed: failed, ..Account::default() };
+        account.records_out.insert(Category::main(), main);
+        account.records_out.insert(Category::new("invalid"), invalid);
+        account.reasons.insert("amount: not a decimal".into(), invalid);
+        account
+    }
+
+    #[test]
+    fn the_reason_that_was_met_most_often_is_named() {
+        let mut account = account(1, 5, 0);
+        account.reasons.insert("id: missing".into(), 1);
+        assert_eq!(most_frequent_reason(&account), " (most often: amount: not a decimal, 5 times)");
+        assert_eq!(most_frequent_reason(&Account::default()), "");
+    }
+
+    #[test]
+    fn an_account_that_does_not_add_up_is_a_bug_and_publishes_nothing() {
+        let mut wrong = account(8, 2, 0);
+        wrong.records_in += 1;
+        let trouble = wrong.balance().map_err(Trouble::from).expect_err("a record is missing");
+        assert_eq!(trouble.error.kind, FaultKind::Bug);
+    }
 }

@@ -86,8 +86,7 @@ pub(super) fn recover_one(shared: &Arc<Shared>, mut job: Job) -> Result<(), Trou
 }
 
 fn next(job: &Job) -> Result<Next, Trouble> {
-    let failing = job.error.as_ref().is_some_and(|error| Shared::fails_job(error.kind));
-    if matches!(job.state, JobState::Publishing | JobState::Retiring) || failing {
+    if matches!(job.state, JobState::Publishing | JobState::Retiring) || job.is_failing() {
         return Ok(Next::Finish);
     }
     let here = identity_at(job.source_path())?;
@@ -117,4 +116,92 @@ fn next(job: &Job) -> Result<Next, Trouble> {
 fn identity_at(path: &OsText) -> Result<Option<FileIdentity>, Trouble> {
     durable_fs::identity_at(path.as_path())
         .map_err(|error| Trouble::new(FaultKind::Storage, format!("cannot look at {path}: {error}"), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::fault::JobError;
+    use crate::model::job::Source;
+    use crate::model::job_id::JobId;
+
+    /// A job whose source was at `inbox` and is claimed at `claimed`; the caller makes the files.
+    fn job(folder: &Path, identity_of: &Path) -> Job {
+        let identity = durable_fs::identity_at(identity_of).expect("a file to look at").expect("a regular file");
+        let source = Source {
+            path: folder.join("inbox").into(),
+            claimed: Some(folder.join("claimed").into()),
+            identity,
+            moved_from: None,
+            companions: Vec::new(),
+            may_be_early: false,
+            retire: true,
+        };
+        Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now())
+    }
+
+    fn folder_with(name: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(name);
+        fs::write(&file, "1\n").expect("a file");
+        (folder, file)
+    }
+
+    #[test]
+    fn a_crash_before_the_rename_leaves_a_candidate_and_after_it_a_job() {
+        let (folder, file) = folder_with("inbox");
+        let waiting = job(folder.path(), &file);
+        assert_eq!(next(&waiting).expect("decided"), Next::Unclaim);
+        durable_fs::rename_no_replace(&file, &folder.path().join("claimed")).expect("renamed");
+        assert_eq!(next(&waiting).expect("decided"), Next::Queue);
+    }
+
+    #[test]
+    fn a_source_that_lies_nowhere_is_told_and_not_forgotten() {
+        let (folder, file) = folder_with("inbox");
+        let mut lost = job(folder.path(), &file);
+        lost.take(JobEvent::Started, clock::now(), "").expect("starts");
+        durable_fs::remove_file(&file).expect("removed");
+        assert_eq!(next(&lost).expect("decided"), Next::Lost);
+    }
+
+    #[test]
+    fn another_file_under_the_old_name_is_not_taken_for_the_claimed_one() {
+        let (folder, file) = folder_with("inbox");
+        let mut lost = job(folder.path(), &file);
+        lost.take(JobEvent::Started, clock::now(), "").expect("starts");
+        fs::write(folder.path().join("new"), "something else\n").expect("a newer file");
+        durable_fs::rename_replace(&folder.path().join("new"), &file).expect("the newer file takes the name");
+        assert_eq!(next(&lost).expect("decided"), Next::Lost);
+    }
+
+    #[test]
+    fn a_retry_that_was_cut_short_finds_its_source_in_quarantine() {
+        let (folder, file) = folder_with("quarantined");
+        let mut retried = job(folder.path(), &file);
+        retried.source.moved_from = Some(file.clone().into());
+        assert_eq!(next(&retried).expect("decided"), Next::TakeOut);
+    }
+
+    #[test]
+    fn a_job_on_its_way_to_quarantine_goes_on_there() {
+        let (folder, file) = folder_with("claimed");
+        let mut failing = job(folder.path(), &file);
+        failing.take(JobEvent::Started, clock::now(), "").expect("starts");
+        failing.error = Some(JobError { kind: FaultKind::Input, message: "corrupt".into(), hint: None });
+        assert_eq!(next(&failing).expect("decided"), Next::Finish);
+    }
+
+    #[test]
+    fn a_kept_file_that_changed_is_a_new_source() {
+        let (folder, file) = folder_with("inbox");
+        let mut kept = job(folder.path(), &file);
+        kept.source.claimed = None;
+        assert_eq!(next(&kept).expect("decided"), Next::Queue);
+        fs::write(&file, "1\n2\n").expect("grows");
+        assert_eq!(next(&kept).expect("decided"), Next::Drop);
+    }
 }

@@ -16,7 +16,7 @@ use super::rule_book::RuleBook;
 use super::run::Run;
 use super::trouble::Trouble;
 use crate::clock::{self, JobIds};
-use crate::model::fault::{FaultKind, JobError};
+use crate::model::fault::JobError;
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
@@ -103,7 +103,7 @@ impl Shared {
         drop(lock(&self.stop_gate));
         self.stop_bell.notify_all();
         self.queued.close();
-        self.finishing.close();
+        self.finishing.close_when_empty();
         for run in self.board.runs() {
             if let Err(error) = run.queue.stop() {
                 tracing::warn!(job = %run.id, %error, "slices stay in the store until the next start");
@@ -191,11 +191,14 @@ impl Shared {
             return Ok(());
         }
         let delay = self.next_back_off(id);
-        let is_news = job.error.as_ref() != Some(&trouble.error);
-        if job.state.next(JobEvent::Hindered).is_ok() {
-            job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
+        let is_failing = job.is_failing();
+        let is_news = job.waiting.as_ref().is_none_or(|waiting| waiting.detail != trouble.error.message);
+        if !is_failing {
+            if job.state.next(JobEvent::Hindered).is_ok() {
+                job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
+            }
+            job.error = Some(trouble.error.clone());
         }
-        job.error = Some(trouble.error.clone());
         job.waiting = Some(Waiting {
             waits_for: trouble.waits_for,
             until: jiff::SignedDuration::try_from(delay)
@@ -209,6 +212,7 @@ impl Shared {
         }
         match job.state {
             JobState::Publishing | JobState::Retiring => self.finishing.push_after(delay, id),
+            _ if is_failing => self.finishing.push_after(delay, id),
             _ => self.queued.push_after(delay, id),
         }
         Ok(())
@@ -224,11 +228,6 @@ impl Shared {
     /// A job got past what held it.
     pub(super) fn forget_back_off(&self, id: JobId) {
         lock(&self.back_offs).remove(&id);
-    }
-
-    /// Whether a fault fails the job (with quarantine for input) or holds it.
-    pub(super) fn fails_job(kind: FaultKind) -> bool {
-        matches!(kind, FaultKind::Input | FaultKind::Bug)
     }
 
     /// Tells the watch what became of a file; there is none under `ingest`.

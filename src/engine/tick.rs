@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use super::lock;
 use super::shared::Shared;
 use crate::clock;
+use crate::durable_fs;
 use crate::model::job_id::JobId;
+use crate::store::StoreError;
 use crate::telemetry::events;
 
 const TICK: Duration = Duration::from_secs(10);
@@ -22,6 +24,9 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
             last_retention = Some(Instant::now());
             forget_finished(shared);
+            if let Err(error) = forget_removed(shared) {
+                tracing::warn!(%error, "kept files that are gone stay known");
+            }
         }
         if shared.pause(TICK) {
             return;
@@ -42,6 +47,18 @@ fn tell_progress(shared: &Arc<Shared>, last_read: &mut HashMap<JobId, u64>) {
             events::progress(&job, bytes_read, run.rule.rule.outputs.len());
         }
     }
+}
+
+/// The word on a kept file goes when the file does: another may have its identity later.
+fn forget_removed(shared: &Shared) -> Result<(), StoreError> {
+    for id in shared.store.kept_jobs() {
+        let Some(row) = shared.store.ledger(id?)? else { continue };
+        let found = durable_fs::identity_at(row.path.as_path());
+        if found.is_ok_and(|found| found != Some(row.identity)) {
+            shared.store.change().forget_kept(&row.identity).apply()?;
+        }
+    }
+    Ok(())
 }
 
 fn forget_finished(shared: &Shared) {

@@ -21,6 +21,13 @@ pub enum FaultKind {
     Bug,
 }
 
+impl FaultKind {
+    /// Whether the job fails for good, rather than being held until something is mended.
+    pub fn fails_job(self) -> bool {
+        matches!(self, Self::Input | Self::Bug)
+    }
+}
+
 /// What a waiting job waits for, in the words of the JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

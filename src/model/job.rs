@@ -204,6 +204,11 @@ impl Job {
         self.timeline.push(moment);
     }
 
+    /// Whether the job is on its way to `failed`: the reason is written down, its source is being moved to quarantine.
+    pub fn is_failing(&self) -> bool {
+        !self.state.is_final() && self.error.as_ref().is_some_and(|error| error.kind.fails_job())
+    }
+
     /// Where the source lies as far as the row knows.
     pub fn source_path(&self) -> &OsText {
         self.source.claimed.as_ref().unwrap_or(&self.source.path)

@@ -146,3 +146,57 @@ impl fmt::Display for JobState {
         f.pad(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EVENTS: [JobEvent; 12] = [
+        JobEvent::Started,
+        JobEvent::Recovered,
+        JobEvent::Hindered,
+        JobEvent::Mended,
+        JobEvent::AccountBalanced,
+        JobEvent::Published,
+        JobEvent::Retired,
+        JobEvent::Broke,
+        JobEvent::GivenBack,
+        JobEvent::Retried,
+        JobEvent::Paused,
+        JobEvent::Resumed,
+    ];
+
+    proptest! {
+        /// Whatever happens in whatever order: a job that published never fails or starts again, and one that ended stays ended
+        /// unless an operator retries it.
+        #[test]
+        fn from_publishing_the_only_way_is_forward(events in prop::collection::vec(0..EVENTS.len(), 0..40)) {
+            let mut state = JobState::Queued;
+            let mut published = false;
+            for event in events.into_iter().map(|at| EVENTS[at]) {
+                let Ok(next) = state.next(event) else { continue };
+                prop_assert!(!state.is_final() || event == JobEvent::Retried, "{state} took {event:?}");
+                published |= next == JobState::Publishing;
+                let forward = matches!(next, JobState::Publishing | JobState::Retiring | JobState::Completed);
+                prop_assert!(!published || forward, "{state} became {next} after {event:?}");
+                state = next;
+            }
+        }
+    }
+
+    #[test]
+    fn every_state_that_is_not_final_can_be_left() {
+        for state in JobState::ALL.into_iter().filter(|state| !state.is_final()) {
+            assert!(EVENTS.iter().any(|event| state.next(*event).is_ok()), "{state}");
+        }
+    }
+
+    #[test]
+    fn the_word_of_a_state_is_that_of_its_json() {
+        for state in JobState::ALL {
+            assert_eq!(serde_json::to_value(state).expect("serializes"), state.as_str());
+        }
+    }
+}

@@ -133,6 +133,15 @@ pub enum OutputError {
 }
 
 impl OutputError {
+    /// Whether a checkpoint names bytes of a partial that are not there: the job can only start over.
+    pub fn is_lost_partial(&self) -> bool {
+        match self {
+            Self::PartialShort { .. } => true,
+            Self::Fs(error) => error.source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     /// Whether an fsync failed: the service must stop instead of trying again.
     pub fn is_failed_sync(&self) -> bool {
         matches!(self, Self::Fs(error) if error.is_failed_sync())

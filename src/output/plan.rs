@@ -43,6 +43,11 @@ impl OutputPlan {
         self.outputs.iter().all(|output| output.recipients.is_empty())
     }
 
+    /// Whether any output takes several entries one after another.
+    pub fn merges_entries(&self) -> bool {
+        self.outputs.iter().any(|output| !output.per_entry)
+    }
+
     /// Encodes a slice's chunk as far as a worker can by itself (gzip: sync-flushed deflate blocks and their CRC). Called on workers.
     pub fn encode(&self, category: usize, raw: Vec<u8>, records: u64) -> EncodedChunk {
         // An unknown position is refused by `append`.

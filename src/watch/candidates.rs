@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
 use std::time::{Duration, Instant};
 
+use super::candidate::{Candidate, Phase};
 use super::notifier::Sign;
 use super::probe::{Examined, examine};
 use super::ready::{MarkerSeen, Proof, Verdict, judge};
-use super::table::{Candidate, Phase};
 use super::troubles::pause;
 use super::watcher::{Flow, Watcher};
 use super::{Answer, Offer, Reason};

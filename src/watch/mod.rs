@@ -33,6 +33,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 
+mod candidate;
 mod candidates;
 pub mod exclude;
 mod notifier;
@@ -40,7 +41,7 @@ mod os_chars;
 pub mod pattern;
 mod probe;
 mod ready;
-mod rules;
+pub mod rules;
 mod scanner;
 mod segment;
 mod table;
@@ -145,6 +146,7 @@ pub struct Watch {
     inbox: SyncSender<Message>,
     stopping: Arc<AtomicBool>,
     untold: Arc<AtomicU64>,
+    scans: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -173,12 +175,18 @@ impl Watch {
         let stopping = Arc::new(AtomicBool::new(false));
         let lost = Arc::new(AtomicBool::new(false));
         let untold = Arc::new(AtomicU64::new(0));
+        let scans = Arc::new(AtomicU64::new(0));
         let hints = events.then(|| Hints { inbox: inbox.clone(), lost: Arc::clone(&lost) });
-        let flags = watcher::Flags { stopping: Arc::clone(&stopping), lost, untold: Arc::clone(&untold) };
+        let flags = watcher::Flags {
+            stopping: Arc::clone(&stopping),
+            lost,
+            untold: Arc::clone(&untold),
+            scans: Arc::clone(&scans),
+        };
         let run = move || Watcher::new(rules, scan_every, Notifier::new(hints), links, flags).run(&messages);
         let thread =
             thread::Builder::new().name("watch".to_owned()).spawn(run).map_err(WatchError::Thread)?;
-        Ok(Self { inbox, stopping, untold, thread: Some(thread) })
+        Ok(Self { inbox, stopping, untold, scans, thread: Some(thread) })
     }
 
     /// Answers an offer.
@@ -202,6 +210,11 @@ impl Watch {
     /// Files that a scan found in folders with events, and no event had told of.
     pub fn found_without_event(&self) -> u64 {
         self.untold.load(Ordering::Relaxed)
+    }
+
+    /// Scans of all folders that are done; after the first one every folder that is there has its events, where it can have any.
+    pub fn scans(&self) -> u64 {
+        self.scans.load(Ordering::Acquire)
     }
 
     /// Stops and joins the threads.

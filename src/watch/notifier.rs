@@ -3,7 +3,7 @@
 //! Each folder that can hold candidates, or lead to them, is watched by itself: nothing descends into archives, and a limit that is hit
 //! costs only the folders beyond it. The handler never blocks: what finds no room becomes one request for a scan.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -92,6 +92,8 @@ fn sign(kind: EventKind) -> Option<Sign> {
 pub(super) struct Notifier {
     watcher: Option<RecommendedWatcher>,
     folders: HashMap<PathBuf, FolderMark>,
+    /// Folders whose end may be among the events that were lost: another with the same mark may lie there by now, unwatched.
+    doubted: HashSet<PathBuf>,
     failure_reported: bool,
 }
 
@@ -104,7 +106,7 @@ impl Notifier {
                 .inspect_err(|error| tracing::warn!(error = %error, "there are no file events; the folders are scanned only"))
                 .ok()
         });
-        Self { watcher, folders: HashMap::new(), failure_reported: false }
+        Self { watcher, folders: HashMap::new(), doubted: HashSet::new(), failure_reported: false }
     }
 
     /// Watches a folder; tells whether it was watched already.
@@ -113,16 +115,17 @@ impl Notifier {
             return false;
         }
         let Ok(mark) = FolderMark::of(folder) else { return false };
-        match self.folders.get(folder) {
-            Some(known) if *known == mark => return true,
-            // Another folder took its place, which the old watch does not see.
-            Some(_) => self.forget(folder),
-            None => {}
+        let was_watched = self.folders.get(folder) == Some(&mark);
+        if was_watched && !self.doubted.contains(folder) {
+            return true;
         }
+        // Another folder may have taken its place, which the old watch does not see.
+        self.forget(folder);
         let Some(watcher) = &mut self.watcher else { return false };
         match watcher.watch(folder, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.folders.insert(folder.to_owned(), mark);
+                return was_watched;
             }
             Err(error) if !self.failure_reported => {
                 self.failure_reported = true;
@@ -135,17 +138,22 @@ impl Notifier {
         false
     }
 
-    /// Watches the nearest folder that exists above one that does not, so that its making is seen.
-    pub(super) fn watch_above(&mut self, missing: &Path) {
-        if let Some(folder) =
-            missing.ancestors().skip(1).find(|above| fs::metadata(above).is_ok_and(|it| it.is_dir()))
-        {
-            self.watch(folder);
-        }
+    /// Watches the nearest folder that exists above one that does not, so that its making is seen; false where something was made
+    /// meanwhile, which no event tells of: then it must be looked for again.
+    pub(super) fn watch_above(&mut self, missing: &Path) -> bool {
+        let Some(above) = missing.parent().and_then(nearest_folder) else { return true };
+        self.watch(above);
+        nearest_folder(missing) == Some(above)
+    }
+
+    /// Events were lost: every folder is watched anew when it is scanned next.
+    pub(super) fn doubt_all(&mut self) {
+        self.doubted.extend(self.folders.keys().cloned());
     }
 
     /// Watches a folder no more.
     pub(super) fn forget(&mut self, folder: &Path) {
+        self.doubted.remove(folder);
         if self.folders.remove(folder).is_some()
             && let Some(watcher) = &mut self.watcher
         {
@@ -158,6 +166,11 @@ impl Notifier {
     pub(super) fn knows(&self, folder: &Path) -> bool {
         self.folders.contains_key(folder)
     }
+}
+
+/// The nearest folder that exists, this one or above.
+fn nearest_folder(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|above| fs::metadata(above).is_ok_and(|it| it.is_dir()))
 }
 
 /// Tells a folder from another of the same name.
@@ -190,6 +203,14 @@ mod tests {
         assert_eq!(sign(EventKind::Access(AccessKind::Close(AccessMode::Write))), Some(Sign::Closed));
         assert_eq!(sign(EventKind::Modify(ModifyKind::Data(DataChange::Any))), Some(Sign::Changed));
         assert_eq!(sign(EventKind::Remove(RemoveKind::File)), Some(Sign::Gone));
+    }
+
+    #[test]
+    fn a_folder_that_was_made_just_before_the_one_above_it_is_watched_is_looked_for_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut notifier = Notifier::new(None);
+        assert!(notifier.watch_above(&folder.path().join("a/b")));
+        assert!(!notifier.watch_above(folder.path()));
     }
 
     #[test]

@@ -8,12 +8,10 @@ use super::os_chars::{from_chars, to_chars};
 use super::pattern::{Pattern, PatternError};
 use super::segment::{Segment, Values};
 use crate::model::rule::{Mode, OnSuccess, Order, Ready, ReadyStrategy, Rule};
+use crate::model::template;
 
 /// Where claimed files lie beside their place; never entered.
 pub(super) const CLAIM_FOLDER: &str = ".landfall";
-
-/// Suffixes that layers add to a name, which its stem is without.
-const LAYER_SUFFIXES: [&str; 10] = ["age", "gz", "zst", "bz2", "xz", "zip", "tar", "tgz", "txz", "tbz2"];
 
 /// One rule.
 pub(super) struct WatchedRule {
@@ -27,12 +25,12 @@ pub(super) struct WatchedRule {
     excludes: Excludes,
 }
 
-/// All rules, in the order that decides overlaps.
-pub(super) struct RuleSet(Vec<WatchedRule>);
+/// All rules, in the order that decides overlaps: the one place that says which rule takes a file.
+pub struct RuleSet(Vec<WatchedRule>);
 
 impl RuleSet {
     /// Parses the patterns, exclusions and marker templates.
-    pub(super) fn new(rules: Vec<Rule>) -> Result<Self, WatchError> {
+    pub fn new(rules: Vec<Rule>) -> Result<Self, WatchError> {
         rules.into_iter().map(WatchedRule::new).collect::<Result<_, _>>().map(Self)
     }
 
@@ -44,10 +42,10 @@ impl RuleSet {
         self.0.get(at)
     }
 
-    /// The rule that the file belongs to, and its named wildcards.
+    /// The place of the rule that the file belongs to, and its named wildcards.
     ///
     /// A rule that is off holds its files too: switching it off must not hand them to a broader rule behind it.
-    pub(super) fn assign(&self, path: &Path) -> Option<(usize, Values)> {
+    pub fn assign(&self, path: &Path) -> Option<(usize, Values)> {
         if self.is_marker(path) {
             return None;
         }
@@ -66,18 +64,24 @@ impl RuleSet {
     }
 
     /// Whether a candidate could lie in this folder or below it.
-    pub(super) fn could_match_below(&self, folder: &Path) -> bool {
+    pub fn could_match_below(&self, folder: &Path) -> bool {
         let is_claim_folder = folder.file_name().is_some_and(|name| name == CLAIM_FOLDER);
         !is_claim_folder && self.live_patterns().any(|pattern| pattern.could_match_below(folder))
     }
 
-    /// The folders that the patterns begin in, each once.
+    /// The folders that the patterns of live rules begin in, each once.
     pub(super) fn fixed_folders(&self) -> Vec<PathBuf> {
-        let mut folders: Vec<_> =
-            self.live_patterns().map(|pattern| pattern.fixed_folder().to_owned()).collect();
+        let mut folders: Vec<_> = (0..self.len()).flat_map(|rule| self.fixed_folders_of(rule)).collect();
         folders.sort();
         folders.dedup();
         folders
+    }
+
+    /// The folders that the patterns of one rule begin in, if it is live.
+    pub fn fixed_folders_of(&self, rule: usize) -> Vec<PathBuf> {
+        let rule = self.0.get(rule).filter(|rule| rule.live);
+        let patterns = rule.into_iter().flat_map(|rule| &rule.patterns);
+        patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect()
     }
 
     fn live_patterns(&self) -> impl Iterator<Item = &Pattern> {
@@ -114,8 +118,7 @@ impl WatchedRule {
     }
 }
 
-/// The template of a marker's name: `{name}` is the file's name, `{stem}` the name without the suffixes of known layers
-/// (`.gz`, `.age`, …) and then without its last extension: `pay.csv.gz.age` has the stem `pay`.
+/// The template of a marker's name: `{name}` is the file's name, `{stem}` what it is in every template.
 #[derive(Debug)]
 pub(super) struct Marker {
     template: String,
@@ -144,21 +147,12 @@ impl Marker {
 
     /// Where the marker of this file lies.
     pub(super) fn path_for(&self, file: &Path) -> Option<PathBuf> {
-        let name = to_chars(file.file_name()?);
-        let marker = self.template.replace("{stem}", stem(&name)).replace("{name}", &name);
-        Some(file.with_file_name(from_chars(&marker)))
+        let name = file.file_name()?;
+        let (name, stem) = (to_chars(name), to_chars(&template::stem(name)));
+        // Piece by piece: what a file is called is never read as a template.
+        let pieces = self.template.split("{name}").map(|piece| piece.replace("{stem}", &stem));
+        Some(file.with_file_name(from_chars(&pieces.collect::<Vec<_>>().join(&name))))
     }
-}
-
-fn stem(name: &str) -> &str {
-    let mut rest = name;
-    while let Some((before, suffix)) = rest.rsplit_once('.').filter(|(before, _)| !before.is_empty()) {
-        rest = before;
-        if !LAYER_SUFFIXES.iter().any(|known| suffix.eq_ignore_ascii_case(known)) {
-            break;
-        }
-    }
-    rest
 }
 
 #[cfg(test)]
@@ -166,17 +160,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stem_is_without_layers_and_the_last_extension() {
-        assert_eq!(stem("pay.csv.gz.age"), "pay");
-        assert_eq!(stem("pay.2026.csv"), "pay.2026");
-        assert_eq!(stem("pay"), "pay");
-        assert_eq!(stem(".pay"), ".pay");
-    }
-
-    #[test]
     fn a_marker_lies_beside_its_file() {
         let marker = Marker::parse("{stem}.done").expect("good");
         assert_eq!(marker.path_for(Path::new("in/a.csv.gz")), Some(PathBuf::from("in/a.done")));
+        assert_eq!(marker.path_for(Path::new("in/{name}.csv")), Some(PathBuf::from("in/{name}.done")));
+        assert_eq!(marker.path_for(Path::new("in/a.001")), Some(PathBuf::from("in/a.001.done")));
         assert!(marker.shape.is_match("a.done") && !marker.shape.is_match(".done"));
     }
 

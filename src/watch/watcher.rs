@@ -37,6 +37,8 @@ pub(super) struct Flags {
     /// Hints were lost.
     pub(super) lost: Arc<AtomicBool>,
     pub(super) untold: Arc<AtomicU64>,
+    /// Scans of all folders that are done.
+    pub(super) scans: Arc<AtomicU64>,
 }
 
 /// The thread's state.
@@ -183,6 +185,9 @@ impl Watcher {
 
     fn start_scans(&mut self, now: Instant) {
         let lost = self.flags.lost.swap(false, Ordering::AcqRel);
+        if lost {
+            self.notifier.doubt_all();
+        }
         if lost || self.table.room_for_missed() {
             self.request_scan();
         }
@@ -227,6 +232,7 @@ impl Watcher {
         self.whole_scan = false;
         self.next_scan = Instant::now() + self.scan_every;
         self.table.forget_kept_before(self.scan);
+        self.flags.scans.fetch_add(1, Ordering::Release);
         if self.scan_again {
             self.start_scan();
         }
@@ -277,7 +283,9 @@ impl Watcher {
         self.notifier.forget(&folder);
         // Any other folder may come and go.
         if self.fixed_folders.contains(&folder) {
-            self.notifier.watch_above(&folder);
+            if !self.notifier.watch_above(&folder) {
+                self.scanner.walk(folder.clone());
+            }
             if self.missing.insert(folder.clone()) {
                 tracing::warn!(path = escaped_path(&folder), "the folder to be watched is not there yet");
             }

@@ -1,6 +1,6 @@
 //! File names taken apart: `pay.csv.gz.age` is the stem `pay`, the data's suffix `csv`, and what it is packed in.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::harmless::{COMPONENT_BYTES_MAX, bytes_of, name_of};
@@ -50,6 +50,11 @@ fn last_dot(name: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((name.get(..place)?, name.get(place + 1..)?))
 }
 
+/// What `{stem}` stands for, for a file of this name.
+pub fn stem(name: &OsStr) -> OsString {
+    name_of(split(&bytes_of(name)).stem.to_vec())
+}
+
 /// A path without the suffixes of compression, encryption and archives at the end of its name.
 pub fn without_known_suffixes(mut path: PathBuf) -> PathBuf {
     while let Some(suffix) = path.extension().map(OsStr::as_encoded_bytes)
@@ -93,6 +98,7 @@ mod tests {
         ] {
             let split = split(name.as_bytes());
             assert_eq!((split.stem, split.ext), (stem.as_bytes(), ext.as_bytes()), "{name}");
+            assert_eq!(super::stem(name.as_ref()), stem);
         }
         assert_eq!(numbered(Path::new("/o/pay.csv.gz"), 1), Path::new("/o/pay-1.csv.gz"));
         assert_eq!(numbered(Path::new("/o/pay"), 12), Path::new("/o/pay-12"));

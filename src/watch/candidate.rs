@@ -1,0 +1,126 @@
+//! One candidate: what is known of a file that matches a rule and is not taken yet.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::ready::Proof;
+use crate::model::identity::FileIdentity;
+
+/// How long a close may last after it was told of (on a busy machine its process may have to wait in the middle of it), and the
+/// shortest pause between looks meanwhile.
+const CLOSE_LASTS: Duration = Duration::from_secs(1);
+const CLOSE_PAUSE: Duration = Duration::from_millis(1);
+/// Shortest and longest pause between looks at a file that somebody has open for writing.
+const WRITER_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// One file that matches a rule.
+pub(super) struct Candidate {
+    pub(super) rule: usize,
+    /// What it was at the last look.
+    pub(super) seen: FileIdentity,
+    /// The last change, or open writer, or answer, on our own clock.
+    pub(super) still_since: Instant,
+    pub(super) proof: Proof,
+    /// It was given back in this (device, inode): events of that file prove nothing more.
+    pub(super) distrusted: Option<(u64, u64)>,
+    pub(super) phase: Phase,
+    pub(super) may_be_early: bool,
+    /// Failed tries in a row.
+    pub(super) failures: u32,
+    /// Not before this time, whatever events say.
+    pub(super) not_before: Option<Instant>,
+    /// Why it waits.
+    pub(super) reason: Cow<'static, str>,
+    pub(super) marker: Option<PathBuf>,
+    /// The next look at it, which the table keeps.
+    pub(super) due: Option<Instant>,
+}
+
+/// Where a candidate stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Waiting,
+    Ready(QueueKey),
+    /// Offered; what an event told since then is for the file that may come after it.
+    Offered(Proof),
+}
+
+/// A place in a rule's queue: by the rule's order, then by arrival.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum QueueKey {
+    Arrival(u64),
+    Name(OsString, u64),
+    Modified(i128, u64),
+}
+
+impl Candidate {
+    pub(super) fn new(rule: usize, seen: FileIdentity, now: Instant) -> Self {
+        Self {
+            rule,
+            seen,
+            still_since: now,
+            proof: Proof::None,
+            distrusted: None,
+            phase: Phase::Waiting,
+            may_be_early: false,
+            failures: 0,
+            not_before: None,
+            reason: Cow::Borrowed("just seen"),
+            marker: None,
+            due: None,
+        }
+    }
+
+    /// Takes note of an open writer; tells how long until the next look.
+    ///
+    /// ```text
+    /// writer   close() ---- event ---------- write access dropped
+    /// watch                       lease?                           lease?
+    /// ```
+    /// Linux tells of a close before it drops the write access, so a close that was just told keeps its worth for a moment.
+    pub(super) fn has_writer(&mut self, stable_for: Duration, now: Instant) -> Duration {
+        let since_close = now.saturating_duration_since(self.still_since);
+        if self.proof == Proof::Closed && since_close < CLOSE_LASTS {
+            return CLOSE_PAUSE.max(since_close / 4);
+        }
+        self.still_since = now;
+        self.proof = Proof::None;
+        (stable_for / 4).clamp(WRITER_PAUSE.0, WRITER_PAUSE.1)
+    }
+
+    /// A changed file is no longer what was refused.
+    pub(super) fn start_afresh(&mut self) {
+        self.failures = 0;
+        self.not_before = None;
+    }
+
+    /// Takes note of a look; tells whether the file changed since the last one.
+    pub(super) fn look(&mut self, identity: FileIdentity, now: Instant) -> bool {
+        let changed = identity != self.seen;
+        if changed {
+            self.seen = identity;
+            self.still_since = now;
+            self.proof = Proof::None;
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_close_that_was_just_told_outlives_the_writer_that_is_just_going() {
+        let identity = FileIdentity { device: 1, inode: 1, size: 1, mtime_ns: 0, ctime_ns: 0 };
+        let mut closed = Candidate::new(0, identity, Instant::now());
+        closed.proof = Proof::Closed;
+        let told = closed.still_since;
+        assert_eq!(closed.has_writer(Duration::from_secs(10), told), CLOSE_PAUSE);
+        assert_eq!(closed.proof, Proof::Closed);
+        assert_eq!(closed.has_writer(Duration::from_secs(10), told + CLOSE_LASTS), WRITER_PAUSE.1);
+        assert_eq!((closed.proof, closed.still_since), (Proof::None, told + CLOSE_LASTS));
+    }
+}

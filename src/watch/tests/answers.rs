@@ -1,0 +1,154 @@
+//! What follows an offer, and in which order offers come.
+
+use super::*;
+
+#[test]
+fn a_file_of_the_same_name_that_comes_after_the_claim_is_a_new_candidate() {
+    let mut world = Plan::new(never_stable).start();
+    world.move_in("a", b"first");
+    let offer = world.next();
+    world.claim(&offer);
+    world.move_in("a", b"another");
+    assert_eq!(world.next().identity.size, 7);
+}
+
+#[test]
+fn a_file_of_the_same_name_that_comes_before_the_answer_is_not_lost() {
+    let mut world = Plan::new(|_| {}).start();
+    world.move_in("a", b"first");
+    let offer = world.next();
+    fs::rename(&offer.path, world.path(".claimed")).expect("claims");
+    world.move_in("a", b"another");
+    world.watch.answer(&offer.path, Answer::Taken);
+    assert_eq!(world.next().identity.size, 7);
+}
+
+#[test]
+fn what_is_not_yet_complete_is_offered_again_after_quiet_and_no_longer_as_early() {
+    let mut world = Plan::new(|_| {}).start();
+    let path = world.write("a.gz", b"\x1f\x8b...");
+    assert!(world.next().may_be_early);
+    let answered = Instant::now();
+    world.watch.answer(&path, Answer::NotYet);
+    let again = world.next();
+    assert!(again.path == path && !again.may_be_early);
+    assert!(answered.elapsed() >= STABLE_FOR);
+}
+
+#[test]
+fn a_file_that_is_given_back_is_not_taken_for_one_that_arrived() {
+    let mut world = Plan::new(never_stable).start();
+    let path = world.write("a.gz", b"\x1f\x8b...");
+    let offer = world.next();
+    let claimed = world.claim(&offer);
+    fs::rename(&claimed, &path).expect("gives back");
+    world.watch.answer(&path, Answer::NotYet);
+    world.wait_until("it waits", |world| world.waits_with("a.gz", "stood still"));
+    world.assert_only_the_last_is_offered();
+}
+
+#[test]
+fn a_refused_file_waits_with_its_reason_and_is_tried_again() {
+    let mut world = Plan::new(|_| {}).start();
+    let path = world.move_in("a", b"x");
+    world.next();
+    let refused = Instant::now();
+    world.watch.answer(&path, Answer::Refused("no permission".into()));
+    assert!(world.waits_with("a", "no permission"));
+    assert_eq!(world.next().path, path);
+    assert!(refused.elapsed() >= Duration::from_secs(1));
+}
+
+#[test]
+fn many_files_at_once_are_each_offered_once() {
+    let mut world = Plan::new(|rule| rule.ready.trust_close = TrustClose::Always).start();
+    for n in 0..5000 {
+        world.write(&format!("{n:04}"), b"x");
+    }
+    world.watch.rescan();
+    let mut names: Vec<_> = (0..5000).map(|_| world.next_name()).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 5000);
+    world.assert_only_the_last_is_offered();
+}
+
+#[test]
+fn a_kept_file_is_offered_again_only_when_it_changed() {
+    let mut world = Plan::new(|rule| rule.source.on_success = OnSuccess::Keep).start();
+    let path = world.move_in("a", b"x");
+    world.next();
+    world.watch.answer(&path, Answer::Taken);
+    world.watch.rescan();
+    world.assert_only_the_last_is_offered();
+    fs::write(&path, b"changed").expect("writes");
+    let again = world.next();
+    assert_eq!((again.path, again.identity.size), (path, 7));
+}
+
+#[test]
+fn a_kept_file_that_the_ledger_knows_is_not_offered() {
+    let mut plan = Plan::new(|rule| rule.source.on_success = OnSuccess::Keep);
+    plan.kept = |identity| identity.size == 5;
+    fs::write(plan.path("known"), b"12345").expect("writes");
+    fs::write(plan.path("new"), b"x").expect("writes");
+    let mut world = plan.start();
+    assert_eq!(world.next_name(), "new");
+    world.assert_only_the_last_is_offered();
+}
+
+#[test]
+fn the_first_rule_that_matches_gets_the_file_also_when_it_is_off() {
+    let mut plan = Plan::new(|rule| rule.name = "broad".into());
+    let mut first = rule("first", &plan.path("pay-*"));
+    first.ready.stable_for = NEVER;
+    let mut off = rule("off", &plan.path("old-*"));
+    off.mode = Mode::Off;
+    plan.rules.splice(0..0, [first, off]);
+    let mut world = plan.start();
+    world.move_in("old-1", b"x");
+    world.move_in("pay-1", b"x");
+    assert_eq!(world.next().rule, "first");
+    world.move_in("else", b"x");
+    assert_eq!(world.next().rule, "broad");
+}
+
+#[test]
+fn files_that_wait_together_come_in_the_rules_order() {
+    let plan = Plan::new(|rule| rule.order = Order::Name);
+    for name in ["c", "a", "d", "b"] {
+        fs::write(plan.path(name), b"x").expect("writes");
+    }
+    let mut world = plan.start();
+    let names: Vec<_> = (0..4).map(|_| world.next_name()).collect();
+    assert_eq!(names, ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn an_engine_that_takes_no_more_offers_ends_the_watch_and_a_full_one_does_not_block_its_stop() {
+    let world = Plan::new(|_| {}).start();
+    drop(world.offers);
+    fs::write(world.folder.path().join("a"), b"x").expect("writes");
+    let start = Instant::now();
+    while !world.watch.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+        assert!(start.elapsed() < PATIENCE, "the watch ends by itself");
+        std::thread::yield_now();
+    }
+
+    let (sender, offers) = mpsc::sync_channel(0);
+    let rules = vec![rule("r", &world.folder.path().join("*"))];
+    let watch = Watch::start(rules, NEVER, sender, Box::new(|_| false), |_| false).expect("starts");
+    watch.stop();
+    drop(offers);
+}
+
+#[test]
+fn a_wrong_rule_is_refused_by_name_with_what_to_do() {
+    let mut plan = Plan::new(|rule| rule.name = "payments".into());
+    plan.rules[0].paths = vec!["/in/*.{csv,txt}".into()];
+    let (offers, _receiver) = mpsc::sync_channel(1);
+    let error =
+        Watch::start(plan.rules, NEVER, offers, Box::new(|_| false), |_| false).err().expect("is refused");
+    assert!(error.to_string().contains("payments") && error.hint().is_some());
+    assert_eq!(error.kind(), FaultKind::Config);
+}
