@@ -56,7 +56,7 @@ fn a_stop_ends_within_its_timeout_and_the_next_start_goes_on() {
     service.wait_for(&world, "reached");
     let asked = Instant::now();
     service.stop();
-    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(15), "it took {:?}", asked.elapsed());
     assert_eq!(
         world.files("out").iter().filter(|name| !name.starts_with('.')).count(),
         0,

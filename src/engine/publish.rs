@@ -156,7 +156,8 @@ mod tests {
     use crate::model::category::Category;
 
     fn account(main: u64, invalid: u64, failed: u64) -> Account {
-        let mut account = Account { records_in: main + invalid + failed, records_failed: failed, ..Account::default() };
+        let mut account =
+            Account { records_in: main + invalid + failed, records_failed: failed, ..Account::default() };
         account.records_out.insert(Category::main(), main);
         account.records_out.insert(Category::new("invalid"), invalid);
         account.reasons.insert("amount: not a decimal".into(), invalid);

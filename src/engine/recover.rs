@@ -130,7 +130,8 @@ mod tests {
 
     /// A job whose source was at `inbox` and is claimed at `claimed`; the caller makes the files.
     fn job(folder: &Path, identity_of: &Path) -> Job {
-        let identity = durable_fs::identity_at(identity_of).expect("a file to look at").expect("a regular file");
+        let identity =
+            durable_fs::identity_at(identity_of).expect("a file to look at").expect("a regular file");
         let source = Source {
             path: folder.join("inbox").into(),
             claimed: Some(folder.join("claimed").into()),
