@@ -4,7 +4,7 @@
 //!
 //! # Key layout
 //!
-//! Few trees, composite big-endian keys; every value starts with a version byte (see [`value`]).
+//! Few trees, composite big-endian keys; every value starts with a version byte (see `value`).
 //!
 //! ```text
 //! tree    key                              value
