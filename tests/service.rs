@@ -48,6 +48,16 @@ fn sigterm_and_sigint_stop_an_idle_service_cleanly() {
 }
 
 #[test]
+fn a_stop_while_the_service_is_starting_is_clean_too() {
+    for _ in 0..5 {
+        let world = World::new("");
+        let mut service = world.start();
+        service.wait_for(&world, "data/landfall.lock");
+        service.stop();
+    }
+}
+
+#[test]
 fn a_stop_ends_within_its_timeout_and_the_next_start_goes_on() {
     let world = gated("stop_timeout = \"2s\"");
     let text = lines(3000);

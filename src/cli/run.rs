@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::runtime::Runtime;
 
 use crate::config;
 use crate::control::{Server, StoreHandler};
@@ -27,6 +28,8 @@ pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCo
     let settings = config::load(&file, &registry)?;
     let data_dir = settings.service.data_dir.clone();
     let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
+    // From here on a stop is clean, however early it comes.
+    let signals = Signals::listen()?;
     let store = Store::open(&data_dir)?;
     let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
     let retry = engine.retry_handle();
@@ -34,7 +37,7 @@ pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCo
     let handler = Arc::new(StoreHandler::new(store).with_retry(retry));
     let control = Server::start(&data_dir, handler)?;
     tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
-    let signal = wait_for_end(&engine)?;
+    let signal = signals.wait(&engine)?;
     tracing::info!(signal, "stopping");
     control.stop()?;
     engine.stop()?;
@@ -42,39 +45,79 @@ pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits for a signal, or for the engine to stop by itself. What it was.
-fn wait_for_end(engine: &Engine) -> anyhow::Result<&'static str> {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let wait = engine.wait_handle();
-    std::thread::Builder::new().name("await-stop".into()).spawn(move || {
-        wait();
-        tell.send(()).ok(); // nobody listens once a signal came first
-    })?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .context("cannot start the signal loop")?;
-    runtime.block_on(async {
-        tokio::select! {
-            signal = next_signal() => signal,
-            _ = told => Ok("fault"),
-        }
-    })
+/// The signals that stop the service, from the moment that this is made.
+struct Signals {
+    runtime: Runtime,
+    listening: Listening,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .context("cannot start the signal loop")?;
+        let listening = {
+            let _inside = runtime.enter();
+            Listening::start()?
+        };
+        Ok(Self { runtime, listening })
+    }
+
+    /// Waits for a signal, or for the engine to stop by itself. What it was.
+    fn wait(mut self, engine: &Engine) -> anyhow::Result<&'static str> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let wait = engine.wait_handle();
+        std::thread::Builder::new().name("await-stop".into()).spawn(move || {
+            wait();
+            tell.send(()).ok(); // nobody listens once a signal came first
+        })?;
+        Ok(self.runtime.block_on(async {
+            tokio::select! {
+                signal = self.listening.next() => signal,
+                _ = told => "fault",
+            }
+        }))
+    }
 }
 
 #[cfg(unix)]
-async fn next_signal() -> anyhow::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        _ = interrupt.recv() => Ok("SIGINT"),
+struct Listening {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Listening {
+    fn start() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 
 #[cfg(windows)]
-async fn next_signal() -> anyhow::Result<&'static str> {
-    tokio::signal::ctrl_c().await.context("cannot listen for Ctrl-C")?;
-    Ok("Ctrl-C")
+struct Listening {
+    interrupt: tokio::signal::windows::CtrlC,
+}
+
+#[cfg(windows)]
+impl Listening {
+    fn start() -> anyhow::Result<Self> {
+        let interrupt = tokio::signal::windows::ctrl_c().context("cannot listen for Ctrl-C")?;
+        Ok(Self { interrupt })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        self.interrupt.recv().await;
+        "Ctrl-C"
+    }
 }
