@@ -68,8 +68,9 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// Goes on from the job's checkpoint where there is a usable one, else from the first slice.
-    pub(super) fn begin(store: &Store, rule: &ReadyRule, job: &Job) -> Result<Self, Trouble> {
+    /// Goes on from the job's checkpoint where there is a usable one, else from the first slice. `restarted`: an earlier start may
+    /// have left partials and failed records.
+    pub(super) fn begin(store: &Store, rule: &ReadyRule, job: &Job, restarted: bool) -> Result<Self, Trouble> {
         let checkpoint = store
             .checkpoint(job.id)?
             .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable());
@@ -86,12 +87,14 @@ impl Collector {
                     Err(error) => return Err(error.into()),
                 }
             }
-            None if job.attempts > 0 => (start_over(plan, source_rule, job)?, first_checkpoint()),
-            None => (Partials::start(plan, source_rule, job)?, first_checkpoint()),
+            None if restarted => (start_over(plan, source_rule, job)?, first_checkpoint()),
+            None => (Partials::start(plan, source_rule, job), first_checkpoint()),
         };
         let reenters = !checkpoint.entries.is_empty();
-        // Failed records past the checkpoint come again.
-        store.change().forget_failed_records(job.id, checkpoint.failed_records).apply()?;
+        if restarted {
+            // Failed records past the checkpoint come again.
+            store.change().forget_failed_records(job.id, checkpoint.failed_records).apply()?;
+        }
         Ok(Self {
             partials,
             account: checkpoint.account,
@@ -214,7 +217,7 @@ impl Collector {
 /// Removes what an earlier start left and cannot be continued.
 fn start_over(plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Result<Partials, Trouble> {
     remove_partials(&rule, job, &[])?;
-    Ok(Partials::start(plan, rule, job)?)
+    Ok(Partials::start(plan, rule, job))
 }
 
 /// Where a job stands before its first slice.

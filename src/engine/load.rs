@@ -60,10 +60,11 @@ fn load_job(shared: &Arc<Shared>, id: JobId) -> Result<(), Trouble> {
     }
     let rule = rule_for(shared, &mut job)?;
     let resumed = shared.store.checkpoint(id)?.map_or(0, |point| point.next_slice);
+    let restarted = job.started_at.is_some();
     job.take(JobEvent::Started, clock::now(), "")?;
     job.attempts += u32::from(!was_held);
     job.resumable = rule.outputs.resumable();
-    let collector = match Collector::begin(&shared.store, &rule, &job) {
+    let collector = match Collector::begin(&shared.store, &rule, &job, restarted) {
         Ok(collector) => collector,
         Err(trouble) => {
             shared.store.change().job(&job).apply()?;
