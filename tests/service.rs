@@ -56,7 +56,7 @@ fn a_stop_ends_within_its_timeout_and_the_next_start_goes_on() {
     service.wait_for(&world, "reached");
     let asked = Instant::now();
     service.stop();
-    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(15), "it took {:?}", asked.elapsed());
     assert_eq!(
         world.files("out").iter().filter(|name| !name.starts_with('.')).count(),
         0,
@@ -133,6 +133,28 @@ fn a_second_service_on_the_same_watched_folder_refuses_and_names_the_first() {
     assert_ne!(second.code, Some(0), "{second:#?}");
     second.says(&["in", &first.id().to_string()]);
     first.stop();
+}
+
+#[test]
+fn a_claim_in_a_folder_that_a_service_watches_is_refused_and_names_the_service() {
+    // The service leaves a file without its marker alone: it lies there for the command to claim.
+    let world = World::new("ready = { strategy = \"marker\", marker = \"{name}.done\" }");
+    let mut service = world.start();
+    world.move_in("in/first.txt", "one\n");
+    world.move_in("in/first.txt.done", "");
+    service.wait_for(&world, "archive/first.txt");
+    world.write("in/pay.txt", "two\n");
+    world.write(
+        "other.toml",
+        world.text("landfall.toml").replace("data_dir = \"data\"", "data_dir = \"other\""),
+    );
+    let arguments = ["ingest", "--config", "other.toml", "--rule", support::RULE, "in/pay.txt"];
+    let retiring = world.landfall(&[&arguments[..], &["--retire"]].concat());
+    retiring.ends_with(1).says(&["in", &service.id().to_string()]);
+    assert_eq!(world.text("in/pay.txt"), "two\n", "the refused file stays where it lies");
+    // Reading it takes nothing from anybody.
+    world.landfall(&arguments).done();
+    service.stop();
 }
 
 #[cfg(target_os = "linux")]

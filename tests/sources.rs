@@ -56,6 +56,24 @@ fn an_archive_on_another_file_system_is_a_verified_copy() {
 }
 
 #[test]
+fn an_archive_out_of_reach_holds_up_no_output_and_loses_no_source() {
+    let world = World::new("");
+    // A file where the folder should be: nobody, not even root, can write below it.
+    world.write("archive", "");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "out/pay.main");
+    service.wait_until("the job says what it waits for", || {
+        world.jobs().iter().any(|job| job["state"] == "retiring" && !job["waiting"].is_null()).then_some(())
+    });
+    assert_eq!(world.files("in").len(), 1, "the source waits beside its folder: {:?}", world.files("in"));
+    support::remove(&world.path("archive"));
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.text("archive/pay.txt"), "one\n");
+    assert_eq!(world.completed()["records_in"], 1);
+}
+
+#[test]
 fn outputs_on_another_file_system_appear_whole_too() {
     let Ok(other) = tempfile::TempDir::with_prefix_in("landfall-test-", "/dev/shm") else { return };
     let world = World::new(&format!(

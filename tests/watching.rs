@@ -145,9 +145,11 @@ fn a_gzip_that_was_closed_too_early_is_given_back_and_taken_once_it_is_whole() {
     let whole = world.bytes("whole.gz");
     let (first, rest) = whole.split_at(whole.len() / 2);
     let mut service = world.start();
-    service.wait_for(&world, "data");
+    wait_until_watched(&world, &mut service);
     world.write("in/pay.txt.gz", first);
-    std::thread::sleep(Duration::from_millis(500));
+    service.wait_until("it is given back", || {
+        world.jobs().iter().any(|job| job["state"] == "aborted").then_some(())
+    });
     let mut again =
         File::options().append(true).open(world.path("in/pay.txt.gz")).expect("it was given back");
     again.write_all(rest).expect("it can be written");
@@ -323,7 +325,8 @@ fn files_that_vanish_disturb_nobody() {
         world.move_in(&format!("in/gone-{number}.tmp"), "x");
         support::remove(&world.path(format!("in/gone-{number}.tmp")));
     }
-    world.sh("for n in $(seq 100); do echo x > in/fleeting-$n; mv in/fleeting-$n in/.fleeting; done");
+    // On a busy machine the service may be faster than `mv`, which is as good.
+    world.sh("for n in $(seq 100); do echo x > in/fleeting-$n; mv in/fleeting-$n in/.fleeting || true; done");
     world.move_in("in/stays.txt", "one\n");
     service.wait_for(&world, "archive/stays.txt");
     service.stop();

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{FAILED, dry_run};
 use crate::config;
 use crate::engine::{Engine, Purpose};
+use crate::model::fault::{Fault as _, FaultKind};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -75,14 +76,18 @@ fn ingest(
     let engine = Engine::start(settings, Registry::with_builtin_steps(), store, Purpose::Ingest)?;
     let mut all_done = true;
     for file in &args.files {
-        let done = engine
-            .ingest(file, &args.rule, args.retire)
-            .map_err(anyhow::Error::from)
-            .and_then(|id| follow(&engine, id))
-            .map(|job| {
-                tell(&job, &shown);
-                job.state == JobState::Completed
-            });
+        let id = match engine.ingest(file, &args.rule, args.retire) {
+            // The rule is wrong, and it is the rule of every file.
+            Err(error) if error.kind() == FaultKind::Config => {
+                engine.stop()?;
+                return Err(error.into());
+            }
+            taken => taken.map_err(anyhow::Error::from),
+        };
+        let done = id.and_then(|id| follow(&engine, id)).map(|job| {
+            tell(&job, &shown);
+            job.state == JobState::Completed
+        });
         // One bad file does not stop the others; it changes the exit code.
         all_done &= done.unwrap_or_else(|error| {
             super::explain(&error);

@@ -1,11 +1,11 @@
-//! The configuration, in two phases: as typed ([`raw`]: TOML, each value with its place), then as meant ([`Settings`]).
+//! The configuration, in two phases: as typed (`raw`: TOML, each value with its place), then as meant ([`Settings`]).
 //!
 //! - Every problem is told at once, with file, line, key, what is wrong and what to do. One bad file does not hide what
 //!   is wrong in another.
 //! - Nothing is parsed and ignored: an unknown key is a problem, and so is one that only later versions know.
 //! - Layers: `[service]` and `[defaults]` of the main file, below the environment (merged by the `config` crate);
 //!   `[[rule]]`s of the main file, then of `rules_dir` by file name, each above `[defaults]`.
-//! - Patterns, templates and steps are judged by their owners ([`judge`]).
+//! - Patterns, templates and steps are judged by their owners (`judge`).
 //!
 //! It reads the configuration's files and nothing else: no folder of a rule need exist.
 

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::identity::FileIdentity;
 
+mod held;
 mod moving;
 #[cfg(unix)]
 mod unix;
@@ -26,6 +27,7 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
+pub use held::{HeldFolder, Hold, Holder, hold_folder};
 pub use moving::move_file;
 
 /// The action of an [`FsError`] after which nothing may be trusted.

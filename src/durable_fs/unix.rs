@@ -48,6 +48,10 @@ fn is_unsupported(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
+pub(super) fn has_no_locks(error: &io::Error) -> bool {
+    is_unsupported(error) || error.raw_os_error() == Some(libc::ENOLCK)
+}
+
 pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match retry_interrupted(|| fs::hard_link(from, to)) {
         Ok(()) => unlink_after_link(from, to),

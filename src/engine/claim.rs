@@ -27,7 +27,7 @@ use crate::telemetry::events;
 use crate::watch::{Answer, Offer};
 
 /// Name of the claim folder beside the files; hidden, so that no pattern picks it up.
-const CLAIM_FOLDER: &str = ".landfall";
+pub(super) const CLAIM_FOLDER: &str = ".landfall";
 /// What the reason beside a quarantined source is called after it.
 pub(super) const REASON_SUFFIX: &str = ".error.json";
 /// Bytes of a file name at most, on the file systems we know.
@@ -159,7 +159,7 @@ fn random_tail() -> u128 {
 fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
     let Some(claimed) = &job.source.claimed else { return Ok(Some(job.id)) };
     let (from, to) = (job.source.path.as_path(), claimed.as_path());
-    let taken = rename_into_claim(from, to);
+    let taken = rename_into_claim(shared, from, to);
     match taken {
         Ok(Renamed::Done) => {}
         Ok(Renamed::Missing | Renamed::NameTaken) => {
@@ -187,9 +187,9 @@ fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option
     }
 }
 
-fn rename_into_claim(from: &Path, to: &Path) -> Result<Renamed, Trouble> {
+fn rename_into_claim(shared: &Shared, from: &Path, to: &Path) -> Result<Renamed, Trouble> {
     if let Some(folder) = to.parent() {
-        durable_fs::make_folder(folder, true)?;
+        shared.claim_folders.hold(folder)?;
     }
     durable_fs::rename_no_replace(from, to).map_err(|error| {
         let mut trouble = Trouble::from(error);

@@ -128,7 +128,7 @@ mod tests {
         let queue = JobQueue::default();
         let id = JobId::from_parts(1, 0);
         queue.push(id);
-        queue.push_after(Duration::from_secs(3600), JobId::from_parts(2, 0));
+        queue.push_after(Duration::from_hours(1), JobId::from_parts(2, 0));
         queue.close_when_empty();
         assert_eq!(queue.next(), Some(id));
         assert_eq!(queue.next(), None);

@@ -15,6 +15,7 @@
 mod board;
 mod checkpoint;
 mod claim;
+mod claim_folders;
 mod collect;
 mod fail;
 mod finish;
@@ -113,6 +114,7 @@ impl Engine {
         let shared = Arc::new(Shared::new(settings, store, rules, orders));
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
         if purpose == Purpose::Serve {
+            shared.claim_folders.hold_known(&shared.settings.rules)?;
             recover::recover(&shared)?;
         }
         let mut engine = {

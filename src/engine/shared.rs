@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::board::Board;
+use super::claim_folders::ClaimFolders;
 use super::collect::CheckpointOrder;
 use super::job_queue::JobQueue;
 use super::lock;
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub memory: Arc<MemoryBudget>,
     pub ids: JobIds,
     pub spool_dir: PathBuf,
+    pub claim_folders: ClaimFolders,
     /// Jobs that wait for a loader.
     pub queued: JobQueue,
     /// Jobs that wait to be published or retired.
@@ -77,6 +79,7 @@ impl Shared {
             memory,
             ids: JobIds::default(),
             spool_dir,
+            claim_folders: ClaimFolders::default(),
             queued: JobQueue::default(),
             finishing: JobQueue::default(),
             board: Board::default(),

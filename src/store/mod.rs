@@ -4,7 +4,7 @@
 //!
 //! # Key layout
 //!
-//! Few trees, composite big-endian keys; every value starts with a version byte (see [`value`]).
+//! Few trees, composite big-endian keys; every value starts with a version byte (see `value`).
 //!
 //! ```text
 //! tree    key                              value
@@ -49,6 +49,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::durable_fs::HeldFolder;
 use crate::model::account::Account;
 use crate::model::job::Entry;
 use crate::model::job_id::JobId;
@@ -61,7 +62,6 @@ pub use rows::{JobMatch, LedgerOutcome, LedgerRow};
 pub use slices::{SliceQueue, Taken};
 
 use commit::Commits;
-use folder::HeldFolder;
 
 /// The format of keys and values; a store of a higher one is refused.
 const FORMAT: u32 = 1;
@@ -111,7 +111,7 @@ pub struct Checkpoint {
 impl Store {
     /// Opens or makes the store in `data_dir` (made 0700). Another process that has it is named in the error.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let held = HeldFolder::take(data_dir)?;
+        let held = folder::hold(data_dir)?;
         let path = data_dir.join("store");
         folder::make_private(&path)?;
         let db = open_engine(&path)?;

@@ -119,11 +119,13 @@ impl World {
         self.path(name).symlink_metadata().is_ok()
     }
 
-    /// Every file at or below a folder, hidden ones too, relative to it and sorted; none if it is not there.
+    /// Every file at or below a folder, hidden ones too, relative to it and sorted; none if it is not there. Without the lock
+    /// of a claim folder, which stays.
     pub fn files(&self, folder: &str) -> Vec<String> {
         let root = self.path(folder);
         let mut found = Vec::new();
         collect_files(&root, &root, &mut found);
+        found.retain(|name| !name.ends_with(".landfall/landfall.lock"));
         found.sort();
         found
     }

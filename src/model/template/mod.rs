@@ -2,7 +2,7 @@
 //!
 //! A template is literal text with variables; `{{` and `}}` are literal braces. Literal text and formatted dates are the operator's and
 //! may hold separators; every other value comes from file names, entry names or patterns and fills a part of one
-//! component, made harmless (see [`harmless`]). Nothing rendered leaves the folder spelled out before the first variable.
+//! component, made harmless (see `harmless`). Nothing rendered leaves the folder spelled out before the first variable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};

@@ -74,7 +74,7 @@ fn a_folder_that_cannot_be_read_is_shown_and_holds_up_no_other() {
     let pattern = too_long.join("*").to_str().expect("UTF-8").to_owned();
     plan.rules[0].paths.insert(0, pattern);
     let mut world = plan.start();
-    assert!(world.waits_with(&"x".repeat(300), "cannot be read"));
+    world.wait_until("it is shown", |world| world.waits_with(&"x".repeat(300), "cannot be read"));
     world.assert_only_the_last_is_offered();
 }
 

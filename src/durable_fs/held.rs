@@ -1,0 +1,141 @@
+//! Folders that one process has for itself, told by a lock file in them.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FsError, platform};
+
+const LOCK_FILE: &str = "landfall.lock";
+/// Who has the folder. On Windows a locked file cannot be read by others, so that it stands in a file of its own.
+const HOLDER_FILE: &str = if cfg!(windows) { "landfall.holder" } else { LOCK_FILE };
+/// A holder's note is shorter; whatever else lies there is not read in whole.
+const HOLDER_BYTES_MAX: u64 = 4096;
+
+/// A folder, ours until this is dropped or the process ends, however that happens: the lock is the operating system's.
+#[derive(Debug)]
+pub struct HeldFolder {
+    _lock: File,
+}
+
+/// What became of taking a folder.
+#[derive(Debug)]
+pub enum Hold {
+    /// It is ours.
+    Ours(HeldFolder),
+    /// Somebody has it.
+    Theirs(Holder),
+    /// The file system there has no locks.
+    NoLocks(io::Error),
+}
+
+/// Who has a folder, as far as its note tells.
+#[derive(Debug, Default)]
+pub struct Holder {
+    note: Option<Note>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    pid: u32,
+    host: Option<String>,
+    started_at: jiff::Timestamp,
+}
+
+impl Holder {
+    /// The process.
+    pub fn pid(&self) -> Option<u32> {
+        self.note.as_ref().map(|note| note.pid)
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.note {
+            Some(Note { pid, host: Some(host), started_at }) => {
+                write!(f, "process {pid} on {host}, since {started_at}")
+            }
+            Some(Note { pid, host: None, started_at }) => write!(f, "process {pid}, since {started_at}"),
+            None => f.write_str("another process"),
+        }
+    }
+}
+
+/// Takes an existing folder for this process; a second take is refused within one process too.
+pub fn hold_folder(folder: &Path) -> Result<Hold, FsError> {
+    let path = folder.join(LOCK_FILE);
+    let lock = private_options().open(&path).map_err(|error| FsError::new("open", &path, error))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Ok(Hold::Theirs(Holder { note: read_note(&folder.join(HOLDER_FILE)) }));
+        }
+        Err(TryLockError::Error(error)) if platform::has_no_locks(&error) => return Ok(Hold::NoLocks(error)),
+        Err(TryLockError::Error(error)) => return Err(FsError::new("lock", &path, error)),
+    }
+    write_note(&folder.join(HOLDER_FILE))?;
+    Ok(Hold::Ours(HeldFolder { _lock: lock }))
+}
+
+fn write_note(path: &Path) -> Result<(), FsError> {
+    let note = Note { pid: std::process::id(), host: host(), started_at: crate::clock::now() };
+    let write = || -> io::Result<()> {
+        let mut file = private_options().open(path)?;
+        file.set_len(0)?;
+        file.rewind()?;
+        serde_json::to_writer(&mut file, &note)?;
+        file.write_all(b"\n")
+    };
+    write().map_err(|error| FsError::new("write", path, error))
+}
+
+fn read_note(path: &Path) -> Option<Note> {
+    let mut text = Vec::new();
+    File::open(path).ok()?.take(HOLDER_BYTES_MAX).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+fn host() -> Option<String> {
+    let name = if cfg!(windows) {
+        std::env::var("COMPUTERNAME").ok()
+    } else {
+        std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok())
+    };
+    name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+fn private_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    platform::make_private(&mut options);
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_held_folder_is_refused_with_its_holder_until_it_is_let_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let Hold::Ours(held) = hold_folder(folder.path()).expect("holds") else { panic!("nobody has it") };
+        let Hold::Theirs(holder) = hold_folder(folder.path()).expect("asks") else { panic!("it is held") };
+        assert_eq!(holder.pid(), Some(std::process::id()));
+        assert!(holder.to_string().starts_with(&format!("process {}", std::process::id())), "{holder}");
+        drop(held);
+        assert!(matches!(hold_folder(folder.path()).expect("holds"), Hold::Ours(_)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_note_that_cannot_be_read_still_leaves_the_folder_held() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let Hold::Ours(_held) = hold_folder(folder.path()).expect("holds") else { panic!("nobody has it") };
+        std::fs::write(folder.path().join(HOLDER_FILE), "no note").expect("writes");
+        let Hold::Theirs(holder) = hold_folder(folder.path()).expect("asks") else { panic!("it is held") };
+        assert_eq!((holder.pid(), holder.to_string()), (None, "another process".to_owned()));
+    }
+}
