@@ -82,17 +82,17 @@ impl Board {
         self.asleep.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// A slice of any running job, each job in turn; a job whose queue fails is told so.
-    pub(super) fn take_slice(&self) -> Option<(Arc<Run>, TakenSlice)> {
+    /// A slice of any running job, each job in turn, or the error of its queue.
+    pub(super) fn take_slice(&self) -> Option<(Arc<Run>, Result<TakenSlice, Trouble>)> {
         let runs = self.runs.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let count = runs.len();
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         for step in 0..count {
             let run = &runs[(first.wrapping_add(step)) % count];
             match run.take_slice() {
-                Ok(Some(taken)) => return Some((Arc::clone(run), taken)),
+                Ok(Some(taken)) => return Some((Arc::clone(run), Ok(taken))),
                 Ok(None) => {}
-                Err(error) => run.break_off(Trouble::from(error)),
+                Err(error) => return Some((Arc::clone(run), Err(error.into()))),
             }
         }
         None

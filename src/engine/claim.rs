@@ -17,7 +17,7 @@ use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::fault::FaultKind;
-use crate::model::job::{Job, Source};
+use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
@@ -81,8 +81,13 @@ pub(super) fn claim(
     folders.sort();
     folders.dedup();
     for folder in folders {
-        if let Err(error) = durable_fs::sync_folder(&folder) {
-            return Err(error.into());
+        match durable_fs::sync_folder(&folder) {
+            Err(error) if error.is_failed_sync() => return Err(error.into()),
+            // The files are ours all the same, and recovery looks on both sides of the rename.
+            Err(error) => {
+                tracing::warn!(%error, "a claim may not survive a power cut; the file would be claimed again")
+            }
+            Ok(()) => {}
         }
     }
     for (job, answer) in jobs.iter().zip(&mut answers) {
@@ -102,7 +107,7 @@ fn new_job(shared: &Shared, want: &Wanted) -> Job {
         path: want.offer.path.clone().into(),
         identity: want.offer.identity,
         moved_from: None,
-        companions: want.offer.companions.iter().map(|path| OsText::from(path.as_path())).collect(),
+        companions: companions(rule, &want.offer.companions, id, renames),
         may_be_early: want.offer.may_be_early,
         retire: want.retire,
     };
@@ -110,6 +115,37 @@ fn new_job(shared: &Shared, want: &Wanted) -> Job {
         vars: want.offer.vars.clone(),
         ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now())
     }
+}
+
+/// Markers and the like, as they are now; one that is gone meanwhile is none.
+fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Vec<Companion> {
+    let companion = |path: &PathBuf| {
+        let identity = durable_fs::identity_at(path).ok().flatten()?;
+        let claimed = renames.then(|| claimed_path(rule, path, id).into());
+        Some(Companion { path: path.as_path().into(), claimed, identity })
+    };
+    paths.iter().filter_map(companion).collect()
+}
+
+/// Takes a source's companions with it. A newer file of a companion's name belongs to the next source and stays.
+pub(super) fn take_companions(job: &Job) -> Result<(), Trouble> {
+    for companion in &job.source.companions {
+        let Some(claimed) = &companion.claimed else { continue };
+        let path = companion.path.as_path();
+        let found = durable_fs::identity_at(path).ok().flatten();
+        if found.is_some_and(|found| found.same_content(&companion.identity)) {
+            durable_fs::rename_no_replace(path, claimed.as_path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a source's companions lie now, each with its own name.
+pub(super) fn claimed_companions(job: &Job) -> impl Iterator<Item = (&Path, &Path)> {
+    let claimed = |companion: &'_ Companion| companion.claimed.is_some();
+    job.source.companions.iter().filter(move |companion| claimed(companion)).filter_map(|companion| {
+        companion.claimed.as_ref().map(|claimed| (claimed.as_path(), companion.path.as_path()))
+    })
 }
 
 fn random_tail() -> u128 {
@@ -137,13 +173,18 @@ fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option
     }
     folders.extend([from.parent(), to.parent()].into_iter().flatten().map(Path::to_owned));
     if is_still(to, job) {
+        if let Err(trouble) = take_companions(job) {
+            tracing::warn!(job = %job.id, error = %trouble.error, "a marker stays where it lies until the job is loaded");
+        }
         return Ok(Some(job.id));
     }
     let mut job = job.clone();
-    if give_back(shared, &mut job, "it changed while it was claimed")? {
-        return Ok(None);
+    match give_back(shared, &mut job, "it changed while it was claimed") {
+        Ok(true) => Ok(None),
+        Err(trouble) if trouble.poisoned => Err(trouble),
+        // A newer file has its name, or it cannot be renamed back: ours is looked at again when it is loaded.
+        Ok(false) | Err(_) => Ok(Some(job.id)),
     }
-    Ok(Some(job.id)) // a newer file has its name: ours is looked at again when it is loaded
 }
 
 fn rename_into_claim(shared: &Shared, from: &Path, to: &Path) -> Result<Renamed, Trouble> {
@@ -173,6 +214,11 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
         match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
             Renamed::Done | Renamed::Missing => {}
             Renamed::NameTaken => return Ok(false),
+        }
+        for (companion, lay) in claimed_companions(job) {
+            if durable_fs::rename_no_replace(companion, lay)? == Renamed::NameTaken {
+                durable_fs::remove_file(companion)?; // a newer marker has its place
+            }
         }
         for folder in [claimed.as_path().parent(), path.parent()].into_iter().flatten() {
             durable_fs::sync_folder(folder)?;

@@ -9,6 +9,7 @@ use super::trouble::Trouble;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::fault::FaultKind;
 use crate::model::job::{Entry, Job};
+use crate::model::job_id::JobId;
 use crate::model::rule::{Limit, OnRecordError, Rule};
 use crate::output::{EncodedChunk, OutputPlan, Partials, PendingSync, remove_partials};
 use crate::record::FRAMING_VERSION;
@@ -18,6 +19,11 @@ use crate::store::{Checkpoint, MemoryLease, Store};
 const CHECKPOINT_BYTES: u64 = 32 << 20;
 /// Slow work is checkpointed by time as well.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+/// Failed records wait in memory up to so many bytes.
+const FAILED_BYTES_MAX: usize = 1 << 20;
+/// What a failed record takes besides its bytes, about.
+const FAILED_RECORD_BYTES: usize = 256;
 
 /// A slice after the pipeline: what the collector takes.
 pub(super) struct WorkedSlice {
@@ -54,13 +60,18 @@ pub(super) struct Collected {
 
 /// The account and the partials of a running job.
 pub(super) struct Collector {
+    store: Store,
     partials: Partials,
     account: Account,
     entries: Vec<Entry>,
     next_slice: u64,
+    /// Failed records that are not in the store yet, from position `first_failed` on.
     failed: Vec<FailedRecord>,
+    failed_bytes: usize,
     first_failed: u64,
     slices_broken: u64,
+    /// A slice may be in the partials in part: no checkpoint may name them any more.
+    half_done: bool,
     /// Resumed inside an entry, which the partials have not been told of yet.
     reenters: bool,
     bytes_since_checkpoint: u64,
@@ -68,8 +79,14 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// Goes on from the job's checkpoint where there is a usable one, else from the first slice.
-    pub(super) fn begin(store: &Store, rule: &ReadyRule, job: &Job) -> Result<Self, Trouble> {
+    /// Goes on from the job's checkpoint where there is a usable one, else from the first slice. `restarted`: an earlier start may
+    /// have left partials and failed records.
+    pub(super) fn begin(
+        store: &Store,
+        rule: &ReadyRule,
+        job: &Job,
+        restarted: bool,
+    ) -> Result<Self, Trouble> {
         let checkpoint = store
             .checkpoint(job.id)?
             .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable());
@@ -81,23 +98,28 @@ impl Collector {
                     Ok(partials) => (partials, point),
                     Err(error) if error.is_lost_partial() => {
                         tracing::warn!(job = %job.id, %error, "the job starts from its first record: a partial of its checkpoint is lost");
-                        (start_over(plan, source_rule, job)?, first_checkpoint())
+                        (start_over(store, plan, source_rule, job)?, first_checkpoint())
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            None if job.attempts > 0 => (start_over(plan, source_rule, job)?, first_checkpoint()),
-            None => (Partials::start(plan, source_rule, job)?, first_checkpoint()),
+            None if restarted => (start_over(store, plan, source_rule, job)?, first_checkpoint()),
+            None => (Partials::start(plan, source_rule, job), first_checkpoint()),
         };
         let reenters = !checkpoint.entries.is_empty();
-        // Failed records past the checkpoint come again.
-        store.change().forget_failed_records(job.id, checkpoint.failed_records).apply()?;
+        if restarted {
+            // Failed records past the checkpoint come again.
+            store.change().forget_failed_records(job.id, checkpoint.failed_records).apply()?;
+        }
         Ok(Self {
+            store: store.clone(),
             partials,
             account: checkpoint.account,
             entries: checkpoint.entries,
             next_slice: checkpoint.next_slice,
             failed: Vec::new(),
+            failed_bytes: 0,
+            half_done: false,
             first_failed: checkpoint.failed_records,
             slices_broken: job.slices.failed,
             reenters,
@@ -113,6 +135,7 @@ impl Collector {
 
     /// Appends the next slice in order.
     pub(super) fn append(&mut self, run: &Run, worked: WorkedSlice) -> Result<(), Trouble> {
+        self.half_done = true;
         self.begin_entries(run, worked.entry as usize + 1)?;
         for (category, chunk) in worked.chunks.into_iter().enumerate() {
             if let Some(chunk) = chunk {
@@ -124,11 +147,27 @@ impl Collector {
         if let Some(entry) = self.entries.last_mut() {
             entry.records += worked.account.records_in;
         }
+        self.failed_bytes +=
+            worked.failed.iter().map(|failed| failed.bytes.len() + FAILED_RECORD_BYTES).sum::<usize>();
         self.failed.extend(worked.failed);
         self.slices_broken += u64::from(worked.broken);
         self.next_slice = worked.number + 1;
         self.bytes_since_checkpoint += worked.text_bytes;
-        check_failed(&run.rule, &self.account, self.failed.last())
+        check_failed(&run.rule, &self.account, self.failed.last())?;
+        if self.failed_bytes > FAILED_BYTES_MAX {
+            self.store_failed(run.id)?;
+        }
+        self.half_done = false;
+        Ok(())
+    }
+
+    /// Failed records do not wait in memory for a checkpoint: a resume cuts them back to its checkpoint's count.
+    fn store_failed(&mut self, job: JobId) -> Result<(), Trouble> {
+        self.store.change().failed_records(job, self.first_failed, &self.failed).apply()?;
+        self.first_failed += self.failed.len() as u64;
+        self.failed.clear();
+        self.failed_bytes = 0;
+        Ok(())
     }
 
     /// Begins the entries up to `count`, those without records too.
@@ -156,12 +195,10 @@ impl Collector {
     }
 
     /// A checkpoint, if one is due (or `now`, at a stop) and the outputs can be continued.
-    pub(super) fn checkpoint(
-        &mut self,
-        run: &Run,
-        store: &Store,
-        now: bool,
-    ) -> Result<Option<CheckpointOrder>, Trouble> {
+    pub(super) fn checkpoint(&mut self, run: &Run, now: bool) -> Result<Option<CheckpointOrder>, Trouble> {
+        if self.half_done {
+            return Ok(None);
+        }
         let due = self.bytes_since_checkpoint >= CHECKPOINT_BYTES
             || (self.bytes_since_checkpoint > 0
                 && (now || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY));
@@ -171,10 +208,7 @@ impl Collector {
         self.bytes_since_checkpoint = 0;
         self.last_checkpoint = Instant::now();
         let (partials, sync) = self.partials.checkpoint()?;
-        // Before the checkpoint that counts them: a resume cuts them back to the checkpoint's count.
-        store.change().failed_records(run.id, self.first_failed, &self.failed).apply()?;
-        self.first_failed += self.failed.len() as u64;
-        self.failed.clear();
+        self.store_failed(run.id)?; // before the checkpoint that counts them
         let checkpoint = Checkpoint {
             framing_version: FRAMING_VERSION,
             next_slice: self.next_slice,
@@ -203,8 +237,8 @@ impl Collector {
     }
 
     /// Removes the partials of a job that broke off. What is counted so far is for the job's row, the failed records for the store.
-    pub(super) fn discard(self, store: &Store, job: &mut Job) -> Result<(), Trouble> {
-        store.change().failed_records(job.id, self.first_failed, &self.failed).apply()?;
+    pub(super) fn discard(self, job: &mut Job) -> Result<(), Trouble> {
+        self.store.change().failed_records(job.id, self.first_failed, &self.failed).apply()?;
         job.account = self.account;
         job.entries = self.entries;
         Ok(self.partials.discard()?)
@@ -212,9 +246,12 @@ impl Collector {
 }
 
 /// Removes what an earlier start left and cannot be continued.
-fn start_over(plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Result<Partials, Trouble> {
+fn start_over(store: &Store, plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Result<Partials, Trouble> {
+    // The old checkpoint first, durably: new partials will have the names that it gives lengths to.
+    store.change().forget_work(job.id).forget_failed_records(job.id, 0).apply()?;
+    store.sync()?;
     remove_partials(&rule, job, &[])?;
-    Ok(Partials::start(plan, rule, job)?)
+    Ok(Partials::start(plan, rule, job))
 }
 
 /// Where a job stands before its first slice.

@@ -1,6 +1,6 @@
 //! The ways out that publish nothing: failed with quarantine, given back to wait.
 
-use super::retire::{free_name, move_source};
+use super::retire::{free_name, move_companions, move_source};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, lock};
@@ -41,6 +41,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         let folder = quarantine_folder(&rule.rule, &job);
         durable_fs::make_folder(&folder, true)?;
         move_source(shared, &mut job, |job| quarantine_name(&rule.rule, job))?;
+        move_companions(&job, &folder)?;
     }
     let message = job.error.as_ref().map_or_else(String::new, |error| error.message.clone());
     job.take(JobEvent::Broke, clock::now(), &message)?;

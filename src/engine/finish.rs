@@ -10,7 +10,7 @@ use super::publish::{self, Balanced};
 use super::retire;
 use super::run::Run;
 use super::shared::Shared;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, guard};
 use super::{fail, lock};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -34,14 +34,21 @@ pub(super) fn finish_jobs(shared: &Arc<Shared>) {
 fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
     let mut publishing = Vec::new();
     for id in ids {
-        let next = match lock(&shared.settled).remove(&id) {
+        let settled = lock(&shared.settled).remove(&id);
+        if settled.is_none() && !shared.take_up(id) {
+            continue; // a stage has it in its hands
+        }
+        let next = guard("finish", || match settled {
             Some(run) => settled_run(shared, &run),
             None => found_in_store(shared, id),
-        };
+        });
         match next {
             Ok(Some(job)) => publishing.push(job),
-            Ok(None) => {}
-            Err(trouble) => shared.job_hindered(id, trouble),
+            Ok(None) => shared.put_down(id),
+            Err(trouble) => {
+                shared.put_down(id);
+                shared.job_hindered(id, trouble);
+            }
         }
     }
     if publishing.is_empty() {
@@ -50,7 +57,9 @@ fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
     shared.store.sync()?; // intents and archive names, before the first rename
     for (job, intent) in publishing {
         let id = job.id;
-        if let Err(trouble) = publish_and_retire(shared, job, intent) {
+        let done = guard("publish", || publish_and_retire(shared, job, intent));
+        shared.put_down(id);
+        if let Err(trouble) = done {
             shared.job_hindered(id, trouble);
         }
     }
@@ -66,6 +75,8 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Inte
             Err(trouble) => trouble,
         },
     };
+    // A checkpoint under way has this lock while it writes the job's row: ours comes after it.
+    drop(lock(&run.job));
     if trouble.poisoned {
         return Err(trouble);
     }
@@ -76,7 +87,7 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Inte
     let mut job = lock(&run.job).clone();
     super::load::copy_progress(run, &mut job);
     if let Some(collector) = run.take_collector() {
-        collector.discard(&shared.store, &mut job)?;
+        collector.discard(&mut job)?;
     }
     fail::give_back_or_fail(shared, job, &trouble)?;
     Ok(None)
@@ -87,7 +98,7 @@ fn drop_what_no_checkpoint_names(shared: &Shared, run: &Run) {
     let resumes = shared.store.checkpoint(run.id).is_ok_and(|point| point.is_some());
     let Some(collector) = run.take_collector().filter(|_| !resumes) else { return };
     let mut job = lock(&run.job).clone();
-    if let Err(trouble) = collector.discard(&shared.store, &mut job) {
+    if let Err(trouble) = collector.discard(&mut job) {
         tracing::warn!(job = %run.id, error = %trouble.error, "hidden partials of a held job are left behind until it goes on");
     }
 }

@@ -69,7 +69,12 @@ impl JobQueue {
             state.ripen();
             if !state.now.is_empty() {
                 let count = state.now.len().min(max);
-                return Some(state.now.drain(..count).collect());
+                let batch = state.now.drain(..count).collect();
+                if !state.now.is_empty() || !state.later.is_empty() {
+                    // This thread may have been the one that watched the time: another has to take over.
+                    self.bell.notify_one();
+                }
+                return Some(batch);
             }
             let poisoned = std::sync::PoisonError::into_inner;
             state = match state.later.first() {

@@ -9,7 +9,8 @@ use super::collect::Collector;
 use super::rule_book::ReadyRule;
 use super::run::{Loaded, LoadedEntry, Run};
 use super::shared::Shared;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, guard};
+use super::{claim, recover};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder};
 use crate::durable_fs;
@@ -43,38 +44,50 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
                 return;
             }
         }
-        if let Err(trouble) = load_job(shared, id) {
-            shared.job_hindered(id, trouble);
+        if !shared.take_up(id) {
+            continue; // a stage has it in its hands
+        }
+        match guard("start", || begin_job(shared, id)) {
+            Ok(Some(run)) => load_run(shared, &run), // the finisher puts it down
+            Ok(None) => shared.put_down(id),
+            Err(trouble) => {
+                shared.put_down(id);
+                shared.job_hindered(id, trouble);
+            }
         }
     }
 }
 
-fn load_job(shared: &Arc<Shared>, id: JobId) -> Result<(), Trouble> {
-    let Some(mut job) = shared.store.job(id)? else { return Ok(()) };
-    let was_held = job.state == JobState::Held;
-    if was_held {
-        job.take(JobEvent::Mended, clock::now(), "")?;
+/// Makes a queued job a run. None: there is nothing to load, or the engine stops.
+fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Trouble> {
+    let Some(mut job) = shared.store.job(id)? else { return Ok(None) };
+    if !recover::is_here(shared, &mut job)? {
+        return Ok(None);
     }
-    if job.state != JobState::Queued {
-        return Ok(()); // given back or retried in the meantime
+    claim::take_companions(&job)?;
+    let was_held = job.state == JobState::Held;
+    match job.state {
+        JobState::Queued => {}
+        JobState::Held => job.take(JobEvent::Mended, clock::now(), "")?,
+        JobState::Running => job.take(JobEvent::Recovered, clock::now(), "the service started again")?,
+        other => {
+            tracing::warn!(job = %id, state = %other, "not loaded: it is neither queued nor held");
+            return Ok(None);
+        }
     }
     let rule = rule_for(shared, &mut job)?;
-    let resumed = shared.store.checkpoint(id)?.map_or(0, |point| point.next_slice);
+    let restarted = job.started_at.is_some();
+    let resumable_at = shared.store.checkpoint(id)?.map_or(0, |point| point.next_slice);
     job.take(JobEvent::Started, clock::now(), "")?;
     job.attempts += u32::from(!was_held);
     job.resumable = rule.outputs.resumable();
-    let collector = match Collector::begin(&shared.store, &rule, &job) {
-        Ok(collector) => collector,
-        Err(trouble) => {
-            shared.store.change().job(&job).apply()?;
-            return Err(trouble);
-        }
-    };
+    shared.save(&job)?; // started, before there is anything that a restart would have to clear
+    let collector = Collector::begin(&shared.store, &rule, &job, restarted)?;
     job.resumed_at_slice = collector.next_slice();
-    if resumed > 0 && job.resumed_at_slice == 0 {
+    if resumable_at > 0 && job.resumed_at_slice == 0 {
         tracing::info!(job = %id, "the checkpoint cannot be used: the job starts from its first slice");
     }
-    shared.store.change().job(&job).apply()?;
+    shared.save(&job)?;
     events::started(&job);
     let queue = shared.store.slice_queue(id, Arc::clone(&shared.memory), shared.settings.service.load_ahead);
     let run = Arc::new(Run::new(job, rule, queue, collector));
@@ -82,15 +95,18 @@ fn load_job(shared: &Arc<Shared>, id: JobId) -> Result<(), Trouble> {
     if shared.stopping() {
         run.queue.stop()?; // the stop came while the run was not on the board yet
     }
-    match read_source(shared, &run) {
+    Ok(Some(run))
+}
+
+fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
+    match guard("load", || read_source(shared, run)) {
         Ok(LoadEnd::Complete) => run.queue.end(),
         Ok(LoadEnd::Stopped) => {}
         Err(trouble) => run.break_off(trouble),
     }
     run.loading_ended();
     shared.board.ring_all();
-    shared.settle(&run);
-    Ok(())
+    shared.settle(run);
 }
 
 /// The rule to work under: a job that has a checkpoint goes on under its snapshot, any other takes the rule as it is now.

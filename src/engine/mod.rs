@@ -50,7 +50,7 @@ use crate::watch::Watch;
 
 use rule_book::RuleBook;
 use shared::Shared;
-use trouble::Trouble;
+use trouble::{Trouble, guard};
 
 /// Batches of offers that wait for the intake.
 const OFFER_BATCHES: usize = 4;
@@ -164,7 +164,17 @@ impl Engine {
         stage: impl FnOnce(&Arc<Shared>) + Send + 'static,
     ) -> Result<(), Trouble> {
         let shared = Arc::clone(&self.shared);
-        self.threads.push(spawn(name, move || stage(&shared))?);
+        let stage_name = name.to_owned();
+        self.threads.push(spawn(name, move || {
+            let work = || {
+                stage(&shared);
+                Ok(())
+            };
+            // Each job's work is guarded by itself; a panic outside of it would leave a stage without its thread.
+            if let Err(trouble) = guard(&stage_name, work) {
+                shared.fail_for_good(trouble.error);
+            }
+        })?);
         Ok(())
     }
 
@@ -177,7 +187,6 @@ impl Engine {
         })?;
         let offer = claim::offer_for(&rule, file)?;
         if let Some(unfinished) = self.unfinished_for(&offer)? {
-            self.shared.queued.push(unfinished);
             return Ok(unfinished);
         }
         let wanted = vec![claim::Wanted { rule, offer, retire }];
@@ -198,7 +207,7 @@ impl Engine {
         };
         let found = self.shared.store.unfinished_jobs()?.into_iter().find(same);
         if let Some(job) = &found {
-            recover::recover_one(&self.shared, job.clone())?;
+            recover::requeue(&self.shared, job);
         }
         Ok(found.map(|job| job.id))
     }
@@ -222,6 +231,9 @@ impl Engine {
         let mut seen = 0;
         loop {
             let job = self.job(id)?;
+            if let Some(error) = self.shared.fatal() {
+                return Err(EngineError(error.clone()));
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || job.as_ref().is_none_or(|job| job.state.is_final()) {
                 return Ok(job);
@@ -243,7 +255,9 @@ impl Engine {
     fn retrier(shared: &Arc<Shared>) -> impl Fn(JobId) -> Result<Job, EngineError> + Send + Sync + 'static {
         let shared = Arc::clone(shared);
         move |id| {
+            let one_at_a_time = lock(&shared.retrying);
             let job = retry::retry(&shared.store, &shared.settings.rules, id)?;
+            drop(one_at_a_time);
             shared.queued.push(id);
             Ok(job)
         }
@@ -286,10 +300,7 @@ pub fn retry_stored(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Eng
 /// A last checkpoint of every running job; a clean stop is no attempt.
 fn stop_runs(shared: &Shared) -> Result<(), Trouble> {
     for run in shared.board.runs() {
-        let order = run
-            .with_collector(|collector| collector.checkpoint(&run, &shared.store, true))
-            .transpose()?
-            .flatten();
+        let order = run.with_collector(|collector| collector.checkpoint(&run, true)).transpose()?.flatten();
         if let Some(order) = order {
             checkpoint::write_checkpoint(&shared.store, &run, order)?;
         }

@@ -113,17 +113,16 @@ fn most_frequent_reason(account: &Account) -> String {
     most.map_or_else(String::new, |(reason, count)| format!(" (most often: {reason}, {count} times)"))
 }
 
-/// A source that was not renamed may have been changed under us.
+/// A sender that still has the file open can write into it whatever it is called now: what was read must be all there is.
 fn check_source(job: &Job) -> Result<(), Trouble> {
-    if job.source.claimed.is_some() {
-        return Ok(());
-    }
-    let path = job.source.path.as_path();
+    let path = job.source_path().as_path();
     let found = durable_fs::identity_at(path).map_err(|error| {
-        Trouble::new(FaultKind::Transient, format!("cannot look at {}: {error}", job.source.path), None)
+        Trouble::new(FaultKind::Storage, format!("cannot look at {}: {error}", job.source_path()), None)
     })?;
+    let is_renamed = job.source.claimed.is_some(); // which changes its ctime
     match found {
         Some(identity) if identity == job.source.identity => Ok(()),
+        Some(identity) if is_renamed && identity.same_content(&job.source.identity) => Ok(()),
         _ => Err(changed_source(job)),
     }
 }

@@ -1,7 +1,5 @@
 //! Recovery at the start: every unfinished job is found on one side of its last rename and goes on from there.
 
-use std::sync::Arc;
-
 use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{fail, retry};
@@ -14,108 +12,143 @@ use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::store::{LedgerOutcome, LedgerRow};
 
-/// What recovery does with a job, decided from what lies where.
+/// What a job's next step is, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
-    /// Its source is ours: from its last checkpoint.
-    Queue,
-    /// Publishing, retiring or quarantining was under way.
-    Finish,
+enum Place {
+    /// Its source is where the row says.
+    Here,
     /// A retry had not yet moved the source out of quarantine.
-    TakeOut,
+    InQuarantine(OsText),
     /// The crash came before the rename: the file is still a candidate.
-    Unclaim,
+    NotClaimed,
     /// A kept file was changed or removed: whatever lies there now is a new candidate.
-    Drop,
+    Changed,
+    /// The folder is not there: its file system may not be mounted yet.
+    OutOfReach(OsText),
     /// The source lies neither here nor there.
     Lost,
 }
 
-/// Puts every unfinished job where it belongs.
-pub(super) fn recover(shared: &Arc<Shared>) -> Result<(), Trouble> {
+/// Gives every unfinished job to the stage that goes on with it.
+pub(super) fn recover(shared: &Shared) -> Result<(), Trouble> {
     let jobs = shared.store.unfinished_jobs()?;
-    let count = jobs.len();
-    for job in jobs {
-        recover_one(shared, job)?;
+    for job in &jobs {
+        requeue(shared, job);
     }
-    shared.store.sync()?;
-    if count > 0 {
-        tracing::info!(jobs = count, "unfinished jobs found: they go on");
+    if !jobs.is_empty() {
+        tracing::info!(jobs = jobs.len(), "unfinished jobs found: they go on");
     }
     Ok(())
 }
 
-pub(super) fn recover_one(shared: &Arc<Shared>, mut job: Job) -> Result<(), Trouble> {
-    match next(&job)? {
-        Next::Finish => shared.finishing.push(job.id),
-        Next::TakeOut => {
-            if let Some(quarantined) = job.source.moved_from.clone() {
-                retry::take_out(&job, &quarantined)?;
-            }
-            shared.queued.push(job.id);
+/// Gives one unfinished job to the stage that goes on with it.
+pub(super) fn requeue(shared: &Shared, job: &Job) {
+    match job.state {
+        JobState::Publishing | JobState::Retiring => shared.finishing.push(job.id),
+        _ if job.is_failing() => shared.finishing.push(job.id),
+        JobState::Queued | JobState::Running | JobState::Held => shared.queued.push(job.id),
+        JobState::Paused | JobState::Completed | JobState::Failed | JobState::Aborted | JobState::Refused => {
         }
-        Next::Unclaim => shared.store.change().unclaim(job.id).apply()?,
-        Next::Queue => {
-            if job.state.next(JobEvent::Recovered).is_ok() && job.state != JobState::Queued {
-                job.take(JobEvent::Recovered, clock::now(), "the service started again")?;
-                shared.save(&job)?;
-            }
-            if job.state == JobState::Queued {
-                shared.queued.push(job.id);
-            }
+    }
+}
+
+/// Brings a job's source to where its row says it is. False: there is nothing to load, the job is ended or gone.
+pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
+    match place(job)? {
+        Place::Here => return Ok(true),
+        Place::InQuarantine(quarantined) => {
+            retry::take_out(shared, job, &quarantined)?;
+            return Ok(true);
         }
-        Next::Drop => {
+        Place::OutOfReach(folder) => {
+            let message = format!("the folder {folder} of the claimed source is not there");
+            let hint = "mount its file system; the job goes on by itself";
+            return Err(Trouble::new(FaultKind::Storage, message, Some(hint)));
+        }
+        Place::NotClaimed => {
+            tracing::info!(job = %job.id, path = %job.source.path, "not claimed before the last stop: a candidate again");
+            shared.store.change().unclaim(job.id).apply()?;
+        }
+        Place::Changed => {
             job.take(JobEvent::GivenBack, clock::now(), "the file was changed or removed")?;
-            let row = LedgerRow::of(&job, LedgerOutcome::GivenBack);
-            shared.store.change().job(&job).ledger(&row, false).forget_work(job.id).apply()?;
+            let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
+            let mut changes = shared.store.change();
+            changes
+                .job(job)
+                .ledger(&row, false)
+                .forget_kept(&job.source.identity)
+                .forget_work(job.id)
+                .apply()?;
+            shared.job_ended();
         }
-        Next::Lost => {
+        Place::Lost => {
             let message = format!(
                 "the claimed source is gone: it lies neither at {} nor at {}",
                 job.source_path(),
                 job.source.path
             );
             let hint = "find who removed it; whatever the sender still has can be sent again";
-            tracing::error!(job = %job.id, message);
             job.retired_to = None;
             job.error = Some(Trouble::new(FaultKind::Storage, message, Some(hint)).error);
-            fail::finish_failing(shared, job)?;
+            fail::finish_failing(shared, job.clone())?;
         }
     }
-    Ok(())
+    Ok(false)
 }
 
-fn next(job: &Job) -> Result<Next, Trouble> {
-    if matches!(job.state, JobState::Publishing | JobState::Retiring) || job.is_failing() {
-        return Ok(Next::Finish);
-    }
+fn place(job: &Job) -> Result<Place, Trouble> {
     let here = identity_at(job.source_path())?;
-    let Some(claimed) = &job.source.claimed else {
-        let same = here.is_some_and(|identity| identity == job.source.identity);
-        return Ok(if same { Next::Queue } else { Next::Drop });
-    };
-    debug_assert_eq!(claimed, job.source_path());
+    if job.source.claimed.is_none() {
+        return match here {
+            Some(identity) if identity == job.source.identity => Ok(Place::Here),
+            None if !folder_is_there(&job.source.path)? => Ok(Place::OutOfReach(folder_of(&job.source.path))),
+            _ => Ok(Place::Changed),
+        };
+    }
     if here.is_some() {
-        return Ok(Next::Queue);
+        return Ok(Place::Here);
     }
     if let Some(quarantined) = &job.source.moved_from {
         // A retry was cut short between its row and its rename.
-        return Ok(if identity_at(quarantined)?.is_some() { Next::TakeOut } else { Next::Lost });
+        return match identity_at(quarantined)? {
+            Some(_) => Ok(Place::InQuarantine(quarantined.clone())),
+            None if !folder_is_there(quarantined)? => Ok(Place::OutOfReach(folder_of(quarantined))),
+            None => Ok(Place::Lost),
+        };
     }
     let there = identity_at(&job.source.path)?;
-    if job.started_at.is_none() && there.is_some() {
-        return Ok(Next::Unclaim);
+    if there.is_some_and(|identity| identity.same_content(&job.source.identity)) {
+        return Ok(Place::NotClaimed);
     }
-    Ok(if there.is_some_and(|identity| identity.same_content(&job.source.identity)) {
-        Next::Unclaim
-    } else {
-        Next::Lost
-    })
+    if !folder_is_there(&job.source.path)? {
+        return Ok(Place::OutOfReach(folder_of(&job.source.path)));
+    }
+    // The rename comes before anything is started; what lies there now is a candidate again, whatever it is.
+    if job.started_at.is_none() && there.is_some() {
+        return Ok(Place::NotClaimed);
+    }
+    if !folder_is_there(job.source_path())? {
+        return Ok(Place::OutOfReach(folder_of(job.source_path())));
+    }
+    Ok(Place::Lost)
+}
+
+fn folder_of(path: &OsText) -> OsText {
+    OsText::from(durable_fs::parent_of(path.as_path()))
+}
+
+fn folder_is_there(path: &OsText) -> Result<bool, Trouble> {
+    let folder = durable_fs::parent_of(path.as_path());
+    folder.try_exists().map_err(|error| cannot_look(&OsText::from(folder), &error))
 }
 
 fn identity_at(path: &OsText) -> Result<Option<FileIdentity>, Trouble> {
-    durable_fs::identity_at(path.as_path())
-        .map_err(|error| Trouble::new(FaultKind::Storage, format!("cannot look at {path}: {error}"), None))
+    durable_fs::identity_at(path.as_path()).map_err(|error| cannot_look(path, &error))
+}
+
+fn cannot_look(path: &OsText, error: &std::io::Error) -> Trouble {
+    let hint = "make the folder accessible to the service's user; the job goes on by itself";
+    Trouble::new(FaultKind::Storage, format!("cannot look at {path}: {error}"), Some(hint))
 }
 
 #[cfg(test)]
@@ -124,7 +157,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::model::fault::JobError;
     use crate::model::job::Source;
     use crate::model::job_id::JobId;
 
@@ -155,9 +187,9 @@ mod tests {
     fn a_crash_before_the_rename_leaves_a_candidate_and_after_it_a_job() {
         let (folder, file) = folder_with("inbox");
         let waiting = job(folder.path(), &file);
-        assert_eq!(next(&waiting).expect("decided"), Next::Unclaim);
+        assert_eq!(place(&waiting).expect("decided"), Place::NotClaimed);
         durable_fs::rename_no_replace(&file, &folder.path().join("claimed")).expect("renamed");
-        assert_eq!(next(&waiting).expect("decided"), Next::Queue);
+        assert_eq!(place(&waiting).expect("decided"), Place::Here);
     }
 
     #[test]
@@ -166,7 +198,7 @@ mod tests {
         let mut lost = job(folder.path(), &file);
         lost.take(JobEvent::Started, clock::now(), "").expect("starts");
         durable_fs::remove_file(&file).expect("removed");
-        assert_eq!(next(&lost).expect("decided"), Next::Lost);
+        assert_eq!(place(&lost).expect("decided"), Place::Lost);
     }
 
     #[test]
@@ -176,7 +208,7 @@ mod tests {
         lost.take(JobEvent::Started, clock::now(), "").expect("starts");
         fs::write(folder.path().join("new"), "something else\n").expect("a newer file");
         durable_fs::rename_replace(&folder.path().join("new"), &file).expect("the newer file takes the name");
-        assert_eq!(next(&lost).expect("decided"), Next::Lost);
+        assert_eq!(place(&lost).expect("decided"), Place::Lost);
     }
 
     #[test]
@@ -184,16 +216,18 @@ mod tests {
         let (folder, file) = folder_with("quarantined");
         let mut retried = job(folder.path(), &file);
         retried.source.moved_from = Some(file.clone().into());
-        assert_eq!(next(&retried).expect("decided"), Next::TakeOut);
+        assert_eq!(place(&retried).expect("decided"), Place::InQuarantine(file.into()));
     }
 
     #[test]
-    fn a_job_on_its_way_to_quarantine_goes_on_there() {
-        let (folder, file) = folder_with("claimed");
-        let mut failing = job(folder.path(), &file);
-        failing.take(JobEvent::Started, clock::now(), "").expect("starts");
-        failing.error = Some(JobError { kind: FaultKind::Input, message: "corrupt".into(), hint: None });
-        assert_eq!(next(&failing).expect("decided"), Next::Finish);
+    fn a_folder_that_is_not_mounted_yet_holds_its_jobs_and_fails_none() {
+        let (folder, file) = folder_with("inbox");
+        let mut waiting = job(folder.path(), &file);
+        waiting.take(JobEvent::Started, clock::now(), "").expect("starts");
+        waiting.source.path = folder.path().join("away").join("inbox").into();
+        waiting.source.claimed = Some(folder.path().join("away").join(".landfall").join("claimed").into());
+        let away = folder.path().join("away").into();
+        assert_eq!(place(&waiting).expect("decided"), Place::OutOfReach(away));
     }
 
     #[test]
@@ -201,8 +235,8 @@ mod tests {
         let (folder, file) = folder_with("inbox");
         let mut kept = job(folder.path(), &file);
         kept.source.claimed = None;
-        assert_eq!(next(&kept).expect("decided"), Next::Queue);
+        assert_eq!(place(&kept).expect("decided"), Place::Here);
         fs::write(&file, "1\n2\n").expect("grows");
-        assert_eq!(next(&kept).expect("decided"), Next::Drop);
+        assert_eq!(place(&kept).expect("decided"), Place::Changed);
     }
 }

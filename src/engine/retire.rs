@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::claim;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
@@ -87,9 +88,13 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
     let target = job.retired_to.clone();
     let folder = target.as_ref().and_then(|path| path.as_path().parent());
     let (Some(folder), true) = (folder, !job.source.companions.is_empty()) else { return Ok(()) };
-    for companion in job.source.companions.clone() {
-        let to = free_name(folder, companion.as_path())?;
-        durable_fs::move_file(companion.as_path(), &to)?;
+    move_companions(job, folder)
+}
+
+/// Moves a source's companions to the folder where it went; those that are gone were moved before a crash.
+pub(super) fn move_companions(job: &Job, folder: &Path) -> Result<(), Trouble> {
+    for (claimed, lay) in claim::claimed_companions(job) {
+        while durable_fs::move_file(claimed, &free_name(folder, lay)?)? == Renamed::NameTaken {}
     }
     Ok(())
 }
@@ -113,18 +118,35 @@ pub(super) fn move_source(
             durable_fs::make_folder(folder, false)?;
         }
         match durable_fs::move_file(claimed.as_path(), target.as_path())? {
-            Renamed::Done | Renamed::Missing => return Ok(()),
+            Renamed::Done => return Ok(()),
+            Renamed::Missing => return was_moved(&claimed, &target),
             Renamed::NameTaken => job.retired_to = None,
         }
     }
+}
+
+/// A source that is gone from its claimed name was moved before a crash: it lies under its new name, or somebody took it from there.
+/// Where its folder is away, nothing can be said yet.
+fn was_moved(claimed: &OsText, target: &OsText) -> Result<(), Trouble> {
+    if target.as_path().try_exists().unwrap_or(false) {
+        return Ok(());
+    }
+    let is_there = |path: &OsText| durable_fs::parent_of(path.as_path()).try_exists().unwrap_or(false);
+    if is_there(claimed) && is_there(target) {
+        tracing::warn!(source = %target, "somebody took the source away after it was moved");
+        return Ok(());
+    }
+    let message = format!("the source lies neither at {claimed} nor at {target}");
+    let hint = "mount the file system it lies on; the job goes on by itself";
+    Err(Trouble::new(FaultKind::Storage, message, Some(hint)))
 }
 
 fn delete(job: &Job) -> Result<(), Trouble> {
     if let Some(claimed) = &job.source.claimed {
         durable_fs::remove_file(claimed.as_path())?;
     }
-    for companion in &job.source.companions {
-        durable_fs::remove_file(companion.as_path())?;
+    for (companion, _) in claim::claimed_companions(job) {
+        durable_fs::remove_file(companion)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Retrying a failed job: from its source again, under the current rule.
 
 use super::claim;
+use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
@@ -49,10 +50,7 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
         .forget_failed_records(id, 0)
         .apply()?;
     store.sync()?;
-    if let Some(quarantined) = &quarantined {
-        take_out(&job, quarantined)?;
-    }
-    Ok(job)
+    Ok(job) // the loader takes the source out of quarantine, so that a restart takes the same path
 }
 
 fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
@@ -68,9 +66,10 @@ fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Moves the source from quarantine to its claimed name; the reason file goes.
-pub(super) fn take_out(job: &Job, quarantined: &OsText) -> Result<(), Trouble> {
-    let Some(claimed) = &job.source.claimed else { return Ok(()) };
+/// Moves the source from quarantine to its claimed name; the reason file goes. What it is now is what will be ingested: an operator
+/// may have mended it.
+pub(super) fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
+    let Some(claimed) = job.source.claimed.clone() else { return Ok(()) };
     if let Some(folder) = claimed.as_path().parent() {
         durable_fs::make_folder(folder, true)?;
     }
@@ -87,5 +86,11 @@ pub(super) fn take_out(job: &Job, quarantined: &OsText) -> Result<(), Trouble> {
     }
     let mut reason = quarantined.as_os_str().to_owned();
     reason.push(claim::REASON_SUFFIX);
-    Ok(durable_fs::remove_file(std::path::Path::new(&reason))?)
+    durable_fs::remove_file(std::path::Path::new(&reason))?;
+    let found = durable_fs::identity_at(claimed.as_path()).map_err(|error| {
+        Trouble::new(FaultKind::Storage, format!("cannot look at {claimed}: {error}"), None)
+    })?;
+    job.source.identity = found.unwrap_or(job.source.identity);
+    job.source.moved_from = None;
+    shared.save(job)
 }

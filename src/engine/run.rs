@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use super::collect::{Collector, WorkedSlice};
 use super::lock;
 use super::rule_book::ReadyRule;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, guard};
 use crate::decode::{Decoded, Progress};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -188,16 +188,20 @@ impl Run {
             return;
         }
         let mut collector = lock(&self.collector);
-        if let Some(collector) = collector.as_mut()
-            && let Err(trouble) = collector.append(self, worked)
-        {
+        let Some(collector) = collector.as_mut() else { return };
+        // Under the collector's lock: no checkpoint comes between the failure and the word on it.
+        if let Err(trouble) = guard("collect", || collector.append(self, worked)) {
             self.break_off(trouble);
         }
     }
 
-    /// Runs `act` on the collector, if it is still there, between two slices.
+    /// Runs `act` on the collector between two slices, if the job has not broken off.
     pub(super) fn with_collector<R>(&self, act: impl FnOnce(&mut Collector) -> R) -> Option<R> {
-        lock(&self.collector).as_mut().map(act)
+        let mut collector = lock(&self.collector);
+        if self.trouble.get().is_some() {
+            return None;
+        }
+        collector.as_mut().map(act)
     }
 
     /// Takes the collector away for finishing or discarding.

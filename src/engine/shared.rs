@@ -1,6 +1,6 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -48,6 +48,10 @@ pub(super) struct Shared {
     pub checkpoints: SyncSender<(Arc<Run>, CheckpointOrder)>,
     pub watch: Mutex<Option<Watch>>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
+    /// Jobs that a stage has in its hands: nobody else may take them up.
+    in_work: Mutex<HashSet<JobId>>,
+    /// One retry at a time: each looks at the row before it writes it.
+    pub retrying: Mutex<()>,
     pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
     back_offs: Mutex<HashMap<JobId, Duration>>,
     stop: AtomicBool,
@@ -82,6 +86,8 @@ impl Shared {
             settled: Mutex::default(),
             checkpoints,
             watch: Mutex::default(),
+            in_work: Mutex::default(),
+            retrying: Mutex::default(),
             given_back: Mutex::default(),
             back_offs: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -157,7 +163,7 @@ impl Shared {
         if run.trouble().is_some() || run.checkpoint_in_flight.swap(true, Ordering::SeqCst) {
             return;
         }
-        let order = run.with_collector(|collector| collector.checkpoint(run, &self.store, now));
+        let order = run.with_collector(|collector| collector.checkpoint(run, now));
         match order {
             Some(Ok(Some(order))) => {
                 if self.checkpoints.send((Arc::clone(run), order)).is_ok() {
@@ -168,6 +174,16 @@ impl Shared {
             Some(Ok(None)) | None => {}
         }
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+    }
+
+    /// Takes a job up for a stage; false: another has it.
+    pub(super) fn take_up(&self, id: JobId) -> bool {
+        lock(&self.in_work).insert(id)
+    }
+
+    /// The stage is done with the job; the next may take it up.
+    pub(super) fn put_down(&self, id: JobId) {
+        lock(&self.in_work).remove(&id);
     }
 
     /// A job cannot go on where it is: it is held, visibly, and tried again with back-off; `publishing` and `retiring` keep

@@ -1,5 +1,7 @@
 //! What stands in a job's way, in the words of the engine: which reaction follows.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::decode::DecodeError;
 use crate::durable_fs::FsError;
 use crate::model::account::Unbalanced;
@@ -9,6 +11,21 @@ use crate::output::OutputError;
 use crate::pipeline::MissingColumns;
 use crate::record::CutError;
 use crate::store::StoreError;
+
+/// Runs a stage's work for one job; a panic in it is this job's trouble and nobody else's.
+pub(super) fn guard<R>(stage: &str, work: impl FnOnce() -> Result<R, Trouble>) -> Result<R, Trouble> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let said = said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        let hint =
+            "report this with the rule and a sample of the source; `landfall retry` tries the job again";
+        Err(Trouble::new(
+            FaultKind::Bug,
+            format!("internal error while the job was to {stage}: {said}"),
+            Some(hint),
+        ))
+    })
+}
 
 /// A fault that reached the engine, whatever layer it came from.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::collect::WorkedSlice;
 use super::run::{Run, TakenSlice};
 use super::shared::Shared;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, guard};
 use crate::model::fault::FaultKind;
 use crate::model::job_id::JobId;
 use crate::model::slice::{EntryShape, Slice};
@@ -39,7 +39,13 @@ pub(super) fn work_slices(shared: &Arc<Shared>) {
             let (_, worker) = pipelines
                 .entry(run.id)
                 .or_insert_with(|| (Arc::clone(&run), run.rule.pipeline.worker(run.id)));
-            work_slice(shared, &run, worker, taken);
+            match taken {
+                Ok(taken) => work_slice(shared, &run, worker, taken),
+                Err(trouble) => {
+                    run.break_off(trouble);
+                    shared.settle(&run);
+                }
+            }
             continue;
         }
         // Children of `exec` go with their job.
@@ -50,7 +56,7 @@ pub(super) fn work_slices(shared: &Arc<Shared>) {
 
 fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, steps: &mut PipelineWorker, taken: TakenSlice) {
     let TakenSlice { slice, lease } = taken;
-    match work(shared, run, steps, &slice) {
+    match guard("work", || work(shared, run, steps, &slice)) {
         Ok(Some(worked)) => {
             drop(slice);
             drop(lease);

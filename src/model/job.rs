@@ -78,11 +78,22 @@ pub struct Source {
     /// Where a retry takes it from, until it lies under its claimed name again.
     pub moved_from: Option<OsText>,
     /// Its marker and other companion files, retired with it.
-    pub companions: Vec<OsText>,
+    pub companions: Vec<Companion>,
     /// Found early by a close-write: an end that comes too early gives it back to wait.
     pub may_be_early: bool,
     /// Whether retiring follows the rule; false for `ingest` without `--retire`: the file stays as it is.
     pub retire: bool,
+}
+
+/// A file that belongs to a source and goes where it goes, like its marker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Companion {
+    /// Where it lay when it was found.
+    pub path: OsText,
+    /// Where it lies while it is ours; none where nothing is renamed.
+    pub claimed: Option<OsText>,
+    /// What it was then: another file of this name belongs to another source.
+    pub identity: FileIdentity,
 }
 
 /// What a job waits for.

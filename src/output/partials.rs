@@ -52,15 +52,8 @@ struct CategoryPartials {
 }
 
 impl Partials {
-    /// No partial yet. What an earlier run of this job left is emptied when it is met; after a crash its folders are also cleared.
-    pub fn start(plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Result<Self, OutputError> {
-        if job.attempts > 1 {
-            remove_partials(&rule, job, &[])?;
-        }
-        Ok(Self::empty(plan, rule, job))
-    }
-
-    fn empty(plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Self {
+    /// No partial yet. What an earlier run of this job left is emptied when it is met under the same number; see [`remove_partials`].
+    pub fn start(plan: Arc<OutputPlan>, rule: Arc<Rule>, job: &Job) -> Self {
         Self {
             categories: plan.outputs().iter().map(|_| CategoryPartials::default()).collect(),
             plan,
@@ -86,7 +79,7 @@ impl Partials {
             return Err(OutputError::Misuse("an encrypted output cannot be continued"));
         }
         remove_partials(&rule, job, states)?;
-        let mut resumed = Self::empty(plan, rule, job);
+        let mut resumed = Self::start(plan, rule, job);
         for state in states {
             resumed.resume_one(state)?;
         }

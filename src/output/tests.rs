@@ -144,7 +144,7 @@ impl World {
     }
 
     fn start(&self) -> Partials {
-        Partials::start(Arc::clone(&self.plan), Arc::clone(&self.rule), &self.job).expect("starts")
+        Partials::start(Arc::clone(&self.plan), Arc::clone(&self.rule), &self.job)
     }
 
     fn resume(&self, states: &[PartialState]) -> Result<Partials, OutputError> {
