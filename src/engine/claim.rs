@@ -85,7 +85,7 @@ pub(super) fn claim(
             Err(error) if error.is_failed_sync() => return Err(error.into()),
             // The files are ours all the same, and recovery looks on both sides of the rename.
             Err(error) => {
-                tracing::warn!(%error, "a claim may not survive a power cut; the file would be claimed again")
+                tracing::warn!(%error, "a claim may not survive a power cut; the file would be claimed again");
             }
             Ok(()) => {}
         }
