@@ -174,7 +174,6 @@ fn sample_job(rule: &Rule, file: &Path, vars: BTreeMap<String, OsText>) -> Job {
         identity,
         moved_from: None,
         companions: Vec::new(),
-        may_be_early: false,
         retire: true,
     };
     Job { vars, ..Job::queued(id, &rule.name, &rule.hash(), source, now) }

@@ -108,7 +108,6 @@ fn new_job(shared: &Shared, want: &Wanted) -> Job {
         identity: want.offer.identity,
         moved_from: None,
         companions: companions(rule, &want.offer.companions, id, renames),
-        may_be_early: want.offer.may_be_early,
         retire: want.retire,
     };
     Job {
@@ -138,6 +137,22 @@ pub(super) fn take_companions(job: &Job) -> Result<(), Trouble> {
         }
     }
     Ok(())
+}
+
+/// Renames a source's companions to where they lay; where a newer one has the name, ours means nothing any more.
+pub(super) fn return_companions(job: &Job) -> Result<(), Trouble> {
+    for (companion, lay) in claimed_companions(job) {
+        if durable_fs::rename_no_replace(companion, lay)? == Renamed::NameTaken {
+            durable_fs::remove_file(companion)?;
+        }
+    }
+    Ok(())
+}
+
+/// Somebody removed the source, or its file system is away: nothing was given back.
+fn vanished(claimed: &OsText) -> Trouble {
+    let message = format!("the claimed source is not at {claimed} any more");
+    Trouble::new(FaultKind::Storage, message, Some("mount its file system, or find who removed it"))
 }
 
 /// Where a source's companions lie now, each with its own name.
@@ -211,13 +226,14 @@ fn is_still(claimed: &Path, job: &Job) -> bool {
 pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<bool, Trouble> {
     let path = job.source.path.as_path().to_owned();
     if let Some(claimed) = job.source.claimed.clone() {
+        // Companions first: once the source lies there again, nothing of it is ours any more.
+        return_companions(job)?;
         match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
-            Renamed::Done | Renamed::Missing => {}
-            Renamed::NameTaken => return Ok(false),
-        }
-        for (companion, lay) in claimed_companions(job) {
-            if durable_fs::rename_no_replace(companion, lay)? == Renamed::NameTaken {
-                durable_fs::remove_file(companion)?; // a newer marker has its place
+            Renamed::Done => {}
+            Renamed::Missing => return Err(vanished(&claimed)),
+            Renamed::NameTaken => {
+                take_companions(job)?;
+                return Ok(false);
             }
         }
         for folder in [claimed.as_path().parent(), path.parent()].into_iter().flatten() {
@@ -231,7 +247,7 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
     if job.source.claimed.is_none() {
         changes.forget_kept(&job.source.identity); // else it would never be offered again
     }
-    changes.apply()?;
+    changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;
     shared.forget_back_off(job.id);
     events::given_back(job, why);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::publish::{self, Balanced};
 use super::retire;
 use super::run::Run;
-use super::shared::Shared;
+use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
 use super::{fail, lock};
 use crate::model::fault::FaultKind;
@@ -35,7 +35,7 @@ fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
     let mut publishing = Vec::new();
     for id in ids {
         let settled = lock(&shared.settled).remove(&id);
-        if settled.is_none() && !shared.take_up(id) {
+        if settled.is_none() && !shared.take_up(id, Stage::Finish) {
             continue; // a stage has it in its hands
         }
         let next = guard("finish", || match settled {
@@ -68,6 +68,7 @@ fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
 
 /// A run whose work ended: its intent is written, or it is failed, held or given back.
 fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Intent)>, Trouble> {
+    run.end_steps();
     let trouble = match run.trouble() {
         Some(trouble) => trouble.clone(),
         None => match publish::balance(shared, run) {

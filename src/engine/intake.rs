@@ -1,5 +1,6 @@
 //! Intake: offers from the watch become queued jobs.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
@@ -24,25 +25,25 @@ pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
 }
 
 fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
-    let paths: Vec<_> = batch.iter().map(|offer| offer.path.clone()).collect();
-    let wanted: Vec<_> = batch
-        .into_iter()
-        .filter_map(|offer| {
-            let rule = shared.rules.current(&offer.rule)?;
-            Some(Wanted { rule, offer, retire: true })
-        })
-        .collect();
-    debug_assert_eq!(wanted.len(), paths.len(), "the watch knows only the rules it was given");
+    let mut wanted = Vec::with_capacity(batch.len());
+    for offer in batch {
+        match shared.rules.current(&offer.rule) {
+            Ok(Some(rule)) => wanted.push(Wanted { rule, offer, retire: true }),
+            Ok(None) => refuse(shared, &offer.path, "its rule is not known"),
+            Err(trouble) => refuse(shared, &offer.path, &trouble.error.to_string()),
+        }
+    }
     let claimed = match claim::claim(shared, &wanted) {
         Ok(claimed) => claimed,
         Err(trouble) => {
-            for path in &paths {
-                shared.answer(path, Answer::Refused(trouble.error.to_string()));
+            for want in &wanted {
+                refuse(shared, &want.offer.path, &trouble.error.to_string());
             }
             return Err(trouble);
         }
     };
-    for (path, claimed) in paths.iter().zip(claimed) {
+    for (want, claimed) in wanted.iter().zip(claimed) {
+        let path = &want.offer.path;
         match claimed {
             Ok(Some(id)) => {
                 shared.answer(path, Answer::Taken);
@@ -50,8 +51,12 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
             }
             Ok(None) => shared.answer(path, Answer::NotYet),
             Err(trouble) if trouble.poisoned => return Err(trouble),
-            Err(trouble) => shared.answer(path, Answer::Refused(trouble.error.to_string())),
+            Err(trouble) => refuse(shared, path, &trouble.error.to_string()),
         }
     }
     Ok(())
+}
+
+fn refuse(shared: &Shared, path: &Path, why: &str) {
+    shared.answer(path, Answer::Refused(why.to_owned()));
 }

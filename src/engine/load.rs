@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::collect::Collector;
 use super::rule_book::ReadyRule;
 use super::run::{Loaded, LoadedEntry, Run};
-use super::shared::Shared;
+use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
 use super::{claim, recover};
 use crate::clock;
@@ -44,7 +44,7 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
                 return;
             }
         }
-        if !shared.take_up(id) {
+        if !shared.take_up(id, Stage::Load) {
             continue; // a stage has it in its hands
         }
         match guard("start", || begin_job(shared, id)) {
@@ -75,11 +75,12 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
             return Ok(None);
         }
     }
-    let rule = rule_for(shared, &mut job)?;
+    let rule = rule_for(shared, &mut job, was_held)?;
     let restarted = job.started_at.is_some();
     let resumable_at = shared.store.checkpoint(id)?.map_or(0, |point| point.next_slice);
     job.take(JobEvent::Started, clock::now(), "")?;
     job.attempts += u32::from(!was_held);
+    job.error = None;
     job.resumable = rule.outputs.resumable();
     shared.save(&job)?; // started, before there is anything that a restart would have to clear
     let collector = Collector::begin(&shared.store, &rule, &job, restarted)?;
@@ -109,12 +110,14 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
     shared.settle(run);
 }
 
-/// The rule to work under: a job that has a checkpoint goes on under its snapshot, any other takes the rule as it is now.
-fn rule_for(shared: &Shared, job: &mut Job) -> Result<Arc<ReadyRule>, Trouble> {
-    let current = shared.rules.current(&job.rule);
+/// The rule to work under: a job that has a checkpoint goes on under its snapshot. Any other takes the rule as it is now, and so does
+/// one that was held: the rule may be what was mended.
+fn rule_for(shared: &Shared, job: &mut Job, was_held: bool) -> Result<Arc<ReadyRule>, Trouble> {
+    let current = shared.rules.current(&job.rule)?;
     match current {
         Some(rule) if rule.hash == job.rule_hash => Ok(rule),
-        Some(rule) if shared.store.checkpoint(job.id)?.is_none() => {
+        Some(rule) if was_held || shared.store.checkpoint(job.id)?.is_none() => {
+            shared.store.change().forget_work(job.id).apply()?;
             job.rule_hash.clone_from(&rule.hash);
             shared.store.change().rule(&rule.rule).apply()?;
             Ok(rule)
@@ -204,6 +207,13 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     counts.characters_replaced += characters_replaced;
     run.set_loaded(Loaded { slices, lines_skipped, decoded: counts });
     Ok(LoadEnd::Complete)
+}
+
+/// The checkpoint was made from other bytes, or cut in another way: it must not be built upon.
+fn fewer_slices(slices: u64, first_slice: u64) -> Trouble {
+    let message = format!("the source gives {slices} slices, but its checkpoint stands after {first_slice}");
+    let hint = "`landfall retry` takes it from its first record";
+    Trouble::new(FaultKind::Bug, message, Some(hint))
 }
 
 fn differing_header(entry: &str) -> Trouble {

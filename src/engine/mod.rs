@@ -109,7 +109,7 @@ impl Engine {
         store: Store,
         purpose: Purpose,
     ) -> Result<Self, EngineError> {
-        let rules = RuleBook::new(&settings.rules, registry)?;
+        let rules = RuleBook::new(&settings.rules, registry);
         let (orders, checkpoints) = sync_channel(CHECKPOINT_ORDERS);
         let shared = Arc::new(Shared::new(settings, store, rules, orders));
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
@@ -180,7 +180,7 @@ impl Engine {
 
     /// Takes a file that an operator names under a rule, now. `retire`: it is claimed and ends as the rule says; else it stays as it is.
     pub fn ingest(&self, file: &Path, rule: &str, retire: bool) -> Result<JobId, EngineError> {
-        let rule = self.shared.rules.current(rule).ok_or_else(|| {
+        let rule = self.shared.rules.current(rule)?.ok_or_else(|| {
             let names: Vec<_> = self.shared.settings.rules.iter().map(|rule| rule.name.as_str()).collect();
             let hint = format!("the configuration has: {}", names.join(", "));
             Trouble::new(FaultKind::Config, format!("no rule is named \"{rule}\""), Some(&hint))

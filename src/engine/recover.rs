@@ -1,8 +1,10 @@
 //! Recovery at the start: every unfinished job is found on one side of its last rename and goes on from there.
 
+use std::time::Duration;
+
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{fail, retry};
+use super::{claim, fail, retry};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
@@ -12,11 +14,16 @@ use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::store::{LedgerOutcome, LedgerRow};
 
+/// Starts of a job that a crash ended before it is taken up only after a pause.
+const CRASHES_WITHOUT_PAUSE: u32 = 5;
+
 /// What a job's next step is, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     /// Its source is where the row says.
     Here,
+    /// It still has its old name as well.
+    UnderBothNames,
     /// A retry had not yet moved the source out of quarantine.
     InQuarantine(OsText),
     /// The crash came before the rename: the file is still a candidate.
@@ -46,16 +53,36 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
     match job.state {
         JobState::Publishing | JobState::Retiring => shared.finishing.push(job.id),
         _ if job.is_failing() => shared.finishing.push(job.id),
-        JobState::Queued | JobState::Running | JobState::Held => shared.queued.push(job.id),
+        JobState::Queued | JobState::Running | JobState::Held => {
+            shared.queued.push_after(pause_after_crashes(job), job.id);
+        }
         JobState::Paused | JobState::Completed | JobState::Failed | JobState::Aborted | JobState::Refused => {
         }
     }
+}
+
+/// A job that was under way in many starts which ended without a clean stop may be what ends them: others go first, and it comes back
+/// ever later.
+fn pause_after_crashes(job: &Job) -> Duration {
+    let crashes = if job.state == JobState::Running { job.attempts.saturating_sub(CRASHES_WITHOUT_PAUSE) } else { 0 };
+    if crashes == 0 {
+        return Duration::ZERO;
+    }
+    tracing::warn!(
+        job = %job.id, rule = job.rule, path = %job.source.path, starts = job.attempts,
+        "under way in many starts that ended without a clean stop: taken up again after a pause"
+    );
+    Duration::from_secs(1 << crashes.min(9))
 }
 
 /// Brings a job's source to where its row says it is. False: there is nothing to load, the job is ended or gone.
 pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     match place(job)? {
         Place::Here => return Ok(true),
+        Place::UnderBothNames => {
+            durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
+            return Ok(true);
+        }
         Place::InQuarantine(quarantined) => {
             retry::take_out(shared, job, &quarantined)?;
             return Ok(true);
@@ -67,6 +94,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         }
         Place::NotClaimed => {
             tracing::info!(job = %job.id, path = %job.source.path, "not claimed before the last stop: a candidate again");
+            claim::return_companions(job)?;
             shared.store.change().unclaim(job.id).apply()?;
         }
         Place::Changed => {
@@ -105,8 +133,11 @@ fn place(job: &Job) -> Result<Place, Trouble> {
             _ => Ok(Place::Changed),
         };
     }
-    if here.is_some() {
-        return Ok(Place::Here);
+    if let Some(here) = here {
+        // Where renames are a link and an unlink, a crash between them leaves both names.
+        let there = identity_at(&job.source.path)?;
+        let is_same = there.is_some_and(|there| (there.device, there.inode) == (here.device, here.inode));
+        return Ok(if is_same { Place::UnderBothNames } else { Place::Here });
     }
     if let Some(quarantined) = &job.source.moved_from {
         // A retry was cut short between its row and its rename.
@@ -117,7 +148,8 @@ fn place(job: &Job) -> Result<Place, Trouble> {
         };
     }
     let there = identity_at(&job.source.path)?;
-    if there.is_some_and(|identity| identity.same_content(&job.source.identity)) {
+    let ours = (job.source.identity.device, job.source.identity.inode);
+    if there.is_some_and(|there| (there.device, there.inode) == ours) {
         return Ok(Place::NotClaimed);
     }
     if !folder_is_there(&job.source.path)? {
@@ -170,7 +202,6 @@ mod tests {
             identity,
             moved_from: None,
             companions: Vec::new(),
-            may_be_early: false,
             retire: true,
         };
         Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now())

@@ -148,5 +148,8 @@ fn delete(job: &Job) -> Result<(), Trouble> {
     for (companion, _) in claim::claimed_companions(job) {
         durable_fs::remove_file(companion)?;
     }
+    if let Some(claimed) = &job.source.claimed {
+        durable_fs::sync_folder(durable_fs::parent_of(claimed.as_path()))?; // else a power cut could bring it back
+    }
     Ok(())
 }

@@ -62,7 +62,6 @@ fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
     job.outputs.clear();
     job.content_hash = None;
     job.slices = crate::model::job::Slices::default();
-    job.source.may_be_early = false;
     Ok(())
 }
 

@@ -60,30 +60,46 @@ fn fill_in(path: &str, job: &Job) -> PathBuf {
     PathBuf::from(filled)
 }
 
+/// A rule of the configuration. One that cannot be made ready (a file with recipients that is away) stops no other: its files wait,
+/// and it is tried again with each of them.
+struct Current {
+    rule: Rule,
+    ready: Mutex<Option<Arc<ReadyRule>>>,
+}
+
 /// The current rules and the snapshots that jobs in hand still need.
 pub(super) struct RuleBook {
     registry: Registry,
-    current: HashMap<String, Arc<ReadyRule>>,
+    current: HashMap<String, Current>,
     snapshots: Mutex<HashMap<String, Arc<ReadyRule>>>,
 }
 
 impl RuleBook {
-    pub(super) fn new(rules: &[Rule], registry: Registry) -> Result<Self, Trouble> {
-        let mut current = HashMap::new();
+    pub(super) fn new(rules: &[Rule], registry: Registry) -> Self {
+        let current = |rule: &Rule| (rule.name.clone(), Current { rule: rule.clone(), ready: Mutex::default() });
+        let book = Self { registry, current: rules.iter().map(current).collect(), snapshots: Mutex::default() };
         for rule in rules {
-            current.insert(rule.name.clone(), Arc::new(ReadyRule::build(rule.clone(), &registry)?));
+            if let Err(trouble) = book.current(&rule.name) {
+                tracing::warn!(rule = rule.name, error = %trouble.error, "this rule's files wait until it is mended");
+            }
         }
-        Ok(Self { registry, current, snapshots: Mutex::default() })
+        book
     }
 
     /// The rule of this name as the configuration has it now.
-    pub(super) fn current(&self, name: &str) -> Option<Arc<ReadyRule>> {
-        self.current.get(name).cloned()
+    pub(super) fn current(&self, name: &str) -> Result<Option<Arc<ReadyRule>>, Trouble> {
+        let Some(current) = self.current.get(name) else { return Ok(None) };
+        let mut ready = super::lock(&current.ready);
+        if let Some(ready) = ready.as_ref() {
+            return Ok(Some(Arc::clone(ready)));
+        }
+        let built = Arc::new(ReadyRule::build(current.rule.clone(), &self.registry)?);
+        Ok(Some(Arc::clone(ready.insert(built))))
     }
 
     /// The snapshot that a job was cut under.
     pub(super) fn snapshot(&self, store: &Store, job: &Job) -> Result<Arc<ReadyRule>, Trouble> {
-        if let Some(rule) = self.current(&job.rule).filter(|rule| rule.hash == job.rule_hash) {
+        if let Some(rule) = self.current(&job.rule).ok().flatten().filter(|rule| rule.hash == job.rule_hash) {
             return Ok(rule);
         }
         let mut snapshots = super::lock(&self.snapshots);

@@ -20,6 +20,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::slice::{EntryShape, Slice};
 use crate::output::EntryName;
+use crate::pipeline::PipelineWorker;
 use crate::store::{MemoryLease, SliceQueue, StoreError, Taken};
 
 /// Slices of one job in the workers' hands or waiting to be collected, at most: bounds the results in memory when one
@@ -57,6 +58,8 @@ pub(super) struct Run {
     pub job: Mutex<Job>,
     /// A checkpoint is on its way to the store.
     pub checkpoint_in_flight: AtomicBool,
+    /// Steps that no worker uses now: a worker takes one set for a slice, so that there are no more sets than workers.
+    steps: Mutex<Vec<PipelineWorker>>,
     entries: RwLock<Vec<LoadedEntry>>,
     loaded: OnceLock<Loaded>,
     trouble: OnceLock<Trouble>,
@@ -86,6 +89,7 @@ impl Run {
             progress: Arc::default(),
             job: Mutex::new(job),
             checkpoint_in_flight: AtomicBool::new(false),
+            steps: Mutex::default(),
             entries: RwLock::default(),
             loaded: OnceLock::new(),
             trouble: OnceLock::new(),
@@ -96,6 +100,22 @@ impl Run {
             loading: AtomicBool::new(true),
             settled: AtomicBool::new(false),
         }
+    }
+
+    /// A set of steps for one slice.
+    pub(super) fn take_steps(&self) -> PipelineWorker {
+        let idle = lock(&self.steps).pop();
+        idle.unwrap_or_else(|| self.rule.pipeline.worker(self.id))
+    }
+
+    /// The steps go on to the next slice of this job.
+    pub(super) fn put_steps(&self, steps: PipelineWorker) {
+        lock(&self.steps).push(steps);
+    }
+
+    /// Ends all steps, with their children.
+    pub(super) fn end_steps(&self) {
+        lock(&self.steps).clear();
     }
 
     /// The loader reached an entry.

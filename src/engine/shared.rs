@@ -1,6 +1,6 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -30,6 +30,16 @@ use crate::watch::{Answer, Watch};
 const HELD_BACK_OFF: Duration = Duration::from_secs(1);
 const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
 
+/// A stage that takes jobs up from a queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stage {
+    Load,
+    Finish,
+}
+
+/// Who asked for a job while another stage had it.
+type Wanted = Option<Stage>;
+
 pub(super) struct Shared {
     pub settings: Settings,
     pub store: Store,
@@ -47,11 +57,11 @@ pub(super) struct Shared {
     pub settled: Mutex<HashMap<JobId, Arc<Run>>>,
     pub checkpoints: SyncSender<(Arc<Run>, CheckpointOrder)>,
     pub watch: Mutex<Option<Watch>>,
-    /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
     /// Jobs that a stage has in its hands: nobody else may take them up.
-    in_work: Mutex<HashSet<JobId>>,
+    in_work: Mutex<HashMap<JobId, Wanted>>,
     /// One retry at a time: each looks at the row before it writes it.
     pub retrying: Mutex<()>,
+    /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
     pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
     back_offs: Mutex<HashMap<JobId, Duration>>,
     stop: AtomicBool,
@@ -176,14 +186,24 @@ impl Shared {
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
     }
 
-    /// Takes a job up for a stage; false: another has it.
-    pub(super) fn take_up(&self, id: JobId) -> bool {
-        lock(&self.in_work).insert(id)
+    /// Takes a job up for a stage; false: another has it, and gives it on to `wanted_by` when it puts it down.
+    pub(super) fn take_up(&self, id: JobId, wanted_by: Stage) -> bool {
+        let mut in_work = lock(&self.in_work);
+        if let Some(wanted) = in_work.get_mut(&id) {
+            wanted.replace(wanted_by);
+            return false;
+        }
+        in_work.insert(id, None);
+        true
     }
 
-    /// The stage is done with the job; the next may take it up.
+    /// The stage is done with the job; one that wanted it meanwhile gets it.
     pub(super) fn put_down(&self, id: JobId) {
-        lock(&self.in_work).remove(&id);
+        match lock(&self.in_work).remove(&id).flatten() {
+            Some(Stage::Load) => self.queued.push(id),
+            Some(Stage::Finish) => self.finishing.push(id),
+            None => {}
+        }
     }
 
     /// A job cannot go on where it is: it is held, visibly, and tried again with back-off; `publishing` and `retiring` keep
@@ -207,8 +227,16 @@ impl Shared {
             return Ok(());
         }
         let delay = self.next_back_off(id);
-        let is_failing = job.is_failing();
-        let is_news = job.waiting.as_ref().is_none_or(|waiting| waiting.detail != trouble.error.message);
+        let was_failing = job.is_failing();
+        let may_fail = !matches!(job.state, JobState::Publishing | JobState::Retiring);
+        if !was_failing && may_fail && trouble.error.kind.fails_job() {
+            job.error = Some(trouble.error.clone());
+            self.store.change().job(&job).apply()?;
+            self.finishing.push(id);
+            return Ok(());
+        }
+        let is_failing = was_failing;
+        let is_news = job.error.as_ref().is_none_or(|error| error.message != trouble.error.message);
         if !is_failing {
             if job.state.next(JobEvent::Hindered).is_ok() {
                 job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;

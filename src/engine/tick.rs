@@ -22,9 +22,10 @@ pub(super) fn tick(shared: &Arc<Shared>) {
     let mut last_read = HashMap::new();
     loop {
         if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
-            last_retention = Some(Instant::now());
+            let is_first = last_retention.replace(Instant::now()).is_none();
             forget_finished(shared);
-            if let Err(error) = forget_removed(shared) {
+            // Not at the start: a file system may be mounted later, and its files be taken for new ones.
+            if !is_first && let Err(error) = forget_removed(shared) {
                 tracing::warn!(%error, "kept files that are gone stay known");
             }
         }
@@ -53,8 +54,11 @@ fn tell_progress(shared: &Arc<Shared>, last_read: &mut HashMap<JobId, u64>) {
 fn forget_removed(shared: &Shared) -> Result<(), StoreError> {
     for id in shared.store.kept_jobs() {
         let Some(row) = shared.store.ledger(id?)? else { continue };
-        let found = durable_fs::identity_at(row.path.as_path());
-        if found.is_ok_and(|found| found != Some(row.identity)) {
+        let path = row.path.as_path();
+        let is_gone = durable_fs::identity_at(path).is_ok_and(|found| found != Some(row.identity));
+        // Its folder must be there, on the file system where the file was: else it is away, not gone.
+        let folder = durable_fs::folder_identity(durable_fs::parent_of(path)).ok().flatten();
+        if is_gone && folder.is_some_and(|folder| folder.device == row.identity.device) {
             shared.store.change().forget_kept(&row.identity).apply()?;
         }
     }

@@ -1,6 +1,5 @@
 //! Work: slices through the pipeline, on all cores.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use super::run::{Run, TakenSlice};
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
 use crate::model::fault::FaultKind;
-use crate::model::job_id::JobId;
 use crate::model::slice::{EntryShape, Slice};
 use crate::pipeline::{PipelineWorker, SliceResult};
 use crate::store::MemoryBudget;
@@ -18,45 +16,33 @@ use crate::store::MemoryBudget;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
-/// Pipelines of settled jobs go when a worker is idle, or has so many.
-const PIPELINES_MAX: usize = 32;
-
-/// The steps of one worker, one set per running job.
-type Pipelines = HashMap<JobId, (Arc<Run>, PipelineWorker)>;
-
 /// One worker's life: takes slices of any running job until the engine stops.
 pub(super) fn work_slices(shared: &Arc<Shared>) {
-    let mut pipelines = Pipelines::new();
     loop {
         let seen = shared.board.rings();
         if shared.stopping() {
             return;
         }
-        if let Some((run, taken)) = shared.board.take_slice() {
-            if pipelines.len() >= PIPELINES_MAX {
-                pipelines.retain(|_, (run, _)| !run.is_settled());
+        match shared.board.take_slice() {
+            Some((run, Ok(taken))) => work_slice(shared, &run, taken),
+            Some((run, Err(trouble))) => {
+                run.break_off(trouble);
+                shared.settle(&run);
             }
-            let (_, worker) = pipelines
-                .entry(run.id)
-                .or_insert_with(|| (Arc::clone(&run), run.rule.pipeline.worker(run.id)));
-            match taken {
-                Ok(taken) => work_slice(shared, &run, worker, taken),
-                Err(trouble) => {
-                    run.break_off(trouble);
-                    shared.settle(&run);
-                }
-            }
-            continue;
+            None => shared.board.wait(seen),
         }
-        // Children of `exec` go with their job.
-        pipelines.retain(|_, (run, _)| !run.is_settled());
-        shared.board.wait(seen);
     }
 }
 
-fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, steps: &mut PipelineWorker, taken: TakenSlice) {
+fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
     let TakenSlice { slice, lease } = taken;
-    match guard("work", || work(shared, run, steps, &slice)) {
+    let worked = guard("work", || {
+        let mut steps = run.take_steps();
+        let worked = work(shared, run, &mut steps, &slice);
+        run.put_steps(steps);
+        worked
+    });
+    match worked {
         Ok(Some(worked)) => {
             drop(slice);
             drop(lease);

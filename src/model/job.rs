@@ -79,8 +79,6 @@ pub struct Source {
     pub moved_from: Option<OsText>,
     /// Its marker and other companion files, retired with it.
     pub companions: Vec<Companion>,
-    /// Found early by a close-write: an end that comes too early gives it back to wait.
-    pub may_be_early: bool,
     /// Whether retiring follows the rule; false for `ingest` without `--retire`: the file stays as it is.
     pub retire: bool,
 }

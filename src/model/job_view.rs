@@ -194,7 +194,6 @@ pub(crate) mod tests {
                 identity: FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 },
                 moved_from: None,
                 companions: Vec::new(),
-                may_be_early: false,
                 retire: true,
             },
             state: JobState::Completed,

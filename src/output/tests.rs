@@ -95,7 +95,6 @@ fn job() -> Job {
             identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
             moved_from: None,
             companions: vec![],
-            may_be_early: false,
             retire: true,
         },
         state: JobState::Running,

@@ -50,7 +50,6 @@ fn job(number: u64) -> Job {
             identity: identity(number),
             moved_from: None,
             companions: Vec::new(),
-            may_be_early: false,
             retire: true,
         },
         state: JobState::Queued,
