@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A crash before the intent leaves nothing visible. After it the renames are repeated: a partial that is gone was renamed, even if a
-//! consumer has already taken the file.
+//! consumer has already taken the file. That holds only in the folder that the partial was written to: while its file system is not
+//! mounted, a folder of the same name may lie in its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
 use super::naming;
-use crate::durable_fs::{self, Renamed};
+use crate::durable_fs::{self, FolderIdentity, Renamed};
 use crate::model::category::Category;
+use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::os_text::OsText;
 use crate::model::rule::{OnExists, Rule};
@@ -37,6 +39,10 @@ pub struct FinishedOutput {
     pub wanted: OsText,
     /// What it will be; `path` is the wanted final path until the intent chooses.
     pub output: PublishedOutput,
+    /// Of the partial, when it was complete.
+    pub identity: FileIdentity,
+    /// Of the folder of both names, at that time.
+    pub folder: FolderIdentity,
 }
 
 /// The durable word on what is being published: partials and their final names.
@@ -162,19 +168,36 @@ fn write_signal(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     Ok(())
 }
 
-/// `Missing`: it was published.
+/// `Missing`: it was published earlier.
 fn publish(rule: &Rule, finished: &FinishedOutput) -> Result<Renamed, OutputError> {
     let (partial, path) = (finished.partial.as_path(), finished.output.path.as_path());
     let renamed = match on_exists(rule, &finished.output.category)? {
         OnExists::Replace => durable_fs::rename_replace(partial, path)?,
         OnExists::Number | OnExists::Fail => durable_fs::rename_no_replace(partial, path)?,
     };
-    if renamed == Renamed::Missing {
-        let folder = durable_fs::parent_of(partial);
-        // A partial is gone because it was renamed; a whole folder is gone because its file system is.
-        fs::metadata(folder).map_err(|e| OutputError::fs("find the folder", folder, e))?;
+    if renamed == Renamed::Missing && !was_published(finished)? {
+        return Err(OutputError::OtherFolder { folder: durable_fs::parent_of(partial).to_owned() });
     }
     Ok(renamed)
+}
+
+/// Whether a partial that is gone has been renamed: its file has the final name, or its folder is there, and a consumer took the file.
+fn was_published(finished: &FinishedOutput) -> Result<bool, OutputError> {
+    let path = finished.output.path.as_path();
+    let found = durable_fs::identity_at(path).map_err(|e| OutputError::fs("look at", path, e))?;
+    if found.is_some_and(|found| is_same_file(&finished.identity, &found)) {
+        return Ok(true);
+    }
+    let folder = durable_fs::parent_of(finished.partial.as_path());
+    let found = durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))?;
+    Ok(found.is_some_and(|found| finished.folder.is_same(&found)))
+}
+
+/// A device may have another number after a reboot; then size and time must agree.
+fn is_same_file(finished: &FileIdentity, found: &FileIdentity) -> bool {
+    finished.inode == found.inode
+        && (finished.device == found.device
+            || (finished.size, finished.mtime_ns) == (found.size, found.mtime_ns))
 }
 
 fn on_exists(rule: &Rule, category: &Category) -> Result<OnExists, OutputError> {
