@@ -287,7 +287,8 @@ fn is_missing(path: &Path) -> Result<bool, FsError> {
     }
 }
 
-/// A hidden name beside `path`, the same for the same `key`: a leftover of a crash is found again instead of piling up.
+/// A hidden name beside `path`, the same for the same `key`: a leftover of a crash is found again instead of
+/// piling up, also where `suffix` has a counter that each process begins anew.
 fn hidden_sibling(path: &Path, key: &Path, suffix: &str) -> PathBuf {
     let hash = blake3::hash(key.as_os_str().as_encoded_bytes()).to_hex();
     parent_of(path).join(format!(".landfall-{}-{suffix}", &hash.as_str()[..16]))

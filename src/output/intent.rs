@@ -70,20 +70,31 @@ impl Intent {
             wanted.take(path.as_path(), &output.category, entry.as_ref())?;
         }
         let mut intent = Self { outputs: finished };
+        let mut names = intent.names();
         for position in 0..intent.outputs.len() {
-            intent.choose_name(rule, position)?;
+            intent.choose_name(rule, position, &mut names)?;
         }
         Ok(intent)
     }
 
-    fn choose_name(&mut self, rule: &Rule, position: usize) -> Result<(), OutputError> {
+    /// All names of this job: there may be thousands, and each is looked up.
+    fn names(&self) -> BTreeSet<PathBuf> {
+        self.outputs.iter().map(|finished| Paths::key(finished.output.path.as_path())).collect()
+    }
+
+    fn choose_name(
+        &mut self,
+        rule: &Rule,
+        position: usize,
+        names: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), OutputError> {
         let Some(FinishedOutput { wanted, output, .. }) = self.outputs.get(position) else { return Ok(()) };
         let path = wanted.as_path();
         match on_exists(rule, &output.category)? {
             OnExists::Fail if is_there(path)? => Err(OutputError::Exists { path: path.to_owned() }),
             OnExists::Fail | OnExists::Replace => Ok(()),
             OnExists::Number => {
-                let free = self.free_name(path, position)?;
+                let free = free_name(path, output.path.as_path(), names)?;
                 self.rename_output(position, &free);
                 Ok(())
             }
@@ -94,24 +105,6 @@ impl Intent {
         if let Some(finished) = self.outputs.get_mut(position) {
             finished.output.path = OsText::from(path);
         }
-    }
-
-    /// The path itself, else with the first number that is free on disk and among this job's other outputs.
-    fn free_name(&self, wanted: &Path, position: usize) -> Result<PathBuf, OutputError> {
-        let others: BTreeSet<PathBuf> = self
-            .outputs
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != position)
-            .map(|(_, finished)| Paths::key(finished.output.path.as_path()))
-            .collect();
-        for number in 0..=NUMBERS_MAX {
-            let path = if number == 0 { wanted.to_owned() } else { template::numbered(wanted, number) };
-            if !others.contains(&Paths::key(&path)) && !is_there(&path)? {
-                return Ok(path);
-            }
-        }
-        Err(OutputError::NoFreeName { path: wanted.to_owned(), tried: NUMBERS_MAX })
     }
 
     /// Renames everything into place and syncs the folders; idempotent. `NameTaken` leads to new names in `self`, to be made
@@ -134,18 +127,24 @@ impl Intent {
             }
             return Ok(RolledForward::Done);
         }
+        let mut names = self.names();
         for position in taken {
-            self.choose_again(rule, position)?;
+            self.choose_again(rule, position, &mut names)?;
         }
         Ok(RolledForward::ChoseAgain)
     }
 
-    fn choose_again(&mut self, rule: &Rule, position: usize) -> Result<(), OutputError> {
+    fn choose_again(
+        &mut self,
+        rule: &Rule,
+        position: usize,
+        names: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), OutputError> {
         let Some(finished) = self.outputs.get(position) else { return Ok(()) };
         if on_exists(rule, &finished.output.category)? == OnExists::Fail {
             return Err(OutputError::TakenMeanwhile { path: finished.output.path.as_path().to_owned() });
         }
-        let free = self.free_name(finished.wanted.as_path(), position)?;
+        let free = free_name(finished.wanted.as_path(), finished.output.path.as_path(), names)?;
         self.rename_output(position, &free);
         Ok(())
     }
@@ -160,6 +159,20 @@ impl Intent {
         }
         Ok(())
     }
+}
+
+/// The wanted path itself, else with the first number that is free on disk and among this job's other names; it takes the place of
+/// `own` in them.
+fn free_name(wanted: &Path, own: &Path, names: &mut BTreeSet<PathBuf>) -> Result<PathBuf, OutputError> {
+    names.remove(&Paths::key(own));
+    for number in 0..=NUMBERS_MAX {
+        let path = if number == 0 { wanted.to_owned() } else { template::numbered(wanted, number) };
+        if !names.contains(&Paths::key(&path)) && !is_there(&path)? {
+            names.insert(Paths::key(&path));
+            return Ok(path);
+        }
+    }
+    Err(OutputError::NoFreeName { path: wanted.to_owned(), tried: NUMBERS_MAX })
 }
 
 fn write_signal(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
