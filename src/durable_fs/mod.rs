@@ -12,6 +12,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::identity::FileIdentity;
 
@@ -186,6 +188,34 @@ pub fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
     }
 }
 
+/// What tells a folder from another of the same path: one on a file system that is mounted later or not any more, or one made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderIdentity {
+    /// The file system; the number may be another after a reboot.
+    pub device: u64,
+    /// The folder within it.
+    pub inode: u64,
+    /// When it was made, nanoseconds since 1970, where the file system tells.
+    pub created_ns: Option<i128>,
+}
+
+impl FolderIdentity {
+    /// Whether both are one folder, also across a reboot that numbered the devices anew.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.inode == other.inode && (self.device == other.device || self.created_ns == other.created_ns)
+    }
+}
+
+/// The identity of a folder, links followed; none where nothing lies or where it is no folder.
+pub fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
+    match platform::folder_identity(folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
 /// Writes a small file durably under its final name (hidden partial, fsync, rename, folder sync).
 ///
 /// `Done`, or `NameTaken` where a file lies there and `replace` is false. `mode` are Unix permissions, the umask aside.
@@ -259,7 +289,8 @@ fn is_missing(path: &Path) -> Result<bool, FsError> {
     }
 }
 
-/// A hidden name beside `path`, the same for the same `key`: a leftover of a crash is found again instead of piling up.
+/// A hidden name beside `path`, the same for the same `key`: a leftover of a crash is found again instead of
+/// piling up, also where `suffix` has a counter that each process begins anew.
 fn hidden_sibling(path: &Path, key: &Path, suffix: &str) -> PathBuf {
     let hash = blake3::hash(key.as_os_str().as_encoded_bytes()).to_hex();
     parent_of(path).join(format!(".landfall-{}-{suffix}", &hash.as_str()[..16]))

@@ -173,3 +173,18 @@ fn a_move_over_file_systems_keeps_content_and_leaves_one_file() {
     assert_eq!(move_file(&second, &to).expect("asks"), Renamed::NameTaken);
     assert_eq!((content(&second), content(&to)), (Some("another".into()), Some("content".into())));
 }
+
+#[test]
+fn a_folder_is_told_from_another_of_its_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, away) = (folder.path().join("a"), folder.path().join("b"));
+    assert_eq!(folder_identity(&path).expect("asks"), None);
+    fs::create_dir(&path).expect("makes");
+    let first = folder_identity(&path).expect("asks").expect("there");
+    file(&path, "content", "x");
+    fs::rename(&path, &away).expect("renames");
+    assert!(folder_identity(&away).expect("asks").is_some_and(|found| found.is_same(&first)));
+    fs::create_dir(&path).expect("makes another");
+    assert!(folder_identity(&path).expect("asks").is_some_and(|found| !found.is_same(&first)));
+    assert_eq!(folder_identity(&file(folder.path(), "c", "")).expect("asks"), None);
+}

@@ -4,8 +4,9 @@ use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::time::SystemTime;
 
-use super::{FsError, Renamed};
+use super::{FolderIdentity, FsError, Renamed};
 use crate::model::identity::FileIdentity;
 
 const PRIVATE_FOLDER_MODE: u32 = 0o700;
@@ -194,6 +195,19 @@ fn identity_of(metadata: &Metadata) -> FileIdentity {
         mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
         ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
     }
+}
+
+pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
+    let metadata = fs::metadata(folder)?;
+    Ok(metadata.is_dir().then(|| FolderIdentity {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        created_ns: metadata.created().ok().and_then(unix_ns),
+    }))
+}
+
+fn unix_ns(time: SystemTime) -> Option<i128> {
+    i128::try_from(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos()).ok()
 }
 
 pub(super) fn device_of(folder: &Path) -> io::Result<u64> {

@@ -21,7 +21,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 
-use super::{FsError, Renamed};
+use super::{FolderIdentity, FsError, Renamed};
 use crate::model::identity::FileIdentity;
 
 /// 10 + 20 + … + 640 + 640 ms: about 2 s in all.
@@ -137,6 +137,18 @@ pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
         return Ok(None);
     }
     identity(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?).map(Some)
+}
+
+pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
+    if !fs::metadata(folder)?.is_dir() {
+        return Ok(None);
+    }
+    let found = information(&open_to_ask(folder, 0)?)?;
+    Ok(Some(FolderIdentity {
+        device: u64::from(found.dwVolumeSerialNumber),
+        inode: u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow),
+        created_ns: Some(unix_ns(filetime(found.ftCreationTime))),
+    }))
 }
 
 pub(super) fn device_of(folder: &Path) -> io::Result<u64> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::durable_fs::FsError;
 use crate::model::category::Category;
-use crate::model::fault::{Fault, FaultKind, WaitsFor};
+use crate::model::fault::{Fault, FaultKind, JobError, WaitsFor};
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::template::TemplateError;
 
@@ -127,19 +127,45 @@ pub enum OutputError {
         /// What the checkpoint says.
         recorded: u64,
     },
+    /// A partial that a checkpoint names is not in its folder.
+    #[error("{} is gone, but its checkpoint says that it has {recorded} bytes", escaped_path(path))]
+    PartialGone {
+        /// The partial.
+        path: PathBuf,
+        /// What the checkpoint says.
+        recorded: u64,
+    },
+    /// A finished partial does not have the bytes that were written.
+    #[error("{} has {found} bytes, but {written} were written", escaped_path(path))]
+    NotAsWritten {
+        /// The partial.
+        path: PathBuf,
+        /// Its length.
+        found: u64,
+        /// What was written.
+        written: u64,
+    },
+    /// A finished partial is not where it was written, and neither is its folder.
+    #[error(
+        "the folder {} is not the one the outputs were written to (is its file system mounted?)",
+        escaped_path(folder)
+    )]
+    OtherFolder {
+        /// The folder of the partial and of the output.
+        folder: PathBuf,
+    },
+    /// An earlier error left the outputs in a state that nobody knows.
+    #[error("the outputs were given up after an error: {}", _0.message)]
+    Broken(JobError),
     /// The checkpoint does not fit the plan or the order of calls.
     #[error("{0}")]
     Misuse(&'static str),
 }
 
 impl OutputError {
-    /// Whether a checkpoint names bytes of a partial that are not there: the job can only start over.
+    /// Whether a checkpoint names bytes of a partial that are not there though its folder is: the job can only start over.
     pub fn is_lost_partial(&self) -> bool {
-        match self {
-            Self::PartialShort { .. } => true,
-            Self::Fs(error) => error.source.kind() == io::ErrorKind::NotFound,
-            _ => false,
-        }
+        matches!(self, Self::PartialShort { .. } | Self::PartialGone { .. })
     }
 
     /// Whether an fsync failed: the service must stop instead of trying again.
@@ -159,7 +185,13 @@ impl OutputError {
 impl Fault for OutputError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Fs(_) | Self::PartialShort { .. } => FaultKind::Storage,
+            Self::Broken(first) if matches!(first.kind, FaultKind::Input | FaultKind::Config) => first.kind,
+            Self::Fs(_)
+            | Self::PartialShort { .. }
+            | Self::PartialGone { .. }
+            | Self::NotAsWritten { .. }
+            | Self::OtherFolder { .. }
+            | Self::Broken(_) => FaultKind::Storage,
             Self::Template { .. }
             | Self::NoOutput { .. }
             | Self::NoRecipients { .. }
@@ -179,6 +211,7 @@ impl Fault for OutputError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Fs(error) => return error.hint(),
+            Self::Broken(first) => return first.hint.clone(),
             Self::Template { source, .. } => return source.hint.clone(),
             Self::NoOutput { category } => {
                 return Some(format!("add `[rule.output.{category}]` with a `path`"));
@@ -197,8 +230,14 @@ impl Fault for OutputError {
             }
             Self::TakenMeanwhile { .. } => "take that file away; the job goes on by itself",
             Self::NoFreeName { .. } => "clear the folder, or put `{job}` or `{date}` in the path",
-            Self::PartialShort { .. } => {
-                "check the disk and its file system; `landfall retry` starts from the source again"
+            Self::PartialShort { .. } | Self::PartialGone { .. } => {
+                "check the disk and its file system; the job starts from the source again"
+            }
+            Self::NotAsWritten { .. } => {
+                "look for another program that writes hidden files of this folder; the job goes on by itself"
+            }
+            Self::OtherFolder { .. } => {
+                "mount the file system, or put the folder back with its hidden `.landfall-…` files; the job goes on by itself"
             }
             Self::Encode { .. } | Self::Misuse(_) => return None,
         };

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A crash before the intent leaves nothing visible. After it the renames are repeated: a partial that is gone was renamed, even if a
-//! consumer has already taken the file.
+//! consumer has already taken the file. That holds only in the folder that the partial was written to: while its file system is not
+//! mounted, a folder of the same name may lie in its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
 use super::naming;
-use crate::durable_fs::{self, Renamed};
+use crate::durable_fs::{self, FolderIdentity, Renamed};
 use crate::model::category::Category;
+use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::os_text::OsText;
 use crate::model::rule::{OnExists, Rule};
@@ -37,6 +39,10 @@ pub struct FinishedOutput {
     pub wanted: OsText,
     /// What it will be; `path` is the wanted final path until the intent chooses.
     pub output: PublishedOutput,
+    /// Of the partial, when it was complete.
+    pub identity: FileIdentity,
+    /// Of the folder of both names, at that time.
+    pub folder: FolderIdentity,
 }
 
 /// The durable word on what is being published: partials and their final names.
@@ -64,20 +70,31 @@ impl Intent {
             wanted.take(path.as_path(), &output.category, entry.as_ref())?;
         }
         let mut intent = Self { outputs: finished };
+        let mut names = intent.names();
         for position in 0..intent.outputs.len() {
-            intent.choose_name(rule, position)?;
+            intent.choose_name(rule, position, &mut names)?;
         }
         Ok(intent)
     }
 
-    fn choose_name(&mut self, rule: &Rule, position: usize) -> Result<(), OutputError> {
+    /// All names of this job: there may be thousands, and each is looked up.
+    fn names(&self) -> BTreeSet<PathBuf> {
+        self.outputs.iter().map(|finished| Paths::key(finished.output.path.as_path())).collect()
+    }
+
+    fn choose_name(
+        &mut self,
+        rule: &Rule,
+        position: usize,
+        names: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), OutputError> {
         let Some(FinishedOutput { wanted, output, .. }) = self.outputs.get(position) else { return Ok(()) };
         let path = wanted.as_path();
         match on_exists(rule, &output.category)? {
             OnExists::Fail if is_there(path)? => Err(OutputError::Exists { path: path.to_owned() }),
             OnExists::Fail | OnExists::Replace => Ok(()),
             OnExists::Number => {
-                let free = self.free_name(path, position)?;
+                let free = free_name(path, output.path.as_path(), names)?;
                 self.rename_output(position, &free);
                 Ok(())
             }
@@ -88,24 +105,6 @@ impl Intent {
         if let Some(finished) = self.outputs.get_mut(position) {
             finished.output.path = OsText::from(path);
         }
-    }
-
-    /// The path itself, else with the first number that is free on disk and among this job's other outputs.
-    fn free_name(&self, wanted: &Path, position: usize) -> Result<PathBuf, OutputError> {
-        let others: BTreeSet<PathBuf> = self
-            .outputs
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != position)
-            .map(|(_, finished)| Paths::key(finished.output.path.as_path()))
-            .collect();
-        for number in 0..=NUMBERS_MAX {
-            let path = if number == 0 { wanted.to_owned() } else { template::numbered(wanted, number) };
-            if !others.contains(&Paths::key(&path)) && !is_there(&path)? {
-                return Ok(path);
-            }
-        }
-        Err(OutputError::NoFreeName { path: wanted.to_owned(), tried: NUMBERS_MAX })
     }
 
     /// Renames everything into place and syncs the folders; idempotent. `NameTaken` leads to new names in `self`, to be made
@@ -128,18 +127,24 @@ impl Intent {
             }
             return Ok(RolledForward::Done);
         }
+        let mut names = self.names();
         for position in taken {
-            self.choose_again(rule, position)?;
+            self.choose_again(rule, position, &mut names)?;
         }
         Ok(RolledForward::ChoseAgain)
     }
 
-    fn choose_again(&mut self, rule: &Rule, position: usize) -> Result<(), OutputError> {
+    fn choose_again(
+        &mut self,
+        rule: &Rule,
+        position: usize,
+        names: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), OutputError> {
         let Some(finished) = self.outputs.get(position) else { return Ok(()) };
         if on_exists(rule, &finished.output.category)? == OnExists::Fail {
             return Err(OutputError::TakenMeanwhile { path: finished.output.path.as_path().to_owned() });
         }
-        let free = self.free_name(finished.wanted.as_path(), position)?;
+        let free = free_name(finished.wanted.as_path(), finished.output.path.as_path(), names)?;
         self.rename_output(position, &free);
         Ok(())
     }
@@ -156,25 +161,56 @@ impl Intent {
     }
 }
 
+/// The wanted path itself, else with the first number that is free on disk and among this job's other names; it takes the place of
+/// `own` in them.
+fn free_name(wanted: &Path, own: &Path, names: &mut BTreeSet<PathBuf>) -> Result<PathBuf, OutputError> {
+    names.remove(&Paths::key(own));
+    for number in 0..=NUMBERS_MAX {
+        let path = if number == 0 { wanted.to_owned() } else { template::numbered(wanted, number) };
+        if !names.contains(&Paths::key(&path)) && !is_there(&path)? {
+            names.insert(Paths::key(&path));
+            return Ok(path);
+        }
+    }
+    Err(OutputError::NoFreeName { path: wanted.to_owned(), tried: NUMBERS_MAX })
+}
+
 fn write_signal(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
     durable_fs::make_folder(durable_fs::parent_of(path), false)?;
     durable_fs::write_file(path, bytes, true, SIGNAL_MODE)?;
     Ok(())
 }
 
-/// `Missing`: it was published.
+/// `Missing`: it was published earlier.
 fn publish(rule: &Rule, finished: &FinishedOutput) -> Result<Renamed, OutputError> {
     let (partial, path) = (finished.partial.as_path(), finished.output.path.as_path());
     let renamed = match on_exists(rule, &finished.output.category)? {
         OnExists::Replace => durable_fs::rename_replace(partial, path)?,
         OnExists::Number | OnExists::Fail => durable_fs::rename_no_replace(partial, path)?,
     };
-    if renamed == Renamed::Missing {
-        let folder = durable_fs::parent_of(partial);
-        // A partial is gone because it was renamed; a whole folder is gone because its file system is.
-        fs::metadata(folder).map_err(|e| OutputError::fs("find the folder", folder, e))?;
+    if renamed == Renamed::Missing && !was_published(finished)? {
+        return Err(OutputError::OtherFolder { folder: durable_fs::parent_of(partial).to_owned() });
     }
     Ok(renamed)
+}
+
+/// Whether a partial that is gone has been renamed: its file has the final name, or its folder is there, and a consumer took the file.
+fn was_published(finished: &FinishedOutput) -> Result<bool, OutputError> {
+    let path = finished.output.path.as_path();
+    let found = durable_fs::identity_at(path).map_err(|e| OutputError::fs("look at", path, e))?;
+    if found.is_some_and(|found| is_same_file(&finished.identity, &found)) {
+        return Ok(true);
+    }
+    let folder = durable_fs::parent_of(finished.partial.as_path());
+    let found = durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))?;
+    Ok(found.is_some_and(|found| finished.folder.is_same(&found)))
+}
+
+/// A device may have another number after a reboot; then size and time must agree.
+fn is_same_file(finished: &FileIdentity, found: &FileIdentity) -> bool {
+    finished.inode == found.inode
+        && (finished.device == found.device
+            || (finished.size, finished.mtime_ns) == (found.size, found.mtime_ns))
 }
 
 fn on_exists(rule: &Rule, category: &Category) -> Result<OnExists, OutputError> {

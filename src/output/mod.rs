@@ -5,7 +5,9 @@
 //!
 //! # Invariants
 //! - Partials lie under hidden names in the folders of their final names: publishing is renames on one file system.
-//! - When `finish` returns, content and names of all partials are durable: from then on a partial that is gone was published.
+//! - When `finish` returns, content and names of all partials are durable: from then on a partial that is gone from its folder was
+//!   published, provided that it is still the same folder.
+//! - After the first error of a job's partials nothing more is written, checkpointed or finished; a later run resumes or starts over.
 //! - Gzip outputs are one member: raw deflate blocks, made by the workers chunk by chunk without a shared window.
 //! - zstd, bzip2 and xz end their frame or stream at a checkpoint; an age output cannot be continued.
 //!
@@ -26,6 +28,7 @@ mod plan;
 mod recipients;
 pub mod sample;
 mod sink;
+mod sound;
 
 pub use codec::EncodedChunk;
 pub use error::OutputError;

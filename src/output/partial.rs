@@ -14,8 +14,9 @@ use super::error::OutputError;
 use super::intent::FinishedOutput;
 use super::plan::PlannedOutput;
 use super::sink::{FileSink, Sink};
-use crate::durable_fs;
+use crate::durable_fs::{self, FolderIdentity};
 use crate::model::category::Category;
+use crate::model::identity::FileIdentity;
 use crate::model::job::PublishedOutput;
 use crate::model::os_text::OsText;
 
@@ -102,7 +103,12 @@ impl Partial {
     ) -> Result<Self, OutputError> {
         let path = state.partial.as_path().to_owned();
         let opening = |e| OutputError::fs("open", &path, e);
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(opening)?;
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && has_folder(&path)? => {
+                return Err(OutputError::PartialGone { path, recorded: state.length });
+            }
+            opened => opened.map_err(opening)?,
+        };
         let found = file.metadata().map_err(opening)?.len();
         if found < state.length {
             return Err(OutputError::PartialShort { path, found, recorded: state.length });
@@ -202,6 +208,7 @@ impl Partial {
 
     /// What an ended partial is to become.
     pub(super) fn finished(&self, sha256: bool) -> Result<FinishedOutput, OutputError> {
+        let (identity, folder) = self.whereabouts()?;
         let sha256 = sha256.then(|| sha256_of(&self.path)).transpose();
         let output = PublishedOutput {
             category: self.category.clone(),
@@ -211,8 +218,32 @@ impl Partial {
             bytes: self.length,
             sha256: sha256.map_err(|e| OutputError::fs("read", &self.path, e))?,
         };
-        Ok(FinishedOutput { partial: OsText::from(self.path.as_path()), wanted: output.path.clone(), output })
+        let partial = OsText::from(self.path.as_path());
+        Ok(FinishedOutput { partial, wanted: output.path.clone(), output, identity, folder })
     }
+
+    /// What tells this file and its folder from others of the same name, now and after a crash.
+    fn whereabouts(&self) -> Result<(FileIdentity, FolderIdentity), OutputError> {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let looking = |e| OutputError::fs("look at", &self.path, e);
+        let identity =
+            durable_fs::identity_at(&self.path).map_err(looking)?.ok_or_else(|| looking(gone()))?;
+        let folder = durable_fs::parent_of(&self.path);
+        let looking = |e| OutputError::fs("look at", folder, e);
+        let folder = durable_fs::folder_identity(folder).map_err(looking)?.ok_or_else(|| looking(gone()))?;
+        if identity.size != self.length {
+            let (found, written) = (identity.size, self.length);
+            return Err(OutputError::NotAsWritten { path: self.path.clone(), found, written });
+        }
+        Ok((identity, folder))
+    }
+}
+
+/// Where the folder is away too, its file system is not mounted.
+fn has_folder(path: &Path) -> Result<bool, OutputError> {
+    let folder = durable_fs::parent_of(path);
+    let found = durable_fs::folder_identity(folder);
+    found.map(|found| found.is_some()).map_err(|e| OutputError::fs("look at", folder, e))
 }
 
 struct Counts {

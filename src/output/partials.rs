@@ -17,6 +17,7 @@ use super::intent::{FinishedOutput, Paths};
 use super::naming;
 use super::partial::{HeaderState, Partial, PartialState, Place};
 use super::plan::{OutputPlan, PlannedOutput};
+use super::sound::Sound;
 use crate::durable_fs;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -38,6 +39,9 @@ pub struct Partials {
     /// Folders with names that no sync has covered yet.
     unsynced_folders: BTreeSet<PathBuf>,
     paths: Paths,
+    sound: Sound,
+    /// A call began and did not come to its end: it panicked.
+    halfway: bool,
 }
 
 #[derive(Default)]
@@ -64,6 +68,8 @@ impl Partials {
             folders: BTreeSet::new(),
             unsynced_folders: BTreeSet::new(),
             paths: Paths::default(),
+            sound: Sound::default(),
+            halfway: false,
         }
     }
 
@@ -108,8 +114,28 @@ impl Partials {
         Ok(())
     }
 
+    /// Does `work` unless something before it failed. Half of a call may be in the files: its error is the last word.
+    fn guarded<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, OutputError>,
+    ) -> Result<T, OutputError> {
+        self.sound.check()?;
+        if std::mem::replace(&mut self.halfway, true) {
+            return self.sound.note(Err(OutputError::Misuse("an earlier call on the outputs was cut short")));
+        }
+        let done = work(self);
+        self.halfway = false;
+        self.sound.note(done)
+    }
+
     /// A new entry begins: `headers` by category position. One output over several entries writes it once and refuses a differing one.
+    ///
+    /// After an error of this or of any other call here, also of a [`PendingSync`], all of them refuse with [`OutputError::Broken`].
     pub fn begin_entry(&mut self, entry: &EntryName, headers: &[Option<Vec<u8>>]) -> Result<(), OutputError> {
+        self.guarded(|partials| partials.enter(entry, headers))
+    }
+
+    fn enter(&mut self, entry: &EntryName, headers: &[Option<Vec<u8>>]) -> Result<(), OutputError> {
         self.entry = Some(entry.clone());
         let plan = Arc::clone(&self.plan);
         for (position, planned) in plan.outputs().iter().enumerate() {
@@ -129,11 +155,12 @@ impl Partials {
 
     /// Appends a slice's chunk of the current entry; called in slice order.
     pub fn append(&mut self, category: usize, chunk: EncodedChunk) -> Result<(), OutputError> {
+        self.sound.check()?;
         if chunk.records == 0 && chunk.bytes.as_ref().is_ok_and(Vec::is_empty) {
             return Ok(());
         }
         let plan = Arc::clone(&self.plan);
-        self.open(category, plan.output(category)?)?.append(chunk)
+        self.guarded(|partials| partials.open(category, plan.output(category)?)?.append(chunk))
     }
 
     /// The current partial of a category, opened if need be, with its header.
@@ -187,8 +214,12 @@ impl Partials {
         if !self.plan.resumable() {
             return Err(OutputError::Misuse("an encrypted output cannot be continued"));
         }
+        self.guarded(Self::flush_all)
+    }
+
+    fn flush_all(&mut self) -> Result<(Vec<PartialState>, PendingSync), OutputError> {
         let mut states = Vec::new();
-        let mut pending = PendingSync::default();
+        let mut pending = PendingSync { sound: self.sound.clone(), ..PendingSync::default() };
         for partial in self.categories.iter_mut().flat_map(|slot| &mut slot.partials) {
             let (state, unsynced) = partial.checkpoint()?;
             states.push(state);
@@ -201,6 +232,10 @@ impl Partials {
 
     /// Ends all outputs, makes those of `empty = "write"`, syncs files and folders. The result is what can be published.
     pub fn finish(&mut self) -> Result<Vec<FinishedOutput>, OutputError> {
+        self.guarded(Self::end_all)
+    }
+
+    fn end_all(&mut self) -> Result<Vec<FinishedOutput>, OutputError> {
         let plan = Arc::clone(&self.plan);
         let mut finished = Vec::new();
         for (position, planned) in plan.outputs().iter().enumerate() {
@@ -286,11 +321,19 @@ impl CategoryPartials {
 pub struct PendingSync {
     files: Vec<(Arc<File>, PathBuf)>,
     folders: Vec<PathBuf>,
+    sound: Sound,
 }
 
 impl PendingSync {
-    /// fdatasync of each, then the folders that have their names.
+    /// fdatasync of each, then the folders that have their names. Refuses, without touching anything, once the partials failed; an
+    /// error here is theirs too.
     pub fn sync(self) -> Result<(), OutputError> {
+        // After a failed sync the next one may report success for lost data.
+        self.sound.check()?;
+        self.sound.note(self.sync_all())
+    }
+
+    fn sync_all(&self) -> Result<(), OutputError> {
         for (file, path) in &self.files {
             durable_fs::sync_data(file, path)?;
         }

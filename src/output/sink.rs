@@ -21,17 +21,30 @@ pub(super) struct FileSink {
     /// Bytes in the file, the buffer's not counted.
     written: u64,
     writeback_from: u64,
+    /// The code of a failed write (of an error without one: none) and its kind: what lies in the file is not known any more.
+    failed: Option<(Option<i32>, io::ErrorKind)>,
 }
 
 impl FileSink {
     /// Over a file that ends at `length`.
     pub(super) fn at(file: Arc<File>, length: u64) -> io::Result<Self> {
         (&*file).seek(SeekFrom::Start(length))?;
-        Ok(Self { file, buffer: Vec::new(), written: length, writeback_from: length })
+        Ok(Self { file, buffer: Vec::new(), written: length, writeback_from: length, failed: None })
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.failed {
+            None => Ok(()),
+            Some((Some(code), _)) => Err(io::Error::from_raw_os_error(code)),
+            Some((None, kind)) => Err(kind.into()),
+        }
     }
 
     fn write_through(&mut self, bytes: &[u8]) -> io::Result<()> {
-        (&*self.file).write_all(bytes)?;
+        if let Err(error) = (&*self.file).write_all(bytes) {
+            self.failed = Some((error.raw_os_error(), error.kind()));
+            return Err(error);
+        }
         self.written += bytes.len() as u64;
         let waiting = self.written - self.writeback_from;
         if waiting >= WRITEBACK_BYTES {
@@ -52,6 +65,7 @@ impl FileSink {
 
 impl Write for FileSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.check()?;
         if self.buffer.len() + bytes.len() > BUFFER_BYTES {
             self.empty_buffer()?;
         }
@@ -64,6 +78,7 @@ impl Write for FileSink {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.check()?;
         self.empty_buffer()
     }
 }
@@ -120,5 +135,31 @@ impl Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failed_write_nothing_is_taken_and_no_length_is_told() {
+        let full = File::options().write(true).open("/dev/full").expect("opens");
+        let mut sink = Sink::Open(FileSink::at(Arc::new(full), 0).expect("begins"));
+        sink.write_all(b"buffered").expect("a buffer takes it");
+        for _ in 0..3 {
+            let error = sink.flushed_length().expect_err("the disk is full");
+            assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+            assert_eq!(sink.write(b"more").expect_err("refuses").kind(), io::ErrorKind::StorageFull);
+        }
+        assert_eq!(sink.finish().expect_err("refuses").kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_large_write_that_failed_is_remembered_too() {
+        let full = File::options().write(true).open("/dev/full").expect("opens");
+        let mut sink = Sink::Open(FileSink::at(Arc::new(full), 0).expect("begins"));
+        sink.write_all(&vec![0; BUFFER_BYTES]).expect_err("the disk is full");
+        assert_eq!(sink.flushed_length().expect_err("refuses").kind(), io::ErrorKind::StorageFull);
     }
 }
