@@ -71,35 +71,38 @@ fn work(
             None,
         )
     })?;
-    let Some((result, broken)) = run_with_attempts(shared, run, worker, slice, &shape) else {
+    let Some((result, broken)) = run_with_attempts(shared, run, worker, slice, &shape)? else {
         return Ok(None);
     };
     result.account.balance()?;
     Ok(Some(encode(run, slice, result, broken, &shared.memory)))
 }
 
-/// Tries the slice as often as the rule says, then record by record. None: the engine stops.
+/// Tries the slice as often as the rule says, then record by record. None: the engine stops. A step that cannot start
+/// says nothing about the records: it holds the job.
 fn run_with_attempts(
     shared: &Shared,
     run: &Run,
     worker: &mut PipelineWorker,
     slice: &Slice,
     shape: &Arc<EntryShape>,
-) -> Option<(SliceResult, bool)> {
+) -> Result<Option<(SliceResult, bool)>, Trouble> {
     let mut back_off = FIRST_BACK_OFF;
     for attempt in 1..=run.rule.rule.errors.attempts {
         match worker.run(slice, shape) {
-            Ok(result) => return Some((result, false)),
+            Ok(result) => return Ok(Some((result, false))),
+            Err(broken) if broken.cannot_start() => return Err(Trouble::from_fault(&broken)),
             Err(broken) => {
                 tracing::warn!(job = %run.id, slice = slice.number, attempt, %broken, "a step broke");
             }
         }
         if attempt < run.rule.rule.errors.attempts && shared.pause(back_off) {
-            return None;
+            return Ok(None);
         }
         back_off = (back_off * 2).min(BACK_OFF_MAX);
     }
-    Some((worker.run_each(slice, shape), true))
+    let result = worker.run_each(slice, shape).map_err(|broken| Trouble::from_fault(&broken))?;
+    Ok(Some((result, true)))
 }
 
 fn encode(

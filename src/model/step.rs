@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::job_id::JobId;
 
@@ -97,16 +98,52 @@ impl RecordError {
     }
 }
 
-/// A step cannot go on (its child died, it timed out): an attempt of the slice is spent.
+/// A step cannot go on (its child died, it timed out): an attempt of the slice is spent. One that cannot even start holds
+/// the job instead.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Broken(String);
+#[error("{reason}")]
+pub struct Broken {
+    kind: BrokenKind,
+    reason: String,
+}
 
 impl Broken {
     /// A break for this reason: lowercase, without a full stop.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
+        Self { kind: BrokenKind::Broken, reason: reason.into() }
     }
+
+    /// A break because what the step asked did not answer within this time.
+    pub fn no_answer(within: Duration, reason: impl Into<String>) -> Self {
+        Self { kind: BrokenKind::NoAnswer { within }, reason: reason.into() }
+    }
+
+    /// The step cannot be started here: no record is to blame, and the job waits until `hint` was followed.
+    pub fn cannot_start(reason: impl Into<String>, hint: &'static str) -> Self {
+        Self { kind: BrokenKind::CannotStart { hint }, reason: reason.into() }
+    }
+
+    /// How it broke.
+    pub fn kind(&self) -> BrokenKind {
+        self.kind
+    }
+}
+
+/// How a step broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokenKind {
+    /// At a record, perhaps by the record.
+    Broken,
+    /// What it asked did not answer in time.
+    NoAnswer {
+        /// The time it had.
+        within: Duration,
+    },
+    /// Before any record: a program is missing, a permission, a limit of the system.
+    CannotStart {
+        /// What to do, as an imperative sentence without a full stop.
+        hint: &'static str,
+    },
 }
 
 /// The value of a column.

@@ -18,6 +18,7 @@ use crate::model::fault::{Fault, FaultKind};
 use crate::model::job_id::JobId;
 use crate::model::rule::Format;
 use crate::model::slice::EntryShape;
+use crate::model::step::BrokenKind;
 
 mod build;
 mod columns;
@@ -62,14 +63,37 @@ pub struct PipelineProblem {
     pub hint: Option<String>,
 }
 
-/// A step broke (panic, dead child, timeout): it costs an attempt of its slice.
+/// A step broke (panic, dead child, timeout): it costs an attempt of its slice. One that cannot start is a fault of the
+/// configuration or the machine, and costs nothing but time.
 #[derive(Debug, thiserror::Error)]
-#[error("step {step} broke: {reason}")]
+#[error("step {step}{} {reason}", if self.cannot_start() { ":" } else { " broke:" })]
 pub struct StepBroken {
     /// As the rule names it: `pipeline[1] exec`.
     pub step: String,
+    /// How.
+    pub kind: BrokenKind,
     /// Why.
     pub reason: String,
+}
+
+impl StepBroken {
+    /// Whether it broke before any record, so that no record is to blame.
+    pub fn cannot_start(&self) -> bool {
+        matches!(self.kind, BrokenKind::CannotStart { .. })
+    }
+}
+
+impl Fault for StepBroken {
+    fn kind(&self) -> FaultKind {
+        if self.cannot_start() { FaultKind::Config } else { FaultKind::Transient }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self.kind {
+            BrokenKind::CannotStart { hint } => Some(hint.to_owned()),
+            BrokenKind::Broken | BrokenKind::NoAnswer { .. } => None,
+        }
+    }
 }
 
 /// The result of a slice.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::columns::ColumnReader;
 use super::shapes::Resolved;
@@ -11,7 +12,10 @@ use super::{Chunk, Pipeline, SliceResult, StepBroken};
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job_id::JobId;
 use crate::model::slice::{EntryShape, Slice, UnfitReason};
-use crate::model::step::{StepInstance, StepStart};
+use crate::model::step::{Broken, BrokenKind, StepInstance, StepStart};
+
+/// Records in a row without an answer, after which those left of their slice are not tried: each costs a whole timeout.
+const SILENCE_MAX: u32 = 10;
 
 /// The steps of one worker for one job.
 ///
@@ -26,6 +30,16 @@ pub struct PipelineWorker {
     chunk_sizes: Vec<usize>,
     /// The step at work, for the blame of a panic.
     at_step: usize,
+    /// The steps that took a run of this slice to its end.
+    answered: Vec<usize>,
+}
+
+/// A step that did not answer, for how many records in a row of those it saw.
+struct Silence {
+    step: usize,
+    name: String,
+    within: Duration,
+    records: u32,
 }
 
 impl PipelineWorker {
@@ -40,6 +54,7 @@ impl PipelineWorker {
             resolved: None,
             chunk_sizes: Vec::new(),
             at_step: 0,
+            answered: Vec::new(),
         }
     }
 
@@ -50,6 +65,7 @@ impl PipelineWorker {
         }
         self.resolve(shape)?;
         self.at_step = 0;
+        self.answered.clear();
         let result = match catch_unwind(AssertUnwindSafe(|| self.run_steps(slice, shape))) {
             Ok(result) => result,
             Err(panic) => {
@@ -63,40 +79,65 @@ impl PipelineWorker {
     }
 
     /// The last resort after all attempts: record by record; a record that breaks its step becomes a failed record.
-    pub fn run_each(&mut self, slice: &Slice, shape: &Arc<EntryShape>) -> SliceResult {
+    ///
+    /// A step that leaves [`SILENCE_MAX`] records in a row without an answer fails those left of the slice untried. An error
+    /// is a step that cannot start, which says nothing about the records.
+    pub fn run_each(&mut self, slice: &Slice, shape: &Arc<EntryShape>) -> Result<SliceResult, StepBroken> {
         if slice.oversized.is_some() {
-            return self.oversized(slice, shape);
+            return Ok(self.oversized(slice, shape));
         }
         let mut sum = self.empty_result();
         sum.account.records_skipped = u64::from(slice.skipped);
         let mut one = Slice { records: Vec::with_capacity(1), skipped: 0, ..slice.clone() };
+        let mut silence: Option<Silence> = None;
         for (index, &span) in slice.records.iter().enumerate() {
+            if let Some(silence) = silence.as_ref().filter(|silence| silence.records >= SILENCE_MAX) {
+                self.add_failed(&mut sum, slice, index, shape, silence.name.clone(), silence.error());
+                continue;
+            }
             one.records.clear();
             one.records.push(span);
             one.first_record = slice.first_record.saturating_add(index as u64);
             match self.run(&one, shape) {
-                Ok(result) => add(&mut sum, result),
+                Ok(result) => {
+                    silence = silence.filter(|silence| !self.answered.contains(&silence.step));
+                    add(&mut sum, result);
+                }
+                Err(broken) if broken.cannot_start() => return Err(broken),
                 Err(broken) => {
+                    silence = self.silence_after(&broken, silence);
                     let error = format!("the step broke: {}", broken.reason);
-                    sum.failed.push(failed_record(
-                        slice,
-                        index,
-                        shape,
-                        &self.pipeline.format,
-                        broken.step,
-                        error,
-                    ));
-                    sum.account.records_in += 1;
-                    sum.account.records_failed += 1;
+                    self.add_failed(&mut sum, slice, index, shape, broken.step, error);
                 }
             }
         }
-        sum
+        Ok(sum)
+    }
+
+    fn silence_after(&self, broken: &StepBroken, before: Option<Silence>) -> Option<Silence> {
+        let BrokenKind::NoAnswer { within } = broken.kind else { return None };
+        let step = self.at_step;
+        let before = before.filter(|silence| silence.step == step).map_or(0, |silence| silence.records);
+        Some(Silence { step, name: broken.step.clone(), within, records: before + 1 })
+    }
+
+    fn add_failed(
+        &self,
+        sum: &mut SliceResult,
+        slice: &Slice,
+        index: usize,
+        shape: &EntryShape,
+        step: String,
+        error: String,
+    ) {
+        sum.failed.push(failed_record(slice, index, shape, &self.pipeline.format, step, error));
+        sum.account.records_in += 1;
+        sum.account.records_failed += 1;
     }
 
     fn run_steps(&mut self, slice: &Slice, shape: &EntryShape) -> Result<SliceResult, StepBroken> {
         self.make_steps();
-        let Self { pipeline, steps, reader, scratch, resolved, chunk_sizes, at_step, .. } = self;
+        let Self { pipeline, steps, reader, scratch, resolved, chunk_sizes, at_step, answered, .. } = self;
         let Some((_, resolved)) = resolved else {
             return Err(pipeline.broken(0, "the entry's shape is not known".to_owned()));
         };
@@ -113,7 +154,8 @@ impl PipelineWorker {
                     let mut run = SliceRun { work: &mut work, step: first, positions, settled, broken: None };
                     if !run.positions.is_empty() {
                         let outcome = step.process_run(&mut run);
-                        check_run(pipeline, first, run, outcome.map_err(|broken| broken.to_string()))?;
+                        check_run(pipeline, first, run, outcome)?;
+                        answered.push(first);
                     }
                 }
                 first += 1;
@@ -200,14 +242,23 @@ impl PipelineWorker {
     }
 }
 
+impl Silence {
+    fn error(&self) -> String {
+        format!(
+            "not tried: {} records before it in a row got no answer within {:?}",
+            self.records, self.within
+        )
+    }
+}
+
 /// A run must be settled to its last record.
 fn check_run(
     pipeline: &Pipeline,
     step: usize,
     run: SliceRun<'_, '_>,
-    outcome: Result<(), String>,
+    outcome: Result<(), Broken>,
 ) -> Result<(), StepBroken> {
-    outcome.map_err(|reason| pipeline.broken(step, reason))?;
+    outcome.map_err(|broken| pipeline.broken_as(step, &broken))?;
     if let Some(broken) = run.broken {
         return Err(broken);
     }

@@ -10,7 +10,7 @@ use super::{Chunk, Pipeline, SliceResult, StepBroken};
 use crate::model::account::{Account, FailedRecord};
 use crate::model::rule::{Format, LineEnd};
 use crate::model::slice::{EntryShape, Slice};
-use crate::model::step::{CategoryId, Outcome, Reason, Record, RecordError, Run};
+use crate::model::step::{Broken, BrokenKind, CategoryId, Outcome, Reason, Record, RecordError, Run};
 use crate::record::record_offset;
 
 /// Buffers that are used for one slice after another.
@@ -297,7 +297,11 @@ impl Pipeline {
     }
 
     pub(super) fn broken(&self, step: usize, reason: String) -> StepBroken {
-        StepBroken { step: self.step_name(step), reason }
+        StepBroken { step: self.step_name(step), kind: BrokenKind::Broken, reason }
+    }
+
+    pub(super) fn broken_as(&self, step: usize, broken: &Broken) -> StepBroken {
+        StepBroken { step: self.step_name(step), kind: broken.kind(), reason: broken.to_string() }
     }
 
     fn may_send(&self, step: usize, category: CategoryId) -> bool {

@@ -2,10 +2,11 @@
 //!
 //! Three threads tend the pipes, so that neither side can block the other: one writes questions, one reads answers into a
 //! bounded channel, one reads what the child complains. The worker itself only ever waits for an answer, and never longer
-//! than the timeout. All end when the child does; the child is killed, with its process group on Unix, when it is dropped.
+//! than the timeout. All end when the child does. A child that is dropped is killed, on Unix with its process group; the group
+//! also when the child ended by itself, since it may have left others running.
 
-use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,10 @@ const BLOCKS_MAX: usize = 8;
 const COMPLAINT_BYTES_MAX: usize = 2 << 10;
 /// Blocks of complaints of one child that are logged.
 const COMPLAINTS_LOGGED_MAX: usize = 32;
+/// What to do about a program that cannot be started.
+const MEND_COMMAND: &str = "install the program or mend `command`; the job goes on by itself";
+/// What to do where the system has no room for another process or thread.
+const MEND_LIMITS: &str = "raise the limits of processes and memory; the job goes on by itself";
 /// A child whose input was closed ends by itself within this, or is killed.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
@@ -48,7 +53,7 @@ pub struct Child {
     complaint: Arc<Mutex<Vec<u8>>>,
     timeout: Duration,
     answer_max: usize,
-    ended: bool,
+    reaped: bool,
 }
 
 impl Child {
@@ -59,10 +64,7 @@ impl Child {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let cannot = |error: std::io::Error| {
-            Broken::new(format!("cannot start {}: {error}", launch.program.display()))
-        };
-        let mut process = command.spawn().map_err(cannot)?;
+        let mut process = command.spawn().map_err(|error| cannot_start(&launch.program, &error))?;
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
         let (answered, answers) = sync_channel(BLOCKS_MAX);
         let complaint = Arc::new(Mutex::new(Vec::new()));
@@ -75,7 +77,7 @@ impl Child {
             complaint: Arc::clone(&complaint),
             timeout: launch.timeout,
             answer_max: launch.answer_max,
-            ended: false,
+            reaped: false,
         };
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(Broken::new("the child has no pipes"));
@@ -116,7 +118,8 @@ impl Child {
             match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(block) => self.read.extend_from_slice(&block),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(self.broken(&format!("no answer within {:?}", self.timeout)));
+                    let reason = self.with_complaint(&format!("no answer within {:?}", self.timeout));
+                    return Err(Broken::no_answer(self.timeout, reason));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = self.end();
@@ -142,51 +145,75 @@ impl Child {
     }
 
     fn broken(&self, reason: &str) -> Broken {
+        Broken::new(self.with_complaint(reason))
+    }
+
+    fn with_complaint(&self, reason: &str) -> String {
         let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
         let complaint = String::from_utf8_lossy(&complaint).trim().replace('\n', " | ");
         if complaint.is_empty() {
-            return Broken::new(reason);
+            return reason.to_owned();
         }
-        Broken::new(format!("{reason}; it said: {complaint}"))
+        format!("{reason}; it said: {complaint}")
     }
 
     /// How the child ended by itself, if it did within a moment.
     fn end(&mut self) -> Option<ExitStatus> {
         let deadline = Instant::now() + END_WITHIN;
-        loop {
-            match self.process.try_wait() {
-                Ok(Some(status)) => {
-                    self.ended = true;
-                    return Some(status);
-                }
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
-                _ => return None,
+        while !self.has_ended() {
+            if Instant::now() >= deadline {
+                return None;
             }
+            std::thread::sleep(Duration::from_millis(2));
         }
+        self.reap()
     }
 
-    fn kill(&mut self) {
+    /// Whether the child has ended. It is left unreaped: so long its process group cannot become that of a stranger.
+    #[cfg(unix)]
+    fn has_ended(&mut self) -> bool {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.group().is_some_and(|child| matches!(waitid(WaitId::Pid(child), options), Ok(Some(_))))
+    }
+
+    #[cfg(not(unix))]
+    fn has_ended(&mut self) -> bool {
+        self.process.try_wait().is_ok_and(|status| status.is_some())
+    }
+
+    /// The child leads a process group of its own, which bears its id.
+    #[cfg(unix)]
+    fn group(&self) -> Option<rustix::process::Pid> {
+        i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw)
+    }
+
+    /// Kills the child, unless it has ended, and what it left behind in its process group.
+    fn reap(&mut self) -> Option<ExitStatus> {
+        if std::mem::replace(&mut self.reaped, true) {
+            return None;
+        }
         #[cfg(unix)]
-        if let Some(group) = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw)
+        if let Some(group) = self.group()
             && let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
         {
             tracing::debug!(%error, "the child's process group is gone");
         }
-        if let Err(error) = self.process.kill().and_then(|()| self.process.wait()) {
-            tracing::debug!(%error, "the child cannot be killed");
+        match self.process.kill().and_then(|()| self.process.wait()) {
+            Ok(status) => Some(status),
+            Err(error) => {
+                tracing::debug!(%error, "the child cannot be killed");
+                None
+            }
         }
     }
 }
 
 impl Drop for Child {
-    /// Closing its input lets a healthy child end by itself; one that is still at an answer is killed at once.
+    /// A child that is still at an answer is killed at once.
     fn drop(&mut self) {
         self.questions = None;
-        if !self.ended && self.process.try_wait().is_ok_and(|status| status.is_none()) {
-            self.kill();
-        } else if let Err(error) = self.process.wait() {
-            tracing::debug!(%error, "the child cannot be waited for");
-        }
+        self.reap();
     }
 }
 
@@ -194,15 +221,25 @@ impl Child {
     /// Lets the child end by itself after its last answer, for it may have something to write down.
     pub fn finish(mut self) {
         self.questions = None;
-        if self.end().is_none() {
+        if self.end().is_none() && !self.reaped {
             tracing::warn!("a child did not end when its input was closed and is killed");
         }
     }
 }
 
+fn cannot_start(program: &Path, error: &io::Error) -> Broken {
+    let hint = match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => MEND_LIMITS,
+        _ => MEND_COMMAND,
+    };
+    Broken::cannot_start(format!("cannot start {}: {error}", program.display()), hint)
+}
+
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Broken> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
-    spawned.map(|_| ()).map_err(|error| Broken::new(format!("cannot start a thread: {error}")))
+    spawned
+        .map(|_| ())
+        .map_err(|error| Broken::cannot_start(format!("cannot start a thread: {error}"), MEND_LIMITS))
 }
 
 fn write_questions(mut stdin: std::process::ChildStdin, asked: &Receiver<Vec<u8>>) {
@@ -243,7 +280,7 @@ fn read_some<'b>(pipe: &mut impl Read, block: &'b mut [u8]) -> Option<&'b [u8]> 
         match pipe.read(block) {
             Ok(0) => return None,
             Ok(read) => return block.get(..read),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => return None,
         }
     }
