@@ -68,7 +68,9 @@ fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
 
 /// A run whose work ended: its intent is written, or it is failed, held or given back.
 fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Intent)>, Trouble> {
-    run.end_steps();
+    if let Err(broken) = run.end_steps() {
+        run.break_off(broken.into()); // unless it broke off before
+    }
     let trouble = match run.trouble() {
         Some(trouble) => trouble.clone(),
         None => match publish::balance(shared, run) {
@@ -80,6 +82,9 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Inte
     drop(lock(&run.job));
     if trouble.poisoned {
         return Err(trouble);
+    }
+    if trouble.starts_over {
+        shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
     }
     if !trouble.error.kind.fails_job() {
         drop_what_no_checkpoint_names(shared, run);

@@ -203,6 +203,9 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
         characters_replaced += cutter.characters_replaced();
         position += 1;
     }
+    if slices < first_slice {
+        return Err(fewer_slices(slices, first_slice));
+    }
     let mut counts = decoder.finish()?;
     counts.characters_replaced += characters_replaced;
     run.set_loaded(Loaded { slices, lines_skipped, decoded: counts });

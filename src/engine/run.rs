@@ -20,7 +20,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::slice::{EntryShape, Slice};
 use crate::output::EntryName;
-use crate::pipeline::PipelineWorker;
+use crate::pipeline::{PipelineWorker, StepBroken};
 use crate::store::{MemoryLease, SliceQueue, StoreError, Taken};
 
 /// Slices of one job in the workers' hands or waiting to be collected, at most: bounds the results in memory when one
@@ -113,9 +113,10 @@ impl Run {
         lock(&self.steps).push(steps);
     }
 
-    /// Ends all steps, with their children.
-    pub(super) fn end_steps(&self) {
-        lock(&self.steps).clear();
+    /// Ends all steps, with their children; the first that cannot be trusted.
+    pub(super) fn end_steps(&self) -> Result<(), StepBroken> {
+        let steps = std::mem::take(&mut *lock(&self.steps));
+        steps.into_iter().map(PipelineWorker::end).fold(Ok(()), Result::and)
     }
 
     /// The loader reached an entry.

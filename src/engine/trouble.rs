@@ -8,7 +8,7 @@ use crate::model::account::Unbalanced;
 use crate::model::fault::{Fault, FaultKind, JobError, WaitsFor};
 use crate::model::job_state::IllegalTransition;
 use crate::output::OutputError;
-use crate::pipeline::MissingColumns;
+use crate::pipeline::{MissingColumns, StepBroken};
 use crate::record::CutError;
 use crate::store::StoreError;
 
@@ -36,6 +36,8 @@ pub(super) struct Trouble {
     pub waits_for: WaitsFor,
     /// The source ended too early: it may still be growing.
     pub ended_early: bool,
+    /// What was collected before may be wrong too: the job starts from its first record when it goes on.
+    pub starts_over: bool,
     /// A flush or fsync failed: nothing may be retried before a restart.
     pub poisoned: bool,
 }
@@ -46,6 +48,7 @@ impl Trouble {
             error: JobError::from_fault(fault),
             waits_for: fault.waits_for(),
             ended_early: false,
+            starts_over: false,
             poisoned: false,
         }
     }
@@ -58,13 +61,19 @@ impl Trouble {
             FaultKind::Storage => WaitsFor::Disk,
             FaultKind::Input | FaultKind::Transient | FaultKind::Bug => WaitsFor::Retry,
         };
-        Self { error, waits_for, ended_early: false, poisoned: false }
+        Self { error, waits_for, ended_early: false, starts_over: false, poisoned: false }
     }
 }
 
 impl From<DecodeError> for Trouble {
     fn from(error: DecodeError) -> Self {
         Self { ended_early: error.ended_early(), ..Self::from_fault(&error) }
+    }
+}
+
+impl From<StepBroken> for Trouble {
+    fn from(broken: StepBroken) -> Self {
+        Self { starts_over: broken.is_untrusted(), ..Self::from_fault(&broken) }
     }
 }
 

@@ -91,7 +91,7 @@ fn run_with_attempts(
     for attempt in 1..=run.rule.rule.errors.attempts {
         match worker.run(slice, shape) {
             Ok(result) => return Ok(Some((result, false))),
-            Err(broken) if broken.cannot_start() => return Err(Trouble::from_fault(&broken)),
+            Err(broken) if broken.holds_job() => return Err(broken.into()),
             Err(broken) => {
                 tracing::warn!(job = %run.id, slice = slice.number, attempt, %broken, "a step broke");
             }

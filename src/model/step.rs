@@ -23,6 +23,11 @@ pub trait Step: Send {
 pub trait RunStep: Send {
     /// Settles every record of the run. An error costs an attempt of the slice, and the step is made anew.
     fn process_run(&mut self, run: &mut dyn Run) -> Result<(), Broken>;
+
+    /// After the last run of the job, before anything of it is published: the last word on whether the results can be trusted.
+    fn end(&mut self) -> Result<(), Broken> {
+        Ok(())
+    }
 }
 
 /// The records of a slice that one [`RunStep`] sees, in order, by position from 0.
@@ -123,6 +128,11 @@ impl Broken {
         Self { kind: BrokenKind::CannotStart { hint }, reason: reason.into() }
     }
 
+    /// Its earlier answers may be wrong as well: nothing of this job may stand, and it waits until `hint` was followed.
+    pub fn untrusted(reason: impl Into<String>, hint: &'static str) -> Self {
+        Self { kind: BrokenKind::Untrusted { hint }, reason: reason.into() }
+    }
+
     /// How it broke.
     pub fn kind(&self) -> BrokenKind {
         self.kind
@@ -138,6 +148,11 @@ pub enum BrokenKind {
     NoAnswer {
         /// The time it had.
         within: Duration,
+    },
+    /// It was found to have lost count: which of its answers belong to which records cannot be told, also of slices before this one.
+    Untrusted {
+        /// What to do, as an imperative sentence without a full stop.
+        hint: &'static str,
     },
     /// Before any record: a program is missing, a permission, a limit of the system.
     CannotStart {

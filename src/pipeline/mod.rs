@@ -81,16 +81,26 @@ impl StepBroken {
     pub fn cannot_start(&self) -> bool {
         matches!(self.kind, BrokenKind::CannotStart { .. })
     }
+
+    /// Whether earlier results of the job may be wrong too.
+    pub fn is_untrusted(&self) -> bool {
+        matches!(self.kind, BrokenKind::Untrusted { .. })
+    }
+
+    /// Whether no further try helps before somebody mends the step: the job is held.
+    pub fn holds_job(&self) -> bool {
+        self.cannot_start() || self.is_untrusted()
+    }
 }
 
 impl Fault for StepBroken {
     fn kind(&self) -> FaultKind {
-        if self.cannot_start() { FaultKind::Config } else { FaultKind::Transient }
+        if self.holds_job() { FaultKind::Config } else { FaultKind::Transient }
     }
 
     fn hint(&self) -> Option<String> {
         match self.kind {
-            BrokenKind::CannotStart { hint } => Some(hint.to_owned()),
+            BrokenKind::CannotStart { hint } | BrokenKind::Untrusted { hint } => Some(hint.to_owned()),
             BrokenKind::Broken | BrokenKind::NoAnswer { .. } => None,
         }
     }

@@ -103,7 +103,7 @@ impl PipelineWorker {
                     silence = silence.filter(|silence| !self.answered.contains(&silence.step));
                     add(&mut sum, result);
                 }
-                Err(broken) if broken.cannot_start() => return Err(broken),
+                Err(broken) if broken.holds_job() => return Err(broken),
                 Err(broken) => {
                     silence = self.silence_after(&broken, silence);
                     let error = format!("the step broke: {}", broken.reason);
@@ -112,6 +112,22 @@ impl PipelineWorker {
             }
         }
         Ok(sum)
+    }
+
+    /// After the job's last slice, before anything of it is published: every step has its last word.
+    pub fn end(mut self) -> Result<(), StepBroken> {
+        for (position, step) in self.steps.iter_mut().enumerate() {
+            if let StepInstance::Runs(step) = step {
+                let ended = catch_unwind(AssertUnwindSafe(|| step.end()));
+                let ended = ended.unwrap_or_else(|panic| Err(Broken::new(format!("panic: {}", text_of(panic.as_ref())))));
+                ended.map_err(|broken| StepBroken {
+                    step: self.pipeline.step_name(position),
+                    kind: broken.kind(),
+                    reason: broken.to_string(),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn silence_after(&self, broken: &StepBroken, before: Option<Silence>) -> Option<Silence> {

@@ -24,6 +24,9 @@ const COMPLAINT_BYTES_MAX: usize = 2 << 10;
 const COMPLAINTS_LOGGED_MAX: usize = 32;
 /// What to do about a program that cannot be started.
 const MEND_COMMAND: &str = "install the program or mend `command`; the job goes on by itself";
+/// What to do about a program that says more than it is asked.
+const MEND_ANSWERS: &str =
+    "let the command answer one line for each line and nothing else (banners and warnings belong on its standard error); the job goes on by itself";
 /// What to do where the system has no room for another process or thread.
 const MEND_LIMITS: &str = "raise the limits of processes and memory; the job goes on by itself";
 /// A child whose input was closed ends by itself within this, or is killed.
@@ -140,8 +143,12 @@ impl Child {
         if self.read.is_empty() {
             Ok(())
         } else {
-            Err(self.broken("the child answered more than it was asked"))
+            Err(self.surplus())
         }
+    }
+
+    fn surplus(&self) -> Broken {
+        Broken::untrusted(self.with_complaint("the child answered more than it was asked"), MEND_ANSWERS)
     }
 
     fn broken(&self, reason: &str) -> Broken {
@@ -218,12 +225,26 @@ impl Drop for Child {
 }
 
 impl Child {
-    /// Lets the child end by itself after its last answer, for it may have something to write down.
-    pub fn finish(mut self) {
+    /// Lets the child end by itself after its last answer, for it may have something to write down, and reads what it says to
+    /// its end: only then it is sure that it answered no more than it was asked.
+    pub fn finish(mut self) -> Result<(), Broken> {
         self.questions = None;
-        if self.end().is_none() && !self.reaped {
-            tracing::warn!("a child did not end when its input was closed and is killed");
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(_) => return Err(self.surplus()),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    tracing::warn!("a child did not end when its input was closed and is killed");
+                    break;
+                }
+            }
         }
+        if !self.read.is_empty() {
+            return Err(self.surplus());
+        }
+        self.end();
+        Ok(())
     }
 }
 

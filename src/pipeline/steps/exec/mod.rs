@@ -165,12 +165,9 @@ impl RunStep for Exec {
         self.child = Some(child);
         Ok(())
     }
-}
 
-impl Drop for Exec {
-    fn drop(&mut self) {
-        if let Some(child) = self.child.take() {
-            child.finish();
-        }
+    fn end(&mut self) -> Result<(), Broken> {
+        self.child.take().map_or(Ok(()), Child::finish)
     }
 }
+
