@@ -24,7 +24,7 @@ struct Running(Child);
 
 impl Running {
     fn stop(mut self) -> Option<i32> {
-        let id = Pid::from_raw(self.0.id() as i32).expect("a process has an id");
+        let id = Pid::from_raw(self.0.id().cast_signed()).expect("a process has an id");
         kill_process(id, Signal::TERM).expect("it runs");
         let status = wait_until("it stops", || self.0.try_wait().expect("it is our child"));
         status.code()
