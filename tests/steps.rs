@@ -256,6 +256,23 @@ for line in sys.stdin:
     assert_eq!(world.text("out/sample.main"), world.sh("sed 120d sample.txt"));
 }
 
+/// A child that says more than it is asked has lost count: which answer belongs to which record cannot be told any more.
+#[test]
+fn a_child_that_answers_more_than_it_is_asked_publishes_nothing_until_it_is_mended() {
+    let banner = "#!/bin/sh\necho hello\nexec cat\n";
+    let surplus = "#!/bin/sh\nwhile IFS= read -r x; do echo \"$x\"; done\necho goodbye\n";
+    for script in [banner, surplus] {
+        let world = exec(script, "protocol = \"line\"", "");
+        let ran = world.ingest(&["sample.txt"]);
+        ran.ends_with(1);
+        ran.says(&["more than it was asked"]);
+        assert!(!world.path("out/sample.main").exists(), "{script}");
+        world.write("enrich", "#!/bin/sh\nexec cat\n");
+        world.ingest(&["sample.txt"]).done();
+        assert_eq!(world.text("out/sample.main"), support::lines(300), "{script}");
+    }
+}
+
 #[test]
 fn a_child_that_hangs_is_ended_after_its_timeout() {
     // Up in no time, and answering the rest at once: only the hanging line comes near the timeout.
@@ -268,6 +285,25 @@ done
     let world = exec(script, "protocol = \"line\", timeout = \"1s\"", "errors.attempts = 1");
     world.ingest(&["sample.txt"]).done();
     assert_eq!(world.completed()["records_failed"], 1);
+}
+
+#[test]
+fn a_program_that_cannot_be_started_holds_the_job_until_it_is_there() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./enrich\"] }]");
+    let mut service = world.start();
+    world.move_in("in/sample.txt", "a\nb\n");
+    let job =
+        service.wait_until("the job is held", || world.jobs().pop().filter(|job| job["state"] == "held"));
+    assert_eq!(job["error"]["kind"], "config", "{job:#}");
+    let message = job["error"]["message"].as_str().expect("a text");
+    assert!(message.contains("cannot start") && message.contains("enrich"), "{message}");
+    assert_eq!(job["records_failed"], 0, "{job:#}");
+
+    let program = world.write("staged", "#!/bin/sh\nexec cat\n");
+    world.sh(&format!("chmod +x {}", program.display()));
+    support::rename(&program, &world.path("enrich"));
+    service.wait_until("the job goes on", || world.jobs().pop().filter(|job| job["state"] == "completed"));
+    assert_eq!(world.text("out/sample.main"), "a\nb\n");
 }
 
 #[test]

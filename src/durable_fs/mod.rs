@@ -10,7 +10,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -220,10 +219,7 @@ pub fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
 ///
 /// `Done`, or `NameTaken` where a file lies there and `replace` is false. `mode` are Unix permissions, the umask aside.
 pub fn write_file(path: &Path, bytes: &[u8], replace: bool, mode: u32) -> Result<Renamed, FsError> {
-    // Two threads may write the same path at once; each needs its own partial.
-    static WRITES: AtomicU64 = AtomicU64::new(0);
-    let write = WRITES.fetch_add(1, Ordering::Relaxed);
-    let partial = hidden_sibling(path, path, &format!("{write}.partial"));
+    let partial = hidden_sibling(path, path, "partial");
     write_partial(&partial, bytes, mode)?;
     let renamed = if replace { rename_replace(&partial, path)? } else { rename_no_replace(&partial, path)? };
     match renamed {

@@ -117,6 +117,7 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<(Job, Intent
             let intent = shared.store.intent(id)?.ok_or_else(|| {
                 Trouble::new(FaultKind::Bug, format!("job {id} is publishing without an intent"), None)
             })?;
+            shared.reserve_names(id, publish::names_of(&intent)); // again, after a restart
             Ok(Some((job, intent)))
         }
         JobState::Retiring => {

@@ -1,5 +1,6 @@
 //! Publishing: the account is balanced, the intent written, and the outputs rolled forward.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::collect::{Collected, too_many_failed};
@@ -16,8 +17,8 @@ use crate::model::fault::FaultKind;
 use crate::model::job::{Job, Slices};
 use crate::model::job_state::JobEvent;
 use crate::model::job_view::job_json;
-use crate::model::rule::Rule;
-use crate::output::{Intent, RolledForward};
+use crate::model::rule::{OnExists, Rule};
+use crate::output::{FinishedOutput, Intent, OutputError, RolledForward};
 use crate::telemetry::events;
 
 /// A job whose account is balanced and whose intent is in the store, not yet synced.
@@ -53,7 +54,7 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
             });
         }
     };
-    let intent = match Intent::choose(&run.rule.rule, &job, finished) {
+    let intent = match choose_names(shared, run, &job, finished) {
         Ok(intent) => intent,
         Err(error) => return Err(discard_after(error.into(), partials.discard().map_err(Trouble::from))),
     };
@@ -127,6 +128,24 @@ fn check_source(job: &Job) -> Result<(), Trouble> {
     }
 }
 
+/// Chooses the final names, and reserves them until they are taken: two jobs never choose one name.
+fn choose_names(
+    shared: &Shared,
+    run: &Run,
+    job: &Job,
+    finished: Vec<FinishedOutput>,
+) -> Result<Intent, OutputError> {
+    let one_at_a_time = lock(&shared.choosing);
+    let intent = Intent::choose(&run.rule.rule, job, finished, &|path| shared.is_reserved(path, job.id))?;
+    shared.reserve_names(job.id, names_of(&intent));
+    drop(one_at_a_time);
+    Ok(intent)
+}
+
+pub(super) fn names_of(intent: &Intent) -> Vec<PathBuf> {
+    intent.final_names().map(Path::to_owned).collect()
+}
+
 /// Makes the outputs appear, then manifest and marker. From here the only way is forward.
 pub(super) fn roll_forward(
     shared: &Shared,
@@ -134,7 +153,14 @@ pub(super) fn roll_forward(
     mut job: Job,
     mut intent: Intent,
 ) -> Result<Job, Trouble> {
-    while intent.roll_forward(&rule.rule)? == RolledForward::ChoseAgain {
+    if rule.rule.outputs.values().all(|output| output.on_exists == OnExists::Replace) {
+        intent.retract_marker()?;
+    }
+    let id = job.id;
+    while intent.roll_forward(&rule.rule, &job, &|path| shared.is_reserved(path, id))?
+        == RolledForward::ChoseAgain
+    {
+        shared.reserve_names(id, names_of(&intent));
         job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
         shared.store.change().intent(job.id, &intent).job(&job).apply()?;
         shared.store.sync()?; // the new names, before they appear
@@ -142,8 +168,9 @@ pub(super) fn roll_forward(
     job.take(JobEvent::Published, clock::now(), "")?;
     job.error = None;
     let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
-    intent.signal(&rule.rule, &job, &json)?;
+    intent.signal(&json)?;
     shared.save(&job)?;
+    shared.release_names(job.id);
     shared.forget_back_off(job.id);
     events::published(&job);
     Ok(job)

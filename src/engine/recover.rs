@@ -64,7 +64,8 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
 /// A job that was under way in many starts which ended without a clean stop may be what ends them: others go first, and it comes back
 /// ever later.
 fn pause_after_crashes(job: &Job) -> Duration {
-    let crashes = if job.state == JobState::Running { job.attempts.saturating_sub(CRASHES_WITHOUT_PAUSE) } else { 0 };
+    let crashes =
+        if job.state == JobState::Running { job.attempts.saturating_sub(CRASHES_WITHOUT_PAUSE) } else { 0 };
     if crashes == 0 {
         return Duration::ZERO;
     }

@@ -76,8 +76,10 @@ pub(super) struct RuleBook {
 
 impl RuleBook {
     pub(super) fn new(rules: &[Rule], registry: Registry) -> Self {
-        let current = |rule: &Rule| (rule.name.clone(), Current { rule: rule.clone(), ready: Mutex::default() });
-        let book = Self { registry, current: rules.iter().map(current).collect(), snapshots: Mutex::default() };
+        let current =
+            |rule: &Rule| (rule.name.clone(), Current { rule: rule.clone(), ready: Mutex::default() });
+        let book =
+            Self { registry, current: rules.iter().map(current).collect(), snapshots: Mutex::default() };
         for rule in rules {
             if let Err(trouble) = book.current(&rule.name) {
                 tracing::warn!(rule = rule.name, error = %trouble.error, "this rule's files wait until it is mended");

@@ -59,6 +59,10 @@ pub(super) struct Shared {
     pub watch: Mutex<Option<Watch>>,
     /// Jobs that a stage has in its hands: nobody else may take them up.
     in_work: Mutex<HashMap<JobId, Wanted>>,
+    /// One choice of final names at a time: each looks at what is reserved before it reserves.
+    pub choosing: Mutex<()>,
+    /// Final names that jobs have chosen and not taken yet.
+    reserved: Mutex<HashMap<PathBuf, JobId>>,
     /// One retry at a time: each looks at the row before it writes it.
     pub retrying: Mutex<()>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
@@ -97,6 +101,8 @@ impl Shared {
             checkpoints,
             watch: Mutex::default(),
             in_work: Mutex::default(),
+            choosing: Mutex::default(),
+            reserved: Mutex::default(),
             retrying: Mutex::default(),
             given_back: Mutex::default(),
             back_offs: Mutex::default(),
@@ -184,6 +190,21 @@ impl Shared {
             Some(Ok(None)) | None => {}
         }
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether another job has chosen this final name and not taken it yet.
+    pub(super) fn is_reserved(&self, path: &Path, by_others_than: JobId) -> bool {
+        lock(&self.reserved).get(path).is_some_and(|owner| *owner != by_others_than)
+    }
+
+    /// Reserves final names for a job until it releases them.
+    pub(super) fn reserve_names(&self, id: JobId, names: Vec<PathBuf>) {
+        lock(&self.reserved).extend(names.into_iter().map(|path| (path, id)));
+    }
+
+    /// The job has taken its names, or gave them up.
+    pub(super) fn release_names(&self, id: JobId) {
+        lock(&self.reserved).retain(|_, owner| *owner != id);
     }
 
     /// Takes a job up for a stage; false: another has it, and gives it on to `wanted_by` when it puts it down.

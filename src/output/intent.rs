@@ -39,6 +39,8 @@ pub struct FinishedOutput {
     pub wanted: OsText,
     /// What it will be; `path` is the wanted final path until the intent chooses.
     pub output: PublishedOutput,
+    /// The number that its name got; 0: none.
+    pub number: u64,
     /// Of the partial, when it was complete.
     pub identity: FileIdentity,
     /// Of the folder of both names, at that time.
@@ -50,6 +52,10 @@ pub struct FinishedOutput {
 pub struct Intent {
     /// In the order of publishing.
     pub outputs: Vec<FinishedOutput>,
+    /// Where the job's JSON will be.
+    pub manifest: Option<OsText>,
+    /// What will say that all is there.
+    pub marker: Option<OsText>,
 }
 
 /// How a roll-forward ended.
@@ -63,18 +69,64 @@ pub enum RolledForward {
 
 impl Intent {
     /// Chooses the final names by `on_exists`; two outputs of one job in one path, or `fail` with a taken name, are errors.
-    pub fn choose(rule: &Rule, _job: &Job, finished: Vec<FinishedOutput>) -> Result<Self, OutputError> {
+    /// `reserved`: names that other jobs have chosen and not taken yet. Manifest and marker are numbered with the outputs, so that those
+    /// of an earlier job stay and never vouch for this one.
+    pub fn choose(
+        rule: &Rule,
+        job: &Job,
+        finished: Vec<FinishedOutput>,
+        reserved: &dyn Fn(&Path) -> bool,
+    ) -> Result<Self, OutputError> {
         let mut wanted = Paths::default();
         for FinishedOutput { wanted: path, output, .. } in &finished {
             let entry = output.entry.as_deref().map(OsText::from);
             wanted.take(path.as_path(), &output.category, entry.as_ref())?;
         }
-        let mut intent = Self { outputs: finished };
+        let mut intent = Self { outputs: finished, manifest: None, marker: None };
         let mut names = intent.names();
         for position in 0..intent.outputs.len() {
-            intent.choose_name(rule, position, &mut names)?;
+            intent.choose_name(rule, position, &mut names, reserved)?;
         }
+        intent.choose_signals(rule, job, reserved)?;
         Ok(intent)
+    }
+
+    /// Every name that this job will have taken in the end.
+    pub fn final_names(&self) -> impl Iterator<Item = &Path> {
+        let outputs = self.outputs.iter().map(|finished| finished.output.path.as_path());
+        outputs.chain([&self.manifest, &self.marker].into_iter().flatten().map(OsText::as_path))
+    }
+
+    fn choose_signals(
+        &mut self,
+        rule: &Rule,
+        job: &Job,
+        reserved: &dyn Fn(&Path) -> bool,
+    ) -> Result<(), OutputError> {
+        let path = |template: &Option<String>, place: &str| {
+            template.as_ref().map(|text| naming::signal_path(rule, job, text, place)).transpose()
+        };
+        let manifest = path(&rule.publish.manifest, "publish.manifest")?;
+        let marker = path(&rule.publish.marker, "publish.marker")?;
+        let replaces = rule.outputs.values().all(|output| output.on_exists == OnExists::Replace);
+        let mut number = self.outputs.iter().map(|finished| finished.number).max().unwrap_or(0);
+        let with = |path: &Option<PathBuf>, number: u64| -> Option<PathBuf> {
+            path.as_ref()
+                .map(|path| if number == 0 { path.clone() } else { template::numbered(path, number) })
+        };
+        loop {
+            let chosen = (with(&manifest, number), with(&marker, number));
+            let mut is_taken = false;
+            for path in [&chosen.0, &chosen.1].into_iter().flatten() {
+                is_taken |= reserved(path) || (!replaces && is_there(path)?);
+            }
+            if !is_taken {
+                self.manifest = chosen.0.map(OsText::from);
+                self.marker = chosen.1.map(OsText::from);
+                return Ok(());
+            }
+            number += 1;
+        }
     }
 
     /// All names of this job: there may be thousands, and each is looked up.
@@ -87,29 +139,38 @@ impl Intent {
         rule: &Rule,
         position: usize,
         names: &mut BTreeSet<PathBuf>,
+        reserved: &dyn Fn(&Path) -> bool,
     ) -> Result<(), OutputError> {
         let Some(FinishedOutput { wanted, output, .. }) = self.outputs.get(position) else { return Ok(()) };
         let path = wanted.as_path();
         match on_exists(rule, &output.category)? {
-            OnExists::Fail if is_there(path)? => Err(OutputError::Exists { path: path.to_owned() }),
+            OnExists::Fail if reserved(path) || is_there(path)? => {
+                Err(OutputError::Exists { path: path.to_owned() })
+            }
             OnExists::Fail | OnExists::Replace => Ok(()),
             OnExists::Number => {
-                let free = free_name(path, output.path.as_path(), names)?;
+                let free = free_name(path, output.path.as_path(), names, reserved)?;
                 self.rename_output(position, &free);
                 Ok(())
             }
         }
     }
 
-    fn rename_output(&mut self, position: usize, path: &Path) {
+    fn rename_output(&mut self, position: usize, (path, number): &(PathBuf, u64)) {
         if let Some(finished) = self.outputs.get_mut(position) {
-            finished.output.path = OsText::from(path);
+            finished.number = *number;
+            finished.output.path = OsText::from(path.as_path());
         }
     }
 
     /// Renames everything into place and syncs the folders; idempotent. `NameTaken` leads to new names in `self`, to be made
     /// durable by the caller before it is called again.
-    pub fn roll_forward(&mut self, rule: &Rule) -> Result<RolledForward, OutputError> {
+    pub fn roll_forward(
+        &mut self,
+        rule: &Rule,
+        job: &Job,
+        reserved: &dyn Fn(&Path) -> bool,
+    ) -> Result<RolledForward, OutputError> {
         let mut taken = Vec::new();
         for (position, finished) in self.outputs.iter().enumerate() {
             if publish(rule, finished)? == Renamed::NameTaken {
@@ -129,8 +190,9 @@ impl Intent {
         }
         let mut names = self.names();
         for position in taken {
-            self.choose_again(rule, position, &mut names)?;
+            self.choose_again(rule, position, &mut names, reserved)?;
         }
+        self.choose_signals(rule, job, reserved)?;
         Ok(RolledForward::ChoseAgain)
     }
 
@@ -139,23 +201,35 @@ impl Intent {
         rule: &Rule,
         position: usize,
         names: &mut BTreeSet<PathBuf>,
+        reserved: &dyn Fn(&Path) -> bool,
     ) -> Result<(), OutputError> {
         let Some(finished) = self.outputs.get(position) else { return Ok(()) };
         if on_exists(rule, &finished.output.category)? == OnExists::Fail {
             return Err(OutputError::TakenMeanwhile { path: finished.output.path.as_path().to_owned() });
         }
-        let free = free_name(finished.wanted.as_path(), finished.output.path.as_path(), names)?;
+        let free = free_name(finished.wanted.as_path(), finished.output.path.as_path(), names, reserved)?;
         self.rename_output(position, &free);
         Ok(())
     }
 
     /// Writes manifest, then marker; idempotent. `job_json` is what goes into the manifest.
-    pub fn signal(&self, rule: &Rule, job: &Job, job_json: &[u8]) -> Result<(), OutputError> {
-        if let Some(manifest) = &rule.publish.manifest {
-            write_signal(&naming::signal_path(rule, job, manifest, "publish.manifest")?, job_json)?;
+    pub fn signal(&self, job_json: &[u8]) -> Result<(), OutputError> {
+        if let Some(manifest) = &self.manifest {
+            write_signal(manifest.as_path(), job_json)?;
         }
-        if let Some(marker) = &rule.publish.marker {
-            write_signal(&naming::signal_path(rule, job, marker, "publish.marker")?, b"")?;
+        if let Some(marker) = &self.marker {
+            write_signal(marker.as_path(), b"")?;
+        }
+        Ok(())
+    }
+
+    /// Takes away the marker that an earlier job left under this one's name, where outputs are replaced: it must not vouch for what is
+    /// still appearing.
+    pub fn retract_marker(&self) -> Result<(), OutputError> {
+        let Some(marker) = &self.marker else { return Ok(()) };
+        if is_there(marker.as_path())? {
+            durable_fs::remove_file(marker.as_path())?;
+            durable_fs::sync_folder(durable_fs::parent_of(marker.as_path()))?;
         }
         Ok(())
     }
@@ -163,13 +237,18 @@ impl Intent {
 
 /// The wanted path itself, else with the first number that is free on disk and among this job's other names; it takes the place of
 /// `own` in them.
-fn free_name(wanted: &Path, own: &Path, names: &mut BTreeSet<PathBuf>) -> Result<PathBuf, OutputError> {
+fn free_name(
+    wanted: &Path,
+    own: &Path,
+    names: &mut BTreeSet<PathBuf>,
+    reserved: &dyn Fn(&Path) -> bool,
+) -> Result<(PathBuf, u64), OutputError> {
     names.remove(&Paths::key(own));
     for number in 0..=NUMBERS_MAX {
         let path = if number == 0 { wanted.to_owned() } else { template::numbered(wanted, number) };
-        if !names.contains(&Paths::key(&path)) && !is_there(&path)? {
+        if !names.contains(&Paths::key(&path)) && !reserved(&path) && !is_there(&path)? {
             names.insert(Paths::key(&path));
-            return Ok(path);
+            return Ok((path, number));
         }
     }
     Err(OutputError::NoFreeName { path: wanted.to_owned(), tried: NUMBERS_MAX })

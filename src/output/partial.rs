@@ -219,7 +219,7 @@ impl Partial {
             sha256: sha256.map_err(|e| OutputError::fs("read", &self.path, e))?,
         };
         let partial = OsText::from(self.path.as_path());
-        Ok(FinishedOutput { partial, wanted: output.path.clone(), output, identity, folder })
+        Ok(FinishedOutput { partial, wanted: output.path.clone(), output, number: 0, identity, folder })
     }
 
     /// What tells this file and its folder from others of the same name, now and after a crash.

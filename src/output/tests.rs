@@ -157,8 +157,11 @@ impl World {
 
     fn publish(&self, mut partials: Partials) -> Intent {
         let finished = partials.finish().expect("finishes");
-        let mut intent = Intent::choose(&self.rule, &self.job, finished).expect("chooses");
-        assert_eq!(intent.roll_forward(&self.rule).expect("rolls"), RolledForward::Done);
+        let mut intent = Intent::choose(&self.rule, &self.job, finished, &|_| false).expect("chooses");
+        assert_eq!(
+            intent.roll_forward(&self.rule, &self.job, &|_| false).expect("rolls"),
+            RolledForward::Done
+        );
         intent
     }
 
@@ -487,14 +490,17 @@ fn a_taken_name_is_numbered_refused_or_replaced_as_the_rule_says() {
         });
         fs::write(world.path("pay.csv"), "old").expect("writes");
         fs::write(world.path("pay-1.csv"), "old").expect("writes");
-        let chosen = Intent::choose(&world.rule, &world.job, finished(&world));
+        let chosen = Intent::choose(&world.rule, &world.job, finished(&world), &|_| false);
         if on_exists == OnExists::Fail {
             assert_eq!(chosen.expect_err("refuses").kind(), FaultKind::Input);
             assert_eq!(fs::read(world.path("pay.csv")).expect("reads"), b"old");
             continue;
         }
         let mut intent = chosen.expect("chooses");
-        assert_eq!(intent.roll_forward(&world.rule).expect("rolls"), RolledForward::Done);
+        assert_eq!(
+            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
+            RolledForward::Done
+        );
         assert_eq!(world.names(), names);
         assert_eq!(fs::read(intent.outputs[0].output.path.as_path()).expect("reads"), b"0\n");
     }
@@ -508,7 +514,8 @@ fn rolling_forward_finishes_what_any_crash_began() {
     for done in 0..=3 {
         for consumed in [false, true] {
             let world = World::new(&[("a", "a.csv"), ("b", "sub/b.csv"), ("c", "c.csv")], |_, _| {});
-            let mut intent = Intent::choose(&world.rule, &world.job, finished(&world)).expect("chooses");
+            let mut intent =
+                Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
             for output in &intent.outputs[..done] {
                 fs::rename(output.partial.as_path(), output.output.path.as_path()).expect("renames");
                 if consumed {
@@ -516,7 +523,10 @@ fn rolling_forward_finishes_what_any_crash_began() {
                 }
             }
             for _ in 0..2 {
-                assert_eq!(intent.roll_forward(&world.rule).expect("rolls"), RolledForward::Done);
+                assert_eq!(
+                    intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
+                    RolledForward::Done
+                );
             }
             for (position, output) in intent.outputs.iter().enumerate() {
                 let there = fs::read_to_string(output.output.path.as_path()).ok();
@@ -531,12 +541,16 @@ fn rolling_forward_finishes_what_any_crash_began() {
 #[test]
 fn a_name_taken_after_the_intent_is_chosen_anew_and_never_overwritten() {
     let world = World::new(&[("a", "a.csv"), ("b", "b.csv.gz")], |_, _| {});
-    let mut intent = Intent::choose(&world.rule, &world.job, finished(&world)).expect("chooses");
+    let mut intent = Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
     for round in 0..2 {
         fs::write(intent.outputs[1].output.path.as_path(), "theirs").expect("writes");
-        assert_eq!(intent.roll_forward(&world.rule).expect("rolls"), RolledForward::ChoseAgain, "{round}");
+        assert_eq!(
+            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
+            RolledForward::ChoseAgain,
+            "{round}"
+        );
     }
-    assert_eq!(intent.roll_forward(&world.rule).expect("rolls"), RolledForward::Done);
+    assert_eq!(intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"), RolledForward::Done);
     assert_eq!(world.names(), ["a.csv", "b-1.csv.gz", "b-2.csv.gz", "b.csv.gz"]);
     assert_eq!(decoded(&world.path("b-2.csv.gz")), "1\n");
     assert_eq!(fs::read(world.path("b-1.csv.gz")).expect("reads"), b"theirs");
@@ -545,27 +559,33 @@ fn a_name_taken_after_the_intent_is_chosen_anew_and_never_overwritten() {
 #[test]
 fn a_folder_that_is_gone_is_an_error_and_does_not_count_as_published() {
     let world = World::one("sub/a.csv");
-    let mut intent = Intent::choose(&world.rule, &world.job, finished(&world)).expect("chooses");
+    let mut intent = Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
     fs::rename(world.path("sub"), world.path("unmounted")).expect("renames");
-    assert_eq!(intent.roll_forward(&world.rule).expect_err("refuses").kind(), FaultKind::Storage);
+    assert_eq!(
+        intent.roll_forward(&world.rule, &world.job, &|_| false).expect_err("refuses").kind(),
+        FaultKind::Storage
+    );
     fs::rename(world.path("unmounted"), world.path("sub")).expect("renames");
-    assert_eq!(intent.roll_forward(&world.rule).expect("rolls"), RolledForward::Done);
+    assert_eq!(intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"), RolledForward::Done);
 }
 
 #[test]
 fn a_partial_is_not_published_by_another_folder_of_its_name() {
     for renamed in [false, true] {
         let world = World::one("sub/a.csv");
-        let intent = Intent::choose(&world.rule, &world.job, finished(&world)).expect("chooses");
+        let intent = Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
         let json = serde_json::to_string(&intent).expect("serializes");
         let mut intent: Intent = serde_json::from_str(&json).expect("reads back");
         if renamed {
-            assert_eq!(intent.roll_forward(&world.rule).expect("rolls"), RolledForward::Done);
+            assert_eq!(
+                intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
+                RolledForward::Done
+            );
         }
         fs::rename(world.path("sub"), world.path("unmounted")).expect("renames");
         fs::create_dir(world.path("sub")).expect("makes what lies under the mount");
         fs::write(world.path("sub/a.csv"), "another").expect("writes");
-        let error = intent.roll_forward(&world.rule).expect_err("refuses");
+        let error = intent.roll_forward(&world.rule, &world.job, &|_| false).expect_err("refuses");
         assert_eq!((error.kind(), error.waits_for()), (FaultKind::Storage, WaitsFor::Disk));
         assert!(
             error.to_string().contains("is its file system mounted?") && error.hint().is_some(),
@@ -574,7 +594,10 @@ fn a_partial_is_not_published_by_another_folder_of_its_name() {
         fs::remove_file(world.path("sub/a.csv")).expect("removes");
         fs::remove_dir(world.path("sub")).expect("removes");
         fs::rename(world.path("unmounted"), world.path("sub")).expect("mounts");
-        assert_eq!(intent.roll_forward(&world.rule).expect("rolls"), RolledForward::Done);
+        assert_eq!(
+            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
+            RolledForward::Done
+        );
         assert_eq!(fs::read(world.path("sub/a.csv")).expect("reads"), b"0\n");
     }
 }
@@ -583,14 +606,21 @@ fn a_partial_is_not_published_by_another_folder_of_its_name() {
 fn a_published_file_is_known_after_a_reboot_that_numbered_the_devices_anew() {
     for taken in [false, true] {
         let world = World::one("sub/a.csv");
-        let mut intent = Intent::choose(&world.rule, &world.job, finished(&world)).expect("chooses");
-        assert_eq!(intent.roll_forward(&world.rule).expect("rolls"), RolledForward::Done);
+        let mut intent =
+            Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
+        assert_eq!(
+            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
+            RolledForward::Done
+        );
         if taken {
             fs::remove_file(world.path("sub/a.csv")).expect("consumes");
         }
         intent.outputs[0].identity.device += 1;
         intent.outputs[0].folder.device += 1;
-        assert_eq!(intent.roll_forward(&world.rule).expect("rolls"), RolledForward::Done);
+        assert_eq!(
+            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
+            RolledForward::Done
+        );
     }
 }
 
@@ -601,7 +631,10 @@ fn manifest_and_marker_are_written_again_without_harm() {
         rule.publish = Publish { marker: path("done/{stem}.done"), manifest: path("{stem}.{sender}.json") };
     });
     for _ in 0..2 {
-        Intent::default().signal(&world.rule, &world.job, b"{}").expect("signals");
+        Intent::choose(&world.rule, &world.job, Vec::new(), &|_| false)
+            .expect("chooses")
+            .signal(b"{}")
+            .expect("signals");
     }
     assert_eq!(world.names(), ["done", "pay.acme.json"]);
     assert_eq!(fs::read(world.path("done/pay.done")).expect("reads"), b"");
@@ -657,8 +690,8 @@ fn outputs_have_the_mode_of_the_rule_whatever_the_umask() {
     let world = World::new(&[("main", "out.csv")], |rule, _| {
         rule.outputs.get_mut("main").expect("main").mode = 0o666;
     });
-    let mut intent = Intent::choose(&world.rule, &world.job, finished(&world)).expect("chooses");
-    intent.roll_forward(&world.rule).expect("rolls");
+    let mut intent = Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
+    intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls");
     assert_eq!(fs::metadata(world.path("out.csv")).expect("there").permissions().mode() & 0o777, 0o666);
 }
 

@@ -119,7 +119,8 @@ impl PipelineWorker {
         for (position, step) in self.steps.iter_mut().enumerate() {
             if let StepInstance::Runs(step) = step {
                 let ended = catch_unwind(AssertUnwindSafe(|| step.end()));
-                let ended = ended.unwrap_or_else(|panic| Err(Broken::new(format!("panic: {}", text_of(panic.as_ref())))));
+                let ended = ended
+                    .unwrap_or_else(|panic| Err(Broken::new(format!("panic: {}", text_of(panic.as_ref())))));
                 ended.map_err(|broken| StepBroken {
                     step: self.pipeline.step_name(position),
                     kind: broken.kind(),

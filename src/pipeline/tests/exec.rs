@@ -126,7 +126,7 @@ fn a_child_that_never_answers_costs_a_few_timeouts_and_leaves_nobody_behind() {
 #[test]
 fn records_without_an_answer_here_and_there_do_not_keep_the_others_from_being_tried() {
     let script = "while read x; do case $x in hang*) sleep 60;; esac; echo $x; done";
-    let rule = line_within(&["sh", "-c", script], "200ms");
+    let rule = line_within(&["sh", "-c", script], "300ms");
     let lines: Vec<&str> = [["hang"; 6].as_slice(), &["a"], &["hang"; 6], &["b"]].concat();
     let result = worker(&rule).run_each(&slice(&lines), &shape(&[])).expect("a result");
     assert_eq!(texts(&rule, &result), map(&[("main", "a\nb\n")]));

@@ -25,8 +25,7 @@ const COMPLAINTS_LOGGED_MAX: usize = 32;
 /// What to do about a program that cannot be started.
 const MEND_COMMAND: &str = "install the program or mend `command`; the job goes on by itself";
 /// What to do about a program that says more than it is asked.
-const MEND_ANSWERS: &str =
-    "let the command answer one line for each line and nothing else (banners and warnings belong on its standard error); the job goes on by itself";
+const MEND_ANSWERS: &str = "let the command answer one line for each line and nothing else (banners and warnings belong on its standard error); the job goes on by itself";
 /// What to do where the system has no room for another process or thread.
 const MEND_LIMITS: &str = "raise the limits of processes and memory; the job goes on by itself";
 /// A child whose input was closed ends by itself within this, or is killed.
@@ -140,11 +139,7 @@ impl Child {
             Ok(block) => self.read.extend_from_slice(&block),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
-        if self.read.is_empty() {
-            Ok(())
-        } else {
-            Err(self.surplus())
-        }
+        if self.read.is_empty() { Ok(()) } else { Err(self.surplus()) }
     }
 
     fn surplus(&self) -> Broken {

@@ -170,4 +170,3 @@ impl RunStep for Exec {
         self.child.take().map_or(Ok(()), Child::finish)
     }
 }
-
