@@ -317,6 +317,12 @@ fn a_partial_is_lost_only_where_its_folder_is_there() {
     fs::remove_file(states[0].partial.as_path()).expect("removes");
     let error = world.resume(&states).err().expect("refuses");
     assert!(error.is_lost_partial() && error.to_string().contains("is gone"), "{error}");
+    let mut states = states;
+    states[0].folder.device += 1;
+    states[0].folder.inode += 1;
+    let error = world.resume(&states).err().expect("refuses what lies under a mount that is away");
+    assert!(!error.is_lost_partial() && error.to_string().contains("mounted?"), "{error}");
+    assert_eq!((error.kind(), error.waits_for()), (FaultKind::Storage, WaitsFor::Disk));
 }
 
 #[test]
