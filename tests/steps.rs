@@ -264,8 +264,7 @@ fn a_child_that_answers_more_than_it_is_asked_publishes_nothing_until_it_is_mend
     for script in [banner, surplus] {
         let world = exec(script, "protocol = \"line\"", "");
         let ran = world.ingest(&["sample.txt"]);
-        ran.says(&["more than it was asked"]);
-        ran.ends_with(1);
+        ran.says(&["more than it was asked"]).ends_with(1);
         assert!(!world.path("out/sample.main").exists(), "{script}");
         world.write("enrich", "#!/bin/sh\nexec cat\n");
         world.ingest(&["sample.txt"]).done();

@@ -7,9 +7,11 @@
 //! again after a crash. A failed sync is told apart ([`FsError::is_failed_sync`]): the kernel may have dropped what it
 //! could not write, so trying again would report success for lost data.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -219,15 +221,43 @@ pub fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
 ///
 /// `Done`, or `NameTaken` where a file lies there and `replace` is false. `mode` are Unix permissions, the umask aside.
 pub fn write_file(path: &Path, bytes: &[u8], replace: bool, mode: u32) -> Result<Renamed, FsError> {
-    let partial = hidden_sibling(path, path, "partial");
-    write_partial(&partial, bytes, mode)?;
-    let renamed = if replace { rename_replace(&partial, path)? } else { rename_no_replace(&partial, path)? };
+    let partial = PartialName::of(path);
+    let partial = partial.0.as_path();
+    write_partial(partial, bytes, mode)?;
+    let renamed = if replace { rename_replace(partial, path)? } else { rename_no_replace(partial, path)? };
     match renamed {
         Renamed::Done => sync_folder(parent_of(path))?,
-        Renamed::NameTaken => remove_file(&partial)?,
-        Renamed::Missing => return Err(FsError::new("rename", &partial, io::ErrorKind::NotFound.into())),
+        Renamed::NameTaken => remove_file(partial)?,
+        Renamed::Missing => return Err(FsError::new("rename", partial, io::ErrorKind::NotFound.into())),
     }
     Ok(renamed)
+}
+
+/// Names of partials that are being written by this process.
+static BEING_WRITTEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// The name of a small file's partial. Two threads may write the same path at once, and each needs its own; else it is always the
+/// first one, so that what a crash left is met and replaced by the next write.
+struct PartialName(PathBuf);
+
+impl PartialName {
+    fn of(path: &Path) -> Self {
+        let mut names = BEING_WRITTEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut number = 0_u64;
+        loop {
+            let name = hidden_sibling(path, path, &format!("{number}.partial"));
+            if names.insert(name.clone()) {
+                return Self(name);
+            }
+            number += 1;
+        }
+    }
+}
+
+impl Drop for PartialName {
+    fn drop(&mut self) {
+        BEING_WRITTEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
 }
 
 fn write_partial(partial: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
@@ -286,7 +316,7 @@ fn is_missing(path: &Path) -> Result<bool, FsError> {
 }
 
 /// A hidden name beside `path`, the same for the same `key`: a leftover of a crash is found again instead of
-/// piling up, also where `suffix` has a counter that each process begins anew.
+/// piling up.
 fn hidden_sibling(path: &Path, key: &Path, suffix: &str) -> PathBuf {
     let hash = blake3::hash(key.as_os_str().as_encoded_bytes()).to_hex();
     parent_of(path).join(format!(".landfall-{}-{suffix}", &hash.as_str()[..16]))

@@ -188,3 +188,14 @@ fn a_folder_is_told_from_another_of_its_name() {
     assert!(folder_identity(&path).expect("asks").is_some_and(|found| !found.is_same(&first)));
     assert_eq!(folder_identity(&file(folder.path(), "c", "")).expect("asks"), None);
 }
+
+#[test]
+fn what_a_killed_write_left_is_replaced_by_the_next_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, other) = (folder.path().join("a"), folder.path().join("b"));
+    let left = PartialName::of(&path).0.clone();
+    fs::write(&left, "half").expect("writes");
+    write_file(&other, b"B", true, 0o600).expect("writes another file first");
+    write_file(&path, b"A", true, 0o600).expect("writes");
+    assert_eq!(names(folder.path()), ["a", "b"]);
+}

@@ -31,6 +31,8 @@ pub struct PartialState {
     pub entry: Option<EntryName>,
     /// The partial's own path.
     pub partial: OsText,
+    /// Of the folder that it lies in.
+    pub folder: FolderIdentity,
     /// Synced bytes.
     pub length: u64,
     /// Records in them.
@@ -66,6 +68,7 @@ pub(super) struct Partial {
     pub final_path: PathBuf,
     pub header: Option<HeaderState>,
     category: Category,
+    folder: FolderIdentity,
     records: u64,
     /// Bytes in the file, as far as they were flushed.
     length: u64,
@@ -104,9 +107,7 @@ impl Partial {
         let path = state.partial.as_path().to_owned();
         let opening = |e| OutputError::fs("open", &path, e);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && has_folder(&path)? => {
-                return Err(OutputError::PartialGone { path, recorded: state.length });
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(state, &path)),
             opened => opened.map_err(opening)?,
         };
         let found = file.metadata().map_err(opening)?.len();
@@ -131,6 +132,7 @@ impl Partial {
         compression: Compression,
         counts: Counts,
     ) -> Result<Self, OutputError> {
+        let folder = folder_of(&place.path)?;
         let writing = |e| OutputError::fs("write", &place.path, e);
         let sink = FileSink::at(Arc::clone(&file), counts.length).map_err(writing)?;
         let sink = Sink::new(sink, &planned.recipients).map_err(|e| failed(&place.path, e))?;
@@ -140,6 +142,7 @@ impl Partial {
             final_path: place.final_path,
             header: counts.header,
             category: planned.category.clone(),
+            folder,
             records: counts.records,
             length: counts.length,
             compression,
@@ -186,6 +189,7 @@ impl Partial {
             category: self.category.clone(),
             entry: self.entry.clone(),
             partial: OsText::from(self.path.as_path()),
+            folder: self.folder,
             length: self.length,
             records: self.records,
             crc,
@@ -224,13 +228,13 @@ impl Partial {
 
     /// What tells this file and its folder from others of the same name, now and after a crash.
     fn whereabouts(&self) -> Result<(FileIdentity, FolderIdentity), OutputError> {
-        let gone = || io::Error::from(io::ErrorKind::NotFound);
-        let looking = |e| OutputError::fs("look at", &self.path, e);
-        let identity =
-            durable_fs::identity_at(&self.path).map_err(looking)?.ok_or_else(|| looking(gone()))?;
-        let folder = durable_fs::parent_of(&self.path);
-        let looking = |e| OutputError::fs("look at", folder, e);
-        let folder = durable_fs::folder_identity(folder).map_err(looking)?.ok_or_else(|| looking(gone()))?;
+        let folder = folder_of(&self.path)?;
+        if !self.folder.is_same(&folder) {
+            return Err(other_folder(&self.path));
+        }
+        let identity = durable_fs::identity_at(&self.path)
+            .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(|e| OutputError::fs("look at", &self.path, e))?;
         if identity.size != self.length {
             let (found, written) = (identity.size, self.length);
             return Err(OutputError::NotAsWritten { path: self.path.clone(), found, written });
@@ -239,11 +243,26 @@ impl Partial {
     }
 }
 
-/// Where the folder is away too, its file system is not mounted.
-fn has_folder(path: &Path) -> Result<bool, OutputError> {
+/// The partial of a checkpoint is not there: lost, unless its folder is away or on another file system, which then is not mounted.
+fn gone(state: &PartialState, path: &Path) -> OutputError {
+    match folder_of(path) {
+        Ok(found) if found.is_same(&state.folder) || found.device == state.folder.device => {
+            OutputError::PartialGone { path: path.to_owned(), recorded: state.length }
+        }
+        Ok(_) => other_folder(path),
+        Err(error) => error,
+    }
+}
+
+fn other_folder(path: &Path) -> OutputError {
+    OutputError::OtherFolder { folder: durable_fs::parent_of(path).to_owned() }
+}
+
+fn folder_of(path: &Path) -> Result<FolderIdentity, OutputError> {
     let folder = durable_fs::parent_of(path);
-    let found = durable_fs::folder_identity(folder);
-    found.map(|found| found.is_some()).map_err(|e| OutputError::fs("look at", folder, e))
+    durable_fs::folder_identity(folder)
+        .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
+        .map_err(|e| OutputError::fs("look at", folder, e))
 }
 
 struct Counts {
