@@ -29,6 +29,7 @@ use crate::model::rule::{
 };
 
 mod faults;
+mod signals;
 
 fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
     let output = |path: &Path| Output {
@@ -492,22 +493,6 @@ fn a_folder_that_is_gone_is_an_error_and_does_not_count_as_published() {
     );
     fs::rename(world.path("unmounted"), world.path("sub")).expect("renames");
     assert_eq!(intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"), RolledForward::Done);
-}
-
-#[test]
-fn manifest_and_marker_are_written_again_without_harm() {
-    let world = World::new(&[("main", "out.csv")], |rule, folder| {
-        let path = |name: &str| Some(folder.join(name).to_str().expect("UTF-8").to_owned());
-        rule.publish = Publish { marker: path("done/{stem}.done"), manifest: path("{stem}.{sender}.json") };
-    });
-    for _ in 0..2 {
-        Intent::choose(&world.rule, &world.job, Vec::new(), &|_| false)
-            .expect("chooses")
-            .signal(b"{}")
-            .expect("signals");
-    }
-    assert_eq!(world.names(), ["done", "pay.acme.json"]);
-    assert_eq!(fs::read(world.path("done/pay.done")).expect("reads"), b"");
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod error;
 mod failed;
 mod folder;
 mod keys;
+mod leftovers;
 mod memory;
 mod retention;
 mod rows;
@@ -114,6 +115,7 @@ impl Store {
         let held = folder::hold(data_dir)?;
         let path = data_dir.join("store");
         folder::make_private(&path)?;
+        leftovers::remove(&path)?;
         let db = open_engine(&path)?;
         let open_tree = |name| db.open_tree(name).map_err(StoreError::engine("open its tables"));
         let (meta, slices) = (open_tree("meta")?, open_tree("slices")?);
@@ -138,6 +140,7 @@ impl Store {
         };
         let store = Self { inner: Arc::new(inner) };
         store.sync()?;
+        leftovers::sync_settings(&path)?;
         folder::sync_names(&path)?;
         folder::sync_names(data_dir)?;
         Ok(store)
