@@ -91,7 +91,7 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
     shared.save(&job)?;
     events::started(&job);
     let queue = shared.store.slice_queue(id, Arc::clone(&shared.memory), shared.settings.service.load_ahead);
-    let run = Arc::new(Run::new(job, rule, queue, collector));
+    let run = Arc::new(Run::new(job, rule, queue, Arc::clone(&shared.at_work), collector));
     shared.board.add(Arc::clone(&run));
     if shared.stopping() {
         run.queue.stop()?; // the stop came while the run was not on the board yet

@@ -21,7 +21,7 @@ use crate::model::job_id::JobId;
 use crate::model::slice::{EntryShape, Slice};
 use crate::output::EntryName;
 use crate::pipeline::{PipelineWorker, StepBroken};
-use crate::store::{MemoryLease, SliceQueue, StoreError, Taken};
+use crate::store::{MemoryBudget, MemoryLease, SliceQueue, StoreError, Taken};
 
 /// Slices of one job in the workers' hands or waiting to be collected, at most: bounds the results in memory when one
 /// slice takes much longer than those after it.
@@ -54,6 +54,7 @@ pub(super) struct Run {
     pub rule: Arc<ReadyRule>,
     pub queue: SliceQueue,
     pub progress: Arc<Progress>,
+    at_work: Arc<MemoryBudget>,
     /// The job's row as last written; the stages change it and write it.
     pub job: Mutex<Job>,
     /// A checkpoint is on its way to the store.
@@ -81,12 +82,19 @@ struct Pending {
 }
 
 impl Run {
-    pub(super) fn new(job: Job, rule: Arc<ReadyRule>, queue: SliceQueue, collector: Collector) -> Self {
+    pub(super) fn new(
+        job: Job,
+        rule: Arc<ReadyRule>,
+        queue: SliceQueue,
+        at_work: Arc<MemoryBudget>,
+        collector: Collector,
+    ) -> Self {
         Self {
             id: job.id,
             rule,
             queue,
             progress: Arc::default(),
+            at_work,
             job: Mutex::new(job),
             checkpoint_in_flight: AtomicBool::new(false),
             steps: Mutex::default(),
@@ -158,15 +166,21 @@ impl Run {
 
     /// The next slice, unless the job broke off or too many are in hand.
     pub(super) fn take_slice(&self) -> Result<Option<TakenSlice>, StoreError> {
-        if self.trouble.get().is_some() || self.in_hand.fetch_add(1, Ordering::SeqCst) >= IN_HAND_MAX {
-            if self.trouble.get().is_none() {
-                self.in_hand.fetch_sub(1, Ordering::SeqCst);
-            }
+        if self.trouble.get().is_some() {
+            return Ok(None);
+        }
+        let in_hand = self.in_hand.fetch_add(1, Ordering::SeqCst);
+        // One slice of each job may always be at work, however large: else none would ever free memory.
+        if in_hand >= IN_HAND_MAX || (in_hand > 0 && self.at_work.is_full()) {
+            self.in_hand.fetch_sub(1, Ordering::SeqCst);
             return Ok(None);
         }
         match self.queue.take() {
             Ok(Taken::Slice(slice, lease)) => {
+                drop(lease); // it waits no more
                 self.busy.fetch_add(1, Ordering::SeqCst);
+                // A step may make as much of it again.
+                let lease = self.at_work.lease(slice.memory_bytes().saturating_mul(2));
                 Ok(Some(TakenSlice { slice, lease }))
             }
             other => {

@@ -26,6 +26,8 @@ use crate::store::{MemoryBudget, Store};
 use crate::telemetry::events;
 use crate::watch::{Answer, Watch};
 
+/// What part of `memory_max` is for slices at work and their results; the rest is for slices that wait.
+const AT_WORK_SHARE: u64 = 3;
 /// First pause before a held job is tried again; doubles up to [`HELD_BACK_OFF_MAX`].
 const HELD_BACK_OFF: Duration = Duration::from_secs(1);
 const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
@@ -44,7 +46,10 @@ pub(super) struct Shared {
     pub settings: Settings,
     pub store: Store,
     pub rules: RuleBook,
+    /// Slices between loading and work.
     pub memory: Arc<MemoryBudget>,
+    /// Slices at work and results that wait for their turn.
+    pub at_work: Arc<MemoryBudget>,
     pub ids: JobIds,
     pub spool_dir: PathBuf,
     pub claim_folders: ClaimFolders,
@@ -84,13 +89,16 @@ impl Shared {
         rules: RuleBook,
         checkpoints: SyncSender<(Arc<Run>, CheckpointOrder)>,
     ) -> Self {
-        let memory = MemoryBudget::new(settings.service.memory_max);
+        let at_work_max = settings.service.memory_max / AT_WORK_SHARE;
+        let memory = MemoryBudget::new(settings.service.memory_max - at_work_max);
+        let at_work = MemoryBudget::new(at_work_max);
         let spool_dir = settings.service.data_dir.join("spool");
         Self {
             settings,
             store,
             rules,
             memory,
+            at_work,
             ids: JobIds::default(),
             spool_dir,
             claim_folders: ClaimFolders::default(),

@@ -27,6 +27,17 @@ pub(super) struct ByLength {
 }
 
 /// A record is not in the encoding.
+/// A `record_length` that counts the line end: it ends the record and is no part of it.
+fn without_line_end(bytes: &[u8], span: Span) -> Span {
+    let record = bytes.get(span.start as usize..span.end as usize).unwrap_or_default();
+    let ends: u32 = match record {
+        [.., b'\r', b'\n'] => 2,
+        [.., b'\n'] => 1,
+        _ => 0,
+    };
+    Span { end: span.end - ends, ..span }
+}
+
 struct Malformed;
 
 impl ByLength {
@@ -89,7 +100,7 @@ impl ByLength {
         let raw_bytes = records * self.length;
         let raw = text.held().get(..raw_bytes).unwrap_or_default();
         if self.is_utf8(raw) {
-            let spans = (0..records).map(|at| self.raw_span(at)).collect();
+            let spans = (0..records).map(|at| without_line_end(raw, self.raw_span(at))).collect();
             let bytes = text.take(raw_bytes);
             return Ok(Some(numbering.slice(offset, bytes, spans, 0, 0)));
         }
@@ -144,7 +155,8 @@ impl ByLength {
                 break;
             }
             self.replaced += replaced;
-            spans.push(Span { start: start as u32, end: decoded.len() as u32 });
+            let span = Span { start: start as u32, end: decoded.len() as u32 };
+            spans.push(without_line_end(decoded.as_bytes(), span));
         }
         Ok((decoded, spans))
     }

@@ -50,6 +50,11 @@ impl MemoryBudget {
         Some(MemoryLease { budget: Arc::clone(self), bytes })
     }
 
+    /// Whether as much is leased as there is.
+    pub fn is_full(&self) -> bool {
+        self.used() >= self.bytes_max
+    }
+
     /// Bytes in use now.
     pub fn used(&self) -> u64 {
         self.room().used

@@ -93,3 +93,11 @@ fn lengths_that_cannot_be_are_the_rules_fault() {
     let error = cut_in(b"", &records, &wide, BLOCK_BYTES, &[1]);
     assert!(matches!(error, Err(CutError::LinesInWideText(_))));
 }
+
+#[test]
+fn a_length_that_counts_the_line_end_keeps_it_out_of_the_record() {
+    for (text, length) in [(&b"001ab\n002cd\n"[..], 6), (b"001ab\r\n002cd\r\n", 7)] {
+        let whole = cut(text, &by_length(length));
+        assert_eq!(whole.texts(), ["001ab", "002cd"]);
+    }
+}
