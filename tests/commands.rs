@@ -124,6 +124,7 @@ fn wrong_command_lines_end_with_2() {
     world.landfall(&["jbs"]).ends_with(2).says(&["jobs"]);
     world.landfall(&["ingest", "pay.txt"]).ends_with(2).says(&["--rule"]);
     world.landfall(&["ingest", "pay.txt", "--rule", "paymnts"]).ends_with(2).says(&["paymnts", "payments"]);
+    world.landfall(&["run", "--log-level", "verbose"]).ends_with(2).says(&["verbose", "info", "debug"]);
     world.landfall(&["check", "--config", "missing.toml"]).ends_with(2).says(&["missing.toml"]);
     assert_eq!(World::bare().landfall(&["run"]).code, Some(2));
 }
