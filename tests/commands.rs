@@ -85,6 +85,13 @@ fn check_refuses_a_rule_that_would_pick_up_its_own_output() {
 }
 
 #[test]
+fn check_refuses_a_data_folder_that_is_a_file() {
+    let world = World::new("");
+    world.write("data", "no folder");
+    world.landfall(&["check"]).ends_with(2).says(&["service.data_dir", "no folder", "1 problem"]);
+}
+
+#[test]
 fn check_files_says_which_file_goes_where() {
     let world = World::new("");
     world.write("in/pay.txt", "one\n");
@@ -124,6 +131,8 @@ fn wrong_command_lines_end_with_2() {
     world.landfall(&["jbs"]).ends_with(2).says(&["jobs"]);
     world.landfall(&["ingest", "pay.txt"]).ends_with(2).says(&["--rule"]);
     world.landfall(&["ingest", "pay.txt", "--rule", "paymnts"]).ends_with(2).says(&["paymnts", "payments"]);
+    let variable = world.command().arg("check").env("LANDFALL_CONFIG_VERSION", "3").output();
+    assert_eq!(variable.expect("the binary runs").status.code(), Some(2));
     world.landfall(&["run", "--log-level", "verbose"]).ends_with(2).says(&["verbose", "info", "debug"]);
     world.landfall(&["check", "--config", "missing.toml"]).ends_with(2).says(&["missing.toml"]);
     assert_eq!(World::bare().landfall(&["run"]).code, Some(2));
