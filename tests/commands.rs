@@ -369,3 +369,20 @@ fn a_file_that_gives_a_named_wildcard_no_value_is_refused_at_once() {
     world.ingest(&["in/acme-3.txt"]).done();
     assert!(world.has("out/acme/acme-3"));
 }
+
+#[test]
+fn what_cannot_be_answered_is_told_once_and_without_a_table() {
+    let world = World::new("");
+    world.write("pay.txt", "one\n");
+    world.ingest(&["pay.txt"]).done();
+    for arguments in [["records", "nope"], ["show", "nope"]] {
+        let told = world.landfall(&arguments).ends_with(1).says(&["no job `nope`"]);
+        assert_eq!(told.stdout, "", "{told:#?}");
+    }
+    // A lock that nobody can open, not even root.
+    world.sh("rm data/landfall.lock; mkdir data/landfall.lock");
+    for arguments in [&["jobs"][..], &["show", "nope"], &["records", "nope"], &["retry", "nope"]] {
+        let told = world.landfall(arguments).ends_with(1).says(&["landfall.lock"]);
+        assert_eq!((told.stderr.matches("hint").count(), told.stdout.as_str()), (1, ""), "{told:#?}");
+    }
+}
