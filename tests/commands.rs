@@ -337,7 +337,12 @@ fn every_command_works_while_the_service_runs() {
     world.landfall(&["records", id]).done().says(&["no failed records"]);
     world.landfall(&["retry", id]).done().says(&["running service"]);
     world.landfall(&["ingest", "pay.txt", "--rule", RULE, "--dry-run"]).done().says(&["dry run"]);
+
+    let newer = "name = \"newer\"\noutput = { main = { path = \"newer/{stem}\" } }\npaths = [\"newer-in/*\"]";
+    world.configure("", &["", newer]);
+    world.landfall(&["ingest", "pay.txt", "--rule", "newer"]).ends_with(2).says(&["newer", "restart"]);
     service.stop();
+    world.landfall(&["ingest", "pay.txt", "--rule", "newer"]).done();
 }
 
 #[test]

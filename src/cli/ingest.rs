@@ -12,14 +12,14 @@ use super::{FAILED, dry_run};
 use crate::config;
 use crate::control::{self, Client, Handler as _, Reached, Refusal};
 use crate::engine::{self, Engine, EngineError, Purpose};
-use crate::model::fault::{Fault as _, FaultKind};
+use crate::model::fault::{Fault as _, FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Between two looks at a job.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -52,12 +52,20 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>) -> anyhow::Result<Ex
     let all_done = if files.is_empty() {
         true
     } else {
-        match control::reach(&settings.service.data_dir, Store::open)? {
+        match control::reach(&settings.service.data_dir, open_store)? {
             Reached::Service(service) => ask(args, &files, &service)?,
             Reached::Store(store) => ingest(args, &files, settings, store, &Path::to_owned)?,
         }
     };
     Ok(exit_code(all_there && all_done))
+}
+
+/// A store of another user is left alone: what this user put into it, the service could not read.
+fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
+    match Store::open_as_owner(data_dir) {
+        Err(StoreError::NoStore { .. }) => Store::open(data_dir),
+        opened => opened,
+    }
 }
 
 fn exit_code(all_done: bool) -> ExitCode {
@@ -120,9 +128,17 @@ fn ingest(
 
 /// By the service that runs.
 fn ask(args: &IngestArgs, files: &[PathBuf], service: &Client) -> anyhow::Result<bool> {
+    // Our own configuration would take the file: the service has another one.
+    let told = |mut error: JobError| {
+        if error.kind == FaultKind::Config {
+            let hint = "the running service goes by the configuration it was started with: restart it first";
+            error.hint = Some(hint.into());
+        }
+        EngineError::from(error)
+    };
     let take = |file: &Path| {
         service.ingest(&file.into(), &args.rule, args.retire).map_err(|refusal| match refusal {
-            Refusal::Fault(error) => EngineError::from(error).into(),
+            Refusal::Fault(error) => told(error).into(),
             refusal => anyhow::Error::from(refusal),
         })
     };
