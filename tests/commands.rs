@@ -85,6 +85,13 @@ fn check_refuses_a_rule_that_would_pick_up_its_own_output() {
 }
 
 #[test]
+fn check_refuses_a_data_folder_that_is_a_file() {
+    let world = World::new("");
+    world.write("data", "no folder");
+    world.landfall(&["check"]).ends_with(2).says(&["service.data_dir", "no folder", "1 problem"]);
+}
+
+#[test]
 fn check_files_says_which_file_goes_where() {
     let world = World::new("");
     world.write("in/pay.txt", "one\n");
@@ -124,6 +131,9 @@ fn wrong_command_lines_end_with_2() {
     world.landfall(&["jbs"]).ends_with(2).says(&["jobs"]);
     world.landfall(&["ingest", "pay.txt"]).ends_with(2).says(&["--rule"]);
     world.landfall(&["ingest", "pay.txt", "--rule", "paymnts"]).ends_with(2).says(&["paymnts", "payments"]);
+    let variable = world.command().arg("check").env("LANDFALL_CONFIG_VERSION", "3").output();
+    assert_eq!(variable.expect("the binary runs").status.code(), Some(2));
+    world.landfall(&["run", "--log-level", "verbose"]).ends_with(2).says(&["verbose", "info", "debug"]);
     world.landfall(&["check", "--config", "missing.toml"]).ends_with(2).says(&["missing.toml"]);
     assert_eq!(World::bare().landfall(&["run"]).code, Some(2));
 }
@@ -297,4 +307,87 @@ fn the_data_folder_is_private() {
     world.write("pay.txt", "one\n");
     world.ingest(&["pay.txt"]).done();
     assert_eq!(world.path("data").metadata().expect("it is there").permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn every_command_works_while_the_service_runs() {
+    let world = World::new("");
+    world.sh("printf 'one\ntwo\n' > pay.txt; printf 'x\\0y\n' > bad.txt; printf 'three\n' > more.txt");
+    let mut service = world.start();
+    service.wait_for_log("watching");
+    world.ingest(&["pay.txt"]).done().says(&["pay.txt: completed", "2 records in", "out/pay.main"]);
+    assert_eq!(world.text("out/pay.main"), "one\ntwo\n");
+    assert!(world.has("pay.txt"), "without --retire a file stays");
+    assert!(world.completed()["source"].as_str().is_some_and(|path| path.ends_with("/pay.txt")));
+
+    world.ingest(&["bad.txt", "missing.txt", "more.txt"]).ends_with(1).says(&[
+        "bad.txt: failed",
+        "hint",
+        "missing.txt",
+        "more.txt: completed",
+    ]);
+    world.landfall(&["ingest", "pay.txt", "--rule", "paymnts"]).ends_with(2).says(&["paymnts", "payments"]);
+    world.ingest_and_retire("more.txt").done();
+    assert!(!world.has("more.txt") && world.has("archive/more.txt"));
+
+    world.landfall(&["jobs"]).done().says(&["pay.txt", "bad.txt"]);
+    let failed = world.json(&["jobs", "--state", "failed", "--json"]);
+    let id = failed["jobs"][0]["id"].as_str().expect("one failed");
+    world.landfall(&["show", id]).done().says(&["bad.txt", "hint"]);
+    world.landfall(&["records", id]).done().says(&["no failed records"]);
+    world.landfall(&["retry", id]).done().says(&["running service"]);
+    world.landfall(&["ingest", "pay.txt", "--rule", RULE, "--dry-run"]).done().says(&["dry run"]);
+
+    let newer = "name = \"newer\"\noutput = { main = { path = \"newer/{stem}\" } }\npaths = [\"newer-in/*\"]";
+    world.configure("", &["", newer]);
+    world.landfall(&["ingest", "pay.txt", "--rule", "newer"]).ends_with(2).says(&["newer", "restart"]);
+    service.stop();
+    world.landfall(&["ingest", "pay.txt", "--rule", "newer"]).done();
+}
+
+#[test]
+fn a_question_asked_wrongly_is_told_before_anything_about_the_data_folder() {
+    let world = World::new("");
+    world.write("pay.txt", "one\n");
+    world.write("data", "no folder");
+    world.landfall(&["ingest", "pay.txt", "--rule", "paymnts"]).ends_with(2).says(&["paymnts"]);
+    world.ingest(&["missing.txt"]).ends_with(1).says(&["missing.txt"]);
+    let told = world.ingest(&["missing.txt"]);
+    assert!(!told.stderr.contains("data"), "{told:#?}");
+}
+
+#[test]
+fn a_file_that_gives_a_named_wildcard_no_value_is_refused_at_once() {
+    let world =
+        World::new("paths = [\"in/{sender}-*.txt\"]\noutput = { main = { path = \"out/{sender}/{stem}\" } }");
+    world.write("acme-1.txt", "one\n");
+    world.write("in/acme-2.txt", "two\n");
+    let words = ["acme-1.txt", "{sender}", "in/{sender}-*.txt", "hint"];
+    world.ingest(&["in/acme-2.txt", "acme-1.txt"]).ends_with(2).says(&words);
+    assert_eq!(world.files("out"), [""; 0], "refused before the first file was taken");
+    world.landfall(&["ingest", "acme-1.txt", "--rule", RULE, "--dry-run"]).ends_with(2).says(&words);
+    world.ingest(&["in/acme-2.txt"]).done();
+    assert!(world.has("out/acme/acme-2"));
+    // A folder may go by the name of a link to it.
+    world.sh("mv in real; ln -s real in");
+    world.write("real/acme-3.txt", "three\n");
+    world.ingest(&["in/acme-3.txt"]).done();
+    assert!(world.has("out/acme/acme-3"));
+}
+
+#[test]
+fn what_cannot_be_answered_is_told_once_and_without_a_table() {
+    let world = World::new("");
+    world.write("pay.txt", "one\n");
+    world.ingest(&["pay.txt"]).done();
+    for arguments in [["records", "nope"], ["show", "nope"]] {
+        let told = world.landfall(&arguments).ends_with(1).says(&["no job `nope`"]);
+        assert_eq!(told.stdout, "", "{told:#?}");
+    }
+    // A lock that nobody can open, not even root.
+    world.sh("rm data/landfall.lock; mkdir data/landfall.lock");
+    for arguments in [&["jobs"][..], &["show", "nope"], &["records", "nope"], &["retry", "nope"]] {
+        let told = world.landfall(arguments).ends_with(1).says(&["landfall.lock"]);
+        assert_eq!((told.stderr.matches("hint").count(), told.stdout.as_str()), (1, ""), "{told:#?}");
+    }
 }

@@ -228,3 +228,10 @@ fn a_json_line_that_is_not_json_fails_alone() {
     assert_eq!(counts(&world), (3, 1, 0));
     assert_eq!(world.failed_records(&world.job())[0]["record"], 2);
 }
+
+#[test]
+fn a_csv_with_the_line_ends_of_old_macs_is_refused_and_not_taken_for_one_header() {
+    let world = World::new("records = { format = \"csv\" }");
+    world.write("pay.csv", "a,b\r1,2\r3,4\r");
+    world.refuses("pay.csv", &["line 1", "carriage return", "tr "]);
+}

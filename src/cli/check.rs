@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::config::{self, Problems};
+use crate::config::{self, Problem, Problems};
 use crate::model::category::Category;
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
@@ -37,11 +37,29 @@ pub fn run(args: &CheckArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> 
             return Ok(ExitCode::from(2));
         }
     };
+    if let Some(problems) = data_dir_problem(&settings) {
+        print!("{}", told(&problems));
+        return Ok(ExitCode::from(2));
+    }
     print!("{}", summary(&settings));
     if args.files {
         show_files(&settings.rules, &mut io::stdout().lock()).context("cannot show the files")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The data folder is made where it is not there; something else in its place stays in the way.
+fn data_dir_problem(settings: &Settings) -> Option<Problems> {
+    let data_dir = &settings.service.data_dir;
+    let in_the_way = fs::metadata(data_dir).is_ok_and(|found| !found.is_dir());
+    let problem = || Problem {
+        file: Some(settings.file.clone()),
+        line: None,
+        key: "service.data_dir".into(),
+        message: format!("{} is no folder", escaped_path(data_dir)),
+        hint: Some("name a folder, or take the file away".into()),
+    };
+    in_the_way.then(|| Problems(vec![problem()]))
 }
 
 fn told(problems: &Problems) -> String {

@@ -10,15 +10,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{FAILED, dry_run};
 use crate::config;
-use crate::engine::{Engine, Purpose};
-use crate::model::fault::{Fault as _, FaultKind};
+use crate::control::{self, Client, Handler as _, Reached, Refusal};
+use crate::engine::{self, Engine, EngineError, Purpose};
+use crate::model::fault::{Fault as _, FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+
+/// Between two looks at a job.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Which files, under which rule.
 #[derive(clap::Args)]
@@ -43,12 +47,47 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>) -> anyhow::Result<Ex
     if args.dry_run {
         return rehearse(args, settings);
     }
-    let store = Store::open(&settings.service.data_dir)?;
-    let all_done = ingest(args, settings, store, Path::to_owned)?;
-    Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    // What is asked wrongly is told before anything about the data folder.
+    let (files, all_there) = files_to_take(args, &settings)?;
+    let all_done = if files.is_empty() {
+        true
+    } else {
+        match control::reach(&settings.service.data_dir, open_store)? {
+            Reached::Service(service) => ask(args, &files, &service)?,
+            Reached::Store(store) => ingest(args, &files, settings, store, &Path::to_owned)?,
+        }
+    };
+    Ok(exit_code(all_there && all_done))
+}
+
+/// A store of another user is left alone: what this user put into it, the service could not read.
+fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
+    match Store::open_as_owner(data_dir) {
+        Err(StoreError::NoStore { .. }) => Store::open(data_dir),
+        opened => opened,
+    }
+}
+
+fn exit_code(all_done: bool) -> ExitCode {
+    if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}
+
+/// The files that can be taken, and whether those are all; each other one is told.
+fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<PathBuf>, bool)> {
+    let mut files = Vec::with_capacity(args.files.len());
+    for file in &args.files {
+        match engine::could_ingest(&settings.rules, file, &args.rule) {
+            Ok(()) => files.push(std::path::absolute(file)?),
+            Err(error) if error.kind() == FaultKind::Config => return Err(error.into()),
+            Err(error) => drop(super::explain(&error.into())),
+        }
+    }
+    let all_there = files.len() == args.files.len();
+    Ok((files, all_there))
 }
 
 fn rehearse(args: &IngestArgs, settings: Settings) -> anyhow::Result<ExitCode> {
+    let (files, all_there) = files_to_take(args, &settings)?;
     let scratch = tempfile::Builder::new()
         .prefix("landfall-dry-run-")
         .tempdir()
@@ -63,47 +102,88 @@ fn rehearse(args: &IngestArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let settings = dry_run::into_scratch(settings, scratch.path());
     let store = Store::open(&settings.service.data_dir)?;
     println!("dry run: no output is written, no file is touched");
-    let all_done = ingest(args, settings, store, |path| dry_run::real_path(path, scratch.path(), &root))?;
-    Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    let shown = |path: &Path| dry_run::real_path(path, scratch.path(), &root);
+    let all_done = ingest(args, &files, settings, store, &shown)?;
+    Ok(exit_code(all_there && all_done))
 }
 
+/// How an output's path is shown.
+type Shown<'a> = &'a dyn Fn(&Path) -> PathBuf;
+
+/// By this process itself.
 fn ingest(
     args: &IngestArgs,
+    files: &[PathBuf],
     settings: Settings,
     store: Store,
-    shown: impl Fn(&Path) -> PathBuf,
+    shown: Shown<'_>,
 ) -> anyhow::Result<bool> {
     let engine = Engine::start(settings, Registry::with_builtin_steps(), store, Purpose::Ingest)?;
-    let mut all_done = true;
-    for file in &args.files {
-        let id = match engine.ingest(file, &args.rule, args.retire) {
-            // The rule is wrong, and it is the rule of every file.
-            Err(error) if error.kind() == FaultKind::Config => {
-                engine.stop()?;
-                return Err(error.into());
-            }
-            taken => taken.map_err(anyhow::Error::from),
-        };
-        let done = id.and_then(|id| follow(&engine, id)).map(|job| {
-            tell(&job, &shown);
-            job.state == JobState::Completed
-        });
-        // One bad file does not stop the others; it changes the exit code.
-        all_done &= done.unwrap_or_else(|error| {
-            super::explain(&error);
-            false
-        });
-    }
+    let take = |file: &Path| Ok(engine.ingest(file, &args.rule, args.retire)?);
+    let look = |id| engine.wait_for(id, PAUSE)?.context("the job vanished from the store");
+    let all_done = each(files, take, look, shown);
     engine.stop()?;
+    all_done
+}
+
+/// By the service that runs.
+fn ask(args: &IngestArgs, files: &[PathBuf], service: &Client) -> anyhow::Result<bool> {
+    // Our own configuration would take the file: the service has another one.
+    let told = |mut error: JobError| {
+        if error.kind == FaultKind::Config {
+            let hint = "the running service goes by the configuration it was started with: restart it first";
+            error.hint = Some(hint.into());
+        }
+        EngineError::from(error)
+    };
+    let take = |file: &Path| {
+        service.ingest(&file.into(), &args.rule, args.retire).map_err(|refusal| match refusal {
+            Refusal::Fault(error) => told(error).into(),
+            refusal => anyhow::Error::from(refusal),
+        })
+    };
+    let look = |id: JobId| {
+        std::thread::sleep(PAUSE);
+        service.show(&id.to_string()).with_context(|| format!("job {id} is with the running service"))
+    };
+    each(files, take, look, &Path::to_owned)
+}
+
+/// Takes one file after another, follows each, and tells what came of it. True: all are completed.
+fn each(
+    files: &[PathBuf],
+    take: impl Fn(&Path) -> anyhow::Result<JobId>,
+    look: impl Fn(JobId) -> anyhow::Result<Job>,
+    shown: Shown<'_>,
+) -> anyhow::Result<bool> {
+    let mut all_done = true;
+    for file in files {
+        match take(file).and_then(|id| follow(id, &look)) {
+            Ok(job) => {
+                tell(&job, shown);
+                all_done &= job.state == JobState::Completed;
+            }
+            // The rule is wrong, and it is the rule of every file.
+            Err(error) if is_asked_wrong(&error) => return Err(error),
+            // One bad file does not stop the others; it changes the exit code.
+            Err(error) => {
+                super::explain(&error);
+                all_done = false;
+            }
+        }
+    }
     Ok(all_done)
 }
 
+fn is_asked_wrong(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<EngineError>().is_some_and(|error| error.kind() == FaultKind::Config)
+}
+
 /// Shows progress until the job reached an end, or waits for something that this command will not see mended.
-fn follow(engine: &Engine, id: JobId) -> anyhow::Result<Job> {
+fn follow(id: JobId, look: impl Fn(JobId) -> anyhow::Result<Job>) -> anyhow::Result<Job> {
     let bar = std::io::stderr().is_terminal().then(progress_bar);
     loop {
-        let job =
-            engine.wait_for(id, Duration::from_millis(200))?.context("the job vanished from the store")?;
+        let job = look(id)?;
         if let Some(bar) = &bar {
             bar.set_length(job.source.identity.size);
             bar.set_position(job.bytes_read);
@@ -123,7 +203,7 @@ fn progress_bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn tell(job: &Job, shown: impl Fn(&Path) -> PathBuf) {
+fn tell(job: &Job, shown: Shown<'_>) {
     let account = &job.account;
     println!("{}: {} (job {})", job.source.path, job.state, job.id);
     println!(

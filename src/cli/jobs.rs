@@ -59,9 +59,13 @@ fn print_table(
     now: Timestamp,
 ) -> Result<(), Stop> {
     let mut jobs = handler.into_iter().flat_map(|handler| handler.jobs(filter)).peekable();
-    if jobs.peek().is_none() {
-        writeln!(out, "no jobs")?;
-        return Ok(());
+    match jobs.peek() {
+        Some(Err(refusal)) => return Err(refusal.clone().into()),
+        Some(Ok(_)) => {}
+        None => {
+            writeln!(out, "no jobs")?;
+            return Ok(());
+        }
     }
     writeln!(
         out,

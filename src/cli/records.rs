@@ -61,9 +61,14 @@ pub fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<ExitCode> 
 
 fn list(out: &mut dyn Write, handler: &dyn Handler, job: &str) -> Result<(), Stop> {
     let mut records = handler.records(job).peekable();
-    if records.peek().is_none() {
-        writeln!(out, "no failed records")?;
-        return Ok(());
+    match records.peek() {
+        // Nothing is printed before it is known that there is such a job.
+        Some(Err(refusal)) => return Err(refusal.clone().into()),
+        Some(Ok(_)) => {}
+        None => {
+            writeln!(out, "no failed records")?;
+            return Ok(());
+        }
     }
     writeln!(
         out,
@@ -211,6 +216,7 @@ mod tests {
         assert_eq!(json["records"][1]["data_bytes"], "Miz/");
         let mut out = Vec::new();
         assert!(list_json(&mut out, &handler, "zzzz").is_err() && out.is_empty());
+        assert!(list(&mut out, &handler, "zzzz").is_err() && out.is_empty());
     }
 
     #[test]

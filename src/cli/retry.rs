@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::view;
-use crate::control::{Client, Handler as _, Refusal};
+use crate::control::{self, Client, Handler as _, Reached, Refusal};
 use crate::engine;
 use crate::model::rule::Settings;
 use crate::store::{JobMatch, Store};
@@ -17,16 +17,10 @@ pub struct RetryArgs {
 }
 
 pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    if let Some(service) = Client::connect(&settings.service.data_dir) {
-        return Ok(match service.retry(&args.job) {
-            Ok(id) => {
-                println!("{id}: queued again; the running service takes it");
-                ExitCode::SUCCESS
-            }
-            Err(refusal) => view::refuse(&refusal),
-        });
-    }
-    let store = Store::open_as_owner(&settings.service.data_dir)?;
+    let store = match control::reach(&settings.service.data_dir, Store::open_as_owner)? {
+        Reached::Store(store) => store,
+        Reached::Service(service) => return Ok(ask(&service, &args.job)),
+    };
     let text = args.job.clone();
     let id = match store.find_job(&args.job)? {
         JobMatch::One(id) => id,
@@ -36,4 +30,14 @@ pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitC
     engine::retry_stored(&store, &settings.rules, id)?;
     println!("{id}: queued again; `landfall run` takes it");
     Ok(ExitCode::SUCCESS)
+}
+
+fn ask(service: &Client, job: &str) -> ExitCode {
+    match service.retry(job) {
+        Ok(id) => {
+            println!("{id}: queued again; the running service takes it");
+            ExitCode::SUCCESS
+        }
+        Err(refusal) => view::refuse(&refusal),
+    }
 }

@@ -34,7 +34,12 @@ pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCo
     let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
     let retry = engine.retry_handle();
     let retry = move |id| retry(id).map(|_| ()).map_err(|error| error.job_error().clone());
-    let handler = Arc::new(StoreHandler::new(store).with_retry(retry));
+    let ingest = engine.ingest_handle();
+    let ingest = move |file: &Path, rule: &str, retire| {
+        ingest(file, rule, retire).map_err(|error| error.job_error().clone())
+    };
+    let handler = StoreHandler::new(store).with_retry(retry).with_ingest(ingest);
+    let handler = Arc::new(handler.with_progress(engine.progress_handle()));
     let control = Server::start(&data_dir, handler)?;
     tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
     let signal = signals.wait(&engine)?;

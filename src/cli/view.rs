@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use crate::control::{self, Handler, Refusal};
-use crate::model::fault::Fault as _;
 use crate::store::StoreError;
 
 /// How a listing ends early.
@@ -43,14 +42,8 @@ pub(super) fn handler(data_dir: &Path) -> anyhow::Result<Option<Box<dyn Handler>
     match control::open(data_dir) {
         Ok(handler) => Ok(Some(handler)),
         Err(StoreError::NoStore { .. }) => Ok(None),
-        Err(error) => {
-            let hint = error.hint();
-            let error = anyhow::Error::new(error);
-            Err(match hint {
-                Some(hint) => error.context(format!("cannot look into the store (hint: {hint})")),
-                None => error,
-            })
-        }
+        // Its hint is told with it.
+        Err(error) => Err(error).context("cannot look into the store"),
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use config::{Config, ConfigError, Environment, Map, Source, ValueKind};
 
-use super::problem::{Problem, Report, did_you_mean};
+use super::problem::{Problem, Report, did_you_mean, nearest};
 use super::raw::{Node, Origin, Place, Table, Value};
 use super::section::structured;
+use super::service;
 
 /// The tables that layers are merged for.
 const LAYERED: [&str; 2] = ["service", "defaults"];
@@ -168,14 +169,14 @@ pub(super) fn inherit(rule: &Node, defaults: &Node) -> Node {
     Node { value: Value::Table(merged), place: rule.place.clone() }
 }
 
-/// The variables that step into one of our tables; those that only look so are reported.
+/// The variables that step into one of our tables; each other one that begins like ours is reported.
 fn judge_names(variables: &Variables, report: &Report) -> Variables {
     let mut ours = Variables::new();
     for (name, text) in variables {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-        let table = rest.split(STEP).next().unwrap_or_default();
-        if !rest.contains(STEP) {
-            report_single_underscore(name, rest, report);
+        if key_path(name).is_none() {
+            let message = "this variable names no key of the configuration";
+            report_variable(name, message, meant(rest), report);
         } else if text.contains(char::REPLACEMENT_CHARACTER) {
             report_variable(
                 name,
@@ -183,28 +184,38 @@ fn judge_names(variables: &Variables, report: &Report) -> Variables {
                 "set it to plain text".into(),
                 report,
             );
-        } else if key_path(name).is_some() {
-            ours.insert(name.clone(), text.clone());
         } else {
-            let known = LAYERED.map(str::to_uppercase);
-            let hint = did_you_mean(table, known.iter().map(String::as_str)).unwrap_or_else(|| {
-                "only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment".into()
-            });
-            report_variable(name, "this variable names no key of the configuration", hint, report);
+            ours.insert(name.clone(), text.clone());
         }
     }
     ours
 }
 
-/// `LANDFALL_SERVICE_DATA_DIR` would be overlooked without a word.
-fn report_single_underscore(name: &str, rest: &str, report: &Report) {
-    let table = LAYERED
-        .iter()
-        .find_map(|table| Some((table, rest.strip_prefix(&format!("{}_", table.to_uppercase()))?)));
-    if let Some((table, key)) = table {
-        let hint = format!("two underscores step into a table: {PREFIX}{}{STEP}{key}", table.to_uppercase());
-        report_variable(name, "this variable names no key of the configuration", hint, report);
+/// What a variable may have been meant to be, by what follows the prefix.
+fn meant(rest: &str) -> String {
+    if rest.eq_ignore_ascii_case("CONFIG") {
+        return "name the file with `--config FILE`".into();
     }
+    // `LANDFALL_SERVICE_DATA_DIR`, and `LANDFALL_SERVICE` by itself.
+    for table in LAYERED.map(str::to_uppercase) {
+        let after = rest.strip_prefix(&table).filter(|after| after.is_empty() || after.starts_with('_'));
+        if let Some(after) = after {
+            let key = after.trim_matches('_');
+            let key = if key.is_empty() { "KEY" } else { key };
+            return format!("two underscores step into a table: {PREFIX}{table}{STEP}{key}");
+        }
+    }
+    let table = rest.split(STEP).next().unwrap_or_default();
+    let known = LAYERED.map(str::to_uppercase);
+    let near_table = || did_you_mean(table, known.iter().map(String::as_str));
+    // `LANDFALL_DATA_DIR`
+    let near_key = || {
+        let key = nearest(rest, service::KEYS)?.to_uppercase();
+        Some(format!("did you mean `{PREFIX}SERVICE{STEP}{key}`?"))
+    };
+    near_table().or_else(near_key).unwrap_or_else(|| {
+        "only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment".into()
+    })
 }
 
 fn report_variable(name: &str, message: &str, hint: String, report: &Report) {
@@ -246,11 +257,7 @@ mod tests {
     fn the_environment_wins_over_the_file_key_by_key() {
         let (layers, problems) = merged(
             "[service]\nworkers = 1\ndata_dir = 'a'\n",
-            &[
-                ("LANDFALL_SERVICE__WORKERS", "3"),
-                ("LANDFALL_DEFAULTS__SOURCE__ON_SUCCESS", "keep"),
-                ("LANDFALL_LOG", "x"),
-            ],
+            &[("LANDFALL_SERVICE__WORKERS", "3"), ("LANDFALL_DEFAULTS__SOURCE__ON_SUCCESS", "keep")],
         );
         assert_eq!(problems, Ok(()));
         let workers = layers.service.child("workers").expect("set");
@@ -270,12 +277,25 @@ mod tests {
                 ("LANDFALL_SERVICES__WORKERS", "3"),
                 ("LANDFALL_SERVICE_WORKERS", "3"),
                 ("LANDFALL_RULE__NAME", "x"),
+                ("LANDFALL_SERVICE", "x"),
+                ("LANDFALL_CONFIG_VERSION", "3"),
+                ("LANDFALL_CONFIG", "/etc/landfall.toml"),
+                ("LANDFALL_DATA_DIR", "x"),
+                ("LANDFALLS", "not ours"),
             ],
         );
-        let problems = problems.expect_err("three problems");
+        let problems = problems.expect_err("seven problems");
         insta::assert_snapshot!(problems, @"
+        environment: LANDFALL_CONFIG: this variable names no key of the configuration
+            hint: name the file with `--config FILE`
+        environment: LANDFALL_CONFIG_VERSION: this variable names no key of the configuration
+            hint: only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment
+        environment: LANDFALL_DATA_DIR: this variable names no key of the configuration
+            hint: did you mean `LANDFALL_SERVICE__DATA_DIR`?
         environment: LANDFALL_RULE__NAME: this variable names no key of the configuration
             hint: only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment
+        environment: LANDFALL_SERVICE: this variable names no key of the configuration
+            hint: two underscores step into a table: LANDFALL_SERVICE__KEY
         environment: LANDFALL_SERVICES__WORKERS: this variable names no key of the configuration
             hint: did you mean `SERVICE`?
         environment: LANDFALL_SERVICE_WORKERS: this variable names no key of the configuration

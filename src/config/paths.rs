@@ -30,6 +30,12 @@ pub(super) fn absolute(text: &str, folder: &Path, kind: Kind) -> Result<String, 
     if text.contains('\0') {
         return Err(BadPath { message: "this path holds a NUL character", hint: "take it out" });
     }
+    if kind == Kind::Pattern && text.ends_with(is_separator) {
+        return Err(BadPath {
+            message: "this pattern names a folder, not files",
+            hint: "add a file pattern such as `*`, or `**` for the folders in it too",
+        });
+    }
     if text == "~" || text.starts_with("~/") {
         return Err(BadPath { message: "`~` is not expanded", hint: "write the home folder out" });
     }
@@ -158,6 +164,12 @@ mod tests {
     fn a_folder_with_wildcards_in_its_name_stands_for_itself() {
         let pattern = absolute("*.csv", Path::new("/srv/[a]{b}"), Kind::Pattern);
         assert_eq!(pattern, Ok("/srv/[[]a][{]b}/*.csv".into()));
+    }
+
+    #[test]
+    fn a_pattern_that_names_a_folder_is_refused() {
+        assert!(absolute("in/", Path::new("/etc"), Kind::Pattern).is_err());
+        assert!(absolute("in/", Path::new("/etc"), Kind::Plain).is_ok());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `[rule.records]`: how text becomes records.
 
+use std::collections::BTreeSet;
+
 use super::section::Section;
 use crate::model::rule::{Csv, Fixed, FixedField, Format, Records, Service};
 
@@ -113,20 +115,16 @@ fn fixed(section: &Section<'_>) -> Fixed {
     const HINT: &str = "add `fields = [ { name = \"id\", width = 10 }, … ]`";
     section.missing("fields", "the fields of a fixed record", HINT);
     let tables = section.sections("fields");
-    let fields: Vec<FixedField> = tables.iter().filter_map(field).collect();
-    if fields.is_empty() && tables.is_empty() && section.get("fields").is_some() {
+    if tables.is_empty() && section.get("fields").is_some() {
         section.problem("fields", "a fixed record needs at least one field", Some(HINT.to_owned()));
     }
-    for (position, (field, table)) in fields.iter().zip(&tables).enumerate() {
-        if fields.iter().take(position).any(|other| other.name == field.name) {
-            let message = format!("field \"{}\" is named twice", field.name);
-            table.problem("name", message, Some("give each field its own name".into()));
-        }
-    }
+    let mut names = BTreeSet::new();
+    // Each is read, whatever is wrong with the others.
+    let fields = tables.iter().filter_map(|table| field(table, &mut names)).collect();
     Fixed { fields, record_length: section.integer("record_length", 1..=1 << 40) }
 }
 
-fn field(table: &Section<'_>) -> Option<FixedField> {
+fn field<'a>(table: &Section<'a>, names: &mut BTreeSet<&'a str>) -> Option<FixedField> {
     table.missing("name", "the field's name", "write { name = \"id\", width = 10 }");
     table.missing(
         "width",
@@ -134,6 +132,13 @@ fn field(table: &Section<'_>) -> Option<FixedField> {
         "write its width in characters: { name = \"id\", width = 10 }",
     );
     let name = table.text("name");
+    if name == Some("") {
+        let hint = "write { name = \"id\", width = 10 }".to_owned();
+        table.problem("name", "a field needs a name", Some(hint));
+    } else if let Some(name) = name.filter(|name| !names.insert(name)) {
+        let message = format!("field \"{name}\" is named twice");
+        table.problem("name", message, Some("give each field its own name".into()));
+    }
     let width = table.integer("width", 1..=1_000_000);
     table.finish(&[]);
     Some(FixedField { name: name?.to_owned(), width: width? as u32 })

@@ -182,6 +182,13 @@ fn source(section: &Section<'_>) -> SourceEnd {
             "add `archive_dir = \"archive/{rule}/{date}\"`",
         );
     }
+    if on_success.is_some_and(|end| end != OnSuccess::Archive) {
+        section.refuse(
+            &["archive_dir"],
+            "a folder to archive to is named, but `on_success` does not archive",
+            "write `on_success = \"archive\"`, or take the folder out",
+        );
+    }
     let end = SourceEnd {
         // `keep` harms nothing; a rule with a problem is never run anyway.
         on_success: on_success.unwrap_or(OnSuccess::Keep),

@@ -8,6 +8,18 @@ use super::paths;
 use super::section::Section;
 use crate::model::rule::Service;
 
+/// Keys of this version.
+pub(super) const KEYS: [&str; 9] = [
+    "data_dir",
+    "workers",
+    "memory_max",
+    "load_ahead",
+    "scan_every",
+    "stop_timeout",
+    "retention",
+    "timezone",
+    "rules_dir",
+];
 /// Keys that later versions bring.
 const LATER: &[&str] = &["free_min", "ledger_retention", "sharing", "listen", "at_rest", "confine"];
 

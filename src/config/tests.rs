@@ -78,6 +78,12 @@ impl World {
         self
     }
 
+    /// The sources of the rules in the main file are archived.
+    fn archiving(self) -> Self {
+        let main = std::fs::read_to_string(self.path("landfall.toml")).expect("is there");
+        self.and("landfall.toml", &main.replace("'delete'", "'archive'"))
+    }
+
     fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
@@ -133,7 +139,7 @@ fn what_is_not_written_has_the_documented_default() {
 
 #[test]
 fn relative_paths_start_from_the_file_that_names_them() {
-    let world = plain("archive_dir = '../archive'\n").and(
+    let world = plain("archive_dir = '../archive'\n").archiving().and(
         "rules.d/b.toml",
         &RULE.replace("payments", "other").replace("'in/*.csv'", "'more/*.csv'").replace("out/", "../away/"),
     );
@@ -278,6 +284,7 @@ fn a_wrong_default_is_told_once_and_where_it_stands() {
 #[test]
 fn a_folder_that_a_pattern_would_pick_up_is_refused() {
     let world = plain("archive_dir = 'in'\n[rule.output.invalid]\npath = 'in/{stem}.bad'\n[rule.publish]\nmarker = 'x/in/{stem}.done'\n")
+        .archiving()
         .and("rules.d/a.toml", &RULE.replace("payments", "other").replace("'in/*.csv'", "'/*/{x}/out/*.csv', '../x/{y}/*'"));
     insta::assert_snapshot!(world.problems());
     plain("claim_dir = 'in/.landfall'\nquarantine_dir = 'in/.landfall/quarantine'\n").settings();
@@ -342,4 +349,51 @@ proptest::proptest! {
         text.replace_range(start..end, &put);
         proptest::prop_assert!(World::with(&text).load().is_err());
     }
+}
+
+#[test]
+fn what_would_be_overlooked_without_a_word_is_told() {
+    let of_fixed = "
+[rule.records]
+format = 'fixed'
+fields = [
+  { name = '', width = 0 },
+  { name = 5, width = 1 },
+  { nam = 'b', width = 1 },
+  { name = 'd', width = 1 },
+  { name = 'd', width = 1 },
+]
+";
+    let world = World::with(&format!(
+        "config_version = 1\n{}archive_dir = 'archive'\n{of_fixed}",
+        RULE.replace("'in/*.csv'", "'in/*.csv', 'more/'")
+            .replace("path = 'out/{stem}.csv'", "path = 'out/{stem}.age.gz'\nrecipients = ['age1x']")
+    ));
+    insta::assert_snapshot!(world.problems(), @r#"
+    landfall.toml:5: rule "payments": paths[1]: this pattern names a folder, not files
+        hint: add a file pattern such as `*`, or `**` for the folders in it too
+    landfall.toml:7: rule "payments": output.main.path: this output would be encrypted first and then compressed
+        hint: what is encrypted cannot be made smaller: write "{stem}.gz.age"
+    landfall.toml:11: rule "payments": source.archive_dir: a folder to archive to is named, but `on_success` does not archive
+        hint: write `on_success = "archive"`, or take the folder out
+    landfall.toml:16: rule "payments": records.fields[0].name: a field needs a name
+        hint: write { name = "id", width = 10 }
+    landfall.toml:16: rule "payments": records.fields[0].width: 0 is out of range
+        hint: write a number from 1 to 1000000
+    landfall.toml:17: rule "payments": records.fields[1].name: this is an integer, not text
+        hint: put it in quotes
+    landfall.toml:18: rule "payments": records.fields[2].name: missing: the field's name
+        hint: write { name = "id", width = 10 }
+    landfall.toml:18: rule "payments": records.fields[2].nam: unknown key
+        hint: did you mean `name`?
+    landfall.toml:20: rule "payments": records.fields[4].name: field "d" is named twice
+        hint: give each field its own name
+    "#);
+}
+
+#[test]
+fn a_rule_that_archives_nothing_may_inherit_where_others_archive_to() {
+    let defaults = "[defaults.source]\narchive_dir = 'archive'\n";
+    let world = World::with(&format!("config_version = 1\n{defaults}{RULE}"));
+    assert_eq!(world.settings().rules.len(), 1);
 }

@@ -17,6 +17,7 @@ use crate::model::account::FailedRecord;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A long list is read from the disk between two lines.
@@ -83,6 +84,10 @@ impl Handler for Client {
 
     fn retry(&self, job: &str) -> Result<JobId, Refusal> {
         self.one(Command::Retry { job: job.to_owned() })
+    }
+
+    fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal> {
+        self.one(Command::Ingest { path: path.clone(), rule: rule.to_owned(), retire })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::model::fault::{Fault, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::os_text::OsText;
 use crate::store::{Store, StoreError};
 
 pub use client::Client;
@@ -119,17 +120,38 @@ pub trait Handler: Send + Sync {
     fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal>;
     /// Queues a failed job again, from its source, under the current rule.
     fn retry(&self, job: &str) -> Result<JobId, Refusal>;
+    /// Takes a file, given by its absolute path, under a rule, now. `retire`: it is claimed and ends as the rule says.
+    fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal>;
 }
 
 /// The running service, if there is one; else the store itself, opened as its owner.
 pub fn open(data_dir: &Path) -> Result<Box<dyn Handler>, StoreError> {
+    Ok(match reach(data_dir, Store::open_as_owner)? {
+        Reached::Service(client) => Box::new(client),
+        Reached::Store(store) => Box::new(StoreHandler::new(store)),
+    })
+}
+
+/// Who has the jobs.
+pub enum Reached {
+    /// A service runs.
+    Service(Client),
+    /// None runs, and the store is ours meanwhile.
+    Store(Store),
+}
+
+/// The running service, if there is one; else the store, opened this way.
+pub fn reach(
+    data_dir: &Path,
+    open_store: impl Fn(&Path) -> Result<Store, StoreError>,
+) -> Result<Reached, StoreError> {
     let begun = Instant::now();
     loop {
         if let Some(client) = Client::connect(data_dir) {
-            return Ok(Box::new(client));
+            return Ok(Reached::Service(client));
         }
-        match Store::open_as_owner(data_dir) {
-            Ok(store) => return Ok(Box::new(StoreHandler::new(store))),
+        match open_store(data_dir) {
+            Ok(store) => return Ok(Reached::Store(store)),
             // It starts, or stops, or another command has it for a moment.
             Err(StoreError::InUse { .. }) if begun.elapsed() < STARTING_PATIENCE => {
                 std::thread::sleep(STARTING_PAUSE);

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{JobFilter, Refusal};
+use crate::model::os_text::OsText;
 
 /// Of the lines; another one is refused.
 pub(super) const PROTOCOL_VERSION: u32 = 1;
@@ -13,8 +14,8 @@ pub(super) const PROTOCOL_VERSION: u32 = 1;
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
 pub(super) const ADDRESS_BYTES_MAX: u64 = 4096;
-/// A request is shorter.
-pub(super) const REQUEST_BYTES_MAX: u64 = 16 << 10;
+/// A request is shorter: a path that is not Unicode takes four characters for each of its 4096 bytes at most.
+pub(super) const REQUEST_BYTES_MAX: u64 = 64 << 10;
 /// An item is shorter: a failed record keeps at most `record_max` bytes, and Base64 adds a third.
 pub(super) const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -53,6 +54,11 @@ pub(super) enum Command {
     },
     Retry {
         job: String,
+    },
+    Ingest {
+        path: OsText,
+        rule: String,
+        retire: bool,
     },
 }
 

@@ -181,6 +181,7 @@ impl Desk {
             Command::Records { job } => self.all(out, self.handler.records(&job)),
             Command::Record { job, number } => one(out, self.handler.record(&job, number)),
             Command::Retry { job } => one(out, self.handler.retry(&job)),
+            Command::Ingest { path, rule, retire } => one(out, self.handler.ingest(&path, &rule, retire)),
         }
     }
 

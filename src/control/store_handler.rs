@@ -1,24 +1,31 @@
 //! Answers from the store.
 
+use std::path::Path;
+
 use super::{Answers, Handler, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::fault::JobError;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
 use crate::store::{JobMatch, Store, StoreError};
 
 type Retry = Box<dyn Fn(JobId) -> Result<(), JobError> + Send + Sync>;
+type Ingest = Box<dyn Fn(&Path, &str, bool) -> Result<JobId, JobError> + Send + Sync>;
+type Progress = Box<dyn Fn(Job) -> Job + Send + Sync>;
 
-/// Answers from the store; retries are handed to the engine, if there is one.
+/// Answers from the store; what only an engine can do is handed to it, if there is one.
 pub struct StoreHandler {
     store: Store,
     retry: Option<Retry>,
+    ingest: Option<Ingest>,
+    progress: Option<Progress>,
 }
 
 impl StoreHandler {
     /// Answers from this store, without a service.
     pub fn new(store: Store) -> Self {
-        Self { store, retry: None }
+        Self { store, retry: None, ingest: None, progress: None }
     }
 
     /// The same within the service.
@@ -28,6 +35,23 @@ impl StoreHandler {
         retry: impl Fn(JobId) -> Result<(), JobError> + Send + Sync + 'static,
     ) -> Self {
         self.retry = Some(Box::new(retry));
+        self
+    }
+
+    /// Within the service: takes a file, given by its absolute path, under a rule, and retires it or not.
+    #[must_use]
+    pub fn with_ingest(
+        mut self,
+        ingest: impl Fn(&Path, &str, bool) -> Result<JobId, JobError> + Send + Sync + 'static,
+    ) -> Self {
+        self.ingest = Some(Box::new(ingest));
+        self
+    }
+
+    /// Within the service: how far reading is, which a job's row is told only now and then.
+    #[must_use]
+    pub fn with_progress(mut self, progress: impl Fn(Job) -> Job + Send + Sync + 'static) -> Self {
+        self.progress = Some(Box::new(progress));
         self
     }
 
@@ -50,7 +74,12 @@ impl Handler for StoreHandler {
     fn show(&self, job: &str) -> Result<Job, Refusal> {
         let id = self.find(job)?;
         // Retention may have taken it a moment ago.
-        self.store.job(id).map_err(refused)?.ok_or_else(|| Refusal::NoSuchJob { text: job.to_owned() })
+        let missing = || Refusal::NoSuchJob { text: job.to_owned() };
+        let job = self.store.job(id).map_err(refused)?.ok_or_else(missing)?;
+        Ok(match &self.progress {
+            Some(progress) => progress(job),
+            None => job,
+        })
     }
 
     fn records(&self, job: &str) -> Answers<'_, FailedRecord> {
@@ -72,6 +101,11 @@ impl Handler for StoreHandler {
         let id = self.find(job)?;
         retry(id).map_err(Refusal::Fault)?;
         Ok(id)
+    }
+
+    fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal> {
+        let ingest = self.ingest.as_ref().ok_or(Refusal::NotRunning)?;
+        ingest(path.as_path(), rule, retire).map_err(Refusal::Fault)
     }
 }
 

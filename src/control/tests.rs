@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::model::fault::FaultKind;
 use crate::model::job_view::tests::sample_job;
 
 fn failed(number: u64) -> FailedRecord {
@@ -30,7 +31,44 @@ fn service(folder: &Path) -> Server {
         assert_eq!(id, sample_job().id);
         Ok(())
     });
+    let handler = handler.with_progress(|job| job).with_ingest(|path, rule, retire| {
+        if rule != "payments" {
+            let hint = Some("the configuration has: payments".to_owned());
+            return Err(JobError { kind: FaultKind::Config, message: "no such rule".into(), hint });
+        }
+        assert_eq!((OsText::from(path), retire), (odd_path(), true));
+        Ok(sample_job().id)
+    });
     Server::start(folder, Arc::new(handler)).expect("starts")
+}
+
+/// A name that JSON has no text for, and as long as any.
+#[cfg(unix)]
+fn odd_path() -> OsText {
+    let bytes = b"/\xff".iter().copied().chain([0xfe; 4094]).collect::<Vec<u8>>();
+    OsText::new(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes))
+}
+
+#[cfg(windows)]
+fn odd_path() -> OsText {
+    OsText::from("C:\\in\\a.csv")
+}
+
+#[test]
+fn a_file_is_handed_to_the_service_by_any_name_and_a_refusal_comes_back_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = service(folder.path());
+    let client = Client::connect(folder.path()).expect("a service runs");
+    assert_eq!(client.ingest(&odd_path(), "payments", true), Ok(sample_job().id));
+    match client.ingest(&odd_path(), "paymnts", true) {
+        Err(Refusal::Fault(error)) => {
+            assert_eq!((error.kind, error.hint.is_some()), (FaultKind::Config, true));
+        }
+        other => panic!("{other:?}"),
+    }
+    server.stop().expect("stops");
+    let store = open(folder.path()).expect("no service runs");
+    assert_eq!(store.ingest(&odd_path(), "payments", true), Err(Refusal::NotRunning));
 }
 
 fn port(folder: &Path) -> u16 {
@@ -86,7 +124,7 @@ fn after_a_stop_nothing_says_that_a_service_runs() {
 fn a_stranger_learns_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = service(folder.path());
-    let long = format!("{{\"version\":1,\"token\":\"{}\",\"command\":\"jobs\"}}\n", "x".repeat(20_000));
+    let long = format!("{{\"version\":1,\"token\":\"{}\",\"command\":\"jobs\"}}\n", "x".repeat(100_000));
     for request in
         ["{\"version\":1,\"token\":\"guess\",\"command\":\"jobs\"}\n", "GET / HTTP/1.1\r\n\r\n", &long]
     {

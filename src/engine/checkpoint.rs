@@ -8,13 +8,16 @@ use super::collect::CheckpointOrder;
 use super::lock;
 use super::run::Run;
 use super::shared::Shared;
-use super::trouble::Trouble;
+use super::trouble::{Trouble, guard};
 use crate::store::Store;
 
 /// The checkpointer's life.
-pub(super) fn write_checkpoints(shared: &Arc<Shared>, orders: &Receiver<(Arc<Run>, CheckpointOrder)>) {
-    while let Ok((run, order)) = orders.recv() {
-        if let Err(trouble) = write_checkpoint(&shared.store, &run, order) {
+pub(super) fn write_checkpoints(
+    shared: &Arc<Shared>,
+    orders: &Receiver<Option<(Arc<Run>, CheckpointOrder)>>,
+) {
+    while let Ok(Some((run, order))) = orders.recv() {
+        if let Err(trouble) = guard("checkpoint", || write_checkpoint(&shared.store, &run, order)) {
             if trouble.poisoned {
                 shared.fail_for_good(trouble.error);
                 return;

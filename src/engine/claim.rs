@@ -7,6 +7,7 @@
 //!       `- crash: the file lies where it lay; the row is dropped
 //! ```
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::model::os_text::OsText;
 use crate::model::rule::{OnSuccess, Rule};
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
+use crate::watch::pattern::Pattern;
 use crate::watch::{Answer, Offer};
 
 /// Name of the claim folder beside the files; hidden, so that no pattern picks it up.
@@ -257,24 +259,40 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
 }
 
 /// The claim of a file that an operator names: nothing to wait for, but everything else as for an offer.
-pub(super) fn offer_for(rule: &ReadyRule, path: &Path) -> Result<Offer, Trouble> {
+pub(super) fn offer_for(rule: &Rule, path: &Path) -> Result<Offer, Trouble> {
     let unreadable = |error: std::io::Error| {
         Trouble::new(FaultKind::Input, format!("cannot read {}: {error}", OsText::from(path)), None)
     };
+    let named = std::path::absolute(path).map_err(unreadable)?;
     let path = path.canonicalize().map_err(unreadable)?;
     let identity = durable_fs::identity_at(&path).map_err(unreadable)?.ok_or_else(|| {
         let message = format!("{} is no regular file", OsText::from(path.as_path()));
         Trouble::new(FaultKind::Input, message, None)
     })?;
-    let vars = rule.rule.paths.iter().find_map(|pattern| {
-        crate::watch::pattern::Pattern::parse(pattern).ok().and_then(|pattern| pattern.matches(&path))
-    });
     Ok(Offer {
-        rule: rule.rule.name.clone(),
-        vars: vars.unwrap_or_default(),
+        rule: rule.name.clone(),
+        // A watched folder may be a link: then it is the name as given that fits.
+        vars: vars_of(rule, &[&path, &named])?,
         identity,
         path,
         companions: Vec::new(),
         may_be_early: false,
     })
+}
+
+/// The named wildcards' values from the first of a file's names that a pattern fits. A rule without named wildcards takes any file.
+fn vars_of(rule: &Rule, names: &[&Path]) -> Result<BTreeMap<String, OsText>, Trouble> {
+    let parsed = |pattern: &String| Some((pattern.clone(), Pattern::parse(pattern).ok()?));
+    let patterns: Vec<_> = rule.paths.iter().filter_map(parsed).collect();
+    let values = |path: &&Path| patterns.iter().find_map(|(_, pattern)| pattern.matches(path));
+    if let Some(vars) = names.iter().find_map(values) {
+        return Ok(vars);
+    }
+    let wanting = patterns.iter().find_map(|(text, pattern)| Some((text, pattern.names().first()?)));
+    let Some((pattern, wildcard)) = wanting else { return Ok(BTreeMap::new()) };
+    let file = names.last().map(|name| OsText::from(*name)).unwrap_or_default();
+    let message =
+        format!("{file} fits no pattern of rule \"{}\", so that `{{{wildcard}}}` has no value", rule.name);
+    let hint = format!("put it into a folder, and under a name, that fits the pattern {pattern}");
+    Err(Trouble::new(FaultKind::Config, message, Some(&hint)))
 }

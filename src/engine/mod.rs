@@ -21,6 +21,7 @@ mod fail;
 mod finish;
 mod intake;
 mod job_queue;
+mod limits;
 mod load;
 mod publish;
 mod recover;
@@ -79,6 +80,13 @@ impl Fault for EngineError {
     }
 }
 
+/// As the running service told it.
+impl From<JobError> for EngineError {
+    fn from(error: JobError) -> Self {
+        Self(error)
+    }
+}
+
 impl From<Trouble> for EngineError {
     fn from(trouble: Trouble) -> Self {
         Self(trouble.error)
@@ -110,6 +118,7 @@ impl Engine {
         purpose: Purpose,
     ) -> Result<Self, EngineError> {
         let rules = RuleBook::new(&settings.rules, registry);
+        limits::raise_open_files();
         let (orders, checkpoints) = sync_channel(CHECKPOINT_ORDERS);
         let shared = Arc::new(Shared::new(settings, store, rules, orders));
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
@@ -180,49 +189,27 @@ impl Engine {
 
     /// Takes a file that an operator names under a rule, now. `retire`: it is claimed and ends as the rule says; else it stays as it is.
     pub fn ingest(&self, file: &Path, rule: &str, retire: bool) -> Result<JobId, EngineError> {
-        let rule = self.shared.rules.current(rule)?.ok_or_else(|| {
-            let names: Vec<_> = self.shared.settings.rules.iter().map(|rule| rule.name.as_str()).collect();
-            let hint = format!("the configuration has: {}", names.join(", "));
-            Trouble::new(FaultKind::Config, format!("no rule is named \"{rule}\""), Some(&hint))
-        })?;
-        let offer = claim::offer_for(&rule, file)?;
-        if let Some(unfinished) = self.unfinished_for(&offer)? {
-            return Ok(unfinished);
-        }
-        let wanted = vec![claim::Wanted { rule, offer, retire }];
-        let claimed = claim::claim(&self.shared, &wanted)?.pop().transpose()?.flatten();
-        let id = claimed.ok_or_else(|| {
-            let message =
-                format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
-            Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))
-        })?;
-        self.shared.queued.push(id);
-        Ok(id)
+        ingest(&self.shared, file, rule, retire)
     }
 
-    /// An earlier `ingest` of the same file that was cut short: it goes on instead of a second one.
-    fn unfinished_for(&self, offer: &crate::watch::Offer) -> Result<Option<JobId>, Trouble> {
-        let same = |job: &Job| {
-            job.rule == offer.rule && job.source.claimed.is_none() && job.source.identity == offer.identity
-        };
-        let found = self.shared.store.unfinished_jobs()?.into_iter().find(same);
-        if let Some(job) = &found {
-            recover::requeue(&self.shared, job);
-        }
-        Ok(found.map(|job| job.id))
+    /// [`Self::ingest`] for the control endpoint.
+    pub fn ingest_handle(
+        &self,
+    ) -> impl Fn(&Path, &str, bool) -> Result<JobId, EngineError> + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |file, rule, retire| ingest(&shared, file, rule, retire)
     }
 
     /// A job's row as it is now, with the progress of reading where it is running.
     pub fn job(&self, id: JobId) -> Result<Option<Job>, EngineError> {
         let job = self.shared.store.job(id).map_err(Trouble::from)?;
-        Ok(job.map(|job| self.with_progress(job)))
+        Ok(job.map(|job| with_progress(&self.shared, job)))
     }
 
-    fn with_progress(&self, mut job: Job) -> Job {
-        if let Some(run) = self.shared.board.runs().iter().find(|run| run.id == job.id) {
-            load::copy_progress(run, &mut job);
-        }
-        job
+    /// Adds the progress of reading to a job's row, for the control endpoint.
+    pub fn progress_handle(&self) -> impl Fn(Job) -> Job + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |job| with_progress(&shared, job)
     }
 
     /// Waits until the job reached an end, is held, or `time` is over; the row then.
@@ -287,9 +274,63 @@ impl Engine {
             Some(error) => Err(EngineError(error.clone())),
             None => stop_runs(&self.shared).map_err(EngineError::from),
         };
-        drop(self.checkpointer); // it has nothing more to do that the next start would miss
+        // Full: it has a disk that does not answer before it, and nothing to do that the next start would miss.
+        if self.shared.checkpoints.try_send(None).is_ok() {
+            join_until(&self.checkpointer, deadline);
+        }
         result
     }
+}
+
+/// Whether [`Engine::ingest`] would take this file under one of these rules; to be told before a store is opened.
+pub fn could_ingest(rules: &[Rule], file: &Path, rule: &str) -> Result<(), EngineError> {
+    let found = rules.iter().find(|known| known.name == rule).ok_or_else(|| no_such_rule(rules, rule))?;
+    claim::offer_for(found, file)?;
+    Ok(())
+}
+
+fn no_such_rule(rules: &[Rule], name: &str) -> Trouble {
+    let names: Vec<_> = rules.iter().map(|rule| rule.name.as_str()).collect();
+    let hint = format!("the configuration has: {}", names.join(", "));
+    Trouble::new(FaultKind::Config, format!("no rule is named \"{name}\""), Some(&hint))
+}
+
+fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result<JobId, EngineError> {
+    let rule = shared.rules.current(rule)?.ok_or_else(|| no_such_rule(&shared.settings.rules, rule))?;
+    // One at a time: the same file asked for twice at once is one job.
+    let _one_at_a_time = lock(&shared.retrying);
+    let offer = claim::offer_for(&rule.rule, file)?;
+    if let Some(unfinished) = unfinished_for(shared, &offer)? {
+        return Ok(unfinished);
+    }
+    let wanted = vec![claim::Wanted { rule, offer, retire }];
+    let claimed = claim::claim(shared, &wanted)?.pop().transpose()?.flatten();
+    let id = claimed.ok_or_else(|| {
+        let message = format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
+        Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))
+    })?;
+    shared.queued.push(id);
+    Ok(id)
+}
+
+/// An earlier `ingest` of the same file that is not done: it goes on instead of a second one.
+fn unfinished_for(shared: &Arc<Shared>, offer: &crate::watch::Offer) -> Result<Option<JobId>, Trouble> {
+    let same = |job: &Job| {
+        job.rule == offer.rule && job.source.claimed.is_none() && job.source.identity == offer.identity
+    };
+    let found = shared.store.unfinished_jobs()?.into_iter().find(same);
+    // A service took up every unfinished job when it started.
+    if let Some(job) = found.as_ref().filter(|_| lock(&shared.watch).is_none()) {
+        recover::requeue(shared, job);
+    }
+    Ok(found.map(|job| job.id))
+}
+
+fn with_progress(shared: &Shared, mut job: Job) -> Job {
+    if let Some(run) = shared.board.runs().iter().find(|run| run.id == job.id) {
+        load::copy_progress(run, &mut job);
+    }
+    job
 }
 
 /// [`Engine::retry`] where no engine runs: the job is queued for the next one.

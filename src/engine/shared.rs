@@ -60,7 +60,8 @@ pub(super) struct Shared {
     pub board: Board,
     /// Runs that settled and wait for the finishing stage.
     pub settled: Mutex<HashMap<JobId, Arc<Run>>>,
-    pub checkpoints: SyncSender<(Arc<Run>, CheckpointOrder)>,
+    /// To the checkpointer; nothing ends it.
+    pub checkpoints: SyncSender<Option<(Arc<Run>, CheckpointOrder)>>,
     pub watch: Mutex<Option<Watch>>,
     /// Jobs that a stage has in its hands: nobody else may take them up.
     in_work: Mutex<HashMap<JobId, Wanted>>,
@@ -87,7 +88,7 @@ impl Shared {
         settings: Settings,
         store: Store,
         rules: RuleBook,
-        checkpoints: SyncSender<(Arc<Run>, CheckpointOrder)>,
+        checkpoints: SyncSender<Option<(Arc<Run>, CheckpointOrder)>>,
     ) -> Self {
         let at_work_max = settings.service.memory_max / AT_WORK_SHARE;
         let memory = MemoryBudget::new(settings.service.memory_max - at_work_max);
@@ -190,7 +191,7 @@ impl Shared {
         let order = run.with_collector(|collector| collector.checkpoint(run, now));
         match order {
             Some(Ok(Some(order))) => {
-                if self.checkpoints.send((Arc::clone(run), order)).is_ok() {
+                if self.checkpoints.send(Some((Arc::clone(run), order))).is_ok() {
                     return; // the flag falls when it is durable
                 }
             }

@@ -40,6 +40,17 @@ pub enum CutError {
         /// Where the quote stands.
         line: u64,
     },
+    /// The header has a CR that ends no line: with the line ends of old Macs the whole text would be one header.
+    #[error(
+        "line {line}{}: the header has a carriage return without a line feed: it does not end where it should",
+        within(entry)
+    )]
+    HeaderCarriageReturn {
+        /// The entry's name.
+        entry: String,
+        /// Where the header stands.
+        line: u64,
+    },
     /// The header is longer than a record may be.
     #[error("line {line}{}: the header is longer than {record_max} bytes", within(entry))]
     HeaderTooLong {
@@ -123,6 +134,9 @@ impl Fault for CutError {
             }
             Self::HeaderQuote { .. } => {
                 "close the quote, or set `records.quote` to the character the sender uses (\"\" for none)".into()
+            }
+            Self::HeaderCarriageReturn { .. } => {
+                "convert the line ends, e.g. with `tr '\\r' '\\n'`, or have the file sent with line feeds".into()
             }
             Self::HeaderTooLong { .. } => {
                 "raise `records.record_max`, or see whether this is a csv file with line ends at all".into()

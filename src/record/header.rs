@@ -53,11 +53,33 @@ fn read_framed<R: Read, F: Framing>(
             Err(CutError::HeaderTooLong { entry, line: numbering.lines + 1, record_max })
         }
         FirstRecord::Some { bytes, line } => {
+            if has_lone_return(&bytes, csv) {
+                return Err(CutError::HeaderCarriageReturn { entry, line });
+            }
             let columns = names(&bytes, csv);
             check(&columns, &csv.columns, entry, line)?;
             Ok(Some(Header { bytes: bytes.to_vec(), columns }))
         }
     }
+}
+
+/// Whether a CR that stands before no LF is in the header, other than within quotes.
+fn has_lone_return(header: &[u8], csv: &Csv) -> bool {
+    if memchr::memchr(b'\r', header).is_none() {
+        return false;
+    }
+    let mut spans = Vec::new();
+    split_csv(header, csv, &mut spans);
+    spans.into_iter().filter(|span| !span.quoted).any(|span| {
+        let field = header.get(span.start as usize..span.end as usize).unwrap_or_default();
+        // `"b"<CR>1` is no quoted field, but begins with one.
+        let has_quotes = csv.quote.is_some() && field.first().copied() == csv.quote;
+        let mut within = false;
+        field.iter().enumerate().any(|(at, byte)| {
+            within ^= has_quotes && Some(*byte) == csv.quote;
+            *byte == b'\r' && !within && field.get(at + 1) != Some(&b'\n')
+        })
+    })
 }
 
 fn names(header: &[u8], csv: &Csv) -> Vec<String> {

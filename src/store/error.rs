@@ -111,6 +111,19 @@ impl StoreError {
     pub fn is_poisoned(&self) -> bool {
         matches!(self, Self::Poisoned { .. })
     }
+
+    /// Whether this user may not do it.
+    fn is_denied(&self) -> bool {
+        let source = match self {
+            Self::Folder { source, .. } => Some(source),
+            Self::Engine { source, .. } => match source.downcast_ref::<sled::Error>() {
+                Some(sled::Error::Io(source)) => Some(source),
+                _ => source.downcast_ref::<io::Error>(),
+            },
+            _ => None,
+        };
+        source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
+    }
 }
 
 impl Fault for StoreError {
@@ -143,15 +156,41 @@ impl Fault for StoreError {
             Self::Corrupt { .. } => {
                 "check the disk; keep a copy of the data folder before anything else is tried".to_owned()
             }
+            denied if denied.is_denied() => {
+                "run the command as the user that the service runs as, who must own the data folder and all in it"
+                    .to_owned()
+            }
             Self::Folder { .. } => {
                 "check that the service's user may write there, and that the disk has room".to_owned()
             }
-            Self::Engine { .. } | Self::Poisoned { .. } => {
+            Self::Engine { .. } => {
+                "check the disk (room, errors in the kernel's log); a service that runs must then be restarted"
+                    .to_owned()
+            }
+            Self::Poisoned { .. } => {
                 "check the disk (room, errors in the kernel's log), then stop and restart the service"
                     .to_owned()
             }
             Self::Encode { .. } => return None,
         };
         Some(hint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_look_is_told_to_come_as_the_owner() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let folder = StoreError::Folder { action: "look at", path: "/data".into(), source: denied() };
+        let engine = StoreError::engine("be opened")(sled::Error::Io(denied()));
+        for error in [folder, engine] {
+            let hint = error.hint().expect("there is one");
+            assert!(hint.starts_with("run the command as") && !hint.contains("restart"), "{hint}");
+        }
+        let full = StoreError::engine("be opened")(sled::Error::Io(io::ErrorKind::StorageFull.into()));
+        assert!(full.hint().is_some_and(|hint| hint.starts_with("check the disk")));
     }
 }

@@ -16,17 +16,55 @@ pub enum LogFormat {
 
 /// The level is no `tracing` filter.
 #[derive(Debug, thiserror::Error)]
-#[error("`{level}` is no log level: {source}")]
-pub struct BadLevel {
-    level: String,
-    source: tracing_subscriber::filter::ParseError,
+pub enum BadLevel {
+    /// A word that is no level; taken for a filter it would turn the log off.
+    #[error("`{word}` is no log level: write one of {}, or a filter such as landfall=debug{}", LEVELS.join(", "), meant(word))]
+    Unknown {
+        /// The word.
+        word: String,
+    },
+    /// A filter that is wrong.
+    #[error("`{filter}` is no log filter: {source}")]
+    Filter {
+        /// As given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+}
+
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+/// What other programs call them.
+const OTHER_NAMES: [(&str, &str); 5] =
+    [("verbose", "debug"), ("warning", "warn"), ("fatal", "error"), ("quiet", "error"), ("none", "off")];
+/// A level less like a word than this (0 to 1) is not offered as the nearest.
+const LIKENESS_MIN: f64 = 0.5;
+
+fn meant(word: &str) -> String {
+    let word = word.to_lowercase();
+    let other = OTHER_NAMES.iter().find(|(name, _)| *name == word).map(|(_, level)| *level);
+    let likeness = |level: &str| strsim::normalized_damerau_levenshtein(&word, level);
+    let nearest = || LEVELS.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let level = other.or_else(|| nearest().filter(|level| likeness(level) >= LIKENESS_MIN));
+    level.map_or_else(String::new, |level| format!(" (did you mean `{level}`?)"))
+}
+
+/// A word by itself is a level: as a filter it would be the name of a module, and silence all others.
+fn filter_of(text: &str) -> Result<EnvFilter, BadLevel> {
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_filter = |part: &str| part.contains(['=', '[', ']', '{', '}']);
+    let unknown = text.split(',').map(str::trim).find(|part| !is_level(part) && !is_filter(part));
+    if let Some(word) = unknown {
+        return Err(BadLevel::Unknown { word: word.to_owned() });
+    }
+    EnvFilter::try_new(text).map_err(|source| BadLevel::Filter { filter: text.to_owned(), source })
 }
 
 /// Sends every event of at least `level` (`info`, or a filter such as `landfall=debug`) to standard error.
 ///
 /// A second call changes nothing: the first set-up of a process stays.
 pub fn set_up(level: &str, format: LogFormat) -> Result<(), BadLevel> {
-    let filter = EnvFilter::try_new(level).map_err(|source| BadLevel { level: level.to_owned(), source })?;
+    let filter = filter_of(level)?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let set = match format {
         LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
@@ -34,4 +72,33 @@ pub fn set_up(level: &str, format: LogFormat) -> Result<(), BadLevel> {
     };
     drop(set); // an embedding program may have set up its own
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_filters_are_taken() {
+        for text in
+            ["error", "WARN", "info", "debug", "trace", "off", "landfall=debug", "info,landfall::watch=trace"]
+        {
+            filter_of(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+    }
+
+    #[test]
+    fn a_word_that_would_turn_the_log_off_is_refused_with_the_level_that_is_meant() {
+        let told = |text: &str| filter_of(text).expect_err(text).to_string();
+        for (word, level) in [("verbose", "debug"), ("wran", "warn"), ("Warning", "warn"), ("debg", "debug")]
+        {
+            let told = told(word);
+            assert!(told.contains("error, warn, info, debug, trace, off"), "{told}");
+            assert!(told.ends_with(&format!("(did you mean `{level}`?)")), "{told}");
+        }
+        assert!(!told("landfall").contains("did you mean"));
+        assert!(told("info,verbose").starts_with("`verbose`"));
+        assert!(told("").starts_with("`` is no log level"));
+        assert!(told("landfall=verbose").contains("no log filter"));
+    }
 }

@@ -156,7 +156,11 @@ impl World {
     /// A command line that runs the binary in the world's folder.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
-        command.current_dir(self.folder.path()).stdin(Stdio::null()).env_remove("RUST_LOG");
+        command
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .env_remove("RUST_LOG")
+            .env_remove("LANDFALL_TEST_SEED");
         command
     }
 
@@ -168,6 +172,7 @@ impl World {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_remove("RUST_LOG")
+            .env_remove("LANDFALL_TEST_SEED")
             .stdin(Stdio::null())
             .output()
             .expect("the binary runs");

@@ -117,6 +117,23 @@ fn a_column_named_twice_is_an_input_error() {
 }
 
 #[test]
+fn a_header_with_the_line_ends_of_old_macs_is_an_input_error() {
+    let whole: [&[u8]; 4] = [b"a,b\r1,2\r3,4\r", b"a,\"b\"\r1,2\n", b"a\rb\r\n1\r\n", b"\"a\"\r\"1\"\r"];
+    for text in whole {
+        let error = try_cut(text, &csv_records(true)).expect_err("a CR ends no line");
+        assert!(matches!(error, CutError::HeaderCarriageReturn { line: 1, .. }), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains(r"tr '\r' '\n'")));
+    }
+    assert_eq!(
+        try_cut(b"\na\rb\n1\n", &csv_records(true)).expect_err("line 2").to_string(),
+        "line 2 of in.csv: the header has a carriage return without a line feed: it does not end where it should"
+    );
+    for text in [&b"a,b\r\n1,2\r\n"[..], b"\"a\rx\",\"b\r\nx\"\r\n1,2\n"] {
+        assert!(try_cut(text, &csv_records(true)).is_ok(), "{text:?}");
+    }
+}
+
+#[test]
 fn columns_without_a_header_are_the_shapes() {
     let format = Format::Csv(Csv { columns: vec!["a".into()], ..csv(false) });
     assert_eq!(cut(b"1\n", &records(format)).shape.columns, Some(vec!["a".into()]));
