@@ -265,7 +265,7 @@ fn a_child_that_answers_more_than_it_is_asked_publishes_nothing_until_it_is_mend
         let world = exec(script, "protocol = \"line\"", "");
         let ran = world.ingest(&["sample.txt"]);
         ran.says(&["more than it was asked"]).ends_with(1);
-        assert!(!world.path("out/sample.main").exists(), "{script}");
+        assert!(!world.has("out/sample.main"), "{script}");
         world.write("enrich", "#!/bin/sh\nexec cat\n");
         world.ingest(&["sample.txt"]).done();
         assert_eq!(world.text("out/sample.main"), support::lines(300), "{script}");

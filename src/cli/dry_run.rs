@@ -34,11 +34,10 @@ fn without_root(path: &Path) -> PathBuf {
     path.components().skip_while(|part| matches!(part, Component::Prefix(_) | Component::RootDir)).collect()
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn a_path_comes_back_from_the_scratch_folder_as_it_was() {
         let real = Path::new("/data/out/{stem}.csv");

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
@@ -12,7 +13,13 @@ use crate::control::{Server, StoreHandler};
 use crate::engine::{Engine, Purpose};
 use crate::model::rule::Mode;
 use crate::pipeline::Registry;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
+
+/// How long another command may have the store, at most, before it counts as another service.
+const COMMANDS_TAKE: Duration = Duration::from_secs(1);
+const OPEN_AGAIN: Duration = Duration::from_millis(50);
+/// What a stop may take beyond `stop_timeout`: the last checkpoints, and closing the store.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// No arguments of its own.
 #[derive(clap::Args)]
@@ -30,7 +37,8 @@ pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCo
     let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
     // From here on a stop is clean, however early it comes.
     let signals = Signals::listen()?;
-    let store = Store::open(&data_dir)?;
+    let stop_timeout = settings.service.stop_timeout;
+    let store = open_store(&data_dir)?;
     let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
     let retry = engine.retry_handle();
     let retry = move |id| retry(id).map(|_| ()).map_err(|error| error.job_error().clone());
@@ -44,10 +52,37 @@ pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCo
     tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
     let signal = signals.wait(&engine)?;
     tracing::info!(signal, "stopping");
-    control.stop()?;
+    end_in_any_case(stop_timeout + STOP_GRACE)?;
+    if let Err(error) = control.stop() {
+        tracing::warn!(%error, "the control endpoint did not stop cleanly");
+    }
     engine.stop()?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Another command may have the store open for a moment.
+fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match Store::open(data_dir) {
+            Err(StoreError::InUse { .. }) if begun.elapsed() < COMMANDS_TAKE => {
+                std::thread::sleep(OPEN_AGAIN);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// A disk that does not answer must not hold up the stop for ever: what was not finished is recovered by the next start.
+fn end_in_any_case(within: Duration) -> anyhow::Result<()> {
+    let watchdog = move || {
+        std::thread::sleep(within);
+        tracing::warn!("the stop took too long: ending all the same; the next start recovers");
+        std::process::exit(1);
+    };
+    std::thread::Builder::new().name("end-in-any-case".into()).spawn(watchdog)?;
+    Ok(())
 }
 
 /// The signals that stop the service, from the moment that this is made.

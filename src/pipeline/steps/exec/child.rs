@@ -224,15 +224,11 @@ impl Child {
     /// its end: only then it is sure that it answered no more than it was asked.
     pub fn finish(mut self) -> Result<(), Broken> {
         self.questions = None;
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            match self.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(_) => return Err(self.surplus()),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    tracing::warn!("a child did not end when its input was closed and is killed");
-                    break;
-                }
+        match self.answers.recv_timeout(self.timeout) {
+            Ok(_) => return Err(self.surplus()),
+            Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                tracing::warn!("a child did not end when its input was closed and is killed");
             }
         }
         if !self.read.is_empty() {
