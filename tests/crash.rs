@@ -151,6 +151,43 @@ fn a_source_that_is_killed_at_every_start_is_published_once() {
     assert!(world.sh("gzip -dc out/pay.gz") == support::lines(40_000));
 }
 
+/// A job of several checkpoints is killed after one of them: it goes on from there, and what comes out is what an undisturbed run gives.
+#[test]
+fn a_killed_job_goes_on_from_its_checkpoint_whatever_its_outputs_are_packed_with() {
+    let world = World::new(
+        r#"
+        [[pipeline]]
+        step = "route"
+        when = [{ if = { matches = "0 " }, to = "packed" }, { if = { matches = "1 " }, to = "framed" }]
+        [output.main]
+        path = "out/{stem}.txt"
+        [output.packed]
+        path = "out/{stem}.packed.gz"
+        [output.framed]
+        path = "out/{stem}.framed.zst"
+        "#,
+    );
+    world.sh("seq -f '%.0f one line of a large file, long enough that not too many of them make a checkpoint' 1200000 > big.txt
+        ln big.txt staged.txt; mv staged.txt in/big.txt");
+    let mut service = world.start();
+    service.wait_until("a checkpoint", || {
+        let has_checkpoint =
+            |job: &serde_json::Value| job["slices"]["done"].as_u64().is_some_and(|done| done > 0);
+        world.jobs().iter().any(has_checkpoint).then_some(())
+    });
+    service.kill();
+    assert!(!world.has("archive/big.txt"), "killed too late to show anything");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/big.txt");
+    service.stop();
+    let job = world.completed();
+    assert!(job["resumed_at_slice"].as_u64().is_some_and(|slice| slice > 0), "{job:#}");
+    assert_balanced(&job);
+    world.sh("grep -v '[01] ' big.txt | cmp - out/big.txt
+        gzip -dc out/big.packed.gz | cmp - <(grep '0 ' big.txt)
+        zstd -dcq out/big.framed.zst | cmp - <(grep '1 ' big.txt)");
+}
+
 /// The consumer takes the published file before the crash; recovery must not publish it again.
 #[test]
 fn a_published_output_that_was_taken_away_is_not_published_again() {

@@ -24,6 +24,11 @@ pub(super) struct ClaimFolders {
     warned_of_no_locks: AtomicBool,
 }
 
+fn is_a_link(folder: &Path) -> Trouble {
+    let message = format!("the claim folder {} is a symbolic link", OsText::from(folder));
+    Trouble::new(FaultKind::Transient, message, Some("remove the link; the folder is made when it is needed"))
+}
+
 /// Why a claim folder is not ours.
 enum Refusal {
     /// Another process has it.
@@ -64,6 +69,10 @@ impl ClaimFolders {
             return Ok(());
         }
         let out_of_reach = |error| Refusal::OutOfReach(Trouble::from(error));
+        // Who can write into a watched folder could lead claimed files anywhere.
+        if folder.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+            return Err(Refusal::OutOfReach(is_a_link(folder)));
+        }
         durable_fs::make_folder(folder, true).map_err(out_of_reach)?;
         // Patterns may come to one folder by several names; taking it twice would refuse ourselves.
         let named =

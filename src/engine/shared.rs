@@ -266,7 +266,7 @@ impl Shared {
             return Ok(());
         }
         let is_failing = was_failing;
-        let is_news = job.error.as_ref().is_none_or(|error| error.message != trouble.error.message);
+        let is_news = !job.was_held_for(&trouble.error.message);
         if !is_failing {
             if job.state.next(JobEvent::Hindered).is_ok() {
                 job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;

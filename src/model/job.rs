@@ -13,6 +13,9 @@ use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent, JobState};
 use super::os_text::OsText;
 
+/// Moments of a job that are kept at most.
+const MOMENTS_MAX: usize = 100;
+
 /// The work for one source, with a lifecycle that an operator sees.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -210,7 +213,15 @@ impl Job {
                 return;
             }
         }
+        if self.timeline.len() >= MOMENTS_MAX {
+            self.timeline.remove(MOMENTS_MAX / 2); // the beginning and the end tell most
+        }
         self.timeline.push(moment);
+    }
+
+    /// Whether it has been held for this reason before.
+    pub fn was_held_for(&self, detail: &str) -> bool {
+        self.timeline.iter().any(|moment| moment.state == JobState::Held && moment.detail == detail)
     }
 
     /// Whether the job is on its way to `failed`: the reason is written down, its source is being moved to quarantine.
@@ -221,5 +232,43 @@ impl Job {
     /// Where the source lies as far as the row knows.
     pub fn source_path(&self) -> &OsText {
         self.source.claimed.as_ref().unwrap_or(&self.source.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Job {
+        let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
+        let source = Source {
+            path: "in/pay.csv".into(),
+            claimed: None,
+            identity,
+            moved_from: None,
+            companions: Vec::new(),
+            retire: true,
+        };
+        Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, Timestamp::UNIX_EPOCH)
+    }
+
+    fn try_again(job: &mut Job, reason: &str) {
+        job.take(JobEvent::Started, Timestamp::UNIX_EPOCH, "").expect("starts");
+        job.take(JobEvent::Hindered, Timestamp::UNIX_EPOCH, reason).expect("is held");
+        job.take(JobEvent::Mended, Timestamp::UNIX_EPOCH, "").expect("is tried again");
+    }
+
+    #[test]
+    fn a_job_that_waits_for_days_keeps_a_short_timeline() {
+        let mut job = job();
+        for _ in 0..1000 {
+            try_again(&mut job, "no key");
+        }
+        assert!(job.timeline.len() < 10, "{}", job.timeline.len());
+        for number in 0..1000 {
+            try_again(&mut job, &format!("no key {number}"));
+        }
+        assert_eq!(job.timeline.len(), MOMENTS_MAX);
+        assert_eq!(job.timeline[0].detail, "claimed");
     }
 }
