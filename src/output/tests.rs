@@ -16,11 +16,10 @@ use std::task::{Context, Waker};
 use jiff::Timestamp;
 
 use super::*;
-use crate::model::account::Account;
 use crate::model::category::Category;
 use crate::model::fault::{Fault as _, FaultKind, WaitsFor};
 use crate::model::identity::FileIdentity;
-use crate::model::job::{Job, Slices, Source};
+use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::{
@@ -87,39 +86,18 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
 }
 
 fn job() -> Job {
-    Job {
-        id: JobId::from_parts(1, 1),
-        rule: "payments".into(),
-        rule_hash: String::new(),
-        vars: BTreeMap::from([("sender".to_owned(), "acme".into())]),
-        source: Source {
-            path: "/in/acme/pay.csv.gz".into(),
-            claimed: None,
-            identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
-            moved_from: None,
-            companions: vec![],
-            retire: true,
-        },
-        state: JobState::Running,
-        waiting: None,
-        created_at: Timestamp::UNIX_EPOCH,
-        started_at: None,
-        finished_at: None,
-        bytes_read: 0,
-        bytes_decoded: 0,
-        content_hash: None,
-        characters_replaced: 0,
-        account: Account::default(),
-        entries: vec![],
-        slices: Slices::default(),
-        attempts: 1,
-        resumable: true,
-        resumed_at_slice: 0,
-        outputs: vec![],
-        retired_to: None,
-        error: None,
-        timeline: vec![],
-    }
+    let source = Source {
+        path: "/in/acme/pay.csv.gz".into(),
+        claimed: None,
+        identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
+        moved_from: None,
+        companions: vec![],
+        retire: true,
+    };
+    let mut job = Job::queued(JobId::from_parts(1, 1), "payments", "", source, Timestamp::UNIX_EPOCH);
+    job.vars = BTreeMap::from([("sender".to_owned(), "acme".into())]);
+    job.state = JobState::Running;
+    job
 }
 
 /// One rule, one job, one folder.

@@ -145,11 +145,6 @@ impl Store {
         self.row("ledger row", &keys::of_job(keys::LEDGER, job))
     }
 
-    /// All ledger rows, oldest first. Read as they are asked for.
-    pub fn ledger_rows(&self) -> impl DoubleEndedIterator<Item = Result<LedgerRow, StoreError>> + use<> {
-        self.rows_of("ledger row", keys::LEDGER)
-    }
-
     /// The job that has this kept file, if any has.
     pub fn kept(&self, identity: &FileIdentity) -> Result<Option<JobId>, StoreError> {
         self.row("kept file", &keys::kept(identity))

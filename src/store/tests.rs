@@ -1,6 +1,5 @@
 //! What the store promises, each as write, drop, reopen, assert.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +9,8 @@ use jiff::Timestamp;
 use super::*;
 use crate::model::account::FailedRecord;
 use crate::model::identity::FileIdentity;
-use crate::model::job::{Job, Slices, Source};
-use crate::model::job_state::{JobEvent, JobState};
+use crate::model::job::{Job, Source};
+use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
 use crate::model::slice::{Slice, Span};
 use crate::output::Intent;
@@ -39,39 +38,15 @@ fn identity(number: u64) -> FileIdentity {
 }
 
 fn job(number: u64) -> Job {
-    Job {
-        id: id(number),
-        rule: "payments".into(),
-        rule_hash: "blake3:00".into(),
-        vars: BTreeMap::new(),
-        source: Source {
-            path: OsText::from("/in/a.csv"),
-            claimed: None,
-            identity: identity(number),
-            moved_from: None,
-            companions: Vec::new(),
-            retire: true,
-        },
-        state: JobState::Queued,
-        waiting: None,
-        created_at: at(number),
-        started_at: None,
-        finished_at: None,
-        bytes_read: 0,
-        bytes_decoded: 0,
-        content_hash: None,
-        characters_replaced: 0,
-        account: Account::default(),
-        entries: Vec::new(),
-        slices: Slices::default(),
-        attempts: 0,
-        resumable: true,
-        resumed_at_slice: 0,
-        outputs: Vec::new(),
-        retired_to: None,
-        error: None,
-        timeline: Vec::new(),
-    }
+    let source = Source {
+        path: OsText::from("/in/a.csv"),
+        claimed: None,
+        identity: identity(number),
+        moved_from: None,
+        companions: Vec::new(),
+        retire: true,
+    };
+    Job::queued(id(number), "payments", "blake3:00", source, at(number))
 }
 
 fn completed(number: u64) -> Job {
