@@ -17,6 +17,7 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
+use crate::model::account::Account;
 use crate::model::fault::FaultKind;
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
@@ -243,6 +244,8 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
         }
     }
     job.take(JobEvent::GivenBack, clock::now(), why)?;
+    job.error = None;
+    job.account = Account::default(); // nothing of it counts: the file comes again
     let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
     let mut changes = shared.store.change();
     changes.job(job).ledger(&row, false).forget_work(job.id);

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::claim;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
+use super::{claim, lock};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::fault::FaultKind;
@@ -74,6 +74,7 @@ pub(super) fn retire(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;
     shared.store.change().job(&job).ledger(&row, kept).forget_work(job.id).apply()?;
     shared.forget_back_off(job.id);
+    lock(&shared.given_back).remove(job.source.path.as_path());
     events::completed(&job);
     shared.job_ended();
     Ok(())
