@@ -80,7 +80,7 @@ impl PipelineWorker {
 
     /// The last resort after all attempts: record by record; a record that breaks its step becomes a failed record.
     ///
-    /// A step that leaves [`SILENCE_MAX`] records in a row without an answer fails those left of the slice untried. An error
+    /// A step that leaves ten records in a row without an answer fails those left of the slice untried. An error
     /// is a step that cannot start, which says nothing about the records.
     pub fn run_each(&mut self, slice: &Slice, shape: &Arc<EntryShape>) -> Result<SliceResult, StepBroken> {
         if slice.oversized.is_some() {
