@@ -68,8 +68,9 @@ fn a_cut_anywhere_is_an_early_end_never_a_short_read() {
             if what == "two gzips" && cut == stored.len() / 2 {
                 continue;
             }
-            // Armor's last line end need not be there.
-            if what == "armor" && stored.len() - cut <= 1 {
+            // Armor's last line end need not be there; age writes that of its system.
+            let line_end = if cfg!(windows) { 2 } else { 1 };
+            if what == "armor" && stored.len() - cut <= line_end {
                 continue;
             }
             let error = world.error(&stored[..cut]);

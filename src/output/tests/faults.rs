@@ -118,6 +118,8 @@ fn a_partial_is_not_published_by_another_folder_of_its_name() {
     }
 }
 
+/// A Windows volume keeps its serial number.
+#[cfg(unix)]
 #[test]
 fn a_published_file_is_known_after_a_reboot_that_numbered_the_devices_anew() {
     for taken in [false, true] {
