@@ -119,6 +119,7 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let rules = RuleBook::new(&settings.rules, registry);
         limits::raise_open_files();
+        limits::bound_arenas(settings.service.workers);
         let (orders, checkpoints) = sync_channel(CHECKPOINT_ORDERS);
         let shared = Arc::new(Shared::new(settings, store, rules, orders));
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;

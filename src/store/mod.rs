@@ -45,6 +45,7 @@ mod value;
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,8 @@ struct Inner {
     /// sled's log, for our own fsync.
     log: File,
     commits: Commits,
+    /// Bytes of slices that were given to the engine since it last had to write all it holds.
+    unflushed: AtomicU64,
     /// One set of changes at a time: a long value's old chunks are read before they are replaced.
     applying: Mutex<()>,
     /// Rows of several values are read whole or not at all.
@@ -134,6 +137,7 @@ impl Store {
             db,
             log,
             commits: Commits::default(),
+            unflushed: AtomicU64::new(0),
             applying: Mutex::default(),
             rows: RwLock::default(),
             _folder: held,

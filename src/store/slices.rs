@@ -8,6 +8,7 @@
 //! durable: after a crash they are cut again from the source.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::StoreError;
@@ -19,6 +20,9 @@ use crate::model::slice::Slice;
 
 /// What the first chunk says besides: how many there are.
 const COUNT_BYTES: usize = 4;
+
+/// Bytes of stored slices that the engine may hold unwritten.
+const UNFLUSHED_BYTES_MAX: u64 = 8 << 20;
 
 /// The slices of one job between loading and work: put in order by one loader, taken in order by any worker.
 pub struct SliceQueue {
@@ -164,6 +168,7 @@ impl SliceQueue {
         self.store.inner.commits.check()?;
         let sequence = self.line().end_stored;
         let written = self.write(sequence, slice)?;
+        self.hold_back(written)?;
         let mut line = self.line();
         if line.stopped {
             drop(line);
@@ -173,6 +178,18 @@ impl SliceQueue {
         line.end_stored += 1;
         line.stored_bytes += written;
         Ok(true)
+    }
+
+    /// The engine writes behind, in segments that it keeps in memory until they are written: without this a fast loader would fill more
+    /// of them than `memory_max` allows for.
+    fn hold_back(&self, written: u64) -> Result<(), StoreError> {
+        let inner = &self.store.inner;
+        if inner.unflushed.fetch_add(written, Ordering::Relaxed) + written < UNFLUSHED_BYTES_MAX {
+            return Ok(());
+        }
+        inner.unflushed.store(0, Ordering::Relaxed);
+        self.store.written("write stored slices", inner.db.flush())?;
+        Ok(())
     }
 
     fn write(&self, sequence: u64, slice: &Slice) -> Result<u64, StoreError> {
