@@ -75,7 +75,10 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Inte
         Some(trouble) => trouble.clone(),
         None => match publish::balance(shared, run) {
             Ok(Balanced { job, intent }) => return Ok(Some((job, intent))),
-            Err(trouble) => trouble,
+            Err(trouble) => {
+                shared.release_names(run.id);
+                trouble
+            }
         },
     };
     // A checkpoint under way has this lock while it writes the job's row: ours comes after it.

@@ -60,7 +60,7 @@ pub(super) struct Shared {
     pub board: Board,
     /// Runs that settled and wait for the finishing stage.
     pub settled: Mutex<HashMap<JobId, Arc<Run>>>,
-    /// To the checkpointer; nothing ends it.
+    /// To the checkpointer; `None` ends it.
     pub checkpoints: SyncSender<Option<(Arc<Run>, CheckpointOrder)>>,
     pub watch: Mutex<Option<Watch>>,
     /// Jobs that a stage has in its hands: nobody else may take them up.
@@ -69,7 +69,7 @@ pub(super) struct Shared {
     pub choosing: Mutex<()>,
     /// Final names that jobs have chosen and not taken yet.
     reserved: Mutex<HashMap<PathBuf, JobId>>,
-    /// One retry at a time: each looks at the row before it writes it.
+    /// One retry or ingest at a time: each looks at the rows before it writes one.
     pub retrying: Mutex<()>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
     pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
@@ -257,16 +257,16 @@ impl Shared {
             return Ok(());
         }
         let delay = self.next_back_off(id);
-        let was_failing = job.is_failing();
+        let is_failing = job.is_failing();
         let may_fail = !matches!(job.state, JobState::Publishing | JobState::Retiring);
-        if !was_failing && may_fail && trouble.error.kind.fails_job() {
+        if !is_failing && may_fail && trouble.error.kind.fails_job() {
             job.error = Some(trouble.error.clone());
             self.store.change().job(&job).apply()?;
             self.finishing.push(id);
             return Ok(());
         }
-        let is_failing = was_failing;
-        let is_news = !job.was_held_for(&trouble.error.message);
+        let is_known = |error: &JobError| error.message == trouble.error.message;
+        let is_news = !job.was_held_for(&trouble.error.message) && !job.error.as_ref().is_some_and(is_known);
         if !is_failing {
             if job.state.next(JobEvent::Hindered).is_ok() {
                 job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
