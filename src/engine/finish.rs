@@ -88,6 +88,7 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Inte
     }
     if trouble.starts_over {
         shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
+        shared.store.sync()?; // else a crash could bring the checkpoint back, and build on what cannot be trusted
     }
     if !trouble.error.kind.fails_job() {
         drop_what_no_checkpoint_names(shared, run);
