@@ -79,6 +79,11 @@ impl World {
         self.write("landfall.toml", toml::to_string(&config).expect("a table is TOML"));
     }
 
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Where a name of this world lies.
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)

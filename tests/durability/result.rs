@@ -1,0 +1,161 @@
+//! What a run left behind, in a form in which two runs can be compared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::scenario::Stage;
+
+/// Folders that are compared, files by their names and contents.
+const FOLDERS: &[&str] = &["in", "out", "archive", "elsewhere", "consumed"];
+
+/// Values of a job that differ between two runs that went equally well.
+const VOLATILE: &[&str] =
+    &["id", "parent", "created_at", "started_at", "finished_at", "attempts", "resumed_at_slice", "rule_hash", "timeline"];
+
+/// Everything that a run left: each file's content, unpacked, and each job.
+#[derive(Debug, PartialEq, Eq, Clone)]
+pub struct Outcome {
+    pub files: BTreeMap<String, Vec<u8>>,
+    pub jobs: Vec<String>,
+}
+
+impl Outcome {
+    pub fn of(stage: &Stage) -> Self {
+        let files = names(stage)
+            .into_iter()
+            .map(|(name, path)| {
+                let content = content(&name, &path);
+                let content = if is_report(&name) { report(stage, &content) } else { content };
+                (name, content)
+            })
+            .collect();
+        Self { files, jobs: jobs(stage) }
+    }
+
+    /// How another outcome differs from this one, the undisturbed.
+    pub fn difference(&self, other: &Self) -> Option<Difference> {
+        let mut difference = Difference::default();
+        for (name, content) in &self.files {
+            match other.files.get(name) {
+                None => difference.lost.push(format!("{name} is missing")),
+                Some(there) if there.len() < content.len() => {
+                    difference.lost.push(format!("{name} has {} of {} bytes", there.len(), content.len()));
+                }
+                Some(there) if there.len() > content.len() => {
+                    difference.doubled.push(format!("{name} has {} bytes, not {}", there.len(), content.len()));
+                }
+                Some(there) if there != content => difference.other.push(format!(
+                    "{name} differs:\n{}\n{}",
+                    String::from_utf8_lossy(&content[..content.len().min(2000)]),
+                    String::from_utf8_lossy(&there[..there.len().min(2000)])
+                )),
+                Some(_) => {}
+            }
+        }
+        for name in other.files.keys().filter(|name| !self.files.contains_key(*name)) {
+            difference.doubled.push(format!("{name} should not be there"));
+        }
+        if self.jobs != other.jobs {
+            difference.other.push(other_lines(&self.jobs.join("\n"), &other.jobs.join("\n")));
+        }
+        difference.is_some().then_some(difference)
+    }
+}
+
+/// The lines that only one of two texts has.
+fn other_lines(left: &str, right: &str) -> String {
+    let only = |text: &str, other: &str, mark: char| -> String {
+        text.lines().filter(|line| !other.lines().any(|there| there == *line)).fold(
+            String::new(),
+            |all, line| all + "\n    " + &mark.to_string() + line,
+        )
+    };
+    format!("other jobs:{}{}", only(left, right, '-'), only(right, left, '+'))
+}
+
+/// What is wrong.
+#[derive(Debug, Default)]
+pub struct Difference {
+    pub lost: Vec<String>,
+    pub doubled: Vec<String>,
+    pub other: Vec<String>,
+}
+
+impl Difference {
+    fn is_some(&self) -> bool {
+        !(self.lost.is_empty() && self.doubled.is_empty() && self.other.is_empty())
+    }
+}
+
+/// The names of all compared files: cheap to poll.
+pub fn names(stage: &Stage) -> BTreeMap<String, std::path::PathBuf> {
+    let mut found = BTreeMap::new();
+    for folder in FOLDERS {
+        if let Some(path) = stage.folder(folder) {
+            collect(folder, &path, &mut found);
+        }
+    }
+    found
+}
+
+fn collect(prefix: &str, folder: &Path, found: &mut BTreeMap<String, std::path::PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = format!("{prefix}/{}", entry.file_name().to_string_lossy());
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&name, &path, found);
+        } else if !name.ends_with(".landfall/landfall.lock") {
+            found.insert(name, path);
+        }
+    }
+}
+
+/// A file's bytes; an output that is packed, unpacked by the real tool, since a resumed one may be packed otherwise.
+fn content(name: &str, path: &Path) -> Vec<u8> {
+    let is_output = name.starts_with("out/") || name.starts_with("consumed/");
+    if is_output && path.extension().is_some_and(|extension| extension == "gz") {
+        let unpacked = Command::new("gzip").arg("-dc").arg(path).output().expect("gzip runs");
+        assert!(unpacked.status.success(), "{}: {unpacked:?}", path.display());
+        return unpacked.stdout;
+    }
+    fs::read(path).unwrap_or_default()
+}
+
+/// Manifests and error reports hold a job's JSON.
+fn is_report(name: &str) -> bool {
+    name.ends_with(".json")
+}
+
+fn report(stage: &Stage, content: &[u8]) -> Vec<u8> {
+    let job: Value = serde_json::from_slice(content).expect("a report is JSON");
+    stable(stage, job).into_bytes()
+}
+
+/// Every job, by the command.
+pub fn jobs(stage: &Stage) -> Vec<String> {
+    let ran = stage.world.landfall(&["jobs", "--json"]);
+    let Ok(listed) = serde_json::from_str::<Value>(&ran.stdout) else { return vec![format!("{ran:?}")] };
+    let jobs = listed["jobs"].as_array().cloned().unwrap_or_default();
+    let mut jobs: Vec<_> = jobs.into_iter().map(|job| stable(stage, job)).collect();
+    jobs.sort();
+    jobs
+}
+
+/// A job without what may differ.
+fn stable(stage: &Stage, mut job: Value) -> String {
+    if let Some(fields) = job.as_object_mut() {
+        for key in VOLATILE {
+            fields.remove(*key);
+        }
+    }
+    for output in job["outputs"].as_array_mut().into_iter().flatten() {
+        // How well it is packed depends on where it was resumed.
+        output["bytes"] = Value::Null;
+    }
+    stage.without_places(&serde_json::to_string_pretty(&job).expect("JSON can be written"))
+}

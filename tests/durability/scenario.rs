@@ -1,0 +1,298 @@
+//! The scenarios: each a rule, its sources, and how the service is run on them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::support::World;
+
+/// What is run again and again, undisturbed first.
+pub struct Scenario {
+    /// How it is called in the table.
+    pub name: &'static str,
+    rule: &'static str,
+    samples: fn(&World),
+    /// What has happened before the first step that counts.
+    before: fn(&World),
+    /// A script that becomes the service.
+    script: &'static str,
+    /// A consumer takes each output the moment it appears.
+    pub consumer: bool,
+    elsewhere: bool,
+}
+
+/// A copy of a scenario, ready to be run.
+pub struct Stage {
+    pub world: World,
+    /// A folder on another file system, where the scenario has one.
+    elsewhere: Option<TempDir>,
+    consumed: TempDir,
+    script: &'static str,
+}
+
+const SERVICE: &str = "scan_every = \"100ms\"";
+
+/// Where the machine has a second file system that anyone may write to.
+const ELSEWHERE: &str = "/dev/shm";
+
+const PLAIN: Scenario = Scenario {
+    name: "",
+    rule: "",
+    samples: |_| {},
+    before: |_| {},
+    script: "exec \"$LANDFALL\" run",
+    consumer: false,
+    elsewhere: false,
+};
+
+pub const ENCRYPTED_GZIP: Scenario = Scenario {
+    name: "gzip in age, two categories, a checkpoint, marker and manifest",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        decode = { identities = ["key.txt"] }
+        publish = { marker = "out/{stem}.done", manifest = "out/{stem}.manifest.json" }
+        [[pipeline]]
+        step = "route"
+        when = [{ if = { matches = "^0*[0-9]*7x" }, to = "sevens" }]
+        [output.main]
+        path = "out/{stem}.txt.gz"
+        [output.sevens]
+        path = "out/{stem}.sevens.txt"
+    "#,
+    samples: |world| {
+        let recipient = world.age_key();
+        // Records so long that few of them make a checkpoint.
+        world.sh(&format!(
+            "python3 -c \"for i in range(9000): print(('%07dx' % i) * 560)\" | gzip -1 | age -r {recipient} -o in/pay.txt.gz.age"
+        ));
+    },
+    ..PLAIN
+};
+
+pub const ZIP_BY_ENTRY: Scenario = Scenario {
+    name: "a zip of three entries, an output for each",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        publish = { marker = "out/{stem}.done" }
+        [output.main]
+        path = "out/{stem}-{entry_stem}.txt"
+    "#,
+    samples: |world| {
+        world.sh("mkdir zipped; for n in 1 2 3; do seq $((n * 1000)) > zipped/part-$n.txt; done
+            cd zipped; zip -q ../in/pay.zip part-*.txt");
+    },
+    ..PLAIN
+};
+
+pub const TEN_SMALL_FILES: Scenario = Scenario {
+    name: "ten small files at once",
+    rule: r#"ready = { stable_for = "0s" }"#,
+    samples: |world| {
+        for number in 0..10 {
+            world.write(format!("in/small-{number}.txt"), format!("one of {number}\ntwo of {number}\n"));
+        }
+    },
+    ..PLAIN
+};
+
+pub const ARCHIVE_ELSEWHERE: Scenario = Scenario {
+    name: "archive on another file system",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        source = { on_success = "archive", archive_dir = "ELSEWHERE/archive" }
+    "#,
+    samples: |world| {
+        world.sh("seq 20000 > in/pay.txt");
+    },
+    elsewhere: true,
+    ..PLAIN
+};
+
+pub const QUARANTINED: Scenario = Scenario {
+    name: "a source that ends in quarantine",
+    rule: r#"ready = { stable_for = "0s" }"#,
+    samples: |world| {
+        // Whole, but for its checksum.
+        world.sh(r"seq 5000 | gzip > pay.gz; head -c -8 pay.gz > in/pay.txt.gz; printf '\0\1\2\3\4\5\6\7' >> in/pay.txt.gz");
+    },
+    ..PLAIN
+};
+
+pub const DELETED: Scenario = Scenario {
+    name: "a source that is deleted",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        source = { on_success = "delete" }
+        publish = { marker = "out/{stem}.done" }
+        output = { main = { path = "out/{stem}.txt.gz" } }
+    "#,
+    samples: |world| {
+        world.sh("seq 20000 | gzip > in/pay.txt.gz");
+    },
+    ..PLAIN
+};
+
+pub const KEPT: Scenario = Scenario {
+    name: "a source that is kept",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        source = { on_success = "keep" }
+        publish = { marker = "out/{stem}.done" }
+        output = { main = { path = "out/{stem}.txt.gz" } }
+    "#,
+    samples: |world| {
+        world.sh("seq 20000 | gzip > in/pay.txt.gz");
+    },
+    ..PLAIN
+};
+
+pub const RETRIED: Scenario = Scenario {
+    name: "a failed job that is retried",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        publish = { marker = "out/{stem}.done" }
+        errors = { failed_max = 0 }
+        records = { format = "lines", record_max = "RECORD_MAX" }
+    "#,
+    samples: |world| {
+        world.sh("seq 2000 > pay.txt; printf '%0200d\\n' 7 >> pay.txt; mv pay.txt in/pay.txt");
+    },
+    before: |world| {
+        let rule = world.text("landfall.toml");
+        world.write("landfall.toml", rule.replace("RECORD_MAX", "100"));
+        let mut service = world.start();
+        service.wait_for(world, "in/.landfall/quarantine/pay.txt.error.json");
+        service.stop();
+        world.write("landfall.toml", rule.replace("RECORD_MAX", "1KiB"));
+        world.write("job", world.job()["id"].as_str().expect("an id is text"));
+    },
+    // It may have been taken up again before the crash.
+    script: "\"$LANDFALL\" retry \"$(cat job)\"; exec \"$LANDFALL\" run",
+    ..PLAIN
+};
+
+pub const CONSUMED: Scenario = Scenario {
+    name: "a consumer that takes each output as it appears",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        publish = { marker = "out/{stem}.done", manifest = "out/{stem}.manifest.json" }
+        [[pipeline]]
+        step = "route"
+        when = [{ if = { matches = "7$" }, to = "sevens" }]
+        [output.main]
+        path = "out/{stem}.txt.gz"
+        [output.sevens]
+        path = "out/{stem}.sevens.txt"
+    "#,
+    samples: |world| {
+        world.sh("seq 20000 | gzip > in/pay.txt.gz");
+    },
+    consumer: true,
+    ..PLAIN
+};
+
+impl Scenario {
+    /// The scenario's world as it is before the service is run; none where this machine cannot have it.
+    pub fn template(&self) -> Option<World> {
+        if self.elsewhere && !is_another_file_system(Path::new(ELSEWHERE)) {
+            return None;
+        }
+        let world = World::with_service(SERVICE, self.rule);
+        (self.samples)(&world);
+        Some(world)
+    }
+
+    /// A copy of the template, with what happened before.
+    pub fn stage(&self, template: &World) -> Stage {
+        let world = World::bare();
+        template.sh(&format!("cp -a . {}", world.folder().display()));
+        let elsewhere = self
+            .elsewhere
+            .then(|| TempDir::with_prefix_in("landfall-test-", ELSEWHERE).expect("a folder can be made there"));
+        if let Some(folder) = &elsewhere {
+            let config = world.text("landfall.toml");
+            world.write("landfall.toml", config.replace("ELSEWHERE", &folder.path().display().to_string()));
+        }
+        (self.before)(&world);
+        let consumed = TempDir::with_prefix("landfall-test-").expect("a temporary folder can be made");
+        Stage { world, elsewhere, consumed, script: self.script }
+    }
+}
+
+impl Stage {
+    /// Runs the service.
+    pub fn command(&self) -> Command {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.world.path("landfall.log"))
+            .expect("the log can be opened");
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", self.script])
+            .env("LANDFALL", env!("CARGO_BIN_EXE_landfall"))
+            .env_remove("RUST_LOG")
+            .current_dir(self.world.folder())
+            .stdin(std::process::Stdio::null())
+            .stdout(log.try_clone().expect("a descriptor can be doubled"))
+            .stderr(log);
+        command
+    }
+
+    /// The folders in which changes are steps.
+    pub fn roots(&self) -> Vec<PathBuf> {
+        let elsewhere = self.elsewhere.iter().map(|folder| folder.path().to_owned());
+        std::iter::once(self.world.folder().to_owned()).chain(elsewhere).collect()
+    }
+
+    /// The folders, each with one beside it for second names.
+    pub fn roots_with_morgues(&self) -> Vec<(PathBuf, PathBuf)> {
+        let morgue = |root: PathBuf| {
+            let mut beside = root.clone().into_os_string();
+            beside.push("-morgue");
+            (root, PathBuf::from(beside))
+        };
+        self.roots().into_iter().map(morgue).collect()
+    }
+
+    /// Where the consumer takes outputs from, and where to.
+    pub fn consumer(&self) -> (PathBuf, PathBuf) {
+        (self.world.path("out"), self.consumed.path().to_owned())
+    }
+
+    /// A folder of the scenario by the name under which it is compared.
+    pub fn folder(&self, name: &str) -> Option<PathBuf> {
+        match name {
+            "consumed" => Some(self.consumed.path().to_owned()),
+            "elsewhere" => self.elsewhere.as_ref().map(|folder| folder.path().to_owned()),
+            _ => Some(self.world.path(name)),
+        }
+    }
+
+    /// What a command or a file says, without what is different in every copy.
+    pub fn without_places(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for root in self.roots() {
+            let root = root.display().to_string();
+            text = text.replace(&root, "WORLD");
+        }
+        text
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for (_, morgue) in self.roots_with_morgues() {
+            // Most runs have none.
+            std::fs::remove_dir_all(morgue).ok();
+        }
+    }
+}
+
+fn is_another_file_system(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let there = device(folder);
+    there.is_some() && there != device(&std::env::temp_dir())
+}
