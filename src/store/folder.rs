@@ -1,6 +1,6 @@
 //! The data folder: made private, and held by one process at a time.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -22,13 +22,10 @@ pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
     }
 }
 
-/// Makes a folder that only its owner may enter; one that is there already keeps its permissions.
+/// Makes a folder that only its owner may enter, durably; one that is there already keeps its permissions.
 pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|error| failed("make the folder", folder, error))
+    durable_fs::make_folder(folder, true)
+        .map_err(|FsError { action, path, source }| StoreError::Folder { action, path, source })
 }
 
 /// Makes the names in a folder durable; Windows does so by itself.

@@ -17,6 +17,8 @@ pub struct Scenario {
     before: fn(&World),
     /// A script that becomes the service.
     script: &'static str,
+    /// The state in which every job ends.
+    pub ends: &'static str,
     /// A consumer takes each output the moment it appears.
     pub consumer: bool,
     elsewhere: bool,
@@ -42,6 +44,7 @@ const PLAIN: Scenario = Scenario {
     samples: |_| {},
     before: |_| {},
     script: "exec \"$LANDFALL\" run",
+    ends: "completed",
     consumer: false,
     elsewhere: false,
 };
@@ -116,6 +119,7 @@ pub const QUARANTINED: Scenario = Scenario {
         // Whole, but for its checksum.
         world.sh(r"seq 5000 | gzip > pay.gz; head -c -8 pay.gz > in/pay.txt.gz; printf '\0\1\2\3\4\5\6\7' >> in/pay.txt.gz");
     },
+    ends: "failed",
     ..PLAIN
 };
 

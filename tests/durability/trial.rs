@@ -19,10 +19,14 @@ use crate::tracer::{Plan, Traced};
 
 /// Steps tried for each scenario and kind where nobody says otherwise.
 const TRIES: usize = 3;
-/// Until a run has to have come to its end: back-offs last seconds.
-const RUN_MAX: Duration = Duration::from_secs(20);
+/// Until a run has to have come to its end.
+const RUN_MAX: Duration = Duration::from_secs(8);
+/// Likewise, under a fault: back-offs last seconds.
+const FAULT_MAX: Duration = Duration::from_secs(30);
 /// From the last file in its place to the last row.
 const ROWS_MAX: Duration = Duration::from_secs(5);
+/// How many steps are told of a run that went wrong.
+const STEPS_TOLD: usize = 140;
 /// Most of a run is waiting.
 const AT_ONCE: usize = 4;
 
@@ -72,7 +76,8 @@ struct Undisturbed {
 struct Failure {
     step: usize,
     disturbance: Disturbance,
-    struck: String,
+    /// The last steps, the struck one at their end.
+    struck: Vec<String>,
     difference: Difference,
     log: String,
 }
@@ -84,7 +89,7 @@ fn run(scenario: &Scenario, kind: &str, choose: impl Fn(&Undisturbed) -> Vec<(us
     };
     let undisturbed = undisturbed(scenario, &template);
     let tries = choose(&undisturbed);
-    println!("{}: {} steps, {} {kind}, LANDFALL_TEST_SEED={}", scenario.name, undisturbed.steps.len(), tries.len(), seed());
+    println!("{}: {} steps, {} {kind}, CRASH_SEED={}", scenario.name, undisturbed.steps.len(), tries.len(), seed());
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -108,7 +113,8 @@ fn undisturbed(scenario: &Scenario, template: &World) -> Undisturbed {
     let service = Traced::start(stage.command(), stage.roots(), plan);
     let settled = || {
         let jobs = jobs(&stage);
-        let ended = |job: &String| job.contains("\"completed\"") || job.contains("\"failed\"");
+        let end = format!("\"state\": \"{}\"", scenario.ends);
+        let ended = |job: &String| job.contains(&end);
         !jobs.is_empty() && jobs.iter().all(ended) && !in_hand(&stage)
     };
     let started = Instant::now();
@@ -148,9 +154,8 @@ fn disturbed(
     }
     let service = Traced::start(stage.command(), stage.roots(), plan);
     let goes_on = matches!(disturbance, Disturbance::Fault(_));
-    let mut struck = String::new();
     let mut wrong = Difference::default();
-    if wait(&stage, &service, undisturbed) {
+    if wait(&stage, &service, undisturbed, if goes_on { FAULT_MAX } else { RUN_MAX }) {
         // It came to its end: the step was never reached, or the fault is over.
         service.terminate();
     }
@@ -160,9 +165,8 @@ fn disturbed(
         service.terminate();
     }
     let seen = service.ended();
-    if let Some(call) = &seen.struck {
-        struck = call.to_string();
-    }
+    let last = seen.steps.len().saturating_sub(STEPS_TOLD);
+    let struck = seen.steps[last..].iter().chain(&seen.struck).map(|call| stage.without_places(&call.to_string())).collect();
     if let Disturbance::PowerCut(cut) = disturbance
         && let Some(disk) = &seen.disk
         && seen.struck.is_some()
@@ -178,7 +182,7 @@ fn disturbed(
     for _ in 0..2 {
         let plan = Plan { consumer: consumer(), ..Plan::default() };
         let service = Traced::start(stage.command(), stage.roots(), plan);
-        let done = wait(&stage, &service, undisturbed);
+        let done = wait(&stage, &service, undisturbed, RUN_MAX);
         service.terminate();
         let seen = service.ended();
         if done && seen.exit_code == Some(0) {
@@ -214,9 +218,9 @@ fn unexplained_end(stage: &Stage, struck: &Option<Call>, code: i32) -> Option<St
 const POLL: Duration = Duration::from_millis(10);
 
 /// Waits until the run has come to its end; false if it ended before, or never does.
-fn wait(stage: &Stage, service: &Traced, undisturbed: &Undisturbed) -> bool {
+fn wait(stage: &Stage, service: &Traced, undisturbed: &Undisturbed, max: Duration) -> bool {
     let started = Instant::now();
-    while started.elapsed() < RUN_MAX && !service.has_ended() {
+    while started.elapsed() < max && !service.has_ended() {
         if came_to_its_end(stage, undisturbed) {
             return true;
         }
@@ -247,9 +251,9 @@ fn log(stage: &Stage) -> String {
 fn steps(all: &[Call], suits: impl Fn(&Call) -> bool) -> Vec<usize> {
     let mut chosen: Vec<usize> =
         all.iter().enumerate().filter(|(_, step)| suits(step)).map(|(number, _)| number).collect();
-    let tries = match std::env::var("LANDFALL_CRASH_TRIES").as_deref() {
+    let tries = match std::env::var("CRASH_TRIES").as_deref() {
         Ok("all") => return chosen,
-        Ok(number) => number.parse().expect("LANDFALL_CRASH_TRIES is a number or `all`"),
+        Ok(number) => number.parse().expect("CRASH_TRIES is a number or `all`"),
         Err(_) => TRIES,
     };
     let mut random = Random::new(seed());
@@ -263,8 +267,8 @@ fn steps(all: &[Call], suits: impl Fn(&Call) -> bool) -> Vec<usize> {
 
 fn seed() -> u64 {
     static SEED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-    *SEED.get_or_init(|| match std::env::var("LANDFALL_TEST_SEED") {
-        Ok(text) => text.parse().expect("LANDFALL_TEST_SEED is a number"),
+    *SEED.get_or_init(|| match std::env::var("CRASH_SEED") {
+        Ok(text) => text.parse().expect("CRASH_SEED is a number"),
         Err(_) => {
             use std::hash::{BuildHasher as _, Hasher as _};
             std::hash::RandomState::new().build_hasher().finish() >> 16
@@ -296,10 +300,13 @@ fn told(scenario: &Scenario, failures: &[Failure]) -> String {
     let mut seen = BTreeSet::new();
     for failure in failures {
         let difference = &failure.difference;
-        writeln!(text, "\n--- {:?} at step {} ({})", failure.disturbance, failure.step, failure.struck).expect("a string takes all");
+        writeln!(text, "\n--- {:?} at step {}", failure.disturbance, failure.step).expect("a string takes all");
+        for call in &failure.struck {
+            writeln!(text, "    > {call}").expect("a string takes all");
+        }
         for wrong in difference.lost.iter().chain(&difference.doubled).chain(&difference.other) {
             // One story is told once.
-            let short: String = wrong.chars().take(3000).collect();
+            let short: String = wrong.chars().take(700).collect();
             writeln!(text, "    {short}").expect("a string takes all");
         }
         if seen.insert(format!("{:?}{:?}", difference.lost, difference.doubled)) {
