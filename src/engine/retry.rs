@@ -86,6 +86,8 @@ pub(super) fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> 
     let mut reason = quarantined.as_os_str().to_owned();
     reason.push(claim::REASON_SUFFIX);
     durable_fs::remove_file(std::path::Path::new(&reason))?;
+    // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
+    durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
     let found = durable_fs::identity_at(claimed.as_path()).map_err(|error| {
         Trouble::new(FaultKind::Storage, format!("cannot look at {claimed}: {error}"), None)
     })?;

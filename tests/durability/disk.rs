@@ -226,12 +226,12 @@ impl Disk {
         };
         let (files, folders) = self.names_left(random.as_mut());
         for root in &self.roots {
-            clear(&root.path, &folders);
+            clear(&root.path, &files, &folders);
         }
         for folder in &folders {
             fs::create_dir_all(folder).expect("a folder can be made");
         }
-        for (path, inode) in &files {
+        for (path, inode) in files.iter().filter(|(path, _)| inode_at(path).is_none()) {
             fs::hard_link(self.kept(path, *inode), path)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         }
@@ -356,17 +356,17 @@ impl Edit {
 
 const SECTOR_BYTES: usize = 512;
 
-/// Removes every file below, and every folder that is not to stay.
+/// Removes every file and folder that is not to stay. What stays is not touched: its times are what it is known by.
 #[allow(clippy::disallowed_methods, reason = "the harness plays the disk")]
-fn clear(folder: &Path, stay: &BTreeSet<PathBuf>) {
+fn clear(folder: &Path, files: &BTreeMap<PathBuf, Inode>, folders: &BTreeSet<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder can be listed") {
         let path = entry.expect("a folder can be listed").path();
         if path.is_dir() {
-            clear(&path, stay);
-            if !stay.contains(&path) {
+            clear(&path, files, folders);
+            if !folders.contains(&path) {
                 fs::remove_dir(&path).expect("it is empty");
             }
-        } else {
+        } else if files.get(&path).copied() != inode_at(&path) {
             fs::remove_file(&path).expect("it is there");
         }
     }
