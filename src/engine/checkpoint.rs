@@ -26,6 +26,7 @@ pub(super) fn write_checkpoints(
             shared.settle(&run);
         }
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+        shared.board.ring_all(); // its workers may have waited for this
     }
 }
 

@@ -17,6 +17,7 @@ mod checkpoint;
 mod claim;
 mod claim_folders;
 mod collect;
+mod content;
 mod fail;
 mod finish;
 mod intake;
@@ -330,6 +331,7 @@ fn unfinished_for(shared: &Arc<Shared>, offer: &crate::watch::Offer) -> Result<O
 fn with_progress(shared: &Shared, mut job: Job) -> Job {
     if let Some(run) = shared.board.runs().iter().find(|run| run.id == job.id) {
         load::copy_progress(run, &mut job);
+        run.with_collector(|collector| collector.copy_counts(&mut job));
     }
     job
 }

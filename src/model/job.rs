@@ -59,6 +59,13 @@ pub struct Job {
     pub resumable: bool,
     /// Slices that need not run again because a checkpoint has them, when it was last started.
     pub resumed_at_slice: u64,
+    /// Records in those slices: they did not run again.
+    #[serde(default)]
+    pub resumed_at_record: u64,
+    /// About how many records ran again after starts that did not end cleanly, all together; from what the partials were longer than
+    /// their checkpoint.
+    #[serde(default)]
+    pub records_again: u64,
     /// Its outputs: planned from `publishing` on, there from `retiring` on.
     pub outputs: Vec<PublishedOutput>,
     /// Where the archive, or the quarantine, has the source.
@@ -181,6 +188,8 @@ impl Job {
             attempts: 0,
             resumable: true,
             resumed_at_slice: 0,
+            resumed_at_record: 0,
+            records_again: 0,
             outputs: Vec::new(),
             retired_to: None,
             error: None,

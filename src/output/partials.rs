@@ -36,6 +36,8 @@ pub struct Partials {
     entry: Option<EntryName>,
     next_number: u64,
     folders: BTreeSet<PathBuf>,
+    /// Bytes of a checkpoint, and past it: the latter were cut off.
+    resumed: (u64, u64),
     /// Folders with names that no sync has covered yet.
     unsynced_folders: BTreeSet<PathBuf>,
     paths: Paths,
@@ -66,6 +68,7 @@ impl Partials {
             entry: None,
             next_number: 0,
             folders: BTreeSet::new(),
+            resumed: (0, 0),
             unsynced_folders: BTreeSet::new(),
             paths: Paths::default(),
             sound: Sound::default(),
@@ -92,6 +95,11 @@ impl Partials {
         Ok(resumed)
     }
 
+    /// Bytes that the checkpoint has which this was resumed from, and how many more an earlier run had written.
+    pub fn resumed_bytes(&self) -> (u64, u64) {
+        self.resumed
+    }
+
     fn resume_one(&mut self, state: &PartialState) -> Result<(), OutputError> {
         let position = self.plan.outputs().iter().position(|planned| planned.category == state.category);
         let (Some(position), Some(number)) = (position, number_of(state.partial.as_path(), self.job.id))
@@ -104,6 +112,7 @@ impl Partials {
         self.paths.take(&final_path, &planned.category, state.entry.as_ref().map(|e| &e.name))?;
         let partial = Partial::resume(planned, state, final_path)?;
         self.next_number = self.next_number.max(number + 1);
+        self.resumed = (self.resumed.0 + state.length, self.resumed.1 + partial.cut_back);
         self.folders.insert(durable_fs::parent_of(&partial.path).to_owned());
         let Some(slot) = self.categories.get_mut(position) else { return Ok(()) };
         slot.first_header.clone_from(&partial.header);
