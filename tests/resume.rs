@@ -65,7 +65,11 @@ fn kill_at_the_gate(world: &World) -> u64 {
     world.move_in("in/other.txt", "19,1,other\n");
     service.wait_for(world, "archive/other.txt");
     service.kill();
-    assert!(!world.has("archive/big.txt"), "the gate did not hold: {:#?}", big_job(world).map(|job| world.failed_records(&job)));
+    assert!(
+        !world.has("archive/big.txt"),
+        "the gate did not hold: {:#?}",
+        big_job(world).map(|job| world.failed_records(&job))
+    );
     run
 }
 

@@ -72,6 +72,9 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
         writeln!(out, "content    {hash}")?;
     }
     writeln!(out, "slices     {} of {} done, attempt {}", job.slices.done, job.slices.total, job.attempts)?;
+    if let Some(deaths) = job.deaths.filter(|deaths| *deaths > 0) {
+        writeln!(out, "deaths     the service died {deaths} times while it was at this job")?;
+    }
     if job.resumed_at_slice > 0 {
         writeln!(
             out,

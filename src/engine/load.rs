@@ -29,6 +29,8 @@ use crate::telemetry::events;
 const RUNS_MAX: usize = 16;
 /// How long a loader waits for room before it looks whether the engine stops.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
+/// How long a suspect waits for another.
+const SUSPECT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a load ended that did not break off.
 enum LoadEnd {
@@ -48,7 +50,24 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
         if !shared.take_up(id, Stage::Load) {
             continue; // a stage has it in its hands
         }
-        match guard("start", || begin_job(shared, id)) {
+        match guard("start", || take_in_hand(shared, id)) {
+            Ok(true) => {}
+            Ok(false) => {
+                shared.put_down(id);
+                shared.queued.push_after(SUSPECT_PATIENCE, id);
+                continue;
+            }
+            Err(trouble) => {
+                shared.put_down(id);
+                shared.job_hindered(id, trouble);
+                continue;
+            }
+        }
+        let begun = guard("start", || begin_job(shared, id));
+        if !matches!(begun, Ok(Some(_))) {
+            shared.in_hand.clear(id);
+        }
+        match begun {
             Ok(Some(run)) => load_run(shared, &run), // the finisher puts it down
             Ok(None) => shared.put_down(id),
             Err(trouble) => {
@@ -57,6 +76,12 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
             }
         }
     }
+}
+
+/// Writes down that a job is in hand. False: it may be what ended the process before, and so may another that is in hand.
+fn take_in_hand(shared: &Shared, id: JobId) -> Result<bool, Trouble> {
+    let is_suspect = shared.store.job(id)?.is_some_and(|job| job.deaths.is_some());
+    Ok(shared.in_hand.take(id, is_suspect))
 }
 
 /// Makes a queued job a run. None: there is nothing to load, or the engine stops.

@@ -20,6 +20,7 @@ mod collect;
 mod content;
 mod fail;
 mod finish;
+mod in_hand;
 mod intake;
 mod job_queue;
 mod limits;
@@ -276,6 +277,7 @@ impl Engine {
             Some(error) => Err(EngineError(error.clone())),
             None => stop_runs(&self.shared).map_err(EngineError::from),
         };
+        self.shared.in_hand.clear_all();
         // Full: it has a disk that does not answer before it, and nothing to do that the next start would miss.
         if self.shared.checkpoints.try_send(None).is_ok() {
             join_until(&self.checkpointer, deadline);

@@ -55,6 +55,9 @@ pub struct Job {
     pub slices: Slices,
     /// How often it was started, clean stops not counted.
     pub attempts: u32,
+    /// Deaths of the process that are held against the job, since it last got on; none: it is not suspected.
+    #[serde(default)]
+    pub deaths: Option<u32>,
     /// Whether it can go on from a checkpoint; false where an output is encrypted.
     pub resumable: bool,
     /// Slices that need not run again because a checkpoint has them, when it was last started.
@@ -186,6 +189,7 @@ impl Job {
             entries: Vec::new(),
             slices: Slices::default(),
             attempts: 0,
+            deaths: None,
             resumable: true,
             resumed_at_slice: 0,
             resumed_at_record: 0,

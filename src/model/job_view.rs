@@ -68,6 +68,7 @@ pub struct JobView<'a> {
     timeline: &'a [Moment],
     resumed_at_record: u64,
     records_again: u64,
+    deaths: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -124,6 +125,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         timeline: &job.timeline,
         resumed_at_record: job.resumed_at_record,
         records_again: job.records_again,
+        deaths: job.deaths.unwrap_or(0),
     }
 }
 
@@ -217,6 +219,7 @@ pub(crate) mod tests {
             entries: vec![Entry { name: String::new(), records: 10 }],
             slices: Slices { total: 1, done: 1, failed: 0 },
             attempts: 1,
+            deaths: None,
             resumable: true,
             resumed_at_slice: 0,
             resumed_at_record: 0,
@@ -250,7 +253,7 @@ pub(crate) mod tests {
                 r#""error":{{"kind":"input","message":"cut short","hint":"send it again"}},"#,
                 r#""resumable":true,"resumed_at_slice":0,"characters_replaced":0,"#,
                 r#""timeline":[{{"at":"{at}","state":"queued","detail":"claimed"}}],"#,
-                r#""resumed_at_record":0,"records_again":0}}"#,
+                r#""resumed_at_record":0,"records_again":0,"deaths":0}}"#,
             ),
             id = id,
             at = "2026-11-30T00:53:20Z",
