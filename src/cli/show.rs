@@ -72,6 +72,16 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
         writeln!(out, "content    {hash}")?;
     }
     writeln!(out, "slices     {} of {} done, attempt {}", job.slices.done, job.slices.total, job.attempts)?;
+    if let Some(deaths) = job.deaths.filter(|deaths| *deaths > 0) {
+        writeln!(out, "deaths     the service died {deaths} times while it was at this job")?;
+    }
+    if job.resumed_at_slice > 0 {
+        writeln!(
+            out,
+            "resumed    at slice {}, after record {}; about {} records ran again",
+            job.resumed_at_slice, job.resumed_at_record, job.records_again
+        )?;
+    }
     if !job.resumable {
         writeln!(
             out,

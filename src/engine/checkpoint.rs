@@ -17,7 +17,11 @@ pub(super) fn write_checkpoints(
     orders: &Receiver<Option<(Arc<Run>, CheckpointOrder)>>,
 ) {
     while let Ok(Some((run, order))) = orders.recv() {
-        if let Err(trouble) = guard("checkpoint", || write_checkpoint(&shared.store, &run, order)) {
+        let written = guard("checkpoint", || write_checkpoint(&shared.store, &run, order));
+        if written.is_ok() {
+            shared.in_hand.clear(run.id); // it got on
+        }
+        if let Err(trouble) = written {
             if trouble.poisoned {
                 shared.fail_for_good(trouble.error);
                 return;
@@ -26,6 +30,7 @@ pub(super) fn write_checkpoints(
             shared.settle(&run);
         }
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+        shared.board.ring_all(); // its workers may have waited for this
     }
 }
 
@@ -42,6 +47,7 @@ pub(super) fn write_checkpoint(store: &Store, run: &Run, order: CheckpointOrder)
     job.slices.done = order.checkpoint.next_slice;
     job.slices.total = job.slices.total.max(order.checkpoint.next_slice);
     job.slices.failed = order.slices_broken;
+    job.deaths = None;
     store.change().checkpoint(run.id, &order.checkpoint).job(&job).apply()?;
     drop(job);
     Ok(store.sync()?)

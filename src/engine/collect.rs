@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::content::{ContentHash, SliceHash};
 use super::rule_book::ReadyRule;
 use super::run::{LoadedEntry, Run};
 use super::trouble::Trouble;
@@ -15,8 +16,9 @@ use crate::output::{EncodedChunk, OutputPlan, Partials, PendingSync, remove_part
 use crate::record::FRAMING_VERSION;
 use crate::store::{Checkpoint, MemoryLease, Store};
 
-/// Decoded bytes between checkpoints: a resume repeats at most so much work.
-const CHECKPOINT_BYTES: u64 = 32 << 20;
+/// Decoded bytes between checkpoints. No more slices are taken while so many are collected past one that is not durable yet, so that a
+/// resume repeats at most twice as much work, and what is in the workers' hands.
+const CHECKPOINT_BYTES: u64 = 16 << 20;
 /// Slow work is checkpointed by time as well.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
@@ -31,6 +33,7 @@ pub(super) struct WorkedSlice {
     pub entry: u32,
     /// Bytes of text it was cut from.
     pub text_bytes: u64,
+    pub hash: SliceHash,
     /// By category position; encoded as far as a worker can.
     pub chunks: Vec<Option<EncodedChunk>>,
     pub account: Account,
@@ -65,6 +68,8 @@ pub(super) struct Collector {
     account: Account,
     entries: Vec<Entry>,
     next_slice: u64,
+    /// Of all slices before the next.
+    content: ContentHash,
     /// Failed records that are not in the store yet, from position `first_failed` on.
     failed: Vec<FailedRecord>,
     failed_bytes: usize,
@@ -89,7 +94,8 @@ impl Collector {
     ) -> Result<Self, Trouble> {
         let checkpoint = store
             .checkpoint(job.id)?
-            .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable());
+            .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable())
+            .filter(|point| content_of(point).is_some());
         let plan = Arc::clone(&rule.outputs);
         let source_rule = Arc::clone(&rule.rule);
         let (partials, checkpoint) = match checkpoint {
@@ -107,6 +113,7 @@ impl Collector {
             None => (Partials::start(plan, source_rule, job), first_checkpoint()),
         };
         let reenters = !checkpoint.entries.is_empty();
+        let content = content_of(&checkpoint).unwrap_or_default();
         if restarted {
             // Failed records past the checkpoint come again.
             store.change().forget_failed_records(job.id, checkpoint.failed_records).apply()?;
@@ -117,6 +124,7 @@ impl Collector {
             account: checkpoint.account,
             entries: checkpoint.entries,
             next_slice: checkpoint.next_slice,
+            content,
             failed: Vec::new(),
             failed_bytes: 0,
             half_done: false,
@@ -131,6 +139,34 @@ impl Collector {
     /// The first slice that is not in the partials.
     pub(super) fn next_slice(&self) -> u64 {
         self.next_slice
+    }
+
+    /// What the slices before the next were.
+    pub(super) fn content(&self) -> &ContentHash {
+        &self.content
+    }
+
+    /// Records before the next slice.
+    pub(super) fn records_in(&self) -> u64 {
+        self.account.records_in
+    }
+
+    /// About how many records the last start had in the partials past the checkpoint: they run again.
+    pub(super) fn records_again(&self) -> u64 {
+        let (kept, cut_back) = self.partials.resumed_bytes();
+        let share = u128::from(self.account.records_in) * u128::from(cut_back) / u128::from(kept.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
+    /// The counts as they are now, for those who look at a running job.
+    pub(super) fn copy_counts(&self, job: &mut Job) {
+        job.account.clone_from(&self.account);
+        job.entries.clone_from(&self.entries);
+    }
+
+    /// So much is collected past the last checkpoint that was ordered that the next is due.
+    pub(super) fn is_far_ahead(&self) -> bool {
+        self.bytes_since_checkpoint >= CHECKPOINT_BYTES
     }
 
     /// Appends the next slice in order.
@@ -152,6 +188,7 @@ impl Collector {
         self.failed.extend(worked.failed);
         self.slices_broken += u64::from(worked.broken);
         self.next_slice = worked.number + 1;
+        self.content.add(worked.hash);
         self.bytes_since_checkpoint += worked.text_bytes;
         check_failed(&run.rule, &self.account, self.failed.last())?;
         if self.failed_bytes > FAILED_BYTES_MAX {
@@ -216,6 +253,7 @@ impl Collector {
             account: self.account.clone(),
             entries: self.entries.clone(),
             failed_records: self.first_failed,
+            content: Some(self.content.to_text()),
         };
         Ok(Some(CheckpointOrder { sync, checkpoint, slices_broken: self.slices_broken }))
     }
@@ -263,7 +301,12 @@ fn first_checkpoint() -> Checkpoint {
         account: Account::default(),
         entries: Vec::new(),
         failed_records: 0,
+        content: None,
     }
+}
+
+fn content_of(checkpoint: &Checkpoint) -> Option<ContentHash> {
+    checkpoint.content.as_deref().and_then(ContentHash::from_text)
 }
 
 /// Breaks off at the first failed record under `fail`, and as soon as a count in `failed_max` is passed.

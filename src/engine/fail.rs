@@ -11,6 +11,7 @@ use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
 use crate::model::job_view::job_json;
 use crate::model::rule::Rule;
+use crate::output::remove_partials;
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 use std::path::PathBuf;
@@ -23,15 +24,31 @@ pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble
     {
         return Ok(());
     }
-    let rule = shared.rules.snapshot(&shared.store, &job)?;
-    job.error = Some(trouble.error.clone());
-    if trouble.error.kind == FaultKind::Input && job.source.claimed.is_some() {
-        job.retired_to = Some(quarantine_name(&rule.rule, &job)?.into());
-    }
-    // Where it goes is durable before it goes: a restart looks on both sides.
-    shared.store.change().forget_work(job.id).job(&job).apply()?;
-    shared.store.sync()?;
+    write_down(shared, &mut job, trouble, trouble.error.kind == FaultKind::Input)?;
     finish_failing(shared, job)
+}
+
+/// Where it goes is durable before it goes: a restart looks on both sides.
+fn write_down(shared: &Shared, job: &mut Job, trouble: &Trouble, quarantines: bool) -> Result<(), Trouble> {
+    let rule = shared.rules.snapshot(&shared.store, job)?;
+    job.error = Some(trouble.error.clone());
+    if quarantines && job.source.claimed.is_some() {
+        job.retired_to = Some(quarantine_name(&rule.rule, job)?.into());
+    }
+    shared.store.change().forget_work(job.id).job(job).apply()?;
+    Ok(shared.store.sync()?)
+}
+
+/// Gives up a job that ended the process again and again. Its source goes to quarantine, so that its folder goes on; the finishing stage
+/// moves it.
+pub(super) fn give_up(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
+    let deaths = job.deaths.unwrap_or(0);
+    let message = format!("the service died {deaths} times while it was at this job, and it did not get on");
+    let hint = "see in the log of the service and of the system what ended it (a step of its own, memory); then `landfall retry`";
+    let rule = shared.rules.snapshot(&shared.store, &job)?;
+    write_down(shared, &mut job, &Trouble::new(FaultKind::Bug, message, Some(hint)), true)?;
+    shared.finishing.push(job.id);
+    Ok(remove_partials(&rule.rule, &job, &[])?)
 }
 
 /// Moves the source of a failed job to quarantine, with the reason beside it.

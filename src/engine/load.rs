@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::collect::Collector;
+use super::content::Retrace;
 use super::rule_book::ReadyRule;
 use super::run::{Loaded, LoadedEntry, Run};
 use super::shared::{Shared, Stage};
@@ -28,6 +29,8 @@ use crate::telemetry::events;
 const RUNS_MAX: usize = 16;
 /// How long a loader waits for room before it looks whether the engine stops.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
+/// How long a suspect waits for another.
+const SUSPECT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How a load ended that did not break off.
 enum LoadEnd {
@@ -47,7 +50,24 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
         if !shared.take_up(id, Stage::Load) {
             continue; // a stage has it in its hands
         }
-        match guard("start", || begin_job(shared, id)) {
+        match guard("start", || take_in_hand(shared, id)) {
+            Ok(true) => {}
+            Ok(false) => {
+                shared.put_down(id);
+                shared.queued.push_after(SUSPECT_PATIENCE, id);
+                continue;
+            }
+            Err(trouble) => {
+                shared.put_down(id);
+                shared.job_hindered(id, trouble);
+                continue;
+            }
+        }
+        let begun = guard("start", || begin_job(shared, id));
+        if !matches!(begun, Ok(Some(_))) {
+            shared.in_hand.clear(id);
+        }
+        match begun {
             Ok(Some(run)) => load_run(shared, &run), // the finisher puts it down
             Ok(None) => shared.put_down(id),
             Err(trouble) => {
@@ -56,6 +76,12 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
             }
         }
     }
+}
+
+/// Writes down that a job is in hand. False: it may be what ended the process before, and so may another that is in hand.
+fn take_in_hand(shared: &Shared, id: JobId) -> Result<bool, Trouble> {
+    let is_suspect = shared.store.job(id)?.is_some_and(|job| job.deaths.is_some());
+    Ok(shared.in_hand.take(id, is_suspect))
 }
 
 /// Makes a queued job a run. None: there is nothing to load, or the engine stops.
@@ -85,6 +111,8 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
     shared.save(&job)?; // started, before there is anything that a restart would have to clear
     let collector = Collector::begin(&shared.store, &rule, &job, restarted)?;
     job.resumed_at_slice = collector.next_slice();
+    job.resumed_at_record = collector.records_in();
+    job.records_again += collector.records_again();
     if resumable_at > 0 && job.resumed_at_slice == 0 {
         tracing::info!(job = %id, "the checkpoint cannot be used: the job starts from its first slice");
     }
@@ -160,6 +188,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     };
     let mut decoder = Decoder::open(file, &request)?;
     let first_slice = super::lock(&run.job).resumed_at_slice;
+    let mut retrace = if first_slice > 0 { Some(start_retrace()?) } else { None };
     let mut slices = 0;
     let mut lines_skipped = 0;
     let mut characters_replaced = 0;
@@ -192,8 +221,12 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
                 if shared.stopping() {
                     return Ok(LoadEnd::Stopped);
                 }
-                continue; // the checkpoint has it
+                if let Some(retrace) = &retrace {
+                    retrace.pass_over(slice); // the checkpoint has it
+                }
+                continue;
             }
+            meet_checkpoint(run, retrace.take())?;
             if !run.queue.put(slice)? {
                 return Ok(LoadEnd::Stopped);
             }
@@ -203,20 +236,31 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
         characters_replaced += cutter.characters_replaced();
         position += 1;
     }
-    if slices < first_slice {
-        return Err(fewer_slices(slices, first_slice));
-    }
+    meet_checkpoint(run, retrace.take())?;
     let mut counts = decoder.finish()?;
     counts.characters_replaced += characters_replaced;
     run.set_loaded(Loaded { slices, lines_skipped, decoded: counts });
     Ok(LoadEnd::Complete)
 }
 
-/// The checkpoint was made from other bytes, or cut in another way: it must not be built upon.
-fn fewer_slices(slices: u64, first_slice: u64) -> Trouble {
-    let message = format!("the source gives {slices} slices, but its checkpoint stands after {first_slice}");
-    let hint = "`landfall retry` takes it from its first record";
-    Trouble::new(FaultKind::Bug, message, Some(hint))
+fn start_retrace() -> Result<Retrace, Trouble> {
+    Retrace::start().map_err(|error| {
+        let hint = "raise the limit of threads for the service's user; the job goes on by itself";
+        Trouble::new(FaultKind::Transient, format!("cannot start a thread: {error}"), Some(hint))
+    })
+}
+
+/// All slices of the checkpoint were passed over: goes on only if it was made from the same. Else it is forgotten, and the job starts
+/// from its first record.
+fn meet_checkpoint(run: &Run, retrace: Option<Retrace>) -> Result<(), Trouble> {
+    let Some(retrace) = retrace else { return Ok(()) };
+    if retrace.meets(&run.resumed_content) {
+        tracing::info!(job = %run.id, "the checkpoint is reached");
+        return Ok(());
+    }
+    let message = "the source no longer gives what the job's checkpoint was made from";
+    let hint = "it starts from its first record by itself; see who writes into claim folders";
+    Err(Trouble { starts_over: true, ..Trouble::new(FaultKind::Transient, message, Some(hint)) })
 }
 
 fn differing_header(entry: &str) -> Trouble {

@@ -17,8 +17,10 @@ mod checkpoint;
 mod claim;
 mod claim_folders;
 mod collect;
+mod content;
 mod fail;
 mod finish;
+mod in_hand;
 mod intake;
 mod job_queue;
 mod limits;
@@ -275,6 +277,7 @@ impl Engine {
             Some(error) => Err(EngineError(error.clone())),
             None => stop_runs(&self.shared).map_err(EngineError::from),
         };
+        self.shared.in_hand.clear_all();
         // Full: it has a disk that does not answer before it, and nothing to do that the next start would miss.
         if self.shared.checkpoints.try_send(None).is_ok() {
             join_until(&self.checkpointer, deadline);
@@ -330,6 +333,7 @@ fn unfinished_for(shared: &Arc<Shared>, offer: &crate::watch::Offer) -> Result<O
 fn with_progress(shared: &Shared, mut job: Job) -> Job {
     if let Some(run) = shared.board.runs().iter().find(|run| run.id == job.id) {
         load::copy_progress(run, &mut job);
+        run.with_collector(|collector| collector.copy_counts(&mut job));
     }
     job
 }

@@ -43,8 +43,10 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
     if let Err(trouble) = checked {
         return Err(discard_after(trouble, partials.discard().map_err(Trouble::from)));
     }
-    let finished = match partials.finish() {
-        Ok(finished) => finished,
+    // Before the rest, whose sync covers their names too.
+    let signals = partials.prepare_signals();
+    let (signals, finished) = match signals.and_then(|signals| Ok((signals, partials.finish()?))) {
+        Ok(done) => done,
         Err(error) => {
             let trouble = Trouble::from(error);
             return Err(if trouble.error.kind.fails_job() {
@@ -55,7 +57,7 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
         }
     };
     let intent = match choose_names(shared, run, &job, finished) {
-        Ok(intent) => intent,
+        Ok(intent) => Intent { signals, ..intent },
         Err(error) => return Err(discard_after(error.into(), partials.discard().map_err(Trouble::from))),
     };
     job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();

@@ -4,18 +4,15 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, fail, retry};
+use super::{claim, fail, in_hand, retry};
 use crate::clock;
 use crate::durable_fs;
-use crate::model::fault::FaultKind;
+use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::identity::FileIdentity;
-use crate::model::job::Job;
+use crate::model::job::{Job, Waiting};
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::store::{LedgerOutcome, LedgerRow};
-
-/// Starts of a job that a crash ended before it is taken up only after a pause.
-const CRASHES_WITHOUT_PAUSE: u32 = 5;
 
 /// What a job's next step is, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +35,8 @@ enum Place {
 
 /// Gives every unfinished job to the stage that goes on with it.
 pub(super) fn recover(shared: &Shared) -> Result<(), Trouble> {
-    let jobs = shared.store.unfinished_jobs()?;
+    let mut jobs = shared.store.unfinished_jobs()?;
+    judge(shared, &mut jobs)?;
     for job in &jobs {
         requeue(shared, job);
     }
@@ -53,27 +51,57 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
     match job.state {
         JobState::Publishing | JobState::Retiring => shared.finishing.push(job.id),
         _ if job.is_failing() => shared.finishing.push(job.id),
-        JobState::Queued | JobState::Running | JobState::Held => {
-            shared.queued.push_after(pause_after_crashes(job), job.id);
-        }
+        JobState::Queued | JobState::Running | JobState::Held => match pause_for_suspicion(shared, job) {
+            Ok(Some(pause)) => shared.queued.push_after(pause, job.id),
+            Ok(None) => {}
+            Err(trouble) => shared.job_hindered(job.id, trouble),
+        },
         JobState::Paused | JobState::Completed | JobState::Failed | JobState::Aborted | JobState::Refused => {
         }
     }
 }
 
-/// A job that was under way in many starts which ended without a clean stop may be what ends them: others go first, and it comes back
-/// ever later.
-fn pause_after_crashes(job: &Job) -> Duration {
-    let crashes =
-        if job.state == JobState::Running { job.attempts.saturating_sub(CRASHES_WITHOUT_PAUSE) } else { 0 };
-    if crashes == 0 {
-        return Duration::ZERO;
+/// Holds the last process's death against the jobs that were in hand.
+fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
+    let in_hand = shared.in_hand.begin(&shared.settings.service.data_dir);
+    let runs = |job: &Job| matches!(job.state, JobState::Queued | JobState::Running | JobState::Held);
+    let mut suspects: Vec<&mut Job> =
+        jobs.iter_mut().filter(|job| runs(job) && !job.is_failing() && in_hand.contains(&job.id)).collect();
+    let before: Vec<_> = suspects.iter().map(|job| job.deaths).collect();
+    let mut changes = shared.store.change();
+    for (job, deaths) in suspects.iter_mut().zip(in_hand::judged(&before)) {
+        job.deaths = Some(deaths);
+        job.attempts += u32::from(job.state == JobState::Queued); // its start was not durable yet
+        changes.job(job);
     }
-    tracing::warn!(
-        job = %job.id, rule = job.rule, path = %job.source.path, starts = job.attempts,
-        "under way in many starts that ended without a clean stop: taken up again after a pause"
-    );
-    Duration::from_secs(1 << crashes.min(9))
+    changes.apply()?;
+    Ok(shared.store.sync()?)
+}
+
+/// A job against which deaths of the process are held waits ever longer, and is given up in the end. None: it was given up.
+fn pause_for_suspicion(shared: &Shared, job: &Job) -> Result<Option<Duration>, Trouble> {
+    let deaths = job.deaths.unwrap_or(0);
+    if deaths >= in_hand::DEATHS_MAX {
+        fail::give_up(shared, job.clone())?;
+        return Ok(None);
+    }
+    let pause = in_hand::pause_after(deaths);
+    if !pause.is_zero() {
+        tracing::warn!(
+            job = %job.id, rule = job.rule, path = %job.source.path, deaths,
+            "the service died while it was at this job: taken up again after a pause"
+        );
+        let mut waiting = job.clone();
+        waiting.waiting = Some(Waiting {
+            waits_for: WaitsFor::Retry,
+            until: jiff::SignedDuration::try_from(pause)
+                .ok()
+                .and_then(|pause| clock::now().checked_add(pause).ok()),
+            detail: format!("the service died {deaths} times while it was at this job"),
+        });
+        shared.save(&waiting)?;
+    }
+    Ok(Some(pause))
 }
 
 /// Brings a job's source to where its row says it is. False: there is nothing to load, the job is ended or gone.

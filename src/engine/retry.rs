@@ -57,6 +57,7 @@ fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
     job.take(JobEvent::Retried, clock::now(), "retried")?;
     job.rule_hash = rule.hash();
     job.error = None;
+    job.deaths = None;
     job.account = Account::default();
     job.entries.clear();
     job.outputs.clear();

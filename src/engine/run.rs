@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::collect::{Collector, WorkedSlice};
+use super::content::ContentHash;
 use super::lock;
 use super::rule_book::ReadyRule;
 use super::trouble::{Trouble, guard};
@@ -59,6 +60,10 @@ pub(super) struct Run {
     pub job: Mutex<Job>,
     /// A checkpoint is on its way to the store.
     pub checkpoint_in_flight: AtomicBool,
+    /// What the slices were that the checkpoint has from which this start goes on.
+    pub resumed_content: ContentHash,
+    /// The next checkpoint is due; no slices are taken while the last is still on its way.
+    far_ahead: AtomicBool,
     /// Steps that no worker uses now: a worker takes one set for a slice, so that there are no more sets than workers.
     steps: Mutex<Vec<PipelineWorker>>,
     entries: RwLock<Vec<LoadedEntry>>,
@@ -97,6 +102,8 @@ impl Run {
             at_work,
             job: Mutex::new(job),
             checkpoint_in_flight: AtomicBool::new(false),
+            resumed_content: collector.content().clone(),
+            far_ahead: AtomicBool::new(false),
             steps: Mutex::default(),
             entries: RwLock::default(),
             loaded: OnceLock::new(),
@@ -166,7 +173,7 @@ impl Run {
 
     /// The next slice, unless the job broke off or too many are in hand.
     pub(super) fn take_slice(&self) -> Result<Option<TakenSlice>, StoreError> {
-        if self.trouble.get().is_some() {
+        if self.trouble.get().is_some() || self.waits_for_checkpoint() {
             return Ok(None);
         }
         let in_hand = self.in_hand.fetch_add(1, Ordering::SeqCst);
@@ -188,6 +195,11 @@ impl Run {
                 other.map(|_| None)
             }
         }
+    }
+
+    /// The disk is behind: a kill now would make more run again than a resume may repeat. The checkpointer rings when it is done.
+    fn waits_for_checkpoint(&self) -> bool {
+        self.far_ahead.load(Ordering::SeqCst) && self.checkpoint_in_flight.load(Ordering::SeqCst)
     }
 
     /// A worker has no more to do with the slice it took.
@@ -228,6 +240,12 @@ impl Run {
         if let Err(trouble) = guard("collect", || collector.append(self, worked)) {
             self.break_off(trouble);
         }
+        self.note_progress(collector);
+    }
+
+    fn note_progress(&self, collector: &Collector) {
+        let is_far_ahead = self.rule.outputs.resumable() && collector.is_far_ahead();
+        self.far_ahead.store(is_far_ahead, Ordering::SeqCst);
     }
 
     /// Runs `act` on the collector between two slices, if the job has not broken off.
@@ -236,7 +254,10 @@ impl Run {
         if self.trouble.get().is_some() {
             return None;
         }
-        collector.as_mut().map(act)
+        let collector = collector.as_mut()?;
+        let done = act(collector);
+        self.note_progress(collector);
+        Some(done)
     }
 
     /// Takes the collector away for finishing or discarding.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::board::Board;
 use super::claim_folders::ClaimFolders;
 use super::collect::CheckpointOrder;
+use super::in_hand::InHand;
 use super::job_queue::JobQueue;
 use super::lock;
 use super::rule_book::RuleBook;
@@ -53,6 +54,7 @@ pub(super) struct Shared {
     pub ids: JobIds,
     pub spool_dir: PathBuf,
     pub claim_folders: ClaimFolders,
+    pub in_hand: InHand,
     /// Jobs that wait for a loader.
     pub queued: JobQueue,
     /// Jobs that wait to be published or retired.
@@ -103,6 +105,7 @@ impl Shared {
             ids: JobIds::default(),
             spool_dir,
             claim_folders: ClaimFolders::default(),
+            in_hand: InHand::default(),
             queued: JobQueue::default(),
             finishing: JobQueue::default(),
             board: Board::default(),
@@ -179,6 +182,7 @@ impl Shared {
         if run.settle() {
             lock(&self.settled).insert(run.id, Arc::clone(run));
             self.board.remove(run);
+            self.in_hand.clear(run.id);
             self.finishing.push(run.id);
         }
     }

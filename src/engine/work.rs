@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::collect::WorkedSlice;
+use super::content::SliceHash;
 use super::run::{Run, TakenSlice};
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
@@ -125,6 +126,7 @@ fn encode(
         number: slice.number,
         entry: slice.entry,
         text_bytes: slice.bytes.len() as u64,
+        hash: SliceHash::of(slice),
         chunks,
         account: result.account,
         failed: result.failed,

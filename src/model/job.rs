@@ -55,10 +55,20 @@ pub struct Job {
     pub slices: Slices,
     /// How often it was started, clean stops not counted.
     pub attempts: u32,
+    /// Deaths of the process that are held against the job, since it last got on; none: it is not suspected.
+    #[serde(default)]
+    pub deaths: Option<u32>,
     /// Whether it can go on from a checkpoint; false where an output is encrypted.
     pub resumable: bool,
     /// Slices that need not run again because a checkpoint has them, when it was last started.
     pub resumed_at_slice: u64,
+    /// Records in those slices: they did not run again.
+    #[serde(default)]
+    pub resumed_at_record: u64,
+    /// About how many records ran again after starts that did not end cleanly, all together; from what the partials were longer than
+    /// their checkpoint.
+    #[serde(default)]
+    pub records_again: u64,
     /// Its outputs: planned from `publishing` on, there from `retiring` on.
     pub outputs: Vec<PublishedOutput>,
     /// Where the archive, or the quarantine, has the source.
@@ -179,8 +189,11 @@ impl Job {
             entries: Vec::new(),
             slices: Slices::default(),
             attempts: 0,
+            deaths: None,
             resumable: true,
             resumed_at_slice: 0,
+            resumed_at_record: 0,
+            records_again: 0,
             outputs: Vec::new(),
             retired_to: None,
             error: None,

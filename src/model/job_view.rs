@@ -66,6 +66,9 @@ pub struct JobView<'a> {
     resumed_at_slice: u64,
     characters_replaced: u64,
     timeline: &'a [Moment],
+    resumed_at_record: u64,
+    records_again: u64,
+    deaths: u32,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -120,6 +123,9 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         resumed_at_slice: job.resumed_at_slice,
         characters_replaced: job.characters_replaced,
         timeline: &job.timeline,
+        resumed_at_record: job.resumed_at_record,
+        records_again: job.records_again,
+        deaths: job.deaths.unwrap_or(0),
     }
 }
 
@@ -213,8 +219,11 @@ pub(crate) mod tests {
             entries: vec![Entry { name: String::new(), records: 10 }],
             slices: Slices { total: 1, done: 1, failed: 0 },
             attempts: 1,
+            deaths: None,
             resumable: true,
             resumed_at_slice: 0,
+            resumed_at_record: 0,
+            records_again: 0,
             outputs: vec![output],
             retired_to: Some(OsText::from("/data/archive/payments-1.csv.gz")),
             error: Some(JobError {
@@ -243,7 +252,8 @@ pub(crate) mod tests {
                 r#""retired_to":"/data/archive/payments-1.csv.gz","#,
                 r#""error":{{"kind":"input","message":"cut short","hint":"send it again"}},"#,
                 r#""resumable":true,"resumed_at_slice":0,"characters_replaced":0,"#,
-                r#""timeline":[{{"at":"{at}","state":"queued","detail":"claimed"}}]}}"#,
+                r#""timeline":[{{"at":"{at}","state":"queued","detail":"claimed"}}],"#,
+                r#""resumed_at_record":0,"records_again":0,"deaths":0}}"#,
             ),
             id = id,
             at = "2026-11-30T00:53:20Z",

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
 use super::naming;
+use super::signals::{self, SignalPartials};
 use crate::durable_fs::{self, FolderIdentity, Renamed};
 use crate::model::category::Category;
 use crate::model::identity::FileIdentity;
@@ -27,8 +28,6 @@ use crate::model::template;
 
 /// Where so many names are taken something else is wrong.
 const NUMBERS_MAX: u64 = 100_000;
-/// Manifest and marker are for consumers.
-const SIGNAL_MODE: u32 = 0o644;
 
 /// A complete, synced partial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +55,9 @@ pub struct Intent {
     pub manifest: Option<OsText>,
     /// What will say that all is there.
     pub marker: Option<OsText>,
+    /// What they are made from: one that is gone was published.
+    #[serde(default)]
+    pub signals: SignalPartials,
 }
 
 /// How a roll-forward ended.
@@ -82,7 +84,7 @@ impl Intent {
             let entry = output.entry.as_deref().map(OsText::from);
             wanted.take(path.as_path(), &output.category, entry.as_ref())?;
         }
-        let mut intent = Self { outputs: finished, manifest: None, marker: None };
+        let mut intent = Self { outputs: finished, ..Self::default() };
         let mut names = intent.names();
         for position in 0..intent.outputs.len() {
             intent.choose_name(rule, position, &mut names, reserved)?;
@@ -212,13 +214,14 @@ impl Intent {
         Ok(())
     }
 
-    /// Writes manifest, then marker; idempotent. `job_json` is what goes into the manifest.
+    /// Publishes manifest, then marker; idempotent: what was published and taken away does not come again. `job_json` is what goes
+    /// into the manifest.
     pub fn signal(&self, job_json: &[u8]) -> Result<(), OutputError> {
         if let Some(manifest) = &self.manifest {
-            write_signal(manifest.as_path(), job_json)?;
+            signals::publish(self.signals.manifest.as_ref(), manifest.as_path(), job_json)?;
         }
         if let Some(marker) = &self.marker {
-            write_signal(marker.as_path(), b"")?;
+            signals::publish(self.signals.marker.as_ref(), marker.as_path(), b"")?;
         }
         Ok(())
     }
@@ -227,6 +230,11 @@ impl Intent {
     /// still appearing.
     pub fn retract_marker(&self) -> Result<(), OutputError> {
         let Some(marker) = &self.marker else { return Ok(()) };
+        if let Some(prepared) = &self.signals.marker
+            && prepared.is_published()?
+        {
+            return Ok(()); // what lies there is ours
+        }
         if is_there(marker.as_path())? {
             durable_fs::remove_file(marker.as_path())?;
             durable_fs::sync_folder(durable_fs::parent_of(marker.as_path()))?;
@@ -252,12 +260,6 @@ fn free_name(
         }
     }
     Err(OutputError::NoFreeName { path: wanted.to_owned(), tried: NUMBERS_MAX })
-}
-
-fn write_signal(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
-    durable_fs::make_folder(durable_fs::parent_of(path), false)?;
-    durable_fs::write_file(path, bytes, true, SIGNAL_MODE)?;
-    Ok(())
 }
 
 /// `Missing`: it was published earlier.

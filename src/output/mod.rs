@@ -27,6 +27,7 @@ mod partials;
 mod plan;
 mod recipients;
 pub mod sample;
+mod signals;
 mod sink;
 mod sound;
 
@@ -37,6 +38,7 @@ pub use naming::final_path;
 pub use partial::{HeaderState, PartialState};
 pub use partials::{Partials, PendingSync, remove_partials};
 pub use plan::OutputPlan;
+pub use signals::{SignalPartial, SignalPartials};
 
 /// An entry of the source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use super::intent::{FinishedOutput, Paths};
 use super::naming;
 use super::partial::{HeaderState, Partial, PartialState, Place};
 use super::plan::{OutputPlan, PlannedOutput};
+use super::signals::{SignalPartials, is_signal};
 use super::sound::Sound;
 use crate::durable_fs;
 use crate::model::job::Job;
@@ -36,6 +37,8 @@ pub struct Partials {
     entry: Option<EntryName>,
     next_number: u64,
     folders: BTreeSet<PathBuf>,
+    /// Bytes of a checkpoint, and past it: the latter were cut off.
+    resumed: (u64, u64),
     /// Folders with names that no sync has covered yet.
     unsynced_folders: BTreeSet<PathBuf>,
     paths: Paths,
@@ -66,6 +69,7 @@ impl Partials {
             entry: None,
             next_number: 0,
             folders: BTreeSet::new(),
+            resumed: (0, 0),
             unsynced_folders: BTreeSet::new(),
             paths: Paths::default(),
             sound: Sound::default(),
@@ -92,6 +96,11 @@ impl Partials {
         Ok(resumed)
     }
 
+    /// Bytes that the checkpoint has which this was resumed from, and how many more an earlier run had written.
+    pub fn resumed_bytes(&self) -> (u64, u64) {
+        self.resumed
+    }
+
     fn resume_one(&mut self, state: &PartialState) -> Result<(), OutputError> {
         let position = self.plan.outputs().iter().position(|planned| planned.category == state.category);
         let (Some(position), Some(number)) = (position, number_of(state.partial.as_path(), self.job.id))
@@ -104,6 +113,7 @@ impl Partials {
         self.paths.take(&final_path, &planned.category, state.entry.as_ref().map(|e| &e.name))?;
         let partial = Partial::resume(planned, state, final_path)?;
         self.next_number = self.next_number.max(number + 1);
+        self.resumed = (self.resumed.0 + state.length, self.resumed.1 + partial.cut_back);
         self.folders.insert(durable_fs::parent_of(&partial.path).to_owned());
         let Some(slot) = self.categories.get_mut(position) else { return Ok(()) };
         slot.first_header.clone_from(&partial.header);
@@ -195,7 +205,7 @@ impl Partials {
         if self.folders.insert(folder.clone()) {
             durable_fs::make_folder(&folder, false)?;
         }
-        let path = folder.join(format!("{}{}{SUFFIX}", prefix(self.job.id), self.next_number));
+        let path = folder.join(hidden_name(self.job.id, &self.next_number.to_string()));
         self.unsynced_folders.insert(folder);
         let partial = Partial::create(planned, Place { entry, path, final_path })?;
         self.next_number += 1;
@@ -228,6 +238,20 @@ impl Partials {
         // Kept for the next checkpoint too: this one may never be synced.
         pending.folders.extend(self.unsynced_folders.iter().cloned());
         Ok((states, pending))
+    }
+
+    /// Makes the hidden files that manifest and marker will appear from; [`Self::finish`] makes their names durable.
+    pub fn prepare_signals(&mut self) -> Result<SignalPartials, OutputError> {
+        self.guarded(|partials| {
+            let [manifest, marker] = signal_paths(&partials.rule, &partials.job)?;
+            for path in [&manifest, &marker].into_iter().flatten() {
+                let folder = durable_fs::parent_of(path).to_owned();
+                if partials.folders.insert(folder.clone()) {
+                    durable_fs::make_folder(&folder, false)?;
+                }
+            }
+            SignalPartials::prepare(partials.job.id, manifest.as_deref(), marker.as_deref())
+        })
     }
 
     /// Ends all outputs, makes those of `empty = "write"`, syncs files and folders. The result is what can be published.
@@ -366,7 +390,17 @@ pub fn remove_partials(rule: &Rule, job: &Job, keep: &[PartialState]) -> Result<
             folders.insert(durable_fs::parent_of(&path).to_owned());
         }
     }
+    let signals = signal_paths(rule, job)?;
+    folders.extend(signals.iter().flatten().map(|path| durable_fs::parent_of(path).to_owned()));
     folders.iter().try_for_each(|folder| clear_folder(folder, job.id, &kept))
+}
+
+/// Of manifest and marker, before any number.
+fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], OutputError> {
+    let path = |template: &Option<String>, place: &str| {
+        template.as_ref().map(|text| naming::signal_path(rule, job, text, place)).transpose()
+    };
+    Ok([path(&rule.publish.manifest, "publish.manifest")?, path(&rule.publish.marker, "publish.marker")?])
 }
 
 fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(), OutputError> {
@@ -377,11 +411,18 @@ fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(),
     };
     for entry in entries {
         let path = folder.join(entry.map_err(listing)?.file_name());
-        if number_of(&path, job).is_some() && !kept.contains(path.as_path()) {
+        let is_ours = number_of(&path, job).is_some()
+            || path.file_name().and_then(OsStr::to_str).is_some_and(|name| is_signal(name, job));
+        if is_ours && !kept.contains(path.as_path()) {
             durable_fs::remove_file(&path)?;
         }
     }
     Ok(())
+}
+
+/// Of a partial with this number, or of what becomes a manifest or marker.
+pub(super) fn hidden_name(job: JobId, what: &str) -> String {
+    format!("{}{what}{SUFFIX}", prefix(job))
 }
 
 fn prefix(job: JobId) -> String {

@@ -110,6 +110,9 @@ pub struct Checkpoint {
     pub entries: Vec<Entry>,
     /// How many failed records are in the store up to here; later ones are removed on resume.
     pub failed_records: u64,
+    /// Hexadecimal: what the slices up to here were. None: of a version that did not tell; nothing is built on it.
+    #[serde(default)]
+    pub content: Option<String>,
 }
 
 impl Store {

@@ -119,6 +119,7 @@ fn checkpoint(entries: usize) -> Checkpoint {
         account: Account::default(),
         entries: entries.collect(),
         failed_records: 3,
+        content: Some("00".repeat(32)),
     }
 }
 

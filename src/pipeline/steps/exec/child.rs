@@ -2,7 +2,7 @@
 //!
 //! Three threads tend the pipes, so that neither side can block the other: one writes questions, one reads answers into a
 //! bounded channel, one reads what the child complains. The worker itself only ever waits for an answer, and never longer
-//! than the timeout. All end when the child does. A child that is dropped is killed, on Unix with its process group; the group
+//! than the timeout. All end when the child does. A child ends with the service, however that ends: see `fate`. One that is dropped is killed, on Unix with its process group; the group
 //! also when the child ended by itself, since it may have left others running.
 
 use std::io::{self, Read, Write};
@@ -12,6 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::fate;
 use crate::model::step::Broken;
 
 /// Bytes read at once.
@@ -66,7 +67,9 @@ impl Child {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        fate::share(&mut command);
         let mut process = command.spawn().map_err(|error| cannot_start(&launch.program, &error))?;
+        fate::offer_first(process.id());
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
         let (answered, answers) = sync_channel(BLOCKS_MAX);
         let complaint = Arc::new(Mutex::new(Vec::new()));

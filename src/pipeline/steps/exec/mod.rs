@@ -11,6 +11,7 @@
 //! `{"drop":true}`, or `{"fail":"why"}`, in the order of the questions.
 
 mod child;
+mod fate;
 mod protocol;
 
 use std::path::{Component, Path, PathBuf};

@@ -1,0 +1,107 @@
+//! Manifest and marker: what tells consumers that a job's outputs are there.
+//!
+//! Each has a hidden, empty file in its folder before the intent is durable, and appears by renaming it. So one that was published is
+//! told from one that was not, also where a consumer has already taken it: nobody is told twice that the outputs are there.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::OutputError;
+use crate::durable_fs::{self, FolderIdentity};
+use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
+
+/// Manifest and marker are for consumers.
+const MODE: u32 = 0o644;
+/// Names of their hidden files, after the job's prefix.
+const MANIFEST: &str = "manifest";
+const MARKER: &str = "marker";
+
+/// The hidden files of manifest and marker; none where the rule has none, or in an intent of an older version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalPartials {
+    /// Of the manifest.
+    pub manifest: Option<SignalPartial>,
+    /// Of the marker.
+    pub marker: Option<SignalPartial>,
+}
+
+/// A hidden file that becomes a manifest or marker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalPartial {
+    partial: OsText,
+    folder: FolderIdentity,
+}
+
+impl SignalPartials {
+    /// Makes them in the folders of the final paths, which the caller has made and will sync.
+    pub(super) fn prepare(
+        job: JobId,
+        manifest: Option<&Path>,
+        marker: Option<&Path>,
+    ) -> Result<Self, OutputError> {
+        let make =
+            |path: Option<&Path>, word| path.map(|path| SignalPartial::make(job, path, word)).transpose();
+        Ok(Self { manifest: make(manifest, MANIFEST)?, marker: make(marker, MARKER)? })
+    }
+}
+
+impl SignalPartial {
+    fn make(job: JobId, path: &Path, word: &str) -> Result<Self, OutputError> {
+        let folder = durable_fs::parent_of(path);
+        let partial = folder.join(super::partials::hidden_name(job, word));
+        durable_fs::create_private(&partial)?;
+        let found = durable_fs::folder_identity(folder)
+            .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(|e| OutputError::fs("look at", folder, e))?;
+        Ok(Self { partial: OsText::from(partial), folder: found })
+    }
+
+    /// Whether it was renamed to its final name. A folder that is not the one it was made in says nothing.
+    pub(super) fn is_published(&self) -> Result<bool, OutputError> {
+        let partial = self.partial.as_path();
+        match fs::symlink_metadata(partial) {
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(OutputError::fs("look at", partial, error)),
+        }
+        let folder = durable_fs::parent_of(partial);
+        let found = durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))?;
+        if found.is_some_and(|found| self.folder.is_same(&found)) {
+            return Ok(true);
+        }
+        Err(OutputError::OtherFolder { folder: folder.to_owned() })
+    }
+}
+
+/// Whether a name is that of a hidden file of this job's manifest or marker.
+pub(super) fn is_signal(name: &str, job: JobId) -> bool {
+    [MANIFEST, MARKER].iter().any(|word| name == super::partials::hidden_name(job, word))
+}
+
+/// Makes a manifest or marker appear, durably; idempotent.
+pub(super) fn publish(
+    prepared: Option<&SignalPartial>,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(), OutputError> {
+    let folder = durable_fs::parent_of(path);
+    let Some(prepared) = prepared else {
+        durable_fs::make_folder(folder, false)?;
+        durable_fs::write_file(path, bytes, true, MODE)?;
+        return Ok(());
+    };
+    if !prepared.is_published()? {
+        let partial = prepared.partial.as_path();
+        let mut file = durable_fs::create_private(partial)?;
+        file.write_all(bytes).map_err(|e| OutputError::fs("write", partial, e))?;
+        durable_fs::set_mode(&file, partial, MODE)?;
+        durable_fs::sync_all(&file, partial)?;
+        drop(file); // Windows renames no open file
+        durable_fs::rename_replace(partial, path)?;
+    }
+    Ok(durable_fs::sync_folder(folder)?)
+}

@@ -1,0 +1,137 @@
+//! Promise: a killed job goes on from its last checkpoint, runs little again, and builds on nothing that it was not made from.
+#![cfg(unix)]
+
+mod support;
+
+use serde_json::Value;
+use support::{World, assert_balanced};
+
+/// Rows of the large file, of about so many bytes each.
+const ROWS: u64 = 260_000;
+const ROW_BYTES: u64 = 87;
+/// Twice what lies between checkpoints, and what the workers hold.
+const AGAIN_BYTES_MAX: u64 = (2 * 16 << 20) + 64 * (56 << 10);
+
+/// Every 20th row of `big.txt` is of kind 0, the next of kind 1, and so on. Kinds have outputs of their own where `outputs` says so.
+/// The row at 90% waits until there is a file `go`.
+fn gated_world(routes: &str, outputs: &str) -> World {
+    let gate = ROWS * 9 / 10;
+    let world = World::with_service(
+        "workers = 2",
+        &format!(
+            r#"
+            records = {{ format = "csv", header = false, columns = ["kind", "number", "text"] }}
+            [[pipeline]]
+            step = "route"
+            when = [{{ if = {{ column = "number", equals = "{gate}" }}, to = "gate" }}, {routes}]
+            [[pipeline]]
+            step = "exec"
+            on = ["gate"]
+            command = ["./gate"]
+            protocol = "jsonl"
+            [output.gate]
+            path = "out/{{stem}}.gate"
+            {outputs}
+            "#
+        ),
+    );
+    let gate = r#"read -r line || exit; until [ -e go ]; do sleep 0.02; done; echo '{"to":"main"}'; cat"#;
+    world.write("gate", format!("#!/bin/bash\n{gate}\n"));
+    world.sh(&format!(
+        "chmod +x gate
+         seq 1 {ROWS} | mawk '{{ print $1 % 20 \",\" $1 \",a row of a large file and long enough so that not too many of them make a checkpoint\" }}' > big.txt
+         cp big.txt staged.txt; mv staged.txt in/big.txt"
+    ));
+    world
+}
+
+fn big_job(world: &World) -> Option<Value> {
+    world.jobs().into_iter().find(|job| job["source"].as_str().is_some_and(|path| path.ends_with("big.txt")))
+}
+
+fn count(job: &Value, key: &str) -> u64 {
+    job[key].as_u64().unwrap_or_else(|| panic!("`{key}` is no count: {job:#}"))
+}
+
+/// Kills the service when all before the gate is collected and a checkpoint is durable; how many records that were.
+fn kill_at_the_gate(world: &World) -> u64 {
+    let mut service = world.start();
+    let run = service.wait_until("the job is at the gate", || {
+        let job = big_job(world)?;
+        let has_checkpoint = job["slices"]["done"].as_u64().is_some_and(|done| done > 0);
+        Some(count(&job, "records_in")).filter(|run| has_checkpoint && *run >= ROWS * 89 / 100)
+    });
+    // What is applied is durable once another job has ended: its end is synced, and all before it.
+    world.move_in("in/other.txt", "19,1,other\n");
+    service.wait_for(world, "archive/other.txt");
+    service.kill();
+    assert!(
+        !world.has("archive/big.txt"),
+        "the gate did not hold: {:#?}",
+        big_job(world).map(|job| world.failed_records(&job))
+    );
+    run
+}
+
+fn finish(world: &World) -> (Value, String) {
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(world, "archive/big.txt");
+    let log = service.log();
+    service.stop();
+    let job = big_job(world).expect("it is listed");
+    assert_eq!((job["state"].as_str(), count(&job, "records_in")), (Some("completed"), ROWS), "{job:#}");
+    assert_balanced(&job);
+    (job, log)
+}
+
+/// Goal: a kill at 90% costs at most what lies between checkpoints, whatever the outputs are packed with, and nothing shows in them.
+#[test]
+fn a_job_killed_at_90_percent_runs_little_again_whatever_its_outputs_are_packed_with() {
+    let world = gated_world(
+        r#"{ if = { column = "kind", equals = "0" }, to = "gzip" }, { if = { column = "kind", equals = "1" }, to = "zstd" },
+           { if = { column = "kind", equals = "2" }, to = "bzip2" }, { if = { column = "kind", equals = "3" }, to = "xz" }"#,
+        r#"[output.main]
+           path = "out/{stem}.txt"
+           [output.gzip]
+           path = "out/{stem}.0.gz"
+           [output.zstd]
+           path = "out/{stem}.1.zst"
+           [output.bzip2]
+           path = "out/{stem}.2.bz2"
+           [output.xz]
+           path = "out/{stem}.3.xz""#,
+    );
+    let run = kill_at_the_gate(&world);
+    let (job, _) = finish(&world);
+
+    assert_eq!(count(&job, "attempts"), 2, "{job:#}");
+    let resumed_at = count(&job, "resumed_at_record");
+    let again_max = AGAIN_BYTES_MAX / ROW_BYTES;
+    assert!(resumed_at > 0 && run - resumed_at <= again_max, "{run} of which {resumed_at} were kept");
+    // About: of a framed output what its encoder held back was in no file.
+    let again = count(&job, "records_again");
+    assert!(again.abs_diff(run - resumed_at) <= ROWS / 50, "{again} of {run} - {resumed_at}");
+    let shown = world.landfall(&["show", job["id"].as_str().expect("an id is text")]).done();
+    shown.says(&["attempt 2", &format!("after record {resumed_at};"), "records ran again"]);
+    world.sh("gzip -dc out/big.0.gz | cmp - <(grep '^0,' big.txt | grep -v '^0,234000,')
+        zstd -dcq out/big.1.zst | cmp - <(grep '^1,' big.txt)
+        bzip2 -dc out/big.2.bz2 | cmp - <(grep '^2,' big.txt)
+        xz -dc out/big.3.xz | cmp - <(grep '^3,' big.txt)
+        cmp out/big.txt <(grep -E '^([4-9]|1[0-9]|0,234000,)' big.txt)");
+}
+
+/// Size and time of the source tell nothing here: only what it is decoded to does.
+#[test]
+fn a_checkpoint_that_was_made_from_other_bytes_is_not_built_upon() {
+    let world = gated_world("", "");
+    kill_at_the_gate(&world);
+    // The first row is of kind 1, and of kind 7 from now on.
+    world.sh("claimed=$(echo in/.landfall/*.big.txt); touch -r $claimed time
+        printf 7 | dd of=$claimed bs=1 seek=0 conv=notrunc status=none; touch -r time $claimed
+        printf 7 | dd of=big.txt bs=1 seek=0 conv=notrunc status=none");
+    let (job, log) = finish(&world);
+    assert!(log.contains("the source no longer gives what the job's checkpoint was made from"), "{log}");
+    assert_eq!(count(&job, "resumed_at_slice"), 0, "{job:#}");
+    world.sh("cmp out/big.main big.txt");
+}
