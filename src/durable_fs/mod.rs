@@ -20,6 +20,7 @@ use crate::model::identity::FileIdentity;
 
 mod held;
 mod moving;
+mod space;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -32,6 +33,7 @@ use windows as platform;
 
 pub use held::{HeldFolder, Hold, Holder, hold_folder};
 pub use moving::move_file;
+pub use space::{Room, is_mount_point, room_at};
 
 /// The action of an [`FsError`] after which nothing may be trusted.
 const SYNC: &str = "sync";

@@ -27,6 +27,7 @@ mod publish;
 mod recover;
 mod retire;
 mod retry;
+mod rooms;
 mod rule_book;
 mod run;
 mod shared;
@@ -34,7 +35,7 @@ mod tick;
 mod trouble;
 mod work;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -49,6 +50,7 @@ use crate::pipeline::Registry;
 use crate::store::Store;
 use crate::watch::Watch;
 
+pub use rooms::mounts_away;
 use rule_book::RuleBook;
 use shared::Shared;
 use trouble::{Trouble, guard};
@@ -152,6 +154,7 @@ impl Engine {
         for number in 0..2 {
             self.spawn(&format!("finish-{number}"), finish::finish_jobs)?;
         }
+        self.spawn("rooms", rooms::watch_rooms)?;
         self.spawn("tick", tick::tick)
     }
 
@@ -211,6 +214,15 @@ impl Engine {
     pub fn progress_handle(&self) -> impl Fn(Job) -> Job + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move |job| with_progress(&shared, job)
+    }
+
+    /// The files and folders that the watch sees and has not given to the engine, with the reason, for the control endpoint.
+    pub fn files_waiting_handle(&self) -> impl Fn() -> Vec<(PathBuf, String)> + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let answer = lock(&shared.watch).as_ref().map(Watch::ask_waiting);
+            answer.and_then(|answer| answer.recv().ok()).unwrap_or_default()
+        }
     }
 
     /// Waits until the job reached an end, is held, or `time` is over; the row then.
@@ -304,6 +316,7 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
     if let Some(unfinished) = unfinished_for(shared, &offer)? {
         return Ok(unfinished);
     }
+    shared.rooms.check_claim(&rule, &offer.path)?;
     let wanted = vec![claim::Wanted { rule, offer, retire }];
     let claimed = claim::claim(shared, &wanted)?.pop().transpose()?.flatten();
     let id = claimed.ok_or_else(|| {

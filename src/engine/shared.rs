@@ -12,6 +12,7 @@ use super::claim_folders::ClaimFolders;
 use super::collect::CheckpointOrder;
 use super::job_queue::JobQueue;
 use super::lock;
+use super::rooms::Rooms;
 use super::rule_book::RuleBook;
 use super::run::Run;
 use super::trouble::Trouble;
@@ -53,6 +54,7 @@ pub(super) struct Shared {
     pub ids: JobIds,
     pub spool_dir: PathBuf,
     pub claim_folders: ClaimFolders,
+    pub rooms: Rooms,
     /// Jobs that wait for a loader.
     pub queued: JobQueue,
     /// Jobs that wait to be published or retired.
@@ -94,6 +96,7 @@ impl Shared {
         let memory = MemoryBudget::new(settings.service.memory_max - at_work_max);
         let at_work = MemoryBudget::new(at_work_max);
         let spool_dir = settings.service.data_dir.join("spool");
+        let rooms = Rooms::new(settings.service.free_min, settings.service.data_dir.clone());
         Self {
             settings,
             store,
@@ -103,6 +106,7 @@ impl Shared {
             ids: JobIds::default(),
             spool_dir,
             claim_folders: ClaimFolders::default(),
+            rooms,
             queued: JobQueue::default(),
             finishing: JobQueue::default(),
             board: Board::default(),
@@ -278,10 +282,12 @@ impl Shared {
             until: jiff::SignedDuration::try_from(delay)
                 .ok()
                 .and_then(|delay| clock::now().checked_add(delay).ok()),
-            detail: trouble.error.message.clone(),
+            detail: trouble.told.as_ref().unwrap_or(&trouble.error.message).clone(),
         });
         self.store.change().job(&job).apply()?;
-        if is_news {
+        if trouble.told.is_some() {
+            self.rooms.park(id);
+        } else if is_news {
             events::held(&job, &trouble.error);
         }
         match job.state {

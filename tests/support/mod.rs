@@ -11,6 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use toml::Table;
 
+#[cfg(target_os = "linux")]
+pub mod disk;
 mod service;
 
 pub use service::Service;
@@ -35,6 +37,7 @@ const SERVICE_DEFAULTS: &str = r#"
 data_dir = "data"
 scan_every = "300ms"
 stop_timeout = "10s"
+free_min = "0"
 "#;
 
 /// A temporary folder with `landfall.toml`, `in/`, and whatever a test makes of them.
