@@ -66,3 +66,232 @@ fn below_free_min_nothing_is_claimed_and_files_go_on_by_themselves_when_there_is
         service.log()
     );
 }
+
+/// A step that lets each record through only once `go` is there.
+const STEP_THAT_WAITS: &str = r#"pipeline = [{ step = "exec", command = ["./wait.sh"], timeout = "60s" }]
+"#;
+
+fn write_step_that_waits(world: &World) {
+    world.write(
+        "wait.sh",
+        "#!/bin/bash\nwhile IFS= read -r line; do touch begun; until [ -e go ]; do sleep 0.02; done; echo \"$line\"; done\n",
+    );
+    world.sh("chmod +x wait.sh");
+}
+
+#[test]
+fn a_running_job_gives_way_when_room_gets_short_and_goes_on_when_there_is_some() {
+    if !can_mount() {
+        return;
+    }
+    let world =
+        World::with_service("free_min = \"4MiB\"", &format!("{STEP_THAT_WAITS}{OUT_ON_MNT}"));
+    write_step_that_waits(&world);
+    let disk = Disk::mount(&world.path("mnt"), "8m");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n2\n3\n");
+    service.wait_for(&world, "begun");
+    disk.fill(2 << 20);
+    service.wait_for_log("too little room");
+    world.write("go", "");
+    let job = wait_for_waiting(&mut service, &world, "disk");
+    assert_eq!(job["state"], "held", "{job:#}");
+    let detail = job["waiting"]["detail"].as_str().expect("text");
+    assert!(detail.contains("2.0 MiB free") && detail.contains("/mnt/out"), "{detail}");
+    let id = job["id"].as_str().expect("text");
+    world.landfall(&["show", id]).done().says(&["waiting    for disk", "2.0 MiB free", "make room there"]);
+    assert_eq!(world.files("mnt"), ["filler"]);
+    disk.empty();
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.text("mnt/out/pay.main"), "1\n2\n3\n");
+    assert_eq!(world.completed()["records_in"], 3);
+}
+
+#[test]
+fn what_is_ready_to_be_published_waits_for_room_with_nothing_visible() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::bare();
+    let recipient = world.age_key();
+    // An encrypted output cannot be continued: such a job does not give way.
+    let output = format!(
+        "output = {{ main = {{ path = \"mnt/out/{{stem}}.age\", recipients = [\"{recipient}\"] }} }}\npublish = {{ marker = \"mnt/out/{{stem}}.done\" }}"
+    );
+    world.configure("free_min = \"4MiB\"", &[&format!("{STEP_THAT_WAITS}{output}")]);
+    write_step_that_waits(&world);
+    std::fs::create_dir(world.path("in")).expect("the folder is new");
+    let disk = Disk::mount(&world.path("mnt"), "8m");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n");
+    service.wait_for(&world, "begun");
+    disk.fill(2 << 20);
+    service.wait_for_log("too little room");
+    world.write("go", "");
+    let job = wait_for_waiting(&mut service, &world, "disk");
+    assert_eq!((&job["state"], &job["error"]["kind"]), (&"publishing".into(), &"storage".into()), "{job:#}");
+    let visible = |name: &&String| !name.starts_with("out/.landfall-") && *name != "filler";
+    assert_eq!(world.files("mnt").iter().find(visible), None, "{:?}", world.files("mnt"));
+    service.kill();
+    let mut service = world.start();
+    wait_for_waiting(&mut service, &world, "disk");
+    disk.empty();
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.files("mnt/out"), ["pay.age", "pay.done"]);
+    assert_eq!(world.sh("age -d -i key.txt mnt/out/pay.age"), "1\n");
+}
+
+#[test]
+fn without_its_mount_nothing_is_claimed_and_nothing_lands_beside_it() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::with_service(
+        "",
+        &format!("publish = {{ mount = \"mnt\", marker = \"mnt/{{stem}}.done\" }}\n{OUT_ON_MNT}"),
+    );
+    world.landfall(&["check"]).done().says(&["warning: rule \"payments\"", "publish.mount"]);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n");
+    let reason = wait_for_file_waiting(&mut service, &world, "publish.mount");
+    assert!(reason.contains("no file system is mounted at ") && reason.contains("/mnt"), "{reason}");
+    assert!(!world.has("mnt"), "{:?}", world.files("."));
+    // On the same device as the folder around it: only the kernel's table of mounts tells.
+    let _disk = Disk::bind(&world.path("disk"), &world.path("mnt"));
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.files("disk"), ["out/pay.main", "pay.done"]);
+    assert_eq!((count(&service, "is mounted here (`"), count(&service, "is mounted here now")), (1, 1));
+    assert!(!world.landfall(&["check"]).done().stdout.contains("warning"));
+}
+
+#[test]
+fn a_mount_that_vanishes_under_a_job_holds_it_until_it_is_back() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::with_service(
+        "",
+        &format!("publish = {{ mount = \"mnt\" }}\n{STEP_THAT_WAITS}{OUT_ON_MNT}"),
+    );
+    write_step_that_waits(&world);
+    let disk = Disk::bind(&world.path("disk"), &world.path("mnt"));
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n2\n");
+    service.wait_for(&world, "begun");
+    drop(disk);
+    world.write("go", "");
+    let job = wait_for_waiting(&mut service, &world, "mount");
+    let told = format!("{} {}", job["waiting"]["detail"], job["error"]["hint"]);
+    assert!(told.contains("/mnt") && told.contains("mount it"), "{told}");
+    assert_eq!(world.files("mnt"), [""; 0], "nothing lands where the mount was");
+    let _disk = Disk::bind(&world.path("disk"), &world.path("mnt"));
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.files("disk"), ["out/pay.main"]);
+    assert_eq!(world.text("mnt/out/pay.main"), "1\n2\n");
+}
+
+#[test]
+fn an_output_beside_the_mount_is_a_problem_of_the_configuration() {
+    let world = World::new("publish = { mount = \"mnt\", marker = \"elsewhere/{stem}.done\" }");
+    let ran = world.landfall(&["check"]).ends_with(2);
+    ran.says(&["output.main.path", "publish.marker", "does not lie in `publish.mount`", "2 problems"]);
+}
+
+#[test]
+fn a_full_output_disk_holds_the_job_and_nothing_is_half_published() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new(&format!("publish = {{ marker = \"mnt/{{stem}}.done\" }}\n{OUT_ON_MNT}"));
+    let disk = Disk::mount(&world.path("mnt"), "1m");
+    let text = lines(50_000);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", &text);
+    let job = wait_for_waiting(&mut service, &world, "disk");
+    assert_eq!(job["state"], "held", "{job:#}");
+    let told = format!("{} {}", job["error"]["message"], job["error"]["hint"]);
+    for word in ["cannot write", "/mnt/out/", "No space left", "make room on that disk"] {
+        assert!(told.contains(word), "`{word}` is not in {told}");
+    }
+    assert_eq!(world.files("mnt"), [""; 0], "its partials would only fill the disk");
+    disk.change("size=16m");
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.files("mnt"), ["out/pay.main", "pay.done"]);
+    assert!(world.text("mnt/out/pay.main") == text);
+}
+
+#[test]
+fn a_full_archive_disk_loses_no_source_and_the_outputs_are_there() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new("source = { on_success = \"archive\", archive_dir = \"mnt/archive\" }");
+    let disk = Disk::mount(&world.path("mnt"), "1m");
+    let text = lines(50_000);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", &text);
+    let job = wait_for_waiting(&mut service, &world, "disk");
+    assert_eq!(job["state"], "retiring", "{job:#}");
+    let told = format!("{} {}", job["error"]["message"], job["error"]["hint"]);
+    assert!(told.contains("/mnt/archive/") && told.contains("make room on that disk"), "{told}");
+    assert!(world.text("out/pay.main") == text);
+    assert_eq!((world.files("in").len(), world.files("mnt").len()), (1, 0), "{:?}", world.files("mnt"));
+    disk.change("size=16m");
+    service.wait_for(&world, "mnt/archive/pay.txt");
+    assert!(world.text("mnt/archive/pay.txt") == text);
+    service.wait_until("the job is completed", || (world.job()["state"] == "completed").then_some(()));
+    assert_eq!((world.files("in").len(), world.files("mnt")), (0, vec!["archive/pay.txt".to_owned()]));
+}
+
+#[test]
+fn a_full_data_disk_stops_the_service_and_the_next_start_with_room_finishes_every_file() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::with_service("data_dir = \"mnt/data\"", "");
+    let disk = Disk::mount(&world.path("mnt"), "24m");
+    let mut service = world.start();
+    service.wait_for_log("watching");
+    disk.fill(64 << 10);
+    let mut sent = 0;
+    let status = service.wait_until_exit(|| {
+        world.move_in(&format!("in/{sent}.txt"), format!("{sent}\n"));
+        sent += 1;
+    });
+    assert_eq!(status.code(), Some(1), "{}", service.log());
+    let told = ["/mnt/data/store cannot ", "No space left", "make room on the disk of `service.data_dir`"];
+    assert!(told.iter().all(|word| service.log().contains(word)), "{}", service.log());
+    let mut full = world.start();
+    assert_eq!(full.wait_until_exit(|| {}).code(), Some(1), "it refuses to start, or stops again");
+    disk.empty();
+    let mut service = world.start();
+    service.wait_until("all are archived", || (world.files("archive").len() == sent).then_some(()));
+    let out = world.files("out");
+    assert_eq!((out.len(), world.files("in")), (sent, Vec::<String>::new()));
+    assert!(out.iter().all(|name| format!("{}.main", world.text(format!("out/{name}")).trim()) == *name));
+}
+
+#[test]
+fn explore_emfile() {
+    for max in [64, 48, 40, 32, 28, 24, 20, 16, 12] {
+        let world = World::new("output = { main = { path = \"out/{stem}-{entry}\" } }\ndecode = { entries = [\"*\"] }\npublish = { marker = \"out/{stem}.done\" }");
+        world.sh("mkdir z; for i in $(seq 30); do seq 5 > z/$i.txt; done; (cd z; zip -q ../a.zip *.txt)");
+        let mut service = world.start_with_open_files(max);
+        for i in 0..40 {
+            world.move_in(&format!("in/{i}.txt"), lines(3));
+        }
+        for i in 0..20 {
+            world.move_in(&format!("in/z{i}.zip"), world.bytes("a.zip"));
+        }
+        let begun = std::time::Instant::now();
+        while service.exited().is_none() && begun.elapsed().as_secs() < 12 && world.files("archive").len() < 60 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", service.id())).map(|d| d.count());
+        eprintln!("== {max}: {:?} archived {} out {} {:?} fds {fds:?}", service.exited(), world.files("archive").len(), world.files("out").len(), begun.elapsed());
+        let log = service.log();
+        for l in log.lines().filter(|l| !l.contains("INFO")).take(6) {
+            eprintln!("  {}", l.chars().take(700).collect::<String>());
+        }
+    }
+}

@@ -68,6 +68,10 @@ impl Fault for FsError {
     }
 
     fn hint(&self) -> Option<String> {
+        if platform::is_out_of_descriptors(&self.source) {
+            let hint = "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`); until then it goes on as files are closed";
+            return Some(hint.to_owned());
+        }
         let hint = match self.source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "make room on that disk; the job goes on by itself"
@@ -77,7 +81,11 @@ impl Fault for FsError {
             }
             io::ErrorKind::ReadOnlyFilesystem => "mount that file system writable; the job goes on by itself",
             io::ErrorKind::NotFound => "check that the folder is there and its file system is mounted",
-            _ => return None,
+            io::ErrorKind::NotADirectory => {
+                "take the file away that lies where a folder is wanted; the job goes on by itself"
+            }
+            io::ErrorKind::StaleNetworkFileHandle => "mount that file system again; the job goes on by itself",
+            _ => "look at the disk and at the system's log; the job goes on by itself when it works again",
         };
         Some(hint.to_owned())
     }

@@ -49,6 +49,11 @@ fn is_unsupported(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
+/// Of this process, or of the whole system.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 pub(super) fn has_no_locks(error: &io::Error) -> bool {
     is_unsupported(error) || error.raw_os_error() == Some(libc::ENOLCK)
 }

@@ -43,6 +43,8 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     }
     let claimed = match claim::claim(shared, &wanted) {
         Ok(claimed) => claimed,
+        // The service stops: what is wrong is told once, not for each file.
+        Err(trouble) if trouble.poisoned => return Err(trouble),
         Err(trouble) => {
             for want in &wanted {
                 refuse(shared, &want.offer.path, &trouble.error.to_string());

@@ -256,7 +256,8 @@ impl Engine {
         let shared = Arc::clone(shared);
         move |id| {
             let one_at_a_time = lock(&shared.retrying);
-            let job = retry::retry(&shared.store, &shared.settings.rules, id)?;
+            let retried = retry::retry(&shared.store, &shared.settings.rules, id);
+            let job = retried.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
             drop(one_at_a_time);
             shared.queued.push(id);
             Ok(job)
@@ -318,7 +319,8 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
     }
     shared.rooms.check_claim(&rule, &offer.path)?;
     let wanted = vec![claim::Wanted { rule, offer, retire }];
-    let claimed = claim::claim(shared, &wanted)?.pop().transpose()?.flatten();
+    let claimed = claim::claim(shared, &wanted);
+    let claimed = claimed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?.pop().transpose()?.flatten();
     let id = claimed.ok_or_else(|| {
         let message = format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
         Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))

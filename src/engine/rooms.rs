@@ -93,10 +93,13 @@ impl Rooms {
         self.check(&rule.rule, rule.folders.iter().map(PathBuf::as_path).chain(own))
     }
 
+    /// Whether the mount of the rule is there.
+    pub(super) fn check_mount_of(&self, rule: &Rule) -> Result<(), Trouble> {
+        rule.publish.mount.as_ref().map_or(Ok(()), |mount| self.check_mount(mount))
+    }
+
     fn check<'a>(&self, rule: &Rule, mut folders: impl Iterator<Item = &'a Path>) -> Result<(), Trouble> {
-        if let Some(mount) = &rule.publish.mount {
-            self.check_mount(mount)?;
-        }
+        self.check_mount_of(rule)?;
         if self.free_min == FreeMin::Bytes(0) {
             return Ok(());
         }

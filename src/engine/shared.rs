@@ -169,9 +169,18 @@ impl Shared {
 
     /// A flush or fsync failed: nothing that was written since can be trusted, so the service stops and recovers at its next start.
     pub(super) fn fail_for_good(&self, error: JobError) {
-        tracing::error!(error = %error, "the disk refused to make data durable: stopping, so that the next start recovers from what is");
-        self.fatal.get_or_init(|| error);
+        self.fatal.get_or_init(|| {
+            tracing::error!(error = %error, "what reached the disk is not known any more: stopping, so that the next start recovers from what is durable");
+            error
+        });
         self.ask_to_stop();
+    }
+
+    /// For what an operator asked for: the answer is theirs, the end is everybody's.
+    pub(super) fn stop_if_poisoned(&self, trouble: &Trouble) {
+        if trouble.poisoned {
+            self.fail_for_good(trouble.error.clone());
+        }
     }
 
     pub(super) fn fatal(&self) -> Option<&JobError> {
@@ -248,10 +257,10 @@ impl Shared {
             return;
         }
         if let Err(trouble) = self.hold(id, &trouble) {
-            tracing::error!(job = %id, error = %trouble.error, "a job could not be held");
             if trouble.poisoned {
-                self.fail_for_good(trouble.error);
+                return self.fail_for_good(trouble.error);
             }
+            tracing::error!(job = %id, error = %trouble.error, "a job could not be held");
         }
     }
 

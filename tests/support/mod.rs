@@ -257,6 +257,11 @@ impl World {
     pub fn start(&self) -> Service {
         Service::start(self)
     }
+
+    /// Starts `landfall run` with at most so many open files.
+    pub fn start_with_open_files(&self, max: u32) -> Service {
+        Service::start_with_open_files(self, max)
+    }
 }
 
 /// How a command ended.
