@@ -84,8 +84,7 @@ fn a_running_job_gives_way_when_room_gets_short_and_goes_on_when_there_is_some()
     if !can_mount() {
         return;
     }
-    let world =
-        World::with_service("free_min = \"4MiB\"", &format!("{STEP_THAT_WAITS}{OUT_ON_MNT}"));
+    let world = World::with_service("free_min = \"4MiB\"", &format!("{STEP_THAT_WAITS}{OUT_ON_MNT}"));
     write_step_that_waits(&world);
     let disk = Disk::mount(&world.path("mnt"), "8m");
     let mut service = world.start();
@@ -169,10 +168,8 @@ fn a_mount_that_vanishes_under_a_job_holds_it_until_it_is_back() {
     if !can_mount() {
         return;
     }
-    let world = World::with_service(
-        "",
-        &format!("publish = {{ mount = \"mnt\" }}\n{STEP_THAT_WAITS}{OUT_ON_MNT}"),
-    );
+    let world =
+        World::with_service("", &format!("publish = {{ mount = \"mnt\" }}\n{STEP_THAT_WAITS}{OUT_ON_MNT}"));
     write_step_that_waits(&world);
     let disk = Disk::bind(&world.path("disk"), &world.path("mnt"));
     let mut service = world.start();
@@ -272,26 +269,167 @@ fn a_full_data_disk_stops_the_service_and_the_next_start_with_room_finishes_ever
 }
 
 #[test]
-fn explore_emfile() {
-    for max in [64, 48, 40, 32, 28, 24, 20, 16, 12] {
-        let world = World::new("output = { main = { path = \"out/{stem}-{entry}\" } }\ndecode = { entries = [\"*\"] }\npublish = { marker = \"out/{stem}.done\" }");
-        world.sh("mkdir z; for i in $(seq 30); do seq 5 > z/$i.txt; done; (cd z; zip -q ../a.zip *.txt)");
-        let mut service = world.start_with_open_files(max);
-        for i in 0..40 {
-            world.move_in(&format!("in/{i}.txt"), lines(3));
-        }
-        for i in 0..20 {
-            world.move_in(&format!("in/z{i}.zip"), world.bytes("a.zip"));
-        }
-        let begun = std::time::Instant::now();
-        while service.exited().is_none() && begun.elapsed().as_secs() < 12 && world.files("archive").len() < 60 {
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        let fds = std::fs::read_dir(format!("/proc/{}/fd", service.id())).map(|d| d.count());
-        eprintln!("== {max}: {:?} archived {} out {} {:?} fds {fds:?}", service.exited(), world.files("archive").len(), world.files("out").len(), begun.elapsed());
-        let log = service.log();
-        for l in log.lines().filter(|l| !l.contains("INFO")).take(6) {
-            eprintln!("  {}", l.chars().take(700).collect::<String>());
-        }
+fn with_too_few_open_files_everything_still_comes_out_whole() {
+    let world = World::new(
+        "output = { main = { path = \"out/{stem}-{entry}\" } }\npublish = { marker = \"done/{stem}.done\" }",
+    );
+    world.sh("mkdir z; for i in $(seq 20); do seq $i > z/$i.txt; done; (cd z; zip -q ../a.zip *.txt)");
+    for number in 0..20 {
+        world.write(format!("in/plain{number}.txt"), "1\n");
+        world.write(format!("in/zip{number}.zip"), world.bytes("a.zip"));
     }
+    let mut service = world.start_with_open_files(36);
+    service.wait_until("all are archived", || (world.files("archive").len() == 40).then_some(()));
+    service.wait_for_log("the limit of open files is low");
+    assert_eq!((world.files("done").len(), world.files("in")), (40, Vec::<String>::new()));
+    let out = world.files("out");
+    assert_eq!(out.len(), 20 + 20 * 20, "{out:?}");
+    for name in out.iter().filter(|name| name.starts_with("zip")) {
+        let entry =
+            name.split_once('-').and_then(|(_, entry)| entry.strip_suffix(".txt")).expect("its entry");
+        assert_eq!(world.text(format!("out/{name}")).lines().count().to_string(), entry, "{name}");
+    }
+}
+
+#[test]
+fn a_target_that_is_read_only_holds_the_job_until_it_can_be_written() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new(OUT_ON_MNT);
+    let disk = Disk::mount(&world.path("mnt"), "4m");
+    disk.change("ro");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n");
+    let job = wait_for_waiting(&mut service, &world, "disk");
+    let told = format!("{} {}", job["error"]["message"], job["error"]["hint"]);
+    assert!(told.contains("/mnt/out") && told.contains("mount that file system writable"), "{told}");
+    disk.change("rw");
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.text("mnt/out/pay.main"), "1\n");
+}
+
+#[test]
+fn a_target_that_turns_read_only_under_a_job_holds_it_with_nothing_half() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new(&format!(
+        "{STEP_THAT_WAITS}output = {{ main = {{ path = \"mnt/{{stem}}.main\" }} }}\npublish = {{ marker = \"mnt/{{stem}}.done\" }}"
+    ));
+    write_step_that_waits(&world);
+    let disk = Disk::mount(&world.path("mnt"), "4m");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n2\n");
+    service.wait_for(&world, "begun");
+    disk.change("ro");
+    world.write("go", "");
+    let job = wait_for_waiting(&mut service, &world, "disk");
+    assert!(job["error"]["hint"].as_str().is_some_and(|hint| hint.contains("writable")), "{job:#}");
+    disk.change("rw");
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.files("mnt"), ["pay.done", "pay.main"]);
+    assert_eq!(world.text("mnt/pay.main"), "1\n2\n");
+}
+
+#[test]
+fn a_file_in_the_place_of_the_output_folder_holds_the_job_and_says_so() {
+    let world = World::new("");
+    world.write("out", "in the way");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n");
+    let job = wait_for_waiting(&mut service, &world, "disk");
+    let told = format!("{} {}", job["error"]["message"], job["error"]["hint"]);
+    assert!(told.contains("/out") && told.contains("take the file away"), "{told}");
+    support::remove(&world.path("out"));
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.text("out/pay.main"), "1\n");
+}
+
+#[test]
+fn an_output_folder_that_is_taken_away_under_a_job_costs_no_record() {
+    let world = World::new(&format!("{STEP_THAT_WAITS}publish = {{ marker = \"out/{{stem}}.done\" }}"));
+    // The second record waits: by then the partial of the first is there.
+    world.write(
+        "wait.sh",
+        "#!/bin/bash\nwhile IFS= read -r line; do [ \"$line\" != 5000 ] || { touch begun; until [ -e go ]; do sleep 0.02; done; }; echo \"$line\"; done\n",
+    );
+    world.sh("chmod +x wait.sh; mkdir out; seq 6000 > numbers");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", world.bytes("numbers"));
+    service.wait_for(&world, "begun");
+    service.wait_until("a partial is there", || (!world.files("out").is_empty()).then_some(()));
+    world.sh("rm -r out");
+    world.write("go", "");
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.files("out"), ["pay.done", "pay.main"]);
+    assert!(world.bytes("out/pay.main") == world.bytes("numbers"));
+    assert!(service.log().contains("waiting; it goes on by itself"), "{}", service.log());
+}
+
+#[test]
+fn a_watched_folder_that_cannot_be_written_keeps_its_files_until_it_can() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new("");
+    let disk = Disk::mount(&world.path("in"), "4m");
+    world.write("in/pay.txt", "1\n");
+    disk.change("ro");
+    let mut service = world.start();
+    let reason = wait_for_file_waiting(&mut service, &world, "landfall");
+    assert!(reason.contains("/in/.landfall") && reason.contains("Read-only file system"), "{reason}");
+    assert!(reason.contains("mount that file system writable"), "{reason}");
+    assert_eq!((world.jobs().len(), world.text("in/pay.txt")), (0, "1\n".to_owned()));
+    disk.change("rw");
+    service.wait_for(&world, "archive/pay.txt");
+}
+
+#[test]
+fn a_watched_file_system_that_vanishes_under_a_job_holds_it_until_it_is_back() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new(STEP_THAT_WAITS);
+    write_step_that_waits(&world);
+    let disk = Disk::bind(&world.path("disk"), &world.path("in"));
+    let mut service = world.start();
+    service.wait_for_log("watching");
+    world.write("disk/pay.txt", "1\n");
+    service.wait_for(&world, "begun");
+    drop(disk);
+    world.write("go", "");
+    let job = service.wait_until("the job says that its source is away", || {
+        let job = world.job();
+        (!job["waiting"].is_null()).then_some(job)
+    });
+    let told = format!("{} {}", job["waiting"]["detail"], job["error"]["hint"]);
+    assert!(told.contains("/in/.landfall/") || told.contains("/in"), "{told}");
+    let _disk = Disk::bind(&world.path("disk"), &world.path("in"));
+    service.wait_for(&world, "archive/pay.txt");
+    assert_eq!(world.text("out/pay.main"), "1\n");
+    world.write("disk/next.txt", "2\n");
+    service.wait_for(&world, "archive/next.txt");
+}
+
+#[test]
+fn a_manifest_that_cannot_be_written_is_written_later_and_the_marker_after_it() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new("publish = { manifest = \"mnt/m/{stem}.json\", marker = \"out/{stem}.done\" }");
+    let disk = Disk::mount(&world.path("mnt"), "1m");
+    disk.fill(0);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n");
+    let job = wait_for_waiting(&mut service, &world, "disk");
+    assert_eq!(job["state"], "publishing", "{job:#}");
+    assert_eq!(
+        (world.files("out"), world.files("mnt")),
+        (vec!["pay.main".to_owned()], vec!["filler".to_owned()])
+    );
+    disk.empty();
+    service.wait_for(&world, "archive/pay.txt");
+    let manifest: Value = serde_json::from_str(&world.text("mnt/m/pay.json")).expect("JSON");
+    assert_eq!((world.has("out/pay.done"), &manifest["state"]), (true, &"retiring".into()), "{manifest:#}");
 }

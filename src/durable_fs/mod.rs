@@ -68,26 +68,7 @@ impl Fault for FsError {
     }
 
     fn hint(&self) -> Option<String> {
-        if platform::is_out_of_descriptors(&self.source) {
-            let hint = "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`); until then it goes on as files are closed";
-            return Some(hint.to_owned());
-        }
-        let hint = match self.source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "make room on that disk; the job goes on by itself"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "let the service's user write in that folder; the job goes on by itself"
-            }
-            io::ErrorKind::ReadOnlyFilesystem => "mount that file system writable; the job goes on by itself",
-            io::ErrorKind::NotFound => "check that the folder is there and its file system is mounted",
-            io::ErrorKind::NotADirectory => {
-                "take the file away that lies where a folder is wanted; the job goes on by itself"
-            }
-            io::ErrorKind::StaleNetworkFileHandle => "mount that file system again; the job goes on by itself",
-            _ => "look at the disk and at the system's log; the job goes on by itself when it works again",
-        };
-        Some(hint.to_owned())
+        Some(hint_of(&self.source).to_owned())
     }
 
     fn waits_for(&self) -> WaitsFor {
@@ -96,6 +77,33 @@ impl Fault for FsError {
             _ => WaitsFor::Disk,
         }
     }
+}
+
+/// What an operator can do about an error of the file system.
+pub fn hint_of(error: &io::Error) -> &'static str {
+    if is_out_of_descriptors(error) {
+        return "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`); until then it goes on as files are closed";
+    }
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on that disk; the job goes on by itself"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "let the service's user into that folder, and write there; the job goes on by itself"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "mount that file system writable; the job goes on by itself",
+        io::ErrorKind::NotFound => "check that the folder is there and its file system is mounted",
+        io::ErrorKind::NotADirectory => {
+            "take the file away that lies where a folder is wanted; the job goes on by itself"
+        }
+        io::ErrorKind::StaleNetworkFileHandle => "mount that file system again; the job goes on by itself",
+        _ => "look at the disk and at the system's log; the job goes on by itself when it works again",
+    }
+}
+
+/// Whether the process, or the whole system, has as many files open as it may.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    platform::is_out_of_descriptors(error)
 }
 
 /// What became of a rename that must not replace anything.

@@ -65,6 +65,7 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
         return Ok(None);
     }
     claim::take_companions(&job)?;
+    claim::sync_doubted(shared, &job)?;
     let was_held = job.state == JobState::Held;
     match job.state {
         JobState::Queued => {}

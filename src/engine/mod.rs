@@ -320,7 +320,8 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
     shared.rooms.check_claim(&rule, &offer.path)?;
     let wanted = vec![claim::Wanted { rule, offer, retire }];
     let claimed = claim::claim(shared, &wanted);
-    let claimed = claimed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?.pop().transpose()?.flatten();
+    let claimed =
+        claimed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?.pop().transpose()?.flatten();
     let id = claimed.ok_or_else(|| {
         let message = format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
         Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))

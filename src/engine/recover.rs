@@ -54,6 +54,7 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
         JobState::Publishing | JobState::Retiring => shared.finishing.push(job.id),
         _ if job.is_failing() => shared.finishing.push(job.id),
         JobState::Queued | JobState::Running | JobState::Held => {
+            claim::doubt_claim(shared, job);
             shared.queued.push_after(pause_after_crashes(job), job.id);
         }
         JobState::Paused | JobState::Completed | JobState::Failed | JobState::Aborted | JobState::Refused => {
@@ -82,6 +83,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         Place::Here => return Ok(true),
         Place::UnderBothNames => {
             durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
+            claim::doubt_claim(shared, job);
             return Ok(true);
         }
         Place::InQuarantine(quarantined) => {

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::rule_book::ReadyRule;
@@ -34,17 +34,20 @@ const LOOKS_MAX: usize = 1024;
 /// Between looks while something lacks, while jobs run, and otherwise.
 const PAUSE_LACKING: Duration = Duration::from_millis(500);
 const PAUSE_RUNNING: Duration = Duration::from_secs(1);
-const PAUSE_IDLE: Duration = Duration::from_secs(5);
+const PAUSE_IDLE: Duration = Duration::from_secs(2);
 
 /// What is known of the file systems in use.
 pub(super) struct Rooms {
     free_min: FreeMin,
     data_dir: PathBuf,
     state: Mutex<State>,
+    bell: Condvar,
 }
 
 #[derive(Default)]
 struct State {
+    /// The thread that looks after all this has something to do.
+    woken: bool,
     looks: HashMap<PathBuf, (Instant, Option<Room>)>,
     /// File systems without room, by device, each with a folder on it.
     short: BTreeMap<u64, PathBuf>,
@@ -72,7 +75,7 @@ fn fixed_folder(template: &str) -> PathBuf {
 
 impl Rooms {
     pub(super) fn new(free_min: FreeMin, data_dir: PathBuf) -> Self {
-        Self { free_min, data_dir, state: Mutex::default() }
+        Self { free_min, data_dir, state: Mutex::default(), bell: Condvar::new() }
     }
 
     /// Whether a file in this folder may be claimed under the rule. `renames`: a claim folder beside it is written to.
@@ -114,6 +117,7 @@ impl Rooms {
         }
         if lock(&self.state).away.insert(mount.to_owned()) {
             events::mount_away(mount);
+            self.wake();
         }
         let message = format!("no file system is mounted at {} (`publish.mount`)", OsText::from(mount));
         let hint = "mount it; everything goes on by itself";
@@ -127,6 +131,7 @@ impl Rooms {
         let first = lock(&self.state).short.insert(room.device, folder.to_owned()).is_none();
         if first {
             events::room_short(folder, room.free, wanted);
+            self.wake();
         }
         let message = format!("too little room on the file system of {}", OsText::from(folder));
         let detail = format!(
@@ -162,6 +167,18 @@ impl Rooms {
         }
         state.looks.insert(folder.to_owned(), (now, room));
         room
+    }
+
+    /// Lets [`watch_rooms`] look now, or see that the engine stops.
+    pub(super) fn wake(&self) {
+        lock(&self.state).woken = true;
+        self.bell.notify_all();
+    }
+
+    fn wait(&self, pause: Duration) {
+        let waited = self.bell.wait_timeout_while(lock(&self.state), pause, |state| !state.woken);
+        let mut state = waited.map_or_else(|e| e.into_inner().0, |(state, _)| state);
+        state.woken = false;
     }
 
     /// A job waits for something that is looked for here.
@@ -222,7 +239,8 @@ pub(super) fn watch_rooms(shared: &Arc<Shared>) {
         } else {
             PAUSE_RUNNING
         };
-        if shared.pause(pause) {
+        shared.rooms.wait(pause);
+        if shared.stopping() {
             return;
         }
         let ended = shared.rooms.look_again();

@@ -1,6 +1,6 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -73,6 +73,8 @@ pub(super) struct Shared {
     reserved: Mutex<HashMap<PathBuf, JobId>>,
     /// One retry or ingest at a time: each looks at the rows before it writes one.
     pub retrying: Mutex<()>,
+    /// Folders with claims that no sync has covered yet, as far as is known: synced before such a job is started.
+    pub unsynced_claims: Mutex<BTreeSet<PathBuf>>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
     pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
     back_offs: Mutex<HashMap<JobId, Duration>>,
@@ -117,6 +119,7 @@ impl Shared {
             choosing: Mutex::default(),
             reserved: Mutex::default(),
             retrying: Mutex::default(),
+            unsynced_claims: Mutex::default(),
             given_back: Mutex::default(),
             back_offs: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -137,6 +140,7 @@ impl Shared {
         self.stop.store(true, Ordering::SeqCst);
         drop(lock(&self.stop_gate));
         self.stop_bell.notify_all();
+        self.rooms.wake();
         self.queued.close();
         self.finishing.close_when_empty();
         for run in self.board.runs() {

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::os_text::escaped_path;
 
@@ -140,10 +141,12 @@ impl StoreError {
     fn io_kind(&self) -> Option<io::ErrorKind> {
         let source = match self {
             Self::Folder { source, .. } => Some(source),
-            Self::Engine { source, .. } | Self::Failed { source, .. } => match source.downcast_ref::<sled::Error>() {
-                Some(sled::Error::Io(source)) => Some(source),
-                _ => source.downcast_ref::<io::Error>(),
-            },
+            Self::Engine { source, .. } | Self::Failed { source, .. } => {
+                match source.downcast_ref::<sled::Error>() {
+                    Some(sled::Error::Io(source)) => Some(source),
+                    _ => source.downcast_ref::<io::Error>(),
+                }
+            }
             _ => None,
         };
         source.map(io::Error::kind)
@@ -190,6 +193,15 @@ impl Fault for StoreError {
             }
             denied if denied.is_denied() => {
                 "run the command as the user that the service runs as, who must own the data folder and all in it"
+                    .to_owned()
+            }
+            Self::Folder { source, .. } if durable_fs::is_out_of_descriptors(source) => {
+                durable_fs::hint_of(source).to_owned()
+            }
+            Self::Engine { source, .. } | Self::Failed { source, .. }
+                if source.downcast_ref().is_some_and(durable_fs::is_out_of_descriptors) =>
+            {
+                "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`), then start it again"
                     .to_owned()
             }
             full if full.is_full() => {
