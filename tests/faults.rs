@@ -4,7 +4,7 @@
 mod support;
 
 use serde_json::Value;
-use support::disk::{Disk, can_mount};
+use support::disk::{Disk, FailingDisk, can_mount};
 use support::{Service, World, lines};
 
 /// Outputs under `mnt/`, the rest as ever.
@@ -433,3 +433,91 @@ fn a_manifest_that_cannot_be_written_is_written_later_and_the_marker_after_it() 
     let manifest: Value = serde_json::from_str(&world.text("mnt/m/pay.json")).expect("JSON");
     assert_eq!((world.has("out/pay.done"), &manifest["state"]), (true, &"retiring".into()), "{manifest:#}");
 }
+
+#[test]
+fn after_a_failed_fsync_of_an_output_the_service_stops_and_its_next_start_writes_it_anew() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new(OUT_ON_MNT);
+    let Some(mut disk) = FailingDisk::mount(&world.path("mnt"), &world.path("below"), "3m") else { return };
+    let text = lines(100_000);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", &text);
+    assert_eq!(service.wait_until_exit(|| {}).code(), Some(1), "{}", service.log());
+    let log = service.log();
+    for word in ["cannot sync ", "/mnt/out/.landfall-", "then start the service again"] {
+        assert!(log.contains(word), "`{word}` is not in {log}");
+    }
+    assert!(!world.has("mnt/out/pay.main"));
+    disk.mend();
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    disk.forget_cached();
+    assert!(world.text("mnt/out/pay.main") == text, "it is on the disk, not only in memory");
+    assert_eq!(world.completed()["records_in"], 100_000);
+}
+
+#[test]
+fn after_a_failed_fsync_of_an_archive_copy_the_source_stays_and_is_copied_anew() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new("source = { on_success = \"archive\", archive_dir = \"mnt/archive\" }");
+    let Some(mut disk) = FailingDisk::mount(&world.path("mnt"), &world.path("below"), "3m") else { return };
+    let text = lines(100_000);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", &text);
+    assert_eq!(service.wait_until_exit(|| {}).code(), Some(1), "{}", service.log());
+    assert_eq!(world.files("in").len(), 1, "the source is there");
+    assert!(!world.has("mnt/archive/pay.txt") && service.log().contains("cannot sync "), "{}", service.log());
+    disk.mend();
+    let mut service = world.start();
+    service.wait_for(&world, "mnt/archive/pay.txt");
+    service.wait_until("the job is completed", || (world.job()["state"] == "completed").then_some(()));
+    service.stop();
+    disk.forget_cached();
+    assert!(world.text("mnt/archive/pay.txt") == text, "it is on the disk, not only in memory");
+    assert_eq!(world.files("in"), [""; 0]);
+}
+
+#[test]
+fn after_a_failed_fsync_of_the_store_the_next_start_believes_only_the_disk() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::with_service("data_dir = \"mnt/data\"", "");
+    let Some(mut disk) = FailingDisk::mount(&world.path("mnt"), &world.path("below"), "1m") else { return };
+    let mut service = world.start();
+    let mut sent = 0;
+    let status = service.wait_until_exit(|| {
+        for _ in 0..20 {
+            world.move_in(&format!("in/{sent}.txt"), format!("{sent}\n"));
+            sent += 1;
+        }
+    });
+    assert_eq!(status.code(), Some(1), "{}", service.log());
+    assert!(service.log().contains("/mnt/data/store cannot "), "{}", service.log());
+    disk.mend();
+    let mut service = world.start();
+    let t = std::time::Instant::now();
+    service.wait_until("all are archived", || {
+        if t.elapsed().as_secs() > 15 {
+            eprintln!("XX {:?} {} {}", world.files("in"), world.files("archive").len(), sent);
+            eprintln!("XX {}", world.landfall(&["jobs"]).stdout.lines().filter(|l| !l.contains("completed")).collect::<Vec<_>>().join("\nXX "));
+            for l in service_log(&world).lines() { eprintln!("YY {l}"); }
+            panic!();
+        }
+        (world.files("archive").len() == sent).then_some(())
+    });
+    service.stop();
+    disk.forget_cached();
+    assert_eq!((world.files("out").len(), world.files("in")), (sent, Vec::<String>::new()));
+    assert_eq!(world.jobs().iter().filter(|job| job["state"] == "completed").count(), sent);
+    let mut service = world.start();
+    world.move_in("in/next.txt", "next\n");
+    service.wait_for(&world, "archive/next.txt");
+}
+
+fn service_log(world: &World) -> String { world.text("landfall.log") }

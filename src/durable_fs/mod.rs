@@ -68,6 +68,10 @@ impl Fault for FsError {
     }
 
     fn hint(&self) -> Option<String> {
+        if self.is_failed_sync() {
+            let hint = "look at that disk (room, errors in the system's log), then start the service again: it recovers everything";
+            return Some(hint.to_owned());
+        }
         Some(hint_of(&self.source).to_owned())
     }
 
@@ -152,6 +156,12 @@ pub fn sync_all(file: &File, path: &Path) -> Result<(), FsError> {
 /// Asks the kernel to begin writing a part of a file, so that a later sync is short. A hint: nothing is promised.
 pub fn start_writeback(file: &File, offset: u64, length: u64) {
     platform::start_writeback(file, offset, length);
+}
+
+/// Asks the kernel to drop what it has in memory of a file and need not write any more, so that the next read is of the disk. After a
+/// failed sync the two may differ (Linux; elsewhere nothing is done).
+pub fn forget_cached(file: &File) {
+    platform::forget_cached(file);
 }
 
 /// Gives a file its Unix permissions, whatever the umask says (nothing to do on Windows).

@@ -70,6 +70,53 @@ impl Disk {
     }
 }
 
+/// A file system whose own disk is too small for it: writes go well, and the fsync that comes after them fails. A second fsync
+/// would say that all is well, though the data is lost.
+pub struct FailingDisk {
+    mounted: Option<Disk>,
+    image: PathBuf,
+    at: PathBuf,
+    below: Disk,
+}
+
+impl FailingDisk {
+    /// None, loudly, where there are no loop devices.
+    pub fn mount(at: &Path, below: &Path, size: &str) -> Option<Self> {
+        let below = Disk::mount(below, size);
+        let image = below.at.join("image");
+        File::create(&image).and_then(|file| file.set_len(64 << 20)).expect("a file of holes can be made");
+        let options = ["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"];
+        let mut arguments: Vec<&Path> = options.iter().map(Path::new).collect();
+        arguments.push(&image);
+        let mut disk = Self { mounted: None, image: image.clone(), at: at.to_owned(), below };
+        if !run("mkfs.ext4", &arguments) || !disk.attach() {
+            eprintln!("NOT TESTED: this needs mkfs.ext4 and a loop device");
+            return None;
+        }
+        Some(disk)
+    }
+
+    fn attach(&mut self) -> bool {
+        fs::create_dir_all(&self.at).expect("the folder can be made");
+        let done = run("mount", &["-o".as_ref(), "loop".as_ref(), &self.image, &self.at]);
+        self.mounted = done.then(|| Disk { at: self.at.clone() });
+        done
+    }
+
+    /// The disk works from now on.
+    pub fn mend(&self) {
+        self.below.change("size=96m");
+    }
+
+    /// Whatever was not on the disk is gone.
+    #[track_caller]
+    pub fn forget_cached(&mut self) {
+        assert!(run("umount", &[&self.at]), "nobody uses it");
+        std::mem::forget(self.mounted.take());
+        assert!(self.attach(), "it can be mounted again");
+    }
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         // Whoever has files open there keeps it until then.
