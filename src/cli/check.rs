@@ -42,6 +42,9 @@ pub fn run(args: &CheckArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> 
         return Ok(ExitCode::from(2));
     }
     print!("{}", summary(&settings));
+    for warning in crate::engine::mounts_away(&settings.rules) {
+        println!("warning: {warning}");
+    }
     if args.files {
         show_files(&settings.rules, &mut io::stdout().lock()).context("cannot show the files")?;
     }

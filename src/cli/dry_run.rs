@@ -2,11 +2,12 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::model::rule::{OnExists, Publish, Settings};
+use crate::model::rule::{FreeMin, OnExists, Publish, Settings};
 
 /// The settings with the data folder and all outputs inside `scratch`; nothing else is ever written to without `--retire`.
 pub(super) fn into_scratch(mut settings: Settings, scratch: &Path) -> Settings {
     settings.service.data_dir = scratch.join("data");
+    settings.service.free_min = FreeMin::Bytes(0); // nothing of it is to stay
     let outputs = scratch.join("out");
     for output in settings.rules.iter_mut().flat_map(|rule| rule.outputs.values_mut()) {
         output.path = outputs.join(without_root(Path::new(&output.path))).to_string_lossy().into_owned();

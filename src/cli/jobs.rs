@@ -7,11 +7,14 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::view::{self, Stop};
-use crate::control::{Handler, JobFilter};
+use crate::control::{FileWaiting, Handler, JobFilter};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
-use crate::model::job_view::{VIEW_VERSION, job_json};
+use crate::model::job_view::{VIEW_VERSION, file_waiting_json, job_json};
 use crate::model::rule::Settings;
+
+/// Waiting files that are shown in text.
+const WAITING_SHOWN_MAX: usize = 20;
 
 /// The arguments of `landfall jobs`.
 #[derive(Args, Clone, Debug, Default)]
@@ -45,7 +48,8 @@ pub fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
             print_json(out, handler, &filter)
         } else {
             let rule_width = settings.rules.iter().map(|rule| rule.name.len()).max().unwrap_or(0);
-            print_table(out, handler, &filter, rule_width.max(4), crate::clock::now())
+            print_table(out, handler, &filter, rule_width.max(4), crate::clock::now())?;
+            print_files_waiting(out, handler.filter(|_| filter == JobFilter::default()))
         }
     })
 }
@@ -80,6 +84,26 @@ fn print_table(
     Ok(())
 }
 
+/// The files that wait to be taken; they are no jobs yet, so that a filter leaves them out.
+fn print_files_waiting(out: &mut dyn Write, handler: Option<&dyn Handler>) -> Result<(), Stop> {
+    let mut more = 0_usize;
+    for (position, file) in handler.into_iter().flat_map(Handler::files_waiting).enumerate() {
+        let FileWaiting { path, reason } = file?;
+        if position == 0 {
+            writeln!(out, "\nwaiting files")?;
+        }
+        if position < WAITING_SHOWN_MAX {
+            writeln!(out, "  {path}: {}", view::printable(reason.as_bytes(), usize::MAX))?;
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        writeln!(out, "  and {more} more: `--json` has them all")?;
+    }
+    Ok(())
+}
+
 fn print_json(out: &mut dyn Write, handler: Option<&dyn Handler>, filter: &JobFilter) -> Result<(), Stop> {
     write!(out, "{{\"version\":{VIEW_VERSION},\"jobs\":[")?;
     let jobs = handler.into_iter().flat_map(|handler| handler.jobs(filter));
@@ -88,7 +112,22 @@ fn print_json(out: &mut dyn Write, handler: Option<&dyn Handler>, filter: &JobFi
         out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
         serde_json::to_writer(&mut *out, &job_json(&job))?;
     }
-    out.write_all(b"\n]}\n")?;
+    out.write_all(b"\n]")?;
+    if *filter == JobFilter::default() {
+        print_files_waiting_json(out, handler)?;
+    }
+    out.write_all(b"}\n")?;
+    Ok(())
+}
+
+fn print_files_waiting_json(out: &mut dyn Write, handler: Option<&dyn Handler>) -> Result<(), Stop> {
+    out.write_all(b",\"files_waiting\":[")?;
+    for (position, file) in handler.into_iter().flat_map(Handler::files_waiting).enumerate() {
+        let FileWaiting { path, reason } = file?;
+        out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
+        serde_json::to_writer(&mut *out, &file_waiting_json(&path, &reason))?;
+    }
+    out.write_all(b"\n]")?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `landfall run`: the service in the foreground.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
 use crate::config;
-use crate::control::{Server, StoreHandler};
+use crate::control::{FileWaiting, Server, StoreHandler};
 use crate::engine::{Engine, Purpose};
 use crate::model::rule::Mode;
 use crate::pipeline::Registry;
@@ -47,7 +47,13 @@ pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCo
         ingest(file, rule, retire).map_err(|error| error.job_error().clone())
     };
     let handler = StoreHandler::new(store).with_retry(retry).with_ingest(ingest);
-    let handler = Arc::new(handler.with_progress(engine.progress_handle()));
+    let waiting = engine.files_waiting_handle();
+    let waiting = move || {
+        let file = |(path, reason): (PathBuf, String)| FileWaiting { path: path.into(), reason };
+        waiting().into_iter().map(file).collect()
+    };
+    let handler = handler.with_progress(engine.progress_handle()).with_files_waiting(waiting);
+    let handler = Arc::new(handler);
     let control = Server::start(&data_dir, handler)?;
     tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
     let signal = signals.wait(&engine)?;

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use crate::control::{self, Handler, Refusal};
+pub(super) use crate::model::amount::bytes;
 use crate::store::StoreError;
 
 /// How a listing ends early.
@@ -87,21 +88,6 @@ pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
 /// A moment to the second, UTC.
 pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// Bytes as people read them; exact below 10 KiB.
-pub(super) fn bytes(count: u64) -> String {
-    let mut value = count as f64;
-    if count < 10 << 10 {
-        return format!("{count} B");
-    }
-    for unit in ["KiB", "MiB", "GiB"] {
-        value /= 1024.0;
-        if value < 1024.0 {
-            return format!("{value:.1} {unit}");
-        }
-    }
-    format!("{:.1} TiB", value / 1024.0)
 }
 
 /// Text from outside, safe to print: control characters escaped, and not without end.

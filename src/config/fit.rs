@@ -52,6 +52,7 @@ pub(super) fn judge(
         rule.check_templates(judge);
         rule.check_key_files();
         rule.check_outputs_differ();
+        rule.check_mount();
         rule.check_recipients(judge);
         rule.check_pipeline(judge);
     }
@@ -215,6 +216,18 @@ impl<'a> Judged<'a> {
                 self.problem(&key, verdict(message, "give each its own path, with {category} for instance"));
             } else {
                 first.insert(filled, name);
+            }
+        }
+    }
+
+    /// What is published beside the mount would not be on the file system that is asked for.
+    fn check_mount(&self) {
+        let Some(mount) = &self.read.rule.publish.mount else { return };
+        for (key, text) in self.templates().into_iter().filter(|(key, _)| key[0] != "source") {
+            if !Path::new(text).starts_with(mount) {
+                let message = format!("this does not lie in `publish.mount` = {}", escaped_path(mount));
+                let hint = "put all outputs, marker and manifest below the mount, or make two rules";
+                self.problem(&key, verdict(message, hint));
             }
         }
     }

@@ -151,8 +151,12 @@ fn marker<'a>(section: &Section<'a>) -> Option<&'a str> {
 }
 
 fn publish(section: &Section<'_>) -> Publish {
-    let publish = Publish { marker: section.template("marker"), manifest: section.template("manifest") };
-    section.finish(&["mount"]);
+    let publish = Publish {
+        marker: section.template("marker"),
+        manifest: section.template("manifest"),
+        mount: folder(section, "mount"),
+    };
+    section.finish(&[]);
     publish
 }
 

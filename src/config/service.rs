@@ -6,22 +6,23 @@ use std::time::Duration;
 use super::layers::Variables;
 use super::paths;
 use super::section::Section;
-use crate::model::rule::Service;
+use crate::model::rule::{FreeMin, Service};
 
 /// Keys of this version.
-pub(super) const KEYS: [&str; 9] = [
+pub(super) const KEYS: [&str; 10] = [
     "data_dir",
     "workers",
     "memory_max",
     "load_ahead",
     "scan_every",
     "stop_timeout",
+    "free_min",
     "retention",
     "timezone",
     "rules_dir",
 ];
 /// Keys that later versions bring.
-const LATER: &[&str] = &["free_min", "ledger_retention", "sharing", "listen", "at_rest", "confine"];
+const LATER: &[&str] = &["ledger_retention", "sharing", "listen", "at_rest", "confine"];
 
 /// Where further rules lie.
 pub(super) struct RulesDir {
@@ -47,6 +48,7 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
             .unwrap_or(Duration::from_secs(30)),
         stop_timeout: section.duration("stop_timeout", Duration::ZERO).unwrap_or(Duration::from_secs(30)),
         retention: section.duration("retention", Duration::ZERO).unwrap_or(Duration::from_hours(30 * 24)),
+        free_min: section.size("free_min", 0..=1 << 60).map_or(FreeMin::Default, FreeMin::Bytes),
         timezone: timezone(section).unwrap_or_else(|| "UTC".to_owned()),
     };
     section.finish(LATER);

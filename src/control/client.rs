@@ -12,7 +12,7 @@ use super::protocol::{
     ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, Line, PROTOCOL_VERSION, Request,
     read_line, write_line,
 };
-use super::{Answers, Handler, JobFilter, Refusal};
+use super::{Answers, FileWaiting, Handler, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
@@ -68,6 +68,10 @@ impl Client {
 impl Handler for Client {
     fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job> {
         self.answers(Command::Jobs(filter.clone()))
+    }
+
+    fn files_waiting(&self) -> Answers<'_, FileWaiting> {
+        self.answers(Command::FilesWaiting)
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {

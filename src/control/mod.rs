@@ -50,6 +50,15 @@ impl JobFilter {
     }
 }
 
+/// A file or folder that waits to be taken, as the running service sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileWaiting {
+    /// Where it lies.
+    pub path: OsText,
+    /// Why it is not taken yet, in a sentence.
+    pub reason: String,
+}
+
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,6 +121,8 @@ pub type Answers<'a, T> = Box<dyn Iterator<Item = Result<T, Refusal>> + 'a>;
 pub trait Handler: Send + Sync {
     /// The jobs that pass the filter, oldest first.
     fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job>;
+    /// The files that wait to be taken, by path; none without a service.
+    fn files_waiting(&self) -> Answers<'_, FileWaiting>;
     /// One job.
     fn show(&self, job: &str) -> Result<Job, Refusal>;
     /// A job's failed records, in order.

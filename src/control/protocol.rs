@@ -42,6 +42,7 @@ pub(super) enum Command {
     /// Whether this is the service that the address file speaks of.
     Hello,
     Jobs(JobFilter),
+    FilesWaiting,
     Show {
         job: String,
     },

@@ -177,6 +177,7 @@ impl Desk {
         match command {
             Command::Hello => one(out, Ok(())),
             Command::Jobs(filter) => self.all(out, self.handler.jobs(&filter)),
+            Command::FilesWaiting => self.all(out, self.handler.files_waiting()),
             Command::Show { job } => one(out, self.handler.show(&job)),
             Command::Records { job } => self.all(out, self.handler.records(&job)),
             Command::Record { job, number } => one(out, self.handler.record(&job, number)),

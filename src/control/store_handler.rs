@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Answers, Handler, JobFilter, Refusal};
+use super::{Answers, FileWaiting, Handler, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::fault::JobError;
 use crate::model::job::Job;
@@ -12,6 +12,7 @@ use crate::store::{JobMatch, Store, StoreError};
 
 type Retry = Box<dyn Fn(JobId) -> Result<(), JobError> + Send + Sync>;
 type Ingest = Box<dyn Fn(&Path, &str, bool) -> Result<JobId, JobError> + Send + Sync>;
+type Waiting = Box<dyn Fn() -> Vec<FileWaiting> + Send + Sync>;
 type Progress = Box<dyn Fn(Job) -> Job + Send + Sync>;
 
 /// Answers from the store; what only an engine can do is handed to it, if there is one.
@@ -20,12 +21,13 @@ pub struct StoreHandler {
     retry: Option<Retry>,
     ingest: Option<Ingest>,
     progress: Option<Progress>,
+    waiting: Option<Waiting>,
 }
 
 impl StoreHandler {
     /// Answers from this store, without a service.
     pub fn new(store: Store) -> Self {
-        Self { store, retry: None, ingest: None, progress: None }
+        Self { store, retry: None, ingest: None, progress: None, waiting: None }
     }
 
     /// The same within the service.
@@ -55,6 +57,16 @@ impl StoreHandler {
         self
     }
 
+    /// Within the service: the files that wait to be taken.
+    #[must_use]
+    pub fn with_files_waiting(
+        mut self,
+        waiting: impl Fn() -> Vec<FileWaiting> + Send + Sync + 'static,
+    ) -> Self {
+        self.waiting = Some(Box::new(waiting));
+        self
+    }
+
     fn find(&self, text: &str) -> Result<JobId, Refusal> {
         match self.store.find_job(text).map_err(refused)? {
             JobMatch::One(id) => Ok(id),
@@ -69,6 +81,11 @@ impl Handler for StoreHandler {
         let filter = filter.clone();
         let passes = move |job: &Result<Job, StoreError>| job.as_ref().map_or(true, |job| filter.takes(job));
         Box::new(self.store.jobs().filter(passes).map(|job| job.map_err(refused)))
+    }
+
+    fn files_waiting(&self) -> Answers<'_, FileWaiting> {
+        let files = self.waiting.as_ref().map(|waiting| waiting()).unwrap_or_default();
+        Box::new(files.into_iter().map(Ok))
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::os_text::escaped_path;
 
@@ -225,7 +226,8 @@ impl Fault for DecodeError {
             Self::Key { .. } => {
                 "add the key's file to `decode.identities` (or set `decode.passphrase_file`); the job goes on by itself"
             }
-            Self::Read { .. } | Self::Spool { .. } | Self::EntryLeft { .. } => return None,
+            Self::Read { source, .. } | Self::Spool { source, .. } => durable_fs::hint_of(source),
+            Self::EntryLeft { .. } => return None,
         };
         Some(hint.to_owned())
     }

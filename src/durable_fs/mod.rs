@@ -20,6 +20,7 @@ use crate::model::identity::FileIdentity;
 
 mod held;
 mod moving;
+mod space;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
@@ -32,6 +33,7 @@ use windows as platform;
 
 pub use held::{HeldFolder, Hold, Holder, hold_folder};
 pub use moving::move_file;
+pub use space::{Room, is_mount_point, room_at};
 
 /// The action of an [`FsError`] after which nothing may be trusted.
 const SYNC: &str = "sync";
@@ -66,18 +68,11 @@ impl Fault for FsError {
     }
 
     fn hint(&self) -> Option<String> {
-        let hint = match self.source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "make room on that disk; the job goes on by itself"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "let the service's user write in that folder; the job goes on by itself"
-            }
-            io::ErrorKind::ReadOnlyFilesystem => "mount that file system writable; the job goes on by itself",
-            io::ErrorKind::NotFound => "check that the folder is there and its file system is mounted",
-            _ => return None,
-        };
-        Some(hint.to_owned())
+        if self.is_failed_sync() {
+            let hint = "look at that disk (room, errors in the system's log), then start the service again: it recovers everything";
+            return Some(hint.to_owned());
+        }
+        Some(hint_of(&self.source).to_owned())
     }
 
     fn waits_for(&self) -> WaitsFor {
@@ -86,6 +81,33 @@ impl Fault for FsError {
             _ => WaitsFor::Disk,
         }
     }
+}
+
+/// What an operator can do about an error of the file system.
+pub fn hint_of(error: &io::Error) -> &'static str {
+    if is_out_of_descriptors(error) {
+        return "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`); until then it goes on as files are closed";
+    }
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on that disk; the job goes on by itself"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "let the service's user into that folder, and write there; the job goes on by itself"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "mount that file system writable; the job goes on by itself",
+        io::ErrorKind::NotFound => "check that the folder is there and its file system is mounted",
+        io::ErrorKind::NotADirectory => {
+            "take the file away that lies where a folder is wanted; the job goes on by itself"
+        }
+        io::ErrorKind::StaleNetworkFileHandle => "mount that file system again; the job goes on by itself",
+        _ => "look at the disk and at the system's log; the job goes on by itself when it works again",
+    }
+}
+
+/// Whether the process, or the whole system, has as many files open as it may.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    platform::is_out_of_descriptors(error)
 }
 
 /// What became of a rename that must not replace anything.
@@ -134,6 +156,12 @@ pub fn sync_all(file: &File, path: &Path) -> Result<(), FsError> {
 /// Asks the kernel to begin writing a part of a file, so that a later sync is short. A hint: nothing is promised.
 pub fn start_writeback(file: &File, offset: u64, length: u64) {
     platform::start_writeback(file, offset, length);
+}
+
+/// Asks the kernel to drop what it has in memory of a file and need not write any more, so that the next read is of the disk. After a
+/// failed sync the two may differ (Linux; elsewhere nothing is done).
+pub fn forget_cached(file: &File) {
+    platform::forget_cached(file);
 }
 
 /// Gives a file its Unix permissions, whatever the umask says (nothing to do on Windows).

@@ -92,7 +92,7 @@ fn copy_verified(from: &Path, partial: &Path) -> Result<(), FsError> {
     let copied = copy_hashed(&mut source, &mut copy, from, partial)?;
     keep_times_and_permissions(&copy, partial, &metadata);
     super::sync_all(&copy, partial)?;
-    super::platform::forget_cached(&copy);
+    super::forget_cached(&copy);
     let after = super::identity(&source).map_err(reading)?;
     if !before.same_content(&after) || copied.length != before.size {
         let changed = io::Error::other("it changed while it was copied");

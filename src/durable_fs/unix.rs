@@ -49,6 +49,11 @@ fn is_unsupported(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
+/// Of this process, or of the whole system.
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 pub(super) fn has_no_locks(error: &io::Error) -> bool {
     is_unsupported(error) || error.raw_os_error() == Some(libc::ENOLCK)
 }
@@ -210,6 +215,58 @@ fn unix_ns(time: SystemTime) -> Option<i128> {
     i128::try_from(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos()).ok()
 }
 
+pub(super) fn free_and_total(folder: &Path) -> io::Result<(u64, u64)> {
+    let found = rustix::io::retry_on_intr(|| rustix::fs::statvfs(folder))?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok((bytes(found.f_bavail), bytes(found.f_blocks)))
+}
+
+/// Asks for `folder/.`, so that one that is mounted when it is needed (autofs) is mounted now.
+#[cfg(target_os = "linux")]
+pub(super) fn is_mount_point(folder: &Path) -> io::Result<bool> {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    let inside = folder.join(".");
+    let asked = rustix::io::retry_on_intr(|| statx(CWD, &inside, AtFlags::empty(), StatxFlags::empty()));
+    if let Ok(found) = asked
+        && found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
+    {
+        return Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+    }
+    // Kernels before 5.8 do not say.
+    let folder = fs::canonicalize(inside)?;
+    match fs::read("/proc/self/mountinfo") {
+        Ok(table) => Ok(is_in_mountinfo(&table, &folder)),
+        Err(_) => differs_from_parent(&folder),
+    }
+}
+
+/// The fifth field of a line is the mount point, with `\040` and the like for blanks.
+#[cfg(target_os = "linux")]
+fn is_in_mountinfo(table: &[u8], folder: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    let escaped: Vec<u8> = folder
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .flat_map(|byte| match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+            other => vec![*other],
+        })
+        .collect();
+    table.split(|byte| *byte == b'\n').any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(&escaped))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_mount_point(folder: &Path) -> io::Result<bool> {
+    differs_from_parent(&fs::canonicalize(folder)?)
+}
+
+/// On another device than the folder above it, or the root.
+fn differs_from_parent(folder: &Path) -> io::Result<bool> {
+    let Some(parent) = folder.parent() else { return Ok(true) };
+    Ok(device_of(folder)? != device_of(parent)?)
+}
+
 pub(super) fn device_of(folder: &Path) -> io::Result<u64> {
     fs::metadata(folder).map(|m| m.dev())
 }
@@ -220,5 +277,25 @@ fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_mounts_tells_a_mount_point_by_its_whole_name() {
+        let table =
+            b"36 35 98:0 / / rw - ext4 /dev/a rw\n37 36 0:5 /sub /mnt/with\\040blank rw - tmpfs none rw\n";
+        let is_mounted = |folder: &str| is_in_mountinfo(table, Path::new(folder));
+        assert!(is_mounted("/") && is_mounted("/mnt/with blank"));
+        assert!(!is_mounted("/mnt") && !is_mounted("/mnt/with") && !is_mounted("/sub"));
+    }
+
+    #[test]
+    fn without_the_table_another_device_tells_a_mount_point() {
+        assert!(differs_from_parent(Path::new("/proc")).expect("it is there"));
+        assert!(!differs_from_parent(Path::new("/proc/self/fd")).expect("it is there"));
     }
 }

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_FILE_EXISTS, ERROR_INVALID_FUNCTION,
-    ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_SHARING_VIOLATION, FILETIME,
+    ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_SHARING_VIOLATION, ERROR_TOO_MANY_OPEN_FILES, FILETIME,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
-    FileBasicInfo, GetFileInformationByHandle, GetFileInformationByHandleEx, MOVE_FILE_FLAGS,
-    MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
+    FileBasicInfo, GetDiskFreeSpaceExW, GetFileInformationByHandle, GetFileInformationByHandleEx,
+    GetVolumePathNameW, MOVE_FILE_FLAGS, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 
 use super::{FolderIdentity, FsError, Renamed};
@@ -94,6 +94,10 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     retry_held(|| fs::remove_file(path))
 }
 
+pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    raw(error) == Some(ERROR_TOO_MANY_OPEN_FILES)
+}
+
 /// Some network redirectors have no byte-range locks.
 pub(super) fn has_no_locks(error: &io::Error) -> bool {
     matches!(raw(error), Some(ERROR_INVALID_FUNCTION | ERROR_NOT_SUPPORTED))
@@ -149,6 +153,37 @@ pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity
         inode: u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow),
         created_ns: Some(unix_ns(filetime(found.ftCreationTime))),
     }))
+}
+
+#[allow(unsafe_code, reason = "std does not tell the room on a disk")]
+pub(super) fn free_and_total(folder: &Path) -> io::Result<(u64, u64)> {
+    let folder = wide(folder);
+    let (mut free, mut total) = (0, 0);
+    // SAFETY: the path is NUL-terminated and outlives the call, both numbers are ours, and the third is not asked for.
+    match unsafe { GetDiskFreeSpaceExW(folder.as_ptr(), &raw mut free, &raw mut total, std::ptr::null_mut()) }
+    {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok((free, total)),
+    }
+}
+
+/// The root of a drive, or a folder in which a volume is mounted.
+#[allow(unsafe_code, reason = "std does not tell where a volume is mounted")]
+pub(super) fn is_mount_point(folder: &Path) -> io::Result<bool> {
+    fs::metadata(folder)?; // one that is not there is told by the volume above it
+    let folder = std::path::absolute(folder)?;
+    let asked = wide(&folder);
+    let mut root = vec![0_u16; asked.len() + 2];
+    let length = u32::try_from(root.len()).unwrap_or(u32::MAX);
+    // SAFETY: the path is NUL-terminated, and the buffer is ours and as long as is said.
+    if unsafe { GetVolumePathNameW(asked.as_ptr(), root.as_mut_ptr(), length) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let shown = |units: &[u16]| {
+        let text = String::from_utf16_lossy(units.split(|unit| *unit == 0).next().unwrap_or_default());
+        text.trim_end_matches('\\').to_lowercase()
+    };
+    Ok(shown(&root) == shown(&asked))
 }
 
 pub(super) fn device_of(folder: &Path) -> io::Result<u64> {

@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::lock;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
@@ -86,9 +87,10 @@ pub(super) fn claim(
     for folder in folders {
         match durable_fs::sync_folder(&folder) {
             Err(error) if error.is_failed_sync() => return Err(error.into()),
-            // The files are ours all the same, and recovery looks on both sides of the rename.
+            // The files are ours all the same. They are not started before it is made good.
             Err(error) => {
-                tracing::warn!(%error, "a claim may not survive a power cut; the file would be claimed again");
+                tracing::debug!(%error, "a claim is not durable yet");
+                lock(&shared.unsynced_claims).insert(folder);
             }
             Ok(()) => {}
         }
@@ -99,6 +101,34 @@ pub(super) fn claim(
         }
     }
     Ok(answers)
+}
+
+/// The folders that a claim changed.
+fn claim_places(job: &Job) -> impl Iterator<Item = &Path> {
+    let claimed = job.source.claimed.as_ref();
+    claimed.into_iter().flat_map(|claimed| {
+        [durable_fs::parent_of(job.source.path.as_path()), durable_fs::parent_of(claimed.as_path())]
+    })
+}
+
+/// A crash, or a failure, may have come between this job's claim and the sync of its folders.
+pub(super) fn doubt_claim(shared: &Shared, job: &Job) {
+    lock(&shared.unsynced_claims).extend(claim_places(job).map(Path::to_owned));
+}
+
+/// Makes a job's claim durable, if that is not known: else a power cut could bring the file back when its outputs are there already.
+pub(super) fn sync_doubted(shared: &Shared, job: &Job) -> Result<(), Trouble> {
+    for folder in claim_places(job) {
+        if lock(&shared.unsynced_claims).contains(folder) {
+            match durable_fs::sync_folder(folder) {
+                // With its folder gone there is nothing that could come back.
+                Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
+                synced => synced?,
+            }
+            lock(&shared.unsynced_claims).remove(folder);
+        }
+    }
+    Ok(())
 }
 
 fn new_job(shared: &Shared, want: &Wanted) -> Job {

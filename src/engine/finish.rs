@@ -139,6 +139,7 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<(Job, Intent
 
 fn publish_and_retire(shared: &Arc<Shared>, job: Job, intent: Intent) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, &job)?;
+    shared.rooms.check_publish(&rule, &intent)?;
     let job = publish::roll_forward(shared, &rule, job, intent)?;
     retire::retire(shared, &rule, job)
 }

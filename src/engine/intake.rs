@@ -28,13 +28,23 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     let mut wanted = Vec::with_capacity(batch.len());
     for offer in batch {
         match shared.rules.current(&offer.rule) {
-            Ok(Some(rule)) => wanted.push(Wanted { rule, offer, retire: true }),
+            Ok(Some(rule)) => match shared.rooms.check_claim(&rule, &offer.path) {
+                Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
+                Err(lack) => {
+                    shared.answer(&offer.path, Answer::Later(lack.told.unwrap_or(lack.error.message)));
+                }
+            },
             Ok(None) => refuse(shared, &offer.path, "its rule is not known"),
             Err(trouble) => refuse(shared, &offer.path, &trouble.error.to_string()),
         }
     }
+    if wanted.is_empty() {
+        return Ok(());
+    }
     let claimed = match claim::claim(shared, &wanted) {
         Ok(claimed) => claimed,
+        // The service stops: what is wrong is told once, not for each file.
+        Err(trouble) if trouble.poisoned => return Err(trouble),
         Err(trouble) => {
             for want in &wanted {
                 refuse(shared, &want.offer.path, &trouble.error.to_string());

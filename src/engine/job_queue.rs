@@ -1,6 +1,6 @@
 //! Jobs waiting for a stage: at once, or at a time.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,17 @@ impl JobQueue {
     pub(super) fn push_after(&self, delay: Duration, id: JobId) {
         lock(&self.state).later.insert((Instant::now() + delay, id));
         self.bell.notify_one();
+    }
+
+    /// Those of these jobs that wait for their time wait no more.
+    pub(super) fn hasten(&self, ids: &HashSet<JobId>) {
+        let mut state = lock(&self.state);
+        let (hastened, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut state.later).into_iter().partition(|(_, id)| ids.contains(id));
+        state.later = later.into_iter().collect();
+        state.now.extend(hastened.into_iter().map(|(_, id)| id));
+        drop(state);
+        self.bell.notify_all();
     }
 
     /// The next job; waits for one. None once the queue is closed: what is in it waits for the next start.
@@ -113,6 +124,16 @@ mod tests {
         queue.push(b);
         assert_eq!(queue.next_batch(8), Some(vec![a, b]));
         assert_eq!(queue.next(), Some(c));
+    }
+
+    #[test]
+    fn hastened_jobs_come_at_once_and_others_in_their_time() {
+        let queue = JobQueue::default();
+        let [a, b] = [1, 2].map(|n| JobId::from_parts(n, 0));
+        queue.push_after(Duration::from_hours(1), a);
+        queue.push_after(Duration::from_millis(20), b);
+        queue.hasten(&HashSet::from([a]));
+        assert_eq!((queue.next(), queue.next()), (Some(a), Some(b)));
     }
 
     #[test]

@@ -1,10 +1,21 @@
 //! The process's own limits.
 
+/// Enough for some dozens of folders and of outputs at once.
+#[cfg(unix)]
+const OPEN_FILES_WANTED: u64 = 256;
+
 /// Raises the limit of open files as far as the system lets us: each claim folder keeps one for its lock, each running job some.
 #[cfg(unix)]
 pub(super) fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
+    if let Some(max) = limit.maximum.filter(|max| *max < OPEN_FILES_WANTED) {
+        tracing::warn!(
+            max,
+            hint = "raise it for the service (`ulimit -n`, `LimitNOFILE`)",
+            "the limit of open files is low: jobs may have to wait for each other"
+        );
+    }
     if limit.current == limit.maximum {
         return;
     }

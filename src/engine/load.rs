@@ -91,6 +91,7 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
         return Ok(None);
     }
     claim::take_companions(&job)?;
+    claim::sync_doubted(shared, &job)?;
     let was_held = job.state == JobState::Held;
     match job.state {
         JobState::Queued => {}
@@ -102,6 +103,7 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
         }
     }
     let rule = rule_for(shared, &mut job, was_held)?;
+    shared.rooms.check_start(&rule)?; // before its partials, which would land beside a mount that is away
     let restarted = job.started_at.is_some();
     let resumable_at = shared.store.checkpoint(id)?.map_or(0, |point| point.next_slice);
     job.take(JobEvent::Started, clock::now(), "")?;

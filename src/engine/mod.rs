@@ -29,6 +29,7 @@ mod publish;
 mod recover;
 mod retire;
 mod retry;
+mod rooms;
 mod rule_book;
 mod run;
 mod shared;
@@ -36,7 +37,7 @@ mod tick;
 mod trouble;
 mod work;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -51,6 +52,7 @@ use crate::pipeline::Registry;
 use crate::store::Store;
 use crate::watch::Watch;
 
+pub use rooms::mounts_away;
 use rule_book::RuleBook;
 use shared::Shared;
 use trouble::{Trouble, guard};
@@ -154,6 +156,7 @@ impl Engine {
         for number in 0..2 {
             self.spawn(&format!("finish-{number}"), finish::finish_jobs)?;
         }
+        self.spawn("rooms", rooms::watch_rooms)?;
         self.spawn("tick", tick::tick)
     }
 
@@ -215,6 +218,15 @@ impl Engine {
         move |job| with_progress(&shared, job)
     }
 
+    /// The files and folders that the watch sees and has not given to the engine, with the reason, for the control endpoint.
+    pub fn files_waiting_handle(&self) -> impl Fn() -> Vec<(PathBuf, String)> + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || {
+            let answer = lock(&shared.watch).as_ref().map(Watch::ask_waiting);
+            answer.and_then(|answer| answer.recv().ok()).unwrap_or_default()
+        }
+    }
+
     /// Waits until the job reached an end, is held, or `time` is over; the row then.
     pub fn wait_for(&self, id: JobId, time: Duration) -> Result<Option<Job>, EngineError> {
         let deadline = Instant::now() + time;
@@ -246,7 +258,8 @@ impl Engine {
         let shared = Arc::clone(shared);
         move |id| {
             let one_at_a_time = lock(&shared.retrying);
-            let job = retry::retry(&shared.store, &shared.settings.rules, id)?;
+            let retried = retry::retry(&shared.store, &shared.settings.rules, id);
+            let job = retried.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
             drop(one_at_a_time);
             shared.queued.push(id);
             Ok(job)
@@ -307,8 +320,11 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
     if let Some(unfinished) = unfinished_for(shared, &offer)? {
         return Ok(unfinished);
     }
+    shared.rooms.check_claim(&rule, &offer.path)?;
     let wanted = vec![claim::Wanted { rule, offer, retire }];
-    let claimed = claim::claim(shared, &wanted)?.pop().transpose()?.flatten();
+    let claimed = claim::claim(shared, &wanted);
+    let claimed =
+        claimed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?.pop().transpose()?.flatten();
     let id = claimed.ok_or_else(|| {
         let message = format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
         Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))

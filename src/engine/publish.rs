@@ -170,6 +170,7 @@ pub(super) fn roll_forward(
     job.take(JobEvent::Published, clock::now(), "")?;
     job.error = None;
     let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
+    shared.rooms.check_mount_of(&rule.rule)?; // a marker beside the mount would be believed by nobody, and missed
     intent.signal(&json)?;
     shared.save(&job)?;
     shared.release_names(job.id);

@@ -51,11 +51,14 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
     match job.state {
         JobState::Publishing | JobState::Retiring => shared.finishing.push(job.id),
         _ if job.is_failing() => shared.finishing.push(job.id),
-        JobState::Queued | JobState::Running | JobState::Held => match pause_for_suspicion(shared, job) {
-            Ok(Some(pause)) => shared.queued.push_after(pause, job.id),
-            Ok(None) => {}
-            Err(trouble) => shared.job_hindered(job.id, trouble),
-        },
+        JobState::Queued | JobState::Running | JobState::Held => {
+            claim::doubt_claim(shared, job);
+            match pause_for_suspicion(shared, job) {
+                Ok(Some(pause)) => shared.queued.push_after(pause, job.id),
+                Ok(None) => {}
+                Err(trouble) => shared.job_hindered(job.id, trouble),
+            }
+        }
         JobState::Paused | JobState::Completed | JobState::Failed | JobState::Aborted | JobState::Refused => {
         }
     }
@@ -110,6 +113,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         Place::Here => return Ok(true),
         Place::UnderBothNames => {
             durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
+            claim::doubt_claim(shared, job);
             return Ok(true);
         }
         Place::InQuarantine(quarantined) => {

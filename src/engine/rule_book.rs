@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use super::rooms;
 use super::trouble::Trouble;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -18,6 +19,8 @@ pub(super) struct ReadyRule {
     pub hash: String,
     pub pipeline: Arc<Pipeline>,
     pub outputs: Arc<OutputPlan>,
+    /// The folders that its files are written to, as far as they are known before.
+    pub folders: Vec<PathBuf>,
 }
 
 impl ReadyRule {
@@ -35,6 +38,7 @@ impl ReadyRule {
         let outputs = OutputPlan::build(&rule, pipeline.categories())?;
         Ok(Self {
             hash: rule.hash(),
+            folders: rooms::folders_of(&rule),
             rule: Arc::new(rule),
             pipeline: Arc::new(pipeline),
             outputs: Arc::new(outputs),

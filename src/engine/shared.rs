@@ -1,6 +1,6 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -13,6 +13,7 @@ use super::collect::CheckpointOrder;
 use super::in_hand::InHand;
 use super::job_queue::JobQueue;
 use super::lock;
+use super::rooms::Rooms;
 use super::rule_book::RuleBook;
 use super::run::Run;
 use super::trouble::Trouble;
@@ -55,6 +56,7 @@ pub(super) struct Shared {
     pub spool_dir: PathBuf,
     pub claim_folders: ClaimFolders,
     pub in_hand: InHand,
+    pub rooms: Rooms,
     /// Jobs that wait for a loader.
     pub queued: JobQueue,
     /// Jobs that wait to be published or retired.
@@ -73,6 +75,8 @@ pub(super) struct Shared {
     reserved: Mutex<HashMap<PathBuf, JobId>>,
     /// One retry or ingest at a time: each looks at the rows before it writes one.
     pub retrying: Mutex<()>,
+    /// Folders with claims that no sync has covered yet, as far as is known: synced before such a job is started.
+    pub unsynced_claims: Mutex<BTreeSet<PathBuf>>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
     pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
     back_offs: Mutex<HashMap<JobId, Duration>>,
@@ -96,6 +100,7 @@ impl Shared {
         let memory = MemoryBudget::new(settings.service.memory_max - at_work_max);
         let at_work = MemoryBudget::new(at_work_max);
         let spool_dir = settings.service.data_dir.join("spool");
+        let rooms = Rooms::new(settings.service.free_min, settings.service.data_dir.clone());
         Self {
             settings,
             store,
@@ -106,6 +111,7 @@ impl Shared {
             spool_dir,
             claim_folders: ClaimFolders::default(),
             in_hand: InHand::default(),
+            rooms,
             queued: JobQueue::default(),
             finishing: JobQueue::default(),
             board: Board::default(),
@@ -116,6 +122,7 @@ impl Shared {
             choosing: Mutex::default(),
             reserved: Mutex::default(),
             retrying: Mutex::default(),
+            unsynced_claims: Mutex::default(),
             given_back: Mutex::default(),
             back_offs: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -136,6 +143,7 @@ impl Shared {
         self.stop.store(true, Ordering::SeqCst);
         drop(lock(&self.stop_gate));
         self.stop_bell.notify_all();
+        self.rooms.wake();
         self.queued.close();
         self.finishing.close_when_empty();
         for run in self.board.runs() {
@@ -168,9 +176,18 @@ impl Shared {
 
     /// A flush or fsync failed: nothing that was written since can be trusted, so the service stops and recovers at its next start.
     pub(super) fn fail_for_good(&self, error: JobError) {
-        tracing::error!(error = %error, "the disk refused to make data durable: stopping, so that the next start recovers from what is");
-        self.fatal.get_or_init(|| error);
+        self.fatal.get_or_init(|| {
+            tracing::error!(error = %error, "what reached the disk is not known any more: stopping, so that the next start recovers from what is durable");
+            error
+        });
         self.ask_to_stop();
+    }
+
+    /// For what an operator asked for: the answer is theirs, the end is everybody's.
+    pub(super) fn stop_if_poisoned(&self, trouble: &Trouble) {
+        if trouble.poisoned {
+            self.fail_for_good(trouble.error.clone());
+        }
     }
 
     pub(super) fn fatal(&self) -> Option<&JobError> {
@@ -248,10 +265,10 @@ impl Shared {
             return;
         }
         if let Err(trouble) = self.hold(id, &trouble) {
-            tracing::error!(job = %id, error = %trouble.error, "a job could not be held");
             if trouble.poisoned {
-                self.fail_for_good(trouble.error);
+                return self.fail_for_good(trouble.error);
             }
+            tracing::error!(job = %id, error = %trouble.error, "a job could not be held");
         }
     }
 
@@ -282,10 +299,12 @@ impl Shared {
             until: jiff::SignedDuration::try_from(delay)
                 .ok()
                 .and_then(|delay| clock::now().checked_add(delay).ok()),
-            detail: trouble.error.message.clone(),
+            detail: trouble.told.as_ref().unwrap_or(&trouble.error.message).clone(),
         });
         self.store.change().job(&job).apply()?;
-        if is_news {
+        if trouble.told.is_some() {
+            self.rooms.park(id);
+        } else if is_news {
             events::held(&job, &trouble.error);
         }
         match job.state {

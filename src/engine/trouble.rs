@@ -40,6 +40,8 @@ pub(super) struct Trouble {
     pub starts_over: bool,
     /// A flush or fsync failed: nothing may be retried before a restart.
     pub poisoned: bool,
+    /// The service told of it as a whole, and not again for each job; what the job waits for, with figures.
+    pub told: Option<String>,
 }
 
 impl Trouble {
@@ -50,6 +52,7 @@ impl Trouble {
             ended_early: false,
             starts_over: false,
             poisoned: false,
+            told: None,
         }
     }
 
@@ -61,7 +64,7 @@ impl Trouble {
             FaultKind::Storage => WaitsFor::Disk,
             FaultKind::Input | FaultKind::Transient | FaultKind::Bug => WaitsFor::Retry,
         };
-        Self { error, waits_for, ended_early: false, starts_over: false, poisoned: false }
+        Self { error, waits_for, ended_early: false, starts_over: false, poisoned: false, told: None }
     }
 }
 

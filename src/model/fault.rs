@@ -34,6 +34,8 @@ impl FaultKind {
 pub enum WaitsFor {
     /// Room on a disk, or a disk that answers again.
     Disk,
+    /// The file system of `publish.mount`.
+    Mount,
     /// A key, identity or passphrase file.
     Key,
     /// A mended rule or folder permission.

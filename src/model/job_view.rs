@@ -146,6 +146,20 @@ fn text(name: &OsText) -> String {
     name.to_str().map_or_else(|| name.to_string(), str::to_owned)
 }
 
+/// The JSON of a file that waits to be taken.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileWaitingView<'a> {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+    reason: &'a str,
+}
+
+/// The JSON of a file that waits to be taken, with the reason.
+pub fn file_waiting_json<'a>(path: &OsText, reason: &'a str) -> FileWaitingView<'a> {
+    FileWaitingView { path: path.to_string(), path_bytes: raw(path), reason }
+}
+
 /// The bytes of a name that is not Unicode.
 fn raw(name: &OsText) -> Option<String> {
     match name.to_str() {

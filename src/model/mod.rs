@@ -4,6 +4,7 @@
 //! `serde` data, so that the store can keep it and a test can compare it.
 
 pub mod account;
+pub mod amount;
 pub mod category;
 pub mod fault;
 pub mod identity;

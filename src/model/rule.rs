@@ -39,8 +39,29 @@ pub struct Service {
     pub stop_timeout: Duration,
     /// Finished jobs stay listed so long.
     pub retention: Duration,
+    /// Less room than this on a file system: nothing is claimed or published there.
+    pub free_min: FreeMin,
     /// IANA name of the time zone for `{date}` and `{time}`.
     pub timezone: String,
+}
+
+/// `service.free_min`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreeMin {
+    /// Not written: 1 GiB, but on a small file system no more than a twentieth of it.
+    Default,
+    /// Bytes, as written. 0: never too little.
+    Bytes(u64),
+}
+
+impl FreeMin {
+    /// What must be free on a file system of `total` bytes.
+    pub fn of(self, total: u64) -> u64 {
+        match self {
+            Self::Default => (1 << 30).min(total / 20),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
 }
 
 /// One `[[rule]]`: which files, how to read them, the pipeline, the outputs, the source's end.
@@ -373,6 +394,9 @@ pub struct Publish {
     pub marker: Option<String>,
     /// Template of the file with the job's JSON, absolute.
     pub manifest: Option<String>,
+    /// The folder where a file system must be mounted, absolute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<PathBuf>,
 }
 
 /// `[rule.errors]`.

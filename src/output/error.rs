@@ -154,6 +154,12 @@ pub enum OutputError {
         /// The folder of the partial and of the output.
         folder: PathBuf,
     },
+    /// What is mounted at `publish.mount` is not there.
+    #[error("no file system is mounted at {} (`publish.mount`)", escaped_path(mount))]
+    NotMounted {
+        /// The folder.
+        mount: PathBuf,
+    },
     /// An earlier error left the outputs in a state that nobody knows.
     #[error("the outputs were given up after an error: {}", _0.message)]
     Broken(JobError),
@@ -191,6 +197,7 @@ impl Fault for OutputError {
             | Self::PartialGone { .. }
             | Self::NotAsWritten { .. }
             | Self::OtherFolder { .. }
+            | Self::NotMounted { .. }
             | Self::Broken(_) => FaultKind::Storage,
             Self::Template { .. }
             | Self::NoOutput { .. }
@@ -239,6 +246,7 @@ impl Fault for OutputError {
             Self::OtherFolder { .. } => {
                 "mount the file system, or put the folder back with its hidden `.landfall-…` files; the job goes on by itself"
             }
+            Self::NotMounted { .. } => "mount it; everything goes on by itself",
             Self::Encode { .. } | Self::Misuse(_) => return None,
         };
         Some(hint.to_owned())
@@ -248,6 +256,7 @@ impl Fault for OutputError {
         match (self, self.kind()) {
             (Self::Fs(error), _) => error.waits_for(),
             (Self::RecipientsFile { .. } | Self::BadRecipient { .. }, _) => WaitsFor::Key,
+            (Self::NotMounted { .. }, _) => WaitsFor::Mount,
             (_, FaultKind::Storage) => WaitsFor::Disk,
             (_, FaultKind::Config) => WaitsFor::Config,
             _ => WaitsFor::Retry,

@@ -202,14 +202,26 @@ impl Partials {
         let final_path = self.final_path(planned, entry.as_ref())?;
         self.paths.take(&final_path, &planned.category, entry.as_ref().map(|e| &e.name))?;
         let folder = durable_fs::parent_of(&final_path).to_owned();
+        self.check_mount()?; // before anything is made where the mount should be
         if self.folders.insert(folder.clone()) {
             durable_fs::make_folder(&folder, false)?;
         }
         let path = folder.join(hidden_name(self.job.id, &self.next_number.to_string()));
         self.unsynced_folders.insert(folder);
         let partial = Partial::create(planned, Place { entry, path, final_path })?;
+        // It may have vanished in between: an intent must never name a partial that lies beside it.
+        self.check_mount()?;
         self.next_number += 1;
         Ok(partial)
+    }
+
+    fn check_mount(&self) -> Result<(), OutputError> {
+        let Some(mount) = &self.rule.publish.mount else { return Ok(()) };
+        match durable_fs::is_mount_point(mount) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(OutputError::NotMounted { mount: mount.clone() }),
+            Err(error) => Err(OutputError::fs("look at", mount, error)),
+        }
     }
 
     fn final_path(&self, planned: &PlannedOutput, entry: Option<&EntryName>) -> Result<PathBuf, OutputError> {

@@ -1,8 +1,9 @@
 //! What can go wrong in the store, and what the operator can do about it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::os_text::escaped_path;
 
@@ -88,6 +89,16 @@ pub enum StoreError {
         /// The engine's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A write or sync failed: what reached the disk is not known any more.
+    #[error("the store in {} cannot {action}", escaped_path(path))]
+    Failed {
+        /// An infinitive phrase.
+        action: &'static str,
+        /// The store's folder.
+        path: PathBuf,
+        /// The engine's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A write or sync failed before: what reached the disk is not known any more.
     #[error("the store takes nothing more after a failed write or sync: {reason}")]
     Poisoned {
@@ -97,8 +108,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// For good: nothing is written after it.
+    pub(super) fn failed(action: &'static str, store: &Path, error: sled::Error) -> Self {
+        Self::Failed { action, path: store.to_owned(), source: plain(error) }
+    }
+
     pub(super) fn engine(action: &'static str) -> impl FnOnce(sled::Error) -> Self {
-        move |error| Self::Engine { action, source: Box::new(error) }
+        move |error| Self::Engine { action, source: plain(error) }
     }
 
     pub(super) fn corrupt(what: &'static str, detail: impl Into<String>) -> Self {
@@ -109,20 +125,39 @@ impl StoreError {
 impl StoreError {
     /// Whether a flush or fsync failed, now or before: nothing may be tried again before a restart.
     pub fn is_poisoned(&self) -> bool {
-        matches!(self, Self::Poisoned { .. })
+        matches!(self, Self::Failed { .. } | Self::Poisoned { .. })
     }
 
     /// Whether this user may not do it.
     fn is_denied(&self) -> bool {
+        self.io_kind() == Some(io::ErrorKind::PermissionDenied)
+    }
+
+    /// Whether its disk has no room.
+    fn is_full(&self) -> bool {
+        matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+
+    fn io_kind(&self) -> Option<io::ErrorKind> {
         let source = match self {
             Self::Folder { source, .. } => Some(source),
-            Self::Engine { source, .. } => match source.downcast_ref::<sled::Error>() {
-                Some(sled::Error::Io(source)) => Some(source),
-                _ => source.downcast_ref::<io::Error>(),
-            },
+            Self::Engine { source, .. } | Self::Failed { source, .. } => {
+                match source.downcast_ref::<sled::Error>() {
+                    Some(sled::Error::Io(source)) => Some(source),
+                    _ => source.downcast_ref::<io::Error>(),
+                }
+            }
             _ => None,
         };
-        source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
+        source.map(io::Error::kind)
+    }
+}
+
+/// The system's own words, where the engine only wraps them.
+fn plain(error: sled::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        sled::Error::Io(error) => Box::new(error),
+        other => Box::new(other),
     }
 }
 
@@ -160,6 +195,19 @@ impl Fault for StoreError {
                 "run the command as the user that the service runs as, who must own the data folder and all in it"
                     .to_owned()
             }
+            Self::Folder { source, .. } if durable_fs::is_out_of_descriptors(source) => {
+                durable_fs::hint_of(source).to_owned()
+            }
+            Self::Engine { source, .. } | Self::Failed { source, .. }
+                if source.downcast_ref().is_some_and(durable_fs::is_out_of_descriptors) =>
+            {
+                "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`), then start it again"
+                    .to_owned()
+            }
+            full if full.is_full() => {
+                "make room on the disk of `service.data_dir`, then start the service again: it recovers everything"
+                    .to_owned()
+            }
             Self::Folder { .. } => {
                 "check that the service's user may write there, and that the disk has room".to_owned()
             }
@@ -167,8 +215,8 @@ impl Fault for StoreError {
                 "check the disk (room, errors in the kernel's log); a service that runs must then be restarted"
                     .to_owned()
             }
-            Self::Poisoned { .. } => {
-                "check the disk (room, errors in the kernel's log), then stop and restart the service"
+            Self::Failed { .. } | Self::Poisoned { .. } => {
+                "check the disk of `service.data_dir` (room, errors in the kernel's log), then start the service again: it recovers everything"
                     .to_owned()
             }
             Self::Encode { .. } => return None,
@@ -191,6 +239,6 @@ mod tests {
             assert!(hint.starts_with("run the command as") && !hint.contains("restart"), "{hint}");
         }
         let full = StoreError::engine("be opened")(sled::Error::Io(io::ErrorKind::StorageFull.into()));
-        assert!(full.hint().is_some_and(|hint| hint.starts_with("check the disk")));
+        assert!(full.hint().is_some_and(|hint| hint.starts_with("make room on the disk")));
     }
 }

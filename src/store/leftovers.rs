@@ -17,12 +17,16 @@ const UNFINISHED_SNAPSHOT: &str = ".generating";
 const SETTINGS: &str = "conf";
 const LOG: &str = "db";
 
-/// Removes what a kill left half-written; called before the engine is opened, by the process that holds the data folder.
+/// Removes what a kill left half-written, and lets the kernel forget what it only remembers: after a failed fsync its memory may hold
+/// what the disk does not, and the engine would build upon it. Called before the engine is opened, by the process that holds the data
+/// folder.
 pub(super) fn remove(folder: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(folder).map_err(|error| failed("list", folder, error))? {
         let path = entry.map_err(|error| failed("list", folder, error))?.path();
         if path.to_string_lossy().ends_with(UNFINISHED_SNAPSHOT) {
             remove_file(&path)?;
+        } else if let Ok(file) = File::open(&path) {
+            durable_fs::forget_cached(&file);
         }
     }
     // Without a log nothing was ever stored: settings that a kill cut short are made anew.

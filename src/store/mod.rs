@@ -44,7 +44,7 @@ mod slices;
 mod value;
 
 use std::fs::{File, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
@@ -83,6 +83,8 @@ struct Inner {
     meta: sled::Tree,
     slices: sled::Tree,
     db: sled::Db,
+    /// Of the engine's files.
+    path: PathBuf,
     /// sled's log, for our own fsync.
     log: File,
     commits: Commits,
@@ -138,6 +140,7 @@ impl Store {
             meta,
             slices,
             db,
+            path,
             log,
             commits: Commits::default(),
             unflushed: AtomicU64::new(0),
@@ -147,8 +150,8 @@ impl Store {
         };
         let store = Self { inner: Arc::new(inner) };
         store.sync()?;
-        leftovers::sync_settings(&path)?;
-        folder::sync_names(&path)?;
+        leftovers::sync_settings(&store.inner.path)?;
+        folder::sync_names(&store.inner.path)?;
         folder::sync_names(data_dir)?;
         Ok(store)
     }
@@ -172,11 +175,12 @@ impl Store {
     pub fn sync(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
         inner.commits.sync(|| {
-            inner.db.flush().map_err(StoreError::engine("flush its log"))?;
+            let failed = |error| StoreError::failed("flush its log", &inner.path, error);
+            inner.db.flush().map_err(failed)?;
             inner
                 .log
                 .sync_all()
-                .map_err(|error| StoreError::Engine { action: "sync its log", source: Box::new(error) })
+                .map_err(|error| StoreError::failed("sync its log", &inner.path, error.into()))
         })
     }
 
@@ -193,7 +197,7 @@ impl Store {
     /// An engine's write that failed ends all writing.
     fn written<T>(&self, action: &'static str, result: sled::Result<T>) -> Result<T, StoreError> {
         result.map_err(|error| {
-            let error = StoreError::engine(action)(error);
+            let error = StoreError::failed(action, &self.inner.path, error);
             self.inner.commits.poison(&commit::error_chain(&error));
             error
         })
@@ -215,7 +219,7 @@ fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
             Err(error) if is_locked(&error) && begun.elapsed() < REOPEN_PATIENCE => {
                 std::thread::sleep(REOPEN_PAUSE);
             }
-            Err(error) => return Err(StoreError::engine("be opened")(error)),
+            Err(error) => return Err(StoreError::failed("be opened", path, error)),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! One function per thing that an operator cares about: each event has the job, the rule and the path, and the same words everywhere.
 
+use std::path::Path;
+
+use crate::model::amount;
 use crate::model::fault::JobError;
 use crate::model::job::Job;
+use crate::model::os_text::escaped_path;
 
 /// A file is ours.
 pub fn claimed(job: &Job) {
@@ -34,6 +38,37 @@ pub fn held(job: &Job, error: &JobError) {
         job = %job.id, rule = job.rule, path = %job.source.path, state = %job.state, error = error.message,
         hint = error.hint.as_deref().unwrap_or(""), "waiting; it goes on by itself"
     );
+}
+
+/// Nothing is claimed or published where this file system is used, until there is room again.
+pub fn room_short(folder: &Path, free: u64, wanted: u64) {
+    tracing::warn!(
+        path = escaped_path(folder),
+        free = amount::bytes(free),
+        wanted = amount::bytes(wanted),
+        hint = "make room there; everything goes on by itself",
+        "too little room on this file system (`service.free_min`): nothing that needs it is claimed or published"
+    );
+}
+
+/// There is room again; none of it known where the file system is another now.
+pub fn room_again(folder: &Path, free: Option<u64>) {
+    let free = free.map_or_else(|| "unknown".to_owned(), amount::bytes);
+    tracing::info!(path = escaped_path(folder), free, "room again on this file system: going on");
+}
+
+/// Nothing of the rules that name this mount is claimed or published until it is there.
+pub fn mount_away(mount: &Path) {
+    tracing::warn!(
+        path = escaped_path(mount),
+        hint = "mount it; everything goes on by itself",
+        "no file system is mounted here (`publish.mount`): nothing that needs it is claimed or published"
+    );
+}
+
+/// The mount is there.
+pub fn mount_there(mount: &Path) {
+    tracing::info!(path = escaped_path(mount), "a file system is mounted here now: going on");
 }
 
 /// Every output is durable under its final name.

@@ -31,6 +31,8 @@ pub(super) struct Candidate {
     pub(super) failures: u32,
     /// Not before this time, whatever events say.
     pub(super) not_before: Option<Instant>,
+    /// Nothing is wrong with it: the engine takes no files now.
+    pub(super) put_off: bool,
     /// Why it waits.
     pub(super) reason: Cow<'static, str>,
     pub(super) marker: Option<PathBuf>,
@@ -67,6 +69,7 @@ impl Candidate {
             may_be_early: false,
             failures: 0,
             not_before: None,
+            put_off: false,
             reason: Cow::Borrowed("just seen"),
             marker: None,
             due: None,
@@ -94,6 +97,7 @@ impl Candidate {
     pub(super) fn start_afresh(&mut self) {
         self.failures = 0;
         self.not_before = None;
+        self.put_off = false;
     }
 
     /// Takes note of a look; tells whether the file changed since the last one.

@@ -25,6 +25,8 @@ use crate::model::rule::Order;
 const BATCH_MAX: usize = 256;
 /// Batches in one turn at most.
 const BATCHES_PER_TURN: usize = 8;
+/// Pause before a candidate that was put off is offered again, if nobody says so before.
+const PUT_OFF: Duration = Duration::from_secs(30);
 /// Candidates of an ordered rule that are due within this come together, so that they can be put in order.
 const ORDER_STEP: Duration = Duration::from_millis(50);
 
@@ -253,11 +255,40 @@ impl Watcher {
         match answer {
             Answer::Taken => self.taken(path),
             Answer::NotYet => self.not_yet(path, now),
+            Answer::Later(reason) => self.put_off(path, reason, now),
             Answer::Refused(reason) => {
                 if let Some(key) = self.table.key(path) {
                     self.failed(&key, reason, now);
                 }
             }
+        }
+    }
+
+    /// Lets a candidate wait that the engine takes later; there may be very many, so that it is [`Self::hasten`] that brings them back.
+    fn put_off(&mut self, path: &Path, reason: String, now: Instant) {
+        let Some(key) = self.table.key(path) else { return };
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        let until = now + PUT_OFF;
+        candidate.not_before = Some(until);
+        candidate.put_off = true;
+        self.table.wait(&key, until, Cow::Owned(reason));
+    }
+
+    /// What was put off is looked at again now.
+    pub(super) fn hasten(&mut self) {
+        let now = Instant::now();
+        let put_off: Vec<_> = self
+            .table
+            .iter()
+            .filter(|(_, it)| it.put_off && it.phase == Phase::Waiting)
+            .map(|(path, _)| Arc::clone(path))
+            .collect();
+        for path in put_off {
+            let Some(candidate) = self.table.get_mut(&path) else { continue };
+            candidate.put_off = false;
+            candidate.not_before = None;
+            let reason = candidate.reason.clone();
+            self.table.wait(&path, now, reason);
         }
     }
 

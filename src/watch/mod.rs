@@ -122,6 +122,8 @@ pub enum Answer {
     /// It changed while it was claimed, or it was given back: watch on; quiet time counts from now, a close-write alone no longer proves.
     /// May also be said of a file that was taken before and is given back later.
     NotYet,
+    /// Nothing is claimed now, for a reason that the operator was told: try again when [`Watch::hasten`] says so, or after a while.
+    Later(String),
     /// It could not be claimed: try again with back-off, the operator is told.
     Refused(String),
 }
@@ -137,6 +139,7 @@ enum Message {
     Answer(PathBuf, Answer),
     Waiting(SyncSender<Vec<(PathBuf, String)>>),
     Rescan,
+    Hasten,
     /// Look at the flags.
     Wake,
 }
@@ -199,12 +202,22 @@ impl Watch {
         self.send(Message::Rescan);
     }
 
+    /// Offers what was answered with [`Answer::Later`] again, now.
+    pub fn hasten(&self) {
+        self.send(Message::Hasten);
+    }
+
     /// Candidates that are seen but not offered or not taken, and folders that cannot be read, with the reason; by path.
     pub fn waiting(&self) -> Vec<(PathBuf, String)> {
+        // A watch that has stopped waits for nothing.
+        self.ask_waiting().recv().unwrap_or_default()
+    }
+
+    /// Asks for [`Self::waiting`]; the answer comes when the watch, which may be in a file system that hangs, gets to it.
+    pub fn ask_waiting(&self) -> mpsc::Receiver<Vec<(PathBuf, String)>> {
         let (reply, list) = mpsc::sync_channel(1);
         self.send(Message::Waiting(reply));
-        // A watch that has stopped waits for nothing.
-        list.recv().unwrap_or_default()
+        list
     }
 
     /// Files that a scan found in folders with events, and no event had told of.

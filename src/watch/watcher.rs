@@ -153,6 +153,7 @@ impl Watcher {
             // Nobody waits any more if it cannot be sent.
             Message::Waiting(reply) => reply.try_send(self.waiting()).unwrap_or(()),
             Message::Rescan => self.request_scan(),
+            Message::Hasten => self.hasten(),
             Message::Wake => {}
         }
     }

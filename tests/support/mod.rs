@@ -11,6 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use toml::Table;
 
+#[cfg(target_os = "linux")]
+pub mod disk;
 mod service;
 
 pub use service::Service;
@@ -35,6 +37,7 @@ const SERVICE_DEFAULTS: &str = r#"
 data_dir = "data"
 scan_every = "300ms"
 stop_timeout = "10s"
+free_min = "0"
 "#;
 
 /// A temporary folder with `landfall.toml`, `in/`, and whatever a test makes of them.
@@ -258,6 +261,11 @@ impl World {
     /// Starts `landfall run`.
     pub fn start(&self) -> Service {
         Service::start(self)
+    }
+
+    /// Starts `landfall run` with at most so many open files.
+    pub fn start_with_open_files(&self, max: u32) -> Service {
+        Service::start_with_open_files(self, max)
     }
 }
 

@@ -16,10 +16,24 @@ pub struct Service {
 
 impl Service {
     pub(super) fn start(world: &World) -> Self {
+        let mut command = world.command();
+        command.arg("run");
+        Self::spawn(world, command)
+    }
+
+    /// With at most so many open files.
+    pub(super) fn start_with_open_files(world: &World, max: u32) -> Self {
+        let mut command = std::process::Command::new("bash");
+        let binary = env!("CARGO_BIN_EXE_landfall");
+        command.args(["-c", &format!("ulimit -n {max}; exec {binary} run")]);
+        command.current_dir(world.path("")).env_remove("RUST_LOG");
+        Self::spawn(world, command)
+    }
+
+    fn spawn(world: &World, mut command: std::process::Command) -> Self {
         let log = world.path("landfall.log");
         let stream = || File::options().create(true).append(true).open(&log).expect("the log can be opened");
-        let child =
-            world.command().arg("run").stdout(stream()).stderr(stream()).spawn().expect("the binary runs");
+        let child = command.stdout(stream()).stderr(stream()).spawn().expect("the binary runs");
         Self { child, log }
     }
 
@@ -62,6 +76,15 @@ impl Service {
         self.wait_until(word, || {
             fs::read_to_string(&log).is_ok_and(|text| text.contains(word)).then_some(())
         });
+    }
+
+    /// Waits until it ends by itself, with something to be done meanwhile.
+    #[track_caller]
+    pub fn wait_until_exit(&mut self, mut meanwhile: impl FnMut()) -> ExitStatus {
+        wait_until("the service ends", || {
+            meanwhile();
+            self.exited()
+        })
     }
 
     /// How it ended, if it has.

@@ -5,7 +5,11 @@ use super::*;
 fn world() -> World {
     World::new(&[("main", "out.csv")], |rule, folder| {
         let path = |name: &str| Some(folder.join(name).to_str().expect("UTF-8").to_owned());
-        rule.publish = Publish { marker: path("done/{stem}.done"), manifest: path("{stem}.{sender}.json") };
+        rule.publish = Publish {
+            marker: path("done/{stem}.done"),
+            manifest: path("{stem}.{sender}.json"),
+            ..Publish::default()
+        };
     })
 }
 

@@ -1,0 +1,360 @@
+//! Room on the file systems in use (`service.free_min`), and the mounts that must be there (`publish.mount`).
+//!
+//! Where either lacks nothing is claimed, started or published: jobs and files wait and say so, and go on by themselves. The service tells
+//! it once when it begins and once when it ends. What is being published or retired already goes on as far as the disk takes it.
+//!
+//! A job that runs when room gets short makes a checkpoint and gives way, the newest first, one at a time, so that those before it may
+//! still come to their end. One that could not be continued (an encrypted output) runs on: giving up its work would make room only for
+//! the next try to fill it again.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::rule_book::ReadyRule;
+use super::run::Run;
+use super::shared::Shared;
+use super::trouble::{Trouble, guard};
+use super::{checkpoint, lock};
+use crate::durable_fs::{self, Room};
+use crate::model::amount;
+use crate::model::fault::{FaultKind, WaitsFor};
+use crate::model::job_id::JobId;
+use crate::model::os_text::{OsText, escaped_path};
+use crate::model::rule::{FreeMin, OnSuccess, Rule};
+use crate::output::Intent;
+use crate::telemetry::events;
+
+/// A look at a file system counts for so long: many small files share one.
+const LOOK_LASTS: Duration = Duration::from_millis(500);
+/// Folders whose looks are remembered at most.
+const LOOKS_MAX: usize = 1024;
+/// Between looks while something lacks, while jobs run, and otherwise.
+const PAUSE_LACKING: Duration = Duration::from_millis(500);
+const PAUSE_RUNNING: Duration = Duration::from_secs(1);
+const PAUSE_IDLE: Duration = Duration::from_secs(2);
+
+/// What is known of the file systems in use.
+pub(super) struct Rooms {
+    free_min: FreeMin,
+    data_dir: PathBuf,
+    state: Mutex<State>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The thread that looks after all this has something to do.
+    woken: bool,
+    looks: HashMap<PathBuf, (Instant, Option<Room>)>,
+    /// File systems without room, by device, each with a folder on it.
+    short: BTreeMap<u64, PathBuf>,
+    /// Mounts that are not there.
+    away: BTreeSet<PathBuf>,
+    /// Jobs that wait for any of these.
+    parked: HashSet<JobId>,
+}
+
+/// The folders of a rule that files are written to, as far as they are spelled out before the first variable.
+pub(super) fn folders_of(rule: &Rule) -> Vec<PathBuf> {
+    let outputs = rule.outputs.values().map(|output| fixed_folder(&output.path));
+    let signals = [&rule.publish.marker, &rule.publish.manifest].into_iter().flatten();
+    let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));
+    let own = [&rule.source.claim_dir, &rule.source.quarantine_dir].into_iter().flatten().cloned();
+    let all = outputs.chain(signals.map(|path| fixed_folder(path))).chain(archive).chain(own);
+    all.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn fixed_folder(template: &str) -> PathBuf {
+    let literal = template.split('{').next().unwrap_or_default();
+    let end = literal.rfind(std::path::is_separator).map_or(0, |at| at + 1);
+    PathBuf::from(literal.get(..end).unwrap_or_default())
+}
+
+impl Rooms {
+    pub(super) fn new(free_min: FreeMin, data_dir: PathBuf) -> Self {
+        Self { free_min, data_dir, state: Mutex::default(), bell: Condvar::new() }
+    }
+
+    /// Whether a file in this folder may be claimed under the rule. `renames`: a claim folder beside it is written to.
+    pub(super) fn check_claim(&self, rule: &ReadyRule, source: &Path) -> Result<(), Trouble> {
+        let renames = rule.rule.source.on_success != OnSuccess::Keep;
+        let beside = renames.then(|| durable_fs::parent_of(source));
+        self.check(&rule.rule, rule.folders.iter().map(PathBuf::as_path).chain(beside))
+    }
+
+    /// Whether a job may be started, or go on running, under the rule.
+    pub(super) fn check_start(&self, rule: &ReadyRule) -> Result<(), Trouble> {
+        self.check(&rule.rule, rule.folders.iter().map(PathBuf::as_path))
+    }
+
+    /// Whether this may be published.
+    pub(super) fn check_publish(&self, rule: &ReadyRule, intent: &Intent) -> Result<(), Trouble> {
+        let own = intent.final_names().map(durable_fs::parent_of);
+        self.check(&rule.rule, rule.folders.iter().map(PathBuf::as_path).chain(own))
+    }
+
+    /// Whether the mount of the rule is there.
+    pub(super) fn check_mount_of(&self, rule: &Rule) -> Result<(), Trouble> {
+        rule.publish.mount.as_ref().map_or(Ok(()), |mount| self.check_mount(mount))
+    }
+
+    fn check<'a>(&self, rule: &Rule, mut folders: impl Iterator<Item = &'a Path>) -> Result<(), Trouble> {
+        self.check_mount_of(rule)?;
+        if self.free_min == FreeMin::Bytes(0) {
+            return Ok(());
+        }
+        self.check_room(&self.data_dir)?;
+        folders.try_for_each(|folder| self.check_room(folder))
+    }
+
+    fn check_mount(&self, mount: &Path) -> Result<(), Trouble> {
+        // One that cannot be asked about (no permission, a dead server) is not known to be there.
+        if durable_fs::is_mount_point(mount).unwrap_or(false) {
+            return Ok(());
+        }
+        if lock(&self.state).away.insert(mount.to_owned()) {
+            events::mount_away(mount);
+            self.wake();
+        }
+        let message = format!("no file system is mounted at {} (`publish.mount`)", OsText::from(mount));
+        let hint = "mount it; everything goes on by itself";
+        let trouble = Trouble::new(FaultKind::Storage, message.clone(), Some(hint));
+        Err(Trouble { waits_for: WaitsFor::Mount, told: Some(message), ..trouble })
+    }
+
+    fn check_room(&self, folder: &Path) -> Result<(), Trouble> {
+        let Some(room) = self.look(folder) else { return Ok(()) };
+        let Some(wanted) = self.lacks(&room) else { return Ok(()) };
+        let first = lock(&self.state).short.insert(room.device, folder.to_owned()).is_none();
+        if first {
+            events::room_short(folder, room.free, wanted);
+            self.wake();
+        }
+        let message = format!("too little room on the file system of {}", OsText::from(folder));
+        let detail = format!(
+            "the file system of {} has {} free, and `service.free_min` asks for {}",
+            OsText::from(folder),
+            amount::bytes(room.free),
+            amount::bytes(wanted)
+        );
+        let hint = "make room there; everything goes on by itself";
+        let trouble = Trouble::new(FaultKind::Storage, message, Some(hint));
+        Err(Trouble { waits_for: WaitsFor::Disk, told: Some(detail), ..trouble })
+    }
+
+    /// What is wanted where it is not there.
+    fn lacks(&self, room: &Room) -> Option<u64> {
+        let wanted = self.free_min.of(room.total);
+        (room.total > 0 && room.free < wanted).then_some(wanted)
+    }
+
+    /// None: the file system does not answer; then what is done there meets its error.
+    fn look(&self, folder: &Path) -> Option<Room> {
+        let now = Instant::now();
+        if let Some((at, room)) = lock(&self.state).looks.get(folder)
+            && now.saturating_duration_since(*at) < LOOK_LASTS
+        {
+            return *room;
+        }
+        // Not under the lock: a file system that hangs holds up only those who ask for it.
+        let room = durable_fs::room_at(folder).ok();
+        let mut state = lock(&self.state);
+        if state.looks.len() >= LOOKS_MAX {
+            state.looks.clear();
+        }
+        state.looks.insert(folder.to_owned(), (now, room));
+        room
+    }
+
+    /// Lets [`watch_rooms`] look now, or see that the engine stops.
+    pub(super) fn wake(&self) {
+        lock(&self.state).woken = true;
+        self.bell.notify_all();
+    }
+
+    fn wait(&self, pause: Duration) {
+        let waited = self.bell.wait_timeout_while(lock(&self.state), pause, |state| !state.woken);
+        let mut state = waited.map_or_else(|e| e.into_inner().0, |(state, _)| state);
+        state.woken = false;
+    }
+
+    /// A job waits for something that is looked for here.
+    pub(super) fn park(&self, id: JobId) {
+        lock(&self.state).parked.insert(id);
+    }
+
+    /// Looks whether what lacked is there now. True: something is.
+    fn look_again(&self) -> bool {
+        let (short, away) = {
+            let state = lock(&self.state);
+            (state.short.clone(), state.away.clone())
+        };
+        let mut ended = false;
+        for (device, folder) in short {
+            let room = durable_fs::room_at(&folder).ok().filter(|room| room.device == device);
+            if room.is_some_and(|room| self.lacks(&room).is_some()) {
+                continue;
+            }
+            let mut state = lock(&self.state);
+            state.short.remove(&device);
+            state.looks.clear();
+            events::room_again(&folder, room.map(|room| room.free));
+            ended = true;
+        }
+        for mount in away.into_iter().filter(|mount| durable_fs::is_mount_point(mount).unwrap_or(false)) {
+            lock(&self.state).away.remove(&mount);
+            events::mount_there(&mount);
+            ended = true;
+        }
+        ended
+    }
+
+    fn lacks_anything(&self) -> bool {
+        let state = lock(&self.state);
+        !(state.short.is_empty() && state.away.is_empty() && state.parked.is_empty())
+    }
+
+    /// The jobs that wait, if any of them may go on.
+    fn take_parked(&self, ended: bool) -> HashSet<JobId> {
+        let mut state = lock(&self.state);
+        // One that saw what lacked in the last moment parks after the end was told.
+        if ended || (state.short.is_empty() && state.away.is_empty()) {
+            return std::mem::take(&mut state.parked);
+        }
+        HashSet::new()
+    }
+}
+
+/// The life of the thread that looks after room and mounts.
+pub(super) fn watch_rooms(shared: &Arc<Shared>) {
+    let mut rounds_after_end = 0_u32;
+    loop {
+        let pause = if rounds_after_end > 0 || shared.rooms.lacks_anything() {
+            PAUSE_LACKING
+        } else if shared.board.runs().is_empty() {
+            PAUSE_IDLE
+        } else {
+            PAUSE_RUNNING
+        };
+        shared.rooms.wait(pause);
+        if shared.stopping() {
+            return;
+        }
+        let ended = shared.rooms.look_again();
+        // A second time for the files that were refused in the last moment.
+        rounds_after_end = if ended { 2 } else { rounds_after_end.saturating_sub(1) };
+        if (ended || rounds_after_end > 0)
+            && let Some(watch) = lock(&shared.watch).as_ref()
+        {
+            watch.hasten();
+        }
+        let parked = shared.rooms.take_parked(ended);
+        if !parked.is_empty() {
+            shared.queued.hasten(&parked);
+            shared.finishing.hasten(&parked);
+        }
+        give_way(shared);
+    }
+}
+
+/// Lets the newest running job that lacks room, or its mount, wait.
+fn give_way(shared: &Arc<Shared>) {
+    for run in shared.board.runs().iter().rev().filter(|run| run.trouble().is_none()) {
+        let Err(lack) = shared.rooms.check_start(&run.rule) else { continue };
+        if !run.rule.outputs.resumable() {
+            continue;
+        }
+        // A checkpoint on its way would come after ours: the next round is soon.
+        if run.checkpoint_in_flight.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if let Err(trouble) = guard("checkpoint", || checkpoint_now(shared, run)) {
+            if trouble.poisoned {
+                shared.fail_for_good(trouble.error);
+                return;
+            }
+            run.break_off(trouble);
+        }
+        run.break_off(lack);
+        run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+        shared.board.ring_all();
+        shared.settle(run);
+        return;
+    }
+}
+
+fn checkpoint_now(shared: &Shared, run: &Run) -> Result<(), Trouble> {
+    let order = run.with_collector(|collector| collector.checkpoint(run, true)).transpose()?.flatten();
+    match order {
+        Some(order) => checkpoint::write_checkpoint(&shared.store, run, order),
+        None => Ok(()),
+    }
+}
+
+/// For `landfall check`: rules whose mount is not there now.
+pub fn mounts_away(rules: &[Rule]) -> Vec<String> {
+    let away = |rule: &Rule| {
+        let mount = rule.publish.mount.as_deref()?;
+        let there = durable_fs::is_mount_point(mount).unwrap_or(false);
+        (!there).then(|| {
+            format!(
+                "rule \"{}\": no file system is mounted at {} (`publish.mount`): until it is, its files wait",
+                rule.name,
+                escaped_path(mount)
+            )
+        })
+    };
+    rules.iter().filter_map(away).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_a_template_ends_before_its_first_variable() {
+        let folders = ["/data/out/{rule}/{stem}.csv", "/data/out/x{stem}", "/data/all.csv"].map(fixed_folder);
+        assert_eq!(folders, ["/data/out/", "/data/out/", "/data/"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn the_default_asks_for_no_more_than_a_twentieth_of_a_small_file_system() {
+        let gib = 1_u64 << 30;
+        assert_eq!([FreeMin::Default.of(100 * gib), FreeMin::Default.of(10 * gib)], [gib, gib / 2]);
+        assert_eq!(FreeMin::Bytes(gib).of(gib), gib);
+    }
+
+    #[test]
+    fn a_file_system_without_room_is_told_with_its_figures_and_looked_at_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rooms = Rooms::new(FreeMin::Bytes(u64::MAX), folder.path().to_owned());
+        let lack = rooms.check_room(folder.path()).expect_err("nobody has so much");
+        assert_eq!((lack.error.kind, lack.waits_for), (FaultKind::Storage, WaitsFor::Disk));
+        assert!(lack.told.is_some_and(|told| told.contains("free_min") && told.contains(" free")));
+        assert!(!rooms.look_again() && rooms.lacks_anything());
+        let enough = Rooms { free_min: FreeMin::Bytes(1), ..rooms };
+        assert!(enough.look_again() && !enough.lacks_anything());
+        assert!(!enough.look_again(), "the end is told once");
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_tell_its_size_has_room() {
+        let rooms = Rooms::new(FreeMin::Bytes(1), PathBuf::new());
+        assert_eq!(rooms.lacks(&Room { device: 1, free: 0, total: 0 }), None);
+        assert_eq!(rooms.lacks(&Room { device: 1, free: 0, total: 9 }), Some(1));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_where_nothing_is_mounted_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rooms = Rooms::new(FreeMin::Bytes(0), PathBuf::new());
+        rooms.check_mount(Path::new("/")).expect("it is one");
+        let lack = rooms.check_mount(folder.path()).expect_err("it is none");
+        assert_eq!(lack.waits_for, WaitsFor::Mount);
+        assert!(rooms.lacks_anything() && !rooms.look_again());
+    }
+}
