@@ -62,6 +62,14 @@ pub enum StoreError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The engine's files cannot be read back.
+    #[error("the store in {} is damaged: {detail}", escaped_path(path))]
+    Damaged {
+        /// The engine's folder.
+        path: PathBuf,
+        /// What the engine said.
+        detail: String,
+    },
     /// A value cannot be written down: a bug of this program.
     #[error("a {what} cannot be written to the store: {detail}")]
     Encode {
@@ -112,6 +120,21 @@ impl StoreError {
         matches!(self, Self::Poisoned { .. })
     }
 
+    /// Whether the engine read something that it never wrote.
+    pub(super) fn is_damage(&self) -> bool {
+        let Self::Engine { source, .. } = self else { return false };
+        source.downcast_ref::<sled::Error>().is_some_and(|error| match error {
+            sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) | sled::Error::Unsupported(_) => {
+                true
+            }
+            // Part of what should be there is not.
+            sled::Error::Io(error) => {
+                matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+            }
+            sled::Error::CollectionNotFound(_) => false,
+        })
+    }
+
     /// Whether this user may not do it.
     fn is_denied(&self) -> bool {
         let source = match self {
@@ -155,6 +178,11 @@ impl Fault for StoreError {
             }
             Self::Corrupt { .. } => {
                 "check the disk; keep a copy of the data folder before anything else is tried".to_owned()
+            }
+            Self::Damaged { .. } => {
+                "keep a copy of the data folder, then restore its last backup; without one move its `store` folder away and start \
+                 anew: `landfall recover CLAIM_DIR` lists the claimed sources that the lost store leaves behind"
+                    .to_owned()
             }
             denied if denied.is_denied() => {
                 "run the command as the user that the service runs as, who must own the data folder and all in it"

@@ -13,9 +13,12 @@ use super::error::StoreError;
 use super::folder::failed;
 use crate::durable_fs;
 
+/// How the name of a snapshot begins.
+pub(super) const SNAPSHOT: &str = "snap.";
 const UNFINISHED_SNAPSHOT: &str = ".generating";
 const SETTINGS: &str = "conf";
-const LOG: &str = "db";
+/// The engine's log.
+pub(super) const LOG: &str = "db";
 
 /// Removes what a kill left half-written; called before the engine is opened, by the process that holds the data folder.
 pub(super) fn remove(folder: &Path) -> Result<(), StoreError> {

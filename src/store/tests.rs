@@ -17,7 +17,7 @@ use crate::output::Intent;
 
 const MS: i64 = 1_796_000_000_000;
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
@@ -25,7 +25,7 @@ fn open(folder: &Path) -> Store {
     Store::open(folder).expect("the store opens")
 }
 
-fn id(number: u64) -> JobId {
+pub(super) fn id(number: u64) -> JobId {
     JobId::from_parts(MS.cast_unsigned() + number, u128::from(number))
 }
 
@@ -37,7 +37,7 @@ fn identity(number: u64) -> FileIdentity {
     FileIdentity { device: 1, inode: number, size: 3, mtime_ns: -4, ctime_ns: 5 }
 }
 
-fn job(number: u64) -> Job {
+pub(super) fn job(number: u64) -> Job {
     let source = Source {
         path: OsText::from("/in/a.csv"),
         claimed: None,
@@ -57,7 +57,7 @@ fn completed(number: u64) -> Job {
     job
 }
 
-fn ledger_row(number: u64) -> LedgerRow {
+pub(super) fn ledger_row(number: u64) -> LedgerRow {
     LedgerRow {
         job: id(number),
         rule: "payments".into(),
@@ -85,7 +85,7 @@ fn failed(record: u64, length: usize) -> FailedRecord {
 }
 
 /// Bytes that do not compress.
-fn noise(seed: u32, length: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u32, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_add(1);
     std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
