@@ -60,6 +60,7 @@ pub(super) enum Command {
         rule: String,
         retire: bool,
     },
+    CheckStore,
 }
 
 /// One line of an answer.

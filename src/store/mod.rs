@@ -9,6 +9,7 @@
 //! ```text
 //! tree    key                              value
 //! meta    m "format"                       the store's format, u32
+//!         m "mark"                         Mark
 //!         j job                            Job
 //!         u job                            (index: the job is not in a final state)
 //!         l job                            LedgerRow
@@ -37,6 +38,7 @@ mod folder;
 mod keys;
 mod leftovers;
 mod log_check;
+mod mark;
 mod memory;
 mod opening;
 mod retention;
@@ -44,6 +46,7 @@ mod rows;
 mod slice_value;
 mod slices;
 mod value;
+mod verify;
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -60,9 +63,11 @@ use crate::output::PartialState;
 
 pub use changes::Changes;
 pub use error::StoreError;
+pub use mark::Mark;
 pub use memory::{MemoryBudget, MemoryLease};
 pub use rows::{JobMatch, LedgerOutcome, LedgerRow};
 pub use slices::{SliceQueue, Taken};
+pub use verify::{Finding, Verified};
 
 use commit::Commits;
 
