@@ -10,6 +10,7 @@ mod ingest;
 mod init;
 mod jobs;
 mod records;
+mod recover;
 mod retry;
 mod run;
 pub use run::serve;
@@ -85,6 +86,8 @@ enum Command {
     Records(records::RecordsArgs),
     /// Take a failed job from its source again, under the current rule
     Retry(retry::RetryArgs),
+    /// List what lies in a claim folder without a store, and give it back
+    Recover(recover::RecoverArgs),
 }
 
 /// Parses the process's arguments, runs the command, and says what went wrong.
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Jobs(args) => settings(config).and_then(|settings| jobs::run(&args, &settings)),
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
+        Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
     };
     result.unwrap_or_else(|error| explain(&error))

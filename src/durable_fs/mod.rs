@@ -30,7 +30,7 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
-pub use held::{HeldFolder, Hold, Holder, hold_folder};
+pub use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
 pub use moving::move_file;
 
 /// The action of an [`FsError`] after which nothing may be trusted.
