@@ -505,8 +505,19 @@ fn after_a_failed_fsync_of_the_store_the_next_start_believes_only_the_disk() {
     service.wait_until("all are archived", || {
         if t.elapsed().as_secs() > 15 {
             eprintln!("XX {:?} {} {}", world.files("in"), world.files("archive").len(), sent);
-            eprintln!("XX {}", world.landfall(&["jobs"]).stdout.lines().filter(|l| !l.contains("completed")).collect::<Vec<_>>().join("\nXX "));
-            for l in service_log(&world).lines() { eprintln!("YY {l}"); }
+            eprintln!(
+                "XX {}",
+                world
+                    .landfall(&["jobs"])
+                    .stdout
+                    .lines()
+                    .filter(|l| !l.contains("completed"))
+                    .collect::<Vec<_>>()
+                    .join("\nXX ")
+            );
+            for l in service_log(&world).lines() {
+                eprintln!("YY {l}");
+            }
             panic!();
         }
         (world.files("archive").len() == sent).then_some(())
@@ -520,4 +531,6 @@ fn after_a_failed_fsync_of_the_store_the_next_start_believes_only_the_disk() {
     service.wait_for(&world, "archive/next.txt");
 }
 
-fn service_log(world: &World) -> String { world.text("landfall.log") }
+fn service_log(world: &World) -> String {
+    world.text("landfall.log")
+}

@@ -25,6 +25,9 @@ pub struct CheckArgs {
     /// Also print which present file goes to which rule, and to which paths.
     #[arg(long)]
     pub files: bool,
+    /// Also verify every value in the store: the running service does it, or the command where none runs.
+    #[arg(long)]
+    pub store: bool,
 }
 
 /// Runs the command.
@@ -47,6 +50,9 @@ pub fn run(args: &CheckArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> 
     }
     if args.files {
         show_files(&settings.rules, &mut io::stdout().lock()).context("cannot show the files")?;
+    }
+    if args.store {
+        return super::check_store::run(&settings.service.data_dir);
     }
     Ok(ExitCode::SUCCESS)
 }

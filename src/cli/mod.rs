@@ -3,12 +3,14 @@
 //! Exit codes: 0 done; 1 a job failed or the thing asked for does not exist; 2 the command line or the configuration is wrong.
 
 mod check;
+mod check_store;
 mod demo;
 mod dry_run;
 mod ingest;
 mod init;
 mod jobs;
 mod records;
+mod recover;
 mod retry;
 mod run;
 pub use run::serve;
@@ -84,6 +86,8 @@ enum Command {
     Records(records::RecordsArgs),
     /// Take a failed job from its source again, under the current rule
     Retry(retry::RetryArgs),
+    /// List what lies in a claim folder without a store, and give it back
+    Recover(recover::RecoverArgs),
 }
 
 /// Parses the process's arguments, runs the command, and says what went wrong.
@@ -111,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Jobs(args) => settings(config).and_then(|settings| jobs::run(&args, &settings)),
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
+        Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
     };
     result.unwrap_or_else(|error| explain(&error))

@@ -18,6 +18,7 @@ use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
+use crate::store::Verified;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A long list is read from the disk between two lines.
@@ -92,6 +93,10 @@ impl Handler for Client {
 
     fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal> {
         self.one(Command::Ingest { path: path.clone(), rule: rule.to_owned(), retire })
+    }
+
+    fn check_store(&self) -> Answers<'_, Verified> {
+        self.answers(Command::CheckStore)
     }
 }
 

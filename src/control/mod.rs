@@ -23,7 +23,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Verified};
 
 pub use client::Client;
 pub use server::{ControlError, Server};
@@ -133,6 +133,8 @@ pub trait Handler: Send + Sync {
     fn retry(&self, job: &str) -> Result<JobId, Refusal>;
     /// Takes a file, given by its absolute path, under a rule, now. `retire`: it is claimed and ends as the rule says.
     fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal>;
+    /// Verifies every value of the store; the last answer is [`Verified::Ended`].
+    fn check_store(&self) -> Answers<'_, Verified>;
 }
 
 /// The running service, if there is one; else the store itself, opened as its owner.

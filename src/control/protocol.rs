@@ -61,6 +61,7 @@ pub(super) enum Command {
         rule: String,
         retire: bool,
     },
+    CheckStore,
 }
 
 /// One line of an answer.

@@ -182,6 +182,7 @@ impl Desk {
             Command::Records { job } => self.all(out, self.handler.records(&job)),
             Command::Record { job, number } => one(out, self.handler.record(&job, number)),
             Command::Retry { job } => one(out, self.handler.retry(&job)),
+            Command::CheckStore => self.all(&mut AtOnce(out), self.handler.check_store()),
             Command::Ingest { path, rule, retire } => one(out, self.handler.ingest(&path, &rule, retire)),
         }
     }
@@ -216,6 +217,23 @@ fn other_version() -> Refusal {
         message: "the running service is of another version than this command".into(),
         hint: Some("restart the service".into()),
     })
+}
+
+/// Sends each line as it is written: who asks waits only so long for the next.
+struct AtOnce<'a, W>(&'a mut W);
+
+impl<W: Write> Write for AtOnce<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.0.write(bytes)?;
+        if bytes.get(..written).is_some_and(|bytes| bytes.ends_with(b"\n")) {
+            self.0.flush()?;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A stream that is read until a moment, however slowly the bytes come.

@@ -64,6 +64,11 @@ impl fmt::Display for Holder {
     }
 }
 
+/// Whether any process ever took this folder: who only looks must not leave a lock that its owner cannot open.
+pub fn was_held(folder: &Path) -> bool {
+    folder.join(LOCK_FILE).symlink_metadata().is_ok()
+}
+
 /// Takes an existing folder for this process; a second take is refused within one process too.
 pub fn hold_folder(folder: &Path) -> Result<Hold, FsError> {
     let path = folder.join(LOCK_FILE);

@@ -31,7 +31,7 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
-pub use held::{HeldFolder, Hold, Holder, hold_folder};
+pub use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
 pub use moving::move_file;
 pub use space::{Room, is_mount_point, room_at};
 

@@ -32,6 +32,8 @@ use crate::watch::{Answer, Offer};
 
 /// Name of the claim folder beside the files; hidden, so that no pattern picks it up.
 pub(super) const CLAIM_FOLDER: &str = ".landfall";
+/// Stands for a name that would not fit behind a job id.
+pub(super) const LONG_NAME: &str = "long-name";
 /// What the reason beside a quarantined source is called after it.
 pub(super) const REASON_SUFFIX: &str = ".error.json";
 /// Bytes of a file name at most, on the file systems we know.
@@ -52,7 +54,7 @@ fn claimed_path(rule: &Rule, source: &Path, id: JobId) -> PathBuf {
     if name.len() + original.len() <= FILE_NAME_MAX {
         name.push(original);
     } else {
-        name.push("long-name"); // the ledger row has the original
+        name.push(LONG_NAME); // the ledger row has the original
     }
     claim_folder(rule, source).join(name)
 }

@@ -5,16 +5,17 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use super::claim::{CLAIM_FOLDER, claim_folder};
-use super::lock;
 use super::trouble::Trouble;
+use super::{lock, restored};
 use crate::durable_fs::{self, FsError, HeldFolder, Hold};
 use crate::model::fault::FaultKind;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, OnSuccess, Rule};
+use crate::store::Mark;
 use crate::watch::pattern::Pattern;
 
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub(super) struct ClaimFolders {
     /// By every name that was asked for; the lock stands under the real one, if the file system has locks.
     held: Mutex<HashMap<PathBuf, Option<HeldFolder>>>,
     warned_of_no_locks: AtomicBool,
+    /// What is left in each folder before anything is claimed there; set once at the start.
+    mark: OnceLock<Mark>,
 }
 
 fn is_a_link(folder: &Path) -> Trouble {
@@ -62,6 +65,26 @@ impl ClaimFolders {
         Ok(())
     }
 
+    /// The claim folders that can be told before a file is there.
+    pub(super) fn known(&self, rules: &[Rule]) -> Vec<PathBuf> {
+        let held = lock(&self.held);
+        rules.iter().flat_map(known_claim_folders).chain(held.keys().cloned()).collect()
+    }
+
+    /// Leaves the store's mark in every folder that is held, and from now on in each that is taken. A folder where it cannot be left
+    /// is let go: it is taken again with its first claim.
+    pub(super) fn leave_marks(&self, mark: Mark) {
+        let mark = self.mark.get_or_init(|| mark);
+        lock(&self.held).retain(|folder, _| match restored::leave_mark(folder, mark) {
+            Ok(()) => true,
+            Err(trouble) => {
+                let folder = OsText::from(folder.as_path());
+                tracing::warn!(%folder, error = %trouble.error, "this claim folder cannot be used yet");
+                false
+            }
+        });
+    }
+
     fn take(&self, folder: &Path) -> Result<(), Refusal> {
         let mut held = lock(&self.held);
         let is_there = folder.is_dir();
@@ -92,6 +115,9 @@ impl ClaimFolders {
                 None
             }
         };
+        if let Some(mark) = self.mark.get() {
+            restored::leave_mark(folder, mark).map_err(Refusal::OutOfReach)?;
+        }
         held.insert(folder.to_owned(), None);
         held.insert(named, ours);
         Ok(())

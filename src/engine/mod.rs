@@ -27,12 +27,14 @@ mod limits;
 mod load;
 mod publish;
 mod recover;
+mod restored;
 mod retire;
 mod retry;
 mod rooms;
 mod rule_book;
 mod run;
 mod shared;
+pub mod strays;
 mod tick;
 mod trouble;
 mod work;
@@ -129,6 +131,9 @@ impl Engine {
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
         if purpose == Purpose::Serve {
             shared.claim_folders.hold_known(&shared.settings.rules)?;
+        }
+        restored::count_start(&shared, purpose)?;
+        if purpose == Purpose::Serve {
             recover::recover(&shared)?;
         }
         let mut engine = {

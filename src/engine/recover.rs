@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, fail, in_hand, retry};
+use super::{claim, fail, in_hand, retire, retry};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, WaitsFor};
@@ -14,9 +14,12 @@ use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::store::{LedgerOutcome, LedgerRow};
 
+/// Names in an archive under which a lost source is looked for.
+const ARCHIVE_NAMES_MAX: usize = 100;
+
 /// What a job's next step is, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// Its source is where the row says.
     Here,
     /// It still has its old name as well.
@@ -143,12 +146,22 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             shared.job_ended();
         }
         Place::Lost => {
-            let message = format!(
-                "the claimed source is gone: it lies neither at {} nor at {}",
-                job.source_path(),
-                job.source.path
-            );
-            let hint = "find who removed it; whatever the sender still has can be sent again";
+            let (message, hint) = match archived_as(shared, job) {
+                Some(archived) => (
+                    format!(
+                        "its source lies in the archive as {archived}: this row is older than that, like one of a restored backup"
+                    ),
+                    "nothing is lost: the job was published before its source was archived",
+                ),
+                None => (
+                    format!(
+                        "the claimed source is gone: it lies neither at {} nor at {}",
+                        job.source_path(),
+                        job.source.path
+                    ),
+                    "find who removed it; whatever the sender still has can be sent again",
+                ),
+            };
             job.retired_to = None;
             job.error = Some(Trouble::new(FaultKind::Storage, message, Some(hint)).error);
             fail::finish_failing(shared, job.clone())?;
@@ -157,7 +170,20 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     Ok(false)
 }
 
-fn place(job: &Job) -> Result<Place, Trouble> {
+/// Where the archive has the source of a job whose row does not know of it.
+fn archived_as(shared: &Shared, job: &Job) -> Option<OsText> {
+    let rule = shared.rules.snapshot(&shared.store, job).ok()?;
+    let is_ours = |path: &std::path::PathBuf| {
+        let found = durable_fs::identity_at(path).ok().flatten();
+        // A copy from another file system keeps size and time alone.
+        found.is_some_and(|found| {
+            (found.size, found.mtime_ns) == (job.source.identity.size, job.source.identity.mtime_ns)
+        })
+    };
+    retire::archive_names(&rule, job).ok()?.take(ARCHIVE_NAMES_MAX).find(is_ours).map(OsText::from)
+}
+
+pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     let here = identity_at(job.source_path())?;
     if job.source.claimed.is_none() {
         return match here {

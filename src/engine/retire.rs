@@ -38,15 +38,20 @@ fn archive_folder(rule: &ReadyRule, job: &Job) -> Result<PathBuf, Trouble> {
     })
 }
 
+/// The names that a job's source may have got in the archive, the first choice first.
+pub(super) fn archive_names(
+    rule: &ReadyRule,
+    job: &Job,
+) -> Result<impl Iterator<Item = PathBuf> + use<>, Trouble> {
+    let folder = archive_folder(rule, job)?;
+    let source = job.source.path.as_path().to_owned();
+    Ok((0_u64..).map(move |number| numbered(&folder, &source, number)))
+}
+
 /// A name in `folder` that nothing has yet: `pay.csv.gz`, `pay.csv.gz-1` …
 pub(super) fn free_name(folder: &Path, source: &Path) -> Result<PathBuf, Trouble> {
-    let name = source.file_name().unwrap_or(source.as_os_str());
     for number in 0_u64.. {
-        let mut candidate = name.to_owned();
-        if number > 0 {
-            candidate.push(format!("-{number}"));
-        }
-        let path = folder.join(candidate);
+        let path = numbered(folder, source, number);
         match path.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(path),
             Err(error) => {
@@ -57,7 +62,15 @@ pub(super) fn free_name(folder: &Path, source: &Path) -> Result<PathBuf, Trouble
             Ok(_) => {}
         }
     }
-    Ok(folder.join(name))
+    Ok(numbered(folder, source, 0))
+}
+
+fn numbered(folder: &Path, source: &Path, number: u64) -> PathBuf {
+    let mut name = source.file_name().unwrap_or(source.as_os_str()).to_owned();
+    if number > 0 {
+        name.push(format!("-{number}"));
+    }
+    folder.join(name)
 }
 
 /// Takes a published job to its end.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::lock;
 use super::shared::Shared;
+use super::strays;
 use crate::clock;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
@@ -24,6 +25,7 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
             let is_first = last_retention.replace(Instant::now()).is_none();
             forget_finished(shared);
+            strays::tell_strays(shared);
             // Not at the start: a file system may be mounted later, and its files be taken for new ones.
             if !is_first && let Err(error) = forget_removed(shared) {
                 tracing::warn!(%error, "kept files that are gone stay known");

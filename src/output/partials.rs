@@ -415,6 +415,14 @@ fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], OutputEr
     Ok([path(&rule.publish.manifest, "publish.manifest")?, path(&rule.publish.marker, "publish.marker")?])
 }
 
+/// The partials of a job that lie in a folder, for those who look without knowing the job. None where it cannot be listed.
+pub fn partials_in(folder: &Path, job: JobId) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut partials: Vec<_> = paths.filter(|path| number_of(path, job).is_some()).collect();
+    partials.sort();
+    partials
+}
+
 fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(), OutputError> {
     let listing = |e| OutputError::fs("list", folder, e);
     let entries = match fs::read_dir(folder) {

@@ -63,6 +63,14 @@ pub enum StoreError {
         /// What is wrong with it.
         detail: String,
     },
+    /// The engine's files cannot be read back.
+    #[error("the store in {} is damaged: {detail}", escaped_path(path))]
+    Damaged {
+        /// The engine's folder.
+        path: PathBuf,
+        /// What the engine said.
+        detail: String,
+    },
     /// A value cannot be written down: a bug of this program.
     #[error("a {what} cannot be written to the store: {detail}")]
     Encode {
@@ -128,6 +136,26 @@ impl StoreError {
         matches!(self, Self::Failed { .. } | Self::Poisoned { .. })
     }
 
+    /// Whether the engine read something that it never wrote.
+    pub(super) fn is_damage(&self) -> bool {
+        let (Self::Engine { source, .. } | Self::Failed { source, .. }) = self else { return false };
+        match (source.downcast_ref(), source.downcast_ref::<io::Error>()) {
+            (
+                Some(
+                    sled::Error::Corruption { .. }
+                    | sled::Error::ReportableBug(_)
+                    | sled::Error::Unsupported(_),
+                ),
+                _,
+            ) => true,
+            // Part of what should be there is not.
+            (_, Some(error)) => {
+                matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether this user may not do it.
     fn is_denied(&self) -> bool {
         self.io_kind() == Some(io::ErrorKind::PermissionDenied)
@@ -190,6 +218,11 @@ impl Fault for StoreError {
             }
             Self::Corrupt { .. } => {
                 "check the disk; keep a copy of the data folder before anything else is tried".to_owned()
+            }
+            Self::Damaged { .. } => {
+                "keep a copy of the data folder, then restore its last backup; without one move its `store` folder away and start \
+                 anew: `landfall recover CLAIM_DIR` lists the claimed sources that the lost store leaves behind"
+                    .to_owned()
             }
             denied if denied.is_denied() => {
                 "run the command as the user that the service runs as, who must own the data folder and all in it"

@@ -24,8 +24,11 @@ pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
 
 /// Makes a folder that only its owner may enter, durably; one that is there already keeps its permissions.
 pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
-    durable_fs::make_folder(folder, true)
-        .map_err(|FsError { action, path, source }| StoreError::Folder { action, path, source })
+    durable_fs::make_folder(folder, true).map_err(|FsError { action, path, source }| StoreError::Folder {
+        action,
+        path,
+        source,
+    })
 }
 
 /// Makes the names in a folder durable; Windows does so by itself.

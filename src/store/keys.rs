@@ -17,6 +17,13 @@ const CONTINUED: u8 = b'c';
 /// The store's own format mark.
 pub(super) const FORMAT: &[u8] = b"mformat";
 
+/// Which store it is, and how often it was started.
+pub(super) const MARK: &[u8] = b"mmark";
+
+const JOB_ID_BYTES: usize = 16;
+/// Device, inode, size, mtime, ctime.
+const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
+
 pub(super) type Key = Vec<u8>;
 
 /// The one row of a kind that a job has.
@@ -80,4 +87,89 @@ pub(super) fn job_of(key: &[u8]) -> Option<JobId> {
 pub(super) fn position_of(key: &[u8]) -> Option<u64> {
     let bytes: [u8; 8] = key.get(17..25)?.try_into().ok()?;
     Some(u64::from_be_bytes(bytes))
+}
+
+/// The job, sequence and chunk of a key made by [`slice_chunk`].
+pub(super) fn parts_of_slice(key: &[u8]) -> Option<(JobId, u64, u32)> {
+    let (job, rest) = key.split_first_chunk::<16>()?;
+    let (sequence, chunk) = rest.split_first_chunk::<8>()?;
+    let chunk = chunk.try_into().ok().map(u32::from_be_bytes)?;
+    Some((JobId::from_bytes(*job), u64::from_be_bytes(*sequence), chunk))
+}
+
+/// What a key of the table `meta` stands for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    Format,
+    Mark,
+    Job(JobId),
+    Unfinished(JobId),
+    Ledger(JobId),
+    Kept,
+    Checkpoint(JobId),
+    Intent(JobId),
+    Failed(JobId),
+    Rule,
+    Continued { head: &'a [u8], index: u32 },
+}
+
+/// The kind of a key, if it is one that this version writes.
+pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
+    if key == FORMAT {
+        return Some(Place::Format);
+    }
+    if key == MARK {
+        return Some(Place::Mark);
+    }
+    let (prefix, rest) = key.split_first()?;
+    let id = || job_of(key).filter(|_| rest.len() == JOB_ID_BYTES);
+    match *prefix {
+        JOB => id().map(Place::Job),
+        UNFINISHED => id().map(Place::Unfinished),
+        LEDGER => id().map(Place::Ledger),
+        CHECKPOINT => id().map(Place::Checkpoint),
+        INTENT => id().map(Place::Intent),
+        KEPT => (rest.len() == KEPT_BYTES).then_some(Place::Kept),
+        FAILED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Failed),
+        RULE => (rest.len() == blake3::OUT_LEN).then_some(Place::Rule),
+        CONTINUED => {
+            let (head, index) = rest.split_last_chunk::<4>()?;
+            // What goes on must itself be a row.
+            place_of(head)?;
+            Some(Place::Continued { head, index: u32::from_be_bytes(*index) })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_that_is_written_is_known_and_no_other() {
+        let id = JobId::from_parts(1, 2);
+        let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: -4, ctime_ns: 5 };
+        let job = of_job(JOB, id);
+        for (key, place) in [
+            (FORMAT.to_vec(), Place::Format),
+            (MARK.to_vec(), Place::Mark),
+            (job.clone(), Place::Job(id)),
+            (of_job(UNFINISHED, id), Place::Unfinished(id)),
+            (of_job(LEDGER, id), Place::Ledger(id)),
+            (of_job(CHECKPOINT, id), Place::Checkpoint(id)),
+            (of_job(INTENT, id), Place::Intent(id)),
+            (failed_group(id, 7), Place::Failed(id)),
+            (rule("blake3:00"), Place::Rule),
+            (kept(&identity), Place::Kept),
+            (continued(&job, 3), Place::Continued { head: &job, index: 3 }),
+        ] {
+            assert_eq!(place_of(&key), Some(place));
+            assert_eq!(place_of(&key[..key.len() - 1]), None, "cut: {key:?}");
+            assert_eq!(place_of(&[&key[..], &[0]].concat()), None, "longer: {key:?}");
+        }
+        assert_eq!((place_of(b""), place_of(b"zebra")), (None, None));
+        assert_eq!(parts_of_slice(&slice_chunk(id, 5, 6)), Some((id, 5, 6)));
+        assert_eq!(parts_of_slice(&slice_chunk(id, 5, 6)[1..]), None);
+    }
 }

@@ -13,9 +13,12 @@ use super::error::StoreError;
 use super::folder::failed;
 use crate::durable_fs;
 
+/// How the name of a snapshot begins.
+pub(super) const SNAPSHOT: &str = "snap.";
 const UNFINISHED_SNAPSHOT: &str = ".generating";
 const SETTINGS: &str = "conf";
-const LOG: &str = "db";
+/// The engine's log.
+pub(super) const LOG: &str = "db";
 
 /// Removes what a kill left half-written, and lets the kernel forget what it only remembers: after a failed fsync its memory may hold
 /// what the disk does not, and the engine would build upon it. Called before the engine is opened, by the process that holds the data

@@ -9,6 +9,7 @@
 //! ```text
 //! tree    key                              value
 //! meta    m "format"                       the store's format, u32
+//!         m "mark"                         Mark
 //!         j job                            Job
 //!         u job                            (index: the job is not in a final state)
 //!         l job                            LedgerRow
@@ -36,18 +37,21 @@ mod failed;
 mod folder;
 mod keys;
 mod leftovers;
+mod log_check;
+mod mark;
 mod memory;
+mod opening;
 mod retention;
 mod rows;
 mod slice_value;
 mod slices;
 mod value;
+mod verify;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,18 +63,16 @@ use crate::output::PartialState;
 
 pub use changes::Changes;
 pub use error::StoreError;
+pub use mark::Mark;
 pub use memory::{MemoryBudget, MemoryLease};
 pub use rows::{JobMatch, LedgerOutcome, LedgerRow};
 pub use slices::{SliceQueue, Taken};
+pub use verify::{Finding, Verified};
 
 use commit::Commits;
 
 /// The format of keys and values; a store of a higher one is refused.
 const FORMAT: u32 = 1;
-const CACHE_BYTES: u64 = 16 << 20;
-/// The engine's threads may hold its file a moment longer than its handle after a close in the same process.
-const REOPEN_PATIENCE: Duration = Duration::from_secs(5);
-const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// The store of one data folder. Cheap to clone; one process at a time.
 #[derive(Clone)]
@@ -124,12 +126,8 @@ impl Store {
         let path = data_dir.join("store");
         folder::make_private(&path)?;
         leftovers::remove(&path)?;
-        let db = open_engine(&path)?;
-        let open_tree = |name| db.open_tree(name).map_err(StoreError::engine("open its tables"));
-        let (meta, slices) = (open_tree("meta")?, open_tree("slices")?);
-        check_format(data_dir, &meta)?;
-        // Slices are cut again from their source: what a stop left here is of no use.
-        slices.clear().map_err(StoreError::engine("forget old slices"))?;
+        log_check::refuse_lost_log(&path)?;
+        let (db, meta, slices) = opening::guarded(&path, || open_tables(data_dir, &path))?;
         let log_path = path.join("db");
         let log = OpenOptions::new()
             .read(true)
@@ -204,29 +202,15 @@ impl Store {
     }
 }
 
-fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::new()
-        .path(path)
-        .segment_size(value::SEGMENT_BYTES)
-        .cache_capacity(CACHE_BYTES)
-        // `Store::sync` flushes; the engine's own timer would only log its errors.
-        .flush_every_ms(None);
-    let begun = Instant::now();
-    loop {
-        match config.open() {
-            Ok(db) => return Ok(db),
-            // The data folder is ours, so that only a former handle of this process can hold the engine's file.
-            Err(error) if is_locked(&error) && begun.elapsed() < REOPEN_PATIENCE => {
-                std::thread::sleep(REOPEN_PAUSE);
-            }
-            Err(error) => return Err(StoreError::failed("be opened", path, error)),
-        }
-    }
-}
-
-/// sled tells a held lock only by its text.
-fn is_locked(error: &sled::Error) -> bool {
-    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+/// The engine and its tables; everything here reads what may be damaged.
+fn open_tables(data_dir: &Path, path: &Path) -> Result<(sled::Db, sled::Tree, sled::Tree), StoreError> {
+    let db = opening::open_engine(path)?;
+    let open_tree = |name| db.open_tree(name).map_err(StoreError::engine("open its tables"));
+    let (meta, slices) = (open_tree("meta")?, open_tree("slices")?);
+    check_format(data_dir, &meta)?;
+    // Slices are cut again from their source: what a stop left here is of no use.
+    slices.clear().map_err(StoreError::engine("forget old slices"))?;
+    Ok((db, meta, slices))
 }
 
 fn check_format(data_dir: &Path, meta: &sled::Tree) -> Result<(), StoreError> {
@@ -247,5 +231,7 @@ fn check_format(data_dir: &Path, meta: &sled::Tree) -> Result<(), StoreError> {
     Ok(())
 }
 
+#[cfg(test)]
+mod damage_tests;
 #[cfg(test)]
 mod tests;

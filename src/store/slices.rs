@@ -210,7 +210,7 @@ impl SliceQueue {
     }
 
     fn take_stored(&self, sequence: u64) -> Result<Taken, StoreError> {
-        let packed = self.read(sequence)?;
+        let packed = self.store.stored_slice(self.job, sequence)?;
         let slice = slice_value::unpack(&packed)?;
         let lease = self.memory.lease(slice.memory_bytes());
         self.remove(sequence)?;
@@ -219,29 +219,6 @@ impl SliceQueue {
         drop(line);
         self.memory.announce();
         Ok(Taken::Slice(slice, lease))
-    }
-
-    fn read(&self, sequence: u64) -> Result<Vec<u8>, StoreError> {
-        let (count, mut packed) = {
-            let head = self.chunk(sequence, 0)?;
-            match value::read_chunk("slice", &head)? {
-                [a, b, c, d, payload @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]), payload.to_vec()),
-                _ => return Err(StoreError::corrupt("slice", "it is too short")),
-            }
-        };
-        for chunk in 1..count {
-            packed.extend_from_slice(value::read_chunk("slice", &self.chunk(sequence, chunk)?)?);
-        }
-        Ok(packed)
-    }
-
-    fn chunk(&self, sequence: u64, chunk: u32) -> Result<sled::IVec, StoreError> {
-        self.store
-            .inner
-            .slices
-            .get(keys::slice_chunk(self.job, sequence, chunk))
-            .map_err(StoreError::engine("read a slice"))?
-            .ok_or_else(|| StoreError::corrupt("slice", format!("part {chunk} is missing")))
     }
 
     /// Removes a slice's chunks; ends at the first that is not there.
@@ -257,6 +234,32 @@ impl SliceQueue {
 
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// A stored slice's bytes, as they were packed.
+    pub(super) fn stored_slice(&self, job: JobId, sequence: u64) -> Result<Vec<u8>, StoreError> {
+        let (count, mut packed) = {
+            let head = self.slice_chunk(job, sequence, 0)?;
+            match value::read_chunk("slice", &head)? {
+                [a, b, c, d, payload @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]), payload.to_vec()),
+                _ => return Err(StoreError::corrupt("slice", "it is too short")),
+            }
+        };
+        for chunk in 1..count {
+            let further = self.slice_chunk(job, sequence, chunk)?;
+            packed.extend_from_slice(value::read_chunk("slice", &further)?);
+        }
+        Ok(packed)
+    }
+
+    fn slice_chunk(&self, job: JobId, sequence: u64, chunk: u32) -> Result<sled::IVec, StoreError> {
+        self.inner
+            .slices
+            .get(keys::slice_chunk(job, sequence, chunk))
+            .map_err(StoreError::engine("read a slice"))?
+            .ok_or_else(|| StoreError::corrupt("slice", format!("part {chunk} is missing")))
     }
 }
 

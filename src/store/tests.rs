@@ -17,15 +17,15 @@ use crate::output::Intent;
 
 const MS: i64 = 1_796_000_000_000;
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-fn open(folder: &Path) -> Store {
+pub(super) fn open(folder: &Path) -> Store {
     Store::open(folder).expect("the store opens")
 }
 
-fn id(number: u64) -> JobId {
+pub(super) fn id(number: u64) -> JobId {
     JobId::from_parts(MS.cast_unsigned() + number, u128::from(number))
 }
 
@@ -37,7 +37,7 @@ fn identity(number: u64) -> FileIdentity {
     FileIdentity { device: 1, inode: number, size: 3, mtime_ns: -4, ctime_ns: 5 }
 }
 
-fn job(number: u64) -> Job {
+pub(super) fn job(number: u64) -> Job {
     let source = Source {
         path: OsText::from("/in/a.csv"),
         claimed: None,
@@ -49,7 +49,7 @@ fn job(number: u64) -> Job {
     Job::queued(id(number), "payments", "blake3:00", source, at(number))
 }
 
-fn completed(number: u64) -> Job {
+pub(super) fn completed(number: u64) -> Job {
     let mut job = job(number);
     for event in [JobEvent::Started, JobEvent::AccountBalanced, JobEvent::Published, JobEvent::Retired] {
         job.take(event, at(number), "").expect("a legal life");
@@ -57,7 +57,7 @@ fn completed(number: u64) -> Job {
     job
 }
 
-fn ledger_row(number: u64) -> LedgerRow {
+pub(super) fn ledger_row(number: u64) -> LedgerRow {
     LedgerRow {
         job: id(number),
         rule: "payments".into(),
@@ -70,7 +70,7 @@ fn ledger_row(number: u64) -> LedgerRow {
     }
 }
 
-fn failed(record: u64, length: usize) -> FailedRecord {
+pub(super) fn failed(record: u64, length: usize) -> FailedRecord {
     FailedRecord {
         entry: 0,
         entry_name: String::new(),
@@ -85,7 +85,7 @@ fn failed(record: u64, length: usize) -> FailedRecord {
 }
 
 /// Bytes that do not compress.
-fn noise(seed: u32, length: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u32, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_add(1);
     std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -95,7 +95,7 @@ fn noise(seed: u32, length: usize) -> Vec<u8> {
     .collect()
 }
 
-fn slice(number: u64, length: usize) -> Slice {
+pub(super) fn slice(number: u64, length: usize) -> Slice {
     Slice {
         number,
         entry: 0,
@@ -109,7 +109,7 @@ fn slice(number: u64, length: usize) -> Slice {
     }
 }
 
-fn checkpoint(entries: usize) -> Checkpoint {
+pub(super) fn checkpoint(entries: usize) -> Checkpoint {
     let entries =
         (0..entries).map(|n| Entry { name: format!("folder/entry-{n}-{}.csv", n * 7919), records: n as u64 });
     Checkpoint {
@@ -480,4 +480,23 @@ fn only_the_owner_may_enter_what_the_store_makes() {
         let found = std::fs::metadata(&path).expect("is there").permissions().mode() & 0o777;
         assert_eq!(found, mode, "{}", path.display());
     }
+}
+
+/// A rule as the configuration makes it.
+pub(super) fn rule() -> crate::model::rule::Rule {
+    rule_to("/out")
+}
+
+pub(super) fn rule_to(out: &str) -> crate::model::rule::Rule {
+    let folder = folder();
+    let file = folder.path().join("landfall.toml");
+    let toml = format!(
+        "config_version = 1\n[[rule]]\nname = \"payments\"\npaths = [\"/in/*.csv\"]\nrecords = {{ format = \"lines\" }}
+        output = {{ main = {{ path = \"{out}/{{stem}}\" }} }}\nsource = {{ on_success = \"archive\", archive_dir = \"/done\" }}\n"
+    );
+    std::fs::write(&file, toml).expect("written");
+    let settings = crate::config::load(&file, &crate::pipeline::Registry::with_builtin_steps());
+    let mut rule = settings.expect("a sound configuration").rules.remove(0);
+    rule.base_dir = "/".into(); // not the temporary folder: equal rules hash alike
+    rule
 }

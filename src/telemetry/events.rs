@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::model::amount;
 use crate::model::fault::JobError;
 use crate::model::job::Job;
-use crate::model::os_text::escaped_path;
+use crate::model::job_id::JobId;
+use crate::model::os_text::{OsText, escaped_path};
 
 /// A file is ours.
 pub fn claimed(job: &Job) {
@@ -95,5 +96,23 @@ pub fn failed(job: &Job) {
         job = %job.id, rule = job.rule, path = %job.source.path, error = error.map_or("", |e| e.message.as_str()),
         hint = error.and_then(|e| e.hint.as_deref()).unwrap_or(""),
         source = job.retired_to.as_ref().unwrap_or(job.source_path()).to_string(), "failed; nothing was published"
+    );
+}
+
+/// A claimed file that the store does not know.
+pub fn stray(folder: &OsText, job: JobId, path: &OsText, outputs: &[OsText], partials: &[OsText]) {
+    let names = |paths: &[OsText]| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    tracing::warn!(
+        %folder, %job, %path, outputs = names(outputs), partials = names(partials),
+        "a claimed file that no job of this store has"
+    );
+}
+
+/// How many of them there are, and what to do.
+pub fn strays(folder: &OsText, claimed: usize, quarantined: usize) {
+    tracing::warn!(
+        %folder, claimed, quarantined,
+        hint = %format!("stop the service and run `landfall recover {folder}`: it says what they are and takes them up again"),
+        "claimed files lie here that this store does not know: it was lost, or an older copy of it was restored; nobody takes them up by itself"
     );
 }

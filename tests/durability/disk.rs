@@ -300,8 +300,7 @@ fn rename_folder(
         .into_iter()
         .map(|(path, inode)| (moved(&path).unwrap_or(path), inode))
         .collect();
-    *folders =
-        std::mem::take(folders).into_iter().map(|path| moved(&path).unwrap_or(path)).collect();
+    *folders = std::mem::take(folders).into_iter().map(|path| moved(&path).unwrap_or(path)).collect();
 }
 
 impl Content {

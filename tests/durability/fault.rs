@@ -51,7 +51,12 @@ impl Fault {
             Self::DiskFull => {
                 let needs_room = matches!(
                     call.change,
-                    C::Write { .. } | C::Reshape { .. } | C::Create | C::MakeFolder | C::Link { .. } | C::Rename { .. }
+                    C::Write { .. }
+                        | C::Reshape { .. }
+                        | C::Create
+                        | C::MakeFolder
+                        | C::Link { .. }
+                        | C::Rename { .. }
                 );
                 (needs_room, libc::ENOSPC)
             }

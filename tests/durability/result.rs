@@ -13,8 +13,17 @@ use crate::scenario::Stage;
 const FOLDERS: &[&str] = &["in", "out", "archive", "elsewhere", "consumed"];
 
 /// Values of a job that differ between two runs that went equally well.
-const VOLATILE: &[&str] =
-    &["id", "parent", "created_at", "started_at", "finished_at", "attempts", "resumed_at_slice", "rule_hash", "timeline"];
+const VOLATILE: &[&str] = &[
+    "id",
+    "parent",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "attempts",
+    "resumed_at_slice",
+    "rule_hash",
+    "timeline",
+];
 
 /// Everything that a run left: each file's content, unpacked, and each job.
 #[derive(Debug, PartialEq, Eq, Clone)]
@@ -46,7 +55,11 @@ impl Outcome {
                     difference.lost.push(format!("{name} has {} of {} bytes", there.len(), content.len()));
                 }
                 Some(there) if there.len() > content.len() => {
-                    difference.doubled.push(format!("{name} has {} bytes, not {}", there.len(), content.len()));
+                    difference.doubled.push(format!(
+                        "{name} has {} bytes, not {}",
+                        there.len(),
+                        content.len()
+                    ));
                 }
                 Some(there) if there != content => difference.other.push(format!(
                     "{name} differs:\n{}\n{}",
@@ -69,10 +82,9 @@ impl Outcome {
 /// The lines that only one of two texts has.
 fn other_lines(left: &str, right: &str) -> String {
     let only = |text: &str, other: &str, mark: char| -> String {
-        text.lines().filter(|line| !other.lines().any(|there| there == *line)).fold(
-            String::new(),
-            |all, line| all + "\n    " + &mark.to_string() + line,
-        )
+        text.lines()
+            .filter(|line| !other.lines().any(|there| there == *line))
+            .fold(String::new(), |all, line| all + "\n    " + &mark.to_string() + line)
     };
     format!("other jobs:{}{}", only(left, right, '-'), only(right, left, '+'))
 }

@@ -211,9 +211,9 @@ impl Scenario {
     pub fn stage(&self, template: &World) -> Stage {
         let world = World::bare();
         template.sh(&format!("cp -a . {}", world.folder().display()));
-        let elsewhere = self
-            .elsewhere
-            .then(|| TempDir::with_prefix_in("landfall-test-", ELSEWHERE).expect("a folder can be made there"));
+        let elsewhere = self.elsewhere.then(|| {
+            TempDir::with_prefix_in("landfall-test-", ELSEWHERE).expect("a folder can be made there")
+        });
         if let Some(folder) = &elsewhere {
             let config = world.text("landfall.toml");
             world.write("landfall.toml", config.replace("ELSEWHERE", &folder.path().display().to_string()));

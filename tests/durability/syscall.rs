@@ -13,19 +13,30 @@ use nix::unistd::Pid;
 #[derive(Debug, Clone)]
 pub enum Change {
     /// Bytes go to a file: at `offset`, or where its descriptor stands.
-    Write { fd: u64, offset: Option<u64> },
+    Write {
+        fd: u64,
+        offset: Option<u64>,
+    },
     /// A file's content changes in another way: cut, allocated, copied by the kernel.
-    Reshape { fd: u64 },
+    Reshape {
+        fd: u64,
+    },
     /// A file is opened that is not there yet, or is emptied by it.
     Create,
-    Rename { to: PathBuf },
+    Rename {
+        to: PathBuf,
+    },
     /// A second name.
-    Link { to: PathBuf },
+    Link {
+        to: PathBuf,
+    },
     Unlink,
     MakeFolder,
     RemoveFolder,
     /// A file's or a folder's content is to be durable when it returns.
-    Sync { fd: u64 },
+    Sync {
+        fd: u64,
+    },
     /// Mode, owner, times; or a sync that promises nothing.
     Attribute,
     /// An open that changes nothing: no step, but it may be refused.
@@ -131,7 +142,9 @@ impl Tracee<'_> {
         match number {
             libc::SYS_write => call("write", self.descriptor(a), Change::Write { fd: a, offset: None }),
             libc::SYS_writev => call("writev", self.descriptor(a), Change::Write { fd: a, offset: None }),
-            libc::SYS_pwrite64 => call("pwrite", self.descriptor(a), Change::Write { fd: a, offset: Some(d) }),
+            libc::SYS_pwrite64 => {
+                call("pwrite", self.descriptor(a), Change::Write { fd: a, offset: Some(d) })
+            }
             libc::SYS_pwritev | libc::SYS_pwritev2 => {
                 call("pwritev", self.descriptor(a), Change::Write { fd: a, offset: Some(d) })
             }
@@ -170,7 +183,9 @@ impl Tracee<'_> {
             libc::SYS_fchmod | libc::SYS_fchown | libc::SYS_fsetxattr => {
                 call("fchmod", self.descriptor(a), Change::Attribute)
             }
-            libc::SYS_fchmodat | libc::SYS_fchownat => call("fchmodat", self.text_at(a, b), Change::Attribute),
+            libc::SYS_fchmodat | libc::SYS_fchownat => {
+                call("fchmodat", self.text_at(a, b), Change::Attribute)
+            }
             libc::SYS_utimensat if b == 0 => call("utimensat", self.descriptor(a), Change::Attribute),
             libc::SYS_utimensat => call("utimensat", self.text_at(a, b), Change::Attribute),
             // `sync`, `syncfs` and `msync` would make durable what the model takes for lost: the stricter way.

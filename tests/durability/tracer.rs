@@ -126,7 +126,10 @@ impl Tracer {
             ptrace::traceme()?;
             install(&filter)
         };
-        #[allow(unsafe_code, reason = "a tracee must agree before it becomes the program; both calls are safe after fork")]
+        #[allow(
+            unsafe_code,
+            reason = "a tracee must agree before it becomes the program; both calls are safe after fork"
+        )]
         // SAFETY: the closure makes system calls only and allocates nothing.
         let child = unsafe { command.pre_exec(enter) }.spawn().expect("the binary runs");
         let process = Pid::from_raw(i32::try_from(child.id()).expect("a process id fits"));
@@ -189,9 +192,8 @@ impl Tracer {
         // A killed thread is still reported once.
         let Ok(registers) = ptrace::getregs(thread) else { return };
         let roots = &self.roots;
-        let is_ours = |path: &Path| {
-            roots.iter().any(|root| path.starts_with(root)) && !path.ends_with("landfall.log")
-        };
+        let is_ours =
+            |path: &Path| roots.iter().any(|root| path.starts_with(root)) && !path.ends_with("landfall.log");
         let Some(call) = syscall::read(thread, &registers, is_ours) else {
             go_on(thread, None);
             return;

@@ -89,7 +89,13 @@ fn run(scenario: &Scenario, kind: &str, choose: impl Fn(&Undisturbed) -> Vec<(us
     };
     let undisturbed = undisturbed(scenario, &template);
     let tries = choose(&undisturbed);
-    println!("{}: {} steps, {} {kind}, CRASH_SEED={}", scenario.name, undisturbed.steps.len(), tries.len(), seed());
+    println!(
+        "{}: {} steps, {} {kind}, CRASH_SEED={}",
+        scenario.name,
+        undisturbed.steps.len(),
+        tries.len(),
+        seed()
+    );
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -119,7 +125,12 @@ fn undisturbed(scenario: &Scenario, template: &World) -> Undisturbed {
     };
     let started = Instant::now();
     while !settled() {
-        assert!(started.elapsed() < RUN_MAX && !service.has_ended(), "undisturbed: {:?}\n{}", names(&stage).keys(), log(&stage));
+        assert!(
+            started.elapsed() < RUN_MAX && !service.has_ended(),
+            "undisturbed: {:?}\n{}",
+            names(&stage).keys(),
+            log(&stage)
+        );
         std::thread::sleep(POLL);
     }
     service.terminate();
@@ -166,7 +177,11 @@ fn disturbed(
     }
     let seen = service.ended();
     let last = seen.steps.len().saturating_sub(STEPS_TOLD);
-    let struck = seen.steps[last..].iter().chain(&seen.struck).map(|call| stage.without_places(&call.to_string())).collect();
+    let struck = seen.steps[last..]
+        .iter()
+        .chain(&seen.struck)
+        .map(|call| stage.without_places(&call.to_string()))
+        .collect();
     if let Disturbance::PowerCut(cut) = disturbance
         && let Some(disk) = &seen.disk
         && seen.struck.is_some()
@@ -207,7 +222,9 @@ fn disturbed(
 fn unexplained_end(stage: &Stage, struck: &Option<Call>, code: i32) -> Option<String> {
     let log = log(stage);
     let call = struck.as_ref()?;
-    let may = call.path.starts_with(stage.world.path("data")) || call.name.ends_with("sync") || !log.contains("watching");
+    let may = call.path.starts_with(stage.world.path("data"))
+        || call.name.ends_with("sync")
+        || !log.contains("watching");
     if !may {
         return Some(format!("it ended with {code} for {call}"));
     }
@@ -278,7 +295,8 @@ fn seed() -> u64 {
 
 /// A row for the table that `tests/run crash` prints.
 fn note(scenario: &Scenario, kind: &str, steps: usize, tries: usize, failures: &[Failure]) {
-    let count = |wrong: fn(&Difference) -> bool| failures.iter().filter(|failure| wrong(&failure.difference)).count();
+    let count =
+        |wrong: fn(&Difference) -> bool| failures.iter().filter(|failure| wrong(&failure.difference)).count();
     let row = serde_json::json!({
         "scenario": scenario.name,
         "kind": kind,
@@ -290,9 +308,12 @@ fn note(scenario: &Scenario, kind: &str, steps: usize, tries: usize, failures: &
     });
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("durability");
     fs::create_dir_all(&folder).expect("cargo's own folder can be written");
-    let name: String =
-        format!("{} {kind}", scenario.name).chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
-    fs::write(folder.join(format!("{name}.json")), row.to_string()).expect("cargo's own folder can be written");
+    let name: String = format!("{} {kind}", scenario.name)
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { '-' })
+        .collect();
+    fs::write(folder.join(format!("{name}.json")), row.to_string())
+        .expect("cargo's own folder can be written");
 }
 
 fn told(scenario: &Scenario, failures: &[Failure]) -> String {
@@ -300,7 +321,8 @@ fn told(scenario: &Scenario, failures: &[Failure]) -> String {
     let mut seen = BTreeSet::new();
     for failure in failures {
         let difference = &failure.difference;
-        writeln!(text, "\n--- {:?} at step {}", failure.disturbance, failure.step).expect("a string takes all");
+        writeln!(text, "\n--- {:?} at step {}", failure.disturbance, failure.step)
+            .expect("a string takes all");
         for call in &failure.struck {
             writeln!(text, "    > {call}").expect("a string takes all");
         }

@@ -128,12 +128,14 @@ impl World {
     }
 
     /// Every file at or below a folder, hidden ones too, relative to it and sorted; none if it is not there. Without the lock
-    /// of a claim folder, which stays.
+    /// and the mark of a claim folder, which stay.
     pub fn files(&self, folder: &str) -> Vec<String> {
         let root = self.path(folder);
         let mut found = Vec::new();
         collect_files(&root, &root, &mut found);
-        found.retain(|name| !name.ends_with(".landfall/landfall.lock"));
+        found.retain(|name| {
+            !name.ends_with(".landfall/landfall.lock") && !name.ends_with(".landfall/landfall.store")
+        });
         found.sort();
         found
     }

@@ -1,0 +1,313 @@
+//! `landfall recover CLAIM_DIR`: what lies in a claim folder without a store, and taking it up again.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::FAILED;
+use super::view::{self, Stop};
+use crate::config;
+use crate::control::{self, Handler, Refusal};
+use crate::durable_fs::{self, Hold};
+use crate::engine::strays::{self, ClaimFolder, GivenBack, Quarantined, Stray};
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::job_view::VIEW_VERSION;
+use crate::model::os_text::{OsText, escaped_path};
+use crate::model::rule::Settings;
+use crate::pipeline::Registry;
+use crate::store::StoreError;
+
+/// Which claim folder, and what to do with what lies there.
+#[derive(clap::Args)]
+pub struct RecoverArgs {
+    /// The claim folder: `.landfall` in a watched folder, or a rule's `source.claim_dir`
+    #[arg(value_name = "CLAIM_DIR")]
+    folder: PathBuf,
+    /// Rename the files back to where they lay, so that they are taken again; those that may have been published only with --job
+    #[arg(long)]
+    give_back: bool,
+    /// Only the files of this job, also if it may have been published; may be given several times
+    #[arg(long, value_name = "JOB", requires = "give_back")]
+    job: Vec<JobId>,
+    /// Give back into this folder, where the claim folder does not tell where files lay
+    #[arg(long, value_name = "FOLDER", requires = "give_back")]
+    to: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "give_back")]
+    json: bool,
+}
+
+/// A file, and what the store has of its job, if there is a store.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    stray: Stray,
+    state: Option<JobState>,
+}
+
+impl Told {
+    /// The service goes on with it, or `landfall retry` does.
+    fn is_in_hand(&self) -> bool {
+        self.state.is_some_and(|state| !state.is_final() || state == JobState::Failed)
+    }
+
+    /// The store, or what lies among the outputs, speaks for it.
+    fn may_be_published(&self) -> bool {
+        self.state.is_some() || !self.stray.traces.outputs.is_empty()
+    }
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    version: u32,
+    claimed: &'a [Told],
+    quarantined: &'a [Quarantined],
+    leftovers: &'a [OsText],
+}
+
+pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let settings = settings(config)?;
+    let folder = std::path::absolute(&args.folder).context("cannot find the current folder")?;
+    if !folder.is_dir() {
+        return Ok(refuse(
+            &format!("there is no folder {}", escaped_path(&folder)),
+            "name a claim folder: `.landfall` in a watched folder, or a rule's `source.claim_dir`",
+        ));
+    }
+    // Held until the end: no service begins to claim here meanwhile.
+    let _held = match hold(&folder)? {
+        Ok(held) => held,
+        Err(holder) => {
+            let message = format!("the claim folder {} is in use by {holder}", escaped_path(&folder));
+            return Ok(refuse(
+                &message,
+                "that service goes on with what lies there: `landfall jobs` lists it; else stop it first",
+            ));
+        }
+    };
+    let rules = settings.as_ref().map(|settings| settings.rules.as_slice()).unwrap_or_default();
+    let mut found = strays::claim_folder(&folder, rules)?;
+    strays::look_for_traces(&mut found.claimed, rules);
+    let claimed = with_states(std::mem::take(&mut found.claimed), settings.as_ref())?;
+    if args.give_back {
+        return give_back(args, &claimed);
+    }
+    view::print(|out| {
+        if args.json { list_json(out, &claimed, &found) } else { list(out, &folder, &claimed, &found) }
+    })
+}
+
+/// The configuration tells more about the files, but must not be needed: it may be lost too.
+fn settings(config: Option<&Path>) -> anyhow::Result<Option<Settings>> {
+    let file = match config::find(config) {
+        Ok(file) => file,
+        Err(problems) if config.is_some() => return Err(problems.into()),
+        Err(_) => return Ok(None),
+    };
+    Ok(Some(config::load(&file, &Registry::with_builtin_steps())?))
+}
+
+/// The lock of a claim folder, where a service ever took it; else nobody has it, and none is made.
+fn hold(folder: &Path) -> anyhow::Result<Result<Option<Hold>, durable_fs::Holder>> {
+    if !durable_fs::was_held(folder) {
+        return Ok(Ok(None));
+    }
+    Ok(match durable_fs::hold_folder(folder)? {
+        Hold::Theirs(holder) => Err(holder),
+        ours => Ok(Some(ours)),
+    })
+}
+
+/// What the store says of each job, where there is one that can be asked.
+fn with_states(claimed: Vec<Stray>, settings: Option<&Settings>) -> anyhow::Result<Vec<Told>> {
+    let handler = match settings.map(|settings| control::open(&settings.service.data_dir)) {
+        None | Some(Err(StoreError::NoStore { .. })) => None,
+        Some(Ok(handler)) => Some(handler),
+        Some(Err(error @ StoreError::Damaged { .. })) => {
+            eprintln!("landfall: {error}\n    what it knows of these files cannot be told");
+            None
+        }
+        Some(Err(error)) => return Err(error).context("cannot ask the store what it knows of these files"),
+    };
+    let mut told = Vec::with_capacity(claimed.len());
+    for stray in claimed {
+        let state = handler.as_deref().map(|handler| state_of(handler, stray.job)).transpose()?.flatten();
+        told.push(Told { stray, state });
+    }
+    Ok(told)
+}
+
+fn state_of(handler: &dyn Handler, id: JobId) -> anyhow::Result<Option<JobState>> {
+    match handler.show(&id.to_string()) {
+        Ok(job) => Ok(Some(job.state)),
+        Err(Refusal::NoSuchJob { .. }) => Ok(None),
+        Err(refusal) => Err(refusal).context("cannot ask the store what it knows of these files"),
+    }
+}
+
+fn list_json(out: &mut dyn Write, claimed: &[Told], found: &ClaimFolder) -> Result<(), Stop> {
+    let (quarantined, leftovers) = (&found.quarantined, &found.leftovers);
+    serde_json::to_writer_pretty(
+        &mut *out,
+        &View { version: VIEW_VERSION, claimed, quarantined, leftovers },
+    )?;
+    writeln!(out)?;
+    Ok(())
+}
+
+fn list(out: &mut dyn Write, folder: &Path, claimed: &[Told], found: &ClaimFolder) -> Result<(), Stop> {
+    for told in claimed {
+        list_one(out, told)?;
+    }
+    for quarantined in &found.quarantined {
+        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "not known".to_owned());
+        writeln!(out, "{}", quarantined.path)?;
+        writeln!(out, "    quarantined: {}", text(&quarantined.error))?;
+        writeln!(out, "    came from {}", text(&quarantined.source))?;
+    }
+    for leftover in &found.leftovers {
+        writeln!(
+            out,
+            "{leftover}\n    a copy that a move began; the file itself is where it was, and this may be removed"
+        )?;
+    }
+    let waiting = claimed.iter().filter(|told| !told.is_in_hand()).count();
+    writeln!(
+        out,
+        "{}: {} claimed ({waiting} that no store has in hand), {} quarantined",
+        escaped_path(folder),
+        claimed.len(),
+        found.quarantined.len()
+    )?;
+    if waiting > 0 {
+        writeln!(
+            out,
+            "    hint: look whether their outputs were published; `landfall recover --give-back {}` renames the others to where they lay, \
+             and the next start takes them",
+            escaped_path(folder)
+        )?;
+    }
+    Ok(())
+}
+
+fn list_one(out: &mut dyn Write, told: &Told) -> Result<(), Stop> {
+    let Stray { job, name, path, origin, bytes, traces } = &told.stray;
+    let name =
+        name.as_ref().map_or_else(|| "a name that was too long to keep".to_owned(), ToString::to_string);
+    writeln!(out, "{path}")?;
+    writeln!(out, "    job {job}, {name}, {bytes} bytes")?;
+    match origin {
+        Some(origin) => writeln!(out, "    came from {origin}")?,
+        None => writeln!(out, "    where it came from is not known: say it with --to")?,
+    }
+    if let Some(rule) = &traces.rule {
+        writeln!(out, "    rule {rule}")?;
+    }
+    match told.state {
+        Some(state) if told.is_in_hand() => writeln!(out, "    the store has the job: {state}")?,
+        Some(state) => writeln!(out, "    the store has the job as {state}: it was done already")?,
+        None => {}
+    }
+    for output in &traces.outputs {
+        writeln!(out, "    may have been published: {output} is there")?;
+    }
+    for partial in &traces.partials {
+        writeln!(out, "    unfinished output: {partial}")?;
+    }
+    if traces.unknown && !told.is_in_hand() {
+        writeln!(out, "    whether it was published cannot be told from here")?;
+    }
+    Ok(())
+}
+
+/// Gives back what was asked for; exit code 1 if anything stays.
+fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
+    let missing: Vec<_> =
+        args.job.iter().filter(|id| claimed.iter().all(|told| told.stray.job != **id)).collect();
+    for id in &missing {
+        eprintln!("landfall: no file of job {id} lies there");
+    }
+    let (mut given, mut stay) = (0, 0);
+    for told in claimed.iter().filter(|told| args.job.is_empty() || args.job.contains(&told.stray.job)) {
+        // A file of the same job stays where the job's source stays.
+        let group = claimed.iter().filter(|other| other.stray.job == told.stray.job);
+        match give_back_one(args, told, group)? {
+            Ok(to) => {
+                given += 1;
+                println!("{to}: given back");
+            }
+            Err(why) => {
+                stay += 1;
+                println!("{}: stays: {why}", told.stray.path);
+            }
+        }
+    }
+    println!("{given} given back, {stay} stay");
+    Ok(if stay == 0 && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// Where it lies now, or why it stays.
+fn give_back_one<'a>(
+    args: &RecoverArgs,
+    told: &Told,
+    group: impl Iterator<Item = &'a Told>,
+) -> anyhow::Result<Result<OsText, String>> {
+    let Told { stray, state } = told;
+    if told.is_in_hand() {
+        let state = state.map_or_else(String::new, |state| state.to_string());
+        return Ok(Err(format!("the store has its job ({state}), and the service goes on with it")));
+    }
+    if args.job.is_empty() && group.into_iter().any(Told::may_be_published) {
+        return Ok(Err(format!(
+            "it may have been published; if it was not: `--give-back --job {}`",
+            stray.job
+        )));
+    }
+    let Some(name) = &stray.name else {
+        return Ok(Err("its name was too long to be kept: rename it by hand".to_owned()));
+    };
+    let to = match (&args.to, &stray.origin) {
+        (Some(folder), _) => folder.join(name.as_path()),
+        (None, Some(origin)) => origin.as_path().to_owned(),
+        (None, None) => return Ok(Err("where it came from is not known: say it with --to".to_owned())),
+    };
+    Ok(match strays::give_back(stray, &to)? {
+        GivenBack::To(to) => Ok(to),
+        GivenBack::NameTaken(to) => {
+            Err(format!("another file has its name {to}: move that away, or choose another folder with --to"))
+        }
+        GivenBack::Gone => Err("it is gone".to_owned()),
+    })
+}
+
+fn refuse(message: &str, hint: &str) -> ExitCode {
+    eprintln!("landfall: {message}\n    hint: {hint}");
+    ExitCode::from(FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RecoverArgs,
+    }
+
+    #[test]
+    fn what_is_chosen_goes_with_giving_back_and_json_with_listing() {
+        let parse =
+            |words: &[&str]| Line::try_parse_from([&["recover", "in/.landfall"], words].concat()).is_ok();
+        let id = JobId::from_parts(1, 1).to_string();
+        assert!(parse(&[]) && parse(&["--json"]) && parse(&["--give-back", "--job", &id, "--to", "in"]));
+        assert!(!parse(&["--job", &id]) && !parse(&["--to", "in"]) && !parse(&["--json", "--give-back"]));
+        assert!(!parse(&["--give-back", "--job", "no-id"]));
+    }
+}

@@ -1,0 +1,280 @@
+//! Claimed files, told without the store: a claim folder explains itself by its names.
+//!
+//! `JOB.NAME` is a claimed file, `quarantine/NAME` with `NAME.error.json` one whose content was refused. What the names do not say (the
+//! folder a file came from, where `source.claim_dir` is one of its own; whether its outputs were published) the configuration may.
+//!
+//! Nothing here is done by guess: a store that is lost may have published a source before it was lost. Only [`give_back`] moves
+//! anything, and only what an operator names.
+
+mod report;
+mod traces;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::EngineError;
+use super::claim::{CLAIM_FOLDER, LONG_NAME, REASON_SUFFIX};
+use super::trouble::Trouble;
+use crate::durable_fs::{self, Renamed};
+use crate::model::fault::FaultKind;
+use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
+use crate::model::rule::Rule;
+use crate::watch::pattern::Pattern;
+
+pub(super) use report::tell_strays;
+pub use traces::{Traces, look_for_traces};
+
+/// Characters of a job id, and the dot behind it.
+const ID_LENGTH: usize = 26;
+/// A reason file is shorter: it is a job's JSON.
+const REASON_BYTES_MAX: u64 = 16 << 20;
+
+/// What lies in a claim folder.
+#[derive(Debug, Default)]
+pub struct ClaimFolder {
+    /// Claimed files, by job id: sources and their companions.
+    pub claimed: Vec<Stray>,
+    /// Sources whose content was refused.
+    pub quarantined: Vec<Quarantined>,
+    /// Hidden copies that a move over file systems left.
+    pub leftovers: Vec<OsText>,
+}
+
+/// A file with a claimed name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stray {
+    /// The job that it was claimed for.
+    pub job: JobId,
+    /// What it was called; none where the name was too long to be kept.
+    pub name: Option<OsText>,
+    /// Where it lies.
+    pub path: OsText,
+    /// Where it lay, as far as the claim folder or the configuration tell.
+    pub origin: Option<OsText>,
+    /// In bytes.
+    pub bytes: u64,
+    /// What the job left among the outputs.
+    #[serde(flatten)]
+    pub traces: Traces,
+}
+
+/// A source in quarantine, with what its reason file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Quarantined {
+    /// Where it lies.
+    pub path: OsText,
+    /// The job that refused it, where its reason file can be read.
+    pub job: Option<JobId>,
+    /// The rule's name.
+    pub rule: Option<String>,
+    /// Where it came from.
+    pub source: Option<String>,
+    /// Why it was refused.
+    pub error: Option<String>,
+}
+
+/// Lists a claim folder. With `rules` more is told: where files came from, and where their quarantine is.
+pub fn claim_folder(folder: &Path, rules: &[Rule]) -> Result<ClaimFolder, EngineError> {
+    let mut found = ClaimFolder { claimed: claimed_files(folder)?, ..ClaimFolder::default() };
+    let origin = origin_of(folder, rules);
+    for stray in &mut found.claimed {
+        let lay = origin.as_deref().zip(stray.name.as_ref());
+        stray.origin = lay.map(|(folder, name)| folder.join(name.as_path()).into());
+    }
+    let quarantines = rules.iter().filter(|rule| is_claim_folder_of(folder, rule));
+    let mut quarantines: Vec<_> = quarantines
+        .filter_map(|rule| rule.source.quarantine_dir.clone())
+        .chain([folder.join("quarantine")])
+        .collect();
+    quarantines.sort();
+    quarantines.dedup();
+    for quarantine in &quarantines {
+        found.quarantined.extend(quarantined_files(quarantine)?);
+        found.leftovers.extend(leftovers(quarantine)?);
+    }
+    found.leftovers.extend(leftovers(folder)?);
+    Ok(found)
+}
+
+/// What became of a file that was to be given back.
+#[derive(Debug, PartialEq, Eq)]
+pub enum GivenBack {
+    /// It lies here again.
+    To(OsText),
+    /// Another file has its name.
+    NameTaken(OsText),
+    /// Somebody took it meanwhile.
+    Gone,
+}
+
+/// Renames a claimed file to where it is to lie, never over another; durable when this returns. The partials that its job left go
+/// then: they hold nothing that the source does not give again.
+pub fn give_back(stray: &Stray, to: &Path) -> Result<GivenBack, EngineError> {
+    match durable_fs::move_file(stray.path.as_path(), to).map_err(Trouble::from)? {
+        Renamed::Done => {}
+        Renamed::NameTaken => return Ok(GivenBack::NameTaken(to.into())),
+        Renamed::Missing => return Ok(GivenBack::Gone),
+    }
+    for partial in &stray.traces.partials {
+        durable_fs::remove_file(partial.as_path()).map_err(Trouble::from)?;
+    }
+    Ok(GivenBack::To(to.into()))
+}
+
+/// The files with claimed names in a folder, by job id. None where there is no such folder.
+fn claimed_files(folder: &Path) -> Result<Vec<Stray>, Trouble> {
+    let mut found = Vec::new();
+    for (path, metadata) in files_in(folder)? {
+        let Some((job, name)) = path.file_name().and_then(parse_claimed) else { continue };
+        let name = (name != LONG_NAME).then(|| OsText::from(Path::new(name)));
+        let (path, bytes) = (path.into(), metadata.len());
+        found.push(Stray { job, name, path, origin: None, bytes, traces: Traces::default() });
+    }
+    found.sort_by(|a, b| (a.job, a.path.as_path()).cmp(&(b.job, b.path.as_path())));
+    Ok(found)
+}
+
+/// The job and the original name in a claimed name.
+fn parse_claimed(name: &OsStr) -> Option<(JobId, &OsStr)> {
+    let bytes = name.as_encoded_bytes();
+    let (id, rest) = bytes.split_at_checked(ID_LENGTH)?;
+    let id = std::str::from_utf8(id).ok()?.parse().ok()?;
+    let original = rest.strip_prefix(b".").filter(|original| !original.is_empty())?;
+    // Cut behind an ASCII character, which every platform's encoding allows.
+    Some((id, os_str_of(name, bytes.len() - original.len())))
+}
+
+#[cfg(unix)]
+fn os_str_of(name: &OsStr, from: usize) -> &OsStr {
+    use std::os::unix::ffi::OsStrExt as _;
+    OsStr::from_bytes(name.as_bytes().get(from..).unwrap_or_default())
+}
+
+/// Names that are not Unicode keep their escapes: Rust cuts them only there where it can be sure.
+#[cfg(windows)]
+fn os_str_of(name: &OsStr, from: usize) -> &OsStr {
+    name.to_str().and_then(|name| name.get(from..)).map_or(name, OsStr::new)
+}
+
+/// The folder from which the files of a claim folder came, where that is one.
+fn origin_of(folder: &Path, rules: &[Rule]) -> Option<PathBuf> {
+    if folder.file_name().is_some_and(|name| name == CLAIM_FOLDER) {
+        return Some(durable_fs::parent_of(folder).to_owned());
+    }
+    let of = |rule: &Rule| -> Vec<Option<PathBuf>> {
+        let fixed = |pattern: &String| {
+            let above = Path::new(pattern).parent()?;
+            (Pattern::parse(pattern).ok()?.fixed_folder() == above).then(|| above.to_owned())
+        };
+        rule.paths.iter().map(fixed).collect()
+    };
+    let mut origins: Vec<_> =
+        rules.iter().filter(|rule| is_claim_folder_of(folder, rule)).flat_map(of).collect();
+    origins.dedup();
+    match origins.as_slice() {
+        [Some(only)] => Some(only.clone()),
+        _ => None,
+    }
+}
+
+fn is_claim_folder_of(folder: &Path, rule: &Rule) -> bool {
+    rule.source.claim_dir.as_deref() == Some(folder)
+}
+
+fn quarantined_files(folder: &Path) -> Result<Vec<Quarantined>, Trouble> {
+    let mut files: BTreeMap<PathBuf, bool> = BTreeMap::new();
+    for (path, _) in files_in(folder)? {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match name.strip_suffix(REASON_SUFFIX).map(|source| path.with_file_name(source)) {
+            // Not lossy: a source whose name is not Unicode is found without its reason.
+            Some(source) => *files.entry(source).or_default() = true,
+            None if !name.starts_with('.') => drop(files.entry(path).or_default()),
+            None => {}
+        }
+    }
+    let there = files.into_iter().filter(|(path, _)| path.symlink_metadata().is_ok());
+    Ok(there.map(|(path, has_reason)| quarantined(path, has_reason)).collect())
+}
+
+fn quarantined(path: PathBuf, has_reason: bool) -> Quarantined {
+    let reason = has_reason.then(|| read_reason(&path)).flatten().unwrap_or_default();
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    Quarantined {
+        job: reason["id"].as_str().and_then(|id| id.parse().ok()),
+        rule: text(&reason["rule"]),
+        source: text(&reason["source"]),
+        error: text(&reason["error"]["message"]),
+        path: path.into(),
+    }
+}
+
+fn read_reason(source: &Path) -> Option<serde_json::Value> {
+    let mut path = source.as_os_str().to_owned();
+    path.push(REASON_SUFFIX);
+    let file = fs::File::open(path).ok()?;
+    serde_json::from_reader(io::BufReader::new(file.take(REASON_BYTES_MAX))).ok()
+}
+
+/// Hidden copies of a move that did not come to its end.
+fn leftovers(folder: &Path) -> Result<Vec<OsText>, Trouble> {
+    let is_hidden_copy = |path: &PathBuf| {
+        let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+        name.starts_with(".landfall-") && name.ends_with(".partial")
+    };
+    Ok(files_in(folder)?.into_iter().map(|(path, _)| path).filter(is_hidden_copy).map(OsText::from).collect())
+}
+
+/// The regular files in a folder; none where there is no such folder. Links are not followed.
+fn files_in(folder: &Path) -> Result<Vec<(PathBuf, fs::Metadata)>, Trouble> {
+    let failed = |error: io::Error| {
+        let message = format!("cannot list {}: {error}", OsText::from(folder));
+        let hint = "run the command as the user that the service runs as";
+        Trouble::new(FaultKind::Storage, message, Some(hint))
+    };
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        // One that vanished was moved on.
+        if let Ok(metadata) = entry.metadata()
+            && metadata.is_file()
+        {
+            files.push((entry.path(), metadata));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claimed_name_gives_back_the_job_and_the_original_name() {
+        let id = JobId::from_parts(1_796_000_000_000, 7);
+        let name = std::ffi::OsString::from(format!("{id}.pay.csv.gz"));
+        assert_eq!(parse_claimed(&name), Some((id, OsStr::new("pay.csv.gz"))));
+        let no_claim =
+            ["landfall.lock", "quarantine", &format!("{id}"), &format!("{id}."), "01hq.pay.csv", ""];
+        assert!(no_claim.iter().all(|name| parse_claimed(OsStr::new(name)).is_none()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_not_unicode_keeps_its_bytes() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let id = JobId::from_parts(1, 7);
+        let name = [id.to_string().as_bytes(), b".\xff\xfe.csv"].concat();
+        let (found, original) = parse_claimed(OsStr::from_bytes(&name)).expect("is claimed");
+        assert_eq!((found, original.as_bytes()), (id, &b"\xff\xfe.csv"[..]));
+    }
+}

@@ -1,0 +1,98 @@
+//! Telling of claimed files that the store does not know: it was lost, or an older copy of it was restored.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{Quarantined, Stray, claim_folder, look_for_traces};
+use crate::engine::EngineError;
+use crate::engine::claim::CLAIM_FOLDER;
+use crate::engine::shared::Shared;
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::os_text::OsText;
+use crate::model::rule::{Mode, OnSuccess, Rule};
+use crate::store::StoreError;
+use crate::telemetry::events;
+use crate::watch::rules::RuleSet;
+
+/// So many files of a folder are told one by one.
+const TOLD_MAX: usize = 10;
+
+/// Looks into every claim folder of the live rules for files that no unfinished job has, and tells of them: they are taken up by nobody
+/// until an operator says so.
+pub(in crate::engine) fn tell_strays(shared: &Shared) {
+    let rules: Vec<Rule> =
+        shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
+    for folder in claim_folders(shared, &rules) {
+        if shared.stopping() {
+            return;
+        }
+        if let Err(error) = tell_folder(shared, &folder, &rules) {
+            let folder = OsText::from(folder);
+            tracing::warn!(%folder, %error, "the claim folder cannot be looked through for files that nobody takes up");
+        }
+    }
+}
+
+fn tell_folder(shared: &Shared, folder: &Path, rules: &[Rule]) -> Result<(), EngineError> {
+    let mut found = claim_folder(folder, rules)?;
+    let mut strays: Vec<Stray> = Vec::new();
+    for stray in std::mem::take(&mut found.claimed) {
+        if !is_known(shared, stray.job).map_err(super::Trouble::from)? {
+            strays.push(stray);
+        }
+    }
+    let is_unknown = |quarantined: &Quarantined| {
+        let job = quarantined.job?;
+        shared.store.job(job).is_ok_and(|job| job.is_none()).then_some(job)
+    };
+    let quarantined = found.quarantined.iter().filter_map(is_unknown).count();
+    if strays.is_empty() && quarantined == 0 {
+        return Ok(());
+    }
+    let told = strays.len().min(TOLD_MAX);
+    look_for_traces(&mut strays[..told], rules);
+    for stray in &strays[..told] {
+        events::stray(
+            &OsText::from(folder),
+            stray.job,
+            &stray.path,
+            &stray.traces.outputs,
+            &stray.traces.partials,
+        );
+    }
+    events::strays(&OsText::from(folder), strays.len(), quarantined);
+    Ok(())
+}
+
+/// Whether the store has this file in hand. A job that ended well has no claimed file any more.
+fn is_known(shared: &Shared, id: JobId) -> Result<bool, StoreError> {
+    let job = shared.store.job(id)?;
+    Ok(job.is_some_and(|job| !job.state.is_final() || job.state == JobState::Failed))
+}
+
+/// The claim folders that are there: one beside every folder in which a candidate could lie, and those that rules name.
+fn claim_folders(shared: &Shared, rules: &[Rule]) -> BTreeSet<PathBuf> {
+    let renaming: Vec<Rule> =
+        rules.iter().filter(|rule| rule.source.on_success != OnSuccess::Keep).cloned().collect();
+    let mut found: BTreeSet<_> = renaming.iter().filter_map(|rule| rule.source.claim_dir.clone()).collect();
+    let Ok(watched) = RuleSet::new(renaming.clone()) else { return found };
+    let mut folders: Vec<PathBuf> =
+        (0..renaming.len()).flat_map(|rule| watched.fixed_folders_of(rule)).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(folder) = folders.pop() {
+        if shared.stopping() || !seen.insert(folder.clone()) {
+            continue;
+        }
+        let claims = folder.join(CLAIM_FOLDER);
+        if claims.is_dir() {
+            found.insert(claims);
+        }
+        // A folder that cannot be listed is told by the watch.
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.extend(inner.map(|entry| entry.path()).filter(|inner| watched.could_match_below(inner)));
+    }
+    found
+}

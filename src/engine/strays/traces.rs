@@ -1,0 +1,106 @@
+//! What the job of a claimed file left among the outputs: whether it may have been published is the operator's question.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Stray;
+use crate::durable_fs;
+use crate::model::identity::FileIdentity;
+use crate::model::job::{Job, Source};
+use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
+use crate::model::rule::{Mode, Rule};
+use crate::model::template;
+use crate::output;
+use crate::watch::rules::RuleSet;
+
+/// Numbered names that are looked at, `pay-1.csv` and so on.
+const NUMBERS_MAX: u64 = 20;
+
+/// File systems keep time more coarsely than the clock that made the job's id.
+const FILE_CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_secs(2);
+
+/// What a job left among the outputs, as far as the configuration tells where to look.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Traces {
+    /// The rule that takes the file.
+    pub rule: Option<String>,
+    /// Files under the names of its outputs, changed after it was claimed: it may have been published.
+    pub outputs: Vec<OsText>,
+    /// Its hidden partials.
+    pub partials: Vec<OsText>,
+    /// Whether no rule says where its outputs would be, or they have names that only the content tells.
+    pub unknown: bool,
+}
+
+/// Looks for what each file's job left. A rule that is off now may have claimed it.
+pub fn look_for_traces(strays: &mut [Stray], rules: &[Rule]) {
+    let on = rules.iter().map(|rule| Rule { mode: Mode::Live, ..rule.clone() });
+    let taken_by = RuleSet::new(on.collect()).ok();
+    for stray in strays {
+        let origin = stray.origin.as_ref().map(OsText::as_path);
+        let taken = taken_by.as_ref().zip(origin).and_then(|(rules, origin)| rules.assign(origin));
+        let rule = taken.and_then(|(position, vars)| Some((rules.get(position)?, vars)));
+        stray.traces = match (rule, origin) {
+            (Some((rule, vars)), Some(origin)) => {
+                let mut job = job_of(stray.job, rule, origin);
+                job.vars = vars;
+                traces_of(&job, rule)
+            }
+            _ => Traces { unknown: true, ..Traces::default() },
+        };
+    }
+}
+
+/// The job as it was when it was claimed, as far as its paths depend on it.
+fn job_of(id: JobId, rule: &Rule, origin: &Path) -> Job {
+    let claimed_at = i64::try_from(id.unix_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let source = Source {
+        path: origin.into(),
+        claimed: None,
+        identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
+        moved_from: None,
+        companions: Vec::new(),
+        retire: true,
+    };
+    Job::queued(id, &rule.name, "", source, claimed_at.unwrap_or_default())
+}
+
+fn traces_of(job: &Job, rule: &Rule) -> Traces {
+    let mut traces = Traces { rule: Some(rule.name.clone()), ..Traces::default() };
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for (category, wanted) in &rule.outputs {
+        let is_per_entry = wanted.path.contains("{entry");
+        let entry = is_per_entry.then(|| OsText::from("entry"));
+        let Ok(path) = output::final_path(rule, job, category, entry.as_ref()) else {
+            traces.unknown = true;
+            continue;
+        };
+        folders.push(durable_fs::parent_of(&path).to_owned());
+        traces.unknown |= is_per_entry;
+        if !is_per_entry {
+            traces.outputs.extend(published(&path, job).into_iter().map(OsText::from));
+        }
+    }
+    folders.sort();
+    folders.dedup();
+    traces.partials =
+        folders.iter().flat_map(|folder| output::partials_in(folder, job.id)).map(OsText::from).collect();
+    traces
+}
+
+/// Files of this name, or this name with a number, that changed after the job's claim.
+fn published(path: &Path, job: &Job) -> Vec<PathBuf> {
+    let names = (0..=NUMBERS_MAX)
+        .map(|number| if number == 0 { path.to_owned() } else { template::numbered(path, number) });
+    let is_later = |path: &PathBuf| {
+        let modified = fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).ok()?;
+        let modified = Timestamp::try_from(modified).ok()?;
+        Some(modified + FILE_CLOCK_SLACK >= job.created_at)
+    };
+    let found = names.map(|name| (is_later(&name), name)).take_while(|(is_later, _)| is_later.is_some());
+    found.filter(|(is_later, _)| *is_later == Some(true)).map(|(_, name)| name).collect()
+}

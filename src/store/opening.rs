@@ -1,0 +1,61 @@
+//! Opening the engine, whatever lies there: a damaged log is an error with advice, never a panic.
+//!
+//! sled 0.34 checks its log as it reads it, but asserts some things that damage can break. What it panics on while it is opened is
+//! caught here; the data folder is let go, and nothing was written that a copy of the folder would not have.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::error::StoreError;
+use super::value;
+
+const CACHE_BYTES: u64 = 16 << 20;
+/// The engine's threads may hold its file a moment longer than its handle after a close in the same process.
+const REOPEN_PATIENCE: Duration = Duration::from_secs(5);
+const REOPEN_PAUSE: Duration = Duration::from_millis(10);
+
+/// Does what reads the engine's files; a panic in it, or damage that it finds, is [`StoreError::Damaged`] at `path`.
+pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let damaged = |detail| StoreError::Damaged { path: path.to_owned(), detail };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Err(error)) if error.is_damage() => {
+            // The engine is built without backtraces, and says so.
+            Err(damaged(super::commit::error_chain(&error).replace(" backtrace ()", "")))
+        }
+        Ok(done) => done,
+        Err(panic) => Err(damaged(said(panic.as_ref()))),
+    }
+}
+
+/// What a panic said.
+pub(super) fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no words".to_owned())
+}
+
+pub(super) fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(path)
+        .segment_size(value::SEGMENT_BYTES)
+        .cache_capacity(CACHE_BYTES)
+        // `Store::sync` flushes; the engine's own timer would only log its errors.
+        .flush_every_ms(None);
+    let begun = Instant::now();
+    loop {
+        match config.open() {
+            Ok(db) => return Ok(db),
+            // The data folder is ours, so that only a former handle of this process can hold the engine's file.
+            Err(error) if is_locked(&error) && begun.elapsed() < REOPEN_PATIENCE => {
+                std::thread::sleep(REOPEN_PAUSE);
+            }
+            Err(error) => return Err(StoreError::failed("be opened", path, error)),
+        }
+    }
+}
+
+/// sled tells a held lock only by its text.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().contains("could not acquire lock"))
+}

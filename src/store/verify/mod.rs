@@ -1,0 +1,196 @@
+//! Verifying the store: every key is known, every value can be read, and what refers to something finds it.
+//!
+//! A walk over all rows, each judged by itself with what it refers to, so that memory stays bounded and a service goes on meanwhile.
+//! A row that seems wrong is judged again while nothing is written, and once more after a pause where files are concerned: the engine
+//! moves a file after its row says so, or before. Nothing is changed.
+
+mod files;
+mod rows;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::StoreError;
+use super::{Store, keys, opening};
+use crate::model::job_id::JobId;
+
+/// After so many values the walk says that it goes on.
+const LOOKED_EVERY: u64 = 1000;
+/// Between two looks at files that seem wrong.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// Such looks, all together.
+const LOOKS_AGAIN_MAX: u32 = 30;
+
+pub(super) const RESTORE: &str = "keep a copy of the data folder, then restore its last backup; `landfall recover CLAIM_DIR` lists what it does not know";
+pub(super) const REPORT: &str = "no record is lost by this; report it with the job's `landfall show --json`";
+
+/// One thing that is wrong in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Which row: what it is, and of which job.
+    pub place: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What the operator can do.
+    pub hint: String,
+}
+
+/// What a verification has to say as it goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verified {
+    /// Something is wrong.
+    Found(Finding),
+    /// So many values were looked at so far.
+    Looked(u64),
+    /// All were.
+    Ended {
+        /// Values, chunks of long ones counted each.
+        values: u64,
+        /// Jobs among them.
+        jobs: u64,
+    },
+}
+
+impl Store {
+    /// Verifies every value, as the answers are asked for; the last one is [`Verified::Ended`].
+    pub fn verify(&self) -> impl Iterator<Item = Verified> + use<> {
+        Walk {
+            rows: Some(self.inner.meta.iter()),
+            slices: Some(self.inner.slices.iter()),
+            store: self.clone(),
+            said: rows::unknown_tables(&self.inner.db).into(),
+            values: 0,
+            jobs: 0,
+            looks_left: LOOKS_AGAIN_MAX,
+            ended: false,
+        }
+    }
+}
+
+struct Walk {
+    store: Store,
+    rows: Option<sled::Iter>,
+    slices: Option<sled::Iter>,
+    said: VecDeque<Verified>,
+    values: u64,
+    jobs: u64,
+    looks_left: u32,
+    ended: bool,
+}
+
+/// A row as it was met.
+type Row = (sled::IVec, sled::IVec);
+
+impl Iterator for Walk {
+    type Item = Verified;
+
+    fn next(&mut self) -> Option<Verified> {
+        loop {
+            if let Some(said) = self.said.pop_front() {
+                return Some(said);
+            }
+            if self.ended {
+                return None;
+            }
+            self.go_on();
+        }
+    }
+}
+
+impl Walk {
+    fn go_on(&mut self) {
+        if let Some((key, value)) = next_of(&mut self.rows, "rows", &mut self.said) {
+            self.count();
+            self.jobs += u64::from(key.first() == Some(&keys::JOB));
+            let findings = self.judge_row(&key, &value);
+            self.said.extend(findings.into_iter().map(Verified::Found));
+        } else if self.rows.is_some() {
+            self.rows = None;
+        } else if let Some((key, value)) = next_of(&mut self.slices, "slices", &mut self.said) {
+            self.count();
+            self.said.extend(rows::judge_slice(&self.store, &key, &value).map(Verified::Found));
+        } else {
+            self.said.push_back(Verified::Ended { values: self.values, jobs: self.jobs });
+            self.ended = true;
+        }
+    }
+
+    fn count(&mut self) {
+        self.values += 1;
+        if self.values.is_multiple_of(LOOKED_EVERY) {
+            self.said.push_back(Verified::Looked(self.values));
+        }
+    }
+
+    fn judge_row(&mut self, key: &[u8], value: &[u8]) -> Vec<Finding> {
+        let mut findings = rows::judge(&self.store, key, value);
+        if !findings.is_empty() {
+            findings = self.judge_again(key);
+        }
+        findings.extend(self.judge_files(key));
+        findings
+    }
+
+    /// With nothing being written meanwhile; a row that went is no longer wrong.
+    fn judge_again(&self, key: &[u8]) -> Vec<Finding> {
+        let _nothing_is_written =
+            self.store.inner.applying.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match self.store.get(key) {
+            Ok(Some(value)) => rows::judge(&self.store, key, &value),
+            Ok(None) => Vec::new(),
+            Err(error) => vec![unreadable(place("row", keys::job_of(key)), &error)],
+        }
+    }
+
+    fn judge_files(&mut self, key: &[u8]) -> Vec<Finding> {
+        let Some(id) = keys::job_of(key).filter(|_| key.first() == Some(&keys::UNFINISHED)) else {
+            return Vec::new();
+        };
+        let mut findings = files::judge(&self.store, id);
+        for _ in 0..2 {
+            if findings.is_empty() || self.looks_left == 0 {
+                break;
+            }
+            self.looks_left -= 1;
+            std::thread::sleep(LOOK_AGAIN);
+            findings = files::judge(&self.store, id);
+        }
+        findings
+    }
+}
+
+/// The next row; an engine that cannot read on is a finding, and the end of its table.
+fn next_of(rows: &mut Option<sled::Iter>, what: &str, said: &mut VecDeque<Verified>) -> Option<Row> {
+    let iter = rows.as_mut()?;
+    let read = opening::guarded(std::path::Path::new("store"), || {
+        iter.next().transpose().map_err(StoreError::engine("read on"))
+    });
+    read.unwrap_or_else(|error| {
+        *rows = None;
+        said.push_back(Verified::Found(unreadable(format!("the table of {what}, from here on"), &error)));
+        None
+    })
+}
+
+fn place(what: &str, job: Option<JobId>) -> String {
+    job.map_or_else(|| what.to_owned(), |job| format!("{what} of job {job}"))
+}
+
+fn unreadable(place: String, error: &StoreError) -> Finding {
+    use crate::model::fault::Fault as _;
+    let hint = match error {
+        StoreError::UnknownVersion { .. } => error.hint(),
+        _ => None,
+    };
+    Finding {
+        place,
+        problem: super::commit::error_chain(error),
+        hint: hint.unwrap_or_else(|| RESTORE.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! What each kind of row must be like, and what it refers to.
+
+use serde::de::DeserializeOwned;
+
+use super::{Finding, REPORT, RESTORE, Verified, place, unreadable};
+use crate::model::account::FailedRecord;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::rule::Rule;
+use crate::output::Intent;
+use crate::store::error::StoreError;
+use crate::store::keys::{self, Place};
+use crate::store::{Checkpoint, LedgerOutcome, LedgerRow, Store, slice_value, value};
+
+/// Tables that this version knows nothing of.
+pub(super) fn unknown_tables(db: &sled::Db) -> Vec<Verified> {
+    let known: [&[u8]; 3] = [b"meta", b"slices", b"__sled__default"];
+    let unknown = db.tree_names().into_iter().filter(|name| !known.contains(&name.as_ref()));
+    let finding = |name: sled::IVec| {
+        Verified::Found(Finding {
+            place: format!("table `{}`", name.escape_ascii()),
+            problem: "this version does not know it".to_owned(),
+            hint: "a later version of landfall wrote it: run that version on this data folder".to_owned(),
+        })
+    };
+    unknown.map(finding).collect()
+}
+
+/// What is wrong with one row.
+pub(super) fn judge(store: &Store, key: &[u8], value: &[u8]) -> Vec<Finding> {
+    let mut judge = Judge { store, findings: Vec::new() };
+    if let Err((place, error)) = judge.row(key, value) {
+        judge.findings.push(unreadable(place, &error));
+    }
+    judge.findings
+}
+
+struct Judge<'a> {
+    store: &'a Store,
+    findings: Vec<Finding>,
+}
+
+/// What could not be read, and why.
+type Unreadable = (String, StoreError);
+
+impl Judge<'_> {
+    fn find(&mut self, place: String, problem: impl Into<String>, hint: &str) {
+        self.findings.push(Finding { place, problem: problem.into(), hint: hint.to_owned() });
+    }
+
+    fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+        match keys::place_of(key) {
+            Some(Place::Format) => Ok(()), // judged at every opening
+            Some(Place::Mark) => self.decoded::<crate::store::Mark>("mark", None, key, value).map(drop),
+            Some(Place::Job(id)) => self.job(id, key, value),
+            Some(Place::Unfinished(id)) => self.unfinished(id),
+            Some(Place::Ledger(id)) => self.ledger(id, key, value),
+            Some(Place::Kept) => self.kept(key, value),
+            Some(Place::Checkpoint(id)) => {
+                self.decoded::<Checkpoint>("checkpoint", Some(id), key, value)?;
+                self.job_must_be_there("checkpoint", id)
+            }
+            Some(Place::Intent(id)) => {
+                self.decoded::<Intent>("intent", Some(id), key, value)?;
+                self.job_must_be_there("intent", id)
+            }
+            Some(Place::Failed(id)) => {
+                self.decoded::<Vec<FailedRecord>>("failed records", Some(id), key, value)?;
+                self.job_must_be_there("failed records", id)
+            }
+            Some(Place::Rule) => self.decoded::<Rule>("rule", None, key, value).map(drop),
+            Some(Place::Continued { head, index }) => self.continued(head, index, value),
+            None => {
+                let hint =
+                    "a later version of landfall may have written it: run that version on this data folder";
+                self.find(
+                    format!("row `{}`", key.escape_ascii()),
+                    "its key is of no kind that is known",
+                    hint,
+                );
+                Ok(())
+            }
+        }
+    }
+
+    fn decoded<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        job: Option<JobId>,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<T>, Unreadable> {
+        self.store.whole_row(what, key, value).map_err(|error| (place(what, job), error))
+    }
+
+    fn read<T>(&self, id: JobId, read: Result<T, StoreError>) -> Result<T, Unreadable> {
+        read.map_err(|error| (place("rows", Some(id)), error))
+    }
+
+    fn job_must_be_there(&mut self, what: &str, id: JobId) -> Result<(), Unreadable> {
+        let key = keys::of_job(keys::JOB, id);
+        if self.read(id, self.store.get(&key))?.is_none() {
+            self.find(place(what, Some(id)), "there is no such job", RESTORE);
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, id: JobId, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+        let Some(job) = self.decoded::<Job>("job", Some(id), key, value)? else { return Ok(()) };
+        let here = || place("row", Some(id));
+        if job.id != id {
+            self.find(here(), format!("it is that of job {}", job.id), RESTORE);
+        }
+        if self.read(id, self.store.get(&keys::rule(&job.rule_hash)))?.is_none() {
+            let hint = "`landfall retry` takes a failed job under the rule as it is now";
+            self.find(here(), format!("the snapshot of its rule \"{}\" is missing", job.rule), hint);
+        }
+        let is_indexed = self.read(id, self.store.get(&keys::of_job(keys::UNFINISHED, id)))?.is_some();
+        if is_indexed == job.state.is_final() {
+            let problem = if is_indexed { "it ended, and is" } else { "it is" };
+            let problem = format!(
+                "{problem} {}, {}",
+                job.state,
+                if is_indexed {
+                    "yet counted as unfinished"
+                } else {
+                    "yet not counted as unfinished: no start takes it up"
+                }
+            );
+            self.find(here(), problem, RESTORE);
+        }
+        self.job_against_ledger(&job)?;
+        self.job_against_work(&job)
+    }
+
+    fn job_against_ledger(&mut self, job: &Job) -> Result<(), Unreadable> {
+        let Some(row) = self.read(job.id, self.store.ledger(job.id))? else {
+            self.find(place("row", Some(job.id)), "the ledger has no row for its source", RESTORE);
+            return Ok(());
+        };
+        let agrees = match job.state {
+            JobState::Completed => row.outcome == LedgerOutcome::Completed,
+            JobState::Failed => row.outcome == LedgerOutcome::Failed,
+            state if !state.is_final() => row.outcome == LedgerOutcome::Claimed,
+            _ => row.outcome != LedgerOutcome::Completed,
+        };
+        if !agrees {
+            let problem =
+                format!("the job is {}, but the ledger has its source as {:?}", job.state, row.outcome);
+            self.find(place("ledger row", Some(job.id)), problem, REPORT);
+        }
+        Ok(())
+    }
+
+    /// Failed records, checkpoint and intent of a job are as its state says.
+    fn job_against_work(&mut self, job: &Job) -> Result<(), Unreadable> {
+        let id = job.id;
+        let kept = self.read(id, self.store.failed_records_count(id))?;
+        for record in self.store.failed_records(id) {
+            record.map_err(|error| (place("failed records", Some(id)), error))?;
+        }
+        let is_balanced =
+            matches!(job.state, JobState::Publishing | JobState::Retiring | JobState::Completed);
+        let failed = job.account.records_failed;
+        if is_balanced && kept != failed {
+            let problem = format!("{failed} records failed, but {kept} are kept");
+            self.find(place("failed records", Some(id)), problem, RESTORE);
+        }
+        if let (true, Err(unbalanced)) = (is_balanced, job.account.balance()) {
+            self.find(place("account", Some(id)), unbalanced.to_string(), RESTORE);
+        }
+        let counted = self.read(id, self.store.checkpoint(id))?.map_or(0, |point| point.failed_records);
+        if !is_balanced && kept < counted {
+            let problem = format!("it counts {counted} failed records, but {kept} are kept");
+            self.find(place("checkpoint", Some(id)), problem, RESTORE);
+        }
+        if job.state == JobState::Publishing && self.read(id, self.store.intent(id))?.is_none() {
+            self.find(
+                place("row", Some(id)),
+                "it is publishing, but what it publishes is not written down",
+                RESTORE,
+            );
+        }
+        Ok(())
+    }
+
+    fn unfinished(&mut self, id: JobId) -> Result<(), Unreadable> {
+        // That its state agrees is judged with the job's row.
+        self.job_must_be_there("index of unfinished jobs, entry", id)
+    }
+
+    fn ledger(&mut self, id: JobId, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+        let row = self.decoded::<LedgerRow>("ledger row", Some(id), key, value)?;
+        if let Some(row) = row.filter(|row| row.job != id) {
+            self.find(place("ledger row", Some(id)), format!("it is that of job {}", row.job), RESTORE);
+        }
+        Ok(())
+    }
+
+    fn kept(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+        let Some(id) = self.decoded::<JobId>("kept file", None, key, value)? else { return Ok(()) };
+        let row = self.read(id, self.store.ledger(id))?;
+        if row.is_none_or(|row| keys::kept(&row.identity) != key) {
+            let problem = "the ledger does not know this kept file";
+            self.find(place("kept file", Some(id)), problem, RESTORE);
+        }
+        Ok(())
+    }
+
+    fn continued(&mut self, head: &[u8], index: u32, value: &[u8]) -> Result<(), Unreadable> {
+        let here = || place("part of a long value", keys::job_of(head));
+        value::read_chunk("part of a long value", value).map_err(|error| (here(), error))?;
+        let chunks = match self.store.get(head).map_err(|error| (here(), error))? {
+            Some(head) => value::read_head("row", &head).map_err(|error| (here(), error))?.chunks,
+            None => 0,
+        };
+        if index >= chunks {
+            self.find(here(), format!("part {index} of a value that has {chunks} parts"), REPORT);
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a chunk of a slice. One that goes meanwhile was taken.
+pub(super) fn judge_slice(store: &Store, key: &[u8], value: &[u8]) -> Option<Finding> {
+    let finding = |problem: String| {
+        let hint = "restart the service: slices are cut again from their sources".to_owned();
+        Some(Finding { place: place("slice", keys::parts_of_slice(key).map(|(job, ..)| job)), problem, hint })
+    };
+    let Some((job, sequence, chunk)) = keys::parts_of_slice(key) else {
+        return finding("its key is too short".to_owned());
+    };
+    let judged = if chunk == 0 {
+        store.stored_slice(job, sequence).and_then(|packed| slice_value::unpack(&packed)).map(drop)
+    } else {
+        value::read_chunk("slice", value).map(drop)
+    };
+    let error = judged.err()?;
+    let is_there = store.inner.slices.contains_key(keys::slice_chunk(job, sequence, 0)).unwrap_or(true);
+    if is_there { finding(error.to_string()) } else { None }
+}

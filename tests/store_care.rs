@@ -1,0 +1,344 @@
+//! Promise: a store that is lost, restored from a backup or damaged loses and doubles nothing without a word, and says what to do.
+#![cfg(unix)]
+
+mod support;
+
+use std::fs;
+
+use landfall::store::Store;
+use support::{Service, World, lines, wait_until};
+
+/// A step that waits for `go` before it lets a file's last line pass: the job runs until the test lets it end.
+const GATED: &str = r#"
+records = { format = "lines", slice_records = 100 }
+pipeline = [{ step = "exec", command = ["./gate"], protocol = "line", timeout = "60s" }]
+"#;
+
+fn gated(rule: &str) -> World {
+    let world = World::with_service("stop_timeout = \"1s\"", &format!("{GATED}\n{rule}"));
+    let go = world.path("go").display().to_string();
+    let reached = world.path("reached").display().to_string();
+    world.write(
+        "gate",
+        format!(
+            "#!/usr/bin/env python3
+import os, sys, time
+for line in sys.stdin:
+    if line.startswith('last'):
+        open('{reached}', 'w').close()
+        while not os.path.exists('{go}'): time.sleep(0.02)
+    print(line, end='', flush=True)
+"
+        ),
+    );
+    world.sh("chmod +x gate");
+    world
+}
+
+/// Drops a file whose job stands still before its end, and kills the service then.
+fn killed_in_the_middle(world: &World, name: &str) {
+    let mut service = world.start();
+    world.move_in(&format!("in/{name}"), format!("{}last\n", lines(1000)));
+    service.wait_for(world, "reached");
+    let is_partial = |name: &String| name.starts_with(".landfall");
+    service.wait_until("a partial", || world.files("out").iter().any(is_partial).then_some(()));
+    service.kill();
+    support::remove(&world.path("reached"));
+}
+
+fn claimed(world: &World) -> Vec<String> {
+    let is_claimed = |name: &String| name.contains(".landfall/") && !name.contains("quarantine");
+    world.files("in").into_iter().filter(is_claimed).collect()
+}
+
+fn lose_store(world: &World) {
+    fs::remove_dir_all(world.path("data")).expect("the data folder is lost");
+}
+
+fn backup(world: &World) {
+    world.sh("rm -rf backup; cp -a data backup");
+}
+
+fn restore(world: &World) {
+    world.sh("rm -rf data; cp -a backup data");
+}
+
+/// A later file overtakes whatever is not taken up.
+fn overtaken(world: &World, service: &mut Service, name: &str) {
+    world.move_in(&format!("in/{name}"), "overtakes\n");
+    service.wait_for(world, &format!("archive/{name}"));
+}
+
+#[test]
+fn a_lost_store_leaves_claimed_files_that_are_told_and_taken_up_when_somebody_says_so() {
+    let world = gated("");
+    killed_in_the_middle(&world, "pay.txt");
+    lose_store(&world);
+
+    let mut service = world.start();
+    service.wait_for_log("landfall recover");
+    overtaken(&world, &mut service, "next.txt");
+    assert_eq!(claimed(&world).len(), 1, "nothing is taken by guess: {:?}", world.files("in"));
+    assert_eq!(world.jobs().len(), 1, "the overtaking one alone");
+    service.stop();
+
+    let listed = world.landfall(&["recover", "in/.landfall"]).done();
+    listed.says(&["pay.txt", "came from", "in/pay.txt", "rule payments", "unfinished output", "--give-back"]);
+    world.landfall(&["recover", "--give-back", "in/.landfall"]).done().says(&["1 given back, 0 stay"]);
+    assert_eq!(claimed(&world), [""; 0]);
+    assert_eq!(world.files("out"), ["next.main"], "its hidden partials go with it");
+
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), format!("{}last\n", lines(1000)));
+    assert_eq!(world.files("out"), ["next.main", "pay.main"]);
+}
+
+#[test]
+fn recover_says_what_it_found_as_json_with_markers_and_quarantine() {
+    let world = World::new("ready = { strategy = \"marker\", marker = \"{name}.done\" }");
+    let id = "01k8zzzzzzzzzzzzzzzzzzzzzz";
+    world.write(format!("in/.landfall/{id}.pay.txt"), "one\n");
+    world.write(format!("in/.landfall/{id}.pay.txt.done"), "");
+    world.write("in/.landfall/quarantine/bad.gz", "x");
+    let reason = format!(
+        "{{\"id\":\"{id}\",\"rule\":\"payments\",\"source\":\"/in/bad.gz\",\"error\":{{\"message\":\"cut off\"}}}}"
+    );
+    world.write("in/.landfall/quarantine/bad.gz.error.json", reason);
+    let told = world.json(&["recover", "in/.landfall", "--json"]);
+    assert_eq!(told["claimed"].as_array().map(Vec::len), Some(2), "{told:#}");
+    assert_eq!(told["claimed"][0]["job"], id);
+    assert_eq!(told["claimed"][0]["origin"], world.path("in/pay.txt").display().to_string());
+    assert_eq!(told["claimed"][0]["rule"], "payments");
+    assert_eq!(told["quarantined"][0]["error"], "cut off", "{told:#}");
+    world.landfall(&["recover", "--give-back", "in/.landfall"]).done().says(&["2 given back"]);
+    assert_eq!((world.text("in/pay.txt").as_str(), world.has("in/pay.txt.done")), ("one\n", true));
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert!(world.has("archive/pay.txt.done"), "{:?}", world.files("archive"));
+}
+
+#[test]
+fn a_file_that_may_have_been_published_is_given_back_only_by_its_job() {
+    let world = World::new("");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    // The store was lost between the publishing of the outputs and the archiving of the source.
+    let id = world.job()["id"].as_str().expect("an id").to_owned();
+    support::rename(&world.path("archive/pay.txt"), &world.path(format!("in/.landfall/{id}.pay.txt")));
+    lose_store(&world);
+    let stays = world.landfall(&["recover", "--give-back", "in/.landfall"]).ends_with(1);
+    stays.says(&["may have been published", &format!("--job {id}"), "0 given back, 1 stay"]);
+    world
+        .landfall(&["recover", "in/.landfall"])
+        .done()
+        .says(&["may have been published", "out/pay.main is there"]);
+    // Never over another file.
+    world.write("in/pay.txt", "newer\n");
+    let taken = world.landfall(&["recover", "--give-back", "--job", &id, "in/.landfall"]).ends_with(1);
+    taken.says(&["another file has its name"]);
+    world
+        .landfall(&["recover", "--give-back", "--job", &id, "--to", "elsewhere", "in/.landfall"])
+        .ends_with(1);
+    fs::create_dir(world.path("elsewhere")).expect("a folder");
+    world.landfall(&["recover", "--give-back", "--job", &id, "--to", "elsewhere", "in/.landfall"]).done();
+    assert_eq!(
+        (world.text("in/pay.txt").as_str(), world.text("elsewhere/pay.txt").as_str()),
+        ("newer\n", "one\n")
+    );
+}
+
+#[test]
+fn recover_leaves_alone_what_a_store_has_in_hand_and_refuses_while_a_service_runs() {
+    let world = gated("");
+    killed_in_the_middle(&world, "pay.txt");
+    let stays = world.landfall(&["recover", "--give-back", "in/.landfall"]).ends_with(1);
+    stays.says(&["the store has its job", "0 given back, 1 stay"]);
+    let mut service = world.start();
+    service.wait_for(&world, "reached");
+    for arguments in [&["recover", "in/.landfall"][..], &["recover", "--give-back", "in/.landfall"]] {
+        let refused = world.landfall(arguments).ends_with(1);
+        refused.says(&["in use by process", &service.id().to_string(), "landfall jobs"]);
+    }
+    world.landfall(&["recover", "nowhere"]).ends_with(1).says(&["there is no folder"]);
+    assert_eq!(claimed(&world).len(), 1);
+}
+
+#[test]
+fn a_restored_backup_publishes_nothing_twice_that_was_completed_since() {
+    let world = gated("");
+    killed_in_the_middle(&world, "pay.txt");
+    backup(&world);
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    overtaken(&world, &mut service, "later.txt");
+    service.stop();
+    restore(&world);
+    let mut service = world.start();
+    overtaken(&world, &mut service, "next.txt");
+    let failed = || world.jobs().into_iter().find(|job| job["state"] == "failed");
+    let job = service.wait_until("the job is told", failed);
+    service.stop();
+    let said = job["error"].to_string();
+    assert!(said.contains("lies in the archive as") && said.contains("nothing is lost"), "{said}");
+    assert_eq!(world.files("out"), ["later.main", "next.main", "pay.main"], "nothing was published again");
+    world.landfall(&["check", "--store"]).done();
+}
+
+#[test]
+fn a_restored_backup_puts_in_doubt_what_may_have_been_published_since() {
+    // The source stays in its place: nothing on the disk but its outputs says that it was done.
+    let world = gated("source = { on_success = \"keep\" }");
+    killed_in_the_middle(&world, "pay.txt");
+    // A folder of claims on the same store bears witness of the later start.
+    world.configure(
+        "",
+        &[
+            &format!("{GATED}\nsource = {{ on_success = \"keep\" }}"),
+            "name = \"other\"\npaths = [\"also/*\"]",
+        ],
+    );
+    fs::create_dir(world.path("also")).expect("a folder");
+    backup(&world);
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(&world, "out/pay.main");
+    service.wait_until("it is completed", || (world.job()["state"] == "completed").then_some(()));
+    service.stop();
+    restore(&world);
+    // A first backup has no start that left a mark behind it: restored, it is the store as it was then.
+    let mut service = world.start();
+    service.wait_for_log("an older copy of itself");
+    let failed = || world.jobs().into_iter().find(|job| job["state"] == "failed");
+    let job = service.wait_until("the job is told", failed);
+    service.stop();
+    let said = job["error"].to_string();
+    assert!(said.contains("may have been published since") && said.contains("landfall retry"), "{said}");
+    assert_eq!(world.files("out"), ["pay.main"], "nothing was published again");
+    // Once said, it is over.
+    let mut service = world.start();
+    world.move_in("also/next.txt", "one\n");
+    service.wait_for(&world, "archive/next.txt");
+    service.stop();
+    assert_eq!(world.jobs().iter().filter(|job| job["state"] == "failed").count(), 1);
+}
+
+#[test]
+fn a_restored_backup_leaves_what_was_claimed_since_to_be_told_and_given_back() {
+    let world = gated("");
+    let mut service = world.start();
+    overtaken(&world, &mut service, "first.txt");
+    service.stop();
+    backup(&world);
+    killed_in_the_middle(&world, "pay.txt");
+    restore(&world);
+    let mut service = world.start();
+    service.wait_for_log("claimed files lie here that this store does not know");
+    service.stop();
+    world.landfall(&["recover", "--give-back", "in/.landfall"]).done();
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.files("out"), ["first.main", "pay.main"]);
+    assert_eq!(world.jobs().len(), 2);
+}
+
+#[test]
+fn a_restored_backup_of_a_store_that_was_retiring_doubles_nothing() {
+    // The archive cannot be made: the job stays where its outputs are published and its source is not archived.
+    let world = World::new("");
+    world.write("archive", "in the way");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    service
+        .wait_until("it retires", || world.jobs().iter().any(|job| job["state"] == "retiring").then_some(()));
+    service.stop();
+    backup(&world);
+    support::remove(&world.path("archive"));
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    // A consumer took the output since.
+    support::remove(&world.path("out/pay.main"));
+    restore(&world);
+    let service = world.start();
+    wait_until("it is completed again", || (world.job()["state"] == "completed").then_some(()));
+    service.stop();
+    assert_eq!(world.files("out"), [""; 0], "what was gone had been published");
+    assert_eq!(world.files("archive"), ["pay.txt"]);
+}
+
+#[test]
+fn check_store_verifies_with_and_without_a_service_and_finds_a_source_that_is_gone() {
+    let world = gated("");
+    world.landfall(&["check", "--store"]).ends_with(1).says(&["there is none"]);
+    killed_in_the_middle(&world, "pay.txt");
+    world.landfall(&["check", "--store"]).done().says(&["ok: ", "store: ok", "1 jobs"]);
+    let mut service = world.start();
+    service.wait_for(&world, "reached");
+    world.landfall(&["check", "--store"]).done().says(&["store: ok", "1 jobs"]);
+    service.kill();
+    let source = claimed(&world).pop().expect("a claimed file");
+    support::remove(&world.path("in").join(source));
+    let found = world.landfall(&["check", "--store"]).ends_with(1);
+    found.says(&["source of job", "hint: find who removed it", "store: 1 problem"]);
+}
+
+#[test]
+fn a_damaged_store_is_refused_with_advice_by_every_command() {
+    let world = World::new("");
+    for _ in 0..2 {
+        let mut service = world.start();
+        world.move_in("in/pay.txt", "one\n");
+        service.wait_until("it is taken", || (!world.has("in/pay.txt")).then_some(()));
+        service.wait_until("it is done", || claimed(&world).is_empty().then_some(()));
+        service.stop();
+    }
+    world.sh("truncate -s 100 data/store/db");
+    for arguments in
+        [&["run"][..], &["jobs"], &["check", "--store"], &["ingest", "--rule", "payments", "out/pay.main"]]
+    {
+        let refused = world.landfall(arguments).ends_with(1);
+        refused.says(&["is damaged", "hint: ", "backup", "landfall recover"]);
+    }
+    // What lies in the claim folder is told all the same.
+    world.write("in/.landfall/01k8zzzzzzzzzzzzzzzzzzzzzz.pay.txt", "one\n");
+    world.landfall(&["recover", "in/.landfall"]).done().says(&["pay.txt", "is damaged"]);
+}
+
+#[test]
+fn a_checkpoint_of_another_framing_version_starts_the_job_from_its_first_record() {
+    let world = gated("");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", format!("{}last\n", lines(1500)));
+    service.wait_for(&world, "reached");
+    service.stop();
+    {
+        let store = Store::open(&world.path("data")).expect("opens");
+        let job = store.unfinished_jobs().expect("read").pop().expect("a job");
+        let mut checkpoint = store.checkpoint(job.id).expect("read").expect("a stop leaves a checkpoint");
+        assert!(checkpoint.next_slice > 5, "{checkpoint:?}");
+        checkpoint.framing_version += 1;
+        store.change().checkpoint(job.id, &checkpoint).apply().expect("applied");
+        store.sync().expect("synced");
+    }
+    world.landfall(&["check", "--store"]).done();
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert!(service_log(&world).contains("the checkpoint cannot be used"), "{}", service_log(&world));
+    assert_eq!(world.text("out/pay.main"), format!("{}last\n", lines(1500)), "records were lost or doubled");
+    assert_eq!(world.completed()["resumed_at_slice"], 0);
+}
+
+fn service_log(world: &World) -> String {
+    world.text("landfall.log")
+}
