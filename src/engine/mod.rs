@@ -17,6 +17,7 @@ mod checkpoint;
 mod claim;
 mod claim_folders;
 mod collect;
+mod delivery;
 mod fail;
 mod finish;
 mod intake;
@@ -30,7 +31,9 @@ mod retry;
 mod rule_book;
 mod run;
 mod shared;
+mod thin;
 mod tick;
+mod totals;
 mod trouble;
 mod work;
 

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use super::collect::{Collector, WorkedSlice};
 use super::lock;
 use super::rule_book::ReadyRule;
+use super::totals::Announced;
 use super::trouble::{Trouble, guard};
 use crate::decode::{Decoded, Progress};
 use crate::model::job::Job;
@@ -33,6 +34,8 @@ pub(super) struct Loaded {
     pub slices: u64,
     pub lines_skipped: u64,
     pub decoded: Decoded,
+    /// What the sender said of it, where the rule asks for that.
+    pub announced: Announced,
 }
 
 /// An entry that loading has reached.

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::decode::DecodeError;
 use crate::durable_fs::FsError;
 use crate::model::account::Unbalanced;
+use crate::model::delivery::Resend;
 use crate::model::fault::{Fault, FaultKind, JobError, WaitsFor};
 use crate::model::job_state::IllegalTransition;
 use crate::output::OutputError;
@@ -40,6 +41,8 @@ pub(super) struct Trouble {
     pub starts_over: bool,
     /// A flush or fsync failed: nothing may be retried before a restart.
     pub poisoned: bool,
+    /// What was published before stands in the way.
+    pub resend: Option<Resend>,
 }
 
 impl Trouble {
@@ -50,6 +53,7 @@ impl Trouble {
             ended_early: false,
             starts_over: false,
             poisoned: false,
+            resend: None,
         }
     }
 
@@ -61,7 +65,7 @@ impl Trouble {
             FaultKind::Storage => WaitsFor::Disk,
             FaultKind::Input | FaultKind::Transient | FaultKind::Bug => WaitsFor::Retry,
         };
-        Self { error, waits_for, ended_early: false, starts_over: false, poisoned: false }
+        Self { error, waits_for, ended_early: false, starts_over: false, poisoned: false, resend: None }
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod category;
+pub mod delivery;
 pub mod fault;
 pub mod identity;
 pub mod job;

@@ -67,6 +67,8 @@ fn ledger_row(number: u64) -> LedgerRow {
         outcome: LedgerOutcome::Claimed,
         finished_at: None,
         content_hash: None,
+        delivery_key: None,
+        revision: None,
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) struct Candidate {
     /// Why it waits.
     pub(super) reason: Cow<'static, str>,
     pub(super) marker: Option<PathBuf>,
+    pub(super) totals: Option<PathBuf>,
     /// The next look at it, which the table keeps.
     pub(super) due: Option<Instant>,
 }
@@ -69,8 +70,14 @@ impl Candidate {
             not_before: None,
             reason: Cow::Borrowed("just seen"),
             marker: None,
+            totals: None,
             due: None,
         }
+    }
+
+    /// The files that it waits for.
+    pub(super) fn companions(&self) -> impl Iterator<Item = &PathBuf> {
+        self.marker.iter().chain(&self.totals)
     }
 
     /// Takes note of an open writer; tells how long until the next look.
@@ -87,7 +94,7 @@ impl Candidate {
         }
         self.still_since = now;
         self.proof = Proof::None;
-        (stable_for / 4).clamp(WRITER_PAUSE.0, WRITER_PAUSE.1)
+        writer_pause(stable_for)
     }
 
     /// A changed file is no longer what was refused.
@@ -106,6 +113,11 @@ impl Candidate {
         }
         changed
     }
+}
+
+/// How long until the next look at a file that somebody has open for writing.
+pub(super) fn writer_pause(stable_for: Duration) -> Duration {
+    (stable_for / 4).clamp(WRITER_PAUSE.0, WRITER_PAUSE.1)
 }
 
 #[cfg(test)]
