@@ -310,10 +310,11 @@ fn a_job_that_is_killed_while_it_publishes_is_no_duplicate_of_itself() {
 
 #[test]
 fn no_kill_lets_a_resend_look_new_or_a_revision_come_twice() {
-    let world = World::new(&CORRECT.replace("same_key", "same_content = \"refuse\", same_key"));
+    let strict = CORRECT.replace("same_key", "same_content = \"refuse\", same_key");
+    let world = World::new(&strict.replace("key = \"{sender}/{name}\"", "key = \"{rule}-{ext}\""));
     let text = lines(20_000);
     for number in 0..6 {
-        // Twice the same content each, and a key that all have in common.
+        // Twice the same content each, and one key for all.
         let folder = format!("in/s{number}");
         for name in ["a.csv", "b.csv"] {
             world.write(format!("{folder}/{name}"), format!("{number}\n{text}"));
@@ -331,10 +332,14 @@ fn no_kill_lets_a_resend_look_new_or_a_revision_come_twice() {
         std::thread::sleep(std::time::Duration::from_millis(20 + 25 * round));
         service.kill();
     }
-    let published = in_state(&world, "completed");
+    let mut published = in_state(&world, "completed");
+    published.sort_by_key(|job| job["revision"].as_u64());
     assert_eq!(published.len(), 6, "one of each pair");
-    for job in &published {
+    for (number, job) in published.iter().enumerate() {
         assert_eq!(job["duplicate_of"], Value::Null, "{job:#}");
+        assert_eq!(job["revision"], number + 1);
+        let corrected = number.checked_sub(1).map_or(Value::Null, |last| published[last]["id"].clone());
+        assert_eq!(job["corrects"], corrected);
         assert_eq!(job["records_in"], 20_001);
     }
     let outputs: Vec<_> = world.files("out").into_iter().filter(|name| name.ends_with(".csv")).collect();

@@ -14,9 +14,12 @@ pub(super) fn read(section: &Section<'_>) -> DeliveryRule {
         same_content: section.choice("same_content", &contents, &[]).unwrap_or_default(),
         same_key: section.choice("same_key", &keys, &[]).unwrap_or_default(),
     };
-    if rule.key.is_none() && section.says("same_key") {
-        let hint = "add a key, like `key = \"{name}\"`, or take `same_key` out".to_owned();
-        section.problem("same_key", "there is no key to compare", Some(hint));
+    if section.says("same_key") {
+        section.missing(
+            "key",
+            "what `same_key` compares",
+            "add a key, like `key = \"{name}\"`, or take `same_key` out",
+        );
     }
     section.finish(&[]);
     rule

@@ -173,6 +173,11 @@ impl<'a> Section<'a> {
     pub fn duration_unless(&self, key: &'static str, word: &str, min: Duration) -> Option<Duration> {
         match &self.get(key)?.value {
             Value::Text(text) if text == word => None,
+            Value::Text(text) if units::duration(text).is_none() => {
+                let hint = format!("write \"{word}\" or a duration like \"30d\"");
+                self.problem(key, format!("\"{text}\" is not a duration"), Some(hint));
+                None
+            }
             _ => self.duration(key, min),
         }
     }

@@ -15,6 +15,8 @@ use crate::model::os_text::OsText;
 use crate::model::slice::{Slice, Span};
 use crate::output::Intent;
 
+mod deliveries;
+
 const MS: i64 = 1_796_000_000_000;
 
 fn folder() -> tempfile::TempDir {
