@@ -195,14 +195,12 @@ impl<'a> Judged<'a> {
         }
         let Some(key) = key else { return };
         let place = ["delivery", "key"];
-        match judge.template(key, &self.named) {
-            Err(verdict) => self.problem(&place, verdict),
-            Ok(()) => {
-                self.check_always_known(&place, key);
-                if let Some(verdict) = delivery::bad_key(key) {
-                    self.problem(&place, verdict);
-                }
-            }
+        if let Err(verdict) = judge.template(key, &self.named) {
+            return self.problem(&place, verdict);
+        }
+        self.check_always_known(&place, key);
+        if let Some(verdict) = delivery::bad_key(key) {
+            self.problem(&place, verdict);
         }
     }
 

@@ -51,9 +51,10 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         move_companions(shared, &mut job, &folder)?;
     }
     let message = job.error.as_ref().map_or_else(String::new, |error| error.message.clone());
-    let (event, outcome) = match job.delivery.refused {
-        true => (JobEvent::Refused, LedgerOutcome::Refused),
-        false => (JobEvent::Broke, LedgerOutcome::Failed),
+    let (event, outcome) = if job.delivery.refused {
+        (JobEvent::Refused, LedgerOutcome::Refused)
+    } else {
+        (JobEvent::Broke, LedgerOutcome::Failed)
     };
     job.take(event, clock::now(), &message)?;
     if let Some(target) = &job.retired_to {
@@ -67,9 +68,9 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     shared.store.sync()?;
     shared.forget_back_off(job.id);
     if job.delivery.refused {
-        events::refused(&job)
+        events::refused(&job);
     } else {
-        events::failed(&job)
+        events::failed(&job);
     }
     shared.job_ended();
     Ok(())

@@ -136,14 +136,14 @@ impl Engine {
                 spawn("checkpoint", move || checkpoint::write_checkpoints(&for_checkpoints, &checkpoints))?;
             Self { shared, threads: Vec::new(), checkpointer }
         };
-        engine.spawn_stages()?;
+        engine.spawn_stages(purpose)?;
         if purpose == Purpose::Serve {
             engine.start_watch()?;
         }
         Ok(engine)
     }
 
-    fn spawn_stages(&mut self) -> Result<(), Trouble> {
+    fn spawn_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {
         let workers = self.shared.settings.service.workers;
         for number in 0..workers.max(2) {
             self.spawn(&format!("load-{number}"), load::load_jobs)?;
@@ -155,7 +155,7 @@ impl Engine {
         for number in 0..2 {
             self.spawn(&format!("finish-{number}"), finish::finish_jobs)?;
         }
-        self.spawn("tick", tick::tick)
+        self.spawn("tick", move |shared| tick::tick(shared, purpose))
     }
 
     fn start_watch(&mut self) -> Result<(), Trouble> {

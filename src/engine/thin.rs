@@ -2,7 +2,7 @@
 //!
 //! Only files that a job of the rule archived itself, known by their rows in the store, and only while they are what they were. The row
 //! goes after the file: a crash between them leaves a row whose file is gone. Where the folder is away, or another one has its name,
-//! nothing can be said, and the row stays. The source of a job with failed records stays as long as those are kept: they were not processed.
+//! nothing can be said, and the row stays. A rule that is off removes nothing. The source of a job with failed records stays as long as those are kept: they were not processed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::shared::Shared;
 use super::tick::ago;
 use super::trouble::Trouble;
 use crate::durable_fs;
-use crate::model::rule::Rule;
+use crate::model::rule::{Mode, Rule};
 use crate::store::{ArchivedFile, ArchivedRow};
 use crate::telemetry::events;
 
@@ -49,7 +49,7 @@ enum Found {
 impl Thinning {
     /// A bounded piece of work for each rule that removes anything.
     pub(super) fn tick(&mut self, shared: &Arc<Shared>) {
-        for rule in &shared.settings.rules {
+        for rule in shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live) {
             let Some(keep) = rule.source.archive_keep else { continue };
             let progress = self.rules.entry(rule.name.clone()).or_default();
             if shared.stopping() || progress.not_before.is_some_and(|at| Instant::now() < at) {

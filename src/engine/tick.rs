@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::lock;
 use super::shared::Shared;
 use super::thin::Thinning;
+use super::{Purpose, lock};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
@@ -19,8 +19,8 @@ const RETENTION_EVERY: Duration = Duration::from_hours(1);
 /// Ledger rows forgotten at a time, at most.
 const LEDGER_ROWS_MAX: usize = 100_000;
 
-/// The ticker's life.
-pub(super) fn tick(shared: &Arc<Shared>) {
+/// The ticker's life. Only a service thins archives: a command does what it was asked to.
+pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
     let mut last_retention: Option<Instant> = None;
     let mut last_read = HashMap::new();
     let mut thinning = Thinning::default();
@@ -34,7 +34,9 @@ pub(super) fn tick(shared: &Arc<Shared>) {
                 tracing::warn!(%error, "kept files that are gone stay known");
             }
         }
-        thinning.tick(shared);
+        if purpose == Purpose::Serve {
+            thinning.tick(shared);
+        }
         if shared.pause(TICK) {
             return;
         }

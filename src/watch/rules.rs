@@ -101,8 +101,7 @@ impl WatchedRule {
             (ReadyStrategy::Marker, None) => return Err(WatchError::NoMarker { rule: rule.name }),
             (ReadyStrategy::Auto | ReadyStrategy::Stable, _) => None,
         };
-        let totals =
-            rule.ready.totals.as_deref().map(|name| Marker::parse(name)).transpose().map_err(wrong)?;
+        let totals = rule.ready.totals.as_deref().map(Marker::parse).transpose().map_err(wrong)?;
         Ok(Self {
             keep: rule.source.on_success == OnSuccess::Keep,
             live: rule.mode == Mode::Live,
