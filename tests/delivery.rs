@@ -130,6 +130,28 @@ fn an_archive_is_known_by_its_entries_and_their_names() {
 }
 
 #[test]
+fn empty_files_repeat_nothing() {
+    let world = World::new(REFUSE);
+    for name in ["in/monday.txt", "in/tuesday.txt"] {
+        world.write(name, "");
+        world.ingest_and_retire(name).done();
+    }
+    assert_eq!(world.completed()["duplicate_of"], Value::Null);
+}
+
+#[test]
+fn a_dry_run_neither_compares_nor_counts() {
+    let world = World::new(CORRECT);
+    world.write("in/acme/pay.csv", "one\n");
+    for _ in 0..2 {
+        let ran = world.landfall(&["ingest", "--dry-run", "--rule", support::RULE, "in/acme/pay.csv"]);
+        ran.done().says(&["pay-r1.csv"]);
+    }
+    world.ingest(&["in/acme/pay.csv"]).done();
+    assert_eq!(world.completed()["revision"], 1);
+}
+
+#[test]
 fn a_later_delivery_of_a_key_is_a_correction_with_the_next_revision() {
     let world = World::new(CORRECT);
     for (number, text) in ["one\n", "two\n", "three\n"].iter().enumerate() {

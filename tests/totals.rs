@@ -160,3 +160,36 @@ fn a_marker_and_totals_are_both_waited_for() {
     service.stop();
     assert_eq!(world.files("in"), [""; 0]);
 }
+
+#[test]
+fn no_kill_parts_a_file_from_its_totals_or_loses_either() {
+    let world = World::new(TOTALS);
+    for number in 0..8 {
+        world.move_in(&format!("in/pay-{number}.txt"), format!("{number}\n{}", support::lines(3000)));
+        let records = if number % 4 == 3 { 7 } else { 3001 };
+        world.move_in(&format!("in/pay-{number}.txt.ctl"), format!("{{\"records\": {records}}}"));
+    }
+    for round in 0_u64..10 {
+        let mut service = world.start();
+        service.wait_until("it claims", || (round > 0 || world.has("in/.landfall")).then_some(()));
+        std::thread::sleep(std::time::Duration::from_millis(15 * round));
+        service.kill();
+    }
+    let mut service = world.start();
+    let ended = |state: &str| world.jobs().iter().filter(|job| job["state"] == state).count();
+    service.wait_until("all ended", || (ended("completed") == 6 && ended("failed") == 2).then_some(()));
+    service.stop();
+    let archived: Vec<_> = [0, 1, 2, 4, 5, 6]
+        .iter()
+        .flat_map(|number| [format!("pay-{number}.txt"), format!("pay-{number}.txt.ctl")])
+        .collect();
+    assert_eq!(world.files("archive"), archived);
+    let quarantined: Vec<_> = [3, 7]
+        .iter()
+        .flat_map(|number| {
+            ["", ".ctl", ".error.json"].map(|end| format!(".landfall/quarantine/pay-{number}.txt{end}"))
+        })
+        .collect();
+    assert_eq!(world.files("in"), quarantined);
+    assert_eq!(world.files("out").len(), 6);
+}

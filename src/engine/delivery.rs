@@ -35,7 +35,8 @@ pub(super) fn judge(store: &Store, rule: &Rule, job: &Job) -> Result<Delivery, T
     let approved = job.delivery.approved;
     let mut delivery = Delivery { approved, ..Delivery::default() };
     let Some(wanted) = &rule.delivery else { return Ok(delivery) };
-    if let Some(hash) = &job.content_hash {
+    // An empty file repeats nothing: a sender with nothing to say sends one every day.
+    if let Some(hash) = job.content_hash.as_ref().filter(|_| job.bytes_decoded > 0) {
         delivery.duplicate_of = store.first_with_content(&rule.name, hash, job.id)?;
     }
     if let (Some(of), SameContent::Refuse, false) = (delivery.duplicate_of, wanted.same_content, approved) {
