@@ -15,6 +15,7 @@ pub(super) fn into_scratch(mut settings: Settings, scratch: &Path) -> Settings {
     }
     for rule in &mut settings.rules {
         rule.publish = Publish::default();
+        rule.delivery = None; // what was published before is in the real store
     }
     settings
 }

@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::view::{self, Stop};
 use crate::control::Refusal;
+use crate::model::delivery::Delivery;
 use crate::model::job::Job;
 use crate::model::job_view::job_json;
 use crate::model::rule::Settings;
@@ -71,6 +72,7 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     if let Some(hash) = &job.content_hash {
         writeln!(out, "content    {hash}")?;
     }
+    print_delivery(out, &job.delivery)?;
     writeln!(out, "slices     {} of {} done, attempt {}", job.slices.done, job.slices.total, job.attempts)?;
     if let Some(deaths) = job.deaths.filter(|deaths| *deaths > 0) {
         writeln!(out, "deaths     the service died {deaths} times while it was at this job")?;
@@ -87,6 +89,19 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
             out,
             "resume     after a stop it starts from its first slice: an encrypted output cannot be continued"
         )?;
+    }
+    Ok(())
+}
+
+fn print_delivery(out: &mut dyn Write, delivery: &Delivery) -> io::Result<()> {
+    if let Some(key) = &delivery.key {
+        writeln!(out, "delivery   {key}, revision {}", delivery.revision)?;
+    }
+    if let Some(first) = delivery.duplicate_of {
+        writeln!(out, "duplicate  of job {first}: the same content")?;
+    }
+    if let Some(last) = delivery.corrects {
+        writeln!(out, "corrects   job {last}")?;
     }
     Ok(())
 }
@@ -210,6 +225,8 @@ retired    /data/archive/payments-1.csv.gz
 variable   sender = acme
 read       1 B, 2 B decoded
 content    blake3:bb
+delivery   acme/payments-1, revision 2
+corrects   job {}
 slices     1 of 1 done, attempt 1
 waiting    for key: no identity fits
 error      input: cut short
@@ -230,7 +247,8 @@ outputs
 timeline
   2026-11-30T00:53:20Z  queued      claimed
 ",
-            job.id
+            job.id,
+            job.delivery.corrects.expect("it corrects one")
         );
         assert_eq!(printed(|out| print_job(out, &job)), expected);
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::delivery;
 use super::judge::{Accepted, Judge, Verdict};
 use super::paths::{self, is_separator};
 use super::problem::{Report, did_you_mean};
@@ -50,6 +51,7 @@ pub(super) fn judge(
     let judged: Vec<Judged<'_>> = rules.iter().map(|read| Judged::new(read, judge, report)).collect();
     for rule in &judged {
         rule.check_templates(judge);
+        rule.check_delivery(judge);
         rule.check_key_files();
         rule.check_outputs_differ();
         rule.check_mount();
@@ -184,6 +186,25 @@ impl<'a> Judged<'a> {
         }
     }
 
+    /// What the key and `{revision}` can mean.
+    fn check_delivery(&self, judge: &dyn Judge) {
+        let key = self.read.rule.delivery.as_ref().and_then(|delivery| delivery.key.as_deref());
+        for (place, text) in self.templates().into_iter().filter(|(_, text)| uses(text, "revision")) {
+            if let Some(verdict) = delivery::misplaced_revision(key.is_some(), place[0], text) {
+                self.problem(&place, verdict);
+            }
+        }
+        let Some(key) = key else { return };
+        let place = ["delivery", "key"];
+        if let Err(verdict) = judge.template(key, &self.named) {
+            return self.problem(&place, verdict);
+        }
+        self.check_always_known(&place, key);
+        if let Some(verdict) = delivery::bad_key(key) {
+            self.problem(&place, verdict);
+        }
+    }
+
     /// Identity and passphrase files know the named wildcards and nothing else.
     fn check_key_files(&self) {
         let decode = &self.read.rule.decode;
@@ -312,7 +333,12 @@ impl<'a> Judged<'a> {
     }
 }
 
-fn verdict(message: String, hint: &str) -> Verdict {
+/// Whether a template uses a variable.
+fn uses(template: &str, variable: &str) -> bool {
+    paths::variables(template).contains(&variable)
+}
+
+pub(super) fn verdict(message: String, hint: &str) -> Verdict {
     Verdict { message, hint: Some(hint.to_owned()) }
 }
 

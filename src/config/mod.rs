@@ -15,6 +15,7 @@ use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 
 mod decode;
+mod delivery;
 mod files;
 mod fit;
 mod judge;

@@ -7,24 +7,15 @@ use super::paths::{self, Kind};
 use super::problem::{Report, did_you_mean};
 use super::raw::Node;
 use super::section::{Item, Section};
-use super::{decode, output, pipeline, records};
+use super::{decode, delivery, output, pipeline, records};
 use crate::model::rule::{
     Errors, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy, Rule, Service,
     SourceEnd, TrustClose,
 };
 
 /// Keys that later versions bring.
-const LATER: &[&str] = &[
-    "follow_links",
-    "priority",
-    "workers_max",
-    "throttle",
-    "window",
-    "window_end",
-    "deadline",
-    "sequence",
-    "delivery",
-];
+const LATER: &[&str] =
+    &["follow_links", "priority", "workers_max", "throttle", "window", "window_end", "deadline", "sequence"];
 
 /// Reads a rule that has inherited; what is wrong stands in the report, and in its place the rule has a default.
 pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, report: &Report) -> Rule {
@@ -45,6 +36,7 @@ pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, r
         publish: publish(&section.section("publish")),
         errors: errors(&section.section("errors")),
         source: source(&section.section("source")),
+        delivery: section.get("delivery").is_some().then(|| delivery::read(&section.section("delivery"))),
         base_dir: command_folder(node),
         timezone: service.timezone.clone(),
         name,
@@ -113,7 +105,8 @@ fn ready(section: &Section<'_>) -> Ready {
     let trusts =
         [("framed", TrustClose::Framed), ("always", TrustClose::Always), ("never", TrustClose::Never)];
     let strategy = section.choice("strategy", &strategies, &[]).unwrap_or(ReadyStrategy::Auto);
-    let marker = marker(section);
+    let marker = companion(section, "marker");
+    let totals = companion(section, "totals");
     if strategy != ReadyStrategy::Marker {
         section.refuse(
             &["marker"],
@@ -126,26 +119,31 @@ fn ready(section: &Section<'_>) -> Ready {
         trust_close: section.choice("trust_close", &trusts, &[]).unwrap_or(TrustClose::Framed),
         stable_for: section.duration("stable_for", Duration::ZERO).unwrap_or(Duration::from_secs(10)),
         marker: (strategy == ReadyStrategy::Marker).then(|| marker.unwrap_or("{name}.done").to_owned()),
+        totals: totals.map(str::to_owned),
     };
-    section.finish(&["checksum", "totals", "empty", "late_after", "events"]);
+    if ready.totals.is_some() && ready.totals == ready.marker {
+        let hint = "give each its own name; a file waits for its totals as for a marker".to_owned();
+        section.problem("totals", "this is the marker's name too", Some(hint));
+    }
+    section.finish(&["checksum", "empty", "late_after", "events"]);
     ready
 }
 
-/// A marker's name tells which file it is for, lies beside it, and is not the file itself.
-fn marker<'a>(section: &Section<'a>) -> Option<&'a str> {
+/// The name of a marker, or of a file with totals: it tells which file it is for, lies beside it, and is not the file itself.
+fn companion<'a>(section: &Section<'a>, key: &'static str) -> Option<&'a str> {
     const KNOWN: [&str; 2] = ["name", "stem"];
-    let text = section.text("marker")?;
+    let text = section.text(key)?;
     let variables = paths::variables(text);
     if text.contains(paths::is_separator) {
-        let hint = "write a name; a marker lies in its file's folder".to_owned();
-        section.problem("marker", "a marker's name cannot hold a folder", Some(hint));
+        let hint = "write a name; it lies in its file's folder".to_owned();
+        section.problem(key, "this name cannot hold a folder", Some(hint));
     } else if let Some(unknown) = variables.iter().find(|name| !KNOWN.contains(name)) {
-        let hint =
-            did_you_mean(unknown, KNOWN).unwrap_or_else(|| "a marker's name knows {name} and {stem}".into());
-        section.problem("marker", format!("unknown variable {{{unknown}}}"), Some(hint));
+        let hint = did_you_mean(unknown, KNOWN).unwrap_or_else(|| "this name knows {name} and {stem}".into());
+        section.problem(key, format!("unknown variable {{{unknown}}}"), Some(hint));
     } else if variables.is_empty() || text == "{name}" {
-        let hint = "use {name} or {stem} with something of its own, like \"{name}.done\"".to_owned();
-        section.problem("marker", "this does not tell a marker from its file", Some(hint));
+        let example = if key == "marker" { "{name}.done" } else { "{name}.ctl" };
+        let hint = format!("use {{name}} or {{stem}} with something of its own, like \"{example}\"");
+        section.problem(key, "this does not tell it from its file", Some(hint));
     }
     Some(text)
 }
@@ -192,15 +190,21 @@ fn source(section: &Section<'_>) -> SourceEnd {
             "a folder to archive to is named, but `on_success` does not archive",
             "write `on_success = \"archive\"`, or take the folder out",
         );
+        section.refuse(
+            &["archive_keep"],
+            "this is about archived sources, but `on_success` does not archive",
+            "write `on_success = \"archive\"`, or take it out",
+        );
     }
     let end = SourceEnd {
         // `keep` harms nothing; a rule with a problem is never run anyway.
         on_success: on_success.unwrap_or(OnSuccess::Keep),
         archive_dir: section.template("archive_dir"),
+        archive_keep: section.duration_unless("archive_keep", "forever", Duration::from_secs(1)),
         claim_dir: folder(section, "claim_dir"),
         quarantine_dir: folder(section, "quarantine_dir"),
     };
-    section.finish(&["archive_keep"]);
+    section.finish(&[]);
     end
 }
 

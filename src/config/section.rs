@@ -169,6 +169,19 @@ impl<'a> Section<'a> {
         Some(duration)
     }
 
+    /// A duration of at least `min`; none also for `word`, which says that there is no end.
+    pub fn duration_unless(&self, key: &'static str, word: &str, min: Duration) -> Option<Duration> {
+        match &self.get(key)?.value {
+            Value::Text(text) if text == word => None,
+            Value::Text(text) if units::duration(text).is_none() => {
+                let hint = format!("write \"{word}\" or a duration like \"30d\"");
+                self.problem(key, format!("\"{text}\" is not a duration"), Some(hint));
+                None
+            }
+            _ => self.duration(key, min),
+        }
+    }
+
     /// A share or a count.
     pub fn limit(&self, key: &'static str) -> Option<Limit> {
         self.unit(key, "a share or a count", units::LIMIT_HINT, units::limit)

@@ -9,7 +9,7 @@ use super::section::Section;
 use crate::model::rule::{FreeMin, Service};
 
 /// Keys of this version.
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 11] = [
     "data_dir",
     "workers",
     "memory_max",
@@ -18,11 +18,12 @@ pub(super) const KEYS: [&str; 10] = [
     "stop_timeout",
     "free_min",
     "retention",
+    "ledger_retention",
     "timezone",
     "rules_dir",
 ];
 /// Keys that later versions bring.
-const LATER: &[&str] = &["ledger_retention", "sharing", "listen", "at_rest", "confine"];
+const LATER: &[&str] = &["sharing", "listen", "at_rest", "confine"];
 
 /// Where further rules lie.
 pub(super) struct RulesDir {
@@ -38,6 +39,7 @@ pub(super) struct RulesDir {
 pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
     let data_dir = section.path("data_dir").unwrap_or_else(|| default_data_dir(variables));
     let workers = section.integer("workers", 0..=1024).unwrap_or(0) as usize;
+    let retention = section.duration("retention", Duration::ZERO).unwrap_or(Duration::from_hours(30 * 24));
     let service = Service {
         data_dir,
         workers: if workers == 0 { cores() } else { workers },
@@ -47,12 +49,26 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
             .duration("scan_every", Duration::from_millis(10))
             .unwrap_or(Duration::from_secs(30)),
         stop_timeout: section.duration("stop_timeout", Duration::ZERO).unwrap_or(Duration::from_secs(30)),
-        retention: section.duration("retention", Duration::ZERO).unwrap_or(Duration::from_hours(30 * 24)),
         free_min: section.size("free_min", 0..=1 << 60).map_or(FreeMin::Default, FreeMin::Bytes),
+        retention,
+        ledger_retention: ledger_retention(section, retention),
         timezone: timezone(section).unwrap_or_else(|| "UTC".to_owned()),
     };
     section.finish(LATER);
     service
+}
+
+/// A job that is listed has its ledger row.
+fn ledger_retention(section: &Section<'_>, retention: Duration) -> Duration {
+    const DEFAULT: Duration = Duration::from_hours(400 * 24);
+    let Some(asked) = section.duration("ledger_retention", Duration::ZERO) else {
+        return DEFAULT.max(retention);
+    };
+    if asked < retention {
+        let hint = "keep the ledger at least as long as `service.retention`".to_owned();
+        section.problem("ledger_retention", "the ledger would be shorter than the list of jobs", Some(hint));
+    }
+    asked
 }
 
 /// Where further rules lie; `main_shown` is the main file as the user named it.

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::files::{Inputs, load};
 use super::judge::{Accepted, Judge, Verdict};
 use super::problem::Problems;
 use crate::model::category::Category;
+use crate::model::delivery::{DeliveryRule, SameContent, SameKey};
 use crate::model::rule::{Format, Limit, Rule, Settings};
 use crate::pipeline::PipelineProblem;
 
@@ -389,6 +391,104 @@ fields = [
     landfall.toml:20: rule "payments": records.fields[4].name: field "d" is named twice
         hint: give each field its own name
     "#);
+}
+
+#[test]
+fn what_a_delivery_cannot_be_is_told() {
+    let rules = "
+[[rule]]
+name = 'a'
+paths = ['in/{sender}/*.a', 'in/*.aa']
+[rule.ready]
+totals = '{name}/x.ctl'
+[rule.output.main]
+path = 'out/a/{stem}-{revision}.csv'
+[rule.delivery]
+same_key = 'correction'
+[rule.source]
+on_success = 'delete'
+archive_keep = '30d'
+
+[[rule]]
+name = 'b'
+paths = ['in/{sender}/*.b', 'in/*.bb']
+[rule.ready]
+totals = '{nam}.ctl'
+[rule.output.main]
+path = 'out/b/r{revision}/{stem}.csv'
+[rule.publish]
+marker = 'out/b/{revision}/{stem}.done'
+[rule.delivery]
+key = '{sender}/{nme}'
+same_content = 'refused'
+[rule.source]
+on_success = 'archive'
+archive_dir = 'archive/{revision}'
+archive_keep = 'for ever'
+
+[[rule]]
+name = 'c'
+paths = ['in/{sender}/*.c', 'in/*.cc']
+[rule.ready]
+strategy = 'marker'
+totals = '{name}.done'
+[rule.output.main]
+path = 'out/c/{stem}.csv'
+[rule.delivery]
+key = '{sender}'
+sam_key = 'hold'
+[rule.source]
+on_success = 'keep'
+
+[[rule]]
+name = 'd'
+paths = ['in/*.d']
+[rule.output.main]
+path = 'out/d/{stem}.csv'
+[rule.delivery]
+key = 'always'
+[rule.source]
+on_success = 'keep'
+
+[[rule]]
+name = 'e'
+paths = ['in/*.e']
+[rule.output.main]
+path = 'out/e/{stem}.csv'
+[rule.delivery]
+key = '{name}-{job}'
+[rule.source]
+on_success = 'keep'
+";
+    let service = "[service]\nretention = '30d'\nledger_retention = '7d'\n";
+    let world = World::with(&format!("config_version = 1\n{service}{rules}"));
+    insta::assert_snapshot!(world.problems());
+}
+
+#[test]
+fn a_delivery_an_archive_and_totals_are_read_as_they_are_meant() {
+    let more = "archive_dir = 'archive/{revision}'\narchive_keep = '90d'\n[rule.ready]\ntotals = '{stem}.ctl'\n[rule.delivery]\nkey = '{name}'\nsame_content = 'refuse'\nsame_key = 'hold'\n";
+    let settings = plain(more).archiving().settings();
+    let rule = &settings.rules[0];
+    let delivery = DeliveryRule {
+        key: Some("{name}".into()),
+        same_content: SameContent::Refuse,
+        same_key: SameKey::Hold,
+    };
+    assert_eq!(rule.delivery, Some(delivery));
+    assert_eq!(rule.source.archive_keep, Some(Duration::from_hours(90 * 24)));
+    assert_eq!(rule.ready.totals.as_deref(), Some("{stem}.ctl"));
+    assert_eq!(settings.service.ledger_retention, Duration::from_hours(400 * 24));
+    let long = World::with(&format!("config_version = 1\n[service]\nretention = '500d'\n{RULE}"));
+    assert_eq!(long.settings().service.ledger_retention, Duration::from_hours(500 * 24));
+    let forever = plain("archive_dir = 'archive'\narchive_keep = 'forever'\n").archiving().settings();
+    assert_eq!((forever.rules[0].source.archive_keep, &forever.rules[0].delivery), (None, &None));
+    assert_eq!(plain("[rule.delivery]\n").settings().rules[0].delivery, Some(DeliveryRule::default()));
+    let defaults = "[defaults.delivery]\nsame_key = 'correction'\n";
+    let inherits =
+        World::with(&format!("config_version = 1\n{defaults}{RULE}[rule.delivery]\nkey = '{{name}}'\n"));
+    let delivery = inherits.settings().rules.remove(0).delivery.expect("inherited");
+    assert_eq!((delivery.key.as_deref(), delivery.same_key), (Some("{name}"), SameKey::Correction));
 }
 
 #[test]

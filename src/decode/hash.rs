@@ -1,9 +1,19 @@
-//! BLAKE3 over the decoded bytes, off the reading thread once there is much of it.
+//! BLAKE3 over the decoded content, off the reading thread once there is much of it.
+//!
+//! ```text
+//! a plain file   BLAKE3(bytes)
+//! an archive     BLAKE3 derive_key(ARCHIVE_CONTEXT) over, for each entry in order: bytes | length of bytes | name | length of name
+//! ```
+//!
+//! Lengths are u64, little-endian, and follow what they measure: bytes come as a stream. Read from the end they say where everything
+//! begins, so that no two lists of entries are hashed alike; nor is a file like the archive that it could be taken for.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 const BLOCK_BYTES: usize = 256 << 10;
+/// Sets archives apart from files; a change makes every archive new.
+const ARCHIVE_CONTEXT: &str = "landfall 2026-11-22 entries of an archive";
 /// Blocks under way to the helper: bounds memory and lets the reading thread run ahead a little.
 const BLOCKS_UNDER_WAY: usize = 3;
 
@@ -16,6 +26,9 @@ pub(super) struct ContentHasher {
     block: Vec<u8>,
     inline: blake3::Hasher,
     helper: Option<Helper>,
+    is_archive: bool,
+    /// Bytes of the entry being read.
+    entry_bytes: u64,
 }
 
 struct Helper {
@@ -25,7 +38,28 @@ struct Helper {
 }
 
 impl ContentHasher {
-    pub fn update(&mut self, mut bytes: &[u8]) {
+    /// The source is an archive: entries are hashed with their names. Before anything is.
+    pub fn begin_archive(&mut self) {
+        self.inline = blake3::Hasher::new_derive_key(ARCHIVE_CONTEXT);
+        self.is_archive = true;
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.entry_bytes = self.entry_bytes.saturating_add(bytes.len() as u64);
+        self.take_in(bytes);
+    }
+
+    /// An entry was read to its end.
+    pub fn end_entry(&mut self, name: &[u8]) {
+        let length = std::mem::take(&mut self.entry_bytes);
+        if self.is_archive {
+            self.take_in(&length.to_le_bytes());
+            self.take_in(name);
+            self.take_in(&(name.len() as u64).to_le_bytes());
+        }
+    }
+
+    fn take_in(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.block.capacity() == 0 {
                 self.block.reserve_exact(if bytes.len() < BLOCK_BYTES / 8 {
@@ -102,7 +136,36 @@ mod tests {
         for step in [1000, BLOCK_BYTES, data.len()] {
             let mut hasher = ContentHasher::default();
             data.chunks(step).for_each(|chunk| hasher.update(chunk));
+            hasher.end_entry(b"");
             assert_eq!(hasher.finish().as_deref(), Some(expected.as_str()));
         }
+    }
+
+    fn archive(entries: &[(&str, &str)]) -> Option<String> {
+        let mut hasher = ContentHasher::default();
+        hasher.begin_archive();
+        for (name, bytes) in entries {
+            hasher.update(bytes.as_bytes());
+            hasher.end_entry(name.as_bytes());
+        }
+        hasher.finish()
+    }
+
+    #[test]
+    fn an_archive_is_its_entries_with_their_names_in_their_order() {
+        let whole = archive(&[("a", "one"), ("b", "two")]);
+        assert!(whole.is_some() && whole == archive(&[("a", "one"), ("b", "two")]));
+        for other in [
+            archive(&[("b", "two"), ("a", "one")]),
+            archive(&[("a", "onetwo"), ("b", "")]),
+            archive(&[("a", "one"), ("c", "two")]),
+            archive(&[("a", "one")]),
+        ] {
+            assert_ne!(whole, other);
+        }
+        let mut plain = ContentHasher::default();
+        plain.update(b"one");
+        plain.end_entry(b"");
+        assert_ne!(plain.finish(), archive(&[("a", "one")]));
     }
 }

@@ -103,7 +103,8 @@ pub struct EntryReader<'a> {
 /// What is known at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {
-    /// `blake3:` and the hash of the decoded bytes of all entries taken, one after another.
+    /// `blake3:` and the hash of what came out of all layers, before character decoding: a plain file's bytes; of an archive the entries
+    /// taken, each with its name, in order (see `hash`).
     pub content_hash: String,
     /// Characters replaced under `on_bad_encoding = "replace"`.
     pub characters_replaced: u64,
@@ -140,6 +141,9 @@ impl Decoder {
                 let spooled = spool(&mut input, &decoder.context)?;
                 decoder.open_zip(spooled, position)?;
             }
+        }
+        if !decoder.archives.is_empty() {
+            decoder.context.hasher.lock().unwrap_or_else(PoisonError::into_inner).begin_archive();
         }
         Ok(decoder)
     }
@@ -284,7 +288,8 @@ fn entry<'a>(
     text: PeekReader<Bytes<'a>>,
 ) -> Result<EntryReader<'a>, DecodeError> {
     let (name, shown) = member.map_or_else(Default::default, |member| (member.name, member.shown));
-    let text = TextReader::new(text, context, &shown, encoding).map_err(|error| to_decode(error, context))?;
+    let text =
+        TextReader::new(text, context, &name, &shown, encoding).map_err(|error| to_decode(error, context))?;
     Ok(EntryReader { name, text: Box::new(text) })
 }
 

@@ -13,6 +13,7 @@ use super::DecodeError;
 use super::context::{Bytes, Context};
 use super::peek::PeekReader;
 use super::transcode::Transcoder;
+use crate::model::os_text::OsText;
 use crate::model::rule::OnBadEncoding;
 
 /// Below it a buffer cannot take a sequence that was split between two reads.
@@ -47,6 +48,8 @@ pub(super) struct Entry<'a> {
     inner: PeekReader<Bytes<'a>>,
     pub context: Arc<Context>,
     pub place: String,
+    /// Its name in the archive; empty for a plain file.
+    name: OsText,
     /// Bytes that passed.
     pub offset: u64,
     pub ended: bool,
@@ -58,10 +61,15 @@ impl Entry<'_> {
             return Ok(0);
         }
         let n = self.inner.read(buf)?;
+        let mut hasher = self.context.hasher.lock().unwrap_or_else(PoisonError::into_inner);
+        hasher.update(&buf[..n]);
         if n == 0 && !buf.is_empty() {
             self.ended = true;
+            let name = self.name.as_os_str().as_encoded_bytes();
+            // `tar c .` puts it before every name.
+            hasher.end_entry(name.strip_prefix(b"./").unwrap_or(name));
         }
-        self.context.hasher.lock().unwrap_or_else(PoisonError::into_inner).update(&buf[..n]);
+        drop(hasher);
         self.context.progress.bytes_decoded.fetch_add(n as u64, Relaxed);
         self.offset = self.offset.saturating_add(n as u64);
         Ok(n)
@@ -88,12 +96,14 @@ impl<'a> TextReader<'a> {
     pub fn new(
         mut inner: PeekReader<Bytes<'a>>,
         context: &Arc<Context>,
+        name: &OsText,
         member: &str,
         encoding: &'static Encoding,
     ) -> io::Result<Self> {
         let place = context.place(member);
         let (found, bom_len) = if context.binary { (None, 0) } else { bom(inner.peek(3)?) };
-        let mut input = Entry { inner, context: Arc::clone(context), place, offset: 0, ended: false };
+        let name = name.clone();
+        let mut input = Entry { inner, context: Arc::clone(context), place, name, offset: 0, ended: false };
         let raw = context.binary || context.raw();
         let skipped = if raw && found != Some(UTF_8) { 0 } else { bom_len };
         let mut bytes = [0; 3];

@@ -28,6 +28,7 @@ use crate::model::rule::{OnSuccess, Rule};
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 use crate::watch::pattern::Pattern;
+use crate::watch::rules::companion_path;
 use crate::watch::{Answer, Offer};
 
 /// Name of the claim folder beside the files; hidden, so that no pattern picks it up.
@@ -156,7 +157,7 @@ fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Vec<C
     let companion = |path: &PathBuf| {
         let identity = durable_fs::identity_at(path).ok().flatten()?;
         let claimed = renames.then(|| claimed_path(rule, path, id).into());
-        Some(Companion { path: path.as_path().into(), claimed, identity })
+        Some(Companion { path: path.as_path().into(), claimed, identity, retired_to: None })
     };
     paths.iter().filter_map(companion).collect()
 }
@@ -309,10 +310,22 @@ pub(super) fn offer_for(rule: &Rule, path: &Path) -> Result<Offer, Trouble> {
         // A watched folder may be a link: then it is the name as given that fits.
         vars: vars_of(rule, &[&path, &named])?,
         identity,
+        companions: totals_of(rule, &path)?,
         path,
-        companions: Vec::new(),
         may_be_early: false,
     })
+}
+
+/// The totals of a file that an operator names. They are asked for by the rule, and nobody waits for them here.
+fn totals_of(rule: &Rule, path: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let totals = rule.ready.totals.as_deref().and_then(|template| companion_path(template, path));
+    let is_there = |path: &PathBuf| durable_fs::identity_at(path).is_ok_and(|found| found.is_some());
+    if let Some(missing) = totals.as_ref().filter(|path| !is_there(path)) {
+        let message = format!("the totals {} are not there", OsText::from(missing.as_path()));
+        let hint = "put them beside the file; the rule compares each file with its totals (`ready.totals`)";
+        return Err(Trouble::new(FaultKind::Input, message, Some(hint)));
+    }
+    Ok(totals.into_iter().collect())
 }
 
 /// The named wildcards' values from the first of a file's names that a pattern fits. A rule without named wildcards takes any file.

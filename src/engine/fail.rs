@@ -1,6 +1,6 @@
-//! The ways out that publish nothing: failed with quarantine, given back to wait.
+//! The ways out that publish nothing: failed or refused with quarantine, given back to wait.
 
-use super::retire::{free_name, move_companions, move_source};
+use super::retire::{free_name, move_companions, move_source, plan_companions};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, lock};
@@ -24,16 +24,23 @@ pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble
     {
         return Ok(());
     }
-    write_down(shared, &mut job, trouble, trouble.error.kind == FaultKind::Input)?;
+    job.error = Some(trouble.error.clone());
+    quarantine(shared, job)
+}
+
+/// Ends a job whose error is written down; a source whose content is at fault goes to quarantine.
+pub(super) fn quarantine(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
+    let is_input = job.error.as_ref().is_some_and(|error| error.kind == FaultKind::Input);
+    write_down(shared, &mut job, is_input)?;
     finish_failing(shared, job)
 }
 
 /// Where it goes is durable before it goes: a restart looks on both sides.
-fn write_down(shared: &Shared, job: &mut Job, trouble: &Trouble, quarantines: bool) -> Result<(), Trouble> {
+fn write_down(shared: &Shared, job: &mut Job, quarantines: bool) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, job)?;
-    job.error = Some(trouble.error.clone());
     if quarantines && job.source.claimed.is_some() {
         job.retired_to = Some(quarantine_name(&rule.rule, job)?.into());
+        plan_companions(&quarantine_folder(&rule.rule, job), job);
     }
     shared.store.change().forget_work(job.id).job(job).apply()?;
     Ok(shared.store.sync()?)
@@ -46,33 +53,43 @@ pub(super) fn give_up(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     let message = format!("the service died {deaths} times while it was at this job, and it did not get on");
     let hint = "see in the log of the service and of the system what ended it (a step of its own, memory); then `landfall retry`";
     let rule = shared.rules.snapshot(&shared.store, &job)?;
-    write_down(shared, &mut job, &Trouble::new(FaultKind::Bug, message, Some(hint)), true)?;
+    job.error = Some(Trouble::new(FaultKind::Bug, message, Some(hint)).error);
+    write_down(shared, &mut job, true)?;
     shared.finishing.push(job.id);
     Ok(remove_partials(&rule.rule, &job, &[])?)
 }
 
-/// Moves the source of a failed job to quarantine, with the reason beside it.
+/// Moves the source of a failed or refused job to quarantine, with the reason beside it.
 pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, &job)?;
     if job.retired_to.is_some() {
         let folder = quarantine_folder(&rule.rule, &job);
         durable_fs::make_folder(&folder, true)?;
         move_source(shared, &mut job, |job| quarantine_name(&rule.rule, job))?;
-        move_companions(&job, &folder)?;
+        move_companions(shared, &mut job, &folder)?;
     }
     let message = job.error.as_ref().map_or_else(String::new, |error| error.message.clone());
-    job.take(JobEvent::Broke, clock::now(), &message)?;
+    let (event, outcome) = if job.delivery.refused {
+        (JobEvent::Refused, LedgerOutcome::Refused)
+    } else {
+        (JobEvent::Broke, LedgerOutcome::Failed)
+    };
+    job.take(event, clock::now(), &message)?;
     if let Some(target) = &job.retired_to {
         let mut reason = target.as_os_str().to_owned();
         reason.push(claim::REASON_SUFFIX);
         let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
         durable_fs::write_file(&PathBuf::from(reason), &json, true, 0o640)?;
     }
-    let row = LedgerRow::of(&job, LedgerOutcome::Failed);
+    let row = LedgerRow::of(&job, outcome);
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;
     shared.forget_back_off(job.id);
-    events::failed(&job);
+    if job.delivery.refused {
+        events::refused(&job);
+    } else {
+        events::failed(&job);
+    }
     shared.job_ended();
     Ok(())
 }

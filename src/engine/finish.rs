@@ -11,7 +11,7 @@ use super::retire;
 use super::run::Run;
 use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
-use super::{fail, lock};
+use super::{delivery, fail, lock};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -89,6 +89,10 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Inte
     if trouble.starts_over {
         shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
         shared.store.sync()?; // else a crash could bring the checkpoint back, and build on what cannot be trusted
+    }
+    if let Some(resend) = trouble.resend {
+        let job = lock(&run.job).clone();
+        return delivery::settle(shared, job, &trouble, resend).map(|()| None);
     }
     if !trouble.error.kind.fails_job() {
         drop_what_no_checkpoint_names(shared, run);

@@ -11,11 +11,12 @@ use super::rule_book::ReadyRule;
 use super::run::{Loaded, LoadedEntry, Run};
 use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
-use super::{claim, recover};
+use super::{claim, delivery, recover, retry, totals};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder};
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
+use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
@@ -90,9 +91,11 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
     if !recover::is_here(shared, &mut job)? {
         return Ok(None);
     }
+    retry::bring_companions(shared, &mut job)?;
     claim::take_companions(&job)?;
     claim::sync_doubted(shared, &job)?;
     let was_held = job.state == JobState::Held;
+    let waited_for_settling = job.waits_for_settling();
     match job.state {
         JobState::Queued => {}
         JobState::Held => job.take(JobEvent::Mended, clock::now(), "")?,
@@ -103,6 +106,9 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
         }
     }
     let rule = rule_for(shared, &mut job, was_held)?;
+    if waited_for_settling && delivery::is_still_held(shared, &rule.rule, &job)? {
+        return Ok(None);
+    }
     shared.rooms.check_start(&rule)?; // before its partials, which would land beside a mount that is away
     let restarted = job.started_at.is_some();
     let resumable_at = shared.store.checkpoint(id)?.map_or(0, |point| point.next_slice);
@@ -165,6 +171,12 @@ fn open_source(job: &Job) -> Result<File, Trouble> {
     if identity.same_content(&job.source.identity) { Ok(file) } else { Err(changed_source(job)) }
 }
 
+/// Whether this is the file that was claimed: a rename changes its ctime.
+pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
+    *found == job.source.identity
+        || (job.source.claimed.is_some() && found.same_content(&job.source.identity))
+}
+
 /// The source is not what was claimed.
 pub(super) fn changed_source(job: &Job) -> Trouble {
     let message = format!("{} changed while it was being processed", job.source_path());
@@ -173,12 +185,12 @@ pub(super) fn changed_source(job: &Job) -> Trouble {
 }
 
 fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
-    let (file, identities, passphrase_file, shown_path) = {
-        let job = super::lock(&run.job);
-        let shown_path = job.source.path.as_path().to_owned();
-        (open_source(&job)?, run.rule.identities(&job), run.rule.passphrase_file(&job), shown_path)
-    };
+    let job = super::lock(&run.job).clone();
+    let shown_path = job.source.path.as_path().to_owned();
+    let file = open_source(&job)?;
+    let (identities, passphrase_file) = (run.rule.identities(&job), run.rule.passphrase_file(&job));
     let rule = &run.rule.rule;
+    let totals = totals::read(rule, &job)?;
     let request = DecodeRequest {
         shown_path: &shown_path,
         decode: &rule.decode,
@@ -189,7 +201,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
         progress: Arc::clone(&run.progress),
     };
     let mut decoder = Decoder::open(file, &request)?;
-    let first_slice = super::lock(&run.job).resumed_at_slice;
+    let first_slice = job.resumed_at_slice;
     let mut retrace = if first_slice > 0 { Some(start_retrace()?) } else { None };
     let mut slices = 0;
     let mut lines_skipped = 0;
@@ -241,7 +253,10 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     meet_checkpoint(run, retrace.take())?;
     let mut counts = decoder.finish()?;
     counts.characters_replaced += characters_replaced;
-    run.set_loaded(Loaded { slices, lines_skipped, decoded: counts });
+    let Some(announced) = totals::measure(totals, &job, &|| shared.stopping())? else {
+        return Ok(LoadEnd::Stopped);
+    };
+    run.set_loaded(Loaded { slices, lines_skipped, decoded: counts, announced });
     Ok(LoadEnd::Complete)
 }
 

@@ -18,6 +18,7 @@ mod claim;
 mod claim_folders;
 mod collect;
 mod content;
+mod delivery;
 mod fail;
 mod finish;
 mod in_hand;
@@ -35,7 +36,9 @@ mod rule_book;
 mod run;
 mod shared;
 pub mod strays;
+mod thin;
 mod tick;
+mod totals;
 mod trouble;
 mod work;
 
@@ -142,14 +145,14 @@ impl Engine {
                 spawn("checkpoint", move || checkpoint::write_checkpoints(&for_checkpoints, &checkpoints))?;
             Self { shared, threads: Vec::new(), checkpointer }
         };
-        engine.spawn_stages()?;
+        engine.spawn_stages(purpose)?;
         if purpose == Purpose::Serve {
             engine.start_watch()?;
         }
         Ok(engine)
     }
 
-    fn spawn_stages(&mut self) -> Result<(), Trouble> {
+    fn spawn_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {
         let workers = self.shared.settings.service.workers;
         for number in 0..workers.max(2) {
             self.spawn(&format!("load-{number}"), load::load_jobs)?;
@@ -162,7 +165,7 @@ impl Engine {
             self.spawn(&format!("finish-{number}"), finish::finish_jobs)?;
         }
         self.spawn("rooms", rooms::watch_rooms)?;
-        self.spawn("tick", tick::tick)
+        self.spawn("tick", move |shared| tick::tick(shared, purpose))
     }
 
     fn start_watch(&mut self) -> Result<(), Trouble> {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::collect::{Collected, too_many_failed};
-use super::load::{changed_source, copy_progress};
+use super::load::{changed_source, copy_progress, is_source};
 use super::rule_book::ReadyRule;
 use super::run::Run;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{lock, retire};
+use super::{delivery, lock, retire};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::account::Account;
@@ -18,7 +18,7 @@ use crate::model::job::{Job, Slices};
 use crate::model::job_state::JobEvent;
 use crate::model::job_view::job_json;
 use crate::model::rule::{OnExists, Rule};
-use crate::output::{FinishedOutput, Intent, OutputError, RolledForward};
+use crate::output::{FinishedOutput, Intent, OutputError, Partials, RolledForward};
 use crate::telemetry::events;
 
 /// A job whose account is balanced and whose intent is in the store, not yet synced.
@@ -39,7 +39,11 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
     lock(&run.job).clone_from(&job);
     shared.store.change().failed_records(job.id, collected.first_failed, &collected.failed).apply()?;
     let mut partials = collected.partials;
-    let checked = check_limits(&run.rule.rule, &job.account).and_then(|()| check_source(&job));
+    let rule = &run.rule.rule;
+    let checked = check_limits(rule, &job.account)
+        .and_then(|()| check_source(&job))
+        .and_then(|()| check_totals(run, &job))
+        .and_then(|()| delivery::judge(&shared.store, rule, &job));
     if let Err(trouble) = checked {
         return Err(discard_after(trouble, partials.discard().map_err(Trouble::from)));
     }
@@ -56,15 +60,39 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
             });
         }
     };
-    let intent = match choose_names(shared, run, &job, finished) {
-        Ok(intent) => Intent { signals, ..intent },
-        Err(error) => return Err(discard_after(error.into(), partials.discard().map_err(Trouble::from))),
+    // Where deliveries are compared, one job at a time up to the intent: the next one that is judged finds this one's rows.
+    let one_at_a_time = rule.delivery.as_ref().map(|_| lock(&shared.delivering));
+    let (job, intent) = match decide(shared, run, job, &mut partials, finished) {
+        Ok((job, intent)) => (job, Intent { signals, ..intent }),
+        Err(trouble) => return Err(discard_after(trouble, partials.discard().map_err(Trouble::from))),
     };
-    job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
-    job.retired_to = retire::plan(&run.rule, &job)?;
-    job.take(JobEvent::AccountBalanced, clock::now(), "")?;
-    shared.store.change().intent(job.id, &intent).job(&job).apply()?;
+    // What becomes of this write is unknown if it fails: the partials stay.
+    shared.store.change().intent(job.id, &intent).job(&job).delivery(&job).apply()?;
+    drop(one_at_a_time);
     Ok(Balanced { job, intent })
+}
+
+/// Judges the delivery, and chooses the names that follow from it.
+fn decide(
+    shared: &Shared,
+    run: &Run,
+    mut job: Job,
+    partials: &mut Partials,
+    mut finished: Vec<FinishedOutput>,
+) -> Result<(Job, Intent), Trouble> {
+    job.delivery = delivery::judge(&shared.store, &run.rule.rule, &job)?;
+    if job.delivery.revision > 1 {
+        partials.name_for(&job, &mut finished)?;
+    }
+    let intent = choose_names(shared, run, &job, finished)?;
+    job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
+    retire::plan(&run.rule, &mut job)?;
+    job.take(JobEvent::AccountBalanced, clock::now(), "")?;
+    Ok((job, intent))
+}
+
+fn check_totals(run: &Run, job: &Job) -> Result<(), Trouble> {
+    run.loaded().map_or(Ok(()), |loaded| loaded.announced.compare(job))
 }
 
 /// Partials that could not be removed are hidden files that the next start of the job cuts; the trouble itself matters more.
@@ -122,10 +150,8 @@ fn check_source(job: &Job) -> Result<(), Trouble> {
     let found = durable_fs::identity_at(path).map_err(|error| {
         Trouble::new(FaultKind::Storage, format!("cannot look at {}: {error}", job.source_path()), None)
     })?;
-    let is_renamed = job.source.claimed.is_some(); // which changes its ctime
     match found {
-        Some(identity) if identity == job.source.identity => Ok(()),
-        Some(identity) if is_renamed && identity.same_content(&job.source.identity) => Ok(()),
+        Some(identity) if is_source(job, &identity) => Ok(()),
         _ => Err(changed_source(job)),
     }
 }

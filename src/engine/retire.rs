@@ -9,22 +9,37 @@ use super::{claim, lock};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::fault::FaultKind;
+use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
 use crate::model::rule::OnSuccess;
 use crate::model::template::{Template, Variables};
-use crate::store::{LedgerOutcome, LedgerRow};
+use crate::store::{ArchivedFile, ArchivedRow, LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 
-/// Where the source will go; written down before it is moved, so that a restart finds it on either side.
-pub(super) fn plan(rule: &ReadyRule, job: &Job) -> Result<Option<OsText>, Trouble> {
+/// What file systems differ in when they keep a time.
+const MTIME_SLACK_NS: i128 = 2_000_000_000;
+
+/// Chooses where the source will go, and what belongs to it; written down before anything is moved, so that a restart finds it on either
+/// side.
+pub(super) fn plan(rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
+    job.retired_to = None;
     if !job.source.retire || rule.rule.source.on_success != OnSuccess::Archive {
-        return Ok(None);
+        return Ok(());
     }
     let folder = archive_folder(rule, job)?;
     // An archive that is out of reach does not hold up the outputs: `move_source` chooses when it is back.
-    Ok(free_name(&folder, job.source.path.as_path()).ok().map(OsText::from))
+    job.retired_to = free_name(&folder, job.source.path.as_path()).ok().map(OsText::from);
+    plan_companions(&folder, job);
+    Ok(())
+}
+
+/// Chooses names in `folder` for what belongs to the source.
+pub(super) fn plan_companions(folder: &Path, job: &mut Job) {
+    for companion in &mut job.source.companions {
+        companion.retired_to = free_name(folder, companion.path.as_path()).ok().map(OsText::from);
+    }
 }
 
 fn archive_folder(rule: &ReadyRule, job: &Job) -> Result<PathBuf, Trouble> {
@@ -85,7 +100,12 @@ pub(super) fn retire(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<
     job.error = None;
     let row = LedgerRow::of(&job, LedgerOutcome::Completed);
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;
-    shared.store.change().job(&job).ledger(&row, kept).forget_work(job.id).apply()?;
+    let mut changes = shared.store.change();
+    changes.job(&job).ledger(&row, kept).forget_work(job.id);
+    if let Some(archived) = archived(rule, &job) {
+        changes.archived(&archived);
+    }
+    changes.apply()?;
     shared.forget_back_off(job.id);
     lock(&shared.given_back).remove(job.source.path.as_path());
     events::completed(&job);
@@ -101,16 +121,59 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
     })?;
     let target = job.retired_to.clone();
     let folder = target.as_ref().and_then(|path| path.as_path().parent());
-    let (Some(folder), true) = (folder, !job.source.companions.is_empty()) else { return Ok(()) };
-    move_companions(job, folder)
+    let (Some(folder), false) = (folder, job.source.companions.is_empty()) else { return Ok(()) };
+    move_companions(shared, job, folder)
 }
 
-/// Moves a source's companions to the folder where it went; those that are gone were moved before a crash.
-pub(super) fn move_companions(job: &Job, folder: &Path) -> Result<(), Trouble> {
-    for (claimed, lay) in claim::claimed_companions(job) {
-        while durable_fs::move_file(claimed, &free_name(folder, lay)?)? == Renamed::NameTaken {}
+/// Moves a source's companions to where its row says, in the folder where it went; those that are gone were moved before a crash, or
+/// belong to a newer source.
+pub(super) fn move_companions(shared: &Shared, job: &mut Job, folder: &Path) -> Result<(), Trouble> {
+    for position in 0..job.source.companions.len() {
+        while let Some((claimed, path, target)) = job.source.companions.get(position).and_then(|companion| {
+            Some((companion.claimed.clone()?, companion.path.clone(), companion.retired_to.clone()))
+        }) {
+            let planned = match target {
+                Some(target)
+                    if durable_fs::move_file(claimed.as_path(), target.as_path())? != Renamed::NameTaken =>
+                {
+                    break;
+                }
+                _ => free_name(folder, path.as_path())?,
+            };
+            if let Some(companion) = job.source.companions.get_mut(position) {
+                companion.retired_to = Some(planned.into());
+            }
+            shared.save(job)?;
+            shared.store.sync()?;
+        }
     }
     Ok(())
+}
+
+/// What this job put into the archive, for its removal one day. Only what is there and is what it was: another file of its name is
+/// somebody else's.
+fn archived(rule: &ReadyRule, job: &Job) -> Option<ArchivedRow> {
+    if rule.rule.source.on_success != OnSuccess::Archive {
+        return None;
+    }
+    let claimed = job.source.claimed.as_ref().and(job.retired_to.as_ref());
+    let source = claimed.map(|path| (path, &job.source.identity));
+    let companions = job.source.companions.iter().filter(|companion| companion.claimed.is_some());
+    let companions = companions.filter_map(|c| Some((c.retired_to.as_ref()?, &c.identity)));
+    let files: Vec<_> =
+        source.into_iter().chain(companions).filter_map(|(path, was)| archived_file(path, was)).collect();
+    let at = job.finished_at.filter(|_| !files.is_empty())?;
+    Some(ArchivedRow { job: job.id, rule: job.rule.clone(), at, files })
+}
+
+fn archived_file(path: &OsText, was: &FileIdentity) -> Option<ArchivedFile> {
+    let identity = durable_fs::identity_at(path.as_path()).ok().flatten()?;
+    let folder = durable_fs::folder_identity(durable_fs::parent_of(path.as_path())).ok().flatten()?;
+    // A copy on another file system has another inode, and there perhaps a coarser time.
+    let same_file = identity.device != was.device || identity.inode == was.inode;
+    let same_time = (identity.mtime_ns - was.mtime_ns).abs() <= MTIME_SLACK_NS;
+    let is_ours = same_file && same_time && identity.size == was.size;
+    is_ours.then(|| ArchivedFile { path: path.clone(), identity, folder })
 }
 
 /// Moves the claimed source to `job.retired_to`; where that name is taken meanwhile, `choose` gives another, which is durable

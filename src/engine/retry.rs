@@ -1,4 +1,4 @@
-//! Retrying a failed job: from its source again, under the current rule.
+//! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
 use super::claim;
 use super::shared::Shared;
@@ -6,6 +6,7 @@ use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
+use crate::model::delivery::Delivery;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -14,14 +15,15 @@ use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
 
-/// Takes a failed job's source out of quarantine and queues the job. The caller tells the running engine, if there is one.
+/// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
 pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Trouble> {
     let refuse = |message: String, hint: &str| Trouble::new(FaultKind::Input, message, Some(hint));
     let mut job =
         store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))?;
-    if job.state != JobState::Failed {
-        let message = format!("job {id} is {}: only a failed job can be retried", job.state);
-        return Err(refuse(message, "a job that is held goes on by itself"));
+    let waits = job.waits_for_settling();
+    if !matches!(job.state, JobState::Failed | JobState::Refused) && !waits {
+        let message = format!("job {id} is {}: only a failed or refused job can be retried", job.state);
+        return Err(refuse(message, "a job that is held goes on by itself, unless it waits for settling"));
     }
     let rule = rules.iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
         refuse(
@@ -54,7 +56,11 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
 }
 
 fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
-    job.take(JobEvent::Retried, clock::now(), "retried")?;
+    let settles = job.state != JobState::Failed;
+    let event = if job.state == JobState::Held { JobEvent::Mended } else { JobEvent::Retried };
+    job.take(event, clock::now(), if settles { "retried: to be taken all the same" } else { "retried" })?;
+    let approved = settles || job.delivery.approved;
+    job.delivery = Delivery { approved, ..Delivery::default() };
     job.rule_hash = rule.hash();
     job.error = None;
     job.deaths = None;
@@ -95,4 +101,21 @@ pub(super) fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> 
     job.source.identity = found.unwrap_or(job.source.identity);
     job.source.moved_from = None;
     shared.save(job)
+}
+
+/// Moves what belongs to the source, its totals for instance, from quarantine to its claimed name; what is gone is gone. May be repeated.
+pub(super) fn bring_companions(shared: &Shared, job: &mut Job) -> Result<(), Trouble> {
+    let mut changed = false;
+    for companion in &mut job.source.companions {
+        let (Some(claimed), Some(from)) = (&companion.claimed, companion.retired_to.take()) else { continue };
+        changed = true;
+        if durable_fs::move_file(from.as_path(), claimed.as_path())? == Renamed::NameTaken {
+            tracing::warn!(job = %job.id, path = %from, "stays where it lies: its claimed name is taken");
+        }
+        // An operator may have mended it.
+        if let Ok(Some(found)) = durable_fs::identity_at(claimed.as_path()) {
+            companion.identity = found;
+        }
+    }
+    if changed { shared.save(job) } else { Ok(()) }
 }

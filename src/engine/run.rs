@@ -15,6 +15,7 @@ use super::collect::{Collector, WorkedSlice};
 use super::content::ContentHash;
 use super::lock;
 use super::rule_book::ReadyRule;
+use super::totals::Announced;
 use super::trouble::{Trouble, guard};
 use crate::decode::{Decoded, Progress};
 use crate::model::job::Job;
@@ -34,6 +35,8 @@ pub(super) struct Loaded {
     pub slices: u64,
     pub lines_skipped: u64,
     pub decoded: Decoded,
+    /// What the sender said of it, where the rule asks for that.
+    pub announced: Announced,
 }
 
 /// An entry that loading has reached.

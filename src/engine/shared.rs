@@ -69,6 +69,8 @@ pub(super) struct Shared {
     pub watch: Mutex<Option<Watch>>,
     /// Jobs that a stage has in its hands: nobody else may take them up.
     in_work: Mutex<HashMap<JobId, Wanted>>,
+    /// One judgement of a delivery at a time, up to the intent: the next one must find it.
+    pub delivering: Mutex<()>,
     /// One choice of final names at a time: each looks at what is reserved before it reserves.
     pub choosing: Mutex<()>,
     /// Final names that jobs have chosen and not taken yet.
@@ -119,6 +121,7 @@ impl Shared {
             checkpoints,
             watch: Mutex::default(),
             in_work: Mutex::default(),
+            delivering: Mutex::default(),
             choosing: Mutex::default(),
             reserved: Mutex::default(),
             retrying: Mutex::default(),

@@ -1,13 +1,14 @@
-//! The slow clock: progress of long jobs, checkpoints of slow ones, retention.
+//! The slow clock: progress of long jobs, checkpoints of slow ones, retention, archives.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::lock;
 use super::shared::Shared;
 use super::strays;
+use super::thin::Thinning;
+use super::{Purpose, lock};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
@@ -16,20 +17,27 @@ use crate::telemetry::events;
 
 const TICK: Duration = Duration::from_secs(10);
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
+/// Ledger rows forgotten at a time, at most.
+const LEDGER_ROWS_MAX: usize = 100_000;
 
-/// The ticker's life.
-pub(super) fn tick(shared: &Arc<Shared>) {
+/// The ticker's life. Only a service thins archives: a command does what it was asked to.
+pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
     let mut last_retention: Option<Instant> = None;
     let mut last_read = HashMap::new();
+    let mut thinning = Thinning::default();
     loop {
         if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
             let is_first = last_retention.replace(Instant::now()).is_none();
             forget_finished(shared);
             strays::tell_strays(shared);
+            forget_ledger(shared);
             // Not at the start: a file system may be mounted later, and its files be taken for new ones.
             if !is_first && let Err(error) = forget_removed(shared) {
                 tracing::warn!(%error, "kept files that are gone stay known");
             }
+        }
+        if purpose == Purpose::Serve {
+            thinning.tick(shared);
         }
         if shared.pause(TICK) {
             return;
@@ -67,9 +75,28 @@ fn forget_removed(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A moment so long ago.
+pub(super) fn ago(time: Duration) -> Option<jiff::Timestamp> {
+    clock::now().checked_sub(jiff::SignedDuration::try_from(time).ok()?).ok()
+}
+
+fn forget_ledger(shared: &Shared) {
+    let Some(before) = ago(shared.settings.service.ledger_retention) else { return };
+    let rules = &shared.settings.rules;
+    let removes_archived =
+        |name: &str| rules.iter().any(|rule| rule.name == name && rule.source.archive_keep.is_some());
+    match shared.store.forget_ledger(before, LEDGER_ROWS_MAX, &removes_archived) {
+        Ok(0) => {}
+        Ok(sources) => tracing::info!(
+            sources,
+            "sources are no longer in the ledger: they are older than `service.ledger_retention`"
+        ),
+        Err(error) => tracing::warn!(%error, "old rows of the ledger could not be removed"),
+    }
+}
+
 fn forget_finished(shared: &Shared) {
-    let Ok(retention) = jiff::SignedDuration::try_from(shared.settings.service.retention) else { return };
-    let Ok(before) = clock::now().checked_sub(retention) else { return };
+    let Some(before) = ago(shared.settings.service.retention) else { return };
     match shared.store.forget_finished(before) {
         Ok(0) => {}
         Ok(jobs) => tracing::info!(

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::decode::DecodeError;
 use crate::durable_fs::FsError;
 use crate::model::account::Unbalanced;
+use crate::model::delivery::Resend;
 use crate::model::fault::{Fault, FaultKind, JobError, WaitsFor};
 use crate::model::job_state::IllegalTransition;
 use crate::output::OutputError;
@@ -42,6 +43,8 @@ pub(super) struct Trouble {
     pub poisoned: bool,
     /// The service told of it as a whole, and not again for each job; what the job waits for, with figures.
     pub told: Option<String>,
+    /// What was published before stands in the way.
+    pub resend: Option<Resend>,
 }
 
 impl Trouble {
@@ -53,6 +56,7 @@ impl Trouble {
             starts_over: false,
             poisoned: false,
             told: None,
+            resend: None,
         }
     }
 
@@ -64,7 +68,15 @@ impl Trouble {
             FaultKind::Storage => WaitsFor::Disk,
             FaultKind::Input | FaultKind::Transient | FaultKind::Bug => WaitsFor::Retry,
         };
-        Self { error, waits_for, ended_early: false, starts_over: false, poisoned: false, told: None }
+        Self {
+            error,
+            waits_for,
+            ended_early: false,
+            starts_over: false,
+            poisoned: false,
+            told: None,
+            resend: None,
+        }
     }
 }
 

@@ -42,6 +42,8 @@ pub enum WaitsFor {
     Config,
     /// The next attempt.
     Retry,
+    /// An operator's word.
+    Settling,
 }
 
 /// An error that knows how it is to be met.

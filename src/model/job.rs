@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::category::Category;
+use super::delivery::Delivery;
 use super::fault::{JobError, WaitsFor};
 use super::identity::FileIdentity;
 use super::job_id::JobId;
@@ -43,7 +44,7 @@ pub struct Job {
     pub bytes_read: u64,
     /// Bytes after decryption and decompression.
     pub bytes_decoded: u64,
-    /// `blake3:` and the hash of the decoded bytes of all entries, one after another; once all are read.
+    /// `blake3:` and the hash of the decoded content: a plain file's bytes, an archive's entries with their names; once all are read.
     pub content_hash: Option<String>,
     /// Characters that `on_bad_encoding = "replace"` replaced.
     pub characters_replaced: u64,
@@ -77,6 +78,9 @@ pub struct Job {
     pub error: Option<JobError>,
     /// What happened when, oldest first.
     pub timeline: Vec<Moment>,
+    /// Whether it is a resend, and of what.
+    #[serde(default)]
+    pub delivery: Delivery,
 }
 
 /// The file that a job is made from.
@@ -105,6 +109,9 @@ pub struct Companion {
     pub claimed: Option<OsText>,
     /// What it was then: another file of this name belongs to another source.
     pub identity: FileIdentity,
+    /// Where it goes, or went, when its source is retired.
+    #[serde(default)]
+    pub retired_to: Option<OsText>,
 }
 
 /// What a job waits for.
@@ -198,6 +205,7 @@ impl Job {
             retired_to: None,
             error: None,
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".to_owned() }],
+            delivery: Delivery::default(),
         }
     }
 
@@ -237,7 +245,13 @@ impl Job {
         self.timeline.iter().any(|moment| moment.state == JobState::Held && moment.detail == detail)
     }
 
-    /// Whether the job is on its way to `failed`: the reason is written down, its source is being moved to quarantine.
+    /// Whether it waits for an operator's word, which nothing but that word ends.
+    pub fn waits_for_settling(&self) -> bool {
+        self.state == JobState::Held
+            && self.waiting.as_ref().is_some_and(|waiting| waiting.waits_for == WaitsFor::Settling)
+    }
+
+    /// Whether the job is on its way to `failed` or `refused`: the reason is written down, its source is being moved to quarantine.
     pub fn is_failing(&self) -> bool {
         !self.state.is_final() && self.error.as_ref().is_some_and(|error| error.kind.fails_job())
     }

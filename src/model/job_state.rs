@@ -9,6 +9,10 @@
 //!     |                 | Broke (input, limits, bug)
 //!     |                 v
 //!     |              failed ---- Retried (its source is taken from quarantine) ----> queued
+//!     |              refused --- Retried
+//!     |                 ^
+//!     |                 | Refused (a resend)
+//!     |              running
 //!     +-- GivenBack --> aborted
 //! ```
 //!
@@ -26,7 +30,8 @@ pub enum JobState {
     Queued,
     /// Being loaded, worked and collected.
     Running,
-    /// Cannot go on until a key, a configuration or a disk is mended; `waiting` says which. Goes on by itself.
+    /// Cannot go on until a key, a configuration or a disk is mended; `waiting` says which. Goes on by itself, unless it waits for
+    /// an operator's word (`settling`).
     Held,
     /// The account is balanced and the intent durable: outputs are appearing.
     Publishing,
@@ -63,6 +68,8 @@ pub enum JobEvent {
     Retired,
     /// The content cannot be processed, or a limit of the rule was passed.
     Broke,
+    /// Its content was published before, and the rule refuses resends.
+    Refused,
     /// The file was not complete after all and went back to wait.
     GivenBack,
     /// An operator retried it, from its source again under the current rule.
@@ -113,7 +120,8 @@ impl JobState {
             (S::Retiring, E::Retired) => Ok(S::Completed),
             (S::Queued | S::Running | S::Held, E::Broke) => Ok(S::Failed),
             (S::Queued | S::Running | S::Held, E::GivenBack) => Ok(S::Aborted),
-            (S::Failed, E::Retried) => Ok(S::Queued),
+            (S::Queued | S::Running | S::Held, E::Refused) => Ok(S::Refused),
+            (S::Failed | S::Refused, E::Retried) => Ok(S::Queued),
             (S::Queued | S::Running | S::Held, E::Paused) => Ok(S::Paused),
             (from, event) => Err(IllegalTransition { from, event }),
         }
@@ -153,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    const EVENTS: [JobEvent; 12] = [
+    const EVENTS: [JobEvent; 13] = [
         JobEvent::Started,
         JobEvent::Recovered,
         JobEvent::Hindered,
@@ -162,6 +170,7 @@ mod tests {
         JobEvent::Published,
         JobEvent::Retired,
         JobEvent::Broke,
+        JobEvent::Refused,
         JobEvent::GivenBack,
         JobEvent::Retried,
         JobEvent::Paused,

@@ -69,6 +69,10 @@ pub struct JobView<'a> {
     resumed_at_record: u64,
     records_again: u64,
     deaths: u32,
+    delivery_key: Option<String>,
+    revision: Option<u64>,
+    duplicate_of: Option<JobId>,
+    corrects: Option<JobId>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -126,6 +130,10 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         resumed_at_record: job.resumed_at_record,
         records_again: job.records_again,
         deaths: job.deaths.unwrap_or(0),
+        delivery_key: job.delivery.key.as_ref().map(text),
+        revision: job.delivery.key.as_ref().map(|_| job.delivery.revision),
+        duplicate_of: job.delivery.duplicate_of,
+        corrects: job.delivery.corrects,
     }
 }
 
@@ -184,6 +192,7 @@ fn main_first<S: Serializer>(counts: &&BTreeMap<Category, u64>, serializer: S) -
 pub(crate) mod tests {
     use super::*;
     use crate::model::account::Account;
+    use crate::model::delivery::Delivery;
     use crate::model::fault::{FaultKind, WaitsFor};
     use crate::model::identity::FileIdentity;
     use crate::model::job::Source;
@@ -246,6 +255,12 @@ pub(crate) mod tests {
                 hint: Some("send it again".into()),
             }),
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".into() }],
+            delivery: Delivery {
+                key: Some(OsText::from("acme/payments-1")),
+                revision: 2,
+                corrects: Some(JobId::from_parts(1_795_000_000_000, 1)),
+                ..Delivery::default()
+            },
         }
     }
 
@@ -267,9 +282,11 @@ pub(crate) mod tests {
                 r#""error":{{"kind":"input","message":"cut short","hint":"send it again"}},"#,
                 r#""resumable":true,"resumed_at_slice":0,"characters_replaced":0,"#,
                 r#""timeline":[{{"at":"{at}","state":"queued","detail":"claimed"}}],"#,
-                r#""resumed_at_record":0,"records_again":0,"deaths":0}}"#,
+                r#""resumed_at_record":0,"records_again":0,"deaths":0,"#,
+                r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}"}}"#,
             ),
             id = id,
+            earlier = JobId::from_parts(1_795_000_000_000, 1),
             at = "2026-11-30T00:53:20Z",
         );
         assert_eq!(serde_json::to_string(&job_json(&sample_job())).expect("serializes"), expected);

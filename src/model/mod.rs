@@ -6,6 +6,7 @@
 pub mod account;
 pub mod amount;
 pub mod category;
+pub mod delivery;
 pub mod fault;
 pub mod identity;
 pub mod job;

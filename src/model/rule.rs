@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::category::Category;
+use super::delivery::DeliveryRule;
 
 /// Everything the configuration says.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Service {
     pub retention: Duration,
     /// Less room than this on a file system: nothing is claimed or published there.
     pub free_min: FreeMin,
+    /// Ledger rows, and with them what deliveries are compared with, stay so long.
+    pub ledger_retention: Duration,
     /// IANA name of the time zone for `{date}` and `{time}`.
     pub timezone: String,
 }
@@ -93,6 +96,9 @@ pub struct Rule {
     pub errors: Errors,
     /// What becomes of the source.
     pub source: SourceEnd,
+    /// What becomes of resends; none: they are not looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryRule>,
     /// Folder of the file that names the rule: relative commands start there.
     pub base_dir: PathBuf,
     /// IANA name of the time zone for `{date}` and `{time}`.
@@ -100,7 +106,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// `blake3:` and the hash of the rule as it is meant: equal rules hash alike whatever their TOML looks like.
+    /// `blake3:` and the hash of the rule as it is meant: equal rules hash alike whatever their TOML looks like. Keys that came later are
+    /// left out where they are not used, so that the hash outlives an update.
     pub fn hash(&self) -> String {
         // Plain data with string keys: serializing it cannot fail.
         let json = serde_json::to_vec(self).unwrap_or_default();
@@ -141,6 +148,9 @@ pub struct Ready {
     pub stable_for: Duration,
     /// Template of the marker's name (`marker`): `{name}`, `{stem}`; in the file's folder.
     pub marker: Option<String>,
+    /// Template of the name of the file with the sender's totals, as for the marker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub totals: Option<String>,
 }
 
 /// `ready.strategy`.
@@ -427,6 +437,9 @@ pub struct SourceEnd {
     pub on_success: OnSuccess,
     /// Template of the archive folder, absolute (`archive`).
     pub archive_dir: Option<String>,
+    /// Archived sources are removed when they are older; none: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive_keep: Option<Duration>,
     /// Folder for claimed files; none: `.landfall` where the file lies.
     pub claim_dir: Option<PathBuf>,
     /// Folder for quarantined files; none: `quarantine` within the claim folder.

@@ -35,6 +35,7 @@ pub use codec::EncodedChunk;
 pub use error::OutputError;
 pub use intent::{FinishedOutput, Intent, RolledForward};
 pub use naming::final_path;
+pub(crate) use partial::hexadecimal;
 pub use partial::{HeaderState, PartialState};
 pub use partials::{Partials, PendingSync, partials_in, remove_partials};
 pub use plan::OutputPlan;

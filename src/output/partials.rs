@@ -3,7 +3,7 @@
 //! Partials are numbered in the order in which the records call for them. A replay calls for the same ones in the same order, so what
 //! a crash left is met again under its own name and emptied; nothing needs to list a folder of a million files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -293,6 +293,26 @@ impl Partials {
             durable_fs::sync_folder(folder)?;
         }
         Ok(finished)
+    }
+
+    /// Gives what is finished the names that this job's row calls for now: its revision is known only at the end. No other folder: that is
+    /// where the partials lie.
+    pub fn name_for(&mut self, job: &Job, finished: &mut [FinishedOutput]) -> Result<(), OutputError> {
+        self.job = job.clone();
+        let mut by_partial: BTreeMap<PathBuf, &mut FinishedOutput> =
+            finished.iter_mut().map(|output| (output.partial.as_path().to_owned(), output)).collect();
+        for (planned, slot) in self.plan.outputs().iter().zip(&self.categories) {
+            for partial in &slot.partials {
+                let Some(output) = by_partial.get_mut(&partial.path) else { continue };
+                let path = self.final_path(planned, partial.entry.as_ref())?;
+                if durable_fs::parent_of(&path) != durable_fs::parent_of(&partial.path) {
+                    return Err(OutputError::Misuse("an output's folder cannot depend on its revision"));
+                }
+                output.wanted = OsText::from(path);
+                output.output.path.clone_from(&output.wanted);
+            }
+        }
+        Ok(())
     }
 
     /// Removes every partial (a failed job).

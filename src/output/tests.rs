@@ -55,6 +55,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
             trust_close: TrustClose::Framed,
             stable_for: std::time::Duration::ZERO,
             marker: None,
+            totals: None,
         },
         decode: Decode {
             layers: vec![],
@@ -77,9 +78,11 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         source: SourceEnd {
             on_success: OnSuccess::Delete,
             archive_dir: None,
+            archive_keep: None,
             claim_dir: None,
             quarantine_dir: None,
         },
+        delivery: None,
         base_dir: "/".into(),
         timezone: "UTC".into(),
     }

@@ -148,7 +148,26 @@ impl<'a> Changes<'a> {
         self.store.written("write rows", inner.meta.apply_batch(batch))
     }
 
-    fn put<T: Serialize>(&mut self, what: &'static str, key: Key, row: &T) -> &mut Self {
+    /// Removes a ledger row with all by which its delivery is found.
+    pub(super) fn forget_ledger(&mut self, row: &LedgerRow) -> &mut Self {
+        if let Some(hash) = &row.content_hash {
+            self.remove(keys::published_content(&row.rule, hash, row.job));
+        }
+        if let (Some(key), Some(revision)) = (&row.delivery_key, row.revision) {
+            self.remove(keys::published_delivery(&row.rule, key, revision, row.job));
+        }
+        self.remove(keys::of_job(keys::LEDGER, row.job))
+    }
+
+    pub(super) fn put_mark(&mut self, key: Key) -> &mut Self {
+        self.ask(Change::Put { key, values: vec![value::mark()] })
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> &mut Self {
+        self.ask(Change::Remove { key })
+    }
+
+    pub(super) fn put<T: Serialize>(&mut self, what: &'static str, key: Key, row: &T) -> &mut Self {
         match value::encode(what, row) {
             Ok(values) => self.ask(Change::Put { key, values }),
             Err(error) => self.fail(error),

@@ -2,6 +2,7 @@
 
 use crate::model::identity::FileIdentity;
 use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
 
 pub(super) const JOB: u8 = b'j';
 pub(super) const UNFINISHED: u8 = b'u';
@@ -11,6 +12,9 @@ pub(super) const CHECKPOINT: u8 = b'p';
 pub(super) const INTENT: u8 = b'i';
 pub(super) const FAILED: u8 = b'f';
 pub(super) const RULE: u8 = b'r';
+const CONTENT: u8 = b'h';
+const DELIVERY: u8 = b'd';
+const ARCHIVED: u8 = b'a';
 /// Chunks of long values lie apart, so that walking over rows does not step over them.
 const CONTINUED: u8 = b'c';
 
@@ -56,6 +60,73 @@ pub(super) fn kept(identity: &FileIdentity) -> Key {
     }
     key.extend_from_slice(&identity.mtime_ns.to_be_bytes());
     key.extend_from_slice(&identity.ctime_ns.to_be_bytes());
+    key
+}
+
+/// All jobs of a rule that published this content; see [`published_content`].
+pub(super) fn content(rule: &str, content_hash: &str) -> Key {
+    digest_of(CONTENT, rule, content_hash.as_bytes())
+}
+
+/// That a job published this content; oldest first.
+pub(super) fn published_content(rule: &str, content_hash: &str, job: JobId) -> Key {
+    let mut key = content(rule, content_hash);
+    key.extend_from_slice(&job.to_bytes());
+    key
+}
+
+/// All deliveries of a key of a rule; see [`published_delivery`].
+pub(super) fn delivery(rule: &str, delivery_key: &OsText) -> Key {
+    digest_of(DELIVERY, rule, delivery_key.as_os_str().as_encoded_bytes())
+}
+
+/// A job's delivery; the last revision sorts last.
+pub(super) fn published_delivery(rule: &str, delivery_key: &OsText, revision: u64, job: JobId) -> Key {
+    let mut key = delivery(rule, delivery_key);
+    key.extend_from_slice(&revision.to_be_bytes());
+    key.extend_from_slice(&job.to_bytes());
+    key
+}
+
+/// The revision and the job of a key made by [`published_delivery`].
+pub(super) fn revision_and_job_of(key: &[u8]) -> Option<(u64, JobId)> {
+    let revision: [u8; 8] = key.get(33..41)?.try_into().ok()?;
+    let job: [u8; 16] = key.get(41..57)?.try_into().ok()?;
+    Some((u64::from_be_bytes(revision), JobId::from_bytes(job)))
+}
+
+/// The job of a key made by [`published_content`].
+pub(super) fn content_job_of(key: &[u8]) -> Option<JobId> {
+    let job: [u8; 16] = key.get(33..49)?.try_into().ok()?;
+    Some(JobId::from_bytes(job))
+}
+
+/// The archived sources of a rule.
+pub(super) fn archived_by(rule: &str) -> Key {
+    digest_of(ARCHIVED, rule, b"")
+}
+
+/// The sources of a rule that were archived from this moment on, by time.
+pub(super) fn archived_from(rule: &str, unix_ms: u64) -> Key {
+    let mut key = archived_by(rule);
+    key.extend_from_slice(&unix_ms.to_be_bytes());
+    key
+}
+
+/// The archived source of a job.
+pub(super) fn archived(rule: &str, unix_ms: u64, job: JobId) -> Key {
+    let mut key = archived_from(rule, unix_ms);
+    key.extend_from_slice(&job.to_bytes());
+    key
+}
+
+/// Under a hash, which makes the key's length fixed whatever the text is. A rule's name holds no NUL.
+fn digest_of(prefix: u8, rule: &str, text: &[u8]) -> Key {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(rule.as_bytes()).update(&[0]).update(text);
+    let mut key = Vec::with_capacity(57);
+    key.push(prefix);
+    key.extend_from_slice(hasher.finalize().as_bytes());
     key
 }
 

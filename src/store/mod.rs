@@ -13,6 +13,9 @@
 //!         j job                            Job
 //!         u job                            (index: the job is not in a final state)
 //!         l job                            LedgerRow
+//!         h digest(rule, content) job      (index: the job published this content)
+//!         d digest(rule, key) revision job (index: the job published this revision of the delivery's key)
+//!         a digest(rule) time job          ArchivedRow
 //!         k device inode size mtime ctime  job          (the kept file of this identity is known)
 //!         p job                            Checkpoint
 //!         i job                            Intent
@@ -21,6 +24,9 @@
 //!         c key index                      a further chunk of the long value under `key`
 //! slices  job sequence chunk               a slice on its way; emptied at the start
 //! ```
+//!
+//! `digest` is BLAKE3, 32 bytes. The rows `h` and `d` are written with the intent, so that whatever is published is known; they go
+//! with their ledger row. A store of a version without them has published nothing, as far as they are asked.
 //!
 //! # Invariants
 //! - What belongs together is one `Batch` on one tree: visible and durable together or not at all.
@@ -32,6 +38,7 @@
 
 mod changes;
 mod commit;
+mod deliveries;
 mod error;
 mod failed;
 mod folder;
@@ -62,6 +69,7 @@ use crate::model::job_id::JobId;
 use crate::output::PartialState;
 
 pub use changes::Changes;
+pub use deliveries::{ArchivedFile, ArchivedRow};
 pub use error::StoreError;
 pub use mark::Mark;
 pub use memory::{MemoryBudget, MemoryLease};

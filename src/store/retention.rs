@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::Store;
 use super::error::StoreError;
+use super::{LedgerRow, Store, keys};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 
@@ -11,7 +11,7 @@ use crate::model::job_state::JobState;
 const BATCH_JOBS: usize = 256;
 
 impl Store {
-    /// Removes completed and aborted jobs that finished before then, with all that belongs to them; says how many.
+    /// Removes completed, aborted and refused jobs that finished before then, with all that belongs to them; says how many.
     ///
     /// Failed jobs, and those with failed records, stay. So do ledger rows, and the identities of kept files: without them
     /// such a file would be taken again.
@@ -34,6 +34,57 @@ impl Store {
         Ok(forgotten + self.forget_jobs(&mut ids)?)
     }
 
+    /// Removes ledger rows of sources that were done with before then, at most `max`; says how many. With them goes what deliveries are
+    /// compared with.
+    ///
+    /// The row of a job that is listed stays, and that of a kept file that may still lie there. `removes_archived` tells of which rules
+    /// archived sources are going to be removed: those stay known.
+    pub fn forget_ledger(
+        &self,
+        before: Timestamp,
+        max: usize,
+        removes_archived: &dyn Fn(&str) -> bool,
+    ) -> Result<usize, StoreError> {
+        let before_ms = u64::try_from(before.as_millisecond()).unwrap_or(0);
+        let mut forgotten = 0;
+        let mut rows = Vec::with_capacity(BATCH_JOBS);
+        for row in self.rows_of::<LedgerRow>("ledger row", keys::LEDGER) {
+            let row = row?;
+            if row.job.unix_ms() >= before_ms || forgotten + rows.len() >= max {
+                break;
+            }
+            if self.ledger_may_go(&row, before)? {
+                rows.push(row);
+            }
+            if rows.len() == BATCH_JOBS {
+                forgotten += self.forget_rows(&mut rows, removes_archived)?;
+            }
+        }
+        Ok(forgotten + self.forget_rows(&mut rows, removes_archived)?)
+    }
+
+    fn ledger_may_go(&self, row: &LedgerRow, before: Timestamp) -> Result<bool, StoreError> {
+        let old = row.finished_at.is_some_and(|finished| finished < before);
+        Ok(old && self.job(row.job)?.is_none() && self.kept(&row.identity)? != Some(row.job))
+    }
+
+    fn forget_rows(
+        &self,
+        rows: &mut Vec<LedgerRow>,
+        removes_archived: &dyn Fn(&str) -> bool,
+    ) -> Result<usize, StoreError> {
+        let count = rows.len();
+        let mut changes = self.change();
+        for row in rows.drain(..) {
+            changes.forget_ledger(&row);
+            if !removes_archived(&row.rule) {
+                changes.forget_archived_with(&row);
+            }
+        }
+        changes.apply()?;
+        Ok(count)
+    }
+
     fn forget_jobs(&self, ids: &mut Vec<crate::model::job_id::JobId>) -> Result<u64, StoreError> {
         let count = ids.len() as u64;
         let mut changes = self.change();
@@ -46,7 +97,8 @@ impl Store {
 }
 
 fn may_be_forgotten(job: &Job, before: Timestamp) -> bool {
-    let done = matches!(job.state, JobState::Completed | JobState::Aborted);
+    // What was refused lies in quarantine with its reason, and its content was published.
+    let done = matches!(job.state, JobState::Completed | JobState::Aborted | JobState::Refused);
     let old = job.finished_at.is_some_and(|finished| finished < before);
     done && old && job.account.records_failed == 0
 }

@@ -36,8 +36,14 @@ pub struct LedgerRow {
     pub outcome: LedgerOutcome,
     /// When that was.
     pub finished_at: Option<Timestamp>,
-    /// `blake3:` and the hash of its decoded bytes, once all were read.
+    /// `blake3:` and the hash of its decoded content, once all was read.
     pub content_hash: Option<String>,
+    /// The delivery's key, where the rule has one.
+    #[serde(default)]
+    pub delivery_key: Option<OsText>,
+    /// Which delivery of that key it was.
+    #[serde(default)]
+    pub revision: Option<u64>,
 }
 
 impl LedgerRow {
@@ -52,6 +58,8 @@ impl LedgerRow {
             outcome,
             finished_at: job.finished_at,
             content_hash: job.content_hash.clone(),
+            delivery_key: job.delivery.key.clone(),
+            revision: job.delivery.key.as_ref().map(|_| job.delivery.revision),
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::model::os_text::OsText;
 use crate::model::slice::{Slice, Span};
 use crate::output::Intent;
 
+mod deliveries;
+
 const MS: i64 = 1_796_000_000_000;
 
 pub(super) fn folder() -> tempfile::TempDir {
@@ -67,6 +69,8 @@ pub(super) fn ledger_row(number: u64) -> LedgerRow {
         outcome: LedgerOutcome::Claimed,
         finished_at: None,
         content_hash: None,
+        delivery_key: None,
+        revision: None,
     }
 }
 

@@ -116,3 +116,26 @@ pub fn strays(folder: &OsText, claimed: usize, quarantined: usize) {
         "claimed files lie here that this store does not know: it was lost, or an older copy of it was restored; nobody takes them up by itself"
     );
 }
+
+/// A resend that the rule refuses: nothing was published.
+pub fn refused(job: &Job) {
+    let error = job.error.as_ref();
+    tracing::warn!(
+        job = %job.id, rule = job.rule, path = %job.source.path, why = error.map_or("", |e| e.message.as_str()),
+        source = job.retired_to.as_ref().unwrap_or(job.source_path()).to_string(), "refused; nothing was published"
+    );
+}
+
+/// A job waits for an operator's word.
+pub fn waits_for_settling(job: &Job) {
+    let error = job.error.as_ref();
+    tracing::warn!(
+        job = %job.id, rule = job.rule, path = %job.source.path, why = error.map_or("", |e| e.message.as_str()),
+        hint = error.and_then(|e| e.hint.as_deref()).unwrap_or(""), "waiting to be settled; it does not go on by itself"
+    );
+}
+
+/// Old files were taken out of an archive.
+pub fn archive_thinned(rule: &str, files: u64) {
+    tracing::info!(rule, files, "archived sources removed: they are older than `source.archive_keep`");
+}

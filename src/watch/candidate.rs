@@ -36,6 +36,7 @@ pub(super) struct Candidate {
     /// Why it waits.
     pub(super) reason: Cow<'static, str>,
     pub(super) marker: Option<PathBuf>,
+    pub(super) totals: Option<PathBuf>,
     /// The next look at it, which the table keeps.
     pub(super) due: Option<Instant>,
 }
@@ -72,8 +73,14 @@ impl Candidate {
             put_off: false,
             reason: Cow::Borrowed("just seen"),
             marker: None,
+            totals: None,
             due: None,
         }
+    }
+
+    /// The files that it waits for.
+    pub(super) fn companions(&self) -> impl Iterator<Item = &PathBuf> {
+        self.marker.iter().chain(&self.totals)
     }
 
     /// Takes note of an open writer; tells how long until the next look.
@@ -90,7 +97,7 @@ impl Candidate {
         }
         self.still_since = now;
         self.proof = Proof::None;
-        (stable_for / 4).clamp(WRITER_PAUSE.0, WRITER_PAUSE.1)
+        writer_pause(stable_for)
     }
 
     /// A changed file is no longer what was refused.
@@ -110,6 +117,11 @@ impl Candidate {
         }
         changed
     }
+}
+
+/// How long until the next look at a file that somebody has open for writing.
+pub(super) fn writer_pause(stable_for: Duration) -> Duration {
+    (stable_for / 4).clamp(WRITER_PAUSE.0, WRITER_PAUSE.1)
 }
 
 #[cfg(test)]

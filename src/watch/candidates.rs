@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
 use std::time::{Duration, Instant};
 
-use super::candidate::{Candidate, Phase};
+use super::candidate::{Candidate, Phase, writer_pause};
 use super::notifier::Sign;
 use super::probe::{Examined, examine};
 use super::ready::{MarkerSeen, Proof, Verdict, judge};
@@ -33,6 +33,8 @@ const ORDER_STEP: Duration = Duration::from_millis(50);
 const STANDS_STILL_YET: Reason = Cow::Borrowed("until it has stood still for `ready.stable_for`");
 const HAS_WRITER: Reason = Cow::Borrowed("somebody has it open for writing");
 const NO_MARKER: Reason = Cow::Borrowed("for its marker");
+const NO_TOTALS: Reason = Cow::Borrowed("for its totals");
+const TOTALS_WRITER: Reason = Cow::Borrowed("somebody has its totals open for writing");
 const STALE_MARKER: Reason = Cow::Borrowed("its marker is older than the file");
 const GIVEN_BACK: Reason = Cow::Borrowed(
     "it changed while it was claimed, or ended too early; until it has stood still for `ready.stable_for`",
@@ -88,6 +90,7 @@ impl Watcher {
             }
         };
         let Some(rule) = self.rules.get(rule_at) else { return true };
+        let totals = rule.totals.as_ref().and_then(|totals| totals.path_for(path));
         let marker = rule.marker.as_ref().and_then(|marker| marker.path_for(path));
         if rule.keep && self.is_kept(path, &identity) {
             return true;
@@ -95,8 +98,7 @@ impl Watcher {
         if !self.table.has_room(rule_at) {
             return true;
         }
-        let mut candidate = Candidate::new(rule_at, identity, now);
-        candidate.marker = marker;
+        let mut candidate = Candidate { marker, totals, ..Candidate::new(rule_at, identity, now) };
         if self.table.was_taken(&identity) {
             candidate.distrusted = Some((identity.device, identity.inode));
         } else {
@@ -183,6 +185,10 @@ impl Watcher {
         let marker = MarkerSeen::judge(marker, &identity);
         let (proof, still_since) = (candidate.proof, candidate.still_since);
         let Some(rule) = self.rules.get(candidate.rule) else { return };
+        // How old they are says nothing: their content does, and senders may write them first.
+        if candidate.totals.as_deref().is_some_and(|totals| !is_there(totals)) {
+            return self.table.wait(path, now + self.scan_every, NO_TOTALS);
+        }
         match judge(&rule.ready, proof, marker, still_since, now) {
             Verdict::Complete => self.look_closely(path, false, now),
             Verdict::CompleteIfFramed => self.look_closely(path, true, now),
@@ -220,6 +226,10 @@ impl Watcher {
             candidate.proof = Proof::None;
             let at = candidate.still_since.checked_add(rule.ready.stable_for).unwrap_or(now + super::FOREVER);
             return self.table.wait(path, at, STANDS_STILL_YET);
+        }
+        if candidate.totals.as_deref().is_some_and(super::has_writer) {
+            let pause = writer_pause(rule.ready.stable_for);
+            return self.table.wait(path, now + pause, TOTALS_WRITER);
         }
         candidate.may_be_early = must_be_framed;
         self.table.queue(path, rule.order);
@@ -386,12 +396,16 @@ impl Watcher {
             path: path.to_path_buf(),
             identity: candidate.seen,
             vars,
-            companions: candidate.marker.iter().cloned().collect(),
+            companions: candidate.companions().cloned().collect(),
             may_be_early: candidate.may_be_early,
         };
         self.table.offered(path);
         Some(offer)
     }
+}
+
+fn is_there(path: &Path) -> bool {
+    durable_fs::identity_at(path).is_ok_and(|found| found.is_some())
 }
 
 fn proof_of(sign: Sign) -> Proof {

@@ -108,7 +108,7 @@ pub struct Offer {
     pub identity: FileIdentity,
     /// The rule's named wildcards.
     pub vars: BTreeMap<String, OsText>,
-    /// Its marker, retired with it.
+    /// Its marker and its totals, retired with it.
     pub companions: Vec<PathBuf>,
     /// Judged by a close-write and content that proves its own end: may turn out to be early.
     pub may_be_early: bool,

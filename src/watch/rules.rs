@@ -20,6 +20,7 @@ pub(super) struct WatchedRule {
     pub(super) order: Order,
     pub(super) ready: Ready,
     pub(super) marker: Option<Marker>,
+    pub(super) totals: Option<Marker>,
     live: bool,
     patterns: Vec<Pattern>,
     excludes: Excludes,
@@ -54,11 +55,11 @@ impl RuleSet {
         self.0.get(at)?.live.then_some((at, values))
     }
 
-    /// Whether some rule could call its marker so, where it looks for files.
+    /// Whether some rule could call its marker, or its file with totals, so, where it looks for files.
     pub(super) fn is_marker(&self, path: &Path) -> bool {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
         self.0.iter().any(|rule| {
-            rule.marker.as_ref().is_some_and(|marker| marker.shape.is_match(&to_chars(name)))
+            rule.companions().any(|companion| companion.shape.is_match(&to_chars(name)))
                 && rule.patterns.iter().any(|pattern| pattern.could_match_in(folder))
         })
     }
@@ -100,6 +101,7 @@ impl WatchedRule {
             (ReadyStrategy::Marker, None) => return Err(WatchError::NoMarker { rule: rule.name }),
             (ReadyStrategy::Auto | ReadyStrategy::Stable, _) => None,
         };
+        let totals = rule.ready.totals.as_deref().map(Marker::parse).transpose().map_err(wrong)?;
         Ok(Self {
             keep: rule.source.on_success == OnSuccess::Keep,
             live: rule.mode == Mode::Live,
@@ -107,9 +109,15 @@ impl WatchedRule {
             name: rule.name,
             ready: rule.ready,
             marker,
+            totals,
             patterns,
             excludes,
         })
+    }
+
+    /// What lies beside a file and is none itself.
+    fn companions(&self) -> impl Iterator<Item = &Marker> {
+        self.marker.iter().chain(&self.totals)
     }
 
     fn matches(&self, path: &Path) -> Option<Values> {
@@ -118,7 +126,12 @@ impl WatchedRule {
     }
 }
 
-/// The template of a marker's name: `{name}` is the file's name, `{stem}` what it is in every template.
+/// Where a marker or a file with totals lies, by its template.
+pub fn companion_path(template: &str, file: &Path) -> Option<PathBuf> {
+    Marker::parse(template).ok()?.path_for(file)
+}
+
+/// The template of the name of a marker, or of a file with totals: `{name}` is the file's name, `{stem}` what it is in every template.
 #[derive(Debug)]
 pub(super) struct Marker {
     template: String,
@@ -128,14 +141,14 @@ pub(super) struct Marker {
 impl Marker {
     fn parse(template: &str) -> Result<Self, PatternError> {
         if template.contains(std::path::is_separator) {
-            let message = format!("the marker `{template}` lies in another folder");
-            return Err(PatternError::new(message, "write a name only; the marker lies beside its file"));
+            let message = format!("`{template}` lies in another folder");
+            return Err(PatternError::new(message, "write a name only; it lies beside its file"));
         }
         let gaps = template.replace("{stem}", "{name}");
         let literals: Vec<&str> = gaps.split("{name}").collect();
         if literals.len() < 2 || literals.iter().all(|text| text.is_empty()) {
             let message = format!(
-                "the marker `{template}` does not tell one file's marker from another's or from the file"
+                "`{template}` does not tell what belongs to one file from another's, or from the file"
             );
             return Err(PatternError::new(
                 message,

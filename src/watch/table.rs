@@ -92,7 +92,7 @@ impl Table {
 
     pub(super) fn insert(&mut self, path: &Path, candidate: Candidate) -> Arc<Path> {
         let key: Arc<Path> = Arc::from(path);
-        if let Some(marker) = &candidate.marker {
+        for marker in candidate.companions() {
             self.by_marker.entry(marker.clone()).or_default().insert(Arc::clone(&key));
         }
         if let Some(count) = self.counts.get_mut(candidate.rule) {
@@ -108,9 +108,8 @@ impl Table {
         if let Some(count) = self.counts.get_mut(candidate.rule) {
             *count = count.saturating_sub(1);
         }
-        if let Some(marker) = &candidate.marker
-            && let Some(files) = self.by_marker.get_mut(marker)
-        {
+        for marker in candidate.companions() {
+            let Some(files) = self.by_marker.get_mut(marker) else { continue };
             files.remove(path);
             if files.is_empty() {
                 self.by_marker.remove(marker);
@@ -119,7 +118,7 @@ impl Table {
         Some(candidate)
     }
 
-    /// The candidates that wait for this marker.
+    /// The candidates that wait for this marker, or these totals.
     pub(super) fn waiting_for(&self, marker: &Path) -> Vec<Arc<Path>> {
         self.by_marker.get(marker).into_iter().flatten().cloned().collect()
     }

@@ -50,6 +50,7 @@ enum Variable {
     EntryStem,
     Parent,
     Grandparent,
+    Revision,
     Wildcard,
 }
 
@@ -71,6 +72,8 @@ pub struct Variables<'a> {
     /// `{entry} {entry_stem}`: the member's raw name in its archive, in output paths. A plain file's entry has no name: its own
     /// stands in, without the suffixes of what was unpacked.
     pub entry: Option<&'a OsText>,
+    /// `{revision}`: known once the source was read; 1 until then.
+    pub revision: u64,
     /// The rule's named wildcards.
     pub vars: &'a BTreeMap<String, OsText>,
 }
@@ -86,6 +89,7 @@ impl<'a> Variables<'a> {
             job: job.id,
             category: None,
             entry: None,
+            revision: job.delivery.revision,
             vars: &job.vars,
         }
     }
@@ -171,6 +175,18 @@ impl Template {
         self.check_inside(path)
     }
 
+    /// The text as it stands, not a path: nothing is made harmless.
+    pub fn render_text(&self, variables: &Variables<'_>) -> Result<OsText, TemplateError> {
+        let mut bytes = Vec::new();
+        for segment in &self.segments {
+            match value(segment, variables)? {
+                Value::Foreign(name) => bytes.extend(name),
+                Value::Trusted(text) => bytes.extend(text.into_bytes()),
+            }
+        }
+        Ok(OsText::new(harmless::name_of(bytes)))
+    }
+
     fn check_inside(&self, path: PathBuf) -> Result<PathBuf, TemplateError> {
         let inside = path.strip_prefix(&self.fixed_folder).is_ok_and(|rest| {
             rest.components().next().is_some() && rest.components().all(|c| matches!(c, Component::Normal(_)))
@@ -201,6 +217,7 @@ fn value(segment: &Segment, variables: &Variables<'_>) -> Result<Value, Template
         Variable::Ext => Value::Foreign(names::split(&file_name()).ext.to_vec()),
         Variable::Parent => folder(source.parent()),
         Variable::Grandparent => folder(source.parent().and_then(Path::parent)),
+        Variable::Revision => Value::Foreign(variables.revision.to_string().into_bytes()),
         Variable::Moment(format) => Value::Trusted(moment(format, variables)?),
         Variable::Category => {
             let category = variables.category.ok_or_else(|| out_of_place(name))?;

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::{Segment, TemplateError, Variable};
 
-const BUILT_IN: [&str; 12] = [
+const BUILT_IN: [&str; 13] = [
     "rule",
     "name",
     "stem",
@@ -21,9 +21,8 @@ const BUILT_IN: [&str; 12] = [
     "entry_stem",
     "parent",
     "grandparent",
+    "revision",
 ];
-/// Known, but not yet.
-const LATER: [&str; 1] = ["revision"];
 const DATE_FORMAT: &str = "%Y-%m-%d";
 const TIME_FORMAT: &str = "%H%M%S";
 /// Below it a name is not near enough to be suggested.
@@ -91,6 +90,7 @@ fn variable(inside: &str, known: &BTreeSet<String>) -> Result<Segment, TemplateE
         "entry_stem" => Variable::EntryStem,
         "parent" => Variable::Parent,
         "grandparent" => Variable::Grandparent,
+        "revision" => Variable::Revision,
         _ if known.contains(name) => Variable::Wildcard,
         _ => return Err(unknown(name, known)),
     };
@@ -98,9 +98,6 @@ fn variable(inside: &str, known: &BTreeSet<String>) -> Result<Segment, TemplateE
 }
 
 fn unknown(name: &str, known: &BTreeSet<String>) -> TemplateError {
-    if LATER.contains(&name) {
-        return TemplateError::new(format!("`{{{name}}}` is not available yet"), "leave it out".to_owned());
-    }
     let names = BUILT_IN.iter().copied().chain(known.iter().map(String::as_str));
     let nearest = names
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))

@@ -16,6 +16,7 @@ fn render_as(template: &str, source: &str, entry: Option<&OsText>, sender: &OsTe
         job: JobId::from_parts(0, 0),
         category: Some(&category),
         entry,
+        revision: 3,
         vars: &vars,
     };
     Template::parse(template, &known()).expect("parses").render(&variables).expect("renders")
@@ -57,11 +58,29 @@ fn an_entry_is_its_path_in_one_name_and_a_plain_file_is_its_own_entry() {
 }
 
 #[test]
+fn a_revision_is_its_number_and_text_is_not_made_harmless() {
+    assert_eq!(render("/o/{stem}-r{revision}.csv"), Path::new("/o/pay-r3.csv"));
+    let vars = BTreeMap::new();
+    let variables = Variables {
+        rule: "payments",
+        source: Path::new("/in/a:b.csv"),
+        claimed_at: "2026-01-31T13:45:01Z".parse().expect("a time"),
+        timezone: "UTC",
+        job: JobId::from_parts(0, 0),
+        category: None,
+        entry: None,
+        revision: 1,
+        vars: &vars,
+    };
+    let key = Template::parse("{name}/{date:%Y}", &BTreeSet::new()).expect("parses");
+    assert_eq!(key.render_text(&variables), Ok(OsText::from("a:b.csv/2026")));
+}
+
+#[test]
 fn mistakes_are_refused_with_what_to_do() {
     for (template, message, hint) in [
         ("/o/{stm}", "unknown variable `{stm}`", "did you mean `{stem}`?"),
         ("/o/{sendr}", "unknown variable `{sendr}`", "did you mean `{sender}`?"),
-        ("/o/{revision}", "`{revision}` is not available yet", "leave it out"),
         ("/o/{stem", "a brace is not closed in `/o/{stem`", "write `{{` and `}}`"),
         ("/o/stem}", "a `}` without its `{`", "write `{{` and `}}`"),
         ("/o/{name:%Y}", "`{name:%Y}` cannot be formatted", "only `{date:"),

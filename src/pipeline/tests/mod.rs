@@ -69,6 +69,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             trust_close: TrustClose::Framed,
             stable_for: Duration::from_secs(1),
             marker: None,
+            totals: None,
         },
         decode: Decode {
             layers: Vec::new(),
@@ -95,9 +96,11 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         source: SourceEnd {
             on_success: OnSuccess::Keep,
             archive_dir: None,
+            archive_keep: None,
             claim_dir: None,
             quarantine_dir: None,
         },
+        delivery: None,
         base_dir: std::env::temp_dir(),
         timezone: "UTC".into(),
     }

@@ -148,6 +148,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
             trust_close: TrustClose::Framed,
             stable_for: STABLE_FOR,
             marker: None,
+            totals: None,
         },
         decode: Decode {
             layers: Vec::new(),
@@ -170,9 +171,11 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         source: SourceEnd {
             on_success: OnSuccess::Delete,
             archive_dir: None,
+            archive_keep: None,
             claim_dir: None,
             quarantine_dir: None,
         },
+        delivery: None,
         base_dir: PathBuf::new(),
         timezone: "UTC".into(),
     }

@@ -131,3 +131,31 @@ fn a_marker_that_is_older_than_its_file_does_not_count_until_it_is_renewed() {
     world.write("a.done", b"");
     assert_eq!(world.next_name(), "a");
 }
+
+#[test]
+fn totals_are_waited_for_however_old_they_are_and_are_never_a_candidate() {
+    let mut world = Plan::new(|rule| {
+        never_stable(rule);
+        rule.ready.totals = Some("{stem}.ctl".into());
+    })
+    .start();
+    let path = world.move_in("a.csv", b"x");
+    world.wait_until("the file waits", |world| world.waits_with("a.csv", "for its totals"));
+    let totals = world.move_in("a.ctl", b"{}");
+    let offer = world.next();
+    assert_eq!((offer.path, offer.companions), (path, vec![totals.clone()]));
+    assert!(world.watch.waiting().iter().all(|(path, _)| *path != totals));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn totals_that_somebody_still_writes_are_waited_for() {
+    let mut world = Plan::new(|rule| rule.ready.totals = Some("{name}.ctl".into())).start();
+    let mut totals = File::create(world.path("a.ctl")).expect("creates");
+    totals.write_all(b"{\"records\":").expect("writes");
+    world.move_in("a", b"x");
+    world.wait_until("the writer is seen", |world| world.waits_with("a", "its totals open for writing"));
+    totals.write_all(b" 1}").expect("writes");
+    drop(totals);
+    assert_eq!(world.next_name(), "a");
+}

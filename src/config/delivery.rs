@@ -1,0 +1,54 @@
+//! `[rule.delivery]`: is it a resend?
+
+use super::fit::verdict;
+use super::judge::Verdict;
+use super::paths;
+use super::section::Section;
+use crate::model::delivery::{DeliveryRule, SameContent, SameKey};
+
+pub(super) fn read(section: &Section<'_>) -> DeliveryRule {
+    let contents = [("take", SameContent::Take), ("refuse", SameContent::Refuse)];
+    let keys = [("take", SameKey::Take), ("correction", SameKey::Correction), ("hold", SameKey::Hold)];
+    let rule = DeliveryRule {
+        key: section.text("key").map(str::to_owned),
+        same_content: section.choice("same_content", &contents, &[]).unwrap_or_default(),
+        same_key: section.choice("same_key", &keys, &[]).unwrap_or_default(),
+    };
+    if section.says("same_key") {
+        section.missing(
+            "key",
+            "what `same_key` compares",
+            "add a key, like `key = \"{name}\"`, or take `same_key` out",
+        );
+    }
+    section.finish(&[]);
+    rule
+}
+
+/// What is wrong with a `{revision}` in this table's template. In an output's path it cannot be part of a folder: partials lie in the
+/// output's folder from the first record on, and the revision is known only after the last.
+pub(super) fn misplaced_revision(has_key: bool, table: &str, template: &str) -> Option<Verdict> {
+    if !has_key {
+        let hint = "add `[rule.delivery]` with a key, like `key = \"{name}\"`: revisions are those of a key";
+        return Some(verdict("{revision} is never more than 1 without a delivery's key".to_owned(), hint));
+    }
+    let folder = template.rsplit_once(paths::is_separator).map_or("", |(folder, _)| folder);
+    let in_folder = table == "output" && paths::variables(folder).contains(&"revision");
+    let message =
+        "{revision} cannot be in an output's folder: it is known only once the file is read to its end";
+    in_folder
+        .then(|| verdict(message.to_owned(), "put it into the file's name, like `{stem}-r{revision}.csv`"))
+}
+
+/// What is wrong with a key that its template's owner accepts.
+pub(super) fn bad_key(key: &str) -> Option<Verdict> {
+    const SINGLE: [&str; 5] = ["job", "category", "entry", "entry_stem", "revision"];
+    let used = paths::variables(key);
+    if used.is_empty() {
+        let hint = "use {name}, {stem} or a named wildcard of `paths`";
+        return Some(verdict("this key is the same for every file".to_owned(), hint));
+    }
+    let single = used.iter().find(|name| SINGLE.contains(name))?;
+    let message = format!("{{{single}}} does not tell one delivery from another");
+    Some(verdict(message, "use what a later delivery has in common with the first, like {name}"))
+}

@@ -1,0 +1,140 @@
+//! Is it a resend? Judged once the source is read to its end, in the moment before it is published.
+//!
+//! ```text
+//!  account balanced -> judged -> outputs synced -> [ judged again -> names -> intent with the delivery's rows ] -> published
+//!                        |                           one job of all at a time
+//!                        `- refused: quarantine; held: waits for `landfall retry`
+//! ```
+//!
+//! What is published before is what has an intent: from there the only way is forward, and the rows by which a later delivery finds it
+//! are written with the intent, all or none. So of two equal files at once the one that comes first into the brackets is new, no crash
+//! lets a later one look new, and a job that goes on after a restart is not judged again: it never meets itself.
+
+use std::path::Path;
+
+use super::fail;
+use super::load;
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::durable_fs;
+use crate::model::account::Account;
+use crate::model::delivery::{Delivery, Resend, SameContent, SameKey};
+use crate::model::fault::{FaultKind, WaitsFor};
+use crate::model::job::{Job, Waiting};
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobEvent;
+use crate::model::os_text::OsText;
+use crate::model::rule::Rule;
+use crate::model::template::{Template, Variables};
+use crate::store::Store;
+use crate::telemetry::events;
+
+/// What this job's delivery is; an error where it is not to be published as it is.
+pub(super) fn judge(store: &Store, rule: &Rule, job: &Job) -> Result<Delivery, Trouble> {
+    let approved = job.delivery.approved;
+    let mut delivery = Delivery { approved, ..Delivery::default() };
+    let Some(wanted) = &rule.delivery else { return Ok(delivery) };
+    // An empty file repeats nothing: a sender with nothing to say sends one every day.
+    if let Some(hash) = job.content_hash.as_ref().filter(|_| job.bytes_decoded > 0) {
+        delivery.duplicate_of = store.first_with_content(&rule.name, hash, job.id)?;
+    }
+    if let (Some(of), SameContent::Refuse, false) = (delivery.duplicate_of, wanted.same_content, approved) {
+        return Err(refused(store, of)?);
+    }
+    let Some(template) = &wanted.key else { return Ok(delivery) };
+    let key = key_of(rule, job, template)?;
+    if let Some((revision, last)) = store.last_delivery(&rule.name, &key, job.id)? {
+        delivery.revision = revision.saturating_add(1);
+        match wanted.same_key {
+            SameKey::Hold if !approved => return Err(held(store, &key, last)?),
+            SameKey::Hold | SameKey::Correction => delivery.corrects = Some(last),
+            SameKey::Take => {}
+        }
+    }
+    delivery.key = Some(key);
+    Ok(delivery)
+}
+
+fn key_of(rule: &Rule, job: &Job, template: &str) -> Result<OsText, Trouble> {
+    let known = job.vars.keys().cloned().collect();
+    let rendered = Template::parse(template, &known)
+        .and_then(|template| template.render_text(&Variables::of(rule, job)));
+    rendered.map_err(|error| {
+        let message = format!("rule \"{}\": delivery.key: {error}", rule.name);
+        Trouble::new(FaultKind::Config, message, error.hint.as_deref())
+    })
+}
+
+fn refused(store: &Store, of: JobId) -> Result<Trouble, Trouble> {
+    let message = format!("this content was published before, by job {of}{}", source_of(store, of)?);
+    let hint = "nothing of it is published again; `landfall retry` takes it all the same";
+    Ok(Trouble {
+        resend: Some(Resend::Refused { of }),
+        ..Trouble::new(FaultKind::Input, message, Some(hint))
+    })
+}
+
+fn held(store: &Store, key: &OsText, last: JobId) -> Result<Trouble, Trouble> {
+    let message =
+        format!("the delivery \"{key}\" was published before, by job {last}{}", source_of(store, last)?);
+    let hint = "`landfall retry` takes it as a correction; until then it is not published, and its source stays claimed";
+    Ok(Trouble { resend: Some(Resend::Held), ..Trouble::new(FaultKind::Config, message, Some(hint)) })
+}
+
+/// The source that a job was made from, as far as the ledger still knows.
+fn source_of(store: &Store, job: JobId) -> Result<String, Trouble> {
+    Ok(store.ledger(job)?.map_or_else(String::new, |row| format!(" ({})", row.path)))
+}
+
+/// Ends, or holds, a job that what was published before stands in the way of. Its partials are gone already.
+pub(super) fn settle(
+    shared: &Shared,
+    mut job: Job,
+    trouble: &Trouble,
+    resend: Resend,
+) -> Result<(), Trouble> {
+    job.error = Some(trouble.error.clone());
+    match resend {
+        Resend::Refused { of } => {
+            job.delivery = Delivery { duplicate_of: Some(of), refused: true, ..Delivery::default() };
+            job.account = Account::default(); // nothing of it counts
+            shared.store.change().forget_failed_records(job.id, 0).apply()?;
+            fail::quarantine(shared, job)
+        }
+        Resend::Held => hold(shared, job, trouble),
+    }
+}
+
+/// Nothing but an operator's word ends it, so that it is in no queue.
+fn hold(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
+    job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
+    let detail = trouble.error.message.clone();
+    job.waiting = Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail });
+    shared.store.change().forget_work(job.id).job(&job).apply()?;
+    shared.store.sync()?;
+    shared.forget_back_off(job.id);
+    events::waits_for_settling(&job);
+    shared.job_ended(); // for those who wait for it
+    Ok(())
+}
+
+/// A job that was held to be settled, after a restart: whether that still stands is seen without reading its source again, as long as
+/// that is what it was. True: it is settled or waits on.
+pub(super) fn is_still_held(shared: &Shared, rule: &Rule, job: &Job) -> Result<bool, Trouble> {
+    if job.content_hash.is_none() || !is_unchanged(job) {
+        return Ok(false);
+    }
+    match judge(&shared.store, rule, job) {
+        Ok(_) => Ok(false),
+        Err(trouble) => match trouble.resend {
+            Some(resend) => settle(shared, job.clone(), &trouble, resend).map(|()| true),
+            None => Err(trouble),
+        },
+    }
+}
+
+fn is_unchanged(job: &Job) -> bool {
+    let path: &Path = job.source_path().as_path();
+    durable_fs::identity_at(path).is_ok_and(|found| found.is_some_and(|found| load::is_source(job, &found)))
+}

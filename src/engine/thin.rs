@@ -1,0 +1,158 @@
+//! `source.archive_keep`: archived sources are removed when they are older, with what was archived beside them.
+//!
+//! Only files that a job of the rule archived itself, known by their rows in the store, and only while they are what they were. The row
+//! goes after the file: a crash between them leaves a row whose file is gone. Where the folder is away, or another one has its name,
+//! nothing can be said, and the row stays. A rule that is off removes nothing. The source of a job with failed records stays as long as those are kept: they were not processed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::shared::Shared;
+use super::tick::ago;
+use super::trouble::Trouble;
+use crate::durable_fs;
+use crate::model::rule::{Mode, Rule};
+use crate::store::{ArchivedFile, ArchivedRow};
+use crate::telemetry::events;
+
+/// Jobs of one rule whose sources are looked at in one tick.
+const ROWS_MAX: usize = 256;
+/// After a file could not be removed, or at the end of those that are due but must stay.
+const PAUSE: Duration = Duration::from_mins(10);
+
+/// Where the removal stands, rule by rule. What it forgets at a stop only makes it begin with the oldest again.
+#[derive(Default)]
+pub(super) struct Thinning {
+    rules: HashMap<String, Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The last row that stays although it is due.
+    after: Option<ArchivedRow>,
+    not_before: Option<Instant>,
+}
+
+/// What is to become of a file's row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// It is there as it was archived.
+    Ours,
+    /// It is gone, or another file has its name.
+    NotOurs,
+    /// Its folder is away.
+    OutOfReach,
+}
+
+impl Thinning {
+    /// A bounded piece of work for each rule that removes anything.
+    pub(super) fn tick(&mut self, shared: &Arc<Shared>) {
+        for rule in shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live) {
+            let Some(keep) = rule.source.archive_keep else { continue };
+            let progress = self.rules.entry(rule.name.clone()).or_default();
+            if shared.stopping() || progress.not_before.is_some_and(|at| Instant::now() < at) {
+                continue;
+            }
+            if let Err(trouble) = progress.remove_some(shared, rule, keep) {
+                tracing::warn!(rule = rule.name, error = %trouble.error, "an archived source could not be removed; tried again in ten minutes");
+                *progress = Progress { after: None, not_before: Instant::now().checked_add(PAUSE) };
+                if trouble.poisoned {
+                    shared.fail_for_good(trouble.error);
+                }
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn remove_some(&mut self, shared: &Shared, rule: &Rule, keep: Duration) -> Result<(), Trouble> {
+        let Some(before) = ago(keep) else { return Ok(()) };
+        let rows = shared.store.archived_before(&rule.name, before, self.after.as_ref());
+        let rows: Vec<_> = rows.take(ROWS_MAX).collect::<Result<_, _>>()?;
+        let is_last = rows.len() < ROWS_MAX;
+        let given_up = ago(keep.saturating_add(shared.settings.service.ledger_retention));
+        let mut folders = BTreeSet::new();
+        let mut done = Vec::with_capacity(rows.len());
+        let mut removed = 0;
+        for row in rows {
+            match remove_files(shared, &row)? {
+                Removed::Files(files) => {
+                    removed += files;
+                    folders.extend(row.files.iter().map(|file| folder_of(file).to_owned()));
+                    done.push(row);
+                }
+                // Nobody brought its folder back in all that time.
+                Removed::OutOfReach if given_up.is_some_and(|long_ago| row.at < long_ago) => done.push(row),
+                Removed::OutOfReach | Removed::StillNeeded => self.after = Some(row),
+            }
+        }
+        if removed > 0 {
+            for folder in folders.iter().filter(|folder| folder.is_dir()) {
+                durable_fs::sync_folder(folder)?; // the files are gone for good before their rows are
+            }
+        }
+        let mut changes = shared.store.change();
+        for row in &done {
+            changes.forget_archived(row);
+        }
+        changes.apply()?;
+        if removed > 0 {
+            events::archive_thinned(&rule.name, removed);
+        }
+        if is_last && self.after.take().is_some() {
+            self.not_before = Instant::now().checked_add(PAUSE);
+        }
+        Ok(())
+    }
+}
+
+/// What became of a row's files.
+enum Removed {
+    /// So many were there and are gone now.
+    Files(u64),
+    /// Its job has failed records.
+    StillNeeded,
+    /// Nothing can be said.
+    OutOfReach,
+}
+
+fn remove_files(shared: &Shared, row: &ArchivedRow) -> Result<Removed, Trouble> {
+    if shared.store.failed_records_count(row.job)? > 0 {
+        return Ok(Removed::StillNeeded);
+    }
+    let mut removed = 0;
+    for file in &row.files {
+        match look(file)? {
+            Found::Ours => {
+                durable_fs::remove_file(file.path.as_path())?;
+                removed += 1;
+            }
+            Found::NotOurs => {}
+            Found::OutOfReach => return Ok(Removed::OutOfReach),
+        }
+    }
+    Ok(Removed::Files(removed))
+}
+
+fn look(file: &ArchivedFile) -> Result<Found, Trouble> {
+    let unreadable = |error: std::io::Error| {
+        Trouble::from(durable_fs::FsError::new("look at", file.path.as_path(), error))
+    };
+    let folder = durable_fs::folder_identity(folder_of(file)).map_err(unreadable)?;
+    if !folder.is_some_and(|folder| file.folder.is_same(&folder)) {
+        return Ok(Found::OutOfReach);
+    }
+    let found = durable_fs::identity_at(file.path.as_path()).map_err(unreadable)?;
+    // Its device may have another number after a restart, and a new mode or link changes only the ctime.
+    let was = &file.identity;
+    let is_ours = found.is_some_and(|found| {
+        (found.inode, found.size, found.mtime_ns) == (was.inode, was.size, was.mtime_ns)
+    });
+    Ok(if is_ours { Found::Ours } else { Found::NotOurs })
+}
+
+fn folder_of(file: &ArchivedFile) -> &Path {
+    durable_fs::parent_of(file.path.as_path())
+}

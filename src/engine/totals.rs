@@ -1,0 +1,218 @@
+//! `ready.totals`: what the sender says is in the file, compared before anything is published.
+//!
+//! `bytes` and `sha256` are of the file as it was delivered, packed or not: that is what a sender can know. `records` are those that
+//! were cut from it, of all entries, header and skipped lines not counted.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::trouble::Trouble;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::os_text::{OsText, escaped_path};
+use crate::model::rule::Rule;
+use crate::output::hexadecimal;
+use crate::watch::rules::companion_path;
+
+/// A longer file is none with totals.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+const READ_BYTES: usize = 256 << 10;
+
+/// What a file with totals holds; other keys may stand beside these.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Totals {
+    records: Option<u64>,
+    bytes: Option<u64>,
+    sha256: Option<String>,
+}
+
+/// The sender's totals, with what was measured of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Announced {
+    totals: Totals,
+    /// Hexadecimal, where the totals have one.
+    sha256: Option<String>,
+}
+
+/// The totals of a job's source; none where its rule asks for none.
+///
+/// What cannot be read may still be being written: the file is given back to wait, once.
+pub(super) fn read(rule: &Rule, job: &Job) -> Result<Option<Totals>, Trouble> {
+    let Some(template) = &rule.ready.totals else { return Ok(None) };
+    let name = companion_path(template, job.source.path.as_path());
+    let path = name.map(OsText::from).unwrap_or_default();
+    let companion = job.source.companions.iter().find(|companion| companion.path == path);
+    let Some(companion) = companion else {
+        let hint = "its sender must put it beside the file; the file waits for it";
+        return Err(early(format!("the totals {path} are not there"), hint));
+    };
+    let place = companion.claimed.as_ref().unwrap_or(&companion.path);
+    let text = read_bounded(place.as_path()).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            early(format!("the totals {place} are gone"), "put them back, or send file and totals again")
+        }
+        _ => Trouble::new(FaultKind::Storage, format!("cannot read the totals {place}: {error}"), None),
+    })?;
+    parse(&text).map(Some).map_err(|why| {
+        let hint = "a file with totals is JSON like {\"records\": 10, \"bytes\": 812, \"sha256\": \"…\"}, with at least one of the three";
+        early(format!("the totals {place} {why}"), hint)
+    })
+}
+
+fn early(message: String, hint: &str) -> Trouble {
+    Trouble { ended_early: true, ..Trouble::new(FaultKind::Input, message, Some(hint)) }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// What is wrong with it follows "the totals PATH".
+fn parse(text: &[u8]) -> Result<Totals, String> {
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("have more than {FILE_BYTES_MAX} bytes"));
+    }
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let totals: Totals = serde_json::from_slice(text).map_err(|error| format!("cannot be read: {error}"))?;
+    if totals == Totals::default() {
+        return Err("say nothing: they have none of records, bytes and sha256".to_owned());
+    }
+    let is_digest = |text: &String| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    match totals.sha256.as_ref().filter(|text| !is_digest(text)) {
+        Some(_) => Err("have a sha256 that is not 64 hexadecimal digits".to_owned()),
+        None => Ok(totals),
+    }
+}
+
+/// Measures of the source what the totals tell and reading did not. None: it was stopped.
+pub(super) fn measure(
+    totals: Option<Totals>,
+    job: &Job,
+    stopping: &dyn Fn() -> bool,
+) -> Result<Option<Announced>, Trouble> {
+    let totals = totals.unwrap_or_default();
+    if totals.sha256.is_none() {
+        return Ok(Some(Announced { totals, sha256: None }));
+    }
+    let path = job.source_path().as_path();
+    let sha256 = sha256_of(path, stopping).map_err(|error| {
+        Trouble::new(FaultKind::Storage, format!("cannot read {}: {error}", escaped_path(path)), None)
+    })?;
+    Ok(sha256.map(|sha256| Announced { totals, sha256: Some(sha256) }))
+}
+
+fn sha256_of(path: &Path, stopping: &dyn Fn() -> bool) -> io::Result<Option<String>> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; READ_BYTES];
+    while !stopping() {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Some(hexadecimal(&hasher.finalize()))),
+            Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+impl Announced {
+    /// An error that says all that differs. Less than announced may be an upload that is still under way: then it is given back, once.
+    pub(super) fn compare(&self, job: &Job) -> Result<(), Trouble> {
+        let found = Totals {
+            records: Some(job.account.records_in),
+            bytes: Some(job.source.identity.size),
+            sha256: self.sha256.clone(),
+        };
+        let differing = self.totals.differing(&found);
+        if differing.is_empty() {
+            return Ok(());
+        }
+        let message = format!("the file is not what its totals say: {}", differing.join("; "));
+        let hint =
+            "send the file again, or totals that fit it; mended in quarantine, `landfall retry` takes both";
+        Err(Trouble {
+            ended_early: self.totals.announce_more(&found),
+            ..Trouble::new(FaultKind::Input, message, Some(hint))
+        })
+    }
+}
+
+impl Totals {
+    fn differing(&self, found: &Self) -> Vec<String> {
+        let count = |what: &str, said: Option<u64>, found: Option<u64>| {
+            let (said, found) = (said?, found?);
+            (said != found).then(|| format!("{what}: {said} announced, {found} found"))
+        };
+        let sha256 = self.sha256.as_ref().zip(found.sha256.as_ref());
+        let sha256 = sha256
+            .filter(|(said, found)| !said.eq_ignore_ascii_case(found))
+            .map(|(said, found)| format!("sha256: {said} announced, {found} found"));
+        let counts =
+            [count("records", self.records, found.records), count("bytes", self.bytes, found.bytes), sha256];
+        counts.into_iter().flatten().collect()
+    }
+
+    /// Whether the rest may still come: by bytes if they say, else by records; a digest alone tells nothing of it.
+    fn announce_more(&self, found: &Self) -> bool {
+        match (self.bytes, self.records) {
+            (Some(bytes), _) => Some(bytes) > found.bytes,
+            (None, Some(records)) => Some(records) > found.records,
+            (None, None) => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(records: u64, bytes: u64) -> Totals {
+        Totals { records: Some(records), bytes: Some(bytes), sha256: None }
+    }
+
+    #[test]
+    fn any_of_the_three_is_enough_and_none_is_not() {
+        assert_eq!(
+            parse(b"{\"records\": 2, \"sender\": \"acme\"}").map(|totals| totals.records),
+            Ok(Some(2))
+        );
+        assert!(parse(b"\xef\xbb\xbf{\"bytes\": 0}").is_ok());
+        for (text, why) in [
+            ("", "cannot be read"),
+            ("{\"records\": 2", "cannot be read"),
+            ("{\"records\": -2}", "cannot be read"),
+            ("{\"records\": \"2\"}", "cannot be read"),
+            ("[]", "cannot be read"),
+            ("{}", "say nothing"),
+            ("{\"sha256\": \"abc\"}", "64 hexadecimal"),
+        ] {
+            let said = parse(text.as_bytes()).expect_err(text);
+            assert!(said.contains(why), "{text}: {said}");
+        }
+        assert!(parse(&vec![b' '; 1 << 20]).expect_err("too long").contains("more than"));
+    }
+
+    #[test]
+    fn all_that_differs_is_named() {
+        let said = Totals { sha256: Some("A".repeat(64)), ..totals(3, 10) };
+        let found = |digest: &str| Totals { sha256: Some(digest.repeat(64)), ..totals(2, 10) };
+        assert_eq!(said.differing(&found("a")), ["records: 3 announced, 2 found"]);
+        assert_eq!(said.differing(&found("b")).len(), 2);
+    }
+
+    #[test]
+    fn only_what_is_less_than_announced_may_still_be_coming() {
+        assert!(totals(3, 10).announce_more(&totals(3, 9)));
+        assert!(!totals(3, 10).announce_more(&totals(2, 10)));
+        assert!(!totals(3, 10).announce_more(&totals(2, 11)));
+        assert!(Totals { records: Some(3), ..Totals::default() }.announce_more(&totals(2, 10)));
+        assert!(Totals { sha256: Some("a".repeat(64)), ..Totals::default() }.announce_more(&totals(2, 10)));
+    }
+}

@@ -1,0 +1,142 @@
+//! What was published before, and what was archived: found by their keys, never by walking over jobs.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::changes::Changes;
+use super::error::StoreError;
+use super::{LedgerRow, Store, keys};
+use crate::durable_fs::FolderIdentity;
+use crate::model::identity::FileIdentity;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
+
+/// What a job put into the archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedRow {
+    /// The job.
+    pub job: JobId,
+    /// Its rule's name.
+    pub rule: String,
+    /// When its job was completed.
+    pub at: Timestamp,
+    /// The source first, then what went with it.
+    pub files: Vec<ArchivedFile>,
+}
+
+/// One file in the archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedFile {
+    /// Where it lies.
+    pub path: OsText,
+    /// What it was when it came there: another file of this name is none of ours.
+    pub identity: FileIdentity,
+    /// Of its folder then: in another one of this name, nothing can be said of it.
+    pub folder: FolderIdentity,
+}
+
+impl Store {
+    /// The first job that published this content under this rule, other than the asking one.
+    pub fn first_with_content(
+        &self,
+        rule: &str,
+        content_hash: &str,
+        asking: JobId,
+    ) -> Result<Option<JobId>, StoreError> {
+        for key in self.inner.meta.scan_prefix(keys::content(rule, content_hash)).keys() {
+            let key = key.map_err(StoreError::engine("look for the content"))?;
+            let job = keys::content_job_of(&key).ok_or_else(|| too_short("content's key"))?;
+            if job != asking {
+                return Ok(Some(job));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last revision of this key under this rule and the job that published it, other than the asking one.
+    pub fn last_delivery(
+        &self,
+        rule: &str,
+        delivery_key: &OsText,
+        asking: JobId,
+    ) -> Result<Option<(u64, JobId)>, StoreError> {
+        for key in self.inner.meta.scan_prefix(keys::delivery(rule, delivery_key)).keys().rev() {
+            let key = key.map_err(StoreError::engine("look for the delivery's key"))?;
+            let found = keys::revision_and_job_of(&key).ok_or_else(|| too_short("delivery's key"))?;
+            if found.1 != asking {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What this rule's jobs archived before a moment and after the row `after`, oldest first.
+    pub fn archived_before(
+        &self,
+        rule: &str,
+        before: Timestamp,
+        after: Option<&ArchivedRow>,
+    ) -> impl Iterator<Item = Result<ArchivedRow, StoreError>> + use<> {
+        use std::ops::Bound::{Excluded, Included};
+        let from = match after {
+            Some(row) => Excluded(key_of(row)),
+            None => Included(keys::archived_by(rule)),
+        };
+        let upto = Excluded(keys::archived_from(rule, unix_ms(before)));
+        let store = self.clone();
+        let is_empty =
+            matches!((&from, &upto), (Excluded(from) | Included(from), Excluded(upto)) if from >= upto);
+        let rows = (!is_empty).then(|| self.inner.meta.range((from, upto)));
+        rows.into_iter().flatten().filter_map(move |pair| {
+            let read = || {
+                let (key, value) = pair.map_err(StoreError::engine("list archived sources"))?;
+                store.whole_row("archived source", &key, &value)
+            };
+            read().transpose()
+        })
+    }
+}
+
+impl Changes<'_> {
+    /// Writes by what a job's delivery is found later: its content, and its key. With the intent: from there on it is going to be published.
+    pub fn delivery(&mut self, job: &Job) -> &mut Self {
+        if let Some(hash) = &job.content_hash {
+            self.put_mark(keys::published_content(&job.rule, hash, job.id));
+        }
+        if let Some(key) = &job.delivery.key {
+            self.put_mark(keys::published_delivery(&job.rule, key, job.delivery.revision, job.id));
+        }
+        self
+    }
+
+    /// Writes what a job archived.
+    pub fn archived(&mut self, row: &ArchivedRow) -> &mut Self {
+        self.put("archived source", key_of(row), row)
+    }
+
+    /// Forgets what the job of a ledger row archived, if anything.
+    pub(super) fn forget_archived_with(&mut self, row: &LedgerRow) -> &mut Self {
+        match row.finished_at {
+            Some(at) => self.remove(keys::archived(&row.rule, unix_ms(at), row.job)),
+            None => self,
+        }
+    }
+
+    /// Forgets what a job archived: it is gone, or no business of ours any more.
+    pub fn forget_archived(&mut self, row: &ArchivedRow) -> &mut Self {
+        self.remove(key_of(row))
+    }
+}
+
+fn key_of(row: &ArchivedRow) -> keys::Key {
+    keys::archived(&row.rule, unix_ms(row.at), row.job)
+}
+
+fn unix_ms(at: Timestamp) -> u64 {
+    u64::try_from(at.as_millisecond()).unwrap_or(0)
+}
+
+fn too_short(what: &'static str) -> StoreError {
+    StoreError::corrupt(what, "it is too short")
+}

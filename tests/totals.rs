@@ -1,0 +1,195 @@
+//! Promise: a file whose sender said what is in it is published only if that is in it.
+#![cfg(unix)]
+
+mod support;
+
+use serde_json::Value;
+use support::World;
+
+const TOTALS: &str = "ready = { totals = \"{name}.ctl\", stable_for = \"300ms\" }";
+
+#[test]
+fn a_file_waits_for_its_totals_which_are_retired_with_it() {
+    let world = World::new(TOTALS);
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\ntwo\n");
+    // Another one overtakes it.
+    world.move_in("in/next.txt.ctl", "{\"records\": 1}");
+    world.move_in("in/next.txt", "three\n");
+    service.wait_for(&world, "archive/next.txt");
+    assert_eq!(world.files("out"), ["next.main"]);
+    let digest = world.sh("sha256sum in/pay.txt | cut -c1-64").trim().to_uppercase();
+    world.move_in(
+        "in/pay.txt.ctl",
+        format!("{{\"records\": 2, \"bytes\": 8, \"sha256\": \"{digest}\", \"sender\": \"acme\"}}"),
+    );
+    service.wait_for(&world, "archive/pay.txt");
+    service.wait_until("its totals are retired", || world.has("archive/pay.txt.ctl").then_some(()));
+    service.stop();
+    assert_eq!(world.files("out"), ["next.main", "pay.main"]);
+    assert_eq!(world.files("archive"), ["next.txt", "next.txt.ctl", "pay.txt", "pay.txt.ctl"]);
+    assert_eq!(world.files("in"), [""; 0]);
+    assert_eq!(world.jobs().len(), 2, "totals are no candidates");
+}
+
+#[test]
+fn totals_that_do_not_fit_quarantine_both_and_say_all_that_differs() {
+    let world = World::new(TOTALS);
+    let mut service = world.start();
+    world.move_in(
+        "in/pay.txt.ctl",
+        format!("{{\"records\": 3, \"bytes\": 8, \"sha256\": \"{}\"}}", "0".repeat(64)),
+    );
+    world.move_in("in/pay.txt", "one\ntwo\n");
+    service.wait_for(&world, "in/.landfall/quarantine/pay.txt.error.json");
+    let reason: Value =
+        serde_json::from_str(&world.text("in/.landfall/quarantine/pay.txt.error.json")).expect("JSON");
+    let message = reason["error"]["message"].as_str().expect("text");
+    for word in ["records: 3 announced, 2 found", "sha256: 0000"] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert!(!message.contains("bytes:"), "what fits is not named: {message}");
+    assert_eq!(world.files("out"), [""; 0]);
+
+    // Mended where they lie, both are taken again.
+    world.write("in/.landfall/quarantine/pay.txt.ctl", "{\"records\": 2}");
+    let job = world.job();
+    world.landfall(&["retry", job["id"].as_str().expect("text")]).done();
+    service.wait_for(&world, "archive/pay.txt");
+    service.wait_until("its totals too", || world.has("archive/pay.txt.ctl").then_some(()));
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), "one\ntwo\n");
+    assert_eq!(world.files("in"), [""; 0]);
+}
+
+#[test]
+fn totals_that_are_no_totals_quarantine_the_file_with_what_is_wrong() {
+    let world = World::new(TOTALS);
+    let mut service = world.start();
+    world.move_in("in/pay.txt.ctl", "two records");
+    world.move_in("in/pay.txt", "one\ntwo\n");
+    service.wait_for(&world, "in/.landfall/quarantine/pay.txt.error.json");
+    service.stop();
+    let job = world.jobs().pop().expect("a job");
+    assert!(
+        job["error"]["message"].as_str().is_some_and(|text| text.contains("pay.txt.ctl cannot be read")),
+        "{job:#}"
+    );
+    assert!(job["error"]["hint"].as_str().is_some_and(|text| text.contains("records")), "{job:#}");
+    assert_eq!(world.files("out"), [""; 0]);
+}
+
+#[test]
+fn less_than_announced_is_given_back_and_taken_once_the_rest_came() {
+    let world = World::new(TOTALS);
+    let mut service = world.start();
+    world.move_in("in/pay.txt.ctl", "{\"bytes\": 8, \"records\": 2}");
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for_log("given back");
+    world.sh("printf 'two\n' >> in/pay.txt");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), "one\ntwo\n");
+}
+
+#[test]
+fn bytes_and_digest_are_of_the_file_as_it_came_and_records_of_what_is_in_it() {
+    let world = World::new(&format!("{TOTALS}\nrecords = {{ format = \"csv\", skip_lines = 1 }}"));
+    world.sh(
+        "printf 'made today\nid,name\n1,a\n2,b\n' | gzip > in/pay.csv.gz
+         printf '{\"records\": 2, \"bytes\": %d, \"sha256\": \"%s\"}' $(stat -c %s in/pay.csv.gz) $(sha256sum in/pay.csv.gz | cut -c1-64) > in/pay.csv.gz.ctl",
+    );
+    world.ingest(&["in/pay.csv.gz"]).done();
+    assert_eq!(world.completed()["records_in"], 2);
+    assert_eq!(world.files("in"), ["pay.csv.gz", "pay.csv.gz.ctl"], "by hand both stay as they are");
+}
+
+#[test]
+fn a_file_by_hand_needs_its_totals_too() {
+    let world = World::new(TOTALS);
+    world.write("in/pay.txt", "one\n");
+    world.ingest(&["in/pay.txt"]).ends_with(1).says(&["pay.txt.ctl are not there", "hint"]);
+    assert_eq!(world.jobs(), [Value::Null; 0]);
+    world.write("in/pay.txt.ctl", "{\"records\": 1}");
+    world.ingest_and_retire("in/pay.txt").done();
+    assert_eq!(world.files("archive"), ["pay.txt", "pay.txt.ctl"]);
+}
+
+#[test]
+fn totals_that_are_older_than_their_file_count() {
+    let world = World::new(TOTALS);
+    let mut service = world.start();
+    world.sh("printf '{\"records\": 1}' > staged; touch -d 2001-01-01 staged; mv staged in/pay.txt.ctl");
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+}
+
+#[test]
+fn a_kept_file_keeps_its_totals() {
+    let world = World::new(&format!("{TOTALS}\nsource = {{ on_success = \"keep\" }}"));
+    let mut service = world.start();
+    world.move_in("in/pay.txt.ctl", "{\"records\": 1}");
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "out/pay.main");
+    service.stop();
+    assert_eq!(world.completed()["records_in"], 1);
+    assert_eq!(world.files("in").into_iter().filter(|name| !name.starts_with('.')).count(), 2);
+}
+
+#[test]
+fn a_marker_and_totals_are_both_waited_for() {
+    let world = World::new(
+        "ready = { strategy = \"marker\", marker = \"{stem}.done\", totals = \"{stem}.ctl\" }\npaths = [\"in/*\"]",
+    );
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    world.move_in("in/pay.done", "");
+    world.move_in("in/next.txt", "two\n");
+    world.move_in("in/next.ctl", "{\"records\": 1}");
+    world.move_in("in/both.txt", "three\n");
+    world.move_in("in/both.ctl", "{\"records\": 1}");
+    world.move_in("in/both.done", "");
+    service.wait_for(&world, "archive/both.txt");
+    assert_eq!(world.files("out"), ["both.main"]);
+    world.move_in("in/pay.ctl", "{\"records\": 1}");
+    world.move_in("in/next.done", "");
+    service.wait_for(&world, "archive/pay.txt");
+    service.wait_for(&world, "archive/next.txt");
+    service.wait_until("all is retired", || (world.files("archive").len() == 9).then_some(()));
+    service.stop();
+    assert_eq!(world.files("in"), [""; 0]);
+}
+
+#[test]
+fn no_kill_parts_a_file_from_its_totals_or_loses_either() {
+    let world = World::new(TOTALS);
+    for number in 0..8 {
+        world.move_in(&format!("in/pay-{number}.txt"), format!("{number}\n{}", support::lines(3000)));
+        let records = if number % 4 == 3 { 7 } else { 3001 };
+        world.move_in(&format!("in/pay-{number}.txt.ctl"), format!("{{\"records\": {records}}}"));
+    }
+    for round in 0_u64..10 {
+        let mut service = world.start();
+        service.wait_until("it claims", || (round > 0 || world.has("in/.landfall")).then_some(()));
+        std::thread::sleep(std::time::Duration::from_millis(15 * round));
+        service.kill();
+    }
+    let mut service = world.start();
+    let ended = |state: &str| world.jobs().iter().filter(|job| job["state"] == state).count();
+    service.wait_until("all ended", || (ended("completed") == 6 && ended("failed") == 2).then_some(()));
+    service.stop();
+    let archived: Vec<_> = [0, 1, 2, 4, 5, 6]
+        .iter()
+        .flat_map(|number| [format!("pay-{number}.txt"), format!("pay-{number}.txt.ctl")])
+        .collect();
+    assert_eq!(world.files("archive"), archived);
+    let quarantined: Vec<_> = [3, 7]
+        .iter()
+        .flat_map(|number| {
+            ["", ".ctl", ".error.json"].map(|end| format!(".landfall/quarantine/pay-{number}.txt{end}"))
+        })
+        .collect();
+    assert_eq!(world.files("in"), quarantined);
+    assert_eq!(world.files("out").len(), 6);
+}
