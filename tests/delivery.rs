@@ -306,28 +306,25 @@ fn a_resend_is_refused_while_the_first_still_waits_to_be_archived() {
 }
 
 #[test]
-fn a_job_that_is_killed_while_it_publishes_is_no_duplicate_of_itself() {
+fn a_job_that_is_killed_after_it_published_is_no_duplicate_of_itself() {
     let strict = "same_key = \"hold\", same_content = \"refuse\"";
-    let blocked = CORRECT
-        .replace("same_key = \"correction\"", strict)
-        .replace("{stem}-r{revision}.done", "on/pay.done");
-    let world = World::new(&blocked);
-    // Its folder can neither be made nor is it there: the marker, which comes last, has to wait.
-    world.sh("mkdir -p out/acme; ln -s nowhere out/acme/on");
+    let world = World::new(&CORRECT.replace("same_key = \"correction\"", strict));
+    // The archive's folder can neither be made nor is it there.
+    world.sh("mkdir archive; ln -s nowhere archive/acme");
     let mut service = world.start();
     world.move_in("in/acme/pay.csv", "one\n");
-    service.wait_for(&world, "out/acme/pay-r1.csv");
-    wait_for_state(&mut service, &world, "publishing");
+    service.wait_for(&world, "out/acme/pay-r1.done");
+    wait_for_state(&mut service, &world, "retiring");
     service.kill();
 
     let mut service = world.start();
-    support::remove(&world.path("out/acme/on"));
+    support::remove(&world.path("archive/acme"));
     service.wait_for(&world, "archive/acme/r1/pay.csv");
     service.stop();
     let job = world.completed();
     let told = [&job["revision"], &job["duplicate_of"], &job["corrects"]];
     assert_eq!(told, [&Value::from(1), &Value::Null, &Value::Null]);
-    assert_eq!(world.files("out"), ["acme/on/pay.done", "acme/pay-r1.csv"]);
+    assert_eq!(world.files("out"), ["acme/pay-r1.csv", "acme/pay-r1.done"]);
 }
 
 #[test]

@@ -25,17 +25,17 @@ pub(super) fn read(section: &Section<'_>) -> DeliveryRule {
     rule
 }
 
-/// What is wrong with a `{revision}` in this table's template. In an output's path it cannot be part of a folder: partials lie in the
-/// output's folder from the first record on, and the revision is known only after the last.
+/// What is wrong with a `{revision}` in this table's template. In the path of an output, marker or manifest it cannot be part of a
+/// folder: their hidden files lie there before the revision is known.
 pub(super) fn misplaced_revision(has_key: bool, table: &str, template: &str) -> Option<Verdict> {
     if !has_key {
         let hint = "add `[rule.delivery]` with a key, like `key = \"{name}\"`: revisions are those of a key";
         return Some(verdict("{revision} is never more than 1 without a delivery's key".to_owned(), hint));
     }
     let folder = template.rsplit_once(paths::is_separator).map_or("", |(folder, _)| folder);
-    let in_folder = table == "output" && paths::variables(folder).contains(&"revision");
+    let in_folder = ["output", "publish"].contains(&table) && paths::variables(folder).contains(&"revision");
     let message =
-        "{revision} cannot be in an output's folder: it is known only once the file is read to its end";
+        "{revision} cannot be in a folder of outputs, marker or manifest: it is known only once the file is read to its end";
     in_folder
         .then(|| verdict(message.to_owned(), "put it into the file's name, like `{stem}-r{revision}.csv`"))
 }

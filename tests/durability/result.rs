@@ -121,10 +121,15 @@ fn collect(prefix: &str, folder: &Path, found: &mut BTreeMap<String, std::path::
         let path = entry.path();
         if path.is_dir() {
             collect(&name, &path, found);
-        } else if !name.ends_with(".landfall/landfall.lock") {
+        } else if !is_of_the_folder(&name) {
             found.insert(name, path);
         }
     }
+}
+
+/// What stays in a claim folder: who holds it, and whose it is.
+fn is_of_the_folder(name: &str) -> bool {
+    [".landfall/landfall.lock", ".landfall/landfall.store"].iter().any(|own| name.ends_with(own))
 }
 
 /// A file's bytes; an output that is packed, unpacked by the real tool, since a resumed one may be packed otherwise.
