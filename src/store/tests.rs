@@ -29,11 +29,11 @@ pub(super) fn id(number: u64) -> JobId {
     JobId::from_parts(MS.cast_unsigned() + number, u128::from(number))
 }
 
-fn at(number: u64) -> Timestamp {
+pub(super) fn at(number: u64) -> Timestamp {
     Timestamp::from_millisecond(MS + number.cast_signed()).expect("a time")
 }
 
-fn identity(number: u64) -> FileIdentity {
+pub(super) fn identity(number: u64) -> FileIdentity {
     FileIdentity { device: 1, inode: number, size: 3, mtime_ns: -4, ctime_ns: 5 }
 }
 
