@@ -11,6 +11,7 @@ use super::strays;
 use crate::clock;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
+use crate::model::rule::Rule;
 use crate::store::StoreError;
 use crate::telemetry::events;
 
@@ -77,5 +78,11 @@ fn forget_finished(shared: &Shared) {
             "finished jobs are no longer listed: they are older than `service.retention`"
         ),
         Err(error) => tracing::warn!(%error, "old finished jobs could not be removed from the list"),
+    }
+    let current: Vec<String> = shared.settings.rules.iter().map(Rule::hash).collect();
+    match shared.store.forget_rules(&current) {
+        Ok(0) => {}
+        Ok(rules) => tracing::debug!(rules, "snapshots of rules that no job refers to any more are removed"),
+        Err(error) => tracing::warn!(%error, "unused snapshots of rules could not be removed"),
     }
 }

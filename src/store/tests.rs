@@ -450,6 +450,31 @@ fn retention_forgets_what_is_done_and_nothing_unprocessed() {
 }
 
 #[test]
+fn snapshots_of_rules_go_when_no_job_refers_to_them() {
+    let folder = folder();
+    let store = open(folder.path());
+    let (old, held, current) = (rule_to("/old"), rule_to("/held"), rule_to("/current"));
+    let mut waiting = job(1);
+    waiting.rule_hash = held.hash();
+    let mut gone = completed(2);
+    gone.rule_hash = old.hash();
+    store.change().rule(&old).rule(&held).rule(&current).job(&waiting).job(&gone).apply().expect("applied");
+    assert_eq!(
+        store.forget_rules(&[current.hash()]).expect("forgot"),
+        0,
+        "a listed job still shows its rule"
+    );
+    assert_eq!(store.forget_finished(at(3)).expect("forgot"), 1);
+    assert_eq!(store.forget_rules(&[current.hash()]).expect("forgot"), 1);
+    assert_eq!(store.rule(&old.hash()).expect("read"), None);
+    assert_eq!(store.rule(&held.hash()).expect("read"), Some(held.clone()));
+    assert_eq!(store.rule(&current.hash()).expect("read"), Some(current));
+    // What is written again after it went is there again.
+    store.change().rule(&old).apply().expect("applied");
+    assert_eq!(store.rule(&old.hash()).expect("read"), Some(old));
+}
+
+#[test]
 fn fifty_threads_that_write_and_sync_all_find_their_rows_after_a_reopen() {
     let folder = folder();
     let store = open(folder.path());
