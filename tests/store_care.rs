@@ -292,6 +292,31 @@ fn check_store_verifies_with_and_without_a_service_and_finds_a_source_that_is_go
 }
 
 #[test]
+fn a_command_that_finds_the_data_folder_taken_says_by_whom() {
+    let world = World::new("");
+    world.write("in/.landfall/01k8zzzzzzzzzzzzzzzzzzzzzz.pay.txt", "one\n");
+    world.write("pay.txt", "one\n");
+    // Neither a service that could be asked, nor a moment only.
+    let _taken = Store::open(&world.path("data")).expect("opens");
+    let commands = [
+        &["check", "--store"][..],
+        &["ingest", "--rule", "payments", "pay.txt"],
+        &["recover", "in/.landfall"],
+        &["recover", "--give-back", "in/.landfall"],
+    ];
+    std::thread::scope(|scope| {
+        for arguments in commands {
+            let world = &world;
+            scope.spawn(move || {
+                let refused = world.landfall(arguments).ends_with(1);
+                refused.says(&["is in use by process", &std::process::id().to_string(), "hint: "]);
+            });
+        }
+    });
+    assert_eq!(claimed(&world).len(), 1);
+}
+
+#[test]
 fn a_damaged_store_is_refused_with_advice_by_every_command() {
     let world = World::new("");
     for _ in 0..2 {
