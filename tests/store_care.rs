@@ -77,6 +77,7 @@ fn a_lost_store_leaves_claimed_files_that_are_told_and_taken_up_when_somebody_sa
 
     let mut service = world.start();
     service.wait_for_log("landfall recover");
+    service.wait_for_log("hidden partials of jobs that this store does not know");
     overtaken(&world, &mut service, "next.txt");
     assert_eq!(claimed(&world).len(), 1, "nothing is taken by guess: {:?}", world.files("in"));
     assert_eq!(world.jobs().len(), 1, "the overtaking one alone");
@@ -212,7 +213,6 @@ fn a_restored_backup_puts_in_doubt_what_may_have_been_published_since() {
     service.wait_until("it is completed", || (world.job()["state"] == "completed").then_some(()));
     service.stop();
     restore(&world);
-    // A first backup has no start that left a mark behind it: restored, it is the store as it was then.
     let mut service = world.start();
     service.wait_for_log("an older copy of itself");
     let failed = || world.jobs().into_iter().find(|job| job["state"] == "failed");

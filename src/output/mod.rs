@@ -35,7 +35,7 @@ pub use error::OutputError;
 pub use intent::{FinishedOutput, Intent, RolledForward};
 pub use naming::final_path;
 pub use partial::{HeaderState, PartialState};
-pub use partials::{Partials, PendingSync, partials_in, remove_partials};
+pub use partials::{Partials, PendingSync, job_of_partial, partials_in, remove_partials};
 pub use plan::OutputPlan;
 
 /// An entry of the source.

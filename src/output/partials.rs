@@ -24,6 +24,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 
+const PREFIX: &str = ".landfall-";
 const SUFFIX: &str = ".partial";
 
 /// The output files of one job while they are being written.
@@ -377,6 +378,13 @@ pub fn partials_in(folder: &Path, job: JobId) -> Vec<PathBuf> {
     partials
 }
 
+/// The job whose partial has this name.
+pub fn job_of_partial(name: &OsStr) -> Option<JobId> {
+    let (job, number) = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
+    number.parse::<u64>().ok()?;
+    job.parse().ok()
+}
+
 fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(), OutputError> {
     let listing = |e| OutputError::fs("list", folder, e);
     let entries = match fs::read_dir(folder) {
@@ -393,7 +401,7 @@ fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(),
 }
 
 fn prefix(job: JobId) -> String {
-    format!(".landfall-{job}-")
+    format!("{PREFIX}{job}-")
 }
 
 /// The number in a partial's name, if it is one of this job's.

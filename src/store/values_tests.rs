@@ -198,7 +198,7 @@ fn golden_values_of_the_first_version_stay_readable() {
             }
             "queued" => assert_eq!(decoded::<Job>(&values).expect("a job").id, id(1)),
             "ledger" => {
-                assert_eq!(decoded::<LedgerRow>(&values).expect("a row").outcome, LedgerOutcome::Claimed)
+                assert_eq!(decoded::<LedgerRow>(&values).expect("a row").outcome, LedgerOutcome::Claimed);
             }
             "kept" => assert_eq!(decoded::<JobId>(&values).expect("an id"), id(5)),
             "checkpoint" => {
