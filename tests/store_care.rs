@@ -77,6 +77,7 @@ fn a_lost_store_leaves_claimed_files_that_are_told_and_taken_up_when_somebody_sa
 
     let mut service = world.start();
     service.wait_for_log("landfall recover");
+    service.wait_for_log("hidden partials of jobs that this store does not know");
     overtaken(&world, &mut service, "next.txt");
     assert_eq!(claimed(&world).len(), 1, "nothing is taken by guess: {:?}", world.files("in"));
     assert_eq!(world.jobs().len(), 1, "the overtaking one alone");
@@ -212,7 +213,6 @@ fn a_restored_backup_puts_in_doubt_what_may_have_been_published_since() {
     service.wait_until("it is completed", || (world.job()["state"] == "completed").then_some(()));
     service.stop();
     restore(&world);
-    // A first backup has no start that left a mark behind it: restored, it is the store as it was then.
     let mut service = world.start();
     service.wait_for_log("an older copy of itself");
     let failed = || world.jobs().into_iter().find(|job| job["state"] == "failed");
@@ -289,6 +289,31 @@ fn check_store_verifies_with_and_without_a_service_and_finds_a_source_that_is_go
     support::remove(&world.path("in").join(source));
     let found = world.landfall(&["check", "--store"]).ends_with(1);
     found.says(&["source of job", "hint: find who removed it", "store: 1 problem"]);
+}
+
+#[test]
+fn a_command_that_finds_the_data_folder_taken_says_by_whom() {
+    let world = World::new("");
+    world.write("in/.landfall/01k8zzzzzzzzzzzzzzzzzzzzzz.pay.txt", "one\n");
+    world.write("pay.txt", "one\n");
+    // Neither a service that could be asked, nor a moment only.
+    let _taken = Store::open(&world.path("data")).expect("opens");
+    let commands = [
+        &["check", "--store"][..],
+        &["ingest", "--rule", "payments", "pay.txt"],
+        &["recover", "in/.landfall"],
+        &["recover", "--give-back", "in/.landfall"],
+    ];
+    std::thread::scope(|scope| {
+        for arguments in commands {
+            let world = &world;
+            scope.spawn(move || {
+                let refused = world.landfall(arguments).ends_with(1);
+                refused.says(&["is in use by process", &std::process::id().to_string(), "hint: "]);
+            });
+        }
+    });
+    assert_eq!(claimed(&world).len(), 1);
 }
 
 #[test]

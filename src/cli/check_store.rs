@@ -29,7 +29,7 @@ pub(super) fn run(data_dir: &Path) -> anyhow::Result<ExitCode> {
     };
     let mut verdict = Verdict::default();
     let printed = view::print(|out| {
-        verdict = tell(out, handler.as_ref(), &shown.to_string())?;
+        verdict = tell(out, handler.as_ref(), &shown)?;
         Ok(())
     })?;
     let is_sound = verdict.findings == 0 && verdict.is_complete;

@@ -34,8 +34,7 @@ pub(super) fn misplaced_revision(has_key: bool, table: &str, template: &str) -> 
     }
     let folder = template.rsplit_once(paths::is_separator).map_or("", |(folder, _)| folder);
     let in_folder = ["output", "publish"].contains(&table) && paths::variables(folder).contains(&"revision");
-    let message =
-        "{revision} cannot be in a folder of outputs, marker or manifest: it is known only once the file is read to its end";
+    let message = "{revision} cannot be in a folder of outputs, marker or manifest: it is known only once the file is read to its end";
     in_folder
         .then(|| verdict(message.to_owned(), "put it into the file's name, like `{stem}-r{revision}.csv`"))
 }

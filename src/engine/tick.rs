@@ -12,6 +12,7 @@ use super::{Purpose, lock};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
+use crate::model::rule::Rule;
 use crate::store::StoreError;
 use crate::telemetry::events;
 
@@ -29,7 +30,7 @@ pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
         if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
             let is_first = last_retention.replace(Instant::now()).is_none();
             forget_finished(shared);
-            strays::tell_strays(shared);
+            strays::tell_strays(shared, is_first);
             forget_ledger(shared);
             // Not at the start: a file system may be mounted later, and its files be taken for new ones.
             if !is_first && let Err(error) = forget_removed(shared) {
@@ -104,5 +105,11 @@ fn forget_finished(shared: &Shared) {
             "finished jobs are no longer listed: they are older than `service.retention`"
         ),
         Err(error) => tracing::warn!(%error, "old finished jobs could not be removed from the list"),
+    }
+    let current: Vec<String> = shared.settings.rules.iter().map(Rule::hash).collect();
+    match shared.store.forget_rules(&current) {
+        Ok(0) => {}
+        Ok(rules) => tracing::debug!(rules, "snapshots of rules that no job refers to any more are removed"),
+        Err(error) => tracing::warn!(%error, "unused snapshots of rules could not be removed"),
     }
 }

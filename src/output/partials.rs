@@ -25,6 +25,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 
+const PREFIX: &str = ".landfall-";
 const SUFFIX: &str = ".partial";
 
 /// The output files of one job while they are being written.
@@ -443,6 +444,13 @@ pub fn partials_in(folder: &Path, job: JobId) -> Vec<PathBuf> {
     partials
 }
 
+/// The job whose partial has this name.
+pub fn job_of_partial(name: &OsStr) -> Option<JobId> {
+    let (job, number) = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
+    number.parse::<u64>().ok()?;
+    job.parse().ok()
+}
+
 fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(), OutputError> {
     let listing = |e| OutputError::fs("list", folder, e);
     let entries = match fs::read_dir(folder) {
@@ -466,7 +474,7 @@ pub(super) fn hidden_name(job: JobId, what: &str) -> String {
 }
 
 fn prefix(job: JobId) -> String {
-    format!(".landfall-{job}-")
+    format!("{PREFIX}{job}-")
 }
 
 /// The number in a partial's name, if it is one of this job's.

@@ -30,6 +30,11 @@ enum Change {
         key: Key,
         values: Vec<Vec<u8>>,
     },
+    /// The same, unless it is there: whether it is, is seen when the changes are applied.
+    PutNew {
+        key: Key,
+        values: Vec<Vec<u8>>,
+    },
     Remove {
         key: Key,
     },
@@ -60,12 +65,15 @@ impl<'a> Changes<'a> {
 
     /// Writes a rule's snapshot under its hash (once).
     pub fn rule(&mut self, rule: &Rule) -> &mut Self {
-        let key = keys::rule(&rule.hash());
-        match self.store.get(&key) {
-            Ok(Some(_)) => self,
-            Ok(None) => self.put("rule", key, rule),
+        match value::encode("rule", rule) {
+            Ok(values) => self.ask(Change::PutNew { key: keys::rule(&rule.hash()), values }),
             Err(error) => self.fail(error),
         }
+    }
+
+    /// Removes the snapshot of a rule.
+    pub(super) fn forget_rule(&mut self, key: Key) -> &mut Self {
+        self.ask(Change::Remove { key })
     }
 
     /// Writes a ledger row; with `kept`, also the identity under which a kept file is known.
@@ -199,6 +207,10 @@ impl Staged<'_> {
     fn stage(&mut self, change: Change) -> Result<(), StoreError> {
         match change {
             Change::Put { key, values } => self.put(key, values),
+            Change::PutNew { key, values } => match self.get(&key)? {
+                Some(_) => Ok(()),
+                None => self.put(key, values),
+            },
             Change::Remove { key } => self.put(key, Vec::new()),
             Change::RemoveFailedRecords { job, from } => self.remove_failed_records(job, from),
             Change::Unclaim { job } => self.remove_ledger_row(job),

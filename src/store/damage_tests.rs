@@ -182,7 +182,7 @@ fn files_of_the_store_that_are_gone_empty_or_garbage_are_made_anew_or_refused() 
     let image = started_often(root.path());
     let snapshot = fs::read_dir(image.folder.join("store")).expect("listed").flatten();
     let snapshot = snapshot.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let snapshot = snapshot.filter(|name| name.starts_with("snap.")).collect::<Vec<_>>().join("");
+    let snapshot = snapshot.filter(|name| name.starts_with("snap.")).collect::<String>();
     let write = |name: &str, bytes: &[u8]| {
         opened(image.damaged(|s| fs::write(s.join(name), bytes).expect("written")).path())
     };
@@ -211,8 +211,8 @@ fn files_of_the_store_that_are_gone_empty_or_garbage_are_made_anew_or_refused() 
 
 #[test]
 fn a_panic_of_the_engine_is_an_error_with_advice() {
-    let panics = |_: ()| -> Result<(), StoreError> { panic!("assertion failed: lsn") };
-    let error = opening::guarded(Path::new("/data/store"), || panics(())).expect_err("caught");
+    let panics = || -> Result<(), StoreError> { panic!("assertion failed: lsn") };
+    let error = opening::guarded(Path::new("/data/store"), panics).expect_err("caught");
     assert_says_what_to_do(&error);
     assert!(error.to_string().contains("assertion failed: lsn"), "{error}");
 }

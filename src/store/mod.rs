@@ -243,3 +243,5 @@ fn check_format(data_dir: &Path, meta: &sled::Tree) -> Result<(), StoreError> {
 mod damage_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod values_tests;

@@ -1,9 +1,13 @@
 //! Forgetting what is done. What was not processed is never forgotten.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
+use serde::Deserialize;
 
 use super::error::StoreError;
-use super::{LedgerRow, Store, keys};
+use super::keys::{self, Key};
+use super::{LedgerRow, Store};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 
@@ -85,6 +89,32 @@ impl Store {
         Ok(count)
     }
 
+    /// Removes the snapshots of rules that no job refers to; says how many. `current` are the hashes of the rules as they are: a job that
+    /// begins or goes on under one of them may not have its row yet.
+    pub fn forget_rules(&self, current: &[String]) -> Result<u64, StoreError> {
+        let mut unused: BTreeSet<Key> = BTreeSet::new();
+        for key in self.inner.meta.scan_prefix([keys::RULE]).keys() {
+            unused.insert(key.map_err(StoreError::engine("list rules"))?.to_vec());
+        }
+        for hash in current {
+            unused.remove(&keys::rule(hash));
+        }
+        // Listed before the jobs are read: what a later job refers to is current.
+        for job in self.rows_of::<RuleOfJob>("job", keys::JOB) {
+            if unused.is_empty() {
+                return Ok(0);
+            }
+            unused.remove(&keys::rule(&job?.rule_hash));
+        }
+        let count = unused.len() as u64;
+        let mut changes = self.change();
+        for key in unused {
+            changes.forget_rule(key);
+        }
+        changes.apply()?;
+        Ok(count)
+    }
+
     fn forget_jobs(&self, ids: &mut Vec<crate::model::job_id::JobId>) -> Result<u64, StoreError> {
         let count = ids.len() as u64;
         let mut changes = self.change();
@@ -94,6 +124,12 @@ impl Store {
         changes.apply()?;
         Ok(count)
     }
+}
+
+/// What of a job's row says which rule it is under.
+#[derive(Deserialize)]
+struct RuleOfJob {
+    rule_hash: String,
 }
 
 fn may_be_forgotten(job: &Job, before: Timestamp) -> bool {

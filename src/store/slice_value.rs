@@ -54,9 +54,7 @@ fn unordered() -> StoreError {
 
 /// The slice from its compressed bytes.
 pub(super) fn unpack(packed: &[u8]) -> Result<Slice, StoreError> {
-    let plain = lz4_flex::decompress_size_prepended(packed)
-        .map_err(|error| StoreError::corrupt(WHAT, error.to_string()))?;
-    let plain = Bytes::from(plain);
+    let plain = Bytes::from(super::value::decompress(WHAT, packed)?);
     read(&plain).ok_or_else(|| StoreError::corrupt(WHAT, "it ends too early or does not add up"))
 }
 

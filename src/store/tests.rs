@@ -31,11 +31,11 @@ pub(super) fn id(number: u64) -> JobId {
     JobId::from_parts(MS.cast_unsigned() + number, u128::from(number))
 }
 
-fn at(number: u64) -> Timestamp {
+pub(super) fn at(number: u64) -> Timestamp {
     Timestamp::from_millisecond(MS + number.cast_signed()).expect("a time")
 }
 
-fn identity(number: u64) -> FileIdentity {
+pub(super) fn identity(number: u64) -> FileIdentity {
     FileIdentity { device: 1, inode: number, size: 3, mtime_ns: -4, ctime_ns: 5 }
 }
 
@@ -452,6 +452,31 @@ fn retention_forgets_what_is_done_and_nothing_unprocessed() {
     assert_eq!(store.failed_records(id(3)).count(), 1);
     assert_eq!(store.kept(&identity(1)).expect("read"), Some(id(1)), "else the file would be taken again");
     assert!(store.ledger(id(1)).expect("read").is_some());
+}
+
+#[test]
+fn snapshots_of_rules_go_when_no_job_refers_to_them() {
+    let folder = folder();
+    let store = open(folder.path());
+    let (old, held, current) = (rule_to("/old"), rule_to("/held"), rule_to("/current"));
+    let mut waiting = job(1);
+    waiting.rule_hash = held.hash();
+    let mut gone = completed(2);
+    gone.rule_hash = old.hash();
+    store.change().rule(&old).rule(&held).rule(&current).job(&waiting).job(&gone).apply().expect("applied");
+    assert_eq!(
+        store.forget_rules(&[current.hash()]).expect("forgot"),
+        0,
+        "a listed job still shows its rule"
+    );
+    assert_eq!(store.forget_finished(at(3)).expect("forgot"), 1);
+    assert_eq!(store.forget_rules(&[current.hash()]).expect("forgot"), 1);
+    assert_eq!(store.rule(&old.hash()).expect("read"), None);
+    assert_eq!(store.rule(&held.hash()).expect("read"), Some(held.clone()));
+    assert_eq!(store.rule(&current.hash()).expect("read"), Some(current));
+    // What is written again after it went is there again.
+    store.change().rule(&old).apply().expect("applied");
+    assert_eq!(store.rule(&old.hash()).expect("read"), Some(old));
 }
 
 #[test]

@@ -111,12 +111,28 @@ pub(super) fn decode<T: DeserializeOwned, V: AsRef<[u8]>>(
     }
     match head.encoding {
         PLAIN => parse(&payload),
-        LZ4 => {
-            let json = lz4_flex::decompress_size_prepended(&payload)
-                .map_err(|error| StoreError::corrupt(what, error.to_string()))?;
-            parse(&json)
-        }
+        LZ4 => parse(&decompress(what, &payload)?),
         other => Err(StoreError::corrupt(what, format!("encoding {other} is unknown"))),
+    }
+}
+
+/// LZ4 makes at most so many bytes of one.
+const LZ4_RATIO_MAX: usize = 255;
+
+/// The bytes behind their length; a damaged length asks for no more memory than they could give.
+pub(super) fn decompress(what: &'static str, packed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let corrupt = |detail: String| StoreError::corrupt(what, detail);
+    let (length, block) =
+        packed.split_first_chunk::<4>().ok_or_else(|| corrupt("it is too short".to_owned()))?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length / LZ4_RATIO_MAX > block.len() {
+        return Err(corrupt(format!("{} bytes cannot hold {length}", block.len())));
+    }
+    let bytes = lz4_flex::decompress(block, length).map_err(|error| corrupt(error.to_string()))?;
+    if bytes.len() == length {
+        Ok(bytes)
+    } else {
+        Err(corrupt(format!("it has {} of {length} bytes", bytes.len())))
     }
 }
 

@@ -139,3 +139,18 @@ pub fn waits_for_settling(job: &Job) {
 pub fn archive_thinned(rule: &str, files: u64) {
     tracing::info!(rule, files, "archived sources removed: they are older than `source.archive_keep`");
 }
+
+/// Partials whose jobs the store does not know, all of them in few words.
+pub fn partials(paths: &[OsText]) {
+    let Some(first) = paths.first() else { return };
+    tracing::warn!(
+        partials = paths.len(), %first,
+        hint = "they hold output that was not published; remove them once the files that they came from are seen to",
+        "hidden partials of jobs that this store does not know lie among the outputs"
+    );
+}
+
+/// The search for partials ended before all was seen.
+pub fn too_many_outputs(folder: &OsText, looked_at: usize) {
+    tracing::warn!(%folder, looked_at, "the outputs are too many to look through for partials of unknown jobs: look for `.landfall-*.partial` by yourself");
+}

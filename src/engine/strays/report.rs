@@ -12,6 +12,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, OnSuccess, Rule};
+use crate::output;
 use crate::store::StoreError;
 use crate::telemetry::events;
 use crate::watch::rules::RuleSet;
@@ -19,23 +20,68 @@ use crate::watch::rules::RuleSet;
 /// So many files of a folder are told one by one.
 const TOLD_MAX: usize = 10;
 
+/// So many names of outputs are looked at.
+const OUTPUT_ENTRIES_MAX: usize = 200_000;
+
 /// Looks into every claim folder of the live rules for files that no unfinished job has, and tells of them: they are taken up by nobody
 /// until an operator says so.
-pub(in crate::engine) fn tell_strays(shared: &Shared) {
+///
+/// At the start of a store that is new, or that does not know such files, the partials of unknown jobs are told too.
+pub(in crate::engine) fn tell_strays(shared: &Shared, is_start: bool) {
     let rules: Vec<Rule> =
         shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
+    let mut found_any = false;
     for folder in claim_folders(shared, &rules) {
         if shared.stopping() {
             return;
         }
-        if let Err(error) = tell_folder(shared, &folder, &rules) {
-            let folder = OsText::from(folder);
-            tracing::warn!(%folder, %error, "the claim folder cannot be looked through for files that nobody takes up");
+        match tell_folder(shared, &folder, &rules) {
+            Ok(found) => found_any |= found,
+            Err(error) => {
+                let folder = OsText::from(folder);
+                tracing::warn!(%folder, %error, "the claim folder cannot be looked through for files that nobody takes up");
+            }
         }
+    }
+    let is_new = shared.store.mark().is_ok_and(|mark| mark.is_none_or(|mark| mark.starts == 1));
+    if is_start && (found_any || is_new) {
+        tell_partials(shared, &rules);
     }
 }
 
-fn tell_folder(shared: &Shared, folder: &Path, rules: &[Rule]) -> Result<(), EngineError> {
+/// Looks below the folders that outputs go to, as far as their templates spell them out, for partials of jobs that the store does not know.
+fn tell_partials(shared: &Shared, rules: &[Rule]) {
+    let templates = rules.iter().flat_map(|rule| rule.outputs.values()).map(|output| output.path.as_str());
+    let fixed = |template: &str| {
+        let literal = template.split('{').next().unwrap_or_default();
+        let folder = literal.rfind(std::path::is_separator).map(|at| &literal[..at]);
+        folder.filter(|folder| !folder.is_empty()).map(PathBuf::from)
+    };
+    let mut folders: Vec<PathBuf> = templates.filter_map(fixed).collect();
+    let (mut seen, mut partials, mut entries_left) = (BTreeSet::new(), Vec::new(), OUTPUT_ENTRIES_MAX);
+    while let Some(folder) = folders.pop() {
+        if shared.stopping() || !seen.insert(folder.clone()) {
+            continue;
+        }
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            entries_left = entries_left.saturating_sub(1);
+            if entries_left == 0 {
+                events::too_many_outputs(&folder.into(), OUTPUT_ENTRIES_MAX);
+                return events::partials(&partials);
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            } else if let Some(job) = output::job_of_partial(&entry.file_name())
+                && shared.store.job(job).is_ok_and(|job| job.is_none())
+            {
+                partials.push(OsText::from(entry.path()));
+            }
+        }
+    }
+    events::partials(&partials);
+}
+
+fn tell_folder(shared: &Shared, folder: &Path, rules: &[Rule]) -> Result<bool, EngineError> {
     let mut found = claim_folder(folder, rules)?;
     let mut strays: Vec<Stray> = Vec::new();
     for stray in std::mem::take(&mut found.claimed) {
@@ -49,7 +95,7 @@ fn tell_folder(shared: &Shared, folder: &Path, rules: &[Rule]) -> Result<(), Eng
     };
     let quarantined = found.quarantined.iter().filter_map(is_unknown).count();
     if strays.is_empty() && quarantined == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let told = strays.len().min(TOLD_MAX);
     look_for_traces(&mut strays[..told], rules);
@@ -63,7 +109,7 @@ fn tell_folder(shared: &Shared, folder: &Path, rules: &[Rule]) -> Result<(), Eng
         );
     }
     events::strays(&OsText::from(folder), strays.len(), quarantined);
-    Ok(())
+    Ok(true)
 }
 
 /// Whether the store has this file in hand. A job that ended well has no claimed file any more.

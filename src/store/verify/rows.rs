@@ -36,6 +36,10 @@ pub(super) fn judge(store: &Store, key: &[u8], value: &[u8]) -> Vec<Finding> {
     judge.findings
 }
 
+fn read<T>(id: JobId, read: Result<T, StoreError>) -> Result<T, Unreadable> {
+    read.map_err(|error| (place("rows", Some(id)), error))
+}
+
 struct Judge<'a> {
     store: &'a Store,
     findings: Vec<Finding>,
@@ -94,13 +98,9 @@ impl Judge<'_> {
         self.store.whole_row(what, key, value).map_err(|error| (place(what, job), error))
     }
 
-    fn read<T>(&self, id: JobId, read: Result<T, StoreError>) -> Result<T, Unreadable> {
-        read.map_err(|error| (place("rows", Some(id)), error))
-    }
-
     fn job_must_be_there(&mut self, what: &str, id: JobId) -> Result<(), Unreadable> {
         let key = keys::of_job(keys::JOB, id);
-        if self.read(id, self.store.get(&key))?.is_none() {
+        if read(id, self.store.get(&key))?.is_none() {
             self.find(place(what, Some(id)), "there is no such job", RESTORE);
         }
         Ok(())
@@ -112,11 +112,11 @@ impl Judge<'_> {
         if job.id != id {
             self.find(here(), format!("it is that of job {}", job.id), RESTORE);
         }
-        if self.read(id, self.store.get(&keys::rule(&job.rule_hash)))?.is_none() {
+        if read(id, self.store.get(&keys::rule(&job.rule_hash)))?.is_none() {
             let hint = "`landfall retry` takes a failed job under the rule as it is now";
             self.find(here(), format!("the snapshot of its rule \"{}\" is missing", job.rule), hint);
         }
-        let is_indexed = self.read(id, self.store.get(&keys::of_job(keys::UNFINISHED, id)))?.is_some();
+        let is_indexed = read(id, self.store.get(&keys::of_job(keys::UNFINISHED, id)))?.is_some();
         if is_indexed == job.state.is_final() {
             let problem = if is_indexed { "it ended, and is" } else { "it is" };
             let problem = format!(
@@ -135,7 +135,7 @@ impl Judge<'_> {
     }
 
     fn job_against_ledger(&mut self, job: &Job) -> Result<(), Unreadable> {
-        let Some(row) = self.read(job.id, self.store.ledger(job.id))? else {
+        let Some(row) = read(job.id, self.store.ledger(job.id))? else {
             self.find(place("row", Some(job.id)), "the ledger has no row for its source", RESTORE);
             return Ok(());
         };
@@ -156,7 +156,7 @@ impl Judge<'_> {
     /// Failed records, checkpoint and intent of a job are as its state says.
     fn job_against_work(&mut self, job: &Job) -> Result<(), Unreadable> {
         let id = job.id;
-        let kept = self.read(id, self.store.failed_records_count(id))?;
+        let kept = read(id, self.store.failed_records_count(id))?;
         for record in self.store.failed_records(id) {
             record.map_err(|error| (place("failed records", Some(id)), error))?;
         }
@@ -170,12 +170,12 @@ impl Judge<'_> {
         if let (true, Err(unbalanced)) = (is_balanced, job.account.balance()) {
             self.find(place("account", Some(id)), unbalanced.to_string(), RESTORE);
         }
-        let counted = self.read(id, self.store.checkpoint(id))?.map_or(0, |point| point.failed_records);
+        let counted = read(id, self.store.checkpoint(id))?.map_or(0, |point| point.failed_records);
         if !is_balanced && kept < counted {
             let problem = format!("it counts {counted} failed records, but {kept} are kept");
             self.find(place("checkpoint", Some(id)), problem, RESTORE);
         }
-        if job.state == JobState::Publishing && self.read(id, self.store.intent(id))?.is_none() {
+        if job.state == JobState::Publishing && read(id, self.store.intent(id))?.is_none() {
             self.find(
                 place("row", Some(id)),
                 "it is publishing, but what it publishes is not written down",
@@ -200,7 +200,7 @@ impl Judge<'_> {
 
     fn kept(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         let Some(id) = self.decoded::<JobId>("kept file", None, key, value)? else { return Ok(()) };
-        let row = self.read(id, self.store.ledger(id))?;
+        let row = read(id, self.store.ledger(id))?;
         if row.is_none_or(|row| keys::kept(&row.identity) != key) {
             let problem = "the ledger does not know this kept file";
             self.find(place("kept file", Some(id)), problem, RESTORE);
