@@ -231,3 +231,26 @@ fn what_a_killed_write_left_is_replaced_by_the_next_one() {
     write_file(&path, b"A", true, 0o600).expect("writes");
     assert_eq!(names(folder.path()), ["a", "b"]);
 }
+
+/// An antivirus, or a sender that is not done, has the file open and lets nobody rename or remove it.
+#[cfg(windows)]
+#[test]
+fn a_file_that_is_open_elsewhere_is_renamed_when_it_is_let_go() {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (file(folder.path(), "a", "A"), folder.path().join("b"));
+    let hold =
+        || OpenOptions::new().read(true).share_mode(1).open(&a).expect("held without sharing its deletion");
+    let held = hold();
+    assert!(rename_no_replace(&a, &b).is_err(), "an error in the end: the engine tries again with back-off");
+    assert_eq!(names(folder.path()), ["a"]);
+    drop(held);
+    let held = hold();
+    let letting_go = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(held);
+    });
+    assert_eq!(rename_no_replace(&a, &b).expect("waits for it"), Renamed::Done);
+    letting_go.join().expect("ends");
+    assert_eq!(names(folder.path()), ["b"]);
+}

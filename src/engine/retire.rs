@@ -1,5 +1,6 @@
 //! Retiring: the source is archived, deleted or kept. Never unlinked before a verified copy is in the archive.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::rule_book::ReadyRule;
@@ -24,7 +25,7 @@ pub(super) fn plan(rule: &ReadyRule, job: &Job) -> Result<Option<OsText>, Troubl
     }
     let folder = archive_folder(rule, job)?;
     // An archive that is out of reach does not hold up the outputs: `move_source` chooses when it is back.
-    Ok(free_name(&folder, job.source.path.as_path()).ok().map(OsText::from))
+    Ok(free_name(&folder, job.source.path.as_path(), 0).ok().map(OsText::from))
 }
 
 fn archive_folder(rule: &ReadyRule, job: &Job) -> Result<PathBuf, Trouble> {
@@ -38,15 +39,12 @@ fn archive_folder(rule: &ReadyRule, job: &Job) -> Result<PathBuf, Trouble> {
     })
 }
 
-/// A name in `folder` that nothing has yet: `pay.csv.gz`, `pay.csv.gz-1` …
-pub(super) fn free_name(folder: &Path, source: &Path) -> Result<PathBuf, Trouble> {
+/// A name in `folder` that nothing has yet: `pay.csv.gz`, `pay.csv.gz-1` … One that leaves no room for `room` bytes more is shortened.
+pub(super) fn free_name(folder: &Path, source: &Path, room: usize) -> Result<PathBuf, Trouble> {
     let name = source.file_name().unwrap_or(source.as_os_str());
     for number in 0_u64.. {
-        let mut candidate = name.to_owned();
-        if number > 0 {
-            candidate.push(format!("-{number}"));
-        }
-        let path = folder.join(candidate);
+        let suffix = if number > 0 { format!("-{number}") } else { String::new() };
+        let path = folder.join(with_suffix(name, &suffix, room));
         match path.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(path),
             Err(error) => {
@@ -58,6 +56,13 @@ pub(super) fn free_name(folder: &Path, source: &Path) -> Result<PathBuf, Trouble
         }
     }
     Ok(folder.join(name))
+}
+
+fn with_suffix(name: &OsStr, suffix: &str, room: usize) -> OsString {
+    let bytes_max = claim::FILE_NAME_MAX.saturating_sub(suffix.len() + room);
+    let mut fitting = OsText::from(name).shortened(bytes_max).as_os_str().to_owned();
+    fitting.push(suffix);
+    fitting
 }
 
 /// Takes a published job to its end.
@@ -84,7 +89,7 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
     move_source(shared, job, |job| {
         let folder = archive_folder(rule, job)?;
         durable_fs::make_folder(&folder, false)?;
-        free_name(&folder, job.source.path.as_path())
+        free_name(&folder, job.source.path.as_path(), 0)
     })?;
     let target = job.retired_to.clone();
     let folder = target.as_ref().and_then(|path| path.as_path().parent());
@@ -95,7 +100,7 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
 /// Moves a source's companions to the folder where it went; those that are gone were moved before a crash.
 pub(super) fn move_companions(job: &Job, folder: &Path) -> Result<(), Trouble> {
     for (claimed, lay) in claim::claimed_companions(job) {
-        while durable_fs::move_file(claimed, &free_name(folder, lay)?)? == Renamed::NameTaken {}
+        while durable_fs::move_file(claimed, &free_name(folder, lay, 0)?)? == Renamed::NameTaken {}
     }
     Ok(())
 }
