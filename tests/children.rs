@@ -111,3 +111,28 @@ fn no_child_outlives_a_killed_service() {
         (state.is_empty() || state.starts_with('Z')).then_some(())
     });
 }
+
+/// At a clean stop a child meets the end of its input, and has the time to write down what it has.
+#[test]
+fn a_clean_stop_lets_children_write_down_what_they_have() {
+    let world = asking(
+        "#!/bin/bash
+touch started-$$
+while IFS= read -r line; do
+    case $line in 'line 120 '*) touch reached; until [ -e go ]; do sleep 0.02; done ;; esac
+    printf '%s\\n' \"$line\"
+done
+sleep 0.2; touch written-$$
+",
+    );
+    let mut service = world.start();
+    world.move_in("in/pay.txt", lines(20_000));
+    service.wait_for(&world, "reached");
+    service.signal(rustix::process::Signal::TERM);
+    world.write("go", "");
+    let status = support::wait_until("it stops", || service.exited());
+    assert!(status.success(), "{}", service.log());
+    let count = |prefix: &str| world.files(".").iter().filter(|name| name.starts_with(prefix)).count();
+    assert!(count("started-") > 0);
+    assert_eq!(count("started-"), count("written-"), "{:#?}", world.files("."));
+}

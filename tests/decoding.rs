@@ -39,6 +39,7 @@ decodes! {
     pigz_is_read: "pigz -c -b 128 plain > sample";
     pigz_with_zopfli_like_blocks_is_read: "pigz -c -i plain > sample";
     every_member_of_a_gzip_is_read: "head -n 700 plain | gzip > sample; tail -n +701 plain | gzip >> sample";
+    a_gzip_that_a_tape_filled_up_with_zeros_is_read: "gzip -c plain > sample; head -c 300000 /dev/zero >> sample";
     an_empty_member_in_the_middle_of_a_gzip_is_read:
         "head -n 9 plain | gzip > sample; gzip < /dev/null >> sample; tail -n +10 plain | gzip >> sample";
     a_line_across_two_members_of_a_gzip_stays_one:
@@ -171,6 +172,10 @@ refuses! {
     garbage_after_a_zstd_is_refused: "zstd -qc plain > sample; printf 'garbage' >> sample", [""];
     garbage_after_a_bzip2_is_refused: "bzip2 -c plain > sample; printf 'garbage' >> sample", [""];
     garbage_after_an_xz_is_refused: "xz -c plain > sample; printf 'garbage!' >> sample", [""];
+    a_member_after_the_padding_of_a_gzip_is_refused:
+        "gzip -c plain > sample; head -c 1000 /dev/zero >> sample; gzip -c plain >> sample", ["after the end of the gzip"];
+    garbage_after_an_age_is_refused_as_what_it_may_be:
+        "age -r $R -o sample plain; printf garbage >> sample", ["other data follows"];
     a_truncated_zstd_is_refused: "zstd -qc plain | head -c -20 > sample", ["end"];
     a_truncated_bzip2_is_refused: "bzip2 -c plain | head -c -20 > sample", ["end"];
     a_truncated_xz_is_refused: "xz -c plain | head -c -20 > sample", ["end"];

@@ -10,7 +10,7 @@ use support::{World, assert_balanced};
 const ROWS: u64 = 260_000;
 const ROW_BYTES: u64 = 87;
 /// Twice what lies between checkpoints, and what the workers hold.
-const AGAIN_BYTES_MAX: u64 = (2 * 16 << 20) + 64 * (56 << 10);
+const AGAIN_BYTES_MAX: u64 = 2 * (16 << 20) + 64 * (56 << 10);
 
 /// Every 20th row of `big.txt` is of kind 0, the next of kind 1, and so on. Kinds have outputs of their own where `outputs` says so.
 /// The row at 90% waits until there is a file `go`.

@@ -331,3 +331,44 @@ fn files_that_vanish_disturb_nobody() {
     service.wait_for(&world, "archive/stays.txt");
     service.stop();
 }
+
+#[test]
+fn names_as_long_as_they_can_be_with_line_ends_in_them_are_taken_archived_and_quarantined() {
+    let world = World::new("output = { main = { path = \"out/{job}\" } }");
+    let mut service = world.start();
+    let name = |end: &str| format!("a\n{}{end}", "x".repeat(253 - end.len()));
+    for (number, text) in ["one\n", "two\n"].into_iter().enumerate() {
+        world.move_in(&format!("in/{}", name(".txt")), text);
+        service.wait_until("it is archived", || (world.files("archive").len() == number + 1).then_some(()));
+    }
+    assert!(world.has(format!("archive/{}", name(".txt"))), "{:#?}", world.files("archive"));
+    world.sh("seq 20000 | gzip > cut; truncate -s -9 cut");
+    world.move_in(&format!("in/{}", name(".gz")), world.bytes("cut"));
+    service.wait_until("it is in quarantine with its reason", || {
+        let files = world.files("in/.landfall/quarantine");
+        (files.len() == 2 && files.iter().any(|name| name.ends_with(".error.json"))).then_some(())
+    });
+    service.stop();
+    let shown = world.landfall(&["jobs"]).done().stdout;
+    assert!(shown.contains("a\\x0ax"), "{shown}");
+    assert_eq!(world.files("out").len(), 2);
+}
+
+/// One folder's files cannot be moved; those of the others can, and those there as soon as it is mended.
+#[test]
+fn files_that_cannot_be_moved_hold_up_no_other_and_are_tried_again() {
+    let world = World::new("paths = [\"in/*/*.txt\"]");
+    world.write("in/blocked/.landfall", "no folder");
+    let mut service = world.start();
+    world.move_in("in/blocked/waits.txt", "waits\n");
+    service.wait_for_log("in/blocked");
+    for number in 0..3 {
+        world.move_in(&format!("in/free/pay-{number}.txt"), "one\n");
+        service.wait_for(&world, &format!("archive/pay-{number}.txt"));
+    }
+    assert!(world.has("in/blocked/waits.txt") && !world.has("archive/waits.txt"));
+    support::remove(&world.path("in/blocked/.landfall"));
+    service.wait_for(&world, "archive/waits.txt");
+    service.stop();
+    assert_eq!(world.text("out/waits.main"), "waits\n");
+}

@@ -80,10 +80,13 @@ fn explain(error: io::Error, state: &State, place: &str) -> DecodeError {
         Err(error) => error,
     };
     let (place, layer, offset) = (place.to_owned(), "age", state.read.load(Relaxed));
-    let at_end = error.kind() == io::ErrorKind::UnexpectedEof || state.end_met.load(Relaxed);
-    if at_end && !state.sealed.load(Relaxed) {
-        // A last chunk that does not verify was cut, or tampered with; both look alike.
+    let sealed = state.sealed.load(Relaxed);
+    if error.kind() == io::ErrorKind::UnexpectedEof && !sealed {
         return DecodeError::EndedEarly { place, layer, offset };
+    }
+    if state.end_met.load(Relaxed) && !sealed {
+        // A last chunk that does not verify was cut, or changed, or has something behind it; all look alike.
+        return DecodeError::Unsealed { place, layer, offset };
     }
     DecodeError::Corrupt { place, layer, offset, detail: error.to_string() }
 }

@@ -151,11 +151,15 @@ impl Decompressed<'_> {
         if self.layer == Layer::Xz {
             skip_padding(&mut inner)?;
         }
+        let is_padded = self.layer == Layer::Gzip && inner.inner.peek(1)?.first() == Some(&0);
+        if is_padded {
+            skip_zeros(&mut inner)?;
+        }
         let head = inner.inner.peek(4)?;
         if head.is_empty() {
             return Ok(());
         }
-        if !begins_member(self.layer, head) {
+        if is_padded || !begins_member(self.layer, head) {
             let offset = inner.offset;
             let (place, layer) = (self.place.to_string(), layer_name(self.layer));
             return Err(DecodeError::Garbage { place, layer, offset }.into());
@@ -185,6 +189,19 @@ fn skip_padding(inner: &mut Blocking<'_>) -> io::Result<()> {
         inner.offset += 4;
     }
     Ok(())
+}
+
+/// Tapes and block devices fill up with zeros, which gzip(1) takes. Only to the end: another member after them is garbage.
+fn skip_zeros(inner: &mut Blocking<'_>) -> io::Result<()> {
+    loop {
+        let block = inner.inner.fill_buf()?;
+        let zeros = block.iter().take_while(|byte| **byte == 0).count();
+        if zeros == 0 {
+            return Ok(());
+        }
+        inner.inner.consume(zeros);
+        inner.offset += zeros as u64;
+    }
 }
 
 /// Whether these bytes begin another member; a cut-off beginning does, and ends too early then.

@@ -41,6 +41,18 @@ pub enum DecodeError {
         /// Bytes into the layer's stored form.
         offset: u64,
     },
+    /// The last part of an encrypted layer does not verify; which of the three it is cannot be told.
+    #[error(
+        "{place}: the {layer} data ends too early, or was changed near its end, or other data follows it; {offset} bytes were read"
+    )]
+    Unsealed {
+        /// Where.
+        place: String,
+        /// The layer.
+        layer: &'static str,
+        /// Bytes into the layer's stored form.
+        offset: u64,
+    },
     /// A layer's data is damaged or was tampered with.
     #[error("{place}: the {layer} data is corrupt near byte {offset}: {detail}")]
     Corrupt {
@@ -195,7 +207,7 @@ impl Fault for DecodeError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::EndedEarly { .. } => "ask the sender for the whole file",
+            Self::EndedEarly { .. } | Self::Unsealed { .. } => "ask the sender for the whole file",
             Self::Corrupt { .. } => "ask the sender for the file again",
             Self::Garbage { .. } => "remove what follows the end, or ask the sender for a clean file",
             Self::Mismatch { .. } => {
@@ -257,7 +269,7 @@ fn refusal_hint(what: &str) -> String {
 impl DecodeError {
     /// Whether the source ended too early: it may still be growing, and is given back once before it is quarantined.
     pub fn ended_early(&self) -> bool {
-        matches!(self, Self::EndedEarly { .. })
+        matches!(self, Self::EndedEarly { .. } | Self::Unsealed { .. })
     }
 
     /// The decode error inside an I/O error of an entry's `text`, or a read error of `path`.

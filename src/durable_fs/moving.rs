@@ -99,13 +99,16 @@ fn copy_verified(from: &Path, partial: &Path) -> Result<(), FsError> {
         return Err(FsError::new("move", from, changed));
     }
     drop(copy);
-    if content(partial)? == copied {
-        Ok(())
-    } else {
-        let differs =
-            io::Error::new(io::ErrorKind::InvalidData, "what was read back is not what was written");
-        Err(FsError::new("verify the copy", partial, differs))
+    verify(partial, &copied)
+}
+
+/// What lies on the disk is what was read from the source.
+fn verify(partial: &Path, copied: &Content) -> Result<(), FsError> {
+    if content(partial)? == *copied {
+        return Ok(());
     }
+    let differs = io::Error::new(io::ErrorKind::InvalidData, "what was read back is not what was written");
+    Err(FsError::new("verify the copy", partial, differs))
 }
 
 fn copy_hashed(source: &mut File, copy: &mut File, from: &Path, partial: &Path) -> Result<Content, FsError> {
@@ -174,5 +177,34 @@ fn same_time(a: io::Result<SystemTime>, b: io::Result<SystemTime>) -> bool {
             a.duration_since(b).or_else(|_| b.duration_since(a)).is_ok_and(|apart| apart <= MTIME_SLACK)
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_that_reads_back_otherwise_is_no_copy() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let partial = folder.path().join("partial");
+        let copied = Content { length: 5, hash: blake3::hash(b"right") };
+        for (text, is_right) in [("right", true), ("wrong", false), ("righ", false), ("right\0", false)] {
+            fs::write(&partial, text).expect("written");
+            assert_eq!(verify(&partial, &copied).is_ok(), is_right, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_fails_leaves_the_source_and_nothing_half() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let from = folder.path().join("from");
+        fs::write(&from, "content").expect("written");
+        // Its partial's name is taken by a folder: the copy cannot be made.
+        let to = folder.path().join("to");
+        fs::create_dir(super::super::hidden_sibling(&to, &from, "moving.partial")).expect("made");
+        copy_over(&from, &to).expect_err("cannot be copied");
+        assert_eq!(fs::read_to_string(&from).expect("it is there"), "content");
+        assert!(super::super::is_missing(&to).expect("can be looked at"));
     }
 }

@@ -61,6 +61,38 @@ fn link_and_unlink_stand_in_for_the_rename() {
     assert_eq!(names(folder.path()), ["b", "c"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn without_hard_links_a_name_is_taken_exclusively() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (file(folder.path(), "a", "A"), file(folder.path(), "b", ""));
+    assert_eq!(unix::rename_over_placeholder(&a, &b).expect("asks"), Renamed::NameTaken);
+    let c = folder.path().join("c");
+    assert_eq!(unix::rename_over_placeholder(&a, &c).expect("renames"), Renamed::Done);
+    assert_eq!(unix::rename_over_placeholder(&a, &c).expect("asks"), Renamed::Missing);
+    assert_eq!((names(folder.path()), content(&c)), (vec!["b".into(), "c".into()], Some("A".into())));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_crash_before_the_rename_leaves_no_empty_file_under_the_new_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (file(folder.path(), "a", "A"), folder.path().join("b"));
+    for placeholder in [false, true] {
+        fs::write(unix::note_of(&a, &b), "").expect("the crash left a note");
+        if placeholder {
+            fs::write(&b, "").expect("and an empty file");
+        }
+        assert_eq!(unix::rename_over_placeholder(&a, &b).expect("goes on"), Renamed::Done);
+        assert_eq!((names(folder.path()), content(&b)), (vec!["b".into()], Some("A".into())));
+        fs::rename(&b, &a).expect("once more");
+    }
+    // After the rename: the note goes with the next call.
+    fs::write(unix::note_of(&b, &a), "").expect("the crash left a note");
+    assert_eq!(unix::rename_over_placeholder(&b, &a).expect("asks"), Renamed::Missing);
+    assert_eq!(names(folder.path()), ["a"]);
+}
+
 #[test]
 fn a_file_is_written_whole_or_not_at_all() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -198,4 +230,27 @@ fn what_a_killed_write_left_is_replaced_by_the_next_one() {
     write_file(&other, b"B", true, 0o600).expect("writes another file first");
     write_file(&path, b"A", true, 0o600).expect("writes");
     assert_eq!(names(folder.path()), ["a", "b"]);
+}
+
+/// An antivirus, or a sender that is not done, has the file open and lets nobody rename or remove it.
+#[cfg(windows)]
+#[test]
+fn a_file_that_is_open_elsewhere_is_renamed_when_it_is_let_go() {
+    use std::os::windows::fs::OpenOptionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (a, b) = (file(folder.path(), "a", "A"), folder.path().join("b"));
+    let hold =
+        || OpenOptions::new().read(true).share_mode(1).open(&a).expect("held without sharing its deletion");
+    let held = hold();
+    assert!(rename_no_replace(&a, &b).is_err(), "an error in the end: the engine tries again with back-off");
+    assert_eq!(names(folder.path()), ["a"]);
+    drop(held);
+    let held = hold();
+    let letting_go = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        drop(held);
+    });
+    assert_eq!(rename_no_replace(&a, &b).expect("waits for it"), Renamed::Done);
+    letting_go.join().expect("ends");
+    assert_eq!(names(folder.path()), ["b"]);
 }

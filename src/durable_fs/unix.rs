@@ -3,7 +3,7 @@
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{FolderIdentity, FsError, Renamed};
@@ -103,16 +103,43 @@ fn is_one_name(from: &Path, to: &Path) -> Result<bool, FsError> {
     Ok(from.file_name() == to.file_name() && folder(from)? == folder(to)?)
 }
 
-/// Last resort, without hard links: the name is taken by an empty file, exclusively, and that file replaced.
-fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+/// Last resort, without hard links: the name is taken by an empty file, exclusively, and that file replaced. A hidden note beside it
+/// says so before, so that an empty file which a crash left under the name is known for ours by the next call.
+pub(super) fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    let note = note_of(from, to);
     if super::is_missing(from)? {
+        super::remove_file(&note)?;
         return Ok(Renamed::Missing);
     }
-    match OpenOptions::new().write(true).create_new(true).open(to) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Renamed::NameTaken),
-        Err(error) => return Err(FsError::new("create", to, error)),
+    let was_noted = !super::is_missing(&note)?;
+    if !was_noted {
+        super::create_private(&note)?;
+        super::sync_folder(super::parent_of(to))?;
     }
+    let renamed = match OpenOptions::new().write(true).create_new(true).open(to) {
+        Ok(_) => replace_placeholder(from, to),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(FsError::new("create", to, error)),
+        Err(_) if was_noted && is_empty_file(to) => replace_placeholder(from, to),
+        Err(_) => Ok(Renamed::NameTaken),
+    };
+    // The outcome stands; a note that stays is met by the next call.
+    super::remove_file(&note).ok();
+    renamed
+}
+
+/// The hidden name that a rename of this file to that one is noted under.
+pub(super) fn note_of(from: &Path, to: &Path) -> PathBuf {
+    let mut key = from.as_os_str().to_owned();
+    key.push("\0");
+    key.push(to);
+    super::hidden_sibling(to, Path::new(&key), "taking")
+}
+
+fn is_empty_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
+}
+
+fn replace_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match rename_replace(from, to) {
         Ok(()) => Ok(Renamed::Done),
         Err(error) => {

@@ -38,7 +38,7 @@ pub(super) const LONG_NAME: &str = "long-name";
 /// What the reason beside a quarantined source is called after it.
 pub(super) const REASON_SUFFIX: &str = ".error.json";
 /// Bytes of a file name at most, on the file systems we know.
-const FILE_NAME_MAX: usize = 255;
+pub(super) const FILE_NAME_MAX: usize = 255;
 
 /// Where the sources of this rule lie while they are ours.
 pub(super) fn claim_folder(rule: &Rule, source: &Path) -> PathBuf {
@@ -343,4 +343,46 @@ fn vars_of(rule: &Rule, names: &[&Path]) -> Result<BTreeMap<String, OsText>, Tro
         format!("{file} fits no pattern of rule \"{}\", so that `{{{wildcard}}}` has no value", rule.name);
     let hint = format!("put it into a folder, and under a name, that fits the pattern {pattern}");
     Err(Trouble::new(FaultKind::Config, message, Some(&hint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A job for a file as it is now, and where it lies when it is claimed.
+    fn claimed(folder: &Path) -> (Job, PathBuf) {
+        let path = folder.join("pay.txt");
+        std::fs::write(&path, "1\n").expect("a file");
+        let claimed = folder.join("claimed");
+        let source = Source {
+            path: path.as_path().into(),
+            claimed: Some(claimed.as_path().into()),
+            identity: durable_fs::identity_at(&path).expect("can be looked at").expect("a regular file"),
+            moved_from: None,
+            companions: Vec::new(),
+            retire: true,
+        };
+        (Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now()), claimed)
+    }
+
+    #[test]
+    fn a_candidate_that_changed_between_the_look_and_the_rename_is_watched_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (job, claimed) = claimed(folder.path());
+        std::fs::write(job.source.path.as_path(), "1\n2\n").expect("it grows after it was judged");
+        durable_fs::rename_no_replace(job.source.path.as_path(), &claimed).expect("renamed");
+        assert!(!is_still(&claimed, &job));
+    }
+
+    #[test]
+    fn a_candidate_that_lies_still_is_taken_and_only_without_a_writer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (job, claimed) = claimed(folder.path());
+        durable_fs::rename_no_replace(job.source.path.as_path(), &claimed).expect("renamed");
+        assert!(is_still(&claimed, &job));
+        let writer = std::fs::OpenOptions::new().append(true).open(&claimed).expect("somebody has it open");
+        assert_eq!(is_still(&claimed, &job), !cfg!(target_os = "linux"));
+        drop(writer);
+        assert!(is_still(&claimed, &job));
+    }
 }

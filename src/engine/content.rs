@@ -109,13 +109,17 @@ mod tests {
 
     fn content(slices: &[Slice]) -> ContentHash {
         let mut content = ContentHash::default();
-        slices.iter().for_each(|slice| content.add(SliceHash::of(slice)));
+        for slice in slices {
+            content.add(SliceHash::of(slice));
+        }
         content
     }
 
     fn retraced(slices: &[Slice], expected: &ContentHash) -> bool {
         let retrace = Retrace::start().expect("a thread");
-        slices.iter().for_each(|slice| retrace.pass_over(slice.clone()));
+        for slice in slices {
+            retrace.pass_over(slice.clone());
+        }
         retrace.meets(expected)
     }
 

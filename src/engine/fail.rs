@@ -102,7 +102,7 @@ fn quarantine_folder(rule: &Rule, job: &Job) -> PathBuf {
 }
 
 fn quarantine_name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
-    free_name(&quarantine_folder(rule, job), job.source.path.as_path())
+    free_name(&quarantine_folder(rule, job), job.source.path.as_path(), claim::REASON_SUFFIX.len())
 }
 
 /// Whether these bytes are seen to end early for the first time.

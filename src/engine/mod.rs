@@ -299,6 +299,7 @@ impl Engine {
             None => stop_runs(&self.shared).map_err(EngineError::from),
         };
         self.shared.in_hand.clear_all();
+        end_steps(&self.shared, deadline);
         // Full: it has a disk that does not answer before it, and nothing to do that the next start would miss.
         if self.shared.checkpoints.try_send(None).is_ok() {
             join_until(&self.checkpointer, deadline);
@@ -379,6 +380,21 @@ fn stop_runs(shared: &Shared) -> Result<(), Trouble> {
         shared.save(&job)?;
     }
     Ok(shared.store.sync()?)
+}
+
+/// Lets the children of steps end by themselves, which may have something to write down: the process's end would not wait for them.
+fn end_steps(shared: &Shared, deadline: Instant) {
+    let runs = shared.board.runs();
+    let end = move || {
+        for run in runs {
+            if let Err(broken) = run.end_steps() {
+                tracing::warn!(job = %run.id, %broken, "a step did not end well at the stop");
+            }
+        }
+    };
+    if let Ok(ending) = spawn("end-steps", end) {
+        join_until(&ending, deadline);
+    }
 }
 
 fn join_until(thread: &JoinHandle<()>, deadline: Instant) -> bool {

@@ -30,7 +30,7 @@ pub(super) fn plan(rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
     }
     let folder = archive_folder(rule, job)?;
     // An archive that is out of reach does not hold up the outputs: `move_source` chooses when it is back.
-    job.retired_to = free_name(&folder, job.source.path.as_path()).ok().map(OsText::from);
+    job.retired_to = free_name(&folder, job.source.path.as_path(), 0).ok().map(OsText::from);
     plan_companions(&folder, job);
     Ok(())
 }
@@ -38,7 +38,7 @@ pub(super) fn plan(rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
 /// Chooses names in `folder` for what belongs to the source.
 pub(super) fn plan_companions(folder: &Path, job: &mut Job) {
     for companion in &mut job.source.companions {
-        companion.retired_to = free_name(folder, companion.path.as_path()).ok().map(OsText::from);
+        companion.retired_to = free_name(folder, companion.path.as_path(), 0).ok().map(OsText::from);
     }
 }
 
@@ -60,13 +60,13 @@ pub(super) fn archive_names(
 ) -> Result<impl Iterator<Item = PathBuf> + use<>, Trouble> {
     let folder = archive_folder(rule, job)?;
     let source = job.source.path.as_path().to_owned();
-    Ok((0_u64..).map(move |number| numbered(&folder, &source, number)))
+    Ok((0_u64..).map(move |number| numbered(&folder, &source, number, 0)))
 }
 
-/// A name in `folder` that nothing has yet: `pay.csv.gz`, `pay.csv.gz-1` …
-pub(super) fn free_name(folder: &Path, source: &Path) -> Result<PathBuf, Trouble> {
+/// A name in `folder` that nothing has yet: `pay.csv.gz`, `pay.csv.gz-1` … One that leaves no room for `room` bytes more is shortened.
+pub(super) fn free_name(folder: &Path, source: &Path, room: usize) -> Result<PathBuf, Trouble> {
     for number in 0_u64.. {
-        let path = numbered(folder, source, number);
+        let path = numbered(folder, source, number, room);
         match path.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(path),
             Err(error) => {
@@ -77,15 +77,16 @@ pub(super) fn free_name(folder: &Path, source: &Path) -> Result<PathBuf, Trouble
             Ok(_) => {}
         }
     }
-    Ok(numbered(folder, source, 0))
+    Ok(numbered(folder, source, 0, room))
 }
 
-fn numbered(folder: &Path, source: &Path, number: u64) -> PathBuf {
-    let mut name = source.file_name().unwrap_or(source.as_os_str()).to_owned();
-    if number > 0 {
-        name.push(format!("-{number}"));
-    }
-    folder.join(name)
+fn numbered(folder: &Path, source: &Path, number: u64, room: usize) -> PathBuf {
+    let name = source.file_name().unwrap_or(source.as_os_str());
+    let suffix = if number > 0 { format!("-{number}") } else { String::new() };
+    let bytes_max = claim::FILE_NAME_MAX.saturating_sub(suffix.len() + room);
+    let mut fitting = OsText::from(name).shortened(bytes_max).as_os_str().to_owned();
+    fitting.push(suffix);
+    folder.join(fitting)
 }
 
 /// Takes a published job to its end.
@@ -117,7 +118,7 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
     move_source(shared, job, |job| {
         let folder = archive_folder(rule, job)?;
         durable_fs::make_folder(&folder, false)?;
-        free_name(&folder, job.source.path.as_path())
+        free_name(&folder, job.source.path.as_path(), 0)
     })?;
     let target = job.retired_to.clone();
     let folder = target.as_ref().and_then(|path| path.as_path().parent());
@@ -138,7 +139,7 @@ pub(super) fn move_companions(shared: &Shared, job: &mut Job, folder: &Path) -> 
                 {
                     break;
                 }
-                _ => free_name(folder, path.as_path())?,
+                _ => free_name(folder, path.as_path(), 0)?,
             };
             if let Some(companion) = job.source.companions.get_mut(position) {
                 companion.retired_to = Some(planned.into());

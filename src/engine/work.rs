@@ -102,6 +102,9 @@ fn run_with_attempts(
         }
         back_off = (back_off * 2).min(BACK_OFF_MAX);
     }
+    if shared.stopping() {
+        return Ok(None); // record by record takes longest
+    }
     let result = worker.run_each(slice, shape).map_err(|broken| Trouble::from_fault(&broken))?;
     Ok(Some((result, true)))
 }

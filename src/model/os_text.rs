@@ -33,6 +33,23 @@ impl OsText {
     pub fn to_str(&self) -> Option<&str> {
         self.0.to_str()
     }
+
+    /// At most so many bytes of the name's beginning; where something is cut off, what is not Unicode is replaced.
+    #[must_use]
+    pub fn shortened(&self, bytes_max: usize) -> Self {
+        if self.0.len() <= bytes_max {
+            return self.clone();
+        }
+        let text = self.0.to_string_lossy();
+        let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        Self::from(text.get(..end).unwrap_or_default())
+    }
+}
+
+impl From<&OsStr> for OsText {
+    fn from(name: &OsStr) -> Self {
+        Self(name.to_owned())
+    }
 }
 
 impl From<PathBuf> for OsText {
@@ -159,6 +176,14 @@ mod tests {
         let json = serde_json::to_string(&name).expect("serializes");
         assert_eq!(json, "\"päy.csv\"");
         assert_eq!(serde_json::from_str::<OsText>(&json).expect("reads back"), name);
+    }
+
+    #[test]
+    fn a_name_is_cut_between_characters() {
+        let name = OsText::from("päy.csv");
+        assert_eq!(name.shortened(8), name);
+        assert_eq!(name.shortened(3), OsText::from("pä"));
+        assert_eq!(name.shortened(2), OsText::from("p"));
     }
 
     #[cfg(unix)]

@@ -67,9 +67,7 @@ impl Child {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        fate::share(&mut command);
-        let mut process = command.spawn().map_err(|error| cannot_start(&launch.program, &error))?;
-        fate::offer_first(process.id());
+        let mut process = fate::start(command).map_err(|error| cannot_start(&launch.program, &error))?;
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
         let (answered, answers) = sync_channel(BLOCKS_MAX);
         let complaint = Arc::new(Mutex::new(Vec::new()));
