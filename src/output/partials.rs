@@ -482,3 +482,24 @@ fn number_of(path: &Path, job: JobId) -> Option<u64> {
     let name = path.file_name().and_then(OsStr::to_str)?;
     name.strip_prefix(&prefix(job))?.strip_suffix(SUFFIX)?.parse().ok()
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// A device that cannot be synced stands for a disk that fails.
+    #[test]
+    fn after_a_failed_fsync_no_second_one_is_tried() {
+        let device = || {
+            let path = PathBuf::from("/dev/full");
+            (Arc::new(File::options().write(true).open(&path).expect("opens")), path)
+        };
+        let sound = Sound::default();
+        let pending = || PendingSync { files: vec![device()], folders: Vec::new(), sound: sound.clone() };
+        let first = pending().sync().expect_err("cannot be synced");
+        assert!(first.is_failed_sync(), "{first}");
+        let good = PendingSync { files: Vec::new(), folders: Vec::new(), sound: sound.clone() };
+        let second = good.sync().expect_err("refuses what would succeed");
+        assert!(matches!(second, OutputError::Broken(_)), "{second}");
+    }
+}
