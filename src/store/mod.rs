@@ -34,6 +34,8 @@ mod commit;
 mod error;
 mod failed;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod keys;
 mod leftovers;
 mod memory;
