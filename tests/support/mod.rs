@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use toml::Table;
 
+pub mod random;
 mod service;
 
 pub use service::Service;
@@ -160,7 +161,8 @@ impl World {
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .env_remove("RUST_LOG")
-            .env_remove("LANDFALL_TEST_SEED");
+            .env_remove("LANDFALL_TEST_SEED")
+            .env_remove("LANDFALL_TEST_STEPS");
         command
     }
 
@@ -173,6 +175,7 @@ impl World {
             .current_dir(self.folder.path())
             .env_remove("RUST_LOG")
             .env_remove("LANDFALL_TEST_SEED")
+            .env_remove("LANDFALL_TEST_STEPS")
             .stdin(Stdio::null())
             .output()
             .expect("the binary runs");
