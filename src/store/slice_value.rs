@@ -10,6 +10,7 @@
 use bytes::Bytes;
 
 use super::error::StoreError;
+use super::value::unpacked;
 use crate::model::slice::{Oversized, Slice, Span, UnfitReason};
 
 const NOT_OVERSIZED: u64 = u64::MAX;
@@ -54,9 +55,7 @@ fn unordered() -> StoreError {
 
 /// The slice from its compressed bytes.
 pub(super) fn unpack(packed: &[u8]) -> Result<Slice, StoreError> {
-    let plain = lz4_flex::decompress_size_prepended(packed)
-        .map_err(|error| StoreError::corrupt(WHAT, error.to_string()))?;
-    let plain = Bytes::from(plain);
+    let plain = Bytes::from(unpacked(WHAT, packed)?);
     read(&plain).ok_or_else(|| StoreError::corrupt(WHAT, "it ends too early or does not add up"))
 }
 

@@ -31,6 +31,8 @@ const _: () = assert!(crate::record::SLICE_BYTES_MAX + 4096 <= CHUNK_PAYLOAD_BYT
 
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
+/// A byte of LZ4 makes so many at most: it lengthens a copy.
+const LZ4_RATIO_MAX: usize = 255;
 
 /// A row's values: the head, then further chunks if it is long.
 pub(super) fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -111,13 +113,20 @@ pub(super) fn decode<T: DeserializeOwned, V: AsRef<[u8]>>(
     }
     match head.encoding {
         PLAIN => parse(&payload),
-        LZ4 => {
-            let json = lz4_flex::decompress_size_prepended(&payload)
-                .map_err(|error| StoreError::corrupt(what, error.to_string()))?;
-            parse(&json)
-        }
+        LZ4 => parse(&unpacked(what, &payload)?),
         other => Err(StoreError::corrupt(what, format!("encoding {other} is unknown"))),
     }
+}
+
+/// What was compressed with its size before it. A damaged size asks for no memory that LZ4 could never fill.
+pub(super) fn unpacked(what: &'static str, packed: &[u8]) -> Result<Vec<u8>, StoreError> {
+    if let Some((size, rest)) = packed.split_first_chunk::<4>() {
+        let size = u32::from_le_bytes(*size) as usize;
+        if size > rest.len().saturating_mul(LZ4_RATIO_MAX) {
+            return Err(StoreError::corrupt(what, format!("{} bytes cannot hold {size}", rest.len())));
+        }
+    }
+    lz4_flex::decompress_size_prepended(packed).map_err(|error| StoreError::corrupt(what, error.to_string()))
 }
 
 /// The value of an index row that points at nothing but its key.
@@ -157,6 +166,15 @@ mod tests {
         assert!(values.len() > 2, "{} values", values.len());
         assert!(values.iter().all(|value| value.len() <= STORED_VALUE_BYTES_MAX));
         assert_eq!(back, row);
+    }
+
+    #[test]
+    fn a_damaged_size_asks_for_no_memory() {
+        let mut packed = lz4_flex::compress_prepend_size(&vec![7; 100_000]);
+        assert_eq!(unpacked("row", &packed).expect("unpacks").len(), 100_000);
+        packed[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        let error = unpacked("row", &packed).expect_err("it is damaged").to_string();
+        assert!(error.contains("bytes cannot hold 4294967295"), "{error}");
     }
 
     #[test]
