@@ -217,6 +217,7 @@ pub(crate) mod tests {
             resumed_at_slice: 0,
             outputs: vec![output],
             retired_to: Some(OsText::from("/data/archive/payments-1.csv.gz")),
+            giving_back: false,
             error: Some(JobError {
                 kind: FaultKind::Input,
                 message: "cut short".into(),
