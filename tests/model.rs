@@ -26,6 +26,7 @@ const STEPS: u64 = 80;
 const NAMES: [&str; 6] = ["a.txt", "b.txt", "c.txt", "x.gz", "y.gz", "z.gz"];
 
 const RULE: &str = r#"
+ready = { stable_for = "100ms" }
 [output.main]
 path = "out/{job}.txt"
 "#;
@@ -73,6 +74,7 @@ struct Sender<'w> {
     at: BTreeMap<String, usize>,
     writers: Vec<Writer>,
     renamed: u32,
+    kills: u32,
 }
 
 #[test]
@@ -87,6 +89,7 @@ fn each_version_that_was_delivered_comes_out_once_whatever_senders_and_kills_do(
         at: BTreeMap::new(),
         writers: Vec::new(),
         renamed: 0,
+        kills: 0,
     };
     let mut service = Some(world.start());
     for step in 0..steps {
@@ -106,7 +109,8 @@ fn each_version_that_was_delivered_comes_out_once_whatever_senders_and_kills_do(
     // Nothing is left over that another start would find.
     stop(world.start());
     assert!(is_drained(&world), "{:?}", world.files("in"));
-    check(&world, &sender.versions);
+    check(&world, &sender.versions, sender.kills);
+    println!("{steps} steps, {} kills", sender.kills);
 }
 
 /// A clean stop, which needs a service that is up.
@@ -122,7 +126,7 @@ fn is_drained(world: &World) -> bool {
 
 impl Sender<'_> {
     fn act(&mut self, step: u64) {
-        match self.random.below(16) {
+        match self.random.below(15) {
             0..=3 => self.move_in(step),
             4 | 5 => self.write(step, true),
             6 => self.write(step, false),
@@ -139,7 +143,10 @@ impl Sender<'_> {
     /// Kills, stops or starts the service now and then.
     fn disturb(&mut self, service: &mut Option<Service>) {
         match service.take() {
-            Some(running) if self.random.once_in(8) => running.kill(),
+            Some(running) if self.random.once_in(8) => {
+                running.kill();
+                self.kills += 1;
+            }
             Some(running) if self.random.once_in(20) => stop(running),
             None if !self.random.once_in(4) => *service = Some(self.world.start()),
             unchanged => *service = unchanged,
@@ -341,7 +348,7 @@ impl Sender<'_> {
     }
 }
 
-fn check(world: &World, versions: &[Version]) {
+fn check(world: &World, versions: &[Version], kills: u32) {
     let published = texts(world, "out");
     let archived = texts(world, "archive");
     for (number, version) in versions.iter().enumerate() {
@@ -363,7 +370,7 @@ fn check(world: &World, versions: &[Version]) {
         published.iter().chain(&archived).filter(|(_, text)| !whole(text)).map(|(name, _)| name).collect();
     assert!(strange.is_empty(), "these were never whole: {strange:?}");
     check_quarantine(world, versions);
-    check_jobs(world, published.len());
+    check_jobs(world, published.len(), kills);
     let count = |fate| versions.iter().filter(|version| version.fate == fate).count();
     println!(
         "{} versions, {} published, {} to be published",
@@ -393,7 +400,7 @@ fn check_quarantine(world: &World, versions: &[Version]) {
 }
 
 /// The jobs tell the same as the folders.
-fn check_jobs(world: &World, published: usize) {
+fn check_jobs(world: &World, published: usize, kills: u32) {
     let jobs = world.jobs();
     let of = |state: &str| jobs.iter().filter(|job| job["state"] == state).collect::<Vec<_>>();
     let (completed, failed, given_back) = (of("completed"), of("failed"), of("aborted"));
@@ -407,7 +414,10 @@ fn check_jobs(world: &World, published: usize) {
         }
     }
     for job in failed {
-        assert_eq!(job["error"]["kind"], "input", "{job:#}");
+        // A kill between a claim's row and its rename, and a sender who took the file away meanwhile: nobody can tell later whether it
+        // was claimed, so that is said. What was delivered is accounted for above.
+        let is_unclaimed = job["error"]["kind"] == "storage" && job["attempts"] == 0 && kills > 0;
+        assert!(job["error"]["kind"] == "input" || is_unclaimed, "{job:#}");
     }
 }
 
