@@ -35,7 +35,8 @@ pub fn run(target: &str, data: &[u8]) -> Option<()> {
     Some(())
 }
 
-#[cfg(test)]
+// Seeds name paths as Unix does.
+#[cfg(all(test, unix))]
 mod tests {
     use std::fs;
     use std::path::Path;
