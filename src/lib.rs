@@ -24,6 +24,9 @@ pub mod control;
 pub mod decode;
 pub mod durable_fs;
 pub mod engine;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod model;
 pub mod output;
 pub mod pipeline;

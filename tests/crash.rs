@@ -8,9 +8,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
+use support::random::Random;
 use support::{World, assert_balanced, wait_until};
 
 const KILLS: u32 = 50;
@@ -37,9 +37,7 @@ marker = "out/{stem}.done"
 
 #[test]
 fn no_kill_at_any_moment_loses_or_repeats_a_record_or_strands_a_source() {
-    let seed = seed();
-    println!("LANDFALL_TEST_SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::seeded();
     let world = World::new(RULE);
     let recipient = world.age_key();
 
@@ -136,7 +134,7 @@ fn decoded_outputs(world: &World) -> BTreeMap<String, Vec<u8>> {
 /// A kill between the claim and the end of a small job, again and again on one and the same file.
 #[test]
 fn a_source_that_is_killed_at_every_start_is_published_once() {
-    let mut random = Random(seed());
+    let mut random = Random::seeded();
     let world = World::new("output = { main = { path = \"out/{stem}.gz\" } }");
     world.move_in("in/pay.txt", support::lines(40_000));
     for _ in 0..10 {
@@ -211,24 +209,4 @@ fn a_published_output_that_was_taken_away_is_not_published_again() {
 
 fn rename_away(world: &World) {
     support::rename(&world.path("out/pay.main"), &world.path("consumed"));
-}
-
-/// The seed of this run: `LANDFALL_TEST_SEED` repeats an earlier one, as far as the scheduler lets it.
-fn seed() -> u64 {
-    match std::env::var("LANDFALL_TEST_SEED") {
-        Ok(text) => text.parse().expect("LANDFALL_TEST_SEED is a number"),
-        Err(_) => RandomState::new().build_hasher().finish() | 1,
-    }
-}
-
-/// xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) % limit
-    }
 }

@@ -356,7 +356,9 @@ fn is_test(path: &Path) -> bool {
     let root = root();
     path.strip_prefix(&root).unwrap_or(path).components().any(|part| {
         let name = part.as_os_str().to_string_lossy();
-        name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs") || name == "testdata"
+        // Fuzz targets' checks are in no ordinary build.
+        let is_fuzz = name == "fuzz" || name == "fuzz.rs";
+        is_fuzz || name == "tests" || name == "tests.rs" || name.ends_with("_tests.rs") || name == "testdata"
     })
 }
 
@@ -445,7 +447,7 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
 /// Everything that is committed, as far as it can be told without git: build output and hidden folders left out.
 fn tracked_files() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for name in ["src", "tests", "benches", "examples", "config", "packaging", ".ci"] {
+    for name in ["src", "tests", "benches", "examples", "config", "packaging", ".ci", "fuzz/fuzz_targets"] {
         collect(&root().join(name), &mut files);
     }
     for entry in fs::read_dir(root()).expect("the root is there").flatten() {

@@ -23,8 +23,8 @@ use super::peek::PeekReader;
 use super::sniff::layer_name;
 use crate::model::rule::Layer;
 
-/// Memory that one xz or zstd stream may ask for: `xz -9` needs 65 MiB.
-const DECODER_MEMORY_BYTES_MAX: u64 = 192 << 20;
+/// Memory that one stream or member may ask for: `xz -9` needs 65 MiB.
+pub(super) const DECODER_MEMORY_BYTES_MAX: u64 = 192 << 20;
 
 #[allow(clippy::disallowed_types, reason = "members are counted here: what follows one is read or refused")]
 type GzipMember<R> = bufread::GzipDecoder<R>;

@@ -23,6 +23,7 @@ mod tar_layer;
 mod text;
 mod transcode;
 mod zip_layer;
+mod zip_memory;
 
 #[cfg(test)]
 mod tests;

@@ -6,15 +6,17 @@
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-use zip::ZipArchive;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
 use super::DecodeError;
+use super::compress::DECODER_MEMORY_BYTES_MAX;
 use super::context::{Bytes, Context, Metered, ReadSeek};
 use super::error::unwrap;
 use super::layers::Position;
 use super::members::Member;
 use super::peek::BUFFER_BYTES;
+use super::zip_memory;
 
 const END_BYTES: u64 = 22;
 const COMMENT_BYTES_MAX: u64 = u16::MAX as u64;
@@ -84,11 +86,40 @@ impl ZipLayer {
             let detail = "it is encrypted with a zip password, which is not supported".to_owned();
             return Err(DecodeError::Entry { place, detail });
         }
+        let method = entry.compression();
+        if zip_memory::is_named_by(method) {
+            self.check_memory(index, method, &place)?;
+        }
         let inner = self.archive.by_index(index).map_err(|error| explain(error, &place))?;
         let size = inner.size();
         let place: Arc<str> = place.into();
         let inner = ZipMember { inner, size, read: 0, place: Arc::clone(&place) };
         Ok(Box::new(Metered { inner, context: Arc::clone(context), depth: self.position.depth, place }))
+    }
+}
+
+impl ZipLayer {
+    fn check_memory(
+        &mut self,
+        index: usize,
+        method: CompressionMethod,
+        place: &str,
+    ) -> Result<(), DecodeError> {
+        let raw = self.archive.by_index_raw(index).map_err(|error| explain(error, place))?;
+        let mut head = Vec::new();
+        raw.take(zip_memory::HEAD_BYTES)
+            .read_to_end(&mut head)
+            .map_err(|error| explain_io(error, place, 0))?;
+        let asked = zip_memory::asked(method, &head);
+        if asked > DECODER_MEMORY_BYTES_MAX {
+            let detail = format!(
+                "unpacking it asks for {} MiB of memory, more than {}",
+                asked >> 20,
+                DECODER_MEMORY_BYTES_MAX >> 20
+            );
+            return Err(DecodeError::Entry { place: place.to_owned(), detail });
+        }
+        Ok(())
     }
 }
 

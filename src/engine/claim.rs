@@ -262,6 +262,10 @@ fn is_still(claimed: &Path, job: &Job) -> bool {
 pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<bool, Trouble> {
     let path = job.source.path.as_path().to_owned();
     if let Some(claimed) = job.source.claimed.clone() {
+        // Durable before the rename: its sender may take it away before the end of this is, and nothing is lost then.
+        job.giving_back = true;
+        shared.store.change().job(job).apply()?;
+        shared.store.sync()?;
         // Companions first: once the source lies there again, nothing of it is ours any more.
         return_companions(job)?;
         match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
@@ -269,6 +273,8 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
             Renamed::Missing => return Err(vanished(&claimed)),
             Renamed::NameTaken => {
                 take_companions(job)?;
+                job.giving_back = false;
+                shared.store.change().job(job).apply()?;
                 return Ok(false);
             }
         }
@@ -277,6 +283,7 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
         }
     }
     job.take(JobEvent::GivenBack, clock::now(), why)?;
+    job.giving_back = false;
     job.error = None;
     job.account = Account::default(); // nothing of it counts: the file comes again
     let row = LedgerRow::of(job, LedgerOutcome::GivenBack);

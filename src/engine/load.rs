@@ -115,6 +115,7 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
     job.take(JobEvent::Started, clock::now(), "")?;
     job.attempts += u32::from(!was_held);
     job.error = None;
+    job.giving_back = false;
     job.resumable = rule.outputs.resumable();
     shared.save(&job)?; // started, before there is anything that a restart would have to clear
     let collector = Collector::begin(&shared.store, &rule, &job, restarted)?;

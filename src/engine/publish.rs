@@ -20,6 +20,7 @@ use crate::model::job_view::job_json;
 use crate::model::rule::{OnExists, Rule};
 use crate::output::{FinishedOutput, Intent, OutputError, Partials, RolledForward};
 use crate::telemetry::events;
+use crate::watch::has_writer;
 
 /// A job whose account is balanced and whose intent is in the store, not yet synced.
 pub(super) struct Balanced {
@@ -151,6 +152,9 @@ fn check_source(job: &Job) -> Result<(), Trouble> {
         Trouble::new(FaultKind::Storage, format!("cannot look at {}: {error}", job.source_path()), None)
     })?;
     match found {
+        // One who opened it before the rename was looked for right behind that; a crash may have come between the two, and what he
+        // writes from now on would be archived unread. Windows renames no file that a writer has open.
+        Some(_) if job.source.claimed.is_some() && cfg!(unix) && has_writer(path) => Err(changed_source(job)),
         Some(identity) if is_source(job, &identity) => Ok(()),
         _ => Err(changed_source(job)),
     }
@@ -209,6 +213,8 @@ pub(super) fn roll_forward(
 mod tests {
     use super::*;
     use crate::model::category::Category;
+    use crate::model::job::Source;
+    use crate::model::job_id::JobId;
 
     fn account(main: u64, invalid: u64, failed: u64) -> Account {
         let mut account =
@@ -233,5 +239,30 @@ mod tests {
         wrong.records_in += 1;
         let trouble = wrong.balance().map_err(Trouble::from).expect_err("a record is missing");
         assert_eq!(trouble.error.kind, FaultKind::Bug);
+    }
+
+    /// Goal: a crash between the claim's rename and the look for writers leaves no half file published.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_source_that_somebody_has_open_for_writing_is_not_published() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let claimed = folder.path().join("claimed");
+        std::fs::write(&claimed, "1\n").expect("a file");
+        let identity =
+            durable_fs::identity_at(&claimed).expect("it can be looked at").expect("a regular file");
+        let source = Source {
+            path: folder.path().join("inbox").into(),
+            claimed: Some(claimed.clone().into()),
+            identity,
+            moved_from: None,
+            companions: Vec::new(),
+            retire: true,
+        };
+        let job = Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, crate::clock::now());
+        let writer = std::fs::File::options().append(true).open(&claimed).expect("it can be opened");
+        let trouble = check_source(&job).expect_err("somebody writes it");
+        assert!(trouble.ended_early, "it goes back to wait");
+        drop(writer);
+        check_source(&job).expect("nobody writes it");
     }
 }

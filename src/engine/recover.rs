@@ -28,7 +28,7 @@ pub(super) enum Place {
     InQuarantine(OsText),
     /// The crash came before the rename: the file is still a candidate.
     NotClaimed,
-    /// A kept file was changed or removed: whatever lies there now is a new candidate.
+    /// A kept file was changed or removed, or one that was given back: whatever lies there now is a new candidate.
     Changed,
     /// The folder is not there: its file system may not be mounted yet.
     OutOfReach(OsText),
@@ -159,7 +159,12 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
                         job.source_path(),
                         job.source.path
                     ),
-                    "find who removed it; whatever the sender still has can be sent again",
+                    // The service may have ended between the row and the rename: which it was cannot be told any more.
+                    if job.started_at.is_none() {
+                        "its claim was under way when the service ended: the sender may have renamed or removed it just before; else find who removed it"
+                    } else {
+                        "find who removed it; whatever the sender still has can be sent again"
+                    },
                 ),
             };
             job.retired_to = None;
@@ -213,6 +218,9 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     }
     if !folder_is_there(&job.source.path)? {
         return Ok(Place::OutOfReach(folder_of(&job.source.path)));
+    }
+    if job.giving_back {
+        return Ok(Place::Changed);
     }
     // The rename comes before anything is started; what lies there now is a candidate again, whatever it is.
     if job.started_at.is_none() && there.is_some() {
@@ -299,6 +307,20 @@ mod tests {
         fs::write(folder.path().join("new"), "something else\n").expect("a newer file");
         durable_fs::rename_replace(&folder.path().join("new"), &file).expect("the newer file takes the name");
         assert_eq!(place(&lost).expect("decided"), Place::Lost);
+    }
+
+    #[test]
+    fn a_source_that_was_given_back_and_then_replaced_by_its_sender_is_not_lost() {
+        let (folder, file) = folder_with("inbox");
+        let mut returned = job(folder.path(), &file);
+        returned.take(JobEvent::Started, clock::now(), "").expect("starts");
+        returned.giving_back = true;
+        assert_eq!(place(&returned).expect("decided"), Place::NotClaimed);
+        fs::write(folder.path().join("new"), "something else\n").expect("a newer file");
+        durable_fs::rename_replace(&folder.path().join("new"), &file).expect("the newer file takes the name");
+        assert_eq!(place(&returned).expect("decided"), Place::Changed);
+        fs::write(folder.path().join("claimed"), "1\n").expect("a file");
+        assert_eq!(place(&returned).expect("decided"), Place::Here, "the crash came before the rename");
     }
 
     #[test]

@@ -74,6 +74,9 @@ pub struct Job {
     pub outputs: Vec<PublishedOutput>,
     /// Where the archive, or the quarantine, has the source.
     pub retired_to: Option<OsText>,
+    /// Its source is about to be renamed back to where it lay, or was already: then it is its sender's again.
+    #[serde(default)]
+    pub giving_back: bool,
     /// Why it failed or is held.
     pub error: Option<JobError>,
     /// What happened when, oldest first.
@@ -203,6 +206,7 @@ impl Job {
             records_again: 0,
             outputs: Vec::new(),
             retired_to: None,
+            giving_back: false,
             error: None,
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".to_owned() }],
             delivery: Delivery::default(),

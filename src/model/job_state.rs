@@ -203,6 +203,31 @@ mod tests {
     }
 
     #[test]
+    fn every_state_can_be_reached_and_from_each_an_end() {
+        let after = |from: &[JobState]| -> Vec<JobState> {
+            let mut reached = from.to_vec();
+            let mut at = 0;
+            while let Some(state) = reached.get(at).copied() {
+                for next in EVENTS.iter().filter_map(|event| state.next(*event).ok()) {
+                    if !reached.contains(&next) {
+                        reached.push(next);
+                    }
+                }
+                at += 1;
+            }
+            reached
+        };
+        let reached = after(&[JobState::Queued]);
+        // A resend is refused before there is anything that could happen to its job.
+        let missing =
+            JobState::ALL.iter().find(|state| !reached.contains(state) && **state != JobState::Refused);
+        assert_eq!(missing, None);
+        for state in JobState::ALL {
+            assert!(after(&[state]).iter().any(|state| state.is_final()), "{state} never ends");
+        }
+    }
+
+    #[test]
     fn the_word_of_a_state_is_that_of_its_json() {
         for state in JobState::ALL {
             assert_eq!(serde_json::to_value(state).expect("serializes"), state.as_str());

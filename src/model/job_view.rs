@@ -249,6 +249,7 @@ pub(crate) mod tests {
             records_again: 0,
             outputs: vec![output],
             retired_to: Some(OsText::from("/data/archive/payments-1.csv.gz")),
+            giving_back: false,
             error: Some(JobError {
                 kind: FaultKind::Input,
                 message: "cut short".into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::json::{self, Member};
 use crate::model::rule::{Csv, FixedField, Format};
 use crate::model::step::{ColumnRef, Columns, RecordError, Value};
-use crate::record::fields::{FieldSpan, csv_value, split_csv, split_fixed, write_csv_value};
+use crate::record::fields::{FieldSpan, csv_value, end_csv_row, split_csv, split_fixed, write_csv_value};
 
 /// What the columns of a record are, at one place of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,6 +122,7 @@ impl Columns for ColumnReader {
     }
 
     fn select(&mut self, bytes: &[u8], wanted: &[ColumnRef], out: &mut Vec<u8>) -> Result<(), RecordError> {
+        let start = out.len();
         for (position, &column) in wanted.iter().enumerate() {
             if let (Format::Csv(csv), true) = (&self.format, position > 0) {
                 out.push(csv.delimiter);
@@ -133,6 +134,9 @@ impl Columns for ColumnReader {
             {
                 out.resize(out.len() + (field.width as usize).saturating_sub(written), b' ');
             }
+        }
+        if let Format::Csv(csv) = &self.format {
+            end_csv_row(csv, start, out);
         }
         Ok(())
     }
@@ -202,12 +206,14 @@ pub fn path_of(dotted: &str) -> Vec<String> {
 
 /// Appends a csv row.
 pub fn write_csv_row<'v>(values: impl Iterator<Item = &'v [u8]>, csv: &Csv, out: &mut Vec<u8>) {
+    let start = out.len();
     for (position, value) in values.enumerate() {
         if position > 0 {
             out.push(csv.delimiter);
         }
         write_csv_value(value, csv, out);
     }
+    end_csv_row(csv, start, out);
 }
 
 fn write_fixed_row(

@@ -142,6 +142,14 @@ pub fn write_csv_value(value: &[u8], csv: &Csv, out: &mut Vec<u8>) {
     out.push(quote);
 }
 
+/// Ends a csv row that was appended from `start` on: a row of one empty value would be a blank line, which readers take for no
+/// record at all, and stands in quotes. Without a quote character there is no way to tell it.
+pub fn end_csv_row(csv: &Csv, start: usize, out: &mut Vec<u8>) {
+    if let (Some(quote), true) = (csv.quote, out.len() == start) {
+        out.extend_from_slice(&[quote, quote]);
+    }
+}
+
 fn needs_quotes(value: &[u8], delimiter: u8, quote: u8) -> bool {
     memchr2(delimiter, quote, value).is_some() || memchr2(b'\n', b'\r', value).is_some()
 }

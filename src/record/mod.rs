@@ -26,6 +26,9 @@ pub mod fields;
 mod framing;
 mod header;
 mod marks;
+#[cfg(any(test, fuzzing))]
+#[path = "tests/oracle.rs"]
+pub(crate) mod oracle;
 mod slicer;
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,8 @@ mod deliveries;
 mod error;
 mod failed;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod keys;
 mod leftovers;
 mod log_check;

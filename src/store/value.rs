@@ -31,6 +31,8 @@ const _: () = assert!(crate::record::SLICE_BYTES_MAX + 4096 <= CHUNK_PAYLOAD_BYT
 
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
+/// A byte of LZ4 makes so many at most: it lengthens a copy.
+const LZ4_RATIO_MAX: usize = 255;
 
 /// A row's values: the head, then further chunks if it is long.
 pub(super) fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -116,9 +118,6 @@ pub(super) fn decode<T: DeserializeOwned, V: AsRef<[u8]>>(
     }
 }
 
-/// LZ4 makes at most so many bytes of one.
-const LZ4_RATIO_MAX: usize = 255;
-
 /// The bytes behind their length; a damaged length asks for no more memory than they could give.
 pub(super) fn decompress(what: &'static str, packed: &[u8]) -> Result<Vec<u8>, StoreError> {
     let corrupt = |detail: String| StoreError::corrupt(what, detail);
@@ -173,6 +172,15 @@ mod tests {
         assert!(values.len() > 2, "{} values", values.len());
         assert!(values.iter().all(|value| value.len() <= STORED_VALUE_BYTES_MAX));
         assert_eq!(back, row);
+    }
+
+    #[test]
+    fn a_damaged_size_asks_for_no_memory() {
+        let mut packed = lz4_flex::compress_prepend_size(&vec![7; 100_000]);
+        assert_eq!(decompress("row", &packed).expect("unpacks").len(), 100_000);
+        packed[..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        let error = decompress("row", &packed).expect_err("it is damaged").to_string();
+        assert!(error.contains("bytes cannot hold 4294967295"), "{error}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use toml::Table;
 
 #[cfg(target_os = "linux")]
 pub mod disk;
+pub mod random;
 mod service;
 
 pub use service::Service;
@@ -170,7 +171,8 @@ impl World {
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .env_remove("RUST_LOG")
-            .env_remove("LANDFALL_TEST_SEED");
+            .env_remove("LANDFALL_TEST_SEED")
+            .env_remove("LANDFALL_TEST_STEPS");
         command
     }
 
@@ -183,6 +185,7 @@ impl World {
             .current_dir(self.folder.path())
             .env_remove("RUST_LOG")
             .env_remove("LANDFALL_TEST_SEED")
+            .env_remove("LANDFALL_TEST_STEPS")
             .stdin(Stdio::null())
             .output()
             .expect("the binary runs");

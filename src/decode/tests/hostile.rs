@@ -41,6 +41,32 @@ fn a_zip_with_a_hostile_directory_is_an_error_within_age_too() {
     }
 }
 
+#[test]
+fn a_zip_that_asks_for_gigabytes_is_refused_before_it_gets_them() {
+    use ::zip::CompressionMethod as M;
+    let data = csv(300);
+    let seed = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/archives").join(name);
+        std::fs::read(path).expect("the seed is there")[5..].to_vec()
+    };
+    let xz = zip(&[("a.csv", &data)], M::Xz);
+    let dictionary = memchr::memmem::find(&xz, b"\x21\x01").expect("an LZMA2 filter") + 2;
+    let (lzma, ppmd) = (seed("lzma.zip"), seed("ppmd.zip"));
+    let content = |zip: &[u8]| 30 + usize::from(zip[26]) + usize::from(zip[28]);
+    let cases = [
+        (&xz, dictionary, vec![37], "1536 MiB"),
+        (&lzma, content(&lzma) + 5, 0x3000_0000_u32.to_le_bytes().to_vec(), "768 MiB"),
+        (&ppmd, content(&ppmd), vec![0xf5, 0x0f], "256 MiB"),
+    ];
+    for (clean, at, bytes, asked) in cases {
+        world().decode(clean).expect("what asks for little is read");
+        let mut greedy = clean.clone();
+        greedy[at..at + bytes.len()].copy_from_slice(&bytes);
+        let error = world().error(&greedy).to_string();
+        assert!(error.contains(asked), "{error}");
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
 

@@ -145,6 +145,14 @@ fn select_copies_columns_as_they_are_written() {
     assert_eq!(header.as_deref(), Some(&b"c,x\n"[..]));
 }
 
+/// A blank line is no record to a reader of csv.
+#[test]
+fn a_row_of_one_empty_value_is_written_in_quotes() {
+    let rule = rule(csv(), &["main"], &[json!({ "step": "select", "columns": ["b"] })]);
+    let out = outcome(&rule, &["a", "b"], &["1,x", "2,", "3", "4,\"\""]);
+    assert_eq!(out, map(&[("main", "x\n\"\"\n\"\"\n\"\"\n")]));
+}
+
 #[test]
 fn select_on_json_makes_an_object_of_the_paths() {
     let select = json!({ "step": "select", "columns": ["n", "a.b", "zz"], "rename": { "a.b": "a.c" } });

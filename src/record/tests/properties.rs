@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 
+use super::oracle::{self, PlainFramer, flattened};
 use super::*;
-use crate::model::slice::Oversized;
 
 fn format() -> impl Strategy<Value = Format> {
     prop_oneof![
@@ -26,162 +26,6 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
-/// A record as a simple framer sees it: where it begins and ends, and what is wrong with it.
-#[derive(Debug, PartialEq)]
-struct Plain {
-    line: u64,
-    start: usize,
-    end: usize,
-    unfit: Option<Oversized>,
-}
-
-/// Frames the whole text byte by byte, from the rules alone.
-struct PlainFramer<'a> {
-    text: &'a [u8],
-    records: &'a Records,
-}
-
-impl PlainFramer<'_> {
-    fn line_end(&self, from: usize) -> usize {
-        self.text[from..].iter().position(|&byte| byte == b'\n').map_or(self.text.len(), |at| from + at)
-    }
-
-    /// Without the `\r` of a line end.
-    fn content_end(&self, start: usize, end: usize) -> usize {
-        let cr = end < self.text.len() && end > start && self.text[end - 1] == b'\r';
-        if cr { end - 1 } else { end }
-    }
-
-    /// The end of the record at `start` by its quotes, and the quote open at `until`.
-    fn quoted_end(&self, start: usize, until: usize, csv: &Csv) -> Result<usize, Option<usize>> {
-        let mut open = None;
-        let mut at = start;
-        while at < until {
-            let byte = self.text[at];
-            let quote = Some(byte) == csv.quote;
-            if open.is_some() {
-                if quote && at + 1 < until && self.text[at + 1] == byte {
-                    at += 1;
-                } else if quote {
-                    open = None;
-                }
-            } else if byte == b'\n' {
-                return Ok(at);
-            } else if quote && (at == start || self.text[at - 1] == csv.delimiter) {
-                open = Some(at);
-            }
-            at += 1;
-        }
-        Err(open)
-    }
-
-    fn record(&self, start: usize) -> (usize, Option<UnfitReason>) {
-        let passed = start + self.records.record_max as usize + 2;
-        let until = passed.min(self.text.len());
-        let csv = match &self.records.format {
-            Format::Csv(csv) => csv.clone(),
-            _ => Csv { quote: None, ..csv(false) },
-        };
-        let too_long = |end: usize| {
-            let long = self.content_end(start, end) - start > self.records.record_max as usize;
-            (end, long.then_some(UnfitReason::TooLong))
-        };
-        match self.quoted_end(start, until, &csv) {
-            Ok(end) => too_long(end),
-            Err(None) => too_long(self.line_end(until)),
-            Err(Some(quote)) => {
-                let end = self.line_end(quote);
-                if end >= until && until == passed {
-                    return too_long(end);
-                }
-                let lines = lines_in(&self.text[..quote]);
-                (end, Some(UnfitReason::UnclosedQuote { line: lines + 1 }))
-            }
-        }
-    }
-
-    fn is_blank(&self, line: &[u8]) -> bool {
-        match self.records.format {
-            Format::Csv(_) => line.is_empty(),
-            Format::Jsonl => line.iter().all(u8::is_ascii_whitespace),
-            _ => false,
-        }
-    }
-
-    /// All records, the header too, and how many lines are none.
-    fn all(&self) -> (Vec<Plain>, u64) {
-        let (mut found, mut skipped, mut at, mut line) = (Vec::new(), 0, 0, 0);
-        for _ in 0..self.records.skip_lines {
-            if at < self.text.len() {
-                at = (self.line_end(at) + 1).min(self.text.len());
-                (line, skipped) = (line + 1, skipped + 1);
-            }
-        }
-        while at < self.text.len() {
-            let (end, reason) = self.record(at);
-            let content = self.content_end(at, end);
-            if reason.is_none() && self.is_blank(&self.text[at..content]) {
-                skipped += 1;
-            } else {
-                let unfit = reason.map(|reason| Oversized { length: (content - at) as u64, reason });
-                found.push(Plain { line, start: at, end: content, unfit });
-            }
-            let next = (end + 1).min(self.text.len());
-            line += lines_in(&self.text[at..next]);
-            at = next;
-        }
-        (found, skipped)
-    }
-}
-
-fn lines_in(text: &[u8]) -> u64 {
-    memchr::memchr_iter(b'\n', text).count() as u64
-}
-
-fn has_header(records: &Records) -> bool {
-    matches!(&records.format, Format::Csv(csv) if csv.header)
-}
-
-/// Slices as records, checked against each other on the way.
-fn flattened(whole: &Whole, text: &[u8], records: &Records) -> Vec<Plain> {
-    let mut found: Vec<Plain> = Vec::new();
-    let mut number = 1;
-    for (index, slice) in whole.slices.iter().enumerate() {
-        assert_eq!(slice.number, 7 + index as u64, "slices are numbered without gaps");
-        assert_eq!((slice.entry, slice.first_record), (3, number));
-        assert!(!slice.records.is_empty() && slice.records.len() <= records.slice_records as usize);
-        assert!(slice.records.len() == 1 || slice.bytes.len() <= SLICE_BYTES_MAX);
-        number += slice.records.len() as u64;
-        let offset = slice.offset as usize;
-        assert_eq!(slice.bytes[..], text[offset..offset + slice.bytes.len()], "bytes are the text's");
-        for (at, span) in slice.records.iter().enumerate() {
-            let lines = lines_in(&slice.bytes[..span.start as usize]);
-            let start = record_offset(slice, at, &records.format) as usize;
-            let length = slice.oversized.map_or(u64::from(span.end - span.start), |unfit| unfit.length);
-            found.push(Plain {
-                line: slice.first_line + lines,
-                start,
-                end: start + length as usize,
-                unfit: slice.oversized,
-            });
-        }
-    }
-    found
-}
-
-/// Puts the text together again from what came out; between the parts only skipped lines and line ends may lie.
-fn assert_nothing_is_lost(whole: &Whole, text: &[u8], records: &Records, first_record: usize) {
-    let mut at = first_record;
-    for slice in &whole.slices {
-        let offset = slice.offset as usize;
-        let between = &text[at..offset];
-        assert!(between.iter().all(u8::is_ascii_whitespace), "lost: {between:?}");
-        let length = slice.oversized.map_or(slice.bytes.len(), |unfit| unfit.length as usize);
-        at = offset + length;
-    }
-    assert!(text[at..].iter().all(u8::is_ascii_whitespace), "lost at the end under {records:?}");
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -196,24 +40,7 @@ proptest! {
         reads in prop::collection::vec(1usize..40, 1..4),
     ) {
         let records = Records { format, skip_lines, record_max, slice_records };
-        let whole = try_cut(&text, &records);
-        let in_blocks = cut_in(&text, &records, &decode(), block, &reads);
-        prop_assert_eq!(format!("{:?}", &whole), format!("{:?}", in_blocks), "the block's size matters");
-        let (mut expected, skipped) = PlainFramer { text: &text, records: &records }.all();
-        let Ok(whole) = whole else {
-            prop_assert!(has_header(&records), "only a header can be wrong: {:?}", whole);
-            return Ok(());
-        };
-        let mut first_record = expected.first().map_or(text.len(), |plain| plain.start);
-        if has_header(&records) && !expected.is_empty() {
-            let header = expected.remove(0);
-            prop_assert_eq!(header.unfit, None);
-            prop_assert_eq!(whole.shape.header.as_deref(), Some(&text[header.start..header.end]));
-            first_record = header.end;
-        }
-        prop_assert_eq!(flattened(&whole, &text, &records), expected);
-        prop_assert_eq!(whole.skipped(), skipped);
-        assert_nothing_is_lost(&whole, &text, &records, first_record);
+        oracle::check_text(&text, &records, &decode(), block, &reads);
     }
 
     #[test]
@@ -227,17 +54,7 @@ proptest! {
     ) {
         let records = Records { slice_records, ..by_length(length) };
         let decode = Decode { encoding: encoding.into(), on_bad_encoding: on_bad, ..decode() };
-        let whole = cut_in(&text, &records, &decode, BLOCK_BYTES, &[usize::MAX]);
-        let in_blocks = cut_in(&text, &records, &decode, block, &[3, 1]);
-        prop_assert_eq!(format!("{:?}", &whole), format!("{:?}", in_blocks));
-        if let Ok(whole) = whole {
-            let count: usize = whole.slices.iter().map(|slice| slice.records.len()).sum();
-            prop_assert!(count == text.len() / length as usize || text.starts_with(b"\xFE\xFF") || text.starts_with(b"\xFF\xFE"));
-            if on_bad == OnBadEncoding::Raw {
-                let bytes: Vec<u8> = whole.slices.iter().flat_map(|slice| slice.bytes.to_vec()).collect();
-                prop_assert!(text.ends_with(&bytes) && text.len() - bytes.len() <= 3);
-            }
-        }
+        oracle::check_by_length(&text, &records, &decode, block, &[3, 1]);
     }
 }
 
