@@ -102,6 +102,11 @@ pub fn claim_folder(folder: &Path, rules: &[Rule]) -> Result<ClaimFolder, Engine
     Ok(found)
 }
 
+/// The claim folder that a watched folder has, where that was named in its place.
+pub fn claim_folder_in(watched: &Path) -> Option<PathBuf> {
+    Some(watched.join(CLAIM_FOLDER)).filter(|folder| folder.is_dir())
+}
+
 /// What became of a file that was to be given back.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GivenBack {
