@@ -167,6 +167,7 @@ fn recover_leaves_alone_what_a_store_has_in_hand_and_refuses_while_a_service_run
         refused.says(&["in use by process", &service.id().to_string(), "landfall jobs"]);
     }
     world.landfall(&["recover", "nowhere"]).ends_with(1).says(&["there is no folder"]);
+    world.landfall(&["recover", "in"]).ends_with(1).says(&["is a watched folder", "in/.landfall"]);
     assert_eq!(claimed(&world).len(), 1);
 }
 
@@ -227,6 +228,16 @@ fn a_restored_backup_puts_in_doubt_what_may_have_been_published_since() {
     service.wait_for(&world, "archive/next.txt");
     service.stop();
     assert_eq!(world.jobs().iter().filter(|job| job["state"] == "failed").count(), 1);
+    // Somebody looked, and its outputs are not there.
+    support::remove(&world.path("out/pay.main"));
+    world.landfall(&["retry", job["id"].as_str().expect("an id")]).done();
+    let mut service = world.start();
+    service.wait_for(&world, "out/pay.main");
+    service.wait_until("it is completed", || {
+        world.jobs().iter().all(|job| job["state"] == "completed").then_some(())
+    });
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), format!("{}last\n", lines(1000)));
 }
 
 #[test]

@@ -78,6 +78,10 @@ pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<E
             "name a claim folder: `.landfall` in a watched folder, or a rule's `source.claim_dir`",
         ));
     }
+    if let Some(claims) = strays::claim_folder_in(&folder) {
+        let message = format!("{} is a watched folder", escaped_path(&folder));
+        return Ok(refuse(&message, &format!("name its claim folder: {}", escaped_path(&claims))));
+    }
     // Held until the end: no service begins to claim here meanwhile.
     let _held = match hold(&folder)? {
         Ok(held) => held,

@@ -29,6 +29,9 @@ pub(super) const CHUNK_PAYLOAD_BYTES_MAX: usize = STORED_VALUE_BYTES_MAX - 1;
 /// A whole slice and its header fit in one value, uncompressible or not.
 const _: () = assert!(crate::record::SLICE_BYTES_MAX + 4096 <= CHUNK_PAYLOAD_BYTES_MAX);
 
+/// Shorter rows gain too little.
+const PACKED_BYTES_MIN: usize = 256;
+
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
 /// A byte of LZ4 makes so many at most: it lengthens a copy.
@@ -38,10 +41,13 @@ const LZ4_RATIO_MAX: usize = 255;
 pub(super) fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<Vec<u8>>, StoreError> {
     let json =
         serde_json::to_vec(row).map_err(|error| StoreError::Encode { what, detail: error.to_string() })?;
-    if json.len() <= HEAD_PAYLOAD_BYTES_MAX {
+    if json.len() < PACKED_BYTES_MIN {
         return Ok(vec![head(PLAIN, 1, &json)]);
     }
     let packed = lz4_flex::compress_prepend_size(&json);
+    if packed.len() >= json.len() && json.len() <= HEAD_PAYLOAD_BYTES_MAX {
+        return Ok(vec![head(PLAIN, 1, &json)]);
+    }
     let (first, rest) = packed.split_at(packed.len().min(HEAD_PAYLOAD_BYTES_MAX));
     let further = rest.chunks(CHUNK_PAYLOAD_BYTES_MAX);
     let count = u32::try_from(further.len() + 1)

@@ -10,7 +10,7 @@ mod report;
 mod traces;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ use crate::watch::pattern::Pattern;
 pub(super) use report::tell_strays;
 pub use traces::{Traces, look_for_traces};
 
-/// Characters of a job id, and the dot behind it.
+/// Characters of a job id; a dot stands behind it.
 const ID_LENGTH: usize = 26;
 /// A reason file is shorter: it is a job's JSON.
 const REASON_BYTES_MAX: u64 = 16 << 20;
@@ -102,6 +102,11 @@ pub fn claim_folder(folder: &Path, rules: &[Rule]) -> Result<ClaimFolder, Engine
     Ok(found)
 }
 
+/// The claim folder that a watched folder has, where that was named in its place.
+pub fn claim_folder_in(watched: &Path) -> Option<PathBuf> {
+    Some(watched.join(CLAIM_FOLDER)).filter(|folder| folder.is_dir())
+}
+
 /// What became of a file that was to be given back.
 #[derive(Debug, PartialEq, Eq)]
 pub enum GivenBack {
@@ -132,7 +137,7 @@ fn claimed_files(folder: &Path) -> Result<Vec<Stray>, Trouble> {
     let mut found = Vec::new();
     for (path, metadata) in files_in(folder)? {
         let Some((job, name)) = path.file_name().and_then(parse_claimed) else { continue };
-        let name = (name != LONG_NAME).then(|| OsText::from(Path::new(name)));
+        let name = (name != LONG_NAME).then(|| OsText::new(name));
         let (path, bytes) = (path.into(), metadata.len());
         found.push(Stray { job, name, path, origin: None, bytes, traces: Traces::default() });
     }
@@ -141,25 +146,24 @@ fn claimed_files(folder: &Path) -> Result<Vec<Stray>, Trouble> {
 }
 
 /// The job and the original name in a claimed name.
-fn parse_claimed(name: &OsStr) -> Option<(JobId, &OsStr)> {
-    let bytes = name.as_encoded_bytes();
-    let (id, rest) = bytes.split_at_checked(ID_LENGTH)?;
+fn parse_claimed(name: &OsStr) -> Option<(JobId, OsString)> {
+    let (id, rest) = name.as_encoded_bytes().split_at_checked(ID_LENGTH)?;
     let id = std::str::from_utf8(id).ok()?.parse().ok()?;
-    let original = rest.strip_prefix(b".").filter(|original| !original.is_empty())?;
-    // Cut behind an ASCII character, which every platform's encoding allows.
-    Some((id, os_str_of(name, bytes.len() - original.len())))
+    rest.strip_prefix(b".").filter(|original| !original.is_empty())?;
+    Some((id, behind_id(name)))
 }
 
+/// What follows an id and its dot, which are ASCII.
 #[cfg(unix)]
-fn os_str_of(name: &OsStr, from: usize) -> &OsStr {
+fn behind_id(name: &OsStr) -> OsString {
     use std::os::unix::ffi::OsStrExt as _;
-    OsStr::from_bytes(name.as_bytes().get(from..).unwrap_or_default())
+    OsStr::from_bytes(name.as_bytes().get(ID_LENGTH + 1..).unwrap_or_default()).to_owned()
 }
 
-/// Names that are not Unicode keep their escapes: Rust cuts them only there where it can be sure.
 #[cfg(windows)]
-fn os_str_of(name: &OsStr, from: usize) -> &OsStr {
-    name.to_str().and_then(|name| name.get(from..)).map_or(name, OsStr::new)
+fn behind_id(name: &OsStr) -> OsString {
+    use std::os::windows::ffi::{OsStrExt as _, OsStringExt as _};
+    OsString::from_wide(&name.encode_wide().skip(ID_LENGTH + 1).collect::<Vec<_>>())
 }
 
 /// The folder from which the files of a claim folder came, where that is one.
@@ -262,7 +266,7 @@ mod tests {
     fn a_claimed_name_gives_back_the_job_and_the_original_name() {
         let id = JobId::from_parts(1_796_000_000_000, 7);
         let name = std::ffi::OsString::from(format!("{id}.pay.csv.gz"));
-        assert_eq!(parse_claimed(&name), Some((id, OsStr::new("pay.csv.gz"))));
+        assert_eq!(parse_claimed(&name), Some((id, OsString::from("pay.csv.gz"))));
         let no_claim =
             ["landfall.lock", "quarantine", &format!("{id}"), &format!("{id}."), "01hq.pay.csv", ""];
         assert!(no_claim.iter().all(|name| parse_claimed(OsStr::new(name)).is_none()));
