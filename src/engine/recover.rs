@@ -113,7 +113,13 @@ fn pause_for_suspicion(shared: &Shared, job: &Job) -> Result<Option<Duration>, T
 /// Brings a job's source to where its row says it is. False: there is nothing to load, the job is ended or gone.
 pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     match place(job)? {
-        Place::Here => return Ok(true),
+        Place::Here => {
+            // A retry was cut short behind its rename.
+            if let Some(quarantined) = job.source.moved_from.clone() {
+                retry::taken_out(shared, job, &quarantined)?;
+            }
+            return Ok(true);
+        }
         Place::UnderBothNames => {
             durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
             claim::doubt_claim(shared, job);

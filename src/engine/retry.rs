@@ -90,11 +90,20 @@ pub(super) fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> 
             ));
         }
     }
-    let mut reason = quarantined.as_os_str().to_owned();
-    reason.push(claim::REASON_SUFFIX);
-    durable_fs::remove_file(std::path::Path::new(&reason))?;
-    // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
-    durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
+    taken_out(shared, job, quarantined)
+}
+
+/// The source has its claimed name again; may be repeated after a crash.
+pub(super) fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
+    let claimed = job.source_path().clone();
+    // Another source may have come to the name since; the reason is its own then.
+    if durable_fs::identity_at(quarantined.as_path()).is_ok_and(|found| found.is_none()) {
+        let mut reason = quarantined.as_os_str().to_owned();
+        reason.push(claim::REASON_SUFFIX);
+        durable_fs::remove_file(std::path::Path::new(&reason))?;
+        // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
+        durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
+    }
     let found = durable_fs::identity_at(claimed.as_path()).map_err(|error| {
         Trouble::new(FaultKind::Storage, format!("cannot look at {claimed}: {error}"), None)
     })?;

@@ -20,7 +20,10 @@ const VOLATILE: &[&str] = &[
     "started_at",
     "finished_at",
     "attempts",
+    "deaths",
     "resumed_at_slice",
+    "resumed_at_record",
+    "records_again",
     "rule_hash",
     "timeline",
 ];
