@@ -1,4 +1,4 @@
-//! What a zip's member asks of memory to be unpacked. LZMA, PPMd and xz name it in the member's first bytes, up to gigabytes, whatever
+//! What a zip's member asks of memory to be unpacked. LZMA, `PPMd` and xz name it in the member's first bytes, up to gigabytes, whatever
 //! the member's size; the crate takes them at their word.
 
 use zip::CompressionMethod;
