@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Problems;
-use crate::control::Refusal;
+use crate::control::{ControlError, Refusal};
 use crate::engine::EngineError;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::rule::Settings;
@@ -149,6 +149,10 @@ fn hint_of(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let engine = cause.downcast_ref::<EngineError>().and_then(Fault::hint);
         let store = || cause.downcast_ref::<StoreError>().and_then(Fault::hint);
-        engine.or_else(store).or_else(|| cause.downcast_ref::<Refusal>().and_then(Refusal::hint))
+        let control = || cause.downcast_ref::<ControlError>().and_then(Fault::hint);
+        engine
+            .or_else(store)
+            .or_else(control)
+            .or_else(|| cause.downcast_ref::<Refusal>().and_then(Refusal::hint))
     })
 }

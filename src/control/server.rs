@@ -42,6 +42,16 @@ impl Fault for ControlError {
     fn kind(&self) -> FaultKind {
         FaultKind::Storage
     }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Listen(_) => None,
+            Self::AddressFile(_) => Some(
+                "make the data folder writable for the service, with room on its disk, then start it again"
+                    .to_owned(),
+            ),
+        }
+    }
 }
 
 /// Answers commands until it is stopped or dropped.

@@ -32,7 +32,7 @@ use unix as platform;
 use windows as platform;
 
 pub use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
-pub use moving::move_file;
+pub use moving::{move_file, remove_for_good};
 pub use space::{Room, is_mount_point, room_at};
 
 /// The action of an [`FsError`] after which nothing may be trusted.

@@ -78,9 +78,24 @@ pub(super) fn copy_over(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 
 fn remove_source(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     super::sync_folder(super::parent_of(to))?;
-    super::remove_file(from)?;
+    remove_for_good(from)?;
     super::sync_folder(super::parent_of(from))?;
     Ok(Renamed::Done)
+}
+
+/// Removes a file that must be gone afterwards. Not to find it says so only while its folder is there: a file system that is
+/// unmounted for a moment brings it back.
+pub fn remove_for_good(path: &Path) -> Result<(), FsError> {
+    let failed = |error| FsError::new("remove", path, error);
+    super::remove_file(path)?;
+    let is_there = |path: &Path| path.symlink_metadata().map(|_| true);
+    let missing =
+        |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error) };
+    let gone = !is_there(path).or_else(missing).map_err(failed)?;
+    if gone && is_there(super::parent_of(path)).or_else(missing).map_err(failed)? {
+        return Ok(());
+    }
+    Err(failed(io::ErrorKind::NotFound.into()))
 }
 
 fn copy_verified(from: &Path, partial: &Path) -> Result<(), FsError> {

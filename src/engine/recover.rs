@@ -55,6 +55,11 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
         JobState::Publishing | JobState::Retiring => shared.finishing.push(job.id),
         _ if job.is_failing() => shared.finishing.push(job.id),
         JobState::Queued | JobState::Running | JobState::Held => {
+            match forget_unclaimed(shared, job) {
+                Ok(false) => {}
+                Ok(true) => return,
+                Err(trouble) => return shared.job_hindered(job.id, trouble),
+            }
             claim::doubt_claim(shared, job);
             match pause_for_suspicion(shared, job) {
                 Ok(Some(pause)) => shared.queued.push_after(pause, job.id),
@@ -82,6 +87,13 @@ fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
     }
     changes.apply()?;
     Ok(shared.store.sync()?)
+}
+
+/// Forgets a job whose file was not renamed before the service ended: it is a candidate again. Before anything is watched: else the file
+/// might be claimed once more and this job find neither name. True: it was forgotten.
+fn forget_unclaimed(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
+    let never_began = job.state == JobState::Queued && job.started_at.is_none();
+    Ok(never_began && place(job)? == Place::NotClaimed && !is_here(shared, &mut job.clone())?)
 }
 
 /// A job against which deaths of the process are held waits ever longer, and is given up in the end. None: it was given up.

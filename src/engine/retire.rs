@@ -221,7 +221,7 @@ fn was_moved(claimed: &OsText, target: &OsText) -> Result<(), Trouble> {
 
 fn delete(job: &Job) -> Result<(), Trouble> {
     if let Some(claimed) = &job.source.claimed {
-        durable_fs::remove_file(claimed.as_path())?;
+        durable_fs::remove_for_good(claimed.as_path())?;
     }
     for (companion, _) in claim::claimed_companions(job) {
         durable_fs::remove_file(companion)?;

@@ -50,6 +50,7 @@ mod log_check;
 mod mark;
 mod memory;
 mod opening;
+mod quiet;
 mod retention;
 mod rows;
 mod slice_value;
@@ -80,6 +81,7 @@ pub use slices::{SliceQueue, Taken};
 pub use verify::{Finding, Verified};
 
 use commit::Commits;
+use quiet::Closing;
 
 /// The format of keys and values; a store of a higher one is refused.
 const FORMAT: u32 = 1;
@@ -94,7 +96,7 @@ pub struct Store {
 struct Inner {
     meta: sled::Tree,
     slices: sled::Tree,
-    db: sled::Db,
+    db: Closing<sled::Db>,
     /// Of the engine's files.
     path: PathBuf,
     /// sled's log, for our own fsync.
@@ -147,7 +149,7 @@ impl Store {
         let inner = Inner {
             meta,
             slices,
-            db,
+            db: Closing::new(db),
             path,
             log,
             commits: Commits::default(),

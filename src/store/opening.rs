@@ -3,12 +3,11 @@
 //! sled 0.34 checks its log as it reads it, but asserts some things that damage can break. What it panics on while it is opened is
 //! caught here; the data folder is let go, and nothing was written that a copy of the folder would not have.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::error::StoreError;
+use super::quiet::quietly;
 use super::value;
 
 const CACHE_BYTES: u64 = 16 << 20;
@@ -19,20 +18,18 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 /// Does what reads the engine's files; a panic in it, or damage that it finds, is [`StoreError::Damaged`] at `path`.
 pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let damaged = |detail| StoreError::Damaged { path: path.to_owned(), detail };
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match quietly(work) {
         Ok(Err(error)) if error.is_damage() => {
             // The engine is built without backtraces, and says so.
             Err(damaged(super::commit::error_chain(&error).replace(" backtrace ()", "")))
         }
         Ok(done) => done,
-        Err(panic) => Err(damaged(said(panic.as_ref()))),
+        // It unwraps errors of the system too, when it is closed after a failure: those are no damage.
+        Err(said) if said.contains("Os { code") => {
+            Err(StoreError::Failed { action: "be opened", path: path.to_owned(), source: said.into() })
+        }
+        Err(said) => Err(damaged(said)),
     }
-}
-
-/// What a panic said.
-pub(super) fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no words".to_owned())
 }
 
 pub(super) fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {

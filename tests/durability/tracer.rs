@@ -39,8 +39,8 @@ pub struct Plan {
 pub struct Seen {
     /// Each step, in order.
     pub steps: Vec<Call>,
-    /// The call that was not carried out, by a kill or an error.
-    pub struck: Option<Call>,
+    /// The calls that were not carried out, by a kill or an error.
+    pub struck: Vec<Call>,
     pub disk: Option<Disk>,
     /// How the process ended by itself: its exit code.
     pub exit_code: Option<i32>,
@@ -151,7 +151,7 @@ impl Tracer {
             process,
             roots,
             plan,
-            seen: Seen { steps: Vec::new(), struck: None, disk, exit_code: None },
+            seen: Seen { steps: Vec::new(), struck: Vec::new(), disk, exit_code: None },
             in_hand: None,
             waiting: VecDeque::new(),
             first_failure: None,
@@ -202,10 +202,10 @@ impl Tracer {
             self.seen.steps.push(call.clone());
         }
         if call.is_step() && self.plan.kill_before == Some(self.seen.steps.len() - 1) {
-            self.seen.struck = Some(call);
+            self.seen.struck.push(call);
             self.kill_all(thread);
         } else if let Some(errno) = self.fails(&call) {
-            self.seen.struck.get_or_insert(call);
+            self.seen.struck.push(call);
             refuse(thread, registers, errno);
         } else if call.is_step() {
             let before = self.seen.disk.as_mut().map(|disk| disk.before(thread, &call));
