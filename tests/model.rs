@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+use serde_json::Value;
 
 use support::random::Random;
 use support::{Service, World, assert_balanced};
@@ -256,22 +257,23 @@ impl Sender<'_> {
         self.renamed += 1;
         let suffix = Path::new(&name).extension().expect("names have one").display();
         let new = format!("renamed-{}.{suffix}", self.renamed);
-        self.at.remove(&name);
         match renameat_with(CWD, self.path(&name), CWD, self.path(&new), RenameFlags::NOREPLACE) {
             Ok(()) => {
                 println!("renames version {version} from {name} to {new}");
+                self.at.remove(&name);
                 self.at.insert(new, version);
             }
+            // Claimed; a gzip that is cut comes back under its name.
             Err(error) => assert_eq!(error, Errno::NOENT, "{name} cannot be renamed"),
         }
     }
 
     fn delete(&mut self) {
         let Some((name, version)) = self.candidate(|_, version| version.fate != Fate::Open) else { return };
-        self.at.remove(&name);
         match rustix::fs::unlink(self.path(&name)) {
             Ok(()) => {
                 println!("deletes version {version} at {name}");
+                self.at.remove(&name);
                 self.versions[version].fate = Fate::Never;
             }
             Err(error) => assert_eq!(error, Errno::NOENT, "{name} cannot be deleted"),
@@ -351,61 +353,62 @@ impl Sender<'_> {
 fn check(world: &World, versions: &[Version], kills: u32) {
     let published = texts(world, "out");
     let archived = texts(world, "archive");
+    let quarantined = quarantined(world);
+    let mut displaced = 0;
     for (number, version) in versions.iter().enumerate() {
         let times = published.iter().filter(|(_, text)| *text == version.text).count();
+        let aside = quarantined.iter().filter(|stored| **stored == version.stored).count();
         let fits = match version.fate {
-            Fate::Once => times == 1,
-            Fate::AtMostOnce => times <= 1,
-            _ => times == 0,
+            Fate::Once => times + aside == 1,
+            Fate::AtMostOnce => times + aside <= 1,
+            Fate::Quarantined => times == 0 && aside == 1,
+            Fate::QuarantinedAtMostOnce => times == 0 && aside <= 1,
+            Fate::Open | Fate::Never => times + aside == 0,
         };
-        assert!(fits, "version {number} is {:?} and was published {times} times", version.fate);
+        let fate = version.fate;
+        assert!(fits, "version {number} is {fate:?}, published {times} times, {aside} times in quarantine");
         let sources = archived.iter().filter(|(_, text)| *text == version.text).count();
         assert_eq!(
             sources, times,
             "version {number} was published {times} times, and archived {sources} times"
         );
+        displaced += if matches!(fate, Fate::Once | Fate::AtMostOnce) { aside } else { 0 };
     }
     let whole = |text: &String| versions.iter().any(|version| version.text == *text);
     let strange: Vec<&String> =
         published.iter().chain(&archived).filter(|(_, text)| !whole(text)).map(|(name, _)| name).collect();
     assert!(strange.is_empty(), "these were never whole: {strange:?}");
-    check_quarantine(world, versions);
-    check_jobs(world, published.len(), kills);
-    let count = |fate| versions.iter().filter(|version| version.fate == fate).count();
-    println!(
-        "{} versions, {} published, {} to be published",
-        versions.len(),
-        published.len(),
-        count(Fate::Once)
+    let known = |stored: &&Vec<u8>| versions.iter().any(|version| version.stored == **stored);
+    assert_eq!(
+        quarantined.iter().filter(known).count(),
+        quarantined.len(),
+        "in quarantine lies what nobody sent"
     );
+    check_jobs(world, published.len(), displaced, kills);
+    println!("{} versions, {} published, {displaced} displaced", versions.len(), published.len());
 }
 
-fn check_quarantine(world: &World, versions: &[Version]) {
+/// Every source in quarantine; each has its reason beside it.
+fn quarantined(world: &World) -> Vec<Vec<u8>> {
     let folder = "in/.landfall/quarantine";
     let names = world.files(folder);
     let sources: Vec<_> = names.iter().filter(|name| !name.ends_with(".error.json")).collect();
     assert_eq!(names.len(), 2 * sources.len(), "each has its reason beside it: {names:?}");
-    let contents: Vec<_> = sources.iter().map(|name| world.bytes(format!("{folder}/{name}"))).collect();
-    for (number, version) in versions.iter().enumerate() {
-        let times = contents.iter().filter(|content| **content == version.stored).count();
-        let fits = match version.fate {
-            Fate::Quarantined => times == 1,
-            Fate::QuarantinedAtMostOnce => times <= 1,
-            _ => times == 0,
-        };
-        assert!(fits, "version {number} is {:?} and lies {times} times in quarantine", version.fate);
-    }
-    let known = |content: &&Vec<u8>| versions.iter().any(|version| version.stored == **content);
-    assert_eq!(contents.iter().filter(known).count(), contents.len(), "{sources:?}");
+    sources.iter().map(|name| world.bytes(format!("{folder}/{name}"))).collect()
 }
 
 /// The jobs tell the same as the folders.
-fn check_jobs(world: &World, published: usize, kills: u32) {
+fn check_jobs(world: &World, published: usize, displaced: usize, kills: u32) {
     let jobs = world.jobs();
     let of = |state: &str| jobs.iter().filter(|job| job["state"] == state).collect::<Vec<_>>();
     let (completed, failed, given_back) = (of("completed"), of("failed"), of("aborted"));
     assert_eq!(completed.len() + failed.len() + given_back.len(), jobs.len(), "{jobs:#?}");
     assert_eq!(completed.len(), published);
+    // Replaced in the moment of its claim, and then its name was taken again: what was claimed is not what was judged, and cannot go
+    // back. Such a file is set aside with a reason, never published unjudged, and never often.
+    let changed = |job: &&&Value| job["error"]["message"].to_string().contains("changed while");
+    assert_eq!(failed.iter().filter(changed).count(), displaced, "{failed:#?}");
+    assert!(displaced <= 3 + jobs.len() / 50, "{displaced} files were set aside");
     for job in completed {
         assert_balanced(job);
         let output = &job["outputs"][0]["path"];
