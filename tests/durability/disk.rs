@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
-use crate::random::Random;
+use crate::support::random::Random;
 use crate::syscall::{Call, Change};
 
 /// What the cut spares of the things that were not synced.

@@ -4,8 +4,8 @@
 //! each of them with a crash before it (`SIGKILL`), a power cut (only what was synced is left, or that and some of the rest), or an
 //! error returned in its place; restart, and compare outputs, archive, quarantine, ledger and account with the undisturbed run.
 //!
-//! A usual run tries a few steps of each scenario. `CRASH_TRIES=all` tries each step, a number so many a scenario and kind; `tests/run
-//! crash` does so and prints the table. `CRASH_SEED` repeats a choice.
+//! A usual run tries a few steps of each scenario. `LANDFALL_TEST_TRIES=all` tries each step, a number so many a scenario and kind;
+//! `tests/run crash` does so and prints the table. `LANDFALL_TEST_SEED` repeats a choice.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 #[path = "../support/mod.rs"]
@@ -13,7 +13,6 @@ mod support;
 
 mod disk;
 mod fault;
-mod random;
 mod result;
 mod scenario;
 mod syscall;

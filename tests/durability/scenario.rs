@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::World;
+use crate::support::{World, without_our_variables};
 
 /// What is run again and again, undisturbed first.
 pub struct Scenario {
@@ -236,11 +236,11 @@ impl Stage {
         command
             .args(["-c", self.script])
             .env("LANDFALL", env!("CARGO_BIN_EXE_landfall"))
-            .env_remove("RUST_LOG")
             .current_dir(self.world.folder())
             .stdin(std::process::Stdio::null())
             .stdout(log.try_clone().expect("a descriptor can be doubled"))
             .stderr(log);
+        without_our_variables(&mut command);
         command
     }
 

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{Cut, Disk};
 use crate::fault::Fault;
-use crate::random::Random;
 use crate::result::{Difference, Outcome, jobs, names};
 use crate::scenario::{Scenario, Stage};
 use crate::support::World;
+use crate::support::random::{Random, seed};
 use crate::syscall::Call;
 use crate::tracer::{Plan, Traced};
 
@@ -90,7 +90,7 @@ fn run(scenario: &Scenario, kind: &str, choose: impl Fn(&Undisturbed) -> Vec<(us
     let undisturbed = undisturbed(scenario, &template);
     let tries = choose(&undisturbed);
     println!(
-        "{}: {} steps, {} {kind}, CRASH_SEED={}",
+        "{}: {} steps, {} {kind}, LANDFALL_TEST_SEED={}",
         scenario.name,
         undisturbed.steps.len(),
         tries.len(),
@@ -268,9 +268,9 @@ fn log(stage: &Stage) -> String {
 fn steps(all: &[Call], suits: impl Fn(&Call) -> bool) -> Vec<usize> {
     let mut chosen: Vec<usize> =
         all.iter().enumerate().filter(|(_, step)| suits(step)).map(|(number, _)| number).collect();
-    let tries = match std::env::var("CRASH_TRIES").as_deref() {
+    let tries = match std::env::var("LANDFALL_TEST_TRIES").as_deref() {
         Ok("all") => return chosen,
-        Ok(number) => number.parse().expect("CRASH_TRIES is a number or `all`"),
+        Ok(number) => number.parse().expect("LANDFALL_TEST_TRIES is a number or `all`"),
         Err(_) => TRIES,
     };
     let mut random = Random::new(seed());
@@ -280,17 +280,6 @@ fn steps(all: &[Call], suits: impl Fn(&Call) -> bool) -> Vec<usize> {
     }
     chosen.sort_unstable();
     chosen
-}
-
-fn seed() -> u64 {
-    static SEED: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-    *SEED.get_or_init(|| match std::env::var("CRASH_SEED") {
-        Ok(text) => text.parse().expect("CRASH_SEED is a number"),
-        Err(_) => {
-            use std::hash::{BuildHasher as _, Hasher as _};
-            std::hash::RandomState::new().build_hasher().finish() >> 16
-        }
-    })
 }
 
 /// A row for the table that `tests/run crash` prints.

@@ -167,29 +167,22 @@ impl World {
     /// A command line that runs the binary in the world's folder.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_landfall"));
-        command
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .env_remove("RUST_LOG")
-            .env_remove("LANDFALL_TEST_SEED")
-            .env_remove("LANDFALL_TEST_STEPS");
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        without_our_variables(&mut command);
         command
     }
 
     /// Runs `landfall ARGUMENTS` to its end, which it must come to.
     #[track_caller]
     pub fn landfall<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Ran {
-        let output = Command::new("timeout")
+        let mut command = Command::new("timeout");
+        command
             .args(["--kill-after=5", "60", env!("CARGO_BIN_EXE_landfall")])
             .args(arguments)
             .current_dir(self.folder.path())
-            .env_remove("RUST_LOG")
-            .env_remove("LANDFALL_TEST_SEED")
-            .env_remove("LANDFALL_TEST_STEPS")
-            .stdin(Stdio::null())
-            .output()
-            .expect("the binary runs");
-        Ran::new(&output)
+            .stdin(Stdio::null());
+        without_our_variables(&mut command);
+        Ran::new(&command.output().expect("the binary runs"))
     }
 
     /// Runs `landfall ingest FILES`.
@@ -271,6 +264,13 @@ impl World {
     /// Starts `landfall run` with at most so many open files.
     pub fn start_with_open_files(&self, max: u32) -> Service {
         Service::start_with_open_files(self, max)
+    }
+}
+
+/// What steers the tests is nothing to the service, which refuses variables that it does not know.
+pub fn without_our_variables(command: &mut Command) {
+    for name in ["RUST_LOG", "LANDFALL_TEST_SEED", "LANDFALL_TEST_STEPS", "LANDFALL_TEST_TRIES"] {
+        command.env_remove(name);
     }
 }
 

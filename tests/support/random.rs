@@ -1,6 +1,16 @@
 //! Random choices that can be repeated.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::OnceLock;
+
+/// What this test process chooses by: `LANDFALL_TEST_SEED`, or anything.
+pub fn seed() -> u64 {
+    static SEED: OnceLock<u64> = OnceLock::new();
+    *SEED.get_or_init(|| match std::env::var("LANDFALL_TEST_SEED") {
+        Ok(text) => text.parse().expect("LANDFALL_TEST_SEED is a number"),
+        Err(_) => RandomState::new().build_hasher().finish() >> 16,
+    })
+}
 
 /// xorshift64*.
 pub struct Random(u64);
@@ -8,12 +18,16 @@ pub struct Random(u64);
 impl Random {
     /// Prints its seed: `LANDFALL_TEST_SEED` repeats an earlier run, as far as the scheduler lets it.
     pub fn seeded() -> Self {
-        let seed = match std::env::var("LANDFALL_TEST_SEED") {
-            Ok(text) => text.parse().expect("LANDFALL_TEST_SEED is a number"),
-            Err(_) => RandomState::new().build_hasher().finish() | 1,
-        };
+        let seed = seed();
         println!("LANDFALL_TEST_SEED={seed}");
-        Self(seed)
+        Self::new(seed)
+    }
+
+    /// The choices of this seed; neighbouring seeds have nothing in common.
+    pub fn new(seed: u64) -> Self {
+        let mut random = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        random.below(1);
+        random
     }
 
     /// A number below the limit.
