@@ -59,6 +59,11 @@ impl Told {
     fn may_be_published(&self) -> bool {
         self.state.is_some() || !self.stray.traces.outputs.is_empty()
     }
+
+    /// The configuration says where its outputs would be.
+    fn can_be_told(&self) -> bool {
+        !self.stray.traces.unknown
+    }
 }
 
 #[derive(Serialize)]
@@ -93,6 +98,12 @@ pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<E
             ));
         }
     };
+    if let Some(to) = args.to.as_deref().filter(|to| is_hidden_place(to)) {
+        return Ok(refuse(
+            &format!("{} is no folder that is watched: hidden files are never taken", escaped_path(to)),
+            "name the folder where senders put their files",
+        ));
+    }
     let rules = settings.as_ref().map(|settings| settings.rules.as_slice()).unwrap_or_default();
     let mut found = strays::claim_folder(&folder, rules)?;
     strays::look_for_traces(&mut found.claimed, rules);
@@ -103,6 +114,12 @@ pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<E
     view::print(|out| {
         if args.json { list_json(out, &claimed, &found) } else { list(out, &folder, &claimed, &found) }
     })
+}
+
+/// A claim or quarantine folder, or one in it.
+fn is_hidden_place(folder: &Path) -> bool {
+    let path = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    path.components().any(|part| part.as_os_str().to_string_lossy().starts_with(".landfall"))
 }
 
 /// The configuration tells more about the files, but must not be needed: it may be lost too.
@@ -164,8 +181,9 @@ fn list_json(out: &mut dyn Write, claimed: &[Told], found: &ClaimFolder) -> Resu
 }
 
 fn list(out: &mut dyn Write, folder: &Path, claimed: &[Told], found: &ClaimFolder) -> Result<(), Stop> {
-    for told in claimed {
-        list_one(out, told)?;
+    for of_job in claimed.chunk_by(|a, b| a.stray.job == b.stray.job) {
+        let is_told = of_job.iter().any(Told::can_be_told);
+        of_job.iter().try_for_each(|told| list_one(out, told, is_told))?;
     }
     for quarantined in &found.quarantined {
         let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "not known".to_owned());
@@ -179,26 +197,28 @@ fn list(out: &mut dyn Write, folder: &Path, claimed: &[Told], found: &ClaimFolde
             "{leftover}\n    a copy that a move began; the file itself is where it was, and this may be removed"
         )?;
     }
-    let waiting = claimed.iter().filter(|told| !told.is_in_hand()).count();
+    // A source and what belongs to it are one.
+    let jobs = || claimed.chunk_by(|a, b| a.stray.job == b.stray.job);
+    let waiting = jobs().filter(|of_job| of_job.iter().all(|told| !told.is_in_hand())).count();
     writeln!(
         out,
         "{}: {} claimed ({waiting} that no store has in hand), {} quarantined",
         escaped_path(folder),
-        claimed.len(),
+        jobs().count(),
         found.quarantined.len()
     )?;
     if waiting > 0 {
         writeln!(
             out,
-            "    hint: look whether their outputs were published; `landfall recover --give-back {}` renames the others to where they lay, \
-             and the next start takes them",
+            "    hint: look whether their outputs were published; `landfall recover --give-back {}` renames those that leave no sign of it to \
+             where they lay, and the next start takes them",
             escaped_path(folder)
         )?;
     }
     Ok(())
 }
 
-fn list_one(out: &mut dyn Write, told: &Told) -> Result<(), Stop> {
+fn list_one(out: &mut dyn Write, told: &Told, is_told: bool) -> Result<(), Stop> {
     let Stray { job, name, path, origin, bytes, traces } = &told.stray;
     let name =
         name.as_ref().map_or_else(|| "a name that was too long to keep".to_owned(), ToString::to_string);
@@ -222,7 +242,7 @@ fn list_one(out: &mut dyn Write, told: &Told) -> Result<(), Stop> {
     for partial in &traces.partials {
         writeln!(out, "    unfinished output: {partial}")?;
     }
-    if traces.unknown && !told.is_in_hand() {
+    if !is_told && !told.is_in_hand() {
         writeln!(out, "    whether it was published cannot be told from here")?;
     }
     Ok(())
@@ -236,17 +256,33 @@ fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
         eprintln!("landfall: no file of job {id} lies there");
     }
     let (mut given, mut stay) = (0, 0);
-    for told in claimed.iter().filter(|told| args.job.is_empty() || args.job.contains(&told.stray.job)) {
-        // A file of the same job stays where the job's source stays.
-        let group = claimed.iter().filter(|other| other.stray.job == told.stray.job);
-        match give_back_one(args, told, group)? {
-            Ok(to) => {
-                given += 1;
-                println!("{to}: given back");
-            }
+    // A source and what belongs to it go together or stay together.
+    for of_job in claimed.chunk_by(|a, b| a.stray.job == b.stray.job) {
+        if of_job.iter().all(|told| !args.job.is_empty() && !args.job.contains(&told.stray.job)) {
+            continue;
+        }
+        let places = match places(args, of_job) {
+            Ok(places) => places,
             Err(why) => {
-                stay += 1;
-                println!("{}: stays: {why}", told.stray.path);
+                stay += of_job.len();
+                of_job.iter().for_each(|told| println!("{}: stays: {why}", told.stray.path));
+                continue;
+            }
+        };
+        for (told, to) in of_job.iter().zip(places) {
+            match strays::give_back(&told.stray, &to)? {
+                GivenBack::To(to) => {
+                    given += 1;
+                    println!("{to}: given back");
+                }
+                GivenBack::NameTaken(to) => {
+                    stay += 1;
+                    println!("{}: stays: another file has its name {to}", told.stray.path);
+                }
+                GivenBack::Gone => {
+                    stay += 1;
+                    println!("{}: is gone", told.stray.path);
+                }
             }
         }
     }
@@ -254,38 +290,42 @@ fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
     Ok(if stay == 0 && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
-/// Where it lies now, or why it stays.
-fn give_back_one<'a>(
-    args: &RecoverArgs,
-    told: &Told,
-    group: impl Iterator<Item = &'a Told>,
-) -> anyhow::Result<Result<OsText, String>> {
-    let Told { stray, state } = told;
-    if told.is_in_hand() {
-        let state = state.map_or_else(String::new, |state| state.to_string());
-        return Ok(Err(format!("the store has its job ({state}), and the service goes on with it")));
+/// Where each file of a job is to lie, or why all of them stay.
+fn places(args: &RecoverArgs, of_job: &[Told]) -> Result<Vec<PathBuf>, String> {
+    let job = of_job.first().map(|told| told.stray.job.to_string()).unwrap_or_default();
+    if let Some(told) = of_job.iter().find(|told| told.is_in_hand()) {
+        let state = told.state.map_or_else(String::new, |state| state.to_string());
+        return Err(format!("the store has its job ({state}), and the service goes on with it"));
     }
-    if args.job.is_empty() && group.into_iter().any(Told::may_be_published) {
-        return Ok(Err(format!(
-            "it may have been published; if it was not: `--give-back --job {}`",
-            stray.job
-        )));
-    }
-    let Some(name) = &stray.name else {
-        return Ok(Err("its name was too long to be kept: rename it by hand".to_owned()));
-    };
-    let to = match (&args.to, &stray.origin) {
-        (Some(folder), _) => folder.join(name.as_path()),
-        (None, Some(origin)) => origin.as_path().to_owned(),
-        (None, None) => return Ok(Err("where it came from is not known: say it with --to".to_owned())),
-    };
-    Ok(match strays::give_back(stray, &to)? {
-        GivenBack::To(to) => Ok(to),
-        GivenBack::NameTaken(to) => {
-            Err(format!("another file has its name {to}: move that away, or choose another folder with --to"))
+    if args.job.is_empty() {
+        if of_job.iter().any(Told::may_be_published) {
+            return Err(format!("it may have been published; if it was not: `--give-back --job {job}`"));
         }
-        GivenBack::Gone => Err("it is gone".to_owned()),
-    })
+        if !of_job.iter().any(Told::can_be_told) {
+            return Err(format!(
+                "whether it was published cannot be told; if it was not: `--give-back --job {job}`, or name its configuration with --config"
+            ));
+        }
+    }
+    let places: Vec<_> = of_job.iter().map(|told| place(args, &told.stray)).collect::<Result<_, _>>()?;
+    match places.iter().find(|to| to.symlink_metadata().is_ok()) {
+        Some(taken) => Err(format!(
+            "another file has the name {}: move that away, or choose another folder with --to",
+            escaped_path(taken)
+        )),
+        None => Ok(places),
+    }
+}
+
+fn place(args: &RecoverArgs, stray: &Stray) -> Result<PathBuf, String> {
+    let Some(name) = &stray.name else {
+        return Err("its name was too long to be kept: rename it by hand".to_owned());
+    };
+    match (&args.to, &stray.origin) {
+        (Some(folder), _) => Ok(folder.join(name.as_path())),
+        (None, Some(origin)) => Ok(origin.as_path().to_owned()),
+        (None, None) => Err("where it came from is not known: say it with --to".to_owned()),
+    }
 }
 
 fn refuse(message: &str, hint: &str) -> ExitCode {

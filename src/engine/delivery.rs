@@ -32,14 +32,16 @@ use crate::telemetry::events;
 
 /// What this job's delivery is; an error where it is not to be published as it is.
 pub(super) fn judge(store: &Store, rule: &Rule, job: &Job) -> Result<Delivery, Trouble> {
-    let approved = job.delivery.approved;
-    let mut delivery = Delivery { approved, ..Delivery::default() };
+    let Delivery { key_approved, content_approved, .. } = job.delivery;
+    let mut delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
     let Some(wanted) = &rule.delivery else { return Ok(delivery) };
     // An empty file repeats nothing: a sender with nothing to say sends one every day.
     if let Some(hash) = job.content_hash.as_ref().filter(|_| job.bytes_decoded > 0) {
         delivery.duplicate_of = store.first_with_content(&rule.name, hash, job.id)?;
     }
-    if let (Some(of), SameContent::Refuse, false) = (delivery.duplicate_of, wanted.same_content, approved) {
+    if let (Some(of), SameContent::Refuse, false) =
+        (delivery.duplicate_of, wanted.same_content, content_approved)
+    {
         return Err(refused(store, of)?);
     }
     let Some(template) = &wanted.key else { return Ok(delivery) };
@@ -47,7 +49,7 @@ pub(super) fn judge(store: &Store, rule: &Rule, job: &Job) -> Result<Delivery, T
     if let Some((revision, last)) = store.last_delivery(&rule.name, &key, job.id)? {
         delivery.revision = revision.saturating_add(1);
         match wanted.same_key {
-            SameKey::Hold if !approved => return Err(held(store, &key, last)?),
+            SameKey::Hold if !key_approved => return Err(held(store, &key, last)?),
             SameKey::Hold | SameKey::Correction => delivery.corrects = Some(last),
             SameKey::Take => {}
         }

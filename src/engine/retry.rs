@@ -59,8 +59,10 @@ fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
     let settles = job.state != JobState::Failed;
     let event = if job.state == JobState::Held { JobEvent::Mended } else { JobEvent::Retried };
     job.take(event, clock::now(), if settles { "retried: to be taken all the same" } else { "retried" })?;
-    let approved = settles || job.delivery.approved;
-    job.delivery = Delivery { approved, ..Delivery::default() };
+    // To take a further delivery of a key does not mean to take what was published already.
+    let key_approved = settles || job.delivery.key_approved;
+    let content_approved = job.delivery.refused || job.delivery.content_approved;
+    job.delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
     job.rule_hash = rule.hash();
     job.error = None;
     job.deaths = None;

@@ -54,13 +54,23 @@ pub struct Delivery {
     pub corrects: Option<JobId>,
     /// It ends as a resend that the rule refuses.
     pub refused: bool,
-    /// An operator takes it, whatever it repeats.
-    pub approved: bool,
+    /// An operator takes it as another delivery of its key.
+    pub key_approved: bool,
+    /// An operator takes it, though its content was published before.
+    pub content_approved: bool,
 }
 
 impl Default for Delivery {
     fn default() -> Self {
-        Self { key: None, revision: 1, duplicate_of: None, corrects: None, refused: false, approved: false }
+        Self {
+            key: None,
+            revision: 1,
+            duplicate_of: None,
+            corrects: None,
+            refused: false,
+            key_approved: false,
+            content_approved: false,
+        }
     }
 }
 

@@ -37,7 +37,7 @@ pub use intent::{FinishedOutput, Intent, RolledForward};
 pub use naming::final_path;
 pub(crate) use partial::hexadecimal;
 pub use partial::{HeaderState, PartialState};
-pub use partials::{Partials, PendingSync, job_of_partial, partials_in, remove_partials};
+pub use partials::{Partials, PendingSync, job_of_partial, partials_in, remove_partials, signal_paths};
 pub use plan::OutputPlan;
 pub use signals::{SignalPartial, SignalPartials};
 

@@ -429,7 +429,7 @@ pub fn remove_partials(rule: &Rule, job: &Job, keep: &[PartialState]) -> Result<
 }
 
 /// Of manifest and marker, before any number.
-fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], OutputError> {
+pub fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], OutputError> {
     let path = |template: &Option<String>, place: &str| {
         template.as_ref().map(|text| naming::signal_path(rule, job, text, place)).transpose()
     };

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -37,11 +38,11 @@ fn said(panic: &(dyn Any + Send)) -> String {
 
 /// A handle of the engine, the last one of which closes it: what is in the store was made durable by our own sync before, so that a close
 /// that fails is only told.
-pub(super) struct Closing<T>(Option<T>);
+pub(super) struct Closing<T>(ManuallyDrop<T>);
 
 impl<T> Closing<T> {
     pub(super) fn new(handle: T) -> Self {
-        Self(Some(handle))
+        Self(ManuallyDrop::new(handle))
     }
 }
 
@@ -49,14 +50,16 @@ impl<T> Deref for Closing<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.0.as_ref().expect("only the drop takes it")
+        &self.0
     }
 }
 
 impl<T> Drop for Closing<T> {
+    #[allow(unsafe_code, reason = "the only way to drop a part under a guard without an empty state")]
     fn drop(&mut self) {
-        let handle = self.0.take();
-        if let Err(error) = quietly(|| drop(handle)) {
+        // SAFETY: nobody sees the handle after this.
+        let closed = quietly(|| unsafe { ManuallyDrop::drop(&mut self.0) });
+        if let Err(error) = closed {
             tracing::error!(
                 error,
                 hint = "look at the disk of the data folder (room, errors in the system's log); the next start recovers everything",

@@ -28,7 +28,7 @@ const FILE_CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_secs(2
 pub struct Traces {
     /// The rule that takes the file.
     pub rule: Option<String>,
-    /// Files under the names of its outputs, changed after it was claimed: it may have been published.
+    /// Files under the names of its outputs, manifest and marker, changed after it was claimed: it may have been published.
     pub outputs: Vec<OsText>,
     /// Its hidden partials.
     pub partials: Vec<OsText>,
@@ -85,6 +85,10 @@ fn traces_of(job: &Job, rule: &Rule) -> Traces {
             traces.outputs.extend(published(&path, job).into_iter().map(OsText::from));
         }
     }
+    for signal in output::signal_paths(rule, job).into_iter().flatten().flatten() {
+        traces.outputs.extend(published(&signal, job).into_iter().map(OsText::from));
+        folders.push(durable_fs::parent_of(&signal).to_owned());
+    }
     folders.sort();
     folders.dedup();
     traces.partials =
@@ -101,6 +105,6 @@ fn published(path: &Path, job: &Job) -> Vec<PathBuf> {
         let modified = Timestamp::try_from(modified).ok()?;
         Some(modified + FILE_CLOCK_SLACK >= job.created_at)
     };
-    let found = names.map(|name| (is_later(&name), name)).take_while(|(is_later, _)| is_later.is_some());
-    found.filter(|(is_later, _)| *is_later == Some(true)).map(|(_, name)| name).collect()
+    // All of them: a consumer takes some and leaves others.
+    names.filter(|name| is_later(name) == Some(true)).collect()
 }
