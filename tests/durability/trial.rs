@@ -17,7 +17,7 @@ use crate::syscall::Call;
 use crate::tracer::{Plan, Traced};
 
 /// Steps tried for each scenario and kind where nobody says otherwise.
-const TRIES: usize = 3;
+const TRIES: usize = 1;
 /// Until a run has to have come to its end.
 const RUN_MAX: Duration = Duration::from_secs(8);
 /// Likewise, under a fault: back-offs last seconds.
