@@ -11,7 +11,9 @@ use crate::model::rule::Rule;
 use crate::output::Intent;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Place};
-use crate::store::{Checkpoint, LedgerOutcome, LedgerRow, Store, slice_value, value};
+use crate::store::{
+    ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, Store, deliveries, slice_value, value,
+};
 
 /// Tables that this version knows nothing of.
 pub(super) fn unknown_tables(db: &sled::Db) -> Vec<Verified> {
@@ -74,6 +76,9 @@ impl Judge<'_> {
                 self.job_must_be_there("failed records", id)
             }
             Some(Place::Rule) => self.decoded::<Rule>("rule", None, key, value).map(drop),
+            Some(Place::Content(id)) => self.index("index of published contents, entry", id, value),
+            Some(Place::Delivery(id)) => self.index("index of deliveries, entry", id, value),
+            Some(Place::Archived(id)) => self.archived(id, key, value),
             Some(Place::Continued { head, index }) => self.continued(head, index, value),
             None => {
                 let hint =
@@ -204,6 +209,30 @@ impl Judge<'_> {
         if row.is_none_or(|row| keys::kept(&row.identity) != key) {
             let problem = "the ledger does not know this kept file";
             self.find(place("kept file", Some(id)), problem, RESTORE);
+        }
+        Ok(())
+    }
+
+    /// An entry that says all by its key. It goes with its job's ledger row; that what it says agrees cannot be asked for: a job that is
+    /// retried under another rule may have another content.
+    fn index(&mut self, what: &'static str, id: JobId, value: &[u8]) -> Result<(), Unreadable> {
+        let here = || place(what, Some(id));
+        if !value::read_chunk(what, value).map_err(|error| (here(), error))?.is_empty() {
+            self.find(here(), "it has a value, and should have none", REPORT);
+        }
+        if read(id, self.store.get(&keys::of_job(keys::LEDGER, id)))?.is_none() {
+            self.find(here(), "the ledger has no row of that job", REPORT);
+        }
+        Ok(())
+    }
+
+    /// It may outlive its job and the ledger's row: the file lies in the archive as long as the rule says.
+    fn archived(&mut self, id: JobId, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+        let row = self.decoded::<ArchivedRow>("archived source", Some(id), key, value)?;
+        if let Some(row) = row.filter(|row| deliveries::key_of(row) != key) {
+            let problem =
+                format!("it is that of job {} under rule \"{}\", archived at {}", row.job, row.rule, row.at);
+            self.find(place("archived source", Some(id)), problem, RESTORE);
         }
         Ok(())
     }

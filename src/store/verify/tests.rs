@@ -1,7 +1,9 @@
 //! Each kind of damage to rows is found, told with its place and what to do; a store that is used as it should be has none.
 
-use super::super::tests::{checkpoint, completed, failed, folder, id, job, ledger_row, open, rule, slice};
-use super::super::{Checkpoint, LedgerOutcome, LedgerRow, MemoryBudget, value};
+use super::super::tests::{
+    at, checkpoint, completed, failed, folder, id, identity, job, ledger_row, open, rule, slice,
+};
+use super::super::{ArchivedFile, ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, MemoryBudget, value};
 use super::*;
 use crate::output::Intent;
 
@@ -106,6 +108,43 @@ fn rows_that_miss_what_they_refer_to_are_found() {
         put(store, &keys::of_job(keys::UNFINISHED, id(9)), &value::mark());
     };
     finds(orphan, &["checkpoint", "intent", "index of unfinished jobs", &id(9).to_string(), "no such job"]);
+}
+
+#[test]
+fn by_what_deliveries_are_found_and_what_was_archived_is_verified_too() {
+    let folder = crate::durable_fs::FolderIdentity { device: 1, inode: 2, created_ns: None };
+    let file = ArchivedFile { path: "/archive/a.csv".into(), identity: identity(1), folder };
+    let archived = ArchivedRow { job: id(1), rule: "payments".into(), at: at(1), files: vec![file] };
+    let deliver = |store: &Store| {
+        let mut job = store.job(id(1)).expect("read").expect("there");
+        job.content_hash = Some("blake3:00".into());
+        job.delivery.key = Some("acme".into());
+        job.delivery.revision = 2;
+        let row = LedgerRow::of(&job, LedgerOutcome::Completed);
+        let mut changes = store.change();
+        changes.job(&job).delivery(&job).ledger(&row, true).archived(&archived).apply().expect("applied");
+        assert_eq!(findings(store), [], "a delivery is no problem");
+    };
+    let content = keys::published_content("payments", "blake3:00", id(1));
+    let delivery = keys::published_delivery("payments", &"acme".into(), 2, id(1));
+    let name = id(1).to_string();
+    for (key, what) in [(&content, "index of published contents"), (&delivery, "index of deliveries")] {
+        let spoilt_with = |value: &'static [u8]| {
+            move |store: &Store| {
+                deliver(store);
+                put(store, key, value);
+            }
+        };
+        finds(spoilt_with(b""), &[what, &name, "empty"]);
+        finds(spoilt_with(&[1, 2]), &[what, &name, "should have none"]);
+        finds(spoilt_with(&[200]), &[what, &name, "version 200"]);
+    }
+    let forgotten = keys::published_content("payments", "blake3:00", id(9));
+    finds(|store| put(store, &forgotten, &value::mark()), &[&id(9).to_string(), "the ledger has no row"]);
+    let key = keys::archived("payments", 7, id(1));
+    finds(|store| put(store, &key, &[1, 0, 0, 0, 0, 1, b'{']), &["archived source of job", &name, "damaged"]);
+    let moved = value::encode("archived source", &archived).expect("encodes").remove(0);
+    finds(|store| put(store, &key, &moved), &["archived source of job", &name, "it is that of job"]);
 }
 
 #[test]
