@@ -47,6 +47,7 @@ pub(crate) mod fuzz;
 mod keys;
 mod leftovers;
 mod log_check;
+mod making;
 mod mark;
 mod memory;
 mod opening;
@@ -134,7 +135,7 @@ impl Store {
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let held = folder::hold(data_dir)?;
         let path = data_dir.join("store");
-        folder::make_private(&path)?;
+        making::make_missing(data_dir, &path)?;
         leftovers::remove(&path)?;
         log_check::refuse_lost_log(&path)?;
         let (db, meta, slices) = opening::guarded(&path, || open_tables(data_dir, &path))?;

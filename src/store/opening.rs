@@ -13,8 +13,8 @@ use super::value;
 
 const CACHE_BYTES: u64 = 16 << 20;
 /// The engine's threads may hold its file a moment longer than its handle after a close in the same process.
-const REOPEN_PATIENCE: Duration = Duration::from_secs(5);
-const REOPEN_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const REOPEN_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Does what reads the engine's files; a panic in it, or damage that it finds, is [`StoreError::Damaged`] at `path`.
 pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
