@@ -31,6 +31,15 @@ pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
     })
 }
 
+/// Makes a folder, and those above it, that only its owner may enter; not durably.
+pub(super) fn make_passing(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 /// Removes a folder with all that is in it; not finding it is fine.
 pub(super) fn remove_all(folder: &Path) -> Result<(), StoreError> {
     match std::fs::remove_dir_all(folder) {

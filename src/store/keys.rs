@@ -162,14 +162,6 @@ pub(super) fn position_of(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(bytes))
 }
 
-/// The job, sequence and chunk of a key made by [`slice_chunk`].
-pub(super) fn parts_of_slice(key: &[u8]) -> Option<(JobId, u64, u32)> {
-    let (job, rest) = key.split_first_chunk::<16>()?;
-    let (sequence, chunk) = rest.split_first_chunk::<8>()?;
-    let chunk = chunk.try_into().ok().map(u32::from_be_bytes)?;
-    Some((JobId::from_bytes(*job), u64::from_be_bytes(*sequence), chunk))
-}
-
 /// What a key of the table `meta` stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place<'a> {
@@ -256,7 +248,5 @@ mod tests {
             assert_eq!(place_of(&[&key[..], &[0]].concat()), None, "longer: {key:?}");
         }
         assert_eq!((place_of(b""), place_of(b"zebra")), (None, None));
-        assert_eq!(parts_of_slice(&slice_chunk(id, 5, 6)), Some((id, 5, 6)));
-        assert_eq!(parts_of_slice(&slice_chunk(id, 5, 6)[1..]), None);
     }
 }

@@ -33,9 +33,9 @@ pub(super) fn make_missing(data_dir: &Path, store: &Path) -> Result<(), StoreErr
     }
     folder::make_private(&unfinished)?;
     opening::guarded(&unfinished, || {
-        let (db, meta, slices) = super::open_tables(data_dir, &unfinished)?;
+        let (db, meta) = super::open_tables(data_dir, &unfinished)?;
         db.flush().map_err(|error| StoreError::failed("flush its log", &unfinished, error))?;
-        drop((meta, slices, db));
+        drop((meta, db));
         Ok(())
     })?;
     sync_files(&unfinished)?;

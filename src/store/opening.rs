@@ -36,12 +36,7 @@ pub(super) fn said(panic: &(dyn Any + Send)) -> String {
 }
 
 pub(super) fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::new()
-        .path(path)
-        .segment_size(value::SEGMENT_BYTES)
-        .cache_capacity(CACHE_BYTES)
-        // `Store::sync` flushes; the engine's own timer would only log its errors.
-        .flush_every_ms(None);
+    let config = config(path);
     let begun = Instant::now();
     loop {
         match config.open() {
@@ -53,6 +48,20 @@ pub(super) fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
             Err(error) => return Err(StoreError::failed("be opened", path, error)),
         }
     }
+}
+
+/// An engine for what need not outlast it: it syncs nothing, and removes its folder when it is dropped.
+pub(super) fn open_passing(path: &Path) -> sled::Result<sled::Db> {
+    config(path).temporary(true).open()
+}
+
+fn config(path: &Path) -> sled::Config {
+    sled::Config::new()
+        .path(path)
+        .segment_size(value::SEGMENT_BYTES)
+        .cache_capacity(CACHE_BYTES)
+        // `Store::sync` flushes; the engine's own timer would only log its errors.
+        .flush_every_ms(None)
 }
 
 /// sled tells a held lock only by its text.

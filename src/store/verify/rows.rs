@@ -17,7 +17,7 @@ use crate::store::{
 
 /// Tables that this version knows nothing of.
 pub(super) fn unknown_tables(db: &sled::Db) -> Vec<Verified> {
-    let known: [&[u8]; 3] = [b"meta", b"slices", b"__sled__default"];
+    let known: [&[u8]; 2] = [b"meta", b"__sled__default"];
     let unknown = db.tree_names().into_iter().filter(|name| !known.contains(&name.as_ref()));
     let finding = |name: sled::IVec| {
         Verified::Found(Finding {
@@ -249,23 +249,4 @@ impl Judge<'_> {
         }
         Ok(())
     }
-}
-
-/// What is wrong with a chunk of a slice. One that goes meanwhile was taken.
-pub(super) fn judge_slice(store: &Store, key: &[u8], value: &[u8]) -> Option<Finding> {
-    let finding = |problem: String| {
-        let hint = "restart the service: slices are cut again from their sources".to_owned();
-        Some(Finding { place: place("slice", keys::parts_of_slice(key).map(|(job, ..)| job)), problem, hint })
-    };
-    let Some((job, sequence, chunk)) = keys::parts_of_slice(key) else {
-        return finding("its key is too short".to_owned());
-    };
-    let judged = if chunk == 0 {
-        store.stored_slice(job, sequence).and_then(|packed| slice_value::unpack(&packed)).map(drop)
-    } else {
-        value::read_chunk("slice", value).map(drop)
-    };
-    let error = judged.err()?;
-    let is_there = store.inner.slices.contains_key(keys::slice_chunk(job, sequence, 0)).unwrap_or(true);
-    if is_there { finding(error.to_string()) } else { None }
 }

@@ -1,9 +1,9 @@
 //! Each kind of damage to rows is found, told with its place and what to do; a store that is used as it should be has none.
 
 use super::super::tests::{
-    at, checkpoint, completed, failed, folder, id, identity, job, ledger_row, open, rule, slice,
+    at, checkpoint, completed, failed, folder, id, identity, job, ledger_row, open, rule,
 };
-use super::super::{ArchivedFile, ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, MemoryBudget, value};
+use super::super::{ArchivedFile, ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, value};
 use super::*;
 use crate::output::Intent;
 
@@ -186,18 +186,4 @@ fn the_files_of_an_unfinished_job_are_looked_for_where_its_rows_say() {
         store.change().job(&queued).ledger(&ledger_row(3), false).apply().expect("applied");
     };
     finds(unfinished, &["source of job", &id(3).to_string(), "/nowhere/in/.landfall/pay.csv"]);
-}
-
-#[test]
-fn slices_on_their_way_are_verified_too() {
-    let (_folder, store) = sound();
-    let queue = store.slice_queue(id(1), MemoryBudget::new(0), u64::MAX);
-    for number in 0..4 {
-        assert!(queue.put(slice(number, 100_000)).expect("put"));
-    }
-    assert_eq!(findings(&store), []);
-    store.inner.slices.remove(keys::slice_chunk(id(1), 1, 1)).expect("removed").expect("was there");
-    let found = findings(&store);
-    assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].problem.contains("part 1 is missing"), "{found:#?}");
 }
