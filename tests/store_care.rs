@@ -303,6 +303,19 @@ fn check_store_verifies_with_and_without_a_service_and_finds_a_source_that_is_go
 }
 
 #[test]
+fn check_store_knows_what_deliveries_and_archives_leave_there() {
+    let world = World::new(
+        "delivery = { key = \"{name}\", same_key = \"correction\" }\noutput = { main = { path = \"out/{stem}-{revision}\" } }\nsource = { on_success = \"archive\", archive_dir = \"archive\", archive_keep = \"1h\" }",
+    );
+    world.write("in/pay.txt", "one\n");
+    world.ingest_and_retire("in/pay.txt").done();
+    world.write("in/pay.txt", "one, corrected\n");
+    world.ingest_and_retire("in/pay.txt").done();
+    assert_eq!(world.files("out"), ["pay-1", "pay-2"]);
+    world.landfall(&["check", "--store"]).done().says(&["store: ok", "2 jobs"]);
+}
+
+#[test]
 fn a_command_that_finds_the_data_folder_taken_says_by_whom() {
     let world = World::new("");
     world.write("in/.landfall/01k8zzzzzzzzzzzzzzzzzzzzzz.pay.txt", "one\n");

@@ -14,6 +14,8 @@ const SAMPLES: u64 = 10;
 /// A data folder to be damaged, and where in its log each job was durable.
 struct Image {
     folder: PathBuf,
+    /// Length of the log of a store that was just made.
+    made: u64,
     /// Length of the log, 0 for jobs that the snapshot has.
     durable_at: Vec<u64>,
 }
@@ -56,11 +58,12 @@ fn add_job(store: &Store, number: u64) {
     store.sync().expect("synced");
 }
 
-/// As a kill leaves it: the log alone, no snapshot yet.
+/// As a kill leaves it that comes in the first run: with a snapshot of the empty store.
 fn killed(root: &Path) -> Image {
     let live = root.join("live");
     let store = Store::open(&live).expect("opens");
     let log = live.join("store/db");
+    let made = fs::metadata(&log).expect("the log").len();
     let mut durable_at = Vec::new();
     for number in 0..JOBS {
         add_job(&store, number);
@@ -68,7 +71,7 @@ fn killed(root: &Path) -> Image {
     }
     let folder = root.join("killed");
     copy(&live.join("store"), &folder.join("store"));
-    Image { folder, durable_at }
+    Image { folder, made, durable_at }
 }
 
 /// As a service that was started often leaves it: with a snapshot of most of the log.
@@ -79,7 +82,7 @@ fn started_often(root: &Path) -> Image {
     }
     // What the engine shreds at an opening has the length of a segment: its true end cannot be told from it.
     let end = fs::metadata(folder.join("store/db")).expect("the log").len();
-    Image { durable_at: vec![end; JOBS as usize], folder }
+    Image { durable_at: vec![end; JOBS as usize], made: end, folder }
 }
 
 /// Opens a damaged store. How many jobs it has, which are the first ones and whole; or why it refuses.
@@ -120,12 +123,19 @@ fn lengths(image: &Image) -> Vec<u64> {
 }
 
 #[test]
-fn a_store_cut_off_at_any_byte_of_its_log_has_all_that_was_durable_by_then() {
+fn a_store_cut_off_at_any_byte_of_its_log_has_all_that_was_durable_by_then_or_refuses_with_advice() {
     let root = folder();
     let image = killed(root.path());
     for length in lengths(&image) {
         let cut = image.cut_at(length);
-        let jobs = opened(cut.path()).unwrap_or_else(|error| panic!("cut at {length}: {error}"));
+        let jobs = match opened(cut.path()) {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                assert!(length < image.made, "cut at {length}: {error}");
+                assert_says_what_to_do(&error);
+                continue;
+            }
+        };
         let durable = image.durable_at.iter().filter(|at| **at <= length).count() as u64;
         assert!(jobs >= durable, "cut at {length}: {jobs} jobs, {durable} were durable");
     }

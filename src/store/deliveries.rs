@@ -129,7 +129,7 @@ impl Changes<'_> {
     }
 }
 
-fn key_of(row: &ArchivedRow) -> keys::Key {
+pub(super) fn key_of(row: &ArchivedRow) -> keys::Key {
     keys::archived(&row.rule, unix_ms(row.at), row.job)
 }
 

@@ -107,6 +107,16 @@ pub enum StoreError {
         /// The engine's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Slices on their way cannot be stored or read back: their jobs go on from their checkpoints.
+    #[error("slices on their way cannot be {action} in {}", escaped_path(path))]
+    Slices {
+        /// A participle.
+        action: &'static str,
+        /// Their folder.
+        path: PathBuf,
+        /// The engine's own error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A write or sync failed before: what reached the disk is not known any more.
     #[error("the store takes nothing more after a failed write or sync: {reason}")]
     Poisoned {
@@ -123,6 +133,11 @@ impl StoreError {
 
     pub(super) fn engine(action: &'static str) -> impl FnOnce(sled::Error) -> Self {
         move |error| Self::Engine { action, source: plain(error) }
+    }
+
+    /// Of slices on their way: it costs no more than doing them again.
+    pub(super) fn slices(action: &'static str, path: &Path, error: sled::Error) -> Self {
+        Self::Slices { action, path: path.to_owned(), source: plain(error) }
     }
 
     pub(super) fn corrupt(what: &'static str, detail: impl Into<String>) -> Self {
@@ -169,7 +184,7 @@ impl StoreError {
     fn io_kind(&self) -> Option<io::ErrorKind> {
         let source = match self {
             Self::Folder { source, .. } => Some(source),
-            Self::Engine { source, .. } | Self::Failed { source, .. } => {
+            Self::Engine { source, .. } | Self::Failed { source, .. } | Self::Slices { source, .. } => {
                 match source.downcast_ref::<sled::Error>() {
                     Some(sled::Error::Io(source)) => Some(source),
                     _ => source.downcast_ref::<io::Error>(),
@@ -227,6 +242,9 @@ impl Fault for StoreError {
             denied if denied.is_denied() => {
                 "run the command as the user that the service runs as, who must own the data folder and all in it"
                     .to_owned()
+            }
+            Self::Slices { .. } => {
+                "check the disk of `service.data_dir` (room, errors in the kernel's log): the job then goes on by itself".to_owned()
             }
             Self::Folder { source, .. } if durable_fs::is_out_of_descriptors(source) => {
                 durable_fs::hint_of(source).to_owned()

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
-use crate::durable_fs::{self, FsError, HeldFolder, Hold};
+use crate::durable_fs::{self, FsError, HeldFolder, Hold, Renamed};
 
 /// Makes the folder, if need be, and takes it for this process.
 pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
@@ -29,6 +29,35 @@ pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
         path,
         source,
     })
+}
+
+/// Makes a folder, and those above it, that only its owner may enter; not durably.
+pub(super) fn make_passing(folder: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Removes a folder with all that is in it; not finding it is fine.
+pub(super) fn remove_all(folder: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", folder, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a folder another name, at which nothing lies. Does not sync the folder above.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    // What stands in for a rename without replacing, where a file system has none, is for files.
+    let renamed =
+        if cfg!(windows) { durable_fs::rename_no_replace } else { durable_fs::rename_replace }(from, to);
+    match renamed.map_err(|FsError { action, path, source }| StoreError::Folder { action, path, source })? {
+        Renamed::Done => Ok(()),
+        Renamed::NameTaken => Err(failed("rename", from, io::ErrorKind::AlreadyExists.into())),
+        Renamed::Missing => Err(failed("rename", from, io::ErrorKind::NotFound.into())),
+    }
 }
 
 /// Makes the names in a folder durable; Windows does so by itself.

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Checkpoint, LedgerRow, slice_value, value};
+use super::{ArchivedRow, Checkpoint, LedgerRow, slice_value, value};
 use crate::model::account::FailedRecord;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -25,6 +25,7 @@ pub(crate) fn check(data: &[u8]) {
         b'i' => row::<Intent>(stored),
         b'f' => row::<Vec<FailedRecord>>(stored),
         b'r' => row::<Rule>(stored),
+        b'a' => row::<ArchivedRow>(stored),
         _ => {}
     }
 }

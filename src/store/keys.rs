@@ -27,6 +27,8 @@ pub(super) const MARK: &[u8] = b"mmark";
 const JOB_ID_BYTES: usize = 16;
 /// Device, inode, size, mtime, ctime.
 const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
+/// A digest, then a number and a job.
+const NUMBERED_BYTES: usize = blake3::OUT_LEN + 8 + JOB_ID_BYTES;
 
 pub(super) type Key = Vec<u8>;
 
@@ -160,14 +162,6 @@ pub(super) fn position_of(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(bytes))
 }
 
-/// The job, sequence and chunk of a key made by [`slice_chunk`].
-pub(super) fn parts_of_slice(key: &[u8]) -> Option<(JobId, u64, u32)> {
-    let (job, rest) = key.split_first_chunk::<16>()?;
-    let (sequence, chunk) = rest.split_first_chunk::<8>()?;
-    let chunk = chunk.try_into().ok().map(u32::from_be_bytes)?;
-    Some((JobId::from_bytes(*job), u64::from_be_bytes(*sequence), chunk))
-}
-
 /// What a key of the table `meta` stands for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place<'a> {
@@ -181,6 +175,9 @@ pub(super) enum Place<'a> {
     Intent(JobId),
     Failed(JobId),
     Rule,
+    Content(JobId),
+    Delivery(JobId),
+    Archived(JobId),
     Continued { head: &'a [u8], index: u32 },
 }
 
@@ -203,6 +200,14 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
         KEPT => (rest.len() == KEPT_BYTES).then_some(Place::Kept),
         FAILED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Failed),
         RULE => (rest.len() == blake3::OUT_LEN).then_some(Place::Rule),
+        CONTENT if rest.len() == blake3::OUT_LEN + JOB_ID_BYTES => content_job_of(key).map(Place::Content),
+        DELIVERY if rest.len() == NUMBERED_BYTES => {
+            revision_and_job_of(key).map(|(_, job)| Place::Delivery(job))
+        }
+        // A time stands where a delivery has its revision.
+        ARCHIVED if rest.len() == NUMBERED_BYTES => {
+            revision_and_job_of(key).map(|(_, job)| Place::Archived(job))
+        }
         CONTINUED => {
             let (head, index) = rest.split_last_chunk::<4>()?;
             // What goes on must itself be a row.
@@ -232,6 +237,9 @@ mod tests {
             (of_job(INTENT, id), Place::Intent(id)),
             (failed_group(id, 7), Place::Failed(id)),
             (rule("blake3:00"), Place::Rule),
+            (published_content("payments", "blake3:00", id), Place::Content(id)),
+            (published_delivery("payments", &OsText::from("acme"), 2, id), Place::Delivery(id)),
+            (archived("payments", 7, id), Place::Archived(id)),
             (kept(&identity), Place::Kept),
             (continued(&job, 3), Place::Continued { head: &job, index: 3 }),
         ] {
@@ -240,7 +248,5 @@ mod tests {
             assert_eq!(place_of(&[&key[..], &[0]].concat()), None, "longer: {key:?}");
         }
         assert_eq!((place_of(b""), place_of(b"zebra")), (None, None));
-        assert_eq!(parts_of_slice(&slice_chunk(id, 5, 6)), Some((id, 5, 6)));
-        assert_eq!(parts_of_slice(&slice_chunk(id, 5, 6)[1..]), None);
     }
 }

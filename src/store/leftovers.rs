@@ -32,7 +32,8 @@ pub(super) fn remove(folder: &Path) -> Result<(), StoreError> {
             durable_fs::forget_cached(&file);
         }
     }
-    // Without a log nothing was ever stored: settings that a kill cut short are made anew.
+    // Without a log nothing was ever stored. A store of today is made under another name first (see `making`); earlier versions left half
+    // of one under its own.
     let log_bytes = length(&folder.join(LOG))?;
     if log_bytes == 0 { remove_file(&folder.join(SETTINGS)) } else { Ok(()) }
 }

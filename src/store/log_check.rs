@@ -3,7 +3,8 @@
 //! sled 0.34 goes on writing where its newest snapshot ends: in the segment with that position, behind what is there. It does not see
 //! whether that segment's header can still be read (`pagecache/snapshot.rs`, "no recovery progress"); if not, the next opening finds
 //! nothing of what was written since, however durable it was. The header was synced before the snapshot was, so that its loss is
-//! damage, never a crash.
+//! damage, never a crash. Where the log has a later segment, the engine goes on behind that one, and the snapshot's own may have been used
+//! anew by then: all that it held was written again elsewhere.
 //!
 //! ```text
 //! segment header: crc32 u32, inverted | lsn i64 | max_stable_lsn i64      little-endian, the numbers XOR i64::MAX; crc of the 16 bytes
@@ -44,7 +45,7 @@ pub(super) fn refuse_lost_log(folder: &Path) -> Result<(), StoreError> {
         let mut header = [0; HEADER_BYTES];
         log.seek(SeekFrom::Start(at)).map_err(|error| failed("read", &path, error))?;
         match log.read_exact(&mut header) {
-            Ok(()) if position_of(header) == Some(wanted) => return Ok(()),
+            Ok(()) if position_of(header) >= Some(wanted) => return Ok(()),
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => break,
             Err(error) => return Err(failed("read", &path, error)),
@@ -70,4 +71,24 @@ fn position_of(header: [u8; HEADER_BYTES]) -> Option<u64> {
     let position = i64::from_le_bytes(*rest.first_chunk::<8>()?) ^ i64::MAX;
     let is_sound = crc32fast::hash(rest) == u32::from_le_bytes(*crc) ^ u32::MAX;
     if is_sound { u64::try_from(position).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{failed, folder, id, open};
+
+    #[test]
+    fn a_log_in_which_the_snapshots_segment_was_used_anew_is_no_damage() {
+        let folder = folder();
+        drop(open(folder.path()));
+        let store = open(folder.path()); // from here on there is a snapshot
+        for number in 0..400 {
+            let record = failed(number, 60 << 10);
+            store.change().failed_records(id(number % 3), 0, &[record]).apply().expect("applied");
+        }
+        drop(store);
+        let store = open(folder.path());
+        let found = store.failed_record(id(0), 0).expect("read");
+        assert_eq!(found, Some(failed(399, 60 << 10)));
+    }
 }

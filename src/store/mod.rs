@@ -1,6 +1,6 @@
 //! The embedded store: sled behind a narrow interface, so that another engine can stand behind the same one later.
 //!
-//! Everything the service must not forget lies here; slices only pass through when memory is full.
+//! Everything the service must not forget lies here; slices only pass by when memory is full.
 //!
 //! # Key layout
 //!
@@ -22,8 +22,9 @@
 //!         f job position                   failed records from this position on
 //!         r hash                           Rule
 //!         c key index                      a further chunk of the long value under `key`
-//! slices  job sequence chunk               a slice on its way; emptied at the start
 //! ```
+//!
+//! Slices that find no room in memory have an engine of their own, which is neither durable nor kept: see `stored_slices`.
 //!
 //! `digest` is BLAKE3, 32 bytes. The rows `h` and `d` are written with the intent, so that whatever is published is known; they go
 //! with their ledger row. A store of a version without them has published nothing, as far as they are asked.
@@ -47,6 +48,7 @@ pub(crate) mod fuzz;
 mod keys;
 mod leftovers;
 mod log_check;
+mod making;
 mod mark;
 mod memory;
 mod opening;
@@ -55,12 +57,12 @@ mod retention;
 mod rows;
 mod slice_value;
 mod slices;
+mod stored_slices;
 mod value;
 mod verify;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +84,7 @@ pub use verify::{Finding, Verified};
 
 use commit::Commits;
 use quiet::Closing;
+use stored_slices::StoredSlices;
 
 /// The format of keys and values; a store of a higher one is refused.
 const FORMAT: u32 = 1;
@@ -95,15 +98,13 @@ pub struct Store {
 /// In the order of dropping: the engine closes before the folder is let go.
 struct Inner {
     meta: sled::Tree,
-    slices: sled::Tree,
+    slices: Arc<StoredSlices>,
     db: Closing<sled::Db>,
     /// Of the engine's files.
     path: PathBuf,
     /// sled's log, for our own fsync.
     log: File,
     commits: Commits,
-    /// Bytes of slices that were given to the engine since it last had to write all it holds.
-    unflushed: AtomicU64,
     /// One set of changes at a time: a long value's old chunks are read before they are replaced.
     applying: Mutex<()>,
     /// Rows of several values are read whole or not at all.
@@ -135,11 +136,12 @@ impl Store {
     /// Opens or makes the store in `data_dir` (made 0700). Another process that has it is named in the error.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let held = folder::hold(data_dir)?;
+        let slices = StoredSlices::begin(data_dir)?;
         let path = data_dir.join("store");
-        folder::make_private(&path)?;
+        making::make_missing(data_dir, &path)?;
         leftovers::remove(&path)?;
         log_check::refuse_lost_log(&path)?;
-        let (db, meta, slices) = opening::guarded(&path, || open_tables(data_dir, &path))?;
+        let (db, meta) = opening::guarded(&path, || open_tables(data_dir, &path))?;
         let log_path = path.join("db");
         let log = OpenOptions::new()
             .read(true)
@@ -153,7 +155,6 @@ impl Store {
             path,
             log,
             commits: Commits::default(),
-            unflushed: AtomicU64::new(0),
             applying: Mutex::default(),
             rows: RwLock::default(),
             _folder: held,
@@ -215,14 +216,13 @@ impl Store {
 }
 
 /// The engine and its tables; everything here reads what may be damaged.
-fn open_tables(data_dir: &Path, path: &Path) -> Result<(sled::Db, sled::Tree, sled::Tree), StoreError> {
+fn open_tables(data_dir: &Path, path: &Path) -> Result<(sled::Db, sled::Tree), StoreError> {
     let db = opening::open_engine(path)?;
-    let open_tree = |name| db.open_tree(name).map_err(StoreError::engine("open its tables"));
-    let (meta, slices) = (open_tree("meta")?, open_tree("slices")?);
+    let meta = db.open_tree("meta").map_err(StoreError::engine("open its tables"))?;
     check_format(data_dir, &meta)?;
-    // Slices are cut again from their source: what a stop left here is of no use.
-    slices.clear().map_err(StoreError::engine("forget old slices"))?;
-    Ok((db, meta, slices))
+    // Earlier versions had slices among the rows; they are cut again from their source.
+    db.drop_tree("slices").map_err(StoreError::engine("forget old slices"))?;
+    Ok((db, meta))
 }
 
 fn check_format(data_dir: &Path, meta: &sled::Tree) -> Result<(), StoreError> {

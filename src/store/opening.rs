@@ -12,8 +12,8 @@ use super::value;
 
 const CACHE_BYTES: u64 = 16 << 20;
 /// The engine's threads may hold its file a moment longer than its handle after a close in the same process.
-const REOPEN_PATIENCE: Duration = Duration::from_secs(5);
-const REOPEN_PAUSE: Duration = Duration::from_millis(10);
+pub(super) const REOPEN_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 
 /// Does what reads the engine's files; a panic in it, or damage that it finds, is [`StoreError::Damaged`] at `path`.
 pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -33,12 +33,7 @@ pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreErro
 }
 
 pub(super) fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::new()
-        .path(path)
-        .segment_size(value::SEGMENT_BYTES)
-        .cache_capacity(CACHE_BYTES)
-        // `Store::sync` flushes; the engine's own timer would only log its errors.
-        .flush_every_ms(None);
+    let config = config(path);
     let begun = Instant::now();
     loop {
         match config.open() {
@@ -50,6 +45,20 @@ pub(super) fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
             Err(error) => return Err(StoreError::failed("be opened", path, error)),
         }
     }
+}
+
+/// An engine for what need not outlast it: it syncs nothing, and removes its folder when it is dropped.
+pub(super) fn open_passing(path: &Path) -> sled::Result<sled::Db> {
+    config(path).temporary(true).open()
+}
+
+fn config(path: &Path) -> sled::Config {
+    sled::Config::new()
+        .path(path)
+        .segment_size(value::SEGMENT_BYTES)
+        .cache_capacity(CACHE_BYTES)
+        // `Store::sync` flushes; the engine's own timer would only log its errors.
+        .flush_every_ms(None)
 }
 
 /// sled tells a held lock only by its text.

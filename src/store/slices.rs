@@ -1,28 +1,21 @@
-//! The slices of one job between loading and work: memory first, then sled, then waiting.
+//! The slices of one job between loading and work: memory first, then the disk, then waiting.
 //!
 //! ```text
-//! take <- [ in memory, oldest first ] <- [ in sled: taken .. written ] <- put
+//! take <- [ in memory, oldest first ] <- [ stored: taken .. written ] <- put
 //! ```
 //!
-//! While any slice is in sled, later ones go there too: order is kept without looking into either. Slices in sled need not be
-//! durable: after a crash they are cut again from the source.
+//! While any slice is stored, later ones are stored too: order is kept without looking into either. Where and how is
+//! [`super::stored_slices`]'s business; after a crash they are cut again from the source.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::StoreError;
 use super::memory::{MemoryBudget, MemoryLease};
-use super::value::{self, CHUNK_PAYLOAD_BYTES_MAX};
-use super::{Store, keys, slice_value};
+use super::stored_slices::Lent;
+use super::{Store, slice_value};
 use crate::model::job_id::JobId;
 use crate::model::slice::Slice;
-
-/// What the first chunk says besides: how many there are.
-const COUNT_BYTES: usize = 4;
-
-/// Bytes of stored slices that the engine may hold unwritten.
-const UNFLUSHED_BYTES_MAX: u64 = 8 << 20;
 
 /// The slices of one job between loading and work: put in order by one loader, taken in order by any worker.
 pub struct SliceQueue {
@@ -30,7 +23,7 @@ pub struct SliceQueue {
     job: JobId,
     memory: Arc<MemoryBudget>,
     load_ahead: u64,
-    /// One put at a time, so that the order of putting is the order in sled.
+    /// One put at a time, so that the order of putting is the order in which they are stored.
     putting: Mutex<()>,
     line: Mutex<Line>,
 }
@@ -38,11 +31,13 @@ pub struct SliceQueue {
 #[derive(Default)]
 struct Line {
     in_memory: VecDeque<(Slice, MemoryLease)>,
-    /// In sled: from here …
+    /// Where slices are stored, while any are.
+    lent: Option<Arc<Lent>>,
+    /// Stored: from here …
     first_stored: u64,
     /// … up to here.
     end_stored: u64,
-    /// Bytes in sled, those being read and removed included.
+    /// Bytes stored, those being read and removed included.
     stored_bytes: u64,
     ended: bool,
     stopped: bool,
@@ -62,7 +57,7 @@ pub enum Taken {
 /// Where a slice that is put goes.
 enum Place {
     Memory(MemoryLease),
-    Sled,
+    Disk,
     Nowhere,
 }
 
@@ -71,7 +66,7 @@ impl SliceQueue {
         Self { store, job, memory, load_ahead, putting: Mutex::default(), line: Mutex::default() }
     }
 
-    /// Takes a slice in; in memory, else in sled up to `load_ahead`, else waits. False: the queue was closed by `stop`.
+    /// Takes a slice in; in memory, else on the disk up to `load_ahead` and as long as there is room, else waits. False: the queue was closed by `stop`.
     ///
     /// A job with nothing in its queue never waits: whatever other jobs hold, each of them gets on.
     pub fn put(&self, slice: Slice) -> Result<bool, StoreError> {
@@ -81,7 +76,7 @@ impl SliceQueue {
             let seen = self.memory.changes();
             match self.place_for(bytes) {
                 Some(Place::Memory(lease)) => return Ok(self.push(slice, lease)),
-                Some(Place::Sled) => return self.store_slice(&slice),
+                Some(Place::Disk) => return self.store_slice(&slice),
                 Some(Place::Nowhere) => return Ok(false),
                 None => self.memory.wait_for_change(seen),
             }
@@ -105,29 +100,32 @@ impl SliceQueue {
         if line.first_stored < line.end_stored {
             let sequence = line.first_stored;
             line.first_stored += 1;
+            let is_last = line.first_stored == line.end_stored;
+            let lent = if is_last { line.lent.take() } else { line.lent.clone() };
             drop(line);
-            return self.take_stored(sequence);
+            return self.take_stored(lent.as_deref(), sequence);
         }
         Ok(if line.ended || line.stopped { Taken::Ended } else { Taken::Empty })
     }
 
-    /// Ends waiting puts and drops all slices (also those in sled).
+    /// Ends waiting puts and drops all slices (also those that are stored).
     pub fn stop(&self) -> Result<(), StoreError> {
         let mut line = self.line();
         line.stopped = true;
         let in_memory = std::mem::take(&mut line.in_memory);
         let stored = line.first_stored..line.end_stored;
         line.first_stored = line.end_stored;
+        let lent = line.lent.take();
         drop(line);
         drop(in_memory);
         self.memory.announce();
-        for sequence in stored {
-            self.remove(sequence)?;
+        match lent {
+            Some(lent) => lent.remove_all(self.job, stored),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// (slices that went through sled, bytes in sled now)
+    /// (slices that were stored so far, bytes stored now)
     pub fn stored(&self) -> (u64, u64) {
         let line = self.line();
         (line.end_stored, line.stored_bytes)
@@ -152,7 +150,7 @@ impl SliceQueue {
             return Some(Place::Memory(lease));
         }
         let after = line.stored_bytes.checked_add(bytes)?;
-        (after <= self.load_ahead).then_some(Place::Sled)
+        (after <= self.load_ahead && self.store.inner.slices.has_room(bytes)).then_some(Place::Disk)
     }
 
     fn push(&self, slice: Slice, lease: MemoryLease) -> bool {
@@ -165,55 +163,33 @@ impl SliceQueue {
     }
 
     fn store_slice(&self, slice: &Slice) -> Result<bool, StoreError> {
-        self.store.inner.commits.check()?;
-        let sequence = self.line().end_stored;
-        let written = self.write(sequence, slice)?;
-        self.hold_back(written)?;
+        let packed = slice_value::pack(slice)?;
+        let line = self.line();
+        let (sequence, lent) = (line.end_stored, line.lent.clone());
+        drop(line);
+        let lent = match lent {
+            Some(lent) => lent,
+            None => Arc::new(self.store.inner.slices.lend()?),
+        };
+        lent.put(self.job, sequence, &packed)?;
         let mut line = self.line();
         if line.stopped {
             drop(line);
-            self.remove(sequence)?;
+            lent.remove_all(self.job, sequence..sequence + 1)?;
             return Ok(false);
         }
         line.end_stored += 1;
-        line.stored_bytes += written;
+        line.stored_bytes += packed.len() as u64;
+        line.lent = Some(lent); // the last one before it may have been taken meanwhile
         Ok(true)
     }
 
-    /// The engine writes behind, in segments that it keeps in memory until they are written: without this a fast loader would fill more
-    /// of them than `memory_max` allows for.
-    fn hold_back(&self, written: u64) -> Result<(), StoreError> {
-        let inner = &self.store.inner;
-        if inner.unflushed.fetch_add(written, Ordering::Relaxed) + written < UNFLUSHED_BYTES_MAX {
-            return Ok(());
-        }
-        inner.unflushed.store(0, Ordering::Relaxed);
-        self.store.written("write stored slices", inner.db.flush())?;
-        Ok(())
-    }
-
-    fn write(&self, sequence: u64, slice: &Slice) -> Result<u64, StoreError> {
-        let packed = slice_value::pack(slice)?;
-        let (first, rest) = packed.split_at(packed.len().min(CHUNK_PAYLOAD_BYTES_MAX - COUNT_BYTES));
-        let further = rest.chunks(CHUNK_PAYLOAD_BYTES_MAX);
-        let count = u32::try_from(further.len() + 1)
-            .map_err(|_| StoreError::Encode { what: "slice", detail: "it is too long".into() })?;
-        let mut head = Vec::with_capacity(COUNT_BYTES + first.len());
-        head.extend_from_slice(&count.to_be_bytes());
-        head.extend_from_slice(first);
-        for (chunk, payload) in (0..).zip(std::iter::once(head.as_slice()).chain(further)) {
-            let key = keys::slice_chunk(self.job, sequence, chunk);
-            let insert = self.store.inner.slices.insert(key, value::chunk(payload));
-            self.store.written("store a slice", insert)?;
-        }
-        Ok(packed.len() as u64)
-    }
-
-    fn take_stored(&self, sequence: u64) -> Result<Taken, StoreError> {
-        let packed = self.store.stored_slice(self.job, sequence)?;
+    fn take_stored(&self, lent: Option<&Lent>, sequence: u64) -> Result<Taken, StoreError> {
+        let lent = lent.ok_or_else(|| StoreError::corrupt("slice", "it is nowhere"))?;
+        let packed = lent.get(self.job, sequence)?;
         let slice = slice_value::unpack(&packed)?;
         let lease = self.memory.lease(slice.memory_bytes());
-        self.remove(sequence)?;
+        lent.remove(self.job, sequence)?;
         let mut line = self.line();
         line.stored_bytes = line.stored_bytes.saturating_sub(packed.len() as u64);
         drop(line);
@@ -221,51 +197,14 @@ impl SliceQueue {
         Ok(Taken::Slice(slice, lease))
     }
 
-    /// Removes a slice's chunks; ends at the first that is not there.
-    fn remove(&self, sequence: u64) -> Result<(), StoreError> {
-        for chunk in 0.. {
-            let removed = self.store.inner.slices.remove(keys::slice_chunk(self.job, sequence, chunk));
-            if self.store.written("forget a slice", removed)?.is_none() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Store {
-    /// A stored slice's bytes, as they were packed.
-    pub(super) fn stored_slice(&self, job: JobId, sequence: u64) -> Result<Vec<u8>, StoreError> {
-        let (count, mut packed) = {
-            let head = self.slice_chunk(job, sequence, 0)?;
-            match value::read_chunk("slice", &head)? {
-                [a, b, c, d, payload @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]), payload.to_vec()),
-                _ => return Err(StoreError::corrupt("slice", "it is too short")),
-            }
-        };
-        for chunk in 1..count {
-            let further = self.slice_chunk(job, sequence, chunk)?;
-            packed.extend_from_slice(value::read_chunk("slice", &further)?);
-        }
-        Ok(packed)
-    }
-
-    fn slice_chunk(&self, job: JobId, sequence: u64, chunk: u32) -> Result<sled::IVec, StoreError> {
-        self.inner
-            .slices
-            .get(keys::slice_chunk(job, sequence, chunk))
-            .map_err(StoreError::engine("read a slice"))?
-            .ok_or_else(|| StoreError::corrupt("slice", format!("part {chunk} is missing")))
-    }
-}
-
 impl Drop for SliceQueue {
     fn drop(&mut self) {
-        // What nobody took must not lie there for a later queue of the job; what stays is forgotten at the next start.
+        // What nobody took must not lie there for a later queue of the job; what stays goes with its engine.
         self.stop().ok();
     }
 }

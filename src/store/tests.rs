@@ -16,6 +16,7 @@ use crate::model::slice::{Slice, Span};
 use crate::output::Intent;
 
 mod deliveries;
+mod stored;
 
 const MS: i64 = 1_796_000_000_000;
 
@@ -330,10 +331,18 @@ fn large_values_never_become_files_that_are_not_fsynced() {
 fn slices_on_their_way_are_forgotten_by_a_restart() {
     let folder = folder();
     let store = open(folder.path());
-    store.inner.slices.insert(keys::slice_chunk(id(1), 0, 0), vec![1, 2]).expect("written");
-    store.sync().expect("synced");
     drop(store);
-    assert!(open(folder.path()).inner.slices.is_empty());
+    let left = folder.path().join("slices/1-0");
+    std::fs::create_dir_all(&left).expect("as a kill leaves it");
+    std::fs::write(left.join("db"), noise(1, 100)).expect("written");
+    // As earlier versions left them.
+    let engine = opening::open_engine(&folder.path().join("store")).expect("opens");
+    let old = engine.open_tree("slices").expect("a table");
+    old.insert(keys::slice_chunk(id(1), 0, 0), vec![1, 2]).expect("written");
+    drop((old, engine));
+    let store = open(folder.path());
+    assert!(!folder.path().join("slices").try_exists().expect("can be looked at"));
+    assert!(store.inner.db.tree_names().iter().all(|name| name != b"slices"));
 }
 
 #[test]

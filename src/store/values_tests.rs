@@ -84,6 +84,12 @@ fn full_checkpoint(text: &str) -> Checkpoint {
     Checkpoint { partials: vec![partial], ..checkpoint(2) }
 }
 
+fn archived(text: &str) -> ArchivedRow {
+    let file =
+        |path: &str| ArchivedFile { path: path.into(), identity: identity(4), folder: folder_identity() };
+    ArchivedRow { job: id(5), rule: text.into(), at: at(3), files: vec![file(text), file("/archive/a.done")] }
+}
+
 fn full_intent(text: &str) -> Intent {
     let finished = FinishedOutput {
         partial: text.into(),
@@ -113,6 +119,7 @@ proptest! {
         comes_back(&full_job(&text, number));
         comes_back(&full_checkpoint(&text));
         comes_back(&full_intent(&text));
+        comes_back(&archived(&text));
         comes_back(&LedgerRow { path: text.as_str().into(), content_hash: Some(text.clone()), ..ledger_row(number) });
         comes_back(&Mark { store: text, starts: number });
         comes_back(&id(number));
@@ -165,6 +172,7 @@ fn golden_rows() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("failed", encoded(&vec![failed_with(b"1,\xff".to_vec(), "a.csv")])),
         ("rule", encoded(&rule())),
         ("mark", encoded(&Mark { store: "0a".into(), starts: 3 })),
+        ("archived", encoded(&archived("/archive/päy.csv"))),
         ("slice", vec![slice_value::pack(&slice(9, 40)).expect("packs")]),
     ]
 }
@@ -219,6 +227,9 @@ fn golden_values_of_the_first_version_stay_readable() {
             }
             "rule" => assert_eq!(decoded::<Rule>(&values).expect("a rule").name, "payments"),
             "mark" => assert_eq!(decoded::<Mark>(&values).expect("a mark").starts, 3),
+            "archived" => {
+                assert_eq!(decoded::<ArchivedRow>(&values).expect("a row"), archived("/archive/päy.csv"));
+            }
             "slice" => assert_eq!(slice_value::unpack(&values[0]).expect("a slice"), slice(9, 40)),
             other => panic!("no kind of value: {other}"),
         }

@@ -11,11 +11,11 @@ use crate::model::rule::Rule;
 use crate::output::Intent;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Place};
-use crate::store::{Checkpoint, LedgerOutcome, LedgerRow, Store, slice_value, value};
+use crate::store::{ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, Store, deliveries, value};
 
 /// Tables that this version knows nothing of.
 pub(super) fn unknown_tables(db: &sled::Db) -> Vec<Verified> {
-    let known: [&[u8]; 3] = [b"meta", b"slices", b"__sled__default"];
+    let known: [&[u8]; 2] = [b"meta", b"__sled__default"];
     let unknown = db.tree_names().into_iter().filter(|name| !known.contains(&name.as_ref()));
     let finding = |name: sled::IVec| {
         Verified::Found(Finding {
@@ -74,6 +74,9 @@ impl Judge<'_> {
                 self.job_must_be_there("failed records", id)
             }
             Some(Place::Rule) => self.decoded::<Rule>("rule", None, key, value).map(drop),
+            Some(Place::Content(id)) => self.index("index of published contents, entry", id, value),
+            Some(Place::Delivery(id)) => self.index("index of deliveries, entry", id, value),
+            Some(Place::Archived(id)) => self.archived(id, key, value),
             Some(Place::Continued { head, index }) => self.continued(head, index, value),
             None => {
                 let hint =
@@ -208,6 +211,30 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// An entry that says all by its key. It goes with its job's ledger row; that what it says agrees cannot be asked for: a job that is
+    /// retried under another rule may have another content.
+    fn index(&mut self, what: &'static str, id: JobId, value: &[u8]) -> Result<(), Unreadable> {
+        let here = || place(what, Some(id));
+        if !value::read_chunk(what, value).map_err(|error| (here(), error))?.is_empty() {
+            self.find(here(), "it has a value, and should have none", REPORT);
+        }
+        if read(id, self.store.get(&keys::of_job(keys::LEDGER, id)))?.is_none() {
+            self.find(here(), "the ledger has no row of that job", REPORT);
+        }
+        Ok(())
+    }
+
+    /// It may outlive its job and the ledger's row: the file lies in the archive as long as the rule says.
+    fn archived(&mut self, id: JobId, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
+        let row = self.decoded::<ArchivedRow>("archived source", Some(id), key, value)?;
+        if let Some(row) = row.filter(|row| deliveries::key_of(row) != key) {
+            let problem =
+                format!("it is that of job {} under rule \"{}\", archived at {}", row.job, row.rule, row.at);
+            self.find(place("archived source", Some(id)), problem, RESTORE);
+        }
+        Ok(())
+    }
+
     fn continued(&mut self, head: &[u8], index: u32, value: &[u8]) -> Result<(), Unreadable> {
         let here = || place("part of a long value", keys::job_of(head));
         value::read_chunk("part of a long value", value).map_err(|error| (here(), error))?;
@@ -220,23 +247,4 @@ impl Judge<'_> {
         }
         Ok(())
     }
-}
-
-/// What is wrong with a chunk of a slice. One that goes meanwhile was taken.
-pub(super) fn judge_slice(store: &Store, key: &[u8], value: &[u8]) -> Option<Finding> {
-    let finding = |problem: String| {
-        let hint = "restart the service: slices are cut again from their sources".to_owned();
-        Some(Finding { place: place("slice", keys::parts_of_slice(key).map(|(job, ..)| job)), problem, hint })
-    };
-    let Some((job, sequence, chunk)) = keys::parts_of_slice(key) else {
-        return finding("its key is too short".to_owned());
-    };
-    let judged = if chunk == 0 {
-        store.stored_slice(job, sequence).and_then(|packed| slice_value::unpack(&packed)).map(drop)
-    } else {
-        value::read_chunk("slice", value).map(drop)
-    };
-    let error = judged.err()?;
-    let is_there = store.inner.slices.contains_key(keys::slice_chunk(job, sequence, 0)).unwrap_or(true);
-    if is_there { finding(error.to_string()) } else { None }
 }

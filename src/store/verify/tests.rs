@@ -1,7 +1,9 @@
 //! Each kind of damage to rows is found, told with its place and what to do; a store that is used as it should be has none.
 
-use super::super::tests::{checkpoint, completed, failed, folder, id, job, ledger_row, open, rule, slice};
-use super::super::{Checkpoint, LedgerOutcome, LedgerRow, MemoryBudget, value};
+use super::super::tests::{
+    at, checkpoint, completed, failed, folder, id, identity, job, ledger_row, open, rule,
+};
+use super::super::{ArchivedFile, ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, value};
 use super::*;
 use crate::output::Intent;
 
@@ -109,6 +111,43 @@ fn rows_that_miss_what_they_refer_to_are_found() {
 }
 
 #[test]
+fn by_what_deliveries_are_found_and_what_was_archived_is_verified_too() {
+    let folder = crate::durable_fs::FolderIdentity { device: 1, inode: 2, created_ns: None };
+    let file = ArchivedFile { path: "/archive/a.csv".into(), identity: identity(1), folder };
+    let archived = ArchivedRow { job: id(1), rule: "payments".into(), at: at(1), files: vec![file] };
+    let deliver = |store: &Store| {
+        let mut job = store.job(id(1)).expect("read").expect("there");
+        job.content_hash = Some("blake3:00".into());
+        job.delivery.key = Some("acme".into());
+        job.delivery.revision = 2;
+        let row = LedgerRow::of(&job, LedgerOutcome::Completed);
+        let mut changes = store.change();
+        changes.job(&job).delivery(&job).ledger(&row, true).archived(&archived).apply().expect("applied");
+        assert_eq!(findings(store), [], "a delivery is no problem");
+    };
+    let content = keys::published_content("payments", "blake3:00", id(1));
+    let delivery = keys::published_delivery("payments", &"acme".into(), 2, id(1));
+    let name = id(1).to_string();
+    for (key, what) in [(&content, "index of published contents"), (&delivery, "index of deliveries")] {
+        let spoilt_with = |value: &'static [u8]| {
+            move |store: &Store| {
+                deliver(store);
+                put(store, key, value);
+            }
+        };
+        finds(spoilt_with(b""), &[what, &name, "empty"]);
+        finds(spoilt_with(&[1, 2]), &[what, &name, "should have none"]);
+        finds(spoilt_with(&[200]), &[what, &name, "version 200"]);
+    }
+    let forgotten = keys::published_content("payments", "blake3:00", id(9));
+    finds(|store| put(store, &forgotten, &value::mark()), &[&id(9).to_string(), "the ledger has no row"]);
+    let key = keys::archived("payments", 7, id(1));
+    finds(|store| put(store, &key, &[1, 0, 0, 0, 0, 1, b'{']), &["archived source of job", &name, "damaged"]);
+    let moved = value::encode("archived source", &archived).expect("encodes").remove(0);
+    finds(|store| put(store, &key, &moved), &["archived source of job", &name, "it is that of job"]);
+}
+
+#[test]
 fn failed_records_that_are_not_as_many_as_the_account_has_are_found() {
     let forget = |store: &Store| drop(store.change().forget_failed_records(id(1), 1).apply());
     finds(forget, &["2 records failed, but 1 are kept"]);
@@ -147,18 +186,4 @@ fn the_files_of_an_unfinished_job_are_looked_for_where_its_rows_say() {
         store.change().job(&queued).ledger(&ledger_row(3), false).apply().expect("applied");
     };
     finds(unfinished, &["source of job", &id(3).to_string(), "/nowhere/in/.landfall/pay.csv"]);
-}
-
-#[test]
-fn slices_on_their_way_are_verified_too() {
-    let (_folder, store) = sound();
-    let queue = store.slice_queue(id(1), MemoryBudget::new(0), u64::MAX);
-    for number in 0..4 {
-        assert!(queue.put(slice(number, 100_000)).expect("put"));
-    }
-    assert_eq!(findings(&store), []);
-    store.inner.slices.remove(keys::slice_chunk(id(1), 1, 1)).expect("removed").expect("was there");
-    let found = findings(&store);
-    assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].problem.contains("part 1 is missing"), "{found:#?}");
 }
