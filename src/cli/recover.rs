@@ -310,7 +310,7 @@ fn places(args: &RecoverArgs, of_job: &[Told]) -> Result<Vec<PathBuf>, String> {
     let places: Vec<_> = of_job.iter().map(|told| place(args, &told.stray)).collect::<Result<_, _>>()?;
     match places.iter().find(|to| to.symlink_metadata().is_ok()) {
         Some(taken) => Err(format!(
-            "another file has the name {}: move that away, or choose another folder with --to",
+            "another file has its name {}: move that away, or choose another folder with --to",
             escaped_path(taken)
         )),
         None => Ok(places),

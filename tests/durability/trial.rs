@@ -72,12 +72,19 @@ struct Undisturbed {
     outcome: Outcome,
 }
 
+/// One try.
+struct Tried {
+    /// Whether its run came to the step.
+    struck: bool,
+    failure: Option<Failure>,
+}
+
 /// What went wrong in one try.
 struct Failure {
     step: usize,
     disturbance: Disturbance,
     /// The last steps, the struck one at their end.
-    struck: Vec<String>,
+    last_steps: Vec<String>,
     difference: Difference,
     log: String,
 }
@@ -97,19 +104,21 @@ fn run(scenario: &Scenario, kind: &str, choose: impl Fn(&Undisturbed) -> Vec<(us
         seed()
     );
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    // A step that a run did not come to was not tried.
+    let struck = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((step, disturbance)) = tries.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Some(failure) = disturbed(scenario, &template, &undisturbed, *step, *disturbance) {
-                        failures.lock().expect("nobody panics with it").push(failure);
-                    }
+                    let tried = disturbed(scenario, &template, &undisturbed, *step, *disturbance);
+                    struck.fetch_add(usize::from(tried.struck), Ordering::Relaxed);
+                    failures.lock().expect("nobody panics with it").extend(tried.failure);
                 }
             });
         }
     });
     let failures = failures.into_inner().expect("nobody panics with it");
-    note(scenario, kind, undisturbed.steps.len(), tries.len(), &failures);
+    note(scenario, kind, undisturbed.steps.len(), struck.into_inner(), &failures);
     assert!(failures.is_empty(), "{}", told(scenario, &failures));
 }
 
@@ -151,7 +160,7 @@ fn disturbed(
     undisturbed: &Undisturbed,
     step: usize,
     disturbance: Disturbance,
-) -> Option<Failure> {
+) -> Tried {
     let stage = scenario.stage(template);
     let consumer = || scenario.consumer.then(|| stage.consumer());
     let mut plan = Plan { consumer: consumer(), ..Plan::default() };
@@ -177,7 +186,7 @@ fn disturbed(
     }
     let seen = service.ended();
     let last = seen.steps.len().saturating_sub(STEPS_TOLD);
-    let struck = seen.steps[last..]
+    let last_steps = seen.steps[last..]
         .iter()
         .chain(seen.struck.iter().take(STRUCK_TOLD))
         .map(|call| stage.without_places(&call.to_string()))
@@ -208,6 +217,7 @@ fn disturbed(
     if log.contains("panicked") {
         wrong.other.push("it panicked".into());
     }
+    wrong.other.extend(damage(&stage));
     let outcome = Outcome::of(&stage);
     if let Some(found) = undisturbed.outcome.difference(&outcome) {
         wrong.lost.extend(found.lost);
@@ -215,7 +225,11 @@ fn disturbed(
         wrong.other.extend(found.other);
     }
     let all_well = wrong.lost.is_empty() && wrong.doubled.is_empty() && wrong.other.is_empty();
-    (!all_well).then(|| Failure { step, disturbance, struck, difference: wrong, log })
+    let struck = !seen.struck.is_empty();
+    Tried {
+        struck,
+        failure: (!all_well).then(|| Failure { step, disturbance, last_steps, difference: wrong, log }),
+    }
 }
 
 /// A service may end by itself only where its own store cannot be written any more, and must say what to do.
@@ -230,6 +244,12 @@ fn unexplained_end(stage: &Stage, struck: &[Call], code: i32) -> Option<String> 
     }
     let says = log.contains("hint") || log.contains("start it again") || log.contains("restart");
     (!says).then(|| format!("it ended with {code} and does not say what to do"))
+}
+
+/// What `check --store` finds in the ledger and the other rows.
+fn damage(stage: &Stage) -> Option<String> {
+    let ran = stage.world.landfall(&["check", "--store"]);
+    (ran.code != Some(0)).then(|| format!("check --store: {}{}", ran.stdout, ran.stderr))
 }
 
 const POLL: Duration = Duration::from_millis(10);
@@ -311,7 +331,7 @@ fn told(scenario: &Scenario, failures: &[Failure]) -> String {
         let difference = &failure.difference;
         writeln!(text, "\n--- {:?} at step {}", failure.disturbance, failure.step)
             .expect("a string takes all");
-        for call in &failure.struck {
+        for call in &failure.last_steps {
             writeln!(text, "    > {call}").expect("a string takes all");
         }
         for wrong in difference.lost.iter().chain(&difference.doubled).chain(&difference.other) {
