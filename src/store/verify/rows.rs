@@ -11,9 +11,7 @@ use crate::model::rule::Rule;
 use crate::output::Intent;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Place};
-use crate::store::{
-    ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, Store, deliveries, slice_value, value,
-};
+use crate::store::{ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, Store, deliveries, value};
 
 /// Tables that this version knows nothing of.
 pub(super) fn unknown_tables(db: &sled::Db) -> Vec<Verified> {
