@@ -250,7 +250,12 @@ fn a_full_data_disk_stops_the_service_and_the_next_start_with_room_finishes_ever
     if !can_mount() {
         return;
     }
-    let world = World::with_service("data_dir = \"mnt/data\"", "");
+    let world = World::with_service(
+        "data_dir = \"mnt/data\"",
+        "records = { record_max = \"60KiB\" }\nerrors = { failed_max = \"60%\" }",
+    );
+    // The store keeps what failed: enough of it to need more than the segment that it has.
+    world.sh("head -c 6000000 /dev/urandom | base64 -w 70000 | split -l 1 -d -a 3 - noise");
     let disk = Disk::mount(&world.path("mnt"), "24m");
     let mut service = world.start();
     service.wait_for_log("watching");
@@ -258,7 +263,8 @@ fn a_full_data_disk_stops_the_service_and_the_next_start_with_room_finishes_ever
     let mut sent = 0;
     let status = service.wait_until_exit(|| {
         if sent < 300 {
-            world.move_in(&format!("in/{sent}.txt"), format!("{sent}\n"));
+            let noise = world.text(format!("noise{:03}", sent % 100));
+            world.move_in(&format!("in/{sent}.txt"), format!("{sent}\n{noise}\n"));
             sent += 1;
         }
     });
