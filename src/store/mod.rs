@@ -136,7 +136,7 @@ impl Store {
     /// Opens or makes the store in `data_dir` (made 0700). Another process that has it is named in the error.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let held = folder::hold(data_dir)?;
-        let slices = StoredSlices::begin(data_dir)?;
+        let slices = StoredSlices::begin(data_dir);
         let path = data_dir.join("store");
         making::make_missing(data_dir, &path)?;
         leftovers::remove(&path)?;

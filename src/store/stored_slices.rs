@@ -77,12 +77,12 @@ pub(super) struct Lent {
 
 impl StoredSlices {
     /// Removes what a stop left there; by the process that holds the data folder.
-    pub(super) fn begin(data_dir: &Path) -> Result<Arc<Self>, StoreError> {
+    pub(super) fn begin(data_dir: &Path) -> Arc<Self> {
         let folder = data_dir.join(FOLDER);
-        folder::remove_all(&folder)?;
+        remove_patiently(&folder);
         let (reserved, unlooked) = (AtomicU64::new(RESERVED_BYTES), AtomicU64::new(0));
         let data_dir = data_dir.to_owned();
-        Ok(Arc::new(Self { data_dir, folder, current: Mutex::default(), reserved, unlooked }))
+        Arc::new(Self { data_dir, folder, current: Mutex::default(), reserved, unlooked })
     }
 
     /// Whether the disk has room for so many bytes besides what is left to the store of rows. Looked at now and then, and at each call
@@ -303,15 +303,20 @@ impl Open {
     fn close(self) {
         let Self { tree, db, path } = self;
         drop((tree, db));
-        let begun = Instant::now();
-        while let Err(error) = folder::remove_all(&path) {
-            if begun.elapsed() >= opening::REOPEN_PATIENCE {
-                tracing::warn!(%error, "stored slices that are through stay on the disk until the next start");
-                break;
-            }
-            std::thread::sleep(opening::REOPEN_PAUSE);
-        }
+        remove_patiently(&path);
         give_memory_back();
+    }
+}
+
+/// Removes a folder as soon as an engine's threads let go of it. One that stays is in nobody's way, but takes its room.
+fn remove_patiently(folder: &Path) {
+    let begun = Instant::now();
+    while let Err(error) = folder::remove_all(folder) {
+        if begun.elapsed() >= opening::REOPEN_PATIENCE {
+            tracing::warn!(%error, "stored slices that are through stay on the disk until the next start");
+            break;
+        }
+        std::thread::sleep(opening::REOPEN_PAUSE);
     }
 }
 
