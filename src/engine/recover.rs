@@ -126,8 +126,10 @@ fn pause_for_suspicion(shared: &Shared, job: &Job) -> Result<Option<Duration>, T
 pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     match place(job)? {
         Place::Here => {
-            // A retry was cut short behind its rename.
+            // A retry was cut short behind its rename. Over file systems that is the rename of a copy, which is durable before the
+            // quarantined file goes: the same move again unlinks it, and leaves another source that came to its name since.
             if let Some(quarantined) = job.source.moved_from.clone() {
+                durable_fs::move_file(quarantined.as_path(), job.source_path().as_path())?;
                 retry::taken_out(shared, job, &quarantined)?;
             }
             return Ok(true);
