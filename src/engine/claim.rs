@@ -270,7 +270,13 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
         return_companions(job)?;
         match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
             Renamed::Done => {}
-            Renamed::Missing => return Err(vanished(&claimed)),
+            Renamed::Missing => {
+                // Durably not on its way back any more, or the next look would take the loss for its sender's doing.
+                job.giving_back = false;
+                shared.store.change().job(job).apply()?;
+                shared.store.sync()?;
+                return Err(vanished(&claimed));
+            }
             Renamed::NameTaken => {
                 take_companions(job)?;
                 job.giving_back = false;

@@ -1,0 +1,102 @@
+//! What the engine does with one job, at moments that no run of the service can be stopped at.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use super::rule_book::RuleBook;
+use super::shared::Shared;
+use super::{claim, recover};
+use crate::clock;
+use crate::durable_fs;
+use crate::model::job::{Job, Source};
+use crate::model::job_id::JobId;
+use crate::model::job_state::{JobEvent, JobState};
+use crate::pipeline::Registry;
+use crate::store::Store;
+
+const CONFIGURATION: &str = r#"
+config_version = 1
+[service]
+data_dir = "data"
+[[rule]]
+name = "payments"
+paths = ["in/*"]
+records = { format = "lines" }
+output = { main = { path = "out/{stem}.main" } }
+source = { on_success = "archive", archive_dir = "archive" }
+delivery = { key = "{name}", same_key = "hold" }
+"#;
+
+/// An engine without its threads, in a folder with the source `in/pay.txt`.
+struct World {
+    shared: Arc<Shared>,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["in/.landfall", "out", "data"] {
+            std::fs::create_dir_all(folder.path().join(name)).expect("makes");
+        }
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("in/pay.txt"), "1\n").expect("writes");
+        std::fs::write(path("landfall.toml"), CONFIGURATION).expect("writes");
+        let registry = Registry::with_builtin_steps();
+        let settings = crate::config::load(&path("landfall.toml"), &registry).expect("is right");
+        let store = Store::open(&settings.service.data_dir).expect("opens");
+        let rules = RuleBook::new(&settings.rules, registry);
+        let shared = Arc::new(Shared::new(settings, store, rules, sync_channel(1).0));
+        Self { shared, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn source(&self) -> PathBuf {
+        self.path("in/pay.txt")
+    }
+
+    fn claimed(&self) -> PathBuf {
+        self.path("in/.landfall/claimed")
+    }
+
+    /// A job for the source as it is now, in the store; the caller renames the file.
+    fn job(&self) -> Job {
+        let rule = &self.shared.settings.rules[0];
+        let source = Source {
+            path: self.source().into(),
+            claimed: Some(self.claimed().into()),
+            identity: durable_fs::identity_at(&self.source()).expect("looks").expect("a regular file"),
+            moved_from: None,
+            companions: Vec::new(),
+            retire: true,
+        };
+        let job = Job::queued(JobId::from_parts(1, 1), &rule.name, &rule.hash(), source, clock::now());
+        self.shared.store.change().rule(rule).job(&job).apply().expect("writes");
+        job
+    }
+
+    fn rename(&self, from: &Path, to: &Path) {
+        durable_fs::rename_no_replace(from, to).expect("renames");
+    }
+
+    fn row(&self, job: &Job) -> Option<Job> {
+        self.shared.store.job(job.id).expect("reads")
+    }
+}
+
+#[test]
+fn a_source_that_vanished_before_it_was_given_back_is_lost_and_not_called_given_back() {
+    let world = World::new();
+    let mut job = world.job();
+    job.take(JobEvent::Started, clock::now(), "").expect("starts");
+    durable_fs::remove_file(&world.source()).expect("removes");
+    claim::give_back(&world.shared, &mut job, "it ended early").expect_err("there is nothing to give back");
+    let mut row = world.row(&job).expect("is there");
+    assert!(!recover::is_here(&world.shared, &mut row).expect("is decided"));
+    let row = world.row(&job).expect("is there");
+    assert_eq!(row.state, JobState::Failed, "{row:#?}");
+}
