@@ -151,3 +151,34 @@ fn a_job_in_doubt_after_a_restored_backup_leaves_no_partials() {
     assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
     assert!(world.claimed().exists() && !partial.exists());
 }
+
+/// NFS: the rename was done, its answer lost, and the one that was sent again found nothing.
+#[test]
+fn a_claim_whose_rename_was_done_is_kept_whatever_its_answer_was() {
+    let world = World::new();
+    let job = world.job();
+    world.rename(&world.source(), &world.claimed());
+    let taken = claim::take(&world.shared, &job, &mut Vec::new()).expect("is decided");
+    assert_eq!((taken, world.row(&job).is_some()), (Some(job.id), true));
+    assert!(world.claimed().exists());
+}
+
+#[test]
+fn a_candidate_that_is_gone_before_its_rename_is_no_job() {
+    let world = World::new();
+    let job = world.job();
+    durable_fs::remove_file(&world.source()).expect("removes");
+    let taken = claim::take(&world.shared, &job, &mut Vec::new()).expect("is decided");
+    assert_eq!((taken, world.row(&job).is_some()), (None, false));
+}
+
+/// A folder that is not a folder lets nothing be linked or unlinked; what could not be claimed has no second name then.
+#[test]
+fn a_candidate_that_cannot_be_renamed_stays_where_it_is_without_a_row() {
+    let world = World::new();
+    let mut job = world.job();
+    std::fs::write(world.path("in/file"), "").expect("writes");
+    job.source.claimed = Some(world.path("in/file/claimed").into());
+    claim::take(&world.shared, &job, &mut Vec::new()).expect_err("cannot be renamed");
+    assert!(world.source().exists() && world.row(&job).is_none());
+}
