@@ -116,7 +116,17 @@ fn a_kept_file_that_changed_leaves_nothing_of_the_job_that_it_ends() {
     job.source.claimed = None;
     job.take(JobEvent::Started, clock::now(), "").expect("starts");
     job.account.records_failed = 1;
-    let failed = FailedRecord { record: 1, line: 1, ..FailedRecord::default() };
+    let failed = FailedRecord {
+        entry: 0,
+        entry_name: String::new(),
+        record: 1,
+        offset: 0,
+        line: 1,
+        step: "records".into(),
+        error: "too long".into(),
+        bytes: b"1".to_vec(),
+        length: 1,
+    };
     let store = &world.shared.store;
     store.change().job(&job).failed_records(job.id, 0, &[failed]).apply().expect("writes");
     let partial = world.partial_of(&job);
