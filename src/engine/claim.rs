@@ -215,7 +215,7 @@ pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Re
         // The row stays: the next start finds the file on one side of the rename, or under both names.
         Err(trouble) if trouble.poisoned => return Err(trouble),
         refused => {
-            if !is_taken_all_the_same(job, from, to) {
+            if !is_taken_all_the_same(job, from, to)? {
                 shared.store.change().unclaim(job.id).apply()?;
                 return refused.map(|_| None);
             }
@@ -240,23 +240,26 @@ pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Re
 /// Whether a file has its claimed name although its rename was refused: NFS sends a rename again whose answer was lost, and then finds
 /// nothing to rename; and of a link and an unlink that stand in for it the second may fail. Only without its claimed name may its row go: under
 /// the id of a job that nobody knows it would lie for ever, or be ingested a second time.
-fn is_taken_all_the_same(job: &Job, from: &Path, to: &Path) -> bool {
+fn is_taken_all_the_same(job: &Job, from: &Path, to: &Path) -> Result<bool, Trouble> {
     let ours = (job.source.identity.device, job.source.identity.inode);
     let is_at = |path: &Path| {
         let found = durable_fs::identity_at(path)?;
         Ok::<_, std::io::Error>(found.is_some_and(|found| (found.device, found.inode) == ours))
     };
     match is_at(to) {
-        Ok(false) => return false,
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return false, // nor could it be renamed
+        Ok(false) => return Ok(false),
+        // Nor could it be renamed to there.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(false),
         Ok(true) | Err(_) => {}
     }
-    if durable_fs::rename_no_replace(from, to).is_ok() {
-        return true; // finished, or there was nothing to finish
+    match durable_fs::rename_no_replace(from, to) {
+        Ok(_) => return Ok(true), // finished, or there was nothing to finish
+        Err(error) if error.is_failed_sync() => return Err(error.into()),
+        Err(_) => {}
     }
     // Under both names, and the old one cannot be removed: then the new one is. Where not even that can be said, the job's loader looks on.
     let has_both = matches!((is_at(from), is_at(to)), (Ok(true), Ok(true)));
-    !(has_both && durable_fs::remove_file(to).is_ok())
+    Ok(!(has_both && durable_fs::remove_file(to).is_ok()))
 }
 
 fn rename_into_claim(shared: &Shared, from: &Path, to: &Path) -> Result<Renamed, Trouble> {

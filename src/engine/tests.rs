@@ -182,13 +182,24 @@ fn a_candidate_that_is_gone_before_its_rename_is_no_job() {
     assert_eq!((taken, world.row(&job).is_some()), (None, false));
 }
 
-/// A folder that is not a folder lets nothing be linked or unlinked; what could not be claimed has no second name then.
+/// A sticky folder, or one to which files can only be added, on a file system without a rename that never replaces.
+#[cfg(target_os = "linux")]
 #[test]
-fn a_candidate_that_cannot_be_renamed_stays_where_it_is_without_a_row() {
+fn a_candidate_that_could_only_be_linked_has_one_name_afterwards_and_no_row() {
     let world = World::new();
-    let mut job = world.job();
-    std::fs::write(world.path("in/file"), "").expect("writes");
-    job.source.claimed = Some(world.path("in/file/claimed").into());
-    claim::take(&world.shared, &job, &mut Vec::new()).expect_err("cannot be renamed");
-    assert!(world.source().exists() && world.row(&job).is_none());
+    let job = world.job();
+    std::fs::hard_link(world.source(), world.claimed()).expect("links");
+    let set = |attribute: &str| {
+        let ran = std::process::Command::new("chattr").arg(attribute).arg(world.path("in")).output();
+        ran.is_ok_and(|ran| ran.status.success())
+    };
+    if !set("+a") {
+        eprintln!("skipped: this file system, or this user, cannot make a folder append-only");
+        return;
+    }
+    let taken = claim::take(&world.shared, &job, &mut Vec::new());
+    assert!(set("-a"));
+    taken.expect_err("cannot be renamed");
+    assert!(world.source().exists() && !world.claimed().exists());
+    assert!(world.row(&job).is_none());
 }
