@@ -55,6 +55,39 @@ fn an_archive_on_another_file_system_is_a_verified_copy() {
     assert_eq!(world.files("in"), [""; 0]);
 }
 
+/// A crash between the copy's appearance under the claimed name and the unlink in quarantine.
+#[test]
+fn a_retry_over_file_systems_that_was_cut_short_leaves_nothing_in_quarantine() {
+    let Ok(other) = tempfile::TempDir::with_prefix_in("landfall-test-", "/dev/shm") else { return };
+    let rule = |record_max: &str| {
+        format!(
+            "source = {{ on_success = \"archive\", archive_dir = \"archive\", quarantine_dir = \"{}\" }}
+             errors = {{ failed_max = 0 }}\nrecords = {{ format = \"lines\", record_max = \"{record_max}\" }}",
+            other.path().display()
+        )
+    };
+    let world = World::new(&rule("5"));
+    let device = |path: &std::path::Path| path.metadata().expect("it is there").dev();
+    if device(other.path()) == device(&world.path("in")) {
+        return;
+    }
+    world.write("in/pay.txt", "too long a line\n");
+    world.ingest_and_retire("in/pay.txt").ends_with(1);
+    let quarantined = other.path().join("pay.txt");
+    assert!(quarantined.is_file());
+    world.configure("", &[&rule("1KiB")]);
+    let job = world.job();
+    let id = job["id"].as_str().expect("an id is text");
+    world.landfall(&["retry", id]).done();
+    world.sh(&format!("cp -p {} in/.landfall/{id}.pay.txt", quarantined.display()));
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), "too long a line\n");
+    let left: Vec<_> = std::fs::read_dir(other.path()).expect("it is there").flatten().collect();
+    assert!(left.is_empty(), "it is told as refused for ever: {left:?}");
+}
+
 #[test]
 fn an_archive_out_of_reach_holds_up_no_output_and_loses_no_source() {
     let world = World::new("");

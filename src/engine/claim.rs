@@ -93,7 +93,7 @@ pub(super) fn claim(
             // The files are ours all the same. They are not started before it is made good.
             Err(error) => {
                 tracing::debug!(%error, "a claim is not durable yet");
-                lock(&shared.unsynced_claims).insert(folder);
+                lock(&shared.unsynced_claims).doubt(folder);
             }
             Ok(()) => {}
         }
@@ -114,22 +114,44 @@ fn claim_places(job: &Job) -> impl Iterator<Item = &Path> {
     })
 }
 
+/// Folders with claims that no sync has covered yet, as far as is known, each with the number of its latest doubt.
+#[derive(Default)]
+pub(super) struct UnsyncedClaims {
+    folders: BTreeMap<PathBuf, u64>,
+    doubts: u64,
+}
+
+impl UnsyncedClaims {
+    fn doubt(&mut self, folder: PathBuf) {
+        self.doubts += 1;
+        self.folders.insert(folder, self.doubts);
+    }
+
+    /// The folder was synced, begun when this was its latest doubt: what came into doubt since may not be covered.
+    fn synced(&mut self, folder: &Path, doubt: u64) {
+        if self.folders.get(folder) == Some(&doubt) {
+            self.folders.remove(folder);
+        }
+    }
+}
+
 /// A crash, or a failure, may have come between this job's claim and the sync of its folders.
 pub(super) fn doubt_claim(shared: &Shared, job: &Job) {
-    lock(&shared.unsynced_claims).extend(claim_places(job).map(Path::to_owned));
+    let mut unsynced = lock(&shared.unsynced_claims);
+    claim_places(job).for_each(|folder| unsynced.doubt(folder.to_owned()));
 }
 
 /// Makes a job's claim durable, if that is not known: else a power cut could bring the file back when its outputs are there already.
 pub(super) fn sync_doubted(shared: &Shared, job: &Job) -> Result<(), Trouble> {
     for folder in claim_places(job) {
-        if lock(&shared.unsynced_claims).contains(folder) {
-            match durable_fs::sync_folder(folder) {
-                // With its folder gone there is nothing that could come back.
-                Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
-                synced => synced?,
-            }
-            lock(&shared.unsynced_claims).remove(folder);
+        let doubt = lock(&shared.unsynced_claims).folders.get(folder).copied();
+        let Some(doubt) = doubt else { continue };
+        match durable_fs::sync_folder(folder) {
+            // With its folder gone there is nothing that could come back.
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
+            synced => synced?,
         }
+        lock(&shared.unsynced_claims).synced(folder, doubt);
     }
     Ok(())
 }
@@ -207,19 +229,18 @@ fn random_tail() -> u128 {
 }
 
 /// Renames one file into its claim folder. None: it is not ours after all, and the row is gone.
-fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
+pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
     let Some(claimed) = &job.source.claimed else { return Ok(Some(job.id)) };
     let (from, to) = (job.source.path.as_path(), claimed.as_path());
-    let taken = rename_into_claim(shared, from, to);
-    match taken {
+    match rename_into_claim(shared, from, to) {
         Ok(Renamed::Done) => {}
-        Ok(Renamed::Missing | Renamed::NameTaken) => {
-            shared.store.change().unclaim(job.id).apply()?;
-            return Ok(None);
-        }
-        Err(trouble) => {
-            shared.store.change().unclaim(job.id).apply()?;
-            return Err(trouble);
+        // The row stays: the next start finds the file on one side of the rename, or under both names.
+        Err(trouble) if trouble.poisoned => return Err(trouble),
+        refused => {
+            if !is_taken_all_the_same(job, from, to)? {
+                shared.store.change().unclaim(job.id).apply()?;
+                return refused.map(|_| None);
+            }
         }
     }
     folders.extend([from.parent(), to.parent()].into_iter().flatten().map(Path::to_owned));
@@ -236,6 +257,31 @@ fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option
         // A newer file has its name, or it cannot be renamed back: ours is looked at again when it is loaded.
         Ok(false) | Err(_) => Ok(Some(job.id)),
     }
+}
+
+/// Whether a file has its claimed name although its rename was refused: NFS sends a rename again whose answer was lost, and then finds
+/// nothing to rename; and of a link and an unlink that stand in for it the second may fail. Only without its claimed name may its row go: under
+/// the id of a job that nobody knows it would lie for ever, or be ingested a second time.
+fn is_taken_all_the_same(job: &Job, from: &Path, to: &Path) -> Result<bool, Trouble> {
+    let ours = (job.source.identity.device, job.source.identity.inode);
+    let is_at = |path: &Path| {
+        let found = durable_fs::identity_at(path)?;
+        Ok::<_, std::io::Error>(found.is_some_and(|found| (found.device, found.inode) == ours))
+    };
+    match is_at(to) {
+        Ok(false) => return Ok(false),
+        // Nor could it be renamed to there.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(false),
+        Ok(true) | Err(_) => {}
+    }
+    match durable_fs::rename_no_replace(from, to) {
+        Ok(_) => return Ok(true), // finished, or there was nothing to finish
+        Err(error) if error.is_failed_sync() => return Err(error.into()),
+        Err(_) => {}
+    }
+    // Under both names, and the old one cannot be removed: then the new one is. Where not even that can be said, the job's loader looks on.
+    let has_both = matches!((is_at(from), is_at(to)), (Ok(true), Ok(true)));
+    Ok(!(has_both && durable_fs::remove_file(to).is_ok()))
 }
 
 fn rename_into_claim(shared: &Shared, from: &Path, to: &Path) -> Result<Renamed, Trouble> {
@@ -270,7 +316,13 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
         return_companions(job)?;
         match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
             Renamed::Done => {}
-            Renamed::Missing => return Err(vanished(&claimed)),
+            Renamed::Missing => {
+                // Durably not on its way back any more, or the next look would take the loss for its sender's doing.
+                job.giving_back = false;
+                shared.store.change().job(job).apply()?;
+                shared.store.sync()?;
+                return Err(vanished(&claimed));
+            }
             Renamed::NameTaken => {
                 take_companions(job)?;
                 job.giving_back = false;
@@ -282,10 +334,17 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
             durable_fs::sync_folder(folder)?;
         }
     }
+    end_given_back(shared, job, why)?;
+    shared.answer(&path, Answer::NotYet);
+    Ok(true)
+}
+
+/// Ends a job whose source is nobody's here any more: it was given back, or its sender changed or removed it. Nothing of it counts.
+pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Result<(), Trouble> {
     job.take(JobEvent::GivenBack, clock::now(), why)?;
     job.giving_back = false;
     job.error = None;
-    job.account = Account::default(); // nothing of it counts: the file comes again
+    job.account = Account::default(); // the file comes again
     let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
     let mut changes = shared.store.change();
     changes.job(job).ledger(&row, false).forget_work(job.id);
@@ -296,9 +355,8 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
     shared.store.sync()?;
     shared.forget_back_off(job.id);
     events::given_back(job, why);
-    shared.answer(&path, Answer::NotYet);
     shared.job_ended();
-    Ok(true)
+    Ok(())
 }
 
 /// The claim of a file that an operator names: nothing to wait for, but everything else as for an offer.
@@ -391,5 +449,21 @@ mod tests {
         assert_eq!(is_still(&claimed, &job), !cfg!(target_os = "linux"));
         drop(writer);
         assert!(is_still(&claimed, &job));
+    }
+
+    #[test]
+    fn a_claim_that_comes_into_doubt_during_a_sync_of_its_folder_stays_in_doubt() {
+        let folder = Path::new("in");
+        let mut unsynced = UnsyncedClaims::default();
+        unsynced.doubt(folder.into());
+        let first = unsynced.folders[folder];
+        unsynced.doubt(folder.into()); // while the sync is under way
+        unsynced.synced(folder, first);
+        let second = unsynced.folders[folder];
+        unsynced.synced(folder, second);
+        assert!(unsynced.folders.is_empty());
+        unsynced.doubt(folder.into());
+        unsynced.synced(folder, second); // of a sync that was slower than all of that
+        assert_eq!(unsynced.folders.len(), 1);
     }
 }

@@ -10,9 +10,8 @@ use crate::durable_fs;
 use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Waiting};
-use crate::model::job_state::{JobEvent, JobState};
+use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
-use crate::store::{LedgerOutcome, LedgerRow};
 
 /// Names in an archive under which a lost source is looked for.
 const ARCHIVE_NAMES_MAX: usize = 100;
@@ -126,8 +125,10 @@ fn pause_for_suspicion(shared: &Shared, job: &Job) -> Result<Option<Duration>, T
 pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     match place(job)? {
         Place::Here => {
-            // A retry was cut short behind its rename.
+            // A retry was cut short behind its rename. Over file systems that is the rename of a copy, which is durable before the
+            // quarantined file goes: the same move again unlinks it, and leaves another source that came to its name since.
             if let Some(quarantined) = job.source.moved_from.clone() {
+                durable_fs::move_file(quarantined.as_path(), job.source_path().as_path())?;
                 retry::taken_out(shared, job, &quarantined)?;
             }
             return Ok(true);
@@ -152,16 +153,8 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             shared.store.change().unclaim(job.id).apply()?;
         }
         Place::Changed => {
-            job.take(JobEvent::GivenBack, clock::now(), "the file was changed or removed")?;
-            let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
-            let mut changes = shared.store.change();
-            changes
-                .job(job)
-                .ledger(&row, false)
-                .forget_kept(&job.source.identity)
-                .forget_work(job.id)
-                .apply()?;
-            shared.job_ended();
+            fail::remove_hidden(shared, job)?;
+            claim::end_given_back(shared, job, "the file was changed or removed")?;
         }
         Place::Lost => {
             let (message, hint) = match archived_as(shared, job) {
@@ -187,6 +180,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             };
             job.retired_to = None;
             job.error = Some(Trouble::new(FaultKind::Storage, message, Some(hint)).error);
+            fail::remove_hidden(shared, job)?;
             fail::finish_failing(shared, job.clone())?;
         }
     }
@@ -276,6 +270,7 @@ mod tests {
     use super::*;
     use crate::model::job::Source;
     use crate::model::job_id::JobId;
+    use crate::model::job_state::JobEvent;
 
     /// A job whose source was at `inbox` and is claimed at `claimed`; the caller makes the files.
     fn job(folder: &Path, identity_of: &Path) -> Job {

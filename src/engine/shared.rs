@@ -1,6 +1,7 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -8,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::board::Board;
+use super::claim::UnsyncedClaims;
 use super::claim_folders::ClaimFolders;
 use super::collect::CheckpointOrder;
 use super::in_hand::InHand;
@@ -33,6 +35,8 @@ const AT_WORK_SHARE: u64 = 3;
 /// First pause before a held job is tried again; doubles up to [`HELD_BACK_OFF_MAX`].
 const HELD_BACK_OFF: Duration = Duration::from_secs(1);
 const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
+/// How often an operator's word looks whether the job is free.
+const IN_HANDS_PAUSE: Duration = Duration::from_millis(5);
 
 /// A stage that takes jobs up from a queue.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +81,8 @@ pub(super) struct Shared {
     reserved: Mutex<HashMap<PathBuf, JobId>>,
     /// One retry or ingest at a time: each looks at the rows before it writes one.
     pub retrying: Mutex<()>,
-    /// Folders with claims that no sync has covered yet, as far as is known: synced before such a job is started.
-    pub unsynced_claims: Mutex<BTreeSet<PathBuf>>,
+    /// Synced before such a job is started.
+    pub unsynced_claims: Mutex<UnsyncedClaims>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
     pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
     back_offs: Mutex<HashMap<JobId, Duration>>,
@@ -248,6 +252,24 @@ impl Shared {
             return false;
         }
         in_work.insert(id, None);
+        true
+    }
+
+    /// Takes a job up for an operator's word, once the stage that has it put it down; false: not within `patience`.
+    pub(super) fn take_up_within(&self, id: JobId, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let take = || match lock(&self.in_work).entry(id) {
+            Entry::Vacant(free) => {
+                free.insert(None);
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        while !take() {
+            if Instant::now() >= deadline || self.pause(IN_HANDS_PAUSE) {
+                return false;
+            }
+        }
         true
     }
 
