@@ -265,7 +265,9 @@ fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
             Ok(places) => places,
             Err(why) => {
                 stay += of_job.len();
-                of_job.iter().for_each(|told| println!("{}: stays: {why}", told.stray.path));
+                for told in of_job {
+                    println!("{}: stays: {why}", told.stray.path);
+                }
                 continue;
             }
         };

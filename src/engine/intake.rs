@@ -31,7 +31,10 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
             Ok(Some(rule)) => match shared.rooms.check_claim(&rule, &offer.path) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
                 Err(lack) => {
-                    shared.answer(&offer.path, Answer::Later(lack.told.unwrap_or(lack.error.message)));
+                    shared.answer(
+                        &offer.path,
+                        Answer::Later(lack.told.map_or(lack.error.message, String::from)),
+                    );
                 }
             },
             Ok(None) => refuse(shared, &offer.path, "its rule is not known"),

@@ -122,7 +122,7 @@ impl Rooms {
         let message = format!("no file system is mounted at {} (`publish.mount`)", OsText::from(mount));
         let hint = "mount it; everything goes on by itself";
         let trouble = Trouble::new(FaultKind::Storage, message.clone(), Some(hint));
-        Err(Trouble { waits_for: WaitsFor::Mount, told: Some(message), ..trouble })
+        Err(Trouble { waits_for: WaitsFor::Mount, told: Some(message.into()), ..trouble })
     }
 
     fn check_room(&self, folder: &Path) -> Result<(), Trouble> {
@@ -142,7 +142,7 @@ impl Rooms {
         );
         let hint = "make room there; everything goes on by itself";
         let trouble = Trouble::new(FaultKind::Storage, message, Some(hint));
-        Err(Trouble { waits_for: WaitsFor::Disk, told: Some(detail), ..trouble })
+        Err(Trouble { waits_for: WaitsFor::Disk, told: Some(detail.into()), ..trouble })
     }
 
     /// What is wanted where it is not there.

@@ -324,7 +324,7 @@ impl Shared {
             until: jiff::SignedDuration::try_from(delay)
                 .ok()
                 .and_then(|delay| clock::now().checked_add(delay).ok()),
-            detail: trouble.told.as_ref().unwrap_or(&trouble.error.message).clone(),
+            detail: trouble.told.as_deref().unwrap_or(&trouble.error.message).to_owned(),
         });
         self.store.change().job(&job).apply()?;
         if trouble.told.is_some() {

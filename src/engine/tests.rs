@@ -228,6 +228,6 @@ fn a_retry_waits_for_the_loader_that_has_the_job() {
     answer.recv().expect("an answer").expect("is retried");
     operator.join().expect("ends").expect("was heard");
     let row = world.row(&held).expect("is there");
-    assert_eq!((row.state, row.delivery.approved), (JobState::Queued, true), "{row:#?}");
+    assert_eq!((row.state, row.delivery.key_approved), (JobState::Queued, true), "{row:#?}");
     assert!(world.shared.take_up(held.id, Stage::Load), "the retry has put it down");
 }

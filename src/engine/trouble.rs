@@ -42,7 +42,7 @@ pub(super) struct Trouble {
     /// A flush or fsync failed: nothing may be retried before a restart.
     pub poisoned: bool,
     /// The service told of it as a whole, and not again for each job; what the job waits for, with figures.
-    pub told: Option<String>,
+    pub told: Option<Box<str>>,
     /// What was published before stands in the way.
     pub resend: Option<Resend>,
 }

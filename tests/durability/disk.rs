@@ -110,7 +110,7 @@ impl Disk {
     fn keep(&self, path: &Path) -> Option<Inode> {
         let inode = inode_at(path)?;
         let kept = self.kept(path, inode);
-        if !kept.exists() {
+        if kept.symlink_metadata().is_err() {
             fs::hard_link(path, kept).ok()?;
         }
         Some(inode)

@@ -89,7 +89,7 @@ fn other_lines(left: &str, right: &str) -> String {
             .filter(|line| !other.lines().any(|there| there == *line))
             .fold(String::new(), |all, line| all + "\n    " + &mark.to_string() + line)
     };
-    format!("other jobs:{}{}", only(left, right, '-'), only(right, left, '+'))
+    format!("other jobs:{}{}", only(right, left, '+'), only(left, right, '-'))
 }
 
 /// What is wrong.
@@ -148,7 +148,7 @@ fn content(name: &str, path: &Path) -> Vec<u8> {
 
 /// Manifests and error reports hold a job's JSON.
 fn is_report(name: &str) -> bool {
-    name.ends_with(".json")
+    Path::new(name).extension().is_some_and(|extension| extension == "json")
 }
 
 fn report(stage: &Stage, content: &[u8]) -> Vec<u8> {

@@ -129,6 +129,9 @@ pub fn read(thread: Pid, registers: &user_regs_struct, is_ours: impl Fn(&Path) -
     (is_ours(&call.path) || other_end).then_some(call)
 }
 
+/// `PATH_MAX`.
+const PATH_BYTES_MAX: usize = 4096;
+
 struct Tracee<'a> {
     thread: Pid,
     registers: &'a user_regs_struct,
@@ -148,9 +151,9 @@ impl Tracee<'_> {
             libc::SYS_pwritev | libc::SYS_pwritev2 => {
                 call("pwritev", self.descriptor(a), Change::Write { fd: a, offset: Some(d) })
             }
-            libc::SYS_open => self.open(self.text(a), b),
-            libc::SYS_creat => self.open(self.text(a), (libc::O_CREAT | libc::O_TRUNC) as u64),
-            libc::SYS_openat => self.open(self.text_at(a, b), c),
+            libc::SYS_open => opened(self.text(a), b),
+            libc::SYS_creat => opened(self.text(a), bits(libc::O_CREAT | libc::O_TRUNC)),
+            libc::SYS_openat => opened(self.text_at(a, b), c),
             libc::SYS_openat2 => panic!("openat2: the harness cannot follow it yet"),
             libc::SYS_rename => call("rename", self.text(a), Change::Rename { to: self.text(b)? }),
             libc::SYS_renameat | libc::SYS_renameat2 => {
@@ -160,7 +163,7 @@ impl Tracee<'_> {
             libc::SYS_linkat => call("linkat", self.text_at(a, b), Change::Link { to: self.text_at(c, d)? }),
             libc::SYS_symlink | libc::SYS_symlinkat => panic!("symlink: the harness cannot follow it yet"),
             libc::SYS_unlink => call("unlink", self.text(a), Change::Unlink),
-            libc::SYS_unlinkat if c & libc::AT_REMOVEDIR as u64 != 0 => {
+            libc::SYS_unlinkat if c & bits(libc::AT_REMOVEDIR) != 0 => {
                 call("rmdir", self.text_at(a, b), Change::RemoveFolder)
             }
             libc::SYS_unlinkat => call("unlink", self.text_at(a, b), Change::Unlink),
@@ -193,19 +196,6 @@ impl Tracee<'_> {
         }
     }
 
-    fn open(&self, path: Option<PathBuf>, flags: u64) -> Option<Call> {
-        let path = path?;
-        let asks = |flag: i32| flags & flag as u64 == flag as u64;
-        let change = match fs::symlink_metadata(&path) {
-            // An unnamed file is gone at any crash.
-            _ if asks(libc::O_TMPFILE) => Change::Open,
-            Err(_) if asks(libc::O_CREAT) => Change::Create,
-            Ok(there) if asks(libc::O_TRUNC) && there.len() > 0 => Change::Create,
-            _ => Change::Open,
-        };
-        Some(Call { name: "open", path, change })
-    }
-
     fn argument(&self, index: usize) -> u64 {
         let registers = self.registers;
         [registers.rdi, registers.rsi, registers.rdx, registers.r10][index]
@@ -218,12 +208,12 @@ impl Tracee<'_> {
     }
 
     fn text(&self, address: u64) -> Option<PathBuf> {
-        self.text_at(libc::AT_FDCWD as u64, address)
+        self.text_at(bits(libc::AT_FDCWD), address)
     }
 
     fn text_at(&self, folder: u64, address: u64) -> Option<PathBuf> {
         let memory = fs::File::open(format!("/proc/{}/mem", self.thread)).ok()?;
-        let mut bytes = vec![0; libc::PATH_MAX as usize];
+        let mut bytes = vec![0; PATH_BYTES_MAX];
         let read = memory.read_at(&mut bytes, address).ok()?;
         let end = bytes[..read].iter().position(|&byte| byte == 0)?;
         bytes.truncate(end);
@@ -231,13 +221,32 @@ impl Tracee<'_> {
         if path.is_absolute() {
             return Some(plain(&path));
         }
-        let start = if folder as u32 == libc::AT_FDCWD as u32 {
+        let start = if folder as u32 == libc::AT_FDCWD.cast_unsigned() {
             fs::read_link(format!("/proc/{}/cwd", self.thread)).ok()?
         } else {
             self.descriptor(folder)?
         };
         Some(plain(&start.join(path)))
     }
+}
+
+/// What an open does.
+fn opened(path: Option<PathBuf>, flags: u64) -> Option<Call> {
+    let path = path?;
+    let asks = |flag: i32| flags & bits(flag) == bits(flag);
+    let change = match fs::symlink_metadata(&path) {
+        // An unnamed file is gone at any crash.
+        _ if asks(libc::O_TMPFILE) => Change::Open,
+        Err(_) if asks(libc::O_CREAT) => Change::Create,
+        Ok(there) if asks(libc::O_TRUNC) && there.len() > 0 => Change::Create,
+        _ => Change::Open,
+    };
+    Some(Call { name: "open", path, change })
+}
+
+/// Flags as a register holds them.
+fn bits(flag: i32) -> u64 {
+    u64::from(flag.cast_unsigned())
 }
 
 /// Without `.` and with `..` carried out; the harness makes no symbolic links.

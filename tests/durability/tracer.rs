@@ -172,9 +172,9 @@ impl Tracer {
                     }
                 }
                 WaitStatus::PtraceSyscall(thread) => self.stopped_after(thread),
-                WaitStatus::PtraceEvent(thread, ..) => go_on(thread, None),
-                // A new thread begins with this; nobody else sends it.
-                WaitStatus::Stopped(thread, Signal::SIGSTOP | Signal::SIGTRAP) => go_on(thread, None),
+                // A new thread begins with such a stop; nobody else sends it.
+                WaitStatus::PtraceEvent(thread, ..)
+                | WaitStatus::Stopped(thread, Signal::SIGSTOP | Signal::SIGTRAP) => go_on(thread, None),
                 WaitStatus::Stopped(thread, signal) => go_on(thread, Some(signal)),
                 WaitStatus::Exited(thread, code) => {
                     if thread == self.process {
@@ -267,7 +267,7 @@ impl Tracer {
         }
         if self.first_failure.is_none() {
             // Only what the fault can strike begins it.
-            self.faulty_folder = call.path.parent().unwrap_or(Path::new("/")).to_owned();
+            call.path.parent().unwrap_or(Path::new("/")).clone_into(&mut self.faulty_folder);
         }
         let is_first = self.first_failure.is_none();
         let errno = fault.strikes(call, &self.faulty_folder, is_first)?;
@@ -285,7 +285,7 @@ impl Tracer {
         }
         let mut taken = to.join(&name);
         // What comes twice must not hide behind its first.
-        while taken.exists() {
+        while taken.symlink_metadata().is_ok() {
             taken.as_mut_os_string().push("-again");
         }
         #[allow(clippy::disallowed_methods, reason = "the harness plays the consumer")]

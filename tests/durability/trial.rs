@@ -110,9 +110,9 @@ fn run(scenario: &Scenario, kind: &str, choose: impl Fn(&Undisturbed) -> Vec<(us
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((step, disturbance)) = tries.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let tried = disturbed(scenario, &template, &undisturbed, *step, *disturbance);
-                    struck.fetch_add(usize::from(tried.struck), Ordering::Relaxed);
-                    failures.lock().expect("nobody panics with it").extend(tried.failure);
+                    let outcome = disturbed(scenario, &template, &undisturbed, *step, *disturbance);
+                    struck.fetch_add(usize::from(outcome.struck), Ordering::Relaxed);
+                    failures.lock().expect("nobody panics with it").extend(outcome.failure);
                 }
             });
         }
@@ -228,7 +228,7 @@ fn disturbed(
     let struck = !seen.struck.is_empty();
     Tried {
         struck,
-        failure: (!all_well).then(|| Failure { step, disturbance, last_steps, difference: wrong, log }),
+        failure: (!all_well).then_some(Failure { step, disturbance, last_steps, difference: wrong, log }),
     }
 }
 
