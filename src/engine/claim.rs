@@ -288,10 +288,17 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
             durable_fs::sync_folder(folder)?;
         }
     }
+    end_given_back(shared, job, why)?;
+    shared.answer(&path, Answer::NotYet);
+    Ok(true)
+}
+
+/// Ends a job whose source is nobody's here any more: it was given back, or its sender changed or removed it. Nothing of it counts.
+pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Result<(), Trouble> {
     job.take(JobEvent::GivenBack, clock::now(), why)?;
     job.giving_back = false;
     job.error = None;
-    job.account = Account::default(); // nothing of it counts: the file comes again
+    job.account = Account::default(); // the file comes again
     let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
     let mut changes = shared.store.change();
     changes.job(job).ledger(&row, false).forget_work(job.id);
@@ -302,9 +309,8 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
     shared.store.sync()?;
     shared.forget_back_off(job.id);
     events::given_back(job, why);
-    shared.answer(&path, Answer::NotYet);
     shared.job_ended();
-    Ok(true)
+    Ok(())
 }
 
 /// The claim of a file that an operator names: nothing to wait for, but everything else as for an offer.

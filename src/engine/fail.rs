@@ -59,6 +59,13 @@ pub(super) fn give_up(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     Ok(remove_partials(&rule.rule, &job, &[])?)
 }
 
+/// Removes what a job that is about to end without a run has hidden beside its outputs. Before its row is final: a crash in between repeats
+/// it, and of a job that ended nobody looks for partials.
+pub(super) fn remove_hidden(shared: &Shared, job: &Job) -> Result<(), Trouble> {
+    let rule = shared.rules.snapshot(&shared.store, job)?;
+    Ok(remove_partials(&rule.rule, job, &[])?)
+}
+
 /// Moves the source of a failed or refused job to quarantine, with the reason beside it.
 pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, &job)?;

@@ -10,9 +10,8 @@ use crate::durable_fs;
 use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Waiting};
-use crate::model::job_state::{JobEvent, JobState};
+use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
-use crate::store::{LedgerOutcome, LedgerRow};
 
 /// Names in an archive under which a lost source is looked for.
 const ARCHIVE_NAMES_MAX: usize = 100;
@@ -154,16 +153,8 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             shared.store.change().unclaim(job.id).apply()?;
         }
         Place::Changed => {
-            job.take(JobEvent::GivenBack, clock::now(), "the file was changed or removed")?;
-            let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
-            let mut changes = shared.store.change();
-            changes
-                .job(job)
-                .ledger(&row, false)
-                .forget_kept(&job.source.identity)
-                .forget_work(job.id)
-                .apply()?;
-            shared.job_ended();
+            fail::remove_hidden(shared, job)?;
+            claim::end_given_back(shared, job, "the file was changed or removed")?;
         }
         Place::Lost => {
             let (message, hint) = match archived_as(shared, job) {
@@ -189,6 +180,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             };
             job.retired_to = None;
             job.error = Some(Trouble::new(FaultKind::Storage, message, Some(hint)).error);
+            fail::remove_hidden(shared, job)?;
             fail::finish_failing(shared, job.clone())?;
         }
     }
@@ -278,6 +270,7 @@ mod tests {
     use super::*;
     use crate::model::job::Source;
     use crate::model::job_id::JobId;
+    use crate::model::job_state::JobEvent;
 
     /// A job whose source was at `inbox` and is claimed at `claimed`; the caller makes the files.
     fn job(folder: &Path, identity_of: &Path) -> Job {

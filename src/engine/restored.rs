@@ -79,7 +79,7 @@ fn must_be_started_first() -> Trouble {
 
 /// Fails what may have been published since the backup, each job with what to look at. The outputs that were about to be renamed go
 /// on: what is gone of them was published.
-fn doubt(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
+pub(super) fn doubt(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
     let mut doubted = 0;
     for job in jobs {
         let goes_on = matches!(job.state, JobState::Publishing | JobState::Retiring) || job.is_failing();
@@ -93,6 +93,10 @@ fn doubt(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
         let mut job = job.clone();
         job.error = Some(in_doubt(&job).error);
         job.retired_to = None;
+        // Whether it is published or taken again, its source is there: nothing of the partials is needed.
+        if let Err(trouble) = fail::remove_hidden(shared, &job) {
+            tracing::warn!(job = %job.id, error = %trouble.error, "hidden partials of a job in doubt are left behind");
+        }
         fail::finish_failing(shared, job)?;
         doubted += 1;
     }

@@ -6,9 +6,10 @@ use std::sync::mpsc::sync_channel;
 
 use super::rule_book::RuleBook;
 use super::shared::Shared;
-use super::{claim, recover};
+use super::{claim, recover, restored};
 use crate::clock;
 use crate::durable_fs;
+use crate::model::account::FailedRecord;
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
@@ -79,6 +80,13 @@ impl World {
         job
     }
 
+    /// A hidden partial that an earlier run of the job left.
+    fn partial_of(&self, job: &Job) -> PathBuf {
+        let partial = self.path(&format!("out/.landfall-{}-0.partial", job.id));
+        std::fs::write(&partial, "1\n").expect("writes");
+        partial
+    }
+
     fn rename(&self, from: &Path, to: &Path) {
         durable_fs::rename_no_replace(from, to).expect("renames");
     }
@@ -99,4 +107,57 @@ fn a_source_that_vanished_before_it_was_given_back_is_lost_and_not_called_given_
     assert!(!recover::is_here(&world.shared, &mut row).expect("is decided"));
     let row = world.row(&job).expect("is there");
     assert_eq!(row.state, JobState::Failed, "{row:#?}");
+}
+
+#[test]
+fn a_kept_file_that_changed_leaves_nothing_of_the_job_that_it_ends() {
+    let world = World::new();
+    let mut job = world.job();
+    job.source.claimed = None;
+    job.take(JobEvent::Started, clock::now(), "").expect("starts");
+    job.account.records_failed = 1;
+    let failed = FailedRecord {
+        entry: 0,
+        entry_name: String::new(),
+        record: 1,
+        offset: 0,
+        line: 1,
+        step: "records".into(),
+        error: "too long".into(),
+        bytes: b"1".to_vec(),
+        length: 1,
+    };
+    let store = &world.shared.store;
+    store.change().job(&job).failed_records(job.id, 0, &[failed]).apply().expect("writes");
+    let partial = world.partial_of(&job);
+    std::fs::write(world.source(), "1\n2\n").expect("grows");
+    assert!(!recover::is_here(&world.shared, &mut job).expect("is decided"));
+    let row = world.row(&job).expect("is there");
+    assert_eq!((row.state, row.account.records_failed), (JobState::Aborted, 0), "{row:#?}");
+    assert_eq!(store.failed_records_count(job.id).expect("reads"), 0);
+    assert!(!partial.exists());
+}
+
+#[test]
+fn a_job_whose_source_is_lost_leaves_no_partials() {
+    let world = World::new();
+    let mut job = world.job();
+    job.take(JobEvent::Started, clock::now(), "").expect("starts");
+    let partial = world.partial_of(&job);
+    durable_fs::remove_file(&world.source()).expect("removes");
+    assert!(!recover::is_here(&world.shared, &mut job).expect("is decided"));
+    assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
+    assert!(!partial.exists());
+}
+
+#[test]
+fn a_job_in_doubt_after_a_restored_backup_leaves_no_partials() {
+    let world = World::new();
+    let mut job = world.job();
+    world.rename(&world.source(), &world.claimed());
+    job.take(JobEvent::Started, clock::now(), "").expect("starts");
+    let partial = world.partial_of(&job);
+    restored::doubt(&world.shared, std::slice::from_ref(&job)).expect("is decided");
+    assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
+    assert!(world.claimed().exists() && !partial.exists());
 }
