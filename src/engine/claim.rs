@@ -207,19 +207,18 @@ fn random_tail() -> u128 {
 }
 
 /// Renames one file into its claim folder. None: it is not ours after all, and the row is gone.
-fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
+pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
     let Some(claimed) = &job.source.claimed else { return Ok(Some(job.id)) };
     let (from, to) = (job.source.path.as_path(), claimed.as_path());
-    let taken = rename_into_claim(shared, from, to);
-    match taken {
+    match rename_into_claim(shared, from, to) {
         Ok(Renamed::Done) => {}
-        Ok(Renamed::Missing | Renamed::NameTaken) => {
-            shared.store.change().unclaim(job.id).apply()?;
-            return Ok(None);
-        }
-        Err(trouble) => {
-            shared.store.change().unclaim(job.id).apply()?;
-            return Err(trouble);
+        // The row stays: the next start finds the file on one side of the rename, or under both names.
+        Err(trouble) if trouble.poisoned => return Err(trouble),
+        refused => {
+            if !is_taken_all_the_same(job, from, to)? {
+                shared.store.change().unclaim(job.id).apply()?;
+                return refused.map(|_| None);
+            }
         }
     }
     folders.extend([from.parent(), to.parent()].into_iter().flatten().map(Path::to_owned));
@@ -236,6 +235,31 @@ fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option
         // A newer file has its name, or it cannot be renamed back: ours is looked at again when it is loaded.
         Ok(false) | Err(_) => Ok(Some(job.id)),
     }
+}
+
+/// Whether a file has its claimed name although its rename was refused: NFS sends a rename again whose answer was lost, and then finds
+/// nothing to rename; and of a link and an unlink that stand in for it the second may fail. Only without its claimed name may its row go: under
+/// the id of a job that nobody knows it would lie for ever, or be ingested a second time.
+fn is_taken_all_the_same(job: &Job, from: &Path, to: &Path) -> Result<bool, Trouble> {
+    let ours = (job.source.identity.device, job.source.identity.inode);
+    let is_at = |path: &Path| {
+        let found = durable_fs::identity_at(path)?;
+        Ok::<_, std::io::Error>(found.is_some_and(|found| (found.device, found.inode) == ours))
+    };
+    match is_at(to) {
+        Ok(false) => return Ok(false),
+        // Nor could it be renamed to there.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(false),
+        Ok(true) | Err(_) => {}
+    }
+    match durable_fs::rename_no_replace(from, to) {
+        Ok(_) => return Ok(true), // finished, or there was nothing to finish
+        Err(error) if error.is_failed_sync() => return Err(error.into()),
+        Err(_) => {}
+    }
+    // Under both names, and the old one cannot be removed: then the new one is. Where not even that can be said, the job's loader looks on.
+    let has_both = matches!((is_at(from), is_at(to)), (Ok(true), Ok(true)));
+    Ok(!(has_both && durable_fs::remove_file(to).is_ok()))
 }
 
 fn rename_into_claim(shared: &Shared, from: &Path, to: &Path) -> Result<Renamed, Trouble> {

@@ -161,3 +161,45 @@ fn a_job_in_doubt_after_a_restored_backup_leaves_no_partials() {
     assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
     assert!(world.claimed().exists() && !partial.exists());
 }
+
+/// NFS: the rename was done, its answer lost, and the one that was sent again found nothing.
+#[test]
+fn a_claim_whose_rename_was_done_is_kept_whatever_its_answer_was() {
+    let world = World::new();
+    let job = world.job();
+    world.rename(&world.source(), &world.claimed());
+    let taken = claim::take(&world.shared, &job, &mut Vec::new()).expect("is decided");
+    assert_eq!((taken, world.row(&job).is_some()), (Some(job.id), true));
+    assert!(world.claimed().exists());
+}
+
+#[test]
+fn a_candidate_that_is_gone_before_its_rename_is_no_job() {
+    let world = World::new();
+    let job = world.job();
+    durable_fs::remove_file(&world.source()).expect("removes");
+    let taken = claim::take(&world.shared, &job, &mut Vec::new()).expect("is decided");
+    assert_eq!((taken, world.row(&job).is_some()), (None, false));
+}
+
+/// A sticky folder, or one to which files can only be added, on a file system without a rename that never replaces.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_candidate_that_could_only_be_linked_has_one_name_afterwards_and_no_row() {
+    let world = World::new();
+    let job = world.job();
+    std::fs::hard_link(world.source(), world.claimed()).expect("links");
+    let set = |attribute: &str| {
+        let ran = std::process::Command::new("chattr").arg(attribute).arg(world.path("in")).output();
+        ran.is_ok_and(|ran| ran.status.success())
+    };
+    if !set("+a") {
+        eprintln!("skipped: this file system, or this user, cannot make a folder append-only");
+        return;
+    }
+    let taken = claim::take(&world.shared, &job, &mut Vec::new());
+    assert!(set("-a"));
+    taken.expect_err("cannot be renamed");
+    assert!(world.source().exists() && !world.claimed().exists());
+    assert!(world.row(&job).is_none());
+}
