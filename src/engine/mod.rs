@@ -66,6 +66,8 @@ use trouble::{Trouble, guard};
 const OFFER_BATCHES: usize = 4;
 /// Checkpoints that wait for the disk; a worker that finds no room waits with them.
 const CHECKPOINT_ORDERS: usize = 16;
+/// How long a retry waits for the stage that has the job.
+const RETRY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The engine cannot start, or an operator's request cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -265,10 +267,17 @@ impl Engine {
     fn retrier(shared: &Arc<Shared>) -> impl Fn(JobId) -> Result<Job, EngineError> + Send + Sync + 'static {
         let shared = Arc::clone(shared);
         move |id| {
+            retry::retriable(&shared.store, id)?; // else it may be long in other hands
+            // A loader that has it, to see whether it is still held, would write its row over the retried one.
+            if !shared.take_up_within(id, RETRY_PATIENCE) {
+                let message = format!("job {id} is in hand just now");
+                return Err(Trouble::new(FaultKind::Transient, message, Some("try again")).into());
+            }
             let one_at_a_time = lock(&shared.retrying);
             let retried = retry::retry(&shared.store, &shared.settings.rules, id);
-            let job = retried.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
             drop(one_at_a_time);
+            shared.put_down(id);
+            let job = retried.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
             shared.queued.push(id);
             Ok(job)
         }

@@ -17,14 +17,7 @@ use crate::store::{LedgerOutcome, LedgerRow, Store};
 
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
 pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Trouble> {
-    let refuse = |message: String, hint: &str| Trouble::new(FaultKind::Input, message, Some(hint));
-    let mut job =
-        store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))?;
-    let waits = job.waits_for_settling();
-    if !matches!(job.state, JobState::Failed | JobState::Refused) && !waits {
-        let message = format!("job {id} is {}: only a failed or refused job can be retried", job.state);
-        return Err(refuse(message, "a job that is held goes on by itself, unless it waits for settling"));
-    }
+    let mut job = retriable(store, id)?;
     let rule = rules.iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
         refuse(
             format!("no rule is named \"{}\" any more", job.rule),
@@ -53,6 +46,20 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
         .apply()?;
     store.sync()?;
     Ok(job) // the loader takes the source out of quarantine, so that a restart takes the same path
+}
+
+/// A job that can be retried, as it is.
+pub(super) fn retriable(store: &Store, id: JobId) -> Result<Job, Trouble> {
+    let job = store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))?;
+    if !matches!(job.state, JobState::Failed | JobState::Refused) && !job.waits_for_settling() {
+        let message = format!("job {id} is {}: only a failed or refused job can be retried", job.state);
+        return Err(refuse(message, "a job that is held goes on by itself, unless it waits for settling"));
+    }
+    Ok(job)
+}
+
+fn refuse(message: String, hint: &str) -> Trouble {
+    Trouble::new(FaultKind::Input, message, Some(hint))
 }
 
 fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {

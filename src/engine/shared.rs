@@ -1,5 +1,6 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,8 @@ const AT_WORK_SHARE: u64 = 3;
 /// First pause before a held job is tried again; doubles up to [`HELD_BACK_OFF_MAX`].
 const HELD_BACK_OFF: Duration = Duration::from_secs(1);
 const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
+/// How often an operator's word looks whether the job is free.
+const IN_HANDS_PAUSE: Duration = Duration::from_millis(5);
 
 /// A stage that takes jobs up from a queue.
 #[derive(Clone, Copy, Debug)]
@@ -248,6 +251,24 @@ impl Shared {
             return false;
         }
         in_work.insert(id, None);
+        true
+    }
+
+    /// Takes a job up for an operator's word, once the stage that has it put it down; false: not within `patience`.
+    pub(super) fn take_up_within(&self, id: JobId, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let take = || match lock(&self.in_work).entry(id) {
+            Entry::Vacant(free) => {
+                free.insert(None);
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
+        while !take() {
+            if Instant::now() >= deadline || self.pause(IN_HANDS_PAUSE) {
+                return false;
+            }
+        }
         true
     }
 

@@ -2,15 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{channel, sync_channel};
+use std::time::Duration;
 
 use super::rule_book::RuleBook;
-use super::shared::Shared;
-use super::{claim, recover, restored};
+use super::shared::{Shared, Stage};
+use super::{Engine, claim, recover, restored};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::account::FailedRecord;
-use crate::model::job::{Job, Source};
+use crate::model::fault::WaitsFor;
+use crate::model::job::{Job, Source, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::pipeline::Registry;
@@ -202,4 +204,30 @@ fn a_candidate_that_could_only_be_linked_has_one_name_afterwards_and_no_row() {
     taken.expect_err("cannot be renamed");
     assert!(world.source().exists() && !world.claimed().exists());
     assert!(world.row(&job).is_none());
+}
+
+/// After a restart a loader sees whether a delivery that was held still is, and writes its row again.
+#[test]
+fn a_retry_waits_for_the_loader_that_has_the_job() {
+    let world = World::new();
+    let mut held = world.job();
+    world.rename(&world.source(), &world.claimed());
+    held.take(JobEvent::Started, clock::now(), "").expect("starts");
+    held.take(JobEvent::Hindered, clock::now(), "a correction").expect("is held");
+    held.waiting =
+        Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail: "a correction".to_owned() });
+    world.shared.save(&held).expect("writes");
+
+    assert!(world.shared.take_up(held.id, Stage::Load));
+    let (told, answer) = channel();
+    let (retry, id) = (Engine::retrier(&world.shared), held.id);
+    let operator = std::thread::spawn(move || told.send(retry(id)));
+    answer.recv_timeout(Duration::from_millis(100)).expect_err("a loader has the job");
+    world.shared.save(&held).expect("writes"); // still held
+    world.shared.put_down(held.id);
+    answer.recv().expect("an answer").expect("is retried");
+    operator.join().expect("ends").expect("was heard");
+    let row = world.row(&held).expect("is there");
+    assert_eq!((row.state, row.delivery.approved), (JobState::Queued, true), "{row:#?}");
+    assert!(world.shared.take_up(held.id, Stage::Load), "the retry has put it down");
 }
