@@ -93,7 +93,7 @@ pub(super) fn claim(
             // The files are ours all the same. They are not started before it is made good.
             Err(error) => {
                 tracing::debug!(%error, "a claim is not durable yet");
-                lock(&shared.unsynced_claims).insert(folder);
+                lock(&shared.unsynced_claims).doubt(folder);
             }
             Ok(()) => {}
         }
@@ -114,22 +114,44 @@ fn claim_places(job: &Job) -> impl Iterator<Item = &Path> {
     })
 }
 
+/// Folders with claims that no sync has covered yet, as far as is known, each with the number of its latest doubt.
+#[derive(Default)]
+pub(super) struct UnsyncedClaims {
+    folders: BTreeMap<PathBuf, u64>,
+    doubts: u64,
+}
+
+impl UnsyncedClaims {
+    fn doubt(&mut self, folder: PathBuf) {
+        self.doubts += 1;
+        self.folders.insert(folder, self.doubts);
+    }
+
+    /// The folder was synced, begun when this was its latest doubt: what came into doubt since may not be covered.
+    fn synced(&mut self, folder: &Path, doubt: u64) {
+        if self.folders.get(folder) == Some(&doubt) {
+            self.folders.remove(folder);
+        }
+    }
+}
+
 /// A crash, or a failure, may have come between this job's claim and the sync of its folders.
 pub(super) fn doubt_claim(shared: &Shared, job: &Job) {
-    lock(&shared.unsynced_claims).extend(claim_places(job).map(Path::to_owned));
+    let mut unsynced = lock(&shared.unsynced_claims);
+    claim_places(job).for_each(|folder| unsynced.doubt(folder.to_owned()));
 }
 
 /// Makes a job's claim durable, if that is not known: else a power cut could bring the file back when its outputs are there already.
 pub(super) fn sync_doubted(shared: &Shared, job: &Job) -> Result<(), Trouble> {
     for folder in claim_places(job) {
-        if lock(&shared.unsynced_claims).contains(folder) {
-            match durable_fs::sync_folder(folder) {
-                // With its folder gone there is nothing that could come back.
-                Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
-                synced => synced?,
-            }
-            lock(&shared.unsynced_claims).remove(folder);
+        let doubt = lock(&shared.unsynced_claims).folders.get(folder).copied();
+        let Some(doubt) = doubt else { continue };
+        match durable_fs::sync_folder(folder) {
+            // With its folder gone there is nothing that could come back.
+            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
+            synced => synced?,
         }
+        lock(&shared.unsynced_claims).synced(folder, doubt);
     }
     Ok(())
 }
@@ -427,5 +449,21 @@ mod tests {
         assert_eq!(is_still(&claimed, &job), !cfg!(target_os = "linux"));
         drop(writer);
         assert!(is_still(&claimed, &job));
+    }
+
+    #[test]
+    fn a_claim_that_comes_into_doubt_during_a_sync_of_its_folder_stays_in_doubt() {
+        let folder = Path::new("in");
+        let mut unsynced = UnsyncedClaims::default();
+        unsynced.doubt(folder.into());
+        let first = unsynced.folders[folder];
+        unsynced.doubt(folder.into()); // while the sync is under way
+        unsynced.synced(folder, first);
+        let second = unsynced.folders[folder];
+        unsynced.synced(folder, second);
+        assert!(unsynced.folders.is_empty());
+        unsynced.doubt(folder.into());
+        unsynced.synced(folder, second); // of a sync that was slower than all of that
+        assert_eq!(unsynced.folders.len(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::board::Board;
+use super::claim::UnsyncedClaims;
 use super::claim_folders::ClaimFolders;
 use super::collect::CheckpointOrder;
 use super::in_hand::InHand;
@@ -80,8 +81,8 @@ pub(super) struct Shared {
     reserved: Mutex<HashMap<PathBuf, JobId>>,
     /// One retry or ingest at a time: each looks at the rows before it writes one.
     pub retrying: Mutex<()>,
-    /// Folders with claims that no sync has covered yet, as far as is known: synced before such a job is started.
-    pub unsynced_claims: Mutex<BTreeSet<PathBuf>>,
+    /// Synced before such a job is started.
+    pub unsynced_claims: Mutex<UnsyncedClaims>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
     pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
     back_offs: Mutex<HashMap<JobId, Duration>>,
