@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::collect::{Collected, too_many_failed};
+use super::collect::{Collected, discard_unless_resumed, too_many_failed};
 use super::load::{changed_source, copy_progress, is_source};
 use super::rule_book::ReadyRule;
 use super::run::Run;
@@ -46,26 +46,19 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
         .and_then(|()| check_totals(run, &job))
         .and_then(|()| delivery::judge(&shared.store, rule, &job));
     if let Err(trouble) = checked {
-        return Err(discard_after(trouble, partials.discard().map_err(Trouble::from)));
+        return Err(discard_unless_resumed(&shared.store, run.id, trouble, partials));
     }
     // Before the rest, whose sync covers their names too.
     let signals = partials.prepare_signals();
     let (signals, finished) = match signals.and_then(|signals| Ok((signals, partials.finish()?))) {
         Ok(done) => done,
-        Err(error) => {
-            let trouble = Trouble::from(error);
-            return Err(if trouble.error.kind.fails_job() {
-                discard_after(trouble, partials.discard().map_err(Trouble::from))
-            } else {
-                trouble
-            });
-        }
+        Err(error) => return Err(discard_unless_resumed(&shared.store, run.id, error.into(), partials)),
     };
     // Where deliveries are compared, one job at a time up to the intent: the next one that is judged finds this one's rows.
     let one_at_a_time = rule.delivery.as_ref().map(|_| lock(&shared.delivering));
     let (job, intent) = match decide(shared, run, job, &mut partials, finished) {
         Ok((job, intent)) => (job, Intent { signals, ..intent }),
-        Err(trouble) => return Err(discard_after(trouble, partials.discard().map_err(Trouble::from))),
+        Err(trouble) => return Err(discard_unless_resumed(&shared.store, run.id, trouble, partials)),
     };
     // What becomes of this write is unknown if it fails: the partials stay.
     shared.store.change().intent(job.id, &intent).job(&job).delivery(&job).apply()?;
@@ -94,14 +87,6 @@ fn decide(
 
 fn check_totals(run: &Run, job: &Job) -> Result<(), Trouble> {
     run.loaded().map_or(Ok(()), |loaded| loaded.announced.compare(job))
-}
-
-/// Partials that could not be removed are hidden files that the next start of the job cuts; the trouble itself matters more.
-fn discard_after(trouble: Trouble, discarded: Result<(), Trouble>) -> Trouble {
-    if let Err(error) = discarded {
-        tracing::warn!(error = %error.error, "hidden partials of a failed job are left behind");
-    }
-    trouble
 }
 
 fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
