@@ -186,7 +186,14 @@ pub(super) fn roll_forward(
     job.error = None;
     let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
     shared.rooms.check_mount_of(&rule.rule)?; // a marker beside the mount would be believed by nobody, and missed
-    intent.signal(&json)?;
+    while intent.signal(&rule.rule, &job, &json, &|path| shared.is_reserved(path, id))?
+        == RolledForward::ChoseAgain
+    {
+        shared.reserve_names(id, names_of(&intent));
+        // Not the row: it is published only when its signals are there.
+        shared.store.change().intent(job.id, &intent).apply()?;
+        shared.store.sync()?; // the new names, before they appear
+    }
     shared.save(&job)?;
     shared.release_names(job.id);
     shared.forget_back_off(job.id);
