@@ -366,6 +366,24 @@ fn no_kill_lets_a_resend_look_new_or_a_revision_come_twice() {
     assert_eq!(world.files("archive").len(), 6);
 }
 
+/// What the store does not know is told as lost: a refused file is not, however long it lies in quarantine.
+#[test]
+fn a_refused_file_in_quarantine_is_not_told_as_lost_when_its_job_is_no_longer_listed() {
+    let world = World::new(REFUSE);
+    for name in ["in/pay.txt", "in/again.txt"] {
+        world.write(name, "one\n");
+        world.ingest_and_retire(name);
+    }
+    assert!(world.has("in/.landfall/quarantine/again.txt"), "{:#?}", world.files("in"));
+    // At its start a service forgets jobs, looks through the claim folders, and then forgets ledger rows.
+    world.configure("retention = \"0s\"\nledger_retention = \"0s\"", &[REFUSE]);
+    let mut service = world.start();
+    service.wait_for_log("no longer in the ledger");
+    let log = service.log();
+    assert!(log.contains("no longer listed") && !log.contains("this store does not know"), "{log}");
+    service.stop();
+}
+
 #[test]
 fn deliveries_are_known_longer_than_their_jobs_are_listed_and_no_longer_than_the_ledger() {
     let world = World::with_service("retention = \"0s\"", REFUSE);

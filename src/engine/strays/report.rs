@@ -85,11 +85,10 @@ fn tell_folder(shared: &Shared, folder: &Path, rules: &[Rule]) -> Result<bool, E
     let mut found = claim_folder(folder, rules)?;
     let claimed = std::mem::take(&mut found.claimed);
     let mut strays = unknown(claimed, |job| is_known(&shared.store, job)).map_err(super::Trouble::from)?;
-    let is_unknown = |quarantined: &Quarantined| {
-        let job = quarantined.job?;
-        shared.store.job(job).is_ok_and(|job| job.is_none()).then_some(job)
+    let is_unknown = |quarantined: &&Quarantined| {
+        quarantined.job.is_some_and(|job| was_there(&shared.store, job).is_ok_and(|was_there| !was_there))
     };
-    let quarantined = found.quarantined.iter().filter_map(is_unknown).count();
+    let quarantined = found.quarantined.iter().filter(is_unknown).count();
     if strays.is_empty() && quarantined == 0 {
         return Ok(false);
     }
@@ -136,6 +135,11 @@ fn unknown(
 fn is_known(store: &Store, id: JobId) -> Result<bool, StoreError> {
     let job = store.job(id)?;
     Ok(job.is_some_and(|job| !job.state.is_final() || job.state == JobState::Failed))
+}
+
+/// Whether this store ever had the job: the ledger knows it longer than it is listed, and its source stays in quarantine.
+fn was_there(store: &Store, id: JobId) -> Result<bool, StoreError> {
+    Ok(store.job(id)?.is_some() || store.ledger(id)?.is_some())
 }
 
 /// The claim folders that are there: one beside every folder in which a candidate could lie, and those that rules name.
