@@ -264,10 +264,14 @@ fn of_many_equal_files_at_once_one_is_published() {
 #[test]
 fn of_many_corrections_at_once_each_has_its_own_revision() {
     let world = World::new(
-        "delivery = { key = \"{rule}-{ext}\", same_key = \"correction\" }\noutput = { main = { path = \"out/r{revision}.main\", on_exists = \"fail\" } }",
+        r#"delivery = { key = "{rule}-{ext}", same_key = "correction" }
+        ready = { strategy = "marker", marker = "{name}.ok", stable_for = "100ms" }
+        output = { main = { path = "out/r{revision}.main", on_exists = "fail" } }
+        source = { on_success = "archive", archive_dir = "archive/r{revision}" }"#,
     );
     for number in 0..30 {
         world.write(format!("in/pay-{number}.txt"), format!("{number}\n"));
+        world.write(format!("in/pay-{number}.txt.ok"), "");
     }
     let mut service = world.start();
     service.wait_until("all are published", || (in_state(&world, "completed").len() == 30).then_some(()));
@@ -276,7 +280,9 @@ fn of_many_corrections_at_once_each_has_its_own_revision() {
     jobs.sort_by_key(|job| job["revision"].as_u64());
     for (number, job) in jobs.iter().enumerate() {
         assert_eq!(job["revision"], number + 1);
-        assert!(world.has(format!("out/r{}.main", number + 1)));
+        let sent = world.text(format!("out/r{}.main", number + 1));
+        let name = format!("pay-{}.txt", sent.trim_end());
+        assert_eq!(world.files(&format!("archive/r{}", number + 1)), [name.clone(), format!("{name}.ok")]);
         let corrected = number.checked_sub(1).map_or(Value::Null, |last| jobs[last]["id"].clone());
         assert_eq!(job["corrects"], corrected);
     }

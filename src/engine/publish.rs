@@ -44,7 +44,12 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
     let checked = check_limits(rule, &job.account)
         .and_then(|()| check_source(&job))
         .and_then(|()| check_totals(run, &job))
-        .and_then(|()| delivery::judge(&shared.store, rule, &job));
+        .and_then(|()| delivery::judge(&shared.store, rule, &job))
+        .and_then(|delivery| {
+            job.delivery = delivery;
+            // Here, and not where others wait for this job: an archive may be slow to answer.
+            retire::plan(&run.rule, &mut job)
+        });
     if let Err(trouble) = checked {
         return Err(discard_unless_resumed(&shared.store, run.id, trouble, partials));
     }
@@ -66,7 +71,7 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
     Ok(Balanced { job, intent })
 }
 
-/// Judges the delivery, and chooses the names that follow from it.
+/// Judges the delivery again, and chooses the names that follow from it.
 fn decide(
     shared: &Shared,
     run: &Run,
@@ -74,13 +79,16 @@ fn decide(
     partials: &mut Partials,
     mut finished: Vec<FinishedOutput>,
 ) -> Result<(Job, Intent), Trouble> {
+    let planned_for = job.delivery.revision;
     job.delivery = delivery::judge(&shared.store, &run.rule.rule, &job)?;
+    if job.delivery.revision != planned_for {
+        retire::forget_plan(&mut job); // `archive_dir` may have the revision in it
+    }
     if job.delivery.revision > 1 {
         partials.name_for(&job, &mut finished)?;
     }
     let intent = choose_names(shared, run, &job, finished)?;
     job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
-    retire::plan(&run.rule, &mut job)?;
     job.take(JobEvent::AccountBalanced, clock::now(), "")?;
     Ok((job, intent))
 }
