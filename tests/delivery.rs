@@ -264,10 +264,14 @@ fn of_many_equal_files_at_once_one_is_published() {
 #[test]
 fn of_many_corrections_at_once_each_has_its_own_revision() {
     let world = World::new(
-        "delivery = { key = \"{rule}-{ext}\", same_key = \"correction\" }\noutput = { main = { path = \"out/r{revision}.main\", on_exists = \"fail\" } }",
+        r#"delivery = { key = "{rule}-{ext}", same_key = "correction" }
+        ready = { strategy = "marker", marker = "{name}.ok", stable_for = "100ms" }
+        output = { main = { path = "out/r{revision}.main", on_exists = "fail" } }
+        source = { on_success = "archive", archive_dir = "archive/r{revision}" }"#,
     );
     for number in 0..30 {
         world.write(format!("in/pay-{number}.txt"), format!("{number}\n"));
+        world.write(format!("in/pay-{number}.txt.ok"), "");
     }
     let mut service = world.start();
     service.wait_until("all are published", || (in_state(&world, "completed").len() == 30).then_some(()));
@@ -276,7 +280,9 @@ fn of_many_corrections_at_once_each_has_its_own_revision() {
     jobs.sort_by_key(|job| job["revision"].as_u64());
     for (number, job) in jobs.iter().enumerate() {
         assert_eq!(job["revision"], number + 1);
-        assert!(world.has(format!("out/r{}.main", number + 1)));
+        let sent = world.text(format!("out/r{}.main", number + 1));
+        let name = format!("pay-{}.txt", sent.trim_end());
+        assert_eq!(world.files(&format!("archive/r{}", number + 1)), [name.clone(), format!("{name}.ok")]);
         let corrected = number.checked_sub(1).map_or(Value::Null, |last| jobs[last]["id"].clone());
         assert_eq!(job["corrects"], corrected);
     }
@@ -364,6 +370,24 @@ fn no_kill_lets_a_resend_look_new_or_a_revision_come_twice() {
     let outputs: Vec<_> = world.files("out").into_iter().filter(|name| !name.contains("done")).collect();
     assert_eq!(outputs.len(), 6, "{outputs:?}");
     assert_eq!(world.files("archive").len(), 6);
+}
+
+/// What the store does not know is told as lost: a refused file is not, however long it lies in quarantine.
+#[test]
+fn a_refused_file_in_quarantine_is_not_told_as_lost_when_its_job_is_no_longer_listed() {
+    let world = World::new(REFUSE);
+    for name in ["in/pay.txt", "in/again.txt"] {
+        world.write(name, "one\n");
+        world.ingest_and_retire(name);
+    }
+    assert!(world.has("in/.landfall/quarantine/again.txt"), "{:#?}", world.files("in"));
+    // At its start a service forgets jobs, looks through the claim folders, and then forgets ledger rows.
+    world.configure("retention = \"0s\"\nledger_retention = \"0s\"", &[REFUSE]);
+    let mut service = world.start();
+    service.wait_for_log("no longer in the ledger");
+    let log = service.log();
+    assert!(log.contains("no longer listed") && !log.contains("this store does not know"), "{log}");
+    service.stop();
 }
 
 #[test]

@@ -121,6 +121,21 @@ fn a_job_killed_at_90_percent_runs_little_again_whatever_its_outputs_are_packed_
         cmp out/big.txt <(grep -E '^([4-9]|1[0-9]|0,23400,)' big.txt)");
 }
 
+/// A manifest with a name that no file can have stands for an output folder that does not answer once all records are there.
+#[test]
+fn a_job_that_is_held_when_all_its_records_are_there_goes_on_from_its_checkpoint() {
+    let long = "m".repeat(255);
+    let world = gated_world("", &format!("[publish]\nmanifest = \"out/{{stem}}.{long}.json\""));
+    world.write("go", "");
+    let mut service = world.start();
+    let job = service.wait_until("the job is tried again", || {
+        let again = world.text("landfall.log").contains("a partial of its checkpoint is lost");
+        big_job(&world).filter(|job| again || count(job, "resumed_at_record") > 0)
+    });
+    assert!(count(&job, "resumed_at_record") > 0, "all records run again: {job:#}");
+    service.stop();
+}
+
 /// Size and time of the source tell nothing here: only what it is decoded to does.
 #[test]
 fn a_checkpoint_that_was_made_from_other_bytes_is_not_built_upon() {

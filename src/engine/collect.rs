@@ -261,8 +261,7 @@ impl Collector {
     /// All slices are in: begins what entries are left and gives everything away to be published.
     pub(super) fn finish(mut self, run: &Run) -> Result<Collected, Trouble> {
         if let Err(trouble) = self.begin_entries(run, usize::MAX) {
-            self.partials.discard()?;
-            return Err(trouble);
+            return Err(discard_unless_resumed(&self.store, run.id, trouble, self.partials));
         }
         Ok(Collected {
             partials: self.partials,
@@ -281,6 +280,25 @@ impl Collector {
         job.entries = self.entries;
         Ok(self.partials.discard()?)
     }
+}
+
+/// Removes the partials of a job that was about to be published, unless it is held and goes on from them: it ends, or an operator's word
+/// is waited for, or no checkpoint names them. The trouble itself matters more than what could not be removed: hidden files that the next
+/// start of the job cuts.
+pub(super) fn discard_unless_resumed(
+    store: &Store,
+    job: JobId,
+    trouble: Trouble,
+    partials: Partials,
+) -> Trouble {
+    // Of a store or disk that failed nothing is known before the next start.
+    let is_without_checkpoint =
+        || !trouble.poisoned && store.checkpoint(job).is_ok_and(|checkpoint| checkpoint.is_none());
+    let is_done_with = trouble.error.kind.fails_job() || trouble.resend.is_some() || is_without_checkpoint();
+    if is_done_with && let Err(error) = partials.discard() {
+        tracing::warn!(%job, %error, "hidden partials of a job that was not published are left behind");
+    }
+    trouble
 }
 
 /// Removes what an earlier start left and cannot be continued.

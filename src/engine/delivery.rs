@@ -1,8 +1,8 @@
 //! Is it a resend? Judged once the source is read to its end, in the moment before it is published.
 //!
 //! ```text
-//!  account balanced -> judged -> outputs synced -> [ judged again -> names -> intent with the delivery's rows ] -> published
-//!                        |                           one job of all at a time
+//!  account balanced -> judged -> archive name -> outputs synced -> [ judged again -> names -> intent with the delivery's rows ] -> published
+//!                        |                                           one job of all at a time
 //!                        `- refused: quarantine; held: waits for `landfall retry`
 //! ```
 //!

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::collect::{Collected, too_many_failed};
+use super::collect::{Collected, discard_unless_resumed, too_many_failed};
 use super::load::{changed_source, copy_progress, is_source};
 use super::rule_book::ReadyRule;
 use super::run::Run;
@@ -44,28 +44,26 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
     let checked = check_limits(rule, &job.account)
         .and_then(|()| check_source(&job))
         .and_then(|()| check_totals(run, &job))
-        .and_then(|()| delivery::judge(&shared.store, rule, &job));
+        .and_then(|()| delivery::judge(&shared.store, rule, &job))
+        .and_then(|delivery| {
+            job.delivery = delivery;
+            // Here, and not where others wait for this job: an archive may be slow to answer.
+            retire::plan(&run.rule, &mut job)
+        });
     if let Err(trouble) = checked {
-        return Err(discard_after(trouble, partials.discard().map_err(Trouble::from)));
+        return Err(discard_unless_resumed(&shared.store, run.id, trouble, partials));
     }
     // Before the rest, whose sync covers their names too.
     let signals = partials.prepare_signals();
     let (signals, finished) = match signals.and_then(|signals| Ok((signals, partials.finish()?))) {
         Ok(done) => done,
-        Err(error) => {
-            let trouble = Trouble::from(error);
-            return Err(if trouble.error.kind.fails_job() {
-                discard_after(trouble, partials.discard().map_err(Trouble::from))
-            } else {
-                trouble
-            });
-        }
+        Err(error) => return Err(discard_unless_resumed(&shared.store, run.id, error.into(), partials)),
     };
     // Where deliveries are compared, one job at a time up to the intent: the next one that is judged finds this one's rows.
     let one_at_a_time = rule.delivery.as_ref().map(|_| lock(&shared.delivering));
     let (job, intent) = match decide(shared, run, job, &mut partials, finished) {
         Ok((job, intent)) => (job, Intent { signals, ..intent }),
-        Err(trouble) => return Err(discard_after(trouble, partials.discard().map_err(Trouble::from))),
+        Err(trouble) => return Err(discard_unless_resumed(&shared.store, run.id, trouble, partials)),
     };
     // What becomes of this write is unknown if it fails: the partials stay.
     shared.store.change().intent(job.id, &intent).job(&job).delivery(&job).apply()?;
@@ -73,7 +71,7 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
     Ok(Balanced { job, intent })
 }
 
-/// Judges the delivery, and chooses the names that follow from it.
+/// Judges the delivery again, and chooses the names that follow from it.
 fn decide(
     shared: &Shared,
     run: &Run,
@@ -81,27 +79,22 @@ fn decide(
     partials: &mut Partials,
     mut finished: Vec<FinishedOutput>,
 ) -> Result<(Job, Intent), Trouble> {
+    let planned_for = job.delivery.revision;
     job.delivery = delivery::judge(&shared.store, &run.rule.rule, &job)?;
+    if job.delivery.revision != planned_for {
+        retire::forget_plan(&mut job); // `archive_dir` may have the revision in it
+    }
     if job.delivery.revision > 1 {
         partials.name_for(&job, &mut finished)?;
     }
     let intent = choose_names(shared, run, &job, finished)?;
     job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
-    retire::plan(&run.rule, &mut job)?;
     job.take(JobEvent::AccountBalanced, clock::now(), "")?;
     Ok((job, intent))
 }
 
 fn check_totals(run: &Run, job: &Job) -> Result<(), Trouble> {
     run.loaded().map_or(Ok(()), |loaded| loaded.announced.compare(job))
-}
-
-/// Partials that could not be removed are hidden files that the next start of the job cuts; the trouble itself matters more.
-fn discard_after(trouble: Trouble, discarded: Result<(), Trouble>) -> Trouble {
-    if let Err(error) = discarded {
-        tracing::warn!(error = %error.error, "hidden partials of a failed job are left behind");
-    }
-    trouble
 }
 
 fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
@@ -201,7 +194,14 @@ pub(super) fn roll_forward(
     job.error = None;
     let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
     shared.rooms.check_mount_of(&rule.rule)?; // a marker beside the mount would be believed by nobody, and missed
-    intent.signal(&json)?;
+    while intent.signal(&rule.rule, &job, &json, &|path| shared.is_reserved(path, id))?
+        == RolledForward::ChoseAgain
+    {
+        shared.reserve_names(id, names_of(&intent));
+        // Not the row: it is published only when its signals are there.
+        shared.store.change().intent(job.id, &intent).apply()?;
+        shared.store.sync()?; // the new names, before they appear
+    }
     shared.save(&job)?;
     shared.release_names(job.id);
     shared.forget_back_off(job.id);

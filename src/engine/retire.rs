@@ -35,6 +35,14 @@ pub(super) fn plan(rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// For a job that turned out to be another than was planned for: names are chosen, and made durable, when its source is moved.
+pub(super) fn forget_plan(job: &mut Job) {
+    job.retired_to = None;
+    for companion in &mut job.source.companions {
+        companion.retired_to = None;
+    }
+}
+
 /// Chooses names in `folder` for what belongs to the source.
 pub(super) fn plan_companions(folder: &Path, job: &mut Job) {
     for companion in &mut job.source.companions {

@@ -110,7 +110,7 @@ impl Intent {
         };
         let manifest = path(&rule.publish.manifest, "publish.manifest")?;
         let marker = path(&rule.publish.marker, "publish.marker")?;
-        let replaces = rule.outputs.values().all(|output| output.on_exists == OnExists::Replace);
+        let replaces = replaces(rule);
         let mut number = self.outputs.iter().map(|finished| finished.number).max().unwrap_or(0);
         let with = |path: &Option<PathBuf>, number: u64| -> Option<PathBuf> {
             path.as_ref()
@@ -215,15 +215,32 @@ impl Intent {
     }
 
     /// Publishes manifest, then marker; idempotent: what was published and taken away does not come again. `job_json` is what goes
-    /// into the manifest.
-    pub fn signal(&self, job_json: &[u8]) -> Result<(), OutputError> {
-        if let Some(manifest) = &self.manifest {
-            signals::publish(self.signals.manifest.as_ref(), manifest.as_path(), job_json)?;
+    /// into the manifest. `ChoseAgain` leads to new names in `self`, as in [`Self::roll_forward`].
+    pub fn signal(
+        &mut self,
+        rule: &Rule,
+        job: &Job,
+        job_json: &[u8],
+        reserved: &dyn Fn(&Path) -> bool,
+    ) -> Result<RolledForward, OutputError> {
+        let (prepared, replaces) = (&self.signals, replaces(rule));
+        if let Some(manifest) = &self.manifest
+            && signals::publish(prepared.manifest.as_ref(), manifest.as_path(), job_json, replaces)?
+                == Renamed::NameTaken
+        {
+            self.choose_signals(rule, job, reserved)?;
+            return Ok(RolledForward::ChoseAgain);
         }
-        if let Some(marker) = &self.marker {
-            signals::publish(self.signals.marker.as_ref(), marker.as_path(), b"")?;
+        if let Some(marker) = &self.marker
+            && signals::publish(prepared.marker.as_ref(), marker.as_path(), b"", replaces)?
+                == Renamed::NameTaken
+        {
+            let published = self.manifest.clone();
+            self.choose_signals(rule, job, reserved)?;
+            self.manifest = published; // it keeps the name that it has
+            return Ok(RolledForward::ChoseAgain);
         }
-        Ok(())
+        Ok(RolledForward::Done)
     }
 
     /// Takes away the marker that an earlier job left under this one's name, where outputs are replaced: it must not vouch for what is
@@ -298,6 +315,11 @@ fn on_exists(rule: &Rule, category: &Category) -> Result<OnExists, OutputError> 
     let output =
         rule.outputs.get(category).ok_or_else(|| OutputError::NoOutput { category: category.clone() })?;
     Ok(output.on_exists)
+}
+
+/// Whether manifest and marker replace those of earlier jobs, as all outputs do.
+fn replaces(rule: &Rule) -> bool {
+    rule.outputs.values().all(|output| output.on_exists == OnExists::Replace)
 }
 
 fn is_there(path: &Path) -> Result<bool, OutputError> {

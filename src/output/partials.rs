@@ -257,13 +257,17 @@ impl Partials {
     pub fn prepare_signals(&mut self) -> Result<SignalPartials, OutputError> {
         self.guarded(|partials| {
             let [manifest, marker] = signal_paths(&partials.rule, &partials.job)?;
+            partials.check_mount()?; // before anything is made where the mount should be
             for path in [&manifest, &marker].into_iter().flatten() {
                 let folder = durable_fs::parent_of(path).to_owned();
                 if partials.folders.insert(folder.clone()) {
                     durable_fs::make_folder(&folder, false)?;
                 }
             }
-            SignalPartials::prepare(partials.job.id, manifest.as_deref(), marker.as_deref())
+            let made = SignalPartials::prepare(partials.job.id, manifest.as_deref(), marker.as_deref())?;
+            // As in `create`: an intent that names a folder under the mount would wait for it for ever.
+            partials.check_mount()?;
+            Ok(made)
         })
     }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
-use crate::durable_fs::{self, FolderIdentity};
+use crate::durable_fs::{self, FolderIdentity, Renamed};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 
@@ -82,26 +82,48 @@ pub(super) fn is_signal(name: &str, job: JobId) -> bool {
     [MANIFEST, MARKER].iter().any(|word| name == super::partials::hidden_name(job, word))
 }
 
-/// Makes a manifest or marker appear, durably; idempotent.
+/// Makes a manifest or marker appear, durably; idempotent. `NameTaken`: another file has come to its name, and stays.
 pub(super) fn publish(
     prepared: Option<&SignalPartial>,
     path: &Path,
     bytes: &[u8],
-) -> Result<(), OutputError> {
+    replaces: bool,
+) -> Result<Renamed, OutputError> {
     let folder = durable_fs::parent_of(path);
     let Some(prepared) = prepared else {
         durable_fs::make_folder(folder, false)?;
         durable_fs::write_file(path, bytes, true, MODE)?;
-        return Ok(());
+        return Ok(Renamed::Done);
     };
     if !prepared.is_published()? {
         let partial = prepared.partial.as_path();
-        let mut file = durable_fs::create_private(partial)?;
-        file.write_all(bytes).map_err(|e| OutputError::fs("write", partial, e))?;
-        durable_fs::set_mode(&file, partial, MODE)?;
-        durable_fs::sync_all(&file, partial)?;
-        drop(file); // Windows renames no open file
-        durable_fs::rename_replace(partial, path)?;
+        if !is_one_file(partial, path)? {
+            write(partial, bytes)?;
+        }
+        let renamed = if replaces {
+            durable_fs::rename_replace(partial, path)?
+        } else {
+            durable_fs::rename_no_replace(partial, path)?
+        };
+        if renamed == Renamed::NameTaken {
+            return Ok(renamed);
+        }
     }
-    Ok(durable_fs::sync_folder(folder)?)
+    durable_fs::sync_folder(folder)?;
+    Ok(Renamed::Done)
+}
+
+/// Where a link stands in for the rename, a crash before its unlink leaves both names: consumers may be reading what is written already.
+fn is_one_file(partial: &Path, path: &Path) -> Result<bool, OutputError> {
+    let found = |path: &Path| durable_fs::identity_at(path).map_err(|e| OutputError::fs("look at", path, e));
+    let published = found(path)?;
+    Ok(published.is_some() && published == found(partial)?)
+}
+
+fn write(partial: &Path, bytes: &[u8]) -> Result<(), OutputError> {
+    let mut file = durable_fs::create_private(partial)?;
+    file.write_all(bytes).map_err(|e| OutputError::fs("write", partial, e))?;
+    durable_fs::set_mode(&file, partial, MODE)?;
+    // Closed at the end: Windows renames no open file.
+    Ok(durable_fs::sync_all(&file, partial)?)
 }

@@ -13,7 +13,7 @@ use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, OnSuccess, Rule};
 use crate::output;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::telemetry::events;
 use crate::watch::rules::RuleSet;
 
@@ -83,17 +83,12 @@ fn tell_partials(shared: &Shared, rules: &[Rule]) {
 
 fn tell_folder(shared: &Shared, folder: &Path, rules: &[Rule]) -> Result<bool, EngineError> {
     let mut found = claim_folder(folder, rules)?;
-    let mut strays: Vec<Stray> = Vec::new();
-    for stray in std::mem::take(&mut found.claimed) {
-        if !is_known(shared, stray.job).map_err(super::Trouble::from)? {
-            strays.push(stray);
-        }
-    }
-    let is_unknown = |quarantined: &Quarantined| {
-        let job = quarantined.job?;
-        shared.store.job(job).is_ok_and(|job| job.is_none()).then_some(job)
+    let claimed = std::mem::take(&mut found.claimed);
+    let mut strays = unknown(claimed, |job| is_known(&shared.store, job)).map_err(super::Trouble::from)?;
+    let is_unknown = |quarantined: &&Quarantined| {
+        quarantined.job.is_some_and(|job| was_there(&shared.store, job).is_ok_and(|was_there| !was_there))
     };
-    let quarantined = found.quarantined.iter().filter_map(is_unknown).count();
+    let quarantined = found.quarantined.iter().filter(is_unknown).count();
     if strays.is_empty() && quarantined == 0 {
         return Ok(false);
     }
@@ -112,10 +107,39 @@ fn tell_folder(shared: &Shared, folder: &Path, rules: &[Rule]) -> Result<bool, E
     Ok(true)
 }
 
+/// The files that the store does not have in hand, and that still lie there.
+///
+/// A job may end after its file was listed:
+///
+/// ```text
+/// here:    list the file                                  row: ended -> does it lie there? no
+/// its job:               file archived -> row: ended
+/// ```
+///
+/// A row comes before its file gets the claimed name, and ends after the file left it: what lies there behind a row that ended, or is not
+/// there, is nobody's.
+fn unknown(
+    claimed: Vec<Stray>,
+    is_known: impl Fn(JobId) -> Result<bool, StoreError>,
+) -> Result<Vec<Stray>, StoreError> {
+    let mut strays = Vec::new();
+    for stray in claimed {
+        if !is_known(stray.job)? && stray.path.as_path().symlink_metadata().is_ok() {
+            strays.push(stray);
+        }
+    }
+    Ok(strays)
+}
+
 /// Whether the store has this file in hand. A job that ended well has no claimed file any more.
-fn is_known(shared: &Shared, id: JobId) -> Result<bool, StoreError> {
-    let job = shared.store.job(id)?;
+fn is_known(store: &Store, id: JobId) -> Result<bool, StoreError> {
+    let job = store.job(id)?;
     Ok(job.is_some_and(|job| !job.state.is_final() || job.state == JobState::Failed))
+}
+
+/// Whether this store ever had the job: the ledger knows it longer than it is listed, and its source stays in quarantine.
+fn was_there(store: &Store, id: JobId) -> Result<bool, StoreError> {
+    Ok(store.job(id)?.is_some() || store.ledger(id)?.is_some())
 }
 
 /// The claim folders that are there: one beside every folder in which a candidate could lie, and those that rules name.
@@ -141,4 +165,32 @@ fn claim_folders(shared: &Shared, rules: &[Rule]) -> BTreeSet<PathBuf> {
         folders.extend(inner.map(|entry| entry.path()).filter(|inner| watched.could_match_below(inner)));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable_fs;
+    use crate::engine::strays::Traces;
+
+    #[test]
+    fn a_file_whose_job_ends_while_it_is_looked_up_is_no_stray() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let claimed = |seed| {
+            let job = JobId::from_parts(1, seed);
+            let path = folder.path().join(format!("{job}.pay.csv"));
+            std::fs::write(&path, "1\n").expect("a file");
+            Stray { job, name: None, path: path.into(), origin: None, bytes: 2, traces: Traces::default() }
+        };
+        let (ending, known, lost) = (claimed(1), claimed(2), claimed(3));
+        let its_path = ending.path.clone();
+        let is_known = |job| {
+            if job == ending.job {
+                durable_fs::remove_file(its_path.as_path()).expect("it is archived");
+            }
+            Ok(job == known.job)
+        };
+        let strays = unknown(vec![ending.clone(), known.clone(), lost.clone()], is_known).expect("looks");
+        assert_eq!(strays, [lost]);
+    }
 }

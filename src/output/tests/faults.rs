@@ -141,3 +141,15 @@ fn a_published_file_is_known_after_a_reboot_that_numbered_the_devices_anew() {
         );
     }
 }
+
+/// An intent that names a folder under the mount could never be rolled forward.
+#[test]
+fn without_their_mount_manifest_and_marker_are_not_prepared() {
+    let world = World::new(&[("main", "out.csv")], |rule, folder| {
+        let marker = folder.join("done/{stem}.done").to_str().expect("UTF-8").to_owned();
+        rule.publish = Publish { mount: Some(folder.to_owned()), marker: Some(marker), ..Publish::default() };
+    });
+    let error = world.start().prepare_signals().expect_err("nothing is mounted there");
+    assert!(matches!(error, OutputError::NotMounted { .. }), "{error}");
+    assert_eq!(world.names(), Vec::<String>::new());
+}
