@@ -190,7 +190,8 @@ pub(super) fn take_companions(job: &Job) -> Result<(), Trouble> {
         let Some(claimed) = &companion.claimed else { continue };
         let path = companion.path.as_path();
         let found = durable_fs::identity_at(path).ok().flatten();
-        if found.is_some_and(|found| found.same_content(&companion.identity)) {
+        // Not by its times: a marker is seen while it is made, and gets them a moment later (`touch`).
+        if found.is_some_and(|found| found.same_file(&companion.identity)) {
             durable_fs::rename_no_replace(path, claimed.as_path())?;
         }
     }

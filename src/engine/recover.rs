@@ -16,6 +16,9 @@ use crate::model::os_text::OsText;
 /// Names in an archive under which a lost source is looked for.
 const ARCHIVE_NAMES_MAX: usize = 100;
 
+/// File systems keep time more coarsely than the clock by which jobs are made.
+const FOLDER_CLOCK_SLACK_NS: i128 = 2_000_000_000;
+
 /// What a job's next step is, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -212,7 +215,7 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     if let Some(here) = here {
         // Where renames are a link and an unlink, a crash between them leaves both names.
         let there = identity_at(&job.source.path)?;
-        let is_same = there.is_some_and(|there| (there.device, there.inode) == (here.device, here.inode));
+        let is_same = there.is_some_and(|there| there.same_file(&here));
         return Ok(if is_same { Place::UnderBothNames } else { Place::Here });
     }
     if let Some(quarantined) = &job.source.moved_from {
@@ -224,12 +227,11 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
         };
     }
     let there = identity_at(&job.source.path)?;
-    let ours = (job.source.identity.device, job.source.identity.inode);
-    if there.is_some_and(|there| (there.device, there.inode) == ours) {
+    if there.is_some_and(|there| there.same_file(&job.source.identity)) {
         return Ok(Place::NotClaimed);
     }
-    if !folder_is_there(&job.source.path)? {
-        return Ok(Place::OutOfReach(folder_of(&job.source.path)));
+    if !claim_folder_is_there(job)? {
+        return Ok(Place::OutOfReach(folder_of(job.source_path())));
     }
     if job.giving_back {
         return Ok(Place::Changed);
@@ -238,10 +240,20 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     if job.started_at.is_none() && there.is_some() {
         return Ok(Place::NotClaimed);
     }
-    if !folder_is_there(job.source_path())? {
-        return Ok(Place::OutOfReach(folder_of(job.source_path())));
-    }
     Ok(Place::Lost)
+}
+
+/// Whether the folder that the source was claimed into is there: where its file system is not mounted there is none, or one that was made
+/// in its place since. Only then a source that is not there is gone.
+pub(super) fn claim_folder_is_there(job: &Job) -> Result<bool, Trouble> {
+    let folder = durable_fs::parent_of(job.source_path().as_path());
+    let found =
+        durable_fs::folder_identity(folder).map_err(|error| cannot_look(&OsText::from(folder), &error))?;
+    let claimed_ns = job.created_at.as_nanosecond();
+    Ok(found.is_some_and(|found| {
+        found.device == job.source.identity.device
+            && found.created_ns.is_none_or(|created| created <= claimed_ns + FOLDER_CLOCK_SLACK_NS)
+    }))
 }
 
 fn folder_of(path: &OsText) -> OsText {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, lock};
+use super::{claim, lock, recover};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::fault::FaultKind;
@@ -205,7 +205,7 @@ pub(super) fn move_source(
         }
         match durable_fs::move_file(claimed.as_path(), target.as_path())? {
             Renamed::Done => return Ok(()),
-            Renamed::Missing => return was_moved(&claimed, &target),
+            Renamed::Missing => return was_moved(job, &claimed, &target),
             Renamed::NameTaken => job.retired_to = None,
         }
     }
@@ -213,12 +213,12 @@ pub(super) fn move_source(
 
 /// A source that is gone from its claimed name was moved before a crash: it lies under its new name, or somebody took it from there.
 /// Where its folder is away, nothing can be said yet.
-fn was_moved(claimed: &OsText, target: &OsText) -> Result<(), Trouble> {
+fn was_moved(job: &Job, claimed: &OsText, target: &OsText) -> Result<(), Trouble> {
     if target.as_path().try_exists().unwrap_or(false) {
         return Ok(());
     }
     let is_there = |path: &OsText| durable_fs::parent_of(path.as_path()).try_exists().unwrap_or(false);
-    if is_there(claimed) && is_there(target) {
+    if recover::claim_folder_is_there(job)? && is_there(target) {
         tracing::warn!(source = %target, "somebody took the source away after it was moved");
         return Ok(());
     }
@@ -229,6 +229,11 @@ fn was_moved(claimed: &OsText, target: &OsText) -> Result<(), Trouble> {
 
 fn delete(job: &Job) -> Result<(), Trouble> {
     if let Some(claimed) = &job.source.claimed {
+        if !recover::claim_folder_is_there(job)? {
+            let message = format!("the folder of {claimed} is not there");
+            let hint = "mount its file system; the job goes on by itself";
+            return Err(Trouble::new(FaultKind::Storage, message, Some(hint)));
+        }
         durable_fs::remove_for_good(claimed.as_path())?;
     }
     for (companion, _) in claim::claimed_companions(job) {

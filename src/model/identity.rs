@@ -21,6 +21,11 @@ pub struct FileIdentity {
 }
 
 impl FileIdentity {
+    /// Whether both are the same file, whatever it holds.
+    pub fn same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
     /// Whether both are the same file with the same content; a rename changes only ctime.
     pub fn same_content(&self, other: &Self) -> bool {
         (self.device, self.inode, self.size, self.mtime_ns)
