@@ -418,6 +418,51 @@ fn a_watched_file_system_that_vanishes_under_a_job_holds_it_until_it_is_back() {
     service.wait_for(&world, "archive/next.txt");
 }
 
+/// The same as at a boot that mounts late: what is there in its place is another folder.
+#[test]
+fn a_start_before_the_watched_file_system_is_mounted_fails_and_completes_no_job() {
+    if !can_mount() {
+        return;
+    }
+    for held_in in ["running", "retiring"] {
+        let world = World::new(STEP_THAT_WAITS);
+        write_step_that_waits(&world);
+        if held_in == "retiring" {
+            world.write("go", "");
+            // The archive cannot be made yet.
+            world.write("archive", "no folder\n");
+        }
+        let disk = Disk::bind(&world.path("disk"), &world.path("in"));
+        let mut service = world.start();
+        service.wait_for_log("watching");
+        world.write("disk/pay.txt", "1\n");
+        service.wait_for(&world, if held_in == "retiring" { "out/pay.main" } else { "begun" });
+        if held_in == "retiring" {
+            service.wait_until(held_in, || (world.job()["state"] == held_in).then_some(()));
+        }
+        service.kill();
+        drop(disk);
+        if held_in == "retiring" {
+            support::remove(&world.path("archive"));
+        }
+        world.write("go", "");
+        let mut service = world.start();
+        // Told either way: that it waits, or, wrongly, what became of it.
+        let job = service.wait_until("the job is looked at", || {
+            let job = world.job();
+            let is_told =
+                !job["waiting"].is_null() || job["state"] == "completed" || job["state"] == "failed";
+            is_told.then_some(job)
+        });
+        assert!(!job["waiting"].is_null(), "{held_in}: {job:#}");
+        let _disk = Disk::bind(&world.path("disk"), &world.path("in"));
+        service.wait_for(&world, "archive/pay.txt");
+        assert_eq!(world.text("out/pay.main"), "1\n");
+        service.stop();
+        assert_eq!(world.completed()["records_in"], 1);
+    }
+}
+
 #[test]
 fn a_manifest_that_cannot_be_written_is_written_later_and_the_marker_after_it() {
     if !can_mount() {

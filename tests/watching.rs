@@ -372,3 +372,18 @@ fn files_that_cannot_be_moved_hold_up_no_other_and_are_tried_again() {
     service.stop();
     assert_eq!(world.text("out/waits.main"), "waits\n");
 }
+
+/// `touch` makes a file and gives it its times a moment later: between the two it may have been seen already.
+#[test]
+fn a_marker_that_is_seen_while_it_is_made_goes_with_its_file() {
+    let world = World::new("ready = { strategy = \"marker\", marker = \"{name}.done\" }");
+    let mut service = world.start();
+    for number in 0..20 {
+        world.write(format!("in/{number}.txt"), "one\n");
+        world.sh(&format!("touch in/{number}.txt.done"));
+        service.wait_for(&world, &format!("archive/{number}.txt"));
+    }
+    service.wait_for(&world, "archive/19.txt.done");
+    service.stop();
+    assert_eq!(world.files("in"), [""; 0], "a marker that stays would vouch for the next file of its name");
+}

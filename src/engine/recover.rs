@@ -16,9 +16,6 @@ use crate::model::os_text::OsText;
 /// Names in an archive under which a lost source is looked for.
 const ARCHIVE_NAMES_MAX: usize = 100;
 
-/// File systems keep time more coarsely than the clock by which jobs are made.
-const FOLDER_CLOCK_SLACK_NS: i128 = 2_000_000_000;
-
 /// What a job's next step is, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -252,7 +249,7 @@ pub(super) fn claim_folder_is_there(job: &Job) -> Result<bool, Trouble> {
     let claimed_ns = job.created_at.as_nanosecond();
     Ok(found.is_some_and(|found| {
         found.device == job.source.identity.device
-            && found.created_ns.is_none_or(|created| created <= claimed_ns + FOLDER_CLOCK_SLACK_NS)
+            && found.created_ns.is_none_or(|created| created <= claimed_ns)
     }))
 }
 
@@ -363,7 +360,7 @@ mod tests {
         waiting.take(JobEvent::Started, clock::now(), "").expect("starts");
         waiting.source.path = folder.path().join("away").join("inbox").into();
         waiting.source.claimed = Some(folder.path().join("away").join(".landfall").join("claimed").into());
-        let away = folder.path().join("away").into();
+        let away = folder.path().join("away").join(".landfall").into();
         assert_eq!(place(&waiting).expect("decided"), Place::OutOfReach(away));
     }
 
