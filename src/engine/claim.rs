@@ -447,7 +447,7 @@ mod tests {
         durable_fs::rename_no_replace(job.source.path.as_path(), &claimed).expect("renamed");
         assert!(is_still(&claimed, &job));
         let writer = std::fs::OpenOptions::new().append(true).open(&claimed).expect("somebody has it open");
-        assert_eq!(is_still(&claimed, &job), !cfg!(target_os = "linux"));
+        assert_eq!(is_still(&claimed, &job), !cfg!(any(target_os = "linux", windows)));
         drop(writer);
         assert!(is_still(&claimed, &job));
     }
