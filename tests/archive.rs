@@ -80,3 +80,24 @@ fn an_archive_that_is_away_is_thinned_when_it_is_back() {
     service.wait_until("it is gone", || (!world.has("archive/pay.txt")).then_some(()));
     service.stop();
 }
+
+#[test]
+fn a_file_that_cannot_be_removed_holds_up_no_other() {
+    let world = World::new(SHORT);
+    for name in ["one", "two"] {
+        world.write(format!("in/{name}.txt"), "one\n");
+        world.ingest_and_retire(&format!("in/{name}.txt")).done();
+    }
+    // Not every file system has the attribute.
+    if world.sh("sleep 1; chattr +i archive/one.txt 2>&1 || echo no").contains("no") {
+        return;
+    }
+    let mut service = world.start();
+    service.wait_until("the other is gone", || (!world.has("archive/two.txt")).then_some(()));
+    service.wait_for_log("cannot be removed yet");
+    service.stop();
+    world.sh("chattr -i archive/one.txt");
+    let mut service = world.start();
+    service.wait_until("it is gone", || (!world.has("archive/one.txt")).then_some(()));
+    service.stop();
+}

@@ -77,7 +77,15 @@ impl Progress {
         let mut done = Vec::with_capacity(rows.len());
         let mut removed = 0;
         for row in rows {
-            match remove_files(shared, &row)? {
+            let outcome = match remove_files(shared, &row) {
+                // One that cannot be removed holds up no other.
+                Err(trouble) if !trouble.poisoned => {
+                    tracing::warn!(rule = %rule.name, job = %row.job, error = %trouble.error, "an archived source cannot be removed yet");
+                    Removed::StillNeeded
+                }
+                outcome => outcome?,
+            };
+            match outcome {
                 Removed::Files(files) => {
                     removed += files;
                     folders.extend(row.files.iter().map(|file| folder_of(file).to_owned()));
