@@ -109,7 +109,7 @@ pub(super) fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) ->
     if durable_fs::identity_at(quarantined.as_path()).is_ok_and(|found| found.is_none()) {
         let mut reason = quarantined.as_os_str().to_owned();
         reason.push(claim::REASON_SUFFIX);
-        durable_fs::remove_file(std::path::Path::new(&reason))?;
+        durable_fs::remove_for_good(std::path::Path::new(&reason))?;
         // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
         durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
     }

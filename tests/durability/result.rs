@@ -130,9 +130,12 @@ fn collect(prefix: &str, folder: &Path, found: &mut BTreeMap<String, std::path::
     }
 }
 
-/// What stays in a claim folder: who holds it, and whose it is.
+/// What stays in a claim folder: who holds it, and whose it is. A copy of the latter that a fault cut short is written anew at the next
+/// claim there, or at the next start.
 fn is_of_the_folder(name: &str) -> bool {
-    [".landfall/landfall.lock", ".landfall/landfall.store"].iter().any(|own| name.ends_with(own))
+    let half_a_mark = name.starts_with("in/.landfall/.landfall-") && name.ends_with(".partial");
+    half_a_mark
+        || [".landfall/landfall.lock", ".landfall/landfall.store"].iter().any(|own| name.ends_with(own))
 }
 
 /// A file's bytes; an output that is packed, unpacked by the real tool, since a resumed one may be packed otherwise.

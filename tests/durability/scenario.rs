@@ -169,6 +169,8 @@ pub const RETRIED: Scenario = Scenario {
         service.wait_for(world, "in/.landfall/quarantine/pay.txt.error.json");
         service.stop();
         world.write("landfall.toml", rule.replace("RECORD_MAX", "1KiB"));
+        // What is told from here on is told by those who are disturbed.
+        crate::support::remove(&world.path("landfall.log"));
         world.write("job", world.job()["id"].as_str().expect("an id is text"));
     },
     // It may have been taken up again before the crash; and who reads an error tries once more.
