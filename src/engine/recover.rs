@@ -247,9 +247,11 @@ pub(super) fn claim_folder_is_there(job: &Job) -> Result<bool, Trouble> {
     let found =
         durable_fs::folder_identity(folder).map_err(|error| cannot_look(&OsText::from(folder), &error))?;
     let claimed_ns = job.created_at.as_nanosecond();
+    // Windows mounts volumes under letters and folders that are then not there, or empty of claim folders; its folders' times tell less.
     Ok(found.is_some_and(|found| {
-        found.device == job.source.identity.device
-            && found.created_ns.is_none_or(|created| created <= claimed_ns)
+        cfg!(windows)
+            || found.device == job.source.identity.device
+                && found.created_ns.is_none_or(|created| created <= claimed_ns)
     }))
 }
 
