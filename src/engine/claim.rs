@@ -73,18 +73,21 @@ pub(super) fn claim(
     shared: &Shared,
     wanted: &[Wanted],
 ) -> Result<Vec<Result<Option<JobId>, Trouble>>, Trouble> {
-    let mut jobs = Vec::with_capacity(wanted.len());
     let mut changes = shared.store.change();
+    let mut jobs = Vec::with_capacity(wanted.len());
     for want in wanted {
         let job = new_job(shared, want);
-        let kept = want.retire && want.rule.rule.source.on_success == OnSuccess::Keep;
-        changes.rule(&want.rule.rule).job(&job).ledger(&LedgerRow::of(&job, LedgerOutcome::Claimed), kept);
+        if let Ok(job) = &job {
+            let kept = want.retire && want.rule.rule.source.on_success == OnSuccess::Keep;
+            changes.rule(&want.rule.rule).job(job).ledger(&LedgerRow::of(job, LedgerOutcome::Claimed), kept);
+        }
         jobs.push(job);
     }
     changes.apply()?;
     shared.store.sync()?;
     let mut folders = Vec::new();
-    let mut answers: Vec<_> = jobs.iter().map(|job| take(shared, job, &mut folders)).collect();
+    let answers: Vec<_> =
+        jobs.iter().map(|job| take(shared, job.as_ref().map_err(Trouble::clone)?, &mut folders)).collect();
     folders.sort();
     folders.dedup();
     for folder in folders {
@@ -98,8 +101,8 @@ pub(super) fn claim(
             Ok(()) => {}
         }
     }
-    for (job, answer) in jobs.iter().zip(&mut answers) {
-        if let Ok(Some(_)) = answer {
+    for (job, answer) in jobs.iter().zip(&answers) {
+        if let (Ok(job), Ok(Some(_))) = (job, answer) {
             events::claimed(job);
         }
     }
@@ -156,10 +159,16 @@ pub(super) fn sync_doubted(shared: &Shared, job: &Job) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn new_job(shared: &Shared, want: &Wanted) -> Job {
+/// The job for a file, before anything is written down. Its claim folder is ours first: one that is younger than its job would be taken
+/// for another that was made while its file system was away (`recover::claim_folder_is_there`).
+fn new_job(shared: &Shared, want: &Wanted) -> Result<Job, Trouble> {
     let id = shared.ids.next(random_tail());
     let rule = &want.rule.rule;
     let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
+    if renames {
+        let folder = claim_folder(rule, &want.offer.path);
+        shared.claim_folders.hold(&folder).map_err(with_claim_hint)?;
+    }
     let source = Source {
         claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
         path: want.offer.path.clone().into(),
@@ -168,10 +177,10 @@ fn new_job(shared: &Shared, want: &Wanted) -> Job {
         companions: companions(rule, &want.offer.companions, id, renames),
         retire: want.retire,
     };
-    Job {
+    Ok(Job {
         vars: want.offer.vars.clone(),
         ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now())
-    }
+    })
 }
 
 /// Markers and the like, as they are now; one that is gone meanwhile is none.
@@ -233,7 +242,7 @@ fn random_tail() -> u128 {
 pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
     let Some(claimed) = &job.source.claimed else { return Ok(Some(job.id)) };
     let (from, to) = (job.source.path.as_path(), claimed.as_path());
-    match rename_into_claim(shared, from, to) {
+    match durable_fs::rename_no_replace(from, to).map_err(|error| with_claim_hint(error.into())) {
         Ok(Renamed::Done) => {}
         // The row stays: the next start finds the file on one side of the rename, or under both names.
         Err(trouble) if trouble.poisoned => return Err(trouble),
@@ -264,10 +273,9 @@ pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Re
 /// nothing to rename; and of a link and an unlink that stand in for it the second may fail. Only without its claimed name may its row go: under
 /// the id of a job that nobody knows it would lie for ever, or be ingested a second time.
 fn is_taken_all_the_same(job: &Job, from: &Path, to: &Path) -> Result<bool, Trouble> {
-    let ours = (job.source.identity.device, job.source.identity.inode);
     let is_at = |path: &Path| {
         let found = durable_fs::identity_at(path)?;
-        Ok::<_, std::io::Error>(found.is_some_and(|found| (found.device, found.inode) == ours))
+        Ok::<_, std::io::Error>(found.is_some_and(|found| found.same_file(&job.source.identity)))
     };
     match is_at(to) {
         Ok(false) => return Ok(false),
@@ -285,17 +293,11 @@ fn is_taken_all_the_same(job: &Job, from: &Path, to: &Path) -> Result<bool, Trou
     Ok(!(has_both && durable_fs::remove_file(to).is_ok()))
 }
 
-fn rename_into_claim(shared: &Shared, from: &Path, to: &Path) -> Result<Renamed, Trouble> {
-    if let Some(folder) = to.parent() {
-        shared.claim_folders.hold(folder)?;
-    }
-    durable_fs::rename_no_replace(from, to).map_err(|error| {
-        let mut trouble = Trouble::from(error);
-        trouble.error.hint.get_or_insert_with(|| {
-            "the service's user must be able to rename files in this folder; `source.claim_dir` must lie on the same file system".into()
-        });
-        trouble
-    })
+fn with_claim_hint(mut trouble: Trouble) -> Trouble {
+    trouble.error.hint.get_or_insert_with(|| {
+        "the service's user must be able to rename files in this folder; `source.claim_dir` must lie on the same file system".into()
+    });
+    trouble
 }
 
 /// After the rename nobody new can open it: what counts now is whether it is what was judged, and whether somebody still writes.
