@@ -56,6 +56,26 @@ fn folders_that_appear_later_are_watched() {
     assert_eq!(vars, ["acme", "initech"]);
 }
 
+/// Its claim folder is made with the first claim, and must not pass for one made in the place of a folder that is away.
+#[test]
+fn the_first_file_of_a_folder_is_deleted_like_any_other() {
+    let world = World::new(
+        "paths = [\"in/{sender}/*.txt\"]\nsource = { on_success = \"delete\" }\noutput = { main = { path = \"out/{sender}.main\" } }",
+    );
+    let mut service = world.start();
+    for sender in ["acme", "initech"] {
+        world.move_in(&format!("in/{sender}/pay.txt"), "one\n");
+        service.wait_until("a completed job", || {
+            world
+                .jobs()
+                .into_iter()
+                .find(|job| job["vars"]["sender"] == sender && job["state"] == "completed")
+        });
+        assert!(!world.files(&format!("in/{sender}")).iter().any(|name| name.contains("pay.txt")));
+    }
+    service.stop();
+}
+
 #[test]
 fn a_watched_root_that_appears_later_is_watched() {
     let world = World::new("paths = [\"later/*.txt\"]");
