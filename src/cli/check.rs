@@ -199,6 +199,7 @@ fn sample_job(rule: &Rule, file: &Path, vars: BTreeMap<String, OsText>) -> Job {
         path: OsText::from(file),
         claimed: None,
         identity,
+        claim_folder: None,
         moved_from: None,
         companions: Vec::new(),
         retire: true,

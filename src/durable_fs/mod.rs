@@ -13,10 +13,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
-use crate::model::identity::FileIdentity;
+use crate::model::identity::{FileIdentity, FolderIdentity};
 
 mod held;
 mod moving;
@@ -214,24 +212,6 @@ pub fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
             Ok(None)
         }
         found => found,
-    }
-}
-
-/// What tells a folder from another of the same path: one on a file system that is mounted later or not any more, or one made anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FolderIdentity {
-    /// The file system; the number may be another after a reboot.
-    pub device: u64,
-    /// The folder within it.
-    pub inode: u64,
-    /// When it was made, nanoseconds since 1970, where the file system tells.
-    pub created_ns: Option<i128>,
-}
-
-impl FolderIdentity {
-    /// Whether both are one folder, also across a reboot that numbered the devices anew.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.inode == other.inode && (self.device == other.device || self.created_ns == other.created_ns)
     }
 }
 

@@ -6,8 +6,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{FolderIdentity, FsError, Renamed};
-use crate::model::identity::FileIdentity;
+use super::{FsError, Renamed};
+use crate::model::identity::{FileIdentity, FolderIdentity};
 
 const PRIVATE_FOLDER_MODE: u32 = 0o700;
 const PRIVATE_FILE_MODE: u32 = 0o600;

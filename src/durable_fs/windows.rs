@@ -21,8 +21,8 @@ use windows_sys::Win32::Storage::FileSystem::{
     GetVolumePathNameW, MOVE_FILE_FLAGS, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 
-use super::{FolderIdentity, FsError, Renamed};
-use crate::model::identity::FileIdentity;
+use super::{FsError, Renamed};
+use crate::model::identity::{FileIdentity, FolderIdentity};
 
 /// 10 + 20 + … + 640 + 640 ms: about 2 s in all.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

@@ -1,10 +1,10 @@
 //! Claiming: the ledger row first, then the rename into the claim folder; and giving back.
 //!
 //! ```text
-//!  rows durable -> rename into .landfall -> still the same file, no writer? -> queued
-//!       |               |                        `- no: renamed back, row ended
-//!       |               `- crash: recovery finds the file on one side of the rename
-//!       `- crash: the file lies where it lay; the row is dropped
+//!  claim folder made and held -> rows durable -> rename into it -> still the same file, no writer? -> queued
+//!                                 |               |                 `- no: renamed back, row ended
+//!                                 |               `- crash: recovery finds the file on one side of the rename
+//!                                 `- crash: the file lies where it lay; the row is dropped
 //! ```
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
 use crate::model::fault::FaultKind;
+use crate::model::identity::FolderIdentity;
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobEvent;
@@ -82,6 +83,9 @@ pub(super) fn claim(
             changes.rule(&want.rule.rule).job(job).ledger(&LedgerRow::of(job, LedgerOutcome::Claimed), kept);
         }
         jobs.push(job);
+    }
+    if jobs.iter().all(Result::is_err) {
+        return Ok(jobs.into_iter().map(|job| job.map(|job| Some(job.id))).collect());
     }
     changes.apply()?;
     shared.store.sync()?;
@@ -159,20 +163,23 @@ pub(super) fn sync_doubted(shared: &Shared, job: &Job) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The job for a file, before anything is written down. Its claim folder is ours first: one that is younger than its job would be taken
-/// for another that was made while its file system was away (`recover::claim_folder_is_there`).
+/// The job for a file, before anything is written down. Its claim folder is ours first, so that the row can say which it is.
 fn new_job(shared: &Shared, want: &Wanted) -> Result<Job, Trouble> {
     let id = shared.ids.next(random_tail());
     let rule = &want.rule.rule;
     let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
-    if renames {
+    let claim_folder = if renames {
         let folder = claim_folder(rule, &want.offer.path);
-        shared.claim_folders.hold(&folder).map_err(with_claim_hint)?;
-    }
+        shared.claim_folders.hold(&folder)?;
+        identity_of(&folder)?
+    } else {
+        None
+    };
     let source = Source {
         claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
         path: want.offer.path.clone().into(),
         identity: want.offer.identity,
+        claim_folder,
         moved_from: None,
         companions: companions(rule, &want.offer.companions, id, renames),
         retire: want.retire,
@@ -180,6 +187,18 @@ fn new_job(shared: &Shared, want: &Wanted) -> Result<Job, Trouble> {
     Ok(Job {
         vars: want.offer.vars.clone(),
         ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now())
+    })
+}
+
+/// Which folder a claim folder is; none where nothing lies.
+pub(super) fn identity_of(folder: &Path) -> Result<Option<FolderIdentity>, Trouble> {
+    durable_fs::folder_identity(folder).map_err(|error| {
+        let hint = "make the folder accessible to the service's user; the job goes on by itself";
+        Trouble::new(
+            FaultKind::Storage,
+            format!("cannot look at {}: {error}", OsText::from(folder)),
+            Some(hint),
+        )
     })
 }
 
@@ -426,6 +445,7 @@ mod tests {
             path: path.as_path().into(),
             claimed: Some(claimed.as_path().into()),
             identity: durable_fs::identity_at(&path).expect("can be looked at").expect("a regular file"),
+            claim_folder: None,
             moved_from: None,
             companions: Vec::new(),
             retire: true,

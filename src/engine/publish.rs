@@ -254,6 +254,7 @@ mod tests {
             path: folder.path().join("inbox").into(),
             claimed: Some(claimed.clone().into()),
             identity,
+            claim_folder: None,
             moved_from: None,
             companions: Vec::new(),
             retire: true,

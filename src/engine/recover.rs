@@ -244,14 +244,10 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
 /// in its place since. Only then a source that is not there is gone.
 pub(super) fn claim_folder_is_there(job: &Job) -> Result<bool, Trouble> {
     let folder = durable_fs::parent_of(job.source_path().as_path());
-    let found =
-        durable_fs::folder_identity(folder).map_err(|error| cannot_look(&OsText::from(folder), &error))?;
-    let claimed_ns = job.created_at.as_nanosecond();
-    // Windows mounts volumes under letters and folders that are then not there, or empty of claim folders; its folders' times tell less.
-    Ok(found.is_some_and(|found| {
-        cfg!(windows)
-            || found.device == job.source.identity.device
-                && found.created_ns.is_none_or(|created| created <= claimed_ns)
+    Ok(claim::identity_of(folder)?.is_some_and(|found| {
+        // Windows mounts volumes under letters and folders that are then not there, or empty of claim folders; not all of its file
+        // systems number folders for good.
+        cfg!(windows) || job.source.claim_folder.is_none_or(|claimed_into| claimed_into.is_same(&found))
     }))
 }
 
@@ -291,6 +287,7 @@ mod tests {
             path: folder.join("inbox").into(),
             claimed: Some(folder.join("claimed").into()),
             identity,
+            claim_folder: None,
             moved_from: None,
             companions: Vec::new(),
             retire: true,
@@ -364,6 +361,22 @@ mod tests {
         waiting.source.claimed = Some(folder.path().join("away").join(".landfall").join("claimed").into());
         let away = folder.path().join("away").join(".landfall").into();
         assert_eq!(place(&waiting).expect("decided"), Place::OutOfReach(away));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn another_folder_in_the_place_of_the_claim_folder_holds_its_jobs_and_fails_none() {
+        let (folder, file) = folder_with("inbox");
+        let mut waiting = job(folder.path(), &file);
+        waiting.take(JobEvent::Started, clock::now(), "").expect("starts");
+        waiting.source.claim_folder = claim::identity_of(folder.path()).expect("can be looked at");
+        durable_fs::remove_file(&file).expect("removed");
+        assert_eq!(place(&waiting).expect("decided"), Place::Lost);
+        // The folder itself is still there, so that the one in its place cannot get its number.
+        let there = folder.path().join("there");
+        fs::create_dir(&there).expect("a folder");
+        waiting.source.claimed = Some(there.join("claimed").into());
+        assert_eq!(place(&waiting).expect("decided"), Place::OutOfReach(there.into()));
     }
 
     #[test]

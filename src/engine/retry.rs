@@ -117,6 +117,7 @@ pub(super) fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) ->
         Trouble::new(FaultKind::Storage, format!("cannot look at {claimed}: {error}"), None)
     })?;
     job.source.identity = found.unwrap_or(job.source.identity);
+    job.source.claim_folder = claim::identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
     job.source.moved_from = None;
     shared.save(job)
 }

@@ -73,6 +73,7 @@ impl World {
             path: self.source().into(),
             claimed: Some(self.claimed().into()),
             identity: durable_fs::identity_at(&self.source()).expect("looks").expect("a regular file"),
+            claim_folder: None,
             moved_from: None,
             companions: Vec::new(),
             retire: true,

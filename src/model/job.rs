@@ -9,7 +9,7 @@ use super::account::Account;
 use super::category::Category;
 use super::delivery::Delivery;
 use super::fault::{JobError, WaitsFor};
-use super::identity::FileIdentity;
+use super::identity::{FileIdentity, FolderIdentity};
 use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent, JobState};
 use super::os_text::OsText;
@@ -93,6 +93,9 @@ pub struct Source {
     pub path: OsText,
     /// Where it lies while it is ours; none for `keep` and for `ingest` without `--retire`.
     pub claimed: Option<OsText>,
+    /// The folder that it is claimed into: another one in its place has nothing of ours. Rows of earlier versions have none.
+    #[serde(default)]
+    pub claim_folder: Option<FolderIdentity>,
     /// What it was when it was claimed.
     pub identity: FileIdentity,
     /// Where a retry takes it from, until it lies under its claimed name again.
@@ -276,6 +279,7 @@ mod tests {
             path: "in/pay.csv".into(),
             claimed: None,
             identity,
+            claim_folder: None,
             moved_from: None,
             companions: Vec::new(),
             retire: true,

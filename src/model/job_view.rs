@@ -221,6 +221,7 @@ pub(crate) mod tests {
                 path: OsText::from("/srv/inbox/payments-1.csv.gz"),
                 claimed: None,
                 identity: FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 },
+                claim_folder: None,
                 moved_from: None,
                 companions: Vec::new(),
                 retire: true,

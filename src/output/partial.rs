@@ -14,9 +14,9 @@ use super::error::OutputError;
 use super::intent::FinishedOutput;
 use super::plan::PlannedOutput;
 use super::sink::{FileSink, Sink};
-use crate::durable_fs::{self, FolderIdentity};
+use crate::durable_fs;
 use crate::model::category::Category;
-use crate::model::identity::FileIdentity;
+use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::PublishedOutput;
 use crate::model::os_text::OsText;
 

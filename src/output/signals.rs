@@ -10,7 +10,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
-use crate::durable_fs::{self, FolderIdentity, Renamed};
+use crate::durable_fs::{self, Renamed};
+use crate::model::identity::FolderIdentity;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 

@@ -93,6 +93,7 @@ fn job() -> Job {
         path: "/in/acme/pay.csv.gz".into(),
         claimed: None,
         identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
+        claim_folder: None,
         moved_from: None,
         companions: vec![],
         retire: true,

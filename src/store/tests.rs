@@ -45,6 +45,7 @@ pub(super) fn job(number: u64) -> Job {
         path: OsText::from("/in/a.csv"),
         claimed: None,
         identity: identity(number),
+        claim_folder: None,
         moved_from: None,
         companions: Vec::new(),
         retire: true,

@@ -8,10 +8,10 @@ use serde::de::DeserializeOwned;
 
 use super::tests::{at, checkpoint, completed, failed, id, identity, job, ledger_row, rule, slice};
 use super::*;
-use crate::durable_fs::FolderIdentity;
 use crate::model::account::FailedRecord;
 use crate::model::category::Category;
 use crate::model::fault::{FaultKind, JobError, WaitsFor};
+use crate::model::identity::FolderIdentity;
 use crate::model::job::{Companion, Job, PublishedOutput, Waiting};
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
@@ -37,6 +37,7 @@ fn full_job(text: &str, number: u64) -> Job {
     let mut job = completed(number);
     job.vars.insert("sender".into(), OsText::from(text));
     job.source.claimed = Some(OsText::from(text));
+    job.source.claim_folder = Some(folder_identity());
     job.source.moved_from = Some(OsText::from("/q/a"));
     job.source.companions =
         vec![Companion { path: text.into(), claimed: None, identity: identity(number), retired_to: None }];

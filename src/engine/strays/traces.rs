@@ -62,6 +62,7 @@ fn job_of(id: JobId, rule: &Rule, origin: &Path) -> Job {
         path: origin.into(),
         claimed: None,
         identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
+        claim_folder: None,
         moved_from: None,
         companions: Vec::new(),
         retire: true,

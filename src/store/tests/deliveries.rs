@@ -1,8 +1,8 @@
 //! What was published and archived is found again, and forgotten in time.
 
 use super::*;
-use crate::durable_fs::FolderIdentity;
 use crate::model::delivery::Delivery;
+use crate::model::identity::FolderIdentity;
 
 fn delivered(number: u64, content: &str, key: &str, revision: u64) -> Job {
     let delivery = Delivery { key: Some(OsText::from(key)), revision, ..Delivery::default() };

@@ -112,7 +112,7 @@ fn rows_that_miss_what_they_refer_to_are_found() {
 
 #[test]
 fn by_what_deliveries_are_found_and_what_was_archived_is_verified_too() {
-    let folder = crate::durable_fs::FolderIdentity { device: 1, inode: 2, created_ns: None };
+    let folder = crate::model::identity::FolderIdentity { device: 1, inode: 2, created_ns: None };
     let file = ArchivedFile { path: "/archive/a.csv".into(), identity: identity(1), folder };
     let archived = ArchivedRow { job: id(1), rule: "payments".into(), at: at(1), files: vec![file] };
     let deliver = |store: &Store| {
