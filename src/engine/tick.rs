@@ -44,6 +44,9 @@ pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
             return;
         }
         tell_progress(shared, &mut last_read);
+        if let Err(error) = shared.store.sync_waiting() {
+            shared.stop_if_poisoned(&error.into());
+        }
     }
 }
 

@@ -145,15 +145,7 @@ impl<'a> Changes<'a> {
         for change in asked {
             staged.stage(change)?;
         }
-        let mut batch = sled::Batch::default();
-        for (key, value) in staged.rows {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        let _whole = inner.rows.write().unwrap_or_else(PoisonError::into_inner);
-        self.store.written("write rows", inner.meta.apply_batch(batch))
+        inner.put_rows(staged.rows)
     }
 
     /// Removes a ledger row with all by which its delivery is found.
@@ -254,8 +246,8 @@ impl Staged<'_> {
     fn remove_failed_records(&mut self, job: JobId, from: u64) -> Result<(), StoreError> {
         let prefix = keys::of_job(keys::FAILED, job);
         let mut groups: Vec<Key> = Vec::new();
-        for key in self.store.inner.meta.scan_prefix(&prefix).keys() {
-            groups.push(key.map_err(StoreError::engine("list failed records"))?.to_vec());
+        for key in self.store.scan_prefix("list failed records", &prefix).keys() {
+            groups.push(key?.to_vec());
         }
         groups.extend(
             self.rows

@@ -43,9 +43,8 @@ impl Store {
         content_hash: &str,
         asking: JobId,
     ) -> Result<Option<JobId>, StoreError> {
-        for key in self.inner.meta.scan_prefix(keys::content(rule, content_hash)).keys() {
-            let key = key.map_err(StoreError::engine("look for the content"))?;
-            let job = keys::content_job_of(&key).ok_or_else(|| too_short("content's key"))?;
+        for key in self.scan_prefix("look for the content", keys::content(rule, content_hash)).keys() {
+            let job = keys::content_job_of(&key?).ok_or_else(|| too_short("content's key"))?;
             if job != asking {
                 return Ok(Some(job));
             }
@@ -60,9 +59,9 @@ impl Store {
         delivery_key: &OsText,
         asking: JobId,
     ) -> Result<Option<(u64, JobId)>, StoreError> {
-        for key in self.inner.meta.scan_prefix(keys::delivery(rule, delivery_key)).keys().rev() {
-            let key = key.map_err(StoreError::engine("look for the delivery's key"))?;
-            let found = keys::revision_and_job_of(&key).ok_or_else(|| too_short("delivery's key"))?;
+        let keys = self.scan_prefix("look for the delivery's key", keys::delivery(rule, delivery_key)).keys();
+        for key in keys.rev() {
+            let found = keys::revision_and_job_of(&key?).ok_or_else(|| too_short("delivery's key"))?;
             if found.1 != asking {
                 return Ok(Some(found));
             }
@@ -86,10 +85,10 @@ impl Store {
         let store = self.clone();
         let is_empty =
             matches!((&from, &upto), (Excluded(from) | Included(from), Excluded(upto)) if from >= upto);
-        let rows = (!is_empty).then(|| self.inner.meta.range((from, upto)));
+        let rows = (!is_empty).then(|| self.scan("list archived sources", (from, upto)));
         rows.into_iter().flatten().filter_map(move |pair| {
             let read = || {
-                let (key, value) = pair.map_err(StoreError::engine("list archived sources"))?;
+                let (key, value) = pair?;
                 store.whole_row("archived source", &key, &value)
             };
             read().transpose()

@@ -36,8 +36,8 @@ impl Store {
     ) -> impl Iterator<Item = Result<FailedRecord, StoreError>> + use<> {
         let store = self.clone();
         let mut next = 0;
-        self.inner.meta.scan_prefix(keys::of_job(keys::FAILED, job)).flat_map(move |pair| {
-            let group = pair.map_err(StoreError::engine("list failed records")).and_then(|(key, value)| {
+        self.scan_prefix("list failed records", keys::of_job(keys::FAILED, job)).flat_map(move |pair| {
+            let group = pair.and_then(|(key, value)| {
                 refuse_gap(next, first_of(&key)?)?;
                 store.group_after(next, &key, &value)
             });
@@ -54,18 +54,17 @@ impl Store {
     /// A job's failed record by its position, from 0.
     pub fn failed_record(&self, job: JobId, position: u64) -> Result<Option<FailedRecord>, StoreError> {
         let upto = keys::of_job(keys::FAILED, job)..=keys::failed_group(job, position);
-        let Some(pair) = self.inner.meta.range(upto).next_back() else { return Ok(None) };
-        let (key, value) = pair.map_err(StoreError::engine("read a failed record"))?;
+        let Some(pair) = self.scan("read a failed record", upto).next_back() else { return Ok(None) };
+        let (key, value) = pair?;
         let mut records = self.group_after(position, &key, &value)?;
         Ok(if records.is_empty() { None } else { Some(records.swap_remove(0)) })
     }
 
     /// How many failed records of a job are kept.
     pub fn failed_records_count(&self, job: JobId) -> Result<u64, StoreError> {
-        let Some(pair) = self.inner.meta.scan_prefix(keys::of_job(keys::FAILED, job)).next_back() else {
-            return Ok(0);
-        };
-        let (key, value) = pair.map_err(StoreError::engine("count failed records"))?;
+        let groups = self.scan_prefix("count failed records", keys::of_job(keys::FAILED, job));
+        let Some(pair) = groups.rev().next() else { return Ok(0) };
+        let (key, value) = pair?;
         let records = self.group_after(0, &key, &value)?;
         Ok(first_of(&key)?.saturating_add(records.len() as u64))
     }

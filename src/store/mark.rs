@@ -31,7 +31,7 @@ impl Store {
         let mark = Mark { starts: old.starts.max(behind) + 1, ..old };
         // One value: a row as short as this has no further chunks.
         for head in value::encode("mark", &mark)? {
-            self.written("write its mark", self.inner.meta.insert(keys::MARK, head))?;
+            self.inner.written("write its mark", self.inner.meta.insert(keys::MARK, head))?;
         }
         self.sync()?;
         Ok(mark)

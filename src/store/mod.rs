@@ -30,7 +30,7 @@
 //! with their ledger row. A store of a version without them has published nothing, as far as they are asked.
 //!
 //! # Invariants
-//! - What belongs together is one `Batch` on one tree: visible and durable together or not at all.
+//! - What belongs together is given to the engine in one `Batch` on one tree: visible and durable together or not at all.
 //! - Durable is what was applied before a [`Store::sync`] that came back. `flush` alone is not: on Linux it ends in
 //!   `sync_file_range`, so that the log file is fsynced here as well.
 //! - No value is longer than 64 KiB: sled would put its page into a file that it never fsyncs.
@@ -52,6 +52,7 @@ mod making;
 mod mark;
 mod memory;
 mod opening;
+mod pending;
 mod quiet;
 mod retention;
 mod rows;
@@ -83,6 +84,7 @@ pub use slices::{SliceQueue, Taken};
 pub use verify::{Finding, Verified};
 
 use commit::Commits;
+use pending::Pending;
 use quiet::Closing;
 use stored_slices::StoredSlices;
 
@@ -107,8 +109,8 @@ struct Inner {
     commits: Commits,
     /// One set of changes at a time: a long value's old chunks are read before they are replaced.
     applying: Mutex<()>,
-    /// Rows of several values are read whole or not at all.
-    rows: RwLock<()>,
+    /// Rows that the engine does not have yet. Rows of several values are read whole or not at all, under this lock.
+    pending: RwLock<Pending>,
     _folder: HeldFolder,
 }
 
@@ -156,7 +158,7 @@ impl Store {
             log,
             commits: Commits::default(),
             applying: Mutex::default(),
-            rows: RwLock::default(),
+            pending: RwLock::default(),
             _folder: held,
         };
         let store = Self { inner: Arc::new(inner) };
@@ -186,6 +188,7 @@ impl Store {
     pub fn sync(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
         inner.commits.sync(|| {
+            inner.give_rows()?;
             let failed = |error| StoreError::failed("flush its log", &inner.path, error);
             inner.db.flush().map_err(failed)?;
             inner
@@ -204,12 +207,14 @@ impl Store {
     pub fn slice_queue(&self, job: JobId, memory: Arc<MemoryBudget>, load_ahead: u64) -> SliceQueue {
         SliceQueue::new(self.clone(), job, memory, load_ahead)
     }
+}
 
+impl Inner {
     /// An engine's write that failed ends all writing.
     fn written<T>(&self, action: &'static str, result: sled::Result<T>) -> Result<T, StoreError> {
         result.map_err(|error| {
-            let error = StoreError::failed(action, &self.inner.path, error);
-            self.inner.commits.poison(&commit::error_chain(&error));
+            let error = StoreError::failed(action, &self.path, error);
+            self.commits.poison(&commit::error_chain(&error));
             error
         })
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::PoisonError;
 
 use super::error::StoreError;
+use super::pending::Pending;
 use super::{Checkpoint, Store, keys, value};
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
@@ -174,10 +175,9 @@ impl Store {
     }
 
     fn job_ids(&self, prefix: u8) -> impl Iterator<Item = Result<JobId, StoreError>> + use<> {
-        self.inner.meta.scan_prefix([prefix]).keys().map(|key| {
-            let key = key.map_err(StoreError::engine("list jobs"))?;
-            keys::job_of(&key).ok_or_else(|| StoreError::corrupt("job's key", "it is too short"))
-        })
+        self.scan_prefix("list jobs", [prefix])
+            .keys()
+            .map(|key| keys::job_of(&key?).ok_or_else(|| StoreError::corrupt("job's key", "it is too short")))
     }
 
     pub(super) fn row<T: DeserializeOwned>(
@@ -195,9 +195,9 @@ impl Store {
         prefix: u8,
     ) -> impl DoubleEndedIterator<Item = Result<T, StoreError>> + use<T> {
         let store = self.clone();
-        self.inner.meta.scan_prefix([prefix]).filter_map(move |pair| {
+        self.scan_prefix("list rows", [prefix]).filter_map(move |pair| {
             let read = || {
-                let (key, value) = pair.map_err(StoreError::engine("list rows"))?;
+                let (key, value) = pair?;
                 store.whole_row(what, &key, &value)
             };
             read().transpose()
@@ -216,13 +216,20 @@ impl Store {
             return value::decode(what, &head, |_| Ok(None::<sled::IVec>)).map(Some);
         }
         // Head and chunks of one writing: nothing is applied meanwhile, and the head is read again.
-        let _whole = self.inner.rows.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(value) = self.get(key)? else { return Ok(None) };
+        let pending = self.inner.pending.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(value) = self.get_under(&pending, key)? else { return Ok(None) };
         let head = value::read_head(what, &value)?;
-        value::decode(what, &head, |index| self.get(&keys::continued(key, index))).map(Some)
+        value::decode(what, &head, |index| self.get_under(&pending, &keys::continued(key, index))).map(Some)
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        self.inner.meta.get(key).map_err(StoreError::engine("read a row"))
+        self.get_under(&self.inner.pending.read().unwrap_or_else(PoisonError::into_inner), key)
+    }
+
+    fn get_under(&self, pending: &Pending, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        match pending.get(key) {
+            Some(waiting) => Ok(waiting.map(sled::IVec::from)),
+            None => self.inner.meta.get(key).map_err(StoreError::engine("read a row")),
+        }
     }
 }

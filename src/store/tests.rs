@@ -241,7 +241,10 @@ fn a_job_is_found_by_four_characters_of_either_end_unless_several_fit() {
 fn a_long_row_comes_back_whole_and_its_old_chunks_go_when_it_shrinks() {
     let folder = folder();
     let store = open(folder.path());
-    let rows = |store: &Store| store.inner.meta.len();
+    let rows = |store: &Store| {
+        store.sync().expect("synced");
+        store.inner.meta.len()
+    };
     let before = rows(&store);
     store.change().checkpoint(id(1), &checkpoint(60_000)).apply().expect("applied");
     store.sync().expect("synced");

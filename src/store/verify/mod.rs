@@ -58,10 +58,17 @@ pub enum Verified {
 impl Store {
     /// Verifies every value, as the answers are asked for; the last one is [`Verified::Ended`].
     pub fn verify(&self) -> impl Iterator<Item = Verified> + use<> {
+        let mut said: VecDeque<_> = rows::unknown_tables(&self.inner.db).into();
+        if let Err(error) = self.inner.give_rows() {
+            said.push_back(Verified::Found(unreadable(
+                "the rows that wait to be written".to_owned(),
+                &error,
+            )));
+        }
         Walk {
             rows: Some(self.inner.meta.iter()),
             store: self.clone(),
-            said: rows::unknown_tables(&self.inner.db).into(),
+            said,
             values: 0,
             jobs: 0,
             looks_left: LOOKS_AGAIN_MAX,
