@@ -18,6 +18,8 @@ use crate::model::identity::{FileIdentity, FolderIdentity};
 
 mod held;
 mod moving;
+#[cfg(unix)]
+mod shared_sync;
 mod space;
 #[cfg(unix)]
 mod unix;

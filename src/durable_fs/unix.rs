@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{FsError, Renamed};
+use super::{FsError, Renamed, shared_sync};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
 const PRIVATE_FOLDER_MODE: u32 = 0o700;
@@ -161,6 +161,10 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn sync_folder(folder: &Path) -> Result<(), FsError> {
+    shared_sync::share(folder, || sync_now(folder))
+}
+
+fn sync_now(folder: &Path) -> Result<(), FsError> {
     let open =
         retry_interrupted(|| File::open(folder)).map_err(|e| FsError::new("open the folder", folder, e))?;
     match open.sync_all() {

@@ -18,8 +18,8 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::output::Intent;
 
-/// Jobs finished together at most.
-const BATCH_MAX: usize = 64;
+/// Jobs finished together at most: few, so that all finishers have some and share the syncs of folders.
+const BATCH_MAX: usize = 8;
 
 /// A finisher's life.
 pub(super) fn finish_jobs(shared: &Arc<Shared>) {

@@ -66,6 +66,9 @@ use trouble::{Trouble, guard};
 const OFFER_BATCHES: usize = 4;
 /// Checkpoints that wait for the disk; a worker that finds no room waits with them.
 const CHECKPOINT_ORDERS: usize = 16;
+/// Threads that publish and retire. They wait for disks: those at one folder share its syncs, and one large output's sync does not hold up
+/// small jobs.
+const FINISHERS: usize = 16;
 /// How long a retry waits for the stage that has the job.
 const RETRY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -162,8 +165,7 @@ impl Engine {
         for number in 0..workers {
             self.spawn(&format!("work-{number}"), work::work_slices)?;
         }
-        // Two, so that one large output's sync does not hold up small jobs.
-        for number in 0..2 {
+        for number in 0..FINISHERS {
             self.spawn(&format!("finish-{number}"), finish::finish_jobs)?;
         }
         self.spawn("rooms", rooms::watch_rooms)?;

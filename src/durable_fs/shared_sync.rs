@@ -1,0 +1,169 @@
+//! One fsync of a folder for all who wait for it.
+//!
+//! ```text
+//! A  rename  sync ─────── leads round 1 ────────┐
+//! B     rename  sync  waits, round 1 began before ├─ leads round 2 ──┐
+//! C       rename  sync  waits ────────────────────┴─ shares round 2 ─┘
+//! ```
+//!
+//! A round that began before a caller's change may not have seen it; the next one has. Many small jobs publish into few folders at once:
+//! each sync would be a commit of the file system's journal.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use super::FsError;
+
+/// The folders that somebody syncs now.
+static FOLDERS: LazyLock<Mutex<HashMap<PathBuf, Arc<Folder>>>> = LazyLock::new(Mutex::default);
+
+#[derive(Debug, Default)]
+struct Folder {
+    rounds: Mutex<Rounds>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Rounds {
+    begun: u64,
+    done: u64,
+    leading: bool,
+    /// The last round that failed. The system tells a failed sync once: all who shared the round are told here.
+    failed: Option<(u64, Failure)>,
+}
+
+/// An [`FsError`] that can be told several times.
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    action: &'static str,
+    kind: io::ErrorKind,
+    code: Option<i32>,
+}
+
+impl Failure {
+    fn of(error: &FsError) -> Self {
+        Self { action: error.action, kind: error.source.kind(), code: error.source.raw_os_error() }
+    }
+
+    fn tell(self, folder: &Path) -> FsError {
+        let source = self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error);
+        FsError::new(self.action, folder, source)
+    }
+}
+
+/// Syncs a folder by `sync`, or waits for one who does.
+pub(super) fn share(folder: &Path, sync: impl FnOnce() -> Result<(), FsError>) -> Result<(), FsError> {
+    let shared = Arc::clone(lock(&FOLDERS).entry(folder.to_owned()).or_default());
+    let synced = shared.sync(folder, sync);
+    let mut folders = lock(&FOLDERS);
+    // The map's and ours: nobody else has it, and nobody gets it while the map is locked.
+    if Arc::strong_count(&shared) == 2 {
+        folders.remove(folder);
+    }
+    synced
+}
+
+impl Folder {
+    fn sync(&self, folder: &Path, sync: impl FnOnce() -> Result<(), FsError>) -> Result<(), FsError> {
+        let mut rounds = lock(&self.rounds);
+        let ticket = rounds.begun + 1;
+        while rounds.leading && rounds.done < ticket {
+            rounds = self.ended.wait(rounds).unwrap_or_else(PoisonError::into_inner);
+        }
+        if rounds.done >= ticket {
+            return match rounds.failed {
+                Some((round, failure)) if round >= ticket => Err(failure.tell(folder)),
+                _ => Ok(()),
+            };
+        }
+        rounds.leading = true;
+        rounds.begun += 1;
+        drop(rounds);
+        let synced = sync();
+        let mut rounds = lock(&self.rounds);
+        rounds.leading = false;
+        rounds.done = rounds.begun;
+        if let Err(error) = &synced {
+            rounds.failed = Some((rounds.done, Failure::of(error)));
+        }
+        drop(rounds);
+        self.ended.notify_all();
+        synced
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    const CALLERS: u32 = 8;
+
+    /// Many callers while a round is under way; what they were told, and how many syncs there were.
+    fn many_during_a_round(outcome: fn() -> Result<(), FsError>) -> (Vec<Result<(), FsError>>, u32) {
+        let name = format!("folder-{:?}", thread::current().id());
+        let folder = Path::new(&name);
+        let syncs = AtomicU32::new(0);
+        let (began, begin) = mpsc::channel();
+        let (go_on, gone_on) = mpsc::channel::<()>();
+        let told = thread::scope(|scope| {
+            let first = scope.spawn(move || {
+                share(folder, || {
+                    began.send(()).expect("the test waits");
+                    gone_on.recv().expect("the test goes on");
+                    Ok(())
+                })
+            });
+            begin.recv().expect("the first began");
+            let others: Vec<_> = (0..CALLERS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        share(folder, || {
+                            syncs.fetch_add(1, Ordering::SeqCst);
+                            outcome()
+                        })
+                    })
+                })
+                .collect();
+            // All of them have the folder in their hands, besides the map and the first.
+            while Arc::strong_count(&lock(&FOLDERS)[folder]) < CALLERS as usize + 2 {
+                thread::yield_now();
+            }
+            go_on.send(()).expect("the first waits");
+            first.join().expect("no panic").expect("synced");
+            others.into_iter().map(|other| other.join().expect("no panic")).collect()
+        });
+        assert!(!lock(&FOLDERS).contains_key(folder), "nobody syncs it any more");
+        (told, syncs.load(Ordering::SeqCst))
+    }
+
+    #[test]
+    fn all_who_come_during_a_round_share_the_next() {
+        let (told, syncs) = many_during_a_round(|| Ok(()));
+        assert!(told.iter().all(Result::is_ok));
+        // One may have the folder in its hands, and not wait yet, when the first round ends.
+        assert!((1..CALLERS).contains(&syncs), "{syncs} syncs");
+    }
+
+    #[test]
+    fn a_failed_sync_is_told_to_all_who_shared_it() {
+        let (told, _) = many_during_a_round(|| {
+            let source = io::Error::from_raw_os_error(5);
+            Err(FsError::new(crate::durable_fs::SYNC, Path::new("folder"), source))
+        });
+        for told in told {
+            let error = told.expect_err("its round failed");
+            assert!(error.is_failed_sync());
+            assert_eq!(error.source.raw_os_error(), Some(5));
+        }
+    }
+}
