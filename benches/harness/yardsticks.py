@@ -1,0 +1,59 @@
+"""What the service is measured beside."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from . import CACHE, ROOT
+
+MAWK = 'NR == 1 { print | main; print | invalid; next } $4 ~ /^[-+]?[0-9]+(\\.[0-9]+)?$/ { print | main; next } { print | invalid }'
+
+
+def build():
+    """Builds the service and the yardsticks; the paths of these."""
+    subprocess.run(["cargo", "build", "--release", "--locked", "--bin", "landfall"], cwd=ROOT, check=True)
+    built = subprocess.run(["cargo", "bench", "--locked", "--bench", "inflate", "--bench", "bare_loop", "--no-run", "--message-format=json"],
+                           cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    messages = (json.loads(line) for line in built.splitlines() if line.startswith("{"))
+    return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}
+
+
+def timed(command, **options):
+    os.sync()
+    started = time.perf_counter()
+    subprocess.run(command, check=True, **options)
+    return time.perf_counter() - started
+
+
+def inflate(program, path):
+    """zlib-rs to nowhere, one thread."""
+    os.sync()
+    return float(subprocess.run([program, path], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[0])
+
+
+def inflate_zstd(path):
+    return timed(["zstd", "-dqc", path], stdout=subprocess.DEVNULL)
+
+
+def copy_and_sync(path):
+    with tempfile.TemporaryDirectory(prefix="copy-", dir=CACHE) as folder:
+        return timed(["bash", "-c", 'cp "$1" "$2/copy" && sync', "-", path, folder])
+
+
+def mawk(path, pack, home):
+    """`gzip -dc | mawk` into two files, through `pack`; not synced."""
+    outputs = [home / "main", home / "invalid"]
+    main, invalid = (f"{pack} > {output}" for output in outputs)
+    script = 'set -o pipefail; gzip -dc "$1" | mawk -F, -v main="$2" -v invalid="$3" "$4"'
+    return timed(["bash", "-c", script, "-", path, main, invalid, MAWK]), outputs
+
+
+def bare_loop(program, files):
+    """Read, write, fsync, rename, rename: one thread, the same files."""
+    with tempfile.TemporaryDirectory(prefix="bare-", dir=CACHE) as folder:
+        shutil.copytree(files, Path(folder) / "in")
+        os.sync()
+        return float(subprocess.run([program, folder], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[0])
