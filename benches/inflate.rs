@@ -1,4 +1,4 @@
-//! The yardstick of `benches/end_to_end`: inflates one gzip file to nowhere and prints the seconds it took.
+//! The yardstick of `benches/run`: inflates one gzip file to nowhere and prints the seconds it took.
 //!
 //! `cargo bench --bench inflate -- FILE.gz`
 

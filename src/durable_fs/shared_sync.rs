@@ -113,17 +113,17 @@ mod tests {
         let name = format!("folder-{:?}", thread::current().id());
         let folder = Path::new(&name);
         let syncs = AtomicU32::new(0);
-        let (began, begin) = mpsc::channel();
-        let (go_on, gone_on) = mpsc::channel::<()>();
+        let (tell_begun, begun) = mpsc::sync_channel(1);
+        let (tell_go_on, go_on) = mpsc::sync_channel::<()>(1);
         let told = thread::scope(|scope| {
             let first = scope.spawn(move || {
                 share(folder, || {
-                    began.send(()).expect("the test waits");
-                    gone_on.recv().expect("the test goes on");
+                    tell_begun.send(()).expect("the test waits");
+                    go_on.recv().expect("the test goes on");
                     Ok(())
                 })
             });
-            begin.recv().expect("the first began");
+            begun.recv().expect("the first began");
             let others: Vec<_> = (0..CALLERS)
                 .map(|_| {
                     scope.spawn(|| {
@@ -138,7 +138,7 @@ mod tests {
             while Arc::strong_count(&lock(&FOLDERS)[folder]) < CALLERS as usize + 2 {
                 thread::yield_now();
             }
-            go_on.send(()).expect("the first waits");
+            tell_go_on.send(()).expect("the first waits");
             first.join().expect("no panic").expect("synced");
             others.into_iter().map(|other| other.join().expect("no panic")).collect()
         });

@@ -62,8 +62,8 @@ impl Store {
 
     /// How many failed records of a job are kept.
     pub fn failed_records_count(&self, job: JobId) -> Result<u64, StoreError> {
-        let groups = self.scan_prefix("count failed records", keys::of_job(keys::FAILED, job));
-        let Some(pair) = groups.rev().next() else { return Ok(0) };
+        let mut groups = self.scan_prefix("count failed records", keys::of_job(keys::FAILED, job));
+        let Some(pair) = groups.next_back() else { return Ok(0) };
         let (key, value) = pair?;
         let records = self.group_after(0, &key, &value)?;
         Ok(first_of(&key)?.saturating_add(records.len() as u64))

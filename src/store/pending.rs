@@ -25,10 +25,15 @@ pub(super) struct Pending {
     bytes: usize,
 }
 
+/// What waits for a key.
+pub(super) enum Waiting<'a> {
+    Value(&'a [u8]),
+    Removal,
+}
+
 impl Pending {
-    /// What waits for this key: a value, or its removal.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        self.rows.get(key).map(Option::as_deref)
+    pub(super) fn get(&self, key: &[u8]) -> Option<Waiting<'_>> {
+        self.rows.get(key).map(|value| value.as_deref().map_or(Waiting::Removal, Waiting::Value))
     }
 
     fn put(&mut self, rows: BTreeMap<Key, Option<Vec<u8>>>) {
