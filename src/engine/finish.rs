@@ -1,5 +1,5 @@
 //! Finishing: jobs whose work ended are published and retired, or failed, held or given back; many at a time, so that
-//! they share the store's syncs.
+//! they share the store's syncs. Several finishers at once share those of folders.
 //!
 //! Order, for a batch: outputs synced (each job) -> intents and planned archive names durable (one sync) -> renames, folder
 //! syncs, manifest, marker (each job) -> sources retired (each job) -> rows durable (one sync).
