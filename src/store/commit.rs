@@ -7,10 +7,17 @@
 //! ```
 //!
 //! A round that began before a caller's write may not have seen it; the next one has.
+//!
+//! sled 0.34 forgets a waiting flush where the last writer of its buffer met an error (`exit_reservation` notes the error and wakes nobody).
+//! Any later flush sees the error, and wakes all: so who waits long for a round flushes beside it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::error::StoreError;
+
+/// How long a round takes at most before it is looked whether the engine forgot it.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Default)]
 pub(super) struct Commits {
@@ -34,7 +41,7 @@ impl Commits {
     }
 
     /// Makes everything written before this call durable by `flush`, or waits for one who does.
-    pub(super) fn sync(&self, flush: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    pub(super) fn sync(&self, flush: impl Fn() -> Result<(), StoreError>) -> Result<(), StoreError> {
         let mut rounds = self.rounds();
         let ticket = rounds.begun + 1;
         loop {
@@ -45,7 +52,7 @@ impl Commits {
             if !rounds.leading {
                 break;
             }
-            rounds = self.ended.wait(rounds).unwrap_or_else(PoisonError::into_inner);
+            rounds = self.wait(rounds, &flush)?;
         }
         rounds.leading = true;
         rounds.begun += 1;
@@ -59,6 +66,29 @@ impl Commits {
             Err(error) => Err(error_chain(error)),
         };
         flushed
+    }
+
+    /// Whether somebody flushes now.
+    pub(super) fn is_flushing(&self) -> bool {
+        self.rounds().leading
+    }
+
+    /// Waits for the end of the round; flushes too where it takes long.
+    fn wait<'a>(
+        &'a self,
+        rounds: MutexGuard<'a, Rounds>,
+        flush: impl Fn() -> Result<(), StoreError>,
+    ) -> Result<MutexGuard<'a, Rounds>, StoreError> {
+        let (begun, done) = (rounds.begun, rounds.done);
+        let waited = self.ended.wait_timeout(rounds, FORGOTTEN_AFTER);
+        let (rounds, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if !timeout.timed_out() || (rounds.begun, rounds.done) != (begun, done) || !rounds.leading {
+            return Ok(rounds);
+        }
+        drop(rounds);
+        // Its success says nothing of the round that it is beside.
+        flush().inspect_err(|error| self.poison(&error_chain(error)))?;
+        Ok(self.rounds())
     }
 
     /// Ends all writing after a failure.
@@ -127,8 +157,9 @@ mod tests {
         let arrived = Barrier::new(51);
         std::thread::scope(|scope| {
             let (begun, has_begun) = mpsc::sync_channel(1);
-            let first = scope.spawn(|| {
-                commits.sync(move || {
+            let commits = &commits;
+            let first = scope.spawn(move || {
+                commits.sync(|| {
                     begun.send(()).expect("the test waits");
                     gate.recv().expect("the test releases");
                     Ok(())
@@ -151,6 +182,35 @@ mod tests {
         let count = flushes.load(Ordering::Relaxed);
         assert!((1..=50).contains(&count), "{count} flushes");
         assert_eq!(commits.rounds().done, u64::from(count) + 1);
+    }
+
+    /// Goal: an error that the engine notes without waking who waits for a flush stops the service, and does not hang it.
+    #[test]
+    fn a_flush_that_the_engine_forgot_is_found_by_the_next_to_wait() {
+        let commits = Commits::default();
+        let (fail, failed) = mpsc::sync_channel::<()>(1);
+        let flushes = AtomicU32::new(0);
+        let (begun, has_begun) = mpsc::sync_channel(1);
+        std::thread::scope(|scope| {
+            let forgotten = scope.spawn(|| {
+                let failed = std::sync::Mutex::new(failed);
+                commits.sync(|| {
+                    begun.send(()).expect("the test waits");
+                    failed.lock().expect("alone").recv().expect("somebody wakes it");
+                    Err(StoreError::Corrupt { what: "disk", detail: "gone".into() })
+                })
+            });
+            has_begun.recv().expect("the first leads");
+            let second = commits.sync(|| {
+                flushes.fetch_add(1, Ordering::Relaxed);
+                fail.send(()).expect("the first waits");
+                Err(StoreError::Corrupt { what: "disk", detail: "gone".into() })
+            });
+            assert!(second.is_err());
+            assert!(forgotten.join().expect("no panic").is_err());
+        });
+        assert_eq!(flushes.into_inner(), 1);
+        assert!(commits.check().is_err());
     }
 
     #[test]

@@ -99,10 +99,10 @@ impl Store {
         Scan { refused, rows: self.inner.meta.scan_prefix(prefix), action }
     }
 
-    /// Makes durable what nobody waits for.
+    /// Makes durable what nobody waits for, and sees that a flush under way comes to its end.
     pub fn sync_waiting(&self) -> Result<(), StoreError> {
         let is_empty = self.inner.pending.read().unwrap_or_else(PoisonError::into_inner).rows.is_empty();
-        if is_empty { Ok(()) } else { self.sync() }
+        if is_empty && !self.inner.commits.is_flushing() { Ok(()) } else { self.sync() }
     }
 }
 
