@@ -18,6 +18,7 @@ use crate::model::identity::{FileIdentity, FolderIdentity};
 
 mod held;
 mod moving;
+mod rounds;
 #[cfg(unix)]
 mod shared_sync;
 mod space;
@@ -32,7 +33,8 @@ use unix as platform;
 use windows as platform;
 
 pub use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
-pub use moving::{move_file, remove_for_good};
+pub use moving::{move_file, move_unsynced, remove_for_good};
+pub use rounds::FolderRound;
 pub use space::{Room, is_mount_point, room_at};
 
 /// The action of an [`FsError`] after which nothing may be trusted.
@@ -288,11 +290,6 @@ pub fn create_private(path: &Path) -> Result<File, FsError> {
     options.read(true).write(true).create(true).truncate(true);
     platform::make_private(&mut options);
     options.open(path).map_err(|e| FsError::new("create", path, e))
-}
-
-/// Whether two paths are on one file system (of their nearest existing folders).
-pub fn same_file_system(a: &Path, b: &Path) -> io::Result<bool> {
-    Ok(platform::device_of(nearest_existing(a)?)? == platform::device_of(nearest_existing(b)?)?)
 }
 
 /// The folder in which a path's name stands.

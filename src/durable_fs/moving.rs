@@ -23,22 +23,25 @@ const MTIME_SLACK: Duration = Duration::from_secs(2);
 /// without replace into place, sync folder, unlink, sync. Syncs both folders in every case. After a crash it can be called again:
 /// `Missing` with a file at `to` then means that it had been moved. The folder of `to` must be there.
 pub fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    if super::is_missing(from)? {
-        // A crash may have come before the folders were synced.
-        sync_both(from, to)?;
-        return Ok(Renamed::Missing);
+    let renamed = move_unsynced(from, to)?;
+    if renamed != Renamed::NameTaken {
+        sync_both(from, to)?; // where it was missing, a crash may have come before that
     }
-    let one_file_system =
-        super::same_file_system(from, to).map_err(|e| FsError::new("find the file system of", to, e))?;
-    if !one_file_system {
-        return copy_over(from, to);
-    }
+    Ok(renamed)
+}
+
+/// [`move_file`] for those who move many files and then sync both folders of each, of those too that were missing.
+pub fn move_unsynced(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match super::rename_no_replace(from, to) {
-        // Bind mounts and subvolumes: one device, yet no rename between them.
-        Err(error) if error.source.kind() == io::ErrorKind::CrossesDevices => copy_over(from, to),
-        Ok(Renamed::NameTaken) => Ok(Renamed::NameTaken),
-        Ok(renamed) => sync_both(from, to).map(|()| renamed),
-        Err(error) => Err(error),
+        // Also between bind mounts and subvolumes, which may be one device.
+        Err(error) if error.source.kind() == io::ErrorKind::CrossesDevices => {
+            if super::is_missing(from)? {
+                Ok(Renamed::Missing)
+            } else {
+                copy_over(from, to)
+            }
+        }
+        renamed => renamed,
     }
 }
 

@@ -10,11 +10,11 @@
 //! each sync would be a commit of the file system's journal.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::FsError;
+use super::rounds::Failure;
 
 /// The folders that somebody syncs now.
 static FOLDERS: LazyLock<Mutex<HashMap<PathBuf, Arc<Folder>>>> = LazyLock::new(Mutex::default);
@@ -32,25 +32,6 @@ struct Rounds {
     leading: bool,
     /// The last round that failed. The system tells a failed sync once: all who shared the round are told here.
     failed: Option<(u64, Failure)>,
-}
-
-/// An [`FsError`] that can be told several times.
-#[derive(Clone, Copy, Debug)]
-struct Failure {
-    action: &'static str,
-    kind: io::ErrorKind,
-    code: Option<i32>,
-}
-
-impl Failure {
-    fn of(error: &FsError) -> Self {
-        Self { action: error.action, kind: error.source.kind(), code: error.source.raw_os_error() }
-    }
-
-    fn tell(self, folder: &Path) -> FsError {
-        let source = self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error);
-        FsError::new(self.action, folder, source)
-    }
 }
 
 /// Syncs a folder by `sync`, or waits for one who does.
@@ -100,6 +81,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::mpsc;
     use std::thread;

@@ -24,7 +24,6 @@ pub(super) struct Board {
 impl Board {
     pub(super) fn add(&self, run: Arc<Run>) {
         self.runs.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(run);
-        self.ring_all();
     }
 
     pub(super) fn remove(&self, run: &Arc<Run>) {
@@ -32,7 +31,10 @@ impl Board {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .retain(|other| !Arc::ptr_eq(other, run));
-        self.ring_all();
+        if run.trouble().is_some() {
+            self.ring_all(); // the memory that its slices held is free
+        }
+        drop(lock(&self.gate));
         self.bell_for_room.notify_all();
     }
 

@@ -7,7 +7,7 @@
 //!                                 `- crash: the file lies where it lay; the row is dropped
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,11 +76,15 @@ pub(super) fn claim(
 ) -> Result<Vec<Result<Option<JobId>, Trouble>>, Trouble> {
     let mut changes = shared.store.change();
     let mut jobs = Vec::with_capacity(wanted.len());
+    let mut rules = BTreeSet::new();
     for want in wanted {
         let job = new_job(shared, want);
         if let Ok(job) = &job {
             let kept = want.retire && want.rule.rule.source.on_success == OnSuccess::Keep;
-            changes.rule(&want.rule.rule).job(job).ledger(&LedgerRow::of(job, LedgerOutcome::Claimed), kept);
+            if rules.insert(&want.rule.hash) {
+                changes.rule(&want.rule.rule);
+            }
+            changes.job(job).ledger(&LedgerRow::of(job, LedgerOutcome::Claimed), kept);
         }
         jobs.push(job);
     }

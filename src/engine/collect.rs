@@ -91,9 +91,9 @@ impl Collector {
         rule: &ReadyRule,
         job: &Job,
         restarted: bool,
+        checkpoint: Option<Checkpoint>,
     ) -> Result<Self, Trouble> {
-        let checkpoint = store
-            .checkpoint(job.id)?
+        let checkpoint = checkpoint
             .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable())
             .filter(|point| content_of(point).is_some());
         let plan = Arc::clone(&rule.outputs);

@@ -1,11 +1,11 @@
 //! The ways out that publish nothing: failed or refused with quarantine, given back to wait.
 
-use super::retire::{free_name, move_companions, move_source, plan_companions};
+use super::retire::{free_name, move_companions, move_source, plan_companions, sync_moved};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, lock};
 use crate::clock;
-use crate::durable_fs;
+use crate::durable_fs::{self, FolderRound};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
@@ -74,6 +74,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         durable_fs::make_folder(&folder, true)?;
         move_source(shared, &mut job, |job| quarantine_name(&rule.rule, job))?;
         move_companions(shared, &mut job, &folder)?;
+        sync_moved(&job, &mut FolderRound::default())?;
     }
     let message = job.error.as_ref().map_or_else(String::new, |error| error.message.clone());
     let (event, outcome) = if job.delivery.refused {

@@ -1,25 +1,31 @@
-//! Finishing: jobs whose work ended are published and retired, or failed, held or given back; many at a time, so that
-//! they share the store's syncs. Several finishers at once share those of folders.
+//! Finishing: jobs whose work ended are published and retired, or failed, held or given back; many together, step by step, so that they
+//! share what makes each step durable.
 //!
-//! Order, for a batch: outputs synced (each job) -> intents and planned archive names durable (one sync) -> renames, folder
-//! syncs, manifest, marker (each job) -> sources retired (each job) -> rows durable (one sync).
+//! ```text
+//!  ended: outputs on their way to the disk
+//!    -> files synced, one after another: the disk has them all -> folders -> intents and archive names -> the store
+//!    -> outputs renamed -> folders -> manifest, marker -> sources moved -> folders -> ended rows -> the store
+//! ```
+//!
+//! Each folder is synced once a step, the store twice, whatever the number of jobs. A job that meets trouble leaves the others.
 
 use std::sync::Arc;
 
-use super::publish::{self, Balanced};
+use super::publish::{self, Balanced, Ended};
 use super::retire;
+use super::rule_book::ReadyRule;
 use super::run::Run;
 use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
 use super::{delivery, fail, lock};
+use crate::durable_fs::FolderRound;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
-use crate::output::Intent;
 
-/// Jobs finished together at most: few, so that all finishers have some and share the syncs of folders.
-const BATCH_MAX: usize = 8;
+/// Jobs finished together at most: more would wait longer for each other and share hardly more.
+const BATCH_MAX: usize = 64;
 
 /// A finisher's life.
 pub(super) fn finish_jobs(shared: &Arc<Shared>) {
@@ -31,19 +37,81 @@ pub(super) fn finish_jobs(shared: &Arc<Shared>) {
     }
 }
 
+/// Where a job is taken up.
+enum From {
+    Ended(Box<Ended>),
+    Publishing(Box<Balanced>),
+    Retiring(Job),
+}
+
+/// Jobs that are at one step together.
+type Batch<T> = Vec<(JobId, T)>;
+
 fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
-    let mut publishing = Vec::new();
-    for id in ids {
-        let settled = lock(&shared.settled).remove(&id);
-        if settled.is_none() && !shared.take_up(id, Stage::Finish) {
-            continue; // a stage has it in its hands
+    let (mut ended, mut large, mut publishing, mut retiring) = (vec![], vec![], vec![], vec![]);
+    for (id, from) in take_up(shared, ids) {
+        match from {
+            From::Ended(job) if job.is_large() => large.push((id, *job)),
+            From::Ended(job) => ended.push((id, *job)),
+            From::Publishing(job) => publishing.push((id, *job)),
+            From::Retiring(job) => retiring.push((id, job)),
         }
-        let next = guard("finish", || match settled {
-            Some(run) => settled_run(shared, &run),
-            None => found_in_store(shared, id),
-        });
-        match next {
-            Ok(Some(job)) => publishing.push(job),
+    }
+    finish_together(shared, ended, publishing, retiring)?;
+    large.into_iter().try_for_each(|job| finish_together(shared, vec![job], Vec::new(), Vec::new()))
+}
+
+fn finish_together(
+    shared: &Arc<Shared>,
+    ended: Batch<Ended>,
+    mut publishing: Batch<Balanced>,
+    retiring: Batch<Job>,
+) -> Result<(), Trouble> {
+    let ended = each(shared, ended, |job| attempt(shared, job, Ended::sync_files));
+    let mut round = FolderRound::default();
+    let ended = each(shared, ended, |job| attempt(shared, job, |job| job.sync_folders(&mut round)));
+    publishing.extend(each(shared, ended, |job| {
+        let run = Arc::clone(job.run());
+        job.intend(shared).map(Some).or_else(|trouble| end_unpublished(shared, &run, trouble))
+    }));
+    if !publishing.is_empty() {
+        shared.store.sync()?; // intents and archive names, before the first rename
+    }
+    let renamed = each(shared, publishing, |Balanced { mut job, mut intent }| {
+        let rule = shared.rules.snapshot(&shared.store, &job)?;
+        shared.rooms.check_publish(&rule, &intent)?;
+        publish::rename_outputs(shared, &rule, &mut job, &mut intent)?;
+        Ok(Some((rule, job, intent)))
+    });
+    let mut round = FolderRound::default();
+    let published = each(shared, renamed, |(rule, job, intent)| {
+        intent.sync_folders(&mut round)?;
+        let job = publish::signal(shared, &rule, job, intent)?;
+        move_away(shared, rule, job)
+    });
+    let retired = each(shared, retiring, |job| {
+        let rule = shared.rules.snapshot(&shared.store, &job)?;
+        move_away(shared, rule, job)
+    });
+    let mut round = FolderRound::default();
+    each::<_, ()>(shared, published.into_iter().chain(retired).collect(), |(rule, job)| {
+        retire::sync_moved(&job, &mut round)?;
+        retire::end(shared, &rule, job)?;
+        Ok(None)
+    });
+    Ok(shared.store.sync()?)
+}
+
+/// Takes each job a step on. Those that came to an end, or met trouble, leave the batch.
+fn each<T, U>(
+    shared: &Shared,
+    jobs: Batch<T>,
+    mut step: impl FnMut(T) -> Result<Option<U>, Trouble>,
+) -> Batch<U> {
+    let mut on = Vec::with_capacity(jobs.len());
+    for (id, job) in jobs {
+        match guard("finish", || step(job)) {
+            Ok(Some(job)) => on.push((id, job)),
             Ok(None) => shared.put_down(id),
             Err(trouble) => {
                 shared.put_down(id);
@@ -51,36 +119,54 @@ fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
             }
         }
     }
-    if publishing.is_empty() {
-        return shared.store.sync().map_err(Trouble::from);
-    }
-    shared.store.sync()?; // intents and archive names, before the first rename
-    for (job, intent) in publishing {
-        let id = job.id;
-        let done = guard("publish", || publish_and_retire(shared, job, intent));
-        shared.put_down(id);
-        if let Err(trouble) = done {
-            shared.job_hindered(id, trouble);
-        }
-    }
-    Ok(shared.store.sync()?)
+    on
 }
 
-/// A run whose work ended: its intent is written, or it is failed, held or given back.
-fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Intent)>, Trouble> {
+/// The jobs of these that no other stage has in its hands, and that do not end here.
+fn take_up(shared: &Arc<Shared>, ids: Vec<JobId>) -> Batch<From> {
+    let mut taken = Vec::with_capacity(ids.len());
+    for id in ids {
+        let settled = lock(&shared.settled).remove(&id);
+        if settled.is_some() || shared.take_up(id, Stage::Finish) {
+            taken.push((id, (id, settled)));
+        }
+    }
+    each(shared, taken, |(id, settled)| match settled {
+        Some(run) => settled_run(shared, &run),
+        None => found_in_store(shared, id),
+    })
+}
+
+/// A run whose work ended: its outputs are ended, or it is failed, held or given back.
+fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<From>, Trouble> {
     if let Err(broken) = run.end_steps() {
         run.break_off(broken.into()); // unless it broke off before
     }
-    let trouble = match run.trouble() {
-        Some(trouble) => trouble.clone(),
-        None => match publish::balance(shared, run) {
-            Ok(Balanced { job, intent }) => return Ok(Some((job, intent))),
-            Err(trouble) => {
-                shared.release_names(run.id);
-                trouble
-            }
-        },
+    let ended = match run.trouble() {
+        Some(trouble) => Err(trouble.clone()),
+        None => publish::end(shared, run),
     };
+    match ended {
+        Ok(ended) => Ok(Some(From::Ended(Box::new(ended)))),
+        Err(trouble) => end_unpublished(shared, run, trouble),
+    }
+}
+
+/// A step towards the intent.
+fn attempt(
+    shared: &Arc<Shared>,
+    mut job: Ended,
+    step: impl FnOnce(&mut Ended) -> Result<(), Trouble>,
+) -> Result<Option<Ended>, Trouble> {
+    let Err(trouble) = step(&mut job) else { return Ok(Some(job)) };
+    let run = Arc::clone(job.run());
+    let trouble = job.give_up(shared, trouble);
+    end_unpublished(shared, &run, trouble)
+}
+
+/// A run that is not published: it is failed or given back here; else its trouble holds it.
+fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) -> Result<Option<T>, Trouble> {
+    shared.release_names(run.id);
     // A checkpoint under way has this lock while it writes the job's row: ours comes after it.
     drop(lock(&run.job));
     if trouble.poisoned {
@@ -107,6 +193,15 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<(Job, Inte
     Ok(None)
 }
 
+fn move_away(
+    shared: &Shared,
+    rule: Arc<ReadyRule>,
+    mut job: Job,
+) -> Result<Option<(Arc<ReadyRule>, Job)>, Trouble> {
+    retire::move_away(shared, &rule, &mut job)?;
+    Ok(Some((rule, job)))
+}
+
 /// A held job without a checkpoint starts from its first slice: its partials would only fill a disk that may be full already.
 fn drop_what_no_checkpoint_names(shared: &Shared, run: &Run) {
     let resumes = shared.store.checkpoint(run.id).is_ok_and(|point| point.is_some());
@@ -118,7 +213,7 @@ fn drop_what_no_checkpoint_names(shared: &Shared, run: &Run) {
 }
 
 /// A job that a restart, or an earlier try, left on its way.
-fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<(Job, Intent)>, Trouble> {
+fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<From>, Trouble> {
     let Some(job) = shared.store.job(id)? else { return Ok(None) };
     match job.state {
         JobState::Publishing => {
@@ -126,24 +221,13 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<(Job, Intent
                 Trouble::new(FaultKind::Bug, format!("job {id} is publishing without an intent"), None)
             })?;
             shared.reserve_names(id, publish::names_of(&intent)); // again, after a restart
-            Ok(Some((job, intent)))
+            Ok(Some(From::Publishing(Box::new(Balanced { job, intent }))))
         }
-        JobState::Retiring => {
-            let rule = shared.rules.snapshot(&shared.store, &job)?;
-            retire::retire(shared, &rule, job)?;
-            Ok(None)
-        }
+        JobState::Retiring => Ok(Some(From::Retiring(job))),
         _ if job.is_failing() => {
             fail::finish_failing(shared, job)?;
             Ok(None)
         }
         _ => Ok(None),
     }
-}
-
-fn publish_and_retire(shared: &Arc<Shared>, job: Job, intent: Intent) -> Result<(), Trouble> {
-    let rule = shared.rules.snapshot(&shared.store, &job)?;
-    shared.rooms.check_publish(&rule, &intent)?;
-    let job = publish::roll_forward(shared, &rule, job, intent)?;
-    retire::retire(shared, &rule, job)
 }

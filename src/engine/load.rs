@@ -11,7 +11,7 @@ use super::rule_book::ReadyRule;
 use super::run::{Loaded, LoadedEntry, Run};
 use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
-use super::{claim, delivery, recover, retry, totals};
+use super::{claim, delivery, recover, retry, totals, work};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder};
 use crate::durable_fs;
@@ -33,6 +33,10 @@ const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a suspect waits for another.
 const SUSPECT_PATIENCE: Duration = Duration::from_millis(100);
 
+/// Workers are told of so many slices of a job only once there are more: a job that has no more is worked where it was read. To wake a
+/// worker for it takes longer.
+const FIRST_SLICES: u64 = 1;
+
 /// How a load ended that did not break off.
 enum LoadEnd {
     Complete,
@@ -51,26 +55,17 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
         if !shared.take_up(id, Stage::Load) {
             continue; // a stage has it in its hands
         }
-        match guard("start", || take_in_hand(shared, id)) {
-            Ok(true) => {}
-            Ok(false) => {
-                shared.put_down(id);
-                shared.queued.push_after(SUSPECT_PATIENCE, id);
-                continue;
-            }
-            Err(trouble) => {
-                shared.put_down(id);
-                shared.job_hindered(id, trouble);
-                continue;
-            }
-        }
-        let begun = guard("start", || begin_job(shared, id));
-        if !matches!(begun, Ok(Some(_))) {
+        let begun = guard("start", || begin(shared, id));
+        if !matches!(begun, Ok(Begun::Running(_))) {
             shared.in_hand.clear(id);
         }
         match begun {
-            Ok(Some(run)) => load_run(shared, &run), // the finisher puts it down
-            Ok(None) => shared.put_down(id),
+            Ok(Begun::Running(run)) => load_run(shared, &run), // the finisher puts it down
+            Ok(Begun::NothingToDo) => shared.put_down(id),
+            Ok(Begun::OtherSuspect) => {
+                shared.put_down(id);
+                shared.queued.push_after(SUSPECT_PATIENCE, id);
+            }
             Err(trouble) => {
                 shared.put_down(id);
                 shared.job_hindered(id, trouble);
@@ -79,15 +74,26 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
     }
 }
 
-/// Writes down that a job is in hand. False: it may be what ended the process before, and so may another that is in hand.
-fn take_in_hand(shared: &Shared, id: JobId) -> Result<bool, Trouble> {
-    let is_suspect = shared.store.job(id)?.is_some_and(|job| job.deaths.is_some());
-    Ok(shared.in_hand.take(id, is_suspect))
+/// What became of a job that was taken up.
+enum Begun {
+    Running(Arc<Run>),
+    NothingToDo,
+    /// It may be what ended the process before, and so may another that is in hand.
+    OtherSuspect,
+}
+
+/// Writes down that a job is in hand, and begins it.
+fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
+    let Some(job) = shared.store.job(id)? else { return Ok(Begun::NothingToDo) };
+    if !shared.in_hand.take(id, job.deaths.is_some()) {
+        return Ok(Begun::OtherSuspect);
+    }
+    Ok(begin_job(shared, job)?.map_or(Begun::NothingToDo, Begun::Running))
 }
 
 /// Makes a queued job a run. None: there is nothing to load, or the engine stops.
-fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Trouble> {
-    let Some(mut job) = shared.store.job(id)? else { return Ok(None) };
+fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Trouble> {
+    let id = job.id;
     if !recover::is_here(shared, &mut job)? {
         return Ok(None);
     }
@@ -111,14 +117,14 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
     }
     shared.rooms.check_start(&rule)?; // before its partials, which would land beside a mount that is away
     let restarted = job.started_at.is_some();
-    let resumable_at = shared.store.checkpoint(id)?.map_or(0, |point| point.next_slice);
+    let checkpoint = if restarted { shared.store.checkpoint(id)? } else { None };
+    let resumable_at = checkpoint.as_ref().map_or(0, |point| point.next_slice);
     job.take(JobEvent::Started, clock::now(), "")?;
     job.attempts += u32::from(!was_held);
     job.error = None;
     job.giving_back = false;
     job.resumable = rule.outputs.resumable();
-    shared.save(&job)?; // started, before there is anything that a restart would have to clear
-    let collector = Collector::begin(&shared.store, &rule, &job, restarted)?;
+    let collector = Collector::begin(&shared.store, &rule, &job, restarted, checkpoint)?;
     job.resumed_at_slice = collector.next_slice();
     job.resumed_at_record = collector.records_in();
     job.records_again += collector.records_again();
@@ -138,12 +144,16 @@ fn begin_job(shared: &Arc<Shared>, id: JobId) -> Result<Option<Arc<Run>>, Troubl
 
 fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
     match guard("load", || read_source(shared, run)) {
-        Ok(LoadEnd::Complete) => run.queue.end(),
+        Ok(LoadEnd::Complete) => {
+            run.queue.end();
+            if run.loaded().is_some_and(|loaded| loaded.slices <= FIRST_SLICES) {
+                work::work_here(shared, run);
+            }
+        }
         Ok(LoadEnd::Stopped) => {}
         Err(trouble) => run.break_off(trouble),
     }
     run.loading_ended();
-    shared.board.ring_all();
     shared.settle(run);
 }
 
@@ -242,10 +252,15 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
                 continue;
             }
             meet_checkpoint(run, retrace.take())?;
+            if slices == FIRST_SLICES + 1 {
+                shared.board.ring(); // this one may have to wait for the memory of those before it
+            }
             if !run.queue.put(slice)? {
                 return Ok(LoadEnd::Stopped);
             }
-            shared.board.ring();
+            if slices > FIRST_SLICES {
+                shared.board.ring();
+            }
         }
         lines_skipped += cutter.lines_skipped();
         characters_replaced += cutter.characters_replaced();

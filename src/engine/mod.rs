@@ -66,9 +66,8 @@ use trouble::{Trouble, guard};
 const OFFER_BATCHES: usize = 4;
 /// Checkpoints that wait for the disk; a worker that finds no room waits with them.
 const CHECKPOINT_ORDERS: usize = 16;
-/// Threads that publish and retire. They wait for disks: those at one folder share its syncs, and one large output's sync does not hold up
-/// small jobs.
-const FINISHERS: usize = 16;
+/// Threads that publish and retire. They wait for disks: one large output's sync, or a disk that is slow, does not hold up all others.
+const FINISHERS: usize = 4;
 /// How long a retry waits for the stage that has the job.
 const RETRY_PATIENCE: Duration = Duration::from_secs(5);
 

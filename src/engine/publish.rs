@@ -1,4 +1,5 @@
-//! Publishing: the account is balanced, the intent written, and the outputs rolled forward.
+//! Publishing: the account is balanced, the intent written, and the outputs rolled forward. The finisher takes many jobs from one of these
+//! steps to the next together, so that they share what makes them durable.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,25 +12,37 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{delivery, lock, retire};
 use crate::clock;
-use crate::durable_fs;
+use crate::durable_fs::{self, FolderRound};
 use crate::model::account::Account;
 use crate::model::fault::FaultKind;
 use crate::model::job::{Job, Slices};
 use crate::model::job_state::JobEvent;
 use crate::model::job_view::job_json;
 use crate::model::rule::{OnExists, Rule};
-use crate::output::{FinishedOutput, Intent, OutputError, Partials, RolledForward};
+use crate::output::{FinishedOutput, Intent, OutputError, Partials, RolledForward, SignalPartials};
 use crate::telemetry::events;
 use crate::watch::has_writer;
 
-/// A job whose account is balanced and whose intent is in the store, not yet synced.
+/// More than the disk takes in a moment.
+const LARGE_BYTES: u64 = 4 << 20;
+
+/// A job whose account is balanced and whose outputs are written, but not known to be on the disk.
+pub(super) struct Ended {
+    run: Arc<Run>,
+    job: Job,
+    partials: Partials,
+    signals: SignalPartials,
+}
+
+/// A job whose intent is in the store, not yet synced.
 pub(super) struct Balanced {
     pub job: Job,
     pub intent: Intent,
 }
 
-/// Everything that may still fail the job happens here, before anything becomes visible.
-pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Trouble> {
+/// What may fail the job because of what it is happens here, before anything becomes visible. Its outputs are on their way to the disk
+/// afterwards: those of many jobs at once.
+pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
     let collector = run
         .take_collector()
         .ok_or_else(|| Trouble::new(FaultKind::Bug, format!("job {} was finished twice", run.id), None))?;
@@ -38,7 +51,9 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
     fill_in(run, &mut job, &collected);
     // A job that fails from here on shows its account and its failed records all the same.
     lock(&run.job).clone_from(&job);
-    shared.store.change().failed_records(job.id, collected.first_failed, &collected.failed).apply()?;
+    if !collected.failed.is_empty() {
+        shared.store.change().failed_records(job.id, collected.first_failed, &collected.failed).apply()?;
+    }
     let mut partials = collected.partials;
     let rule = &run.rule.rule;
     let checked = check_limits(rule, &job.account)
@@ -50,25 +65,61 @@ pub(super) fn balance(shared: &Shared, run: &Arc<Run>) -> Result<Balanced, Troub
             // Here, and not where others wait for this job: an archive may be slow to answer.
             retire::plan(&run.rule, &mut job)
         });
-    if let Err(trouble) = checked {
-        return Err(discard_unless_resumed(&shared.store, run.id, trouble, partials));
-    }
     // Before the rest, whose sync covers their names too.
-    let signals = partials.prepare_signals();
-    let (signals, finished) = match signals.and_then(|signals| Ok((signals, partials.finish()?))) {
-        Ok(done) => done,
-        Err(error) => return Err(discard_unless_resumed(&shared.store, run.id, error.into(), partials)),
-    };
-    // Where deliveries are compared, one job at a time up to the intent: the next one that is judged finds this one's rows.
-    let one_at_a_time = rule.delivery.as_ref().map(|_| lock(&shared.delivering));
-    let (job, intent) = match decide(shared, run, job, &mut partials, finished) {
-        Ok((job, intent)) => (job, Intent { signals, ..intent }),
-        Err(trouble) => return Err(discard_unless_resumed(&shared.store, run.id, trouble, partials)),
-    };
-    // What becomes of this write is unknown if it fails: the partials stay.
-    shared.store.change().intent(job.id, &intent).job(&job).delivery(&job).apply()?;
-    drop(one_at_a_time);
-    Ok(Balanced { job, intent })
+    let signals = checked.and_then(|()| {
+        let signals = partials.prepare_signals()?;
+        partials.end()?;
+        Ok(signals)
+    });
+    match signals {
+        Ok(signals) => Ok(Ended { run: Arc::clone(run), job, partials, signals }),
+        Err(trouble) => Err(discard_unless_resumed(&shared.store, run.id, trouble, partials)),
+    }
+}
+
+impl Ended {
+    pub(super) fn run(&self) -> &Arc<Run> {
+        &self.run
+    }
+
+    /// Whether others should not have to wait for its sync.
+    pub(super) fn is_large(&self) -> bool {
+        self.partials.unsynced_bytes() > LARGE_BYTES
+    }
+
+    /// Makes the outputs' content durable.
+    pub(super) fn sync_files(&mut self) -> Result<(), Trouble> {
+        Ok(self.partials.sync_files()?)
+    }
+
+    /// Makes the names of the partials durable: one that is gone counts as published once the intent stands.
+    pub(super) fn sync_folders(&mut self, round: &mut FolderRound) -> Result<(), Trouble> {
+        Ok(self.partials.sync_folders(round)?)
+    }
+
+    /// Writes the intent: from here the only way is forward.
+    pub(super) fn intend(mut self, shared: &Shared) -> Result<Balanced, Trouble> {
+        // Where deliveries are compared, one job at a time up to the intent: the next one that is judged finds this one's rows.
+        let one_at_a_time = self.run.rule.rule.delivery.as_ref().map(|_| lock(&shared.delivering));
+        let decided = self.partials.finished().map_err(Trouble::from);
+        let decided =
+            decided.and_then(|finished| decide(shared, &self.run, self.job, &mut self.partials, finished));
+        let (job, intent) = match decided {
+            Ok((job, intent)) => (job, Intent { signals: self.signals, ..intent }),
+            Err(trouble) => {
+                return Err(discard_unless_resumed(&shared.store, self.run.id, trouble, self.partials));
+            }
+        };
+        // What becomes of this write is unknown if it fails: the partials stay.
+        shared.store.change().intent(job.id, &intent).job(&job).delivery(&job).apply()?;
+        drop(one_at_a_time);
+        Ok(Balanced { job, intent })
+    }
+
+    /// The partials of a job that met trouble are removed, unless it goes on from them.
+    pub(super) fn give_up(self, shared: &Shared, trouble: Trouble) -> Trouble {
+        discard_unless_resumed(&shared.store, self.run.id, trouble, self.partials)
+    }
 }
 
 /// Judges the delivery again, and chooses the names that follow from it.
@@ -171,30 +222,41 @@ pub(super) fn names_of(intent: &Intent) -> Vec<PathBuf> {
     intent.final_names().map(Path::to_owned).collect()
 }
 
-/// Makes the outputs appear, then manifest and marker. From here the only way is forward.
-pub(super) fn roll_forward(
+/// Makes the outputs appear; durable once the folders of the intent's outputs are synced.
+pub(super) fn rename_outputs(
+    shared: &Shared,
+    rule: &ReadyRule,
+    job: &mut Job,
+    intent: &mut Intent,
+) -> Result<(), Trouble> {
+    if rule.rule.outputs.values().all(|output| output.on_exists == OnExists::Replace) {
+        intent.retract_marker()?;
+    }
+    let id = job.id;
+    while intent.rename_outputs(&rule.rule, job, &|path| shared.is_reserved(path, id))?
+        == RolledForward::ChoseAgain
+    {
+        shared.reserve_names(id, names_of(intent));
+        job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
+        shared.store.change().intent(job.id, intent).job(job).apply()?;
+        shared.store.sync()?; // the new names, before they appear
+    }
+    Ok(())
+}
+
+/// Manifest and marker, after the outputs are durable under their names.
+pub(super) fn signal(
     shared: &Shared,
     rule: &ReadyRule,
     mut job: Job,
     mut intent: Intent,
 ) -> Result<Job, Trouble> {
-    if rule.rule.outputs.values().all(|output| output.on_exists == OnExists::Replace) {
-        intent.retract_marker()?;
-    }
     let id = job.id;
-    while intent.roll_forward(&rule.rule, &job, &|path| shared.is_reserved(path, id))?
-        == RolledForward::ChoseAgain
-    {
-        shared.reserve_names(id, names_of(&intent));
-        job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
-        shared.store.change().intent(job.id, &intent).job(&job).apply()?;
-        shared.store.sync()?; // the new names, before they appear
-    }
     job.take(JobEvent::Published, clock::now(), "")?;
     job.error = None;
-    let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
     shared.rooms.check_mount_of(&rule.rule)?; // a marker beside the mount would be believed by nobody, and missed
-    while intent.signal(&rule.rule, &job, &json, &|path| shared.is_reserved(path, id))?
+    let manifest = || serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
+    while intent.signal(&rule.rule, &job, &manifest, &|path| shared.is_reserved(path, id))?
         == RolledForward::ChoseAgain
     {
         shared.reserve_names(id, names_of(&intent));

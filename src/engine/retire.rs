@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, lock, recover};
 use crate::clock;
-use crate::durable_fs::{self, Renamed};
+use crate::durable_fs::{self, FolderRound, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
@@ -97,14 +97,28 @@ fn numbered(folder: &Path, source: &Path, number: u64, room: usize) -> PathBuf {
     folder.join(fitting)
 }
 
-/// Takes a published job to its end.
-pub(super) fn retire(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(), Trouble> {
+/// Takes a published job's source from its claim folder to where the rule says; [`sync_moved`] makes that durable.
+pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
     match rule.rule.source.on_success {
-        _ if !job.source.retire => {}
-        OnSuccess::Keep => {}
-        OnSuccess::Archive => archive(shared, rule, &mut job)?,
-        OnSuccess::Delete => delete(&job)?,
+        _ if !job.source.retire => Ok(()),
+        OnSuccess::Keep => Ok(()),
+        OnSuccess::Archive => archive(shared, rule, job),
+        OnSuccess::Delete => delete(job),
     }
+}
+
+/// Makes durable where a source and its companions went: else a power cut could bring them back.
+pub(super) fn sync_moved(job: &Job, round: &mut FolderRound) -> Result<(), Trouble> {
+    let Some(claimed) = &job.source.claimed else { return Ok(()) };
+    // What it went to first: the source is never gone from both.
+    if let Some(target) = &job.retired_to {
+        round.sync(durable_fs::parent_of(target.as_path()))?;
+    }
+    Ok(round.sync(durable_fs::parent_of(claimed.as_path()))?)
+}
+
+/// Ends a job whose source is durably where it belongs.
+pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(), Trouble> {
     job.take(JobEvent::Retired, clock::now(), "")?;
     job.error = None;
     let row = LedgerRow::of(&job, LedgerOutcome::Completed);
@@ -135,7 +149,7 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
 }
 
 /// Moves a source's companions to where its row says, in the folder where it went; those that are gone were moved before a crash, or
-/// belong to a newer source.
+/// belong to a newer source. Not durable before [`sync_moved`].
 pub(super) fn move_companions(shared: &Shared, job: &mut Job, folder: &Path) -> Result<(), Trouble> {
     for position in 0..job.source.companions.len() {
         while let Some((claimed, path, target)) = job.source.companions.get(position).and_then(|companion| {
@@ -143,7 +157,8 @@ pub(super) fn move_companions(shared: &Shared, job: &mut Job, folder: &Path) -> 
         }) {
             let planned = match target {
                 Some(target)
-                    if durable_fs::move_file(claimed.as_path(), target.as_path())? != Renamed::NameTaken =>
+                    if durable_fs::move_unsynced(claimed.as_path(), target.as_path())?
+                        != Renamed::NameTaken =>
                 {
                     break;
                 }
@@ -186,7 +201,7 @@ fn archived_file(path: &OsText, was: &FileIdentity) -> Option<ArchivedFile> {
 }
 
 /// Moves the claimed source to `job.retired_to`; where that name is taken meanwhile, `choose` gives another, which is durable
-/// before it is used. A source that is gone was moved before a crash.
+/// before it is used. A source that is gone was moved before a crash. Not durable before [`sync_moved`].
 pub(super) fn move_source(
     shared: &Shared,
     job: &mut Job,
@@ -203,7 +218,7 @@ pub(super) fn move_source(
         if let Some(folder) = target.as_path().parent() {
             durable_fs::make_folder(folder, false)?;
         }
-        match durable_fs::move_file(claimed.as_path(), target.as_path())? {
+        match durable_fs::move_unsynced(claimed.as_path(), target.as_path())? {
             Renamed::Done => return Ok(()),
             Renamed::Missing => return was_moved(job, &claimed, &target),
             Renamed::NameTaken => job.retired_to = None,
@@ -238,9 +253,6 @@ fn delete(job: &Job) -> Result<(), Trouble> {
     }
     for (companion, _) in claim::claimed_companions(job) {
         durable_fs::remove_file(companion)?;
-    }
-    if let Some(claimed) = &job.source.claimed {
-        durable_fs::sync_folder(durable_fs::parent_of(claimed.as_path()))?; // else a power cut could bring it back
     }
     Ok(())
 }

@@ -35,6 +35,17 @@ pub(super) fn work_slices(shared: &Arc<Shared>) {
     }
 }
 
+/// Works what is left of a run on this thread.
+pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
+    loop {
+        match run.take_slice() {
+            Ok(Some(taken)) => work_slice(shared, run, taken),
+            Ok(None) => return,
+            Err(error) => return run.break_off(error.into()),
+        }
+    }
+}
+
 fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
     let TakenSlice { slice, lease } = taken;
     let worked = guard("work", || {

@@ -1,7 +1,7 @@
 //! Publishing: the durable word on what is to appear where, and rolling it forward.
 //!
 //! ```text
-//! finish (all durable) -> choose -> [engine: intent durable] -> rename each -> sync folders -> [engine: published] -> manifest -> marker
+//! end -> sync -> choose -> [engine: intent durable] -> rename each -> sync folders -> [engine: published] -> manifest -> marker
 //! ```
 //!
 //! A crash before the intent leaves nothing visible. After it the renames are repeated: a partial that is gone was renamed, even if a
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::error::OutputError;
 use super::naming;
 use super::signals::{self, SignalPartials};
-use crate::durable_fs::{self, Renamed};
+use crate::durable_fs::{self, FolderRound, Renamed};
 use crate::model::category::Category;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Job, PublishedOutput};
@@ -165,9 +165,9 @@ impl Intent {
         }
     }
 
-    /// Renames everything into place and syncs the folders; idempotent. `NameTaken` leads to new names in `self`, to be made
+    /// Renames everything into place; idempotent. Durable after [`Self::sync_folders`]. `NameTaken` leads to new names in `self`, to be made
     /// durable by the caller before it is called again.
-    pub fn roll_forward(
+    pub fn rename_outputs(
         &mut self,
         rule: &Rule,
         job: &Job,
@@ -180,14 +180,6 @@ impl Intent {
             }
         }
         if taken.is_empty() {
-            let folders: BTreeSet<&Path> = self
-                .outputs
-                .iter()
-                .map(|finished| durable_fs::parent_of(finished.output.path.as_path()))
-                .collect();
-            for folder in folders {
-                durable_fs::sync_folder(folder)?;
-            }
             return Ok(RolledForward::Done);
         }
         let mut names = self.names();
@@ -196,6 +188,14 @@ impl Intent {
         }
         self.choose_signals(rule, job, reserved)?;
         Ok(RolledForward::ChoseAgain)
+    }
+
+    /// Makes the outputs' final names durable.
+    pub fn sync_folders(&self, round: &mut FolderRound) -> Result<(), OutputError> {
+        for finished in &self.outputs {
+            round.sync(durable_fs::parent_of(finished.output.path.as_path()))?;
+        }
+        Ok(())
     }
 
     fn choose_again(
@@ -215,17 +215,17 @@ impl Intent {
     }
 
     /// Publishes manifest, then marker; idempotent: what was published and taken away does not come again. `job_json` is what goes
-    /// into the manifest. `ChoseAgain` leads to new names in `self`, as in [`Self::roll_forward`].
+    /// into the manifest. `ChoseAgain` leads to new names in `self`, as in [`Self::rename_outputs`].
     pub fn signal(
         &mut self,
         rule: &Rule,
         job: &Job,
-        job_json: &[u8],
+        job_json: &dyn Fn() -> Vec<u8>,
         reserved: &dyn Fn(&Path) -> bool,
     ) -> Result<RolledForward, OutputError> {
         let (prepared, replaces) = (&self.signals, replaces(rule));
         if let Some(manifest) = &self.manifest
-            && signals::publish(prepared.manifest.as_ref(), manifest.as_path(), job_json, replaces)?
+            && signals::publish(prepared.manifest.as_ref(), manifest.as_path(), &job_json(), replaces)?
                 == Renamed::NameTaken
         {
             self.choose_signals(rule, job, reserved)?;

@@ -1,7 +1,7 @@
 //! File names, partials, codecs and publishing.
 //!
 //! Order of durable steps, per job: partials are appended to (worker threads, in slice order); a checkpoint syncs what
-//! it names; `finish` syncs everything; the engine makes the [`Intent`] durable in the store; `roll_forward` renames and syncs folders.
+//! it names; what is ended is synced; the engine makes the [`Intent`] durable in the store; its outputs are renamed, and their folders synced.
 //!
 //! # Invariants
 //! - Partials lie under hidden names in the folders of their final names: publishing is renames on one file system.

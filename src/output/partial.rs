@@ -75,13 +75,18 @@ pub(super) struct Partial {
     /// Bytes in the file, as far as they were flushed.
     length: u64,
     compression: Compression,
-    /// None: complete, synced and closed.
-    open: Option<Open>,
+    state: State,
 }
 
-struct Open {
-    file: Arc<File>,
-    sink: Sink,
+enum State {
+    Open {
+        file: Arc<File>,
+        sink: Sink,
+    },
+    /// Complete, not yet synced.
+    Ended(Arc<File>),
+    /// Complete, synced and closed.
+    Synced,
 }
 
 /// Where a new partial belongs.
@@ -123,7 +128,7 @@ impl Partial {
         let mut partial = Self::over(planned, place, Arc::new(file), compression, counts)?;
         partial.cut_back = found - state.length;
         if state.ended {
-            partial.open = None;
+            partial.state = State::Synced;
         }
         Ok(partial)
     }
@@ -150,8 +155,13 @@ impl Partial {
             records: counts.records,
             length: counts.length,
             compression,
-            open: Some(Open { file, sink }),
+            state: State::Open { file, sink },
         })
+    }
+
+    /// Bytes that are not known to be on the disk, at most.
+    pub(super) fn unsynced_bytes(&self) -> u64 {
+        if matches!(self.state, State::Synced) { 0 } else { self.length }
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -171,11 +181,11 @@ impl Partial {
     }
 
     pub(super) fn append(&mut self, chunk: EncodedChunk) -> Result<(), OutputError> {
-        let Some(open) = &mut self.open else {
+        let State::Open { sink, .. } = &mut self.state else {
             return Err(OutputError::Misuse("records for an output that has ended"));
         };
         let records = chunk.records;
-        self.compression.append(chunk, &mut open.sink).map_err(|e| failed(&self.path, e))?;
+        self.compression.append(chunk, sink).map_err(|e| failed(&self.path, e))?;
         self.records += records;
         Ok(())
     }
@@ -183,10 +193,14 @@ impl Partial {
     /// Ends the frame and writes everything out; the state counts once the returned file was synced (none: it is).
     pub(super) fn checkpoint(&mut self) -> Result<(PartialState, Option<Arc<File>>), OutputError> {
         let mut unsynced = None;
-        if let Some(open) = &mut self.open {
-            let ended = self.compression.end_frame(&mut open.sink).and_then(|()| open.sink.flushed_length());
-            self.length = ended.map_err(|e| failed(&self.path, e))?;
-            unsynced = Some(Arc::clone(&open.file));
+        match &mut self.state {
+            State::Open { file, sink } => {
+                let ended = self.compression.end_frame(sink).and_then(|()| sink.flushed_length());
+                self.length = ended.map_err(|e| failed(&self.path, e))?;
+                unsynced = Some(Arc::clone(file));
+            }
+            State::Ended(file) => unsynced = Some(Arc::clone(file)),
+            State::Synced => {}
         }
         let (crc, raw_length) = self.compression.crc_and_length();
         let state = PartialState {
@@ -199,18 +213,29 @@ impl Partial {
             crc,
             raw_length,
             header: self.header.clone(),
-            ended: self.open.is_none(),
+            ended: !matches!(self.state, State::Open { .. }),
         };
         Ok((state, unsynced))
     }
 
-    /// Ends the file, syncs and closes it; nothing to do where that is done.
+    /// Ends the file, whose last bytes begin their way to the disk; nothing to do where that is done.
     pub(super) fn end(&mut self, planned: &PlannedOutput) -> Result<(), OutputError> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        let ended = self.compression.finish(&mut open.sink).and_then(|()| open.sink.finish());
+        let State::Open { file, sink } = &mut self.state else { return Ok(()) };
+        let ended = self.compression.finish(sink).and_then(|()| sink.finish());
         self.length = ended.map_err(|e| failed(&self.path, e))?;
-        durable_fs::set_mode(&open.file, &self.path, planned.mode)?;
-        durable_fs::sync_all(&open.file, &self.path)?;
+        durable_fs::set_mode(file, &self.path, planned.mode)?;
+        // Of many small files the disk gets all before the first sync: that one waits for them, and the rest hardly at all.
+        durable_fs::start_writeback(file, 0, self.length);
+        self.state = State::Ended(Arc::clone(file));
+        Ok(())
+    }
+
+    /// Makes an ended file durable and closes it; nothing to do where that is done.
+    pub(super) fn sync(&mut self) -> Result<(), OutputError> {
+        if let State::Ended(file) = &self.state {
+            durable_fs::sync_all(file, &self.path)?;
+            self.state = State::Synced;
+        }
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use super::partial::{HeaderState, Partial, PartialState, Place};
 use super::plan::{OutputPlan, PlannedOutput};
 use super::signals::{SignalPartials, is_signal};
 use super::sound::Sound;
-use crate::durable_fs;
+use crate::durable_fs::{self, FolderRound};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
@@ -253,7 +253,7 @@ impl Partials {
         Ok((states, pending))
     }
 
-    /// Makes the hidden files that manifest and marker will appear from; [`Self::finish`] makes their names durable.
+    /// Makes the hidden files that manifest and marker will appear from; [`Self::sync_folders`] makes their names durable.
     pub fn prepare_signals(&mut self) -> Result<SignalPartials, OutputError> {
         self.guarded(|partials| {
             let [manifest, marker] = signal_paths(&partials.rule, &partials.job)?;
@@ -271,14 +271,13 @@ impl Partials {
         })
     }
 
-    /// Ends all outputs, makes those of `empty = "write"`, syncs files and folders. The result is what can be published.
-    pub fn finish(&mut self) -> Result<Vec<FinishedOutput>, OutputError> {
+    /// Ends all outputs, and makes those of `empty = "write"`. What is in them is on its way to the disk then.
+    pub fn end(&mut self) -> Result<(), OutputError> {
         self.guarded(Self::end_all)
     }
 
-    fn end_all(&mut self) -> Result<Vec<FinishedOutput>, OutputError> {
+    fn end_all(&mut self) -> Result<(), OutputError> {
         let plan = Arc::clone(&self.plan);
-        let mut finished = Vec::new();
         for (position, planned) in plan.outputs().iter().enumerate() {
             if planned.write_empty && !planned.per_entry {
                 self.open(position, planned)?;
@@ -286,18 +285,45 @@ impl Partials {
             let Some(slot) = self.categories.get_mut(position) else { continue };
             for partial in &mut slot.partials {
                 partial.end(planned)?;
-                if partial.records() == 0 && !planned.write_empty {
-                    durable_fs::remove_file(&partial.path)?;
-                } else {
-                    finished.push(partial.finished(planned.sha256)?);
+            }
+            if !planned.write_empty {
+                for empty in slot.partials.extract_if(.., |partial| partial.records() == 0) {
+                    let path = empty.path.clone();
+                    drop(empty); // closed first: Windows does not remove open files
+                    durable_fs::remove_file(&path)?;
                 }
             }
         }
-        // A partial that is gone counts as published once the intent stands: its name must survive a power cut before that.
-        for folder in &self.folders {
-            durable_fs::sync_folder(folder)?;
-        }
-        Ok(finished)
+        Ok(())
+    }
+
+    /// Bytes of the outputs that [`Self::sync_files`] may have to wait for.
+    pub fn unsynced_bytes(&self) -> u64 {
+        self.categories.iter().flat_map(|slot| &slot.partials).map(Partial::unsynced_bytes).sum()
+    }
+
+    /// Makes what is in the ended outputs durable.
+    pub fn sync_files(&mut self) -> Result<(), OutputError> {
+        self.guarded(|partials| {
+            partials.categories.iter_mut().flat_map(|slot| &mut slot.partials).try_for_each(Partial::sync)
+        })
+    }
+
+    /// Makes the partials' names durable: one that is gone counts as published once the intent stands.
+    pub fn sync_folders(&mut self, round: &mut FolderRound) -> Result<(), OutputError> {
+        self.guarded(|partials| Ok(partials.folders.iter().try_for_each(|folder| round.sync(folder))?))
+    }
+
+    /// What can be published, once all of it is durable.
+    pub fn finished(&mut self) -> Result<Vec<FinishedOutput>, OutputError> {
+        self.guarded(|partials| {
+            let outputs = partials.plan.outputs().iter().zip(&partials.categories);
+            outputs
+                .flat_map(|(planned, slot)| {
+                    slot.partials.iter().map(|partial| partial.finished(planned.sha256))
+                })
+                .collect()
+        })
     }
 
     /// Gives what is finished the names that this job's row calls for now: its revision is known only at the end. No other folder: that is
@@ -338,6 +364,7 @@ impl CategoryPartials {
             && !of_entry(last)
         {
             last.end(planned)?;
+            last.sync()?; // and closed: there may be thousands
         }
         self.current = self.partials.iter().rposition(of_entry);
         self.first_header = None;

@@ -16,6 +16,7 @@ use std::task::{Context, Waker};
 use jiff::Timestamp;
 
 use super::*;
+use crate::durable_fs::FolderRound;
 use crate::model::category::Category;
 use crate::model::fault::{Fault as _, FaultKind, WaitsFor};
 use crate::model::identity::FileIdentity;
@@ -141,12 +142,9 @@ impl World {
     }
 
     fn publish(&self, mut partials: Partials) -> Intent {
-        let finished = partials.finish().expect("finishes");
+        let finished = finish(&mut partials).expect("finishes");
         let mut intent = Intent::choose(&self.rule, &self.job, finished, &|_| false).expect("chooses");
-        assert_eq!(
-            intent.roll_forward(&self.rule, &self.job, &|_| false).expect("rolls"),
-            RolledForward::Done
-        );
+        assert_eq!(roll_forward(self, &mut intent).expect("rolls"), RolledForward::Done);
         intent
     }
 
@@ -377,13 +375,29 @@ fn two_categories_in_one_path_are_an_error_never_numbered() {
     assert_eq!(error.kind(), FaultKind::Config);
 }
 
+/// The steps of the engine, one after another.
+fn finish(partials: &mut Partials) -> Result<Vec<FinishedOutput>, OutputError> {
+    partials.end()?;
+    partials.sync_files()?;
+    partials.sync_folders(&mut FolderRound::default())?;
+    partials.finished()
+}
+
+fn roll_forward(world: &World, intent: &mut Intent) -> Result<RolledForward, OutputError> {
+    let renamed = intent.rename_outputs(&world.rule, &world.job, &|_| false)?;
+    if renamed == RolledForward::Done {
+        intent.sync_folders(&mut FolderRound::default())?;
+    }
+    Ok(renamed)
+}
+
 fn finished(world: &World) -> Vec<FinishedOutput> {
     let mut partials = world.start();
     partials.begin_entry(&entry(0, ""), &vec![None; world.plan.outputs().len()]).expect("begins");
     for category in 0..world.plan.outputs().len() {
         world.append(&mut partials, category, &format!("{category}\n"));
     }
-    partials.finish().expect("finishes")
+    finish(&mut partials).expect("finishes")
 }
 
 #[test]
@@ -405,10 +419,7 @@ fn a_taken_name_is_numbered_refused_or_replaced_as_the_rule_says() {
             continue;
         }
         let mut intent = chosen.expect("chooses");
-        assert_eq!(
-            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
-            RolledForward::Done
-        );
+        assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::Done);
         assert_eq!(world.names(), names);
         assert_eq!(fs::read(intent.outputs[0].output.path.as_path()).expect("reads"), b"0\n");
     }
@@ -431,10 +442,7 @@ fn rolling_forward_finishes_what_any_crash_began() {
                 }
             }
             for _ in 0..2 {
-                assert_eq!(
-                    intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
-                    RolledForward::Done
-                );
+                assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::Done);
             }
             for (position, output) in intent.outputs.iter().enumerate() {
                 let there = fs::read_to_string(output.output.path.as_path()).ok();
@@ -452,13 +460,9 @@ fn a_name_taken_after_the_intent_is_chosen_anew_and_never_overwritten() {
     let mut intent = Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
     for round in 0..2 {
         fs::write(intent.outputs[1].output.path.as_path(), "theirs").expect("writes");
-        assert_eq!(
-            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
-            RolledForward::ChoseAgain,
-            "{round}"
-        );
+        assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::ChoseAgain, "{round}");
     }
-    assert_eq!(intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"), RolledForward::Done);
+    assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::Done);
     assert_eq!(world.names(), ["a.csv", "b-1.csv.gz", "b-2.csv.gz", "b.csv.gz"]);
     assert_eq!(decoded(&world.path("b-2.csv.gz")), "1\n");
     assert_eq!(fs::read(world.path("b-1.csv.gz")).expect("reads"), b"theirs");
@@ -469,12 +473,9 @@ fn a_folder_that_is_gone_is_an_error_and_does_not_count_as_published() {
     let world = World::one("sub/a.csv");
     let mut intent = Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
     fs::rename(world.path("sub"), world.path("unmounted")).expect("renames");
-    assert_eq!(
-        intent.roll_forward(&world.rule, &world.job, &|_| false).expect_err("refuses").kind(),
-        FaultKind::Storage
-    );
+    assert_eq!(roll_forward(&world, &mut intent).expect_err("refuses").kind(), FaultKind::Storage);
     fs::rename(world.path("unmounted"), world.path("sub")).expect("renames");
-    assert_eq!(intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"), RolledForward::Done);
+    assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::Done);
 }
 
 #[test]
@@ -528,7 +529,7 @@ fn outputs_have_the_mode_of_the_rule_whatever_the_umask() {
         rule.outputs.get_mut("main").expect("main").mode = 0o666;
     });
     let mut intent = Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
-    intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls");
+    roll_forward(&world, &mut intent).expect("rolls");
     assert_eq!(fs::metadata(world.path("out.csv")).expect("there").permissions().mode() & 0o777, 0o666);
 }
 

@@ -192,7 +192,7 @@ impl<'a> Changes<'a> {
 /// The rows as they will be: what is staged over what is stored.
 struct Staged<'a> {
     store: &'a Store,
-    rows: BTreeMap<Key, Option<Vec<u8>>>,
+    rows: BTreeMap<Key, Option<sled::IVec>>,
 }
 
 impl Staged<'_> {
@@ -209,27 +209,24 @@ impl Staged<'_> {
         }
     }
 
-    /// Writes the head and its chunks, and removes old chunks that nothing took the place of.
+    /// Writes the head and its chunks, and removes old chunks that nothing took the place of. What is not there is not removed: that would
+    /// cost the engine as much as a write.
     fn put(&mut self, key: Key, values: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        let old = self.get(&key)?;
+        if values.is_empty() && old.is_none() {
+            return Ok(());
+        }
         let new_count = values.len() as u32;
-        for index in new_count.max(1)..self.chunks_of(&key)? {
+        for index in new_count.max(1)..chunks_of(old.as_deref())? {
             self.rows.insert(keys::continued(&key, index), None);
         }
-        let mut values = values.into_iter();
+        let mut values = values.into_iter().map(sled::IVec::from);
         let head = values.next();
         for (index, value) in (1..).zip(values) {
             self.rows.insert(keys::continued(&key, index), Some(value));
         }
         self.rows.insert(key, head);
         Ok(())
-    }
-
-    fn chunks_of(&self, key: &[u8]) -> Result<u32, StoreError> {
-        match self.get(key)? {
-            // An index row is its version alone.
-            Some(value) if value.len() > 1 => Ok(value::read_head("row", &value)?.chunks),
-            _ => Ok(0),
-        }
     }
 
     fn remove_ledger_row(&mut self, job: JobId) -> Result<(), StoreError> {
@@ -284,8 +281,17 @@ impl Staged<'_> {
 
     fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         match self.rows.get(key) {
-            Some(staged) => Ok(staged.as_deref().map(sled::IVec::from)),
+            Some(staged) => Ok(staged.clone()),
             None => self.store.get(key),
         }
+    }
+}
+
+/// How many values a row has.
+fn chunks_of(value: Option<&[u8]>) -> Result<u32, StoreError> {
+    match value {
+        // An index row is its version alone.
+        Some(value) if value.len() > 1 => Ok(value::read_head("row", value)?.chunks),
+        _ => Ok(0),
     }
 }

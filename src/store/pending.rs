@@ -20,25 +20,20 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 /// Rows as they will be in the engine; none: removed.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    rows: BTreeMap<Key, Option<Vec<u8>>>,
+    rows: BTreeMap<Key, Option<sled::IVec>>,
     /// Of all rows that were put here since it was empty.
     bytes: usize,
 }
 
-/// What waits for a key.
-pub(super) enum Waiting<'a> {
-    Value(&'a [u8]),
-    Removal,
-}
-
 impl Pending {
-    pub(super) fn get(&self, key: &[u8]) -> Option<Waiting<'_>> {
-        self.rows.get(key).map(|value| value.as_deref().map_or(Waiting::Removal, Waiting::Value))
+    /// What waits for a key: a value, or its removal.
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Option<sled::IVec>> {
+        self.rows.get(key)
     }
 
-    fn put(&mut self, rows: BTreeMap<Key, Option<Vec<u8>>>) {
+    fn put(&mut self, rows: BTreeMap<Key, Option<sled::IVec>>) {
         for (key, value) in rows {
-            self.bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            self.bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
             self.rows.insert(key, value);
         }
     }
@@ -46,7 +41,7 @@ impl Pending {
 
 impl Inner {
     /// Rows that belong together become visible together.
-    pub(super) fn put_rows(&self, rows: BTreeMap<Key, Option<Vec<u8>>>) -> Result<(), StoreError> {
+    pub(super) fn put_rows(&self, rows: BTreeMap<Key, Option<sled::IVec>>) -> Result<(), StoreError> {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
         pending.put(rows);
         if pending.bytes >= WAITING_BYTES_MAX { self.give(&mut pending) } else { Ok(()) }
@@ -67,7 +62,7 @@ impl Inner {
         let mut batch = sled::Batch::default();
         for (key, value) in &pending.rows {
             match value {
-                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                Some(value) => batch.insert(key.as_slice(), value),
                 None => batch.remove(key.as_slice()),
             }
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::PoisonError;
 
 use super::error::StoreError;
-use super::pending::{Pending, Waiting};
+use super::pending::Pending;
 use super::{Checkpoint, Store, keys, value};
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
@@ -228,8 +228,7 @@ impl Store {
 
     fn get_under(&self, pending: &Pending, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         match pending.get(key) {
-            Some(Waiting::Value(value)) => Ok(Some(sled::IVec::from(value))),
-            Some(Waiting::Removal) => Ok(None),
+            Some(waiting) => Ok(waiting.clone()),
             None => self.inner.meta.get(key).map_err(StoreError::engine("read a row")),
         }
     }

@@ -29,6 +29,8 @@ pub(super) const CHUNK_PAYLOAD_BYTES_MAX: usize = STORED_VALUE_BYTES_MAX - 1;
 /// A whole slice and its header fit in one value, uncompressible or not.
 const _: () = assert!(crate::record::SLICE_BYTES_MAX + 4096 <= CHUNK_PAYLOAD_BYTES_MAX);
 
+/// A row as long as most.
+const ROW_BYTES: usize = 2 << 10;
 /// Shorter rows gain too little.
 const PACKED_BYTES_MIN: usize = 256;
 
@@ -39,8 +41,9 @@ const LZ4_RATIO_MAX: usize = 255;
 
 /// A row's values: the head, then further chunks if it is long.
 pub(super) fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<Vec<u8>>, StoreError> {
-    let json =
-        serde_json::to_vec(row).map_err(|error| StoreError::Encode { what, detail: error.to_string() })?;
+    let mut json = Vec::with_capacity(ROW_BYTES);
+    serde_json::to_writer(&mut json, row)
+        .map_err(|error| StoreError::Encode { what, detail: error.to_string() })?;
     if json.len() < PACKED_BYTES_MIN {
         return Ok(vec![head(PLAIN, 1, &json)]);
     }

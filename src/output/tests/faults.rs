@@ -45,7 +45,7 @@ fn after_an_error_no_checkpoint_is_made_and_nothing_is_taken_or_finished() {
             partials.append(0, world.plan.encode(0, Vec::new(), 0)).expect_err("refuses"),
             partials.begin_entry(&entry(1, "next"), &[None, None]).expect_err("refuses"),
             partials.checkpoint().err().expect("refuses"),
-            partials.finish().expect_err("refuses"),
+            finish(&mut partials).expect_err("refuses"),
             earlier.sync().expect_err("refuses"),
         ];
         for error in again {
@@ -80,7 +80,7 @@ fn a_partial_that_another_wrote_into_is_not_finished() {
     partials.begin_entry(&entry(1, "two"), &[None]).expect("begins");
     let partial = world.path(&format!(".landfall-{}-0.partial", world.job.id));
     fs::write(partial, "another's").expect("writes");
-    let error = partials.finish().expect_err("refuses");
+    let error = finish(&mut partials).expect_err("refuses");
     assert_eq!(error.kind(), FaultKind::Storage);
     assert!(error.to_string().contains("has 9 bytes, but 2 were written"), "{error}");
 }
@@ -93,15 +93,12 @@ fn a_partial_is_not_published_by_another_folder_of_its_name() {
         let json = serde_json::to_string(&intent).expect("serializes");
         let mut intent: Intent = serde_json::from_str(&json).expect("reads back");
         if renamed {
-            assert_eq!(
-                intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
-                RolledForward::Done
-            );
+            assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::Done);
         }
         fs::rename(world.path("sub"), world.path("unmounted")).expect("renames");
         fs::create_dir(world.path("sub")).expect("makes what lies under the mount");
         fs::write(world.path("sub/a.csv"), "another").expect("writes");
-        let error = intent.roll_forward(&world.rule, &world.job, &|_| false).expect_err("refuses");
+        let error = roll_forward(&world, &mut intent).expect_err("refuses");
         assert_eq!((error.kind(), error.waits_for()), (FaultKind::Storage, WaitsFor::Disk));
         assert!(
             error.to_string().contains("is its file system mounted?") && error.hint().is_some(),
@@ -110,10 +107,7 @@ fn a_partial_is_not_published_by_another_folder_of_its_name() {
         fs::remove_file(world.path("sub/a.csv")).expect("removes");
         fs::remove_dir(world.path("sub")).expect("removes");
         fs::rename(world.path("unmounted"), world.path("sub")).expect("mounts");
-        assert_eq!(
-            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
-            RolledForward::Done
-        );
+        assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::Done);
         assert_eq!(fs::read(world.path("sub/a.csv")).expect("reads"), b"0\n");
     }
 }
@@ -126,19 +120,13 @@ fn a_published_file_is_known_after_a_reboot_that_numbered_the_devices_anew() {
         let world = World::one("sub/a.csv");
         let mut intent =
             Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
-        assert_eq!(
-            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
-            RolledForward::Done
-        );
+        assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::Done);
         if taken {
             fs::remove_file(world.path("sub/a.csv")).expect("consumes");
         }
         intent.outputs[0].identity.device += 1;
         intent.outputs[0].folder.device += 1;
-        assert_eq!(
-            intent.roll_forward(&world.rule, &world.job, &|_| false).expect("rolls"),
-            RolledForward::Done
-        );
+        assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::Done);
     }
 }
 

@@ -19,7 +19,7 @@ fn choose(world: &World) -> Intent {
 
 #[track_caller]
 fn signal(world: &World, intent: &mut Intent, json: &[u8]) -> RolledForward {
-    intent.signal(&world.rule, &world.job, json, &|_| false).expect("signals")
+    intent.signal(&world.rule, &world.job, &|| json.to_vec(), &|_| false).expect("signals")
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_name_that_another_job_has_chosen_is_not_chosen_again() {
 fn prepared(world: &World) -> Intent {
     let mut partials = world.start();
     let signals = partials.prepare_signals().expect("prepares");
-    let finished = partials.finish().expect("finishes");
+    let finished = finish(&mut partials).expect("finishes");
     let intent = Intent::choose(&world.rule, &world.job, finished, &|_| false).expect("chooses");
     Intent { signals, ..intent }
 }
