@@ -1,8 +1,9 @@
 """One file through the engine's stages, on a machine of so many cores: a simulation of discrete events.
 
-     loader --queue--> workers --results--> whichever worker is next appends, orders checkpoints --> disk
+     loader --queue--> workers --results--> whichever worker is next appends, orders checkpoints --> checkpointer, disk
+        \--blocks--> content hash
 
-It follows `engine/run.rs`: one loader, a worker for each hardware thread, 64 slices in hand at most, one collector at a time that takes
+It follows `engine/run.rs`: one loader, with a thread beside it that hashes the content, a worker for each hardware thread, 64 slices in hand at most, one collector at a time that takes
 all that is next in order, no slices while the last checkpoint is on its way and the next is due, sleepers woken one by one. Whoever may
 run shares the cores evenly with all others.
 
@@ -17,6 +18,8 @@ IN_HAND_MAX = 64
 CHECKPOINT_BYTES = 16 << 20
 # `memory_max`, less the third that is for slices at work.
 QUEUE_BYTES = (96 << 20) * 2 // 3
+# Of text that the content's hash may be behind: three blocks under way, one filling.
+HASH_BEHIND_BYTES = 4 * (256 << 10)
 SPAN_BYTES = 8
 BUSY = 0.97
 
@@ -30,10 +33,12 @@ class Costs:
     slice_records: float
     output_bytes: float
     load: float
+    hash: float  # of the content; a worker's own is in `work`
     hand_over: float
     work: float
     collect: float
     checkpoint: float  # of one order
+    sync: float  # of one checkpoint, by the processor
     wake: float  # of one sleeper
     wake_latency: float
 
@@ -69,11 +74,13 @@ class Simulation:
         self.now = self.virtual = 0.0
         self.running, self.timers, self.sequence = [], [], 0
         self.is_loading = self.is_blocked = self.is_collecting = self.in_flight = False
+        self.is_hashing = self.waits_for_hash = False
+        self.unhashed, self.unhashed_max = 0, max(1, int(HASH_BEHIND_BYTES / costs.slice_bytes))
         self.loaded = self.sleepers = self.in_hand = self.next_slice = 0
         self.bytes_since, self.disk_done = 0.0, 0.0
         self.queue, self.pending = deque(), set()
         self.queue_max = max(1, int(QUEUE_BYTES / (costs.slice_bytes + SPAN_BYTES * costs.slice_records)))
-        self.busy = dict.fromkeys(("cores", "loading", "collecting", "disk"), 0.0)
+        self.busy = dict.fromkeys(("cores", "loading", "content hash", "collecting", "disk"), 0.0)
 
     def outcome(self):
         """Seconds until all is collected and on the disk; the share of them in which each was busy."""
@@ -107,17 +114,37 @@ class Simulation:
     def account(self, passed):
         self.busy["cores"] += passed * min(1.0, len(self.running) / self.machine.threads)
         self.busy["loading"] += passed * self.is_loading
+        self.busy["content hash"] += passed * self.is_hashing
         self.busy["collecting"] += passed * self.is_collecting
         self.busy["disk"] += passed * self.in_flight
 
     def load_next(self, waking):
-        self.is_loading = self.loaded < self.costs.slices
+        self.waits_for_hash = self.unhashed >= self.unhashed_max
+        self.is_loading = self.loaded < self.costs.slices and not self.waits_for_hash
         if self.is_loading:
-            self.run(waking + self.costs.load + self.costs.hand_over / 2, self.put)
+            self.run(waking + self.costs.load + self.costs.hand_over / 2, self.cut)
+
+    def cut(self):
+        self.unhashed += 1
+        if not self.is_hashing:
+            self.hash_next()
+        self.put()
+
+    def hash_next(self):
+        self.is_hashing = self.unhashed > 0
+        if self.is_hashing:
+            self.run(self.costs.hash, self.hashed)
+
+    def hashed(self):
+        self.unhashed -= 1
+        self.hash_next()
+        if self.waits_for_hash:
+            self.load_next(0.0)
 
     def put(self):
-        if len(self.queue) >= self.queue_max:
-            self.is_loading, self.is_blocked = False, True
+        self.is_blocked = len(self.queue) >= self.queue_max
+        self.is_loading = not self.is_blocked
+        if self.is_blocked:
             return
         self.queue.append(self.loaded)
         self.loaded += 1
@@ -140,8 +167,7 @@ class Simulation:
         number = self.queue.popleft()
         self.in_hand += 1
         if self.is_blocked:
-            self.is_blocked = False
-            self.is_loading = True
+            self.is_blocked, self.is_loading = False, True
             self.run(self.costs.wake, self.put)
         self.run(self.costs.hand_over / 2 + self.costs.work, self.worked, number)
 
@@ -176,8 +202,11 @@ class Simulation:
         self.run(self.costs.checkpoint, self.ordered)
 
     def ordered(self):
-        self.later(max(self.now, self.disk_done) + self.machine.sync_seconds, self.durable)
+        self.run(self.costs.sync, self.synced)
         self.look()
+
+    def synced(self):
+        self.later(max(self.now, self.disk_done) + self.machine.sync_seconds, self.durable)
 
     def durable(self):
         self.in_flight = False

@@ -10,6 +10,7 @@
 mod disk;
 mod pair;
 mod pass;
+mod processor;
 mod source;
 mod wake;
 

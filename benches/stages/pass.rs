@@ -1,11 +1,15 @@
 //! One pass over the file, every stage by one thread, with a clock between them.
 //!
-//! The disk is waited for at each checkpoint, as the engine's checkpointer does it while others work.
+//! Stages take turns, a batch of slices each: as in the engine, a slice has left the nearest caches before the next stage
+//! has it. The disk is waited for at each checkpoint, as the engine's checkpointer does it while others work. Content is hashed by a
+//! helper of the decoder meanwhile; it hashes the same bytes the same way as a worker does, and costs as much again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use landfall::model::account::Account;
 use landfall::model::os_text::OsText;
+use landfall::model::slice::{EntryShape, Slice};
 use landfall::output::{EncodedChunk, EntryName, Partials};
 use landfall::pipeline::{PipelineWorker, SliceResult};
 use landfall::record::FRAMING_VERSION;
@@ -13,11 +17,15 @@ use landfall::store::{Checkpoint, MemoryBudget, SliceQueue, Taken};
 use serde_json::{Value, json};
 
 use crate::Failure;
+use crate::processor::processor_time;
 use crate::source::{Loaded, Source};
 
 /// As `engine/collect.rs` has it.
 const CHECKPOINT_BYTES: u64 = 16 << 20;
-/// More than the one slice that waits at a time.
+/// Slices that are loaded, then worked, then collected: as many as a job may have in hand, and about as many as the cutter's buffers
+/// that go round have room for.
+const BATCH_SLICES: u64 = 64;
+/// More than a batch takes.
 const MEMORY_BYTES: u64 = 64 << 20;
 
 /// Time spent, all slices together.
@@ -32,8 +40,20 @@ struct Spent {
     /// What a checkpoint knows the slice by.
     hash: Duration,
     collect: Duration,
-    /// What the checkpoint costs the worker that orders it.
+    /// What checkpoints cost the workers that order them.
     checkpoint: Duration,
+    /// Partials and rows synced, by the clock.
+    sync: Duration,
+    /// The same by the processor.
+    sync_processor: Duration,
+}
+
+/// A slice that was worked.
+struct Worked {
+    text_bytes: u64,
+    chunks: Vec<Option<EncodedChunk>>,
+    account: Account,
+    hash: blake3::Hash,
 }
 
 /// What one pass has in its hands.
@@ -49,33 +69,28 @@ struct Pass<'a> {
     text_bytes: u64,
     bytes_since_checkpoint: u64,
     output_bytes: u64,
-    /// The disk's time for each checkpoint.
-    syncs: Vec<f64>,
+    checkpoints: u64,
 }
 
 pub fn measure(source: &Source) -> Result<Value, Failure> {
     let mut pass = Pass::new(source);
-    source.load(|cut| pass.slice(cut).map(|()| true))?;
+    let mut shape = Arc::default();
+    source.load(|loaded| {
+        if pass.text_bytes == 0 && pass.queue.waiting() == 0 {
+            shape = Arc::clone(&loaded.shape);
+            pass.begin(&shape)?;
+        }
+        pass.take_in(loaded)?;
+        if pass.queue.waiting() == BATCH_SLICES {
+            pass.work_through(&shape)?;
+        }
+        Ok(true)
+    })?;
+    pass.work_through(&shape)?;
     pass.checkpoint()?;
+    let figures = pass.figures();
     pass.partials.discard()?;
-    let spent = &pass.spent;
-    Ok(json!({
-        "slices": pass.slices,
-        "records": pass.account.records_in,
-        "text_bytes": pass.text_bytes,
-        "output_bytes": pass.output_bytes,
-        "checkpoints": pass.syncs.len(),
-        "checkpoint_bytes": CHECKPOINT_BYTES,
-        "decode_seconds": spent.decode.as_secs_f64(),
-        "cut_seconds": spent.cut.as_secs_f64(),
-        "hand_over_seconds": spent.hand_over.as_secs_f64(),
-        "pipeline_seconds": spent.pipeline.as_secs_f64(),
-        "encode_seconds": spent.encode.as_secs_f64(),
-        "hash_seconds": spent.hash.as_secs_f64(),
-        "collect_seconds": spent.collect.as_secs_f64(),
-        "checkpoint_seconds": spent.checkpoint.as_secs_f64(),
-        "sync_seconds": pass.syncs.iter().sum::<f64>(),
-    }))
+    Ok(figures)
 }
 
 impl<'a> Pass<'a> {
@@ -93,65 +108,79 @@ impl<'a> Pass<'a> {
             text_bytes: 0,
             bytes_since_checkpoint: 0,
             output_bytes: 0,
-            syncs: Vec::new(),
+            checkpoints: 0,
         }
     }
 
-    fn slice(&mut self, loaded: Loaded) -> Result<(), Failure> {
-        let Loaded { shape, slice, decode, cut } = loaded;
-        if self.slices == 0 {
-            let categories = 0..self.source.pipeline.categories().len();
-            let headers: Vec<_> =
-                categories.map(|category| self.source.pipeline.header(category, &shape)).collect();
-            let entry = EntryName { position: 0, name: OsText::default() };
-            self.partials.begin_entry(&entry, &headers)?;
-        }
+    fn begin(&mut self, shape: &EntryShape) -> Result<(), Failure> {
+        let categories = 0..self.source.pipeline.categories().len();
+        let headers: Vec<_> =
+            categories.map(|category| self.source.pipeline.header(category, shape)).collect();
+        let entry = EntryName { position: 0, name: OsText::default() };
+        Ok(self.partials.begin_entry(&entry, &headers)?)
+    }
+
+    fn take_in(&mut self, loaded: Loaded) -> Result<(), Failure> {
+        self.spent.decode += loaded.decode;
+        self.spent.cut += loaded.cut;
         let mut clock = Clock::start();
-        self.queue.put(slice)?;
-        let Taken::Slice(slice, lease) = self.queue.take()? else { return Err("the slice is gone".into()) };
-        drop(lease);
-        let hand_over = clock.lap();
-        let result = self.worker.run(&slice, &shape)?;
-        result.account.balance()?;
-        let pipeline = clock.lap();
-        let SliceResult { chunks, account, .. } = result;
+        self.queue.put(loaded.slice)?;
+        self.spent.hand_over += clock.lap();
+        Ok(())
+    }
+
+    /// Works all slices that wait, then collects them.
+    fn work_through(&mut self, shape: &Arc<EntryShape>) -> Result<(), Failure> {
+        let mut batch = Vec::new();
+        let mut clock = Clock::start();
+        while let Taken::Slice(slice, lease) = self.queue.take()? {
+            drop(lease);
+            self.spent.hand_over += clock.lap();
+            batch.push(self.work(&slice, shape)?);
+            drop(slice);
+            clock = Clock::start();
+        }
+        for worked in batch {
+            self.collect(worked)?;
+            if self.bytes_since_checkpoint >= CHECKPOINT_BYTES {
+                self.checkpoint()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, slice: &Slice, shape: &Arc<EntryShape>) -> Result<Worked, Failure> {
+        let mut clock = Clock::start();
+        let SliceResult { chunks, account, .. } = self.worker.run(slice, shape)?;
+        account.balance()?;
+        self.spent.pipeline += clock.lap();
         let plan = &self.source.plan;
-        let chunks: Vec<Option<EncodedChunk>> = chunks
+        let chunks = chunks
             .into_iter()
             .enumerate()
             .map(|(category, chunk)| {
                 (chunk.records > 0).then(|| plan.encode(category, chunk.bytes, chunk.records))
             })
             .collect();
-        let encode = clock.lap();
-        let slice_hash = blake3::hash(&slice.bytes);
-        let hash = clock.lap();
-        let slice_bytes = slice.bytes.len() as u64;
-        drop(slice);
-        for (category, chunk) in chunks.into_iter().enumerate() {
+        self.spent.encode += clock.lap();
+        let hash = blake3::hash(&slice.bytes);
+        self.spent.hash += clock.lap();
+        Ok(Worked { text_bytes: slice.bytes.len() as u64, chunks, account, hash })
+    }
+
+    fn collect(&mut self, worked: Worked) -> Result<(), Failure> {
+        let mut clock = Clock::start();
+        for (category, chunk) in worked.chunks.into_iter().enumerate() {
             if let Some(chunk) = chunk {
                 self.partials.append(category, chunk)?;
             }
         }
-        self.account.add(&account);
-        self.content = *blake3::hash(&[self.content, *slice_hash.as_bytes()].concat()).as_bytes();
-        let collect = clock.lap();
-        self.spent.add(&Spent {
-            decode,
-            cut,
-            hand_over,
-            pipeline,
-            encode,
-            hash,
-            collect,
-            checkpoint: Duration::ZERO,
-        });
+        self.account.add(&worked.account);
+        self.content = *blake3::hash(&[self.content, *worked.hash.as_bytes()].concat()).as_bytes();
+        self.spent.collect += clock.lap();
         self.slices += 1;
-        self.text_bytes += slice_bytes;
-        self.bytes_since_checkpoint += slice_bytes;
-        if self.bytes_since_checkpoint >= CHECKPOINT_BYTES {
-            self.checkpoint()?;
-        }
+        self.text_bytes += worked.text_bytes;
+        self.bytes_since_checkpoint += worked.text_bytes;
         Ok(())
     }
 
@@ -170,25 +199,37 @@ impl<'a> Pass<'a> {
             failed_records: 0,
             content: Some(blake3::Hash::from_bytes(self.content).to_hex().to_string()),
         };
+        let processor_before = processor_time()?;
         pending.sync()?;
         let Source { store, job, .. } = self.source;
         store.change().checkpoint(job.id, &checkpoint).job(job).apply()?;
         store.sync()?;
-        self.syncs.push(clock.lap().as_secs_f64());
+        self.spent.sync += clock.lap();
+        self.spent.sync_processor += processor_time()?.saturating_sub(processor_before);
+        self.checkpoints += 1;
         self.bytes_since_checkpoint = 0;
         Ok(())
     }
-}
 
-impl Spent {
-    fn add(&mut self, more: &Self) {
-        self.decode += more.decode;
-        self.cut += more.cut;
-        self.hand_over += more.hand_over;
-        self.pipeline += more.pipeline;
-        self.encode += more.encode;
-        self.hash += more.hash;
-        self.collect += more.collect;
+    fn figures(&self) -> Value {
+        let spent = &self.spent;
+        json!({
+            "slices": self.slices,
+            "records": self.account.records_in,
+            "text_bytes": self.text_bytes,
+            "output_bytes": self.output_bytes,
+            "checkpoints": self.checkpoints,
+            "decode_seconds": spent.decode.as_secs_f64(),
+            "cut_seconds": spent.cut.as_secs_f64(),
+            "hand_over_seconds": spent.hand_over.as_secs_f64(),
+            "pipeline_seconds": spent.pipeline.as_secs_f64(),
+            "encode_seconds": spent.encode.as_secs_f64(),
+            "hash_seconds": spent.hash.as_secs_f64(),
+            "collect_seconds": spent.collect.as_secs_f64(),
+            "checkpoint_seconds": spent.checkpoint.as_secs_f64(),
+            "sync_seconds": spent.sync.as_secs_f64(),
+            "sync_processor_seconds": spent.sync_processor.as_secs_f64(),
+        })
     }
 }
 
