@@ -90,6 +90,8 @@ class Simulation:
         while self.next_slice < self.costs.slices:
             self.step()
         seconds = max(self.now, self.disk_done)
+        one_thread_each = max(self.costs.load, self.costs.hash, self.costs.collect)
+        assert seconds > self.costs.slices * one_thread_each * 0.999, "no stage is faster than its one thread"
         return seconds, {name: busy / seconds for name, busy in self.busy.items()}
 
     def run(self, seconds, then, *about):

@@ -94,7 +94,7 @@ impl Pair<'_> {
                 Ok(started.elapsed() < TIME)
             })?;
         }
-        Ok(slices as f64 / (processor_time()? - before).as_secs_f64())
+        Ok(slices as f64 / processor_time()?.saturating_sub(before).as_secs_f64())
     }
 
     fn work(&self) -> Result<f64, Failure> {
@@ -109,6 +109,6 @@ impl Pair<'_> {
                 break;
             }
         }
-        Ok(slices as f64 / (processor_time()? - before).as_secs_f64())
+        Ok(slices as f64 / processor_time()?.saturating_sub(before).as_secs_f64())
     }
 }
