@@ -74,6 +74,11 @@ class Service:
         asked = subprocess.run([LANDFALL, "jobs", "--json"], cwd=self.home, check=True, stdout=subprocess.PIPE)
         return json.loads(asked.stdout)["jobs"]
 
+    def ended_jobs(self):
+        """The same once all have come to their ends: a source lies in the archive a moment before its job's row says so."""
+        self.wait(lambda: all(job["state"] == "completed" for job in self.jobs()), 0.05)
+        return self.jobs()
+
 
 def drop(service, staged, name):
     """Moves one file in; the seconds until it is published and archived."""

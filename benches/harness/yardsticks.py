@@ -12,10 +12,11 @@ from . import CACHE, ROOT
 MAWK = 'NR == 1 { print | main; print | invalid; next } $4 ~ /^[-+]?[0-9]+(\\.[0-9]+)?$/ { print | main; next } { print | invalid }'
 
 
-def build():
-    """Builds the service and the yardsticks; the paths of these."""
+def build(benches=("inflate", "bare_loop")):
+    """Builds the service and these programs; the paths of these."""
     subprocess.run(["cargo", "build", "--release", "--locked", "--bin", "landfall"], cwd=ROOT, check=True)
-    built = subprocess.run(["cargo", "bench", "--locked", "--bench", "inflate", "--bench", "bare_loop", "--no-run", "--message-format=json"],
+    named = [word for name in benches for word in ("--bench", name)]
+    built = subprocess.run(["cargo", "bench", "--locked", *named, "--no-run", "--message-format=json"],
                            cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     messages = (json.loads(line) for line in built.splitlines() if line.startswith("{"))
     return {m["target"]["name"]: m["executable"] for m in messages if m.get("executable")}

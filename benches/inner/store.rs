@@ -1,0 +1,75 @@
+//! The store: rows written and made durable, slices that wait in memory and on the disk.
+//!
+//! Its folder lies on the disk of the build: `one row and its sync` is mostly that disk's sync.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput};
+use landfall::model::rule::Rule;
+use landfall::model::slice::Slice;
+use landfall::store::{MemoryBudget, Store, Taken};
+
+use crate::{data, world};
+
+const ROWS: u64 = 500;
+/// Slices: about 1.7 MB.
+const RECORDS: u64 = 20_000;
+const ENOUGH_BYTES: u64 = 1 << 30;
+
+pub fn measure(criterion: &mut Criterion) {
+    let folder = world::folder();
+    let store = Store::open(&folder.path().join("data")).expect("a new store");
+    let rule = world::rule(folder.path(), "format = \"csv\"", "", &["main"], ".csv");
+    rows(criterion, &store);
+    slices(criterion, &store, &rule);
+}
+
+fn rows(criterion: &mut Criterion, store: &Store) {
+    let jobs: Vec<_> = (0..ROWS).map(world::job).collect();
+    let mut group = criterion.benchmark_group("rows");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("one row and its sync", |bencher| {
+        bencher.iter(|| {
+            store.change().job(&jobs[0]).apply().expect("a row is taken");
+            store.sync().expect("the disk takes it");
+        });
+    });
+    group.throughput(Throughput::Elements(ROWS));
+    group.bench_function("500 rows and one sync", |bencher| {
+        bencher.iter(|| {
+            for job in &jobs {
+                store.change().job(job).apply().expect("a row is taken");
+            }
+            store.sync().expect("the disk takes it");
+        });
+    });
+    group.finish();
+}
+
+fn slices(criterion: &mut Criterion, store: &Store, rule: &Rule) {
+    let (_, slices) = world::slices(rule, &data::csv(RECORDS));
+    let bytes: usize = slices.iter().map(|slice| slice.bytes.len()).sum();
+    let mut group = criterion.benchmark_group("slices put and taken");
+    group.throughput(Throughput::Bytes(bytes as u64));
+    // Without memory all but the first go to the disk.
+    for (name, memory_bytes) in [("in memory", ENOUGH_BYTES), ("through the disk", 0)] {
+        let queue = store.slice_queue(world::job_id(0), MemoryBudget::new(memory_bytes), ENOUGH_BYTES);
+        let put_and_take = || {
+            for slice in &slices {
+                // What it refers to is shared: cutting is not measured again.
+                assert!(queue.put(slice.clone()).expect("there is room"), "nobody stopped the queue");
+            }
+            let taken = std::iter::from_fn(|| take(queue.take().expect("slices can be read")));
+            assert_eq!(black_box(taken.count()), slices.len(), "every slice comes back");
+        };
+        group.bench_function(name, |bencher| bencher.iter(put_and_take));
+    }
+    group.finish();
+}
+
+fn take(taken: Taken) -> Option<Slice> {
+    match taken {
+        Taken::Slice(slice, _) => Some(slice),
+        Taken::Empty | Taken::Ended => None,
+    }
+}
