@@ -209,11 +209,16 @@ impl Staged<'_> {
         }
     }
 
-    /// Writes the head and its chunks, and removes old chunks that nothing took the place of. What is not there is not removed: that would
-    /// cost the engine as much as a write.
+    /// Writes the head and its chunks, and removes old chunks that nothing took the place of. What is not there is not removed, what is
+    /// there not written again: either would cost the engine as much as a write.
     fn put(&mut self, key: Key, values: Vec<Vec<u8>>) -> Result<(), StoreError> {
         let old = self.get(&key)?;
-        if values.is_empty() && old.is_none() {
+        let is_the_same = match values.as_slice() {
+            [] => old.is_none(),
+            [value] => old.as_deref() == Some(value.as_slice()),
+            _ => false,
+        };
+        if is_the_same {
             return Ok(());
         }
         let new_count = values.len() as u32;
