@@ -8,7 +8,7 @@ from .measure import in_turn, spread
 from .rules import config, rule
 from .service import Service
 
-# The least that gives a median and a spread: the whole takes the better part of an hour.
+# The least that gives a median and a spread: the whole takes most of an hour.
 RUNS_MAX = 3
 PLACES = [1, 10, 100, 1000]
 DROPS = 50
@@ -53,7 +53,7 @@ class Files(Curve):
 
     def measure(self, count, turn):
         (seconds, peak), alone = in_turn(turn, lambda: self.bench.small_files(count), lambda: self.bench.bare_loop(count))
-        return {"Landfall (files/s)": count / seconds, "bare loop (files/s)": count / alone, "ratio": alone / seconds, "peak (MB)": peak}
+        return {"Landfall (files/s)": count / seconds, "bare loop (files/s)": count / alone, "ratio": seconds / alone, "peak (MB)": peak}
 
 
 class Spread(Curve):

@@ -254,7 +254,7 @@ class Expands(Row):
     gigabytes = 100
 
     def ours(self):
-        filtered = rule(pipeline=rules.FILTER_ALL, categories=["main"], form="lines", decode="ratio_max = 1000000")
+        filtered = rule(pipeline=rules.FILTER_ALL, categories=["main"], form="lines")
         return self.one_file(data.expanding(self.gigabytes), filtered, records=data.expanding_records(self.gigabytes))
 
     def yardstick(self):
