@@ -19,7 +19,10 @@ IDLE_SECONDS = 30.0
 
 
 class Service:
-    """The release build on `config`, up and idle once it is entered; ended, and its folder removed, when it is left."""
+    """The release build on `config`, up and idle once it is entered; ended, and its folder removed, when it is left.
+
+    Where the benchmark breaks off it is killed: to stop with many jobs in hand takes time, and nobody waits for the account.
+    """
 
     def __init__(self, folder, config, cores=None, folders=("in",)):
         self.home = Path(tempfile.mkdtemp(prefix="service-", dir=folder))
@@ -39,18 +42,19 @@ class Service:
             self.process = subprocess.Popen(self.command, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             self.wait(lambda: b"watching" in (self.home / "log").read_bytes())
-        except BaseException:
-            self.__exit__()
+        except BaseException as trouble:
+            self.__exit__(trouble)
             raise
         self.start_seconds = time.perf_counter() - begun
         # The first scan, and what the start left to be written.
         time.sleep(SETTLE_SECONDS)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, trouble=None, *_):
         try:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(60)
+            if trouble is None:
+                self.process.send_signal(signal.SIGTERM)
+                self.process.wait(60)
         finally:
             self.process.kill()
             self.process.wait()
