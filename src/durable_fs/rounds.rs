@@ -1,0 +1,64 @@
+//! One sync of each folder for many changes.
+//!
+//! Many jobs are taken on together: each renames, then each makes its folders durable. Whoever comes first to a folder syncs it, and all
+//! share what came out. A round must begin after the last change that it is to cover.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::FsError;
+
+/// The folders that were synced since the round began, each with what came of it.
+#[derive(Debug, Default)]
+pub struct FolderRound {
+    synced: HashMap<PathBuf, Result<(), Failure>>,
+}
+
+impl FolderRound {
+    /// Makes the names in a folder durable as they were when the round began.
+    pub fn sync(&mut self, folder: &Path) -> Result<(), FsError> {
+        if let Some(synced) = self.synced.get(folder) {
+            return synced.map_err(|failure| failure.tell(folder));
+        }
+        let synced = super::sync_folder(folder);
+        let told = synced.as_ref().map_err(Failure::of).copied();
+        self.synced.insert(folder.to_owned(), told);
+        synced
+    }
+}
+
+/// An [`FsError`] that can be told several times: the system tells a failed sync once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failure {
+    action: &'static str,
+    kind: io::ErrorKind,
+    code: Option<i32>,
+}
+
+impl Failure {
+    pub(super) fn of(error: &FsError) -> Self {
+        Self { action: error.action, kind: error.source.kind(), code: error.source.raw_os_error() }
+    }
+
+    pub(super) fn tell(self, folder: &Path) -> FsError {
+        let source = self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error);
+        FsError::new(self.action, folder, source)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_looked_at_once_a_round_and_all_are_told_what_came_of_it() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let folder = parent.path().join("away");
+        let mut round = FolderRound::default();
+        let first = round.sync(&folder).expect_err("it is not there").source.kind();
+        std::fs::create_dir(&folder).expect("makes");
+        assert_eq!(round.sync(&folder).expect_err("as before").source.kind(), first);
+        FolderRound::default().sync(&folder).expect("the next round sees it");
+    }
+}
