@@ -126,7 +126,7 @@ fn each<T, U>(
 fn take_up(shared: &Arc<Shared>, ids: Vec<JobId>) -> Batch<From> {
     let mut taken = Vec::with_capacity(ids.len());
     for id in ids {
-        let settled = lock(&shared.settled).remove(&id);
+        let settled = shared.settled.take(id);
         if settled.is_some() || shared.take_up(id, Stage::Finish) {
             taken.push((id, (id, settled)));
         }

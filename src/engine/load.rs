@@ -47,7 +47,9 @@ enum LoadEnd {
 /// One loader's life: takes queued jobs until the engine stops.
 pub(super) fn load_jobs(shared: &Arc<Shared>) {
     while let Some(id) = shared.queued.next() {
-        while !shared.board.wait_for_room(RUNS_MAX, ROOM_PATIENCE) {
+        while !(shared.settled.wait_for_room(ROOM_PATIENCE)
+            && shared.board.wait_for_room(RUNS_MAX, ROOM_PATIENCE))
+        {
             if shared.stopping() {
                 return;
             }

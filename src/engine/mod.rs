@@ -34,6 +34,7 @@ mod retry;
 mod rooms;
 mod rule_book;
 mod run;
+mod settled;
 mod shared;
 pub mod strays;
 mod thin;

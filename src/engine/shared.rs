@@ -18,6 +18,7 @@ use super::lock;
 use super::rooms::Rooms;
 use super::rule_book::RuleBook;
 use super::run::Run;
+use super::settled::Settled;
 use super::trouble::Trouble;
 use crate::clock::{self, JobIds};
 use crate::model::fault::JobError;
@@ -66,8 +67,7 @@ pub(super) struct Shared {
     /// Jobs that wait to be published or retired.
     pub finishing: JobQueue,
     pub board: Board,
-    /// Runs that settled and wait for the finishing stage.
-    pub settled: Mutex<HashMap<JobId, Arc<Run>>>,
+    pub settled: Settled,
     /// To the checkpointer; `None` ends it.
     pub checkpoints: SyncSender<Option<(Arc<Run>, CheckpointOrder)>>,
     pub watch: Mutex<Option<Watch>>,
@@ -121,7 +121,7 @@ impl Shared {
             queued: JobQueue::default(),
             finishing: JobQueue::default(),
             board: Board::default(),
-            settled: Mutex::default(),
+            settled: Settled::default(),
             checkpoints,
             watch: Mutex::default(),
             in_work: Mutex::default(),
@@ -204,7 +204,7 @@ impl Shared {
     /// Hands a run to the finishing stage, once, when everything is collected or it broke off.
     pub(super) fn settle(&self, run: &Arc<Run>) {
         if run.settle() {
-            lock(&self.settled).insert(run.id, Arc::clone(run));
+            self.settled.put(Arc::clone(run));
             self.board.remove(run);
             self.in_hand.clear(run.id);
             self.finishing.push(run.id);
