@@ -27,7 +27,7 @@ use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::rule::Settings;
-use crate::store::{MemoryBudget, Store};
+use crate::store::{MemoryBudget, Store, give_memory_back};
 use crate::telemetry::events;
 use crate::watch::{Answer, Watch};
 
@@ -38,6 +38,9 @@ const HELD_BACK_OFF: Duration = Duration::from_secs(1);
 const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
 /// How often an operator's word looks whether the job is free.
 const IN_HANDS_PAUSE: Duration = Duration::from_millis(5);
+
+/// It takes some milliseconds.
+const JOBS_BETWEEN_GIVING_BACK: u64 = 4096;
 
 /// A stage that takes jobs up from a queue.
 #[derive(Clone, Copy, Debug)]
@@ -361,8 +364,14 @@ impl Shared {
 
     /// A job reached an end.
     pub(super) fn job_ended(&self) {
-        *lock(&self.ended) += 1;
+        let mut ended = lock(&self.ended);
+        *ended += 1;
+        let gives_back = *ended % JOBS_BETWEEN_GIVING_BACK == 0;
+        drop(ended);
         self.ended_bell.notify_all();
+        if gives_back {
+            give_memory_back();
+        }
     }
 
     /// Waits until some job ended after `seen` did, or for `time`. The count then.

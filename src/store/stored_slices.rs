@@ -304,7 +304,7 @@ impl Open {
         let Self { tree, db, path } = self;
         drop((tree, db));
         remove_patiently(&path);
-        give_memory_back();
+        super::give_memory_back();
     }
 }
 
@@ -319,18 +319,6 @@ fn remove_patiently(folder: &Path) {
         std::thread::sleep(opening::REOPEN_PAUSE);
     }
 }
-
-/// The C library keeps what was freed in pieces between others; after a backlog that is most of it.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code, reason = "the allocator has no safe interface for it")]
-fn give_memory_back() {
-    // SAFETY: malloc_trim takes an integer and may be called at any time, by any thread.
-    unsafe { libc::malloc_trim(0) };
-}
-
-/// Other allocators give it back by themselves.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn give_memory_back() {}
 
 fn failed(action: &'static str, path: &Path, error: sled::Error) -> StoreError {
     StoreError::slices(action, path, error)
