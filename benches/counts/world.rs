@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use landfall::config;
-use landfall::decode::{DecodeRequest, Decoder, Progress};
+use landfall::decode::{DecodeRequest, Decoder, EntryReader, Progress};
 use landfall::model::rule::Rule;
 use landfall::model::slice::{EntryShape, Slice};
 use landfall::output::OutputPlan;
@@ -98,14 +98,15 @@ impl World {
             progress: Arc::new(Progress::default()),
         };
         let mut decoder = Decoder::open(File::open(&self.source)?, &request)?;
-        let entry = decoder.next_entry()?.ok_or("there is no entry")?;
-        let mut cutter =
-            Cutter::new(entry.text, &self.rule.records, &self.rule.decode, 0, String::new(), 0)?;
-        let shape = cutter.shape()?;
-        while let Some(slice) = cutter.next_slice()? {
-            take(slice);
-        }
-        drop(cutter);
+        let shape = {
+            let EntryReader { text, .. } = decoder.next_entry()?.ok_or("there is no entry")?;
+            let mut cutter = Cutter::new(text, &self.rule.records, &self.rule.decode, 0, String::new(), 0)?;
+            let shape = cutter.shape()?;
+            while let Some(slice) = cutter.next_slice()? {
+                take(slice);
+            }
+            shape
+        };
         decoder.finish()?;
         Ok(shape)
     }
