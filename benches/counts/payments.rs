@@ -23,7 +23,7 @@ const NAMES: [&str; 8] = [
 const STATES: [&str; 4] = ["ACTIVE", "CLOSED", "PENDING", "HOLD"];
 const SEED: u64 = 7;
 
-/// SplitMix64 (<https://prng.di.unimi.it/splitmix64.c>).
+/// `SplitMix64` (<https://prng.di.unimi.it/splitmix64.c>).
 struct Chance(u64);
 
 impl Chance {
