@@ -279,6 +279,19 @@ fn many_files_are_each_taken_once() {
     }
 }
 
+/// Goal: jobs that wait to be published hold few descriptors, however many files come at once.
+#[test]
+fn many_files_at_once_need_few_open_files() {
+    let world = World::new("");
+    for number in 0..1500 {
+        world.write(format!("in/{number}.txt"), "1\n");
+    }
+    let mut service = world.start_with_open_files(300);
+    service.wait_until("all are archived", || (world.files("archive").len() == 1500).then_some(()));
+    service.stop();
+    assert!(!world.text("landfall.log").contains("held"), "no job had to wait for a descriptor");
+}
+
 #[test]
 fn a_rule_that_is_off_leaves_its_files_alone() {
     let world = World::new("");

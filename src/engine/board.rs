@@ -1,6 +1,6 @@
 //! Where workers find their next slice, fair among the running jobs.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Duration;
 
@@ -9,8 +9,11 @@ use super::run::{Run, TakenSlice};
 use super::trouble::Trouble;
 
 /// The running jobs, and a bell for workers that found nothing to do.
-#[derive(Default)]
 pub(super) struct Board {
+    /// How many threads may work now: `service.workers` in all, the loaders that work a short file themselves counted.
+    hands: AtomicUsize,
+    /// A worker found none.
+    hands_wanted: AtomicBool,
     runs: RwLock<Vec<Arc<Run>>>,
     turn: AtomicUsize,
     /// Counts the rings: a worker that looked before a ring does not sleep through it.
@@ -21,7 +24,47 @@ pub(super) struct Board {
     asleep: AtomicUsize,
 }
 
+/// The right to work, until it is dropped.
+pub(super) struct Hand<'a>(&'a Board);
+
+impl Drop for Hand<'_> {
+    fn drop(&mut self) {
+        self.0.hands.fetch_add(1, Ordering::SeqCst);
+        if self.0.hands_wanted.swap(false, Ordering::SeqCst) {
+            self.0.ring();
+        }
+    }
+}
+
 impl Board {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            hands: AtomicUsize::new(workers),
+            hands_wanted: AtomicBool::new(false),
+            runs: RwLock::default(),
+            turn: AtomicUsize::new(0),
+            rings: AtomicU64::new(0),
+            gate: Mutex::default(),
+            bell: Condvar::new(),
+            bell_for_room: Condvar::new(),
+            asleep: AtomicUsize::new(0),
+        }
+    }
+
+    /// None: as many work as may.
+    pub(super) fn take_hand(&self) -> Option<Hand<'_>> {
+        let taken = self.hands.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |hands| hands.checked_sub(1));
+        taken.is_ok().then(|| Hand(self))
+    }
+
+    /// As [`Self::take_hand`]; whoever puts one down rings.
+    pub(super) fn want_hand(&self) -> Option<Hand<'_>> {
+        self.take_hand().or_else(|| {
+            self.hands_wanted.store(true, Ordering::SeqCst);
+            self.take_hand() // one that was put down before that was seen
+        })
+    }
+
     pub(super) fn add(&self, run: Arc<Run>) {
         self.runs.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(run);
     }
@@ -98,5 +141,25 @@ impl Board {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_work_at_once_than_may_and_who_waited_is_told() {
+        let board = Board::new(2);
+        let (first, _second) = (board.take_hand().expect("free"), board.want_hand().expect("free"));
+        assert!(board.take_hand().is_none());
+        let seen = board.rings();
+        assert!(board.want_hand().is_none());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| board.wait(seen));
+            drop(first);
+            waits.join().expect("no panic");
+        });
+        assert!(board.take_hand().is_some());
     }
 }

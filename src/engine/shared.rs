@@ -70,7 +70,8 @@ pub(super) struct Shared {
     /// Jobs that wait to be published or retired.
     pub finishing: JobQueue,
     pub board: Board,
-    pub settled: Settled,
+    /// Runs that wait for the finishing stage.
+    pub settled: Settled<Arc<Run>>,
     /// To the checkpointer; `None` ends it.
     pub checkpoints: SyncSender<Option<(Arc<Run>, CheckpointOrder)>>,
     pub watch: Mutex<Option<Watch>>,
@@ -110,6 +111,7 @@ impl Shared {
         let at_work = MemoryBudget::new(at_work_max);
         let spool_dir = settings.service.data_dir.join("spool");
         let rooms = Rooms::new(settings.service.free_min, settings.service.data_dir.clone());
+        let workers = settings.service.workers;
         Self {
             settings,
             store,
@@ -123,7 +125,7 @@ impl Shared {
             rooms,
             queued: JobQueue::default(),
             finishing: JobQueue::default(),
-            board: Board::default(),
+            board: Board::new(workers),
             settled: Settled::default(),
             checkpoints,
             watch: Mutex::default(),
@@ -207,7 +209,7 @@ impl Shared {
     /// Hands a run to the finishing stage, once, when everything is collected or it broke off.
     pub(super) fn settle(&self, run: &Arc<Run>) {
         if run.settle() {
-            self.settled.put(Arc::clone(run));
+            self.settled.put(run.id, Arc::clone(run));
             self.board.remove(run);
             self.in_hand.clear(run.id);
             self.finishing.push(run.id);

@@ -24,19 +24,27 @@ pub(super) fn work_slices(shared: &Arc<Shared>) {
         if shared.stopping() {
             return;
         }
+        let Some(hand) = shared.board.want_hand() else {
+            shared.board.wait(seen);
+            continue;
+        };
         match shared.board.take_slice() {
             Some((run, Ok(taken))) => work_slice(shared, &run, taken),
             Some((run, Err(trouble))) => {
                 run.break_off(trouble);
                 shared.settle(&run);
             }
-            None => shared.board.wait(seen),
+            None => {
+                drop(hand);
+                shared.board.wait(seen);
+            }
         }
     }
 }
 
-/// Works what is left of a run on this thread.
+/// Works what is left of a run on this thread, if one more may work; else a worker is told of it.
 pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
+    let Some(_hand) = shared.board.take_hand() else { return shared.board.ring() };
     loop {
         match run.take_slice() {
             Ok(Some(taken)) => work_slice(shared, run, taken),

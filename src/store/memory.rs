@@ -12,6 +12,7 @@ pub struct MemoryBudget {
     bytes_max: u64,
     room: Mutex<Room>,
     changed: Condvar,
+    drained: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -20,6 +21,9 @@ struct Room {
     /// Moves on with every change a putter may wait for: memory given back, a queue taken from or stopped.
     changes: u64,
     waiting: u32,
+    /// Moves on when those who wait for much room are to look again.
+    drains: u64,
+    draining: u32,
 }
 
 /// Bytes of the memory limit in use; given back on drop.
@@ -32,7 +36,7 @@ pub struct MemoryLease {
 impl MemoryBudget {
     /// A budget of `memory_max` bytes.
     pub fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Self { bytes_max, room: Mutex::default(), changed: Condvar::new() })
+        Arc::new(Self { bytes_max, room: Mutex::default(), changed: Condvar::new(), drained: Condvar::new() })
     }
 
     /// Accounts for bytes that are there already; never waits, and may go over the limit.
@@ -80,6 +84,40 @@ impl MemoryBudget {
         room.waiting -= 1;
     }
 
+    /// Waits until there is room for many again, or a queue is empty or stopped, or `patience` is over. False: nothing changed meanwhile, or
+    /// there is room for many already. Woken once for many changes: a putter that is woken for each costs its workers more than it brings.
+    pub(super) fn wait_until_drained(&self, patience: Duration) -> bool {
+        let mut room = self.room();
+        let (changes, drains) = (room.changes, room.drains);
+        if room.used <= self.low_water() {
+            return false;
+        }
+        room.draining += 1;
+        let waited = self.drained.wait_timeout_while(room, patience, |room| room.drains == drains);
+        let mut room = waited.unwrap_or_else(PoisonError::into_inner).0;
+        room.draining -= 1;
+        room.changes != changes
+    }
+
+    /// An eighth is free.
+    fn low_water(&self) -> u64 {
+        self.bytes_max / 8 * 7
+    }
+
+    /// Says that a queue has nothing left, or takes nothing any more: its putter must not wait for others.
+    pub(super) fn announce_empty(&self) {
+        let mut room = self.room();
+        self.tell_drained(&mut room);
+        self.announce_in(room);
+    }
+
+    fn tell_drained(&self, room: &mut Room) {
+        if room.draining > 0 {
+            room.drains += 1;
+            self.drained.notify_all();
+        }
+    }
+
     /// Says that something changed.
     pub(super) fn announce(&self) {
         self.announce_in(self.room());
@@ -89,6 +127,9 @@ impl MemoryBudget {
         room.changes += 1;
         if room.waiting > 0 {
             self.changed.notify_all();
+        }
+        if room.used <= self.low_water() {
+            self.tell_drained(&mut room);
         }
     }
 
@@ -127,5 +168,28 @@ mod tests {
         assert_eq!(budget.used(), 0);
         assert!(budget.try_lease(10).is_some());
         assert!(budget.try_lease(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn who_waits_for_much_room_is_patient_only_while_something_changes() {
+        let budget = MemoryBudget::new(80);
+        let (kept, given_back) = (budget.lease(70), budget.lease(10));
+        assert!(!budget.wait_until_drained(Duration::from_millis(1)), "nothing changed");
+        let wakes: [&dyn Fn(); 2] = [&|| budget.announce_empty(), &|| drop(budget.lease(0))];
+        for wake in wakes {
+            std::thread::scope(|scope| {
+                let waits = scope.spawn(|| budget.wait_until_drained(Duration::from_millis(100)));
+                while !waits.is_finished() {
+                    wake();
+                }
+                assert!(waits.join().expect("no panic"), "something changed");
+            });
+        }
+        drop(given_back);
+        assert!(
+            !budget.wait_until_drained(Duration::from_hours(1)),
+            "there is room for many, perhaps not for one that is large"
+        );
+        drop(kept);
     }
 }

@@ -4,11 +4,15 @@
 //! take <- [ in memory, oldest first ] <- [ stored: taken .. written ] <- put
 //! ```
 //!
+//! Loading runs ahead onto the disk only where the work does not get on: it waits for an answer, or for a disk. Where the processor is what
+//! both wait for, packing slices, storing and reading them would only take it from the work.
+//!
 //! While any slice is stored, later ones are stored too: order is kept without looking into either. Where and how is
 //! [`super::stored_slices`]'s business; after a crash they are cut again from the source.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::error::StoreError;
 use super::memory::{MemoryBudget, MemoryLease};
@@ -16,6 +20,9 @@ use super::stored_slices::Lent;
 use super::{Store, slice_value};
 use crate::model::job_id::JobId;
 use crate::model::slice::Slice;
+
+/// How long a slice waits for memory, while none becomes free, before it is stored.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The slices of one job between loading and work: put in order by one loader, taken in order by any worker.
 pub struct SliceQueue {
@@ -66,16 +73,22 @@ impl SliceQueue {
         Self { store, job, memory, load_ahead, putting: Mutex::default(), line: Mutex::default() }
     }
 
-    /// Takes a slice in; in memory, else on the disk up to `load_ahead` and as long as there is room, else waits. False: the queue was closed by `stop`.
+    /// Takes a slice in; in memory, or there after a while, else on the disk up to `load_ahead` and as long as there is room, else waits.
+    /// False: the queue was closed by `stop`.
     ///
     /// A job with nothing in its queue never waits: whatever other jobs hold, each of them gets on.
     pub fn put(&self, slice: Slice) -> Result<bool, StoreError> {
         let _one_at_a_time = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = slice.memory_bytes();
+        let mut is_patient = true;
         loop {
             let seen = self.memory.changes();
             match self.place_for(bytes) {
                 Some(Place::Memory(lease)) => return Ok(self.push(slice, lease)),
+                // Work that is getting on needs the processor more than a slice needs to be packed and stored.
+                Some(Place::Disk) if is_patient && self.stored().1 == 0 => {
+                    is_patient = self.memory.wait_until_drained(PATIENCE);
+                }
                 Some(Place::Disk) => return self.store_slice(&slice),
                 Some(Place::Nowhere) => return Ok(false),
                 None => self.memory.wait_for_change(seen),
@@ -92,9 +105,13 @@ impl SliceQueue {
     pub fn take(&self) -> Result<Taken, StoreError> {
         let mut line = self.line();
         if let Some((slice, lease)) = line.in_memory.pop_front() {
+            let is_empty = line.in_memory.is_empty();
             drop(line);
-            // The queue may be empty now, and its loader may put one more.
-            self.memory.announce();
+            if is_empty {
+                self.memory.announce_empty(); // its loader may put one more
+            } else {
+                self.memory.announce();
+            }
             return Ok(Taken::Slice(slice, lease));
         }
         if line.first_stored < line.end_stored {
@@ -118,7 +135,7 @@ impl SliceQueue {
         let lent = line.lent.take();
         drop(line);
         drop(in_memory);
-        self.memory.announce();
+        self.memory.announce_empty();
         match lent {
             Some(lent) => lent.remove_all(self.job, stored),
             None => Ok(()),
