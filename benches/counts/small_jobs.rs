@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use landfall::durable_fs::FolderRound;
 use landfall::model::identity::FileIdentity;
 use landfall::model::job::{Job, Source};
 use landfall::model::job_id::JobId;
@@ -19,7 +20,7 @@ use crate::world::World;
 use crate::{Case, Failure};
 
 const JOBS: u64 = 200;
-/// As many jobs wait for one sync of the store: many small files come at once.
+/// As many jobs share syncs: many small files come at once.
 const JOBS_PER_SYNC: u64 = 20;
 const RECORDS_PER_JOB: u64 = 10;
 pub(crate) const RECORDS: u64 = JOBS * RECORDS_PER_JOB;
@@ -53,14 +54,7 @@ pub(crate) fn prepare(world: &World) -> Result<Case<'_>, Failure> {
         for first in (0..JOBS).step_by(JOBS_PER_SYNC as usize) {
             let jobs = input.claim(first..first + JOBS_PER_SYNC)?;
             input.store.sync()?;
-            let mut publishing = Vec::new();
-            for job in jobs {
-                publishing.push(input.collect(job)?);
-            }
-            input.store.sync()?;
-            for (job, intent) in publishing {
-                records += input.publish(job, intent)?;
-            }
+            records += input.finish(jobs)?;
             input.store.sync()?;
         }
         Ok(records)
@@ -93,32 +87,65 @@ impl Input<'_> {
         Job::queued(id, &self.world.rule.name, &self.rule_hash, source, Timestamp::UNIX_EPOCH)
     }
 
-    fn collect(&self, mut job: Job) -> Result<(Job, Intent), Failure> {
+    /// From the start of loading to the end of the rows, all jobs step by step, as a finisher takes them on.
+    fn finish(&self, jobs: Vec<Job>) -> Result<u64, Failure> {
+        let mut collected = Vec::new();
+        for job in jobs {
+            collected.push(self.collect(job)?);
+        }
+        for (_, partials) in &mut collected {
+            partials.sync_files()?;
+        }
+        let mut round = FolderRound::default();
+        for (_, partials) in &mut collected {
+            partials.sync_folders(&mut round)?;
+        }
+        let mut publishing = Vec::new();
+        for (job, partials) in collected {
+            publishing.push(self.intend(job, partials)?);
+        }
+        self.store.sync()?;
+        for (job, intent) in &mut publishing {
+            if intent.rename_outputs(&self.world.rule, job, &|_| false)? != RolledForward::Done {
+                return Err("somebody else writes in the temporary folder".into());
+            }
+        }
+        let mut round = FolderRound::default();
+        let mut records = 0;
+        for (job, intent) in publishing {
+            intent.sync_folders(&mut round)?;
+            records += self.end(job)?;
+        }
+        Ok(records)
+    }
+
+    fn collect(&self, mut job: Job) -> Result<(Job, Partials), Failure> {
         job.take(JobEvent::Started, Timestamp::UNIX_EPOCH, "")?;
-        self.store.change().job(&job).apply()?; // started
-        self.store.change().job(&job).apply()?; // and where it goes on
+        self.store.change().job(&job).apply()?;
         let World { rule, outputs, .. } = self.world;
         let mut partials = Partials::start(Arc::clone(outputs), Arc::clone(rule), &job);
         partials.begin_entry(&EntryName { position: 0, name: OsText::default() }, &self.headers)?;
         for (category, bytes, records) in &self.chunks {
             partials.append(*category, outputs.encode(*category, bytes.clone(), *records))?;
         }
-        let intent = Intent::choose(rule, &job, partials.finish()?, &|_| false)?;
+        partials.end()?;
+        Ok((job, partials))
+    }
+
+    fn intend(&self, mut job: Job, mut partials: Partials) -> Result<(Job, Intent), Failure> {
+        let intent = Intent::choose(&self.world.rule, &job, partials.finished()?, &|_| false)?;
         job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
         job.take(JobEvent::AccountBalanced, Timestamp::UNIX_EPOCH, "")?;
         self.store.change().intent(job.id, &intent).job(&job).delivery(&job).apply()?;
         Ok((job, intent))
     }
 
-    fn publish(&self, mut job: Job, mut intent: Intent) -> Result<u64, Failure> {
-        if intent.roll_forward(&self.world.rule, &job, &|_| false)? != RolledForward::Done {
-            return Err("somebody else writes in the temporary folder".into());
-        }
+    fn end(&self, mut job: Job) -> Result<u64, Failure> {
         job.take(JobEvent::Published, Timestamp::UNIX_EPOCH, "")?;
         self.store.change().job(&job).apply()?;
         job.take(JobEvent::Retired, Timestamp::UNIX_EPOCH, "")?;
-        let ledger = LedgerRow::of(&job, LedgerOutcome::Completed);
-        self.store.change().ledger(&ledger, false).job(&job).forget_work(job.id).apply()?;
+        let row = LedgerRow::of(&job, LedgerOutcome::Completed);
+        self.store.change().job(&job).ledger(&row, false).forget_work(job.id).apply()?;
         Ok(job.outputs.iter().map(|output| output.records).sum())
     }
 }
