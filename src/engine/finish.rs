@@ -41,7 +41,7 @@ pub(super) fn finish_jobs(shared: &Arc<Shared>) {
 enum From {
     Ended(Box<Ended>),
     Publishing(Box<Balanced>),
-    Retiring(Job),
+    Retiring(Box<Job>),
 }
 
 /// Jobs that are at one step together.
@@ -54,7 +54,7 @@ fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
             From::Ended(job) if job.is_large() => large.push((id, *job)),
             From::Ended(job) => ended.push((id, *job)),
             From::Publishing(job) => publishing.push((id, *job)),
-            From::Retiring(job) => retiring.push((id, job)),
+            From::Retiring(job) => retiring.push((id, *job)),
         }
     }
     finish_together(shared, ended, publishing, retiring)?;
@@ -223,7 +223,7 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<From>, Troub
             shared.reserve_names(id, publish::names_of(&intent)); // again, after a restart
             Ok(Some(From::Publishing(Box::new(Balanced { job, intent }))))
         }
-        JobState::Retiring => Ok(Some(From::Retiring(job))),
+        JobState::Retiring => Ok(Some(From::Retiring(Box::new(job)))),
         _ if job.is_failing() => {
             fail::finish_failing(shared, job)?;
             Ok(None)

@@ -368,7 +368,7 @@ impl Shared {
     pub(super) fn job_ended(&self) {
         let mut ended = lock(&self.ended);
         *ended += 1;
-        let gives_back = *ended % JOBS_BETWEEN_GIVING_BACK == 0;
+        let gives_back = ended.is_multiple_of(JOBS_BETWEEN_GIVING_BACK);
         drop(ended);
         self.ended_bell.notify_all();
         if gives_back {
