@@ -41,8 +41,18 @@ pub fn move_unsynced(from: &Path, to: &Path) -> Result<Renamed, FsError> {
                 copy_over(from, to)
             }
         }
+        // Where links stand in for renames, the taken name is told first. It may be that of our own copy, before the source was removed.
+        Ok(Renamed::NameTaken) if !is_one_file_system(from, to)? => copy_over(from, to),
         renamed => renamed,
     }
+}
+
+fn is_one_file_system(from: &Path, to: &Path) -> Result<bool, FsError> {
+    let device = |path: &Path| {
+        let folder = super::parent_of(path);
+        super::platform::device_of(folder).map_err(|e| FsError::new("find the file system of", folder, e))
+    };
+    Ok(device(from)? == device(to)?)
 }
 
 fn sync_both(from: &Path, to: &Path) -> Result<(), FsError> {

@@ -22,8 +22,10 @@ impl FolderRound {
             return synced.map_err(|failure| failure.tell(folder));
         }
         let synced = super::sync_folder(folder);
-        let told = synced.as_ref().map_err(Failure::of).copied();
-        self.synced.insert(folder.to_owned(), told);
+        // Whatever else went wrong may be over for the next job.
+        if synced.as_ref().map_or_else(FsError::is_failed_sync, |()| true) {
+            self.synced.insert(folder.to_owned(), synced.as_ref().map_err(Failure::of).copied());
+        }
         synced
     }
 }
@@ -52,13 +54,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_looked_at_once_a_round_and_all_are_told_what_came_of_it() {
+    fn a_folder_is_synced_once_a_round_and_tried_again_where_that_was_not_possible() {
         let parent = tempfile::tempdir().expect("a folder");
         let folder = parent.path().join("away");
         let mut round = FolderRound::default();
-        let first = round.sync(&folder).expect_err("it is not there").source.kind();
+        round.sync(&folder).expect_err("it is not there");
         std::fs::create_dir(&folder).expect("makes");
-        assert_eq!(round.sync(&folder).expect_err("as before").source.kind(), first);
-        FolderRound::default().sync(&folder).expect("the next round sees it");
+        round.sync(&folder).expect("it is there now");
+        std::fs::remove_dir(&folder).expect("removes");
+        round.sync(&folder).expect("it was synced in this round");
+        FolderRound::default().sync(&folder).expect_err("the next round looks");
     }
 }

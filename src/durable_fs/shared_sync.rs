@@ -59,6 +59,12 @@ impl Folder {
                 _ => Ok(()),
             };
         }
+        // It was told once: another sync of what may be lost would succeed.
+        if let Some((_, failure)) = rounds.failed
+            && failure.tell(folder).is_failed_sync()
+        {
+            return Err(failure.tell(folder));
+        }
         rounds.leading = true;
         rounds.begun += 1;
         drop(rounds);

@@ -38,7 +38,7 @@ pub(super) fn finish_jobs(shared: &Arc<Shared>) {
 }
 
 /// Where a job is taken up.
-enum From {
+enum TakenUp {
     Ended(Box<Ended>),
     Publishing(Box<Balanced>),
     Retiring(Box<Job>),
@@ -51,10 +51,10 @@ fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
     let (mut ended, mut large, mut publishing, mut retiring) = (vec![], vec![], vec![], vec![]);
     for (id, from) in take_up(shared, ids) {
         match from {
-            From::Ended(job) if job.is_large() => large.push((id, *job)),
-            From::Ended(job) => ended.push((id, *job)),
-            From::Publishing(job) => publishing.push((id, *job)),
-            From::Retiring(job) => retiring.push((id, *job)),
+            TakenUp::Ended(job) if job.is_large() => large.push((id, *job)),
+            TakenUp::Ended(job) => ended.push((id, *job)),
+            TakenUp::Publishing(job) => publishing.push((id, *job)),
+            TakenUp::Retiring(job) => retiring.push((id, *job)),
         }
     }
     finish_together(shared, ended, publishing, retiring)?;
@@ -110,6 +110,11 @@ fn each<T, U>(
 ) -> Batch<U> {
     let mut on = Vec::with_capacity(jobs.len());
     for (id, job) in jobs {
+        if shared.fatal().is_some() {
+            // A sync failed, and the system tells that once: a second one of the same folder would be believed. The next start goes on.
+            shared.put_down(id);
+            continue;
+        }
         match guard("finish", || step(job)) {
             Ok(Some(job)) => on.push((id, job)),
             Ok(None) => shared.put_down(id),
@@ -123,7 +128,7 @@ fn each<T, U>(
 }
 
 /// The jobs of these that no other stage has in its hands, and that do not end here.
-fn take_up(shared: &Arc<Shared>, ids: Vec<JobId>) -> Batch<From> {
+fn take_up(shared: &Arc<Shared>, ids: Vec<JobId>) -> Batch<TakenUp> {
     let mut taken = Vec::with_capacity(ids.len());
     for id in ids {
         let settled = shared.settled.take(id);
@@ -138,7 +143,7 @@ fn take_up(shared: &Arc<Shared>, ids: Vec<JobId>) -> Batch<From> {
 }
 
 /// A run whose work ended: its outputs are ended, or it is failed, held or given back.
-fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<From>, Trouble> {
+fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<TakenUp>, Trouble> {
     if let Err(broken) = run.end_steps() {
         run.break_off(broken.into()); // unless it broke off before
     }
@@ -147,7 +152,7 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<From>, Tro
         None => publish::end(shared, run),
     };
     match ended {
-        Ok(ended) => Ok(Some(From::Ended(Box::new(ended)))),
+        Ok(ended) => Ok(Some(TakenUp::Ended(Box::new(ended)))),
         Err(trouble) => end_unpublished(shared, run, trouble),
     }
 }
@@ -213,7 +218,7 @@ fn drop_what_no_checkpoint_names(shared: &Shared, run: &Run) {
 }
 
 /// A job that a restart, or an earlier try, left on its way.
-fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<From>, Trouble> {
+fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<TakenUp>, Trouble> {
     let Some(job) = shared.store.job(id)? else { return Ok(None) };
     match job.state {
         JobState::Publishing => {
@@ -221,9 +226,9 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<From>, Troub
                 Trouble::new(FaultKind::Bug, format!("job {id} is publishing without an intent"), None)
             })?;
             shared.reserve_names(id, publish::names_of(&intent)); // again, after a restart
-            Ok(Some(From::Publishing(Box::new(Balanced { job, intent }))))
+            Ok(Some(TakenUp::Publishing(Box::new(Balanced { job, intent }))))
         }
-        JobState::Retiring => Ok(Some(From::Retiring(Box::new(job)))),
+        JobState::Retiring => Ok(Some(TakenUp::Retiring(Box::new(job)))),
         _ if job.is_failing() => {
             fail::finish_failing(shared, job)?;
             Ok(None)

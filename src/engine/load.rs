@@ -118,7 +118,8 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         return Ok(None);
     }
     shared.rooms.check_start(&rule)?; // before its partials, which would land beside a mount that is away
-    let restarted = job.started_at.is_some();
+    // In hand when the service died before its start was durable: `recover` counted that as an attempt.
+    let restarted = job.started_at.is_some() || job.attempts > 0;
     let checkpoint = if restarted { shared.store.checkpoint(id)? } else { None };
     let resumable_at = checkpoint.as_ref().map_or(0, |point| point.next_slice);
     job.take(JobEvent::Started, clock::now(), "")?;

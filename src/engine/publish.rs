@@ -99,9 +99,9 @@ impl Ended {
 
     /// Writes the intent: from here the only way is forward.
     pub(super) fn intend(mut self, shared: &Shared) -> Result<Balanced, Trouble> {
+        let decided = self.partials.finished().map_err(Trouble::from); // reads outputs back, where their hash is asked for
         // Where deliveries are compared, one job at a time up to the intent: the next one that is judged finds this one's rows.
         let one_at_a_time = self.run.rule.rule.delivery.as_ref().map(|_| lock(&shared.delivering));
-        let decided = self.partials.finished().map_err(Trouble::from);
         let decided =
             decided.and_then(|finished| decide(shared, &self.run, self.job, &mut self.partials, finished));
         let (job, intent) = match decided {

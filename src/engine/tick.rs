@@ -45,6 +45,7 @@ pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
         }
         tell_progress(shared, &mut last_read);
         if let Err(error) = shared.store.sync_waiting() {
+            tracing::warn!(%error, "rows wait longer to be made durable");
             shared.stop_if_poisoned(&error.into());
         }
     }

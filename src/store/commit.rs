@@ -9,7 +9,8 @@
 //! A round that began before a caller's write may not have seen it; the next one has.
 //!
 //! sled 0.34 forgets a waiting flush where the last writer of its buffer met an error (`exit_reservation` notes the error and wakes nobody).
-//! Any later flush sees the error, and wakes all: so who waits long for a round flushes beside it.
+//! Any later flush sees the error, and wakes all: so who waits long for a round asks the engine beside it. That must sync nothing itself:
+//! the system tells a failed sync once, and it must be the round's leader who is told.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,8 +41,12 @@ impl Commits {
         refuse_poisoned(&self.rounds())
     }
 
-    /// Makes everything written before this call durable by `flush`, or waits for one who does.
-    pub(super) fn sync(&self, flush: impl Fn() -> Result<(), StoreError>) -> Result<(), StoreError> {
+    /// Makes everything written before this call durable by `flush`, or waits for one who does. `ask` is the part of it that syncs nothing.
+    pub(super) fn sync(
+        &self,
+        flush: impl FnOnce() -> Result<(), StoreError>,
+        ask: impl Fn() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut rounds = self.rounds();
         let ticket = rounds.begun + 1;
         loop {
@@ -52,7 +57,7 @@ impl Commits {
             if !rounds.leading {
                 break;
             }
-            rounds = self.wait(rounds, &flush)?;
+            rounds = self.wait(rounds, &ask)?;
         }
         rounds.leading = true;
         rounds.begun += 1;
@@ -73,11 +78,11 @@ impl Commits {
         self.rounds().leading
     }
 
-    /// Waits for the end of the round; flushes too where it takes long.
+    /// Waits for the end of the round; asks whether the engine forgot it where it takes long.
     fn wait<'a>(
         &'a self,
         rounds: MutexGuard<'a, Rounds>,
-        flush: impl Fn() -> Result<(), StoreError>,
+        ask: impl Fn() -> Result<(), StoreError>,
     ) -> Result<MutexGuard<'a, Rounds>, StoreError> {
         let (begun, done) = (rounds.begun, rounds.done);
         let waited = self.ended.wait_timeout(rounds, FORGOTTEN_AFTER);
@@ -87,7 +92,7 @@ impl Commits {
         }
         drop(rounds);
         // Its success says nothing of the round that it is beside.
-        flush().inspect_err(|error| self.poison(&error_chain(error)))?;
+        ask().inspect_err(|error| self.poison(&error_chain(error)))?;
         Ok(self.rounds())
     }
 
@@ -149,6 +154,8 @@ mod tests {
 
     use super::*;
 
+    const ASKS_NOTHING: fn() -> Result<(), StoreError> = || Ok(());
+
     #[test]
     fn callers_that_wait_share_one_flush() {
         let commits = Commits::default();
@@ -159,20 +166,26 @@ mod tests {
             let (begun, has_begun) = mpsc::sync_channel(1);
             let commits = &commits;
             let first = scope.spawn(move || {
-                commits.sync(|| {
-                    begun.send(()).expect("the test waits");
-                    gate.recv().expect("the test releases");
-                    Ok(())
-                })
+                commits.sync(
+                    || {
+                        begun.send(()).expect("the test waits");
+                        gate.recv().expect("the test releases");
+                        Ok(())
+                    },
+                    ASKS_NOTHING,
+                )
             });
             has_begun.recv().expect("the first leads");
             for _ in 0..50 {
                 scope.spawn(|| {
                     arrived.wait();
-                    commits.sync(|| {
-                        flushes.fetch_add(1, Ordering::Relaxed);
-                        Ok(())
-                    })
+                    commits.sync(
+                        || {
+                            flushes.fetch_add(1, Ordering::Relaxed);
+                            Ok(())
+                        },
+                        ASKS_NOTHING,
+                    )
                 });
             }
             arrived.wait();
@@ -189,37 +202,44 @@ mod tests {
     fn a_flush_that_the_engine_forgot_is_found_by_the_next_to_wait() {
         let commits = Commits::default();
         let (fail, failed) = mpsc::sync_channel::<()>(1);
-        let flushes = AtomicU32::new(0);
+        let asked = AtomicU32::new(0);
         let (begun, has_begun) = mpsc::sync_channel(1);
         std::thread::scope(|scope| {
-            let forgotten = scope.spawn(|| {
-                let failed = std::sync::Mutex::new(failed);
-                commits.sync(|| {
-                    begun.send(()).expect("the test waits");
-                    failed.lock().expect("alone").recv().expect("somebody wakes it");
-                    Err(StoreError::Corrupt { what: "disk", detail: "gone".into() })
-                })
+            let commits = &commits;
+            let forgotten = scope.spawn(move || {
+                commits.sync(
+                    move || {
+                        begun.send(()).expect("the test waits");
+                        failed.recv().expect("somebody wakes it");
+                        Err(StoreError::Corrupt { what: "disk", detail: "gone".into() })
+                    },
+                    ASKS_NOTHING,
+                )
             });
             has_begun.recv().expect("the first leads");
-            let second = commits.sync(|| {
-                flushes.fetch_add(1, Ordering::Relaxed);
+            let ask = || {
+                asked.fetch_add(1, Ordering::Relaxed);
                 fail.send(()).expect("the first waits");
                 Err(StoreError::Corrupt { what: "disk", detail: "gone".into() })
-            });
+            };
+            let second = commits.sync(|| panic!("nobody leads a second round"), ask);
             assert!(second.is_err());
             assert!(forgotten.join().expect("no panic").is_err());
         });
-        assert_eq!(flushes.into_inner(), 1);
+        assert_eq!(asked.into_inner(), 1);
         assert!(commits.check().is_err());
     }
 
     #[test]
     fn a_round_in_which_another_write_failed_is_not_believed() {
         let commits = Commits::default();
-        let during = commits.sync(|| {
-            commits.poison("another write failed");
-            Ok(())
-        });
+        let during = commits.sync(
+            || {
+                commits.poison("another write failed");
+                Ok(())
+            },
+            ASKS_NOTHING,
+        );
         assert!(matches!(during, Err(StoreError::Poisoned { .. })), "{during:?}");
     }
 
@@ -227,8 +247,8 @@ mod tests {
     fn after_a_failed_flush_nothing_is_tried_again() {
         let commits = Commits::default();
         let fail = || Err(StoreError::Corrupt { what: "disk", detail: "gone".into() });
-        assert!(commits.sync(fail).is_err());
-        let again = commits.sync(|| panic!("must not be tried"));
+        assert!(commits.sync(fail, ASKS_NOTHING).is_err());
+        let again = commits.sync(|| panic!("must not be tried"), ASKS_NOTHING);
         assert!(matches!(again, Err(StoreError::Poisoned { .. })), "{again:?}");
         assert!(commits.check().is_err());
     }

@@ -189,15 +189,19 @@ impl Store {
     /// A failure is for good: the store takes nothing more, and the service must stop.
     pub fn sync(&self) -> Result<(), StoreError> {
         let inner = &self.inner;
-        inner.commits.sync(|| {
+        let flush = || match inner.db.flush() {
+            Ok(_) => Ok(()),
+            Err(error) => Err(StoreError::failed("flush its log", &inner.path, error)),
+        };
+        let make_durable = || {
             inner.give_rows()?;
-            let failed = |error| StoreError::failed("flush its log", &inner.path, error);
-            inner.db.flush().map_err(failed)?;
+            flush()?;
             inner
                 .log
                 .sync_all()
                 .map_err(|error| StoreError::failed("sync its log", &inner.path, error.into()))
-        })
+        };
+        inner.commits.sync(make_durable, flush)
     }
 
     /// Begins a set of changes.
