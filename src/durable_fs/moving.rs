@@ -20,7 +20,7 @@ const COPY_BUFFER_BYTES: usize = 256 << 10;
 const MTIME_SLACK: Duration = Duration::from_secs(2);
 
 /// Moves a file, never over an existing one: rename on one file system; else copy, fsync, verify length and hash, rename
-/// without replace into place, sync folder, unlink, sync. Syncs both folders in every case. After a crash it can be called again:
+/// without replace into place, sync folder, unlink, sync. Syncs both folders unless the name was taken. After a crash it can be called again:
 /// `Missing` with a file at `to` then means that it had been moved. The folder of `to` must be there.
 pub fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     let renamed = move_unsynced(from, to)?;

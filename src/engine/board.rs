@@ -105,7 +105,7 @@ impl Board {
         }
     }
 
-    /// Wakes all workers: a job is gone, or the engine stops.
+    /// Wakes all workers: a job broke off, a checkpoint is done, a hand is free, or the engine stops.
     pub(super) fn ring_all(&self) {
         self.rings.fetch_add(1, Ordering::SeqCst);
         drop(lock(&self.gate));

@@ -7,7 +7,8 @@
 //!    -> outputs renamed -> folders -> manifest, marker -> sources moved -> folders -> ended rows -> the store
 //! ```
 //!
-//! Each folder is synced once a step, the store twice, whatever the number of jobs. A job that meets trouble leaves the others.
+//! Each folder is synced once a step, the store twice, whatever the number of jobs; manifests, markers and names that were taken meanwhile
+//! cost their own. A job that meets trouble leaves the others; after a failed sync all leave.
 
 use std::sync::Arc;
 

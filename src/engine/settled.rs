@@ -1,7 +1,7 @@
 //! Runs whose work ended, until a finisher takes them up.
 //!
-//! Each has its partials open: loading waits while so many wait, else thousands of small files at once would run out of descriptors and
-//! memory.
+//! Each has its partials open, and so have those in the finishers' hands: loading waits while many wait, else thousands of small files at
+//! once would run out of descriptors and memory.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex};

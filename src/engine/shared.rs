@@ -39,7 +39,7 @@ const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
 /// How often an operator's word looks whether the job is free.
 const IN_HANDS_PAUSE: Duration = Duration::from_millis(5);
 
-/// It takes some milliseconds.
+/// Freed memory goes back to the system after so many jobs: more often than it would matter, since it takes some milliseconds.
 const JOBS_BETWEEN_GIVING_BACK: u64 = 4096;
 
 /// A stage that takes jobs up from a queue.
