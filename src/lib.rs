@@ -17,6 +17,7 @@
 //! Implement [`model::step::Step`], register a factory for it with [`pipeline::Registry::register`], and hand the registry to
 //! [`serve`]: rules can name the step as they name the built-in ones. `examples/own_step.rs` is a whole program.
 
+mod allocator;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -12,6 +12,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("error", &["model"]),
     ("clock", &["model"]),
+    ("allocator", &[]),
     ("durable_fs", &["model", "clock"]),
     ("telemetry", &["model", "clock"]),
     ("watch", &["model", "clock", "durable_fs", "telemetry", "error"]),
@@ -21,7 +22,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("pipeline", &["model", "clock", "durable_fs", "telemetry", "error", "record"]),
     ("output", &["model", "clock", "durable_fs", "telemetry", "error"]),
     // A checkpoint names partials and the framing's version, an intent names outputs: the store keeps them.
-    ("store", &["model", "clock", "durable_fs", "telemetry", "error", "output", "record"]),
+    ("store", &["model", "clock", "allocator", "durable_fs", "telemetry", "error", "output", "record"]),
     // Checking a rule means parsing its patterns, building its pipeline and its templates.
     ("config", &["model", "clock", "durable_fs", "telemetry", "error", "watch", "pipeline", "output"]),
     (
@@ -29,6 +30,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
         &[
             "model",
             "clock",
+            "allocator",
             "durable_fs",
             "telemetry",
             "error",

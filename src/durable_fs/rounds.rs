@@ -43,6 +43,11 @@ impl Failure {
         Self { action: error.action, kind: error.source.kind(), code: error.source.raw_os_error() }
     }
 
+    /// Of a sync that never came to its end.
+    pub(super) fn of_panic() -> Self {
+        Self { action: super::SYNC, kind: io::ErrorKind::Other, code: None }
+    }
+
     pub(super) fn tell(self, folder: &Path) -> FsError {
         let source = self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error);
         FsError::new(self.action, folder, source)

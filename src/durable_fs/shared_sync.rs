@@ -68,16 +68,30 @@ impl Folder {
         rounds.leading = true;
         rounds.begun += 1;
         drop(rounds);
+        // A sync that panics has not succeeded, and nobody may wait for it.
+        let mut lead = Lead { folder: self, failed: Some(Failure::of_panic()) };
         let synced = sync();
-        let mut rounds = lock(&self.rounds);
+        lead.failed = synced.as_ref().err().map(Failure::of);
+        synced
+    }
+}
+
+/// A round under way: ends when it is dropped, with what came of it.
+struct Lead<'a> {
+    folder: &'a Folder,
+    failed: Option<Failure>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut rounds = lock(&self.folder.rounds);
         rounds.leading = false;
         rounds.done = rounds.begun;
-        if let Err(error) = &synced {
-            rounds.failed = Some((rounds.done, Failure::of(error)));
+        if let Some(failure) = self.failed {
+            rounds.failed = Some((rounds.done, failure));
         }
         drop(rounds);
-        self.ended.notify_all();
-        synced
+        self.folder.ended.notify_all();
     }
 }
 
@@ -140,6 +154,16 @@ mod tests {
         assert!(told.iter().all(Result::is_ok));
         // One may have the folder in its hands, and not wait yet, when the first round ends.
         assert!((1..CALLERS).contains(&syncs), "{syncs} syncs");
+    }
+
+    #[test]
+    fn a_sync_that_panics_leaves_nobody_waiting_and_nobody_believing() {
+        let folder = Folder::default();
+        let path = Path::new("folder");
+        let panics = std::panic::AssertUnwindSafe(|| folder.sync(path, || panic!("a bug")));
+        std::panic::catch_unwind(panics).expect_err("it panics");
+        let next = folder.sync(path, || Ok(())).expect_err("what was lost stays lost");
+        assert!(next.is_failed_sync());
     }
 
     #[test]

@@ -127,6 +127,12 @@ impl Board {
         self.asleep.fetch_sub(1, Ordering::SeqCst);
     }
 
+    /// Whether a running job has a slice that may be taken now.
+    pub(super) fn has_slices(&self) -> bool {
+        let runs = self.runs.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        runs.iter().any(|run| run.has_slices())
+    }
+
     /// A slice of any running job, each job in turn, or the error of its queue.
     pub(super) fn take_slice(&self) -> Option<(Arc<Run>, Result<TakenSlice, Trouble>)> {
         let runs = self.runs.read().unwrap_or_else(std::sync::PoisonError::into_inner);

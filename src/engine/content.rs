@@ -18,6 +18,8 @@ pub(super) struct SliceHash([u8; 32]);
 impl SliceHash {
     pub(super) fn of(slice: &Slice) -> Self {
         let mut hasher = blake3::Hasher::new();
+        // First, so that it is hashed in pieces as large as can be; the place, of fixed length, is told from it by its end.
+        hasher.update(&slice.bytes);
         let place = [
             slice.number,
             u64::from(slice.entry),
@@ -29,7 +31,6 @@ impl SliceHash {
         for number in place {
             hasher.update(&number.to_be_bytes());
         }
-        hasher.update(&slice.bytes);
         Self(*hasher.finalize().as_bytes())
     }
 }

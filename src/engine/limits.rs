@@ -28,20 +28,3 @@ pub(super) fn raise_open_files() {
 /// Windows has no such limit.
 #[cfg(not(unix))]
 pub(super) fn raise_open_files() {}
-
-/// Bounds the memory that the C library's allocator sets aside for threads. By default each of our threads may get an arena of its own,
-/// and what one frees in another's stays there: tens of megabytes, with a backlog in the store.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code, reason = "the allocator's settings have no safe interface")]
-pub(super) fn bound_arenas(workers: usize) {
-    let arenas = i32::try_from(workers.max(2)).unwrap_or(i32::MAX);
-    // SAFETY: mallopt takes two integers and may be called at any time.
-    let done = unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
-    if done == 0 {
-        tracing::debug!("the allocator keeps its own number of arenas");
-    }
-}
-
-/// Other allocators have no such setting.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(super) fn bound_arenas(_workers: usize) {}

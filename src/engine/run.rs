@@ -174,14 +174,28 @@ impl Run {
         self.trouble.get()
     }
 
+    /// Whether [`Self::take_slice`] would have one, were it called now.
+    pub(super) fn has_slices(&self) -> bool {
+        !self.takes_none()
+            && !self.has_enough_in_hand(self.in_hand.load(Ordering::SeqCst))
+            && self.queue.waiting() > 0
+    }
+
+    fn takes_none(&self) -> bool {
+        self.trouble.get().is_some() || self.waits_for_checkpoint()
+    }
+
+    /// One slice of each job may always be at work, however large: else none would ever free memory.
+    fn has_enough_in_hand(&self, in_hand: u64) -> bool {
+        in_hand >= IN_HAND_MAX || (in_hand > 0 && self.at_work.is_full())
+    }
+
     /// The next slice, unless the job broke off or too many are in hand.
     pub(super) fn take_slice(&self) -> Result<Option<TakenSlice>, StoreError> {
-        if self.trouble.get().is_some() || self.waits_for_checkpoint() {
+        if self.takes_none() {
             return Ok(None);
         }
-        let in_hand = self.in_hand.fetch_add(1, Ordering::SeqCst);
-        // One slice of each job may always be at work, however large: else none would ever free memory.
-        if in_hand >= IN_HAND_MAX || (in_hand > 0 && self.at_work.is_full()) {
+        if self.has_enough_in_hand(self.in_hand.fetch_add(1, Ordering::SeqCst)) {
             self.in_hand.fetch_sub(1, Ordering::SeqCst);
             return Ok(None);
         }

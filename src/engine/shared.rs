@@ -20,6 +20,7 @@ use super::rule_book::RuleBook;
 use super::run::Run;
 use super::settled::Settled;
 use super::trouble::Trouble;
+use crate::allocator;
 use crate::clock::{self, JobIds};
 use crate::model::fault::JobError;
 use crate::model::identity::FileIdentity;
@@ -27,7 +28,7 @@ use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::rule::Settings;
-use crate::store::{MemoryBudget, Store, give_memory_back};
+use crate::store::{MemoryBudget, Store};
 use crate::telemetry::events;
 use crate::watch::{Answer, Watch};
 
@@ -372,7 +373,7 @@ impl Shared {
         drop(ended);
         self.ended_bell.notify_all();
         if gives_back {
-            give_memory_back();
+            allocator::give_memory_back();
         }
     }
 

@@ -24,6 +24,11 @@ pub(super) fn work_slices(shared: &Arc<Shared>) {
         if shared.stopping() {
             return;
         }
+        // Only then a hand is wanted: whoever puts one down wakes those who want it.
+        if !shared.board.has_slices() {
+            shared.board.wait(seen);
+            continue;
+        }
         let Some(hand) = shared.board.want_hand() else {
             shared.board.wait(seen);
             continue;
@@ -66,7 +71,7 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
         Ok(Some(worked)) => {
             drop(slice);
             drop(lease);
-            if run.collect(worked) {
+            if run.collect(worked) && shared.board.has_slices() {
                 shared.board.ring();
             }
             shared.checkpoint_if_due(run, false);

@@ -84,19 +84,17 @@ impl MemoryBudget {
         room.waiting -= 1;
     }
 
-    /// Waits until there is room for many again, or a queue is empty or stopped, or `patience` is over. False: nothing changed meanwhile, or
-    /// there is room for many already. Woken once for many changes: a putter that is woken for each costs its workers more than it brings.
-    pub(super) fn wait_until_drained(&self, patience: Duration) -> bool {
+    /// Waits until there is room for many again, or a queue is empty or stopped, or `patience` is over.
+    /// Woken once for many changes: a putter that is woken for each costs its workers more than it brings.
+    pub(super) fn wait_until_drained(&self, patience: Duration) {
         let mut room = self.room();
-        let (changes, drains) = (room.changes, room.drains);
+        let drains = room.drains;
         if room.used <= self.low_water() {
-            return false;
+            return; // there is room for many, perhaps not for one that is large
         }
         room.draining += 1;
         let waited = self.drained.wait_timeout_while(room, patience, |room| room.drains == drains);
-        let mut room = waited.unwrap_or_else(PoisonError::into_inner).0;
-        room.draining -= 1;
-        room.changes != changes
+        waited.unwrap_or_else(PoisonError::into_inner).0.draining -= 1;
     }
 
     /// An eighth is free.
@@ -171,25 +169,28 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_much_room_is_patient_only_while_something_changes() {
+    fn who_waits_for_much_room_is_woken_when_there_is_or_a_queue_is_empty() {
         let budget = MemoryBudget::new(80);
         let (kept, given_back) = (budget.lease(70), budget.lease(10));
-        assert!(!budget.wait_until_drained(Duration::from_millis(1)), "nothing changed");
-        let wakes: [&dyn Fn(); 2] = [&|| budget.announce_empty(), &|| drop(budget.lease(0))];
-        for wake in wakes {
-            std::thread::scope(|scope| {
-                let waits = scope.spawn(|| budget.wait_until_drained(Duration::from_millis(100)));
-                while !waits.is_finished() {
-                    wake();
-                }
-                assert!(waits.join().expect("no panic"), "something changed");
-            });
-        }
-        drop(given_back);
-        assert!(
-            !budget.wait_until_drained(Duration::from_hours(1)),
-            "there is room for many, perhaps not for one that is large"
-        );
+        budget.wait_until_drained(Duration::from_millis(1)); // nothing happens: patience ends
+        let wait = || budget.wait_until_drained(Duration::from_hours(1));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(wait);
+            while !waits.is_finished() {
+                budget.announce_empty();
+            }
+        });
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(wait);
+            while budget.room().draining == 0 {
+                std::thread::yield_now();
+            }
+            drop(budget.lease(0));
+            assert_eq!(budget.room().draining, 1, "there is no room for many");
+            drop(given_back);
+            waits.join().expect("no panic");
+        });
+        wait();
         drop(kept);
     }
 }

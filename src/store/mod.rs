@@ -37,7 +37,6 @@
 //! - After a failed write or sync nothing is written any more: what reached the disk is unknown.
 //! - All operations are idempotent and keyed by (job, number).
 
-mod allocator;
 mod changes;
 mod commit;
 mod deliveries;
@@ -75,7 +74,6 @@ use crate::model::job::Entry;
 use crate::model::job_id::JobId;
 use crate::output::PartialState;
 
-pub use allocator::give_memory_back;
 pub use changes::Changes;
 pub use deliveries::{ArchivedFile, ArchivedRow};
 pub use error::StoreError;

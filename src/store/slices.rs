@@ -21,7 +21,7 @@ use super::{Store, slice_value};
 use crate::model::job_id::JobId;
 use crate::model::slice::Slice;
 
-/// How long a slice waits for memory, while none becomes free, before it is stored.
+/// How long a slice waits for memory, while none of its job's is taken, before it is stored.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The slices of one job between loading and work: put in order by one loader, taken in order by any worker.
@@ -46,6 +46,8 @@ struct Line {
     end_stored: u64,
     /// Bytes stored, those being read and removed included.
     stored_bytes: u64,
+    /// Slices taken so far.
+    taken: u64,
     ended: bool,
     stopped: bool,
 }
@@ -83,11 +85,13 @@ impl SliceQueue {
         let mut is_patient = true;
         loop {
             let seen = self.memory.changes();
+            let taken = self.line().taken;
             match self.place_for(bytes) {
                 Some(Place::Memory(lease)) => return Ok(self.push(slice, lease)),
                 // Work that is getting on needs the processor more than a slice needs to be packed and stored.
                 Some(Place::Disk) if is_patient && self.stored().1 == 0 => {
-                    is_patient = self.memory.wait_until_drained(PATIENCE);
+                    self.memory.wait_until_drained(PATIENCE);
+                    is_patient = self.line().taken != taken; // this job's work, whatever others do
                 }
                 Some(Place::Disk) => return self.store_slice(&slice),
                 Some(Place::Nowhere) => return Ok(false),
@@ -105,6 +109,7 @@ impl SliceQueue {
     pub fn take(&self) -> Result<Taken, StoreError> {
         let mut line = self.line();
         if let Some((slice, lease)) = line.in_memory.pop_front() {
+            line.taken += 1;
             let is_empty = line.in_memory.is_empty();
             drop(line);
             if is_empty {
@@ -117,6 +122,7 @@ impl SliceQueue {
         if line.first_stored < line.end_stored {
             let sequence = line.first_stored;
             line.first_stored += 1;
+            line.taken += 1;
             let is_last = line.first_stored == line.end_stored;
             let lent = if is_last { line.lent.take() } else { line.lent.clone() };
             drop(line);

@@ -21,6 +21,7 @@ use std::time::Instant;
 use super::error::StoreError;
 use super::value::{self, CHUNK_PAYLOAD_BYTES_MAX};
 use super::{folder, keys, opening};
+use crate::allocator;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
 
@@ -304,7 +305,7 @@ impl Open {
         let Self { tree, db, path } = self;
         drop((tree, db));
         remove_patiently(&path);
-        super::give_memory_back();
+        allocator::give_memory_back();
     }
 }
 

@@ -124,3 +124,41 @@ fn without_room_on_the_disk_loading_waits_for_its_own_slices_to_be_taken() {
     });
     assert_eq!((queue.stored().0, store.inner.slices.is_open()), (0, false));
 }
+
+#[test]
+fn a_job_whose_work_does_not_get_on_runs_ahead_to_the_disk_however_busy_others_are() {
+    let folder = folder();
+    let store = open(folder.path());
+    let memory = MemoryBudget::new(0);
+    let stuck = store.slice_queue(id(0), Arc::clone(&memory), u64::MAX);
+    std::thread::scope(|scope| {
+        let putting = scope.spawn(|| (0..2).all(|number| stuck.put(slice(number, 100)).expect("put")));
+        while !putting.is_finished() {
+            drop(memory.lease(1)); // another's
+        }
+        assert!(putting.join().expect("no panic"));
+    });
+    assert_eq!(stuck.stored().0, 1);
+}
+
+#[test]
+fn a_slice_waits_for_memory_while_those_before_it_are_taken() {
+    let folder = folder();
+    let store = open(folder.path());
+    let queue = store.slice_queue(id(0), MemoryBudget::new(0), u64::MAX);
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..200).for_each(|number| assert!(queue.put(slice(number, 100)).expect("put"))));
+        let mut next = 0;
+        while next < 200 {
+            match queue.take().expect("taken") {
+                Taken::Slice(taken, _lease) => {
+                    assert_eq!(taken.number, next);
+                    next += 1;
+                }
+                _ => std::thread::yield_now(),
+            }
+        }
+    });
+    assert_eq!(queue.stored().0, 0, "none went through the disk");
+    assert_eq!(entries(folder.path()), 0);
+}
