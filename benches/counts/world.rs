@@ -1,9 +1,12 @@
 //! What all cases stand on: a temporary folder, a source in it, and a rule of the usual kind, made ready as the engine makes it.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use landfall::config;
 use landfall::decode::{DecodeRequest, Decoder, EntryReader, Progress};
 use landfall::model::rule::Rule;
@@ -76,7 +79,9 @@ impl World {
         let folder = tempfile::tempdir()?;
         let [config, source] = ["landfall.toml", "payments.csv.gz"].map(|name| folder.path().join(name));
         fs::write(&config, CONFIG)?;
-        payments::write_gzip(&source, RECORDS)?;
+        let mut packer = GzEncoder::new(File::create(&source)?, Compression::new(6));
+        packer.write_all(&payments::csv(RECORDS))?;
+        packer.finish()?;
         let registry = Registry::with_builtin_steps();
         let settings = config::load(&config, &registry)?;
         let rule = settings.rules.into_iter().next().ok_or("there is no rule")?;

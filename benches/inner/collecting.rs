@@ -11,14 +11,14 @@ use landfall::model::os_text::OsText;
 use landfall::model::rule::Rule;
 use landfall::output::{EncodedChunk, EntryName, OutputPlan, Partials};
 
-use crate::{data, world};
+use crate::{payments, world};
 
 /// Of about 85 bytes: some 75 slices.
 const RECORDS: u64 = 50_000;
 
 pub fn measure(criterion: &mut Criterion) {
     let folder = world::folder();
-    let text = data::csv(RECORDS);
+    let text = payments::csv(RECORDS);
     for (codec, suffix) in [("plain", ".txt"), ("gzip", ".txt.gz")] {
         let rule = world::rule(folder.path(), "format = \"lines\"", "", &["main"], suffix);
         let plan = OutputPlan::build(&rule, &[Category::main()]).expect("it was checked with the rule");

@@ -7,26 +7,26 @@ use criterion::{Criterion, Throughput};
 use landfall::model::rule::Rule;
 use landfall::record::Cutter;
 
-use crate::{data, world};
+use crate::{payments, world};
 
 const RECORDS: u64 = 20_000;
 
 pub fn measure(criterion: &mut Criterion) {
     let folder = world::folder();
-    let fields: Vec<String> = data::COLUMNS
+    let fields: Vec<String> = payments::COLUMNS
         .iter()
         .map(|(name, width)| format!("{{ name = \"{name}\", width = {width} }}"))
         .collect();
     let fixed = format!("format = \"fixed\"\nfields = [{}]", fields.join(", "));
-    let width: usize = data::COLUMNS.iter().map(|(_, width)| width).sum();
+    let width: usize = payments::COLUMNS.iter().map(|(_, width)| width).sum();
     let by_length = format!("{fixed}\nrecord_length = {width}");
     let formats = [
-        ("lines", "format = \"lines\"", data::csv(RECORDS)),
-        ("csv", "format = \"csv\"", data::csv(RECORDS)),
-        ("csv without quotes", "format = \"csv\"\nquote = \"\"", data::csv(RECORDS)),
-        ("fixed", &fixed, data::fixed(RECORDS, "\n")),
-        ("fixed by length", &by_length, data::fixed(RECORDS, "")),
-        ("jsonl", "format = \"jsonl\"", data::jsonl(RECORDS)),
+        ("lines", "format = \"lines\"", payments::csv(RECORDS)),
+        ("csv", "format = \"csv\"", payments::csv(RECORDS)),
+        ("csv without quotes", "format = \"csv\"\nquote = \"\"", payments::csv(RECORDS)),
+        ("fixed", &fixed, payments::fixed(RECORDS, "\n")),
+        ("fixed by length", &by_length, payments::fixed(RECORDS, "")),
+        ("jsonl", "format = \"jsonl\"", payments::jsonl(RECORDS)),
     ];
     let mut group = criterion.benchmark_group("framing");
     for (name, records, text) in formats {

@@ -5,8 +5,9 @@
 //! come to together, with everything cold and at once, is for `benches/run` and `benches/cores`.
 
 mod collecting;
-mod data;
 mod framing;
+#[path = "../payments.rs"]
+mod payments;
 mod store;
 mod validate;
 mod world;

@@ -9,7 +9,7 @@ use landfall::model::rule::Rule;
 use landfall::model::slice::Slice;
 use landfall::store::{MemoryBudget, SliceQueue, Store, Taken};
 
-use crate::{data, world};
+use crate::{payments, world};
 
 const ROWS: u64 = 500;
 /// Slices: about 1.7 MB.
@@ -47,7 +47,7 @@ fn rows(criterion: &mut Criterion, store: &Store) {
 }
 
 fn slices(criterion: &mut Criterion, store: &Store, rule: &Rule) {
-    let (_, slices) = world::slices(rule, &data::csv(RECORDS));
+    let (_, slices) = world::slices(rule, &payments::csv(RECORDS));
     let bytes: usize = slices.iter().map(|slice| slice.bytes.len()).sum();
     let mut group = criterion.benchmark_group("slices put and taken");
     group.throughput(Throughput::Bytes(bytes as u64));

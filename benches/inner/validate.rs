@@ -6,7 +6,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput};
 use landfall::pipeline::{Pipeline, Registry};
 
-use crate::{data, world};
+use crate::{payments, world};
 
 const RECORDS: u64 = 20_000;
 const AMOUNT: &str = "amount = { type = \"decimal\" }";
@@ -18,7 +18,7 @@ const ALL_COLUMNS: &str = "id = { type = \"integer\", min = 0 }, account = { typ
 
 pub fn measure(criterion: &mut Criterion) {
     let folder = world::folder();
-    let text = data::csv(RECORDS);
+    let text = payments::csv(RECORDS);
     let mut group = criterion.benchmark_group("validate");
     group.throughput(Throughput::Elements(RECORDS));
     for (name, columns) in [("one column", AMOUNT), ("all columns", ALL_COLUMNS)] {
