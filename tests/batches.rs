@@ -3,10 +3,8 @@
 
 mod support;
 
-use std::fs;
-
 use serde_json::Value;
-use support::{World, assert_balanced};
+use support::{World, assert_balanced, remove};
 
 const FILES: usize = 60;
 
@@ -29,7 +27,7 @@ fn one_of_many_is_hindered(rule: &str, obstacle: &str) -> Value {
         world.jobs().into_iter().find(|job| job["state"] != "completed" && !job["error"].is_null())
     });
     assert!(hindered["source"].as_str().is_some_and(|path| path.ends_with("/pay-7")), "{hindered:#}");
-    fs::remove_file(world.path(obstacle)).expect("it is there");
+    remove(&world.path(obstacle));
     service.wait_until("the last is completed", || (ended("completed") == FILES).then_some(()));
     service.stop();
     for number in 0..FILES {
