@@ -58,7 +58,9 @@ fn slices(criterion: &mut Criterion, store: &Store, rule: &Rule) {
             slices.iter().take(2).for_each(|slice| put(&queue, slice));
         }
         let put_and_take = || {
-            slices.iter().for_each(|slice| put(&queue, slice));
+            for slice in &slices {
+                put(&queue, slice);
+            }
             let taken = slices.iter().map_while(|_| take(queue.take().expect("slices can be read")));
             assert_eq!(black_box(taken.count()), slices.len(), "every slice comes back");
         };
