@@ -13,19 +13,17 @@ pub(crate) fn give_memory_back() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn give_memory_back() {}
 
-/// Bounds the memory that the C library's allocator sets aside for threads. By default each of our threads may get an arena of its own,
-/// and what one frees in another's stays there: tens of megabytes, with a backlog in the store.
+/// Bounds the memory that the C library's allocator sets aside for threads: by default each of ours may get an arena of its own, and what one
+/// frees in another's stays there. Only before the first thread is started: from the first arena on the number stands.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "the allocator's settings have no safe interface")]
-pub(crate) fn bound_arenas(workers: usize) {
-    let arenas = i32::try_from(workers.max(2)).unwrap_or(i32::MAX);
-    // SAFETY: mallopt takes two integers and may be called at any time.
-    let done = unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
-    if done == 0 {
-        tracing::debug!("the allocator keeps its own number of arenas");
-    }
+pub(crate) fn bound_arenas() {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let arenas = i32::try_from(cores.max(2)).unwrap_or(i32::MAX);
+    // SAFETY: mallopt takes two integers and may be called at any time. Where it refuses, the allocator keeps its own number.
+    unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas) };
 }
 
 /// Other allocators have no such setting.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(crate) fn bound_arenas(_workers: usize) {}
+pub(crate) fn bound_arenas() {}

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::allocator;
 use crate::config::Problems;
 use crate::control::{ControlError, Refusal};
 use crate::engine::EngineError;
@@ -92,6 +93,7 @@ enum Command {
 
 /// Parses the process's arguments, runs the command, and says what went wrong.
 pub fn main() -> ExitCode {
+    allocator::bound_arenas();
     let cli = Cli::parse();
     let level = cli.common.log_level.as_deref().unwrap_or(match cli.command {
         Command::Run(_) => "info",

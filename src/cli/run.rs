@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
+use crate::allocator;
 use crate::config;
 use crate::control::{FileWaiting, Server, StoreHandler};
 use crate::engine::{Engine, Purpose};
@@ -31,6 +32,7 @@ pub(super) fn run(_args: &RunArgs, config: Option<&Path>) -> anyhow::Result<Exit
 
 /// Runs the service with these steps until a signal stops it. For programs that register steps of their own.
 pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCode> {
+    allocator::bound_arenas();
     let file = config::find(config)?;
     let settings = config::load(&file, &registry)?;
     let data_dir = settings.service.data_dir.clone();

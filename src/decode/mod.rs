@@ -22,6 +22,7 @@ mod spool;
 mod tar_layer;
 mod text;
 mod transcode;
+mod zip_deflated;
 mod zip_layer;
 mod zip_memory;
 

@@ -16,6 +16,7 @@ use super::error::unwrap;
 use super::layers::Position;
 use super::members::Member;
 use super::peek::BUFFER_BYTES;
+use super::zip_deflated::Deflated;
 use super::zip_memory;
 
 const END_BYTES: u64 = 22;
@@ -86,12 +87,16 @@ impl ZipLayer {
             let detail = "it is encrypted with a zip password, which is not supported".to_owned();
             return Err(DecodeError::Entry { place, detail });
         }
-        let method = entry.compression();
+        let (method, size, crc) = (entry.compression(), entry.size(), entry.crc32());
         if zip_memory::is_named_by(method) {
             self.check_memory(index, method, &place)?;
         }
-        let inner = self.archive.by_index(index).map_err(|error| explain(error, &place))?;
-        let size = inner.size();
+        let inner: Bytes<'_> = if method == CompressionMethod::Deflated {
+            let raw = self.archive.by_index_raw(index).map_err(|error| explain(error, &place))?;
+            Box::new(Deflated::new(raw, crc))
+        } else {
+            Box::new(self.archive.by_index(index).map_err(|error| explain(error, &place))?)
+        };
         let place: Arc<str> = place.into();
         let inner = ZipMember { inner, size, read: 0, place: Arc::clone(&place) };
         Ok(Box::new(Metered { inner, context: Arc::clone(context), depth: self.position.depth, place }))
@@ -123,7 +128,7 @@ impl ZipLayer {
     }
 }
 
-/// One member: its checksum is verified by the crate, its size here.
+/// One member: its checksum is verified below, its size here.
 struct ZipMember<R> {
     inner: R,
     size: u64,

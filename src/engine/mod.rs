@@ -49,7 +49,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::allocator;
 use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind, JobError};
 use crate::model::job::Job;
@@ -134,7 +133,6 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let rules = RuleBook::new(&settings.rules, registry);
         limits::raise_open_files();
-        allocator::bound_arenas(settings.service.workers);
         let (orders, checkpoints) = sync_channel(CHECKPOINT_ORDERS);
         let shared = Arc::new(Shared::new(settings, store, rules, orders));
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
