@@ -26,7 +26,10 @@ impl<R: Read> Read for Deflated<R> {
         let n = self.inner.read(buf)?;
         self.found.update(buf.get(..n).unwrap_or_default());
         if n == 0 && !buf.is_empty() && self.found.clone().finalize() != self.expected {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "its checksum is not the one that the directory has"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "its checksum is not the one that the directory has",
+            ));
         }
         Ok(n)
     }

@@ -43,6 +43,7 @@ pub(super) fn share(folder: &Path, sync: impl FnOnce() -> Result<(), FsError>) -
     if Arc::strong_count(&shared) == 2 {
         folders.remove(folder);
     }
+    drop(shared); // while the map is locked: else the last two to leave could each count the other
     synced
 }
 

@@ -5,7 +5,7 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, lock};
 use crate::clock;
-use crate::durable_fs::{self, FolderRound};
+use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
@@ -74,7 +74,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         durable_fs::make_folder(&folder, true)?;
         move_source(shared, &mut job, |job| quarantine_name(&rule.rule, job))?;
         move_companions(shared, &mut job, &folder)?;
-        sync_moved(&job, &mut FolderRound::default())?;
+        sync_moved(&job)?;
     }
     let message = job.error.as_ref().map_or_else(String::new, |error| error.message.clone());
     let (event, outcome) = if job.delivery.refused {

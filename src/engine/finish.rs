@@ -95,8 +95,12 @@ fn finish_together(
         move_away(shared, rule, job)
     });
     let mut round = FolderRound::default();
-    each::<_, ()>(shared, published.into_iter().chain(retired).collect(), |(rule, job)| {
-        retire::sync_moved(&job, &mut round)?;
+    let arrived = each(shared, published.into_iter().chain(retired).collect(), |(rule, job)| {
+        retire::sync_arrived(&job, &mut round)?;
+        Ok(Some((rule, job)))
+    });
+    each::<_, ()>(shared, arrived, |(rule, job)| {
+        retire::sync_left(&job, &mut round)?;
         retire::end(shared, &rule, job)?;
         Ok(None)
     });

@@ -1,8 +1,8 @@
 //! The process's own limits.
 
-/// Enough for some dozens of folders, and for the outputs of all jobs that are running, settled or being finished at once: some 400 with one each.
+/// Enough for some dozens of folders, and for two outputs each of all jobs that are running, settled or being finished at once: some 400.
 #[cfg(unix)]
-const OPEN_FILES_WANTED: u64 = 512;
+const OPEN_FILES_WANTED: u64 = 1024;
 
 /// Raises the limit of open files as far as the system lets us: each claim folder keeps one for its lock, each running job some.
 #[cfg(unix)]

@@ -97,7 +97,7 @@ fn numbered(folder: &Path, source: &Path, number: u64, room: usize) -> PathBuf {
     folder.join(fitting)
 }
 
-/// Takes a published job's source from its claim folder to where the rule says; [`sync_moved`] makes that durable.
+/// Takes a published job's source from its claim folder to where the rule says; [`sync_arrived`] and [`sync_left`] make that durable.
 pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
     match rule.rule.source.on_success {
         _ if !job.source.retire => Ok(()),
@@ -107,14 +107,24 @@ pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Res
     }
 }
 
-/// Makes durable where a source and its companions went: else a power cut could bring them back.
-pub(super) fn sync_moved(job: &Job, round: &mut FolderRound) -> Result<(), Trouble> {
-    let Some(claimed) = &job.source.claimed else { return Ok(()) };
-    // What it went to first: the source is never gone from both.
-    if let Some(target) = &job.retired_to {
-        round.sync(durable_fs::parent_of(target.as_path()))?;
-    }
-    Ok(round.sync(durable_fs::parent_of(claimed.as_path()))?)
+/// Makes durable where a source and its companions went. For all jobs of a batch before [`sync_left`]: a claim folder may be that of others
+/// of them, and no source may be gone from both.
+pub(super) fn sync_arrived(job: &Job, round: &mut FolderRound) -> Result<(), Trouble> {
+    let went = job.retired_to.as_ref().filter(|_| job.source.claimed.is_some());
+    Ok(went.map_or(Ok(()), |target| round.sync(durable_fs::parent_of(target.as_path())))?)
+}
+
+/// Makes durable that a source and its companions left their claim folder: else a power cut could bring them back.
+pub(super) fn sync_left(job: &Job, round: &mut FolderRound) -> Result<(), Trouble> {
+    let claimed = job.source.claimed.as_ref();
+    Ok(claimed.map_or(Ok(()), |claimed| round.sync(durable_fs::parent_of(claimed.as_path())))?)
+}
+
+/// [`sync_arrived`] and [`sync_left`] for a job by itself.
+pub(super) fn sync_moved(job: &Job) -> Result<(), Trouble> {
+    let mut round = FolderRound::default();
+    sync_arrived(job, &mut round)?;
+    sync_left(job, &mut round)
 }
 
 /// Ends a job whose source is durably where it belongs.

@@ -241,6 +241,9 @@ impl Partial {
 
     /// What an ended partial is to become.
     pub(super) fn finished(&self, sha256: bool) -> Result<FinishedOutput, OutputError> {
+        if !matches!(self.state, State::Synced) {
+            return Err(OutputError::Misuse("an output is published only once it is durable"));
+        }
         let (identity, folder) = self.whereabouts()?;
         let sha256 = sha256.then(|| sha256_of(&self.path)).transpose();
         let output = PublishedOutput {

@@ -21,7 +21,7 @@ struct Room {
     /// Moves on with every change a putter may wait for: memory given back, a queue taken from or stopped.
     changes: u64,
     waiting: u32,
-    /// Moves on when those who wait for much room are to look again.
+    /// Moves on when those who wait for much room are to look again; see [`MemoryBudget::wait_until_drained`].
     drains: u64,
     draining: u32,
 }
@@ -84,16 +84,17 @@ impl MemoryBudget {
         room.waiting -= 1;
     }
 
-    /// Waits until there is room for many again, or a queue is empty or stopped, or `patience` is over.
-    /// Woken once for many changes: a putter that is woken for each costs its workers more than it brings.
-    pub(super) fn wait_until_drained(&self, patience: Duration) {
+    /// To be read before looking for room, and then given to [`Self::wait_until_drained`]: no change between the two is missed.
+    pub(super) fn drains(&self) -> u64 {
+        self.room().drains
+    }
+
+    /// Waits until, since `seen` was read, memory was given back with room for many left, or a queue was emptied or stopped; or until
+    /// `patience` is over. Woken once for many changes: a putter that is woken for each costs its workers more than it brings.
+    pub(super) fn wait_until_drained(&self, seen: u64, patience: Duration) {
         let mut room = self.room();
-        let drains = room.drains;
-        if room.used <= self.low_water() {
-            return; // there is room for many, perhaps not for one that is large
-        }
         room.draining += 1;
-        let waited = self.drained.wait_timeout_while(room, patience, |room| room.drains == drains);
+        let waited = self.drained.wait_timeout_while(room, patience, |room| room.drains == seen);
         waited.unwrap_or_else(PoisonError::into_inner).0.draining -= 1;
     }
 
@@ -110,8 +111,8 @@ impl MemoryBudget {
     }
 
     fn tell_drained(&self, room: &mut Room) {
+        room.drains += 1;
         if room.draining > 0 {
-            room.drains += 1;
             self.drained.notify_all();
         }
     }
@@ -169,28 +170,24 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_much_room_is_woken_when_there_is_or_a_queue_is_empty() {
+    fn who_waits_for_much_room_goes_on_when_there_is_or_a_queue_is_empty_and_misses_neither() {
         let budget = MemoryBudget::new(80);
-        let (kept, given_back) = (budget.lease(70), budget.lease(10));
-        budget.wait_until_drained(Duration::from_millis(1)); // nothing happens: patience ends
-        let wait = || budget.wait_until_drained(Duration::from_hours(1));
+        let (_kept, given_back) = (budget.lease(70), budget.lease(10));
+        let long = Duration::from_hours(1);
+        let seen = budget.drains();
+        drop(budget.lease(0));
+        assert_eq!(budget.drains(), seen, "there is no room for many");
+        budget.wait_until_drained(seen, Duration::ZERO); // patience ends
+        budget.announce_empty();
+        budget.wait_until_drained(seen, long); // it came before the wait
+        let seen = budget.drains();
         std::thread::scope(|scope| {
-            let waits = scope.spawn(wait);
-            while !waits.is_finished() {
-                budget.announce_empty();
-            }
-        });
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(wait);
+            let waits = scope.spawn(|| budget.wait_until_drained(seen, long));
             while budget.room().draining == 0 {
                 std::thread::yield_now();
             }
-            drop(budget.lease(0));
-            assert_eq!(budget.room().draining, 1, "there is no room for many");
             drop(given_back);
             waits.join().expect("no panic");
         });
-        wait();
-        drop(kept);
     }
 }

@@ -1,6 +1,6 @@
 //! The embedded store: sled behind a narrow interface, so that another engine can stand behind the same one later.
 //!
-//! Everything the service must not forget lies here; slices only pass by when memory is full.
+//! Everything the service must not forget lies here; slices only pass by where the work does not get on.
 //!
 //! # Key layout
 //!

@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::StoreError;
 use super::memory::{MemoryBudget, MemoryLease};
@@ -30,6 +30,8 @@ pub struct SliceQueue {
     job: JobId,
     memory: Arc<MemoryBudget>,
     load_ahead: u64,
+    /// [`PATIENCE`], but in tests.
+    pub(super) patience: Duration,
     /// One put at a time, so that the order of putting is the order in which they are stored.
     putting: Mutex<()>,
     line: Mutex<Line>,
@@ -63,6 +65,15 @@ pub enum Taken {
     Ended,
 }
 
+/// A slice that waits for its job's work to get on.
+#[derive(Clone, Copy)]
+struct Wait {
+    /// When the job's last slice was taken, as far as it was seen.
+    since: Instant,
+    /// Slices taken by then.
+    taken: u64,
+}
+
 /// Where a slice that is put goes.
 enum Place {
     Memory(MemoryLease),
@@ -72,7 +83,8 @@ enum Place {
 
 impl SliceQueue {
     pub(super) fn new(store: Store, job: JobId, memory: Arc<MemoryBudget>, load_ahead: u64) -> Self {
-        Self { store, job, memory, load_ahead, putting: Mutex::default(), line: Mutex::default() }
+        let (putting, line) = (Mutex::default(), Mutex::default());
+        Self { store, job, memory, load_ahead, patience: PATIENCE, putting, line }
     }
 
     /// Takes a slice in; in memory, or there after a while, else on the disk up to `load_ahead` and as long as there is room, else waits.
@@ -82,22 +94,32 @@ impl SliceQueue {
     pub fn put(&self, slice: Slice) -> Result<bool, StoreError> {
         let _one_at_a_time = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = slice.memory_bytes();
-        let mut is_patient = true;
+        let mut waits = None;
         loop {
-            let seen = self.memory.changes();
-            let taken = self.line().taken;
+            let (seen, drains) = (self.memory.changes(), self.memory.drains());
             match self.place_for(bytes) {
                 Some(Place::Memory(lease)) => return Ok(self.push(slice, lease)),
-                // Work that is getting on needs the processor more than a slice needs to be packed and stored.
-                Some(Place::Disk) if is_patient && self.stored().1 == 0 => {
-                    self.memory.wait_until_drained(PATIENCE);
-                    is_patient = self.line().taken != taken; // this job's work, whatever others do
-                }
-                Some(Place::Disk) => return self.store_slice(&slice),
+                Some(Place::Disk) => match self.patience_left(&mut waits) {
+                    Some(left) => self.memory.wait_until_drained(drains, left),
+                    None => return self.store_slice(&slice),
+                },
                 Some(Place::Nowhere) => return Ok(false),
                 None => self.memory.wait_for_change(seen),
             }
         }
+    }
+
+    /// How long a slice still waits before it is stored. Work of its job that is getting on, whatever others do, needs the processor more
+    /// than a slice needs to be packed. None: it is stored now, since nothing was taken for long, or what is before it is stored too.
+    fn patience_left(&self, waits: &mut Option<Wait>) -> Option<Duration> {
+        let line = self.line();
+        let now = Wait { since: Instant::now(), taken: line.taken };
+        let wait = waits.get_or_insert(now);
+        if wait.taken != now.taken {
+            *wait = now;
+        }
+        let left = self.patience.saturating_sub(wait.since.elapsed());
+        (line.stored_bytes == 0 && !left.is_zero()).then_some(left)
     }
 
     /// No slice follows.

@@ -131,10 +131,12 @@ fn a_job_whose_work_does_not_get_on_runs_ahead_to_the_disk_however_busy_others_a
     let store = open(folder.path());
     let memory = MemoryBudget::new(0);
     let stuck = store.slice_queue(id(0), Arc::clone(&memory), u64::MAX);
+    let busy = store.slice_queue(id(1), Arc::clone(&memory), u64::MAX);
     std::thread::scope(|scope| {
         let putting = scope.spawn(|| (0..2).all(|number| stuck.put(slice(number, 100)).expect("put")));
         while !putting.is_finished() {
-            drop(memory.lease(1)); // another's
+            assert!(busy.put(slice(0, 100)).expect("put"));
+            assert!(matches!(busy.take().expect("taken"), Taken::Slice(..)));
         }
         assert!(putting.join().expect("no panic"));
     });
@@ -142,12 +144,20 @@ fn a_job_whose_work_does_not_get_on_runs_ahead_to_the_disk_however_busy_others_a
 }
 
 #[test]
-fn a_slice_waits_for_memory_while_those_before_it_are_taken() {
+fn a_slice_waits_for_memory_while_those_before_it_are_taken_however_often_others_are_done() {
     let folder = folder();
     let store = open(folder.path());
-    let queue = store.slice_queue(id(0), MemoryBudget::new(0), u64::MAX);
+    let memory = MemoryBudget::new(0);
+    let mut queue = store.slice_queue(id(0), Arc::clone(&memory), u64::MAX);
+    queue.patience = std::time::Duration::from_hours(1);
     std::thread::scope(|scope| {
-        scope.spawn(|| (0..200).for_each(|number| assert!(queue.put(slice(number, 100)).expect("put"))));
+        let putting =
+            scope.spawn(|| (0..200).for_each(|number| assert!(queue.put(slice(number, 100)).expect("put"))));
+        scope.spawn(move || {
+            while !putting.is_finished() {
+                memory.announce_empty(); // another's queue
+            }
+        });
         let mut next = 0;
         while next < 200 {
             match queue.take().expect("taken") {
