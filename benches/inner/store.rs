@@ -54,7 +54,7 @@ fn slices(criterion: &mut Criterion, store: &Store, rule: &Rule) {
     for (name, memory_bytes) in [("in memory", ENOUGH_BYTES), ("through the disk", 0)] {
         let queue = store.slice_queue(world::job_id(0), MemoryBudget::new(memory_bytes), ENOUGH_BYTES);
         if memory_bytes == 0 {
-            // One stays on the disk from here on: a queue that has none there waits a while before it stores its first.
+            // Some stay on the disk from here on: a queue that has none there waits a while before it stores its first.
             slices.iter().take(2).for_each(|slice| put(&queue, slice));
         }
         let put_and_take = || {

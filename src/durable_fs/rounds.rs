@@ -44,6 +44,7 @@ impl Failure {
     }
 
     /// Of a sync that never came to its end.
+    #[cfg(unix)]
     pub(super) fn of_panic() -> Self {
         Self { action: super::SYNC, kind: io::ErrorKind::Other, code: None }
     }

@@ -39,8 +39,8 @@ pub(super) fn share(folder: &Path, sync: impl FnOnce() -> Result<(), FsError>) -
     let shared = Arc::clone(lock(&FOLDERS).entry(folder.to_owned()).or_default());
     let synced = shared.sync(folder, sync);
     let mut folders = lock(&FOLDERS);
-    // The map's and ours: nobody else has it, and nobody gets it while the map is locked.
-    if Arc::strong_count(&shared) == 2 {
+    // The map's and ours: nobody else has it, and nobody gets it while the map is locked. What failed is kept: the next sync would be believed.
+    if Arc::strong_count(&shared) == 2 && !shared.has_failed(folder) {
         folders.remove(folder);
     }
     drop(shared); // while the map is locked: else the last two to leave could each count the other
@@ -48,6 +48,10 @@ pub(super) fn share(folder: &Path, sync: impl FnOnce() -> Result<(), FsError>) -
 }
 
 impl Folder {
+    fn has_failed(&self, folder: &Path) -> bool {
+        lock(&self.rounds).failed_sync(folder).is_some()
+    }
+
     fn sync(&self, folder: &Path, sync: impl FnOnce() -> Result<(), FsError>) -> Result<(), FsError> {
         let mut rounds = lock(&self.rounds);
         let ticket = rounds.begun + 1;
@@ -61,10 +65,8 @@ impl Folder {
             };
         }
         // It was told once: another sync of what may be lost would succeed.
-        if let Some((_, failure)) = rounds.failed
-            && failure.tell(folder).is_failed_sync()
-        {
-            return Err(failure.tell(folder));
+        if let Some(error) = rounds.failed_sync(folder) {
+            return Err(error);
         }
         rounds.leading = true;
         rounds.begun += 1;
@@ -74,6 +76,12 @@ impl Folder {
         let synced = sync();
         lead.failed = synced.as_ref().err().map(Failure::of);
         synced
+    }
+}
+
+impl Rounds {
+    fn failed_sync(&self, folder: &Path) -> Option<FsError> {
+        self.failed.map(|(_, failure)| failure.tell(folder)).filter(FsError::is_failed_sync)
     }
 }
 
@@ -118,7 +126,7 @@ mod tests {
         let syncs = AtomicU32::new(0);
         let (tell_begun, begun) = mpsc::sync_channel(1);
         let (tell_go_on, go_on) = mpsc::sync_channel::<()>(1);
-        let told = thread::scope(|scope| {
+        let told: Vec<Result<(), FsError>> = thread::scope(|scope| {
             let first = scope.spawn(move || {
                 share(folder, || {
                     tell_begun.send(()).expect("the test waits");
@@ -145,7 +153,8 @@ mod tests {
             first.join().expect("no panic").expect("synced");
             others.into_iter().map(|other| other.join().expect("no panic")).collect()
         });
-        assert!(!lock(&FOLDERS).contains_key(folder), "nobody syncs it any more");
+        let has_failed = told.iter().any(Result::is_err);
+        assert_eq!(lock(&FOLDERS).contains_key(folder), has_failed, "nobody syncs it any more");
         (told, syncs.load(Ordering::SeqCst))
     }
 
@@ -155,6 +164,15 @@ mod tests {
         assert!(told.iter().all(Result::is_ok));
         // One may have the folder in its hands, and not wait yet, when the first round ends.
         assert!((1..CALLERS).contains(&syncs), "{syncs} syncs");
+    }
+
+    #[test]
+    fn a_failed_sync_is_told_also_to_those_who_come_when_all_have_left() {
+        let folder = Path::new("a-folder-that-failed");
+        let fails = || Err(FsError::new(crate::durable_fs::SYNC, folder, io::Error::from_raw_os_error(5)));
+        share(folder, fails).expect_err("it fails");
+        let later = share(folder, || Ok(())).expect_err("another sync would be believed");
+        assert!(later.is_failed_sync());
     }
 
     #[test]

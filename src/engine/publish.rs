@@ -62,7 +62,7 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
         .and_then(|()| delivery::judge(&shared.store, rule, &job))
         .and_then(|delivery| {
             job.delivery = delivery;
-            // Here, where an archive that is away or refuses still holds the job before anything is visible.
+            // Here, where a template that does not fit the job still holds it before anything is visible.
             retire::plan(&run.rule, &mut job)
         });
     // Before the rest, whose sync covers their names too.

@@ -108,7 +108,7 @@ pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Res
 }
 
 /// Makes durable where a source and its companions went. For all jobs of a batch before [`sync_left`]: a claim folder may be that of others
-/// of them, and no source may be gone from both.
+/// of them, and no source that arrived may be gone from both.
 pub(super) fn sync_arrived(job: &Job, round: &mut FolderRound) -> Result<(), Trouble> {
     let went = job.retired_to.as_ref().filter(|_| job.source.claimed.is_some());
     Ok(went.map_or(Ok(()), |target| round.sync(durable_fs::parent_of(target.as_path())))?)

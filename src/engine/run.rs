@@ -214,9 +214,14 @@ impl Run {
         }
     }
 
+    /// The next checkpoint is due.
+    pub(super) fn is_far_ahead(&self) -> bool {
+        self.far_ahead.load(Ordering::SeqCst)
+    }
+
     /// The disk is behind: a kill now would make more run again than a resume may repeat. The checkpointer rings when it is done.
     fn waits_for_checkpoint(&self) -> bool {
-        self.far_ahead.load(Ordering::SeqCst) && self.checkpoint_in_flight.load(Ordering::SeqCst)
+        self.is_far_ahead() && self.checkpoint_in_flight.load(Ordering::SeqCst)
     }
 
     /// A worker has no more to do with the slice it took.

@@ -233,6 +233,9 @@ impl Shared {
             Some(Ok(None)) | None => {}
         }
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+        if run.is_far_ahead() {
+            self.board.ring_all(); // whoever saw the flag meanwhile waits for a checkpoint that was not ordered
+        }
     }
 
     /// Whether another job has chosen this final name and not taken it yet.

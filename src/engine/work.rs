@@ -24,7 +24,7 @@ pub(super) fn work_slices(shared: &Arc<Shared>) {
         if shared.stopping() {
             return;
         }
-        // Only then a hand is wanted: whoever puts one down wakes those who want it.
+        // A hand is wanted only where there is a slice: whoever puts one down wakes all who want it.
         if !shared.board.has_slices() {
             shared.board.wait(seen);
             continue;
@@ -53,6 +53,8 @@ pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
     loop {
         match run.take_slice() {
             Ok(Some(taken)) => work_slice(shared, run, taken),
+            // A worker that only looked may have hidden it for a moment.
+            Ok(None) if run.queue.waiting() > 0 => return shared.board.ring(),
             Ok(None) => return,
             Err(error) => return run.break_off(error.into()),
         }
@@ -67,10 +69,9 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
         run.put_steps(steps);
         worked
     });
+    drop((slice, lease)); // before anybody is told that there is room
     match worked {
         Ok(Some(worked)) => {
-            drop(slice);
-            drop(lease);
             if run.collect(worked) && shared.board.has_slices() {
                 shared.board.ring();
             }

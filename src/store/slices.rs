@@ -66,12 +66,21 @@ pub enum Taken {
 }
 
 /// A slice that waits for its job's work to get on.
-#[derive(Clone, Copy)]
 struct Wait {
-    /// When the job's last slice was taken, as far as it was seen.
+    /// Since when nothing was taken, as far as it was seen.
     since: Instant,
     /// Slices taken by then.
     taken: u64,
+}
+
+impl Wait {
+    /// What is left of the patience, which begins anew with each slice that is taken.
+    fn left(&mut self, now: Instant, taken: u64, patience: Duration) -> Duration {
+        if self.taken != taken {
+            *self = Self { since: now, taken };
+        }
+        patience.saturating_sub(now.saturating_duration_since(self.since))
+    }
 }
 
 /// Where a slice that is put goes.
@@ -113,13 +122,11 @@ impl SliceQueue {
     /// than a slice needs to be packed. None: it is stored now, since nothing was taken for long, or what is before it is stored too.
     fn patience_left(&self, waits: &mut Option<Wait>) -> Option<Duration> {
         let line = self.line();
-        let now = Wait { since: Instant::now(), taken: line.taken };
-        let wait = waits.get_or_insert(now);
-        if wait.taken != now.taken {
-            *wait = now;
-        }
-        let left = self.patience.saturating_sub(wait.since.elapsed());
-        (line.stored_bytes == 0 && !left.is_zero()).then_some(left)
+        let is_stored = line.first_stored < line.end_stored;
+        let now = Instant::now();
+        let wait = waits.get_or_insert(Wait { since: now, taken: line.taken });
+        let left = wait.left(now, line.taken, self.patience);
+        (!is_stored && !left.is_zero()).then_some(left)
     }
 
     /// No slice follows.
@@ -251,5 +258,22 @@ impl Drop for SliceQueue {
     fn drop(&mut self) {
         // What nobody took must not lie there for a later queue of the job; what stays goes with its engine.
         self.stop().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_begins_anew_with_each_slice_that_is_taken_and_ends_without() {
+        let begun = Instant::now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        let mut wait = Wait { since: begun, taken: 7 };
+        let mut left = |millis, taken| wait.left(at(millis), taken, Duration::from_millis(250)).as_millis();
+        assert_eq!(
+            [left(0, 7), left(200, 7), left(240, 8), left(480, 8), left(490, 8), left(900, 8)],
+            [250, 50, 250, 10, 0, 0]
+        );
     }
 }
