@@ -301,7 +301,20 @@ fn was_published(finished: &FinishedOutput) -> Result<bool, OutputError> {
     }
     let folder = durable_fs::parent_of(finished.partial.as_path());
     let found = durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))?;
-    Ok(found.is_some_and(|found| finished.folder.is_same(&found)))
+    let counts = found.is_some_and(|found| finished.folder.is_same(&found));
+    if counts {
+        tell_gone(path);
+    }
+    Ok(counts)
+}
+
+/// What a consumer took cannot be told from what somebody removed while it was hidden.
+pub(super) fn tell_gone(path: &Path) {
+    tracing::warn!(
+        output = %OsText::from(path),
+        hint = "if no consumer took it, somebody removed its hidden partial: take the source from the archive and ingest it again",
+        "an output counts as published, and neither it nor its partial is there"
+    );
 }
 
 /// A device may have another number after a reboot; then size and time must agree.
@@ -322,7 +335,7 @@ fn replaces(rule: &Rule) -> bool {
     rule.outputs.values().all(|output| output.on_exists == OnExists::Replace)
 }
 
-fn is_there(path: &Path) -> Result<bool, OutputError> {
+pub(super) fn is_there(path: &Path) -> Result<bool, OutputError> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

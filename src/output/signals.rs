@@ -10,6 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
+use super::intent::{is_there, tell_gone};
 use crate::durable_fs::{self, Renamed};
 use crate::model::identity::FolderIdentity;
 use crate::model::job_id::JobId;
@@ -109,6 +110,8 @@ pub(super) fn publish(
         if renamed == Renamed::NameTaken {
             return Ok(renamed);
         }
+    } else if !is_there(path)? {
+        tell_gone(path);
     }
     durable_fs::sync_folder(folder)?;
     Ok(Renamed::Done)
