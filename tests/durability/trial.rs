@@ -175,12 +175,13 @@ fn disturbed(
     let service = Traced::start(stage.command(), stage.roots(), plan);
     let goes_on = matches!(disturbance, Disturbance::Fault(_));
     let mut wrong = Difference::default();
-    if wait(&stage, &service, undisturbed, if goes_on { FAULT_MAX } else { RUN_MAX }) {
-        // It came to its end: the step was never reached, or the fault is over.
+    let came_to_its_end = wait(&stage, &service, undisturbed, if goes_on { FAULT_MAX } else { RUN_MAX });
+    if came_to_its_end {
+        // The step was never reached, or the fault is over, or it comes while the service stops.
         service.terminate();
     }
     let ended_by_itself = service.has_ended();
-    if !ended_by_itself && goes_on && !came_to_its_end(&stage, undisturbed) {
+    if !came_to_its_end && !ended_by_itself && goes_on {
         wrong.other.push("it does not go on by itself".into());
         service.terminate();
     }
