@@ -312,7 +312,7 @@ fn was_published(finished: &FinishedOutput) -> Result<bool, OutputError> {
 pub(super) fn tell_gone(path: &Path) {
     tracing::warn!(
         output = %OsText::from(path),
-        hint = "if no consumer took it, somebody removed its hidden partial: take the source from the archive and ingest it again",
+        hint = "if no consumer took it, somebody removed its hidden file; see what else of the job is there before its source is taken again",
         "an output counts as published, and neither it nor its partial is there"
     );
 }
