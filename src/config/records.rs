@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::section::Section;
-use crate::model::rule::{Csv, Fixed, FixedField, Format, Records, Service};
+use crate::model::rule::{Csv, Fixed, FixedField, Format, OnMisfit, Records, Service};
 
 const RECORD_MAX: u64 = 8 << 20;
 
@@ -15,8 +15,10 @@ enum Word {
     Jsonl,
 }
 
-const CSV_KEYS: &[&str] = &["header", "columns", "delimiter", "quote"];
-const FIXED_KEYS: &[&str] = &["fields", "record_length"];
+const CSV_KEYS: &[&str] = &["header", "columns", "delimiter", "quote", "escape"];
+const FIXED_KEYS: &[&str] = &["fields", "record_length", "on_misfit"];
+/// A longer separator is a mistake.
+const SEPARATOR_BYTES_MAX: usize = 100;
 
 /// Reads the table.
 pub(super) fn read(section: &Section<'_>, service: &Service) -> Records {
@@ -39,6 +41,7 @@ pub(super) fn read(section: &Section<'_>, service: &Service) -> Records {
         );
     }
     let records = Records {
+        separator: separator(section, &format),
         format,
         skip_lines: section.integer("skip_lines", 0..=1_000_000_000).unwrap_or(0),
         record_max: section.size("record_max", 1..=1 << 40).unwrap_or(RECORD_MAX),
@@ -59,8 +62,8 @@ fn check_limits(section: &Section<'_>, records: &Records, service: &Service) {
             let hint = format!("raise `records.record_max` ({} bytes)", records.record_max);
             section.problem("record_length", "every record would be longer than allowed", Some(hint));
         }
-        if records.skip_lines > 0 && section.says("skip_lines") {
-            let hint = "take one of `skip_lines` and `record_length` out".to_owned();
+        if records.skip_lines > 0 && records.separator.is_none() && section.says("skip_lines") {
+            let hint = "add `separator`, or take one of `skip_lines` and `record_length` out".to_owned();
             section.problem("skip_lines", "records of a fixed length have no lines to skip", Some(hint));
         }
     }
@@ -82,7 +85,45 @@ fn csv(section: &Section<'_>) -> Csv {
         let key = if section.says("delimiter") { "delimiter" } else { "quote" };
         section.problem(key, "delimiter and quote are the same", Some("choose two characters".into()));
     }
-    Csv { header, columns, delimiter, quote }
+    let escape = escape(section, delimiter, quote);
+    Csv { header, columns, delimiter, quote, escape }
+}
+
+/// What stands before a quote within quotes that is meant as it stands; doubled quotes are understood without it.
+fn escape(section: &Section<'_>, delimiter: u8, quote: Option<u8>) -> Option<u8> {
+    let escape = single_byte(section, "escape").flatten()?;
+    if quote.is_none() {
+        let hint = "add `quote`, or take the escape out".to_owned();
+        section.problem("escape", "an escape stands before quotes, and there are none", Some(hint));
+    } else if quote == Some(escape) {
+        let hint = "take it out: doubled quotes are understood without it".to_owned();
+        section.problem("escape", "escape and quote are the same", Some(hint));
+    } else if escape == delimiter {
+        section.problem("escape", "escape and delimiter are the same", Some("choose two characters".into()));
+    }
+    Some(escape)
+}
+
+/// What ends records, where it is not a line end. Records of a `record_length` have nothing between them unless it is said.
+fn separator(section: &Section<'_>, format: &Format) -> Option<String> {
+    const HINT: &str = "write what ends a record, like \"~\", \"\\r\" or \"\\u001e\", or take the key out";
+    let text = section.text("separator")?;
+    if text.is_empty() || text.len() > SEPARATOR_BYTES_MAX {
+        let message = format!("a separator has 1 to {SEPARATOR_BYTES_MAX} bytes");
+        section.problem("separator", message, Some(HINT.to_owned()));
+        return None;
+    }
+    if let Format::Csv(csv) = format {
+        let inside = [("delimiter", Some(csv.delimiter)), ("quote", csv.quote), ("escape", csv.escape)];
+        for (name, _) in inside.iter().filter(|(_, byte)| byte.is_some_and(|b| text.as_bytes().contains(&b)))
+        {
+            let message = format!("the {name} is part of the separator");
+            let hint = format!("choose another separator, or say which {name} the file has");
+            section.problem("separator", message, Some(hint));
+        }
+    }
+    let by_length = matches!(format, Format::Fixed(Fixed { record_length: Some(_), .. }));
+    Some(text.to_owned()).filter(|text| by_length || text != "\n")
 }
 
 fn columns(section: &Section<'_>) -> Vec<String> {
@@ -121,7 +162,26 @@ fn fixed(section: &Section<'_>) -> Fixed {
     let mut names = BTreeSet::new();
     // Each is read, whatever is wrong with the others.
     let fields = tables.iter().filter_map(|table| field(table, &mut names)).collect();
-    Fixed { fields, record_length: section.integer("record_length", 1..=1 << 40) }
+    let words = [("fail", OnMisfit::Fail), ("allow", OnMisfit::Allow)];
+    let fixed = Fixed {
+        fields,
+        record_length: section.integer("record_length", 1..=1 << 40),
+        on_misfit: section.choice("on_misfit", &words, &[]).unwrap_or_default(),
+    };
+    check_fit(section, &fixed);
+    fixed
+}
+
+/// A character has one byte at least.
+fn check_fit(section: &Section<'_>, fixed: &Fixed) {
+    let width = fixed.fields.iter().map(|field| u64::from(field.width)).sum::<u64>();
+    let Some(length) = fixed.record_length.filter(|length| *length < width) else { return };
+    if fixed.on_misfit == OnMisfit::Fail {
+        let message =
+            format!("{length} bytes cannot hold the fields, which have {width} characters together");
+        let hint = "correct the fields' widths, or add `on_misfit = \"allow\"`: then the last ones are empty";
+        section.problem("record_length", message, Some(hint.to_owned()));
+    }
 }
 
 fn field<'a>(table: &Section<'a>, names: &mut BTreeSet<&'a str>) -> Option<FixedField> {

@@ -9,7 +9,7 @@ use super::judge::{Accepted, Judge, Verdict};
 use super::problem::Problems;
 use crate::model::category::Category;
 use crate::model::delivery::{DeliveryRule, SameContent, SameKey};
-use crate::model::rule::{Format, Limit, Rule, Settings};
+use crate::model::rule::{Format, Limit, OnMisfit, Rule, Settings};
 use crate::pipeline::PipelineProblem;
 
 /// Knows as much of patterns and templates as these tests need.
@@ -502,4 +502,52 @@ fn a_rule_that_archives_nothing_may_inherit_where_others_archive_to() {
     let defaults = "[defaults.source]\narchive_dir = 'archive'\n";
     let world = World::with(&format!("config_version = 1\n{defaults}{RULE}"));
     assert_eq!(world.settings().rules.len(), 1);
+}
+
+#[test]
+fn what_ends_records_and_what_stands_before_quotes_is_read_as_it_is_meant() {
+    let records = |text: &str| plain(&format!("[rule.records]\n{text}")).settings().rules.remove(0).records;
+    assert_eq!(records("separator = \"\\n\"\n").separator, None);
+    for separator in ["~", "\\r", "\\u001e", "\\u0000", "\\r\\n", "<br>"] {
+        let found = records(&format!("separator = \"{separator}\"\n")).separator;
+        assert_eq!(
+            found.map(|text| text.len()),
+            Some(if separator.starts_with('<') {
+                4
+            } else if separator.len() == 4 {
+                2
+            } else {
+                1
+            })
+        );
+    }
+    let Format::Csv(csv) = records("escape = \"\\\\\"\n").format else { panic!("csv") };
+    assert_eq!(csv.escape, Some(b'\\'));
+    let fixed = "format = 'fixed'\nfields = [{ name = 'id', width = 5 }]\nrecord_length = 5\n";
+    assert_eq!(records(fixed).separator, None);
+    assert_eq!(records(&format!("{fixed}separator = \"\\n\"\n")).separator.as_deref(), Some("\n"));
+    let Format::Fixed(fixed) = records(&format!("{fixed}on_misfit = 'allow'\n")).format else {
+        panic!("fixed")
+    };
+    assert_eq!(fixed.on_misfit, OnMisfit::Allow);
+    let defaults = "[defaults.records]\nseparator = '~'\n[defaults.ready]\nstable_for = '1s'\n";
+    let inherits = World::with(&format!("config_version = 1\n{defaults}{RULE}"));
+    assert_eq!(inherits.settings().rules[0].records.separator.as_deref(), Some("~"));
+}
+
+#[test]
+fn separators_and_escapes_that_cannot_be_are_told() {
+    let problems = |text: &str| plain(&format!("[rule.records]\n{text}")).problems();
+    let fixed = "format = 'fixed'\nfields = [{ name = 'id', width = 5 }]\n";
+    let all = [
+        problems("separator = ''\n"),
+        problems("separator = ',\"'\n"),
+        problems("escape = '\"'\n"),
+        problems("escape = ','\n"),
+        problems("quote = ''\nescape = '\\'\n"),
+        problems("format = 'lines'\nescape = '\\'\non_misfit = 'fail'\n"),
+        problems(&format!("{fixed}record_length = 4\n")),
+        problems(&format!("{fixed}on_misfit = 'pad'\n")),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
 }

@@ -30,6 +30,8 @@ pub(super) struct Context {
     pub progress: Arc<Progress>,
     /// Records are cut from bytes: nothing is decoded and no BOM looked for.
     pub binary: bool,
+    /// NUL bytes end records: then they are no sign of something else than text.
+    pub nul_separates: bool,
     /// Bytes that came out at each depth.
     expanded: Vec<AtomicU64>,
     members: AtomicU64,
@@ -51,6 +53,7 @@ impl Context {
             spool_dir: request.spool_dir.to_owned(),
             progress: Arc::clone(&request.progress),
             binary: fixed_bytes,
+            nul_separates: request.records.separator.as_ref().is_some_and(|text| text.contains('\0')),
             expanded: (0..=layers).map(|_| AtomicU64::new(0)).collect(),
             members: AtomicU64::new(0),
             replaced: AtomicU64::new(0),

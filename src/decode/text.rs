@@ -79,6 +79,11 @@ impl Entry<'_> {
         DecodeError::BadText { place: self.place.clone(), encoding: encoding.name(), offset }.into()
     }
 
+    /// A NUL byte where text has none.
+    pub fn find_nul(&self, text: &[u8]) -> Option<usize> {
+        if self.context.nul_separates { None } else { memchr::memchr(0, text) }
+    }
+
     pub fn nul(&self, offset: u64) -> io::Error {
         DecodeError::Nul { place: self.place.clone(), offset }.into()
     }
@@ -199,7 +204,7 @@ impl Utf8 {
                 }
                 Err(_) => {
                     self.replace(&buf[..filled], n == 0, input, ready);
-                    if let Some(at) = memchr::memchr(0, ready) {
+                    if let Some(at) = input.find_nul(ready) {
                         return Err(input.nul(start.saturating_add(at as u64)));
                     }
                     if ready.is_empty() {
@@ -208,7 +213,7 @@ impl Utf8 {
                     return Ok(0);
                 }
             };
-            if let Some(at) = memchr::memchr(0, &buf[..whole]) {
+            if let Some(at) = input.find_nul(&buf[..whole]) {
                 return Err(input.nul(start.saturating_add(at as u64)));
             }
             if whole > 0 {

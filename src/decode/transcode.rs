@@ -52,7 +52,7 @@ impl Transcoder {
             self.decoder.decode_to_utf8_without_replacement(input, &mut buf[..room], entry.ended);
         self.start += read;
         self.offset = self.offset.saturating_add(read as u64);
-        if let Some(at) = memchr::memchr(0, &buf[..written]) {
+        if let Some(at) = entry.find_nul(&buf[..written]) {
             return Err(entry.nul(from.saturating_add(self.stored_len(&buf[..at]))));
         }
         match result {

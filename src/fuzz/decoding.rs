@@ -158,8 +158,13 @@ fn decode(stored: &[u8], layers: &[Layer], read_bytes: usize) -> Result<Entries,
 /// Every entry, read in pieces of these sizes.
 pub(super) fn decode_by(stored: &[u8], decode: &Decode, reads: &[usize]) -> Result<Entries, DecodeError> {
     PLACE.with(|place| {
-        let records =
-            Records { format: Format::Lines, skip_lines: 0, record_max: 8 << 20, slice_records: 1000 };
+        let records = Records {
+            format: Format::Lines,
+            skip_lines: 0,
+            record_max: 8 << 20,
+            slice_records: 1000,
+            separator: None,
+        };
         let shown_path = Path::new("in/source");
         let progress = Arc::new(Progress::default());
         let request = DecodeRequest {

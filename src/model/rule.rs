@@ -247,6 +247,9 @@ pub struct Records {
     pub record_max: u64,
     /// Records of a slice at most.
     pub slice_records: u32,
+    /// What ends a record, after decoding; none: `\n` or `\r\n`, and nothing at all after records of a `record_length`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separator: Option<String>,
 }
 
 /// `records.format` and its parameters.
@@ -274,6 +277,9 @@ pub struct Csv {
     pub delimiter: u8,
     /// One byte; none: quotes are ordinary characters.
     pub quote: Option<u8>,
+    /// One byte: within quotes, a quote or another of it behind it is meant as it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escape: Option<u8>,
 }
 
 /// The parameters of fixed.
@@ -281,8 +287,29 @@ pub struct Csv {
 pub struct Fixed {
     /// In order, without gaps.
     pub fields: Vec<FixedField>,
-    /// Bytes of a record before decoding, where there are no line ends.
+    /// Bytes of a record before decoding, where there are no line ends; a separator is not counted.
     pub record_length: Option<u64>,
+    /// What becomes of a record that is longer or shorter than its fields.
+    #[serde(default, skip_serializing_if = "OnMisfit::is_default")]
+    pub on_misfit: OnMisfit,
+}
+
+/// `records.on_misfit`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnMisfit {
+    /// It is a failed record.
+    #[default]
+    Fail,
+    /// Fields that are not there are empty, and what is more belongs to none.
+    Allow,
+}
+
+impl OnMisfit {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A field of a fixed record.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::columns::{Layout, path_of};
+use super::inspect::Inspection;
 use super::params::nearest;
 use super::registry::{Registry, StepContext, no_output};
 use super::render::Rendering;
@@ -11,6 +12,7 @@ use super::{Pipeline, PipelineProblem};
 use crate::model::category::Category;
 use crate::model::rule::{Format, Rule, StepSpec};
 use crate::model::step::StepPlan;
+use crate::record::fields::Unit;
 
 /// A step of the pipeline with what is known about its place.
 pub(super) struct PlannedStep {
@@ -63,9 +65,18 @@ impl Pipeline {
         let Tracker { now: at_end, problems: found_on_the_way, .. } = tracker;
         problems.extend(found_on_the_way);
         let paths = paths_of(&rule.records.format, &steps);
-        let record_max = rule.records.record_max;
-        let format = rule.records.format.clone();
-        let pipeline = Self { format, record_max, categories, outputs, main, steps, at_end, paths };
+        let pipeline = Self {
+            format: rule.records.format.clone(),
+            records: rule.records.clone(),
+            unit: Unit::of(&rule.records, &rule.decode),
+            inspection: Inspection::of(rule),
+            categories,
+            outputs,
+            main,
+            steps,
+            at_end,
+            paths,
+        };
         problems.extend(pipeline.column_problems());
         if problems.is_empty() { Ok(pipeline) } else { Err(problems) }
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::json::{self, Member};
 use crate::model::rule::{Csv, FixedField, Format};
 use crate::model::step::{ColumnRef, Columns, RecordError, Value};
-use crate::record::fields::{FieldSpan, csv_value, end_csv_row, split_csv, split_fixed, write_csv_value};
+use crate::record::fields::{
+    FieldSpan, Misquoted, Unit, csv_value, end_csv_row, split_csv, split_fixed, write_csv_value,
+};
 
 /// What the columns of a record are, at one place of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,7 @@ pub struct Layout {
 /// Reads columns of one record after another.
 pub struct ColumnReader {
     format: Format,
+    unit: Unit,
     layout: Arc<Layout>,
     paths: Vec<Vec<String>>,
     spans: Vec<FieldSpan>,
@@ -35,10 +38,11 @@ enum Parsed {
 }
 
 impl ColumnReader {
-    /// `paths` are the dotted paths that a [`ColumnRef`] means for jsonl.
-    pub fn new(format: Format, paths: Vec<Vec<String>>) -> Self {
+    /// `unit` is what the widths of fixed fields count; `paths` are the dotted paths that a [`ColumnRef`] means for jsonl.
+    pub fn new(format: Format, unit: Unit, paths: Vec<Vec<String>>) -> Self {
         Self {
             format,
+            unit,
             layout: Arc::default(),
             paths,
             spans: Vec::new(),
@@ -62,12 +66,9 @@ impl ColumnReader {
         }
         let parsed = match &self.format {
             Format::Lines => Ok(()),
-            Format::Csv(csv) => {
-                split_csv(bytes, csv, &mut self.spans);
-                Ok(())
-            }
+            Format::Csv(csv) => split_csv(bytes, csv, &mut self.spans).map_err(misquoted),
             Format::Fixed(_) => {
-                split_fixed(bytes, &self.layout.fields, &mut self.spans);
+                split_fixed(bytes, &self.layout.fields, self.unit, &mut self.spans);
                 Ok(())
             }
             Format::Jsonl => json::check(bytes).map(|()| json::members(bytes, &mut self.members)),
@@ -94,7 +95,7 @@ impl Columns for ColumnReader {
         Ok(match &self.format {
             Format::Lines => Value::Missing,
             Format::Csv(csv) => match self.span(column) {
-                Some(span) => Value::Text(csv_value(bytes, span, csv.quote)),
+                Some(span) => Value::Text(csv_value(bytes, span, csv)),
                 None => Value::Missing,
             },
             Format::Fixed(_) => match self.span(column) {
@@ -109,7 +110,7 @@ impl Columns for ColumnReader {
         self.parse(bytes)?;
         Ok(match &self.format {
             Format::Lines => None,
-            Format::Fixed(_) => Some(untrimmed(bytes, &self.layout.fields, column.0 as usize)),
+            Format::Fixed(_) => Some(untrimmed(bytes, &self.layout.fields, self.unit, column.0 as usize)),
             Format::Csv(_) => self.span(column).map(|mut span| {
                 if span.quoted {
                     span.start = span.start.saturating_sub(1);
@@ -122,14 +123,14 @@ impl Columns for ColumnReader {
     }
 
     fn select(&mut self, bytes: &[u8], wanted: &[ColumnRef], out: &mut Vec<u8>) -> Result<(), RecordError> {
-        let start = out.len();
+        let (start, unit) = (out.len(), self.unit);
         for (position, &column) in wanted.iter().enumerate() {
             if let (Format::Csv(csv), true) = (&self.format, position > 0) {
                 out.push(csv.delimiter);
             }
             let raw = self.raw(bytes, column)?.unwrap_or_default();
             out.extend_from_slice(raw);
-            let written = characters(raw);
+            let written = length_in(unit, raw);
             if let (Format::Fixed(_), Some(field)) = (&self.format, self.layout.fields.get(column.0 as usize))
             {
                 out.resize(out.len() + (field.width as usize).saturating_sub(written), b' ');
@@ -183,7 +184,7 @@ impl Columns for ColumnReader {
                 write_csv_row(values.iter().map(AsRef::as_ref), csv, out);
                 Ok(())
             }
-            Format::Fixed(_) => write_fixed_row(values, &self.layout.fields, out),
+            Format::Fixed(_) => write_fixed_row(values, &self.layout.fields, self.unit, out),
             Format::Lines | Format::Jsonl => {
                 Err(RecordError::new("records of this format have no columns to write"))
             }
@@ -193,6 +194,14 @@ impl Columns for ColumnReader {
     fn forget(&mut self) {
         self.parsed = Parsed::No;
     }
+}
+
+#[cold]
+fn misquoted(found: Misquoted) -> RecordError {
+    let Misquoted { field, is_open } = found;
+    let what =
+        if is_open { "opens a quote that is never closed" } else { "has something behind its closing quote" };
+    RecordError::new(format!("not csv: field {field} {what}"))
 }
 
 fn text_of(bytes: &[u8], span: FieldSpan) -> &[u8] {
@@ -219,20 +228,26 @@ pub fn write_csv_row<'v>(values: impl Iterator<Item = &'v [u8]>, csv: &Csv, out:
 fn write_fixed_row(
     values: &[Cow<'_, [u8]>],
     fields: &[FixedField],
+    unit: Unit,
     out: &mut Vec<u8>,
 ) -> Result<(), RecordError> {
     for (position, field) in fields.iter().enumerate() {
         let value = values.get(position).map(AsRef::as_ref).unwrap_or_default();
-        write_fixed_value(value, field, out)?;
+        write_fixed_value(value, field, unit, out)?;
     }
     Ok(())
 }
 
 /// Appends a value in its width, blanks behind it; one that is too long is an error, never cut.
-pub fn write_fixed_value(value: &[u8], field: &FixedField, out: &mut Vec<u8>) -> Result<(), RecordError> {
+pub fn write_fixed_value(
+    value: &[u8],
+    field: &FixedField,
+    unit: Unit,
+    out: &mut Vec<u8>,
+) -> Result<(), RecordError> {
     let width = field.width as usize;
-    let Some(blanks) = width.checked_sub(characters(value)) else {
-        return Err(RecordError::new(format!("{}: longer than {width} characters", field.name)));
+    let Some(blanks) = width.checked_sub(length_in(unit, value)) else {
+        return Err(RecordError::new(format!("{}: longer than {width} {}", field.name, unit.noun())));
     };
     out.extend_from_slice(value);
     out.resize(out.len() + blanks, b' ');
@@ -240,17 +255,17 @@ pub fn write_fixed_value(value: &[u8], field: &FixedField, out: &mut Vec<u8>) ->
 }
 
 /// A field of a fixed record with the blanks around its value; shorter than its width where the record is too short.
-fn untrimmed<'r>(record: &'r [u8], fields: &[FixedField], position: usize) -> &'r [u8] {
+fn untrimmed<'r>(record: &'r [u8], fields: &[FixedField], unit: Unit, position: usize) -> &'r [u8] {
     let before = fields.iter().take(position).map(|field| u64::from(field.width)).sum::<u64>();
     let width = fields.get(position).map_or(0, |field| field.width);
-    let (_, rest) = split_characters(record, before);
-    split_characters(rest, u64::from(width)).0
+    let (_, rest) = split_behind(record, unit, before);
+    split_behind(rest, unit, u64::from(width)).0
 }
 
-/// Splits behind so many characters; bytes that are no UTF-8 count as one each.
-fn split_characters(text: &[u8], count: u64) -> (&[u8], &[u8]) {
+/// Splits behind so many characters or bytes; bytes that are no UTF-8 count as one character each.
+fn split_behind(text: &[u8], unit: Unit, count: u64) -> (&[u8], &[u8]) {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if text.is_ascii() {
+    if unit == Unit::Bytes || text.is_ascii() {
         return text.split_at(count.min(text.len()));
     }
     let (mut at, mut left) = (0, count);
@@ -264,6 +279,14 @@ fn split_characters(text: &[u8], count: u64) -> (&[u8], &[u8]) {
         }
     }
     (text, &[])
+}
+
+/// Characters or bytes of a text.
+pub fn length_in(unit: Unit, text: &[u8]) -> usize {
+    match unit {
+        Unit::Bytes => text.len(),
+        Unit::Characters => characters(text),
+    }
 }
 
 /// Characters of a text; bytes that are no UTF-8 count as one each.

@@ -1,7 +1,8 @@
 //! How records and headers stand in an output.
 //!
 //! The header is repeated where the source has one: as it stands there if the columns are unchanged, else written anew. With
-//! `annotate` csv rows get two more fields (behind a short or long row as it is), and JSON objects two more keys; a JSON line
+//! `annotate` csv rows get two more fields (behind a short or long row as it is; one whose quotes
+//! are misplaced stands in one field, in quotes), and JSON objects two more keys; a JSON line
 //! that is no object becomes one with the line's value under `_value`, or its text under `_text` if it is no JSON.
 
 use super::columns::write_csv_row;
@@ -9,7 +10,7 @@ use super::shapes::Schema;
 use super::{Pipeline, json};
 use crate::model::rule::{Csv, Format, LineEnd, Output};
 use crate::model::slice::EntryShape;
-use crate::record::fields::write_csv_value;
+use crate::record::fields::{split_csv, write_csv_value};
 
 /// What an output's settings mean for its records.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,12 @@ fn write_names(names: &[String], csv: &Csv, out: &mut Vec<u8>) {
 pub(super) fn write_annotated(record: &[u8], number: u64, reason: &str, format: &Format, out: &mut Vec<u8>) {
     match format {
         Format::Csv(csv) => {
-            out.extend_from_slice(record);
+            // Behind a quote that is still open nothing would be a field of its own.
+            if is_misquoted(record, csv) {
+                write_csv_value(record, csv, out);
+            } else {
+                out.extend_from_slice(record);
+            }
             out.push(csv.delimiter);
             out.extend_from_slice(number.to_string().as_bytes());
             out.push(csv.delimiter);
@@ -64,6 +70,11 @@ pub(super) fn write_annotated(record: &[u8], number: u64, reason: &str, format: 
         Format::Jsonl => write_annotated_json(record, number, reason, out),
         Format::Lines | Format::Fixed(_) => out.extend_from_slice(record),
     }
+}
+
+fn is_misquoted(record: &[u8], csv: &Csv) -> bool {
+    let has_quotes = csv.quote.is_some_and(|quote| memchr::memchr(quote, record).is_some());
+    has_quotes && split_csv(record, csv, &mut Vec::new()).is_err()
 }
 
 fn write_annotated_json(record: &[u8], number: u64, reason: &str, out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::columns::ColumnReader;
 use super::shapes::Resolved;
-use super::work::{Scratch, SliceRun, Work, failed_record};
+use super::work::{BEFORE_STEPS_NAME, Scratch, SliceRun, Work, failed_record};
 use super::{Chunk, Pipeline, SliceResult, StepBroken};
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job_id::JobId;
@@ -44,7 +44,7 @@ struct Silence {
 
 impl PipelineWorker {
     pub(super) fn new(pipeline: Arc<Pipeline>, job: JobId) -> Self {
-        let reader = ColumnReader::new(pipeline.format.clone(), pipeline.paths.clone());
+        let reader = ColumnReader::new(pipeline.format.clone(), pipeline.unit, pipeline.paths.clone());
         Self {
             pipeline,
             job,
@@ -147,7 +147,7 @@ impl PipelineWorker {
         step: String,
         error: String,
     ) {
-        sum.failed.push(failed_record(slice, index, shape, &self.pipeline.format, step, error));
+        sum.failed.push(failed_record(slice, index, shape, &self.pipeline.records, step, error));
         sum.account.records_in += 1;
         sum.account.records_failed += 1;
     }
@@ -243,11 +243,12 @@ impl PipelineWorker {
                 format!("the quote that opens on line {line} is never closed, or not within record_max")
             }
             Some(UnfitReason::TooLong) | None => {
-                let max = self.pipeline.record_max;
+                let max = self.pipeline.records.record_max;
                 format!("record of {length} bytes is longer than record_max ({max} bytes)")
             }
         };
-        let failed = failed_record(slice, 0, shape, &self.pipeline.format, "records".to_owned(), error);
+        let failed =
+            failed_record(slice, 0, shape, &self.pipeline.records, BEFORE_STEPS_NAME.to_owned(), error);
         let failed = FailedRecord { bytes: slice.bytes.to_vec(), length, ..failed };
         let account = Account {
             records_in: 1,

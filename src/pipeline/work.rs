@@ -8,10 +8,16 @@ use super::render::write_annotated;
 use super::shapes::Resolved;
 use super::{Chunk, Pipeline, SliceResult, StepBroken};
 use crate::model::account::{Account, FailedRecord};
-use crate::model::rule::{Format, LineEnd};
+use crate::model::rule::{Format, LineEnd, Records};
 use crate::model::slice::{EntryShape, Slice};
 use crate::model::step::{Broken, BrokenKind, CategoryId, Outcome, Reason, Record, RecordError, Run};
-use crate::record::record_offset;
+use crate::record::fields::FieldSpan;
+use crate::record::{lines_in, record_offset};
+
+/// Who failed a record that no step saw.
+pub(super) const BEFORE_STEPS_NAME: &str = "records";
+/// Its position.
+const BEFORE_STEPS: usize = usize::MAX;
 
 /// Buffers that are used for one slice after another.
 #[derive(Default)]
@@ -21,6 +27,7 @@ pub(super) struct Scratch {
     arena: Vec<u8>,
     changed: Vec<u8>,
     failed: Vec<(usize, usize, RecordError)>,
+    spans: Vec<FieldSpan>,
     dropped: Vec<u64>,
     reasons: Vec<(Reason, u64)>,
     reason_positions: HashMap<Reason, u32>,
@@ -58,6 +65,7 @@ impl<'a> Work<'a> {
         scratch: &'a mut Scratch,
     ) -> Self {
         scratch.start(pipeline, slice);
+        scratch.inspect(pipeline, slice);
         Self { pipeline, slice, resolved, reader, scratch, read: usize::MAX }
     }
 
@@ -176,7 +184,7 @@ impl<'a> Work<'a> {
                 self.slice,
                 index,
                 shape,
-                &self.pipeline.format,
+                &self.pipeline.records,
                 step,
                 error.to_string(),
             ));
@@ -272,6 +280,28 @@ impl Scratch {
         self.reason_positions.clear();
     }
 
+    /// Fails the records that cannot be taken whatever the steps say.
+    fn inspect(&mut self, pipeline: &Pipeline, slice: &Slice) {
+        let inspection = &pipeline.inspection;
+        if inspection.trims {
+            for state in &mut self.states {
+                let record = slice.bytes.get(state.bytes.clone()).unwrap_or_default();
+                state.bytes.start += record.len() - record.trim_ascii_start().len();
+                state.bytes.end = state.bytes.start + record.trim_ascii().len();
+            }
+        }
+        if inspection.is_empty() {
+            return;
+        }
+        for (index, state) in self.states.iter_mut().enumerate() {
+            let record = slice.bytes.get(state.bytes.clone()).unwrap_or_default();
+            if let Err(error) = inspection.check(record, &mut self.spans) {
+                state.goes_on = false;
+                self.failed.push((index, BEFORE_STEPS, error));
+            }
+        }
+    }
+
     fn count_reason(&mut self, reason: Reason) -> u32 {
         if let Some(&position) = self.reason_positions.get(&reason) {
             if let Some((_, count)) = self.reasons.get_mut(position as usize) {
@@ -293,6 +323,9 @@ impl Scratch {
 
 impl Pipeline {
     pub(super) fn step_name(&self, step: usize) -> String {
+        if step == BEFORE_STEPS {
+            return BEFORE_STEPS_NAME.to_owned();
+        }
         self.steps.get(step).map(|step| step.name.clone()).unwrap_or_default()
     }
 
@@ -325,7 +358,7 @@ pub(super) fn failed_record(
     slice: &Slice,
     index: usize,
     shape: &EntryShape,
-    format: &Format,
+    records: &Records,
     step: String,
     error: String,
 ) -> FailedRecord {
@@ -336,10 +369,10 @@ pub(super) fn failed_record(
         entry: slice.entry,
         entry_name: shape.name.clone(),
         record: slice.first_record.saturating_add(index as u64),
-        offset: record_offset(slice, index, format),
+        offset: record_offset(slice, index, records),
         line: slice
             .first_line
-            .saturating_add(memchr::memchr_iter(b'\n', before).count() as u64)
+            .saturating_add(lines_in(before, records.separator.as_deref()))
             .saturating_add(1),
         step,
         error,

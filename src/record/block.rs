@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::separator::Separator;
+
 /// Bytes of a block, unless a longer record needs more.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 /// Idle buffers kept for the whole process.
@@ -89,32 +91,40 @@ impl<R: Read> Text<R> {
         Ok(())
     }
 
-    /// Leaves out everything up to and including the next line end at or after `from`, but keeps the beginning.
+    /// Leaves out everything up to and including the next separator that lies wholly at or behind `from`, but keeps the
+    /// beginning.
     ///
     /// Bounded memory whatever the line's length.
-    pub(super) fn skip_line(&mut self, from: usize, keep_bytes: usize) -> io::Result<SkippedLine> {
+    pub(super) fn skip_line(
+        &mut self,
+        separator: &Separator,
+        from: usize,
+        keep_bytes: usize,
+    ) -> io::Result<SkippedLine> {
         let mut line = SkippedLine { beginning: Vec::new(), length: 0, ended: false };
         let mut from = from;
-        let mut last = None;
         loop {
             let held = self.held();
-            let found = memchr::memchr(b'\n', held.get(from..).unwrap_or_default()).map(|found| from + found);
-            let length = found.unwrap_or(held.len());
-            let keep = length.min(keep_bytes - line.beginning.len());
+            let found = separator.find(held, from, held.len());
+            let content = match found {
+                Some(end) => separator.content(held.get(..end).unwrap_or_default()).len(),
+                None if self.ended => held.len(),
+                // What may be the beginning of a separator stays.
+                None => (held.len() + 1).saturating_sub(separator.bytes_max()),
+            };
+            let keep = content.min(keep_bytes - line.beginning.len());
             line.beginning.extend_from_slice(held.get(..keep).unwrap_or_default());
-            last = length.checked_sub(1).and_then(|at| held.get(at).copied()).or(last);
-            line.length += length as u64;
-            self.skip(length + 1);
-            if found.is_some() {
+            line.length += content as u64;
+            from = from.saturating_sub(content);
+            if let Some(end) = found {
+                self.skip(end + 1);
                 line.ended = true;
-                line.length -= u64::from(last == Some(b'\r'));
-                line.beginning.truncate(usize::try_from(line.length).unwrap_or(usize::MAX));
                 return Ok(line);
             }
+            self.skip(content);
             if self.ended {
                 return Ok(line);
             }
-            from = 0;
             self.more()?;
         }
     }

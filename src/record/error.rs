@@ -80,6 +80,58 @@ pub enum CutError {
         /// What is there are line ends.
         only_line_ends: bool,
     },
+    /// Something else than the separator stands behind a record of fixed length.
+    #[error(
+        "byte {offset}{}: behind record {record} stands \"{found}\", the separator \"{separator}\" was expected",
+        within(entry)
+    )]
+    NotSeparated {
+        /// The entry's name.
+        entry: String,
+        /// Its number.
+        record: u64,
+        /// Where its bytes end.
+        offset: u64,
+        /// `records.separator`, escaped.
+        separator: String,
+        /// What is there, escaped.
+        found: String,
+    },
+    /// The only record has carriage returns that end no line: with the line ends of old Macs the whole text is one record.
+    #[error(
+        "line {line}{}: carriage returns stand where line feeds should end the records: all of the text would be one record",
+        within(entry)
+    )]
+    CarriageReturns {
+        /// The entry's name.
+        entry: String,
+        /// Where the record begins.
+        line: u64,
+        /// A header before it ends with a line feed.
+        has_header: bool,
+    },
+    /// The header has a line end in it, where the rule names another separator.
+    #[error(
+        "line {line}{}: the header has a line end inside: it does not end where it should",
+        within(entry)
+    )]
+    HeaderLineEnd {
+        /// The entry's name.
+        entry: String,
+        /// Where the header stands.
+        line: u64,
+    },
+    /// A quote of the header closes before its field ends.
+    #[error(
+        "line {line}{}: the header has something behind a closing quote, or a quote that is never closed",
+        within(entry)
+    )]
+    HeaderMisquoted {
+        /// The entry's name.
+        entry: String,
+        /// Where the header stands.
+        line: u64,
+    },
     /// A record of fixed length is not in the rule's encoding.
     #[error("byte {offset}{}: record {record} is not {encoding}", within(entry))]
     BadEncoding {
@@ -135,17 +187,32 @@ impl Fault for CutError {
             Self::HeaderQuote { .. } => {
                 "close the quote, or set `records.quote` to the character the sender uses (\"\" for none)".into()
             }
+            Self::CarriageReturns { has_header: false, .. } => {
+                "set `records.separator = \"\\r\"`, or have the file sent with line feeds".into()
+            }
             Self::HeaderCarriageReturn { .. } => {
-                "convert the line ends, e.g. with `tr '\\r' '\\n'`, or have the file sent with line feeds".into()
+                "set `records.separator = \"\\r\"`, convert the line ends, e.g. with `tr '\\r' '\\n'`, or have the file sent with line feeds".into()
+            }
+            Self::CarriageReturns { has_header: true, .. } => {
+                "the header ends with a line feed and the records with carriage returns: convert the line ends, e.g. with `tr '\\r' '\\n'`, or have the file sent with line feeds (`records.separator = \"\\r\"` is for files whose header ends so too)".into()
+            }
+            Self::HeaderLineEnd { .. } => {
+                "see whether `records.separator` is what the sender ends records with; without it lines are records".into()
+            }
+            Self::HeaderMisquoted { .. } => {
+                "double quotes within quotes, set `records.escape` to what the sender writes before them, or `records.quote` to the quotes it uses (\"\" for none)".into()
+            }
+            Self::NotSeparated { .. } => {
+                "see whether `records.record_length` counts every byte of a record without the separator, and `records.separator` is what stands between".into()
             }
             Self::HeaderTooLong { .. } => {
                 "raise `records.record_max`, or see whether this is a csv file with line ends at all".into()
             }
             Self::Remainder { only_line_ends: true, .. } => {
-                "leave the line end at the file's end out; where every record has one, count it in `records.record_length` or leave that key out to read line by line".into()
+                "leave the line end at the file's end out; where every record has one, set `records.separator` to it (\"\\n\" or \"\\r\\n\"), not counted in `records.record_length`".into()
             }
             Self::Remainder { .. } => {
-                "see whether the file is whole, and whether `records.record_length` counts every byte of a record, line ends too".into()
+                "see whether the file is whole, whether `records.record_length` counts every byte of a record, and `records.separator` names what stands between them, if anything does".into()
             }
             Self::BadEncoding { .. } => {
                 "set `decode.encoding` to what the sender writes, or `decode.on_bad_encoding` to \"replace\" or \"raw\"".into()

@@ -1,15 +1,16 @@
 //! Fields within a record: where they lie, what they say, how one is written.
 //!
-//! Nothing here judges: a quote that is never closed, bytes after a closing quote and short rows come out as they
-//! are, since `validate` is the judge. The rules are those of the cutter (`csv`): a quote means something at a
-//! field's start only, and a doubled quote inside is one quote.
+//! Short and long rows come out as they are, since `validate` is the judge of them. A quote that is never closed and bytes
+//! behind a closing quote are told ([`Misquoted`]): what such fields mean cannot be known. The rules are those of the
+//! cutter (`csv`): a quote means something at a field's start only, and a doubled quote inside is one quote. With an escape
+//! an escaped quote is one too, and an escaped escape one escape; before anything else it is an ordinary character.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
 use super::marks::{CHUNK_BYTES, marks_from};
-use crate::model::rule::{Csv, FixedField};
+use crate::model::rule::{Csv, Decode, Fixed, FixedField, Format, OnBadEncoding, Records};
 
 /// Where a field's value lies within its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,23 +23,40 @@ pub struct FieldSpan {
     pub quoted: bool,
 }
 
+/// A csv record whose quotes do not close where a field ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Misquoted {
+    /// The first such field, from 1.
+    pub field: usize,
+    /// Its quote is never closed; else something stands behind the closing one.
+    pub is_open: bool,
+}
+
 /// Splits a csv record (without its line end) into its fields; an empty record is one empty field.
 ///
 /// Bytes between a closing quote and the next delimiter (`"a"b,c`) are no RFC 4180: the field is then taken as
-/// it stands, quotes and all, so that nothing is lost and a validating step sees it.
-pub fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) {
+/// it stands, quotes and all, so that nothing is lost, and the record is told to be misquoted.
+pub fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) -> Result<(), Misquoted> {
     spans.clear();
-    let Some(mut at) = split_unquoted(record, csv, spans) else { return };
+    let Some(mut at) = split_unquoted(record, csv, spans) else { return Ok(()) };
+    let mut found = Ok(());
     loop {
         let rest = record.get(at..).unwrap_or_default();
         let (span, next) = match csv.quote {
-            Some(quote) if rest.first() == Some(&quote) => quoted_field(record, at, quote, csv.delimiter),
+            Some(quote) if rest.first() == Some(&quote) => {
+                let field = quoted_field(record, at, quote, csv);
+                if !field.0.quoted && found.is_ok() {
+                    let is_open = closing_quote(record, at + 1, quote, csv.escape).is_none();
+                    found = Err(Misquoted { field: spans.len() + 1, is_open });
+                }
+                field
+            }
             _ => plain_field(record, at, at, csv.delimiter),
         };
         spans.push(span);
         match next {
             Some(next) => at = next,
-            None => return,
+            None => return found,
         }
     }
 }
@@ -73,27 +91,34 @@ fn plain_field(record: &[u8], start: usize, from: usize, delimiter: u8) -> (Fiel
 }
 
 /// The field whose opening quote is at `start`, and where the next field starts.
-fn quoted_field(record: &[u8], start: usize, quote: u8, delimiter: u8) -> (FieldSpan, Option<usize>) {
-    match closing_quote(record, start + 1, quote) {
+fn quoted_field(record: &[u8], start: usize, quote: u8, csv: &Csv) -> (FieldSpan, Option<usize>) {
+    match closing_quote(record, start + 1, quote, csv.escape) {
         Some(close) => match record.get(close + 1) {
             None => (span(start + 1, close, true), None),
-            Some(&byte) if byte == delimiter => (span(start + 1, close, true), Some(close + 2)),
-            Some(_) => plain_field(record, start, close + 1, delimiter),
+            Some(&byte) if byte == csv.delimiter => (span(start + 1, close, true), Some(close + 2)),
+            Some(_) => plain_field(record, start, close + 1, csv.delimiter),
         },
         // Never closed: the cutter took the quote for data, and so do we.
-        None => plain_field(record, start, start + 1, delimiter),
+        None => plain_field(record, start, start + 1, csv.delimiter),
     }
 }
 
-/// The quote that closes a field whose inside begins at `from`; doubled ones are stepped over.
-fn closing_quote(record: &[u8], from: usize, quote: u8) -> Option<usize> {
+/// The quote that closes a field whose inside begins at `from`; doubled and escaped ones are stepped over.
+fn closing_quote(record: &[u8], from: usize, quote: u8, escape: Option<u8>) -> Option<usize> {
     let mut at = from;
     loop {
         let found = at + memchr(quote, record.get(at..)?)?;
-        if record.get(found + 1) != Some(&quote) {
+        let escapes = escape.map_or(0, |escape| {
+            let within = record.get(from..found).unwrap_or_default();
+            within.iter().rev().take_while(|byte| **byte == escape).count()
+        });
+        if escapes % 2 == 1 {
+            at = found + 1;
+        } else if record.get(found + 1) == Some(&quote) {
+            at = found + 2;
+        } else {
             return Some(found);
         }
-        at = found + 2;
     }
 }
 
@@ -102,22 +127,28 @@ fn span(start: usize, end: usize, quoted: bool) -> FieldSpan {
     FieldSpan { start: start as u32, end: end as u32, quoted }
 }
 
-/// The value of a field: borrowed unless doubled quotes become single ones.
-pub fn csv_value(record: &[u8], span: FieldSpan, quote: Option<u8>) -> Cow<'_, [u8]> {
+/// The value of a field: borrowed unless doubled or escaped quotes become single ones.
+pub fn csv_value<'r>(record: &'r [u8], span: FieldSpan, csv: &Csv) -> Cow<'r, [u8]> {
     let raw = record.get(span.start as usize..span.end as usize).unwrap_or_default();
-    match quote {
-        Some(quote) if span.quoted && memchr(quote, raw).is_some() => Cow::Owned(undoubled(raw, quote)),
-        _ => Cow::Borrowed(raw),
+    let Some(quote) = csv.quote.filter(|_| span.quoted) else { return Cow::Borrowed(raw) };
+    let escape = csv.escape.unwrap_or(quote);
+    if memchr2(quote, escape, raw).is_none() {
+        Cow::Borrowed(raw)
+    } else {
+        Cow::Owned(plain(raw, quote, escape))
     }
 }
 
-fn undoubled(raw: &[u8], quote: u8) -> Vec<u8> {
+/// The inside of a quoted field without what protects its quotes.
+fn plain(raw: &[u8], quote: u8, escape: u8) -> Vec<u8> {
     let mut value = Vec::with_capacity(raw.len());
     let mut rest = raw;
-    while let Some(found) = memchr(quote, rest) {
-        value.extend_from_slice(rest.get(..=found).unwrap_or_default());
-        let skip = if rest.get(found + 1) == Some(&quote) { found + 2 } else { found + 1 };
-        rest = rest.get(skip..).unwrap_or_default();
+    while let Some(found) = memchr2(quote, escape, rest) {
+        value.extend_from_slice(rest.get(..found).unwrap_or_default());
+        let (this, next) = (rest.get(found).copied(), rest.get(found + 1).copied());
+        let is_pair = next.is_some() && (next == this || next == Some(quote));
+        value.extend(if is_pair { next } else { this });
+        rest = rest.get(found + 1 + usize::from(is_pair)..).unwrap_or_default();
     }
     value.extend_from_slice(rest);
     value
@@ -132,10 +163,11 @@ pub fn write_csv_value(value: &[u8], csv: &Csv, out: &mut Vec<u8>) {
         return;
     };
     out.push(quote);
+    let escape = csv.escape.unwrap_or(quote);
     let mut rest = value;
-    while let Some(found) = memchr(quote, rest) {
-        out.extend_from_slice(rest.get(..=found).unwrap_or_default());
-        out.push(quote);
+    while let Some(found) = memchr2(quote, escape, rest) {
+        out.extend_from_slice(rest.get(..found).unwrap_or_default());
+        out.extend(Some(escape).into_iter().chain(rest.get(found).copied()));
         rest = rest.get(found + 1..).unwrap_or_default();
     }
     out.extend_from_slice(rest);
@@ -154,13 +186,38 @@ fn needs_quotes(value: &[u8], delimiter: u8, quote: u8) -> bool {
     memchr2(delimiter, quote, value).is_some() || memchr2(b'\n', b'\r', value).is_some()
 }
 
-/// Splits a fixed record (UTF-8, without its line end) into fields by characters, blanks around each value left out.
+/// What the widths of fixed fields count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Characters; bytes that are no UTF-8 count as one each.
+    Characters,
+    /// Bytes: of records of equal length that are not decoded (`on_bad_encoding = "raw"`) nobody knows the characters.
+    Bytes,
+}
+
+impl Unit {
+    /// Of more than one.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Characters => "characters",
+            Self::Bytes => "bytes",
+        }
+    }
+
+    /// That of these records.
+    pub fn of(records: &Records, decode: &Decode) -> Self {
+        let by_length = matches!(&records.format, Format::Fixed(Fixed { record_length: Some(_), .. }));
+        if by_length && decode.on_bad_encoding == OnBadEncoding::Raw { Self::Bytes } else { Self::Characters }
+    }
+}
+
+/// Splits a fixed record (without its line end) into fields, blanks around each value left out.
 ///
-/// There are always as many spans as fields: one that the record is too short for is empty. Bytes that are no
-/// UTF-8 count as one character each; what stands beyond the last field belongs to none.
-pub fn split_fixed(record: &[u8], fields: &[FixedField], spans: &mut Vec<FieldSpan>) {
+/// There are always as many spans as fields: one that the record is too short for is empty. What stands beyond the last
+/// field belongs to none.
+pub fn split_fixed(record: &[u8], fields: &[FixedField], unit: Unit, spans: &mut Vec<FieldSpan>) {
     spans.clear();
-    let ascii = record.is_ascii();
+    let ascii = unit == Unit::Bytes || record.is_ascii();
     let mut at = 0;
     for field in fields {
         let end = after_characters(record, at, field.width as usize, ascii);
@@ -207,13 +264,13 @@ mod tests {
     use super::*;
 
     fn csv() -> Csv {
-        Csv { header: false, columns: Vec::new(), delimiter: b',', quote: Some(b'"') }
+        Csv { header: false, columns: Vec::new(), delimiter: b',', quote: Some(b'"'), escape: None }
     }
 
     fn values(record: &[u8], csv: &Csv) -> Vec<String> {
         let mut spans = Vec::new();
-        split_csv(record, csv, &mut spans);
-        let value = |span: &FieldSpan| csv_value(record, *span, csv.quote).into_owned();
+        split_csv(record, csv, &mut spans).ok();
+        let value = |span: &FieldSpan| csv_value(record, *span, csv).into_owned();
         spans.iter().map(|span| String::from_utf8_lossy(&value(span)).into_owned()).collect()
     }
 
@@ -252,7 +309,7 @@ mod tests {
             [4, 3, 2].iter().map(|&width| FixedField { name: format!("f{width}"), width }).collect();
         let cut = |record: &str| -> Vec<String> {
             let mut spans = Vec::new();
-            split_fixed(record.as_bytes(), &fields, &mut spans);
+            split_fixed(record.as_bytes(), &fields, Unit::Characters, &mut spans);
             spans.iter().map(|span| record[span.start as usize..span.end as usize].to_owned()).collect()
         };
         assert_eq!(cut("ab   12XY"), ["ab", "12", "XY"]);
@@ -265,7 +322,7 @@ mod tests {
     fn bytes_that_are_no_utf8_count_as_one_character_each() {
         let fields = [FixedField { name: "a".into(), width: 2 }, FixedField { name: "b".into(), width: 1 }];
         let mut spans = Vec::new();
-        split_fixed(b"\xFF\xE2z", &fields, &mut spans);
+        split_fixed(b"\xFF\xE2z", &fields, Unit::Characters, &mut spans);
         assert_eq!(spans[1], FieldSpan { start: 2, end: 3, quoted: false });
     }
 
@@ -288,7 +345,7 @@ mod tests {
             let record = fields.join(",");
             let mut spans = Vec::new();
             let csv = Csv { quote: None, ..csv() };
-            split_csv(record.as_bytes(), &csv, &mut spans);
+            prop_assert_eq!(split_csv(record.as_bytes(), &csv, &mut spans), Ok(()));
             let found: Vec<&str> = spans.iter().map(|span| &record[span.start as usize..span.end as usize]).collect();
             prop_assert_eq!(found, fields);
         }
@@ -297,10 +354,10 @@ mod tests {
         fn any_bytes_can_be_split(record in prop::collection::vec(any::<u8>(), 0..64), widths in prop::collection::vec(0u32..9, 0..5)) {
             let fields: Vec<FixedField> = widths.iter().map(|&width| FixedField { name: String::new(), width }).collect();
             let mut spans = Vec::new();
-            split_fixed(&record, &fields, &mut spans);
+            split_fixed(&record, &fields, Unit::Characters, &mut spans);
             prop_assert_eq!(spans.len(), fields.len());
             prop_assert!(spans.iter().all(|span| span.start <= span.end && span.end as usize <= record.len()));
-            split_csv(&record, &csv(), &mut spans);
+            split_csv(&record, &csv(), &mut spans).ok();
             prop_assert!(spans.iter().all(|span| span.start <= span.end && span.end as usize <= record.len()));
         }
     }

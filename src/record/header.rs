@@ -7,6 +7,7 @@ use super::block::Text;
 use super::error::CutError;
 use super::fields::{csv_value, split_csv};
 use super::framing::{Blank, Framing, LineFraming, QuoteFraming};
+use super::separator::Separator;
 use super::slicer::{FirstRecord, Numbering, take_first_record};
 use crate::model::rule::Csv;
 
@@ -25,15 +26,21 @@ pub(super) struct Header {
 pub(super) fn read<R: Read>(
     text: &mut Text<R>,
     csv: &Csv,
+    separator: &Separator,
     record_max: usize,
     entry: &str,
     numbering: &mut Numbering,
 ) -> Result<Option<Header>, CutError> {
+    let separator = separator.clone();
     match csv.quote {
         Some(quote) => {
-            read_framed(text, &mut QuoteFraming::new(quote, csv.delimiter), csv, record_max, entry, numbering)
+            let mut framing = QuoteFraming::new(quote, csv, separator);
+            read_framed(text, &mut framing, csv, record_max, entry, numbering)
         }
-        None => read_framed(text, &mut LineFraming::new(Blank::Empty), csv, record_max, entry, numbering),
+        None => {
+            let mut framing = LineFraming::new(separator, Blank::Empty);
+            read_framed(text, &mut framing, csv, record_max, entry, numbering)
+        }
     }
 }
 
@@ -53,8 +60,14 @@ fn read_framed<R: Read, F: Framing>(
             Err(CutError::HeaderTooLong { entry, line: numbering.lines + 1, record_max })
         }
         FirstRecord::Some { bytes, line } => {
-            if has_lone_return(&bytes, csv) {
+            if framing.separator().is_line_end() && has_lone_return(&bytes, csv) {
                 return Err(CutError::HeaderCarriageReturn { entry, line });
+            }
+            if !framing.separator().is_line_end() && has_line_end(&bytes, csv) {
+                return Err(CutError::HeaderLineEnd { entry, line });
+            }
+            if split_csv(&bytes, csv, &mut Vec::new()).is_err() {
+                return Err(CutError::HeaderMisquoted { entry, line });
             }
             let columns = names(&bytes, csv);
             check(&columns, &csv.columns, entry, line)?;
@@ -64,28 +77,40 @@ fn read_framed<R: Read, F: Framing>(
 }
 
 /// Whether a CR that stands before no LF is in the header, other than within quotes.
-fn has_lone_return(header: &[u8], csv: &Csv) -> bool {
-    if memchr::memchr(b'\r', header).is_none() {
-        return false;
-    }
+pub(super) fn has_lone_return(record: &[u8], csv: &Csv) -> bool {
+    memchr::memchr(b'\r', record).is_some()
+        && any_outside_quotes(record, csv, |field, at| {
+            field.get(at) == Some(&b'\r') && field.get(at + 1) != Some(&b'\n')
+        })
+}
+
+/// Whether a line end is in the header, other than within quotes.
+fn has_line_end(header: &[u8], csv: &Csv) -> bool {
+    any_outside_quotes(header, csv, |field, at| matches!(field.get(at), Some(b'\r' | b'\n')))
+}
+
+/// Whether something holds at some place that does not lie within quotes.
+fn any_outside_quotes(record: &[u8], csv: &Csv, holds: impl Fn(&[u8], usize) -> bool) -> bool {
     let mut spans = Vec::new();
-    split_csv(header, csv, &mut spans);
+    // Whether its quotes are right is asked elsewhere.
+    split_csv(record, csv, &mut spans).ok();
     spans.into_iter().filter(|span| !span.quoted).any(|span| {
-        let field = header.get(span.start as usize..span.end as usize).unwrap_or_default();
+        let field = record.get(span.start as usize..span.end as usize).unwrap_or_default();
         // `"b"<CR>1` is no quoted field, but begins with one.
         let has_quotes = csv.quote.is_some() && field.first().copied() == csv.quote;
         let mut within = false;
         field.iter().enumerate().any(|(at, byte)| {
             within ^= has_quotes && Some(*byte) == csv.quote;
-            *byte == b'\r' && !within && field.get(at + 1) != Some(&b'\n')
+            !within && holds(field, at)
         })
     })
 }
 
 fn names(header: &[u8], csv: &Csv) -> Vec<String> {
     let mut spans = Vec::new();
-    split_csv(header, csv, &mut spans);
-    let name = |span| String::from_utf8_lossy(&csv_value(header, span, csv.quote)).into_owned();
+    // Whether its quotes are right was asked before.
+    split_csv(header, csv, &mut spans).ok();
+    let name = |span| String::from_utf8_lossy(&csv_value(header, span, csv)).into_owned();
     spans.into_iter().map(name).collect()
 }
 

@@ -11,9 +11,11 @@
 //! - Memory is bounded by `record_max` and a few blocks, whatever the text.
 //!
 //! # Formats
-//! - Lines end with `\n` or `\r\n`, each line for itself; any other `\r` is data. The last line needs no end.
+//! - Lines end with `\n` or `\r\n`, each line for itself; any other `\r` is data. Where the rule names a separator, that
+//!   alone ends a line, byte for byte. The last line needs no end; that it had none is told.
+//! - A text whose only record has a `\r` that ends no line has the line ends of old Macs, and is refused.
 //! - `lines`, and `fixed` read by line: every line is a record, blank ones too.
-//! - `csv`: RFC 4180 with its usual liberties; empty lines are skipped and counted. See [`fields`] and `slicer`.
+//! - `csv`: RFC 4180 with its usual liberties; empty lines are skipped and counted. See [`fields`], `framing` and `slicer`.
 //! - `jsonl`: lines of nothing but white space are skipped and counted. Whether a line is JSON is for the pipeline.
 //! - `fixed` with `record_length`: see `by_length`; offsets are those of the raw bytes, see [`record_offset`].
 //!
@@ -29,6 +31,7 @@ mod marks;
 #[cfg(any(test, fuzzing))]
 #[path = "tests/oracle.rs"]
 pub(crate) mod oracle;
+mod separator;
 mod slicer;
 #[cfg(test)]
 mod tests;
@@ -36,12 +39,14 @@ mod tests;
 use std::io::Read;
 
 pub use error::CutError;
+pub use separator::lines_in;
 
 use self::block::{BLOCK_BYTES, Text};
 use self::by_length::ByLength;
 use self::framing::{Blank, LineFraming, QuoteFraming};
+use self::separator::Separator;
 use self::slicer::{Draft, Limits, Numbering};
-use crate::model::rule::{Csv, Decode, Format, Records};
+use crate::model::rule::{Decode, Fixed, Format, Records};
 use crate::model::slice::{EntryShape, Slice};
 
 /// Bytes of a slice at most; only a longer record makes a longer slice.
@@ -51,7 +56,7 @@ pub const UNFIT_BYTES_MAX: usize = 48 << 10;
 /// `record_max` counts up to here: positions within a slice are 32 bits wide.
 pub const RECORD_BYTES_MAX: u64 = 1 << 30;
 /// Changes whenever the same text could be cut differently: a stored checkpoint of another version is not used.
-pub const FRAMING_VERSION: u32 = 1;
+pub const FRAMING_VERSION: u32 = 2;
 
 const _: () = assert!(UNFIT_BYTES_MAX <= SLICE_BYTES_MAX);
 const _: () = assert!(RECORD_BYTES_MAX + (SLICE_BYTES_MAX as u64) < u32::MAX as u64);
@@ -70,6 +75,7 @@ pub struct Cutter<R> {
     draft: Draft,
     limits: Limits,
     numbering: Numbering,
+    separator: Separator,
     skip_lines: u64,
     format: Format,
     name: String,
@@ -101,24 +107,36 @@ impl<R: Read> Cutter<R> {
         block_bytes: usize,
     ) -> Result<Self, CutError> {
         let record_max = records.record_max.clamp(1, RECORD_BYTES_MAX) as usize;
+        let separator = Separator::of(records);
+        let lines = |blank| Cut::Lines(LineFraming::new(separator.clone(), blank));
         let cut = match &records.format {
             Format::Fixed(fixed) => match fixed.record_length {
-                Some(length) => Cut::ByLength(ByLength::new(length, record_max, decode, &name)?),
-                None => Cut::Lines(LineFraming::new(Blank::Record)),
+                Some(length) => {
+                    Cut::ByLength(ByLength::new(length, separator.clone(), record_max, decode, &name)?)
+                }
+                None => lines(Blank::Record),
             },
-            Format::Lines => Cut::Lines(LineFraming::new(Blank::Record)),
-            Format::Jsonl => Cut::Lines(LineFraming::new(Blank::WhiteSpace)),
-            Format::Csv(Csv { quote: Some(quote), delimiter, .. }) => {
-                Cut::Quotes(QuoteFraming::new(*quote, *delimiter))
-            }
-            Format::Csv(_) => Cut::Lines(LineFraming::new(Blank::Empty)),
+            Format::Lines => lines(Blank::Record),
+            Format::Jsonl => lines(Blank::WhiteSpace),
+            Format::Csv(csv) => match csv.quote {
+                Some(quote) => Cut::Quotes(QuoteFraming::new(quote, csv, separator.clone())),
+                None => lines(Blank::Empty),
+            },
         };
         Ok(Self {
             text: Text::new(text, block_bytes),
             cut,
             draft: Draft::default(),
             limits: Limits { record_max, slice_records: records.slice_records.max(1) as usize },
-            numbering: Numbering { entry, next_slice: first_slice, next_record: 1, lines: 0, skipped: 0 },
+            numbering: Numbering {
+                entry,
+                next_slice: first_slice,
+                next_record: 1,
+                lines: 0,
+                skipped: 0,
+                unterminated: false,
+            },
+            separator,
             skip_lines: records.skip_lines,
             format: records.format.clone(),
             name,
@@ -143,8 +161,9 @@ impl<R: Read> Cutter<R> {
             }
             Format::Csv(csv) if csv.header => {
                 let (text, numbering) = (&mut self.text, &mut self.numbering);
-                if let Some(header) = header::read(text, csv, self.limits.record_max, &self.name, numbering)?
-                {
+                let record_max = self.limits.record_max;
+                let found = header::read(text, csv, &self.separator, record_max, &self.name, numbering)?;
+                if let Some(header) = found {
                     shape.columns = Some(header.columns);
                     shape.header = Some(header.bytes);
                 }
@@ -163,11 +182,48 @@ impl<R: Read> Cutter<R> {
             self.shape()?;
         }
         let Self { text, cut, draft, limits, numbering, .. } = self;
-        match cut {
+        let is_first = numbering.next_record == 1;
+        let slice = match cut {
             Cut::Lines(framing) => slicer::next_slice(text, draft, framing, *limits, numbering),
             Cut::Quotes(framing) => slicer::next_slice(text, draft, framing, *limits, numbering),
             Cut::ByLength(by_length) => by_length.next_slice(text, *limits, numbering),
+        }?;
+        if let Some(slice) = slice.as_ref().filter(|slice| is_first && slice.records.len() == 1) {
+            self.refuse_carriage_returns(slice)?;
         }
+        Ok(slice)
+    }
+
+    /// Old Macs ended lines with a carriage return: all of their text would be one record.
+    fn refuse_carriage_returns(&mut self, first: &Slice) -> Result<(), CutError> {
+        if !self.separator.is_line_end() || !self.has_lone_return(first) {
+            return Ok(());
+        }
+        while self.text.held().is_empty() && !self.text.ended() {
+            self.text.more().map_err(CutError::Read)?;
+        }
+        if !self.text.held().is_empty() {
+            return Ok(()); // a record of several, which are ended by line feeds
+        }
+        let has_header = self.shape.as_ref().is_some_and(|shape| shape.header.is_some());
+        Err(CutError::CarriageReturns { entry: self.name.clone(), line: first.first_line + 1, has_header })
+    }
+
+    /// Whether a carriage return without a line feed is in the first record: not one that may have been cut off from its line feed.
+    fn has_lone_return(&self, slice: &Slice) -> bool {
+        let span = slice.records.first().map_or(0..0, |span| span.start as usize..span.end as usize);
+        let record = slice.bytes.get(span).unwrap_or_default();
+        let record = record.strip_suffix(b"\r").unwrap_or(record);
+        match &self.format {
+            // Where its quotes are wrong nothing is known of what lies within them.
+            Format::Csv(csv) if slice.oversized.is_none() => header::has_lone_return(record, csv),
+            _ => memchr::memchr_iter(b'\r', record).any(|at| record.get(at + 1) != Some(&b'\n')),
+        }
+    }
+
+    /// Whether the last record so far, or the header, stood at the text's end without a line end or separator behind it.
+    pub fn is_unterminated(&self) -> bool {
+        self.numbering.unterminated
     }
 
     /// Lines so far that are in no slice and are no records: `skip_lines`, and blank ones before a slice's first
@@ -190,8 +246,10 @@ impl<R: Read> Cutter<R> {
         if let Cut::ByLength(by_length) = &mut self.cut {
             by_length.begin(&mut self.text, self.skip_lines > 0)?;
         }
+        let by_lines = !self.separator.bytes().is_empty();
+        let separator = if by_lines { self.separator.clone() } else { Separator::line_end() };
         for _ in 0..self.skip_lines {
-            let line = self.text.skip_line(0, 0).map_err(CutError::Read)?;
+            let line = self.text.skip_line(&separator, 0, 0).map_err(CutError::Read)?;
             if line.ended || line.length > 0 {
                 self.numbering.lines += 1;
                 self.numbering.skipped += 1;
@@ -205,10 +263,11 @@ impl<R: Read> Cutter<R> {
 }
 
 /// Where a record of a slice begins within its entry, in bytes; for `record_length` in the raw bytes.
-pub fn record_offset(slice: &Slice, index: usize, format: &Format) -> u64 {
-    let within = match format {
-        Format::Fixed(fixed) if fixed.record_length.is_some() => {
-            (index as u64).saturating_mul(fixed.record_length.unwrap_or_default())
+pub fn record_offset(slice: &Slice, index: usize, records: &Records) -> u64 {
+    let within = match &records.format {
+        Format::Fixed(Fixed { record_length: Some(length), .. }) => {
+            let separator = records.separator.as_ref().map_or(0, |separator| separator.len() as u64);
+            (index as u64).saturating_mul(length.saturating_add(separator))
         }
         _ => slice.records.get(index).map_or(0, |span| u64::from(span.start)),
     };

@@ -4,8 +4,10 @@
 //! - A slice begins with a record. Blank lines before it belong to no slice and are counted here.
 //! - It takes the lines that follow until it has `slice_records` records, or the next line would bring it past
 //!   [`SLICE_BYTES_MAX`]. A longer record is a slice of its own.
-//! - A record longer than `record_max` (judged from its first `record_max` + 2 bytes: a line end has at most two), and
-//!   one whose quote is never closed, are slices of their own that hold the record's beginning.
+//! - A record longer than `record_max` (judged from as many bytes and those of a separator: a line end has at most two),
+//!   and one whose quote is never closed, are slices of their own that hold the record's beginning.
+//! - Behind the last separator, where the rule names one, line ends alone are no record (files end with one whatever their
+//!   separator); they are counted as skipped.
 //!
 //! **A quote that is never closed** must not swallow the file. A quote still open at the end of the text, or when
 //! its record has passed `record_max`, is taken as never closed: the record ends, unfit, at the first line end
@@ -16,16 +18,13 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use memchr::{memchr, memchr_iter};
 
 use super::block::Text;
 use super::error::CutError;
 use super::framing::Framing;
+use super::separator::Separator;
 use super::{SLICE_BYTES_MAX, UNFIT_BYTES_MAX};
 use crate::model::slice::{Oversized, Slice, Span, UnfitReason};
-
-/// Bytes of a line end at most.
-const LINE_END_BYTES_MAX: usize = 2;
 
 /// Where the next slice stands, and how big it may be.
 pub(super) struct Numbering {
@@ -36,6 +35,8 @@ pub(super) struct Numbering {
     pub(super) lines: u64,
     /// Lines that belong to no slice and are no records.
     pub(super) skipped: u64,
+    /// The last record, or the header, stood at the text's end without a separator behind it.
+    pub(super) unterminated: bool,
 }
 
 /// How big records and slices may be.
@@ -55,6 +56,7 @@ pub(super) struct Draft {
     spans: Vec<Span>,
     skipped: u32,
     skipped_before: u64,
+    unterminated: bool,
 }
 
 /// Why framing stopped.
@@ -73,16 +75,18 @@ enum Stop {
 fn frame<F: Framing>(held: &[u8], ended: bool, draft: &mut Draft, framing: &mut F, limits: Limits) -> Stop {
     loop {
         let at = draft.at;
-        let passed = at.saturating_add(limits.record_max + LINE_END_BYTES_MAX);
+        let passed = at.saturating_add(limits.record_max + framing.separator().bytes_max());
         let limit = held.len().min(passed);
         let Some(end) = framing.end(held, at, limit) else {
             return without_end(held, limit, limit == passed, ended, draft, framing, limits);
         };
-        if end + 1 - draft.first > SLICE_BYTES_MAX && !draft.spans.is_empty() {
+        let seen = end.seen;
+        let end = end.at;
+        if seen - draft.first > SLICE_BYTES_MAX && !draft.spans.is_empty() {
             framing.restart(end);
             return Stop::Cut;
         }
-        let content = trim_cr(held.get(at..end).unwrap_or_default());
+        let content = framing.separator().content(held.get(at..end).unwrap_or_default());
         if content.len() > limits.record_max {
             framing.restart(end);
             return draft.unfit(end, None);
@@ -116,8 +120,7 @@ fn without_end<F: Framing>(
         return Stop::More;
     }
     if let Some(quote) = open_quote {
-        let line_end = memchr(b'\n', held.get(quote..limit).unwrap_or_default()).map(|found| quote + found);
-        return match line_end {
+        return match framing.separator().find(held, quote, limit) {
             // Its first line alone is longer than a record may be: that is what is wrong with it.
             None if passed => draft.unfit(limit, None),
             known => draft.unfit(known.unwrap_or(limit), Some(quote)),
@@ -127,19 +130,18 @@ fn without_end<F: Framing>(
     if passed || content.len() > limits.record_max {
         return draft.unfit(limit, None);
     }
-    if framing.is_blank(content) {
+    let is_none =
+        !framing.separator().is_line_end() && content.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+    if is_none || framing.is_blank(content) {
         if !content.is_empty() {
             draft.blank(limit);
         }
     } else if !content.is_empty() {
         draft.record(content.len(), limit);
+        draft.unterminated = true;
     }
     framing.restart(limit);
     Stop::End
-}
-
-fn trim_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 impl Draft {
@@ -182,7 +184,8 @@ pub(super) fn next_slice<R: Read, F: Framing>(
             Stop::End if draft.spans.is_empty() => return Ok(None),
             Stop::End | Stop::Cut => return Ok(Some(close(text, draft, framing, numbering))),
             Stop::Unfit { known, open_quote } => {
-                let slice = unfit(text, known - before, open_quote.map(|at| at - before), numbering)?;
+                let open_quote = open_quote.map(|at| at - before);
+                let slice = unfit(text, framing.separator(), known - before, open_quote, numbering)?;
                 framing.restart(0);
                 *draft = Draft::default();
                 return Ok(Some(slice));
@@ -222,8 +225,9 @@ fn close<R: Read, F: Framing>(
     // The next slice is likely to have as many records.
     let next_spans = Vec::with_capacity(draft.spans.len());
     let draft = std::mem::replace(draft, Draft { spans: next_spans, ..Draft::default() });
+    numbering.unterminated = draft.unterminated;
     let lines = if framing.spans_lines() {
-        memchr_iter(b'\n', &bytes).count()
+        framing.separator().count_in(&bytes)
     } else {
         draft.spans.len() + draft.skipped as usize
     };
@@ -233,20 +237,23 @@ fn close<R: Read, F: Framing>(
 /// The unfit record at the front as a slice of its own; the text goes on behind its line end.
 fn unfit<R: Read>(
     text: &mut Text<R>,
+    separator: &Separator,
     known: usize,
     open_quote: Option<usize>,
     numbering: &mut Numbering,
 ) -> Result<Slice, CutError> {
     let offset = text.offset();
     let held = text.held();
-    let lines_inside = |end: usize| memchr_iter(b'\n', held.get(..end).unwrap_or_default()).count() as u64;
+    let lines_inside = |end: usize| separator.count_in(held.get(..end).unwrap_or_default()) as u64;
     let reason = match open_quote {
         Some(quote) => UnfitReason::UnclosedQuote { line: numbering.lines + lines_inside(quote) + 1 },
         None => UnfitReason::TooLong,
     };
     let lines_before_end = lines_inside(known);
     // A copy, so that the failed record does not hold a block that had to grow for it.
-    let line = text.skip_line(known, UNFIT_BYTES_MAX).map_err(CutError::Read)?;
+    let from = (known + 1).saturating_sub(separator.bytes().len());
+    let line = text.skip_line(separator, from, UNFIT_BYTES_MAX).map_err(CutError::Read)?;
+    numbering.unterminated = !line.ended;
     let span = Span { start: 0, end: line.beginning.len() as u32 };
     let lines = lines_before_end + u64::from(line.ended);
     let mut slice = numbering.slice(offset, Bytes::from(line.beginning), vec![span], 0, lines);
@@ -299,7 +306,7 @@ pub(super) fn take_first_record<R: Read, F: Framing>(
             Stop::Unfit { open_quote, .. } => {
                 let front = |quote: usize| text.held().get(..quote - before).unwrap_or_default();
                 let lines_before =
-                    |quote: usize| numbering.lines + memchr_iter(b'\n', front(quote)).count() as u64;
+                    |quote: usize| numbering.lines + framing.separator().count_in(front(quote)) as u64;
                 let quote_line = open_quote.map(|quote| lines_before(quote) + 1);
                 return Ok(FirstRecord::Unfit { quote_line });
             }
@@ -308,7 +315,8 @@ pub(super) fn take_first_record<R: Read, F: Framing>(
                 let Some(span) = draft.spans.first().copied() else { return Ok(FirstRecord::None) };
                 let line = numbering.lines + 1;
                 let bytes = text.take(draft.at);
-                numbering.lines += memchr_iter(b'\n', &bytes).count() as u64;
+                numbering.lines += framing.separator().count_in(&bytes) as u64;
+                numbering.unterminated = draft.unterminated;
                 let bytes = bytes.slice(..(span.end as usize).min(bytes.len()));
                 return Ok(FirstRecord::Some { bytes, line });
             }

@@ -67,6 +67,19 @@ fn a_nul_in_text_is_an_error_with_its_place() {
 fn records_of_bytes_pass_untouched() {
     let mut world = world();
     let fields = vec![FixedField { name: "id".to_owned(), width: 4 }];
-    world.records.format = Format::Fixed(Fixed { fields, record_length: Some(4) });
+    world.records.format = Format::Fixed(Fixed {
+        fields,
+        record_length: Some(4),
+        on_misfit: crate::model::rule::OnMisfit::default(),
+    });
     assert_eq!(world.text(b"\xef\xbb\xbf\0\xff\0"), b"\xef\xbb\xbf\0\xff\0");
+}
+
+#[test]
+fn nul_bytes_that_end_records_are_no_sign_of_something_else() {
+    let mut world = world();
+    world.records.separator = Some("\0".to_owned());
+    assert_eq!(world.text(b"a\0b\0"), b"a\0b\0");
+    let wide = world.with(|decode| decode.encoding = "utf-16le".to_owned());
+    assert_eq!(wide.text(b"a\0\0\0b\0\0\0"), b"a\0b\0");
 }

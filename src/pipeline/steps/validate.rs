@@ -1,6 +1,6 @@
 //! `validate`: sends records that do not conform to another category, with the reason counted.
 //!
-//! The first check that fails is the reason: first the number of fields, then the columns by name. Of an empty (or
+//! The first check that fails is the reason: first whether it is csv or JSON at all, then the number of fields, then the columns by name. Of an empty (or
 //! missing) value only `required` judges. A decimal has a sign, digits and a point, no blanks, no exponent and no
 //! separators; an integer no point; a boolean is `true` or `false` in any case. In jsonl numbers and booleans may be
 //! JSON's own or texts that are such. `min` and `max` are numbers, or ISO dates for date and datetime. `matches`
@@ -85,7 +85,7 @@ pub fn plan(table: &Map<String, Json>, context: &StepContext<'_>) -> Result<Step
         to,
         too_few: None,
         too_many: None,
-        unreadable: Reason::new("not JSON"),
+        unreadable: Reason::new(if is_csv { "not csv: a misplaced quote" } else { "not JSON" }),
     }))?;
     let to = validate.to;
     Ok(StepPlan::new(move |_| validate.clone()).reading(names).sending_to([to]))

@@ -10,7 +10,7 @@ use super::{Pipeline, PipelineProblem, PipelineWorker, Registry, SliceResult};
 use crate::model::category::Category;
 use crate::model::job_id::JobId;
 use crate::model::rule::{
-    Csv, Decode, Errors, Fixed, FixedField, Format, Limit, LineEnd, Mode, OnBadEncoding, OnExists,
+    Csv, Decode, Errors, Fixed, FixedField, Format, Limit, LineEnd, Mode, OnBadEncoding, OnExists, OnMisfit,
     OnRecordError, OnSuccess, Order, Output, Publish, Ready, ReadyStrategy, Records, Rule, SourceEnd,
     StepSpec, TrustClose,
 };
@@ -22,13 +22,13 @@ mod shapes;
 mod steps;
 
 fn csv() -> Format {
-    Format::Csv(Csv { header: true, columns: Vec::new(), delimiter: b',', quote: Some(b'"') })
+    Format::Csv(Csv { header: true, columns: Vec::new(), delimiter: b',', quote: Some(b'"'), escape: None })
 }
 
 fn fixed(fields: &[(&str, u32)]) -> Format {
     let fields =
         fields.iter().map(|(name, width)| FixedField { name: (*name).to_owned(), width: *width }).collect();
-    Format::Fixed(Fixed { fields, record_length: None })
+    Format::Fixed(Fixed { fields, record_length: None, on_misfit: OnMisfit::default() })
 }
 
 fn output() -> Output {
@@ -84,7 +84,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             encoding: "utf-8".into(),
             on_bad_encoding: OnBadEncoding::Fail,
         },
-        records: Records { format, skip_lines: 0, record_max: 8 << 20, slice_records: 1000 },
+        records: Records { format, skip_lines: 0, record_max: 8 << 20, slice_records: 1000, separator: None },
         pipeline: steps.iter().map(spec).collect(),
         outputs: outputs.iter().map(|name| (Category::new(name), output())).collect::<BTreeMap<_, _>>(),
         publish: Publish::default(),

@@ -168,8 +168,105 @@ fn select_on_json_makes_an_object_of_the_paths() {
 #[test]
 fn select_on_fixed_keeps_the_widths() {
     let select = json!({ "step": "select", "columns": ["b", "a"] });
-    let rule = rule(fixed(&[("a", 3), ("b", 4)]), &["main"], &[select]);
-    assert_eq!(outcome(&rule, &["a", "b"], &["  1ä  4", "12"]), map(&[("main", "ä  4  1\n    12 \n")]));
+    let mut rule = rule(fixed(&[("a", 3), ("b", 4)]), &["main"], &[select]);
+    let lines = ["  1ä  4", "12", "  1ä  4 and more"];
+    let result = run(&rule, &["a", "b"], &lines);
+    assert_eq!(texts(&rule, &result), map(&[("main", "ä  4  1\n")]));
+    let errors: Vec<&str> = result.failed.iter().map(|failed| failed.error.as_str()).collect();
+    let expected = [
+        "2 characters, shorter than its fields (7 together)",
+        "16 characters, longer than its fields (7 together)",
+    ];
+    assert_eq!(errors, expected);
+    let Format::Fixed(fixed) = &mut rule.records.format else { unreachable!("made so") };
+    fixed.on_misfit = OnMisfit::Allow;
+    let lax = outcome(&rule, &["a", "b"], &lines);
+    assert_eq!(lax, map(&[("main", "ä  4  1\n    12 \nä  4  1\n")]));
+}
+
+#[test]
+fn a_record_that_does_not_fit_its_layout_fails_whether_a_step_sees_it_or_not() {
+    let fields = fixed(&[("a", 2), ("b", 1)]);
+    let check = json!({ "step": "validate", "columns": { "a": { "required": true } } });
+    for steps in [vec![], vec![check]] {
+        let outputs: &[&str] = if steps.is_empty() { &["main"] } else { &["invalid", "main"] };
+        let rule = rule(fields.clone(), outputs, &steps);
+        let result = run(&rule, &["a", "b"], &["äb1", "ab12", "a", "", "ab1\r2\r3\r"]);
+        assert_eq!(texts(&rule, &result), map(&[("main", "äb1\n")]), "{steps:?}");
+        let failed: Vec<_> =
+            result.failed.iter().map(|failed| (failed.record, failed.step.as_str())).collect();
+        assert_eq!(failed, [(2, "records"), (3, "records"), (4, "records"), (5, "records")]);
+    }
+}
+
+/// Packed decimals hold bytes that look like UTF-8.
+#[test]
+fn raw_records_of_a_length_are_split_by_bytes() {
+    let select = json!({ "step": "select", "columns": ["b"] });
+    let mut rule = rule(fixed(&[("a", 2), ("b", 3)]), &["main"], &[select]);
+    rule.decode.on_bad_encoding = OnBadEncoding::Raw;
+    let Format::Fixed(fixed) = &mut rule.records.format else { unreachable!("made so") };
+    fixed.record_length = Some(5);
+    assert_eq!(outcome(&rule, &["a", "b"], &["ä123"]), map(&[("main", "123\n")]));
+}
+
+#[test]
+fn misplaced_quotes_are_not_csv_wherever_a_step_looks() {
+    let misplaced = ["\"a\"b,1", "\"x\" \"y\",1", "1,\"disk 12\\\"\"", "1,\"open", "\"\"\"a,1"];
+    for line in misplaced {
+        assert_eq!(judged(csv(), &json!({}), line).as_deref(), Some("not csv: a misplaced quote"), "{line}");
+        let select = json!({ "step": "select", "columns": ["w"] });
+        let result = run(&rule(csv(), &["main"], &[select]), &["v", "w"], &[line, "a,b"]);
+        assert_eq!((result.failed.len(), result.chunks[0].records), (1, 1), "{line}");
+        assert!(result.failed[0].error.starts_with("not csv: field "), "{}", result.failed[0].error);
+        // Nobody looks: it comes out as it stands.
+        let plain = outcome(&rule(csv(), &["main"], &[]), &["v", "w"], &[line]);
+        assert_eq!(plain, map(&[("main", &format!("{line}\n"))]));
+    }
+    for line in ["5\" pipe,1", " \"a\",1", "\"say \"\"hi\"\"\",\"\""] {
+        assert_eq!(judged(csv(), &json!({}), line), None, "{line}");
+    }
+    let Format::Csv(escaped) = csv() else { unreachable!("made so") };
+    let escaped = Format::Csv(Csv { escape: Some(b'\\'), ..escaped });
+    let select = json!({ "step": "select", "columns": ["w"] });
+    let filter = json!({ "step": "filter", "keep": { "column": "w", "equals": r#"disk "12\" \n"# } });
+    let rule = rule(escaped, &["main"], &[filter, select]);
+    let lines = [r#"1,"disk \"12\\\" \n""#, r#"1,"disk ""12\\"" \n""#, r#"1,"12\""#];
+    let result = run(&rule, &["v", "w"], &lines);
+    assert_eq!(texts(&rule, &result), map(&[("main", &format!("{}\n{}\n", &lines[0][2..], &lines[1][2..]))]));
+    assert_eq!(result.failed.len(), 1, "{:?}", result.failed);
+}
+
+#[test]
+fn a_reason_behind_a_misquoted_record_stays_a_field_of_its_own() {
+    let mut rule = rule(csv(), &["invalid", "main"], &[json!({ "step": "validate" })]);
+    rule.outputs.values_mut().for_each(|output| output.annotate = true);
+    let out = outcome(&rule, &["v", "w"], &["1,\"open", "1"]);
+    let expected = "\"1,\"\"open\",1,not csv: a misplaced quote\n1,2,fewer than 2 fields\n";
+    assert_eq!(out, map(&[("invalid", expected)]));
+}
+
+#[test]
+fn a_record_between_separators_that_would_be_split_by_its_output_fails() {
+    let separated = |format| {
+        let mut rule = rule(format, &["main"], &[]);
+        rule.records.separator = Some("~".into());
+        rule
+    };
+    let cases: [(Format, &str, &str); 4] = [
+        (Format::Lines, "a\nb", "ab"),
+        (csv(), "a\nb,c", "\"a\nb\",c"),
+        (Format::Jsonl, "{\n}", "\n{}\r\n"),
+        (fixed(&[("a", 3)]), "a\nb", "abc"),
+    ];
+    for (format, split, whole) in cases {
+        let mut rule = separated(format);
+        let result = run(&rule, &["v", "w"], &[split, whole]);
+        assert_eq!((result.failed.len(), result.chunks[0].records), (1, 1), "{split:?}");
+        assert_eq!(texts(&rule, &result)["main"], format!("{}\n", whole.trim()));
+        rule.outputs.values_mut().for_each(|output| output.line_end = LineEnd::None);
+        assert!(run(&rule, &["v", "w"], &[split]).failed.is_empty(), "nothing ends records there");
+    }
 }
 
 #[test]

@@ -31,15 +31,15 @@ fn records_of_a_length_are_counted_in_bytes() {
     assert_eq!(whole.texts(), ["12abc", "34\nef", "56ghi"]);
     let records = by_length(5);
     assert_eq!(whole.slices[1].first_record, 3);
-    assert_eq!(record_offset(&whole.slices[0], 1, &records.format), 5);
-    assert_eq!(record_offset(&whole.slices[1], 0, &records.format), 10);
+    assert_eq!(record_offset(&whole.slices[0], 1, &records), 5);
+    assert_eq!(record_offset(&whole.slices[1], 0, &records), 10);
 }
 
 #[test]
 fn each_record_is_decoded_after_it_is_cut() {
     let whole = cut_as(b"1\xE42\xF63\xFC", 2, "windows-1252", OnBadEncoding::Fail).expect("is cut");
     assert_eq!(whole.texts(), ["1ä", "2ö", "3ü"]);
-    assert_eq!(record_offset(&whole.slices[1], 0, &by_length(2).format), 4);
+    assert_eq!(record_offset(&whole.slices[1], 0, &by_length(2)), 4);
     let wide: Vec<u8> = "\u{FEFF}äbcd".encode_utf16().flat_map(u16::to_le_bytes).collect();
     assert_eq!(cut_as(&wide, 4, "utf-8", OnBadEncoding::Fail).expect("is cut").texts(), ["äb", "cd"]);
 }
@@ -95,9 +95,49 @@ fn lengths_that_cannot_be_are_the_rules_fault() {
 }
 
 #[test]
-fn a_length_that_counts_the_line_end_keeps_it_out_of_the_record() {
-    for (text, length) in [(&b"001ab\n002cd\n"[..], 6), (b"001ab\r\n002cd\r\n", 7)] {
+fn a_record_that_ends_in_bytes_of_a_line_end_keeps_them() {
+    for (text, length) in [(&b"001ab\n002cd\n"[..], 6), (b"001ab\r\n002cd\r\n", 7), (b"\n\r\n", 1)] {
         let whole = cut(text, &by_length(length));
-        assert_eq!(whole.texts(), ["001ab", "002cd"]);
+        let records: Vec<&[u8]> = text.chunks(length as usize).collect();
+        assert_eq!(whole.texts(), records.iter().map(|r| String::from_utf8_lossy(r)).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn raw_bytes_that_look_like_a_byte_order_mark_are_the_first_records() {
+    for text in [&b"\xEF\xBB\xBF1"[..], b"\xFF\xFE12", b"\xFE\xFF12"] {
+        let whole = cut_as(text, 2, "utf-8", OnBadEncoding::Raw).expect("is cut");
+        assert_eq!(whole.slices[0].bytes[..], *text);
+    }
+}
+
+/// Packed decimals and big-endian integers: every byte there is, at every place.
+#[test]
+fn no_byte_of_a_binary_record_is_taken_for_anything_else() {
+    let text: Vec<u8> = (0..=255u8).flat_map(|byte| [byte, 0x0D, byte, 0x0A, byte]).collect();
+    for length in [1, 2, 4, 5, 8, 10] {
+        let whole = cut_as(&text, length, "utf-8", OnBadEncoding::Raw).expect("is cut");
+        let records = whole.slices.iter().flat_map(|slice| slice.records.iter().map(|span| of(slice, *span)));
+        assert!(records.eq(text.chunks(length as usize)), "{length}");
+        assert!(!whole.unterminated);
+    }
+}
+
+#[test]
+fn a_separator_between_records_of_a_length_is_checked_and_not_counted() {
+    let separated = |separator: &str| Records { separator: Some(separator.into()), ..by_length(5) };
+    let cases =
+        [("\n", &b"001ab\n\n02c\n\n"[..]), ("\r\n", b"001ab\r\n\n02c\n\r\n"), ("|", b"001ab|\n02c\n")];
+    for (separator, text) in cases {
+        let records = separated(separator);
+        let whole = cut(text, &records);
+        assert_eq!(whole.texts(), ["001ab", "\n02c\n"]);
+        assert_eq!(whole.unterminated, separator == "|", "{separator:?}");
+        assert_eq!(record_offset(&whole.slices[0], 1, &records), 5 + separator.len() as u64);
+    }
+    let error = try_cut(b"001ab\r\n002cd\r\n", &separated("\n")).expect_err("another one");
+    let expected = r#"byte 5 of in.csv: behind record 1 stands "\r", the separator "\n" was expected"#;
+    assert_eq!(error.to_string(), expected);
+    let error = try_cut(b"001ab\n002cd\n00\n", &separated("\n")).expect_err("the last is short");
+    assert_eq!(error.to_string(), "byte 12 of in.csv: record 3 has only 3 bytes, 5 were expected");
 }

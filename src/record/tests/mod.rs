@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::oracle::{Whole, cut_in};
 use super::*;
-use crate::model::rule::{Fixed, FixedField, OnBadEncoding};
+use crate::model::rule::{Csv, Fixed, FixedField, OnBadEncoding, OnMisfit};
 use crate::model::slice::UnfitReason;
 
 mod lengths;
@@ -28,11 +28,11 @@ fn decode() -> Decode {
 }
 
 fn records(format: Format) -> Records {
-    Records { format, skip_lines: 0, record_max: 8 << 20, slice_records: 1000 }
+    Records { format, skip_lines: 0, record_max: 8 << 20, slice_records: 1000, separator: None }
 }
 
 fn csv(header: bool) -> Csv {
-    Csv { header, columns: Vec::new(), delimiter: b',', quote: Some(b'"') }
+    Csv { header, columns: Vec::new(), delimiter: b',', quote: Some(b'"'), escape: None }
 }
 
 fn csv_records(header: bool) -> Records {
@@ -42,7 +42,7 @@ fn csv_records(header: bool) -> Records {
 fn by_length(record_length: u64) -> Records {
     let fields =
         vec![FixedField { name: "id".into(), width: 2 }, FixedField { name: "name".into(), width: 3 }];
-    records(Format::Fixed(Fixed { fields, record_length: Some(record_length) }))
+    records(Format::Fixed(Fixed { fields, record_length: Some(record_length), on_misfit: OnMisfit::Fail }))
 }
 
 impl Whole {

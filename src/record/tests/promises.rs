@@ -7,6 +7,7 @@ use crate::model::fault::{Fault, FaultKind};
 fn each_line_ends_for_itself() {
     let whole = cut(b"a\r\nb\nc\rd\r\n\re", &records(Format::Lines));
     assert_eq!(whole.texts(), ["a", "b", "c\rd", "\re"]);
+    assert_eq!(cut(b"a\rb\nc\n", &records(Format::Lines)).texts(), ["a\rb", "c"]);
     assert_eq!(cut(b"a,b\r\nc\r\n", &csv_records(false)).texts(), ["a,b", "c"]);
 }
 
@@ -130,6 +131,124 @@ fn a_header_with_the_line_ends_of_old_macs_is_an_input_error() {
     );
     for text in [&b"a,b\r\n1,2\r\n"[..], b"\"a\rx\",\"b\r\nx\"\r\n1,2\n"] {
         assert!(try_cut(text, &csv_records(true)).is_ok(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_text_with_the_line_ends_of_old_macs_is_never_one_record() {
+    let separator = r#"`records.separator = "\r"`"#;
+    let formats = [Format::Lines, Format::Jsonl, Format::Csv(csv(false)), by_line()];
+    for format in formats {
+        let long = [&b"{}\r".repeat(30_000)[..], b"\n"].concat();
+        let few = Records { record_max: 50, ..records(format.clone()) };
+        for text in [&b"{}\r{}\r{}\r"[..], b"{}\r{}", b"{}\r{}\r\n", b"\n\n{}\r{}\n", &long] {
+            for records in [&records(format.clone()), &few] {
+                if text.starts_with(b"\n") && matches!(format, Format::Lines | Format::Fixed(_)) {
+                    continue; // there an empty line is a record, so that there are several
+                }
+                let error = try_cut(text, records).expect_err("one record of the whole text");
+                assert!(matches!(error, CutError::CarriageReturns { .. }), "{error}");
+                assert_eq!(error.kind(), FaultKind::Input);
+                assert!(error.hint().is_some_and(|hint| hint.contains(separator)), "{:?}", error.hint());
+            }
+        }
+        let split = Records { separator: Some("\r".into()), ..records(format) };
+        assert_eq!(cut(b"{}\r[]\r1\r", &split).texts(), ["{}", "[]", "1"]);
+    }
+    for text in [&b"id,name\n1,a\r2,b\r"[..], b"id\r\n1,a\r2,b", b"id\n\n1\r2\r\n"] {
+        let error = try_cut(text, &csv_records(true)).expect_err("one record behind the header");
+        assert!(matches!(error, CutError::CarriageReturns { has_header: true, .. }), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains(r"tr '\r' '\n'")));
+    }
+    for text in [&b"\"a\rb\"\n"[..], b"a\r\n", b"a\rb\nc", b"a\r"] {
+        cut(text, &csv_records(false));
+    }
+}
+
+fn by_line() -> Format {
+    let Format::Fixed(fixed) = by_length(1).format else { unreachable!("made so") };
+    Format::Fixed(Fixed { record_length: None, ..fixed })
+}
+
+#[test]
+fn records_end_where_the_separator_stands_and_nowhere_else() {
+    let separated =
+        |format, separator: &str| Records { separator: Some(separator.into()), ..records(format) };
+    for separator in ["~", "\r", "\u{1e}", "\0", "€", "<br>", "\r\n", "aa"] {
+        let text = ["1,2", "3\n,4", "", "5"].join(separator);
+        assert_eq!(
+            cut(text.as_bytes(), &separated(Format::Lines, separator)).texts(),
+            ["1,2", "3\n,4", "", "5"]
+        );
+        let text = format!("{text}{separator}\n");
+        let lines = cut(text.as_bytes(), &separated(Format::Lines, separator));
+        assert_eq!((lines.texts().len(), lines.skipped()), (4, 1), "line ends behind the last {separator:?}");
+        assert!(!lines.unterminated);
+        let rows = ["id,name", "1,\"a€~\u{1e}<br>\"", "2,\"\n\"", ""].join(separator);
+        let rows = cut(rows.as_bytes(), &separated(Format::Csv(csv(true)), separator));
+        assert_eq!(rows.texts(), ["1,\"a€~\u{1e}<br>\"", "2,\"\n\""]);
+    }
+    let crlf = cut(b"a\nb\r\nc\r", &separated(Format::Lines, "\r\n"));
+    assert_eq!((crlf.texts(), crlf.unterminated), (vec!["a\nb".to_owned(), "c\r".to_owned()], true));
+    let error =
+        try_cut(b"id,name\n1,2\n", &separated(Format::Csv(csv(true)), "~")).expect_err("other line ends");
+    assert!(matches!(error, CutError::HeaderLineEnd { line: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_last_record_without_its_end_is_told() {
+    for (text, expected) in [
+        (&b"h\na\nb"[..], true),
+        (b"h\na\n", false),
+        (b"h\na\r\n", false),
+        (b"h\na\n\n", false),
+        (b"h", true),
+        (b"h\n", false),
+        (b"", false),
+        (b"h\n\"a", true),
+        (b"h\n\"a\n", false),
+        (b"h\n\"a\nb", true),
+        (b"h\na\r", true),
+    ] {
+        assert_eq!(cut(text, &csv_records(true)).unterminated, expected, "{text:?}");
+    }
+    assert!(!cut(b"{}\n  ", &records(Format::Jsonl)).unterminated);
+    let few = Records { record_max: 2, ..records(Format::Lines) };
+    assert!(cut(b"a\nlong", &few).unterminated && !cut(b"long\n", &few).unterminated);
+}
+
+#[test]
+fn bytes_behind_a_closing_quote_merge_no_rows() {
+    let text = b"id,name\n1,\"disk 12\\\"\"\n2,\"b\"\n3,\"c\"\n";
+    assert_eq!(cut(text, &csv_records(true)).texts(), ["1,\"disk 12\\\"\"", "2,\"b\"", "3,\"c\""]);
+    let escaped = records(Format::Csv(Csv { escape: Some(b'\\'), ..csv(true) }));
+    assert_eq!(cut(text, &escaped).texts(), ["1,\"disk 12\\\"\"", "2,\"b\"", "3,\"c\""]);
+    for text in [&b"\"a\"b\n1\n"[..], b"\"x\" \"y\"\n1\n", b"\"a\nb\"c\n1\n", b"\"x\"\",\"y\n1\n"] {
+        let whole = cut(text, &csv_records(false));
+        let lines: Vec<_> = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+        assert_eq!(whole.texts().len(), lines.len(), "{text:?}");
+    }
+    let error = try_cut(b"\"id\"x,name\n1,2\n", &csv_records(true)).expect_err("no header");
+    assert!(matches!(error, CutError::HeaderMisquoted { line: 1, .. }), "{error}");
+}
+
+/// What closes far behind is known only there: slices must not depend on when.
+#[test]
+fn a_quote_found_misplaced_far_behind_is_cut_alike_in_any_block() {
+    for before in [0, 1, 500, 900] {
+        for inside in [10_usize, 28_000, 57_000, 60_000, 120_000] {
+            let mut text = b"1,2\n".repeat(before);
+            text.extend_from_slice(b"3,\"open\n");
+            text.extend_from_slice(&b"44,5555\n".repeat(inside / 8));
+            text.extend_from_slice(b"6,\"x\n7,8\n");
+            let records = csv_records(false);
+            let whole = try_cut(&text, &records).expect("is cut");
+            assert_eq!(whole.texts().len(), before + 1 + inside / 8 + 2);
+            for block in [100, 5_000, 57_344, 70_000] {
+                let other = cut_in(&text, &records, &decode(), block, &[usize::MAX]).expect("is cut");
+                assert!(other == whole, "{before} before, {inside} inside, blocks of {block}");
+            }
+        }
     }
 }
 

@@ -12,13 +12,17 @@ fn format() -> impl Strategy<Value = Format> {
         Just(Format::Csv(csv(false))),
         Just(Format::Csv(csv(true))),
         Just(Format::Csv(Csv { quote: None, ..csv(true) })),
+        Just(Format::Csv(Csv { escape: Some(b'\\'), ..csv(false) })),
+        Just(Format::Csv(Csv { escape: Some(b'\\'), ..csv(true) })),
     ]
 }
 
 /// Bytes that mean something, and records of all lengths around the limits.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
-        8 => prop::sample::select(&b"a,\"\n\r \n\"b"[..]).prop_map(|byte| vec![byte]),
+        12 => prop::sample::select(&b"a,\"\n\r \n\"b~<>\\"[..]).prop_map(|byte| vec![byte]),
+        1 => Just(b"1,\"a\\\"\"\n2,\"b\"\n".to_vec()),
+        1 => Just(b"<>".to_vec()),
         1 => (1usize..40).prop_map(|length| vec![b'x'; length]),
         1 => Just(b"\"\"".to_vec()),
         1 => Just(b"1,\"q\r\nr\",2\r\n".to_vec()),
@@ -26,20 +30,28 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
+fn separator() -> impl Strategy<Value = Option<String>> {
+    prop_oneof![
+        3 => Just(None),
+        4 => prop::sample::select(&["~", "\r", "\r\n", "<>", "~<>"][..]).prop_map(|text| Some(text.to_owned())),
+    ]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn any_text_is_cut_as_a_simple_framer_frames_it(
         text in text(),
         format in format(),
+        separator in separator(),
         record_max in prop_oneof![1u64..40, Just(1 << 20)],
         slice_records in 1u32..8,
         skip_lines in 0u64..3,
         block in 1usize..300,
         reads in prop::collection::vec(1usize..40, 1..4),
     ) {
-        let records = Records { format, skip_lines, record_max, slice_records };
+        let records = Records { format, skip_lines, record_max, slice_records, separator };
         oracle::check_text(&text, &records, &decode(), block, &reads);
     }
 
@@ -49,10 +61,20 @@ proptest! {
         length in 1u64..20,
         slice_records in 1u32..6,
         block in 1usize..50,
+        separator in prop::sample::select(&["", "\n", "\r\n"][..]),
         encoding in prop::sample::select(&["utf-8", "windows-1252", "shift_jis", "utf-16be"][..]),
         on_bad in prop::sample::select(&[OnBadEncoding::Fail, OnBadEncoding::Replace, OnBadEncoding::Raw][..]),
     ) {
-        let records = Records { slice_records, ..by_length(length) };
+        let separator = Some(separator.to_owned()).filter(|text| !text.is_empty());
+        let text = match &separator {
+            // As often with each as it should be as not.
+            Some(text_of) if length % 2 == 1 => {
+                let rows: Vec<&[u8]> = text.chunks(length as usize).collect();
+                rows.join(text_of.as_bytes())
+            }
+            _ => text,
+        };
+        let records = Records { slice_records, separator, ..by_length(length) };
         let decode = Decode { encoding: encoding.into(), on_bad_encoding: on_bad, ..decode() };
         oracle::check_by_length(&text, &records, &decode, block, &[3, 1]);
     }
