@@ -172,8 +172,57 @@ fn jobs_lists_one_line_for_each_job_and_filters() {
     world.landfall(&["jobs"]).done().says(&["good.txt", "bad.txt", "completed", "failed"]);
     let failed = world.json(&["jobs", "--state", "failed", "--json"]);
     assert_eq!(failed["jobs"].as_array().map(Vec::len), Some(1), "{failed:#}");
-    let of_another_rule = world.landfall(&["jobs", "--rule", "other", "--json"]);
-    assert!(!of_another_rule.stdout.contains("good.txt"), "{of_another_rule:#?}");
+    let job = &failed["jobs"][0];
+    let error = job["error"]["message"].as_str().expect("it failed");
+    let words = ["2 jobs: 1 completed, 1 failed", &error[..40]];
+    world.landfall(&["jobs"]).done().says(&words);
+    world.landfall(&["jobs", "--limit", "1"]).done().says(&["bad.txt", "1 job: 1 failed"]);
+    let newest_first = world.json(&["jobs", "--newest-first", "--since", "1h", "--json"]);
+    assert_eq!(newest_first["jobs"][0]["id"], job["id"]);
+    assert_eq!(newest_first["jobs"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_rule_that_is_not_there_is_told_and_one_of_old_jobs_is_listed() {
+    let world = World::new("");
+    for arguments in [
+        &["jobs", "--rule", "paymnts"][..],
+        &["jobs", "--rule", "paymnts", "--json"],
+        &["retry", "--rule", "paymnts"],
+    ] {
+        world.write("pay.txt", "one\n");
+        world.ingest(&["pay.txt"]).done();
+        let told = world.landfall(arguments).ends_with(2);
+        assert!(told.stderr.contains("paymnts") && told.stderr.contains(RULE), "{told:#?}");
+        assert_eq!(told.stdout, "", "{told:#?}");
+    }
+    world.configure("", &["name = \"renamed\""]);
+    world.landfall(&["jobs", "--rule", RULE]).done().says(&["pay.txt"]);
+    world.landfall(&["jobs", "--rule", "renamed"]).done().says(&["no jobs"]);
+}
+
+#[test]
+fn failed_jobs_of_a_rule_are_retried_together_and_each_is_named() {
+    let world = World::new("");
+    world.sh("for n in 1 2 3; do printf 'x\\0y\n' > in/bad-$n; done");
+    let mut service = world.start();
+    let states = |world: &World| world.jobs().iter().map(|job| job["state"].to_string()).collect::<Vec<_>>();
+    service.wait_until("all failed", || (states(&world) == ["\"failed\""; 3]).then_some(()));
+    let all = ["retry", "--state", "failed", "--rule", RULE];
+    world.landfall(&[&all[..], &["--dry-run"]].concat()).done().says(&["bad-1", "bad-3", "3 jobs"]);
+    assert_eq!(states(&world), ["\"failed\""; 3]);
+    world.landfall(&all).done().says(&["bad-1", "running service", "3 queued again"]);
+    service.wait_until("all failed again", || {
+        world.jobs().iter().all(|job| job["state"] == "failed" && job["attempts"] == 2).then_some(())
+    });
+    service.stop();
+    // Without a service, and mended: one whose source is gone does not stop the others.
+    world.sh("rm in/.landfall/quarantine/bad-2");
+    world.configure("", &["decode = { on_bad_encoding = \"raw\" }"]);
+    world.landfall(&["retry", "--rule", RULE]).ends_with(1).says(&["bad-2", "2 queued again", "hint"]);
+    assert_eq!(states(&world), ["\"queued\"", "\"failed\"", "\"queued\""]);
+    world.landfall(&["retry", "--state", "completed"]).ends_with(2).says(&["failed or refused"]);
+    world.landfall(&["retry"]).ends_with(2);
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! `landfall jobs`: one line per job.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::view::{self, Stop};
+use crate::config;
 use crate::control::{FileWaiting, Handler, JobFilter};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
@@ -15,6 +19,8 @@ use crate::model::rule::Settings;
 
 /// Waiting files that are shown in text.
 const WAITING_SHOWN_MAX: usize = 20;
+/// Bytes of an error on its job's line.
+const TROUBLE_BYTES_MAX: usize = 160;
 
 /// The arguments of `landfall jobs`.
 #[derive(Args, Clone, Debug, Default)]
@@ -25,31 +31,66 @@ pub struct JobsArgs {
     /// Only jobs of this rule
     #[arg(long, value_name = "RULE")]
     pub rule: Option<String>,
+    /// Only jobs claimed since then: a time or date (UTC), or how long ago, like 2h or 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    pub since: Option<Timestamp>,
+    /// Only the newest N of them
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// The newest first, not last
+    #[arg(long)]
+    pub newest_first: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-fn parse_state(text: &str) -> Result<JobState, String> {
+pub(super) fn parse_state(text: &str) -> Result<JobState, String> {
     JobState::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| {
         let known: Vec<_> = JobState::ALL.iter().map(|state| state.as_str()).collect();
         format!("the states are {}", known.join(", "))
     })
 }
 
+fn parse_since(text: &str) -> Result<Timestamp, String> {
+    let ago =
+        |time| SignedDuration::try_from(time).ok().and_then(|ago| crate::clock::now().checked_sub(ago).ok());
+    let since = text
+        .parse()
+        .ok()
+        .or_else(|| text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|at| at.timestamp()))
+        .or_else(|| config::duration(text).and_then(ago));
+    since.ok_or_else(|| {
+        "write a time like 2026-01-31T13:45Z, a date, or how long ago: 90s, 5m, 2h, 7d".to_owned()
+    })
+}
+
 /// Lists the jobs of the running service, or of the store where none runs.
 pub fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let handler = view::handler(&settings.service.data_dir)?;
-    let filter = JobFilter { state: args.state, rule: args.rule.clone() };
+    let filter = JobFilter {
+        state: args.state,
+        rule: args.rule.clone(),
+        since: args.since,
+        limit: args.limit,
+        newest_first: args.newest_first,
+    };
     // No store yet: no jobs yet.
     let handler = handler.as_deref();
+    if let Some(rule) = &args.rule {
+        let of_rule =
+            JobFilter { rule: args.rule.clone(), limit: Some(1), newest_first: true, ..JobFilter::default() };
+        view::know_rule(settings, rule, || {
+            handler.is_some_and(|handler| handler.jobs(&of_rule).next().is_some())
+        })?;
+    }
     view::print(|out| {
         if args.json {
             print_json(out, handler, &filter)
         } else {
             let rule_width = settings.rules.iter().map(|rule| rule.name.len()).max().unwrap_or(0);
             print_table(out, handler, &filter, rule_width.max(4), crate::clock::now())?;
-            print_files_waiting(out, handler.filter(|_| filter == JobFilter::default()))
+            print_files_waiting(out, handler.filter(|_| filter.takes_all()))
         }
     })
 }
@@ -73,15 +114,35 @@ fn print_table(
     }
     writeln!(
         out,
-        "{:26}  {:10}  {:rule_width$}  {:>11}  {:>4}  SOURCE",
+        "{:26}  {:10}  {:rule_width$}  {:>11}  {:>4}  SOURCE, and what is in its way",
         "JOB", "STATE", "RULE", "RECORDS", "AGE"
     )?;
+    let mut by_state = BTreeMap::<&str, u64>::new();
     for job in jobs {
-        let Job { id, state, rule, account, created_at, source, .. } = job?;
+        let job = job?;
+        *by_state.entry(job.state.as_str()).or_default() += 1;
+        let trouble = trouble_of(&job);
+        let Job { id, state, rule, account, created_at, source, .. } = job;
         let (records, age) = (account.records_in, view::age(created_at, now));
-        writeln!(out, "{id:26}  {state:10}  {rule:rule_width$}  {records:>11}  {age:>4}  {}", source.path)?;
+        writeln!(
+            out,
+            "{id:26}  {state:10}  {rule:rule_width$}  {records:>11}  {age:>4}  {}{trouble}",
+            source.path
+        )?;
     }
+    let all: u64 = by_state.values().sum();
+    let states: Vec<_> = by_state.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    writeln!(out, "{all} {}: {}", if all == 1 { "job" } else { "jobs" }, states.join(", "))?;
     Ok(())
+}
+
+/// Why a job failed, or what it waits for; `show` has all of it.
+fn trouble_of(job: &Job) -> String {
+    let waits = job.waiting.as_ref().map(|waiting| waiting.detail.as_str());
+    match waits.or(job.error.as_ref().map(|error| error.message.as_str())) {
+        Some(text) => format!("  ({})", view::printable(text.as_bytes(), TROUBLE_BYTES_MAX)),
+        None => String::new(),
+    }
 }
 
 /// The files that wait to be taken; they are no jobs yet, so that a filter leaves them out.
@@ -113,7 +174,7 @@ fn print_json(out: &mut dyn Write, handler: Option<&dyn Handler>, filter: &JobFi
         serde_json::to_writer(&mut *out, &job_json(&job))?;
     }
     out.write_all(b"\n]")?;
-    if *filter == JobFilter::default() {
+    if filter.takes_all() {
         print_files_waiting_json(out, handler)?;
     }
     out.write_all(b"}\n")?;
@@ -155,9 +216,10 @@ mod tests {
         let now = Timestamp::from_second(1_796_000_120).expect("a time");
         let text = printed(|out| print_table(out, Some(&handler), &JobFilter::default(), 8, now));
         let expected = "\
-JOB                         STATE       RULE          RECORDS   AGE  SOURCE
-01mha2vqr00000000000000007  completed   payments           10    2m  /srv/inbox/payments-1.csv.gz
-01mha2vqr00000000000000008  queued      payments           10    2m  /srv/inbox/payments-1.csv.gz
+JOB                         STATE       RULE          RECORDS   AGE  SOURCE, and what is in its way
+01mha2vqr00000000000000007  completed   payments           10    2m  /srv/inbox/payments-1.csv.gz  (no identity fits)
+01mha2vqr00000000000000008  queued      payments           10    2m  /srv/inbox/payments-1.csv.gz  (no identity fits)
+2 jobs: 1 completed, 1 queued
 ";
         let id = sample_job().id.to_string();
         assert_eq!(text.replace(&id[..25], "01mha2vqr0000000000000000"), expected);
@@ -167,7 +229,11 @@ JOB                         STATE       RULE          RECORDS   AGE  SOURCE
     fn the_json_lists_what_passes_the_filter_and_is_valid_without_jobs() {
         let folder = tempfile::tempdir().expect("a folder");
         let handler = handler(folder.path());
-        let filter = JobFilter { state: Some(JobState::Queued), rule: Some("payments".into()) };
+        let filter = JobFilter {
+            state: Some(JobState::Queued),
+            rule: Some("payments".into()),
+            ..JobFilter::default()
+        };
         for (handler, count) in [(Some(&handler as &dyn Handler), 1), (None, 0)] {
             let text = printed(|out| print_json(out, handler, &filter));
             let json: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
@@ -176,6 +242,40 @@ JOB                         STATE       RULE          RECORDS   AGE  SOURCE
                 (Some(1), Some(count))
             );
         }
+    }
+
+    #[test]
+    fn a_limit_takes_the_newest_in_either_order_and_since_takes_what_came_later() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("opens");
+        let mut id = sample_job().id;
+        for minute in 0..5 {
+            id = id.successor();
+            let created_at = Timestamp::from_second(60 * minute).expect("a time");
+            store.change().job(&Job { id, created_at, ..sample_job() }).apply().expect("applied");
+        }
+        let handler = StoreHandler::new(store);
+        let minutes = |filter: JobFilter| -> Vec<i64> {
+            handler.jobs(&filter).map(|job| job.expect("read").created_at.as_second() / 60).collect()
+        };
+        let all = JobFilter::default();
+        let since = Some(Timestamp::from_second(61).expect("a time"));
+        assert_eq!(minutes(JobFilter { newest_first: true, ..all.clone() }), [4, 3, 2, 1, 0]);
+        assert_eq!(minutes(JobFilter { limit: Some(2), ..all.clone() }), [3, 4]);
+        assert_eq!(minutes(JobFilter { limit: Some(2), newest_first: true, ..all.clone() }), [4, 3]);
+        assert_eq!(minutes(JobFilter { since, ..all.clone() }), [2, 3, 4]);
+        assert_eq!(minutes(JobFilter { since, limit: Some(9), ..all }), [2, 3, 4]);
+    }
+
+    #[test]
+    fn since_is_a_time_a_date_or_how_long_ago() {
+        let second = |text: &str| parse_since(text).map(Timestamp::as_second);
+        assert_eq!(second("1970-01-02T00:01:00Z"), Ok(86_460));
+        assert_eq!(second("1970-01-02T00:01"), Ok(86_460));
+        assert_eq!(second("1970-01-02"), Ok(86_400));
+        let (ago, now) = (second("2h").expect("is taken"), crate::clock::now().as_second());
+        assert!((7200..7300).contains(&(now - ago)), "{}", now - ago);
+        assert!(second("yesterday").expect_err("refused").contains("2h"));
     }
 
     #[test]

@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
         LogStyle::Json => LogFormat::Json,
     };
     if let Err(error) = logging::set_up(level, format) {
-        eprintln!("landfall: {error}");
+        view::complain(&error.to_string(), None);
         return ExitCode::from(USAGE);
     }
     let config = cli.common.config.as_deref();
@@ -135,10 +135,7 @@ fn explain(error: &anyhow::Error) -> ExitCode {
         eprintln!("{problems}");
         return ExitCode::from(USAGE);
     }
-    eprintln!("landfall: {error:#}");
-    if let Some(hint) = hint_of(error) {
-        eprintln!("    hint: {hint}");
-    }
+    view::complain(&format!("{error:#}"), hint_of(error).as_deref());
     let asked_wrong = error.chain().filter_map(|cause| cause.downcast_ref::<EngineError>());
     ExitCode::from(if asked_wrong.map(Fault::kind).any(|kind| kind == FaultKind::Config) {
         USAGE

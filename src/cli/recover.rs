@@ -331,7 +331,7 @@ fn place(args: &RecoverArgs, stray: &Stray) -> Result<PathBuf, String> {
 }
 
 fn refuse(message: &str, hint: &str) -> ExitCode {
-    eprintln!("landfall: {message}\n    hint: {hint}");
+    view::complain(message, Some(hint));
     ExitCode::from(FAILED)
 }
 

@@ -1,43 +1,101 @@
-//! `landfall retry`: a failed job from its source again.
+//! `landfall retry`: failed jobs from their sources again, one or many.
 
 use std::process::ExitCode;
 
-use super::view;
-use crate::control::{self, Client, Handler as _, Reached, Refusal};
-use crate::engine;
+use super::jobs::parse_state;
+use super::{FAILED, view};
+use crate::control::{self, Handler, JobFilter, Reached, Refusal, StoreHandler};
+use crate::engine::{self, EngineError};
+use crate::model::job::Job;
+use crate::model::job_state::JobState;
 use crate::model::rule::Settings;
-use crate::store::{JobMatch, Store};
+use crate::store::Store;
 
-/// Which job.
+/// Which jobs.
 #[derive(clap::Args)]
 pub struct RetryArgs {
     /// The job's id, or at least four characters of its beginning or end
-    #[arg(value_name = "JOB")]
-    job: String,
+    #[arg(value_name = "JOB", required_unless_present_any = ["state", "rule"], conflicts_with_all = ["state", "rule"])]
+    job: Option<String>,
+    /// Every job in this state: failed or refused [default with --rule: failed]
+    #[arg(long, value_name = "STATE", value_parser = parse_retriable)]
+    state: Option<JobState>,
+    /// Every failed job of this rule
+    #[arg(long, value_name = "RULE")]
+    rule: Option<String>,
+    /// Only say which jobs would be retried
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn parse_retriable(text: &str) -> Result<JobState, String> {
+    match parse_state(text)? {
+        state @ (JobState::Failed | JobState::Refused) => Ok(state),
+        other => Err(format!("a job that is {other} is not retried: name failed or refused")),
+    }
 }
 
 pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let store = match control::reach(&settings.service.data_dir, Store::open_as_owner)? {
-        Reached::Store(store) => store,
-        Reached::Service(service) => return Ok(ask(&service, &args.job)),
-    };
-    let text = args.job.clone();
-    let id = match store.find_job(&args.job)? {
-        JobMatch::One(id) => id,
-        JobMatch::None => return Ok(view::refuse(&Refusal::NoSuchJob { text })),
-        JobMatch::Several(ids) => return Ok(view::refuse(&Refusal::Ambiguous { text, ids })),
-    };
-    engine::retry_stored(&store, &settings.rules, id)?;
-    println!("{id}: queued again; `landfall run` takes it");
-    Ok(ExitCode::SUCCESS)
+    match control::reach(&settings.service.data_dir, Store::open_as_owner)? {
+        Reached::Service(service) => retry(args, settings, &service, "the running service takes it"),
+        Reached::Store(store) => {
+            let (rules, opened) = (settings.rules.clone(), store.clone());
+            let queue = move |id| {
+                let queued = engine::retry_stored(&opened, &rules, id);
+                queued.map(|_| ()).map_err(|error: EngineError| error.job_error().clone())
+            };
+            let handler = StoreHandler::new(store).with_retry(queue);
+            retry(args, settings, &handler, "`landfall run` takes it")
+        }
+    }
 }
 
-fn ask(service: &Client, job: &str) -> ExitCode {
-    match service.retry(job) {
-        Ok(id) => {
-            println!("{id}: queued again; the running service takes it");
-            ExitCode::SUCCESS
-        }
-        Err(refusal) => view::refuse(&refusal),
+fn retry(
+    args: &RetryArgs,
+    settings: &Settings,
+    handler: &dyn Handler,
+    taker: &str,
+) -> anyhow::Result<ExitCode> {
+    let jobs = match chosen(args, handler) {
+        Ok(jobs) => jobs,
+        Err(refusal) => return Ok(view::refuse(&refusal)),
+    };
+    if let (true, Some(rule)) = (jobs.is_empty(), &args.rule) {
+        view::know_rule(settings, rule, || handler.jobs(&of_rule(rule)).next().is_some())?;
     }
+    let mut all_done = true;
+    let (mut queued, chosen) = (0_u64, jobs.len());
+    for Job { id, source, .. } in jobs {
+        let retried = if args.dry_run { Ok(id) } else { handler.retry(&id.to_string()) };
+        match retried {
+            Ok(id) if args.dry_run => println!("{id}: would be queued again  {}", source.path),
+            Ok(id) => {
+                queued += 1;
+                println!("{id}: queued again; {taker}  {}", source.path);
+            }
+            // One that cannot be retried does not stop the others; it changes the exit code.
+            Err(refusal) => {
+                view::refuse(&refusal);
+                all_done = false;
+            }
+        }
+    }
+    if args.job.is_none() {
+        let done = if args.dry_run { String::new() } else { format!(", {queued} queued again") };
+        println!("{chosen} jobs chosen{done}");
+    }
+    Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// The jobs that are meant, oldest first. A retry changes their states, so that the list is made before.
+fn chosen(args: &RetryArgs, handler: &dyn Handler) -> Result<Vec<Job>, Refusal> {
+    if let Some(job) = &args.job {
+        return Ok(vec![handler.show(job)?]);
+    }
+    let state = args.state.or(Some(JobState::Failed));
+    handler.jobs(&JobFilter { state, rule: args.rule.clone(), ..JobFilter::default() }).collect()
+}
+
+fn of_rule(rule: &str) -> JobFilter {
+    JobFilter { rule: Some(rule.to_owned()), ..JobFilter::default() }
 }

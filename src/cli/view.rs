@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
+use super::FAILED;
 use crate::control::{self, Handler, Refusal};
+use crate::engine;
 pub(super) use crate::model::amount::bytes;
+use crate::model::rule::Settings;
 use crate::store::StoreError;
 
 /// How a listing ends early.
@@ -65,13 +68,30 @@ pub(super) fn print(listing: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) ->
 }
 
 /// Says on standard error why there is no answer.
-#[allow(clippy::print_stderr, reason = "this is a command's own output")]
 pub(super) fn refuse(refusal: &Refusal) -> ExitCode {
-    eprintln!("error: {refusal}");
-    if let Some(hint) = refusal.hint() {
-        eprintln!("hint: {hint}");
+    complain(&refusal.to_string(), refusal.hint().as_deref());
+    ExitCode::from(FAILED)
+}
+
+/// Says on standard error what is wrong, and what to do: every command in the same words.
+#[allow(clippy::print_stderr, reason = "this is a command's own output")]
+pub(super) fn complain(message: &str, hint: Option<&str>) {
+    eprintln!("landfall: {message}");
+    if let Some(hint) = hint {
+        eprintln!("    hint: {hint}");
     }
-    ExitCode::from(1)
+}
+
+/// Refuses a rule's name that the configuration does not have, unless jobs tell that it had.
+pub(super) fn know_rule(
+    settings: &Settings,
+    rule: &str,
+    has_jobs: impl FnOnce() -> bool,
+) -> anyhow::Result<()> {
+    if settings.rules.iter().any(|known| known.name == rule) || has_jobs() {
+        return Ok(());
+    }
+    Err(engine::unknown_rule(&settings.rules, rule).into())
 }
 
 /// How long ago, in one unit: `45s`, `12m`, `3h`, `9d`.

@@ -36,6 +36,7 @@ mod units;
 mod tests;
 
 pub use problem::{Problem, Problems};
+pub(crate) use units::duration;
 
 /// The name that is looked for in the working folder.
 const FILE_NAME: &str = "landfall.toml";

@@ -35,7 +35,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
 }
 
 /// `500ms`, `2s`, `7d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let seconds: u64 = match unit {
         "ms" => return Some(Duration::from_millis(number)),

@@ -15,6 +15,7 @@ mod store_handler;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::account::FailedRecord;
@@ -40,6 +41,15 @@ pub struct JobFilter {
     pub state: Option<JobState>,
     /// Only those of this rule.
     pub rule: Option<String>,
+    /// Only those that were claimed at this moment or later.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Only so many: the newest of them.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// The newest first.
+    #[serde(default)]
+    pub newest_first: bool,
 }
 
 impl JobFilter {
@@ -47,6 +57,12 @@ impl JobFilter {
     pub fn takes(&self, job: &Job) -> bool {
         self.state.is_none_or(|state| state == job.state)
             && self.rule.as_ref().is_none_or(|rule| *rule == job.rule)
+            && self.since.is_none_or(|since| since <= job.created_at)
+    }
+
+    /// Whether it takes every job, however many and in which order.
+    pub fn takes_all(&self) -> bool {
+        *self == Self { newest_first: self.newest_first, ..Self::default() }
     }
 }
 
@@ -89,7 +105,7 @@ pub enum Refusal {
     #[error("the service is not running")]
     NotRunning,
     /// Something failed on the way.
-    #[error("{0}")]
+    #[error("{}", .0.message)]
     Fault(JobError),
 }
 
@@ -103,7 +119,7 @@ impl Refusal {
             Self::Ambiguous { .. } => Some("give more characters".into()),
             Self::NoSuchRecord { job, .. } => Some(format!("`landfall records {job}` lists them")),
             Self::NotRunning => Some("start it with `landfall run`".into()),
-            Self::Fault(_) => None, // its text has it
+            Self::Fault(error) => error.hint.clone(),
         }
     }
 
@@ -119,7 +135,7 @@ pub type Answers<'a, T> = Box<dyn Iterator<Item = Result<T, Refusal>> + 'a>;
 ///
 /// A job is named by its id, or by at least four characters of the id's beginning or end.
 pub trait Handler: Send + Sync {
-    /// The jobs that pass the filter, oldest first.
+    /// The jobs that pass the filter, oldest first unless it says otherwise.
     fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job>;
     /// The files that wait to be taken, by path; none without a service.
     fn files_waiting(&self) -> Answers<'_, FileWaiting>;

@@ -78,9 +78,29 @@ impl StoreHandler {
 
 impl Handler for StoreHandler {
     fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job> {
-        let filter = filter.clone();
-        let passes = move |job: &Result<Job, StoreError>| job.as_ref().map_or(true, |job| filter.takes(job));
-        Box::new(self.store.jobs().filter(passes).map(|job| job.map_err(refused)))
+        let progress = |job| match &self.progress {
+            Some(progress) => progress(job),
+            None => job,
+        };
+        match (filter.limit, filter.newest_first) {
+            (None, false) => Box::new(passing(self.store.jobs(), filter).map(move |job| job.map(progress))),
+            (limit, true) => {
+                let newest = passing(self.store.jobs_newest_first(), filter);
+                Box::new(newest.take(limit.unwrap_or(usize::MAX)).map(move |job| job.map(progress)))
+            }
+            (Some(limit), false) => {
+                let newest = passing(self.store.jobs_newest_first(), filter).take(limit);
+                // Their ids alone: the rows of thousands would take much memory.
+                let ids: Result<Vec<JobId>, Refusal> = newest.map(|job| job.map(|job| job.id)).collect();
+                match ids {
+                    Ok(ids) => {
+                        let jobs = ids.into_iter().rev().filter_map(|id| self.store.job(id).transpose());
+                        Box::new(jobs.map(move |job| job.map(progress).map_err(refused)))
+                    }
+                    Err(refusal) => Box::new(std::iter::once(Err(refusal))),
+                }
+            }
+        }
     }
 
     fn files_waiting(&self) -> Answers<'_, FileWaiting> {
@@ -128,6 +148,15 @@ impl Handler for StoreHandler {
     fn check_store(&self) -> Answers<'_, Verified> {
         Box::new(self.store.verify().map(Ok))
     }
+}
+
+/// The jobs that pass the filter, in the order of the rows.
+fn passing<I: Iterator<Item = Result<Job, StoreError>>>(
+    jobs: I,
+    filter: &JobFilter,
+) -> impl Iterator<Item = Result<Job, Refusal>> + use<I> {
+    let filter = filter.clone();
+    jobs.filter(move |job| job.as_ref().map_or(true, |job| filter.takes(job))).map(|job| job.map_err(refused))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it stands behind map_err")]

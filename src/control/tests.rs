@@ -87,7 +87,7 @@ fn a_command_gets_the_same_answers_from_the_service_as_from_the_store() {
     let server = service(folder.path());
     let ask = |handler: &dyn Handler| {
         let id = sample_job().id.to_string();
-        let filter = JobFilter { state: None, rule: Some("other".into()) };
+        let filter = JobFilter { rule: Some("other".into()), ..JobFilter::default() };
         (
             collect(handler.jobs(&JobFilter::default())).expect("answers"),
             collect(handler.jobs(&filter)).expect("answers"),

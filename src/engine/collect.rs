@@ -8,7 +8,6 @@ use super::rule_book::ReadyRule;
 use super::run::{LoadedEntry, Run};
 use super::trouble::Trouble;
 use crate::model::account::{Account, FailedRecord};
-use crate::model::fault::FaultKind;
 use crate::model::job::{Entry, Job};
 use crate::model::job_id::JobId;
 use crate::model::rule::{Limit, OnRecordError, Rule};
@@ -338,7 +337,7 @@ fn check_failed(rule: &ReadyRule, account: &Account, last: Option<&FailedRecord>
             format!(" (record {} on line {}, {}: {})", record.record, record.line, record.step, record.error)
         });
         let hint = "mend the source, or set `errors.on_record_error = \"set_aside\"`";
-        return Err(Trouble::new(FaultKind::Input, format!("a record failed{which}"), Some(hint)));
+        return Err(Trouble::of_records(format!("a record failed{which}"), hint));
     }
     match errors.failed_max {
         Limit::Count(max) if account.records_failed > max => Err(too_many_failed(account, errors.failed_max)),
@@ -352,9 +351,5 @@ pub(super) fn too_many_failed(account: &Account, limit: Limit) -> Trouble {
         "{} of {} records failed, more than `errors.failed_max` = {limit}",
         account.records_failed, account.records_in
     );
-    Trouble::new(
-        FaultKind::Input,
-        message,
-        Some("see the failed records with `landfall records`, or raise the limit"),
-    )
+    Trouble::of_records(message, "see the failed records with `landfall records`, or raise the limit")
 }

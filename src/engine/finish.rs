@@ -182,6 +182,7 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
     if trouble.poisoned {
         return Err(trouble);
     }
+    let trouble = blame(shared, run, trouble);
     if trouble.starts_over {
         shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
         shared.store.sync()?; // else a crash could bring the checkpoint back, and build on what cannot be trusted
@@ -201,6 +202,16 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
     }
     fail::give_back_or_fail(shared, job, &trouble)?;
     Ok(None)
+}
+
+/// Too many records may be at fault because the rule misspells a column: then the rule is to blame, as long as no file has fitted it.
+fn blame(shared: &Shared, run: &Run, trouble: Trouble) -> Trouble {
+    let Some(missing) = run.misspelt().filter(|_| trouble.of_records) else { return trouble };
+    let job = lock(&run.job).clone();
+    let mut found = Trouble::from(missing.clone());
+    found.error.message = format!("{}: {}", found.error.message, trouble.error.message);
+    let judged = run.rule.fit.judge(&shared.store, &job, true, found);
+    if judged.misfit { Trouble { starts_over: true, ..judged } } else { trouble }
 }
 
 fn move_away(

@@ -22,7 +22,9 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::escaped;
 use crate::model::rule::Format;
+use crate::model::slice::Slice;
 use crate::output::EntryName;
+use crate::pipeline::Resemblance;
 use crate::record::{CutError, Cutter};
 use crate::telemetry::events;
 
@@ -222,11 +224,13 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     let mut characters_replaced = 0;
     let mut position = 0;
     let mut first_header: Option<Vec<u8>> = None;
+    let misfit = |resembles, trouble| run.rule.fit.judge(&shared.store, &job, resembles, trouble);
     while let Some(entry) = decoder.next_entry()? {
         let name = EntryName { position, name: entry.name.clone() };
         let shown_name = escaped(name.name.as_os_str());
         let explain = |error| match error {
             CutError::Read(error) => Trouble::from(DecodeError::from_io(error, &shown_path)),
+            CutError::MissingColumns { resembles, .. } => misfit(resembles, error.into()),
             other => Trouble::from(other),
         };
         let mut cutter = Cutter::new(entry.text, &rule.records, &rule.decode, position, shown_name, slices)?;
@@ -234,7 +238,12 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
         let is_without_header =
             shape.columns.is_none() && matches!(&rule.records.format, Format::Csv(csv) if csv.header);
         if !is_without_header {
-            run.rule.pipeline.check_shape(&shape)?; // an empty entry has no columns to miss
+            // An empty entry has no columns to miss.
+            let checked = run.rule.pipeline.check_shape(&shape);
+            checked.map_err(|missing| misfit(missing.resembles(), missing.into()))?;
+            if shape.header.is_some() {
+                shared.rule_fits(&run.rule);
+            }
         }
         if let Some(header) = &shape.header {
             let first = first_header.get_or_insert_with(|| header.clone());
@@ -242,6 +251,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
                 return Err(differing_header(&shape.name));
             }
         }
+        let entry_name = shape.name.clone();
         run.add_entry(LoadedEntry { name, shape });
         while let Some(slice) = cutter.next_slice().map_err(explain)? {
             slices += 1;
@@ -255,6 +265,9 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
                 continue;
             }
             meet_checkpoint(run, retrace.take())?;
+            if slice.number == 0 {
+                meet_columns(shared, run, &slice, &entry_name);
+            }
             if slices == FIRST_SLICES + 1 {
                 shared.board.ring(); // this one may have to wait for the memory of those before it
             }
@@ -277,6 +290,15 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     };
     run.set_loaded(Loaded { slices, lines_skipped, decoded: counts, announced });
     Ok(LoadEnd::Complete)
+}
+
+/// The first records of jsonl: whether they have the columns that the rule names.
+fn meet_columns(shared: &Shared, run: &Run, slice: &Slice, entry: &str) {
+    match run.rule.pipeline.resemblance(slice, entry) {
+        Resemblance::Unknown => {}
+        Resemblance::Fits => shared.rule_fits(&run.rule),
+        Resemblance::Misspelt(missing) => run.set_misspelt(missing),
+    }
 }
 
 fn start_retrace() -> Result<Retrace, Trouble> {

@@ -21,6 +21,7 @@ mod content;
 mod delivery;
 mod fail;
 mod finish;
+mod fit;
 mod in_hand;
 mod intake;
 mod job_queue;
@@ -323,6 +324,11 @@ pub fn could_ingest(rules: &[Rule], file: &Path, rule: &str) -> Result<(), Engin
     let found = rules.iter().find(|known| known.name == rule).ok_or_else(|| no_such_rule(rules, rule))?;
     claim::offer_for(found, file)?;
     Ok(())
+}
+
+/// That no rule of this name is in the configuration.
+pub fn unknown_rule(rules: &[Rule], name: &str) -> EngineError {
+    no_such_rule(rules, name).into()
 }
 
 fn no_such_rule(rules: &[Rule], name: &str) -> Trouble {

@@ -178,7 +178,7 @@ fn check_limits(rule: &Rule, account: &Account) -> Result<(), Trouble> {
                 most_frequent_reason(account)
             );
             let hint = "look whether the file is of another kind than the rule expects, or raise the limit";
-            return Err(Trouble::new(FaultKind::Input, message, Some(hint)));
+            return Err(Trouble::of_records(message, hint));
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use super::fit::Fit;
 use super::rooms;
 use super::trouble::Trouble;
 use crate::model::fault::FaultKind;
@@ -21,6 +22,8 @@ pub(super) struct ReadyRule {
     pub outputs: Arc<OutputPlan>,
     /// The folders that its files are written to, as far as they are known before.
     pub folders: Vec<PathBuf>,
+    /// Whether its column names fit the files.
+    pub fit: Fit,
 }
 
 impl ReadyRule {
@@ -42,6 +45,7 @@ impl ReadyRule {
             rule: Arc::new(rule),
             pipeline: Arc::new(pipeline),
             outputs: Arc::new(outputs),
+            fit: Fit::default(),
         })
     }
 

@@ -22,7 +22,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::slice::{EntryShape, Slice};
 use crate::output::EntryName;
-use crate::pipeline::{PipelineWorker, StepBroken};
+use crate::pipeline::{MissingColumns, PipelineWorker, StepBroken};
 use crate::store::{MemoryBudget, MemoryLease, SliceQueue, StoreError, Taken};
 
 /// Slices of one job in the workers' hands or waiting to be collected, at most: bounds the results in memory when one
@@ -72,6 +72,8 @@ pub(super) struct Run {
     entries: RwLock<Vec<LoadedEntry>>,
     loaded: OnceLock<Loaded>,
     trouble: OnceLock<Trouble>,
+    /// Columns that its rule may misspell (jsonl): to blame where too many records are at fault.
+    misspelt: OnceLock<MissingColumns>,
     /// Slices that were taken and are not collected yet.
     in_hand: AtomicU64,
     /// Threads inside a step or the collector; settling waits for none of them, discarding does.
@@ -111,6 +113,7 @@ impl Run {
             entries: RwLock::default(),
             loaded: OnceLock::new(),
             trouble: OnceLock::new(),
+            misspelt: OnceLock::new(),
             in_hand: AtomicU64::new(0),
             busy: AtomicUsize::new(0),
             pending: Mutex::new(Pending { next: collector.next_slice(), ..Pending::default() }),
@@ -168,6 +171,14 @@ impl Run {
         if let Err(error) = self.queue.stop() {
             tracing::warn!(job = %self.id, %error, "slices of a job that broke off stay in the store until the next start");
         }
+    }
+
+    pub(super) fn set_misspelt(&self, columns: MissingColumns) {
+        self.misspelt.get_or_init(|| columns);
+    }
+
+    pub(super) fn misspelt(&self) -> Option<&MissingColumns> {
+        self.misspelt.get()
     }
 
     pub(super) fn trouble(&self) -> Option<&Trouble> {

@@ -1,7 +1,7 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -12,11 +12,12 @@ use super::board::Board;
 use super::claim::UnsyncedClaims;
 use super::claim_folders::ClaimFolders;
 use super::collect::CheckpointOrder;
+use super::fit::Misfit;
 use super::in_hand::InHand;
 use super::job_queue::JobQueue;
 use super::lock;
 use super::rooms::Rooms;
-use super::rule_book::RuleBook;
+use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::settled::Settled;
 use super::trouble::Trouble;
@@ -37,6 +38,8 @@ const AT_WORK_SHARE: u64 = 3;
 /// First pause before a held job is tried again; doubles up to [`HELD_BACK_OFF_MAX`].
 const HELD_BACK_OFF: Duration = Duration::from_secs(1);
 const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
+/// A job whose rule is suspected is looked at again when a file fits the rule; and after this, whatever was missed.
+const MISFIT_PATIENCE: Duration = Duration::from_hours(1);
 /// How often an operator's word looks whether the job is free.
 const IN_HANDS_PAUSE: Duration = Duration::from_millis(5);
 
@@ -311,7 +314,9 @@ impl Shared {
         if job.state.is_final() {
             return Ok(());
         }
-        let delay = self.next_back_off(id);
+        let suspected = trouble.misfit.then(|| self.rules.snapshot(&self.store, &job)).transpose()?;
+        let misfit = suspected.as_ref().map(|rule| rule.fit.hold(id));
+        let delay = if misfit.is_some() { MISFIT_PATIENCE } else { self.next_back_off(id) };
         let is_failing = job.is_failing();
         let may_fail = !matches!(job.state, JobState::Publishing | JobState::Retiring);
         if !is_failing && may_fail && trouble.error.kind.fails_job() {
@@ -321,7 +326,9 @@ impl Shared {
             return Ok(());
         }
         let is_known = |error: &JobError| error.message == trouble.error.message;
-        let is_news = !job.was_held_for(&trouble.error.message) && !job.error.as_ref().is_some_and(is_known);
+        let is_news = misfit != Some(Misfit::Further)
+            && !job.was_held_for(&trouble.error.message)
+            && !job.error.as_ref().is_some_and(is_known);
         if !is_failing {
             if job.state.next(JobEvent::Hindered).is_ok() {
                 job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
@@ -332,6 +339,7 @@ impl Shared {
             waits_for: trouble.waits_for,
             until: jiff::SignedDuration::try_from(delay)
                 .ok()
+                .filter(|_| misfit.is_none()) // nothing but a mended rule, or another file, ends it
                 .and_then(|delay| clock::now().checked_add(delay).ok()),
             detail: trouble.told.as_deref().unwrap_or(&trouble.error.message).to_owned(),
         });
@@ -346,7 +354,23 @@ impl Shared {
             _ if is_failing => self.finishing.push_after(delay, id),
             _ => self.queued.push_after(delay, id),
         }
+        if suspected.is_some_and(|rule| rule.fit.is_fitted()) {
+            self.queued.hasten(&HashSet::from([id])); // by a file that came before this one was in the queue
+        }
         Ok(())
+    }
+
+    /// A file has the columns that its rule names: jobs that were held because theirs had not are looked at again.
+    pub(super) fn rule_fits(&self, rule: &ReadyRule) {
+        let held = rule.fit.fitted();
+        if !held.is_empty() {
+            tracing::info!(
+                rule = rule.rule.name,
+                jobs = held.len(),
+                "a file fits this rule: jobs that were held because theirs did not are looked at again"
+            );
+            self.queued.hasten(&held);
+        }
     }
 
     fn next_back_off(&self, id: JobId) -> Duration {

@@ -43,6 +43,10 @@ pub(super) struct Trouble {
     pub poisoned: bool,
     /// The service told of it as a whole, and not again for each job; what the job waits for, with figures.
     pub told: Option<Box<str>>,
+    /// The file lacks columns that its rule names, and the rule may misspell them.
+    pub misfit: bool,
+    /// Too many of its records are at fault, and not the file as a whole.
+    pub of_records: bool,
     /// What was published before stands in the way.
     pub resend: Option<Resend>,
 }
@@ -56,8 +60,15 @@ impl Trouble {
             starts_over: false,
             poisoned: false,
             told: None,
+            misfit: false,
+            of_records: false,
             resend: None,
         }
+    }
+
+    /// Too many records are at fault.
+    pub(super) fn of_records(message: impl Into<String>, hint: &str) -> Self {
+        Self { of_records: true, ..Self::new(FaultKind::Input, message, Some(hint)) }
     }
 
     /// A fault that the engine itself finds.
@@ -75,6 +86,8 @@ impl Trouble {
             starts_over: false,
             poisoned: false,
             told: None,
+            misfit: false,
+            of_records: false,
             resend: None,
         }
     }

@@ -31,6 +31,7 @@ mod json;
 pub mod params;
 pub mod registry;
 mod render;
+mod resemblance;
 pub mod runner;
 mod shapes;
 pub mod steps;
@@ -39,6 +40,7 @@ mod tests;
 mod work;
 
 pub use registry::{Registry, StepContext};
+pub use resemblance::Resemblance;
 pub use runner::PipelineWorker;
 
 /// A rule's pipeline, checked; shared by all workers.
@@ -159,6 +161,13 @@ pub struct MissingColumns {
     pub missing: Vec<MissingColumn>,
     /// The columns that are there.
     pub present: Vec<String>,
+}
+
+impl MissingColumns {
+    /// Whether columns of nearly these names are there: then the rule may misspell them.
+    pub fn resembles(&self) -> bool {
+        self.missing.iter().any(|missing| missing.nearest.is_some())
+    }
 }
 
 /// A column that a step names and an entry does not have.

@@ -148,7 +148,9 @@ impl Pipeline {
                 wanted.push(ColumnRef(found as u32));
                 continue;
             }
-            let near = nearest(column, layout.names.iter().map(String::as_str)).map(str::to_owned);
+            // A column that the step names as well is not meant by another name.
+            let others = layout.names.iter().filter(|name| !step.plan.columns.contains(name));
+            let near = nearest(column, others.map(String::as_str)).map(str::to_owned);
             let (step, column) = (step.name.clone(), column.clone());
             let column = MissingColumn { step, position, column, nearest: near };
             if !missing.contains(&column) {

@@ -19,6 +19,8 @@ pub enum CutError {
         line: u64,
         /// Each missing column, with the nearest name that is there.
         missing: Vec<String>,
+        /// Whether any of them has a column of nearly its name there.
+        resembles: bool,
         /// The header's names, the first of them.
         header: String,
     },

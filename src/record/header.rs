@@ -126,23 +126,29 @@ fn check(columns: &[String], required: &[String], entry: String, line: u64) -> R
         names.truncate(NAMES_SHOWN_MAX);
         return Err(CutError::DuplicateColumns { entry, line, names });
     }
-    let missing: Vec<String> = required
+    let missing: Vec<(&String, Option<&String>)> = required
         .iter()
         .filter(|name| !known.contains(name.as_str()))
-        .map(|name| with_nearest(name, columns))
+        .map(|name| (name, nearest(name, columns, required)))
         .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    Err(CutError::MissingColumns { entry, line, missing, header: listed(columns) })
+    let resembles = missing.iter().any(|(_, nearest)| nearest.is_some());
+    let missing = missing.into_iter().map(|(name, nearest)| with_nearest(name, nearest)).collect();
+    Err(CutError::MissingColumns { entry, line, missing, resembles, header: listed(columns) })
 }
 
-fn with_nearest(name: &str, columns: &[String]) -> String {
+/// The column that may be meant: one that is required itself is not.
+fn nearest<'a>(name: &str, columns: &'a [String], required: &[String]) -> Option<&'a String> {
     let likeness = |column: &&String| strsim::normalized_damerau_levenshtein(&folded(name), &folded(column));
-    let nearest = columns
+    columns
         .iter()
-        .filter(|column| likeness(column) >= LIKENESS_MIN)
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+        .filter(|column| !required.contains(column) && likeness(column) >= LIKENESS_MIN)
+        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
+fn with_nearest(name: &str, nearest: Option<&String>) -> String {
     match nearest {
         Some(nearest) => format!("{} (nearest: {})", quoted(name), quoted(nearest)),
         None => quoted(name),

@@ -1,0 +1,96 @@
+//! Promise: a rule that misspells a column holds its jobs until it is mended, and sends no file to quarantine.
+#![cfg(unix)]
+
+mod support;
+
+use support::{RULE, World};
+
+/// A rule that needs this column, of csv or jsonl.
+fn needs(format: &str, column: &str) -> String {
+    format!(
+        "records = {{ format = \"{format}\" }}
+         pipeline = [{{ step = \"validate\", columns = {{ {column} = {{ type = \"decimal\", required = true }} }} }}]
+         output = {{ main = {{ path = \"out/{{name}}\" }}, invalid = {{ path = \"out/{{name}}.invalid\" }} }}"
+    )
+}
+
+fn states(world: &World) -> Vec<String> {
+    world.jobs().iter().map(|job| job["state"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn holds_every_file_and_goes_on_once_mended(rule: impl Fn(&str) -> String, content: &str) {
+    let world = World::new(&rule("amuont"));
+    world.move_in("in/1", content);
+    let mut service = world.start();
+    service.wait_until("the job is held", || (states(&world) == ["held"]).then_some(()));
+    for name in ["in/2", "in/3"] {
+        world.move_in(name, content);
+    }
+    service.wait_until("all are held", || (states(&world) == ["held"; 3]).then_some(()));
+    let job = world.job();
+    assert_eq!(
+        (&job["error"]["kind"], &job["waiting"]["for"]),
+        (&"config".into(), &"config".into()),
+        "{job:#}"
+    );
+    assert!(job["error"].to_string().contains("`amount`"), "{job:#}");
+    assert_eq!(service.log().matches("it goes on by itself").count(), 1, "told once: {}", service.log());
+    service.stop();
+    assert!(!world.files("in").iter().any(|name| name.contains("quarantine")), "{:?}", world.files("in"));
+    world.configure("", &[&rule("amount")]);
+    let mut service = world.start();
+    service.wait_until("all go on", || (states(&world) == ["completed"; 3]).then_some(()));
+    service.stop();
+    assert_eq!(world.files("out").iter().filter(|name| !name.ends_with("invalid")).count(), 3);
+}
+
+#[test]
+fn a_step_that_misspells_a_column_of_csv_holds_every_file_until_it_is_mended() {
+    holds_every_file_and_goes_on_once_mended(|column| needs("csv", column), "id,amount\n1,2.50\n");
+}
+
+#[test]
+fn a_step_that_misspells_a_column_of_jsonl_holds_every_file_until_it_is_mended() {
+    holds_every_file_and_goes_on_once_mended(|column| needs("jsonl", column), "{\"id\":1,\"amount\":2.50}\n");
+}
+
+#[test]
+fn records_columns_that_misspell_one_hold_every_file_until_they_are_mended() {
+    let rule = |column: &str| {
+        format!(
+            "records = {{ format = \"csv\", columns = [\"{column}\"] }}\noutput = {{ main = {{ path = \"out/{{name}}\" }} }}"
+        )
+    };
+    holds_every_file_and_goes_on_once_mended(rule, "id,amount\n1,2.50\n");
+}
+
+#[test]
+fn a_file_that_misspells_a_column_goes_to_quarantine_once_another_has_fitted_the_rule() {
+    let world = World::new(&needs("csv", "amount"));
+    let mut service = world.start();
+    world.move_in("in/wrong-first", "id,amuont\n1,2\n");
+    service.wait_until("nobody can tell yet who is at fault", || (states(&world) == ["held"]).then_some(()));
+    world.move_in("in/right", "id,amount\n1,2\n");
+    service
+        .wait_until("the held one is judged", || (states(&world) == ["failed", "completed"]).then_some(()));
+    service.stop();
+    // A later run knows from the store that the rule is right.
+    let mut service = world.start();
+    world.move_in("in/wrong-last", "id,amuont\n1,2\n");
+    service.wait_until("it fails", || (states(&world) == ["failed", "completed", "failed"]).then_some(()));
+    assert_eq!(world.job()["error"]["kind"], "input");
+    service.stop();
+}
+
+#[test]
+fn a_file_that_has_nothing_like_the_column_fails_as_its_own_fault() {
+    for (format, content) in [("csv", "id,text\n1,x\n"), ("jsonl", "{\"id\":1,\"text\":\"x\"}\n")] {
+        let world = World::new(&needs(format, "amount"));
+        world.write("sample", content);
+        world.landfall(&["ingest", "sample", "--rule", RULE]).ends_with(1);
+        assert_eq!(
+            (&world.job()["state"], &world.job()["error"]["kind"]),
+            (&"failed".into(), &"input".into())
+        );
+    }
+}
