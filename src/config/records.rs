@@ -6,6 +6,7 @@ use super::section::Section;
 use crate::model::rule::{Csv, Fixed, FixedField, Format, OnMisfit, Records, Service};
 
 const RECORD_MAX: u64 = 8 << 20;
+const COLUMNS_MAX: u64 = 10_000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -15,7 +16,7 @@ enum Word {
     Jsonl,
 }
 
-const CSV_KEYS: &[&str] = &["header", "columns", "delimiter", "quote", "escape"];
+const CSV_KEYS: &[&str] = &["header", "columns", "delimiter", "quote", "escape", "columns_max"];
 const FIXED_KEYS: &[&str] = &["fields", "record_length", "on_misfit"];
 /// A longer separator is a mistake.
 const SEPARATOR_BYTES_MAX: usize = 100;
@@ -86,7 +87,12 @@ fn csv(section: &Section<'_>) -> Csv {
         section.problem(key, "delimiter and quote are the same", Some("choose two characters".into()));
     }
     let escape = escape(section, delimiter, quote);
-    Csv { header, columns, delimiter, quote, escape }
+    let columns_max = section.integer("columns_max", 1..=10_000_000).unwrap_or(COLUMNS_MAX);
+    if columns.len() as u64 > columns_max {
+        let hint = format!("raise `records.columns_max` to {} at least", columns.len());
+        section.problem("columns_max", "the rule itself names more columns", Some(hint));
+    }
+    Csv { header, columns, delimiter, quote, escape, columns_max }
 }
 
 /// What stands before a quote within quotes that is meant as it stands; doubled quotes are understood without it.

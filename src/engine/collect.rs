@@ -140,6 +140,11 @@ impl Collector {
         self.next_slice
     }
 
+    /// The entry that it stands in; nothing before it is asked for any more.
+    pub(super) fn first_entry(&self) -> usize {
+        self.entries.len().saturating_sub(1)
+    }
+
     /// What the slices before the next were.
     pub(super) fn content(&self) -> &ContentHash {
         &self.content
@@ -208,17 +213,21 @@ impl Collector {
 
     /// Begins the entries up to `count`, those without records too.
     fn begin_entries(&mut self, run: &Run, count: usize) -> Result<(), Trouble> {
-        if std::mem::take(&mut self.reenters) {
-            for entry in run.entries_from(self.entries.len() - 1).into_iter().take(1) {
-                self.begin_partials(run, &entry)?;
-            }
+        if std::mem::take(&mut self.reenters)
+            && let Some(entry) = run.entry(self.first_entry())
+        {
+            self.begin_partials(run, &entry)?;
         }
         if self.entries.len() >= count {
             return Ok(());
         }
-        for entry in run.entries_from(self.entries.len()).into_iter().take(count - self.entries.len()) {
+        // One at a time, each let go of as soon as the next is begun: there may be any number.
+        while self.entries.len() < count
+            && let Some(entry) = run.entry(self.entries.len())
+        {
             self.begin_partials(run, &entry)?;
             self.entries.push(Entry { name: entry.shape.name.clone(), records: 0 });
+            run.pass_entries_before(self.first_entry());
         }
         Ok(())
     }

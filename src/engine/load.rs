@@ -22,7 +22,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::escaped;
 use crate::model::rule::Format;
-use crate::model::slice::Slice;
+use crate::model::slice::{EntryShape, Slice};
 use crate::output::EntryName;
 use crate::pipeline::Resemblance;
 use crate::record::{CutError, Cutter};
@@ -223,7 +223,8 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     let mut lines_skipped = 0;
     let mut characters_replaced = 0;
     let mut position = 0;
-    let mut first_header: Option<Vec<u8>> = None;
+    let mut first_header: Option<Arc<Vec<u8>>> = None;
+    let mut last_shape: Option<Arc<EntryShape>> = None;
     let misfit = |resembles, trouble| run.rule.fit.judge(&shared.store, &job, resembles, trouble);
     while let Some(entry) = decoder.next_entry()? {
         let name = EntryName { position, name: entry.name.clone() };
@@ -234,7 +235,12 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
             other => Trouble::from(other),
         };
         let mut cutter = Cutter::new(entry.text, &rule.records, &rule.decode, position, shown_name, slices)?;
-        let shape = Arc::new(cutter.shape().map_err(explain)?);
+        let mut shape = cutter.shape().map_err(explain)?;
+        if let Some(last) = &last_shape {
+            shape.share_with(last);
+        }
+        let shape = Arc::new(shape);
+        last_shape = Some(Arc::clone(&shape));
         let is_without_header =
             shape.columns.is_none() && matches!(&rule.records.format, Format::Csv(csv) if csv.header);
         if !is_without_header {
@@ -246,7 +252,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
             }
         }
         if let Some(header) = &shape.header {
-            let first = first_header.get_or_insert_with(|| header.clone());
+            let first = first_header.get_or_insert_with(|| Arc::clone(header));
             if run.rule.outputs.merges_entries() && first != header {
                 return Err(differing_header(&shape.name));
             }

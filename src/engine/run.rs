@@ -7,7 +7,7 @@
 //! One thread at a time collects: the worker that brings the next slice in order writes it and all that follow it. A run
 //! ends once: `settled` is taken by whoever sees first that everything is collected, or that it broke off.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
@@ -46,6 +46,40 @@ pub(super) struct LoadedEntry {
     pub shape: Arc<EntryShape>,
 }
 
+/// The entries between loading and collecting: an archive may have any number, and those that are collected are not kept.
+#[derive(Default)]
+struct Entries {
+    /// Position of the first that is kept.
+    first: usize,
+    /// Entries that loading reached.
+    reached: usize,
+    kept: VecDeque<LoadedEntry>,
+}
+
+impl Entries {
+    /// None is kept before this position.
+    fn from(first: usize) -> Self {
+        Self { first, ..Self::default() }
+    }
+
+    fn add(&mut self, entry: LoadedEntry) {
+        if self.reached >= self.first {
+            self.kept.push_back(entry);
+        }
+        self.reached += 1;
+    }
+
+    fn get(&self, position: usize) -> Option<&LoadedEntry> {
+        self.kept.get(position.checked_sub(self.first)?)
+    }
+
+    fn pass_before(&mut self, position: usize) {
+        let passed = position.saturating_sub(self.first).min(self.kept.len());
+        self.kept.drain(..passed);
+        self.first += passed;
+    }
+}
+
 /// A slice in a worker's hands.
 pub(super) struct TakenSlice {
     pub slice: Slice,
@@ -69,7 +103,7 @@ pub(super) struct Run {
     far_ahead: AtomicBool,
     /// Steps that no worker uses now: a worker takes one set for a slice, so that there are no more sets than workers.
     steps: Mutex<Vec<PipelineWorker>>,
-    entries: RwLock<Vec<LoadedEntry>>,
+    entries: RwLock<Entries>,
     loaded: OnceLock<Loaded>,
     trouble: OnceLock<Trouble>,
     /// Columns that its rule may misspell (jsonl): to blame where too many records are at fault.
@@ -110,7 +144,7 @@ impl Run {
             resumed_content: collector.content().clone(),
             far_ahead: AtomicBool::new(false),
             steps: Mutex::default(),
-            entries: RwLock::default(),
+            entries: RwLock::new(Entries::from(collector.first_entry())),
             loaded: OnceLock::new(),
             trouble: OnceLock::new(),
             misspelt: OnceLock::new(),
@@ -142,18 +176,21 @@ impl Run {
 
     /// The loader reached an entry.
     pub(super) fn add_entry(&self, entry: LoadedEntry) {
-        self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).push(entry);
+        self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).add(entry);
     }
 
     pub(super) fn shape(&self, entry: u32) -> Option<Arc<EntryShape>> {
-        let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        entries.get(entry as usize).map(|entry| Arc::clone(&entry.shape))
+        self.entry(entry as usize).map(|entry| entry.shape)
     }
 
-    /// The entries that loading reached, from position `from` on.
-    pub(super) fn entries_from(&self, from: usize) -> Vec<LoadedEntry> {
-        let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        entries.get(from..).unwrap_or_default().to_vec()
+    /// An entry that loading reached and collecting has not passed.
+    pub(super) fn entry(&self, position: usize) -> Option<LoadedEntry> {
+        self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(position).cloned()
+    }
+
+    /// Collecting has come to this entry: nobody asks for those before it any more.
+    pub(super) fn pass_entries_before(&self, position: usize) {
+        self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).pass_before(position);
     }
 
     /// The loader read the source to its end.

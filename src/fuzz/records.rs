@@ -36,6 +36,7 @@ pub(super) fn check(data: &[u8]) {
             columns: Vec::new(),
             delimiter,
             quote,
+            columns_max: 100,
             escape: escape.filter(|_| quote.is_some()),
         })
     };

@@ -280,6 +280,8 @@ pub struct Csv {
     /// One byte: within quotes, a quote or another of it behind it is meant as it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escape: Option<u8>,
+    /// Columns of a header, and fields of a record, at most.
+    pub columns_max: u64,
 }
 
 /// The parameters of fixed.

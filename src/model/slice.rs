@@ -1,7 +1,12 @@
 //! Slices: bounded runs of records.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+/// What the allocator keeps beside each small allocation, about.
+const ALLOCATION_BYTES: usize = 16;
 
 /// A record's bytes within its slice, without its line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +84,46 @@ pub struct EntryShape {
     /// Its name in the archive, with `\xHH` escapes; empty for a plain file.
     pub name: String,
     /// csv and fixed: the column names in order; none for lines and jsonl.
-    pub columns: Option<Vec<String>>,
+    pub columns: Option<Arc<Vec<String>>>,
     /// csv with a header: its bytes as they stand in the file, without the line end.
-    pub header: Option<Vec<u8>>,
+    pub header: Option<Arc<Vec<u8>>>,
+}
+
+impl EntryShape {
+    /// Takes what is the same from another shape, so that thousands of entries of one kind have one header between them.
+    pub fn share_with(&mut self, other: &Self) {
+        if self.columns == other.columns {
+            self.columns.clone_from(&other.columns);
+        }
+        if self.header == other.header {
+            self.header.clone_from(&other.header);
+        }
+    }
+
+    /// Whether records are read by the same columns, whatever the entry is called.
+    pub fn has_columns_of(&self, other: &Self) -> bool {
+        match (&self.columns, &other.columns) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
+    /// Bytes of memory that it holds, about, besides what it shares with `other`.
+    pub fn memory_bytes(&self, other: Option<&Self>) -> u64 {
+        let is_shared = |other: &Self| match (&self.columns, &other.columns) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        let columns = self.columns.as_deref().filter(|_| !other.is_some_and(is_shared));
+        let columns = columns.map_or(0, |names| {
+            names.iter().map(|name| size_of::<String>() + name.len() + ALLOCATION_BYTES).sum()
+        });
+        let is_shared = |other: &Self| match (&self.header, &other.header) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        let header = self.header.as_deref().filter(|_| !other.is_some_and(is_shared)).map_or(0, Vec::len);
+        (size_of::<Self>() + self.name.len() + columns + header) as u64
+    }
 }

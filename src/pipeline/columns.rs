@@ -7,14 +7,14 @@ use super::json::{self, Member};
 use crate::model::rule::{Csv, FixedField, Format};
 use crate::model::step::{ColumnRef, Columns, RecordError, Value};
 use crate::record::fields::{
-    FieldSpan, Misquoted, Unit, csv_value, end_csv_row, split_csv, split_fixed, write_csv_value,
+    FieldSpan, Misquoted, Unit, count_fields, csv_value, end_csv_row, split_csv, split_fixed, write_csv_value,
 };
 
 /// What the columns of a record are, at one place of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     /// Their names, in order (csv, fixed).
-    pub names: Vec<String>,
+    pub names: Arc<Vec<String>>,
     /// Their widths (fixed).
     pub fields: Vec<FixedField>,
 }
@@ -66,7 +66,10 @@ impl ColumnReader {
         }
         let parsed = match &self.format {
             Format::Lines => Ok(()),
-            Format::Csv(csv) => split_csv(bytes, csv, &mut self.spans).map_err(misquoted),
+            Format::Csv(csv) => match fields_past_max(bytes, csv) {
+                Some(error) => Err(error),
+                None => split_csv(bytes, csv, &mut self.spans).map_err(misquoted),
+            },
             Format::Fixed(_) => {
                 split_fixed(bytes, &self.layout.fields, self.unit, &mut self.spans);
                 Ok(())
@@ -202,6 +205,19 @@ fn misquoted(found: Misquoted) -> RecordError {
     let what =
         if is_open { "opens a quote that is never closed" } else { "has something behind its closing quote" };
     RecordError::new(format!("not csv: field {field} {what}"))
+}
+
+/// A record with more fields than `columns_max`: what splitting makes of it takes many times its bytes.
+fn fields_past_max(record: &[u8], csv: &Csv) -> Option<RecordError> {
+    let is_short = (record.len() as u64) < csv.columns_max; // each delimiter is a byte
+    let may_have_more = || memchr::memchr_iter(csv.delimiter, record).count() as u64 >= csv.columns_max;
+    if is_short || !may_have_more() {
+        return None;
+    }
+    let fields = count_fields(record, csv);
+    (fields as u64 > csv.columns_max).then(|| {
+        RecordError::new(format!("{fields} fields are more than `records.columns_max` = {}", csv.columns_max))
+    })
 }
 
 fn text_of(bytes: &[u8], span: FieldSpan) -> &[u8] {

@@ -159,7 +159,7 @@ pub struct MissingColumns {
     pub entry: String,
     /// Every missing column.
     pub missing: Vec<MissingColumn>,
-    /// The columns that are there.
+    /// The columns that are there, the first of them.
     pub present: Vec<String>,
 }
 

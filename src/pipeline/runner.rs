@@ -215,7 +215,11 @@ impl PipelineWorker {
     }
 
     fn resolve(&mut self, shape: &Arc<EntryShape>) -> Result<(), StepBroken> {
-        if self.resolved.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, shape) || known == shape) {
+        if self
+            .resolved
+            .as_ref()
+            .is_some_and(|(known, _)| Arc::ptr_eq(known, shape) || known.has_columns_of(shape))
+        {
             return Ok(());
         }
         match self.pipeline.resolve(shape) {

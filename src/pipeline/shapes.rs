@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::build::PlannedStep;
 use super::columns::{Layout, path_of};
 use super::params::nearest;
-use super::{MissingColumn, MissingColumns, Pipeline};
+use super::{LISTED_MAX, MissingColumn, MissingColumns, Pipeline};
 use crate::model::rule::{FixedField, Format};
 use crate::model::slice::EntryShape;
 use crate::model::step::{ColumnRef, Selected};
@@ -31,18 +31,16 @@ impl Schema {
     /// The columns after a step that selects some.
     pub fn select(&self, columns: &[String], selected: &[Selected], entry: Option<&Arc<Layout>>) -> Self {
         let before = self.layout(entry);
-        let mut after = Layout::default();
+        let (mut names, mut fields) = (Vec::new(), Vec::new());
         for choice in selected {
             let width = before.and_then(|layout| {
                 let name = columns.get(choice.column)?;
                 layout.fields.iter().find(|field| field.name == *name)
             });
-            after.names.push(choice.name.clone());
-            after
-                .fields
-                .extend(width.map(|field| FixedField { name: choice.name.clone(), width: field.width }));
+            names.push(choice.name.clone());
+            fields.extend(width.map(|field| FixedField { name: choice.name.clone(), width: field.width }));
         }
-        Self::Chosen(Arc::new(after))
+        Self::Chosen(Arc::new(Layout { names: Arc::new(names), fields }))
     }
 
     /// Whether both are the same columns in the same order.
@@ -56,10 +54,12 @@ impl Schema {
 pub fn layout_of_rule(format: &Format) -> Option<Arc<Layout>> {
     match format {
         Format::Csv(csv) if csv.header => None,
-        Format::Csv(csv) => Some(Arc::new(Layout { names: csv.columns.clone(), fields: Vec::new() })),
+        Format::Csv(csv) => {
+            Some(Arc::new(Layout { names: Arc::new(csv.columns.clone()), fields: Vec::new() }))
+        }
         Format::Fixed(fixed) => {
             let names = fixed.fields.iter().map(|field| field.name.clone()).collect();
-            Some(Arc::new(Layout { names, fields: fixed.fields.clone() }))
+            Some(Arc::new(Layout { names: Arc::new(names), fields: fixed.fields.clone() }))
         }
         Format::Lines | Format::Jsonl => Some(Arc::default()),
     }
@@ -103,7 +103,11 @@ impl Pipeline {
         if missing.is_empty() {
             return Ok(Resolved { views });
         }
-        Err(MissingColumns { entry: shape.name.clone(), missing, present: entry.names.clone() })
+        Err(MissingColumns {
+            entry: shape.name.clone(),
+            missing,
+            present: entry.names.iter().take(LISTED_MAX).cloned().collect(),
+        })
     }
 
     /// The columns of an entry.

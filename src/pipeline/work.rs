@@ -19,6 +19,9 @@ pub(super) const BEFORE_STEPS_NAME: &str = "records";
 /// Its position.
 const BEFORE_STEPS: usize = usize::MAX;
 
+/// What an idle buffer keeps of its memory.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
 /// Buffers that are used for one slice after another.
 #[derive(Default)]
 pub(super) struct Scratch {
@@ -272,7 +275,10 @@ impl Scratch {
             goes_on: true,
             reason: 0,
         }));
-        self.arena.clear();
+        for buffer in [&mut self.arena, &mut self.changed] {
+            buffer.clear();
+            buffer.shrink_to(BUFFER_BYTES_KEPT); // one huge record is no reason to keep as much for all that follow
+        }
         self.failed.clear();
         self.dropped.clear();
         self.dropped.resize(pipeline.steps.len(), 0);

@@ -34,6 +34,21 @@ pub enum CutError {
         /// The names.
         names: Vec<String>,
     },
+    /// The header has more columns than the rule allows.
+    #[error(
+        "line {line}{}: the header names {columns} columns, more than `records.columns_max` = {columns_max}",
+        within(entry)
+    )]
+    TooManyColumns {
+        /// The entry's name.
+        entry: String,
+        /// Where the header stands.
+        line: u64,
+        /// How many it names.
+        columns: usize,
+        /// `records.columns_max`.
+        columns_max: u64,
+    },
     /// The header has a quote that is never closed.
     #[error("line {line}{}: the header opens a quote that is never closed", within(entry))]
     HeaderQuote {
@@ -186,6 +201,9 @@ impl Fault for CutError {
             Self::DuplicateColumns { .. } => {
                 "name each column once; for a file without a header set `records.header = false` and `records.columns`".into()
             }
+            Self::TooManyColumns { columns, .. } => format!(
+                "raise `records.columns_max` to {columns} if so many columns are expected; else see whether `records.delimiter` is the sender's"
+            ),
             Self::HeaderQuote { .. } => {
                 "close the quote, or set `records.quote` to the character the sender uses (\"\" for none)".into()
             }

@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::block::Text;
 use super::error::CutError;
-use super::fields::{csv_value, split_csv};
+use super::fields::{count_fields, csv_value, split_csv};
 use super::framing::{Blank, Framing, LineFraming, QuoteFraming};
 use super::separator::Separator;
 use super::slicer::{FirstRecord, Numbering, take_first_record};
@@ -60,6 +60,11 @@ fn read_framed<R: Read, F: Framing>(
             Err(CutError::HeaderTooLong { entry, line: numbering.lines + 1, record_max })
         }
         FirstRecord::Some { bytes, line } => {
+            // First of all: what is made of it takes many times its bytes.
+            let columns = count_fields(&bytes, csv);
+            if columns as u64 > csv.columns_max {
+                return Err(CutError::TooManyColumns { entry, line, columns, columns_max: csv.columns_max });
+            }
             if framing.separator().is_line_end() && has_lone_return(&bytes, csv) {
                 return Err(CutError::HeaderCarriageReturn { entry, line });
             }

@@ -37,6 +37,7 @@ mod slicer;
 mod tests;
 
 use std::io::Read;
+use std::sync::Arc;
 
 pub use error::CutError;
 pub use separator::lines_in;
@@ -157,19 +158,20 @@ impl<R: Read> Cutter<R> {
         match &self.format {
             Format::Lines | Format::Jsonl => {}
             Format::Fixed(fixed) => {
-                shape.columns = Some(fixed.fields.iter().map(|field| field.name.clone()).collect());
+                shape.columns = Some(Arc::new(fixed.fields.iter().map(|field| field.name.clone()).collect()));
             }
             Format::Csv(csv) if csv.header => {
                 let (text, numbering) = (&mut self.text, &mut self.numbering);
                 let record_max = self.limits.record_max;
                 let found = header::read(text, csv, &self.separator, record_max, &self.name, numbering)?;
                 if let Some(header) = found {
-                    shape.columns = Some(header.columns);
-                    shape.header = Some(header.bytes);
+                    shape.columns = Some(Arc::new(header.columns));
+                    shape.header = Some(Arc::new(header.bytes));
                 }
             }
             Format::Csv(csv) => {
-                shape.columns = Some(csv.columns.clone()).filter(|columns| !columns.is_empty());
+                shape.columns =
+                    Some(&csv.columns).filter(|columns| !columns.is_empty()).cloned().map(Arc::new);
             }
         }
         self.shape = Some(shape.clone());

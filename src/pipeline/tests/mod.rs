@@ -22,7 +22,14 @@ mod shapes;
 mod steps;
 
 fn csv() -> Format {
-    Format::Csv(Csv { header: true, columns: Vec::new(), delimiter: b',', quote: Some(b'"'), escape: None })
+    Format::Csv(Csv {
+        header: true,
+        columns: Vec::new(),
+        delimiter: b',',
+        quote: Some(b'"'),
+        escape: None,
+        columns_max: 10_000,
+    })
 }
 
 fn fixed(fields: &[(&str, u32)]) -> Format {
@@ -107,10 +114,10 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
 }
 
 fn shape(columns: &[&str]) -> Arc<EntryShape> {
-    let names = columns.iter().map(|name| (*name).to_owned()).collect();
+    let names = columns.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     Arc::new(EntryShape {
-        columns: (!columns.is_empty()).then_some(names),
-        header: (!columns.is_empty()).then(|| columns.join(",").into_bytes()),
+        columns: (!columns.is_empty()).then(|| Arc::new(names)),
+        header: (!columns.is_empty()).then(|| Arc::new(columns.join(",").into_bytes())),
         ..EntryShape::default()
     })
 }

@@ -59,7 +59,7 @@ fn headers_are_repeated_byte_for_byte() {
     let mut rule = rule(csv(), &["invalid", "main"], &[validate()]);
     let annotated = rule.outputs.get_mut("invalid").expect("an output");
     (annotated.annotate, annotated.line_end) = (true, LineEnd::Crlf);
-    let header = Some(b"\"id\", amount".to_vec());
+    let header = Some(Arc::new(b"\"id\", amount".to_vec()));
     let shape = EntryShape { header, ..EntryShape::clone(&shape(&["id", " amount"])) };
     let pipeline = built(&rule);
     assert_eq!(pipeline.header(0, &shape).as_deref(), Some(&b"\"id\", amount,_record,_reason\r\n"[..]));

@@ -22,7 +22,7 @@ fn fixed_by_line_takes_every_line_and_names_the_fields() {
     fixed.record_length = None;
     let whole = cut(b"12abc\r\n\n34", &records(Format::Fixed(fixed)));
     assert_eq!(whole.texts(), ["12abc", "", "34"]);
-    assert_eq!(whole.shape.columns, Some(vec!["id".into(), "name".into()]));
+    assert_eq!(whole.shape.columns, Some(std::sync::Arc::new(vec!["id".into(), "name".into()])));
 }
 
 #[test]

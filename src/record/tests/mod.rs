@@ -32,7 +32,7 @@ fn records(format: Format) -> Records {
 }
 
 fn csv(header: bool) -> Csv {
-    Csv { header, columns: Vec::new(), delimiter: b',', quote: Some(b'"'), escape: None }
+    Csv { header, columns: Vec::new(), delimiter: b',', quote: Some(b'"'), escape: None, columns_max: 10_000 }
 }
 
 fn csv_records(header: bool) -> Records {
