@@ -235,3 +235,129 @@ fn a_csv_with_the_line_ends_of_old_macs_is_refused_and_not_taken_for_one_header(
     world.write("pay.csv", "a,b\r1,2\r3,4\r");
     world.refuses("pay.csv", &["line 1", "carriage return", "tr "]);
 }
+
+#[test]
+fn text_with_the_line_ends_of_old_macs_is_refused_in_every_format() {
+    let fields = "fields = [{ name = \"a\", width = 7 }]";
+    for (format, text) in [
+        ("format = \"lines\"", "{\"a\":1}\r{\"a\":2}\r"),
+        ("format = \"jsonl\"", "{\"a\":1}\r{\"a\":2}\r"),
+        ("format = \"csv\", header = false", "1,a\r2,b\r3,c"),
+        ("format = \"csv\"", "id,name\n1,a\r2,b\r3,c\r"),
+        (&format!("format = \"fixed\", {fields}"), "1234567\r7654321\r"),
+    ] {
+        let world = World::new(&format!("records = {{ {format} }}"));
+        world.write("pay.txt", text);
+        world.refuses("pay.txt", &["carriage returns", "records.separator"]);
+    }
+    let (_world, main) = main_of("records = { format = \"lines\", separator = \"\\r\" }", "one\rtwo\r");
+    assert_eq!(main, "one\ntwo\n");
+}
+
+#[test]
+fn records_end_where_the_rule_says() {
+    for separator in ["~", "\\u001e", "\\u0000", "€", "<br>"] {
+        let end: String =
+            toml::from_str::<toml::Table>(&format!("end = \"{separator}\"")).expect("TOML")["end"]
+                .as_str()
+                .expect("text")
+                .to_owned();
+        for (format, rows) in [
+            ("lines", ["a,b", "", "c"]),
+            ("csv", ["id,\"x\ny\"", "1,\"a\nb\"", "2,c"]),
+            ("jsonl", ["{}", "[1]", "2"]),
+        ] {
+            let rule = format!("records = {{ format = \"{format}\", separator = \"{separator}\" }}");
+            let (world, main) = main_of(&rule, rows.join(&end) + &end);
+            assert_eq!(main, rows.join("\n") + "\n", "{separator} in {format}");
+            assert_eq!(world.completed()["unterminated"], false);
+        }
+    }
+}
+
+#[test]
+fn what_is_misquoted_merges_no_rows() {
+    let text = "id,name\n1,\"disk 12\\\"\"\n2,\"b\"\n3,\"c\"\n";
+    let errors = "errors = { failed_max = 1 }\n";
+    let validate = "pipeline = [{ step = \"validate\" }]
+                    output = { invalid = { path = \"out/{stem}.invalid\" } }
+                    records = { format = \"csv\" }";
+    let (world, main) = main_of(validate, text);
+    assert_eq!(main, "id,name\n2,\"b\"\n3,\"c\"\n");
+    assert_eq!(world.text("out/sample.invalid"), "id,name\n1,\"disk 12\\\"\"\n");
+    assert_eq!(world.job()["reasons"]["not csv: a misplaced quote"], 1);
+    let needs = "pipeline = [{ step = \"filter\", drop = { column = \"name\", equals = \"b\" } }]
+                 records = { format = \"csv\" }";
+    let (world, main) = main_of(&format!("{errors}{needs}"), text);
+    assert_eq!(main, "id,name\n3,\"c\"\n");
+    assert_eq!(world.failed_records(&world.job())[0]["record"], 1);
+    // Nobody looks into it: it comes out as it stands.
+    assert_eq!(main_of("records = { format = \"csv\" }", text).1, text);
+    let escaped = "records = { format = \"csv\", escape = \"\\\\\" }
+                   pipeline = [{ step = \"filter\", keep = { column = \"name\", equals = 'disk 12\"' } }]";
+    assert_eq!(main_of(escaped, text).1, "id,name\n1,\"disk 12\\\"\"\n");
+}
+
+#[test]
+fn a_binary_record_keeps_its_last_byte() {
+    let rule = "decode = { on_bad_encoding = \"raw\" }
+                output = { main = { path = \"out/{stem}.main\", line_end = \"none\" } }
+                records = { format = \"fixed\", record_length = 4, fields = [{ name = \"n\", width = 4 }] }";
+    let world = World::new(rule);
+    let text: Vec<u8> =
+        b"\xef\xbb\xbf\n".iter().copied().chain((0..1000u32).flat_map(u32::to_be_bytes)).collect();
+    world.write("sample.dat", &text);
+    world.ingest(&["sample.dat"]).done();
+    assert_eq!(counts(&world), (1001, 0, 0));
+    assert!(world.bytes("out/sample.main") == text);
+}
+
+#[test]
+fn a_separator_between_records_of_a_length_is_checked() {
+    let rule = "records = { format = \"fixed\", record_length = 3, separator = \"\\n\", fields = [{ name = \"n\", width = 3 }] }";
+    let (world, main) = main_of(rule, "001\n002\n003\n");
+    assert_eq!((main.as_str(), counts(&world).0), ("001\n002\n003\n", 3));
+    let world = World::new(rule);
+    world.write("sample.dat", "001\n0002\n003\n");
+    world.refuses("sample.dat", &["record 2", "separator"]);
+}
+
+#[test]
+fn a_line_that_does_not_fit_its_layout_is_a_failed_record() {
+    let rule = |more: &str| {
+        format!(
+            "errors = {{ failed_max = 2 }}
+             records = {{ format = \"fixed\", {more} fields = [{{ name = \"id\", width = 2 }}, {{ name = \"v\", width = 2 }}] }}"
+        )
+    };
+    let (world, main) = main_of(&rule(""), "01aa\n02b\n03ccc\n");
+    assert_eq!((main.as_str(), counts(&world)), ("01aa\n", (3, 2, 0)));
+    let errors = world.failed_records(&world.job());
+    assert_eq!(errors[0]["error"], "3 characters, shorter than its fields (4 together)");
+    assert_eq!(errors[1]["error"], "5 characters, longer than its fields (4 together)");
+    let (world, main) = main_of(&rule("on_misfit = \"allow\","), "01aa\n02b\n03ccc\n");
+    assert_eq!((main.as_str(), counts(&world)), ("01aa\n02b\n03ccc\n", (3, 0, 0)));
+}
+
+#[test]
+fn a_last_record_without_its_line_end_is_told() {
+    let (world, _) = main_of("", "one\ntw");
+    assert_eq!(world.completed()["unterminated"], true);
+    world
+        .landfall(&["show", world.job()["id"].as_str().expect("an id")])
+        .done()
+        .says(&["the last record has no line end"]);
+    let (world, _) = main_of("", "one\ntwo\n");
+    assert_eq!(world.completed()["unterminated"], false);
+    let world = World::new("output = { main = { path = \"out/{entry}\" } }");
+    world.sh("printf 'one\\n' > a; printf 'two' > b; zip -q sample a b");
+    world.ingest(&["sample.zip"]).done();
+    let job = world.completed();
+    assert_eq!(
+        (&job["entries"][0]["unterminated"], &job["entries"][1]["unterminated"]),
+        (&serde_json::Value::Null, &true.into())
+    );
+    let world = World::new("ready = { last_line = \"complete\" }");
+    world.write("sample.txt", "one\ntw");
+    world.refuses("sample.txt", &["the last record has no line end", "last_line"]);
+}

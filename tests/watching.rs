@@ -179,6 +179,34 @@ fn a_gzip_that_was_closed_too_early_is_given_back_and_taken_once_it_is_whole() {
     assert!(!world.has("in/.landfall/quarantine"));
 }
 
+/// A session breaks off in the middle of a line; nobody is back within the quiet time.
+#[test]
+fn a_plain_file_cut_off_within_its_last_line_waits_and_is_quarantined_if_nobody_goes_on() {
+    let world = World::new("ready = { stable_for = \"2s\", last_line = \"complete\" }");
+    let mut service = world.start();
+    world.move_in("in/back.txt", "one\ntw");
+    world.move_in("in/gone.txt", "one\ntw");
+    service.wait_until("each is given back", || {
+        let given_back = |name: &str| {
+            world.jobs().iter().any(|job| {
+                job["state"] == "aborted" && job["source"].as_str().is_some_and(|path| path.ends_with(name))
+            })
+        };
+        (given_back("back.txt") && given_back("gone.txt")).then_some(())
+    });
+    // The sender goes on; it may meet the file while it is looked at a second time.
+    service.wait_until("the rest is sent", || {
+        let mut file = File::options().append(true).open(world.path("in/back.txt")).ok()?;
+        file.write_all(b"o\n").ok()
+    });
+    service.wait_for(&world, "archive/back.txt");
+    assert_eq!(world.text("out/back.main"), "one\ntwo\n");
+    service.wait_for(&world, "in/.landfall/quarantine/gone.txt");
+    assert!(!world.has("out/gone.main"));
+    let reason = world.text("in/.landfall/quarantine/gone.txt.error.json");
+    assert!(reason.contains("the last record has no line end"), "{reason}");
+}
+
 #[test]
 fn with_a_marker_nothing_is_taken_before_it_is_there() {
     let world =

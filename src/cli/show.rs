@@ -138,6 +138,9 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     if job.characters_replaced > 0 {
         writeln!(out, "  {:>12}  characters replaced: not in the encoding", job.characters_replaced)?;
     }
+    if job.unterminated {
+        writeln!(out, "\nthe last record has no line end: see whether the file was cut off")?;
+    }
     if !account.reasons.is_empty() {
         writeln!(out, "\nreasons")?;
         print_counts(out, "", &account.reasons)?;
@@ -148,7 +151,8 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     if job.entries.len() > 1 {
         writeln!(out, "\nentries")?;
         for entry in job.entries.iter().take(LISTED_MAX) {
-            writeln!(out, "  {:>12}  {}", entry.records, printable(&entry.name))?;
+            let note = if entry.unterminated { " (its last record has no line end)" } else { "" };
+            writeln!(out, "  {:>12}  {}{note}", entry.records, printable(&entry.name))?;
         }
         print_more(out, job.entries.len())?;
     }

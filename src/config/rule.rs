@@ -9,8 +9,8 @@ use super::raw::Node;
 use super::section::{Item, Section};
 use super::{decode, delivery, output, pipeline, records};
 use crate::model::rule::{
-    Errors, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy, Rule, Service,
-    SourceEnd, TrustClose,
+    Errors, Fixed, Format, LastLine, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready,
+    ReadyStrategy, Records, Rule, Service, SourceEnd, TrustClose,
 };
 
 /// Keys that later versions bring.
@@ -30,7 +30,7 @@ pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, r
         paths: patterns(&section),
         exclude: exclude(&section),
         order: section.choice("order", &orders, &[]).unwrap_or(Order::Arrival),
-        ready: ready(&section.section("ready")),
+        ready: ready(&section.section("ready"), &records),
         decode: decode::read(&section.section("decode"), &records),
         outputs: output::read_all(&section.section("output"), &records.format, &pipeline),
         publish: publish(&section.section("publish")),
@@ -99,7 +99,7 @@ pub(super) fn absolute_item(section: &Section<'_>, item: &Item<'_>, kind: Kind) 
         .ok()
 }
 
-fn ready(section: &Section<'_>) -> Ready {
+fn ready(section: &Section<'_>, records: &Records) -> Ready {
     let strategies =
         [("auto", ReadyStrategy::Auto), ("stable", ReadyStrategy::Stable), ("marker", ReadyStrategy::Marker)];
     let trusts =
@@ -120,6 +120,7 @@ fn ready(section: &Section<'_>) -> Ready {
         stable_for: section.duration("stable_for", Duration::ZERO).unwrap_or(Duration::from_secs(10)),
         marker: (strategy == ReadyStrategy::Marker).then(|| marker.unwrap_or("{name}.done").to_owned()),
         totals: totals.map(str::to_owned),
+        last_line: last_line(section, records),
     };
     if ready.totals.is_some() && ready.totals == ready.marker {
         let hint = "give each its own name; a file waits for its totals as for a marker".to_owned();
@@ -127,6 +128,22 @@ fn ready(section: &Section<'_>) -> Ready {
     }
     section.finish(&["checksum", "empty", "late_after", "events"]);
     ready
+}
+
+/// Records of a length have no line ends that could be lacking.
+fn last_line(section: &Section<'_>, records: &Records) -> LastLine {
+    let words = [("any", LastLine::Any), ("complete", LastLine::Complete)];
+    let last_line = section.choice("last_line", &words, &[]).unwrap_or_default();
+    let by_length = matches!(&records.format, Format::Fixed(Fixed { record_length: Some(_), .. }));
+    if last_line == LastLine::Any || !by_length || records.separator.is_some() {
+        return last_line;
+    }
+    section.refuse(
+        &["last_line"],
+        "records of a fixed length have no line ends",
+        "take the key out: a file that ends within a record is refused anyway",
+    );
+    LastLine::Any
 }
 
 /// The name of a marker, or of a file with totals: it tells which file it is for, lies beside it, and is not the file itself.

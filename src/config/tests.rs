@@ -9,7 +9,7 @@ use super::judge::{Accepted, Judge, Verdict};
 use super::problem::Problems;
 use crate::model::category::Category;
 use crate::model::delivery::{DeliveryRule, SameContent, SameKey};
-use crate::model::rule::{Format, Limit, OnMisfit, Rule, Settings};
+use crate::model::rule::{Format, LastLine, Limit, OnMisfit, Rule, Settings};
 use crate::pipeline::PipelineProblem;
 
 /// Knows as much of patterns and templates as these tests need.
@@ -550,4 +550,24 @@ fn separators_and_escapes_that_cannot_be_are_told() {
         problems(&format!("{fixed}on_misfit = 'pad'\n")),
     ];
     insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn a_last_line_that_must_be_complete_is_asked_of_records_that_have_line_ends() {
+    let rule = |text: &str| plain(&format!("[rule.ready]\nlast_line = 'complete'\n[rule.records]\n{text}"));
+    for format in ["lines", "csv", "jsonl"] {
+        let rule = rule(&format!("format = '{format}'\n")).settings().rules.remove(0);
+        assert_eq!(rule.ready.last_line, LastLine::Complete);
+    }
+    assert_eq!(plain("").settings().rules[0].ready.last_line, LastLine::Any);
+    let fixed = "format = 'fixed'\nfields = [{ name = 'id', width = 5 }]\nrecord_length = 5\n";
+    assert_eq!(rule(&format!("{fixed}separator = \"\\n\"\n")).settings().rules.len(), 1);
+    insta::assert_snapshot!(rule(fixed).problems(), @r#"
+    landfall.toml:11: rule "payments": ready.last_line: records of a fixed length have no line ends
+        hint: take the key out: a file that ends within a record is refused anyway
+    "#);
+    let inherits = format!(
+        "config_version = 1\n[defaults.ready]\nlast_line = 'complete'\n{RULE}[rule.records]\n{fixed}"
+    );
+    assert_eq!(World::with(&inherits).settings().rules[0].ready.last_line, LastLine::Any);
 }

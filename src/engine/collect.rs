@@ -226,7 +226,8 @@ impl Collector {
             && let Some(entry) = run.entry(self.entries.len())
         {
             self.begin_partials(run, &entry)?;
-            self.entries.push(Entry { name: entry.shape.name.clone(), records: 0 });
+            let begun = Entry { name: entry.shape.name.clone(), ..Entry::default() };
+            self.entries.push(begun);
             run.pass_entries_before(self.first_entry());
         }
         Ok(())

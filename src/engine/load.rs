@@ -21,7 +21,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::escaped;
-use crate::model::rule::Format;
+use crate::model::rule::{Format, LastLine};
 use crate::model::slice::{EntryShape, Slice};
 use crate::output::EntryName;
 use crate::pipeline::Resemblance;
@@ -222,6 +222,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     let mut slices = 0;
     let mut lines_skipped = 0;
     let mut characters_replaced = 0;
+    let mut unterminated = Vec::new();
     let mut position = 0;
     let mut first_header: Option<Arc<Vec<u8>>> = None;
     let mut last_shape: Option<Arc<EntryShape>> = None;
@@ -284,6 +285,12 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
                 shared.board.ring();
             }
         }
+        if cutter.is_unterminated() {
+            if rule.ready.last_line == LastLine::Complete {
+                return Err(cut_off(&entry_name));
+            }
+            unterminated.push(position);
+        }
         lines_skipped += cutter.lines_skipped();
         characters_replaced += cutter.characters_replaced();
         position += 1;
@@ -294,7 +301,10 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     let Some(announced) = totals::measure(totals, &job, &|| shared.stopping())? else {
         return Ok(LoadEnd::Stopped);
     };
-    run.set_loaded(Loaded { slices, lines_skipped, decoded: counts, announced });
+    if !unterminated.is_empty() {
+        events::unterminated(&job);
+    }
+    run.set_loaded(Loaded { slices, lines_skipped, unterminated, decoded: counts, announced });
     Ok(LoadEnd::Complete)
 }
 
@@ -325,6 +335,15 @@ fn meet_checkpoint(run: &Run, retrace: Option<Retrace>) -> Result<(), Trouble> {
     let message = "the source no longer gives what the job's checkpoint was made from";
     let hint = "it starts from its first record by itself; see who writes into claim folders";
     Err(Trouble { starts_over: true, ..Trouble::new(FaultKind::Transient, message, Some(hint)) })
+}
+
+/// The rest may still come: the file goes back to wait, once.
+fn cut_off(entry: &str) -> Trouble {
+    let of = if entry.is_empty() { String::new() } else { format!(" of {entry}") };
+    let message = format!("the last record{of} has no line end: it was cut off");
+    let hint =
+        "have the file sent again; if this sender never ends its last line, set `ready.last_line = \"any\"`";
+    Trouble { ended_early: true, ..Trouble::new(FaultKind::Input, message, Some(hint)) }
 }
 
 fn differing_header(entry: &str) -> Trouble {

@@ -156,6 +156,12 @@ fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
     if let Some(loaded) = run.loaded() {
         job.content_hash = Some(loaded.decoded.content_hash.clone());
         job.characters_replaced = loaded.decoded.characters_replaced;
+        job.unterminated = !loaded.unterminated.is_empty();
+        for position in &loaded.unterminated {
+            if let Some(entry) = job.entries.get_mut(*position as usize) {
+                entry.unterminated = true;
+            }
+        }
         job.account.records_skipped += loaded.lines_skipped;
         job.slices = Slices { total: loaded.slices, done: loaded.slices, failed: job.slices.failed };
     }

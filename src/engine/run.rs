@@ -34,6 +34,8 @@ const IN_HAND_MAX: u64 = 64;
 pub(super) struct Loaded {
     pub slices: u64,
     pub lines_skipped: u64,
+    /// Positions of entries whose last record had no line end.
+    pub unterminated: Vec<u32>,
     pub decoded: Decoded,
     /// What the sender said of it, where the rule asks for that.
     pub announced: Announced,

@@ -48,6 +48,9 @@ pub struct Job {
     pub content_hash: Option<String>,
     /// Characters that `on_bad_encoding = "replace"` replaced.
     pub characters_replaced: u64,
+    /// The last record of an entry had no line end, or separator, behind it: it may have been cut off.
+    #[serde(default)]
+    pub unterminated: bool,
     /// Where its records went.
     pub account: Account,
     /// Its entries, in order.
@@ -139,6 +142,9 @@ pub struct Entry {
     pub name: String,
     /// Records in it.
     pub records: u64,
+    /// Its last record had no line end, or separator, behind it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unterminated: bool,
 }
 
 /// How many slices a job has.
@@ -198,6 +204,7 @@ impl Job {
             bytes_decoded: 0,
             content_hash: None,
             characters_replaced: 0,
+            unterminated: false,
             account: Account::default(),
             entries: Vec::new(),
             slices: Slices::default(),

@@ -73,6 +73,7 @@ pub struct JobView<'a> {
     revision: Option<u64>,
     duplicate_of: Option<JobId>,
     corrects: Option<JobId>,
+    unterminated: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -134,6 +135,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         revision: job.delivery.key.as_ref().map(|_| job.delivery.revision),
         duplicate_of: job.delivery.duplicate_of,
         corrects: job.delivery.corrects,
+        unterminated: job.unterminated,
     }
 }
 
@@ -239,8 +241,9 @@ pub(crate) mod tests {
             bytes_decoded: 2,
             content_hash: Some("blake3:bb".into()),
             characters_replaced: 0,
+            unterminated: true,
             account,
-            entries: vec![Entry { name: String::new(), records: 10 }],
+            entries: vec![Entry { name: String::new(), records: 10, unterminated: false }],
             slices: Slices { total: 1, done: 1, failed: 0 },
             attempts: 1,
             deaths: None,
@@ -285,7 +288,7 @@ pub(crate) mod tests {
                 r#""resumable":true,"resumed_at_slice":0,"characters_replaced":0,"#,
                 r#""timeline":[{{"at":"{at}","state":"queued","detail":"claimed"}}],"#,
                 r#""resumed_at_record":0,"records_again":0,"deaths":0,"#,
-                r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}"}}"#,
+                r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}","unterminated":true}}"#,
             ),
             id = id,
             earlier = JobId::from_parts(1_795_000_000_000, 1),

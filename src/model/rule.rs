@@ -151,6 +151,27 @@ pub struct Ready {
     /// Template of the name of the file with the sender's totals, as for the marker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totals: Option<String>,
+    /// What a last record without its line end means.
+    #[serde(default, skip_serializing_if = "LastLine::is_default")]
+    pub last_line: LastLine,
+}
+
+/// `ready.last_line`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LastLine {
+    /// It is a record, and the job says that it had no line end.
+    #[default]
+    Any,
+    /// The file was cut off.
+    Complete,
+}
+
+impl LastLine {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `ready.strategy`.

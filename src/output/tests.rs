@@ -57,6 +57,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
             stable_for: std::time::Duration::ZERO,
             marker: None,
             totals: None,
+            last_line: crate::model::rule::LastLine::Any,
         },
         decode: Decode {
             layers: vec![],

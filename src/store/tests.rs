@@ -116,8 +116,11 @@ pub(super) fn slice(number: u64, length: usize) -> Slice {
 }
 
 pub(super) fn checkpoint(entries: usize) -> Checkpoint {
-    let entries =
-        (0..entries).map(|n| Entry { name: format!("folder/entry-{n}-{}.csv", n * 7919), records: n as u64 });
+    let entries = (0..entries).map(|n| Entry {
+        name: format!("folder/entry-{n}-{}.csv", n * 7919),
+        records: n as u64,
+        unterminated: false,
+    });
     Checkpoint {
         framing_version: 1,
         next_slice: 2,

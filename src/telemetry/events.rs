@@ -79,6 +79,15 @@ pub fn published(job: &Job) {
     }
 }
 
+/// The last record of a file, or of an entry, has no line end.
+pub fn unterminated(job: &Job) {
+    tracing::warn!(
+        job = %job.id, rule = job.rule, path = %job.source.path,
+        hint = "if this sender ends its last line, the file was cut off: with `ready.last_line = \"complete\"` such files wait and are then quarantined",
+        "the last record has no line end"
+    );
+}
+
 /// A job is done.
 pub fn completed(job: &Job) {
     let account = &job.account;

@@ -87,7 +87,14 @@ mod tests {
         still: u64,
         marker: MarkerSeen,
     ) -> Verdict {
-        let ready = Ready { strategy, trust_close, stable_for: STABLE_FOR, marker: None, totals: None };
+        let ready = Ready {
+            strategy,
+            trust_close,
+            stable_for: STABLE_FOR,
+            marker: None,
+            totals: None,
+            last_line: crate::model::rule::LastLine::Any,
+        };
         let since = Instant::now();
         judge(&ready, proof, marker, since, since + Duration::from_secs(still))
     }

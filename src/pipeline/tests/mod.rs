@@ -77,6 +77,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             stable_for: Duration::from_secs(1),
             marker: None,
             totals: None,
+            last_line: crate::model::rule::LastLine::Any,
         },
         decode: Decode {
             layers: Vec::new(),

@@ -7,6 +7,7 @@ use super::*;
 use crate::model::rule::{Csv, Fixed, FixedField, OnBadEncoding, OnMisfit};
 use crate::model::slice::UnfitReason;
 
+mod differential;
 mod lengths;
 mod promises;
 mod properties;

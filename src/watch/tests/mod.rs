@@ -149,6 +149,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
             stable_for: STABLE_FOR,
             marker: None,
             totals: None,
+            last_line: crate::model::rule::LastLine::Any,
         },
         decode: Decode {
             layers: Vec::new(),
