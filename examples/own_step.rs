@@ -7,16 +7,14 @@
 //! keep = 4
 //! ```
 //!
-//! `cargo run --example own_step [landfall.toml]` runs the service as `landfall run` does.
+//! It has every command of `landfall`: `cargo run --example own_step -- run --config landfall.toml`, `… -- check`, `… -- jobs`.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use landfall::model::step::{Outcome, Record, RecordError, Step, StepPlan};
 use landfall::pipeline::params::Params;
 use landfall::pipeline::{PipelineProblem, Registry, StepContext};
-use landfall::telemetry::logging::{self, LogFormat};
 use serde_json::{Map, Value};
 
 /// Hides all but the last `keep` bytes of a column.
@@ -54,17 +52,8 @@ fn mask(parameters: &Map<String, Value>, _: &StepContext<'_>) -> Result<StepPlan
     Ok(StepPlan::new(move |_| Mask { column: column.clone(), keep }).reading(read))
 }
 
-fn run() -> anyhow::Result<ExitCode> {
-    logging::set_up("info", LogFormat::Text)?;
+fn main() -> ExitCode {
     let mut registry = Registry::with_builtin_steps();
     registry.register("mask", mask);
-    let config = std::env::args_os().nth(1).map(PathBuf::from);
-    landfall::serve(config.as_deref(), registry)
-}
-
-fn main() -> ExitCode {
-    run().unwrap_or_else(|error| {
-        eprintln!("{error:#}");
-        ExitCode::FAILURE
-    })
+    landfall::main(registry)
 }

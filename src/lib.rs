@@ -15,7 +15,10 @@
 //! # Steps of your own
 //!
 //! Implement [`model::step::Step`], register a factory for it with [`pipeline::Registry::register`], and hand the registry to
-//! [`serve`]: rules can name the step as they name the built-in ones. `examples/own_step.rs` is a whole program.
+//! [`main`]: rules can name the step as they name the built-in ones, and the program has every command of `landfall`.
+//! `examples/own_step.rs` is a whole program. A program with a `main` of its own starts the service with [`serve`], which gives
+//! a handle that stops it. Commands that only ask (`jobs`, `show`, `records`, `retry`, `recover`) need not know the steps, so that
+//! `landfall` itself answers beside such a program.
 
 mod allocator;
 pub mod cli;
@@ -32,11 +35,13 @@ pub mod model;
 pub mod output;
 pub mod pipeline;
 pub mod record;
+pub mod service;
 pub mod store;
 pub mod telemetry;
 pub mod watch;
 
-pub use cli::serve;
+pub use cli::main;
+pub use service::{Service, ServiceError, Stopper, serve};
 
 // Counts and sizes cross between u64 and usize freely.
 const _: () = assert!(usize::BITS >= 64, "landfall runs on 64-bit machines only");

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    landfall::cli::main()
+    landfall::main(landfall::pipeline::Registry::with_builtin_steps())
 }

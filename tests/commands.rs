@@ -131,7 +131,7 @@ fn wrong_command_lines_end_with_2() {
     world.landfall(&["jbs"]).ends_with(2).says(&["jobs"]);
     world.landfall(&["ingest", "pay.txt"]).ends_with(2).says(&["--rule"]);
     world.landfall(&["ingest", "pay.txt", "--rule", "paymnts"]).ends_with(2).says(&["paymnts", "payments"]);
-    let variable = world.command().arg("check").env("LANDFALL_CONFIG_VERSION", "3").output();
+    let variable = world.command().arg("check").env("LANDFALL_SERVICE__WORKRS", "3").output();
     assert_eq!(variable.expect("the binary runs").status.code(), Some(2));
     world.landfall(&["run", "--log-level", "verbose"]).ends_with(2).says(&["verbose", "info", "debug"]);
     world.landfall(&["check", "--config", "missing.toml"]).ends_with(2).says(&["missing.toml"]);
@@ -347,6 +347,39 @@ fn the_environment_overrides_the_service_table() {
         .expect("the binary runs");
     assert!(output.status.success(), "{output:?}");
     assert!(world.has("elsewhere") && !world.has("data"));
+}
+
+#[test]
+fn variables_that_are_not_ours_stop_nothing() {
+    let world = World::new("");
+    let mut check = world.command();
+    check.args(["check"]).env("LANDFALL_SERVICE_HOST", "10.0.0.1").env("LANDFALL_PORT", "tcp://10.0.0.1:80");
+    let output = check.output().expect("the binary runs");
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+    let output = check.env("LANDFALL_DATA_DIR", "elsewhere").output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("LANDFALL_DATA_DIR") && told.contains("LANDFALL_SERVICE__DATA_DIR"), "{told}");
+}
+
+/// A test that only root can make, who alone may give folders away.
+#[test]
+fn root_leaves_the_data_folder_of_another_user_alone() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let world = World::new("");
+    world.write("pay.txt", "one\n");
+    world.ingest(&["pay.txt"]).done();
+    world.sh("chown -R 65534 data");
+    let before = world.sh("cd data && find . -printf '%p %u %T@\\n' | sort");
+    for arguments in
+        [&["run"][..], &["jobs"], &["ingest", "pay.txt", "--rule", RULE], &["retry", "--rule", RULE]]
+    {
+        let told = world.landfall(arguments).ends_with(2);
+        assert!(told.stderr.contains("sudo -u"), "{told:#?}");
+    }
+    assert_eq!(world.sh("cd data && find . -printf '%p %u %T@\\n' | sort"), before);
 }
 
 #[test]

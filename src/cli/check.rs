@@ -31,9 +31,8 @@ pub struct CheckArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &CheckArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let registry = Registry::with_builtin_steps();
-    let settings = match config::find(config).and_then(|file| config::load(&file, &registry)) {
+pub fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
+    let settings = match config::find(config).and_then(|file| config::load(&file, registry)) {
         Ok(settings) => settings,
         Err(problems) => {
             print!("{}", told(&problems));

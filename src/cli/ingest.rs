@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{FAILED, dry_run};
-use crate::config;
+use crate::config::{self, Problems};
 use crate::control::{self, Client, Handler as _, Reached, Refusal};
 use crate::engine::{self, Engine, EngineError, Purpose};
 use crate::model::fault::{Fault as _, FaultKind, JobError};
@@ -41,11 +41,14 @@ pub struct IngestArgs {
     dry_run: bool,
 }
 
-pub(super) fn run(args: &IngestArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCode> {
     let file = config::find(config)?;
-    let settings = config::load(&file, &Registry::with_builtin_steps())?;
+    let settings = match config::load(&file, &registry) {
+        Ok(settings) => settings,
+        Err(problems) => return ask_who_knows_the_steps(args, &file, problems),
+    };
     if args.dry_run {
-        return rehearse(args, settings);
+        return rehearse(args, settings, registry);
     }
     // What is asked wrongly is told before anything about the data folder.
     let (files, all_there) = files_to_take(args, &settings)?;
@@ -54,9 +57,21 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>) -> anyhow::Result<Ex
     } else {
         match control::reach(&settings.service.data_dir, open_store)? {
             Reached::Service(service) => ask(args, &files, &service)?,
-            Reached::Store(store) => ingest(args, &files, settings, store, &Path::to_owned)?,
+            Reached::Store(store) => ingest(args, &files, (settings, registry), store, &Path::to_owned)?,
         }
     };
+    Ok(exit_code(all_there && all_done))
+}
+
+/// A service of another program may run, whose steps are all that is unknown here: it takes the files.
+fn ask_who_knows_the_steps(args: &IngestArgs, config: &Path, problems: Problems) -> anyhow::Result<ExitCode> {
+    let settings = match config::load_without_steps(config) {
+        Ok(settings) if !args.dry_run => settings,
+        _ => return Err(problems.into()),
+    };
+    let Some(service) = Client::connect(&settings.service.data_dir) else { return Err(problems.into()) };
+    let (files, all_there) = files_to_take(args, &settings)?;
+    let all_done = ask(args, &files, &service)?;
     Ok(exit_code(all_there && all_done))
 }
 
@@ -86,7 +101,7 @@ fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<
     Ok((files, all_there))
 }
 
-fn rehearse(args: &IngestArgs, settings: Settings) -> anyhow::Result<ExitCode> {
+fn rehearse(args: &IngestArgs, settings: Settings, registry: Registry) -> anyhow::Result<ExitCode> {
     let (files, all_there) = files_to_take(args, &settings)?;
     let scratch = tempfile::Builder::new()
         .prefix("landfall-dry-run-")
@@ -103,7 +118,7 @@ fn rehearse(args: &IngestArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let store = Store::open(&settings.service.data_dir)?;
     println!("dry run: no output is written, no file is touched");
     let shown = |path: &Path| dry_run::real_path(path, scratch.path(), &root);
-    let all_done = ingest(args, &files, settings, store, &shown)?;
+    let all_done = ingest(args, &files, (settings, registry), store, &shown)?;
     Ok(exit_code(all_there && all_done))
 }
 
@@ -114,11 +129,11 @@ type Shown<'a> = &'a dyn Fn(&Path) -> PathBuf;
 fn ingest(
     args: &IngestArgs,
     files: &[PathBuf],
-    settings: Settings,
+    (settings, registry): (Settings, Registry),
     store: Store,
     shown: Shown<'_>,
 ) -> anyhow::Result<bool> {
-    let engine = Engine::start(settings, Registry::with_builtin_steps(), store, Purpose::Ingest)?;
+    let engine = Engine::start(settings, registry, store, Purpose::Ingest)?;
     let take = |file: &Path| Ok(engine.ingest(file, &args.rule, args.retire)?);
     let look = |id| engine.wait_for(id, PAUSE)?.context("the job vanished from the store");
     let all_done = each(files, take, look, shown);

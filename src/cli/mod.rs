@@ -13,14 +13,13 @@ mod records;
 mod recover;
 mod retry;
 mod run;
-pub use run::serve;
 mod show;
 mod view;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::allocator;
 use crate::config::Problems;
@@ -91,10 +90,19 @@ enum Command {
     Recover(recover::RecoverArgs),
 }
 
-/// Parses the process's arguments, runs the command, and says what went wrong.
-pub fn main() -> ExitCode {
+/// The whole `landfall` program with the steps of this registry: parses the process's arguments, runs the command, says what went
+/// wrong, and returns the exit code.
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     let mut registry = landfall::pipeline::Registry::with_builtin_steps();
+///     // registry.register("mask", …);
+///     landfall::main(registry)
+/// }
+/// ```
+pub fn main(registry: Registry) -> ExitCode {
     allocator::bound_arenas();
-    let cli = Cli::parse();
+    let cli = parse();
     let level = cli.common.log_level.as_deref().unwrap_or(match cli.command {
         Command::Run(_) => "info",
         _ => "warn",
@@ -111,9 +119,9 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Init(args) => init::run(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::Check(args) => check::run(&args, config),
-        Command::Run(args) => run::run(&args, config),
-        Command::Ingest(args) => ingest::run(&args, config),
+        Command::Check(args) => check::run(&args, config, &registry),
+        Command::Run(args) => run::run(&args, config, registry),
+        Command::Ingest(args) => ingest::run(&args, config, registry),
         Command::Jobs(args) => settings(config).and_then(|settings| jobs::run(&args, &settings)),
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
@@ -123,10 +131,18 @@ pub fn main() -> ExitCode {
     result.unwrap_or_else(|error| explain(&error))
 }
 
-/// The configuration, for commands that only look or ask.
+/// The arguments; usage and help name the program as it was called.
+fn parse() -> Cli {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    let name = program.as_deref().and_then(Path::file_stem).map(|name| name.to_string_lossy().into_owned());
+    let command = Cli::command().bin_name(name.unwrap_or_else(|| "landfall".to_owned()));
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// The configuration, for commands that only look or ask: the steps may be those of another program.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
     let file = crate::config::find(config)?;
-    Ok(crate::config::load(&file, &Registry::with_builtin_steps())?)
+    Ok(crate::config::load_without_steps(&file)?)
 }
 
 /// Prints an error with its causes and its hint; the exit code for it.
@@ -136,12 +152,11 @@ fn explain(error: &anyhow::Error) -> ExitCode {
         return ExitCode::from(USAGE);
     }
     view::complain(&format!("{error:#}"), hint_of(error).as_deref());
-    let asked_wrong = error.chain().filter_map(|cause| cause.downcast_ref::<EngineError>());
-    ExitCode::from(if asked_wrong.map(Fault::kind).any(|kind| kind == FaultKind::Config) {
-        USAGE
-    } else {
-        FAILED
-    })
+    let asked_wrong = error.chain().any(|cause| {
+        let by_other_user = matches!(cause.downcast_ref(), Some(StoreError::OtherOwner { .. }));
+        by_other_user || cause.downcast_ref::<EngineError>().is_some_and(|e| e.kind() == FaultKind::Config)
+    });
+    ExitCode::from(if asked_wrong { USAGE } else { FAILED })
 }
 
 fn hint_of(error: &anyhow::Error) -> Option<String> {

@@ -18,7 +18,6 @@ use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Settings;
-use crate::pipeline::Registry;
 use crate::store::StoreError;
 
 /// Which claim folder, and what to do with what lies there.
@@ -129,7 +128,7 @@ fn settings(config: Option<&Path>) -> anyhow::Result<Option<Settings>> {
         Err(problems) if config.is_some() => return Err(problems.into()),
         Err(_) => return Ok(None),
     };
-    Ok(Some(config::load(&file, &Registry::with_builtin_steps())?))
+    Ok(Some(config::load_without_steps(&file)?))
 }
 
 /// The lock of a claim folder, where a service ever took it; else nobody has it, and none is made.

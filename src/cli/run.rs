@@ -1,24 +1,15 @@
 //! `landfall run`: the service in the foreground.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
 
-use crate::allocator;
-use crate::config;
-use crate::control::{FileWaiting, Server, StoreHandler};
-use crate::engine::{Engine, Purpose};
-use crate::model::rule::Mode;
 use crate::pipeline::Registry;
-use crate::store::{Store, StoreError};
+use crate::service::{Service, ServiceError};
 
-/// How long another command may have the store, at most, before it counts as another service.
-const COMMANDS_TAKE: Duration = Duration::from_secs(1);
-const OPEN_AGAIN: Duration = Duration::from_millis(50);
 /// What a stop may take beyond `stop_timeout`: the last checkpoints, and closing the store.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
@@ -26,59 +17,24 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 #[derive(clap::Args)]
 pub struct RunArgs {}
 
-pub(super) fn run(_args: &RunArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
-    serve(config, Registry::with_builtin_steps())
-}
-
-/// Runs the service with these steps until a signal stops it. For programs that register steps of their own.
-pub fn serve(config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCode> {
-    allocator::bound_arenas();
-    let file = config::find(config)?;
-    let settings = config::load(&file, &registry)?;
-    let data_dir = settings.service.data_dir.clone();
-    let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
+pub(super) fn run(_args: &RunArgs, config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCode> {
     // From here on a stop is clean, however early it comes.
     let signals = Signals::listen()?;
-    let stop_timeout = settings.service.stop_timeout;
-    let store = open_store(&data_dir)?;
-    let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
-    let retry = engine.retry_handle();
-    let retry = move |id| retry(id).map(|_| ()).map_err(|error| error.job_error().clone());
-    let ingest = engine.ingest_handle();
-    let ingest = move |file: &Path, rule: &str, retire| {
-        ingest(file, rule, retire).map_err(|error| error.job_error().clone())
-    };
-    let handler = StoreHandler::new(store).with_retry(retry).with_ingest(ingest);
-    let waiting = engine.files_waiting_handle();
-    let waiting = move || {
-        let file = |(path, reason): (PathBuf, String)| FileWaiting { path: path.into(), reason };
-        waiting().into_iter().map(file).collect()
-    };
-    let handler = handler.with_progress(engine.progress_handle()).with_files_waiting(waiting);
-    let handler = Arc::new(handler);
-    let control = Server::start(&data_dir, handler)?;
-    tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
-    let signal = signals.wait(&engine)?;
+    let service = Service::start(config, registry).map_err(cause_of)?;
+    let signal = signals.wait(service.ended_handle())?;
     tracing::info!(signal, "stopping");
-    end_in_any_case(stop_timeout + STOP_GRACE)?;
-    if let Err(error) = control.stop() {
-        tracing::warn!(%error, "the control endpoint did not stop cleanly");
-    }
-    engine.stop()?;
-    tracing::info!("stopped");
+    end_in_any_case(service.stop_timeout() + STOP_GRACE)?;
+    service.stop().map_err(cause_of)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Another command may have the store open for a moment.
-fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
-    let begun = Instant::now();
-    loop {
-        match Store::open(data_dir) {
-            Err(StoreError::InUse { .. }) if begun.elapsed() < COMMANDS_TAKE => {
-                std::thread::sleep(OPEN_AGAIN);
-            }
-            opened => return opened,
-        }
+/// The error itself, which tells its hint and the exit code.
+fn cause_of(error: ServiceError) -> anyhow::Error {
+    match error {
+        ServiceError::Config(problems) => problems.into(),
+        ServiceError::Store(error) => error.into(),
+        ServiceError::Engine(error) => error.into(),
+        ServiceError::Control(error) => error.into(),
     }
 }
 
@@ -112,10 +68,9 @@ impl Signals {
         Ok(Self { runtime, listening })
     }
 
-    /// Waits for a signal, or for the engine to stop by itself. What it was.
-    fn wait(mut self, engine: &Engine) -> anyhow::Result<&'static str> {
+    /// Waits for a signal, or for the service to stop by itself. What it was.
+    fn wait(mut self, wait: impl FnOnce() + Send + 'static) -> anyhow::Result<&'static str> {
         let (tell, told) = tokio::sync::oneshot::channel();
-        let wait = engine.wait_handle();
         std::thread::Builder::new().name("await-stop".into()).spawn(move || {
             wait();
             tell.send(()).ok(); // nobody listens once a signal came first

@@ -40,8 +40,8 @@ pub(super) trait Judge {
     fn pipeline(&self, rule: &Rule) -> Vec<PipelineProblem>;
 }
 
-/// The owners themselves.
-pub(super) struct Owners<'a>(pub &'a Registry);
+/// The owners themselves; without a registry nobody judges steps.
+pub(super) struct Owners<'a>(pub Option<&'a Registry>);
 
 impl Judge for Owners<'_> {
     fn pattern(&self, text: &str) -> Result<Accepted, Verdict> {
@@ -74,6 +74,6 @@ impl Judge for Owners<'_> {
     }
 
     fn pipeline(&self, rule: &Rule) -> Vec<PipelineProblem> {
-        Pipeline::build(rule, self.0).err().unwrap_or_default()
+        self.0.and_then(|registry| Pipeline::build(rule, registry).err()).unwrap_or_default()
     }
 }

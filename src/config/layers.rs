@@ -169,10 +169,37 @@ pub(super) fn inherit(rule: &Node, defaults: &Node) -> Node {
     Node { value: Value::Table(merged), place: rule.place.clone() }
 }
 
-/// The variables that step into one of our tables; each other one that begins like ours is reported.
+/// Whether a variable steps into one of our tables, rightly or wrongly.
+fn is_ours(name: &str) -> bool {
+    let rest = name.strip_prefix(PREFIX).map(str::to_lowercase).unwrap_or_default();
+    LAYERED.iter().any(|table| rest.strip_prefix(table).is_some_and(|key| key.starts_with(STEP)))
+}
+
+/// Variables that begin like ours and are not: each with what it may have been meant to be. Those that Kubernetes sets for a service whose
+/// name begins like ours are left out.
+pub(super) fn strays(variables: &Variables) -> Vec<(&str, String)> {
+    let stray = |name: &&String| name.starts_with(PREFIX) && !is_ours(name) && !is_of_kubernetes(name);
+    let names = variables.keys().filter(stray);
+    names.map(|name| (name.as_str(), meant(name.strip_prefix(PREFIX).unwrap_or_default()))).collect()
+}
+
+/// `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_HTTP`, `…_PORT`, `…_PORT_80_TCP`, `…_PORT_80_TCP_ADDR`: links to a service.
+fn is_of_kubernetes(name: &str) -> bool {
+    let is_link = |(_, link): (&str, &str)| {
+        let mut parts = link.split('_');
+        let is_number = parts.next().is_some_and(|port| port.parse::<u16>().is_ok());
+        is_number && matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.split_once("_PORT_").is_some_and(is_link)
+}
+
+/// The variables that step into one of our tables; what is wrong with them is reported.
 fn judge_names(variables: &Variables, report: &Report) -> Variables {
     let mut ours = Variables::new();
-    for (name, text) in variables {
+    for (name, text) in variables.iter().filter(|(name, _)| is_ours(name)) {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
         if key_path(name).is_none() {
             let message = "this variable names no key of the configuration";
@@ -270,36 +297,52 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_only_looks_like_ours_is_told() {
-        let (_, problems) = merged(
-            "",
-            &[
-                ("LANDFALL_SERVICES__WORKERS", "3"),
-                ("LANDFALL_SERVICE_WORKERS", "3"),
-                ("LANDFALL_RULE__NAME", "x"),
-                ("LANDFALL_SERVICE", "x"),
-                ("LANDFALL_CONFIG_VERSION", "3"),
-                ("LANDFALL_CONFIG", "/etc/landfall.toml"),
-                ("LANDFALL_DATA_DIR", "x"),
-                ("LANDFALLS", "not ours"),
-            ],
-        );
-        let problems = problems.expect_err("seven problems");
-        insta::assert_snapshot!(problems, @"
-        environment: LANDFALL_CONFIG: this variable names no key of the configuration
-            hint: name the file with `--config FILE`
-        environment: LANDFALL_CONFIG_VERSION: this variable names no key of the configuration
-            hint: only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment
-        environment: LANDFALL_DATA_DIR: this variable names no key of the configuration
-            hint: did you mean `LANDFALL_SERVICE__DATA_DIR`?
-        environment: LANDFALL_RULE__NAME: this variable names no key of the configuration
-            hint: only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment
-        environment: LANDFALL_SERVICE: this variable names no key of the configuration
+    fn a_variable_that_only_looks_like_ours_is_no_problem_and_told_with_what_was_meant() {
+        let variables = [
+            "LANDFALL_SERVICES__WORKERS",
+            "LANDFALL_SERVICE_WORKERS",
+            "LANDFALL_RULE__NAME",
+            "LANDFALL_SERVICE",
+            "LANDFALL_CONFIG_VERSION",
+            "LANDFALL_CONFIG",
+            "LANDFALL_DATA_DIR",
+            "LANDFALLS",
+            // What Kubernetes sets for services named `landfall` and `landfall-ui`.
+            "LANDFALL_SERVICE_HOST",
+            "LANDFALL_SERVICE_PORT",
+            "LANDFALL_SERVICE_PORT_HTTP",
+            "LANDFALL_PORT",
+            "LANDFALL_PORT_7431_TCP",
+            "LANDFALL_PORT_7431_TCP_ADDR",
+            "LANDFALL_UI_SERVICE_HOST",
+            "LANDFALL_UI_PORT_80_TCP_PROTO",
+        ]
+        .map(|name| (name, "x"));
+        let (layers, problems) = merged("", &variables);
+        assert_eq!(problems, Ok(()));
+        assert_eq!(layers.service.value, Value::Table(Table::new()));
+        let variables =
+            variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let told: Vec<_> = strays(&variables).iter().map(|(name, hint)| format!("{name}: {hint}")).collect();
+        insta::assert_snapshot!(told.join("\n"), @"
+        LANDFALL_CONFIG: name the file with `--config FILE`
+        LANDFALL_CONFIG_VERSION: only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment
+        LANDFALL_DATA_DIR: did you mean `LANDFALL_SERVICE__DATA_DIR`?
+        LANDFALL_RULE__NAME: only LANDFALL_SERVICE__… and LANDFALL_DEFAULTS__… can be set in the environment
+        LANDFALL_SERVICE: two underscores step into a table: LANDFALL_SERVICE__KEY
+        LANDFALL_SERVICES__WORKERS: did you mean `SERVICE`?
+        LANDFALL_SERVICE_WORKERS: two underscores step into a table: LANDFALL_SERVICE__WORKERS
+        ");
+    }
+
+    #[test]
+    fn a_variable_of_ours_that_names_no_key_is_a_problem() {
+        let (_, problems) = merged("", &[("LANDFALL_SERVICE__", "3"), ("LANDFALL_DEFAULTS____NAME", "x")]);
+        insta::assert_snapshot!(problems.expect_err("two problems"), @"
+        environment: LANDFALL_DEFAULTS____NAME: this variable names no key of the configuration
+            hint: two underscores step into a table: LANDFALL_DEFAULTS__NAME
+        environment: LANDFALL_SERVICE__: this variable names no key of the configuration
             hint: two underscores step into a table: LANDFALL_SERVICE__KEY
-        environment: LANDFALL_SERVICES__WORKERS: this variable names no key of the configuration
-            hint: did you mean `SERVICE`?
-        environment: LANDFALL_SERVICE_WORKERS: this variable names no key of the configuration
-            hint: two underscores step into a table: LANDFALL_SERVICE__WORKERS
         ");
     }
 

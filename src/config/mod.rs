@@ -62,6 +62,15 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, Problems> {
 
 /// Loads and checks everything; all problems at once.
 pub fn load(file: &Path, registry: &Registry) -> Result<Settings, Problems> {
+    load_judged(file, Some(registry))
+}
+
+/// Loads and checks everything but the steps, for those who run no rule: the steps may be those of another program.
+pub fn load_without_steps(file: &Path) -> Result<Settings, Problems> {
+    load_judged(file, None)
+}
+
+fn load_judged(file: &Path, registry: Option<&Registry>) -> Result<Settings, Problems> {
     let working_folder = std::env::current_dir().map_err(|error| {
         Problems(vec![Problem {
             file: Some(file.to_path_buf()),
@@ -71,7 +80,13 @@ pub fn load(file: &Path, registry: &Registry) -> Result<Settings, Problems> {
             hint: Some("start in a folder that is there".into()),
         }])
     })?;
-    let inputs = files::Inputs { main: file, variables: &environment(), working_folder: &working_folder };
+    let variables = environment();
+    if registry.is_some() {
+        for (variable, hint) in layers::strays(&variables) {
+            tracing::warn!(variable, hint, "this variable is no configuration, and is left alone");
+        }
+    }
+    let inputs = files::Inputs { main: file, variables: &variables, working_folder: &working_folder };
     files::load(&inputs, &judge::Owners(registry))
 }
 

@@ -285,6 +285,12 @@ impl Engine {
         }
     }
 
+    /// Asks every stage to stop, from any thread; [`Engine::stop`] waits for them.
+    pub fn stop_handle(&self) -> impl Fn() + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.ask_to_stop()
+    }
+
     /// Waits until the engine is asked to stop, or stops by itself because a disk failed.
     pub fn wait_handle(&self) -> impl FnOnce() + Send + 'static {
         let shared = Arc::clone(&self.shared);

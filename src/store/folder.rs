@@ -84,6 +84,15 @@ pub(super) fn check_owner(data_dir: &Path) -> Result<(), StoreError> {
     Err(StoreError::OtherOwner { data_dir: data_dir.to_owned(), owner: user_name(owner) })
 }
 
+/// Refuses root a data folder of another user: the service's user could not open what root leaves there.
+pub(super) fn check_root(data_dir: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    if !rustix::process::geteuid().is_root() {
+        return Ok(()); // it may be allowed into a folder of its group
+    }
+    check_owner(data_dir)
+}
+
 /// Windows gives files in the data folder the folder's permissions, whoever makes them.
 #[cfg(windows)]
 #[allow(clippy::unnecessary_wraps, reason = "the Unix twin can refuse")]

@@ -137,6 +137,7 @@ pub struct Checkpoint {
 impl Store {
     /// Opens or makes the store in `data_dir` (made 0700). Another process that has it is named in the error.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        folder::check_root(data_dir)?;
         let held = folder::hold(data_dir)?;
         let slices = StoredSlices::begin(data_dir);
         let path = data_dir.join("store");

@@ -1,0 +1,155 @@
+//! The running service: an engine that watches, and the endpoint that answers commands. What [`crate::main`] does behind `landfall run`,
+//! for programs that have a `main` of their own.
+//!
+//! It listens for no signals and never ends the process: that is for the program around it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::allocator;
+use crate::config::{self, Problems};
+use crate::control::{ControlError, FileWaiting, Server, StoreHandler};
+use crate::engine::{Engine, EngineError, Purpose};
+use crate::model::rule::Mode;
+use crate::pipeline::Registry;
+use crate::store::{Store, StoreError};
+use crate::telemetry::logging::{self, LogFormat};
+
+/// How long another command may have the store, at most, before it counts as another service.
+const COMMANDS_TAKE: Duration = Duration::from_secs(1);
+const OPEN_AGAIN: Duration = Duration::from_millis(50);
+
+/// The service does not start, or stopped because of a fault.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The configuration is wrong: every problem.
+    #[error(transparent)]
+    Config(#[from] Problems),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine cannot start, or a disk failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The endpoint for commands cannot start.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// A running service. It goes on until it is stopped, also when this is dropped.
+pub struct Service {
+    engine: Engine,
+    control: Server,
+    stop_timeout: Duration,
+}
+
+/// Asks a service to stop, from any thread.
+#[derive(Clone)]
+pub struct Stopper(Arc<dyn Fn() + Send + Sync>);
+
+impl Stopper {
+    /// Returns at once; [`Service::wait`] returns when the service has stopped.
+    pub fn stop(&self) {
+        (self.0)();
+    }
+}
+
+/// Starts the service with the steps of this registry; `config` as for `landfall run --config`.
+///
+/// Logs to standard error from `info` on, unless the program has set up a `tracing` subscriber of its own.
+///
+/// ```no_run
+/// use landfall::pipeline::Registry;
+///
+/// let service = landfall::serve(None, Registry::with_builtin_steps())?;
+/// let stopper = service.stopper();
+/// std::thread::spawn(move || {
+///     std::thread::sleep(std::time::Duration::from_secs(60));
+///     stopper.stop();
+/// });
+/// service.wait()?;
+/// # Ok::<(), landfall::ServiceError>(())
+/// ```
+pub fn serve(config: Option<&Path>, registry: Registry) -> Result<Service, ServiceError> {
+    logging::set_up("info", LogFormat::Text).ok(); // `info` is a level
+    Service::start(config, registry)
+}
+
+impl Service {
+    /// Recovers what an earlier run left, then watches and answers commands.
+    pub(crate) fn start(config: Option<&Path>, registry: Registry) -> Result<Self, ServiceError> {
+        allocator::bound_arenas();
+        let file = config::find(config)?;
+        let settings = config::load(&file, &registry)?;
+        let data_dir = settings.service.data_dir.clone();
+        let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
+        let stop_timeout = settings.service.stop_timeout;
+        let store = open_store(&data_dir)?;
+        let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
+        let control = Server::start(&data_dir, Arc::new(desk(&engine, store)))?;
+        tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
+        Ok(Self { engine, control, stop_timeout })
+    }
+
+    /// For another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::new(self.engine.stop_handle()))
+    }
+
+    /// `service.stop_timeout`: a stop takes about so long at most, unless a disk does not answer.
+    pub fn stop_timeout(&self) -> Duration {
+        self.stop_timeout
+    }
+
+    /// Waits until a [`Stopper`] asks, or a fault stops it, and stops it cleanly; the fault, if there is one.
+    pub fn wait(self) -> Result<(), ServiceError> {
+        self.ended_handle()();
+        self.stop()
+    }
+
+    /// Finishes the slices in hand, checkpoints, and ends within `service.stop_timeout`. The fault that stopped it before, if one did.
+    pub fn stop(self) -> Result<(), ServiceError> {
+        if let Err(error) = self.control.stop() {
+            tracing::warn!(%error, "the control endpoint did not stop cleanly");
+        }
+        self.engine.stop()?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Waits until it is asked to stop, or stops by itself.
+    pub(crate) fn ended_handle(&self) -> impl FnOnce() + Send + 'static {
+        self.engine.wait_handle()
+    }
+}
+
+/// What answers commands.
+fn desk(engine: &Engine, store: Store) -> StoreHandler {
+    let retry = engine.retry_handle();
+    let retry = move |id| retry(id).map(|_| ()).map_err(|error| error.job_error().clone());
+    let ingest = engine.ingest_handle();
+    let ingest = move |file: &Path, rule: &str, retire| {
+        ingest(file, rule, retire).map_err(|error| error.job_error().clone())
+    };
+    let waiting = engine.files_waiting_handle();
+    let waiting = move || {
+        let file = |(path, reason): (PathBuf, String)| FileWaiting { path: path.into(), reason };
+        waiting().into_iter().map(file).collect()
+    };
+    let handler = StoreHandler::new(store).with_retry(retry).with_ingest(ingest);
+    handler.with_progress(engine.progress_handle()).with_files_waiting(waiting)
+}
+
+/// Another command may have the store open for a moment.
+fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match Store::open(data_dir) {
+            Err(StoreError::InUse { .. }) if begun.elapsed() < COMMANDS_TAKE => {
+                std::thread::sleep(OPEN_AGAIN);
+            }
+            opened => return opened,
+        }
+    }
+}
