@@ -148,11 +148,15 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     if account.records_failed > 0 {
         writeln!(out, "\n`landfall records {}` lists the failed records", job.id)?;
     }
-    if job.entries.len() > 1 {
+    if job.entries.len() > 1 || job.entries.iter().any(|entry| entry.skipped.is_some()) {
         writeln!(out, "\nentries")?;
         for entry in job.entries.iter().take(LISTED_MAX) {
+            let name = printable(&entry.name);
             let note = if entry.unterminated { " (its last record has no line end)" } else { "" };
-            writeln!(out, "  {:>12}  {}{note}", entry.records, printable(&entry.name))?;
+            match &entry.skipped {
+                None => writeln!(out, "  {:>12}  {name}{note}", entry.records)?,
+                Some(reason) => writeln!(out, "  {:>12}  {name} ({reason})", "skipped")?,
+            }
         }
         print_more(out, job.entries.len())?;
     }

@@ -62,6 +62,25 @@ impl Context {
         })
     }
 
+    /// For reading the same source once more from its start, beside this reading: with counters and limits of its own.
+    pub fn for_another_reading(&self) -> Arc<Self> {
+        Arc::new(Self {
+            path: self.path.clone(),
+            decode: self.decode.clone(),
+            identities: self.identities.clone(),
+            passphrase_file: self.passphrase_file.clone(),
+            spool_dir: self.spool_dir.clone(),
+            progress: Arc::default(),
+            binary: self.binary,
+            nul_separates: self.nul_separates,
+            expanded: self.expanded.iter().map(|_| AtomicU64::new(0)).collect(),
+            members: AtomicU64::new(0),
+            replaced: AtomicU64::new(0),
+            entry_open: AtomicBool::new(false),
+            hasher: Mutex::default(),
+        })
+    }
+
     /// The source, escaped, and the member within it.
     pub fn place(&self, member: &str) -> String {
         let path = escaped_path(&self.path);

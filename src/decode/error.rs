@@ -100,12 +100,14 @@ pub enum DecodeError {
         place: String,
     },
     /// No member of an archive was taken.
-    #[error("{place}: none of the {members} files in it is taken by `decode.entries`")]
+    #[error("{place}: {}", no_entry(*members, *skipped))]
     NoEntry {
         /// Where.
         place: String,
-        /// Files met.
+        /// Members met that are no folders.
         members: u64,
+        /// Those of them that are hidden or no files.
+        skipped: u64,
     },
     /// A member that cannot be read.
     #[error("{place}: {detail}")]
@@ -215,6 +217,10 @@ impl Fault for DecodeError {
             }
             Self::Refused { what, .. } => return Some(refusal_hint(what)),
             Self::NotEncrypted { .. } => "ask the sender to encrypt with age to your recipient",
+            Self::NoEntry { members: 0, .. } => "ask the sender for an archive with files in it",
+            Self::NoEntry { members, skipped, .. } if members == skipped => {
+                "ask the sender for files; hidden ones are taken where `decode.entries` spells them out"
+            }
             Self::NoEntry { .. } => {
                 "widen `decode.entries`; a pattern without `/` matches a member's file name"
             }
@@ -251,6 +257,14 @@ impl Fault for DecodeError {
             Self::Read { .. } | Self::Spool { .. } => WaitsFor::Disk,
             _ => WaitsFor::Retry,
         }
+    }
+}
+
+fn no_entry(members: u64, skipped: u64) -> String {
+    match members {
+        0 => "there is no file in it".to_owned(),
+        _ if members == skipped => format!("each of its {members} members is hidden or no file"),
+        _ => format!("none of the {members} files in it is taken by `decode.entries`"),
     }
 }
 

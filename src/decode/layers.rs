@@ -10,6 +10,7 @@ use super::context::{Bytes, Context, ReadSeek};
 use super::error::unwrap;
 use super::peek::PeekReader;
 use super::sniff::{self, SNIFF_BYTES, Sniffed};
+use super::tar_header::checksum_is_right;
 use crate::model::rule::Layer;
 
 /// Bytes under layers, seekable as long as possible.
@@ -125,6 +126,12 @@ fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Opt
     let layers = &context.decode.layers;
     if layers.is_empty() {
         return match sniffed {
+            // Records of bytes may well be zeros.
+            Sniffed::Layer(Layer::Tar)
+                if (context.binary || context.nul_separates) && sniff::is_empty_tar(head) =>
+            {
+                Ok(None)
+            }
             Sniffed::Layer(layer) => Ok(Some(layer)),
             // Its packets have no magic: records of bytes may well look like them.
             Sniffed::Refused("OpenPGP") if context.binary => Ok(None),
@@ -135,7 +142,7 @@ fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Opt
     let Some(expected) = layers.get(depth as usize).copied() else { return Ok(None) };
     // An old tar has no magic, only its checksum; an office document is a zip if the rule says so.
     let is_it = sniffed == Sniffed::Layer(expected)
-        || (expected == Layer::Tar && sniff::tar_checksum_is_right(head))
+        || (expected == Layer::Tar && checksum_is_right(head))
         || (expected == Layer::Zip && head.starts_with(b"PK\x03\x04"));
     if is_it {
         return Ok(Some(expected));

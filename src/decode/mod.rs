@@ -19,16 +19,20 @@ mod members;
 mod peek;
 mod sniff;
 mod spool;
+mod tar_header;
 mod tar_layer;
+mod tar_links;
 mod text;
 mod transcode;
 mod zip_deflated;
+mod zip_end;
 mod zip_layer;
 mod zip_memory;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -39,10 +43,11 @@ pub use self::sniff::proves_its_end;
 
 use self::context::{Bytes, Context, ReadSeek, SourceFile};
 use self::layers::{Input, Peeled, Position, peel, to_decode};
-use self::members::{Member, Patterns};
+use self::members::{Choice, Member, NameKey, Patterns};
 use self::peek::PeekReader;
 use self::spool::spool;
-use self::tar_layer::TarLayer;
+use self::tar_layer::{Item, TarLayer};
+use self::tar_links::{Linked, Links, input_of};
 use self::text::{TextReader, encoding_for};
 use self::zip_layer::ZipLayer;
 use crate::model::os_text::OsText;
@@ -85,6 +90,21 @@ pub struct Decoder {
     /// Open archives, the innermost last.
     archives: Vec<Archive>,
     taken: u64,
+    /// Names of the members taken: one name twice is refused.
+    names: HashSet<NameKey>,
+    skipped: Vec<Skipped>,
+    /// The source once more, for the content of hard links.
+    source: std::fs::File,
+    links: Option<Links>,
+}
+
+/// A member of an archive that `decode.entries` would take and that is passed over all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its path in the archive, as of an entry.
+    pub name: OsText,
+    /// What it is: `symbolic link`, `FIFO`, `hidden`.
+    pub reason: &'static str,
 }
 
 enum Archive {
@@ -110,6 +130,8 @@ pub struct Decoded {
     pub content_hash: String,
     /// Characters replaced under `on_bad_encoding = "replace"`.
     pub characters_replaced: u64,
+    /// What was passed over in archives, in order.
+    pub skipped: Vec<Skipped>,
 }
 
 /// What a look at the innermost archive came to.
@@ -131,10 +153,23 @@ impl Decoder {
         let patterns = Patterns::new(&request.decode.entries)?;
         let encoding = encoding_for(&request.decode.encoding)?;
         let length = file.metadata().map_or(u64::MAX, |metadata| metadata.len());
+        let again =
+            file.try_clone().map_err(|source| DecodeError::Read { path: context.path.clone(), source })?;
         let source = SourceFile { file, length, read: 0, context: Arc::clone(&context) };
         let mut position = Position::default();
         let peeled = peel(Input::Seekable(Box::new(source)), &context, &mut position)?;
-        let mut decoder = Self { context, patterns, encoding, single: None, archives: Vec::new(), taken: 0 };
+        let mut decoder = Self {
+            context,
+            patterns,
+            encoding,
+            single: None,
+            archives: Vec::new(),
+            taken: 0,
+            names: HashSet::new(),
+            skipped: Vec::new(),
+            source: again,
+            links: None,
+        };
         match peeled {
             Peeled::Text(text) => decoder.single = Some(text),
             Peeled::Tar(input) => decoder.open_tar(input, position),
@@ -181,11 +216,13 @@ impl Decoder {
             return Err(DecodeError::EntryLeft { place });
         }
         if self.taken == 0 {
-            return Err(DecodeError::NoEntry { place, members: self.context.members() });
+            let skipped = self.skipped.len() as u64;
+            return Err(DecodeError::NoEntry { place, members: self.context.members(), skipped });
         }
         let mut hasher = self.context.hasher.lock().unwrap_or_else(PoisonError::into_inner);
         let content_hash = hasher.finish().ok_or(DecodeError::EntryLeft { place })?;
-        Ok(Decoded { content_hash, characters_replaced: self.context.replaced.load(Relaxed) })
+        let characters_replaced = self.context.replaced.load(Relaxed);
+        Ok(Decoded { content_hash, characters_replaced, skipped: self.skipped })
     }
 
     fn check_entry_ended(&self) -> Result<(), DecodeError> {
@@ -214,16 +251,27 @@ impl Decoder {
 
     fn step_tar(&mut self) -> Result<Step, DecodeError> {
         let Some(Archive::Tar(tar)) = self.archives.last_mut() else { return Ok(Step::Again) };
-        let Some(member) = tar.next_file()? else {
+        let Some((member, item)) = tar.next_member()? else {
             self.archives.pop();
             return Ok(Step::Again);
         };
-        self.context.count_member(&self.context.place(&tar.position.member))?;
-        if !self.patterns.take(&member) {
+        let (outer, number) = (tar.position.clone(), tar.met);
+        if !self.chooses(&outer, &member)? {
             return Ok(Step::Again);
         }
-        let mut position = Position { member: member.shown.clone(), ..tar.position.clone() };
-        let input = Input::Stream(PeekReader::new(Box::new(tar.open_file())));
+        let input = match item {
+            Item::File => {
+                let Some(Archive::Tar(tar)) = self.archives.last_mut() else { return Ok(Step::Again) };
+                Input::Stream(PeekReader::new(Box::new(tar.open_file())))
+            }
+            Item::HardLink(target) => match self.open_link(number, &member, &target, &outer)? {
+                Linked::Content(content) => input_of(content),
+                Linked::Special(reason) => return Ok(self.skip(member, reason)),
+            },
+            Item::Special(reason) => return Ok(self.skip(member, reason)),
+        };
+        self.take_name(&member)?;
+        let mut position = Position { member: member.shown.clone(), ..outer };
         match peel(input, &self.context, &mut position)? {
             Peeled::Text(text) => return Ok(Step::Text(member, text)),
             Peeled::Tar(input) => self.open_tar(input, position),
@@ -235,17 +283,64 @@ impl Decoder {
         Ok(Step::Again)
     }
 
+    fn open_link(
+        &mut self,
+        number: u64,
+        member: &Member,
+        target: &[u8],
+        outer: &Position,
+    ) -> Result<Linked, DecodeError> {
+        if self.archives.len() > 1 {
+            let detail = "it is a hard link in an archive within another, which is not supported".to_owned();
+            return Err(DecodeError::Entry { place: self.context.place(&member.shown), detail });
+        }
+        let links = match &mut self.links {
+            Some(links) => links,
+            none => none.insert(Links::gather(&self.source, &self.patterns, &self.context)?),
+        };
+        links.open(number, member, target, outer.depth, &self.context)
+    }
+
+    /// Counts a member; whether the rule takes it.
+    fn chooses(&mut self, archive: &Position, member: &Member) -> Result<bool, DecodeError> {
+        self.context.count_member(&self.context.place(&archive.member))?;
+        let choice = self.patterns.choose(member);
+        if choice == Choice::Hidden {
+            self.skipped.push(Skipped { name: member.name.clone(), reason: "hidden" });
+        }
+        Ok(choice == Choice::Taken)
+    }
+
+    fn skip(&mut self, member: Member, reason: &'static str) -> Step {
+        self.skipped.push(Skipped { name: member.name, reason });
+        Step::Again
+    }
+
+    /// Extracted, the later of two files with one name would take the place of the earlier: which one is meant nobody here knows.
+    fn take_name(&mut self, member: &Member) -> Result<(), DecodeError> {
+        if self.names.insert(member.key()) {
+            return Ok(());
+        }
+        let detail = "several members have this name".to_owned();
+        Err(DecodeError::Entry { place: self.context.place(&member.shown), detail })
+    }
+
     fn step_zip(&mut self) -> Result<Step, DecodeError> {
         let Some(Archive::Zip(zip)) = self.archives.last_mut() else { return Ok(Step::Again) };
-        let Some((index, member)) = zip.next_file(&self.context)? else {
+        let Some((index, member, special)) = zip.next_member(&self.context)? else {
             self.archives.pop();
             return Ok(Step::Again);
         };
-        self.context.count_member(&self.context.place(&zip.position.member))?;
-        if !self.patterns.take(&member) {
+        let outer = zip.position.clone();
+        if !self.chooses(&outer, &member)? {
             return Ok(Step::Again);
         }
-        let mut position = Position { member: member.shown.clone(), ..zip.position.clone() };
+        if let Some(reason) = special {
+            return Ok(self.skip(member, reason));
+        }
+        self.take_name(&member)?;
+        let Some(Archive::Zip(zip)) = self.archives.last_mut() else { return Ok(Step::Again) };
+        let mut position = Position { member: member.shown.clone(), ..outer };
         let input = Input::Stream(PeekReader::new(zip.open_file(index, &member, &self.context)?));
         // A member lends its archive, so an archive within it is spooled, whichever it is.
         let (spooled, is_tar) = match peel(input, &self.context, &mut position)? {

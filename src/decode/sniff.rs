@@ -1,5 +1,6 @@
 //! Layers by content: only magic numbers that ordinary text cannot begin with by accident.
 
+use super::tar_header::is_header;
 use crate::model::rule::Layer;
 
 /// So many first bytes tell everything; fewer only where the content is shorter.
@@ -90,7 +91,7 @@ fn layer_of(head: &[u8]) -> Option<Layer> {
         Some(Layer::Zip)
     } else if is_bzip2(head) {
         Some(Layer::Bzip2)
-    } else if is_tar(head) {
+    } else if is_header(head) || is_empty_tar(head) {
         Some(Layer::Tar)
     } else {
         None
@@ -111,22 +112,9 @@ fn is_bzip2(head: &[u8]) -> bool {
     begins(block, b"\x31\x41\x59\x26\x53\x59", 3) || begins(block, b"\x17\x72\x45\x38\x50\x90", 1)
 }
 
-/// A checksum that is right, and `ustar` where it belongs or, in tars older than it, nothing but zeros there: text has
-/// neither.
-pub(super) fn is_tar(head: &[u8]) -> bool {
-    let Some(block) = head.get(..512) else { return false };
-    let magic_fits = block[257..].starts_with(b"ustar") || block[257..].iter().all(|byte| *byte == 0);
-    magic_fits && tar_checksum_is_right(block)
-}
-
-pub(super) fn tar_checksum_is_right(block: &[u8]) -> bool {
-    let Some(field) = block.get(148..156) else { return false };
-    let digits: String = field.iter().map(|b| char::from(*b)).filter(|c| ('0'..='7').contains(c)).collect();
-    let Ok(told) = u32::from_str_radix(&digits, 8) else { return false };
-    let blanked = field.len() as u32 * u32::from(b' ');
-    let sum: u32 = block.iter().map(|b| u32::from(*b)).sum();
-    let own: u32 = field.iter().map(|b| u32::from(*b)).sum();
-    sum.saturating_sub(own).saturating_add(blanked) == told
+/// Nothing but an end marker. Text has no zeros.
+pub(super) fn is_empty_tar(head: &[u8]) -> bool {
+    head.len() == SNIFF_BYTES && head.iter().all(|byte| *byte == 0)
 }
 
 /// An office document's first member is `[Content_Types].xml` (or lies in `_rels/`).

@@ -3,7 +3,8 @@
 //! Members come in the directory's order. Folders and links are no files and are passed over. An encrypted member or an unknown
 //! method is refused when the rule takes that member.
 
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::collections::HashMap;
+use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use zip::result::ZipError;
@@ -14,21 +15,20 @@ use super::compress::DECODER_MEMORY_BYTES_MAX;
 use super::context::{Bytes, Context, Metered, ReadSeek};
 use super::error::unwrap;
 use super::layers::Position;
-use super::members::Member;
+use super::members::{Member, NameKey, key_of};
 use super::peek::BUFFER_BYTES;
 use super::zip_deflated::Deflated;
+use super::zip_end::{Repaired, directory};
 use super::zip_memory;
 
-const END_BYTES: u64 = 22;
-const COMMENT_BYTES_MAX: u64 = u16::MAX as u64;
-const MANY: u64 = u16::MAX as u64;
-
-type Archive = ZipArchive<BufReader<Box<dyn ReadSeek>>>;
+type Archive = ZipArchive<BufReader<Repaired>>;
 
 /// An open zip.
 pub(super) struct ZipLayer {
     archive: Archive,
     next: usize,
+    /// The crate has one member for a name that the directory has several times.
+    again: HashMap<NameKey, u64>,
     /// The place of the archive itself.
     pub position: Position,
 }
@@ -40,36 +40,37 @@ impl ZipLayer {
         context: &Context,
     ) -> Result<Self, DecodeError> {
         let place = context.place(&position.member);
-        let members = check_end(&mut input, &place).map_err(|error| explain_io(error, &place, 0))?;
-        // Before the directory is read into memory.
-        let limit = context.decode.entries_max;
-        if members > limit {
-            return Err(DecodeError::TooManyEntries { place, limit });
-        }
-        let input = BufReader::with_capacity(BUFFER_BYTES, input);
+        // Before the crate reads it into memory.
+        let directory = directory(&mut input, context.decode.entries_max, &place)
+            .map_err(|error| explain_io(error, &place, 0))?;
+        let input = BufReader::with_capacity(BUFFER_BYTES, directory.repaired(input));
         let archive = ZipArchive::new(input).map_err(|error| explain(error, &place))?;
-        if archive.has_duplicate_names() || archive.len() as u64 != members {
-            let detail = "several members have one name, or the directory contradicts itself".to_owned();
-            return Err(DecodeError::Entry { place, detail });
-        }
-        Ok(Self { archive, next: 0, position })
+        Ok(Self { archive, next: 0, again: directory.again, position })
     }
 
-    /// The next file in the directory.
-    pub fn next_file(&mut self, context: &Context) -> Result<Option<(usize, Member)>, DecodeError> {
+    /// The next member in the directory that is no folder, and what it is if it is no file.
+    pub fn next_member(
+        &mut self,
+        context: &Context,
+    ) -> Result<Option<(usize, Member, Option<&'static str>)>, DecodeError> {
         while self.next < self.archive.len() {
             let index = self.next;
-            self.next += 1;
             let place = context.place(&self.position.member);
             let entry = self.archive.by_index_data(index).map_err(|error| explain(error, &place))?;
-            if entry.is_dir() || entry.is_symlink() {
+            // Told as often as it is there.
+            match self.again.get_mut(&key_of(entry.name_raw())) {
+                Some(more) if *more > 0 => *more -= 1,
+                _ => self.next += 1,
+            }
+            let special = special(entry.unix_mode());
+            if entry.is_dir() && special.is_none() {
                 continue;
             }
             let name = match entry.name() {
                 Ok(name) => name.into_owned().into_bytes(),
                 Err(_) => entry.name_raw().to_vec(),
             };
-            return Ok(Some((index, Member::within(&self.position.member, &name))));
+            return Ok(Some((index, Member::within(&self.position.member, &name), special)));
         }
         Ok(None)
     }
@@ -148,6 +149,18 @@ impl<R: Read> Read for ZipMember<R> {
     }
 }
 
+/// What a member is that is neither file nor folder, by its type in the mode that Unix writers store.
+fn special(mode: Option<u32>) -> Option<&'static str> {
+    match mode? & 0o170_000 {
+        0o010_000 => Some("FIFO"),
+        0o020_000 => Some("character device"),
+        0o060_000 => Some("block device"),
+        0o120_000 => Some("symbolic link"),
+        0o140_000 => Some("socket"),
+        _ => None,
+    }
+}
+
 fn explain_io(error: io::Error, place: &str, offset: u64) -> DecodeError {
     let error = match unwrap(error) {
         Ok(inner) => return inner,
@@ -181,61 +194,4 @@ fn explain(error: ZipError, place: &str) -> DecodeError {
         }
     };
     DecodeError::Entry { place: place.to_owned(), detail }
-}
-
-/// Finds the end of the central directory, which must be the end of the archive; returns the number of members it tells.
-fn check_end(input: &mut Box<dyn ReadSeek>, place: &str) -> io::Result<u64> {
-    let length = input.seek(SeekFrom::End(0))?;
-    let tail_bytes = length.min(END_BYTES + COMMENT_BYTES_MAX);
-    let tail_start = length - tail_bytes;
-    input.seek(SeekFrom::Start(tail_start))?;
-    let mut tail = vec![0; tail_bytes as usize];
-    input.read_exact(&mut tail)?;
-    let ended_early = || DecodeError::EndedEarly { place: place.to_owned(), layer: "zip", offset: length };
-    let mut found_other = None;
-    for at in memchr::memmem::rfind_iter(&tail, b"PK\x05\x06") {
-        let Some(end) = tail.get(at..at + END_BYTES as usize) else { continue };
-        let told_end = at + END_BYTES as usize + usize::from(u16_at(end, 20));
-        if told_end == tail.len() {
-            let members = u64::from(u16_at(end, 10));
-            let directory_end = tail_start + at as u64;
-            let members = if members == MANY {
-                zip64_members(input, directory_end)?.unwrap_or(members)
-            } else {
-                members
-            };
-            input.seek(SeekFrom::Start(0))?;
-            return Ok(members);
-        }
-        if told_end < tail.len() {
-            found_other = found_other.or(Some(tail_start + told_end as u64));
-        }
-    }
-    match found_other {
-        Some(offset) => Err(DecodeError::Garbage { place: place.to_owned(), layer: "zip", offset }.into()),
-        None => Err(ended_early().into()),
-    }
-}
-
-/// The number of members in a zip64 end record, whose locator stands before the ordinary one.
-fn zip64_members(input: &mut Box<dyn ReadSeek>, directory_end: u64) -> io::Result<Option<u64>> {
-    let Some(locator_at) = directory_end.checked_sub(20) else { return Ok(None) };
-    let mut locator = [0; 20];
-    input.seek(SeekFrom::Start(locator_at))?;
-    input.read_exact(&mut locator)?;
-    if !locator.starts_with(b"PK\x06\x07") {
-        return Ok(None);
-    }
-    let mut record = [0; 56];
-    input.seek(SeekFrom::Start(u64_at(&locator, 8)))?;
-    input.read_exact(&mut record)?;
-    Ok(record.starts_with(b"PK\x06\x06").then(|| u64_at(&record, 32)))
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |b| u16::from_le_bytes(*b))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |b| u64::from_le_bytes(*b))
 }

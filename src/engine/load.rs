@@ -13,7 +13,7 @@ use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
 use super::{claim, delivery, recover, retry, totals, work};
 use crate::clock;
-use crate::decode::{DecodeError, DecodeRequest, Decoder};
+use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::identity::FileIdentity;
@@ -297,6 +297,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     }
     meet_checkpoint(run, retrace.take())?;
     let mut counts = decoder.finish()?;
+    tell_skipped(job.id, &counts.skipped);
     counts.characters_replaced += characters_replaced;
     let Some(announced) = totals::measure(totals, &job, &|| shared.stopping())? else {
         return Ok(LoadEnd::Stopped);
@@ -314,6 +315,19 @@ fn meet_columns(shared: &Shared, run: &Run, slice: &Slice, entry: &str) {
         Resemblance::Unknown => {}
         Resemblance::Fits => shared.rule_fits(&run.rule),
         Resemblance::Misspelt(missing) => run.set_misspelt(missing),
+    }
+}
+
+/// Once for a job, whatever their number: `show` has the list.
+fn tell_skipped(job: JobId, skipped: &[Skipped]) {
+    let is_special = |member: &&Skipped| member.reason != "hidden";
+    let special = skipped.iter().filter(is_special).count();
+    if let Some(first) = skipped.iter().find(is_special) {
+        let first = format!("{} ({})", escaped(first.name.as_os_str()), first.reason);
+        tracing::warn!(%job, members = special, first, "members of the archive that are no files were passed over");
+    }
+    if special < skipped.len() {
+        tracing::info!(%job, members = skipped.len() - special, "hidden members of the archive were passed over");
     }
 }
 

@@ -15,9 +15,10 @@ use crate::clock;
 use crate::durable_fs::{self, FolderRound};
 use crate::model::account::Account;
 use crate::model::fault::FaultKind;
-use crate::model::job::{Job, Slices};
+use crate::model::job::{Entry, Job, Slices};
 use crate::model::job_state::JobEvent;
 use crate::model::job_view::job_json;
+use crate::model::os_text::escaped;
 use crate::model::rule::{OnExists, Rule};
 use crate::output::{FinishedOutput, Intent, OutputError, Partials, RolledForward, SignalPartials};
 use crate::telemetry::events;
@@ -162,6 +163,11 @@ fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
                 entry.unterminated = true;
             }
         }
+        job.entries.extend(loaded.decoded.skipped.iter().map(|skipped| Entry {
+            name: escaped(skipped.name.as_os_str()),
+            skipped: Some(skipped.reason.to_owned()),
+            ..Entry::default()
+        }));
         job.account.records_skipped += loaded.lines_skipped;
         job.slices = Slices { total: loaded.slices, done: loaded.slices, failed: job.slices.failed };
     }

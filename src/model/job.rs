@@ -145,6 +145,9 @@ pub struct Entry {
     /// Its last record had no line end, or separator, behind it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unterminated: bool,
+    /// Why it was passed over (`symbolic link`, `hidden`); it has no records then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
 }
 
 /// How many slices a job has.

@@ -243,7 +243,7 @@ pub(crate) mod tests {
             characters_replaced: 0,
             unterminated: true,
             account,
-            entries: vec![Entry { name: String::new(), records: 10, unterminated: false }],
+            entries: vec![Entry { records: 10, ..Entry::default() }],
             slices: Slices { total: 1, done: 1, failed: 0 },
             attempts: 1,
             deaths: None,

@@ -119,7 +119,7 @@ pub(super) fn checkpoint(entries: usize) -> Checkpoint {
     let entries = (0..entries).map(|n| Entry {
         name: format!("folder/entry-{n}-{}.csv", n * 7919),
         records: n as u64,
-        unterminated: false,
+        ..Entry::default()
     });
     Checkpoint {
         framing_version: 1,

@@ -125,13 +125,91 @@ fn zip64_records_are_read() {
     assert_eq!(entries.len(), 10);
 }
 
+/// Where the end record's number of members is.
+fn end_record(stored: &[u8]) -> usize {
+    memchr::memmem::rfind(stored, b"PK\x05\x06").expect("an end record")
+}
+
 #[test]
-fn two_members_of_one_name_are_an_error() {
-    let mut stored = zip(&[("a.csv", b"a\n"), ("b.csv", b"b\n")], ::zip::CompressionMethod::Stored);
-    while let Some(at) = memchr::memmem::find(&stored, b"b.csv") {
-        stored[at] = b'a';
+fn a_zips_members_are_those_of_its_directory_whatever_its_end_record_counts() {
+    let clean = deflated(&[("a.csv", b"a\n"), ("b.csv", b"b\n"), ("c.csv", b"c\n")]);
+    let end = end_record(&clean);
+    for told in [0_u16, 1, 2, 3, 4, 100, u16::MAX] {
+        let mut stored = clean.clone();
+        for field in [8, 10] {
+            stored[end + field..end + field + 2].copy_from_slice(&told.to_le_bytes());
+        }
+        let (entries, _) = world().decode(&stored).expect("its directory is whole");
+        assert_eq!(names(&entries), ["a.csv", "b.csv", "c.csv"], "{told}");
+        let few = world().with(|decode| decode.entries_max = 2);
+        assert!(matches!(few.error(&stored), DecodeError::TooManyEntries { .. }));
     }
-    assert!(matches!(world().error(&stored), DecodeError::Entry { .. }));
+}
+
+/// Writers before zip64 (older Java, Ant, .NET) store the number modulo 65,536.
+#[test]
+fn a_zip_of_more_members_than_its_end_record_can_count_loses_none() {
+    let many: Vec<String> = (0..70_000).map(|i| format!("{i}")).collect();
+    let members: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+    let zip64 = zip(&members, ::zip::CompressionMethod::Stored);
+    let end = end_record(&zip64);
+    let record = memchr::memmem::rfind(&zip64, b"PK\x06\x06").expect("a record of zip64");
+    let mut stored = zip64[..record].to_vec();
+    stored.extend_from_slice(&zip64[end..end + 8]);
+    stored.extend_from_slice(
+        &[(70_000 - 65_536_u32).to_le_bytes(); 2].map(|count| [count[0], count[1]]).concat(),
+    );
+    stored.extend_from_slice(&zip64[record + 40..record + 44]);
+    stored.extend_from_slice(&zip64[record + 48..record + 52]);
+    stored.extend_from_slice(&[0, 0]);
+    let world = world().with(|decode| decode.entries_max = 70_000);
+    assert_eq!(world.decode(&stored).expect("decodes").0.len(), 70_000);
+}
+
+#[test]
+fn a_zip_whose_directory_does_not_end_at_its_end_record_is_refused() {
+    let clean = deflated(&[("a.csv", b"a\n"), ("b.csv", b"b\n")]);
+    let end = end_record(&clean);
+    let padded = [&clean[..end], &[b'x'; 60], &clean[end..]].concat();
+    let message = world().error(&padded).to_string();
+    assert!(message.contains("directory"), "{message}");
+    let mut cut = clean.clone();
+    cut.drain(end - 10..end);
+    assert_eq!(world().error(&cut).kind(), FaultKind::Input);
+}
+
+#[test]
+fn what_stands_before_a_zip_is_passed_over() {
+    let clean = deflated(&[("a.csv", b"a\n"), ("b.csv", b"b\n")]);
+    let mut sfx = b"PK\x03\x04 not a member at all".to_vec();
+    sfx.extend_from_slice(&clean);
+    assert_eq!(world().decode(&sfx).expect("decodes").0.len(), 2);
+}
+
+#[test]
+fn zeros_behind_a_zip_are_passed_over_and_anything_else_is_not() {
+    let clean = deflated(&[("a.csv", b"a\n")]);
+    for zeros in [1, 511, 70_000, 300_000] {
+        let mut stored = clean.clone();
+        stored.resize(clean.len() + zeros, 0);
+        assert_eq!(world().text(&stored), b"a\n", "{zeros}");
+        stored.push(b'x');
+        let error = world().error(&stored);
+        let is_told = matches!(error, DecodeError::Garbage { offset, .. } if offset == clean.len() as u64);
+        assert!(is_told || zeros > 60_000, "{zeros}: {error:?}");
+    }
+}
+
+#[test]
+fn links_in_a_zip_are_listed_and_not_read() {
+    let mut writer = ::zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = ::zip::write::SimpleFileOptions::default();
+    writer.add_symlink("link", "a.csv", options).expect("a link");
+    writer.start_file("a.csv", options).expect("a member");
+    writer.write_all(b"a\n").expect("written");
+    let (entries, decoded) = world().decode(&writer.finish().expect("ends").into_inner()).expect("decodes");
+    assert_eq!(names(&entries), ["a.csv"]);
+    assert_eq!(decoded.skipped, [Skipped { name: OsText::from("link"), reason: "symbolic link" }]);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod characters;
 mod hostile;
 mod keys;
 mod layers;
+mod tars;
 
 /// One source's surroundings: what the rule says, and the keys.
 struct World {
