@@ -62,7 +62,7 @@ impl ZipLayer {
                 Some(more) if *more > 0 => *more -= 1,
                 _ => self.next += 1,
             }
-            let special = special(entry.unix_mode());
+            let special = special(entry.unix_mode(), entry.size());
             if entry.is_dir() && special.is_none() {
                 continue;
             }
@@ -149,14 +149,14 @@ impl<R: Read> Read for ZipMember<R> {
     }
 }
 
-/// What a member is that is neither file nor folder, by its type in the mode that Unix writers store.
-fn special(mode: Option<u32>) -> Option<&'static str> {
-    match mode? & 0o170_000 {
-        0o010_000 => Some("FIFO"),
-        0o020_000 => Some("character device"),
-        0o060_000 => Some("block device"),
-        0o120_000 => Some("symbolic link"),
-        0o140_000 => Some("socket"),
+/// What a member is that is neither file nor folder, by its type in the mode that Unix writers store. A FIFO is a file: so zip(1) stores
+/// what it reads from a pipe.
+fn special(mode: Option<u32>, size: u64) -> Option<&'static str> {
+    match (mode? & 0o170_000, size) {
+        (0o120_000, _) => Some("symbolic link"),
+        (0o020_000, 0) => Some("character device"),
+        (0o060_000, 0) => Some("block device"),
+        (0o140_000, 0) => Some("socket"),
         _ => None,
     }
 }
