@@ -270,3 +270,21 @@ fn records_come_out_in_the_order_of_the_source() {
     let world = ingested("records = { format = \"lines\", slice_records = 100 }", &text);
     assert!(world.text("out/pay.main") == text);
 }
+
+/// What stays of a packed source's name would promise what the output is not.
+#[test]
+fn an_output_is_named_by_what_it_is_packed_in_and_not_by_what_its_source_was() {
+    for (path, name) in [
+        ("out/{name}", "pay.csv"),
+        ("out/{name}.gz", "pay.csv.gz"),
+        ("out/{name}.zst", "pay.csv.zst"),
+        ("out/{name}.txt", "pay.csv.gz.txt"),
+    ] {
+        let world = World::new(&format!("output = {{ main = {{ path = \"{path}\" }} }}"));
+        world.sh("echo one | gzip > pay.csv.gz");
+        world.ingest(&["pay.csv.gz"]).done();
+        assert_eq!(world.files("out"), [name], "{path}");
+    }
+    let world = World::new("output = { main = { path = \"out/{stem}.csv.zip\" } }");
+    world.landfall(&["check"]).ends_with(2).says(&["output.main.path", ".zip", ".gz, .zst, .bz2 or .xz"]);
+}

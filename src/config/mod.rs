@@ -29,6 +29,7 @@ mod records;
 mod rule;
 mod section;
 mod service;
+mod suffixes;
 mod units;
 
 // Paths in the snapshots are those of Unix.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::paths::is_separator;
 use super::pipeline::validate_targets;
 use super::rule::is_plain_name;
 use super::section::Section;
+use super::suffixes::{in_right_order, not_done};
 use crate::model::category::Category;
 use crate::model::rule::{Format, Limit, LineEnd, OnExists, Output, StepSpec};
 
@@ -85,29 +85,17 @@ fn recipients(table: &Section<'_>) -> Vec<String> {
     items.iter().map(|item| item.text.to_owned()).collect()
 }
 
-/// The name with its suffixes in the order in which they are applied, where it has them in another.
-fn in_right_order(path: &str) -> Option<String> {
-    const COMPRESSIONS: [&str; 4] = ["gz", "zst", "bz2", "xz"];
-    let name = path.rsplit(is_separator).next()?;
-    let mut rest = name;
-    while let Some((inner, suffix)) = rest.rsplit_once('.') {
-        if suffix.eq_ignore_ascii_case("age") && inner.len() + suffix.len() + 1 < name.len() {
-            return Some(format!("{inner}{}.{suffix}", name.get(rest.len()..)?));
-        }
-        if !COMPRESSIONS.iter().any(|known| suffix.eq_ignore_ascii_case(known)) {
-            return None;
-        }
-        rest = inner;
-    }
-    None
-}
-
 /// The name says whether a file is encrypted, and it says so truly.
 fn check_encryption(table: &Section<'_>, output: &Output) {
     if let Some(right) = in_right_order(&output.path) {
         let hint = format!("what is encrypted cannot be made smaller: write \"{right}\"");
         table.problem("path", "this output would be encrypted first and then compressed", Some(hint));
         return;
+    }
+    if let Some(suffix) = not_done(&output.path) {
+        let message = format!("this name promises .{suffix}, and nothing here writes that");
+        let hint = "an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age behind it, each once; take other suffixes off";
+        table.problem("path", message, Some(hint.to_owned()));
     }
     let encrypted = !output.recipients.is_empty() || output.recipients_file.is_some();
     let suffix = std::path::Path::new(&output.path).extension();
@@ -118,20 +106,5 @@ fn check_encryption(table: &Section<'_>, output: &Output) {
     } else if encrypted && !named_so && !output.path.is_empty() {
         let hint = "add the suffix .age to the path, or take the recipients out".to_owned();
         table.problem("path", "this output is encrypted, but its name does not end in .age", Some(hint));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn suffixes_stand_in_the_order_in_which_they_are_applied() {
-        let right = |path| in_right_order(path);
-        assert_eq!(right("/out.d/{stem}.csv.age.gz").as_deref(), Some("{stem}.csv.gz.age"));
-        assert_eq!(right("x.AGE.zst.xz").as_deref(), Some("x.zst.xz.AGE"));
-        for path in ["x.csv.gz.age", "x.age", "x.gz", "a.age.gz/x.csv", "x.age.csv", "age.gz", ""] {
-            assert_eq!(right(path), None, "{path}");
-        }
     }
 }

@@ -7,6 +7,7 @@ use super::paths::{self, Kind};
 use super::problem::{Report, did_you_mean};
 use super::raw::Node;
 use super::section::{Item, Section};
+use super::suffixes::not_plain;
 use super::{decode, delivery, output, pipeline, records};
 use crate::model::rule::{
     Errors, Fixed, Format, LastLine, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready,
@@ -171,6 +172,12 @@ fn publish(section: &Section<'_>) -> Publish {
         manifest: section.template("manifest"),
         mount: folder(section, "mount"),
     };
+    for (key, path) in [("marker", &publish.marker), ("manifest", &publish.manifest)] {
+        if let Some(suffix) = path.as_deref().and_then(not_plain) {
+            let message = format!("this name promises .{suffix}, and a {key} is written as it is");
+            section.problem(key, message, Some("take the suffix off".into()));
+        }
+    }
     section.finish(&[]);
     publish
 }

@@ -571,3 +571,20 @@ fn a_last_line_that_must_be_complete_is_asked_of_records_that_have_line_ends() {
     );
     assert_eq!(World::with(&inherits).settings().rules[0].ready.last_line, LastLine::Any);
 }
+
+#[test]
+fn a_name_that_promises_what_is_not_written_is_refused() {
+    let world = plain(
+        "[rule.output.zip]\npath = 'out/{stem}.csv.zip'\n[rule.output.old]\npath = 'out/{stem}.old.Z'\n[rule.publish]\nmarker = 'out/{stem}.gz'\nmanifest = 'out/{stem}.json.lz4'\n",
+    );
+    insta::assert_snapshot!(world.problems(), @r#"
+    landfall.toml:11: rule "payments": output.zip.path: this name promises .zip, and nothing here writes that
+        hint: an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age behind it, each once; take other suffixes off
+    landfall.toml:13: rule "payments": output.old.path: this name promises .Z, and nothing here writes that
+        hint: an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age behind it, each once; take other suffixes off
+    landfall.toml:15: rule "payments": publish.marker: this name promises .gz, and a marker is written as it is
+        hint: take the suffix off
+    landfall.toml:16: rule "payments": publish.manifest: this name promises .lz4, and a manifest is written as it is
+        hint: take the suffix off
+    "#);
+}

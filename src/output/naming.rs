@@ -1,7 +1,7 @@
 //! The paths of a job's outputs and signals.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::error::OutputError;
 use crate::model::category::Category;
@@ -27,8 +27,9 @@ pub(super) fn parse(rule: &Rule, text: &str, place: &str) -> Result<Template, Ou
     Template::parse(text, &wildcards(rule)).map_err(|source| OutputError::template(place, source))
 }
 
-/// An output's path. Where the template leaves the end of the name to a variable, suffixes of what was unpacked do not stay: a plain
-/// output of `pay.csv.gz` under `{name}` is `pay.csv`.
+/// An output's path. Where the template leaves the end of the name to a variable, or adds nothing but what the output is packed in,
+/// suffixes of what was unpacked do not stay: a plain output of `pay.csv.gz` under `{name}` is `pay.csv`, under `{name}.zst` it
+/// is `pay.csv.zst`.
 pub(super) fn output_path(
     template: &Template,
     rule: &Rule,
@@ -39,7 +40,17 @@ pub(super) fn output_path(
     let path = template
         .render(&Variables { category: Some(category), entry, ..Variables::of(rule, job) })
         .map_err(|source| OutputError::template(place_of(category), source))?;
-    Ok(if template.literal_end().is_empty() { template::without_known_suffixes(path) } else { path })
+    let packing = template.literal_end();
+    if !is_packing(packing) {
+        return Ok(path);
+    }
+    Ok(template::without_known_suffixes_before(&path, packing))
+}
+
+/// Whether this end of a name says nothing of the data: nothing at all, or suffixes of compression and encryption.
+fn is_packing(end: &str) -> bool {
+    let name = format!("x{end}");
+    template::without_known_suffixes_before(Path::new(&name), "") == Path::new("x")
 }
 
 /// The path of a manifest or marker.

@@ -21,7 +21,7 @@ mod names;
 mod parse;
 
 use harmless::ComponentBuilder;
-pub use names::{numbered, stem, without_known_suffixes};
+pub use names::{numbered, stem, without_known_suffixes_before};
 
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq)]

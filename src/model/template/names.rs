@@ -55,15 +55,11 @@ pub fn stem(name: &OsStr) -> OsString {
     name_of(split(&bytes_of(name)).stem.to_vec())
 }
 
-/// A path without the suffixes of compression, encryption and archives at the end of its name.
-pub fn without_known_suffixes(mut path: PathBuf) -> PathBuf {
-    while let Some(suffix) = path.extension().map(OsStr::as_encoded_bytes)
-        && PACKED_SUFFIXES.iter().any(|known| suffix.eq_ignore_ascii_case(known))
-        && let Some(stem) = path.file_stem().map(Path::new).map(Path::to_path_buf)
-    {
-        path.set_file_name(stem);
-    }
-    path
+/// A path without the suffixes of compression, encryption and archives that stand in its name before this end of it.
+pub fn without_known_suffixes_before(path: &Path, end: &str) -> PathBuf {
+    let Some(name) = path.file_name().map(bytes_of) else { return path.to_path_buf() };
+    let Some(data) = name.strip_suffix(end.as_bytes()) else { return path.to_path_buf() };
+    path.with_file_name(name_of([unpacked(data), end.as_bytes()].concat()))
 }
 
 /// The path with `-number` before all suffixes of its name: `pay-1.csv.gz`.
@@ -102,7 +98,9 @@ mod tests {
         }
         assert_eq!(numbered(Path::new("/o/pay.csv.gz"), 1), Path::new("/o/pay-1.csv.gz"));
         assert_eq!(numbered(Path::new("/o/pay"), 12), Path::new("/o/pay-12"));
-        assert_eq!(without_known_suffixes("/o/pay.csv.gz.age".into()), Path::new("/o/pay.csv"));
-        assert_eq!(without_known_suffixes("/o/.gz".into()), Path::new("/o/.gz"));
+        let before = |path: &str, end: &str| without_known_suffixes_before(Path::new(path), end);
+        assert_eq!(before("/o/pay.csv.gz.age", ""), Path::new("/o/pay.csv"));
+        assert_eq!(before("/o/pay.csv.zip.gz.age", ".gz.age"), Path::new("/o/pay.csv.gz.age"));
+        assert_eq!(before("/o/.gz", ""), Path::new("/o/.gz"));
     }
 }
