@@ -74,6 +74,8 @@ decodes! {
     gzip_in_gzip_is_read: "gzip -c plain | gzip > sample";
     age_is_read: "age -r $R -o sample plain";
     armored_age_is_read: "age -a -r $R -o sample plain";
+    armored_age_with_blank_lines_around_it_is_read:
+        "{ printf '\\xef\\xbb\\xbf\n \r\n'; age -a -r $R plain; printf '\n\n'; } > sample";
     age_to_an_ssh_key_is_read: "age -R ssh_key.pub -o sample plain";
     gzip_in_age_is_read: "gzip -c plain | age -r $R > sample";
     zip_in_age_is_read: "zip -q made.zip plain; age -r $R -o sample made.zip";
@@ -192,6 +194,19 @@ refuses! {
         "7z a -tzip -psecret -mem=AES256 made.zip plain >/dev/null; mv made.zip sample", ["plain", "encrypt"];
     seven_zip_is_refused_by_its_name: "7z a made.7z plain >/dev/null; mv made.7z sample", ["7z"];
     rar_is_refused_by_its_name: "printf 'Rar!\\x1a\\x07\\x01\\x00 and so on' > sample", ["rar"];
+    lzma_without_a_container_is_refused_by_its_name: "xz --format=lzma -c plain > sample", ["lzma", "xz"];
+    lzip_is_refused_by_its_name: "lzip -c plain > sample", ["lzip"];
+    lz4_is_refused_by_its_name: "lz4 -qc plain > sample", ["lz4"];
+    compress_is_refused_by_its_name: "compress -c plain > sample", ["compress"];
+    cpio_is_refused_by_its_name: "echo plain | cpio -o -H newc > sample 2>/dev/null", ["cpio", "tar"];
+    old_cpio_is_refused_by_its_name: "echo plain | cpio -o -H odc > sample 2>/dev/null", ["cpio"];
+    binary_cpio_is_refused_by_its_name: "echo plain | cpio -o -H bin > sample 2>/dev/null", ["cpio"];
+    ar_is_refused_by_its_name: "ar rc made.ar plain; mv made.ar sample", ["ar archive"];
+    a_part_of_a_split_zip_is_refused_by_its_name:
+        "head -c 200000 /dev/urandom > noise; zip -q -s 64k made.zip noise; mv made.z01 sample", ["split zip"];
+    the_last_part_of_a_split_zip_is_refused_by_its_name:
+        "head -c 200000 /dev/urandom > noise; zip -q -s 64k made.zip noise; mv made.zip sample", ["zip"];
+    age_behind_white_space_in_binary_is_refused: "{ echo; age -r $R plain; } > sample", ["age", "byte 1"];
     parquet_is_refused_by_its_name: "printf 'PAR1\\x15\\x04\\x15\\x00 and so on PAR1' > sample", ["parquet"];
     open_pgp_is_refused_by_its_name:
         "printf -- '-----BEGIN PGP MESSAGE-----\n\nhQEMA\n-----END PGP MESSAGE-----\n' > sample", ["pgp"];

@@ -18,7 +18,7 @@ use futures_io::{AsyncBufRead, AsyncRead};
 
 use super::DecodeError;
 use super::context::{Bytes, Context, Metered};
-use super::error::unwrap;
+use super::error::{UNKNOWN_XZ_CHECK, unwrap};
 use super::peek::PeekReader;
 use super::sniff::layer_name;
 use crate::model::rule::Layer;
@@ -48,7 +48,9 @@ impl AsyncRead for Blocking<'_> {
 
 impl AsyncBufRead for Blocking<'_> {
     fn poll_fill_buf(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<io::Result<&[u8]>> {
-        Poll::Ready(self.get_mut().inner.fill_buf())
+        let this = self.get_mut();
+        let piece = piece_bytes(this.offset);
+        Poll::Ready(this.inner.fill_buf().map(|block| &block[..block.len().min(piece)]))
     }
 
     fn consume(self: Pin<&mut Self>, bytes: usize) {
@@ -56,6 +58,11 @@ impl AsyncBufRead for Blocking<'_> {
         this.inner.consume(bytes);
         this.offset += bytes as u64;
     }
+}
+
+/// A decoder does not say where in a piece its error lies, so pieces are a small part of what was taken before them.
+pub(super) fn piece_bytes(offset: u64) -> usize {
+    (offset / 16).max(256) as usize
 }
 
 enum Codec<'a> {
@@ -106,7 +113,9 @@ impl<'a> Codec<'a> {
 /// The decoded bytes of all members.
 struct Decompressed<'a> {
     layer: Layer,
-    /// None once the end was met or an error told.
+    /// Where a member begins.
+    next: Option<Blocking<'a>>,
+    /// None before the first member, and once the end was met or an error told.
     codec: Option<Codec<'a>>,
     place: Arc<str>,
 }
@@ -119,8 +128,8 @@ pub(super) fn decompress<'a>(
     depth: u32,
     place: &Arc<str>,
 ) -> Bytes<'a> {
-    let codec = Some(Codec::new(layer, Blocking { inner, offset: 0 }));
-    let inner = Decompressed { layer, codec, place: Arc::clone(place) };
+    let next = Some(Blocking { inner, offset: 0 });
+    let inner = Decompressed { layer, next, codec: None, place: Arc::clone(place) };
     Box::new(Metered { inner, context: Arc::clone(context), depth, place: Arc::clone(place) })
 }
 
@@ -131,6 +140,9 @@ impl Read for Decompressed<'_> {
         }
         let mut task = TaskContext::from_waker(Waker::noop());
         loop {
+            if let Some(member) = self.next.take() {
+                self.codec = Some(self.begin(member)?);
+            }
             let Some(codec) = &mut self.codec else { return Ok(0) };
             match codec.poll(&mut task, buf) {
                 Poll::Ready(Ok(0)) => self.next_member()?,
@@ -143,28 +155,34 @@ impl Read for Decompressed<'_> {
     }
 }
 
-impl Decompressed<'_> {
-    /// After a member's end: another one, the end of all, or garbage.
+impl<'a> Decompressed<'a> {
+    fn begin(&self, mut member: Blocking<'a>) -> io::Result<Codec<'a>> {
+        if self.layer == Layer::Xz && !xz_check_is_known(member.inner.peek(8)?) {
+            let (place, what) = (self.place.to_string(), UNKNOWN_XZ_CHECK);
+            return Err(DecodeError::Refused { place, what }.into());
+        }
+        Ok(Codec::new(self.layer, member))
+    }
+
+    /// After a member's end: another one, the end of all, or garbage. Tapes, block devices and tools that write in blocks fill up with
+    /// zeros, which gzip(1) and others take. Only to the end: another member after them is garbage, except between xz streams.
     fn next_member(&mut self) -> io::Result<()> {
         let Some(codec) = self.codec.take() else { return Ok(()) };
         let mut inner = codec.into_inner();
-        if self.layer == Layer::Xz {
-            skip_padding(&mut inner)?;
-        }
-        let is_padded = self.layer == Layer::Gzip && inner.inner.peek(1)?.first() == Some(&0);
-        if is_padded {
-            skip_zeros(&mut inner)?;
-        }
+        let begun = inner.offset;
+        skip_zeros(&mut inner)?;
+        let zeros = inner.offset - begun;
         let head = inner.inner.peek(4)?;
         if head.is_empty() {
             return Ok(());
         }
-        if is_padded || !begins_member(self.layer, head) {
+        let may_follow = zeros == 0 || (self.layer == Layer::Xz && zeros % 4 == 0);
+        if !may_follow || !begins_member(self.layer, head) {
             let offset = inner.offset;
             let (place, layer) = (self.place.to_string(), layer_name(self.layer));
             return Err(DecodeError::Garbage { place, layer, offset }.into());
         }
-        self.codec = Some(Codec::new(self.layer, inner));
+        self.next = Some(inner);
         Ok(())
     }
 
@@ -182,16 +200,12 @@ impl Decompressed<'_> {
     }
 }
 
-/// Between xz streams there may be zeros, in fours.
-fn skip_padding(inner: &mut Blocking<'_>) -> io::Result<()> {
-    while inner.inner.peek(4)?.starts_with(&[0; 4]) {
-        inner.inner.consume(4);
-        inner.offset += 4;
-    }
-    Ok(())
+/// The kinds of check that liblzma verifies; any other it passes over without a word (the .xz file format, 2.1.1.2).
+fn xz_check_is_known(head: &[u8]) -> bool {
+    let Some(flags) = head.get(6..8) else { return true };
+    !head.starts_with(b"\xfd7zXZ\0") || flags[0] != 0 || matches!(flags[1], 0 | 1 | 4 | 10)
 }
 
-/// Tapes and block devices fill up with zeros, which gzip(1) takes. Only to the end: another member after them is garbage.
 fn skip_zeros(inner: &mut Blocking<'_>) -> io::Result<()> {
     loop {
         let block = inner.inner.fill_buf()?;

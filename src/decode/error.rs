@@ -75,6 +75,16 @@ pub enum DecodeError {
         /// Bytes into the layer's stored form.
         offset: u64,
     },
+    /// A layer that has white space or a byte order mark before it.
+    #[error("{place}: {layer} data begins at byte {offset}, behind white space or a byte order mark")]
+    Disguised {
+        /// Where.
+        place: String,
+        /// The layer.
+        layer: &'static str,
+        /// Where it begins.
+        offset: u64,
+    },
     /// A spelled-out layer is not there.
     #[error("{place}: `decode.layers` expects {expected} here, found {found}")]
     Mismatch {
@@ -167,6 +177,16 @@ pub enum DecodeError {
         /// Bytes into the decoded entry.
         offset: u64,
     },
+    /// UTF-16 without a byte order mark, read as something else: at best one record of nonsense, as long as the file.
+    #[error("{place}: its text looks like {likely} without a byte order mark, and is read as {encoding}")]
+    Wide {
+        /// Where.
+        place: String,
+        /// The encoding in use.
+        encoding: &'static str,
+        /// What it seems to be, as `decode.encoding` spells it.
+        likely: &'static str,
+    },
     /// The rule cannot be followed: an encoding or a pattern that nobody knows.
     #[error("{detail}")]
     Rule {
@@ -215,6 +235,7 @@ impl Fault for DecodeError {
             Self::Mismatch { .. } => {
                 "correct `decode.layers`, or leave it out to recognise layers by content"
             }
+            Self::Disguised { .. } => "ask the sender for the file without what stands before it",
             Self::Refused { what, .. } => return Some(refusal_hint(what)),
             Self::NotEncrypted { .. } => "ask the sender to encrypt with age to your recipient",
             Self::NoEntry { members: 0, .. } => "ask the sender for an archive with files in it",
@@ -235,7 +256,10 @@ impl Fault for DecodeError {
                 "set `decode.encoding` to what the sender writes, or `decode.on_bad_encoding` to \"replace\""
             }
             Self::Nul { .. } => {
-                "this looks binary, or like UTF-16 without a BOM: set `decode.encoding = \"utf-16le\"` if it is that"
+                "this looks binary; if NUL ends its records, set `records.separator = \"\\u0000\"`"
+            }
+            Self::Wide { likely, .. } => {
+                return Some(format!("set `decode.encoding = \"{likely}\"`"));
             }
             Self::Rule { .. } => "correct the rule's `decode` table",
             Self::KeyFile { .. } => {
@@ -268,13 +292,29 @@ fn no_entry(members: u64, skipped: u64) -> String {
     }
 }
 
+/// An xz whose content cannot be verified.
+pub(super) const UNKNOWN_XZ_CHECK: &str = "xz with a check of an unknown kind";
+
 fn refusal_hint(what: &str) -> String {
     let instead = match what {
-        "a spreadsheet or office document" | "Parquet" | "Avro" | "ORC" | "PDF" => {
-            "ask for CSV or JSON lines"
+        "a spreadsheet or office document"
+        | "Parquet"
+        | "Arrow"
+        | "Avro"
+        | "ORC"
+        | "PDF"
+        | "an SQLite database" => "ask for CSV or JSON lines",
+        "OpenPGP" | "PKCS #7 (S/MIME)" | "an Ansible vault" | "data that `openssl enc` encrypted" => {
+            "ask the sender to encrypt with age"
         }
-        "OpenPGP" => "ask the sender to encrypt with age",
-        "7z" | "RAR" => "ask the sender for zip or tar",
+        "age armor in UTF-16" => {
+            "ask the sender to write it with `age -o FILE`: the shell's `>` re-encodes it"
+        }
+        "a part of a split zip" => "ask the sender for one zip in one file",
+        "7z" | "RAR" | "a cabinet file (.cab)" | "an ar archive" | "ARJ" | "xar" | "cpio" => {
+            "ask the sender for zip or tar"
+        }
+        UNKNOWN_XZ_CHECK => "ask the sender for `xz --check=crc64`, which is its default",
         _ => "ask the sender for gzip, zstd, bzip2 or xz",
     };
     instead.to_owned()

@@ -1,6 +1,6 @@
 //! Takes layers off until text or an archive is left.
 
-use std::io::SeekFrom;
+use std::io::{BufRead as _, SeekFrom};
 use std::sync::Arc;
 
 use super::DecodeError;
@@ -8,10 +8,14 @@ use super::age::{decrypt_seekable, decrypt_stream};
 use super::compress::decompress;
 use super::context::{Bytes, Context, ReadSeek};
 use super::error::unwrap;
-use super::peek::PeekReader;
+use super::peek::{BUFFER_BYTES, PeekReader};
 use super::sniff::{self, SNIFF_BYTES, Sniffed};
 use super::tar_header::checksum_is_right;
 use crate::model::rule::Layer;
+
+/// Behind more white space than this nothing is looked for.
+const LEAD_BYTES_MAX: usize = 128 << 10;
+const _: () = assert!(LEAD_BYTES_MAX < BUFFER_BYTES);
 
 /// Bytes under layers, seekable as long as possible.
 pub(super) enum Input<'a> {
@@ -38,13 +42,24 @@ pub(super) struct Position {
 }
 
 impl<'a> Input<'a> {
+    /// The first bytes; all white space in front is no more than a beginning, so that more is looked at then.
     fn head(&mut self) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::Stream(stream) => {
-                stream.peek(SNIFF_BYTES).map(|head| head[..head.len().min(SNIFF_BYTES)].to_vec())
+        let mut wanted = SNIFF_BYTES;
+        loop {
+            let head = self.head_of(wanted)?;
+            let lead = sniff::blank_lead(&head);
+            if head.len() < wanted || lead + SNIFF_BYTES <= wanted || lead == 0 || wanted >= LEAD_BYTES_MAX {
+                return Ok(head);
             }
+            wanted *= 4;
+        }
+    }
+
+    fn head_of(&mut self, wanted: usize) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Stream(stream) => stream.peek(wanted).map(|head| head[..head.len().min(wanted)].to_vec()),
             Self::Seekable(input) => {
-                let mut head = vec![0; SNIFF_BYTES];
+                let mut head = vec![0; wanted];
                 let mut filled = 0;
                 while filled < head.len() {
                     match input.read(&mut head[filled..])? {
@@ -76,7 +91,14 @@ pub(super) fn peel<'a>(
     let place: Arc<str> = context.place(&position.member).into();
     loop {
         let head = input.head().map_err(|error| to_decode(error, context))?;
-        let Some(layer) = decide(&head, context, position.depth, &place)? else {
+        let (head, lead) = undisguised(&head, context, &place)?;
+        if lead > 0 {
+            let mut stream = input.into_stream();
+            stream.peek(lead).map_err(|error| to_decode(error, context))?;
+            stream.consume(lead);
+            input = Input::Stream(stream);
+        }
+        let Some(layer) = decide(head, context, position.depth, &place)? else {
             if context.decode.require_encrypted && !position.encrypted {
                 return Err(DecodeError::NotEncrypted { place: place.to_string() });
             }
@@ -113,6 +135,33 @@ pub(super) fn peel<'a>(
                 )))
             }
         };
+    }
+}
+
+/// The head, without the white space or byte order mark that stands before armor, and its length. Anything else that is recognised behind
+/// these is refused: as text it would be published as it is.
+fn undisguised<'h>(head: &'h [u8], context: &Context, place: &str) -> Result<(&'h [u8], usize), DecodeError> {
+    let lead = sniff::blank_lead(head);
+    let plain = (&head[..head.len().min(SNIFF_BYTES)], 0);
+    if context.binary || sniff::sniff(plain.0) != Sniffed::Plain {
+        return Ok(plain);
+    }
+    if let Some(what) = sniff::wide_armor(head) {
+        return Err(DecodeError::Refused { place: place.to_owned(), what });
+    }
+    let rest = &head[lead..];
+    let rest = &rest[..rest.len().min(SNIFF_BYTES)];
+    if lead == 0 {
+        return Ok(plain);
+    }
+    match sniff::sniff_behind(rest) {
+        Sniffed::Plain => Ok(plain),
+        Sniffed::Layer(Layer::Age) if rest.starts_with(b"-") => Ok((rest, lead)),
+        Sniffed::Layer(layer) => {
+            let (place, layer) = (place.to_owned(), sniff::layer_name(layer));
+            Err(DecodeError::Disguised { place, layer, offset: lead as u64 })
+        }
+        Sniffed::Refused(what) => Err(DecodeError::Refused { place: place.to_owned(), what }),
     }
 }
 

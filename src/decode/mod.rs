@@ -24,6 +24,7 @@ mod tar_layer;
 mod tar_links;
 mod text;
 mod transcode;
+mod wide;
 mod zip_deflated;
 mod zip_end;
 mod zip_layer;

@@ -20,15 +20,32 @@ pub(super) enum Sniffed {
 const REFUSED: &[(&[u8], &str)] = &[
     (b"7z\xbc\xaf\x27\x1c", "7z"),
     (b"Rar!\x1a\x07", "RAR"),
-    // A page or the footer follows, not text.
-    (b"PAR1\x15", "Parquet"),
-    (b"Obj\x01", "Avro"),
-    (b"%PDF-", "PDF"),
+    (b"MSCF\0\0\0\0", "a cabinet file (.cab)"),
+    (b"!<arch>\n", "an ar archive"),
+    (b"!<thin>\n", "an ar archive"),
+    (b"\x60\xea", "ARJ"),
+    (b"xar!\0", "xar"),
+    (b"PK\x07\x08", "a part of a split zip"),
     (b"-----BEGIN PGP MESSAGE-----", "OpenPGP"),
     (b"-----BEGIN PGP SIGNED MESSAGE-----", "OpenPGP"),
+    (b"-----BEGIN PKCS7-----", "PKCS #7 (S/MIME)"),
+    (b"-----BEGIN CMS-----", "PKCS #7 (S/MIME)"),
+    (b"$ANSIBLE_VAULT;", "an Ansible vault"),
     (b"\x04\x22\x4d\x18", "an lz4 frame"),
+    (b"\x02\x21\x4c\x18", "an lz4 frame"),
     (b"\x1f\x9d", "compress (.Z) data"),
+    (b"\x1f\xa0", "compress (.Z) data"),
+    (b"\x1f\x1e", "pack (.z) data"),
     (b"LZIP\x01", "lzip"),
+    (b"LZIP\0", "lzip"),
+    (b"\x89LZO\0\r\n\x1a\n", "lzop"),
+    (b"\xff\x06\0\0sNaPpY", "snappy"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    // A page or the footer follows, not text.
+    (b"PAR1\x15", "Parquet"),
+    (b"ARROW1\0\0", "Arrow"),
+    (b"Obj\x01", "Avro"),
+    (b"%PDF-", "PDF"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a spreadsheet or office document"),
 ];
 
@@ -69,13 +86,109 @@ pub(super) fn sniff(head: &[u8]) -> Sniffed {
             Sniffed::Layer(layer)
         };
     }
-    if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| head.starts_with(magic)) {
+    if let Some(what) = refused(head) {
         return Sniffed::Refused(what);
     }
     if head.starts_with(b"ORC") && head.get(3).is_some_and(|byte| *byte < b' ') {
         return Sniffed::Refused("ORC");
     }
     if is_openpgp(head) { Sniffed::Refused("OpenPGP") } else { Sniffed::Plain }
+}
+
+/// How many bytes of white space and byte order marks stand in front: senders who paste, and tools that mean well, put them
+/// before what is packed or encrypted.
+pub(super) fn blank_lead(head: &[u8]) -> usize {
+    let mut rest = head;
+    if let [0xff, 0xfe, after @ ..] | [0xfe, 0xff, after @ ..] = head {
+        rest = after;
+    }
+    while let Some(after) = rest.strip_prefix(b"\xef\xbb\xbf").or_else(|| {
+        rest.split_first()
+            .filter(|(byte, _)| byte.is_ascii_whitespace() || **byte == 0x0b)
+            .map(|(_, after)| after)
+    }) {
+        rest = after;
+    }
+    head.len() - rest.len()
+}
+
+/// What stands behind white space or a byte order mark. Only signs of several bytes: two of them are found in any binary data.
+pub(super) fn sniff_behind(rest: &[u8]) -> Sniffed {
+    match layer_of(rest) {
+        Some(Layer::Gzip) if !rest.starts_with(b"\x1f\x8b\x08") => Sniffed::Plain,
+        Some(layer) => Sniffed::Layer(layer),
+        None if rest.starts_with(b"\x60\xea") || rest.starts_with(b"\x1f") => Sniffed::Plain,
+        None => refused(rest).map_or(Sniffed::Plain, Sniffed::Refused),
+    }
+}
+
+/// Armor that a shell wrote in UTF-16.
+pub(super) fn wide_armor(head: &[u8]) -> Option<&'static str> {
+    for first in [0, 1] {
+        let other = head.iter().skip(1 - first).step_by(2);
+        if head.len() < 16 || !other.clone().skip(1).take(100).all(|byte| *byte == 0) {
+            continue;
+        }
+        let narrow: Vec<u8> = head.iter().skip(first).step_by(2).copied().collect();
+        // The mark's bytes are one in each half.
+        let text = narrow.strip_prefix(b"\xff").or_else(|| narrow.strip_prefix(b"\xfe")).unwrap_or(&narrow);
+        let text = text.trim_ascii_start();
+        if text.starts_with(AGE_ARMOR) || text.starts_with(AGE) {
+            return Some("age armor in UTF-16");
+        }
+        if text.starts_with(b"-----BEGIN PGP ") {
+            return Some("OpenPGP");
+        }
+    }
+    None
+}
+
+fn refused(head: &[u8]) -> Option<&'static str> {
+    if let Some((_, what)) = REFUSED.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Some(what);
+    }
+    if is_lzma(head) {
+        Some("LZMA without a container (.lzma)")
+    } else if is_cpio(head) {
+        Some("cpio")
+    } else if matches!(head, [0x22..=0x27, 0xb5, 0x2f, 0xfd, ..]) {
+        Some("zstd of a format before 1.0")
+    } else if head.starts_with(b"Salted__") && head.get(8..16).is_some_and(|salt| !salt.is_ascii()) {
+        Some("data that `openssl enc` encrypted")
+    } else {
+        None
+    }
+}
+
+/// The properties 5d, a dictionary of 2^n or 2^n + 2^(n-1), and a plausible size, as xz(1) recognises it, which has no magic.
+fn is_lzma(head: &[u8]) -> bool {
+    let Some((b"\x5d", dictionary)) = head.split_first_chunk() else { return false };
+    let (Some(dictionary), Some(size)) =
+        (dictionary.first_chunk(), head.get(5..).and_then(<[u8]>::first_chunk))
+    else {
+        return false;
+    };
+    let (dictionary, size) = (u32::from_le_bytes(*dictionary), u64::from_le_bytes(*size));
+    let is_power = dictionary.is_power_of_two() || dictionary == u32::MAX;
+    let is_between = dictionary % 3 == 0 && (dictionary / 3).is_power_of_two();
+    dictionary >= 4096 && (is_power || is_between) && (size == u64::MAX || size < 1 << 38)
+}
+
+/// Its magic alone could begin a text: a name that ends in NUL is where the header says.
+fn is_cpio(head: &[u8]) -> bool {
+    let number = |at: std::ops::Range<usize>, radix| {
+        let digits = std::str::from_utf8(head.get(at)?).ok()?;
+        usize::from_str_radix(digits, radix).ok()
+    };
+    let name = match head {
+        [b'0', b'7', b'0', b'7', b'0', b'1' | b'2', ..] => number(94..102, 16).map(|bytes| (110, bytes)),
+        [b'0', b'7', b'0', b'7', b'0', b'7', ..] => number(59..65, 8).map(|bytes| (76, bytes)),
+        [0xc7, 0x71, ..] => head.get(20..22).map(|b| (26, usize::from(b[0]) | usize::from(b[1]) << 8)),
+        [0x71, 0xc7, ..] => head.get(20..22).map(|b| (26, usize::from(b[1]) | usize::from(b[0]) << 8)),
+        _ => None,
+    };
+    // A name that does not fit into the head is not looked at.
+    name.is_some_and(|(at, bytes)| bytes > 1 && head.get(at + bytes - 1) == Some(&0))
 }
 
 fn layer_of(head: &[u8]) -> Option<Layer> {
@@ -164,6 +277,8 @@ mod tests {
         for (magic, what) in REFUSED {
             assert_eq!(sniff(magic), Sniffed::Refused(what));
         }
+        let lzma = b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0";
+        assert_eq!(sniff(lzma), Sniffed::Refused("LZMA without a container (.lzma)"));
         assert_eq!(sniff(b"ORC\x08\x03"), Sniffed::Refused("ORC"));
         assert_eq!(sniff(b"\x85\x01\x0c\x03rest"), Sniffed::Refused("OpenPGP"));
         let mut xlsx = b"PK\x03\x04".to_vec();
@@ -186,6 +301,12 @@ mod tests {
             "(",
             "Objekt",
             "LZIP,1",
+            "!<arch>,1",
+            "]\n[1]\n",
+            "070707,id,amount,and more columns than fit into the header of such an archive, all of it text\n",
+            "07070100000000000000000000000000000000000000000000000000000000000000000000000000000000000000060000000012345",
+            "Salted__ is a word\n",
+            "PK",
         ] {
             assert_eq!(sniff(text.as_bytes()), Sniffed::Plain, "{text:?}");
         }

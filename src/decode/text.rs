@@ -12,7 +12,9 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use super::DecodeError;
 use super::context::{Bytes, Context};
 use super::peek::PeekReader;
+use super::sniff::SNIFF_BYTES;
 use super::transcode::Transcoder;
+use super::wide;
 use crate::model::os_text::OsText;
 use crate::model::rule::OnBadEncoding;
 
@@ -87,6 +89,12 @@ impl Entry<'_> {
     pub fn nul(&self, offset: u64) -> io::Error {
         DecodeError::Nul { place: self.place.clone(), offset }.into()
     }
+
+    /// It is UTF-16, and read as something else.
+    pub fn wide(&self, encoding: &'static Encoding, likely: &'static Encoding) -> io::Error {
+        let (encoding, likely) = (encoding.name(), wide::label(likely));
+        DecodeError::Wide { place: self.place.clone(), encoding, likely }.into()
+    }
 }
 
 /// The encoding that a label names.
@@ -106,7 +114,10 @@ impl<'a> TextReader<'a> {
         encoding: &'static Encoding,
     ) -> io::Result<Self> {
         let place = context.place(member);
-        let (found, bom_len) = if context.binary { (None, 0) } else { bom(inner.peek(3)?) };
+        // No more than was looked at already.
+        let head = inner.peek(SNIFF_BYTES)?;
+        let (found, bom_len) = if context.binary { (None, 0) } else { bom(head) };
+        let likely = if found.is_some() { None } else { wide::recognise(head) };
         let name = name.clone();
         let mut input = Entry { inner, context: Arc::clone(context), place, name, offset: 0, ended: false };
         let raw = context.binary || context.raw();
@@ -115,6 +126,10 @@ impl<'a> TextReader<'a> {
         let mut taken = 0;
         while taken < skipped {
             taken += input.read(&mut bytes[taken..skipped])?;
+        }
+        let takes_nul = raw || context.nul_separates;
+        if let Some(likely) = likely.filter(|likely| *likely != encoding && !takes_nul) {
+            return Err(input.wide(encoding, likely));
         }
         let mode = match found.unwrap_or(encoding) {
             _ if raw => Mode::Raw,

@@ -3,9 +3,10 @@
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 
-use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_16BE, UTF_16LE};
+use encoding_rs::{Decoder, DecoderResult, Encoding};
 
 use super::text::Entry;
+use super::wide;
 use crate::model::rule::OnBadEncoding;
 
 const INPUT_BYTES: usize = 64 << 10;
@@ -55,6 +56,9 @@ impl Transcoder {
         if let Some(at) = entry.find_nul(&buf[..written]) {
             return Err(entry.nul(from.saturating_add(self.stored_len(&buf[..at]))));
         }
+        if self.is_utf16() && wide::is_exchanged(&buf[..written]) {
+            return Err(entry.wide(self.encoding, wide::other_order(self.encoding)));
+        }
         match result {
             DecoderResult::InputEmpty => self.finished = entry.ended,
             DecoderResult::OutputFull => {}
@@ -72,7 +76,7 @@ impl Transcoder {
     }
 
     fn is_utf16(&self) -> bool {
-        self.encoding == UTF_16LE || self.encoding == UTF_16BE
+        wide::is_utf16(self.encoding)
     }
 
     /// How many bytes of the entry a decoded text came from; near enough where characters have several lengths.

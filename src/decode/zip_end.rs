@@ -20,7 +20,7 @@ pub(super) struct Directory {
     pub again: HashMap<NameKey, u64>,
     /// The offset of the directory as the archive counts it: less what stands before the archive.
     told_offset: u64,
-    start: u64,
+    pub start: u64,
     end: u64,
     members: u64,
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
@@ -26,6 +27,8 @@ type Archive = ZipArchive<BufReader<Repaired>>;
 /// An open zip.
 pub(super) struct ZipLayer {
     archive: Archive,
+    /// Of its directory.
+    start: u64,
     next: usize,
     /// The crate has one member for a name that the directory has several times.
     again: HashMap<NameKey, u64>,
@@ -44,8 +47,8 @@ impl ZipLayer {
         let directory = directory(&mut input, context.decode.entries_max, &place)
             .map_err(|error| explain_io(error, &place, 0))?;
         let input = BufReader::with_capacity(BUFFER_BYTES, directory.repaired(input));
-        let archive = ZipArchive::new(input).map_err(|error| explain(error, &place))?;
-        Ok(Self { archive, next: 0, again: directory.again, position })
+        let archive = ZipArchive::new(input).map_err(|error| explain(error, &place, directory.start))?;
+        Ok(Self { archive, start: directory.start, next: 0, again: directory.again, position })
     }
 
     /// The next member in the directory that is no folder, and what it is if it is no file.
@@ -56,13 +59,15 @@ impl ZipLayer {
         while self.next < self.archive.len() {
             let index = self.next;
             let place = context.place(&self.position.member);
-            let entry = self.archive.by_index_data(index).map_err(|error| explain(error, &place))?;
+            let entry =
+                self.archive.by_index_data(index).map_err(|error| explain(error, &place, self.start))?;
             // Told as often as it is there.
             match self.again.get_mut(&key_of(entry.name_raw())) {
                 Some(more) if *more > 0 => *more -= 1,
                 _ => self.next += 1,
             }
             let special = special(entry.unix_mode(), entry.size());
+            let special = special.or((entry.is_dir() && entry.size() > 0).then_some("folder with content"));
             if entry.is_dir() && special.is_none() {
                 continue;
             }
@@ -83,23 +88,28 @@ impl ZipLayer {
         context: &Arc<Context>,
     ) -> Result<Bytes<'_>, DecodeError> {
         let place = context.place(&member.shown);
-        let entry = self.archive.by_index_data(index).map_err(|error| explain(error, &place))?;
+        let entry = self.archive.by_index_data(index).map_err(|error| explain(error, &place, self.start))?;
         if entry.encrypted() {
             let detail = "it is encrypted with a zip password, which is not supported".to_owned();
             return Err(DecodeError::Entry { place, detail });
         }
         let (method, size, crc) = (entry.compression(), entry.size(), entry.crc32());
+        let at = entry.header_start();
         if zip_memory::is_named_by(method) {
-            self.check_memory(index, method, &place)?;
+            self.check_memory(index, method, &place, at)?;
         }
+        let stored_at = Arc::new(AtomicU64::new(at));
         let inner: Bytes<'_> = if method == CompressionMethod::Deflated {
-            let raw = self.archive.by_index_raw(index).map_err(|error| explain(error, &place))?;
-            Box::new(Deflated::new(raw, crc))
+            let raw = self.archive.by_index_raw(index).map_err(|error| explain(error, &place, at))?;
+            stored_at.store(raw.data_start().unwrap_or(at), Relaxed);
+            Box::new(Deflated::new(raw, crc, Arc::clone(&stored_at)))
         } else {
-            Box::new(self.archive.by_index(index).map_err(|error| explain(error, &place))?)
+            let member = self.archive.by_index(index).map_err(|error| explain(error, &place, at))?;
+            stored_at.store(member.data_start().unwrap_or(at), Relaxed);
+            Box::new(member)
         };
         let place: Arc<str> = place.into();
-        let inner = ZipMember { inner, size, read: 0, place: Arc::clone(&place) };
+        let inner = ZipMember { inner, size, read: 0, stored_at, place: Arc::clone(&place) };
         Ok(Box::new(Metered { inner, context: Arc::clone(context), depth: self.position.depth, place }))
     }
 }
@@ -110,12 +120,13 @@ impl ZipLayer {
         index: usize,
         method: CompressionMethod,
         place: &str,
+        at: u64,
     ) -> Result<(), DecodeError> {
-        let raw = self.archive.by_index_raw(index).map_err(|error| explain(error, place))?;
+        let raw = self.archive.by_index_raw(index).map_err(|error| explain(error, place, at))?;
         let mut head = Vec::new();
         raw.take(zip_memory::HEAD_BYTES)
             .read_to_end(&mut head)
-            .map_err(|error| explain_io(error, place, 0))?;
+            .map_err(|error| explain_io(error, place, at))?;
         let asked = zip_memory::asked(method, &head);
         if asked > DECODER_MEMORY_BYTES_MAX {
             let detail = format!(
@@ -134,12 +145,15 @@ struct ZipMember<R> {
     inner: R,
     size: u64,
     read: u64,
+    /// How far into the archive it was taken; where it begins, if its reader does not tell.
+    stored_at: Arc<AtomicU64>,
     place: Arc<str>,
 }
 
 impl<R: Read> Read for ZipMember<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf).map_err(|error| explain_io(error, &self.place, self.read))?;
+        let explained = |error| explain_io(error, &self.place, self.stored_at.load(Relaxed));
+        let n = self.inner.read(buf).map_err(explained)?;
         self.read = self.read.saturating_add(n as u64);
         if self.read > self.size || (n == 0 && !buf.is_empty() && self.read < self.size) {
             let detail = format!("the directory says {} bytes, the member has {}", self.size, self.read);
@@ -167,7 +181,7 @@ fn explain_io(error: io::Error, place: &str, offset: u64) -> DecodeError {
         Err(error) => error,
     };
     match error.downcast::<ZipError>() {
-        Ok(inner) => explain(inner, place),
+        Ok(inner) => explain(inner, place, offset),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             DecodeError::EndedEarly { place: place.to_owned(), layer: "zip", offset }
         }
@@ -177,9 +191,9 @@ fn explain_io(error: io::Error, place: &str, offset: u64) -> DecodeError {
     }
 }
 
-fn explain(error: ZipError, place: &str) -> DecodeError {
+fn explain(error: ZipError, place: &str, offset: u64) -> DecodeError {
     let detail = match error {
-        ZipError::Io(error) => return explain_io(error, place, 0),
+        ZipError::Io(error) => return explain_io(error, place, offset),
         ZipError::CompressionMethodNotSupported(method) => {
             format!("it is compressed with method {method}, which is not supported")
         }
@@ -188,7 +202,7 @@ fn explain(error: ZipError, place: &str) -> DecodeError {
             return DecodeError::Corrupt {
                 place: place.to_owned(),
                 layer: "zip",
-                offset: 0,
+                offset,
                 detail: other.to_string(),
             };
         }

@@ -174,3 +174,110 @@ fn formats_that_are_not_read_are_refused_by_name() {
     let sheet = deflated(&[("[Content_Types].xml", b"<x/>"), ("xl/workbook.xml", b"<x/>")]);
     assert!(matches!(world().error(&sheet), DecodeError::Refused { .. }));
 }
+
+#[test]
+fn zeros_behind_any_compression_are_passed_over_and_anything_else_is_not() {
+    let data = csv(3_000);
+    for (layer, stored) in
+        [("gzip", gzip(&data)), ("zstd", zstd(&data)), ("bzip2", bzip2(&data)), ("xz", xz(&data))]
+    {
+        for zeros in [1, 4, 10_240, 300_001] {
+            let mut padded = stored.clone();
+            padded.resize(stored.len() + zeros, 0);
+            assert!(world().text(&padded) == data, "{zeros} behind {layer}");
+            padded.push(b'x');
+            let error = world().error(&padded);
+            let at = (stored.len() + zeros) as u64;
+            assert!(
+                matches!(error, DecodeError::Garbage { offset, .. } if offset == at),
+                "{layer}: {error:?}"
+            );
+            if layer != "xz" || zeros % 4 != 0 {
+                padded.pop();
+                padded.extend_from_slice(&stored);
+                assert!(matches!(world().error(&padded), DecodeError::Garbage { .. }), "{layer}");
+            }
+        }
+    }
+}
+
+/// A byte changed anywhere comes out as an error, never as another byte.
+#[test]
+fn an_xz_whose_check_cannot_be_verified_is_refused() {
+    let stored = xz(&csv(100));
+    for check in [2, 3, 5, 9, 11, 15] {
+        let mut other = stored.clone();
+        other[7] = check;
+        let message = world().error(&other).to_string();
+        assert!(message.contains("check"), "{check}: {message}");
+        let two = [&stored[..], &other].concat();
+        assert_eq!(world().error(&two).kind(), FaultKind::Input);
+    }
+}
+
+#[test]
+fn a_fault_is_told_near_where_it_is() {
+    let data: Vec<u8> = csv(40_000);
+    let packed = [
+        ("gzip", gzip(&data)),
+        ("bzip2", bzip2(&data)),
+        ("xz", xz(&data)),
+        ("zip", deflated(&[("a", &data)])),
+    ];
+    for (layer, stored) in packed {
+        for place in [stored.len() / 3, stored.len() * 3 / 4] {
+            let mut broken = stored.clone();
+            broken[place..place + 40].fill(0xa5);
+            // Nonsense in deflate may go on to the end, or seem to have one.
+            let raw = world().with(|decode| decode.on_bad_encoding = OnBadEncoding::Raw);
+            let offset = match raw.error(&broken) {
+                DecodeError::Corrupt { offset, .. } | DecodeError::EndedEarly { offset, .. } => offset,
+                DecodeError::Garbage { offset, .. } => offset,
+                // The directory knows how long it is.
+                DecodeError::Entry { .. } => continue,
+                other => panic!("{layer} is broken at {place}: {other:?}"),
+            };
+            assert!(offset as usize > place * 9 / 10, "{layer}: {place} is told as {offset}");
+        }
+    }
+}
+
+/// What is recognised at the start is not taken for text behind white space or a byte order mark.
+#[test]
+fn nothing_packed_or_encrypted_is_text_behind_white_space() {
+    let data = csv(50);
+    let (identity, key) = key();
+    let armored = encrypt_to(&data, &identity.to_public(), true);
+    let world = || world().with_key(&key);
+    let long = vec![b' '; 100_000];
+    for lead in [&b"\n"[..], b"\r\n \t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"\xff\xfe", &long] {
+        let behind = |stored: &[u8]| [lead, stored].concat();
+        assert!(world().text(&behind(&armored)) == data, "{lead:?}");
+        assert!(world().text(&gzip(&behind(&armored))) == data, "{lead:?}");
+        for stored in [
+            encrypt_to(&data, &identity.to_public(), false),
+            gzip(&data),
+            zstd(&data),
+            bzip2(&data),
+            xz(&data),
+            deflated(&[("a", &data)]),
+            tar(&[("a", &data)]),
+        ] {
+            let error = world().error(&behind(&stored));
+            let is_told =
+                matches!(&error, DecodeError::Disguised { offset, .. } if *offset == lead.len() as u64);
+            assert!(is_told, "{error:?}");
+        }
+        for stored in [&b"-----BEGIN PGP MESSAGE-----\n"[..], b"7z\xbc\xaf\x27\x1c\0"] {
+            assert!(matches!(world().error(&behind(stored)), DecodeError::Refused { .. }));
+        }
+    }
+    let spelled = world().with(|decode| decode.layers = vec![Layer::Age]);
+    assert!(spelled.text(&[&b"\n\n"[..], &armored, b"\n\n"].concat()) == data);
+    let wide: Vec<u8> = armored.iter().flat_map(|byte| [*byte, 0]).collect();
+    for stored in [wide.clone(), [&[0xff, 0xfe], &wide[..]].concat(), [&[0], &wide[..]].concat()] {
+        let error = world().with(|decode| decode.encoding = "utf-16le".to_owned()).error(&stored);
+        assert!(matches!(error, DecodeError::Refused { what: "age armor in UTF-16", .. }), "{error:?}");
+    }
+    assert_eq!(world().text(b"\n\xef\xbb\xbf plain\n"), b"\n\xef\xbb\xbf plain\n");
+}
