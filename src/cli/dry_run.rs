@@ -1,34 +1,194 @@
-//! `landfall ingest --dry-run`: the real work, with every folder that is written to inside a temporary one.
+//! `landfall ingest --dry-run`: the real work, with every folder that is written to inside a temporary one. Names and revisions are those
+//! of the real run: what lies among the outputs is looked at, and the real store, or the running service, says what was published before.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use crate::model::rule::{FreeMin, OnExists, Publish, Settings};
+use anyhow::Context as _;
 
-/// The settings with the data folder and all outputs inside `scratch`; nothing else is ever written to without `--retire`.
-pub(super) fn into_scratch(mut settings: Settings, scratch: &Path) -> Settings {
-    settings.service.data_dir = scratch.join("data");
-    settings.service.free_min = FreeMin::Bytes(0); // nothing of it is to stay
-    let outputs = scratch.join("out");
-    for output in settings.rules.iter_mut().flat_map(|rule| rule.outputs.values_mut()) {
-        output.path = outputs.join(without_root(Path::new(&output.path))).to_string_lossy().into_owned();
-        output.on_exists = OnExists::Number;
-    }
-    for rule in &mut settings.rules {
-        rule.publish = Publish::default();
-        rule.delivery = None; // what was published before is in the real store
-    }
-    settings
+use super::view;
+use crate::control::{self, Refusal};
+use crate::decode::{DecodeRequest, Decoder};
+use crate::engine::Rehearsal;
+use crate::model::fault::JobError;
+use crate::model::job::{Job, PublishedOutput};
+use crate::model::job_state::JobState;
+use crate::model::os_text::escaped_path;
+use crate::model::rule::{Decode, FreeMin, OnBadEncoding, Publish, Rule, Settings};
+use crate::store::{Published, StoreError};
+
+/// Lines of each output that are shown.
+const LINES_SHOWN: usize = 4;
+/// Bytes of a line that are shown.
+const LINE_BYTES_MAX: usize = 160;
+/// Bytes of an output that are looked at.
+const SAMPLE_BYTES: u64 = 64 << 10;
+
+/// The folder that takes what a dry run writes, removed with it.
+pub(super) struct DryRun {
+    scratch: tempfile::TempDir,
+    /// The root that outputs have in reality: `/`, or a drive. The rules may name different drives; the first one's is shown.
+    root: PathBuf,
+    rule: Option<Rule>,
+    real_data_dir: PathBuf,
 }
 
-/// Where an output would lie: the path within `scratch` under its real root again.
-pub(super) fn real_path(scratched: &Path, scratch: &Path, root: &Path) -> PathBuf {
-    scratched
-        .strip_prefix(scratch.join("out"))
-        .map_or_else(|_| scratched.to_owned(), |inside| root.join(inside))
+impl DryRun {
+    pub(super) fn new(settings: &Settings, rule: &str) -> anyhow::Result<Self> {
+        let scratch = tempfile::Builder::new()
+            .prefix("landfall-dry-run-")
+            .tempdir()
+            .context("cannot make a temporary folder")?;
+        let rule = settings.rules.iter().find(|known| known.name == rule).cloned();
+        let first = rule.as_ref().and_then(|rule| rule.outputs.values().next());
+        let root = first.map_or_else(PathBuf::new, |output| root_of(Path::new(&output.path)));
+        Ok(Self { scratch, root, rule, real_data_dir: settings.service.data_dir.clone() })
+    }
+
+    /// The settings with the data folder and all outputs inside the scratch folder; nothing else is ever written to without `--retire`.
+    pub(super) fn settings(&self, mut settings: Settings) -> Settings {
+        settings.service.data_dir = self.scratch.path().join("data");
+        settings.service.free_min = FreeMin::Bytes(0); // nothing of it is to stay
+        for output in settings.rules.iter_mut().flat_map(|rule| rule.outputs.values_mut()) {
+            let scratched = self.outputs().join(without_root(Path::new(&output.path)));
+            output.path = scratched.to_string_lossy().into_owned();
+        }
+        for rule in &mut settings.rules {
+            rule.publish = Publish::default();
+        }
+        settings
+    }
+
+    /// What it asks of the real world.
+    pub(super) fn rehearsal(&self) -> Rehearsal {
+        let (outputs, root) = (self.outputs(), self.root.clone());
+        let is_taken = move |path: &Path| real_path(path, &outputs, &root).symlink_metadata().is_ok();
+        let data_dir = self.real_data_dir.clone();
+        Rehearsal {
+            is_taken: Box::new(is_taken),
+            published: Box::new(move |rule, hash, key| {
+                let refused = |refusal: Refusal| match refusal {
+                    Refusal::Fault(error) => error,
+                    other => JobError {
+                        kind: crate::model::fault::FaultKind::Storage,
+                        message: other.to_string(),
+                        hint: other.hint(),
+                    },
+                };
+                // Only for the moment: the service may be about to start.
+                match control::open(&data_dir) {
+                    Ok(handler) => handler.published(rule, hash, key).map_err(refused),
+                    Err(StoreError::NoStore { .. }) => Ok(Published::default()),
+                    Err(error) => Err(JobError::from_fault(&error)),
+                }
+            }),
+        }
+    }
+
+    fn outputs(&self) -> PathBuf {
+        self.scratch.path().join("out")
+    }
+
+    /// What came of a file.
+    pub(super) fn tell(&self, job: &Job) {
+        let account = &job.account;
+        let would = match job.state {
+            JobState::Completed => "would be completed".to_owned(),
+            JobState::Failed => "would fail; nothing would be published".to_owned(),
+            JobState::Refused => "would be refused; nothing would be published".to_owned(),
+            state => format!("would be {state}; nothing would be published"),
+        };
+        println!("{}: {would}", job.source.path);
+        if job.delivery.revision > 1 {
+            println!("    revision {} of its delivery", job.delivery.revision);
+        }
+        println!(
+            "    {} records in, {} to outputs, {} dropped, {} failed",
+            account.records_in,
+            account.records_written(),
+            account.records_dropped(),
+            account.records_failed
+        );
+        for output in &job.outputs {
+            let path = self.real_text(&escaped_path(output.path.as_path()), job);
+            println!("    {}: {} records, {} bytes, {path}", output.category, output.records, output.bytes);
+            match self.first_lines(output) {
+                Ok(lines) => lines.iter().for_each(|line| println!("        {line}")),
+                Err(error) => println!("        its records cannot be shown: {error}"),
+            }
+        }
+        for (reason, count) in &account.reasons {
+            println!("    {}: {count}", view::printable(reason.as_bytes(), usize::MAX));
+        }
+        if let Some(error) = &job.error {
+            println!("    error: {}", self.real_text(&error.message, job));
+            if let Some(hint) = &error.hint {
+                println!("    hint: {}", self.real_text(hint, job));
+            }
+        }
+    }
+
+    /// A text with the paths and names of the real run; its job's id is not known yet.
+    fn real_text(&self, text: &str, job: &Job) -> String {
+        let scratched = escaped_path(&self.outputs().join("x"));
+        let root = escaped_path(&self.root.join("x"));
+        let scratched = scratched.trim_end_matches('x');
+        text.replace(scratched, root.trim_end_matches('x')).replace(&job.id.to_string(), "{job}")
+    }
+
+    fn first_lines(&self, output: &PublishedOutput) -> anyhow::Result<Vec<String>> {
+        let Some(rule) = &self.rule else { return Ok(Vec::new()) };
+        let path = output.path.as_path();
+        if path.extension().is_some_and(|suffix| suffix == "age") {
+            anyhow::bail!("the output is encrypted");
+        }
+        let decode = Decode {
+            layers: Vec::new(),
+            require_encrypted: false,
+            entries: Vec::new(),
+            encoding: "utf-8".to_owned(),
+            on_bad_encoding: OnBadEncoding::Raw,
+            ..rule.decode.clone()
+        };
+        let request = DecodeRequest {
+            shown_path: path,
+            decode: &decode,
+            records: &rule.records,
+            identities: &[],
+            passphrase_file: None,
+            spool_dir: self.scratch.path(),
+            progress: Arc::default(),
+        };
+        let mut decoder = Decoder::open(File::open(path)?, &request)?;
+        let Some(entry) = decoder.next_entry()? else { return Ok(Vec::new()) };
+        Ok(lines_of(entry.text)?)
+    }
+}
+
+fn lines_of(text: impl io::Read) -> io::Result<Vec<String>> {
+    let mut bytes = Vec::new();
+    text.take(SAMPLE_BYTES).read_to_end(&mut bytes)?;
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    let mut shown: Vec<String> = lines
+        .take(LINES_SHOWN + 1)
+        .map(|line| view::printable(line.trim_ascii_end(), LINE_BYTES_MAX))
+        .collect();
+    if shown.len() > LINES_SHOWN {
+        shown.truncate(LINES_SHOWN);
+        shown.push("…".to_owned());
+    }
+    Ok(shown)
+}
+
+/// Where an output would lie: the path within the scratch folder under its real root again.
+fn real_path(scratched: &Path, outputs: &Path, root: &Path) -> PathBuf {
+    scratched.strip_prefix(outputs).map_or_else(|_| scratched.to_owned(), |inside| root.join(inside))
 }
 
 /// The root of a path: `/`, or a drive.
-pub(super) fn root_of(path: &Path) -> PathBuf {
+fn root_of(path: &Path) -> PathBuf {
     path.components().take_while(|part| matches!(part, Component::Prefix(_) | Component::RootDir)).collect()
 }
 
@@ -45,6 +205,14 @@ mod tests {
         let real = Path::new("/data/out/{stem}.csv");
         let scratched = Path::new("/tmp/s/out").join(without_root(real));
         assert_eq!(scratched, Path::new("/tmp/s/out/data/out/{stem}.csv"));
-        assert_eq!(real_path(&scratched, Path::new("/tmp/s"), &root_of(real)), real);
+        assert_eq!(real_path(&scratched, Path::new("/tmp/s/out"), &root_of(real)), real);
+    }
+
+    #[test]
+    fn the_first_lines_are_shown_and_that_there_are_more() {
+        let lines = |text: &str| lines_of(text.as_bytes()).expect("can be read");
+        assert_eq!(lines("a\r\nb\n"), ["a", "b"]);
+        assert_eq!(lines("1\n2\n3\n4\n5\n"), ["1", "2", "3", "4", "…"]);
+        assert_eq!(lines(""), [""; 0]);
     }
 }

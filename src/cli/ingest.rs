@@ -8,15 +8,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{FAILED, dry_run};
+use super::FAILED;
+use super::dry_run::DryRun;
 use crate::config::{self, Problems};
 use crate::control::{self, Client, Handler as _, Reached, Refusal};
 use crate::engine::{self, Engine, EngineError, Purpose};
 use crate::model::fault::{Fault as _, FaultKind, JobError};
-use crate::model::job::Job;
+use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
-use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 use crate::store::{Store, StoreError};
@@ -38,7 +38,7 @@ pub struct IngestArgs {
     retire: bool,
     /// Show what would come out; write no output
     #[arg(long, conflicts_with = "retire")]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCode> {
@@ -57,7 +57,9 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) 
     } else {
         match control::reach(&settings.service.data_dir, open_store)? {
             Reached::Service(service) => ask(args, &files, &service)?,
-            Reached::Store(store) => ingest(args, &files, (settings, registry), store, &Path::to_owned)?,
+            Reached::Store(store) => {
+                ingest(args, &files, Engine::start(settings, registry, store, Purpose::Ingest)?, &tell)?
+            }
         }
     };
     Ok(exit_code(all_there && all_done))
@@ -103,40 +105,23 @@ fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<
 
 fn rehearse(args: &IngestArgs, settings: Settings, registry: Registry) -> anyhow::Result<ExitCode> {
     let (files, all_there) = files_to_take(args, &settings)?;
-    let scratch = tempfile::Builder::new()
-        .prefix("landfall-dry-run-")
-        .tempdir()
-        .context("cannot make a temporary folder")?;
-    // The rules may name different drives; the outputs of one rule are shown under the root of its first.
-    let root = settings
-        .rules
-        .iter()
-        .find(|rule| rule.name == args.rule)
-        .and_then(|rule| rule.outputs.values().next())
-        .map_or_else(PathBuf::new, |output| dry_run::root_of(Path::new(&output.path)));
-    let settings = dry_run::into_scratch(settings, scratch.path());
+    let dry_run = DryRun::new(&settings, &args.rule)?;
+    let settings = dry_run.settings(settings);
     let store = Store::open(&settings.service.data_dir)?;
     println!("dry run: no output is written, no file is touched");
-    let shown = |path: &Path| dry_run::real_path(path, scratch.path(), &root);
-    let all_done = ingest(args, &files, (settings, registry), store, &shown)?;
+    let engine = Engine::rehearse(settings, registry, store, dry_run.rehearsal())?;
+    let all_done = ingest(args, &files, engine, &|job| dry_run.tell(job))?;
     Ok(exit_code(all_there && all_done))
 }
 
-/// How an output's path is shown.
-type Shown<'a> = &'a dyn Fn(&Path) -> PathBuf;
+/// How it is told what became of a file.
+type Tell<'a> = &'a dyn Fn(&Job);
 
 /// By this process itself.
-fn ingest(
-    args: &IngestArgs,
-    files: &[PathBuf],
-    (settings, registry): (Settings, Registry),
-    store: Store,
-    shown: Shown<'_>,
-) -> anyhow::Result<bool> {
-    let engine = Engine::start(settings, registry, store, Purpose::Ingest)?;
+fn ingest(args: &IngestArgs, files: &[PathBuf], engine: Engine, tell: Tell<'_>) -> anyhow::Result<bool> {
     let take = |file: &Path| Ok(engine.ingest(file, &args.rule, args.retire)?);
     let look = |id| engine.wait_for(id, PAUSE)?.context("the job vanished from the store");
-    let all_done = each(files, take, look, shown);
+    let all_done = each(files, take, look, tell);
     engine.stop()?;
     all_done
 }
@@ -161,7 +146,7 @@ fn ask(args: &IngestArgs, files: &[PathBuf], service: &Client) -> anyhow::Result
         std::thread::sleep(PAUSE);
         service.show(&id.to_string()).with_context(|| format!("job {id} is with the running service"))
     };
-    each(files, take, look, &Path::to_owned)
+    each(files, take, look, &tell)
 }
 
 /// Takes one file after another, follows each, and tells what came of it. True: all are completed.
@@ -169,13 +154,13 @@ fn each(
     files: &[PathBuf],
     take: impl Fn(&Path) -> anyhow::Result<JobId>,
     look: impl Fn(JobId) -> anyhow::Result<Job>,
-    shown: Shown<'_>,
+    tell: Tell<'_>,
 ) -> anyhow::Result<bool> {
     let mut all_done = true;
     for file in files {
         match take(file).and_then(|id| follow(id, &look)) {
             Ok(job) => {
-                tell(&job, shown);
+                tell(&job);
                 all_done &= job.state == JobState::Completed;
             }
             // The rule is wrong, and it is the rule of every file.
@@ -218,7 +203,7 @@ fn progress_bar() -> ProgressBar {
     ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn tell(job: &Job, shown: Shown<'_>) {
+fn tell(job: &Job) {
     let account = &job.account;
     println!("{}: {} (job {})", job.source.path, job.state, job.id);
     println!(
@@ -229,8 +214,8 @@ fn tell(job: &Job, shown: Shown<'_>) {
         account.records_failed
     );
     for output in &job.outputs {
-        let path = escaped_path(&shown(output.path.as_path()));
-        println!("    {}: {} records, {} bytes, {path}", output.category, output.records, output.bytes);
+        let PublishedOutput { category, records, bytes, path, .. } = output;
+        println!("    {category}: {records} records, {bytes} bytes, {path}");
     }
     for (reason, count) in &account.reasons {
         println!("    {reason}: {count}");

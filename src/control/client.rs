@@ -18,7 +18,7 @@ use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
-use crate::store::Verified;
+use crate::store::{Published, Verified};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A long list is read from the disk between two lines.
@@ -93,6 +93,19 @@ impl Handler for Client {
 
     fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal> {
         self.one(Command::Ingest { path: path.clone(), rule: rule.to_owned(), retire })
+    }
+
+    fn published(
+        &self,
+        rule: &str,
+        content_hash: Option<&str>,
+        delivery_key: Option<&OsText>,
+    ) -> Result<Published, Refusal> {
+        self.one(Command::Published {
+            rule: rule.to_owned(),
+            content_hash: content_hash.map(str::to_owned),
+            delivery_key: delivery_key.cloned(),
+        })
     }
 
     fn check_store(&self) -> Answers<'_, Verified> {

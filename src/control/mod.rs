@@ -24,7 +24,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
-use crate::store::{Store, StoreError, Verified};
+use crate::store::{Published, Store, StoreError, Verified};
 
 pub use client::Client;
 pub use server::{ControlError, Server};
@@ -149,6 +149,13 @@ pub trait Handler: Send + Sync {
     fn retry(&self, job: &str) -> Result<JobId, Refusal>;
     /// Takes a file, given by its absolute path, under a rule, now. `retire`: it is claimed and ends as the rule says.
     fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal>;
+    /// What was published before under a rule: of a content, and of a delivery's key.
+    fn published(
+        &self,
+        rule: &str,
+        content_hash: Option<&str>,
+        delivery_key: Option<&OsText>,
+    ) -> Result<Published, Refusal>;
     /// Verifies every value of the store; the last answer is [`Verified::Ended`].
     fn check_store(&self) -> Answers<'_, Verified>;
 }

@@ -61,6 +61,11 @@ pub(super) enum Command {
         rule: String,
         retire: bool,
     },
+    Published {
+        rule: String,
+        content_hash: Option<String>,
+        delivery_key: Option<OsText>,
+    },
     CheckStore,
 }
 

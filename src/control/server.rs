@@ -192,6 +192,9 @@ impl Desk {
             Command::Records { job } => self.all(out, self.handler.records(&job)),
             Command::Record { job, number } => one(out, self.handler.record(&job, number)),
             Command::Retry { job } => one(out, self.handler.retry(&job)),
+            Command::Published { rule, content_hash, delivery_key } => {
+                one(out, self.handler.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))
+            }
             Command::CheckStore => self.all(&mut AtOnce(out), self.handler.check_store()),
             Command::Ingest { path, rule, retire } => one(out, self.handler.ingest(&path, &rule, retire)),
         }

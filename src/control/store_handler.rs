@@ -8,7 +8,7 @@ use crate::model::fault::JobError;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
-use crate::store::{JobMatch, Store, StoreError, Verified};
+use crate::store::{JobMatch, Published, Store, StoreError, Verified};
 
 type Retry = Box<dyn Fn(JobId) -> Result<(), JobError> + Send + Sync>;
 type Ingest = Box<dyn Fn(&Path, &str, bool) -> Result<JobId, JobError> + Send + Sync>;
@@ -143,6 +143,16 @@ impl Handler for StoreHandler {
     fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal> {
         let ingest = self.ingest.as_ref().ok_or(Refusal::NotRunning)?;
         ingest(path.as_path(), rule, retire).map_err(Refusal::Fault)
+    }
+
+    fn published(
+        &self,
+        rule: &str,
+        content_hash: Option<&str>,
+        delivery_key: Option<&OsText>,
+    ) -> Result<Published, Refusal> {
+        let nobody = JobId::from_parts(0, 0);
+        self.store.published(rule, content_hash, delivery_key, nobody).map_err(refused)
     }
 
     fn check_store(&self) -> Answers<'_, Verified> {

@@ -27,35 +27,52 @@ use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::model::template::{Template, Variables};
-use crate::store::Store;
+use crate::store::{Earlier, Published};
 use crate::telemetry::events;
 
 /// What this job's delivery is; an error where it is not to be published as it is.
-pub(super) fn judge(store: &Store, rule: &Rule, job: &Job) -> Result<Delivery, Trouble> {
+pub(super) fn judge(shared: &Shared, rule: &Rule, job: &Job) -> Result<Delivery, Trouble> {
     let Delivery { key_approved, content_approved, .. } = job.delivery;
     let mut delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
     let Some(wanted) = &rule.delivery else { return Ok(delivery) };
+    let key = wanted.key.as_ref().map(|template| key_of(rule, job, template)).transpose()?;
     // An empty file repeats nothing: a sender with nothing to say sends one every day.
-    if let Some(hash) = job.content_hash.as_ref().filter(|_| job.bytes_decoded > 0) {
-        delivery.duplicate_of = store.first_with_content(&rule.name, hash, job.id)?;
-    }
-    if let (Some(of), SameContent::Refuse, false) =
-        (delivery.duplicate_of, wanted.same_content, content_approved)
+    let hash = job.content_hash.as_deref().filter(|_| job.bytes_decoded > 0);
+    let Published { same_content, same_key } = published(shared, rule, hash, key.as_ref(), job.id)?;
+    delivery.duplicate_of = same_content.as_ref().map(|earlier| earlier.job);
+    if let (Some(earlier), SameContent::Refuse, false) =
+        (&same_content, wanted.same_content, content_approved)
     {
-        return Err(refused(store, of)?);
+        return Err(refused(earlier));
     }
-    let Some(template) = &wanted.key else { return Ok(delivery) };
-    let key = key_of(rule, job, template)?;
-    if let Some((revision, last)) = store.last_delivery(&rule.name, &key, job.id)? {
+    let Some(key) = key else { return Ok(delivery) };
+    if let Some((revision, last)) = same_key {
         delivery.revision = revision.saturating_add(1);
         match wanted.same_key {
-            SameKey::Hold if !key_approved => return Err(held(store, &key, last)?),
-            SameKey::Hold | SameKey::Correction => delivery.corrects = Some(last),
+            SameKey::Hold if !key_approved => return Err(held(&key, &last)),
+            SameKey::Hold | SameKey::Correction => delivery.corrects = Some(last.job),
             SameKey::Take => {}
         }
     }
     delivery.key = Some(key);
     Ok(delivery)
+}
+
+/// What was published before; of a dry run, also what its earlier files would have published.
+fn published(
+    shared: &Shared,
+    rule: &Rule,
+    hash: Option<&str>,
+    key: Option<&OsText>,
+    asking: JobId,
+) -> Result<Published, Trouble> {
+    let here = shared.store.published(&rule.name, hash, key, asking)?;
+    let Some(rehearsal) = &shared.rehearsal else { return Ok(here) };
+    let real = (rehearsal.published)(&rule.name, hash, key).map_err(Trouble::from_error)?;
+    Ok(Published {
+        same_content: real.same_content.or(here.same_content),
+        same_key: here.same_key.or(real.same_key),
+    })
 }
 
 fn key_of(rule: &Rule, job: &Job, template: &str) -> Result<OsText, Trouble> {
@@ -68,25 +85,23 @@ fn key_of(rule: &Rule, job: &Job, template: &str) -> Result<OsText, Trouble> {
     })
 }
 
-fn refused(store: &Store, of: JobId) -> Result<Trouble, Trouble> {
-    let message = format!("this content was published before, by job {of}{}", source_of(store, of)?);
+fn refused(earlier: &Earlier) -> Trouble {
+    let of = earlier.job;
+    let message = format!("this content was published before, by job {of}{}", source_of(earlier));
     let hint = "nothing of it is published again; `landfall retry` takes it all the same";
-    Ok(Trouble {
-        resend: Some(Resend::Refused { of }),
-        ..Trouble::new(FaultKind::Input, message, Some(hint))
-    })
+    Trouble { resend: Some(Resend::Refused { of }), ..Trouble::new(FaultKind::Input, message, Some(hint)) }
 }
 
-fn held(store: &Store, key: &OsText, last: JobId) -> Result<Trouble, Trouble> {
+fn held(key: &OsText, last: &Earlier) -> Trouble {
     let message =
-        format!("the delivery \"{key}\" was published before, by job {last}{}", source_of(store, last)?);
+        format!("the delivery \"{key}\" was published before, by job {}{}", last.job, source_of(last));
     let hint = "`landfall retry` takes it as a correction; until then it is not published, and its source stays claimed";
-    Ok(Trouble { resend: Some(Resend::Held), ..Trouble::new(FaultKind::Config, message, Some(hint)) })
+    Trouble { resend: Some(Resend::Held), ..Trouble::new(FaultKind::Config, message, Some(hint)) }
 }
 
 /// The source that a job was made from, as far as the ledger still knows.
-fn source_of(store: &Store, job: JobId) -> Result<String, Trouble> {
-    Ok(store.ledger(job)?.map_or_else(String::new, |row| format!(" ({})", row.path)))
+fn source_of(earlier: &Earlier) -> String {
+    earlier.source.as_ref().map_or_else(String::new, |path| format!(" ({path})"))
 }
 
 /// Ends, or holds, a job that what was published before stands in the way of. Its partials are gone already.
@@ -127,7 +142,7 @@ pub(super) fn is_still_held(shared: &Shared, rule: &Rule, job: &Job) -> Result<b
     if job.content_hash.is_none() || !is_unchanged(job) {
         return Ok(false);
     }
-    match judge(&shared.store, rule, job) {
+    match judge(shared, rule, job) {
         Ok(_) => Ok(false),
         Err(trouble) => match trouble.resend {
             Some(resend) => settle(shared, job.clone(), &trouble, resend).map(|()| true),

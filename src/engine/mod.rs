@@ -54,9 +54,10 @@ use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
-use crate::store::Store;
+use crate::store::{Published, Store};
 use crate::watch::Watch;
 
 pub use rooms::mounts_away;
@@ -115,7 +116,21 @@ pub enum Purpose {
     Serve,
     /// Only the files that are handed to [`Engine::ingest`].
     Ingest,
+    /// The same as a dry run: its store and outputs are its own, and it looks at no claim folder.
+    Rehearse,
 }
+
+/// What a dry run asks of the real world: all that it writes is its own.
+pub struct Rehearsal {
+    /// Whether something lies where this output would really go.
+    pub is_taken: Box<dyn Fn(&Path) -> bool + Send + Sync>,
+    /// What was published before: a rule's name, a content's hash, a delivery's key.
+    pub published: AskPublished,
+}
+
+/// See [`Rehearsal::published`].
+pub type AskPublished =
+    Box<dyn Fn(&str, Option<&str>, Option<&OsText>) -> Result<Published, JobError> + Send + Sync>;
 
 /// The running engine. Dropping it without [`Engine::stop`] leaves its threads to the process's end.
 pub struct Engine {
@@ -125,6 +140,16 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// A dry run: the settings have a data folder and outputs of its own.
+    pub fn rehearse(
+        settings: Settings,
+        registry: Registry,
+        store: Store,
+        rehearsal: Rehearsal,
+    ) -> Result<Self, EngineError> {
+        Self::begin(settings, registry, store, Purpose::Rehearse, Some(rehearsal))
+    }
+
     /// Recovers what an earlier run left, then starts every stage.
     pub fn start(
         settings: Settings,
@@ -132,15 +157,29 @@ impl Engine {
         store: Store,
         purpose: Purpose,
     ) -> Result<Self, EngineError> {
+        Self::begin(settings, registry, store, purpose, None)
+    }
+
+    fn begin(
+        settings: Settings,
+        registry: Registry,
+        store: Store,
+        purpose: Purpose,
+        rehearsal: Option<Rehearsal>,
+    ) -> Result<Self, EngineError> {
         let rules = RuleBook::new(&settings.rules, registry);
         limits::raise_open_files();
         let (orders, checkpoints) = sync_channel(CHECKPOINT_ORDERS);
-        let shared = Arc::new(Shared::new(settings, store, rules, orders));
+        let mut shared = Shared::new(settings, store, rules, orders);
+        shared.rehearsal = rehearsal;
+        let shared = Arc::new(shared);
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
         if purpose == Purpose::Serve {
             shared.claim_folders.hold_known(&shared.settings.rules)?;
         }
-        restored::count_start(&shared, purpose)?;
+        if purpose != Purpose::Rehearse {
+            restored::count_start(&shared, purpose)?;
+        }
         if purpose == Purpose::Serve {
             recover::recover(&shared)?;
         }

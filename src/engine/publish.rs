@@ -60,7 +60,7 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
     let checked = check_limits(rule, &job.account)
         .and_then(|()| check_source(&job))
         .and_then(|()| check_totals(run, &job))
-        .and_then(|()| delivery::judge(&shared.store, rule, &job))
+        .and_then(|()| delivery::judge(shared, rule, &job))
         .and_then(|delivery| {
             job.delivery = delivery;
             // Here, where a template that does not fit the job still holds it before anything is visible.
@@ -132,7 +132,7 @@ fn decide(
     mut finished: Vec<FinishedOutput>,
 ) -> Result<(Job, Intent), Trouble> {
     let planned_for = job.delivery.revision;
-    job.delivery = delivery::judge(&shared.store, &run.rule.rule, &job)?;
+    job.delivery = delivery::judge(shared, &run.rule.rule, &job)?;
     if job.delivery.revision != planned_for {
         retire::forget_plan(&mut job); // `archive_dir` may have the revision in it
     }

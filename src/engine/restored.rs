@@ -46,7 +46,7 @@ pub(super) fn count_start(shared: &Shared, purpose: Purpose) -> Result<(), Troub
         .filter(|seen| own.as_ref().is_some_and(|own| own.store == seen.store && own.starts < seen.starts));
     let behind = seen.map(|mark| mark.starts).max();
     match (behind, purpose) {
-        (Some(_), Purpose::Ingest) => return Err(must_be_started_first()),
+        (Some(_), Purpose::Ingest | Purpose::Rehearse) => return Err(must_be_started_first()),
         (Some(_), Purpose::Serve) => doubt(shared, &jobs)?,
         (None, _) => {}
     }

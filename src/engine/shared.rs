@@ -8,6 +8,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::Rehearsal;
 use super::board::Board;
 use super::claim::UnsyncedClaims;
 use super::claim_folders::ClaimFolders;
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub spool_dir: PathBuf,
     pub claim_folders: ClaimFolders,
     pub in_hand: InHand,
+    /// A dry run: what it asks of the real world.
+    pub rehearsal: Option<Rehearsal>,
     pub rooms: Rooms,
     /// Jobs that wait for a loader.
     pub queued: JobQueue,
@@ -126,6 +129,7 @@ impl Shared {
             spool_dir,
             claim_folders: ClaimFolders::default(),
             in_hand: InHand::default(),
+            rehearsal: None,
             rooms,
             queued: JobQueue::default(),
             finishing: JobQueue::default(),
@@ -244,6 +248,7 @@ impl Shared {
     /// Whether another job has chosen this final name and not taken it yet.
     pub(super) fn is_reserved(&self, path: &Path, by_others_than: JobId) -> bool {
         lock(&self.reserved).get(path).is_some_and(|owner| *owner != by_others_than)
+            || self.rehearsal.as_ref().is_some_and(|rehearsal| (rehearsal.is_taken)(path))
     }
 
     /// Reserves final names for a job until it releases them.

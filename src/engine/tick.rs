@@ -30,7 +30,9 @@ pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
         if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
             let is_first = last_retention.replace(Instant::now()).is_none();
             forget_finished(shared);
-            strays::tell_strays(shared, is_first);
+            if purpose != Purpose::Rehearse {
+                strays::tell_strays(shared, is_first); // its store knows of no claimed file
+            }
             forget_ledger(shared);
             // Not at the start: a file system may be mounted later, and its files be taken for new ones.
             if !is_first && let Err(error) = forget_removed(shared) {

@@ -66,6 +66,12 @@ impl Trouble {
         }
     }
 
+    /// As another process told it.
+    pub(super) fn from_error(error: JobError) -> Self {
+        let told = Self::new(error.kind, "", None);
+        Self { error, ..told }
+    }
+
     /// Too many records are at fault.
     pub(super) fn of_records(message: impl Into<String>, hint: &str) -> Self {
         Self { of_records: true, ..Self::new(FaultKind::Input, message, Some(hint)) }

@@ -35,7 +35,46 @@ pub struct ArchivedFile {
     pub folder: FolderIdentity,
 }
 
+/// An earlier job, and where its source lay, as far as the ledger still knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// The job.
+    pub job: JobId,
+    /// Where its source lay when it was found.
+    pub source: Option<OsText>,
+}
+
+/// What was published before, of one content and one delivery's key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The first job that published this content.
+    pub same_content: Option<Earlier>,
+    /// The last job that published this key, and as which revision.
+    pub same_key: Option<(u64, Earlier)>,
+}
+
 impl Store {
+    /// What was published before under this rule, by others than the asking job.
+    pub fn published(
+        &self,
+        rule: &str,
+        content_hash: Option<&str>,
+        delivery_key: Option<&OsText>,
+        asking: JobId,
+    ) -> Result<Published, StoreError> {
+        let earlier = |job: JobId| -> Result<Earlier, StoreError> {
+            Ok(Earlier { job, source: self.ledger(job)?.map(|row| row.path) })
+        };
+        let of_content = |hash| self.first_with_content(rule, hash, asking);
+        let same_content = content_hash.map(of_content).transpose()?.flatten().map(earlier).transpose()?;
+        let of_key = |key| self.last_delivery(rule, key, asking);
+        let same_key = match delivery_key.map(of_key).transpose()?.flatten() {
+            Some((revision, job)) => Some((revision, earlier(job)?)),
+            None => None,
+        };
+        Ok(Published { same_content, same_key })
+    }
+
     /// The first job that published this content under this rule, other than the asking one.
     pub fn first_with_content(
         &self,

@@ -75,7 +75,7 @@ use crate::model::job_id::JobId;
 use crate::output::PartialState;
 
 pub use changes::Changes;
-pub use deliveries::{ArchivedFile, ArchivedRow};
+pub use deliveries::{ArchivedFile, ArchivedRow, Earlier, Published};
 pub use error::StoreError;
 pub use mark::Mark;
 pub use memory::{MemoryBudget, MemoryLease};
