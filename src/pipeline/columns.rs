@@ -87,8 +87,14 @@ impl ColumnReader {
         self.spans.get(column.0 as usize).copied()
     }
 
-    fn json<'r>(&self, bytes: &'r [u8], column: ColumnRef) -> Option<&'r [u8]> {
-        json::at_path(bytes, &self.members, self.paths.get(column.0 as usize)?)
+    fn json<'r>(&self, bytes: &'r [u8], column: ColumnRef) -> Result<Option<&'r [u8]>, RecordError> {
+        let Some(path) = self.paths.get(column.0 as usize) else { return Ok(None) };
+        json::at_path(bytes, &self.members, path).map_err(|json::Twice| {
+            RecordError::new(format!(
+                "a key of `{}` stands twice, and what it means is not known",
+                path.join(".")
+            ))
+        })
     }
 }
 
@@ -105,7 +111,7 @@ impl Columns for ColumnReader {
                 Some(span) => Value::Text(Cow::Borrowed(text_of(bytes, span))),
                 None => Value::Missing,
             },
-            Format::Jsonl => json::value_of(self.json(bytes, column)),
+            Format::Jsonl => json::value_of(self.json(bytes, column)?),
         })
     }
 
@@ -121,7 +127,7 @@ impl Columns for ColumnReader {
                 }
                 text_of(bytes, span)
             }),
-            Format::Jsonl => self.json(bytes, column),
+            Format::Jsonl => self.json(bytes, column)?,
         })
     }
 

@@ -1,7 +1,7 @@
 //! JSON records read where they lie: checked once, then values are found as spans of the text.
 //!
-//! Values are never rebuilt, so numbers keep every digit and objects the order of their keys. Of a key that stands twice
-//! the last counts, as with most readers.
+//! Values are never rebuilt, so numbers keep every digit and objects the order of their keys. A key that stands twice means
+//! one thing to one reader and another to the next: whoever needs its value is told.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -50,7 +50,11 @@ fn members_within(text: &[u8], from: usize, found: &mut dyn FnMut(Member)) {
     }
 }
 
-/// The text of a member of the object `text` by its name.
+/// A key that is asked for stands twice in its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Twice;
+
+/// The text of a member of the object `text` by its name; of a name that stands twice the last.
 pub fn member<'t>(text: &'t [u8], members: &[Member], name: &str) -> Option<&'t [u8]> {
     let member = members.iter().rev().find(|member| is_key(text, member, name))?;
     text.get(member.value.clone())
@@ -66,19 +70,27 @@ fn is_key(text: &[u8], member: &Member, name: &str) -> bool {
 }
 
 /// Follows a dotted path from an object whose members are known: the value's text as it is written.
-pub fn at_path<'t>(text: &'t [u8], known: &[Member], path: &[String]) -> Option<&'t [u8]> {
-    let (first, rest) = path.split_first()?;
-    let mut value = member(text, known, first)?;
+pub fn at_path<'t>(text: &'t [u8], known: &[Member], path: &[String]) -> Result<Option<&'t [u8]>, Twice> {
+    let Some((first, rest)) = path.split_first() else { return Ok(None) };
+    let mut found = known.iter().filter(|member| is_key(text, member, first));
+    let mut value = found.next().and_then(|member| text.get(member.value.clone()));
+    if found.next().is_some() {
+        return Err(Twice);
+    }
     for name in rest {
-        let mut inner = None;
-        members_within(value, 0, &mut |member| {
-            if is_key(value, &member, name) {
-                inner = Some(member.value);
+        let Some(object) = value else { return Ok(None) };
+        let (mut inner, mut count) = (None, 0);
+        members_within(object, 0, &mut |member| {
+            if is_key(object, &member, name) {
+                (inner, count) = (Some(member.value), count + 1);
             }
         });
-        value = value.get(inner?)?;
+        if count > 1 {
+            return Err(Twice);
+        }
+        value = inner.and_then(|range| object.get(range));
     }
-    Some(value)
+    Ok(value)
 }
 
 /// A value as steps see it.
@@ -163,7 +175,7 @@ mod tests {
     fn at<'t>(text: &'t [u8], dotted: &str) -> Option<&'t [u8]> {
         let mut known = Vec::new();
         members(text, &mut known);
-        at_path(text, &known, &path(dotted))
+        at_path(text, &known, &path(dotted)).expect("each key once")
     }
 
     #[test]
@@ -188,14 +200,23 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_two_equal_keys_counts() {
-        assert_eq!(at(br#"{"a":1,"a":2}"#, "a"), Some(&b"2"[..]));
+    fn a_key_that_stands_twice_has_no_value() {
+        let texts: [&[u8]; 3] =
+            [br#"{"a":1,"a":{"b":2}}"#, br#"{"a":{"b":1,"b":1}}"#, br#"{"\u0061":{},"b":3,"a":{"b":2}}"#];
+        for text in texts {
+            let mut known = Vec::new();
+            members(text, &mut known);
+            assert_eq!(at_path(text, &known, &path("a.b")), Err(Twice));
+        }
+        assert_eq!(at(br#"{"x":1,"x":2,"a":{"b":2}}"#, "a.b"), Some(&b"2"[..]), "nobody asked for x");
     }
 
     proptest! {
         #[test]
         fn any_bytes_can_be_scanned(bytes in prop::collection::vec(prop::sample::select(b"{}[]\"\\:, a1".to_vec()), 0..40)) {
-            at(&bytes, "a.a");
+            let mut known = Vec::new();
+            members(&bytes, &mut known);
+            at_path(&bytes, &known, &path("a.a")).ok();
         }
 
         #[test]
@@ -204,9 +225,9 @@ mod tests {
             let written = serde_json::to_vec(&json).expect("JSON");
             let mut known = Vec::new();
             members(&written, &mut known);
-            let t = at_path(&written, &known, &[key.clone(), "t".into()]);
+            let t = at_path(&written, &known, &[key.clone(), "t".into()]).expect("once");
             prop_assert_eq!(value_of(t), Value::Text(text.as_bytes().into()));
-            let n = at_path(&written, &known, &[key, "n".into()]);
+            let n = at_path(&written, &known, &[key, "n".into()]).expect("once");
             let expected = number.to_string();
             prop_assert_eq!(n, Some(expected.as_bytes()));
         }

@@ -3,7 +3,7 @@
 //! The first check that fails is the reason: first whether it is csv or JSON at all, then the number of fields, then the columns by name. Of an empty (or
 //! missing) value only `required` judges. A decimal has a sign, digits and a point, no blanks, no exponent and no
 //! separators; an integer no point; a boolean is `true` or `false` in any case. In jsonl numbers and booleans may be
-//! JSON's own or texts that are such. `min` and `max` are numbers, or ISO dates for date and datetime. `matches`
+//! JSON's own or texts that are such. A key that stands twice does not conform. `min` and `max` are numbers, or ISO dates for date and datetime. `matches`
 //! searches: anchor it (`^…$`) to mean the whole value.
 
 use std::cmp::Ordering;
@@ -39,6 +39,7 @@ struct Validate {
 #[derive(Clone)]
 struct Check {
     missing: Option<Reason>,
+    twice: Reason,
     kind: Kind,
     not_of_kind: Reason,
     one_of: Option<(Vec<Wanted>, Reason)>,
@@ -130,7 +131,17 @@ fn check(name: &str, mut params: Params<'_>) -> Result<Check, Vec<PipelineProble
         params.problem("length_min", "`length_min` is above `length_max`: no value can pass".into(), None);
     }
     let not_of_kind = reason(&format!("not {article} {kind_name}"));
-    params.finish(kind.map(|kind| Check { missing, kind, not_of_kind, one_of, matches, shortest, longest }))
+    let twice = reason("stands twice");
+    params.finish(kind.map(|kind| Check {
+        missing,
+        twice,
+        kind,
+        not_of_kind,
+        one_of,
+        matches,
+        shortest,
+        longest,
+    }))
 }
 
 fn kind(name: &str, kind: &str, params: &mut Params<'_>) -> Option<Kind> {
@@ -332,7 +343,8 @@ impl Validate {
             }
         }
         for (index, check) in self.columns.iter().enumerate() {
-            let Ok(value) = record.column(index) else { return Some(self.unreadable.clone()) };
+            // It could be read as a whole.
+            let Ok(value) = record.column(index) else { return Some(check.twice.clone()) };
             if let Some(reason) = check.judge(&value) {
                 return Some(reason.clone());
             }

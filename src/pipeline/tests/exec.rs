@@ -202,9 +202,11 @@ fn json_answers_decide_what_becomes_of_a_record() {
     let errors: Vec<&str> = result.failed.iter().map(|failed| failed.error.as_str()).collect();
     assert_eq!(errors, ["no luck", "more fields than columns"]);
     let rule = asking(Format::Jsonl, &["python3", "-c", PYTHON], "jsonl");
-    let result = run(&rule, &[], &[r#"{"v": 1.50}"#, "oops"]);
-    assert_eq!(result.chunks[0].records, 1);
+    // Two lines would be two questions to the child.
+    let result = run(&rule, &[], &[r#"{"v": 1.50}"#, "oops", "{\n\"v\":1}", r#"{"v": 2}"#]);
+    assert_eq!(result.chunks[0].records, 2);
     assert!(result.failed[0].error.starts_with("not JSON"));
+    assert!(result.failed[1].error.contains("line end inside"), "{}", result.failed[1].error);
     let broken = worker(&rule).run(&slice(&[r#"{"v":"odd"}"#]), &shape(&[])).expect_err("a broken step");
     assert!(broken.reason.contains("not understood"), "{broken}");
 }

@@ -75,6 +75,8 @@ fn validate_reads_json_and_refuses_what_is_none() {
         Some("v: not a string")
     );
     assert_eq!(judged(Format::Jsonl, &decimal, "{oops").as_deref(), Some("not JSON"));
+    assert_eq!(judged(Format::Jsonl, &decimal, r#"{"v":1}{"v":2}"#).as_deref(), Some("not JSON"));
+    assert_eq!(judged(Format::Jsonl, &decimal, r#"{"v":1,"v":2}"#).as_deref(), Some("v: stands twice"));
 }
 
 fn kept(condition: &Value, value: &str) -> bool {
@@ -157,12 +159,14 @@ fn a_row_of_one_empty_value_is_written_in_quotes() {
 fn select_on_json_makes_an_object_of_the_paths() {
     let select = json!({ "step": "select", "columns": ["n", "a.b", "zz"], "rename": { "a.b": "a.c" } });
     let rule = rule(Format::Jsonl, &["main"], &[select]);
-    let result = run(&rule, &[], &[r#"{"a":{"b":1.50,"x":2},"n":12345678901234567890123}"#, "[1]"]);
+    let lines = [r#"{"a":{"b":1.50,"x":2},"n":12345678901234567890123}"#, "[1]", r#"{"n":1,"n":2}"#];
+    let result = run(&rule, &[], &lines);
     assert_eq!(
         texts(&rule, &result),
         map(&[("main", "{\"n\":12345678901234567890123,\"a\":{\"c\":1.50}}\n")])
     );
     assert_eq!(result.failed[0].error, "not a JSON object");
+    assert_eq!(result.failed[1].error, "a key of `n` stands twice, and what it means is not known");
 }
 
 #[test]

@@ -102,6 +102,10 @@ fn write_data(format: &Format, record: &mut Record<'_>, out: &mut Vec<u8>) -> Re
         Format::Lines => json::write_string(record.bytes(), out),
         Format::Jsonl => {
             record.check()?;
+            // White space to JSON, and two lines to the child.
+            if memchr::memchr(b'\n', record.bytes()).is_some() {
+                return Err(RecordError::new("a record with a line end inside cannot be asked line by line"));
+            }
             out.extend_from_slice(record.bytes());
         }
         Format::Csv(_) | Format::Fixed(_) => write_columns(record, out)?,
