@@ -204,8 +204,6 @@ refuses! {
     ar_is_refused_by_its_name: "ar rc made.ar plain; mv made.ar sample", ["ar archive"];
     a_part_of_a_split_zip_is_refused_by_its_name:
         "head -c 200000 /dev/urandom > noise; zip -q -s 64k made.zip noise; mv made.z01 sample", ["split zip"];
-    the_last_part_of_a_split_zip_is_refused_by_its_name:
-        "head -c 200000 /dev/urandom > noise; zip -q -s 64k made.zip noise; mv made.zip sample", ["zip"];
     age_behind_white_space_in_binary_is_refused: "{ echo; age -r $R plain; } > sample", ["age", "byte 1"];
     parquet_is_refused_by_its_name: "printf 'PAR1\\x15\\x04\\x15\\x00 and so on PAR1' > sample", ["parquet"];
     open_pgp_is_refused_by_its_name:
@@ -217,6 +215,31 @@ refuses! {
     nul_bytes_in_text_are_refused: "printf 'one\ntwo\\0two\nthree\n' > sample", ["nul"];
     bytes_that_are_not_in_the_encoding_are_refused: "printf 'one\ntw\\xff\n' > sample", ["utf-8"];
     layers_deeper_than_the_limit_are_refused: "gzip -c plain | gzip | gzip | gzip > sample", ["depth_max"];
+}
+
+#[test]
+fn members_that_are_no_files_are_listed_with_their_reason_and_named_once_in_the_log() {
+    let world = made_by(
+        RULE,
+        "ln -s plain link; ln plain same; mkfifo pipe; touch .DS_Store; tar -czf sample plain link same pipe .DS_Store",
+    );
+    let ran = world.ingest(&["sample"]).done();
+    let job = world.completed();
+    assert_eq!(job["records_in"], 4000, "a hard link has its target's records");
+    let skipped = |name: &str| {
+        let entries = job["entries"].as_array().expect("a list");
+        let entry = entries.iter().find(|entry| entry["name"] == name).expect("it is listed");
+        entry["skipped"].as_str().map(str::to_owned)
+    };
+    assert_eq!(skipped("plain"), None);
+    assert_eq!(skipped("same"), None);
+    assert_eq!(skipped("link").as_deref(), Some("symbolic link"));
+    assert_eq!(skipped("pipe").as_deref(), Some("FIFO"));
+    assert_eq!(skipped(".DS_Store").as_deref(), Some("hidden"));
+    let told = ran.stderr.lines().filter(|line| line.contains("passed over")).count();
+    assert_eq!(told, 1, "of links and FIFOs, however many: {}", ran.stderr);
+    let shown = world.landfall(&["show", job["id"].as_str().expect("an id")]).stdout;
+    assert!(shown.contains("link (symbolic link)"), "{shown}");
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Member {
     /// `outer` is the escaped path of the archive it lies in, empty for the outermost.
     pub fn within(outer: &str, name: &[u8]) -> Self {
         let own = os_string(name);
-        let hidden = hidden(&own.to_string_lossy().replace('\\', "/"));
+        let hidden = hidden(&own.to_string_lossy());
         let joined = if outer.is_empty() {
             own
         } else {

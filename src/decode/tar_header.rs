@@ -90,7 +90,7 @@ pub(super) fn is_header(block: &[u8]) -> bool {
     let numbers = [&block[100..108], &block[108..116], &block[116..124], &block[124..136], &block[136..148]];
     let fits = block[257..].starts_with(b"ustar")
         || (block[0] != 0
-            && matches!(block[156], 0 | b'0'..=b'7' | b'A'..=b'Z' | b'a'..=b'z')
+            && (block[156] == 0 || block[156].is_ascii_alphanumeric())
             && numbers.iter().all(|field| number(field).is_some()));
     fits && checksum_is_right(block)
 }
