@@ -1,6 +1,7 @@
 //! Loading: a claimed source becomes slices. One thread per loading job.
 
 use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -220,9 +221,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     let first_slice = job.resumed_at_slice;
     let mut retrace = if first_slice > 0 { Some(start_retrace()?) } else { None };
     let mut slices = 0;
-    let mut lines_skipped = 0;
-    let mut characters_replaced = 0;
-    let mut unterminated = Vec::new();
+    let mut tally = Tally::default();
     let mut position = 0;
     let mut first_header: Option<Arc<Vec<u8>>> = None;
     let mut last_shape: Option<Arc<EntryShape>> = None;
@@ -285,28 +284,52 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
                 shared.board.ring();
             }
         }
-        if cutter.is_unterminated() {
-            if rule.ready.last_line == LastLine::Complete {
-                return Err(cut_off(&entry_name));
-            }
-            unterminated.push(position);
-        }
-        lines_skipped += cutter.lines_skipped();
-        characters_replaced += cutter.characters_replaced();
+        tally.add(&cutter, position, &entry_name, rule.ready.last_line)?;
         position += 1;
     }
     meet_checkpoint(run, retrace.take())?;
     let mut counts = decoder.finish()?;
     tell_skipped(job.id, &counts.skipped);
-    counts.characters_replaced += characters_replaced;
+    counts.characters_replaced += tally.characters_replaced;
     let Some(announced) = totals::measure(totals, &job, &|| shared.stopping())? else {
         return Ok(LoadEnd::Stopped);
     };
+    let Tally { lines_skipped, unterminated, .. } = tally;
     if !unterminated.is_empty() {
         events::unterminated(&job);
     }
     run.set_loaded(Loaded { slices, lines_skipped, unterminated, decoded: counts, announced });
     Ok(LoadEnd::Complete)
+}
+
+/// What cutting tells of entries, besides their records.
+#[derive(Default)]
+struct Tally {
+    lines_skipped: u64,
+    characters_replaced: u64,
+    /// Positions of entries whose last record has no line end.
+    unterminated: Vec<u32>,
+}
+
+impl Tally {
+    /// An entry is at its end.
+    fn add<R: Read>(
+        &mut self,
+        cutter: &Cutter<R>,
+        position: u32,
+        entry: &str,
+        last_line: LastLine,
+    ) -> Result<(), Trouble> {
+        if cutter.is_unterminated() {
+            if last_line == LastLine::Complete {
+                return Err(cut_off(entry));
+            }
+            self.unterminated.push(position);
+        }
+        self.lines_skipped += cutter.lines_skipped();
+        self.characters_replaced += cutter.characters_replaced();
+        Ok(())
+    }
 }
 
 /// The first records of jsonl: whether they have the columns that the rule names.

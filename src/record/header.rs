@@ -32,16 +32,12 @@ pub(super) fn read<R: Read>(
     numbering: &mut Numbering,
 ) -> Result<Option<Header>, CutError> {
     let separator = separator.clone();
-    match csv.quote {
-        Some(quote) => {
-            let mut framing = QuoteFraming::new(quote, csv, separator);
-            read_framed(text, &mut framing, csv, record_max, entry, numbering)
-        }
-        None => {
-            let mut framing = LineFraming::new(separator, Blank::Empty);
-            read_framed(text, &mut framing, csv, record_max, entry, numbering)
-        }
+    if let Some(quote) = csv.quote {
+        let mut framing = QuoteFraming::new(quote, csv, separator);
+        return read_framed(text, &mut framing, csv, record_max, entry, numbering);
     }
+    let mut framing = LineFraming::new(separator, Blank::Empty);
+    read_framed(text, &mut framing, csv, record_max, entry, numbering)
 }
 
 fn read_framed<R: Read, F: Framing>(

@@ -50,8 +50,8 @@ fn wild(numbers: &mut Numbers) -> String {
 /// Rows that are mostly right, as a sender writes them who doubles or escapes quotes, with now and then one that is not protected.
 fn tame(numbers: &mut Numbers, escape: Option<&str>) -> String {
     let mut text = String::new();
-    for _ in 0..1 + numbers.below(6) {
-        for field in 0..1 + numbers.below(3) {
+    for _ in 0..=numbers.below(6) {
+        for field in 0..=numbers.below(3) {
             text.push_str(if field > 0 { "," } else { "" });
             if numbers.below(3) == 0 {
                 text.push_str(numbers.pick(&["1", "plain", "a b", "5\" pipe"]));
