@@ -21,6 +21,7 @@
 //! `landfall` itself answers beside such a program.
 
 mod allocator;
+pub mod allowance;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -101,6 +101,7 @@ impl World {
             passphrase_file: None,
             spool_dir: self.folder.path(),
             progress: Arc::new(Progress::default()),
+            allowance: landfall::allowance::Allowance::alone(96 << 20),
         };
         let mut decoder = Decoder::open(File::open(&self.source)?, &request)?;
         let shape = {

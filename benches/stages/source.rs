@@ -80,6 +80,7 @@ impl Source {
             passphrase_file: None,
             spool_dir: self.folder.path(),
             progress: Arc::default(),
+            allowance: landfall::allowance::Allowance::alone(96 << 20),
         };
         let mut decoder = Decoder::open(File::open(&self.path)?, &request)?;
         let entry = decoder.next_entry()?.ok_or("the file has no entry")?;

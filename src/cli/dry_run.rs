@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::view;
+use crate::allowance::Allowance;
 use crate::control::{self, Refusal};
 use crate::decode::{DecodeRequest, Decoder};
 use crate::engine::Rehearsal;
@@ -160,6 +161,7 @@ impl DryRun {
             passphrase_file: None,
             spool_dir: self.scratch.path(),
             progress: Arc::default(),
+            allowance: Allowance::alone(u64::MAX), // our own output
         };
         let mut decoder = Decoder::open(File::open(path)?, &request)?;
         let Some(entry) = decoder.next_entry()? else { return Ok(Vec::new()) };

@@ -1,5 +1,7 @@
 //! `[rule.decode]`: how a source becomes text.
 
+use std::time::Duration;
+
 use super::paths::Kind;
 use super::rule::absolute_item;
 use super::section::Section;
@@ -37,6 +39,10 @@ pub(super) fn read(section: &Section<'_>, records: &Records) -> Decode {
         depth_max: section.integer("depth_max", 1..=32).unwrap_or(3) as u32,
         expanded_max: section.size("expanded_max", 1..=1 << 60).unwrap_or(1 << 40),
         ratio_max: section.integer("ratio_max", 1..=u64::from(u32::MAX)).unwrap_or(1000),
+        time_max: section.duration("time_max", Duration::from_secs(1)).unwrap_or(Decode::time_max()),
+        work_factor_max: section
+            .integer("work_factor_max", 1..=22)
+            .unwrap_or(u64::from(Decode::work_factor_max())) as u8,
         on_bad_encoding: section.choice("on_bad_encoding", &policies, &[]).unwrap_or(OnBadEncoding::Fail),
         encoding: section.text("encoding").unwrap_or("utf-8").to_owned(),
     };

@@ -6,7 +6,6 @@ use super::section::Section;
 use crate::model::rule::{Csv, Fixed, FixedField, Format, OnMisfit, Records, Service};
 
 const RECORD_MAX: u64 = 8 << 20;
-const COLUMNS_MAX: u64 = 10_000;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Word {
@@ -87,7 +86,7 @@ fn csv(section: &Section<'_>) -> Csv {
         section.problem(key, "delimiter and quote are the same", Some("choose two characters".into()));
     }
     let escape = escape(section, delimiter, quote);
-    let columns_max = section.integer("columns_max", 1..=10_000_000).unwrap_or(COLUMNS_MAX);
+    let columns_max = section.integer("columns_max", 1..=10_000_000).unwrap_or(Csv::columns_max());
     if columns.len() as u64 > columns_max {
         let hint = format!("raise `records.columns_max` to {} at least", columns.len());
         section.problem("columns_max", "the rule itself names more columns", Some(hint));

@@ -215,11 +215,11 @@ fn key_error(
     place: &str,
 ) -> DecodeError {
     match error {
-        DecryptError::ExcessiveWork { required, .. } => corrupt(
-            state,
-            place,
-            format!("its passphrase asks for 2^{required} rounds of work, more than 2^{}", keys::WORK_MAX),
-        ),
+        DecryptError::ExcessiveWork { required, .. } => DecodeError::WorkFactor {
+            place: place.to_owned(),
+            factor: required,
+            limit: context.decode.work_factor_max,
+        },
         DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed | DecryptError::NoMatchingKeys
             if scrypt =>
         {

@@ -14,6 +14,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
     reason = "members are counted here: what follows one is read or refused"
 )]
 use async_compression::futures::bufread::{self, BzDecoder, XzDecoder, ZstdDecoder};
+use async_compression::zstd::DParameter;
 use futures_io::{AsyncBufRead, AsyncRead};
 
 use super::DecodeError;
@@ -21,10 +22,15 @@ use super::context::{Bytes, Context, Metered};
 use super::error::{UNKNOWN_XZ_CHECK, unwrap};
 use super::peek::PeekReader;
 use super::sniff::layer_name;
+use super::zip_memory;
+use crate::allowance::{Permit, Refusal};
 use crate::model::rule::Layer;
 
-/// Memory that one stream or member may ask for: `xz -9` needs 65 MiB.
-pub(super) const DECODER_MEMORY_BYTES_MAX: u64 = 192 << 20;
+/// Bytes at the beginning of a stream, frame or member that tell what it needs: a header and an xz block's.
+const HEAD_BYTES: usize = zip_memory::HEAD_BYTES as usize;
+
+/// The largest that the library takes.
+const WINDOW_LOG_MAX: u32 = 31;
 
 #[allow(clippy::disallowed_types, reason = "members are counted here: what follows one is read or refused")]
 type GzipMember<R> = bufread::GzipDecoder<R>;
@@ -73,11 +79,16 @@ enum Codec<'a> {
 }
 
 impl<'a> Codec<'a> {
-    fn new(layer: Layer, inner: Blocking<'a>) -> Self {
+    /// `memory`: what was taken for it.
+    fn new(layer: Layer, inner: Blocking<'a>, memory: u64) -> Self {
         match layer {
-            Layer::Zstd => Self::Zstd(ZstdDecoder::new(inner)),
+            Layer::Zstd => {
+                // Its window was counted; the library's own limit is not asked.
+                let window = DParameter::window_log_max(WINDOW_LOG_MAX);
+                Self::Zstd(ZstdDecoder::with_params(inner, &[window]))
+            }
             Layer::Bzip2 => Self::Bzip2(BzDecoder::new(inner)),
-            Layer::Xz => Self::Xz(XzDecoder::with_mem_limit(inner, DECODER_MEMORY_BYTES_MAX)),
+            Layer::Xz => Self::Xz(XzDecoder::with_mem_limit(inner, memory)),
             Layer::Gzip | Layer::Age | Layer::Zip | Layer::Tar => Self::Gzip(GzipMember::new(inner)),
         }
     }
@@ -113,10 +124,13 @@ impl<'a> Codec<'a> {
 /// The decoded bytes of all members.
 struct Decompressed<'a> {
     layer: Layer,
-    /// Where a member begins.
-    next: Option<Blocking<'a>>,
     /// None before the first member, and once the end was met or an error told.
     codec: Option<Codec<'a>>,
+    /// Where the next member begins, until its decoder is made.
+    next: Option<Blocking<'a>>,
+    /// What the decoder holds.
+    memory: Option<Permit>,
+    context: Arc<Context>,
     place: Arc<str>,
 }
 
@@ -128,9 +142,26 @@ pub(super) fn decompress<'a>(
     depth: u32,
     place: &Arc<str>,
 ) -> Bytes<'a> {
-    let next = Some(Blocking { inner, offset: 0 });
-    let inner = Decompressed { layer, next, codec: None, place: Arc::clone(place) };
+    let inner = decompressed(layer, inner, context, place);
     Box::new(Metered { inner, context: Arc::clone(context), depth, place: Arc::clone(place) })
+}
+
+/// Likewise, for who counts what comes out.
+pub(super) fn decompressed<'a>(
+    layer: Layer,
+    inner: PeekReader<Bytes<'a>>,
+    context: &Arc<Context>,
+    place: &Arc<str>,
+) -> impl Read + Send + use<'a> {
+    let next = Some(Blocking { inner, offset: 0 });
+    Decompressed {
+        layer,
+        codec: None,
+        next,
+        memory: None,
+        context: Arc::clone(context),
+        place: Arc::clone(place),
+    }
 }
 
 impl Read for Decompressed<'_> {
@@ -140,8 +171,8 @@ impl Read for Decompressed<'_> {
         }
         let mut task = TaskContext::from_waker(Waker::noop());
         loop {
-            if let Some(member) = self.next.take() {
-                self.codec = Some(self.begin(member)?);
+            if let Some(next) = self.next.take() {
+                self.begin(next)?;
             }
             let Some(codec) = &mut self.codec else { return Ok(0) };
             match codec.poll(&mut task, buf) {
@@ -156,12 +187,20 @@ impl Read for Decompressed<'_> {
 }
 
 impl<'a> Decompressed<'a> {
-    fn begin(&self, mut member: Blocking<'a>) -> io::Result<Codec<'a>> {
-        if self.layer == Layer::Xz && !xz_check_is_known(member.inner.peek(8)?) {
+    /// The next member, stream or frame: first of all the memory that it says it needs.
+    fn begin(&mut self, mut inner: Blocking<'a>) -> io::Result<()> {
+        self.memory = None; // the last one's decoder is gone
+        let head = inner.inner.peek(HEAD_BYTES)?;
+        if self.layer == Layer::Xz && !xz_check_is_known(head) {
             let (place, what) = (self.place.to_string(), UNKNOWN_XZ_CHECK);
             return Err(DecodeError::Refused { place, what }.into());
         }
-        Ok(Codec::new(self.layer, member))
+        let memory = memory_of(self.layer, head);
+        if memory > 0 {
+            self.memory = Some(self.context.take_memory(what_of(self.layer), memory, &self.place)?);
+        }
+        self.codec = Some(Codec::new(self.layer, inner, memory));
+        Ok(())
     }
 
     /// After a member's end: another one, the end of all, or garbage. Tapes, block devices and tools that write in blocks fill up with
@@ -193,6 +232,12 @@ impl<'a> Decompressed<'a> {
             Err(error) => error,
         };
         let (place, layer) = (self.place.to_string(), layer_name(self.layer));
+        if let (Layer::Xz, Some(memory)) = (self.layer, &self.memory)
+            && error.to_string().contains("memory limit")
+        {
+            let refusal = Refusal::MoreThanTold { what: what_of(self.layer), told: memory.bytes() };
+            return DecodeError::NotAllowed { place, refusal }.into();
+        }
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return DecodeError::EndedEarly { place, layer, offset }.into();
         }
@@ -204,6 +249,56 @@ impl<'a> Decompressed<'a> {
 fn xz_check_is_known(head: &[u8]) -> bool {
     let Some(flags) = head.get(6..8) else { return true };
     !head.starts_with(b"\xfd7zXZ\0") || flags[0] != 0 || matches!(flags[1], 0 | 1 | 4 | 10)
+}
+
+/// Bytes that unpacking takes, as the first bytes tell; small constants aside.
+pub(super) fn memory_of(layer: Layer, head: &[u8]) -> u64 {
+    match layer {
+        // The window, and blocks of 128 KiB on both sides of it.
+        Layer::Zstd => zstd_window(head).map_or(0, |window| window.saturating_add(512 << 10)),
+        // bzip2(1): 100 KiB, and four times the block.
+        Layer::Bzip2 => {
+            let blocks = head.get(3).filter(|level| level.is_ascii_digit()).map_or(0, |level| level - b'0');
+            (100 << 10) + 400_000 * u64::from(blocks)
+        }
+        // xz(1): about the dictionary.
+        Layer::Xz => zip_memory::xz_dictionary(head).unwrap_or(0).saturating_add(1 << 20),
+        Layer::Gzip | Layer::Age | Layer::Zip | Layer::Tar => 0,
+    }
+}
+
+/// The window of a zstd frame (RFC 8878, 3.1.1.1); none of a frame to be skipped, or where it does not say.
+fn zstd_window(head: &[u8]) -> Option<u64> {
+    let rest = head.strip_prefix(b"\x28\xb5\x2f\xfd")?;
+    let (&descriptor, rest) = rest.split_first()?;
+    let is_single = descriptor & 0x20 != 0;
+    if !is_single {
+        let byte = *rest.first()?;
+        let base = 1_u64 << (10 + (byte >> 3));
+        return Some(base + (base >> 3) * u64::from(byte & 7));
+    }
+    let id_bytes = [0, 1, 2, 4].get(usize::from(descriptor & 3)).copied()?;
+    let size_bytes = 1_usize << (descriptor >> 6); // a single segment tells its size in a byte at least
+    let size = rest.get(id_bytes..id_bytes + size_bytes)?;
+    let number = size.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    Some(if size_bytes == 2 { number + 256 } else { number })
+}
+
+fn what_of(layer: Layer) -> &'static str {
+    match layer {
+        Layer::Zstd => "the windows of its zstd data",
+        Layer::Xz => "the dictionaries of its xz data",
+        _ => "the blocks of its bzip2 data",
+    }
+}
+
+/// Between xz streams there may be zeros, in fours.
+fn skip_padding(inner: &mut Blocking<'_>) -> io::Result<()> {
+    while inner.inner.peek(4)?.starts_with(&[0; 4]) {
+        inner.inner.consume(4);
+        inner.offset += 4;
+    }
+    Ok(())
 }
 
 fn skip_zeros(inner: &mut Blocking<'_>) -> io::Result<()> {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::hash::ContentHasher;
 use super::{DecodeError, DecodeRequest, Progress};
+use crate::allowance::{Allowance, Permit, Refusal};
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Decode, Format, OnBadEncoding};
 
@@ -28,6 +29,7 @@ pub(super) struct Context {
     pub passphrase_file: Option<PathBuf>,
     pub spool_dir: PathBuf,
     pub progress: Arc<Progress>,
+    pub allowance: Arc<Allowance>,
     /// Records are cut from bytes: nothing is decoded and no BOM looked for.
     pub binary: bool,
     /// NUL bytes end records: then they are no sign of something else than text.
@@ -52,6 +54,7 @@ impl Context {
             passphrase_file: request.passphrase_file.map(ToOwned::to_owned),
             spool_dir: request.spool_dir.to_owned(),
             progress: Arc::clone(&request.progress),
+            allowance: Arc::clone(&request.allowance),
             binary: fixed_bytes,
             nul_separates: request.records.separator.as_ref().is_some_and(|text| text.contains('\0')),
             expanded: (0..=layers).map(|_| AtomicU64::new(0)).collect(),
@@ -71,6 +74,7 @@ impl Context {
             passphrase_file: self.passphrase_file.clone(),
             spool_dir: self.spool_dir.clone(),
             progress: Arc::default(),
+            allowance: Arc::clone(&self.allowance),
             binary: self.binary,
             nul_separates: self.nul_separates,
             expanded: self.expanded.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -104,6 +108,11 @@ impl Context {
         self.members.load(Relaxed)
     }
 
+    /// Memory for unpacking, before it is allocated.
+    pub fn take_memory(&self, what: &'static str, bytes: u64, place: &str) -> Result<Permit, DecodeError> {
+        self.allowance.take(what, bytes).map_err(|refusal| refused(place, refusal))
+    }
+
     pub fn depth_limit(&self) -> u32 {
         // Layers spelled out are expected, whatever the limit for recognised ones.
         self.decode.depth_max.max(self.decode.layers.len() as u32)
@@ -111,6 +120,7 @@ impl Context {
 
     /// Counts bytes that came out at a depth, and holds the limits.
     fn count_expanded(&self, depth: u32, bytes: u64, place: &str) -> Result<(), DecodeError> {
+        self.allowance.step().map_err(|refusal| refused(place, refusal))?;
         let index = (depth as usize).min(self.expanded.len().saturating_sub(1));
         let Some(counter) = self.expanded.get(index) else { return Ok(()) };
         let total = counter.fetch_add(bytes, Relaxed).saturating_add(bytes);
@@ -123,6 +133,10 @@ impl Context {
         }
         Ok(())
     }
+}
+
+pub(super) fn refused(place: &str, refusal: Refusal) -> DecodeError {
+    DecodeError::NotAllowed { place: place.to_owned(), refusal }
 }
 
 /// Counts what comes out of an expanding layer.
@@ -159,6 +173,7 @@ impl SourceFile {
 
 impl Read for SourceFile {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.context.allowance.step().map_err(|refusal| refused(&self.context.place(""), refusal))?;
         loop {
             match self.file.read(buf) {
                 Ok(n) => {

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::allowance::{Refusal, size};
 use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::os_text::escaped_path;
@@ -128,7 +129,7 @@ pub enum DecodeError {
         detail: String,
     },
     /// `entries_max`.
-    #[error("{place}: more than {limit} members")]
+    #[error("{place}: more than `decode.entries_max` = {limit} members")]
     TooManyEntries {
         /// Where.
         place: String,
@@ -136,7 +137,7 @@ pub enum DecodeError {
         limit: u64,
     },
     /// `depth_max`.
-    #[error("{place}: more than {limit} archives and layers within each other")]
+    #[error("{place}: more than `decode.depth_max` = {limit} archives and layers within each other")]
     TooDeep {
         /// Where.
         place: String,
@@ -144,7 +145,7 @@ pub enum DecodeError {
         limit: u32,
     },
     /// `expanded_max`.
-    #[error("{place}: expands past {limit} bytes")]
+    #[error("{place}: expands past `decode.expanded_max` = {limit} bytes")]
     TooLarge {
         /// Where.
         place: String,
@@ -152,12 +153,33 @@ pub enum DecodeError {
         limit: u64,
     },
     /// `ratio_max`.
-    #[error("{place}: expands to more than {limit} times its stored size")]
+    #[error("{place}: expands to more than `decode.ratio_max` = {limit} times its stored size")]
     RatioTooHigh {
         /// Where.
         place: String,
         /// `decode.ratio_max`.
         limit: u64,
+    },
+    /// More memory or time than there is for it, or it is to stop.
+    #[error("{place}: {refusal}")]
+    NotAllowed {
+        /// Where.
+        place: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// `work_factor_max`.
+    #[error(
+        "{place}: its passphrase has a work factor of {factor}, which takes {} of memory, more than `decode.work_factor_max` = {limit}",
+        size(1024_u64.checked_shl(u32::from(*factor)).unwrap_or(u64::MAX))
+    )]
+    WorkFactor {
+        /// Where.
+        place: String,
+        /// What its sender chose.
+        factor: u8,
+        /// `decode.work_factor_max`.
+        limit: u8,
     },
     /// Bytes that are not in the encoding, under `fail`.
     #[error("{place}: not valid {encoding} at byte {offset}")]
@@ -223,6 +245,7 @@ impl Fault for DecodeError {
             Self::Read { .. } | Self::Spool { .. } => FaultKind::Storage,
             Self::KeyFile { .. } | Self::Key { .. } | Self::Rule { .. } => FaultKind::Config,
             Self::EntryLeft { .. } => FaultKind::Bug,
+            Self::NotAllowed { refusal: Refusal::Busy { .. } | Refusal::Stopped, .. } => FaultKind::Transient,
             _ => FaultKind::Input,
         }
     }
@@ -252,6 +275,12 @@ impl Fault for DecodeError {
             Self::TooDeep { .. } => "raise `decode.depth_max` if this nesting is expected",
             Self::TooLarge { .. } => "raise `decode.expanded_max` if this size is expected",
             Self::RatioTooHigh { .. } => "raise `decode.ratio_max` if such data is expected",
+            Self::NotAllowed { refusal, .. } => return refusal.hint(),
+            Self::WorkFactor { limit, .. } => {
+                return Some(format!(
+                    "ask the sender for a work factor of {limit} at most, or to encrypt to your recipient; or raise `decode.work_factor_max`"
+                ));
+            }
             Self::BadText { .. } => {
                 "set `decode.encoding` to what the sender writes, or `decode.on_bad_encoding` to \"replace\""
             }
@@ -321,6 +350,11 @@ fn refusal_hint(what: &str) -> String {
 }
 
 impl DecodeError {
+    /// More than a source may take.
+    pub fn not_allowed(path: &Path, refusal: Refusal) -> Self {
+        Self::NotAllowed { place: escaped_path(path), refusal }
+    }
+
     /// Whether the source ended too early: it may still be growing, and is given back once before it is quarantined.
     pub fn ended_early(&self) -> bool {
         matches!(self, Self::EndedEarly { .. } | Self::Unsealed { .. })
@@ -328,8 +362,12 @@ impl DecodeError {
 
     /// The decode error inside an I/O error of an entry's `text`, or a read error of `path`.
     pub fn from_io(error: io::Error, path: &Path) -> Self {
-        match unwrap(error) {
-            Ok(inner) => inner,
+        let source = match unwrap(error) {
+            Ok(inner) => return inner,
+            Err(source) => source,
+        };
+        match source.downcast::<Refusal>() {
+            Ok(refusal) => Self::NotAllowed { place: escaped_path(path), refusal },
             Err(source) => Self::Read { path: path.to_owned(), source },
         }
     }

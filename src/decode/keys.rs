@@ -8,9 +8,8 @@ use age::secrecy::SecretString;
 
 use super::DecodeError;
 use super::context::Context;
+use super::derivation::Derivation;
 
-/// scrypt rounds of a passphrase-encrypted file at most, as a power of two: 2^20 take 1 GiB for a second or two.
-pub(super) const WORK_MAX: u8 = 20;
 const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
 
 type Identities = Vec<Box<dyn age::Identity>>;
@@ -52,8 +51,8 @@ fn passphrase(context: &Context, place: &str) -> Result<Identities, DecodeError>
         return Err(DecodeError::KeyFile { file: file.clone(), detail: "it is empty".to_owned() });
     }
     let mut identity = age::scrypt::Identity::new(SecretString::from(line.to_owned()));
-    identity.set_max_work_factor(WORK_MAX);
-    Ok(vec![Box::new(identity)])
+    identity.set_max_work_factor(context.decode.work_factor_max);
+    Ok(vec![Box::new(Derivation::new(identity, line, context, place))])
 }
 
 fn read_text(file: &Path) -> io::Result<String> {

@@ -11,6 +11,7 @@
 mod age;
 mod compress;
 mod context;
+mod derivation;
 mod error;
 mod hash;
 mod keys;
@@ -51,6 +52,7 @@ use self::tar_layer::{Item, TarLayer};
 use self::tar_links::{Linked, Links, input_of};
 use self::text::{TextReader, encoding_for};
 use self::zip_layer::ZipLayer;
+use crate::allowance::Allowance;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Decode, Records};
 
@@ -70,6 +72,8 @@ pub struct DecodeRequest<'a> {
     pub spool_dir: &'a Path,
     /// Counts for the progress of long jobs, updated while reading.
     pub progress: Arc<Progress>,
+    /// What reading it may take.
+    pub allowance: Arc<Allowance>,
 }
 
 /// How far reading is.

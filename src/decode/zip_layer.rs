@@ -12,15 +12,17 @@ use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
 use super::DecodeError;
-use super::compress::DECODER_MEMORY_BYTES_MAX;
+use super::compress::decompressed;
 use super::context::{Bytes, Context, Metered, ReadSeek};
 use super::error::unwrap;
 use super::layers::Position;
 use super::members::{Member, NameKey, key_of};
-use super::peek::BUFFER_BYTES;
-use super::zip_deflated::Deflated;
+use super::peek::{BUFFER_BYTES, PeekReader};
+use super::zip_deflated::{Checked, inflated};
 use super::zip_end::{Repaired, directory};
 use super::zip_memory;
+use crate::allowance::Permit;
+use crate::model::rule::Layer;
 
 type Archive = ZipArchive<BufReader<Repaired>>;
 
@@ -95,48 +97,56 @@ impl ZipLayer {
         }
         let (method, size, crc) = (entry.compression(), entry.size(), entry.crc32());
         let at = entry.header_start();
-        if zip_memory::is_named_by(method) {
-            self.check_memory(index, method, &place, at)?;
-        }
+        let place: Arc<str> = place.into();
+        let memory = self.take_memory(index, method, context, &place, at)?;
         let stored_at = Arc::new(AtomicU64::new(at));
-        let inner: Bytes<'_> = if method == CompressionMethod::Deflated {
+        let inner: Bytes<'_> = if let Some(layer) = layer_of(method) {
+            let raw = self.archive.by_index_raw(index).map_err(|error| explain(error, &place, at))?;
+            let raw = PeekReader::new(Box::new(raw) as Bytes<'_>);
+            Box::new(Checked::new(decompressed(layer, raw, context, &place), crc))
+        } else if method == CompressionMethod::Deflated {
             let raw = self.archive.by_index_raw(index).map_err(|error| explain(error, &place, at))?;
             stored_at.store(raw.data_start().unwrap_or(at), Relaxed);
-            Box::new(Deflated::new(raw, crc, Arc::clone(&stored_at)))
+            Box::new(inflated(raw, crc, Arc::clone(&stored_at)))
         } else {
             let member = self.archive.by_index(index).map_err(|error| explain(error, &place, at))?;
             stored_at.store(member.data_start().unwrap_or(at), Relaxed);
             Box::new(member)
         };
-        let place: Arc<str> = place.into();
-        let inner = ZipMember { inner, size, read: 0, stored_at, place: Arc::clone(&place) };
+        let inner = ZipMember { inner, size, read: 0, stored_at, place: Arc::clone(&place), _memory: memory };
         Ok(Box::new(Metered { inner, context: Arc::clone(context), depth: self.position.depth, place }))
     }
 }
 
 impl ZipLayer {
-    fn check_memory(
+    /// Memory that only the member's first bytes tell of.
+    fn take_memory(
         &mut self,
         index: usize,
         method: CompressionMethod,
+        context: &Context,
         place: &str,
         at: u64,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Option<Permit>, DecodeError> {
+        if !zip_memory::is_named_by(method) {
+            return Ok(None);
+        }
         let raw = self.archive.by_index_raw(index).map_err(|error| explain(error, place, at))?;
         let mut head = Vec::new();
         raw.take(zip_memory::HEAD_BYTES)
             .read_to_end(&mut head)
             .map_err(|error| explain_io(error, place, at))?;
-        let asked = zip_memory::asked(method, &head);
-        if asked > DECODER_MEMORY_BYTES_MAX {
-            let detail = format!(
-                "unpacking it asks for {} MiB of memory, more than {}",
-                asked >> 20,
-                DECODER_MEMORY_BYTES_MAX >> 20
-            );
-            return Err(DecodeError::Entry { place: place.to_owned(), detail });
-        }
-        Ok(())
+        context.take_memory("the dictionary of its data", zip_memory::asked(method, &head), place).map(Some)
+    }
+}
+
+/// Methods whose data is a layer like any other.
+fn layer_of(method: CompressionMethod) -> Option<Layer> {
+    match method {
+        CompressionMethod::Zstd => Some(Layer::Zstd),
+        CompressionMethod::Bzip2 => Some(Layer::Bzip2),
+        CompressionMethod::Xz => Some(Layer::Xz),
+        _ => None,
     }
 }
 
@@ -148,6 +158,8 @@ struct ZipMember<R> {
     /// How far into the archive it was taken; where it begins, if its reader does not tell.
     stored_at: Arc<AtomicU64>,
     place: Arc<str>,
+    /// What its decoder holds.
+    _memory: Option<Permit>,
 }
 
 impl<R: Read> Read for ZipMember<R> {

@@ -1,5 +1,5 @@
-//! What a zip's member asks of memory to be unpacked. LZMA, `PPMd` and xz name it in the member's first bytes, up to gigabytes, whatever
-//! the member's size; the crate takes them at their word.
+//! What a zip's member asks of memory to be unpacked. LZMA and `PPMd` name it in the member's first bytes, up to gigabytes, whatever
+//! the member's size; the crate takes them at their word. The dictionary of xz data, in a zip or not.
 
 use zip::CompressionMethod;
 
@@ -8,7 +8,7 @@ pub(super) const HEAD_BYTES: u64 = 12 + 1024;
 
 /// Whether members of this method name their memory.
 pub(super) fn is_named_by(method: CompressionMethod) -> bool {
-    matches!(method, CompressionMethod::Lzma | CompressionMethod::Ppmd | CompressionMethod::Xz)
+    matches!(method, CompressionMethod::Lzma | CompressionMethod::Ppmd)
 }
 
 /// Bytes that unpacking asks for, as far as the member's first bytes tell.
@@ -22,14 +22,13 @@ pub(super) fn asked(method: CompressionMethod, head: &[u8]) -> u64 {
         CompressionMethod::Ppmd => {
             head.first_chunk().map(|word| (u64::from(u16::from_le_bytes(*word) >> 4 & 0xff) + 1) << 20)
         }
-        CompressionMethod::Xz => xz_dictionary(head),
         _ => None,
     };
     told.unwrap_or(0)
 }
 
 /// The dictionary of the first block's LZMA2 filter (the .xz file format, 3.1 and 5.3.1).
-fn xz_dictionary(head: &[u8]) -> Option<u64> {
+pub(super) fn xz_dictionary(head: &[u8]) -> Option<u64> {
     let block = head.get(12..)?;
     let flags = *block.get(1)?;
     let mut rest = block.get(2..)?;

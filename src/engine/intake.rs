@@ -60,7 +60,7 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
         match claimed {
             Ok(Some(id)) => {
                 shared.answer(path, Answer::Taken);
-                shared.queued.push(id);
+                shared.queued.push_for(&want.offer.rule, id);
             }
             Ok(None) => shared.answer(path, Answer::NotYet),
             Err(trouble) if trouble.poisoned => return Err(trouble),

@@ -1,7 +1,10 @@
 //! Jobs waiting for a stage: at once, or at a time.
+//!
+//! Jobs of a rule stand in a lane of their own, and the lanes take turns: a rule's thousand files do not stand before another rule's one.
+//! Nor do they take all places: a rule has no more than half of those that others leave.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::sync::{Condvar, Mutex};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::lock;
@@ -16,9 +19,50 @@ pub(super) struct JobQueue {
 
 #[derive(Default)]
 struct State {
-    now: VecDeque<JobId>,
+    now: Lanes,
     later: BTreeSet<(Instant, JobId)>,
+    /// The rules of those that wait, or were given out by `next_fair`.
+    rules: HashMap<JobId, Arc<str>>,
+    /// Given out by `next_fair` and not released, by rule.
+    out: HashMap<Arc<str>, usize>,
+    /// Those that are counted there.
+    counted: HashSet<JobId>,
     closed: Closed,
+}
+
+/// Jobs that wait for nothing but their turn.
+#[derive(Default)]
+struct Lanes {
+    jobs: HashMap<Arc<str>, VecDeque<JobId>>,
+    /// Lanes with jobs, the next one first.
+    order: VecDeque<Arc<str>>,
+    length: usize,
+}
+
+impl Lanes {
+    fn push(&mut self, lane: &Arc<str>, id: JobId) {
+        let jobs = self.jobs.entry(Arc::clone(lane)).or_default();
+        if jobs.is_empty() {
+            self.order.push_back(Arc::clone(lane));
+        }
+        jobs.push_back(id);
+        self.length += 1;
+    }
+
+    /// The first job of the next lane that may have one out; that lane comes last then.
+    fn pop(&mut self, may: impl Fn(&str) -> bool) -> Option<JobId> {
+        let position = self.order.iter().position(|lane| may(lane))?;
+        let lane = self.order.remove(position)?;
+        let jobs = self.jobs.get_mut(&lane)?;
+        let id = jobs.pop_front()?;
+        self.length -= 1;
+        if jobs.is_empty() {
+            self.jobs.remove(&lane);
+        } else {
+            self.order.push_back(lane);
+        }
+        Some(id)
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -38,15 +82,105 @@ impl State {
                 break;
             }
             self.later.pop_first();
-            self.now.push_back(id);
+            self.push_now(id);
         }
+    }
+
+    fn push_now(&mut self, id: JobId) {
+        let lane = self.rules.get(&id).map_or_else(|| Arc::from(""), Arc::clone);
+        self.now.push(&lane, id);
+    }
+
+    fn learn(&mut self, rule: &str, id: JobId) {
+        // One name for all of a rule's jobs.
+        let known = self.now.jobs.get_key_value(rule).map(|(known, _)| Arc::clone(known));
+        self.rules.insert(id, known.unwrap_or_else(|| Arc::from(rule)));
+    }
+
+    fn uncount(&mut self, id: JobId) -> bool {
+        if !self.counted.remove(&id) {
+            return false;
+        }
+        let Some(rule) = self.rules.get(&id) else { return true };
+        if let Some(out) = self.out.get_mut(rule) {
+            *out -= 1;
+            if *out == 0 {
+                let rule = Arc::clone(rule);
+                self.out.remove(&rule);
+            }
+        }
+        true
+    }
+
+    /// The next job whose rule has not half of the places that others leave.
+    fn pop_fair(&mut self, places: usize) -> Option<JobId> {
+        let out = &self.out;
+        let all: usize = out.values().sum();
+        let may = |rule: &str| {
+            let own = out.get(rule).copied().unwrap_or(0);
+            rule.is_empty() || own < places.saturating_sub(all - own).div_ceil(2)
+        };
+        let id = self.now.pop(may)?;
+        if let Some(rule) = self.rules.get(&id) {
+            *self.out.entry(Arc::clone(rule)).or_default() += 1;
+            self.counted.insert(id);
+        }
+        Some(id)
     }
 }
 
 impl JobQueue {
     pub(super) fn push(&self, id: JobId) {
-        lock(&self.state).now.push_back(id);
+        lock(&self.state).push_now(id);
         self.bell.notify_one();
+    }
+
+    /// A job of this rule.
+    pub(super) fn push_for(&self, rule: &str, id: JobId) {
+        let mut state = lock(&self.state);
+        state.learn(rule, id);
+        state.push_now(id);
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    /// A job of this rule, whose turn comes later.
+    pub(super) fn push_after_for(&self, rule: &str, delay: Duration, id: JobId) {
+        lock(&self.state).learn(rule, id);
+        self.push_after(delay, id);
+    }
+
+    /// A job that was given out, and could not be begun.
+    pub(super) fn put_back(&self, id: JobId) {
+        let mut state = lock(&self.state);
+        state.uncount(id);
+        state.push_now(id);
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    /// A job that `next_fair` gave out needs its place no more.
+    pub(super) fn release(&self, id: JobId) {
+        let mut state = lock(&self.state);
+        let was_counted = state.uncount(id);
+        state.rules.remove(&id);
+        let others_wait = was_counted && state.now.length > 0;
+        drop(state);
+        if others_wait {
+            self.bell.notify_one();
+        }
+    }
+
+    /// As [`Self::next`], of `places` that all rules share.
+    pub(super) fn next_fair(&self, places: usize) -> Option<JobId> {
+        self.wait_for(|state| state.pop_fair(places))
+    }
+
+    /// As [`Self::next_fair`], without waiting.
+    pub(super) fn try_next_fair(&self, places: usize) -> Option<JobId> {
+        let mut state = lock(&self.state);
+        state.ripen();
+        if state.closed == Closed::AtOnce { None } else { state.pop_fair(places) }
     }
 
     pub(super) fn push_after(&self, delay: Duration, id: JobId) {
@@ -60,32 +194,35 @@ impl JobQueue {
         let (hastened, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut state.later).into_iter().partition(|(_, id)| ids.contains(id));
         state.later = later.into_iter().collect();
-        state.now.extend(hastened.into_iter().map(|(_, id)| id));
+        hastened.into_iter().for_each(|(_, id)| state.push_now(id));
         drop(state);
         self.bell.notify_all();
     }
 
-    /// The next job; waits for one. None once the queue is closed: what is in it waits for the next start.
-    pub(super) fn next(&self) -> Option<JobId> {
-        self.next_batch(1).and_then(|batch| batch.into_iter().next())
+    /// At least one job and at most `max`; waits for one. None once the queue is closed: what is in it waits for the next start.
+    pub(super) fn next_batch(&self, max: usize) -> Option<Vec<JobId>> {
+        self.wait_for(|state| {
+            let batch: Vec<_> = std::iter::from_fn(|| state.now.pop(|_| true)).take(max).collect();
+            batch.iter().for_each(|id| drop(state.rules.remove(id)));
+            (!batch.is_empty()).then_some(batch)
+        })
     }
 
-    /// At least one job and at most `max`; waits for one.
-    pub(super) fn next_batch(&self, max: usize) -> Option<Vec<JobId>> {
+    /// Waits until there is something to take.
+    fn wait_for<T>(&self, mut take: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
         let mut state = lock(&self.state);
         loop {
-            if state.closed == Closed::AtOnce || (state.closed == Closed::WhenEmpty && state.now.is_empty()) {
+            if state.closed == Closed::AtOnce || (state.closed == Closed::WhenEmpty && state.now.length == 0)
+            {
                 return None;
             }
             state.ripen();
-            if !state.now.is_empty() {
-                let count = state.now.len().min(max);
-                let batch = state.now.drain(..count).collect();
-                if !state.now.is_empty() || !state.later.is_empty() {
+            if let Some(taken) = take(&mut state) {
+                if state.now.length > 0 || !state.later.is_empty() {
                     // This thread may have been the one that watched the time: another has to take over.
                     self.bell.notify_one();
                 }
-                return Some(batch);
+                return Some(taken);
             }
             let poisoned = std::sync::PoisonError::into_inner;
             state = match state.later.first() {
@@ -115,6 +252,28 @@ impl JobQueue {
 mod tests {
     use super::*;
 
+    fn next(queue: &JobQueue) -> Option<JobId> {
+        queue.next_fair(16)
+    }
+
+    #[test]
+    fn rules_take_turns_and_none_has_more_than_half_of_what_others_leave() {
+        let queue = JobQueue::default();
+        let id = |number| JobId::from_parts(number, 0);
+        (0..20).for_each(|number| queue.push_for("flood", id(number)));
+        queue.push_for("one", id(100));
+        assert_eq!((next(&queue), next(&queue), next(&queue)), (Some(id(0)), Some(id(100)), Some(id(1))));
+        let flood: Vec<_> = std::iter::from_fn(|| queue.try_next_fair(16)).collect();
+        assert_eq!(flood.len() + 2, 8, "half of fifteen, and the odd one");
+        queue.push_for("another", id(101));
+        assert_eq!(next(&queue), Some(id(101)), "there is always a place for another rule");
+        queue.release(id(0));
+        assert_eq!(queue.try_next_fair(16), None, "half of fourteen");
+        queue.release(id(1));
+        assert_eq!(queue.try_next_fair(16), Some(id(8)), "a place that is given back is had by the next");
+        assert_eq!(queue.try_next_fair(16), None);
+    }
+
     #[test]
     fn jobs_come_in_order_and_late_ones_when_their_time_comes() {
         let queue = JobQueue::default();
@@ -123,7 +282,7 @@ mod tests {
         queue.push(a);
         queue.push(b);
         assert_eq!(queue.next_batch(8), Some(vec![a, b]));
-        assert_eq!(queue.next(), Some(c));
+        assert_eq!(next(&queue), Some(c));
     }
 
     #[test]
@@ -133,7 +292,7 @@ mod tests {
         queue.push_after(Duration::from_hours(1), a);
         queue.push_after(Duration::from_millis(20), b);
         queue.hasten(&HashSet::from([a]));
-        assert_eq!((queue.next(), queue.next()), (Some(a), Some(b)));
+        assert_eq!((next(&queue), next(&queue)), (Some(a), Some(b)));
     }
 
     #[test]
@@ -141,7 +300,7 @@ mod tests {
         let queue = JobQueue::default();
         queue.push(JobId::from_parts(1, 0));
         queue.close();
-        assert_eq!(queue.next(), None);
+        assert_eq!(next(&queue), None);
     }
 
     #[test]
@@ -151,7 +310,7 @@ mod tests {
         queue.push(id);
         queue.push_after(Duration::from_hours(1), JobId::from_parts(2, 0));
         queue.close_when_empty();
-        assert_eq!(queue.next(), Some(id));
-        assert_eq!(queue.next(), None);
+        assert_eq!(next(&queue), Some(id));
+        assert_eq!(next(&queue), None);
     }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use super::collect::Collector;
 use super::content::Retrace;
 use super::rule_book::ReadyRule;
-use super::run::{Loaded, LoadedEntry, Run};
+use super::run::{EntryMemory, Loaded, LoadedEntry, Run};
 use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
+use super::turns::{LoadPace, Turn};
 use super::{claim, delivery, recover, retry, totals, work};
+use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
 use crate::durable_fs;
@@ -30,7 +32,7 @@ use crate::record::{CutError, Cutter};
 use crate::telemetry::events;
 
 /// Jobs between loading and publishing at most: each may have `load_ahead` in the store, and its partials open.
-const RUNS_MAX: usize = 16;
+pub(super) const RUNS_MAX: usize = 16;
 /// How long a loader waits for room before it looks whether the engine stops.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a suspect waits for another.
@@ -39,6 +41,13 @@ const SUSPECT_PATIENCE: Duration = Duration::from_millis(100);
 /// Workers are told of so many slices of a job only once there are more: a job that has no more is worked where it was read. To wake a
 /// worker for it takes longer.
 const FIRST_SLICES: u64 = 1;
+
+/// What an entry takes in the list besides its name, about.
+const LISTED_BYTES: u64 = 200;
+/// Memory for the list is taken so much at a time.
+const LISTED_STEP: u64 = 64 << 10;
+/// A header of so many bytes is not counted: most have some hundred.
+const HEADER_FREE_BYTES: u64 = 64 << 10;
 
 /// How a load ended that did not break off.
 enum LoadEnd {
@@ -49,7 +58,7 @@ enum LoadEnd {
 
 /// One loader's life: takes queued jobs until the engine stops.
 pub(super) fn load_jobs(shared: &Arc<Shared>) {
-    while let Some(id) = shared.queued.next() {
+    while let Some(id) = shared.queued.next_fair(RUNS_MAX) {
         while !(shared.settled.wait_for_room(ROOM_PATIENCE)
             && shared.board.wait_for_room(RUNS_MAX, ROOM_PATIENCE))
         {
@@ -57,24 +66,43 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
                 return;
             }
         }
-        if !shared.take_up(id, Stage::Load) {
-            continue; // a stage has it in its hands
-        }
-        let begun = guard("start", || begin(shared, id));
-        if !matches!(begun, Ok(Begun::Running(_))) {
-            shared.in_hand.clear(id);
-        }
-        match begun {
-            Ok(Begun::Running(run)) => load_run(shared, &run), // the finisher puts it down
-            Ok(Begun::NothingToDo) => shared.put_down(id),
-            Ok(Begun::OtherSuspect) => {
-                shared.put_down(id);
-                shared.queued.push_after(SUSPECT_PATIENCE, id);
+        let turn = Turn::take(shared);
+        let mut next = Some(id);
+        while let Some(id) = next {
+            load_job(shared, id, &turn);
+            // The place is kept for what is short: to hand it on costs a wake-up.
+            next = if turn.is_over() { None } else { shared.queued.try_next_fair(RUNS_MAX) };
+            if let Some(id) = next
+                && !(shared.settled.wait_for_room(Duration::ZERO)
+                    && shared.board.wait_for_room(RUNS_MAX, Duration::ZERO))
+            {
+                shared.queued.put_back(id);
+                next = None;
             }
-            Err(trouble) => {
-                shared.put_down(id);
-                shared.job_hindered(id, trouble);
-            }
+        }
+    }
+}
+
+fn load_job(shared: &Arc<Shared>, id: JobId, turn: &Arc<Turn>) {
+    if !shared.take_up(id, Stage::Load) {
+        shared.queued.release(id);
+        return; // a stage has it in its hands
+    }
+    let begun = guard("start", || begin(shared, id));
+    if !matches!(begun, Ok(Begun::Running(_))) {
+        shared.in_hand.clear(id);
+        shared.queued.release(id);
+    }
+    match begun {
+        Ok(Begun::Running(run)) => load_run(shared, &run, turn), // the finisher puts it down
+        Ok(Begun::NothingToDo) => shared.put_down(id),
+        Ok(Begun::OtherSuspect) => {
+            shared.put_down(id);
+            shared.queued.push_after(SUSPECT_PATIENCE, id);
+        }
+        Err(trouble) => {
+            shared.put_down(id);
+            shared.job_hindered(id, trouble);
         }
     }
 }
@@ -148,8 +176,10 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     Ok(Some(run))
 }
 
-fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
-    match guard("load", || read_source(shared, run)) {
+fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, turn: &Arc<Turn>) {
+    let pace = LoadPace { turn: Arc::clone(turn), run: Arc::clone(run) };
+    let allowance = Allowance::new(&shared.reading, Box::new(pace), run.rule.rule.decode.time_max);
+    match guard("load", || read_source(shared, run, &allowance)) {
         Ok(LoadEnd::Complete) => {
             run.queue.end();
             if run.loaded().is_some_and(|loaded| loaded.slices <= FIRST_SLICES) {
@@ -157,6 +187,10 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
             }
         }
         Ok(LoadEnd::Stopped) => {}
+        // It was told to stop, in the middle of a block.
+        Err(trouble) if shared.stopping() && !trouble.poisoned => {
+            tracing::debug!(job = %run.id, error = %trouble.error, "not read on");
+        }
         Err(trouble) => run.break_off(trouble),
     }
     run.loading_ended();
@@ -176,6 +210,48 @@ fn rule_for(shared: &Shared, job: &mut Job, was_held: bool) -> Result<Arc<ReadyR
             Ok(rule)
         }
         _ => shared.rules.snapshot(&shared.store, job),
+    }
+}
+
+/// Counts what is kept of each entry.
+struct Listed<'a> {
+    allowance: &'a Arc<Allowance>,
+    /// Bytes of the list that are taken, and not used yet.
+    left: u64,
+}
+
+impl<'a> Listed<'a> {
+    fn new(allowance: &'a Arc<Allowance>) -> Self {
+        Self { allowance, left: 0 }
+    }
+
+    /// Memory for an entry of this shape, which comes behind `last`.
+    fn take(
+        &mut self,
+        shared: &Shared,
+        run: &Run,
+        shape: &EntryShape,
+        last: Option<&EntryShape>,
+    ) -> Result<EntryMemory, Refusal> {
+        let bytes = shape.memory_bytes(last);
+        // The list is for the job's row, whose JSON is made of it.
+        let listed = LISTED_BYTES + 2 * shape.name.len() as u64;
+        if listed > self.left && (last.is_some() || listed > LISTED_STEP) {
+            let step = listed.max(LISTED_STEP);
+            run.keep_listed(self.allowance.take("the list of its entries", step)?);
+            self.left += step;
+        }
+        self.left = self.left.saturating_sub(listed);
+        // Each output has a copy of the header while the entry is written.
+        let copies = 1 + run.rule.pipeline.categories().len() as u64;
+        let own_header = shape.header.as_ref().filter(|header| {
+            !last.and_then(|last| last.header.as_ref()).is_some_and(|last| Arc::ptr_eq(last, header))
+        });
+        let header = bytes + own_header.map_or(0, |header| header.len() as u64 * copies);
+        let header = (header > HEADER_FREE_BYTES)
+            .then(|| self.allowance.take_passing("the columns of its entries", header))
+            .transpose()?;
+        Ok(EntryMemory { _lease: shared.memory.lease(bytes + LISTED_BYTES), _header: header })
     }
 }
 
@@ -201,7 +277,7 @@ pub(super) fn changed_source(job: &Job) -> Trouble {
     Trouble { ended_early: true, ..Trouble::new(FaultKind::Input, message, Some(hint)) }
 }
 
-fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
+fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result<LoadEnd, Trouble> {
     let job = super::lock(&run.job).clone();
     let shown_path = job.source.path.as_path().to_owned();
     let file = open_source(&job)?;
@@ -216,6 +292,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
         passphrase_file: passphrase_file.as_deref(),
         spool_dir: &shared.spool_dir,
         progress: Arc::clone(&run.progress),
+        allowance: Arc::clone(allowance),
     };
     let mut decoder = Decoder::open(file, &request)?;
     let first_slice = job.resumed_at_slice;
@@ -224,6 +301,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
     let mut tally = Tally::default();
     let mut position = 0;
     let mut first_header: Option<Arc<Vec<u8>>> = None;
+    let mut listed = Listed::new(allowance);
     let mut last_shape: Option<Arc<EntryShape>> = None;
     let misfit = |resembles, trouble| run.rule.fit.judge(&shared.store, &job, resembles, trouble);
     while let Some(entry) = decoder.next_entry()? {
@@ -234,11 +312,14 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
             CutError::MissingColumns { resembles, .. } => misfit(resembles, error.into()),
             other => Trouble::from(other),
         };
-        let mut cutter = Cutter::new(entry.text, &rule.records, &rule.decode, position, shown_name, slices)?;
+        let mut cutter = Cutter::new(entry.text, &rule.records, &rule.decode, position, shown_name, slices)?
+            .with_allowance(allowance);
         let mut shape = cutter.shape().map_err(explain)?;
         if let Some(last) = &last_shape {
             shape.share_with(last);
         }
+        let memory = listed.take(shared, run, &shape, last_shape.as_deref());
+        let memory = memory.map_err(|refusal| DecodeError::not_allowed(&shown_path, refusal))?;
         let shape = Arc::new(shape);
         last_shape = Some(Arc::clone(&shape));
         let is_without_header =
@@ -258,7 +339,7 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
             }
         }
         let entry_name = shape.name.clone();
-        run.add_entry(LoadedEntry { name, shape });
+        run.add_entry(LoadedEntry { name, shape, _memory: Arc::new(memory) });
         while let Some(slice) = cutter.next_slice().map_err(explain)? {
             slices += 1;
             if slice.number < first_slice {
@@ -277,9 +358,10 @@ fn read_source(shared: &Shared, run: &Run) -> Result<LoadEnd, Trouble> {
             if slices == FIRST_SLICES + 1 {
                 shared.board.ring(); // this one may have to wait for the memory of those before it
             }
-            if !run.queue.put(slice)? {
+            if !run.queue.put_resting(slice, |wait| allowance.resting(wait))? {
                 return Ok(LoadEnd::Stopped);
             }
+            allowance.step().map_err(|refusal| DecodeError::not_allowed(&shown_path, refusal))?;
             if slices > FIRST_SLICES {
                 shared.board.ring();
             }

@@ -42,6 +42,7 @@ mod thin;
 mod tick;
 mod totals;
 mod trouble;
+mod turns;
 mod work;
 
 use std::path::{Path, PathBuf};
@@ -198,7 +199,7 @@ impl Engine {
 
     fn spawn_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {
         let workers = self.shared.settings.service.workers;
-        for number in 0..workers.max(2) {
+        for number in 0..load::RUNS_MAX {
             self.spawn(&format!("load-{number}"), load::load_jobs)?;
         }
         for number in 0..workers {
@@ -319,7 +320,7 @@ impl Engine {
             drop(one_at_a_time);
             shared.put_down(id);
             let job = retried.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
-            shared.queued.push(id);
+            shared.queued.push_for(&job.rule, id);
             Ok(job)
         }
     }

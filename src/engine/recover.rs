@@ -61,7 +61,7 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
             }
             claim::doubt_claim(shared, job);
             match pause_for_suspicion(shared, job) {
-                Ok(Some(pause)) => shared.queued.push_after(pause, job.id),
+                Ok(Some(pause)) => shared.queued.push_after_for(&job.rule, pause, job.id),
                 Ok(None) => {}
                 Err(trouble) => shared.job_hindered(job.id, trouble),
             }

@@ -17,6 +17,7 @@ use super::lock;
 use super::rule_book::ReadyRule;
 use super::totals::Announced;
 use super::trouble::{Trouble, guard};
+use crate::allowance::Permit;
 use crate::decode::{Decoded, Progress};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -46,6 +47,17 @@ pub(super) struct Loaded {
 pub(super) struct LoadedEntry {
     pub name: EntryName,
     pub shape: Arc<EntryShape>,
+    /// What it holds until it is collected.
+    pub _memory: Arc<EntryMemory>,
+}
+
+/// The memory of an entry that waits to be collected.
+#[derive(Debug)]
+pub(super) struct EntryMemory {
+    /// Counts against the slices.
+    pub _lease: MemoryLease,
+    /// Of a header of its own.
+    pub _header: Option<Permit>,
 }
 
 /// The entries between loading and collecting: an archive may have any number, and those that are collected are not kept.
@@ -106,6 +118,8 @@ pub(super) struct Run {
     /// Steps that no worker uses now: a worker takes one set for a slice, so that there are no more sets than workers.
     steps: Mutex<Vec<PipelineWorker>>,
     entries: RwLock<Entries>,
+    /// For the list of entries in the job's row.
+    listed: Mutex<Vec<Permit>>,
     loaded: OnceLock<Loaded>,
     trouble: OnceLock<Trouble>,
     /// Columns that its rule may misspell (jsonl): to blame where too many records are at fault.
@@ -147,6 +161,7 @@ impl Run {
             far_ahead: AtomicBool::new(false),
             steps: Mutex::default(),
             entries: RwLock::new(Entries::from(collector.first_entry())),
+            listed: Mutex::default(),
             loaded: OnceLock::new(),
             trouble: OnceLock::new(),
             misspelt: OnceLock::new(),
@@ -179,6 +194,11 @@ impl Run {
     /// The loader reached an entry.
     pub(super) fn add_entry(&self, entry: LoadedEntry) {
         self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).add(entry);
+    }
+
+    /// Memory that the list of entries takes as long as there is the run.
+    pub(super) fn keep_listed(&self, memory: Permit) {
+        lock(&self.listed).push(memory);
     }
 
     pub(super) fn shape(&self, entry: u32) -> Option<Arc<EntryShape>> {

@@ -22,7 +22,9 @@ use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::settled::Settled;
 use super::trouble::Trouble;
+use super::turns::Turns;
 use crate::allocator;
+use crate::allowance::ReadingMemory;
 use crate::clock::{self, JobIds};
 use crate::model::fault::JobError;
 use crate::model::identity::FileIdentity;
@@ -36,6 +38,8 @@ use crate::watch::{Answer, Watch};
 
 /// What part of `memory_max` is for slices at work and their results; the rest is for slices that wait.
 const AT_WORK_SHARE: u64 = 3;
+/// Sources read at once at least: one may wait for its disk.
+const LOADING_MIN: usize = 2;
 /// First pause before a held job is tried again; doubles up to [`HELD_BACK_OFF_MAX`].
 const HELD_BACK_OFF: Duration = Duration::from_secs(1);
 const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
@@ -65,6 +69,10 @@ pub(super) struct Shared {
     pub memory: Arc<MemoryBudget>,
     /// Slices at work and results that wait for their turn.
     pub at_work: Arc<MemoryBudget>,
+    /// Places of loaders that read.
+    pub turns: Turns,
+    /// What reading takes beside slices.
+    pub reading: Arc<ReadingMemory>,
     pub ids: JobIds,
     pub spool_dir: PathBuf,
     pub claim_folders: ClaimFolders,
@@ -113,7 +121,8 @@ impl Shared {
         rules: RuleBook,
         checkpoints: SyncSender<Option<(Arc<Run>, CheckpointOrder)>>,
     ) -> Self {
-        let at_work_max = settings.service.memory_max / AT_WORK_SHARE;
+        let memory_max = settings.service.memory_max;
+        let at_work_max = memory_max / AT_WORK_SHARE;
         let memory = MemoryBudget::new(settings.service.memory_max - at_work_max);
         let at_work = MemoryBudget::new(at_work_max);
         let spool_dir = settings.service.data_dir.join("spool");
@@ -125,6 +134,8 @@ impl Shared {
             rules,
             memory,
             at_work,
+            turns: Turns::new(workers.max(LOADING_MIN)),
+            reading: ReadingMemory::new(memory_max),
             ids: JobIds::default(),
             spool_dir,
             claim_folders: ClaimFolders::default(),
@@ -219,6 +230,7 @@ impl Shared {
         if run.settle() {
             self.settled.put(run.id, Arc::clone(run));
             self.board.remove(run);
+            self.queued.release(run.id);
             self.in_hand.clear(run.id);
             self.finishing.push(run.id);
         }
@@ -357,7 +369,7 @@ impl Shared {
         match job.state {
             JobState::Publishing | JobState::Retiring => self.finishing.push_after(delay, id),
             _ if is_failing => self.finishing.push_after(delay, id),
-            _ => self.queued.push_after(delay, id),
+            _ => self.queued.push_after_for(&job.rule, delay, id),
         }
         if suspected.is_some_and(|rule| rule.fit.is_fitted()) {
             self.queued.hasten(&HashSet::from([id])); // by a file that came before this one was in the queue

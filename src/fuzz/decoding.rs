@@ -145,6 +145,8 @@ pub(super) fn rule() -> Decode {
         depth_max: DEPTH_MAX,
         expanded_max: EXPANDED_MAX,
         ratio_max: 1000,
+        time_max: std::time::Duration::MAX,
+        work_factor_max: 18,
         encoding: "utf-8".to_owned(),
         on_bad_encoding: OnBadEncoding::Raw,
     }
@@ -175,6 +177,7 @@ pub(super) fn decode_by(stored: &[u8], decode: &Decode, reads: &[usize]) -> Resu
             passphrase_file: None,
             spool_dir: place.folder.path(),
             progress,
+            allowance: crate::allowance::Allowance::alone(96 << 20),
         };
         let mut decoder = Decoder::open(place.source(stored).expect("it can be written"), &request)?;
         let (mut entries, mut bytes) = (Entries::new(), 0);

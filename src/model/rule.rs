@@ -219,10 +219,28 @@ pub struct Decode {
     pub expanded_max: u64,
     /// Expanded to stored bytes at most, checked past the first 16 MiB.
     pub ratio_max: u64,
+    /// How long reading one source may take, waiting aside.
+    #[serde(default = "Decode::time_max")]
+    pub time_max: Duration,
+    /// The work factor of a passphrase at most, as age counts it: 2^n KiB of memory.
+    #[serde(default = "Decode::work_factor_max")]
+    pub work_factor_max: u8,
     /// WHATWG label of the character encoding.
     pub encoding: String,
     /// What becomes of bytes that are not in it.
     pub on_bad_encoding: OnBadEncoding,
+}
+
+impl Decode {
+    /// The default of `decode.time_max`.
+    pub const fn time_max() -> Duration {
+        Duration::from_hours(1)
+    }
+
+    /// The default of `decode.work_factor_max`: what `age -p` writes.
+    pub const fn work_factor_max() -> u8 {
+        18
+    }
 }
 
 /// One layer around the text.
@@ -302,7 +320,15 @@ pub struct Csv {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escape: Option<u8>,
     /// Columns of a header, and fields of a record, at most.
+    #[serde(default = "Csv::columns_max")]
     pub columns_max: u64,
+}
+
+impl Csv {
+    /// The default of `records.columns_max`.
+    pub const fn columns_max() -> u64 {
+        10_000
+    }
 }
 
 /// The parameters of fixed.

@@ -221,9 +221,12 @@ fn fields_past_max(record: &[u8], csv: &Csv) -> Option<RecordError> {
         return None;
     }
     let fields = count_fields(record, csv);
-    (fields as u64 > csv.columns_max).then(|| {
-        RecordError::new(format!("{fields} fields are more than `records.columns_max` = {}", csv.columns_max))
-    })
+    (fields as u64 > csv.columns_max).then(|| RecordError::new(past_columns_max(csv)))
+}
+
+/// What is wrong with a record of more fields than `columns_max`.
+pub fn past_columns_max(csv: &Csv) -> String {
+    format!("more than `records.columns_max` = {} fields", csv.columns_max)
 }
 
 fn text_of(bytes: &[u8], span: FieldSpan) -> &[u8] {

@@ -6,9 +6,11 @@
 //! then needs neither fresh pages nor zeroing.
 
 use std::io::{self, ErrorKind, Read};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+
+use crate::allowance::{Allowance, Permit};
 
 use super::separator::Separator;
 
@@ -27,6 +29,9 @@ pub(super) struct Text<R> {
     offset: u64,
     ended: bool,
     block_bytes: usize,
+    /// Longer blocks are asked for, and none is longer than this.
+    limit: Option<(Arc<Allowance>, usize)>,
+    memory: Option<Permit>,
 }
 
 impl<R: Read> Text<R> {
@@ -39,7 +44,26 @@ impl<R: Read> Text<R> {
             offset: 0,
             ended: false,
             block_bytes: block_bytes.max(1),
+            limit: None,
+            memory: None,
         }
+    }
+
+    /// Memory for long records is asked for; none is longer than `record_max`.
+    pub(super) fn limit(&mut self, allowance: Arc<Allowance>, record_max: usize) {
+        self.limit = Some((allowance, record_max));
+    }
+
+    /// Takes memory for a block, in place of what the one before it took.
+    fn take_memory(&mut self, bytes: usize) -> io::Result<()> {
+        self.memory = None;
+        if let Some((allowance, _)) = &self.limit
+            && bytes > self.block_bytes
+        {
+            let taken = allowance.take("its longest records", bytes as u64);
+            self.memory = Some(taken.map_err(io::Error::other)?);
+        }
+        Ok(())
     }
 
     /// What was read and neither taken nor skipped.
@@ -80,7 +104,10 @@ impl<R: Read> Text<R> {
         let carried = self.held().len();
         // Doubling keeps the copying of a long record linear.
         let wanted = if carried > self.block_bytes / 2 { carried * 2 } else { self.block_bytes };
-        let mut buffer = Buffer::with_length(wanted.max(carried + 1));
+        let most = self.limit.as_ref().map_or(usize::MAX, |(_, record_max)| record_max + self.block_bytes);
+        let wanted = wanted.min(most.max(carried + self.block_bytes)).max(carried + 1);
+        self.take_memory(wanted)?;
+        let mut buffer = Buffer::with_length(wanted);
         if let Some(front) = buffer.bytes.get_mut(..carried) {
             front.copy_from_slice(self.held());
         }

@@ -47,6 +47,7 @@ use self::by_length::ByLength;
 use self::framing::{Blank, LineFraming, QuoteFraming};
 use self::separator::Separator;
 use self::slicer::{Draft, Limits, Numbering};
+use crate::allowance::Allowance;
 use crate::model::rule::{Decode, Fixed, Format, Records};
 use crate::model::slice::{EntryShape, Slice};
 
@@ -95,6 +96,13 @@ impl<R: Read> Cutter<R> {
         first_slice: u64,
     ) -> Result<Self, CutError> {
         Self::with_block_bytes(text, records, decode, entry, name, first_slice, BLOCK_BYTES)
+    }
+
+    /// Memory for records longer than a block is asked for.
+    #[must_use]
+    pub fn with_allowance(mut self, allowance: &Arc<Allowance>) -> Self {
+        self.text.limit(Arc::clone(allowance), self.limits.record_max);
+        self
     }
 
     /// See [`Self::new`]; the size of a block changes nothing but the speed.

@@ -101,6 +101,11 @@ impl SliceQueue {
     ///
     /// A job with nothing in its queue never waits: whatever other jobs hold, each of them gets on.
     pub fn put(&self, slice: Slice) -> Result<bool, StoreError> {
+        self.put_resting(slice, |wait| wait())
+    }
+
+    /// As [`Self::put`]; `resting` is given what waits, and runs it.
+    pub fn put_resting(&self, slice: Slice, resting: impl Fn(&dyn Fn())) -> Result<bool, StoreError> {
         let _one_at_a_time = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = slice.memory_bytes();
         let mut waits = None;
@@ -109,11 +114,11 @@ impl SliceQueue {
             match self.place_for(bytes) {
                 Some(Place::Memory(lease)) => return Ok(self.push(slice, lease)),
                 Some(Place::Disk) => match self.patience_left(&mut waits) {
-                    Some(left) => self.memory.wait_until_drained(drains, left),
+                    Some(left) => resting(&|| self.memory.wait_until_drained(drains, left)),
                     None => return self.store_slice(&slice),
                 },
                 Some(Place::Nowhere) => return Ok(false),
-                None => self.memory.wait_for_change(seen),
+                None => resting(&|| self.memory.wait_for_change(seen)),
             }
         }
     }

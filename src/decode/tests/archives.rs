@@ -95,6 +95,7 @@ fn an_entry_left_before_its_end_is_never_taken_for_whole() {
         passphrase_file: None,
         spool_dir: world.dir.path(),
         progress: Arc::default(),
+        allowance: crate::allowance::Allowance::alone(96 << 20),
     };
     let mut decoder = Decoder::open(file, &request).expect("opens");
     assert!(decoder.next_entry().expect("an entry").is_some());

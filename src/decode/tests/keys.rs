@@ -84,5 +84,28 @@ fn a_passphrase_that_asks_for_too_much_work_is_refused() {
     world.passphrase_file = Some(file);
     let error = world.error(&greedy);
     assert_eq!(error.kind(), FaultKind::Input);
-    assert!(error.to_string().contains("2^30"), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("factor of 30") && said.contains("`decode.work_factor_max` = 18"), "{said}");
+}
+
+/// What is remembered needs no work: a limit that forbids any does not matter.
+#[test]
+fn a_key_is_derived_once_for_a_file_however_often_its_job_is_tried() {
+    let mut recipient = ::age::scrypt::Recipient::new("derived once".to_owned().into());
+    recipient.set_work_factor(4);
+    let stored = encrypt_to(b"a\n", &recipient, false);
+    let world_with = |passphrase: &str, work_factor_max| {
+        let mut world = world().with(|decode| decode.work_factor_max = work_factor_max);
+        let file = world.dir.path().join("passphrase");
+        std::fs::write(&file, passphrase).expect("written");
+        world.passphrase_file = Some(file);
+        world
+    };
+    let refused = world_with("derived once", 1).error(&stored);
+    assert!(matches!(refused, DecodeError::WorkFactor { factor: 4, limit: 1, .. }), "{refused}");
+    for work_factor_max in [18, 1] {
+        assert_eq!(world_with("derived once", work_factor_max).text(&stored), b"a\n");
+        let wrong = world_with("another", work_factor_max).error(&stored);
+        assert!(matches!(wrong, DecodeError::KeyFile { .. }), "{wrong}");
+    }
 }

@@ -43,6 +43,8 @@ fn world() -> World {
             depth_max: 3,
             expanded_max: 1 << 30,
             ratio_max: 1000,
+            time_max: std::time::Duration::MAX,
+            work_factor_max: 18,
             encoding: "utf-8".to_owned(),
             on_bad_encoding: OnBadEncoding::Fail,
         },
@@ -86,6 +88,7 @@ impl World {
             passphrase_file: self.passphrase_file.as_deref(),
             spool_dir: self.dir.path(),
             progress: Arc::clone(&progress),
+            allowance: crate::allowance::Allowance::alone(96 << 20),
         };
         let mut decoder = Decoder::open(file, &request)?;
         let mut entries = Vec::new();

@@ -19,6 +19,7 @@ use crate::model::rule::Format;
 use crate::model::step::{CategoryId, Outcome, Reason, Record, RecordError, Step, StepPlan, Value};
 use crate::pipeline::PipelineProblem;
 use crate::pipeline::columns::characters;
+use crate::pipeline::columns::past_columns_max;
 use crate::pipeline::decimal::Bound;
 use crate::pipeline::params::{Params, nearest};
 use crate::pipeline::registry::StepContext;
@@ -32,6 +33,7 @@ struct Validate {
     to: CategoryId,
     too_few: Option<(usize, Reason)>,
     too_many: Option<(usize, Reason)>,
+    too_wide: Option<Reason>,
     unreadable: Reason,
 }
 
@@ -86,6 +88,10 @@ pub fn plan(table: &Map<String, Json>, context: &StepContext<'_>) -> Result<Step
         to,
         too_few: None,
         too_many: None,
+        too_wide: match context.format() {
+            Format::Csv(csv) => Some(Reason::new(&past_columns_max(csv))),
+            _ => None,
+        },
         unreadable: Reason::new(if is_csv { "not csv: a misplaced quote" } else { "not JSON" }),
     }))?;
     let to = validate.to;
@@ -332,8 +338,9 @@ fn moment_of(value: &Value<'_>, format: &DateFormat) -> Option<Timestamp> {
 
 impl Validate {
     fn judge(&mut self, record: &mut Record<'_>) -> Option<Reason> {
-        if record.check().is_err() {
-            return Some(self.unreadable.clone());
+        if let Err(error) = record.check() {
+            let is_too_wide = |reason: &&Reason| error.to_string() == reason.as_str();
+            return Some(self.too_wide.as_ref().filter(is_too_wide).unwrap_or(&self.unreadable).clone());
         }
         if self.fields_exact {
             let expected = record.column_names().len();

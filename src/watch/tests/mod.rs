@@ -161,6 +161,8 @@ fn rule(name: &str, pattern: &Path) -> Rule {
             depth_max: 1,
             expanded_max: 1,
             ratio_max: 1,
+            time_max: std::time::Duration::MAX,
+            work_factor_max: 18,
             encoding: "utf-8".into(),
             on_bad_encoding: OnBadEncoding::Fail,
         },
