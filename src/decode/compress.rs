@@ -292,15 +292,6 @@ fn what_of(layer: Layer) -> &'static str {
     }
 }
 
-/// Between xz streams there may be zeros, in fours.
-fn skip_padding(inner: &mut Blocking<'_>) -> io::Result<()> {
-    while inner.inner.peek(4)?.starts_with(&[0; 4]) {
-        inner.inner.consume(4);
-        inner.offset += 4;
-    }
-    Ok(())
-}
-
 fn skip_zeros(inner: &mut Blocking<'_>) -> io::Result<()> {
     loop {
         let block = inner.inner.fill_buf()?;
