@@ -55,6 +55,7 @@ fn decode(rule: &Rule, file: &Path, spool_dir: &Path) -> Found {
         passphrase_file: None,
         spool_dir,
         progress: Arc::new(Progress::default()),
+        allowance: landfall::allowance::Allowance::alone(1 << 30),
     };
     let mut decoder = Decoder::open(File::open(file).expect("it was made"), &request)?;
     let mut files = Files::new();
