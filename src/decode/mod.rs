@@ -51,7 +51,7 @@ use self::spool::spool;
 use self::tar_layer::{Item, TarLayer};
 use self::tar_links::{Linked, Links, input_of};
 use self::text::{TextReader, encoding_for};
-use self::zip_layer::ZipLayer;
+use self::zip_layer::{ZipItem, ZipLayer};
 use crate::allowance::Allowance;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Decode, Records};
@@ -332,7 +332,7 @@ impl Decoder {
 
     fn step_zip(&mut self) -> Result<Step, DecodeError> {
         let Some(Archive::Zip(zip)) = self.archives.last_mut() else { return Ok(Step::Again) };
-        let Some((index, member, special)) = zip.next_member(&self.context)? else {
+        let Some(ZipItem { index, member, special }) = zip.next_member(&self.context)? else {
             self.archives.pop();
             return Ok(Step::Again);
         };

@@ -116,7 +116,7 @@ impl Extensions {
 
     fn learn_pax(&mut self, mut data: &[u8], global: bool) -> io::Result<()> {
         while !data.is_empty() && data[0] != 0 {
-            let ((key, value), rest) =
+            let [key, value, rest] =
                 pax_record(data).ok_or_else(|| bad("an extended header is no list of records"))?;
             data = rest;
             match key {
@@ -161,14 +161,14 @@ impl Extensions {
     }
 }
 
-/// `LENGTH KEY=VALUE\n`: the length counts all of it, so that a value may hold any bytes.
-fn pax_record(data: &[u8]) -> Option<((&[u8], &[u8]), &[u8])> {
+/// `LENGTH KEY=VALUE\n`: the length counts all of it, so that a value may hold any bytes. The key, the value, and what follows.
+fn pax_record(data: &[u8]) -> Option<[&[u8]; 3]> {
     let blank = data.iter().take(20).position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(&data[..blank]).ok()?.parse().ok()?;
     let (record, rest) = data.split_at_checked(length)?;
     let pair = record.get(blank + 1..)?.strip_suffix(b"\n")?;
     let equals = pair.iter().position(|byte| *byte == b'=')?;
-    Some(((&pair[..equals], &pair[equals + 1..]), rest))
+    Some([&pair[..equals], &pair[equals + 1..], rest])
 }
 
 fn header_path(header: &Header) -> Vec<u8> {

@@ -53,7 +53,7 @@ impl Links {
 
     fn read(source: &File, patterns: &Patterns, context: &Context) -> Result<Self, DecodeError> {
         let targets = targets(open_again(source, context)?, patterns, context)?;
-        let wanted: BTreeSet<u64> = targets
+        let numbers: BTreeSet<u64> = targets
             .values()
             .filter_map(|target| match target {
                 Target::File(number) => Some(*number),
@@ -62,7 +62,7 @@ impl Links {
             .collect();
         let mut reader = Wanted {
             tar: open_again(source, context)?,
-            wanted,
+            numbers,
             current: None,
             contents: BTreeMap::new(),
             at: 0,
@@ -146,7 +146,7 @@ fn targets(
 /// The content of the wanted members, one after another.
 struct Wanted {
     tar: TarLayer,
-    wanted: BTreeSet<u64>,
+    numbers: BTreeSet<u64>,
     current: Option<(u64, TarMember)>,
     contents: BTreeMap<u64, (u64, u64)>,
     at: u64,
@@ -165,11 +165,11 @@ impl Read for Wanted {
                 }
                 self.current = None;
             }
-            if self.wanted.is_empty() || self.tar.next_member()?.is_none() {
+            if self.numbers.is_empty() || self.tar.next_member()?.is_none() {
                 return Ok(0);
             }
             let number = self.tar.met;
-            if self.wanted.remove(&number) {
+            if self.numbers.remove(&number) {
                 self.current = Some((number, self.tar.open_file()));
             }
         }

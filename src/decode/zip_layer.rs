@@ -38,6 +38,14 @@ pub(super) struct ZipLayer {
     pub position: Position,
 }
 
+/// A member that is no folder.
+pub(super) struct ZipItem {
+    pub index: usize,
+    pub member: Member,
+    /// What it is if it is no file.
+    pub special: Option<&'static str>,
+}
+
 impl ZipLayer {
     pub fn open(
         mut input: Box<dyn ReadSeek>,
@@ -53,11 +61,8 @@ impl ZipLayer {
         Ok(Self { archive, start: directory.start, next: 0, again: directory.again, position })
     }
 
-    /// The next member in the directory that is no folder, and what it is if it is no file.
-    pub fn next_member(
-        &mut self,
-        context: &Context,
-    ) -> Result<Option<(usize, Member, Option<&'static str>)>, DecodeError> {
+    /// The next member in the directory.
+    pub fn next_member(&mut self, context: &Context) -> Result<Option<ZipItem>, DecodeError> {
         while self.next < self.archive.len() {
             let index = self.next;
             let place = context.place(&self.position.member);
@@ -77,7 +82,8 @@ impl ZipLayer {
                 Ok(name) => name.into_owned().into_bytes(),
                 Err(_) => entry.name_raw().to_vec(),
             };
-            return Ok(Some((index, Member::within(&self.position.member, &name), special)));
+            let member = Member::within(&self.position.member, &name);
+            return Ok(Some(ZipItem { index, member, special }));
         }
         Ok(None)
     }

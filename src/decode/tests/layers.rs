@@ -231,8 +231,9 @@ fn a_fault_is_told_near_where_it_is() {
             // Nonsense in deflate may go on to the end, or seem to have one.
             let raw = world().with(|decode| decode.on_bad_encoding = OnBadEncoding::Raw);
             let offset = match raw.error(&broken) {
-                DecodeError::Corrupt { offset, .. } | DecodeError::EndedEarly { offset, .. } => offset,
-                DecodeError::Garbage { offset, .. } => offset,
+                DecodeError::Corrupt { offset, .. }
+                | DecodeError::EndedEarly { offset, .. }
+                | DecodeError::Garbage { offset, .. } => offset,
                 // The directory knows how long it is.
                 DecodeError::Entry { .. } => continue,
                 other => panic!("{layer} is broken at {place}: {other:?}"),

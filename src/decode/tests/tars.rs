@@ -194,7 +194,7 @@ fn tars_older_than_their_magic_are_tars() {
 fn what_a_writer_left_over_behind_the_end_is_passed_over_and_another_archive_is_not() {
     let small = end(&[member("a", b'0', b"one\n")]);
     let mut left_over = small.clone();
-    left_over.extend_from_slice(&member("b", b'0', &[b'x'; 20_000])[..10240 - small.len()]);
+    left_over.extend_from_slice(&member("b", b'0', &vec![b'x'; 20_000])[..10240 - small.len()]);
     assert_eq!(read(&left_over).0, ["a:one"]);
     left_over.resize(4 * 10240, 0);
     assert_eq!(read(&left_over).0, ["a:one"]);
