@@ -163,8 +163,13 @@ fn a_zip_of_more_members_than_its_end_record_can_count_loses_none() {
     stored.extend_from_slice(&zip64[record + 40..record + 44]);
     stored.extend_from_slice(&zip64[record + 48..record + 52]);
     stored.extend_from_slice(&[0, 0]);
-    let world = world().with(|decode| decode.entries_max = 70_000);
-    assert_eq!(world.decode(&stored).expect("decodes").0.len(), 70_000);
+    let world = world().with(|decode| {
+        decode.entries_max = 70_000;
+        decode.entries = vec!["6999?".to_owned(), "0".to_owned()];
+    });
+    assert_eq!(world.decode(&stored).expect("decodes").0.len(), 11);
+    let fewer = world.with(|decode| decode.entries_max = 69_999);
+    assert!(matches!(fewer.error(&stored), DecodeError::TooManyEntries { .. }));
 }
 
 #[test]
