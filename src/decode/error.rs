@@ -389,3 +389,38 @@ pub(super) fn unwrap(error: io::Error) -> Result<DecodeError, io::Error> {
         Err(other) => other.downcast::<io::Error>().and_then(unwrap),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Every limit: what is needed where that is known, what is allowed, and the key that raises it, in words that blame nobody.
+    #[test]
+    fn every_limit_names_its_key_and_its_value_and_says_what_to_do() {
+        let place = || "in/a".to_owned();
+        let not_allowed = |refusal| DecodeError::NotAllowed { place: place(), refusal };
+        let too_much = Refusal::TooMuch { what: "windows", need: 1537 << 20, held: 0, limit: 96 << 20 };
+        let limits = [
+            (DecodeError::TooManyEntries { place: place(), limit: 7 }, "decode.entries_max", "7"),
+            (DecodeError::TooDeep { place: place(), limit: 7 }, "decode.depth_max", "7"),
+            (DecodeError::TooLarge { place: place(), limit: 7 }, "decode.expanded_max", "7"),
+            (DecodeError::RatioTooHigh { place: place(), limit: 7 }, "decode.ratio_max", "7"),
+            (
+                DecodeError::WorkFactor { place: place(), factor: 20, limit: 7 },
+                "decode.work_factor_max",
+                "20, which takes 1024 MiB",
+            ),
+            (not_allowed(too_much), "service.memory_max", "1537 MiB"),
+            (not_allowed(Refusal::TooLong { limit: Duration::from_secs(7) }), "decode.time_max", "7s"),
+        ];
+        for (error, key, value) in limits {
+            let (said, hint) = (error.to_string(), error.hint().unwrap_or_default());
+            assert!(said.contains(key) && said.contains(value), "{said}");
+            assert!(hint.contains(key), "{hint}");
+            assert!(!said.contains("corrupt"), "{said}");
+            assert_eq!(error.kind(), FaultKind::Input, "{said}");
+        }
+    }
+}

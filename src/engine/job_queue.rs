@@ -194,7 +194,9 @@ impl JobQueue {
         let (hastened, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut state.later).into_iter().partition(|(_, id)| ids.contains(id));
         state.later = later.into_iter().collect();
-        hastened.into_iter().for_each(|(_, id)| state.push_now(id));
+        for (_, id) in hastened {
+            state.push_now(id);
+        }
         drop(state);
         self.bell.notify_all();
     }
@@ -203,7 +205,9 @@ impl JobQueue {
     pub(super) fn next_batch(&self, max: usize) -> Option<Vec<JobId>> {
         self.wait_for(|state| {
             let batch: Vec<_> = std::iter::from_fn(|| state.now.pop(|_| true)).take(max).collect();
-            batch.iter().for_each(|id| drop(state.rules.remove(id)));
+            for id in &batch {
+                state.rules.remove(id);
+            }
             (!batch.is_empty()).then_some(batch)
         })
     }

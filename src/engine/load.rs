@@ -332,12 +332,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
                 shared.rule_fits(&run.rule);
             }
         }
-        if let Some(header) = &shape.header {
-            let first = first_header.get_or_insert_with(|| Arc::clone(header));
-            if run.rule.outputs.merges_entries() && first != header {
-                return Err(differing_header(&shape.name));
-            }
-        }
+        check_header(run, &shape, &mut first_header)?;
         let entry_name = shape.name.clone();
         run.add_entry(LoadedEntry { name, shape, _memory: Arc::new(memory) });
         while let Some(slice) = cutter.next_slice().map_err(explain)? {
@@ -434,6 +429,18 @@ fn tell_skipped(job: JobId, skipped: &[Skipped]) {
     if special < skipped.len() {
         tracing::info!(%job, members = skipped.len() - special, "hidden members of the archive were passed over");
     }
+}
+
+/// One output of several entries has one header.
+fn check_header(
+    run: &Run,
+    shape: &EntryShape,
+    first_header: &mut Option<Arc<Vec<u8>>>,
+) -> Result<(), Trouble> {
+    let Some(header) = &shape.header else { return Ok(()) };
+    let first = first_header.get_or_insert_with(|| Arc::clone(header));
+    let differs = run.rule.outputs.merges_entries() && first != header;
+    if differs { Err(differing_header(&shape.name)) } else { Ok(()) }
 }
 
 fn start_retrace() -> Result<Retrace, Trouble> {

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::category::Category;
 
+/// Reasons that are told apart at most.
+const REASONS_MAX: usize = 1000;
+/// What further ones are counted under.
+const OTHER_REASONS: &str = "other reasons";
+
 /// The counts of a job, or of a slice: in = Σ categories + dropped + failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -61,7 +66,19 @@ impl Account {
         self.records_skipped += other.records_skipped;
         add_counts(&mut self.records_out, &other.records_out);
         add_counts(&mut self.dropped_by, &other.dropped_by);
-        add_counts(&mut self.reasons, &other.reasons);
+        for (reason, count) in &other.reasons {
+            self.add_reason(reason, *count);
+        }
+    }
+
+    /// The account is written again and again: a step of somebody's own may find another reason in each record.
+    fn add_reason(&mut self, reason: &str, count: u64) {
+        let is_known = self.reasons.contains_key(reason);
+        let reason = if is_known || self.reasons.len() < REASONS_MAX { reason } else { OTHER_REASONS };
+        match self.reasons.get_mut(reason) {
+            Some(sum) => *sum += count,
+            None => drop(self.reasons.insert(reason.to_owned(), count)),
+        }
     }
 }
 
@@ -138,5 +155,16 @@ mod tests {
         sum.add(&one);
         assert_eq!((sum.records_in, sum.records_skipped, sum.records_written()), (2, 4, 2));
         assert_eq!(sum.reasons["id: missing"], 6);
+    }
+
+    #[test]
+    fn reasons_past_a_thousand_are_counted_together() {
+        let mut sum = Account::default();
+        for number in 0..5000 {
+            let mut one = Account::default();
+            one.reasons.insert(format!("bad value {number}"), 1);
+            sum.add(&one);
+        }
+        assert_eq!((sum.reasons.len(), sum.reasons[OTHER_REASONS]), (REASONS_MAX + 1, 4000));
     }
 }

@@ -17,6 +17,8 @@ pub struct Pattern {
     folder: PathBuf,
     parts: Vec<Part>,
     names: Vec<String>,
+    /// What the names of its files begin with: most files are none of most rules', and that is seen without taking a path apart.
+    beginning: String,
 }
 
 #[derive(Clone, Debug)]
@@ -63,7 +65,11 @@ impl Pattern {
             parts.push(Part::One(Segment::parse("*")?));
         }
         let names = collect_names(&parts)?;
-        Ok(Self { folder, parts, names })
+        let beginning = match parts.last() {
+            Some(Part::One(segment)) => segment.beginning().to_owned(),
+            Some(Part::Folders) | None => String::new(),
+        };
+        Ok(Self { folder, parts, names, beginning })
     }
 
     /// The folder spelled out before the first wildcard.
@@ -78,6 +84,10 @@ impl Pattern {
 
     /// The named wildcards' values if the path matches; paths need not be UTF-8.
     pub fn matches(&self, path: &Path) -> Option<Values> {
+        let name = path.file_name()?.as_encoded_bytes();
+        if !name.starts_with(self.beginning.as_bytes()) {
+            return None;
+        }
         let below = below(&self.folder, path)?;
         let mut values = Values::new();
         self.fits(0, &below, &mut Vec::new(), &mut values).then_some(values)

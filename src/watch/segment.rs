@@ -52,6 +52,14 @@ impl Segment {
         Self { pieces: pieces.collect(), names: (1..literals.len()).map(|n| n.to_string()).collect() }
     }
 
+    /// What every name that matches begins with, as far as it is plain; nothing where upper and lower case are one.
+    pub(super) fn beginning(&self) -> &str {
+        let text = self.pieces.first().map_or("", glob::Pattern::as_str);
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let end = text.find(|c| !is_plain(c)).unwrap_or(text.len());
+        if cfg!(windows) { "" } else { text.get(..end).unwrap_or_default() }
+    }
+
     /// Its named wildcards.
     pub(super) fn names(&self) -> &[String] {
         &self.names
