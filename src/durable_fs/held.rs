@@ -1,7 +1,7 @@
 //! Folders that one process has for itself, told by a lock file in them.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 
@@ -66,13 +66,13 @@ impl fmt::Display for Holder {
 
 /// Whether any process ever took this folder: who only looks must not leave a lock that its owner cannot open.
 pub fn was_held(folder: &Path) -> bool {
-    folder.join(LOCK_FILE).symlink_metadata().is_ok()
+    platform::kind_at(&folder.join(LOCK_FILE)).is_ok()
 }
 
 /// Takes an existing folder for this process; a second take is refused within one process too.
 pub fn hold_folder(folder: &Path) -> Result<Hold, FsError> {
     let path = folder.join(LOCK_FILE);
-    let lock = private_options().open(&path).map_err(|error| FsError::new("open", &path, error))?;
+    let lock = platform::open_own(&path, true).map_err(|error| FsError::new("open", &path, error))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -88,7 +88,7 @@ pub fn hold_folder(folder: &Path) -> Result<Hold, FsError> {
 fn write_note(path: &Path) -> Result<(), FsError> {
     let note = Note { pid: std::process::id(), host: host(), started_at: crate::clock::now() };
     let write = || -> io::Result<()> {
-        let mut file = private_options().open(path)?;
+        let mut file = platform::open_own(path, true)?;
         file.set_len(0)?;
         file.rewind()?;
         serde_json::to_writer(&mut file, &note)?;
@@ -99,7 +99,8 @@ fn write_note(path: &Path) -> Result<(), FsError> {
 
 fn read_note(path: &Path) -> Option<Note> {
     let mut text = Vec::new();
-    File::open(path).ok()?.take(HOLDER_BYTES_MAX).read_to_end(&mut text).ok()?;
+    // A note that cannot be read leaves its folder held all the same, by somebody whom we cannot name.
+    platform::open_own(path, false).ok()?.take(HOLDER_BYTES_MAX).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
 
@@ -110,13 +111,6 @@ fn host() -> Option<String> {
         std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok())
     };
     name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty())
-}
-
-fn private_options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    platform::make_private(&mut options);
-    options
 }
 
 #[cfg(test)]

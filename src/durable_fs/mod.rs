@@ -8,7 +8,7 @@
 //! could not write, so trying again would report success for lost data.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +17,13 @@ use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
 mod held;
+mod landing;
 mod moving;
+#[cfg(target_os = "linux")]
+mod reach;
+#[cfg(not(target_os = "linux"))]
+#[path = "reach_by_path.rs"]
+mod reach;
 mod rounds;
 #[cfg(unix)]
 mod shared_sync;
@@ -32,6 +38,7 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
+pub use landing::{CLAIM_FOLDER, add_landing_root};
 pub use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
 pub use moving::{move_file, move_unsynced, remove_for_good};
 pub use rounds::FolderRound;
@@ -87,6 +94,9 @@ impl Fault for FsError {
 
 /// What an operator can do about an error of the file system.
 pub fn hint_of(error: &io::Error) -> &'static str {
+    if let Some(hint) = landing::hint_of(error) {
+        return hint;
+    }
     if is_out_of_descriptors(error) {
         return "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`); until then it goes on as files are closed";
     }
@@ -175,9 +185,9 @@ pub fn set_mode(file: &File, path: &Path, mode: u32) -> Result<(), FsError> {
 pub fn make_folder(folder: &Path, private: bool) -> Result<(), FsError> {
     let mut missing = Vec::new();
     for ancestor in folder.ancestors().filter(|a| !a.as_os_str().is_empty()) {
-        match fs::metadata(ancestor) {
-            Ok(found) if found.is_dir() => break,
-            Ok(_) => {
+        match platform::folder_identity(ancestor) {
+            Ok(Some(_)) => break,
+            Ok(None) => {
                 return Err(FsError::new("make the folder", folder, io::ErrorKind::NotADirectory.into()));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(ancestor),
@@ -188,7 +198,9 @@ pub fn make_folder(folder: &Path, private: bool) -> Result<(), FsError> {
         match platform::make_one_folder(wanted, private) {
             Ok(()) => {}
             // Another thread was faster; it may not have synced yet, so the sync below is ours to do as well.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && wanted.is_dir() => {}
+            Err(error)
+                if error.kind() == io::ErrorKind::AlreadyExists
+                    && matches!(platform::folder_identity(wanted), Ok(Some(_))) => {}
             Err(error) => return Err(FsError::new("make the folder", wanted, error)),
         }
         sync_folder(parent_of(wanted))?;
@@ -284,12 +296,70 @@ fn write_partial(partial: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError>
     sync_all(&file, partial)
 }
 
-/// Makes, or empties, a file that only its owner can read until its mode is set.
+/// Makes a new file, in the place of what had its name, that only its owner can read until its mode is set.
 pub fn create_private(path: &Path) -> Result<File, FsError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(true);
-    platform::make_private(&mut options);
-    options.open(path).map_err(|e| FsError::new("create", path, e))
+    platform::create_private(path).map_err(|e| FsError::new("create", path, e))
+}
+
+/// Opens a source for reading: no link, and no pipe or device that somebody put in its place.
+pub fn open_source(path: &Path) -> io::Result<File> {
+    platform::open_source(path)
+}
+
+/// Opens whatever lies there for reading, without following a link or waiting for a pipe's other end.
+#[cfg(unix)]
+pub fn open_unblocked(path: &Path) -> io::Result<File> {
+    platform::open_unblocked(path)
+}
+
+/// Opens for reading a small file that only this service writes.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    platform::open_own(path, false)
+}
+
+/// What a name in a folder stands for; links are not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, a pipe, a socket or a device.
+    Other,
+}
+
+/// A name in a folder.
+#[derive(Debug)]
+pub struct Entry {
+    /// The folder as it was named, with the name.
+    pub path: PathBuf,
+    /// What it stands for.
+    pub kind: Kind,
+}
+
+/// Lists a folder as a stream; what vanishes meanwhile is left out.
+pub fn list(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
+    platform::Listing::of(folder)
+}
+
+/// What lies at a path, links not followed; none where nothing does.
+pub fn kind_at(path: &Path) -> io::Result<Option<Kind>> {
+    match platform::kind_at(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        found => found.map(Some),
+    }
+}
+
+/// How many names a file has: the owner of a second one can change it wherever it is moved.
+pub fn link_count(path: &Path) -> io::Result<u64> {
+    platform::link_count(path)
+}
+
+/// Refuses a folder that is not the service's own, or that others can write into.
+pub fn check_own_folder(folder: &Path) -> Result<(), FsError> {
+    platform::check_own_folder(folder).map_err(|error| FsError::new("use the folder", folder, error))
 }
 
 /// The folder in which a path's name stands.
@@ -315,7 +385,7 @@ fn nearest_existing(path: &Path) -> io::Result<&Path> {
 }
 
 fn is_missing(path: &Path) -> Result<bool, FsError> {
-    match fs::symlink_metadata(path) {
+    match platform::kind_at(path) {
         Ok(_) => Ok(false),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => Ok(true),
         Err(error) => Err(FsError::new("look at", path, error)),

@@ -11,13 +11,12 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use super::{FsError, Renamed};
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
 /// FAT keeps even seconds only.
-const MTIME_SLACK: Duration = Duration::from_secs(2);
+const MTIME_SLACK_NS: i128 = 2_000_000_000;
 
 /// Moves a file, never over an existing one: rename on one file system; else copy, fsync, verify length and hash, rename
 /// without replace into place, sync folder, unlink, sync. Syncs both folders unless the name was taken. After a crash it can be called again:
@@ -31,7 +30,12 @@ pub fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 }
 
 /// [`move_file`] for those who move many files and then sync both folders of each, of those too that were missing.
+///
+/// A file with more names than one is copied too: who has another of them could change it afterwards.
 pub fn move_unsynced(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    if has_other_names(from, to)? {
+        return copy_over(from, to);
+    }
     match super::rename_no_replace(from, to) {
         // Also between bind mounts and subvolumes, which may be one device.
         Err(error) if error.source.kind() == io::ErrorKind::CrossesDevices => {
@@ -45,6 +49,17 @@ pub fn move_unsynced(from: &Path, to: &Path) -> Result<Renamed, FsError> {
         Ok(Renamed::NameTaken) if !is_one_file_system(from, to)? => copy_over(from, to),
         renamed => renamed,
     }
+}
+
+/// Whether a file has names besides `from`, and `to` if that is one of its own: of a rename that was a link and an unlink, cut short in between.
+fn has_other_names(from: &Path, to: &Path) -> Result<bool, FsError> {
+    let look = |path: &Path| super::identity_at(path).map_err(|e| FsError::new("look at", path, e));
+    let Some(source) = look(from)? else { return Ok(false) };
+    let names = match super::link_count(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        names => names.map_err(|e| FsError::new("look at", from, e))?,
+    };
+    Ok(names > 1 && !look(to)?.is_some_and(|target| target.same_file(&source)))
 }
 
 fn is_one_file_system(from: &Path, to: &Path) -> Result<bool, FsError> {
@@ -101,11 +116,9 @@ fn remove_source(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 pub fn remove_for_good(path: &Path) -> Result<(), FsError> {
     let failed = |error| FsError::new("remove", path, error);
     super::remove_file(path)?;
-    let is_there = |path: &Path| path.symlink_metadata().map(|_| true);
-    let missing =
-        |error: io::Error| if error.kind() == io::ErrorKind::NotFound { Ok(false) } else { Err(error) };
-    let gone = !is_there(path).or_else(missing).map_err(failed)?;
-    if gone && is_there(super::parent_of(path)).or_else(missing).map_err(failed)? {
+    let is_there = |path: &Path| Ok(super::kind_at(path).map_err(failed)?.is_some());
+    let folder_is_there = |folder: &Path| Ok(super::folder_identity(folder).map_err(failed)?.is_some());
+    if !is_there(path)? && folder_is_there(super::parent_of(path))? {
         return Ok(());
     }
     Err(failed(io::ErrorKind::NotFound.into()))
@@ -113,7 +126,7 @@ pub fn remove_for_good(path: &Path) -> Result<(), FsError> {
 
 fn copy_verified(from: &Path, partial: &Path) -> Result<(), FsError> {
     let reading = |e| FsError::new("read", from, e);
-    let mut source = File::open(from).map_err(reading)?;
+    let mut source = super::open_source(from).map_err(reading)?;
     let before = super::identity(&source).map_err(reading)?;
     let metadata = source.metadata().map_err(reading)?;
     let mut copy = super::create_private(partial)?;
@@ -155,7 +168,7 @@ fn copy_hashed(source: &mut File, copy: &mut File, from: &Path, partial: &Path) 
 
 fn content(path: &Path) -> Result<Content, FsError> {
     let reading = |e| FsError::new("read", path, e);
-    let mut file = File::open(path).map_err(reading)?;
+    let mut file = super::open_source(path).map_err(reading)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
     let mut length = 0;
@@ -179,7 +192,7 @@ fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Best effort: a file system that cannot keep them is no reason to keep the source.
 fn keep_times_and_permissions(copy: &File, partial: &Path, metadata: &fs::Metadata) {
-    if let Err(error) = copy.set_permissions(metadata.permissions()) {
+    if let Err(error) = super::platform::keep_permissions(copy, metadata) {
         tracing::debug!(path = %partial.display(), %error, "permissions are not kept");
     }
     if let Ok(modified) = metadata.modified()
@@ -191,21 +204,12 @@ fn keep_times_and_permissions(copy: &File, partial: &Path, metadata: &fs::Metada
 
 /// Whether an earlier move had got as far as the rename: same length and mtime first, since hashing reads both files.
 fn is_our_copy(from: &Path, to: &Path) -> Result<bool, FsError> {
-    let source = fs::symlink_metadata(from).map_err(|e| FsError::new("look at", from, e))?;
-    let target = fs::symlink_metadata(to).map_err(|e| FsError::new("look at", to, e))?;
-    if !target.is_file() || source.len() != target.len() || !same_time(source.modified(), target.modified()) {
+    let look = |path: &Path| super::identity_at(path).map_err(|e| FsError::new("look at", path, e));
+    let (Some(source), Some(target)) = (look(from)?, look(to)?) else { return Ok(false) };
+    if source.size != target.size || (source.mtime_ns - target.mtime_ns).abs() > MTIME_SLACK_NS {
         return Ok(false);
     }
     Ok(content(from)? == content(to)?)
-}
-
-fn same_time(a: io::Result<SystemTime>, b: io::Result<SystemTime>) -> bool {
-    match (a, b) {
-        (Ok(a), Ok(b)) => {
-            a.duration_since(b).or_else(|_| b.duration_since(a)).is_ok_and(|apart| apart <= MTIME_SLACK)
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

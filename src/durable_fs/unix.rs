@@ -1,16 +1,25 @@
 //! What Unix has: `renameat2`, hard links, `fsync` of folders.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{FsError, Renamed, shared_sync};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, linkat, mkdirat, renameat, statat, unlinkat};
+use rustix::io::retry_on_intr;
+
+use super::reach::{self, at};
+use super::{FsError, Renamed, landing, shared_sync};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
+/// Of folders that are only the service's.
 const PRIVATE_FOLDER_MODE: u32 = 0o700;
+/// Of folders that others read what they are given in.
+const FOLDER_MODE: u32 = 0o755;
 const PRIVATE_FILE_MODE: u32 = 0o600;
+/// Somebody who makes one private file anew each time that it is removed does not hold us up for ever.
+const CREATE_TRIES: u32 = 16;
 
 pub(super) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match rename_exclusively(from, to) {
@@ -33,9 +42,10 @@ fn settle(error: io::Error, from: &Path, to: &Path) -> Result<Renamed, FsError> 
 
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 fn rename_exclusively(from: &Path, to: &Path) -> io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
-    rustix::io::retry_on_intr(|| renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE))
-        .map_err(io::Error::from)
+    use rustix::fs::{RenameFlags, renameat_with};
+    let (from, to) = (at(from)?, at(to)?);
+    let rename = || renameat_with(from.folder(), from.name, to.folder(), to.name, RenameFlags::NOREPLACE);
+    retry_on_intr(rename).map_err(io::Error::from)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
@@ -59,11 +69,17 @@ pub(super) fn has_no_locks(error: &io::Error) -> bool {
 }
 
 pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    match retry_interrupted(|| fs::hard_link(from, to)) {
+    match link(from, to) {
         Ok(()) => unlink_after_link(from, to),
         Err(error) if has_no_links(&error) => rename_over_placeholder(from, to),
         Err(error) => settle(error, from, to),
     }
+}
+
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (at(from)?, at(to)?);
+    let link = || linkat(from.folder(), from.name, to.folder(), to.name, AtFlags::empty());
+    retry_on_intr(link).map_err(io::Error::from)
 }
 
 fn has_no_links(error: &io::Error) -> bool {
@@ -79,26 +95,26 @@ fn unlink_after_link(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 
 /// The name is taken. By the same file under its second name: a crash came between link and unlink.
 fn finish_link(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    let (old, new) = match (fs::symlink_metadata(from), fs::symlink_metadata(to)) {
+    let (old, new) = match (look_at(from), look_at(to)) {
         (Ok(old), Ok(new)) => (old, new),
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return Ok(Renamed::Missing),
         _ => return Ok(Renamed::NameTaken),
     };
-    if (old.dev(), old.ino()) != (new.dev(), new.ino()) {
+    if (old.st_dev, old.st_ino) != (new.st_dev, new.st_ino) {
         return Ok(Renamed::NameTaken);
     }
     if is_one_name(from, to)? {
         return Ok(Renamed::Done);
     }
     // One link under two paths is one name seen twice (a case-insensitive file system): unlinking would lose it.
-    if old.nlink() < 2 { Ok(Renamed::NameTaken) } else { unlink_after_link(from, to) }
+    if old.st_nlink < 2 { Ok(Renamed::NameTaken) } else { unlink_after_link(from, to) }
 }
 
 /// Whether both paths are the same name in the same folder, however they are spelled.
 fn is_one_name(from: &Path, to: &Path) -> Result<bool, FsError> {
     let folder = |path: &Path| {
         let parent = super::parent_of(path);
-        fs::metadata(parent).map(|m| (m.dev(), m.ino())).map_err(|e| FsError::new("look at", parent, e))
+        folder_metadata(parent).map(|m| (m.dev(), m.ino())).map_err(|e| FsError::new("look at", parent, e))
     };
     Ok(from.file_name() == to.file_name() && folder(from)? == folder(to)?)
 }
@@ -116,7 +132,7 @@ pub(super) fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed,
         super::create_private(&note)?;
         super::sync_folder(super::parent_of(to))?;
     }
-    let renamed = match OpenOptions::new().write(true).create_new(true).open(to) {
+    let renamed = match create_new(to, OFlags::WRONLY) {
         Ok(_) => replace_placeholder(from, to),
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(FsError::new("create", to, error)),
         Err(_) if was_noted && is_empty_file(to) => replace_placeholder(from, to),
@@ -136,7 +152,7 @@ pub(super) fn note_of(from: &Path, to: &Path) -> PathBuf {
 }
 
 fn is_empty_file(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
+    look_at(path).is_ok_and(|found| is_file(&found) && found.st_size == 0)
 }
 
 fn replace_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
@@ -150,14 +166,152 @@ fn replace_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 pub(super) fn rename_replace(from: &Path, to: &Path) -> io::Result<()> {
-    retry_interrupted(|| fs::rename(from, to))
+    let (from, to) = (at(from)?, at(to)?);
+    retry_on_intr(|| renameat(from.folder(), from.name, to.folder(), to.name)).map_err(io::Error::from)
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    retry_interrupted(|| fs::remove_file(path))
+    let at = at(path)?;
+    retry_on_intr(|| unlinkat(at.folder(), at.name, AtFlags::empty())).map_err(io::Error::from)
+}
+
+/// What a name stands for, links not followed.
+fn look_at(path: &Path) -> io::Result<Stat> {
+    let at = at(path)?;
+    retry_on_intr(|| statat(at.folder(), at.name, AtFlags::SYMLINK_NOFOLLOW)).map_err(io::Error::from)
+}
+
+fn is_file(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
+}
+
+pub(super) fn kind_at(path: &Path) -> io::Result<super::Kind> {
+    look_at(path).map(|found| kind_of(FileType::from_raw_mode(found.st_mode)))
+}
+
+fn kind_of(kind: FileType) -> super::Kind {
+    match kind {
+        FileType::RegularFile => super::Kind::File,
+        FileType::Directory => super::Kind::Folder,
+        _ => super::Kind::Other,
+    }
+}
+
+/// How many names a file has.
+pub(super) fn link_count(path: &Path) -> io::Result<u64> {
+    look_at(path).map(|found| found.st_nlink)
+}
+
+fn folder_metadata(folder: &Path) -> io::Result<Metadata> {
+    match reach::folder(folder)? {
+        Some(folder) => File::from(folder).metadata(),
+        None => fs::metadata(folder),
+    }
+}
+
+pub(super) fn check_own_folder(folder: &Path) -> io::Result<()> {
+    if kind_at(folder)? != super::Kind::Folder {
+        return Err(landing::no_folder(folder));
+    }
+    let found = match reach::folder(folder)? {
+        Some(folder) => rustix::fs::fstat(folder)?,
+        None => rustix::fs::stat(folder)?,
+    };
+    reach::check_own_folder(&found, folder)
+}
+
+/// Lists a folder as a stream.
+pub(super) struct Listing {
+    folder: PathBuf,
+    names: rustix::fs::Dir,
+}
+
+impl Listing {
+    pub(super) fn of(folder: &Path) -> io::Result<Self> {
+        Ok(Self { folder: folder.to_owned(), names: rustix::fs::Dir::new(open_folder(folder)?)? })
+    }
+}
+
+impl Iterator for Listing {
+    type Item = io::Result<super::Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        use std::os::unix::ffi::OsStrExt as _;
+        loop {
+            let entry = match self.names.read()? {
+                Ok(entry) => entry,
+                Err(error) => return Some(Err(error.into())),
+            };
+            let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let path = self.folder.join(name);
+            let kind = match entry.file_type() {
+                FileType::Unknown => kind_at(&path),
+                known => Ok(kind_of(known)),
+            };
+            match kind {
+                Ok(kind) => return Some(Ok(super::Entry { path, kind })),
+                // It vanished while it was looked at.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+fn open_folder(folder: &Path) -> io::Result<File> {
+    match reach::folder(folder)? {
+        Some(reached) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = retry_on_intr(|| rustix::fs::openat(&reached, ".", flags, Mode::empty()))?;
+            Ok(File::from(opened))
+        }
+        None => retry_interrupted(|| File::open(folder)),
+    }
+}
+
+pub(super) fn open_unblocked(path: &Path) -> io::Result<File> {
+    reach::open(path, OFlags::RDONLY, Mode::empty())
+}
+
+pub(super) fn open_source(path: &Path) -> io::Result<File> {
+    let file = open_unblocked(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
+}
+
+/// Opens, and makes where it is not there, a file that nobody but this user can have made.
+pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
+    let flags = if create { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDONLY };
+    let file = reach::open(path, flags, Mode::from_raw_mode(PRIVATE_FILE_MODE))?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(landing::no_plain_file(path));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() || found.nlink() > 1 {
+        return Err(landing::foreign_file(path));
+    }
+    Ok(file)
+}
+
+fn create_new(path: &Path, flags: OFlags) -> io::Result<File> {
+    reach::open(path, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(PRIVATE_FILE_MODE))
+}
+
+/// A new file, whatever had the name: to empty what lies there could empty another file of which it is a second name.
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    for _ in 1..CREATE_TRIES {
+        match create_new(path, OFlags::RDWR) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match remove(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            },
+            created => return created,
+        }
+    }
+    create_new(path, OFlags::RDWR)
 }
 
 pub(super) fn sync_folder(folder: &Path) -> Result<(), FsError> {
@@ -165,8 +319,7 @@ pub(super) fn sync_folder(folder: &Path) -> Result<(), FsError> {
 }
 
 fn sync_now(folder: &Path) -> Result<(), FsError> {
-    let open =
-        retry_interrupted(|| File::open(folder)).map_err(|e| FsError::new("open the folder", folder, e))?;
+    let open = open_folder(folder).map_err(|e| FsError::new("open the folder", folder, e))?;
     match open.sync_all() {
         // Some network and FUSE file systems have no sync of folders; there is nothing else to ask them for.
         Err(error) if is_unsupported(&error) => Ok(()),
@@ -174,20 +327,20 @@ fn sync_now(folder: &Path) -> Result<(), FsError> {
     }
 }
 
+/// Never open to others' writing, whatever the umask allows.
 pub(super) fn make_one_folder(folder: &Path, private: bool) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    if private {
-        builder.mode(PRIVATE_FOLDER_MODE);
-    }
-    builder.create(folder)
-}
-
-pub(super) fn make_private(options: &mut OpenOptions) {
-    options.mode(PRIVATE_FILE_MODE).custom_flags(libc::O_NOFOLLOW);
+    let mode = Mode::from_raw_mode(if private { PRIVATE_FOLDER_MODE } else { FOLDER_MODE });
+    let made = at(folder)?;
+    retry_on_intr(|| mkdirat(made.folder(), made.name, mode)).map_err(io::Error::from)
 }
 
 pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode & 0o7777))
+}
+
+/// Those to read: a copy is ours, and runs as nobody and is written by nobody else, whatever its sender set.
+pub(super) fn keep_permissions(copy: &File, metadata: &Metadata) -> io::Result<()> {
+    set_mode(copy, metadata.mode() & 0o644)
 }
 
 #[cfg(target_os = "linux")]
@@ -218,12 +371,21 @@ pub(super) fn identity(file: &File) -> io::Result<FileIdentity> {
 }
 
 pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
-    let metadata = fs::symlink_metadata(path)?;
-    Ok(metadata.is_file().then(|| identity_of(&metadata)))
+    let found = look_at(path)?;
+    Ok(is_file(&found).then(|| FileIdentity {
+        device: found.st_dev,
+        inode: found.st_ino,
+        size: u64::try_from(found.st_size).unwrap_or_default(), // never negative
+        mtime_ns: nanoseconds(found.st_mtime, found.st_mtime_nsec),
+        ctime_ns: nanoseconds(found.st_ctime, found.st_ctime_nsec),
+    }))
+}
+
+fn nanoseconds(seconds: impl Into<i128>, rest: impl Into<i128>) -> i128 {
+    seconds.into() * 1_000_000_000 + rest.into()
 }
 
 fn identity_of(metadata: &Metadata) -> FileIdentity {
-    let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
     FileIdentity {
         device: metadata.dev(),
         inode: metadata.ino(),
@@ -234,7 +396,7 @@ fn identity_of(metadata: &Metadata) -> FileIdentity {
 }
 
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
-    let metadata = fs::metadata(folder)?;
+    let metadata = folder_metadata(folder)?;
     Ok(metadata.is_dir().then(|| FolderIdentity {
         device: metadata.dev(),
         inode: metadata.ino(),
@@ -299,7 +461,7 @@ fn differs_from_parent(folder: &Path) -> io::Result<bool> {
 }
 
 pub(super) fn device_of(folder: &Path) -> io::Result<u64> {
-    fs::metadata(folder).map(|m| m.dev())
+    folder_metadata(folder).map(|m| m.dev())
 }
 
 fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {

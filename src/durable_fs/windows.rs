@@ -21,7 +21,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     GetVolumePathNameW, MOVE_FILE_FLAGS, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 
-use super::{FsError, Renamed};
+use super::{FsError, Renamed, landing, reach};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
 /// 10 + 20 + … + 640 + 640 ms: about 2 s in all.
@@ -54,6 +54,8 @@ pub(super) fn rename_replace(from: &Path, to: &Path) -> io::Result<()> {
 
 #[allow(unsafe_code, reason = "std has no rename without replace and none that is written through")]
 fn move_file_ex(from: &Path, to: &Path, flags: MOVE_FILE_FLAGS) -> io::Result<()> {
+    reach::check(super::parent_of(from))?;
+    reach::check(super::parent_of(to))?;
     let (from, to) = (wide(from), wide(to));
     retry_held(|| {
         // SAFETY: both are NUL-terminated and outlive the call.
@@ -91,6 +93,7 @@ fn wide(path: &Path) -> Vec<u16> {
 
 #[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 pub(super) fn remove(path: &Path) -> io::Result<()> {
+    reach::check(super::parent_of(path))?;
     retry_held(|| fs::remove_file(path))
 }
 
@@ -111,14 +114,82 @@ pub(super) fn sync_folder(_folder: &Path) -> Result<(), FsError> {
 
 /// Folders take their access list from their parent; the installer sets that of the data folder.
 pub(super) fn make_one_folder(folder: &Path, _private: bool) -> io::Result<()> {
+    reach::check(super::parent_of(folder))?;
     fs::create_dir(folder)
 }
 
-pub(super) fn make_private(_options: &mut OpenOptions) {}
+pub(super) fn kind_at(path: &Path) -> io::Result<super::Kind> {
+    reach::check(super::parent_of(path))?;
+    Ok(kind_of(fs::symlink_metadata(path)?.file_type()))
+}
+
+fn kind_of(kind: fs::FileType) -> super::Kind {
+    if kind.is_file() {
+        super::Kind::File
+    } else if kind.is_dir() {
+        super::Kind::Folder
+    } else {
+        super::Kind::Other
+    }
+}
+
+/// How many names a file has.
+pub(super) fn link_count(path: &Path) -> io::Result<u64> {
+    Ok(u64::from(information(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?)?.nNumberOfLinks))
+}
+
+/// Whose a folder is stands in access lists, which the installer sets for the data folder; the others inherit theirs.
+pub(super) fn check_own_folder(folder: &Path) -> io::Result<()> {
+    reach::check(folder)?;
+    if fs::symlink_metadata(folder)?.is_dir() { Ok(()) } else { Err(landing::no_folder(folder)) }
+}
+
+/// Lists a folder as a stream.
+pub(super) struct Listing(fs::ReadDir);
+
+impl Listing {
+    pub(super) fn of(folder: &Path) -> io::Result<Self> {
+        reach::check(folder)?;
+        fs::read_dir(folder).map(Self)
+    }
+}
+
+impl Iterator for Listing {
+    type Item = io::Result<super::Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.0.next()?;
+        Some(entry.and_then(|entry| Ok(super::Entry { kind: kind_of(entry.file_type()?), path: entry.path() })))
+    }
+}
+
+pub(super) fn open_source(path: &Path) -> io::Result<File> {
+    reach::check(super::parent_of(path))?;
+    let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
+}
+
+/// Opens, and makes where it is not there, a file of the service's own.
+pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
+    reach::check(super::parent_of(path))?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(create).create(create).truncate(false);
+    let file = options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
+}
+
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    reach::check(super::parent_of(path))?;
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+}
 
 #[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
 pub(super) fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
     Ok(())
+}
+
+pub(super) fn keep_permissions(copy: &File, metadata: &fs::Metadata) -> io::Result<()> {
+    copy.set_permissions(metadata.permissions())
 }
 
 pub(super) fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
@@ -137,6 +208,7 @@ pub(super) fn identity(file: &File) -> io::Result<FileIdentity> {
 }
 
 pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
+    reach::check(super::parent_of(path))?;
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(None);
     }
@@ -144,6 +216,7 @@ pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
 }
 
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
+    reach::check(folder)?;
     if !fs::metadata(folder)?.is_dir() {
         return Ok(None);
     }

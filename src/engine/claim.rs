@@ -17,7 +17,7 @@ use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
-use crate::durable_fs::{self, Renamed};
+use crate::durable_fs::{self, CLAIM_FOLDER, Renamed};
 use crate::model::account::Account;
 use crate::model::fault::FaultKind;
 use crate::model::identity::FolderIdentity;
@@ -32,8 +32,6 @@ use crate::watch::pattern::Pattern;
 use crate::watch::rules::companion_path;
 use crate::watch::{Answer, Offer};
 
-/// Name of the claim folder beside the files; hidden, so that no pattern picks it up.
-pub(super) const CLAIM_FOLDER: &str = ".landfall";
 /// Stands for a name that would not fit behind a job id.
 pub(super) const LONG_NAME: &str = "long-name";
 /// What the reason beside a quarantined source is called after it.
@@ -174,8 +172,7 @@ fn new_job(shared: &Shared, want: &Wanted) -> Result<Job, Trouble> {
     let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
     let claim_folder = if renames {
         let folder = claim_folder(rule, &want.offer.path);
-        shared.claim_folders.hold(&folder)?;
-        identity_of(&folder)?
+        Some(shared.claim_folders.hold(&folder)?)
     } else {
         None
     };

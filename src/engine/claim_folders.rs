@@ -1,18 +1,21 @@
 //! The claim folders that this process has for itself: two services that watch one folder would take files from each other.
 //!
-//! A claim folder is taken before the first file is renamed into it, and kept for the engine's life: one descriptor for each.
-//! `keep` rules and `ingest` without `--retire` rename nothing and need none.
+//! A claim folder is taken before a file is renamed into it: it must be the service's own, and its lock ours. A folder is known by device
+//! and inode: one that was renamed, or is mounted a second time, is ours under its new name. Each lock costs a descriptor, so
+//! that the one which was idle longest is let go where there are many. `keep` rules and `ingest` without `--retire` rename nothing
+//! and need none.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 
-use super::claim::{CLAIM_FOLDER, claim_folder};
+use super::claim::claim_folder;
 use super::trouble::Trouble;
-use super::{lock, restored};
-use crate::durable_fs::{self, FsError, HeldFolder, Hold};
+use super::{limits, lock, restored};
+use crate::durable_fs::{self, CLAIM_FOLDER, FsError, HeldFolder, Hold};
 use crate::model::fault::FaultKind;
+use crate::model::identity::FolderIdentity;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, OnSuccess, Rule};
 use crate::store::Mark;
@@ -20,29 +23,77 @@ use crate::watch::pattern::Pattern;
 
 #[derive(Debug, Default)]
 pub(super) struct ClaimFolders {
-    /// By every name that was asked for; the lock stands under the real one, if the file system has locks.
-    held: Mutex<HashMap<PathBuf, Option<HeldFolder>>>,
+    held: Mutex<Held>,
     warned_of_no_locks: AtomicBool,
     /// What is left in each folder before anything is claimed there; set once at the start.
     mark: OnceLock<Mark>,
 }
 
-fn is_a_link(folder: &Path) -> Trouble {
-    let message = format!("the claim folder {} is a symbolic link", OsText::from(folder));
-    Trouble::new(FaultKind::Transient, message, Some("remove the link; the folder is made when it is needed"))
+/// What tells folders apart while they are there.
+type Place = (u64, u64);
+
+/// The folders that are held.
+#[derive(Debug, Default)]
+struct Held {
+    folders: HashMap<Place, HeldClaims>,
+    /// Counts uses.
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct HeldClaims {
+    /// As it was named last.
+    path: PathBuf,
+    /// None where the file system has no locks.
+    _lock: Option<HeldFolder>,
+    last_use: u64,
+}
+
+impl Held {
+    /// Notes a use of a folder that is held. False: it is not.
+    fn touch(&mut self, place: Place, path: &Path) -> bool {
+        self.uses += 1;
+        let Some(held) = self.folders.get_mut(&place) else { return false };
+        held.last_use = self.uses;
+        if held.path != path {
+            path.clone_into(&mut held.path);
+        }
+        true
+    }
+
+    fn insert(&mut self, place: Place, path: &Path, lock: Option<HeldFolder>) {
+        self.uses += 1;
+        let held = HeldClaims { path: path.to_owned(), _lock: lock, last_use: self.uses };
+        self.folders.insert(place, held);
+    }
+
+    /// Lets go of what was idle longest until there is a place for one more.
+    fn make_place(&mut self, most: usize) {
+        while self.folders.len() >= most.max(1) {
+            let idle = self.folders.iter().min_by_key(|(_, held)| held.last_use).map(|(place, _)| *place);
+            let Some(idle) = idle else { return };
+            self.folders.remove(&idle);
+        }
+    }
 }
 
 /// Why a claim folder is not ours.
 enum Refusal {
     /// Another process has it.
     Taken(Trouble),
-    /// It cannot be made or locked now.
+    /// It cannot be made or locked now, or is not the service's own.
     OutOfReach(Trouble),
+}
+
+impl From<FsError> for Refusal {
+    fn from(error: FsError) -> Self {
+        Self::OutOfReach(error.into())
+    }
 }
 
 impl ClaimFolders {
     /// Makes a claim folder, if need be, and takes it for this process, unless that was done before.
-    pub(super) fn hold(&self, folder: &Path) -> Result<(), Trouble> {
+    pub(super) fn hold(&self, folder: &Path) -> Result<FolderIdentity, Trouble> {
         self.take(folder).map_err(|refusal| match refusal {
             Refusal::Taken(trouble) | Refusal::OutOfReach(trouble) => trouble,
         })
@@ -54,11 +105,12 @@ impl ClaimFolders {
     pub(super) fn hold_known(&self, rules: &[Rule]) -> Result<(), Trouble> {
         for folder in rules.iter().flat_map(known_claim_folders) {
             match self.take(&folder) {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(Refusal::Taken(trouble)) => return Err(trouble),
                 Err(Refusal::OutOfReach(trouble)) => {
+                    let hint = trouble.error.hint.unwrap_or_default();
                     let folder = OsText::from(folder);
-                    tracing::warn!(%folder, error = %trouble.error, "this claim folder cannot be used yet");
+                    tracing::warn!(%folder, error = trouble.error.message, hint, "this claim folder cannot be used: its files wait");
                 }
             }
         }
@@ -68,43 +120,36 @@ impl ClaimFolders {
     /// The claim folders that can be told before a file is there.
     pub(super) fn known(&self, rules: &[Rule]) -> Vec<PathBuf> {
         let held = lock(&self.held);
-        rules.iter().flat_map(known_claim_folders).chain(held.keys().cloned()).collect()
+        let held = held.folders.values().map(|held| held.path.clone());
+        rules.iter().flat_map(known_claim_folders).chain(held).collect()
     }
 
     /// Leaves the store's mark in every folder that is held, and from now on in each that is taken. A folder where it cannot be left
     /// is let go: it is taken again with its first claim.
     pub(super) fn leave_marks(&self, mark: Mark) {
         let mark = self.mark.get_or_init(|| mark);
-        lock(&self.held).retain(|folder, _| match restored::leave_mark(folder, mark) {
+        lock(&self.held).folders.retain(|_, held| match restored::leave_mark(&held.path, mark) {
             Ok(()) => true,
             Err(trouble) => {
-                let folder = OsText::from(folder.as_path());
+                let folder = OsText::from(held.path.as_path());
                 tracing::warn!(%folder, error = %trouble.error, "this claim folder cannot be used yet");
                 false
             }
         });
     }
 
-    fn take(&self, folder: &Path) -> Result<(), Refusal> {
+    fn take(&self, folder: &Path) -> Result<FolderIdentity, Refusal> {
         let mut held = lock(&self.held);
-        let is_there = folder.is_dir();
-        if is_there && held.contains_key(folder) {
-            return Ok(());
+        if let Some(found) = own_folder(folder)?
+            && held.touch((found.device, found.inode), folder)
+        {
+            return Ok(found);
         }
-        let out_of_reach = |error| Refusal::OutOfReach(Trouble::from(error));
-        // Who can write into a watched folder could lead claimed files anywhere.
-        if folder.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
-            return Err(Refusal::OutOfReach(is_a_link(folder)));
-        }
-        durable_fs::make_folder(folder, true).map_err(out_of_reach)?;
-        // Patterns may come to one folder by several names; taking it twice would refuse ourselves.
-        let named =
-            folder.canonicalize().map_err(|error| out_of_reach(FsError::new("find", folder, error)))?;
-        if is_there && held.contains_key(&named) {
-            held.insert(folder.to_owned(), None);
-            return Ok(());
-        }
-        let ours = match durable_fs::hold_folder(folder).map_err(out_of_reach)? {
+        durable_fs::make_folder(folder, true)?;
+        let gone = || FsError::new("use the folder", folder, std::io::ErrorKind::NotFound.into());
+        let found = own_folder(folder)?.ok_or_else(gone)?;
+        held.make_place(limits::claim_folders_max());
+        let ours = match durable_fs::hold_folder(folder)? {
             Hold::Ours(ours) => Some(ours),
             Hold::Theirs(holder) => return Err(Refusal::Taken(taken_by(folder, &holder))),
             Hold::NoLocks(error) => {
@@ -118,10 +163,19 @@ impl ClaimFolders {
         if let Some(mark) = self.mark.get() {
             restored::leave_mark(folder, mark).map_err(Refusal::OutOfReach)?;
         }
-        held.insert(folder.to_owned(), None);
-        held.insert(named, ours);
-        Ok(())
+        held.insert((found.device, found.inode), folder, ours);
+        Ok(found)
     }
+}
+
+/// Which folder a claim folder is; none where nothing lies. One that is not the service's own is refused.
+fn own_folder(folder: &Path) -> Result<Option<FolderIdentity>, FsError> {
+    let looking = |error| FsError::new("look at the folder", folder, error);
+    if durable_fs::kind_at(folder).map_err(looking)?.is_none() {
+        return Ok(None);
+    }
+    durable_fs::check_own_folder(folder)?;
+    durable_fs::folder_identity(folder).map_err(looking)
 }
 
 fn taken_by(folder: &Path, holder: &durable_fs::Holder) -> Trouble {
@@ -176,6 +230,32 @@ mod tests {
         let claims = ClaimFolders::default();
         claims.hold(&real.join(CLAIM_FOLDER)).expect("nobody has it");
         claims.hold(&link.join(CLAIM_FOLDER)).expect("it is ours");
+    }
+
+    /// Windows renames no folder in which somebody holds a file.
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_its_owner_renamed_is_still_ours() {
+        let zone = tempfile::tempdir().expect("a folder");
+        let (before, after) = (zone.path().join("acme"), zone.path().join("acme-corp"));
+        let claims = ClaimFolders::default();
+        claims.hold(&before.join(CLAIM_FOLDER)).expect("nobody has it");
+        durable_fs::rename_replace(&before, &after).expect("renamed");
+        claims.hold(&after.join(CLAIM_FOLDER)).expect("it is ours");
+        claims.hold(&before.join(CLAIM_FOLDER)).expect("another one under the old name");
+    }
+
+    #[test]
+    fn of_many_folders_the_one_that_was_idle_longest_is_let_go() {
+        let mut held = Held::default();
+        for inode in 0..4 {
+            held.make_place(3);
+            held.insert((1, inode), Path::new("any"), None);
+            assert!(held.touch((1, 0), Path::new("any")), "it is used all the time");
+        }
+        let mut left: Vec<_> = held.folders.keys().map(|(_, inode)| *inode).collect();
+        left.sort_unstable();
+        assert_eq!(left, [0, 2, 3]);
     }
 
     /// Windows removes no folder in which somebody holds a file.

@@ -25,6 +25,23 @@ pub(super) fn raise_open_files() {
     }
 }
 
+/// Claim folders are held by a share of the descriptors; each lock is one.
+const CLAIM_FOLDERS_SHARE: u64 = 4;
+/// Taking a folder again costs little: more are not worth their memory.
+const CLAIM_FOLDERS_MAX: u64 = 4096;
+
+/// So many claim folders are held at once.
+#[cfg(unix)]
+pub(super) fn claim_folders_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(CLAIM_FOLDERS_MAX, |limit| limit / CLAIM_FOLDERS_SHARE).min(CLAIM_FOLDERS_MAX) as usize
+}
+
+#[cfg(not(unix))]
+pub(super) fn claim_folders_max() -> usize {
+    CLAIM_FOLDERS_MAX as usize
+}
+
 /// Windows has no such limit.
 #[cfg(not(unix))]
 pub(super) fn raise_open_files() {}

@@ -259,7 +259,7 @@ impl<'a> Listed<'a> {
 fn open_source(job: &Job) -> Result<File, Trouble> {
     let path = job.source_path().as_path();
     let read_error = |source| DecodeError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(read_error)?;
+    let file = durable_fs::open_source(path).map_err(read_error)?;
     let identity = durable_fs::identity(&file).map_err(read_error)?;
     if identity.same_content(&job.source.identity) { Ok(file) } else { Err(changed_source(job)) }
 }

@@ -175,6 +175,7 @@ impl Engine {
         shared.rehearsal = rehearsal;
         let shared = Arc::new(shared);
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
+        distrust_landing_folders(&shared.settings.rules);
         if purpose == Purpose::Serve {
             shared.claim_folders.hold_known(&shared.settings.rules)?;
         }
@@ -362,6 +363,14 @@ impl Engine {
             join_until(&self.checkpointer, deadline);
         }
         result
+    }
+}
+
+/// What lies below the fixed part of a pattern is its senders'.
+fn distrust_landing_folders(rules: &[Rule]) {
+    let patterns = rules.iter().flat_map(|rule| &rule.paths);
+    for pattern in patterns.filter_map(|text| crate::watch::pattern::Pattern::parse(text).ok()) {
+        durable_fs::add_landing_root(pattern.fixed_folder());
     }
 }
 

@@ -257,7 +257,8 @@ fn folder_of(path: &OsText) -> OsText {
 
 fn folder_is_there(path: &OsText) -> Result<bool, Trouble> {
     let folder = durable_fs::parent_of(path.as_path());
-    folder.try_exists().map_err(|error| cannot_look(&OsText::from(folder), &error))
+    let found = durable_fs::folder_identity(folder);
+    Ok(found.map_err(|error| cannot_look(&OsText::from(folder), &error))?.is_some())
 }
 
 fn identity_at(path: &OsText) -> Result<Option<FileIdentity>, Trouble> {

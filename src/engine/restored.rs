@@ -11,7 +11,6 @@
 //! [`super::strays`].
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -68,7 +67,8 @@ pub(super) fn leave_mark(folder: &Path, mark: &Mark) -> Result<(), Trouble> {
 
 fn read_mark(folder: &Path) -> Option<Mark> {
     let mut text = Vec::new();
-    fs::File::open(folder.join(MARK_FILE)).ok()?.take(MARK_BYTES_MAX).read_to_end(&mut text).ok()?;
+    // One that is not there, or is not ours, says nothing of our store; it is written anew before anything is claimed there.
+    durable_fs::open_own(&folder.join(MARK_FILE)).ok()?.take(MARK_BYTES_MAX).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
 

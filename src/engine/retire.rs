@@ -75,14 +75,14 @@ pub(super) fn archive_names(
 pub(super) fn free_name(folder: &Path, source: &Path, room: usize) -> Result<PathBuf, Trouble> {
     for number in 0_u64.. {
         let path = numbered(folder, source, number, room);
-        match path.symlink_metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(path),
+        match durable_fs::kind_at(&path) {
+            Ok(None) => return Ok(path),
             Err(error) => {
                 let message = format!("cannot look at {}: {error}", OsText::from(path));
                 let hint = "make the folder accessible to the service's user; the job goes on by itself";
                 return Err(Trouble::new(FaultKind::Storage, message, Some(hint)));
             }
-            Ok(_) => {}
+            Ok(Some(_)) => {}
         }
     }
     Ok(numbered(folder, source, 0, room))
@@ -239,11 +239,14 @@ pub(super) fn move_source(
 /// A source that is gone from its claimed name was moved before a crash: it lies under its new name, or somebody took it from there.
 /// Where its folder is away, nothing can be said yet.
 fn was_moved(job: &Job, claimed: &OsText, target: &OsText) -> Result<(), Trouble> {
-    if target.as_path().try_exists().unwrap_or(false) {
+    // What cannot be looked at is out of reach: then nothing can be said yet.
+    if durable_fs::kind_at(target.as_path()).is_ok_and(|kind| kind.is_some()) {
         return Ok(());
     }
-    let is_there = |path: &OsText| durable_fs::parent_of(path.as_path()).try_exists().unwrap_or(false);
-    if recover::claim_folder_is_there(job)? && is_there(target) {
+    let folder_is_there = |path: &OsText| {
+        durable_fs::folder_identity(durable_fs::parent_of(path.as_path())).is_ok_and(|found| found.is_some())
+    };
+    if recover::claim_folder_is_there(job)? && folder_is_there(target) {
         tracing::warn!(source = %target, "somebody took the source away after it was moved");
         return Ok(());
     }

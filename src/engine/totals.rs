@@ -3,7 +3,6 @@
 //! `bytes` and `sha256` are of the file as it was delivered, packed or not: that is what a sender can know. `records` are those that
 //! were cut from it, of all entries, header and skipped lines not counted.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::trouble::Trouble;
+use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::os_text::{OsText, escaped_path};
@@ -69,7 +69,7 @@ fn early(message: String, hint: &str) -> Trouble {
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    durable_fs::open_source(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 
@@ -108,7 +108,7 @@ pub(super) fn measure(
 }
 
 fn sha256_of(path: &Path, stopping: &dyn Fn() -> bool) -> io::Result<Option<String>> {
-    let mut file = File::open(path)?;
+    let mut file = durable_fs::open_source(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; READ_BYTES];
     while !stopping() {

@@ -3,7 +3,6 @@
 //! A look is one `lstat`. Only a candidate that seems complete is opened, to see whether somebody else has it open for writing.
 
 use std::borrow::Cow;
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
@@ -16,7 +15,7 @@ use super::ready::{MarkerSeen, Proof, Verdict, judge};
 use super::troubles::pause;
 use super::watcher::{Flow, Watcher};
 use super::{Answer, Offer, Reason};
-use crate::durable_fs;
+use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Order;
@@ -58,7 +57,8 @@ impl Watcher {
         let is_file = self.rules.assign(path).is_some_and(|(rule, _)| self.admit(path, rule, sign, now));
         if !is_file
             && self.rules.could_match_below(path)
-            && fs::symlink_metadata(path).is_ok_and(|it| it.is_dir())
+            // One that cannot be looked at is listed, and told, by the scan.
+            && durable_fs::kind_at(path).is_ok_and(|kind| kind == Some(Kind::Folder))
         {
             self.scanner.walk(path.to_owned());
         }

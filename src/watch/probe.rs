@@ -1,6 +1,6 @@
 //! A close look at one file: what it is, whether somebody writes it, how it begins.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -41,9 +41,7 @@ pub(super) fn examine(path: &Path, peek: bool) -> io::Result<Examined> {
 
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    // Without blocking: a pipe may have taken the file's place.
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)
+    durable_fs::open_unblocked(path)
 }
 
 #[cfg(unix)]
@@ -58,6 +56,7 @@ fn refused(error: io::Error) -> io::Result<Examined> {
 /// Reading shared with readers only: refused while anybody has the file open for writing.
 #[cfg(windows)]
 fn open(path: &Path) -> io::Result<File> {
+    use std::fs::OpenOptions;
     use std::os::windows::fs::OpenOptionsExt as _;
     use windows_sys::Win32::Storage::FileSystem::{
         FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_DELETE, FILE_SHARE_READ,

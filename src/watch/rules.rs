@@ -11,7 +11,7 @@ use crate::model::rule::{Mode, OnSuccess, Order, Ready, ReadyStrategy, Rule};
 use crate::model::template;
 
 /// Where claimed files lie beside their place; never entered.
-pub(super) const CLAIM_FOLDER: &str = ".landfall";
+pub(super) use crate::durable_fs::CLAIM_FOLDER;
 
 /// One rule.
 pub(super) struct WatchedRule {

@@ -4,11 +4,13 @@
 //! rule. Links are not followed. Nothing here looks at a file: that is the table's work.
 
 use std::collections::VecDeque;
-use std::fs::{self, DirEntry, ReadDir};
 use std::io;
 use std::path::PathBuf;
 
 use super::rules::RuleSet;
+use crate::durable_fs::{self, Entry, Kind};
+
+type Listing = Box<dyn Iterator<Item = io::Result<Entry>> + Send>;
 
 /// What one step of a scan came upon.
 pub(super) enum Finding {
@@ -34,7 +36,7 @@ pub(super) struct Scanner {
 struct Walk {
     folders: Vec<PathBuf>,
     entering: Option<PathBuf>,
-    listing: Option<(PathBuf, ReadDir)>,
+    listing: Option<(PathBuf, Listing)>,
 }
 
 impl Scanner {
@@ -71,9 +73,9 @@ impl Scanner {
 impl Walk {
     fn step(&mut self, rules: &RuleSet) -> Option<Finding> {
         if let Some(folder) = self.entering.take() {
-            return Some(match fs::read_dir(&folder) {
+            return Some(match durable_fs::list(&folder) {
                 Ok(listing) => {
-                    self.listing = Some((folder, listing));
+                    self.listing = Some((folder, Box::new(listing)));
                     Finding::Nothing
                 }
                 Err(error) => Finding::Unlistable(folder, error),
@@ -85,7 +87,7 @@ impl Walk {
                 Some(Err(error)) => Finding::Unlistable(folder, error),
                 Some(Ok(entry)) => {
                     self.listing = Some((folder, listing));
-                    self.sort(&entry, rules)
+                    self.sort(entry, rules)
                 }
             });
         }
@@ -94,15 +96,12 @@ impl Walk {
         Some(Finding::Entering(folder))
     }
 
-    fn sort(&mut self, entry: &DirEntry, rules: &RuleSet) -> Finding {
-        // An entry that vanishes while it is looked at is none.
-        let Ok(kind) = entry.file_type() else { return Finding::Nothing };
-        let path = entry.path();
-        if kind.is_dir() && rules.could_match_below(&path) {
+    fn sort(&mut self, Entry { path, kind }: Entry, rules: &RuleSet) -> Finding {
+        if kind == Kind::Folder && rules.could_match_below(&path) {
             self.folders.push(path);
             return Finding::Nothing;
         }
-        if kind.is_file() && (rules.assign(&path).is_some() || rules.is_marker(&path)) {
+        if kind == Kind::File && (rules.assign(&path).is_some() || rules.is_marker(&path)) {
             return Finding::File(path);
         }
         Finding::Nothing

@@ -11,16 +11,15 @@ mod traces;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::EngineError;
-use super::claim::{CLAIM_FOLDER, LONG_NAME, REASON_SUFFIX};
+use super::claim::{LONG_NAME, REASON_SUFFIX};
 use super::trouble::Trouble;
-use crate::durable_fs::{self, Renamed};
+use crate::durable_fs::{self, CLAIM_FOLDER, Kind, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
@@ -104,7 +103,7 @@ pub fn claim_folder(folder: &Path, rules: &[Rule]) -> Result<ClaimFolder, Engine
 
 /// The claim folder that a watched folder has, where that was named in its place.
 pub fn claim_folder_in(watched: &Path) -> Option<PathBuf> {
-    Some(watched.join(CLAIM_FOLDER)).filter(|folder| folder.is_dir())
+    Some(watched.join(CLAIM_FOLDER)).filter(|folder| matches!(durable_fs::kind_at(folder), Ok(Some(Kind::Folder))))
 }
 
 /// What became of a file that was to be given back.
@@ -135,10 +134,12 @@ pub fn give_back(stray: &Stray, to: &Path) -> Result<GivenBack, EngineError> {
 /// The files with claimed names in a folder, by job id. None where there is no such folder.
 fn claimed_files(folder: &Path) -> Result<Vec<Stray>, Trouble> {
     let mut found = Vec::new();
-    for (path, metadata) in files_in(folder)? {
+    for path in files_in(folder)? {
         let Some((job, name)) = path.file_name().and_then(parse_claimed) else { continue };
         let name = (name != LONG_NAME).then(|| OsText::new(name));
-        let (path, bytes) = (path.into(), metadata.len());
+        // One that vanished was moved on.
+        let Ok(Some(identity)) = durable_fs::identity_at(&path) else { continue };
+        let (path, bytes) = (path.into(), identity.size);
         found.push(Stray { job, name, path, origin: None, bytes, traces: Traces::default() });
     }
     found.sort_by(|a, b| (a.job, a.path.as_path()).cmp(&(b.job, b.path.as_path())));
@@ -193,7 +194,7 @@ fn is_claim_folder_of(folder: &Path, rule: &Rule) -> bool {
 
 fn quarantined_files(folder: &Path) -> Result<Vec<Quarantined>, Trouble> {
     let mut files: BTreeMap<PathBuf, bool> = BTreeMap::new();
-    for (path, _) in files_in(folder)? {
+    for path in files_in(folder)? {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         match name.strip_suffix(REASON_SUFFIX).map(|source| path.with_file_name(source)) {
             // Not lossy: a source whose name is not Unicode is found without its reason.
@@ -202,7 +203,7 @@ fn quarantined_files(folder: &Path) -> Result<Vec<Quarantined>, Trouble> {
             None => {}
         }
     }
-    let there = files.into_iter().filter(|(path, _)| path.symlink_metadata().is_ok());
+    let there = files.into_iter().filter(|(path, _)| !matches!(durable_fs::kind_at(path), Ok(None)));
     Ok(there.map(|(path, has_reason)| quarantined(path, has_reason)).collect())
 }
 
@@ -221,7 +222,7 @@ fn quarantined(path: PathBuf, has_reason: bool) -> Quarantined {
 fn read_reason(source: &Path) -> Option<serde_json::Value> {
     let mut path = source.as_os_str().to_owned();
     path.push(REASON_SUFFIX);
-    let file = fs::File::open(path).ok()?;
+    let file = durable_fs::open_own(Path::new(&path)).ok()?;
     serde_json::from_reader(io::BufReader::new(file.take(REASON_BYTES_MAX))).ok()
 }
 
@@ -231,28 +232,25 @@ fn leftovers(folder: &Path) -> Result<Vec<OsText>, Trouble> {
         let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
         name.starts_with(".landfall-") && name.ends_with(".partial")
     };
-    Ok(files_in(folder)?.into_iter().map(|(path, _)| path).filter(is_hidden_copy).map(OsText::from).collect())
+    Ok(files_in(folder)?.into_iter().filter(is_hidden_copy).map(OsText::from).collect())
 }
 
 /// The regular files in a folder; none where there is no such folder. Links are not followed.
-fn files_in(folder: &Path) -> Result<Vec<(PathBuf, fs::Metadata)>, Trouble> {
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let failed = |error: io::Error| {
         let message = format!("cannot list {}: {error}", OsText::from(folder));
         let hint = "run the command as the user that the service runs as";
         Trouble::new(FaultKind::Storage, message, Some(hint))
     };
-    let entries = match fs::read_dir(folder) {
+    let entries = match durable_fs::list(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,
     };
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        // One that vanished was moved on.
-        if let Ok(metadata) = entry.metadata()
-            && metadata.is_file()
-        {
-            files.push((entry.path(), metadata));
+        if entry.kind == Kind::File {
+            files.push(entry.path);
         }
     }
     Ok(files)

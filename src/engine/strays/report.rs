@@ -1,12 +1,11 @@
 //! Telling of claimed files that the store does not know: it was lost, or an older copy of it was restored.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Quarantined, Stray, claim_folder, look_for_traces};
 use crate::engine::EngineError;
-use crate::engine::claim::CLAIM_FOLDER;
+use crate::durable_fs::{self, CLAIM_FOLDER, Kind};
 use crate::engine::shared::Shared;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -63,18 +62,18 @@ fn tell_partials(shared: &Shared, rules: &[Rule]) {
         if shared.stopping() || !seen.insert(folder.clone()) {
             continue;
         }
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        for entry in durable_fs::list(&folder).into_iter().flatten().flatten() {
             entries_left = entries_left.saturating_sub(1);
             if entries_left == 0 {
                 events::too_many_outputs(&folder.into(), OUTPUT_ENTRIES_MAX);
                 return events::partials(&partials);
             }
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                folders.push(entry.path());
-            } else if let Some(job) = output::job_of_partial(&entry.file_name())
+            if entry.kind == Kind::Folder {
+                folders.push(entry.path);
+            } else if let Some(job) = entry.path.file_name().and_then(output::job_of_partial)
                 && shared.store.job(job).is_ok_and(|job| job.is_none())
             {
-                partials.push(OsText::from(entry.path()));
+                partials.push(OsText::from(entry.path));
             }
         }
     }
@@ -124,11 +123,16 @@ fn unknown(
 ) -> Result<Vec<Stray>, StoreError> {
     let mut strays = Vec::new();
     for stray in claimed {
-        if !is_known(stray.job)? && stray.path.as_path().symlink_metadata().is_ok() {
+        if !is_known(stray.job)? && lies_there(&stray) {
             strays.push(stray);
         }
     }
     Ok(strays)
+}
+
+/// One that cannot be looked at is told all the same.
+fn lies_there(stray: &Stray) -> bool {
+    !matches!(durable_fs::kind_at(stray.path.as_path()), Ok(None))
 }
 
 /// Whether the store has this file in hand. A job that ended well has no claimed file any more.
@@ -156,13 +160,13 @@ fn claim_folders(shared: &Shared, rules: &[Rule]) -> BTreeSet<PathBuf> {
             continue;
         }
         let claims = folder.join(CLAIM_FOLDER);
-        if claims.is_dir() {
+        if durable_fs::kind_at(&claims).is_ok_and(|kind| kind == Some(Kind::Folder)) {
             found.insert(claims);
         }
         // A folder that cannot be listed is told by the watch.
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        folders.extend(inner.map(|entry| entry.path()).filter(|inner| watched.could_match_below(inner)));
+        let entries = durable_fs::list(&folder).into_iter().flatten().flatten();
+        let inner = entries.filter(|entry| entry.kind == Kind::Folder);
+        folders.extend(inner.map(|entry| entry.path).filter(|inner| watched.could_match_below(inner)));
     }
     found
 }
@@ -170,7 +174,6 @@ fn claim_folders(shared: &Shared, rules: &[Rule]) -> BTreeSet<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::durable_fs;
     use crate::engine::strays::Traces;
 
     #[test]

@@ -1,0 +1,123 @@
+//! The folders whose inside belongs to senders, and what is refused there.
+//!
+//! A sender may do in a landing folder whatever a user can: move it away and put a link in its place, make a claim folder beforehand,
+//! leave a pipe where a file is wanted. So the folders below a landing root are reached without following links, and a claim
+//! folder with all below it must belong to the service alone. The landing root itself is the operator's; links on the way to it are
+//! followed where root or the service's user made them.
+//!
+//! The roots are known to the whole process, so that every function of this module keeps to them, whoever calls it.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, PoisonError, RwLock};
+
+/// Name of the claim folder beside the files; hidden, so that no pattern picks it up.
+pub const CLAIM_FOLDER: &str = ".landfall";
+
+static ROOTS: LazyLock<RwLock<HashSet<PathBuf>>> = LazyLock::new(RwLock::default);
+
+/// Tells that all below this folder belongs to others.
+pub fn add_landing_root(root: &Path) {
+    ROOTS.write().unwrap_or_else(PoisonError::into_inner).insert(root.to_owned());
+}
+
+/// The nearest landing root that a folder lies in, or is, and the way from there.
+pub(super) fn root_of(folder: &Path) -> Option<(&Path, &Path)> {
+    let roots = ROOTS.read().unwrap_or_else(PoisonError::into_inner);
+    if roots.is_empty() {
+        return None;
+    }
+    let root = folder.ancestors().find(|ancestor| roots.contains(*ancestor))?;
+    Some((root, folder.strip_prefix(root).ok()?))
+}
+
+/// Something in a landing folder that is not touched: what, and what an operator can do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Refused {
+    message: String,
+    pub(super) hint: &'static str,
+}
+
+fn refused(message: String, hint: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, Refused { message, hint })
+}
+
+/// What to do about an error, where it is a refusal of ours.
+pub(super) fn hint_of(error: &io::Error) -> Option<&'static str> {
+    error.get_ref()?.downcast_ref::<Refused>().map(|refused| refused.hint)
+}
+
+fn shown(path: &Path) -> String {
+    crate::model::os_text::escaped_path(path).to_string()
+}
+
+pub(super) fn link_below_root(folder: &Path) -> io::Error {
+    refused(
+        format!("a symbolic link is on the way to {} below the landing folder", shown(folder)),
+        "remove the link, or name the folder it leads to in the rule's `paths`; the files there wait until then",
+    )
+}
+
+pub(super) fn no_folder(folder: &Path) -> io::Error {
+    refused(
+        format!("{} is a symbolic link, or no folder", shown(folder)),
+        "remove what lies there; the folder is made when it is needed",
+    )
+}
+
+#[cfg(unix)]
+pub(super) fn foreign_link(link: &Path, owner: u32) -> io::Error {
+    refused(
+        format!("the link {} belongs to user {owner}, neither to root nor to the service's user", shown(link)),
+        "name the folder it leads to in the rule's `paths`, or make the link as root",
+    )
+}
+
+#[cfg(unix)]
+pub(super) fn foreign_folder(folder: &Path, owner: u32, own: u32) -> io::Error {
+    refused(
+        format!("{} belongs to user {owner}, and the service runs as user {own}", shown(folder)),
+        "find out who made it, and remove it: the service makes its own; or set `source.claim_dir` (and `quarantine_dir`) to folders out of \
+         the sender's reach",
+    )
+}
+
+#[cfg(unix)]
+pub(super) fn shared_folder(folder: &Path, mode: u32) -> io::Error {
+    refused(
+        format!("{} can be written by other users (mode {:04o})", shown(folder), mode & 0o7777),
+        "look through what lies in it, then `chmod 700`; files wait until then",
+    )
+}
+
+pub(super) fn no_plain_file(path: &Path) -> io::Error {
+    refused(
+        format!("{} is no regular file", shown(path)),
+        "somebody exchanged the file; remove what lies there",
+    )
+}
+
+#[cfg(unix)]
+pub(super) fn foreign_file(path: &Path) -> io::Error {
+    refused(
+        format!("{} is not the service's own file, or has a second name", shown(path)),
+        "remove it: the service makes its own",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_landing_root_counts() {
+        let (outer, inner) = (Path::new("/landing-root-test"), Path::new("/landing-root-test/acme/inbox"));
+        add_landing_root(outer);
+        add_landing_root(inner);
+        assert_eq!(root_of(&outer.join("b")), Some((outer, Path::new("b"))));
+        assert_eq!(root_of(&inner.join(CLAIM_FOLDER)), Some((inner, Path::new(CLAIM_FOLDER))));
+        assert_eq!(root_of(Path::new("/landing-root-tests/a")), None);
+    }
+}

@@ -1,0 +1,255 @@
+//! How a name is reached: by a descriptor of its folder where that lies in a landing root, by its path elsewhere.
+//!
+//! ```text
+//! /srv/sftp      / acme / inbox            / .landfall / quarantine   / pay.csv
+//! landing root     no links (openat2)        real folders of the service's    renameat2, unlinkat, openat, O_NOFOLLOW
+//! links of root's                            user, closed to others
+//! ```
+//!
+//! The folder is looked at once, held open, and used: nothing can be exchanged in between.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat};
+
+use super::landing::{self, CLAIM_FOLDER};
+
+/// As many as the kernel follows.
+const LINKS_MAX: usize = 40;
+/// Who else may not write into a folder of ours.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// A name, in a folder that is held open if it lies in a landing root.
+pub(super) struct At<'a> {
+    folder: Option<OwnedFd>,
+    pub(super) name: &'a Path,
+}
+
+impl At<'_> {
+    /// What [`Self::name`] is relative to.
+    pub(super) fn folder(&self) -> BorrowedFd<'_> {
+        self.folder.as_ref().map_or(CWD, AsFd::as_fd)
+    }
+}
+
+/// Reaches the folder of a path.
+pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(At { folder: None, name: path });
+    };
+    let folder = folder(parent)?;
+    let name = if folder.is_some() { Path::new(name) } else { path };
+    Ok(At { folder, name })
+}
+
+/// Reaches a folder; none where it lies in no landing root.
+pub(super) fn folder(folder: &Path) -> io::Result<Option<OwnedFd>> {
+    let Some((root, below)) = landing::root_of(folder) else { return Ok(None) };
+    let root = open_root(root)?;
+    if below.as_os_str().is_empty() {
+        return Ok(Some(root));
+    }
+    let Some((landing, own)) = split_at_claim_folder(below) else {
+        return open_below(root.as_fd(), below, folder).map(Some);
+    };
+    // The landing folder is the sender's, and so is its name for ours: from here on each folder must be our own.
+    let mut at = root;
+    if !landing.as_os_str().is_empty() {
+        at = open_below(at.as_fd(), &landing, folder)?;
+    }
+    for name in own.components() {
+        at = open_below(at.as_fd(), Path::new(name.as_os_str()), folder)?;
+        check_own_folder(&fstat(&at)?, folder)?;
+    }
+    Ok(Some(at))
+}
+
+fn split_at_claim_folder(below: &Path) -> Option<(PathBuf, PathBuf)> {
+    let names: Vec<_> = below.components().collect();
+    let first = names.iter().position(|name| name.as_os_str() == CLAIM_FOLDER)?;
+    let (landing, own) = names.split_at(first);
+    Some((landing.iter().collect(), own.iter().collect()))
+}
+
+/// A folder that is the service's own: nobody else may write into it.
+pub(super) fn check_own_folder(found: &Stat, folder: &Path) -> io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    if found.st_uid != own {
+        return Err(landing::foreign_folder(folder, found.st_uid, own));
+    }
+    if found.st_mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(landing::shared_folder(folder, found.st_mode));
+    }
+    Ok(())
+}
+
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Opens a folder below another without following a link. `whole` is for the message.
+fn open_below(root: BorrowedFd<'_>, below: &Path, whole: &Path) -> io::Result<OwnedFd> {
+    let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    match rustix::io::retry_on_intr(|| openat2(root, below, FOLDER, Mode::empty(), how)) {
+        Ok(folder) => Ok(folder),
+        Err(rustix::io::Errno::LOOP) => Err(landing::link_below_root(whole)),
+        Err(error) if lacks_openat2(error) => open_step_by_step(root, below, whole),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Kernels before 5.6, and filters of system calls that do not know it.
+fn lacks_openat2(error: rustix::io::Errno) -> bool {
+    matches!(error, rustix::io::Errno::NOSYS | rustix::io::Errno::PERM | rustix::io::Errno::AGAIN)
+}
+
+fn open_step_by_step(root: BorrowedFd<'_>, below: &Path, whole: &Path) -> io::Result<OwnedFd> {
+    let mut at = root.try_clone_to_owned()?;
+    for name in below.components() {
+        let Component::Normal(name) = name else { return Err(landing::link_below_root(whole)) };
+        at = match open_one(at.as_fd(), name)? {
+            One::Folder(folder) => folder,
+            One::Link(_) => return Err(landing::link_below_root(whole)),
+        };
+    }
+    Ok(at)
+}
+
+enum One {
+    Folder(OwnedFd),
+    Link(OwnedFd),
+}
+
+fn open_one(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<One> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = rustix::io::retry_on_intr(|| openat(folder, name, flags, Mode::empty()))?;
+    match FileType::from_raw_mode(fstat(&found)?.st_mode) {
+        FileType::Directory => Ok(One::Folder(found)),
+        FileType::Symlink => Ok(One::Link(found)),
+        _ => Err(io::ErrorKind::NotADirectory.into()),
+    }
+}
+
+fn open_root(root: &Path) -> io::Result<OwnedFd> {
+    match rustix::io::retry_on_intr(|| openat2(CWD, root, FOLDER, Mode::empty(), ResolveFlags::NO_SYMLINKS)) {
+        Ok(folder) => Ok(folder),
+        Err(error) if error == rustix::io::Errno::LOOP || lacks_openat2(error) => follow_own_links(root),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Walks to a folder and follows the links of root and of the service's user on the way: a sender may own a part of it.
+fn follow_own_links(path: &Path) -> io::Result<OwnedFd> {
+    let own = rustix::process::geteuid().as_raw();
+    let mut ahead: VecDeque<OsString> = path.components().map(|name| name.as_os_str().to_owned()).collect();
+    let mut at: OwnedFd = openat(CWD, ".", FOLDER, Mode::empty())?;
+    let mut links = 0;
+    while let Some(name) = ahead.pop_front() {
+        at = match open_one(at.as_fd(), &name)? {
+            One::Folder(folder) => folder,
+            One::Link(link) => {
+                links += 1;
+                let owner = fstat(&link)?.st_uid;
+                if owner != own && owner != 0 {
+                    return Err(landing::foreign_link(path, owner));
+                }
+                if links > LINKS_MAX {
+                    return Err(rustix::io::Errno::LOOP.into());
+                }
+                let target = OsString::from_vec(readlinkat(&link, "", Vec::new())?.into_bytes());
+                let target = Path::new(&target).components().map(|name| name.as_os_str().to_owned());
+                target.rev().for_each(|name| ahead.push_front(name));
+                at
+            }
+        };
+    }
+    Ok(at)
+}
+
+/// Opens a name in a folder that was reached, without following a link or waiting for a pipe's other end.
+pub(super) fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
+    let at = at(path)?;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let opened = rustix::io::retry_on_intr(|| openat(at.folder(), at.name, flags, mode))?;
+    Ok(File::from(opened))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn landing_root() -> tempfile::TempDir {
+        let root = tempfile::tempdir().expect("a folder");
+        landing::add_landing_root(root.path());
+        root
+    }
+
+    #[test]
+    fn below_a_landing_root_no_link_is_followed_at_any_depth() {
+        let root = landing_root();
+        let victim = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(victim.path().join("inbox")).expect("made");
+        symlink(victim.path(), root.path().join("acme")).expect("linked");
+        for below in ["acme", "acme/inbox", "acme/inbox/.landfall"] {
+            let refused = folder(&root.path().join(below)).expect_err("a link is on the way");
+            assert!(landing::hint_of(&refused).is_some(), "{below}: {refused}");
+        }
+    }
+
+    #[test]
+    fn without_openat2_the_same_is_reached_and_refused() {
+        let root = landing_root();
+        fs::create_dir_all(root.path().join("acme/inbox")).expect("made");
+        symlink("acme", root.path().join("alias")).expect("linked");
+        let opened = folder(root.path()).expect("reached").expect("is a landing root");
+        let steps = |below: &str| open_step_by_step(opened.as_fd(), Path::new(below), Path::new(below));
+        let fast = |below: &str| open_below(opened.as_fd(), Path::new(below), Path::new(below));
+        for way in [&steps as &dyn Fn(&str) -> _, &fast] {
+            assert!(way("acme/inbox").is_ok());
+            assert!(way("alias/inbox").is_err());
+            assert!(way("acme/../acme").is_err() || way("..").is_err());
+            assert_eq!(way("acme/none").err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
+        }
+    }
+
+    #[test]
+    fn a_claim_folder_that_others_can_write_into_is_not_entered() {
+        let root = landing_root();
+        let claims = root.path().join(CLAIM_FOLDER);
+        let quarantine = claims.join("quarantine");
+        fs::create_dir_all(&quarantine).expect("made");
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+        set(&claims, 0o700);
+        set(&quarantine, 0o700);
+        assert!(folder(&quarantine).is_ok());
+        set(&quarantine, 0o770);
+        assert!(folder(&quarantine).is_err() && folder(&claims).is_ok());
+        set(&claims, 0o757);
+        assert!(folder(&claims).is_err());
+    }
+
+    #[test]
+    fn links_of_our_own_on_the_way_to_a_landing_root_are_followed() {
+        let real = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(real.path().join("deep/inbox")).expect("made");
+        symlink("deep", real.path().join("relative")).expect("linked");
+        symlink(real.path().join("relative/../relative"), real.path().join("absolute")).expect("linked");
+        let root = real.path().join("absolute/inbox");
+        landing::add_landing_root(&root);
+        assert!(folder(&root).expect("reached").is_some());
+        symlink("circle", real.path().join("circle")).expect("linked");
+        let circle = real.path().join("circle/inbox");
+        landing::add_landing_root(&circle);
+        assert!(folder(&circle).is_err());
+    }
+}

@@ -1,0 +1,69 @@
+//! How a name is reached where folders cannot be held open for it: by its path, each folder below a landing root looked at before.
+//!
+//! On Windows links, junctions and mount points are told by their reparse points; making one needs a right that senders seldom have.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::landing;
+
+/// A name by its whole path.
+#[cfg(unix)]
+pub(super) struct At<'a> {
+    pub(super) name: &'a Path,
+}
+
+#[cfg(unix)]
+impl At<'_> {
+    /// What [`Self::name`] is relative to.
+    #[allow(clippy::unused_self, reason = "one signature for all platforms")]
+    pub(super) fn folder(&self) -> std::os::fd::BorrowedFd<'static> {
+        rustix::fs::CWD
+    }
+}
+
+/// Reaches the folder of a path.
+#[cfg(unix)]
+pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
+    check(super::parent_of(path))?;
+    Ok(At { name: path })
+}
+
+/// Refuses a folder that is reached through a link below its landing root.
+pub(super) fn check(folder: &Path) -> io::Result<()> {
+    let Some((root, below)) = landing::root_of(folder) else { return Ok(()) };
+    let mut at = root.to_owned();
+    for name in below.components() {
+        at.push(name);
+        if is_link(&fs::symlink_metadata(&at)?) {
+            return Err(landing::link_below_root(folder));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(windows)]
+fn is_link(found: &fs::Metadata) -> bool {
+    use std::os::windows::fs::MetadataExt as _;
+    const FILE_ATTRIBUTE_REPARSE_POINT: u32 = 0x400;
+    found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0
+}
+
+#[cfg(not(windows))]
+fn is_link(found: &fs::Metadata) -> bool {
+    found.is_symlink()
+}
+
+/// Opens a name without following a link or waiting for a pipe's other end.
+#[cfg(unix)]
+pub(super) fn open(
+    path: &Path,
+    flags: rustix::fs::OFlags,
+    mode: rustix::fs::Mode,
+) -> io::Result<fs::File> {
+    use rustix::fs::{CWD, OFlags, openat};
+    check(super::parent_of(path))?;
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    Ok(fs::File::from(rustix::io::retry_on_intr(|| openat(CWD, path, flags, mode))?))
+}
