@@ -65,6 +65,7 @@ pub fn job(number: u64) -> Job {
         claim_folder: None,
         identity: FileIdentity { device: 1, inode: number, size: 850, mtime_ns: 1, ctime_ns: 1 },
         moved_from: None,
+        is_copied: false,
         companions: Vec::new(),
         retire: true,
     };

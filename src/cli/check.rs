@@ -200,6 +200,7 @@ fn sample_job(rule: &Rule, file: &Path, vars: BTreeMap<String, OsText>) -> Job {
         identity,
         claim_folder: None,
         moved_from: None,
+        is_copied: false,
         companions: Vec::new(),
         retire: true,
     };

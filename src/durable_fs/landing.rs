@@ -70,7 +70,10 @@ pub(super) fn no_folder(folder: &Path) -> io::Error {
 #[cfg(unix)]
 pub(super) fn foreign_link(link: &Path, owner: u32) -> io::Error {
     refused(
-        format!("the link {} belongs to user {owner}, neither to root nor to the service's user", shown(link)),
+        format!(
+            "the link {} belongs to user {owner}, neither to root nor to the service's user",
+            shown(link)
+        ),
         "name the folder it leads to in the rule's `paths`, or make the link as root",
     )
 }

@@ -38,9 +38,9 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
-pub use landing::{CLAIM_FOLDER, add_landing_root};
 pub use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
-pub use moving::{move_file, move_unsynced, remove_for_good};
+pub use landing::{CLAIM_FOLDER, add_landing_root};
+pub use moving::{Moving, move_by, move_file, move_unsynced, remove_for_good};
 pub use rounds::FolderRound;
 pub use space::{Room, is_mount_point, room_at};
 
@@ -352,9 +352,17 @@ pub fn kind_at(path: &Path) -> io::Result<Option<Kind>> {
     }
 }
 
-/// How many names a file has: the owner of a second one can change it wherever it is moved.
-pub fn link_count(path: &Path) -> io::Result<u64> {
-    platform::link_count(path)
+/// Whether a file has more names than one: who has another of them can change it wherever it is moved. Not where nothing lies.
+pub fn has_other_names(path: &Path) -> Result<bool, FsError> {
+    match platform::link_count(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        names => names.map(|names| names > 1).map_err(|e| FsError::new("look at", path, e)),
+    }
+}
+
+/// Lets nobody else write what this process makes, whatever the umask that it was started under. Once, at the start.
+pub fn narrow_umask() {
+    platform::narrow_umask();
 }
 
 /// Refuses a folder that is not the service's own, or that others can write into.

@@ -30,36 +30,37 @@ pub fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 }
 
 /// [`move_file`] for those who move many files and then sync both folders of each, of those too that were missing.
-///
-/// A file with more names than one is copied too: who has another of them could change it afterwards.
 pub fn move_unsynced(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    if has_other_names(from, to)? {
-        return copy_over(from, to);
+    move_by(from, to, Moving { always_copies: false, may_copy: &|_| Ok(()) })
+}
+
+/// How a file is moved.
+#[derive(Clone, Copy)]
+pub struct Moving<'a> {
+    /// A copy is made also where a rename would do: who has another name of the file could change it afterwards.
+    pub always_copies: bool,
+    /// Asked before so many bytes are copied.
+    pub may_copy: &'a dyn Fn(u64) -> io::Result<()>,
+}
+
+/// [`move_unsynced`] in another way.
+pub fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsError> {
+    let copy = || {
+        let found = super::identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
+        let Some(found) = found else { return Ok(Renamed::Missing) };
+        (how.may_copy)(found.size).map_err(|e| FsError::new("copy", from, e))?;
+        copy_over(from, to)
+    };
+    if how.always_copies {
+        return copy();
     }
     match super::rename_no_replace(from, to) {
         // Also between bind mounts and subvolumes, which may be one device.
-        Err(error) if error.source.kind() == io::ErrorKind::CrossesDevices => {
-            if super::is_missing(from)? {
-                Ok(Renamed::Missing)
-            } else {
-                copy_over(from, to)
-            }
-        }
+        Err(error) if error.source.kind() == io::ErrorKind::CrossesDevices => copy(),
         // Where links stand in for renames, the taken name is told first. It may be that of our own copy, before the source was removed.
-        Ok(Renamed::NameTaken) if !is_one_file_system(from, to)? => copy_over(from, to),
+        Ok(Renamed::NameTaken) if !is_one_file_system(from, to)? => copy(),
         renamed => renamed,
     }
-}
-
-/// Whether a file has names besides `from`, and `to` if that is one of its own: of a rename that was a link and an unlink, cut short in between.
-fn has_other_names(from: &Path, to: &Path) -> Result<bool, FsError> {
-    let look = |path: &Path| super::identity_at(path).map_err(|e| FsError::new("look at", path, e));
-    let Some(source) = look(from)? else { return Ok(false) };
-    let names = match super::link_count(from) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        names => names.map_err(|e| FsError::new("look at", from, e))?,
-    };
-    Ok(names > 1 && !look(to)?.is_some_and(|target| target.same_file(&source)))
 }
 
 fn is_one_file_system(from: &Path, to: &Path) -> Result<bool, FsError> {

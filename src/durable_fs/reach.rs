@@ -228,7 +228,8 @@ mod tests {
         let claims = root.path().join(CLAIM_FOLDER);
         let quarantine = claims.join("quarantine");
         fs::create_dir_all(&quarantine).expect("made");
-        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+        let set =
+            |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
         set(&claims, 0o700);
         set(&quarantine, 0o700);
         assert!(folder(&quarantine).is_ok());

@@ -57,11 +57,7 @@ fn is_link(found: &fs::Metadata) -> bool {
 
 /// Opens a name without following a link or waiting for a pipe's other end.
 #[cfg(unix)]
-pub(super) fn open(
-    path: &Path,
-    flags: rustix::fs::OFlags,
-    mode: rustix::fs::Mode,
-) -> io::Result<fs::File> {
+pub(super) fn open(path: &Path, flags: rustix::fs::OFlags, mode: rustix::fs::Mode) -> io::Result<fs::File> {
     use rustix::fs::{CWD, OFlags, openat};
     check(super::parent_of(path))?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;

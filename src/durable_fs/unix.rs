@@ -198,6 +198,12 @@ fn kind_of(kind: FileType) -> super::Kind {
     }
 }
 
+pub(super) fn narrow_umask() {
+    let others = Mode::from_raw_mode(0o022);
+    let given = rustix::process::umask(others);
+    rustix::process::umask(given | others);
+}
+
 /// How many names a file has.
 pub(super) fn link_count(path: &Path) -> io::Result<u64> {
     look_at(path).map(|found| found.st_nlink)

@@ -133,6 +133,8 @@ fn kind_of(kind: fs::FileType) -> super::Kind {
     }
 }
 
+pub(super) fn narrow_umask() {}
+
 /// How many names a file has.
 pub(super) fn link_count(path: &Path) -> io::Result<u64> {
     Ok(u64::from(information(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?)?.nNumberOfLinks))
@@ -159,7 +161,10 @@ impl Iterator for Listing {
 
     fn next(&mut self) -> Option<Self::Item> {
         let entry = self.0.next()?;
-        Some(entry.and_then(|entry| Ok(super::Entry { kind: kind_of(entry.file_type()?), path: entry.path() })))
+        Some(
+            entry
+                .and_then(|entry| Ok(super::Entry { kind: kind_of(entry.file_type()?), path: entry.path() })),
+        )
     }
 }
 

@@ -182,6 +182,7 @@ fn new_job(shared: &Shared, want: &Wanted) -> Result<Job, Trouble> {
         identity: want.offer.identity,
         claim_folder,
         moved_from: None,
+        is_copied: false,
         companions: companions(rule, &want.offer.companions, id, renames),
         retire: want.retire,
     };
@@ -448,6 +449,7 @@ mod tests {
             identity: durable_fs::identity_at(&path).expect("can be looked at").expect("a regular file"),
             claim_folder: None,
             moved_from: None,
+            is_copied: false,
             companions: Vec::new(),
             retire: true,
         };

@@ -72,6 +72,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     if job.retired_to.is_some() {
         let folder = quarantine_folder(&rule.rule, &job);
         durable_fs::make_folder(&folder, true)?;
+        durable_fs::check_own_folder(&folder)?;
         move_source(shared, &mut job, |job| quarantine_name(&rule.rule, job))?;
         move_companions(shared, &mut job, &folder)?;
         sync_moved(&job)?;

@@ -290,6 +290,7 @@ mod tests {
             identity,
             claim_folder: None,
             moved_from: None,
+            is_copied: false,
             companions: Vec::new(),
             retire: true,
         };

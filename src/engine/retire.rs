@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, lock, recover};
 use crate::clock;
-use crate::durable_fs::{self, FolderRound, Renamed};
+use crate::durable_fs::{self, FolderRound, Moving, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
@@ -191,20 +191,21 @@ fn archived(rule: &ReadyRule, job: &Job) -> Option<ArchivedRow> {
         return None;
     }
     let claimed = job.source.claimed.as_ref().and(job.retired_to.as_ref());
-    let source = claimed.map(|path| (path, &job.source.identity));
+    let source = claimed.map(|path| (path, &job.source.identity, job.source.is_copied));
     let companions = job.source.companions.iter().filter(|companion| companion.claimed.is_some());
-    let companions = companions.filter_map(|c| Some((c.retired_to.as_ref()?, &c.identity)));
+    let companions = companions.filter_map(|c| Some((c.retired_to.as_ref()?, &c.identity, false)));
+    let files = source.into_iter().chain(companions);
     let files: Vec<_> =
-        source.into_iter().chain(companions).filter_map(|(path, was)| archived_file(path, was)).collect();
+        files.filter_map(|(path, was, is_copied)| archived_file(path, was, is_copied)).collect();
     let at = job.finished_at.filter(|_| !files.is_empty())?;
     Some(ArchivedRow { job: job.id, rule: job.rule.clone(), at, files })
 }
 
-fn archived_file(path: &OsText, was: &FileIdentity) -> Option<ArchivedFile> {
+fn archived_file(path: &OsText, was: &FileIdentity, is_copied: bool) -> Option<ArchivedFile> {
     let identity = durable_fs::identity_at(path.as_path()).ok().flatten()?;
     let folder = durable_fs::folder_identity(durable_fs::parent_of(path.as_path())).ok().flatten()?;
-    // A copy on another file system has another inode, and there perhaps a coarser time.
-    let same_file = identity.device != was.device || identity.inode == was.inode;
+    // A copy has another inode, and on another file system perhaps a coarser time.
+    let same_file = is_copied || identity.device != was.device || identity.inode == was.inode;
     let same_time = (identity.mtime_ns - was.mtime_ns).abs() <= MTIME_SLACK_NS;
     let is_ours = same_file && same_time && identity.size == was.size;
     is_ours.then(|| ArchivedFile { path: path.clone(), identity, folder })
@@ -218,6 +219,12 @@ pub(super) fn move_source(
     choose: impl Fn(&Job) -> Result<PathBuf, Trouble>,
 ) -> Result<(), Trouble> {
     let Some(claimed) = job.source.claimed.clone() else { return Ok(()) };
+    if !job.source.is_copied && durable_fs::has_other_names(claimed.as_path())? {
+        let (id, path) = (job.id, &job.source.path);
+        tracing::warn!(job = %id, %path, "the source has a second name somewhere, by which it could be changed: a copy of it is kept");
+        job.source.is_copied = true;
+        shared.save(job)?;
+    }
     loop {
         let Some(target) = job.retired_to.clone() else {
             job.retired_to = Some(choose(job)?.into());
@@ -225,10 +232,11 @@ pub(super) fn move_source(
             shared.store.sync()?;
             continue;
         };
-        if let Some(folder) = target.as_path().parent() {
-            durable_fs::make_folder(folder, false)?;
-        }
-        match durable_fs::move_unsynced(claimed.as_path(), target.as_path())? {
+        let folder = durable_fs::parent_of(target.as_path());
+        durable_fs::make_folder(folder, false)?;
+        let may_copy = |bytes| shared.rooms.check_copy(folder, bytes);
+        let how = Moving { always_copies: job.source.is_copied, may_copy: &may_copy };
+        match durable_fs::move_by(claimed.as_path(), target.as_path(), how)? {
             Renamed::Done => return Ok(()),
             Renamed::Missing => return was_moved(job, &claimed, &target),
             Renamed::NameTaken => job.retired_to = None,

@@ -96,6 +96,22 @@ impl Rooms {
         self.check(&rule.rule, rule.folders.iter().map(PathBuf::as_path).chain(own))
     }
 
+    /// Whether so many bytes may be copied into this folder.
+    pub(super) fn check_copy(&self, folder: &Path, bytes: u64) -> std::io::Result<()> {
+        let room = durable_fs::room_at(folder)?;
+        let kept_free = self.free_min.of(room.total);
+        if room.total == 0 || room.free >= bytes.saturating_add(kept_free) {
+            return Ok(());
+        }
+        let (bytes, free, kept_free) =
+            (amount::bytes(bytes), amount::bytes(room.free), amount::bytes(kept_free));
+        let message = format!(
+            "{bytes} do not fit into {}: {free} are free there, and `service.free_min` keeps {kept_free}",
+            OsText::from(folder)
+        );
+        Err(std::io::Error::new(std::io::ErrorKind::StorageFull, message))
+    }
+
     /// Whether the mount of the rule is there.
     pub(super) fn check_mount_of(&self, rule: &Rule) -> Result<(), Trouble> {
         rule.publish.mount.as_ref().map_or(Ok(()), |mount| self.check_mount(mount))

@@ -75,6 +75,7 @@ impl World {
             identity: durable_fs::identity_at(&self.source()).expect("looks").expect("a regular file"),
             claim_folder: None,
             moved_from: None,
+            is_copied: false,
             companions: Vec::new(),
             retire: true,
         };

@@ -107,6 +107,9 @@ pub struct Source {
     pub companions: Vec<Companion>,
     /// Whether retiring follows the rule; false for `ingest` without `--retire`: the file stays as it is.
     pub retire: bool,
+    /// It had a second name when it was retired: what is kept is a copy, which nobody else has a name of.
+    #[serde(default)]
+    pub is_copied: bool,
 }
 
 /// A file that belongs to a source and goes where it goes, like its marker.
@@ -291,6 +294,7 @@ mod tests {
             identity,
             claim_folder: None,
             moved_from: None,
+            is_copied: false,
             companions: Vec::new(),
             retire: true,
         };

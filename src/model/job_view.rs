@@ -225,6 +225,7 @@ pub(crate) mod tests {
                 identity: FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 },
                 claim_folder: None,
                 moved_from: None,
+                is_copied: false,
                 companions: Vec::new(),
                 retire: true,
             },

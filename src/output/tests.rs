@@ -105,6 +105,7 @@ fn job() -> Job {
         identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
         claim_folder: None,
         moved_from: None,
+        is_copied: false,
         companions: vec![],
         retire: true,
     };

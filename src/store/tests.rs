@@ -47,6 +47,7 @@ pub(super) fn job(number: u64) -> Job {
         identity: identity(number),
         claim_folder: None,
         moved_from: None,
+        is_copied: false,
         companions: Vec::new(),
         retire: true,
     };

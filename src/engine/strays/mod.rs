@@ -103,7 +103,8 @@ pub fn claim_folder(folder: &Path, rules: &[Rule]) -> Result<ClaimFolder, Engine
 
 /// The claim folder that a watched folder has, where that was named in its place.
 pub fn claim_folder_in(watched: &Path) -> Option<PathBuf> {
-    Some(watched.join(CLAIM_FOLDER)).filter(|folder| matches!(durable_fs::kind_at(folder), Ok(Some(Kind::Folder))))
+    Some(watched.join(CLAIM_FOLDER))
+        .filter(|folder| matches!(durable_fs::kind_at(folder), Ok(Some(Kind::Folder))))
 }
 
 /// What became of a file that was to be given back.

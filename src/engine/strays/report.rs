@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Quarantined, Stray, claim_folder, look_for_traces};
-use crate::engine::EngineError;
 use crate::durable_fs::{self, CLAIM_FOLDER, Kind};
+use crate::engine::EngineError;
 use crate::engine::shared::Shared;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;

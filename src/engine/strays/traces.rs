@@ -64,6 +64,7 @@ fn job_of(id: JobId, rule: &Rule, origin: &Path) -> Job {
         identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
         claim_folder: None,
         moved_from: None,
+        is_copied: false,
         companions: Vec::new(),
         retire: true,
     };
