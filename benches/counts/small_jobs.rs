@@ -80,6 +80,7 @@ impl Input<'_> {
             identity: FileIdentity { device: 1, inode: number, size: 700, mtime_ns: 1, ctime_ns: 1 },
             claim_folder: None,
             moved_from: None,
+            is_copied: false,
             companions: Vec::new(),
             retire: true,
         };

@@ -125,6 +125,7 @@ fn job(rule: &Rule, path: &Path) -> io::Result<Job> {
         claim_folder: None,
         identity: durable_fs::identity(&File::open(path)?)?,
         moved_from: None,
+        is_copied: false,
         companions: Vec::new(),
         retire: false,
     };
