@@ -102,9 +102,9 @@ enum Command {
 /// ```
 pub fn main(registry: Registry) -> ExitCode {
     allocator::bound_arenas();
-    allocator::bound_arenas();
     crate::durable_fs::narrow_umask();
-    let cli = Cli::parse();
+    let cli = parse();
+    let level = cli.common.log_level.as_deref().unwrap_or(match &cli.command {
         Command::Run(_) => "info",
         // What is logged of a job that is none, with paths of its own, would be taken for real.
         Command::Ingest(args) if args.dry_run => "off",
