@@ -186,8 +186,11 @@ fn follow(id: JobId, look: impl Fn(JobId) -> anyhow::Result<Job>) -> anyhow::Res
         let job = look(id)?;
         if let Some(bar) = &bar {
             bar.set_length(job.source.identity.size);
-            bar.set_position(job.bytes_read);
-            bar.set_message(job.source.path.to_string());
+            bar.set_position(job.bytes_worked);
+            bar.set_message(match job.state {
+                JobState::Publishing | JobState::Retiring => format!("{} ({})", job.source.path, job.state),
+                _ => job.source.path.to_string(),
+            });
         }
         if job.state.is_final() || job.waiting.is_some() {
             if let Some(bar) = bar {
@@ -206,8 +209,13 @@ fn progress_bar() -> ProgressBar {
 fn tell(job: &Job) {
     let account = &job.account;
     println!("{}: {} (job {})", job.source.path, job.state, job.id);
+    let (before, written) = if job.outputs.is_empty() && job.state != JobState::Completed {
+        ("nothing is published; of what was read: ", "worked")
+    } else {
+        ("", "written")
+    };
     println!(
-        "    {} records in, {} written, {} dropped, {} failed",
+        "    {before}{} records in, {} {written}, {} dropped, {} failed",
         account.records_in,
         account.records_written(),
         account.records_dropped(),

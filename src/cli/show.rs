@@ -11,6 +11,7 @@ use super::view::{self, Stop};
 use crate::control::Refusal;
 use crate::model::delivery::Delivery;
 use crate::model::job::Job;
+use crate::model::job_state::JobState;
 use crate::model::job_view::job_json;
 use crate::model::rule::Settings;
 
@@ -59,16 +60,15 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     writeln!(out, "state      {}", job.state)?;
     writeln!(out, "rule       {}", job.rule)?;
     writeln!(out, "source     {}", job.source.path)?;
-    if let Some(claimed) = &job.source.claimed {
-        writeln!(out, "claimed    {claimed}")?;
-    }
-    if let Some(place) = &job.retired_to {
-        writeln!(out, "retired    {place}")?;
-    }
+    print_place(out, job)?;
     for (name, value) in &job.vars {
         writeln!(out, "variable   {name} = {value}")?;
     }
     writeln!(out, "read       {}, {} decoded", view::bytes(job.bytes_read), view::bytes(job.bytes_decoded))?;
+    if job.state == JobState::Running {
+        let (worked, size) = (view::bytes(job.bytes_worked), view::bytes(job.source.identity.size));
+        writeln!(out, "worked     about {worked} of {size}")?;
+    }
     if let Some(hash) = &job.content_hash {
         writeln!(out, "content    {hash}")?;
     }
@@ -91,6 +91,19 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Where the source is. Its claimed name is free once it went on; a place that is planned is not told before it is there.
+fn print_place(out: &mut dyn Write, job: &Job) -> io::Result<()> {
+    match (&job.retired_to, &job.source.claimed) {
+        (Some(place), _) if matches!(job.state, JobState::Failed | JobState::Refused) => {
+            writeln!(out, "quarantine {place}")
+        }
+        (Some(place), _) if job.state.is_final() => writeln!(out, "retired    {place}"),
+        (None, Some(claimed)) if job.state == JobState::Failed => writeln!(out, "claimed    {claimed}"),
+        (_, Some(claimed)) if !job.state.is_final() => writeln!(out, "claimed    {claimed}"),
+        _ => Ok(()),
+    }
 }
 
 fn print_delivery(out: &mut dyn Write, delivery: &Delivery) -> io::Result<()> {
@@ -127,7 +140,17 @@ fn print_trouble(out: &mut dyn Write, job: &Job) -> io::Result<()> {
 
 fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     let account = &job.account;
-    writeln!(out, "\naccount")?;
+    let published = match job.state {
+        JobState::Completed | JobState::Retiring => "",
+        JobState::Publishing => " (being published)",
+        JobState::Failed | JobState::Refused | JobState::Aborted => {
+            " of what was read; nothing was published"
+        }
+        JobState::Queued | JobState::Running | JobState::Held | JobState::Paused => {
+            " so far; nothing is published yet"
+        }
+    };
+    writeln!(out, "\naccount{published}")?;
     writeln!(out, "  {:>12}  records in", account.records_in)?;
     print_counts(out, "to", &account.records_out)?;
     print_counts(out, "dropped by", &account.dropped_by)?;
@@ -246,6 +269,8 @@ account
              2  to invalid
              0  failed
 
+the last record has no line end: see whether the file was cut off
+
 reasons
              2  amount: not a decimal
 
@@ -259,5 +284,26 @@ timeline
             job.delivery.corrects.expect("it corrects one")
         );
         assert_eq!(printed(|out| print_job(out, &job)), expected);
+    }
+
+    #[test]
+    fn a_job_that_failed_does_not_read_as_published_and_its_source_is_named_where_it_is() {
+        let shown =
+            |state| printed(|out| print_job(out, &Job { state, outputs: Vec::new(), ..sample_job() }));
+        let failed = shown(JobState::Failed);
+        for words in
+            ["quarantine /data/archive/payments-1.csv.gz", "account of what was read; nothing was published"]
+        {
+            assert!(failed.contains(words), "`{words}` is not in:\n{failed}");
+        }
+        assert!(!failed.contains("retired"), "{failed}");
+        // A place that is planned is not where it is.
+        let retiring = shown(JobState::Retiring);
+        assert!(!retiring.contains("/data/archive"), "{retiring}");
+        let running = shown(JobState::Running);
+        assert!(
+            running.contains("worked     about 1 B of") && running.contains("nothing is published yet"),
+            "{running}"
+        );
     }
 }

@@ -41,11 +41,12 @@ pub(super) fn write_checkpoint(store: &Store, run: &Run, order: CheckpointOrder)
     if run.is_settled() {
         return Ok(()); // it is being finished, under this same lock: its next row says more than this checkpoint
     }
-    super::load::copy_progress(run, &mut job);
+    run.copy_progress(&mut job);
     job.account.clone_from(&order.checkpoint.account);
     job.entries.clone_from(&order.checkpoint.entries);
     job.slices.done = order.checkpoint.next_slice;
     job.slices.total = job.slices.total.max(order.checkpoint.next_slice);
+    job.reckon_worked();
     job.slices.failed = order.slices_broken;
     job.deaths = None;
     store.change().checkpoint(run.id, &order.checkpoint).job(&job).apply()?;

@@ -196,7 +196,7 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
         return Err(trouble);
     }
     let mut job = lock(&run.job).clone();
-    super::load::copy_progress(run, &mut job);
+    run.copy_progress(&mut job);
     if let Some(collector) = run.take_collector() {
         collector.discard(&mut job)?;
     }

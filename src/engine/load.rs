@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::collect::Collector;
@@ -337,6 +336,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
         run.add_entry(LoadedEntry { name, shape, _memory: Arc::new(memory) });
         while let Some(slice) = cutter.next_slice().map_err(explain)? {
             slices += 1;
+            run.note_cut(slices);
             if slice.number < first_slice {
                 if shared.stopping() {
                     return Ok(LoadEnd::Stopped);
@@ -476,10 +476,4 @@ fn differing_header(entry: &str) -> Trouble {
     let message = format!("the header of entry `{entry}` differs from that of the first entry");
     let hint = "give each entry an output of its own with {entry} in every output's path, or take entries of one kind with `decode.entries`";
     Trouble::new(FaultKind::Input, message, Some(hint))
-}
-
-/// The counts of reading, for the job's row.
-pub(super) fn copy_progress(run: &Run, job: &mut Job) {
-    job.bytes_read = run.progress.bytes_read.load(Ordering::Relaxed);
-    job.bytes_decoded = run.progress.bytes_decoded.load(Ordering::Relaxed);
 }

@@ -55,6 +55,7 @@ use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
@@ -427,9 +428,12 @@ fn unfinished_for(shared: &Arc<Shared>, offer: &crate::watch::Offer) -> Result<O
 }
 
 fn with_progress(shared: &Shared, mut job: Job) -> Job {
+    if job.state != JobState::Running {
+        return job;
+    }
     if let Some(run) = shared.board.runs().iter().find(|run| run.id == job.id) {
-        load::copy_progress(run, &mut job);
-        run.with_collector(|collector| collector.copy_counts(&mut job));
+        run.copy_progress(&mut job);
+        run.copy_counts(&mut job);
     }
     job
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::collect::{Collected, discard_unless_resumed, too_many_failed};
-use super::load::{changed_source, copy_progress, is_source};
+use super::load::{changed_source, is_source};
 use super::rule_book::ReadyRule;
 use super::run::Run;
 use super::shared::Shared;
@@ -150,7 +150,7 @@ fn check_totals(run: &Run, job: &Job) -> Result<(), Trouble> {
 }
 
 fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
-    copy_progress(run, job);
+    run.copy_progress(job);
     job.account = collected.account.clone();
     job.entries.clone_from(&collected.entries);
     job.slices.failed = collected.slices_broken;
@@ -170,6 +170,7 @@ fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
         }));
         job.account.records_skipped += loaded.lines_skipped;
         job.slices = Slices { total: loaded.slices, done: loaded.slices, failed: job.slices.failed };
+        job.reckon_worked();
     }
 }
 

@@ -82,6 +82,9 @@ fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
     for (job, deaths) in suspects.iter_mut().zip(in_hand::judged(&before)) {
         job.deaths = Some(deaths);
         job.attempts += u32::from(job.state == JobState::Queued); // its start was not durable yet
+        if job.state != JobState::Running {
+            job.note(clock::now(), "the service ended while it was being taken up");
+        }
         changes.job(job);
     }
     changes.apply()?;

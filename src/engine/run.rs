@@ -124,6 +124,10 @@ pub(super) struct Run {
     trouble: OnceLock<Trouble>,
     /// Columns that its rule may misspell (jsonl): to blame where too many records are at fault.
     misspelt: OnceLock<MissingColumns>,
+    /// Slices that were cut, those that a checkpoint has included.
+    cut: AtomicU64,
+    /// Records that are collected: for those who look while the collector waits for its disk.
+    records: AtomicU64,
     /// Slices that were taken and are not collected yet.
     in_hand: AtomicU64,
     /// Threads inside a step or the collector; settling waits for none of them, discarding does.
@@ -165,6 +169,8 @@ impl Run {
             loaded: OnceLock::new(),
             trouble: OnceLock::new(),
             misspelt: OnceLock::new(),
+            cut: AtomicU64::new(0),
+            records: AtomicU64::new(collector.records_in()),
             in_hand: AtomicU64::new(0),
             busy: AtomicUsize::new(0),
             pending: Mutex::new(Pending { next: collector.next_slice(), ..Pending::default() }),
@@ -336,6 +342,7 @@ impl Run {
     }
 
     fn note_progress(&self, collector: &Collector) {
+        self.records.store(collector.records_in(), Ordering::Relaxed);
         let is_far_ahead = self.rule.outputs.resumable() && collector.is_far_ahead();
         self.far_ahead.store(is_far_ahead, Ordering::SeqCst);
     }
@@ -350,6 +357,28 @@ impl Run {
         let done = act(collector);
         self.note_progress(collector);
         Some(done)
+    }
+
+    /// The loader has cut so many slices.
+    pub(super) fn note_cut(&self, slices: u64) {
+        self.cut.store(slices, Ordering::Relaxed);
+    }
+
+    /// Copies how far loading and work are into a job's row, without waiting for a disk that the collector may wait for.
+    pub(super) fn copy_progress(&self, job: &mut Job) {
+        job.bytes_read = self.progress.bytes_read.load(Ordering::Relaxed);
+        job.bytes_decoded = self.progress.bytes_decoded.load(Ordering::Relaxed);
+        job.slices.done = lock(&self.pending).next;
+        job.slices.total = self.cut.load(Ordering::Relaxed).max(job.slices.done);
+        job.reckon_worked();
+    }
+
+    /// The counts so far; only the records where the collector is at work just now.
+    pub(super) fn copy_counts(&self, job: &mut Job) {
+        match self.collector.try_lock().ok().as_deref() {
+            Some(Some(collector)) => collector.copy_counts(job),
+            _ => job.account.records_in = self.records.load(Ordering::Relaxed).max(job.account.records_in),
+        }
     }
 
     /// Takes the collector away for finishing or discarding.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::shared::Shared;
@@ -58,11 +57,12 @@ fn tell_progress(shared: &Arc<Shared>, last_read: &mut HashMap<JobId, u64>) {
     last_read.retain(|id, _| runs.iter().any(|run| run.id == *id));
     for run in runs {
         shared.checkpoint_if_due(&run, false);
-        let job = lock(&run.job).clone();
-        let bytes_read = run.progress.bytes_read.load(Ordering::Relaxed);
-        let before = last_read.insert(run.id, bytes_read);
+        let mut job = lock(&run.job).clone();
+        run.copy_progress(&mut job);
+        run.copy_counts(&mut job);
+        let before = last_read.insert(run.id, job.bytes_read);
         if before.is_some() {
-            events::progress(&job, bytes_read, run.rule.rule.outputs.len());
+            events::progress(&job, run.rule.rule.outputs.len());
         }
     }
 }

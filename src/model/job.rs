@@ -42,6 +42,9 @@ pub struct Job {
     pub finished_at: Option<Timestamp>,
     /// Bytes of the source that were read.
     pub bytes_read: u64,
+    /// Of those, bytes whose records are worked and collected, as far as the slices tell.
+    #[serde(default)]
+    pub bytes_worked: u64,
     /// Bytes after decryption and decompression.
     pub bytes_decoded: u64,
     /// `blake3:` and the hash of the decoded content: a plain file's bytes, an archive's entries with their names; once all are read.
@@ -207,6 +210,7 @@ impl Job {
             started_at: None,
             finished_at: None,
             bytes_read: 0,
+            bytes_worked: 0,
             bytes_decoded: 0,
             content_hash: None,
             characters_replaced: 0,
@@ -229,6 +233,13 @@ impl Job {
         }
     }
 
+    /// What is worked of the source, by the slices: they hold about equally much.
+    pub fn reckon_worked(&mut self) {
+        let Slices { done, total, .. } = self.slices;
+        let worked = u128::from(self.bytes_read) * u128::from(done.min(total)) / u128::from(total.max(1));
+        self.bytes_worked = u64::try_from(worked).unwrap_or(self.bytes_read);
+    }
+
     /// Moves the job on and writes the moment down.
     pub fn take(&mut self, event: JobEvent, at: Timestamp, detail: &str) -> Result<(), IllegalTransition> {
         let next = self.state.next(event)?;
@@ -242,11 +253,19 @@ impl Job {
         Ok(())
     }
 
+    /// Writes down what happened to the job without moving it on.
+    pub fn note(&mut self, at: Timestamp, detail: &str) {
+        self.write_down(Moment { at, state: self.state, detail: detail.to_owned() });
+    }
+
     /// A job that is held for one reason again and again keeps one moment for it, so that waiting for days costs nothing.
     fn write_down(&mut self, moment: Moment) {
         if moment.state == JobState::Held {
             let same = |held: &Moment| held.state == JobState::Held && held.detail == moment.detail;
-            let waits = |between: &Moment| matches!(between.state, JobState::Queued | JobState::Running);
+            // What has a word of its own, like an interruption, stays.
+            let waits = |between: &Moment| {
+                matches!(between.state, JobState::Queued | JobState::Running) && between.detail.is_empty()
+            };
             if let Some(first) = self.timeline.iter().rposition(same)
                 && self.timeline[first + 1..].iter().all(waits)
             {
@@ -319,5 +338,21 @@ mod tests {
         }
         assert_eq!(job.timeline.len(), MOMENTS_MAX);
         assert_eq!(job.timeline[0].detail, "claimed");
+    }
+
+    #[test]
+    fn every_interruption_stays_in_the_timeline_of_a_job_that_waits() {
+        let mut job = job();
+        for _ in 0..3 {
+            try_again(&mut job, "no key");
+            try_again(&mut job, "no key");
+            job.take(JobEvent::Started, Timestamp::UNIX_EPOCH, "").expect("starts");
+            job.take(JobEvent::Recovered, Timestamp::UNIX_EPOCH, "the service started again")
+                .expect("goes on");
+            job.note(Timestamp::UNIX_EPOCH, "the service died");
+        }
+        let told = |detail: &str| job.timeline.iter().filter(|moment| moment.detail == detail).count();
+        assert_eq!((told("the service started again"), told("the service died")), (3, 3));
+        assert!(job.timeline.len() < 20, "{:#?}", job.timeline);
     }
 }

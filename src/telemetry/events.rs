@@ -19,11 +19,11 @@ pub fn started(job: &Job) {
 }
 
 /// A long job goes on.
-pub fn progress(job: &Job, bytes_read: u64, outputs: usize) {
+pub fn progress(job: &Job, outputs: usize) {
     let size = job.source.identity.size;
-    let percent = if size == 0 { 100 } else { u128::from(bytes_read) * 100 / u128::from(size) };
+    let percent = if size == 0 { 100 } else { u128::from(job.bytes_worked) * 100 / u128::from(size) };
     tracing::info!(
-        job = %job.id, rule = job.rule, path = %job.source.path, percent = percent as u64, bytes_read,
+        job = %job.id, rule = job.rule, path = %job.source.path, percent = percent as u64, bytes_read = job.bytes_read,
         records = job.account.records_in, outputs, "in progress"
     );
 }
