@@ -473,3 +473,36 @@ fn what_cannot_be_answered_is_told_once_and_without_a_table() {
         assert_eq!((told.stderr.matches("hint").count(), told.stdout.as_str()), (1, ""), "{told:#?}");
     }
 }
+
+#[test]
+fn progress_is_what_is_worked_and_not_what_is_read() {
+    let world = World::new(
+        "records = { format = \"lines\", slice_records = 10 }
+         pipeline = [{ step = \"exec\", command = [\"./step\"] }]",
+    );
+    // It answers the first fifty lines, and then waits for a file.
+    world.sh("printf '#!/bin/bash\nn=0; while read -r l; do n=$((n+1)); while [ $n -gt 50 ] && ! [ -e go ]; do sleep 0.02; done; echo \"$l\"; done\n' > step; chmod +x step");
+    world.write("in/pay.txt", support::lines(1000));
+    let mut service = world.start();
+    let job = service.wait_until("some of it is worked, all is read", || {
+        let job = world.jobs().pop()?;
+        (job["records_in"].as_u64() > Some(0) && job["bytes_read"].as_u64() > Some(30_000)).then_some(job)
+    });
+    let count = |key: &str| job[key].as_u64().expect("a count");
+    assert!(count("records_in") <= 50 * 4, "{job:#}");
+    assert!(count("bytes_worked") * 2 < count("bytes_read"), "{job:#}");
+    let slices = |key: &str| job["slices"][key].as_u64().expect("a count");
+    assert!(0 < slices("done") && slices("done") < slices("total"), "{job:#}");
+    world
+        .landfall(&["show", job["id"].as_str().expect("an id")])
+        .done()
+        .says(&["worked ", "nothing is published yet"]);
+    world.write("go", "");
+    service.wait_until("it is completed", || (world.job()["state"] == "completed").then_some(()));
+    let done = world.completed();
+    assert_eq!(
+        (&done["bytes_worked"], &done["slices"]["done"]),
+        (&done["bytes_read"], &done["slices"]["total"])
+    );
+    service.stop();
+}
