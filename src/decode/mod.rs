@@ -16,6 +16,7 @@ mod error;
 mod hash;
 mod keys;
 mod layers;
+mod list_memory;
 mod members;
 mod peek;
 mod sniff;
@@ -45,6 +46,7 @@ pub use self::sniff::proves_its_end;
 
 use self::context::{Bytes, Context, ReadSeek, SourceFile};
 use self::layers::{Input, Peeled, Position, peel, to_decode};
+use self::list_memory::ListMemory;
 use self::members::{Choice, Member, NameKey, Patterns};
 use self::peek::PeekReader;
 use self::spool::spool;
@@ -98,6 +100,8 @@ pub struct Decoder {
     /// Names of the members taken: one name twice is refused.
     names: HashSet<NameKey>,
     skipped: Vec<Skipped>,
+    /// For the two above.
+    memory: ListMemory,
     /// The source once more, for the content of hard links.
     source: std::fs::File,
     links: Option<Links>,
@@ -172,6 +176,7 @@ impl Decoder {
             taken: 0,
             names: HashSet::new(),
             skipped: Vec::new(),
+            memory: ListMemory::default(),
             source: again,
             links: None,
         };
@@ -271,9 +276,9 @@ impl Decoder {
             }
             Item::HardLink(target) => match self.open_link(number, &member, &target, &outer)? {
                 Linked::Content(content) => input_of(content),
-                Linked::Special(reason) => return Ok(self.skip(member, reason)),
+                Linked::Special(reason) => return self.skip(&member, reason),
             },
-            Item::Special(reason) => return Ok(self.skip(member, reason)),
+            Item::Special(reason) => return self.skip(&member, reason),
         };
         self.take_name(&member)?;
         let mut position = Position { member: member.shown.clone(), ..outer };
@@ -311,18 +316,20 @@ impl Decoder {
         self.context.count_member(&self.context.place(&archive.member))?;
         let choice = self.patterns.choose(member);
         if choice == Choice::Hidden {
-            self.skipped.push(Skipped { name: member.name.clone(), reason: "hidden" });
+            self.skip(member, "hidden")?;
         }
         Ok(choice == Choice::Taken)
     }
 
-    fn skip(&mut self, member: Member, reason: &'static str) -> Step {
-        self.skipped.push(Skipped { name: member.name, reason });
-        Step::Again
+    fn skip(&mut self, member: &Member, reason: &'static str) -> Result<Step, DecodeError> {
+        self.memory.grow(size_of::<Skipped>() + member.shown.len(), &self.context)?;
+        self.skipped.push(Skipped { name: member.name.clone(), reason });
+        Ok(Step::Again)
     }
 
     /// Extracted, the later of two files with one name would take the place of the earlier: which one is meant nobody here knows.
     fn take_name(&mut self, member: &Member) -> Result<(), DecodeError> {
+        self.memory.grow(2 * size_of::<NameKey>(), &self.context)?;
         if self.names.insert(member.key()) {
             return Ok(());
         }
@@ -341,7 +348,7 @@ impl Decoder {
             return Ok(Step::Again);
         }
         if let Some(reason) = special {
-            return Ok(self.skip(member, reason));
+            return self.skip(&member, reason);
         }
         self.take_name(&member)?;
         let Some(Archive::Zip(zip)) = self.archives.last_mut() else { return Ok(Step::Again) };

@@ -11,10 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::DecodeError;
 use super::context::{Bytes, Context, Metered, ReadSeek, SourceFile};
 use super::layers::{Input, Peeled, Position, peel};
+use super::list_memory::ListMemory;
 use super::members::{Choice, Member, NameKey, Patterns};
 use super::peek::PeekReader;
 use super::spool::spool;
 use super::tar_layer::{Item, TarLayer, TarMember};
+
+/// What is kept of a member while the links are looked for.
+const MEMBER_BYTES: usize = 160;
 
 /// What the links of one archive mean.
 pub(super) struct Links {
@@ -23,6 +27,7 @@ pub(super) struct Links {
     targets: BTreeMap<u64, Target>,
     /// Where a target's content lies in the spool.
     contents: BTreeMap<u64, (u64, u64)>,
+    _memory: ListMemory,
 }
 
 /// What a name in the archive stands for.
@@ -52,7 +57,8 @@ impl Links {
     }
 
     fn read(source: &File, patterns: &Patterns, context: &Context) -> Result<Self, DecodeError> {
-        let targets = targets(open_again(source, context)?, patterns, context)?;
+        let mut memory = ListMemory::default();
+        let targets = targets(open_again(source, context)?, patterns, context, &mut memory)?;
         let numbers: BTreeSet<u64> = targets
             .values()
             .filter_map(|target| match target {
@@ -68,7 +74,7 @@ impl Links {
             at: 0,
         };
         let spool = spool(&mut reader, context)?;
-        Ok(Self { spool: Arc::new(Mutex::new(spool)), targets, contents: reader.contents })
+        Ok(Self { spool: Arc::new(Mutex::new(spool)), targets, contents: reader.contents, _memory: memory })
     }
 
     /// What the link has that is the archive's `number`th member.
@@ -117,6 +123,7 @@ fn targets(
     mut tar: TarLayer,
     patterns: &Patterns,
     context: &Context,
+    memory: &mut ListMemory,
 ) -> Result<BTreeMap<u64, Target>, DecodeError> {
     let mut names: HashMap<NameKey, Target> = HashMap::new();
     let mut targets = BTreeMap::new();
@@ -125,6 +132,7 @@ fn targets(
             let place = context.place(&tar.position.member);
             return Err(DecodeError::TooManyEntries { place, limit: context.decode.entries_max });
         }
+        memory.grow(MEMBER_BYTES, context)?;
         let stands_for = match item {
             Item::File => Some(Target::File(tar.met)),
             Item::Special(what) => Some(Target::Special(what)),

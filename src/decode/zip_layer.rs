@@ -36,6 +36,8 @@ pub(super) struct ZipLayer {
     again: HashMap<NameKey, u64>,
     /// The place of the archive itself.
     pub position: Position,
+    /// For its directory.
+    _memory: Permit,
 }
 
 /// A member that is no folder.
@@ -56,9 +58,17 @@ impl ZipLayer {
         // Before the crate reads it into memory.
         let directory = directory(&mut input, context.decode.entries_max, &place)
             .map_err(|error| explain_io(error, &place, 0))?;
+        let memory = context.take_memory("the members of its directory", directory.memory(), &place)?;
         let input = BufReader::with_capacity(BUFFER_BYTES, directory.repaired(input));
         let archive = ZipArchive::new(input).map_err(|error| explain(error, &place, directory.start))?;
-        Ok(Self { archive, start: directory.start, next: 0, again: directory.again, position })
+        Ok(Self {
+            archive,
+            start: directory.start,
+            next: 0,
+            again: directory.again,
+            position,
+            _memory: memory,
+        })
     }
 
     /// The next member in the directory.
