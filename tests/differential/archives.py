@@ -158,6 +158,8 @@ def finished(blocks):
 
 def a_tar(archive):
     at = tree(os.path.join(folder, "tree"))
+    with open(os.path.join(at, "last"), "wb") as file:
+        file.write(content())
     what = [rng.choice([".", "tree"])]
     where = at if what == ["."] else folder
     writer = rng.choice(["tar", "tar", "tar", "bsdtar", "bsdtar", "python", "raw", "raw"])
