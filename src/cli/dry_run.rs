@@ -194,7 +194,7 @@ fn root_of(path: &Path) -> PathBuf {
     path.components().take_while(|part| matches!(part, Component::Prefix(_) | Component::RootDir)).collect()
 }
 
-fn without_root(path: &Path) -> PathBuf {
+pub(super) fn without_root(path: &Path) -> PathBuf {
     path.components().skip_while(|part| matches!(part, Component::Prefix(_) | Component::RootDir)).collect()
 }
 

@@ -14,6 +14,8 @@ mod recover;
 mod retry;
 mod run;
 mod show;
+mod test;
+mod test_diff;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -74,6 +76,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Report every problem of the configuration, or "ok"
     Check(check::CheckArgs),
+    /// Run the rules' tests: samples against what should come of them
+    Test(test::TestArgs),
     /// Run the service in the foreground, until SIGINT, SIGTERM or Ctrl-C
     Run(run::RunArgs),
     /// Ingest these files now
@@ -108,6 +112,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Run(_) => "info",
         // What is logged of a job that is none, with paths of its own, would be taken for real.
         Command::Ingest(args) if args.dry_run => "off",
+        Command::Test(_) => "off",
         _ => "warn",
     });
     let format = match cli.common.log_format {
@@ -123,6 +128,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args, config, &registry),
+        Command::Test(args) => test::run(&args, config, &registry),
         Command::Run(args) => run::run(&args, config, registry),
         Command::Ingest(args) => ingest::run(&args, config, registry),
         Command::Jobs(args) => settings(config).and_then(|settings| jobs::run(&args, &settings)),

@@ -9,6 +9,7 @@ use super::layers::{self, Layers, Variables};
 use super::problem::{Problem, Problems, Report};
 use super::raw::{self, Node, Origin, Value};
 use super::rule;
+use super::rule_test::{self, RuleTest};
 use super::section::Section;
 use super::service::{self, RulesDir};
 use crate::model::os_text::escaped_path;
@@ -27,6 +28,24 @@ pub(super) struct Inputs<'a> {
     pub variables: &'a Variables,
     /// Where relative names of files start; absolute.
     pub working_folder: &'a Path,
+    /// Which files of tests are read too.
+    pub test_files: TestFiles<'a>,
+}
+
+/// Files that hold tests only.
+#[derive(Clone, Copy)]
+pub(super) enum TestFiles<'a> {
+    /// None: the service has no use for them.
+    None,
+    /// Those beside the rules, and these.
+    BesideAnd(&'a [PathBuf]),
+}
+
+/// What a configuration says.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub settings: Settings,
+    pub tests: Vec<RuleTest>,
 }
 
 /// A file that was read.
@@ -37,7 +56,7 @@ struct File {
 }
 
 /// Loads and checks everything.
-pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Settings, Problems> {
+pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Loaded, Problems> {
     let report = Report::default();
     let absolute = absolute_file(inputs.main, inputs.working_folder);
     let Some(main) = read_file(inputs.main, &absolute, &report) else {
@@ -60,8 +79,50 @@ pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Settings, P
     if !main.broken {
         fit::judge(&rules, &service, &layers.service, judge, &report);
     }
+    let mut tests: Vec<RuleTest> = rules.iter().flat_map(|read| read.tests.clone()).collect();
+    if let (TestFiles::BesideAnd(named), false) = (inputs.test_files, main.broken) {
+        for (shown, file) in test_files(inputs, &absolute, &rules_dir, named) {
+            let Some(file) = read_file(&shown, &file, &report).filter(|file| !file.broken) else { continue };
+            tests.extend(rule_test::read_file(&Section::new(&file.root, "", false, &report), &rules));
+        }
+    }
     let rules = rules.into_iter().map(|read| read.rule).collect();
-    report.into_result(Some(Settings { service, rules, file: absolute }))
+    let settings = Settings { service, rules, file: absolute };
+    report.into_result(Some(Loaded { settings, tests }))
+}
+
+/// The files of tests beside the main file, in `rules_dir`, and those that were named: as they are shown, and absolute.
+fn test_files(
+    inputs: &Inputs<'_>,
+    main: &Path,
+    rules_dir: &RulesDir,
+    named: &[PathBuf],
+) -> Vec<(PathBuf, PathBuf)> {
+    let beside = [
+        (inputs.main.parent().unwrap_or(Path::new("")), main.parent().unwrap_or(Path::new(""))),
+        (rules_dir.shown.as_path(), rules_dir.absolute.as_path()),
+    ];
+    let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for (shown, folder) in beside {
+        // A folder of rules that cannot be listed is told where the rules are read.
+        for name in toml_names(folder, is_test_file).unwrap_or_default() {
+            let absolute = folder.join(&name);
+            if !files.iter().any(|(_, known)| *known == absolute) {
+                files.push((shown.join(&name), absolute));
+            }
+        }
+    }
+    for file in named.iter().filter(|file| is_test_file(file)) {
+        let absolute = absolute_file(file, inputs.working_folder);
+        if !files.iter().any(|(_, known)| *known == absolute) {
+            files.push((file.clone(), absolute));
+        }
+    }
+    files
+}
+
+fn is_test_file(name: &Path) -> bool {
+    name.as_os_str().as_encoded_bytes().ends_with(rule_test::TEST_FILE_END.as_bytes())
 }
 
 /// The file without `..`, which patterns made from its folder could never match.
@@ -171,9 +232,9 @@ fn check_defaults(layers: &Layers, service: &Service, report: &Report) {
     rule::read(&layers.defaults, "defaults", true, service, report);
 }
 
-/// Every `*.toml` of the folder, by file name.
+/// Every `*.toml` of the folder, by file name; but tests, which `landfall test` reads.
 fn read_rules_dir(rules_dir: &RulesDir, service_node: &Node, report: &Report) -> Vec<File> {
-    let names = match toml_names(&rules_dir.absolute) {
+    let names = match toml_names(&rules_dir.absolute, |name| !is_test_file(name)) {
         Ok(names) => names,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !rules_dir.asked_for => Vec::new(),
         Err(error) => {
@@ -191,12 +252,12 @@ fn read_rules_dir(rules_dir: &RulesDir, service_node: &Node, report: &Report) ->
     files.collect()
 }
 
-fn toml_names(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn toml_names(folder: &Path, wanted: fn(&Path) -> bool) -> std::io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let name = PathBuf::from(entry?.file_name());
         let hidden = name.as_os_str().as_encoded_bytes().starts_with(b".");
-        if !hidden && name.extension().is_some_and(|extension| extension == "toml") {
+        if !hidden && wanted(&name) && name.extension().is_some_and(|extension| extension == "toml") {
             names.push(name);
         }
     }
@@ -226,7 +287,8 @@ fn read_rules(
         }
         let node = layers::inherit(own, &layers.defaults);
         let rule = rule::read(&node, &owner, partial, service, report);
-        rules.push(ReadRule { node, owner, rule });
+        let tests = rule_test::read_own(own, &owner, &rule, report);
+        rules.push(ReadRule { node, owner, rule, tests });
     }
     rules
 }

@@ -8,6 +8,7 @@ use super::judge::{Accepted, Judge, Verdict};
 use super::paths::{self, is_separator};
 use super::problem::{Report, did_you_mean};
 use super::raw::{Node, Place, Value};
+use super::rule_test::RuleTest;
 use super::section::key_path;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Rule, Service};
@@ -38,6 +39,8 @@ pub(super) struct ReadRule {
     /// `rule "payments"`.
     pub owner: String,
     pub rule: Rule,
+    /// Those in its own table.
+    pub tests: Vec<RuleTest>,
 }
 
 /// Judges every rule and how they fit together.

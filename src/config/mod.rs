@@ -11,6 +11,8 @@
 
 use std::path::{Path, PathBuf};
 
+use files::{Loaded, TestFiles};
+
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 
@@ -27,6 +29,7 @@ mod problem;
 mod raw;
 mod records;
 mod rule;
+mod rule_test;
 mod section;
 mod service;
 mod suffixes;
@@ -37,6 +40,7 @@ mod units;
 mod tests;
 
 pub use problem::{Problem, Problems};
+pub use rule_test::{Content, Dropped, Expected, ExpectedFailure, RuleTest};
 pub(crate) use units::duration;
 
 /// The name that is looked for in the working folder.
@@ -63,15 +67,30 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, Problems> {
 
 /// Loads and checks everything; all problems at once.
 pub fn load(file: &Path, registry: &Registry) -> Result<Settings, Problems> {
-    load_judged(file, Some(registry))
+    Ok(load_judged(file, Some(registry), TestFiles::None)?.settings)
+}
+
+/// Loads and checks everything and the rules' tests: those in the rules' files, in `NAME.test.toml` beside them, and in those of these
+/// files that are called so.
+pub fn load_with_tests(
+    file: &Path,
+    registry: &Registry,
+    named: &[PathBuf],
+) -> Result<(Settings, Vec<RuleTest>), Problems> {
+    let loaded = load_judged(file, Some(registry), TestFiles::BesideAnd(named))?;
+    Ok((loaded.settings, loaded.tests))
 }
 
 /// Loads and checks everything but the steps, for those who run no rule: the steps may be those of another program.
 pub fn load_without_steps(file: &Path) -> Result<Settings, Problems> {
-    load_judged(file, None)
+    Ok(load_judged(file, None, TestFiles::None)?.settings)
 }
 
-fn load_judged(file: &Path, registry: Option<&Registry>) -> Result<Settings, Problems> {
+fn load_judged(
+    file: &Path,
+    registry: Option<&Registry>,
+    test_files: TestFiles<'_>,
+) -> Result<Loaded, Problems> {
     let working_folder = std::env::current_dir().map_err(|error| {
         Problems(vec![Problem {
             file: Some(file.to_path_buf()),
@@ -87,7 +106,8 @@ fn load_judged(file: &Path, registry: Option<&Registry>) -> Result<Settings, Pro
             tracing::warn!(variable, hint, "this variable is no configuration, and is left alone");
         }
     }
-    let inputs = files::Inputs { main: file, variables: &variables, working_folder: &working_folder };
+    let inputs =
+        files::Inputs { main: file, variables: &variables, working_folder: &working_folder, test_files };
     files::load(&inputs, &judge::Owners(registry))
 }
 

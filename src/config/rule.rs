@@ -44,6 +44,14 @@ pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, r
         records,
         pipeline,
     };
+    // Read by `rule_test`.
+    if section.get("test").is_some_and(|node| node.place.inherited) {
+        section.problem(
+            "test",
+            "a test cannot be a default",
+            Some("put it into the rule that it tests".into()),
+        );
+    }
     section.finish(LATER);
     rule
 }

@@ -66,6 +66,16 @@ impl<'a> Section<'a> {
         self.table.get(key)
     }
 
+    /// Whether this key is there, rightly or wrongly.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Where the table stands.
+    pub fn place(&self) -> &'a Place {
+        self.place
+    }
+
     /// A value as written, by a name that the user chose.
     pub fn node(&self, key: &str) -> Option<&'a Node> {
         self.table.get(key)

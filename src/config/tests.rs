@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::{Inputs, load};
+use super::files::{Inputs, TestFiles, load};
 use super::judge::{Accepted, Judge, Verdict};
 use super::problem::Problems;
 use crate::model::category::Category;
@@ -97,7 +97,9 @@ impl World {
 
     fn load(&self) -> Result<Settings, Problems> {
         let main = Path::new("landfall.toml");
-        load(&Inputs { main, variables: &self.variables, working_folder: self.folder.path() }, &StandIn)
+        let (variables, working_folder) = (&self.variables, self.folder.path());
+        let inputs = Inputs { main, variables, working_folder, test_files: TestFiles::BesideAnd(&[]) };
+        Ok(load(&inputs, &StandIn)?.settings)
     }
 
     fn settings(&self) -> Settings {
@@ -181,9 +183,13 @@ fn a_file_named_by_steps_up_gives_plain_paths() {
     let world = plain("");
     let inner = world.path("inner");
     std::fs::create_dir(&inner).expect("makes it");
-    let inputs =
-        Inputs { main: Path::new("../landfall.toml"), variables: &BTreeMap::new(), working_folder: &inner };
-    let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}"));
+    let inputs = Inputs {
+        main: Path::new("../landfall.toml"),
+        variables: &BTreeMap::new(),
+        working_folder: &inner,
+        test_files: TestFiles::None,
+    };
+    let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}")).settings;
     let folder = world.folder.path().canonicalize().expect("is there");
     assert_eq!(settings.rules[0].base_dir, folder);
 }
@@ -322,8 +328,13 @@ fn the_examples_are_right() {
         std::fs::read_dir(&folder).expect("is there").map(|entry| entry.expect("an entry").path()).collect();
     names.sort();
     for main in &names {
-        let inputs = Inputs { main, variables: &BTreeMap::new(), working_folder: &folder };
-        let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}"));
+        let inputs = Inputs {
+            main,
+            variables: &BTreeMap::new(),
+            working_folder: &folder,
+            test_files: TestFiles::None,
+        };
+        let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}")).settings;
         assert!(!settings.rules.is_empty(), "{}", main.display());
     }
     assert!(names.len() >= 5);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -47,12 +48,12 @@ pub(super) fn no_output(name: &str, key: Vec<String>, categories: &[Category]) -
 }
 
 /// Makes a step's plan from its parameters, or says everything that is wrong with them; keys of problems begin at the parameters.
-pub type Factory = Box<
+pub type Factory = Arc<
     dyn Fn(&Map<String, Value>, &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> + Send + Sync,
 >;
 
 /// The registered steps.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Registry {
     factories: BTreeMap<String, Factory>,
 }
@@ -79,7 +80,7 @@ impl Registry {
         + Sync
         + 'static,
     ) {
-        self.factories.insert(name.to_owned(), Box::new(factory));
+        self.factories.insert(name.to_owned(), Arc::new(factory));
     }
 
     /// The names of the registered steps.
