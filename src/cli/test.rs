@@ -280,7 +280,7 @@ fn compare_end(expected: &Expected, job: &Job, scratch: &Path, differences: &mut
     // Where it lay is no concern of the reader.
     let real = |text: &str| text.replace(&format!("{}/in", escaped_path(scratch)), "");
     let said = job.waiting.as_ref().map(|waiting| waiting.detail.clone());
-    let error = job.error.as_ref().map(|error| error.to_string());
+    let error = job.error.as_ref().map(ToString::to_string);
     let said = error.or(said).map(|text| real(&text)).unwrap_or_default();
     let message = match (&expected.error, job.state) {
         (None, JobState::Completed) => return,
@@ -367,10 +367,8 @@ fn told(outcome: &Outcome<'_>) -> String {
     };
     let mut text = format!("{sign}  {}: {}{place}\n", outcome.rule, outcome.name);
     for Difference { of, message, lines } in &outcome.differences {
-        text.push_str(&format!("      {of}: {message}\n"));
-        for line in lines {
-            text.push_str(&format!("        {line}\n"));
-        }
+        text.extend([format!("      {of}: {message}\n")]);
+        text.extend(lines.iter().map(|line| format!("        {line}\n")));
     }
     text
 }

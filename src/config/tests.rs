@@ -61,6 +61,15 @@ impl Judge for StandIn {
     }
 }
 
+fn load_in(
+    working_folder: &Path,
+    main: &Path,
+    variables: &BTreeMap<String, String>,
+) -> Result<Settings, Problems> {
+    let inputs = Inputs { main, variables, working_folder, test_files: TestFiles::BesideAnd(&[]) };
+    Ok(load(&inputs, &StandIn)?.settings)
+}
+
 /// A folder of configuration files.
 struct World {
     folder: tempfile::TempDir,
@@ -96,10 +105,7 @@ impl World {
     }
 
     fn load(&self) -> Result<Settings, Problems> {
-        let main = Path::new("landfall.toml");
-        let (variables, working_folder) = (&self.variables, self.folder.path());
-        let inputs = Inputs { main, variables, working_folder, test_files: TestFiles::BesideAnd(&[]) };
-        Ok(load(&inputs, &StandIn)?.settings)
+        load_in(self.folder.path(), Path::new("landfall.toml"), &self.variables)
     }
 
     fn settings(&self) -> Settings {
@@ -183,13 +189,8 @@ fn a_file_named_by_steps_up_gives_plain_paths() {
     let world = plain("");
     let inner = world.path("inner");
     std::fs::create_dir(&inner).expect("makes it");
-    let inputs = Inputs {
-        main: Path::new("../landfall.toml"),
-        variables: &BTreeMap::new(),
-        working_folder: &inner,
-        test_files: TestFiles::None,
-    };
-    let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}")).settings;
+    let loaded = load_in(&inner, Path::new("../landfall.toml"), &BTreeMap::new());
+    let settings = loaded.unwrap_or_else(|problems| panic!("{problems}"));
     let folder = world.folder.path().canonicalize().expect("is there");
     assert_eq!(settings.rules[0].base_dir, folder);
 }
@@ -328,13 +329,8 @@ fn the_examples_are_right() {
         std::fs::read_dir(&folder).expect("is there").map(|entry| entry.expect("an entry").path()).collect();
     names.sort();
     for main in &names {
-        let inputs = Inputs {
-            main,
-            variables: &BTreeMap::new(),
-            working_folder: &folder,
-            test_files: TestFiles::None,
-        };
-        let settings = load(&inputs, &StandIn).unwrap_or_else(|problems| panic!("{problems}")).settings;
+        let loaded = load_in(&folder, main, &BTreeMap::new());
+        let settings = loaded.unwrap_or_else(|problems| panic!("{problems}"));
         assert!(!settings.rules.is_empty(), "{}", main.display());
     }
     assert!(names.len() >= 5);
