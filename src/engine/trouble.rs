@@ -30,6 +30,10 @@ pub(super) fn guard<R>(stage: &str, work: impl FnOnce() -> Result<R, Trouble>) -
 
 /// A fault that reached the engine, whatever layer it came from.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a reaction of its own, and several may be due at once"
+)]
 pub(super) struct Trouble {
     /// For the job's row, with the hint.
     pub error: JobError,
