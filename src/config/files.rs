@@ -166,10 +166,19 @@ fn read_file(shown: &Path, absolute: &Path, report: &Report) -> Option<File> {
         whole(
             Some(error.line),
             format!("this is not TOML: {}", error.message),
-            "mend it; the rest of the file is checked then",
+            syntax_hint(text.lines().nth(error.line.saturating_sub(1)).unwrap_or_default()),
         );
     }
     Some(File { root: parsed.root, broken })
+}
+
+/// `\` in double quotes begins an escape: the usual error in paths of Windows.
+fn syntax_hint(line: &str) -> &'static str {
+    if line.contains('"') && line.contains('\\') {
+        "write paths of Windows in single quotes, like 'C:\\in\\*.csv'; the rest of the file is checked then"
+    } else {
+        "mend it; the rest of the file is checked then"
+    }
 }
 
 fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
@@ -303,4 +312,13 @@ fn report_twice(second: &Node, first: &Node, owner: &str, report: &Report) {
     };
     let message = format!("another rule has this name already, at {shown}:{}", other.line);
     report.add(place, format!("{owner}: name"), message, Some("give each rule its own name".into()));
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_path_of_windows_in_double_quotes_is_told_how_to_write_it() {
+        assert!(super::syntax_hint(r#"paths = ["C:\in\*.csv"]"#).contains("single quotes"));
+        assert!(!super::syntax_hint("paths = [").contains("single quotes"));
+    }
 }

@@ -107,9 +107,18 @@ impl Report {
     }
 }
 
+/// What is called otherwise elsewhere, such as by a file's suffix.
+const OTHER_NAMES: [(&str, &str); 5] =
+    [("gz", "gzip"), ("bz2", "bzip2"), ("zst", "zstd"), ("ndjson", "jsonl"), ("json", "jsonl")];
+
 /// The known name nearest to an unknown one, if any is near enough to be meant.
 pub(super) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = unknown.to_lowercase();
+    let known: Vec<&str> = known.into_iter().collect();
+    let meant = OTHER_NAMES.iter().find(|(other, _)| *other == lower).map(|(_, name)| *name);
+    if let Some(name) = known.iter().find(|name| Some(**name) == meant) {
+        return Some(name);
+    }
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
@@ -133,5 +142,13 @@ mod tests {
         assert_eq!(nearest("stabel_for", known), Some("stable_for"));
         assert_eq!(nearest("Marker", known), Some("marker"));
         assert_eq!(nearest("compression", known), None);
+    }
+
+    #[test]
+    fn a_suffix_means_its_format_whatever_is_spelt_alike() {
+        let known = ["xz", "gzip", "zstd", "bzip2"];
+        assert_eq!(nearest("gz", known), Some("gzip"));
+        assert_eq!(nearest("zst", known), Some("zstd"));
+        assert_eq!(nearest("gz", ["xz"]), Some("xz"));
     }
 }
