@@ -78,7 +78,7 @@ enum Command {
     Check(check::CheckArgs),
     /// Run the rules' tests: samples against what should come of them
     Test(test::TestArgs),
-    /// Run the service in the foreground, until SIGINT, SIGTERM or Ctrl-C
+    /// Run the service in the foreground, until SIGINT, SIGTERM, SIGHUP or Ctrl-C
     Run(run::RunArgs),
     /// Ingest these files now
     Ingest(ingest::IngestArgs),

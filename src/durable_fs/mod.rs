@@ -85,10 +85,28 @@ impl Fault for FsError {
     }
 
     fn waits_for(&self) -> WaitsFor {
-        match self.source.kind() {
-            io::ErrorKind::PermissionDenied => WaitsFor::Config,
-            _ => WaitsFor::Disk,
+        waits_for(&self.source)
+    }
+}
+
+/// What a job waits for after an error of the file system.
+pub fn waits_for(error: &io::Error) -> WaitsFor {
+    if is_out_of_descriptors(error) {
+        return WaitsFor::Retry;
+    }
+    match error.kind() {
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::InvalidFilename => WaitsFor::Config,
+        io::ErrorKind::StaleNetworkFileHandle
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::TimedOut => WaitsFor::Mount,
+        io::ErrorKind::OutOfMemory | io::ErrorKind::ResourceBusy | io::ErrorKind::WouldBlock => {
+            WaitsFor::Retry
         }
+        _ => WaitsFor::Disk,
     }
 }
 
@@ -112,7 +130,27 @@ pub fn hint_of(error: &io::Error) -> &'static str {
         io::ErrorKind::NotADirectory => {
             "take the file away that lies where a folder is wanted; the job goes on by itself"
         }
-        io::ErrorKind::StaleNetworkFileHandle => "mount that file system again; the job goes on by itself",
+        io::ErrorKind::StaleNetworkFileHandle
+        | io::ErrorKind::NotConnected
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::TimedOut => {
+            "mount that file system again, or look at its server; the job goes on by itself"
+        }
+        io::ErrorKind::IsADirectory => {
+            "take the folder away that lies where a file is wanted; the job goes on by itself"
+        }
+        io::ErrorKind::InvalidFilename => {
+            "shorten the name: set the rule's path so that it fits that file system"
+        }
+        io::ErrorKind::FileTooLarge => {
+            "that file system takes no file of this size: choose another one for this path"
+        }
+        io::ErrorKind::OutOfMemory => {
+            "give the service, or the machine, more memory; the job goes on by itself"
+        }
+        io::ErrorKind::ResourceBusy | io::ErrorKind::WouldBlock => {
+            "somebody else holds that file; the job goes on by itself when it is let go"
+        }
         _ => "look at the disk and at the system's log; the job goes on by itself when it works again",
     }
 }

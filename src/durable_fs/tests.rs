@@ -284,3 +284,36 @@ fn a_file_of_our_own_has_one_name_and_what_is_made_anew_keeps_no_other() {
     assert_eq!(fs::read_to_string(&other).expect("it is there"), "kept");
     assert!(!has_other_names(&own).expect("can be looked at"));
 }
+
+/// Each error in the operator's words: none of these is a broken disk.
+#[cfg(unix)]
+#[test]
+fn each_error_of_the_system_says_what_it_means_to_the_operator() {
+    use WaitsFor::{Config, Disk, Mount, Retry};
+    let table = [
+        (libc::EMFILE, Retry, "open files"),
+        (libc::ENFILE, Retry, "open files"),
+        (libc::ENOSPC, Disk, "make room"),
+        (libc::EDQUOT, Disk, "make room"),
+        (libc::EROFS, Disk, "writable"),
+        (libc::EIO, Disk, "look at the disk"),
+        (libc::ESTALE, Mount, "mount"),
+        (libc::ENOTCONN, Mount, "mount"),
+        (libc::EHOSTUNREACH, Mount, "mount"),
+        (libc::ETIMEDOUT, Mount, "mount"),
+        (libc::EACCES, Config, "let the service's user"),
+        (libc::EPERM, Config, "let the service's user"),
+        (libc::ENAMETOOLONG, Config, "shorten the name"),
+        (libc::ENOTDIR, Config, "file away"),
+        (libc::EISDIR, Config, "folder away"),
+        (libc::EFBIG, Disk, "of this size"),
+        (libc::ENOMEM, Retry, "memory"),
+        (libc::EBUSY, Retry, "somebody else holds"),
+        (libc::EAGAIN, Retry, "somebody else holds"),
+    ];
+    for (code, waits, hint) in table {
+        let error = io::Error::from_raw_os_error(code);
+        assert_eq!(waits_for(&error), waits, "{error}");
+        assert!(hint_of(&error).contains(hint), "{error}: {}", hint_of(&error));
+    }
+}

@@ -1,20 +1,16 @@
 //! The ways out that publish nothing: failed or refused with quarantine, given back to wait.
 
-use super::retire::{free_name, move_companions, move_source, plan_companions, sync_moved};
+use super::retire::{move_companions, move_source, plan_companions, sync_moved};
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, lock};
+use super::{claim, lock, quarantine};
 use crate::clock;
-use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
-use crate::model::job_view::job_json;
-use crate::model::rule::Rule;
 use crate::output::remove_partials;
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
-use std::path::PathBuf;
 
 /// Ends a job that cannot be done. A source that ended too early goes back to wait, once for the same bytes.
 pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
@@ -39,8 +35,8 @@ pub(super) fn quarantine(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
 fn write_down(shared: &Shared, job: &mut Job, quarantines: bool) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, job)?;
     if quarantines && job.source.claimed.is_some() {
-        job.retired_to = Some(quarantine_name(&rule.rule, job)?.into());
-        plan_companions(&quarantine_folder(&rule.rule, job), job);
+        job.retired_to = Some(quarantine::name(&rule.rule, job)?.into());
+        plan_companions(&quarantine::folder(&rule.rule, job), job);
     }
     shared.store.change().forget_work(job.id).job(job).apply()?;
     Ok(shared.store.sync()?)
@@ -70,10 +66,8 @@ pub(super) fn remove_hidden(shared: &Shared, job: &Job) -> Result<(), Trouble> {
 pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, &job)?;
     if job.retired_to.is_some() {
-        let folder = quarantine_folder(&rule.rule, &job);
-        durable_fs::make_folder(&folder, true)?;
-        durable_fs::check_own_folder(&folder)?;
-        move_source(shared, &mut job, |job| quarantine_name(&rule.rule, job))?;
+        let folder = quarantine::make(&rule.rule, &job)?;
+        move_source(shared, &mut job, |job| quarantine::name(&rule.rule, job))?;
         move_companions(shared, &mut job, &folder)?;
         sync_moved(&job)?;
     }
@@ -84,12 +78,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         (JobEvent::Broke, LedgerOutcome::Failed)
     };
     job.take(event, clock::now(), &message)?;
-    if let Some(target) = &job.retired_to {
-        let mut reason = target.as_os_str().to_owned();
-        reason.push(claim::REASON_SUFFIX);
-        let json = serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
-        durable_fs::write_file(&PathBuf::from(reason), &json, true, 0o640)?;
-    }
+    quarantine::write_reason(&job)?;
     let row = LedgerRow::of(&job, outcome);
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;
@@ -101,17 +90,6 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     }
     shared.job_ended();
     Ok(())
-}
-
-fn quarantine_folder(rule: &Rule, job: &Job) -> PathBuf {
-    match &rule.source.quarantine_dir {
-        Some(folder) => folder.clone(),
-        None => claim::claim_folder(rule, job.source.path.as_path()).join("quarantine"),
-    }
-}
-
-fn quarantine_name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
-    free_name(&quarantine_folder(rule, job), job.source.path.as_path(), claim::REASON_SUFFIX.len())
 }
 
 /// Whether these bytes are seen to end early for the first time.

@@ -1,5 +1,6 @@
 //! Intake: offers from the watch become queued jobs.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -7,6 +8,7 @@ use std::sync::mpsc::Receiver;
 use super::claim::{self, Wanted};
 use super::shared::Shared;
 use super::trouble::Trouble;
+use crate::model::rule::OnSuccess;
 use crate::watch::{Answer, Offer};
 
 /// The intake's life: until the watch, which holds the other end, is gone.
@@ -25,9 +27,18 @@ pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
 }
 
 fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
+    shared.store.check_there()?;
     let mut wanted = Vec::with_capacity(batch.len());
+    let mut kept = HashSet::new();
     for offer in batch {
         match shared.rules.current(&offer.rule) {
+            // One folder may be watched under two names: it is the file that was ingested, not its path.
+            Ok(Some(rule))
+                if rule.rule.source.on_success == OnSuccess::Keep
+                    && (!kept.insert(offer.identity) || shared.store.kept(&offer.identity)?.is_some()) =>
+            {
+                shared.answer(&offer.path, Answer::Taken);
+            }
             Ok(Some(rule)) => match shared.rooms.check_claim(&rule, &offer.path) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
                 Err(lack) => {

@@ -28,6 +28,7 @@ mod job_queue;
 mod limits;
 mod load;
 mod publish;
+mod quarantine;
 mod recover;
 mod restored;
 mod retire;
@@ -219,7 +220,13 @@ impl Engine {
         let live: Vec<_> =
             self.shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
         let store = self.shared.store.clone();
-        let already_kept = Box::new(move |identity: &_| store.kept(identity).is_ok_and(|job| job.is_some()));
+        let already_kept = Box::new(move |identity: &_| {
+            // A store that cannot be read stops the service. Until then the file is not offered: it might be ingested twice.
+            store
+                .kept(identity)
+                .inspect_err(|error| tracing::error!(%error, "a kept file cannot be looked up"))
+                .map_or(true, |job| job.is_some())
+        });
         let scan_every = self.shared.settings.service.scan_every;
         let watch = Watch::start(live, scan_every, offers, already_kept, crate::decode::proves_its_end)
             .map_err(|error| Trouble::from_fault(&error))?;

@@ -208,7 +208,7 @@ impl Shared {
     /// A flush or fsync failed: nothing that was written since can be trusted, so the service stops and recovers at its next start.
     pub(super) fn fail_for_good(&self, error: JobError) {
         self.fatal.get_or_init(|| {
-            tracing::error!(error = %error, "what reached the disk is not known any more: stopping, so that the next start recovers from what is durable");
+            tracing::error!(error = %error, "stopping for good: the next start recovers from what is durable");
             error
         });
         self.ask_to_stop();

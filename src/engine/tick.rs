@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::shared::Shared;
 use super::strays;
 use super::thin::Thinning;
+use super::trouble::Trouble;
 use super::{Purpose, lock};
 use crate::clock;
 use crate::durable_fs;
@@ -42,6 +43,10 @@ pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
             thinning.tick(shared);
         }
         if shared.pause(TICK) {
+            return;
+        }
+        if let Err(error) = shared.store.check_there() {
+            shared.fail_for_good(Trouble::from(error).error);
             return;
         }
         tell_progress(shared, &mut last_read);

@@ -117,6 +117,12 @@ pub enum StoreError {
         /// The engine's own error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Its files were removed, or others put in their place, while it is open: what is written now nobody will read.
+    #[error("the store in {} was removed or replaced under the running service", escaped_path(path))]
+    Removed {
+        /// The store's folder.
+        path: PathBuf,
+    },
     /// A write or sync failed before: what reached the disk is not known any more.
     #[error("the store takes nothing more after a failed write or sync: {reason}")]
     Poisoned {
@@ -148,7 +154,7 @@ impl StoreError {
 impl StoreError {
     /// Whether a flush or fsync failed, now or before: nothing may be tried again before a restart.
     pub fn is_poisoned(&self) -> bool {
-        matches!(self, Self::Failed { .. } | Self::Poisoned { .. })
+        matches!(self, Self::Failed { .. } | Self::Poisoned { .. } | Self::Removed { .. })
     }
 
     /// Whether the engine read something that it never wrote.
@@ -229,6 +235,11 @@ impl Fault for StoreError {
             Self::NoStore { .. } => "start the service once, or check `service.data_dir`".to_owned(),
             Self::Newer { .. } | Self::UnknownVersion { .. } => {
                 "it was written by a later version of landfall: run that version on this data folder"
+                    .to_owned()
+            }
+            Self::Removed { .. } => {
+                "put the data folder back (its last backup), then start the service again: it recovers; what was claimed since lies in the claim \
+                 folders, see `landfall recover`"
                     .to_owned()
             }
             Self::Corrupt { .. } => {

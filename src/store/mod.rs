@@ -68,7 +68,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable_fs::HeldFolder;
+use crate::durable_fs::{self, HeldFolder};
 use crate::model::account::Account;
 use crate::model::job::Entry;
 use crate::model::job_id::JobId;
@@ -180,6 +180,20 @@ impl Store {
                 Err(StoreError::NoStore { data_dir: data_dir.to_owned() })
             }
             Err(error) => Err(folder::failed("look at", data_dir, error)),
+        }
+    }
+
+    /// Refuses to go on where the engine's log is no longer the file that was opened: everything since would be forgotten.
+    pub fn check_there(&self) -> Result<(), StoreError> {
+        let (inner, log) = (&self.inner, self.inner.path.join("db"));
+        let opened =
+            durable_fs::identity(&inner.log).map_err(|error| folder::failed("look at", &log, error))?;
+        match durable_fs::identity_at(&log) {
+            Ok(found) if !found.is_some_and(|found| found.same_file(&opened)) => {
+                Err(StoreError::Removed { path: inner.path.clone() })
+            }
+            // One that cannot be looked at may be there: the next write will tell.
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 

@@ -213,7 +213,12 @@ impl Watcher {
         let Some(candidate) = self.table.get_mut(path) else { return };
         let Some(rule) = self.rules.get(candidate.rule) else { return };
         let (identity, head) = match examined {
-            Ok(Examined::Quiet { identity, head }) => (identity, head),
+            Ok(Examined::Quiet { identity, head, is_blind }) => {
+                if is_blind && candidate.proof == Proof::None {
+                    self.troubles.note_blind(path.parent().unwrap_or(path));
+                }
+                (identity, head)
+            }
             Ok(Examined::Gone) => return self.vanished(path),
             Ok(Examined::HasWriter) => {
                 let pause = candidate.has_writer(rule.ready.stable_for, now);

@@ -40,6 +40,8 @@ mod notifier;
 mod os_chars;
 pub mod pattern;
 mod probe;
+#[cfg(target_os = "linux")]
+mod processes;
 mod ready;
 pub mod rules;
 mod scanner;
@@ -131,6 +133,23 @@ pub enum Answer {
 /// Whether somebody has the file open for writing, as far as the system tells.
 pub fn has_writer(path: &Path) -> bool {
     matches!(probe::examine(path, false), Ok(probe::Examined::HasWriter))
+}
+
+/// Whether nobody can be seen to have the file open for writing, and whether that can be seen at all.
+pub fn may_have_writer(path: &Path) -> bool {
+    !matches!(
+        probe::examine(path, false),
+        Ok(probe::Examined::Quiet { is_blind: false, .. } | probe::Examined::Gone)
+    )
+}
+
+/// What cannot be seen in a folder of another user without the right to lease his files.
+const BLIND: &str = "whether somebody still writes a file here cannot be seen: this user may take no leases on the files of others, so that an upload which \
+                     stalls longer than `ready.stable_for` is taken half; give the service CAP_LEASE, or let senders rename or send markers";
+
+/// Of a folder in which this user cannot see who still writes: why, and what to do.
+pub fn blind_spot(folder: &Path) -> Option<&'static str> {
+    probe::is_blind_to(folder).then_some(BLIND)
 }
 
 /// What reaches the watching thread.

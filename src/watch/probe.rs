@@ -16,8 +16,17 @@ pub(super) enum Examined {
     Gone,
     /// Somebody has it open for writing.
     HasWriter,
-    /// Nobody has, as far as the system tells.
-    Quiet { identity: FileIdentity, head: Vec<u8> },
+    /// Nobody has; or, where not even that can be asked (`is_blind`), the system does not tell.
+    Quiet { identity: FileIdentity, head: Vec<u8>, is_blind: bool },
+}
+
+/// Whether somebody has a file open for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writers {
+    None,
+    Some,
+    /// The system does not tell this user, or not on this file system.
+    Unknown,
 }
 
 /// Looks at a file; with `peek`, its first bytes are read.
@@ -29,14 +38,19 @@ pub(super) fn examine(path: &Path, peek: bool) -> io::Result<Examined> {
     if !file.metadata()?.is_file() {
         return Ok(Examined::Gone);
     }
-    if has_writer(&file) {
+    let writers = writers_of(&file);
+    if writers == Writers::Some {
         return Ok(Examined::HasWriter);
     }
     let mut head = Vec::new();
     if peek {
         (&file).take(HEAD_BYTES).read_to_end(&mut head)?;
     }
-    Ok(Examined::Quiet { identity: durable_fs::identity(&file)?, head })
+    Ok(Examined::Quiet {
+        identity: durable_fs::identity(&file)?,
+        head,
+        is_blind: writers == Writers::Unknown,
+    })
 }
 
 #[cfg(unix)]
@@ -79,26 +93,35 @@ fn refused(error: io::Error) -> io::Result<Examined> {
     }
 }
 
-/// Whether anybody has the file open for writing: then the kernel grants no read lease.
-///
-/// Other refusals (another user's file without `CAP_LEASE`, a file system without leases) tell nothing: only the quiet time counts.
+/// While anybody has the file open for writing the kernel grants no read lease. Another user's file without `CAP_LEASE`, and a file system
+/// without leases, tell nothing: then processes are looked through as far as this user may.
 #[cfg(target_os = "linux")]
-fn has_writer(file: &File) -> bool {
+fn writers_of(file: &File) -> Writers {
     use std::os::fd::AsRawFd as _;
     use std::sync::Once;
     static LEASES_ARE_SAFE: Once = Once::new();
     LEASES_ARE_SAFE.call_once(ignore_broken_leases);
-    if let Err(error) = lease(file.as_raw_fd(), libc::F_RDLCK) {
-        return error.raw_os_error() == Some(libc::EAGAIN);
+    match lease(file.as_raw_fd(), libc::F_RDLCK) {
+        Ok(()) => {
+            // Closing the file gives the lease back in any case.
+            lease(file.as_raw_fd(), libc::F_UNLCK).ok();
+            Writers::None
+        }
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Writers::Some,
+        Err(_) if super::processes::writes(file) => Writers::Some,
+        Err(_) => Writers::Unknown,
     }
-    // Closing the file gives the lease back in any case.
-    lease(file.as_raw_fd(), libc::F_UNLCK).ok();
-    false
 }
 
-#[cfg(not(target_os = "linux"))]
-fn has_writer(_: &File) -> bool {
-    false
+/// Opening it without sharing has told already.
+#[cfg(windows)]
+fn writers_of(_: &File) -> Writers {
+    Writers::None
+}
+
+#[cfg(not(any(target_os = "linux", windows)))]
+fn writers_of(_: &File) -> Writers {
+    Writers::Unknown
 }
 
 #[cfg(target_os = "linux")]
@@ -107,6 +130,25 @@ fn lease(descriptor: std::os::fd::RawFd, kind: libc::c_int) -> io::Result<()> {
     // SAFETY: F_SETLEASE takes an integer and touches no memory of ours.
     let result = unsafe { libc::fcntl(descriptor, libc::F_SETLEASE, kind) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether files of this folder's owner would be somebody else's to this user, who may not lease them.
+#[cfg(target_os = "linux")]
+pub(super) fn is_blind_to(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    const CAP_LEASE: u32 = 28;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    let own = rustix::process::geteuid().as_raw();
+    // A folder that cannot be looked at is told where it is watched.
+    let is_foreign = std::fs::metadata(folder).is_ok_and(|found| found.uid() != own);
+    is_foreign && effective >> CAP_LEASE & 1 == 0
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_blind_to(_: &Path) -> bool {
+    false
 }
 
 /// A writer that opens the file during the lease makes the kernel send SIGIO, whose default ends the process.

@@ -1,6 +1,6 @@
 //! Folders that cannot be listed, and files that cannot be looked at: told once, shown, and tried again with back-off.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -25,40 +25,52 @@ struct Trouble {
     due: Instant,
 }
 
-/// All folders that cannot be listed now.
+/// All folders that cannot be listed now, and those where nothing tells who still writes.
 #[derive(Default)]
-pub(super) struct Troubles(HashMap<PathBuf, Trouble>);
+pub(super) struct Troubles {
+    unlisted: HashMap<PathBuf, Trouble>,
+    blind: HashSet<PathBuf>,
+}
 
 impl Troubles {
     /// Takes note of a folder; warns only when it is news.
     pub(super) fn note(&mut self, folder: PathBuf, error: &io::Error, now: Instant) {
         let reason = format!("cannot be read: {error}");
-        if let Some(known) = self.0.get_mut(&folder) {
+        if let Some(known) = self.unlisted.get_mut(&folder) {
             known.failures = known.failures.saturating_add(1);
             known.due = now + pause(known.failures);
             known.reason = reason;
             return;
         }
         tracing::warn!(path = escaped_path(&folder), error = %error, "this cannot be read; trying again");
-        if self.0.len() < TROUBLES_MAX {
-            self.0.insert(folder, Trouble { reason, failures: 1, due: now + FIRST_PAUSE });
+        if self.unlisted.len() < TROUBLES_MAX {
+            self.unlisted.insert(folder, Trouble { reason, failures: 1, due: now + FIRST_PAUSE });
         }
+    }
+
+    /// Takes note of a folder where only the quiet time tells that an upload has ended; warns when it is news.
+    pub(super) fn note_blind(&mut self, folder: &Path) {
+        if self.blind.contains(folder) || self.blind.len() >= TROUBLES_MAX {
+            return;
+        }
+        tracing::warn!(path = escaped_path(folder), "{}", super::BLIND);
+        self.blind.insert(folder.to_owned());
     }
 
     /// The folder was listed, or is not there to be listed.
     pub(super) fn clear(&mut self, folder: &Path) {
-        if !self.0.is_empty() && self.0.remove(folder).is_some() {
+        if !self.unlisted.is_empty() && self.unlisted.remove(folder).is_some() {
             tracing::info!(path = escaped_path(folder), "this can be read again, or is gone");
         }
     }
 
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.0.values().map(|trouble| trouble.due).min()
+        self.unlisted.values().map(|trouble| trouble.due).min()
     }
 
     /// The folders whose time has come; each is next due after its pause, whatever comes of it.
     pub(super) fn due(&mut self, now: Instant) -> Vec<PathBuf> {
-        let due = self.0.iter_mut().filter(|(_, trouble)| trouble.due <= now);
+        let due = self.unlisted.iter_mut().filter(|(_, trouble)| trouble.due <= now);
         due.map(|(folder, trouble)| {
             trouble.due = now + pause(trouble.failures);
             folder.clone()
@@ -67,7 +79,8 @@ impl Troubles {
     }
 
     pub(super) fn list(&self) -> impl Iterator<Item = (PathBuf, String)> {
-        self.0.iter().map(|(folder, trouble)| (folder.clone(), trouble.reason.clone()))
+        let troubles = self.unlisted.iter().map(|(folder, trouble)| (folder.clone(), trouble.reason.clone()));
+        troubles.chain(self.blind.iter().map(|folder| (folder.clone(), super::BLIND.to_owned())))
     }
 }
 

@@ -1,0 +1,49 @@
+//! Quarantine: where a source goes that must not count as ingested, with the reason beside it.
+
+use std::path::PathBuf;
+
+use super::claim;
+use super::retire::free_name;
+use super::trouble::Trouble;
+use crate::durable_fs;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_view::job_json;
+use crate::model::rule::Rule;
+
+/// The quarantine of a rule, for a source of this job.
+pub(super) fn folder(rule: &Rule, job: &Job) -> PathBuf {
+    match &rule.source.quarantine_dir {
+        Some(folder) => folder.clone(),
+        None => claim::claim_folder(rule, job.source.path.as_path()).join("quarantine"),
+    }
+}
+
+/// [`folder`], made if need be. One that others can write into takes nothing.
+pub(super) fn make(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
+    let folder = folder(rule, job);
+    durable_fs::make_folder(&folder, true)?;
+    durable_fs::check_own_folder(&folder)?;
+    Ok(folder)
+}
+
+/// A free name there, with room for that of the reason.
+pub(super) fn name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
+    free_name(&folder(rule, job), job.source.path.as_path(), claim::REASON_SUFFIX.len())
+}
+
+/// Writes the job's JSON beside a source that went to quarantine.
+pub(super) fn write_reason(job: &Job) -> Result<(), Trouble> {
+    let Some(target) = &job.retired_to else { return Ok(()) };
+    let mut reason = target.as_os_str().to_owned();
+    reason.push(claim::REASON_SUFFIX);
+    let json = serde_json::to_vec_pretty(&job_json(job)).map_err(|error| {
+        Trouble::new(
+            FaultKind::Bug,
+            format!("the reason of job {} cannot be written down: {error}", job.id),
+            None,
+        )
+    })?;
+    durable_fs::write_file(&PathBuf::from(reason), &json, true, 0o640)?;
+    Ok(())
+}
