@@ -81,6 +81,7 @@ impl Input<'_> {
             claim_folder: None,
             moved_from: None,
             is_copied: false,
+            is_set_apart: false,
             companions: Vec::new(),
             retire: true,
         };

@@ -66,6 +66,7 @@ pub fn job(number: u64) -> Job {
         identity: FileIdentity { device: 1, inode: number, size: 850, mtime_ns: 1, ctime_ns: 1 },
         moved_from: None,
         is_copied: false,
+        is_set_apart: false,
         companions: Vec::new(),
         retire: true,
     };

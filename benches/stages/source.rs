@@ -126,6 +126,7 @@ fn job(rule: &Rule, path: &Path) -> io::Result<Job> {
         identity: durable_fs::identity(&File::open(path)?)?,
         moved_from: None,
         is_copied: false,
+        is_set_apart: false,
         companions: Vec::new(),
         retire: false,
     };

@@ -201,6 +201,7 @@ fn sample_job(rule: &Rule, file: &Path, vars: BTreeMap<String, OsText>) -> Job {
         claim_folder: None,
         moved_from: None,
         is_copied: false,
+        is_set_apart: false,
         companions: Vec::new(),
         retire: true,
     };

@@ -183,6 +183,7 @@ fn new_job(shared: &Shared, want: &Wanted) -> Result<Job, Trouble> {
         claim_folder,
         moved_from: None,
         is_copied: false,
+        is_set_apart: false,
         companions: companions(rule, &want.offer.companions, id, renames),
         retire: want.retire,
     };
@@ -450,6 +451,7 @@ mod tests {
             claim_folder: None,
             moved_from: None,
             is_copied: false,
+            is_set_apart: false,
             companions: Vec::new(),
             retire: true,
         };

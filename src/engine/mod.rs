@@ -25,6 +25,7 @@ mod fit;
 mod in_hand;
 mod intake;
 mod job_queue;
+mod late_writes;
 mod limits;
 mod load;
 mod publish;

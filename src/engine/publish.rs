@@ -332,6 +332,7 @@ mod tests {
             claim_folder: None,
             moved_from: None,
             is_copied: false,
+            is_set_apart: false,
             companions: Vec::new(),
             retire: true,
         };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, lock, recover};
+use super::{claim, lock, quarantine, recover};
 use crate::clock;
 use crate::durable_fs::{self, FolderRound, Moving, Renamed};
 use crate::model::fault::FaultKind;
@@ -102,9 +102,45 @@ pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Res
     match rule.rule.source.on_success {
         _ if !job.source.retire => Ok(()),
         OnSuccess::Keep => Ok(()),
+        _ if is_changed(job)? => set_apart(shared, rule, job),
         OnSuccess::Archive => archive(shared, rule, job),
         OnSuccess::Delete => delete(job),
     }
+}
+
+/// Whether the source is not what was ingested: somebody who had it open wrote into it after the last look.
+fn is_changed(job: &Job) -> Result<bool, Trouble> {
+    if job.source.is_set_apart {
+        return Ok(true);
+    }
+    let Some(claimed) = &job.source.claimed else { return Ok(false) };
+    let found = durable_fs::identity_at(claimed.as_path()).map_err(|error| {
+        Trouble::new(FaultKind::Storage, format!("cannot look at {claimed}: {error}"), None)
+    })?;
+    // One that is gone was moved before a crash.
+    Ok(found.is_some_and(|found| !found.same_content(&job.source.identity)))
+}
+
+/// Takes a source to quarantine that was written to after its outputs were published: neither archived as what was ingested nor deleted.
+fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
+    if !job.source.is_set_apart {
+        let (id, path) = (job.id, &job.source.path);
+        tracing::error!(
+            job = %id, rule = rule.rule.name, %path,
+            "the source was written to after it was read: what came later is in no output; it is kept apart in quarantine"
+        );
+        job.note(clock::now(), "its source was written to after it was read: what came later is in no output, and it is kept in quarantine");
+        job.source.is_set_apart = true;
+        forget_plan(job);
+        job.retired_to = Some(quarantine::name(&rule.rule, job)?.into());
+        plan_companions(&quarantine::folder(&rule.rule, job), job);
+        shared.save(job)?;
+        shared.store.sync()?;
+    }
+    let folder = quarantine::make(&rule.rule, job)?;
+    move_source(shared, job, |job| quarantine::name(&rule.rule, job))?;
+    move_companions(shared, job, &folder)?;
+    quarantine::write_reason(job)
 }
 
 /// Makes durable where a source and its companions went. For all jobs of a batch before [`sync_left`]: a claim folder may be that of others
@@ -136,6 +172,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     let mut changes = shared.store.change();
     changes.job(&job).ledger(&row, kept).forget_work(job.id);
     if let Some(archived) = archived(rule, &job) {
+        shared.late_writes.watch(&job);
         changes.archived(&archived);
     }
     changes.apply()?;
@@ -187,7 +224,7 @@ pub(super) fn move_companions(shared: &Shared, job: &mut Job, folder: &Path) -> 
 /// What this job put into the archive, for its removal one day. Only what is there and is what it was: another file of its name is
 /// somebody else's.
 fn archived(rule: &ReadyRule, job: &Job) -> Option<ArchivedRow> {
-    if rule.rule.source.on_success != OnSuccess::Archive {
+    if rule.rule.source.on_success != OnSuccess::Archive || job.source.is_set_apart {
         return None;
     }
     let claimed = job.source.claimed.as_ref().and(job.retired_to.as_ref());

@@ -16,6 +16,7 @@ use super::collect::CheckpointOrder;
 use super::fit::Misfit;
 use super::in_hand::InHand;
 use super::job_queue::JobQueue;
+use super::late_writes::LateWrites;
 use super::lock;
 use super::rooms::Rooms;
 use super::rule_book::{ReadyRule, RuleBook};
@@ -104,6 +105,8 @@ pub(super) struct Shared {
     pub unsynced_claims: Mutex<UnsyncedClaims>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
     pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
+    /// Archived sources that may still have a writer.
+    pub late_writes: LateWrites,
     back_offs: Mutex<HashMap<JobId, Duration>>,
     stop: AtomicBool,
     stop_gate: Mutex<()>,
@@ -155,6 +158,7 @@ impl Shared {
             retrying: Mutex::default(),
             unsynced_claims: Mutex::default(),
             given_back: Mutex::default(),
+            late_writes: LateWrites::default(),
             back_offs: Mutex::default(),
             stop: AtomicBool::new(false),
             stop_gate: Mutex::default(),

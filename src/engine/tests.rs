@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::rule_book::RuleBook;
 use super::shared::{Shared, Stage};
-use super::{Engine, claim, recover, restored};
+use super::{Engine, claim, recover, restored, retire};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::account::FailedRecord;
@@ -76,6 +76,7 @@ impl World {
             claim_folder: None,
             moved_from: None,
             is_copied: false,
+            is_set_apart: false,
             companions: Vec::new(),
             retire: true,
         };
@@ -237,4 +238,26 @@ fn a_retry_waits_for_the_loader_that_has_the_job() {
     let row = world.row(&held).expect("is there");
     assert_eq!((row.state, row.delivery.key_approved), (JobState::Queued, true), "{row:#?}");
     assert!(world.shared.take_up(held.id, Stage::Load), "the retry has put it down");
+}
+
+#[test]
+fn a_source_that_changes_after_it_was_published_is_kept_apart_and_never_archived_as_what_was_ingested() {
+    use std::io::Write as _;
+    let world = World::new();
+    let mut job = world.job();
+    world.rename();
+    let mut late = std::fs::File::options().append(true).open(world.claimed()).expect("opens");
+    late.write_all(b"2\n").expect("writes");
+    let rule = world.shared.rules.snapshot(&world.shared.store, &job).expect("is known");
+    retire::plan(&rule, &mut job).expect("plans");
+    retire::move_away(&world.shared, &rule, &mut job).expect("moves");
+    let quarantined = world.path("in/.landfall/quarantine/pay.txt");
+    assert_eq!(job.retired_to.as_ref().map(|path| path.as_path().to_owned()), Some(quarantined.clone()));
+    assert_eq!(std::fs::read_to_string(&quarantined).expect("is there"), "1\n2\n");
+    assert!(!is_there(&world.path("archive/pay.txt")) && !is_there(&world.claimed()));
+    assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt.error.json")));
+    // After a crash it is the same again.
+    let mut row = world.row(&job).expect("is there");
+    retire::move_away(&world.shared, &rule, &mut row).expect("is moved already");
+    assert!(row.timeline.iter().any(|moment| moment.detail.contains("written to")), "{row:#?}");
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::shared::Shared;
-use super::strays;
 use super::thin::Thinning;
 use super::trouble::Trouble;
 use super::{Purpose, lock};
+use super::{late_writes, strays};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
@@ -49,6 +49,7 @@ pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
             shared.fail_for_good(Trouble::from(error).error);
             return;
         }
+        late_writes::look(shared);
         tell_progress(shared, &mut last_read);
         if let Err(error) = shared.store.sync_waiting() {
             tracing::warn!(%error, "rows wait longer to be made durable");

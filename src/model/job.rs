@@ -110,6 +110,9 @@ pub struct Source {
     pub companions: Vec<Companion>,
     /// Whether retiring follows the rule; false for `ingest` without `--retire`: the file stays as it is.
     pub retire: bool,
+    /// It was written to after it was read, and went to quarantine although its job is completed.
+    #[serde(default)]
+    pub is_set_apart: bool,
     /// It had a second name when it was retired: what is kept is a copy, which nobody else has a name of.
     #[serde(default)]
     pub is_copied: bool,
@@ -314,6 +317,7 @@ mod tests {
             claim_folder: None,
             moved_from: None,
             is_copied: false,
+            is_set_apart: false,
             companions: Vec::new(),
             retire: true,
         };

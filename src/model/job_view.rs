@@ -228,6 +228,7 @@ pub(crate) mod tests {
                 claim_folder: None,
                 moved_from: None,
                 is_copied: false,
+                is_set_apart: false,
                 companions: Vec::new(),
                 retire: true,
             },

@@ -106,6 +106,7 @@ fn job() -> Job {
         claim_folder: None,
         moved_from: None,
         is_copied: false,
+        is_set_apart: false,
         companions: vec![],
         retire: true,
     };

@@ -48,6 +48,7 @@ pub(super) fn job(number: u64) -> Job {
         claim_folder: None,
         moved_from: None,
         is_copied: false,
+        is_set_apart: false,
         companions: Vec::new(),
         retire: true,
     };

@@ -135,7 +135,12 @@ pub fn has_writer(path: &Path) -> bool {
     matches!(probe::examine(path, false), Ok(probe::Examined::HasWriter))
 }
 
-/// Whether nobody can be seen to have the file open for writing, and whether that can be seen at all.
+/// Whether this process ever met a file of which the system does not tell who writes it.
+pub fn is_blind() -> bool {
+    probe::is_blind()
+}
+
+/// Whether somebody has the file open for writing, or that cannot be seen.
 pub fn may_have_writer(path: &Path) -> bool {
     !matches!(
         probe::examine(path, false),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::durable_fs;
 use crate::model::identity::FileIdentity;
@@ -18,6 +19,13 @@ pub(super) enum Examined {
     HasWriter,
     /// Nobody has; or, where not even that can be asked (`is_blind`), the system does not tell.
     Quiet { identity: FileIdentity, head: Vec<u8>, is_blind: bool },
+}
+
+/// Set by the first file of which the system does not tell.
+static MET_UNKNOWN: AtomicBool = AtomicBool::new(cfg!(not(any(target_os = "linux", windows))));
+
+pub(super) fn is_blind() -> bool {
+    MET_UNKNOWN.load(Ordering::Relaxed)
 }
 
 /// Whether somebody has a file open for writing.
@@ -109,7 +117,10 @@ fn writers_of(file: &File) -> Writers {
         }
         Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Writers::Some,
         Err(_) if super::processes::writes(file) => Writers::Some,
-        Err(_) => Writers::Unknown,
+        Err(_) => {
+            MET_UNKNOWN.store(true, Ordering::Relaxed);
+            Writers::Unknown
+        }
     }
 }
 

@@ -65,6 +65,7 @@ fn job_of(id: JobId, rule: &Rule, origin: &Path) -> Job {
         claim_folder: None,
         moved_from: None,
         is_copied: false,
+        is_set_apart: false,
         companions: Vec::new(),
         retire: true,
     };

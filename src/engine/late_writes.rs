@@ -1,0 +1,117 @@
+//! Sources that somebody may still write after they were archived.
+//!
+//! Whoever had a source open before it was claimed can write into it wherever it goes. Mostly that is seen: the system tells whether
+//! somebody has it open. Where it does not tell ([`crate::watch::is_blind`]), archived sources are looked at again for some minutes, and
+//! one that changed is told: its archive is not what was ingested.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::lock;
+use super::shared::Shared;
+use crate::clock;
+use crate::durable_fs;
+use crate::model::identity::FileIdentity;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::os_text::escaped_path;
+
+/// A stalled upload that goes on later than that is nobody's any more: its connection has ended.
+const LOOKED_AT_FOR: Duration = Duration::from_mins(15);
+/// So many of the newest.
+const WATCHED_MAX: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(super) struct LateWrites(Mutex<VecDeque<Archived>>);
+
+#[derive(Debug)]
+struct Archived {
+    job: JobId,
+    path: PathBuf,
+    was: FileIdentity,
+    until: Instant,
+}
+
+impl LateWrites {
+    /// Takes note of a source that was just archived, if it may have a writer.
+    pub(super) fn watch(&self, job: &Job) {
+        let (Some(target), true) = (&job.retired_to, crate::watch::is_blind()) else { return };
+        let path = target.as_path().to_owned();
+        if !crate::watch::may_have_writer(&path) {
+            return;
+        }
+        let mut archived = lock(&self.0);
+        if archived.len() >= WATCHED_MAX {
+            archived.pop_front();
+        }
+        archived.push_back(Archived {
+            job: job.id,
+            path,
+            was: job.source.identity,
+            until: Instant::now() + LOOKED_AT_FOR,
+        });
+    }
+
+    /// Those that are not what they were, each told once; what is old enough is forgotten.
+    fn changed(&self, now: Instant) -> Vec<Archived> {
+        let mut changed = Vec::new();
+        let mut archived = lock(&self.0);
+        for source in std::mem::take(&mut *archived) {
+            match durable_fs::identity_at(&source.path) {
+                Ok(Some(found)) if !found.same_content(&source.was) => changed.push(source),
+                // Somebody took it away, or its file system is: another look may find it.
+                Ok(_) | Err(_) if now < source.until => archived.push_back(source),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        changed
+    }
+}
+
+/// Looks at the archived sources that may have had a writer.
+pub(super) fn look(shared: &Shared) {
+    for source in shared.late_writes.changed(Instant::now()) {
+        let path = escaped_path(&source.path);
+        tracing::error!(
+            job = %source.job, path,
+            "the archived source was written to after it was ingested: an upload was taken before its end, and what came later is in no output; \
+             ingest the archived file again (`landfall ingest`), or ask the sender for it"
+        );
+        let noted = shared.store.job(source.job).and_then(|job| {
+            let Some(mut job) = job else { return Ok(()) };
+            job.note(
+                clock::now(),
+                "its source was written to after it was archived: what came later is in no output",
+            );
+            shared.store.change().job(&job).apply()
+        });
+        if let Err(error) = noted {
+            tracing::warn!(job = %source.job, %error, "this cannot be written down in the job's timeline");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_changes_after_it_was_archived_is_told_once_and_others_are_forgotten_in_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let late = LateWrites::default();
+        let until = Instant::now() + LOOKED_AT_FOR;
+        for (job, name) in [(1, "quiet"), (2, "written")] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "half").expect("written");
+            let was = durable_fs::identity_at(&path).expect("can be looked at").expect("a file");
+            lock(&late.0).push_back(Archived { job: JobId::from_parts(1, job), path, was, until });
+        }
+        assert!(late.changed(Instant::now()).is_empty());
+        std::fs::write(folder.path().join("written"), "half and the rest").expect("written");
+        let told: Vec<_> = late.changed(Instant::now()).iter().map(|source| source.job).collect();
+        assert_eq!(told, [JobId::from_parts(1, 2)]);
+        assert!(late.changed(until).is_empty() && lock(&late.0).is_empty());
+    }
+}
