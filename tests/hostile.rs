@@ -252,6 +252,24 @@ fn more_landing_folders_than_files_may_be_open_are_all_served() {
     service.stop();
 }
 
+/// Without `CAP_LEASE` the system does not tell who writes another user's file.
+#[test]
+fn a_service_that_cannot_see_who_still_writes_says_so_once_for_each_folder() {
+    const SERVICE: u32 = 2002;
+    let Some(zone) = Zone::new() else { return };
+    zone.world.sh(&format!(
+        "mkdir archive out data; chown {SERVICE}:{SERVICE} archive out data . && chmod 1777 in/acme/inbox && chmod 755 in in/acme"
+    ));
+    let mut service = zone.world.start_as(SERVICE);
+    for name in ["a", "b"] {
+        zone.sender(&format!("echo one > inbox/{name}.txt; chmod 666 inbox/{name}.txt"));
+    }
+    service.wait_for_log("stalls longer than `ready.stable_for` is taken half");
+    service.stop();
+    let log = fs::read_to_string(zone.world.path("landfall.log")).expect("it logged");
+    assert_eq!(log.matches("is taken half").count(), 1, "{log}");
+}
+
 /// Goal: no moment of an exchange gives a victim's file away or writes into his folder.
 /// Method: a sender exchanges folder and link without a pause while his files come. `LANDFALL_TEST_RACE_SECONDS` makes it longer.
 #[test]

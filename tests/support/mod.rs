@@ -261,6 +261,11 @@ impl World {
         Service::start(self)
     }
 
+    /// Starts the service as another user.
+    pub fn start_as(&self, user: u32) -> Service {
+        Service::start_as(self, user)
+    }
+
     /// Starts `landfall run` with at most so many open files.
     pub fn start_with_open_files(&self, max: u32) -> Service {
         Service::start_with_open_files(self, max)

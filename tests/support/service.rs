@@ -30,6 +30,17 @@ impl Service {
         Self::spawn(world, command)
     }
 
+    /// As another user, who must be able to enter the world's folder.
+    pub(super) fn start_as(world: &World, user: u32) -> Self {
+        // A build folder may be closed to other users.
+        let binary = world.path("landfall");
+        fs::copy(env!("CARGO_BIN_EXE_landfall"), &binary).expect("the binary can be copied");
+        let mut command = std::process::Command::new("setpriv");
+        command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]);
+        command.arg(binary).arg("run").current_dir(world.path("")).env_remove("RUST_LOG");
+        Self::spawn(world, command)
+    }
+
     fn spawn(world: &World, mut command: std::process::Command) -> Self {
         let log = world.path("landfall.log");
         let stream = || File::options().create(true).append(true).open(&log).expect("the log can be opened");
