@@ -18,7 +18,14 @@ const HOLDER_BYTES_MAX: u64 = 4096;
 /// A folder, ours until this is dropped or the process ends, however that happens: the lock is the operating system's.
 #[derive(Debug)]
 pub struct HeldFolder {
-    _lock: File,
+    lock: File,
+}
+
+impl HeldFolder {
+    /// Whether its lock file still has a name: a folder that was removed and made anew may have the number of the old one.
+    pub fn has_name(&self) -> bool {
+        platform::open_link_count(&self.lock).is_ok_and(|names| names > 0)
+    }
 }
 
 /// What became of taking a folder.
@@ -82,7 +89,7 @@ pub fn hold_folder(folder: &Path) -> Result<Hold, FsError> {
         Err(TryLockError::Error(error)) => return Err(FsError::new("lock", &path, error)),
     }
     write_note(&folder.join(HOLDER_FILE))?;
-    Ok(Hold::Ours(HeldFolder { _lock: lock }))
+    Ok(Hold::Ours(HeldFolder { lock }))
 }
 
 fn write_note(path: &Path) -> Result<(), FsError> {

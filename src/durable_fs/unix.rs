@@ -204,6 +204,11 @@ pub(super) fn narrow_umask() {
     rustix::process::umask(given | others);
 }
 
+/// How many names an open file has.
+pub(super) fn open_link_count(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.nlink())
+}
+
 /// How many names a file has.
 pub(super) fn link_count(path: &Path) -> io::Result<u64> {
     look_at(path).map(|found| found.st_nlink)

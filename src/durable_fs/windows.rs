@@ -135,6 +135,11 @@ fn kind_of(kind: fs::FileType) -> super::Kind {
 
 pub(super) fn narrow_umask() {}
 
+/// How many names an open file has.
+pub(super) fn open_link_count(file: &File) -> io::Result<u64> {
+    Ok(u64::from(information(file)?.nNumberOfLinks))
+}
+
 /// How many names a file has.
 pub(super) fn link_count(path: &Path) -> io::Result<u64> {
     Ok(u64::from(information(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?)?.nNumberOfLinks))

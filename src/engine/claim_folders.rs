@@ -45,7 +45,7 @@ struct HeldClaims {
     /// As it was named last.
     path: PathBuf,
     /// None where the file system has no locks.
-    _lock: Option<HeldFolder>,
+    lock: Option<HeldFolder>,
     last_use: u64,
 }
 
@@ -54,6 +54,9 @@ impl Held {
     fn touch(&mut self, place: Place, path: &Path) -> bool {
         self.uses += 1;
         let Some(held) = self.folders.get_mut(&place) else { return false };
+        if held.lock.as_ref().is_some_and(|lock| !lock.has_name()) {
+            return false;
+        }
         held.last_use = self.uses;
         if held.path != path {
             path.clone_into(&mut held.path);
@@ -63,7 +66,7 @@ impl Held {
 
     fn insert(&mut self, place: Place, path: &Path, lock: Option<HeldFolder>) {
         self.uses += 1;
-        let held = HeldClaims { path: path.to_owned(), _lock: lock, last_use: self.uses };
+        let held = HeldClaims { path: path.to_owned(), lock, last_use: self.uses };
         self.folders.insert(place, held);
     }
 
