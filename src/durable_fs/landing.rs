@@ -50,7 +50,7 @@ pub(super) fn hint_of(error: &io::Error) -> Option<&'static str> {
 }
 
 fn shown(path: &Path) -> String {
-    crate::model::os_text::escaped_path(path).to_string()
+    crate::model::os_text::escaped_path(path)
 }
 
 pub(super) fn link_below_root(folder: &Path) -> io::Error {

@@ -341,8 +341,8 @@ fn sync_now(folder: &Path) -> Result<(), FsError> {
 /// Never open to others' writing, whatever the umask allows.
 pub(super) fn make_one_folder(folder: &Path, private: bool) -> io::Result<()> {
     let mode = Mode::from_raw_mode(if private { PRIVATE_FOLDER_MODE } else { FOLDER_MODE });
-    let made = at(folder)?;
-    retry_on_intr(|| mkdirat(made.folder(), made.name, mode)).map_err(io::Error::from)
+    let place = at(folder)?;
+    retry_on_intr(|| mkdirat(place.folder(), place.name, mode)).map_err(io::Error::from)
 }
 
 pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
