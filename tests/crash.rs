@@ -169,8 +169,9 @@ fn a_killed_job_goes_on_from_its_checkpoint_whatever_its_outputs_are_packed_with
         ln big.txt staged.txt; mv staged.txt in/big.txt");
     let mut service = world.start();
     service.wait_until("a checkpoint", || {
+        // A checkpoint is due each 16 MiB, and nobody works on past the next one while it is on its way.
         let has_checkpoint =
-            |job: &serde_json::Value| job["slices"]["done"].as_u64().is_some_and(|done| done > 0);
+            |job: &serde_json::Value| job["bytes_worked"].as_u64().is_some_and(|bytes| bytes > 40 << 20);
         world.jobs().iter().any(has_checkpoint).then_some(())
     });
     service.kill();

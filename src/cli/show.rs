@@ -77,10 +77,10 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     if let Some(deaths) = job.deaths.filter(|deaths| *deaths > 0) {
         writeln!(out, "deaths     the service died {deaths} times while it was at this job")?;
     }
-    if job.resumed_at_slice > 0 {
+    if job.resumed_at_slice > 0 || job.records_again > 0 {
         writeln!(
             out,
-            "resumed    at slice {}, after record {}; about {} records ran again",
+            "resumed    at slice {}, after record {}; {} records ran again",
             job.resumed_at_slice, job.resumed_at_record, job.records_again
         )?;
     }

@@ -110,6 +110,11 @@ pub fn waits_for(error: &io::Error) -> WaitsFor {
     }
 }
 
+/// How many files the process may have open; none: any number.
+pub fn open_files_max() -> Option<u64> {
+    platform::open_files_max()
+}
+
 /// What an operator can do about an error of the file system.
 pub fn hint_of(error: &io::Error) -> &'static str {
     if let Some(hint) = landing::hint_of(error) {

@@ -338,6 +338,10 @@ fn sync_now(folder: &Path) -> Result<(), FsError> {
     }
 }
 
+pub(super) fn open_files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
 /// Never open to others' writing, whatever the umask allows.
 pub(super) fn make_one_folder(folder: &Path, private: bool) -> io::Result<()> {
     let mode = Mode::from_raw_mode(if private { PRIVATE_FOLDER_MODE } else { FOLDER_MODE });

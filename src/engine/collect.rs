@@ -155,13 +155,6 @@ impl Collector {
         self.account.records_in
     }
 
-    /// About how many records the last start had in the partials past the checkpoint: they run again.
-    pub(super) fn records_again(&self) -> u64 {
-        let (kept, cut_back) = self.partials.resumed_bytes();
-        let share = u128::from(self.account.records_in) * u128::from(cut_back) / u128::from(kept.max(1));
-        u64::try_from(share).unwrap_or(u64::MAX)
-    }
-
     /// The counts as they are now, for those who look at a running job.
     pub(super) fn copy_counts(&self, job: &mut Job) {
         job.account.clone_from(&self.account);

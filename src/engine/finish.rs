@@ -122,7 +122,10 @@ fn each<T, U>(
         }
         match guard("finish", || step(job)) {
             Ok(Some(job)) => on.push((id, job)),
-            Ok(None) => shared.put_down(id),
+            Ok(None) => {
+                shared.reach.clear(id); // nothing of it runs again
+                shared.put_down(id);
+            }
             Err(trouble) => {
                 shared.put_down(id);
                 shared.job_hindered(id, trouble);

@@ -1,5 +1,7 @@
 //! The process's own limits.
 
+use crate::durable_fs;
+
 /// Enough for some dozens of folders, and for two outputs each of all jobs that are running, settled or being finished at once: some 400.
 #[cfg(unix)]
 const OPEN_FILES_WANTED: u64 = 1024;
@@ -31,15 +33,9 @@ const CLAIM_FOLDERS_SHARE: u64 = 4;
 const CLAIM_FOLDERS_MAX: u64 = 4096;
 
 /// So many claim folders are held at once.
-#[cfg(unix)]
 pub(super) fn claim_folders_max() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.map_or(CLAIM_FOLDERS_MAX, |limit| limit / CLAIM_FOLDERS_SHARE).min(CLAIM_FOLDERS_MAX) as usize
-}
-
-#[cfg(not(unix))]
-pub(super) fn claim_folders_max() -> usize {
-    CLAIM_FOLDERS_MAX as usize
+    let share = durable_fs::open_files_max().map(|max| max / CLAIM_FOLDERS_SHARE);
+    share.unwrap_or(CLAIM_FOLDERS_MAX).min(CLAIM_FOLDERS_MAX) as usize
 }
 
 /// Windows has no such limit.

@@ -160,14 +160,15 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     let collector = Collector::begin(&shared.store, &rule, &job, restarted, checkpoint)?;
     job.resumed_at_slice = collector.next_slice();
     job.resumed_at_record = collector.records_in();
-    job.records_again += collector.records_again();
+    job.records_again += shared.reach.of(id).saturating_sub(collector.records_in());
     if resumable_at > 0 && job.resumed_at_slice == 0 {
         tracing::info!(job = %id, "the checkpoint cannot be used: the job starts from its first slice");
     }
     shared.save(&job)?;
+    shared.reach.note(id, collector.records_in());
     events::started(&job);
     let queue = shared.store.slice_queue(id, Arc::clone(&shared.memory), shared.settings.service.load_ahead);
-    let run = Arc::new(Run::new(job, rule, queue, Arc::clone(&shared.at_work), collector));
+    let run = Arc::new(Run::new(shared, job, rule, queue, collector));
     shared.board.add(Arc::clone(&run));
     if shared.stopping() {
         run.queue.stop()?; // the stop came while the run was not on the board yet

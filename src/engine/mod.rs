@@ -30,6 +30,7 @@ mod limits;
 mod load;
 mod publish;
 mod quarantine;
+mod reach;
 mod recover;
 mod restored;
 mod retire;

@@ -1,5 +1,6 @@
 //! Recovery at the start: every unfinished job is found on one side of its last rename and goes on from there.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::shared::Shared;
@@ -39,6 +40,8 @@ pub(super) enum Place {
 pub(super) fn recover(shared: &Shared) -> Result<(), Trouble> {
     let mut jobs = shared.store.unfinished_jobs()?;
     judge(shared, &mut jobs)?;
+    let unfinished: HashSet<_> = jobs.iter().map(|job| job.id).collect();
+    shared.reach.begin(&shared.settings.service.data_dir, |id| unfinished.contains(&id));
     for job in &jobs {
         requeue(shared, job);
     }

@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use super::collect::{Collector, WorkedSlice};
 use super::content::ContentHash;
 use super::lock;
+use super::reach::Reach;
 use super::rule_book::ReadyRule;
+use super::shared::Shared;
 use super::totals::Announced;
 use super::trouble::{Trouble, guard};
 use crate::allowance::Permit;
@@ -128,6 +130,8 @@ pub(super) struct Run {
     cut: AtomicU64,
     /// Records that are collected: for those who look while the collector waits for its disk.
     records: AtomicU64,
+    /// The same, for the next process.
+    reach: Arc<Reach>,
     /// Slices that were taken and are not collected yet.
     in_hand: AtomicU64,
     /// Threads inside a step or the collector; settling waits for none of them, discarding does.
@@ -147,10 +151,10 @@ struct Pending {
 
 impl Run {
     pub(super) fn new(
+        shared: &Shared,
         job: Job,
         rule: Arc<ReadyRule>,
         queue: SliceQueue,
-        at_work: Arc<MemoryBudget>,
         collector: Collector,
     ) -> Self {
         Self {
@@ -158,7 +162,7 @@ impl Run {
             rule,
             queue,
             progress: Arc::default(),
-            at_work,
+            at_work: Arc::clone(&shared.at_work),
             job: Mutex::new(job),
             checkpoint_in_flight: AtomicBool::new(false),
             resumed_content: collector.content().clone(),
@@ -171,6 +175,7 @@ impl Run {
             misspelt: OnceLock::new(),
             cut: AtomicU64::new(0),
             records: AtomicU64::new(collector.records_in()),
+            reach: Arc::clone(&shared.reach),
             in_hand: AtomicU64::new(0),
             busy: AtomicUsize::new(0),
             pending: Mutex::new(Pending { next: collector.next_slice(), ..Pending::default() }),
@@ -343,6 +348,7 @@ impl Run {
 
     fn note_progress(&self, collector: &Collector) {
         self.records.store(collector.records_in(), Ordering::Relaxed);
+        self.reach.note(self.id, collector.records_in());
         let is_far_ahead = self.rule.outputs.resumable() && collector.is_far_ahead();
         self.far_ahead.store(is_far_ahead, Ordering::SeqCst);
     }

@@ -18,6 +18,7 @@ use super::in_hand::InHand;
 use super::job_queue::JobQueue;
 use super::late_writes::LateWrites;
 use super::lock;
+use super::reach::Reach;
 use super::rooms::Rooms;
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
@@ -78,6 +79,7 @@ pub(super) struct Shared {
     pub spool_dir: PathBuf,
     pub claim_folders: ClaimFolders,
     pub in_hand: InHand,
+    pub reach: Arc<Reach>,
     /// A dry run: what it asks of the real world.
     pub rehearsal: Option<Rehearsal>,
     pub rooms: Rooms,
@@ -143,6 +145,7 @@ impl Shared {
             spool_dir,
             claim_folders: ClaimFolders::default(),
             in_hand: InHand::default(),
+            reach: Arc::default(),
             rehearsal: None,
             rooms,
             queued: JobQueue::default(),

@@ -72,8 +72,7 @@ pub struct Job {
     /// Records in those slices: they did not run again.
     #[serde(default)]
     pub resumed_at_record: u64,
-    /// About how many records ran again after starts that did not end cleanly, all together; from what the partials were longer than
-    /// their checkpoint.
+    /// How many records ran again because a start did not come to the job's end, all together; after a power cut it may be more.
     #[serde(default)]
     pub records_again: u64,
     /// Its outputs: planned from `publishing` on, there from `retiring` on.

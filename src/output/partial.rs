@@ -67,8 +67,6 @@ pub(super) struct Partial {
     pub path: PathBuf,
     pub final_path: PathBuf,
     pub header: Option<HeaderState>,
-    /// Bytes past the checkpoint that an earlier run had written.
-    pub cut_back: u64,
     category: Category,
     folder: FolderIdentity,
     records: u64,
@@ -126,7 +124,6 @@ impl Partial {
         let place = Place { entry: state.entry.clone(), path, final_path };
         let counts = Counts { records: state.records, length: state.length, header: state.header.clone() };
         let mut partial = Self::over(planned, place, Arc::new(file), compression, counts)?;
-        partial.cut_back = found - state.length;
         if state.ended {
             partial.state = State::Synced;
         }
@@ -149,7 +146,6 @@ impl Partial {
             path: place.path,
             final_path: place.final_path,
             header: counts.header,
-            cut_back: 0,
             category: planned.category.clone(),
             folder,
             records: counts.records,

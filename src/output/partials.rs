@@ -29,6 +29,8 @@ const PREFIX: &str = ".landfall-";
 const SUFFIX: &str = ".partial";
 /// Outputs of ended entries that are open and wait for their sync, for each category: a sync of many costs less than half as much for each.
 const UNSYNCED_MAX: usize = 32;
+/// They have no more than this part of the files that the process may have open.
+const UNSYNCED_SHARE: u64 = 64;
 
 /// The output files of one job while they are being written.
 pub struct Partials {
@@ -40,8 +42,6 @@ pub struct Partials {
     entry: Option<EntryName>,
     next_number: u64,
     folders: BTreeSet<PathBuf>,
-    /// Bytes of a checkpoint, and past it: the latter were cut off.
-    resumed: (u64, u64),
     /// Folders with names that no sync has covered yet.
     unsynced_folders: BTreeSet<PathBuf>,
     paths: Paths,
@@ -76,7 +76,6 @@ impl Partials {
             entry: None,
             next_number: 0,
             folders: BTreeSet::new(),
-            resumed: (0, 0),
             unsynced_folders: BTreeSet::new(),
             paths: Paths::default(),
             sound: Sound::default(),
@@ -103,11 +102,6 @@ impl Partials {
         Ok(resumed)
     }
 
-    /// Bytes that the checkpoint has which this was resumed from, and how many more an earlier run had written.
-    pub fn resumed_bytes(&self) -> (u64, u64) {
-        self.resumed
-    }
-
     fn resume_one(&mut self, state: &PartialState) -> Result<(), OutputError> {
         let position = self.plan.outputs().iter().position(|planned| planned.category == state.category);
         let (Some(position), Some(number)) = (position, number_of(state.partial.as_path(), self.job.id))
@@ -120,7 +114,6 @@ impl Partials {
         self.paths.take(&final_path, &planned.category, state.entry.as_ref().map(|e| &e.name))?;
         let partial = Partial::resume(planned, state, final_path)?;
         self.next_number = self.next_number.max(number + 1);
-        self.resumed = (self.resumed.0 + state.length, self.resumed.1 + partial.cut_back);
         self.folders.insert(durable_fs::parent_of(&partial.path).to_owned());
         let Some(slot) = self.categories.get_mut(position) else { return Ok(()) };
         slot.first_header.clone_from(&partial.header);
@@ -362,6 +355,11 @@ impl Partials {
     }
 }
 
+fn unsynced_max() -> usize {
+    let share = durable_fs::open_files_max().map(|max| max / UNSYNCED_SHARE);
+    share.and_then(|share| usize::try_from(share).ok()).map_or(UNSYNCED_MAX, |share| share.min(UNSYNCED_MAX))
+}
+
 impl CategoryPartials {
     fn add(&mut self, partial: Partial) {
         if let Some(entry) = &partial.entry {
@@ -378,7 +376,7 @@ impl CategoryPartials {
         {
             last.end(planned)?;
             self.unsynced.extend(self.current);
-            if self.unsynced.len() >= UNSYNCED_MAX {
+            if self.unsynced.len() >= unsynced_max() {
                 self.sync_ended()?; // and closed: there may be thousands
             }
         }
