@@ -168,6 +168,7 @@ fn a_killed_job_goes_on_from_its_checkpoint_whatever_its_outputs_are_packed_with
     world.sh("seq -f '%.0f one line of a large file, long enough that not too many of them make a checkpoint' 1200000 > big.txt
         ln big.txt staged.txt; mv staged.txt in/big.txt");
     let mut service = world.start();
+    service.wait_for_log("watching");
     service.wait_until("a checkpoint", || {
         // A checkpoint is due each 16 MiB, and nobody works on past the next one while it is on its way.
         let has_checkpoint =

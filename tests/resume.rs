@@ -56,6 +56,7 @@ fn count(job: &Value, key: &str) -> u64 {
 /// Kills the service when all before the gate is collected and a checkpoint is durable; how many records that were.
 fn kill_at_the_gate(world: &World) -> u64 {
     let mut service = world.start();
+    service.wait_for_log("watching");
     let run = service.wait_until("the job is at the gate", || {
         let job = big_job(world)?;
         // A job is in hand until it has a checkpoint.
@@ -146,6 +147,7 @@ fn a_job_that_is_held_when_all_its_records_are_there_goes_on_from_its_checkpoint
     let world = gated_world("", &format!("[publish]\nmanifest = \"out/{{stem}}.{long}.json\""));
     world.write("go", "");
     let mut service = world.start();
+    service.wait_for_log("watching");
     let job = service.wait_until("the job is tried again", || {
         let again = world.text("landfall.log").contains("a partial of its checkpoint is lost");
         big_job(&world).filter(|job| again || count(job, "resumed_at_record") > 0)
