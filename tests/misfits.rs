@@ -22,7 +22,7 @@ fn holds_every_file_and_goes_on_once_mended(rule: impl Fn(&str) -> String, conte
     let world = World::new(&rule("amuont"));
     world.move_in("in/1", content);
     let mut service = world.start();
-    service.wait_for_log("watching"); // before that, a command that looks would have the store
+    service.wait_until_it_watches();
     service.wait_until("the job is held", || (states(&world) == ["held"]).then_some(()));
     for name in ["in/2", "in/3"] {
         world.move_in(name, content);
@@ -40,7 +40,7 @@ fn holds_every_file_and_goes_on_once_mended(rule: impl Fn(&str) -> String, conte
     assert!(!world.files("in").iter().any(|name| name.contains("quarantine")), "{:?}", world.files("in"));
     world.configure("", &[&rule("amount")]);
     let mut service = world.start();
-    service.wait_for_log("watching");
+    service.wait_until_it_watches();
     service.wait_until("all go on", || (states(&world) == ["completed"; 3]).then_some(()));
     service.stop();
     assert_eq!(world.files("out").iter().filter(|name| !name.ends_with("invalid")).count(), 3);
@@ -70,7 +70,7 @@ fn records_columns_that_misspell_one_hold_every_file_until_they_are_mended() {
 fn a_file_that_misspells_a_column_goes_to_quarantine_once_another_has_fitted_the_rule() {
     let world = World::new(&needs("csv", "amount"));
     let mut service = world.start();
-    service.wait_for_log("watching");
+    service.wait_until_it_watches();
     world.move_in("in/wrong-first", "id,amuont\n1,2\n");
     service.wait_until("nobody can tell yet who is at fault", || (states(&world) == ["held"]).then_some(()));
     world.move_in("in/right", "id,amount\n1,2\n");
@@ -79,7 +79,7 @@ fn a_file_that_misspells_a_column_goes_to_quarantine_once_another_has_fitted_the
     service.stop();
     // A later run knows from the store that the rule is right.
     let mut service = world.start();
-    service.wait_for_log("watching");
+    service.wait_until_it_watches();
     world.move_in("in/wrong-last", "id,amuont\n1,2\n");
     service.wait_until("it fails", || (states(&world) == ["failed", "completed", "failed"]).then_some(()));
     assert_eq!(world.job()["error"]["kind"], "input");

@@ -12,6 +12,8 @@ use super::{World, wait_until};
 pub struct Service {
     child: Child,
     log: PathBuf,
+    /// Bytes that earlier ones left in the log.
+    began: usize,
 }
 
 impl Service {
@@ -44,8 +46,9 @@ impl Service {
     fn spawn(world: &World, mut command: std::process::Command) -> Self {
         let log = world.path("landfall.log");
         let stream = || File::options().create(true).append(true).open(&log).expect("the log can be opened");
+        let began = fs::read(&log).map_or(0, |text| text.len());
         let child = command.stdout(stream()).stderr(stream()).spawn().expect("the binary runs");
-        Self { child, log }
+        Self { child, log, began }
     }
 
     /// Its process id.
@@ -78,6 +81,16 @@ impl Service {
     #[track_caller]
     pub fn wait_for(&mut self, world: &World, name: &str) {
         self.wait_until(name, || world.has(name).then_some(()));
+    }
+
+    /// Until it watches: before that, a command that looks may have the store, and the service would not start.
+    #[track_caller]
+    pub fn wait_until_it_watches(&mut self) {
+        let (log, began) = (self.log.clone(), self.began);
+        self.wait_until("it watches", || {
+            let text = fs::read(&log).ok()?;
+            String::from_utf8_lossy(text.get(began..)?).contains("watching").then_some(())
+        });
     }
 
     /// Waits for a word in the log.
