@@ -176,12 +176,14 @@ fn list(folder: &Path, out: &mut dyn io::Write) -> io::Result<(Vec<PathBuf>, Vec
             return Ok((files, inner));
         }
     };
-    // An entry that cannot be read has vanished.
-    for entry in entries.filter_map(Result::ok) {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => inner.push(entry.path()),
-            Ok(kind) if kind.is_file() => files.push(entry.path()),
-            _ => {}
+    for entry in entries {
+        let looked_at = entry.and_then(|entry| Ok((entry.file_type()?, entry.path())));
+        match looked_at {
+            Ok((kind, path)) if kind.is_dir() => inner.push(path),
+            Ok((kind, path)) if kind.is_file() => files.push(path),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // removed meanwhile
+            Err(error) => writeln!(out, "{} cannot be listed to its end: {error}", escaped_path(folder))?,
         }
     }
     files.sort();

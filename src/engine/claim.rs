@@ -20,7 +20,7 @@ use crate::clock;
 use crate::durable_fs::{self, CLAIM_FOLDER, Renamed};
 use crate::model::account::Account;
 use crate::model::fault::FaultKind;
-use crate::model::identity::FolderIdentity;
+use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobEvent;
@@ -184,7 +184,7 @@ fn new_job(shared: &Shared, want: &Wanted) -> Result<Job, Trouble> {
         moved_from: None,
         is_copied: false,
         is_set_apart: false,
-        companions: companions(rule, &want.offer.companions, id, renames),
+        companions: companions(rule, &want.offer.companions, id, renames)?,
         retire: want.retire,
     };
     Ok(Job {
@@ -205,14 +205,25 @@ pub(super) fn identity_of(folder: &Path) -> Result<Option<FolderIdentity>, Troub
     })
 }
 
-/// Markers and the like, as they are now; one that is gone meanwhile is none.
-fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Vec<Companion> {
-    let companion = |path: &PathBuf| {
-        let identity = durable_fs::identity_at(path).ok().flatten()?;
+/// Markers and the like, as they are now; one that is gone meanwhile is none. One that cannot be looked at may be there: without it its
+/// source is not claimed.
+fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Result<Vec<Companion>, Trouble> {
+    let mut found = Vec::new();
+    for path in paths {
+        let Some(identity) = look_at(path)? else { continue };
         let claimed = renames.then(|| claimed_path(rule, path, id).into());
-        Some(Companion { path: path.as_path().into(), claimed, identity, retired_to: None })
-    };
-    paths.iter().filter_map(companion).collect()
+        found.push(Companion { path: path.as_path().into(), claimed, identity, retired_to: None });
+    }
+    Ok(found)
+}
+
+/// What lies at a path; that it cannot be looked at does not mean that nothing does.
+pub(super) fn look_at(path: &Path) -> Result<Option<FileIdentity>, Trouble> {
+    durable_fs::identity_at(path).map_err(|error| {
+        let message = format!("cannot look at {}: {error}", OsText::from(path));
+        let hint = "make the folder accessible to the service's user; it goes on by itself";
+        Trouble::new(FaultKind::Storage, message, Some(hint))
+    })
 }
 
 /// Takes a source's companions with it. A newer file of a companion's name belongs to the next source and stays.
@@ -220,7 +231,7 @@ pub(super) fn take_companions(job: &Job) -> Result<(), Trouble> {
     for companion in &job.source.companions {
         let Some(claimed) = &companion.claimed else { continue };
         let path = companion.path.as_path();
-        let found = durable_fs::identity_at(path).ok().flatten();
+        let found = look_at(path)?;
         // Not by its times: a marker is seen while it is made, and gets them a moment later (`touch`).
         if found.is_some_and(|found| found.same_file(&companion.identity)) {
             durable_fs::rename_no_replace(path, claimed.as_path())?;
@@ -409,8 +420,9 @@ pub(super) fn offer_for(rule: &Rule, path: &Path) -> Result<Offer, Trouble> {
 /// The totals of a file that an operator names. They are asked for by the rule, and nobody waits for them here.
 fn totals_of(rule: &Rule, path: &Path) -> Result<Vec<PathBuf>, Trouble> {
     let totals = rule.ready.totals.as_deref().and_then(|template| companion_path(template, path));
-    let is_there = |path: &PathBuf| durable_fs::identity_at(path).is_ok_and(|found| found.is_some());
-    if let Some(missing) = totals.as_ref().filter(|path| !is_there(path)) {
+    if let Some(missing) = &totals
+        && look_at(missing)?.is_none()
+    {
         let message = format!("the totals {} are not there", OsText::from(missing.as_path()));
         let hint = "put them beside the file; the rule compares each file with its totals (`ready.totals`)";
         return Err(Trouble::new(FaultKind::Input, message, Some(hint)));
@@ -456,6 +468,27 @@ mod tests {
             retire: true,
         };
         (Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now()), claimed)
+    }
+
+    #[test]
+    fn a_companion_that_cannot_be_looked_at_is_not_taken_for_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut job, _) = claimed(folder.path());
+        let (gone, out_of_reach) = (folder.path().join("gone"), folder.path().join("n".repeat(300)));
+        assert_eq!(look_at(&gone).expect("it is gone"), None);
+        let trouble = look_at(&out_of_reach).expect_err("no file system has such a name");
+        assert!(trouble.error.hint.is_some() && trouble.error.message.contains("cannot look at"));
+
+        let companion = |path: &Path| Companion {
+            path: path.into(),
+            claimed: Some(folder.path().join("claimed-too").into()),
+            identity: job.source.identity,
+            retired_to: None,
+        };
+        job.source.companions = vec![companion(&gone)];
+        take_companions(&job).expect("a newer source may have taken it");
+        job.source.companions[0].path = out_of_reach.into();
+        take_companions(&job).expect_err("it may be there");
     }
 
     #[test]

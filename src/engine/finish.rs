@@ -228,8 +228,9 @@ fn move_away(
 
 /// A held job without a checkpoint starts from its first slice: its partials would only fill a disk that may be full already.
 fn drop_what_no_checkpoint_names(shared: &Shared, run: &Run) {
-    let resumes = shared.store.checkpoint(run.id).is_ok_and(|point| point.is_some());
-    let Some(collector) = run.take_collector().filter(|_| !resumes) else { return };
+    // Where the store does not say, it may have one, and the partials stay.
+    let has_none = shared.store.checkpoint(run.id).is_ok_and(|point| point.is_none());
+    let Some(collector) = run.take_collector().filter(|_| has_none) else { return };
     let mut job = lock(&run.job).clone();
     if let Err(trouble) = collector.discard(&mut job) {
         tracing::warn!(job = %run.id, error = %trouble.error, "hidden partials of a held job are left behind until it goes on");

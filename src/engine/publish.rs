@@ -10,14 +10,13 @@ use super::rule_book::ReadyRule;
 use super::run::Run;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{delivery, lock, retire};
+use super::{delivery, lock, quarantine, retire};
 use crate::clock;
 use crate::durable_fs::{self, FolderRound};
 use crate::model::account::Account;
 use crate::model::fault::FaultKind;
 use crate::model::job::{Entry, Job, Slices};
 use crate::model::job_state::JobEvent;
-use crate::model::job_view::job_json;
 use crate::model::os_text::escaped;
 use crate::model::rule::{OnExists, Rule};
 use crate::output::{FinishedOutput, Intent, OutputError, Partials, RolledForward, SignalPartials};
@@ -268,8 +267,12 @@ pub(super) fn signal(
     job.take(JobEvent::Published, clock::now(), "")?;
     job.error = None;
     shared.rooms.check_mount_of(&rule.rule)?; // a marker beside the mount would be believed by nobody, and missed
-    let manifest = || serde_json::to_vec_pretty(&job_json(&job)).unwrap_or_default();
-    while intent.signal(&rule.rule, &job, &manifest, &|path| shared.is_reserved(path, id))?
+    // Before the first signal: one that cannot be made holds the job, and is never published empty.
+    let manifest = match &intent.manifest {
+        Some(_) => quarantine::document(&job)?,
+        None => Vec::new(), // nobody asks for it
+    };
+    while intent.signal(&rule.rule, &job, &|| manifest.clone(), &|path| shared.is_reserved(path, id))?
         == RolledForward::ChoseAgain
     {
         shared.reserve_names(id, names_of(&intent));

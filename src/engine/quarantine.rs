@@ -37,13 +37,14 @@ pub(super) fn write_reason(job: &Job) -> Result<(), Trouble> {
     let Some(target) = &job.retired_to else { return Ok(()) };
     let mut reason = target.as_os_str().to_owned();
     reason.push(claim::REASON_SUFFIX);
-    let json = serde_json::to_vec_pretty(&job_json(job)).map_err(|error| {
-        Trouble::new(
-            FaultKind::Bug,
-            format!("the reason of job {} cannot be written down: {error}", job.id),
-            None,
-        )
-    })?;
-    durable_fs::write_file(&PathBuf::from(reason), &json, true, 0o640)?;
+    durable_fs::write_file(&PathBuf::from(reason), &document(job)?, true, 0o640)?;
     Ok(())
+}
+
+/// The job's JSON, as a manifest and a reason hold it.
+pub(super) fn document(job: &Job) -> Result<Vec<u8>, Trouble> {
+    serde_json::to_vec_pretty(&job_json(job)).map_err(|error| {
+        let message = format!("the JSON of job {} cannot be written down: {error}", job.id);
+        Trouble::new(FaultKind::Bug, message, Some("report this with the rule and the names of its files"))
+    })
 }

@@ -163,7 +163,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             claim::end_given_back(shared, job, "the file was changed or removed")?;
         }
         Place::Lost => {
-            let (message, hint) = match archived_as(shared, job) {
+            let (message, hint) = match archived_as(shared, job)? {
                 Some(archived) => (
                     format!(
                         "its source lies in the archive as {archived}: this row is older than that, like one of a restored backup"
@@ -193,17 +193,23 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     Ok(false)
 }
 
-/// Where the archive has the source of a job whose row does not know of it.
-fn archived_as(shared: &Shared, job: &Job) -> Option<OsText> {
-    let rule = shared.rules.snapshot(&shared.store, job).ok()?;
-    let is_ours = |path: &std::path::PathBuf| {
-        let found = durable_fs::identity_at(path).ok().flatten();
+/// Where the archive has the source of a job whose row does not know of it. An archive that cannot be looked at may have it: the job waits,
+/// since one that failed as lost would have its records sent again.
+fn archived_as(shared: &Shared, job: &Job) -> Result<Option<OsText>, Trouble> {
+    let rule = shared.rules.snapshot(&shared.store, job)?;
+    if rule.rule.source.archive_dir.is_none() {
+        return Ok(None);
+    }
+    for path in retire::archive_names(&rule, job)?.take(ARCHIVE_NAMES_MAX) {
         // A copy from another file system keeps size and time alone.
-        found.is_some_and(|found| {
+        let is_ours = claim::look_at(&path)?.is_some_and(|found| {
             (found.size, found.mtime_ns) == (job.source.identity.size, job.source.identity.mtime_ns)
-        })
-    };
-    retire::archive_names(&rule, job).ok()?.take(ARCHIVE_NAMES_MAX).find(is_ours).map(OsText::from)
+        });
+        if is_ours {
+            return Ok(Some(path.into()));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn place(job: &Job) -> Result<Place, Trouble> {

@@ -67,8 +67,17 @@ pub(super) fn leave_mark(folder: &Path, mark: &Mark) -> Result<(), Trouble> {
 
 fn read_mark(folder: &Path) -> Option<Mark> {
     let mut text = Vec::new();
-    // One that is not there, or is not ours, says nothing of our store; it is written anew before anything is claimed there.
-    durable_fs::open_own(&folder.join(MARK_FILE)).ok()?.take(MARK_BYTES_MAX).read_to_end(&mut text).ok()?;
+    let read = durable_fs::open_own(&folder.join(MARK_FILE))
+        .and_then(|file| file.take(MARK_BYTES_MAX).read_to_end(&mut text));
+    // One that is not there, or is not ours, says nothing of our store; it is written anew before anything is claimed there. Nor does one
+    // that somebody put there to be unreadable stop the start, but it is told: it might say that a backup was restored.
+    if let Err(error) = read {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            let folder = OsText::from(folder);
+            tracing::warn!(%folder, %error, "the store's mark in this claim folder cannot be read: whether a backup was restored is not seen by it");
+        }
+        return None;
+    }
     serde_json::from_slice(&text).ok()
 }
 

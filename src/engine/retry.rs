@@ -25,7 +25,7 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
         )
     })?;
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
-    if durable_fs::identity_at(from.as_path()).ok().flatten().is_none() {
+    if claim::look_at(from.as_path())?.is_none() {
         return Err(refuse(
             format!("the source is not at {from} any more"),
             "put it back there, or drop it into the watched folder",
@@ -106,7 +106,7 @@ pub(super) fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> 
 pub(super) fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
     let claimed = job.source_path().clone();
     // Another source may have come to the name since; the reason is its own then.
-    if durable_fs::identity_at(quarantined.as_path()).is_ok_and(|found| found.is_none()) {
+    if claim::look_at(quarantined.as_path())?.is_none() {
         let mut reason = quarantined.as_os_str().to_owned();
         reason.push(claim::REASON_SUFFIX);
         durable_fs::remove_for_good(std::path::Path::new(&reason))?;
@@ -132,7 +132,7 @@ pub(super) fn bring_companions(shared: &Shared, job: &mut Job) -> Result<(), Tro
             tracing::warn!(job = %job.id, path = %from, "stays where it lies: its claimed name is taken");
         }
         // An operator may have mended it.
-        if let Ok(Some(found)) = durable_fs::identity_at(claimed.as_path()) {
+        if let Some(found) = claim::look_at(claimed.as_path())? {
             companion.identity = found;
         }
     }

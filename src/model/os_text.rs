@@ -136,6 +136,25 @@ impl<'de> Deserialize<'de> for OsText {
     }
 }
 
+/// For `#[serde(with)]`: a path serialized as [`OsText`] is. serde's own way fails where a path is not Unicode.
+pub mod path {
+    use std::path::{Path, PathBuf};
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::OsText;
+
+    /// As [`OsText`].
+    pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+        OsText::from(path).serialize(serializer)
+    }
+
+    /// As [`OsText`].
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+        Ok(OsText::deserialize(deserializer)?.as_path().to_owned())
+    }
+}
+
 #[cfg(unix)]
 fn raw(name: &OsStr) -> Stored {
     use std::os::unix::ffi::OsStrExt as _;

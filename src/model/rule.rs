@@ -100,6 +100,7 @@ pub struct Rule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery: Option<DeliveryRule>,
     /// Folder of the file that names the rule: relative commands start there.
+    #[serde(with = "super::os_text::path")]
     pub base_dir: PathBuf,
     /// IANA name of the time zone for `{date}` and `{time}`.
     pub timezone: String,
@@ -109,8 +110,8 @@ impl Rule {
     /// `blake3:` and the hash of the rule as it is meant: equal rules hash alike whatever their TOML looks like. Keys that came later are
     /// left out where they are not used, so that the hash outlives an update.
     pub fn hash(&self) -> String {
-        // Plain data with string keys: serializing it cannot fail.
-        let json = serde_json::to_vec(self).unwrap_or_default();
+        // Plain data serializes. Should it not, two rules must not hash alike all the same.
+        let json = serde_json::to_vec(self).unwrap_or_else(|_| format!("{self:?}").into_bytes());
         format!("blake3:{}", blake3::hash(&json).to_hex())
     }
 }

@@ -492,12 +492,21 @@ pub fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], Outp
     Ok([path(&rule.publish.manifest, "publish.manifest")?, path(&rule.publish.marker, "publish.marker")?])
 }
 
-/// The partials of a job that lie in a folder, for those who look without knowing the job. None where it cannot be listed.
-pub fn partials_in(folder: &Path, job: JobId) -> Vec<PathBuf> {
-    let paths = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut partials: Vec<_> = paths.filter(|path| number_of(path, job).is_some()).collect();
+/// The partials of a job that lie in a folder, for those who look without knowing the job. None where there is no such folder.
+pub fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>> {
+    let mut partials = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(partials),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if number_of(&path, job).is_some() {
+            partials.push(path);
+        }
+    }
     partials.sort();
-    partials
+    Ok(partials)
 }
 
 /// The job whose partial has this name.
@@ -542,6 +551,17 @@ fn number_of(path: &Path, job: JobId) -> Option<u64> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_not_one_without_partials() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = JobId::from_parts(1, 1);
+        assert_eq!(
+            partials_in(&folder.path().join("none"), job).expect("nothing there"),
+            Vec::<PathBuf>::new()
+        );
+        partials_in(&folder.path().join("n".repeat(300)), job).expect_err("it cannot be looked into");
+    }
 
     /// A device that cannot be synced stands for a disk that fails.
     #[test]

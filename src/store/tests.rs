@@ -529,6 +529,22 @@ fn only_the_owner_may_enter_what_the_store_makes() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn the_rules_of_a_folder_whose_name_is_not_unicode_are_kept_and_told_apart() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = folder();
+    let store = open(folder.path());
+    let base_dir = Path::new(std::ffi::OsStr::from_bytes(b"/etc/l\xff"));
+    let mut rules = [rule_to("/one"), rule_to("/two")];
+    rules.iter_mut().for_each(|rule| rule.base_dir = base_dir.to_owned());
+    let [one, two] = rules;
+    assert_ne!(one.hash(), two.hash());
+    store.change().rule(&one).rule(&two).apply().expect("applied");
+    assert_eq!(store.rule(&one.hash()).expect("read"), Some(one));
+    assert_eq!(store.rule(&two.hash()).expect("read"), Some(two));
+}
+
 /// A rule as the configuration makes it.
 pub(super) fn rule() -> crate::model::rule::Rule {
     rule_to("/out")

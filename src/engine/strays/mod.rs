@@ -138,9 +138,16 @@ fn claimed_files(folder: &Path) -> Result<Vec<Stray>, Trouble> {
     for path in files_in(folder)? {
         let Some((job, name)) = path.file_name().and_then(parse_claimed) else { continue };
         let name = (name != LONG_NAME).then(|| OsText::new(name));
-        // One that vanished was moved on.
-        let Ok(Some(identity)) = durable_fs::identity_at(&path) else { continue };
-        let (path, bytes) = (path.into(), identity.size);
+        // One that vanished was moved on; one that cannot be looked at is told all the same.
+        let bytes = match durable_fs::identity_at(&path) {
+            Ok(None) => continue,
+            Ok(Some(identity)) => identity.size,
+            Err(error) => {
+                tracing::warn!(path = %OsText::from(path.as_path()), %error, "cannot look at a claimed file: its size is not known");
+                0
+            }
+        };
+        let path = path.into();
         found.push(Stray { job, name, path, origin: None, bytes, traces: Traces::default() });
     }
     found.sort_by(|a, b| (a.job, a.path.as_path()).cmp(&(b.job, b.path.as_path())));

@@ -1,10 +1,11 @@
 //! Telling of claimed files that the store does not know: it was lost, or an older copy of it was restored.
 
 use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::{Quarantined, Stray, claim_folder, look_for_traces};
-use crate::durable_fs::{self, CLAIM_FOLDER, Kind};
+use crate::durable_fs::{self, CLAIM_FOLDER, Entry, Kind};
 use crate::engine::EngineError;
 use crate::engine::shared::Shared;
 use crate::model::job_id::JobId;
@@ -62,7 +63,7 @@ fn tell_partials(shared: &Shared, rules: &[Rule]) {
         if shared.stopping() || !seen.insert(folder.clone()) {
             continue;
         }
-        for entry in durable_fs::list(&folder).into_iter().flatten().flatten() {
+        for entry in listed(&folder) {
             entries_left = entries_left.saturating_sub(1);
             if entries_left == 0 {
                 events::too_many_outputs(&folder.into(), OUTPUT_ENTRIES_MAX);
@@ -78,6 +79,20 @@ fn tell_partials(shared: &Shared, rules: &[Rule]) {
         }
     }
     events::partials(&partials);
+}
+
+/// What lies in a folder of outputs, up to the first error, which is told: what lies behind it is not looked through. Most are not there
+/// before the first output.
+fn listed(folder: &Path) -> impl Iterator<Item = Entry> + use<> {
+    let shown = OsText::from(folder);
+    let told = move |error: &io::Error| {
+        tracing::warn!(folder = %shown, %error, "this folder of outputs cannot be looked through for partials that nobody takes up");
+    };
+    let listing = match durable_fs::list(folder) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => None,
+        listing => listing.inspect_err(&told).ok(),
+    };
+    listing.into_iter().flatten().map_while(move |entry| entry.inspect_err(&told).ok())
 }
 
 fn tell_folder(shared: &Shared, folder: &Path, rules: &[Rule]) -> Result<bool, EngineError> {

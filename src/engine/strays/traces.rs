@@ -88,14 +88,21 @@ fn traces_of(job: &Job, rule: &Rule) -> Traces {
             traces.outputs.extend(published(&path, job).into_iter().map(OsText::from));
         }
     }
-    for signal in output::signal_paths(rule, job).into_iter().flatten().flatten() {
+    let signals = output::signal_paths(rule, job);
+    traces.unknown |= signals.is_err();
+    for signal in signals.into_iter().flatten().flatten() {
         traces.outputs.extend(published(&signal, job).into_iter().map(OsText::from));
         folders.push(durable_fs::parent_of(&signal).to_owned());
     }
     folders.sort();
     folders.dedup();
-    traces.partials =
-        folders.iter().flat_map(|folder| output::partials_in(folder, job.id)).map(OsText::from).collect();
+    for folder in &folders {
+        match output::partials_in(folder, job.id) {
+            Ok(partials) => traces.partials.extend(partials.into_iter().map(OsText::from)),
+            // What may lie there is not known.
+            Err(_) => traces.unknown = true,
+        }
+    }
     traces
 }
 

@@ -48,8 +48,10 @@ fn source(store: &Store, job: &Job) -> Option<Finding> {
     }
     let others = [Some(&job.source.path), job.source.moved_from.as_ref(), job.retired_to.as_ref()];
     for other in others.into_iter().flatten() {
-        if durable_fs::identity_at(other.as_path()).is_ok_and(|found| found.is_some()) {
-            return None;
+        match durable_fs::identity_at(other.as_path()) {
+            Err(error) => return Some(unreadable(job, other, &error)),
+            Ok(Some(_)) => return None,
+            Ok(None) => {}
         }
     }
     let folder = durable_fs::parent_of(here.as_path());
