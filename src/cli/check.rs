@@ -9,7 +9,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::config::{self, Problem, Problems};
+use super::USAGE;
+use super::check_warnings::{self, Finding, Level};
+use crate::config::{self, Problems};
 use crate::model::category::Category;
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
@@ -28,24 +30,36 @@ pub struct CheckArgs {
     /// Also verify every value in the store: the running service does it, or the command where none runs.
     #[arg(long)]
     pub store: bool,
+    /// One JSON object: problems and warnings with level, file, line, column, key, message and hint.
+    #[arg(long, conflicts_with_all = ["files", "store"])]
+    pub json: bool,
 }
 
 /// Runs the command.
 pub fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let settings = match config::find(config).and_then(|file| config::load(&file, registry)) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            print!("{}", told(&problems));
-            return Ok(ExitCode::from(2));
+    let found = config::find(config).and_then(|file| config::load_with_places(&file, registry));
+    let (settings, findings) = match found {
+        Ok((settings, places)) => {
+            let findings = check_warnings::find(&settings, &places);
+            (Some(settings), findings)
+        }
+        Err(Problems(problems)) => {
+            let finding = |problem| Finding { level: Level::Problem, problem };
+            (None, problems.into_iter().map(finding).collect())
         }
     };
-    if let Some(problems) = data_dir_problem(&settings) {
-        print!("{}", told(&problems));
-        return Ok(ExitCode::from(2));
+    let is_wrong = findings.iter().any(|finding| finding.level == Level::Problem);
+    if args.json {
+        println!("{}", json(&findings));
+        return Ok(if is_wrong { ExitCode::from(USAGE) } else { ExitCode::SUCCESS });
     }
+    let Some(settings) = settings.filter(|_| !is_wrong) else {
+        print!("{}", told(&findings));
+        return Ok(ExitCode::from(USAGE));
+    };
     print!("{}", summary(&settings));
-    for warning in crate::engine::mounts_away(&settings.rules) {
-        println!("warning: {warning}");
+    for Finding { problem, .. } in &findings {
+        println!("warning: {problem}");
     }
     if args.files {
         show_files(&settings.rules, &mut io::stdout().lock()).context("cannot show the files")?;
@@ -56,23 +70,33 @@ pub fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) -> anyh
     Ok(ExitCode::SUCCESS)
 }
 
-/// The data folder is made where it is not there; something else in its place stays in the way.
-fn data_dir_problem(settings: &Settings) -> Option<Problems> {
-    let data_dir = &settings.service.data_dir;
-    let in_the_way = fs::metadata(data_dir).is_ok_and(|found| !found.is_dir());
-    let problem = || Problem {
-        file: Some(settings.file.clone()),
-        line: None,
-        key: "service.data_dir".into(),
-        message: format!("{} is no folder", escaped_path(data_dir)),
-        hint: Some("name a folder, or take the file away".into()),
-    };
-    in_the_way.then(|| Problems(vec![problem()]))
+/// Warnings, then problems and their count.
+fn told(findings: &[Finding]) -> String {
+    let of =
+        |level| findings.iter().filter(move |finding| finding.level == level).map(|finding| &finding.problem);
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    of(Level::Warning).for_each(|problem| writeln!(text, "warning: {problem}").unwrap_or_default());
+    of(Level::Problem).for_each(|problem| writeln!(text, "{problem}").unwrap_or_default());
+    let count = counted(of(Level::Problem).count(), "problem");
+    text + &count + "\n"
 }
 
-fn told(problems: &Problems) -> String {
-    let count = problems.0.len();
-    format!("{problems}\n{count} problem{}\n", if count == 1 { "" } else { "s" })
+/// One object: whether the configuration can be used, and what was found.
+fn json(findings: &[Finding]) -> serde_json::Value {
+    let one = |Finding { level, problem }: &Finding| {
+        serde_json::json!({
+            "level": if *level == Level::Problem { "problem" } else { "warning" },
+            "file": problem.file.as_deref().map(escaped_path),
+            "line": problem.line,
+            "column": problem.column,
+            "key": problem.key,
+            "message": problem.message,
+            "hint": problem.hint,
+        })
+    };
+    let ok = findings.iter().all(|finding| finding.level == Level::Warning);
+    serde_json::json!({ "ok": ok, "findings": findings.iter().map(one).collect::<Vec<_>>() })
 }
 
 /// "ok", and a line per rule.

@@ -4,6 +4,7 @@
 
 mod check;
 mod check_store;
+mod check_warnings;
 mod demo;
 mod dry_run;
 mod ingest;

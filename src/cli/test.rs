@@ -121,10 +121,9 @@ fn only_in(tests: Vec<RuleTest>, files: &[PathBuf]) -> Result<Vec<RuleTest>, Pro
     let without = files.iter().filter(|file| !tests.iter().any(|test| same(&test.file, file)));
     let problems = without.map(|file| Problem {
         file: Some(file.clone()),
-        line: None,
-        key: String::new(),
         message: "no test of this configuration stands in this file".into(),
         hint: Some("name a file of its rules, or a NAME.test.toml with [[test]]s".into()),
+        ..Problem::default()
     });
     let problems: Vec<Problem> = problems.collect();
     if !problems.is_empty() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::fit::{self, ReadRule};
 use super::judge::Judge;
 use super::layers::{self, Layers, Variables};
+use super::places::Places;
 use super::problem::{Problem, Problems, Report};
 use super::raw::{self, Node, Origin, Value};
 use super::rule;
@@ -46,6 +47,7 @@ pub(super) enum TestFiles<'a> {
 pub(super) struct Loaded {
     pub settings: Settings,
     pub tests: Vec<RuleTest>,
+    pub places: Places,
 }
 
 /// A file that was read.
@@ -86,9 +88,10 @@ pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Loaded, Pro
             tests.extend(rule_test::read_file(&Section::new(&file.root, "", false, &report), &rules));
         }
     }
-    let rules = rules.into_iter().map(|read| read.rule).collect();
+    let (rules, nodes) = rules.into_iter().map(|read| (read.rule, (read.owner, read.node))).unzip();
     let settings = Settings { service, rules, file: absolute };
-    report.into_result(Some(Loaded { settings, tests }))
+    let places = Places { service: layers.service, rules: nodes };
+    report.into_result(Some(Loaded { settings, tests, places }))
 }
 
 /// The files of tests beside the main file, in `rules_dir`, and those that were named: as they are shown, and absolute.
@@ -142,7 +145,8 @@ fn absolute_file(main: &Path, working_folder: &Path) -> PathBuf {
 fn read_file(shown: &Path, absolute: &Path, report: &Report) -> Option<File> {
     let whole = |line, message: String, hint: &str| {
         let file = Some(shown.to_path_buf());
-        report.add_problem(Problem { file, line, key: String::new(), message, hint: Some(hint.to_owned()) });
+        let hint = Some(hint.to_owned());
+        report.add_problem(Problem { file, line, message, hint, ..Problem::default() });
     };
     let bytes = match read_bounded(absolute) {
         Ok(bytes) => bytes,
@@ -163,13 +167,31 @@ fn read_file(shown: &Path, absolute: &Path, report: &Report) -> Option<File> {
     let parsed = raw::parse(&text, &Origin::file(shown, absolute));
     let broken = parsed.error.is_some();
     if let Some(error) = parsed.error {
-        whole(
-            Some(error.line),
-            format!("this is not TOML: {}", error.message),
-            syntax_hint(text.lines().nth(error.line.saturating_sub(1)).unwrap_or_default()),
-        );
+        let line = text.lines().nth(error.line.saturating_sub(1)).unwrap_or_default();
+        report.add_problem(Problem {
+            file: Some(shown.to_path_buf()),
+            line: Some(error.line),
+            column: Some(error.column),
+            message: format!("this is not TOML: {}", error.message),
+            hint: Some(syntax_hint(line).to_owned()),
+            excerpt: Some(excerpt(line, error.line, error.column)),
+            ..Problem::default()
+        });
     }
     Some(File { root: parsed.root, broken })
+}
+
+/// A line with a caret below a column; of a long line what stands around it.
+fn excerpt(line: &str, number: usize, column: usize) -> String {
+    const BEFORE: usize = 60;
+    const SHOWN: usize = 100;
+    let skipped = column.saturating_sub(BEFORE + 1);
+    // A tab has no width that the caret could be set by, and a control character would reach the terminal.
+    let part: String =
+        line.chars().skip(skipped).take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let number = number.to_string();
+    let caret = " ".repeat(column.saturating_sub(1 + skipped));
+    format!("    {number} | {}\n    {} | {caret}^", part.trim_end(), " ".repeat(number.len()))
 }
 
 /// `\` in double quotes begins an escape: the usual error in paths of Windows.

@@ -132,7 +132,7 @@ impl Back<'_> {
             variable: variable.as_str().into(),
             folder: Arc::from(self.working_folder),
         };
-        let place = Place { origin, line: 0, inherited: false };
+        let place = Place { origin, line: 0, column: 0, inherited: false };
         Some(structured(Node { value: Value::Text(text), place }))
     }
 }
@@ -247,13 +247,7 @@ fn meant(rest: &str) -> String {
 
 fn report_variable(name: &str, message: &str, hint: String, report: &Report) {
     let key = name.to_owned();
-    report.add_problem(Problem {
-        file: None,
-        line: None,
-        key,
-        message: message.to_owned(),
-        hint: Some(hint),
-    });
+    report.add_problem(Problem { key, message: message.to_owned(), hint: Some(hint), ..Problem::default() });
 }
 
 /// `LANDFALL_SERVICE__DATA_DIR` → `service.data_dir`.

@@ -16,6 +16,7 @@ use files::{Loaded, TestFiles};
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 
+mod belonging;
 mod decode;
 mod delivery;
 mod files;
@@ -25,6 +26,7 @@ mod layers;
 mod output;
 mod paths;
 mod pipeline;
+mod places;
 mod problem;
 mod raw;
 mod records;
@@ -37,8 +39,11 @@ mod units;
 
 // Paths in the snapshots are those of Unix.
 #[cfg(all(test, unix))]
+mod hint_tests;
+#[cfg(all(test, unix))]
 mod tests;
 
+pub(crate) use places::Places;
 pub use problem::{Problem, Problems};
 pub use rule_test::{Content, Dropped, Expected, ExpectedFailure, RuleTest};
 pub(crate) use units::duration;
@@ -57,10 +62,9 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, Problems> {
         let [here, system] = &places;
         Problems(vec![Problem {
             file: Some(here.clone()),
-            line: None,
-            key: String::new(),
             message: format!("there is no configuration here, nor at {}", system.display()),
             hint: Some("make one with `landfall init`, or name one with `--config FILE`".into()),
+            ..Problem::default()
         }])
     })
 }
@@ -68,6 +72,12 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, Problems> {
 /// Loads and checks everything; all problems at once.
 pub fn load(file: &Path, registry: &Registry) -> Result<Settings, Problems> {
     Ok(load_judged(file, Some(registry), TestFiles::None)?.settings)
+}
+
+/// Loads and checks everything; with where each key stands, for those who have more to say about it.
+pub(crate) fn load_with_places(file: &Path, registry: &Registry) -> Result<(Settings, Places), Problems> {
+    let loaded = load_judged(file, Some(registry), TestFiles::None)?;
+    Ok((loaded.settings, loaded.places))
 }
 
 /// Loads and checks everything and the rules' tests: those in the rules' files, in `NAME.test.toml` beside them, and in those of these
@@ -94,10 +104,9 @@ fn load_judged(
     let working_folder = std::env::current_dir().map_err(|error| {
         Problems(vec![Problem {
             file: Some(file.to_path_buf()),
-            line: None,
-            key: String::new(),
             message: format!("the working folder cannot be told: {error}"),
             hint: Some("start in a folder that is there".into()),
+            ..Problem::default()
         }])
     })?;
     let variables = environment();

@@ -4,22 +4,41 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::belonging::{Belonging, Kind};
 use super::raw::{Origin, Place};
 use crate::model::os_text::escaped_path;
 
 /// One thing that is wrong in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problem {
     /// The file, or none for the environment.
     pub file: Option<PathBuf>,
     /// From 1.
     pub line: Option<usize>,
+    /// From 1, in characters.
+    pub column: Option<usize>,
     /// `rule "payments": output.invalid.path`; the variable's name for the environment; empty for a file as a whole.
     pub key: String,
     /// What is wrong.
     pub message: String,
     /// What to do.
     pub hint: Option<String>,
+    /// The source line with a caret below the column, where only that shows what is meant.
+    pub excerpt: Option<String>,
+}
+
+impl Problem {
+    /// A problem at a place.
+    pub(super) fn at(place: &Place, key: String, message: String, hint: Option<String>) -> Self {
+        let told = Self { message, hint, ..Self::default() };
+        match &place.origin {
+            Origin::File { shown, .. } => {
+                let file = Some(shown.to_path_buf());
+                Self { file, line: Some(place.line), column: Some(place.column), key, ..told }
+            }
+            Origin::Environment { variable, .. } => Self { key: variable.to_string(), ..told },
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -30,11 +49,17 @@ impl fmt::Display for Problem {
         }
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
+            if let (Some(column), true) = (self.column, self.excerpt.is_some()) {
+                write!(f, ":{column}")?;
+            }
         }
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
         }
         write!(f, ": {}", self.message)?;
+        if let Some(excerpt) = &self.excerpt {
+            write!(f, "\n{excerpt}")?;
+        }
         if let Some(hint) = &self.hint {
             write!(f, "\n    hint: {hint}")?;
         }
@@ -70,21 +95,33 @@ impl crate::model::fault::Fault for Problems {
 
 /// Collects problems while the configuration is read; reading never stops at the first.
 #[derive(Debug, Default)]
-pub(super) struct Report(RefCell<Vec<Problem>>);
+pub(super) struct Report {
+    problems: RefCell<Vec<Problem>>,
+    belonging: RefCell<Belonging>,
+}
 
 impl Report {
     /// Notes a problem at a place.
     pub fn add(&self, place: &Place, key: String, message: impl Into<String>, hint: Option<String>) {
-        let (file, line, key) = match &place.origin {
-            Origin::File { shown, .. } => (Some(shown.to_path_buf()), Some(place.line), key),
-            Origin::Environment { variable, .. } => (None, None, variable.to_string()),
-        };
-        self.add_problem(Problem { file, line, key, message: message.into(), hint });
+        self.add_problem(Problem::at(place, key, message.into(), hint));
+    }
+
+    /// Notes the keys that a table knows.
+    pub fn know(&self, table: Kind, keys: &[&'static str]) {
+        self.belonging.borrow_mut().know(table, keys);
+    }
+
+    /// Notes a key that its table does not know; where it belongs is told in the end.
+    pub fn add_stranger(&self, key: &str, table: Option<Kind>, problem: Problem, is_near: bool) {
+        if let Some(table) = table {
+            self.belonging.borrow_mut().note(key, table, problem.clone(), is_near);
+        }
+        self.add_problem(problem);
     }
 
     /// Notes a problem as it is; one that is known already (a default that several rules inherit) is told once.
     pub fn add_problem(&self, problem: Problem) {
-        let mut problems = self.0.borrow_mut();
+        let mut problems = self.problems.borrow_mut();
         if !problems.contains(&problem) {
             problems.push(problem);
         }
@@ -92,12 +129,13 @@ impl Report {
 
     /// Whether something is wrong with any key that begins like this.
     pub fn has_any(&self, beginning: &str) -> bool {
-        self.0.borrow().iter().any(|problem| problem.key.starts_with(beginning))
+        self.problems.borrow().iter().any(|problem| problem.key.starts_with(beginning))
     }
 
     /// The end of reading: the value if nothing was wrong.
     pub fn into_result<T>(self, value: Option<T>) -> Result<T, Problems> {
-        let mut problems = self.0.into_inner();
+        let mut problems = self.problems.into_inner();
+        self.belonging.into_inner().tell(&mut problems);
         // The environment first: what it sets replaces what the files say.
         problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         match value {

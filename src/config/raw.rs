@@ -37,6 +37,8 @@ pub(super) struct Place {
     pub origin: Origin,
     /// From 1; 0 in the environment.
     pub line: usize,
+    /// From 1, in characters; 0 in the environment.
+    pub column: usize,
     /// Whether `[defaults]` says it: it is then shown as such, and may be of no use to a rule that inherits it.
     pub inherited: bool,
 }
@@ -84,6 +86,8 @@ impl Value {
 pub(super) struct SyntaxError {
     /// From 1.
     pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
     pub message: String,
 }
 
@@ -98,11 +102,12 @@ pub(super) struct Parsed {
 pub(super) fn parse(text: &str, origin: &Origin) -> Parsed {
     let lines = Lines::of(text);
     let (table, errors) = DeTable::parse_recoverable(text);
-    let reader = Reader { lines: &lines, origin };
+    let reader = Reader { text, lines: &lines, origin };
     let root = Node { value: Value::Table(reader.table(table.into_inner())), place: reader.place(0) };
-    let error = errors.into_iter().next().map(|error| SyntaxError {
-        line: lines.line_at(error.span().map_or(text.len(), |span| span.start)),
-        message: error.message().replace('\n', " "),
+    let error = errors.into_iter().next().map(|error| {
+        let offset = error.span().map_or(text.len(), |span| span.start);
+        let message = error.message().replace('\n', " ");
+        SyntaxError { line: lines.line_at(offset), column: lines.column_at(text, offset), message }
     });
     Parsed { root, error }
 }
@@ -111,18 +116,24 @@ pub(super) fn parse(text: &str, origin: &Origin) -> Parsed {
 pub(super) fn parse_value(text: &str, place: &Place) -> Option<Node> {
     let value = DeValue::parse(text).ok()?;
     let lines = Lines::of(text);
-    let reader = Reader { lines: &lines, origin: &place.origin };
+    let reader = Reader { text, lines: &lines, origin: &place.origin };
     Some(Node { value: reader.value(value.into_inner()), place: place.clone() })
 }
 
 struct Reader<'a> {
+    text: &'a str,
     lines: &'a Lines,
     origin: &'a Origin,
 }
 
 impl Reader<'_> {
     fn place(&self, offset: usize) -> Place {
-        Place { origin: self.origin.clone(), line: self.lines.line_at(offset), inherited: false }
+        Place {
+            origin: self.origin.clone(),
+            line: self.lines.line_at(offset),
+            column: self.lines.column_at(self.text, offset),
+            inherited: false,
+        }
     }
 
     fn table(&self, table: DeTable<'_>) -> Table {
@@ -171,6 +182,13 @@ impl Lines {
     /// The line of a byte, from 1.
     fn line_at(&self, offset: usize) -> usize {
         1 + self.0.partition_point(|start| *start <= offset)
+    }
+
+    /// The column of a byte, from 1, in characters.
+    fn column_at(&self, text: &str, offset: usize) -> usize {
+        let before = self.0.partition_point(|start| *start <= offset);
+        let start = before.checked_sub(1).and_then(|line| self.0.get(line)).copied().unwrap_or(0);
+        1 + text.get(start..offset.min(text.len())).unwrap_or_default().chars().count()
     }
 }
 

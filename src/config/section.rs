@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::problem::{Report, did_you_mean};
+use super::belonging::Kind;
+use super::problem::{Problem, Report, did_you_mean};
 use super::raw::{Node, Place, Table, Value, parse_value};
 use super::units;
 use crate::model::rule::Limit;
@@ -101,6 +102,12 @@ impl<'a> Section<'a> {
 
     /// The tables of an array of tables.
     pub fn sections(&self, key: &'static str) -> Vec<Self> {
+        if let Some(node) = self.get(key).filter(|node| matches!(node.value, Value::Table(_))) {
+            let table = self.kind().unwrap_or_default().join(".");
+            let hint = format!("write [[{table}.{key}]], with two brackets");
+            self.wrong_type(key, node, "an array of tables", Some(hint));
+            return Vec::new();
+        }
         let items = self.array(key).unwrap_or_default();
         items
             .iter()
@@ -335,20 +342,46 @@ impl<'a> Section<'a> {
     /// Refuses every key that was not asked for; `later` are those that this version does not know yet.
     pub fn finish(&self, later: &[&str]) {
         let asked = self.asked.borrow();
+        let kind = self.kind();
+        if let Some(kind) = kind.clone() {
+            self.report.know(kind, &asked);
+        }
         for key in self.table.keys().filter(|key| !asked.contains(&key.as_str())) {
             if later.contains(&key.as_str()) {
                 let hint = "this version of landfall does not know it; take it out".to_owned();
                 self.problem(key, "this key is not available yet", Some(hint));
             } else {
-                let hint = did_you_mean(key, asked.iter().copied()).unwrap_or_else(|| {
+                let near = did_you_mean(key, asked.iter().copied());
+                let is_near = near.is_some();
+                let hint = near.unwrap_or_else(|| {
                     let mut known: Vec<&str> = asked.clone();
                     known.sort_unstable();
                     known.dedup();
                     format!("known keys here: {}", known.join(", "))
                 });
-                self.problem(key, "unknown key", Some(hint));
+                let place = self.table.get(key).map_or(self.place, |node| &node.place);
+                let path = self.key_path(&self.path_of(key), place);
+                let problem = Problem::at(place, path, "unknown key".to_owned(), Some(hint));
+                self.report.add_stranger(key, kind.clone(), problem, is_near);
             }
         }
+    }
+
+    /// What kind of table this is; none for those of tests, whose keys are like others.
+    fn kind(&self) -> Option<Kind> {
+        let top = match self.owner {
+            "" => None,
+            "service" => Some("service"),
+            _ => Some("rule"),
+        };
+        let names: Vec<&str> =
+            top.into_iter().chain(self.path.split('.').filter(|name| !name.is_empty())).collect();
+        let is_test = self.path.starts_with("test") || self.path.contains('[');
+        let named = |(position, name): (usize, &&str)| {
+            let is_category = position == 2 && names.get(1) == Some(&"output");
+            if is_category { "CATEGORY".to_owned() } else { (*name).to_owned() }
+        };
+        (!is_test).then(|| names.iter().enumerate().map(named).collect())
     }
 
     /// Refuses keys that mean nothing here, unless they were inherited.

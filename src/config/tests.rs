@@ -71,13 +71,13 @@ fn load_in(
 }
 
 /// A folder of configuration files.
-struct World {
+pub(super) struct World {
     folder: tempfile::TempDir,
     variables: BTreeMap<String, String>,
 }
 
 impl World {
-    fn with(main: &str) -> Self {
+    pub(super) fn with(main: &str) -> Self {
         let world = Self { folder: tempfile::tempdir().expect("a folder"), variables: BTreeMap::new() };
         world.and("landfall.toml", main)
     }
@@ -113,13 +113,13 @@ impl World {
     }
 
     /// The problems, with the folder's name taken out.
-    fn problems(&self) -> String {
+    pub(super) fn problems(&self) -> String {
         let problems = self.load().expect_err("there are problems").to_string();
         problems.replace(self.folder.path().to_str().expect("a plain name"), "DIR")
     }
 }
 
-const RULE: &str = "
+pub(super) const RULE: &str = "
 [[rule]]
 name = 'payments'
 paths = ['in/*.csv']
@@ -129,7 +129,7 @@ path = 'out/{stem}.csv'
 on_success = 'delete'
 ";
 
-fn plain(more: &str) -> World {
+pub(super) fn plain(more: &str) -> World {
     World::with(&format!("config_version = 1\n{RULE}{more}"))
 }
 

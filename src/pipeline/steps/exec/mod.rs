@@ -91,7 +91,7 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
 }
 
 /// A name alone is looked up in `PATH`; anything with a separator starts from the rule's folder.
-fn resolved(program: &str, base_dir: &Path) -> PathBuf {
+pub(crate) fn resolved(program: &str, base_dir: &Path) -> PathBuf {
     let path = Path::new(program);
     let mut components = path.components();
     let is_name = matches!((components.next(), components.next()), (Some(Component::Normal(_)), None));

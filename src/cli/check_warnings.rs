@@ -1,0 +1,393 @@
+//! What `landfall check` says of a configuration that is right in itself: of this machine's folders and files, and of what is hardly meant.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::{Places, Problem};
+use crate::model::os_text::escaped_path;
+use crate::model::rule::{Mode, Rule, Settings};
+use crate::pipeline::steps::exec;
+use crate::watch::pattern::Pattern;
+
+/// Folders below a pattern's fixed folder that are looked at.
+const FOLDERS_MAX: usize = 1000;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    /// It can never do what is meant.
+    Problem,
+    /// It can be meant, or depends on what is on this machine now.
+    Warning,
+}
+
+/// Something about the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub level: Level,
+    pub problem: Problem,
+}
+
+/// Everything that is to be said, rule by rule. Rules that are off are left alone.
+pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(data_dir_in_the_way(settings, places));
+    let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
+    for (position, rule) in settings.rules.iter().enumerate().filter(|(_, rule)| rule.mode == Mode::Live) {
+        let mut about = About { settings, places, position, rule, findings: Vec::new() };
+        about.patterns(&mut first_with);
+        about.outputs();
+        about.key_files();
+        about.commands();
+        about.backslashes();
+        about.mount();
+        findings.append(&mut about.findings);
+    }
+    findings
+}
+
+/// The data folder is made where it is not there; something else in its place stays in the way.
+fn data_dir_in_the_way(settings: &Settings, places: &Places) -> Option<Finding> {
+    let data_dir = &settings.service.data_dir;
+    let in_the_way = fs::metadata(data_dir).is_ok_and(|found| !found.is_dir());
+    let message = || format!("{} is no folder", escaped_path(data_dir));
+    in_the_way.then(|| Finding {
+        level: Level::Problem,
+        problem: places.of_service("data_dir", message(), "name a folder, or take the file away"),
+    })
+}
+
+/// One rule, and what there is to say of it.
+struct About<'a> {
+    settings: &'a Settings,
+    places: &'a Places,
+    position: usize,
+    rule: &'a Rule,
+    findings: Vec<Finding>,
+}
+
+impl<'a> About<'a> {
+    fn warn(&mut self, key: &[&str], message: String, hint: &str) {
+        let problem = self.places.of_rule(self.position, key, message, hint);
+        self.findings.push(Finding { level: Level::Warning, problem });
+    }
+
+    fn patterns(&mut self, first_with: &mut BTreeMap<&'a str, usize>) {
+        let mut seen = Vec::new();
+        for (position, text) in self.rule.paths.iter().enumerate() {
+            let position = position.to_string();
+            let key = ["paths", position.as_str()];
+            self.same_pattern(&key, text, first_with);
+            // What is no pattern was a problem of the configuration.
+            let Ok(pattern) = Pattern::parse(text) else { continue };
+            if let Some(folder) = named_folder(text, &pattern) {
+                let message = format!("{} is a folder: this pattern takes no file", escaped_path(&folder));
+                let hint = "add `/*` for the files in it, or `/**` for those in its folders too";
+                let problem = self.places.of_rule(self.position, &key, message, hint);
+                self.findings.push(Finding { level: Level::Problem, problem });
+                continue;
+            }
+            self.data_dir_within(&key, &pattern);
+            // Patterns of one folder have one answer.
+            if !seen.contains(&pattern.fixed_folder().to_owned()) {
+                seen.push(pattern.fixed_folder().to_owned());
+                self.watched_folder(&key, &pattern);
+            }
+        }
+    }
+
+    fn same_pattern(&mut self, key: &[&str], text: &'a str, first_with: &mut BTreeMap<&'a str, usize>) {
+        let Some(first) = first_with.get(text).copied() else {
+            first_with.insert(text, self.position);
+            return;
+        };
+        if first == self.position {
+            self.warn(key, "this pattern stands here twice".into(), "take one of them out");
+            return;
+        }
+        let Some(other) = self.settings.rules.get(first) else { return };
+        // What the first leaves out comes here.
+        if other.exclude.is_empty() {
+            let message =
+                format!("rule \"{}\" has this pattern too and stands first: it takes every file", other.name);
+            self.warn(
+                key,
+                message,
+                "give each rule patterns of its own, or `exclude` in the first what is for this one",
+            );
+        }
+    }
+
+    /// Who may write into the folder could rename the store away.
+    fn data_dir_within(&mut self, key: &[&str], pattern: &Pattern) {
+        let data_dir = &self.settings.service.data_dir;
+        if let Some(folder) = data_dir.ancestors().find(|folder| pattern.could_match_in(folder)) {
+            let message = format!(
+                "the data folder {} lies in the watched folder {}",
+                escaped_path(data_dir),
+                escaped_path(folder)
+            );
+            self.warn(key, message, "put `service.data_dir` where no sender may write");
+        }
+    }
+
+    fn watched_folder(&mut self, key: &[&str], pattern: &Pattern) {
+        let folder = pattern.fixed_folder();
+        let shown = escaped_path(folder);
+        match fs::metadata(folder) {
+            Ok(found) if !found.is_dir() => {
+                return self.warn(key, format!("{shown} is no folder"), "name the folder that files land in");
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let hint = "make it, or correct the path; files are taken once it is there";
+                return self.warn(key, format!("the watched folder {shown} does not exist"), hint);
+            }
+            Err(error) => {
+                let hint = "check the permissions of the folders on the way to it, for the service's user";
+                return self.warn(
+                    key,
+                    format!("the watched folder {shown} cannot be looked at: {error}"),
+                    hint,
+                );
+            }
+        }
+        if let Err(error) = fs::read_dir(folder) {
+            let message = format!("the watched folder {shown} cannot be listed: {error}");
+            self.warn(key, message, "give the service's user the right to read it");
+        }
+        if let Some(why) = crate::watch::blind_spot(folder) {
+            let (message, hint) = why.split_once("; ").unwrap_or((why, "let senders rename or send markers"));
+            self.warn(key, format!("{shown}: {message}"), hint);
+        }
+        self.writable_for_others(key, pattern);
+    }
+
+    /// Whoever may write into a landing folder can put links into what is claimed there.
+    fn writable_for_others(&mut self, key: &[&str], pattern: &Pattern) {
+        if self.rule.source.claim_dir.is_some() {
+            return;
+        }
+        let user = service_user(&self.settings.service.data_dir);
+        let writable: Vec<PathBuf> = landing_folders(pattern)
+            .into_iter()
+            .filter(|folder| fs::metadata(folder).is_ok_and(|found| others_may_write(&found, user)))
+            .collect();
+        let Some(first) = writable.first() else { return };
+        let more = match writable.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message = format!(
+            "users other than the service's may write in {}{more}, where claimed files are kept too",
+            escaped_path(first)
+        );
+        let hint = "set `source.claim_dir` and `source.quarantine_dir` to folders on the same file system that only the service's user may write in";
+        self.warn(key, message, hint);
+    }
+
+    /// Every file that a job leaves, by key.
+    fn products(&self) -> Vec<(Vec<&'a str>, &'a str)> {
+        let rule = self.rule;
+        let outputs = rule
+            .outputs
+            .iter()
+            .map(|(category, output)| (vec!["output", category.as_str(), "path"], output.path.as_str()));
+        let marker = rule.publish.marker.as_deref().map(|text| (vec!["publish", "marker"], text));
+        let manifest = rule.publish.manifest.as_deref().map(|text| (vec!["publish", "manifest"], text));
+        outputs.chain(marker).chain(manifest).collect()
+    }
+
+    fn outputs(&mut self) {
+        let archive = self.rule.source.archive_dir.as_deref();
+        let products = self.products();
+        let kept = archive.map(|text| (vec!["source", "archive_dir"], text));
+        for (key, text) in products.iter().cloned().chain(kept) {
+            if Path::new(text).starts_with(&self.settings.service.data_dir) {
+                let message =
+                    format!("this lies in the data folder {}", escaped_path(&self.settings.service.data_dir));
+                let hint = "put it elsewhere: the data folder is the service's own, and may be restored or removed as a whole";
+                self.warn(&key, message, hint);
+            }
+        }
+        let Some(archive) = archive else { return };
+        let mut outputs = products.iter().filter(|(key, _)| key.first() == Some(&"output"));
+        if let Some((key, _)) = outputs.find(|(_, text)| Path::new(text).parent() == Some(Path::new(archive)))
+        {
+            let message = format!("sources are archived into the folder of {}", key.join("."));
+            let hint = "name another folder: who reads the outputs would take sources for them";
+            self.warn(&["source", "archive_dir"], message, hint);
+        }
+    }
+
+    fn key_files(&mut self) {
+        let decode = &self.rule.decode;
+        for (position, text) in decode.identities.iter().enumerate() {
+            self.key_file(&["decode", "identities", &position.to_string()], Path::new(text));
+        }
+        if let Some(text) = &decode.passphrase_file {
+            self.key_file(&["decode", "passphrase_file"], Path::new(text));
+        }
+        for (category, output) in &self.rule.outputs {
+            if let Some(file) = &output.recipients_file {
+                self.key_file(&["output", category.as_str(), "recipients_file"], file);
+            }
+        }
+    }
+
+    /// It may have the values of named wildcards in its path: then only its folder can be looked for.
+    fn key_file(&mut self, key: &[&str], path: &Path) {
+        let is_fixed = |path: &Path| !path.as_os_str().as_encoded_bytes().contains(&b'{');
+        let Some(fixed) = path.ancestors().find(|part| is_fixed(part)) else { return };
+        if let Err(error) = fs::metadata(fixed) {
+            let message = match error.kind() {
+                io::ErrorKind::NotFound => format!("{} does not exist", escaped_path(fixed)),
+                _ => format!("{} cannot be looked at: {error}", escaped_path(fixed)),
+            };
+            self.warn(key, message, "put it there, or correct the path, before files come that need it");
+        }
+    }
+
+    fn commands(&mut self) {
+        for (position, step) in self.rule.pipeline.iter().enumerate().filter(|(_, step)| step.step == "exec")
+        {
+            let program =
+                step.params.get("command").and_then(|command| command.get(0)).and_then(|p| p.as_str());
+            let Some(program) = program else { continue };
+            let program = exec::resolved(program, &self.rule.base_dir);
+            if let Some(lack) = lack_of_program(&program, std::env::var_os("PATH").as_deref()) {
+                let hint = "install it, or correct `command`; the service looks in its own PATH";
+                self.warn(&["pipeline", &position.to_string(), "command"], lack, hint);
+            }
+        }
+    }
+
+    /// A path of Windows on another system; what parts folders there is a letter of a name here.
+    fn backslashes(&mut self) {
+        if std::path::is_separator('\\') {
+            return;
+        }
+        let positions: Vec<String> =
+            (0..self.rule.paths.len()).map(|position| position.to_string()).collect();
+        let mut keys: Vec<Vec<&str>> =
+            positions.iter().map(|position| vec!["paths", position.as_str()]).collect();
+        keys.extend(self.products().into_iter().map(|(key, _)| key));
+        let identities: Vec<String> = (0..self.rule.decode.identities.len()).map(|i| i.to_string()).collect();
+        keys.extend(identities.iter().map(|position| vec!["decode", "identities", position.as_str()]));
+        keys.push(vec!["decode", "passphrase_file"]);
+        keys.extend(["archive_dir", "claim_dir", "quarantine_dir"].map(|key| vec!["source", key]));
+        for key in keys {
+            if self.places.text(self.position, &key).is_some_and(|text| text.contains('\\')) {
+                let message = "`\\` is part of a name here, and parts no folders".to_owned();
+                self.warn(&key, message, "write `/` between folders; a `\\` in names can be matched by `?`");
+            }
+        }
+    }
+
+    fn mount(&mut self) {
+        let prefix = format!("rule \"{}\": ", self.rule.name);
+        for told in crate::engine::mounts_away(std::slice::from_ref(self.rule)) {
+            let message = told.strip_prefix(&prefix).unwrap_or(&told).to_owned();
+            self.warn(&["publish", "mount"], message, "mount it, or correct the path");
+        }
+    }
+}
+
+/// The folder that a pattern without wildcards names, where it should name files.
+fn named_folder(text: &str, pattern: &Pattern) -> Option<PathBuf> {
+    let name = Path::new(text).file_name()?.to_str()?;
+    let is_plain = !name.contains(['*', '?', '[', '{']);
+    let is_all = Path::new(text).components().count() == pattern.fixed_folder().components().count() + 1;
+    let folder = pattern.fixed_folder().join(name);
+    (is_plain && is_all && folder.is_dir()).then_some(folder)
+}
+
+/// The present folders that a pattern takes files from; of very many the first ones.
+fn landing_folders(pattern: &Pattern) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut next = std::collections::VecDeque::from([pattern.fixed_folder().to_owned()]);
+    let mut looked_at = 1;
+    while let Some(folder) = next.pop_front() {
+        // A folder that cannot be listed is told by itself.
+        for entry in fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
+            if looked_at >= FOLDERS_MAX {
+                break;
+            }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder && pattern.could_match_below(&entry.path()) {
+                looked_at += 1;
+                next.push_back(entry.path());
+            }
+        }
+        if pattern.could_match_in(&folder) {
+            found.push(folder);
+        }
+    }
+    found
+}
+
+/// Why a program cannot be started; a name alone is looked up in `path`.
+fn lack_of_program(program: &Path, path: Option<&std::ffi::OsStr>) -> Option<String> {
+    let shown = escaped_path(program);
+    if program.is_absolute() {
+        return match fs::metadata(program) {
+            Ok(found) if found.is_file() && is_executable(&found) => None,
+            Ok(_) => Some(format!("{shown} is no program that can be started")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!("{shown} does not exist")),
+            Err(error) => Some(format!("{shown} cannot be looked at: {error}")),
+        };
+    }
+    let mut folders = path.map(std::env::split_paths).into_iter().flatten();
+    let is_there = |folder: PathBuf| {
+        let names = [program.to_owned(), program.with_extension("exe")];
+        names.iter().any(|name| {
+            fs::metadata(folder.join(name)).is_ok_and(|found| found.is_file() && is_executable(&found))
+        })
+    };
+    (!folders.any(is_there)).then(|| format!("there is no program {shown} in PATH"))
+}
+
+#[cfg(unix)]
+fn is_executable(found: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    found.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+fn is_executable(_: &fs::Metadata) -> bool {
+    true
+}
+
+/// The user that the service runs as: the owner of its data folder where that is there, else who asks.
+#[cfg(unix)]
+fn service_user(data_dir: &Path) -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(data_dir).map_or_else(|_| rustix::process::geteuid().as_raw(), |found| found.uid())
+}
+
+#[cfg(not(unix))]
+fn service_user(_: &Path) -> u32 {
+    0
+}
+
+/// Whether somebody else may make and rename files in a folder. A group called like the user is the user's own on most systems, and root may
+/// do everything anyway.
+#[cfg(unix)]
+fn others_may_write(folder: &fs::Metadata, user: u32) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let mode = folder.mode();
+    let by_owner = folder.uid() != user && folder.uid() != 0 && mode & 0o200 != 0;
+    let by_group = folder.gid() != user && folder.gid() != 0 && mode & 0o020 != 0;
+    by_owner || by_group || mode & 0o002 != 0
+}
+
+#[cfg(not(unix))]
+fn others_may_write(_: &fs::Metadata, _: u32) -> bool {
+    false
+}
+
+#[cfg(all(test, unix))]
+#[path = "check_warnings_tests.rs"]
+mod tests;

@@ -1,0 +1,156 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::pipeline::Registry;
+
+/// A folder with a configuration that has nothing to be warned of.
+struct World {
+    folder: tempfile::TempDir,
+    text: String,
+}
+
+const CONFIGURATION: &str = "config_version = 1
+[service]
+data_dir = 'data'
+[[rule]]
+name = 'payments'
+paths = ['in/*.csv']
+[rule.output.main]
+path = 'out/{stem}.csv'
+[rule.source]
+on_success = 'archive'
+archive_dir = 'archive'
+";
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("in")).expect("makes the inbox");
+        fs::set_permissions(folder.path().join("in"), fs::Permissions::from_mode(0o755))
+            .expect("sets the mode");
+        Self { folder, text: CONFIGURATION.to_owned() }
+    }
+
+    fn with(old: &str, new: &str) -> Self {
+        let world = Self::new();
+        assert!(world.text.contains(old), "{old} is in the configuration");
+        Self { text: world.text.replace(old, new), ..world }
+    }
+
+    /// Level, line, key and message of each, with the folder's name taken out.
+    fn told(&self) -> Vec<String> {
+        let file = self.folder.path().join("landfall.toml");
+        fs::write(&file, &self.text).expect("writes");
+        let (settings, places) = crate::config::load_with_places(&file, &Registry::with_builtin_steps())
+            .expect("is right in itself");
+        let folder = self.folder.path().to_str().expect("a plain name");
+        find(&settings, &places)
+            .iter()
+            .map(|Finding { level, problem }| {
+                assert!(problem.hint.is_some() && problem.column.is_some(), "{problem:?}");
+                let line = problem.line.unwrap_or(0);
+                format!("{level:?} {line} {}: {}", problem.key, problem.message).replace(folder, "DIR")
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn a_configuration_with_all_that_it_names_has_no_warning() {
+    assert_eq!(World::new().told(), Vec::<String>::new());
+}
+
+#[test]
+fn a_watched_folder_that_is_not_there_is_a_warning_and_a_folder_named_as_a_file_a_problem() {
+    let told = World::with("'in/*.csv'", "'inn/*.csv', 'in', 'in/*/in'").told();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Warning 6 rule "payments": paths[0]: the watched folder DIR/inn does not exist
+    Problem 6 rule "payments": paths[1]: DIR/in is a folder: this pattern takes no file
+    "#);
+}
+
+#[test]
+fn key_files_and_programs_that_are_not_there_are_warnings() {
+    let more = "[rule.decode]
+identities = ['keys/a.key', 'keys/b.key']
+passphrase_file = 'pass'
+[[rule.pipeline]]
+step = 'exec'
+command = ['./tool']
+[[rule.pipeline]]
+step = 'exec'
+command = ['no-such-program-anywhere']
+[[rule.pipeline]]
+step = 'exec'
+command = ['sh']
+[rule.source]";
+    let world = World::with("[rule.source]", more);
+    fs::create_dir(world.folder.path().join("keys")).expect("makes the folder");
+    fs::write(world.folder.path().join("keys/b.key"), "").expect("writes");
+    insta::assert_snapshot!(world.told().join("\n"), @r#"
+    Warning 10 rule "payments": decode.identities[0]: DIR/keys/a.key does not exist
+    Warning 11 rule "payments": decode.passphrase_file: DIR/pass does not exist
+    Warning 14 rule "payments": pipeline[0].command: DIR/tool does not exist
+    Warning 17 rule "payments": pipeline[1].command: there is no program no-such-program-anywhere in PATH
+    "#);
+}
+
+#[test]
+fn patterns_that_stand_twice_are_warnings_unless_the_first_rule_leaves_files_out() {
+    let second = "[[rule]]
+name = 'others'
+paths = ['in/*.csv', 'in/*.txt', 'in/*.txt']
+output.main.path = 'out/others/{stem}'
+source.on_success = 'delete'
+[[rule]]";
+    let world = World::with("[[rule]]", second);
+    insta::assert_snapshot!(world.told().join("\n"), @r#"
+    Warning 6 rule "others": paths[2]: this pattern stands here twice
+    Warning 11 rule "payments": paths[0]: rule "others" has this pattern too and stands first: it takes every file
+    "#);
+    let with_exclude =
+        World { text: world.text.replace("output.main.path", "exclude = ['x*']\noutput.main.path"), ..world };
+    assert_eq!(with_exclude.told().len(), 1);
+}
+
+#[test]
+fn folders_that_lie_in_one_another_are_warnings() {
+    let inner = World::with("'data'", "'in/.data'");
+    insta::assert_snapshot!(inner.told().join("\n"), @r#"
+    Warning 6 rule "payments": paths[0]: the data folder DIR/in/.data lies in the watched folder DIR/in
+    "#);
+    let outputs = World { text: CONFIGURATION.replace("'out/{stem}.csv'", "'data/out/{stem}.csv'"), ..inner };
+    insta::assert_snapshot!(outputs.told().join("\n"), @r#"
+    Warning 8 rule "payments": output.main.path: this lies in the data folder DIR/data
+    "#);
+    let archive = World {
+        text: CONFIGURATION.replace("'archive'\n", "'out'\n").replacen("'out'", "'archive'", 1),
+        ..outputs
+    };
+    insta::assert_snapshot!(archive.told().join("\n"), @r#"
+    Warning 11 rule "payments": source.archive_dir: sources are archived into the folder of output.main.path
+    "#);
+}
+
+#[test]
+fn a_path_of_windows_is_a_warning_elsewhere() {
+    let told = World::with("'out/{stem}.csv'", r"'out\{stem}.csv'").told();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Warning 8 rule "payments": output.main.path: `\` is part of a name here, and parts no folders
+    "#);
+}
+
+#[test]
+fn a_landing_folder_that_others_write_in_wants_a_claim_folder() {
+    let world = World::with("'in/*.csv'", "'in/{customer}/*.csv'");
+    for (customer, mode) in [("a", 0o755), ("b", 0o777), ("c", 0o1777)] {
+        let folder = world.folder.path().join("in").join(customer);
+        fs::create_dir(&folder).expect("makes the folder");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("sets the mode");
+    }
+    let told = world.told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("may write in DIR/in/") && told[0].contains(" and 1 more"), "{told:?}");
+    let text = world.text.replace("on_success", "claim_dir = 'claims'\non_success");
+    assert_eq!(World { text, ..world }.told(), Vec::<String>::new());
+}
