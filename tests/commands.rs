@@ -22,10 +22,47 @@ fn demo_shows_what_came_out_where_and_leaves_nothing() {
     let world = World::bare();
     let ran = world.landfall(&["demo"]).done();
     let said = format!("{}{}", ran.stdout, ran.stderr);
-    for word in ["main", "invalid", "gz", "age"] {
+    let account = "1000 records in = 20 invalid + 978 main + 1 dropped + 1 failed";
+    for word in ["main", "invalid", "gz", "age", "[[rule]]", account] {
         assert!(said.contains(word), "`{word}` is not in:\n{said}");
     }
     assert_eq!(world.files("."), [""; 0]);
+    let proposed = said.lines().filter(|line| line.contains(" --config "));
+    let commands: Vec<&str> = proposed.map(|line| line.trim_start_matches("Try:").trim()).collect();
+    assert_eq!(commands.len(), 2, "{said}");
+    for command in commands {
+        let words: Vec<&str> = command.split(' ').collect();
+        let shown = std::process::Command::new(words[0]).args(&words[1..]).output().expect("starts");
+        assert!(shown.status.success(), "{command}: {shown:?}");
+    }
+}
+
+#[test]
+fn check_as_json_has_problems_and_warnings_with_their_places() {
+    let world = World::bare();
+    world.landfall(&["init", "here"]).done();
+    let config = world.path("here/landfall.toml");
+    let config = config.to_str().expect("a plain name");
+    let found = |code| {
+        let said = world.landfall(&["check", "--json", "--config", config]).ends_with(code).stdout;
+        serde_json::from_str::<serde_json::Value>(&said).expect("one object")
+    };
+    std::fs::remove_dir(world.path("here/inbox")).expect("removes the inbox");
+    let warned = found(0);
+    let warning = &warned["findings"][0];
+    assert_eq!((&warned["ok"], &warning["level"]), (&true.into(), &"warning".into()), "{warned}");
+    assert!(
+        warning["line"].is_u64() && warning["column"].is_u64() && warning["hint"].is_string(),
+        "{warned}"
+    );
+    std::fs::write(config, "config_version = 1\nworkers = 3\n").expect("writes");
+    let wrong = found(2);
+    let problem = &wrong["findings"][0];
+    assert_eq!(
+        (&wrong["ok"], &problem["level"], &problem["line"]),
+        (&false.into(), &"problem".into(), &2.into())
+    );
+    assert_eq!((&problem["key"], &problem["column"]), (&"workers".into(), &1.into()), "{wrong}");
 }
 
 #[test]

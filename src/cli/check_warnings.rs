@@ -1,6 +1,6 @@
 //! What `landfall check` says of a configuration that is right in itself: of this machine's folders and files, and of what is hardly meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -75,7 +75,7 @@ impl<'a> About<'a> {
     }
 
     fn patterns(&mut self, first_with: &mut BTreeMap<&'a str, usize>) {
-        let mut seen = Vec::new();
+        let (mut seen, mut landed_in) = (HashSet::new(), HashSet::new());
         for (position, text) in self.rule.paths.iter().enumerate() {
             let position = position.to_string();
             let key = ["paths", position.as_str()];
@@ -90,11 +90,14 @@ impl<'a> About<'a> {
                 continue;
             }
             self.data_dir_within(&key, &pattern);
-            // Patterns of one folder have one answer.
-            if !seen.contains(&pattern.fixed_folder().to_owned()) {
-                seen.push(pattern.fixed_folder().to_owned());
-                self.watched_folder(&key, &pattern);
+            // What patterns have in common is told once.
+            if seen.insert(pattern.fixed_folder().to_owned()) {
+                self.watched_folder(&key, pattern.fixed_folder());
             }
+            let mut folders = landing_folders(&pattern);
+            folders.retain(|folder| landed_in.insert(folder.clone()));
+            self.unseen_writers(&key, &folders);
+            self.writable_for_others(&key, &folders);
         }
     }
 
@@ -133,8 +136,7 @@ impl<'a> About<'a> {
         }
     }
 
-    fn watched_folder(&mut self, key: &[&str], pattern: &Pattern) {
-        let folder = pattern.fixed_folder();
+    fn watched_folder(&mut self, key: &[&str], folder: &Path) {
         let shown = escaped_path(folder);
         match fs::metadata(folder) {
             Ok(found) if !found.is_dir() => {
@@ -158,21 +160,25 @@ impl<'a> About<'a> {
             let message = format!("the watched folder {shown} cannot be listed: {error}");
             self.warn(key, message, "give the service's user the right to read it");
         }
-        if let Some(why) = crate::watch::blind_spot(folder) {
+    }
+
+    fn unseen_writers(&mut self, key: &[&str], folders: &[PathBuf]) {
+        let blind = folders.iter().find_map(|folder| Some((folder, crate::watch::blind_spot(folder)?)));
+        if let Some((folder, why)) = blind {
+            let shown = escaped_path(folder);
             let (message, hint) = why.split_once("; ").unwrap_or((why, "let senders rename or send markers"));
             self.warn(key, format!("{shown}: {message}"), hint);
         }
-        self.writable_for_others(key, pattern);
     }
 
     /// Whoever may write into a landing folder can put links into what is claimed there.
-    fn writable_for_others(&mut self, key: &[&str], pattern: &Pattern) {
+    fn writable_for_others(&mut self, key: &[&str], folders: &[PathBuf]) {
         if self.rule.source.claim_dir.is_some() {
             return;
         }
         let user = service_user(&self.settings.service.data_dir);
-        let writable: Vec<PathBuf> = landing_folders(pattern)
-            .into_iter()
+        let writable: Vec<&PathBuf> = folders
+            .iter()
             .filter(|folder| fs::metadata(folder).is_ok_and(|found| others_may_write(&found, user)))
             .collect();
         let Some(first) = writable.first() else { return };
@@ -307,7 +313,7 @@ fn named_folder(text: &str, pattern: &Pattern) -> Option<PathBuf> {
 /// The present folders that a pattern takes files from; of very many the first ones.
 fn landing_folders(pattern: &Pattern) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut next = std::collections::VecDeque::from([pattern.fixed_folder().to_owned()]);
+    let mut next = VecDeque::from([pattern.fixed_folder().to_owned()]);
     let mut looked_at = 1;
     while let Some(folder) = next.pop_front() {
         // A folder that cannot be listed is told by itself.

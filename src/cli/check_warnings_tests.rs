@@ -116,28 +116,20 @@ source.on_success = 'delete'
 #[test]
 fn folders_that_lie_in_one_another_are_warnings() {
     let inner = World::with("'data'", "'in/.data'");
-    insta::assert_snapshot!(inner.told().join("\n"), @r#"
-    Warning 6 rule "payments": paths[0]: the data folder DIR/in/.data lies in the watched folder DIR/in
-    "#);
+    insta::assert_snapshot!(inner.told().join("\n"), @r#"Warning 6 rule "payments": paths[0]: the data folder DIR/in/.data lies in the watched folder DIR/in"#);
     let outputs = World { text: CONFIGURATION.replace("'out/{stem}.csv'", "'data/out/{stem}.csv'"), ..inner };
-    insta::assert_snapshot!(outputs.told().join("\n"), @r#"
-    Warning 8 rule "payments": output.main.path: this lies in the data folder DIR/data
-    "#);
+    insta::assert_snapshot!(outputs.told().join("\n"), @r#"Warning 8 rule "payments": output.main.path: this lies in the data folder DIR/data"#);
     let archive = World {
         text: CONFIGURATION.replace("'archive'\n", "'out'\n").replacen("'out'", "'archive'", 1),
         ..outputs
     };
-    insta::assert_snapshot!(archive.told().join("\n"), @r#"
-    Warning 11 rule "payments": source.archive_dir: sources are archived into the folder of output.main.path
-    "#);
+    insta::assert_snapshot!(archive.told().join("\n"), @r#"Warning 11 rule "payments": source.archive_dir: sources are archived into the folder of output.main.path"#);
 }
 
 #[test]
 fn a_path_of_windows_is_a_warning_elsewhere() {
     let told = World::with("'out/{stem}.csv'", r"'out\{stem}.csv'").told();
-    insta::assert_snapshot!(told.join("\n"), @r#"
-    Warning 8 rule "payments": output.main.path: `\` is part of a name here, and parts no folders
-    "#);
+    insta::assert_snapshot!(told.join("\n"), @r#"Warning 8 rule "payments": output.main.path: `\` is part of a name here, and parts no folders"#);
 }
 
 #[test]

@@ -21,8 +21,19 @@ use crate::store::Store;
 const CONFIGURATION: &str = include_str!("../../config/demo.toml");
 /// Where the configuration has its folders.
 const ZONE: &str = "demo";
-/// Records of the sample; every 50th has an amount that is none.
+/// Records of the sample; every 50th has an amount that is none, one is a payment of nothing, and one has a quote that is
+/// never closed.
 const RECORDS: u32 = 1000;
+const OF_NOTHING: u32 = 321;
+const WITH_QUOTE: u32 = 654;
+/// Who pays, in turn.
+const CUSTOMERS: [(&str, &str); 5] = [
+    ("Ada Lovelace", "GBP"),
+    ("Grace Hopper", "USD"),
+    ("Emmy Noether", "EUR"),
+    ("Katherine Johnson", "USD"),
+    ("Sofia Kowalewskaja", "SEK"),
+];
 /// Far longer than a thousand records take.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Lines of each output that are shown.
@@ -42,20 +53,23 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let config = folder.join("landfall.toml");
     fs::write(&config, CONFIGURATION).with_context(|| format!("cannot write {}", config.display()))?;
     let zone = folder.join(ZONE);
+    show_rule();
     let dropped = make_sample(&zone)?;
 
     let registry = Registry::with_builtin_steps();
     let settings = config::load(&config, &registry)?;
     let store = Store::open(&settings.service.data_dir)?;
     let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
-    println!("Watching {}", zone.join("inbox").display());
+    println!("\nWatching {}", zone.join("inbox").display());
     let landed = drop_in(&dropped, &zone.join("inbox"))?;
     println!("Dropped  {} ({RECORDS} records, gzip, encrypted with age)", landed.display());
     let job = await_job(&engine, &store)?;
     tell(&folder, &job)?;
     engine.stop()?;
     println!("\nLook around in {}; remove it when you are done.", folder.display());
-    println!("Try: landfall show {} --config {}", job.id, config.display());
+    let (program, config) = (program(), quoted(&config));
+    println!("Try: {program} show {} --config {config}", job.id);
+    println!("     {program} records {} --config {config}", job.id);
     Ok(if job.state == JobState::Completed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
@@ -84,10 +98,16 @@ fn landing_zone(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 fn make_sample(folder: &Path) -> anyhow::Result<PathBuf> {
     let mut csv = String::from("id,account,name,amount,currency\n");
     for id in 1..=RECORDS {
-        let amount =
-            if id % 50 == 0 { "N/A".to_owned() } else { format!("{}.{:02}", id * 7 % 1000, id % 100) };
-        let account = id * 37 % 999_983;
-        csv.extend([format!("{id},AC{account:06},Ada Lovelace,{amount},USD\n")]);
+        let amount = match id {
+            OF_NOTHING => "0.00".to_owned(),
+            _ if id % 50 == 0 => "N/A".to_owned(),
+            _ => format!("{}.{:02}", id * 7 % 1000, id % 100),
+        };
+        let payer = id as usize % CUSTOMERS.len();
+        let account = (payer + 1) * 37_037;
+        let (name, currency) = CUSTOMERS.get(payer).copied().unwrap_or_default();
+        let name = if id == WITH_QUOTE { format!("\"{name}") } else { name.to_owned() };
+        csv.extend([format!("{id},AC{account:06},{name},{amount},{currency}\n")]);
     }
     let key = sample::new_key();
     fs::write(folder.join("keys").join("demo.key"), key.identity_file()).context("cannot write the key")?;
@@ -101,6 +121,36 @@ fn drop_in(file: &Path, inbox: &Path) -> anyhow::Result<PathBuf> {
     let landed = inbox.join(file.file_name().unwrap_or_default());
     durable_fs::rename_no_replace(file, &landed)?;
     Ok(landed)
+}
+
+/// The rule without its comments, which stand in the file.
+fn show_rule() {
+    println!("Its rule:");
+    let rule = CONFIGURATION.lines().skip_while(|line| *line != "[[rule]]");
+    for line in rule.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        println!("    {}", line.split_once(" # ").map_or(line, |(said, _)| said).trim_end());
+    }
+}
+
+/// This program as the shell finds it: by its name if that is it, else by its whole path.
+fn program() -> String {
+    let Ok(exe) = std::env::current_exe() else { return "landfall".to_owned() };
+    let name = exe.file_name().unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    let same = |file: PathBuf| matches!((file.canonicalize(), exe.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    quoted(if found.is_some_and(same) { Path::new(name) } else { &exe })
+}
+
+/// A path as a shell takes it for one word.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/\\:._-+".contains(c);
+    match text.chars().all(is_plain) {
+        true => text,
+        false if cfg!(windows) => format!("\"{text}\""),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
 }
 
 fn await_job(engine: &Engine, store: &Store) -> anyhow::Result<Job> {
@@ -119,10 +169,11 @@ fn tell(folder: &Path, job: &Job) -> anyhow::Result<()> {
     let account = &job.account;
     let took = job.finished_at.map(|end| end.duration_since(job.created_at).as_millis());
     println!("\nJob {}: {}{}", job.id, job.state, took.map_or_else(String::new, |ms| format!(" in {ms} ms")));
+    let categories = account.records_out.iter().map(|(category, count)| format!("{count} {category}"));
     println!(
-        "Account: {} records in = {} written + {} dropped + {} failed",
+        "Account: {} records in = {} + {} dropped + {} failed",
         account.records_in,
-        account.records_written(),
+        categories.collect::<Vec<_>>().join(" + "),
         account.records_dropped(),
         account.records_failed
     );
