@@ -240,8 +240,13 @@ fn a_file_that_is_open_elsewhere_is_renamed_when_it_is_let_go() {
     use std::os::windows::fs::OpenOptionsExt as _;
     let folder = tempfile::tempdir().expect("a folder");
     let (a, b) = (file(folder.path(), "a", "A"), folder.path().join("b"));
-    let hold =
-        || OpenOptions::new().read(true).share_mode(1).open(&a).expect("held without sharing its deletion");
+    let hold = || {
+        std::fs::OpenOptions::new()
+            .read(true)
+            .share_mode(1)
+            .open(&a)
+            .expect("held without sharing its deletion")
+    };
     let held = hold();
     assert!(rename_no_replace(&a, &b).is_err(), "an error in the end: the engine tries again with back-off");
     assert_eq!(names(folder.path()), ["a"]);

@@ -291,8 +291,8 @@ pub(super) fn signal(
 mod tests {
     use super::*;
     use crate::model::category::Category;
-    use crate::model::job::Source;
-    use crate::model::job_id::JobId;
+    #[cfg(target_os = "linux")]
+    use crate::model::{job::Source, job_id::JobId};
 
     fn account(main: u64, invalid: u64, failed: u64) -> Account {
         let mut account =
