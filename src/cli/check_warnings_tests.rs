@@ -146,3 +146,16 @@ fn a_landing_folder_that_others_write_in_wants_a_claim_folder() {
     let text = world.text.replace("on_success", "claim_dir = 'claims'\non_success");
     assert_eq!(World { text, ..world }.told(), Vec::<String>::new());
 }
+
+#[test]
+fn an_output_that_is_lacking_is_told_once_however_many_steps_need_it() {
+    let step =
+        "[[rule.pipeline]]\nstep = 'validate'\ncolumns = { a = { required = true } }\nto = 'invalid'\n";
+    let world = World::with("[rule.source]", &format!("{step}{step}[rule.source]"));
+    let file = world.folder.path().join("landfall.toml");
+    fs::write(&file, &world.text).expect("writes");
+    let loaded = crate::config::load_with_places(&file, &Registry::with_builtin_steps());
+    let problems = loaded.map(|_| ()).expect_err("an output is lacking");
+    assert_eq!(problems.0.len(), 1, "{problems}");
+    assert!(problems.0[0].message.contains("`invalid` has no output"), "{problems}");
+}

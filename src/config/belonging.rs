@@ -51,7 +51,7 @@ impl Belonging {
             if stranger.is_near {
                 told.hint = Some(format!("{hint} `{}` itself belongs into {where_to}", stranger.key));
             } else {
-                told.message = "this key does not belong here".to_owned();
+                told.message = "this key does not belong here".into();
                 told.hint = Some(format!("it belongs into {where_to}"));
             }
         }

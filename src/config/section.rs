@@ -377,11 +377,11 @@ impl<'a> Section<'a> {
         let names: Vec<&str> =
             top.into_iter().chain(self.path.split('.').filter(|name| !name.is_empty())).collect();
         let is_test = self.path.starts_with("test") || self.path.contains('[');
-        let named = |(position, name): (usize, &&str)| {
+        let shown = |(position, name): (usize, &&str)| {
             let is_category = position == 2 && names.get(1) == Some(&"output");
             if is_category { "CATEGORY".to_owned() } else { (*name).to_owned() }
         };
-        (!is_test).then(|| names.iter().enumerate().map(named).collect())
+        (!is_test).then(|| names.iter().enumerate().map(shown).collect())
     }
 
     /// Refuses keys that mean nothing here, unless they were inherited.
