@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -99,6 +101,40 @@ fn a_clean_stop_is_no_failed_attempt() {
     let job = world.completed();
     assert_eq!(job["records_failed"], 0);
     assert_eq!(job["attempts"], 1, "{job:#}");
+}
+
+/// A port of 127.0.0.1 is anybody's once the service is dead.
+#[test]
+fn who_takes_a_killed_services_port_is_not_taken_for_the_service() {
+    let world = World::new("");
+    world.sh("printf 'x\\0y\\n' > in/bad");
+    let mut service = world.start();
+    let is_failed = || world.jobs().first().is_some_and(|job| job["state"] == "failed").then_some(());
+    service.wait_until("it fails", is_failed);
+    let id = world.job()["id"].as_str().expect("an id").to_owned();
+    service.kill();
+    let address = || serde_json::from_str::<serde_json::Value>(&world.text("data/control.json"));
+    let address = address().expect("a killed service leaves its address");
+    let port = u16::try_from(address["port"].as_u64().expect("a port")).expect("a port");
+    let impostor = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free");
+    let (heard, requests) = std::sync::mpsc::channel();
+    // It ends with the test's process.
+    std::thread::spawn(move || {
+        for stream in impostor.incoming() {
+            let mut stream = stream.expect("is accepted");
+            writeln!(stream, "{{\"nonce\":\"{}\"}}", "0".repeat(64)).ok();
+            let mut request = String::new();
+            BufReader::new(&stream).read_line(&mut request).ok();
+            stream.write_all(b"{\"item\":null}\n\"end\"\n").ok();
+            heard.send(request).ok();
+        }
+    });
+    world.landfall(&["jobs"]).done().says(&["failed", "in/bad"]);
+    world.landfall(&["retry", &id]).done().says(&[&id, "`landfall run` takes it"]);
+    assert_eq!(world.job()["state"], "queued");
+    let token = address["token"].as_str().expect("a token");
+    let heard: Vec<String> = requests.try_iter().collect();
+    assert!(heard.len() >= 2 && heard.iter().all(|request| !request.contains(token)), "{heard:?}");
 }
 
 #[test]

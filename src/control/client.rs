@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
 use super::protocol::{
-    ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, Line, PROTOCOL_VERSION, Request,
-    read_line, write_line,
+    ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, GREETING_BYTES_MAX, Line,
+    PROTOCOL_VERSION, Request, Session, Until, read_line,
 };
 use super::{Answers, FileWaiting, Handler, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
@@ -21,6 +21,8 @@ use crate::model::os_text::OsText;
 use crate::store::{Published, Verified};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A service greets, and says that it is the one, within this: it needs nothing from the disk.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// A long list is read from the disk between two lines.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -37,13 +39,27 @@ impl Client {
         File::open(data_dir.join(ADDRESS_FILE)).ok()?.take(ADDRESS_BYTES_MAX).read_to_end(&mut text).ok()?;
         let client = Self { address: serde_json::from_slice(&text).ok()? };
         // A killed service leaves its file behind, and its port may be another program's by now.
-        client.one::<()>(Command::Hello).ok()?;
+        client.greet().ok()?;
         Some(client)
+    }
+
+    /// Before anything is asked that a stranger should not read.
+    fn greet(&self) -> io::Result<()> {
+        let (stream, mut session) = self.ask(Command::Hello)?;
+        let mut lines = BufReader::new(Until { stream: &stream, until: Instant::now() + GREETING_TIMEOUT });
+        match session.read::<Line<()>>(&mut lines, GREETING_BYTES_MAX)? {
+            Line::Item(()) => Ok(()),
+            Line::Refused(refusal) => Err(io::Error::other(refusal)),
+            Line::End => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     fn answers<T: DeserializeOwned + 'static>(&self, command: Command) -> Answers<'_, T> {
         match self.ask(command) {
-            Ok(lines) => Box::new(Lines { lines: Some(lines), item: std::marker::PhantomData }),
+            Ok((stream, session)) => {
+                let lines = Some((BufReader::new(stream), session));
+                Box::new(Lines { lines, item: std::marker::PhantomData })
+            }
             Err(error) => Box::new(std::iter::once(Err(broken(&error)))),
         }
     }
@@ -53,16 +69,17 @@ impl Client {
         self.answers(command).next().unwrap_or_else(|| Err(nothing()))
     }
 
-    fn ask(&self, command: Command) -> io::Result<BufReader<TcpStream>> {
+    fn ask(&self, command: Command) -> io::Result<(TcpStream, Session)> {
         let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.address.port));
         let mut stream = TcpStream::connect_timeout(&at, CONNECT_TIMEOUT)?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         stream.set_write_timeout(Some(CONNECT_TIMEOUT))?;
-        let request = Request { version: PROTOCOL_VERSION, token: self.address.token.clone(), command };
-        let mut line = Vec::new();
-        write_line(&mut line, &request)?;
-        io::Write::write_all(&mut stream, &line)?;
-        Ok(BufReader::new(stream))
+        let until = Instant::now() + GREETING_TIMEOUT;
+        // Nothing follows the greeting before the request: the buffer that is dropped here holds nothing of the service's.
+        let greeting = read_line(&mut BufReader::new(Until { stream: &stream, until }), GREETING_BYTES_MAX)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let request = Request { version: PROTOCOL_VERSION, command };
+        let session = Session::ask(&mut stream, &self.address.token, &greeting, &request)?;
+        Ok((stream, session))
     }
 }
 
@@ -115,7 +132,7 @@ impl Handler for Client {
 
 /// The lines of an answer, up to its end: one that breaks off is an error, never a shorter list.
 struct Lines<T> {
-    lines: Option<BufReader<TcpStream>>,
+    lines: Option<(BufReader<TcpStream>, Session)>,
     item: std::marker::PhantomData<T>,
 }
 
@@ -123,8 +140,8 @@ impl<T: DeserializeOwned> Iterator for Lines<T> {
     type Item = Result<T, Refusal>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let line = read_line(self.lines.as_mut()?, ANSWER_BYTES_MAX);
-        match line {
+        let (lines, session) = self.lines.as_mut()?;
+        match session.read(lines, ANSWER_BYTES_MAX) {
             Ok(Line::Item(item)) => return Some(Ok(item)),
             Ok(Line::End) => self.lines = None,
             Ok(Line::Refused(refusal)) => {

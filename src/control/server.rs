@@ -1,7 +1,6 @@
 //! The service's end.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +11,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::protocol::{
-    ADDRESS_FILE, Address, Command, Line, PROTOCOL_VERSION, REQUEST_BYTES_MAX, Request, read_line, write_line,
+    ADDRESS_FILE, Address, Command, Greeting, Line, PROTOCOL_VERSION, Request, Session, Until, new_secret,
+    write_line,
 };
 use super::{Answers, Handler, Refusal};
 use crate::durable_fs::{self, FsError};
@@ -67,13 +67,9 @@ impl Server {
     pub fn start(data_dir: &Path, handler: Arc<dyn Handler>) -> Result<Self, ControlError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ControlError::Listen)?;
         let port = listener.local_addr().map_err(ControlError::Listen)?.port();
-        let address = Address { pid: std::process::id(), port, token: new_token() };
+        let address = Address { pid: std::process::id(), port, token: new_secret().to_hex().to_string() };
         let stopping = Arc::new(AtomicBool::new(false));
-        let desk = Arc::new(Desk {
-            token: blake3::hash(address.token.as_bytes()),
-            handler,
-            stopping: Arc::clone(&stopping),
-        });
+        let desk = Arc::new(Desk { token: address.token.clone(), handler, stopping: Arc::clone(&stopping) });
         let listening = Builder::new()
             .name("control".into())
             .spawn(move || listen(&listener, &desk))
@@ -115,21 +111,9 @@ impl Drop for Server {
     }
 }
 
-/// 256 bits that other users cannot guess. std's hasher keys come from the operating system's generator, on every platform.
-fn new_token() -> String {
-    let mut seed = blake3::Hasher::new();
-    for round in 0..8u64 {
-        let mut hasher = RandomState::new().build_hasher();
-        hasher.write_u64(round);
-        seed.update(&hasher.finish().to_le_bytes());
-    }
-    seed.finalize().to_hex().to_string()
-}
-
 /// What every connection shares.
 struct Desk {
-    /// Compared as hashes: in constant time.
-    token: blake3::Hash,
+    token: String,
     handler: Arc<dyn Handler>,
     stopping: Arc<AtomicBool>,
 }
@@ -170,57 +154,82 @@ impl Desk {
     fn answer(&self, stream: &TcpStream) -> io::Result<()> {
         stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
         let until = Instant::now() + REQUEST_TIMEOUT;
-        let request: Request = read_line(&mut BufReader::new(Until { stream, until }), REQUEST_BYTES_MAX)?;
-        if blake3::hash(request.token.as_bytes()) != self.token {
-            return Ok(()); // a stranger learns nothing
-        }
-        let mut out = BufWriter::new(stream);
+        let nonce = new_secret();
+        let mut greeting = Vec::new();
+        write_line(&mut greeting, &Greeting { nonce: nonce.to_hex().to_string() })?;
+        (&mut &*stream).write_all(&greeting)?;
+        // A stranger learns nothing else.
+        let mut from = BufReader::new(Until { stream, until });
+        let (session, request) = Session::asked::<Request>(&mut from, &self.token, nonce)?;
+        let mut reply = Reply { to: BufWriter::new(stream), session, at_once: false };
         if request.version == PROTOCOL_VERSION {
-            self.carry_out(request.command, &mut out)?;
+            self.carry_out(request.command, &mut reply)?;
         } else {
-            one(&mut out, Err::<(), _>(other_version()))?;
+            reply.refuse(other_version())?;
         }
-        out.flush()
+        reply.to.flush()
     }
 
-    fn carry_out(&self, command: Command, out: &mut impl Write) -> io::Result<()> {
+    fn carry_out(&self, command: Command, reply: &mut Reply<impl Write>) -> io::Result<()> {
         match command {
-            Command::Hello => one(out, Ok(())),
-            Command::Jobs(filter) => self.all(out, self.handler.jobs(&filter)),
-            Command::FilesWaiting => self.all(out, self.handler.files_waiting()),
-            Command::Show { job } => one(out, self.handler.show(&job)),
-            Command::Records { job } => self.all(out, self.handler.records(&job)),
-            Command::Record { job, number } => one(out, self.handler.record(&job, number)),
-            Command::Retry { job } => one(out, self.handler.retry(&job)),
+            Command::Hello => reply.one(Ok(())),
+            Command::Jobs(filter) => self.all(reply, self.handler.jobs(&filter)),
+            Command::FilesWaiting => self.all(reply, self.handler.files_waiting()),
+            Command::Show { job } => reply.one(self.handler.show(&job)),
+            Command::Records { job } => self.all(reply, self.handler.records(&job)),
+            Command::Record { job, number } => reply.one(self.handler.record(&job, number)),
+            Command::Retry { job } => reply.one(self.handler.retry(&job)),
             Command::Published { rule, content_hash, delivery_key } => {
-                one(out, self.handler.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))
+                reply.one(self.handler.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))
             }
-            Command::CheckStore => self.all(&mut AtOnce(out), self.handler.check_store()),
-            Command::Ingest { path, rule, retire } => one(out, self.handler.ingest(&path, &rule, retire)),
+            Command::CheckStore => {
+                reply.at_once = true;
+                self.all(reply, self.handler.check_store())
+            }
+            Command::Ingest { path, rule, retire } => reply.one(self.handler.ingest(&path, &rule, retire)),
         }
     }
 
-    fn all<T: Serialize>(&self, out: &mut impl Write, answers: Answers<'_, T>) -> io::Result<()> {
+    fn all<T: Serialize>(&self, reply: &mut Reply<impl Write>, answers: Answers<'_, T>) -> io::Result<()> {
         for answer in answers {
             if self.stopping.load(Ordering::Acquire) {
                 return Ok(()); // without an end, so that it is not taken for the whole
             }
             match answer {
-                Ok(item) => write_line(out, &Line::Item(item))?,
-                Err(refusal) => return write_line(out, &Line::<()>::Refused(refusal)),
+                Ok(item) => reply.line(&Line::Item(item))?,
+                Err(refusal) => return reply.refuse(refusal),
             }
         }
-        write_line(out, &Line::<()>::End)
+        reply.line(&Line::<()>::End)
     }
 }
 
-fn one<T: Serialize>(out: &mut impl Write, answer: Result<T, Refusal>) -> io::Result<()> {
-    match answer {
-        Ok(item) => {
-            write_line(out, &Line::Item(item))?;
-            write_line(out, &Line::<()>::End)
+/// The lines of one answer.
+struct Reply<W> {
+    to: W,
+    session: Session,
+    /// Each line is sent as it is written: who asks waits only so long for the next.
+    at_once: bool,
+}
+
+impl<W: Write> Reply<W> {
+    fn one<T: Serialize>(&mut self, answer: Result<T, Refusal>) -> io::Result<()> {
+        match answer {
+            Ok(item) => {
+                self.line(&Line::Item(item))?;
+                self.line(&Line::<()>::End)
+            }
+            Err(refusal) => self.refuse(refusal),
         }
-        Err(refusal) => write_line(out, &Line::<()>::Refused(refusal)),
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> io::Result<()> {
+        self.line(&Line::<()>::Refused(refusal))
+    }
+
+    fn line<T: Serialize>(&mut self, line: &T) -> io::Result<()> {
+        self.session.write(&mut self.to, line)?;
+        if self.at_once { self.to.flush() } else { Ok(()) }
     }
 }
 
@@ -230,38 +239,4 @@ fn other_version() -> Refusal {
         message: "the running service is of another version than this command".into(),
         hint: Some("restart the service".into()),
     })
-}
-
-/// Sends each line as it is written: who asks waits only so long for the next.
-struct AtOnce<'a, W>(&'a mut W);
-
-impl<W: Write> Write for AtOnce<'_, W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.0.write(bytes)?;
-        if bytes.get(..written).is_some_and(|bytes| bytes.ends_with(b"\n")) {
-            self.0.flush()?;
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-/// A stream that is read until a moment, however slowly the bytes come.
-struct Until<'a> {
-    stream: &'a TcpStream,
-    until: Instant,
-}
-
-impl Read for Until<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(left))?;
-        self.stream.read(buffer)
-    }
 }
