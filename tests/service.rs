@@ -117,7 +117,7 @@ fn who_takes_a_killed_services_port_is_not_taken_for_the_service() {
     let address = address().expect("a killed service leaves its address");
     let port = u16::try_from(address["port"].as_u64().expect("a port")).expect("a port");
     let impostor = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port is free");
-    let (heard, requests) = std::sync::mpsc::channel();
+    let (heard, requests) = std::sync::mpsc::sync_channel(16);
     // It ends with the test's process.
     std::thread::spawn(move || {
         for stream in impostor.incoming() {

@@ -209,7 +209,7 @@ fn what_was_overheard_is_good_for_nothing_a_second_time() {
     let server = service(folder.path());
     let real = std::fs::read(folder.path().join("control.json")).expect("is there");
     let at = port(folder.path());
-    let (heard, requests) = std::sync::mpsc::channel();
+    let (heard, requests) = std::sync::mpsc::sync_channel(16);
     let kept = std::sync::Mutex::new(Vec::new());
     impostor(folder.path(), move |number, stream| {
         // The greeting and the answer to the first, once more for the third.
