@@ -137,7 +137,9 @@ fn desk(engine: &Engine, store: Store) -> StoreHandler {
         let file = |(path, reason): (PathBuf, String)| FileWaiting { path: path.into(), reason };
         waiting().into_iter().map(file).collect()
     };
-    let handler = StoreHandler::new(store).with_retry(retry).with_ingest(ingest);
+    let accept = engine.accept_missing_handle();
+    let accept = move |id| accept(id).map(|_| ()).map_err(|error| error.job_error().clone());
+    let handler = StoreHandler::new(store).with_retry(retry).with_accept_missing(accept).with_ingest(ingest);
     handler.with_progress(engine.progress_handle()).with_files_waiting(waiting)
 }
 

@@ -23,6 +23,9 @@ pub struct RetryArgs {
     /// Every failed job of this rule
     #[arg(long, value_name = "RULE")]
     rule: Option<String>,
+    /// Nothing from its source again: a job whose hidden outputs were removed goes on publishing without them
+    #[arg(long, requires = "job", conflicts_with = "dry_run")]
+    accept_missing: bool,
     /// Only say which jobs would be retried
     #[arg(long)]
     dry_run: bool,
@@ -40,11 +43,16 @@ pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitC
         Reached::Service(service) => retry(args, settings, &service, "the running service takes it"),
         Reached::Store(store) => {
             let (rules, opened) = (settings.rules.clone(), store.clone());
+            let to_queue = store.clone();
             let queue = move |id| {
-                let queued = engine::retry_stored(&opened, &rules, id);
+                let queued = engine::retry_stored(&to_queue, &rules, id);
                 queued.map(|_| ()).map_err(|error: EngineError| error.job_error().clone())
             };
-            let handler = StoreHandler::new(store).with_retry(queue);
+            let accept = move |id| {
+                let accepted = engine::accept_missing_stored(&opened, id);
+                accepted.map(|_| ()).map_err(|error: EngineError| error.job_error().clone())
+            };
+            let handler = StoreHandler::new(store).with_retry(queue).with_accept_missing(accept);
             retry(args, settings, &handler, "`landfall run` takes it")
         }
     }
@@ -62,6 +70,9 @@ fn retry(
     };
     if let (true, Some(rule)) = (jobs.is_empty(), &args.rule) {
         view::know_rule(settings, rule, || handler.jobs(&of_rule(rule)).next().is_some())?;
+    }
+    if args.accept_missing {
+        return Ok(accept_missing(&jobs, handler));
     }
     let mut all_done = true;
     let (mut queued, chosen) = (0_u64, jobs.len());
@@ -85,6 +96,16 @@ fn retry(
         println!("{chosen} jobs chosen{done}");
     }
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+fn accept_missing(jobs: &[Job], handler: &dyn Handler) -> ExitCode {
+    for job in jobs {
+        match handler.accept_missing(&job.id.to_string()) {
+            Ok(id) => println!("{id}: goes on without what is missing  {}", job.source.path),
+            Err(refusal) => return view::refuse(&refusal),
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// The jobs that are meant, oldest first. A retry changes their states, so that the list is made before.

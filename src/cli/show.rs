@@ -213,7 +213,10 @@ fn print_outputs(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     if job.outputs.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\noutputs")?;
+    // A name that is only planned is not told as a place.
+    let planned =
+        matches!(job.state, JobState::Publishing).then_some(", as planned: not all of them are there");
+    writeln!(out, "\noutputs{}", planned.unwrap_or_default())?;
     for output in &job.outputs {
         let size = view::bytes(output.bytes);
         writeln!(out, "  {:>12}  {}  {} ({size})", output.records, output.category, output.path)?;

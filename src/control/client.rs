@@ -108,6 +108,10 @@ impl Handler for Client {
         self.one(Command::Retry { job: job.to_owned() })
     }
 
+    fn accept_missing(&self, job: &str) -> Result<JobId, Refusal> {
+        self.one(Command::AcceptMissing { job: job.to_owned() })
+    }
+
     fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal> {
         self.one(Command::Ingest { path: path.clone(), rule: rule.to_owned(), retire })
     }

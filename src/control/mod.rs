@@ -148,6 +148,8 @@ pub trait Handler: Send + Sync {
     fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal>;
     /// Queues a failed job again, from its source, under the current rule.
     fn retry(&self, job: &str) -> Result<JobId, Refusal>;
+    /// Lets a job go on publishing without hidden outputs that somebody removed: they count as published.
+    fn accept_missing(&self, job: &str) -> Result<JobId, Refusal>;
     /// Takes a file, given by its absolute path, under a rule, now. `retire`: it is claimed and ends as the rule says.
     fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal>;
     /// What was published before under a rule: of a content, and of a delivery's key.

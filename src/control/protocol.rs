@@ -72,6 +72,9 @@ pub(super) enum Command {
     Retry {
         job: String,
     },
+    AcceptMissing {
+        job: String,
+    },
     Ingest {
         path: OsText,
         rule: String,

@@ -182,6 +182,7 @@ impl Desk {
             Command::Published { rule, content_hash, delivery_key } => {
                 reply.one(self.handler.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))
             }
+            Command::AcceptMissing { job } => reply.one(self.handler.accept_missing(&job)),
             Command::CheckStore => {
                 reply.at_once = true;
                 self.all(reply, self.handler.check_store())

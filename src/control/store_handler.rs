@@ -19,6 +19,7 @@ type Progress = Box<dyn Fn(Job) -> Job + Send + Sync>;
 pub struct StoreHandler {
     store: Store,
     retry: Option<Retry>,
+    accept_missing: Option<Retry>,
     ingest: Option<Ingest>,
     progress: Option<Progress>,
     waiting: Option<Waiting>,
@@ -27,7 +28,7 @@ pub struct StoreHandler {
 impl StoreHandler {
     /// Answers from this store, without a service.
     pub fn new(store: Store) -> Self {
-        Self { store, retry: None, ingest: None, progress: None, waiting: None }
+        Self { store, retry: None, accept_missing: None, ingest: None, progress: None, waiting: None }
     }
 
     /// The same within the service.
@@ -37,6 +38,16 @@ impl StoreHandler {
         retry: impl Fn(JobId) -> Result<(), JobError> + Send + Sync + 'static,
     ) -> Self {
         self.retry = Some(Box::new(retry));
+        self
+    }
+
+    /// Lets a job go on publishing without hidden outputs that somebody removed.
+    #[must_use]
+    pub fn with_accept_missing(
+        mut self,
+        accept: impl Fn(JobId) -> Result<(), JobError> + Send + Sync + 'static,
+    ) -> Self {
+        self.accept_missing = Some(Box::new(accept));
         self
     }
 
@@ -137,6 +148,13 @@ impl Handler for StoreHandler {
         let retry = self.retry.as_ref().ok_or(Refusal::NotRunning)?;
         let id = self.find(job)?;
         retry(id).map_err(Refusal::Fault)?;
+        Ok(id)
+    }
+
+    fn accept_missing(&self, job: &str) -> Result<JobId, Refusal> {
+        let accept = self.accept_missing.as_ref().ok_or(Refusal::NotRunning)?;
+        let id = self.find(job)?;
+        accept(id).map_err(Refusal::Fault)?;
         Ok(id)
     }
 

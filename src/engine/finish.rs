@@ -79,15 +79,20 @@ fn finish_together(
         shared.store.sync()?; // intents and archive names, before the first rename
     }
     let renamed = each(shared, publishing, |Balanced { mut job, mut intent }| {
-        let rule = shared.rules.snapshot(&shared.store, &job)?;
-        shared.rooms.check_publish(&rule, &intent)?;
-        publish::rename_outputs(shared, &rule, &mut job, &mut intent)?;
+        let mut rename = || {
+            let rule = shared.rules.snapshot(&shared.store, &job)?;
+            shared.rooms.check_publish(&rule, &intent)?;
+            publish::rename_outputs(shared, &rule, &mut job, &mut intent).map(|()| rule)
+        };
+        let rule = rename().map_err(|trouble| publish::remember(shared, job.id, &intent, trouble))?;
         Ok(Some((rule, job, intent)))
     });
     let mut round = FolderRound::default();
-    let published = each(shared, renamed, |(rule, job, intent)| {
-        intent.sync_folders(&mut round)?;
-        let job = publish::signal(shared, &rule, job, intent)?;
+    let published = each(shared, renamed, |(rule, job, mut intent)| {
+        let id = job.id;
+        let synced = intent.sync_folders(&mut round).map_err(Trouble::from);
+        let signalled = synced.and_then(|()| publish::signal(shared, &rule, job, &mut intent));
+        let job = signalled.map_err(|trouble| publish::remember(shared, id, &intent, trouble))?;
         move_away(shared, rule, job)
     });
     let retired = each(shared, retiring, |job| {
@@ -246,6 +251,10 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<TakenUp>, Tr
                 Trouble::new(FaultKind::Bug, format!("job {id} is publishing without an intent"), None)
             })?;
             shared.reserve_names(id, publish::names_of(&intent)); // again, after a restart
+            if intent.knows() {
+                // What it knows holds until it is tried again. Synced with the others before the first rename.
+                shared.store.change().intent(id, &intent.begun()).apply()?;
+            }
             Ok(Some(TakenUp::Publishing(Box::new(Balanced { job, intent }))))
         }
         JobState::Retiring => Ok(Some(TakenUp::Retiring(Box::new(job)))),

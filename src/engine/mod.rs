@@ -321,16 +321,10 @@ impl Engine {
         let shared = Arc::clone(shared);
         move |id| {
             retry::retriable(&shared.store, id)?; // else it may be long in other hands
-            // A loader that has it, to see whether it is still held, would write its row over the retried one.
-            if !shared.take_up_within(id, RETRY_PATIENCE) {
-                let message = format!("job {id} is in hand just now");
-                return Err(Trouble::new(FaultKind::Transient, message, Some("try again")).into());
-            }
-            let one_at_a_time = lock(&shared.retrying);
-            let retried = retry::retry(&shared.store, &shared.settings.rules, id);
-            drop(one_at_a_time);
-            shared.put_down(id);
-            let job = retried.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
+            let job =
+                with_job_in_hand(&shared, id, || retry::retry(&shared.store, &shared.settings.rules, id))?;
+            shared.release_names(id); // of one that was publishing
+            shared.forget_back_off(id);
             shared.queued.push_for(&job.rule, id);
             Ok(job)
         }
@@ -340,6 +334,18 @@ impl Engine {
     pub fn stop_handle(&self) -> impl Fn() + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.ask_to_stop()
+    }
+
+    /// Lets a job go on publishing without hidden outputs that somebody removed, for the control endpoint.
+    pub fn accept_missing_handle(
+        &self,
+    ) -> impl Fn(JobId) -> Result<Job, EngineError> + Send + Sync + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |id| {
+            let job = with_job_in_hand(&shared, id, || retry::accept_missing(&shared.store, id))?;
+            shared.finishing.push(id);
+            Ok(job)
+        }
     }
 
     /// Waits until the engine is asked to stop, or stops by itself because a disk failed.
@@ -382,6 +388,23 @@ fn distrust_landing_folders(rules: &[Rule]) {
     for pattern in patterns.filter_map(|text| crate::watch::pattern::Pattern::parse(text).ok()) {
         durable_fs::add_landing_root(pattern.fixed_folder());
     }
+}
+
+/// Does what an operator asked for while no stage has the job: one that has it would write its row over the new one.
+fn with_job_in_hand(
+    shared: &Shared,
+    id: JobId,
+    change: impl FnOnce() -> Result<Job, Trouble>,
+) -> Result<Job, Trouble> {
+    if !shared.take_up_within(id, RETRY_PATIENCE) {
+        let message = format!("job {id} is in hand just now");
+        return Err(Trouble::new(FaultKind::Transient, message, Some("try again")));
+    }
+    let one_at_a_time = lock(&shared.retrying);
+    let changed = change();
+    drop(one_at_a_time);
+    shared.put_down(id);
+    changed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))
 }
 
 /// Whether [`Engine::ingest`] would take this file under one of these rules; to be told before a store is opened.
@@ -450,6 +473,11 @@ fn with_progress(shared: &Shared, mut job: Job) -> Job {
 /// [`Engine::retry`] where no engine runs: the job is queued for the next one.
 pub fn retry_stored(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, EngineError> {
     Ok(retry::retry(store, rules, id)?)
+}
+
+/// [`Engine::accept_missing_handle`] where no engine runs: the next one goes on.
+pub fn accept_missing_stored(store: &Store, id: JobId) -> Result<Job, EngineError> {
+    Ok(retry::accept_missing(store, id)?)
 }
 
 /// A last checkpoint of every running job; a clean stop is no attempt.

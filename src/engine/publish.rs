@@ -16,6 +16,7 @@ use crate::durable_fs::{self, FolderRound};
 use crate::model::account::Account;
 use crate::model::fault::FaultKind;
 use crate::model::job::{Entry, Job, Slices};
+use crate::model::job_id::JobId;
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::escaped;
 use crate::model::rule::{OnExists, Rule};
@@ -111,7 +112,7 @@ impl Ended {
             }
         };
         // What becomes of this write is unknown if it fails: the partials stay.
-        shared.store.change().intent(job.id, &intent).job(&job).delivery(&job).apply()?;
+        shared.store.change().intent(job.id, &intent.begun()).job(&job).delivery(&job).apply()?;
         drop(one_at_a_time);
         Ok(Balanced { job, intent })
     }
@@ -250,10 +251,21 @@ pub(super) fn rename_outputs(
     {
         shared.reserve_names(id, names_of(intent));
         job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
-        shared.store.change().intent(job.id, intent).job(job).apply()?;
+        shared.store.change().intent(job.id, &intent.begun()).job(job).apply()?;
         shared.store.sync()?; // the new names, before they appear
     }
     Ok(())
+}
+
+/// Writes down which hidden files of a job that has to wait are not renamed: one that is gone by the next try was removed by somebody.
+/// Not synced: without it the intent says that the renames had begun, and a hidden file that is gone counts as published.
+pub(super) fn remember(shared: &Shared, job: JobId, intent: &Intent, trouble: Trouble) -> Trouble {
+    if !trouble.poisoned
+        && let Err(error) = shared.store.change().intent(job, intent).apply()
+    {
+        return error.into();
+    }
+    trouble
 }
 
 /// Manifest and marker, after the outputs are durable under their names.
@@ -261,10 +273,15 @@ pub(super) fn signal(
     shared: &Shared,
     rule: &ReadyRule,
     mut job: Job,
-    mut intent: Intent,
+    intent: &mut Intent,
 ) -> Result<Job, Trouble> {
     let id = job.id;
-    job.take(JobEvent::Published, clock::now(), "")?;
+    let assumed: Vec<_> = intent.assumed().map(ToString::to_string).collect();
+    let told = match assumed.as_slice() {
+        [] => String::new(),
+        paths => format!("counts as published, and is not there: {}", paths.join(", ")),
+    };
+    job.take(JobEvent::Published, clock::now(), &told)?;
     job.error = None;
     shared.rooms.check_mount_of(&rule.rule)?; // a marker beside the mount would be believed by nobody, and missed
     // Before the first signal: one that cannot be made holds the job, and is never published empty.
@@ -275,9 +292,9 @@ pub(super) fn signal(
     while intent.signal(&rule.rule, &job, &|| manifest.clone(), &|path| shared.is_reserved(path, id))?
         == RolledForward::ChoseAgain
     {
-        shared.reserve_names(id, names_of(&intent));
+        shared.reserve_names(id, names_of(intent));
         // Not the row: it is published only when its signals are there.
-        shared.store.change().intent(job.id, &intent).apply()?;
+        shared.store.change().intent(job.id, &intent.begun()).apply()?;
         shared.store.sync()?; // the new names, before they appear
     }
     shared.save(&job)?;
@@ -292,7 +309,7 @@ mod tests {
     use super::*;
     use crate::model::category::Category;
     #[cfg(target_os = "linux")]
-    use crate::model::{job::Source, job_id::JobId};
+    use crate::model::job::Source;
 
     fn account(main: u64, invalid: u64, failed: u64) -> Account {
         let mut account =

@@ -1,8 +1,8 @@
 //! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
-use super::claim;
 use super::shared::Shared;
 use super::trouble::Trouble;
+use super::{claim, retire};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
@@ -18,12 +18,16 @@ use crate::store::{LedgerOutcome, LedgerRow, Store};
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
 pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Trouble> {
     let mut job = retriable(store, id)?;
+    let published_as = job.clone();
     let rule = rules.iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
         refuse(
             format!("no rule is named \"{}\" any more", job.rule),
             "give the rule its name back in the configuration",
         )
     })?;
+    if job.state == JobState::Publishing {
+        retire::forget_plan(&mut job); // the source is still where it was claimed
+    }
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
     if claim::look_at(from.as_path())?.is_none() {
         return Err(refuse(
@@ -36,25 +40,64 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
     // The row first: a crash before the rename leaves the file where recovery, by `moved_from`, still finds it.
     job.source.moved_from.clone_from(&quarantined);
-    store
-        .change()
-        .rule(rule)
-        .job(&job)
-        .ledger(&row, false)
-        .forget_work(id)
-        .forget_failed_records(id, 0)
-        .apply()?;
+    let mut changes = store.change();
+    if published_as.state == JobState::Publishing {
+        changes.forget_delivery(&published_as);
+    }
+    changes.rule(rule).job(&job).ledger(&row, false).forget_work(id).forget_failed_records(id, 0).apply()?;
     store.sync()?;
     Ok(job) // the loader takes the source out of quarantine, so that a restart takes the same path
 }
 
 /// A job that can be retried, as it is.
 pub(super) fn retriable(store: &Store, id: JobId) -> Result<Job, Trouble> {
-    let job = store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))?;
+    let job = known(store, id)?;
+    if job.lacks_an_output() {
+        return nothing_published(store, job);
+    }
     if !matches!(job.state, JobState::Failed | JobState::Refused) && !job.waits_for_settling() {
         let message = format!("job {id} is {}: only a failed or refused job can be retried", job.state);
         return Err(refuse(message, "a job that is held goes on by itself, unless it waits for settling"));
     }
+    Ok(job)
+}
+
+fn known(store: &Store, id: JobId) -> Result<Job, Trouble> {
+    store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))
+}
+
+/// A job that misses a hidden output starts from its source again only where none of the others has appeared: they would come twice.
+fn nothing_published(store: &Store, job: Job) -> Result<Job, Trouble> {
+    let intent = store.intent(job.id)?.unwrap_or_default();
+    if !intent.outputs.is_empty() && intent.is_unpublished() {
+        return Ok(job);
+    }
+    let message =
+        format!("other outputs of job {} may be published already: a retry would publish them twice", job.id);
+    let hint = "put the hidden output back, or `landfall retry --accept-missing` goes on without it; its source is archived then, and can be taken from there";
+    Err(refuse(message, hint))
+}
+
+/// Takes an operator's word that the hidden outputs which are gone count as published: the job goes on with the others.
+pub(crate) fn accept_missing(store: &Store, id: JobId) -> Result<Job, Trouble> {
+    let mut job = known(store, id)?;
+    let intent = if job.lacks_an_output() { store.intent(id)? } else { None };
+    let Some(mut intent) = intent else {
+        return Err(refuse(
+            format!("job {id} misses no hidden output"),
+            "`landfall show` says what it waits for",
+        ));
+    };
+    if intent.accept_missing()? == 0 {
+        return Err(refuse(
+            format!("every hidden output of job {id} is there again"),
+            "the job goes on by itself",
+        ));
+    }
+    job.waiting = None;
+    job.error = None;
+    store.change().intent(id, &intent).job(&job).apply()?;
+    store.sync()?;
     Ok(job)
 }
 
@@ -63,8 +106,12 @@ fn refuse(message: String, hint: &str) -> Trouble {
 }
 
 fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
-    let settles = job.state != JobState::Failed;
-    let event = if job.state == JobState::Held { JobEvent::Mended } else { JobEvent::Retried };
+    let settles = !matches!(job.state, JobState::Failed | JobState::Publishing);
+    let event = match job.state {
+        JobState::Held => JobEvent::Mended,
+        JobState::Publishing => JobEvent::Unpublished,
+        _ => JobEvent::Retried,
+    };
     job.take(event, clock::now(), if settles { "retried: to be taken all the same" } else { "retried" })?;
     // To take a further delivery of a key does not mean to take what was published already.
     let key_approved = settles || job.delivery.key_approved;

@@ -292,6 +292,12 @@ impl Job {
             && self.waiting.as_ref().is_some_and(|waiting| waiting.waits_for == WaitsFor::Settling)
     }
 
+    /// Whether it cannot go on publishing without an operator's word: a hidden output of it is gone.
+    pub fn lacks_an_output(&self) -> bool {
+        self.state == JobState::Publishing
+            && self.waiting.as_ref().is_some_and(|waiting| waiting.waits_for == WaitsFor::Settling)
+    }
+
     /// Whether the job is on its way to `failed` or `refused`: the reason is written down, its source is being moved to quarantine.
     pub fn is_failing(&self) -> bool {
         !self.state.is_final() && self.error.as_ref().is_some_and(|error| error.kind.fails_job())

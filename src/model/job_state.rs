@@ -16,7 +16,8 @@
 //!     +-- GivenBack --> aborted
 //! ```
 //!
-//! From `publishing` the only way is forward: published outputs cannot be taken back.
+//! From `publishing` the only way is forward: published outputs cannot be taken back. Where for sure none was, and a hidden one is gone, an
+//! operator may send the job back (`Unpublished`).
 
 use std::fmt;
 
@@ -74,6 +75,8 @@ pub enum JobEvent {
     GivenBack,
     /// An operator retried it, from its source again under the current rule.
     Retried,
+    /// An operator retried it while it was publishing: nothing of it had appeared, and a hidden output is gone.
+    Unpublished,
     /// An operator paused it.
     Paused,
     /// An operator resumed it.
@@ -117,6 +120,8 @@ impl JobState {
             (S::Running, E::AccountBalanced) => Ok(S::Publishing),
             // Published outputs cannot be taken back: from here the only way is forward.
             (S::Publishing, E::Published) => Ok(S::Retiring),
+            // Unless there are none.
+            (S::Publishing, E::Unpublished) => Ok(S::Queued),
             (S::Retiring, E::Retired) => Ok(S::Completed),
             (S::Queued | S::Running | S::Held, E::Broke) => Ok(S::Failed),
             (S::Queued | S::Running | S::Held, E::GivenBack) => Ok(S::Aborted),
@@ -161,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    const EVENTS: [JobEvent; 13] = [
+    const EVENTS: [JobEvent; 14] = [
         JobEvent::Started,
         JobEvent::Recovered,
         JobEvent::Hindered,
@@ -173,6 +178,7 @@ mod tests {
         JobEvent::Refused,
         JobEvent::GivenBack,
         JobEvent::Retried,
+        JobEvent::Unpublished,
         JobEvent::Paused,
         JobEvent::Resumed,
     ];
@@ -188,6 +194,7 @@ mod tests {
                 let Ok(next) = state.next(event) else { continue };
                 prop_assert!(!state.is_final() || event == JobEvent::Retried, "{state} took {event:?}");
                 published |= next == JobState::Publishing;
+                published &= event != JobEvent::Unpublished; // it says that nothing was
                 let forward = matches!(next, JobState::Publishing | JobState::Retiring | JobState::Completed);
                 prop_assert!(!published || forward, "{state} became {next} after {event:?}");
                 state = next;

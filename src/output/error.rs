@@ -154,6 +154,18 @@ pub enum OutputError {
         /// The folder of the partial and of the output.
         folder: PathBuf,
     },
+    /// A finished partial was not renamed, and is not what it was.
+    #[error(
+        "the hidden file {} was removed or replaced before it became {}",
+        escaped_path(partial),
+        escaped_path(path)
+    )]
+    PartialRemoved {
+        /// The hidden file.
+        partial: PathBuf,
+        /// What it was to become.
+        path: PathBuf,
+    },
     /// What is mounted at `publish.mount` is not there.
     #[error("no file system is mounted at {} (`publish.mount`)", escaped_path(mount))]
     NotMounted {
@@ -197,6 +209,7 @@ impl Fault for OutputError {
             | Self::PartialGone { .. }
             | Self::NotAsWritten { .. }
             | Self::OtherFolder { .. }
+            | Self::PartialRemoved { .. }
             | Self::NotMounted { .. }
             | Self::Broken(_) => FaultKind::Storage,
             Self::Template { .. }
@@ -246,6 +259,9 @@ impl Fault for OutputError {
             Self::OtherFolder { .. } => {
                 "mount the file system, or put the folder back with its hidden `.landfall-…` files; the job goes on by itself"
             }
+            Self::PartialRemoved { .. } => {
+                "put it back as it was, and the job goes on; or `landfall retry` takes the job from its source again, where nothing of it is published yet; or `landfall retry --accept-missing` goes on without it"
+            }
             Self::NotMounted { .. } => "mount it; everything goes on by itself",
             Self::Encode { .. } | Self::Misuse(_) => return None,
         };
@@ -257,6 +273,7 @@ impl Fault for OutputError {
             (Self::Fs(error), _) => error.waits_for(),
             (Self::RecipientsFile { .. } | Self::BadRecipient { .. }, _) => WaitsFor::Key,
             (Self::NotMounted { .. }, _) => WaitsFor::Mount,
+            (Self::PartialRemoved { .. }, _) => WaitsFor::Settling,
             (_, FaultKind::Storage) => WaitsFor::Disk,
             (_, FaultKind::Config) => WaitsFor::Config,
             _ => WaitsFor::Retry,

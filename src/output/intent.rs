@@ -6,7 +6,9 @@
 //!
 //! A crash before the intent leaves nothing visible. After it the renames are repeated: a partial that is gone was renamed, even if a
 //! consumer has already taken the file. That holds only in the folder that the partial was written to: while its file system is not
-//! mounted, a folder of the same name may lie in its place.
+//! mounted, a folder of the same name may lie in its place. And it holds only where the rename may have begun: whoever runs knows what was
+//! renamed, and writes that down when a job has to wait ([`Renaming`]). So the row of a waiting job tells a hidden file that somebody removed
+//! from one that was published; it says `Begun` again, durably, before the next try.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::error::OutputError;
 use super::naming;
 use super::signals::{self, SignalPartials};
-use crate::durable_fs::{self, FolderRound, Renamed};
+use crate::durable_fs::{self, FolderRound, FsError, Renamed};
 use crate::model::category::Category;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Job, PublishedOutput};
@@ -28,6 +30,45 @@ use crate::model::template;
 
 /// Where so many names are taken something else is wrong.
 const NUMBERS_MAX: u64 = 100_000;
+
+/// What is known of the rename of a hidden file to its final name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Renaming {
+    /// It may have happened: nobody who would know is alive. A hidden file that is gone counts as published.
+    #[default]
+    Begun,
+    /// It has not happened. A hidden file that is gone was removed by somebody.
+    NotYet,
+    /// It has happened.
+    Done,
+    /// It counts as happened, and neither name was there: a consumer took the file, or somebody removed it.
+    Assumed,
+}
+
+impl Renaming {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(super) fn is_begun(&self) -> bool {
+        *self == Self::Begun
+    }
+
+    /// After a rename that was refused with this error.
+    pub(super) fn refused(error: &FsError) -> Self {
+        use io::ErrorKind as E;
+        // A file system over a network may have done what it did not confirm.
+        let never = matches!(
+            error.source.kind(),
+            E::PermissionDenied
+                | E::ReadOnlyFilesystem
+                | E::StorageFull
+                | E::QuotaExceeded
+                | E::NotFound
+                | E::NotADirectory
+                | E::IsADirectory
+        );
+        if never { Self::NotYet } else { Self::Begun }
+    }
+}
 
 /// A complete, synced partial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +85,9 @@ pub struct FinishedOutput {
     pub identity: FileIdentity,
     /// Of the folder of both names, at that time.
     pub folder: FolderIdentity,
+    /// Whether it has its final name.
+    #[serde(default, skip_serializing_if = "Renaming::is_begun")]
+    pub renaming: Renaming,
 }
 
 /// The durable word on what is being published: partials and their final names.
@@ -91,6 +135,44 @@ impl Intent {
         }
         intent.choose_signals(rule, job, reserved)?;
         Ok(intent)
+    }
+
+    /// As it is written before the first rename: from then on nobody but the running service knows.
+    #[must_use]
+    pub fn begun(&self) -> Self {
+        let mut begun = self.clone();
+        begun.outputs.iter_mut().for_each(|finished| finished.renaming = Renaming::Begun);
+        begun.signals.each_mut().for_each(|signal| signal.renaming = Renaming::Begun);
+        begun
+    }
+
+    /// Whether it says of any hidden file more than that it may be renamed.
+    pub fn knows(&self) -> bool {
+        self.outputs.iter().any(|finished| !finished.renaming.is_begun())
+            || self.signals.each().any(|signal| !signal.renaming.is_begun())
+    }
+
+    /// Whether none of its outputs has got its final name, for sure.
+    pub fn is_unpublished(&self) -> bool {
+        self.outputs.iter().all(|finished| finished.renaming == Renaming::NotYet)
+    }
+
+    /// Outputs that count as published, and are nowhere.
+    pub fn assumed(&self) -> impl Iterator<Item = &OsText> {
+        let assumed = |finished: &&FinishedOutput| finished.renaming == Renaming::Assumed;
+        self.outputs.iter().filter(assumed).map(|finished| &finished.output.path)
+    }
+
+    /// Takes an operator's word that hidden outputs which are gone are to count as published; how many.
+    pub fn accept_missing(&mut self) -> Result<usize, OutputError> {
+        let mut accepted = 0;
+        for finished in &mut self.outputs {
+            if finished.renaming == Renaming::NotYet && !is_there(finished.partial.as_path())? {
+                finished.renaming = Renaming::Assumed;
+                accepted += 1;
+            }
+        }
+        Ok(accepted)
     }
 
     /// Every name that this job will have taken in the end.
@@ -174,7 +256,7 @@ impl Intent {
         reserved: &dyn Fn(&Path) -> bool,
     ) -> Result<RolledForward, OutputError> {
         let mut taken = Vec::new();
-        for (position, finished) in self.outputs.iter().enumerate() {
+        for (position, finished) in self.outputs.iter_mut().enumerate() {
             if publish(rule, finished)? == Renamed::NameTaken {
                 taken.push(position);
             }
@@ -223,16 +305,16 @@ impl Intent {
         job_json: &dyn Fn() -> Vec<u8>,
         reserved: &dyn Fn(&Path) -> bool,
     ) -> Result<RolledForward, OutputError> {
-        let (prepared, replaces) = (&self.signals, replaces(rule));
+        let (prepared, replaces) = (&mut self.signals, replaces(rule));
         if let Some(manifest) = &self.manifest
-            && signals::publish(prepared.manifest.as_ref(), manifest.as_path(), &job_json(), replaces)?
+            && signals::publish(prepared.manifest.as_mut(), manifest.as_path(), &job_json(), replaces)?
                 == Renamed::NameTaken
         {
             self.choose_signals(rule, job, reserved)?;
             return Ok(RolledForward::ChoseAgain);
         }
         if let Some(marker) = &self.marker
-            && signals::publish(prepared.marker.as_ref(), marker.as_path(), b"", replaces)?
+            && signals::publish(prepared.marker.as_mut(), marker.as_path(), b"", replaces)?
                 == Renamed::NameTaken
         {
             let published = self.manifest.clone();
@@ -280,32 +362,58 @@ fn free_name(
 }
 
 /// `Missing`: it was published earlier.
-fn publish(rule: &Rule, finished: &FinishedOutput) -> Result<Renamed, OutputError> {
+fn publish(rule: &Rule, finished: &mut FinishedOutput) -> Result<Renamed, OutputError> {
     let (partial, path) = (finished.partial.as_path(), finished.output.path.as_path());
+    let found = durable_fs::identity_at(partial).map_err(|e| OutputError::fs("look at", partial, e))?;
+    if found.is_some_and(|found| !is_same_file(&finished.identity, &found)) {
+        return Err(removed(finished));
+    }
     let renamed = match on_exists(rule, &finished.output.category)? {
-        OnExists::Replace => durable_fs::rename_replace(partial, path)?,
-        OnExists::Number | OnExists::Fail => durable_fs::rename_no_replace(partial, path)?,
+        OnExists::Replace => durable_fs::rename_replace(partial, path),
+        OnExists::Number | OnExists::Fail => durable_fs::rename_no_replace(partial, path),
     };
-    if renamed == Renamed::Missing && !was_published(finished)? {
-        return Err(OutputError::OtherFolder { folder: durable_fs::parent_of(partial).to_owned() });
+    let renamed = match renamed {
+        Ok(renamed) => renamed,
+        Err(error) => {
+            if finished.renaming == Renaming::NotYet {
+                finished.renaming = Renaming::refused(&error);
+            }
+            return Err(error.into());
+        }
+    };
+    match renamed {
+        Renamed::Done => finished.renaming = Renaming::Done,
+        Renamed::Missing => finished.renaming = what_became_of(finished)?,
+        Renamed::NameTaken => {}
     }
     Ok(renamed)
 }
 
-/// Whether a partial that is gone has been renamed: its file has the final name, or its folder is there, and a consumer took the file.
-fn was_published(finished: &FinishedOutput) -> Result<bool, OutputError> {
+/// What is known of a partial that is gone: its file has the final name, or its folder is there, and a consumer took the file.
+fn what_became_of(finished: &FinishedOutput) -> Result<Renaming, OutputError> {
     let path = finished.output.path.as_path();
     let found = durable_fs::identity_at(path).map_err(|e| OutputError::fs("look at", path, e))?;
     if found.is_some_and(|found| is_same_file(&finished.identity, &found)) {
-        return Ok(true);
+        return Ok(Renaming::Done);
     }
     let folder = durable_fs::parent_of(finished.partial.as_path());
     let found = durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))?;
-    let counts = found.is_some_and(|found| finished.folder.is_same(&found));
-    if counts {
-        tell_gone(path);
+    if !found.is_some_and(|found| finished.folder.is_same(&found)) {
+        return Err(OutputError::OtherFolder { folder: folder.to_owned() });
     }
-    Ok(counts)
+    match finished.renaming {
+        Renaming::NotYet => Err(removed(finished)),
+        Renaming::Begun => {
+            tell_gone(path);
+            Ok(Renaming::Assumed)
+        }
+        known @ (Renaming::Done | Renaming::Assumed) => Ok(known),
+    }
+}
+
+fn removed(finished: &FinishedOutput) -> OutputError {
+    let (partial, path) = (finished.partial.as_path(), finished.output.path.as_path());
+    OutputError::PartialRemoved { partial: partial.to_owned(), path: path.to_owned() }
 }
 
 /// What a consumer took cannot be told from what somebody removed while it was hidden.
@@ -320,6 +428,7 @@ pub(super) fn tell_gone(path: &Path) {
 /// A device may have another number after a reboot; then size and time must agree.
 fn is_same_file(finished: &FileIdentity, found: &FileIdentity) -> bool {
     finished.inode == found.inode
+        && finished.size == found.size
         && (finished.device == found.device
             || (finished.size, finished.mtime_ns) == (found.size, found.mtime_ns))
 }

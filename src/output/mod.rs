@@ -33,7 +33,7 @@ mod sound;
 
 pub use codec::EncodedChunk;
 pub use error::OutputError;
-pub use intent::{FinishedOutput, Intent, RolledForward};
+pub use intent::{FinishedOutput, Intent, Renaming, RolledForward};
 pub use naming::final_path;
 pub(crate) use partial::hexadecimal;
 pub use partial::{HeaderState, PartialState};

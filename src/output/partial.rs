@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::EntryName;
 use super::codec::{Compression, EncodedChunk};
 use super::error::OutputError;
-use super::intent::FinishedOutput;
+use super::intent::{FinishedOutput, Renaming};
 use super::plan::PlannedOutput;
 use super::sink::{FileSink, Sink};
 use crate::durable_fs;
@@ -251,7 +251,8 @@ impl Partial {
             sha256: sha256.map_err(|e| OutputError::fs("read", &self.path, e))?,
         };
         let partial = OsText::from(self.path.as_path());
-        Ok(FinishedOutput { partial, wanted: output.path.clone(), output, number: 0, identity, folder })
+        let (wanted, renaming) = (output.path.clone(), Renaming::NotYet);
+        Ok(FinishedOutput { partial, wanted, output, number: 0, identity, folder, renaming })
     }
 
     /// What tells this file and its folder from others of the same name, now and after a crash.

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
-use super::intent::{is_there, tell_gone};
+use super::intent::{Renaming, is_there, tell_gone};
 use crate::durable_fs::{self, Renamed};
 use crate::model::identity::FolderIdentity;
 use crate::model::job_id::JobId;
@@ -36,6 +36,9 @@ pub struct SignalPartials {
 pub struct SignalPartial {
     partial: OsText,
     folder: FolderIdentity,
+    /// Whether it has its final name.
+    #[serde(default, skip_serializing_if = "Renaming::is_begun")]
+    pub(super) renaming: Renaming,
 }
 
 impl SignalPartials {
@@ -49,6 +52,14 @@ impl SignalPartials {
             |path: Option<&Path>, word| path.map(|path| SignalPartial::make(job, path, word)).transpose();
         Ok(Self { manifest: make(manifest, MANIFEST)?, marker: make(marker, MARKER)? })
     }
+
+    pub(super) fn each(&self) -> impl Iterator<Item = &SignalPartial> {
+        [&self.manifest, &self.marker].into_iter().flatten()
+    }
+
+    pub(super) fn each_mut(&mut self) -> impl Iterator<Item = &mut SignalPartial> {
+        [&mut self.manifest, &mut self.marker].into_iter().flatten()
+    }
 }
 
 impl SignalPartial {
@@ -59,7 +70,7 @@ impl SignalPartial {
         let found = durable_fs::folder_identity(folder)
             .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
             .map_err(|e| OutputError::fs("look at", folder, e))?;
-        Ok(Self { partial: OsText::from(partial), folder: found })
+        Ok(Self { partial: OsText::from(partial), folder: found, renaming: Renaming::NotYet })
     }
 
     /// Whether it was renamed to its final name. A folder that is not the one it was made in says nothing.
@@ -73,7 +84,8 @@ impl SignalPartial {
         let folder = durable_fs::parent_of(partial);
         let found = durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))?;
         if found.is_some_and(|found| self.folder.is_same(&found)) {
-            return Ok(true);
+            // One that somebody removed is made anew: what is in it is known.
+            return Ok(self.renaming != Renaming::NotYet);
         }
         Err(OutputError::OtherFolder { folder: folder.to_owned() })
     }
@@ -86,7 +98,7 @@ pub(super) fn is_signal(name: &str, job: JobId) -> bool {
 
 /// Makes a manifest or marker appear, durably; idempotent. `NameTaken`: another file has come to its name, and stays.
 pub(super) fn publish(
-    prepared: Option<&SignalPartial>,
+    prepared: Option<&mut SignalPartial>,
     path: &Path,
     bytes: &[u8],
     replaces: bool,
@@ -103,13 +115,19 @@ pub(super) fn publish(
             write(partial, bytes)?;
         }
         let renamed = if replaces {
-            durable_fs::rename_replace(partial, path)?
+            durable_fs::rename_replace(partial, path)
         } else {
-            durable_fs::rename_no_replace(partial, path)?
+            durable_fs::rename_no_replace(partial, path)
         };
+        let renamed = renamed.inspect_err(|error| {
+            if prepared.renaming == Renaming::NotYet {
+                prepared.renaming = Renaming::refused(error);
+            }
+        })?;
         if renamed == Renamed::NameTaken {
             return Ok(renamed);
         }
+        prepared.renaming = Renaming::Done;
     } else if !is_there(path)? {
         tell_gone(path);
     }

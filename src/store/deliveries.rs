@@ -147,6 +147,17 @@ impl Changes<'_> {
         self
     }
 
+    /// Forgets what [`Self::delivery`] wrote: nothing of the job was published after all.
+    pub fn forget_delivery(&mut self, job: &Job) -> &mut Self {
+        if let Some(hash) = &job.content_hash {
+            self.remove(keys::published_content(&job.rule, hash, job.id));
+        }
+        if let Some(key) = &job.delivery.key {
+            self.remove(keys::published_delivery(&job.rule, key, job.delivery.revision, job.id));
+        }
+        self
+    }
+
     /// Writes what a job archived.
     pub fn archived(&mut self, row: &ArchivedRow) -> &mut Self {
         self.put("archived source", key_of(row), row)

@@ -99,6 +99,7 @@ fn full_intent(text: &str) -> Intent {
         number: 1,
         identity: identity(4),
         folder: folder_identity(),
+        renaming: crate::output::Renaming::NotYet,
     };
     Intent {
         outputs: vec![finished],
