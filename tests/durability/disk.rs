@@ -4,7 +4,7 @@
 //! was written since the last sync any part, of the names a beginning, folder by folder. (`sync_file_range` promises nothing.)
 //!
 //! The harness reports each change after it happened. [`Disk::lay`] then makes the real folder be what such a cut left. Files keep
-//! their inodes, as they do in a real cut: every file ever seen has a second name in a folder beside the world, its *morgue*.
+//! their inodes, as they do in a real cut: every file gets a second name before it loses its first, in a folder beside the world, its *morgue*.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -100,20 +100,27 @@ impl Disk {
             if path.is_dir() {
                 self.take_in(&path);
             } else {
-                let inode = self.keep(&path).expect("it was listed");
+                let inode = inode_at(&path).expect("it was listed");
                 self.files.insert(path, inode);
             }
         }
     }
 
-    /// Gives the file a second name, so that its inode outlives whatever happens to the first.
-    fn keep(&self, path: &Path) -> Option<Inode> {
-        let inode = inode_at(path)?;
+    /// Gives a file that is about to lose its name a second one, so that its inode outlives that. Not earlier: the service looks at how
+    /// many names a file has.
+    pub fn keep(&self, path: &Path) {
+        let Some(inode) = inode_at(path) else { return };
         let kept = self.kept(path, inode);
         if kept.symlink_metadata().is_err() {
-            fs::hard_link(path, kept).ok()?;
+            fs::hard_link(path, kept).expect("a file can have a second name");
         }
-        Some(inode)
+    }
+
+    fn keep_all(&self, folder: &Path) {
+        for entry in fs::read_dir(folder).expect("a folder can be listed") {
+            let path = entry.expect("a folder can be listed").path();
+            if path.is_dir() { self.keep_all(&path) } else { self.keep(&path) }
+        }
     }
 
     fn kept(&self, path: &Path, inode: Inode) -> PathBuf {
@@ -144,6 +151,14 @@ impl Disk {
                 inode
             }
             Change::Link { .. } => inode_at(&call.path),
+            Change::Unlink => {
+                self.keep(&call.path);
+                None
+            }
+            Change::Rename { to } if !to.is_dir() => {
+                self.keep(to);
+                None
+            }
             _ => None,
         };
         Before { inode }
@@ -166,7 +181,7 @@ impl Disk {
             }
             Change::Create if before.inode.is_some() => self.edit(before.inode, Edit::Whole(Vec::new())),
             Change::Create => {
-                let inode = self.keep(&path).expect("it was just created");
+                let inode = inode_at(&path).expect("it was just created");
                 self.contents.insert(inode, Content::default());
                 self.name(Name::File(path.clone(), inode), &[&path]);
             }
@@ -226,6 +241,7 @@ impl Disk {
         };
         let (files, folders) = self.names_left(random.as_mut());
         for root in &self.roots {
+            self.keep_all(&root.path);
             clear(&root.path, &files, &folders);
         }
         for folder in &folders {
@@ -236,6 +252,8 @@ impl Disk {
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         }
         for (path, inode) in &files {
+            #[allow(clippy::disallowed_methods, reason = "the harness undoes what it did")]
+            fs::remove_file(self.kept(path, *inode)).ok(); // most never lost their name
             if let Some(content) = self.contents.get(inode).filter(|content| !content.pending.is_empty()) {
                 fs::write(path, content.left(random.as_mut())).expect("it can be written");
             }

@@ -154,7 +154,7 @@ impl Tracee<'_> {
             libc::SYS_open => opened(self.text(a), b),
             libc::SYS_creat => opened(self.text(a), bits(libc::O_CREAT | libc::O_TRUNC)),
             libc::SYS_openat => opened(self.text_at(a, b), c),
-            libc::SYS_openat2 => panic!("openat2: the harness cannot follow it yet"),
+            libc::SYS_openat2 => opened(self.text_at(a, b), self.number(c)?),
             libc::SYS_rename => call("rename", self.text(a), Change::Rename { to: self.text(b)? }),
             libc::SYS_renameat | libc::SYS_renameat2 => {
                 call("renameat", self.text_at(a, b), Change::Rename { to: self.text_at(c, d)? })
@@ -205,6 +205,14 @@ impl Tracee<'_> {
     fn descriptor(&self, fd: u64) -> Option<PathBuf> {
         let path = fs::read_link(format!("/proc/{}/fd/{fd}", self.thread)).ok()?;
         (path.is_absolute() && !path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)")).then_some(path)
+    }
+
+    /// The first number of a structure: of `open_how` the flags.
+    fn number(&self, address: u64) -> Option<u64> {
+        let memory = fs::File::open(format!("/proc/{}/mem", self.thread)).ok()?;
+        let mut bytes = [0; 8];
+        memory.read_exact_at(&mut bytes, address).ok()?;
+        Some(u64::from_ne_bytes(bytes))
     }
 
     fn text(&self, address: u64) -> Option<PathBuf> {
