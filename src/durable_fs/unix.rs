@@ -296,7 +296,11 @@ pub(super) fn open_source(path: &Path) -> io::Result<File> {
 /// Opens, and makes where it is not there, a file that nobody but this user can have made.
 pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
     let flags = if create { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDONLY };
-    let file = reach::open(path, flags, Mode::from_raw_mode(PRIVATE_FILE_MODE))?;
+    own(reach::open(path, flags, Mode::from_raw_mode(PRIVATE_FILE_MODE))?, path)
+}
+
+/// The file, if it is ours and has one name.
+fn own(file: File, path: &Path) -> io::Result<File> {
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(landing::no_plain_file(path));
@@ -311,15 +315,22 @@ fn create_new(path: &Path, flags: OFlags) -> io::Result<File> {
     reach::open(path, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(PRIVATE_FILE_MODE))
 }
 
-/// A new file, whatever had the name: to empty what lies there could empty another file of which it is a second name.
+/// An empty file under this name. One of our own is emptied in place: were it removed first, a crash would leave none, and a hidden file that
+/// is gone counts as published. Another's, or one with a second name, is replaced: emptied it would be empty under that name too.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     for _ in 1..CREATE_TRIES {
         match create_new(path, OFlags::RDWR) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match remove(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             created => return created,
+        }
+        match reach::open(path, OFlags::RDWR, Mode::empty()).and_then(|file| own(file, path)) {
+            Ok(file) => return file.set_len(0).map(|()| file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => {}
+        }
+        match remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
     create_new(path, OFlags::RDWR)
