@@ -104,10 +104,7 @@ pub(super) fn no_plain_file(path: &Path) -> io::Error {
 
 #[cfg(unix)]
 pub(super) fn foreign_file(path: &Path) -> io::Error {
-    refused(
-        format!("{} is not the service's own file, or has a second name", shown(path)),
-        "remove it: the service makes its own",
-    )
+    refused(format!("{} is not the service's own file", shown(path)), "remove it: the service makes its own")
 }
 
 #[cfg(test)]

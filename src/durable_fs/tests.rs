@@ -276,20 +276,6 @@ fn a_pipe_a_link_or_a_folder_in_the_place_of_a_source_is_refused_at_once() {
     open_source(&at("file")).expect("it is a file");
 }
 
-#[cfg(unix)]
-#[test]
-fn a_file_of_our_own_has_one_name_and_what_is_made_anew_keeps_no_other() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (own, other) = (folder.path().join("own"), folder.path().join("other"));
-    fs::write(&own, "kept").expect("writes");
-    open_own(&own).expect("it is ours");
-    fs::hard_link(&own, &other).expect("links");
-    open_own(&own).expect_err("it has a second name");
-    drop(create_private(&own).expect("made anew"));
-    assert_eq!(fs::read_to_string(&other).expect("it is there"), "kept");
-    assert!(!has_other_names(&own).expect("can be looked at"));
-}
-
 /// Each error in the operator's words: none of these is a broken disk.
 #[cfg(unix)]
 #[test]

@@ -299,13 +299,13 @@ pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
     own(reach::open(path, flags, Mode::from_raw_mode(PRIVATE_FILE_MODE))?, path)
 }
 
-/// The file, if it is ours and has one name.
+/// The file, if it is ours. Its folder is ours alone, or the operator's: nobody else can have given it the name.
 fn own(file: File, path: &Path) -> io::Result<File> {
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(landing::no_plain_file(path));
     }
-    if found.uid() != rustix::process::geteuid().as_raw() || found.nlink() > 1 {
+    if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(landing::foreign_file(path));
     }
     Ok(file)
@@ -316,7 +316,7 @@ fn create_new(path: &Path, flags: OFlags) -> io::Result<File> {
 }
 
 /// An empty file under this name. One of our own is emptied in place: were it removed first, a crash would leave none, and a hidden file that
-/// is gone counts as published. Another's, or one with a second name, is replaced: emptied it would be empty under that name too.
+/// is gone counts as published. Another's is replaced.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     for _ in 1..CREATE_TRIES {
         match create_new(path, OFlags::RDWR) {

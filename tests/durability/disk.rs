@@ -4,9 +4,9 @@
 //! was written since the last sync any part, of the names a beginning, folder by folder. (`sync_file_range` promises nothing.)
 //!
 //! The harness reports each change after it happened. [`Disk::lay`] then makes the real folder be what such a cut left. Files keep
-//! their inodes, as they do in a real cut: every file gets a second name before it loses its first, in a folder beside the world, its *morgue*.
+//! their inodes, as they do in a real cut: every file gets a second name, before it loses its first, in a folder beside the world, its *morgue*.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ pub struct Disk {
     folders: BTreeSet<PathBuf>,
     changes: Vec<NameChange>,
     contents: HashMap<Inode, Content>,
+    /// What lay in the world before, outside of the data folder.
+    sources: HashSet<Inode>,
 }
 
 /// A folder tree on one file system, and where its files' second names are.
@@ -85,6 +87,7 @@ impl Disk {
             folders: BTreeSet::new(),
             changes: Vec::new(),
             contents: HashMap::new(),
+            sources: HashSet::new(),
         };
         for (path, morgue) in roots {
             fs::create_dir_all(morgue).expect("the morgue can be made");
@@ -101,26 +104,25 @@ impl Disk {
                 self.take_in(&path);
             } else {
                 let inode = inode_at(&path).expect("it was listed");
+                if path.components().any(|name| name.as_os_str() == "data") {
+                    self.keep(&path);
+                } else {
+                    self.sources.insert(inode);
+                }
                 self.files.insert(path, inode);
             }
         }
     }
 
-    /// Gives a file that is about to lose its name a second one, so that its inode outlives that. Not earlier: the service looks at how
-    /// many names a file has.
-    pub fn keep(&self, path: &Path) {
-        let Some(inode) = inode_at(path) else { return };
+    /// Gives the file a second name, so that its inode outlives whatever happens to the first. What the service makes gets it at once, a
+    /// source only when it loses its first: the service looks at how many names a source has, and at its times.
+    fn keep(&self, path: &Path) -> Option<Inode> {
+        let inode = inode_at(path)?;
         let kept = self.kept(path, inode);
         if kept.symlink_metadata().is_err() {
-            fs::hard_link(path, kept).expect("a file can have a second name");
+            fs::hard_link(path, kept).ok()?;
         }
-    }
-
-    fn keep_all(&self, folder: &Path) {
-        for entry in fs::read_dir(folder).expect("a folder can be listed") {
-            let path = entry.expect("a folder can be listed").path();
-            if path.is_dir() { self.keep_all(&path) } else { self.keep(&path) }
-        }
+        Some(inode)
     }
 
     fn kept(&self, path: &Path, inode: Inode) -> PathBuf {
@@ -181,7 +183,7 @@ impl Disk {
             }
             Change::Create if before.inode.is_some() => self.edit(before.inode, Edit::Whole(Vec::new())),
             Change::Create => {
-                let inode = inode_at(&path).expect("it was just created");
+                let inode = self.keep(&path).expect("it was just created");
                 self.contents.insert(inode, Content::default());
                 self.name(Name::File(path.clone(), inode), &[&path]);
             }
@@ -241,8 +243,7 @@ impl Disk {
         };
         let (files, folders) = self.names_left(random.as_mut());
         for root in &self.roots {
-            self.keep_all(&root.path);
-            clear(&root.path, &files, &folders);
+            self.clear(&root.path, &files, &folders);
         }
         for folder in &folders {
             fs::create_dir_all(folder).expect("a folder can be made");
@@ -250,12 +251,29 @@ impl Disk {
         for (path, inode) in files.iter().filter(|(path, _)| inode_at(path).is_none()) {
             fs::hard_link(self.kept(path, *inode), path)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            if self.sources.contains(inode) {
+                #[allow(clippy::disallowed_methods, reason = "the harness undoes what it did")]
+                fs::remove_file(self.kept(path, *inode)).expect("it was just linked");
+            }
         }
         for (path, inode) in &files {
-            #[allow(clippy::disallowed_methods, reason = "the harness undoes what it did")]
-            fs::remove_file(self.kept(path, *inode)).ok(); // most never lost their name
             if let Some(content) = self.contents.get(inode).filter(|content| !content.pending.is_empty()) {
                 fs::write(path, content.left(random.as_mut())).expect("it can be written");
+            }
+        }
+    }
+
+    fn clear(&self, folder: &Path, files: &BTreeMap<PathBuf, Inode>, folders: &BTreeSet<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder can be listed") {
+            let path = entry.expect("a folder can be listed").path();
+            if path.is_dir() {
+                self.clear(&path, files, folders);
+                if !folders.contains(&path) {
+                    fs::remove_dir(&path).expect("it is empty");
+                }
+            } else if files.get(&path).copied() != inode_at(&path) {
+                self.keep(&path);
+                fs::remove_file(&path).expect("it is there");
             }
         }
     }
@@ -375,19 +393,6 @@ const SECTOR_BYTES: usize = 512;
 
 /// Removes every file and folder that is not to stay. What stays is not touched: its times are what it is known by.
 #[allow(clippy::disallowed_methods, reason = "the harness plays the disk")]
-fn clear(folder: &Path, files: &BTreeMap<PathBuf, Inode>, folders: &BTreeSet<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder can be listed") {
-        let path = entry.expect("a folder can be listed").path();
-        if path.is_dir() {
-            clear(&path, files, folders);
-            if !folders.contains(&path) {
-                fs::remove_dir(&path).expect("it is empty");
-            }
-        } else if files.get(&path).copied() != inode_at(&path) {
-            fs::remove_file(&path).expect("it is there");
-        }
-    }
-}
 
 fn descriptor(thread: Pid, fd: u64) -> PathBuf {
     format!("/proc/{thread}/fd/{fd}").into()
