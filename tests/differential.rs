@@ -1,12 +1,14 @@
 //! Promise: what GNU tar, bsdtar, unzip, Python, gzip, xz, zstd and bzip2 find in an archive is what comes out here, or it is refused with
 //! a reason. Nothing is lost, and nothing comes out that was not in it.
 //!
-//! Random archives by real writers (`differential/archives.py`). `LANDFALL_DIFFERENTIAL` is how many; `LANDFALL_TEST_SEED` repeats a run.
+//! Random archives by real writers (`differential/archives.py`). `LANDFALL_DIFFERENTIAL` is how many; `LANDFALL_TEST_SEED` makes others.
 //!
 //! # Where ours differs on purpose
 //! - A sparse member is refused by its name; a member of one name with another is refused.
 //! - Hidden members are listed as passed over, links and FIFOs likewise. A hard link is a file.
 //! - Anything but zeros behind an end is refused, where gzip and bzip2 warn. Zeros are passed over, where xz and zstd do not.
+//! - What a writer left over behind a tar's end is taken within its last record only; GNU tar ends reading where the end is (seed
+//!   196786611976993).
 //! - GNU tar takes the size of a hard link for a lie always, bsdtar never in a pax archive: here what comes next decides, as GNU tar has it.
 #![cfg(unix)]
 
@@ -26,10 +28,10 @@ use landfall::pipeline::Registry;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use support::World;
-use support::random::seed;
 
-/// Made in a usual run.
+/// Made in a usual run, the same ones each time: a change is judged by what it changes.
 const ARCHIVES: u64 = 120;
+const SEED: u64 = 3;
 const MAKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/differential/archives.py");
 
 /// Names and contents, as hex.
@@ -160,8 +162,10 @@ fn what_the_real_tools_find_in_an_archive_is_what_comes_out() {
     let count =
         std::env::var("LANDFALL_DIFFERENTIAL").map_or(ARCHIVES, |text| text.parse().expect("a number"));
     let world = World::new("");
-    let made = world.sh(&format!("mkdir made; python3 {MAKER} \"$PWD/made\" {} {count}", seed()));
-    println!("LANDFALL_TEST_SEED={}", seed());
+    let asked = std::env::var("LANDFALL_TEST_SEED");
+    let seed = asked.map_or(SEED, |text| text.parse().expect("LANDFALL_TEST_SEED is a number"));
+    let made = world.sh(&format!("mkdir made; python3 {MAKER} \"$PWD/made\" {seed} {count}"));
+    println!("LANDFALL_TEST_SEED={seed}");
     let mut tally = Tally::default();
     let archives = rule(&world, "depth_max = 3");
     let spool_dir = world.path("in");

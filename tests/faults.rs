@@ -152,7 +152,7 @@ fn without_its_mount_nothing_is_claimed_and_nothing_lands_beside_it() {
         "",
         &format!("publish = {{ mount = \"mnt\", marker = \"mnt/{{stem}}.done\" }}\n{OUT_ON_MNT}"),
     );
-    world.landfall(&["check"]).done().says(&["warning: rule \"payments\"", "publish.mount"]);
+    world.landfall(&["check"]).done().says(&["warning: ", "rule \"payments\": publish.mount"]);
     let mut service = world.start();
     world.move_in("in/pay.txt", "1\n");
     let reason = wait_for_file_waiting(&mut service, &world, "publish.mount");
