@@ -537,7 +537,9 @@ fn the_rules_of_a_folder_whose_name_is_not_unicode_are_kept_and_told_apart() {
     let store = open(folder.path());
     let base_dir = Path::new(std::ffi::OsStr::from_bytes(b"/etc/l\xff"));
     let mut rules = [rule_to("/one"), rule_to("/two")];
-    rules.iter_mut().for_each(|rule| rule.base_dir = base_dir.to_owned());
+    for rule in &mut rules {
+        rule.base_dir = base_dir.to_owned();
+    }
     let [one, two] = rules;
     assert_ne!(one.hash(), two.hash());
     store.change().rule(&one).rule(&two).apply().expect("applied");
