@@ -263,6 +263,7 @@ impl Disk {
         }
     }
 
+    /// Removes every file and folder that is not to stay. What stays is not touched: its times are what it is known by.
     #[allow(clippy::disallowed_methods, reason = "the harness plays the disk")]
     fn clear(&self, folder: &Path, files: &BTreeMap<PathBuf, Inode>, folders: &BTreeSet<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder can be listed") {
@@ -391,8 +392,6 @@ impl Edit {
 }
 
 const SECTOR_BYTES: usize = 512;
-
-/// Removes every file and folder that is not to stay. What stays is not touched: its times are what it is known by.
 
 fn descriptor(thread: Pid, fd: u64) -> PathBuf {
     format!("/proc/{thread}/fd/{fd}").into()
