@@ -11,6 +11,7 @@ use super::FAILED;
 use crate::control::{self, Handler, Refusal};
 use crate::engine;
 pub(super) use crate::model::amount::bytes;
+use crate::model::os_text::is_shown_raw;
 use crate::model::rule::Settings;
 use crate::store::StoreError;
 
@@ -110,7 +111,7 @@ pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Text from outside, safe to print: control characters escaped, and not without end.
+/// Text from outside, safe to print: what is not seen, or turns text around, escaped, and not without end.
 pub(super) fn printable(text: &[u8], bytes_max: usize) -> String {
     use std::fmt::Write as _;
     let shown = &text[..text.len().min(bytes_max)];
@@ -121,7 +122,7 @@ pub(super) fn printable(text: &[u8], bytes_max: usize) -> String {
                 '\t' => line.push(c),
                 '\n' => line.push_str("\\n"),
                 '\r' => line.push_str("\\r"),
-                c if c.is_control() => line.extend(c.escape_unicode()),
+                c if !is_shown_raw(c) => line.extend(c.escape_unicode()),
                 c => line.push(c),
             }
         }

@@ -76,12 +76,33 @@ impl fmt::Display for OsText {
     }
 }
 
-/// A name as it is shown: control characters and whatever is not Unicode as `\xHH`, a backslash doubled on Unix.
+/// Whether a character is shown as it is. Not so what moves the cursor, turns the direction of text around, or is not seen at all:
+/// with these one name passes for another (Unicode's categories Cc and Cf, and its separators of lines and paragraphs).
+pub fn is_shown_raw(c: char) -> bool {
+    !c.is_control()
+        && !matches!(
+            c,
+            '\u{ad}'
+                | '\u{600}'..='\u{605}'
+                | '\u{61c}'
+                | '\u{6dd}'
+                | '\u{70f}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// A name as it is shown: what is not [shown raw](is_shown_raw) and whatever is not Unicode as `\xHH`, a backslash doubled on Unix.
 pub fn escaped(name: &OsStr) -> String {
     let mut shown = String::with_capacity(name.len());
     for chunk in name.as_encoded_bytes().utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() {
+            if !is_shown_raw(c) {
                 let mut buffer = [0; 4];
                 c.encode_utf8(&mut buffer).bytes().for_each(|b| push_escape(&mut shown, b));
             } else if c == '\\' && cfg!(unix) {
@@ -188,6 +209,14 @@ fn from_raw(stored: Stored) -> Option<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_turns_text_around_or_is_not_seen_is_shown_raw() {
+        let name = "pay\u{202e}gpj.exe\u{200b}\u{2066}\u{9b}31m\u{feff}\u{ad}\u{2028}\u{e0041}";
+        let shown = escaped(OsStr::new(name));
+        assert!(shown.is_ascii() && shown.starts_with("pay\\xe2\\x80\\xaegpj.exe"), "{shown}");
+        assert_eq!(escaped(OsStr::new("Zürich 東京 😀")), "Zürich 東京 😀");
+    }
 
     #[test]
     fn a_unicode_name_is_stored_as_plain_text() {
