@@ -212,14 +212,15 @@ impl Allowance {
 
     /// To be asked now and then while reading: waits for a turn, and says whether to go on.
     pub fn step(&self) -> Result<(), Refusal> {
+        let before = Instant::now();
         if !self.pace.step() {
             return Err(Refusal::Stopped);
         }
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        if let Some(since) = clock.since.replace(now) {
-            // A turn is short: a longer gap was a wait for the next one.
-            clock.spent += now.saturating_duration_since(since).min(GAP_MAX);
+        // From here on: what the turn was waited for is no reading.
+        if let Some(since) = clock.since.replace(Instant::now()) {
+            // A turn is short: a longer gap was a wait of another kind.
+            clock.spent += before.saturating_duration_since(since).min(GAP_MAX);
         }
         if clock.spent > self.time_max { Err(Refusal::TooLong { limit: self.time_max }) } else { Ok(()) }
     }

@@ -48,7 +48,9 @@ pub fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsErr
     let copy = || {
         let found = super::identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
         let Some(found) = found else { return Ok(Renamed::Missing) };
-        (how.may_copy)(found.size).map_err(|e| FsError::new("copy", from, e))?;
+        if super::is_missing(to)? {
+            (how.may_copy)(found.size).map_err(|e| FsError::new("copy", from, e))?;
+        }
         copy_over(from, to)
     };
     if how.always_copies {

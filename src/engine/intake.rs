@@ -32,13 +32,12 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     let mut kept = HashSet::new();
     for offer in batch {
         match shared.rules.current(&offer.rule) {
-            // One folder may be watched under two names: it is the file that was ingested, not its path.
             Ok(Some(rule))
-                if rule.rule.source.on_success == OnSuccess::Keep
-                    && (!kept.insert(offer.identity) || shared.store.kept(&offer.identity)?.is_some()) =>
+                if rule.rule.source.on_success == OnSuccess::Keep && !kept.insert(offer.identity) =>
             {
-                shared.answer(&offer.path, Answer::Taken);
+                shared.answer(&offer.path, Answer::Taken); // by its other name, in this very batch
             }
+            Ok(Some(rule)) if rule.rule.source.on_success == OnSuccess::Keep && is_known(shared, &offer) => {}
             Ok(Some(rule)) => match shared.rooms.check_claim(&rule, &offer.path) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
                 Err(lack) => {
@@ -79,6 +78,17 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
         }
     }
     Ok(())
+}
+
+/// Whether a kept file was ingested, perhaps by another name: a folder may be watched under two. Answers the offer then, and where that
+/// cannot be told.
+fn is_known(shared: &Shared, offer: &Offer) -> bool {
+    match shared.store.kept(&offer.identity) {
+        Ok(None) => return false,
+        Ok(Some(_)) => shared.answer(&offer.path, Answer::Taken),
+        Err(error) => refuse(shared, &offer.path, &error.to_string()),
+    }
+    true
 }
 
 fn refuse(shared: &Shared, path: &Path, why: &str) {

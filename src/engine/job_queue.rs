@@ -122,8 +122,10 @@ impl State {
         };
         let id = self.now.pop(may)?;
         if let Some(rule) = self.rules.get(&id) {
-            *self.out.entry(Arc::clone(rule)).or_default() += 1;
-            self.counted.insert(id);
+            // Once, also where its id was queued twice.
+            if self.counted.insert(id) {
+                *self.out.entry(Arc::clone(rule)).or_default() += 1;
+            }
         }
         Some(id)
     }

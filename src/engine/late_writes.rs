@@ -42,30 +42,31 @@ impl LateWrites {
         if !crate::watch::may_have_writer(&path) {
             return;
         }
+        // As it is now: a copy has another inode than the source.
+        let Ok(Some(was)) = durable_fs::identity_at(&path) else { return };
         let mut archived = lock(&self.0);
         if archived.len() >= WATCHED_MAX {
             archived.pop_front();
         }
-        archived.push_back(Archived {
-            job: job.id,
-            path,
-            was: job.source.identity,
-            until: Instant::now() + LOOKED_AT_FOR,
-        });
+        archived.push_back(Archived { job: job.id, path, was, until: Instant::now() + LOOKED_AT_FOR });
     }
 
     /// Those that are not what they were, each told once; what is old enough is forgotten.
     fn changed(&self, now: Instant) -> Vec<Archived> {
-        let mut changed = Vec::new();
-        let mut archived = lock(&self.0);
-        for source in std::mem::take(&mut *archived) {
+        let (mut changed, mut on) = (Vec::new(), VecDeque::new());
+        // Looked at without the lock: an archive that hangs must not hold up those who end their jobs.
+        let archived = std::mem::take(&mut *lock(&self.0));
+        for source in archived {
             match durable_fs::identity_at(&source.path) {
                 Ok(Some(found)) if !found.same_content(&source.was) => changed.push(source),
                 // Somebody took it away, or its file system is: another look may find it.
-                Ok(_) | Err(_) if now < source.until => archived.push_back(source),
+                Ok(_) | Err(_) if now < source.until => on.push_back(source),
                 Ok(_) | Err(_) => {}
             }
         }
+        let mut archived = lock(&self.0);
+        on.append(&mut archived); // what came meanwhile is newer
+        *archived = on;
         changed
     }
 }

@@ -222,13 +222,8 @@ impl Engine {
         let live: Vec<_> =
             self.shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
         let store = self.shared.store.clone();
-        let already_kept = Box::new(move |identity: &_| {
-            // A store that cannot be read stops the service. Until then the file is not offered: it might be ingested twice.
-            store
-                .kept(identity)
-                .inspect_err(|error| tracing::error!(%error, "a kept file cannot be looked up"))
-                .map_or(true, |job| job.is_some())
-        });
+        // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
+        let already_kept = Box::new(move |identity: &_| matches!(store.kept(identity), Ok(Some(_))));
         let scan_every = self.shared.settings.service.scan_every;
         let watch = Watch::start(live, scan_every, offers, already_kept, crate::decode::proves_its_end)
             .map_err(|error| Trouble::from_fault(&error))?;

@@ -118,7 +118,9 @@ fn is_changed(job: &Job) -> Result<bool, Trouble> {
         Trouble::new(FaultKind::Storage, format!("cannot look at {claimed}: {error}"), None)
     })?;
     // One that is gone was moved before a crash.
-    Ok(found.is_some_and(|found| !found.same_content(&job.source.identity)))
+    // Without the device: it may have another number after a restart.
+    let content = |identity: &FileIdentity| (identity.inode, identity.size, identity.mtime_ns);
+    Ok(found.is_some_and(|found| content(&found) != content(&job.source.identity)))
 }
 
 /// Takes a source to quarantine that was written to after its outputs were published: neither archived as what was ingested nor deleted.
