@@ -1,5 +1,6 @@
 //! Promise: an output counts as published only where it was, or where nobody alive can know better. A hidden file that somebody removed
 //! while its job waited is missed, told, and waits for an operator's word, across restarts too.
+#![cfg(unix)]
 
 mod support;
 

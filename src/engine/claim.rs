@@ -470,6 +470,7 @@ mod tests {
         (Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now()), claimed)
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_companion_that_cannot_be_looked_at_is_not_taken_for_gone() {
         let folder = tempfile::tempdir().expect("a folder");

@@ -7,6 +7,8 @@ use super::*;
 use crate::model::rule::{Csv, Fixed, FixedField, OnBadEncoding, OnMisfit};
 use crate::model::slice::UnfitReason;
 
+// It runs Python.
+#[cfg(unix)]
 mod differential;
 mod lengths;
 mod promises;
