@@ -37,9 +37,9 @@ for line in sys.stdin:
 }
 
 #[test]
-fn sigterm_and_sigint_stop_an_idle_service_cleanly() {
+fn sigterm_sigint_and_a_closed_terminal_stop_an_idle_service_cleanly() {
     let world = World::new("");
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut service = world.start();
         world.move_in("in/pay.txt", "one\n");
         service.wait_until("it works", || (!world.has("in/pay.txt")).then_some(()));
@@ -47,6 +47,17 @@ fn sigterm_and_sigint_stop_an_idle_service_cleanly() {
         let status = wait_until("it stops", || service.exited());
         assert!(status.success(), "{signal:?}: {status}\n{}", service.log());
     }
+}
+
+#[test]
+fn a_service_that_was_started_to_outlive_its_terminal_does() {
+    let world = World::new("");
+    let mut service = world.start_ignoring_hang_up();
+    service.wait_until_it_watches();
+    service.signal(Signal::HUP);
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
 }
 
 #[test]

@@ -129,6 +129,16 @@ fn the_model_does_no_io_and_has_no_clock() {
 }
 
 #[test]
+fn commands_say_nothing_by_macros_that_panic() {
+    let banned = [" println!(", " print!(", " eprintln!(", " eprint!("];
+    let mut offences = Offences::default();
+    for source in sources().into_iter().filter(|source| source.module != "fuzz") {
+        offences.add_lines_with(&source, &banned);
+    }
+    offences.must_be_none("use `say!` and `say_aside!` of `cli/say.rs`: a reader may be gone");
+}
+
+#[test]
 fn production_code_does_not_panic() {
     let banned = [".unwrap()", ".unwrap_err()", ".expect(", ".expect_err(", "panic!(", "unreachable!("];
     let mut offences = Offences::default();

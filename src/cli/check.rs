@@ -11,6 +11,7 @@ use anyhow::Context as _;
 
 use super::USAGE;
 use super::check_warnings::{self, Finding, Level};
+use super::say::{self, say};
 use crate::config::{self, Problems};
 use crate::model::category::Category;
 use crate::model::identity::FileIdentity;
@@ -50,19 +51,19 @@ pub fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) -> anyh
     };
     let is_wrong = findings.iter().any(|finding| finding.level == Level::Problem);
     if args.json {
-        println!("{}", json(&findings));
+        say!("{}", json(&findings));
         return Ok(if is_wrong { ExitCode::from(USAGE) } else { ExitCode::SUCCESS });
     }
     let Some(settings) = settings.filter(|_| !is_wrong) else {
-        print!("{}", told(&findings));
+        say::lines(&told(&findings));
         return Ok(ExitCode::from(USAGE));
     };
-    print!("{}", summary(&settings));
+    say::lines(&summary(&settings));
     for Finding { problem, .. } in &findings {
-        println!("warning: {problem}");
+        say!("warning: {problem}");
     }
     if args.files {
-        show_files(&settings.rules, &mut io::stdout().lock()).context("cannot show the files")?;
+        show_files(&settings.rules, &mut say::Output).context("cannot show the files")?;
     }
     if args.store {
         return super::check_store::run(&settings.service.data_dir);

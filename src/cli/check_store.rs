@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::say::say;
 use super::view::{self, Stop};
 use super::{FAILED, view::handler};
 use crate::control::Handler;
@@ -21,8 +22,8 @@ struct Verdict {
 pub(super) fn run(data_dir: &Path) -> anyhow::Result<ExitCode> {
     let shown = escaped_path(data_dir);
     let Some(handler) = handler(data_dir)? else {
-        println!("store: there is none in {shown}");
-        println!(
+        say!("store: there is none in {shown}");
+        say!(
             "    hint: start the service once, or check `service.data_dir`; `landfall recover CLAIM_DIR` lists what a lost store left"
         );
         return Ok(ExitCode::from(FAILED));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::FAILED;
+use super::say::say;
 use crate::config;
 use crate::durable_fs;
 use crate::engine::{Engine, Purpose};
@@ -49,7 +50,7 @@ pub struct DemoArgs {
 
 pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let folder = landing_zone(args.dir.as_deref())?;
-    println!("A landing zone in {}", folder.display());
+    say!("A landing zone in {}", folder.display());
     let config = folder.join("landfall.toml");
     fs::write(&config, CONFIGURATION).with_context(|| format!("cannot write {}", config.display()))?;
     let zone = folder.join(ZONE);
@@ -60,16 +61,16 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let settings = config::load(&config, &registry)?;
     let store = Store::open(&settings.service.data_dir)?;
     let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
-    println!("\nWatching {}", zone.join("inbox").display());
+    say!("\nWatching {}", zone.join("inbox").display());
     let landed = drop_in(&dropped, &zone.join("inbox"))?;
-    println!("Dropped  {} ({RECORDS} records, gzip, encrypted with age)", landed.display());
+    say!("Dropped  {} ({RECORDS} records, gzip, encrypted with age)", landed.display());
     let job = await_job(&engine, &store)?;
     tell(&folder, &job)?;
     engine.stop()?;
-    println!("\nLook around in {}; remove it when you are done.", folder.display());
+    say!("\nLook around in {}; remove it when you are done.", folder.display());
     let (program, config) = (program(), quoted(&config));
-    println!("Try: {program} show {} --config {config}", job.id);
-    println!("     {program} records {} --config {config}", job.id);
+    say!("Try: {program} show {} --config {config}", job.id);
+    say!("     {program} records {} --config {config}", job.id);
     Ok(if job.state == JobState::Completed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
@@ -125,10 +126,10 @@ fn drop_in(file: &Path, inbox: &Path) -> anyhow::Result<PathBuf> {
 
 /// The rule without its comments, which stand in the file.
 fn show_rule() {
-    println!("Its rule:");
+    say!("Its rule:");
     let rule = CONFIGURATION.lines().skip_while(|line| *line != "[[rule]]");
     for line in rule.filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        println!("    {}", line.split_once(" # ").map_or(line, |(said, _)| said).trim_end());
+        say!("    {}", line.split_once(" # ").map_or(line, |(said, _)| said).trim_end());
     }
 }
 
@@ -168,9 +169,9 @@ fn await_job(engine: &Engine, store: &Store) -> anyhow::Result<Job> {
 fn tell(folder: &Path, job: &Job) -> anyhow::Result<()> {
     let account = &job.account;
     let took = job.finished_at.map(|end| end.duration_since(job.created_at).as_millis());
-    println!("\nJob {}: {}{}", job.id, job.state, took.map_or_else(String::new, |ms| format!(" in {ms} ms")));
+    say!("\nJob {}: {}{}", job.id, job.state, took.map_or_else(String::new, |ms| format!(" in {ms} ms")));
     let categories = account.records_out.iter().map(|(category, count)| format!("{count} {category}"));
-    println!(
+    say!(
         "Account: {} records in = {} + {} dropped + {} failed",
         account.records_in,
         categories.collect::<Vec<_>>().join(" + "),
@@ -181,13 +182,13 @@ fn tell(folder: &Path, job: &Job) -> anyhow::Result<()> {
         show_output(folder, output)?;
     }
     for (reason, count) in &account.reasons {
-        println!("\nReason for `invalid`: {reason} ({count} records)");
+        say!("\nReason for `invalid`: {reason} ({count} records)");
     }
     if let Some(archived) = &job.retired_to {
-        println!("\nThe source now lies in {archived}");
+        say!("\nThe source now lies in {archived}");
     }
     if let Some(error) = &job.error {
-        println!("\nError: {error}");
+        say!("\nError: {error}");
     }
     Ok(())
 }
@@ -195,17 +196,11 @@ fn tell(folder: &Path, job: &Job) -> anyhow::Result<()> {
 fn show_output(folder: &Path, output: &PublishedOutput) -> anyhow::Result<()> {
     let path = output.path.as_path();
     let shown = path.strip_prefix(folder).unwrap_or(path);
-    println!(
-        "\n{}: {} records in {} ({} bytes)",
-        output.category,
-        output.records,
-        shown.display(),
-        output.bytes
-    );
+    say!("\n{}: {} records in {} ({} bytes)", output.category, output.records, shown.display(), output.bytes);
     if path.extension().is_some_and(|suffix| suffix == "csv") {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        text.lines().take(LINES_SHOWN).for_each(|line| println!("    {line}"));
-        println!("    …");
+        text.lines().take(LINES_SHOWN).for_each(|line| say!("    {line}"));
+        say!("    …");
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::say::say;
 use super::view;
 use crate::allowance::Allowance;
 use crate::control::{self, Refusal};
@@ -101,11 +102,11 @@ impl DryRun {
             JobState::Refused => "would be refused; nothing would be published".to_owned(),
             state => format!("would be {state}; nothing would be published"),
         };
-        println!("{}: {would}", job.source.path);
+        say!("{}: {would}", job.source.path);
         if job.delivery.revision > 1 {
-            println!("    revision {} of its delivery", job.delivery.revision);
+            say!("    revision {} of its delivery", job.delivery.revision);
         }
-        println!(
+        say!(
             "    {} records in, {} to outputs, {} dropped, {} failed",
             account.records_in,
             account.records_written(),
@@ -114,19 +115,19 @@ impl DryRun {
         );
         for output in &job.outputs {
             let path = self.real_text(&escaped_path(output.path.as_path()), job);
-            println!("    {}: {} records, {} bytes, {path}", output.category, output.records, output.bytes);
+            say!("    {}: {} records, {} bytes, {path}", output.category, output.records, output.bytes);
             match self.first_lines(output) {
-                Ok(lines) => lines.iter().for_each(|line| println!("        {line}")),
-                Err(error) => println!("        its records cannot be shown: {error}"),
+                Ok(lines) => lines.iter().for_each(|line| say!("        {line}")),
+                Err(error) => say!("        its records cannot be shown: {error}"),
             }
         }
         for (reason, count) in &account.reasons {
-            println!("    {}: {count}", view::printable(reason.as_bytes(), usize::MAX));
+            say!("    {}: {count}", view::printable(reason.as_bytes(), usize::MAX));
         }
         if let Some(error) = &job.error {
-            println!("    error: {}", self.real_text(&error.message, job));
+            say!("    error: {}", self.real_text(&error.message, job));
             if let Some(hint) = &error.hint {
-                println!("    hint: {}", self.real_text(hint, job));
+                say!("    hint: {}", self.real_text(hint, job));
             }
         }
     }

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::FAILED;
 use super::dry_run::DryRun;
+use super::say::say;
 use crate::config::{self, Problems};
 use crate::control::{self, Client, Handler as _, Reached, Refusal};
 use crate::engine::{self, Engine, EngineError, Purpose};
@@ -108,7 +109,7 @@ fn rehearse(args: &IngestArgs, settings: Settings, registry: Registry) -> anyhow
     let dry_run = DryRun::new(&settings, &args.rule)?;
     let settings = dry_run.settings(settings);
     let store = Store::open(&settings.service.data_dir)?;
-    println!("dry run: no output is written, no file is touched");
+    say!("dry run: no output is written, no file is touched");
     let engine = Engine::rehearse(settings, registry, store, dry_run.rehearsal())?;
     let all_done = ingest(args, &files, engine, &|job| dry_run.tell(job))?;
     Ok(exit_code(all_there && all_done))
@@ -208,13 +209,13 @@ fn progress_bar() -> ProgressBar {
 
 fn tell(job: &Job) {
     let account = &job.account;
-    println!("{}: {} (job {})", job.source.path, job.state, job.id);
+    say!("{}: {} (job {})", job.source.path, job.state, job.id);
     let (before, written) = if job.outputs.is_empty() && job.state != JobState::Completed {
         ("nothing is published; of what was read: ", "worked")
     } else {
         ("", "written")
     };
-    println!(
+    say!(
         "    {before}{} records in, {} {written}, {} dropped, {} failed",
         account.records_in,
         account.records_written(),
@@ -223,15 +224,15 @@ fn tell(job: &Job) {
     );
     for output in &job.outputs {
         let PublishedOutput { category, records, bytes, path, .. } = output;
-        println!("    {category}: {records} records, {bytes} bytes, {path}");
+        say!("    {category}: {records} records, {bytes} bytes, {path}");
     }
     for (reason, count) in &account.reasons {
-        println!("    {reason}: {count}");
+        say!("    {reason}: {count}");
     }
     if let Some(error) = &job.error {
-        println!("    {}: {}", if job.waiting.is_some() { "waits" } else { "error" }, error.message);
+        say!("    {}: {}", if job.waiting.is_some() { "waits" } else { "error" }, error.message);
         if let Some(hint) = &error.hint {
-            println!("    hint: {hint}");
+            say!("    hint: {hint}");
         }
     }
 }

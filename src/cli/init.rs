@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::say::{say, say_aside};
 use anyhow::Context as _;
 
 const STARTER: &str = include_str!("../../config/starter.toml");
@@ -23,12 +24,12 @@ pub struct InitArgs {
 pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let file = args.dir.join(FILE_NAME);
     if !set_up(&args.dir)? {
-        eprintln!("{} is there already and was left as it is", file.display());
+        say_aside!("{} is there already and was left as it is", file.display());
         return Ok(ExitCode::from(2));
     }
-    println!("wrote {}", file.display());
-    println!("put a CSV file into {}, then:", args.dir.join("inbox").display());
-    println!("    landfall run --config {}", file.display());
+    say!("wrote {}", file.display());
+    say!("put a CSV file into {}, then:", args.dir.join("inbox").display());
+    say!("    landfall run --config {}", file.display());
     Ok(ExitCode::SUCCESS)
 }
 

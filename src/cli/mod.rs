@@ -14,6 +14,7 @@ mod records;
 mod recover;
 mod retry;
 mod run;
+mod say;
 mod show;
 mod test;
 mod test_diff;
@@ -33,6 +34,7 @@ use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 use crate::store::StoreError;
 use crate::telemetry::logging::{self, LogFormat};
+use say::say_aside;
 
 /// The thing asked for failed or does not exist.
 const FAILED: u8 = 1;
@@ -138,7 +140,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
     };
-    result.unwrap_or_else(|error| explain(&error))
+    say::end(result.unwrap_or_else(|error| explain(&error)))
 }
 
 /// The arguments; usage and help name the program as it was called.
@@ -158,7 +160,7 @@ fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
 /// Prints an error with its causes and its hint; the exit code for it.
 fn explain(error: &anyhow::Error) -> ExitCode {
     if let Some(problems) = error.downcast_ref::<Problems>() {
-        eprintln!("{problems}");
+        say_aside!("{problems}");
         return ExitCode::from(USAGE);
     }
     view::complain(&format!("{error:#}"), hint_of(error).as_deref());

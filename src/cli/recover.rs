@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use super::FAILED;
+use super::say::{say, say_aside};
 use super::view::{self, Stop};
 use crate::config;
 use crate::control::{self, Handler, Refusal};
@@ -148,7 +149,7 @@ fn with_states(claimed: Vec<Stray>, settings: Option<&Settings>) -> anyhow::Resu
         None | Some(Err(StoreError::NoStore { .. })) => None,
         Some(Ok(handler)) => Some(handler),
         Some(Err(error @ StoreError::Damaged { .. })) => {
-            eprintln!("landfall: {error}\n    what it knows of these files cannot be told");
+            say_aside!("landfall: {error}\n    what it knows of these files cannot be told");
             None
         }
         Some(Err(error)) => return Err(error).context("cannot ask the store what it knows of these files"),
@@ -252,7 +253,7 @@ fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
     let missing: Vec<_> =
         args.job.iter().filter(|id| claimed.iter().all(|told| told.stray.job != **id)).collect();
     for id in &missing {
-        eprintln!("landfall: no file of job {id} lies there");
+        say_aside!("landfall: no file of job {id} lies there");
     }
     let (mut given, mut stay) = (0, 0);
     // A source and what belongs to it go together or stay together.
@@ -265,7 +266,7 @@ fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
             Err(why) => {
                 stay += of_job.len();
                 for told in of_job {
-                    println!("{}: stays: {why}", told.stray.path);
+                    say!("{}: stays: {why}", told.stray.path);
                 }
                 continue;
             }
@@ -274,20 +275,20 @@ fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
             match strays::give_back(&told.stray, &to)? {
                 GivenBack::To(to) => {
                     given += 1;
-                    println!("{to}: given back");
+                    say!("{to}: given back");
                 }
                 GivenBack::NameTaken(to) => {
                     stay += 1;
-                    println!("{}: stays: another file has its name {to}", told.stray.path);
+                    say!("{}: stays: another file has its name {to}", told.stray.path);
                 }
                 GivenBack::Gone => {
                     stay += 1;
-                    println!("{}: is gone", told.stray.path);
+                    say!("{}: is gone", told.stray.path);
                 }
             }
         }
     }
-    println!("{given} given back, {stay} stay");
+    say!("{given} given back, {stay} stay");
     Ok(if stay == 0 && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 

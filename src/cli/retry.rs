@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::jobs::parse_state;
+use super::say::say;
 use super::{FAILED, view};
 use crate::control::{self, Handler, JobFilter, Reached, Refusal, StoreHandler};
 use crate::engine::{self, EngineError};
@@ -79,10 +80,10 @@ fn retry(
     for Job { id, source, .. } in jobs {
         let retried = if args.dry_run { Ok(id) } else { handler.retry(&id.to_string()) };
         match retried {
-            Ok(id) if args.dry_run => println!("{id}: would be queued again  {}", source.path),
+            Ok(id) if args.dry_run => say!("{id}: would be queued again  {}", source.path),
             Ok(id) => {
                 queued += 1;
-                println!("{id}: queued again; {taker}  {}", source.path);
+                say!("{id}: queued again; {taker}  {}", source.path);
             }
             // One that cannot be retried does not stop the others; it changes the exit code.
             Err(refusal) => {
@@ -93,7 +94,7 @@ fn retry(
     }
     if args.job.is_none() {
         let done = if args.dry_run { String::new() } else { format!(", {queued} queued again") };
-        println!("{chosen} jobs chosen{done}");
+        say!("{chosen} jobs chosen{done}");
     }
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
@@ -101,7 +102,7 @@ fn retry(
 fn accept_missing(jobs: &[Job], handler: &dyn Handler) -> ExitCode {
     for job in jobs {
         match handler.accept_missing(&job.id.to_string()) {
-            Ok(id) => println!("{id}: goes on without what is missing  {}", job.source.path),
+            Ok(id) => say!("{id}: goes on without what is missing  {}", job.source.path),
             Err(refusal) => return view::refuse(&refusal),
         }
     }

@@ -88,7 +88,8 @@ impl Signals {
 struct Listening {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
+    /// None: whoever started this does not want it to end with the terminal.
+    hang_up: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
@@ -98,17 +99,37 @@ impl Listening {
         let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
         // A terminal that is closed is no reason to be killed: its output is lost, and the stop is clean.
-        let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let hang_up = (!ignores_hang_up()).then(|| signal(SignalKind::hangup())).transpose();
+        let hang_up = hang_up.context("cannot listen for SIGHUP")?;
         Ok(Self { terminate, interrupt, hang_up })
     }
 
     async fn next(&mut self) -> &'static str {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(hang_up) => drop(hang_up.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
+            () = hang_up => "SIGHUP",
         }
     }
+}
+
+/// Whether this was started to outlive its terminal: `nohup landfall run &`.
+#[cfg(unix)]
+#[allow(unsafe_code, reason = "asking how a signal is met has no safe interface")]
+fn ignores_hang_up() -> bool {
+    let mut found = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with no new action sigaction(2) changes nothing; it fills `found`, of which any bytes, zeros too, are a value.
+    let action = unsafe {
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), found.as_mut_ptr());
+        found.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 #[cfg(windows)]

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::FAILED;
 use super::dry_run::without_root;
+use super::say::{self, say};
 use super::test_diff::difference;
 use crate::allowance::Allowance;
 use crate::config::{self, Content, Dropped, Expected, Problem, Problems, RuleTest};
@@ -93,7 +94,7 @@ pub(super) fn run(args: &TestArgs, config: Option<&Path>, registry: &Registry) -
         let (rule, name, line) = (test.rule.as_str(), test.name.as_str(), test.line);
         let outcome = Outcome { rule, name, file: escaped_path(&test.file), line, passed, differences };
         if !args.json {
-            print!("{}", told(&outcome));
+            say::lines(&told(&outcome));
         }
         outcomes.push(outcome);
     }
@@ -103,13 +104,11 @@ pub(super) fn run(args: &TestArgs, config: Option<&Path>, registry: &Registry) -
         let all = serde_json::json!({
             "version": VIEW_VERSION, "passed": passed, "failed": failed, "tests": outcomes
         });
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        say!("{}", serde_json::to_string_pretty(&all)?);
     } else if outcomes.is_empty() {
-        println!(
-            "no rule has a test; [[rule.test]] in a rule, or [[test]] in NAME.test.toml beside it, is one"
-        );
+        say!("no rule has a test; [[rule.test]] in a rule, or [[test]] in NAME.test.toml beside it, is one");
     } else {
-        println!("{passed} passed, {failed} failed");
+        say!("{passed} passed, {failed} failed");
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

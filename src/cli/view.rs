@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use super::FAILED;
+use super::say::say_aside;
 use crate::control::{self, Handler, Refusal};
 use crate::engine;
 pub(super) use crate::model::amount::bytes;
@@ -75,11 +76,10 @@ pub(super) fn refuse(refusal: &Refusal) -> ExitCode {
 }
 
 /// Says on standard error what is wrong, and what to do: every command in the same words.
-#[allow(clippy::print_stderr, reason = "this is a command's own output")]
 pub(super) fn complain(message: &str, hint: Option<&str>) {
-    eprintln!("landfall: {message}");
+    say_aside!("landfall: {message}");
     if let Some(hint) = hint {
-        eprintln!("    hint: {hint}");
+        say_aside!("    hint: {hint}");
     }
 }
 

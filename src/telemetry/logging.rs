@@ -65,7 +65,11 @@ fn filter_of(text: &str) -> Result<EnvFilter, BadLevel> {
 /// A second call changes nothing: the first set-up of a process stays.
 pub fn set_up(level: &str, format: LogFormat) -> Result<(), BadLevel> {
     let filter = filter_of(level)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // An event that cannot be written would be told on standard error too, which panics where that is closed.
+        .log_internal_errors(false);
     let set = match format {
         LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),

@@ -266,6 +266,11 @@ impl World {
         Service::start_as(self, user)
     }
 
+    /// Starts `landfall run` as `nohup` does.
+    pub fn start_ignoring_hang_up(&self) -> Service {
+        Service::start_ignoring_hang_up(self)
+    }
+
     /// Starts `landfall run` with at most so many open files.
     pub fn start_with_open_files(&self, max: u32) -> Service {
         Service::start_with_open_files(self, max)

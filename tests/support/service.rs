@@ -23,6 +23,14 @@ impl Service {
         Self::spawn(world, command)
     }
 
+    /// As `nohup` does.
+    pub(super) fn start_ignoring_hang_up(world: &World) -> Self {
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", &format!("trap '' HUP; exec {} run", env!("CARGO_BIN_EXE_landfall"))]);
+        command.current_dir(world.path("")).env_remove("RUST_LOG");
+        Self::spawn(world, command)
+    }
+
     /// With at most so many open files.
     pub(super) fn start_with_open_files(world: &World, max: u32) -> Self {
         let mut command = std::process::Command::new("bash");
