@@ -391,3 +391,32 @@ fn a_checkpoint_of_another_framing_version_starts_the_job_from_its_first_record(
 fn service_log(world: &World) -> String {
     world.text("landfall.log")
 }
+
+/// What a service goes on to write in a file without a name is forgotten with it: it claims and publishes nothing more.
+#[test]
+fn a_service_whose_store_is_removed_or_replaced_says_so_and_ends_before_it_publishes_anything() {
+    for how in ["rm -r data", "mv data away", "rm data/store/db", "cp -r data copy; rm -r data; mv copy data"]
+    {
+        let world = gated("");
+        world.move_in("in/pay.txt", format!("{}last\n", lines(1000)));
+        let mut service = world.start();
+        service.wait_for(&world, "reached");
+        world.sh(how);
+        world.write("go", "");
+        world.move_in("in/later.txt", "one\n");
+        let status = service.wait_until_exit(|| ());
+        assert_eq!(status.code(), Some(1), "{how}");
+        assert!(
+            service.log().contains("was removed or replaced under the running service"),
+            "{}",
+            service.log()
+        );
+        assert!(world.has("in/later.txt"), "{how}");
+        // A folder that was only moved keeps what is written to it.
+        if how != "mv data away" {
+            let shown: Vec<_> =
+                world.files("out").into_iter().filter(|name| !name.starts_with('.')).collect();
+            assert!(shown.is_empty() && !world.has("archive/pay.txt"), "{how}: {shown:?}");
+        }
+    }
+}

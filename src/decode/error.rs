@@ -307,7 +307,7 @@ impl Fault for DecodeError {
         match self {
             Self::KeyFile { .. } | Self::Key { .. } => WaitsFor::Key,
             Self::Rule { .. } => WaitsFor::Config,
-            Self::Read { .. } | Self::Spool { .. } => WaitsFor::Disk,
+            Self::Read { source, .. } | Self::Spool { source, .. } => durable_fs::waits_for(source),
             _ => WaitsFor::Retry,
         }
     }

@@ -94,6 +94,9 @@ pub fn waits_for(error: &io::Error) -> WaitsFor {
     if is_out_of_descriptors(error) {
         return WaitsFor::Retry;
     }
+    if platform::is_link_loop(error) {
+        return WaitsFor::Config;
+    }
     match error.kind() {
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::NotADirectory
@@ -102,10 +105,14 @@ pub fn waits_for(error: &io::Error) -> WaitsFor {
         io::ErrorKind::StaleNetworkFileHandle
         | io::ErrorKind::NotConnected
         | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::TimedOut => WaitsFor::Mount,
-        io::ErrorKind::OutOfMemory | io::ErrorKind::ResourceBusy | io::ErrorKind::WouldBlock => {
-            WaitsFor::Retry
-        }
+        io::ErrorKind::OutOfMemory
+        | io::ErrorKind::ResourceBusy
+        | io::ErrorKind::ExecutableFileBusy
+        | io::ErrorKind::WouldBlock
+        | io::ErrorKind::Interrupted => WaitsFor::Retry,
         _ => WaitsFor::Disk,
     }
 }
@@ -123,6 +130,9 @@ pub fn hint_of(error: &io::Error) -> &'static str {
     if is_out_of_descriptors(error) {
         return "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`); until then it goes on as files are closed";
     }
+    if platform::is_link_loop(error) {
+        return "take the symbolic link away that lies there: none is followed in this place; the job goes on by itself";
+    }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "make room on that disk; the job goes on by itself"
@@ -138,6 +148,8 @@ pub fn hint_of(error: &io::Error) -> &'static str {
         io::ErrorKind::StaleNetworkFileHandle
         | io::ErrorKind::NotConnected
         | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::TimedOut => {
             "mount that file system again, or look at its server; the job goes on by itself"
         }
@@ -153,9 +165,10 @@ pub fn hint_of(error: &io::Error) -> &'static str {
         io::ErrorKind::OutOfMemory => {
             "give the service, or the machine, more memory; the job goes on by itself"
         }
-        io::ErrorKind::ResourceBusy | io::ErrorKind::WouldBlock => {
+        io::ErrorKind::ResourceBusy | io::ErrorKind::ExecutableFileBusy | io::ErrorKind::WouldBlock => {
             "somebody else holds that file; the job goes on by itself when it is let go"
         }
+        io::ErrorKind::Interrupted => "nothing is to be done: the job is tried again by itself",
         _ => "look at the disk and at the system's log; the job goes on by itself when it works again",
     }
 }
@@ -401,6 +414,11 @@ pub fn has_other_names(path: &Path) -> Result<bool, FsError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         names => names.map(|names| names > 1).map_err(|e| FsError::new("look at", path, e)),
     }
+}
+
+/// Whether an open file was removed, or another put in its place: it is gone with whoever has it open. Unknown counts as no.
+pub fn has_no_name(file: &File) -> bool {
+    platform::has_no_name(file)
 }
 
 /// Lets nobody else write what this process makes, whatever the umask that it was started under. Once, at the start.

@@ -301,6 +301,11 @@ fn each_error_of_the_system_says_what_it_means_to_the_operator() {
         (libc::ENOMEM, Retry, "memory"),
         (libc::EBUSY, Retry, "somebody else holds"),
         (libc::EAGAIN, Retry, "somebody else holds"),
+        (libc::ETXTBSY, Retry, "somebody else holds"),
+        (libc::EINTR, Retry, "by itself"),
+        (libc::ENETDOWN, Mount, "mount"),
+        (libc::ENETUNREACH, Mount, "mount"),
+        (libc::ELOOP, Config, "symbolic link"),
     ];
     for (code, waits, hint) in table {
         let error = io::Error::from_raw_os_error(code);

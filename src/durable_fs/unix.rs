@@ -64,6 +64,17 @@ pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
+pub(super) fn has_no_name(file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    // It is told of an open file whatever becomes of its folder; were it not, the look by its path would tell.
+    file.metadata().is_ok_and(|found| found.nlink() == 0)
+}
+
+/// A link where none is followed, or links in a circle.
+pub(super) fn is_link_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ELOOP)
+}
+
 pub(super) fn has_no_locks(error: &io::Error) -> bool {
     is_unsupported(error) || error.raw_os_error() == Some(libc::ENOLCK)
 }

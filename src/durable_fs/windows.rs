@@ -12,8 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_FILE_EXISTS, ERROR_INVALID_FUNCTION,
-    ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_SHARING_VIOLATION, ERROR_TOO_MANY_OPEN_FILES, FILETIME,
+    ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_CANT_RESOLVE_FILENAME, ERROR_FILE_EXISTS,
+    ERROR_INVALID_FUNCTION, ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_SHARING_VIOLATION,
+    ERROR_TOO_MANY_OPEN_FILES, FILETIME,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
@@ -99,6 +100,16 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 
 pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
     raw(error) == Some(ERROR_TOO_MANY_OPEN_FILES)
+}
+
+/// A file that is open here keeps its name.
+pub(super) fn has_no_name(_: &File) -> bool {
+    false
+}
+
+/// A link where none is followed, or links in a circle.
+pub(super) fn is_link_loop(error: &io::Error) -> bool {
+    raw(error) == Some(ERROR_CANT_RESOLVE_FILENAME)
 }
 
 /// Some network redirectors have no byte-range locks.

@@ -195,14 +195,7 @@ fn new_job(shared: &Shared, want: &Wanted) -> Result<Job, Trouble> {
 
 /// Which folder a claim folder is; none where nothing lies.
 pub(super) fn identity_of(folder: &Path) -> Result<Option<FolderIdentity>, Trouble> {
-    durable_fs::folder_identity(folder).map_err(|error| {
-        let hint = "make the folder accessible to the service's user; the job goes on by itself";
-        Trouble::new(
-            FaultKind::Storage,
-            format!("cannot look at {}: {error}", OsText::from(folder)),
-            Some(hint),
-        )
-    })
+    durable_fs::folder_identity(folder).map_err(|error| Trouble::unseen(folder, error))
 }
 
 /// Markers and the like, as they are now; one that is gone meanwhile is none. One that cannot be looked at may be there: without it its
@@ -219,11 +212,7 @@ fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Resul
 
 /// What lies at a path; that it cannot be looked at does not mean that nothing does.
 pub(super) fn look_at(path: &Path) -> Result<Option<FileIdentity>, Trouble> {
-    durable_fs::identity_at(path).map_err(|error| {
-        let message = format!("cannot look at {}: {error}", OsText::from(path));
-        let hint = "make the folder accessible to the service's user; it goes on by itself";
-        Trouble::new(FaultKind::Storage, message, Some(hint))
-    })
+    durable_fs::identity_at(path).map_err(|error| Trouble::unseen(path, error))
 }
 
 /// Takes a source's companions with it. A newer file of a companion's name belongs to the next source and stays.

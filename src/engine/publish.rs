@@ -205,9 +205,7 @@ fn most_frequent_reason(account: &Account) -> String {
 /// A sender that still has the file open can write into it whatever it is called now: what was read must be all there is.
 fn check_source(job: &Job) -> Result<(), Trouble> {
     let path = job.source_path().as_path();
-    let found = durable_fs::identity_at(path).map_err(|error| {
-        Trouble::new(FaultKind::Storage, format!("cannot look at {}: {error}", job.source_path()), None)
-    })?;
+    let found = durable_fs::identity_at(path).map_err(|error| Trouble::unseen(path, error))?;
     match found {
         // One who opened it before the rename was looked for right behind that; a crash may have come between the two, and what he
         // writes from now on would be archived unread. Windows renames no file that a writer has open.

@@ -270,16 +270,11 @@ fn folder_of(path: &OsText) -> OsText {
 fn folder_is_there(path: &OsText) -> Result<bool, Trouble> {
     let folder = durable_fs::parent_of(path.as_path());
     let found = durable_fs::folder_identity(folder);
-    Ok(found.map_err(|error| cannot_look(&OsText::from(folder), &error))?.is_some())
+    Ok(found.map_err(|error| Trouble::unseen(folder, error))?.is_some())
 }
 
 fn identity_at(path: &OsText) -> Result<Option<FileIdentity>, Trouble> {
-    durable_fs::identity_at(path.as_path()).map_err(|error| cannot_look(path, &error))
-}
-
-fn cannot_look(path: &OsText, error: &std::io::Error) -> Trouble {
-    let hint = "make the folder accessible to the service's user; the job goes on by itself";
-    Trouble::new(FaultKind::Storage, format!("cannot look at {path}: {error}"), Some(hint))
+    durable_fs::identity_at(path.as_path()).map_err(|error| Trouble::unseen(path.as_path(), error))
 }
 
 #[cfg(test)]

@@ -114,9 +114,8 @@ fn is_changed(job: &Job) -> Result<bool, Trouble> {
         return Ok(true);
     }
     let Some(claimed) = &job.source.claimed else { return Ok(false) };
-    let found = durable_fs::identity_at(claimed.as_path()).map_err(|error| {
-        Trouble::new(FaultKind::Storage, format!("cannot look at {claimed}: {error}"), None)
-    })?;
+    let claimed = claimed.as_path();
+    let found = durable_fs::identity_at(claimed).map_err(|error| Trouble::unseen(claimed, error))?;
     // One that is gone was moved before a crash.
     // Without the device: it may have another number after a restart.
     let content = |identity: &FileIdentity| (identity.inode, identity.size, identity.mtime_ns);

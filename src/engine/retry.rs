@@ -160,9 +160,8 @@ pub(super) fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) ->
         // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
         durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
     }
-    let found = durable_fs::identity_at(claimed.as_path()).map_err(|error| {
-        Trouble::new(FaultKind::Storage, format!("cannot look at {claimed}: {error}"), None)
-    })?;
+    let found = durable_fs::identity_at(claimed.as_path())
+        .map_err(|error| Trouble::unseen(claimed.as_path(), error))?;
     job.source.identity = found.unwrap_or(job.source.identity);
     job.source.claim_folder = claim::identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
     job.source.moved_from = None;

@@ -10,10 +10,10 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::trouble::Trouble;
-use crate::durable_fs;
+use crate::durable_fs::{self, FsError};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
-use crate::model::os_text::{OsText, escaped_path};
+use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::output::hexadecimal;
 use crate::watch::rules::companion_path;
@@ -55,7 +55,7 @@ pub(super) fn read(rule: &Rule, job: &Job) -> Result<Option<Totals>, Trouble> {
         io::ErrorKind::NotFound => {
             early(format!("the totals {place} are gone"), "put them back, or send file and totals again")
         }
-        _ => Trouble::new(FaultKind::Storage, format!("cannot read the totals {place}: {error}"), None),
+        _ => FsError::new("read the totals", place.as_path(), error).into(),
     })?;
     parse(&text).map(Some).map_err(|why| {
         let hint = "a file with totals is JSON like {\"records\": 10, \"bytes\": 812, \"sha256\": \"…\"}, with at least one of the three";
@@ -101,9 +101,7 @@ pub(super) fn measure(
         return Ok(Some(Announced { totals, sha256: None }));
     }
     let path = job.source_path().as_path();
-    let sha256 = sha256_of(path, stopping).map_err(|error| {
-        Trouble::new(FaultKind::Storage, format!("cannot read {}: {error}", escaped_path(path)), None)
-    })?;
+    let sha256 = sha256_of(path, stopping).map_err(|error| FsError::new("read", path, error))?;
     Ok(sha256.map(|sha256| Announced { totals, sha256: Some(sha256) }))
 }
 

@@ -1,6 +1,8 @@
 //! What stands in a job's way, in the words of the engine: which reaction follows.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use crate::decode::DecodeError;
 use crate::durable_fs::FsError;
@@ -74,6 +76,11 @@ impl Trouble {
     pub(super) fn from_error(error: JobError) -> Self {
         let told = Self::new(error.kind, "", None);
         Self { error, ..told }
+    }
+
+    /// A place that cannot be looked at: nobody knows what lies there.
+    pub(super) fn unseen(path: &Path, error: io::Error) -> Self {
+        FsError::new("look at", path, error).into()
     }
 
     /// Too many records are at fault.

@@ -212,7 +212,12 @@ impl Store {
             inner
                 .log
                 .sync_all()
-                .map_err(|error| StoreError::failed("sync its log", &inner.path, error.into()))
+                .map_err(|error| StoreError::failed("sync its log", &inner.path, error.into()))?;
+            // What is durable in a file without a name nobody will read: nothing may be published on its word.
+            if durable_fs::has_no_name(&inner.log) {
+                return Err(StoreError::Removed { path: inner.path.clone() });
+            }
+            Ok(())
         };
         inner.commits.sync(make_durable, flush)
     }

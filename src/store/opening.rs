@@ -38,9 +38,15 @@ pub(super) fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
     loop {
         match config.open() {
             Ok(db) => return Ok(db),
-            // The data folder is ours, so that only a former handle of this process can hold the engine's file.
+            // The data folder is ours: a former handle of this process may hold the engine's file, for a moment.
             Err(error) if is_locked(&error) && begun.elapsed() < REOPEN_PATIENCE => {
                 std::thread::sleep(REOPEN_PAUSE);
+            }
+            // Or a service whose lock file somebody removed.
+            Err(error) if is_locked(&error) => {
+                let data_dir = path.parent().unwrap_or(path).to_owned();
+                let holder = "a process whose lock file was removed".to_owned();
+                return Err(StoreError::InUse { data_dir, pid: None, holder });
             }
             Err(error) => return Err(StoreError::failed("be opened", path, error)),
         }
