@@ -448,3 +448,25 @@ fn a_marker_that_is_seen_while_it_is_made_goes_with_its_file() {
     service.stop();
     assert_eq!(world.files("in"), [""; 0], "a marker that stays would vouch for the next file of its name");
 }
+
+/// Its identity is its device, inode, size and times, whatever path leads there.
+#[test]
+fn a_kept_file_that_is_watched_under_two_names_is_ingested_once() {
+    let world = World::new("paths = [\"in/*.txt\", \"alias/*.txt\"]\nsource = { on_success = \"keep\" }");
+    world.sh("ln -s in alias");
+    for name in ["a", "b", "c"] {
+        world.write(format!("in/{name}.txt"), "one\n");
+    }
+    for later in ["first", "second"] {
+        let mut service = world.start();
+        service.wait_until("each is taken", || (world.jobs().len() >= 3).then_some(()));
+        // What is offered later is judged after everything that was offered before.
+        world.move_in(&format!("in/{later}.txt"), "one\n");
+        service.wait_for(&world, &format!("out/{later}.main"));
+        service.wait_until("nothing waits", || {
+            world.json(&["jobs", "--json"])["waiting"].as_array().is_none_or(Vec::is_empty).then_some(())
+        });
+        service.stop();
+    }
+    assert_eq!(world.jobs().len(), 5, "{:#?}", world.jobs());
+}

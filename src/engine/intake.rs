@@ -29,13 +29,13 @@ pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
 fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     shared.store.check_there()?;
     let mut wanted = Vec::with_capacity(batch.len());
-    let mut kept = HashSet::new();
+    let (mut kept, mut twins) = (HashSet::new(), Vec::new());
     for offer in batch {
         match shared.rules.current(&offer.rule) {
             Ok(Some(rule))
                 if rule.rule.source.on_success == OnSuccess::Keep && !kept.insert(offer.identity) =>
             {
-                shared.answer(&offer.path, Answer::Taken); // by its other name, in this very batch
+                twins.push(offer);
             }
             Ok(Some(rule)) if rule.rule.source.on_success == OnSuccess::Keep && is_known(shared, &offer) => {}
             Ok(Some(rule)) => match shared.rooms.check_claim(&rule, &offer.path) {
@@ -51,15 +51,25 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
             Err(trouble) => refuse(shared, &offer.path, &trouble.error.to_string()),
         }
     }
-    if wanted.is_empty() {
-        return Ok(());
+    let claimed = if wanted.is_empty() { Ok(()) } else { claim_all(shared, &wanted) };
+    for offer in twins {
+        if !is_known(shared, &offer) {
+            shared.answer(
+                &offer.path,
+                Answer::Later("it could not be claimed under its other name".to_owned()),
+            );
+        }
     }
-    let claimed = match claim::claim(shared, &wanted) {
+    claimed
+}
+
+fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
+    let claimed = match claim::claim(shared, wanted) {
         Ok(claimed) => claimed,
         // The service stops: what is wrong is told once, not for each file.
         Err(trouble) if trouble.poisoned => return Err(trouble),
         Err(trouble) => {
-            for want in &wanted {
+            for want in wanted {
                 refuse(shared, &want.offer.path, &trouble.error.to_string());
             }
             return Err(trouble);

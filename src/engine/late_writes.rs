@@ -39,11 +39,13 @@ impl LateWrites {
     pub(super) fn watch(&self, job: &Job) {
         let (Some(target), true) = (&job.retired_to, crate::watch::is_blind()) else { return };
         let path = target.as_path().to_owned();
-        if !crate::watch::may_have_writer(&path) {
+        // Nobody else has a copy open: what is written to its original is lost with that.
+        let is_copy = matches!(durable_fs::identity_at(&path), Ok(Some(found)) if !found.same_file(&job.source.identity));
+        if is_copy || !crate::watch::may_have_writer(&path) {
             return;
         }
-        // As it is now: a copy has another inode than the source.
-        let Ok(Some(was)) = durable_fs::identity_at(&path) else { return };
+        // What was ingested: it may have been written to on its way here.
+        let was = job.source.identity;
         let mut archived = lock(&self.0);
         if archived.len() >= WATCHED_MAX {
             archived.pop_front();
@@ -58,7 +60,9 @@ impl LateWrites {
         let archived = std::mem::take(&mut *lock(&self.0));
         for source in archived {
             match durable_fs::identity_at(&source.path) {
-                Ok(Some(found)) if !found.same_content(&source.was) => changed.push(source),
+                Ok(Some(found)) if found.same_file(&source.was) && !found.same_content(&source.was) => {
+                    changed.push(source);
+                }
                 // Somebody took it away, or its file system is: another look may find it.
                 Ok(_) | Err(_) if now < source.until => on.push_back(source),
                 Ok(_) | Err(_) => {}

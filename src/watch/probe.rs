@@ -143,7 +143,7 @@ fn lease(descriptor: std::os::fd::RawFd, kind: libc::c_int) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Whether files of this folder's owner would be somebody else's to this user, who may not lease them.
+/// Whether files of others, which this user may not lease, may come into this folder.
 #[cfg(target_os = "linux")]
 pub(super) fn is_blind_to(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -153,8 +153,9 @@ pub(super) fn is_blind_to(folder: &Path) -> bool {
     let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
     let own = rustix::process::geteuid().as_raw();
     // A folder that cannot be looked at is told where it is watched.
-    let is_foreign = std::fs::metadata(folder).is_ok_and(|found| found.uid() != own);
-    is_foreign && effective >> CAP_LEASE & 1 == 0
+    let is_shared =
+        std::fs::metadata(folder).is_ok_and(|found| found.uid() != own || found.mode() & 0o022 != 0);
+    is_shared && effective >> CAP_LEASE & 1 == 0
 }
 
 #[cfg(not(target_os = "linux"))]
