@@ -392,31 +392,39 @@ fn service_log(world: &World) -> String {
     world.text("landfall.log")
 }
 
-/// What a service goes on to write in a file without a name is forgotten with it: it claims and publishes nothing more.
+/// What a service goes on to write into a file without a name is forgotten with it.
 #[test]
 fn a_service_whose_store_is_removed_or_replaced_says_so_and_ends_before_it_publishes_anything() {
-    for how in ["rm -r data", "mv data away", "rm data/store/db", "cp -r data copy; rm -r data; mv copy data"]
-    {
-        let world = gated("");
-        world.move_in("in/pay.txt", format!("{}last\n", lines(1000)));
-        let mut service = world.start();
-        service.wait_for(&world, "reached");
+    for how in ["rm -r data", "rm data/store/db", "cp -r data copy; rm -r data; mv copy data"] {
+        let (world, mut service) = in_the_middle();
         world.sh(how);
         world.write("go", "");
-        world.move_in("in/later.txt", "one\n");
-        let status = service.wait_until_exit(|| ());
-        assert_eq!(status.code(), Some(1), "{how}");
-        assert!(
-            service.log().contains("was removed or replaced under the running service"),
-            "{}",
-            service.log()
-        );
-        assert!(world.has("in/later.txt"), "{how}");
-        // A folder that was only moved keeps what is written to it.
-        if how != "mv data away" {
-            let shown: Vec<_> =
-                world.files("out").into_iter().filter(|name| !name.starts_with('.')).collect();
-            assert!(shown.is_empty() && !world.has("archive/pay.txt"), "{how}: {shown:?}");
-        }
+        ends_for_its_store(&mut service);
+        let shown: Vec<_> = world.files("out").into_iter().filter(|name| !name.starts_with('.')).collect();
+        assert!(shown.is_empty() && !world.has("archive/pay.txt"), "{how}: {shown:?}");
     }
+}
+
+#[test]
+fn a_service_whose_data_folder_is_moved_away_says_so_and_ends_before_it_claims_anything() {
+    let (world, mut service) = in_the_middle();
+    world.sh("mv data away");
+    world.move_in("in/later.txt", "one\n");
+    ends_for_its_store(&mut service);
+    assert!(world.has("in/later.txt"));
+}
+
+/// A job stands still before its end.
+fn in_the_middle() -> (World, Service) {
+    let world = gated("");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", format!("{}last\n", lines(1000)));
+    service.wait_for(&world, "reached");
+    (world, service)
+}
+
+fn ends_for_its_store(service: &mut Service) {
+    let status = service.wait_until_exit(|| ());
+    assert_eq!(status.code(), Some(1), "{}", service.log());
+    assert!(service.log().contains("was removed or replaced under the running service"), "{}", service.log());
 }
