@@ -264,12 +264,17 @@ fn random_tail() -> u128 {
 pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
     let Some(claimed) = &job.source.claimed else { return Ok(Some(job.id)) };
     let (from, to) = (job.source.path.as_path(), claimed.as_path());
-    match durable_fs::rename_no_replace(from, to).map_err(|error| with_claim_hint(error.into())) {
+    let renamed = durable_fs::rename_no_replace(from, to);
+    // Without a descriptor for its folders the rename itself was not tried.
+    let was_tried = !renamed
+        .as_ref()
+        .is_err_and(|error| error.action == "rename" && durable_fs::is_out_of_descriptors(&error.source));
+    match renamed.map_err(|error| with_claim_hint(error.into())) {
         Ok(Renamed::Done) => {}
         // The row stays: the next start finds the file on one side of the rename, or under both names.
         Err(trouble) if trouble.poisoned => return Err(trouble),
         refused => {
-            if !is_taken_all_the_same(job, from, to)? {
+            if !was_tried || !is_taken_all_the_same(job, from, to)? {
                 shared.store.change().unclaim(job.id).apply()?;
                 return refused.map(|_| None);
             }
