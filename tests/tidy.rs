@@ -3,6 +3,7 @@
 //! Reads the sources as text: imports by their paths, with comments and literals blanked and unit tests left out. Each rule is
 //! a test of its own, and says what to do instead.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -69,6 +70,8 @@ const OWNERS: &[(&str, &[&str])] = &[
 ];
 
 const FILE_LINES_MAX: usize = 600;
+/// Renews the fuzz targets' lock file by what the program's `Cargo.toml` has.
+const FUZZ_LOCK: &str = "cargo metadata --format-version 1 --manifest-path fuzz/Cargo.toml >/dev/null";
 
 #[test]
 fn modules_import_only_what_lies_below_them() {
@@ -241,10 +244,27 @@ fn the_repository_has_what_readers_look_for() {
         "rustfmt.toml",
         "tests/README.md",
         "tests/run",
+        "tests/space",
         ".ci/run",
     ] {
         assert!(root().join(name).is_file(), "{name} is missing");
     }
+}
+
+/// They have a lock file of their own, which no build of the program renews.
+#[test]
+fn the_lock_file_of_the_fuzz_targets_has_the_dependencies_of_the_program() {
+    let (manifest, lock) = (table("Cargo.toml"), table("fuzz/Cargo.lock"));
+    let of_platforms = manifest["target"].as_table().expect("a table").values();
+    let dependencies = of_platforms.filter_map(|platform| platform.get("dependencies"));
+    let tables = dependencies.chain([&manifest["dependencies"]]).filter_map(toml::Value::as_table);
+    let wanted: BTreeSet<&str> = tables.flat_map(|table| table.keys().map(String::as_str)).collect();
+    let packages = lock["package"].as_array().expect("a list");
+    let ours = packages.iter().find(|package| package["name"].as_str() == Some("landfall"));
+    let locked = ours.expect("landfall is locked")["dependencies"].as_array().expect("a list");
+    // A name has its version behind it where there are several.
+    let locked: BTreeSet<&str> = locked.iter().filter_map(|name| name.as_str()?.split(' ').next()).collect();
+    assert_eq!(locked, wanted, "renew fuzz/Cargo.lock and commit it: {FUZZ_LOCK}");
 }
 
 #[test]
@@ -349,6 +369,10 @@ fn root() -> PathBuf {
 
 fn read(path: &Path) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn table(path: &str) -> toml::Table {
+    read(Path::new(path)).parse().unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 fn sources() -> Vec<Source> {
