@@ -229,6 +229,9 @@ fn tell(job: &Job) {
     for (reason, count) in &account.reasons {
         say!("    {reason}: {count}");
     }
+    if let (Some(waiting), None) = (&job.waiting, &job.error) {
+        say!("    waits: {}", waiting.detail);
+    }
     if let Some(error) = &job.error {
         say!("    {}: {}", if job.waiting.is_some() { "waits" } else { "error" }, error.message);
         if let Some(hint) = &error.hint {

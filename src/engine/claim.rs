@@ -12,10 +12,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::lock;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
+use super::{delivery, lock};
 use crate::clock;
 use crate::durable_fs::{self, CLAIM_FOLDER, Renamed};
 use crate::model::account::Account;
@@ -90,6 +90,11 @@ pub(super) fn claim(
         return Ok(jobs.into_iter().map(|job| job.map(|job| Some(job.id))).collect());
     }
     changes.apply()?;
+    for (want, job) in wanted.iter().zip(&jobs) {
+        if let Ok(job) = job {
+            delivery::enter(shared, &want.rule.rule, job);
+        }
+    }
     shared.store.sync()?;
     let mut folders = Vec::new();
     let answers: Vec<_> =
@@ -276,6 +281,7 @@ pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Re
         refused => {
             if !was_tried || !is_taken_all_the_same(job, from, to)? {
                 shared.store.change().unclaim(job.id).apply()?;
+                shared.delivery_decided(job.id);
                 return refused.map(|_| None);
             }
         }
@@ -384,6 +390,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;
     shared.forget_back_off(job.id);
+    shared.delivery_decided(job.id);
     events::given_back(job, why);
     shared.job_ended();
     Ok(())

@@ -9,6 +9,8 @@
 //! What is published before is what has an intent: from there the only way is forward, and the rows by which a later delivery finds it
 //! are written with the intent, all or none. So of two equal files at once the one that comes first into the brackets is new, no crash
 //! lets a later one look new, and a job that goes on after a restart is not judged again: it never meets itself.
+//!
+//! Deliveries of one key are not even loaded before the earlier ones are decided (see `delivery_order`): revisions follow the claims.
 
 use std::path::Path;
 
@@ -35,7 +37,7 @@ pub(super) fn judge(shared: &Shared, rule: &Rule, job: &Job) -> Result<Delivery,
     let Delivery { key_approved, content_approved, .. } = job.delivery;
     let mut delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
     let Some(wanted) = &rule.delivery else { return Ok(delivery) };
-    let key = wanted.key.as_ref().map(|template| key_of(rule, job, template)).transpose()?;
+    let key = key_template(rule).map(|template| key_of(rule, job, template)).transpose()?;
     // An empty file repeats nothing: a sender with nothing to say sends one every day.
     let hash = job.content_hash.as_deref().filter(|_| job.bytes_decoded > 0);
     let Published { same_content, same_key } = published(shared, rule, hash, key.as_ref(), job.id)?;
@@ -73,6 +75,71 @@ fn published(
         same_content: real.same_content.or(here.same_content),
         same_key: here.same_key.or(real.same_key),
     })
+}
+
+/// An earlier delivery of this job's key that is not decided yet: it comes first.
+pub(super) fn earlier(shared: &Shared, rule: &Rule, job: &Job) -> Result<Option<Job>, Trouble> {
+    let Some(template) = key_template(rule) else { return Ok(None) };
+    shared.enter_delivery(&rule.name, key_of(rule, job, template)?, job.id);
+    if job.delivery.goes_ahead {
+        return Ok(None);
+    }
+    while let Some(first) = shared.deliveries.first_before(job.id) {
+        match shared.store.job(first)?.filter(Job::is_undecided) {
+            Some(first) => return Ok(Some(first)),
+            None => shared.delivery_decided(first),
+        }
+    }
+    Ok(None)
+}
+
+/// A job has its place among the deliveries of its key. One without a key that can be rendered has none, and is told when it is loaded.
+pub(super) fn enter(shared: &Shared, rule: &Rule, job: &Job) {
+    if let Some(key) = key_template(rule).and_then(|template| key_of(rule, job, template).ok()) {
+        shared.enter_delivery(&rule.name, key, job.id);
+    }
+}
+
+/// Unfinished jobs, in the order of their claims, stand as they stood before a restart.
+pub(super) fn enter_recovered(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
+    for job in jobs.iter().filter(|job| job.is_undecided()) {
+        let rule = match shared.rules.current(&job.rule) {
+            Ok(Some(rule)) => rule,
+            _ => shared.rules.snapshot(&shared.store, job)?,
+        };
+        enter(shared, &rule.rule, job);
+    }
+    Ok(())
+}
+
+/// Nobody waits for what is decided, whoever forgot to say so.
+pub(super) fn look_at_the_first(shared: &Shared) -> Result<(), Trouble> {
+    for id in shared.deliveries.awaited() {
+        if !shared.store.job(id)?.is_some_and(|job| job.is_undecided()) {
+            shared.delivery_decided(id);
+        }
+    }
+    Ok(())
+}
+
+/// Leaves a job until the earlier delivery is decided. Its row is as the store has it: nothing of it was begun.
+pub(super) fn wait_for(shared: &Shared, id: JobId, earlier: &Job) -> Result<(), Trouble> {
+    let Some(mut job) = shared.store.job(id)? else { return Ok(()) };
+    let detail = format!(
+        "an earlier delivery of its key, job {} ({}), comes first; `landfall retry` takes this one ahead of it",
+        earlier.id, earlier.source.path
+    );
+    let waiting = Some(Waiting { waits_for: WaitsFor::Delivery, until: None, detail });
+    if job.waiting != waiting {
+        job.waiting = waiting;
+        shared.save(&job)?;
+        events::waits_for_delivery(&job, earlier.id);
+    }
+    Ok(())
+}
+
+fn key_template(rule: &Rule) -> Option<&str> {
+    rule.delivery.as_ref()?.key.as_deref()
 }
 
 fn key_of(rule: &Rule, job: &Job, template: &str) -> Result<OsText, Trouble> {
@@ -131,6 +198,7 @@ fn hold(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble>
     shared.store.change().forget_work(job.id).job(&job).apply()?;
     shared.store.sync()?;
     shared.forget_back_off(job.id);
+    shared.delivery_decided(job.id); // those behind it need not wait for an operator
     events::waits_for_settling(&job);
     shared.job_ended(); // for those who wait for it
     Ok(())

@@ -83,6 +83,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;
     shared.forget_back_off(job.id);
+    shared.delivery_decided(job.id);
     if job.delivery.refused {
         events::refused(&job);
     } else {

@@ -147,6 +147,10 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     if waited_for_settling && delivery::is_still_held(shared, &rule.rule, &job)? {
         return Ok(None);
     }
+    if let Some(earlier) = delivery::earlier(shared, &rule.rule, &job)? {
+        delivery::wait_for(shared, id, &earlier)?;
+        return Ok(None);
+    }
     shared.rooms.check_start(&rule)?; // before its partials, which would land beside a mount that is away
     // In hand when the service died before its start was durable: `recover` counted that as an attempt.
     let restarted = job.started_at.is_some() || job.attempts > 0;

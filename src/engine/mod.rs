@@ -19,6 +19,7 @@ mod claim_folders;
 mod collect;
 mod content;
 mod delivery;
+mod delivery_order;
 mod fail;
 mod finish;
 mod fit;

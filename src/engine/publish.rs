@@ -114,6 +114,7 @@ impl Ended {
         // What becomes of this write is unknown if it fails: the partials stay.
         shared.store.change().intent(job.id, &intent.begun()).job(&job).delivery(&job).apply()?;
         drop(one_at_a_time);
+        shared.delivery_decided(job.id);
         Ok(Balanced { job, intent })
     }
 

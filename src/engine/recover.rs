@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, fail, in_hand, retire, retry};
+use super::{claim, delivery, fail, in_hand, retire, retry};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, WaitsFor};
@@ -41,6 +41,7 @@ pub(super) fn recover(shared: &Shared) -> Result<(), Trouble> {
     let mut jobs = shared.store.unfinished_jobs()?;
     judge(shared, &mut jobs)?;
     let unfinished: HashSet<_> = jobs.iter().map(|job| job.id).collect();
+    delivery::enter_recovered(shared, &jobs)?;
     shared.reach.begin(&shared.settings.service.data_dir, |id| unfinished.contains(&id));
     for job in &jobs {
         requeue(shared, job);
@@ -157,6 +158,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             tracing::info!(job = %job.id, path = %job.source.path, "not claimed before the last stop: a candidate again");
             claim::return_companions(job)?;
             shared.store.change().unclaim(job.id).apply()?;
+            shared.delivery_decided(job.id);
         }
         Place::Changed => {
             fail::remove_hidden(shared, job)?;

@@ -18,6 +18,9 @@ use crate::store::{LedgerOutcome, LedgerRow, Store};
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
 pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Trouble> {
     let mut job = retriable(store, id)?;
+    if job.waits_for_delivery() {
+        return go_ahead(store, job);
+    }
     let published_as = job.clone();
     let rule = rules.iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
         refuse(
@@ -55,10 +58,21 @@ pub(super) fn retriable(store: &Store, id: JobId) -> Result<Job, Trouble> {
     if job.lacks_an_output() {
         return nothing_published(store, job);
     }
-    if !matches!(job.state, JobState::Failed | JobState::Refused) && !job.waits_for_settling() {
+    let waits_for_a_word = job.waits_for_settling() || job.waits_for_delivery();
+    if !matches!(job.state, JobState::Failed | JobState::Refused) && !waits_for_a_word {
         let message = format!("job {id} is {}: only a failed or refused job can be retried", job.state);
         return Err(refuse(message, "a job that is held goes on by itself, unless it waits for settling"));
     }
+    Ok(job)
+}
+
+/// Takes an operator's word that a delivery need not wait for the earlier ones of its key.
+fn go_ahead(store: &Store, mut job: Job) -> Result<Job, Trouble> {
+    job.delivery.goes_ahead = true;
+    job.waiting = None;
+    job.note(clock::now(), "retried: to be taken ahead of earlier deliveries of its key");
+    store.change().job(&job).apply()?;
+    store.sync()?;
     Ok(job)
 }
 

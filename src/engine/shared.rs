@@ -13,6 +13,7 @@ use super::board::Board;
 use super::claim::UnsyncedClaims;
 use super::claim_folders::ClaimFolders;
 use super::collect::CheckpointOrder;
+use super::delivery_order::DeliveryOrder;
 use super::fit::Misfit;
 use super::in_hand::InHand;
 use super::job_queue::JobQueue;
@@ -33,6 +34,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
+use crate::model::os_text::OsText;
 use crate::model::rule::Settings;
 use crate::store::{MemoryBudget, Store};
 use crate::telemetry::events;
@@ -95,6 +97,8 @@ pub(super) struct Shared {
     pub watch: Mutex<Option<Watch>>,
     /// Jobs that a stage has in its hands: nobody else may take them up.
     in_work: Mutex<HashMap<JobId, Wanted>>,
+    /// Deliveries of one key, one after another.
+    pub deliveries: DeliveryOrder,
     /// One judgement of a delivery at a time, up to the intent: the next one must find it.
     pub delivering: Mutex<()>,
     /// One choice of final names at a time: each looks at what is reserved before it reserves.
@@ -155,6 +159,7 @@ impl Shared {
             checkpoints,
             watch: Mutex::default(),
             in_work: Mutex::default(),
+            deliveries: DeliveryOrder::default(),
             delivering: Mutex::default(),
             choosing: Mutex::default(),
             reserved: Mutex::default(),
@@ -307,6 +312,22 @@ impl Shared {
             }
         }
         true
+    }
+
+    /// A job's delivery is decided, or it is none after all: the next one of its key has its turn.
+    pub(super) fn delivery_decided(&self, id: JobId) {
+        self.has_its_turn(self.deliveries.leave(id));
+    }
+
+    /// A job stands in line for its delivery's key.
+    pub(super) fn enter_delivery(&self, rule: &str, key: OsText, id: JobId) {
+        self.has_its_turn(self.deliveries.enter(rule, key, id));
+    }
+
+    fn has_its_turn(&self, next: Option<(String, JobId)>) {
+        if let Some((rule, id)) = next {
+            self.queued.push_for(&rule, id);
+        }
     }
 
     /// The stage is done with the job; one that wanted it meanwhile gets it.

@@ -8,7 +8,7 @@ use super::shared::Shared;
 use super::thin::Thinning;
 use super::trouble::Trouble;
 use super::{Purpose, lock};
-use super::{late_writes, strays};
+use super::{delivery, late_writes, strays};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
@@ -50,6 +50,9 @@ pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
             return;
         }
         late_writes::look(shared);
+        if let Err(trouble) = delivery::look_at_the_first(shared) {
+            tracing::warn!(error = %trouble.error, "deliveries wait longer for the earlier one of their key");
+        }
         tell_progress(shared, &mut last_read);
         if let Err(error) = shared.store.sync_waiting() {
             tracing::warn!(%error, "rows wait longer to be made durable");

@@ -58,6 +58,8 @@ pub struct Delivery {
     pub key_approved: bool,
     /// An operator takes it, though its content was published before.
     pub content_approved: bool,
+    /// An operator takes it ahead of earlier deliveries of its key.
+    pub goes_ahead: bool,
 }
 
 impl Default for Delivery {
@@ -70,6 +72,7 @@ impl Default for Delivery {
             refused: false,
             key_approved: false,
             content_approved: false,
+            goes_ahead: false,
         }
     }
 }

@@ -44,6 +44,8 @@ pub enum WaitsFor {
     Retry,
     /// An operator's word.
     Settling,
+    /// An earlier delivery of the same key.
+    Delivery,
 }
 
 /// An error that knows how it is to be met.

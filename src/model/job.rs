@@ -292,6 +292,18 @@ impl Job {
             && self.waiting.as_ref().is_some_and(|waiting| waiting.waits_for == WaitsFor::Settling)
     }
 
+    /// Whether an earlier delivery of its key comes first.
+    pub fn waits_for_delivery(&self) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.waits_for == WaitsFor::Delivery)
+    }
+
+    /// Whether it is still open what becomes of its delivery: neither on its way to be published nor at an end, nor in an operator's hands.
+    pub fn is_undecided(&self) -> bool {
+        let decided =
+            self.state.is_final() || matches!(self.state, JobState::Publishing | JobState::Retiring);
+        !(decided || self.is_failing() || self.waits_for_settling())
+    }
+
     /// Whether it cannot go on publishing without an operator's word: a hidden output of it is gone.
     pub fn lacks_an_output(&self) -> bool {
         self.state == JobState::Publishing

@@ -135,6 +135,13 @@ pub fn refused(job: &Job) {
     );
 }
 
+/// An earlier delivery of the job's key comes first.
+pub fn waits_for_delivery(job: &Job, earlier: JobId) {
+    tracing::info!(
+        job = %job.id, rule = job.rule, path = %job.source.path, %earlier, "waiting for an earlier delivery of its key"
+    );
+}
+
 /// A job waits for an operator's word.
 pub fn waits_for_settling(job: &Job) {
     let error = job.error.as_ref();
