@@ -19,7 +19,7 @@ use crate::tracer::{Plan, Traced};
 /// Steps tried for each scenario and kind where nobody says otherwise.
 const TRIES: usize = 1;
 /// Until a run has to have come to its end.
-const RUN_MAX: Duration = Duration::from_secs(8);
+const RUN_MAX: Duration = Duration::from_secs(30);
 /// Likewise, under a fault: back-offs last seconds.
 const FAULT_MAX: Duration = Duration::from_secs(30);
 /// From the last file in its place to the last row.
