@@ -321,3 +321,22 @@ fn raw_bytes_pass_as_they_are() {
     world.ingest(&["sample.txt"]).done();
     assert_eq!(world.bytes("out/sample.main"), b"one\ntw\xff\n");
 }
+
+/// A sender's name is bytes, and may look like a wildcard of the rule.
+#[test]
+fn a_key_file_is_found_by_its_senders_name_byte_for_byte() {
+    let world = World::new(
+        r#"paths = ["in/{sender}/{kind}-*"]
+        decode = { identities = ["keys/{sender}.{kind}"] }
+        output = { main = { path = "out/{stem}.main" } }"#,
+    );
+    let recipient = world.age_key();
+    world.sh(&format!(
+        r"sender=$'caf\xe9{{kind}}'; mkdir -p keys in/$sender; mv key.txt keys/$sender.pay
+        seq 3 | age -r {recipient} > pay.age; mv pay.age in/$sender/pay-1.age"
+    ));
+    let mut service = world.start();
+    service.wait_for(&world, "out/pay-1.main");
+    service.stop();
+    assert_eq!(world.text("out/pay-1.main"), "1\n2\n3\n");
+}

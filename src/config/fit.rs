@@ -55,7 +55,7 @@ pub(super) fn judge(
     for rule in &judged {
         rule.check_templates(judge);
         rule.check_delivery(judge);
-        rule.check_key_files();
+        rule.check_key_files(judge);
         rule.check_outputs_differ();
         rule.check_mount();
         rule.check_recipients(judge);
@@ -209,7 +209,7 @@ impl<'a> Judged<'a> {
     }
 
     /// Identity and passphrase files know the named wildcards and nothing else.
-    fn check_key_files(&self) {
+    fn check_key_files(&self, judge: &dyn Judge) {
         let decode = &self.read.rule.decode;
         let positions: Vec<String> = (0..decode.identities.len()).map(|i| i.to_string()).collect();
         let identities = decode.identities.iter().zip(&positions);
@@ -222,6 +222,8 @@ impl<'a> Judged<'a> {
                 let hint = did_you_mean(unknown, self.named.iter().map(String::as_str))
                     .unwrap_or_else(|| "only the rule's named wildcards are known here".into());
                 self.problem(&key, verdict(format!("unknown variable {{{unknown}}}"), &hint));
+            } else if let Err(verdict) = judge.template(text, &self.named) {
+                self.problem(&key, verdict);
             } else {
                 self.check_always_known(&key, text);
             }

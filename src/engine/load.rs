@@ -285,7 +285,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
     let job = super::lock(&run.job).clone();
     let shown_path = job.source.path.as_path().to_owned();
     let file = open_source(&job)?;
-    let (identities, passphrase_file) = (run.rule.identities(&job), run.rule.passphrase_file(&job));
+    let (identities, passphrase_file) = (run.rule.identities(&job)?, run.rule.passphrase_file(&job)?);
     let rule = &run.rule.rule;
     let totals = totals::read(rule, &job)?;
     let request = DecodeRequest {

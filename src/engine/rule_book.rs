@@ -10,6 +10,7 @@ use super::trouble::Trouble;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::rule::Rule;
+use crate::model::template::{Template, Variables};
 use crate::output::OutputPlan;
 use crate::pipeline::{Pipeline, Registry};
 use crate::store::Store;
@@ -50,22 +51,27 @@ impl ReadyRule {
     }
 
     /// `decode.identities` with the job's named wildcards filled in.
-    pub(super) fn identities(&self, job: &Job) -> Vec<PathBuf> {
-        self.rule.decode.identities.iter().map(|path| fill_in(path, job)).collect()
+    pub(super) fn identities(&self, job: &Job) -> Result<Vec<PathBuf>, Trouble> {
+        self.rule.decode.identities.iter().map(|path| self.fill_in("decode.identities", path, job)).collect()
     }
 
     /// `decode.passphrase_file` with the job's named wildcards filled in.
-    pub(super) fn passphrase_file(&self, job: &Job) -> Option<PathBuf> {
-        self.rule.decode.passphrase_file.as_deref().map(|path| fill_in(path, job))
+    pub(super) fn passphrase_file(&self, job: &Job) -> Result<Option<PathBuf>, Trouble> {
+        let path = self.rule.decode.passphrase_file.as_deref();
+        path.map(|path| self.fill_in("decode.passphrase_file", path, job)).transpose()
     }
-}
 
-/// A key's path takes only the rule's named wildcards: they match one path component, so that the result stays in its folder.
-fn fill_in(path: &str, job: &Job) -> PathBuf {
-    let filled = job.vars.iter().fold(path.to_owned(), |text, (name, value)| {
-        text.replace(&format!("{{{name}}}"), &value.as_os_str().to_string_lossy())
-    });
-    PathBuf::from(filled)
+    /// A key's path takes only the rule's named wildcards, byte for byte: they match one path component, so that the result stays in its
+    /// folder, and the file is called as its sender is.
+    fn fill_in(&self, key: &str, path: &str, job: &Job) -> Result<PathBuf, Trouble> {
+        let known = job.vars.keys().cloned().collect();
+        let filled = Template::parse(path, &known)
+            .and_then(|template| template.render_text(&Variables::of(&self.rule, job)));
+        filled.map(|path| PathBuf::from(path.as_os_str())).map_err(|error| {
+            let message = format!("rule \"{}\": {key}: {error}", self.rule.name);
+            Trouble::new(FaultKind::Config, message, error.hint.as_deref())
+        })
+    }
 }
 
 /// A rule of the configuration. One that cannot be made ready (a file with recipients that is away) stops no other: its files wait,
