@@ -10,8 +10,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::view::{self, Stop};
-use crate::config;
 use crate::control::{FileWaiting, Handler, JobFilter};
+use crate::model::amount;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::{VIEW_VERSION, file_waiting_json, job_json};
@@ -59,7 +59,7 @@ fn parse_since(text: &str) -> Result<Timestamp, String> {
         .parse()
         .ok()
         .or_else(|| text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|at| at.timestamp()))
-        .or_else(|| config::duration(text).and_then(ago));
+        .or_else(|| amount::duration(text).and_then(ago));
     since.ok_or_else(|| {
         "write a time like 2026-01-31T13:45Z, a date, or how long ago: 90s, 5m, 2h, 7d".to_owned()
     })

@@ -46,7 +46,6 @@ mod tests;
 pub(crate) use places::Places;
 pub use problem::{Problem, Problems};
 pub use rule_test::{Content, Dropped, Expected, ExpectedFailure, RuleTest};
-pub(crate) use units::duration;
 
 /// The name that is looked for in the working folder.
 const FILE_NAME: &str = "landfall.toml";

@@ -9,6 +9,7 @@ use super::belonging::Kind;
 use super::problem::{Problem, Report, did_you_mean};
 use super::raw::{Node, Place, Table, Value, parse_value};
 use super::units;
+use crate::model::amount;
 use crate::model::rule::Limit;
 
 static EMPTY: Table = Table::new();
@@ -159,7 +160,7 @@ impl<'a> Section<'a> {
 
     /// A size in bytes within bounds.
     pub fn size(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
-        let bytes = self.unit(key, "a size", units::SIZE_HINT, units::size)?;
+        let bytes = self.unit(key, "a size", units::SIZE_HINT, amount::size)?;
         if bounds.contains(&bytes) {
             return Some(bytes);
         }
@@ -175,7 +176,7 @@ impl<'a> Section<'a> {
             self.wrong_type(key, node, "a duration", Some(units::DURATION_HINT.into()));
             return None;
         };
-        let Some(duration) = units::duration(text) else {
+        let Some(duration) = amount::duration(text) else {
             self.problem(key, format!("\"{text}\" is not a duration"), Some(units::DURATION_HINT.into()));
             return None;
         };
@@ -190,7 +191,7 @@ impl<'a> Section<'a> {
     pub fn duration_unless(&self, key: &'static str, word: &str, min: Duration) -> Option<Duration> {
         match &self.get(key)?.value {
             Value::Text(text) if text == word => None,
-            Value::Text(text) if units::duration(text).is_none() => {
+            Value::Text(text) if amount::duration(text).is_none() => {
                 let hint = format!("write \"{word}\" or a duration like \"30d\"");
                 self.problem(key, format!("\"{text}\" is not a duration"), Some(hint));
                 None

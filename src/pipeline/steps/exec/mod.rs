@@ -14,6 +14,7 @@ mod child;
 mod fate;
 mod protocol;
 
+use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use serde_json::{Map, Value};
 
 use self::child::{Child, Launch};
 use self::protocol::Protocol;
+use crate::model::amount;
 use crate::model::category::Category;
 use crate::model::rule::Format;
 use crate::model::step::{Broken, RecordError, Run, RunStep, StepPlan, StepStart};
@@ -31,6 +33,8 @@ use crate::pipeline::registry::StepContext;
 
 /// An answer may always be this long, whatever `record_max` is.
 const ANSWER_BYTES_MIN: u64 = 64 << 10;
+/// How long an answer may be waited for.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 
 struct Settings {
     launch: Launch,
@@ -60,10 +64,14 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
         }
     };
     let timeout = params.text("timeout").map_or(Some(Duration::from_secs(30)), |text| {
-        let duration = duration(text);
+        let duration = amount::duration(text).filter(|duration| TIMEOUTS.contains(duration));
         if duration.is_none() {
-            let hint = "write it like \"500ms\", \"30s\" or \"5m\"";
-            params.problem("timeout", format!("`{text}` is no duration"), Some(hint.into()));
+            let hint = "write it like \"500ms\", \"30s\" or \"5m\"; a day at most";
+            params.problem(
+                "timeout",
+                format!("`{text}` is no time to wait for an answer"),
+                Some(hint.into()),
+            );
         }
         duration
     });
@@ -100,21 +108,6 @@ pub(crate) fn resolved(program: &str, base_dir: &Path) -> PathBuf {
     }
     // `./x` would stand in the path as it is shown.
     base_dir.join(path.strip_prefix(".").unwrap_or(path))
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let ms = number.checked_mul(unit_ms).filter(|ms| (1..=24 * 3_600_000).contains(ms))?;
-    Some(Duration::from_millis(ms))
 }
 
 struct Exec {
