@@ -116,6 +116,32 @@ END"#);
     assert!(peak < PEAK_BYTES_MAX, "{} MB", peak >> 20);
 }
 
+/// As above, one of the entries without a record; each archive has room alone, and three have not.
+#[test]
+fn archives_of_large_headers_wait_for_each_other_and_begin_anew_at_most_once() {
+    let world = world(
+        "records = { format = \"csv\" }\noutput = { main = { path = \"out/{stem}/{entry}\" } }\ndecode = { ratio_max = 100000 }",
+    );
+    let mut service = world.start();
+    world.sh(r#"python3 - <<'END'
+import zipfile
+with zipfile.ZipFile("staged.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+    for entry in range(3):
+        names = (str(entry) + "x" * 780 + str(column) for column in range(9999))
+        archive.writestr(f"{entry}.csv", ",".join(names) + ("\n" if entry == 1 else "\n1\n"))
+END"#);
+    let archive = world.bytes("staged.zip");
+    beside(&world, &mut service, &named(3, ".zip", &archive));
+    service.wait_until("all are published", || (world.files("archive").len() == 4).then_some(()));
+    for job in hostile_jobs(&world) {
+        let held = format!("waiting; it goes on by itself job={}", job["id"].as_str().unwrap_or_default());
+        assert!(service.log().matches(&held).count() <= 1, "{}", service.log());
+        assert_eq!((&job["state"], &job["attempts"]), (&"completed".into(), &1.into()), "{job}");
+    }
+    let peak = service.peak_memory_bytes();
+    assert!(peak < PEAK_BYTES_MAX, "{} MB", peak >> 20);
+}
+
 #[test]
 fn nested_windows_are_refused_with_their_need_and_the_key() {
     let world = world("records = { format = \"lines\" }");

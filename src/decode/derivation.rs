@@ -9,7 +9,7 @@ use age::secrecy::ExposeSecret;
 use age_core::format::{FileKey, Stanza};
 
 use super::context::{Context, refused};
-use crate::allowance::Allowance;
+use crate::allowance::{Allowance, Permit, Refusal};
 
 /// Files whose outcome is remembered, each in some hundred bytes; the oldest is forgotten first.
 const REMEMBERED_MAX: usize = 10_000;
@@ -64,16 +64,11 @@ impl Derivation {
     }
 
     /// Takes what memory it can from the limit that all share; what is past it is bounded by the work factor, one file at a time.
-    fn derive(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+    fn take_memory(&self, stanza: &Stanza) -> Result<Option<Permit>, Refusal> {
         let factor = stanza.args.last().and_then(|factor| factor.parse::<u32>().ok()).unwrap_or(0);
         let bytes = 1024_u64.checked_shl(factor).unwrap_or(u64::MAX);
-        let counted = bytes <= self.allowance.bytes_max();
-        let memory = counted.then(|| self.allowance.take("the key derivation", bytes)).transpose();
-        let _memory = match memory {
-            Ok(memory) => memory,
-            Err(refusal) => return Some(Err(DecryptError::Io(refused(&self.place, refusal).into()))),
-        };
-        age::Identity::unwrap_stanza(&self.inner, stanza)
+        let is_counted = bytes <= self.allowance.bytes_max();
+        is_counted.then(|| self.allowance.take("the key derivation", bytes)).transpose()
     }
 }
 
@@ -83,12 +78,17 @@ impl age::Identity for Derivation {
         if let Some(outcome) = remembered(&header) {
             return Some(told(outcome));
         }
+        // Before the lock: who waits for memory may wait for whoever waits for the lock, and has windows of its own.
+        let _memory = match self.take_memory(stanza) {
+            Ok(memory) => memory,
+            Err(refusal) => return Some(Err(DecryptError::Io(refused(&self.place, refusal).into()))),
+        };
         let _one_at_a_time =
             self.allowance.resting(|| DERIVING.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(outcome) = remembered(&header) {
             return Some(told(outcome)); // by another look at the same file
         }
-        let derived = self.derive(stanza)?;
+        let derived = age::Identity::unwrap_stanza(&self.inner, stanza)?;
         let outcome = match derived {
             Ok(key) => Some(Arc::new(key)),
             Err(DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed) => None,
@@ -110,4 +110,72 @@ fn remembered(header: &[u8; 32]) -> Option<Outcome> {
 fn told(outcome: Outcome) -> Result<FileKey, DecryptError> {
     let key = outcome.ok_or(DecryptError::DecryptionFailed)?;
     Ok(FileKey::new(Box::new(*key.expose_secret())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use age::secrecy::SecretString;
+    use age::{Identity as _, Recipient as _};
+
+    use super::*;
+    use crate::allowance::{Pace, ReadingMemory};
+
+    const MIB: u64 = 1 << 20;
+
+    struct AtOnce;
+
+    impl Pace for AtOnce {
+        fn step(&self) -> bool {
+            true
+        }
+        fn is_stopped(&self) -> bool {
+            false
+        }
+        fn rest(&self) {}
+        fn resume(&self) {}
+        fn get_on(&self) -> bool {
+            false
+        }
+        fn tell_waiting(&self, _: &'static str, _: u64) {}
+    }
+
+    fn stanza(passphrase: &str) -> Stanza {
+        let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase));
+        recipient.set_work_factor(14); // 16 MiB
+        let (stanzas, _) = recipient.wrap_file_key(&FileKey::new(Box::new([7; 16]))).expect("wraps");
+        stanzas.into_iter().next().expect("one")
+    }
+
+    /// Each has a window already; beside both windows no key can be derived.
+    #[test]
+    fn of_two_that_cannot_both_derive_beside_their_windows_the_younger_gives_way() {
+        let pool = ReadingMemory::new(24 * MIB);
+        let begun = Arc::new(std::sync::Barrier::new(2));
+        let (sender, outcomes) = channel();
+        for order in [1, 2] {
+            let (pool, begun, sender) = (Arc::clone(&pool), Arc::clone(&begun), sender.clone());
+            std::thread::spawn(move || {
+                let allowance = Allowance::new(&pool, order, Box::new(AtOnce), Duration::MAX);
+                let window = allowance.take("windows", 6 * MIB).expect("it fits");
+                begun.wait();
+                let derivation = Derivation {
+                    inner: age::scrypt::Identity::new(SecretString::from("secret")),
+                    passphrase: blake3::hash(b"secret"),
+                    allowance,
+                    place: String::new(),
+                };
+                let opened = derivation.unwrap_stanza(&stanza("secret")).expect("it is scrypt");
+                drop(window);
+                sender.send((order, opened.is_ok())).ok();
+            });
+        }
+        let mut told: Vec<_> = (0..2)
+            .map(|_| outcomes.recv_timeout(Duration::from_secs(60)).expect("neither waits for ever"))
+            .collect();
+        told.sort_unstable();
+        assert_eq!(told, [(1, true), (2, false)]);
+    }
 }

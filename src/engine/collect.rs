@@ -94,25 +94,25 @@ impl Collector {
     ) -> Result<Self, Trouble> {
         let checkpoint = checkpoint
             .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable())
-            .filter(|point| content_of(point).is_some());
+            .and_then(|point| content_of(&point).map(|content| (point, content)));
         let plan = Arc::clone(&rule.outputs);
         let source_rule = Arc::clone(&rule.rule);
-        let (partials, checkpoint) = match checkpoint {
-            Some(point) => {
+        let from_first = || (first_checkpoint(), ContentHash::default());
+        let (partials, (checkpoint, content)) = match checkpoint {
+            Some((point, content)) => {
                 match Partials::resume(Arc::clone(&plan), Arc::clone(&source_rule), job, &point.partials) {
-                    Ok(partials) => (partials, point),
+                    Ok(partials) => (partials, (point, content)),
                     Err(error) if error.is_lost_partial() => {
                         tracing::warn!(job = %job.id, %error, "the job starts from its first record: a partial of its checkpoint is lost");
-                        (start_over(store, plan, source_rule, job)?, first_checkpoint())
+                        (start_over(store, plan, source_rule, job)?, from_first())
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
-            None if restarted => (start_over(store, plan, source_rule, job)?, first_checkpoint()),
-            None => (Partials::start(plan, source_rule, job), first_checkpoint()),
+            None if restarted => (start_over(store, plan, source_rule, job)?, from_first()),
+            None => (Partials::start(plan, source_rule, job), from_first()),
         };
         let reenters = !checkpoint.entries.is_empty();
-        let content = content_of(&checkpoint).unwrap_or_default();
         if restarted {
             // Failed records past the checkpoint come again.
             store.change().forget_failed_records(job.id, checkpoint.failed_records).apply()?;
@@ -201,6 +201,17 @@ impl Collector {
         self.first_failed += self.failed.len() as u64;
         self.failed.clear();
         self.failed_bytes = 0;
+        Ok(())
+    }
+
+    /// Between two slices: begins entries that were read to their end.
+    pub(super) fn begin_reached(&mut self, run: &Run, count: usize) -> Result<(), Trouble> {
+        if self.half_done || count <= self.entries.len() {
+            return Ok(());
+        }
+        self.half_done = true;
+        self.begin_entries(run, count)?;
+        self.half_done = false;
         Ok(())
     }
 

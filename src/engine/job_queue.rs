@@ -49,6 +49,14 @@ impl Lanes {
         self.length += 1;
     }
 
+    /// Before all others.
+    fn push_front(&mut self, lane: &Arc<str>, id: JobId) {
+        self.jobs.entry(Arc::clone(lane)).or_default().push_front(id);
+        self.order.retain(|other| other != lane);
+        self.order.push_front(Arc::clone(lane));
+        self.length += 1;
+    }
+
     /// The first job of the next lane that may have one out; that lane comes last then.
     fn pop(&mut self, may: impl Fn(&str) -> bool) -> Option<JobId> {
         let position = self.order.iter().position(|lane| may(lane))?;
@@ -87,8 +95,12 @@ impl State {
     }
 
     fn push_now(&mut self, id: JobId) {
-        let lane = self.rules.get(&id).map_or_else(|| Arc::from(""), Arc::clone);
+        let lane = self.lane_of(id);
         self.now.push(&lane, id);
+    }
+
+    fn lane_of(&self, id: JobId) -> Arc<str> {
+        self.rules.get(&id).map_or_else(|| Arc::from(""), Arc::clone)
     }
 
     fn learn(&mut self, rule: &str, id: JobId) {
@@ -152,20 +164,30 @@ impl JobQueue {
         self.push_after(delay, id);
     }
 
-    /// A job that was given out, and could not be begun.
+    /// A job that was given out, and could not be begun: it is the next again.
     pub(super) fn put_back(&self, id: JobId) {
         let mut state = lock(&self.state);
         state.uncount(id);
-        state.push_now(id);
+        let lane = state.lane_of(id);
+        state.now.push_front(&lane, id);
         drop(state);
         self.bell.notify_one();
     }
 
     /// A job that `next_fair` gave out needs its place no more.
     pub(super) fn release(&self, id: JobId) {
+        self.give_place(id, |state| drop(state.rules.remove(&id)));
+    }
+
+    /// As [`Self::release`]; whoever has the job pushes it into its lane again.
+    pub(super) fn set_aside(&self, id: JobId) {
+        self.give_place(id, |_| {});
+    }
+
+    fn give_place(&self, id: JobId, forget: impl FnOnce(&mut State)) {
         let mut state = lock(&self.state);
         let was_counted = state.uncount(id);
-        state.rules.remove(&id);
+        forget(&mut state);
         let others_wait = was_counted && state.now.length > 0;
         drop(state);
         if others_wait {
@@ -278,6 +300,25 @@ mod tests {
         queue.release(id(1));
         assert_eq!(queue.try_next_fair(16), Some(id(8)), "a place that is given back is had by the next");
         assert_eq!(queue.try_next_fair(16), None);
+    }
+
+    #[test]
+    fn a_job_that_is_put_back_is_the_next_and_one_that_was_set_aside_keeps_its_lane() {
+        let queue = JobQueue::default();
+        let id = |number| JobId::from_parts(number, 0);
+        (0..3).for_each(|number| queue.push_for("one", id(number)));
+        queue.push_for("other", id(100));
+        assert_eq!(next(&queue), Some(id(0)));
+        queue.put_back(id(0));
+        assert_eq!(next(&queue), Some(id(0)));
+        queue.set_aside(id(0));
+        queue.push(id(0)); // by whoever had it
+        let rest = std::iter::from_fn(|| queue.try_next_fair(4));
+        assert_eq!(
+            rest.collect::<Vec<_>>(),
+            [id(100), id(1), id(2)],
+            "its rule has no more than half of the places"
+        );
     }
 
     #[test]

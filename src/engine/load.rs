@@ -84,8 +84,8 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
 
 fn load_job(shared: &Arc<Shared>, id: JobId, turn: &Arc<Turn>) {
     if !shared.take_up(id, Stage::Load) {
-        shared.queued.release(id);
-        return; // a stage has it in its hands
+        shared.queued.set_aside(id);
+        return; // a stage has it in its hands, and gives it on
     }
     let begun = guard("start", || begin(shared, id));
     if !matches!(begun, Ok(Begun::Running(_))) {
@@ -95,9 +95,9 @@ fn load_job(shared: &Arc<Shared>, id: JobId, turn: &Arc<Turn>) {
     match begun {
         Ok(Begun::Running(run)) => load_run(shared, &run, turn), // the finisher puts it down
         Ok(Begun::NothingToDo) => shared.put_down(id),
-        Ok(Begun::OtherSuspect) => {
+        Ok(Begun::OtherSuspect { rule }) => {
             shared.put_down(id);
-            shared.queued.push_after(SUSPECT_PATIENCE, id);
+            shared.queued.push_after_for(&rule, SUSPECT_PATIENCE, id);
         }
         Err(trouble) => {
             shared.put_down(id);
@@ -111,14 +111,16 @@ enum Begun {
     Running(Arc<Run>),
     NothingToDo,
     /// It may be what ended the process before, and so may another that is in hand.
-    OtherSuspect,
+    OtherSuspect {
+        rule: String,
+    },
 }
 
 /// Writes down that a job is in hand, and begins it.
 fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
     let Some(job) = shared.store.job(id)? else { return Ok(Begun::NothingToDo) };
     if !shared.in_hand.take(id, job.deaths.is_some()) {
-        return Ok(Begun::OtherSuspect);
+        return Ok(Begun::OtherSuspect { rule: job.rule });
     }
     Ok(begin_job(shared, job)?.map_or(Begun::NothingToDo, Begun::Running))
 }
@@ -182,7 +184,8 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
 
 fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, turn: &Arc<Turn>) {
     let pace = LoadPace { turn: Arc::clone(turn), run: Arc::clone(run) };
-    let allowance = Allowance::new(&shared.reading, Box::new(pace), run.rule.rule.decode.time_max);
+    let order = u128::from_be_bytes(run.id.to_bytes()); // the oldest job comes first
+    let allowance = Allowance::new(&shared.reading, order, Box::new(pace), run.rule.rule.decode.time_max);
     match guard("load", || read_source(shared, run, &allowance)) {
         Ok(LoadEnd::Complete) => {
             run.queue.end();

@@ -213,12 +213,27 @@ impl Run {
     }
 
     pub(super) fn shape(&self, entry: u32) -> Option<Arc<EntryShape>> {
-        self.entry(entry as usize).map(|entry| entry.shape)
+        let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        entries.get(entry as usize).map(|entry| Arc::clone(&entry.shape))
     }
 
     /// An entry that loading reached and collecting has not passed.
     pub(super) fn entry(&self, position: usize) -> Option<LoadedEntry> {
         self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(position).cloned()
+    }
+
+    /// The loader can read no further before entries are collected: begins those without records too, once all slices are. False: nothing
+    /// of what was read is on its way any more.
+    pub(super) fn begin_reached_entries(&self) -> bool {
+        if lock(&self.pending).next < self.cut.load(Ordering::Relaxed) {
+            return true;
+        }
+        let reached = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner).reached;
+        let begin = |collector: &mut Collector| collector.begin_reached(self, reached);
+        if let Some(Err(trouble)) = self.with_collector(|collector| guard("collect", || begin(collector))) {
+            self.break_off(trouble);
+        }
+        false
     }
 
     /// Collecting has come to this entry: nobody asks for those before it any more.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::lock;
 use super::run::Run;
 use super::shared::Shared;
-use crate::allowance::Pace;
+use crate::allowance::{Pace, size};
 
 /// How long a place is kept while others wait.
 const TURN: Duration = Duration::from_millis(20);
@@ -153,6 +153,16 @@ impl Pace for LoadPace {
 
     fn resume(&self) {
         self.turn.again();
+    }
+
+    fn get_on(&self) -> bool {
+        self.turn.shared.board.ring(); // workers are not told of the first slices
+        self.run.begin_reached_entries()
+    }
+
+    fn tell_waiting(&self, what: &'static str, bytes: u64) {
+        let need = size(bytes);
+        tracing::info!(job = %self.run.id, what, need, "reading waits for memory that is in use");
     }
 }
 

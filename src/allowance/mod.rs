@@ -1,17 +1,21 @@
 //! What reading sources may take of the machine beside their slices: memory before it is allocated, and time.
 //!
 //! Decoder windows, long records, headers and lists of entries are asked for by content that somebody else wrote. All jobs share one
-//! limit. A source that needs more than the limit by itself is refused, with its need; one that would fit, but not beside what others
-//! hold now, waits. Of those that wait only the oldest holder waits without an end: the others give everything back and begin again
-//! later, so that two halves never wait for each other.
+//! limit ([`memory`]). A source that needs more than the limit by itself is refused, with its need; one that would fit, but not beside
+//! what others hold now, waits. Only where sources wait for each other does one give everything back: the youngest, which begins again
+//! once the one it gave way to is done.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+mod memory;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use memory::{Kind, Wait};
+pub use memory::{Permit, ReadingMemory};
 
 /// The limit is never less: what ordinary compression needs (`zstd -19`, `xz -6`, `bzip2 -9`).
 pub const BYTES_MIN: u64 = 16 << 20;
-/// How long a source waits for others' memory before it gives back what it has.
+/// A source that waits for memory for longer says so.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two steps that counts as reading, at most.
 const GAP_MAX: Duration = Duration::from_secs(1);
@@ -28,6 +32,11 @@ pub trait Pace: Send + Sync {
     fn rest(&self);
     /// The reader goes on; may wait for its turn.
     fn resume(&self);
+    /// Asked now and then while the reader waits for memory: has what was read so far worked, so that what the source holds in passing
+    /// comes back. False: nothing of it is on its way any more.
+    fn get_on(&self) -> bool;
+    /// The reader has waited for long: for so many bytes.
+    fn tell_waiting(&self, what: &'static str, bytes: u64);
 }
 
 /// Reads on without a pause.
@@ -42,6 +51,10 @@ impl Pace for AtOnce {
     }
     fn rest(&self) {}
     fn resume(&self) {}
+    fn get_on(&self) -> bool {
+        false
+    }
+    fn tell_waiting(&self, _: &'static str, _: u64) {}
 }
 
 /// Why a source is not read on.
@@ -59,7 +72,7 @@ pub enum Refusal {
         /// Bytes of all.
         limit: u64,
     },
-    /// It would fit, but not beside what others hold.
+    /// It would fit, but others hold what it needs, and one of them needs what it has.
     #[error("{what} need {} of memory, which other files are using", size(*.need))]
     Busy {
         /// What for.
@@ -94,7 +107,7 @@ impl Refusal {
                 let needed = size(need.saturating_add(*held));
                 format!("raise `service.memory_max` to {needed} at least, restart the service, and take the file again with `landfall retry`")
             }
-            Self::Busy { .. } => "it is tried again by itself; raise `service.memory_max` if that takes too long".into(),
+            Self::Busy { .. } => "it begins again by itself when they are done; raise `service.memory_max` if that takes too long".into(),
             Self::MoreThanTold { .. } => {
                 "ask the sender to pack it with one dictionary size from beginning to end".into()
             }
@@ -117,50 +130,11 @@ fn beside(held: u64) -> String {
     if held == 0 { String::new() } else { format!(" beside the {} it has", size(held)) }
 }
 
-/// The memory that all sources share while they are read.
-#[derive(Debug)]
-pub struct ReadingMemory {
-    bytes_max: u64,
-    state: Mutex<State>,
-    freed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    used: u64,
-    next: u64,
-    /// Of each source that has any, the oldest first.
-    holders: BTreeMap<u64, Held>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Held {
-    /// Until the source is read.
-    kept: u64,
-    /// Until it is worked, which happens by itself.
-    passing: u64,
-}
-
-/// How long memory is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Kept,
-    Passing,
-}
-
-/// Memory that is taken; given back on drop.
-#[derive(Debug)]
-pub struct Permit {
-    pool: Arc<ReadingMemory>,
-    source: u64,
-    kind: Kind,
-    bytes: u64,
-}
-
 /// What one source may take.
 pub struct Allowance {
     pool: Arc<ReadingMemory>,
-    source: u64,
+    /// Its place in the order, whenever it is read anew.
+    source: u128,
     pace: Box<dyn Pace>,
     time_max: Duration,
     clock: Mutex<Clock>,
@@ -173,41 +147,21 @@ struct Clock {
     since: Option<Instant>,
 }
 
-impl ReadingMemory {
-    /// For all sources together; no less than [`BYTES_MIN`].
-    pub fn new(bytes_max: u64) -> Arc<Self> {
-        Arc::new(Self { bytes_max: bytes_max.max(BYTES_MIN), state: Mutex::default(), freed: Condvar::new() })
-    }
-
-    /// Bytes in use now.
-    pub fn used(&self) -> u64 {
-        self.state().used
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Allowance {
-    /// For one source.
-    pub fn new(pool: &Arc<ReadingMemory>, pace: Box<dyn Pace>, time_max: Duration) -> Arc<Self> {
-        let mut state = pool.state();
-        let source = state.next;
-        state.next += 1;
-        drop(state);
+    /// For one source; of several the one with the lowest `order` comes first.
+    pub fn new(pool: &Arc<ReadingMemory>, order: u128, pace: Box<dyn Pace>, time_max: Duration) -> Arc<Self> {
         let clock = Mutex::new(Clock { spent: Duration::ZERO, since: Some(Instant::now()) });
-        Arc::new(Self { pool: Arc::clone(pool), source, pace, time_max, clock })
+        Arc::new(Self { pool: Arc::clone(pool), source: order, pace, time_max, clock })
     }
 
     /// For a source that is read alone.
     pub fn alone(bytes_max: u64) -> Arc<Self> {
-        Self::new(&ReadingMemory::new(bytes_max), Box::new(AtOnce), Duration::MAX)
+        Self::new(&ReadingMemory::new(bytes_max), 0, Box::new(AtOnce), Duration::MAX)
     }
 
     /// The limit of all sources.
     pub fn bytes_max(&self) -> u64 {
-        self.pool.bytes_max
+        self.pool.bytes_max()
     }
 
     /// To be asked now and then while reading: waits for a turn, and says whether to go on.
@@ -245,88 +199,33 @@ impl Allowance {
     }
 
     fn take_as(&self, kind: Kind, what: &'static str, bytes: u64) -> Result<Permit, Refusal> {
-        let limit = self.pool.bytes_max;
-        if let Some(permit) = self.try_take(kind, what, bytes)? {
+        if let Some(permit) = self.pool.try_take(self.source, kind, what, bytes)? {
             return Ok(permit);
         }
         self.resting(|| {
-            let mut begun = Instant::now();
-            let mut last = self.pool.used();
-            loop {
-                if self.pace.is_stopped() {
-                    return Err(Refusal::Stopped);
-                }
-                let waited = self.pool.freed.wait_timeout(self.pool.state(), LOOK_EVERY);
-                drop(waited);
-                if let Some(permit) = self.try_take(kind, what, bytes)? {
-                    return Ok(permit);
-                }
-                let state = self.pool.state();
-                if state.used < last {
-                    begun = Instant::now(); // it gets on
-                }
-                last = state.used;
-                let held = state.holders.get(&self.source).copied().unwrap_or_default();
-                let is_oldest =
-                    state.holders.first_key_value().is_none_or(|(source, _)| *source == self.source);
-                drop(state);
-                let own = held.kept + held.passing;
-                if begun.elapsed() < PATIENCE {
-                    continue;
-                }
-                if own.saturating_add(bytes) > limit {
-                    return Err(Refusal::TooMuch { what, need: bytes, held: own, limit });
-                }
-                if !is_oldest {
-                    return Err(Refusal::Busy { what, need: bytes });
-                }
-            }
+            let waited = self.wait_for(kind, what, bytes);
+            self.pool.wait_no_more(self.source);
+            waited
         })
     }
 
-    /// None: not now.
-    fn try_take(&self, kind: Kind, what: &'static str, bytes: u64) -> Result<Option<Permit>, Refusal> {
-        let limit = self.pool.bytes_max;
-        let mut state = self.pool.state();
-        let held = state.holders.get(&self.source).copied().unwrap_or_default();
-        if held.kept.saturating_add(bytes) > limit {
-            return Err(Refusal::TooMuch { what, need: bytes, held: held.kept, limit });
-        }
-        if state.used.saturating_add(bytes) > limit {
-            return Ok(None);
-        }
-        state.used += bytes;
-        let held = state.holders.entry(self.source).or_default();
-        match kind {
-            Kind::Kept => held.kept += bytes,
-            Kind::Passing => held.passing += bytes,
-        }
-        Ok(Some(Permit { pool: Arc::clone(&self.pool), source: self.source, kind, bytes }))
-    }
-}
-
-impl Permit {
-    /// Bytes taken.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut state = self.pool.state();
-        state.used = state.used.saturating_sub(self.bytes);
-        if let Some(held) = state.holders.get_mut(&self.source) {
-            match self.kind {
-                Kind::Kept => held.kept = held.kept.saturating_sub(self.bytes),
-                Kind::Passing => held.passing = held.passing.saturating_sub(self.bytes),
+    fn wait_for(&self, kind: Kind, what: &'static str, bytes: u64) -> Result<Permit, Refusal> {
+        let begun = Instant::now();
+        let mut is_told = false;
+        loop {
+            if self.pace.is_stopped() {
+                return Err(Refusal::Stopped);
             }
-            if held.kept + held.passing == 0 {
-                state.holders.remove(&self.source);
+            let wait = Wait { bytes, is_stuck: !self.pace.get_on() };
+            if let Some(permit) = self.pool.try_take(self.source, kind, what, bytes)? {
+                return Ok(permit);
+            }
+            self.pool.wait(self.source, what, wait, LOOK_EVERY)?;
+            if !is_told && begun.elapsed() >= PATIENCE {
+                is_told = true;
+                self.pace.tell_waiting(what, bytes);
             }
         }
-        drop(state);
-        self.pool.freed.notify_all();
     }
 }
 
@@ -336,14 +235,14 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn allowance(pool: &Arc<ReadingMemory>) -> Arc<Allowance> {
-        Allowance::new(pool, Box::new(AtOnce), Duration::MAX)
+    fn allowance(pool: &Arc<ReadingMemory>, order: u128) -> Arc<Allowance> {
+        Allowance::new(pool, order, Box::new(AtOnce), Duration::MAX)
     }
 
     #[test]
     fn more_than_the_limit_is_refused_at_once_with_its_need() {
         let pool = ReadingMemory::new(20 * MIB);
-        let one = allowance(&pool);
+        let one = allowance(&pool, 1);
         let refused = one.take("windows", 21 * MIB).expect_err("it never fits");
         assert_eq!(refused, Refusal::TooMuch { what: "windows", need: 21 * MIB, held: 0, limit: 20 * MIB });
         let _first = one.take("windows", 15 * MIB).expect("it fits");
@@ -355,7 +254,7 @@ mod tests {
     #[test]
     fn what_fits_later_waits_until_others_give_back() {
         let pool = ReadingMemory::new(20 * MIB);
-        let (one, other) = (allowance(&pool), allowance(&pool));
+        let (one, other) = (allowance(&pool, 1), allowance(&pool, 2));
         let held = one.take("windows", 15 * MIB).expect("it fits");
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| other.take("windows", 15 * MIB).map(drop));
@@ -368,7 +267,7 @@ mod tests {
     #[test]
     fn of_two_halves_that_wait_for_each_other_the_younger_gives_way() {
         let pool = ReadingMemory::new(20 * MIB);
-        let (old, young) = (allowance(&pool), allowance(&pool));
+        let (old, young) = (allowance(&pool, 1), allowance(&pool, 2));
         let first = old.take("windows", 10 * MIB).expect("it fits");
         let second = young.take("windows", 10 * MIB).expect("it fits");
         std::thread::scope(|scope| {
@@ -382,9 +281,82 @@ mod tests {
         assert_eq!(pool.used(), 0);
     }
 
+    /// Reads as an archive is read: a piece at a time, all of it kept to the end. Whether it came to its end.
+    fn read_pieces(one: &Allowance, pieces: u64) -> bool {
+        let mut kept = Vec::new();
+        for _ in 0..pieces {
+            match one.take("pieces", MIB) {
+                Ok(permit) => kept.push(permit),
+                Err(Refusal::Busy { .. }) => return false,
+                Err(other) => panic!("{other}"),
+            }
+            std::thread::yield_now();
+        }
+        true
+    }
+
+    #[test]
+    fn sources_that_need_more_together_than_there_is_all_end_and_the_oldest_never_begins_anew() {
+        let pool = ReadingMemory::new(16 * MIB);
+        let starts: Vec<u32> = std::thread::scope(|scope| {
+            let reads = |order: u128| {
+                let pool = &pool;
+                move || {
+                    let one = allowance(pool, order);
+                    (1..).find(|_| read_pieces(&one, 12)).expect("it ends")
+                }
+            };
+            let all: Vec<_> = (0..6).map(|order| scope.spawn(reads(order))).collect();
+            all.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert_eq!(starts[0], 1);
+        assert!(starts[1] <= 2, "it begins anew when the oldest is done: {starts:?}");
+        assert_eq!(pool.used(), 0);
+    }
+
+    /// What was read is worked at the third look.
+    #[derive(Default)]
+    struct Worked {
+        looks: std::sync::atomic::AtomicU32,
+        passing: Arc<Mutex<Vec<Permit>>>,
+    }
+
+    impl Pace for Worked {
+        fn step(&self) -> bool {
+            true
+        }
+        fn is_stopped(&self) -> bool {
+            false
+        }
+        fn rest(&self) {}
+        fn resume(&self) {}
+        fn get_on(&self) -> bool {
+            let looks = self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if looks == 2 {
+                self.passing.lock().expect("no panic").clear();
+            }
+            looks < 2
+        }
+        fn tell_waiting(&self, _: &'static str, _: u64) {}
+    }
+
+    #[test]
+    fn memory_that_comes_back_by_itself_is_waited_for_and_what_does_not_is_refused() {
+        let pool = ReadingMemory::new(20 * MIB);
+        let passing = Arc::new(Mutex::new(Vec::new()));
+        let pace = Worked { passing: Arc::clone(&passing), ..Worked::default() };
+        let one = Allowance::new(&pool, 1, Box::new(pace), Duration::MAX);
+        passing.lock().expect("no panic").push(one.take_passing("columns", 15 * MIB).expect("it fits"));
+        let next = one.take_passing("columns", 15 * MIB).expect("the first came back");
+        let refused = one.take_passing("columns", 15 * MIB).expect_err("this one does not come back");
+        let too_much = Refusal::TooMuch { what: "columns", need: 15 * MIB, held: 15 * MIB, limit: 20 * MIB };
+        assert_eq!(refused, too_much);
+        drop(next);
+    }
+
     #[test]
     fn reading_ends_after_its_time_and_waiting_does_not_count() {
-        let slow = Allowance::new(&ReadingMemory::new(0), Box::new(AtOnce), Duration::from_millis(1));
+        let slow = Allowance::new(&ReadingMemory::new(0), 0, Box::new(AtOnce), Duration::from_millis(1));
         slow.resting(|| std::thread::sleep(Duration::from_millis(5)));
         slow.step().expect("it has only waited");
         let begun = Instant::now();
