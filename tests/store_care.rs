@@ -122,6 +122,25 @@ fn recover_says_what_it_found_as_json_with_markers_and_quarantine() {
     assert!(world.has("archive/pay.txt.done"), "{:?}", world.files("archive"));
 }
 
+/// Only root may look into another user's folders, and the one who set something aside is the service's user.
+#[cfg(unix)]
+#[test]
+fn recover_as_root_reads_the_reasons_of_the_services_user() {
+    let world = World::new("");
+    world.write("in/.landfall/quarantine/bad.gz", "x");
+    world.write("in/.landfall/quarantine/bad.gz.error.json", "{\"error\":{\"message\":\"cut off\"}}");
+    world.write("in/.landfall/quarantine/odd", "x");
+    world.write("in/.landfall/quarantine/odd.error.json", "{\"error\"");
+    let reason = world.path("in/.landfall/quarantine/bad.gz.error.json");
+    if std::os::unix::fs::chown(reason, Some(2001), None).is_err() {
+        return; // not root
+    }
+    let told = world.json(&["recover", "in/.landfall", "--json"]);
+    assert_eq!(told["quarantined"][0]["error"], "cut off", "{told:#}");
+    let odd = told["quarantined"][1]["error"].as_str().unwrap_or_default();
+    assert!(odd.starts_with("its reason file cannot be read"), "{told:#}");
+}
+
 #[test]
 fn a_file_that_may_have_been_published_is_given_back_only_by_its_job() {
     let world = World::new("");

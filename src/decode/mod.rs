@@ -230,7 +230,7 @@ impl Decoder {
             return Err(DecodeError::NoEntry { place, members: self.context.members(), skipped });
         }
         let mut hasher = self.context.hasher.lock().unwrap_or_else(PoisonError::into_inner);
-        let content_hash = hasher.finish().ok_or(DecodeError::EntryLeft { place })?;
+        let content_hash = hasher.finish();
         let characters_replaced = self.context.replaced.load(Relaxed);
         Ok(Decoded { content_hash, characters_replaced, skipped: self.skipped })
     }

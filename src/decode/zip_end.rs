@@ -105,8 +105,13 @@ fn directory_start(input: &mut Box<dyn ReadSeek>, end: &End) -> io::Result<u64> 
     for start in [end.at.checked_sub(end.size), Some(end.offset)].into_iter().flatten() {
         let mut magic = [0; 4];
         input.seek(SeekFrom::Start(start))?;
-        if start < end.at && input.read_exact(&mut magic).is_ok() && &magic == b"PK\x01\x02" {
-            return Ok(start);
+        if start >= end.at {
+            continue;
+        }
+        match input.read_exact(&mut magic) {
+            Ok(()) if &magic == b"PK\x01\x02" => return Ok(start),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            Ok(()) | Err(_) => {}
         }
     }
     Ok(end.at.saturating_sub(end.size))

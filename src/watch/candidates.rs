@@ -180,14 +180,19 @@ impl Watcher {
             let reason = candidate.reason.clone();
             return self.table.wait(path, at, reason);
         }
-        let marker =
-            candidate.marker.as_deref().and_then(|marker| durable_fs::identity_at(marker).ok().flatten());
-        let marker = MarkerSeen::judge(marker, &identity);
+        let marker = match candidate.marker.as_deref().map(durable_fs::identity_at).transpose() {
+            Ok(marker) => MarkerSeen::judge(marker.flatten(), &identity),
+            Err(error) => return self.failed(path, format!("its marker cannot be looked at: {error}"), now),
+        };
         let (proof, still_since) = (candidate.proof, candidate.still_since);
         let Some(rule) = self.rules.get(candidate.rule) else { return };
         // How old they are says nothing: their content does, and senders may write them first.
-        if candidate.totals.as_deref().is_some_and(|totals| !is_there(totals)) {
-            return self.table.wait(path, now + self.scan_every, NO_TOTALS);
+        match candidate.totals.as_deref().map(durable_fs::identity_at) {
+            Some(Ok(None)) => return self.table.wait(path, now + self.scan_every, NO_TOTALS),
+            Some(Err(error)) => {
+                return self.failed(path, format!("its totals cannot be looked at: {error}"), now);
+            }
+            Some(Ok(Some(_))) | None => {}
         }
         match judge(&rule.ready, proof, marker, still_since, now) {
             Verdict::Complete => self.look_closely(path, false, now),
@@ -407,10 +412,6 @@ impl Watcher {
         self.table.offered(path);
         Some(offer)
     }
-}
-
-fn is_there(path: &Path) -> bool {
-    durable_fs::identity_at(path).is_ok_and(|found| found.is_some())
 }
 
 fn proof_of(sign: Sign) -> Proof {

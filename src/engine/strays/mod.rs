@@ -216,22 +216,29 @@ fn quarantined_files(folder: &Path) -> Result<Vec<Quarantined>, Trouble> {
 }
 
 fn quarantined(path: PathBuf, has_reason: bool) -> Quarantined {
-    let reason = has_reason.then(|| read_reason(&path)).flatten().unwrap_or_default();
+    let (reason, unreadable) = match has_reason.then(|| read_reason(&path)) {
+        None => (serde_json::Value::Null, None),
+        Some(Ok(reason)) => (reason, None),
+        Some(Err(error)) => {
+            (serde_json::Value::Null, Some(format!("its reason file cannot be read: {error}")))
+        }
+    };
     let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     Quarantined {
         job: reason["id"].as_str().and_then(|id| id.parse().ok()),
         rule: text(&reason["rule"]),
         source: text(&reason["source"]),
-        error: text(&reason["error"]["message"]),
+        error: unreadable.or_else(|| text(&reason["error"]["message"])),
         path: path.into(),
     }
 }
 
-fn read_reason(source: &Path) -> Option<serde_json::Value> {
+/// Whoever looks: the service's user, or root.
+fn read_reason(source: &Path) -> io::Result<serde_json::Value> {
     let mut path = source.as_os_str().to_owned();
     path.push(REASON_SUFFIX);
-    let file = durable_fs::open_own(Path::new(&path)).ok()?;
-    serde_json::from_reader(io::BufReader::new(file.take(REASON_BYTES_MAX))).ok()
+    let file = durable_fs::open_source(Path::new(&path))?;
+    Ok(serde_json::from_reader(io::BufReader::new(file.take(REASON_BYTES_MAX)))?)
 }
 
 /// Hidden copies of a move that did not come to its end.
