@@ -26,6 +26,7 @@ mod fit;
 mod in_hand;
 mod intake;
 mod job_queue;
+mod landing_roots;
 mod late_writes;
 mod limits;
 mod load;
@@ -180,7 +181,8 @@ impl Engine {
         shared.rehearsal = rehearsal;
         let shared = Arc::new(shared);
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
-        distrust_landing_folders(&shared.settings.rules);
+        landing_roots::distrust(&shared.settings.rules);
+        landing_roots::distrust_those_of_unfinished(&shared.store)?;
         if purpose == Purpose::Serve {
             shared.claim_folders.hold_known(&shared.settings.rules)?;
         }
@@ -378,14 +380,6 @@ impl Engine {
     }
 }
 
-/// What lies below the fixed part of a pattern is its senders'.
-fn distrust_landing_folders(rules: &[Rule]) {
-    let patterns = rules.iter().flat_map(|rule| &rule.paths);
-    for pattern in patterns.filter_map(|text| crate::watch::pattern::Pattern::parse(text).ok()) {
-        durable_fs::add_landing_root(pattern.fixed_folder());
-    }
-}
-
 /// Does what an operator asked for while no stage has the job: one that has it would write its row over the new one.
 fn with_job_in_hand(
     shared: &Shared,
@@ -430,6 +424,7 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
         return Ok(unfinished);
     }
     shared.rooms.check_claim(&rule, &offer.path)?;
+    let lane = rule.rule.name.clone();
     let wanted = vec![claim::Wanted { rule, offer, retire }];
     let claimed = claim::claim(shared, &wanted);
     let claimed =
@@ -438,7 +433,7 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
         let message = format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
         Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))
     })?;
-    shared.queued.push(id);
+    shared.queued.push_for(&lane, id);
     Ok(id)
 }
 

@@ -2,7 +2,7 @@
 
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, retire};
+use super::{claim, landing_roots, retire};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
@@ -21,6 +21,7 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
     if job.waits_for_delivery() {
         return go_ahead(store, job);
     }
+    landing_roots::distrust_those_of(store, &job.rule_hash)?; // its rule may have had other paths
     let published_as = job.clone();
     let rule = rules.iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
         refuse(

@@ -1,0 +1,84 @@
+//! Which folders belong to senders: what lies below the fixed part of a pattern, of every rule that a job may still be worked under.
+
+use std::collections::BTreeSet;
+
+use super::trouble::Trouble;
+use crate::durable_fs;
+use crate::model::rule::Rule;
+use crate::store::Store;
+use crate::watch::pattern::Pattern;
+
+/// The folders of these rules.
+pub(super) fn distrust(rules: &[Rule]) {
+    let patterns = rules.iter().flat_map(|rule| &rule.paths);
+    for pattern in patterns.filter_map(|text| Pattern::parse(text).ok()) {
+        durable_fs::add_landing_root(pattern.fixed_folder());
+    }
+}
+
+/// Those of the rule that a job was claimed under, which may have been changed or removed since.
+pub(super) fn distrust_those_of(store: &Store, rule_hash: &str) -> Result<(), Trouble> {
+    if let Some(rule) = store.rule(rule_hash)? {
+        distrust(std::slice::from_ref(&rule));
+    }
+    Ok(())
+}
+
+/// Those of every job that goes on.
+pub(super) fn distrust_those_of_unfinished(store: &Store) -> Result<(), Trouble> {
+    let hashes: BTreeSet<String> = store.unfinished_jobs()?.into_iter().map(|job| job.rule_hash).collect();
+    hashes.iter().try_for_each(|hash| distrust_those_of(store, hash))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::model::job::{Job, Source};
+    use crate::model::job_id::JobId;
+    use crate::pipeline::Registry;
+
+    const CONFIGURATION: &str = r#"
+config_version = 1
+[service]
+data_dir = "data"
+[[rule]]
+name = "removed"
+paths = ["in/*/inbox/*"]
+records = { format = "lines" }
+output = { main = { path = "out/{stem}.main" } }
+source = { on_success = "delete" }
+"#;
+
+    #[test]
+    fn where_a_job_of_a_removed_rule_lies_no_link_is_followed_either() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["data", "in/acme", "victim"] {
+            std::fs::create_dir_all(path(name)).expect("makes");
+        }
+        std::fs::write(path("victim/pay"), "theirs\n").expect("writes");
+        std::fs::write(path("landfall.toml"), CONFIGURATION).expect("writes");
+        std::os::unix::fs::symlink(path("victim"), path("in/acme/inbox")).expect("links");
+        let settings = crate::config::load(&path("landfall.toml"), &Registry::with_builtin_steps());
+        let settings = settings.expect("is right");
+        let rule = settings.rules.first().expect("one");
+        let store = Store::open(&settings.service.data_dir).expect("opens");
+        let file = path("in/acme/inbox/pay");
+        let source = Source {
+            path: file.as_path().into(),
+            claimed: None,
+            identity: durable_fs::identity_at(&file).expect("links are followed").expect("it is there"),
+            claim_folder: None,
+            moved_from: None,
+            is_copied: false,
+            is_set_apart: false,
+            companions: Vec::new(),
+            retire: true,
+        };
+        let job = Job::queued(JobId::from_parts(1, 0), &rule.name, &rule.hash(), source, crate::clock::now());
+        store.change().rule(rule).job(&job).apply().expect("stored");
+        distrust_those_of_unfinished(&store).expect("the snapshot is there");
+        let refused = durable_fs::identity_at(&file).expect_err("a link is on the way");
+        assert!(refused.to_string().contains("symbolic link"), "{refused}");
+    }
+}
