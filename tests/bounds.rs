@@ -18,11 +18,15 @@ const INNOCENT_MAX: Duration = Duration::from_secs(10);
 
 /// A world with a rule for hostile files (the rule's own TOML) and one for innocent ones; two workers.
 fn world(hostile: &str) -> World {
+    world_with("workers = 2", hostile)
+}
+
+fn world_with(service: &str, hostile: &str) -> World {
     let world = World::new("");
     let hostile =
         format!("name = \"hostile\"\npaths = [\"hostile/*\"]\nready = {{ stable_for = \"0s\" }}\n{hostile}");
     let innocent = "name = \"innocent\"\nready = { stable_for = \"0s\" }";
-    world.configure("workers = 2", &[&hostile, innocent]);
+    world.configure(service, &[&hostile, innocent]);
     std::fs::create_dir_all(world.path("hostile")).expect("the folder is new");
     world
 }
@@ -119,7 +123,8 @@ END"#);
 /// As above, one of the entries without a record; each archive has room alone, and three have not.
 #[test]
 fn archives_of_large_headers_wait_for_each_other_and_begin_anew_at_most_once() {
-    let world = world(
+    let world = world_with(
+        "workers = 2\nmemory_max = \"16MiB\"",
         "records = { format = \"csv\" }\noutput = { main = { path = \"out/{stem}/{entry}\" } }\ndecode = { ratio_max = 100000 }",
     );
     let mut service = world.start();
@@ -127,7 +132,7 @@ fn archives_of_large_headers_wait_for_each_other_and_begin_anew_at_most_once() {
 import zipfile
 with zipfile.ZipFile("staged.zip", "w", zipfile.ZIP_DEFLATED) as archive:
     for entry in range(3):
-        names = (str(entry) + "x" * 780 + str(column) for column in range(9999))
+        names = (str(entry) + "x" * 780 + str(column) for column in range(1500))
         archive.writestr(f"{entry}.csv", ",".join(names) + ("\n" if entry == 1 else "\n1\n"))
 END"#);
     let archive = world.bytes("staged.zip");

@@ -1,7 +1,7 @@
 //! zip: by the central directory, from a source that can be read from anywhere.
 //!
-//! Members come in the directory's order. Folders and links are no files and are passed over. An encrypted member or an unknown
-//! method is refused when the rule takes that member.
+//! Members come in the directory's order. Folders are passed over; links and other special members are listed with what they are. An
+//! encrypted member or an unknown method is refused when the rule takes that member.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};

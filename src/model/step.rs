@@ -94,12 +94,30 @@ impl Reason {
 /// A step cannot take this record: it becomes a failed record and the rest goes on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct RecordError(Cow<'static, str>);
+pub struct RecordError(Cow<'static, str>, RecordErrorKind);
+
+/// What steps tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RecordErrorKind {
+    Other,
+    /// More fields than a record may have.
+    TooWide,
+}
 
 impl RecordError {
     /// An error of this text: lowercase, without a full stop.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        Self(text.into())
+        Self(text.into(), RecordErrorKind::Other)
+    }
+
+    /// The record has more fields than a record may have.
+    pub(crate) fn too_wide(text: String) -> Self {
+        Self(text.into(), RecordErrorKind::TooWide)
+    }
+
+    /// Whether it is [`Self::too_wide`].
+    pub(crate) fn is_too_wide(&self) -> bool {
+        self.1 == RecordErrorKind::TooWide
     }
 }
 

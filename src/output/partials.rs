@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::EntryName;
 use super::codec::EncodedChunk;
@@ -29,8 +30,11 @@ const PREFIX: &str = ".landfall-";
 const SUFFIX: &str = ".partial";
 /// Outputs of ended entries that are open and wait for their sync, for each category: a sync of many costs less than half as much for each.
 const UNSYNCED_MAX: usize = 32;
-/// They have no more than this part of the files that the process may have open.
-const UNSYNCED_SHARE: u64 = 64;
+/// Those of all jobs have no more than this part of the files that the process may have open, and one for each category.
+const UNSYNCED_SHARE: usize = 8;
+
+/// Outputs of all jobs that are ended, open, and wait for their sync.
+static UNSYNCED: AtomicUsize = AtomicUsize::new(0);
 
 /// The output files of one job while they are being written.
 pub struct Partials {
@@ -58,7 +62,7 @@ struct CategoryPartials {
     of_entries: HashMap<u32, usize>,
     current: Option<usize>,
     /// Ended and still open, by their place in `partials`.
-    unsynced: Vec<usize>,
+    unsynced: Unsynced,
     /// The current entry's header.
     header: Option<Vec<u8>>,
     /// Of the first header of an output of all entries, also while it has no partial.
@@ -355,9 +359,32 @@ impl Partials {
     }
 }
 
-fn unsynced_max() -> usize {
-    let share = durable_fs::open_files_max().map(|max| max / UNSYNCED_SHARE);
-    share.and_then(|share| usize::try_from(share).ok()).map_or(UNSYNCED_MAX, |share| share.min(UNSYNCED_MAX))
+/// Places of outputs that wait for their sync.
+#[derive(Default)]
+struct Unsynced(Vec<usize>);
+
+impl Unsynced {
+    fn add(&mut self, place: usize) {
+        self.0.push(place);
+        UNSYNCED.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_enough(&self) -> bool {
+        let limit = durable_fs::open_files_max().and_then(|max| usize::try_from(max).ok());
+        self.0.len() >= UNSYNCED_MAX
+            || limit.is_some_and(|max| UNSYNCED.load(Ordering::Relaxed) >= max / UNSYNCED_SHARE)
+    }
+
+    fn take(&mut self) -> Vec<usize> {
+        UNSYNCED.fetch_sub(self.0.len(), Ordering::Relaxed);
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Unsynced {
+    fn drop(&mut self) {
+        self.take();
+    }
 }
 
 impl CategoryPartials {
@@ -371,12 +398,13 @@ impl CategoryPartials {
     /// Ends the last entry's output and goes to this entry's, if a checkpoint had it.
     fn change_entry(&mut self, planned: &PlannedOutput, entry: &EntryName) -> Result<(), OutputError> {
         let of_entry = |partial: &Partial| partial.entry.as_ref() == Some(entry);
-        if let Some(last) = self.current.and_then(|current| self.partials.get_mut(current))
+        if let Some(current) = self.current
+            && let Some(last) = self.partials.get_mut(current)
             && !of_entry(last)
         {
             last.end(planned)?;
-            self.unsynced.extend(self.current);
-            if self.unsynced.len() >= unsynced_max() {
+            self.unsynced.add(current);
+            if self.unsynced.is_enough() {
                 self.sync_ended()?; // and closed: there may be thousands
             }
         }
@@ -388,7 +416,7 @@ impl CategoryPartials {
 
     /// Syncs what was ended, together: by now the disk has nearly all of it.
     fn sync_ended(&mut self) -> Result<(), OutputError> {
-        let ended = std::mem::take(&mut self.unsynced);
+        let ended = self.unsynced.take();
         ended
             .into_iter()
             .filter_map(|at| self.partials.get_mut(at).map(Partial::sync))
@@ -561,6 +589,18 @@ mod tests {
             Vec::<PathBuf>::new()
         );
         partials_in(&folder.path().join("n".repeat(300)), job).expect_err("it cannot be looked into");
+    }
+
+    #[test]
+    fn outputs_of_many_jobs_that_wait_for_their_sync_have_a_share_of_the_open_files_together() {
+        let share = durable_fs::open_files_max().map(|max| max as usize / UNSYNCED_SHARE).expect("a limit");
+        let mut jobs: Vec<Unsynced> = (0..share).map(|_| Unsynced::default()).collect();
+        jobs.iter_mut().for_each(|job| job.add(0));
+        let mut one_more = Unsynced::default();
+        one_more.add(0);
+        assert!(one_more.is_enough(), "the others have the whole share");
+        drop(jobs);
+        assert_eq!((one_more.take(), one_more.take()), (vec![0], Vec::new()));
     }
 
     /// A device that cannot be synced stands for a disk that fails.

@@ -221,7 +221,7 @@ fn fields_past_max(record: &[u8], csv: &Csv) -> Option<RecordError> {
         return None;
     }
     let fields = count_fields(record, csv);
-    (fields as u64 > csv.columns_max).then(|| RecordError::new(past_columns_max(csv)))
+    (fields as u64 > csv.columns_max).then(|| RecordError::too_wide(past_columns_max(csv)))
 }
 
 /// What is wrong with a record of more fields than `columns_max`.

@@ -1,6 +1,7 @@
 //! What a hint, a deadline or an answer means for a candidate.
 //!
-//! A look is one `lstat`. Only a candidate that seems complete is opened, to see whether somebody else has it open for writing.
+//! A look is one `lstat`, and one each for its marker and its totals. Only a candidate that seems complete is opened, to see whether
+//! somebody else has it open for writing.
 
 use std::borrow::Cow;
 use std::path::Path;

@@ -339,8 +339,8 @@ fn moment_of(value: &Value<'_>, format: &DateFormat) -> Option<Timestamp> {
 impl Validate {
     fn judge(&mut self, record: &mut Record<'_>) -> Option<Reason> {
         if let Err(error) = record.check() {
-            let is_too_wide = |reason: &&Reason| error.to_string() == reason.as_str();
-            return Some(self.too_wide.as_ref().filter(is_too_wide).unwrap_or(&self.unreadable).clone());
+            let too_wide = self.too_wide.as_ref().filter(|_| error.is_too_wide());
+            return Some(too_wide.unwrap_or(&self.unreadable).clone());
         }
         if self.fields_exact {
             let expected = record.column_names().len();
