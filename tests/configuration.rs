@@ -100,3 +100,85 @@ fn a_mistyped_recipient_is_told_before_the_first_job() {
     let found = problems(&rule("'in/*.csv'", more, "out/{stem}.csv"));
     assert!(found.iter().any(|(key, ..)| key == "rule \"payments\": output.safe.recipients"), "{found:?}");
 }
+
+/// The tables of a configuration, as README names them. One of a new kind is a key of one of these.
+const TABLES: [&str; 10] = [
+    "[service]",
+    "[[rule]]",
+    "[rule.ready]",
+    "[rule.decode]",
+    "[rule.records]",
+    "[rule.output.CATEGORY]",
+    "[rule.publish]",
+    "[rule.errors]",
+    "[rule.delivery]",
+    "[rule.source]",
+];
+/// A key that no table knows: what is said of it lists those that its table does know.
+const UNKNOWN: &str = "qqqqqqqqqq";
+
+#[test]
+fn every_key_stands_in_the_readme_and_in_the_reference_configuration() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("it is there");
+    let readme = read("README.md");
+    let (_, readme) = readme.split_once("## Every key").expect("a list of the keys");
+    let reference: toml::Table = read("config/reference.toml").parse().expect("it is TOML");
+    for (table, key) in known_keys() {
+        let about = readme.split("\n- ").find(|item| item.starts_with(&format!("`{table}`")));
+        let about = about.unwrap_or_else(|| panic!("README.md says nothing of {table}"));
+        // A table within a rule has an item of its own.
+        let told = about.contains(&format!("`{key}`")) || readme.contains(&format!("[rule.{key}"));
+        assert!(told, "README.md: {table} lacks `{key}`");
+        let lists = tables(&reference, table).iter().any(|node| node.get(&key).is_some());
+        assert!(lists, "config/reference.toml: {table} lacks `{key}`");
+    }
+}
+
+/// Every table's keys, for records of each format.
+fn known_keys() -> Vec<(&'static str, String)> {
+    let mut keys = Vec::new();
+    for format in ["csv", "fixed"] {
+        let texts = TABLES.map(|table| {
+            let needed = match table {
+                "[[rule]]" => "name = 'asked'\n".to_owned(),
+                "[rule.records]" => format!("format = '{format}'\n"),
+                _ => String::new(),
+            };
+            format!("{}\n{UNKNOWN} = 1\n{needed}", table.replace("CATEGORY", "main"))
+        });
+        for (place, _, hint) in problems(&format!("config_version = 1\n{}", texts.concat())) {
+            let known = hint.as_deref().and_then(|hint| hint.strip_prefix("known keys here: "));
+            let table = TABLES.into_iter().find(|table| place == place_in(table));
+            let (Some(table), Some(known)) = (table, known) else { continue };
+            keys.extend(known.split(", ").map(|key| (table, key.to_owned())));
+        }
+    }
+    assert!(TABLES.iter().all(|table| keys.iter().any(|(of, _)| of == table)), "{keys:?}");
+    keys
+}
+
+/// The place of a table's unknown key.
+fn place_in(table: &str) -> String {
+    let path = table.trim_matches(['[', ']']).replace("CATEGORY", "main");
+    match path.strip_prefix("rule") {
+        Some("") => format!("rule \"asked\": {UNKNOWN}"),
+        Some(inner) => format!("rule \"asked\": {}.{UNKNOWN}", &inner[1..]),
+        None => format!("{path}.{UNKNOWN}"),
+    }
+}
+
+/// The tables of this kind in a configuration: of every rule, of every category.
+fn tables<'a>(configuration: &'a toml::Table, kind: &str) -> Vec<&'a toml::Value> {
+    let mut names = kind.trim_matches(['[', ']']).split('.');
+    let top = names.next().and_then(|name| configuration.get(name)).expect("it is there");
+    let mut found: Vec<&toml::Value> = top.as_array().map_or_else(|| vec![top], |all| all.iter().collect());
+    for name in names {
+        let inner = found.into_iter().filter_map(toml::Value::as_table);
+        found = match name {
+            "CATEGORY" => inner.flat_map(toml::Table::values).collect(),
+            _ => inner.filter_map(|table| table.get(name)).collect(),
+        };
+    }
+    found
+}

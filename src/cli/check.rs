@@ -25,13 +25,13 @@ use crate::watch::rules::RuleSet;
 /// Checks the configuration; prints every problem, or "ok" and a line per rule.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
-    /// Also print which present file goes to which rule, and to which paths.
+    /// Also print which present file goes to which rule, and to which paths
     #[arg(long)]
     pub files: bool,
-    /// Also verify every value in the store: the running service does it, or the command where none runs.
+    /// Also verify every value in the store, and the files of unfinished jobs
     #[arg(long)]
     pub store: bool,
-    /// One JSON object: problems and warnings with level, file, line, column, key, message and hint.
+    /// Print JSON: each problem and warning with level, file, line, column, key, message and hint
     #[arg(long, conflicts_with_all = ["files", "store"])]
     pub json: bool,
 }

@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Which files, under which rule.
 #[derive(clap::Args)]
 pub struct IngestArgs {
-    /// The files
+    /// The files, wherever they lie
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The rule to ingest them under
@@ -37,7 +37,7 @@ pub struct IngestArgs {
     /// Claim, archive or delete the files as the rule says; without it they stay as they are
     #[arg(long)]
     retire: bool,
-    /// Show what would come out; write no output
+    /// Show what would come out, and write nothing
     #[arg(long, conflicts_with = "retire")]
     pub(super) dry_run: bool,
 }

@@ -15,8 +15,8 @@ const FOLDERS: [&str; 4] = ["inbox", "out", "archive", "data"];
 /// Writes a configuration and its folders; an existing configuration stays as it is.
 #[derive(Debug, clap::Args)]
 pub struct InitArgs {
-    /// Where to; made if it is not there.
-    #[arg(default_value = ".")]
+    /// The folder to make them in; made if it is not there
+    #[arg(value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
 }
 

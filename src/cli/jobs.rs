@@ -25,19 +25,19 @@ const TROUBLE_BYTES_MAX: usize = 160;
 /// The arguments of `landfall jobs`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct JobsArgs {
-    /// Only jobs in this state
+    /// Only jobs in this state: queued, running, held, publishing, retiring, completed, failed, refused or aborted
     #[arg(long, value_name = "STATE", value_parser = parse_state)]
     pub state: Option<JobState>,
     /// Only jobs of this rule
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "NAME")]
     pub rule: Option<String>,
-    /// Only jobs claimed since then: a time or date (UTC), or how long ago, like 2h or 7d
+    /// Only jobs since then: a date or time (UTC), or how long ago, like 2h or 7d
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub since: Option<Timestamp>,
-    /// Only the newest N of them
+    /// Only the newest N jobs
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// The newest first, not last
+    /// The newest job first, not last
     #[arg(long)]
     pub newest_first: bool,
     /// Print JSON

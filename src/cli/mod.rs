@@ -41,9 +41,13 @@ const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
 const USAGE: u8 = 2;
 
+/// What scripts go by.
+const EXIT_CODES: &str = "\
+Exit codes: 0: done; 1: a job or a test failed, or what was asked for does not exist; 2: the command line or the configuration is wrong";
+
 /// Watches folders and ingests each file that lands in them: exactly once, accounted for, on all cores.
 #[derive(Parser)]
-#[command(name = "landfall", version, propagate_version = true)]
+#[command(name = "landfall", version, after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -53,6 +57,7 @@ struct Cli {
 
 /// What every command takes.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Common {
     /// The configuration [default: landfall.toml here, else the system's]
     #[arg(long, global = true, value_name = "FILE")]
@@ -61,7 +66,7 @@ struct Common {
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
     /// How it is logged
-    #[arg(long, global = true, value_enum, default_value_t = LogStyle::Text)]
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = LogStyle::Text)]
     log_format: LogStyle,
 }
 
@@ -77,21 +82,21 @@ enum Command {
     Init(init::InitArgs),
     /// Show it all in a temporary folder: a sample is dropped, ingested, and accounted for
     Demo(demo::DemoArgs),
-    /// Report every problem of the configuration, or "ok"
+    /// Check the configuration: every problem and warning at once, or "ok"
     Check(check::CheckArgs),
-    /// Run the rules' tests: samples against what should come of them
+    /// Test the rules: samples against what should come out of them
     Test(test::TestArgs),
-    /// Run the service in the foreground, until SIGINT, SIGTERM, SIGHUP or Ctrl-C
+    /// Run the service in the foreground, until Ctrl-C, SIGTERM or SIGHUP
     Run(run::RunArgs),
-    /// Ingest these files now
+    /// Ingest these files now, and wait until they are done
     Ingest(ingest::IngestArgs),
-    /// List jobs
+    /// List the jobs, and the files that wait to become one
     Jobs(jobs::JobsArgs),
     /// Show one job: timeline, account, outputs, errors with hints
     Show(show::ShowArgs),
     /// Show a job's failed records
     Records(records::RecordsArgs),
-    /// Take a failed job from its source again, under the current rule
+    /// Take failed or refused jobs from their sources again, under the current rule
     Retry(retry::RetryArgs),
     /// List what lies in a claim folder without a store, and give it back
     Recover(recover::RecoverArgs),

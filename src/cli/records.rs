@@ -25,7 +25,7 @@ pub struct RecordsArgs {
     /// The job's id, or at least four characters of its beginning or end
     #[arg(value_name = "JOB")]
     pub job: String,
-    /// What to do with its failed records: list them, if nothing is said
+    /// What to do with them: list them, if nothing is said
     #[command(subcommand)]
     pub action: Option<RecordsAction>,
     /// Print JSON
@@ -36,9 +36,9 @@ pub struct RecordsArgs {
 /// What to do with a job's failed records.
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum RecordsAction {
-    /// One line for each
+    /// Print one line for each; so does no command
     List,
-    /// One of them in full
+    /// Print one of them in full
     Show {
         /// Its number in the list's first column
         #[arg(value_name = "N")]

@@ -27,14 +27,14 @@ pub struct RecoverArgs {
     /// The claim folder: `.landfall` in a watched folder, or a rule's `source.claim_dir`
     #[arg(value_name = "CLAIM_DIR")]
     folder: PathBuf,
-    /// Rename the files back to where they lay, so that they are taken again; those that may have been published only with --job
+    /// Rename the files back to where they lay, so that they are taken again; one that may have been published only by --job
     #[arg(long)]
     give_back: bool,
-    /// Only the files of this job, also if it may have been published; may be given several times
+    /// Give back only the files of this job, also if it may have been published; can be given several times
     #[arg(long, value_name = "JOB", requires = "give_back")]
     job: Vec<JobId>,
     /// Give back into this folder, where the claim folder does not tell where files lay
-    #[arg(long, value_name = "FOLDER", requires = "give_back")]
+    #[arg(long, value_name = "DIR", requires = "give_back")]
     to: Option<PathBuf>,
     /// Print JSON
     #[arg(long, conflicts_with = "give_back")]

@@ -8,6 +8,7 @@ use super::{FAILED, view};
 use crate::control::{self, Handler, JobFilter, Reached, Refusal, StoreHandler};
 use crate::engine::{self, EngineError};
 use crate::model::job::Job;
+use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::Settings;
 use crate::store::Store;
@@ -18,13 +19,13 @@ pub struct RetryArgs {
     /// The job's id, or at least four characters of its beginning or end
     #[arg(value_name = "JOB", required_unless_present_any = ["state", "rule"], conflicts_with_all = ["state", "rule"])]
     job: Option<String>,
-    /// Every job in this state: failed or refused [default with --rule: failed]
+    /// Every job in this state: failed or refused
     #[arg(long, value_name = "STATE", value_parser = parse_retriable)]
     state: Option<JobState>,
-    /// Every failed job of this rule
-    #[arg(long, value_name = "RULE")]
+    /// Every failed job of this rule; with --state: those in that state
+    #[arg(long, value_name = "NAME")]
     rule: Option<String>,
-    /// Nothing from its source again: a job whose hidden outputs were removed goes on publishing without them
+    /// Let a job whose hidden outputs were removed go on publishing without them; nothing is taken from its source again
     #[arg(long, requires = "job", conflicts_with = "dry_run")]
     accept_missing: bool,
     /// Only say which jobs would be retried
@@ -77,8 +78,9 @@ fn retry(
     }
     let mut all_done = true;
     let (mut queued, chosen) = (0_u64, jobs.len());
-    for Job { id, source, .. } in jobs {
-        let retried = if args.dry_run { Ok(id) } else { handler.retry(&id.to_string()) };
+    for job in jobs {
+        let retried = if args.dry_run { would_retry(&job) } else { handler.retry(&job.id.to_string()) };
+        let source = &job.source;
         match retried {
             Ok(id) if args.dry_run => say!("{id}: would be queued again  {}", source.path),
             Ok(id) => {
@@ -97,6 +99,12 @@ fn retry(
         say!("{chosen} jobs chosen{done}");
     }
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// What the retry itself would say of the job's state.
+fn would_retry(job: &Job) -> Result<JobId, Refusal> {
+    let objection = engine::objection_to_retry(job);
+    objection.map_or(Ok(job.id), |objection| Err(Refusal::Fault(objection.job_error().clone())))
 }
 
 fn accept_missing(jobs: &[Job], handler: &dyn Handler) -> ExitCode {

@@ -466,6 +466,12 @@ pub fn retry_stored(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Eng
     Ok(retry::retry(store, rules, id)?)
 }
 
+/// What a retry would say against a job of this state, if anything.
+pub fn objection_to_retry(job: &Job) -> Option<EngineError> {
+    let may = job.is_retriable() || job.lacks_an_output();
+    (!may).then(|| retry::not_retriable(job).into())
+}
+
 /// [`Engine::accept_missing_handle`] where no engine runs: the next one goes on.
 pub fn accept_missing_stored(store: &Store, id: JobId) -> Result<Job, EngineError> {
     Ok(retry::accept_missing(store, id)?)

@@ -59,10 +59,8 @@ pub(super) fn retriable(store: &Store, id: JobId) -> Result<Job, Trouble> {
     if job.lacks_an_output() {
         return nothing_published(store, job);
     }
-    let waits_for_a_word = job.waits_for_settling() || job.waits_for_delivery();
-    if !matches!(job.state, JobState::Failed | JobState::Refused) && !waits_for_a_word {
-        let message = format!("job {id} is {}: only a failed or refused job can be retried", job.state);
-        return Err(refuse(message, "a job that is held goes on by itself, unless it waits for settling"));
+    if !job.is_retriable() {
+        return Err(not_retriable(&job));
     }
     Ok(job)
 }
@@ -75,6 +73,12 @@ fn go_ahead(store: &Store, mut job: Job) -> Result<Job, Trouble> {
     store.change().job(&job).apply()?;
     store.sync()?;
     Ok(job)
+}
+
+/// Why a job of this state is not retried.
+pub(super) fn not_retriable(job: &Job) -> Trouble {
+    let message = format!("job {} is {}: only a failed or refused job can be retried", job.id, job.state);
+    refuse(message, "a job that is held goes on by itself, unless it waits for settling")
 }
 
 fn known(store: &Store, id: JobId) -> Result<Job, Trouble> {

@@ -304,6 +304,13 @@ impl Job {
         !(decided || self.is_failing() || self.waits_for_settling())
     }
 
+    /// Whether its state lets an operator take it from its source again; an output that is lacking is another matter.
+    pub fn is_retriable(&self) -> bool {
+        matches!(self.state, JobState::Failed | JobState::Refused)
+            || self.waits_for_settling()
+            || self.waits_for_delivery()
+    }
+
     /// Whether it cannot go on publishing without an operator's word: a hidden output of it is gone.
     pub fn lacks_an_output(&self) -> bool {
         self.state == JobState::Publishing
