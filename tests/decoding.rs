@@ -217,6 +217,13 @@ refuses! {
     layers_deeper_than_the_limit_are_refused: "gzip -c plain | gzip | gzip | gzip > sample", ["depth_max"];
 }
 
+/// It begins in the middle of a member.
+#[test]
+fn the_last_part_of_a_split_zip_is_refused_by_its_name_too() {
+    let world = made_by(RULE, "head -c 200000 /dev/urandom > noise; zip -q -s 64k made.zip noise");
+    world.refuses("made.zip", &["made.zip", "split zip"]);
+}
+
 #[test]
 fn members_that_are_no_files_are_listed_with_their_reason_and_named_once_in_the_log() {
     let world = made_by(

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Places, Problem};
+use crate::durable_fs::CLAIM_FOLDER;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::steps::exec;
@@ -98,6 +99,31 @@ impl<'a> About<'a> {
             folders.retain(|folder| landed_in.insert(folder.clone()));
             self.unseen_writers(&key, &folders);
             self.writable_for_others(&key, &folders);
+            let has_claims = self.rule.source.claim_dir.is_none();
+            for claims in folders.iter().map(|folder| folder.join(CLAIM_FOLDER)).filter(|_| has_claims) {
+                self.own_folder(&key, &claims);
+                if self.rule.source.quarantine_dir.is_none() {
+                    self.own_folder(&key, &claims.join("quarantine"));
+                }
+            }
+        }
+        let source = &self.rule.source;
+        for (key, folder) in [("claim_dir", &source.claim_dir), ("quarantine_dir", &source.quarantine_dir)] {
+            if let Some(folder) = folder {
+                self.own_folder(&["source", key], folder);
+            }
+        }
+    }
+
+    /// A folder that only the service's user may write in: nothing is put into another one.
+    fn own_folder(&mut self, key: &[&str], folder: &Path) {
+        let Ok(found) = fs::metadata(folder) else { return }; // it is made when it is needed
+        let user = service_user(&self.settings.service.data_dir);
+        if let Some(told) = not_own(&found, user) {
+            let message =
+                format!("{} {told}: nothing is taken into it, and its files wait", escaped_path(folder));
+            let hint = "let it belong to the service's user, and take the right to write from all others (`chmod go-w`)";
+            self.warn(key, message, hint);
         }
     }
 
@@ -387,6 +413,24 @@ fn others_may_write(folder: &fs::Metadata, user: u32) -> bool {
     let by_owner = folder.uid() != user && folder.uid() != 0 && mode & 0o200 != 0;
     let by_group = folder.gid() != user && folder.gid() != 0 && mode & 0o020 != 0;
     by_owner || by_group || mode & 0o002 != 0
+}
+
+/// Why a folder is not the service's own, by the same rule as the service's.
+#[cfg(unix)]
+fn not_own(folder: &fs::Metadata, user: u32) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let shared = folder.mode() & 0o022 != 0;
+    match folder.uid() {
+        owner if owner != user => Some(format!("belongs to user {owner}, and the service's is {user}")),
+        _ => {
+            shared.then(|| format!("has mode {:03o}, so that others may write in it", folder.mode() & 0o777))
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn not_own(_: &fs::Metadata, _: u32) -> Option<String> {
+    None
 }
 
 #[cfg(not(unix))]

@@ -148,6 +148,20 @@ fn a_landing_folder_that_others_write_in_wants_a_claim_folder() {
 }
 
 #[test]
+fn a_quarantine_that_its_group_may_write_in_takes_nothing_and_is_told() {
+    let world = World::new();
+    for (folder, mode) in [("bad", 0o770), ("in/.landfall", 0o700), ("in/.landfall/quarantine", 0o775)] {
+        let folder = world.folder.path().join(folder);
+        fs::create_dir(&folder).expect("makes the folder");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("sets the mode");
+    }
+    insta::assert_snapshot!(world.told().join("\n"), @r#"Warning 6 rule "payments": paths[0]: DIR/in/.landfall/quarantine has mode 775, so that others may write in it: nothing is taken into it, and its files wait"#);
+    let text = world.text.replace("on_success", "quarantine_dir = 'bad'\non_success");
+    let world = World { text, ..world };
+    insta::assert_snapshot!(world.told().join("\n"), @r#"Warning 10 rule "payments": source.quarantine_dir: DIR/bad has mode 770, so that others may write in it: nothing is taken into it, and its files wait"#);
+}
+
+#[test]
 fn an_output_that_is_lacking_is_told_once_however_many_steps_need_it() {
     let step =
         "[[rule.pipeline]]\nstep = 'validate'\ncolumns = { a = { required = true } }\nto = 'invalid'\n";

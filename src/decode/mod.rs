@@ -164,7 +164,12 @@ impl Decoder {
         let length = file.metadata().map_or(u64::MAX, |metadata| metadata.len());
         let again =
             file.try_clone().map_err(|source| DecodeError::Read { path: context.path.clone(), source })?;
-        let source = SourceFile { file, length, read: 0, context: Arc::clone(&context) };
+        let mut source = SourceFile { file, length, read: 0, context: Arc::clone(&context) };
+        if context.path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("zip")) {
+            // The last part of one begins in the middle of a member.
+            zip_end::refuse_last_part(&mut source, length, &context.place(""))
+                .map_err(|error| DecodeError::from_io(error, &context.path))?;
+        }
         let mut position = Position::default();
         let peeled = peel(Input::Seekable(Box::new(source)), &context, &mut position)?;
         let mut decoder = Self {

@@ -117,6 +117,24 @@ fn directory_start(input: &mut Box<dyn ReadSeek>, end: &End) -> io::Result<u64> 
     Ok(end.at.saturating_sub(end.size))
 }
 
+/// Refuses what ends as the last part of a split zip does; the input stands at its beginning again.
+pub(super) fn refuse_last_part(input: &mut (impl Read + Seek), length: u64, place: &str) -> io::Result<()> {
+    let Some(at) = length.checked_sub(END_BYTES as u64) else { return Ok(()) };
+    let mut end = [0; END_BYTES];
+    input.seek(SeekFrom::Start(at))?;
+    input.read_exact(&mut end)?;
+    input.seek(SeekFrom::Start(0))?;
+    if end.starts_with(b"PK\x05\x06") { refuse_part(&end, place) } else { Ok(()) }
+}
+
+fn refuse_part(end: &[u8], place: &str) -> io::Result<()> {
+    let disk = u16_at(end, 4);
+    if disk == 0 || disk == u16::MAX {
+        return Ok(());
+    }
+    Err(DecodeError::Refused { place: place.to_owned(), what: "a part of a split zip" }.into())
+}
+
 /// Finds the end record. Behind it, and its comment, only zeros may follow.
 fn find_end(input: &mut Box<dyn ReadSeek>, place: &str) -> io::Result<End> {
     let length = input.seek(SeekFrom::End(0))?;
@@ -137,11 +155,7 @@ fn find_end(input: &mut Box<dyn ReadSeek>, place: &str) -> io::Result<End> {
             behind = behind.or(Some(told_end));
             continue;
         }
-        let disk = u16_at(end, 4);
-        if disk != 0 && disk != u16::MAX {
-            let what = "a part of a split zip";
-            return Err(DecodeError::Refused { place: place.to_owned(), what }.into());
-        }
+        refuse_part(end, place)?;
         let end_at = tail_start + at as u64;
         if let Some(end) = zip64_end(input, end_at)? {
             return Ok(end);
