@@ -431,6 +431,22 @@ pub fn check_own_folder(folder: &Path) -> Result<(), FsError> {
     platform::check_own_folder(folder).map_err(|error| FsError::new("use the folder", folder, error))
 }
 
+/// Which folder this is, none where nothing lies; refused where it is not the service's own, or others can write into it.
+pub fn own_folder(folder: &Path) -> Result<Option<FolderIdentity>, FsError> {
+    match platform::own_folder(folder) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            // Nothing, or something else that has the name.
+            match kind_at(folder) {
+                Ok(None) => Ok(None),
+                Ok(Some(_)) => check_own_folder(folder).and(Ok(None)),
+                Err(error) => Err(FsError::new("look at the folder", folder, error)),
+            }
+        }
+        Err(error) => Err(FsError::new("use the folder", folder, error)),
+    }
+}
+
 /// The folder in which a path's name stands.
 pub fn parent_of(path: &Path) -> &Path {
     match path.parent() {

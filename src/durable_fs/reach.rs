@@ -7,6 +7,9 @@
 //! ```
 //!
 //! The folder is looked at once, held open, and used: nothing can be exchanged in between.
+//!
+//! Mostly there is no link on the whole way, and one call that refuses every link opens the folder: then neither part has one. Only where
+//! that call meets a link, the root is opened first, over those links that may be followed, and the rest from there.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -14,9 +17,10 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
+use std::sync::LazyLock;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
 
 use super::landing::{self, CLAIM_FOLDER};
 
@@ -51,58 +55,80 @@ pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
 /// Reaches a folder; none where it lies in no landing root.
 pub(super) fn folder(folder: &Path) -> io::Result<Option<OwnedFd>> {
     let Some((root, below)) = landing::root_of(folder) else { return Ok(None) };
-    let root = open_root(root)?;
-    if below.as_os_str().is_empty() {
-        return Ok(Some(root));
-    }
-    let Some((landing, own)) = split_at_claim_folder(below) else {
-        return open_below(root.as_fd(), below, folder).map(Some);
+    let Some(claims) = claim_folder_of(folder, below) else {
+        return open_landing(root, folder).map(Some);
     };
     // The landing folder is the sender's, and so is its name for ours: from here on each folder must be our own.
-    let mut at = root;
-    if !landing.as_os_str().is_empty() {
-        at = open_below(at.as_fd(), &landing, folder)?;
-    }
-    for name in own.components() {
+    let mut at = open_landing(root, claims)?;
+    check_opened(&at, folder)?;
+    for name in folder.strip_prefix(claims).into_iter().flat_map(Path::components) {
         at = open_below(at.as_fd(), Path::new(name.as_os_str()), folder)?;
-        check_own_folder(&fstat(&at)?, folder)?;
+        check_opened(&at, folder)?;
     }
     Ok(Some(at))
 }
 
-fn split_at_claim_folder(below: &Path) -> Option<(PathBuf, PathBuf)> {
-    let names: Vec<_> = below.components().collect();
-    let first = names.iter().position(|name| name.as_os_str() == CLAIM_FOLDER)?;
-    let (landing, own) = names.split_at(first);
-    Some((landing.iter().collect(), own.iter().collect()))
+/// The claim folder that a folder is, or lies in.
+fn claim_folder_of<'a>(folder: &'a Path, below: &Path) -> Option<&'a Path> {
+    let depth = below.components().count();
+    let is_claim_folder = |ancestor: &&Path| ancestor.file_name().is_some_and(|name| name == CLAIM_FOLDER);
+    folder.ancestors().take(depth).filter(is_claim_folder).last()
+}
+
+/// Opens a landing root, or a folder below it.
+fn open_landing(root: &Path, folder: &Path) -> io::Result<OwnedFd> {
+    let below = folder.strip_prefix(root).map_err(io::Error::other)?;
+    if below.components().all(|name| matches!(name, Component::Normal(_))) {
+        match open_without_links(CWD, folder, ResolveFlags::empty()) {
+            Err(error) if error == rustix::io::Errno::LOOP || lacks_openat2(error) => {}
+            opened => return Ok(opened?),
+        }
+    }
+    let root = open_root(root)?;
+    if below.as_os_str().is_empty() { Ok(root) } else { open_below(root.as_fd(), below, folder) }
 }
 
 /// A folder that is the service's own: nobody else may write into it.
-pub(super) fn check_own_folder(found: &Stat, folder: &Path) -> io::Result<()> {
-    let own = rustix::process::geteuid().as_raw();
-    if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+pub(super) fn check_own_folder(mode: u32, owner: u32, folder: &Path) -> io::Result<()> {
+    let own = own_user();
+    if FileType::from_raw_mode(mode) != FileType::Directory {
         return Err(io::ErrorKind::NotADirectory.into());
     }
-    if found.st_uid != own {
-        return Err(landing::foreign_folder(folder, found.st_uid, own));
+    if owner != own {
+        return Err(landing::foreign_folder(folder, owner, own));
     }
-    if found.st_mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(landing::shared_folder(folder, found.st_mode));
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        return Err(landing::shared_folder(folder, mode));
     }
     Ok(())
+}
+
+fn check_opened(opened: &OwnedFd, folder: &Path) -> io::Result<()> {
+    let found = fstat(opened)?;
+    check_own_folder(found.st_mode, found.st_uid, folder)
+}
+
+/// Never changes: the service takes on no other user's rights.
+fn own_user() -> u32 {
+    static OWN: LazyLock<u32> = LazyLock::new(|| rustix::process::geteuid().as_raw());
+    *OWN
 }
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Opens a folder below another without following a link. `whole` is for the message.
 fn open_below(root: BorrowedFd<'_>, below: &Path, whole: &Path) -> io::Result<OwnedFd> {
-    let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-    match rustix::io::retry_on_intr(|| openat2(root, below, FOLDER, Mode::empty(), how)) {
+    match open_without_links(root, below, ResolveFlags::BENEATH) {
         Ok(folder) => Ok(folder),
         Err(rustix::io::Errno::LOOP) => Err(landing::link_below_root(whole)),
         Err(error) if lacks_openat2(error) => open_step_by_step(root, below, whole),
         Err(error) => Err(error.into()),
     }
+}
+
+fn open_without_links(from: BorrowedFd<'_>, way: &Path, how: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+    let how = how | ResolveFlags::NO_SYMLINKS;
+    rustix::io::retry_on_intr(|| openat2(from, way, FOLDER, Mode::empty(), how))
 }
 
 /// Kernels before 5.6, and filters of system calls that do not know it.
@@ -138,7 +164,7 @@ fn open_one(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<One> {
 }
 
 fn open_root(root: &Path) -> io::Result<OwnedFd> {
-    match rustix::io::retry_on_intr(|| openat2(CWD, root, FOLDER, Mode::empty(), ResolveFlags::NO_SYMLINKS)) {
+    match open_without_links(CWD, root, ResolveFlags::empty()) {
         Ok(folder) => Ok(folder),
         Err(error) if error == rustix::io::Errno::LOOP || lacks_openat2(error) => follow_own_links(root),
         Err(error) => Err(error.into()),
@@ -147,7 +173,7 @@ fn open_root(root: &Path) -> io::Result<OwnedFd> {
 
 /// Walks to a folder and follows the links of root and of the service's user on the way: a sender may own a part of it.
 fn follow_own_links(path: &Path) -> io::Result<OwnedFd> {
-    let own = rustix::process::geteuid().as_raw();
+    let own = own_user();
     let mut ahead: VecDeque<OsString> = path.components().map(|name| name.as_os_str().to_owned()).collect();
     let mut at: OwnedFd = openat(CWD, ".", FOLDER, Mode::empty())?;
     let mut links = 0;

@@ -232,6 +232,19 @@ fn folder_metadata(folder: &Path) -> io::Result<Metadata> {
     }
 }
 
+/// Which folder this is, of those that [`check_own_folder`] lets pass.
+pub(super) fn own_folder(folder: &Path) -> io::Result<FolderIdentity> {
+    // Below a landing root it is reached without links: what was opened is what has the name.
+    let is_below_root = landing::root_of(folder).is_some_and(|(_, below)| !below.as_os_str().is_empty());
+    if is_below_root && let Ok(Some(reached)) = reach::folder(folder) {
+        let found = File::from(reached).metadata()?;
+        reach::check_own_folder(found.mode(), found.uid(), folder)?;
+        return Ok(folder_identity_of(&found));
+    }
+    check_own_folder(folder)?;
+    folder_identity(folder)?.ok_or_else(|| io::ErrorKind::NotADirectory.into())
+}
+
 pub(super) fn check_own_folder(folder: &Path) -> io::Result<()> {
     if kind_at(folder)? != super::Kind::Folder {
         return Err(landing::no_folder(folder));
@@ -240,7 +253,7 @@ pub(super) fn check_own_folder(folder: &Path) -> io::Result<()> {
         Some(folder) => rustix::fs::fstat(folder)?,
         None => rustix::fs::stat(folder)?,
     };
-    reach::check_own_folder(&found, folder)
+    reach::check_own_folder(found.st_mode, found.st_uid, folder)
 }
 
 /// Lists a folder as a stream.
@@ -434,11 +447,15 @@ fn identity_of(metadata: &Metadata) -> FileIdentity {
 
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
     let metadata = folder_metadata(folder)?;
-    Ok(metadata.is_dir().then(|| FolderIdentity {
+    Ok(metadata.is_dir().then(|| folder_identity_of(&metadata)))
+}
+
+fn folder_identity_of(metadata: &Metadata) -> FolderIdentity {
+    FolderIdentity {
         device: metadata.dev(),
         inode: metadata.ino(),
         created_ns: metadata.created().ok().and_then(unix_ns),
-    }))
+    }
 }
 
 fn unix_ns(time: SystemTime) -> Option<i128> {

@@ -162,6 +162,12 @@ pub(super) fn check_own_folder(folder: &Path) -> io::Result<()> {
     if fs::symlink_metadata(folder)?.is_dir() { Ok(()) } else { Err(landing::no_folder(folder)) }
 }
 
+/// Which folder this is, of those that [`check_own_folder`] lets pass.
+pub(super) fn own_folder(folder: &Path) -> io::Result<FolderIdentity> {
+    check_own_folder(folder)?;
+    folder_identity(folder)?.ok_or_else(|| io::ErrorKind::NotADirectory.into())
+}
+
 /// Lists a folder as a stream.
 pub(super) struct Listing(fs::ReadDir);
 

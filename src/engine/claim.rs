@@ -335,9 +335,9 @@ fn with_claim_hint(mut trouble: Trouble) -> Trouble {
 
 /// After the rename nobody new can open it: what counts now is whether it is what was judged, and whether somebody still writes.
 fn is_still(claimed: &Path, job: &Job) -> bool {
-    let same = durable_fs::identity_at(claimed)
-        .is_ok_and(|found| found.is_some_and(|identity| identity.same_content(&job.source.identity)));
-    same && !crate::watch::has_writer(claimed)
+    crate::watch::look_at(claimed).is_ok_and(|look| {
+        !look.has_writer && look.identity.is_some_and(|found| found.same_content(&job.source.identity))
+    })
 }
 
 /// Renames a claimed file to where it lay, if that name is still free, and ends its job. False: it is not free.

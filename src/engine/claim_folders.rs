@@ -143,14 +143,14 @@ impl ClaimFolders {
 
     fn take(&self, folder: &Path) -> Result<FolderIdentity, Refusal> {
         let mut held = lock(&self.held);
-        if let Some(found) = own_folder(folder)?
+        if let Some(found) = durable_fs::own_folder(folder)?
             && held.touch((found.device, found.inode), folder)
         {
             return Ok(found);
         }
         durable_fs::make_folder(folder, true)?;
         let gone = || FsError::new("use the folder", folder, std::io::ErrorKind::NotFound.into());
-        let found = own_folder(folder)?.ok_or_else(gone)?;
+        let found = durable_fs::own_folder(folder)?.ok_or_else(gone)?;
         held.make_place(limits::claim_folders_max());
         let ours = match durable_fs::hold_folder(folder)? {
             Hold::Ours(ours) => Some(ours),
@@ -169,16 +169,6 @@ impl ClaimFolders {
         held.insert((found.device, found.inode), folder, ours);
         Ok(found)
     }
-}
-
-/// Which folder a claim folder is; none where nothing lies. One that is not the service's own is refused.
-fn own_folder(folder: &Path) -> Result<Option<FolderIdentity>, FsError> {
-    let looking = |error| FsError::new("look at the folder", folder, error);
-    if durable_fs::kind_at(folder).map_err(looking)?.is_none() {
-        return Ok(None);
-    }
-    durable_fs::check_own_folder(folder)?;
-    durable_fs::folder_identity(folder).map_err(looking)
 }
 
 fn taken_by(folder: &Path, holder: &durable_fs::Holder) -> Trouble {

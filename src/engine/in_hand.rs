@@ -12,7 +12,7 @@
 //! A job that ends its work, or a retry, starts with a clean sheet. After [`DEATHS_MAX`] the job fails.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -106,25 +106,34 @@ impl Places {
         if let Some(slot) = self.jobs.get_mut(place) {
             *slot = job;
         }
-        let Some(file) = &mut self.file else { return };
+        let Some(file) = &self.file else { return };
         let text = job.map_or_else(String::new, |job| job.to_string());
         let line = format!("{text:<width$}\n", width = PLACE_BYTES - 1);
-        let written = file
-            .seek(SeekFrom::Start((place * PLACE_BYTES) as u64))
-            .and_then(|_| file.write_all(line.as_bytes()));
-        if let Err(error) = written {
+        if let Err(error) = write_at(file, (place * PLACE_BYTES) as u64, line.as_bytes()) {
             tracing::debug!(%error, "the list of jobs in hand is not written");
         }
     }
 }
 
+/// Writes a place of a file in which places are written anew again and again; in one call where the system has one.
+#[cfg(unix)]
+pub(super) fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+pub(super) fn write_at(mut file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(bytes)
+}
+
 fn open_empty(path: &Path) -> io::Result<(File, Vec<JobId>)> {
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     let mut bytes = Vec::new();
     (&file).take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     // Before anything is held against a job: a death in between may be forgotten, but is not counted twice.
     file.set_len(0)?;
-    file.seek(SeekFrom::Start(0))?;
     let left = String::from_utf8_lossy(&bytes);
     let mut jobs: Vec<JobId> = left.lines().filter_map(|line| line.trim().parse().ok()).collect();
     jobs.sort();

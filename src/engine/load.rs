@@ -11,7 +11,7 @@ use super::rule_book::ReadyRule;
 use super::run::{EntryMemory, Loaded, LoadedEntry, Run};
 use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
-use super::turns::{LoadPace, Turn};
+use super::turns::{LoadPace, Seeking, Turn};
 use super::{claim, delivery, recover, retry, totals, work};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
@@ -57,7 +57,9 @@ enum LoadEnd {
 
 /// One loader's life: takes queued jobs until the engine stops.
 pub(super) fn load_jobs(shared: &Arc<Shared>) {
-    while let Some(id) = shared.queued.next_fair(RUNS_MAX) {
+    loop {
+        let seeking = Seeking::begin(shared);
+        let Some(id) = shared.queued.next_fair(RUNS_MAX) else { return };
         while !(shared.settled.wait_for_room(ROOM_PATIENCE)
             && shared.board.wait_for_room(RUNS_MAX, ROOM_PATIENCE))
         {
@@ -65,12 +67,14 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
                 return;
             }
         }
-        let turn = Turn::take(shared);
+        let turn = Turn::take(shared, seeking);
         let mut next = Some(id);
         while let Some(id) = next {
+            turn.begin_job();
             load_job(shared, id, &turn);
             // The place is kept for what is short: to hand it on costs a wake-up.
-            next = if turn.is_over() { None } else { shared.queued.try_next_fair(RUNS_MAX) };
+            let goes_on = !turn.is_over() && turn.seeks();
+            next = if goes_on { shared.queued.try_next_fair(RUNS_MAX) } else { None };
             if let Some(id) = next
                 && !(shared.settled.wait_for_room(Duration::ZERO)
                     && shared.board.wait_for_room(RUNS_MAX, Duration::ZERO))
@@ -79,6 +83,7 @@ pub(super) fn load_jobs(shared: &Arc<Shared>) {
                 next = None;
             }
         }
+        turn.give();
     }
 }
 

@@ -22,7 +22,7 @@ use crate::model::os_text::escaped;
 use crate::model::rule::{OnExists, Rule};
 use crate::output::{FinishedOutput, Intent, OutputError, Partials, RolledForward, SignalPartials};
 use crate::telemetry::events;
-use crate::watch::has_writer;
+use crate::watch::look_at;
 
 /// More than the disk takes in a moment.
 const LARGE_BYTES: u64 = 4 << 20;
@@ -206,14 +206,16 @@ fn most_frequent_reason(account: &Account) -> String {
 /// A sender that still has the file open can write into it whatever it is called now: what was read must be all there is.
 fn check_source(job: &Job) -> Result<(), Trouble> {
     let path = job.source_path().as_path();
-    let found = durable_fs::identity_at(path).map_err(|error| Trouble::unseen(path, error))?;
-    match found {
-        // One who opened it before the rename was looked for right behind that; a crash may have come between the two, and what he
-        // writes from now on would be archived unread. Windows renames no file that a writer has open.
-        Some(_) if job.source.claimed.is_some() && cfg!(unix) && has_writer(path) => Err(changed_source(job)),
-        Some(identity) if is_source(job, &identity) => Ok(()),
-        _ => Err(changed_source(job)),
-    }
+    // One who opened it before the rename was looked for right behind that; a crash may have come between the two, and what he
+    // writes from now on would be archived unread. Windows renames no file that a writer has open.
+    let asks_for_writers = job.source.claimed.is_some() && cfg!(unix);
+    let found = if asks_for_writers {
+        look_at(path).map(|look| look.identity.filter(|_| !look.has_writer))
+    } else {
+        durable_fs::identity_at(path)
+    };
+    let found = found.map_err(|error| Trouble::unseen(path, error))?;
+    if found.is_some_and(|identity| is_source(job, &identity)) { Ok(()) } else { Err(changed_source(job)) }
 }
 
 /// Chooses the final names, and reserves them until they are taken: two jobs never choose one name.

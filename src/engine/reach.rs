@@ -3,14 +3,16 @@
 //! Files do not tell it: a buffer or an encoder may hold back any part of what ran, and a rule may drop most of it. One small file in the
 //! data folder has a place for each job that runs, written with each slice that is collected, and without a sync: a job that goes on from
 //! its checkpoint runs again what its place is ahead of it. After a power cut a place may be behind, and less is told than ran.
-//! A job that is held or that the service left behind keeps its place until it starts again; one that ended has none.
+//! A job that is held or that the service left behind keeps its place until it starts again; one that ended has none. What a completed
+//! job left in its place stays there until another takes it: it never runs again, and the next start passes over it.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Mutex;
 
+use super::in_hand::write_at;
 use super::lock;
 use crate::model::job_id::JobId;
 
@@ -63,9 +65,14 @@ impl Reach {
         lock(&self.places).note(id, records);
     }
 
-    /// The job has ended.
+    /// The job has ended, and may run once more.
     pub(super) fn clear(&self, id: JobId) {
         lock(&self.places).clear(id);
+    }
+
+    /// The job is completed.
+    pub(super) fn forget(&self, id: JobId) {
+        lock(&self.places).forget(id);
     }
 }
 
@@ -102,15 +109,20 @@ impl Places {
     }
 
     fn clear(&mut self, id: JobId) {
-        let Some(place) = self.jobs.remove(&id) else { return };
-        self.free.push(place.index);
-        self.write(place.index, &format!("{:width$}\n", "", width = PLACE_BYTES - 1));
+        if let Some(index) = self.forget(id) {
+            self.write(index, &format!("{:width$}\n", "", width = PLACE_BYTES - 1));
+        }
     }
 
-    fn write(&mut self, index: usize, line: &str) {
-        let Some(file) = &mut self.file else { return };
-        let at = SeekFrom::Start((index * PLACE_BYTES) as u64);
-        if let Err(error) = file.seek(at).and_then(|_| file.write_all(line.as_bytes())) {
+    fn forget(&mut self, id: JobId) -> Option<usize> {
+        let index = self.jobs.remove(&id)?.index;
+        self.free.push(index);
+        Some(index)
+    }
+
+    fn write(&self, index: usize, line: &str) {
+        let Some(file) = &self.file else { return };
+        if let Err(error) = write_at(file, (index * PLACE_BYTES) as u64, line.as_bytes()) {
             tracing::debug!(%error, "how many records have run is not written");
         }
     }
@@ -151,6 +163,18 @@ mod tests {
         }
         let last = begun(folder.path(), &[3]); // the others ended, and the word on it was lost
         assert_eq!([1, 3, 4].map(|number| last.of(id(number))), [0, 3000, 0]);
+    }
+
+    #[test]
+    fn what_a_completed_job_left_is_nobodys() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let reach = begun(folder.path(), &[]);
+        reach.note(id(1), 10);
+        reach.forget(id(1));
+        assert_eq!(begun(folder.path(), &[2]).of(id(1)), 0);
+        let reach = begun(folder.path(), &[]);
+        reach.note(id(2), 20);
+        assert_eq!([1, 2].map(|number| begun(folder.path(), &[2]).of(id(number))), [0, 20]);
     }
 
     #[test]

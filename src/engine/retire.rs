@@ -178,6 +178,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     }
     changes.apply()?;
     shared.forget_back_off(job.id);
+    shared.reach.forget(job.id);
     lock(&shared.given_back).remove(job.source.path.as_path());
     events::completed(&job);
     shared.job_ended();

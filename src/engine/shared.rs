@@ -25,7 +25,7 @@ use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::settled::Settled;
 use super::trouble::Trouble;
-use super::turns::Turns;
+use super::turns::{Seekers, Turns};
 use crate::allocator;
 use crate::allowance::ReadingMemory;
 use crate::clock::{self, JobIds};
@@ -75,6 +75,8 @@ pub(super) struct Shared {
     pub at_work: Arc<MemoryBudget>,
     /// Places of loaders that read.
     pub turns: Turns,
+    /// Those of the loaders that look for a job.
+    pub seekers: Seekers,
     /// What reading takes beside slices.
     pub reading: Arc<ReadingMemory>,
     pub ids: JobIds,
@@ -144,6 +146,7 @@ impl Shared {
             memory,
             at_work,
             turns: Turns::new(workers.max(LOADING_MIN)),
+            seekers: Seekers::new(workers.max(LOADING_MIN)),
             reading: ReadingMemory::new(memory_max),
             ids: JobIds::default(),
             spool_dir,

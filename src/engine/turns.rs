@@ -1,9 +1,12 @@
 //! Turns of reading: many sources may be open, and as many are read at once as there are places. Who reads for long gives its place to
 //! who waits longest, and has it again later: a file of another rule does not wait until somebody's endless one is read.
+//!
+//! Of those who have nothing to read no more look for a job than there are places: one that took it from the queue without a place would have to
+//! be woken for it again, for each small file. Whoever turns out to read for long lets another look.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
@@ -87,36 +90,91 @@ impl Turns {
     }
 }
 
+/// How many loaders may look for a job.
+pub(super) struct Seekers {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Seekers {
+    pub(super) fn new(places: usize) -> Self {
+        Self { free: Mutex::new(places), freed: Condvar::new() }
+    }
+}
+
+/// The right to look for a job. At a stop each that has it finds the queue closed, and leaves it to the next.
+pub(super) struct Seeking(Arc<Shared>);
+
+impl Seeking {
+    /// Waits for it.
+    pub(super) fn begin(shared: &Arc<Shared>) -> Self {
+        let seekers = &shared.seekers;
+        let free = seekers.freed.wait_while(lock(&seekers.free), |free| *free == 0);
+        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Seeking {
+    fn drop(&mut self) {
+        *lock(&self.0.seekers.free) += 1;
+        self.0.seekers.freed.notify_one();
+    }
+}
+
 /// A loader's place, for one job after another.
 pub(super) struct Turn {
     shared: Arc<Shared>,
+    held: Mutex<Held>,
+}
+
+struct Held {
     /// Since when it has the place.
-    since: Mutex<Option<Instant>>,
+    since: Option<Instant>,
+    /// When its job began.
+    job_since: Instant,
+    seeking: Option<Seeking>,
 }
 
 impl Turn {
     /// Waits for a place.
-    pub(super) fn take(shared: &Arc<Shared>) -> Arc<Self> {
-        let turn = Self { shared: Arc::clone(shared), since: Mutex::default() };
+    pub(super) fn take(shared: &Arc<Shared>, seeking: Seeking) -> Arc<Self> {
+        let held = Held { since: None, job_since: Instant::now(), seeking: Some(seeking) };
+        let turn = Self { shared: Arc::clone(shared), held: Mutex::new(held) };
         turn.again();
         Arc::new(turn)
     }
 
+    /// It goes on to its next job.
+    pub(super) fn begin_job(&self) {
+        lock(&self.held).job_since = Instant::now();
+    }
+
+    /// Whether it is still who looks for the next job.
+    pub(super) fn seeks(&self) -> bool {
+        lock(&self.held).seeking.is_some()
+    }
+
     /// It has had its time, and others wait.
     pub(super) fn is_over(&self) -> bool {
-        let is_long = lock(&self.since).is_none_or(|since| since.elapsed() >= TURN);
-        is_long && self.shared.turns.is_wanted()
+        let mut held = lock(&self.held);
+        if held.seeking.is_some() && held.job_since.elapsed() >= TURN {
+            held.seeking = None;
+        }
+        self.shared.turns.is_wanted() && held.since.is_none_or(|since| since.elapsed() >= TURN)
     }
 
     fn again(&self) {
         if self.shared.turns.take(&|| self.shared.stopping()) {
-            *lock(&self.since) = Some(Instant::now());
+            lock(&self.held).since = Some(Instant::now());
         }
     }
 
     /// Gives the place up, if it has it.
     pub(super) fn give(&self) {
-        if lock(&self.since).take().is_some() {
+        let mut held = lock(&self.held);
+        held.seeking = None;
+        if held.since.take().is_some() {
             self.shared.turns.give();
         }
     }

@@ -4,6 +4,7 @@
 //! somebody else has it open for writing.
 
 use std::borrow::Cow;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
@@ -106,7 +107,7 @@ impl Watcher {
             candidate.proof = proof_of(sign);
         }
         let key = self.table.insert(path, candidate);
-        self.evaluate(&key, now);
+        self.evaluate_as(&key, Ok(Some(identity)), now);
         true
     }
 
@@ -147,7 +148,7 @@ impl Watcher {
             }
         }
         self.believe(path, &identity, proof);
-        self.evaluate(path, now);
+        self.evaluate_as(path, Ok(Some(identity)), now);
     }
 
     /// Lets an event count, unless the file was given back: then also our own rename looks like an arrival.
@@ -162,7 +163,11 @@ impl Watcher {
 
     /// Looks at a candidate and decides what becomes of it.
     pub(super) fn evaluate(&mut self, path: &Arc<Path>, now: Instant) {
-        let found = durable_fs::identity_at(path);
+        self.evaluate_as(path, durable_fs::identity_at(path), now);
+    }
+
+    /// [`Self::evaluate`] as what it was found to be.
+    fn evaluate_as(&mut self, path: &Arc<Path>, found: io::Result<Option<FileIdentity>>, now: Instant) {
         let Some(candidate) = self.table.get_mut(path) else { return };
         if matches!(candidate.phase, Phase::Offered(_)) {
             return;

@@ -28,6 +28,7 @@ use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind};
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::OsText;
@@ -133,6 +134,27 @@ pub enum Answer {
 /// Whether somebody has the file open for writing, as far as the system tells.
 pub fn has_writer(path: &Path) -> bool {
     matches!(probe::examine(path, false), Ok(probe::Examined::HasWriter))
+}
+
+/// What one look at a file told.
+pub struct Look {
+    /// Somebody has it open for writing, as far as the system tells; then nothing else was asked.
+    pub has_writer: bool,
+    /// What it is; none where nothing lies or where it is no regular file.
+    pub identity: Option<FileIdentity>,
+}
+
+/// Whether somebody has the file open for writing, and what it is. One that cannot be opened has no writer as far as is known.
+pub fn look_at(path: &Path) -> io::Result<Look> {
+    match probe::examine(path, false) {
+        Ok(probe::Examined::HasWriter) => Ok(Look { has_writer: true, identity: None }),
+        Ok(probe::Examined::Quiet { identity, .. }) => {
+            Ok(Look { has_writer: false, identity: Some(identity) })
+        }
+        Ok(probe::Examined::Gone) | Err(_) => {
+            Ok(Look { has_writer: false, identity: durable_fs::identity_at(path)? })
+        }
+    }
 }
 
 /// Whether this process ever met a file of which the system does not tell who writes it.
