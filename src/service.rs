@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::allocator;
 use crate::config::{self, Problems};
-use crate::control::{ControlError, FileWaiting, Server, StoreHandler};
+use crate::control::{ControlError, FileWaiting, Handler, Server, StartingHandler, StoreHandler};
 use crate::engine::{Engine, EngineError, Purpose};
 use crate::model::rule::Mode;
 use crate::pipeline::Registry;
@@ -86,8 +86,11 @@ impl Service {
         let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
         let stop_timeout = settings.service.stop_timeout;
         let store = open_store(&data_dir)?;
+        let desk = Arc::new(StartingHandler::new(store.clone()));
+        // Before the engine: a start looks at many folders, and may hang at one. And no engine is left behind where this fails.
+        let control = Server::start(&data_dir, Arc::clone(&desk) as Arc<dyn Handler>)?;
         let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
-        let control = Server::start(&data_dir, Arc::new(desk(&engine, store)))?;
+        desk.started(with_engine(&engine, store));
         tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
         Ok(Self { engine, control, stop_timeout })
     }
@@ -124,8 +127,8 @@ impl Service {
     }
 }
 
-/// What answers commands.
-fn desk(engine: &Engine, store: Store) -> StoreHandler {
+/// What answers commands once there is an engine.
+fn with_engine(engine: &Engine, store: Store) -> StoreHandler {
     let retry = engine.retry_handle();
     let retry = move |id| retry(id).map(|_| ()).map_err(|error| error.job_error().clone());
     let ingest = engine.ingest_handle();

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,8 +12,10 @@ use tokio::runtime::Runtime;
 use crate::pipeline::Registry;
 use crate::service::{Service, ServiceError};
 
-/// What a stop may take beyond `stop_timeout`: the last checkpoints, and closing the store.
-const STOP_GRACE: Duration = Duration::from_secs(10);
+/// The least that a stop may take before the process ends all the same.
+const STOP_TAKES: Duration = Duration::from_secs(1);
+/// How long a start that is under way may take when a signal comes.
+const START_TAKES: Duration = Duration::from_secs(2);
 
 /// No arguments of its own.
 #[derive(clap::Args)]
@@ -19,11 +23,30 @@ pub struct RunArgs {}
 
 pub(super) fn run(_args: &RunArgs, config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCode> {
     // From here on a stop is clean, however early it comes.
-    let signals = Signals::listen()?;
-    let service = Service::start(config, registry).map_err(cause_of)?;
-    let signal = signals.wait(service.ended_handle())?;
+    let mut signals = Signals::listen()?;
+    let config = config.map(Path::to_owned);
+    let started = signals.wait("start", move || Service::start(config.as_deref(), registry))?;
+    let (service, signal) = match started {
+        Came::Done(service) => {
+            let service = service.map_err(cause_of)?;
+            match signals.wait("await-stop", service.ended_handle())? {
+                Came::Done(()) => (service, "fault"),
+                Came::Signal(signal, _) => (service, signal),
+            }
+        }
+        Came::Signal(signal, starting) => match starting.within(START_TAKES) {
+            Ok(service) => (service.map_err(cause_of)?, signal),
+            Err(at) => {
+                tracing::warn!(
+                    signal,
+                    "the start{at} does not come to its end: ending all the same; the next start recovers"
+                );
+                std::process::exit(1);
+            }
+        },
+    };
     tracing::info!(signal, "stopping");
-    end_in_any_case(service.stop_timeout() + STOP_GRACE)?;
+    end_in_any_case(service.stop_timeout().max(STOP_TAKES))?;
     service.stop().map_err(cause_of)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -68,19 +91,48 @@ impl Signals {
         Ok(Self { runtime, listening })
     }
 
-    /// Waits for a signal, or for the service to stop by itself. What it was.
-    fn wait(mut self, wait: impl FnOnce() + Send + 'static) -> anyhow::Result<&'static str> {
+    /// Does something on a thread of its own, until it is done or a signal comes.
+    fn wait<T: Send + 'static>(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> anyhow::Result<Came<T>> {
         let (tell, told) = tokio::sync::oneshot::channel();
-        std::thread::Builder::new().name("await-stop".into()).spawn(move || {
-            wait();
-            tell.send(()).ok(); // nobody listens once a signal came first
+        let (hand_over, done) = sync_channel(1);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            hand_over.send(work()).ok(); // nobody listens once a signal came first
+            tell.send(()).ok();
         })?;
-        Ok(self.runtime.block_on(async {
+        let signal = self.runtime.block_on(async {
             tokio::select! {
-                signal = self.listening.next() => signal,
-                _ = told => "fault",
+                signal = self.listening.next() => Some(signal),
+                _ = told => None,
             }
-        }))
+        });
+        let work = UnderWay { thread, done };
+        match signal {
+            Some(signal) => Ok(Came::Signal(signal, work)),
+            None => work.done.recv().map(Came::Done).with_context(|| format!("the thread {name} broke")),
+        }
+    }
+}
+
+/// What came first.
+enum Came<T> {
+    Done(T),
+    /// What was to be done is under way yet.
+    Signal(&'static str, UnderWay<T>),
+}
+
+struct UnderWay<T> {
+    thread: JoinHandle<()>,
+    done: Receiver<T>,
+}
+
+impl<T> UnderWay<T> {
+    /// What was to be done, if it comes to its end soon; else where it is.
+    fn within(self, time: Duration) -> Result<T, String> {
+        self.done.recv_timeout(time).map_err(|_| crate::engine::place_of(self.thread.thread().id()))
     }
 }
 

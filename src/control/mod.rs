@@ -11,6 +11,7 @@
 mod client;
 mod protocol;
 mod server;
+mod starting;
 mod store_handler;
 
 use std::path::Path;
@@ -29,6 +30,7 @@ use crate::store::{Published, Store, StoreError, Verified};
 
 pub use client::Client;
 pub use server::{ControlError, Server};
+pub use starting::StartingHandler;
 pub use store_handler::StoreHandler;
 
 /// A service that starts, or another command, lets go of the store or answers within this.

@@ -24,6 +24,9 @@ const CONNECTIONS_MAX: usize = 16;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// A reader that takes nothing for so long is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stop waits for those who answer: they are cut off.
+const LAST_ANSWERS_TAKE: Duration = Duration::from_millis(500);
+const LAST_ANSWERS_PAUSE: Duration = Duration::from_millis(2);
 /// After an accept that failed (no descriptors left) it is tried again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -131,10 +134,13 @@ fn listen(listener: &TcpListener, desk: &Arc<Desk>) {
             Err(_) => std::thread::sleep(ACCEPT_PAUSE),
         }
     }
-    for (stream, thread) in open {
-        // Gone already is fine, and a panic was told by the panic hook.
-        stream.shutdown(std::net::Shutdown::Both).ok();
-        thread.join().ok();
+    for (stream, _) in &open {
+        stream.shutdown(std::net::Shutdown::Both).ok(); // gone already is fine
+    }
+    // One may be in a file system that hangs, and is left behind.
+    let until = Instant::now() + LAST_ANSWERS_TAKE;
+    while open.iter().any(|(_, thread)| !thread.is_finished()) && Instant::now() < until {
+        std::thread::sleep(LAST_ANSWERS_PAUSE);
     }
 }
 

@@ -30,6 +30,7 @@ mod shared_sync;
 mod space;
 #[cfg(unix)]
 mod unix;
+mod whereabouts;
 #[cfg(windows)]
 mod windows;
 
@@ -43,6 +44,7 @@ pub use landing::{CLAIM_FOLDER, add_landing_root};
 pub use moving::{Moving, move_by, move_file, move_unsynced, remove_for_good};
 pub use rounds::FolderRound;
 pub use space::{Room, is_mount_point, room_at};
+pub use whereabouts::{leave_place, note_place, place_of};
 
 /// The action of an [`FsError`] after which nothing may be trusted.
 const SYNC: &str = "sync";
@@ -213,11 +215,13 @@ pub fn sync_folder(folder: &Path) -> Result<(), FsError> {
 
 /// Makes the content of an open file durable, and its size; `path` is for the message.
 pub fn sync_data(file: &File, path: &Path) -> Result<(), FsError> {
+    note_place(path);
     file.sync_data().map_err(|e| FsError::new(SYNC, path, e))
 }
 
 /// Makes the content of an open file durable, and everything about it; `path` is for the message.
 pub fn sync_all(file: &File, path: &Path) -> Result<(), FsError> {
+    note_place(path);
     file.sync_all().map_err(|e| FsError::new(SYNC, path, e))
 }
 

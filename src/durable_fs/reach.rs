@@ -23,6 +23,7 @@ use std::sync::LazyLock;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
 
 use super::landing::{self, CLAIM_FOLDER};
+use super::whereabouts::note_place;
 
 /// As many as the kernel follows.
 const LINKS_MAX: usize = 40;
@@ -45,15 +46,18 @@ impl At<'_> {
 /// Reaches the folder of a path.
 pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        note_place(path);
         return Ok(At { folder: None, name: path });
     };
     let folder = folder(parent)?;
+    note_place(path);
     let name = if folder.is_some() { Path::new(name) } else { path };
     Ok(At { folder, name })
 }
 
 /// Reaches a folder; none where it lies in no landing root.
 pub(super) fn folder(folder: &Path) -> io::Result<Option<OwnedFd>> {
+    note_place(folder);
     let Some((root, below)) = landing::root_of(folder) else { return Ok(None) };
     let Some(claims) = claim_folder_of(folder, below) else {
         return open_landing(root, folder).map(Some);

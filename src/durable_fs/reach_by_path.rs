@@ -27,11 +27,13 @@ impl At<'_> {
 #[cfg(unix)]
 pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
     check(super::parent_of(path))?;
+    super::note_place(path);
     Ok(At { name: path })
 }
 
 /// Refuses a folder that is reached through a link below its landing root.
 pub(super) fn check(folder: &Path) -> io::Result<()> {
+    super::note_place(folder);
     let Some((root, below)) = landing::root_of(folder) else { return Ok(()) };
     let mut at = root.to_owned();
     for name in below.components() {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 use std::time::Duration;
 
 use super::lock;
-use super::run::{Run, TakenSlice};
+use super::run::{Run, Take};
 use super::trouble::Trouble;
 
 /// The running jobs, and a bell for workers that found nothing to do.
@@ -133,16 +133,16 @@ impl Board {
         runs.iter().any(|run| run.has_slices())
     }
 
-    /// A slice of any running job, each job in turn, or the error of its queue.
-    pub(super) fn take_slice(&self) -> Option<(Arc<Run>, Result<TakenSlice, Trouble>)> {
+    /// A slice of any running job, each job in turn, or the error of its queue. Never [`Take::Nothing`].
+    pub(super) fn take_slice(&self) -> Option<(Arc<Run>, Result<Take, Trouble>)> {
         let runs = self.runs.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let count = runs.len();
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         for step in 0..count {
             let run = &runs[(first.wrapping_add(step)) % count];
             match run.take_slice() {
-                Ok(Some(taken)) => return Some((Arc::clone(run), Ok(taken))),
-                Ok(None) => {}
+                Ok(Take::Nothing) => {}
+                Ok(taken) => return Some((Arc::clone(run), Ok(taken))),
                 Err(error) => return Some((Arc::clone(run), Err(error.into()))),
             }
         }

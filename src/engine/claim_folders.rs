@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::claim::claim_folder;
+use super::one_at_a_time::OneAtATime;
 use super::trouble::Trouble;
 use super::{limits, lock, restored};
 use crate::durable_fs::{self, CLAIM_FOLDER, FsError, HeldFolder, Hold};
@@ -24,6 +25,8 @@ use crate::watch::pattern::Pattern;
 #[derive(Debug, Default)]
 pub(super) struct ClaimFolders {
     held: Mutex<Held>,
+    /// Folders that somebody takes now.
+    taking: OneAtATime<Place>,
     warned_of_no_locks: AtomicBool,
     /// What is left in each folder before anything is claimed there; set once at the start.
     mark: OnceLock<Mark>,
@@ -45,7 +48,7 @@ struct HeldClaims {
     /// As it was named last.
     path: PathBuf,
     /// None where the file system has no locks.
-    lock: Option<HeldFolder>,
+    lock: Option<Arc<HeldFolder>>,
     last_use: u64,
 }
 
@@ -54,9 +57,6 @@ impl Held {
     fn touch(&mut self, place: Place, path: &Path) -> bool {
         self.uses += 1;
         let Some(held) = self.folders.get_mut(&place) else { return false };
-        if held.lock.as_ref().is_some_and(|lock| !lock.has_name()) {
-            return false;
-        }
         held.last_use = self.uses;
         if held.path != path {
             path.clone_into(&mut held.path);
@@ -64,19 +64,22 @@ impl Held {
         true
     }
 
-    fn insert(&mut self, place: Place, path: &Path, lock: Option<HeldFolder>) {
+    /// What stood there before, to be dropped without the lock.
+    fn insert(&mut self, place: Place, path: &Path, lock: Option<Arc<HeldFolder>>) -> Option<HeldClaims> {
         self.uses += 1;
         let held = HeldClaims { path: path.to_owned(), lock, last_use: self.uses };
-        self.folders.insert(place, held);
+        self.folders.insert(place, held)
     }
 
-    /// Lets go of what was idle longest until there is a place for one more.
-    fn make_place(&mut self, most: usize) {
+    /// Lets go of what was idle longest until there is a place for one more; what was let go, to be dropped without the lock.
+    fn make_place(&mut self, most: usize) -> Vec<HeldClaims> {
+        let mut let_go = Vec::new();
         while self.folders.len() >= most.max(1) {
             let idle = self.folders.iter().min_by_key(|(_, held)| held.last_use).map(|(place, _)| *place);
-            let Some(idle) = idle else { return };
-            self.folders.remove(&idle);
+            let Some(held) = idle.and_then(|idle| self.folders.remove(&idle)) else { break };
+            let_go.push(held);
         }
+        let_go
     }
 }
 
@@ -141,19 +144,27 @@ impl ClaimFolders {
         });
     }
 
+    /// The map is locked for moments only: what is asked of the folder's file system may hang.
     fn take(&self, folder: &Path) -> Result<FolderIdentity, Refusal> {
-        let mut held = lock(&self.held);
-        if let Some(found) = durable_fs::own_folder(folder)?
-            && held.touch((found.device, found.inode), folder)
-        {
+        let found = if let Some(found) = durable_fs::own_folder(folder)? {
+            found
+        } else {
+            durable_fs::make_folder(folder, true)?;
+            let gone = || FsError::new("use the folder", folder, std::io::ErrorKind::NotFound.into());
+            durable_fs::own_folder(folder)?.ok_or_else(gone)?
+        };
+        let place = (found.device, found.inode);
+        if self.is_held(place, folder) {
             return Ok(found);
         }
-        durable_fs::make_folder(folder, true)?;
-        let gone = || FsError::new("use the folder", folder, std::io::ErrorKind::NotFound.into());
-        let found = durable_fs::own_folder(folder)?.ok_or_else(gone)?;
-        held.make_place(limits::claim_folders_max());
+        let _turn = self.taking.enter(place);
+        if self.is_held(place, folder) {
+            return Ok(found); // another thread was faster
+        }
+        let idle = lock(&self.held).make_place(limits::claim_folders_max());
+        drop(idle); // closes files
         let ours = match durable_fs::hold_folder(folder)? {
-            Hold::Ours(ours) => Some(ours),
+            Hold::Ours(ours) => Some(Arc::new(ours)),
             Hold::Theirs(holder) => return Err(Refusal::Taken(taken_by(folder, &holder))),
             Hold::NoLocks(error) => {
                 if !self.warned_of_no_locks.swap(true, Ordering::Relaxed) {
@@ -166,8 +177,20 @@ impl ClaimFolders {
         if let Some(mark) = self.mark.get() {
             restored::leave_mark(folder, mark).map_err(Refusal::OutOfReach)?;
         }
-        held.insert((found.device, found.inode), folder, ours);
+        let before = lock(&self.held).insert(place, folder, ours);
+        drop(before);
         Ok(found)
+    }
+
+    /// Whether a folder is held; notes its use.
+    fn is_held(&self, place: Place, path: &Path) -> bool {
+        let Some(ours) = lock(&self.held).folders.get(&place).map(|held| held.lock.clone()) else {
+            return false;
+        };
+        if ours.is_some_and(|ours| !ours.has_name()) {
+            return false;
+        }
+        lock(&self.held).touch(place, path)
     }
 }
 
@@ -187,6 +210,7 @@ fn known_claim_folders(rule: &Rule) -> Vec<PathBuf> {
     }
     let literal = |pattern: &String| {
         let folder = Path::new(pattern).parent()?.to_owned();
+        durable_fs::note_place(&folder);
         (Pattern::parse(pattern).ok()?.fixed_folder() == folder && folder.is_dir()).then_some(folder)
     };
     let folders = rule.paths.iter().filter_map(literal);
@@ -242,7 +266,7 @@ mod tests {
     fn of_many_folders_the_one_that_was_idle_longest_is_let_go() {
         let mut held = Held::default();
         for inode in 0..4 {
-            held.make_place(3);
+            drop(held.make_place(3));
             held.insert((1, inode), Path::new("any"), None);
             assert!(held.touch((1, 0), Path::new("any")), "it is used all the time");
         }

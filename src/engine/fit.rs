@@ -66,18 +66,22 @@ impl Fit {
 
     /// Whether a file ever fitted the rule as it is now.
     fn is_proven(&self, store: &Store, rule_hash: &str) -> Result<bool, StoreError> {
-        let mut state = lock(&self.state);
-        if !state.is_asked && !self.is_fitted() {
-            for job in store.jobs_newest_first() {
-                let job = job?;
-                let is_published =
-                    matches!(job.state, JobState::Publishing | JobState::Retiring | JobState::Completed);
-                if job.rule_hash == rule_hash && is_published && job.account.records_in > 0 {
-                    self.fits.store(true, Ordering::Release);
-                    break;
-                }
+        if self.is_fitted() || lock(&self.state).is_asked {
+            return Ok(self.is_fitted());
+        }
+        let mut has_fitted = false;
+        // Not under the lock: there may be very many.
+        for job in store.jobs_newest_first() {
+            let job = job?;
+            let is_published =
+                matches!(job.state, JobState::Publishing | JobState::Retiring | JobState::Completed);
+            if job.rule_hash == rule_hash && is_published && job.account.records_in > 0 {
+                has_fitted = true;
+                break;
             }
         }
+        let mut state = lock(&self.state);
+        self.fits.fetch_or(has_fitted, Ordering::AcqRel);
         state.is_asked = true;
         Ok(self.is_fitted())
     }

@@ -30,6 +30,7 @@ mod landing_roots;
 mod late_writes;
 mod limits;
 mod load;
+mod one_at_a_time;
 mod publish;
 mod quarantine;
 mod reach;
@@ -42,6 +43,7 @@ mod rule_book;
 mod run;
 mod settled;
 mod shared;
+mod stopping;
 pub mod strays;
 mod thin;
 mod tick;
@@ -51,7 +53,7 @@ mod turns;
 mod work;
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -65,11 +67,12 @@ use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
 use crate::store::{Published, Store};
-use crate::watch::Watch;
+use crate::watch::{Offer, Watch};
 
 pub use rooms::mounts_away;
 use rule_book::RuleBook;
 use shared::Shared;
+pub use stopping::place_of;
 use trouble::{Trouble, guard};
 
 /// Batches of offers that wait for the intake.
@@ -78,6 +81,8 @@ const OFFER_BATCHES: usize = 4;
 const CHECKPOINT_ORDERS: usize = 16;
 /// Threads that publish and retire. They wait for disks: one large output's sync, or a disk that is slow, does not hold up all others.
 const FINISHERS: usize = 4;
+/// How long a command waits for the watch, which may be in a file system that hangs.
+const WATCH_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a retry waits for the stage that has the job.
 const RETRY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -144,6 +149,8 @@ pub struct Engine {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     checkpointer: JoinHandle<()>,
+    /// Wakes the intake for a stop: the watch, which it waits for, may hang.
+    intake: Option<SyncSender<Vec<Offer>>>,
 }
 
 impl Engine {
@@ -196,7 +203,7 @@ impl Engine {
             let for_checkpoints = Arc::clone(&shared);
             let checkpointer =
                 spawn("checkpoint", move || checkpoint::write_checkpoints(&for_checkpoints, &checkpoints))?;
-            Self { shared, threads: Vec::new(), checkpointer }
+            Self { shared, threads: Vec::new(), checkpointer, intake: None }
         };
         engine.spawn_stages(purpose)?;
         if purpose == Purpose::Serve {
@@ -217,11 +224,13 @@ impl Engine {
             self.spawn(&format!("finish-{number}"), finish::finish_jobs)?;
         }
         self.spawn("rooms", rooms::watch_rooms)?;
-        self.spawn("tick", move |shared| tick::tick(shared, purpose))
+        self.spawn("tick", tick::tick)?;
+        self.spawn("folders", move |shared| tick::look_after_folders(shared, purpose))
     }
 
     fn start_watch(&mut self) -> Result<(), Trouble> {
         let (offers, receiver) = sync_channel(OFFER_BATCHES);
+        let to_intake = offers.clone();
         let live: Vec<_> =
             self.shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
         let store = self.shared.store.clone();
@@ -230,7 +239,10 @@ impl Engine {
         let scan_every = self.shared.settings.service.scan_every;
         let watch = Watch::start(live, scan_every, offers, already_kept, crate::decode::proves_its_end)
             .map_err(|error| Trouble::from_fault(&error))?;
-        *lock(&self.shared.watch) = Some(watch);
+        self.intake = Some(to_intake);
+        if self.shared.watch.set(watch).is_err() {
+            return Err(Trouble::new(FaultKind::Bug, "the folders are watched twice".to_owned(), None));
+        }
         self.spawn("intake", move |shared| intake::take_offers(shared, &receiver))
     }
 
@@ -282,10 +294,7 @@ impl Engine {
     /// The files and folders that the watch sees and has not given to the engine, with the reason, for the control endpoint.
     pub fn files_waiting_handle(&self) -> impl Fn() -> Vec<(PathBuf, String)> + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
-        move || {
-            let answer = lock(&shared.watch).as_ref().map(Watch::ask_waiting);
-            answer.and_then(|answer| answer.recv().ok()).unwrap_or_default()
-        }
+        move || shared.watch.get().map(|watch| watch.waiting(WATCH_PATIENCE)).unwrap_or_default()
     }
 
     /// Waits until the job reached an end, is held, or `time` is over; the row then.
@@ -351,33 +360,6 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         move || shared.wait_for_stop()
     }
-
-    /// Finishes the slices in hand, checkpoints, and ends within `stop_timeout`. The error that stopped it, if one did.
-    pub fn stop(self) -> Result<(), EngineError> {
-        let deadline = Instant::now() + self.shared.settings.service.stop_timeout;
-        self.shared.ask_to_stop();
-        if let Some(watch) = lock(&self.shared.watch).take() {
-            watch.stop(); // and with it the intake, which waits for offers
-        }
-        let late: Vec<_> = self.threads.into_iter().filter(|thread| !join_until(thread, deadline)).collect();
-        for thread in &late {
-            tracing::warn!(
-                thread = thread.thread().name(),
-                "did not stop in time; its slice is worked again at the next start"
-            );
-        }
-        let result = match self.shared.fatal() {
-            Some(error) => Err(EngineError(error.clone())),
-            None => stop_runs(&self.shared).map_err(EngineError::from),
-        };
-        self.shared.in_hand.clear_all();
-        end_steps(&self.shared, deadline);
-        // Full: it has a disk that does not answer before it, and nothing to do that the next start would miss.
-        if self.shared.checkpoints.try_send(None).is_ok() {
-            join_until(&self.checkpointer, deadline);
-        }
-        result
-    }
 }
 
 /// Does what an operator asked for while no stage has the job: one that has it would write its row over the new one.
@@ -390,9 +372,7 @@ fn with_job_in_hand(
         let message = format!("job {id} is in hand just now");
         return Err(Trouble::new(FaultKind::Transient, message, Some("try again")));
     }
-    let one_at_a_time = lock(&shared.retrying);
     let changed = change();
-    drop(one_at_a_time);
     shared.put_down(id);
     changed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))
 }
@@ -417,9 +397,9 @@ fn no_such_rule(rules: &[Rule], name: &str) -> Trouble {
 
 fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result<JobId, EngineError> {
     let rule = shared.rules.current(rule)?.ok_or_else(|| no_such_rule(&shared.settings.rules, rule))?;
-    // One at a time: the same file asked for twice at once is one job.
-    let _one_at_a_time = lock(&shared.retrying);
     let offer = claim::offer_for(&rule.rule, file)?;
+    // The same file asked for twice at once is one job.
+    let _turn = shared.ingesting.enter(offer.path.clone());
     if let Some(unfinished) = unfinished_for(shared, &offer)? {
         return Ok(unfinished);
     }
@@ -444,7 +424,7 @@ fn unfinished_for(shared: &Arc<Shared>, offer: &crate::watch::Offer) -> Result<O
     };
     let found = shared.store.unfinished_jobs()?.into_iter().find(same);
     // A service took up every unfinished job when it started.
-    if let Some(job) = found.as_ref().filter(|_| lock(&shared.watch).is_none()) {
+    if let Some(job) = found.as_ref().filter(|_| shared.watch.get().is_none()) {
         recover::requeue(shared, job);
     }
     Ok(found.map(|job| job.id))
@@ -475,45 +455,6 @@ pub fn objection_to_retry(job: &Job) -> Option<EngineError> {
 /// [`Engine::accept_missing_handle`] where no engine runs: the next one goes on.
 pub fn accept_missing_stored(store: &Store, id: JobId) -> Result<Job, EngineError> {
     Ok(retry::accept_missing(store, id)?)
-}
-
-/// A last checkpoint of every running job; a clean stop is no attempt.
-fn stop_runs(shared: &Shared) -> Result<(), Trouble> {
-    for run in shared.board.runs() {
-        let order = run.with_collector(|collector| collector.checkpoint(&run, true)).transpose()?.flatten();
-        if let Some(order) = order {
-            checkpoint::write_checkpoint(&shared.store, &run, order)?;
-        }
-        let mut job = lock(&run.job);
-        job.attempts = job.attempts.saturating_sub(1);
-        shared.save(&job)?;
-    }
-    Ok(shared.store.sync()?)
-}
-
-/// Lets the children of steps end by themselves, which may have something to write down: the process's end would not wait for them.
-fn end_steps(shared: &Shared, deadline: Instant) {
-    let runs = shared.board.runs();
-    let end = move || {
-        for run in runs {
-            if let Err(broken) = run.end_steps() {
-                tracing::warn!(job = %run.id, %broken, "a step did not end well at the stop");
-            }
-        }
-    };
-    if let Ok(ending) = spawn("end-steps", end) {
-        join_until(&ending, deadline);
-    }
-}
-
-fn join_until(thread: &JoinHandle<()>, deadline: Instant) -> bool {
-    while !thread.is_finished() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        std::thread::park_timeout(Duration::from_millis(2));
-    }
-    true
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Trouble> {

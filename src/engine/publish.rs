@@ -1,6 +1,8 @@
 //! Publishing: the account is balanced, the intent written, and the outputs rolled forward. The finisher takes many jobs from one of these
 //! steps to the next together, so that they share what makes them durable.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -102,7 +104,8 @@ impl Ended {
     pub(super) fn intend(mut self, shared: &Shared) -> Result<Balanced, Trouble> {
         let decided = self.partials.finished().map_err(Trouble::from); // reads outputs back, where their hash is asked for
         // Where deliveries are compared, one job at a time up to the intent: the next one that is judged finds this one's rows.
-        let one_at_a_time = self.run.rule.rule.delivery.as_ref().map(|_| lock(&shared.delivering));
+        let one_at_a_time =
+            self.run.rule.rule.delivery.as_ref().map(|_| shared.delivering.enter(self.job.rule.clone()));
         let decided =
             decided.and_then(|finished| decide(shared, &self.run, self.job, &mut self.partials, finished));
         let (job, intent) = match decided {
@@ -223,13 +226,24 @@ fn choose_names(
     shared: &Shared,
     run: &Run,
     job: &Job,
-    finished: Vec<FinishedOutput>,
+    mut finished: Vec<FinishedOutput>,
 ) -> Result<Intent, OutputError> {
-    let one_at_a_time = lock(&shared.choosing);
-    let intent = Intent::choose(&run.rule.rule, job, finished, &|path| shared.is_reserved(path, job.id))?;
-    shared.reserve_names(job.id, names_of(&intent));
-    drop(one_at_a_time);
-    Ok(intent)
+    loop {
+        // Not under a lock: one folder may hang, and others are published meanwhile.
+        let free = RefCell::new(HashSet::new());
+        let is_reserved = |path: &Path| {
+            let is_reserved = shared.is_reserved(path, job.id);
+            if !is_reserved {
+                free.borrow_mut().insert(path.to_owned());
+            }
+            is_reserved
+        };
+        let intent = Intent::choose(&run.rule.rule, job, finished, &is_reserved)?;
+        if shared.reserve_if_free(job.id, names_of(&intent), &free.into_inner()) {
+            return Ok(intent);
+        }
+        finished = intent.outputs;
+    }
 }
 
 pub(super) fn names_of(intent: &Intent) -> Vec<PathBuf> {

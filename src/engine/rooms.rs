@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::rule_book::ReadyRule;
-use super::run::Run;
+use super::run::{Collecting, Run};
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
 use super::{checkpoint, lock};
@@ -35,6 +35,9 @@ const LOOKS_MAX: usize = 1024;
 const PAUSE_LACKING: Duration = Duration::from_millis(500);
 const PAUSE_RUNNING: Duration = Duration::from_secs(1);
 const PAUSE_IDLE: Duration = Duration::from_secs(2);
+/// A slice is written within this; else its disk takes long, or hangs.
+const COLLECTING_TAKES: Duration = Duration::from_millis(500);
+const COLLECTING_PAUSE: Duration = Duration::from_millis(1);
 
 /// What is known of the file systems in use.
 pub(super) struct Rooms {
@@ -263,7 +266,7 @@ pub(super) fn watch_rooms(shared: &Arc<Shared>) {
         // A second time for the files that were refused in the last moment.
         rounds_after_end = if ended { 2 } else { rounds_after_end.saturating_sub(1) };
         if (ended || rounds_after_end > 0)
-            && let Some(watch) = lock(&shared.watch).as_ref()
+            && let Some(watch) = shared.watch.get()
         {
             watch.hasten();
         }
@@ -287,12 +290,18 @@ fn give_way(shared: &Arc<Shared>) {
         if run.checkpoint_in_flight.swap(true, Ordering::SeqCst) {
             return;
         }
-        if let Err(trouble) = guard("checkpoint", || checkpoint_now(shared, run)) {
-            if trouble.poisoned {
+        match guard("checkpoint", || checkpoint_now(shared, run)) {
+            // Its disk takes long, or hangs: the next round is soon.
+            Ok(false) => {
+                run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+                continue;
+            }
+            Ok(true) => {}
+            Err(trouble) if trouble.poisoned => {
                 shared.fail_for_good(trouble.error);
                 return;
             }
-            run.break_off(trouble);
+            Err(trouble) => run.break_off(trouble),
         }
         run.break_off(lack);
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
@@ -302,11 +311,19 @@ fn give_way(shared: &Arc<Shared>) {
     }
 }
 
-fn checkpoint_now(shared: &Shared, run: &Run) -> Result<(), Trouble> {
-    let order = run.with_collector(|collector| collector.checkpoint(run, true)).transpose()?.flatten();
+/// False: somebody collects all the time.
+fn checkpoint_now(shared: &Shared, run: &Run) -> Result<bool, Trouble> {
+    let until = Instant::now() + COLLECTING_TAKES;
+    let order = loop {
+        match run.try_with_collector(|collector| collector.checkpoint(run, true)) {
+            Ok(order) => break order.transpose()?.flatten(),
+            Err(Collecting) if Instant::now() >= until => return Ok(false),
+            Err(Collecting) => std::thread::sleep(COLLECTING_PAUSE),
+        }
+    };
     match order {
-        Some(order) => checkpoint::write_checkpoint(&shared.store, run, order),
-        None => Ok(()),
+        Some(order) => checkpoint::write_checkpoint(&shared.store, run, order).map(|()| true),
+        None => Ok(true),
     }
 }
 

@@ -85,6 +85,7 @@ struct Current {
 pub(super) struct RuleBook {
     registry: Registry,
     current: HashMap<String, Current>,
+    /// As many as there are in the store: rules do not change while a service runs.
     snapshots: Mutex<HashMap<String, Arc<ReadyRule>>>,
 }
 
@@ -118,16 +119,16 @@ impl RuleBook {
         if let Some(rule) = self.current(&job.rule).ok().flatten().filter(|rule| rule.hash == job.rule_hash) {
             return Ok(rule);
         }
-        let mut snapshots = super::lock(&self.snapshots);
-        if let Some(rule) = snapshots.get(&job.rule_hash) {
+        if let Some(rule) = super::lock(&self.snapshots).get(&job.rule_hash) {
             return Ok(Arc::clone(rule));
         }
         let rule = store.rule(&job.rule_hash)?.ok_or_else(|| {
             let message = format!("the store has no snapshot {} of rule \"{}\"", job.rule_hash, job.rule);
             Trouble::new(FaultKind::Bug, message, None)
         })?;
+        // Not under the lock: it reads files of recipients.
         let ready = Arc::new(ReadyRule::build(rule, &self.registry)?);
-        snapshots.insert(job.rule_hash.clone(), Arc::clone(&ready));
-        Ok(ready)
+        let mut snapshots = super::lock(&self.snapshots);
+        Ok(Arc::clone(snapshots.entry(job.rule_hash.clone()).or_insert(ready)))
     }
 }

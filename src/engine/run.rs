@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
 
 use super::collect::{Collector, WorkedSlice};
 use super::content::ContentHash;
@@ -95,6 +95,18 @@ impl Entries {
         self.first += passed;
     }
 }
+
+/// What a worker that wants a slice of a job gets.
+pub(super) enum Take {
+    Slice(TakenSlice),
+    /// None now.
+    Nothing,
+    /// The job broke off in this moment: whoever saw that may have counted this worker, so that it is for the worker to settle it.
+    BrokeOff,
+}
+
+/// Somebody collects for the job just now.
+pub(super) struct Collecting;
 
 /// A slice in a worker's hands.
 pub(super) struct TakenSlice {
@@ -287,27 +299,30 @@ impl Run {
     }
 
     /// The next slice, unless the job broke off or too many are in hand.
-    pub(super) fn take_slice(&self) -> Result<Option<TakenSlice>, StoreError> {
+    pub(super) fn take_slice(&self) -> Result<Take, StoreError> {
         if self.takes_none() {
-            return Ok(None);
+            return Ok(Take::Nothing);
         }
         if self.has_enough_in_hand(self.in_hand.fetch_add(1, Ordering::SeqCst)) {
             self.in_hand.fetch_sub(1, Ordering::SeqCst);
-            return Ok(None);
+            return Ok(Take::Nothing);
         }
-        match self.queue.take() {
+        // Counted before it is taken: a job that breaks off meanwhile does not settle while somebody has a slice of it.
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let taken = match self.queue.take() {
             Ok(Taken::Slice(slice, lease)) => {
                 drop(lease); // it waits no more
-                self.busy.fetch_add(1, Ordering::SeqCst);
                 // A step may make as much of it again.
                 let lease = self.at_work.lease(slice.memory_bytes().saturating_mul(2));
-                Ok(Some(TakenSlice { slice, lease }))
+                return Ok(Take::Slice(TakenSlice { slice, lease }));
             }
-            other => {
-                self.in_hand.fetch_sub(1, Ordering::SeqCst);
-                other.map(|_| None)
-            }
-        }
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.in_hand.fetch_sub(1, Ordering::SeqCst);
+        self.let_go();
+        taken?;
+        Ok(if self.trouble.get().is_some() { Take::BrokeOff } else { Take::Nothing })
     }
 
     /// The next checkpoint is due.
@@ -370,7 +385,26 @@ impl Run {
 
     /// Runs `act` on the collector between two slices, if the job has not broken off.
     pub(super) fn with_collector<R>(&self, act: impl FnOnce(&mut Collector) -> R) -> Option<R> {
-        let mut collector = lock(&self.collector);
+        self.act_on(lock(&self.collector), act)
+    }
+
+    /// The same, unless somebody collects just now, who may be at a file system that hangs.
+    pub(super) fn try_with_collector<R>(
+        &self,
+        act: impl FnOnce(&mut Collector) -> R,
+    ) -> Result<Option<R>, Collecting> {
+        match self.collector.try_lock() {
+            Ok(collector) => Ok(self.act_on(collector, act)),
+            Err(TryLockError::Poisoned(broken)) => Ok(self.act_on(broken.into_inner(), act)),
+            Err(TryLockError::WouldBlock) => Err(Collecting),
+        }
+    }
+
+    fn act_on<R>(
+        &self,
+        mut collector: MutexGuard<'_, Option<Collector>>,
+        act: impl FnOnce(&mut Collector) -> R,
+    ) -> Option<R> {
         if self.trouble.get().is_some() {
             return None;
         }

@@ -19,6 +19,7 @@ use super::in_hand::InHand;
 use super::job_queue::JobQueue;
 use super::late_writes::LateWrites;
 use super::lock;
+use super::one_at_a_time::OneAtATime;
 use super::reach::Reach;
 use super::rooms::Rooms;
 use super::rule_book::{ReadyRule, RuleBook};
@@ -96,19 +97,17 @@ pub(super) struct Shared {
     pub settled: Settled<Arc<Run>>,
     /// To the checkpointer; `None` ends it.
     pub checkpoints: SyncSender<Option<(Arc<Run>, CheckpointOrder)>>,
-    pub watch: Mutex<Option<Watch>>,
+    pub watch: OnceLock<Watch>,
     /// Jobs that a stage has in its hands: nobody else may take them up.
     in_work: Mutex<HashMap<JobId, Wanted>>,
     /// Deliveries of one key, one after another.
     pub deliveries: DeliveryOrder,
-    /// One judgement of a delivery at a time, up to the intent: the next one must find it.
-    pub delivering: Mutex<()>,
-    /// One choice of final names at a time: each looks at what is reserved before it reserves.
-    pub choosing: Mutex<()>,
+    /// One judgement of a rule's deliveries at a time, up to the intent: the next one must find it.
+    pub delivering: OneAtATime<String>,
     /// Final names that jobs have chosen and not taken yet.
     reserved: Mutex<HashMap<PathBuf, JobId>>,
-    /// One retry or ingest at a time: each looks at the rows before it writes one.
-    pub retrying: Mutex<()>,
+    /// Files that an operator named: each is looked for among the rows before it has one.
+    pub ingesting: OneAtATime<PathBuf>,
     /// Synced before such a job is started.
     pub unsynced_claims: Mutex<UnsyncedClaims>,
     /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
@@ -160,13 +159,12 @@ impl Shared {
             board: Board::new(workers),
             settled: Settled::default(),
             checkpoints,
-            watch: Mutex::default(),
+            watch: OnceLock::new(),
             in_work: Mutex::default(),
             deliveries: DeliveryOrder::default(),
-            delivering: Mutex::default(),
-            choosing: Mutex::default(),
+            delivering: OneAtATime::default(),
             reserved: Mutex::default(),
-            retrying: Mutex::default(),
+            ingesting: OneAtATime::default(),
             unsynced_claims: Mutex::default(),
             given_back: Mutex::default(),
             late_writes: LateWrites::default(),
@@ -251,12 +249,12 @@ impl Shared {
         }
     }
 
-    /// Orders a checkpoint if one is due and none is on its way.
+    /// Orders a checkpoint if one is due and none is on its way. Whoever collects for the job just now looks himself afterwards.
     pub(super) fn checkpoint_if_due(&self, run: &Arc<Run>, now: bool) {
         if run.trouble().is_some() || run.checkpoint_in_flight.swap(true, Ordering::SeqCst) {
             return;
         }
-        let order = run.with_collector(|collector| collector.checkpoint(run, now));
+        let order = run.try_with_collector(|collector| collector.checkpoint(run, now)).unwrap_or(None);
         match order {
             Some(Ok(Some(order))) => {
                 if self.checkpoints.send(Some((Arc::clone(run), order))).is_ok() {
@@ -281,6 +279,17 @@ impl Shared {
     /// Reserves final names for a job until it releases them.
     pub(super) fn reserve_names(&self, id: JobId, names: Vec<PathBuf>) {
         lock(&self.reserved).extend(names.into_iter().map(|path| (path, id)));
+    }
+
+    /// Reserves names that a job chose, unless one of those that were `free` when it looked is another's by now.
+    pub(super) fn reserve_if_free(&self, id: JobId, names: Vec<PathBuf>, free: &HashSet<PathBuf>) -> bool {
+        let mut reserved = lock(&self.reserved);
+        let is_anothers = |name: &PathBuf| reserved.get(name).is_some_and(|owner| *owner != id);
+        if names.iter().any(|name| free.contains(name) && is_anothers(name)) {
+            return false;
+        }
+        reserved.extend(names.into_iter().map(|path| (path, id)));
+        true
     }
 
     /// The job has taken its names, or gave them up.
@@ -435,7 +444,7 @@ impl Shared {
 
     /// Tells the watch what became of a file; there is none under `ingest`.
     pub(super) fn answer(&self, path: &Path, answer: Answer) {
-        if let Some(watch) = lock(&self.watch).as_ref() {
+        if let Some(watch) = self.watch.get() {
             watch.answer(path, answer);
         }
     }

@@ -21,19 +21,44 @@ const RETENTION_EVERY: Duration = Duration::from_hours(1);
 /// Ledger rows forgotten at a time, at most.
 const LEDGER_ROWS_MAX: usize = 100_000;
 
-/// The ticker's life. Only a service thins archives: a command does what it was asked to.
-pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
+/// The ticker's life. It asks nothing but the store: what looks at folders, which may hang, is done by [`look_after_folders`].
+pub(super) fn tick(shared: &Arc<Shared>) {
     let mut last_retention: Option<Instant> = None;
     let mut last_read = HashMap::new();
-    let mut thinning = Thinning::default();
     loop {
         if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
-            let is_first = last_retention.replace(Instant::now()).is_none();
+            last_retention = Some(Instant::now());
             forget_finished(shared);
+            forget_ledger(shared);
+        }
+        if shared.pause(TICK) {
+            return;
+        }
+        if let Err(error) = shared.store.check_there() {
+            shared.fail_for_good(Trouble::from(error).error);
+            return;
+        }
+        if let Err(trouble) = delivery::look_at_the_first(shared) {
+            tracing::warn!(error = %trouble.error, "deliveries wait longer for the earlier one of their key");
+        }
+        tell_progress(shared, &mut last_read);
+        if let Err(error) = shared.store.sync_waiting() {
+            tracing::warn!(%error, "rows wait longer to be made durable");
+            shared.stop_if_poisoned(&error.into());
+        }
+    }
+}
+
+/// Looks after archives, kept files and claim folders. Only a service thins archives: a command does what it was asked to.
+pub(super) fn look_after_folders(shared: &Arc<Shared>, purpose: Purpose) {
+    let mut last_look: Option<Instant> = None;
+    let mut thinning = Thinning::default();
+    loop {
+        if last_look.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
+            let is_first = last_look.replace(Instant::now()).is_none();
             if purpose != Purpose::Rehearse {
                 strays::tell_strays(shared, is_first); // its store knows of no claimed file
             }
-            forget_ledger(shared);
             // Not at the start: a file system may be mounted later, and its files be taken for new ones.
             if !is_first && let Err(error) = forget_removed(shared) {
                 tracing::warn!(%error, "kept files that are gone stay known");
@@ -45,19 +70,7 @@ pub(super) fn tick(shared: &Arc<Shared>, purpose: Purpose) {
         if shared.pause(TICK) {
             return;
         }
-        if let Err(error) = shared.store.check_there() {
-            shared.fail_for_good(Trouble::from(error).error);
-            return;
-        }
         late_writes::look(shared);
-        if let Err(trouble) = delivery::look_at_the_first(shared) {
-            tracing::warn!(error = %trouble.error, "deliveries wait longer for the earlier one of their key");
-        }
-        tell_progress(shared, &mut last_read);
-        if let Err(error) = shared.store.sync_waiting() {
-            tracing::warn!(%error, "rows wait longer to be made durable");
-            shared.stop_if_poisoned(&error.into());
-        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::collect::WorkedSlice;
 use super::content::SliceHash;
-use super::run::{Run, TakenSlice};
+use super::run::{Run, Take, TakenSlice};
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
+use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::slice::{EntryShape, Slice};
 use crate::pipeline::{PipelineWorker, SliceResult};
@@ -34,7 +35,8 @@ pub(super) fn work_slices(shared: &Arc<Shared>) {
             continue;
         };
         match shared.board.take_slice() {
-            Some((run, Ok(taken))) => work_slice(shared, &run, taken),
+            Some((run, Ok(Take::Slice(taken)))) => work_slice(shared, &run, taken),
+            Some((run, Ok(Take::BrokeOff | Take::Nothing))) => shared.settle(&run),
             Some((run, Err(trouble))) => {
                 run.break_off(trouble);
                 shared.settle(&run);
@@ -52,10 +54,10 @@ pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
     let Some(_hand) = shared.board.take_hand() else { return shared.board.ring() };
     loop {
         match run.take_slice() {
-            Ok(Some(taken)) => work_slice(shared, run, taken),
+            Ok(Take::Slice(taken)) => work_slice(shared, run, taken),
             // A worker that only looked may have hidden it for a moment.
-            Ok(None) if run.queue.waiting() > 0 => return shared.board.ring(),
-            Ok(None) => return,
+            Ok(Take::Nothing) if run.queue.waiting() > 0 => return shared.board.ring(),
+            Ok(Take::Nothing | Take::BrokeOff) => return, // the loader settles it
             Err(error) => return run.break_off(error.into()),
         }
     }
@@ -63,6 +65,7 @@ pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
 
 fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
     let TakenSlice { slice, lease } = taken;
+    durable_fs::leave_place(); // a step may take long
     let worked = guard("work", || {
         let mut steps = run.take_steps();
         let worked = work(shared, run, &mut steps, &slice);

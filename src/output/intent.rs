@@ -445,6 +445,7 @@ fn replaces(rule: &Rule) -> bool {
 }
 
 pub(super) fn is_there(path: &Path) -> Result<bool, OutputError> {
+    durable_fs::note_place(path);
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -180,6 +180,7 @@ impl Partial {
         let State::Open { sink, .. } = &mut self.state else {
             return Err(OutputError::Misuse("records for an output that has ended"));
         };
+        durable_fs::note_place(&self.path);
         let records = chunk.records;
         self.compression.append(chunk, sink).map_err(|e| failed(&self.path, e))?;
         self.records += records;
@@ -188,6 +189,7 @@ impl Partial {
 
     /// Ends the frame and writes everything out; the state counts once the returned file was synced (none: it is).
     pub(super) fn checkpoint(&mut self) -> Result<(PartialState, Option<Arc<File>>), OutputError> {
+        durable_fs::note_place(&self.path);
         let mut unsynced = None;
         match &mut self.state {
             State::Open { file, sink } => {
@@ -217,6 +219,7 @@ impl Partial {
     /// Ends the file, whose last bytes begin their way to the disk; nothing to do where that is done.
     pub(super) fn end(&mut self, planned: &PlannedOutput) -> Result<(), OutputError> {
         let State::Open { file, sink } = &mut self.state else { return Ok(()) };
+        durable_fs::note_place(&self.path);
         let ended = self.compression.finish(sink).and_then(|()| sink.finish());
         self.length = ended.map_err(|e| failed(&self.path, e))?;
         durable_fs::set_mode(file, &self.path, planned.mode)?;

@@ -523,6 +523,7 @@ pub fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], Outp
 /// The partials of a job that lie in a folder, for those who look without knowing the job. None where there is no such folder.
 pub fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>> {
     let mut partials = Vec::new();
+    durable_fs::note_place(folder);
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(partials),
         entries => entries?,
@@ -546,6 +547,7 @@ pub fn job_of_partial(name: &OsStr) -> Option<JobId> {
 
 fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(), OutputError> {
     let listing = |e| OutputError::fs("list", folder, e);
+    durable_fs::note_place(folder);
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(listing)?,

@@ -22,9 +22,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -182,21 +182,27 @@ pub fn blind_spot(folder: &Path) -> Option<&'static str> {
 /// What reaches the watching thread.
 enum Message {
     Hint(PathBuf, Sign),
-    Answer(PathBuf, Answer),
     Waiting(SyncSender<Vec<(PathBuf, String)>>),
+    #[cfg(all(test, unix))]
     Rescan,
-    Hasten,
-    /// Look at the flags.
+    /// Look at the flags, and at the answers.
     Wake,
 }
 
-/// The watching threads. Dropping it stops them too.
+/// Answers that the watching thread has not taken yet. They have no bound of their own: each offer has one, and so has each file in the
+/// engine's hands. Nobody who gives one waits for the thread, which may hang in a file system.
+type Answers = Arc<Mutex<Vec<(PathBuf, Answer)>>>;
+
+/// The watching threads. None of its calls waits for them, but [`Watch::waiting`]: they may hang in a file system. Dropping it asks them
+/// to stop.
 pub struct Watch {
     inbox: SyncSender<Message>,
+    answers: Answers,
     stopping: Arc<AtomicBool>,
+    hastened: Arc<AtomicBool>,
     untold: Arc<AtomicU64>,
     scans: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Watch {
@@ -225,45 +231,66 @@ impl Watch {
         let lost = Arc::new(AtomicBool::new(false));
         let untold = Arc::new(AtomicU64::new(0));
         let scans = Arc::new(AtomicU64::new(0));
+        let hastened = Arc::new(AtomicBool::new(false));
+        let answers = Answers::default();
         let hints = events.then(|| Hints { inbox: inbox.clone(), lost: Arc::clone(&lost) });
         let flags = watcher::Flags {
             stopping: Arc::clone(&stopping),
             lost,
+            hastened: Arc::clone(&hastened),
+            answers: Arc::clone(&answers),
             untold: Arc::clone(&untold),
             scans: Arc::clone(&scans),
         };
         let run = move || Watcher::new(rules, scan_every, Notifier::new(hints), links, flags).run(&messages);
         let thread =
             thread::Builder::new().name("watch".to_owned()).spawn(run).map_err(WatchError::Thread)?;
-        Ok(Self { inbox, stopping, untold, scans, thread: Some(thread) })
+        Ok(Self { inbox, answers, stopping, hastened, untold, scans, thread })
     }
 
     /// Answers an offer.
     pub fn answer(&self, path: &Path, answer: Answer) {
-        self.send(Message::Answer(path.to_owned(), answer));
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), answer));
+        self.wake();
     }
 
     /// Scans all folders now.
-    pub fn rescan(&self) {
-        self.send(Message::Rescan);
+    #[cfg(all(test, unix))]
+    fn rescan(&self) {
+        self.inbox.send(Message::Rescan).unwrap_or(());
     }
 
     /// Offers what was answered with [`Answer::Later`] again, now.
     pub fn hasten(&self) {
-        self.send(Message::Hasten);
+        self.hastened.store(true, Ordering::Release);
+        self.wake();
     }
 
-    /// Candidates that are seen but not offered or not taken, and folders that cannot be read, with the reason; by path.
-    pub fn waiting(&self) -> Vec<(PathBuf, String)> {
-        // A watch that has stopped waits for nothing.
-        self.ask_waiting().recv().unwrap_or_default()
-    }
-
-    /// Asks for [`Self::waiting`]; the answer comes when the watch, which may be in a file system that hangs, gets to it.
-    pub fn ask_waiting(&self) -> mpsc::Receiver<Vec<(PathBuf, String)>> {
+    /// Candidates that are seen but not offered or not taken, and folders that cannot be read, with the reason; by path. Where the thread does not
+    /// answer within `patience`: the place where it is.
+    pub fn waiting(&self, patience: Duration) -> Vec<(PathBuf, String)> {
         let (reply, list) = mpsc::sync_channel(1);
-        self.send(Message::Waiting(reply));
-        list
+        // A full inbox is that of a thread that does not get on.
+        let asked = self.inbox.try_send(Message::Waiting(reply));
+        match list.recv_timeout(if asked.is_ok() { patience } else { Duration::ZERO }) {
+            Ok(list) => list,
+            // A watch that has stopped waits for nothing.
+            Err(_) if self.thread.is_finished() => Vec::new(),
+            Err(_) => self.place().into_iter().collect(),
+        }
+    }
+
+    /// Where the watching thread is, if it is at a file system.
+    fn place(&self) -> Option<(PathBuf, String)> {
+        let (path, time) = durable_fs::place_of(self.thread.thread().id())?;
+        let seconds = time.as_secs_f64();
+        Some((
+            path,
+            format!(
+                "the watch has been here for {seconds:.1} s: if that does not end, its file system hangs; until it answers, or its mount is \
+                 taken away, no new files are seen"
+            ),
+        ))
     }
 
     /// Files that a scan found in folders with events, and no event had told of.
@@ -276,31 +303,26 @@ impl Watch {
         self.scans.load(Ordering::Acquire)
     }
 
-    /// Stops and joins the threads.
-    pub fn stop(mut self) {
-        self.shut_down();
-    }
-
-    fn send(&self, message: Message) {
-        // Only a watch that has stopped takes no message, and then nobody waits for what it says.
-        self.inbox.send(message).ok();
-    }
-
-    fn shut_down(&mut self) {
+    /// Asks the thread to stop; returns at once.
+    pub fn ask_to_stop(&self) {
         self.stopping.store(true, Ordering::Release);
-        // Only wakes the thread; a full inbox means that it is awake.
+        self.wake();
+    }
+
+    /// The watching thread, to be waited for.
+    pub fn thread(&self) -> &JoinHandle<()> {
+        &self.thread
+    }
+
+    fn wake(&self) {
+        // A full inbox means that it is awake.
         self.inbox.try_send(Message::Wake).ok();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that watches the folders broke");
-        }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.shut_down();
+        self.ask_to_stop();
     }
 }
 

@@ -15,6 +15,7 @@ use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, R
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::Message;
+use crate::durable_fs;
 use crate::model::os_text::escaped_path;
 
 /// What an event says about a path.
@@ -114,6 +115,7 @@ impl Notifier {
         if self.watcher.is_none() {
             return false;
         }
+        durable_fs::note_place(folder);
         let Ok(mark) = FolderMark::of(folder) else { return false };
         let was_watched = self.folders.get(folder) == Some(&mark);
         if was_watched && !self.doubted.contains(folder) {
@@ -170,6 +172,7 @@ impl Notifier {
 
 /// The nearest folder that exists, this one or above.
 fn nearest_folder(path: &Path) -> Option<&Path> {
+    durable_fs::note_place(path);
     path.ancestors().find(|above| fs::metadata(above).is_ok_and(|it| it.is_dir()))
 }
 

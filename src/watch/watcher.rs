@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::notifier::{Notifier, Sign};
@@ -13,7 +13,7 @@ use super::rules::RuleSet;
 use super::scanner::{Finding, Scanner};
 use super::table::Table;
 use super::troubles::Troubles;
-use super::{FOREVER, Message, Offer};
+use super::{Answers, FOREVER, Message, Offer};
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
 
@@ -36,6 +36,9 @@ pub(super) struct Flags {
     pub(super) stopping: Arc<AtomicBool>,
     /// Hints were lost.
     pub(super) lost: Arc<AtomicBool>,
+    /// What was put off is to be offered again.
+    pub(super) hastened: Arc<AtomicBool>,
+    pub(super) answers: Answers,
     pub(super) untold: Arc<AtomicU64>,
     /// Scans of all folders that are done.
     pub(super) scans: Arc<AtomicU64>,
@@ -110,6 +113,7 @@ impl Watcher {
             if self.take_messages(inbox, pause) == Flow::Stop {
                 return;
             }
+            self.take_answers();
             self.look_at_due();
             self.start_scans(Instant::now());
             self.go_on_scanning();
@@ -146,14 +150,26 @@ impl Watcher {
         Flow::GoOn
     }
 
+    fn take_answers(&mut self) {
+        let answers = std::mem::take(&mut *self.flags.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        for (path, answer) in answers {
+            self.answered(&path, answer);
+        }
+        if self.flags.hastened.swap(false, Ordering::AcqRel) {
+            self.hasten();
+        }
+    }
+
     fn take_message(&mut self, message: Message) {
         match message {
             Message::Hint(path, sign) => self.hint(&path, sign),
-            Message::Answer(path, answer) => self.answered(&path, answer),
-            // Nobody waits any more if it cannot be sent.
-            Message::Waiting(reply) => reply.try_send(self.waiting()).unwrap_or(()),
+            Message::Waiting(reply) => {
+                self.take_answers(); // what was said before
+                // Nobody waits any more if it cannot be sent.
+                reply.try_send(self.waiting()).unwrap_or(());
+            }
+            #[cfg(all(test, unix))]
             Message::Rescan => self.request_scan(),
-            Message::Hasten => self.hasten(),
             Message::Wake => {}
         }
     }

@@ -132,7 +132,7 @@ fn an_engine_that_takes_no_more_offers_ends_the_watch_and_a_full_one_does_not_bl
     drop(world.offers);
     fs::write(world.folder.path().join("a"), b"x").expect("writes");
     let start = Instant::now();
-    while !world.watch.thread.as_ref().is_some_and(JoinHandle::is_finished) {
+    while !world.watch.thread.is_finished() {
         assert!(start.elapsed() < PATIENCE, "the watch ends by itself");
         std::thread::yield_now();
     }
@@ -140,8 +140,44 @@ fn an_engine_that_takes_no_more_offers_ends_the_watch_and_a_full_one_does_not_bl
     let (sender, offers) = mpsc::sync_channel(0);
     let rules = vec![rule("r", &world.folder.path().join("*"))];
     let watch = Watch::start(rules, NEVER, sender, Box::new(|_| false), |_| false).expect("starts");
-    watch.stop();
+    watch.ask_to_stop();
+    while !watch.thread.is_finished() {
+        assert!(start.elapsed() < PATIENCE, "the watch ends");
+        std::thread::yield_now();
+    }
     drop(offers);
+}
+
+/// Goal: nobody who answers an offer, and no command, waits for a watch that hangs in a file system.
+#[test]
+fn a_watch_that_hangs_holds_up_nobody() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (tell, told) = mpsc::sync_channel(0);
+    let (go_on, wait) = mpsc::sync_channel::<()>(0);
+    let wait = std::sync::Mutex::new(wait);
+    let hangs = move |_: &FileIdentity| {
+        tell.send(()).expect("the test waits");
+        wait.lock().expect("no panic").recv().expect("the test goes on");
+        false
+    };
+    let mut kept = rule("kept", &folder.path().join("*"));
+    kept.source.on_success = OnSuccess::Keep;
+    fs::write(folder.path().join("a"), b"x").expect("writes");
+    let (offers, _taken) = mpsc::sync_channel(1);
+    let watch = Watch::start(vec![kept], NEVER, offers, Box::new(hangs), |_| false).expect("starts");
+    told.recv().expect("it looks at the file");
+    for number in 0..2 * INBOX_MAX {
+        watch.answer(Path::new(&number.to_string()), Answer::NotYet);
+        watch.hasten();
+    }
+    let listed = watch.waiting(Duration::from_millis(1));
+    assert!(
+        matches!(&listed[..], [(path, reason)] if path.ends_with("a") && reason.contains("hangs")),
+        "{listed:?}"
+    );
+    watch.ask_to_stop();
+    assert!(!watch.thread().is_finished());
+    go_on.send(()).expect("it waits");
 }
 
 #[test]

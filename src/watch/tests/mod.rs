@@ -89,8 +89,9 @@ impl World {
     fn next(&mut self) -> Offer {
         if self.at_hand.is_empty() {
             let batch = self.offers.recv_timeout(PATIENCE);
-            self.at_hand
-                .extend(batch.unwrap_or_else(|_| panic!("no offer; waiting: {:?}", self.watch.waiting())));
+            self.at_hand.extend(
+                batch.unwrap_or_else(|_| panic!("no offer; waiting: {:?}", self.watch.waiting(PATIENCE))),
+            );
         }
         self.at_hand.pop_front().expect("a batch is never empty")
     }
@@ -118,13 +119,13 @@ impl World {
 
     fn waits_with(&self, name: &str, reason: &str) -> bool {
         let path = self.path(name);
-        self.watch.waiting().iter().any(|(at, why)| *at == path && why.contains(reason))
+        self.watch.waiting(PATIENCE).iter().any(|(at, why)| *at == path && why.contains(reason))
     }
 
     fn wait_until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
-            assert!(start.elapsed() < PATIENCE, "{what}; waiting: {:?}", self.watch.waiting());
+            assert!(start.elapsed() < PATIENCE, "{what}; waiting: {:?}", self.watch.waiting(PATIENCE));
             std::thread::yield_now();
         }
     }

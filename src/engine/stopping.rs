@@ -1,0 +1,216 @@
+//! The end of the engine, within `stop_timeout` whatever hangs.
+//!
+//! ```text
+//!  asked to stop ──> threads end ──────────────> last checkpoints, store ──> steps' children ──> the process ends
+//!                    up to 3/4 of the time       up to 7/8                                      whoever is left ends with it
+//! ```
+//!
+//! A thread in a system call that does not come back cannot be ended, only left behind: what it was at is not durable, and the next start
+//! goes on from what is. So nothing here waits for a lock or a thread without a deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
+
+use super::run::Run;
+use super::shared::Shared;
+use super::trouble::{Trouble, guard};
+use super::{Engine, EngineError, checkpoint, lock, spawn};
+use crate::durable_fs;
+use crate::model::os_text::escaped_path;
+
+/// The watch has nothing to finish: where it hangs, others are not kept from their end.
+const WATCH_PATIENCE: Duration = Duration::from_millis(500);
+/// How often the store is asked whether it forgot somebody who waits for it.
+const ASK_STORE_EVERY: Duration = Duration::from_millis(250);
+/// What the threads leave of the time at most.
+const CHECKPOINTS_TAKE: Duration = Duration::from_secs(5);
+/// What the checkpoints leave of it at most.
+const CLOSING_TAKES: Duration = Duration::from_secs(2);
+
+/// Until when each part of a stop has to be done.
+struct Deadlines {
+    threads: Instant,
+    checkpoints: Instant,
+}
+
+impl Deadlines {
+    fn within(timeout: Duration) -> Self {
+        let begun = Instant::now();
+        let threads = timeout.saturating_sub((timeout / 4).min(CHECKPOINTS_TAKE));
+        let checkpoints = timeout.saturating_sub((timeout / 8).min(CLOSING_TAKES));
+        Self { threads: begun + threads, checkpoints: begun + checkpoints }
+    }
+}
+
+impl Engine {
+    /// Finishes the slices in hand, checkpoints, and ends within `stop_timeout`. The error that stopped it, if one did.
+    pub fn stop(self) -> Result<(), EngineError> {
+        let shared = self.shared;
+        let deadlines = Deadlines::within(shared.settings.service.stop_timeout);
+        shared.ask_to_stop();
+        let asking = AskStore::start(&shared);
+        if let Some(watch) = shared.watch.get() {
+            watch.ask_to_stop();
+        }
+        if let Some(intake) = self.intake {
+            intake.try_send(Vec::new()).ok(); // wakes it; one that has offers is awake
+        }
+        let late: Vec<_> =
+            self.threads.into_iter().filter(|thread| !join_until(thread, deadlines.threads)).collect();
+        if let Some(watch) = shared.watch.get()
+            && !join_until(watch.thread(), Instant::now() + WATCH_PATIENCE)
+        {
+            tell_late(watch.thread(), "no file was claimed since; the next start sees them all");
+        }
+        for thread in &late {
+            tell_late(thread, "what it was at is done again by the next start");
+        }
+        let result = match shared.fatal() {
+            Some(error) => Err(EngineError(error.clone())),
+            None => save_runs(&shared, deadlines.checkpoints).map_err(EngineError::from),
+        };
+        shared.in_hand.clear_all();
+        end_steps(&shared, deadlines.checkpoints);
+        // Full: it has a disk that does not answer before it, and nothing to do that the next start would miss.
+        if shared.checkpoints.try_send(None).is_ok() {
+            join_until(&self.checkpointer, deadlines.checkpoints);
+        }
+        drop(asking);
+        result
+    }
+}
+
+fn tell_late(thread: &JoinHandle<()>, what_follows: &str) {
+    let name = thread.thread().name().unwrap_or_default();
+    if let Some((path, time)) = durable_fs::place_of(thread.thread().id()) {
+        let (path, seconds) = (escaped_path(&path), time.as_secs());
+        tracing::warn!(
+            thread = name,
+            path,
+            seconds,
+            "did not stop in time: it is at the file system of this path; {what_follows}"
+        );
+    } else {
+        tracing::warn!(thread = name, "did not stop in time: it is at a step; {what_follows}");
+    }
+}
+
+/// Where a thread is that hangs in a file system.
+pub fn place_of(thread: ThreadId) -> String {
+    match durable_fs::place_of(thread) {
+        Some((path, _)) => format!(" at {}", escaped_path(path.as_path())),
+        None => String::new(),
+    }
+}
+
+/// Asks the store during a stop whether it forgot a flush that somebody waits for: see `store::commit`.
+struct AskStore(Arc<AtomicBool>);
+
+impl AskStore {
+    fn start(shared: &Arc<Shared>) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (shared, until) = (Arc::clone(shared), Arc::clone(&is_over));
+        let ask = move || {
+            while !until.load(Ordering::Acquire) {
+                if let Err(error) = shared.store.sync_waiting() {
+                    shared.stop_if_poisoned(&error.into());
+                    return;
+                }
+                std::thread::park_timeout(ASK_STORE_EVERY);
+            }
+        };
+        // Without it a stop only takes longer where a disk fails.
+        if let Err(trouble) = spawn("ask-store", ask) {
+            tracing::debug!(error = %trouble.error, "the store is not asked");
+        }
+        Self(is_over)
+    }
+}
+
+impl Drop for AskStore {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// A last checkpoint of every running job, each on a thread of its own: their disks have nothing to do with each other. A clean stop is no attempt.
+fn save_runs(shared: &Arc<Shared>, deadline: Instant) -> Result<(), Trouble> {
+    let runs = shared.board.runs();
+    for run in &runs {
+        let mut job = lock(&run.job);
+        job.attempts = job.attempts.saturating_sub(1);
+        shared.save(&job)?;
+    }
+    let mut writing = Vec::new();
+    for run in &runs {
+        let (shared, of) = (Arc::clone(shared), Arc::clone(run));
+        writing.push((run, spawn("last-checkpoint", move || last_checkpoint(&shared, &of))?));
+    }
+    // One that hangs leaves the store its time.
+    let now = Instant::now();
+    let half = now + deadline.saturating_duration_since(now) / 2;
+    for (run, thread) in &writing {
+        if !join_until(thread, half) {
+            let at = place_of(thread.thread().id());
+            tracing::warn!(job = %run.id, "its last checkpoint was not written in time: the file system{at} does not answer; it goes on from the one before");
+        }
+    }
+    let syncing = Arc::clone(shared);
+    let synced = spawn("last-sync", move || {
+        if let Err(error) = syncing.store.sync() {
+            syncing.fail_for_good(Trouble::from(error).error);
+        }
+    })?;
+    if !join_until(&synced, deadline) {
+        let data_dir = escaped_path(&shared.settings.service.data_dir);
+        tracing::warn!(
+            path = data_dir,
+            "the data folder's disk did not answer in time; the next start goes on from what it has"
+        );
+    }
+    match shared.fatal() {
+        Some(error) => Err(Trouble::from_error(error.clone())),
+        None => Ok(()),
+    }
+}
+
+fn last_checkpoint(shared: &Arc<Shared>, run: &Run) {
+    let written = guard("checkpoint", || {
+        let order = run.with_collector(|collector| collector.checkpoint(run, true)).transpose()?.flatten();
+        order.map_or(Ok(()), |order| checkpoint::write_checkpoint(&shared.store, run, order))
+    });
+    if let Err(trouble) = written {
+        if trouble.poisoned {
+            shared.fail_for_good(trouble.error);
+        } else {
+            tracing::warn!(job = %run.id, error = %trouble.error, "its last checkpoint cannot be written: it goes on from the one before");
+        }
+    }
+}
+
+/// Lets the children of steps end by themselves, which may have something to write down: the process's end would not wait for them.
+fn end_steps(shared: &Shared, deadline: Instant) {
+    let runs = shared.board.runs();
+    let end = move || {
+        for run in runs {
+            if let Err(broken) = run.end_steps() {
+                tracing::warn!(job = %run.id, %broken, "a step did not end well at the stop");
+            }
+        }
+    };
+    if let Ok(ending) = spawn("end-steps", end) {
+        join_until(&ending, deadline);
+    }
+}
+
+fn join_until(thread: &JoinHandle<()>, deadline: Instant) -> bool {
+    while !thread.is_finished() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    true
+}

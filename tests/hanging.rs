@@ -1,0 +1,214 @@
+//! Promise: whatever file system hangs, the service stops within `stop_timeout` and answers its operator, and the files of other rules go on
+//! as far as nothing of theirs hangs.
+//!
+//! The file system is an sshfs whose process is stopped. Where there is none (no sshfs, no `/dev/fuse`, not root), the tests say so and
+//! pass.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::{Service, World, wait_until};
+
+const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// For a machine that is busy; a hang has no end.
+const SLACK: Duration = Duration::from_secs(2);
+/// `landfall jobs` answers within this: half a second of patience with the watch, and a process's start.
+const ANSWER: Duration = Duration::from_secs(3);
+/// No test takes so long.
+const HANGS_FOR: Duration = Duration::from_secs(40);
+
+/// The world's folder `mnt`, on an sshfs that can be made to hang.
+struct Mount {
+    world: World,
+    sshfs: Child,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Mount {
+    /// None: there can be no such file system here.
+    fn new(rules: &[&str]) -> Option<Self> {
+        let world = World::bare();
+        if !rustix::process::geteuid().is_root() || !Path::new(SFTP_SERVER).exists() {
+            eprintln!("skipped: a file system that hangs needs root, sshfs and {SFTP_SERVER}");
+            return None;
+        }
+        let server = world.write("sftp", format!("#!/bin/sh\nexec {SFTP_SERVER}\n"));
+        world.sh("chmod +x sftp; mkdir -p mnt remote/in remote/out remote/archive in in-other");
+        let mut mount = Command::new("sshfs");
+        mount.args(["-f", "-o"]).arg(format!("ssh_command={}", server.display()));
+        mount.arg(format!("x:{}", world.path("remote").display())).arg(world.path("mnt"));
+        let Ok(mut sshfs) = mount.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        else {
+            eprintln!("skipped: there is no sshfs");
+            return None;
+        };
+        let is_mounted = wait_until("sshfs mounts or ends", || {
+            let is_mounted = world.has("mnt/in");
+            (is_mounted || sshfs.try_wait().is_ok_and(|ended| ended.is_some())).then_some(is_mounted)
+        });
+        if !is_mounted {
+            eprintln!("skipped: nothing can be mounted here (no /dev/fuse?)");
+            return None;
+        }
+        let other = "name = \"other\"\npaths = [\"in-other/*\"]\noutput = { main = { path = \"out/{stem}\" } }\n\
+                     source = { on_success = \"delete\" }";
+        let rules: Vec<_> = rules.iter().copied().chain([other]).collect();
+        world.configure("stop_timeout = \"3s\"", &rules);
+        Some(Self { world, sshfs, is_over: Arc::default() })
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.sshfs.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(id, signal).expect("it is our child");
+    }
+
+    fn hang(&self) {
+        self.signal(Signal::STOP);
+        // A test that fails waits for its service, which may hang itself.
+        let (sshfs, is_over) = (self.sshfs.id(), Arc::clone(&self.is_over));
+        std::thread::spawn(move || {
+            std::thread::sleep(HANGS_FOR);
+            if !is_over.load(Ordering::SeqCst) {
+                drop(Command::new("kill").args(["-CONT", &sshfs.to_string()]).status());
+            }
+        });
+    }
+
+    /// A file goes its way.
+    #[track_caller]
+    fn goes_on(&self, service: &mut Service, name: &str) {
+        self.world.move_in(&format!("in-other/{name}"), "1\n");
+        service.wait_for(&self.world, &format!("out/{name}"));
+    }
+
+    /// Both answer, `jobs` with this.
+    #[track_caller]
+    fn answers(&self, words: &[&str]) {
+        let begun = Instant::now();
+        self.world.landfall(&["jobs"]).done().says(words);
+        assert!(begun.elapsed() < ANSWER, "`jobs` took {:?}", begun.elapsed());
+        if let Some(job) = self.world.jobs().last() {
+            let begun = Instant::now();
+            self.world.landfall(&["show", job["id"].as_str().expect("an id")]).done();
+            assert!(begun.elapsed() < ANSWER, "`show` took {:?}", begun.elapsed());
+        }
+    }
+
+    /// `SIGTERM` ends it in time. Its last file of this file system is closed only when that answers again: until then its process is a
+    /// zombie, with nothing left of the service.
+    #[track_caller]
+    fn stops(&self, mut service: Service, words: &[&str]) {
+        let begun = Instant::now();
+        service.signal(Signal::TERM);
+        wait_until("the service ends", || has_ended(&mut service).then_some(()));
+        assert!(begun.elapsed() < STOP_TIMEOUT + SLACK, "it took {:?}\n{}", begun.elapsed(), service.log());
+        let log = service.log();
+        assert!(words.iter().all(|word| log.contains(word)), "{words:?} are not all in\n{log}");
+        self.signal(Signal::CONT);
+        wait_until("its process is gone", || service.exited());
+    }
+
+    /// All that was dropped comes out once the file system answers, and a service runs again.
+    #[track_caller]
+    fn all_comes_out(&self, outputs: &[&str]) {
+        let mut service = self.world.start();
+        service.wait_until_it_watches();
+        for output in outputs {
+            service.wait_for(&self.world, output);
+        }
+        service.stop();
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        self.signal(Signal::CONT);
+        // A test that fails says so; the mount must be gone before its folder is.
+        drop(Command::new("fusermount3").args(["-u", "-z"]).arg(self.world.path("mnt")).status());
+        drop(self.sshfs.kill());
+        drop(self.sshfs.wait());
+    }
+}
+
+/// Whether no thread of it can do anything any more.
+fn has_ended(service: &mut Service) -> bool {
+    if service.exited().is_some() {
+        return true;
+    }
+    let stat = fs::read_to_string(format!("/proc/{}/stat", service.id())).expect("it is running");
+    stat.rsplit_once(')').is_some_and(|(_, after)| after.trim_start().starts_with('Z'))
+}
+
+#[test]
+fn an_output_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another_rule() {
+    let Some(mount) = Mount::new(&["output = { main = { path = \"mnt/out/{stem}\" } }"]) else { return };
+    let mut service = mount.world.start();
+    service.wait_until_it_watches();
+    mount.world.move_in("in/first", "1\n");
+    service.wait_for(&mount.world, "mnt/out/first");
+    mount.hang();
+    mount.world.move_in("in/second", "2\n");
+    service.wait_until("it is claimed", || (!mount.world.has("in/second")).then_some(()));
+    for name in ["a", "b", "c"] {
+        mount.goes_on(&mut service, name);
+    }
+    mount.answers(&["in/second"]);
+    mount.stops(service, &["did not stop in time", "mnt/out"]);
+    mount.all_comes_out(&["mnt/out/second"]);
+}
+
+#[test]
+fn an_archive_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another_rule() {
+    let rule = "output = { main = { path = \"out/{stem}\" } }\nsource = { on_success = \"archive\", archive_dir = \"mnt/archive\" }";
+    let Some(mount) = Mount::new(&[rule]) else { return };
+    let mut service = mount.world.start();
+    service.wait_until_it_watches();
+    mount.hang();
+    mount.world.move_in("in/first", "1\n");
+    service.wait_until("it is claimed", || (!mount.world.has("in/first")).then_some(()));
+    for name in ["a", "b", "c"] {
+        mount.goes_on(&mut service, name);
+    }
+    mount.answers(&["in/first"]);
+    mount.stops(service, &["did not stop in time", "mnt/archive"]);
+    mount.all_comes_out(&["out/first", "mnt/archive/first"]);
+}
+
+#[test]
+fn a_landing_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer() {
+    let Some(mount) = Mount::new(&["paths = [\"mnt/in/*\"]"]) else { return };
+    let mut service = mount.world.start();
+    service.wait_until_it_watches();
+    mount.goes_on(&mut service, "a");
+    mount.hang();
+    wait_until("the watch meets it", || {
+        let listed = mount.world.landfall(&["jobs"]).done();
+        listed.stdout.contains("the watch has been here for").then_some(())
+    });
+    mount.answers(&["mnt/in", "hangs"]);
+    mount.stops(service, &["did not stop in time", "mnt/in"]);
+    mount.all_comes_out(&[]);
+}
+
+#[test]
+fn a_start_that_hangs_is_stopped_and_answers() {
+    let Some(mount) = Mount::new(&["paths = [\"mnt/in/*\"]"]) else { return };
+    let mut first = mount.world.start();
+    first.wait_until_it_watches();
+    first.stop();
+    mount.hang();
+    let mut service = mount.world.start();
+    service.wait_until("it can be asked", || mount.world.has("data/control.json").then_some(()));
+    mount.answers(&["no jobs"]);
+    mount.stops(service, &["the start at", "mnt/in", "does not come to its end"]);
+}
