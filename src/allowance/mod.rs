@@ -1,7 +1,7 @@
 //! What reading sources may take of the machine beside their slices: memory before it is allocated, and time.
 //!
 //! Decoder windows, long records, headers and lists of entries are asked for by content that somebody else wrote. All jobs share one
-//! limit ([`memory`]). A source that needs more than the limit by itself is refused, with its need; one that would fit, but not beside
+//! limit (`memory`). A source that needs more than the limit by itself is refused, with its need; one that would fit, but not beside
 //! what others hold now, waits. Only where sources wait for each other does one give everything back: the youngest, which begins again
 //! once the one it gave way to is done.
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{Places, Problem};
 use crate::durable_fs::CLAIM_FOLDER;
 use crate::model::os_text::escaped_path;
-use crate::model::rule::{Mode, Rule, Settings};
+use crate::model::rule::{Mode, OnSuccess, Rule, Settings};
 use crate::pipeline::steps::exec;
 use crate::watch::pattern::Pattern;
 
@@ -97,6 +97,7 @@ impl<'a> About<'a> {
             }
             let mut folders = landing_folders(&pattern);
             folders.retain(|folder| landed_in.insert(folder.clone()));
+            self.closed_to_us(&key, &folders);
             self.unseen_writers(&key, &folders);
             self.writable_for_others(&key, &folders);
             let has_claims = self.rule.source.claim_dir.is_none();
@@ -185,6 +186,22 @@ impl<'a> About<'a> {
         if let Err(error) = fs::read_dir(folder) {
             let message = format!("the watched folder {shown} cannot be listed: {error}");
             self.warn(key, message, "give the service's user the right to read it");
+        }
+    }
+
+    /// A file is taken by renaming it.
+    fn closed_to_us(&mut self, key: &[&str], folders: &[PathBuf]) {
+        if self.rule.source.on_success == OnSuccess::Keep {
+            return;
+        }
+        let user = service_user(&self.settings.service.data_dir);
+        let closed = |folder: &&PathBuf| fs::metadata(folder).is_ok_and(|found| is_closed_to(&found, user));
+        if let Some(folder) = folders.iter().find(closed) {
+            let message = format!(
+                "the service's user may not write in {}: files cannot be taken from there",
+                escaped_path(folder)
+            );
+            self.warn(key, message, "let this user write there, as a member of the folder's group, say");
         }
     }
 
@@ -402,6 +419,19 @@ fn service_user(data_dir: &Path) -> u32 {
 #[cfg(not(unix))]
 fn service_user(_: &Path) -> u32 {
     0
+}
+
+/// Whether a user may surely not rename files in a folder: who is in its group is not asked.
+#[cfg(unix)]
+fn is_closed_to(folder: &fs::Metadata, user: u32) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let by_owner = folder.uid() == user && folder.mode() & 0o200 != 0;
+    user != 0 && !by_owner && folder.mode() & 0o022 == 0
+}
+
+#[cfg(not(unix))]
+fn is_closed_to(_: &fs::Metadata, _: u32) -> bool {
+    false
 }
 
 /// Whether somebody else may make and rename files in a folder. A group called like the user is the user's own on most systems, and root may

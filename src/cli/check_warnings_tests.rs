@@ -162,6 +162,21 @@ fn a_quarantine_that_its_group_may_write_in_takes_nothing_and_is_told() {
 }
 
 #[test]
+fn a_folder_that_only_its_owner_writes_in_is_closed_to_others() {
+    use std::os::unix::fs::MetadataExt as _;
+    let world = World::new();
+    let folder = world.folder.path().join("in");
+    let closed_to = |mode, user| {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("sets the mode");
+        is_closed_to(&fs::metadata(&folder).expect("is there"), user)
+    };
+    let owner = fs::metadata(&folder).expect("is there").uid();
+    assert!(closed_to(0o755, owner + 2005) && closed_to(0o700, owner + 2005));
+    assert!(!closed_to(0o755, owner) && !closed_to(0o755, 0));
+    assert!(!closed_to(0o2770, owner + 2005) && !closed_to(0o1777, owner + 2005));
+}
+
+#[test]
 fn an_output_that_is_lacking_is_told_once_however_many_steps_need_it() {
     let step =
         "[[rule.pipeline]]\nstep = 'validate'\ncolumns = { a = { required = true } }\nto = 'invalid'\n";
