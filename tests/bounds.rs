@@ -99,6 +99,35 @@ fn rows_of_eight_megabytes_of_commas_are_failed_records() {
     all_refused(&world, &mut service, 8, &["more than `records.columns_max` = 10000 fields"]);
 }
 
+/// Records that are JSON, or nearly: of many values, of many keys, of keys one level down, and of control characters, which JSON writes in six
+/// bytes each. What is made of a record counts, and is made of few at once.
+#[test]
+fn json_records_of_eight_megabytes_take_little_more_than_their_bytes() {
+    let world = world(
+        "records = { format = \"jsonl\" }\ndecode = { ratio_max = 100000 }\nerrors = { failed_max = \"100%\" }\n\
+         pipeline = [ { step = \"validate\", columns = { id = { type = \"integer\" }, \"a.b\" = { type = \"string\" } } } ]\n\
+         output = { invalid = { path = \"out/{name}.invalid\", max = \"100%\", annotate = true } }",
+    );
+    let mut service = world.start();
+    let long = |begin: &str, part: &str, end: &str| {
+        let record = [begin, &part.repeat(((8 << 20) - 100) / part.len()), end, "\n"].concat();
+        gzip(record.as_bytes())
+    };
+    let records = [
+        long("[", "{},", "{}]"),
+        long("{", "\"\":0,", "\"id\":1}"),
+        long("{\"a\":{", "\"\":0,", "\"b\":1}}"),
+        long("", "\u{1}", ""),
+    ];
+    let files: Vec<_> =
+        records.iter().enumerate().flat_map(|(kind, file)| named(1, &format!(".{kind}.gz"), file)).collect();
+    beside(&world, &mut service, &files);
+    service
+        .wait_until("all are published", || (world.files("archive").len() == files.len() + 1).then_some(()));
+    let peak = service.peak_memory_bytes();
+    assert!(peak < PEAK_BYTES_MAX, "{} MB", peak >> 20);
+}
+
 /// Columns within the limit, whose names are long, other ones in each entry: an output for each entry takes them all.
 #[test]
 fn an_archive_of_many_large_headers_holds_few_of_them_at_once() {

@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use memory::{Kind, Wait};
 pub use memory::{Permit, ReadingMemory};
 
-/// The limit is never less: what ordinary compression needs (`zstd -19`, `xz -6`, `bzip2 -9`).
-pub const BYTES_MIN: u64 = 16 << 20;
+/// The limit is never less: what ordinary compression needs (`zstd -19`, `xz -6`, `bzip2 -9`), or records of 8 MiB.
+pub const BYTES_MIN: u64 = 18 << 20;
 /// A source that waits for memory for longer says so.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two steps that counts as reading, at most.
 const GAP_MAX: Duration = Duration::from_secs(1);
+/// How often one looks that waits for work of its own.
+const LOOK_SOON: Duration = Duration::from_millis(2);
 /// How often one that waits looks whether it is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -196,6 +198,25 @@ impl Allowance {
     /// Memory that comes back by itself as the work gets on.
     pub fn take_passing(&self, what: &'static str, bytes: u64) -> Result<Permit, Refusal> {
         self.take_as(Kind::Passing, what, bytes)
+    }
+
+    /// As [`Self::take_passing`], if there is as much now.
+    pub fn take_at_once(&self, what: &'static str, bytes: u64) -> Result<Option<Permit>, Refusal> {
+        self.pool.try_take(self.source, Kind::Passing, what, bytes)
+    }
+
+    /// Waits for something that comes by itself as the work gets on.
+    pub fn wait_until(&self, has_come: impl Fn() -> bool) -> Result<(), Refusal> {
+        self.resting(|| {
+            while !has_come() {
+                if self.pace.is_stopped() {
+                    return Err(Refusal::Stopped);
+                }
+                self.pace.get_on();
+                std::thread::sleep(LOOK_SOON);
+            }
+            Ok(())
+        })
     }
 
     fn take_as(&self, kind: Kind, what: &'static str, bytes: u64) -> Result<Permit, Refusal> {

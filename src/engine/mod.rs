@@ -27,6 +27,7 @@ mod in_hand;
 mod intake;
 mod job_queue;
 mod landing_roots;
+mod large;
 mod late_writes;
 mod limits;
 mod load;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
 
 use super::collect::{Collector, WorkedSlice};
 use super::content::ContentHash;
+use super::large::{LargePermit, LargeSlices};
 use super::lock;
 use super::reach::Reach;
 use super::rule_book::ReadyRule;
@@ -112,6 +113,8 @@ pub(super) struct Collecting;
 pub(super) struct TakenSlice {
     pub slice: Slice,
     pub lease: MemoryLease,
+    /// Until its result is collected.
+    pub large: Option<LargePermit>,
 }
 
 /// A job being loaded, worked and collected.
@@ -121,6 +124,7 @@ pub(super) struct Run {
     pub queue: SliceQueue,
     pub progress: Arc<Progress>,
     at_work: Arc<MemoryBudget>,
+    large: Arc<LargeSlices>,
     /// The job's row as last written; the stages change it and write it.
     pub job: Mutex<Job>,
     /// A checkpoint is on its way to the store.
@@ -175,6 +179,7 @@ impl Run {
             queue,
             progress: Arc::default(),
             at_work: Arc::clone(&shared.at_work),
+            large: Arc::clone(&shared.large),
             job: Mutex::new(job),
             checkpoint_in_flight: AtomicBool::new(false),
             resumed_content: collector.content().clone(),
@@ -309,12 +314,20 @@ impl Run {
         }
         // Counted before it is taken: a job that breaks off meanwhile does not settle while somebody has a slice of it.
         self.busy.fetch_add(1, Ordering::SeqCst);
-        let taken = match self.queue.take() {
+        let mut large = None;
+        let taken = self.queue.take_if(|bytes| {
+            let permit = self.large.permit_for(bytes);
+            permit.is_ok_and(|permit| {
+                large = permit;
+                true
+            })
+        });
+        let taken = match taken {
             Ok(Taken::Slice(slice, lease)) => {
                 drop(lease); // it waits no more
                 // A step may make as much of it again.
                 let lease = self.at_work.lease(slice.memory_bytes().saturating_mul(2));
-                return Ok(Take::Slice(TakenSlice { slice, lease }));
+                return Ok(Take::Slice(TakenSlice { slice, lease, large }));
             }
             Ok(_) => Ok(()),
             Err(error) => Err(error),

@@ -17,6 +17,7 @@ use super::delivery_order::DeliveryOrder;
 use super::fit::Misfit;
 use super::in_hand::InHand;
 use super::job_queue::JobQueue;
+use super::large::LargeSlices;
 use super::late_writes::LateWrites;
 use super::lock;
 use super::one_at_a_time::OneAtATime;
@@ -74,6 +75,7 @@ pub(super) struct Shared {
     pub memory: Arc<MemoryBudget>,
     /// Slices at work and results that wait for their turn.
     pub at_work: Arc<MemoryBudget>,
+    pub large: Arc<LargeSlices>,
     /// Places of loaders that read.
     pub turns: Turns,
     /// Those of the loaders that look for a job.
@@ -144,6 +146,7 @@ impl Shared {
             rules,
             memory,
             at_work,
+            large: LargeSlices::new(at_work_max, workers),
             turns: Turns::new(workers.max(LOADING_MIN)),
             seekers: Seekers::new(workers.max(LOADING_MIN)),
             reading: ReadingMemory::new(memory_max),

@@ -64,7 +64,7 @@ pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
 }
 
 fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
-    let TakenSlice { slice, lease } = taken;
+    let TakenSlice { slice, lease, large } = taken;
     durable_fs::leave_place(); // a step may take long
     let worked = guard("work", || {
         let mut steps = run.take_steps();
@@ -84,6 +84,10 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
         Err(trouble) => run.break_off(trouble),
     }
     run.let_go();
+    if large.is_some() {
+        drop(large);
+        shared.board.ring(); // another one may wait for it
+    }
     shared.settle(run);
 }
 
@@ -152,7 +156,8 @@ fn encode(
             (chunk.records > 0).then(|| run.rule.outputs.encode(category, chunk.bytes, chunk.records))
         })
         .collect();
-    let held = chunks.iter().flatten().map(crate::output::EncodedChunk::memory_bytes).sum();
+    let encoded: u64 = chunks.iter().flatten().map(crate::output::EncodedChunk::memory_bytes).sum();
+    let held = encoded + result.failed.iter().map(|failed| failed.bytes.capacity() as u64).sum::<u64>();
     WorkedSlice {
         number: slice.number,
         entry: slice.entry,

@@ -10,6 +10,11 @@ use crate::record::fields::{
     FieldSpan, Misquoted, Unit, count_fields, csv_value, end_csv_row, split_csv, split_fixed, write_csv_value,
 };
 
+/// Members of a JSON object that are kept: with more, the record is looked through for each column that is asked for.
+const MEMBERS_KEPT_MAX: usize = 1_000;
+/// Fields whose places are kept from one slice to the next.
+const FIELDS_KEPT_MAX: usize = 10_000;
+
 /// What the columns of a record are, at one place of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
@@ -27,6 +32,8 @@ pub struct ColumnReader {
     paths: Vec<Vec<String>>,
     spans: Vec<FieldSpan>,
     members: Vec<Member>,
+    /// These are all that the record has.
+    has_all_members: bool,
     parsed: Parsed,
 }
 
@@ -47,6 +54,7 @@ impl ColumnReader {
             paths,
             spans: Vec::new(),
             members: Vec::new(),
+            has_all_members: false,
             parsed: Parsed::No,
         }
     }
@@ -56,6 +64,13 @@ impl ColumnReader {
         if !Arc::ptr_eq(&self.layout, layout) {
             self.layout = Arc::clone(layout);
         }
+    }
+
+    /// Keeps no more memory than ordinary records need: a reader waits for its job's next slice, and many jobs may wait.
+    pub fn rest(&mut self) {
+        self.spans.clear();
+        self.spans.shrink_to(FIELDS_KEPT_MAX);
+        self.parsed = Parsed::No;
     }
 
     fn parse(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
@@ -74,7 +89,9 @@ impl ColumnReader {
                 split_fixed(bytes, &self.layout.fields, self.unit, &mut self.spans);
                 Ok(())
             }
-            Format::Jsonl => json::check(bytes).map(|()| json::members(bytes, &mut self.members)),
+            Format::Jsonl => json::check(bytes).map(|()| {
+                self.has_all_members = json::members(bytes, MEMBERS_KEPT_MAX, &mut self.members);
+            }),
         };
         self.parsed = match &parsed {
             Ok(()) => Parsed::Yes,
@@ -89,7 +106,8 @@ impl ColumnReader {
 
     fn json<'r>(&self, bytes: &'r [u8], column: ColumnRef) -> Result<Option<&'r [u8]>, RecordError> {
         let Some(path) = self.paths.get(column.0 as usize) else { return Ok(None) };
-        json::at_path(bytes, &self.members, path).map_err(|json::Twice| {
+        let known = self.has_all_members.then_some(&*self.members);
+        json::at_path(bytes, known, path).map_err(|json::Twice| {
             RecordError::new(format!(
                 "a key of `{}` stands twice, and what it means is not known",
                 path.join(".")

@@ -4,7 +4,7 @@
 use super::columns::length_in;
 use crate::model::rule::{Csv, Format, LineEnd, OnMisfit, Rule};
 use crate::model::step::RecordError;
-use crate::record::fields::{FieldSpan, Unit, split_csv};
+use crate::record::fields::{Unit, each_field};
 
 /// What a rule's records are looked at for; nothing for most rules.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ impl Inspection {
     }
 
     /// What is wrong with a record.
-    pub fn check(&self, record: &[u8], spans: &mut Vec<FieldSpan>) -> Result<(), RecordError> {
+    pub fn check(&self, record: &[u8]) -> Result<(), RecordError> {
         if let Some((width, unit)) = self.width {
             let length = length_in(unit, record);
             if length != width {
@@ -65,7 +65,7 @@ impl Inspection {
         };
         let splits = match line_ends {
             LineEnds::Anywhere => true,
-            LineEnds::OutsideQuotes(csv) => splits_row(record, csv, spans),
+            LineEnds::OutsideQuotes(csv) => splits_row(record, csv),
         };
         if splits {
             return Err(RecordError::new(
@@ -77,13 +77,13 @@ impl Inspection {
 }
 
 /// Whether a line feed stands in a field that is not in quotes.
-fn splits_row(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) -> bool {
-    let is_csv = split_csv(record, csv, spans).is_ok();
-    !is_csv
-        || spans.iter().filter(|span| !span.quoted).any(|span| {
-            let field = record.get(span.start as usize..span.end as usize).unwrap_or_default();
-            memchr::memchr(b'\n', field).is_some()
-        })
+fn splits_row(record: &[u8], csv: &Csv) -> bool {
+    let mut splits = false;
+    let read = each_field(record, csv, |span| {
+        let field = record.get(span.start as usize..span.end as usize).unwrap_or_default();
+        splits |= !span.quoted && memchr::memchr(b'\n', field).is_some();
+    });
+    splits || read.is_err()
 }
 
 #[cold]

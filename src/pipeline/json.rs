@@ -4,7 +4,7 @@
 //! one thing to one reader and another to the next: whoever needs its value is told.
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use serde::de::IgnoredAny;
 
@@ -25,29 +25,50 @@ pub fn check(text: &[u8]) -> Result<(), RecordError> {
     }
 }
 
-/// The members of a checked text that is an object; nothing for other values.
-pub fn members(text: &[u8], found: &mut Vec<Member>) {
+/// The first members of a checked text that is an object, `max` of them; nothing for other values. Whether these are all.
+///
+/// A member takes many times the bytes that it is written in, so that an object is no measure for what may be kept of it.
+pub fn members(text: &[u8], max: usize, found: &mut Vec<Member>) -> bool {
     found.clear();
-    members_within(text, 0, &mut |member| found.push(member));
+    members_within(text, &mut |member| {
+        if found.len() == max {
+            return ControlFlow::Break(());
+        }
+        found.push(member);
+        ControlFlow::Continue(())
+    })
+    .is_continue()
 }
 
-fn members_within(text: &[u8], from: usize, found: &mut dyn FnMut(Member)) {
-    let mut at = skip_blanks(text, from);
+/// Shows each member of a checked text that is an object, until told to break off: its key in quotes, as it is written, and its value.
+pub fn each_member<'t>(
+    text: &'t [u8],
+    show: &mut dyn FnMut(&'t [u8], &'t [u8]) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    members_within(text, &mut |member| {
+        let key = text.get(member.key.start.saturating_sub(1)..member.key.end.saturating_add(1));
+        show(key.unwrap_or_default(), text.get(member.value).unwrap_or_default())
+    })
+}
+
+fn members_within(text: &[u8], found: &mut dyn FnMut(Member) -> ControlFlow<()>) -> ControlFlow<()> {
+    let mut at = skip_blanks(text, 0);
     if text.get(at) != Some(&b'{') {
-        return;
+        return ControlFlow::Continue(());
     }
     at = skip_blanks(text, at + 1);
     while text.get(at) == Some(&b'"') {
         let key_end = string_end(text, at);
         let value = skip_blanks(text, skip_blanks(text, key_end).saturating_add(1));
         let end = value_end(text, value);
-        found(Member { key: at + 1..key_end.saturating_sub(1), value: value..end });
+        found(Member { key: at + 1..key_end.saturating_sub(1), value: value..end })?;
         let separator = skip_blanks(text, end);
         if text.get(separator) != Some(&b',') {
-            return;
+            break;
         }
         at = skip_blanks(text, separator + 1);
     }
+    ControlFlow::Continue(())
 }
 
 /// A key that is asked for stands twice in its object.
@@ -69,28 +90,49 @@ fn is_key(text: &[u8], member: &Member, name: &str) -> bool {
     quoted.is_some_and(|quoted| serde_json::from_slice::<String>(quoted).is_ok_and(|key| key == name))
 }
 
-/// Follows a dotted path from an object whose members are known: the value's text as it is written.
-pub fn at_path<'t>(text: &'t [u8], known: &[Member], path: &[String]) -> Result<Option<&'t [u8]>, Twice> {
-    let Some((first, rest)) = path.split_first() else { return Ok(None) };
+/// Follows a dotted path from an object, whose members may be known: the value's text as it is written.
+pub fn at_path<'t>(
+    text: &'t [u8],
+    known: Option<&[Member]>,
+    path: &[String],
+) -> Result<Option<&'t [u8]>, Twice> {
+    let (Some(known), Some((first, rest))) = (known, path.split_first()) else {
+        return follow(Some(text), path);
+    };
     let mut found = known.iter().filter(|member| is_key(text, member, first));
-    let mut value = found.next().and_then(|member| text.get(member.value.clone()));
-    if found.next().is_some() {
-        return Err(Twice);
-    }
-    for name in rest {
+    let value = found.next().and_then(|member| text.get(member.value.clone()));
+    if found.next().is_some() { Err(Twice) } else { follow(value, rest) }
+}
+
+/// Follows a path from a value, looking through each object on the way.
+fn follow<'t>(from: Option<&'t [u8]>, path: &[String]) -> Result<Option<&'t [u8]>, Twice> {
+    let mut value = from;
+    for name in path {
         let Some(object) = value else { return Ok(None) };
-        let (mut inner, mut count) = (None, 0);
-        members_within(object, 0, &mut |member| {
-            if is_key(object, &member, name) {
-                (inner, count) = (Some(member.value), count + 1);
+        let (mut inner, mut is_twice) = (None, false);
+        let ended = members_within(object, &mut |member| {
+            if !is_key(object, &member, name) {
+                return ControlFlow::Continue(());
             }
+            is_twice = inner.replace(member.value).is_some();
+            if is_twice { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if count > 1 {
+        if ended.is_break() {
             return Err(Twice);
         }
         value = inner.and_then(|range| object.get(range));
     }
     Ok(value)
+}
+
+/// The text of a string in quotes, as it is written.
+pub fn text_of(quoted: &[u8]) -> Option<Cow<'_, str>> {
+    match quoted {
+        [b'"', inner @ .., b'"'] if memchr::memchr(b'\\', inner).is_none() => {
+            std::str::from_utf8(inner).ok().map(Cow::Borrowed)
+        }
+        quoted => serde_json::from_slice::<String>(quoted).ok().map(Cow::Owned),
+    }
 }
 
 /// A value as steps see it.
@@ -108,13 +150,39 @@ pub fn value_of(raw: Option<&[u8]>) -> Value<'_> {
     }
 }
 
-/// Appends text as a JSON string; U+FFFD for what is not UTF-8.
+/// Appends text as a JSON string; U+FFFD for what is not UTF-8. Nothing of it is held twice.
 pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    let text = String::from_utf8_lossy(text);
-    match serde_json::to_vec(text.as_ref()) {
-        Ok(json) => out.extend_from_slice(&json),
-        Err(_) => out.extend_from_slice(b"\"\""),
+    out.push(b'"');
+    for chunk in text.utf8_chunks() {
+        write_escaped(chunk.valid(), out);
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
     }
+    out.push(b'"');
+}
+
+fn write_escaped(text: &str, out: &mut Vec<u8>) {
+    let mut rest = text.as_bytes();
+    while let Some(found) = rest.iter().position(|byte| matches!(byte, 0..0x20 | b'"' | b'\\')) {
+        out.extend_from_slice(rest.get(..found).unwrap_or_default());
+        let byte = rest.get(found).copied().unwrap_or_default();
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            _ => {
+                let digit =
+                    |value: u8| char::from_digit(u32::from(value), 16).map_or(b'0', |digit| digit as u8);
+                out.extend_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]);
+            }
+        }
+        rest = rest.get(found + 1..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
 }
 
 fn skip_blanks(text: &[u8], from: usize) -> usize {
@@ -172,10 +240,17 @@ mod tests {
         dotted.split('.').map(str::to_owned).collect()
     }
 
-    fn at<'t>(text: &'t [u8], dotted: &str) -> Option<&'t [u8]> {
+    /// Looked for as a reader does that keeps no more than `kept` members.
+    fn find<'t>(text: &'t [u8], kept: usize, path: &[String]) -> Result<Option<&'t [u8]>, Twice> {
         let mut known = Vec::new();
-        members(text, &mut known);
-        at_path(text, &known, &path(dotted)).expect("each key once")
+        let is_all = members(text, kept, &mut known);
+        at_path(text, is_all.then_some(&known), path)
+    }
+
+    fn at<'t>(text: &'t [u8], dotted: &str) -> Option<&'t [u8]> {
+        let found = [0, 2, 9].map(|kept| find(text, kept, &path(dotted)).expect("each key once"));
+        assert!(found.iter().all(|value| *value == found[0]), "{found:?}");
+        found[0]
     }
 
     #[test]
@@ -204,9 +279,9 @@ mod tests {
         let texts: [&[u8]; 3] =
             [br#"{"a":1,"a":{"b":2}}"#, br#"{"a":{"b":1,"b":1}}"#, br#"{"\u0061":{},"b":3,"a":{"b":2}}"#];
         for text in texts {
-            let mut known = Vec::new();
-            members(text, &mut known);
-            assert_eq!(at_path(text, &known, &path("a.b")), Err(Twice));
+            for kept in [0, 9] {
+                assert_eq!(find(text, kept, &path("a.b")), Err(Twice));
+            }
         }
         assert_eq!(at(br#"{"x":1,"x":2,"a":{"b":2}}"#, "a.b"), Some(&b"2"[..]), "nobody asked for x");
     }
@@ -214,22 +289,29 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_can_be_scanned(bytes in prop::collection::vec(prop::sample::select(b"{}[]\"\\:, a1".to_vec()), 0..40)) {
-            let mut known = Vec::new();
-            members(&bytes, &mut known);
-            at_path(&bytes, &known, &path("a.a")).ok();
+            for kept in [0, 9] {
+                find(&bytes, kept, &path("a.a")).ok();
+            }
+        }
+
+        #[test]
+        fn strings_are_written_as_serde_writes_them(text in "[\\PC\"\\\\\u{0}-\u{20}\u{7f}é\u{202e}]{0,20}") {
+            let mut out = Vec::new();
+            write_string(text.as_bytes(), &mut out);
+            prop_assert_eq!(out, serde_json::to_vec(&text).expect("JSON"));
         }
 
         #[test]
         fn what_is_written_is_found(key in "[a-z\"\\\\ ]{1,5}", text in "\\PC{0,8}", number in any::<i64>()) {
             let json = serde_json::json!({ "x": [1, {"y": "]"}], &key: { "t": text, "n": number } });
             let written = serde_json::to_vec(&json).expect("JSON");
-            let mut known = Vec::new();
-            members(&written, &mut known);
-            let t = at_path(&written, &known, &[key.clone(), "t".into()]).expect("once");
-            prop_assert_eq!(value_of(t), Value::Text(text.as_bytes().into()));
-            let n = at_path(&written, &known, &[key, "n".into()]).expect("once");
-            let expected = number.to_string();
-            prop_assert_eq!(n, Some(expected.as_bytes()));
+            for kept in [0, 9] {
+                let t = find(&written, kept, &[key.clone(), "t".into()]).expect("once");
+                prop_assert_eq!(value_of(t), Value::Text(text.as_bytes().into()));
+                let n = find(&written, kept, &[key.clone(), "n".into()]).expect("once");
+                let expected = number.to_string();
+                prop_assert_eq!(n, Some(expected.as_bytes()));
+            }
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Columns of jsonl that no record of a sample has, while they have others of nearly the same names.
 //!
 //! A record of jsonl may lack any column, so that this alone is no fault; it tells who is to blame for records that are.
+//! Records are looked through where they lie: a tree of their values would take many times their bytes.
 
-use serde_json::Value;
+use std::borrow::Cow;
+use std::ops::ControlFlow;
 
 use super::columns::path_of;
+use super::json;
 use super::params::nearest;
 use super::{MissingColumn, MissingColumns, Pipeline};
 use crate::model::rule::Format;
@@ -12,6 +15,10 @@ use crate::model::slice::Slice;
 
 /// Records that are looked at.
 const SAMPLE_RECORDS_MAX: usize = 100;
+/// Names that a missing one is compared with.
+const NAMES_MAX: usize = 10_000;
+/// Bytes of a name that is like another one, at most.
+const NAME_BYTES_MAX: usize = 1_000;
 
 /// What the records say of the columns that steps name.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,17 +34,16 @@ pub enum Resemblance {
 impl Pipeline {
     /// Looks for the named columns in the first records of a slice.
     pub fn resemblance(&self, slice: &Slice, entry: &str) -> Resemblance {
-        let records = slice.records.iter().take(SAMPLE_RECORDS_MAX);
-        let records = records.filter_map(|span| slice.bytes.get(span.start as usize..span.end as usize));
-        let sample: Vec<Value> = records
-            .filter_map(|record| serde_json::from_slice(record).ok())
-            .filter(Value::is_object)
-            .collect();
-        if self.format != Format::Jsonl || sample.is_empty() {
+        let named = self.named_in_source();
+        if self.format != Format::Jsonl || named.is_empty() {
             return Resemblance::Unknown;
         }
-        let named = self.named_in_source();
-        if named.is_empty() {
+        let records = slice.records.iter().take(SAMPLE_RECORDS_MAX);
+        let records = records.filter_map(|span| slice.bytes.get(span.start as usize..span.end as usize));
+        let is_object = |record: &&[u8]| record.trim_ascii_start().starts_with(b"{");
+        let sample: Vec<&[u8]> =
+            records.filter(is_object).filter(|record| json::check(record).is_ok()).collect();
+        if sample.is_empty() {
             return Resemblance::Unknown;
         }
         let missing: Vec<_> = named
@@ -70,19 +76,31 @@ impl Pipeline {
 }
 
 /// The path that is nearly this one, where no record has this one.
-fn misspelt(path: &[String], sample: &[Value], is_other: &dyn Fn(&str) -> bool) -> Option<String> {
+fn misspelt(path: &[String], sample: &[&[u8]], is_other: &dyn Fn(&str) -> bool) -> Option<String> {
     for depth in 0..path.len() {
         let (above, name) = (path.get(..depth)?, path.get(depth)?);
-        let parents: Vec<_> = sample
-            .iter()
-            .filter_map(|record| above.iter().try_fold(record, |value, key| value.get(key))?.as_object())
-            .collect();
-        if parents.iter().any(|parent| parent.contains_key(name)) {
-            continue;
-        }
         let spelt = |name: &str| above.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
-        let names = parents.iter().flat_map(|parent| parent.keys()).map(String::as_str);
-        return nearest(name, names.filter(|name| is_other(&spelt(name)))).map(spelt);
+        let mut names: Vec<Cow<'_, str>> = Vec::new();
+        let parents = sample.iter().filter_map(|record| json::at_path(record, None, above).ok().flatten());
+        let found = parents.map(|parent| look_for(name, parent, &mut names)).any(|found| found);
+        if !found {
+            let names = names.iter().map(AsRef::as_ref);
+            return nearest(name, names.filter(|name| is_other(&spelt(name)))).map(spelt);
+        }
     }
     None
+}
+
+/// Whether an object has a key; if not, its keys are noted.
+fn look_for<'t>(name: &str, object: &'t [u8], names: &mut Vec<Cow<'t, str>>) -> bool {
+    json::each_member(object, &mut |key, _| {
+        let is_short = key.len() <= NAME_BYTES_MAX.max(name.len().saturating_mul(6)); // each may be escaped
+        match if is_short { json::text_of(key) } else { None } {
+            Some(key) if key == name => return ControlFlow::Break(()),
+            Some(key) if names.len() < NAMES_MAX => names.push(key),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    })
+    .is_break()
 }

@@ -75,6 +75,8 @@ impl PipelineWorker {
         if result.is_err() {
             self.forget_steps();
         }
+        self.scratch.rest();
+        self.reader.rest();
         result
     }
 

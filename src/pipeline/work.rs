@@ -11,7 +11,6 @@ use crate::model::account::{Account, FailedRecord};
 use crate::model::rule::{Format, LineEnd, Records};
 use crate::model::slice::{EntryShape, Slice};
 use crate::model::step::{Broken, BrokenKind, CategoryId, Outcome, Reason, Record, RecordError, Run};
-use crate::record::fields::FieldSpan;
 use crate::record::{lines_in, record_offset};
 
 /// Who failed a record that no step saw.
@@ -30,7 +29,6 @@ pub(super) struct Scratch {
     arena: Vec<u8>,
     changed: Vec<u8>,
     failed: Vec<(usize, usize, RecordError)>,
-    spans: Vec<FieldSpan>,
     dropped: Vec<u64>,
     reasons: Vec<(Reason, u64)>,
     reason_positions: HashMap<Reason, u32>,
@@ -275,15 +273,20 @@ impl Scratch {
             goes_on: true,
             reason: 0,
         }));
-        for buffer in [&mut self.arena, &mut self.changed] {
-            buffer.clear();
-            buffer.shrink_to(BUFFER_BYTES_KEPT); // one huge record is no reason to keep as much for all that follow
-        }
-        self.failed.clear();
+        self.rest();
         self.dropped.clear();
         self.dropped.resize(pipeline.steps.len(), 0);
         self.reasons.clear();
         self.reason_positions.clear();
+    }
+
+    /// Keeps no more memory than ordinary slices need: one huge record is no reason to keep as much for all that follow.
+    pub(super) fn rest(&mut self) {
+        for buffer in [&mut self.arena, &mut self.changed] {
+            buffer.clear();
+            buffer.shrink_to(BUFFER_BYTES_KEPT);
+        }
+        self.failed.clear();
     }
 
     /// Fails the records that cannot be taken whatever the steps say.
@@ -301,7 +304,7 @@ impl Scratch {
         }
         for (index, state) in self.states.iter_mut().enumerate() {
             let record = slice.bytes.get(state.bytes.clone()).unwrap_or_default();
-            if let Err(error) = inspection.check(record, &mut self.spans) {
+            if let Err(error) = inspection.check(record) {
                 state.goes_on = false;
                 self.failed.push((index, BEFORE_STEPS, error));
             }

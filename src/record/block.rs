@@ -10,12 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::allowance::{Allowance, Permit};
+use crate::allowance::{Allowance, Permit, Refusal};
 
 use super::separator::Separator;
 
 /// Bytes of a block, unless a longer record needs more.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
+/// What long blocks are for.
+const LONG_RECORDS: &str = "its longest records";
+/// What a source takes at once for records that are longer than a block: for those of 8 MiB that is all they need.
+const RESERVED_MAX: u64 = (16 << 20) + (512 << 10);
 /// Idle buffers kept for the whole process.
 const FREE_BUFFERS_MAX: usize = 16;
 
@@ -31,7 +35,15 @@ pub(super) struct Text<R> {
     block_bytes: usize,
     /// Longer blocks are asked for, and none is longer than this.
     limit: Option<(Arc<Allowance>, usize)>,
-    memory: Option<Permit>,
+    /// Of the block, if it is longer than ordinary ones.
+    memory: Option<Memory>,
+}
+
+/// Memory of long blocks, until the last slice that was cut from them is worked.
+type Memory = Arc<Mutex<Vec<Permit>>>;
+
+fn is_shared(memory: &Memory) -> bool {
+    Arc::strong_count(memory) > 1
 }
 
 impl<R: Read> Text<R> {
@@ -54,16 +66,34 @@ impl<R: Read> Text<R> {
         self.limit = Some((allowance, record_max));
     }
 
-    /// Takes memory for a block, in place of what the one before it took.
-    fn take_memory(&mut self, bytes: usize) -> io::Result<()> {
-        self.memory = None;
-        if let Some((allowance, _)) = &self.limit
-            && bytes > self.block_bytes
-        {
-            let taken = allowance.take("its longest records", bytes as u64);
-            self.memory = Some(taken.map_err(io::Error::other)?);
-        }
-        Ok(())
+    /// Memory for the next block and what is carried into it, in place of that of the last one.
+    ///
+    /// All that a record may need is taken at once, before it grows: of many sources that grow together none waits for another with its
+    /// hands full. Behind a long block of which slices are still at work only their end is waited for.
+    fn memory_for(&mut self, bytes: usize, carried: usize) -> Result<Option<Memory>, Refusal> {
+        let held = self.memory.take();
+        let Some((allowance, record_max)) = self.limit.as_ref().filter(|_| bytes > self.block_bytes) else {
+            return Ok(None);
+        };
+        let need = (bytes + carried) as u64;
+        let most = need.max(RESERVED_MAX.min(*record_max as u64 * 2 + self.block_bytes as u64));
+        let fresh = |permit| Arc::new(Mutex::new(vec![permit]));
+        let memory = match held {
+            None => fresh(allowance.take_passing(LONG_RECORDS, most)?),
+            Some(held) => {
+                let other = if is_shared(&held) { allowance.take_at_once(LONG_RECORDS, most)? } else { None };
+                match other {
+                    Some(other) => fresh(other),
+                    None => {
+                        allowance.wait_until(|| !is_shared(&held))?;
+                        top_up(allowance, &held, need)?;
+                        held
+                    }
+                }
+            }
+        };
+        self.memory = Some(Arc::clone(&memory));
+        Ok(Some(memory))
     }
 
     /// What was read and neither taken nor skipped.
@@ -106,15 +136,24 @@ impl<R: Read> Text<R> {
         let wanted = if carried > self.block_bytes / 2 { carried * 2 } else { self.block_bytes };
         let most = self.limit.as_ref().map_or(usize::MAX, |(_, record_max)| record_max + self.block_bytes);
         let wanted = wanted.min(most.max(carried + self.block_bytes)).max(carried + 1);
-        self.take_memory(wanted)?;
         let mut buffer = Buffer::with_length(wanted);
         if let Some(front) = buffer.bytes.get_mut(..carried) {
             front.copy_from_slice(self.held());
         }
         buffer.filled = carried;
-        self.ended = buffer.fill_from(&mut self.reader)?;
+        // The block goes before the next one is waited for: the work on what was cut from it gives its memory back. What is carried on
+        // is all that is held meanwhile; pages of the new buffer come as they are written.
+        (self.block, self.start) = (Bytes::new(), 0);
+        match self.memory_for(wanted, carried) {
+            Ok(memory) => buffer.memory = memory,
+            Err(error) => {
+                self.block = buffer.freeze();
+                return Err(io::Error::other(error));
+            }
+        }
+        let read = buffer.fill_from(&mut self.reader);
         self.block = buffer.freeze();
-        self.start = 0;
+        self.ended = read?;
         Ok(())
     }
 
@@ -157,6 +196,15 @@ impl<R: Read> Text<R> {
     }
 }
 
+fn top_up(allowance: &Allowance, memory: &Memory, need: u64) -> Result<(), Refusal> {
+    let mut permits = memory.lock().unwrap_or_else(PoisonError::into_inner);
+    let held: u64 = permits.iter().map(Permit::bytes).sum();
+    if held < need {
+        permits.push(allowance.take(LONG_RECORDS, need - held)?);
+    }
+    Ok(())
+}
+
 /// A line that was left out.
 pub(super) struct SkippedLine {
     /// Its first bytes, as many as were to be kept.
@@ -171,12 +219,14 @@ pub(super) struct SkippedLine {
 struct Buffer {
     bytes: Vec<u8>,
     filled: usize,
+    /// Of one that is longer than ordinary ones.
+    memory: Option<Memory>,
 }
 
 impl Buffer {
     fn with_length(length: usize) -> Self {
         let free = if length == BLOCK_BYTES { free_buffers().pop() } else { None };
-        Self { bytes: free.unwrap_or_else(|| vec![0; length]), filled: 0 }
+        Self { bytes: free.unwrap_or_else(|| vec![0; length]), filled: 0, memory: None }
     }
 
     /// Whether the reader has ended.
@@ -192,7 +242,12 @@ impl Buffer {
         Ok(false)
     }
 
-    fn freeze(self) -> Bytes {
+    fn freeze(mut self) -> Bytes {
+        if self.memory.is_some() {
+            self.bytes.truncate(self.filled);
+            self.bytes.shrink_to_fit();
+            return Bytes::from_owner(self);
+        }
         // A slice of a small file must not hold a big buffer: the memory limit counts the slice's own bytes.
         if self.filled <= self.bytes.len() / 2 {
             return Bytes::copy_from_slice(self.as_ref());

@@ -38,22 +38,41 @@ pub struct Misquoted {
 /// it stands, quotes and all, so that nothing is lost, and the record is told to be misquoted.
 pub fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) -> Result<(), Misquoted> {
     spans.clear();
-    let Some(mut at) = split_unquoted(record, csv, spans) else { return Ok(()) };
-    let mut found = Ok(());
+    let Some(at) = split_unquoted(record, csv, spans) else { return Ok(()) };
+    let before = spans.len();
+    fields_from(record, at, before, csv, |span| spans.push(span))
+}
+
+/// Shows each field that [`split_csv`] finds, without memory for them: a record may have as many as it has bytes.
+pub fn each_field(record: &[u8], csv: &Csv, show: impl FnMut(FieldSpan)) -> Result<(), Misquoted> {
+    fields_from(record, 0, 0, csv, show)
+}
+
+/// The fields from `at` on, which come behind so many.
+#[inline]
+fn fields_from(
+    record: &[u8],
+    mut at: usize,
+    before: usize,
+    csv: &Csv,
+    mut show: impl FnMut(FieldSpan),
+) -> Result<(), Misquoted> {
+    let (mut found, mut fields) = (Ok(()), before);
     loop {
+        fields += 1;
         let rest = record.get(at..).unwrap_or_default();
         let (span, next) = match csv.quote {
             Some(quote) if rest.first() == Some(&quote) => {
                 let field = quoted_field(record, at, quote, csv);
                 if !field.0.quoted && found.is_ok() {
                     let is_open = closing_quote(record, at + 1, quote, csv.escape).is_none();
-                    found = Err(Misquoted { field: spans.len() + 1, is_open });
+                    found = Err(Misquoted { field: fields, is_open });
                 }
                 field
             }
             _ => plain_field(record, at, at, csv.delimiter),
         };
-        spans.push(span);
+        show(span);
         match next {
             Some(next) => at = next,
             None => return found,
@@ -61,17 +80,11 @@ pub fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) -> Result
     }
 }
 
-/// How many fields [`split_csv`] finds, without memory for them.
+/// How many fields [`split_csv`] finds.
 pub fn count_fields(record: &[u8], csv: &Csv) -> usize {
-    let (mut at, mut count) = (0, 1);
-    loop {
-        let next = match csv.quote {
-            Some(quote) if record.get(at) == Some(&quote) => quoted_field(record, at, quote, csv).1,
-            _ => plain_field(record, at, at, csv.delimiter).1,
-        };
-        let Some(next) = next else { return count };
-        (at, count) = (next, count + 1);
-    }
+    let mut count = 0;
+    each_field(record, csv, |_| count += 1).ok(); // those of a misquoted record count as they stand
+    count
 }
 
 /// Splits up to the first field that is in quotes, and says where that begins.

@@ -46,6 +46,8 @@ struct Line {
     first_stored: u64,
     /// … up to here.
     end_stored: u64,
+    /// Bytes of memory that each of these takes.
+    stored_sizes: VecDeque<u64>,
     /// Bytes stored, those being read and removed included.
     stored_bytes: u64,
     /// Slices taken so far.
@@ -141,7 +143,16 @@ impl SliceQueue {
 
     /// The next slice without waiting.
     pub fn take(&self) -> Result<Taken, StoreError> {
+        self.take_if(|_| true)
+    }
+
+    /// The next slice without waiting, if `wanted` says so of its bytes of memory.
+    pub fn take_if(&self, wanted: impl FnOnce(u64) -> bool) -> Result<Taken, StoreError> {
         let mut line = self.line();
+        let next = line.in_memory.front().map(|(slice, _)| slice.memory_bytes());
+        if !next.or_else(|| line.stored_sizes.front().copied()).is_none_or(wanted) {
+            return Ok(Taken::Empty);
+        }
         if let Some((slice, lease)) = line.in_memory.pop_front() {
             line.taken += 1;
             let is_empty = line.in_memory.is_empty();
@@ -156,6 +167,7 @@ impl SliceQueue {
         if line.first_stored < line.end_stored {
             let sequence = line.first_stored;
             line.first_stored += 1;
+            line.stored_sizes.pop_front();
             line.taken += 1;
             let is_last = line.first_stored == line.end_stored;
             let lent = if is_last { line.lent.take() } else { line.lent.clone() };
@@ -172,6 +184,7 @@ impl SliceQueue {
         let in_memory = std::mem::take(&mut line.in_memory);
         let stored = line.first_stored..line.end_stored;
         line.first_stored = line.end_stored;
+        line.stored_sizes.clear();
         let lent = line.lent.take();
         drop(line);
         drop(in_memory);
@@ -236,6 +249,7 @@ impl SliceQueue {
             return Ok(false);
         }
         line.end_stored += 1;
+        line.stored_sizes.push_back(slice.memory_bytes());
         line.stored_bytes += packed.len() as u64;
         line.lent = Some(lent); // the last one before it may have been taken meanwhile
         Ok(true)

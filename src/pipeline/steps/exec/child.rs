@@ -140,6 +140,7 @@ impl Child {
             Ok(block) => self.read.extend_from_slice(&block),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
+        self.read.shrink_to(BLOCK_BYTES); // what one huge answer took
         if self.read.is_empty() { Ok(()) } else { Err(self.surplus()) }
     }
 

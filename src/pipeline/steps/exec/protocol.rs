@@ -8,6 +8,9 @@ use crate::model::rule::Format;
 use crate::model::step::{Broken, CategoryId, Outcome, Record, RecordError, Value};
 use crate::pipeline::json;
 
+/// What an answer may say.
+const ANSWER_KEYS: [&str; 4] = ["data", "to", "drop", "fail"];
+
 /// `protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -67,11 +70,11 @@ impl Protocol {
         }
         json::check(line).map_err(|error| Broken::new(format!("an answer is {error}")))?;
         let mut members = Vec::new();
-        json::members(line, &mut members);
+        let is_all = json::members(line, ANSWER_KEYS.len(), &mut members);
         let get = |key: &str| json::member(line, &members, key);
-        let known = ["data", "to", "drop", "fail"].iter().filter(|key| get(key).is_some()).count();
+        let known = ANSWER_KEYS.iter().filter(|key| get(key).is_some()).count();
         match (get("data"), get("to"), get("drop"), get("fail")) {
-            _ if known != members.len() => {}
+            _ if !is_all || known != members.len() => {}
             (None, None, None, Some(why)) => {
                 if let Value::Text(why) = json::value_of(Some(why)) {
                     return Ok(Answer::Fail(String::from_utf8_lossy(&why).into_owned()));
@@ -181,7 +184,7 @@ fn take_columns(data: &[u8], record: &mut Record<'_>) -> Result<(), RecordError>
     }
     let names = record.column_names().to_vec();
     let mut members = Vec::new();
-    json::members(data, &mut members);
+    let is_all = json::members(data, names.len(), &mut members);
     let mut values: Vec<Cow<'_, [u8]>> = Vec::new();
     let (mut known, mut is_changed) = (0, false);
     for name in &names {
@@ -198,7 +201,7 @@ fn take_columns(data: &[u8], record: &mut Record<'_>) -> Result<(), RecordError>
         is_changed |= record.column_named(name)?.bytes() != value.as_ref();
         values.push(value);
     }
-    if known != members.len() {
+    if !is_all || known != members.len() {
         return Err(RecordError::new("the answer's data has a column that the record does not have"));
     }
     if is_changed { record.set_values(&values) } else { Ok(()) }
