@@ -205,6 +205,45 @@ fn a_second_name_of_a_source_cannot_change_what_is_archived() {
     assert!(!zone.world.has("in/acme/inbox/.landfall/a.txt"));
 }
 
+/// A descriptor to read it by is opened again for writing, which the system allows to whom the file is open.
+#[test]
+fn neither_a_descriptor_kept_open_nor_its_path_changes_an_archived_source() {
+    let Some(zone) = Zone::new() else { return };
+    let mut service = zone.world.start();
+    zone.sender(
+        "echo sent > .a; chmod 6777 .a
+         ( exec 3<.a; mv .a inbox/a.txt; while [ ! -e go ]; do sleep 0.02; done
+           (echo forged > /proc/self/fd/3) || true; touch tried ) < /dev/null > /dev/null 2>&1 &",
+    );
+    service.wait_for(&zone.world, "archive/a.txt");
+    zone.world.sh("chmod 755 archive");
+    zone.sender("touch go; while [ ! -e tried ]; do sleep 0.02; done");
+    zone.sender("echo forged > ../../archive/a.txt || true; chmod 777 ../../archive/a.txt || true");
+    service.stop();
+    assert_eq!(zone.world.text("archive/a.txt"), "sent\n");
+    let archived = zone.world.path("archive/a.txt").metadata().expect("it is there");
+    assert_eq!((archived.uid(), archived.gid(), archived.mode() & 0o7777), (0, SENDER, 0o755));
+}
+
+#[test]
+fn a_second_name_of_a_marker_cannot_change_what_is_archived() {
+    let Some(zone) = Zone::with("ready = { strategy = \"marker\", marker = \"{name}.done\" }") else {
+        return;
+    };
+    let mut service = zone.world.start();
+    zone.sender("echo sent > .a; echo mark > .m; ln .m second; mv .a inbox/a.txt; mv .m inbox/a.txt.done");
+    service.wait_for(&zone.world, "archive/a.txt.done");
+    zone.sender("echo sent > .b; echo mark > .m; chmod 666 .m; mv .b inbox/b.txt; mv .m inbox/b.txt.done");
+    service.wait_for(&zone.world, "archive/b.txt.done");
+    service.stop();
+    zone.world.sh("chmod 755 archive");
+    zone.sender("echo forged > second; echo forged > ../../archive/b.txt.done || true");
+    for marker in ["archive/a.txt.done", "archive/b.txt.done"] {
+        assert_eq!(zone.world.text(marker), "mark\n");
+        assert_eq!(zone.world.path(marker).metadata().expect("it is there").uid(), 0);
+    }
+}
+
 #[test]
 fn a_source_that_would_run_as_root_does_not_when_it_is_copied() {
     let Some(zone) = Zone::new() else { return };

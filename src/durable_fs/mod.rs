@@ -420,6 +420,32 @@ pub fn has_other_names(path: &Path) -> Result<bool, FsError> {
     }
 }
 
+/// How others can still change a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// They cannot.
+    None,
+    /// They could open it for writing until now, and may have it open.
+    Open,
+    /// By another name that it has.
+    Named,
+    /// It is theirs, and this user may not take it.
+    Owned,
+}
+
+/// Takes a file out of others' reach as far as this user may: it becomes his, and only he may write it. Nothing there: none.
+pub fn take_over(path: &Path) -> Result<Reach, FsError> {
+    match platform::take_over(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Reach::None),
+        taken => taken.map_err(|e| FsError::new("take over", path, e)),
+    }
+}
+
+/// Whether a file belongs to another user. Not to root: that may take it.
+pub fn is_foreign(path: &Path) -> bool {
+    platform::is_foreign(path)
+}
+
 /// Whether an open file was removed, or another put in its place: it is gone with whoever has it open. Unknown counts as no.
 pub fn has_no_name(file: &File) -> bool {
     platform::has_no_name(file)

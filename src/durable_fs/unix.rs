@@ -225,6 +225,35 @@ pub(super) fn link_count(path: &Path) -> io::Result<u64> {
     look_at(path).map(|found| found.st_nlink)
 }
 
+/// Makes a file this user's, and nobody else's to write; it keeps its group.
+pub(super) fn take_over(path: &Path) -> io::Result<super::Reach> {
+    let found = look_at(path)?;
+    let own = rustix::process::geteuid();
+    if found.st_nlink > 1 {
+        return Ok(super::Reach::Named);
+    }
+    let is_ours = found.st_uid == own.as_raw();
+    if is_ours && found.st_mode & 0o022 == 0 {
+        return Ok(super::Reach::None);
+    }
+    let file = open_source(path)?;
+    let taken = if is_ours { Ok(()) } else { rustix::fs::fchown(&file, Some(own), None).map_err(Into::into) };
+    // Behind the change of owner, which takes the rights away by which it would run as us.
+    match taken.and_then(|()| set_mode(&file, found.st_mode & 0o755)) {
+        Ok(()) => Ok(super::Reach::Open),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied || is_unsupported(&error) => {
+            Ok(super::Reach::Owned)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a file belongs to another user.
+pub(super) fn is_foreign(path: &Path) -> bool {
+    let own = rustix::process::geteuid();
+    !own.is_root() && look_at(path).is_ok_and(|found| found.st_uid != own.as_raw())
+}
+
 fn folder_metadata(folder: &Path) -> io::Result<Metadata> {
     match reach::folder(folder)? {
         Some(folder) => File::from(folder).metadata(),

@@ -156,6 +156,15 @@ pub(super) fn link_count(path: &Path) -> io::Result<u64> {
     Ok(u64::from(information(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?)?.nNumberOfLinks))
 }
 
+/// Who may write a file is its folder's matter here.
+pub(super) fn take_over(path: &Path) -> io::Result<super::Reach> {
+    Ok(if link_count(path)? > 1 { super::Reach::Named } else { super::Reach::None })
+}
+
+pub(super) fn is_foreign(_path: &Path) -> bool {
+    false
+}
+
 /// Whose a folder is stands in access lists, which the installer sets for the data folder; the others inherit theirs.
 pub(super) fn check_own_folder(folder: &Path) -> io::Result<()> {
     reach::check(folder)?;

@@ -210,7 +210,13 @@ fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Resul
     for path in paths {
         let Some(identity) = look_at(path)? else { continue };
         let claimed = renames.then(|| claimed_path(rule, path, id).into());
-        found.push(Companion { path: path.as_path().into(), claimed, identity, retired_to: None });
+        found.push(Companion {
+            path: path.as_path().into(),
+            claimed,
+            identity,
+            retired_to: None,
+            is_copied: false,
+        });
     }
     Ok(found)
 }
@@ -486,6 +492,7 @@ mod tests {
             claimed: Some(folder.path().join("claimed-too").into()),
             identity: job.source.identity,
             retired_to: None,
+            is_copied: false,
         };
         job.source.companions = vec![companion(&gone)];
         take_companions(&job).expect("a newer source may have taken it");

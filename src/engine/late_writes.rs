@@ -1,8 +1,9 @@
 //! Sources that somebody may still write after they were archived.
 //!
 //! Whoever had a source open before it was claimed can write into it wherever it goes. Mostly that is seen: the system tells whether
-//! somebody has it open. Where it does not tell ([`crate::watch::is_blind`]), archived sources are looked at again for some minutes, and
-//! one that changed is told: its archive is not what was ingested.
+//! somebody has it open. Where it does not tell ([`crate::watch::is_blind`]), and where the source stays its sender's because this user
+//! may not take it, archived sources are looked at again for some minutes, and one that changed is told: its archive is not what was
+//! ingested.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -37,11 +38,15 @@ struct Archived {
 impl LateWrites {
     /// Takes note of a source that was just archived, if it may have a writer.
     pub(super) fn watch(&self, job: &Job) {
-        let (Some(target), true) = (&job.retired_to, crate::watch::is_blind()) else { return };
-        let path = target.as_path().to_owned();
+        let Some(path) = job.retired_to.as_ref().map(|target| target.as_path().to_owned()) else { return };
+        // One that is still its sender's can be opened by him at any time.
+        let is_his = durable_fs::is_foreign(&path);
+        if !is_his && !crate::watch::is_blind() {
+            return;
+        }
         // Nobody else has a copy open: what is written to its original is lost with that.
         let is_copy = matches!(durable_fs::identity_at(&path), Ok(Some(found)) if !found.same_file(&job.source.identity));
-        if is_copy || !crate::watch::may_have_writer(&path) {
+        if is_copy || !(is_his || crate::watch::may_have_writer(&path)) {
             return;
         }
         // What was ingested: it may have been written to on its way here.

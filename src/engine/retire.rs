@@ -7,7 +7,7 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, lock, quarantine, recover};
 use crate::clock;
-use crate::durable_fs::{self, FolderRound, Moving, Renamed};
+use crate::durable_fs::{self, FolderRound, Moving, Reach, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
@@ -102,9 +102,47 @@ pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Res
     match rule.rule.source.on_success {
         _ if !job.source.retire => Ok(()),
         OnSuccess::Keep => Ok(()),
-        _ if is_changed(job)? => set_apart(shared, rule, job),
-        OnSuccess::Archive => archive(shared, rule, job),
+        OnSuccess::Archive => {
+            take_over(shared, job)?; // before the last look: nobody writes it behind that
+            if is_changed(job)? { set_apart(shared, rule, job) } else { archive(shared, rule, job) }
+        }
+        OnSuccess::Delete if is_changed(job)? => set_apart(shared, rule, job),
         OnSuccess::Delete => delete(job),
+    }
+}
+
+/// Takes the source and what belongs to it out of its sender's reach: what lies in the archive is what was ingested, and stays it.
+fn take_over(shared: &Shared, job: &mut Job) -> Result<(), Trouble> {
+    let (id, path) = (job.id, &job.source.path);
+    let mut is_noted = false;
+    if let (Some(claimed), false) = (&job.source.claimed, job.source.is_copied)
+        && let Some(why) = why_copied(claimed.as_path(), durable_fs::take_over(claimed.as_path())?)
+    {
+        tracing::warn!(job = %id, %path, "the source {why}: a copy of it is kept");
+        job.source.is_copied = true;
+        is_noted = true;
+    }
+    for companion in &mut job.source.companions {
+        if let (Some(claimed), false) = (&companion.claimed, companion.is_copied)
+            && let Some(why) = why_copied(claimed.as_path(), durable_fs::take_over(claimed.as_path())?)
+        {
+            tracing::warn!(job = %id, path = %companion.path, "a companion of the source {why}: a copy of it is kept");
+            companion.is_copied = true;
+            is_noted = true;
+        }
+    }
+    if is_noted { shared.save(job) } else { Ok(()) }
+}
+
+/// Why a file itself cannot be kept: others can change it whoever owns it.
+fn why_copied(path: &Path, reach: Reach) -> Option<&'static str> {
+    match reach {
+        Reach::Named => Some("has a second name somewhere, by which it could be changed"),
+        Reach::Open if crate::watch::may_have_writer(path) => {
+            Some("is open for writing somewhere, and what is written from now on is in no output")
+        }
+        // What cannot be taken is looked at again: see `late_writes`.
+        Reach::None | Reach::Open | Reach::Owned => None,
     }
 }
 
@@ -201,17 +239,19 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
 /// belong to a newer source. Not durable before [`sync_moved`].
 pub(super) fn move_companions(shared: &Shared, job: &mut Job, folder: &Path) -> Result<(), Trouble> {
     for position in 0..job.source.companions.len() {
-        while let Some((claimed, path, target)) = job.source.companions.get(position).and_then(|companion| {
-            Some((companion.claimed.clone()?, companion.path.clone(), companion.retired_to.clone()))
-        }) {
-            let planned = match target {
+        let may_copy = |bytes| shared.rooms.check_copy(folder, bytes);
+        while let Some(companion) = job.source.companions.get(position).cloned()
+            && let Some(claimed) = companion.claimed
+        {
+            let how = Moving { always_copies: companion.is_copied, may_copy: &may_copy };
+            let planned = match companion.retired_to {
                 Some(target)
-                    if durable_fs::move_unsynced(claimed.as_path(), target.as_path())?
+                    if durable_fs::move_by(claimed.as_path(), target.as_path(), how)?
                         != Renamed::NameTaken =>
                 {
                     break;
                 }
-                _ => free_name(folder, path.as_path(), 0)?,
+                _ => free_name(folder, companion.path.as_path(), 0)?,
             };
             if let Some(companion) = job.source.companions.get_mut(position) {
                 companion.retired_to = Some(planned.into());
@@ -232,7 +272,7 @@ fn archived(rule: &ReadyRule, job: &Job) -> Option<ArchivedRow> {
     let claimed = job.source.claimed.as_ref().and(job.retired_to.as_ref());
     let source = claimed.map(|path| (path, &job.source.identity, job.source.is_copied));
     let companions = job.source.companions.iter().filter(|companion| companion.claimed.is_some());
-    let companions = companions.filter_map(|c| Some((c.retired_to.as_ref()?, &c.identity, false)));
+    let companions = companions.filter_map(|c| Some((c.retired_to.as_ref()?, &c.identity, c.is_copied)));
     let files = source.into_iter().chain(companions);
     let files: Vec<_> =
         files.filter_map(|(path, was, is_copied)| archived_file(path, was, is_copied)).collect();

@@ -207,7 +207,6 @@ impl Pace for LoadPace {
 
     fn rest(&self) {
         self.turn.give();
-        self.turn.shared.board.ring(); // what it waits for may be work that nobody was told of yet
     }
 
     fn resume(&self) {

@@ -112,7 +112,7 @@ pub struct Source {
     /// It was written to after it was read, and went to quarantine although its job is completed.
     #[serde(default)]
     pub is_set_apart: bool,
-    /// It had a second name when it was retired: what is kept is a copy, which nobody else has a name of.
+    /// What is kept of it is a copy: it had a second name when it was retired, or a writer, who could have changed it.
     #[serde(default)]
     pub is_copied: bool,
 }
@@ -129,6 +129,9 @@ pub struct Companion {
     /// Where it goes, or went, when its source is retired.
     #[serde(default)]
     pub retired_to: Option<OsText>,
+    /// What is kept of it is a copy: others could have changed it itself.
+    #[serde(default)]
+    pub is_copied: bool,
 }
 
 /// What a job waits for.

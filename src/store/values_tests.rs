@@ -39,8 +39,13 @@ fn full_job(text: &str, number: u64) -> Job {
     job.source.claimed = Some(OsText::from(text));
     job.source.claim_folder = Some(folder_identity());
     job.source.moved_from = Some(OsText::from("/q/a"));
-    job.source.companions =
-        vec![Companion { path: text.into(), claimed: None, identity: identity(number), retired_to: None }];
+    job.source.companions = vec![Companion {
+        path: text.into(),
+        claimed: None,
+        identity: identity(number),
+        retired_to: None,
+        is_copied: false,
+    }];
     job.waiting = Some(Waiting { waits_for: WaitsFor::Disk, until: Some(at(3)), detail: text.into() });
     job.content_hash = Some(format!("blake3:{number:064x}"));
     job.account.records_out.insert(Category::main(), number);
