@@ -20,6 +20,8 @@ pub(super) const BLOCK_BYTES: usize = 256 << 10;
 const LONG_RECORDS: &str = "its longest records";
 /// What a source takes at once for records that are longer than a block: for those of 8 MiB that is all they need.
 const RESERVED_MAX: u64 = (16 << 20) + (512 << 10);
+/// And no more than this part of the memory of all sources.
+const RESERVED_SHARE: u64 = 4;
 /// Idle buffers kept for the whole process.
 const FREE_BUFFERS_MAX: usize = 16;
 
@@ -76,7 +78,8 @@ impl<R: Read> Text<R> {
             return Ok(None);
         };
         let need = (bytes + carried) as u64;
-        let most = need.max(RESERVED_MAX.min(*record_max as u64 * 2 + self.block_bytes as u64));
+        let reserved = RESERVED_MAX.min(allowance.bytes_max() / RESERVED_SHARE);
+        let most = need.max(reserved.min(*record_max as u64 * 2 + self.block_bytes as u64));
         let fresh = |permit| Arc::new(Mutex::new(vec![permit]));
         let memory = match held {
             None => fresh(allowance.take_passing(LONG_RECORDS, most)?),
