@@ -136,3 +136,34 @@ sleep 0.2; touch written-$$
     assert!(count("started-") > 0);
     assert_eq!(count("started-"), count("written-"), "{:#?}", world.files("."));
 }
+
+/// What a shell started for its step ends with the step: after a time-out, and where a stop does not wait for its answer.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_a_child_started_outlives_neither_a_time_out_nor_a_stop() {
+    for (timeout, ends_by) in [("300ms", "a time-out"), ("1h", "a stop")] {
+        let world = World::with_service(
+            "stop_timeout = \"2s\"",
+            &format!(
+                "pipeline = [{{ step = \"exec\", command = [\"./step\"], timeout = \"{timeout}\" }}]
+                 errors = {{ failed_max = \"100%\", attempts = 1 }}"
+            ),
+        );
+        world.write("step", "#!/bin/sh\nread line\nsleep 1000 &\necho $! > pid.new\nmv pid.new pid\nwait\n");
+        world.sh("chmod +x step");
+        let mut service = world.start();
+        world.move_in("in/pay.txt", "one\n");
+        service.wait_for(&world, "pid");
+        let grandchild = format!("/proc/{}/cmdline", world.text("pid").trim());
+        // Of a zombie that nobody reaps yet it is empty.
+        let lives = || std::fs::read(&grandchild).is_ok_and(|line| line.starts_with(b"sleep"));
+        if ends_by == "a time-out" {
+            service.wait_until("it ends with its step", || (!lives()).then_some(()));
+            service.stop();
+        } else {
+            assert!(lives());
+            service.stop();
+            support::wait_until("it ends with the service", || (!lives()).then_some(()));
+        }
+    }
+}

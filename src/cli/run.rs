@@ -66,6 +66,7 @@ fn end_in_any_case(within: Duration) -> anyhow::Result<()> {
     let watchdog = move || {
         std::thread::sleep(within);
         tracing::warn!("the stop took too long: ending all the same; the next start recovers");
+        crate::pipeline::kill_children();
         std::process::exit(1);
     };
     std::thread::Builder::new().name("end-in-any-case".into()).spawn(watchdog)?;

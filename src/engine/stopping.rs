@@ -78,6 +78,7 @@ impl Engine {
             join_until(&self.checkpointer, deadlines.checkpoints);
         }
         drop(asking);
+        crate::pipeline::kill_children(); // of steps that were not waited for
         result
     }
 }

@@ -42,6 +42,7 @@ mod work;
 pub use registry::{Registry, StepContext};
 pub use resemblance::Resemblance;
 pub use runner::PipelineWorker;
+pub(crate) use steps::exec::groups::kill_all as kill_children;
 
 /// A rule's pipeline, checked; shared by all workers.
 pub struct Pipeline {

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::fate;
+use super::{fate, groups};
 use crate::model::step::Broken;
 
 /// Bytes read at once.
@@ -68,6 +68,7 @@ impl Child {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut process = fate::start(command).map_err(|error| cannot_start(&launch.program, &error))?;
+        groups::add(process.id());
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
         let (answered, answers) = sync_channel(BLOCKS_MAX);
         let complaint = Arc::new(Mutex::new(Vec::new()));
@@ -178,7 +179,8 @@ impl Child {
     fn has_ended(&mut self) -> bool {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        self.group().is_some_and(|child| matches!(waitid(WaitId::Pid(child), options), Ok(Some(_))))
+        let child = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        child.is_some_and(|child| matches!(waitid(WaitId::Pid(child), options), Ok(Some(_))))
     }
 
     #[cfg(not(unix))]
@@ -186,23 +188,13 @@ impl Child {
         self.process.try_wait().is_ok_and(|status| status.is_some())
     }
 
-    /// The child leads a process group of its own, which bears its id.
-    #[cfg(unix)]
-    fn group(&self) -> Option<rustix::process::Pid> {
-        i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw)
-    }
-
     /// Kills the child, unless it has ended, and what it left behind in its process group.
     fn reap(&mut self) -> Option<ExitStatus> {
         if std::mem::replace(&mut self.reaped, true) {
             return None;
         }
-        #[cfg(unix)]
-        if let Some(group) = self.group()
-            && let Err(error) = rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
-        {
-            tracing::debug!(%error, "the child's process group is gone");
-        }
+        groups::remove(self.process.id());
+        groups::kill(self.process.id());
         match self.process.kill().and_then(|()| self.process.wait()) {
             Ok(status) => Some(status),
             Err(error) => {

@@ -12,6 +12,7 @@
 
 mod child;
 mod fate;
+pub(crate) mod groups;
 mod protocol;
 
 use std::ops::RangeInclusive;
