@@ -149,3 +149,47 @@ fn the_word_can_be_given_while_no_service_runs() {
         assert_eq!(world.has("out/pay.main"), arguments.len() == 1);
     }
 }
+
+/// An output folder that is removed for good takes the hidden outputs with it: `show` says how the job ends.
+#[test]
+fn where_the_folder_itself_is_removed_a_retry_makes_it_again() {
+    let world = World::new(REPLACES);
+    let mut service = held_in_publishing(&world, "out/pay.main");
+    std::fs::remove_dir_all(world.path("out")).expect("removed");
+    let job = wait_for_folder(&mut service, &world);
+    let id = job["id"].as_str().expect("an id");
+    world.landfall(&["show", id]).done().says(&["landfall retry", "as planned: not all of them are there"]);
+    world.landfall(&["retry", id]).done();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), lines(3));
+    world.completed();
+}
+
+/// After a kill nobody knows what was published before the folder went.
+#[test]
+fn where_the_folder_is_removed_and_nobody_knows_more_the_operator_can_go_on_without_it() {
+    for marker in ["", "publish = { marker = \"out/{stem}.done\", manifest = \"out/{stem}.json\" }"] {
+        let world = World::new(&format!("{REPLACES}\n{marker}"));
+        let service = held_in_publishing(&world, "out/pay.main");
+        service.kill();
+        std::fs::remove_dir_all(world.path("out")).expect("removed");
+        let mut service = world.start();
+        let job = wait_for_folder(&mut service, &world);
+        let id = job["id"].as_str().expect("an id");
+        world.landfall(&["retry", "--accept-missing", id]).done();
+        service.wait_for(&world, "archive/pay.txt");
+        service.stop();
+        assert_eq!(world.files("out"), [""; 0]);
+        world.landfall(&["show", id]).done().says(&["completed", "counts as published, and is not there"]);
+    }
+}
+
+#[track_caller]
+fn wait_for_folder(service: &mut Service, world: &World) -> Value {
+    service.wait_until("it misses the folder", || {
+        let job = world.jobs().into_iter().next()?;
+        let error = job["error"]["message"].as_str().unwrap_or_default();
+        error.contains("is not the one the outputs were written to").then_some(job)
+    })
+}

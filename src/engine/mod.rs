@@ -449,7 +449,7 @@ pub fn retry_stored(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Eng
 
 /// What a retry would say against a job of this state, if anything.
 pub fn objection_to_retry(job: &Job) -> Option<EngineError> {
-    let may = job.is_retriable() || job.lacks_an_output();
+    let may = job.is_retriable() || job.may_lack_an_output();
     (!may).then(|| retry::not_retriable(job).into())
 }
 

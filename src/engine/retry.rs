@@ -56,7 +56,7 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
 /// A job that can be retried, as it is.
 pub(super) fn retriable(store: &Store, id: JobId) -> Result<Job, Trouble> {
     let job = known(store, id)?;
-    if job.lacks_an_output() {
+    if job.may_lack_an_output() {
         return nothing_published(store, job);
     }
     if !job.is_retriable() {
@@ -100,7 +100,7 @@ fn nothing_published(store: &Store, job: Job) -> Result<Job, Trouble> {
 /// Takes an operator's word that the hidden outputs which are gone count as published: the job goes on with the others.
 pub(crate) fn accept_missing(store: &Store, id: JobId) -> Result<Job, Trouble> {
     let mut job = known(store, id)?;
-    let intent = if job.lacks_an_output() { store.intent(id)? } else { None };
+    let intent = if job.may_lack_an_output() { store.intent(id)? } else { None };
     let Some(mut intent) = intent else {
         return Err(refuse(
             format!("job {id} misses no hidden output"),
@@ -109,8 +109,8 @@ pub(crate) fn accept_missing(store: &Store, id: JobId) -> Result<Job, Trouble> {
     };
     if intent.accept_missing()? == 0 {
         return Err(refuse(
-            format!("every hidden output of job {id} is there again"),
-            "the job goes on by itself",
+            format!("no hidden output of job {id} is missing"),
+            "`landfall show` says what it waits for",
         ));
     }
     job.waiting = None;

@@ -314,10 +314,10 @@ impl Job {
             || self.waits_for_delivery()
     }
 
-    /// Whether it cannot go on publishing without an operator's word: a hidden output of it is gone.
-    pub fn lacks_an_output(&self) -> bool {
-        self.state == JobState::Publishing
-            && self.waiting.as_ref().is_some_and(|waiting| waiting.waits_for == WaitsFor::Settling)
+    /// Whether it waits in the middle of publishing: a hidden output of it may be gone, perhaps with its folder, and then it cannot go on
+    /// without an operator's word. Its intent tells.
+    pub fn may_lack_an_output(&self) -> bool {
+        self.state == JobState::Publishing && self.waiting.is_some()
     }
 
     /// Whether the job is on its way to `failed` or `refused`: the reason is written down, its source is being moved to quarantine.

@@ -141,8 +141,10 @@ impl Intent {
     #[must_use]
     pub fn begun(&self) -> Self {
         let mut begun = self.clone();
-        begun.outputs.iter_mut().for_each(|finished| finished.renaming = Renaming::Begun);
-        begun.signals.each_mut().for_each(|signal| signal.renaming = Renaming::Begun);
+        let outputs = begun.outputs.iter_mut().map(|finished| &mut finished.renaming);
+        let signals = begun.signals.each_mut().map(|signal| &mut signal.renaming);
+        // An operator's word stands.
+        outputs.chain(signals).filter(|it| **it != Renaming::Assumed).for_each(|it| *it = Renaming::Begun);
         begun
     }
 
@@ -167,10 +169,14 @@ impl Intent {
     pub fn accept_missing(&mut self) -> Result<usize, OutputError> {
         let mut accepted = 0;
         for finished in &mut self.outputs {
-            if finished.renaming == Renaming::NotYet && !is_there(finished.partial.as_path())? {
+            let is_open = matches!(finished.renaming, Renaming::NotYet | Renaming::Begun);
+            if is_open && !is_there(finished.partial.as_path())? {
                 finished.renaming = Renaming::Assumed;
                 accepted += 1;
             }
+        }
+        for signal in self.signals.each_mut() {
+            accepted += usize::from(signal.accept_missing_folder()?);
         }
         Ok(accepted)
     }
@@ -275,7 +281,10 @@ impl Intent {
     /// Makes the outputs' final names durable.
     pub fn sync_folders(&self, round: &mut FolderRound) -> Result<(), OutputError> {
         for finished in &self.outputs {
-            round.sync(durable_fs::parent_of(finished.output.path.as_path()))?;
+            let folder = durable_fs::parent_of(finished.output.path.as_path());
+            if finished.renaming != Renaming::Assumed || is_there(folder)? {
+                round.sync(folder)?;
+            }
         }
         Ok(())
     }
@@ -392,6 +401,9 @@ fn publish(rule: &Rule, finished: &mut FinishedOutput) -> Result<Renamed, Output
 /// What is known of a partial that is gone: its file has the final name, or its folder is there, and a consumer took the file.
 fn what_became_of(finished: &FinishedOutput) -> Result<Renaming, OutputError> {
     let path = finished.output.path.as_path();
+    if finished.renaming == Renaming::Assumed {
+        return Ok(Renaming::Assumed); // an operator's word, perhaps of a folder that is gone for good
+    }
     let found = durable_fs::identity_at(path).map_err(|e| OutputError::fs("look at", path, e))?;
     if found.is_some_and(|found| is_same_file(&finished.identity, &found)) {
         return Ok(Renaming::Done);

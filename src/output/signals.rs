@@ -76,18 +76,36 @@ impl SignalPartial {
     /// Whether it was renamed to its final name. A folder that is not the one it was made in says nothing.
     pub(super) fn is_published(&self) -> Result<bool, OutputError> {
         let partial = self.partial.as_path();
+        if self.renaming == Renaming::Assumed {
+            return Ok(true);
+        }
         match fs::symlink_metadata(partial) {
             Ok(_) => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(OutputError::fs("look at", partial, error)),
         }
         let folder = durable_fs::parent_of(partial);
-        let found = durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))?;
-        if found.is_some_and(|found| self.folder.is_same(&found)) {
+        if self.has_its_folder()? {
             // One that somebody removed is made anew: what is in it is known.
             return Ok(self.renaming != Renaming::NotYet);
         }
         Err(OutputError::OtherFolder { folder: folder.to_owned() })
+    }
+
+    fn has_its_folder(&self) -> Result<bool, OutputError> {
+        let folder = durable_fs::parent_of(self.partial.as_path());
+        let found = durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))?;
+        Ok(found.is_some_and(|found| self.folder.is_same(&found)))
+    }
+
+    /// Takes an operator's word that it counts as published where its folder is gone with it; whether that is so.
+    pub(super) fn accept_missing_folder(&mut self) -> Result<bool, OutputError> {
+        let is_open = matches!(self.renaming, Renaming::NotYet | Renaming::Begun);
+        let is_gone = is_open && !is_there(self.partial.as_path())? && !self.has_its_folder()?;
+        if is_gone {
+            self.renaming = Renaming::Assumed;
+        }
+        Ok(is_gone)
     }
 }
 
@@ -131,7 +149,9 @@ pub(super) fn publish(
     } else if !is_there(path)? {
         tell_gone(path);
     }
-    durable_fs::sync_folder(folder)?;
+    if prepared.renaming != Renaming::Assumed || is_there(folder)? {
+        durable_fs::sync_folder(folder)?;
+    }
     Ok(Renamed::Done)
 }
 
