@@ -17,7 +17,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::logging::{self, LogFormat};
 
 /// How long another command may have the store, at most, before it counts as another service.
-const COMMANDS_TAKE: Duration = Duration::from_secs(1);
+const COMMANDS_TAKE: Duration = Duration::from_secs(3);
 const OPEN_AGAIN: Duration = Duration::from_millis(50);
 
 /// The service does not start, or stopped because of a fault.

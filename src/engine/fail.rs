@@ -3,7 +3,7 @@
 use super::retire::{move_companions, move_source, plan_companions, sync_moved};
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, lock, quarantine};
+use super::{claim, quarantine};
 use crate::clock;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -93,16 +93,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     Ok(())
 }
 
-/// Whether these bytes are seen to end early for the first time.
+/// Whether these bytes are seen to end early for the first time. An operator who named the file waits for nobody.
 fn is_first_try(shared: &Shared, job: &Job) -> bool {
-    let path = job.source.path.as_path().to_owned();
-    let mut given_back = lock(&shared.given_back);
-    match given_back.remove(&path) {
-        Some(before) if before.same_content(&job.source.identity) => false,
-        _ if !job.source.retire => false, // an operator named it: there is nobody to wait for
-        _ => {
-            given_back.insert(path, job.source.identity);
-            true
-        }
-    }
+    shared.given_back.is_first(job.source.path.as_path(), &job.source.identity, job.source.retire)
 }

@@ -219,7 +219,11 @@ fn blame(shared: &Shared, run: &Run, trouble: Trouble) -> Trouble {
     let mut found = Trouble::from(missing.clone());
     found.error.message = format!("{}: {}", found.error.message, trouble.error.message);
     let judged = run.rule.fit.judge(&shared.store, &job, true, found);
-    if judged.misfit { Trouble { starts_over: true, ..judged } } else { trouble }
+    match judged.error.kind {
+        _ if judged.misfit => Trouble { starts_over: true, ..judged },
+        FaultKind::Input => trouble,
+        _ => judged, // the store does not say whom to blame: nothing is decided
+    }
 }
 
 fn move_away(

@@ -23,6 +23,7 @@ mod delivery_order;
 mod fail;
 mod finish;
 mod fit;
+mod given_back;
 mod in_hand;
 mod intake;
 mod job_queue;
@@ -206,11 +207,21 @@ impl Engine {
                 spawn("checkpoint", move || checkpoint::write_checkpoints(&for_checkpoints, &checkpoints))?;
             Self { shared, threads: Vec::new(), checkpointer, intake: None }
         };
-        engine.spawn_stages(purpose)?;
-        if purpose == Purpose::Serve {
-            engine.start_watch()?;
+        match engine.begin_stages(purpose) {
+            Ok(()) => Ok(engine),
+            Err(trouble) => {
+                // Else those that were begun would go on without anybody who could stop them.
+                if let Err(error) = engine.stop() {
+                    tracing::warn!(%error, "an engine that did not start did not stop cleanly either");
+                }
+                Err(trouble.into())
+            }
         }
-        Ok(engine)
+    }
+
+    fn begin_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {
+        self.spawn_stages(purpose)?;
+        if purpose == Purpose::Serve { self.start_watch() } else { Ok(()) }
     }
 
     fn spawn_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, lock, quarantine, recover};
+use super::{claim, quarantine, recover};
 use crate::clock;
 use crate::durable_fs::{self, FolderRound, Moving, Reach, Renamed};
 use crate::model::fault::FaultKind;
@@ -179,7 +179,10 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
     let folder = quarantine::make(&rule.rule, job)?;
     move_source(shared, job, |job| quarantine::name(&rule.rule, job))?;
     move_companions(shared, job, &folder)?;
-    quarantine::write_reason(job)
+    let message = "the source was written to after it was read: what came later is in no output";
+    let hint = "compare it with the outputs, and have the sender send again what is missing";
+    let error = Some(Trouble::new(FaultKind::Input, message, Some(hint)).error);
+    quarantine::write_reason(&Job { error, ..job.clone() })
 }
 
 /// Makes durable where a source and its companions went. For all jobs of a batch before [`sync_left`]: a claim folder may be that of others
@@ -217,7 +220,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     changes.apply()?;
     shared.forget_back_off(job.id);
     shared.reach.forget(job.id);
-    lock(&shared.given_back).remove(job.source.path.as_path());
+    shared.given_back.forget(job.source.path.as_path());
     events::completed(&job);
     shared.job_ended();
     Ok(())

@@ -15,6 +15,7 @@ use super::claim_folders::ClaimFolders;
 use super::collect::CheckpointOrder;
 use super::delivery_order::DeliveryOrder;
 use super::fit::Misfit;
+use super::given_back::GivenBack;
 use super::in_hand::InHand;
 use super::job_queue::JobQueue;
 use super::large::LargeSlices;
@@ -32,7 +33,6 @@ use crate::allocator;
 use crate::allowance::ReadingMemory;
 use crate::clock::{self, JobIds};
 use crate::model::fault::JobError;
-use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
@@ -112,8 +112,7 @@ pub(super) struct Shared {
     pub ingesting: OneAtATime<PathBuf>,
     /// Synced before such a job is started.
     pub unsynced_claims: Mutex<UnsyncedClaims>,
-    /// Files given back because they ended early: what they were, so that the same bytes are not given back twice.
-    pub given_back: Mutex<HashMap<PathBuf, FileIdentity>>,
+    pub given_back: GivenBack,
     /// Archived sources that may still have a writer.
     pub late_writes: LateWrites,
     back_offs: Mutex<HashMap<JobId, Duration>>,
@@ -169,7 +168,7 @@ impl Shared {
             reserved: Mutex::default(),
             ingesting: OneAtATime::default(),
             unsynced_claims: Mutex::default(),
-            given_back: Mutex::default(),
+            given_back: GivenBack::default(),
             late_writes: LateWrites::default(),
             back_offs: Mutex::default(),
             stop: AtomicBool::new(false),
