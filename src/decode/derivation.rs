@@ -114,7 +114,7 @@ fn told(outcome: Outcome) -> Result<FileKey, DecryptError> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::sync_channel;
     use std::time::Duration;
 
     use age::secrecy::SecretString;
@@ -154,7 +154,7 @@ mod tests {
     fn of_two_that_cannot_both_derive_beside_their_windows_the_younger_gives_way() {
         let pool = ReadingMemory::new(24 * MIB);
         let begun = Arc::new(std::sync::Barrier::new(2));
-        let (sender, outcomes) = channel();
+        let (sender, outcomes) = sync_channel(2);
         for order in [1, 2] {
             let (pool, begun, sender) = (Arc::clone(&pool), Arc::clone(&begun), sender.clone());
             std::thread::spawn(move || {
@@ -173,7 +173,7 @@ mod tests {
             });
         }
         let mut told: Vec<_> = (0..2)
-            .map(|_| outcomes.recv_timeout(Duration::from_secs(60)).expect("neither waits for ever"))
+            .map(|_| outcomes.recv_timeout(Duration::from_mins(1)).expect("neither waits for ever"))
             .collect();
         told.sort_unstable();
         assert_eq!(told, [(1, true), (2, false)]);

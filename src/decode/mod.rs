@@ -117,7 +117,7 @@ pub struct Skipped {
 }
 
 enum Archive {
-    Zip(ZipLayer),
+    Zip(Box<ZipLayer>),
     Tar(TarLayer),
 }
 
@@ -248,7 +248,7 @@ impl Decoder {
     }
 
     fn open_zip(&mut self, input: Box<dyn ReadSeek>, position: Position) -> Result<(), DecodeError> {
-        self.archives.push(Archive::Zip(ZipLayer::open(input, position, &self.context)?));
+        self.archives.push(Archive::Zip(Box::new(ZipLayer::open(input, position, &self.context)?)));
         Ok(())
     }
 

@@ -43,13 +43,11 @@ impl State {
         } else {
             line.retain(|other| *other != id);
         }
-        match line.front().copied() {
-            Some(next) => self.waiting.remove(&next).then(|| (key.0.clone(), next)),
-            None => {
-                self.lines.remove(&key);
-                None
-            }
-        }
+        let Some(next) = line.front().copied() else {
+            self.lines.remove(&key);
+            return None;
+        };
+        self.waiting.remove(&next).then(|| (key.0.clone(), next))
     }
 }
 

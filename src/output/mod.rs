@@ -30,6 +30,7 @@ pub mod sample;
 mod signals;
 mod sink;
 mod sound;
+mod unsynced;
 
 pub use codec::EncodedChunk;
 pub use error::OutputError;

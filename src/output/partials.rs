@@ -9,7 +9,6 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::EntryName;
 use super::codec::EncodedChunk;
@@ -20,6 +19,7 @@ use super::partial::{HeaderState, Partial, PartialState, Place};
 use super::plan::{OutputPlan, PlannedOutput};
 use super::signals::{SignalPartials, is_signal};
 use super::sound::Sound;
+use super::unsynced::Unsynced;
 use crate::durable_fs::{self, FolderRound};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -28,14 +28,6 @@ use crate::model::rule::Rule;
 
 const PREFIX: &str = ".landfall-";
 const SUFFIX: &str = ".partial";
-/// Outputs of ended entries that are open and wait for their sync, for each category: a sync of many costs less than half as much for each.
-const UNSYNCED_MAX: usize = 32;
-/// Those of all jobs have no more than this part of the files that the process may have open, and one for each category.
-const UNSYNCED_SHARE: usize = 8;
-
-/// Outputs of all jobs that are ended, open, and wait for their sync.
-static UNSYNCED: AtomicUsize = AtomicUsize::new(0);
-
 /// The output files of one job while they are being written.
 pub struct Partials {
     plan: Arc<OutputPlan>,
@@ -359,34 +351,6 @@ impl Partials {
     }
 }
 
-/// Places of outputs that wait for their sync.
-#[derive(Default)]
-struct Unsynced(Vec<usize>);
-
-impl Unsynced {
-    fn add(&mut self, place: usize) {
-        self.0.push(place);
-        UNSYNCED.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn is_enough(&self) -> bool {
-        let limit = durable_fs::open_files_max().and_then(|max| usize::try_from(max).ok());
-        self.0.len() >= UNSYNCED_MAX
-            || limit.is_some_and(|max| UNSYNCED.load(Ordering::Relaxed) >= max / UNSYNCED_SHARE)
-    }
-
-    fn take(&mut self) -> Vec<usize> {
-        UNSYNCED.fetch_sub(self.0.len(), Ordering::Relaxed);
-        std::mem::take(&mut self.0)
-    }
-}
-
-impl Drop for Unsynced {
-    fn drop(&mut self) {
-        self.take();
-    }
-}
-
 impl CategoryPartials {
     fn add(&mut self, partial: Partial) {
         if let Some(entry) = &partial.entry {
@@ -591,18 +555,6 @@ mod tests {
             Vec::<PathBuf>::new()
         );
         partials_in(&folder.path().join("n".repeat(300)), job).expect_err("it cannot be looked into");
-    }
-
-    #[test]
-    fn outputs_of_many_jobs_that_wait_for_their_sync_have_a_share_of_the_open_files_together() {
-        let share = durable_fs::open_files_max().map(|max| max as usize / UNSYNCED_SHARE).expect("a limit");
-        let mut jobs: Vec<Unsynced> = (0..share).map(|_| Unsynced::default()).collect();
-        jobs.iter_mut().for_each(|job| job.add(0));
-        let mut one_more = Unsynced::default();
-        one_more.add(0);
-        assert!(one_more.is_enough(), "the others have the whole share");
-        drop(jobs);
-        assert_eq!((one_more.take(), one_more.take()), (vec![0], Vec::new()));
     }
 
     /// A device that cannot be synced stands for a disk that fails.

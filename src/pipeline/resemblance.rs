@@ -81,8 +81,9 @@ fn misspelt(path: &[String], sample: &[&[u8]], is_other: &dyn Fn(&str) -> bool) 
         let (above, name) = (path.get(..depth)?, path.get(depth)?);
         let spelt = |name: &str| above.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join(".");
         let mut names: Vec<Cow<'_, str>> = Vec::new();
-        let parents = sample.iter().filter_map(|record| json::at_path(record, None, above).ok().flatten());
-        let found = parents.map(|parent| look_for(name, parent, &mut names)).any(|found| found);
+        let mut parents =
+            sample.iter().filter_map(|record| json::at_path(record, None, above).ok().flatten());
+        let found = parents.any(|parent| look_for(name, parent, &mut names));
         if !found {
             let names = names.iter().map(AsRef::as_ref);
             return nearest(name, names.filter(|name| is_other(&spelt(name)))).map(spelt);

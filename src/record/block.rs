@@ -85,13 +85,12 @@ impl<R: Read> Text<R> {
             None => fresh(allowance.take_passing(LONG_RECORDS, most)?),
             Some(held) => {
                 let other = if is_shared(&held) { allowance.take_at_once(LONG_RECORDS, most)? } else { None };
-                match other {
-                    Some(other) => fresh(other),
-                    None => {
-                        allowance.wait_until(|| !is_shared(&held))?;
-                        top_up(allowance, &held, need)?;
-                        held
-                    }
+                if let Some(other) = other {
+                    fresh(other)
+                } else {
+                    allowance.wait_until(|| !is_shared(&held))?;
+                    top_up(allowance, &held, need)?;
+                    held
                 }
             }
         };
