@@ -19,6 +19,7 @@ use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{Format, Mode, OnSuccess, Rule, Settings};
+use crate::model::shown_json;
 use crate::pipeline::Registry;
 use crate::watch::rules::RuleSet;
 
@@ -51,7 +52,7 @@ pub fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) -> anyh
     };
     let is_wrong = findings.iter().any(|finding| finding.level == Level::Problem);
     if args.json {
-        say!("{}", json(&findings));
+        say!("{}", shown_json::to_string(&json(&findings))?);
         return Ok(if is_wrong { ExitCode::from(USAGE) } else { ExitCode::SUCCESS });
     }
     let Some(settings) = settings.filter(|_| !is_wrong) else {

@@ -16,6 +16,7 @@ use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::{VIEW_VERSION, file_waiting_json, job_json};
 use crate::model::rule::Settings;
+use crate::model::shown_json;
 
 /// Waiting files that are shown in text.
 const WAITING_SHOWN_MAX: usize = 20;
@@ -171,7 +172,7 @@ fn print_json(out: &mut dyn Write, handler: Option<&dyn Handler>, filter: &JobFi
     for (position, job) in jobs.enumerate() {
         let job = job?;
         out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut *out, &job_json(&job))?;
+        shown_json::to_writer(&mut *out, &job_json(&job))?;
     }
     out.write_all(b"\n]")?;
     if filter.takes_all() {
@@ -186,7 +187,7 @@ fn print_files_waiting_json(out: &mut dyn Write, handler: Option<&dyn Handler>) 
     for (position, file) in handler.into_iter().flat_map(Handler::files_waiting).enumerate() {
         let FileWaiting { path, reason } = file?;
         out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut *out, &file_waiting_json(&path, &reason))?;
+        shown_json::to_writer(&mut *out, &file_waiting_json(&path, &reason))?;
     }
     out.write_all(b"\n]")?;
     Ok(())

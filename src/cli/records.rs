@@ -13,6 +13,7 @@ use crate::control::{Handler, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::rule::Settings;
+use crate::model::shown_json;
 
 /// Bytes of a record on its line of the list.
 const LINE_BYTES_MAX: usize = 60;
@@ -97,7 +98,7 @@ fn list_json(out: &mut dyn Write, handler: &dyn Handler, job: &str) -> Result<()
     for (position, record) in records {
         let record = record?;
         out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut *out, &RecordView::of(position as u64 + 1, &record))?;
+        shown_json::to_writer(&mut *out, &RecordView::of(position as u64 + 1, &record))?;
     }
     out.write_all(b"\n]}\n")?;
     Ok(())
@@ -106,7 +107,7 @@ fn list_json(out: &mut dyn Write, handler: &dyn Handler, job: &str) -> Result<()
 fn show(out: &mut dyn Write, handler: &dyn Handler, job: &str, number: u64, json: bool) -> Result<(), Stop> {
     let record = handler.record(job, number)?;
     if json {
-        serde_json::to_writer_pretty(&mut *out, &RecordView::of(number, &record))?;
+        shown_json::to_writer_pretty(&mut *out, &RecordView::of(number, &record))?;
         writeln!(out)?;
         return Ok(());
     }

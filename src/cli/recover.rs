@@ -19,6 +19,7 @@ use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Settings;
+use crate::model::shown_json;
 use crate::store::StoreError;
 
 /// Which claim folder, and what to do with what lies there.
@@ -172,7 +173,7 @@ fn state_of(handler: &dyn Handler, id: JobId) -> anyhow::Result<Option<JobState>
 
 fn list_json(out: &mut dyn Write, claimed: &[Told], found: &ClaimFolder) -> Result<(), Stop> {
     let (quarantined, leftovers) = (&found.quarantined, &found.leftovers);
-    serde_json::to_writer_pretty(
+    shown_json::to_writer_pretty(
         &mut *out,
         &View { version: VIEW_VERSION, claimed, quarantined, leftovers },
     )?;

@@ -14,6 +14,7 @@ use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::job_json;
 use crate::model::rule::Settings;
+use crate::model::shown_json;
 
 /// Entries and reasons listed in full; `--json` has them all.
 const LISTED_MAX: usize = 20;
@@ -37,7 +38,7 @@ pub fn run(args: &ShowArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     view::print(|out| {
         let job = handler.show(&args.job)?;
         if args.json {
-            serde_json::to_writer_pretty(&mut *out, &job_json(&job))?;
+            shown_json::to_writer_pretty(&mut *out, &job_json(&job))?;
             writeln!(out)?;
         } else {
             print_job(out, &job)?;

@@ -10,6 +10,7 @@ use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_view::job_json;
 use crate::model::rule::Rule;
+use crate::model::shown_json;
 
 /// The quarantine of a rule, for a source of this job.
 pub(super) fn folder(rule: &Rule, job: &Job) -> PathBuf {
@@ -43,7 +44,7 @@ pub(super) fn write_reason(job: &Job) -> Result<(), Trouble> {
 
 /// The job's JSON, as a manifest and a reason hold it.
 pub(super) fn document(job: &Job) -> Result<Vec<u8>, Trouble> {
-    serde_json::to_vec_pretty(&job_json(job)).map_err(|error| {
+    shown_json::to_vec_pretty(&job_json(job)).map_err(|error| {
         let message = format!("the JSON of job {} cannot be written down: {error}", job.id);
         Trouble::new(FaultKind::Bug, message, Some("report this with the rule and the names of its files"))
     })

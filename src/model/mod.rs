@@ -15,6 +15,7 @@ pub mod job_state;
 pub mod job_view;
 pub mod os_text;
 pub mod rule;
+pub mod shown_json;
 pub mod slice;
 pub mod step;
 pub mod template;

@@ -1,8 +1,14 @@
 //! Setting up the log: text for people, JSON for machines, on standard error.
+//!
+//! A field's value that has blanks, quotes or equal signs stands in quotes: whoever chose a file's name cannot make one field look like two.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,16 +77,67 @@ pub fn set_up(level: &str, format: LogFormat) -> Result<(), BadLevel> {
         // An event that cannot be written would be told on standard error too, which panics where that is closed.
         .log_internal_errors(false);
     let set = match format {
-        LogFormat::Text => builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => {
+            let builder = builder.fmt_fields(debug_fn(write_field).delimited(" "));
+            builder.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+        }
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
     };
     drop(set); // an embedding program may have set up its own
     Ok(())
 }
 
+fn write_field(to: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() == "message" {
+        return write!(to, "{value:?}");
+    }
+    let name = field.name().trim_start_matches("r#");
+    if to.has_ansi_escapes() {
+        write!(to, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?;
+    } else {
+        write!(to, "{name}=")?;
+    }
+    to.write_str(&field_text(format!("{value:?}")))
+}
+
+/// A value, in quotes where it could be taken for more than one. A text has them already.
+fn field_text(text: String) -> String {
+    let is_one_word = !text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='));
+    if is_one_word || is_quoted(&text) { text } else { format!("{text:?}") }
+}
+
+/// Whether these are quotes around a text whose own quotes are escaped.
+fn is_quoted(text: &str) -> bool {
+    let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    let mut is_escaped = false;
+    let mut is_inside = |c: char| {
+        let closes = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        !closes && !c.is_control()
+    };
+    let stays_open = inner.is_some_and(|inner| inner.chars().all(&mut is_inside));
+    stays_open && !is_escaped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_one_field_whatever_is_in_it() {
+        let cases = [
+            ("/srv/in/pay.csv", "/srv/in/pay.csv"),
+            (r#""a text""#, r#""a text""#),
+            ("/in/a rule=b", r#""/in/a rule=b""#),
+            ("/in/a=b", r#""/in/a=b""#),
+            (r#""a" rule="b""#, r#""\"a\" rule=\"b\"""#),
+            (r#""a\""#, r#""\"a\\\"""#),
+            ("a\nb", r#""a\nb""#),
+        ];
+        for (value, written) in cases {
+            assert_eq!(field_text(value.to_owned()), written);
+        }
+    }
 
     #[test]
     fn levels_and_filters_are_taken() {

@@ -1,7 +1,8 @@
 //! Values from outside as parts of one path component.
 //!
 //! - Separators (`/`, and `\` on every platform, since archives made on Windows use it) become `_`: `a/b.csv` is `a_b.csv`.
-//! - Control characters become `%HH`; on Windows also `< > : " | ? *`, and a dot or space at a component's end.
+//! - What is not [shown raw](is_shown_raw) (control characters, and those that turn text around or are not seen) becomes `%HH` for each
+//!   byte: with these one name passes for another. On Windows also `< > : " | ? *`, and a dot or space at a component's end.
 //! - A component that would be empty, hidden by a value's dot, `.`, `..`, or (Windows) a device such as `con`, gets a `_` in front.
 //! - A component longer than 255 bytes loses the end of its longest value; a hash of the whole value takes its place.
 //!
@@ -10,6 +11,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+
+use crate::model::os_text::is_shown_raw;
 
 /// What file systems allow: bytes on Unix; on Windows units, of which there are never more than bytes.
 pub(super) const COMPONENT_BYTES_MAX: usize = 255;
@@ -45,14 +48,19 @@ fn is_separator(byte: u8) -> bool {
 
 fn escaped(value: &[u8], windows: bool) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(value.len());
-    for &byte in value {
-        if is_separator(byte) {
-            escaped.push(b'_');
-        } else if byte.is_ascii_control() || (windows && br#"<>:"|?*"#.contains(&byte)) {
-            push_escape(&mut escaped, byte);
-        } else {
-            escaped.push(byte);
+    for chunk in value.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let mut buffer = [0; 4];
+            let bytes = c.encode_utf8(&mut buffer).as_bytes();
+            if c == '/' || c == '\\' {
+                escaped.push(b'_');
+            } else if !is_shown_raw(c) || (windows && r#"<>:"|?*"#.contains(c)) {
+                bytes.iter().for_each(|byte| push_escape(&mut escaped, *byte));
+            } else {
+                escaped.extend_from_slice(bytes);
+            }
         }
+        escaped.extend_from_slice(chunk.invalid());
     }
     escaped
 }

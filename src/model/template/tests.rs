@@ -55,6 +55,7 @@ fn an_entry_is_its_path_in_one_name_and_a_plain_file_is_its_own_entry() {
     assert_eq!(stem(""), Path::new("/o/pay.out"));
     assert_eq!(entry(".hidden"), Path::new("/o/_.hidden"));
     assert_eq!(entry("a\nb"), Path::new("/o/a%0ab"));
+    assert_eq!(entry("pay\u{202e}vsc.\u{9b}ä"), Path::new("/o/pay%e2%80%aevsc.%c2%9bä"));
 }
 
 #[test]
