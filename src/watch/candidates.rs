@@ -262,8 +262,16 @@ impl Watcher {
         candidate.failures = candidate.failures.saturating_add(1);
         let until = now + pause(candidate.failures);
         candidate.not_before = Some(until);
-        if candidate.failures == 1 {
-            tracing::warn!(path = escaped_path(path), reason, "this file cannot be taken; trying again");
+        if candidate.failures == 1
+            && let Some(others) = self.troubles.note_file(path, now)
+        {
+            let others = (others > 0).then_some(others);
+            tracing::warn!(
+                path = escaped_path(path),
+                reason,
+                others,
+                "this file cannot be taken; trying again"
+            );
         } else {
             tracing::debug!(
                 path = escaped_path(path),

@@ -19,6 +19,16 @@ pub(super) fn pause(failures: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE)
 }
 
+/// A folder's files that cannot be taken are told one by one no more often.
+const FILE_TOLD_EVERY: Duration = Duration::from_mins(1);
+
+/// A folder of which a file that cannot be taken was told.
+struct Told {
+    at: Instant,
+    /// Files since then that were not.
+    untold: u64,
+}
+
 struct Trouble {
     reason: String,
     failures: u32,
@@ -30,6 +40,7 @@ struct Trouble {
 pub(super) struct Troubles {
     unlisted: HashMap<PathBuf, Trouble>,
     blind: HashSet<PathBuf>,
+    files_told: HashMap<PathBuf, Told>,
 }
 
 impl Troubles {
@@ -55,6 +66,28 @@ impl Troubles {
         }
         tracing::warn!(path = escaped_path(folder), "{}", super::BLIND);
         self.blind.insert(folder.to_owned());
+    }
+
+    /// A file cannot be taken: whether that is to be told, and of how many others in its folder it was not since the last time. Whoever owns a
+    /// folder may make any number of such files; `jobs` has them all.
+    pub(super) fn note_file(&mut self, file: &Path, now: Instant) -> Option<u64> {
+        let folder = file.parent().unwrap_or(file);
+        if let Some(told) = self.files_told.get_mut(folder) {
+            if now.saturating_duration_since(told.at) < FILE_TOLD_EVERY {
+                told.untold += 1;
+                return None;
+            }
+            told.at = now;
+            return Some(std::mem::take(&mut told.untold));
+        }
+        if self.files_told.len() >= TROUBLES_MAX {
+            self.files_told.retain(|_, told| now.saturating_duration_since(told.at) < FILE_TOLD_EVERY);
+        }
+        if self.files_told.len() >= TROUBLES_MAX {
+            return None;
+        }
+        self.files_told.insert(folder.to_owned(), Told { at: now, untold: 0 });
+        Some(0)
     }
 
     /// The folder was listed, or is not there to be listed.
@@ -87,6 +120,22 @@ impl Troubles {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_cannot_be_taken_are_told_once_a_minute_for_each_folder_with_their_number() {
+        let (mut troubles, begun) = (Troubles::default(), Instant::now());
+        let mut told =
+            |file: &str, seconds| troubles.note_file(Path::new(file), begun + Duration::from_secs(seconds));
+        assert_eq!(told("/in/a/1", 0), Some(0));
+        let untold = (0..1000).filter(|number| told(&format!("/in/a/{number}"), 59).is_none()).count();
+        assert_eq!(untold, 1000);
+        assert_eq!(told("/in/b/1", 59), Some(0), "another sender's folder");
+        assert_eq!((told("/in/a/1", 60), told("/in/a/1", 61)), (Some(1000), None));
+        for number in 0..5000 {
+            told(&format!("/in/{number}/file"), 62);
+        }
+        assert!(troubles.files_told.len() <= TROUBLES_MAX);
+    }
 
     #[test]
     fn the_pause_doubles_from_a_second_to_five_minutes() {
