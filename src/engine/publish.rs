@@ -114,7 +114,8 @@ impl Ended {
                 return Err(discard_unless_resumed(&shared.store, self.run.id, trouble, self.partials));
             }
         };
-        // What becomes of this write is unknown if it fails: the partials stay.
+        // What becomes of this write is unknown if it fails: the partials stay. There may be a hundred thousand, and the rows are as large.
+        drop(self.partials);
         shared.store.change().intent(job.id, &intent.begun()).job(&job).delivery(&job).apply()?;
         drop(one_at_a_time);
         shared.delivery_decided(job.id);

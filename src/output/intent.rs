@@ -10,6 +10,7 @@
 //! renamed, and writes that down when a job has to wait ([`Renaming`]). So the row of a waiting job tells a hidden file that somebody removed
 //! from one that was published; it says `Begun` again, durably, before the next try.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -139,13 +140,16 @@ impl Intent {
 
     /// As it is written before the first rename: from then on nobody but the running service knows.
     #[must_use]
-    pub fn begun(&self) -> Self {
+    pub fn begun(&self) -> Cow<'_, Self> {
+        if !self.knows() {
+            return Cow::Borrowed(self); // it may be large
+        }
         let mut begun = self.clone();
         let outputs = begun.outputs.iter_mut().map(|finished| &mut finished.renaming);
         let signals = begun.signals.each_mut().map(|signal| &mut signal.renaming);
         // An operator's word stands.
         outputs.chain(signals).filter(|it| **it != Renaming::Assumed).for_each(|it| *it = Renaming::Begun);
-        begun
+        Cow::Owned(begun)
     }
 
     /// Whether it says of any hidden file more than that it may be renamed.

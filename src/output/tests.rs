@@ -446,7 +446,7 @@ fn rolling_forward_finishes_what_any_crash_began() {
             let world = World::new(&[("a", "a.csv"), ("b", "sub/b.csv"), ("c", "c.csv")], |_, _| {});
             let mut intent =
                 Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
-            intent = intent.begun(); // as the next start reads it
+            intent = intent.begun().into_owned(); // as the next start reads it
             for output in &intent.outputs[..done] {
                 fs::rename(output.partial.as_path(), output.output.path.as_path()).expect("renames");
                 if consumed {

@@ -82,7 +82,7 @@ fn a_crash_between_manifest_and_marker_publishes_the_marker_alone() {
     let world = world();
     let mut intent = prepared(&world);
     signal(&world, &mut Intent { marker: None, ..intent.clone() }, b"{}");
-    intent = intent.begun(); // as the next start reads it
+    intent = intent.begun().into_owned(); // as the next start reads it
     take_away(&world.path("pay.acme.json"));
     signal(&world, &mut intent, b"{}");
     assert!(!world.path("pay.acme.json").exists() && world.path("done/pay.done").exists());
