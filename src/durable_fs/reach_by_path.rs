@@ -31,6 +31,22 @@ pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
     Ok(At { name: path })
 }
 
+/// Looks at the way to a folder; there is never a descriptor for it.
+#[cfg(unix)]
+pub(super) fn folder(folder: &Path) -> io::Result<Option<std::os::fd::OwnedFd>> {
+    check(folder).map(|()| None)
+}
+
+/// Whether a folder is this user's, and nobody else's to write.
+#[cfg(unix)]
+pub(super) fn check_own_folder(mode: u32, owner: u32, folder: &Path) -> io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    if owner != own {
+        return Err(landing::foreign_folder(folder, owner, own));
+    }
+    if mode & 0o022 != 0 { Err(landing::shared_folder(folder, mode)) } else { Ok(()) }
+}
+
 /// Refuses a folder that is reached through a link below its landing root.
 pub(super) fn check(folder: &Path) -> io::Result<()> {
     super::note_place(folder);
@@ -46,7 +62,7 @@ pub(super) fn check(folder: &Path) -> io::Result<()> {
 }
 
 #[cfg(windows)]
-fn is_link(found: &fs::Metadata) -> bool {
+pub(super) fn is_link(found: &fs::Metadata) -> bool {
     use std::os::windows::fs::MetadataExt as _;
     const FILE_ATTRIBUTE_REPARSE_POINT: u32 = 0x400;
     found.file_attributes() & FILE_ATTRIBUTE_REPARSE_POINT != 0

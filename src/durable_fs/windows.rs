@@ -216,7 +216,13 @@ pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
 
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     reach::check(super::parent_of(path))?;
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    let file = options.open(path)?;
+    if reach::is_link(&file.metadata()?) {
+        return Err(landing::no_plain_file(path));
+    }
+    file.set_len(0).map(|()| file)
 }
 
 /// There is no such limit.
