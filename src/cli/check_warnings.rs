@@ -123,7 +123,8 @@ impl<'a> About<'a> {
         if let Some(told) = not_own(&found, user) {
             let message =
                 format!("{} {told}: nothing is taken into it, and its files wait", escaped_path(folder));
-            let hint = "let it belong to the service's user, and take the right to write from all others (`chmod go-w`)";
+            let hint = "let it and all in it belong to the service's user (`chown -R USER FOLDER`), and take the right to write from all others \
+                        (`chmod -R go-w`); never remove it while files lie in it";
             self.warn(key, message, hint);
         }
     }

@@ -49,6 +49,13 @@ pub(super) fn hint_of(error: &io::Error) -> Option<&'static str> {
     error.get_ref()?.downcast_ref::<Refused>().map(|refused| refused.hint)
 }
 
+/// What lies there may be the only copy of claimed sources.
+#[cfg(unix)]
+const OTHER_USERS: &str = "if the service ran as that user before: stop it, give the folder with all in it to the user it runs as now \
+     (`chown -R USER FOLDER`), and start it again; else find out who made it, and move it to another place: the service makes its own. Never \
+     remove it while files lie in it: they may be the only copies of claimed sources. `source.claim_dir` and `quarantine_dir` can be out of \
+     the sender's reach";
+
 fn shown(path: &Path) -> String {
     crate::model::os_text::escaped_path(path)
 }
@@ -63,7 +70,7 @@ pub(super) fn link_below_root(folder: &Path) -> io::Error {
 pub(super) fn no_folder(folder: &Path) -> io::Error {
     refused(
         format!("{} is a symbolic link, or no folder", shown(folder)),
-        "remove what lies there; the folder is made when it is needed",
+        "move what lies there to another place, after a look at it; the folder is made when it is needed",
     )
 }
 
@@ -82,8 +89,7 @@ pub(super) fn foreign_link(link: &Path, owner: u32) -> io::Error {
 pub(super) fn foreign_folder(folder: &Path, owner: u32, own: u32) -> io::Error {
     refused(
         format!("{} belongs to user {owner}, and the service runs as user {own}", shown(folder)),
-        "find out who made it, and remove it: the service makes its own; or set `source.claim_dir` (and `quarantine_dir`) to folders out of \
-         the sender's reach",
+        OTHER_USERS,
     )
 }
 
@@ -98,13 +104,13 @@ pub(super) fn shared_folder(folder: &Path, mode: u32) -> io::Error {
 pub(super) fn no_plain_file(path: &Path) -> io::Error {
     refused(
         format!("{} is no regular file", shown(path)),
-        "somebody exchanged the file; remove what lies there",
+        "somebody exchanged the file; look at what lies there, and move it to another place",
     )
 }
 
 #[cfg(unix)]
 pub(super) fn foreign_file(path: &Path) -> io::Error {
-    refused(format!("{} is not the service's own file", shown(path)), "remove it: the service makes its own")
+    refused(format!("{} is not the service's own file", shown(path)), OTHER_USERS)
 }
 
 #[cfg(test)]
@@ -119,5 +125,17 @@ mod tests {
         assert_eq!(root_of(&outer.join("b")), Some((outer, Path::new("b"))));
         assert_eq!(root_of(&inner.join(CLAIM_FOLDER)), Some((inner, Path::new(CLAIM_FOLDER))));
         assert_eq!(root_of(Path::new("/landing-root-tests/a")), None);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn no_hint_advises_to_remove_what_may_be_the_only_copy_of_a_source() {
+        let path = Path::new("/in/.landfall");
+        let refusals = [no_folder(path), foreign_folder(path, 1, 2), no_plain_file(path), foreign_file(path)];
+        for refusal in refusals.into_iter().chain([shared_folder(path, 0o777)]) {
+            let hint = hint_of(&refusal).expect("there is one");
+            assert!(!hint.replace("Never remove", "").contains("remove"), "{hint}");
+        }
+        assert!(hint_of(&foreign_folder(path, 1, 2)).expect("there is one").contains("chown -R"));
     }
 }

@@ -142,7 +142,7 @@ fn in_doubt(job: &Job) -> Trouble {
     let source: &OsText = job.source_path();
     let message = "an older copy of the store was restored: this job may have been published since";
     let hint = format!(
-        "look whether its outputs are there: if not, `landfall retry {}`; if they are, take its source {source} away",
+        "look whether its outputs are there: if not, `landfall retry {}`; if they are, move its source {source} to another place",
         job.id
     );
     Trouble::new(FaultKind::Storage, message, Some(&hint))
