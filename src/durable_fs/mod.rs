@@ -17,6 +17,8 @@ use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
 mod held;
+#[cfg(target_os = "linux")]
+mod kept;
 mod landing;
 mod moving;
 #[cfg(target_os = "linux")]
@@ -40,8 +42,12 @@ use unix as platform;
 use windows as platform;
 
 pub use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
+#[cfg(target_os = "linux")]
+pub use kept::{KeepsReached, keep_reached};
 pub use landing::{CLAIM_FOLDER, add_landing_root};
 pub use moving::{Moving, move_by, move_file, move_unsynced, remove_for_good};
+#[cfg(not(target_os = "linux"))]
+pub use reach::{KeepsReached, keep_reached};
 pub use rounds::FolderRound;
 pub use space::{Room, is_mount_point, room_at};
 pub use whereabouts::{leave_place, note_place, place_of};

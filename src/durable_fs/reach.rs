@@ -18,10 +18,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path};
+use std::rc::Rc;
 use std::sync::LazyLock;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
 
+use super::kept::{forget_kept, kept_or_reached};
 use super::landing::{self, CLAIM_FOLDER};
 use super::whereabouts::note_place;
 
@@ -32,14 +34,15 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// A name, in a folder that is held open if it lies in a landing root.
 pub(super) struct At<'a> {
-    folder: Option<OwnedFd>,
+    folder: Option<Rc<OwnedFd>>,
+    was_kept: bool,
     pub(super) name: &'a Path,
 }
 
 impl At<'_> {
     /// What [`Self::name`] is relative to.
     pub(super) fn folder(&self) -> BorrowedFd<'_> {
-        self.folder.as_ref().map_or(CWD, AsFd::as_fd)
+        self.folder.as_ref().map_or(CWD, |folder| folder.as_fd())
     }
 }
 
@@ -47,12 +50,41 @@ impl At<'_> {
 pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         note_place(path);
-        return Ok(At { folder: None, name: path });
+        return Ok(At { folder: None, was_kept: false, name: path });
     };
-    let folder = folder(parent)?;
+    let (folder, was_kept) = kept_or_reached(parent)?;
     note_place(path);
     let name = if folder.is_some() { Path::new(name) } else { path };
-    Ok(At { folder, name })
+    Ok(At { folder, was_kept, name })
+}
+
+/// Does something with a name.
+pub(super) fn on<T>(path: &Path, act: impl Fn(&At<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
+    let place = at(path)?;
+    match act(&place) {
+        // Its folder may have been made anew.
+        Err(rustix::io::Errno::NOENT) if place.was_kept => {
+            forget_kept();
+            Ok(act(&at(path)?)?)
+        }
+        done => Ok(done?),
+    }
+}
+
+/// Does something with two names.
+pub(super) fn on_both<T>(
+    from: &Path,
+    to: &Path,
+    act: impl Fn(&At<'_>, &At<'_>) -> rustix::io::Result<T>,
+) -> io::Result<T> {
+    let (old, new) = (at(from)?, at(to)?);
+    match act(&old, &new) {
+        Err(rustix::io::Errno::NOENT) if old.was_kept || new.was_kept => {
+            forget_kept();
+            Ok(act(&at(from)?, &at(to)?)?)
+        }
+        done => Ok(done?),
+    }
 }
 
 /// Reaches a folder; none where it lies in no landing root.
@@ -205,10 +237,9 @@ fn follow_own_links(path: &Path) -> io::Result<OwnedFd> {
 
 /// Opens a name in a folder that was reached, without following a link or waiting for a pipe's other end.
 pub(super) fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<File> {
-    let at = at(path)?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let opened = rustix::io::retry_on_intr(|| openat(at.folder(), at.name, flags, mode))?;
-    Ok(File::from(opened))
+    let open = |at: &At<'_>| rustix::io::retry_on_intr(|| openat(at.folder(), at.name, flags, mode));
+    on(path, open).map(File::from)
 }
 
 #[cfg(test)]
@@ -216,6 +247,9 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    use rustix::fs::{AtFlags, statat};
+
+    use super::super::kept::keep_reached;
     use super::*;
 
     fn landing_root() -> tempfile::TempDir {
@@ -250,6 +284,41 @@ mod tests {
             assert!(way("acme/../acme").is_err() || way("..").is_err());
             assert_eq!(way("acme/none").err().map(|error| error.kind()), Some(io::ErrorKind::NotFound));
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_let_go_with_its_keeper_and_which_folder_lies_there_is_looked_at_anew() {
+        let root = landing_root();
+        let (inbox, away) = (root.path().join("inbox"), root.path().join("away"));
+        fs::create_dir(&inbox).expect("made");
+        let file = inbox.join("pay");
+        let is_there = || on(&file, |at| statat(at.folder(), at.name, AtFlags::empty())).is_ok();
+        fs::write(&file, "1").expect("written");
+        let keeps = keep_reached();
+        let inner = keep_reached();
+        assert!(is_there());
+        drop(inner);
+        super::super::rename_replace(&inbox, &away).expect("moved away");
+        symlink(&away, &inbox).expect("linked");
+        assert!(is_there(), "the folder that was reached is held");
+        assert!(folder(&inbox).is_err(), "a new look meets the link");
+        drop(keeps);
+        assert!(at(&file).is_err(), "nothing is held any more");
+    }
+
+    #[test]
+    fn a_folder_that_was_made_anew_while_it_was_kept_is_met() {
+        let root = landing_root();
+        let inbox = root.path().join("inbox");
+        let file = inbox.join("pay");
+        let is_there = || on(&file, |at| statat(at.folder(), at.name, AtFlags::empty())).is_ok();
+        fs::create_dir(&inbox).expect("made");
+        let _keeps = keep_reached();
+        assert!(!is_there());
+        super::super::rename_replace(&inbox, &root.path().join("away")).expect("moved away");
+        fs::create_dir(&inbox).expect("made");
+        fs::write(&file, "1").expect("written");
+        assert!(is_there());
     }
 
     #[test]

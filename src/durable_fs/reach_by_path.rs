@@ -47,6 +47,31 @@ pub(super) fn check_own_folder(mode: u32, owner: u32, folder: &Path) -> io::Resu
     if mode & 0o022 != 0 { Err(landing::shared_folder(folder, mode)) } else { Ok(()) }
 }
 
+/// Does something with a name.
+#[cfg(unix)]
+pub(super) fn on<T>(path: &Path, act: impl Fn(&At<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
+    Ok(act(&at(path)?)?)
+}
+
+/// Does something with two names.
+#[cfg(unix)]
+pub(super) fn on_both<T>(
+    from: &Path,
+    to: &Path,
+    act: impl Fn(&At<'_>, &At<'_>) -> rustix::io::Result<T>,
+) -> io::Result<T> {
+    Ok(act(&at(from)?, &at(to)?)?)
+}
+
+/// Folders are held nowhere here.
+#[must_use]
+pub struct KeepsReached(());
+
+/// Would keep what is reached.
+pub fn keep_reached() -> KeepsReached {
+    KeepsReached(())
+}
+
 /// Refuses a folder that is reached through a link below its landing root.
 pub(super) fn check(folder: &Path) -> io::Result<()> {
     super::note_place(folder);

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, linkat, mkdirat, renameat, statat, unlinkat};
 use rustix::io::retry_on_intr;
 
-use super::reach::{self, at};
+use super::reach::{self, on, on_both};
 use super::{FsError, Renamed, landing, shared_sync};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
@@ -43,9 +43,10 @@ fn settle(error: io::Error, from: &Path, to: &Path) -> Result<Renamed, FsError> 
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 fn rename_exclusively(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{RenameFlags, renameat_with};
-    let (from, to) = (at(from)?, at(to)?);
-    let rename = || renameat_with(from.folder(), from.name, to.folder(), to.name, RenameFlags::NOREPLACE);
-    retry_on_intr(rename).map_err(io::Error::from)
+    on_both(from, to, |from, to| {
+        let flags = RenameFlags::NOREPLACE;
+        retry_on_intr(|| renameat_with(from.folder(), from.name, to.folder(), to.name, flags))
+    })
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
@@ -88,9 +89,9 @@ pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsErro
 }
 
 fn link(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (at(from)?, at(to)?);
-    let link = || linkat(from.folder(), from.name, to.folder(), to.name, AtFlags::empty());
-    retry_on_intr(link).map_err(io::Error::from)
+    on_both(from, to, |from, to| {
+        retry_on_intr(|| linkat(from.folder(), from.name, to.folder(), to.name, AtFlags::empty()))
+    })
 }
 
 fn has_no_links(error: &io::Error) -> bool {
@@ -178,19 +179,16 @@ fn replace_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 }
 
 pub(super) fn rename_replace(from: &Path, to: &Path) -> io::Result<()> {
-    let (from, to) = (at(from)?, at(to)?);
-    retry_on_intr(|| renameat(from.folder(), from.name, to.folder(), to.name)).map_err(io::Error::from)
+    on_both(from, to, |from, to| retry_on_intr(|| renameat(from.folder(), from.name, to.folder(), to.name)))
 }
 
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let at = at(path)?;
-    retry_on_intr(|| unlinkat(at.folder(), at.name, AtFlags::empty())).map_err(io::Error::from)
+    on(path, |at| retry_on_intr(|| unlinkat(at.folder(), at.name, AtFlags::empty())))
 }
 
 /// What a name stands for, links not followed.
 fn look_at(path: &Path) -> io::Result<Stat> {
-    let at = at(path)?;
-    retry_on_intr(|| statat(at.folder(), at.name, AtFlags::SYMLINK_NOFOLLOW)).map_err(io::Error::from)
+    on(path, |at| retry_on_intr(|| statat(at.folder(), at.name, AtFlags::SYMLINK_NOFOLLOW)))
 }
 
 fn is_file(found: &Stat) -> bool {
@@ -409,8 +407,7 @@ pub(super) fn open_files_max() -> Option<u64> {
 /// Never open to others' writing, whatever the umask allows.
 pub(super) fn make_one_folder(folder: &Path, private: bool) -> io::Result<()> {
     let mode = Mode::from_raw_mode(if private { PRIVATE_FOLDER_MODE } else { FOLDER_MODE });
-    let place = at(folder)?;
-    retry_on_intr(|| mkdirat(place.folder(), place.name, mode)).map_err(io::Error::from)
+    on(folder, |at| retry_on_intr(|| mkdirat(at.folder(), at.name, mode)))
 }
 
 pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {

@@ -75,8 +75,9 @@ pub(super) fn claim(
     let mut changes = shared.store.change();
     let mut jobs = Vec::with_capacity(wanted.len());
     let mut rules = BTreeSet::new();
+    let mut held = None;
     for want in wanted {
-        let job = new_job(shared, want);
+        let job = new_job(shared, want, &mut held);
         if let Ok(job) = &job {
             let kept = want.retire && want.rule.rule.source.on_success == OnSuccess::Keep;
             if rules.insert(&want.rule.hash) {
@@ -97,8 +98,10 @@ pub(super) fn claim(
     }
     shared.store.sync()?;
     let mut folders = Vec::new();
+    let keeps = durable_fs::keep_reached();
     let answers: Vec<_> =
         jobs.iter().map(|job| take(shared, job.as_ref().map_err(Trouble::clone)?, &mut folders)).collect();
+    drop(keeps);
     folders.sort();
     folders.dedup();
     for folder in folders {
@@ -170,14 +173,26 @@ pub(super) fn sync_doubted(shared: &Shared, job: &Job) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The job for a file, before anything is written down. Its claim folder is ours first, so that the row can say which it is.
-fn new_job(shared: &Shared, want: &Wanted) -> Result<Job, Trouble> {
+/// The job for a file, before anything is written down. Its claim folder is ours first, so that the row can say which it is; `held` is that
+/// of the one before it, mostly the same.
+fn new_job(
+    shared: &Shared,
+    want: &Wanted,
+    held: &mut Option<(PathBuf, FolderIdentity)>,
+) -> Result<Job, Trouble> {
     let id = shared.ids.next(random_tail());
     let rule = &want.rule.rule;
     let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
     let claim_folder = if renames {
         let folder = claim_folder(rule, &want.offer.path);
-        Some(shared.claim_folders.hold(&folder)?)
+        match held {
+            Some((before, identity)) if *before == folder => Some(*identity),
+            _ => {
+                let identity = shared.claim_folders.hold(&folder)?;
+                *held = Some((folder, identity));
+                Some(identity)
+            }
+        }
     } else {
         None
     };

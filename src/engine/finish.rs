@@ -19,7 +19,7 @@ use super::run::Run;
 use super::shared::{Shared, Stage};
 use super::trouble::{Trouble, guard};
 use super::{delivery, fail, lock};
-use crate::durable_fs::FolderRound;
+use crate::durable_fs::{self, FolderRound};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -119,6 +119,7 @@ fn each<T, U>(
     mut step: impl FnMut(T) -> Result<Option<U>, Trouble>,
 ) -> Batch<U> {
     let mut on = Vec::with_capacity(jobs.len());
+    let _keeps = durable_fs::keep_reached();
     for (id, job) in jobs {
         if shared.fatal().is_some() {
             // A sync failed, and the system tells that once: a second one of the same folder would be believed. The next start goes on.

@@ -404,6 +404,7 @@ impl Watcher {
         let may_go = |rule| is_listed || rules.get(rule).is_some_and(|rule| rule.order == Order::Arrival);
         let paths = self.table.ready_batch(BATCH_MAX, may_go);
         let now = Instant::now();
+        let _keeps = durable_fs::keep_reached();
         let offers: Vec<_> = paths.iter().filter_map(|path| self.offer(path, now)).collect();
         (!offers.is_empty()).then_some(offers)
     }

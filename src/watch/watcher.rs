@@ -14,6 +14,7 @@ use super::scanner::{Finding, Scanner};
 use super::table::Table;
 use super::troubles::Troubles;
 use super::{Answers, FOREVER, Message, Offer};
+use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
 
@@ -136,6 +137,7 @@ impl Watcher {
 
     fn take_messages(&mut self, inbox: &Receiver<Message>, pause: Duration) -> Flow {
         let mut next = inbox.recv_timeout(pause);
+        let _keeps = durable_fs::keep_reached();
         for _ in 0..TURN {
             match next {
                 Ok(message) => self.take_message(message),
@@ -186,6 +188,7 @@ impl Watcher {
 
     fn look_at_due(&mut self) {
         let now = Instant::now();
+        let _keeps = durable_fs::keep_reached();
         for _ in 0..TURN {
             let Some(path) = self.table.pop_due(now) else { return };
             self.evaluate(&path, now);
