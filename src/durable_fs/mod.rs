@@ -15,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::identity::{FileIdentity, FolderIdentity};
+use crate::model::os_text::escaped_path;
 
 mod held;
 #[cfg(target_os = "linux")]
@@ -57,12 +58,14 @@ const SYNC: &str = "sync";
 
 /// A file operation that failed: what was tried, and where.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}", crate::model::os_text::escaped_path(path))]
+#[error("cannot {action} {}{}", escaped_path(path), to.as_deref().map(|to| format!(" to {}", escaped_path(to))).unwrap_or_default())]
 pub struct FsError {
     /// An infinitive phrase: `rename`, `sync`.
     pub action: &'static str,
     /// Where.
     pub path: PathBuf,
+    /// Where to, of a rename or a move.
+    pub to: Option<PathBuf>,
     /// Why.
     pub source: io::Error,
 }
@@ -70,7 +73,37 @@ pub struct FsError {
 impl FsError {
     /// An error of `action` at `path`.
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self { action, path: path.to_owned(), source }
+        Self { action, path: path.to_owned(), to: None, source }
+    }
+
+    /// An error of `action` from one place to another.
+    pub fn between(action: &'static str, from: &Path, to: &Path, source: io::Error) -> Self {
+        Self { action, path: from.to_owned(), to: Some(to.to_owned()), source }
+    }
+
+    /// Which of the two folders is in the way; none where neither is, or where what was refused says itself what to do.
+    fn hint_between(&self) -> Option<String> {
+        if landing::hint_of(&self.source).is_some() {
+            return None;
+        }
+        let (old, new) = (parent_of(&self.path), parent_of(self.to.as_ref()?));
+        match self.source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                let mut closed: Vec<String> =
+                    [old, new].into_iter().filter(|folder| !may_write_in(folder)).map(escaped_path).collect();
+                closed.dedup();
+                (!closed.is_empty()).then(|| {
+                    format!(
+                        "let the service's user write in {}; what waits goes on by itself",
+                        closed.join(" and in ")
+                    )
+                })
+            }
+            io::ErrorKind::NotFound => {
+                Some(format!("check that {} is there and its file system is mounted", escaped_path(new)))
+            }
+            _ => None,
+        }
     }
 
     /// Whether an fsync failed: what was written before may be lost, and the service must stop instead of trying again.
@@ -89,7 +122,7 @@ impl Fault for FsError {
             let hint = "look at that disk (room, errors in the system's log), then start the service again: it recovers everything";
             return Some(hint.to_owned());
         }
-        Some(hint_of(&self.source).to_owned())
+        Some(self.hint_between().unwrap_or_else(|| hint_of(&self.source).to_owned()))
     }
 
     fn waits_for(&self) -> WaitsFor {
@@ -139,19 +172,19 @@ pub fn hint_of(error: &io::Error) -> &'static str {
         return "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`); until then it goes on as files are closed";
     }
     if platform::is_link_loop(error) {
-        return "take the symbolic link away that lies there: none is followed in this place; the job goes on by itself";
+        return "take the symbolic link away that lies there: none is followed in this place; what waits goes on by itself";
     }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make room on that disk; the job goes on by itself"
+            "make room on that disk; what waits goes on by itself"
         }
         io::ErrorKind::PermissionDenied => {
-            "let the service's user into that folder, and write there; the job goes on by itself"
+            "let the service's user into that folder, and write there; what waits goes on by itself"
         }
-        io::ErrorKind::ReadOnlyFilesystem => "mount that file system writable; the job goes on by itself",
+        io::ErrorKind::ReadOnlyFilesystem => "mount that file system writable; what waits goes on by itself",
         io::ErrorKind::NotFound => "check that the folder is there and its file system is mounted",
         io::ErrorKind::NotADirectory => {
-            "take the file away that lies where a folder is wanted; the job goes on by itself"
+            "take the file away that lies where a folder is wanted; what waits goes on by itself"
         }
         io::ErrorKind::StaleNetworkFileHandle
         | io::ErrorKind::NotConnected
@@ -159,10 +192,10 @@ pub fn hint_of(error: &io::Error) -> &'static str {
         | io::ErrorKind::NetworkDown
         | io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::TimedOut => {
-            "mount that file system again, or look at its server; the job goes on by itself"
+            "mount that file system again, or look at its server; what waits goes on by itself"
         }
         io::ErrorKind::IsADirectory => {
-            "take the folder away that lies where a file is wanted; the job goes on by itself"
+            "take the folder away that lies where a file is wanted; what waits goes on by itself"
         }
         io::ErrorKind::InvalidFilename => {
             "shorten the name: set the rule's path so that it fits that file system"
@@ -171,14 +204,24 @@ pub fn hint_of(error: &io::Error) -> &'static str {
             "that file system takes no file of this size: choose another one for this path"
         }
         io::ErrorKind::OutOfMemory => {
-            "give the service, or the machine, more memory; the job goes on by itself"
+            "give the service, or the machine, more memory; what waits goes on by itself"
         }
         io::ErrorKind::ResourceBusy | io::ErrorKind::ExecutableFileBusy | io::ErrorKind::WouldBlock => {
-            "somebody else holds that file; the job goes on by itself when it is let go"
+            "somebody else holds that file; what waits goes on by itself when it is let go"
         }
-        io::ErrorKind::Interrupted => "nothing is to be done: the job is tried again by itself",
-        _ => "look at the disk and at the system's log; the job goes on by itself when it works again",
+        io::ErrorKind::Interrupted => "nothing is to be done: it is tried again by itself",
+        _ => "look at the disk and at the system's log; what waits goes on by itself when it works again",
     }
+}
+
+/// Whether this process may make and rename files in a folder, by its rights as they are; where nobody can tell, it may.
+pub fn may_write_in(folder: &Path) -> bool {
+    platform::may(folder, true)
+}
+
+/// Whether this process may list a folder and go into it.
+pub fn may_list(folder: &Path) -> bool {
+    platform::may(folder, false)
 }
 
 /// Whether the process, or the whole system, has as many files open as it may.
@@ -210,7 +253,7 @@ pub fn rename_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match platform::rename_replace(from, to) {
         Ok(()) => Ok(Renamed::Done),
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_missing(from)? => Ok(Renamed::Missing),
-        Err(error) => Err(FsError::new("rename", from, error)),
+        Err(error) => Err(FsError::between("rename", from, to, error)),
     }
 }
 

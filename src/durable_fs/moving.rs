@@ -103,7 +103,7 @@ pub(super) fn copy_over(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match super::rename_no_replace(&partial, to)? {
         Renamed::Done => remove_source(from, to),
         Renamed::NameTaken => super::remove_file(&partial).map(|()| Renamed::NameTaken),
-        Renamed::Missing => Err(FsError::new("rename", &partial, io::ErrorKind::NotFound.into())),
+        Renamed::Missing => Err(FsError::between("rename", &partial, to, io::ErrorKind::NotFound.into())),
     }
 }
 

@@ -313,3 +313,16 @@ fn each_error_of_the_system_says_what_it_means_to_the_operator() {
         assert!(hint_of(&error).contains(hint), "{error}: {}", hint_of(&error));
     }
 }
+
+#[test]
+fn a_rename_that_fails_names_both_ends_and_the_folder_that_is_in_the_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let a = file(folder.path(), "a", "A");
+    let nowhere = folder.path().join("none/b");
+    for failed in [rename_no_replace(&a, &nowhere), rename_replace(&a, &nowhere)] {
+        let error = failed.expect_err("there is no such folder");
+        assert_eq!(error.to_string(), format!("cannot rename {} to {}", a.display(), nowhere.display()));
+        let hint = error.hint().expect("there is one");
+        assert!(hint.contains(&*folder.path().join("none").display().to_string()), "{hint}");
+    }
+}

@@ -35,8 +35,7 @@ fn settle(error: io::Error, from: &Path, to: &Path) -> Result<Renamed, FsError> 
         io::ErrorKind::AlreadyExists => finish_link(from, to),
         io::ErrorKind::NotFound if super::is_missing(from)? => Ok(Renamed::Missing),
         // What is not there is the folder of the new name.
-        io::ErrorKind::NotFound => Err(FsError::new("rename a file to", to, error)),
-        _ => Err(FsError::new("rename", from, error)),
+        _ => Err(FsError::between("rename", from, to, error)),
     }
 }
 
@@ -173,9 +172,17 @@ fn replace_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
         Err(error) => {
             // It is ours and empty; the rename's error is the one to tell.
             super::remove_file(to).ok();
-            Err(FsError::new("rename", from, error))
+            Err(FsError::between("rename", from, to, error))
         }
     }
+}
+
+/// Capabilities count, and read-only file systems too.
+pub(super) fn may(folder: &Path, write: bool) -> bool {
+    use rustix::fs::{Access, CWD, accessat};
+    let access = Access::EXEC_OK | if write { Access::WRITE_OK } else { Access::READ_OK };
+    let asked = retry_on_intr(|| accessat(CWD, folder, access, AtFlags::EACCESS));
+    !matches!(asked, Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS | rustix::io::Errno::PERM))
 }
 
 pub(super) fn rename_replace(from: &Path, to: &Path) -> io::Result<()> {

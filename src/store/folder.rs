@@ -11,7 +11,7 @@ use crate::durable_fs::{self, FsError, HeldFolder, Hold, Renamed};
 pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
     make_private(data_dir)?;
     let held = durable_fs::hold_folder(data_dir);
-    match held.map_err(|FsError { action, path, source }| StoreError::Folder { action, path, source })? {
+    match held.map_err(|FsError { action, path, source, .. }| StoreError::Folder { action, path, source })? {
         Hold::Ours(held) => Ok(held),
         Hold::Theirs(holder) => Err(StoreError::InUse {
             data_dir: data_dir.to_owned(),
@@ -24,7 +24,7 @@ pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
 
 /// Makes a folder that only its owner may enter, durably; one that is there already keeps its permissions.
 pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
-    durable_fs::make_folder(folder, true).map_err(|FsError { action, path, source }| StoreError::Folder {
+    durable_fs::make_folder(folder, true).map_err(|FsError { action, path, source, .. }| StoreError::Folder {
         action,
         path,
         source,
@@ -53,7 +53,11 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     // What stands in for a rename without replacing, where a file system has none, is for files.
     let renamed =
         if cfg!(windows) { durable_fs::rename_no_replace } else { durable_fs::rename_replace }(from, to);
-    match renamed.map_err(|FsError { action, path, source }| StoreError::Folder { action, path, source })? {
+    match renamed.map_err(|FsError { action, path, source, .. }| StoreError::Folder {
+        action,
+        path,
+        source,
+    })? {
         Renamed::Done => Ok(()),
         Renamed::NameTaken => Err(failed("rename", from, io::ErrorKind::AlreadyExists.into())),
         Renamed::Missing => Err(failed("rename", from, io::ErrorKind::NotFound.into())),
