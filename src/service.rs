@@ -11,6 +11,7 @@ use crate::allocator;
 use crate::config::{self, Problems};
 use crate::control::{ControlError, FileWaiting, Handler, Server, StartingHandler, StoreHandler};
 use crate::engine::{Engine, EngineError, Purpose};
+use crate::model::os_text::OsText;
 use crate::model::rule::Mode;
 use crate::pipeline::Registry;
 use crate::store::{Store, StoreError};
@@ -81,7 +82,7 @@ impl Service {
     pub(crate) fn start(config: Option<&Path>, registry: Registry) -> Result<Self, ServiceError> {
         allocator::bound_arenas();
         let file = config::find(config)?;
-        let settings = config::load(&file, &registry)?;
+        let (settings, files) = config::load_with_files(&file, &registry)?;
         let data_dir = settings.service.data_dir.clone();
         let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
         let stop_timeout = settings.service.stop_timeout;
@@ -90,7 +91,8 @@ impl Service {
         // Before the engine: a start looks at many folders, and may hang at one. And no engine is left behind where this fails.
         let control = Server::start(&data_dir, Arc::clone(&desk) as Arc<dyn Handler>)?;
         let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
-        desk.started(with_engine(&engine, store));
+        let changed = move || files.changed().map(OsText::from);
+        desk.started(with_engine(&engine, store).with_changed_configuration(changed));
         tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
         Ok(Self { engine, control, stop_timeout })
     }

@@ -284,3 +284,47 @@ fn a_large_file_takes_no_more_memory_than_a_small_one() {
     assert!(large < small + (64 << 20), "{} MB after {} MB", large >> 20, small >> 20);
     service.stop();
 }
+
+#[test]
+fn who_asks_is_told_that_no_service_runs_or_that_it_runs_by_a_former_configuration() {
+    let world = World::new("");
+    let asked = |arguments: &[&str]| world.landfall(arguments).stdout;
+    assert!(asked(&["jobs"]).contains("no service is running"));
+    assert_eq!(world.json(&["jobs", "--json"])["service"], "stopped");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    assert_eq!(asked(&["jobs"]).trim(), "no jobs");
+    assert_eq!(world.json(&["jobs", "--json"])["service"], "running");
+    let changed = world.text("landfall.toml") + "\n# changed\n";
+    world.write("landfall.toml", changed);
+    assert!(asked(&["jobs"]).contains("landfall.toml was changed after the running service read it"));
+    let retried = world.landfall(&["retry", "--state", "failed"]).done();
+    assert!(retried.stderr.contains("was changed after"), "{retried:?}");
+    service.stop();
+    assert!(!world.landfall(&["retry", "--state", "failed"]).done().stderr.contains("was changed after"));
+}
+
+#[test]
+fn a_retry_without_a_choice_shows_the_choices_and_a_refusal_among_many_names_its_job() {
+    let world = World::new("");
+    let ran = world.landfall(&["retry"]).ends_with(2);
+    assert!(ran.stderr.contains("<JOB|--state <STATE>|--rule <NAME>>"), "{}", ran.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_folder_that_takes_no_file_is_the_one_that_is_named() {
+    if std::process::Command::new("id").arg("-u").output().expect("id runs").stdout != b"0\n" {
+        eprintln!("skipped: a service of another user needs root");
+        return;
+    }
+    let world = World::new("");
+    world.sh("mkdir -p in data archive; chown -R 2001 .; chown 0 archive; chmod 755 . archive; chmod 644 landfall.toml");
+    let mut service = world.start_as(2001);
+    world.write("in/pay.txt", "one\n");
+    service.wait_for_log("/archive/pay.txt");
+    service.wait_for_log("write in");
+    let log = service.log();
+    assert!(log.contains("/archive; what waits") && !log.contains("that folder"), "{log}");
+    service.stop();
+}

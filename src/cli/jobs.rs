@@ -91,7 +91,8 @@ pub fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
         } else {
             let rule_width = settings.rules.iter().map(|rule| rule.name.len()).max().unwrap_or(0);
             print_table(out, handler, &filter, rule_width.max(4), crate::clock::now())?;
-            print_files_waiting(out, handler.filter(|_| filter.takes_all()))
+            print_files_waiting(out, handler.filter(|_| filter.takes_all()))?;
+            print_service(out, handler)
         }
     })
 }
@@ -166,8 +167,22 @@ fn print_files_waiting(out: &mut dyn Write, handler: Option<&dyn Handler>) -> Re
     Ok(())
 }
 
+/// Who reads the list must know whether anything goes on.
+fn print_service(out: &mut dyn Write, handler: Option<&dyn Handler>) -> Result<(), Stop> {
+    match handler.filter(|handler| handler.is_service()) {
+        None => writeln!(out, "\nno service is running")?,
+        Some(service) => {
+            if let Some(told) = view::not_restarted(service) {
+                writeln!(out, "\n{told}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn print_json(out: &mut dyn Write, handler: Option<&dyn Handler>, filter: &JobFilter) -> Result<(), Stop> {
-    write!(out, "{{\"version\":{VIEW_VERSION},\"jobs\":[")?;
+    let service = if handler.is_some_and(Handler::is_service) { "running" } else { "stopped" };
+    write!(out, "{{\"version\":{VIEW_VERSION},\"service\":\"{service}\",\"jobs\":[")?;
     let jobs = handler.into_iter().flat_map(|handler| handler.jobs(filter));
     for (position, job) in jobs.enumerate() {
         let job = job?;
@@ -238,6 +253,7 @@ JOB                         STATE       RULE          RECORDS   AGE  SOURCE, and
         for (handler, count) in [(Some(&handler as &dyn Handler), 1), (None, 0)] {
             let text = printed(|out| print_json(out, handler, &filter));
             let json: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
+            assert_eq!(json["service"], "stopped");
             assert_eq!(
                 (json["version"].as_u64(), json["jobs"].as_array().map(Vec::len)),
                 (Some(1), Some(count))

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::jobs::parse_state;
-use super::say::say;
+use super::say::{say, say_aside};
 use super::{FAILED, view};
 use crate::control::{self, Handler, JobFilter, Reached, Refusal, StoreHandler};
 use crate::engine::{self, EngineError};
@@ -15,9 +15,13 @@ use crate::store::Store;
 
 /// Which jobs.
 #[derive(clap::Args)]
+#[command(
+    after_help = "The running service goes by the configuration that it read at its start: after a change restart it first.",
+    group = clap::ArgGroup::new("which").required(true).multiple(true).args(["job", "state", "rule"])
+)]
 pub struct RetryArgs {
     /// The job's id, or at least four characters of its beginning or end
-    #[arg(value_name = "JOB", required_unless_present_any = ["state", "rule"], conflicts_with_all = ["state", "rule"])]
+    #[arg(value_name = "JOB", conflicts_with_all = ["state", "rule"])]
     job: Option<String>,
     /// Every job in this state: failed or refused
     #[arg(long, value_name = "STATE", value_parser = parse_retriable)]
@@ -42,7 +46,12 @@ fn parse_retriable(text: &str) -> Result<JobState, String> {
 
 pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     match control::reach(&settings.service.data_dir, Store::open_as_owner)? {
-        Reached::Service(service) => retry(args, settings, &service, "the running service takes it"),
+        Reached::Service(service) => {
+            if let Some(told) = view::not_restarted(&service) {
+                say_aside!("warning: {told}");
+            }
+            retry(args, settings, &service, "the running service takes it")
+        }
         Reached::Store(store) => {
             let (rules, opened) = (settings.rules.clone(), store.clone());
             let to_queue = store.clone();
@@ -89,7 +98,7 @@ fn retry(
             }
             // One that cannot be retried does not stop the others; it changes the exit code.
             Err(refusal) => {
-                view::refuse(&refusal);
+                tell(&job, &refusal);
                 all_done = false;
             }
         }
@@ -99,6 +108,14 @@ fn retry(
         say!("{chosen} jobs chosen{done}");
     }
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// Of many jobs it must be told which one was refused.
+fn tell(job: &Job, refusal: &Refusal) {
+    let (id, message) = (job.id.to_string(), refusal.to_string());
+    let names_it = message.contains(&id);
+    let message = if names_it { message } else { format!("job {id}: {message}  {}", job.source.path) };
+    view::complain(&message, refusal.hint().as_deref());
 }
 
 /// What the retry itself would say of the job's state.

@@ -83,6 +83,14 @@ pub(super) fn complain(message: &str, hint: Option<&str>) {
     }
 }
 
+/// What the running service goes by is not what its configuration says now; said only where that is known.
+pub(super) fn not_restarted(handler: &dyn Handler) -> Option<String> {
+    let file = handler.changed_configuration().ok().flatten()?;
+    Some(format!(
+        "{file} was changed after the running service read it: restart the service to let the change count"
+    ))
+}
+
 /// Refuses a rule's name that the configuration does not have, unless jobs tell that it had.
 pub(super) fn know_rule(
     settings: &Settings,

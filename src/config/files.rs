@@ -9,6 +9,7 @@ use super::layers::{self, Layers, Variables};
 use super::places::Places;
 use super::problem::{Problem, Problems, Report};
 use super::raw::{self, Node, Origin, Value};
+use super::read_files::ReadFiles;
 use super::rule;
 use super::rule_test::{self, RuleTest};
 use super::section::Section;
@@ -48,6 +49,7 @@ pub(super) struct Loaded {
     pub settings: Settings,
     pub tests: Vec<RuleTest>,
     pub places: Places,
+    pub files: ReadFiles,
 }
 
 /// A file that was read.
@@ -71,6 +73,7 @@ pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Loaded, Pro
     let section = Section::new(&layers.service, "service", main.broken, heard);
     let rules_dir = service::rules_dir(&section, inputs.main, absolute.parent().unwrap_or(Path::new("")));
     let service = service::read(&section, inputs.variables);
+    let files = ReadFiles::new(&absolute, &rules_dir.absolute);
     let mut nodes = read_top(&main, true, heard);
     check_defaults(&layers, &service, heard);
     nodes.retain(|_| !main.broken);
@@ -91,7 +94,7 @@ pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Loaded, Pro
     let (rules, nodes) = rules.into_iter().map(|read| (read.rule, (read.owner, read.node))).unzip();
     let settings = Settings { service, rules, file: absolute };
     let places = Places { service: layers.service, rules: nodes };
-    report.into_result(Some(Loaded { settings, tests, places }))
+    report.into_result(Some(Loaded { settings, tests, places, files }))
 }
 
 /// The files of tests beside the main file, in `rules_dir`, and those that were named: as they are shown, and absolute.
@@ -124,7 +127,7 @@ fn test_files(
     files
 }
 
-fn is_test_file(name: &Path) -> bool {
+pub(super) fn is_test_file(name: &Path) -> bool {
     name.as_os_str().as_encoded_bytes().ends_with(rule_test::TEST_FILE_END.as_bytes())
 }
 
@@ -283,7 +286,7 @@ fn read_rules_dir(rules_dir: &RulesDir, service_node: &Node, report: &Report) ->
     files.collect()
 }
 
-fn toml_names(folder: &Path, wanted: fn(&Path) -> bool) -> std::io::Result<Vec<PathBuf>> {
+pub(super) fn toml_names(folder: &Path, wanted: fn(&Path) -> bool) -> std::io::Result<Vec<PathBuf>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let name = PathBuf::from(entry?.file_name());

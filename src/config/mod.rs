@@ -29,6 +29,7 @@ mod pipeline;
 mod places;
 mod problem;
 mod raw;
+mod read_files;
 mod records;
 mod rule;
 mod rule_test;
@@ -45,6 +46,7 @@ mod tests;
 
 pub(crate) use places::Places;
 pub use problem::{Problem, Problems};
+pub use read_files::ReadFiles;
 pub use rule_test::{Content, Dropped, Expected, ExpectedFailure, RuleTest};
 
 /// The name that is looked for in the working folder.
@@ -71,6 +73,12 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf, Problems> {
 /// Loads and checks everything; all problems at once.
 pub fn load(file: &Path, registry: &Registry) -> Result<Settings, Problems> {
     Ok(load_judged(file, Some(registry), TestFiles::None)?.settings)
+}
+
+/// Loads and checks everything; with the files as they were, for those who go by them for long.
+pub(crate) fn load_with_files(file: &Path, registry: &Registry) -> Result<(Settings, ReadFiles), Problems> {
+    let loaded = load_judged(file, Some(registry), TestFiles::None)?;
+    Ok((loaded.settings, loaded.files))
 }
 
 /// Loads and checks everything; with where each key stands, for those who have more to say about it.

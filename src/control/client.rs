@@ -92,6 +92,14 @@ impl Handler for Client {
         self.answers(Command::FilesWaiting)
     }
 
+    fn is_service(&self) -> bool {
+        true
+    }
+
+    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal> {
+        self.one(Command::ChangedConfiguration)
+    }
+
     fn show(&self, job: &str) -> Result<Job, Refusal> {
         self.one(Command::Show { job: job.to_owned() })
     }

@@ -142,6 +142,12 @@ pub trait Handler: Send + Sync {
     fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job>;
     /// The files that wait to be taken, by path; none without a service.
     fn files_waiting(&self) -> Answers<'_, FileWaiting>;
+    /// Whether a service runs, and answers.
+    fn is_service(&self) -> bool {
+        false
+    }
+    /// A file of the configuration that was changed after the running service had read it: it goes by what it read.
+    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal>;
     /// One job.
     fn show(&self, job: &str) -> Result<Job, Refusal>;
     /// A job's failed records, in order.

@@ -18,7 +18,7 @@ use super::{JobFilter, Refusal};
 use crate::model::os_text::OsText;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 2;
+pub(super) const PROTOCOL_VERSION: u32 = 3;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -59,6 +59,7 @@ pub(super) enum Command {
     Hello,
     Jobs(JobFilter),
     FilesWaiting,
+    ChangedConfiguration,
     Show {
         job: String,
     },

@@ -181,6 +181,7 @@ impl Desk {
             Command::Hello => reply.one(Ok(())),
             Command::Jobs(filter) => self.all(reply, self.handler.jobs(&filter)),
             Command::FilesWaiting => self.all(reply, self.handler.files_waiting()),
+            Command::ChangedConfiguration => reply.one(self.handler.changed_configuration()),
             Command::Show { job } => reply.one(self.handler.show(&job)),
             Command::Records { job } => self.all(reply, self.handler.records(&job)),
             Command::Record { job, number } => reply.one(self.handler.record(&job, number)),

@@ -67,6 +67,10 @@ impl Handler for StartingHandler {
         self.asked().files_waiting()
     }
 
+    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal> {
+        self.asked().changed_configuration()
+    }
+
     fn show(&self, job: &str) -> Result<Job, Refusal> {
         self.asked().show(job)
     }

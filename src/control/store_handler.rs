@@ -13,6 +13,7 @@ use crate::store::{JobMatch, Published, Store, StoreError, Verified};
 type Retry = Box<dyn Fn(JobId) -> Result<(), JobError> + Send + Sync>;
 type Ingest = Box<dyn Fn(&Path, &str, bool) -> Result<JobId, JobError> + Send + Sync>;
 type Waiting = Box<dyn Fn() -> Vec<FileWaiting> + Send + Sync>;
+type Changed = Box<dyn Fn() -> Option<OsText> + Send + Sync>;
 type Progress = Box<dyn Fn(Job) -> Job + Send + Sync>;
 
 /// Answers from the store; what only an engine can do is handed to it, if there is one.
@@ -23,12 +24,21 @@ pub struct StoreHandler {
     ingest: Option<Ingest>,
     progress: Option<Progress>,
     waiting: Option<Waiting>,
+    changed: Option<Changed>,
 }
 
 impl StoreHandler {
     /// Answers from this store, without a service.
     pub fn new(store: Store) -> Self {
-        Self { store, retry: None, accept_missing: None, ingest: None, progress: None, waiting: None }
+        Self {
+            store,
+            retry: None,
+            accept_missing: None,
+            ingest: None,
+            progress: None,
+            waiting: None,
+            changed: None,
+        }
     }
 
     /// The same within the service.
@@ -78,6 +88,16 @@ impl StoreHandler {
         self
     }
 
+    /// Within the service: a file of the configuration that was changed since it was read.
+    #[must_use]
+    pub fn with_changed_configuration(
+        mut self,
+        changed: impl Fn() -> Option<OsText> + Send + Sync + 'static,
+    ) -> Self {
+        self.changed = Some(Box::new(changed));
+        self
+    }
+
     fn find(&self, text: &str) -> Result<JobId, Refusal> {
         match self.store.find_job(text).map_err(refused)? {
             JobMatch::One(id) => Ok(id),
@@ -117,6 +137,10 @@ impl Handler for StoreHandler {
     fn files_waiting(&self) -> Answers<'_, FileWaiting> {
         let files = self.waiting.as_ref().map(|waiting| waiting()).unwrap_or_default();
         Box::new(files.into_iter().map(Ok))
+    }
+
+    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal> {
+        Ok(self.changed.as_ref().and_then(|changed| changed()))
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {
