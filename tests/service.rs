@@ -314,8 +314,7 @@ fn a_retry_without_a_choice_shows_the_choices_and_a_refusal_among_many_names_its
 #[cfg(target_os = "linux")]
 #[test]
 fn an_output_folder_that_takes_no_file_is_the_one_that_is_named() {
-    if std::process::Command::new("id").arg("-u").output().expect("id runs").stdout != b"0\n" {
-        eprintln!("skipped: a service of another user needs root");
+    if !are_we_root() {
         return;
     }
     let world = World::new("");
@@ -327,4 +326,45 @@ fn an_output_folder_that_takes_no_file_is_the_one_that_is_named() {
     let log = service.log();
     assert!(log.contains("/archive; what waits") && !log.contains("that folder"), "{log}");
     service.stop();
+}
+
+fn are_we_root() -> bool {
+    let is_root = std::process::Command::new("id").arg("-u").output().expect("id runs").stdout == b"0\n";
+    if !is_root {
+        eprintln!("skipped: a service of another user needs root");
+    }
+    is_root
+}
+
+#[test]
+fn check_tells_each_folder_and_key_for_which_the_one_who_asks_has_no_rights() {
+    use std::os::unix::process::CommandExt as _;
+    if !are_we_root() {
+        return;
+    }
+    let world = World::new(
+        "paths = ['in/{sender}/in/*']\ndecode.identities = ['key']\nsource = { on_success = 'archive', archive_dir = 'archive/{date}' }",
+    );
+    world.sh("chmod 755 . in; chmod 644 landfall.toml; echo > key; chmod 600 key; mkdir -p data/open; chmod 700 data");
+    let check = || {
+        let ran = world.command().arg("check").uid(2001).gid(2001).output().expect("starts");
+        String::from_utf8(ran.stdout).expect("is text")
+    };
+    let of_roots = check();
+    assert!(of_roots.contains("this user may not open the data folder"), "{of_roots}");
+    assert!(of_roots.contains("no folder below") && !of_roots.contains("may not make"), "{of_roots}");
+    world.sh("chown -R 2001 data; mkdir -p in/a/in in/b/in; chmod 755 in/a in/a/in in/b; chmod 700 in/b/in");
+    let told = check();
+    for words in [
+        "/key cannot be read",
+        "may not make",
+        "/archive: he may not write in",
+        "may not write in",
+        "/in/b/in cannot be listed",
+    ] {
+        assert!(told.contains(words), "{words}:\n{told}");
+    }
+    assert!(!told.contains("data folder") && !told.contains("no folder below"), "{told}");
+    world.sh("chown -R 2001 .");
+    assert!(!check().contains("warning"), "{}", check());
 }

@@ -5,8 +5,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::check_rights;
 use crate::config::{Places, Problem};
-use crate::durable_fs::CLAIM_FOLDER;
+use crate::durable_fs::{self, CLAIM_FOLDER};
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Mode, OnSuccess, Rule, Settings};
 use crate::pipeline::steps::exec;
@@ -35,11 +36,20 @@ pub(super) struct Finding {
 pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(data_dir_in_the_way(settings, places));
+    findings.extend(check_rights::lack_of_data_dir(&settings.service.data_dir).map(|lack| Finding {
+        level: Level::Warning,
+        problem: places.of_service(
+            "data_dir",
+            lack,
+            "run this command and the service as the user who owns it",
+        ),
+    }));
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
     for (position, rule) in settings.rules.iter().enumerate().filter(|(_, rule)| rule.mode == Mode::Live) {
         let mut about = About { settings, places, position, rule, findings: Vec::new() };
         about.patterns(&mut first_with);
         about.outputs();
+        about.rights();
         about.key_files();
         about.commands();
         about.backslashes();
@@ -96,7 +106,17 @@ impl<'a> About<'a> {
                 self.watched_folder(&key, pattern.fixed_folder());
             }
             let mut folders = landing_folders(&pattern);
+            if folders.is_empty() && pattern.fixed_folder().is_dir() {
+                let message =
+                    format!("no folder below {} fits this pattern now", escaped_path(pattern.fixed_folder()));
+                self.warn(
+                    &key,
+                    message,
+                    "make one for each sender, or correct the pattern; files are taken once there is one",
+                );
+            }
             folders.retain(|folder| landed_in.insert(folder.clone()));
+            self.unlisted(&key, folders.iter().filter(|folder| folder.as_path() != pattern.fixed_folder()));
             self.closed_to_us(&key, &folders);
             self.unseen_writers(&key, &folders);
             self.writable_for_others(&key, &folders);
@@ -190,13 +210,25 @@ impl<'a> About<'a> {
         }
     }
 
+    fn unlisted<'f>(&mut self, key: &[&str], mut folders: impl Iterator<Item = &'f PathBuf>) {
+        if let Some(folder) = folders.find(|folder| !durable_fs::may_list(folder)) {
+            let message = format!("the watched folder {} cannot be listed", escaped_path(folder));
+            self.warn(key, message, "give the service's user the right to read it");
+        }
+    }
+
     /// A file is taken by renaming it.
     fn closed_to_us(&mut self, key: &[&str], folders: &[PathBuf]) {
         if self.rule.source.on_success == OnSuccess::Keep {
             return;
         }
-        let user = service_user(&self.settings.service.data_dir);
-        let closed = |folder: &&PathBuf| fs::metadata(folder).is_ok_and(|found| is_closed_to(&found, user));
+        let data_dir = &self.settings.service.data_dir;
+        let (user, is_us) = (service_user(data_dir), check_rights::are_the_services(data_dir));
+        // The modes do not tell what capabilities, access lists and read-only mounts do: only the user himself can ask for that.
+        let closed = |folder: &&PathBuf| match is_us {
+            true => !durable_fs::may_write_in(folder),
+            false => fs::metadata(folder).is_ok_and(|found| is_closed_to(&found, user)),
+        };
         if let Some(folder) = folders.iter().find(closed) {
             let message = format!(
                 "the service's user may not write in {}: files cannot be taken from there",
@@ -272,6 +304,31 @@ impl<'a> About<'a> {
         }
     }
 
+    /// Where outputs, archive and claims go; asked only by whoever the service runs as.
+    fn rights(&mut self) {
+        if !check_rights::are_the_services(&self.settings.service.data_dir) {
+            return;
+        }
+        let source = &self.rule.source;
+        let parent = |text: &str| Path::new(text).parent().unwrap_or(Path::new("")).to_owned();
+        let mut folders: Vec<(Vec<&str>, PathBuf)> =
+            self.products().into_iter().map(|(key, text)| (key, parent(text))).collect();
+        let archive = source.archive_dir.as_deref().map(PathBuf::from);
+        let claims = source.claim_dir.as_deref().map(PathBuf::from);
+        let quarantine = source.quarantine_dir.as_deref().map(PathBuf::from);
+        for (key, folder) in [("archive_dir", archive), ("claim_dir", claims), ("quarantine_dir", quarantine)]
+        {
+            folders.extend(folder.map(|folder| (vec!["source", key], folder)));
+        }
+        let mut told = HashSet::new();
+        for (key, folder) in folders {
+            let lack = check_rights::lack(&check_rights::fixed_folder(&folder));
+            if let Some(lack) = lack.filter(|lack| told.insert(lack.clone())) {
+                self.warn(&key, lack, check_rights::HINT);
+            }
+        }
+    }
+
     fn key_files(&mut self) {
         let decode = &self.rule.decode;
         for (position, text) in decode.identities.iter().enumerate() {
@@ -291,12 +348,17 @@ impl<'a> About<'a> {
     fn key_file(&mut self, key: &[&str], path: &Path) {
         let is_fixed = |path: &Path| !path.as_os_str().as_encoded_bytes().contains(&b'{');
         let Some(fixed) = path.ancestors().find(|part| is_fixed(part)) else { return };
-        if let Err(error) = fs::metadata(fixed) {
+        let is_us = check_rights::are_the_services(&self.settings.service.data_dir);
+        let found = fs::metadata(fixed).and_then(|found| {
+            // Of another user's rights to read it nothing is known here.
+            if found.is_file() && is_us { durable_fs::open_unblocked(fixed).map(|_| ()) } else { Ok(()) }
+        });
+        if let Err(error) = found {
             let message = match error.kind() {
                 io::ErrorKind::NotFound => format!("{} does not exist", escaped_path(fixed)),
-                _ => format!("{} cannot be looked at: {error}", escaped_path(fixed)),
+                _ => format!("{} cannot be read: {error}", escaped_path(fixed)),
             };
-            self.warn(key, message, "put it there, or correct the path, before files come that need it");
+            self.warn(key, message, "put it there and let the service's user read it, or correct the path, before files come that need it");
         }
     }
 
@@ -412,7 +474,7 @@ fn is_executable(_: &fs::Metadata) -> bool {
 
 /// The user that the service runs as: the owner of its data folder where that is there, else who asks.
 #[cfg(unix)]
-fn service_user(data_dir: &Path) -> u32 {
+pub(super) fn service_user(data_dir: &Path) -> u32 {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata(data_dir).map_or_else(|_| rustix::process::geteuid().as_raw(), |found| found.uid())
 }

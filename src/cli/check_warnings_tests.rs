@@ -66,6 +66,7 @@ fn a_watched_folder_that_is_not_there_is_a_warning_and_a_folder_named_as_a_file_
     insta::assert_snapshot!(told.join("\n"), @r#"
     Warning 6 rule "payments": paths[0]: the watched folder DIR/inn does not exist
     Problem 6 rule "payments": paths[1]: DIR/in is a folder: this pattern takes no file
+    Warning 6 rule "payments": paths[2]: no folder below DIR/in fits this pattern now
     "#);
 }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 a job failed or the thing asked for does not exist; 2 the command line or the configuration is wrong.
 
 mod check;
+mod check_rights;
 mod check_store;
 mod check_warnings;
 mod demo;
