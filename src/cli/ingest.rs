@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Which files, under which rule.
 #[derive(clap::Args)]
 pub struct IngestArgs {
-    /// The files, wherever they lie
+    /// The files, wherever they lie; where the rule's patterns have named wildcards, like {sender}, a path must fit one of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// The rule to ingest them under
