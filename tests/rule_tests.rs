@@ -161,3 +161,22 @@ fn the_configuration_of_init_has_a_test_that_passes() {
     world.landfall(&["init", "."]).done();
     world.landfall(&["test"]).done().says(&["1 passed, 0 failed"]);
 }
+
+#[test]
+fn a_path_that_no_pattern_fits_is_told_as_it_is_written_with_the_pattern() {
+    let world =
+        world("\n[[rule.test]]\nname = 'lost'\npath = 'in/pay-1.csv'\ninput = \"amount,status\\n\"\n");
+    let ran = run(&world, &[]).ends_with(1);
+    ran.says(&["its `path` in/pay-1.csv fits no pattern", "in/{sender}/pay-*.csv*"]);
+}
+
+#[test]
+fn a_sample_as_text_passes_a_rule_that_wants_encrypted_files_unless_that_is_what_is_tested() {
+    let passes = "\n[[rule.test]]\nname = 'plain'\npath = 'in/a/pay-1.csv'\ninput = \"amount,status\\n1,A\\n\"\noutput.main = \"amount,status\\n1,A\\n\"\n";
+    let refused = "\n[[rule.test]]\nname = 'refused'\npath = 'in/a/pay-1.csv'\ninput = \"amount,status\\n1,A\\n\"\nerror = 'not encrypted'\n";
+    let world = world(&format!("{passes}{refused}"));
+    let text =
+        world.text("landfall.toml").replace("[rule.decode]\n", "[rule.decode]\nrequire = ['encrypted']\n");
+    world.write("landfall.toml", text);
+    run(&world, &[]).done().says(&["2 passed"]);
+}

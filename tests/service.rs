@@ -368,3 +368,33 @@ fn check_tells_each_folder_and_key_for_which_the_one_who_asks_has_no_rights() {
     world.sh("chown -R 2001 .");
     assert!(!check().contains("warning"), "{}", check());
 }
+
+#[test]
+fn what_is_refused_is_told_with_what_is_probably_meant_and_where_the_file_went() {
+    let rule = "paths = ['in/*.csv']\nrecords = { format = 'csv' }\npipeline = [{ step = 'validate', columns = { amount = { required = true } } }]\noutput = { main = { path = 'out/{stem}.main' }, invalid = { path = 'out/{stem}.invalid' } }\nerrors = { failed_max = 0 }";
+    let world = World::new(rule);
+    world.write("in/other.txt", "");
+    world
+        .landfall(&["check", "--files"])
+        .done()
+        .says(&["1 file in watched folders that no rule takes", "in/other.txt"]);
+    for delimiter in [";", "\t", "|"] {
+        world.write("in/a.csv", format!("id{delimiter}amount\n1{delimiter}2\n"));
+        let told = world.landfall(&["ingest", "--rule", support::RULE, "in/a.csv"]).ends_with(1).stdout;
+        let shown = delimiter.replace('\t', "\\t");
+        assert!(told.contains(&format!("`records.delimiter = \"{shown}\"` meant?")), "{told}");
+    }
+    world.write("in/b.csv", "amount,x\n1,\"a\n");
+    let told =
+        world.landfall(&["ingest", "--rule", support::RULE, "--dry-run", "in/b.csv"]).ends_with(1).stdout;
+    assert!(told.contains("hint: raise the limit") && !told.contains("landfall records"), "{told}");
+    world.write("in/c.csv", "amount,x\n1,2\n");
+    world.ingest_and_retire("in/c.csv").done().says(&["retired ", "/archive/c.csv"]);
+
+    let world = World::new("decode = { require = ['encrypted'] }");
+    world.write("in/empty.txt", "");
+    world
+        .landfall(&["ingest", "--rule", support::RULE, "in/empty.txt"])
+        .ends_with(1)
+        .says(&["the file is empty"]);
+}

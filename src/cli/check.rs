@@ -30,7 +30,7 @@ use crate::watch::rules::RuleSet;
                         configuration that it read at its start: after a change restart it."
 )]
 pub struct CheckArgs {
-    /// Also print which present file goes to which rule, and to which paths
+    /// Also print which present file goes to which rule, and to which paths, and which no rule takes
     #[arg(long)]
     pub files: bool,
     /// Also verify every value in the store, and the files of unfinished jobs
@@ -154,6 +154,7 @@ fn format_name(format: &Format) -> &'static str {
 fn show_files(rules: &[Rule], out: &mut dyn io::Write) -> anyhow::Result<()> {
     let watched = RuleSet::new(rules.to_vec())?;
     let mut found = 0_u64;
+    let (mut left, mut looked_at) = (Vec::new(), HashSet::new());
     for (position, rule) in rules.iter().enumerate() {
         let mut folders = watched.fixed_folders_of(position);
         folders.reverse();
@@ -166,6 +167,9 @@ fn show_files(rules: &[Rule], out: &mut dyn io::Write) -> anyhow::Result<()> {
             let (files, inner) = list(&folder, out)?;
             folders.extend(inner.into_iter().rev().filter(|folder| watched.could_match_below(folder)));
             for file in files {
+                if watched.assign(&file).is_none() && looked_at.insert(file.clone()) {
+                    left.push(file.clone());
+                }
                 if let Some((_, vars)) = watched.assign(&file).filter(|(taker, _)| *taker == position) {
                     found += 1;
                     show_file(rule, &file, vars, out)?;
@@ -174,6 +178,10 @@ fn show_files(rules: &[Rule], out: &mut dyn io::Write) -> anyhow::Result<()> {
         }
     }
     writeln!(out, "{found} file{} would be taken", if found == 1 { "" } else { "s" })?;
+    if !left.is_empty() {
+        writeln!(out, "{} in watched folders that no rule takes", counted(left.len(), "file"))?;
+        left.iter().try_for_each(|file| writeln!(out, "    {}", escaped_path(file)))?;
+    }
     Ok(())
 }
 

@@ -226,6 +226,9 @@ fn tell(job: &Job) {
         let PublishedOutput { category, records, bytes, path, .. } = output;
         say!("    {category}: {records} records, {bytes} bytes, {path}");
     }
+    if let Some(place) = super::show::place_of(job) {
+        say!("    {place}");
+    }
     for (reason, count) in &account.reasons {
         say!("    {reason}: {count}");
     }

@@ -96,14 +96,21 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
 
 /// Where the source is. Its claimed name is free once it went on; a place that is planned is not told before it is there.
 fn print_place(out: &mut dyn Write, job: &Job) -> io::Result<()> {
+    match place_of(job) {
+        Some(place) => writeln!(out, "{place}"),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn place_of(job: &Job) -> Option<String> {
     match (&job.retired_to, &job.source.claimed) {
         (Some(place), _) if matches!(job.state, JobState::Failed | JobState::Refused) => {
-            writeln!(out, "quarantine {place}")
+            Some(format!("quarantine {place}"))
         }
-        (Some(place), _) if job.state.is_final() => writeln!(out, "retired    {place}"),
-        (None, Some(claimed)) if job.state == JobState::Failed => writeln!(out, "claimed    {claimed}"),
-        (_, Some(claimed)) if !job.state.is_final() => writeln!(out, "claimed    {claimed}"),
-        _ => Ok(()),
+        (Some(place), _) if job.state.is_final() => Some(format!("retired    {place}")),
+        (None, Some(claimed)) if job.state == JobState::Failed => Some(format!("claimed    {claimed}")),
+        (_, Some(claimed)) if !job.state.is_final() => Some(format!("claimed    {claimed}")),
+        _ => None,
     }
 }
 

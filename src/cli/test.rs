@@ -31,6 +31,7 @@ use crate::model::rule::{
 };
 use crate::pipeline::Registry;
 use crate::store::{Published, Store};
+use crate::watch::pattern::Pattern;
 
 /// Between two looks at a job.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -141,6 +142,7 @@ fn try_one(test: &RuleTest, settings: &Settings, registry: &Registry) -> anyhow:
         expected_outputs.insert(category.as_str(), bytes_of(content)?);
     }
     let sample = bytes_of(&test.sample)?;
+    check_path(test, rule)?;
     let got = rehearse(test, &sample, rule, settings, registry, scratch.path())?;
     let mut differences = Vec::new();
     compare_end(&test.expected, &got.job, scratch.path(), &mut differences);
@@ -152,6 +154,23 @@ fn try_one(test: &RuleTest, settings: &Settings, registry: &Registry) -> anyhow:
         compare_failed(&test.expected, &got.failed, &mut differences);
     }
     Ok(differences)
+}
+
+/// Without a pattern that fits, named wildcards have no values.
+fn check_path(test: &RuleTest, rule: &Rule) -> anyhow::Result<()> {
+    let patterns: Vec<Pattern> = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok()).collect();
+    let is_named = patterns.iter().any(|pattern| !pattern.names().is_empty());
+    if is_named && !patterns.iter().any(|pattern| pattern.matches(&test.path).is_some()) {
+        let base = &rule.base_dir;
+        let shown = |path: &Path| escaped_path(path.strip_prefix(base).unwrap_or(path));
+        let known: Vec<String> = rule.paths.iter().map(|text| shown(Path::new(text))).collect();
+        bail!(
+            "its `path` {} fits no pattern of the rule: write one that fits {}",
+            shown(&test.path),
+            known.join(" or ")
+        );
+    }
+    Ok(())
 }
 
 fn bytes_of(content: &Content) -> anyhow::Result<Vec<u8>> {
@@ -175,7 +194,11 @@ fn rehearse(
     let landed = scratch.join("in").join(without_root(&test.path));
     durable_fs::make_folder(landed.parent().unwrap_or(&scratch), true)?;
     fs::write(&landed, sample).with_context(|| format!("cannot write {}", escaped_path(&landed)))?;
-    let rule = rule_within(rule, &scratch);
+    let mut rule = rule_within(rule, &scratch);
+    // Text as it is written in a test cannot be encrypted; a test that expects an error may be about just that.
+    if matches!(test.sample, Content::Inline(_)) && test.expected.error.is_none() {
+        rule.decode.require_encrypted = false;
+    }
     let mut service = settings.service.clone();
     service.data_dir = scratch.join("data");
     service.free_min = FreeMin::Bytes(0); // nothing of it is to stay

@@ -105,10 +105,12 @@ pub enum DecodeError {
         what: &'static str,
     },
     /// `require = ["encrypted"]` and it is not.
-    #[error("{place}: the source is not encrypted, and `decode.require` asks for it")]
+    #[error("{place}: {}, and `decode.require` asks for an encrypted source", if *is_empty { "the file is empty" } else { "the source is not encrypted" })]
     NotEncrypted {
         /// Where.
         place: String,
+        /// There is nothing in it.
+        is_empty: bool,
     },
     /// No member of an archive was taken.
     #[error("{place}: {}", no_entry(*members, *skipped))]
@@ -260,6 +262,7 @@ impl Fault for DecodeError {
             }
             Self::Disguised { .. } => "ask the sender for the file without what stands before it",
             Self::Refused { what, .. } => return Some(refusal_hint(what)),
+            Self::NotEncrypted { is_empty: true, .. } => "ask the sender for the file again",
             Self::NotEncrypted { .. } => "ask the sender to encrypt with age to your recipient",
             Self::NoEntry { members: 0, .. } => "ask the sender for an archive with files in it",
             Self::NoEntry { members, skipped, .. } if members == skipped => {

@@ -98,9 +98,10 @@ pub(super) fn peel<'a>(
             stream.consume(lead);
             input = Input::Stream(stream);
         }
+        let is_empty = head.is_empty();
         let Some(layer) = decide(head, context, position.depth, &place)? else {
             if context.decode.require_encrypted && !position.encrypted {
-                return Err(DecodeError::NotEncrypted { place: place.to_string() });
+                return Err(DecodeError::NotEncrypted { place: place.to_string(), is_empty });
             }
             return Ok(Peeled::Text(input.into_stream()));
         };

@@ -206,6 +206,13 @@ impl Fault for MissingColumns {
     }
 
     fn hint(&self) -> Option<String> {
+        if let (Some(delimiter), [only]) =
+            (crate::record::delimiter_meant(&self.present), self.present.as_slice())
+        {
+            return Some(format!(
+                "the header has one column, `{only}`: is `records.delimiter = \"{delimiter}\"` meant?"
+            ));
+        }
         let near: Vec<String> = self
             .missing
             .iter()

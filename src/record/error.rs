@@ -23,6 +23,8 @@ pub enum CutError {
         resembles: bool,
         /// The header's names, the first of them.
         header: String,
+        /// What may part its names, where it has one only.
+        delimiter: Option<&'static str>,
     },
     /// Column names of the header that stand there more than once.
     #[error("line {line}{}: the header names a column twice: {}", within(entry), names.join(", "))]
@@ -195,6 +197,9 @@ impl Fault for CutError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Read(_) => return None,
+            Self::MissingColumns { header, delimiter: Some(delimiter), .. } => {
+                format!("the header has one column, {header}: is `records.delimiter = \"{delimiter}\"` meant?")
+            }
             Self::MissingColumns { header, .. } => format!(
                 "the header has {header}; correct `records.columns`, `records.delimiter` or `records.skip_lines`, or have the file sent again"
             ),

@@ -137,7 +137,21 @@ fn check(columns: &[String], required: &[String], entry: String, line: u64) -> R
     }
     let resembles = missing.iter().any(|(_, nearest)| nearest.is_some());
     let missing = missing.into_iter().map(|(name, nearest)| with_nearest(name, nearest)).collect();
-    Err(CutError::MissingColumns { entry, line, missing, resembles, header: listed(columns) })
+    Err(CutError::MissingColumns {
+        entry,
+        line,
+        missing,
+        resembles,
+        header: listed(columns),
+        delimiter: delimiter_meant(columns),
+    })
+}
+
+/// What may part the columns of a header that has one only: as it is written in a rule.
+pub fn delimiter_meant(columns: &[String]) -> Option<&'static str> {
+    let [only] = columns else { return None };
+    let known = [(';', ";"), ('\t', "\\t"), ('|', "|"), (',', ",")];
+    known.into_iter().find(|(delimiter, _)| only.contains(*delimiter)).map(|(_, shown)| shown)
 }
 
 /// The column that may be meant: one that is required itself is not.

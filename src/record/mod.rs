@@ -40,6 +40,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 pub use error::CutError;
+pub use header::delimiter_meant;
 pub use separator::lines_in;
 
 use self::block::{BLOCK_BYTES, Text};
