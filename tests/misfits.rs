@@ -98,3 +98,41 @@ fn a_file_that_has_nothing_like_the_column_fails_as_its_own_fault() {
         );
     }
 }
+
+#[test]
+fn a_misspelt_column_of_jsonl_is_told_once_where_no_record_fails_for_it() {
+    let world = World::new(
+        "records = { format = \"jsonl\" }
+         pipeline = [{ step = \"filter\", drop = { column = \"statsu\", equals = \"CLOSED\" } },
+                     { step = \"select\", columns = [\"id\", \"nmae\"] }]
+         output = { main = { path = \"out/{name}\" } }",
+    );
+    let records = "{\"id\":1,\"status\":\"CLOSED\",\"name\":\"a\"}\n".repeat(20_000);
+    world.write("sample", &records);
+    let run = world.landfall(&["ingest", "sample", "--rule", RULE]).ends_with(0);
+    let told = [
+        "none of the first records has column `statsu`, which pipeline[0] filter names; the nearest is `status`",
+        "none of the first records has column `nmae`, which pipeline[1] select names; the nearest is `name`",
+    ];
+    let shown = world.landfall(&["show", world.job()["id"].as_str().unwrap()]).ends_with(0).stdout;
+    for text in told {
+        assert_eq!(run.stdout.matches(text).count(), 1, "{}", run.stdout);
+        assert_eq!(run.stderr.matches(text).count(), 1, "{}", run.stderr);
+        assert_eq!(shown.matches(text).count(), 1, "{shown}");
+    }
+    world.write("fits", "{\"id\":1}\n");
+    let run = world.landfall(&["ingest", "fits", "--rule", RULE]).ends_with(0);
+    assert!(!run.stdout.contains("note:"), "a column may be lacking: {}", run.stdout);
+}
+
+#[test]
+fn a_column_in_another_case_is_a_misspelling_however_short_it_is() {
+    for (format, content) in [("csv", "Id,amount\n1,2\n"), ("jsonl", "{\"Id\":1,\"amount\":2}\n")] {
+        let world = World::new(&needs(format, "ID"));
+        world.write("sample", content);
+        world.landfall(&["ingest", "sample", "--rule", RULE]).ends_with(1);
+        let job = world.job();
+        assert_eq!((&job["state"], &job["waiting"]["for"]), (&"held".into(), &"config".into()), "{job:#}");
+        assert!(job["error"]["hint"].to_string().contains("`Id` for `ID`"), "{job:#}");
+    }
+}

@@ -124,6 +124,9 @@ impl DryRun {
         for (reason, count) in &account.reasons {
             say!("    {}: {count}", view::printable(reason.as_bytes(), usize::MAX));
         }
+        for remark in job.remarks() {
+            say!("    note: {}", view::printable(remark.as_bytes(), usize::MAX));
+        }
         if let Some(error) = &job.error {
             say!("    error: {}", self.real_text(&error.message, job));
             if let Some(hint) = &error.hint {

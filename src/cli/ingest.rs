@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::FAILED;
 use super::dry_run::DryRun;
 use super::say::say;
+use super::view;
 use crate::config::{self, Problems};
 use crate::control::{self, Client, Handler as _, Reached, Refusal};
 use crate::engine::{self, Engine, EngineError, Purpose};
@@ -231,6 +232,9 @@ fn tell(job: &Job) {
     }
     for (reason, count) in &account.reasons {
         say!("    {reason}: {count}");
+    }
+    for remark in job.remarks() {
+        say!("    note: {}", view::printable(remark.as_bytes(), usize::MAX));
     }
     if let (Some(waiting), None) = (&job.waiting, &job.error) {
         say!("    waits: {}", waiting.detail);

@@ -21,6 +21,7 @@ use super::shared::Shared;
 use super::totals::Announced;
 use super::trouble::{Trouble, guard};
 use crate::allowance::Permit;
+use crate::clock;
 use crate::decode::{Decoded, Progress};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -28,6 +29,7 @@ use crate::model::slice::{EntryShape, Slice};
 use crate::output::EntryName;
 use crate::pipeline::{MissingColumns, PipelineWorker, StepBroken};
 use crate::store::{MemoryBudget, MemoryLease, SliceQueue, StoreError, Taken};
+use crate::telemetry::events;
 
 /// Slices of one job in the workers' hands or waiting to be collected, at most: bounds the results in memory when one
 /// slice takes much longer than those after it.
@@ -275,8 +277,17 @@ impl Run {
         }
     }
 
+    /// Records may lack the columns that the rule names: told once, in the log and by `show`.
     pub(super) fn set_misspelt(&self, columns: MissingColumns) {
-        self.misspelt.get_or_init(|| columns);
+        let remark = columns.remark();
+        if self.misspelt.set(columns).is_err() {
+            return;
+        }
+        let mut job = lock(&self.job);
+        if !job.remarks().any(|told| told == remark) {
+            events::misspelt(&job, &remark);
+            job.note(clock::now(), &remark);
+        }
     }
 
     pub(super) fn misspelt(&self) -> Option<&MissingColumns> {

@@ -263,6 +263,13 @@ impl Job {
         self.write_down(Moment { at, state: self.state, detail: detail.to_owned() });
     }
 
+    /// What was written down beside the moves from state to state.
+    pub fn remarks(&self) -> impl Iterator<Item = &str> {
+        let stays = |pair: &&[Moment]| matches!(pair, [before, after] if before.state == after.state);
+        let details = self.timeline.windows(2).filter(stays).filter_map(|pair| pair.last());
+        details.map(|moment| moment.detail.as_str()).filter(|detail| !detail.is_empty())
+    }
+
     /// A job that is held for one reason again and again keeps one moment for it, so that waiting for days costs nothing.
     fn write_down(&mut self, moment: Moment) {
         if moment.state == JobState::Held {

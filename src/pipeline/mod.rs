@@ -169,6 +169,21 @@ impl MissingColumns {
     pub fn resembles(&self) -> bool {
         self.missing.iter().any(|missing| missing.nearest.is_some())
     }
+
+    /// What a job tells that went on without them, since records of its format may lack any.
+    pub fn remark(&self) -> String {
+        let text = |missing: &MissingColumn| {
+            let MissingColumn { step, column, nearest, .. } = missing;
+            let near = nearest.as_ref().map(|near| format!("; the nearest is `{}`", near.escape_debug()));
+            format!(
+                "none of the first records has column `{}`, which {step} names{}",
+                column.escape_debug(),
+                near.unwrap_or_default()
+            )
+        };
+        let texts: Vec<String> = self.missing.iter().take(LISTED_MAX).map(text).collect();
+        format!("{}{}", where_of(&self.entry), texts.join("; "))
+    }
 }
 
 /// A column that a step names and an entry does not have.

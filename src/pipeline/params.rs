@@ -167,14 +167,23 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
+/// Characters of a name that are compared, at most.
+const FOLDED_CHARS_MAX: usize = 200;
+
 /// The known name that a misspelt one is nearest to, if any is near.
 pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let name = folded(name);
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
+        .map(|candidate| (strsim::jaro_winkler(&name, &folded(candidate)), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|one, other| one.0.total_cmp(&other.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// Case and blanks are what differs most often. Bounded, since a sender's name may be long.
+fn folded(name: &str) -> String {
+    name.trim().chars().take(FOLDED_CHARS_MAX).collect::<String>().to_lowercase()
 }
 
 #[cfg(test)]
@@ -192,6 +201,16 @@ mod tests {
         assert_eq!(problems[0].key, ["commnd"]);
         assert_eq!(problems[0].hint.as_deref(), Some("did you mean `command`?"));
         assert_eq!(problems[1].hint.as_deref(), Some("known are: command"));
+    }
+
+    #[test]
+    fn a_name_in_another_case_is_near_however_short() {
+        assert_eq!(nearest("ID", ["name", "id"]), Some("id"));
+        assert_eq!(nearest("Id", ["ID", "name"]), Some("ID"));
+        assert_eq!(nearest("x", ["X"]), Some("X"));
+        assert_eq!(nearest("STATSU", ["status"]), Some("status"));
+        assert_eq!(nearest("id", [" id "]), Some(" id "));
+        assert_eq!(nearest("id", ["x", "status"]), None);
     }
 
     #[test]

@@ -88,6 +88,15 @@ pub fn unterminated(job: &Job) {
     );
 }
 
+/// Columns that a rule names are in none of the first records, and others of nearly their names are.
+pub fn misspelt(job: &Job, remark: &str) {
+    tracing::warn!(
+        job = %job.id, rule = job.rule, path = %job.source.path, remark,
+        hint = "records may lack columns, so that the job goes on; if the rule misspells them, mend it and restart",
+        "the rule may misspell columns"
+    );
+}
+
 /// A job is done.
 pub fn completed(job: &Job) {
     let account = &job.account;
