@@ -122,7 +122,7 @@ fn what_fails_is_no_original_and_lets_the_next_one_go_on() {
 }
 
 #[test]
-fn an_operator_can_take_a_delivery_ahead_of_the_earlier_one() {
+fn what_a_later_delivery_was_taken_ahead_of_waits_for_a_word() {
     let world = world();
     let mut service = world.start();
     let [original, waiting] = overtaken(&world, &mut service);
@@ -130,9 +130,33 @@ fn an_operator_can_take_a_delivery_ahead_of_the_earlier_one() {
     let first = wait_for_job(&mut service, &world, "2.csv", is("completed"));
     assert_eq!(first["revision"], 1, "{first:#}");
     open_the_gate(&world);
-    let second = wait_for_job(&mut service, &world, "1.csv", is("completed"));
-    service.stop();
-    assert_eq!((&second["id"], &second["corrects"]), (&original["id"], &first["id"]), "{second:#}");
+    assert_outdated_until_retried(&world, &mut service, &original, &first);
+}
+
+/// It was mended after its correction came: nothing that is older takes the place of what is newer unasked.
+#[test]
+fn a_failed_original_that_is_retried_does_not_replace_its_correction_unasked() {
+    let world = world();
+    let mut service = world.start();
+    world.move_in("in/acme/1.csv", "bad\n");
+    let original = wait_for_job(&mut service, &world, "1.csv", is("failed"));
+    world.move_in("in/acme/2.csv", "two\n");
+    let correction = wait_for_job(&mut service, &world, "2.csv", is("completed"));
+    world.sh("sed -i 's/bad) exit 1/never) exit 1/' step");
+    world.landfall(&["retry", original["id"].as_str().expect("a text")]).done();
+    assert_outdated_until_retried(&world, &mut service, &original, &correction);
+}
+
+fn assert_outdated_until_retried(world: &World, service: &mut Service, old: &Value, newer: &Value) {
+    let id = old["id"].as_str().expect("a text");
+    let held = wait_for_job(service, world, "1.csv", is("held"));
+    assert_eq!(held["waiting"]["for"], "settling", "{held:#}");
+    let why = held["error"]["message"].as_str().expect("a text");
+    assert!(why.contains("later delivery") && why.contains(newer["id"].as_str().expect("a text")), "{why}");
+    assert_eq!(world.files("out"), ["acme-r1.csv"]);
+    world.landfall(&["retry", id]).done();
+    let taken = wait_for_job(service, world, "1.csv", is("completed"));
+    assert_eq!((&taken["revision"], &taken["corrects"]), (&2.into(), &newer["id"]), "{taken:#}");
 }
 
 #[test]

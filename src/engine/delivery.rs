@@ -52,6 +52,8 @@ pub(super) fn judge(shared: &Shared, rule: &Rule, job: &Job) -> Result<Delivery,
         delivery.revision = revision.saturating_add(1);
         match wanted.same_key {
             SameKey::Hold if !key_approved => return Err(held(&key, &last)),
+            // Claimed after this one, and ahead of it: this one failed meanwhile, or an operator took that one first.
+            SameKey::Correction if last.job > job.id && !key_approved => return Err(outdated(&key, &last)),
             SameKey::Hold | SameKey::Correction => delivery.corrects = Some(last.job),
             SameKey::Take => {}
         }
@@ -126,7 +128,7 @@ pub(super) fn look_at_the_first(shared: &Shared) -> Result<(), Trouble> {
 pub(super) fn wait_for(shared: &Shared, id: JobId, earlier: &Job) -> Result<(), Trouble> {
     let Some(mut job) = shared.store.job(id)? else { return Ok(()) };
     let detail = format!(
-        "an earlier delivery of its key, job {} ({}), comes first; `landfall retry` takes this one ahead of it",
+        "an earlier delivery of its key, job {} ({}), comes first; `landfall retry` takes this one ahead of it, which is then not published without your word",
         earlier.id, earlier.source.path
     );
     let waiting = Some(Waiting { waits_for: WaitsFor::Delivery, until: None, detail });
@@ -163,6 +165,17 @@ fn held(key: &OsText, last: &Earlier) -> Trouble {
     let message =
         format!("the delivery \"{key}\" was published before, by job {}{}", last.job, source_of(last));
     let hint = "`landfall retry` takes it as a correction; until then it is not published, and its source stays claimed";
+    Trouble { resend: Some(Resend::Held), ..Trouble::new(FaultKind::Config, message, Some(hint)) }
+}
+
+fn outdated(key: &OsText, last: &Earlier) -> Trouble {
+    let message = format!(
+        "a later delivery of \"{key}\" is published already, by job {}{}: this one would take its place",
+        last.job,
+        source_of(last)
+    );
+    let hint =
+        "`landfall retry` publishes it all the same, as the newest; until then its source stays claimed";
     Trouble { resend: Some(Resend::Held), ..Trouble::new(FaultKind::Config, message, Some(hint)) }
 }
 

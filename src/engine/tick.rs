@@ -29,7 +29,6 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
             last_retention = Some(Instant::now());
             forget_finished(shared);
-            forget_ledger(shared);
         }
         if shared.pause(TICK) {
             return;
@@ -59,6 +58,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, purpose: Purpose) {
             if purpose != Purpose::Rehearse {
                 strays::tell_strays(shared, is_first); // its store knows of no claimed file
             }
+            forget_ledger(shared); // behind it: a file in quarantine whose row is gone would be told as a stray
             // Not at the start: a file system may be mounted later, and its files be taken for new ones.
             if !is_first && let Err(error) = forget_removed(shared) {
                 tracing::warn!(%error, "kept files that are gone stay known");
