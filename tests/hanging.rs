@@ -211,3 +211,23 @@ fn a_start_that_hangs_is_stopped_and_answers() {
     mount.answers(&["no jobs"]);
     mount.stops(service, &["the start at", "mnt/in", "does not come to its end"]);
 }
+
+/// Numbers names, not files, and knows no rename that keeps what lies under the new name.
+#[test]
+fn a_landing_folder_on_such_a_file_system_is_served() {
+    let rule = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"mnt/out/{stem}\" } }\n\
+                source = { on_success = \"archive\", archive_dir = \"mnt/archive\" }";
+    let Some(mount) = Mount::new(&[rule]) else { return };
+    let mut service = mount.world.start();
+    service.wait_until_it_watches();
+    mount.world.write("mnt/in/first", "1\n");
+    mount.world.move_in("remote/in/second", "2\n");
+    for name in ["first", "second"] {
+        service.wait_for(&mount.world, &format!("mnt/archive/{name}"));
+    }
+    service.stop();
+    assert_eq!(["mnt/out/first", "mnt/out/second"].map(|output| mount.world.text(output)), ["1\n", "2\n"]);
+    let jobs = mount.world.jobs();
+    assert!(jobs.len() == 2 && jobs.iter().all(|job| job["state"] == "completed"), "{jobs:#?}");
+    assert_eq!(mount.world.files("mnt/in"), [""; 0]);
+}
