@@ -107,7 +107,7 @@ impl DryRun {
             say!("    revision {} of its delivery", job.delivery.revision);
         }
         say!(
-            "    {} records in, {} to outputs, {} dropped, {} failed",
+            "    {} records in, {} to outputs, {} dropped; failed records: {}",
             account.records_in,
             account.records_written(),
             account.records_dropped(),

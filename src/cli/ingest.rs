@@ -217,7 +217,7 @@ fn tell(job: &Job) {
         ("", "written")
     };
     say!(
-        "    {before}{} records in, {} {written}, {} dropped, {} failed",
+        "    {before}{} records in, {} {written}, {} dropped; failed records: {}",
         account.records_in,
         account.records_written(),
         account.records_dropped(),

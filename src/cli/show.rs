@@ -162,7 +162,7 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     writeln!(out, "  {:>12}  records in", account.records_in)?;
     print_counts(out, "to", &account.records_out)?;
     print_counts(out, "dropped by", &account.dropped_by)?;
-    writeln!(out, "  {:>12}  failed", account.records_failed)?;
+    writeln!(out, "  {:>12}  failed records", account.records_failed)?;
     if account.records_skipped > 0 {
         writeln!(out, "  {:>12}  lines skipped: no records", account.records_skipped)?;
     }
@@ -278,7 +278,7 @@ account
             10  records in
              8  to main
              2  to invalid
-             0  failed
+             0  failed records
 
 the last record has no line end: see whether the file was cut off
 

@@ -67,7 +67,7 @@ mod tests {
         fs::write(rules_dir.join("a.toml"), "").expect("writes");
         assert_eq!(read.changed(), Some(rules_dir.join("a.toml")));
         let read = look();
-        fs::remove_file(rules_dir.join("a.toml")).expect("removes");
+        crate::durable_fs::remove_file(&rules_dir.join("a.toml")).expect("removes");
         assert_eq!(read.changed(), Some(rules_dir.join("a.toml")));
     }
 }

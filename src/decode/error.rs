@@ -255,14 +255,15 @@ impl Fault for DecodeError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::EndedEarly { .. } | Self::Unsealed { .. } => "ask the sender for the whole file",
-            Self::Corrupt { .. } => "ask the sender for the file again",
+            Self::Corrupt { .. } | Self::NotEncrypted { is_empty: true, .. } => {
+                "ask the sender for the file again"
+            }
             Self::Garbage { .. } => "remove what follows the end, or ask the sender for a clean file",
             Self::Mismatch { .. } => {
                 "correct `decode.layers`, or leave it out to recognise layers by content"
             }
             Self::Disguised { .. } => "ask the sender for the file without what stands before it",
             Self::Refused { what, .. } => return Some(refusal_hint(what)),
-            Self::NotEncrypted { is_empty: true, .. } => "ask the sender for the file again",
             Self::NotEncrypted { .. } => "ask the sender to encrypt with age to your recipient",
             Self::NoEntry { members: 0, .. } => "ask the sender for an archive with files in it",
             Self::NoEntry { members, skipped, .. } if members == skipped => {
