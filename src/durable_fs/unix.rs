@@ -34,7 +34,6 @@ fn settle(error: io::Error, from: &Path, to: &Path) -> Result<Renamed, FsError> 
     match error.kind() {
         io::ErrorKind::AlreadyExists => finish_link(from, to),
         io::ErrorKind::NotFound if super::is_missing(from)? => Ok(Renamed::Missing),
-        // What is not there is the folder of the new name.
         _ => Err(FsError::between("rename", from, to, error)),
     }
 }
@@ -200,8 +199,8 @@ fn replace_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 /// Capabilities count, and read-only file systems too.
 pub(super) fn may(folder: &Path, write: bool) -> bool {
     use rustix::fs::{Access, CWD, accessat};
-    let access = Access::EXEC_OK | if write { Access::WRITE_OK } else { Access::READ_OK };
-    let asked = retry_on_intr(|| accessat(CWD, folder, access, AtFlags::EACCESS));
+    let access = if write { Access::EXEC_OK | Access::WRITE_OK } else { Access::EXEC_OK | Access::READ_OK };
+    let asked = accessat(CWD, folder, access, AtFlags::EACCESS);
     !matches!(asked, Err(rustix::io::Errno::ACCESS | rustix::io::Errno::ROFS | rustix::io::Errno::PERM))
 }
 
