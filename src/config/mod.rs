@@ -41,6 +41,8 @@ mod units;
 // Paths in the snapshots are those of Unix.
 #[cfg(all(test, unix))]
 mod hint_tests;
+#[cfg(test)]
+mod reference_tests;
 #[cfg(all(test, unix))]
 mod tests;
 

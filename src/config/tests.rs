@@ -82,7 +82,7 @@ impl World {
         world.and("landfall.toml", main)
     }
 
-    fn and(self, name: &str, text: &str) -> Self {
+    pub(super) fn and(self, name: &str, text: &str) -> Self {
         let path = self.folder.path().join(name);
         std::fs::create_dir_all(path.parent().expect("in the folder")).expect("makes the folder");
         std::fs::write(path, text).expect("writes");
@@ -104,11 +104,11 @@ impl World {
         self.folder.path().join(name)
     }
 
-    fn load(&self) -> Result<Settings, Problems> {
+    pub(super) fn load(&self) -> Result<Settings, Problems> {
         load_in(self.folder.path(), Path::new("landfall.toml"), &self.variables)
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         self.load().unwrap_or_else(|problems| panic!("{problems}"))
     }
 
