@@ -204,6 +204,12 @@ refuses! {
     ar_is_refused_by_its_name: "ar rc made.ar plain; mv made.ar sample", ["ar archive"];
     a_part_of_a_split_zip_is_refused_by_its_name:
         "head -c 200000 /dev/urandom > noise; zip -q -s 64k made.zip noise; mv made.z01 sample", ["split zip"];
+    a_self_extracting_zip_is_refused_by_its_name:
+        "{ echo '#!/bin/sh'; zip -q - plain | cat; } > made.zip; zip -qA made.zip; mv made.zip sample", ["self-extracting zip"];
+    a_zip_behind_other_bytes_is_refused_by_its_name: "{ echo text; zip -q - plain | cat; } > sample", ["self-extracting zip"];
+    the_last_part_of_a_split_zip_is_refused_under_any_name:
+        "head -c 200000 /dev/urandom > noise; zip -q -s 64k made.zip noise plain; mv made.zip sample", ["split zip"];
+    zeros_instead_of_content_are_refused: "head -c 4096 /dev/zero > sample", ["nul"];
     age_behind_white_space_in_binary_is_refused: "{ echo; age -r $R plain; } > sample", ["age", "byte 1"];
     parquet_is_refused_by_its_name: "printf 'PAR1\\x15\\x04\\x15\\x00 and so on PAR1' > sample", ["parquet"];
     open_pgp_is_refused_by_its_name:

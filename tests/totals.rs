@@ -72,7 +72,9 @@ fn totals_that_are_no_totals_quarantine_the_file_with_what_is_wrong() {
     service.stop();
     let job = world.jobs().pop().expect("a job");
     assert!(
-        job["error"]["message"].as_str().is_some_and(|text| text.contains("pay.txt.ctl cannot be read")),
+        job["error"]["message"].as_str().is_some_and(
+            |text| text.contains("the totals pay.txt.ctl, which lie beside the file, are not JSON")
+        ),
         "{job:#}"
     );
     assert!(job["error"]["hint"].as_str().is_some_and(|text| text.contains("records")), "{job:#}");

@@ -12,11 +12,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::view::{self, Stop};
 use crate::control::{FileWaiting, Handler, JobFilter};
 use crate::model::amount;
+use crate::model::fault::Fault as _;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::{VIEW_VERSION, file_waiting_json, job_json};
 use crate::model::rule::Settings;
 use crate::model::shown_json;
+use crate::store::StoreError;
 
 /// Waiting files that are shown in text.
 const WAITING_SHOWN_MAX: usize = 20;
@@ -84,6 +86,10 @@ pub fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
         view::know_rule(settings, rule, || {
             handler.is_some_and(|handler| handler.jobs(&of_rule).next().is_some())
         })?;
+    }
+    if handler.is_none() {
+        let missing = StoreError::NoStore { data_dir: settings.service.data_dir.clone() };
+        view::complain(&missing.to_string(), missing.hint().as_deref());
     }
     view::print(|out| {
         if args.json {

@@ -328,6 +328,9 @@ fn no_entry(members: u64, skipped: u64) -> String {
 /// An xz whose content cannot be verified.
 pub(super) const UNKNOWN_XZ_CHECK: &str = "xz with a check of an unknown kind";
 
+/// What a file begins with whose blocks were promised and never written.
+pub(super) const NUL_BYTES: &str = "a run of NUL bytes instead of content";
+
 fn refusal_hint(what: &str) -> String {
     let instead = match what {
         "a spreadsheet or office document"
@@ -344,6 +347,8 @@ fn refusal_hint(what: &str) -> String {
             "ask the sender to write it with `age -o FILE`: the shell's `>` re-encodes it"
         }
         "a part of a split zip" => "ask the sender for one zip in one file",
+        "a self-extracting zip" => "ask the sender for a plain zip",
+        NUL_BYTES => "ask the sender for the file again: its content was lost, or never written",
         "7z" | "RAR" | "a cabinet file (.cab)" | "an ar archive" | "ARJ" | "xar" | "cpio" => {
             "ask the sender for zip or tar"
         }

@@ -7,7 +7,7 @@ use super::DecodeError;
 use super::age::{decrypt_seekable, decrypt_stream};
 use super::compress::decompress;
 use super::context::{Bytes, Context, ReadSeek};
-use super::error::unwrap;
+use super::error::{NUL_BYTES, unwrap};
 use super::peek::{BUFFER_BYTES, PeekReader};
 use super::sniff::{self, SNIFF_BYTES, Sniffed};
 use super::tar_header::checksum_is_right;
@@ -170,6 +170,13 @@ pub(super) fn to_decode(error: std::io::Error, context: &Context) -> DecodeError
     unwrap(error).unwrap_or_else(|source| DecodeError::Read { path: context.path.clone(), source })
 }
 
+/// Whether a file, or the member of an archive, is called a tar.
+fn is_named_tar(place: &str) -> bool {
+    let place = place.to_ascii_lowercase();
+    let name = place.rsplit(['/', '\\']).next().unwrap_or_default();
+    [".tar", ".tgz", ".tbz", ".txz", ".tzst"].iter().any(|suffix| name.contains(suffix))
+}
+
 /// The layer to take off next, or none.
 fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Option<Layer>, DecodeError> {
     let sniffed = sniff::sniff(head);
@@ -181,6 +188,10 @@ fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Opt
                 if (context.binary || context.nul_separates) && sniff::is_empty_tar(head) =>
             {
                 Ok(None)
+            }
+            // An empty tar looks so too: only its name tells it from a text that was lost.
+            Sniffed::Layer(Layer::Tar) if sniff::is_empty_tar(head) && !is_named_tar(place) => {
+                Err(DecodeError::Refused { place: place.to_owned(), what: NUL_BYTES })
             }
             Sniffed::Layer(layer) => Ok(Some(layer)),
             // Its packets have no magic: records of bytes may well look like them.

@@ -162,14 +162,13 @@ impl Decoder {
         let patterns = Patterns::new(&request.decode.entries)?;
         let encoding = encoding_for(&request.decode.encoding)?;
         let length = file.metadata().map_or(u64::MAX, |metadata| metadata.len());
-        let again =
+        let mut again =
             file.try_clone().map_err(|source| DecodeError::Read { path: context.path.clone(), source })?;
-        let mut source = SourceFile { file, length, read: 0, context: Arc::clone(&context) };
-        if context.path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("zip")) {
-            // The last part of one begins in the middle of a member.
-            zip_end::refuse_last_part(&mut source, length, &context.place(""))
-                .map_err(|error| DecodeError::from_io(error, &context.path))?;
-        }
+        // The last part of a split zip begins in the middle of a member, and a self-extracting one with a program.
+        let is_named_zip = context.path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("zip"));
+        zip_end::refuse_hidden(&mut again, length, is_named_zip, &context.place(""))
+            .map_err(|error| DecodeError::from_io(error, &context.path))?;
+        let source = SourceFile { file, length, read: 0, context: Arc::clone(&context) };
         let mut position = Position::default();
         let peeled = peel(Input::Seekable(Box::new(source)), &context, &mut position)?;
         let mut decoder = Self {

@@ -8,6 +8,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use super::DecodeError;
 use super::context::ReadSeek;
 use super::members::{NAME_BYTES_MAX, NameKey, key_of};
+use super::sniff::{SNIFF_BYTES, blank_lead};
 
 const END_BYTES: usize = 22;
 const COMMENT_BYTES_MAX: u64 = u16::MAX as u64;
@@ -117,14 +118,46 @@ fn directory_start(input: &mut Box<dyn ReadSeek>, end: &End) -> io::Result<u64> 
     Ok(end.at.saturating_sub(end.size))
 }
 
-/// Refuses what ends as the last part of a split zip does; the input stands at its beginning again.
-pub(super) fn refuse_last_part(input: &mut (impl Read + Seek), length: u64, place: &str) -> io::Result<()> {
+/// Refuses what ends as a zip does and begins otherwise: the last part of a split one, or one behind a program that extracts it. The
+/// input stands at its beginning again.
+pub(super) fn refuse_hidden(
+    input: &mut (impl Read + Seek),
+    length: u64,
+    is_named_zip: bool,
+    place: &str,
+) -> io::Result<()> {
+    let judged = judge_end(input, length, is_named_zip, place);
+    input.seek(SeekFrom::Start(0))?;
+    judged
+}
+
+fn judge_end(input: &mut (impl Read + Seek), length: u64, is_named_zip: bool, place: &str) -> io::Result<()> {
     let Some(at) = length.checked_sub(END_BYTES as u64) else { return Ok(()) };
     let mut end = [0; END_BYTES];
     input.seek(SeekFrom::Start(at))?;
     input.read_exact(&mut end)?;
+    if !end.starts_with(b"PK\x05\x06") {
+        return Ok(());
+    }
+    if is_named_zip {
+        refuse_part(&end, place)?;
+    }
+    // The directory stands right before it, whatever was put in front of the archive.
+    let size = u64::from(u32_at(&end, 12));
+    let Some(directory) = at.checked_sub(size).filter(|_| size > 0) else { return Ok(()) };
+    let mut magic = [0; 4];
+    input.seek(SeekFrom::Start(directory))?;
+    input.read_exact(&mut magic)?;
+    let mut head = Vec::new();
     input.seek(SeekFrom::Start(0))?;
-    if end.starts_with(b"PK\x05\x06") { refuse_part(&end, place) } else { Ok(()) }
+    input.take(SNIFF_BYTES as u64).read_to_end(&mut head)?;
+    // One behind blanks has an error of its own.
+    let behind_blanks = head.get(blank_lead(&head)..).unwrap_or_default();
+    if &magic != b"PK\x01\x02" || behind_blanks.is_empty() || behind_blanks.starts_with(b"PK") {
+        return Ok(());
+    }
+    refuse_part(&end, place)?;
+    Err(DecodeError::Refused { place: place.to_owned(), what: "a self-extracting zip" }.into())
 }
 
 fn refuse_part(end: &[u8], place: &str) -> io::Result<()> {

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
 use crate::model::delivery::Delivery;
-use crate::model::fault::FaultKind;
+use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
@@ -78,7 +78,29 @@ fn go_ahead(store: &Store, mut job: Job) -> Result<Job, Trouble> {
 /// Why a job of this state is not retried.
 pub(super) fn not_retriable(job: &Job) -> Trouble {
     let message = format!("job {} is {}: only a failed or refused job can be retried", job.id, job.state);
-    refuse(message, "a job that is held goes on by itself, unless it waits for settling")
+    refuse(message, way_of(job))
+}
+
+/// How a job of this state comes to its end.
+fn way_of(job: &Job) -> &'static str {
+    match job.state {
+        JobState::Queued => "it has not begun: `landfall run` takes it",
+        JobState::Running => "it is being worked: `landfall show` says how far it is",
+        JobState::Held | JobState::Paused => match job.waiting.as_ref().map(|waiting| waiting.waits_for) {
+            Some(WaitsFor::Config) => {
+                "mend what `landfall show` names: a folder's rights count at once, a rule after a restart of the service"
+            }
+            Some(WaitsFor::Settling) => "`landfall show` says what an operator has to decide",
+            Some(WaitsFor::Delivery) => "it goes on after the earlier delivery that `landfall show` names",
+            _ => "it goes on by itself once what `landfall show` names is mended",
+        },
+        JobState::Publishing | JobState::Retiring => {
+            "its records are irrevocably being published: `landfall show` says what is in its way"
+        }
+        JobState::Completed => "it is done: to have its file once more, give it to `landfall ingest`",
+        JobState::Aborted => "its file was given back, and is taken from where it lies",
+        JobState::Failed | JobState::Refused => "see `landfall show`",
+    }
 }
 
 fn known(store: &Store, id: JobId) -> Result<Job, Trouble> {

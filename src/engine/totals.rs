@@ -3,24 +3,31 @@
 //! `bytes` and `sha256` are of the file as it was delivered, packed or not: that is what a sender can know. `records` are those that
 //! were cut from it, of all entries, header and skipped lines not counted.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::trouble::Trouble;
 use crate::durable_fs::{self, FsError};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
-use crate::model::os_text::OsText;
+use crate::model::os_text::{OsText, escaped};
 use crate::model::rule::Rule;
 use crate::output::hexadecimal;
+use crate::pipeline::params::nearest;
 use crate::watch::rules::companion_path;
 
 /// A longer file is none with totals.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 const READ_BYTES: usize = 256 << 10;
+/// What is read of it.
+const KEYS: [&str; 3] = ["records", "bytes", "sha256"];
+/// Characters shown of what a sender wrote, at most.
+const SHOWN_CHARS_MAX: usize = 60;
 
 /// What a file with totals holds; other keys may stand beside these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -57,9 +64,11 @@ pub(super) fn read(rule: &Rule, job: &Job) -> Result<Option<Totals>, Trouble> {
         }
         _ => FsError::new("read the totals", place.as_path(), error).into(),
     })?;
+    // They go with the file, back or to quarantine: only the name stays right.
+    let name = escaped(companion.path.as_path().file_name().unwrap_or_default());
     parse(&text).map(Some).map_err(|why| {
         let hint = "a file with totals is JSON like {\"records\": 10, \"bytes\": 812, \"sha256\": \"…\"}, with at least one of the three";
-        early(format!("the totals {place} {why}"), hint)
+        early(format!("the totals {name}, which lie beside the file, {why}"), hint)
     })
 }
 
@@ -79,15 +88,49 @@ fn parse(text: &[u8]) -> Result<Totals, String> {
         return Err(format!("have more than {FILE_BYTES_MAX} bytes"));
     }
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let totals: Totals = serde_json::from_slice(text).map_err(|error| format!("cannot be read: {error}"))?;
+    let totals: Totals = serde_json::from_slice(text).map_err(|error| what_is_wrong(text, &error))?;
     if totals == Totals::default() {
-        return Err("say nothing: they have none of records, bytes and sha256".to_owned());
+        return Err(format!("say nothing: they have none of records, bytes and sha256{}", meant(text)));
     }
     let is_digest = |text: &String| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     match totals.sha256.as_ref().filter(|text| !is_digest(text)) {
         Some(_) => Err("have a sha256 that is not 64 hexadecimal digits".to_owned()),
         None => Ok(totals),
     }
+}
+
+/// The same as the parser says, in the words of whoever wrote the file.
+fn what_is_wrong(text: &[u8], error: &serde_json::Error) -> String {
+    let value: Value = match serde_json::from_slice(text) {
+        Ok(value) => value,
+        Err(_) if text.trim_ascii().is_empty() => return "are empty".to_owned(),
+        Err(_) if error.is_eof() => return "are JSON that breaks off".to_owned(),
+        Err(error) => {
+            return format!("are not JSON: line {}, column {}", error.line(), error.column());
+        }
+    };
+    let Some(told) = value.as_object() else { return "are no JSON object".to_owned() };
+    for key in ["records", "bytes"] {
+        let is_number = |value: &Value| value.is_null() || value.is_u64();
+        if let Some(value) = told.get(key).filter(|value| !is_number(value)) {
+            let shown: String = value.to_string().chars().take(SHOWN_CHARS_MAX).collect();
+            return format!("have {shown} for {key}, which is a whole number without quotes");
+        }
+    }
+    match told.get("sha256") {
+        Some(value) if !value.is_string() && !value.is_null() => "have a sha256 that is no text".to_owned(),
+        _ => "have one key twice".to_owned(),
+    }
+}
+
+/// The keys that are meant by others, if any is near.
+fn meant(text: &[u8]) -> String {
+    let Ok(told) = serde_json::from_slice::<BTreeMap<String, Value>>(text) else { return String::new() };
+    let near = told.keys().filter_map(|key| {
+        let meant = nearest(key, KEYS)?;
+        Some(format!("; did `{}` mean `{meant}`?", key.chars().take(SHOWN_CHARS_MAX).collect::<String>()))
+    });
+    near.take(KEYS.len()).collect()
 }
 
 /// Measures of the source what the totals tell and reading did not. None: it was stopped.
@@ -183,12 +226,18 @@ mod tests {
         );
         assert!(parse(b"\xef\xbb\xbf{\"bytes\": 0}").is_ok());
         for (text, why) in [
-            ("", "cannot be read"),
-            ("{\"records\": 2", "cannot be read"),
-            ("{\"records\": -2}", "cannot be read"),
-            ("{\"records\": \"2\"}", "cannot be read"),
-            ("[]", "cannot be read"),
+            ("", "are empty"),
+            ("{\"records\": 2", "breaks off"),
+            ("records=2", "are not JSON: line 1, column 1"),
+            ("{\"records\": -2}", "have -2 for records, which is a whole number without quotes"),
+            ("{\"records\": \"2\"}", "have \"2\" for records, which is a whole number"),
+            ("{\"bytes\": 1.5}", "have 1.5 for bytes"),
+            ("{\"bytes\": 1, \"bytes\": 2}", "one key twice"),
+            ("[]", "are no JSON object"),
+            ("{\"sha256\": 1}", "sha256 that is no text"),
             ("{}", "say nothing"),
+            ("{\"recrods\": 1}", "did `recrods` mean `records`?"),
+            ("{\"SHA256\": \"\"}", "did `SHA256` mean `sha256`?"),
             ("{\"sha256\": \"abc\"}", "64 hexadecimal"),
         ] {
             let said = parse(text.as_bytes()).expect_err(text);

@@ -35,9 +35,12 @@ pub fn given_back(job: &Job, why: &str) {
 
 /// A job waits for a key, a configuration or a disk.
 pub fn held(job: &Job, error: &JobError) {
+    // Nothing but a restart reads a mended rule, so that it is not tried again.
+    let is_tried_again = job.waiting.as_ref().is_none_or(|waiting| waiting.until.is_some());
+    let how = if is_tried_again { "it goes on by itself" } else { "its rule has to be mended" };
     tracing::warn!(
         job = %job.id, rule = job.rule, path = %job.source.path, state = %job.state, error = error.message,
-        hint = error.hint.as_deref().unwrap_or(""), "waiting; it goes on by itself"
+        hint = error.hint.as_deref().unwrap_or(""), "waiting; {how}"
     );
 }
 

@@ -238,11 +238,20 @@ fn one_name_twice_is_refused_where_both_are_taken() {
 
 #[test]
 fn an_archive_without_files_is_not_told_to_widen_the_pattern() {
-    for stored in
-        [vec![0; 10240], end(&[header("in/", b'5', 0, USTAR, "")]), deflated(&[]), deflated(&[("in/", b"")])]
-    {
+    for stored in [end(&[header("in/", b'5', 0, USTAR, "")]), deflated(&[]), deflated(&[("in/", b"")])] {
         let error = world().error(&stored);
         assert!(matches!(error, DecodeError::NoEntry { members: 0, .. }), "{error:?}");
         assert!(!error.hint().unwrap_or_default().contains("decode.entries"));
     }
+}
+
+#[test]
+fn zeros_at_the_beginning_are_no_sign_of_a_tar_unless_the_rule_says_so() {
+    for stored in [vec![0; 512], vec![0; 10240], [&[0; 1024][..], b"id,amount\n1,2\n"].concat()] {
+        let error = world().error(&stored);
+        assert!(matches!(error, DecodeError::Refused { .. }), "{error:?}");
+        assert!(error.to_string().contains("NUL bytes") && !error.to_string().contains("tar"), "{error}");
+    }
+    let told = world().with(|decode| decode.layers = vec![Layer::Tar]);
+    assert!(matches!(told.error(&[0; 10240]), DecodeError::NoEntry { members: 0, .. }));
 }
