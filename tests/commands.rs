@@ -586,3 +586,39 @@ fn a_dry_run_of_a_retry_takes_no_job_that_the_retry_would_refuse() {
     assert_eq!(dry.stderr, refused.stderr);
     assert_eq!(dry.stdout, "");
 }
+
+#[test]
+fn an_interrupted_ingest_says_which_job_is_left_where_its_file_is_and_what_goes_on() {
+    let world = World::new(
+        "pipeline = [{ step = \"exec\", command = [\"sh\", \"-c\", \"test -e again || { touch begun; sleep 2; }; exec cat\"], protocol = \"line\" }]",
+    );
+    world.write("pay.txt", "one\n");
+    let binary = env!("CARGO_BIN_EXE_landfall");
+    let told = world.sh(&format!(
+        "{binary} ingest --rule {RULE} pay.txt 2>&1 & id=$!
+         until test -e begun; do sleep 0.02; done
+         kill -INT $id; wait $id || echo \"exit $?\""
+    ));
+    let job = world.job();
+    let id = job["id"].as_str().expect("text");
+    for text in ["interrupted", id, "pay.txt", "goes on with it", "exit 1"] {
+        assert!(told.contains(text), "{text}: {told}");
+    }
+    world.write("again", "");
+    world.ingest(&["pay.txt"]).done().says(&[id, "completed"]);
+}
+
+#[test]
+fn a_file_that_the_service_took_first_is_told_with_the_job_that_took_it() {
+    let world = World::new("");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/pay.txt", "one\n");
+    service.wait_until("it is taken", || (!world.has("in/pay.txt")).then_some(()));
+    let ran = world.ingest(&["in/pay.txt"]).ends_with(1);
+    let id = world.job()["id"].as_str().expect("text").to_owned();
+    for text in ["in/pay.txt is not there", id.as_str(), "took it"] {
+        assert!(ran.stderr.contains(text), "{text}: {ran:#?}");
+    }
+    service.stop();
+}

@@ -3,6 +3,8 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,18 +15,21 @@ use super::dry_run::DryRun;
 use super::say::say;
 use super::view;
 use crate::config::{self, Problems};
-use crate::control::{self, Client, Handler as _, Reached, Refusal};
+use crate::control::{self, Client, Handler, JobFilter, Reached, Refusal};
 use crate::engine::{self, Engine, EngineError, Purpose};
 use crate::model::fault::{Fault as _, FaultKind, JobError};
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::os_text::OsText;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 use crate::store::{Store, StoreError};
 
 /// Between two looks at a job.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Jobs that are looked through for the one that took a file.
+const LOOKED_AT_MAX: usize = 1000;
 
 /// Which files, under which rule.
 #[derive(clap::Args)]
@@ -98,11 +103,82 @@ fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<
         match engine::could_ingest(&settings.rules, file, &args.rule) {
             Ok(()) => files.push(std::path::absolute(file)?),
             Err(error) if error.kind() == FaultKind::Config => return Err(error.into()),
-            Err(error) => drop(super::explain(&error.into())),
+            Err(error) => tell_refused(settings, file, error),
         }
     }
     let all_there = files.len() == args.files.len();
     Ok((files, all_there))
+}
+
+/// A file that is gone may be one that a service took.
+fn tell_refused(settings: &Settings, file: &Path, error: EngineError) {
+    let taker = || {
+        let folder = std::path::absolute(file).ok()?.parent()?.canonicalize().ok()?;
+        let handler = control::open(&settings.service.data_dir).ok()?;
+        taker_of(handler.as_ref(), &OsText::from(folder.join(file.file_name()?)), None)
+    };
+    match if file.symlink_metadata().is_err() { taker() } else { None } {
+        Some(job) => {
+            let message =
+                format!("{} is not there: job {} took it, and is {}", job.source.path, job.id, job.state);
+            view::complain(&message, Some(&format!("`landfall show {}` says what became of it", job.id)));
+        }
+        None => drop(super::explain(&error.into())),
+    }
+}
+
+/// The newest job that took the file which lay at a path, besides this one.
+fn taker_of(handler: &dyn Handler, path: &OsText, besides: Option<JobId>) -> Option<Job> {
+    let newest = JobFilter { limit: Some(LOOKED_AT_MAX), newest_first: true, ..JobFilter::default() };
+    let took =
+        |job: &Job| job.source.path == *path && Some(job.id) != besides && job.state != JobState::Aborted;
+    handler.jobs(&newest).filter_map(Result::ok).find(took)
+}
+
+/// Ctrl-C: the job in hand stays as far as it is.
+struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    fn listen() -> anyhow::Result<Self> {
+        let has_come = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&has_come);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listen = move || {
+            runtime.block_on(async {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    told.store(true, Ordering::Relaxed);
+                    // Who cannot wait for a clean end.
+                    tokio::signal::ctrl_c().await.ok();
+                    std::process::exit(i32::from(FAILED));
+                }
+            });
+        };
+        std::thread::Builder::new().name("interrupt".into()).spawn(listen)?;
+        Ok(Self(has_come))
+    }
+
+    fn has_come(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The command was interrupted while it was at a job.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted: job {id} is not done; its file is {place}; {way}")]
+struct Interrupted {
+    id: JobId,
+    place: OsText,
+    way: &'static str,
+}
+
+impl Interrupted {
+    fn at(job: &Job) -> Self {
+        let way = match &job.source.claimed {
+            None => "the next `landfall run`, or `landfall ingest` of the same file, goes on with it",
+            Some(_) => "the next `landfall run` goes on with it",
+        };
+        Self { id: job.id, place: job.source_path().clone(), way }
+    }
 }
 
 fn rehearse(args: &IngestArgs, settings: Settings, registry: Registry) -> anyhow::Result<ExitCode> {
@@ -122,7 +198,15 @@ type Tell<'a> = &'a dyn Fn(&Job);
 /// By this process itself.
 fn ingest(args: &IngestArgs, files: &[PathBuf], engine: Engine, tell: Tell<'_>) -> anyhow::Result<bool> {
     let take = |file: &Path| Ok(engine.ingest(file, &args.rule, args.retire)?);
-    let look = |id| engine.wait_for(id, PAUSE)?.context("the job vanished from the store");
+    let interrupt = Interrupt::listen()?;
+    let look = |id| {
+        let job = engine.wait_for(id, PAUSE)?.context("the job vanished from the store")?;
+        if interrupt.has_come() && !job.state.is_final() {
+            Err(Interrupted::at(&job).into())
+        } else {
+            Ok(job)
+        }
+    };
     let all_done = each(files, take, look, tell);
     engine.stop()?;
     all_done
@@ -146,7 +230,11 @@ fn ask(args: &IngestArgs, files: &[PathBuf], service: &Client) -> anyhow::Result
     };
     let look = |id: JobId| {
         std::thread::sleep(PAUSE);
-        service.show(&id.to_string()).with_context(|| format!("job {id} is with the running service"))
+        let with_service = || format!("job {id} is with the running service");
+        let job = service.show(&id.to_string()).with_context(with_service)?;
+        // The service's own watch may have been faster: then that job is the file's.
+        let taker = (job.state == JobState::Aborted).then(|| taker_of(service, &job.source.path, Some(id)));
+        Ok(taker.flatten().unwrap_or(job))
     };
     each(files, take, look, &tell)
 }
@@ -166,7 +254,7 @@ fn each(
                 all_done &= job.state == JobState::Completed;
             }
             // The rule is wrong, and it is the rule of every file.
-            Err(error) if is_asked_wrong(&error) => return Err(error),
+            Err(error) if is_asked_wrong(&error) || error.is::<Interrupted>() => return Err(error),
             // One bad file does not stop the others; it changes the exit code.
             Err(error) => {
                 super::explain(&error);
