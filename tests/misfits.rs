@@ -119,7 +119,7 @@ fn a_misspelt_column_of_jsonl_is_told_once_where_no_record_fails_for_it() {
         "none of the first records has column `statsu`, which pipeline[0] filter names; the nearest is `status`",
         "none of the first records has column `nmae`, which pipeline[1] select names; the nearest is `name`",
     ];
-    let shown = world.landfall(&["show", world.job()["id"].as_str().unwrap()]).ends_with(0).stdout;
+    let shown = world.landfall(&["show", world.job()["id"].as_str().expect("text")]).ends_with(0).stdout;
     for text in told {
         assert_eq!(run.stdout.matches(text).count(), 1, "{}", run.stdout);
         assert_eq!(run.stderr.matches(text).count(), 1, "{}", run.stderr);
