@@ -236,6 +236,30 @@ fn a_work_factor_past_the_limit_is_refused_with_the_key_and_never_derived() {
     assert!(service.cpu_seconds() - before < 5.0, "2^21 rounds take some seconds, each");
 }
 
+/// Its reader holds a line whole.
+#[test]
+fn a_line_of_armor_without_an_end_is_refused_and_not_held() {
+    let world = world("records = { format = \"lines\" }");
+    let mut service = world.start();
+    let armor = [b"-----BEGIN AGE ENCRYPTED FILE-----\n".as_slice(), &vec![b'A'; 96 << 20]].concat();
+    beside(&world, &mut service, &named(4, ".csv.gz", &gzip(&armor)));
+    all_refused(&world, &mut service, 4, &["a line of its armor is too long"]);
+}
+
+/// Each line would have all before it read again.
+#[test]
+fn a_header_of_endless_recipients_is_refused_and_soon() {
+    let world = world("records = { format = \"lines\" }");
+    let mut service = world.start();
+    let stanza = "-> X25519 TEiF0ypqr+bpvcqXNyCVJpL7OuwPdVwPL7KQEbFDOCc\nZV/AhotwSGqaPCU43cepl4WYUouAa17a3xpu4G2yi5k\n";
+    let file = format!("age-encryption.org/v1\n{}", stanza.repeat(30_000));
+    let before = service.cpu_seconds();
+    beside(&world, &mut service, &named(8, ".age.gz", &gzip(file.as_bytes())));
+    all_refused(&world, &mut service, 8, &["its header is too long"]);
+    let took = service.cpu_seconds() - before;
+    assert!(took < 20.0, "{took} s of the processor");
+}
+
 /// Newlines at a ratio just under the limit, more files than there are loaders and places.
 #[test]
 fn endless_expansion_holds_up_nobody_else() {

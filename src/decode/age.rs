@@ -19,6 +19,8 @@ use super::peek::{BUFFER_BYTES, PeekReader};
 
 /// A header is read in memory: some hundred recipients fit.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
+/// Less than a chunk: chunks pass it by.
+const HEADER_BUFFER_BYTES: usize = 8 << 10;
 
 #[derive(Default)]
 struct State {
@@ -51,6 +53,46 @@ impl<R: Read> Read for Tap<R> {
 
 impl<R: Seek> Seek for Tap<R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
+
+/// Armor's lines are 64 characters; its reader holds whole lines in memory, however long.
+const ARMOR_LINE_MAX: usize = 1 << 10;
+
+/// Refuses armor with lines that are too long.
+struct ShortLines<R> {
+    inner: R,
+    /// Bytes since the last line end.
+    length: usize,
+}
+
+impl<R> ShortLines<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, length: 0 }
+    }
+}
+
+impl<R: Read> Read for ShortLines<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        for line in buf.get(..n).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
+            // What pads the end of a file is no line.
+            self.length += line.iter().filter(|byte| **byte != 0).count();
+            if self.length > ARMOR_LINE_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of its armor is too long"));
+            }
+            if line.ends_with(b"\n") {
+                self.length = 0;
+            }
+        }
+        Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for ShortLines<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.length = 0;
         self.inner.seek(to)
     }
 }
@@ -104,7 +146,7 @@ pub(super) fn decrypt_stream<'a>(
         let below =
             Tap { inner: input, state: Arc::new(State { header_read: true.into(), ..State::default() }) };
         let below_state = Arc::clone(&below.state);
-        let stream = open(ArmoredReader::new(below), &state, context, place)
+        let stream = open(ArmoredReader::new(ShortLines::new(below)), &state, context, place)
             .map_err(|error| or_ended(error, &below_state, place))?;
         Ok(Box::new(ArmorEnd { inner: stream, below: below_state, place: Arc::clone(place) }))
     } else {
@@ -125,7 +167,8 @@ pub(super) fn decrypt_seekable<'a>(
         let below =
             Tap { inner: input, state: Arc::new(State { header_read: true.into(), ..State::default() }) };
         let below_state = Arc::clone(&below.state);
-        let stream = open(ArmoredReader::new(below), &state, context, place).and_then(|s| seal(s, &state));
+        let stream = open(ArmoredReader::new(ShortLines::new(below)), &state, context, place)
+            .and_then(|s| seal(s, &state));
         Ok(Box::new(stream.map_err(|error| or_ended(error, &below_state, place))?))
     } else {
         Ok(Box::new(seal(open(input, &state, context, place)?, &state)?))
@@ -159,7 +202,7 @@ fn or_ended(error: DecodeError, below: &State, place: &str) -> DecodeError {
     }
 }
 
-type Opened<R> = Explained<StreamReader<Tap<R>>>;
+type Opened<R> = Explained<StreamReader<BufReader<Tap<R>>>>;
 
 fn open<R: Read>(
     inner: R,
@@ -168,7 +211,9 @@ fn open<R: Read>(
     place: &Arc<str>,
 ) -> Result<Opened<R>, DecodeError> {
     let tap = Tap { inner, state: Arc::clone(state) };
-    let decryptor = Decryptor::new(tap).map_err(|error| header_error(error, state, place))?;
+    // Its header is read line by line: byte by byte each of them would have all before it parsed again.
+    let decryptor = Decryptor::new_buffered(BufReader::with_capacity(HEADER_BUFFER_BYTES, tap))
+        .map_err(|error| header_error(error, state, place))?;
     state.header_read.store(true, Relaxed);
     let scrypt = decryptor.is_scrypt();
     let keys = keys::keys(context, scrypt, place)?;
