@@ -28,12 +28,12 @@ use crate::output::Intent;
 use crate::telemetry::events;
 
 /// A look at a file system counts for so long: many small files share one.
-const LOOK_LASTS: Duration = Duration::from_millis(500);
+const LOOK_LASTS: Duration = Duration::from_millis(100);
 /// Folders whose looks are remembered at most.
 const LOOKS_MAX: usize = 1024;
-/// Between looks while something lacks, while jobs run, and otherwise.
+/// Between looks while jobs run, which fill a disk soon, while something lacks, and otherwise.
+const PAUSE_RUNNING: Duration = Duration::from_millis(100);
 const PAUSE_LACKING: Duration = Duration::from_millis(500);
-const PAUSE_RUNNING: Duration = Duration::from_secs(1);
 const PAUSE_IDLE: Duration = Duration::from_secs(2);
 /// A slice is written within this; else its disk takes long, or hangs.
 const COLLECTING_TAKES: Duration = Duration::from_millis(500);
@@ -251,12 +251,12 @@ impl Rooms {
 pub(super) fn watch_rooms(shared: &Arc<Shared>) {
     let mut rounds_after_end = 0_u32;
     loop {
-        let pause = if rounds_after_end > 0 || shared.rooms.lacks_anything() {
-            PAUSE_LACKING
-        } else if shared.board.runs().is_empty() {
-            PAUSE_IDLE
-        } else {
+        let pause = if !shared.board.runs().is_empty() {
             PAUSE_RUNNING
+        } else if rounds_after_end > 0 || shared.rooms.lacks_anything() {
+            PAUSE_LACKING
+        } else {
+            PAUSE_IDLE
         };
         shared.rooms.wait(pause);
         if shared.stopping() {
