@@ -33,61 +33,70 @@ pub struct Job {
     /// Where it is in its life.
     pub state: JobState,
     /// What it waits for, where it does.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub waiting: Option<Waiting>,
     /// When it was claimed.
     pub created_at: Timestamp,
     /// When it was first taken by a loader.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub started_at: Option<Timestamp>,
     /// When it reached a final state.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub finished_at: Option<Timestamp>,
     /// Bytes of the source that were read.
     pub bytes_read: u64,
     /// Of those, bytes whose records are worked and collected, as far as the slices tell.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub bytes_worked: u64,
     /// Bytes after decryption and decompression.
     pub bytes_decoded: u64,
     /// `blake3:` and the hash of the decoded content: a plain file's bytes, an archive's entries with their names; once all are read.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub content_hash: Option<String>,
     /// Characters that `on_bad_encoding = "replace"` replaced.
     pub characters_replaced: u64,
     /// The last record of an entry had no line end, or separator, behind it: it may have been cut off.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub unterminated: bool,
     /// Where its records went.
     pub account: Account,
     /// Its entries, in order.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub entries: Vec<Entry>,
     /// How far it is.
     pub slices: Slices,
     /// How often it was started, clean stops not counted.
     pub attempts: u32,
     /// Deaths of the process that are held against the job, since it last got on; none: it is not suspected.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub deaths: Option<u32>,
     /// Whether it can go on from a checkpoint; false where an output is encrypted.
     pub resumable: bool,
     /// Slices that need not run again because a checkpoint has them, when it was last started.
     pub resumed_at_slice: u64,
     /// Records in those slices: they did not run again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub resumed_at_record: u64,
     /// How many records ran again because a start did not come to the job's end, all together; after a power cut it may be more.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub records_again: u64,
     /// Its outputs: planned from `publishing` on, there from `retiring` on.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub outputs: Vec<PublishedOutput>,
     /// Where the archive, or the quarantine, has the source.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub retired_to: Option<OsText>,
     /// Its source is about to be renamed back to where it lay, or was already: then it is its sender's again.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub giving_back: bool,
     /// Why it failed or is held.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub error: Option<JobError>,
     /// What happened when, oldest first.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timeline: Vec<Moment>,
     /// Whether it is a resend, and of what.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub delivery: Delivery,
 }
 
@@ -97,23 +106,26 @@ pub struct Source {
     /// Where it lay when it was found.
     pub path: OsText,
     /// Where it lies while it is ours; none for `keep` and for `ingest` without `--retire`.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub claimed: Option<OsText>,
     /// The folder that it is claimed into: another one in its place has nothing of ours. Rows of earlier versions have none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub claim_folder: Option<FolderIdentity>,
     /// What it was when it was claimed.
     pub identity: FileIdentity,
     /// Where a retry takes it from, until it lies under its claimed name again.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub moved_from: Option<OsText>,
     /// Its marker and other companion files, retired with it.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub companions: Vec<Companion>,
     /// Whether retiring follows the rule; false for `ingest` without `--retire`: the file stays as it is.
     pub retire: bool,
     /// It was written to after it was read, and went to quarantine although its job is completed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub is_set_apart: bool,
     /// What is kept of it is a copy: it had a second name when it was retired, or a writer, who could have changed it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub is_copied: bool,
 }
 
@@ -123,14 +135,15 @@ pub struct Companion {
     /// Where it lay when it was found.
     pub path: OsText,
     /// Where it lies while it is ours; none where nothing is renamed.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub claimed: Option<OsText>,
     /// What it was then: another file of this name belongs to another source.
     pub identity: FileIdentity,
     /// Where it goes, or went, when its source is retired.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub retired_to: Option<OsText>,
     /// What is kept of it is a copy: others could have changed it itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub is_copied: bool,
 }
 
@@ -336,6 +349,11 @@ impl Job {
     pub fn source_path(&self) -> &OsText {
         self.source.claimed.as_ref().unwrap_or(&self.source.path)
     }
+}
+
+/// What says nothing is not written: rows are written several times for each small file.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(test)]
