@@ -310,6 +310,89 @@ fn a_service_that_cannot_see_who_still_writes_says_so_once_for_each_folder() {
     assert_eq!(log.matches("is taken half").count(), 1, "{log}");
 }
 
+/// As if the service had claimed it.
+const CLAIMED: &str = "01k8zzzzzzzzzzzzzzzzzzzzzz.pay.txt";
+
+impl Zone {
+    /// A claimed file of the other sender's, whom nothing of his sender does may cost it.
+    fn with_claimed_of_initech() -> Option<Self> {
+        let zone = Self::new()?;
+        zone.world.write(format!("in/initech/inbox/.landfall/{CLAIMED}"), "innocent\n");
+        Some(zone)
+    }
+
+    /// `landfall recover` trusts nothing in this folder, whatever it is asked to do; with the configuration or without.
+    #[track_caller]
+    fn recover_refuses(&self, folder: &str, words: &[&str]) {
+        for asked in
+            [&["recover"][..], &["recover", "--json"], &["recover", "--give-back", "--job", &CLAIMED[..26]]]
+        {
+            let refused = self.world.landfall(&[asked, &[folder]].concat()).ends_with(1);
+            refused.says(words).says(&["hint: run the command as the user that the service runs as"]);
+        }
+        assert!(self.world.has(format!("in/initech/inbox/.landfall/{CLAIMED}")), "it stays where it is");
+    }
+}
+
+#[test]
+fn recover_gives_no_senders_files_to_another_who_linked_to_their_claim_folder() {
+    let Some(zone) = Zone::with_claimed_of_initech() else { return };
+    zone.sender("ln -s ../../initech/inbox/.landfall inbox/.landfall; ln -s ../initech/inbox alias");
+    zone.sender("mkdir deep; ln -s ../../initech/inbox/.landfall deep/.landfall");
+    for config in ["landfall.toml", "elsewhere.toml"] {
+        if config == "elsewhere.toml" {
+            support::rename(&zone.world.path("landfall.toml"), &zone.world.path(config));
+        }
+        for folder in ["in/acme/inbox/.landfall", "in/acme/inbox/.landfall/", "in/acme/deep/./.landfall"] {
+            zone.recover_refuses(folder, &["is a symbolic link"]);
+        }
+        zone.recover_refuses("in/acme/alias/.landfall", &["link"]);
+    }
+    let refused = zone.world.landfall(&["recover", "in/acme/alias/../inbox/.landfall"]).ends_with(1);
+    refused.says(&["in/acme/alias is a symbolic link"]);
+    zone.world
+        .landfall(&["recover", "--give-back", "--job", &CLAIMED[..26], "in/initech/inbox/.landfall"])
+        .done();
+    assert!(zone.world.has("in/initech/inbox/pay.txt"));
+}
+
+#[test]
+fn recover_gives_back_into_no_folder_behind_a_link_of_a_senders() {
+    let Some(zone) = Zone::with_claimed_of_initech() else { return };
+    zone.sender("ln -s ../../victim inbox/aside");
+    let id = &CLAIMED[..26];
+    let claims = "in/initech/inbox/.landfall";
+    for to in ["in/acme/inbox/aside", "in/acme/inbox/aside/"] {
+        zone.world
+            .landfall(&["recover", "--give-back", "--job", id, "--to", to, claims])
+            .ends_with(1)
+            .says(&["link"]);
+    }
+    assert_eq!(zone.victims(), [""; 0]);
+    assert!(zone.world.has(format!("{claims}/{CLAIMED}")));
+}
+
+#[test]
+fn recover_trusts_no_claim_folder_that_a_sender_made_or_that_others_can_write() {
+    let Some(zone) = Zone::with_claimed_of_initech() else { return };
+    zone.sender(&format!("mkdir -m 755 inbox/.landfall; echo mine > inbox/.landfall/{CLAIMED}"));
+    zone.recover_refuses("in/acme/inbox/.landfall", &["belongs to user 2001"]);
+    // A folder of the service's, with a quarantine that is not.
+    let claims = "in/initech/inbox/.landfall";
+    zone.world.sh(&format!("mkdir {claims}/quarantine; chown {SENDER} {claims}/quarantine"));
+    zone.recover_refuses(claims, &["quarantine belongs to user 2001"]);
+    zone.world.sh(&format!("chown 0 {claims}/quarantine; chmod 777 {claims}"));
+    zone.recover_refuses(claims, &["can be written by other users"]);
+}
+
+#[test]
+fn recover_is_for_the_user_that_the_service_runs_as() {
+    let Some(zone) = Zone::with_claimed_of_initech() else { return };
+    zone.world.sh(&format!("mkdir data; chown {SENDER} data"));
+    let refused = zone.world.landfall(&["recover", "in/initech/inbox/.landfall"]);
+    refused.says(&["belongs to user", "2001", "hint: ", "sudo -u"]);
+}
+
 /// Goal: no moment of an exchange gives a victim's file away or writes into his folder.
 /// Method: a sender exchanges folder and link without a pause while his files come. `LANDFALL_TEST_RACE_SECONDS` makes it longer.
 #[test]

@@ -122,10 +122,10 @@ fn recover_says_what_it_found_as_json_with_markers_and_quarantine() {
     assert!(world.has("archive/pay.txt.done"), "{:?}", world.files("archive"));
 }
 
-/// Only root may look into another user's folders, and the one who set something aside is the service's user.
+/// A file that a sender gave the name of a reason says what he likes.
 #[cfg(unix)]
 #[test]
-fn recover_as_root_reads_the_reasons_of_the_services_user() {
+fn recover_believes_no_reason_but_of_the_services_own_making() {
     let world = World::new("");
     world.write("in/.landfall/quarantine/bad.gz", "x");
     world.write("in/.landfall/quarantine/bad.gz.error.json", "{\"error\":{\"message\":\"cut off\"}}");
@@ -136,9 +136,41 @@ fn recover_as_root_reads_the_reasons_of_the_services_user() {
         return; // not root
     }
     let told = world.json(&["recover", "in/.landfall", "--json"]);
-    assert_eq!(told["quarantined"][0]["error"], "cut off", "{told:#}");
+    let foreign = told["quarantined"][0]["error"].as_str().unwrap_or_default();
+    assert!(foreign.contains("not the service's own file"), "{told:#}");
     let odd = told["quarantined"][1]["error"].as_str().unwrap_or_default();
     assert!(odd.starts_with("its reason file cannot be read"), "{told:#}");
+}
+
+#[test]
+fn a_quarantined_source_that_is_called_like_a_reason_is_told_and_not_believed() {
+    let world = World::new("");
+    for name in ["a.txt", "a.txt.error.json", "b.error.json"] {
+        world.write(format!("in/.landfall/quarantine/{name}"), "{\"error\":{\"message\":\"believe me\"}}");
+    }
+    for name in ["a.txt.error.json", "b.error.json"] {
+        let reason = "{\"error\":{\"message\":\"cut off\"}}";
+        world.write(format!("in/.landfall/quarantine/{name}.error.json"), reason);
+    }
+    let told = world.json(&["recover", "in/.landfall", "--json"]);
+    let errors: Vec<_> =
+        told["quarantined"].as_array().into_iter().flatten().map(|one| one["error"].as_str()).collect();
+    assert_eq!(errors, [None, Some("cut off"), Some("cut off")], "{told:#}");
+}
+
+#[test]
+fn what_a_reason_file_says_moves_no_cursor_of_a_terminal() {
+    let world = World::new("");
+    world.write("in/.landfall/quarantine/bad.gz", "x");
+    let reason =
+        r#"{"source":"/in/\u202egpj.\u001b[2J","error":{"message":"\u001b]0;owned\u0007\nline\u200b"}}"#;
+    world.write("in/.landfall/quarantine/bad.gz.error.json", reason);
+    for arguments in [&["recover", "in/.landfall"][..], &["recover", "in/.landfall", "--json"]] {
+        let said = world.landfall(arguments).done().stdout;
+        assert!(said.contains("owned") && said.contains("gpj"), "{said}");
+        assert!(!said.contains(['\x1b', '\x07', '\u{202e}', '\u{200b}']), "{said:?}");
+    }
+    world.landfall(&["recover", "in/.landfall"]).done().says(&["owned\\u{7}\\nline"]);
 }
 
 #[test]

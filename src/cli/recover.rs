@@ -1,7 +1,7 @@
 //! `landfall recover CLAIM_DIR`: what lies in a claim folder without a store, and taking it up again.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -12,15 +12,19 @@ use super::say::{say, say_aside};
 use super::view::{self, Stop};
 use crate::config;
 use crate::control::{self, Handler, Refusal};
-use crate::durable_fs::{self, Hold};
+use crate::durable_fs::{self, FsError, Hold};
 use crate::engine::strays::{self, ClaimFolder, GivenBack, Quarantined, Stray};
+use crate::model::fault::Fault as _;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Settings;
 use crate::model::shown_json;
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
+
+/// So much of a text from a reason file is shown.
+const TEXT_BYTES_MAX: usize = 4096;
 
 /// Which claim folder, and what to do with what lies there.
 #[derive(clap::Args)]
@@ -77,7 +81,11 @@ struct View<'a> {
 
 pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let settings = settings(config)?;
-    let folder = std::path::absolute(&args.folder).context("cannot find the current folder")?;
+    if let Some(settings) = &settings {
+        Store::check_owner(&settings.service.data_dir)
+            .context("cannot tell what of the claim folder is the service's own")?;
+    }
+    let folder = plain(&args.folder)?;
     if !folder.is_dir() {
         return Ok(refuse(
             &format!("there is no folder {}", escaped_path(&folder)),
@@ -87,6 +95,10 @@ pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<E
     if let Some(claims) = strays::claim_folder_in(&folder) {
         let message = format!("{} is a watched folder", escaped_path(&folder));
         return Ok(refuse(&message, &format!("name its claim folder: {}", escaped_path(&claims))));
+    }
+    let rules = settings.as_ref().map(|settings| settings.rules.as_slice()).unwrap_or_default();
+    if let Err(refused) = strays::check_own(&folder, rules) {
+        return Ok(refuse_foreign(&refused));
     }
     // Held until the end: no service begins to claim here meanwhile.
     let _held = match hold(&folder)? {
@@ -105,16 +117,37 @@ pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<E
             "name the folder where senders put their files",
         ));
     }
-    let rules = settings.as_ref().map(|settings| settings.rules.as_slice()).unwrap_or_default();
+    let to = args.to.as_deref().map(plain).transpose()?;
+    to.iter().for_each(|to| strays::distrust_way_to(to));
     let mut found = strays::claim_folder(&folder, rules)?;
     strays::look_for_traces(&mut found.claimed, rules);
     let claimed = with_states(std::mem::take(&mut found.claimed), settings.as_ref())?;
     if args.give_back {
-        return give_back(args, &claimed);
+        return give_back(args, to.as_deref(), &claimed);
     }
     view::print(|out| {
         if args.json { list_json(out, &claimed, &found) } else { list(out, &folder, &claimed, &found) }
     })
+}
+
+/// The whole path, without a slash at its end, which would follow a link, and without `..`, which means another folder behind a link.
+fn plain(path: &Path) -> anyhow::Result<PathBuf> {
+    let whole = std::path::absolute(path).context("cannot find the current folder")?;
+    let mut plain = PathBuf::new();
+    for part in whole.components() {
+        if part != Component::ParentDir {
+            plain.push(part);
+            continue;
+        }
+        if plain.symlink_metadata().is_ok_and(|found| found.is_symlink()) {
+            anyhow::bail!(
+                "{} is a symbolic link: name the folder without `..` behind it",
+                escaped_path(&plain)
+            );
+        }
+        plain.pop();
+    }
+    Ok(plain)
 }
 
 /// A claim or quarantine folder, or one in it.
@@ -187,7 +220,12 @@ fn list(out: &mut dyn Write, folder: &Path, claimed: &[Told], found: &ClaimFolde
         of_job.iter().try_for_each(|told| list_one(out, told, is_told))?;
     }
     for quarantined in &found.quarantined {
-        let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "not known".to_owned());
+        let text = |text: &Option<String>| {
+            text.as_ref().map_or_else(
+                || "not known".to_owned(),
+                |text| view::printable(text.as_bytes(), TEXT_BYTES_MAX),
+            )
+        };
         writeln!(out, "{}", quarantined.path)?;
         writeln!(out, "    quarantined: {}", text(&quarantined.error))?;
         writeln!(out, "    came from {}", text(&quarantined.source))?;
@@ -250,7 +288,7 @@ fn list_one(out: &mut dyn Write, told: &Told, is_told: bool) -> Result<(), Stop>
 }
 
 /// Gives back what was asked for; exit code 1 if anything stays.
-fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
+fn give_back(args: &RecoverArgs, to: Option<&Path>, claimed: &[Told]) -> anyhow::Result<ExitCode> {
     let missing: Vec<_> =
         args.job.iter().filter(|id| claimed.iter().all(|told| told.stray.job != **id)).collect();
     for id in &missing {
@@ -262,7 +300,7 @@ fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
         if of_job.iter().all(|told| !args.job.is_empty() && !args.job.contains(&told.stray.job)) {
             continue;
         }
-        let places = match places(args, of_job) {
+        let places = match places(args, to, of_job) {
             Ok(places) => places,
             Err(why) => {
                 stay += of_job.len();
@@ -294,7 +332,7 @@ fn give_back(args: &RecoverArgs, claimed: &[Told]) -> anyhow::Result<ExitCode> {
 }
 
 /// Where each file of a job is to lie, or why all of them stay.
-fn places(args: &RecoverArgs, of_job: &[Told]) -> Result<Vec<PathBuf>, String> {
+fn places(args: &RecoverArgs, to: Option<&Path>, of_job: &[Told]) -> Result<Vec<PathBuf>, String> {
     let job = of_job.first().map(|told| told.stray.job.to_string()).unwrap_or_default();
     if let Some(told) = of_job.iter().find(|told| told.is_in_hand()) {
         let state = told.state.map_or_else(String::new, |state| state.to_string());
@@ -310,7 +348,7 @@ fn places(args: &RecoverArgs, of_job: &[Told]) -> Result<Vec<PathBuf>, String> {
             ));
         }
     }
-    let places: Vec<_> = of_job.iter().map(|told| place(args, &told.stray)).collect::<Result<_, _>>()?;
+    let places: Vec<_> = of_job.iter().map(|told| place(to, &told.stray)).collect::<Result<_, _>>()?;
     match places.iter().find(|to| to.symlink_metadata().is_ok()) {
         Some(taken) => Err(format!(
             "another file has its name {}: move that away, or choose another folder with --to",
@@ -320,15 +358,24 @@ fn places(args: &RecoverArgs, of_job: &[Told]) -> Result<Vec<PathBuf>, String> {
     }
 }
 
-fn place(args: &RecoverArgs, stray: &Stray) -> Result<PathBuf, String> {
+fn place(to: Option<&Path>, stray: &Stray) -> Result<PathBuf, String> {
     let Some(name) = &stray.name else {
         return Err("its name was too long to be kept: rename it by hand".to_owned());
     };
-    match (&args.to, &stray.origin) {
+    match (to, &stray.origin) {
         (Some(folder), _) => Ok(folder.join(name.as_path())),
         (None, Some(origin)) => Ok(origin.as_path().to_owned()),
         (None, None) => Err("where it came from is not known: say it with --to".to_owned()),
     }
+}
+
+/// What others could have put there is neither listed nor given back.
+fn refuse_foreign(refused: &FsError) -> ExitCode {
+    let hint = refused.hint().unwrap_or_default();
+    refuse(
+        &format!("what lies there is not trusted: {refused}: {}", refused.source),
+        &format!("run the command as the user that the service runs as; if this is that user: {hint}"),
+    )
 }
 
 fn refuse(message: &str, hint: &str) -> ExitCode {

@@ -22,6 +22,11 @@ pub fn add_landing_root(root: &Path) {
     ROOTS.write().unwrap_or_else(PoisonError::into_inner).insert(root.to_owned());
 }
 
+/// Whether a folder is a landing root, or lies in one.
+pub fn is_in_landing_root(folder: &Path) -> bool {
+    root_of(folder).is_some()
+}
+
 /// The nearest landing root that a folder lies in, or is, and the way from there.
 pub(super) fn root_of(folder: &Path) -> Option<(&Path, &Path)> {
     let roots = ROOTS.read().unwrap_or_else(PoisonError::into_inner);

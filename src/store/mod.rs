@@ -170,6 +170,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Refuses a data folder of another user: the service runs as its owner, and so must a command that does the service's work.
+    pub fn check_owner(data_dir: &Path) -> Result<(), StoreError> {
+        folder::check_owner(data_dir)
+    }
+
     /// Opens a store for a command: only one that is there, and only as its owner, so that nothing is left behind that
     /// the service's user cannot read.
     pub fn open_as_owner(data_dir: &Path) -> Result<Self, StoreError> {

@@ -6,10 +6,11 @@
 //! Nothing here is done by guess: a store that is lost may have published a source before it was lost. Only [`give_back`] moves
 //! anything, and only what an operator names.
 
+mod own;
 mod report;
 mod traces;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::watch::pattern::Pattern;
 
+pub use own::{check_own, distrust_way_to};
 pub(super) use report::tell_strays;
 pub use traces::{Traces, look_for_traces};
 
@@ -86,19 +88,18 @@ pub fn claim_folder(folder: &Path, rules: &[Rule]) -> Result<ClaimFolder, Engine
         let lay = origin.as_deref().zip(stray.name.as_ref());
         stray.origin = lay.map(|(folder, name)| folder.join(name.as_path()).into());
     }
-    let quarantines = rules.iter().filter(|rule| is_claim_folder_of(folder, rule));
-    let mut quarantines: Vec<_> = quarantines
-        .filter_map(|rule| rule.source.quarantine_dir.clone())
-        .chain([folder.join("quarantine")])
-        .collect();
-    quarantines.sort();
-    quarantines.dedup();
-    for quarantine in &quarantines {
+    for quarantine in &quarantines(folder, rules) {
         found.quarantined.extend(quarantined_files(quarantine)?);
         found.leftovers.extend(leftovers(quarantine)?);
     }
     found.leftovers.extend(leftovers(folder)?);
     Ok(found)
+}
+
+/// Where sources from a claim folder go that are refused.
+fn quarantines(folder: &Path, rules: &[Rule]) -> BTreeSet<PathBuf> {
+    let of = rules.iter().filter(|rule| is_claim_folder_of(folder, rule));
+    of.filter_map(|rule| rule.source.quarantine_dir.clone()).chain([folder.join("quarantine")]).collect()
 }
 
 /// The claim folder that a watched folder has, where that was named in its place.
@@ -201,18 +202,24 @@ fn is_claim_folder_of(folder: &Path, rule: &Rule) -> bool {
 }
 
 fn quarantined_files(folder: &Path) -> Result<Vec<Quarantined>, Trouble> {
-    let mut files: BTreeMap<PathBuf, bool> = BTreeMap::new();
-    for path in files_in(folder)? {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        match name.strip_suffix(REASON_SUFFIX).map(|source| path.with_file_name(source)) {
-            // Not lossy: a source whose name is not Unicode is found without its reason.
-            Some(source) => *files.entry(source).or_default() = true,
-            None if !name.starts_with('.') => drop(files.entry(path).or_default()),
-            None => {}
-        }
-    }
-    let there = files.into_iter().filter(|(path, _)| !matches!(durable_fs::kind_at(path), Ok(None)));
-    Ok(there.map(|(path, has_reason)| quarantined(path, has_reason)).collect())
+    let is_hidden =
+        |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let files: BTreeSet<PathBuf> = files_in(folder)?.into_iter().collect();
+    // A sender may call a source like a reason: with a reason of its own it is none.
+    let has_reason = |path: &Path| files.contains(&reason_of(path));
+    let is_reason = |path: &Path| {
+        path.as_os_str().as_encoded_bytes().ends_with(REASON_SUFFIX.as_bytes()) && !has_reason(path)
+    };
+    let sources = files.iter().filter(|path| !is_reason(path) && !is_hidden(path));
+    let reason_is_ours = |path: &Path| has_reason(path) && is_reason(&reason_of(path));
+    Ok(sources.map(|path| quarantined(path.clone(), reason_is_ours(path))).collect())
+}
+
+/// The file that says why a source was refused.
+fn reason_of(source: &Path) -> PathBuf {
+    let mut path = source.as_os_str().to_owned();
+    path.push(REASON_SUFFIX);
+    path.into()
 }
 
 fn quarantined(path: PathBuf, has_reason: bool) -> Quarantined {
@@ -233,11 +240,9 @@ fn quarantined(path: PathBuf, has_reason: bool) -> Quarantined {
     }
 }
 
-/// Whoever looks: the service's user, or root.
+/// Only of our own: a sender's says what he likes.
 fn read_reason(source: &Path) -> io::Result<serde_json::Value> {
-    let mut path = source.as_os_str().to_owned();
-    path.push(REASON_SUFFIX);
-    let file = durable_fs::open_source(Path::new(&path))?;
+    let file = durable_fs::open_own(&reason_of(source))?;
     Ok(serde_json::from_reader(io::BufReader::new(file.take(REASON_BYTES_MAX)))?)
 }
 
