@@ -159,6 +159,20 @@ fn a_quarantined_source_that_is_called_like_a_reason_is_told_and_not_believed() 
 }
 
 #[test]
+fn a_quarantined_source_that_is_called_like_a_reason_is_not_replaced_by_one() {
+    let world = World::new("paths = [\"in/*\"]\nready = { stable_for = \"50ms\" }");
+    let mut service = world.start();
+    let bad = |tail: &str| [&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], tail.as_bytes()].concat();
+    let quarantine = "in/.landfall/quarantine";
+    world.move_in("in/bad.error.json", bad("the only copy"));
+    service.wait_for(&world, &format!("{quarantine}/bad.error.json.error.json"));
+    world.move_in("in/bad", bad("another"));
+    service.wait_for(&world, &format!("{quarantine}/bad-1.error.json"));
+    service.stop();
+    assert_eq!(world.bytes(format!("{quarantine}/bad.error.json")), bad("the only copy"));
+}
+
+#[test]
 fn what_a_reason_file_says_moves_no_cursor_of_a_terminal() {
     let world = World::new("");
     world.write("in/.landfall/quarantine/bad.gz", "x");

@@ -118,7 +118,9 @@ pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<E
         ));
     }
     let to = args.to.as_deref().map(plain).transpose()?;
-    to.iter().for_each(|to| strays::distrust_way_to(to));
+    if let Some(to) = &to {
+        strays::distrust_way_to(to);
+    }
     let mut found = strays::claim_folder(&folder, rules)?;
     strays::look_for_traces(&mut found.claimed, rules);
     let claimed = with_states(std::mem::take(&mut found.claimed), settings.as_ref())?;

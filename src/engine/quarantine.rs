@@ -1,6 +1,6 @@
 //! Quarantine: where a source goes that must not count as ingested, with the reason beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::claim;
 use super::retire::free_name;
@@ -33,12 +33,23 @@ pub(super) fn name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
     free_name(&folder(rule, job), job.source.path.as_path(), claim::REASON_SUFFIX.len())
 }
 
+/// The file that says why a source was refused.
+pub(super) fn reason_of(source: &Path) -> PathBuf {
+    let mut path = source.as_os_str().to_owned();
+    path.push(claim::REASON_SUFFIX);
+    path.into()
+}
+
+/// Whether a source lies there that is called like a reason: it has one of its own.
+pub(super) fn is_source(path: &Path) -> bool {
+    durable_fs::kind_at(path).is_ok_and(|found| found.is_some())
+        && durable_fs::kind_at(&reason_of(path)).is_ok_and(|found| found.is_some())
+}
+
 /// Writes the job's JSON beside a source that went to quarantine.
 pub(super) fn write_reason(job: &Job) -> Result<(), Trouble> {
     let Some(target) = &job.retired_to else { return Ok(()) };
-    let mut reason = target.as_os_str().to_owned();
-    reason.push(claim::REASON_SUFFIX);
-    durable_fs::write_file(&PathBuf::from(reason), &document(job)?, true, 0o640)?;
+    durable_fs::write_file(&reason_of(target.as_path()), &document(job)?, true, 0o640)?;
     Ok(())
 }
 

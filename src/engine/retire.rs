@@ -72,10 +72,12 @@ pub(super) fn archive_names(
 }
 
 /// A name in `folder` that nothing has yet: `pay.csv.gz`, `pay.csv.gz-1` … One that leaves no room for `room` bytes more is shortened.
+/// With room for a reason: not a name whose reason would replace a source that is called like it.
 pub(super) fn free_name(folder: &Path, source: &Path, room: usize) -> Result<PathBuf, Trouble> {
     for number in 0_u64.. {
         let path = numbered(folder, source, number, room);
         match durable_fs::kind_at(&path) {
+            Ok(None) if room > 0 && quarantine::is_source(&quarantine::reason_of(&path)) => {}
             Ok(None) => return Ok(path),
             Err(error) => {
                 let message = format!("cannot look at {}: {error}", OsText::from(path));

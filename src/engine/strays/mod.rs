@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::EngineError;
 use super::claim::{LONG_NAME, REASON_SUFFIX};
+use super::quarantine::reason_of;
 use super::trouble::Trouble;
 use crate::durable_fs::{self, CLAIM_FOLDER, Kind, Renamed};
 use crate::model::fault::FaultKind;
@@ -213,13 +214,6 @@ fn quarantined_files(folder: &Path) -> Result<Vec<Quarantined>, Trouble> {
     let sources = files.iter().filter(|path| !is_reason(path) && !is_hidden(path));
     let reason_is_ours = |path: &Path| has_reason(path) && is_reason(&reason_of(path));
     Ok(sources.map(|path| quarantined(path.clone(), reason_is_ours(path))).collect())
-}
-
-/// The file that says why a source was refused.
-fn reason_of(source: &Path) -> PathBuf {
-    let mut path = source.as_os_str().to_owned();
-    path.push(REASON_SUFFIX);
-    path.into()
 }
 
 fn quarantined(path: PathBuf, has_reason: bool) -> Quarantined {
