@@ -388,7 +388,7 @@ impl Shared {
         let is_news = misfit != Some(Misfit::Further)
             && !job.was_held_for(&trouble.error.message)
             && !job.error.as_ref().is_some_and(is_known)
-            && !job.waiting.as_ref().is_some_and(|waiting| waiting.detail == trouble.error.message);
+            && job.waiting.as_ref().is_none_or(|waiting| waiting.detail != trouble.error.message);
         if !is_failing {
             if job.state.next(JobEvent::Hindered).is_ok() {
                 job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;

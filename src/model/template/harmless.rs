@@ -55,7 +55,9 @@ fn escaped(value: &[u8], windows: bool) -> Vec<u8> {
             if c == '/' || c == '\\' {
                 escaped.push(b'_');
             } else if !is_shown_raw(c) || (windows && r#"<>:"|?*"#.contains(c)) {
-                bytes.iter().for_each(|byte| push_escape(&mut escaped, *byte));
+                for byte in bytes {
+                    push_escape(&mut escaped, *byte);
+                }
             } else {
                 escaped.extend_from_slice(bytes);
             }
