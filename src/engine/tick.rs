@@ -23,13 +23,8 @@ const LEDGER_ROWS_MAX: usize = 100_000;
 
 /// The ticker's life. It asks nothing but the store: what looks at folders, which may hang, is done by [`look_after_folders`].
 pub(super) fn tick(shared: &Arc<Shared>) {
-    let mut last_retention: Option<Instant> = None;
     let mut last_read = HashMap::new();
     loop {
-        if last_retention.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
-            last_retention = Some(Instant::now());
-            forget_finished(shared);
-        }
         if shared.pause(TICK) {
             return;
         }
@@ -48,17 +43,19 @@ pub(super) fn tick(shared: &Arc<Shared>) {
     }
 }
 
-/// Looks after archives, kept files and claim folders. Only a service thins archives: a command does what it was asked to.
+/// Looks after archives, kept files and claim folders, and forgets what is old. Only a service thins archives: a command does what it was asked to.
 pub(super) fn look_after_folders(shared: &Arc<Shared>, purpose: Purpose) {
     let mut last_look: Option<Instant> = None;
     let mut thinning = Thinning::default();
     loop {
         if last_look.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
             let is_first = last_look.replace(Instant::now()).is_none();
+            // One after another: a ledger row outlives its job, and a file in quarantine whose row is gone would be told as a stray.
+            forget_finished(shared);
             if purpose != Purpose::Rehearse {
                 strays::tell_strays(shared, is_first); // its store knows of no claimed file
             }
-            forget_ledger(shared); // behind it: a file in quarantine whose row is gone would be told as a stray
+            forget_ledger(shared);
             // Not at the start: a file system may be mounted later, and its files be taken for new ones.
             if !is_first && let Err(error) = forget_removed(shared) {
                 tracing::warn!(%error, "kept files that are gone stay known");
