@@ -41,7 +41,7 @@ mod units;
 // Paths in the snapshots are those of Unix.
 #[cfg(all(test, unix))]
 mod hint_tests;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod reference_tests;
 #[cfg(all(test, unix))]
 mod tests;
