@@ -246,6 +246,23 @@ fn a_line_of_armor_without_an_end_is_refused_and_not_held() {
     all_refused(&world, &mut service, 4, &["a line of its armor is too long"]);
 }
 
+/// Nor are the NUL bytes of a sparse file, which takes no room on its sender's disk.
+#[test]
+fn armor_that_goes_on_as_a_hole_is_refused_and_not_held() {
+    let world = world("records = { format = \"lines\" }");
+    let mut service = world.start();
+    let sparse = std::fs::File::create(world.path("sparse")).expect("made");
+    (&sparse).write_all(b"-----BEGIN AGE ENCRYPTED FILE-----\n").expect("written");
+    sparse.set_len(1 << 30).expect("as long as that");
+    drop(sparse); // else it has a writer
+    support::rename(&world.path("sparse"), &world.path("hostile/sparse.csv"));
+    // Given back once: the rest might have come.
+    service.wait_for(&world, "hostile/.landfall/quarantine/sparse.csv");
+    let peak = service.peak_memory_bytes();
+    service.stop();
+    assert!(peak < PEAK_BYTES_MAX, "{} MB", peak >> 20);
+}
+
 /// Each line would have all before it read again.
 #[test]
 fn a_header_of_endless_recipients_is_refused_and_soon() {

@@ -59,42 +59,57 @@ impl<R: Seek> Seek for Tap<R> {
 
 /// Armor's lines are 64 characters; its reader holds whole lines in memory, however long.
 const ARMOR_LINE_MAX: usize = 1 << 10;
+/// To compare padding with: a hole of gigabytes is looked through.
+static ZEROS: [u8; 4096] = [0; 4096];
 
-/// Refuses armor with lines that are too long.
+/// Refuses armor with lines that are too long, and ends where NUL bytes pad its file.
 struct ShortLines<R> {
     inner: R,
     /// Bytes since the last line end.
     length: usize,
+    is_padding: bool,
 }
 
 impl<R> ShortLines<R> {
     fn new(inner: R) -> Self {
-        Self { inner, length: 0 }
+        Self { inner, length: 0, is_padding: false }
     }
-}
 
-impl<R: Read> Read for ShortLines<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(buf)?;
-        for line in buf.get(..n).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
-            // What pads the end of a file is no line.
-            self.length += line.iter().filter(|byte| **byte != 0).count();
+    fn count(&mut self, text: &[u8]) -> io::Result<()> {
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            self.length += line.len();
             if self.length > ARMOR_LINE_MAX {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line of its armor is too long"));
+                return Err(bad_armor("a line of its armor is too long"));
             }
             if line.ends_with(b"\n") {
                 self.length = 0;
             }
         }
-        Ok(n)
+        Ok(())
     }
 }
 
-impl<R: Seek> Seek for ShortLines<R> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.length = 0;
-        self.inner.seek(to)
+impl<R: Read> Read for ShortLines<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let n = self.inner.read(buf)?;
+            let read = buf.get(..n).unwrap_or_default();
+            let text = if self.is_padding { 0 } else { memchr::memchr(0, read).unwrap_or(n) };
+            let (text, padding) = read.split_at(text);
+            self.is_padding |= !padding.is_empty();
+            if padding.chunks(ZEROS.len()).any(|bytes| *bytes != ZEROS[..bytes.len()]) {
+                return Err(bad_armor("other data behind NUL bytes in its armor"));
+            }
+            self.count(text)?;
+            if !text.is_empty() || n == 0 {
+                return Ok(text.len());
+            }
+        }
     }
+}
+
+fn bad_armor(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// Explains the errors of the stream.
@@ -154,25 +169,15 @@ pub(super) fn decrypt_stream<'a>(
     }
 }
 
-/// Decrypts where one can read from anywhere.
+/// Decrypts where one can read from anywhere. Armor is a stream: where its end is tells only its text.
 pub(super) fn decrypt_seekable<'a>(
     input: Box<dyn ReadSeek + 'a>,
-    armored: bool,
     context: &Arc<Context>,
     place: &Arc<str>,
 ) -> Result<Box<dyn ReadSeek + 'a>, DecodeError> {
     let state = Arc::new(State::default());
     let input = BufReader::with_capacity(BUFFER_BYTES, input);
-    if armored {
-        let below =
-            Tap { inner: input, state: Arc::new(State { header_read: true.into(), ..State::default() }) };
-        let below_state = Arc::clone(&below.state);
-        let stream = open(ArmoredReader::new(ShortLines::new(below)), &state, context, place)
-            .and_then(|s| seal(s, &state));
-        Ok(Box::new(stream.map_err(|error| or_ended(error, &below_state, place))?))
-    } else {
-        Ok(Box::new(seal(open(input, &state, context, place)?, &state)?))
-    }
+    Ok(Box::new(seal(open(input, &state, context, place)?, &state)?))
 }
 
 /// Armor that stops without its end line is reported as corrupt by its reader: the end below tells.

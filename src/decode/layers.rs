@@ -117,11 +117,12 @@ pub(super) fn peel<'a>(
                 position.encrypted = true;
                 let armored = head.starts_with(b"-");
                 match input {
-                    Input::Seekable(input) => {
-                        Input::Seekable(decrypt_seekable(input, armored, context, &place)?)
+                    Input::Seekable(input) if !armored => {
+                        Input::Seekable(decrypt_seekable(input, context, &place)?)
                     }
-                    Input::Stream(input) => {
-                        Input::Stream(PeekReader::new(decrypt_stream(input, armored, context, &place)?))
+                    input => {
+                        let stream = decrypt_stream(input.into_stream(), armored, context, &place)?;
+                        Input::Stream(PeekReader::new(stream))
                     }
                 }
             }

@@ -275,6 +275,12 @@ fn nothing_packed_or_encrypted_is_text_behind_white_space() {
     }
     let spelled = world().with(|decode| decode.layers = vec![Layer::Age]);
     assert!(spelled.text(&[&b"\n\n"[..], &armored, b"\n\n"].concat()) == data);
+    let padded = [&armored[..], &[0; 3000]].concat();
+    assert!(world().text(&padded) == data && world().text(&gzip(&padded)) == data);
+    for behind in [b"\0\0x".as_slice(), &[b'A'; 2000]] {
+        let error = world().error(&[&armored[..], behind].concat());
+        assert!(matches!(error, DecodeError::Corrupt { .. } | DecodeError::Garbage { .. }), "{error:?}");
+    }
     let wide: Vec<u8> = armored.iter().flat_map(|byte| [*byte, 0]).collect();
     for stored in [wide.clone(), [&[0xff, 0xfe], &wide[..]].concat(), [&[0], &wide[..]].concat()] {
         let error = world().with(|decode| decode.encoding = "utf-16le".to_owned()).error(&stored);
