@@ -42,7 +42,7 @@ pub trait Pace: Send + Sync {
 }
 
 /// Reads on without a pause.
-struct AtOnce;
+pub(crate) struct AtOnce;
 
 impl Pace for AtOnce {
     fn step(&self) -> bool {

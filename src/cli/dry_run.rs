@@ -130,11 +130,7 @@ impl DryRun {
         if let Some(error) = &job.error {
             say!("    error: {}", self.real_text(&error.message, job));
             if let Some(hint) = &error.hint {
-                // A job of a dry run is gone when it is told: nothing can be asked of it.
-                let hint = hint.rsplit_once("`, or ").filter(|_| hint.contains("landfall records"));
-                let hint =
-                    hint.map_or_else(|| error.hint.clone().unwrap_or_default(), |(_, rest)| rest.to_owned());
-                say!("    hint: {}", self.real_text(&hint, job));
+                say!("    hint: {}", self.real_text(hint, job));
             }
         }
     }

@@ -321,6 +321,9 @@ fn tell(job: &Job) {
     for (reason, count) in &account.reasons {
         say!("    {reason}: {count}");
     }
+    if account.records_failed > 0 {
+        say!("    `landfall records {}` lists the failed records", job.id);
+    }
     for remark in job.remarks() {
         say!("    note: {}", view::printable(remark.as_bytes(), usize::MAX));
     }

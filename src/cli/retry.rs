@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::check::counted;
 use super::jobs::parse_state;
 use super::say::{say, say_aside};
 use super::{FAILED, view};
@@ -105,7 +106,7 @@ fn retry(
     }
     if args.job.is_none() {
         let done = if args.dry_run { String::new() } else { format!(", {queued} queued again") };
-        say!("{chosen} jobs chosen{done}");
+        say!("{} chosen{done}", counted(chosen, "job"));
     }
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

@@ -121,26 +121,9 @@ mod tests {
     use age::{Identity as _, Recipient as _};
 
     use super::*;
-    use crate::allowance::{Pace, ReadingMemory};
+    use crate::allowance::{AtOnce, ReadingMemory};
 
     const MIB: u64 = 1 << 20;
-
-    struct AtOnce;
-
-    impl Pace for AtOnce {
-        fn step(&self) -> bool {
-            true
-        }
-        fn is_stopped(&self) -> bool {
-            false
-        }
-        fn rest(&self) {}
-        fn resume(&self) {}
-        fn get_on(&self) -> bool {
-            false
-        }
-        fn tell_waiting(&self, _: &'static str, _: u64) {}
-    }
 
     fn stanza(passphrase: &str) -> Stanza {
         let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase));

@@ -17,6 +17,8 @@ use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::os_text::escaped_path;
 
+#[cfg(unix)]
+mod fuse;
 mod held;
 #[cfg(target_os = "linux")]
 mod kept;

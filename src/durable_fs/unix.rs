@@ -79,7 +79,7 @@ pub(super) fn has_no_locks(error: &io::Error) -> bool {
 }
 
 pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    if numbers_names(to).map_err(|error| FsError::new("rename a file to", to, error))? {
+    if super::fuse::loses_its_number(to).map_err(|error| FsError::between("rename", from, to, error))? {
         return rename_over_placeholder(from, to);
     }
     match link(from, to) {
@@ -93,23 +93,6 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     on_both(from, to, |from, to| {
         retry_on_intr(|| linkat(from.folder(), from.name, to.folder(), to.name, AtFlags::empty()))
     })
-}
-
-/// File systems in user space, sshfs for one, may number names instead of files: under a second name it would be another file, and where it
-/// was claimed nobody could tell it from one that was exchanged. A rename keeps the number.
-#[cfg(target_os = "linux")]
-fn numbers_names(path: &Path) -> io::Result<bool> {
-    const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
-    let found = on(path, |at| match at.name.parent() {
-        Some(folder) if at.name.is_absolute() => rustix::fs::statfs(folder),
-        _ => rustix::fs::fstatfs(at.folder()),
-    })?;
-    Ok(found.f_type == FUSE_SUPER_MAGIC)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn numbers_names(_path: &Path) -> io::Result<bool> {
-    Ok(false)
 }
 
 fn has_no_links(error: &io::Error) -> bool {
@@ -278,7 +261,7 @@ pub(super) fn is_foreign(path: &Path) -> bool {
     !own.is_root() && look_at(path).is_ok_and(|found| found.st_uid != own.as_raw())
 }
 
-fn folder_metadata(folder: &Path) -> io::Result<Metadata> {
+pub(super) fn folder_metadata(folder: &Path) -> io::Result<Metadata> {
     match reach::folder(folder)? {
         Some(folder) => File::from(folder).metadata(),
         None => fs::metadata(folder),

@@ -157,7 +157,7 @@ impl ClaimFolders {
         if self.is_held(place, folder) {
             return Ok(found);
         }
-        let _turn = self.taking.enter(place);
+        let _entered = self.taking.enter(place);
         if self.is_held(place, folder) {
             return Ok(found); // another thread was faster
         }

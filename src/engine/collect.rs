@@ -187,7 +187,7 @@ impl Collector {
         self.next_slice = worked.number + 1;
         self.content.add(worked.hash);
         self.bytes_since_checkpoint += worked.text_bytes;
-        check_failed(run, &self.account, self.failed.last())?;
+        check_failed(&run.rule, &self.account, self.failed.last())?;
         if self.failed_bytes > FAILED_BYTES_MAX {
             self.store_failed(run.id)?;
         }
@@ -341,11 +341,11 @@ fn content_of(checkpoint: &Checkpoint) -> Option<ContentHash> {
 }
 
 /// Breaks off at the first failed record under `fail`, and as soon as a count in `failed_max` is passed.
-fn check_failed(run: &Run, account: &Account, last: Option<&FailedRecord>) -> Result<(), Trouble> {
+fn check_failed(rule: &ReadyRule, account: &Account, last: Option<&FailedRecord>) -> Result<(), Trouble> {
     if account.records_failed == 0 {
         return Ok(());
     }
-    let errors = &run.rule.rule.errors;
+    let errors = &rule.rule.errors;
     if errors.on_record_error == OnRecordError::Fail {
         let which = last.map_or_else(String::new, |record| {
             format!(" (record {} on line {}, {}: {})", record.record, record.line, record.step, record.error)
@@ -354,21 +354,16 @@ fn check_failed(run: &Run, account: &Account, last: Option<&FailedRecord>) -> Re
         return Err(Trouble::of_records(format!("a record failed{which}"), hint));
     }
     match errors.failed_max {
-        Limit::Count(max) if account.records_failed > max => {
-            Err(too_many_failed(run.id, account, errors.failed_max))
-        }
+        Limit::Count(max) if account.records_failed > max => Err(too_many_failed(account, errors.failed_max)),
         Limit::Count(_) | Limit::Percent(_) => Ok(()),
     }
 }
 
 /// `errors.failed_max` is passed.
-pub(super) fn too_many_failed(job: JobId, account: &Account, limit: Limit) -> Trouble {
+pub(super) fn too_many_failed(account: &Account, limit: Limit) -> Trouble {
     let message = format!(
         "{} of {} records failed, more than `errors.failed_max` = {limit}",
         account.records_failed, account.records_in
     );
-    Trouble::of_records(
-        message,
-        &format!("see the failed records with `landfall records {job}`, or raise the limit"),
-    )
+    Trouble::of_records(message, "raise the limit if as many are to be expected")
 }

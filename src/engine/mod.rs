@@ -411,7 +411,7 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
     let rule = shared.rules.current(rule)?.ok_or_else(|| no_such_rule(&shared.settings.rules, rule))?;
     let offer = claim::offer_for(&rule.rule, file)?;
     // The same file asked for twice at once is one job.
-    let _turn = shared.ingesting.enter(offer.path.clone());
+    let _entered = shared.ingesting.enter(offer.path.clone());
     if let Some(unfinished) = unfinished_for(shared, &offer)? {
         return Ok(unfinished);
     }

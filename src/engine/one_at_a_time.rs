@@ -20,23 +20,23 @@ impl<K> Default for OneAtATime<K> {
 }
 
 /// The key is this thread's until it is dropped.
-pub(super) struct Turn<'a, K: Eq + Hash> {
+pub(super) struct Entered<'a, K: Eq + Hash> {
     of: &'a OneAtATime<K>,
     key: K,
 }
 
 impl<K: Eq + Hash + Clone> OneAtATime<K> {
     /// Waits until nobody else has this key.
-    pub(super) fn enter(&self, key: K) -> Turn<'_, K> {
+    pub(super) fn enter(&self, key: K) -> Entered<'_, K> {
         let mut taken = lock(&self.taken);
         while !taken.insert(key.clone()) {
             taken = self.bell.wait(taken).unwrap_or_else(PoisonError::into_inner);
         }
-        Turn { of: self, key }
+        Entered { of: self, key }
     }
 }
 
-impl<K: Eq + Hash> Drop for Turn<'_, K> {
+impl<K: Eq + Hash> Drop for Entered<'_, K> {
     fn drop(&mut self) {
         lock(&self.of.taken).remove(&self.key);
         self.of.bell.notify_all();
@@ -56,7 +56,7 @@ mod tests {
         drop(places.enter("b"));
         std::thread::scope(|scope| {
             let second = scope.spawn(|| {
-                let _turn = places.enter("a");
+                let _entered = places.enter("a");
                 is_over.load(Ordering::SeqCst)
             });
             is_over.store(true, Ordering::SeqCst);

@@ -59,7 +59,7 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
     }
     let mut partials = collected.partials;
     let rule = &run.rule.rule;
-    let checked = check_limits(rule, job.id, &job.account)
+    let checked = check_limits(rule, &job.account)
         .and_then(|()| check_source(&job))
         .and_then(|()| check_totals(run, &job))
         .and_then(|()| delivery::judge(shared, rule, &job))
@@ -180,12 +180,12 @@ fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
 }
 
 /// The account adds up and is within the rule's limits.
-fn check_limits(rule: &Rule, job: JobId, account: &Account) -> Result<(), Trouble> {
+fn check_limits(rule: &Rule, account: &Account) -> Result<(), Trouble> {
     account.balance()?;
     if account.records_failed > 0
         && rule.errors.failed_max.is_passed_by(account.records_failed, account.records_in)
     {
-        return Err(too_many_failed(job, account, rule.errors.failed_max));
+        return Err(too_many_failed(account, rule.errors.failed_max));
     }
     for (category, output) in &rule.outputs {
         let count = account.records_out.get(category).copied().unwrap_or(0);
