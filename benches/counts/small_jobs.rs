@@ -74,17 +74,10 @@ impl Input<'_> {
     }
 
     fn queued(&self, number: u64) -> Job {
-        let source = Source {
-            path: OsText::from(format!("in/payments-{number}.csv").as_str()),
-            claimed: None,
-            identity: FileIdentity { device: 1, inode: number, size: 700, mtime_ns: 1, ctime_ns: 1 },
-            claim_folder: None,
-            moved_from: None,
-            is_copied: false,
-            is_set_apart: false,
-            companions: Vec::new(),
-            retire: true,
-        };
+        let source = Source::found(
+            OsText::from(format!("in/payments-{number}.csv").as_str()),
+            FileIdentity { device: 1, inode: number, size: 700, mtime_ns: 1, ctime_ns: 1 },
+        );
         let id = JobId::from_parts(number, 1);
         Job::queued(id, &self.world.rule.name, &self.rule_hash, source, Timestamp::UNIX_EPOCH)
     }

@@ -61,14 +61,10 @@ pub fn job(number: u64) -> Job {
     let path = PathBuf::from("/srv/in").join(format!("payments-{number}.csv"));
     let source = Source {
         claimed: Some(OsText::from(path.with_extension("claimed"))),
-        path: OsText::from(path),
-        claim_folder: None,
-        identity: FileIdentity { device: 1, inode: number, size: 850, mtime_ns: 1, ctime_ns: 1 },
-        moved_from: None,
-        is_copied: false,
-        is_set_apart: false,
-        companions: Vec::new(),
-        retire: true,
+        ..Source::found(
+            OsText::from(path),
+            FileIdentity { device: 1, inode: number, size: 850, mtime_ns: 1, ctime_ns: 1 },
+        )
     };
     let at = Timestamp::from_millisecond(MADE_AT_MS).expect("a time of 2026");
     Job::queued(job_id(number), "payments", "blake3:00", source, at)

@@ -234,16 +234,6 @@ fn sample_job(rule: &Rule, file: &Path, vars: BTreeMap<String, OsText>) -> Job {
     let now = crate::clock::now();
     let id = JobId::from_parts(u64::try_from(now.as_millisecond()).unwrap_or(0), 0);
     let identity = FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 };
-    let source = Source {
-        path: OsText::from(file),
-        claimed: None,
-        identity,
-        claim_folder: None,
-        moved_from: None,
-        is_copied: false,
-        is_set_apart: false,
-        companions: Vec::new(),
-        retire: true,
-    };
+    let source = Source::found(OsText::from(file), identity);
     Job { vars, ..Job::queued(id, &rule.name, &rule.hash(), source, now) }
 }

@@ -198,14 +198,10 @@ fn new_job(
     };
     let source = Source {
         claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
-        path: want.offer.path.clone().into(),
-        identity: want.offer.identity,
         claim_folder,
-        moved_from: None,
-        is_copied: false,
-        is_set_apart: false,
         companions: companions(rule, &want.offer.companions, id, renames)?,
         retire: want.retire,
+        ..Source::found(want.offer.path.clone(), want.offer.identity)
     };
     Ok(Job {
         vars: want.offer.vars.clone(),
@@ -479,15 +475,11 @@ mod tests {
         std::fs::write(&path, "1\n").expect("a file");
         let claimed = folder.join("claimed");
         let source = Source {
-            path: path.as_path().into(),
             claimed: Some(claimed.as_path().into()),
-            identity: durable_fs::identity_at(&path).expect("can be looked at").expect("a regular file"),
-            claim_folder: None,
-            moved_from: None,
-            is_copied: false,
-            is_set_apart: false,
-            companions: Vec::new(),
-            retire: true,
+            ..Source::found(
+                path.as_path(),
+                durable_fs::identity_at(&path).expect("can be looked at").expect("a regular file"),
+            )
         };
         (Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now()), claimed)
     }

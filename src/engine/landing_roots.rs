@@ -64,17 +64,10 @@ source = { on_success = "delete" }
         let rule = settings.rules.first().expect("one");
         let store = Store::open(&settings.service.data_dir).expect("opens");
         let file = path("in/acme/inbox/pay");
-        let source = Source {
-            path: file.as_path().into(),
-            claimed: None,
-            identity: durable_fs::identity_at(&file).expect("links are followed").expect("it is there"),
-            claim_folder: None,
-            moved_from: None,
-            is_copied: false,
-            is_set_apart: false,
-            companions: Vec::new(),
-            retire: true,
-        };
+        let source = Source::found(
+            file.as_path(),
+            durable_fs::identity_at(&file).expect("links are followed").expect("it is there"),
+        );
         let job = Job::queued(JobId::from_parts(1, 0), &rule.name, &rule.hash(), source, crate::clock::now());
         store.change().rule(rule).job(&job).apply().expect("stored");
         distrust_those_of_unfinished(&store).expect("the snapshot is there");

@@ -362,15 +362,8 @@ mod tests {
         let identity =
             durable_fs::identity_at(&claimed).expect("it can be looked at").expect("a regular file");
         let source = Source {
-            path: folder.path().join("inbox").into(),
             claimed: Some(claimed.clone().into()),
-            identity,
-            claim_folder: None,
-            moved_from: None,
-            is_copied: false,
-            is_set_apart: false,
-            companions: Vec::new(),
-            retire: true,
+            ..Source::found(folder.path().join("inbox"), identity)
         };
         let job = Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, crate::clock::now());
         let writer = std::fs::File::options().append(true).open(&claimed).expect("it can be opened");

@@ -294,15 +294,8 @@ mod tests {
         let identity =
             durable_fs::identity_at(identity_of).expect("a file to look at").expect("a regular file");
         let source = Source {
-            path: folder.join("inbox").into(),
             claimed: Some(folder.join("claimed").into()),
-            identity,
-            claim_folder: None,
-            moved_from: None,
-            is_copied: false,
-            is_set_apart: false,
-            companions: Vec::new(),
-            retire: true,
+            ..Source::found(folder.join("inbox"), identity)
         };
         Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now())
     }

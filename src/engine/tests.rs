@@ -70,15 +70,11 @@ impl World {
     fn job(&self) -> Job {
         let rule = &self.shared.settings.rules[0];
         let source = Source {
-            path: self.source().into(),
             claimed: Some(self.claimed().into()),
-            identity: durable_fs::identity_at(&self.source()).expect("looks").expect("a regular file"),
-            claim_folder: None,
-            moved_from: None,
-            is_copied: false,
-            is_set_apart: false,
-            companions: Vec::new(),
-            retire: true,
+            ..Source::found(
+                self.source(),
+                durable_fs::identity_at(&self.source()).expect("looks").expect("a regular file"),
+            )
         };
         let job = Job::queued(JobId::from_parts(1, 1), &rule.name, &rule.hash(), source, clock::now());
         self.shared.store.change().rule(rule).job(&job).apply().expect("writes");

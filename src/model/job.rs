@@ -129,6 +129,23 @@ pub struct Source {
     pub is_copied: bool,
 }
 
+impl Source {
+    /// A source where it was found: not claimed, alone, and to be retired as its rule says.
+    pub fn found(path: impl Into<OsText>, identity: FileIdentity) -> Self {
+        Self {
+            path: path.into(),
+            claimed: None,
+            claim_folder: None,
+            identity,
+            moved_from: None,
+            companions: Vec::new(),
+            retire: true,
+            is_set_apart: false,
+            is_copied: false,
+        }
+    }
+}
+
 /// A file that belongs to a source and goes where it goes, like its marker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Companion {
@@ -362,17 +379,7 @@ mod tests {
 
     fn job() -> Job {
         let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
-        let source = Source {
-            path: "in/pay.csv".into(),
-            claimed: None,
-            identity,
-            claim_folder: None,
-            moved_from: None,
-            is_copied: false,
-            is_set_apart: false,
-            companions: Vec::new(),
-            retire: true,
-        };
+        let source = Source::found("in/pay.csv", identity);
         Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, Timestamp::UNIX_EPOCH)
     }
 

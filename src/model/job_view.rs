@@ -221,17 +221,10 @@ pub(crate) mod tests {
             rule: "payments".into(),
             rule_hash: "blake3:aa".into(),
             vars: BTreeMap::from([("sender".to_owned(), OsText::from("acme"))]),
-            source: Source {
-                path: OsText::from("/srv/inbox/payments-1.csv.gz"),
-                claimed: None,
-                identity: FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 },
-                claim_folder: None,
-                moved_from: None,
-                is_copied: false,
-                is_set_apart: false,
-                companions: Vec::new(),
-                retire: true,
-            },
+            source: Source::found(
+                OsText::from("/srv/inbox/payments-1.csv.gz"),
+                FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 },
+            ),
             state: JobState::Completed,
             waiting: Some(Waiting {
                 waits_for: WaitsFor::Key,

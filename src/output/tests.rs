@@ -100,15 +100,11 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
 
 fn job() -> Job {
     let source = Source {
-        path: "/in/acme/pay.csv.gz".into(),
-        claimed: None,
-        identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
-        claim_folder: None,
-        moved_from: None,
-        is_copied: false,
-        is_set_apart: false,
         companions: vec![],
-        retire: true,
+        ..Source::found(
+            "/in/acme/pay.csv.gz",
+            FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
+        )
     };
     let mut job = Job::queued(JobId::from_parts(1, 1), "payments", "", source, Timestamp::UNIX_EPOCH);
     job.vars = BTreeMap::from([("sender".to_owned(), "acme".into())]);

@@ -41,17 +41,7 @@ pub(super) fn identity(number: u64) -> FileIdentity {
 }
 
 pub(super) fn job(number: u64) -> Job {
-    let source = Source {
-        path: OsText::from("/in/a.csv"),
-        claimed: None,
-        identity: identity(number),
-        claim_folder: None,
-        moved_from: None,
-        is_copied: false,
-        is_set_apart: false,
-        companions: Vec::new(),
-        retire: true,
-    };
+    let source = Source::found(OsText::from("/in/a.csv"), identity(number));
     Job::queued(id(number), "payments", "blake3:00", source, at(number))
 }
 

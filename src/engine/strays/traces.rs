@@ -58,17 +58,8 @@ pub fn look_for_traces(strays: &mut [Stray], rules: &[Rule]) {
 /// The job as it was when it was claimed, as far as its paths depend on it.
 fn job_of(id: JobId, rule: &Rule, origin: &Path) -> Job {
     let claimed_at = i64::try_from(id.unix_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let source = Source {
-        path: origin.into(),
-        claimed: None,
-        identity: FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
-        claim_folder: None,
-        moved_from: None,
-        is_copied: false,
-        is_set_apart: false,
-        companions: Vec::new(),
-        retire: true,
-    };
+    let source =
+        Source::found(origin, FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 });
     Job::queued(id, &rule.name, "", source, claimed_at.unwrap_or_default())
 }
 
