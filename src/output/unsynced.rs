@@ -40,7 +40,8 @@ impl Drop for Unsynced {
     }
 }
 
-#[cfg(test)]
+/// Windows has no such limit.
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
