@@ -8,19 +8,20 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::claim_names::{claim_folder, claimed_path};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
+use super::source::look_at;
 use super::trouble::Trouble;
 use super::{delivery, lock};
 use crate::clock;
-use crate::durable_fs::{self, CLAIM_FOLDER, Renamed};
+use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
 use crate::model::fault::FaultKind;
-use crate::model::identity::{FileIdentity, FolderIdentity};
+use crate::model::identity::FolderIdentity;
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobEvent;
@@ -31,33 +32,6 @@ use crate::telemetry::events;
 use crate::watch::pattern::Pattern;
 use crate::watch::rules::companion_path;
 use crate::watch::{Answer, Offer};
-
-/// Stands for a name that would not fit behind a job id.
-pub(super) const LONG_NAME: &str = "long-name";
-/// What the reason beside a quarantined source is called after it.
-pub(super) const REASON_SUFFIX: &str = ".error.json";
-/// Bytes of a file name at most, on the file systems we know.
-pub(super) const FILE_NAME_MAX: usize = 255;
-
-/// Where the sources of this rule lie while they are ours.
-pub(super) fn claim_folder(rule: &Rule, source: &Path) -> PathBuf {
-    match &rule.source.claim_dir {
-        Some(folder) => folder.clone(),
-        None => source.parent().unwrap_or(Path::new(".")).join(CLAIM_FOLDER),
-    }
-}
-
-/// The claimed name: job id and original name, so that a claim folder explains itself without the store.
-fn claimed_path(rule: &Rule, source: &Path, id: JobId) -> PathBuf {
-    let mut name = OsString::from(format!("{id}."));
-    let original = source.file_name().unwrap_or_default();
-    if name.len() + original.len() <= FILE_NAME_MAX {
-        name.push(original);
-    } else {
-        name.push(LONG_NAME); // the ledger row has the original
-    }
-    claim_folder(rule, source).join(name)
-}
 
 /// What is to become of an offered file.
 pub(super) struct Wanted {
@@ -209,11 +183,6 @@ fn new_job(
     })
 }
 
-/// Which folder a claim folder is; none where nothing lies.
-pub(super) fn identity_of(folder: &Path) -> Result<Option<FolderIdentity>, Trouble> {
-    durable_fs::folder_identity(folder).map_err(|error| Trouble::unseen(folder, error))
-}
-
 /// Markers and the like, as they are now; one that is gone meanwhile is none. One that cannot be looked at may be there: without it its
 /// source is not claimed.
 fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Result<Vec<Companion>, Trouble> {
@@ -230,11 +199,6 @@ fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Resul
         });
     }
     Ok(found)
-}
-
-/// What lies at a path; that it cannot be looked at does not mean that nothing does.
-pub(super) fn look_at(path: &Path) -> Result<Option<FileIdentity>, Trouble> {
-    durable_fs::identity_at(path).map_err(|error| Trouble::unseen(path, error))
 }
 
 /// Takes a source's companions with it. A newer file of a companion's name belongs to the next source and stays.

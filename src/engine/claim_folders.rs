@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::claim::claim_folder;
+use super::claim_names::claim_folder;
 use super::one_at_a_time::OneAtATime;
 use super::trouble::Trouble;
 use super::{limits, lock, restored};

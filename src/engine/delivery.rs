@@ -15,8 +15,8 @@
 use std::path::Path;
 
 use super::fail;
-use super::load;
 use super::shared::Shared;
+use super::source;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs;
@@ -234,5 +234,5 @@ pub(super) fn is_still_held(shared: &Shared, rule: &Rule, job: &Job) -> Result<b
 
 fn is_unchanged(job: &Job) -> bool {
     let path: &Path = job.source_path().as_path();
-    durable_fs::identity_at(path).is_ok_and(|found| found.is_some_and(|found| load::is_source(job, &found)))
+    durable_fs::identity_at(path).is_ok_and(|found| found.is_some_and(|found| source::is_source(job, &found)))
 }

@@ -1,6 +1,5 @@
 //! Loading: a claimed source becomes slices. One thread per loading job.
 
-use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +9,14 @@ use super::content::Retrace;
 use super::rule_book::ReadyRule;
 use super::run::{EntryMemory, Loaded, LoadedEntry, Run};
 use super::shared::{Shared, Stage};
+use super::source;
 use super::trouble::{Trouble, guard};
 use super::turns::{LoadPace, Seeking, Turn};
 use super::{claim, delivery, recover, retry, totals, work};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
-use crate::durable_fs;
 use crate::model::fault::FaultKind;
-use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
@@ -267,32 +265,10 @@ impl<'a> Listed<'a> {
     }
 }
 
-/// Opens the source and sees that it is still the file that was claimed.
-fn open_source(job: &Job) -> Result<File, Trouble> {
-    let path = job.source_path().as_path();
-    let read_error = |source| DecodeError::Read { path: path.to_owned(), source };
-    let file = durable_fs::open_source(path).map_err(read_error)?;
-    let identity = durable_fs::identity(&file).map_err(read_error)?;
-    if identity.same_content(&job.source.identity) { Ok(file) } else { Err(changed_source(job)) }
-}
-
-/// Whether this is the file that was claimed: a rename changes its ctime.
-pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
-    *found == job.source.identity
-        || (job.source.claimed.is_some() && found.same_content(&job.source.identity))
-}
-
-/// The source is not what was claimed.
-pub(super) fn changed_source(job: &Job) -> Trouble {
-    let message = format!("{} changed while it was being processed", job.source_path());
-    let hint = "let senders write under another name and rename, or use a marker";
-    Trouble { ended_early: true, ..Trouble::new(FaultKind::Input, message, Some(hint)) }
-}
-
 fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result<LoadEnd, Trouble> {
     let job = super::lock(&run.job).clone();
     let shown_path = job.source.path.as_path().to_owned();
-    let file = open_source(&job)?;
+    let file = source::open_source(&job)?;
     let (identities, passphrase_file) = (run.rule.identities(&job)?, run.rule.passphrase_file(&job)?);
     let rule = &run.rule.rule;
     let totals = totals::read(rule, &job)?;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::collect::{Collected, discard_unless_resumed, too_many_failed};
-use super::load::{changed_source, is_source};
 use super::rule_book::ReadyRule;
 use super::run::Run;
 use super::shared::Shared;
+use super::source::{changed_source, is_source};
 use super::trouble::Trouble;
 use super::{delivery, lock, quarantine, retire};
 use crate::clock;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::claim;
+use super::claim_names::{REASON_SUFFIX, claim_folder};
 use super::retire::free_name;
 use super::trouble::Trouble;
 use crate::durable_fs;
@@ -16,7 +16,7 @@ use crate::model::shown_json;
 pub(super) fn folder(rule: &Rule, job: &Job) -> PathBuf {
     match &rule.source.quarantine_dir {
         Some(folder) => folder.clone(),
-        None => claim::claim_folder(rule, job.source.path.as_path()).join("quarantine"),
+        None => claim_folder(rule, job.source.path.as_path()).join("quarantine"),
     }
 }
 
@@ -30,13 +30,13 @@ pub(super) fn make(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
 
 /// A free name there, with room for that of the reason.
 pub(super) fn name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
-    free_name(&folder(rule, job), job.source.path.as_path(), claim::REASON_SUFFIX.len())
+    free_name(&folder(rule, job), job.source.path.as_path(), REASON_SUFFIX.len())
 }
 
 /// The file that says why a source was refused.
 pub(super) fn reason_of(source: &Path) -> PathBuf {
     let mut path = source.as_os_str().to_owned();
-    path.push(claim::REASON_SUFFIX);
+    path.push(REASON_SUFFIX);
     path.into()
 }
 

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::recover::{self, Place};
 use super::shared::Shared;
+use super::source::{self, Place};
 use super::trouble::Trouble;
 use super::{Purpose, fail};
 use crate::durable_fs;
@@ -105,7 +105,7 @@ pub(super) fn doubt(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
         let goes_on = matches!(job.state, JobState::Publishing | JobState::Retiring) || job.is_failing();
         // Still a candidate, or gone: both are seen to by the usual way.
         let needs_no_doubt =
-            matches!(recover::place(job), Ok(Place::NotClaimed | Place::Lost | Place::Changed));
+            matches!(source::place(job), Ok(Place::NotClaimed | Place::Lost | Place::Changed));
         if goes_on || needs_no_doubt {
             continue;
         }

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::claim_names::FILE_NAME_MAX;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, quarantine, recover};
+use super::{claim, quarantine, source};
 use crate::clock;
 use crate::durable_fs::{self, FolderRound, Moving, Reach, Renamed};
 use crate::model::fault::FaultKind;
@@ -93,7 +94,7 @@ pub(super) fn free_name(folder: &Path, source: &Path, room: usize) -> Result<Pat
 fn numbered(folder: &Path, source: &Path, number: u64, room: usize) -> PathBuf {
     let name = source.file_name().unwrap_or(source.as_os_str());
     let suffix = if number > 0 { format!("-{number}") } else { String::new() };
-    let bytes_max = claim::FILE_NAME_MAX.saturating_sub(suffix.len() + room);
+    let bytes_max = FILE_NAME_MAX.saturating_sub(suffix.len() + room);
     let mut fitting = OsText::from(name).shortened(bytes_max).as_os_str().to_owned();
     fitting.push(suffix);
     folder.join(fitting)
@@ -338,7 +339,7 @@ fn was_moved(job: &Job, claimed: &OsText, target: &OsText) -> Result<(), Trouble
     let folder_is_there = |path: &OsText| {
         durable_fs::folder_identity(durable_fs::parent_of(path.as_path())).is_ok_and(|found| found.is_some())
     };
-    if recover::claim_folder_is_there(job)? && folder_is_there(target) {
+    if source::claim_folder_is_there(job)? && folder_is_there(target) {
         tracing::warn!(source = %target, "somebody took the source away after it was moved");
         return Ok(());
     }
@@ -349,7 +350,7 @@ fn was_moved(job: &Job, claimed: &OsText, target: &OsText) -> Result<(), Trouble
 
 fn delete(job: &Job) -> Result<(), Trouble> {
     if let Some(claimed) = &job.source.claimed {
-        if !recover::claim_folder_is_there(job)? {
+        if !source::claim_folder_is_there(job)? {
             let message = format!("the folder of {claimed} is not there");
             let hint = "mount its file system; the job goes on by itself";
             return Err(Trouble::new(FaultKind::Storage, message, Some(hint)));

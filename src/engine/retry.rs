@@ -1,8 +1,9 @@
 //! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
 use super::shared::Shared;
+use super::source::{identity_of, look_at};
 use super::trouble::Trouble;
-use super::{claim, landing_roots, retire};
+use super::{landing_roots, quarantine, retire};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
@@ -33,7 +34,7 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
         retire::forget_plan(&mut job); // the source is still where it was claimed
     }
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
-    if claim::look_at(from.as_path())?.is_none() {
+    if look_at(from.as_path())?.is_none() {
         return Err(refuse(
             format!("the source is not at {from} any more"),
             "put it back there, or drop it into the watched folder",
@@ -194,17 +195,15 @@ pub(super) fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> 
 pub(super) fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
     let claimed = job.source_path().clone();
     // Another source may have come to the name since; the reason is its own then.
-    if claim::look_at(quarantined.as_path())?.is_none() {
-        let mut reason = quarantined.as_os_str().to_owned();
-        reason.push(claim::REASON_SUFFIX);
-        durable_fs::remove_for_good(std::path::Path::new(&reason))?;
+    if look_at(quarantined.as_path())?.is_none() {
+        durable_fs::remove_for_good(&quarantine::reason_of(quarantined.as_path()))?;
         // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
         durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
     }
     let found = durable_fs::identity_at(claimed.as_path())
         .map_err(|error| Trouble::unseen(claimed.as_path(), error))?;
     job.source.identity = found.unwrap_or(job.source.identity);
-    job.source.claim_folder = claim::identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
+    job.source.claim_folder = identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
     job.source.moved_from = None;
     shared.save(job)
 }
@@ -219,7 +218,7 @@ pub(super) fn bring_companions(shared: &Shared, job: &mut Job) -> Result<(), Tro
             tracing::warn!(job = %job.id, path = %from, "stays where it lies: its claimed name is taken");
         }
         // An operator may have mended it.
-        if let Some(found) = claim::look_at(claimed.as_path())? {
+        if let Some(found) = look_at(claimed.as_path())? {
             companion.identity = found;
         }
     }

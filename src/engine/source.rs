@@ -1,0 +1,238 @@
+//! A source: where it lies, and whether it is still what was claimed. Looks only, changes nothing.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::trouble::Trouble;
+use crate::decode::DecodeError;
+use crate::durable_fs;
+use crate::model::fault::FaultKind;
+use crate::model::identity::{FileIdentity, FolderIdentity};
+use crate::model::job::Job;
+use crate::model::os_text::OsText;
+
+/// What a job's next step is, decided from what lies where.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Its source is where the row says.
+    Here,
+    /// It still has its old name as well.
+    UnderBothNames,
+    /// A retry had not yet moved the source out of quarantine.
+    InQuarantine(OsText),
+    /// The crash came before the rename: the file is still a candidate.
+    NotClaimed,
+    /// A kept file was changed or removed, or one that was given back: whatever lies there now is a new candidate.
+    Changed,
+    /// The folder is not there: its file system may not be mounted yet.
+    OutOfReach(OsText),
+    /// The source lies neither here nor there.
+    Lost,
+}
+
+/// Where a job's source lies now.
+pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
+    let here = look_at(job.source_path().as_path())?;
+    if job.source.claimed.is_none() {
+        return match here {
+            Some(identity) if identity == job.source.identity => Ok(Place::Here),
+            None if !folder_is_there(&job.source.path)? => Ok(Place::OutOfReach(folder_of(&job.source.path))),
+            _ => Ok(Place::Changed),
+        };
+    }
+    if let Some(here) = here {
+        // Where renames are a link and an unlink, a crash between them leaves both names.
+        let there = look_at(job.source.path.as_path())?;
+        let is_same = there.is_some_and(|there| there.same_file(&here));
+        return Ok(if is_same { Place::UnderBothNames } else { Place::Here });
+    }
+    if let Some(quarantined) = &job.source.moved_from {
+        // A retry was cut short between its row and its rename.
+        return match look_at(quarantined.as_path())? {
+            Some(_) => Ok(Place::InQuarantine(quarantined.clone())),
+            None if !folder_is_there(quarantined)? => Ok(Place::OutOfReach(folder_of(quarantined))),
+            None => Ok(Place::Lost),
+        };
+    }
+    let there = look_at(job.source.path.as_path())?;
+    if there.is_some_and(|there| there.same_file(&job.source.identity)) {
+        return Ok(Place::NotClaimed);
+    }
+    if !claim_folder_is_there(job)? {
+        return Ok(Place::OutOfReach(folder_of(job.source_path())));
+    }
+    if job.giving_back {
+        return Ok(Place::Changed);
+    }
+    // The rename comes before anything is started; what lies there now is a candidate again, whatever it is.
+    if job.started_at.is_none() && there.is_some() {
+        return Ok(Place::NotClaimed);
+    }
+    Ok(Place::Lost)
+}
+
+/// Whether the folder that the source was claimed into is there: where its file system is not mounted there is none, or one that was made
+/// in its place since. Only then a source that is not there is gone.
+pub(super) fn claim_folder_is_there(job: &Job) -> Result<bool, Trouble> {
+    let folder = durable_fs::parent_of(job.source_path().as_path());
+    Ok(identity_of(folder)?.is_some_and(|found| {
+        // Windows mounts volumes under letters and folders that are then not there, or empty of claim folders; not all of its file
+        // systems number folders for good.
+        cfg!(windows) || job.source.claim_folder.is_none_or(|claimed_into| claimed_into.is_same(&found))
+    }))
+}
+
+fn folder_of(path: &OsText) -> OsText {
+    OsText::from(durable_fs::parent_of(path.as_path()))
+}
+
+fn folder_is_there(path: &OsText) -> Result<bool, Trouble> {
+    Ok(identity_of(durable_fs::parent_of(path.as_path()))?.is_some())
+}
+
+/// What lies at a path; that it cannot be looked at does not mean that nothing does.
+pub(super) fn look_at(path: &Path) -> Result<Option<FileIdentity>, Trouble> {
+    durable_fs::identity_at(path).map_err(|error| Trouble::unseen(path, error))
+}
+
+/// Which folder a claim folder is; none where nothing lies.
+pub(super) fn identity_of(folder: &Path) -> Result<Option<FolderIdentity>, Trouble> {
+    durable_fs::folder_identity(folder).map_err(|error| Trouble::unseen(folder, error))
+}
+
+/// Opens the source and sees that it is still the file that was claimed.
+pub(super) fn open_source(job: &Job) -> Result<File, Trouble> {
+    let path = job.source_path().as_path();
+    let read_error = |source| DecodeError::Read { path: path.to_owned(), source };
+    let file = durable_fs::open_source(path).map_err(read_error)?;
+    let identity = durable_fs::identity(&file).map_err(read_error)?;
+    if identity.same_content(&job.source.identity) { Ok(file) } else { Err(changed_source(job)) }
+}
+
+/// Whether this is the file that was claimed: a rename changes its ctime.
+pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
+    *found == job.source.identity
+        || (job.source.claimed.is_some() && found.same_content(&job.source.identity))
+}
+
+/// The source is not what was claimed.
+pub(super) fn changed_source(job: &Job) -> Trouble {
+    let message = format!("{} changed while it was being processed", job.source_path());
+    let hint = "let senders write under another name and rename, or use a marker";
+    Trouble { ended_early: true, ..Trouble::new(FaultKind::Input, message, Some(hint)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::clock;
+    use crate::model::job::Source;
+    use crate::model::job_id::JobId;
+    use crate::model::job_state::JobEvent;
+
+    /// A job whose source was at `inbox` and is claimed at `claimed`; the caller makes the files.
+    fn job(folder: &Path, file: &Path) -> Job {
+        let identity = durable_fs::identity_at(file).expect("a file to look at").expect("a regular file");
+        let source = Source {
+            claimed: Some(folder.join("claimed").into()),
+            ..Source::found(folder.join("inbox"), identity)
+        };
+        Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now())
+    }
+
+    fn folder_with(name: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(name);
+        fs::write(&file, "1\n").expect("a file");
+        (folder, file)
+    }
+
+    #[test]
+    fn a_crash_before_the_rename_leaves_a_candidate_and_after_it_a_job() {
+        let (folder, file) = folder_with("inbox");
+        let waiting = job(folder.path(), &file);
+        assert_eq!(place(&waiting).expect("decided"), Place::NotClaimed);
+        durable_fs::rename_no_replace(&file, &folder.path().join("claimed")).expect("renamed");
+        assert_eq!(place(&waiting).expect("decided"), Place::Here);
+    }
+
+    #[test]
+    fn a_source_that_lies_nowhere_is_told_and_not_forgotten() {
+        let (folder, file) = folder_with("inbox");
+        let mut lost = job(folder.path(), &file);
+        lost.take(JobEvent::Started, clock::now(), "").expect("starts");
+        durable_fs::remove_file(&file).expect("removed");
+        assert_eq!(place(&lost).expect("decided"), Place::Lost);
+    }
+
+    #[test]
+    fn another_file_under_the_old_name_is_not_taken_for_the_claimed_one() {
+        let (folder, file) = folder_with("inbox");
+        let mut lost = job(folder.path(), &file);
+        lost.take(JobEvent::Started, clock::now(), "").expect("starts");
+        fs::write(folder.path().join("new"), "something else\n").expect("a newer file");
+        durable_fs::rename_replace(&folder.path().join("new"), &file).expect("the newer file takes the name");
+        assert_eq!(place(&lost).expect("decided"), Place::Lost);
+    }
+
+    #[test]
+    fn a_source_that_was_given_back_and_then_replaced_by_its_sender_is_not_lost() {
+        let (folder, file) = folder_with("inbox");
+        let mut returned = job(folder.path(), &file);
+        returned.take(JobEvent::Started, clock::now(), "").expect("starts");
+        returned.giving_back = true;
+        assert_eq!(place(&returned).expect("decided"), Place::NotClaimed);
+        fs::write(folder.path().join("new"), "something else\n").expect("a newer file");
+        durable_fs::rename_replace(&folder.path().join("new"), &file).expect("the newer file takes the name");
+        assert_eq!(place(&returned).expect("decided"), Place::Changed);
+        fs::write(folder.path().join("claimed"), "1\n").expect("a file");
+        assert_eq!(place(&returned).expect("decided"), Place::Here, "the crash came before the rename");
+    }
+
+    #[test]
+    fn a_retry_that_was_cut_short_finds_its_source_in_quarantine() {
+        let (folder, file) = folder_with("quarantined");
+        let mut retried = job(folder.path(), &file);
+        retried.source.moved_from = Some(file.clone().into());
+        assert_eq!(place(&retried).expect("decided"), Place::InQuarantine(file.into()));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_mounted_yet_holds_its_jobs_and_fails_none() {
+        let (folder, file) = folder_with("inbox");
+        let mut waiting = job(folder.path(), &file);
+        waiting.take(JobEvent::Started, clock::now(), "").expect("starts");
+        waiting.source.path = folder.path().join("away").join("inbox").into();
+        waiting.source.claimed = Some(folder.path().join("away").join(".landfall").join("claimed").into());
+        let away = folder.path().join("away").join(".landfall").into();
+        assert_eq!(place(&waiting).expect("decided"), Place::OutOfReach(away));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn another_folder_in_the_place_of_the_claim_folder_holds_its_jobs_and_fails_none() {
+        let (folder, file) = folder_with("inbox");
+        let mut waiting = job(folder.path(), &file);
+        waiting.take(JobEvent::Started, clock::now(), "").expect("starts");
+        waiting.source.claim_folder = identity_of(folder.path()).expect("can be looked at");
+        durable_fs::remove_file(&file).expect("removed");
+        assert_eq!(place(&waiting).expect("decided"), Place::Lost);
+        // The folder itself is still there, so that the one in its place cannot get its number.
+        let there = folder.path().join("there");
+        fs::create_dir(&there).expect("a folder");
+        waiting.source.claimed = Some(there.join("claimed").into());
+        assert_eq!(place(&waiting).expect("decided"), Place::OutOfReach(there.into()));
+    }
+
+    #[test]
+    fn a_kept_file_that_changed_is_a_new_source() {
+        let (folder, file) = folder_with("inbox");
+        let mut kept = job(folder.path(), &file);
+        kept.source.claimed = None;
+        assert_eq!(place(&kept).expect("decided"), Place::Here);
+        fs::write(&file, "1\n2\n").expect("grows");
+        assert_eq!(place(&kept).expect("decided"), Place::Changed);
+    }
+}
