@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::claim_names::{claim_folder, claimed_path};
+use super::companions::{return_companions, take_companions};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::source::look_at;
@@ -201,42 +202,10 @@ fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Resul
     Ok(found)
 }
 
-/// Takes a source's companions with it. A newer file of a companion's name belongs to the next source and stays.
-pub(super) fn take_companions(job: &Job) -> Result<(), Trouble> {
-    for companion in &job.source.companions {
-        let Some(claimed) = &companion.claimed else { continue };
-        let path = companion.path.as_path();
-        let found = look_at(path)?;
-        // Not by its times: a marker is seen while it is made, and gets them a moment later (`touch`).
-        if found.is_some_and(|found| found.same_file(&companion.identity)) {
-            durable_fs::rename_no_replace(path, claimed.as_path())?;
-        }
-    }
-    Ok(())
-}
-
-/// Renames a source's companions to where they lay; where a newer one has the name, ours means nothing any more.
-pub(super) fn return_companions(job: &Job) -> Result<(), Trouble> {
-    for (companion, lay) in claimed_companions(job) {
-        if durable_fs::rename_no_replace(companion, lay)? == Renamed::NameTaken {
-            durable_fs::remove_file(companion)?;
-        }
-    }
-    Ok(())
-}
-
 /// Somebody removed the source, or its file system is away: nothing was given back.
 fn vanished(claimed: &OsText) -> Trouble {
     let message = format!("the claimed source is not at {claimed} any more");
     Trouble::new(FaultKind::Storage, message, Some("mount its file system, or find who removed it"))
-}
-
-/// Where a source's companions lie now, each with its own name.
-pub(super) fn claimed_companions(job: &Job) -> impl Iterator<Item = (&Path, &Path)> {
-    let claimed = |companion: &'_ Companion| companion.claimed.is_some();
-    job.source.companions.iter().filter(move |companion| claimed(companion)).filter_map(|companion| {
-        companion.claimed.as_ref().map(|claimed| (claimed.as_path(), companion.path.as_path()))
-    })
 }
 
 fn random_tail() -> u128 {

@@ -36,6 +36,13 @@ pub(super) fn claimed_path(rule: &Rule, source: &Path, id: JobId) -> PathBuf {
     claim_folder(rule, source).join(name)
 }
 
+/// The file that says why a source was refused.
+pub(super) fn reason_of(source: &Path) -> PathBuf {
+    let mut path = source.as_os_str().to_owned();
+    path.push(REASON_SUFFIX);
+    path.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The ways out that publish nothing: failed or refused with quarantine, given back to wait.
 
-use super::retire::{move_companions, move_source, plan_companions, sync_moved};
+use super::moving::{move_companions, move_source, plan_companions, sync_moved};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, quarantine};
@@ -67,8 +67,8 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     let rule = shared.rules.snapshot(&shared.store, &job)?;
     if job.retired_to.is_some() {
         let folder = quarantine::make(&rule.rule, &job)?;
-        move_source(shared, &mut job, |job| quarantine::name(&rule.rule, job))?;
-        move_companions(shared, &mut job, &folder)?;
+        move_source(&shared.store, &shared.rooms, &mut job, |job| quarantine::name(&rule.rule, job))?;
+        move_companions(&shared.store, &shared.rooms, &mut job, &folder)?;
         sync_moved(&job)?;
     }
     let message = job.error.as_ref().map_or_else(String::new, |error| error.message.clone());

@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use super::moving;
 use super::publish::{self, Balanced, Ended};
 use super::retire;
 use super::rule_book::ReadyRule;
@@ -101,11 +102,11 @@ fn finish_together(
     });
     let mut round = FolderRound::default();
     let arrived = each(shared, published.into_iter().chain(retired).collect(), |(rule, job)| {
-        retire::sync_arrived(&job, &mut round)?;
+        moving::sync_arrived(&job, &mut round)?;
         Ok(Some((rule, job)))
     });
     each::<_, ()>(shared, arrived, |(rule, job)| {
-        retire::sync_left(&job, &mut round)?;
+        moving::sync_left(&job, &mut round)?;
         retire::end(shared, &rule, job)?;
         Ok(None)
     });

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::collect::Collector;
+use super::companions::{bring_companions, take_companions};
 use super::content::Retrace;
 use super::rule_book::ReadyRule;
 use super::run::{EntryMemory, Loaded, LoadedEntry, Run};
@@ -12,7 +13,7 @@ use super::shared::{Shared, Stage};
 use super::source;
 use super::trouble::{Trouble, guard};
 use super::turns::{LoadPace, Seeking, Turn};
-use super::{claim, delivery, recover, retry, totals, work};
+use super::{claim, delivery, recover, totals, work};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
@@ -134,8 +135,8 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     if !recover::is_here(shared, &mut job)? {
         return Ok(None);
     }
-    retry::bring_companions(shared, &mut job)?;
-    claim::take_companions(&job)?;
+    bring_companions(&shared.store, &mut job)?;
+    take_companions(&job)?;
     claim::sync_doubted(shared, &job)?;
     let was_held = job.state == JobState::Held;
     let waited_for_settling = job.waits_for_settling();

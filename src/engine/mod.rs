@@ -12,18 +12,21 @@
 //! Order of durable steps: ledger row, claim rename, (checkpoints: partials, then row), outputs, intent, output renames,
 //! folders, manifest, marker, archive rename, end of the row.
 
+mod archive;
 mod board;
 mod checkpoint;
 mod claim;
 mod claim_folders;
 mod claim_names;
 mod collect;
+mod companions;
 mod content;
 mod delivery;
 mod delivery_order;
 mod fail;
 mod finish;
 mod fit;
+mod free_name;
 mod given_back;
 mod in_hand;
 mod intake;
@@ -33,6 +36,7 @@ mod large;
 mod late_writes;
 mod limits;
 mod load;
+mod moving;
 mod one_at_a_time;
 mod publish;
 mod quarantine;

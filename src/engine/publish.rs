@@ -12,7 +12,7 @@ use super::run::Run;
 use super::shared::Shared;
 use super::source::{changed_source, is_source};
 use super::trouble::Trouble;
-use super::{delivery, lock, quarantine, retire};
+use super::{archive, delivery, lock, quarantine};
 use crate::clock;
 use crate::durable_fs::{self, FolderRound};
 use crate::model::account::Account;
@@ -66,7 +66,7 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
         .and_then(|delivery| {
             job.delivery = delivery;
             // Here, where a template that does not fit the job still holds it before anything is visible.
-            retire::plan(&run.rule, &mut job)
+            archive::plan(&run.rule, &mut job)
         });
     // Before the rest, whose sync covers their names too.
     let signals = checked.and_then(|()| {
@@ -139,7 +139,7 @@ fn decide(
     let planned_for = job.delivery.revision;
     job.delivery = delivery::judge(shared, &run.rule.rule, &job)?;
     if job.delivery.revision != planned_for {
-        retire::forget_plan(&mut job); // `archive_dir` may have the revision in it
+        archive::forget_plan(&mut job); // `archive_dir` may have the revision in it
     }
     if job.delivery.revision > 1 {
         partials.name_for(&job, &mut finished)?;

@@ -1,9 +1,9 @@
 //! Quarantine: where a source goes that must not count as ingested, with the reason beside it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::claim_names::{REASON_SUFFIX, claim_folder};
-use super::retire::free_name;
+use super::claim_names::{REASON_SUFFIX, claim_folder, reason_of};
+use super::free_name::free_name;
 use super::trouble::Trouble;
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
@@ -31,19 +31,6 @@ pub(super) fn make(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
 /// A free name there, with room for that of the reason.
 pub(super) fn name(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
     free_name(&folder(rule, job), job.source.path.as_path(), REASON_SUFFIX.len())
-}
-
-/// The file that says why a source was refused.
-pub(super) fn reason_of(source: &Path) -> PathBuf {
-    let mut path = source.as_os_str().to_owned();
-    path.push(REASON_SUFFIX);
-    path.into()
-}
-
-/// Whether a source lies there that is called like a reason: it has one of its own.
-pub(super) fn is_source(path: &Path) -> bool {
-    durable_fs::kind_at(path).is_ok_and(|found| found.is_some())
-        && durable_fs::kind_at(&reason_of(path)).is_ok_and(|found| found.is_some())
 }
 
 /// Writes the job's JSON beside a source that went to quarantine.

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::companions::return_companions;
 use super::shared::Shared;
 use super::source::{Place, look_at, place};
 use super::trouble::Trouble;
-use super::{claim, delivery, fail, in_hand, retire, retry};
+use super::{archive, claim, delivery, fail, in_hand, retry};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, WaitsFor};
@@ -137,7 +138,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         }
         Place::NotClaimed => {
             tracing::info!(job = %job.id, path = %job.source.path, "not claimed before the last stop: a candidate again");
-            claim::return_companions(job)?;
+            return_companions(job)?;
             shared.store.change().unclaim(job.id).apply()?;
             shared.delivery_decided(job.id);
         }
@@ -183,7 +184,7 @@ fn archived_as(shared: &Shared, job: &Job) -> Result<Option<OsText>, Trouble> {
     if rule.rule.source.archive_dir.is_none() {
         return Ok(None);
     }
-    for path in retire::archive_names(&rule, job)?.take(ARCHIVE_NAMES_MAX) {
+    for path in archive::names(&rule, job)?.take(ARCHIVE_NAMES_MAX) {
         // A copy from another file system keeps size and time alone.
         let is_ours = look_at(&path)?.is_some_and(|found| {
             (found.size, found.mtime_ns) == (job.source.identity.size, job.source.identity.mtime_ns)

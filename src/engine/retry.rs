@@ -1,9 +1,10 @@
 //! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
+use super::claim_names::reason_of;
 use super::shared::Shared;
 use super::source::{identity_of, look_at};
 use super::trouble::Trouble;
-use super::{landing_roots, quarantine, retire};
+use super::{archive, landing_roots};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
@@ -31,7 +32,7 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
         )
     })?;
     if job.state == JobState::Publishing {
-        retire::forget_plan(&mut job); // the source is still where it was claimed
+        archive::forget_plan(&mut job); // the source is still where it was claimed
     }
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
     if look_at(from.as_path())?.is_none() {
@@ -196,7 +197,7 @@ pub(super) fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) ->
     let claimed = job.source_path().clone();
     // Another source may have come to the name since; the reason is its own then.
     if look_at(quarantined.as_path())?.is_none() {
-        durable_fs::remove_for_good(&quarantine::reason_of(quarantined.as_path()))?;
+        durable_fs::remove_for_good(&reason_of(quarantined.as_path()))?;
         // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
         durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
     }
@@ -206,21 +207,4 @@ pub(super) fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) ->
     job.source.claim_folder = identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
     job.source.moved_from = None;
     shared.save(job)
-}
-
-/// Moves what belongs to the source, its totals for instance, from quarantine to its claimed name; what is gone is gone. May be repeated.
-pub(super) fn bring_companions(shared: &Shared, job: &mut Job) -> Result<(), Trouble> {
-    let mut changed = false;
-    for companion in &mut job.source.companions {
-        let (Some(claimed), Some(from)) = (&companion.claimed, companion.retired_to.take()) else { continue };
-        changed = true;
-        if durable_fs::move_file(from.as_path(), claimed.as_path())? == Renamed::NameTaken {
-            tracing::warn!(job = %job.id, path = %from, "stays where it lies: its claimed name is taken");
-        }
-        // An operator may have mended it.
-        if let Some(found) = look_at(claimed.as_path())? {
-            companion.identity = found;
-        }
-    }
-    if changed { shared.save(job) } else { Ok(()) }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::rule_book::RuleBook;
 use super::shared::{Shared, Stage};
-use super::{Engine, claim, recover, restored, retire};
+use super::{Engine, archive, claim, recover, restored, retire};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::account::FailedRecord;
@@ -245,7 +245,7 @@ fn a_source_that_changes_after_it_was_published_is_kept_apart_and_never_archived
     let mut late = std::fs::File::options().append(true).open(world.claimed()).expect("opens");
     late.write_all(b"2\n").expect("writes");
     let rule = world.shared.rules.snapshot(&world.shared.store, &job).expect("is known");
-    retire::plan(&rule, &mut job).expect("plans");
+    archive::plan(&rule, &mut job).expect("plans");
     retire::move_away(&world.shared, &rule, &mut job).expect("moves");
     let quarantined = world.path("in/.landfall/quarantine/pay.txt");
     assert_eq!(job.retired_to.as_ref().map(|path| path.as_path().to_owned()), Some(quarantined.clone()));

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::EngineError;
+use super::claim_names::reason_of;
 use super::claim_names::{LONG_NAME, REASON_SUFFIX};
-use super::quarantine::reason_of;
 use super::trouble::Trouble;
 use crate::durable_fs::{self, CLAIM_FOLDER, Kind, Renamed};
 use crate::model::fault::FaultKind;

@@ -1,0 +1,53 @@
+//! Where a rule's archive takes a source: names are planned, and written down, before anything is moved.
+
+use std::path::PathBuf;
+
+use super::free_name::{free_name, numbered};
+use super::moving::plan_companions;
+use super::rule_book::ReadyRule;
+use super::trouble::Trouble;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::os_text::OsText;
+use crate::model::rule::OnSuccess;
+use crate::model::template::{Template, Variables};
+
+/// Chooses where the source will go, and what belongs to it; written down before anything is moved, so that a restart finds it on either
+/// side.
+pub(super) fn plan(rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
+    job.retired_to = None;
+    if !job.source.retire || rule.rule.source.on_success != OnSuccess::Archive {
+        return Ok(());
+    }
+    let folder = folder(rule, job)?;
+    // An archive that is out of reach does not hold up the outputs: `move_source` chooses when it is back.
+    job.retired_to = free_name(&folder, job.source.path.as_path(), 0).ok().map(OsText::from);
+    plan_companions(&folder, job);
+    Ok(())
+}
+
+/// For a job that turned out to be another than was planned for: names are chosen, and made durable, when its source is moved.
+pub(super) fn forget_plan(job: &mut Job) {
+    job.retired_to = None;
+    for companion in &mut job.source.companions {
+        companion.retired_to = None;
+    }
+}
+
+pub(super) fn folder(rule: &ReadyRule, job: &Job) -> Result<PathBuf, Trouble> {
+    let template = rule.rule.source.archive_dir.as_deref().unwrap_or_default();
+    let known = job.vars.keys().cloned().collect();
+    let variables = Variables::of(&rule.rule, job);
+    let rendered = Template::parse(template, &known).and_then(|template| template.render(&variables));
+    rendered.map_err(|error| {
+        let message = format!("rule \"{}\": source.archive_dir: {error}", rule.rule.name);
+        Trouble::new(FaultKind::Config, message, error.hint.as_deref())
+    })
+}
+
+/// The names that a job's source may have got in the archive, the first choice first.
+pub(super) fn names(rule: &ReadyRule, job: &Job) -> Result<impl Iterator<Item = PathBuf> + use<>, Trouble> {
+    let folder = folder(rule, job)?;
+    let source = job.source.path.as_path().to_owned();
+    Ok((0_u64..).map(move |number| numbered(&folder, &source, number, 0)))
+}

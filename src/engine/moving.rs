@@ -1,0 +1,129 @@
+//! Moving a claimed source, and what belongs to it, to where its row says.
+//!
+//! The row has the new name durably before anything is moved: a restart finds the source on either side of the rename. Where that name is
+//! taken meanwhile, another one is chosen and made durable first.
+
+use std::path::{Path, PathBuf};
+
+use super::free_name::free_name;
+use super::rooms::Rooms;
+use super::source;
+use super::trouble::Trouble;
+use crate::durable_fs::{self, FolderRound, Moving, Renamed};
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::os_text::OsText;
+use crate::store::Store;
+
+/// Chooses names in `folder` for what belongs to the source.
+pub(super) fn plan_companions(folder: &Path, job: &mut Job) {
+    for companion in &mut job.source.companions {
+        companion.retired_to = free_name(folder, companion.path.as_path(), 0).ok().map(OsText::from);
+    }
+}
+
+/// Moves the claimed source to `job.retired_to`; where that name is taken meanwhile, `choose` gives another, which is durable
+/// before it is used. A source that is gone was moved before a crash. Not durable before [`sync_moved`].
+pub(super) fn move_source(
+    store: &Store,
+    rooms: &Rooms,
+    job: &mut Job,
+    choose: impl Fn(&Job) -> Result<PathBuf, Trouble>,
+) -> Result<(), Trouble> {
+    let Some(claimed) = job.source.claimed.clone() else { return Ok(()) };
+    if !job.source.is_copied && durable_fs::has_other_names(claimed.as_path())? {
+        let (id, path) = (job.id, &job.source.path);
+        tracing::warn!(job = %id, %path, "the source has a second name somewhere, by which it could be changed: a copy of it is kept");
+        job.source.is_copied = true;
+        store.change().job(job).apply()?;
+    }
+    loop {
+        let Some(target) = job.retired_to.clone() else {
+            job.retired_to = Some(choose(job)?.into());
+            store.change().job(job).apply()?;
+            store.sync()?;
+            continue;
+        };
+        let folder = durable_fs::parent_of(target.as_path());
+        durable_fs::make_folder(folder, false)?;
+        let may_copy = |bytes| rooms.check_copy(folder, bytes);
+        let how = Moving { always_copies: job.source.is_copied, may_copy: &may_copy };
+        match durable_fs::move_by(claimed.as_path(), target.as_path(), how)? {
+            Renamed::Done => return Ok(()),
+            Renamed::Missing => return was_moved(job, &claimed, &target),
+            Renamed::NameTaken => job.retired_to = None,
+        }
+    }
+}
+
+/// A source that is gone from its claimed name was moved before a crash: it lies under its new name, or somebody took it from there.
+/// Where its folder is away, nothing can be said yet.
+fn was_moved(job: &Job, claimed: &OsText, target: &OsText) -> Result<(), Trouble> {
+    // What cannot be looked at is out of reach: then nothing can be said yet.
+    if durable_fs::kind_at(target.as_path()).is_ok_and(|kind| kind.is_some()) {
+        return Ok(());
+    }
+    let folder_is_there = |path: &OsText| {
+        durable_fs::folder_identity(durable_fs::parent_of(path.as_path())).is_ok_and(|found| found.is_some())
+    };
+    if source::claim_folder_is_there(job)? && folder_is_there(target) {
+        tracing::warn!(source = %target, "somebody took the source away after it was moved");
+        return Ok(());
+    }
+    let message = format!("the source lies neither at {claimed} nor at {target}");
+    let hint = "mount the file system it lies on; the job goes on by itself";
+    Err(Trouble::new(FaultKind::Storage, message, Some(hint)))
+}
+
+/// Moves a source's companions to where its row says, in the folder where it went; those that are gone were moved before a crash, or
+/// belong to a newer source. Not durable before [`sync_moved`].
+pub(super) fn move_companions(
+    store: &Store,
+    rooms: &Rooms,
+    job: &mut Job,
+    folder: &Path,
+) -> Result<(), Trouble> {
+    for position in 0..job.source.companions.len() {
+        let may_copy = |bytes| rooms.check_copy(folder, bytes);
+        while let Some(companion) = job.source.companions.get(position).cloned()
+            && let Some(claimed) = companion.claimed
+        {
+            let how = Moving { always_copies: companion.is_copied, may_copy: &may_copy };
+            let planned = match companion.retired_to {
+                Some(target)
+                    if durable_fs::move_by(claimed.as_path(), target.as_path(), how)?
+                        != Renamed::NameTaken =>
+                {
+                    break;
+                }
+                _ => free_name(folder, companion.path.as_path(), 0)?,
+            };
+            if let Some(companion) = job.source.companions.get_mut(position) {
+                companion.retired_to = Some(planned.into());
+            }
+            store.change().job(job).apply()?;
+            store.sync()?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes durable where a source and its companions went. For all jobs of a batch before [`sync_left`]: a claim folder may be that of others
+/// of them, and no source that arrived may be gone from both.
+pub(super) fn sync_arrived(job: &Job, round: &mut FolderRound) -> Result<(), Trouble> {
+    let went = job.retired_to.as_ref().filter(|_| job.source.claimed.is_some());
+    Ok(went.map_or(Ok(()), |target| round.sync(durable_fs::parent_of(target.as_path())))?)
+}
+
+/// Makes durable that a source and its companions left their claim folder: else a power cut could bring them back.
+pub(super) fn sync_left(job: &Job, round: &mut FolderRound) -> Result<(), Trouble> {
+    let claimed = job.source.claimed.as_ref();
+    Ok(claimed.map_or(Ok(()), |claimed| round.sync(durable_fs::parent_of(claimed.as_path())))?)
+}
+
+/// [`sync_arrived`] and [`sync_left`] for a job by itself.
+pub(super) fn sync_moved(job: &Job) -> Result<(), Trouble> {
+    let mut round = FolderRound::default();
+    sync_arrived(job, &mut round)?;
+    sync_left(job, &mut round)
+}
