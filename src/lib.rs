@@ -32,6 +32,7 @@ pub mod engine;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+mod group_sync;
 pub mod model;
 pub mod output;
 pub mod pipeline;

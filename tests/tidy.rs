@@ -18,7 +18,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("clock", &["model"]),
     ("allocator", &[]),
     ("allowance", &[]),
-    ("durable_fs", &["model", "clock"]),
+    ("group_sync", &[]),
+    ("durable_fs", &["model", "clock", "group_sync"]),
     ("telemetry", &["model", "clock"]),
     ("watch", &["model", "clock", "durable_fs", "telemetry", "error"]),
     ("decode", &["model", "allowance", "clock", "durable_fs", "telemetry", "error"]),
@@ -27,7 +28,20 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("pipeline", &["model", "clock", "durable_fs", "telemetry", "error", "record"]),
     ("output", &["model", "clock", "durable_fs", "telemetry", "error"]),
     // A checkpoint names partials and the framing's version, an intent names outputs: the store keeps them.
-    ("store", &["model", "clock", "allocator", "durable_fs", "telemetry", "error", "output", "record"]),
+    (
+        "store",
+        &[
+            "model",
+            "clock",
+            "allocator",
+            "group_sync",
+            "durable_fs",
+            "telemetry",
+            "error",
+            "output",
+            "record",
+        ],
+    ),
     // Checking a rule means parsing its patterns, building its pipeline and its templates.
     ("config", &["model", "clock", "durable_fs", "telemetry", "error", "watch", "pipeline", "output"]),
     (

@@ -33,20 +33,14 @@ impl FolderRound {
 /// An [`FsError`] that can be told several times: the system tells a failed sync once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Failure {
-    action: &'static str,
-    kind: io::ErrorKind,
-    code: Option<i32>,
+    pub(super) action: &'static str,
+    pub(super) kind: io::ErrorKind,
+    pub(super) code: Option<i32>,
 }
 
 impl Failure {
     pub(super) fn of(error: &FsError) -> Self {
         Self { action: error.action, kind: error.source.kind(), code: error.source.raw_os_error() }
-    }
-
-    /// Of a sync that never came to its end.
-    #[cfg(unix)]
-    pub(super) fn of_panic() -> Self {
-        Self { action: super::SYNC, kind: io::ErrorKind::Other, code: None }
     }
 
     pub(super) fn tell(self, folder: &Path) -> FsError {

@@ -106,7 +106,7 @@ pub fn place_of(thread: ThreadId) -> String {
     }
 }
 
-/// Asks the store during a stop whether it forgot a flush that somebody waits for: see `store::commit`.
+/// Asks the store during a stop whether it forgot a flush that somebody waits for: see `Store::sync`.
 struct AskStore(Arc<AtomicBool>);
 
 impl AskStore {

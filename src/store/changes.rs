@@ -139,7 +139,7 @@ impl<'a> Changes<'a> {
             return Ok(());
         }
         let inner = &self.store.inner;
-        inner.commits.check()?;
+        inner.refuse_poisoned()?;
         let _one_at_a_time = inner.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let mut staged = Staged { store: self.store, rows: BTreeMap::new() };
         for change in asked {

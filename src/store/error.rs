@@ -1,5 +1,6 @@
 //! What can go wrong in the store, and what the operator can do about it.
 
+use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -152,6 +153,18 @@ impl StoreError {
 }
 
 impl StoreError {
+    /// It and its causes in one line.
+    pub(super) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether a flush or fsync failed, now or before: nothing may be tried again before a restart.
     pub fn is_poisoned(&self) -> bool {
         matches!(self, Self::Failed { .. } | Self::Poisoned { .. } | Self::Removed { .. })

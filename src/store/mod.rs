@@ -38,7 +38,6 @@
 //! - All operations are idempotent and keyed by (job, number).
 
 mod changes;
-mod commit;
 mod deliveries;
 mod error;
 mod failed;
@@ -53,6 +52,7 @@ mod mark;
 mod memory;
 mod opening;
 mod pending;
+mod poison;
 mod quiet;
 mod retention;
 mod rows;
@@ -69,6 +69,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::durable_fs::{self, HeldFolder};
+use crate::group_sync::{Failure as _, GroupSync};
 use crate::model::account::Account;
 use crate::model::job::Entry;
 use crate::model::job_id::JobId;
@@ -83,8 +84,8 @@ pub use rows::{JobMatch, LedgerOutcome, LedgerRow};
 pub use slices::{SliceQueue, Taken};
 pub use verify::{Finding, Verified};
 
-use commit::Commits;
 use pending::Pending;
+use poison::Poison;
 use quiet::Closing;
 use stored_slices::StoredSlices;
 
@@ -106,7 +107,7 @@ struct Inner {
     path: PathBuf,
     /// sled's log, for our own fsync.
     log: File,
-    commits: Commits,
+    commits: GroupSync<Poison>,
     /// One set of changes at a time: a long value's old chunks are read before they are replaced.
     applying: Mutex<()>,
     /// Rows that the engine does not have yet. Rows of several values are read whole or not at all, under this lock.
@@ -157,7 +158,7 @@ impl Store {
             db: Closing::new(db),
             path,
             log,
-            commits: Commits::default(),
+            commits: GroupSync::default(),
             applying: Mutex::default(),
             pending: RwLock::default(),
             _folder: held,
@@ -224,7 +225,9 @@ impl Store {
             }
             Ok(())
         };
-        inner.commits.sync(make_durable, flush)
+        // sled 0.34 forgets a waiting flush where the last writer of its buffer met an error (`exit_reservation` notes the error and wakes
+        // nobody). Any later flush sees the error, and wakes all.
+        Ok(inner.commits.sync(make_durable, Some(&flush))?)
     }
 
     /// Begins a set of changes.
@@ -239,11 +242,15 @@ impl Store {
 }
 
 impl Inner {
+    fn refuse_poisoned(&self) -> Result<(), StoreError> {
+        self.commits.failed_for_good().map_or(Ok(()), |poison| Err(poison.into()))
+    }
+
     /// An engine's write that failed ends all writing.
     fn written<T>(&self, action: &'static str, result: sled::Result<T>) -> Result<T, StoreError> {
         result.map_err(|error| {
             let error = StoreError::failed(action, &self.path, error);
-            self.commits.poison(&commit::error_chain(&error));
+            self.commits.end_by(Poison::of(&error));
             error
         })
     }

@@ -21,7 +21,7 @@ pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreErro
     match quietly(work) {
         Ok(Err(error)) if error.is_damage() => {
             // The engine is built without backtraces, and says so.
-            Err(damaged(super::commit::error_chain(&error).replace(" backtrace ()", "")))
+            Err(damaged(error.chain().replace(" backtrace ()", "")))
         }
         Ok(done) => done,
         // It unwraps errors of the system too, when it is closed after a failure: those are no damage.

@@ -58,7 +58,7 @@ impl Inner {
         if pending.rows.is_empty() {
             return Ok(());
         }
-        self.commits.check()?;
+        self.refuse_poisoned()?;
         let mut batch = sled::Batch::default();
         for (key, value) in &pending.rows {
             match value {
@@ -97,7 +97,7 @@ impl Store {
     /// Makes durable what nobody waits for, and sees that a flush under way comes to its end.
     pub fn sync_waiting(&self) -> Result<(), StoreError> {
         let is_empty = self.inner.pending.read().unwrap_or_else(PoisonError::into_inner).rows.is_empty();
-        if is_empty && !self.inner.commits.is_flushing() { Ok(()) } else { self.sync() }
+        if is_empty && !self.inner.commits.is_syncing() { Ok(()) } else { self.sync() }
     }
 }
 

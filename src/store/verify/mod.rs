@@ -188,11 +188,7 @@ fn unreadable(place: String, error: &StoreError) -> Finding {
         StoreError::UnknownVersion { .. } => error.hint(),
         _ => None,
     };
-    Finding {
-        place,
-        problem: super::commit::error_chain(error),
-        hint: hint.unwrap_or_else(|| RESTORE.to_owned()),
-    }
+    Finding { place, problem: error.chain(), hint: hint.unwrap_or_else(|| RESTORE.to_owned()) }
 }
 
 #[cfg(test)]
