@@ -1,4 +1,4 @@
-//! Claiming: the ledger row first, then the rename into the claim folder; and giving back.
+//! Claiming: the ledger row first, then the rename into the claim folder.
 //!
 //! ```text
 //!  claim folder made and held -> rows durable -> rename into it -> still the same file, no writer? -> queued
@@ -12,27 +12,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::claim_names::{claim_folder, claimed_path};
-use super::companions::{return_companions, take_companions};
+use super::companions::take_companions;
+use super::delivery;
+use super::give_back::give_back;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::source::look_at;
 use super::trouble::Trouble;
-use super::{delivery, lock};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
-use crate::model::account::Account;
 use crate::model::fault::FaultKind;
 use crate::model::identity::FolderIdentity;
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
-use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
 use crate::model::rule::{OnSuccess, Rule};
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
+use crate::watch::Offer;
 use crate::watch::pattern::Pattern;
 use crate::watch::rules::companion_path;
-use crate::watch::{Answer, Offer};
 
 /// What is to become of an offered file.
 pub(super) struct Wanted {
@@ -85,7 +84,7 @@ pub(super) fn claim(
             // The files are ours all the same. They are not started before it is made good.
             Err(error) => {
                 tracing::debug!(%error, "a claim is not durable yet");
-                lock(&shared.unsynced_claims).doubt(folder);
+                shared.unsynced_claims.doubt_folder(folder);
             }
             Ok(()) => {}
         }
@@ -96,56 +95,6 @@ pub(super) fn claim(
         }
     }
     Ok(answers)
-}
-
-/// The folders that a claim changed.
-fn claim_places(job: &Job) -> impl Iterator<Item = &Path> {
-    let claimed = job.source.claimed.as_ref();
-    claimed.into_iter().flat_map(|claimed| {
-        [durable_fs::parent_of(job.source.path.as_path()), durable_fs::parent_of(claimed.as_path())]
-    })
-}
-
-/// Folders with claims that no sync has covered yet, as far as is known, each with the number of its latest doubt.
-#[derive(Default)]
-pub(super) struct UnsyncedClaims {
-    folders: BTreeMap<PathBuf, u64>,
-    doubts: u64,
-}
-
-impl UnsyncedClaims {
-    fn doubt(&mut self, folder: PathBuf) {
-        self.doubts += 1;
-        self.folders.insert(folder, self.doubts);
-    }
-
-    /// The folder was synced, begun when this was its latest doubt: what came into doubt since may not be covered.
-    fn synced(&mut self, folder: &Path, doubt: u64) {
-        if self.folders.get(folder) == Some(&doubt) {
-            self.folders.remove(folder);
-        }
-    }
-}
-
-/// A crash, or a failure, may have come between this job's claim and the sync of its folders.
-pub(super) fn doubt_claim(shared: &Shared, job: &Job) {
-    let mut unsynced = lock(&shared.unsynced_claims);
-    claim_places(job).for_each(|folder| unsynced.doubt(folder.to_owned()));
-}
-
-/// Makes a job's claim durable, if that is not known: else a power cut could bring the file back when its outputs are there already.
-pub(super) fn sync_doubted(shared: &Shared, job: &Job) -> Result<(), Trouble> {
-    for folder in claim_places(job) {
-        let doubt = lock(&shared.unsynced_claims).folders.get(folder).copied();
-        let Some(doubt) = doubt else { continue };
-        match durable_fs::sync_folder(folder) {
-            // With its folder gone there is nothing that could come back.
-            Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => {}
-            synced => synced?,
-        }
-        lock(&shared.unsynced_claims).synced(folder, doubt);
-    }
-    Ok(())
 }
 
 /// The job for a file, before anything is written down. Its claim folder is ours first, so that the row can say which it is; `held` is that
@@ -200,12 +149,6 @@ fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Resul
         });
     }
     Ok(found)
-}
-
-/// Somebody removed the source, or its file system is away: nothing was given back.
-fn vanished(claimed: &OsText) -> Trouble {
-    let message = format!("the claimed source is not at {claimed} any more");
-    Trouble::new(FaultKind::Storage, message, Some("mount its file system, or find who removed it"))
 }
 
 fn random_tail() -> u128 {
@@ -290,62 +233,6 @@ fn is_still(claimed: &Path, job: &Job) -> bool {
     })
 }
 
-/// Renames a claimed file to where it lay, if that name is still free, and ends its job. False: it is not free.
-pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<bool, Trouble> {
-    let path = job.source.path.as_path().to_owned();
-    if let Some(claimed) = job.source.claimed.clone() {
-        // Durable before the rename: its sender may take it away before the end of this is, and nothing is lost then.
-        job.giving_back = true;
-        shared.store.change().job(job).apply()?;
-        shared.store.sync()?;
-        // Companions first: once the source lies there again, nothing of it is ours any more.
-        return_companions(job)?;
-        match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
-            Renamed::Done => {}
-            Renamed::Missing => {
-                // Durably not on its way back any more, or the next look would take the loss for its sender's doing.
-                job.giving_back = false;
-                shared.store.change().job(job).apply()?;
-                shared.store.sync()?;
-                return Err(vanished(&claimed));
-            }
-            Renamed::NameTaken => {
-                take_companions(job)?;
-                job.giving_back = false;
-                shared.store.change().job(job).apply()?;
-                return Ok(false);
-            }
-        }
-        for folder in [claimed.as_path().parent(), path.parent()].into_iter().flatten() {
-            durable_fs::sync_folder(folder)?;
-        }
-    }
-    end_given_back(shared, job, why)?;
-    shared.answer(&path, Answer::NotYet);
-    Ok(true)
-}
-
-/// Ends a job whose source is nobody's here any more: it was given back, or its sender changed or removed it. Nothing of it counts.
-pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Result<(), Trouble> {
-    job.take(JobEvent::GivenBack, clock::now(), why)?;
-    job.giving_back = false;
-    job.error = None;
-    job.account = Account::default(); // the file comes again
-    let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
-    let mut changes = shared.store.change();
-    changes.job(job).ledger(&row, false).forget_work(job.id);
-    if job.source.claimed.is_none() {
-        changes.forget_kept(&job.source.identity); // else it would never be offered again
-    }
-    changes.forget_failed_records(job.id, 0).apply()?;
-    shared.store.sync()?;
-    shared.forget_back_off(job.id);
-    shared.delivery_decided(job.id);
-    events::given_back(job, why);
-    shared.job_ended();
-    Ok(())
-}
-
 /// The claim of a file that an operator names: nothing to wait for, but everything else as for an offer.
 pub(super) fn offer_for(rule: &Rule, path: &Path) -> Result<Offer, Trouble> {
     let unreadable = |error: std::io::Error| {
@@ -417,29 +304,6 @@ mod tests {
         (Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now()), claimed)
     }
 
-    #[cfg(unix)]
-    #[test]
-    fn a_companion_that_cannot_be_looked_at_is_not_taken_for_gone() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (mut job, _) = claimed(folder.path());
-        let (gone, out_of_reach) = (folder.path().join("gone"), folder.path().join("n".repeat(300)));
-        assert_eq!(look_at(&gone).expect("it is gone"), None);
-        let trouble = look_at(&out_of_reach).expect_err("no file system has such a name");
-        assert!(trouble.error.hint.is_some() && trouble.error.message.contains("cannot look at"));
-
-        let companion = |path: &Path| Companion {
-            path: path.into(),
-            claimed: Some(folder.path().join("claimed-too").into()),
-            identity: job.source.identity,
-            retired_to: None,
-            is_copied: false,
-        };
-        job.source.companions = vec![companion(&gone)];
-        take_companions(&job).expect("a newer source may have taken it");
-        job.source.companions[0].path = out_of_reach.into();
-        take_companions(&job).expect_err("it may be there");
-    }
-
     #[test]
     fn a_candidate_that_changed_between_the_look_and_the_rename_is_watched_on() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -459,21 +323,5 @@ mod tests {
         assert_eq!(is_still(&claimed, &job), !cfg!(any(target_os = "linux", windows)));
         drop(writer);
         assert!(is_still(&claimed, &job));
-    }
-
-    #[test]
-    fn a_claim_that_comes_into_doubt_during_a_sync_of_its_folder_stays_in_doubt() {
-        let folder = Path::new("in");
-        let mut unsynced = UnsyncedClaims::default();
-        unsynced.doubt(folder.into());
-        let first = unsynced.folders[folder];
-        unsynced.doubt(folder.into()); // while the sync is under way
-        unsynced.synced(folder, first);
-        let second = unsynced.folders[folder];
-        unsynced.synced(folder, second);
-        assert!(unsynced.folders.is_empty());
-        unsynced.doubt(folder.into());
-        unsynced.synced(folder, second); // of a sync that was slower than all of that
-        assert_eq!(unsynced.folders.len(), 1);
     }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use super::claim_names::claim_folder;
 use super::one_at_a_time::OneAtATime;
 use super::trouble::Trouble;
-use super::{limits, lock, restored};
+use super::{limits, lock, marks};
 use crate::durable_fs::{self, CLAIM_FOLDER, FsError, HeldFolder, Hold};
 use crate::model::fault::FaultKind;
 use crate::model::identity::FolderIdentity;
@@ -134,7 +134,7 @@ impl ClaimFolders {
     /// is let go: it is taken again with its first claim.
     pub(super) fn leave_marks(&self, mark: Mark) {
         let mark = self.mark.get_or_init(|| mark);
-        lock(&self.held).folders.retain(|_, held| match restored::leave_mark(&held.path, mark) {
+        lock(&self.held).folders.retain(|_, held| match marks::leave_mark(&held.path, mark) {
             Ok(()) => true,
             Err(trouble) => {
                 let folder = OsText::from(held.path.as_path());
@@ -175,7 +175,7 @@ impl ClaimFolders {
             }
         };
         if let Some(mark) = self.mark.get() {
-            restored::leave_mark(folder, mark).map_err(Refusal::OutOfReach)?;
+            marks::leave_mark(folder, mark).map_err(Refusal::OutOfReach)?;
         }
         let before = lock(&self.held).insert(place, folder, ours);
         drop(before);

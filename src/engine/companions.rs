@@ -59,3 +59,57 @@ pub(super) fn bring_companions(store: &Store, job: &mut Job) -> Result<(), Troub
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::model::job::Source;
+    use crate::model::job_id::JobId;
+
+    /// A job for a file, with one companion that is to be claimed.
+    fn job(folder: &Path, companion: &Path) -> Job {
+        let path = folder.join("pay.txt");
+        std::fs::write(&path, "1\n").expect("a file");
+        let identity = look_at(&path).expect("can be looked at").expect("a regular file");
+        let companion = Companion {
+            path: companion.into(),
+            claimed: Some(folder.join("claimed-too").into()),
+            identity: look_at(companion).ok().flatten().unwrap_or(identity),
+            retired_to: None,
+            is_copied: false,
+        };
+        let source = Source { companions: vec![companion], ..Source::found(path, identity) };
+        Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_companion_that_cannot_be_looked_at_is_not_taken_for_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        take_companions(&job(folder.path(), &folder.path().join("gone")))
+            .expect("a newer source may have taken it");
+        let trouble = take_companions(&job(folder.path(), &folder.path().join("n".repeat(300))));
+        let trouble = trouble.expect_err("no file system has such a name: it may be there");
+        assert!(trouble.error.hint.is_some() && trouble.error.message.contains("cannot look at"));
+    }
+
+    #[test]
+    fn a_companion_goes_with_its_source_and_back_and_a_newer_one_of_its_name_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let marker = folder.path().join("pay.done");
+        let claimed = folder.path().join("claimed-too");
+        std::fs::write(&marker, "ours").expect("writes");
+        let job = job(folder.path(), &marker);
+        take_companions(&job).expect("takes");
+        assert!(look_at(&marker).expect("looks").is_none() && look_at(&claimed).expect("looks").is_some());
+        return_companions(&job).expect("returns");
+        assert!(look_at(&marker).expect("looks").is_some() && look_at(&claimed).expect("looks").is_none());
+
+        take_companions(&job).expect("takes");
+        std::fs::write(&marker, "of the next source").expect("writes");
+        return_companions(&job).expect("returns");
+        assert_eq!(std::fs::read_to_string(&marker).expect("reads"), "of the next source");
+        assert!(look_at(&claimed).expect("looks").is_none(), "ours means nothing any more");
+    }
+}

@@ -1,9 +1,10 @@
 //! The ways out that publish nothing: failed or refused with quarantine, given back to wait.
 
+use super::give_back::give_back;
 use super::moving::{move_companions, move_source, plan_companions, sync_moved};
+use super::quarantine;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, quarantine};
 use crate::clock;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -16,7 +17,7 @@ use crate::telemetry::events;
 pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
     if trouble.ended_early
         && is_first_try(shared, &job)
-        && claim::give_back(shared, &mut job, &trouble.error.message)?
+        && give_back(shared, &mut job, &trouble.error.message)?
     {
         return Ok(());
     }

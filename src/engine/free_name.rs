@@ -86,7 +86,8 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_folder_that_cannot_be_looked_at_gives_no_name() {
-        let trouble = free_name(&Path::new("in").join("n".repeat(300)), Path::new("in/pay"), 0);
+        let folder = folder_with(&[]);
+        let trouble = free_name(&folder.path().join("n".repeat(300)), Path::new("in/pay"), 0);
         assert_eq!(trouble.expect_err("no file system has such a name").error.kind, FaultKind::Storage);
     }
 }

@@ -13,7 +13,7 @@ use super::shared::{Shared, Stage};
 use super::source;
 use super::trouble::{Trouble, guard};
 use super::turns::{LoadPace, Seeking, Turn};
-use super::{claim, delivery, recover, totals, work};
+use super::{delivery, recover, totals, work};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
@@ -137,7 +137,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     }
     bring_companions(&shared.store, &mut job)?;
     take_companions(&job)?;
-    claim::sync_doubted(shared, &job)?;
+    shared.unsynced_claims.sync(&job)?;
     let was_held = job.state == JobState::Held;
     let waited_for_settling = job.waits_for_settling();
     match job.state {

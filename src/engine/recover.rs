@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::companions::return_companions;
+use super::give_back::end_given_back;
 use super::shared::Shared;
 use super::source::{Place, look_at, place};
 use super::trouble::Trouble;
-use super::{archive, claim, delivery, fail, in_hand, retry};
+use super::{archive, delivery, fail, in_hand, retry};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, WaitsFor};
@@ -45,7 +46,7 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
                 Ok(true) => return,
                 Err(trouble) => return shared.job_hindered(job.id, trouble),
             }
-            claim::doubt_claim(shared, job);
+            shared.unsynced_claims.doubt(job);
             match pause_for_suspicion(shared, job) {
                 Ok(Some(pause)) => shared.queued.push_after_for(&job.rule, pause, job.id),
                 Ok(None) => {}
@@ -124,7 +125,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         }
         Place::UnderBothNames => {
             durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
-            claim::doubt_claim(shared, job);
+            shared.unsynced_claims.doubt(job);
             return Ok(true);
         }
         Place::InQuarantine(quarantined) => {
@@ -144,7 +145,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         }
         Place::Changed => {
             fail::remove_hidden(shared, job)?;
-            claim::end_given_back(shared, job, "the file was changed or removed")?;
+            end_given_back(shared, job, "the file was changed or removed")?;
         }
         Place::Lost => {
             let (message, hint) = match archived_as(shared, job)? {

@@ -11,25 +11,19 @@
 //! [`super::strays`].
 
 use std::collections::BTreeSet;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::marks::seen_mark;
 use super::shared::Shared;
 use super::source::{self, Place};
 use super::trouble::Trouble;
 use super::{Purpose, fail};
-use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, OnSuccess};
-use crate::store::Mark;
-
-/// In a claim folder: which store claims here, and how often it was started.
-const MARK_FILE: &str = "landfall.store";
-/// A mark is shorter.
-const MARK_BYTES_MAX: u64 = 4096;
 
 /// Counts this start of the store; where it turns out to be an older copy of itself, nothing of it goes on unasked.
 pub(super) fn count_start(shared: &Shared, purpose: Purpose) -> Result<(), Trouble> {
@@ -52,44 +46,6 @@ pub(super) fn count_start(shared: &Shared, purpose: Purpose) -> Result<(), Troub
     let mark = shared.store.count_start(behind.unwrap_or(0))?;
     shared.claim_folders.leave_marks(mark);
     Ok(())
-}
-
-/// Leaves the mark in a claim folder, durably, if another one is there. One that cannot be read is not written over: it may say that a
-/// backup was restored.
-pub(super) fn leave_mark(folder: &Path, mark: &Mark) -> Result<(), Trouble> {
-    let found = read_mark(folder).map_err(|error| {
-        let path = OsText::from(folder.join(MARK_FILE));
-        let message = format!("the store's mark {path} cannot be read: {error}");
-        let hint = "mend it, or remove it if no older copy of the data folder was restored; files of this folder wait until then";
-        Trouble::new(FaultKind::Storage, message, Some(hint))
-    })?;
-    if found.as_ref() == Some(mark) {
-        return Ok(());
-    }
-    let json =
-        serde_json::to_vec(mark).map_err(|error| Trouble::new(FaultKind::Bug, error.to_string(), None))?;
-    durable_fs::write_file(&folder.join(MARK_FILE), &json, true, 0o600)?;
-    Ok(())
-}
-
-/// None: there is none.
-fn read_mark(folder: &Path) -> io::Result<Option<Mark>> {
-    let mut text = Vec::new();
-    match durable_fs::open_own(&folder.join(MARK_FILE)) {
-        Ok(file) => file.take(MARK_BYTES_MAX).read_to_end(&mut text)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    Ok(Some(serde_json::from_slice(&text)?))
-}
-
-/// As [`read_mark`]; one that somebody put there to be unreadable does not stop the start. Nothing is claimed there before it is mended.
-fn seen_mark(folder: &Path) -> Option<Mark> {
-    read_mark(folder).unwrap_or_else(|error| {
-        let folder = OsText::from(folder);
-        tracing::warn!(%folder, %error, "the store's mark in this claim folder cannot be read: whether a backup was restored is not seen by it");
-        None
-    })
 }
 
 fn must_be_started_first() -> Trouble {
@@ -146,25 +102,4 @@ fn in_doubt(job: &Job) -> Trouble {
         job.id
     );
     Trouble::new(FaultKind::Storage, message, Some(&hint))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_that_cannot_be_read_is_no_missing_one_and_is_not_written_over() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mark = Mark { store: "a store".to_owned(), starts: 7 };
-        assert_eq!(read_mark(folder.path()).expect("nothing is there"), None);
-        leave_mark(folder.path(), &mark).expect("it is written");
-        assert_eq!(read_mark(folder.path()).expect("it is there"), Some(mark.clone()));
-        let path = folder.path().join(MARK_FILE);
-        for text in ["", "{\"store\":", "\0\0\0\0"] {
-            std::fs::write(&path, text).expect("writes");
-            let refused = leave_mark(folder.path(), &mark).expect_err("whose it is cannot be told");
-            assert!(refused.error.message.contains(MARK_FILE), "{refused:?}");
-            assert_eq!(std::fs::read_to_string(&path).expect("reads"), text);
-        }
-    }
 }

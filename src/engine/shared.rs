@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use super::Rehearsal;
 use super::board::Board;
-use super::claim::UnsyncedClaims;
 use super::claim_folders::ClaimFolders;
 use super::collect::CheckpointOrder;
 use super::delivery_order::DeliveryOrder;
@@ -29,6 +28,7 @@ use super::run::Run;
 use super::settled::Settled;
 use super::trouble::Trouble;
 use super::turns::{Seekers, Turns};
+use super::unsynced_claims::UnsyncedClaims;
 use crate::allocator;
 use crate::allowance::ReadingMemory;
 use crate::clock::{self, JobIds};
@@ -111,7 +111,7 @@ pub(super) struct Shared {
     /// Files that an operator named: each is looked for among the rows before it has one.
     pub ingesting: OneAtATime<PathBuf>,
     /// Synced before such a job is started.
-    pub unsynced_claims: Mutex<UnsyncedClaims>,
+    pub unsynced_claims: UnsyncedClaims,
     pub given_back: GivenBack,
     /// Archived sources that may still have a writer.
     pub late_writes: LateWrites,
@@ -167,7 +167,7 @@ impl Shared {
             delivering: OneAtATime::default(),
             reserved: Mutex::default(),
             ingesting: OneAtATime::default(),
-            unsynced_claims: Mutex::default(),
+            unsynced_claims: UnsyncedClaims::default(),
             given_back: GivenBack::default(),
             late_writes: LateWrites::default(),
             back_offs: Mutex::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::rule_book::RuleBook;
 use super::shared::{Shared, Stage};
-use super::{Engine, archive, claim, recover, restored, retire};
+use super::{Engine, archive, claim, give_back, recover, restored, retire};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::account::FailedRecord;
@@ -108,7 +108,8 @@ fn a_source_that_vanished_before_it_was_given_back_is_lost_and_not_called_given_
     let mut job = world.job();
     job.take(JobEvent::Started, clock::now(), "").expect("starts");
     durable_fs::remove_file(&world.source()).expect("removes");
-    claim::give_back(&world.shared, &mut job, "it ended early").expect_err("there is nothing to give back");
+    give_back::give_back(&world.shared, &mut job, "it ended early")
+        .expect_err("there is nothing to give back");
     let mut row = world.row(&job).expect("is there");
     assert!(!recover::is_here(&world.shared, &mut row).expect("is decided"));
     let row = world.row(&job).expect("is there");

@@ -1,0 +1,79 @@
+//! Giving a source back: renamed to where it lay, and nothing of its job counts.
+//!
+//! The row says so first, durably: its sender may take the file away before the end of the row is, and nothing is lost then.
+
+use super::companions::{return_companions, take_companions};
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::durable_fs::{self, Renamed};
+use crate::model::account::Account;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_state::JobEvent;
+use crate::model::os_text::OsText;
+use crate::store::{LedgerOutcome, LedgerRow};
+use crate::telemetry::events;
+use crate::watch::Answer;
+
+/// Renames a claimed file to where it lay, if that name is still free, and ends its job. False: it is not free.
+pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<bool, Trouble> {
+    let path = job.source.path.as_path().to_owned();
+    if let Some(claimed) = job.source.claimed.clone() {
+        // Durable before the rename: its sender may take it away before the end of this is, and nothing is lost then.
+        job.giving_back = true;
+        shared.store.change().job(job).apply()?;
+        shared.store.sync()?;
+        // Companions first: once the source lies there again, nothing of it is ours any more.
+        return_companions(job)?;
+        match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
+            Renamed::Done => {}
+            Renamed::Missing => {
+                // Durably not on its way back any more, or the next look would take the loss for its sender's doing.
+                job.giving_back = false;
+                shared.store.change().job(job).apply()?;
+                shared.store.sync()?;
+                return Err(vanished(&claimed));
+            }
+            Renamed::NameTaken => {
+                take_companions(job)?;
+                job.giving_back = false;
+                shared.store.change().job(job).apply()?;
+                return Ok(false);
+            }
+        }
+        for folder in [claimed.as_path().parent(), path.parent()].into_iter().flatten() {
+            durable_fs::sync_folder(folder)?;
+        }
+    }
+    end_given_back(shared, job, why)?;
+    shared.answer(&path, Answer::NotYet);
+    Ok(true)
+}
+
+/// Somebody removed the source, or its file system is away: nothing was given back.
+fn vanished(claimed: &OsText) -> Trouble {
+    let message = format!("the claimed source is not at {claimed} any more");
+    Trouble::new(FaultKind::Storage, message, Some("mount its file system, or find who removed it"))
+}
+
+/// Ends a job whose source is nobody's here any more: it was given back, or its sender changed or removed it. Nothing of it counts.
+pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Result<(), Trouble> {
+    job.take(JobEvent::GivenBack, clock::now(), why)?;
+    job.giving_back = false;
+    job.error = None;
+    job.account = Account::default(); // the file comes again
+    let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
+    let mut changes = shared.store.change();
+    changes.job(job).ledger(&row, false).forget_work(job.id);
+    if job.source.claimed.is_none() {
+        changes.forget_kept(&job.source.identity); // else it would never be offered again
+    }
+    changes.forget_failed_records(job.id, 0).apply()?;
+    shared.store.sync()?;
+    shared.forget_back_off(job.id);
+    shared.delivery_decided(job.id);
+    events::given_back(job, why);
+    shared.job_ended();
+    Ok(())
+}
