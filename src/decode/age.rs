@@ -11,9 +11,8 @@ use age::armor::ArmoredReader;
 use age::stream::StreamReader;
 use age::{DecryptError, Decryptor};
 
-use super::DecodeError;
 use super::context::{Bytes, Context, ReadSeek};
-use super::error::unwrap;
+use super::error::{DecodeError, unwrap};
 use super::keys;
 use super::peek::{BUFFER_BYTES, PeekReader};
 

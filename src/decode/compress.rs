@@ -17,9 +17,8 @@ use async_compression::futures::bufread::{self, BzDecoder, XzDecoder, ZstdDecode
 use async_compression::zstd::DParameter;
 use futures_io::{AsyncBufRead, AsyncRead};
 
-use super::DecodeError;
 use super::context::{Bytes, Context, Metered};
-use super::error::{UNKNOWN_XZ_CHECK, unwrap};
+use super::error::{DecodeError, UNKNOWN_XZ_CHECK, unwrap};
 use super::peek::PeekReader;
 use super::sniff::layer_name;
 use super::zip_memory;

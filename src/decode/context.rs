@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use super::error::DecodeError;
 use super::hash::ContentHasher;
-use super::{DecodeError, DecodeRequest, Progress};
+use super::request::{DecodeRequest, Progress};
 use crate::allowance::{Allowance, Permit, Refusal};
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Decode, Format, OnBadEncoding};

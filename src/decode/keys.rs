@@ -6,9 +6,9 @@ use std::path::Path;
 
 use age::secrecy::SecretString;
 
-use super::DecodeError;
 use super::context::Context;
 use super::derivation::Derivation;
+use super::error::DecodeError;
 
 const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
 

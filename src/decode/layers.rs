@@ -3,11 +3,10 @@
 use std::io::{BufRead as _, SeekFrom};
 use std::sync::Arc;
 
-use super::DecodeError;
 use super::age::{decrypt_seekable, decrypt_stream};
 use super::compress::decompress;
 use super::context::{Bytes, Context, ReadSeek};
-use super::error::{NUL_BYTES, unwrap};
+use super::error::{DecodeError, NUL_BYTES, unwrap};
 use super::peek::{BUFFER_BYTES, PeekReader};
 use super::sniff::{self, SNIFF_BYTES, Sniffed};
 use super::tar_header::checksum_is_right;

@@ -1,8 +1,8 @@
 //! Memory for what is remembered of an archive's members: names met, links, what was passed over. Little of it is not asked for; more
 //! is taken from the allowance before the list grows into it.
 
-use super::DecodeError;
 use super::context::Context;
+use super::error::DecodeError;
 use crate::allowance::Permit;
 
 /// So much of it every source has.

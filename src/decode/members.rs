@@ -11,7 +11,7 @@ use std::ffi::OsString;
 
 use glob::{MatchOptions, Pattern};
 
-use super::DecodeError;
+use super::error::DecodeError;
 use crate::model::os_text::{OsText, escaped};
 
 const OPTIONS: MatchOptions = MatchOptions {

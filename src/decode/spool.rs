@@ -4,10 +4,9 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
-use super::DecodeError;
 use super::age::open_spool;
 use super::context::{Context, ReadSeek};
-use super::error::unwrap;
+use super::error::{DecodeError, unwrap};
 use super::peek::BUFFER_BYTES;
 
 /// Copies a stream to where it can be read from anywhere. What expands is bounded by its own layer's limits.

@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tar::Header;
 
-use super::DecodeError;
 use super::context::{Bytes, Context};
-use super::error::unwrap;
+use super::error::{DecodeError, unwrap};
 use super::layers::Position;
 use super::members::{Member, NAME_BYTES_MAX};
 use super::peek::PeekReader;

@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::DecodeError;
 use super::context::{Bytes, Context, Metered, ReadSeek, SourceFile};
+use super::error::DecodeError;
 use super::layers::{Input, Peeled, Position, peel};
 use super::list_memory::ListMemory;
 use super::members::{Choice, Member, NameKey, Patterns};

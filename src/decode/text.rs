@@ -4,13 +4,13 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
-use super::DecodeError;
 use super::context::{Bytes, Context};
+use super::entry::Entry;
+use super::error::DecodeError;
 use super::peek::PeekReader;
 use super::sniff::SNIFF_BYTES;
 use super::transcode::Transcoder;
@@ -43,58 +43,6 @@ pub(super) struct TextReader<'a> {
     ready: Vec<u8>,
     ready_at: usize,
     failed: bool,
-}
-
-/// An entry's decoded bytes: hashed and counted as they pass.
-pub(super) struct Entry<'a> {
-    inner: PeekReader<Bytes<'a>>,
-    pub context: Arc<Context>,
-    pub place: String,
-    /// Its name in the archive; empty for a plain file.
-    name: OsText,
-    /// Bytes that passed.
-    pub offset: u64,
-    pub ended: bool,
-}
-
-impl Entry<'_> {
-    pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.ended {
-            return Ok(0);
-        }
-        let n = self.inner.read(buf)?;
-        let mut hasher = self.context.hasher.lock().unwrap_or_else(PoisonError::into_inner);
-        hasher.update(&buf[..n]);
-        if n == 0 && !buf.is_empty() {
-            self.ended = true;
-            let name = self.name.as_os_str().as_encoded_bytes();
-            // `tar c .` puts it before every name.
-            hasher.end_entry(name.strip_prefix(b"./").unwrap_or(name));
-        }
-        drop(hasher);
-        self.context.progress.bytes_decoded.fetch_add(n as u64, Relaxed);
-        self.offset = self.offset.saturating_add(n as u64);
-        Ok(n)
-    }
-
-    pub fn bad_text(&self, encoding: &'static Encoding, offset: u64) -> io::Error {
-        DecodeError::BadText { place: self.place.clone(), encoding: encoding.name(), offset }.into()
-    }
-
-    /// A NUL byte where text has none.
-    pub fn find_nul(&self, text: &[u8]) -> Option<usize> {
-        if self.context.nul_separates { None } else { memchr::memchr(0, text) }
-    }
-
-    pub fn nul(&self, offset: u64) -> io::Error {
-        DecodeError::Nul { place: self.place.clone(), offset }.into()
-    }
-
-    /// It is UTF-16, and read as something else.
-    pub fn wide(&self, encoding: &'static Encoding, likely: &'static Encoding) -> io::Error {
-        let (encoding, likely) = (encoding.name(), wide::label(likely));
-        DecodeError::Wide { place: self.place.clone(), encoding, likely }.into()
-    }
 }
 
 /// The encoding that a label names.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use encoding_rs::{Decoder, DecoderResult, Encoding};
 
-use super::text::Entry;
+use super::entry::Entry;
 use super::wide;
 use crate::model::rule::OnBadEncoding;
 

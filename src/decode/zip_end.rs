@@ -5,8 +5,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use super::DecodeError;
 use super::context::ReadSeek;
+use super::error::DecodeError;
 use super::members::{NAME_BYTES_MAX, NameKey, key_of};
 use super::sniff::{SNIFF_BYTES, blank_lead};
 

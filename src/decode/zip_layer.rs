@@ -11,10 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use zip::result::ZipError;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::DecodeError;
 use super::compress::decompressed;
 use super::context::{Bytes, Context, Metered, ReadSeek};
-use super::error::unwrap;
+use super::error::{DecodeError, unwrap};
 use super::layers::Position;
 use super::members::{Member, NameKey, key_of};
 use super::peek::{BUFFER_BYTES, PeekReader};

@@ -9,7 +9,8 @@ use async_compression::futures::bufread::{BzEncoder, XzEncoder, ZstdEncoder};
 
 use super::*;
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
-use crate::model::rule::{Fixed, FixedField, Format, Layer, OnBadEncoding};
+use crate::model::os_text::OsText;
+use crate::model::rule::{Decode, Fixed, FixedField, Format, Layer, OnBadEncoding, Records};
 
 mod archives;
 mod characters;
