@@ -15,6 +15,9 @@ const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 /// Shortest and longest pause between looks at a file that somebody has open for writing.
 const WRITER_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
+/// Why a candidate waits.
+pub(super) type Reason = Cow<'static, str>;
+
 /// One file that matches a rule.
 pub(super) struct Candidate {
     pub(super) rule: usize,
@@ -34,7 +37,7 @@ pub(super) struct Candidate {
     /// Nothing is wrong with it: the engine takes no files now.
     pub(super) put_off: bool,
     /// Why it waits.
-    pub(super) reason: Cow<'static, str>,
+    pub(super) reason: Reason,
     pub(super) marker: Option<PathBuf>,
     pub(super) totals: Option<PathBuf>,
     /// The next look at it, which the table keeps.

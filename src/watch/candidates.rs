@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
 use std::time::{Duration, Instant};
 
-use super::candidate::{Candidate, Phase, writer_pause};
-use super::notifier::Sign;
+use super::candidate::{Candidate, Phase, Reason, writer_pause};
+use super::look::has_writer;
+use super::message::Sign;
+use super::offer::{Answer, Offer};
 use super::probe::{Examined, examine};
-use super::ready::{MarkerSeen, Proof, Verdict, judge};
+use super::ready::{FOREVER, MarkerSeen, Proof, Verdict, judge};
 use super::troubles::pause;
 use super::watcher::{Flow, Watcher};
-use super::{Answer, Offer, Reason};
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
@@ -240,10 +241,10 @@ impl Watcher {
         let changed = candidate.look(identity, now);
         if changed || (must_be_framed && !(self.links.proves_its_end)(&head)) {
             candidate.proof = Proof::None;
-            let at = candidate.still_since.checked_add(rule.ready.stable_for).unwrap_or(now + super::FOREVER);
+            let at = candidate.still_since.checked_add(rule.ready.stable_for).unwrap_or(now + FOREVER);
             return self.table.wait(path, at, STANDS_STILL_YET);
         }
-        if candidate.totals.as_deref().is_some_and(super::has_writer) {
+        if candidate.totals.as_deref().is_some_and(has_writer) {
             let pause = writer_pause(rule.ready.stable_for);
             return self.table.wait(path, now + pause, TOTALS_WRITER);
         }
@@ -366,7 +367,7 @@ impl Watcher {
         candidate.may_be_early = false;
         candidate.start_afresh();
         let Some(rule) = self.rules.get(candidate.rule) else { return };
-        let at = now.checked_add(rule.ready.stable_for).unwrap_or(now + super::FOREVER);
+        let at = now.checked_add(rule.ready.stable_for).unwrap_or(now + FOREVER);
         candidate.not_before = Some(at);
         self.table.wait(&key, at, GIVEN_BACK);
     }

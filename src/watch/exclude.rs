@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::error::PatternError;
 use super::os_chars::to_chars;
-use super::pattern::{Pattern, PatternError};
+use super::pattern::Pattern;
 use super::segment::Segment;
 
 /// Endings of names that uploads have while they run.

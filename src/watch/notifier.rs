@@ -14,24 +14,9 @@ use std::sync::mpsc::SyncSender;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::Message;
+use super::message::{Message, Sign};
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
-
-/// What an event says about a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sign {
-    /// It may be new; also what a scan found.
-    Appeared,
-    /// It changed.
-    Changed,
-    /// Its writer closed it.
-    Closed,
-    /// It was renamed to here.
-    MovedIn,
-    /// It is there no more.
-    Gone,
-}
 
 /// Where the handler's hints go.
 #[derive(Clone)]

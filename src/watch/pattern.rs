@@ -6,6 +6,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::error::PatternError;
 use super::os_chars::to_chars;
 use super::segment::{Segment, Values};
 
@@ -26,22 +27,6 @@ enum Part {
     /// `**`
     Folders,
     One(Segment),
-}
-
-/// The pattern is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct PatternError {
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-impl PatternError {
-    pub(super) fn new(message: String, hint: &str) -> Self {
-        Self { message, hint: Some(hint.to_owned()) }
-    }
 }
 
 impl Pattern {

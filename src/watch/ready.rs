@@ -2,10 +2,13 @@
 //!
 //! Events only ever make it faster: without one, size, mtime and ctime stand still for `stable_for` on our own monotonic clock.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::model::identity::FileIdentity;
 use crate::model::rule::{Ready, ReadyStrategy, TrustClose};
+
+/// As good as never, and within what every clock can count.
+pub(super) const FOREVER: Duration = Duration::from_hours(365 * 24);
 
 /// What an event told about a candidate since it last changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,14 +72,13 @@ pub(super) fn judge(
         _ if now.saturating_duration_since(still_since) >= ready.stable_for => Verdict::Complete,
         (ReadyStrategy::Auto, Proof::Closed, TrustClose::Framed) => Verdict::CompleteIfFramed,
         // A quiet time beyond what the clock can count never ends.
-        _ => Verdict::Until(still_since.checked_add(ready.stable_for).unwrap_or(now + super::FOREVER)),
+        _ => Verdict::Until(still_since.checked_add(ready.stable_for).unwrap_or(now + FOREVER)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const STABLE_FOR: Duration = Duration::from_secs(10);
 

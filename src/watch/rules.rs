@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::WatchError;
+use super::error::{PatternError, WatchError};
 use super::exclude::Excludes;
 use super::os_chars::{from_chars, to_chars};
-use super::pattern::{Pattern, PatternError};
+use super::pattern::Pattern;
 use super::segment::{Segment, Values};
 use crate::model::rule::{Mode, OnSuccess, Order, Ready, ReadyStrategy, Rule};
 use crate::model::template;

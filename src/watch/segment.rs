@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use glob::MatchOptions;
 
+use super::error::PatternError;
 use super::os_chars::from_chars;
-use super::pattern::PatternError;
 use crate::model::os_text::OsText;
 
 /// Names that a template gives another meaning.

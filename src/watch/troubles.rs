@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::look::BLIND;
 use crate::model::os_text::escaped_path;
 
 /// Folders in trouble that are remembered at most; others are tried again by each scan.
@@ -64,7 +65,7 @@ impl Troubles {
         if self.blind.contains(folder) || self.blind.len() >= TROUBLES_MAX {
             return;
         }
-        tracing::warn!(path = escaped_path(folder), "{}", super::BLIND);
+        tracing::warn!(path = escaped_path(folder), "{}", BLIND);
         self.blind.insert(folder.to_owned());
     }
 
@@ -113,7 +114,7 @@ impl Troubles {
 
     pub(super) fn list(&self) -> impl Iterator<Item = (PathBuf, String)> {
         let troubles = self.unlisted.iter().map(|(folder, trouble)| (folder.clone(), trouble.reason.clone()));
-        troubles.chain(self.blind.iter().map(|folder| (folder.clone(), super::BLIND.to_owned())))
+        troubles.chain(self.blind.iter().map(|folder| (folder.clone(), BLIND.to_owned())))
     }
 }
 

@@ -8,12 +8,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::notifier::{Notifier, Sign};
+use super::message::{Answers, Message, Sign};
+use super::notifier::Notifier;
+use super::offer::Offer;
+use super::ready::FOREVER;
 use super::rules::RuleSet;
 use super::scanner::{Finding, Scanner};
 use super::table::Table;
 use super::troubles::Troubles;
-use super::{Answers, FOREVER, Message, Offer};
 use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;

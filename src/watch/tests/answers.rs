@@ -132,7 +132,7 @@ fn an_engine_that_takes_no_more_offers_ends_the_watch_and_a_full_one_does_not_bl
     drop(world.offers);
     fs::write(world.folder.path().join("a"), b"x").expect("writes");
     let start = Instant::now();
-    while !world.watch.thread.is_finished() {
+    while !world.watch.thread().is_finished() {
         assert!(start.elapsed() < PATIENCE, "the watch ends by itself");
         std::thread::yield_now();
     }
@@ -141,7 +141,7 @@ fn an_engine_that_takes_no_more_offers_ends_the_watch_and_a_full_one_does_not_bl
     let rules = vec![rule("r", &world.folder.path().join("*"))];
     let watch = Watch::start(rules, NEVER, sender, Box::new(|_| false), |_| false).expect("starts");
     watch.ask_to_stop();
-    while !watch.thread.is_finished() {
+    while !watch.thread().is_finished() {
         assert!(start.elapsed() < PATIENCE, "the watch ends");
         std::thread::yield_now();
     }

@@ -5,15 +5,25 @@
     reason = "tests play the senders, who rename and remove files as they like"
 )]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::handle::INBOX_MAX;
+use super::message::Message;
+use super::notifier::{Hints, Notifier};
+use super::ready::FOREVER;
+use super::watcher::Links;
 use super::*;
+use crate::model::fault::{Fault as _, FaultKind};
+use crate::model::identity::FileIdentity;
+use crate::model::os_text::OsText;
 use crate::model::rule::*;
 
 mod answers;

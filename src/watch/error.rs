@@ -1,0 +1,60 @@
+//! What is wrong with the rules' patterns, and why watching cannot start.
+
+use std::io;
+
+use crate::model::fault::{Fault, FaultKind};
+
+/// The pattern is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PatternError {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl PatternError {
+    pub(super) fn new(message: String, hint: &str) -> Self {
+        Self { message, hint: Some(hint.to_owned()) }
+    }
+}
+
+/// Watching cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// A pattern, exclusion or marker of a rule is wrong.
+    #[error("rule \"{rule}\": {source}")]
+    Pattern {
+        /// The rule's name.
+        rule: String,
+        /// What is wrong with it.
+        source: PatternError,
+    },
+    /// A rule waits for markers and does not say which.
+    #[error("rule \"{rule}\": `ready.strategy` is `marker`, but `ready.marker` is missing")]
+    NoMarker {
+        /// The rule's name.
+        rule: String,
+    },
+    /// The thread could not be started.
+    #[error("cannot start the thread that watches the folders")]
+    Thread(#[source] io::Error),
+}
+
+impl Fault for WatchError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::Pattern { .. } | Self::NoMarker { .. } => FaultKind::Config,
+            Self::Thread(_) => FaultKind::Transient,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Pattern { source, .. } => source.hint.clone(),
+            Self::NoMarker { .. } => Some("add a marker, like `marker = \"{name}.done\"`".to_owned()),
+            Self::Thread(_) => None,
+        }
+    }
+}

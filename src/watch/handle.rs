@@ -1,0 +1,154 @@
+//! The handle of the watching thread: starting it, asking it, stopping it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::error::WatchError;
+use super::message::{Answers, Message};
+use super::notifier::{Hints, Notifier};
+use super::offer::{Answer, Offer};
+use super::rules::RuleSet;
+use super::watcher::{self, Links, Watcher};
+use crate::durable_fs;
+use crate::model::identity::FileIdentity;
+use crate::model::rule::Rule;
+
+/// Messages that wait at most; what finds no room costs a scan.
+pub(super) const INBOX_MAX: usize = 16 * 1024;
+
+/// The watching threads. None of its calls waits for them, but [`Watch::waiting`]: they may hang in a file system. Dropping it asks them
+/// to stop.
+pub struct Watch {
+    inbox: SyncSender<Message>,
+    answers: Answers,
+    stopping: Arc<AtomicBool>,
+    hastened: Arc<AtomicBool>,
+    untold: Arc<AtomicU64>,
+    scans: Arc<AtomicU64>,
+    thread: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Starts watching the live rules. Offers come in batches, each of one rule and in its `order`; the receiver going away stops the watch.
+    /// `already_kept` tells whether a `keep` file of this identity is known, `proves_its_end` whether these first bytes of a file begin a
+    /// format that proves its own end.
+    pub fn start(
+        rules: Vec<Rule>,
+        scan_every: Duration,
+        offers: SyncSender<Vec<Offer>>,
+        already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
+        proves_its_end: fn(&[u8]) -> bool,
+    ) -> Result<Self, WatchError> {
+        Self::start_with(rules, scan_every, true, Links { offers, already_kept, proves_its_end })
+    }
+
+    pub(super) fn start_with(
+        rules: Vec<Rule>,
+        scan_every: Duration,
+        events: bool,
+        links: Links,
+    ) -> Result<Self, WatchError> {
+        let rules = RuleSet::new(rules)?;
+        let (inbox, messages) = mpsc::sync_channel(INBOX_MAX);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let lost = Arc::new(AtomicBool::new(false));
+        let untold = Arc::new(AtomicU64::new(0));
+        let scans = Arc::new(AtomicU64::new(0));
+        let hastened = Arc::new(AtomicBool::new(false));
+        let answers = Answers::default();
+        let hints = events.then(|| Hints { inbox: inbox.clone(), lost: Arc::clone(&lost) });
+        let flags = watcher::Flags {
+            stopping: Arc::clone(&stopping),
+            lost,
+            hastened: Arc::clone(&hastened),
+            answers: Arc::clone(&answers),
+            untold: Arc::clone(&untold),
+            scans: Arc::clone(&scans),
+        };
+        let run = move || Watcher::new(rules, scan_every, Notifier::new(hints), links, flags).run(&messages);
+        let thread =
+            thread::Builder::new().name("watch".to_owned()).spawn(run).map_err(WatchError::Thread)?;
+        Ok(Self { inbox, answers, stopping, hastened, untold, scans, thread })
+    }
+
+    /// Answers an offer.
+    pub fn answer(&self, path: &Path, answer: Answer) {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), answer));
+        self.wake();
+    }
+
+    /// Scans all folders now.
+    #[cfg(all(test, unix))]
+    pub(super) fn rescan(&self) {
+        self.inbox.send(Message::Rescan).unwrap_or(());
+    }
+
+    /// Offers what was answered with [`Answer::Later`] again, now.
+    pub fn hasten(&self) {
+        self.hastened.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Candidates that are seen but not offered or not taken, and folders that cannot be read, with the reason; by path. Where the thread does not
+    /// answer within `patience`: the place where it is.
+    pub fn waiting(&self, patience: Duration) -> Vec<(PathBuf, String)> {
+        let (reply, list) = mpsc::sync_channel(1);
+        // A full inbox is that of a thread that does not get on.
+        let asked = self.inbox.try_send(Message::Waiting(reply));
+        match list.recv_timeout(if asked.is_ok() { patience } else { Duration::ZERO }) {
+            Ok(list) => list,
+            // A watch that has stopped waits for nothing.
+            Err(_) if self.thread.is_finished() => Vec::new(),
+            Err(_) => self.place().into_iter().collect(),
+        }
+    }
+
+    /// Where the watching thread is, if it is at a file system.
+    fn place(&self) -> Option<(PathBuf, String)> {
+        let (path, time) = durable_fs::place_of(self.thread.thread().id())?;
+        let seconds = time.as_secs_f64();
+        Some((
+            path,
+            format!(
+                "the watch has been here for {seconds:.1} s: if that does not end, its file system hangs; until it answers, or its mount is \
+                 taken away, no new files are seen"
+            ),
+        ))
+    }
+
+    /// Files that a scan found in folders with events, and no event had told of.
+    pub fn found_without_event(&self) -> u64 {
+        self.untold.load(Ordering::Relaxed)
+    }
+
+    /// Scans of all folders that are done; after the first one every folder that is there has its events, where it can have any.
+    pub fn scans(&self) -> u64 {
+        self.scans.load(Ordering::Acquire)
+    }
+
+    /// Asks the thread to stop; returns at once.
+    pub fn ask_to_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// The watching thread, to be waited for.
+    pub fn thread(&self) -> &JoinHandle<()> {
+        &self.thread
+    }
+
+    fn wake(&self) {
+        // A full inbox means that it is awake.
+        self.inbox.try_send(Message::Wake).ok();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.ask_to_stop();
+    }
+}

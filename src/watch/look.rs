@@ -1,0 +1,56 @@
+//! One look at a file: what it is, and whether somebody still writes it.
+
+use std::io;
+use std::path::Path;
+
+use super::probe;
+use crate::durable_fs;
+use crate::model::identity::FileIdentity;
+
+/// Whether somebody has the file open for writing, as far as the system tells.
+pub fn has_writer(path: &Path) -> bool {
+    matches!(probe::examine(path, false), Ok(probe::Examined::HasWriter))
+}
+
+/// What one look at a file told.
+pub struct Look {
+    /// Somebody has it open for writing, as far as the system tells; then nothing else was asked.
+    pub has_writer: bool,
+    /// What it is; none where nothing lies or where it is no regular file.
+    pub identity: Option<FileIdentity>,
+}
+
+/// Whether somebody has the file open for writing, and what it is. One that cannot be opened has no writer as far as is known.
+pub fn look_at(path: &Path) -> io::Result<Look> {
+    match probe::examine(path, false) {
+        Ok(probe::Examined::HasWriter) => Ok(Look { has_writer: true, identity: None }),
+        Ok(probe::Examined::Quiet { identity, .. }) => {
+            Ok(Look { has_writer: false, identity: Some(identity) })
+        }
+        Ok(probe::Examined::Gone) | Err(_) => {
+            Ok(Look { has_writer: false, identity: durable_fs::identity_at(path)? })
+        }
+    }
+}
+
+/// Whether this process ever met a file of which the system does not tell who writes it.
+pub fn is_blind() -> bool {
+    probe::is_blind()
+}
+
+/// Whether somebody has the file open for writing, or that cannot be seen.
+pub fn may_have_writer(path: &Path) -> bool {
+    !matches!(
+        probe::examine(path, false),
+        Ok(probe::Examined::Quiet { is_blind: false, .. } | probe::Examined::Gone)
+    )
+}
+
+/// What cannot be seen in a folder of another user without the right to lease his files.
+pub(super) const BLIND: &str = "whether somebody still writes a file here cannot be seen: this user may take no leases on the files of others, so that an upload which \
+                     stalls longer than `ready.stable_for` is taken half; give the service CAP_LEASE, or let senders rename or send markers";
+
+/// Of a folder in which this user cannot see who still writes: why, and what to do.
+pub fn blind_spot(folder: &Path) -> Option<&'static str> {
+    probe::is_blind_to(folder).then_some(BLIND)
+}
