@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::USAGE;
 use super::check_warnings::{self, Finding, Level};
+use super::exit::USAGE;
 use super::say::{self, say};
 use crate::config::{self, Problems};
 use crate::model::category::Category;

@@ -13,7 +13,7 @@ pub(super) const HINT: &str =
 /// Whether the rights of this process are those of the service: it owns the data folder, or nobody does yet.
 #[cfg(unix)]
 pub(super) fn are_the_services(data_dir: &Path) -> bool {
-    super::check_warnings::service_user(data_dir) == rustix::process::geteuid().as_raw()
+    service_user(data_dir) == rustix::process::geteuid().as_raw()
 }
 
 #[cfg(not(unix))]
@@ -57,4 +57,16 @@ pub(super) fn lack(folder: &Path) -> Option<String> {
 pub(super) fn fixed_folder(template: &Path) -> PathBuf {
     let is_fixed = |part: &&Path| !part.as_os_str().as_encoded_bytes().contains(&b'{');
     template.ancestors().find(is_fixed).unwrap_or(Path::new("")).to_owned()
+}
+
+/// The user that the service runs as: the owner of its data folder where that is there, else who asks.
+#[cfg(unix)]
+pub(super) fn service_user(data_dir: &Path) -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(data_dir).map_or_else(|_| rustix::process::geteuid().as_raw(), |found| found.uid())
+}
+
+#[cfg(not(unix))]
+pub(super) fn service_user(_: &Path) -> u32 {
+    0
 }

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::exit::FAILED;
 use super::say::say;
-use super::view::{self, Stop};
-use super::{FAILED, view::handler};
+use super::view::{self, Stop, handler};
 use crate::control::Handler;
 use crate::model::os_text::escaped_path;
 use crate::store::Verified;

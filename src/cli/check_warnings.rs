@@ -139,7 +139,7 @@ impl<'a> About<'a> {
     /// A folder that only the service's user may write in: nothing is put into another one.
     fn own_folder(&mut self, key: &[&str], folder: &Path) {
         let Ok(found) = fs::metadata(folder) else { return }; // it is made when it is needed
-        let user = service_user(&self.settings.service.data_dir);
+        let user = check_rights::service_user(&self.settings.service.data_dir);
         if let Some(told) = not_own(&found, user) {
             let message =
                 format!("{} {told}: nothing is taken into it, and its files wait", escaped_path(folder));
@@ -223,7 +223,7 @@ impl<'a> About<'a> {
             return;
         }
         let data_dir = &self.settings.service.data_dir;
-        let (user, is_us) = (service_user(data_dir), check_rights::are_the_services(data_dir));
+        let (user, is_us) = (check_rights::service_user(data_dir), check_rights::are_the_services(data_dir));
         // The modes do not tell what capabilities, access lists and read-only mounts do: only the user himself can ask for that.
         let closed = |folder: &&PathBuf| {
             if is_us {
@@ -255,7 +255,7 @@ impl<'a> About<'a> {
         if self.rule.source.claim_dir.is_some() {
             return;
         }
-        let user = service_user(&self.settings.service.data_dir);
+        let user = check_rights::service_user(&self.settings.service.data_dir);
         let writable: Vec<&PathBuf> = folders
             .iter()
             .filter(|folder| fs::metadata(folder).is_ok_and(|found| others_may_write(&found, user)))
@@ -473,18 +473,6 @@ fn is_executable(found: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_executable(_: &fs::Metadata) -> bool {
     true
-}
-
-/// The user that the service runs as: the owner of its data folder where that is there, else who asks.
-#[cfg(unix)]
-pub(super) fn service_user(data_dir: &Path) -> u32 {
-    use std::os::unix::fs::MetadataExt as _;
-    fs::metadata(data_dir).map_or_else(|_| rustix::process::geteuid().as_raw(), |found| found.uid())
-}
-
-#[cfg(not(unix))]
-fn service_user(_: &Path) -> u32 {
-    0
 }
 
 /// Whether a user may surely not rename files in a folder: who is in its group is not asked.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::FAILED;
+use super::exit::FAILED;
 use super::say::say;
 use crate::config;
 use crate::durable_fs;

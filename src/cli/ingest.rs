@@ -10,9 +10,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::FAILED;
 use super::dry_run::DryRun;
-use super::say::say;
+use super::exit::FAILED;
+use super::explain::explain;
+use super::say::{complain, say};
 use super::view;
 use crate::config::{self, Problems};
 use crate::control::{self, Client, Handler, JobFilter, Reached, Refusal};
@@ -121,9 +122,9 @@ fn tell_refused(settings: &Settings, file: &Path, error: EngineError) {
         Some(job) => {
             let message =
                 format!("{} is not there: job {} took it, and is {}", job.source.path, job.id, job.state);
-            view::complain(&message, Some(&format!("`landfall show {}` says what became of it", job.id)));
+            complain(&message, Some(&format!("`landfall show {}` says what became of it", job.id)));
         }
-        None => drop(super::explain(&error.into())),
+        None => drop(explain(&error.into())),
     }
 }
 
@@ -257,7 +258,7 @@ fn each(
             Err(error) if is_asked_wrong(&error) || error.is::<Interrupted>() => return Err(error),
             // One bad file does not stop the others; it changes the exit code.
             Err(error) => {
-                super::explain(&error);
+                explain(&error);
                 all_done = false;
             }
         }

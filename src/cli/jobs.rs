@@ -9,6 +9,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::say::complain;
 use super::view::{self, Stop};
 use crate::control::{FileWaiting, Handler, JobFilter};
 use crate::model::amount;
@@ -89,7 +90,7 @@ pub fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     }
     if handler.is_none() {
         let missing = StoreError::NoStore { data_dir: settings.service.data_dir.clone() };
-        view::complain(&missing.to_string(), missing.hint().as_deref());
+        complain(&missing.to_string(), missing.hint().as_deref());
     }
     view::print(|out| {
         if args.json {

@@ -8,6 +8,8 @@ mod check_store;
 mod check_warnings;
 mod demo;
 mod dry_run;
+mod exit;
+mod explain;
 mod ingest;
 mod init;
 mod jobs;
@@ -27,20 +29,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::allocator;
-use crate::config::Problems;
-use crate::control::{ControlError, Refusal};
-use crate::engine::EngineError;
-use crate::model::fault::{Fault, FaultKind};
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
-use crate::store::StoreError;
 use crate::telemetry::logging::{self, LogFormat};
-use say::say_aside;
-
-/// The thing asked for failed or does not exist.
-const FAILED: u8 = 1;
-/// The command line or the configuration is wrong.
-const USAGE: u8 = 2;
+use exit::USAGE;
+use explain::explain;
 
 /// What scripts go by.
 const EXIT_CODES: &str = "\
@@ -129,7 +122,7 @@ pub fn main(registry: Registry) -> ExitCode {
         LogStyle::Json => LogFormat::Json,
     };
     if let Err(error) = logging::set_up(level, format) {
-        view::complain(&error.to_string(), None);
+        say::complain(&error.to_string(), None);
         return ExitCode::from(USAGE);
     }
     let config = cli.common.config.as_deref();
@@ -161,30 +154,4 @@ fn parse() -> Cli {
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
     let file = crate::config::find(config)?;
     Ok(crate::config::load_without_steps(&file)?)
-}
-
-/// Prints an error with its causes and its hint; the exit code for it.
-fn explain(error: &anyhow::Error) -> ExitCode {
-    if let Some(problems) = error.downcast_ref::<Problems>() {
-        say_aside!("{problems}");
-        return ExitCode::from(USAGE);
-    }
-    view::complain(&format!("{error:#}"), hint_of(error).as_deref());
-    let asked_wrong = error.chain().any(|cause| {
-        let by_other_user = matches!(cause.downcast_ref(), Some(StoreError::OtherOwner { .. }));
-        by_other_user || cause.downcast_ref::<EngineError>().is_some_and(|e| e.kind() == FaultKind::Config)
-    });
-    ExitCode::from(if asked_wrong { USAGE } else { FAILED })
-}
-
-fn hint_of(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
-        let engine = cause.downcast_ref::<EngineError>().and_then(Fault::hint);
-        let store = || cause.downcast_ref::<StoreError>().and_then(Fault::hint);
-        let control = || cause.downcast_ref::<ControlError>().and_then(Fault::hint);
-        engine
-            .or_else(store)
-            .or_else(control)
-            .or_else(|| cause.downcast_ref::<Refusal>().and_then(Refusal::hint))
-    })
 }

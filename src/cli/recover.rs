@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::FAILED;
-use super::say::{say, say_aside};
+use super::exit::FAILED;
+use super::say::{complain, say, say_aside};
 use super::view::{self, Stop};
 use crate::config;
 use crate::control::{self, Handler, Refusal};
@@ -381,7 +381,7 @@ fn refuse_foreign(refused: &FsError) -> ExitCode {
 }
 
 fn refuse(message: &str, hint: &str) -> ExitCode {
-    view::complain(message, Some(hint));
+    complain(message, Some(hint));
     ExitCode::from(FAILED)
 }
 

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use super::check::counted;
+use super::exit::FAILED;
 use super::jobs::parse_state;
-use super::say::{say, say_aside};
-use super::{FAILED, view};
+use super::say::{complain, say, say_aside};
+use super::view;
 use crate::control::{self, Handler, JobFilter, Reached, Refusal, StoreHandler};
 use crate::engine::{self, EngineError};
 use crate::model::job::Job;
@@ -116,7 +117,7 @@ fn tell(job: &Job, refusal: &Refusal) {
     let (id, message) = (job.id.to_string(), refusal.to_string());
     let names_it = message.contains(&id);
     let message = if names_it { message } else { format!("job {id}: {message}  {}", job.source.path) };
-    view::complain(&message, refusal.hint().as_deref());
+    complain(&message, refusal.hint().as_deref());
 }
 
 /// What the retry itself would say of the job's state.

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use super::{FAILED, view};
+use super::exit::FAILED;
 
 /// What standard output first failed with.
 static FAILURE: OnceLock<io::Error> = OnceLock::new();
@@ -56,12 +56,20 @@ pub(super) fn line_aside(text: fmt::Arguments<'_>) {
     writeln!(io::stderr(), "{text}").ok(); // there is nobody left to tell
 }
 
+/// Says on standard error what is wrong, and what to do: every command in the same words.
+pub(super) fn complain(message: &str, hint: Option<&str>) {
+    say_aside!("landfall: {message}");
+    if let Some(hint) = hint {
+        say_aside!("    hint: {hint}");
+    }
+}
+
 /// A command's exit code, once all it said is written.
 pub(super) fn end(code: ExitCode) -> ExitCode {
     Output.flush().ok(); // it takes everything
     match FAILURE.get() {
         Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            view::complain(&format!("cannot write to standard output: {error}"), None);
+            complain(&format!("cannot write to standard output: {error}"), None);
             ExitCode::from(FAILED)
         }
         _ => code,

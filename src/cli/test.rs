@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use super::FAILED;
 use super::dry_run::without_root;
+use super::exit::FAILED;
 use super::say::{self, say};
 use super::test_diff::difference;
 use crate::allowance::Allowance;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::FAILED;
-use super::say::say_aside;
+use super::exit::FAILED;
+use super::say::complain;
 use crate::control::{self, Handler, Refusal};
 use crate::engine;
 pub(super) use crate::model::amount::bytes;
@@ -73,14 +73,6 @@ pub(super) fn print(listing: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) ->
 pub(super) fn refuse(refusal: &Refusal) -> ExitCode {
     complain(&refusal.to_string(), refusal.hint().as_deref());
     ExitCode::from(FAILED)
-}
-
-/// Says on standard error what is wrong, and what to do: every command in the same words.
-pub(super) fn complain(message: &str, hint: Option<&str>) {
-    say_aside!("landfall: {message}");
-    if let Some(hint) = hint {
-        say_aside!("    hint: {hint}");
-    }
 }
 
 /// What the running service goes by is not what its configuration says now; said only where that is known.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::paths::Kind;
-use super::rule::absolute_item;
-use super::section::Section;
+use super::section::{Section, absolute_item};
 use crate::model::rule::{Decode, Format, Layer, OnBadEncoding, Records};
 
 const LAYERS: [(&str, Layer); 7] = [

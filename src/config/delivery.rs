@@ -1,7 +1,6 @@
 //! `[rule.delivery]`: is it a resend?
 
-use super::fit::verdict;
-use super::judge::Verdict;
+use super::judge::{Verdict, verdict};
 use super::paths;
 use super::section::Section;
 use crate::model::delivery::{DeliveryRule, SameContent, SameKey};

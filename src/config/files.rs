@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::fit::{self, ReadRule};
 use super::judge::Judge;
-use super::layers::{self, Layers, Variables};
+use super::layers::{self, Layers};
 use super::places::Places;
-use super::problem::{Problem, Problems, Report};
-use super::raw::{self, Node, Origin, Value};
-use super::read_files::ReadFiles;
+use super::problem::{Problem, Problems};
+use super::raw::{self, Node, Origin, Value, Variables};
+use super::read_files::{ReadFiles, is_test_file, toml_names};
+use super::report::Report;
 use super::rule;
 use super::rule_test::{self, RuleTest};
 use super::section::Section;
@@ -88,7 +89,8 @@ pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Loaded, Pro
     if let (TestFiles::BesideAnd(named), false) = (inputs.test_files, main.broken) {
         for (shown, file) in test_files(inputs, &absolute, &rules_dir, named) {
             let Some(file) = read_file(&shown, &file, &report).filter(|file| !file.broken) else { continue };
-            tests.extend(rule_test::read_file(&Section::new(&file.root, "", false, &report), &rules));
+            let known: Vec<_> = rules.iter().map(|read| &read.rule).collect();
+            tests.extend(rule_test::read_file(&Section::new(&file.root, "", false, &report), &known));
         }
     }
     let (rules, nodes) = rules.into_iter().map(|read| (read.rule, (read.owner, read.node))).unzip();
@@ -125,10 +127,6 @@ fn test_files(
         }
     }
     files
-}
-
-pub(super) fn is_test_file(name: &Path) -> bool {
-    name.as_os_str().as_encoded_bytes().ends_with(rule_test::TEST_FILE_END.as_bytes())
 }
 
 /// The file without `..`, which patterns made from its folder could never match.
@@ -284,19 +282,6 @@ fn read_rules_dir(rules_dir: &RulesDir, service_node: &Node, report: &Report) ->
         (!file.broken).then_some(file)
     });
     files.collect()
-}
-
-pub(super) fn toml_names(folder: &Path, wanted: fn(&Path) -> bool) -> std::io::Result<Vec<PathBuf>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let name = PathBuf::from(entry?.file_name());
-        let hidden = name.as_os_str().as_encoded_bytes().starts_with(b".");
-        if !hidden && wanted(&name) && name.extension().is_some_and(|extension| extension == "toml") {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 fn read_rules(

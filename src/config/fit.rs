@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::delivery;
-use super::judge::{Accepted, Judge, Verdict};
+use super::judge::{Accepted, Judge, Verdict, verdict};
 use super::paths::{self, is_separator};
-use super::problem::{Report, did_you_mean};
+use super::problem::did_you_mean;
 use super::raw::{Node, Place, Value};
+use super::report::Report;
 use super::rule_test::RuleTest;
 use super::section::key_path;
 use crate::model::os_text::escaped_path;
@@ -346,10 +347,6 @@ impl<'a> Judged<'a> {
 /// Whether a template uses a variable.
 fn uses(template: &str, variable: &str) -> bool {
     paths::variables(template).contains(&variable)
-}
-
-pub(super) fn verdict(message: String, hint: &str) -> Verdict {
-    Verdict { message, hint: Some(hint.to_owned()) }
 }
 
 /// A pattern in which a named wildcard would have nobody to tell its value to; `folder` stands for where it is matched.

@@ -18,6 +18,11 @@ pub(super) struct Verdict {
     pub hint: Option<String>,
 }
 
+/// A verdict with a hint.
+pub(super) fn verdict(message: String, hint: &str) -> Verdict {
+    Verdict { message, hint: Some(hint.to_owned()) }
+}
+
 /// A pattern that its owner accepted.
 pub(super) struct Accepted {
     /// Its named wildcards.

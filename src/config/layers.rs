@@ -2,14 +2,14 @@
 //!
 //! The `config` crate merges; it knows no positions, so the leaves that it moves are handles to our own nodes.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use config::{Config, ConfigError, Environment, Map, Source, ValueKind};
 
-use super::problem::{Problem, Report, did_you_mean, nearest};
-use super::raw::{Node, Origin, Place, Table, Value};
+use super::problem::{Problem, did_you_mean, nearest};
+use super::raw::{Node, Origin, Place, Table, Value, Variables};
+use super::report::Report;
 use super::section::structured;
 use super::service;
 
@@ -17,9 +17,6 @@ use super::service;
 const LAYERED: [&str; 2] = ["service", "defaults"];
 const PREFIX: &str = "LANDFALL_";
 const STEP: &str = "__";
-
-/// Environment variables by name.
-pub(super) type Variables = BTreeMap<String, String>;
 
 /// The two layered tables, whole.
 #[derive(Debug)]

@@ -31,6 +31,7 @@ mod problem;
 mod raw;
 mod read_files;
 mod records;
+mod report;
 mod rule;
 mod rule_test;
 mod section;
@@ -130,7 +131,7 @@ fn load_judged(
 }
 
 /// The environment; what is not Unicode in it has U+FFFD in its place, which the layers refuse.
-fn environment() -> layers::Variables {
+fn environment() -> raw::Variables {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (variable_name(text(name)), text(value))).collect()
 }

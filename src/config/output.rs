@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::pipeline::validate_targets;
-use super::rule::is_plain_name;
-use super::section::Section;
+use super::section::{Section, is_plain_name};
 use super::suffixes::{in_right_order, not_done};
 use crate::model::category::Category;
 use crate::model::rule::{Format, Limit, LineEnd, OnExists, Output, StepSpec};

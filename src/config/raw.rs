@@ -7,6 +7,9 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// Environment variables by name.
+pub(super) type Variables = BTreeMap<String, String>;
+
 /// A value as written, and where.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {

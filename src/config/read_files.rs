@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::files::{is_test_file, toml_names};
+use super::rule_test::TEST_FILE_END;
 
 /// How a file was found; none: it could not be looked at.
 type Found = Option<(SystemTime, u64)>;
@@ -42,6 +42,25 @@ fn look(main: &Path, rules_dir: &Path) -> BTreeMap<PathBuf, Found> {
         Some((found.modified().ok()?, found.len()))
     };
     files.map(|file| (file.clone(), found(&file))).collect()
+}
+
+/// Whether a file holds tests only.
+pub(super) fn is_test_file(name: &Path) -> bool {
+    name.as_os_str().as_encoded_bytes().ends_with(TEST_FILE_END.as_bytes())
+}
+
+/// The names of the TOML files of a folder that are wanted, in order.
+pub(super) fn toml_names(folder: &Path, wanted: fn(&Path) -> bool) -> std::io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = PathBuf::from(entry?.file_name());
+        let hidden = name.as_os_str().as_encoded_bytes().starts_with(b".");
+        if !hidden && wanted(&name) && name.extension().is_some_and(|extension| extension == "toml") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::paths::{self, Kind};
-use super::problem::{Report, did_you_mean};
+use super::problem::did_you_mean;
 use super::raw::Node;
-use super::section::{Item, Section};
+use super::report::Report;
+use super::section::{Section, absolute_item, is_plain_name};
 use super::suffixes::not_plain;
 use super::{decode, delivery, output, pipeline, records};
 use crate::model::rule::{
@@ -73,12 +74,6 @@ fn name(section: &Section<'_>, partial: bool) -> String {
     name.to_owned()
 }
 
-/// Letters, digits, `-` and `_`: safe in every file name.
-pub(super) fn is_plain_name(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    (1..=100).contains(&name.len()) && name.bytes().all(plain)
-}
-
 fn patterns(section: &Section<'_>) -> Vec<String> {
     const HINT: &str = "add the files' patterns, like `paths = [\"inbox/*.csv\"]`";
     section.missing("paths", "which files the rule takes", HINT);
@@ -99,13 +94,6 @@ fn exclude(section: &Section<'_>) -> Vec<String> {
         if by_name { Some(item.text.to_owned()) } else { absolute_item(section, item, Kind::Pattern) }
     });
     made.collect()
-}
-
-/// An item's absolute form; what is wrong with it is reported.
-pub(super) fn absolute_item(section: &Section<'_>, item: &Item<'_>, kind: Kind) -> Option<String> {
-    paths::absolute(item.text, item.place.folder(), kind)
-        .inspect_err(|bad| section.item_problem(item, bad.message, Some(bad.hint.to_owned())))
-        .ok()
 }
 
 fn ready(section: &Section<'_>, records: &Records) -> Ready {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::fit::ReadRule;
 use super::paths;
-use super::problem::{Report, did_you_mean};
+use super::problem::did_you_mean;
 use super::raw::{Node, Origin, Value};
+use super::report::Report;
 use super::section::Section;
 use crate::model::rule::Rule;
 
@@ -79,7 +79,7 @@ pub(super) fn read_own(node: &Node, owner: &str, rule: &Rule, report: &Report) -
 }
 
 /// The tests of a `NAME.test.toml`, whose top this is.
-pub(super) fn read_file(top: &Section<'_>, rules: &[ReadRule]) -> Vec<RuleTest> {
+pub(super) fn read_file(top: &Section<'_>, rules: &[&Rule]) -> Vec<RuleTest> {
     let tests = top.sections("test");
     if tests.is_empty() {
         let hint = "begin a test with [[test]] and `rule = \"…\"`".to_owned();
@@ -89,9 +89,9 @@ pub(super) fn read_file(top: &Section<'_>, rules: &[ReadRule]) -> Vec<RuleTest> 
     let read = |table: &Section<'_>| {
         table.missing("rule", "the rule that is tested", "add `rule = \"…\"`");
         let name = table.text("rule")?;
-        let found = rules.iter().map(|read| &read.rule).find(|rule| rule.name == name);
+        let found = rules.iter().find(|rule| rule.name == name);
         if found.is_none() {
-            let known: Vec<&str> = rules.iter().map(|read| read.rule.name.as_str()).collect();
+            let known: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
             let hint = did_you_mean(name, known.iter().copied());
             let hint = hint.unwrap_or_else(|| format!("the configuration has: {}", known.join(", ")));
             table.problem("rule", format!("no rule is named \"{name}\""), Some(hint));

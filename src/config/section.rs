@@ -6,9 +6,10 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::belonging::Kind;
-use super::problem::{Problem, Report, did_you_mean};
+use super::problem::{Problem, did_you_mean};
 use super::raw::{Node, Place, Table, Value, parse_value};
-use super::units;
+use super::report::Report;
+use super::{paths, units};
 use crate::model::amount;
 use crate::model::rule::Limit;
 
@@ -438,4 +439,17 @@ pub(super) fn structured(node: Node) -> Node {
         }
         _ => node,
     }
+}
+
+/// Letters, digits, `-` and `_`: safe in every file name.
+pub(super) fn is_plain_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=100).contains(&name.len()) && name.bytes().all(plain)
+}
+
+/// An item's absolute form; what is wrong with it is reported.
+pub(super) fn absolute_item(section: &Section<'_>, item: &Item<'_>, kind: paths::Kind) -> Option<String> {
+    paths::absolute(item.text, item.place.folder(), kind)
+        .inspect_err(|bad| section.item_problem(item, bad.message, Some(bad.hint.to_owned())))
+        .ok()
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::layers::Variables;
 use super::paths;
+use super::raw::Variables;
 use super::section::Section;
 use crate::model::rule::{FreeMin, Service};
 

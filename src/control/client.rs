@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use super::handler::{Answers, FileWaiting, Handler, JobFilter, Refusal};
 use super::protocol::{
     ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, GREETING_BYTES_MAX, Line,
     PROTOCOL_VERSION, Request, Session, Until, read_line,
 };
-use super::{Answers, FileWaiting, Handler, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;

@@ -14,7 +14,7 @@ use blake3::Hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{JobFilter, Refusal};
+use super::handler::{JobFilter, Refusal};
 use crate::model::os_text::OsText;
 
 /// Of the lines; another one is refused.

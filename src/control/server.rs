@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::handler::{Answers, Handler, Refusal};
 use super::protocol::{
     ADDRESS_FILE, Address, Command, Greeting, Line, PROTOCOL_VERSION, Request, Session, Until, new_secret,
     write_line,
 };
-use super::{Answers, Handler, Refusal};
 use crate::durable_fs::{self, FsError};
 use crate::model::fault::{Fault, FaultKind, JobError};
 

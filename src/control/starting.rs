@@ -1,17 +1,20 @@
 //! Answers while the service starts, which may take long: a file system that it looks at may hang.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{
-    Answers, FileWaiting, Handler, JobFilter, Refusal, STARTING_PATIENCE, STARTING_PAUSE, StoreHandler,
-};
+use super::handler::{Answers, FileWaiting, Handler, JobFilter, Refusal};
+use super::store_handler::StoreHandler;
 use crate::model::account::FailedRecord;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::store::{Published, Store, Verified};
+
+/// A service that starts, or another command, lets go of the store or answers within this.
+pub(super) const STARTING_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const STARTING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers from the store from the first moment on, and does what only an engine can do once there is one.
 pub struct StartingHandler {

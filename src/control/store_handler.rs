@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Answers, FileWaiting, Handler, JobFilter, Refusal};
+use super::handler::{Answers, FileWaiting, Handler, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::fault::JobError;
 use crate::model::job::Job;

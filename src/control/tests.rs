@@ -6,8 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::model::fault::FaultKind;
+use crate::model::account::FailedRecord;
+use crate::model::fault::{FaultKind, JobError};
 use crate::model::job_view::tests::sample_job;
+use crate::model::os_text::OsText;
+use crate::store::Store;
 
 fn failed(number: u64) -> FailedRecord {
     FailedRecord {

@@ -1,0 +1,59 @@
+//! Collects all that is wrong in a configuration while it is read.
+
+use std::cell::RefCell;
+
+use super::belonging::{Belonging, Kind};
+use super::problem::{Problem, Problems};
+use super::raw::Place;
+
+/// Collects problems while the configuration is read; reading never stops at the first.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    problems: RefCell<Vec<Problem>>,
+    belonging: RefCell<Belonging>,
+}
+
+impl Report {
+    /// Notes a problem at a place.
+    pub fn add(&self, place: &Place, key: String, message: impl Into<String>, hint: Option<String>) {
+        self.add_problem(Problem::at(place, key, message.into(), hint));
+    }
+
+    /// Notes the keys that a table knows.
+    pub fn know(&self, table: Kind, keys: &[&'static str]) {
+        self.belonging.borrow_mut().know(table, keys);
+    }
+
+    /// Notes a key that its table does not know; where it belongs is told in the end.
+    pub fn add_stranger(&self, key: &str, table: Option<Kind>, problem: Problem, is_near: bool) {
+        if let Some(table) = table {
+            self.belonging.borrow_mut().note(key, table, problem.clone(), is_near);
+        }
+        self.add_problem(problem);
+    }
+
+    /// Notes a problem as it is; one that is known already (a default that several rules inherit) is told once.
+    pub fn add_problem(&self, problem: Problem) {
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+
+    /// Whether something is wrong with any key that begins like this.
+    pub fn has_any(&self, beginning: &str) -> bool {
+        self.problems.borrow().iter().any(|problem| problem.key.starts_with(beginning))
+    }
+
+    /// The end of reading: the value if nothing was wrong.
+    pub fn into_result<T>(self, value: Option<T>) -> Result<T, Problems> {
+        let mut problems = self.problems.into_inner();
+        self.belonging.into_inner().tell(&mut problems);
+        // The environment first: what it sets replaces what the files say.
+        problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        match value {
+            Some(value) if problems.is_empty() => Ok(value),
+            _ => Err(Problems(problems)),
+        }
+    }
+}

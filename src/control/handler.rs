@@ -1,0 +1,146 @@
+//! What commands ask, and why there may be no answer.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::account::FailedRecord;
+use crate::model::fault::{Fault, JobError};
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::os_text::OsText;
+use crate::store::{Published, Verified};
+
+/// Which jobs are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobFilter {
+    /// Only those in this state.
+    pub state: Option<JobState>,
+    /// Only those of this rule.
+    pub rule: Option<String>,
+    /// Only those that were claimed at this moment or later.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Only so many: the newest of them.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// The newest first.
+    #[serde(default)]
+    pub newest_first: bool,
+}
+
+impl JobFilter {
+    /// Whether a job is among them.
+    pub fn takes(&self, job: &Job) -> bool {
+        self.state.is_none_or(|state| state == job.state)
+            && self.rule.as_ref().is_none_or(|rule| *rule == job.rule)
+            && self.since.is_none_or(|since| since <= job.created_at)
+    }
+
+    /// Whether it takes every job, however many and in which order.
+    pub fn takes_all(&self) -> bool {
+        *self == Self { newest_first: self.newest_first, ..Self::default() }
+    }
+}
+
+/// A file or folder that waits to be taken, as the running service sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileWaiting {
+    /// Where it lies.
+    pub path: OsText,
+    /// Why it is not taken yet, in a sentence.
+    pub reason: String,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// No job goes by this text.
+    #[error("there is no job `{text}`")]
+    NoSuchJob {
+        /// What was asked for.
+        text: String,
+    },
+    /// Several jobs do.
+    #[error("several jobs begin or end with `{text}`: {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        text: String,
+        /// Some of them.
+        ids: Vec<JobId>,
+    },
+    /// The job has no such failed record.
+    #[error("job {job} has no failed record {number}")]
+    NoSuchRecord {
+        /// The job.
+        job: JobId,
+        /// As asked for, from 1.
+        number: u64,
+    },
+    /// Only a running service can do it.
+    #[error("the service is not running")]
+    NotRunning,
+    /// Something failed on the way.
+    #[error("{}", .0.message)]
+    Fault(JobError),
+}
+
+impl Refusal {
+    /// What the operator can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSuchJob { .. } => {
+                Some("`landfall jobs` lists them; four characters of either end are enough".into())
+            }
+            Self::Ambiguous { .. } => Some("give more characters".into()),
+            Self::NoSuchRecord { job, .. } => Some(format!("`landfall records {job}` lists them")),
+            Self::NotRunning => Some("start it with `landfall run`".into()),
+            Self::Fault(error) => error.hint.clone(),
+        }
+    }
+
+    pub(crate) fn from_fault(fault: &dyn Fault) -> Self {
+        Self::Fault(JobError::from_fault(fault))
+    }
+}
+
+/// Items one after another, read as they are asked for.
+pub type Answers<'a, T> = Box<dyn Iterator<Item = Result<T, Refusal>> + 'a>;
+
+/// What commands ask: answered by the store, or through the running service.
+///
+/// A job is named by its id, or by at least four characters of the id's beginning or end.
+pub trait Handler: Send + Sync {
+    /// The jobs that pass the filter, oldest first unless it says otherwise.
+    fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job>;
+    /// The files that wait to be taken, by path; none without a service.
+    fn files_waiting(&self) -> Answers<'_, FileWaiting>;
+    /// Whether a service runs, and answers.
+    fn is_service(&self) -> bool {
+        false
+    }
+    /// A file of the configuration that was changed after the running service had read it: it goes by what it read.
+    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal>;
+    /// One job.
+    fn show(&self, job: &str) -> Result<Job, Refusal>;
+    /// A job's failed records, in order.
+    fn records(&self, job: &str) -> Answers<'_, FailedRecord>;
+    /// One failed record by its place in that list, from 1.
+    fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal>;
+    /// Queues a failed job again, from its source, under the current rule.
+    fn retry(&self, job: &str) -> Result<JobId, Refusal>;
+    /// Lets a job go on publishing without hidden outputs that somebody removed: they count as published.
+    fn accept_missing(&self, job: &str) -> Result<JobId, Refusal>;
+    /// Takes a file, given by its absolute path, under a rule, now. `retire`: it is claimed and ends as the rule says.
+    fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal>;
+    /// What was published before under a rule: of a content, and of a delivery's key.
+    fn published(
+        &self,
+        rule: &str,
+        content_hash: Option<&str>,
+        delivery_key: Option<&OsText>,
+    ) -> Result<Published, Refusal>;
+    /// Verifies every value of the store; the last answer is [`Verified::Ended`].
+    fn check_store(&self) -> Answers<'_, Verified>;
+}
