@@ -13,8 +13,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::reach;
-
 /// Folders that were reached, by the path that they were asked for.
 type Reached = Vec<(PathBuf, Rc<OwnedFd>)>;
 
@@ -51,14 +49,17 @@ pub(super) fn forget_kept() {
     KEPT.with_borrow_mut(|kept| kept.iter_mut().for_each(Vec::clear));
 }
 
-/// A folder, and whether it was reached before.
-pub(super) fn kept_or_reached(path: &Path) -> io::Result<(Option<Rc<OwnedFd>>, bool)> {
+/// A folder, and whether it was reached before; else `reach` gets there.
+pub(super) fn kept_or_reached(
+    path: &Path,
+    reach: impl FnOnce(&Path) -> io::Result<Option<OwnedFd>>,
+) -> io::Result<(Option<Rc<OwnedFd>>, bool)> {
     KEPT.with_borrow_mut(|kept| {
         let known = kept.iter().flatten().find(|(known, _)| known.as_os_str() == path.as_os_str());
         if let Some((_, folder)) = known {
             return Ok((Some(Rc::clone(folder)), true));
         }
-        let Some(reached) = reach::folder(path)?.map(Rc::new) else { return Ok((None, false)) };
+        let Some(reached) = reach(path)?.map(Rc::new) else { return Ok((None, false)) };
         if let Some(kept) = kept {
             if kept.len() == KEPT_MAX {
                 kept.remove(0);

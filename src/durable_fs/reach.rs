@@ -52,7 +52,7 @@ pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
         note_place(path);
         return Ok(At { folder: None, was_kept: false, name: path });
     };
-    let (folder, was_kept) = kept_or_reached(parent)?;
+    let (folder, was_kept) = kept_or_reached(parent, folder)?;
     note_place(path);
     let name = if folder.is_some() { Path::new(name) } else { path };
     Ok(At { folder, was_kept, name })

@@ -12,16 +12,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
 use super::naming;
+use super::renaming::{Renaming, is_there, tell_gone};
 use super::signals::{self, SignalPartials};
-use crate::durable_fs::{self, FolderRound, FsError, Renamed};
+use crate::durable_fs::{self, FolderRound, Renamed};
 use crate::model::category::Category;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Job, PublishedOutput};
@@ -31,45 +30,6 @@ use crate::model::template;
 
 /// Where so many names are taken something else is wrong.
 const NUMBERS_MAX: u64 = 100_000;
-
-/// What is known of the rename of a hidden file to its final name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Renaming {
-    /// It may have happened: nobody who would know is alive. A hidden file that is gone counts as published.
-    #[default]
-    Begun,
-    /// It has not happened. A hidden file that is gone was removed by somebody.
-    NotYet,
-    /// It has happened.
-    Done,
-    /// It counts as happened, and neither name was there: a consumer took the file, or somebody removed it.
-    Assumed,
-}
-
-impl Renaming {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-    pub(super) fn is_begun(&self) -> bool {
-        *self == Self::Begun
-    }
-
-    /// After a rename that was refused with this error.
-    pub(super) fn refused(error: &FsError) -> Self {
-        use io::ErrorKind as E;
-        // A file system over a network may have done what it did not confirm.
-        let never = matches!(
-            error.source.kind(),
-            E::PermissionDenied
-                | E::ReadOnlyFilesystem
-                | E::StorageFull
-                | E::QuotaExceeded
-                | E::NotFound
-                | E::NotADirectory
-                | E::IsADirectory
-        );
-        if never { Self::NotYet } else { Self::Begun }
-    }
-}
 
 /// A complete, synced partial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -432,15 +392,6 @@ fn removed(finished: &FinishedOutput) -> OutputError {
     OutputError::PartialRemoved { partial: partial.to_owned(), path: path.to_owned() }
 }
 
-/// What a consumer took cannot be told from what somebody removed while it was hidden.
-pub(super) fn tell_gone(path: &Path) {
-    tracing::warn!(
-        output = %OsText::from(path),
-        hint = "if no consumer took it, somebody removed its hidden file; see what else of the job is there before its source is taken again",
-        "an output counts as published, and neither it nor its partial is there"
-    );
-}
-
 /// A device may have another number after a reboot; then size and time must agree.
 fn is_same_file(finished: &FileIdentity, found: &FileIdentity) -> bool {
     finished.inode == found.inode
@@ -458,15 +409,6 @@ fn on_exists(rule: &Rule, category: &Category) -> Result<OnExists, OutputError> 
 /// Whether manifest and marker replace those of earlier jobs, as all outputs do.
 fn replaces(rule: &Rule) -> bool {
     rule.outputs.values().all(|output| output.on_exists == OnExists::Replace)
-}
-
-pub(super) fn is_there(path: &Path) -> Result<bool, OutputError> {
-    durable_fs::note_place(path);
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(OutputError::fs("look at", path, error)),
-    }
 }
 
 /// The final paths of one job: no two outputs may meet in one.

@@ -13,19 +13,18 @@
 //!
 //! Limits (`max`, `failed_max`) and the account are the engine's; nothing here decides whether a job may be published.
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::os_text::OsText;
-
 mod codec;
+mod entry;
 mod error;
 mod gzip;
+mod hidden;
 mod intent;
 mod naming;
 mod partial;
 mod partials;
 mod plan;
 mod recipients;
+mod renaming;
 pub mod sample;
 mod signals;
 mod sink;
@@ -33,23 +32,17 @@ mod sound;
 mod unsynced;
 
 pub use codec::EncodedChunk;
+pub use entry::EntryName;
 pub use error::OutputError;
-pub use intent::{FinishedOutput, Intent, Renaming, RolledForward};
+pub use hidden::job_of_partial;
+pub use intent::{FinishedOutput, Intent, RolledForward};
 pub use naming::final_path;
 pub(crate) use partial::hexadecimal;
 pub use partial::{HeaderState, PartialState};
-pub use partials::{Partials, PendingSync, job_of_partial, partials_in, remove_partials, signal_paths};
+pub use partials::{Partials, PendingSync, partials_in, remove_partials, signal_paths};
 pub use plan::OutputPlan;
+pub use renaming::Renaming;
 pub use signals::{SignalPartial, SignalPartials};
-
-/// An entry of the source.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct EntryName {
-    /// Position within the source.
-    pub position: u32,
-    /// Its raw name.
-    pub name: OsText,
-}
 
 #[cfg(test)]
 mod tests;

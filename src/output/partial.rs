@@ -8,11 +8,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::EntryName;
 use super::codec::{Compression, EncodedChunk};
+use super::entry::EntryName;
 use super::error::OutputError;
-use super::intent::{FinishedOutput, Renaming};
+use super::intent::FinishedOutput;
 use super::plan::PlannedOutput;
+use super::renaming::Renaming;
 use super::sink::{FileSink, Sink};
 use crate::durable_fs;
 use crate::model::category::Category;

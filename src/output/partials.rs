@@ -10,9 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::EntryName;
 use super::codec::EncodedChunk;
+use super::entry::EntryName;
 use super::error::OutputError;
+use super::hidden::{hidden_name, number_of};
 use super::intent::{FinishedOutput, Paths};
 use super::naming;
 use super::partial::{HeaderState, Partial, PartialState, Place};
@@ -26,8 +27,6 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 
-const PREFIX: &str = ".landfall-";
-const SUFFIX: &str = ".partial";
 /// The output files of one job while they are being written.
 pub struct Partials {
     plan: Arc<OutputPlan>,
@@ -502,13 +501,6 @@ pub fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>> {
     Ok(partials)
 }
 
-/// The job whose partial has this name.
-pub fn job_of_partial(name: &OsStr) -> Option<JobId> {
-    let (job, number) = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
-    number.parse::<u64>().ok()?;
-    job.parse().ok()
-}
-
 fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(), OutputError> {
     let listing = |e| OutputError::fs("list", folder, e);
     durable_fs::note_place(folder);
@@ -525,21 +517,6 @@ fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// Of a partial with this number, or of what becomes a manifest or marker.
-pub(super) fn hidden_name(job: JobId, what: &str) -> String {
-    format!("{}{what}{SUFFIX}", prefix(job))
-}
-
-fn prefix(job: JobId) -> String {
-    format!("{PREFIX}{job}-")
-}
-
-/// The number in a partial's name, if it is one of this job's.
-fn number_of(path: &Path, job: JobId) -> Option<u64> {
-    let name = path.file_name().and_then(OsStr::to_str)?;
-    name.strip_prefix(&prefix(job))?.strip_suffix(SUFFIX)?.parse().ok()
 }
 
 #[cfg(all(test, target_os = "linux"))]

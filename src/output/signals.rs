@@ -10,7 +10,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
-use super::intent::{Renaming, is_there, tell_gone};
+use super::hidden::hidden_name;
+use super::renaming::{Renaming, is_there, tell_gone};
 use crate::durable_fs::{self, Renamed};
 use crate::model::identity::FolderIdentity;
 use crate::model::job_id::JobId;
@@ -65,7 +66,7 @@ impl SignalPartials {
 impl SignalPartial {
     fn make(job: JobId, path: &Path, word: &str) -> Result<Self, OutputError> {
         let folder = durable_fs::parent_of(path);
-        let partial = folder.join(super::partials::hidden_name(job, word));
+        let partial = folder.join(hidden_name(job, word));
         durable_fs::create_private(&partial)?;
         let found = durable_fs::folder_identity(folder)
             .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
@@ -111,7 +112,7 @@ impl SignalPartial {
 
 /// Whether a name is that of a hidden file of this job's manifest or marker.
 pub(super) fn is_signal(name: &str, job: JobId) -> bool {
-    [MANIFEST, MARKER].iter().any(|word| name == super::partials::hidden_name(job, word))
+    [MANIFEST, MARKER].iter().any(|word| name == hidden_name(job, word))
 }
 
 /// Makes a manifest or marker appear, durably; idempotent. `NameTaken`: another file has come to its name, and stays.
