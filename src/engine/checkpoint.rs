@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Receiver;
 
 use super::collect::CheckpointOrder;
+use super::dispatch::Seat;
 use super::lock;
 use super::run::Run;
 use super::shared::Shared;
@@ -12,11 +12,10 @@ use super::trouble::{Trouble, guard};
 use crate::store::Store;
 
 /// The checkpointer's life.
-pub(super) fn write_checkpoints(
-    shared: &Arc<Shared>,
-    orders: &Receiver<Option<(Arc<Run>, CheckpointOrder)>>,
-) {
-    while let Ok(Some((run, order))) = orders.recv() {
+pub(super) fn write_checkpoints(shared: &Arc<Shared>, seat: &mut Seat) {
+    let runs = std::iter::from_fn(|| shared.dispatch.next_batch(seat)).flatten();
+    for run in runs.filter_map(|id| shared.dispatch.run(id)) {
+        let Some(order) = run.take_checkpoint_order() else { continue };
         let written = guard("checkpoint", || write_checkpoint(&shared.store, &run, order));
         if written.is_ok() {
             shared.in_hand.clear(run.id); // it got on
@@ -30,7 +29,7 @@ pub(super) fn write_checkpoints(
             shared.settle(&run);
         }
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
-        shared.board.ring_all(); // its workers may have waited for this
+        shared.dispatch.slices_again(); // its workers may have waited for this
     }
 }
 

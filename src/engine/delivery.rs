@@ -82,7 +82,7 @@ fn published(
 /// An earlier delivery of this job's key that is not decided yet: it comes first.
 pub(super) fn earlier(shared: &Shared, rule: &Rule, job: &Job) -> Result<Option<Job>, Trouble> {
     let Some(template) = key_template(rule) else { return Ok(None) };
-    shared.enter_delivery(&rule.name, key_of(rule, job, template)?, job.id);
+    shared.enter_delivery(job, key_of(rule, job, template)?);
     if job.delivery.goes_ahead {
         return Ok(None);
     }
@@ -98,7 +98,7 @@ pub(super) fn earlier(shared: &Shared, rule: &Rule, job: &Job) -> Result<Option<
 /// A job has its place among the deliveries of its key. One without a key that can be rendered has none, and is told when it is loaded.
 pub(super) fn enter(shared: &Shared, rule: &Rule, job: &Job) {
     if let Some(key) = key_template(rule).and_then(|template| key_of(rule, job, template).ok()) {
-        shared.enter_delivery(&rule.name, key, job.id);
+        shared.enter_delivery(&job, key);
     }
 }
 
@@ -210,7 +210,7 @@ fn hold(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble>
     job.waiting = Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail });
     shared.store.change().forget_work(job.id).job(&job).apply()?;
     shared.store.sync()?;
-    shared.forget_back_off(job.id);
+    shared.dispatch.forget_back_off(job.id);
     shared.delivery_decided(job.id); // those behind it need not wait for an operator
     events::waits_for_settling(&job);
     shared.job_ended(); // for those who wait for it

@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use super::lock;
+use super::schedule::Owner;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 
@@ -28,15 +29,15 @@ pub(super) struct DeliveryOrder {
 #[derive(Default)]
 struct State {
     lines: HashMap<Arc<Key>, VecDeque<JobId>>,
-    keys: HashMap<JobId, Arc<Key>>,
+    keys: HashMap<JobId, (Arc<Key>, Owner)>,
     /// Those that were not first when a loader took them up.
     waiting: HashSet<JobId>,
 }
 
 impl State {
-    fn leave(&mut self, id: JobId) -> Option<(String, JobId)> {
+    fn leave(&mut self, id: JobId) -> Option<(Owner, JobId)> {
         self.waiting.remove(&id);
-        let key = self.keys.remove(&id)?;
+        let (key, _) = self.keys.remove(&id)?;
         let line = self.lines.get_mut(&key)?;
         if line.front() == Some(&id) {
             line.pop_front();
@@ -47,23 +48,24 @@ impl State {
             self.lines.remove(&key);
             return None;
         };
-        self.waiting.remove(&next).then(|| (key.0.clone(), next))
+        let (_, owner) = self.keys.get(&next)?;
+        self.waiting.remove(&next).then(|| (owner.clone(), next))
     }
 }
 
 impl DeliveryOrder {
     /// The job stands at the end of its key's line, or where it stands there already. A job of another line whose turn it is now.
-    pub(super) fn enter(&self, rule: &str, key: OsText, id: JobId) -> Option<(String, JobId)> {
-        let key = (rule.to_owned(), key);
+    pub(super) fn enter(&self, owner: &Owner, key: OsText, id: JobId) -> Option<(Owner, JobId)> {
+        let key = (owner.rule.as_ref().to_owned(), key);
         let mut state = lock(&self.state);
-        if state.keys.get(&id).is_some_and(|known| **known == key) {
+        if state.keys.get(&id).is_some_and(|(known, _)| **known == key) {
             return None;
         }
         let next = state.leave(id); // the rule has another key now
         let key =
             state.lines.get_key_value(&key).map_or_else(|| Arc::new(key), |(known, _)| Arc::clone(known));
         state.lines.entry(Arc::clone(&key)).or_default().push_back(id);
-        state.keys.insert(id, key);
+        state.keys.insert(id, (key, owner.clone()));
         next
     }
 
@@ -71,7 +73,7 @@ impl DeliveryOrder {
     pub(super) fn first_before(&self, id: JobId) -> Option<JobId> {
         let mut state = lock(&self.state);
         let first =
-            state.keys.get(&id).and_then(|key| state.lines.get(key)).and_then(VecDeque::front).copied();
+            state.keys.get(&id).and_then(|(key, _)| state.lines.get(key)).and_then(VecDeque::front).copied();
         let before = first.filter(|first| *first != id);
         if before.is_some() {
             state.waiting.insert(id);
@@ -81,15 +83,16 @@ impl DeliveryOrder {
         before
     }
 
-    /// The job is decided. The rule and the job that waited for it, whose turn it is now.
-    pub(super) fn leave(&self, id: JobId) -> Option<(String, JobId)> {
+    /// The job is decided. The job that waited for it, whose turn it is now, and its owner.
+    pub(super) fn leave(&self, id: JobId) -> Option<(Owner, JobId)> {
         lock(&self.state).leave(id)
     }
 
     /// The first of each line in which somebody waits.
     pub(super) fn awaited(&self) -> Vec<JobId> {
         let state = lock(&self.state);
-        let keys: HashSet<_> = state.waiting.iter().filter_map(|id| state.keys.get(id)).collect();
+        let keys: HashSet<_> =
+            state.waiting.iter().filter_map(|id| state.keys.get(id)).map(|(key, _)| key).collect();
         keys.into_iter().filter_map(|key| state.lines.get(key)?.front().copied()).collect()
     }
 }
@@ -102,9 +105,13 @@ mod tests {
         JobId::from_parts(number, 0)
     }
 
+    fn owner() -> Owner {
+        Owner::of_source("rule", std::path::Path::new("in/a.csv"))
+    }
+
     fn line_of(order: &DeliveryOrder, key: &str, ids: &[u64]) {
         for number in ids {
-            order.enter("rule", OsText::from(key), id(*number));
+            order.enter(&owner(), OsText::from(key), id(*number));
         }
     }
 
@@ -141,7 +148,7 @@ mod tests {
         line_of(&order, "a", &[1, 2, 3]);
         assert_eq!([order.first_before(id(2)), order.first_before(id(3))], [Some(id(1)); 2]);
         assert_eq!(order.leave(id(2)), None);
-        assert_eq!(order.leave(id(1)), Some(("rule".to_owned(), id(3))));
+        assert_eq!(order.leave(id(1)), Some((owner(), id(3))));
     }
 
     #[test]
@@ -157,8 +164,8 @@ mod tests {
         let order = DeliveryOrder::default();
         line_of(&order, "a", &[1, 2]);
         assert_eq!(order.first_before(id(2)), Some(id(1)));
-        assert_eq!(order.enter("rule", OsText::from("b"), id(1)), Some(("rule".to_owned(), id(2))));
+        assert_eq!(order.enter(&owner(), OsText::from("b"), id(1)), Some((owner(), id(2))));
         assert_eq!([order.first_before(id(1)), order.first_before(id(2))], [None; 2]);
-        assert_eq!(order.enter("rule", OsText::from("b"), id(1)), None, "it stands there already");
+        assert_eq!(order.enter(&owner(), OsText::from("b"), id(1)), None, "it stands there already");
     }
 }

@@ -3,6 +3,7 @@
 use super::give_back::give_back;
 use super::moving::{move_companions, move_source, plan_companions, sync_moved};
 use super::quarantine;
+use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
@@ -52,7 +53,7 @@ pub(super) fn give_up(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, &job)?;
     job.error = Some(Trouble::new(FaultKind::Bug, message, Some(hint)).error);
     write_down(shared, &mut job, true)?;
-    shared.finishing.push(job.id);
+    shared.dispatch.queue(Stage::Finish, &Owner::of(&job), job.id);
     Ok(remove_partials(&rule.rule, &job, &[])?)
 }
 
@@ -83,7 +84,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     let row = LedgerRow::of(&job, outcome);
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;
-    shared.forget_back_off(job.id);
+    shared.dispatch.forget_back_off(job.id);
     shared.delivery_decided(job.id);
     if job.delivery.refused {
         events::refused(&job);

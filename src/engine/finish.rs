@@ -12,12 +12,14 @@
 
 use std::sync::Arc;
 
+use super::dispatch::Seat;
 use super::moving;
 use super::publish::{self, Balanced, Ended};
 use super::retire;
 use super::rule_book::ReadyRule;
 use super::run::Run;
-use super::shared::{Shared, Stage};
+use super::schedule::Stage;
+use super::shared::Shared;
 use super::trouble::{Trouble, guard};
 use super::{delivery, fail, lock};
 use crate::durable_fs::{self, FolderRound};
@@ -26,12 +28,9 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 
-/// Jobs finished together at most: more would wait longer for each other and share hardly more.
-const BATCH_MAX: usize = 64;
-
 /// A finisher's life.
-pub(super) fn finish_jobs(shared: &Arc<Shared>) {
-    while let Some(ids) = shared.finishing.next_batch(BATCH_MAX) {
+pub(super) fn finish_jobs(shared: &Arc<Shared>, seat: &mut Seat) {
+    while let Some(ids) = shared.dispatch.next_batch(seat) {
         if let Err(trouble) = finish_batch(shared, ids) {
             // Only the store speaks for a whole batch.
             shared.fail_for_good(trouble.error);
@@ -124,17 +123,17 @@ fn each<T, U>(
     for (id, job) in jobs {
         if shared.fatal().is_some() {
             // A sync failed, and the system tells that once: a second one of the same folder would be believed. The next start goes on.
-            shared.put_down(id);
+            shared.dispatch.put_down(id);
             continue;
         }
         match guard("finish", || step(job)) {
             Ok(Some(job)) => on.push((id, job)),
             Ok(None) => {
                 shared.reach.clear(id); // nothing of it runs again
-                shared.put_down(id);
+                shared.dispatch.put_down(id);
             }
             Err(trouble) => {
-                shared.put_down(id);
+                shared.dispatch.put_down(id);
                 shared.job_hindered(id, trouble);
             }
         }
@@ -146,8 +145,8 @@ fn each<T, U>(
 fn take_up(shared: &Arc<Shared>, ids: Vec<JobId>) -> Batch<TakenUp> {
     let mut taken = Vec::with_capacity(ids.len());
     for id in ids {
-        let settled = shared.settled.take(id);
-        if settled.is_some() || shared.take_up(id, Stage::Finish) {
+        let settled = shared.dispatch.take_settled(id);
+        if settled.is_some() || shared.dispatch.take_up(id, Stage::Finish) {
             taken.push((id, (id, settled)));
         }
     }

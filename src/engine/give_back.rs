@@ -71,7 +71,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     }
     changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;
-    shared.forget_back_off(job.id);
+    shared.dispatch.forget_back_off(job.id);
     shared.delivery_decided(job.id);
     events::given_back(job, why);
     shared.job_ended();

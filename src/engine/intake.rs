@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use super::claim::{self, Wanted};
+use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::model::rule::OnSuccess;
@@ -80,7 +81,8 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
         match claimed {
             Ok(Some(id)) => {
                 shared.answer(path, Answer::Taken);
-                shared.queued.push_for(&want.offer.rule, id);
+                let owner = Owner::of_source(&want.offer.rule, path);
+                shared.dispatch.queue(Stage::Load, &owner, id);
             }
             Ok(None) => shared.answer(path, Answer::NotYet),
             Err(trouble) if trouble.poisoned => return Err(trouble),

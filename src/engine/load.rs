@@ -7,12 +7,14 @@ use std::time::Duration;
 use super::collect::Collector;
 use super::companions::{bring_companions, take_companions};
 use super::content::Retrace;
+use super::dispatch::Seat;
+use super::load_pace::LoadPace;
 use super::rule_book::ReadyRule;
 use super::run::{EntryMemory, Loaded, LoadedEntry, Run};
-use super::shared::{Shared, Stage};
+use super::schedule::{Owner, Stage};
+use super::shared::Shared;
 use super::source;
 use super::trouble::{Trouble, guard};
-use super::turns::{LoadPace, Seeking, Turn};
 use super::{delivery, recover, totals, work};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
@@ -29,10 +31,6 @@ use crate::pipeline::Resemblance;
 use crate::record::{CutError, Cutter};
 use crate::telemetry::events;
 
-/// Jobs between loading and publishing at most: each may have `load_ahead` in the store, and its partials open.
-pub(super) const RUNS_MAX: usize = 16;
-/// How long a loader waits for room before it looks whether the engine stops.
-const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 /// How long a suspect waits for another.
 const SUSPECT_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -55,56 +53,30 @@ enum LoadEnd {
 }
 
 /// One loader's life: takes queued jobs until the engine stops.
-pub(super) fn load_jobs(shared: &Arc<Shared>) {
-    loop {
-        let seeking = Seeking::begin(shared);
-        let Some(id) = shared.queued.next_fair(RUNS_MAX) else { return };
-        while !(shared.settled.wait_for_room(ROOM_PATIENCE)
-            && shared.board.wait_for_room(RUNS_MAX, ROOM_PATIENCE))
-        {
-            if shared.stopping() {
-                return;
-            }
-        }
-        let turn = Turn::take(shared, seeking);
-        let mut next = Some(id);
-        while let Some(id) = next {
-            turn.begin_job();
-            load_job(shared, id, &turn);
-            // The place is kept for what is short: to hand it on costs a wake-up.
-            let goes_on = !turn.is_over() && turn.seeks();
-            next = if goes_on { shared.queued.try_next_fair(RUNS_MAX) } else { None };
-            if let Some(id) = next
-                && !(shared.settled.wait_for_room(Duration::ZERO)
-                    && shared.board.wait_for_room(RUNS_MAX, Duration::ZERO))
-            {
-                shared.queued.put_back(id);
-                next = None;
-            }
-        }
-        turn.give();
+pub(super) fn load_jobs(shared: &Arc<Shared>, seat: &mut Seat) {
+    while let Some(id) = shared.dispatch.next_load(seat) {
+        load_job(shared, id);
     }
 }
 
-fn load_job(shared: &Arc<Shared>, id: JobId, turn: &Arc<Turn>) {
-    if !shared.take_up(id, Stage::Load) {
-        shared.queued.set_aside(id);
-        return; // a stage has it in its hands, and gives it on
+fn load_job(shared: &Arc<Shared>, id: JobId) {
+    if !shared.dispatch.take_up(id, Stage::Load) {
+        return shared.dispatch.not_run(id); // a stage has it in its hands, and gives it on
     }
     let begun = guard("start", || begin(shared, id));
     if !matches!(begun, Ok(Begun::Running(_))) {
         shared.in_hand.clear(id);
-        shared.queued.release(id);
+        shared.dispatch.not_run(id);
     }
     match begun {
-        Ok(Begun::Running(run)) => load_run(shared, &run, turn), // the finisher puts it down
-        Ok(Begun::NothingToDo) => shared.put_down(id),
-        Ok(Begun::OtherSuspect { rule }) => {
-            shared.put_down(id);
-            shared.queued.push_after_for(&rule, SUSPECT_PATIENCE, id);
+        Ok(Begun::Running(run)) => load_run(shared, &run), // the finisher puts it down
+        Ok(Begun::NothingToDo) => shared.dispatch.put_down(id),
+        Ok(Begun::OtherSuspect { owner }) => {
+            shared.dispatch.put_down(id);
+            shared.dispatch.queue_after(Stage::Load, &owner, SUSPECT_PATIENCE, id);
         }
         Err(trouble) => {
-            shared.put_down(id);
+            shared.dispatch.put_down(id);
             shared.job_hindered(id, trouble);
         }
     }
@@ -116,7 +88,7 @@ enum Begun {
     NothingToDo,
     /// It may be what ended the process before, and so may another that is in hand.
     OtherSuspect {
-        rule: String,
+        owner: Owner,
     },
 }
 
@@ -124,7 +96,7 @@ enum Begun {
 fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
     let Some(job) = shared.store.job(id)? else { return Ok(Begun::NothingToDo) };
     if !shared.in_hand.take(id, job.deaths.is_some()) {
-        return Ok(Begun::OtherSuspect { rule: job.rule });
+        return Ok(Begun::OtherSuspect { owner: Owner::of(&job) });
     }
     Ok(begin_job(shared, job)?.map_or(Begun::NothingToDo, Begun::Running))
 }
@@ -179,15 +151,15 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     events::started(&job);
     let queue = shared.store.slice_queue(id, Arc::clone(&shared.memory), shared.settings.service.load_ahead);
     let run = Arc::new(Run::new(shared, job, rule, queue, collector));
-    shared.board.add(Arc::clone(&run));
+    shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
     if shared.stopping() {
         run.queue.stop()?; // the stop came while the run was not on the board yet
     }
     Ok(Some(run))
 }
 
-fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, turn: &Arc<Turn>) {
-    let pace = LoadPace { turn: Arc::clone(turn), run: Arc::clone(run) };
+fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
+    let pace = LoadPace::new(shared, run);
     let order = u128::from_be_bytes(run.id.to_bytes()); // the oldest job comes first
     let allowance = Allowance::new(&shared.reading, order, Box::new(pace), run.rule.rule.decode.time_max);
     match guard("load", || read_source(shared, run, &allowance)) {
@@ -341,14 +313,14 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
                 meet_columns(shared, run, &slice, &entry_name);
             }
             if slices == FIRST_SLICES + 1 {
-                shared.board.ring(); // this one may have to wait for the memory of those before it
+                shared.dispatch.slices(); // this one may have to wait for the memory of those before it
             }
             if !run.queue.put_resting(slice, |wait| allowance.resting(wait))? {
                 return Ok(LoadEnd::Stopped);
             }
             allowance.step().map_err(|refusal| DecodeError::not_allowed(&shown_path, refusal))?;
             if slices > FIRST_SLICES {
-                shared.board.ring();
+                shared.dispatch.slices();
             }
         }
         tally.add(&cutter, position, &entry_name, rule.ready.last_line)?;

@@ -13,7 +13,6 @@
 //! folders, manifest, marker, archive rename, end of the row.
 
 mod archive;
-mod board;
 mod checkpoint;
 mod claim;
 mod claim_folders;
@@ -23,6 +22,7 @@ mod companions;
 mod content;
 mod delivery;
 mod delivery_order;
+mod dispatch;
 mod fail;
 mod finish;
 mod fit;
@@ -31,12 +31,12 @@ mod give_back;
 mod given_back;
 mod in_hand;
 mod intake;
-mod job_queue;
 mod landing_roots;
 mod large;
 mod late_writes;
 mod limits;
 mod load;
+mod load_pace;
 mod marks;
 mod moving;
 mod one_at_a_time;
@@ -50,19 +50,20 @@ mod retry;
 mod rooms;
 mod rule_book;
 mod run;
-mod settled;
+mod schedule;
 mod shared;
 mod source;
 mod stopping;
 pub mod strays;
+mod sync;
 mod thin;
 mod tick;
 mod totals;
 mod trouble;
-mod turns;
 mod unsynced_claims;
 mod work;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -80,18 +81,16 @@ use crate::pipeline::Registry;
 use crate::store::{Published, Store};
 use crate::watch::{Offer, Watch};
 
+use dispatch::{Crew, Seat};
 pub use rooms::mounts_away;
 use rule_book::RuleBook;
+use schedule::{Owner, Stage};
 use shared::Shared;
 pub use stopping::place_of;
 use trouble::{Trouble, guard};
 
 /// Batches of offers that wait for the intake.
 const OFFER_BATCHES: usize = 4;
-/// Checkpoints that wait for the disk; a worker that finds no room waits with them.
-const CHECKPOINT_ORDERS: usize = 16;
-/// Threads that publish and retire. They wait for disks: one large output's sync, or a disk that is slow, does not hold up all others.
-const FINISHERS: usize = 4;
 /// How long a command waits for the watch, which may be in a file system that hangs.
 const WATCH_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a retry waits for the stage that has the job.
@@ -155,11 +154,62 @@ pub struct Rehearsal {
 pub type AskPublished =
     Box<dyn Fn(&str, Option<&str>, Option<&OsText>) -> Result<Published, JobError> + Send + Sync>;
 
+/// The engine's threads; a crew may grow while it runs.
+#[derive(Clone, Default)]
+struct Threads {
+    all: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Of each crew, for their names.
+    spawned: Arc<Mutex<HashMap<&'static str, u64>>>,
+}
+
+impl Threads {
+    fn spawn(
+        &self,
+        shared: &Arc<Shared>,
+        name: &str,
+        stage: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> Result<(), Trouble> {
+        let (shared, stage_name) = (Arc::clone(shared), name.to_owned());
+        let thread = spawn(name, move || {
+            let work = || {
+                stage(&shared);
+                Ok(())
+            };
+            // Each job's work is guarded by itself; a panic outside of it would leave a stage without its thread.
+            if let Err(trouble) = guard(&stage_name, work) {
+                shared.fail_for_good(trouble.error);
+            }
+        })?;
+        lock(&self.all).push(thread);
+        Ok(())
+    }
+
+    fn spawn_for_crew(&self, shared: &Arc<Shared>, crew: Crew, mut seat: Seat) -> Result<(), Trouble> {
+        let (name, stage): (_, fn(&Arc<Shared>, &mut Seat)) = match crew {
+            Crew::Loaders => ("load", load::load_jobs),
+            Crew::Workers => ("work", work::work_slices),
+            Crew::Finishers => ("finish", finish::finish_jobs),
+            Crew::Checkpointers => ("checkpoint", checkpoint::write_checkpoints),
+        };
+        let number = {
+            let mut spawned = lock(&self.spawned);
+            let number = spawned.entry(name).or_default();
+            *number += 1;
+            *number - 1
+        };
+        self.spawn(shared, &format!("{name}-{number}"), move |shared| stage(shared, &mut seat))
+    }
+
+    /// Those that were started so far.
+    fn take(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut *lock(&self.all))
+    }
+}
+
 /// The running engine. Dropping it without [`Engine::stop`] leaves its threads to the process's end.
 pub struct Engine {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-    checkpointer: JoinHandle<()>,
+    threads: Threads,
     /// Wakes the intake for a stop: the watch, which it waits for, may hang.
     intake: Option<SyncSender<Vec<Offer>>>,
 }
@@ -194,8 +244,7 @@ impl Engine {
     ) -> Result<Self, EngineError> {
         let rules = RuleBook::new(&settings.rules, registry);
         limits::raise_open_files();
-        let (orders, checkpoints) = sync_channel(CHECKPOINT_ORDERS);
-        let mut shared = Shared::new(settings, store, rules, orders);
+        let mut shared = Shared::new(settings, store, rules);
         shared.rehearsal = rehearsal;
         let shared = Arc::new(shared);
         durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
@@ -210,12 +259,7 @@ impl Engine {
         if purpose == Purpose::Serve {
             recover::recover(&shared)?;
         }
-        let mut engine = {
-            let for_checkpoints = Arc::clone(&shared);
-            let checkpointer =
-                spawn("checkpoint", move || checkpoint::write_checkpoints(&for_checkpoints, &checkpoints))?;
-            Self { shared, threads: Vec::new(), checkpointer, intake: None }
-        };
+        let mut engine = Self { shared, threads: Threads::default(), intake: None };
         match engine.begin_stages(purpose) {
             Ok(()) => Ok(engine),
             Err(trouble) => {
@@ -234,16 +278,22 @@ impl Engine {
     }
 
     fn spawn_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {
-        let workers = self.shared.settings.service.workers;
-        for number in 0..load::RUNS_MAX {
-            self.spawn(&format!("load-{number}"), load::load_jobs)?;
+        for crew in Crew::ALL {
+            let seat = self.shared.dispatch.seat(crew);
+            self.threads.spawn_for_crew(&self.shared, crew, seat)?;
         }
-        for number in 0..workers {
-            self.spawn(&format!("work-{number}"), work::work_slices)?;
-        }
-        for number in 0..FINISHERS {
-            self.spawn(&format!("finish-{number}"), finish::finish_jobs)?;
-        }
+        let (shared, threads) = (Arc::downgrade(&self.shared), self.threads.clone());
+        self.shared.dispatch.start(Box::new(move |crew| {
+            let Some(shared) = shared.upgrade() else { return false };
+            let spawned = threads.spawn_for_crew(&shared, crew, Seat::new(crew));
+            // The others of the crew go on, and so does this one's task once one of them is free.
+            spawned
+                .inspect_err(
+                    |trouble| tracing::warn!(error = %trouble.error, "a stuck thread is not replaced"),
+                )
+                .is_ok()
+        }));
+        self.spawn("clock", |shared| shared.dispatch.keep_time())?;
         self.spawn("rooms", rooms::watch_rooms)?;
         self.spawn("tick", tick::tick)?;
         self.spawn("folders", move |shared| tick::look_after_folders(shared, purpose))
@@ -272,19 +322,7 @@ impl Engine {
         name: &str,
         stage: impl FnOnce(&Arc<Shared>) + Send + 'static,
     ) -> Result<(), Trouble> {
-        let shared = Arc::clone(&self.shared);
-        let stage_name = name.to_owned();
-        self.threads.push(spawn(name, move || {
-            let work = || {
-                stage(&shared);
-                Ok(())
-            };
-            // Each job's work is guarded by itself; a panic outside of it would leave a stage without its thread.
-            if let Err(trouble) = guard(&stage_name, work) {
-                shared.fail_for_good(trouble.error);
-            }
-        })?);
-        Ok(())
+        self.threads.spawn(&self.shared, name, stage)
     }
 
     /// Takes a file that an operator names under a rule, now. `retire`: it is claimed and ends as the rule says; else it stays as it is.
@@ -352,8 +390,8 @@ impl Engine {
             let job =
                 with_job_in_hand(&shared, id, || retry::retry(&shared.store, &shared.settings.rules, id))?;
             shared.release_names(id); // of one that was publishing
-            shared.forget_back_off(id);
-            shared.queued.push_for(&job.rule, id);
+            shared.dispatch.forget_back_off(id);
+            shared.dispatch.queue(Stage::Load, &Owner::of(&job), id);
             Ok(job)
         }
     }
@@ -371,7 +409,7 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         move |id| {
             let job = with_job_in_hand(&shared, id, || retry::accept_missing(&shared.store, id))?;
-            shared.finishing.push(id);
+            shared.dispatch.queue(Stage::Finish, &Owner::of(&job), id);
             Ok(job)
         }
     }
@@ -389,12 +427,12 @@ fn with_job_in_hand(
     id: JobId,
     change: impl FnOnce() -> Result<Job, Trouble>,
 ) -> Result<Job, Trouble> {
-    if !shared.take_up_within(id, RETRY_PATIENCE) {
+    if !shared.dispatch.take_up_within(id, RETRY_PATIENCE) {
         let message = format!("job {id} is in hand just now");
         return Err(Trouble::new(FaultKind::Transient, message, Some("try again")));
     }
     let changed = change();
-    shared.put_down(id);
+    shared.dispatch.put_down(id);
     changed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))
 }
 
@@ -425,7 +463,7 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
         return Ok(unfinished);
     }
     shared.rooms.check_claim(&rule, &offer.path)?;
-    let lane = rule.rule.name.clone();
+    let owner = Owner::of_source(&rule.rule.name, &offer.path);
     let wanted = vec![claim::Wanted { rule, offer, retire }];
     let claimed = claim::claim(shared, &wanted);
     let claimed =
@@ -434,7 +472,7 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
         let message = format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
         Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))
     })?;
-    shared.queued.push_for(&lane, id);
+    shared.dispatch.queue(Stage::Load, &owner, id);
     Ok(id)
 }
 
@@ -455,7 +493,7 @@ fn with_progress(shared: &Shared, mut job: Job) -> Job {
     if job.state != JobState::Running {
         return job;
     }
-    if let Some(run) = shared.board.runs().iter().find(|run| run.id == job.id) {
+    if let Some(run) = shared.dispatch.run(job.id) {
         run.copy_progress(&mut job);
         run.copy_counts(&mut job);
     }

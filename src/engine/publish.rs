@@ -315,7 +315,7 @@ pub(super) fn signal(
     }
     shared.save(&job)?;
     shared.release_names(job.id);
-    shared.forget_back_off(job.id);
+    shared.dispatch.forget_back_off(job.id);
     events::published(&job);
     Ok(job)
 }

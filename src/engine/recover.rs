@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::companions::return_companions;
 use super::give_back::end_given_back;
+use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source::{Place, look_at, place};
 use super::trouble::Trouble;
@@ -37,9 +38,10 @@ pub(super) fn recover(shared: &Shared) -> Result<(), Trouble> {
 
 /// Gives one unfinished job to the stage that goes on with it.
 pub(super) fn requeue(shared: &Shared, job: &Job) {
+    let owner = Owner::of(job);
     match job.state {
-        JobState::Publishing | JobState::Retiring => shared.finishing.push(job.id),
-        _ if job.is_failing() => shared.finishing.push(job.id),
+        JobState::Publishing | JobState::Retiring => shared.dispatch.queue(Stage::Finish, &owner, job.id),
+        _ if job.is_failing() => shared.dispatch.queue(Stage::Finish, &owner, job.id),
         JobState::Queued | JobState::Running | JobState::Held => {
             match forget_unclaimed(shared, job) {
                 Ok(false) => {}
@@ -48,7 +50,7 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
             }
             shared.unsynced_claims.doubt(job);
             match pause_for_suspicion(shared, job) {
-                Ok(Some(pause)) => shared.queued.push_after_for(&job.rule, pause, job.id),
+                Ok(Some(pause)) => shared.dispatch.queue_after(Stage::Load, &owner, pause, job.id),
                 Ok(None) => {}
                 Err(trouble) => shared.job_hindered(job.id, trouble),
             }

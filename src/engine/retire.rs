@@ -124,7 +124,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
         changes.archived(&archived);
     }
     changes.apply()?;
-    shared.forget_back_off(job.id);
+    shared.dispatch.forget_back_off(job.id);
     shared.reach.forget(job.id);
     shared.given_back.forget(job.source.path.as_path());
     events::completed(&job);

@@ -251,7 +251,7 @@ impl Rooms {
 pub(super) fn watch_rooms(shared: &Arc<Shared>) {
     let mut rounds_after_end = 0_u32;
     loop {
-        let pause = if !shared.board.runs().is_empty() {
+        let pause = if shared.dispatch.is_running() {
             PAUSE_RUNNING
         } else if rounds_after_end > 0 || shared.rooms.lacks_anything() {
             PAUSE_LACKING
@@ -272,8 +272,7 @@ pub(super) fn watch_rooms(shared: &Arc<Shared>) {
         }
         let parked = shared.rooms.take_parked(ended);
         if !parked.is_empty() {
-            shared.queued.hasten(&parked);
-            shared.finishing.hasten(&parked);
+            shared.dispatch.hasten(&parked);
         }
         give_way(shared);
     }
@@ -281,7 +280,7 @@ pub(super) fn watch_rooms(shared: &Arc<Shared>) {
 
 /// Lets the newest running job that lacks room, or its mount, wait.
 fn give_way(shared: &Arc<Shared>) {
-    for run in shared.board.runs().iter().rev().filter(|run| run.trouble().is_none()) {
+    for run in shared.dispatch.runs().iter().rev().filter(|run| run.trouble().is_none()) {
         let Err(lack) = shared.rooms.check_start(&run.rule) else { continue };
         if !run.rule.outputs.resumable() {
             continue;
@@ -305,7 +304,7 @@ fn give_way(shared: &Arc<Shared>) {
         }
         run.break_off(lack);
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
-        shared.board.ring_all();
+        shared.dispatch.slices_again();
         shared.settle(run);
         return;
     }

@@ -11,12 +11,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
 
-use super::collect::{Collector, WorkedSlice};
+use super::collect::{CheckpointOrder, Collector, WorkedSlice};
 use super::content::ContentHash;
+use super::dispatch::Workable;
 use super::large::{LargePermit, LargeSlices};
 use super::lock;
 use super::reach::Reach;
 use super::rule_book::ReadyRule;
+use super::schedule::Owner;
 use super::shared::Shared;
 use super::totals::Announced;
 use super::trouble::{Trouble, guard};
@@ -122,6 +124,7 @@ pub(super) struct TakenSlice {
 /// A job being loaded, worked and collected.
 pub(super) struct Run {
     pub id: JobId,
+    pub owner: Owner,
     pub rule: Arc<ReadyRule>,
     pub queue: SliceQueue,
     pub progress: Arc<Progress>,
@@ -131,6 +134,7 @@ pub(super) struct Run {
     pub job: Mutex<Job>,
     /// A checkpoint is on its way to the store.
     pub checkpoint_in_flight: AtomicBool,
+    checkpoint_order: Mutex<Option<CheckpointOrder>>,
     /// What the slices were that the checkpoint has from which this start goes on.
     pub resumed_content: ContentHash,
     /// The next checkpoint is due; no slices are taken while the last is still on its way.
@@ -177,6 +181,7 @@ impl Run {
     ) -> Self {
         Self {
             id: job.id,
+            owner: Owner::of(&job),
             rule,
             queue,
             progress: Arc::default(),
@@ -184,6 +189,7 @@ impl Run {
             large: Arc::clone(&shared.large),
             job: Mutex::new(job),
             checkpoint_in_flight: AtomicBool::new(false),
+            checkpoint_order: Mutex::default(),
             resumed_content: collector.content().clone(),
             far_ahead: AtomicBool::new(false),
             steps: Mutex::default(),
@@ -298,11 +304,13 @@ impl Run {
         self.trouble.get()
     }
 
-    /// Whether [`Self::take_slice`] would have one, were it called now.
-    pub(super) fn has_slices(&self) -> bool {
-        !self.takes_none()
-            && !self.has_enough_in_hand(self.in_hand.load(Ordering::SeqCst))
-            && self.queue.waiting() > 0
+    /// What the checkpointer is to write.
+    pub(super) fn order_checkpoint(&self, order: CheckpointOrder) {
+        lock(&self.checkpoint_order).replace(order);
+    }
+
+    pub(super) fn take_checkpoint_order(&self) -> Option<CheckpointOrder> {
+        lock(&self.checkpoint_order).take()
     }
 
     fn takes_none(&self) -> bool {
@@ -473,6 +481,19 @@ impl Run {
             (None, None) => false,
         };
         done && !self.settled.swap(true, Ordering::SeqCst)
+    }
+}
+
+impl Workable for Run {
+    fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Whether [`Self::take_slice`] would have one, were it called now.
+    fn has_slices(&self) -> bool {
+        !self.takes_none()
+            && !self.has_enough_in_hand(self.in_hand.load(Ordering::SeqCst))
+            && self.queue.waiting() > 0
     }
 }
 

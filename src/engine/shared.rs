@@ -1,33 +1,29 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::Rehearsal;
-use super::board::Board;
 use super::claim_folders::ClaimFolders;
-use super::collect::CheckpointOrder;
 use super::delivery_order::DeliveryOrder;
+use super::dispatch::Dispatch;
 use super::fit::Misfit;
 use super::given_back::GivenBack;
 use super::in_hand::InHand;
-use super::job_queue::JobQueue;
 use super::large::LargeSlices;
 use super::late_writes::LateWrites;
+use super::load_pace;
 use super::lock;
 use super::one_at_a_time::OneAtATime;
 use super::reach::Reach;
 use super::rooms::Rooms;
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
-use super::settled::Settled;
+use super::schedule::{Limits, Owner, Schedule, Stage};
 use super::trouble::Trouble;
-use super::turns::{Seekers, Turns};
 use super::unsynced_claims::UnsyncedClaims;
 use crate::allocator;
 use crate::allowance::ReadingMemory;
@@ -45,29 +41,43 @@ use crate::watch::{Answer, Watch};
 /// What part of `memory_max` is for slices at work and their results; the rest is for slices that wait.
 const AT_WORK_SHARE: u64 = 3;
 /// Sources read at once at least: one may wait for its disk.
-const LOADING_MIN: usize = 2;
+const READERS_MIN: usize = 2;
+/// Jobs between loading and publishing: enough for a rule that has half of them to keep all workers busy.
+const RUNS_MIN: usize = 16;
+const RUNS_FOR_EACH_WORKER: usize = 4;
+/// Jobs that wait to be published: enough for every finisher to find a batch when it comes back, also where a rule has half of them.
+const SETTLED_MAX: usize = 256;
+/// Batches published at once. They wait for disks: one large output's sync, or a disk that is slow, does not hold up all others.
+const FINISHERS: usize = 4;
+/// Jobs finished together: more would wait longer for each other and share hardly more.
+const BATCH_MAX: usize = 64;
+/// After which a thread that holds what others wait for is taken for stuck.
+const STUCK_AFTER: Duration = Duration::from_millis(50);
 /// First pause before a held job is tried again; doubles up to [`HELD_BACK_OFF_MAX`].
 const HELD_BACK_OFF: Duration = Duration::from_secs(1);
 const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
 /// A job whose rule is suspected is looked at again when a file fits the rule; and after this, whatever was missed.
 const MISFIT_PATIENCE: Duration = Duration::from_hours(1);
-/// How often an operator's word looks whether the job is free.
-const IN_HANDS_PAUSE: Duration = Duration::from_millis(5);
 
 /// Freed memory goes back to the system after so many jobs: more often than it would matter, since it takes some milliseconds.
 const JOBS_BETWEEN_GIVING_BACK: u64 = 4096;
 
-/// A stage that takes jobs up from a queue.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Stage {
-    Load,
-    Finish,
+fn limits(workers: usize) -> Limits {
+    Limits {
+        workers,
+        readers: workers.max(READERS_MIN),
+        runs: RUNS_MIN.max(workers * RUNS_FOR_EACH_WORKER),
+        settled: SETTLED_MAX,
+        finishers: FINISHERS,
+        batch: BATCH_MAX,
+        turn: load_pace::TURN,
+        patience: STUCK_AFTER,
+    }
 }
 
-/// Who asked for a job while another stage had it.
-type Wanted = Option<Stage>;
-
 pub(super) struct Shared {
+    /// Which job goes on where.
+    pub dispatch: Dispatch<Run>,
     pub settings: Settings,
     pub store: Store,
     pub rules: RuleBook,
@@ -76,10 +86,6 @@ pub(super) struct Shared {
     /// Slices at work and results that wait for their turn.
     pub at_work: Arc<MemoryBudget>,
     pub large: Arc<LargeSlices>,
-    /// Places of loaders that read.
-    pub turns: Turns,
-    /// Those of the loaders that look for a job.
-    pub seekers: Seekers,
     /// What reading takes beside slices.
     pub reading: Arc<ReadingMemory>,
     pub ids: JobIds,
@@ -90,18 +96,7 @@ pub(super) struct Shared {
     /// A dry run: what it asks of the real world.
     pub rehearsal: Option<Rehearsal>,
     pub rooms: Rooms,
-    /// Jobs that wait for a loader.
-    pub queued: JobQueue,
-    /// Jobs that wait to be published or retired.
-    pub finishing: JobQueue,
-    pub board: Board,
-    /// Runs that wait for the finishing stage.
-    pub settled: Settled<Arc<Run>>,
-    /// To the checkpointer; `None` ends it.
-    pub checkpoints: SyncSender<Option<(Arc<Run>, CheckpointOrder)>>,
     pub watch: OnceLock<Watch>,
-    /// Jobs that a stage has in its hands: nobody else may take them up.
-    in_work: Mutex<HashMap<JobId, Wanted>>,
     /// Deliveries of one key, one after another.
     pub deliveries: DeliveryOrder,
     /// One judgement of a rule's deliveries at a time, up to the intent: the next one must find it.
@@ -115,7 +110,6 @@ pub(super) struct Shared {
     pub given_back: GivenBack,
     /// Archived sources that may still have a writer.
     pub late_writes: LateWrites,
-    back_offs: Mutex<HashMap<JobId, Duration>>,
     stop: AtomicBool,
     stop_gate: Mutex<()>,
     stop_bell: Condvar,
@@ -126,12 +120,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        settings: Settings,
-        store: Store,
-        rules: RuleBook,
-        checkpoints: SyncSender<Option<(Arc<Run>, CheckpointOrder)>>,
-    ) -> Self {
+    pub(super) fn new(settings: Settings, store: Store, rules: RuleBook) -> Self {
         let memory_max = settings.service.memory_max;
         let at_work_max = memory_max / AT_WORK_SHARE;
         let memory = MemoryBudget::new(settings.service.memory_max - at_work_max);
@@ -139,15 +128,15 @@ impl Shared {
         let spool_dir = settings.service.data_dir.join("spool");
         let rooms = Rooms::new(settings.service.free_min, settings.service.data_dir.clone());
         let workers = settings.service.workers;
+        let schedule = Schedule::new(limits(workers), HashMap::new());
         Self {
+            dispatch: Dispatch::new(schedule),
             settings,
             store,
             rules,
             memory,
             at_work,
             large: LargeSlices::new(at_work_max, workers),
-            turns: Turns::new(workers.max(LOADING_MIN)),
-            seekers: Seekers::new(workers.max(LOADING_MIN)),
             reading: ReadingMemory::new(memory_max),
             ids: JobIds::default(),
             spool_dir,
@@ -156,13 +145,7 @@ impl Shared {
             reach: Arc::default(),
             rehearsal: None,
             rooms,
-            queued: JobQueue::default(),
-            finishing: JobQueue::default(),
-            board: Board::new(workers),
-            settled: Settled::default(),
-            checkpoints,
             watch: OnceLock::new(),
-            in_work: Mutex::default(),
             deliveries: DeliveryOrder::default(),
             delivering: OneAtATime::default(),
             reserved: Mutex::default(),
@@ -170,7 +153,6 @@ impl Shared {
             unsynced_claims: UnsyncedClaims::default(),
             given_back: GivenBack::default(),
             late_writes: LateWrites::default(),
-            back_offs: Mutex::default(),
             stop: AtomicBool::new(false),
             stop_gate: Mutex::default(),
             stop_bell: Condvar::new(),
@@ -190,14 +172,12 @@ impl Shared {
         drop(lock(&self.stop_gate));
         self.stop_bell.notify_all();
         self.rooms.wake();
-        self.queued.close();
-        self.finishing.close_when_empty();
-        for run in self.board.runs() {
+        self.dispatch.stop();
+        for run in self.dispatch.runs() {
             if let Err(error) = run.queue.stop() {
                 tracing::warn!(job = %run.id, %error, "slices stay in the store until the next start");
             }
         }
-        self.board.ring_all();
     }
 
     /// Sleeps, unless the engine stops. True: it stops.
@@ -243,11 +223,11 @@ impl Shared {
     /// Hands a run to the finishing stage, once, when everything is collected or it broke off.
     pub(super) fn settle(&self, run: &Arc<Run>) {
         if run.settle() {
-            self.settled.put(run.id, Arc::clone(run));
-            self.board.remove(run);
-            self.queued.release(run.id);
             self.in_hand.clear(run.id);
-            self.finishing.push(run.id);
+            self.dispatch.settle(run);
+            if run.trouble().is_some() {
+                self.dispatch.slices_again(); // the memory that its slices held is free
+            }
         }
     }
 
@@ -259,16 +239,16 @@ impl Shared {
         let order = run.try_with_collector(|collector| collector.checkpoint(run, now)).unwrap_or(None);
         match order {
             Some(Ok(Some(order))) => {
-                if self.checkpoints.send(Some((Arc::clone(run), order))).is_ok() {
-                    return; // the flag falls when it is durable
-                }
+                run.order_checkpoint(order);
+                self.dispatch.queue(Stage::Checkpoint, &run.owner, run.id);
+                return; // the flag falls when it is durable
             }
             Some(Err(trouble)) => run.break_off(trouble),
             Some(Ok(None)) | None => {}
         }
         run.checkpoint_in_flight.store(false, Ordering::SeqCst);
         if run.is_far_ahead() {
-            self.board.ring_all(); // whoever saw the flag meanwhile waits for a checkpoint that was not ordered
+            self.dispatch.slices_again(); // whoever saw the flag meanwhile waits for a checkpoint that was not ordered
         }
     }
 
@@ -299,57 +279,19 @@ impl Shared {
         lock(&self.reserved).retain(|_, owner| *owner != id);
     }
 
-    /// Takes a job up for a stage; false: another has it, and gives it on to `wanted_by` when it puts it down.
-    pub(super) fn take_up(&self, id: JobId, wanted_by: Stage) -> bool {
-        let mut in_work = lock(&self.in_work);
-        if let Some(wanted) = in_work.get_mut(&id) {
-            wanted.replace(wanted_by);
-            return false;
-        }
-        in_work.insert(id, None);
-        true
-    }
-
-    /// Takes a job up for an operator's word, once the stage that has it put it down; false: not within `patience`.
-    pub(super) fn take_up_within(&self, id: JobId, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
-        let take = || match lock(&self.in_work).entry(id) {
-            Entry::Vacant(free) => {
-                free.insert(None);
-                true
-            }
-            Entry::Occupied(_) => false,
-        };
-        while !take() {
-            if Instant::now() >= deadline || self.pause(IN_HANDS_PAUSE) {
-                return false;
-            }
-        }
-        true
-    }
-
     /// A job's delivery is decided, or it is none after all: the next one of its key has its turn.
     pub(super) fn delivery_decided(&self, id: JobId) {
         self.has_its_turn(self.deliveries.leave(id));
     }
 
     /// A job stands in line for its delivery's key.
-    pub(super) fn enter_delivery(&self, rule: &str, key: OsText, id: JobId) {
-        self.has_its_turn(self.deliveries.enter(rule, key, id));
+    pub(super) fn enter_delivery(&self, job: &Job, key: OsText) {
+        self.has_its_turn(self.deliveries.enter(&Owner::of(job), key, job.id));
     }
 
-    fn has_its_turn(&self, next: Option<(String, JobId)>) {
-        if let Some((rule, id)) = next {
-            self.queued.push_for(&rule, id);
-        }
-    }
-
-    /// The stage is done with the job; one that wanted it meanwhile gets it.
-    pub(super) fn put_down(&self, id: JobId) {
-        match lock(&self.in_work).remove(&id).flatten() {
-            Some(Stage::Load) => self.queued.push(id),
-            Some(Stage::Finish) => self.finishing.push(id),
-            None => {}
+    fn has_its_turn(&self, next: Option<(Owner, JobId)>) {
+        if let Some((owner, id)) = next {
+            self.dispatch.queue(Stage::Load, &owner, id);
         }
     }
 
@@ -375,13 +317,17 @@ impl Shared {
         }
         let suspected = trouble.misfit.then(|| self.rules.snapshot(&self.store, &job)).transpose()?;
         let misfit = suspected.as_ref().map(|rule| rule.fit.hold(id));
-        let delay = if misfit.is_some() { MISFIT_PATIENCE } else { self.next_back_off(id) };
+        let delay = match misfit {
+            Some(_) => MISFIT_PATIENCE,
+            None => self.dispatch.back_off(id, HELD_BACK_OFF, HELD_BACK_OFF_MAX),
+        };
+        let owner = Owner::of(&job);
         let is_failing = job.is_failing();
         let may_fail = !matches!(job.state, JobState::Publishing | JobState::Retiring);
         if !is_failing && may_fail && trouble.error.kind.fails_job() {
             job.error = Some(trouble.error.clone());
             self.store.change().job(&job).apply()?;
-            self.finishing.push(id);
+            self.dispatch.queue(Stage::Finish, &owner, id);
             return Ok(());
         }
         let is_known = |error: &JobError| error.message == trouble.error.message;
@@ -409,13 +355,10 @@ impl Shared {
         } else if is_news {
             events::held(&job, &trouble.error);
         }
-        match job.state {
-            JobState::Publishing | JobState::Retiring => self.finishing.push_after(delay, id),
-            _ if is_failing => self.finishing.push_after(delay, id),
-            _ => self.queued.push_after_for(&job.rule, delay, id),
-        }
+        let stage = if is_failing || !may_fail { Stage::Finish } else { Stage::Load };
+        self.dispatch.queue_after(stage, &owner, delay, id);
         if suspected.is_some_and(|rule| rule.fit.is_fitted()) {
-            self.queued.hasten(&HashSet::from([id])); // by a file that came before this one was in the queue
+            self.dispatch.hasten(&HashSet::from([id])); // by a file that came before this one was in the queue
         }
         Ok(())
     }
@@ -429,20 +372,8 @@ impl Shared {
                 jobs = held.len(),
                 "a file fits this rule: jobs that were held because theirs did not are looked at again"
             );
-            self.queued.hasten(&held);
+            self.dispatch.hasten(&held);
         }
-    }
-
-    fn next_back_off(&self, id: JobId) -> Duration {
-        let mut back_offs = lock(&self.back_offs);
-        let delay = back_offs.get(&id).map_or(HELD_BACK_OFF, |last| (*last * 2).min(HELD_BACK_OFF_MAX));
-        back_offs.insert(id, delay);
-        delay
-    }
-
-    /// A job got past what held it.
-    pub(super) fn forget_back_off(&self, id: JobId) {
-        lock(&self.back_offs).remove(&id);
     }
 
     /// Tells the watch what became of a file; there is none under `ingest`.

@@ -58,7 +58,7 @@ impl Engine {
             intake.try_send(Vec::new()).ok(); // wakes it; one that has offers is awake
         }
         let late: Vec<_> =
-            self.threads.into_iter().filter(|thread| !join_until(thread, deadlines.threads)).collect();
+            self.threads.take().into_iter().filter(|thread| !join_until(thread, deadlines.threads)).collect();
         if let Some(watch) = shared.watch.get()
             && !join_until(watch.thread(), Instant::now() + WATCH_PATIENCE)
         {
@@ -73,10 +73,6 @@ impl Engine {
         };
         shared.in_hand.clear_all();
         end_steps(&shared, deadlines.checkpoints);
-        // Full: it has a disk that does not answer before it, and nothing to do that the next start would miss.
-        if shared.checkpoints.try_send(None).is_ok() {
-            join_until(&self.checkpointer, deadlines.checkpoints);
-        }
         drop(asking);
         crate::pipeline::kill_children(); // of steps that were not waited for
         result
@@ -138,7 +134,7 @@ impl Drop for AskStore {
 
 /// A last checkpoint of every running job, each on a thread of its own: their disks have nothing to do with each other. A clean stop is no attempt.
 fn save_runs(shared: &Arc<Shared>, deadline: Instant) -> Result<(), Trouble> {
-    let runs = shared.board.runs();
+    let runs = shared.dispatch.runs();
     for run in &runs {
         let mut job = lock(&run.job);
         job.attempts = job.attempts.saturating_sub(1);
@@ -193,7 +189,7 @@ fn last_checkpoint(shared: &Arc<Shared>, run: &Run) {
 
 /// Lets the children of steps end by themselves, which may have something to write down: the process's end would not wait for them.
 fn end_steps(shared: &Shared, deadline: Instant) {
-    let runs = shared.board.runs();
+    let runs = shared.dispatch.runs();
     let end = move || {
         for run in runs {
             if let Err(broken) = run.end_steps() {

@@ -6,7 +6,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use super::rule_book::RuleBook;
-use super::shared::{Shared, Stage};
+use super::schedule::Stage;
+use super::shared::Shared;
 use super::{Engine, archive, claim, give_back, recover, restored, retire};
 use crate::clock;
 use crate::durable_fs;
@@ -50,7 +51,7 @@ impl World {
         let settings = crate::config::load(&path("landfall.toml"), &registry).expect("is right");
         let store = Store::open(&settings.service.data_dir).expect("opens");
         let rules = RuleBook::new(&settings.rules, registry);
-        let shared = Arc::new(Shared::new(settings, store, rules, sync_channel(1).0));
+        let shared = Arc::new(Shared::new(settings, store, rules));
         Self { shared, folder }
     }
 
@@ -223,18 +224,18 @@ fn a_retry_waits_for_the_loader_that_has_the_job() {
         Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail: "a correction".to_owned() });
     world.shared.save(&held).expect("writes");
 
-    assert!(world.shared.take_up(held.id, Stage::Load));
+    assert!(world.shared.dispatch.take_up(held.id, Stage::Load));
     let (told, answer) = sync_channel(1);
     let (retry, id) = (Engine::retrier(&world.shared), held.id);
     let operator = std::thread::spawn(move || told.send(retry(id)).is_ok());
     answer.recv_timeout(Duration::from_millis(100)).expect_err("a loader has the job");
     world.shared.save(&held).expect("writes"); // still held
-    world.shared.put_down(held.id);
+    world.shared.dispatch.put_down(held.id);
     answer.recv().expect("an answer").expect("is retried");
     assert!(operator.join().expect("ends"), "it was heard");
     let row = world.row(&held).expect("is there");
     assert_eq!((row.state, row.delivery.key_approved), (JobState::Queued, true), "{row:#?}");
-    assert!(world.shared.take_up(held.id, Stage::Load), "the retry has put it down");
+    assert!(world.shared.dispatch.take_up(held.id, Stage::Load), "the retry has put it down");
 }
 
 #[test]

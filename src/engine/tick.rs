@@ -72,7 +72,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, purpose: Purpose) {
 }
 
 fn tell_progress(shared: &Arc<Shared>, last_read: &mut HashMap<JobId, u64>) {
-    let runs = shared.board.runs();
+    let runs = shared.dispatch.runs();
     last_read.retain(|id, _| runs.iter().any(|run| run.id == *id));
     for run in runs {
         shared.checkpoint_if_due(&run, false);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::collect::WorkedSlice;
 use super::content::SliceHash;
+use super::dispatch::Seat;
 use super::run::{Run, Take, TakenSlice};
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
@@ -19,31 +20,15 @@ const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
 /// One worker's life: takes slices of any running job until the engine stops.
-pub(super) fn work_slices(shared: &Arc<Shared>) {
-    loop {
-        let seen = shared.board.rings();
-        if shared.stopping() {
-            return;
-        }
-        // A hand is wanted only where there is a slice: whoever puts one down wakes all who want it.
-        if !shared.board.has_slices() {
-            shared.board.wait(seen);
-            continue;
-        }
-        let Some(hand) = shared.board.want_hand() else {
-            shared.board.wait(seen);
-            continue;
-        };
-        match shared.board.take_slice() {
-            Some((run, Ok(Take::Slice(taken)))) => work_slice(shared, &run, taken),
-            Some((run, Ok(Take::BrokeOff | Take::Nothing))) => shared.settle(&run),
-            Some((run, Err(trouble))) => {
-                run.break_off(trouble);
+pub(super) fn work_slices(shared: &Arc<Shared>, seat: &mut Seat) {
+    while let Some(run) = shared.dispatch.next_work(seat) {
+        match run.take_slice() {
+            Ok(Take::Slice(taken)) => work_slice(shared, &run, taken),
+            Ok(Take::Nothing) => {} // another one took it
+            Ok(Take::BrokeOff) => shared.settle(&run),
+            Err(error) => {
+                run.break_off(error.into());
                 shared.settle(&run);
-            }
-            None => {
-                drop(hand);
-                shared.board.wait(seen);
             }
         }
     }
@@ -51,16 +36,18 @@ pub(super) fn work_slices(shared: &Arc<Shared>) {
 
 /// Works what is left of a run on this thread, if one more may work; else a worker is told of it.
 pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
-    let Some(_hand) = shared.board.take_hand() else { return shared.board.ring() };
+    let Some(permit) = shared.dispatch.try_work(run.id) else { return shared.dispatch.slices() };
     loop {
         match run.take_slice() {
             Ok(Take::Slice(taken)) => work_slice(shared, run, taken),
-            // A worker that only looked may have hidden it for a moment.
-            Ok(Take::Nothing) if run.queue.waiting() > 0 => return shared.board.ring(),
-            Ok(Take::Nothing | Take::BrokeOff) => return, // the loader settles it
-            Err(error) => return run.break_off(error.into()),
+            Ok(Take::Nothing | Take::BrokeOff) => break, // the loader settles it
+            Err(error) => {
+                run.break_off(error.into());
+                break;
+            }
         }
     }
+    shared.dispatch.end_work(permit); // a worker takes what is left
 }
 
 fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
@@ -75,8 +62,8 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
     drop((slice, lease)); // before anybody is told that there is room
     match worked {
         Ok(Some(worked)) => {
-            if run.collect(worked) && shared.board.has_slices() {
-                shared.board.ring();
+            if run.collect(worked) && shared.dispatch.has_slices() {
+                shared.dispatch.slices();
             }
             shared.checkpoint_if_due(run, false);
         }
@@ -86,7 +73,7 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
     run.let_go();
     if large.is_some() {
         drop(large);
-        shared.board.ring(); // another one may wait for it
+        shared.dispatch.slices_again(); // another one may wait for it
     }
     shared.settle(run);
 }

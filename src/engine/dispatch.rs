@@ -1,0 +1,520 @@
+//! The scheduler's shell: one lock, the threads that wait for what the scheduler gives them, and a clock.
+//!
+//! Each kind of thread is a crew with a condition variable of its own, all over the same lock. A thread asks for its next task; it gets one,
+//! or sleeps until it is called. A call is a ticket that wakes exactly one, so that a thread that was called is not called twice. Where the
+//! scheduler calls for a crew whose threads are all stuck, the crew grows by one.
+//!
+//! Nothing here blocks on anything but the lock, and the lock is held for no system call (but the start of a thread).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::schedule::{Call, Owner, Permit, Schedule, Stage};
+use super::sync::atomic::{AtomicBool, Ordering};
+use super::sync::{Condvar, Mutex, MutexGuard, OnceLock};
+use crate::model::job_id::JobId;
+
+/// What workers take slices of.
+pub(super) trait Workable {
+    fn id(&self) -> JobId;
+    /// Whether a worker would get one now.
+    fn has_slices(&self) -> bool;
+}
+
+/// A kind of thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crew {
+    Loaders,
+    Workers,
+    Finishers,
+    Checkpointers,
+}
+
+impl Crew {
+    pub(super) const ALL: [Self; 4] = [Self::Loaders, Self::Workers, Self::Finishers, Self::Checkpointers];
+
+    fn who(self) -> Call {
+        match self {
+            Self::Loaders => Call::Loader,
+            Self::Workers => Call::Worker,
+            Self::Finishers => Call::Finisher,
+            Self::Checkpointers => Call::Checkpointer,
+        }
+    }
+
+    fn of(who: Call) -> Self {
+        match who {
+            Call::Loader | Call::Reader(_) => Self::Loaders,
+            Call::Worker => Self::Workers,
+            Call::Finisher => Self::Finishers,
+            Call::Checkpointer => Self::Checkpointers,
+        }
+    }
+
+    /// The stage whose batches it takes, if it takes batches.
+    fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Loaders => Some(Stage::Load),
+            Self::Workers => None,
+            Self::Finishers => Some(Stage::Finish),
+            Self::Checkpointers => Some(Stage::Checkpoint),
+        }
+    }
+}
+
+/// Where the threads of a crew are; those that are at a task are not counted.
+#[derive(Debug, Default)]
+struct Count {
+    idle: usize,
+    /// Called, and not awake yet.
+    tickets: usize,
+    /// On their way to the next task.
+    coming: usize,
+}
+
+/// A thread's place in its crew.
+#[derive(Debug)]
+pub(super) struct Seat {
+    crew: Crew,
+    /// Counted as on its way.
+    is_coming: bool,
+    /// What it has from its last task.
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// The job that it reads, perhaps with the right to.
+    Source(JobId),
+    Permit(Permit),
+}
+
+impl Seat {
+    /// Of a thread that `grow` starts.
+    pub(super) fn new(crew: Crew) -> Self {
+        Self { crew, is_coming: true, held: None }
+    }
+}
+
+struct State<R> {
+    schedule: Schedule,
+    runs: BTreeMap<JobId, Arc<R>>,
+    settled: HashMap<JobId, Arc<R>>,
+    counts: [Count; 4],
+    /// Loaders that stand in line with their jobs.
+    line: HashMap<JobId, Arc<Condvar>>,
+    /// Until when the clock sleeps; `None`: until it is called.
+    clock_sleeps: Option<Instant>,
+    stops: bool,
+}
+
+/// Starts a thread of a crew; false: it cannot.
+type Grow = Box<dyn Fn(Crew) -> bool + Send + Sync>;
+
+/// See the module.
+pub(super) struct Dispatch<R> {
+    state: Mutex<State<R>>,
+    bells: [Condvar; 4],
+    clock: Condvar,
+    /// Rung when a job is put down.
+    put_down: Condvar,
+    /// Whether readers should look whether their turn is over: read without the lock, at every block of text.
+    reading_wanted: AtomicBool,
+    /// No worker needs to be told of slices before one has looked.
+    workers_told: AtomicBool,
+    grow: OnceLock<Grow>,
+}
+
+impl<R: Workable> Dispatch<R> {
+    pub(super) fn new(schedule: Schedule) -> Self {
+        let state = State {
+            schedule,
+            runs: BTreeMap::new(),
+            settled: HashMap::new(),
+            counts: Default::default(),
+            line: HashMap::new(),
+            clock_sleeps: None,
+            stops: false,
+        };
+        Self {
+            state: Mutex::new(state),
+            bells: [Condvar::new(), Condvar::new(), Condvar::new(), Condvar::new()],
+            clock: Condvar::new(),
+            put_down: Condvar::new(),
+            reading_wanted: AtomicBool::new(false),
+            workers_told: AtomicBool::new(false),
+            grow: OnceLock::new(),
+        }
+    }
+
+    /// For the first thread of a crew.
+    pub(super) fn seat(&self, crew: Crew) -> Seat {
+        self.lock().counts[crew as usize].coming += 1;
+        Seat::new(crew)
+    }
+
+    /// Crews may grow from now on.
+    pub(super) fn start(&self, grow: Grow) {
+        self.grow.get_or_init(|| grow);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the scheduler something, and calls whom it names.
+    fn tell<T>(&self, event: impl FnOnce(&mut State<R>, Instant) -> T) -> T {
+        let mut state = self.lock();
+        let told = event(&mut state, Instant::now());
+        self.deliver(&mut state);
+        told
+    }
+
+    fn deliver(&self, state: &mut State<R>) {
+        for call in state.schedule.take_calls() {
+            match call {
+                Call::Reader(id) => {
+                    if let Some(bell) = state.line.get(&id) {
+                        bell.notify_one();
+                    }
+                }
+                who => self.call_crew(state, Crew::of(who)),
+            }
+        }
+        self.reading_wanted.store(state.schedule.is_reading_wanted(), Ordering::Relaxed);
+        if let Some(next) = state.schedule.next_tick()
+            && state.clock_sleeps.is_none_or(|until| next < until)
+        {
+            state.clock_sleeps = Some(next); // told once
+            self.clock.notify_one();
+        }
+    }
+
+    fn call_crew(&self, state: &mut State<R>, crew: Crew) {
+        let free = state.schedule.free(crew.who());
+        let count = &mut state.counts[crew as usize];
+        if state.stops || count.coming >= free {
+            return;
+        }
+        if count.idle > 0 {
+            count.idle -= 1;
+            count.tickets += 1;
+            count.coming += 1;
+            self.bells[crew as usize].notify_one();
+        } else if count.coming == 0
+            && let Some(grow) = self.grow.get()
+            && grow(crew)
+        {
+            count.coming += 1;
+        }
+    }
+
+    /// The thread's next task; `None`: there will be none.
+    fn next<T>(
+        &self,
+        seat: &mut Seat,
+        mut take: impl FnMut(&mut State<R>, Option<Held>, Instant) -> Option<T>,
+        is_over: impl Fn(&State<R>) -> bool,
+    ) -> Option<T> {
+        let crew = seat.crew as usize;
+        let mut state = self.lock();
+        if !std::mem::replace(&mut seat.is_coming, true) {
+            state.counts[crew].coming += 1;
+        }
+        loop {
+            let taken = take(&mut state, seat.held.take(), Instant::now());
+            let is_over = is_over(&state);
+            if taken.is_some() || is_over {
+                state.counts[crew].coming -= 1;
+                seat.is_coming = false;
+                self.deliver(&mut state);
+                if state.stops && is_over {
+                    self.bells[crew].notify_all(); // the others are not called any more
+                }
+                return taken;
+            }
+            self.deliver(&mut state);
+            state.counts[crew].coming -= 1;
+            state.counts[crew].idle += 1;
+            loop {
+                state = self.bells[crew].wait(state).unwrap_or_else(PoisonError::into_inner);
+                let stops = state.stops;
+                let count = &mut state.counts[crew];
+                if count.tickets > 0 {
+                    count.tickets -= 1;
+                    break;
+                }
+                if stops && count.idle > 0 {
+                    count.idle -= 1;
+                    count.coming += 1;
+                    break;
+                }
+            }
+        }
+    }
+
+    // ---- jobs ----
+
+    /// A job waits for a stage.
+    pub(super) fn queue(&self, stage: Stage, owner: &Owner, id: JobId) {
+        self.tell(|state, now| state.schedule.queue(stage, owner, id, now));
+    }
+
+    /// A job waits for a stage, from a later moment on.
+    pub(super) fn queue_after(&self, stage: Stage, owner: &Owner, delay: Duration, id: JobId) {
+        if delay.is_zero() {
+            return self.queue(stage, owner, id);
+        }
+        self.tell(|state, now| state.schedule.queue_at(stage, owner, id, now + delay));
+    }
+
+    /// Those of these jobs that wait for their time wait no more.
+    pub(super) fn hasten(&self, ids: &HashSet<JobId>) {
+        self.tell(|state, now| state.schedule.hasten(ids, now));
+    }
+
+    /// Takes a job up for a stage; false: another has it, and gives it on when it puts it down.
+    pub(super) fn take_up(&self, id: JobId, wanted_by: Stage) -> bool {
+        self.tell(|state, _| state.schedule.take_up(id, wanted_by))
+    }
+
+    /// Takes a job up for an operator's word, once the stage that has it put it down; false: not within `patience`.
+    pub(super) fn take_up_within(&self, id: JobId, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        while !state.schedule.take_up_if_free(id) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.stops {
+                return false;
+            }
+            state =
+                self.put_down.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |(state, _)| state);
+        }
+        true
+    }
+
+    /// The stage is done with the job; one that wanted it meanwhile gets it.
+    pub(super) fn put_down(&self, id: JobId) {
+        self.tell(|state, now| state.schedule.put_down(id, now));
+        self.put_down.notify_all();
+    }
+
+    /// How long a job waits that is held: longer each time, until it is forgotten.
+    pub(super) fn back_off(&self, id: JobId, first: Duration, max: Duration) -> Duration {
+        self.lock().schedule.back_off(id, first, max)
+    }
+
+    /// A job got past what held it.
+    pub(super) fn forget_back_off(&self, id: JobId) {
+        self.lock().schedule.forget_back_off(id);
+    }
+
+    // ---- loading ----
+
+    /// The next job for a loader.
+    pub(super) fn next_load(&self, seat: &mut Seat) -> Option<JobId> {
+        let take = |state: &mut State<R>, held: Option<Held>, now: Instant| {
+            let before = match held {
+                Some(Held::Source(id)) => state.schedule.end_reading(id),
+                _ => None,
+            };
+            state.schedule.next_load(before, now)
+        };
+        let (id, _) = self.next(seat, take, |state| state.stops)?;
+        seat.held = Some(Held::Source(id));
+        Some(id)
+    }
+
+    /// Whether [`Self::pause_reading`] may let somebody else read.
+    pub(super) fn is_reading_wanted(&self) -> bool {
+        self.reading_wanted.load(Ordering::Relaxed)
+    }
+
+    /// A reader lets others read, and waits until it is its turn again.
+    pub(super) fn pause_reading(&self, id: JobId) {
+        let mut state = self.lock();
+        let waits = state.schedule.pause_reading(id, false, Instant::now());
+        self.deliver(&mut state);
+        if waits {
+            self.stand_in_line(state, id);
+        }
+    }
+
+    /// A reader waits for something else.
+    pub(super) fn rest_reading(&self, id: JobId) {
+        self.tell(|state, now| state.schedule.pause_reading(id, true, now));
+    }
+
+    /// A reader that waited for something else goes on, once it has a place.
+    pub(super) fn resume_reading(&self, id: JobId) {
+        let mut state = self.lock();
+        let reads = state.schedule.resume_reading(id, Instant::now());
+        self.deliver(&mut state);
+        if !reads {
+            self.stand_in_line(state, id);
+        }
+    }
+
+    fn stand_in_line(&self, mut state: MutexGuard<'_, State<R>>, id: JobId) {
+        let bell = Arc::new(Condvar::new());
+        state.line.insert(id, Arc::clone(&bell));
+        while state.schedule.is_in_line(id) && !state.stops {
+            state = bell.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.line.remove(&id);
+    }
+
+    /// A job that a loader took up became no run.
+    pub(super) fn not_run(&self, id: JobId) {
+        self.tell(|state, now| state.schedule.not_run(id, now));
+    }
+
+    // ---- runs ----
+
+    /// A job became a run.
+    pub(super) fn begin_run(&self, owner: &Owner, run: Arc<R>) {
+        self.tell(|state, _| {
+            state.schedule.begin_run(run.id(), owner);
+            state.runs.insert(run.id(), run);
+        });
+    }
+
+    /// The running jobs, the oldest first.
+    pub(super) fn runs(&self) -> Vec<Arc<R>> {
+        self.lock().runs.values().cloned().collect()
+    }
+
+    pub(super) fn run(&self, id: JobId) -> Option<Arc<R>> {
+        self.lock().runs.get(&id).cloned()
+    }
+
+    /// Whether jobs run.
+    pub(super) fn is_running(&self) -> bool {
+        !self.lock().runs.is_empty()
+    }
+
+    /// A run's work ended: it waits for a finisher.
+    pub(super) fn settle(&self, run: &Arc<R>) {
+        self.tell(|state, now| {
+            state.runs.remove(&run.id());
+            state.settled.insert(run.id(), Arc::clone(run));
+            state.schedule.settle(run.id(), now);
+        });
+    }
+
+    /// A run that waits for a finisher, for one.
+    pub(super) fn take_settled(&self, id: JobId) -> Option<Arc<R>> {
+        self.tell(|state, now| {
+            let run = state.settled.remove(&id)?;
+            state.schedule.take_settled(id, now);
+            Some(run)
+        })
+    }
+
+    // ---- work ----
+
+    /// A run may have slices for a worker.
+    pub(super) fn slices(&self) {
+        if !self.workers_told.load(Ordering::SeqCst) {
+            self.slices_again();
+        }
+    }
+
+    /// The same, where what kept workers from taking them is gone.
+    pub(super) fn slices_again(&self) {
+        self.tell(|state, now| {
+            self.workers_told.store(true, Ordering::SeqCst);
+            state.schedule.slices(now);
+        });
+    }
+
+    /// Whether a run has slices for a worker.
+    pub(super) fn has_slices(&self) -> bool {
+        self.lock().runs.values().any(|run| run.has_slices())
+    }
+
+    /// A run with slices, for a worker.
+    pub(super) fn next_work(&self, seat: &mut Seat) -> Option<Arc<R>> {
+        let take = |state: &mut State<R>, held: Option<Held>, now: Instant| {
+            if let Some(Held::Permit(permit)) = held {
+                state.schedule.end_work(permit);
+            }
+            if state.stops {
+                return None;
+            }
+            self.workers_told.store(false, Ordering::SeqCst); // slices that come from now on are told again
+            let State { schedule, runs, .. } = state;
+            let has_slices = |id: JobId| runs.get(&id).is_some_and(|run| run.has_slices());
+            let (id, permit) = schedule.next_work(has_slices, now)?;
+            Some((runs.get(&id).cloned()?, permit))
+        };
+        let (run, permit) = self.next(seat, take, |state| state.stops)?;
+        seat.held = Some(Held::Permit(permit));
+        Some(run)
+    }
+
+    /// The right to work a run's slices, for the loader that read it.
+    pub(super) fn try_work(&self, id: JobId) -> Option<Permit> {
+        self.tell(|state, now| state.schedule.try_work(id, now))
+    }
+
+    /// The loader worked what there was.
+    pub(super) fn end_work(&self, permit: Permit) {
+        self.tell(|state, now| {
+            state.schedule.end_work(permit);
+            let State { schedule, runs, .. } = state;
+            if runs.values().any(|run| run.has_slices()) {
+                schedule.slices(now);
+            }
+        });
+    }
+
+    // ---- finishing, checkpoints ----
+
+    /// Jobs that a finisher, or a checkpointer, takes up together.
+    pub(super) fn next_batch(&self, seat: &mut Seat) -> Option<Vec<JobId>> {
+        let stage = seat.crew.stage()?;
+        let take = |state: &mut State<R>, held: Option<Held>, now: Instant| {
+            if let Some(Held::Permit(permit)) = held {
+                state.schedule.end_batch(stage, permit, now);
+            }
+            state.schedule.next_batch(stage, now)
+        };
+        let (jobs, permit) = self.next(seat, take, |state| state.stops && state.schedule.is_over(stage))?;
+        seat.held = Some(Held::Permit(permit));
+        Some(jobs)
+    }
+
+    // ---- time, the end ----
+
+    /// The life of the clock, which wakes for jobs whose time has come and for threads that are stuck.
+    pub(super) fn keep_time(&self) {
+        let mut state = self.lock();
+        while !state.stops {
+            let now = Instant::now();
+            state.schedule.tick(now);
+            state.clock_sleeps = Some(now); // nobody needs to call it now
+            self.deliver(&mut state);
+            state.clock_sleeps = state.schedule.next_tick();
+            state = match state.clock_sleeps {
+                Some(until) => {
+                    let left = until.saturating_duration_since(now);
+                    self.clock.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |(state, _)| state)
+                }
+                None => self.clock.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    /// No job is loaded and no slice is worked any more; what waits to be published now still is.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.stops = true;
+        state.schedule.end_loading();
+        state.line.values().for_each(|bell| bell.notify_all());
+        self.bells.iter().for_each(Condvar::notify_all);
+        self.clock.notify_all();
+        self.put_down.notify_all();
+    }
+}

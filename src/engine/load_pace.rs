@@ -1,0 +1,59 @@
+//! How one source is read: in turns with others, until its job breaks off or the engine stops.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::lock;
+use super::run::Run;
+use super::shared::Shared;
+use crate::allowance::{Pace, size};
+
+/// How long a source is read while others wait.
+pub(super) const TURN: Duration = Duration::from_millis(20);
+
+/// Of one job.
+pub(super) struct LoadPace {
+    shared: Arc<Shared>,
+    run: Arc<Run>,
+    /// Since when it is its turn.
+    since: Mutex<Instant>,
+}
+
+impl LoadPace {
+    pub(super) fn new(shared: &Arc<Shared>, run: &Arc<Run>) -> Self {
+        Self { shared: Arc::clone(shared), run: Arc::clone(run), since: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Pace for LoadPace {
+    fn step(&self) -> bool {
+        if self.shared.dispatch.is_reading_wanted() && lock(&self.since).elapsed() >= TURN {
+            self.shared.dispatch.pause_reading(self.run.id);
+            *lock(&self.since) = Instant::now();
+        }
+        !self.is_stopped()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.shared.stopping() || self.run.trouble().is_some()
+    }
+
+    fn rest(&self) {
+        self.shared.dispatch.rest_reading(self.run.id);
+    }
+
+    fn resume(&self) {
+        self.shared.dispatch.resume_reading(self.run.id);
+        *lock(&self.since) = Instant::now();
+    }
+
+    fn get_on(&self) -> bool {
+        self.shared.dispatch.slices(); // workers are not told of the first slices
+        self.run.begin_reached_entries()
+    }
+
+    fn tell_waiting(&self, what: &'static str, bytes: u64) {
+        let need = size(bytes);
+        tracing::info!(job = %self.run.id, what, need, "reading waits for memory that is in use");
+    }
+}

@@ -1,0 +1,652 @@
+//! The scheduler: which job a loader, a worker, a finisher or the checkpointer takes up next.
+//!
+//! It decides and does nothing: it has no threads, no clock and no disk. [`super::dispatch`] tells it what happened and when, and calls the
+//! threads that it names.
+//!
+//! ```text
+//!  queued --next_load--> reading --yield--> in line --called--> reading --end_reading--> (worked) --settle--> finishing --next_finish-->
+//!    ^                                                             `- run -> next_work (slices)                             |
+//!    `-- later (back-off, a pause) <-------------------------------------------------------------------- held --------------'
+//! ```
+//!
+//! # What it promises
+//! - Rules take turns at everything, and within a rule its senders do.
+//! - A rule holds at most half of the runs that others leave, and a sender half of its rule's; whoever has none may always have one.
+//! - A thread that is stuck holds nothing that others need: its permit counts no more after [`Limits::patience`].
+//! - Whoever reads for longer than [`Limits::turn`] lets others read in between.
+//! - File systems do not mix: a batch to publish holds jobs of rules that use the same ones.
+
+mod lanes;
+mod permits;
+mod shares;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(super) use lanes::Owner;
+use lanes::{Lanes, Turns};
+pub(super) use permits::Permit;
+use permits::Permits;
+use shares::Shares;
+
+use crate::model::job_id::JobId;
+
+/// How many of each there may be.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    /// Slices worked at once.
+    pub workers: usize,
+    /// Sources read at once.
+    pub readers: usize,
+    /// Jobs between loading and publishing: each may have slices in the store, and its partials open.
+    pub runs: usize,
+    /// Jobs that wait to be published: each has its partials open.
+    pub settled: usize,
+    /// Batches published at once.
+    pub finishers: usize,
+    /// Jobs in a batch.
+    pub batch: usize,
+    /// How long one reads while others want to.
+    pub turn: Duration,
+    /// After which a thread that holds what others want is taken for stuck.
+    pub patience: Duration,
+}
+
+/// What a job waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Load,
+    Finish,
+    Checkpoint,
+}
+
+/// Whom an event calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    Loader,
+    Worker,
+    Finisher,
+    Checkpointer,
+    /// The loader that stands in line with this job.
+    Reader(JobId),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    Now,
+    At(Instant),
+}
+
+/// A job that waits, runs, or is settled.
+#[derive(Debug)]
+struct Known {
+    owner: Owner,
+    waits: HashMap<Stage, Waits>,
+    is_run: bool,
+    is_settled: bool,
+}
+
+impl Known {
+    fn is_idle(&self) -> bool {
+        self.waits.is_empty() && !self.is_run && !self.is_settled
+    }
+}
+
+/// A loader's hold on its source.
+#[derive(Debug)]
+enum Reader {
+    Reads(Permit),
+    InLine,
+}
+
+/// Jobs that wait for one kind of thread, by the file systems of their rules.
+#[derive(Debug)]
+struct Batches {
+    waiting: Turns<Arc<str>, Lanes>,
+    permits: Permits,
+    max: usize,
+}
+
+impl Batches {
+    fn has_next(&self) -> bool {
+        self.waiting.keys().any(|group| self.permits.may(group))
+    }
+
+    /// At most `max` jobs of one group.
+    fn next(&mut self, now: Instant) -> Option<(Vec<JobId>, Permit)> {
+        if !self.permits.is_free() {
+            self.permits.set_wanted(self.has_next(), now);
+            return None;
+        }
+        let (waiting, permits, max) = (&mut self.waiting, &mut self.permits, self.max);
+        let batch = |group: &Arc<str>, lanes: &mut Lanes| {
+            permits.may(group).then(|| {
+                let jobs = std::iter::from_fn(|| lanes.pop(|_| true, |_, _| true)).take(max);
+                (jobs.collect(), permits.take(group, now))
+            })
+        };
+        waiting.take(batch, Lanes::is_empty)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    limits: Limits,
+    /// The file systems of each rule.
+    groups: HashMap<Arc<str>, Arc<str>>,
+    jobs: HashMap<JobId, Known>,
+    /// Jobs that a stage has in its hands, and who wants them meanwhile.
+    in_work: HashMap<JobId, Option<Stage>>,
+    back_offs: HashMap<JobId, Duration>,
+    later: BTreeSet<(Instant, JobId, Stage)>,
+    /// For a loader.
+    queued: Lanes,
+    readers: HashMap<JobId, Reader>,
+    /// Readers that let others read.
+    line: Lanes,
+    /// Whether the next place is for those in line, if somebody is.
+    line_is_next: bool,
+    reading: Permits,
+    runs: Shares,
+    /// Runs, for the workers.
+    running: Turns<Arc<str>, VecDeque<JobId>>,
+    working: Permits,
+    settled: Shares,
+    finishing: Batches,
+    checkpoints: Batches,
+    loading_is_over: bool,
+    calls: Vec<Call>,
+}
+
+impl Schedule {
+    /// `groups`: the file systems of each rule; a rule that is not there is a group of its own.
+    pub(super) fn new(limits: Limits, groups: HashMap<Arc<str>, Arc<str>>) -> Self {
+        let patience = limits.patience;
+        let batches = |places, each, max| Batches {
+            waiting: Turns::default(),
+            permits: Permits::new(places, each, patience),
+            max,
+        };
+        Self {
+            groups,
+            jobs: HashMap::new(),
+            in_work: HashMap::new(),
+            back_offs: HashMap::new(),
+            later: BTreeSet::new(),
+            queued: Lanes::default(),
+            readers: HashMap::new(),
+            line: Lanes::default(),
+            line_is_next: false,
+            reading: Permits::new(limits.readers, usize::MAX, patience),
+            runs: Shares::new(limits.runs),
+            running: Turns::default(),
+            working: Permits::new(limits.workers, limits.workers, patience),
+            settled: Shares::new(limits.settled),
+            finishing: batches(limits.finishers, limits.finishers, limits.batch),
+            checkpoints: batches(1, 1, 1),
+            loading_is_over: false,
+            calls: Vec::new(),
+            limits,
+        }
+    }
+
+    /// Whom the events since the last time call.
+    pub(super) fn take_calls(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.calls)
+    }
+
+    fn call(&mut self, who: Call) {
+        if !self.calls.contains(&who) {
+            self.calls.push(who);
+        }
+    }
+
+    // ---- jobs ----
+
+    /// A job waits for a stage. One that waits for it already does not wait twice.
+    pub(super) fn queue(&mut self, stage: Stage, owner: &Owner, id: JobId, now: Instant) {
+        let known = self.know(owner, id);
+        match known.waits.insert(stage, Waits::Now) {
+            Some(Waits::Now) => return,
+            Some(Waits::At(at)) => {
+                self.later.remove(&(at, id, stage));
+            }
+            None => {}
+        }
+        self.put(stage, id, now);
+    }
+
+    /// The same, from `at` on.
+    pub(super) fn queue_at(&mut self, stage: Stage, owner: &Owner, id: JobId, at: Instant) {
+        let known = self.know(owner, id);
+        let before = known.waits.get(&stage).copied();
+        if before == Some(Waits::Now) {
+            return;
+        }
+        known.waits.insert(stage, Waits::At(at));
+        if let Some(Waits::At(before)) = before {
+            self.later.remove(&(before, id, stage));
+        }
+        self.later.insert((at, id, stage));
+    }
+
+    /// Those of these jobs that wait for their time wait no more.
+    pub(super) fn hasten(&mut self, ids: &HashSet<JobId>, now: Instant) {
+        let hastened: Vec<_> = self.later.iter().filter(|(_, id, _)| ids.contains(id)).copied().collect();
+        for (at, id, stage) in hastened {
+            self.ripen(at, id, stage, now);
+        }
+    }
+
+    fn know(&mut self, owner: &Owner, id: JobId) -> &mut Known {
+        // One name for all of a rule's jobs.
+        let rule = || {
+            let known = self.groups.get_key_value(&owner.rule).map(|(known, _)| Arc::clone(known));
+            known.unwrap_or_else(|| Arc::clone(&owner.rule))
+        };
+        let owner = Owner { rule: rule(), sender: owner.sender };
+        self.jobs.entry(id).or_insert_with(|| Known {
+            owner,
+            waits: HashMap::new(),
+            is_run: false,
+            is_settled: false,
+        })
+    }
+
+    fn ripen(&mut self, at: Instant, id: JobId, stage: Stage, now: Instant) {
+        self.later.remove(&(at, id, stage));
+        if let Some(known) = self.jobs.get_mut(&id) {
+            known.waits.insert(stage, Waits::Now);
+            self.put(stage, id, now);
+        }
+    }
+
+    /// Into the queue of its stage.
+    fn put(&mut self, stage: Stage, id: JobId, now: Instant) {
+        let Some(owner) = self.jobs.get(&id).map(|known| known.owner.clone()) else { return };
+        match stage {
+            Stage::Load => {
+                self.queued.push(&owner, id);
+                self.call_readers(now);
+            }
+            Stage::Finish | Stage::Checkpoint => {
+                let group = self.group_of(&owner);
+                self.batches(stage).waiting.line(&group).push(&owner, id);
+                self.call_for_batch(stage, now);
+            }
+        }
+    }
+
+    fn group_of(&self, owner: &Owner) -> Arc<str> {
+        Arc::clone(self.groups.get(&owner.rule).unwrap_or(&owner.rule))
+    }
+
+    /// A stage has taken the job from its queue.
+    fn taken(&mut self, stage: Stage, id: JobId) {
+        if let Some(known) = self.jobs.get_mut(&id) {
+            known.waits.remove(&stage);
+        }
+    }
+
+    fn forget_if_idle(&mut self, id: JobId) {
+        if !self.in_work.contains_key(&id) && self.jobs.get(&id).is_some_and(Known::is_idle) {
+            self.jobs.remove(&id);
+        }
+    }
+
+    /// Takes a job up for a stage. False: another has it, and it waits for `wanted_by` when it is put down.
+    pub(super) fn take_up(&mut self, id: JobId, wanted_by: Stage) -> bool {
+        if let Some(wanted) = self.in_work.get_mut(&id) {
+            wanted.replace(wanted_by);
+            return false;
+        }
+        self.in_work.insert(id, None);
+        true
+    }
+
+    /// Takes a job up for an operator, if no stage has it.
+    pub(super) fn take_up_if_free(&mut self, id: JobId) -> bool {
+        let is_free = !self.in_work.contains_key(&id);
+        if is_free {
+            self.in_work.insert(id, None);
+        }
+        is_free
+    }
+
+    /// The stage is done with the job; one that wanted it meanwhile gets it.
+    pub(super) fn put_down(&mut self, id: JobId, now: Instant) {
+        let wanted = self.in_work.remove(&id).flatten();
+        if let (Some(stage), Some(known)) = (wanted, self.jobs.get(&id)) {
+            let owner = known.owner.clone();
+            self.queue(stage, &owner, id, now);
+        } else {
+            self.forget_if_idle(id);
+        }
+    }
+
+    /// How long a job waits that was held: longer each time.
+    pub(super) fn back_off(&mut self, id: JobId, first: Duration, max: Duration) -> Duration {
+        let next = self.back_offs.get(&id).map_or(first, |last| (*last * 2).min(max));
+        self.back_offs.insert(id, next);
+        next
+    }
+
+    /// A job got past what held it.
+    pub(super) fn forget_back_off(&mut self, id: JobId) {
+        self.back_offs.remove(&id);
+    }
+
+    // ---- loading ----
+
+    fn may_load(&self) -> bool {
+        let may_rule = |rule: &str| self.runs.may_rule(rule) && self.settled.may_rule(rule);
+        !self.loading_is_over && self.queued.has(may_rule, |rule, sender| self.runs.may_sender(rule, sender))
+    }
+
+    fn pop_queued(&mut self) -> Option<JobId> {
+        if self.loading_is_over {
+            return None;
+        }
+        let (runs, settled) = (&self.runs, &self.settled);
+        let id = self.queued.pop(
+            |rule| runs.may_rule(rule) && settled.may_rule(rule),
+            |rule, sender| runs.may_sender(rule, sender),
+        )?;
+        self.taken(Stage::Load, id);
+        if let Some(known) = self.jobs.get(&id) {
+            self.runs.take(id, &known.owner);
+        }
+        Some(id)
+    }
+
+    /// The next job for a loader, with the right to read. `before`: the right that the loader has from the job before, if it has.
+    /// It keeps it for what is short: to hand it on costs a wake-up.
+    pub(super) fn next_load(&mut self, before: Option<Permit>, now: Instant) -> Option<(JobId, Permit)> {
+        if let Some(permit) = before {
+            let is_over = !self.line.is_empty() && self.reading.age(permit, now) >= self.limits.turn;
+            let next = if is_over { None } else { self.pop_queued() };
+            if let Some(id) = next {
+                let rule = self.rule_of(id);
+                if self.reading.pass(permit, &rule) {
+                    self.readers.insert(id, Reader::Reads(permit));
+                    self.call_readers(now); // there may be a place for another loader
+                    return Some((id, permit));
+                }
+                self.reading.give(permit);
+                return Some((id, self.begin_reading(id, now))); // one that was stuck is over its places for a moment
+            }
+            self.reading.give(permit);
+        }
+        self.call_line(now);
+        if !self.reading.is_free() {
+            self.reading.set_wanted(!self.line.is_empty() || self.may_load(), now);
+            return None;
+        }
+        let id = self.pop_queued()?;
+        self.line_is_next = true;
+        let permit = self.begin_reading(id, now);
+        self.call_readers(now);
+        Some((id, permit))
+    }
+
+    fn rule_of(&self, id: JobId) -> Arc<str> {
+        self.jobs.get(&id).map_or_else(|| Arc::from(""), |known| Arc::clone(&known.owner.rule))
+    }
+
+    fn begin_reading(&mut self, id: JobId, now: Instant) -> Permit {
+        let rule = self.rule_of(id);
+        let permit = self.reading.take(&rule, now);
+        self.readers.insert(id, Reader::Reads(permit));
+        permit
+    }
+
+    /// Gives places to those in line whose turn it is.
+    fn call_line(&mut self, now: Instant) {
+        while self.reading.is_free() && (self.line_is_next || !self.may_load()) {
+            let Some(id) = self.line.pop(|_| true, |_, _| true) else { break };
+            self.line_is_next = false;
+            self.begin_reading(id, now);
+            self.call(Call::Reader(id));
+        }
+    }
+
+    /// Somebody may be able to read.
+    fn call_readers(&mut self, now: Instant) {
+        self.call_line(now);
+        let may_load = self.may_load();
+        if self.reading.is_free() && may_load {
+            self.call(Call::Loader);
+        }
+        self.reading.set_wanted(may_load || !self.line.is_empty(), now);
+    }
+
+    /// Whether whoever reads for longer than its turn should let others read.
+    pub(super) fn is_reading_wanted(&self) -> bool {
+        self.reading.is_wanted()
+    }
+
+    /// A reader lets others read; false: it may go on at once. `waits`: it wants no place now, because it waits for something else.
+    pub(super) fn pause_reading(&mut self, id: JobId, waits: bool, now: Instant) -> bool {
+        let Some(reader) = self.readers.get_mut(&id) else { return false };
+        if let Reader::Reads(permit) = std::mem::replace(reader, Reader::InLine) {
+            self.reading.give(permit);
+        }
+        if waits {
+            self.call_readers(now);
+            return true;
+        }
+        self.line_up(id);
+        self.call_readers(now);
+        self.is_in_line(id)
+    }
+
+    /// A reader that waited for something else wants to go on; true: it may.
+    pub(super) fn resume_reading(&mut self, id: JobId, now: Instant) -> bool {
+        if self.is_in_line(id) {
+            self.line_up(id);
+            self.call_readers(now);
+        }
+        !self.is_in_line(id)
+    }
+
+    fn line_up(&mut self, id: JobId) {
+        if let Some(known) = self.jobs.get(&id) {
+            self.line.push(&known.owner, id);
+        }
+    }
+
+    /// Whether a reader has no place.
+    pub(super) fn is_in_line(&self, id: JobId) -> bool {
+        matches!(self.readers.get(&id), Some(Reader::InLine))
+    }
+
+    /// A job is read no more. The right to read, if the loader has it, is for its next job.
+    pub(super) fn end_reading(&mut self, id: JobId) -> Option<Permit> {
+        match self.readers.remove(&id)? {
+            Reader::Reads(permit) => Some(permit),
+            Reader::InLine => None,
+        }
+    }
+
+    /// A job that a loader took up became no run.
+    pub(super) fn not_run(&mut self, id: JobId, now: Instant) {
+        self.runs.give(id);
+        self.call_readers(now);
+        self.forget_if_idle(id);
+    }
+
+    // ---- work ----
+
+    /// A job became a run: workers take its slices.
+    pub(super) fn begin_run(&mut self, id: JobId, owner: &Owner) {
+        let known = self.know(owner, id);
+        known.is_run = true;
+        let owner = known.owner.clone();
+        self.runs.take(id, &owner);
+        self.running.line(&owner.rule).push_back(id);
+    }
+
+    /// A run may have slices for a worker.
+    pub(super) fn slices(&mut self, now: Instant) {
+        if self.working.is_free() {
+            self.call(Call::Worker);
+        } else {
+            self.working.set_wanted(true, now);
+        }
+    }
+
+    /// A run with slices, and the right to work one. Rules take turns, and the jobs of a rule do.
+    pub(super) fn next_work(
+        &mut self,
+        has_slices: impl Fn(JobId) -> bool,
+        now: Instant,
+    ) -> Option<(JobId, Permit)> {
+        if !self.working.is_free() {
+            let working = &self.working;
+            let mut rules = self.running.iter().filter(|(rule, _)| working.may(rule));
+            let is_wanted = rules.any(|(_, jobs)| jobs.iter().any(|id| has_slices(*id)));
+            self.working.set_wanted(is_wanted, now);
+            return None;
+        }
+        let working = &mut self.working;
+        let next = |rule: &Arc<str>, jobs: &mut VecDeque<JobId>| {
+            if !working.may(rule) {
+                return None;
+            }
+            let position = jobs.iter().position(|id| has_slices(*id))?;
+            let id = jobs.remove(position)?;
+            jobs.push_back(id);
+            Some((id, working.take(rule, now)))
+        };
+        let next = self.running.take(next, VecDeque::is_empty)?;
+        if self.working.is_free()
+            && self.running.iter().any(|(_, jobs)| jobs.iter().any(|id| has_slices(*id)))
+        {
+            self.call(Call::Worker);
+        }
+        Some(next)
+    }
+
+    /// The right to work this run's slices, for the loader that read it; none if as many work as may.
+    pub(super) fn try_work(&mut self, id: JobId, now: Instant) -> Option<Permit> {
+        let rule = self.rule_of(id);
+        (self.working.is_free() && self.working.may(&rule)).then(|| self.working.take(&rule, now))
+    }
+
+    /// A slice is worked.
+    pub(super) fn end_work(&mut self, permit: Permit) {
+        self.working.give(permit);
+    }
+
+    /// A run's work ended: it waits to be published, or to be ended otherwise.
+    pub(super) fn settle(&mut self, id: JobId, now: Instant) {
+        let Some(known) = self.jobs.get_mut(&id) else { return };
+        (known.is_run, known.is_settled) = (false, true);
+        let owner = known.owner.clone();
+        self.running.edit(&owner.rule, |jobs| jobs.retain(|other| *other != id), VecDeque::is_empty);
+        self.runs.give(id);
+        self.settled.take(id, &owner);
+        self.queue(Stage::Finish, &owner, id, now);
+        self.call_readers(now);
+    }
+
+    // ---- finishing, checkpoints ----
+
+    fn batches(&mut self, stage: Stage) -> &mut Batches {
+        if stage == Stage::Checkpoint { &mut self.checkpoints } else { &mut self.finishing }
+    }
+
+    fn call_for_batch(&mut self, stage: Stage, now: Instant) {
+        let batches = self.batches(stage);
+        let has_next = batches.has_next();
+        if batches.permits.is_free() && has_next {
+            self.call(if stage == Stage::Checkpoint { Call::Checkpointer } else { Call::Finisher });
+        } else {
+            batches.permits.set_wanted(has_next, now);
+        }
+    }
+
+    /// Jobs to be finished, or to be checkpointed, together.
+    pub(super) fn next_batch(&mut self, stage: Stage, now: Instant) -> Option<(Vec<JobId>, Permit)> {
+        let (jobs, permit) = self.batches(stage).next(now)?;
+        for id in &jobs {
+            self.taken(stage, *id);
+            if stage == Stage::Checkpoint {
+                self.forget_if_idle(*id); // whoever takes it up to finish it puts it down
+            }
+        }
+        self.call_for_batch(stage, now);
+        Some((jobs, permit))
+    }
+
+    /// A batch is done.
+    pub(super) fn end_batch(&mut self, stage: Stage, permit: Permit, now: Instant) {
+        self.batches(stage).permits.give(permit);
+        self.call_for_batch(stage, now);
+    }
+
+    /// A finisher took up a settled run.
+    pub(super) fn take_settled(&mut self, id: JobId, now: Instant) {
+        if let Some(known) = self.jobs.get_mut(&id) {
+            known.is_settled = false;
+        }
+        self.settled.give(id);
+        self.call_readers(now);
+    }
+
+    // ---- time, the end ----
+
+    /// When [`Self::tick`] has something to do.
+    pub(super) fn next_tick(&self) -> Option<Instant> {
+        let later = self.later.first().map(|(at, ..)| *at);
+        let stuck = [&self.reading, &self.working, &self.finishing.permits, &self.checkpoints.permits];
+        stuck.into_iter().filter_map(Permits::next_look).chain(later).min()
+    }
+
+    /// Time has passed.
+    pub(super) fn tick(&mut self, now: Instant) {
+        while let Some(&(at, id, stage)) = self.later.first().filter(|(at, ..)| *at <= now) {
+            self.ripen(at, id, stage, now);
+        }
+        if self.reading.give_up_stuck(now) {
+            self.call_readers(now);
+        }
+        if self.working.give_up_stuck(now) {
+            self.call(Call::Worker);
+        }
+        for stage in [Stage::Finish, Stage::Checkpoint] {
+            if self.batches(stage).permits.give_up_stuck(now) {
+                self.call_for_batch(stage, now);
+            }
+        }
+    }
+
+    /// No job is loaded any more.
+    pub(super) fn end_loading(&mut self) {
+        self.loading_is_over = true;
+    }
+
+    /// Whether a stage has nothing more to do once loading is over.
+    pub(super) fn is_over(&self, stage: Stage) -> bool {
+        self.loading_is_over
+            && match stage {
+                Stage::Load => true,
+                Stage::Finish => self.finishing.waiting.is_empty(),
+                Stage::Checkpoint => self.checkpoints.waiting.is_empty(),
+            }
+    }
+
+    /// How many more may be at it now.
+    pub(super) fn free(&self, who: Call) -> usize {
+        match who {
+            Call::Loader | Call::Reader(_) => self.reading.free(),
+            Call::Worker => self.working.free(),
+            Call::Finisher => self.finishing.permits.free(),
+            Call::Checkpointer => self.checkpoints.permits.free(),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Places that jobs hold for long: each rule has at most half of those that others leave, and within it each sender half of the rule's.
+//!
+//! One that has none may always have one. So places can be passed by as many as there are rules, and nobody waits for another's end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::lanes::{Owner, Sender};
+use crate::model::job_id::JobId;
+
+/// Who holds how many places.
+#[derive(Debug)]
+pub(super) struct Shares {
+    places: usize,
+    rules: HashMap<Arc<str>, usize>,
+    senders: HashMap<Arc<str>, HashMap<Sender, usize>>,
+    holders: HashMap<JobId, Owner>,
+}
+
+impl Shares {
+    pub(super) fn new(places: usize) -> Self {
+        Self { places, rules: HashMap::new(), senders: HashMap::new(), holders: HashMap::new() }
+    }
+
+    /// Whether another job of this rule may have a place.
+    pub(super) fn may_rule(&self, rule: &str) -> bool {
+        let own = self.rules.get(rule).copied().unwrap_or(0);
+        own == 0 || own < self.share(own)
+    }
+
+    /// Whether another job of this sender may, as far as its rule may.
+    pub(super) fn may_sender(&self, rule: &str, sender: Sender) -> bool {
+        let rules = self.rules.get(rule).copied().unwrap_or(0);
+        if rules == 0 {
+            return true;
+        }
+        let own = self.senders.get(rule).and_then(|senders| senders.get(&sender)).copied().unwrap_or(0);
+        let others = rules - own;
+        own == 0 || own < self.share(rules).saturating_sub(others).div_ceil(2)
+    }
+
+    /// Of a rule that holds so many.
+    fn share(&self, own: usize) -> usize {
+        let others = self.holders.len() - own;
+        self.places.saturating_sub(others).div_ceil(2)
+    }
+
+    /// Gives a job a place, once.
+    pub(super) fn take(&mut self, id: JobId, owner: &Owner) {
+        if self.holders.insert(id, owner.clone()).is_none() {
+            *self.rules.entry(Arc::clone(&owner.rule)).or_default() += 1;
+            let senders = self.senders.entry(Arc::clone(&owner.rule)).or_default();
+            *senders.entry(owner.sender).or_default() += 1;
+        }
+    }
+
+    /// The job's place is free, if it has one.
+    pub(super) fn give(&mut self, id: JobId) {
+        let Some(owner) = self.holders.remove(&id) else { return };
+        take_one(&mut self.rules, &owner.rule);
+        if let Some(senders) = self.senders.get_mut(&owner.rule) {
+            take_one(senders, &owner.sender);
+            if senders.is_empty() {
+                self.senders.remove(&owner.rule);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.holders.len()
+    }
+}
+
+fn take_one<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(rule: &str, sender: u64) -> Owner {
+        Owner { rule: Arc::from(rule), sender: Sender(sender) }
+    }
+
+    /// How many more this owner can have.
+    fn fill(shares: &mut Shares, owner: &Owner, first: u64) -> u64 {
+        let mut taken = 0;
+        while shares.may_rule(&owner.rule) && shares.may_sender(&owner.rule, owner.sender) {
+            shares.take(JobId::from_parts(first + taken, 0), owner);
+            taken += 1;
+        }
+        taken
+    }
+
+    #[test]
+    fn each_has_half_of_what_others_leave_and_whoever_has_none_gets_one() {
+        let mut shares = Shares::new(16);
+        assert_eq!(fill(&mut shares, &owner("a", 1), 0), 4, "half of the rule's half");
+        assert_eq!(fill(&mut shares, &owner("a", 2), 100), 2, "half of what the other sender leaves");
+        assert_eq!(fill(&mut shares, &owner("b", 1), 200), 3, "half of half of ten");
+        for rule in 0..100 {
+            assert!(fill(&mut shares, &owner(&format!("rule {rule}"), 1), 1000 * (rule + 1)) >= 1);
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_is_free_and_nothing_is_kept_of_who_had_it() {
+        let mut shares = Shares::new(2);
+        shares.take(JobId::from_parts(1, 0), &owner("a", 1));
+        shares.take(JobId::from_parts(1, 0), &owner("a", 1));
+        assert_eq!(shares.held(), 1);
+        assert!(!shares.may_rule("a"));
+        shares.give(JobId::from_parts(1, 0));
+        shares.give(JobId::from_parts(1, 0));
+        assert!(shares.may_rule("a") && shares.rules.is_empty() && shares.senders.is_empty());
+    }
+}
