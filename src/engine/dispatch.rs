@@ -157,6 +157,7 @@ impl<R: Workable> Dispatch<R> {
     /// Crews may grow from now on.
     pub(super) fn start(&self, grow: Grow) {
         self.grow.get_or_init(|| grow);
+        self.tell(|state, now| state.schedule.call_all(now)); // what was queued before
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {

@@ -625,6 +625,14 @@ impl Schedule {
         }
     }
 
+    /// Calls everybody for whom there is something to do.
+    pub(super) fn call_all(&mut self, now: Instant) {
+        self.call_readers(now);
+        self.slices(now);
+        self.call_for_batch(Stage::Finish, now);
+        self.call_for_batch(Stage::Checkpoint, now);
+    }
+
     /// No job is loaded any more.
     pub(super) fn end_loading(&mut self) {
         self.loading_is_over = true;

@@ -1,1 +1,371 @@
+//! The scheduler alone: no threads, and a clock that the test moves.
 
+use proptest::prelude::*;
+
+use super::lanes::Sender;
+use super::*;
+
+const TURN: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(50);
+
+fn limits(workers: usize) -> Limits {
+    Limits {
+        workers,
+        readers: workers.max(2),
+        runs: 16,
+        settled: 64,
+        finishers: 2,
+        batch: 8,
+        turn: TURN,
+        patience: PATIENCE,
+    }
+}
+
+fn owner(rule: u8, sender: u8) -> Owner {
+    Owner { rule: Arc::from(format!("rule {rule}")), sender: Sender(u64::from(sender)) }
+}
+
+fn id(number: usize) -> JobId {
+    JobId::from_parts(number as u64, 0)
+}
+
+/// What is at work in a simulated machine: as many threads as the scheduler asks for, and time that passes in steps.
+struct Machine {
+    schedule: Schedule,
+    now: Instant,
+    jobs: Vec<SimulatedJob>,
+    readers: HashMap<JobId, Option<Permit>>,
+    working: Vec<(JobId, Permit, Duration)>,
+    finishing: Vec<(Vec<JobId>, Permit, Duration)>,
+    progress: HashMap<JobId, Progress>,
+    done: Vec<JobId>,
+}
+
+#[derive(Clone, Debug)]
+struct SimulatedJob {
+    rule: u8,
+    sender: u8,
+    /// How long reading, a slice, and publishing take; `None`: for ever.
+    reads: Option<Duration>,
+    slices: u8,
+    works: Option<Duration>,
+    finishes: Option<Duration>,
+}
+
+impl SimulatedJob {
+    fn small(rule: u8) -> Self {
+        let millisecond = Some(Duration::from_millis(1));
+        Self { rule, sender: 0, reads: millisecond, slices: 1, works: millisecond, finishes: millisecond }
+    }
+
+    fn owner(&self) -> Owner {
+        owner(self.rule, self.sender)
+    }
+}
+
+struct Progress {
+    read: Duration,
+    slices: u8,
+}
+
+impl Machine {
+    const STEP: Duration = Duration::from_millis(1);
+
+    fn new(limits: Limits) -> Self {
+        let groups = HashMap::new(); // each rule has file systems of its own
+        Self {
+            schedule: Schedule::new(limits, groups),
+            now: Instant::now(),
+            jobs: Vec::new(),
+            readers: HashMap::new(),
+            working: Vec::new(),
+            finishing: Vec::new(),
+            progress: HashMap::new(),
+            done: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, job: SimulatedJob) -> JobId {
+        let id = id(self.jobs.len());
+        self.schedule.queue(Stage::Load, &job.owner(), id, self.now);
+        self.jobs.push(job);
+        id
+    }
+
+    fn job(&self, wanted: JobId) -> &SimulatedJob {
+        let number = (0..self.jobs.len()).find(|number| id(*number) == wanted).expect("one of ours");
+        &self.jobs[number]
+    }
+
+    /// Runs until `is_done`, at most so long.
+    fn run(&mut self, at_most: Duration, is_done: impl Fn(&Self) -> bool) -> Duration {
+        let begun = self.now;
+        while !is_done(self) && self.now - begun < at_most {
+            self.step();
+            self.check();
+            self.now += Self::STEP;
+        }
+        self.now - begun
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        if self.schedule.next_tick().is_some_and(|at| at <= now) {
+            self.schedule.tick(now);
+        }
+        while let Some((id, permit)) = self.schedule.next_load(None, now) {
+            assert!(self.schedule.take_up(id, Stage::Load), "nobody else has it");
+            let owner = self.job(id).owner();
+            self.schedule.begin_run(id, &owner);
+            self.readers.insert(id, Some(permit));
+            self.progress.insert(id, Progress { read: Duration::ZERO, slices: self.job(id).slices });
+        }
+        for id in self.readers.keys().copied().collect::<Vec<_>>() {
+            self.read(id);
+        }
+        self.work();
+        self.finish();
+    }
+
+    fn read(&mut self, id: JobId) {
+        let Some(needs) = self.job(id).reads else { return }; // it hangs
+        if self.schedule.is_in_line(id) {
+            return;
+        }
+        let of = self.progress.get_mut(&id).expect("it runs");
+        of.read += Self::STEP;
+        if of.read >= needs {
+            let permit = self.schedule.end_reading(id).expect("it had a place");
+            self.schedule.reading.give(permit);
+            self.schedule.call_readers(self.now);
+            self.readers.remove(&id);
+            if of.slices == 0 {
+                self.schedule.settle(id, self.now);
+            }
+            self.schedule.slices(self.now);
+        } else if self.schedule.is_reading_wanted() && of.read.as_millis() % TURN.as_millis() == 0 {
+            self.schedule.pause_reading(id, false, self.now);
+        }
+    }
+
+    fn work(&mut self) {
+        self.working.iter_mut().for_each(|(.., left)| *left = left.saturating_sub(Self::STEP));
+        while let Some(position) = self.working.iter().position(|(.., left)| left.is_zero()) {
+            let (id, permit, _) = self.working.remove(position);
+            self.schedule.end_work(permit);
+            let is_at_work = self.working.iter().any(|(other, ..)| *other == id);
+            if !is_at_work && self.progress.get(&id).is_some_and(|progress| progress.slices == 0) {
+                self.schedule.settle(id, self.now);
+            }
+        }
+        loop {
+            let (readers, progress) = (&self.readers, &self.progress);
+            // Slices are there once it is read, to keep it simple.
+            let has_slices = |id: JobId| {
+                !readers.contains_key(&id) && progress.get(&id).is_some_and(|progress| progress.slices > 0)
+            };
+            let Some((id, permit)) = self.schedule.next_work(has_slices, self.now) else { break };
+            self.progress.get_mut(&id).expect("it runs").slices -= 1;
+            let time = self.job(id).works.unwrap_or(Duration::MAX);
+            self.working.push((id, permit, time));
+        }
+    }
+
+    fn finish(&mut self) {
+        let mut still = Vec::new();
+        for (ids, permit, left) in std::mem::take(&mut self.finishing) {
+            if left > Self::STEP {
+                still.push((ids, permit, left - Self::STEP));
+                continue;
+            }
+            for id in ids {
+                self.schedule.put_down(id, self.now);
+                self.done.push(id);
+            }
+            self.schedule.end_batch(Stage::Finish, permit, self.now);
+        }
+        self.finishing = still;
+        while let Some((ids, permit)) = self.schedule.next_batch(Stage::Finish, self.now) {
+            let rules: HashSet<_> = ids.iter().map(|id| self.job(*id).rule).collect();
+            assert_eq!(rules.len(), 1, "file systems do not mix");
+            for id in &ids {
+                self.schedule.take_settled(*id, self.now);
+                self.progress.remove(id);
+            }
+            let times = ids.iter().map(|id| self.job(*id).finishes);
+            let time = times.collect::<Option<Vec<_>>>().map_or(Duration::MAX, |times| times.iter().sum());
+            self.finishing.push((ids, permit, time));
+        }
+    }
+
+    /// What holds at any time.
+    fn check(&mut self) {
+        let schedule = &self.schedule;
+        let limits = &schedule.limits;
+        assert!(schedule.reading.counted() <= limits.readers);
+        assert!(schedule.working.counted() <= limits.workers);
+        assert!(schedule.finishing.permits.counted() <= limits.finishers);
+        let rules: HashSet<_> = self.jobs.iter().map(|job| job.rule).collect();
+        for rule in &rules {
+            let of_rule = |id: &JobId| self.job(*id).rule == *rule;
+            let at_work = self.working.iter().filter(|(id, ..)| of_rule(id)).count();
+            assert!(at_work <= limits.workers, "{at_work} slices of one rule");
+            let batches = self.finishing.iter().filter(|(ids, ..)| ids.iter().any(of_rule)).count();
+            assert!(batches <= limits.finishers, "{batches} batches of one rule");
+        }
+        assert!(schedule.runs.held() <= limits.runs + rules.len(), "{} runs", schedule.runs.held());
+        self.schedule.take_calls();
+    }
+}
+
+fn times() -> impl Strategy<Value = Option<Duration>> {
+    prop_oneof![
+        3 => (1..30_u64).prop_map(|ms| Some(Duration::from_millis(ms))),
+        1 => (100..400_u64).prop_map(|ms| Some(Duration::from_millis(ms))),
+        1 => Just(None),
+    ]
+}
+
+fn any_job() -> impl Strategy<Value = SimulatedJob> {
+    (0..5_u8, 0..3_u8, times(), 1..4_u8, times(), times()).prop_map(
+        |(rule, sender, reads, slices, works, finishes)| SimulatedJob {
+            rule,
+            sender,
+            reads,
+            slices,
+            works,
+            finishes,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever the jobs of other rules do, however many they are: a small file of another rule is published soon.
+    #[test]
+    fn no_rule_waits_for_another(others in proptest::collection::vec(any_job(), 0..80), workers in 1..4_usize) {
+        let mut machine = Machine::new(limits(workers));
+        for job in others {
+            machine.add(job);
+        }
+        machine.run(Duration::from_millis(300), |_| false);
+        let small = machine.add(SimulatedJob::small(100));
+        let taken = machine.run(Duration::from_secs(5), |machine| machine.done.contains(&small));
+        prop_assert!(taken < Duration::from_secs(1), "{taken:?}");
+    }
+
+    /// Jobs that end, do end, once each, and nothing is kept of them.
+    #[test]
+    fn every_job_ends_once(jobs in proptest::collection::vec(any_job(), 1..60), workers in 1..4_usize) {
+        let ends = |job: &SimulatedJob| job.reads.is_some() && job.works.is_some() && job.finishes.is_some();
+        let mut machine = Machine::new(limits(workers));
+        let count = jobs.iter().filter(|job| ends(job)).count();
+        for job in jobs.into_iter().filter(ends) {
+            machine.add(job);
+        }
+        machine.run(Duration::from_mins(10), |machine| machine.done.len() == count);
+        let once: HashSet<_> = machine.done.iter().collect();
+        prop_assert_eq!((once.len(), machine.done.len()), (count, count));
+        let schedule = &machine.schedule;
+        prop_assert!(schedule.jobs.is_empty() && schedule.in_work.is_empty() && schedule.readers.is_empty());
+        prop_assert!(schedule.line.is_empty() && schedule.queued.is_empty());
+        prop_assert_eq!(schedule.reading.counted() + schedule.working.counted(), 0);
+        prop_assert_eq!(schedule.runs.held() + schedule.settled.held(), 0);
+    }
+}
+
+#[test]
+fn a_sender_of_many_slow_files_does_not_hold_up_another_of_the_same_rule() {
+    let mut machine = Machine::new(limits(2));
+    let slow = |sender| SimulatedJob { sender, reads: None, ..SimulatedJob::small(1) };
+    for _ in 0..100 {
+        machine.add(slow(1));
+    }
+    machine.run(Duration::from_millis(300), |_| false);
+    let small = machine.add(SimulatedJob { sender: 2, ..SimulatedJob::small(1) });
+    let taken = machine.run(Duration::from_secs(5), |machine| machine.done.contains(&small));
+    assert!(taken < Duration::from_secs(1), "{taken:?}");
+}
+
+#[test]
+fn who_reads_for_long_and_who_comes_anew_read_by_turns() {
+    let mut machine = Machine::new(Limits { readers: 1, ..limits(1) });
+    let long = SimulatedJob { reads: Some(Duration::from_millis(200)), ..SimulatedJob::small(1) };
+    let long = machine.add(long);
+    for _ in 0..400 {
+        machine.add(SimulatedJob::small(2));
+    }
+    let taken = machine.run(Duration::from_secs(60), |machine| machine.done.contains(&long));
+    assert!(taken < Duration::from_millis(500), "a flood of small files does not starve it: {taken:?}");
+}
+
+#[test]
+fn jobs_come_when_their_time_comes_and_hastened_ones_at_once() {
+    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let now = Instant::now();
+    schedule.queue_at(Stage::Load, &owner(1, 1), id(1), now + TURN);
+    schedule.queue_at(Stage::Load, &owner(1, 1), id(2), now + Duration::from_hours(1));
+    assert_eq!(schedule.next_tick(), Some(now + TURN));
+    assert_eq!(schedule.next_load(None, now), None);
+    schedule.tick(now + TURN);
+    assert_eq!(schedule.take_calls(), [Call::Loader]);
+    assert_eq!(schedule.next_load(None, now).map(|(id, _)| id), Some(id(1)));
+    schedule.hasten(&HashSet::from([id(2)]), now);
+    assert_eq!(schedule.next_load(None, now).map(|(id, _)| id), Some(id(2)));
+    assert_eq!(schedule.next_tick(), None);
+}
+
+#[test]
+fn a_job_does_not_wait_twice_for_the_same_and_an_earlier_moment_wins() {
+    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let now = Instant::now();
+    let of = owner(1, 1);
+    schedule.queue_at(Stage::Load, &of, id(1), now + TURN);
+    schedule.queue(Stage::Load, &of, id(1), now);
+    schedule.queue(Stage::Load, &of, id(1), now);
+    schedule.queue_at(Stage::Load, &of, id(1), now + TURN);
+    assert_eq!(schedule.next_tick(), None);
+    assert!(schedule.next_load(None, now).is_some());
+    assert_eq!(schedule.next_load(None, now), None);
+}
+
+#[test]
+fn a_job_that_is_in_other_hands_is_given_on_when_it_is_put_down() {
+    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let now = Instant::now();
+    assert!(schedule.take_up_if_free(id(1)));
+    schedule.queue(Stage::Load, &owner(1, 1), id(1), now);
+    assert!(schedule.next_load(None, now).is_some() && !schedule.take_up(id(1), Stage::Load));
+    schedule.not_run(id(1), now);
+    assert_eq!(schedule.next_load(None, now), None);
+    schedule.put_down(id(1), now);
+    assert_eq!(schedule.next_load(None, now).map(|(id, _)| id), Some(id(1)));
+    assert!(schedule.take_up(id(1), Stage::Load));
+    schedule.not_run(id(1), now);
+    schedule.put_down(id(1), now);
+    assert!(schedule.jobs.is_empty() && schedule.in_work.is_empty(), "nothing is kept of it");
+}
+
+#[test]
+fn a_loader_keeps_its_place_for_what_is_short() {
+    let mut schedule = Schedule::new(Limits { readers: 1, ..limits(1) }, HashMap::new());
+    let now = Instant::now();
+    for number in 0..3 {
+        schedule.queue(Stage::Load, &owner(1, 1), id(number), now);
+    }
+    let (first, permit) = schedule.next_load(None, now).expect("queued");
+    let before = schedule.end_reading(first);
+    assert_eq!(before, Some(permit));
+    let next = schedule.next_load(before, now + TURN / 2);
+    assert_eq!(next, Some((id(1), permit)), "the same");
+}
+
+#[test]
+fn pauses_grow_until_they_are_forgotten() {
+    let mut schedule = Schedule::new(limits(1), HashMap::new());
+    let mut pause = || schedule.back_off(id(1), TURN, 3 * TURN);
+    assert_eq!([pause(), pause(), pause()], [TURN, 2 * TURN, 3 * TURN]);
+    schedule.forget_back_off(id(1));
+    assert_eq!(schedule.back_off(id(1), TURN, TURN), TURN);
+}
