@@ -223,8 +223,8 @@ mod tests {
     use crate::model::job_view::tests::sample_job;
     use crate::store::Store;
 
-    fn handler(folder: &std::path::Path) -> StoreHandler {
-        let store = Store::open(folder).expect("opens");
+    fn handler() -> StoreHandler {
+        let store = Store::in_memory();
         let mut queued = sample_job();
         queued.id = queued.id.successor();
         queued.state = JobState::Queued;
@@ -234,8 +234,7 @@ mod tests {
 
     #[test]
     fn the_table_has_one_aligned_line_for_each_job() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let handler = handler(folder.path());
+        let handler = handler();
         let now = Timestamp::from_second(1_796_000_120).expect("a time");
         let text = printed(|out| print_table(out, Some(&handler), &JobFilter::default(), 8, now));
         let expected = "\
@@ -250,8 +249,7 @@ JOB                         STATE       RULE          RECORDS   AGE  SOURCE, and
 
     #[test]
     fn the_json_lists_what_passes_the_filter_and_is_valid_without_jobs() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let handler = handler(folder.path());
+        let handler = handler();
         let filter = JobFilter {
             state: Some(JobState::Queued),
             rule: Some("payments".into()),
@@ -270,8 +268,7 @@ JOB                         STATE       RULE          RECORDS   AGE  SOURCE, and
 
     #[test]
     fn a_limit_takes_the_newest_in_either_order_and_since_takes_what_came_later() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(folder.path()).expect("opens");
+        let store = Store::in_memory();
         let mut id = sample_job().id;
         for minute in 0..5 {
             id = id.successor();

@@ -171,8 +171,8 @@ mod tests {
     use crate::model::job_view::tests::sample_job;
     use crate::store::Store;
 
-    fn handler(folder: &std::path::Path) -> StoreHandler {
-        let store = Store::open(folder).expect("opens");
+    fn handler() -> StoreHandler {
+        let store = Store::in_memory();
         let job = sample_job();
         let record = |number, bytes: &[u8]| FailedRecord {
             entry: 0,
@@ -192,8 +192,7 @@ mod tests {
 
     #[test]
     fn failed_records_are_listed_and_shown_by_their_place_in_the_list() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let handler = handler(folder.path());
+        let handler = handler();
         let job = sample_job().id.to_string();
         let text = printed(|out| list(out, &handler, &job));
         assert!(
@@ -209,8 +208,7 @@ mod tests {
 
     #[test]
     fn the_json_keeps_the_bytes_of_a_record_that_is_not_utf8() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let handler = handler(folder.path());
+        let handler = handler();
         let text = printed(|out| list_json(out, &handler, &sample_job().id.to_string()));
         let json: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
         assert_eq!(json["records"][0]["data"], "1,a");

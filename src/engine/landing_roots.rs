@@ -62,7 +62,7 @@ source = { on_success = "delete" }
         let settings = crate::config::load(&path("landfall.toml"), &Registry::with_builtin_steps());
         let settings = settings.expect("is right");
         let rule = settings.rules.first().expect("one");
-        let store = Store::open(&settings.service.data_dir).expect("opens");
+        let store = Store::in_memory();
         let file = path("in/acme/inbox/pay");
         let source = Source::found(
             file.as_path(),

@@ -1,10 +1,10 @@
 //! Writing rows: several changes, all at once.
 
-use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use serde::Serialize;
 
+use super::backend::{self, Applied, Batch, Value};
 use super::error::StoreError;
 use super::keys::{self, Key};
 use super::{Checkpoint, LedgerRow, Store, failed, value};
@@ -28,12 +28,12 @@ enum Change {
     /// The head first, then further chunks.
     Put {
         key: Key,
-        values: Vec<Vec<u8>>,
+        values: Vec<Value>,
     },
     /// The same, unless it is there: whether it is, is seen when the changes are applied.
     PutNew {
         key: Key,
-        values: Vec<Vec<u8>>,
+        values: Vec<Value>,
     },
     Remove {
         key: Key,
@@ -138,14 +138,17 @@ impl<'a> Changes<'a> {
         if asked.is_empty() {
             return Ok(());
         }
-        let inner = &self.store.inner;
-        inner.refuse_poisoned()?;
-        let _one_at_a_time = inner.applying.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut staged = Staged { store: self.store, rows: BTreeMap::new() };
-        for change in asked {
-            staged.stage(change)?;
+        let _changing = self.store.inner.changing.read().unwrap_or_else(PoisonError::into_inner);
+        // Where another changed a row that these changes were made from, they are made again from what it is now.
+        loop {
+            let mut staged = Staged { store: self.store, batch: Batch::default() };
+            for change in &asked {
+                staged.stage(change)?;
+            }
+            if self.store.inner.rows.apply(staged.batch)? == Applied::Done {
+                return Ok(());
+            }
         }
-        inner.put_rows(staged.rows)
     }
 
     /// Removes a ledger row with all by which its delivery is found.
@@ -189,48 +192,46 @@ impl<'a> Changes<'a> {
     }
 }
 
-/// The rows as they will be: what is staged over what is stored.
+/// The rows as they will be: what is staged over what is stored. What was read of it is expected to be so still.
 struct Staged<'a> {
     store: &'a Store,
-    rows: BTreeMap<Key, Option<sled::IVec>>,
+    batch: Batch,
 }
 
 impl Staged<'_> {
-    fn stage(&mut self, change: Change) -> Result<(), StoreError> {
+    fn stage(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
             Change::Put { key, values } => self.put(key, values),
-            Change::PutNew { key, values } => match self.get(&key)? {
+            Change::PutNew { key, values } => match self.get(key)? {
                 Some(_) => Ok(()),
                 None => self.put(key, values),
             },
-            Change::Remove { key } => self.put(key, Vec::new()),
-            Change::RemoveFailedRecords { job, from } => self.remove_failed_records(job, from),
-            Change::Unclaim { job } => self.remove_ledger_row(job),
+            Change::Remove { key } => self.put(key, &[]),
+            Change::RemoveFailedRecords { job, from } => self.remove_failed_records(*job, *from),
+            Change::Unclaim { job } => self.remove_ledger_row(*job),
         }
     }
 
     /// Writes the head and its chunks, and removes old chunks that nothing took the place of. What is not there is not removed, what is
     /// there not written again: either would cost the engine as much as a write.
-    fn put(&mut self, key: Key, values: Vec<Vec<u8>>) -> Result<(), StoreError> {
-        let old = self.get(&key)?;
-        let is_the_same = match values.as_slice() {
+    fn put(&mut self, key: &Key, values: &[Value]) -> Result<(), StoreError> {
+        let old = self.get(key)?;
+        let is_the_same = match values {
             [] => old.is_none(),
-            [value] => old.as_deref() == Some(value.as_slice()),
+            [value] => old.as_ref() == Some(value),
             _ => false,
         };
         if is_the_same {
             return Ok(());
         }
-        let new_count = values.len() as u32;
-        for index in new_count.max(1)..chunks_of(old.as_deref())? {
-            self.rows.insert(keys::continued(&key, index), None);
+        let rows = &mut self.batch.rows;
+        for index in (values.len() as u32).max(1)..chunks_of(old.as_deref())? {
+            rows.insert(keys::continued(key, index), None);
         }
-        let mut values = values.into_iter().map(sled::IVec::from);
-        let head = values.next();
-        for (index, value) in (1..).zip(values) {
-            self.rows.insert(keys::continued(&key, index), Some(value));
+        for (index, value) in (1..).zip(values.iter().skip(1)) {
+            rows.insert(keys::continued(key, index), Some(value.clone()));
         }
-        self.rows.insert(key, head);
+        rows.insert(key.clone(), values.first().cloned());
         Ok(())
     }
 
@@ -239,43 +240,36 @@ impl Staged<'_> {
         if let Some(row) = self.row::<LedgerRow>("ledger row", &key)? {
             let kept = keys::kept(&row.identity);
             if self.row::<JobId>("kept file", &kept)? == Some(job) {
-                self.put(kept, Vec::new())?;
+                self.put(&kept, &[])?;
             }
         }
-        self.put(key, Vec::new())
+        self.put(&key, &[])
     }
 
     fn remove_failed_records(&mut self, job: JobId, from: u64) -> Result<(), StoreError> {
         let prefix = keys::of_job(keys::FAILED, job);
-        let mut groups: Vec<Key> = Vec::new();
-        for key in self.store.scan_prefix("list failed records", &prefix).keys() {
-            groups.push(key?.to_vec());
-        }
-        groups.extend(
-            self.rows
-                .range(prefix.clone()..)
-                .map(|(key, _)| key.clone())
-                .take_while(|key| key.starts_with(&prefix)),
-        );
+        let stored = self.store.scan(backend::beginning_with(&prefix));
+        let mut groups = stored.map(|row| row.map(|(key, _)| key)).collect::<Result<Vec<Key>, _>>()?;
+        groups.extend(self.batch.rows.range(backend::beginning_with(&prefix)).map(|(key, _)| key.clone()));
         for key in groups {
             let first = keys::position_of(&key)
                 .ok_or_else(|| StoreError::corrupt("failed record's key", "it is too short"))?;
             if first >= from {
-                self.put(key, Vec::new())?;
+                self.put(&key, &[])?;
                 continue;
             }
             let mut group: Vec<FailedRecord> = self.row("failed records", &key)?.unwrap_or_default();
             let kept = usize::try_from(from - first).unwrap_or(usize::MAX);
             if group.len() > kept {
                 group.truncate(kept);
-                self.put(key, value::encode("failed records", &group)?)?;
+                self.put(&key, &value::encode("failed records", &group)?)?;
             }
         }
         Ok(())
     }
 
     fn row<T: serde::de::DeserializeOwned>(
-        &self,
+        &mut self,
         what: &'static str,
         key: &[u8],
     ) -> Result<Option<T>, StoreError> {
@@ -284,11 +278,14 @@ impl Staged<'_> {
         value::decode(what, &head, |index| self.get(&keys::continued(key, index))).map(Some)
     }
 
-    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        match self.rows.get(key) {
-            Some(staged) => Ok(staged.clone()),
-            None => self.store.get(key),
+    fn get(&mut self, key: &[u8]) -> Result<Option<Value>, StoreError> {
+        let Batch { expected, rows } = &mut self.batch;
+        if let Some(known) = rows.get(key).or_else(|| expected.get(key)) {
+            return Ok(known.clone());
         }
+        let found = self.store.inner.rows.get(key)?;
+        expected.insert(key.to_vec(), found.clone());
+        Ok(found)
     }
 }
 

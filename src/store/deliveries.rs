@@ -82,7 +82,7 @@ impl Store {
         content_hash: &str,
         asking: JobId,
     ) -> Result<Option<JobId>, StoreError> {
-        for key in self.scan_prefix("look for the content", keys::content(rule, content_hash)).keys() {
+        for key in self.keys_beginning_with(&keys::content(rule, content_hash)) {
             let job = keys::content_job_of(&key?).ok_or_else(|| too_short("content's key"))?;
             if job != asking {
                 return Ok(Some(job));
@@ -98,8 +98,7 @@ impl Store {
         delivery_key: &OsText,
         asking: JobId,
     ) -> Result<Option<(u64, JobId)>, StoreError> {
-        let keys = self.scan_prefix("look for the delivery's key", keys::delivery(rule, delivery_key)).keys();
-        for key in keys.rev() {
+        for key in self.keys_beginning_with(&keys::delivery(rule, delivery_key)).rev() {
             let found = keys::revision_and_job_of(&key?).ok_or_else(|| too_short("delivery's key"))?;
             if found.1 != asking {
                 return Ok(Some(found));
@@ -121,17 +120,7 @@ impl Store {
             None => Included(keys::archived_by(rule)),
         };
         let upto = Excluded(keys::archived_from(rule, unix_ms(before)));
-        let store = self.clone();
-        let is_empty =
-            matches!((&from, &upto), (Excluded(from) | Included(from), Excluded(upto)) if from >= upto);
-        let rows = (!is_empty).then(|| self.scan("list archived sources", (from, upto)));
-        rows.into_iter().flatten().filter_map(move |pair| {
-            let read = || {
-                let (key, value) = pair?;
-                store.whole_row("archived source", &key, &value)
-            };
-            read().transpose()
-        })
+        self.whole_rows("archived source", (from, upto))
     }
 }
 

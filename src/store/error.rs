@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::durable_fs;
 use crate::model::fault::{Fault, FaultKind};
@@ -133,26 +133,10 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// For good: nothing is written after it.
-    pub(super) fn failed(action: &'static str, store: &Path, error: sled::Error) -> Self {
-        Self::Failed { action, path: store.to_owned(), source: plain(error) }
-    }
-
-    pub(super) fn engine(action: &'static str) -> impl FnOnce(sled::Error) -> Self {
-        move |error| Self::Engine { action, source: plain(error) }
-    }
-
-    /// Of slices on their way: it costs no more than doing them again.
-    pub(super) fn slices(action: &'static str, path: &Path, error: sled::Error) -> Self {
-        Self::Slices { action, path: path.to_owned(), source: plain(error) }
-    }
-
     pub(super) fn corrupt(what: &'static str, detail: impl Into<String>) -> Self {
         Self::Corrupt { what, detail: detail.into() }
     }
-}
 
-impl StoreError {
     /// It and its causes in one line.
     pub(super) fn chain(&self) -> String {
         let mut text = self.to_string();
@@ -170,26 +154,6 @@ impl StoreError {
         matches!(self, Self::Failed { .. } | Self::Poisoned { .. } | Self::Removed { .. })
     }
 
-    /// Whether the engine read something that it never wrote.
-    pub(super) fn is_damage(&self) -> bool {
-        let (Self::Engine { source, .. } | Self::Failed { source, .. }) = self else { return false };
-        match (source.downcast_ref(), source.downcast_ref::<io::Error>()) {
-            (
-                Some(
-                    sled::Error::Corruption { .. }
-                    | sled::Error::ReportableBug(_)
-                    | sled::Error::Unsupported(_),
-                ),
-                _,
-            ) => true,
-            // Part of what should be there is not.
-            (_, Some(error)) => {
-                matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
-            }
-            _ => false,
-        }
-    }
-
     /// Whether this user may not do it.
     fn is_denied(&self) -> bool {
         self.io_kind() == Some(io::ErrorKind::PermissionDenied)
@@ -204,22 +168,11 @@ impl StoreError {
         let source = match self {
             Self::Folder { source, .. } => Some(source),
             Self::Engine { source, .. } | Self::Failed { source, .. } | Self::Slices { source, .. } => {
-                match source.downcast_ref::<sled::Error>() {
-                    Some(sled::Error::Io(source)) => Some(source),
-                    _ => source.downcast_ref::<io::Error>(),
-                }
+                source.downcast_ref::<io::Error>()
             }
             _ => None,
         };
         source.map(io::Error::kind)
-    }
-}
-
-/// The system's own words, where the engine only wraps them.
-fn plain(error: sled::Error) -> Box<dyn std::error::Error + Send + Sync> {
-    match error {
-        sled::Error::Io(error) => Box::new(error),
-        other => Box::new(other),
     }
 }
 
@@ -308,12 +261,13 @@ mod tests {
     fn who_may_not_look_is_told_to_come_as_the_owner() {
         let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
         let folder = StoreError::Folder { action: "look at", path: "/data".into(), source: denied() };
-        let engine = StoreError::engine("be opened")(sled::Error::Io(denied()));
+        let engine = StoreError::Engine { action: "be opened", source: Box::new(denied()) };
         for error in [folder, engine] {
             let hint = error.hint().expect("there is one");
             assert!(hint.starts_with("run the command as") && !hint.contains("restart"), "{hint}");
         }
-        let full = StoreError::engine("be opened")(sled::Error::Io(io::ErrorKind::StorageFull.into()));
+        let full = Box::new(io::Error::from(io::ErrorKind::StorageFull));
+        let full = StoreError::Engine { action: "be opened", source: full };
         assert!(full.hint().is_some_and(|hint| hint.starts_with("make room on the disk")));
     }
 }

@@ -1,5 +1,8 @@
 //! Failed records: kept in groups, in order, until somebody settles them.
 
+use std::ops::Bound::Included;
+
+use super::backend::{self, Rows};
 use super::error::StoreError;
 use super::{Store, keys};
 use crate::model::account::FailedRecord;
@@ -36,7 +39,7 @@ impl Store {
     ) -> impl Iterator<Item = Result<FailedRecord, StoreError>> + use<> {
         let store = self.clone();
         let mut next = 0;
-        self.scan_prefix("list failed records", keys::of_job(keys::FAILED, job)).flat_map(move |pair| {
+        self.groups(job).flat_map(move |pair| {
             let group = pair.and_then(|(key, value)| {
                 refuse_gap(next, first_of(&key)?)?;
                 store.group_after(next, &key, &value)
@@ -53,8 +56,8 @@ impl Store {
 
     /// A job's failed record by its position, from 0.
     pub fn failed_record(&self, job: JobId, position: u64) -> Result<Option<FailedRecord>, StoreError> {
-        let upto = keys::of_job(keys::FAILED, job)..=keys::failed_group(job, position);
-        let Some(pair) = self.scan("read a failed record", upto).next_back() else { return Ok(None) };
+        let upto = (Included(keys::of_job(keys::FAILED, job)), Included(keys::failed_group(job, position)));
+        let Some(pair) = self.scan(upto).next_back() else { return Ok(None) };
         let (key, value) = pair?;
         let mut records = self.group_after(position, &key, &value)?;
         Ok(if records.is_empty() { None } else { Some(records.swap_remove(0)) })
@@ -62,11 +65,14 @@ impl Store {
 
     /// How many failed records of a job are kept.
     pub fn failed_records_count(&self, job: JobId) -> Result<u64, StoreError> {
-        let mut groups = self.scan_prefix("count failed records", keys::of_job(keys::FAILED, job));
-        let Some(pair) = groups.next_back() else { return Ok(0) };
+        let Some(pair) = self.groups(job).next_back() else { return Ok(0) };
         let (key, value) = pair?;
         let records = self.group_after(0, &key, &value)?;
         Ok(first_of(&key)?.saturating_add(records.len() as u64))
+    }
+
+    fn groups(&self, job: JobId) -> Rows {
+        self.scan(backend::beginning_with(&keys::of_job(keys::FAILED, job)))
     }
 
     /// The records of a group from position `next` on.

@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::backend::VALUE_BYTES_MAX;
 use super::{ArchivedRow, Checkpoint, LedgerRow, slice_value, value};
 use crate::model::account::FailedRecord;
 use crate::model::job::Job;
@@ -42,8 +43,8 @@ fn row<T: Serialize + DeserializeOwned>(stored: &[u8]) {
     let values = split(stored);
     let Ok(row) = read::<T>(&values) else { return };
     let stored = value::encode("row", &row).expect("what was read can be stored");
-    assert!(stored.iter().all(|value| value.len() <= value::STORED_VALUE_BYTES_MAX));
-    let values: Vec<&[u8]> = stored.iter().map(Vec::as_slice).collect();
+    assert!(stored.iter().all(|value| value.len() <= VALUE_BYTES_MAX));
+    let values: Vec<&[u8]> = stored.iter().map(AsRef::as_ref).collect();
     let again = read::<T>(&values).expect("its own bytes can be read");
     assert_eq!(value::encode("row", &again).expect("likewise"), stored, "it changed on the way");
 }

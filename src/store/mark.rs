@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::{Store, keys, value};
+use super::{Store, keys};
 
 /// Which store, and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +29,7 @@ impl Store {
     pub fn count_start(&self, behind: u64) -> Result<Mark, StoreError> {
         let old = self.mark()?.unwrap_or_else(|| Mark { store: new_name(), starts: 0 });
         let mark = Mark { starts: old.starts.max(behind) + 1, ..old };
-        // One value: a row as short as this has no further chunks.
-        for head in value::encode("mark", &mark)? {
-            self.inner.written("write its mark", self.inner.meta.insert(keys::MARK, head))?;
-        }
+        self.change().put("mark", keys::MARK.to_vec(), &mark).apply()?;
         self.sync()?;
         Ok(mark)
     }

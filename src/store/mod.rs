@@ -1,42 +1,43 @@
-//! The embedded store: sled behind a narrow interface, so that another engine can stand behind the same one later.
+//! The store: jobs, their work and the ledger as rows of a backend, which another engine can stand in for (`backend`).
 //!
 //! Everything the service must not forget lies here; slices only pass by where the work does not get on.
 //!
 //! # Key layout
 //!
-//! Few trees, composite big-endian keys; every value starts with a version byte (see `value`).
+//! Composite big-endian keys; every value starts with a version byte (see `value`).
 //!
 //! ```text
-//! tree    key                              value
-//! meta    m "format"                       the store's format, u32
-//!         m "mark"                         Mark
-//!         j job                            Job
-//!         u job                            (index: the job is not in a final state)
-//!         l job                            LedgerRow
-//!         h digest(rule, content) job      (index: the job published this content)
-//!         d digest(rule, key) revision job (index: the job published this revision of the delivery's key)
-//!         a digest(rule) time job          ArchivedRow
-//!         k device inode size mtime ctime  job          (the kept file of this identity is known)
-//!         p job                            Checkpoint
-//!         i job                            Intent
-//!         f job position                   failed records from this position on
-//!         r hash                           Rule
-//!         c key index                      a further chunk of the long value under `key`
+//! key                              value
+//! m "format"                       the store's format, u32
+//! m "mark"                         Mark
+//! j job                            Job
+//! u job                            (index: the job is not in a final state)
+//! l job                            LedgerRow
+//! h digest(rule, content) job      (index: the job published this content)
+//! d digest(rule, key) revision job (index: the job published this revision of the delivery's key)
+//! a digest(rule) time job          ArchivedRow
+//! k device inode size mtime ctime  job          (the kept file of this identity is known)
+//! p job                            Checkpoint
+//! i job                            Intent
+//! f job position                   failed records from this position on
+//! r hash                           Rule
+//! c key index                      a further chunk of the long value under `key`
 //! ```
 //!
-//! Slices that find no room in memory have an engine of their own, which is neither durable nor kept: see `stored_slices`.
+//! Slices that find no room in memory have an engine of their own, which is neither durable nor kept: see `sled::stored_slices`.
 //!
 //! `digest` is BLAKE3, 32 bytes. The rows `h` and `d` are written with the intent, so that whatever is published is known; they go
 //! with their ledger row. A store of a version without them has published nothing, as far as they are asked.
 //!
 //! # Invariants
-//! - What belongs together is given to the engine in one `Batch` on one tree: visible and durable together or not at all.
-//! - Durable is what was applied before a [`Store::sync`] that came back. `flush` alone is not: on Linux it ends in
-//!   `sync_file_range`, so that the log file is fsynced here as well.
-//! - No value is longer than 64 KiB: sled would put its page into a file that it never fsyncs.
+//! - What belongs together is given to the backend in one `Batch`: visible and durable together or not at all.
+//! - Durable is what was applied before a [`Store::sync`] that came back.
 //! - After a failed write or sync nothing is written any more: what reached the disk is unknown.
 //! - All operations are idempotent and keyed by (job, number).
+//! - Rows that are changed are as they were read, or the change is made again: a batch says what it expects. The rows of one job are
+//!   changed by the one stage that has it in its hands.
 
+mod backend;
 mod changes;
 mod deliveries;
 mod error;
@@ -44,32 +45,26 @@ mod failed;
 mod folder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+#[cfg(test)]
+mod in_memory;
 mod keys;
-mod leftovers;
-mod log_check;
-mod making;
 mod mark;
 mod memory;
-mod opening;
-mod pending;
 mod poison;
-mod quiet;
 mod retention;
 mod rows;
+mod sled;
 mod slice_value;
 mod slices;
-mod stored_slices;
 mod value;
 mod verify;
 
-use std::fs::{File, OpenOptions};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::path::Path;
+use std::sync::{Arc, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use crate::durable_fs::{self, HeldFolder};
-use crate::group_sync::{Failure as _, GroupSync};
+use crate::durable_fs::HeldFolder;
 use crate::model::account::Account;
 use crate::model::job::Entry;
 use crate::model::job_id::JobId;
@@ -84,10 +79,8 @@ pub use rows::{JobMatch, LedgerOutcome, LedgerRow};
 pub use slices::{SliceQueue, Taken};
 pub use verify::{Finding, Verified};
 
-use pending::Pending;
-use poison::Poison;
-use quiet::Closing;
-use stored_slices::StoredSlices;
+use self::sled::{Sled, StoredSlices};
+use backend::{Applied, Backend, Batch};
 
 /// The format of keys and values; a store of a higher one is refused.
 const FORMAT: u32 = 1;
@@ -98,21 +91,14 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
-/// In the order of dropping: the engine closes before the folder is let go.
+/// In the order of dropping: the backend closes before the folder is let go.
 struct Inner {
-    meta: sled::Tree,
+    rows: Box<dyn Backend>,
     slices: Arc<StoredSlices>,
-    db: Closing<sled::Db>,
-    /// Of the engine's files.
-    path: PathBuf,
-    /// sled's log, for our own fsync.
-    log: File,
-    commits: GroupSync<Poison>,
-    /// One set of changes at a time: a long value's old chunks are read before they are replaced.
-    applying: Mutex<()>,
-    /// Rows that the engine does not have yet. Rows of several values are read whole or not at all, under this lock.
-    pending: RwLock<Pending>,
-    _folder: HeldFolder,
+    /// Read by all who change rows; written by who judges several rows against each other.
+    changing: RwLock<()>,
+    /// None: there is no folder.
+    _folder: Option<HeldFolder>,
 }
 
 /// The durable word on how far a job is.
@@ -141,34 +127,26 @@ impl Store {
         folder::check_root(data_dir)?;
         let held = folder::hold(data_dir)?;
         let slices = StoredSlices::begin(data_dir);
-        let path = data_dir.join("store");
-        making::make_missing(data_dir, &path)?;
-        leftovers::remove(&path)?;
-        log_check::refuse_lost_log(&path)?;
-        let (db, meta) = opening::guarded(&path, || open_tables(data_dir, &path))?;
-        let log_path = path.join("db");
-        let log = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&log_path)
-            .map_err(|error| folder::failed("open", &log_path, error))?;
-        let inner = Inner {
-            meta,
-            slices,
-            db: Closing::new(db),
-            path,
-            log,
-            commits: GroupSync::default(),
-            applying: Mutex::default(),
-            pending: RwLock::default(),
-            _folder: held,
-        };
-        let store = Self { inner: Arc::new(inner) };
-        store.sync()?;
-        leftovers::sync_settings(&store.inner.path)?;
-        folder::sync_names(&store.inner.path)?;
-        folder::sync_names(data_dir)?;
-        Ok(store)
+        let rows = Sled::open(data_dir)?;
+        check_format(data_dir, &rows)?;
+        rows.sync()?;
+        Ok(Self::over(Box::new(rows), slices, Some(held)))
+    }
+
+    /// An empty one, of which nothing outlives its last handle.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static STORES: AtomicU32 = AtomicU32::new(0);
+        let name = format!("landfall-{}-{}", std::process::id(), STORES.fetch_add(1, Ordering::Relaxed));
+        // Made only where slices go to the disk, and removed with the store.
+        let slices = StoredSlices::begin(&std::env::temp_dir().join(name));
+        Self::over(Box::<in_memory::InMemory>::default(), slices, None)
+    }
+
+    fn over(rows: Box<dyn Backend>, slices: Arc<StoredSlices>, folder: Option<HeldFolder>) -> Self {
+        let inner = Inner { rows, slices, changing: RwLock::default(), _folder: folder };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Refuses a data folder of another user: the service runs as its owner, and so must a command that does the service's work.
@@ -180,54 +158,28 @@ impl Store {
     /// the service's user cannot read.
     pub fn open_as_owner(data_dir: &Path) -> Result<Self, StoreError> {
         folder::check_owner(data_dir)?;
-        match std::fs::metadata(data_dir.join("store")) {
-            Ok(_) => Self::open(data_dir),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(StoreError::NoStore { data_dir: data_dir.to_owned() })
-            }
+        match self::sled::is_there(data_dir) {
+            Ok(true) => Self::open(data_dir),
+            Ok(false) => Err(StoreError::NoStore { data_dir: data_dir.to_owned() }),
             Err(error) => Err(folder::failed("look at", data_dir, error)),
         }
     }
 
-    /// Refuses to go on where the engine's log is no longer the file that was opened: everything since would be forgotten.
+    /// Refuses to go on where what was opened is no longer there: everything since would be forgotten.
     pub fn check_there(&self) -> Result<(), StoreError> {
-        let (inner, log) = (&self.inner, self.inner.path.join("db"));
-        let opened =
-            durable_fs::identity(&inner.log).map_err(|error| folder::failed("look at", &log, error))?;
-        match durable_fs::identity_at(&log) {
-            Ok(found) if !found.is_some_and(|found| found.same_file(&opened)) => {
-                Err(StoreError::Removed { path: inner.path.clone() })
-            }
-            // One that cannot be looked at may be there: the next write will tell.
-            Ok(_) | Err(_) => Ok(()),
-        }
+        self.inner.rows.check_there()
     }
 
-    /// Makes everything written so far durable; concurrent callers share one flush and fsync.
+    /// Makes everything written so far durable; concurrent callers share the work.
     ///
     /// A failure is for good: the store takes nothing more, and the service must stop.
     pub fn sync(&self) -> Result<(), StoreError> {
-        let inner = &self.inner;
-        let flush = || match inner.db.flush() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(StoreError::failed("flush its log", &inner.path, error)),
-        };
-        let make_durable = || {
-            inner.give_rows()?;
-            flush()?;
-            inner
-                .log
-                .sync_all()
-                .map_err(|error| StoreError::failed("sync its log", &inner.path, error.into()))?;
-            // What is durable in a file without a name nobody will read: nothing may be published on its word.
-            if durable_fs::has_no_name(&inner.log) {
-                return Err(StoreError::Removed { path: inner.path.clone() });
-            }
-            Ok(())
-        };
-        // sled 0.34 forgets a waiting flush where the last writer of its buffer met an error (`exit_reservation` notes the error and wakes
-        // nobody). Any later flush sees the error, and wakes all.
-        Ok(inner.commits.sync(make_durable, Some(&flush))?)
+        self.inner.rows.sync()
+    }
+
+    /// Makes durable what nobody waits for, and sees that a flush under way comes to its end.
+    pub fn sync_waiting(&self) -> Result<(), StoreError> {
+        if self.inner.rows.has_unsynced() { self.sync() } else { Ok(()) }
     }
 
     /// Begins a set of changes.
@@ -241,39 +193,14 @@ impl Store {
     }
 }
 
-impl Inner {
-    fn refuse_poisoned(&self) -> Result<(), StoreError> {
-        self.commits.failed_for_good().map_or(Ok(()), |poison| Err(poison.into()))
-    }
-
-    /// An engine's write that failed ends all writing.
-    fn written<T>(&self, action: &'static str, result: sled::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|error| {
-            let error = StoreError::failed(action, &self.path, error);
-            self.commits.end_by(Poison::of(&error));
-            error
-        })
-    }
-}
-
-/// The engine and its tables; everything here reads what may be damaged.
-fn open_tables(data_dir: &Path, path: &Path) -> Result<(sled::Db, sled::Tree), StoreError> {
-    let db = opening::open_engine(path)?;
-    let meta = db.open_tree("meta").map_err(StoreError::engine("open its tables"))?;
-    check_format(data_dir, &meta)?;
-    // Earlier versions had slices among the rows; they are cut again from their source.
-    db.drop_tree("slices").map_err(StoreError::engine("forget old slices"))?;
-    Ok((db, meta))
-}
-
-fn check_format(data_dir: &Path, meta: &sled::Tree) -> Result<(), StoreError> {
-    let mark = meta.get(keys::FORMAT).map_err(StoreError::engine("read its format"))?;
-    let Some(mark) = mark else {
-        meta.insert(keys::FORMAT, value::chunk(&FORMAT.to_be_bytes()))
-            .map_err(StoreError::engine("write its format"))?;
-        return Ok(());
+/// Refuses rows of a later format; marks those of a new store.
+fn check_format(data_dir: &Path, rows: &dyn Backend) -> Result<(), StoreError> {
+    let Some(mark) = rows.get(keys::FORMAT)? else {
+        let mut batch = Batch::default();
+        batch.rows.insert(keys::FORMAT.to_vec(), Some(value::seal(&[&FORMAT.to_be_bytes()])));
+        return rows.apply(batch).map(|_: Applied| ());
     };
-    let digits = value::read_chunk("format mark", &mark)?;
+    let digits = value::unseal("format mark", &mark)?;
     let found = digits
         .try_into()
         .map(u32::from_be_bytes)
@@ -285,7 +212,7 @@ fn check_format(data_dir: &Path, meta: &sled::Tree) -> Result<(), StoreError> {
 }
 
 #[cfg(test)]
-mod damage_tests;
+mod conformance_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! After a failed write or sync: what reached the disk is not known, so that nothing is written any more.
 
 use super::error::StoreError;
-use crate::group_sync::{Failure, Told};
+use crate::group_sync::{Failure, GroupSync, Told};
 
 /// The first failure, in words.
 #[derive(Clone, Debug)]
@@ -20,6 +20,13 @@ impl Failure for Poison {
 
     fn is_for_good(&self) -> bool {
         true
+    }
+}
+
+impl GroupSync<Poison> {
+    /// Refuses after the first failure.
+    pub(super) fn refuse(&self) -> Result<(), StoreError> {
+        self.failed_for_good().map_or(Ok(()), |poison| Err(poison.into()))
     }
 }
 

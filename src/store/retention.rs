@@ -93,8 +93,8 @@ impl Store {
     /// begins or goes on under one of them may not have its row yet.
     pub fn forget_rules(&self, current: &[String]) -> Result<u64, StoreError> {
         let mut unused: BTreeSet<Key> = BTreeSet::new();
-        for key in self.scan_prefix("list rules", [keys::RULE]).keys() {
-            unused.insert(key?.to_vec());
+        for key in self.keys_beginning_with(&[keys::RULE]) {
+            unused.insert(key?);
         }
         for hash in current {
             unused.remove(&keys::rule(hash));

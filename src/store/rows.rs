@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::sync::PoisonError;
 
+use super::backend::{self, KeyRange, Rows, Value};
 use super::error::StoreError;
-use super::pending::Pending;
+use super::keys::Key;
 use super::{Checkpoint, Store, keys, value};
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
@@ -175,8 +175,7 @@ impl Store {
     }
 
     fn job_ids(&self, prefix: u8) -> impl Iterator<Item = Result<JobId, StoreError>> + use<> {
-        self.scan_prefix("list jobs", [prefix])
-            .keys()
+        self.keys_beginning_with(&[prefix])
             .map(|key| keys::job_of(&key?).ok_or_else(|| StoreError::corrupt("job's key", "it is too short")))
     }
 
@@ -194,13 +193,18 @@ impl Store {
         what: &'static str,
         prefix: u8,
     ) -> impl DoubleEndedIterator<Item = Result<T, StoreError>> + use<T> {
+        self.whole_rows(what, backend::beginning_with(&[prefix]))
+    }
+
+    /// The rows in a range of keys, read as they are asked for.
+    pub(super) fn whole_rows<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        range: KeyRange,
+    ) -> impl DoubleEndedIterator<Item = Result<T, StoreError>> + use<T> {
         let store = self.clone();
-        self.scan_prefix("list rows", [prefix]).filter_map(move |pair| {
-            let read = || {
-                let (key, value) = pair?;
-                store.whole_row(what, &key, &value)
-            };
-            read().transpose()
+        self.scan(range).filter_map(move |row| {
+            row.and_then(|(key, value)| store.whole_row(what, &key, &value)).transpose()
         })
     }
 
@@ -213,23 +217,27 @@ impl Store {
     ) -> Result<Option<T>, StoreError> {
         let head = value::read_head(what, value)?;
         if head.chunks <= 1 {
-            return value::decode(what, &head, |_| Ok(None::<sled::IVec>)).map(Some);
+            return value::decode(what, &head, |_| Ok(None::<Value>)).map(Some);
         }
-        // Head and chunks of one writing: nothing is applied meanwhile, and the head is read again.
-        let pending = self.inner.pending.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(value) = self.get_under(&pending, key)? else { return Ok(None) };
+        // Head and chunks of one writing: the head is read again, too.
+        let now = self.inner.rows.snapshot();
+        let Some(value) = now.get(key)? else { return Ok(None) };
         let head = value::read_head(what, &value)?;
-        value::decode(what, &head, |index| self.get_under(&pending, &keys::continued(key, index))).map(Some)
+        value::decode(what, &head, |index| now.get(&keys::continued(key, index))).map(Some)
     }
 
-    pub(super) fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        self.get_under(&self.inner.pending.read().unwrap_or_else(PoisonError::into_inner), key)
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError> {
+        self.inner.rows.get(key)
     }
 
-    fn get_under(&self, pending: &Pending, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        match pending.get(key) {
-            Some(waiting) => Ok(waiting.clone()),
-            None => self.inner.meta.get(key).map_err(StoreError::engine("read a row")),
-        }
+    pub(super) fn scan(&self, range: KeyRange) -> Rows {
+        self.inner.rows.scan(range)
+    }
+
+    pub(super) fn keys_beginning_with(
+        &self,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<Key, StoreError>> + use<> {
+        self.scan(backend::beginning_with(prefix)).map(|row| row.map(|(key, _)| key))
     }
 }

@@ -8,7 +8,7 @@
 //! both wait for, packing slices, storing and reading them would only take it from the work.
 //!
 //! While any slice is stored, later ones are stored too: order is kept without looking into either. Where and how is
-//! [`super::stored_slices`]'s business; after a crash they are cut again from the source.
+//! `sled::stored_slices`' business; after a crash they are cut again from the source.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::error::StoreError;
 use super::memory::{MemoryBudget, MemoryLease};
-use super::stored_slices::Lent;
+use super::sled::Lent;
 use super::{Store, slice_value};
 use crate::model::job_id::JobId;
 use crate::model::slice::Slice;

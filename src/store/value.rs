@@ -5,27 +5,23 @@
 //! chunk:  version u8 | further bytes                               under `c` + key + index, from 1
 //! ```
 //!
-//! No stored value is longer than [`STORED_VALUE_BYTES_MAX`]: sled writes a page above a quarter of a segment into a file
-//! of its own, which it never fsyncs. A leaf page holds 16 values, now and then a few more.
+//! Every value of every row and slice is made by [`seal`] and read by [`unseal`], and by nothing else: there its version is written and judged,
+//! so that a value of a later version is refused by name and never misread. Whatever is to hold for all that lies on the disk belongs there.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::backend::{VALUE_BYTES_MAX, Value};
 use super::error::StoreError;
 
-/// Bytes of a value as sled sees it, at most.
-pub(super) const STORED_VALUE_BYTES_MAX: usize = 64 << 10;
-/// Bytes of a sled segment.
-pub(super) const SEGMENT_BYTES: usize = 8 << 20;
-/// Values on one leaf page at most: sled splits above 16 and merges a page of less than 4 into its neighbour.
-const PAGE_VALUES_MAX: usize = 24;
-const _: () = assert!(PAGE_VALUES_MAX * STORED_VALUE_BYTES_MAX < SEGMENT_BYTES / 4);
-
 const VERSION: u8 = 1;
-const HEAD_BYTES: usize = 6;
-const HEAD_PAYLOAD_BYTES_MAX: usize = STORED_VALUE_BYTES_MAX - HEAD_BYTES;
+/// Bytes that [`seal`] adds.
+const SEAL_BYTES: usize = 1;
+/// Encoding and count of chunks.
+const HEAD_BYTES: usize = 5;
+const HEAD_PAYLOAD_BYTES_MAX: usize = VALUE_BYTES_MAX - SEAL_BYTES - HEAD_BYTES;
 /// Bytes of a value in one chunk after the head.
-pub(super) const CHUNK_PAYLOAD_BYTES_MAX: usize = STORED_VALUE_BYTES_MAX - 1;
+pub(super) const CHUNK_PAYLOAD_BYTES_MAX: usize = VALUE_BYTES_MAX - SEAL_BYTES;
 /// A whole slice and its header fit in one value, uncompressible or not.
 const _: () = assert!(crate::record::SLICE_BYTES_MAX + 4096 <= CHUNK_PAYLOAD_BYTES_MAX);
 
@@ -39,8 +35,27 @@ const LZ4: u8 = 1;
 /// A byte of LZ4 makes so many at most: it lengthens a copy.
 const LZ4_RATIO_MAX: usize = 255;
 
+/// A stored value of the parts of its bytes.
+pub(super) fn seal(parts: &[&[u8]]) -> Value {
+    let mut value = Vec::with_capacity(SEAL_BYTES + parts.iter().map(|part| part.len()).sum::<usize>());
+    value.push(VERSION);
+    for part in parts {
+        value.extend_from_slice(part);
+    }
+    value.into()
+}
+
+/// The bytes of a stored value.
+pub(super) fn unseal<'a>(what: &'static str, value: &'a [u8]) -> Result<&'a [u8], StoreError> {
+    match value {
+        [VERSION, rest @ ..] => Ok(rest),
+        [found, ..] => Err(StoreError::UnknownVersion { what, found: *found }),
+        [] => Err(StoreError::corrupt(what, "it is empty")),
+    }
+}
+
 /// A row's values: the head, then further chunks if it is long.
-pub(super) fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<Vec<u8>>, StoreError> {
+pub(super) fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<Value>, StoreError> {
     let mut json = Vec::with_capacity(ROW_BYTES);
     serde_json::to_writer(&mut json, row)
         .map_err(|error| StoreError::Encode { what, detail: error.to_string() })?;
@@ -56,24 +71,12 @@ pub(super) fn encode<T: Serialize>(what: &'static str, row: &T) -> Result<Vec<Ve
     let count = u32::try_from(further.len() + 1)
         .map_err(|_| StoreError::Encode { what, detail: "it is too long".to_owned() })?;
     let mut values = vec![head(LZ4, count, first)];
-    values.extend(further.map(chunk));
+    values.extend(further.map(|payload| seal(&[payload])));
     Ok(values)
 }
 
-fn head(encoding: u8, chunks: u32, payload: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(HEAD_BYTES + payload.len());
-    value.extend_from_slice(&[VERSION, encoding]);
-    value.extend_from_slice(&chunks.to_be_bytes());
-    value.extend_from_slice(payload);
-    value
-}
-
-/// A chunk's value from its part of the bytes.
-pub(super) fn chunk(payload: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(1 + payload.len());
-    value.push(VERSION);
-    value.extend_from_slice(payload);
-    value
+fn head(encoding: u8, chunks: u32, payload: &[u8]) -> Value {
+    seal(&[&[encoding], &chunks.to_be_bytes(), payload])
 }
 
 /// What a head says.
@@ -86,21 +89,12 @@ pub(super) struct Head<'a> {
 
 /// Reads a head.
 pub(super) fn read_head<'a>(what: &'static str, value: &'a [u8]) -> Result<Head<'a>, StoreError> {
-    let rest = read_chunk(what, value)?;
+    let rest = unseal(what, value)?;
     match rest {
         [encoding, a, b, c, d, payload @ ..] => {
             Ok(Head { encoding: *encoding, chunks: u32::from_be_bytes([*a, *b, *c, *d]), payload })
         }
         _ => Err(StoreError::corrupt(what, "it is too short")),
-    }
-}
-
-/// The bytes behind the version.
-pub(super) fn read_chunk<'a>(what: &'static str, value: &'a [u8]) -> Result<&'a [u8], StoreError> {
-    match value {
-        [VERSION, rest @ ..] => Ok(rest),
-        [found, ..] => Err(StoreError::UnknownVersion { what, found: *found }),
-        [] => Err(StoreError::corrupt(what, "it is empty")),
     }
 }
 
@@ -118,7 +112,7 @@ pub(super) fn decode<T: DeserializeOwned, V: AsRef<[u8]>>(
         let value = next(index)?.ok_or_else(|| {
             StoreError::corrupt(what, format!("part {index} of {} is missing", head.chunks))
         })?;
-        payload.to_mut().extend_from_slice(read_chunk(what, value.as_ref())?);
+        payload.to_mut().extend_from_slice(unseal(what, value.as_ref())?);
     }
     match head.encoding {
         PLAIN => parse(&payload),
@@ -145,8 +139,8 @@ pub(super) fn decompress(what: &'static str, packed: &[u8]) -> Result<Vec<u8>, S
 }
 
 /// The value of an index row that points at nothing but its key.
-pub(super) fn mark() -> Vec<u8> {
-    vec![VERSION]
+pub(super) fn mark() -> Value {
+    seal(&[])
 }
 
 #[cfg(test)]
@@ -154,7 +148,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn there_and_back(row: &Vec<u8>) -> (Vec<Vec<u8>>, Vec<u8>) {
+    fn there_and_back(row: &Vec<u8>) -> (Vec<Value>, Vec<u8>) {
         let values = encode("row", row).expect("encodes");
         let head = read_head("row", &values[0]).expect("has a head");
         let back = decode("row", &head, |i| Ok(values.get(i as usize))).expect("decodes");
@@ -179,7 +173,7 @@ mod tests {
         .collect();
         let (values, back) = there_and_back(&row);
         assert!(values.len() > 2, "{} values", values.len());
-        assert!(values.iter().all(|value| value.len() <= STORED_VALUE_BYTES_MAX));
+        assert!(values.iter().all(|value| value.len() <= VALUE_BYTES_MAX));
         assert_eq!(back, row);
     }
 

@@ -18,7 +18,7 @@ use crate::model::rule::Rule;
 use crate::output::{EntryName, FinishedOutput, HeaderState, Intent};
 
 fn encoded<T: Serialize>(row: &T) -> Vec<Vec<u8>> {
-    value::encode("row", row).expect("encodes")
+    value::encode("row", row).expect("encodes").into_iter().map(Vec::from).collect()
 }
 
 fn decoded<T: DeserializeOwned>(values: &[Vec<u8>]) -> Result<T, StoreError> {
@@ -28,7 +28,7 @@ fn decoded<T: DeserializeOwned>(values: &[Vec<u8>]) -> Result<T, StoreError> {
 
 fn comes_back<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(row: &T) {
     let values = encoded(row);
-    assert!(values.iter().all(|value| value.len() <= value::STORED_VALUE_BYTES_MAX));
+    assert!(values.iter().all(|value| value.len() <= backend::VALUE_BYTES_MAX));
     assert_eq!(&decoded::<T>(&values).expect("decodes"), row);
 }
 

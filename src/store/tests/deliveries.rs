@@ -51,8 +51,7 @@ fn the_first_of_a_content_and_the_last_of_a_key_are_found_after_a_reopen() {
 
 #[test]
 fn the_ledger_forgets_what_is_old_and_with_it_what_it_was_known_by() {
-    let folder = folder();
-    let store = open(folder.path());
+    let store = Store::in_memory();
     for number in 1..=4 {
         publish(&store, &delivered(number, "blake3:aa", "acme/pay", number));
         store.change().archived(&archived(number)).apply().expect("applied");
@@ -77,8 +76,7 @@ fn the_ledger_forgets_what_is_old_and_with_it_what_it_was_known_by() {
 
 #[test]
 fn archived_sources_come_oldest_first_up_to_a_moment_and_after_a_row() {
-    let folder = folder();
-    let store = open(folder.path());
+    let store = Store::in_memory();
     for number in [7, 3, 5] {
         store.change().archived(&archived(number)).apply().expect("applied");
     }
@@ -94,8 +92,7 @@ fn archived_sources_come_oldest_first_up_to_a_moment_and_after_a_row() {
 /// Rows as the version before deliveries wrote them.
 #[test]
 fn rows_without_deliveries_are_read_as_first_ones() {
-    let folder = folder();
-    let store = open(folder.path());
+    let store = Store::in_memory();
     let old = |row: serde_json::Value, added: &[&str]| {
         let mut row = row;
         let fields = row.as_object_mut().expect("a table");
@@ -110,7 +107,7 @@ fn rows_without_deliveries_are_read_as_first_ones() {
     let ledger = old(serde_json::to_value(ledger_row(1)).expect("JSON"), &["delivery_key", "revision"]);
     let put = |key: keys::Key, row: &serde_json::Value| {
         let values = value::encode("row", row).expect("encodes");
-        store.inner.meta.insert(key, values[0].clone()).expect("written");
+        put_raw(&store, &key, Some(&values[0]));
     };
     put(keys::of_job(keys::JOB, id(1)), &job_row);
     put(keys::of_job(keys::LEDGER, id(1)), &ledger);
@@ -123,8 +120,7 @@ fn rows_without_deliveries_are_read_as_first_ones() {
 #[test]
 fn a_delivery_is_found_among_many_without_walking_over_them() {
     const ROWS: u64 = 20_000;
-    let folder = folder();
-    let store = open(folder.path());
+    let store = Store::in_memory();
     let mut changes = store.change();
     for number in 0..ROWS {
         changes.delivery(&delivered(
@@ -136,7 +132,7 @@ fn a_delivery_is_found_among_many_without_walking_over_them() {
     }
     changes.apply().expect("applied");
     let begun = std::time::Instant::now();
-    assert_eq!(store.scan_prefix("count", b"h").keys().count() as u64, ROWS);
+    assert_eq!(store.keys_beginning_with(b"h").count() as u64, ROWS);
     let walk = begun.elapsed();
     let begun = std::time::Instant::now();
     for number in 0..100 {

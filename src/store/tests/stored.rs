@@ -77,8 +77,7 @@ fn an_engine_stays_for_the_next_slices_until_much_went_through_and_while_another
 #[test]
 fn a_failure_breaks_off_whoever_has_slices_there_and_nobody_else() {
     use crate::model::fault::{Fault as _, FaultKind};
-    let folder = folder();
-    let store = open(folder.path());
+    let store = Store::in_memory();
     let broken = stored(&store, id(1), 3, 1000);
     store.inner.slices.lend().expect("lent").give_up();
     assert!(matches!(broken.take(), Ok(Taken::Slice(..))), "that one is in memory");
@@ -98,8 +97,7 @@ fn a_failure_breaks_off_whoever_has_slices_there_and_nobody_else() {
 
 #[test]
 fn without_room_on_the_disk_loading_waits_for_its_own_slices_to_be_taken() {
-    let folder = folder();
-    let store = open(folder.path());
+    let store = Store::in_memory();
     store.inner.slices.reserve(u64::MAX);
     let queue = store.slice_queue(id(1), MemoryBudget::new(0), u64::MAX);
     std::thread::scope(|scope| {
@@ -127,8 +125,7 @@ fn without_room_on_the_disk_loading_waits_for_its_own_slices_to_be_taken() {
 
 #[test]
 fn a_job_whose_work_does_not_get_on_runs_ahead_to_the_disk_however_busy_others_are() {
-    let folder = folder();
-    let store = open(folder.path());
+    let store = Store::in_memory();
     let memory = MemoryBudget::new(0);
     let stuck = store.slice_queue(id(0), Arc::clone(&memory), u64::MAX);
     let busy = store.slice_queue(id(1), Arc::clone(&memory), u64::MAX);

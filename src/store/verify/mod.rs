@@ -9,12 +9,15 @@ mod files;
 mod rows;
 
 use std::collections::VecDeque;
+use std::ops::Bound::Unbounded;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::backend::Rows;
 use super::error::StoreError;
-use super::{Store, keys, opening};
+use super::{Store, keys};
 use crate::model::job_id::JobId;
 
 /// After so many values the walk says that it goes on.
@@ -58,15 +61,9 @@ pub enum Verified {
 impl Store {
     /// Verifies every value, as the answers are asked for; the last one is [`Verified::Ended`].
     pub fn verify(&self) -> impl Iterator<Item = Verified> + use<> {
-        let mut said: VecDeque<_> = rows::unknown_tables(&self.inner.db).into();
-        if let Err(error) = self.inner.give_rows() {
-            said.push_back(Verified::Found(unreadable(
-                "the rows that wait to be written".to_owned(),
-                &error,
-            )));
-        }
+        let said: VecDeque<_> = self.inner.rows.unknown_tables().into_iter().map(unknown_table).collect();
         Walk {
-            rows: Some(self.inner.meta.iter()),
+            rows: Some(self.scan((Unbounded, Unbounded))),
             store: self.clone(),
             said,
             values: 0,
@@ -79,16 +76,14 @@ impl Store {
 
 struct Walk {
     store: Store,
-    rows: Option<sled::Iter>,
+    /// None once all were met.
+    rows: Option<Rows>,
     said: VecDeque<Verified>,
     values: u64,
     jobs: u64,
     looks_left: u32,
     ended: bool,
 }
-
-/// A row as it was met.
-type Row = (sled::IVec, sled::IVec);
 
 impl Iterator for Walk {
     type Item = Verified;
@@ -108,16 +103,22 @@ impl Iterator for Walk {
 
 impl Walk {
     fn go_on(&mut self) {
-        if let Some((key, value)) = next_of(&mut self.rows, "rows", &mut self.said) {
-            self.count();
-            self.jobs += u64::from(key.first() == Some(&keys::JOB));
-            let findings = self.judge_row(&key, &value);
-            self.said.extend(findings.into_iter().map(Verified::Found));
-        } else if self.rows.is_some() {
-            self.rows = None;
-        } else {
-            self.said.push_back(Verified::Ended { values: self.values, jobs: self.jobs });
-            self.ended = true;
+        match self.rows.as_mut().and_then(Iterator::next) {
+            Some(Ok((key, value))) => {
+                self.count();
+                self.jobs += u64::from(key.first() == Some(&keys::JOB));
+                let findings = self.judge_row(&key, &value);
+                self.said.extend(findings.into_iter().map(Verified::Found));
+            }
+            // A backend that cannot read on is a finding, and the end of its rows.
+            Some(Err(error)) => {
+                self.rows = None;
+                self.said.push_back(Verified::Found(unreadable("the rows from here on".to_owned(), &error)));
+            }
+            None => {
+                self.said.push_back(Verified::Ended { values: self.values, jobs: self.jobs });
+                self.ended = true;
+            }
         }
     }
 
@@ -139,8 +140,7 @@ impl Walk {
 
     /// With nothing being written meanwhile; a row that went is no longer wrong.
     fn judge_again(&self, key: &[u8]) -> Vec<Finding> {
-        let _nothing_is_written =
-            self.store.inner.applying.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _nothing_is_written = self.store.inner.changing.write().unwrap_or_else(PoisonError::into_inner);
         match self.store.get(key) {
             Ok(Some(value)) => rows::judge(&self.store, key, &value),
             Ok(None) => Vec::new(),
@@ -165,16 +165,12 @@ impl Walk {
     }
 }
 
-/// The next row; an engine that cannot read on is a finding, and the end of its table.
-fn next_of(rows: &mut Option<sled::Iter>, what: &str, said: &mut VecDeque<Verified>) -> Option<Row> {
-    let iter = rows.as_mut()?;
-    let read = opening::guarded(std::path::Path::new("store"), || {
-        iter.next().transpose().map_err(StoreError::engine("read on"))
-    });
-    read.unwrap_or_else(|error| {
-        *rows = None;
-        said.push_back(Verified::Found(unreadable(format!("the table of {what}, from here on"), &error)));
-        None
+/// A table that this version knows nothing of.
+fn unknown_table(name: String) -> Verified {
+    Verified::Found(Finding {
+        place: format!("table `{name}`"),
+        problem: "this version does not know it".to_owned(),
+        hint: "a later version of landfall wrote it: run that version on this data folder".to_owned(),
     })
 }
 

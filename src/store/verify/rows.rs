@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{Finding, REPORT, RESTORE, Verified, place, unreadable};
+use super::{Finding, REPORT, RESTORE, place, unreadable};
 use crate::model::account::FailedRecord;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -12,20 +12,6 @@ use crate::output::Intent;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Place};
 use crate::store::{ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, Store, deliveries, value};
-
-/// Tables that this version knows nothing of.
-pub(super) fn unknown_tables(db: &sled::Db) -> Vec<Verified> {
-    let known: [&[u8]; 2] = [b"meta", b"__sled__default"];
-    let unknown = db.tree_names().into_iter().filter(|name| !known.contains(&name.as_ref()));
-    let finding = |name: sled::IVec| {
-        Verified::Found(Finding {
-            place: format!("table `{}`", name.escape_ascii()),
-            problem: "this version does not know it".to_owned(),
-            hint: "a later version of landfall wrote it: run that version on this data folder".to_owned(),
-        })
-    };
-    unknown.map(finding).collect()
-}
 
 /// What is wrong with one row.
 pub(super) fn judge(store: &Store, key: &[u8], value: &[u8]) -> Vec<Finding> {
@@ -215,7 +201,7 @@ impl Judge<'_> {
     /// retried under another rule may have another content.
     fn index(&mut self, what: &'static str, id: JobId, value: &[u8]) -> Result<(), Unreadable> {
         let here = || place(what, Some(id));
-        if !value::read_chunk(what, value).map_err(|error| (here(), error))?.is_empty() {
+        if !value::unseal(what, value).map_err(|error| (here(), error))?.is_empty() {
             self.find(here(), "it has a value, and should have none", REPORT);
         }
         if read(id, self.store.get(&keys::of_job(keys::LEDGER, id)))?.is_none() {
@@ -237,7 +223,7 @@ impl Judge<'_> {
 
     fn continued(&mut self, head: &[u8], index: u32, value: &[u8]) -> Result<(), Unreadable> {
         let here = || place("part of a long value", keys::job_of(head));
-        value::read_chunk("part of a long value", value).map_err(|error| (here(), error))?;
+        value::unseal("part of a long value", value).map_err(|error| (here(), error))?;
         let chunks = match self.store.get(head).map_err(|error| (here(), error))? {
             Some(head) => value::read_head("row", &head).map_err(|error| (here(), error))?.chunks,
             None => 0,

@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::tests::{folder, id, job, ledger_row, noise};
-use super::*;
+use super::opening;
 use crate::model::fault::Fault as _;
+use crate::store::tests::{copy, folder, id, job, ledger_row, noise};
+use crate::store::{Store, StoreError};
 
 const JOBS: u64 = 6;
 /// Besides the edges.
@@ -38,18 +39,6 @@ impl Image {
             let log = File::options().write(true).open(store.join("db")).expect("the log");
             log.set_len(length).expect("is cut");
         })
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("listed").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).expect("copied");
-        }
     }
 }
 

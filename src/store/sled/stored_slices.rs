@@ -18,12 +18,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::error::StoreError;
-use super::value::{self, CHUNK_PAYLOAD_BYTES_MAX};
-use super::{folder, keys, opening};
+use super::{errors, opening};
 use crate::allocator;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
+use crate::store::error::StoreError;
+use crate::store::value::{self, CHUNK_PAYLOAD_BYTES_MAX};
+use crate::store::{folder, keys};
 
 /// An engine through which less went is kept for the next slices.
 const KEPT_BYTES_MAX: u64 = if cfg!(test) { 1 << 20 } else { 64 << 20 };
@@ -41,7 +42,7 @@ const FOLDER: &str = "slices";
 static ENGINES: AtomicU64 = AtomicU64::new(0);
 
 /// Where slices of all jobs lie, while any do.
-pub(super) struct StoredSlices {
+pub(in crate::store) struct StoredSlices {
     data_dir: PathBuf,
     folder: PathBuf,
     current: Mutex<Option<Arc<Engine>>>,
@@ -71,14 +72,14 @@ struct Open {
 }
 
 /// The engine, for one queue that has slices in it.
-pub(super) struct Lent {
+pub(in crate::store) struct Lent {
     engine: Arc<Engine>,
     owner: Arc<StoredSlices>,
 }
 
 impl StoredSlices {
     /// Removes what a stop left there; by the process that holds the data folder.
-    pub(super) fn begin(data_dir: &Path) -> Arc<Self> {
+    pub(in crate::store) fn begin(data_dir: &Path) -> Arc<Self> {
         let folder = data_dir.join(FOLDER);
         remove_patiently(&folder);
         let (reserved, unlooked) = (AtomicU64::new(RESERVED_BYTES), AtomicU64::new(0));
@@ -88,7 +89,7 @@ impl StoredSlices {
 
     /// Whether the disk has room for so many bytes besides what is left to the store of rows. Looked at now and then, and at each call
     /// while there is none; a disk that does not tell is asked by writing.
-    pub(super) fn has_room(&self, bytes: u64) -> bool {
+    pub(in crate::store) fn has_room(&self, bytes: u64) -> bool {
         let unlooked = self.unlooked.load(Ordering::Relaxed);
         if unlooked >= bytes {
             self.unlooked.store(unlooked - bytes, Ordering::Relaxed);
@@ -106,7 +107,7 @@ impl StoredSlices {
     }
 
     /// The engine, made if there is none, or none that can be used.
-    pub(super) fn lend(self: &Arc<Self>) -> Result<Lent, StoreError> {
+    pub(in crate::store) fn lend(self: &Arc<Self>) -> Result<Lent, StoreError> {
         let mut current = self.current();
         let usable = current.as_ref().filter(|engine| !engine.given_up.load(Ordering::SeqCst));
         let engine = if let Some(engine) = usable {
@@ -127,19 +128,19 @@ impl StoredSlices {
 
     /// Whether no engine is open, or one without slices.
     #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::store) fn is_empty(&self) -> bool {
         self.current().as_ref().is_none_or(|engine| engine.usable().is_ok_and(|open| open.tree.is_empty()))
     }
 
     /// As if so many bytes had to be left on the disk.
     #[cfg(test)]
-    pub(super) fn reserve(&self, bytes: u64) {
+    pub(in crate::store) fn reserve(&self, bytes: u64) {
         self.reserved.store(bytes, Ordering::Relaxed);
         self.unlooked.store(0, Ordering::Relaxed);
     }
 
     #[cfg(test)]
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::store) fn is_open(&self) -> bool {
         self.current().is_some()
     }
 }
@@ -170,7 +171,7 @@ impl Drop for Lent {
 
 impl Lent {
     /// Stores a slice's bytes, as they were packed.
-    pub(super) fn put(&self, job: JobId, sequence: u64, packed: &[u8]) -> Result<(), StoreError> {
+    pub(in crate::store) fn put(&self, job: JobId, sequence: u64, packed: &[u8]) -> Result<(), StoreError> {
         let tree = &self.engine.usable()?.tree;
         let (first, rest) = packed.split_at(packed.len().min(CHUNK_PAYLOAD_BYTES_MAX - COUNT_BYTES));
         let further = rest.chunks(CHUNK_PAYLOAD_BYTES_MAX);
@@ -180,30 +181,31 @@ impl Lent {
         head.extend_from_slice(&count.to_be_bytes());
         head.extend_from_slice(first);
         for (chunk, payload) in (0..).zip(std::iter::once(head.as_slice()).chain(further)) {
-            let insert = tree.insert(keys::slice_chunk(job, sequence, chunk), value::chunk(payload));
+            let insert =
+                tree.insert(keys::slice_chunk(job, sequence, chunk), value::seal(&[payload]).as_ref());
             self.engine.done("written", insert)?;
         }
         self.engine.hold_back(packed.len() as u64)
     }
 
     /// A slice's bytes, as they were packed.
-    pub(super) fn get(&self, job: JobId, sequence: u64) -> Result<Vec<u8>, StoreError> {
+    pub(in crate::store) fn get(&self, job: JobId, sequence: u64) -> Result<Vec<u8>, StoreError> {
         let (count, mut packed) = {
             let head = self.chunk(job, sequence, 0)?;
-            match value::read_chunk("slice", &head)? {
+            match value::unseal("slice", &head)? {
                 [a, b, c, d, payload @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]), payload.to_vec()),
                 _ => return Err(StoreError::corrupt("slice", "it is too short")),
             }
         };
         for chunk in 1..count {
             let further = self.chunk(job, sequence, chunk)?;
-            packed.extend_from_slice(value::read_chunk("slice", &further)?);
+            packed.extend_from_slice(value::unseal("slice", &further)?);
         }
         Ok(packed)
     }
 
     /// Removes a slice's chunks; ends at the first that is not there. An engine that is given up goes as a whole.
-    pub(super) fn remove(&self, job: JobId, sequence: u64) -> Result<(), StoreError> {
+    pub(in crate::store) fn remove(&self, job: JobId, sequence: u64) -> Result<(), StoreError> {
         for chunk in 0.. {
             let Ok(open) = self.engine.usable() else { break };
             let removed = open.tree.remove(keys::slice_chunk(job, sequence, chunk));
@@ -215,7 +217,7 @@ impl Lent {
     }
 
     /// Removes slices that nobody takes any more; where nobody else has any, they go with the engine.
-    pub(super) fn remove_all(&self, job: JobId, sequences: Range<u64>) -> Result<(), StoreError> {
+    pub(in crate::store) fn remove_all(&self, job: JobId, sequences: Range<u64>) -> Result<(), StoreError> {
         let goes_with_it = self.engine.lent.load(Ordering::SeqCst) == 1
             && self.engine.through.load(Ordering::SeqCst) > KEPT_BYTES_MAX;
         // Where another queue comes in between they stay there unread: a slice says how many chunks it has.
@@ -234,7 +236,7 @@ impl Lent {
     }
 
     #[cfg(test)]
-    pub(super) fn give_up(&self) {
+    pub(in crate::store) fn give_up(&self) {
         self.engine.given_up.store(true, Ordering::SeqCst);
     }
 }
@@ -322,5 +324,5 @@ fn remove_patiently(folder: &Path) {
 }
 
 fn failed(action: &'static str, path: &Path, error: sled::Error) -> StoreError {
-    StoreError::slices(action, path, error)
+    errors::slices(action, path, error)
 }

@@ -15,10 +15,10 @@ use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::error::StoreError;
-use super::folder::failed;
 use super::leftovers::{LOG, SNAPSHOT};
-use super::value::SEGMENT_BYTES;
+use super::opening::SEGMENT_BYTES;
+use crate::store::error::StoreError;
+use crate::store::folder::failed;
 
 const HEADER_BYTES: usize = 20;
 
@@ -75,7 +75,7 @@ fn position_of(header: [u8; HEADER_BYTES]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{failed, folder, id, open};
+    use crate::store::tests::{failed, folder, id, open};
 
     #[test]
     fn a_log_in_which_the_snapshots_segment_was_used_anew_is_no_damage() {

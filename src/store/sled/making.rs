@@ -15,9 +15,9 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use super::error::StoreError;
-use super::folder::{self, failed};
-use super::opening;
+use super::{errors, opening};
+use crate::store::error::StoreError;
+use crate::store::folder::{self, failed};
 
 /// The name of a store that is being made.
 const UNFINISHED: &str = "store.new";
@@ -33,9 +33,9 @@ pub(super) fn make_missing(data_dir: &Path, store: &Path) -> Result<(), StoreErr
     }
     folder::make_private(&unfinished)?;
     opening::guarded(&unfinished, || {
-        let (db, meta) = super::open_tables(data_dir, &unfinished)?;
-        db.flush().map_err(|error| StoreError::failed("flush its log", &unfinished, error))?;
-        drop((meta, db));
+        let (db, table) = super::open_table(&unfinished)?;
+        db.flush().map_err(|error| errors::failed("flush its log", &unfinished, error))?;
+        drop((table, db));
         Ok(())
     })?;
     sync_files(&unfinished)?;

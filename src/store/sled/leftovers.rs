@@ -9,9 +9,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use super::error::StoreError;
-use super::folder::failed;
 use crate::durable_fs;
+use crate::store::error::StoreError;
+use crate::store::folder::failed;
 
 /// How the name of a snapshot begins.
 pub(super) const SNAPSHOT: &str = "snap.";

@@ -6,11 +6,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::error::StoreError;
-use super::quiet::quietly;
-use super::value;
+use super::{errors, quiet::quietly};
+use crate::store::backend;
+use crate::store::error::StoreError;
 
 const CACHE_BYTES: u64 = 16 << 20;
+pub(super) const SEGMENT_BYTES: usize = 8 << 20;
+/// Values on one leaf page at most: the engine splits above 16 and merges a page of less than 4 into its neighbour.
+const PAGE_VALUES_MAX: usize = 24;
+/// A page above a quarter of a segment becomes a file of its own, which the engine never fsyncs.
+const _: () = assert!(PAGE_VALUES_MAX * backend::VALUE_BYTES_MAX < SEGMENT_BYTES / 4);
 /// The engine's threads may hold its file a moment longer than its handle after a close in the same process.
 pub(super) const REOPEN_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(10);
@@ -19,7 +24,7 @@ pub(super) const REOPEN_PAUSE: Duration = Duration::from_millis(10);
 pub(super) fn guarded<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let damaged = |detail| StoreError::Damaged { path: path.to_owned(), detail };
     match quietly(work) {
-        Ok(Err(error)) if error.is_damage() => {
+        Ok(Err(error)) if errors::is_damage(&error) => {
             // The engine is built without backtraces, and says so.
             Err(damaged(error.chain().replace(" backtrace ()", "")))
         }
@@ -48,7 +53,7 @@ pub(super) fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
                 let holder = "a process whose lock file was removed".to_owned();
                 return Err(StoreError::InUse { data_dir, pid: None, holder });
             }
-            Err(error) => return Err(StoreError::failed("be opened", path, error)),
+            Err(error) => return Err(errors::failed("be opened", path, error)),
         }
     }
 }
@@ -61,7 +66,7 @@ pub(super) fn open_passing(path: &Path) -> sled::Result<sled::Db> {
 fn config(path: &Path) -> sled::Config {
     sled::Config::new()
         .path(path)
-        .segment_size(value::SEGMENT_BYTES)
+        .segment_size(SEGMENT_BYTES)
         .cache_capacity(CACHE_BYTES)
         // `Store::sync` flushes; the engine's own timer would only log its errors.
         .flush_every_ms(None)
