@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::content::{ContentHash, SliceHash};
+use super::entries::{Entries, LoadedEntry};
 use super::rule_book::ReadyRule;
-use super::run::{LoadedEntry, Run};
 use super::trouble::Trouble;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job::{Entry, Job};
@@ -63,6 +63,8 @@ pub(super) struct Collected {
 /// The account and the partials of a running job.
 pub(super) struct Collector {
     store: Store,
+    id: JobId,
+    rule: Arc<ReadyRule>,
     partials: Partials,
     account: Account,
     entries: Vec<Entry>,
@@ -87,7 +89,7 @@ impl Collector {
     /// have left partials and failed records.
     pub(super) fn begin(
         store: &Store,
-        rule: &ReadyRule,
+        rule: &Arc<ReadyRule>,
         job: &Job,
         restarted: bool,
         checkpoint: Option<Checkpoint>,
@@ -119,6 +121,8 @@ impl Collector {
         }
         Ok(Self {
             store: store.clone(),
+            id: job.id,
+            rule: Arc::clone(rule),
             partials,
             account: checkpoint.account,
             entries: checkpoint.entries,
@@ -167,9 +171,9 @@ impl Collector {
     }
 
     /// Appends the next slice in order.
-    pub(super) fn append(&mut self, run: &Run, worked: WorkedSlice) -> Result<(), Trouble> {
+    pub(super) fn append(&mut self, loaded: &Entries, worked: WorkedSlice) -> Result<(), Trouble> {
         self.half_done = true;
-        self.begin_entries(run, worked.entry as usize + 1)?;
+        self.begin_entries(loaded, worked.entry as usize + 1)?;
         for (category, chunk) in worked.chunks.into_iter().enumerate() {
             if let Some(chunk) = chunk {
                 self.partials.append(category, chunk)?;
@@ -187,17 +191,17 @@ impl Collector {
         self.next_slice = worked.number + 1;
         self.content.add(worked.hash);
         self.bytes_since_checkpoint += worked.text_bytes;
-        check_failed(&run.rule, &self.account, self.failed.last())?;
+        check_failed(&self.rule, &self.account, self.failed.last())?;
         if self.failed_bytes > FAILED_BYTES_MAX {
-            self.store_failed(run.id)?;
+            self.store_failed()?;
         }
         self.half_done = false;
         Ok(())
     }
 
     /// Failed records do not wait in memory for a checkpoint: a resume cuts them back to its checkpoint's count.
-    fn store_failed(&mut self, job: JobId) -> Result<(), Trouble> {
-        self.store.change().failed_records(job, self.first_failed, &self.failed).apply()?;
+    fn store_failed(&mut self) -> Result<(), Trouble> {
+        self.store.change().failed_records(self.id, self.first_failed, &self.failed).apply()?;
         self.first_failed += self.failed.len() as u64;
         self.failed.clear();
         self.failed_bytes = 0;
@@ -205,60 +209,61 @@ impl Collector {
     }
 
     /// Between two slices: begins entries that were read to their end.
-    pub(super) fn begin_reached(&mut self, run: &Run, count: usize) -> Result<(), Trouble> {
+    pub(super) fn begin_reached(&mut self, loaded: &Entries) -> Result<(), Trouble> {
+        let count = loaded.reached();
         if self.half_done || count <= self.entries.len() {
             return Ok(());
         }
         self.half_done = true;
-        self.begin_entries(run, count)?;
+        self.begin_entries(loaded, count)?;
         self.half_done = false;
         Ok(())
     }
 
     /// Begins the entries up to `count`, those without records too.
-    fn begin_entries(&mut self, run: &Run, count: usize) -> Result<(), Trouble> {
+    fn begin_entries(&mut self, loaded: &Entries, count: usize) -> Result<(), Trouble> {
         if std::mem::take(&mut self.reenters)
-            && let Some(entry) = run.entry(self.first_entry())
+            && let Some(entry) = loaded.get(self.first_entry())
         {
-            self.begin_partials(run, &entry)?;
+            self.begin_partials(&entry)?;
         }
         if self.entries.len() >= count {
             return Ok(());
         }
         // One at a time, each let go of as soon as the next is begun: there may be any number.
         while self.entries.len() < count
-            && let Some(entry) = run.entry(self.entries.len())
+            && let Some(entry) = loaded.get(self.entries.len())
         {
-            self.begin_partials(run, &entry)?;
+            self.begin_partials(&entry)?;
             let begun = Entry { name: entry.shape.name.clone(), ..Entry::default() };
             self.entries.push(begun);
-            run.pass_entries_before(self.first_entry());
+            loaded.pass_before(self.first_entry());
         }
         Ok(())
     }
 
-    fn begin_partials(&mut self, run: &Run, entry: &LoadedEntry) -> Result<(), Trouble> {
-        let categories = 0..run.rule.pipeline.categories().len();
+    fn begin_partials(&mut self, entry: &LoadedEntry) -> Result<(), Trouble> {
+        let categories = 0..self.rule.pipeline.categories().len();
         let headers: Vec<_> =
-            categories.map(|category| run.rule.pipeline.header(category, &entry.shape)).collect();
+            categories.map(|category| self.rule.pipeline.header(category, &entry.shape)).collect();
         Ok(self.partials.begin_entry(&entry.name, &headers)?)
     }
 
     /// A checkpoint, if one is due (or `now`, at a stop) and the outputs can be continued.
-    pub(super) fn checkpoint(&mut self, run: &Run, now: bool) -> Result<Option<CheckpointOrder>, Trouble> {
+    pub(super) fn checkpoint(&mut self, now: bool) -> Result<Option<CheckpointOrder>, Trouble> {
         if self.half_done {
             return Ok(None);
         }
         let due = self.bytes_since_checkpoint >= CHECKPOINT_BYTES
             || (self.bytes_since_checkpoint > 0
                 && (now || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY));
-        if !due || !run.rule.outputs.resumable() {
+        if !due || !self.rule.outputs.resumable() {
             return Ok(None);
         }
         self.bytes_since_checkpoint = 0;
         self.last_checkpoint = Instant::now();
         let (partials, sync) = self.partials.checkpoint()?;
-        self.store_failed(run.id)?; // before the checkpoint that counts them
+        self.store_failed()?; // before the checkpoint that counts them
         let checkpoint = Checkpoint {
             framing_version: FRAMING_VERSION,
             next_slice: self.next_slice,
@@ -272,9 +277,9 @@ impl Collector {
     }
 
     /// All slices are in: begins what entries are left and gives everything away to be published.
-    pub(super) fn finish(mut self, run: &Run) -> Result<Collected, Trouble> {
-        if let Err(trouble) = self.begin_entries(run, usize::MAX) {
-            return Err(discard_unless_resumed(&self.store, run.id, trouble, self.partials));
+    pub(super) fn finish(mut self, loaded: &Entries) -> Result<Collected, Trouble> {
+        if let Err(trouble) = self.begin_entries(loaded, usize::MAX) {
+            return Err(discard_unless_resumed(&self.store, self.id, trouble, self.partials));
         }
         Ok(Collected {
             partials: self.partials,

@@ -8,9 +8,10 @@ use super::collect::Collector;
 use super::companions::{bring_companions, take_companions};
 use super::content::Retrace;
 use super::dispatch::Seat;
+use super::entries::{EntryMemory, LoadedEntry};
 use super::load_pace::LoadPace;
 use super::rule_book::ReadyRule;
-use super::run::{EntryMemory, Loaded, LoadedEntry, Run};
+use super::run::{Loaded, Run};
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
@@ -150,7 +151,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     shared.reach.note(id, collector.records_in());
     events::started(&job);
     let queue = shared.store.slice_queue(id, Arc::clone(&shared.memory), shared.settings.service.load_ahead);
-    let run = Arc::new(Run::new(shared, job, rule, queue, collector));
+    let run = Arc::new(Run::new(&shared.at_work, &shared.large, &shared.reach, job, rule, queue, collector));
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
     if shared.stopping() {
         run.queue.stop()?; // the stop came while the run was not on the board yet
@@ -295,7 +296,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
         }
         check_header(run, &shape, &mut first_header)?;
         let entry_name = shape.name.clone();
-        run.add_entry(LoadedEntry { name, shape, _memory: Arc::new(memory) });
+        run.entries.add(LoadedEntry { name, shape, _memory: Arc::new(memory) });
         while let Some(slice) = cutter.next_slice().map_err(explain)? {
             slices += 1;
             run.note_cut(slices);

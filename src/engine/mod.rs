@@ -23,6 +23,7 @@ mod content;
 mod delivery;
 mod delivery_order;
 mod dispatch;
+mod entries;
 mod fail;
 mod finish;
 mod fit;

@@ -49,7 +49,7 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
     let collector = run
         .take_collector()
         .ok_or_else(|| Trouble::new(FaultKind::Bug, format!("job {} was finished twice", run.id), None))?;
-    let collected = collector.finish(run)?;
+    let collected = collector.finish(&run.entries)?;
     let mut job = lock(&run.job).clone();
     fill_in(run, &mut job, &collected);
     // A job that fails from here on shows its account and its failed records all the same.

@@ -11,7 +11,6 @@
 //! [`super::strays`].
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::marks::seen_mark;

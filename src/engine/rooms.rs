@@ -314,7 +314,7 @@ fn give_way(shared: &Arc<Shared>) {
 fn checkpoint_now(shared: &Shared, run: &Run) -> Result<bool, Trouble> {
     let until = Instant::now() + COLLECTING_TAKES;
     let order = loop {
-        match run.try_with_collector(|collector| collector.checkpoint(run, true)) {
+        match run.try_with_collector(|collector| collector.checkpoint(true)) {
             Ok(order) => break order.transpose()?.flatten(),
             Err(Collecting) if Instant::now() >= until => return Ok(false),
             Err(Collecting) => std::thread::sleep(COLLECTING_PAUSE),

@@ -7,19 +7,19 @@
 //! One thread at a time collects: the worker that brings the next slice in order writes it and all that follow it. A run
 //! ends once: `settled` is taken by whoever sees first that everything is collected, or that it broke off.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use super::collect::{CheckpointOrder, Collector, WorkedSlice};
 use super::content::ContentHash;
 use super::dispatch::Workable;
+use super::entries::Entries;
 use super::large::{LargePermit, LargeSlices};
 use super::lock;
 use super::reach::Reach;
 use super::rule_book::ReadyRule;
 use super::schedule::Owner;
-use super::shared::Shared;
 use super::totals::Announced;
 use super::trouble::{Trouble, guard};
 use crate::allowance::Permit;
@@ -27,8 +27,7 @@ use crate::clock;
 use crate::decode::{Decoded, Progress};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
-use crate::model::slice::{EntryShape, Slice};
-use crate::output::EntryName;
+use crate::model::slice::Slice;
 use crate::pipeline::{MissingColumns, PipelineWorker, StepBroken};
 use crate::store::{MemoryBudget, MemoryLease, SliceQueue, StoreError, Taken};
 use crate::telemetry::events;
@@ -47,58 +46,6 @@ pub(super) struct Loaded {
     pub decoded: Decoded,
     /// What the sender said of it, where the rule asks for that.
     pub announced: Announced,
-}
-
-/// An entry that loading has reached.
-#[derive(Clone, Debug)]
-pub(super) struct LoadedEntry {
-    pub name: EntryName,
-    pub shape: Arc<EntryShape>,
-    /// What it holds until it is collected.
-    pub _memory: Arc<EntryMemory>,
-}
-
-/// The memory of an entry that waits to be collected.
-#[derive(Debug)]
-pub(super) struct EntryMemory {
-    /// Counts against the slices.
-    pub _lease: MemoryLease,
-    /// Of a header of its own.
-    pub _header: Option<Permit>,
-}
-
-/// The entries between loading and collecting: an archive may have any number, and those that are collected are not kept.
-#[derive(Default)]
-struct Entries {
-    /// Position of the first that is kept.
-    first: usize,
-    /// Entries that loading reached.
-    reached: usize,
-    kept: VecDeque<LoadedEntry>,
-}
-
-impl Entries {
-    /// None is kept before this position.
-    fn from(first: usize) -> Self {
-        Self { first, ..Self::default() }
-    }
-
-    fn add(&mut self, entry: LoadedEntry) {
-        if self.reached >= self.first {
-            self.kept.push_back(entry);
-        }
-        self.reached += 1;
-    }
-
-    fn get(&self, position: usize) -> Option<&LoadedEntry> {
-        self.kept.get(position.checked_sub(self.first)?)
-    }
-
-    fn pass_before(&mut self, position: usize) {
-        let passed = position.saturating_sub(self.first).min(self.kept.len());
-        self.kept.drain(..passed);
-        self.first += passed;
-    }
 }
 
 /// What a worker that wants a slice of a job gets.
@@ -141,7 +88,7 @@ pub(super) struct Run {
     far_ahead: AtomicBool,
     /// Steps that no worker uses now: a worker takes one set for a slice, so that there are no more sets than workers.
     steps: Mutex<Vec<PipelineWorker>>,
-    entries: RwLock<Entries>,
+    pub entries: Entries,
     /// For the list of entries in the job's row.
     listed: Mutex<Vec<Permit>>,
     loaded: OnceLock<Loaded>,
@@ -173,7 +120,9 @@ struct Pending {
 
 impl Run {
     pub(super) fn new(
-        shared: &Shared,
+        at_work: &Arc<MemoryBudget>,
+        large: &Arc<LargeSlices>,
+        reach: &Arc<Reach>,
         job: Job,
         rule: Arc<ReadyRule>,
         queue: SliceQueue,
@@ -185,22 +134,22 @@ impl Run {
             rule,
             queue,
             progress: Arc::default(),
-            at_work: Arc::clone(&shared.at_work),
-            large: Arc::clone(&shared.large),
+            at_work: Arc::clone(at_work),
+            large: Arc::clone(large),
             job: Mutex::new(job),
             checkpoint_in_flight: AtomicBool::new(false),
             checkpoint_order: Mutex::default(),
             resumed_content: collector.content().clone(),
             far_ahead: AtomicBool::new(false),
             steps: Mutex::default(),
-            entries: RwLock::new(Entries::from(collector.first_entry())),
+            entries: Entries::from(collector.first_entry()),
             listed: Mutex::default(),
             loaded: OnceLock::new(),
             trouble: OnceLock::new(),
             misspelt: OnceLock::new(),
             cut: AtomicU64::new(0),
             records: AtomicU64::new(collector.records_in()),
-            reach: Arc::clone(&shared.reach),
+            reach: Arc::clone(reach),
             in_hand: AtomicU64::new(0),
             busy: AtomicUsize::new(0),
             pending: Mutex::new(Pending { next: collector.next_slice(), ..Pending::default() }),
@@ -227,24 +176,9 @@ impl Run {
         steps.into_iter().map(PipelineWorker::end).fold(Ok(()), Result::and)
     }
 
-    /// The loader reached an entry.
-    pub(super) fn add_entry(&self, entry: LoadedEntry) {
-        self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).add(entry);
-    }
-
     /// Memory that the list of entries takes as long as there is the run.
     pub(super) fn keep_listed(&self, memory: Permit) {
         lock(&self.listed).push(memory);
-    }
-
-    pub(super) fn shape(&self, entry: u32) -> Option<Arc<EntryShape>> {
-        let entries = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        entries.get(entry as usize).map(|entry| Arc::clone(&entry.shape))
-    }
-
-    /// An entry that loading reached and collecting has not passed.
-    pub(super) fn entry(&self, position: usize) -> Option<LoadedEntry> {
-        self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(position).cloned()
     }
 
     /// The loader can read no further before entries are collected: begins those without records too, once all slices are. False: nothing
@@ -253,17 +187,11 @@ impl Run {
         if lock(&self.pending).next < self.cut.load(Ordering::Relaxed) {
             return true;
         }
-        let reached = self.entries.read().unwrap_or_else(std::sync::PoisonError::into_inner).reached;
-        let begin = |collector: &mut Collector| collector.begin_reached(self, reached);
+        let begin = |collector: &mut Collector| collector.begin_reached(&self.entries);
         if let Some(Err(trouble)) = self.with_collector(|collector| guard("collect", || begin(collector))) {
             self.break_off(trouble);
         }
         false
-    }
-
-    /// Collecting has come to this entry: nobody asks for those before it any more.
-    pub(super) fn pass_entries_before(&self, position: usize) {
-        self.entries.write().unwrap_or_else(std::sync::PoisonError::into_inner).pass_before(position);
     }
 
     /// The loader read the source to its end.
@@ -402,7 +330,7 @@ impl Run {
         let mut collector = lock(&self.collector);
         let Some(collector) = collector.as_mut() else { return };
         // Under the collector's lock: no checkpoint comes between the failure and the word on it.
-        if let Err(trouble) = guard("collect", || collector.append(self, worked)) {
+        if let Err(trouble) = guard("collect", || collector.append(&self.entries, worked)) {
             self.break_off(trouble);
         }
         self.note_progress(collector);

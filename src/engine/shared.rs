@@ -236,7 +236,7 @@ impl Shared {
         if run.trouble().is_some() || run.checkpoint_in_flight.swap(true, Ordering::SeqCst) {
             return;
         }
-        let order = run.try_with_collector(|collector| collector.checkpoint(run, now)).unwrap_or(None);
+        let order = run.try_with_collector(|collector| collector.checkpoint(now)).unwrap_or(None);
         match order {
             Some(Ok(Some(order))) => {
                 run.order_checkpoint(order);

@@ -175,7 +175,7 @@ fn save_runs(shared: &Arc<Shared>, deadline: Instant) -> Result<(), Trouble> {
 
 fn last_checkpoint(shared: &Arc<Shared>, run: &Run) {
     let written = guard("checkpoint", || {
-        let order = run.with_collector(|collector| collector.checkpoint(run, true)).transpose()?.flatten();
+        let order = run.with_collector(|collector| collector.checkpoint(true)).transpose()?.flatten();
         order.map_or(Ok(()), |order| checkpoint::write_checkpoint(&shared.store, run, order))
     });
     if let Err(trouble) = written {

@@ -84,7 +84,7 @@ fn work(
     worker: &mut PipelineWorker,
     slice: &Slice,
 ) -> Result<Option<WorkedSlice>, Trouble> {
-    let shape = run.shape(slice.entry).ok_or_else(|| {
+    let shape = run.entries.shape(slice.entry as usize).ok_or_else(|| {
         Trouble::new(
             FaultKind::Bug,
             format!("slice {} names an entry that was not loaded", slice.number),
