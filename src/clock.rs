@@ -1,7 +1,9 @@
 //! The only place that reads the wall clock.
 
-use jiff::Timestamp;
 use std::sync::Mutex;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::job_id::JobId;
 
@@ -9,6 +11,16 @@ use crate::model::job_id::JobId;
 #[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// The moment that was so long ago; none before there is a calendar.
+pub fn ago(time: Duration) -> Option<Timestamp> {
+    now().checked_sub(SignedDuration::try_from(time).ok()?).ok()
+}
+
+/// The moment that comes after so long; none after the end of the calendar.
+pub fn after(time: Duration) -> Option<Timestamp> {
+    now().checked_add(SignedDuration::try_from(time).ok()?).ok()
 }
 
 /// Makes job ids that sort in the order of their making, also within one millisecond and when the clock steps back.
@@ -35,6 +47,13 @@ impl JobIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_beyond_the_calendar_is_none() {
+        let day = Duration::from_hours(24);
+        assert!(ago(day).expect("yesterday") < now() && after(day).expect("tomorrow") > now());
+        assert_eq!((ago(Duration::MAX), after(Duration::MAX)), (None, None));
+    }
 
     #[test]
     fn ids_made_in_one_millisecond_stay_in_order() {

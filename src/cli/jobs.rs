@@ -5,9 +5,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 
 use super::say::complain;
 use super::view::{self, Stop};
@@ -57,13 +57,11 @@ pub(super) fn parse_state(text: &str) -> Result<JobState, String> {
 }
 
 fn parse_since(text: &str) -> Result<Timestamp, String> {
-    let ago =
-        |time| SignedDuration::try_from(time).ok().and_then(|ago| crate::clock::now().checked_sub(ago).ok());
     let since = text
         .parse()
         .ok()
         .or_else(|| text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|at| at.timestamp()))
-        .or_else(|| amount::duration(text).and_then(ago));
+        .or_else(|| amount::duration(text).and_then(crate::clock::ago));
     since.ok_or_else(|| {
         "write a time like 2026-01-31T13:45Z, a date, or how long ago: 90s, 5m, 2h, 7d".to_owned()
     })

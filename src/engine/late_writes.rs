@@ -11,13 +11,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::lock;
-use super::shared::Shared;
 use crate::clock;
 use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::escaped_path;
+use crate::store::Store;
 
 /// A stalled upload that goes on later than that is nobody's any more: its connection has ended.
 const LOOKED_AT_FOR: Duration = Duration::from_mins(15);
@@ -81,21 +81,21 @@ impl LateWrites {
 }
 
 /// Looks at the archived sources that may have had a writer.
-pub(super) fn look(shared: &Shared) {
-    for source in shared.late_writes.changed(Instant::now()) {
+pub(super) fn look(late_writes: &LateWrites, store: &Store) {
+    for source in late_writes.changed(Instant::now()) {
         let path = escaped_path(&source.path);
         tracing::error!(
             job = %source.job, path,
             "the archived source was written to after it was ingested: an upload was taken before its end, and what came later is in no output; \
              ingest the archived file again (`landfall ingest`), or ask the sender for it"
         );
-        let noted = shared.store.job(source.job).and_then(|job| {
+        let noted = store.job(source.job).and_then(|job| {
             let Some(mut job) = job else { return Ok(()) };
             job.note(
                 clock::now(),
                 "its source was written to after it was archived: what came later is in no output",
             );
-            shared.store.change().job(&job).apply()
+            store.change().job(&job).apply()
         });
         if let Err(error) = noted {
             tracing::warn!(job = %source.job, %error, "this cannot be written down in the job's timeline");

@@ -1,15 +1,12 @@
 //! How one source is read: in turns with others, until its job breaks off or the engine stops.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::lock;
 use super::run::Run;
-use super::shared::Shared;
+use super::shared::{READING_TURN, Shared};
 use crate::allowance::{Pace, size};
-
-/// How long a source is read while others wait.
-pub(super) const TURN: Duration = Duration::from_millis(20);
 
 /// Of one job.
 pub(super) struct LoadPace {
@@ -27,7 +24,7 @@ impl LoadPace {
 
 impl Pace for LoadPace {
     fn step(&self) -> bool {
-        if self.shared.dispatch.is_reading_wanted() && lock(&self.since).elapsed() >= TURN {
+        if self.shared.dispatch.is_reading_wanted() && lock(&self.since).elapsed() >= READING_TURN {
             self.shared.dispatch.pause_reading(self.run.id);
             *lock(&self.since) = Instant::now();
         }

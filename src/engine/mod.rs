@@ -29,6 +29,7 @@ mod finish;
 mod fit;
 mod free_name;
 mod give_back;
+mod give_way;
 mod given_back;
 mod in_hand;
 mod intake;
@@ -54,6 +55,7 @@ mod run;
 mod schedule;
 mod shared;
 mod source;
+mod stop;
 mod stopping;
 pub mod strays;
 mod sync;
@@ -295,7 +297,7 @@ impl Engine {
                 .is_ok()
         }));
         self.spawn("clock", |shared| shared.dispatch.keep_time())?;
-        self.spawn("rooms", rooms::watch_rooms)?;
+        self.spawn("rooms", give_way::watch_rooms)?;
         self.spawn("tick", tick::tick)?;
         self.spawn("folders", move |shared| tick::look_after_folders(shared, purpose))
     }

@@ -103,9 +103,7 @@ fn pause_for_suspicion(shared: &Shared, job: &Job) -> Result<Option<Duration>, T
         let mut waiting = job.clone();
         waiting.waiting = Some(Waiting {
             waits_for: WaitsFor::Retry,
-            until: jiff::SignedDuration::try_from(pause)
-                .ok()
-                .and_then(|pause| clock::now().checked_add(pause).ok()),
+            until: clock::after(pause),
             detail: format!("the service died {deaths} times while it was at this job"),
         });
         shared.save(&waiting)?;

@@ -2,22 +2,16 @@
 //!
 //! Where either lacks nothing is claimed, started or published: jobs and files wait and say so, and go on by themselves. The service tells
 //! it once when it begins and once when it ends. What is being published or retired already goes on as far as the disk takes it.
-//!
-//! A job that runs when room gets short makes a checkpoint and gives way, the newest first, one at a time, so that those before it may
-//! still come to their end. One that could not be continued (an encrypted output) runs on: giving up its work would make room only for
-//! the next try to fill it again.
+//! What then runs gives way: see [`super::give_way`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use super::lock;
 use super::rule_book::ReadyRule;
-use super::run::{Collecting, Run};
-use super::shared::Shared;
-use super::trouble::{Trouble, guard};
-use super::{checkpoint, lock};
+use super::trouble::Trouble;
 use crate::durable_fs::{self, Room};
 use crate::model::amount;
 use crate::model::fault::{FaultKind, WaitsFor};
@@ -31,13 +25,6 @@ use crate::telemetry::events;
 const LOOK_LASTS: Duration = Duration::from_millis(100);
 /// Folders whose looks are remembered at most.
 const LOOKS_MAX: usize = 1024;
-/// Between looks while jobs run, which fill a disk soon, while something lacks, and otherwise.
-const PAUSE_RUNNING: Duration = Duration::from_millis(100);
-const PAUSE_LACKING: Duration = Duration::from_millis(500);
-const PAUSE_IDLE: Duration = Duration::from_secs(2);
-/// A slice is written within this; else its disk takes long, or hangs.
-const COLLECTING_TAKES: Duration = Duration::from_millis(500);
-const COLLECTING_PAUSE: Duration = Duration::from_millis(1);
 
 /// What is known of the file systems in use.
 pub(super) struct Rooms {
@@ -58,22 +45,6 @@ struct State {
     away: BTreeSet<PathBuf>,
     /// Jobs that wait for any of these.
     parked: HashSet<JobId>,
-}
-
-/// The folders of a rule that files are written to, as far as they are spelled out before the first variable.
-pub(super) fn folders_of(rule: &Rule) -> Vec<PathBuf> {
-    let outputs = rule.outputs.values().map(|output| fixed_folder(&output.path));
-    let signals = [&rule.publish.marker, &rule.publish.manifest].into_iter().flatten();
-    let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));
-    let own = [&rule.source.claim_dir, &rule.source.quarantine_dir].into_iter().flatten().cloned();
-    let all = outputs.chain(signals.map(|path| fixed_folder(path))).chain(archive).chain(own);
-    all.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn fixed_folder(template: &str) -> PathBuf {
-    let literal = template.split('{').next().unwrap_or_default();
-    let end = literal.rfind(std::path::is_separator).map_or(0, |at| at + 1);
-    PathBuf::from(literal.get(..end).unwrap_or_default())
 }
 
 impl Rooms {
@@ -188,13 +159,14 @@ impl Rooms {
         room
     }
 
-    /// Lets [`watch_rooms`] look now, or see that the engine stops.
+    /// Lets the thread that looks after all this look now, or see that the engine stops.
     pub(super) fn wake(&self) {
         lock(&self.state).woken = true;
         self.bell.notify_all();
     }
 
-    fn wait(&self, pause: Duration) {
+    /// Sleeps until somebody wakes it, or for `pause`.
+    pub(super) fn wait(&self, pause: Duration) {
         let waited = self.bell.wait_timeout_while(lock(&self.state), pause, |state| !state.woken);
         let mut state = waited.map_or_else(|e| e.into_inner().0, |(state, _)| state);
         state.woken = false;
@@ -206,7 +178,7 @@ impl Rooms {
     }
 
     /// Looks whether what lacked is there now. True: something is.
-    fn look_again(&self) -> bool {
+    pub(super) fn look_again(&self) -> bool {
         let (short, away) = {
             let state = lock(&self.state);
             (state.short.clone(), state.away.clone())
@@ -231,98 +203,20 @@ impl Rooms {
         ended
     }
 
-    fn lacks_anything(&self) -> bool {
+    /// Whether anything lacks, or is waited for.
+    pub(super) fn lacks_anything(&self) -> bool {
         let state = lock(&self.state);
         !(state.short.is_empty() && state.away.is_empty() && state.parked.is_empty())
     }
 
     /// The jobs that wait, if any of them may go on.
-    fn take_parked(&self, ended: bool) -> HashSet<JobId> {
+    pub(super) fn take_parked(&self, ended: bool) -> HashSet<JobId> {
         let mut state = lock(&self.state);
         // One that saw what lacked in the last moment parks after the end was told.
         if ended || (state.short.is_empty() && state.away.is_empty()) {
             return std::mem::take(&mut state.parked);
         }
         HashSet::new()
-    }
-}
-
-/// The life of the thread that looks after room and mounts.
-pub(super) fn watch_rooms(shared: &Arc<Shared>) {
-    let mut rounds_after_end = 0_u32;
-    loop {
-        let pause = if shared.dispatch.is_running() {
-            PAUSE_RUNNING
-        } else if rounds_after_end > 0 || shared.rooms.lacks_anything() {
-            PAUSE_LACKING
-        } else {
-            PAUSE_IDLE
-        };
-        shared.rooms.wait(pause);
-        if shared.stopping() {
-            return;
-        }
-        let ended = shared.rooms.look_again();
-        // A second time for the files that were refused in the last moment.
-        rounds_after_end = if ended { 2 } else { rounds_after_end.saturating_sub(1) };
-        if (ended || rounds_after_end > 0)
-            && let Some(watch) = shared.watch.get()
-        {
-            watch.hasten();
-        }
-        let parked = shared.rooms.take_parked(ended);
-        if !parked.is_empty() {
-            shared.dispatch.hasten(&parked);
-        }
-        give_way(shared);
-    }
-}
-
-/// Lets the newest running job that lacks room, or its mount, wait.
-fn give_way(shared: &Arc<Shared>) {
-    for run in shared.dispatch.runs().iter().rev().filter(|run| run.trouble().is_none()) {
-        let Err(lack) = shared.rooms.check_start(&run.rule) else { continue };
-        if !run.rule.outputs.resumable() {
-            continue;
-        }
-        // A checkpoint on its way would come after ours: the next round is soon.
-        if run.checkpoint_in_flight.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        match guard("checkpoint", || checkpoint_now(shared, run)) {
-            // Its disk takes long, or hangs: the next round is soon.
-            Ok(false) => {
-                run.checkpoint_in_flight.store(false, Ordering::SeqCst);
-                continue;
-            }
-            Ok(true) => {}
-            Err(trouble) if trouble.poisoned => {
-                shared.fail_for_good(trouble.error);
-                return;
-            }
-            Err(trouble) => run.break_off(trouble),
-        }
-        run.break_off(lack);
-        run.checkpoint_in_flight.store(false, Ordering::SeqCst);
-        shared.dispatch.slices_again();
-        shared.settle(run);
-        return;
-    }
-}
-
-/// False: somebody collects all the time.
-fn checkpoint_now(shared: &Shared, run: &Run) -> Result<bool, Trouble> {
-    let until = Instant::now() + COLLECTING_TAKES;
-    let order = loop {
-        match run.try_with_collector(|collector| collector.checkpoint(true)) {
-            Ok(order) => break order.transpose()?.flatten(),
-            Err(Collecting) if Instant::now() >= until => return Ok(false),
-            Err(Collecting) => std::thread::sleep(COLLECTING_PAUSE),
-        }
-    };
-    match order {
-        Some(order) => checkpoint::write_checkpoint(&shared.store, run, order).map(|()| true),
-        None => Ok(true),
     }
 }
 
@@ -345,12 +239,6 @@ pub fn mounts_away(rules: &[Rule]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_folder_of_a_template_ends_before_its_first_variable() {
-        let folders = ["/data/out/{rule}/{stem}.csv", "/data/out/x{stem}", "/data/all.csv"].map(fixed_folder);
-        assert_eq!(folders, ["/data/out/", "/data/out/", "/data/"].map(PathBuf::from));
-    }
 
     #[test]
     fn the_default_asks_for_no_more_than_a_twentieth_of_a_small_file_system() {

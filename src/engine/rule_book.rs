@@ -1,11 +1,10 @@
 //! Rules made ready for work: pipeline built, templates parsed; one of each per snapshot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::fit::Fit;
-use super::rooms;
 use super::trouble::Trouble;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -42,7 +41,7 @@ impl ReadyRule {
         let outputs = OutputPlan::build(&rule, pipeline.categories())?;
         Ok(Self {
             hash: rule.hash(),
-            folders: rooms::folders_of(&rule),
+            folders: folders_of(&rule),
             rule: Arc::new(rule),
             pipeline: Arc::new(pipeline),
             outputs: Arc::new(outputs),
@@ -72,6 +71,22 @@ impl ReadyRule {
             Trouble::new(FaultKind::Config, message, error.hint.as_deref())
         })
     }
+}
+
+/// The folders of a rule that files are written to, as far as they are spelled out before the first variable.
+fn folders_of(rule: &Rule) -> Vec<PathBuf> {
+    let outputs = rule.outputs.values().map(|output| fixed_folder(&output.path));
+    let signals = [&rule.publish.marker, &rule.publish.manifest].into_iter().flatten();
+    let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));
+    let own = [&rule.source.claim_dir, &rule.source.quarantine_dir].into_iter().flatten().cloned();
+    let all = outputs.chain(signals.map(|path| fixed_folder(path))).chain(archive).chain(own);
+    all.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn fixed_folder(template: &str) -> PathBuf {
+    let literal = template.split('{').next().unwrap_or_default();
+    let end = literal.rfind(std::path::is_separator).map_or(0, |at| at + 1);
+    PathBuf::from(literal.get(..end).unwrap_or_default())
 }
 
 /// A rule of the configuration. One that cannot be made ready (a file with recipients that is away) stops no other: its files wait,
@@ -130,5 +145,16 @@ impl RuleBook {
         let ready = Arc::new(ReadyRule::build(rule, &self.registry)?);
         let mut snapshots = super::lock(&self.snapshots);
         Ok(Arc::clone(snapshots.entry(job.rule_hash.clone()).or_insert(ready)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_a_template_ends_before_its_first_variable() {
+        let folders = ["/data/out/{rule}/{stem}.csv", "/data/out/x{stem}", "/data/all.csv"].map(fixed_folder);
+        assert_eq!(folders, ["/data/out/", "/data/out/", "/data/"].map(PathBuf::from));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Rehearsal;
 use super::claim_folders::ClaimFolders;
@@ -15,7 +15,6 @@ use super::given_back::GivenBack;
 use super::in_hand::InHand;
 use super::large::LargeSlices;
 use super::late_writes::LateWrites;
-use super::load_pace;
 use super::lock;
 use super::one_at_a_time::OneAtATime;
 use super::reach::Reach;
@@ -23,6 +22,7 @@ use super::rooms::Rooms;
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
+use super::stop::Stop;
 use super::trouble::Trouble;
 use super::unsynced_claims::UnsyncedClaims;
 use crate::allocator;
@@ -42,6 +42,8 @@ use crate::watch::{Answer, Watch};
 const AT_WORK_SHARE: u64 = 3;
 /// Sources read at once at least: one may wait for its disk.
 const READERS_MIN: usize = 2;
+/// How long a source is read while others wait.
+pub(super) const READING_TURN: Duration = Duration::from_millis(20);
 /// Jobs between loading and publishing: enough for a rule that has half of them to keep all workers busy.
 const RUNS_MIN: usize = 16;
 const RUNS_FOR_EACH_WORKER: usize = 4;
@@ -70,7 +72,7 @@ fn limits(workers: usize) -> Limits {
         settled: SETTLED_MAX,
         finishers: FINISHERS,
         batch: BATCH_MAX,
-        turn: load_pace::TURN,
+        turn: READING_TURN,
         patience: STUCK_AFTER,
     }
 }
@@ -110,10 +112,7 @@ pub(super) struct Shared {
     pub given_back: GivenBack,
     /// Archived sources that may still have a writer.
     pub late_writes: LateWrites,
-    stop: AtomicBool,
-    stop_gate: Mutex<()>,
-    stop_bell: Condvar,
-    fatal: OnceLock<JobError>,
+    pub stop: Stop,
     /// Counts jobs that reached an end, for those who wait for one.
     ended: Mutex<u64>,
     ended_bell: Condvar,
@@ -153,24 +152,19 @@ impl Shared {
             unsynced_claims: UnsyncedClaims::default(),
             given_back: GivenBack::default(),
             late_writes: LateWrites::default(),
-            stop: AtomicBool::new(false),
-            stop_gate: Mutex::default(),
-            stop_bell: Condvar::new(),
-            fatal: OnceLock::new(),
+            stop: Stop::default(),
             ended: Mutex::default(),
             ended_bell: Condvar::new(),
         }
     }
 
     pub(super) fn stopping(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        self.stop.is_asked()
     }
 
     /// Asks every stage to stop; returns at once.
     pub(super) fn ask_to_stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
-        drop(lock(&self.stop_gate));
-        self.stop_bell.notify_all();
+        self.stop.ask();
         self.rooms.wake();
         self.dispatch.stop();
         for run in self.dispatch.runs() {
@@ -182,17 +176,7 @@ impl Shared {
 
     /// Sleeps, unless the engine stops. True: it stops.
     pub(super) fn pause(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
-        let mut gate = lock(&self.stop_gate);
-        while !self.stopping() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            gate =
-                self.stop_bell.wait_timeout(gate, left).map_or_else(|e| e.into_inner().0, |(gate, _)| gate);
-        }
-        true
+        self.stop.pause(time)
     }
 
     /// Waits until the engine is asked to stop.
@@ -202,10 +186,7 @@ impl Shared {
 
     /// A flush or fsync failed: nothing that was written since can be trusted, so the service stops and recovers at its next start.
     pub(super) fn fail_for_good(&self, error: JobError) {
-        self.fatal.get_or_init(|| {
-            tracing::error!(error = %error, "stopping for good: the next start recovers from what is durable");
-            error
-        });
+        self.stop.note_fatal(error);
         self.ask_to_stop();
     }
 
@@ -217,7 +198,7 @@ impl Shared {
     }
 
     pub(super) fn fatal(&self) -> Option<&JobError> {
-        self.fatal.get()
+        self.stop.fatal()
     }
 
     /// Hands a run to the finishing stage, once, when everything is collected or it broke off.
@@ -343,10 +324,8 @@ impl Shared {
         }
         job.waiting = Some(Waiting {
             waits_for: trouble.waits_for,
-            until: jiff::SignedDuration::try_from(delay)
-                .ok()
-                .filter(|_| misfit.is_none()) // nothing but a mended rule, or another file, ends it
-                .and_then(|delay| clock::now().checked_add(delay).ok()),
+            // Of a misfit nothing but a mended rule, or another file, ends it.
+            until: clock::after(delay).filter(|_| misfit.is_none()),
             detail: trouble.told.as_deref().unwrap_or(&trouble.error.message).to_owned(),
         });
         self.store.change().job(&job).apply()?;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::shared::Shared;
-use super::tick::ago;
 use super::trouble::Trouble;
+use crate::clock;
 use crate::durable_fs;
 use crate::model::rule::{Mode, Rule};
 use crate::store::{ArchivedFile, ArchivedRow};
@@ -68,11 +68,11 @@ impl Thinning {
 
 impl Progress {
     fn remove_some(&mut self, shared: &Shared, rule: &Rule, keep: Duration) -> Result<(), Trouble> {
-        let Some(before) = ago(keep) else { return Ok(()) };
+        let Some(before) = clock::ago(keep) else { return Ok(()) };
         let rows = shared.store.archived_before(&rule.name, before, self.after.as_ref());
         let rows: Vec<_> = rows.take(ROWS_MAX).collect::<Result<_, _>>()?;
         let is_last = rows.len() < ROWS_MAX;
-        let given_up = ago(keep.saturating_add(shared.settings.service.ledger_retention));
+        let given_up = clock::ago(keep.saturating_add(shared.settings.service.ledger_retention));
         let mut folders = BTreeSet::new();
         let mut done = Vec::with_capacity(rows.len());
         let mut removed = 0;

@@ -67,7 +67,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, purpose: Purpose) {
         if shared.pause(TICK) {
             return;
         }
-        late_writes::look(shared);
+        late_writes::look(&shared.late_writes, &shared.store);
     }
 }
 
@@ -101,13 +101,8 @@ fn forget_removed(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A moment so long ago.
-pub(super) fn ago(time: Duration) -> Option<jiff::Timestamp> {
-    clock::now().checked_sub(jiff::SignedDuration::try_from(time).ok()?).ok()
-}
-
 fn forget_ledger(shared: &Shared) {
-    let Some(before) = ago(shared.settings.service.ledger_retention) else { return };
+    let Some(before) = clock::ago(shared.settings.service.ledger_retention) else { return };
     let rules = &shared.settings.rules;
     let removes_archived =
         |name: &str| rules.iter().any(|rule| rule.name == name && rule.source.archive_keep.is_some());
@@ -122,7 +117,7 @@ fn forget_ledger(shared: &Shared) {
 }
 
 fn forget_finished(shared: &Shared) {
-    let Some(before) = ago(shared.settings.service.retention) else { return };
+    let Some(before) = clock::ago(shared.settings.service.retention) else { return };
     match shared.store.forget_finished(before) {
         Ok(0) => {}
         Ok(jobs) => tracing::info!(
