@@ -29,6 +29,7 @@ pub mod control;
 pub mod decode;
 pub mod durable_fs;
 pub mod engine;
+pub mod format;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;

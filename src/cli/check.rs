@@ -13,12 +13,13 @@ use super::check_warnings::{self, Finding, Level};
 use super::exit::USAGE;
 use super::say::{self, say};
 use crate::config::{self, Problems};
+use crate::format;
 use crate::model::category::Category;
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
-use crate::model::rule::{Format, Mode, OnSuccess, Rule, Settings};
+use crate::model::rule::{Mode, OnSuccess, Rule, Settings};
 use crate::model::shown_json;
 use crate::pipeline::Registry;
 use crate::watch::rules::RuleSet;
@@ -120,7 +121,7 @@ fn summary(settings: &Settings) -> String {
                 Mode::Off => "off",
             },
             counted(rule.paths.len(), "pattern"),
-            format_name(&rule.records.format),
+            format::of(&rule.records).name(),
             counted(rule.pipeline.len(), "step"),
             outputs.join(", "),
             match rule.source.on_success {
@@ -139,15 +140,6 @@ fn summary(settings: &Settings) -> String {
 
 pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-fn format_name(format: &Format) -> &'static str {
-    match format {
-        Format::Lines => "lines",
-        Format::Csv(_) => "csv",
-        Format::Fixed(_) => "fixed",
-        Format::Jsonl => "jsonl",
-    }
 }
 
 /// Prints every file that a live rule would take, with its output paths; the first rule that takes a file has it.

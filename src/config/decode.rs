@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::paths::Kind;
 use super::section::{Section, absolute_item};
-use crate::model::rule::{Decode, Format, Layer, OnBadEncoding, Records};
+use crate::model::rule::{Decode, Layer, OnBadEncoding, Records};
 
 const LAYERS: [(&str, Layer); 7] = [
     ("age", Layer::Age),
@@ -68,9 +68,8 @@ fn check_encoding(section: &Section<'_>, decode: &Decode, records: &Records) {
         section.problem("on_bad_encoding", message, Some("use \"fail\" or \"replace\"".into()));
     }
     // Of a record of `record_length` bytes, a part of a character would be left over.
-    let by_length =
-        matches!(&records.format, Format::Fixed(fixed) if fixed.record_length.is_some_and(|n| n % 2 == 1));
-    if by_length && !encoding.is_ascii_compatible() {
+    let is_odd = records.record_length().is_some_and(|length| length % 2 == 1);
+    if is_odd && !encoding.is_ascii_compatible() {
         let message = format!("records of an odd number of bytes cannot be {label}");
         section.problem("encoding", message, Some("check `records.record_length`".into()));
     }

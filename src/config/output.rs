@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::pipeline::validate_targets;
 use super::section::{Section, is_plain_name};
 use super::suffixes::{in_right_order, not_done};
+use crate::format::RecordFormat;
 use crate::model::category::Category;
-use crate::model::rule::{Format, Limit, LineEnd, OnExists, Output, StepSpec};
+use crate::model::rule::{Limit, LineEnd, OnExists, Output, StepSpec};
 
 /// What of a job may go to `validate`'s target unless the output says otherwise: garbage that still parses must not pass.
 const INVALID_MAX: Limit = Limit::Percent(50.0);
@@ -14,7 +15,7 @@ const INVALID_MAX: Limit = Limit::Percent(50.0);
 /// Reads every output.
 pub(super) fn read_all(
     section: &Section<'_>,
-    format: &Format,
+    format: &dyn RecordFormat,
     pipeline: &[StepSpec],
 ) -> BTreeMap<Category, Output> {
     let mut outputs = BTreeMap::new();
@@ -36,16 +37,14 @@ pub(super) fn read_all(
     outputs
 }
 
-fn output(table: &Section<'_>, category: &str, format: &Format, validates: bool) -> Output {
-    let is_csv = matches!(format, Format::Csv(_));
+fn output(table: &Section<'_>, category: &str, format: &dyn RecordFormat, validates: bool) -> Output {
     table.missing("path", "the output's path", "add `path = \"out/{rule}/{stem}.csv\"`");
     let header = table.boolean("header").unwrap_or(true);
-    if !is_csv {
+    if !format.may_have_header() {
         table.refuse(&["header"], "only csv has a header to repeat", "take the key out");
     }
     let annotate = table.boolean("annotate").unwrap_or(false);
-    let can_annotate = is_csv || matches!(format, Format::Jsonl);
-    if annotate && !can_annotate {
+    if annotate && !format.may_annotate() {
         table.refuse(&["annotate"], "only csv and jsonl can be annotated", "take the key out");
     }
     let exists = [("number", OnExists::Number), ("fail", OnExists::Fail), ("replace", OnExists::Replace)];
@@ -56,9 +55,9 @@ fn output(table: &Section<'_>, category: &str, format: &Format, validates: bool)
         on_exists: table.choice("on_exists", &exists, &[]).unwrap_or(OnExists::Number),
         write_empty: write_empty.unwrap_or(category == Category::MAIN),
         max: table.limit("max").or(validates.then_some(INVALID_MAX)),
-        header: header && is_csv,
+        header: header && format.may_have_header(),
         line_end: table.choice("line_end", &ends, &[]).unwrap_or(LineEnd::Lf),
-        annotate: annotate && can_annotate,
+        annotate: annotate && format.may_annotate(),
         recipients: recipients(table),
         recipients_file: table.path("recipients_file"),
         sha256: table.boolean("sha256").unwrap_or(false),

@@ -57,7 +57,7 @@ fn check_limits(section: &Section<'_>, records: &Records, service: &Service) {
         let hint = format!("raise `service.memory_max` ({} bytes), or lower this", service.memory_max);
         section.problem("record_max", "such a record does not fit into memory", Some(hint));
     }
-    if let Format::Fixed(Fixed { record_length: Some(length), .. }) = records.format {
+    if let Some(length) = records.record_length() {
         if length > records.record_max {
             let hint = format!("raise `records.record_max` ({} bytes)", records.record_max);
             section.problem("record_length", "every record would be longer than allowed", Some(hint));

@@ -10,9 +10,10 @@ use super::report::Report;
 use super::section::{Section, absolute_item, is_plain_name};
 use super::suffixes::not_plain;
 use super::{decode, delivery, output, pipeline, records};
+use crate::format;
 use crate::model::rule::{
-    Errors, Fixed, Format, LastLine, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready,
-    ReadyStrategy, Records, Rule, Service, SourceEnd, TrustClose,
+    Errors, LastLine, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy, Records,
+    Rule, Service, SourceEnd, TrustClose,
 };
 
 /// Keys that later versions bring.
@@ -34,7 +35,7 @@ pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, r
         order: section.choice("order", &orders, &[]).unwrap_or(Order::Arrival),
         ready: ready(&section.section("ready"), &records),
         decode: decode::read(&section.section("decode"), &records),
-        outputs: output::read_all(&section.section("output"), &records.format, &pipeline),
+        outputs: output::read_all(&section.section("output"), &*format::of(&records), &pipeline),
         publish: publish(&section.section("publish")),
         errors: errors(&section.section("errors")),
         source: source(&section.section("source")),
@@ -131,7 +132,7 @@ fn ready(section: &Section<'_>, records: &Records) -> Ready {
 fn last_line(section: &Section<'_>, records: &Records) -> LastLine {
     let words = [("any", LastLine::Any), ("complete", LastLine::Complete)];
     let last_line = section.choice("last_line", &words, &[]).unwrap_or_default();
-    let by_length = matches!(&records.format, Format::Fixed(Fixed { record_length: Some(_), .. }));
+    let by_length = records.record_length().is_some();
     if last_line == LastLine::Any || !by_length || records.separator.is_some() {
         return last_line;
     }

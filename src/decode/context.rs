@@ -10,7 +10,7 @@ use super::hash::ContentHasher;
 use super::request::{DecodeRequest, Progress};
 use crate::allowance::{Allowance, Permit, Refusal};
 use crate::model::os_text::escaped_path;
-use crate::model::rule::{Decode, Format, OnBadEncoding};
+use crate::model::rule::{Decode, OnBadEncoding};
 
 /// Ratios mean little for small files.
 const RATIO_FREE_BYTES: u64 = 16 << 20;
@@ -46,8 +46,6 @@ pub(super) struct Context {
 impl Context {
     pub fn new(request: &DecodeRequest<'_>) -> Arc<Self> {
         let layers = request.decode.layers.len().max(request.decode.depth_max as usize).min(64);
-        let fixed_bytes =
-            matches!(&request.records.format, Format::Fixed(fixed) if fixed.record_length.is_some());
         Arc::new(Self {
             path: request.shown_path.to_owned(),
             decode: request.decode.clone(),
@@ -56,7 +54,7 @@ impl Context {
             spool_dir: request.spool_dir.to_owned(),
             progress: Arc::clone(&request.progress),
             allowance: Arc::clone(&request.allowance),
-            binary: fixed_bytes,
+            binary: request.records.record_length().is_some(),
             nul_separates: request.records.separator.as_ref().is_some_and(|text| text.contains('\0')),
             expanded: (0..=layers).map(|_| AtomicU64::new(0)).collect(),
             members: AtomicU64::new(0),

@@ -25,7 +25,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::escaped;
-use crate::model::rule::{Format, LastLine};
+use crate::model::rule::LastLine;
 use crate::model::slice::{EntryShape, Slice};
 use crate::output::EntryName;
 use crate::pipeline::Resemblance;
@@ -284,8 +284,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
         let memory = memory.map_err(|refusal| DecodeError::not_allowed(&shown_path, refusal))?;
         let shape = Arc::new(shape);
         last_shape = Some(Arc::clone(&shape));
-        let is_without_header =
-            shape.columns.is_none() && matches!(&rule.records.format, Format::Csv(csv) if csv.header);
+        let is_without_header = shape.columns.is_none() && cutter.has_header();
         if !is_without_header {
             // An empty entry has no columns to miss.
             let checked = run.rule.pipeline.check_shape(&shape);

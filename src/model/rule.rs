@@ -292,6 +292,16 @@ pub struct Records {
     pub separator: Option<String>,
 }
 
+impl Records {
+    /// Bytes of each record, where they are told from each other by that; a separator is not counted.
+    pub fn record_length(&self) -> Option<u64> {
+        match &self.format {
+            Format::Fixed(fixed) => fixed.record_length,
+            Format::Lines | Format::Csv(_) | Format::Jsonl => None,
+        }
+    }
+}
+
 /// `records.format` and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

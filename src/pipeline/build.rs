@@ -2,28 +2,17 @@
 
 use std::sync::Arc;
 
-use super::columns::{Layout, path_of};
+use super::context::{StepContext, no_output};
 use super::inspect::Inspection;
 use super::params::nearest;
-use super::registry::{Registry, StepContext, no_output};
-use super::render::Rendering;
-use super::shapes::{Schema, layout_of_rule};
-use super::{Pipeline, PipelineProblem};
+use super::plan::{Pipeline, PlannedStep, Rendering};
+use super::problem::PipelineProblem;
+use super::registry::Registry;
+use super::schema::Schema;
+use crate::format::{self, Layout, RecordFormat, Unit, path_of};
 use crate::model::category::Category;
-use crate::model::rule::{Format, Rule, StepSpec};
+use crate::model::rule::{Rule, StepSpec};
 use crate::model::step::StepPlan;
-use crate::record::fields::Unit;
-
-/// A step of the pipeline with what is known about its place.
-pub(super) struct PlannedStep {
-    /// As the rule names it: `pipeline[1] exec`.
-    pub name: String,
-    pub plan: StepPlan,
-    /// By category: the columns of the records it sees; none for those it does not see.
-    pub before: Vec<Option<Schema>>,
-    /// By category: whether it may send records there.
-    pub may_send_to: Vec<bool>,
-}
 
 /// What a tracked pipeline leads to: the categories that records can have so far, with their columns.
 struct Tracker<'a> {
@@ -38,8 +27,13 @@ impl Pipeline {
     /// Builds every step; all problems at once.
     pub fn build(rule: &Rule, registry: &Registry) -> Result<Self, Vec<PipelineProblem>> {
         let mut categories: Vec<Category> = rule.outputs.keys().cloned().collect();
-        let context =
-            StepContext { records: &rule.records, base_dir: &rule.base_dir, categories: &categories };
+        let format = format::of(&rule.records);
+        let context = StepContext {
+            records: &rule.records,
+            format: &format,
+            base_dir: &rule.base_dir,
+            categories: &categories,
+        };
         let mut problems = Vec::new();
         let mut plans: Vec<Option<StepPlan>> = Vec::new();
         for (position, spec) in rule.pipeline.iter().enumerate() {
@@ -52,8 +46,8 @@ impl Pipeline {
                 categories.push(Category::main());
                 categories.len() - 1
             });
-        check_outputs(rule, &mut problems);
-        let mut tracker = Tracker::new(&categories, main, &rule.records.format);
+        check_outputs(rule, &*format, &mut problems);
+        let mut tracker = Tracker::new(&categories, main, &*format);
         let complete = plans.iter().all(Option::is_some);
         let mut steps = Vec::new();
         for (position, (spec, plan)) in rule.pipeline.iter().zip(plans).enumerate() {
@@ -64,9 +58,9 @@ impl Pipeline {
         }
         let Tracker { now: at_end, problems: found_on_the_way, .. } = tracker;
         problems.extend(found_on_the_way);
-        let paths = paths_of(&rule.records.format, &steps);
+        let paths = paths_of(&*format, &steps);
         let pipeline = Self {
-            format: rule.records.format.clone(),
+            format,
             records: rule.records.clone(),
             unit: Unit::of(&rule.records, &rule.decode),
             inspection: Inspection::of(rule),
@@ -85,21 +79,8 @@ impl Pipeline {
         let mut problems = Vec::new();
         for missing in self.missing_before_any_entry() {
             let key = vec!["pipeline".to_owned(), missing.position.to_string()];
-            let (message, hint) = match &self.format {
-                Format::Jsonl => continue,
-                Format::Lines => (
-                    format!("column `{}`: records of the lines format have no columns", missing.column),
-                    Some("set `records.format`, or leave `column` out to mean the whole record".to_owned()),
-                ),
-                Format::Csv(csv) if !csv.header && csv.columns.is_empty() => (
-                    format!("column `{}` is not known", missing.column),
-                    Some("name the columns in `records.columns`, since the files have no header".to_owned()),
-                ),
-                Format::Csv(_) | Format::Fixed(_) => (
-                    format!("there is no column `{}` here", missing.column),
-                    missing.nearest.map(|near| format!("did you mean `{near}`?")),
-                ),
-            };
+            let told = self.format.no_column(&missing.column, missing.nearest.as_deref());
+            let Some((message, hint)) = told else { continue };
             problems.push(PipelineProblem { key, message, hint });
         }
         problems
@@ -133,9 +114,9 @@ fn make_plan(
     })
 }
 
-fn check_outputs(rule: &Rule, problems: &mut Vec<PipelineProblem>) {
+fn check_outputs(rule: &Rule, format: &dyn RecordFormat, problems: &mut Vec<PipelineProblem>) {
     for (category, output) in &rule.outputs {
-        if output.annotate && !matches!(rule.records.format, Format::Csv(_) | Format::Jsonl) {
+        if output.annotate && !format.may_annotate() {
             problems.push(PipelineProblem {
                 key: vec!["output".into(), category.to_string(), "annotate".into()],
                 message: "`annotate` is for csv and jsonl only".into(),
@@ -145,9 +126,9 @@ fn check_outputs(rule: &Rule, problems: &mut Vec<PipelineProblem>) {
     }
 }
 
-fn paths_of(format: &Format, steps: &[PlannedStep]) -> Vec<Vec<String>> {
+fn paths_of(format: &dyn RecordFormat, steps: &[PlannedStep]) -> Vec<Vec<String>> {
     let mut paths = Vec::new();
-    if *format == Format::Jsonl {
+    if format.has_paths() {
         for column in steps.iter().flat_map(|step| &step.plan.columns) {
             let path = path_of(column);
             if !paths.contains(&path) {
@@ -159,10 +140,15 @@ fn paths_of(format: &Format, steps: &[PlannedStep]) -> Vec<Vec<String>> {
 }
 
 impl<'a> Tracker<'a> {
-    fn new(categories: &'a [Category], main: usize, format: &Format) -> Self {
+    fn new(categories: &'a [Category], main: usize, format: &dyn RecordFormat) -> Self {
         let now = (0..categories.len()).map(|position| (position == main).then_some(Schema::Entry)).collect();
-        let keeps_shapes = matches!(format, Format::Csv(_) | Format::Fixed(_));
-        Self { categories, entry: layout_of_rule(format), keeps_shapes, now, problems: Vec::new() }
+        Self {
+            categories,
+            entry: format.layout(),
+            keeps_shapes: format.is_tabular(),
+            now,
+            problems: Vec::new(),
+        }
     }
 
     /// Follows the records through a step; a step that could not be planned leaves everything possible.

@@ -1,48 +1,32 @@
 //! What is looked at in a record before any step sees it: whether it has the length of its layout, and whether it would
 //! come out as one record. One that does not is a failed record, also where the rule has no steps.
 
-use super::columns::length_in;
-use crate::model::rule::{Csv, Format, LineEnd, OnMisfit, Rule};
+use std::sync::Arc;
+
+use crate::format::{self, Ends, RecordFormat, Unit, length_in};
+use crate::model::rule::{LineEnd, Rule};
 use crate::model::step::RecordError;
-use crate::record::fields::{Unit, each_field};
 
 /// What a rule's records are looked at for; nothing for most rules.
-#[derive(Clone, Debug, Default)]
 pub(super) struct Inspection {
     /// fixed: the fields' widths together, and what they count.
     width: Option<(usize, Unit)>,
     /// Records may have line ends inside, and an output ends them with one.
-    line_ends: Option<LineEnds>,
+    line_ends: Option<Arc<dyn RecordFormat>>,
     /// jsonl between separators: white space around a value is not part of the record.
     pub trims: bool,
-}
-
-#[derive(Clone, Debug)]
-enum LineEnds {
-    Anywhere,
-    OutsideQuotes(Csv),
 }
 
 impl Inspection {
     pub fn of(rule: &Rule) -> Self {
         let records = &rule.records;
-        let width = match &records.format {
-            Format::Fixed(fixed) if fixed.on_misfit == OnMisfit::Fail => {
-                let widths = fixed.fields.iter().map(|field| field.width as usize);
-                Some((widths.sum(), Unit::of(records, &rule.decode)))
-            }
-            _ => None,
-        };
+        let format = format::of(records);
         let ends_lines = rule.outputs.values().any(|output| output.line_end != LineEnd::None);
-        let line_ends = match &records.format {
-            Format::Fixed(fixed) if fixed.record_length.is_some() => None,
-            Format::Csv(csv) => Some(LineEnds::OutsideQuotes(csv.clone())),
-            Format::Lines | Format::Jsonl | Format::Fixed(_) => Some(LineEnds::Anywhere),
-        };
+        let is_by_length = matches!(format.ends(), Ends::Length(_));
         Self {
-            width,
-            line_ends: line_ends.filter(|_| ends_lines && records.separator.is_some()),
-            trims: records.format == Format::Jsonl && records.separator.is_some(),
+            width: format.width().map(|width| (width, Unit::of(records, &rule.decode))),
+            trims: format.trims() && records.separator.is_some(),
+            line_ends: Some(format).filter(|_| !is_by_length && ends_lines && records.separator.is_some()),
         }
     }
 
@@ -59,31 +43,16 @@ impl Inspection {
                 return Err(misfit(record, length, width, unit));
             }
         }
-        let Some(line_ends) = self.line_ends.as_ref().filter(|_| memchr::memchr(b'\n', record).is_some())
-        else {
+        let Some(format) = self.line_ends.as_ref().filter(|_| memchr::memchr(b'\n', record).is_some()) else {
             return Ok(());
         };
-        let splits = match line_ends {
-            LineEnds::Anywhere => true,
-            LineEnds::OutsideQuotes(csv) => splits_row(record, csv),
-        };
-        if splits {
+        if format.is_split_by_line_feeds(record) {
             return Err(RecordError::new(
                 "a line feed stands within the record, and its output ends records with one",
             ));
         }
         Ok(())
     }
-}
-
-/// Whether a line feed stands in a field that is not in quotes.
-fn splits_row(record: &[u8], csv: &Csv) -> bool {
-    let mut splits = false;
-    let read = each_field(record, csv, |span| {
-        let field = record.get(span.start as usize..span.end as usize).unwrap_or_default();
-        splits |= !span.quoted && memchr::memchr(b'\n', field).is_some();
-    });
-    splits || read.is_err()
 }
 
 #[cold]

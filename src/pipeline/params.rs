@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::PipelineProblem;
+use super::problem::PipelineProblem;
 
 /// A table of parameters being read: what is never asked for is unknown and refused at the end.
 pub struct Params<'a> {

@@ -6,11 +6,10 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use super::columns::path_of;
-use super::json;
+use super::missing::{MissingColumn, MissingColumns};
 use super::params::nearest;
-use super::{MissingColumn, MissingColumns, Pipeline};
-use crate::model::rule::Format;
+use super::plan::Pipeline;
+use crate::format::{json, path_of};
 use crate::model::slice::Slice;
 
 /// Records that are looked at.
@@ -35,7 +34,7 @@ impl Pipeline {
     /// Looks for the named columns in the first records of a slice.
     pub fn resemblance(&self, slice: &Slice, entry: &str) -> Resemblance {
         let named = self.named_in_source();
-        if self.format != Format::Jsonl || named.is_empty() {
+        if !self.format.has_paths() || named.is_empty() {
             return Resemblance::Unknown;
         }
         let records = slice.records.iter().take(SAMPLE_RECORDS_MAX);

@@ -5,10 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::columns::ColumnReader;
+use super::broken::StepBroken;
+use super::plan::Pipeline;
+use super::result::{Chunk, SliceResult};
 use super::shapes::Resolved;
 use super::work::{BEFORE_STEPS_NAME, Scratch, SliceRun, Work, failed_record};
-use super::{Chunk, Pipeline, SliceResult, StepBroken};
+use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job_id::JobId;
 use crate::model::slice::{EntryShape, Slice, UnfitReason};
@@ -24,7 +26,7 @@ pub struct PipelineWorker {
     pipeline: Arc<Pipeline>,
     job: JobId,
     steps: Vec<StepInstance>,
-    reader: ColumnReader,
+    reader: Box<dyn ColumnReader>,
     scratch: Scratch,
     resolved: Option<(Arc<EntryShape>, Resolved)>,
     chunk_sizes: Vec<usize>,
@@ -42,9 +44,16 @@ struct Silence {
     records: u32,
 }
 
+impl Pipeline {
+    /// The steps of one worker for one job; children of `exec` start at their first record.
+    pub fn worker(self: &Arc<Self>, job: JobId) -> PipelineWorker {
+        PipelineWorker::new(Arc::clone(self), job)
+    }
+}
+
 impl PipelineWorker {
-    pub(super) fn new(pipeline: Arc<Pipeline>, job: JobId) -> Self {
-        let reader = ColumnReader::new(pipeline.format.clone(), pipeline.unit, pipeline.paths.clone());
+    fn new(pipeline: Arc<Pipeline>, job: JobId) -> Self {
+        let reader = pipeline.format.column_reader(pipeline.unit, &pipeline.paths);
         Self {
             pipeline,
             job,
@@ -160,7 +169,7 @@ impl PipelineWorker {
         let Some((_, resolved)) = resolved else {
             return Err(pipeline.broken(0, "the entry's shape is not known".to_owned()));
         };
-        let mut work = Work::new(pipeline, slice, resolved, reader, scratch);
+        let mut work = Work::new(pipeline, slice, resolved, &mut **reader, scratch);
         let mut first = 0;
         while first < steps.len() {
             let together =

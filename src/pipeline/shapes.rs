@@ -2,68 +2,12 @@
 
 use std::sync::Arc;
 
-use super::build::PlannedStep;
-use super::columns::{Layout, path_of};
+use super::missing::{LISTED_MAX, MissingColumn, MissingColumns};
 use super::params::nearest;
-use super::{LISTED_MAX, MissingColumn, MissingColumns, Pipeline};
-use crate::model::rule::{FixedField, Format};
+use super::plan::{Pipeline, PlannedStep};
+use crate::format::{Layout, path_of};
 use crate::model::slice::EntryShape;
-use crate::model::step::{ColumnRef, Selected};
-
-/// The columns of a category's records, as far as they are known before an entry is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Schema {
-    /// Those of the entry, unchanged.
-    Entry,
-    /// Those that a step chose.
-    Chosen(Arc<Layout>),
-}
-
-impl Schema {
-    /// The columns, if known; `entry` are the entry's.
-    pub fn layout<'a>(&'a self, entry: Option<&'a Arc<Layout>>) -> Option<&'a Arc<Layout>> {
-        match self {
-            Self::Entry => entry,
-            Self::Chosen(layout) => Some(layout),
-        }
-    }
-
-    /// The columns after a step that selects some.
-    pub fn select(&self, columns: &[String], selected: &[Selected], entry: Option<&Arc<Layout>>) -> Self {
-        let before = self.layout(entry);
-        let (mut names, mut fields) = (Vec::new(), Vec::new());
-        for choice in selected {
-            let width = before.and_then(|layout| {
-                let name = columns.get(choice.column)?;
-                layout.fields.iter().find(|field| field.name == *name)
-            });
-            names.push(choice.name.clone());
-            fields.extend(width.map(|field| FixedField { name: choice.name.clone(), width: field.width }));
-        }
-        Self::Chosen(Arc::new(Layout { names: Arc::new(names), fields }))
-    }
-
-    /// Whether both are the same columns in the same order.
-    pub fn is_same(&self, other: &Self, entry: Option<&Arc<Layout>>) -> bool {
-        self == other
-            || matches!((self.layout(entry), other.layout(entry)), (Some(one), Some(other)) if one == other)
-    }
-}
-
-/// The columns of a rule's entries, if the rule tells them.
-pub fn layout_of_rule(format: &Format) -> Option<Arc<Layout>> {
-    match format {
-        Format::Csv(csv) if csv.header => None,
-        Format::Csv(csv) => {
-            Some(Arc::new(Layout { names: Arc::new(csv.columns.clone()), fields: Vec::new() }))
-        }
-        Format::Fixed(fixed) => {
-            let names = fixed.fields.iter().map(|field| field.name.clone()).collect();
-            Some(Arc::new(Layout { names: Arc::new(names), fields: fixed.fields.clone() }))
-        }
-        Format::Lines | Format::Jsonl => Some(Arc::default()),
-    }
-}
+use crate::model::step::ColumnRef;
 
 /// The place of every column for one entry, by step and category.
 pub struct Resolved {
@@ -86,6 +30,11 @@ impl Resolved {
 }
 
 impl Pipeline {
+    /// Checks that the columns the steps name are there in this entry: all missing ones at once.
+    pub fn check_shape(&self, shape: &EntryShape) -> Result<(), MissingColumns> {
+        self.resolve(shape).map(|_| ())
+    }
+
     /// Finds every column that the steps name in an entry of this shape.
     pub(super) fn resolve(&self, shape: &EntryShape) -> Result<Resolved, MissingColumns> {
         let entry = Arc::new(self.entry_layout(shape));
@@ -112,16 +61,13 @@ impl Pipeline {
 
     /// The columns of an entry.
     pub(super) fn entry_layout(&self, shape: &EntryShape) -> Layout {
-        let fields = match &self.format {
-            Format::Fixed(fixed) => fixed.fields.clone(),
-            _ => Vec::new(),
-        };
+        let fields = self.format.fields().to_vec();
         Layout { names: shape.columns.clone().unwrap_or_default(), fields }
     }
 
     /// Columns that are missing whatever the entry, as far as the rule tells.
     pub(super) fn missing_before_any_entry(&self) -> Vec<MissingColumn> {
-        let entry = layout_of_rule(&self.format);
+        let entry = self.format.layout();
         let mut missing = Vec::new();
         for (position, step) in self.steps.iter().enumerate() {
             for schema in step.before.iter().flatten() {
@@ -142,7 +88,7 @@ impl Pipeline {
     ) -> View {
         let mut wanted = Vec::new();
         for column in &step.plan.columns {
-            let found = if self.format == Format::Jsonl {
+            let found = if self.format.has_paths() {
                 let path = path_of(column);
                 self.paths.iter().position(|known| *known == path)
             } else {

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::columns::ColumnReader;
-use super::render::write_annotated;
+use super::broken::StepBroken;
+use super::plan::Pipeline;
+use super::result::{Chunk, SliceResult};
 use super::shapes::Resolved;
-use super::{Chunk, Pipeline, SliceResult, StepBroken};
+use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
-use crate::model::rule::{Format, LineEnd, Records};
+use crate::model::rule::{LineEnd, Records};
 use crate::model::slice::{EntryShape, Slice};
 use crate::model::step::{Broken, BrokenKind, CategoryId, Outcome, Reason, Record, RecordError, Run};
 use crate::record::{lines_in, record_offset};
@@ -51,7 +52,7 @@ pub(super) struct Work<'a> {
     pub pipeline: &'a Pipeline,
     pub slice: &'a Slice,
     pub resolved: &'a Resolved,
-    pub reader: &'a mut ColumnReader,
+    pub reader: &'a mut dyn ColumnReader,
     pub scratch: &'a mut Scratch,
     /// The record whose columns the reader holds.
     read: usize,
@@ -62,7 +63,7 @@ impl<'a> Work<'a> {
         pipeline: &'a Pipeline,
         slice: &'a Slice,
         resolved: &'a Resolved,
-        reader: &'a mut ColumnReader,
+        reader: &'a mut dyn ColumnReader,
         scratch: &'a mut Scratch,
     ) -> Self {
         scratch.start(pipeline, slice);
@@ -105,7 +106,7 @@ impl<'a> Work<'a> {
         let view = self.resolved.view(step, state.category.index())?;
         if self.read != index {
             self.read = index;
-            crate::model::step::Columns::forget(self.reader);
+            self.reader.forget();
         }
         self.reader.use_layout(&view.layout);
         let from: &[u8] = if state.is_changed { &self.scratch.arena } else { &self.slice.bytes };
@@ -230,7 +231,7 @@ impl<'a> Work<'a> {
             let bytes = from.get(state.bytes.clone()).unwrap_or_default();
             if rendering.annotate {
                 let reason = self.scratch.reason(state.reason);
-                write_annotated(bytes, number, reason, &self.pipeline.format, &mut chunk.bytes);
+                self.pipeline.format.write_annotated(bytes, number, reason, &mut chunk.bytes);
             } else {
                 chunk.bytes.extend_from_slice(bytes);
             }
@@ -353,12 +354,7 @@ impl Pipeline {
 
     /// Whether a record of these bytes would be read back as more than one.
     fn splits_lines(&self, bytes: &[u8]) -> bool {
-        let by_lines = match &self.format {
-            Format::Lines | Format::Jsonl => true,
-            Format::Fixed(fixed) => fixed.record_length.is_none(),
-            Format::Csv(_) => false,
-        };
-        by_lines && memchr::memchr(b'\n', bytes).is_some()
+        self.format.is_one_line() && memchr::memchr(b'\n', bytes).is_some()
     }
 }
 

@@ -12,9 +12,9 @@ use std::io::Read;
 use bytes::Bytes;
 use encoding_rs::{DecoderResult, Encoding, UTF_8};
 
-use super::SLICE_BYTES_MAX;
 use super::block::Text;
 use super::error::CutError;
+use super::limits::SLICE_BYTES_MAX;
 use super::separator::Separator;
 use super::slicer::{Limits, Numbering};
 use crate::model::rule::{Decode, OnBadEncoding};

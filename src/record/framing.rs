@@ -7,8 +7,9 @@
 //! a record swallows of the next ones cannot be told from what it means. So it ends at the first separator behind
 //! the quote that opened, as one whose quote is never closed does, and whoever needs its fields finds the fault.
 
-use super::marks::Marks;
 use super::separator::Separator;
+use crate::format::Blank;
+use crate::format::marks::Marks;
 use crate::model::rule::Csv;
 
 /// Where a record ends.
@@ -36,28 +37,6 @@ pub(super) trait Framing {
     fn shift(&mut self, bytes: usize);
     /// Whether records may have separators inside.
     fn spans_lines(&self) -> bool;
-}
-
-/// Which lines are no records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blank {
-    /// Every line is a record.
-    Record,
-    /// Lines of no bytes are none.
-    Empty,
-    /// Lines of white space are none.
-    WhiteSpace,
-}
-
-impl Blank {
-    #[inline]
-    fn takes(self, line: &[u8]) -> bool {
-        match self {
-            Self::Record => false,
-            Self::Empty => line.is_empty(),
-            Self::WhiteSpace => line.iter().all(u8::is_ascii_whitespace),
-        }
-    }
 }
 
 /// Each line is a record.

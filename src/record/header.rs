@@ -5,10 +5,11 @@ use std::io::Read;
 
 use super::block::Text;
 use super::error::CutError;
-use super::fields::{count_fields, csv_value, split_csv};
-use super::framing::{Blank, Framing, LineFraming, QuoteFraming};
+use super::framing::{Framing, LineFraming, QuoteFraming};
 use super::separator::Separator;
 use super::slicer::{FirstRecord, Numbering, take_first_record};
+use crate::format::fields::{count_fields, csv_value, split_csv};
+use crate::format::{Blank, has_line_end, has_lone_return};
 use crate::model::rule::Csv;
 
 /// Names listed in one message at most.
@@ -75,36 +76,6 @@ fn read_framed<R: Read, F: Framing>(
             Ok(Some(Header { bytes: bytes.to_vec(), columns }))
         }
     }
-}
-
-/// Whether a CR that stands before no LF is in the header, other than within quotes.
-pub(super) fn has_lone_return(record: &[u8], csv: &Csv) -> bool {
-    memchr::memchr(b'\r', record).is_some()
-        && any_outside_quotes(record, csv, |field, at| {
-            field.get(at) == Some(&b'\r') && field.get(at + 1) != Some(&b'\n')
-        })
-}
-
-/// Whether a line end is in the header, other than within quotes.
-fn has_line_end(header: &[u8], csv: &Csv) -> bool {
-    any_outside_quotes(header, csv, |field, at| matches!(field.get(at), Some(b'\r' | b'\n')))
-}
-
-/// Whether something holds at some place that does not lie within quotes.
-fn any_outside_quotes(record: &[u8], csv: &Csv, holds: impl Fn(&[u8], usize) -> bool) -> bool {
-    let mut spans = Vec::new();
-    // Whether its quotes are right is asked elsewhere.
-    split_csv(record, csv, &mut spans).ok();
-    spans.into_iter().filter(|span| !span.quoted).any(|span| {
-        let field = record.get(span.start as usize..span.end as usize).unwrap_or_default();
-        // `"b"<CR>1` is no quoted field, but begins with one.
-        let has_quotes = csv.quote.is_some() && field.first().copied() == csv.quote;
-        let mut within = false;
-        field.iter().enumerate().any(|(at, byte)| {
-            within ^= has_quotes && Some(*byte) == csv.quote;
-            !within && holds(field, at)
-        })
-    })
 }
 
 fn names(header: &[u8], csv: &Csv) -> Vec<String> {

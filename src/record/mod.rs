@@ -15,7 +15,7 @@
 //!   alone ends a line, byte for byte. The last line needs no end; that it had none is told.
 //! - A text whose only record has a `\r` that ends no line has the line ends of old Macs, and is refused.
 //! - `lines`, and `fixed` read by line: every line is a record, blank ones too.
-//! - `csv`: RFC 4180 with its usual liberties; empty lines are skipped and counted. See [`fields`], `framing` and `slicer`.
+//! - `csv`: RFC 4180 with its usual liberties; empty lines are skipped and counted. See `format`, `framing` and `slicer`.
 //! - `jsonl`: lines of nothing but white space are skipped and counted. Whether a line is JSON is for the pipeline.
 //! - `fixed` with `record_length`: see `by_length`; offsets are those of the raw bytes, see [`record_offset`].
 //!
@@ -23,11 +23,11 @@
 
 mod block;
 mod by_length;
+mod cutter;
 mod error;
-pub mod fields;
 mod framing;
 mod header;
-mod marks;
+mod limits;
 #[cfg(any(test, fuzzing))]
 #[path = "tests/oracle.rs"]
 pub(crate) mod oracle;
@@ -36,251 +36,8 @@ mod slicer;
 #[cfg(test)]
 mod tests;
 
-use std::io::Read;
-use std::sync::Arc;
-
+pub use cutter::{Cutter, record_offset};
 pub use error::CutError;
 pub use header::delimiter_meant;
+pub use limits::{FRAMING_VERSION, RECORD_BYTES_MAX, SLICE_BYTES_MAX, UNFIT_BYTES_MAX};
 pub use separator::lines_in;
-
-use self::block::{BLOCK_BYTES, Text};
-use self::by_length::ByLength;
-use self::framing::{Blank, LineFraming, QuoteFraming};
-use self::separator::Separator;
-use self::slicer::{Draft, Limits, Numbering};
-use crate::allowance::Allowance;
-use crate::model::rule::{Decode, Fixed, Format, Records};
-use crate::model::slice::{EntryShape, Slice};
-
-/// Bytes of a slice at most; only a longer record makes a longer slice.
-pub const SLICE_BYTES_MAX: usize = 56 << 10;
-/// Bytes kept of a record that is longer than `record_max`.
-pub const UNFIT_BYTES_MAX: usize = 48 << 10;
-/// `record_max` counts up to here: positions within a slice are 32 bits wide.
-pub const RECORD_BYTES_MAX: u64 = 1 << 30;
-/// Changes whenever the same text could be cut differently: a stored checkpoint of another version is not used.
-pub const FRAMING_VERSION: u32 = 2;
-
-const _: () = assert!(UNFIT_BYTES_MAX <= SLICE_BYTES_MAX);
-const _: () = assert!(RECORD_BYTES_MAX + (SLICE_BYTES_MAX as u64) < u32::MAX as u64);
-
-/// How the text is framed.
-enum Cut {
-    Lines(LineFraming),
-    Quotes(QuoteFraming),
-    ByLength(ByLength),
-}
-
-/// Cuts one entry's text into slices.
-pub struct Cutter<R> {
-    text: Text<R>,
-    cut: Cut,
-    draft: Draft,
-    limits: Limits,
-    numbering: Numbering,
-    separator: Separator,
-    skip_lines: u64,
-    format: Format,
-    name: String,
-    shape: Option<EntryShape>,
-}
-
-impl<R: Read> Cutter<R> {
-    /// `entry` and `first_slice` are the positions to number from; `name` is the entry's, escaped, for messages and
-    /// the shape. Of `decode` only `encoding` and `on_bad_encoding` are used, and only for `record_length`.
-    pub fn new(
-        text: R,
-        records: &Records,
-        decode: &Decode,
-        entry: u32,
-        name: String,
-        first_slice: u64,
-    ) -> Result<Self, CutError> {
-        Self::with_block_bytes(text, records, decode, entry, name, first_slice, BLOCK_BYTES)
-    }
-
-    /// Memory for records longer than a block is asked for.
-    #[must_use]
-    pub fn with_allowance(mut self, allowance: &Arc<Allowance>) -> Self {
-        self.text.limit(Arc::clone(allowance), self.limits.record_max);
-        self
-    }
-
-    /// See [`Self::new`]; the size of a block changes nothing but the speed.
-    fn with_block_bytes(
-        text: R,
-        records: &Records,
-        decode: &Decode,
-        entry: u32,
-        name: String,
-        first_slice: u64,
-        block_bytes: usize,
-    ) -> Result<Self, CutError> {
-        let record_max = records.record_max.clamp(1, RECORD_BYTES_MAX) as usize;
-        let separator = Separator::of(records);
-        let lines = |blank| Cut::Lines(LineFraming::new(separator.clone(), blank));
-        let cut = match &records.format {
-            Format::Fixed(fixed) => match fixed.record_length {
-                Some(length) => {
-                    Cut::ByLength(ByLength::new(length, separator.clone(), record_max, decode, &name)?)
-                }
-                None => lines(Blank::Record),
-            },
-            Format::Lines => lines(Blank::Record),
-            Format::Jsonl => lines(Blank::WhiteSpace),
-            Format::Csv(csv) => match csv.quote {
-                Some(quote) => Cut::Quotes(QuoteFraming::new(quote, csv, separator.clone())),
-                None => lines(Blank::Empty),
-            },
-        };
-        Ok(Self {
-            text: Text::new(text, block_bytes),
-            cut,
-            draft: Draft::default(),
-            limits: Limits { record_max, slice_records: records.slice_records.max(1) as usize },
-            numbering: Numbering {
-                entry,
-                next_slice: first_slice,
-                next_record: 1,
-                lines: 0,
-                skipped: 0,
-                unterminated: false,
-            },
-            separator,
-            skip_lines: records.skip_lines,
-            format: records.format.clone(),
-            name,
-            shape: None,
-        })
-    }
-
-    /// Reads as far as the header: skips `skip_lines`, reads a csv header and checks it against `columns`.
-    ///
-    /// An entry without any record has no header: then a csv with `header = true` has no columns either.
-    pub fn shape(&mut self) -> Result<EntryShape, CutError> {
-        if let Some(shape) = &self.shape {
-            return Ok(shape.clone());
-        }
-        self.skip_lines()?;
-        let mut shape =
-            EntryShape { entry: self.numbering.entry, name: self.name.clone(), columns: None, header: None };
-        match &self.format {
-            Format::Lines | Format::Jsonl => {}
-            Format::Fixed(fixed) => {
-                shape.columns = Some(Arc::new(fixed.fields.iter().map(|field| field.name.clone()).collect()));
-            }
-            Format::Csv(csv) if csv.header => {
-                let (text, numbering) = (&mut self.text, &mut self.numbering);
-                let record_max = self.limits.record_max;
-                let found = header::read(text, csv, &self.separator, record_max, &self.name, numbering)?;
-                if let Some(header) = found {
-                    shape.columns = Some(Arc::new(header.columns));
-                    shape.header = Some(Arc::new(header.bytes));
-                }
-            }
-            Format::Csv(csv) => {
-                shape.columns =
-                    Some(&csv.columns).filter(|columns| !columns.is_empty()).cloned().map(Arc::new);
-            }
-        }
-        self.shape = Some(shape.clone());
-        Ok(shape)
-    }
-
-    /// The next slice, or none at the end.
-    pub fn next_slice(&mut self) -> Result<Option<Slice>, CutError> {
-        if self.shape.is_none() {
-            self.shape()?;
-        }
-        let Self { text, cut, draft, limits, numbering, .. } = self;
-        let is_first = numbering.next_record == 1;
-        let slice = match cut {
-            Cut::Lines(framing) => slicer::next_slice(text, draft, framing, *limits, numbering),
-            Cut::Quotes(framing) => slicer::next_slice(text, draft, framing, *limits, numbering),
-            Cut::ByLength(by_length) => by_length.next_slice(text, *limits, numbering),
-        }?;
-        if let Some(slice) = slice.as_ref().filter(|slice| is_first && slice.records.len() == 1) {
-            self.refuse_carriage_returns(slice)?;
-        }
-        Ok(slice)
-    }
-
-    /// Old Macs ended lines with a carriage return: all of their text would be one record.
-    fn refuse_carriage_returns(&mut self, first: &Slice) -> Result<(), CutError> {
-        if !self.separator.is_line_end() || !self.has_lone_return(first) {
-            return Ok(());
-        }
-        while self.text.held().is_empty() && !self.text.ended() {
-            self.text.more().map_err(CutError::Read)?;
-        }
-        if !self.text.held().is_empty() {
-            return Ok(()); // a record of several, which are ended by line feeds
-        }
-        let has_header = self.shape.as_ref().is_some_and(|shape| shape.header.is_some());
-        Err(CutError::CarriageReturns { entry: self.name.clone(), line: first.first_line + 1, has_header })
-    }
-
-    /// Whether a carriage return without a line feed is in the first record: not one that may have been cut off from its line feed.
-    fn has_lone_return(&self, slice: &Slice) -> bool {
-        let span = slice.records.first().map_or(0..0, |span| span.start as usize..span.end as usize);
-        let record = slice.bytes.get(span).unwrap_or_default();
-        let record = record.strip_suffix(b"\r").unwrap_or(record);
-        match &self.format {
-            // Where its quotes are wrong nothing is known of what lies within them.
-            Format::Csv(csv) if slice.oversized.is_none() => header::has_lone_return(record, csv),
-            _ => memchr::memchr_iter(b'\r', record).any(|at| record.get(at + 1) != Some(&b'\n')),
-        }
-    }
-
-    /// Whether the last record so far, or the header, stood at the text's end without a line end or separator behind it.
-    pub fn is_unterminated(&self) -> bool {
-        self.numbering.unterminated
-    }
-
-    /// Lines so far that are in no slice and are no records: `skip_lines`, and blank ones before a slice's first
-    /// record (those behind it are in [`Slice::skipped`]).
-    pub fn lines_skipped(&self) -> u64 {
-        self.numbering.skipped
-    }
-
-    /// Characters replaced here under `on_bad_encoding = "replace"`: of `record_length` only, since all other text
-    /// comes decoded.
-    pub fn characters_replaced(&self) -> u64 {
-        match &self.cut {
-            Cut::ByLength(by_length) => by_length.replaced(),
-            Cut::Lines(_) | Cut::Quotes(_) => 0,
-        }
-    }
-
-    /// Quotes mean nothing in these lines.
-    fn skip_lines(&mut self) -> Result<(), CutError> {
-        if let Cut::ByLength(by_length) = &mut self.cut {
-            by_length.begin(&mut self.text, self.skip_lines > 0)?;
-        }
-        let by_lines = !self.separator.bytes().is_empty();
-        let separator = if by_lines { self.separator.clone() } else { Separator::line_end() };
-        for _ in 0..self.skip_lines {
-            let line = self.text.skip_line(&separator, 0, 0).map_err(CutError::Read)?;
-            if line.ended || line.length > 0 {
-                self.numbering.lines += 1;
-                self.numbering.skipped += 1;
-            }
-            if !line.ended {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Where a record of a slice begins within its entry, in bytes; for `record_length` in the raw bytes.
-pub fn record_offset(slice: &Slice, index: usize, records: &Records) -> u64 {
-    let within = match &records.format {
-        Format::Fixed(Fixed { record_length: Some(length), .. }) => {
-            let separator = records.separator.as_ref().map_or(0, |separator| separator.len() as u64);
-            (index as u64).saturating_mul(length.saturating_add(separator))
-        }
-        _ => slice.records.get(index).map_or(0, |span| u64::from(span.start)),
-    };
-    slice.offset.saturating_add(within)
-}

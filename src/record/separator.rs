@@ -6,7 +6,7 @@
 
 use memchr::{memchr, memchr_iter, memmem};
 
-use crate::model::rule::{Fixed, Format, Records};
+use crate::model::rule::Records;
 
 /// What ends a record.
 #[derive(Clone, Debug)]
@@ -20,10 +20,9 @@ pub(super) struct Separator {
 impl Separator {
     /// Of these records; of a `record_length` an empty one where the rule names none.
     pub(super) fn of(records: &Records) -> Self {
-        let by_length = matches!(&records.format, Format::Fixed(Fixed { record_length: Some(_), .. }));
         match &records.separator {
             Some(separator) => Self::exactly(separator.as_bytes()),
-            None if by_length => Self::exactly(b""),
+            None if records.record_length().is_some() => Self::exactly(b""),
             None => Self::line_end(),
         }
     }

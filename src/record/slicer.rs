@@ -22,8 +22,8 @@ use bytes::Bytes;
 use super::block::Text;
 use super::error::CutError;
 use super::framing::Framing;
+use super::limits::{SLICE_BYTES_MAX, UNFIT_BYTES_MAX};
 use super::separator::Separator;
-use super::{SLICE_BYTES_MAX, UNFIT_BYTES_MAX};
 use crate::model::slice::{Oversized, Slice, Span, UnfitReason};
 
 /// Where the next slice stands, and how big it may be.

@@ -10,11 +10,11 @@ use std::cmp::Ordering;
 use regex::bytes::Regex;
 use serde_json::{Map, Value as Json};
 
+use crate::format::characters;
 use crate::model::step::{Record, RecordError, Value};
-use crate::pipeline::PipelineProblem;
-use crate::pipeline::columns::characters;
 use crate::pipeline::decimal::{Bound, Decimal};
 use crate::pipeline::params::Params;
+use crate::pipeline::problem::PipelineProblem;
 
 /// Tables within tables at most.
 const DEPTH_MAX: usize = 32;

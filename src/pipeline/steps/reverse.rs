@@ -2,11 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::rule::Format;
 use crate::model::step::{Outcome, Record, RecordError, Step, StepPlan};
-use crate::pipeline::PipelineProblem;
+use crate::pipeline::context::StepContext;
 use crate::pipeline::params::Params;
-use crate::pipeline::registry::StepContext;
+use crate::pipeline::problem::PipelineProblem;
 
 /// Characters are Unicode scalar values: a letter and an accent that is written apart from it change places.
 #[derive(Default)]
@@ -17,7 +16,7 @@ struct Reverse {
 /// The factory.
 pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
     let mut params = Params::new(table);
-    if *context.format() != Format::Lines {
+    if context.format.has_columns() {
         let hint = "set `records.format` to \"lines\", or leave this step out";
         params.problem("step", "`reverse` works on the lines format only".into(), Some(hint.into()));
     }

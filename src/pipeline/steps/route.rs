@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 use super::condition::{Condition, not_a_condition};
 use crate::model::step::{CategoryId, Outcome, Record, RecordError, Step, StepPlan};
-use crate::pipeline::PipelineProblem;
+use crate::pipeline::context::StepContext;
 use crate::pipeline::params::Params;
-use crate::pipeline::registry::StepContext;
+use crate::pipeline::problem::PipelineProblem;
 
 #[derive(Clone)]
 struct Route {

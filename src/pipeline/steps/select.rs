@@ -5,13 +5,12 @@
 
 use serde_json::{Map, Value};
 
-use crate::model::rule::Format;
+use crate::format::json;
+use crate::format::path_of;
 use crate::model::step::{Outcome, Record, RecordError, Selected, Step, StepPlan};
-use crate::pipeline::PipelineProblem;
-use crate::pipeline::columns::path_of;
-use crate::pipeline::json;
+use crate::pipeline::context::StepContext;
 use crate::pipeline::params::{Params, nearest};
-use crate::pipeline::registry::StepContext;
+use crate::pipeline::problem::PipelineProblem;
 
 /// The factory.
 pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
@@ -21,8 +20,8 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
         params.missing("columns", "list the columns to keep, like columns = [\"id\", \"amount\"]");
     }
     let names = columns.as_ref().map(|columns| renamed(&mut params, columns));
-    let tree = match (&names, context.format()) {
-        (Some(names), Format::Jsonl) => {
+    let tree = match &names {
+        Some(names) if context.format.has_paths() => {
             object_of(names).map_err(|message| params.problem("columns", message, None)).ok()
         }
         _ => None,

@@ -15,14 +15,12 @@ use serde_json::{Map, Value as Json};
 
 use super::condition::{Wanted, is_one_of, number_of, regex, wanted_list};
 use super::dates::DateFormat;
-use crate::model::rule::Format;
+use crate::format::characters;
 use crate::model::step::{CategoryId, Outcome, Reason, Record, RecordError, Step, StepPlan, Value};
-use crate::pipeline::PipelineProblem;
-use crate::pipeline::columns::characters;
-use crate::pipeline::columns::past_columns_max;
+use crate::pipeline::context::StepContext;
 use crate::pipeline::decimal::Bound;
 use crate::pipeline::params::{Params, nearest};
-use crate::pipeline::registry::StepContext;
+use crate::pipeline::problem::PipelineProblem;
 
 const TYPES: &[&str] = &["string", "integer", "decimal", "boolean", "date", "datetime"];
 
@@ -72,11 +70,12 @@ pub fn plan(table: &Map<String, Json>, context: &StepContext<'_>) -> Result<Step
     let mut params = Params::new(table);
     let (names, columns) = checks(&mut params);
     let fields_exact = params.flag("fields_exact");
-    let is_csv = matches!(context.format(), Format::Csv(_));
+    let too_wide = context.format.fields_past_max();
+    let is_csv = too_wide.is_some();
     if fields_exact.is_some() && !is_csv {
         params.problem("fields_exact", "`fields_exact` is for csv only".into(), Some("leave it out".into()));
     }
-    if *context.format() == Format::Lines {
+    if !context.format.has_columns() {
         let hint = "set `records.format`, or use `filter` or `route` on the whole record";
         params.problem("columns", "records of the lines format have no columns".into(), Some(hint.into()));
     }
@@ -88,11 +87,8 @@ pub fn plan(table: &Map<String, Json>, context: &StepContext<'_>) -> Result<Step
         to,
         too_few: None,
         too_many: None,
-        too_wide: match context.format() {
-            Format::Csv(csv) => Some(Reason::new(&past_columns_max(csv))),
-            _ => None,
-        },
-        unreadable: Reason::new(if is_csv { "not csv: a misplaced quote" } else { "not JSON" }),
+        too_wide: too_wide.as_deref().map(Reason::new),
+        unreadable: Reason::new(context.format.unreadable()),
     }))?;
     let to = validate.to;
     Ok(StepPlan::new(move |_| validate.clone()).reading(names).sending_to([to]))

@@ -6,8 +6,8 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use super::fields::{csv_value, split_csv};
 use super::*;
+use crate::format::fields::{csv_value, split_csv};
 
 const TEXTS: u64 = 4000;
 

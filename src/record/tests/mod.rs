@@ -2,10 +2,11 @@
 
 use std::io::{self, Read};
 
+use super::block::BLOCK_BYTES;
 use super::oracle::{Whole, cut_in};
 use super::*;
-use crate::model::rule::{Csv, Fixed, FixedField, OnBadEncoding, OnMisfit};
-use crate::model::slice::UnfitReason;
+use crate::model::rule::{Csv, Decode, Fixed, FixedField, Format, OnBadEncoding, OnMisfit, Records};
+use crate::model::slice::{Slice, UnfitReason};
 
 // It runs Python.
 #[cfg(unix)]

@@ -4,10 +4,12 @@
 
 use std::io::{self, Read};
 
-use super::fields::{csv_value, end_csv_row, split_csv, split_fixed, write_csv_value};
+use super::block::BLOCK_BYTES;
 use super::*;
-use crate::model::rule::{Csv, Fixed, OnBadEncoding};
-use crate::model::slice::{Oversized, UnfitReason};
+use crate::format::Unit;
+use crate::format::fields::{FieldSpan, csv_value, end_csv_row, split_csv, split_fixed, write_csv_value};
+use crate::model::rule::{Csv, Decode, Fixed, Format, OnBadEncoding, Records};
+use crate::model::slice::{EntryShape, Oversized, Slice, UnfitReason};
 
 /// Cuts a text that is not of records of one length, and holds what comes out against the simple framer.
 pub(crate) fn check_text(text: &[u8], records: &Records, decode: &Decode, block: usize, reads: &[usize]) {
@@ -99,11 +101,10 @@ fn check_fields(whole: &Whole, records: &Records, decode: &Decode) {
                     check_line(&line, csv, decode);
                 }
                 Format::Fixed(fixed) => {
-                    split_fixed(record, &fixed.fields, fields::Unit::of(records, decode), &mut spans);
+                    split_fixed(record, &fixed.fields, Unit::of(records, decode), &mut spans);
                     assert_eq!(spans.len(), fixed.fields.len());
-                    let is_within = |span: &fields::FieldSpan| {
-                        span.start <= span.end && span.end as usize <= record.len()
-                    };
+                    let is_within =
+                        |span: &FieldSpan| span.start <= span.end && span.end as usize <= record.len();
                     assert!(spans.iter().all(is_within));
                 }
                 Format::Lines | Format::Jsonl => {}

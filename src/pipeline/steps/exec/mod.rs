@@ -24,13 +24,13 @@ use serde_json::{Map, Value};
 
 use self::child::{Child, Launch};
 use self::protocol::Protocol;
+use crate::format::RecordFormat;
 use crate::model::amount;
 use crate::model::category::Category;
-use crate::model::rule::Format;
 use crate::model::step::{Broken, RecordError, Run, RunStep, StepPlan, StepStart};
-use crate::pipeline::PipelineProblem;
+use crate::pipeline::context::StepContext;
 use crate::pipeline::params::{Params, nearest};
-use crate::pipeline::registry::StepContext;
+use crate::pipeline::problem::PipelineProblem;
 
 /// An answer may always be this long, whatever `record_max` is.
 const ANSWER_BYTES_MIN: u64 = 64 << 10;
@@ -40,7 +40,7 @@ const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::
 struct Settings {
     launch: Launch,
     protocol: Protocol,
-    format: Format,
+    format: Arc<dyn RecordFormat>,
     categories: Vec<Category>,
 }
 
@@ -88,7 +88,7 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
             answer_max: context.records.record_max.max(ANSWER_BYTES_MIN) as usize,
         },
         protocol,
-        format: context.format().clone(),
+        format: Arc::clone(context.format),
         categories: context.categories.to_vec(),
     });
     let plan = StepPlan::of_runs(move |start| Exec {
@@ -125,7 +125,7 @@ impl Exec {
         for position in 0..run.len() {
             run.look(position, &mut |record| {
                 let before = questions.len();
-                let asked = settings.protocol.ask(&settings.format, self.start.job, record, &mut questions);
+                let asked = settings.protocol.ask(&*settings.format, self.start.job, record, &mut questions);
                 if asked.is_err() {
                     questions.truncate(before);
                 }
@@ -143,7 +143,7 @@ impl Exec {
             }
             child.answer(&mut line)?;
             let answer = settings.protocol.read(&line, &settings.categories)?;
-            run.settle(position, &mut |record| answer.settle(&settings.format, record));
+            run.settle(position, &mut |record| answer.settle(&*settings.format, record));
         }
         child.check_silence()
     }

@@ -1,12 +1,9 @@
 //! What is asked and answered.
 
-use std::borrow::Cow;
-
+use crate::format::{RecordFormat, json};
 use crate::model::category::Category;
 use crate::model::job_id::JobId;
-use crate::model::rule::Format;
 use crate::model::step::{Broken, CategoryId, Outcome, Record, RecordError, Value};
-use crate::pipeline::json;
 
 /// What an answer may say.
 const ANSWER_KEYS: [&str; 4] = ["data", "to", "drop", "fail"];
@@ -36,7 +33,7 @@ impl Protocol {
     /// Appends the question about a record; an error fails the record unasked.
     pub fn ask(
         self,
-        format: &Format,
+        format: &dyn RecordFormat,
         job: JobId,
         record: &mut Record<'_>,
         out: &mut Vec<u8>,
@@ -97,49 +94,20 @@ impl Protocol {
     }
 }
 
-fn write_data(format: &Format, record: &mut Record<'_>, out: &mut Vec<u8>) -> Result<(), RecordError> {
+fn write_data(
+    format: &dyn RecordFormat,
+    record: &mut Record<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), RecordError> {
     if std::str::from_utf8(record.bytes()).is_err() {
         return Err(RecordError::new("not UTF-8"));
     }
-    match format {
-        Format::Lines => json::write_string(record.bytes(), out),
-        Format::Jsonl => {
-            record.check()?;
-            // White space to JSON, and two lines to the child.
-            if memchr::memchr(b'\n', record.bytes()).is_some() {
-                return Err(RecordError::new("a record with a line end inside cannot be asked line by line"));
-            }
-            out.extend_from_slice(record.bytes());
-        }
-        Format::Csv(_) | Format::Fixed(_) => write_columns(record, out)?,
-    }
-    Ok(())
-}
-
-fn write_columns(record: &mut Record<'_>, out: &mut Vec<u8>) -> Result<(), RecordError> {
-    let names = record.column_names().to_vec();
-    if record.field_count() > names.len() {
-        return Err(RecordError::new("more fields than columns"));
-    }
-    out.push(b'{');
-    for (position, name) in names.iter().enumerate() {
-        if position > 0 {
-            out.push(b',');
-        }
-        json::write_string(name.as_bytes(), out);
-        out.push(b':');
-        match record.column_named(name)? {
-            Value::Missing => out.extend_from_slice(b"null"),
-            value => json::write_string(value.bytes(), out),
-        }
-    }
-    out.push(b'}');
-    Ok(())
+    format.write_json(record, out)
 }
 
 impl Answer<'_> {
     /// Does to the record what was answered.
-    pub fn settle(&self, format: &Format, record: &mut Record<'_>) -> Result<Outcome, RecordError> {
+    pub fn settle(&self, format: &dyn RecordFormat, record: &mut Record<'_>) -> Result<Outcome, RecordError> {
         match self {
             Self::Line(line) => {
                 if *line != record.bytes() {
@@ -151,58 +119,10 @@ impl Answer<'_> {
             Self::Fail(why) => Err(RecordError::new(why.clone())),
             Self::On { to, data } => {
                 if let Some(data) = data {
-                    take_data(data, format, record)?;
+                    format.take_json(data, record)?;
                 }
                 Ok(to.map_or(Outcome::On, |category| Outcome::To { category, reason: None }))
             }
         }
     }
-}
-
-/// Puts the data in the record's place, unless it says the same.
-fn take_data(data: &[u8], format: &Format, record: &mut Record<'_>) -> Result<(), RecordError> {
-    match format {
-        Format::Jsonl => set_if_other(record, data),
-        Format::Lines => match json::value_of(Some(data)) {
-            Value::Text(text) => set_if_other(record, &text),
-            _ => return Err(RecordError::new("the answer's data is no text")),
-        },
-        Format::Csv(_) | Format::Fixed(_) => return take_columns(data, record),
-    }
-    Ok(())
-}
-
-fn set_if_other(record: &mut Record<'_>, bytes: &[u8]) {
-    if record.bytes() != bytes {
-        record.set_bytes(bytes);
-    }
-}
-
-fn take_columns(data: &[u8], record: &mut Record<'_>) -> Result<(), RecordError> {
-    if !data.starts_with(b"{") {
-        return Err(RecordError::new("the answer's data is no object of columns"));
-    }
-    let names = record.column_names().to_vec();
-    let mut members = Vec::new();
-    let is_all = json::members(data, names.len(), &mut members);
-    let mut values: Vec<Cow<'_, [u8]>> = Vec::new();
-    let (mut known, mut is_changed) = (0, false);
-    for name in &names {
-        let raw = json::member(data, &members, name);
-        known += usize::from(raw.is_some());
-        let value = match json::value_of(raw) {
-            Value::Missing => Cow::Borrowed(&b""[..]),
-            Value::Text(text) => text,
-            Value::Json([b'{' | b'[', ..]) => {
-                return Err(RecordError::new(format!("the answer's column `{name}` is no text")));
-            }
-            Value::Json(json) => Cow::Borrowed(json),
-        };
-        is_changed |= record.column_named(name)?.bytes() != value.as_ref();
-        values.push(value);
-    }
-    if !is_all || known != members.len() {
-        return Err(RecordError::new("the answer's data has a column that the record does not have"));
-    }
-    if is_changed { record.set_values(&values) } else { Ok(()) }
 }

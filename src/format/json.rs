@@ -12,13 +12,13 @@ use crate::model::step::{RecordError, Value};
 
 /// A key of an object with its value, as they are written (the key without its quotes).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct Member {
     key: Range<usize>,
     value: Range<usize>,
 }
 
 /// Checks that the text is one JSON value.
-pub fn check(text: &[u8]) -> Result<(), RecordError> {
+pub(crate) fn check(text: &[u8]) -> Result<(), RecordError> {
     match serde_json::from_slice::<IgnoredAny>(text) {
         Ok(IgnoredAny) => Ok(()),
         Err(error) => Err(RecordError::new(format!("not JSON: {error}"))),
@@ -28,7 +28,7 @@ pub fn check(text: &[u8]) -> Result<(), RecordError> {
 /// The first members of a checked text that is an object, `max` of them; nothing for other values. Whether these are all.
 ///
 /// A member takes many times the bytes that it is written in, so that an object is no measure for what may be kept of it.
-pub fn members(text: &[u8], max: usize, found: &mut Vec<Member>) -> bool {
+pub(crate) fn members(text: &[u8], max: usize, found: &mut Vec<Member>) -> bool {
     found.clear();
     members_within(text, &mut |member| {
         if found.len() == max {
@@ -41,7 +41,7 @@ pub fn members(text: &[u8], max: usize, found: &mut Vec<Member>) -> bool {
 }
 
 /// Shows each member of a checked text that is an object, until told to break off: its key in quotes, as it is written, and its value.
-pub fn each_member<'t>(
+pub(crate) fn each_member<'t>(
     text: &'t [u8],
     show: &mut dyn FnMut(&'t [u8], &'t [u8]) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
@@ -73,10 +73,10 @@ fn members_within(text: &[u8], found: &mut dyn FnMut(Member) -> ControlFlow<()>)
 
 /// A key that is asked for stands twice in its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Twice;
+pub(crate) struct Twice;
 
 /// The text of a member of the object `text` by its name; of a name that stands twice the last.
-pub fn member<'t>(text: &'t [u8], members: &[Member], name: &str) -> Option<&'t [u8]> {
+pub(crate) fn member<'t>(text: &'t [u8], members: &[Member], name: &str) -> Option<&'t [u8]> {
     let member = members.iter().rev().find(|member| is_key(text, member, name))?;
     text.get(member.value.clone())
 }
@@ -91,7 +91,7 @@ fn is_key(text: &[u8], member: &Member, name: &str) -> bool {
 }
 
 /// Follows a dotted path from an object, whose members may be known: the value's text as it is written.
-pub fn at_path<'t>(
+pub(crate) fn at_path<'t>(
     text: &'t [u8],
     known: Option<&[Member]>,
     path: &[String],
@@ -126,7 +126,7 @@ fn follow<'t>(from: Option<&'t [u8]>, path: &[String]) -> Result<Option<&'t [u8]
 }
 
 /// The text of a string in quotes, as it is written.
-pub fn text_of(quoted: &[u8]) -> Option<Cow<'_, str>> {
+pub(crate) fn text_of(quoted: &[u8]) -> Option<Cow<'_, str>> {
     match quoted {
         [b'"', inner @ .., b'"'] if memchr::memchr(b'\\', inner).is_none() => {
             std::str::from_utf8(inner).ok().map(Cow::Borrowed)
@@ -136,7 +136,7 @@ pub fn text_of(quoted: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// A value as steps see it.
-pub fn value_of(raw: Option<&[u8]>) -> Value<'_> {
+pub(crate) fn value_of(raw: Option<&[u8]>) -> Value<'_> {
     match raw {
         None | Some(b"null") => Value::Missing,
         Some([b'"', inner @ .., b'"']) if memchr::memchr(b'\\', inner).is_none() => {
@@ -151,7 +151,7 @@ pub fn value_of(raw: Option<&[u8]>) -> Value<'_> {
 }
 
 /// Appends text as a JSON string; U+FFFD for what is not UTF-8. Nothing of what is UTF-8 is held twice.
-pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn write_string(text: &[u8], out: &mut Vec<u8>) {
     // Memory takes everything.
     serde_json::to_writer(out, String::from_utf8_lossy(text).as_ref()).unwrap_or_default();
 }

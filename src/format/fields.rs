@@ -10,11 +10,12 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr2};
 
 use super::marks::{CHUNK_BYTES, marks_from};
-use crate::model::rule::{Csv, Decode, Fixed, FixedField, Format, OnBadEncoding, Records};
+use super::unit::Unit;
+use crate::model::rule::{Csv, FixedField};
 
 /// Where a field's value lies within its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FieldSpan {
+pub(crate) struct FieldSpan {
     /// First byte; of a quoted field the first one inside the quotes.
     pub start: u32,
     /// One past the last byte; of a quoted field the closing quote.
@@ -25,7 +26,7 @@ pub struct FieldSpan {
 
 /// A csv record whose quotes do not close where a field ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Misquoted {
+pub(crate) struct Misquoted {
     /// The first such field, from 1.
     pub field: usize,
     /// Its quote is never closed; else something stands behind the closing one.
@@ -36,7 +37,7 @@ pub struct Misquoted {
 ///
 /// Bytes between a closing quote and the next delimiter (`"a"b,c`) are no RFC 4180: the field is then taken as
 /// it stands, quotes and all, so that nothing is lost, and the record is told to be misquoted.
-pub fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) -> Result<(), Misquoted> {
+pub(crate) fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) -> Result<(), Misquoted> {
     spans.clear();
     let Some(at) = split_unquoted(record, csv, spans) else { return Ok(()) };
     let before = spans.len();
@@ -44,7 +45,7 @@ pub fn split_csv(record: &[u8], csv: &Csv, spans: &mut Vec<FieldSpan>) -> Result
 }
 
 /// Shows each field that [`split_csv`] finds, without memory for them: a record may have as many as it has bytes.
-pub fn each_field(record: &[u8], csv: &Csv, show: impl FnMut(FieldSpan)) -> Result<(), Misquoted> {
+pub(crate) fn each_field(record: &[u8], csv: &Csv, show: impl FnMut(FieldSpan)) -> Result<(), Misquoted> {
     fields_from(record, 0, 0, csv, show)
 }
 
@@ -81,7 +82,7 @@ fn fields_from(
 }
 
 /// How many fields [`split_csv`] finds.
-pub fn count_fields(record: &[u8], csv: &Csv) -> usize {
+pub(crate) fn count_fields(record: &[u8], csv: &Csv) -> usize {
     let mut count = 0;
     each_field(record, csv, |_| count += 1).ok(); // those of a misquoted record count as they stand
     count
@@ -154,7 +155,7 @@ fn span(start: usize, end: usize, quoted: bool) -> FieldSpan {
 }
 
 /// The value of a field: borrowed unless doubled or escaped quotes become single ones.
-pub fn csv_value<'r>(record: &'r [u8], span: FieldSpan, csv: &Csv) -> Cow<'r, [u8]> {
+pub(crate) fn csv_value<'r>(record: &'r [u8], span: FieldSpan, csv: &Csv) -> Cow<'r, [u8]> {
     let raw = record.get(span.start as usize..span.end as usize).unwrap_or_default();
     let Some(quote) = csv.quote.filter(|_| span.quoted) else { return Cow::Borrowed(raw) };
     let escape = csv.escape.unwrap_or(quote);
@@ -183,7 +184,7 @@ fn plain(raw: &[u8], quote: u8, escape: u8) -> Vec<u8> {
 /// Appends a value as one csv field, in quotes only where it must be.
 ///
 /// Without a quote character the value is written as it is: there is no way to protect a delimiter then.
-pub fn write_csv_value(value: &[u8], csv: &Csv, out: &mut Vec<u8>) {
+pub(crate) fn write_csv_value(value: &[u8], csv: &Csv, out: &mut Vec<u8>) {
     let Some(quote) = csv.quote.filter(|&quote| needs_quotes(value, csv.delimiter, quote)) else {
         out.extend_from_slice(value);
         return;
@@ -202,7 +203,7 @@ pub fn write_csv_value(value: &[u8], csv: &Csv, out: &mut Vec<u8>) {
 
 /// Ends a csv row that was appended from `start` on: a row of one empty value would be a blank line, which readers take for no
 /// record at all, and stands in quotes. Without a quote character there is no way to tell it.
-pub fn end_csv_row(csv: &Csv, start: usize, out: &mut Vec<u8>) {
+pub(crate) fn end_csv_row(csv: &Csv, start: usize, out: &mut Vec<u8>) {
     if let (Some(quote), true) = (csv.quote, out.len() == start) {
         out.extend_from_slice(&[quote, quote]);
     }
@@ -212,36 +213,11 @@ fn needs_quotes(value: &[u8], delimiter: u8, quote: u8) -> bool {
     memchr2(delimiter, quote, value).is_some() || memchr2(b'\n', b'\r', value).is_some()
 }
 
-/// What the widths of fixed fields count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Characters; bytes that are no UTF-8 count as one each.
-    Characters,
-    /// Bytes: of records of equal length that are not decoded (`on_bad_encoding = "raw"`) nobody knows the characters.
-    Bytes,
-}
-
-impl Unit {
-    /// Of more than one.
-    pub fn noun(self) -> &'static str {
-        match self {
-            Self::Characters => "characters",
-            Self::Bytes => "bytes",
-        }
-    }
-
-    /// That of these records.
-    pub fn of(records: &Records, decode: &Decode) -> Self {
-        let by_length = matches!(&records.format, Format::Fixed(Fixed { record_length: Some(_), .. }));
-        if by_length && decode.on_bad_encoding == OnBadEncoding::Raw { Self::Bytes } else { Self::Characters }
-    }
-}
-
 /// Splits a fixed record (without its line end) into fields, blanks around each value left out.
 ///
 /// There are always as many spans as fields: one that the record is too short for is empty. What stands beyond the last
 /// field belongs to none.
-pub fn split_fixed(record: &[u8], fields: &[FixedField], unit: Unit, spans: &mut Vec<FieldSpan>) {
+pub(crate) fn split_fixed(record: &[u8], fields: &[FixedField], unit: Unit, spans: &mut Vec<FieldSpan>) {
     spans.clear();
     let ascii = unit == Unit::Bytes || record.is_ascii();
     let mut at = 0;

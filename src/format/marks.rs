@@ -7,11 +7,11 @@
 use memchr::memchr2;
 
 /// Bytes looked at together.
-pub(super) const CHUNK_BYTES: usize = 64;
+pub(crate) const CHUNK_BYTES: usize = 64;
 
 /// A walk over two kinds of marked bytes in the held text. Positions are relative to the held text.
 #[derive(Clone, Debug)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     first: u8,
     second: u8,
     /// Everything before was looked at.
@@ -22,13 +22,13 @@ pub(super) struct Marks {
 
 impl Marks {
     /// Both bytes may be the same.
-    pub(super) fn new(first: u8, second: u8) -> Self {
+    pub(crate) fn new(first: u8, second: u8) -> Self {
         Self { first, second, end: 0, bits: 0 }
     }
 
     /// The next marked byte, if it lies before `limit`; else the same question may be asked again.
     #[inline]
-    pub(super) fn next(&mut self, held: &[u8], limit: usize) -> Option<usize> {
+    pub(crate) fn next(&mut self, held: &[u8], limit: usize) -> Option<usize> {
         loop {
             if self.bits != 0 {
                 let mark = self.end + self.bits.trailing_zeros() as usize - CHUNK_BYTES;
@@ -63,20 +63,20 @@ impl Marks {
     }
 
     /// Goes on at `at`, whatever was given already.
-    pub(super) fn restart(&mut self, at: usize) {
+    pub(crate) fn restart(&mut self, at: usize) {
         self.end = at;
         self.bits = 0;
     }
 
     /// The first `bytes` of the held text, all marks in which were given, were taken away.
-    pub(super) fn shift(&mut self, bytes: usize) {
+    pub(crate) fn shift(&mut self, bytes: usize) {
         self.end = self.end.saturating_sub(bytes);
     }
 }
 
 /// One bit for each of the [`CHUNK_BYTES`] bytes from `base` on that is one of two.
 #[inline]
-pub(super) fn marks_from(text: &[u8], base: usize, first: u8, second: u8) -> u64 {
+pub(crate) fn marks_from(text: &[u8], base: usize, first: u8, second: u8) -> u64 {
     let rest = text.get(base..).unwrap_or_default();
     if let Some(chunk) = rest.first_chunk() {
         return marked(chunk, first, second);

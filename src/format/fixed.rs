@@ -1,0 +1,186 @@
+//! `fixed`: fields of fixed width, on lines or in records of one length.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::columns::{ColumnReader, Layout, Row, take_columns, text_of, write_columns};
+use super::csv::not_here;
+use super::fields::split_fixed;
+use super::reader::{Blank, Ends, Reader};
+use super::unit::{Unit, length_in};
+use super::writer::Writer;
+use crate::model::rule::{Fixed, FixedField, OnMisfit};
+use crate::model::step::{ColumnRef, Columns, Record, RecordError, Value};
+
+pub(super) struct FixedFormat {
+    fixed: Fixed,
+}
+
+impl FixedFormat {
+    pub(super) fn new(fixed: Fixed) -> Self {
+        Self { fixed }
+    }
+}
+
+impl Reader for FixedFormat {
+    fn name(&self) -> &'static str {
+        "fixed"
+    }
+
+    fn ends(&self) -> Ends<'_> {
+        self.fixed.record_length.map_or(Ends::Lines(Blank::Record), Ends::Length)
+    }
+
+    fn layout(&self) -> Option<Arc<Layout>> {
+        let names = self.fixed.fields.iter().map(|field| field.name.clone()).collect();
+        Some(Arc::new(Layout { names: Arc::new(names), fields: self.fixed.fields.clone() }))
+    }
+
+    fn fields(&self) -> &[FixedField] {
+        &self.fixed.fields
+    }
+
+    fn is_tabular(&self) -> bool {
+        true
+    }
+
+    fn no_column(&self, column: &str, nearest: Option<&str>) -> Option<(String, Option<String>)> {
+        Some(not_here(column, nearest))
+    }
+
+    fn width(&self) -> Option<usize> {
+        let widths = self.fixed.fields.iter().map(|field| field.width as usize);
+        (self.fixed.on_misfit == OnMisfit::Fail).then(|| widths.sum())
+    }
+
+    fn is_one_line(&self) -> bool {
+        self.fixed.record_length.is_none()
+    }
+
+    fn column_reader(&self, unit: Unit, _paths: &[Vec<String>]) -> Box<dyn ColumnReader> {
+        Box::new(FixedRow { unit, row: Row::default() })
+    }
+}
+
+impl Writer for FixedFormat {
+    fn write_json(&self, record: &mut Record<'_>, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        write_columns(record, out)
+    }
+
+    fn take_json(&self, json: &[u8], record: &mut Record<'_>) -> Result<(), RecordError> {
+        take_columns(json, record)
+    }
+}
+
+/// The fields of one record after another.
+struct FixedRow {
+    unit: Unit,
+    row: Row,
+}
+
+impl ColumnReader for FixedRow {
+    fn use_layout(&mut self, layout: &Arc<Layout>) {
+        self.row.use_layout(layout);
+    }
+
+    fn rest(&mut self) {
+        self.row.rest();
+    }
+}
+
+impl Columns for FixedRow {
+    fn value<'r>(&'r mut self, bytes: &'r [u8], column: ColumnRef) -> Result<Value<'r>, RecordError> {
+        self.check(bytes)?;
+        let span = self.row.span(column);
+        Ok(span.map_or(Value::Missing, |span| Value::Text(Cow::Borrowed(text_of(bytes, span)))))
+    }
+
+    fn raw<'r>(&'r mut self, bytes: &'r [u8], column: ColumnRef) -> Result<Option<&'r [u8]>, RecordError> {
+        self.check(bytes)?;
+        Ok(Some(untrimmed(bytes, &self.row.layout.fields, self.unit, column.0 as usize)))
+    }
+
+    fn select(&mut self, bytes: &[u8], wanted: &[ColumnRef], out: &mut Vec<u8>) -> Result<(), RecordError> {
+        for &column in wanted {
+            let unit = self.unit;
+            let raw = self.raw(bytes, column)?.unwrap_or_default();
+            out.extend_from_slice(raw);
+            let written = length_in(unit, raw);
+            if let Some(field) = self.row.layout.fields.get(column.0 as usize) {
+                out.resize(out.len() + (field.width as usize).saturating_sub(written), b' ');
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, name: &str) -> Option<ColumnRef> {
+        self.row.find(name)
+    }
+
+    fn names(&self) -> &[String] {
+        &self.row.layout.names
+    }
+
+    #[inline]
+    fn check(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
+        let Row { layout, spans, parsed } = &mut self.row;
+        parsed.or(|| {
+            split_fixed(bytes, &layout.fields, self.unit, spans);
+            Ok(())
+        })
+    }
+
+    fn count(&mut self, bytes: &[u8]) -> usize {
+        if self.check(bytes).is_ok() { self.row.spans.len() } else { 0 }
+    }
+
+    fn write(&self, values: &[Cow<'_, [u8]>], out: &mut Vec<u8>) -> Result<(), RecordError> {
+        for (position, field) in self.row.layout.fields.iter().enumerate() {
+            let value = values.get(position).map(AsRef::as_ref).unwrap_or_default();
+            write_value(value, field, self.unit, out)?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.row.parsed.forget();
+    }
+}
+
+/// Appends a value in its width, blanks behind it; one that is too long is an error, never cut.
+fn write_value(value: &[u8], field: &FixedField, unit: Unit, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    let width = field.width as usize;
+    let Some(blanks) = width.checked_sub(length_in(unit, value)) else {
+        return Err(RecordError::new(format!("{}: longer than {width} {}", field.name, unit.noun())));
+    };
+    out.extend_from_slice(value);
+    out.resize(out.len() + blanks, b' ');
+    Ok(())
+}
+
+/// A field of a fixed record with the blanks around its value; shorter than its width where the record is too short.
+fn untrimmed<'r>(record: &'r [u8], fields: &[FixedField], unit: Unit, position: usize) -> &'r [u8] {
+    let before = fields.iter().take(position).map(|field| u64::from(field.width)).sum::<u64>();
+    let width = fields.get(position).map_or(0, |field| field.width);
+    let (_, rest) = split_behind(record, unit, before);
+    split_behind(rest, unit, u64::from(width)).0
+}
+
+/// Splits behind so many characters or bytes; bytes that are no UTF-8 count as one character each.
+fn split_behind(text: &[u8], unit: Unit, count: u64) -> (&[u8], &[u8]) {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if unit == Unit::Bytes || text.is_ascii() {
+        return text.split_at(count.min(text.len()));
+    }
+    let (mut at, mut left) = (0, count);
+    for chunk in text.utf8_chunks() {
+        let lengths = chunk.valid().chars().map(char::len_utf8).chain(chunk.invalid().iter().map(|_| 1));
+        for length in lengths {
+            if left == 0 {
+                return text.split_at(at);
+            }
+            (at, left) = (at + length, left - 1);
+        }
+    }
+    (text, &[])
+}

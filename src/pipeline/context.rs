@@ -1,0 +1,43 @@
+//! What a step's factory is told.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::params::nearest;
+use super::problem::PipelineProblem;
+use crate::format::RecordFormat;
+use crate::model::category::Category;
+use crate::model::rule::Records;
+use crate::model::step::CategoryId;
+
+/// What a factory is told about the rule besides the step's parameters.
+#[derive(Clone, Copy)]
+pub struct StepContext<'a> {
+    /// `[rule.records]`.
+    pub records: &'a Records,
+    /// How these records are read and written.
+    pub format: &'a Arc<dyn RecordFormat>,
+    /// The folder that relative commands and files start from.
+    pub base_dir: &'a Path,
+    /// The rule's categories: those that have an output table.
+    pub categories: &'a [Category],
+}
+
+impl StepContext<'_> {
+    /// The category of this name, for [`crate::model::step::StepPlan::sending_to`] and outcomes; a problem at `key` where it has no output.
+    pub fn category(&self, name: &str, key: Vec<String>) -> Result<CategoryId, PipelineProblem> {
+        match self.categories.iter().position(|category| category.as_str() == name) {
+            Some(position) => Ok(CategoryId(position as u16)),
+            None => Err(no_output(name, key, self.categories)),
+        }
+    }
+}
+
+/// The problem of a category without an output.
+pub(super) fn no_output(name: &str, key: Vec<String>, categories: &[Category]) -> PipelineProblem {
+    let hint = match nearest(name, categories.iter().map(Category::as_str)) {
+        Some(near) => format!("give it [rule.output.{name}], or did you mean `{near}`?"),
+        None => format!("give it [rule.output.{name}]"),
+    };
+    PipelineProblem { key, message: format!("category `{name}` has no output"), hint: Some(hint) }
+}
