@@ -12,20 +12,12 @@
 //!
 //! Deliveries of one key are not even loaded before the earlier ones are decided (see `delivery_order`): revisions follow the claims.
 
-use std::path::Path;
-
-use super::fail;
 use super::shared::Shared;
-use super::source;
 use super::trouble::Trouble;
-use crate::clock;
-use crate::durable_fs;
-use crate::model::account::Account;
 use crate::model::delivery::{Delivery, Resend, SameContent, SameKey};
 use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
-use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::model::template::{Template, Variables};
@@ -182,57 +174,4 @@ fn outdated(key: &OsText, last: &Earlier) -> Trouble {
 /// The source that a job was made from, as far as the ledger still knows.
 fn source_of(earlier: &Earlier) -> String {
     earlier.source.as_ref().map_or_else(String::new, |path| format!(" ({path})"))
-}
-
-/// Ends, or holds, a job that what was published before stands in the way of. Its partials are gone already.
-pub(super) fn settle(
-    shared: &Shared,
-    mut job: Job,
-    trouble: &Trouble,
-    resend: Resend,
-) -> Result<(), Trouble> {
-    job.error = Some(trouble.error.clone());
-    match resend {
-        Resend::Refused { of } => {
-            job.delivery = Delivery { duplicate_of: Some(of), refused: true, ..Delivery::default() };
-            job.account = Account::default(); // nothing of it counts
-            shared.store.change().forget_failed_records(job.id, 0).apply()?;
-            fail::quarantine(shared, job)
-        }
-        Resend::Held => hold(shared, job, trouble),
-    }
-}
-
-/// Nothing but an operator's word ends it, so that it is in no queue.
-fn hold(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
-    job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
-    let detail = trouble.error.message.clone();
-    job.waiting = Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail });
-    shared.store.change().forget_work(job.id).job(&job).apply()?;
-    shared.store.sync()?;
-    shared.dispatch.forget_back_off(job.id);
-    shared.delivery_decided(job.id); // those behind it need not wait for an operator
-    events::waits_for_settling(&job);
-    shared.job_ended(); // for those who wait for it
-    Ok(())
-}
-
-/// A job that was held to be settled, after a restart: whether that still stands is seen without reading its source again, as long as
-/// that is what it was. True: it is settled or waits on.
-pub(super) fn is_still_held(shared: &Shared, rule: &Rule, job: &Job) -> Result<bool, Trouble> {
-    if job.content_hash.is_none() || !is_unchanged(job) {
-        return Ok(false);
-    }
-    match judge(shared, rule, job) {
-        Ok(_) => Ok(false),
-        Err(trouble) => match trouble.resend {
-            Some(resend) => settle(shared, job.clone(), &trouble, resend).map(|()| true),
-            None => Err(trouble),
-        },
-    }
-}
-
-fn is_unchanged(job: &Job) -> bool {
-    let path: &Path = job.source_path().as_path();
-    durable_fs::identity_at(path).is_ok_and(|found| found.is_some_and(|found| source::is_source(job, &found)))
 }

@@ -21,7 +21,7 @@ use super::run::Run;
 use super::schedule::Stage;
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
-use super::{delivery, fail, lock};
+use super::{fail, lock, resend};
 use crate::durable_fs::{self, FolderRound};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -198,7 +198,7 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
     }
     if let Some(resend) = trouble.resend {
         let job = lock(&run.job).clone();
-        return delivery::settle(shared, job, &trouble, resend).map(|()| None);
+        return resend::end_or_hold(shared, job, &trouble, resend).map(|()| None);
     }
     if !trouble.error.kind.fails_job() {
         drop_what_no_checkpoint_names(shared, run);

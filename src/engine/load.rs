@@ -16,7 +16,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
 use super::trouble::{Trouble, guard};
-use super::{delivery, recover, totals, work};
+use super::{delivery, resend, retrieval, totals, work};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
@@ -105,7 +105,7 @@ fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
 /// Makes a queued job a run. None: there is nothing to load, or the engine stops.
 fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Trouble> {
     let id = job.id;
-    if !recover::is_here(shared, &mut job)? {
+    if !retrieval::is_here(shared, &mut job)? {
         return Ok(None);
     }
     bring_companions(&shared.store, &mut job)?;
@@ -123,7 +123,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         }
     }
     let rule = rule_for(shared, &mut job, was_held)?;
-    if waited_for_settling && delivery::is_still_held(shared, &rule.rule, &job)? {
+    if waited_for_settling && resend::is_still_held(shared, &rule.rule, &job)? {
         return Ok(None);
     }
     if let Some(earlier) = delivery::earlier(shared, &rule.rule, &job)? {

@@ -1,19 +1,15 @@
 //! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
-use super::claim_names::reason_of;
-use super::shared::Shared;
-use super::source::{identity_of, look_at};
+use super::source::look_at;
 use super::trouble::Trouble;
 use super::{archive, landing_roots};
 use crate::clock;
-use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
 use crate::model::delivery::Delivery;
 use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
-use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
 
@@ -169,42 +165,4 @@ fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
     job.content_hash = None;
     job.slices = crate::model::job::Slices::default();
     Ok(())
-}
-
-/// Moves the source from quarantine to its claimed name; the reason file goes. What it is now is what will be ingested: an operator
-/// may have mended it.
-pub(super) fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
-    let Some(claimed) = job.source.claimed.clone() else { return Ok(()) };
-    if let Some(folder) = claimed.as_path().parent() {
-        durable_fs::make_folder(folder, true)?;
-    }
-    match durable_fs::move_file(quarantined.as_path(), claimed.as_path())? {
-        Renamed::Done | Renamed::Missing => {}
-        Renamed::NameTaken => {
-            let message = format!("{claimed} exists already");
-            return Err(Trouble::new(
-                FaultKind::Storage,
-                message,
-                Some("look at both files; one claimed name is one source"),
-            ));
-        }
-    }
-    taken_out(shared, job, quarantined)
-}
-
-/// The source has its claimed name again; may be repeated after a crash.
-pub(super) fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
-    let claimed = job.source_path().clone();
-    // Another source may have come to the name since; the reason is its own then.
-    if look_at(quarantined.as_path())?.is_none() {
-        durable_fs::remove_for_good(&reason_of(quarantined.as_path()))?;
-        // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
-        durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
-    }
-    let found = durable_fs::identity_at(claimed.as_path())
-        .map_err(|error| Trouble::unseen(claimed.as_path(), error))?;
-    job.source.identity = found.unwrap_or(job.source.identity);
-    job.source.claim_folder = identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
-    job.source.moved_from = None;
-    shared.save(job)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::rule_book::RuleBook;
 use super::schedule::Stage;
 use super::shared::Shared;
-use super::{Engine, archive, claim, give_back, recover, restored, retire};
+use super::{Engine, archive, claim, give_back, restored, retire, retrieval};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::account::FailedRecord;
@@ -112,7 +112,7 @@ fn a_source_that_vanished_before_it_was_given_back_is_lost_and_not_called_given_
     give_back::give_back(&world.shared, &mut job, "it ended early")
         .expect_err("there is nothing to give back");
     let mut row = world.row(&job).expect("is there");
-    assert!(!recover::is_here(&world.shared, &mut row).expect("is decided"));
+    assert!(!retrieval::is_here(&world.shared, &mut row).expect("is decided"));
     let row = world.row(&job).expect("is there");
     assert_eq!(row.state, JobState::Failed, "{row:#?}");
 }
@@ -139,7 +139,7 @@ fn a_kept_file_that_changed_leaves_nothing_of_the_job_that_it_ends() {
     store.change().job(&job).failed_records(job.id, 0, &[failed]).apply().expect("writes");
     let partial = world.partial_of(&job);
     std::fs::write(world.source(), "1\n2\n").expect("grows");
-    assert!(!recover::is_here(&world.shared, &mut job).expect("is decided"));
+    assert!(!retrieval::is_here(&world.shared, &mut job).expect("is decided"));
     let row = world.row(&job).expect("is there");
     assert_eq!((row.state, row.account.records_failed), (JobState::Aborted, 0), "{row:#?}");
     assert_eq!(store.failed_records_count(job.id).expect("reads"), 0);
@@ -153,7 +153,7 @@ fn a_job_whose_source_is_lost_leaves_no_partials() {
     job.take(JobEvent::Started, clock::now(), "").expect("starts");
     let partial = world.partial_of(&job);
     durable_fs::remove_file(&world.source()).expect("removes");
-    assert!(!recover::is_here(&world.shared, &mut job).expect("is decided"));
+    assert!(!retrieval::is_here(&world.shared, &mut job).expect("is decided"));
     assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
     assert!(!is_there(&partial));
 }

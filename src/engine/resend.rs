@@ -1,0 +1,69 @@
+//! What becomes of a job that what was published before stands in the way of: refused to quarantine, or held for an operator's word.
+
+use std::path::Path;
+
+use super::shared::Shared;
+use super::trouble::Trouble;
+use super::{delivery, fail, source};
+use crate::clock;
+use crate::durable_fs;
+use crate::model::account::Account;
+use crate::model::delivery::{Delivery, Resend};
+use crate::model::fault::WaitsFor;
+use crate::model::job::{Job, Waiting};
+use crate::model::job_state::JobEvent;
+use crate::model::rule::Rule;
+use crate::telemetry::events;
+
+/// Ends, or holds, a job that what was published before stands in the way of. Its partials are gone already.
+pub(super) fn end_or_hold(
+    shared: &Shared,
+    mut job: Job,
+    trouble: &Trouble,
+    resend: Resend,
+) -> Result<(), Trouble> {
+    job.error = Some(trouble.error.clone());
+    match resend {
+        Resend::Refused { of } => {
+            job.delivery = Delivery { duplicate_of: Some(of), refused: true, ..Delivery::default() };
+            job.account = Account::default(); // nothing of it counts
+            shared.store.change().forget_failed_records(job.id, 0).apply()?;
+            fail::quarantine(shared, job)
+        }
+        Resend::Held => hold(shared, job, trouble),
+    }
+}
+
+/// Nothing but an operator's word ends it, so that it is in no queue.
+fn hold(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
+    job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
+    let detail = trouble.error.message.clone();
+    job.waiting = Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail });
+    shared.store.change().forget_work(job.id).job(&job).apply()?;
+    shared.store.sync()?;
+    shared.dispatch.forget_back_off(job.id);
+    shared.delivery_decided(job.id); // those behind it need not wait for an operator
+    events::waits_for_settling(&job);
+    shared.job_ended(); // for those who wait for it
+    Ok(())
+}
+
+/// A job that was held to be settled, after a restart: whether that still stands is seen without reading its source again, as long as
+/// that is what it was. True: it is ended or waits on.
+pub(super) fn is_still_held(shared: &Shared, rule: &Rule, job: &Job) -> Result<bool, Trouble> {
+    if job.content_hash.is_none() || !is_unchanged(job) {
+        return Ok(false);
+    }
+    match delivery::judge(shared, rule, job) {
+        Ok(_) => Ok(false),
+        Err(trouble) => match trouble.resend {
+            Some(resend) => end_or_hold(shared, job.clone(), &trouble, resend).map(|()| true),
+            None => Err(trouble),
+        },
+    }
+}
+
+fn is_unchanged(job: &Job) -> bool {
+    let path: &Path = job.source_path().as_path();
+    durable_fs::identity_at(path).is_ok_and(|found| found.is_some_and(|found| source::is_source(job, &found)))
+}

@@ -1,0 +1,142 @@
+//! Retrieval of a job's source: it is brought to where its row says it is, before it is read.
+//!
+//! A crash, or an operator's retry, leaves it on either side of a rename. Where there is nothing to read, the job is ended here.
+
+use super::claim_names::reason_of;
+use super::companions::return_companions;
+use super::give_back::end_given_back;
+use super::shared::Shared;
+use super::source::{Place, identity_of, look_at, place};
+use super::trouble::Trouble;
+use super::{archive, fail};
+use crate::durable_fs::{self, Renamed};
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::os_text::OsText;
+
+/// Names in an archive under which a lost source is looked for.
+const ARCHIVE_NAMES_MAX: usize = 100;
+
+/// Brings a job's source to where its row says it is. False: there is nothing to load, the job is ended or gone.
+pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
+    match place(job)? {
+        Place::Here => {
+            // A retry was cut short behind its rename. Over file systems that is the rename of a copy, which is durable before the
+            // quarantined file goes: the same move again unlinks it, and leaves another source that came to its name since.
+            if let Some(quarantined) = job.source.moved_from.clone() {
+                durable_fs::move_file(quarantined.as_path(), job.source_path().as_path())?;
+                taken_out(shared, job, &quarantined)?;
+            }
+            return Ok(true);
+        }
+        Place::UnderBothNames => {
+            durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
+            shared.unsynced_claims.doubt(job);
+            return Ok(true);
+        }
+        Place::InQuarantine(quarantined) => {
+            take_out(shared, job, &quarantined)?;
+            return Ok(true);
+        }
+        Place::OutOfReach(folder) => {
+            let message = format!("the folder {folder} of the claimed source is not there");
+            let hint = "mount its file system; the job goes on by itself";
+            return Err(Trouble::new(FaultKind::Storage, message, Some(hint)));
+        }
+        Place::NotClaimed => {
+            tracing::info!(job = %job.id, path = %job.source.path, "not claimed before the last stop: a candidate again");
+            return_companions(job)?;
+            shared.store.change().unclaim(job.id).apply()?;
+            shared.delivery_decided(job.id);
+        }
+        Place::Changed => {
+            fail::remove_hidden(shared, job)?;
+            end_given_back(shared, job, "the file was changed or removed")?;
+        }
+        Place::Lost => {
+            let (message, hint) = match archived_as(shared, job)? {
+                Some(archived) => (
+                    format!(
+                        "its source lies in the archive as {archived}: this row is older than that, like one of a restored backup"
+                    ),
+                    "nothing is lost: the job was published before its source was archived",
+                ),
+                None => (
+                    format!(
+                        "the claimed source is gone: it lies neither at {} nor at {}",
+                        job.source_path(),
+                        job.source.path
+                    ),
+                    // The service may have ended between the row and the rename: which it was cannot be told any more.
+                    if job.started_at.is_none() {
+                        "its claim was under way when the service ended: the sender may have renamed or removed it just before; else find who removed it"
+                    } else {
+                        "find who removed it; whatever the sender still has can be sent again"
+                    },
+                ),
+            };
+            job.retired_to = None;
+            job.error = Some(Trouble::new(FaultKind::Storage, message, Some(hint)).error);
+            fail::remove_hidden(shared, job)?;
+            fail::finish_failing(shared, job.clone())?;
+        }
+    }
+    Ok(false)
+}
+
+/// Where the archive has the source of a job whose row does not know of it. An archive that cannot be looked at may have it: the job waits,
+/// since one that failed as lost would have its records sent again.
+fn archived_as(shared: &Shared, job: &Job) -> Result<Option<OsText>, Trouble> {
+    let rule = shared.rules.snapshot(&shared.store, job)?;
+    if rule.rule.source.archive_dir.is_none() {
+        return Ok(None);
+    }
+    for path in archive::names(&rule, job)?.take(ARCHIVE_NAMES_MAX) {
+        // A copy from another file system keeps size and time alone.
+        let is_ours = look_at(&path)?.is_some_and(|found| {
+            (found.size, found.mtime_ns) == (job.source.identity.size, job.source.identity.mtime_ns)
+        });
+        if is_ours {
+            return Ok(Some(path.into()));
+        }
+    }
+    Ok(None)
+}
+
+/// Moves the source from quarantine to its claimed name; the reason file goes. What it is now is what will be ingested: an operator
+/// may have mended it.
+fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
+    let Some(claimed) = job.source.claimed.clone() else { return Ok(()) };
+    if let Some(folder) = claimed.as_path().parent() {
+        durable_fs::make_folder(folder, true)?;
+    }
+    match durable_fs::move_file(quarantined.as_path(), claimed.as_path())? {
+        Renamed::Done | Renamed::Missing => {}
+        Renamed::NameTaken => {
+            let message = format!("{claimed} exists already");
+            return Err(Trouble::new(
+                FaultKind::Storage,
+                message,
+                Some("look at both files; one claimed name is one source"),
+            ));
+        }
+    }
+    taken_out(shared, job, quarantined)
+}
+
+/// The source has its claimed name again; may be repeated after a crash.
+fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
+    let claimed = job.source_path().clone();
+    // Another source may have come to the name since; the reason is its own then.
+    if look_at(quarantined.as_path())?.is_none() {
+        durable_fs::remove_for_good(&reason_of(quarantined.as_path()))?;
+        // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
+        durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
+    }
+    let found = durable_fs::identity_at(claimed.as_path())
+        .map_err(|error| Trouble::unseen(claimed.as_path(), error))?;
+    job.source.identity = found.unwrap_or(job.source.identity);
+    job.source.claim_folder = identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
+    job.source.moved_from = None;
+    shared.save(job)
+}
