@@ -132,7 +132,7 @@ impl Lanes {
                 };
                 senders.take(pop, VecDeque::is_empty)
             },
-            |senders| senders.lines.is_empty(),
+            Turns::is_empty,
         );
         self.length -= usize::from(popped.is_some());
         popped

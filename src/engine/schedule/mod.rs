@@ -27,9 +27,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub(super) use lanes::Owner;
-use lanes::{Lanes, Turns};
+use lanes::{Lanes, Sender, Turns};
 pub(super) use permits::Permit;
-use permits::Permits;
+use permits::{Each, Permits};
 use shares::Shares;
 
 use crate::model::job_id::JobId;
@@ -102,6 +102,9 @@ enum Reader {
     InLine,
 }
 
+/// Permits for batches are a group's, whoever the senders are.
+const WHOLE_GROUP: Sender = Sender(0);
+
 /// Jobs that wait for one kind of thread, by the file systems of their rules.
 #[derive(Debug)]
 struct Batches {
@@ -112,7 +115,7 @@ struct Batches {
 
 impl Batches {
     fn has_next(&self) -> bool {
-        self.waiting.keys().any(|group| self.permits.may(group))
+        self.waiting.keys().any(|group| self.permits.may(group, WHOLE_GROUP))
     }
 
     /// At most `max` jobs of one group.
@@ -123,9 +126,10 @@ impl Batches {
         }
         let (waiting, permits, max) = (&mut self.waiting, &mut self.permits, self.max);
         let batch = |group: &Arc<str>, lanes: &mut Lanes| {
-            permits.may(group).then(|| {
+            permits.may(group, WHOLE_GROUP).then(|| {
                 let jobs = std::iter::from_fn(|| lanes.pop(|_| true, |_, _| true)).take(max);
-                (jobs.collect(), permits.take(group, now))
+                let owner = Owner { rule: Arc::clone(group), sender: WHOLE_GROUP };
+                (jobs.collect(), permits.take(&owner, now))
             })
         };
         waiting.take(batch, Lanes::is_empty)
@@ -153,7 +157,7 @@ pub(super) struct Schedule {
     reading: Permits,
     runs: Shares,
     /// Runs, for the workers.
-    running: Turns<Arc<str>, VecDeque<JobId>>,
+    running: Turns<Arc<str>, Turns<Sender, VecDeque<JobId>>>,
     working: Permits,
     settled: Shares,
     finishing: Batches,
@@ -166,9 +170,10 @@ impl Schedule {
     /// `groups`: the file systems of each rule; a rule that is not there is a group of its own.
     pub(super) fn new(limits: Limits, groups: HashMap<Arc<str>, Arc<str>>) -> Self {
         let patience = limits.patience;
+        let each_at_work = Each { rule: 2 * limits.workers, sender: limits.workers };
         let batches = |places, each, max| Batches {
             waiting: Turns::default(),
-            permits: Permits::new(places, each, patience),
+            permits: Permits::new(places, Each { rule: each, sender: each }, patience),
             max,
         };
         Self {
@@ -181,10 +186,10 @@ impl Schedule {
             readers: HashMap::new(),
             line: Lanes::default(),
             line_is_next: false,
-            reading: Permits::new(limits.readers, usize::MAX, patience),
+            reading: Permits::new(limits.readers, Each { rule: usize::MAX, sender: usize::MAX }, patience),
             runs: Shares::new(limits.runs),
             running: Turns::default(),
-            working: Permits::new(limits.workers, limits.workers, patience),
+            working: Permits::new(limits.workers, each_at_work, patience),
             settled: Shares::new(limits.settled),
             finishing: batches(limits.finishers, limits.finishers, limits.batch),
             checkpoints: batches(1, 1, 1),
@@ -370,8 +375,8 @@ impl Schedule {
             let is_over = !self.line.is_empty() && self.reading.age(permit, now) >= self.limits.turn;
             let next = if is_over { None } else { self.pop_queued() };
             if let Some(id) = next {
-                let rule = self.rule_of(id);
-                if self.reading.pass(permit, &rule) {
+                let owner = self.owner_of(id);
+                if self.reading.pass(permit, &owner) {
                     self.readers.insert(id, Reader::Reads(permit));
                     self.call_readers(now); // there may be a place for another loader
                     return Some((id, permit));
@@ -393,13 +398,15 @@ impl Schedule {
         Some((id, permit))
     }
 
-    fn rule_of(&self, id: JobId) -> Arc<str> {
-        self.jobs.get(&id).map_or_else(|| Arc::from(""), |known| Arc::clone(&known.owner.rule))
+    fn owner_of(&self, id: JobId) -> Owner {
+        self.jobs
+            .get(&id)
+            .map_or_else(|| Owner { rule: Arc::from(""), sender: WHOLE_GROUP }, |known| known.owner.clone())
     }
 
     fn begin_reading(&mut self, id: JobId, now: Instant) -> Permit {
-        let rule = self.rule_of(id);
-        let permit = self.reading.take(&rule, now);
+        let owner = self.owner_of(id);
+        let permit = self.reading.take(&owner, now);
         self.readers.insert(id, Reader::Reads(permit));
         permit
     }
@@ -487,7 +494,7 @@ impl Schedule {
         known.is_run = true;
         let owner = known.owner.clone();
         self.runs.take(id, &owner);
-        self.running.line(&owner.rule).push_back(id);
+        self.running.line(&owner.rule).line(&owner.sender).push_back(id);
     }
 
     /// A run may have slices for a worker.
@@ -506,35 +513,44 @@ impl Schedule {
         now: Instant,
     ) -> Option<(JobId, Permit)> {
         if !self.working.is_free() {
-            let working = &self.working;
-            let mut rules = self.running.iter().filter(|(rule, _)| working.may(rule));
-            let is_wanted = rules.any(|(_, jobs)| jobs.iter().any(|id| has_slices(*id)));
+            let is_wanted = self.has_work(&has_slices);
             self.working.set_wanted(is_wanted, now);
             return None;
         }
         let working = &mut self.working;
-        let next = |rule: &Arc<str>, jobs: &mut VecDeque<JobId>| {
-            if !working.may(rule) {
-                return None;
-            }
-            let position = jobs.iter().position(|id| has_slices(*id))?;
-            let id = jobs.remove(position)?;
-            jobs.push_back(id);
-            Some((id, working.take(rule, now)))
+        let next = |rule: &Arc<str>, senders: &mut Turns<Sender, VecDeque<JobId>>| {
+            let next_of = |sender: &Sender, jobs: &mut VecDeque<JobId>| {
+                if !working.may(rule, *sender) {
+                    return None;
+                }
+                let position = jobs.iter().position(|id| has_slices(*id))?;
+                let id = jobs.remove(position)?;
+                jobs.push_back(id);
+                let owner = Owner { rule: Arc::clone(rule), sender: *sender };
+                Some((id, working.take(&owner, now)))
+            };
+            senders.take(next_of, VecDeque::is_empty)
         };
-        let next = self.running.take(next, VecDeque::is_empty)?;
-        if self.working.is_free()
-            && self.running.iter().any(|(_, jobs)| jobs.iter().any(|id| has_slices(*id)))
-        {
+        let next = self.running.take(next, Turns::is_empty)?;
+        if self.working.is_free() && self.has_work(&has_slices) {
             self.call(Call::Worker);
         }
         Some(next)
     }
 
+    /// Whether a worker that is free would get something.
+    fn has_work(&self, has_slices: &impl Fn(JobId) -> bool) -> bool {
+        self.running.iter().any(|(rule, senders)| {
+            let mut able = senders.iter().filter(|(sender, _)| self.working.may(rule, **sender));
+            able.any(|(_, jobs)| jobs.iter().any(|id| has_slices(*id)))
+        })
+    }
+
     /// The right to work this run's slices, for the loader that read it; none if as many work as may.
     pub(super) fn try_work(&mut self, id: JobId, now: Instant) -> Option<Permit> {
-        let rule = self.rule_of(id);
-        (self.working.is_free() && self.working.may(&rule)).then(|| self.working.take(&rule, now))
+        let owner = self.owner_of(id);
+        let may = self.working.is_free() && self.working.may(&owner.rule, owner.sender);
+        may.then(|| self.working.take(&owner, now))
     }
 
     /// A slice is worked.
@@ -547,7 +563,12 @@ impl Schedule {
         let Some(known) = self.jobs.get_mut(&id) else { return };
         (known.is_run, known.is_settled) = (false, true);
         let owner = known.owner.clone();
-        self.running.edit(&owner.rule, |jobs| jobs.retain(|other| *other != id), VecDeque::is_empty);
+        let leave = |jobs: &mut VecDeque<JobId>| jobs.retain(|other| *other != id);
+        self.running.edit(
+            &owner.rule,
+            |senders| senders.edit(&owner.sender, leave, VecDeque::is_empty),
+            Turns::is_empty,
+        );
         self.runs.give(id);
         self.settled.take(id, &owner);
         self.queue(Stage::Finish, &owner, id, now);

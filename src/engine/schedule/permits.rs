@@ -1,25 +1,34 @@
 //! Permits that threads hold for a moment: to read, to work a slice, to publish a batch.
 //!
 //! There are as many as the machine bears at once. Whoever holds one for longer than `patience` while somebody wants it is stuck, in a
-//! step or at a file system: the permit then counts no more, and another thread goes on in its place. One key (a rule, or the file systems
-//! of a rule) never holds more than its limit, those that do not count included, so that a rule that hangs gathers no threads.
+//! step or at a file system: the permit then counts no more, and another thread goes on in its place. An owner never holds more than its
+//! limit, those that do not count included, so that a rule that hangs gathers no threads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lanes::{Owner, Sender};
+
 /// A permit, until it is given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::engine) struct Permit(u64);
+
+/// How many permits one rule has at most, and one sender of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Each {
+    pub rule: usize,
+    pub sender: usize,
+}
 
 /// The permits of one stage.
 #[derive(Debug)]
 pub(super) struct Permits {
     places: usize,
-    each: usize,
+    each: Each,
     patience: Duration,
     held: HashMap<Permit, Held>,
-    keys: HashMap<Arc<str>, usize>,
+    owners: HashMap<Arc<str>, HashMap<Sender, usize>>,
     /// Those that count.
     counted: usize,
     last: u64,
@@ -29,16 +38,15 @@ pub(super) struct Permits {
 
 #[derive(Debug)]
 struct Held {
-    key: Arc<str>,
+    owner: Owner,
     since: Instant,
     counts: bool,
 }
 
 impl Permits {
-    /// `each`: for one key.
-    pub(super) fn new(places: usize, each: usize, patience: Duration) -> Self {
-        let (held, keys) = (HashMap::new(), HashMap::new());
-        Self { places, each, patience, held, keys, counted: 0, last: 0, wanted: None }
+    pub(super) fn new(places: usize, each: Each, patience: Duration) -> Self {
+        let (held, owners) = (HashMap::new(), HashMap::new());
+        Self { places, each, patience, held, owners, counted: 0, last: 0, wanted: None }
     }
 
     pub(super) fn is_free(&self) -> bool {
@@ -49,45 +57,56 @@ impl Permits {
         self.places.saturating_sub(self.counted)
     }
 
-    /// Whether this key may have another one, once one is free.
-    pub(super) fn may(&self, key: &str) -> bool {
-        self.keys.get(key).copied().unwrap_or(0) < self.each
+    /// Whether this owner may have another one, once one is free.
+    pub(super) fn may(&self, rule: &str, sender: Sender) -> bool {
+        self.owners.get(rule).is_none_or(|senders| {
+            senders.values().sum::<usize>() < self.each.rule
+                && senders.get(&sender).copied().unwrap_or(0) < self.each.sender
+        })
     }
 
     /// One of those that are free.
-    pub(super) fn take(&mut self, key: &Arc<str>, now: Instant) -> Permit {
+    pub(super) fn take(&mut self, owner: &Owner, now: Instant) -> Permit {
         self.last += 1;
         self.counted += 1;
-        *self.keys.entry(Arc::clone(key)).or_default() += 1;
-        self.held.insert(Permit(self.last), Held { key: Arc::clone(key), since: now, counts: true });
+        self.count(owner);
+        self.held.insert(Permit(self.last), Held { owner: owner.clone(), since: now, counts: true });
         Permit(self.last)
+    }
+
+    fn count(&mut self, owner: &Owner) {
+        *self.owners.entry(Arc::clone(&owner.rule)).or_default().entry(owner.sender).or_default() += 1;
     }
 
     /// The permit is free again.
     pub(super) fn give(&mut self, permit: Permit) {
         let Some(held) = self.held.remove(&permit) else { return };
         self.counted -= usize::from(held.counts);
-        self.forget_key(&held.key);
+        self.uncount(&held.owner);
         if self.is_free() {
             self.wanted = None;
         }
     }
 
-    /// Its holder goes on to a job of this key, with the time it has left. False: it counts no more.
-    pub(super) fn pass(&mut self, permit: Permit, key: &Arc<str>) -> bool {
+    /// Its holder goes on to a job of this owner, with the time it has left. False: it counts no more.
+    pub(super) fn pass(&mut self, permit: Permit, owner: &Owner) -> bool {
         let Some(held) = self.held.get_mut(&permit).filter(|held| held.counts) else { return false };
-        let before = std::mem::replace(&mut held.key, Arc::clone(key));
-        *self.keys.entry(Arc::clone(key)).or_default() += 1;
-        self.forget_key(&before);
+        let before = std::mem::replace(&mut held.owner, owner.clone());
+        self.count(owner);
+        self.uncount(&before);
         true
     }
 
-    fn forget_key(&mut self, key: &Arc<str>) {
-        if let Some(count) = self.keys.get_mut(key) {
+    fn uncount(&mut self, owner: &Owner) {
+        let Some(senders) = self.owners.get_mut(&owner.rule) else { return };
+        if let Some(count) = senders.get_mut(&owner.sender) {
             *count -= 1;
             if *count == 0 {
-                self.keys.remove(key);
+                senders.remove(&owner.sender);
             }
+        }
+        if senders.is_empty() {
+            self.owners.remove(&owner.rule);
         }
     }
 
@@ -140,46 +159,58 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(50);
 
-    fn key(name: &str) -> Arc<str> {
-        Arc::from(name)
+    fn permits(places: usize, rule: usize, sender: usize) -> Permits {
+        Permits::new(places, Each { rule, sender }, PATIENCE)
+    }
+
+    fn owner(rule: &str, sender: u64) -> Owner {
+        Owner { rule: Arc::from(rule), sender: Sender(sender) }
+    }
+
+    fn may(permits: &Permits, owner: &Owner) -> bool {
+        permits.may(&owner.rule, owner.sender)
     }
 
     #[test]
     fn a_permit_that_is_held_too_long_counts_no_more_once_somebody_wants_it() {
-        let mut permits = Permits::new(1, 2, PATIENCE);
+        let mut permits = permits(1, 2, 2);
         let begun = Instant::now();
-        let stuck = permits.take(&key("slow"), begun);
+        let stuck = permits.take(&owner("slow", 1), begun);
         assert!(!permits.is_free() && permits.next_look().is_none(), "nobody wants it");
         let later = begun + 10 * PATIENCE;
         assert!(!permits.give_up_stuck(later));
         permits.set_wanted(true, later);
         assert_eq!(permits.next_look(), Some(later + PATIENCE), "its holder is given the time to let go");
         assert!(permits.give_up_stuck(later + PATIENCE) && permits.is_free());
-        permits.take(&key("other"), later);
+        permits.take(&owner("other", 1), later);
         permits.give(stuck);
         assert_eq!((permits.counted(), permits.is_free()), (1, false), "it is not given back twice");
     }
 
     #[test]
-    fn a_key_that_is_stuck_has_no_more_than_its_limit() {
-        let mut permits = Permits::new(2, 2, PATIENCE);
+    fn a_sender_that_is_stuck_has_no_more_than_its_limit_nor_has_its_rule() {
+        let mut permits = permits(2, 3, 2);
         let now = Instant::now();
-        permits.take(&key("slow"), now);
-        permits.take(&key("slow"), now);
+        let [slow, of_the_same, other] = [owner("slow", 1), owner("slow", 2), owner("other", 1)];
+        permits.take(&slow, now);
+        permits.take(&slow, now);
         permits.set_wanted(true, now);
         assert!(permits.give_up_stuck(now + PATIENCE) && permits.is_free());
-        assert!(!permits.may("slow") && permits.may("other"));
+        assert!(!may(&permits, &slow) && may(&permits, &of_the_same) && may(&permits, &other));
+        permits.take(&of_the_same, now);
+        assert!(!may(&permits, &of_the_same) && may(&permits, &other));
     }
 
     #[test]
     fn a_permit_is_passed_on_with_its_time() {
-        let mut permits = Permits::new(1, 1, PATIENCE);
+        let mut permits = permits(1, 1, 1);
         let now = Instant::now();
-        let permit = permits.take(&key("a"), now);
-        assert!(permits.pass(permit, &key("b")) && permits.may("a") && !permits.may("b"));
+        let [a, b] = [owner("a", 1), owner("b", 1)];
+        let permit = permits.take(&a, now);
+        assert!(permits.pass(permit, &b) && may(&permits, &a) && !may(&permits, &b));
         assert_eq!(permits.age(permit, now + PATIENCE), PATIENCE);
         permits.set_wanted(true, now);
         permits.give_up_stuck(now + PATIENCE);
-        assert!(!permits.pass(permit, &key("a")), "it counts no more");
+        assert!(!permits.pass(permit, &a), "it counts no more");
     }
 }
