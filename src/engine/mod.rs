@@ -60,7 +60,6 @@ mod source;
 mod stop;
 mod stopping;
 pub mod strays;
-mod sync;
 mod thin;
 mod tick;
 mod totals;

@@ -97,9 +97,10 @@ impl Known {
 
 /// A loader's hold on its source.
 #[derive(Debug)]
-enum Reader {
-    Reads(Permit),
-    InLine,
+struct Reader {
+    owner: Owner,
+    /// `None`: it stands in line, or waits for something else.
+    permit: Option<Permit>,
 }
 
 /// Permits for batches are a group's, whoever the senders are.
@@ -377,7 +378,7 @@ impl Schedule {
             if let Some(id) = next {
                 let owner = self.owner_of(id);
                 if self.reading.pass(permit, &owner) {
-                    self.readers.insert(id, Reader::Reads(permit));
+                    self.readers.insert(id, Reader { owner, permit: Some(permit) });
                     self.call_readers(now); // there may be a place for another loader
                     return Some((id, permit));
                 }
@@ -407,7 +408,7 @@ impl Schedule {
     fn begin_reading(&mut self, id: JobId, now: Instant) -> Permit {
         let owner = self.owner_of(id);
         let permit = self.reading.take(&owner, now);
-        self.readers.insert(id, Reader::Reads(permit));
+        self.readers.insert(id, Reader { owner, permit: Some(permit) });
         permit
     }
 
@@ -416,8 +417,10 @@ impl Schedule {
         while self.reading.is_free() && (self.line_is_next || !self.may_load()) {
             let Some(id) = self.line.pop(|_| true, |_, _| true) else { break };
             self.line_is_next = false;
-            self.begin_reading(id, now);
-            self.call(Call::Reader(id));
+            if let Some(reader) = self.readers.get_mut(&id) {
+                reader.permit = Some(self.reading.take(&reader.owner, now));
+                self.call(Call::Reader(id));
+            }
         }
     }
 
@@ -431,6 +434,12 @@ impl Schedule {
         self.reading.set_wanted(may_load || !self.line.is_empty(), now);
     }
 
+    /// There is no thread for a new job: those in line go on meanwhile.
+    pub(super) fn nobody_loads(&mut self, now: Instant) {
+        self.line_is_next = true;
+        self.call_line(now);
+    }
+
     /// Whether whoever reads for longer than its turn should let others read.
     pub(super) fn is_reading_wanted(&self) -> bool {
         self.reading.is_wanted()
@@ -439,7 +448,7 @@ impl Schedule {
     /// A reader lets others read; false: it may go on at once. `waits`: it wants no place now, because it waits for something else.
     pub(super) fn pause_reading(&mut self, id: JobId, waits: bool, now: Instant) -> bool {
         let Some(reader) = self.readers.get_mut(&id) else { return false };
-        if let Reader::Reads(permit) = std::mem::replace(reader, Reader::InLine) {
+        if let Some(permit) = reader.permit.take() {
             self.reading.give(permit);
         }
         if waits {
@@ -461,22 +470,19 @@ impl Schedule {
     }
 
     fn line_up(&mut self, id: JobId) {
-        if let Some(known) = self.jobs.get(&id) {
-            self.line.push(&known.owner, id);
+        if let Some(reader) = self.readers.get(&id) {
+            self.line.push(&reader.owner, id);
         }
     }
 
     /// Whether a reader has no place.
     pub(super) fn is_in_line(&self, id: JobId) -> bool {
-        matches!(self.readers.get(&id), Some(Reader::InLine))
+        self.readers.get(&id).is_some_and(|reader| reader.permit.is_none())
     }
 
     /// A job is read no more. The right to read, if the loader has it, is for its next job.
     pub(super) fn end_reading(&mut self, id: JobId) -> Option<Permit> {
-        match self.readers.remove(&id)? {
-            Reader::Reads(permit) => Some(permit),
-            Reader::InLine => None,
-        }
+        self.readers.remove(&id)?.permit
     }
 
     /// A job that a loader took up became no run.

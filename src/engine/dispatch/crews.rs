@@ -1,22 +1,16 @@
-//! The scheduler's shell: one lock, the threads that wait for what the scheduler gives them, and a clock.
-//!
-//! Each kind of thread is a crew with a condition variable of its own, all over the same lock. A thread asks for its next task; it gets one,
-//! or sleeps until it is called. A call is a ticket that wakes exactly one, so that a thread that was called is not called twice. Where the
-//! scheduler calls for a crew whose threads are all stuck, the crew grows by one.
-//!
-//! Nothing here blocks on anything but the lock, and the lock is held for no system call (but the start of a thread).
+//! The crews, their calls, and the one lock.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::schedule::{Call, Owner, Permit, Schedule, Stage};
-use super::sync::atomic::{AtomicBool, Ordering};
-use super::sync::{Condvar, Mutex, MutexGuard, OnceLock};
+use super::primitives::atomic::{AtomicBool, Ordering};
+use super::primitives::{Condvar, Mutex, MutexGuard};
+use crate::engine::schedule::{Call, Owner, Permit, Schedule, Stage};
 use crate::model::job_id::JobId;
 
 /// What workers take slices of.
-pub(super) trait Workable {
+pub(in crate::engine) trait Workable {
     fn id(&self) -> JobId;
     /// Whether a worker would get one now.
     fn has_slices(&self) -> bool;
@@ -24,7 +18,7 @@ pub(super) trait Workable {
 
 /// A kind of thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Crew {
+pub(in crate::engine) enum Crew {
     Loaders,
     Workers,
     Finishers,
@@ -32,7 +26,8 @@ pub(super) enum Crew {
 }
 
 impl Crew {
-    pub(super) const ALL: [Self; 4] = [Self::Loaders, Self::Workers, Self::Finishers, Self::Checkpointers];
+    pub(in crate::engine) const ALL: [Self; 4] =
+        [Self::Loaders, Self::Workers, Self::Finishers, Self::Checkpointers];
 
     fn who(self) -> Call {
         match self {
@@ -75,7 +70,7 @@ struct Count {
 
 /// A thread's place in its crew.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(in crate::engine) struct Seat {
     crew: Crew,
     /// Counted as on its way.
     is_coming: bool,
@@ -92,7 +87,7 @@ enum Held {
 
 impl Seat {
     /// Of a thread that `grow` starts.
-    pub(super) fn new(crew: Crew) -> Self {
+    pub(in crate::engine) fn new(crew: Crew) -> Self {
         Self { crew, is_coming: true, held: None }
     }
 }
@@ -113,7 +108,7 @@ struct State<R> {
 type Grow = Box<dyn Fn(Crew) -> bool + Send + Sync>;
 
 /// See the module.
-pub(super) struct Dispatch<R> {
+pub(in crate::engine) struct Dispatch<R> {
     state: Mutex<State<R>>,
     bells: [Condvar; 4],
     clock: Condvar,
@@ -127,7 +122,7 @@ pub(super) struct Dispatch<R> {
 }
 
 impl<R: Workable> Dispatch<R> {
-    pub(super) fn new(schedule: Schedule) -> Self {
+    pub(in crate::engine) fn new(schedule: Schedule) -> Self {
         let state = State {
             schedule,
             runs: BTreeMap::new(),
@@ -149,13 +144,13 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// For the first thread of a crew.
-    pub(super) fn seat(&self, crew: Crew) -> Seat {
+    pub(in crate::engine) fn seat(&self, crew: Crew) -> Seat {
         self.lock().counts[crew as usize].coming += 1;
         Seat::new(crew)
     }
 
     /// Crews may grow from now on.
-    pub(super) fn start(&self, grow: Grow) {
+    pub(in crate::engine) fn start(&self, grow: Grow) {
         self.grow.get_or_init(|| grow);
         self.tell(|state, now| state.schedule.call_all(now)); // what was queued before
     }
@@ -173,14 +168,21 @@ impl<R: Workable> Dispatch<R> {
     }
 
     fn deliver(&self, state: &mut State<R>) {
-        for call in state.schedule.take_calls() {
+        let mut calls = state.schedule.take_calls();
+        while let Some(call) = calls.pop() {
             match call {
                 Call::Reader(id) => {
                     if let Some(bell) = state.line.get(&id) {
                         bell.notify_one();
                     }
                 }
-                who => self.call_crew(state, Crew::of(who)),
+                who => {
+                    let comes = self.call_crew(state, Crew::of(who));
+                    if !comes && who == Call::Loader {
+                        state.schedule.nobody_loads(Instant::now());
+                        calls.extend(state.schedule.take_calls());
+                    }
+                }
             }
         }
         self.reading_wanted.store(state.schedule.is_reading_wanted(), Ordering::Relaxed);
@@ -192,23 +194,22 @@ impl<R: Workable> Dispatch<R> {
         }
     }
 
-    fn call_crew(&self, state: &mut State<R>, crew: Crew) {
+    /// False: all its threads are at a task, and it cannot grow.
+    fn call_crew(&self, state: &mut State<R>, crew: Crew) -> bool {
         let free = state.schedule.free(crew.who());
         let count = &mut state.counts[crew as usize];
         if state.stops || count.coming >= free {
-            return;
+            return true;
         }
         if count.idle > 0 {
             count.idle -= 1;
             count.tickets += 1;
-            count.coming += 1;
             self.bells[crew as usize].notify_one();
-        } else if count.coming == 0
-            && let Some(grow) = self.grow.get()
-            && grow(crew)
-        {
-            count.coming += 1;
+        } else if count.coming > 0 || !self.grow.get().is_some_and(|grow| grow(crew)) {
+            return count.coming > 0;
         }
+        count.coming += 1;
+        true
     }
 
     /// The thread's next task; `None`: there will be none.
@@ -258,12 +259,12 @@ impl<R: Workable> Dispatch<R> {
     // ---- jobs ----
 
     /// A job waits for a stage.
-    pub(super) fn queue(&self, stage: Stage, owner: &Owner, id: JobId) {
+    pub(in crate::engine) fn queue(&self, stage: Stage, owner: &Owner, id: JobId) {
         self.tell(|state, now| state.schedule.queue(stage, owner, id, now));
     }
 
     /// A job waits for a stage, from a later moment on.
-    pub(super) fn queue_after(&self, stage: Stage, owner: &Owner, delay: Duration, id: JobId) {
+    pub(in crate::engine) fn queue_after(&self, stage: Stage, owner: &Owner, delay: Duration, id: JobId) {
         if delay.is_zero() {
             return self.queue(stage, owner, id);
         }
@@ -271,17 +272,17 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// Those of these jobs that wait for their time wait no more.
-    pub(super) fn hasten(&self, ids: &HashSet<JobId>) {
+    pub(in crate::engine) fn hasten(&self, ids: &HashSet<JobId>) {
         self.tell(|state, now| state.schedule.hasten(ids, now));
     }
 
     /// Takes a job up for a stage; false: another has it, and gives it on when it puts it down.
-    pub(super) fn take_up(&self, id: JobId, wanted_by: Stage) -> bool {
+    pub(in crate::engine) fn take_up(&self, id: JobId, wanted_by: Stage) -> bool {
         self.tell(|state, _| state.schedule.take_up(id, wanted_by))
     }
 
     /// Takes a job up for an operator's word, once the stage that has it put it down; false: not within `patience`.
-    pub(super) fn take_up_within(&self, id: JobId, patience: Duration) -> bool {
+    pub(in crate::engine) fn take_up_within(&self, id: JobId, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
         while !state.schedule.take_up_if_free(id) {
@@ -296,25 +297,25 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// The stage is done with the job; one that wanted it meanwhile gets it.
-    pub(super) fn put_down(&self, id: JobId) {
+    pub(in crate::engine) fn put_down(&self, id: JobId) {
         self.tell(|state, now| state.schedule.put_down(id, now));
         self.put_down.notify_all();
     }
 
     /// How long a job waits that is held: longer each time, until it is forgotten.
-    pub(super) fn back_off(&self, id: JobId, first: Duration, max: Duration) -> Duration {
+    pub(in crate::engine) fn back_off(&self, id: JobId, first: Duration, max: Duration) -> Duration {
         self.lock().schedule.back_off(id, first, max)
     }
 
     /// A job got past what held it.
-    pub(super) fn forget_back_off(&self, id: JobId) {
+    pub(in crate::engine) fn forget_back_off(&self, id: JobId) {
         self.lock().schedule.forget_back_off(id);
     }
 
     // ---- loading ----
 
     /// The next job for a loader.
-    pub(super) fn next_load(&self, seat: &mut Seat) -> Option<JobId> {
+    pub(in crate::engine) fn next_load(&self, seat: &mut Seat) -> Option<JobId> {
         let take = |state: &mut State<R>, held: Option<Held>, now: Instant| {
             let before = match held {
                 Some(Held::Source(id)) => state.schedule.end_reading(id),
@@ -328,12 +329,12 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// Whether [`Self::pause_reading`] may let somebody else read.
-    pub(super) fn is_reading_wanted(&self) -> bool {
+    pub(in crate::engine) fn is_reading_wanted(&self) -> bool {
         self.reading_wanted.load(Ordering::Relaxed)
     }
 
     /// A reader lets others read, and waits until it is its turn again.
-    pub(super) fn pause_reading(&self, id: JobId) {
+    pub(in crate::engine) fn pause_reading(&self, id: JobId) {
         let mut state = self.lock();
         let waits = state.schedule.pause_reading(id, false, Instant::now());
         self.deliver(&mut state);
@@ -343,12 +344,12 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// A reader waits for something else.
-    pub(super) fn rest_reading(&self, id: JobId) {
+    pub(in crate::engine) fn rest_reading(&self, id: JobId) {
         self.tell(|state, now| state.schedule.pause_reading(id, true, now));
     }
 
     /// A reader that waited for something else goes on, once it has a place.
-    pub(super) fn resume_reading(&self, id: JobId) {
+    pub(in crate::engine) fn resume_reading(&self, id: JobId) {
         let mut state = self.lock();
         let reads = state.schedule.resume_reading(id, Instant::now());
         self.deliver(&mut state);
@@ -367,14 +368,14 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// A job that a loader took up became no run.
-    pub(super) fn not_run(&self, id: JobId) {
+    pub(in crate::engine) fn not_run(&self, id: JobId) {
         self.tell(|state, now| state.schedule.not_run(id, now));
     }
 
     // ---- runs ----
 
     /// A job became a run.
-    pub(super) fn begin_run(&self, owner: &Owner, run: Arc<R>) {
+    pub(in crate::engine) fn begin_run(&self, owner: &Owner, run: Arc<R>) {
         self.tell(|state, _| {
             state.schedule.begin_run(run.id(), owner);
             state.runs.insert(run.id(), run);
@@ -382,21 +383,21 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// The running jobs, the oldest first.
-    pub(super) fn runs(&self) -> Vec<Arc<R>> {
+    pub(in crate::engine) fn runs(&self) -> Vec<Arc<R>> {
         self.lock().runs.values().cloned().collect()
     }
 
-    pub(super) fn run(&self, id: JobId) -> Option<Arc<R>> {
+    pub(in crate::engine) fn run(&self, id: JobId) -> Option<Arc<R>> {
         self.lock().runs.get(&id).cloned()
     }
 
     /// Whether jobs run.
-    pub(super) fn is_running(&self) -> bool {
+    pub(in crate::engine) fn is_running(&self) -> bool {
         !self.lock().runs.is_empty()
     }
 
     /// A run's work ended: it waits for a finisher.
-    pub(super) fn settle(&self, run: &Arc<R>) {
+    pub(in crate::engine) fn settle(&self, run: &Arc<R>) {
         self.tell(|state, now| {
             state.runs.remove(&run.id());
             state.settled.insert(run.id(), Arc::clone(run));
@@ -405,7 +406,7 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// A run that waits for a finisher, for one.
-    pub(super) fn take_settled(&self, id: JobId) -> Option<Arc<R>> {
+    pub(in crate::engine) fn take_settled(&self, id: JobId) -> Option<Arc<R>> {
         self.tell(|state, now| {
             let run = state.settled.remove(&id)?;
             state.schedule.take_settled(id, now);
@@ -416,14 +417,14 @@ impl<R: Workable> Dispatch<R> {
     // ---- work ----
 
     /// A run may have slices for a worker.
-    pub(super) fn slices(&self) {
+    pub(in crate::engine) fn slices(&self) {
         if !self.workers_told.load(Ordering::SeqCst) {
             self.slices_again();
         }
     }
 
     /// The same, where what kept workers from taking them is gone.
-    pub(super) fn slices_again(&self) {
+    pub(in crate::engine) fn slices_again(&self) {
         self.tell(|state, now| {
             self.workers_told.store(true, Ordering::SeqCst);
             state.schedule.slices(now);
@@ -431,12 +432,12 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// Whether a run has slices for a worker.
-    pub(super) fn has_slices(&self) -> bool {
+    pub(in crate::engine) fn has_slices(&self) -> bool {
         self.lock().runs.values().any(|run| run.has_slices())
     }
 
     /// A run with slices, for a worker.
-    pub(super) fn next_work(&self, seat: &mut Seat) -> Option<Arc<R>> {
+    pub(in crate::engine) fn next_work(&self, seat: &mut Seat) -> Option<Arc<R>> {
         let take = |state: &mut State<R>, held: Option<Held>, now: Instant| {
             if let Some(Held::Permit(permit)) = held {
                 state.schedule.end_work(permit);
@@ -456,12 +457,12 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// The right to work a run's slices, for the loader that read it.
-    pub(super) fn try_work(&self, id: JobId) -> Option<Permit> {
+    pub(in crate::engine) fn try_work(&self, id: JobId) -> Option<Permit> {
         self.tell(|state, now| state.schedule.try_work(id, now))
     }
 
     /// The loader worked what there was.
-    pub(super) fn end_work(&self, permit: Permit) {
+    pub(in crate::engine) fn end_work(&self, permit: Permit) {
         self.tell(|state, now| {
             state.schedule.end_work(permit);
             let State { schedule, runs, .. } = state;
@@ -474,7 +475,7 @@ impl<R: Workable> Dispatch<R> {
     // ---- finishing, checkpoints ----
 
     /// Jobs that a finisher, or a checkpointer, takes up together.
-    pub(super) fn next_batch(&self, seat: &mut Seat) -> Option<Vec<JobId>> {
+    pub(in crate::engine) fn next_batch(&self, seat: &mut Seat) -> Option<Vec<JobId>> {
         let stage = seat.crew.stage()?;
         let take = |state: &mut State<R>, held: Option<Held>, now: Instant| {
             if let Some(Held::Permit(permit)) = held {
@@ -490,7 +491,7 @@ impl<R: Workable> Dispatch<R> {
     // ---- time, the end ----
 
     /// The life of the clock, which wakes for jobs whose time has come and for threads that are stuck.
-    pub(super) fn keep_time(&self) {
+    pub(in crate::engine) fn keep_time(&self) {
         let mut state = self.lock();
         while !state.stops {
             let now = Instant::now();
@@ -509,7 +510,7 @@ impl<R: Workable> Dispatch<R> {
     }
 
     /// No job is loaded and no slice is worked any more; what waits to be published now still is.
-    pub(super) fn stop(&self) {
+    pub(in crate::engine) fn stop(&self) {
         let mut state = self.lock();
         state.stops = true;
         state.schedule.end_loading();

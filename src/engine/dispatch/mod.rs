@@ -1,0 +1,16 @@
+//! The scheduler's shell: one lock, the threads that wait for what the scheduler gives them, and a clock.
+//!
+//! Each kind of thread is a crew with a condition variable of its own, all over the same lock. A thread asks for its next task; it gets one,
+//! or sleeps until it is called. A call is a ticket that wakes exactly one, so that a thread that was called is not called twice. Where the
+//! scheduler calls for a crew whose threads are all stuck, the crew grows by one.
+//!
+//! Nothing here blocks on anything but the lock, and the lock is held for no system call (but the start of a thread).
+
+// The lock and the conditions come from here: the tests compile `crews.rs` a second time, with those of `shuttle`.
+use std::sync as primitives;
+
+mod crews;
+#[cfg(test)]
+mod hand_over_tests;
+
+pub(super) use crews::{Crew, Dispatch, Seat, Workable};
