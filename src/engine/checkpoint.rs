@@ -21,7 +21,7 @@ pub(super) fn write_checkpoints(shared: &Arc<Shared>, seat: &mut Seat) {
             shared.in_hand.clear(run.id); // it got on
         }
         if let Err(trouble) = written {
-            if trouble.poisoned {
+            if trouble.is_poisoned() {
                 shared.fail_for_good(trouble.error);
                 return;
             }

@@ -170,7 +170,7 @@ pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Re
     match renamed.map_err(|error| with_claim_hint(error.into())) {
         Ok(Renamed::Done) => {}
         // The row stays: the next start finds the file on one side of the rename, or under both names.
-        Err(trouble) if trouble.poisoned => return Err(trouble),
+        Err(trouble) if trouble.is_poisoned() => return Err(trouble),
         refused => {
             if !was_tried || !is_taken_all_the_same(job, from, to)? {
                 shared.store.change().unclaim(job.id).apply()?;
@@ -189,7 +189,7 @@ pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Re
     let mut job = job.clone();
     match give_back(shared, &mut job, "it changed while it was claimed") {
         Ok(true) => Ok(None),
-        Err(trouble) if trouble.poisoned => Err(trouble),
+        Err(trouble) if trouble.is_poisoned() => Err(trouble),
         // A newer file has its name, or it cannot be renamed back: ours is looked at again when it is loaded.
         Ok(false) | Err(_) => Ok(Some(job.id)),
     }

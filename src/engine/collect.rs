@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::content::{ContentHash, SliceHash};
 use super::entries::{Entries, LoadedEntry};
 use super::rule_book::ReadyRule;
-use super::trouble::Trouble;
+use super::trouble::{Reaction, Trouble};
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job::{Entry, Job};
 use crate::model::job_id::JobId;
@@ -311,8 +311,10 @@ pub(super) fn discard_unless_resumed(
 ) -> Trouble {
     // Of a store or disk that failed nothing is known before the next start.
     let is_without_checkpoint =
-        || !trouble.poisoned && store.checkpoint(job).is_ok_and(|checkpoint| checkpoint.is_none());
-    let is_done_with = trouble.error.kind.fails_job() || trouble.resend.is_some() || is_without_checkpoint();
+        || !trouble.is_poisoned() && store.checkpoint(job).is_ok_and(|checkpoint| checkpoint.is_none());
+    let is_done_with = trouble.error.kind.fails_job()
+        || matches!(trouble.reaction, Reaction::Resend(_))
+        || is_without_checkpoint();
     if is_done_with && let Err(error) = partials.discard() {
         tracing::warn!(%job, %error, "hidden partials of a job that was not published are left behind");
     }

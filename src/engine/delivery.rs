@@ -13,7 +13,7 @@
 //! Deliveries of one key are not even loaded before the earlier ones are decided (see `delivery_order`): revisions follow the claims.
 
 use super::shared::Shared;
-use super::trouble::Trouble;
+use super::trouble::{Reaction, Trouble};
 use crate::model::delivery::{Delivery, Resend, SameContent, SameKey};
 use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::job::{Job, Waiting};
@@ -150,14 +150,14 @@ fn refused(earlier: &Earlier) -> Trouble {
     let of = earlier.job;
     let message = format!("this content was published before, by job {of}{}", source_of(earlier));
     let hint = "nothing of it is published again; `landfall retry` takes it all the same";
-    Trouble { resend: Some(Resend::Refused { of }), ..Trouble::new(FaultKind::Input, message, Some(hint)) }
+    Trouble::new(FaultKind::Input, message, Some(hint)).with(Reaction::Resend(Resend::Refused { of }))
 }
 
 fn held(key: &OsText, last: &Earlier) -> Trouble {
     let message =
         format!("the delivery \"{key}\" was published before, by job {}{}", last.job, source_of(last));
     let hint = "`landfall retry` takes it as a correction; until then it is not published, and its source stays claimed";
-    Trouble { resend: Some(Resend::Held), ..Trouble::new(FaultKind::Config, message, Some(hint)) }
+    Trouble::new(FaultKind::Config, message, Some(hint)).with(Reaction::Resend(Resend::Held))
 }
 
 fn outdated(key: &OsText, last: &Earlier) -> Trouble {
@@ -168,7 +168,7 @@ fn outdated(key: &OsText, last: &Earlier) -> Trouble {
     );
     let hint =
         "`landfall retry` publishes it all the same, as the newest; until then its source stays claimed";
-    Trouble { resend: Some(Resend::Held), ..Trouble::new(FaultKind::Config, message, Some(hint)) }
+    Trouble::new(FaultKind::Config, message, Some(hint)).with(Reaction::Resend(Resend::Held))
 }
 
 /// The source that a job was made from, as far as the ledger still knows.

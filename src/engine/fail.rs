@@ -5,7 +5,7 @@ use super::moving::{move_companions, move_source, plan_companions, sync_moved};
 use super::quarantine;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
-use super::trouble::Trouble;
+use super::trouble::{Reaction, Trouble};
 use crate::clock;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -16,7 +16,7 @@ use crate::telemetry::events;
 
 /// Ends a job that cannot be done. A source that ended too early goes back to wait, once for the same bytes.
 pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
-    if trouble.ended_early
+    if trouble.reaction == Reaction::GiveBack
         && is_first_try(shared, &job)
         && give_back(shared, &mut job, &trouble.error.message)?
     {

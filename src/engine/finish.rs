@@ -20,7 +20,7 @@ use super::rule_book::ReadyRule;
 use super::run::Run;
 use super::schedule::Stage;
 use super::shared::Shared;
-use super::trouble::{Trouble, guard};
+use super::trouble::{Reaction, Trouble, guard};
 use super::{fail, lock, resend};
 use crate::durable_fs::{self, FolderRound};
 use crate::model::fault::FaultKind;
@@ -188,17 +188,22 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
     shared.release_names(run.id);
     // A checkpoint under way has this lock while it writes the job's row: ours comes after it.
     drop(lock(&run.job));
-    if trouble.poisoned {
-        return Err(trouble);
-    }
     let trouble = blame(shared, run, trouble);
-    if trouble.starts_over {
-        shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
-        shared.store.sync()?; // else a crash could bring the checkpoint back, and build on what cannot be trusted
-    }
-    if let Some(resend) = trouble.resend {
-        let job = lock(&run.job).clone();
-        return resend::end_or_hold(shared, job, &trouble, resend).map(|()| None);
+    match trouble.reaction {
+        Reaction::Stop => return Err(trouble),
+        Reaction::Resend(resend) => {
+            let job = lock(&run.job).clone();
+            return resend::end_or_hold(shared, job, &trouble, resend).map(|()| None);
+        }
+        Reaction::StartOver | Reaction::SuspectRule { starts_over: true } => {
+            shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
+            shared.store.sync()?; // else a crash could bring the checkpoint back, and build on what cannot be trusted
+        }
+        Reaction::ByKind
+        | Reaction::GiveBack
+        | Reaction::Park { .. }
+        | Reaction::SuspectRule { starts_over: false }
+        | Reaction::JudgeRecords => {}
     }
     if !trouble.error.kind.fails_job() {
         drop_what_no_checkpoint_names(shared, run);
@@ -215,14 +220,17 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
 
 /// Too many records may be at fault because the rule misspells a column: then the rule is to blame, as long as no file has fitted it.
 fn blame(shared: &Shared, run: &Run, trouble: Trouble) -> Trouble {
-    let Some(missing) = run.misspelt().filter(|_| trouble.of_records) else { return trouble };
+    if trouble.reaction != Reaction::JudgeRecords {
+        return trouble;
+    }
+    let Some(missing) = run.misspelt() else { return trouble };
     let job = lock(&run.job).clone();
     let mut found = Trouble::from(missing.clone());
     found.error.message = format!("{}: {}", found.error.message, trouble.error.message);
     let judged = run.rule.fit.judge(&shared.store, &job, true, found);
-    match judged.error.kind {
-        _ if judged.misfit => Trouble { starts_over: true, ..judged },
-        FaultKind::Input => trouble,
+    match judged.reaction {
+        Reaction::SuspectRule { .. } => judged.with(Reaction::SuspectRule { starts_over: true }),
+        _ if judged.error.kind == FaultKind::Input => trouble,
         _ => judged, // the store does not say whom to blame: nothing is decided
     }
 }

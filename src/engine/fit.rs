@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lock;
-use super::trouble::Trouble;
+use super::trouble::{Reaction, Trouble};
 use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -96,7 +96,7 @@ impl Fit {
             Ok(false) => {
                 found.error.kind = FaultKind::Config;
                 found.waits_for = WaitsFor::Config;
-                found.misfit = true;
+                found.reaction = Reaction::SuspectRule { starts_over: false };
                 let hint = found.error.hint.take().unwrap_or_else(|| "mend the rule".to_owned());
                 found.error.hint = Some(format!(
                     "{hint}; no file has fitted this rule yet: mend it and restart, and the job goes on by itself; if the rule is right, this file \

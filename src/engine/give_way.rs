@@ -71,7 +71,7 @@ fn give_way(shared: &Arc<Shared>) {
                 continue;
             }
             Ok(true) => {}
-            Err(trouble) if trouble.poisoned => {
+            Err(trouble) if trouble.is_poisoned() => {
                 shared.fail_for_good(trouble.error);
                 return;
             }

@@ -19,7 +19,7 @@ pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
             return;
         }
         if let Err(trouble) = take_batch(shared, batch)
-            && trouble.poisoned
+            && trouble.is_poisoned()
         {
             shared.fail_for_good(trouble.error);
             return;
@@ -42,10 +42,7 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
             Ok(Some(rule)) => match shared.rooms.check_claim(&rule, &offer.path) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
                 Err(lack) => {
-                    shared.answer(
-                        &offer.path,
-                        Answer::Later(lack.told.map_or(lack.error.message, String::from)),
-                    );
+                    shared.answer(&offer.path, Answer::Later(lack.detail().to_owned()));
                 }
             },
             Ok(None) => refuse(shared, &offer.path, "its rule is not known"),
@@ -68,7 +65,7 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
     let claimed = match claim::claim(shared, wanted) {
         Ok(claimed) => claimed,
         // The service stops: what is wrong is told once, not for each file.
-        Err(trouble) if trouble.poisoned => return Err(trouble),
+        Err(trouble) if trouble.is_poisoned() => return Err(trouble),
         Err(trouble) => {
             for want in wanted {
                 refuse(shared, &want.offer.path, &trouble.error.to_string());
@@ -85,7 +82,7 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
                 shared.dispatch.queue(Stage::Load, &owner, id);
             }
             Ok(None) => shared.answer(path, Answer::NotYet),
-            Err(trouble) if trouble.poisoned => return Err(trouble),
+            Err(trouble) if trouble.is_poisoned() => return Err(trouble),
             Err(trouble) => refuse(shared, path, &trouble.error.to_string()),
         }
     }

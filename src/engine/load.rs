@@ -15,7 +15,7 @@ use super::run::{Loaded, Run};
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
-use super::trouble::{Trouble, guard};
+use super::trouble::{Reaction, Trouble, guard};
 use super::{delivery, resend, retrieval, totals, work};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
@@ -172,7 +172,7 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
         }
         Ok(LoadEnd::Stopped) => {}
         // It was told to stop, in the middle of a block.
-        Err(trouble) if shared.stopping() && !trouble.poisoned => {
+        Err(trouble) if shared.stopping() && !trouble.is_poisoned() => {
             tracing::debug!(job = %run.id, error = %trouble.error, "not read on");
         }
         Err(trouble) => run.break_off(trouble),
@@ -422,7 +422,7 @@ fn meet_checkpoint(run: &Run, retrace: Option<Retrace>) -> Result<(), Trouble> {
     }
     let message = "the source no longer gives what the job's checkpoint was made from";
     let hint = "it starts from its first record by itself; see who writes into claim folders";
-    Err(Trouble { starts_over: true, ..Trouble::new(FaultKind::Transient, message, Some(hint)) })
+    Err(Trouble::new(FaultKind::Transient, message, Some(hint)).with(Reaction::StartOver))
 }
 
 /// The rest may still come: the file goes back to wait, once.
@@ -431,7 +431,7 @@ fn cut_off(entry: &str) -> Trouble {
     let message = format!("the last record{of} has no line end: it was cut off");
     let hint =
         "have the file sent again; if this sender never ends its last line, set `ready.last_line = \"any\"`";
-    Trouble { ended_early: true, ..Trouble::new(FaultKind::Input, message, Some(hint)) }
+    Trouble::new(FaultKind::Input, message, Some(hint)).with(Reaction::GiveBack)
 }
 
 fn differing_header(entry: &str) -> Trouble {

@@ -276,7 +276,7 @@ pub(super) fn rename_outputs(
 /// Writes down which hidden files of a job that has to wait are not renamed: one that is gone by the next try was removed by somebody.
 /// Not synced: without it the intent says that the renames had begun, and a hidden file that is gone counts as published.
 pub(super) fn remember(shared: &Shared, job: JobId, intent: &Intent, trouble: Trouble) -> Trouble {
-    if !trouble.poisoned
+    if !trouble.is_poisoned()
         && let Err(error) = shared.store.change().intent(job, intent).apply()
     {
         return error.into();
@@ -323,6 +323,7 @@ pub(super) fn signal(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::trouble::Reaction;
     use crate::model::category::Category;
     #[cfg(target_os = "linux")]
     use crate::model::job::Source;
@@ -368,7 +369,7 @@ mod tests {
         let job = Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, crate::clock::now());
         let writer = std::fs::File::options().append(true).open(&claimed).expect("it can be opened");
         let trouble = check_source(&job).expect_err("somebody writes it");
-        assert!(trouble.ended_early, "it goes back to wait");
+        assert_eq!(trouble.reaction, Reaction::GiveBack, "it goes back to wait");
         drop(writer);
         check_source(&job).expect("nobody writes it");
     }

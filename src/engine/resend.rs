@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::shared::Shared;
-use super::trouble::Trouble;
+use super::trouble::{Reaction, Trouble};
 use super::{delivery, fail, source};
 use crate::clock;
 use crate::durable_fs;
@@ -56,9 +56,9 @@ pub(super) fn is_still_held(shared: &Shared, rule: &Rule, job: &Job) -> Result<b
     }
     match delivery::judge(shared, rule, job) {
         Ok(_) => Ok(false),
-        Err(trouble) => match trouble.resend {
-            Some(resend) => end_or_hold(shared, job.clone(), &trouble, resend).map(|()| true),
-            None => Err(trouble),
+        Err(trouble) => match trouble.reaction {
+            Reaction::Resend(resend) => end_or_hold(shared, job.clone(), &trouble, resend).map(|()| true),
+            _ => Err(trouble),
         },
     }
 }

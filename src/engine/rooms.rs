@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::lock;
 use super::rule_book::ReadyRule;
-use super::trouble::Trouble;
+use super::trouble::{Reaction, Trouble};
 use crate::durable_fs::{self, Room};
 use crate::model::amount;
 use crate::model::fault::{FaultKind, WaitsFor};
@@ -112,7 +112,11 @@ impl Rooms {
         let message = format!("no file system is mounted at {} (`publish.mount`)", OsText::from(mount));
         let hint = "mount it; everything goes on by itself";
         let trouble = Trouble::new(FaultKind::Storage, message.clone(), Some(hint));
-        Err(Trouble { waits_for: WaitsFor::Mount, told: Some(message.into()), ..trouble })
+        Err(Trouble {
+            waits_for: WaitsFor::Mount,
+            reaction: Reaction::Park { detail: message.into() },
+            ..trouble
+        })
     }
 
     fn check_room(&self, folder: &Path) -> Result<(), Trouble> {
@@ -132,7 +136,11 @@ impl Rooms {
         );
         let hint = "make room there; everything goes on by itself";
         let trouble = Trouble::new(FaultKind::Storage, message, Some(hint));
-        Err(Trouble { waits_for: WaitsFor::Disk, told: Some(detail.into()), ..trouble })
+        Err(Trouble {
+            waits_for: WaitsFor::Disk,
+            reaction: Reaction::Park { detail: detail.into() },
+            ..trouble
+        })
     }
 
     /// What is wanted where it is not there.
@@ -253,7 +261,9 @@ mod tests {
         let rooms = Rooms::new(FreeMin::Bytes(u64::MAX), folder.path().to_owned());
         let lack = rooms.check_room(folder.path()).expect_err("nobody has so much");
         assert_eq!((lack.error.kind, lack.waits_for), (FaultKind::Storage, WaitsFor::Disk));
-        assert!(lack.told.is_some_and(|told| told.contains("free_min") && told.contains(" free")));
+        assert!(
+            matches!(&lack.reaction, Reaction::Park { detail } if detail.contains("free_min") && detail.contains(" free"))
+        );
         assert!(!rooms.look_again() && rooms.lacks_anything());
         let enough = Rooms { free_min: FreeMin::Bytes(1), ..rooms };
         assert!(enough.look_again() && !enough.lacks_anything());

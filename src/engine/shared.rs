@@ -23,7 +23,7 @@ use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
 use super::stop::Stop;
-use super::trouble::Trouble;
+use super::trouble::{Reaction, Trouble};
 use super::unsynced_claims::UnsyncedClaims;
 use crate::allocator;
 use crate::allowance::ReadingMemory;
@@ -192,7 +192,7 @@ impl Shared {
 
     /// For what an operator asked for: the answer is theirs, the end is everybody's.
     pub(super) fn stop_if_poisoned(&self, trouble: &Trouble) {
-        if trouble.poisoned {
+        if trouble.is_poisoned() {
             self.fail_for_good(trouble.error.clone());
         }
     }
@@ -279,12 +279,12 @@ impl Shared {
     /// A job cannot go on where it is: it is held, visibly, and tried again with back-off; `publishing` and `retiring` keep
     /// their state. A poisoned store or disk stops the service instead.
     pub(super) fn job_hindered(&self, id: JobId, trouble: Trouble) {
-        if trouble.poisoned {
+        if trouble.is_poisoned() {
             self.fail_for_good(trouble.error);
             return;
         }
         if let Err(trouble) = self.hold(id, &trouble) {
-            if trouble.poisoned {
+            if trouble.is_poisoned() {
                 return self.fail_for_good(trouble.error);
             }
             tracing::error!(job = %id, error = %trouble.error, "a job could not be held");
@@ -296,7 +296,8 @@ impl Shared {
         if job.state.is_final() {
             return Ok(());
         }
-        let suspected = trouble.misfit.then(|| self.rules.snapshot(&self.store, &job)).transpose()?;
+        let suspects_rule = matches!(trouble.reaction, Reaction::SuspectRule { .. });
+        let suspected = suspects_rule.then(|| self.rules.snapshot(&self.store, &job)).transpose()?;
         let misfit = suspected.as_ref().map(|rule| rule.fit.hold(id));
         let delay = match misfit {
             Some(_) => MISFIT_PATIENCE,
@@ -326,10 +327,10 @@ impl Shared {
             waits_for: trouble.waits_for,
             // Of a misfit nothing but a mended rule, or another file, ends it.
             until: clock::after(delay).filter(|_| misfit.is_none()),
-            detail: trouble.told.as_deref().unwrap_or(&trouble.error.message).to_owned(),
+            detail: trouble.detail().to_owned(),
         });
         self.store.change().job(&job).apply()?;
-        if trouble.told.is_some() {
+        if matches!(trouble.reaction, Reaction::Park { .. }) {
             self.rooms.park(id);
         } else if is_news {
             events::held(&job, &trouble.error);

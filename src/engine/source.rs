@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::trouble::Trouble;
+use super::trouble::{Reaction, Trouble};
 use crate::decode::DecodeError;
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
@@ -119,7 +119,7 @@ pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
 pub(super) fn changed_source(job: &Job) -> Trouble {
     let message = format!("{} changed while it was being processed", job.source_path());
     let hint = "let senders write under another name and rename, or use a marker";
-    Trouble { ended_early: true, ..Trouble::new(FaultKind::Input, message, Some(hint)) }
+    Trouble::new(FaultKind::Input, message, Some(hint)).with(Reaction::GiveBack)
 }
 
 #[cfg(test)]

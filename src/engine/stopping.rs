@@ -179,7 +179,7 @@ fn last_checkpoint(shared: &Arc<Shared>, run: &Run) {
         order.map_or(Ok(()), |order| checkpoint::write_checkpoint(&shared.store, run, order))
     });
     if let Err(trouble) = written {
-        if trouble.poisoned {
+        if trouble.is_poisoned() {
             shared.fail_for_good(trouble.error);
         } else {
             tracing::warn!(job = %run.id, error = %trouble.error, "its last checkpoint cannot be written: it goes on from the one before");

@@ -58,7 +58,7 @@ impl Thinning {
             if let Err(trouble) = progress.remove_some(shared, rule, keep) {
                 tracing::warn!(rule = rule.name, error = %trouble.error, "an archived source could not be removed; tried again in ten minutes");
                 *progress = Progress { after: None, not_before: Instant::now().checked_add(PAUSE) };
-                if trouble.poisoned {
+                if trouble.is_poisoned() {
                     shared.fail_for_good(trouble.error);
                 }
             }
@@ -79,7 +79,7 @@ impl Progress {
         for row in rows {
             let outcome = match remove_files(shared, &row) {
                 // One that cannot be removed holds up no other.
-                Err(trouble) if !trouble.poisoned => {
+                Err(trouble) if !trouble.is_poisoned() => {
                     tracing::warn!(rule = %rule.name, job = %row.job, error = %trouble.error, "an archived source cannot be removed yet");
                     Removed::StillNeeded
                 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::trouble::Trouble;
+use super::trouble::{Reaction, Trouble};
 use crate::durable_fs::{self, FsError};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -73,7 +73,7 @@ pub(super) fn read(rule: &Rule, job: &Job) -> Result<Option<Totals>, Trouble> {
 }
 
 fn early(message: String, hint: &str) -> Trouble {
-    Trouble { ended_early: true, ..Trouble::new(FaultKind::Input, message, Some(hint)) }
+    Trouble::new(FaultKind::Input, message, Some(hint)).with(Reaction::GiveBack)
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -178,10 +178,8 @@ impl Announced {
         let message = format!("the file is not what its totals say: {}", differing.join("; "));
         let hint =
             "send the file again, or totals that fit it; mended in quarantine, `landfall retry` takes both";
-        Err(Trouble {
-            ended_early: self.totals.announce_more(&found),
-            ..Trouble::new(FaultKind::Input, message, Some(hint))
-        })
+        let trouble = Trouble::new(FaultKind::Input, message, Some(hint));
+        Err(if self.totals.announce_more(&found) { trouble.with(Reaction::GiveBack) } else { trouble })
     }
 }
 

@@ -32,44 +32,44 @@ pub(super) fn guard<R>(stage: &str, work: impl FnOnce() -> Result<R, Trouble>) -
 
 /// A fault that reached the engine, whatever layer it came from.
 #[derive(Clone, Debug)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is a reaction of its own, and several may be due at once"
-)]
 pub(super) struct Trouble {
     /// For the job's row, with the hint.
     pub error: JobError,
     /// What a held job waits for.
     pub waits_for: WaitsFor,
-    /// The source ended too early: it may still be growing.
-    pub ended_early: bool,
-    /// What was collected before may be wrong too: the job starts from its first record when it goes on.
-    pub starts_over: bool,
-    /// A flush or fsync failed: nothing may be retried before a restart.
-    pub poisoned: bool,
-    /// The service told of it as a whole, and not again for each job; what the job waits for, with figures.
-    pub told: Option<Box<str>>,
-    /// The file lacks columns that its rule names, and the rule may misspell them.
-    pub misfit: bool,
-    /// Too many of its records are at fault, and not the file as a whole.
-    pub of_records: bool,
+    pub reaction: Reaction,
+}
+
+/// What follows from a trouble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// As the error's kind says: the job fails, or is held and tried again.
+    ByKind,
+    /// The source ended too early and may still be growing: it is given back to wait, once; else as its kind says.
+    GiveBack,
+    /// What was collected before may be wrong too: the job fails or is held, and starts from its first record when it goes on.
+    StartOver,
+    /// A flush or fsync failed: the service stops, and nothing is retried before its next start.
+    Stop,
+    /// The job is held until what lacks is there. The service told of that as a whole, and not again for each job.
+    Park {
+        /// What the job waits for, with figures.
+        detail: Box<str>,
+    },
+    /// The file lacks columns that its rule names, and the rule may misspell them: the job is held until it is mended, or a file fits.
+    SuspectRule {
+        /// Of the job's records some are collected, and may be wrong.
+        starts_over: bool,
+    },
+    /// Too many records are at fault, and not the file as a whole: the job fails, unless its rule may misspell a column.
+    JudgeRecords,
     /// What was published before stands in the way.
-    pub resend: Option<Resend>,
+    Resend(Resend),
 }
 
 impl Trouble {
     pub(super) fn from_fault(fault: &dyn Fault) -> Self {
-        Self {
-            error: JobError::from_fault(fault),
-            waits_for: fault.waits_for(),
-            ended_early: false,
-            starts_over: false,
-            poisoned: false,
-            told: None,
-            misfit: false,
-            of_records: false,
-            resend: None,
-        }
+        Self { error: JobError::from_fault(fault), waits_for: fault.waits_for(), reaction: Reaction::ByKind }
     }
 
     /// As another process told it.
@@ -85,7 +85,7 @@ impl Trouble {
 
     /// Too many records are at fault.
     pub(super) fn of_records(message: impl Into<String>, hint: &str) -> Self {
-        Self { of_records: true, ..Self::new(FaultKind::Input, message, Some(hint)) }
+        Self::new(FaultKind::Input, message, Some(hint)).with(Reaction::JudgeRecords)
     }
 
     /// A fault that the engine itself finds.
@@ -96,29 +96,41 @@ impl Trouble {
             FaultKind::Storage => WaitsFor::Disk,
             FaultKind::Input | FaultKind::Transient | FaultKind::Bug => WaitsFor::Retry,
         };
-        Self {
-            error,
-            waits_for,
-            ended_early: false,
-            starts_over: false,
-            poisoned: false,
-            told: None,
-            misfit: false,
-            of_records: false,
-            resend: None,
+        Self { error, waits_for, reaction: Reaction::ByKind }
+    }
+
+    /// The same, with what follows from it.
+    pub(super) fn with(self, reaction: Reaction) -> Self {
+        Self { reaction, ..self }
+    }
+
+    fn with_if(self, reaction: Reaction, is_due: bool) -> Self {
+        if is_due { self.with(reaction) } else { self }
+    }
+
+    /// Whether nothing may be retried before a restart.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.reaction == Reaction::Stop
+    }
+
+    /// What a held job waits for, in words.
+    pub(super) fn detail(&self) -> &str {
+        match &self.reaction {
+            Reaction::Park { detail } => detail,
+            _ => &self.error.message,
         }
     }
 }
 
 impl From<DecodeError> for Trouble {
     fn from(error: DecodeError) -> Self {
-        Self { ended_early: error.ended_early(), ..Self::from_fault(&error) }
+        Self::from_fault(&error).with_if(Reaction::GiveBack, error.ended_early())
     }
 }
 
 impl From<StepBroken> for Trouble {
     fn from(broken: StepBroken) -> Self {
-        Self { starts_over: broken.is_untrusted(), ..Self::from_fault(&broken) }
+        Self::from_fault(&broken).with_if(Reaction::StartOver, broken.is_untrusted())
     }
 }
 
@@ -136,19 +148,19 @@ impl From<MissingColumns> for Trouble {
 
 impl From<OutputError> for Trouble {
     fn from(error: OutputError) -> Self {
-        Self { poisoned: error.is_failed_sync(), ..Self::from_fault(&error) }
+        Self::from_fault(&error).with_if(Reaction::Stop, error.is_failed_sync())
     }
 }
 
 impl From<FsError> for Trouble {
     fn from(error: FsError) -> Self {
-        Self { poisoned: error.is_failed_sync(), ..Self::from_fault(&error) }
+        Self::from_fault(&error).with_if(Reaction::Stop, error.is_failed_sync())
     }
 }
 
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
-        Self { poisoned: error.is_poisoned(), ..Self::from_fault(&error) }
+        Self::from_fault(&error).with_if(Reaction::Stop, error.is_poisoned())
     }
 }
 
@@ -165,5 +177,43 @@ impl From<Unbalanced> for Trouble {
 impl From<IllegalTransition> for Trouble {
     fn from(error: IllegalTransition) -> Self {
         Self::new(FaultKind::Bug, error.to_string(), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_that_failed_stops_the_service_and_no_other_fault_of_a_disk_does() {
+        let fault = |action| FsError::new(action, Path::new("out"), io::ErrorKind::Other.into());
+        assert!(Trouble::from(fault("sync")).is_poisoned());
+        assert!(Trouble::from(OutputError::from(fault("sync"))).is_poisoned());
+        assert_eq!(Trouble::from(fault("rename")).reaction, Reaction::ByKind);
+        assert_eq!(Trouble::unseen(Path::new("in"), io::ErrorKind::Other.into()).reaction, Reaction::ByKind);
+    }
+
+    #[test]
+    fn a_source_that_ended_early_is_given_back_and_one_that_cannot_be_read_is_not() {
+        let early = DecodeError::EndedEarly { place: "pay.gz".to_owned(), layer: "gzip", offset: 7 };
+        assert_eq!(Trouble::from(early).reaction, Reaction::GiveBack);
+        let unreadable = DecodeError::Read { path: "pay.gz".into(), source: io::ErrorKind::Other.into() };
+        assert_eq!(Trouble::from(unreadable).reaction, Reaction::ByKind);
+    }
+
+    #[test]
+    fn a_parked_job_waits_for_what_is_told_with_figures_and_others_for_their_error() {
+        let trouble = Trouble::new(FaultKind::Storage, "too little room", None);
+        assert_eq!(trouble.detail(), "too little room");
+        let parked = trouble.with(Reaction::Park { detail: "1 GiB of 2 GiB".into() });
+        assert_eq!((parked.detail(), parked.error.message.as_str()), ("1 GiB of 2 GiB", "too little room"));
+    }
+
+    #[test]
+    fn a_panic_is_the_trouble_of_its_job_with_what_it_said() {
+        let trouble = guard("collect", || -> Result<(), Trouble> { std::panic::panic_any("out of range") });
+        let error = trouble.expect_err("it panicked").error;
+        assert_eq!(error.kind, FaultKind::Bug);
+        assert!(error.message.contains("collect: out of range"), "{error}");
     }
 }
