@@ -18,7 +18,7 @@ pub(super) fn write_checkpoints(shared: &Arc<Shared>, seat: &mut Seat) {
         let Some(order) = run.take_checkpoint_order() else { continue };
         let written = guard("checkpoint", || write_checkpoint(&shared.store, &run, order));
         if written.is_ok() {
-            shared.in_hand.clear(run.id); // it got on
+            shared.footprints.in_hand.clear(run.id); // it got on
         }
         if let Err(trouble) = written {
             if trouble.is_poisoned() {

@@ -84,7 +84,7 @@ pub(super) fn claim(
             // The files are ours all the same. They are not started before it is made good.
             Err(error) => {
                 tracing::debug!(%error, "a claim is not durable yet");
-                shared.unsynced_claims.doubt_folder(folder);
+                shared.claims.unsynced.doubt_folder(folder);
             }
             Ok(()) => {}
         }
@@ -104,7 +104,7 @@ fn new_job(
     want: &Wanted,
     held: &mut Option<(PathBuf, FolderIdentity)>,
 ) -> Result<Job, Trouble> {
-    let id = shared.ids.next(random_tail());
+    let id = shared.claims.ids.next(random_tail());
     let rule = &want.rule.rule;
     let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
     let claim_folder = if renames {
@@ -112,7 +112,7 @@ fn new_job(
         match held {
             Some((before, identity)) if *before == folder => Some(*identity),
             _ => {
-                let identity = shared.claim_folders.hold(&folder)?;
+                let identity = shared.claims.folders.hold(&folder)?;
                 *held = Some((folder, identity));
                 Some(identity)
             }

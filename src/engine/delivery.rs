@@ -63,8 +63,8 @@ fn published(
     asking: JobId,
 ) -> Result<Published, Trouble> {
     let here = shared.store.published(&rule.name, hash, key, asking)?;
-    let Some(rehearsal) = &shared.rehearsal else { return Ok(here) };
-    let real = (rehearsal.published)(&rule.name, hash, key).map_err(Trouble::from_error)?;
+    let Some(published_elsewhere) = &shared.deliveries.published_elsewhere else { return Ok(here) };
+    let real = published_elsewhere(&rule.name, hash, key).map_err(Trouble::from_error)?;
     Ok(Published {
         same_content: real.same_content.or(here.same_content),
         same_key: here.same_key.or(real.same_key),

@@ -12,8 +12,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use super::lock;
+use super::one_at_a_time::OneAtATime;
 use super::schedule::Owner;
+use super::{AskPublished, lock};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 
@@ -24,6 +25,10 @@ type Key = (String, OsText);
 #[derive(Default)]
 pub(super) struct DeliveryOrder {
     state: Mutex<State>,
+    /// One judgement of a rule's deliveries at a time, up to the intent: the next one must find it.
+    pub judging: OneAtATime<String>,
+    /// A dry run: what was published in the real world.
+    pub published_elsewhere: Option<AskPublished>,
 }
 
 #[derive(Default)]

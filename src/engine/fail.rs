@@ -91,11 +91,11 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     } else {
         events::failed(&job);
     }
-    shared.job_ended();
+    shared.ended.count();
     Ok(())
 }
 
 /// Whether these bytes are seen to end early for the first time. An operator who named the file waits for nobody.
 fn is_first_try(shared: &Shared, job: &Job) -> bool {
-    shared.given_back.is_first(job.source.path.as_path(), &job.source.identity, job.source.retire)
+    shared.claims.given_back.is_first(job.source.path.as_path(), &job.source.identity, job.source.retire)
 }

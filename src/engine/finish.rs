@@ -129,7 +129,7 @@ fn each<T, U>(
         match guard("finish", || step(job)) {
             Ok(Some(job)) => on.push((id, job)),
             Ok(None) => {
-                shared.reach.clear(id); // nothing of it runs again
+                shared.footprints.reach.clear(id); // nothing of it runs again
                 shared.dispatch.put_down(id);
             }
             Err(trouble) => {
@@ -185,7 +185,7 @@ fn attempt(
 
 /// A run that is not published: it is failed or given back here; else its trouble holds it.
 fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) -> Result<Option<T>, Trouble> {
-    shared.release_names(run.id);
+    shared.names.release(run.id);
     // A checkpoint under way has this lock while it writes the job's row: ours comes after it.
     drop(lock(&run.job));
     let trouble = blame(shared, run, trouble);
@@ -263,7 +263,7 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<TakenUp>, Tr
             let intent = shared.store.intent(id)?.ok_or_else(|| {
                 Trouble::new(FaultKind::Bug, format!("job {id} is publishing without an intent"), None)
             })?;
-            shared.reserve_names(id, publish::names_of(&intent)); // again, after a restart
+            shared.names.reserve(id, publish::names_of(&intent)); // again, after a restart
             if intent.knows() {
                 // What it knows holds until it is tried again. Synced with the others before the first rename.
                 shared.store.change().intent(id, &intent.begun()).apply()?;

@@ -41,7 +41,7 @@ pub(super) fn watch_rooms(shared: &Arc<Shared>) {
         // A second time for the files that were refused in the last moment.
         rounds_after_end = if ended { 2 } else { rounds_after_end.saturating_sub(1) };
         if (ended || rounds_after_end > 0)
-            && let Some(watch) = shared.watch.get()
+            && let Some(watch) = shared.claims.watch.get()
         {
             watch.hasten();
         }

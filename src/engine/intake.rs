@@ -42,7 +42,7 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
             Ok(Some(rule)) => match shared.rooms.check_claim(&rule, &offer.path) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
                 Err(lack) => {
-                    shared.answer(&offer.path, Answer::Later(lack.detail().to_owned()));
+                    shared.claims.answer(&offer.path, Answer::Later(lack.detail().to_owned()));
                 }
             },
             Ok(None) => refuse(shared, &offer.path, "its rule is not known"),
@@ -52,7 +52,7 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     let claimed = if wanted.is_empty() { Ok(()) } else { claim_all(shared, &wanted) };
     for offer in twins {
         if !is_known(shared, &offer) {
-            shared.answer(
+            shared.claims.answer(
                 &offer.path,
                 Answer::Later("it could not be claimed under its other name".to_owned()),
             );
@@ -77,11 +77,11 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
         let path = &want.offer.path;
         match claimed {
             Ok(Some(id)) => {
-                shared.answer(path, Answer::Taken);
+                shared.claims.answer(path, Answer::Taken);
                 let owner = Owner::of_source(&want.offer.rule, path);
                 shared.dispatch.queue(Stage::Load, &owner, id);
             }
-            Ok(None) => shared.answer(path, Answer::NotYet),
+            Ok(None) => shared.claims.answer(path, Answer::NotYet),
             Err(trouble) if trouble.is_poisoned() => return Err(trouble),
             Err(trouble) => refuse(shared, path, &trouble.error.to_string()),
         }
@@ -94,12 +94,12 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
 fn is_known(shared: &Shared, offer: &Offer) -> bool {
     match shared.store.kept(&offer.identity) {
         Ok(None) => return false,
-        Ok(Some(_)) => shared.answer(&offer.path, Answer::Taken),
+        Ok(Some(_)) => shared.claims.answer(&offer.path, Answer::Taken),
         Err(error) => refuse(shared, &offer.path, &error.to_string()),
     }
     true
 }
 
 fn refuse(shared: &Shared, path: &Path, why: &str) {
-    shared.answer(path, Answer::Refused(why.to_owned()));
+    shared.claims.answer(path, Answer::Refused(why.to_owned()));
 }

@@ -66,7 +66,7 @@ fn load_job(shared: &Arc<Shared>, id: JobId) {
     }
     let begun = guard("start", || begin(shared, id));
     if !matches!(begun, Ok(Begun::Running(_))) {
-        shared.in_hand.clear(id);
+        shared.footprints.in_hand.clear(id);
         shared.dispatch.not_run(id);
     }
     match begun {
@@ -96,7 +96,7 @@ enum Begun {
 /// Writes down that a job is in hand, and begins it.
 fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
     let Some(job) = shared.store.job(id)? else { return Ok(Begun::NothingToDo) };
-    if !shared.in_hand.take(id, job.deaths.is_some()) {
+    if !shared.footprints.in_hand.take(id, job.deaths.is_some()) {
         return Ok(Begun::OtherSuspect { owner: Owner::of(&job) });
     }
     Ok(begin_job(shared, job)?.map_or(Begun::NothingToDo, Begun::Running))
@@ -110,7 +110,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     }
     bring_companions(&shared.store, &mut job)?;
     take_companions(&job)?;
-    shared.unsynced_claims.sync(&job)?;
+    shared.claims.unsynced.sync(&job)?;
     let was_held = job.state == JobState::Held;
     let waited_for_settling = job.waits_for_settling();
     match job.state {
@@ -143,15 +143,16 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     let collector = Collector::begin(&shared.store, &rule, &job, restarted, checkpoint)?;
     job.resumed_at_slice = collector.next_slice();
     job.resumed_at_record = collector.records_in();
-    job.records_again += shared.reach.of(id).saturating_sub(collector.records_in());
+    job.records_again += shared.footprints.reach.of(id).saturating_sub(collector.records_in());
     if resumable_at > 0 && job.resumed_at_slice == 0 {
         tracing::info!(job = %id, "the checkpoint cannot be used: the job starts from its first slice");
     }
     shared.save(&job)?;
-    shared.reach.note(id, collector.records_in());
+    shared.footprints.reach.note(id, collector.records_in());
     events::started(&job);
-    let queue = shared.store.slice_queue(id, Arc::clone(&shared.memory), shared.settings.service.load_ahead);
-    let run = Arc::new(Run::new(&shared.at_work, &shared.large, &shared.reach, job, rule, queue, collector));
+    let queue =
+        shared.store.slice_queue(id, Arc::clone(&shared.memory.waiting), shared.settings.service.load_ahead);
+    let run = Arc::new(Run::new(&shared.memory, &shared.footprints.reach, job, rule, queue, collector));
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
     if shared.stopping() {
         run.queue.stop()?; // the stop came while the run was not on the board yet
@@ -162,7 +163,8 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
 fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
     let pace = LoadPace::new(shared, run);
     let order = u128::from_be_bytes(run.id.to_bytes()); // the oldest job comes first
-    let allowance = Allowance::new(&shared.reading, order, Box::new(pace), run.rule.rule.decode.time_max);
+    let allowance =
+        Allowance::new(&shared.memory.reading, order, Box::new(pace), run.rule.rule.decode.time_max);
     match guard("load", || read_source(shared, run, &allowance)) {
         Ok(LoadEnd::Complete) => {
             run.queue.end();
@@ -235,7 +237,7 @@ impl<'a> Listed<'a> {
         let header = (header > HEADER_FREE_BYTES)
             .then(|| self.allowance.take_passing("the columns of its entries", header))
             .transpose()?;
-        Ok(EntryMemory { _lease: shared.memory.lease(bytes + LISTED_BYTES), _header: header })
+        Ok(EntryMemory { _lease: shared.memory.waiting.lease(bytes + LISTED_BYTES), _header: header })
     }
 }
 
@@ -252,7 +254,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
         records: &rule.records,
         identities: &identities,
         passphrase_file: passphrase_file.as_deref(),
-        spool_dir: &shared.spool_dir,
+        spool_dir: &shared.spool_dir(),
         progress: Arc::clone(&run.progress),
         allowance: Arc::clone(allowance),
     };

@@ -17,16 +17,19 @@ mod checkpoint;
 mod claim;
 mod claim_folders;
 mod claim_names;
+mod claims;
 mod collect;
 mod companions;
 mod content;
 mod delivery;
 mod delivery_order;
 mod dispatch;
+mod ended;
 mod entries;
 mod fail;
 mod finish;
 mod fit;
+mod footprints;
 mod free_name;
 mod give_back;
 mod give_way;
@@ -40,7 +43,9 @@ mod limits;
 mod load;
 mod load_pace;
 mod marks;
+mod memory;
 mod moving;
+mod names;
 mod one_at_a_time;
 mod publish;
 mod quarantine;
@@ -249,13 +254,16 @@ impl Engine {
         let rules = RuleBook::new(&settings.rules, registry);
         limits::raise_open_files();
         let mut shared = Shared::new(settings, store, rules);
-        shared.rehearsal = rehearsal;
+        if let Some(Rehearsal { is_taken, published }) = rehearsal {
+            shared.names.taken_elsewhere = Some(is_taken);
+            shared.deliveries.published_elsewhere = Some(published);
+        }
         let shared = Arc::new(shared);
-        durable_fs::make_folder(&shared.spool_dir, true).map_err(Trouble::from)?;
+        durable_fs::make_folder(&shared.spool_dir(), true).map_err(Trouble::from)?;
         landing_roots::distrust(&shared.settings.rules);
         landing_roots::distrust_those_of_unfinished(&shared.store)?;
         if purpose == Purpose::Serve {
-            shared.claim_folders.hold_known(&shared.settings.rules)?;
+            shared.claims.folders.hold_known(&shared.settings.rules)?;
         }
         if purpose != Purpose::Rehearse {
             restored::count_start(&shared, purpose)?;
@@ -315,7 +323,7 @@ impl Engine {
         let watch = Watch::start(live, scan_every, offers, already_kept, crate::decode::proves_its_end)
             .map_err(|error| Trouble::from_fault(&error))?;
         self.intake = Some(to_intake);
-        if self.shared.watch.set(watch).is_err() {
+        if self.shared.claims.watch.set(watch).is_err() {
             return Err(Trouble::new(FaultKind::Bug, "the folders are watched twice".to_owned(), None));
         }
         self.spawn("intake", move |shared| intake::take_offers(shared, &receiver))
@@ -357,7 +365,7 @@ impl Engine {
     /// The files and folders that the watch sees and has not given to the engine, with the reason, for the control endpoint.
     pub fn files_waiting_handle(&self) -> impl Fn() -> Vec<(PathBuf, String)> + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
-        move || shared.watch.get().map(|watch| watch.waiting(WATCH_PATIENCE)).unwrap_or_default()
+        move || shared.claims.watch.get().map(|watch| watch.waiting(WATCH_PATIENCE)).unwrap_or_default()
     }
 
     /// Waits until the job reached an end, is held, or `time` is over; the row then.
@@ -373,7 +381,7 @@ impl Engine {
             if left.is_zero() || job.as_ref().is_none_or(|job| job.state.is_final()) {
                 return Ok(job);
             }
-            seen = self.shared.wait_for_ended(seen, left.min(Duration::from_millis(200)));
+            seen = self.shared.ended.wait(seen, left.min(Duration::from_millis(200)));
         }
     }
 
@@ -393,7 +401,7 @@ impl Engine {
             retry::retriable(&shared.store, id)?; // else it may be long in other hands
             let job =
                 with_job_in_hand(&shared, id, || retry::retry(&shared.store, &shared.settings.rules, id))?;
-            shared.release_names(id); // of one that was publishing
+            shared.names.release(id); // of one that was publishing
             shared.dispatch.forget_back_off(id);
             shared.dispatch.queue(Stage::Load, &Owner::of(&job), id);
             Ok(job)
@@ -462,7 +470,7 @@ fn ingest(shared: &Arc<Shared>, file: &Path, rule: &str, retire: bool) -> Result
     let rule = shared.rules.current(rule)?.ok_or_else(|| no_such_rule(&shared.settings.rules, rule))?;
     let offer = claim::offer_for(&rule.rule, file)?;
     // The same file asked for twice at once is one job.
-    let _entered = shared.ingesting.enter(offer.path.clone());
+    let _entered = shared.claims.ingesting.enter(offer.path.clone());
     if let Some(unfinished) = unfinished_for(shared, &offer)? {
         return Ok(unfinished);
     }
@@ -487,7 +495,7 @@ fn unfinished_for(shared: &Arc<Shared>, offer: &crate::watch::Offer) -> Result<O
     };
     let found = shared.store.unfinished_jobs()?.into_iter().find(same);
     // A service took up every unfinished job when it started.
-    if let Some(job) = found.as_ref().filter(|_| shared.watch.get().is_none()) {
+    if let Some(job) = found.as_ref().filter(|_| shared.claims.watch.get().is_none()) {
         recover::requeue(shared, job);
     }
     Ok(found.map(|job| job.id))

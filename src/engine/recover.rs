@@ -20,7 +20,7 @@ pub(super) fn recover(shared: &Shared) -> Result<(), Trouble> {
     judge(shared, &mut jobs)?;
     let unfinished: HashSet<_> = jobs.iter().map(|job| job.id).collect();
     delivery::enter_recovered(shared, &jobs)?;
-    shared.reach.begin(&shared.settings.service.data_dir, |id| unfinished.contains(&id));
+    shared.footprints.reach.begin(&shared.settings.service.data_dir, |id| unfinished.contains(&id));
     for job in &jobs {
         requeue(shared, job);
     }
@@ -42,7 +42,7 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
                 Ok(true) => return,
                 Err(trouble) => return shared.job_hindered(job.id, trouble),
             }
-            shared.unsynced_claims.doubt(job);
+            shared.claims.unsynced.doubt(job);
             match pause_for_suspicion(shared, job) {
                 Ok(Some(pause)) => shared.dispatch.queue_after(Stage::Load, &owner, pause, job.id),
                 Ok(None) => {}
@@ -56,7 +56,7 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
 
 /// Holds the last process's death against the jobs that were in hand.
 fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
-    let in_hand = shared.in_hand.begin(&shared.settings.service.data_dir);
+    let in_hand = shared.footprints.in_hand.begin(&shared.settings.service.data_dir);
     let runs = |job: &Job| matches!(job.state, JobState::Queued | JobState::Running | JobState::Held);
     let mut suspects: Vec<&mut Job> =
         jobs.iter_mut().filter(|job| runs(job) && !job.is_failing() && in_hand.contains(&job.id)).collect();

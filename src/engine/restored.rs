@@ -30,7 +30,7 @@ pub(super) fn count_start(shared: &Shared, purpose: Purpose) -> Result<(), Troub
     let of_jobs =
         jobs.iter().filter_map(|job| job.source.claimed.as_ref()?.as_path().parent().map(Path::to_owned));
     let folders: BTreeSet<PathBuf> =
-        of_jobs.chain(shared.claim_folders.known(&shared.settings.rules)).collect();
+        of_jobs.chain(shared.claims.folders.known(&shared.settings.rules)).collect();
     let own = shared.store.mark()?;
     let seen = folders
         .iter()
@@ -43,7 +43,7 @@ pub(super) fn count_start(shared: &Shared, purpose: Purpose) -> Result<(), Troub
         (None, _) => {}
     }
     let mark = shared.store.count_start(behind.unwrap_or(0))?;
-    shared.claim_folders.leave_marks(mark);
+    shared.claims.folders.leave_marks(mark);
     Ok(())
 }
 

@@ -120,15 +120,15 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     let mut changes = shared.store.change();
     changes.job(&job).ledger(&row, kept).forget_work(job.id);
     if let Some(archived) = archived(rule, &job) {
-        shared.late_writes.watch(&job);
+        shared.claims.late_writes.watch(&job);
         changes.archived(&archived);
     }
     changes.apply()?;
     shared.dispatch.forget_back_off(job.id);
-    shared.reach.forget(job.id);
-    shared.given_back.forget(job.source.path.as_path());
+    shared.footprints.reach.forget(job.id);
+    shared.claims.given_back.forget(job.source.path.as_path());
     events::completed(&job);
-    shared.job_ended();
+    shared.ended.count();
     Ok(())
 }
 

@@ -31,7 +31,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         }
         Place::UnderBothNames => {
             durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
-            shared.unsynced_claims.doubt(job);
+            shared.claims.unsynced.doubt(job);
             return Ok(true);
         }
         Place::InQuarantine(quarantined) => {

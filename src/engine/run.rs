@@ -17,6 +17,7 @@ use super::dispatch::Workable;
 use super::entries::Entries;
 use super::large::{LargePermit, LargeSlices};
 use super::lock;
+use super::memory::Memory;
 use super::reach::Reach;
 use super::rule_book::ReadyRule;
 use super::schedule::Owner;
@@ -120,8 +121,7 @@ struct Pending {
 
 impl Run {
     pub(super) fn new(
-        at_work: &Arc<MemoryBudget>,
-        large: &Arc<LargeSlices>,
+        memory: &Memory,
         reach: &Arc<Reach>,
         job: Job,
         rule: Arc<ReadyRule>,
@@ -134,8 +134,8 @@ impl Run {
             rule,
             queue,
             progress: Arc::default(),
-            at_work: Arc::clone(at_work),
-            large: Arc::clone(large),
+            at_work: Arc::clone(&memory.at_work),
+            large: Arc::clone(&memory.large),
             job: Mutex::new(job),
             checkpoint_in_flight: AtomicBool::new(false),
             checkpoint_order: Mutex::default(),

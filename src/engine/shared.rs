@@ -1,45 +1,35 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::Rehearsal;
-use super::claim_folders::ClaimFolders;
+use super::claims::Claims;
 use super::delivery_order::DeliveryOrder;
 use super::dispatch::Dispatch;
+use super::ended::Ended;
 use super::fit::Misfit;
-use super::given_back::GivenBack;
-use super::in_hand::InHand;
-use super::large::LargeSlices;
-use super::late_writes::LateWrites;
-use super::lock;
-use super::one_at_a_time::OneAtATime;
-use super::reach::Reach;
+use super::footprints::Footprints;
+use super::memory::Memory;
+use super::names::Names;
 use super::rooms::Rooms;
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
 use super::stop::Stop;
 use super::trouble::{Reaction, Trouble};
-use super::unsynced_claims::UnsyncedClaims;
-use crate::allocator;
-use crate::allowance::ReadingMemory;
-use crate::clock::{self, JobIds};
+use crate::clock::{self};
 use crate::model::fault::JobError;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
 use crate::model::rule::Settings;
-use crate::store::{MemoryBudget, Store};
+use crate::store::Store;
 use crate::telemetry::events;
-use crate::watch::{Answer, Watch};
 
-/// What part of `memory_max` is for slices at work and their results; the rest is for slices that wait.
-const AT_WORK_SHARE: u64 = 3;
 /// Sources read at once at least: one may wait for its disk.
 const READERS_MIN: usize = 2;
 /// How long a source is read while others wait.
@@ -61,9 +51,6 @@ const HELD_BACK_OFF_MAX: Duration = Duration::from_mins(1);
 /// A job whose rule is suspected is looked at again when a file fits the rule; and after this, whatever was missed.
 const MISFIT_PATIENCE: Duration = Duration::from_hours(1);
 
-/// Freed memory goes back to the system after so many jobs: more often than it would matter, since it takes some milliseconds.
-const JOBS_BETWEEN_GIVING_BACK: u64 = 4096;
-
 fn limits(workers: usize) -> Limits {
     Limits {
         workers,
@@ -83,79 +70,40 @@ pub(super) struct Shared {
     pub settings: Settings,
     pub store: Store,
     pub rules: RuleBook,
-    /// Slices between loading and work.
-    pub memory: Arc<MemoryBudget>,
-    /// Slices at work and results that wait for their turn.
-    pub at_work: Arc<MemoryBudget>,
-    pub large: Arc<LargeSlices>,
-    /// What reading takes beside slices.
-    pub reading: Arc<ReadingMemory>,
-    pub ids: JobIds,
-    pub spool_dir: PathBuf,
-    pub claim_folders: ClaimFolders,
-    pub in_hand: InHand,
-    pub reach: Arc<Reach>,
-    /// A dry run: what it asks of the real world.
-    pub rehearsal: Option<Rehearsal>,
-    pub rooms: Rooms,
-    pub watch: OnceLock<Watch>,
+    pub memory: Memory,
+    pub claims: Claims,
+    pub footprints: Footprints,
+    pub names: Names,
     /// Deliveries of one key, one after another.
     pub deliveries: DeliveryOrder,
-    /// One judgement of a rule's deliveries at a time, up to the intent: the next one must find it.
-    pub delivering: OneAtATime<String>,
-    /// Final names that jobs have chosen and not taken yet.
-    reserved: Mutex<HashMap<PathBuf, JobId>>,
-    /// Files that an operator named: each is looked for among the rows before it has one.
-    pub ingesting: OneAtATime<PathBuf>,
-    /// Synced before such a job is started.
-    pub unsynced_claims: UnsyncedClaims,
-    pub given_back: GivenBack,
-    /// Archived sources that may still have a writer.
-    pub late_writes: LateWrites,
+    pub rooms: Rooms,
     pub stop: Stop,
-    /// Counts jobs that reached an end, for those who wait for one.
-    ended: Mutex<u64>,
-    ended_bell: Condvar,
+    pub ended: Ended,
 }
 
 impl Shared {
     pub(super) fn new(settings: Settings, store: Store, rules: RuleBook) -> Self {
-        let memory_max = settings.service.memory_max;
-        let at_work_max = memory_max / AT_WORK_SHARE;
-        let memory = MemoryBudget::new(settings.service.memory_max - at_work_max);
-        let at_work = MemoryBudget::new(at_work_max);
-        let spool_dir = settings.service.data_dir.join("spool");
-        let rooms = Rooms::new(settings.service.free_min, settings.service.data_dir.clone());
-        let workers = settings.service.workers;
-        let schedule = Schedule::new(limits(workers), HashMap::new());
+        let service = &settings.service;
+        let schedule = Schedule::new(limits(service.workers), HashMap::new());
         Self {
             dispatch: Dispatch::new(schedule),
+            memory: Memory::new(service.memory_max, service.workers),
+            rooms: Rooms::new(service.free_min, service.data_dir.clone()),
             settings,
             store,
             rules,
-            memory,
-            at_work,
-            large: LargeSlices::new(at_work_max, workers),
-            reading: ReadingMemory::new(memory_max),
-            ids: JobIds::default(),
-            spool_dir,
-            claim_folders: ClaimFolders::default(),
-            in_hand: InHand::default(),
-            reach: Arc::default(),
-            rehearsal: None,
-            rooms,
-            watch: OnceLock::new(),
+            claims: Claims::default(),
+            footprints: Footprints::default(),
+            names: Names::default(),
             deliveries: DeliveryOrder::default(),
-            delivering: OneAtATime::default(),
-            reserved: Mutex::default(),
-            ingesting: OneAtATime::default(),
-            unsynced_claims: UnsyncedClaims::default(),
-            given_back: GivenBack::default(),
-            late_writes: LateWrites::default(),
             stop: Stop::default(),
-            ended: Mutex::default(),
-            ended_bell: Condvar::new(),
+            ended: Ended::default(),
         }
+    }
+
+    /// Where sources are decoded to that cannot be read as a stream.
+    pub(super) fn spool_dir(&self) -> PathBuf {
+        self.settings.service.data_dir.join("spool")
     }
 
     pub(super) fn stopping(&self) -> bool {
@@ -204,7 +152,7 @@ impl Shared {
     /// Hands a run to the finishing stage, once, when everything is collected or it broke off.
     pub(super) fn settle(&self, run: &Arc<Run>) {
         if run.settle() {
-            self.in_hand.clear(run.id);
+            self.footprints.in_hand.clear(run.id);
             self.dispatch.settle(run);
             if run.trouble().is_some() {
                 self.dispatch.slices_again(); // the memory that its slices held is free
@@ -231,33 +179,6 @@ impl Shared {
         if run.is_far_ahead() {
             self.dispatch.slices_again(); // whoever saw the flag meanwhile waits for a checkpoint that was not ordered
         }
-    }
-
-    /// Whether another job has chosen this final name and not taken it yet.
-    pub(super) fn is_reserved(&self, path: &Path, by_others_than: JobId) -> bool {
-        lock(&self.reserved).get(path).is_some_and(|owner| *owner != by_others_than)
-            || self.rehearsal.as_ref().is_some_and(|rehearsal| (rehearsal.is_taken)(path))
-    }
-
-    /// Reserves final names for a job until it releases them.
-    pub(super) fn reserve_names(&self, id: JobId, names: Vec<PathBuf>) {
-        lock(&self.reserved).extend(names.into_iter().map(|path| (path, id)));
-    }
-
-    /// Reserves names that a job chose, unless one of those that were `free` when it looked is another's by now.
-    pub(super) fn reserve_if_free(&self, id: JobId, names: Vec<PathBuf>, free: &HashSet<PathBuf>) -> bool {
-        let mut reserved = lock(&self.reserved);
-        let is_anothers = |name: &PathBuf| reserved.get(name).is_some_and(|owner| *owner != id);
-        if names.iter().any(|name| free.contains(name) && is_anothers(name)) {
-            return false;
-        }
-        reserved.extend(names.into_iter().map(|path| (path, id)));
-        true
-    }
-
-    /// The job has taken its names, or gave them up.
-    pub(super) fn release_names(&self, id: JobId) {
-        lock(&self.reserved).retain(|_, owner| *owner != id);
     }
 
     /// A job's delivery is decided, or it is none after all: the next one of its key has its turn.
@@ -354,34 +275,6 @@ impl Shared {
             );
             self.dispatch.hasten(&held);
         }
-    }
-
-    /// Tells the watch what became of a file; there is none under `ingest`.
-    pub(super) fn answer(&self, path: &Path, answer: Answer) {
-        if let Some(watch) = self.watch.get() {
-            watch.answer(path, answer);
-        }
-    }
-
-    /// A job reached an end.
-    pub(super) fn job_ended(&self) {
-        let mut ended = lock(&self.ended);
-        *ended += 1;
-        let gives_back = ended.is_multiple_of(JOBS_BETWEEN_GIVING_BACK);
-        drop(ended);
-        self.ended_bell.notify_all();
-        if gives_back {
-            allocator::give_memory_back();
-        }
-    }
-
-    /// Waits until some job ended after `seen` did, or for `time`. The count then.
-    pub(super) fn wait_for_ended(&self, seen: u64, time: Duration) -> u64 {
-        let ended = lock(&self.ended);
-        if *ended != seen {
-            return *ended;
-        }
-        self.ended_bell.wait_timeout(ended, time).map_or_else(|e| *e.into_inner().0, |(ended, _)| *ended)
     }
 
     /// Writes a job's row, not yet durable.

@@ -51,7 +51,7 @@ impl Engine {
         let deadlines = Deadlines::within(shared.settings.service.stop_timeout);
         shared.ask_to_stop();
         let asking = AskStore::start(&shared);
-        if let Some(watch) = shared.watch.get() {
+        if let Some(watch) = shared.claims.watch.get() {
             watch.ask_to_stop();
         }
         if let Some(intake) = self.intake {
@@ -59,7 +59,7 @@ impl Engine {
         }
         let late: Vec<_> =
             self.threads.take().into_iter().filter(|thread| !join_until(thread, deadlines.threads)).collect();
-        if let Some(watch) = shared.watch.get()
+        if let Some(watch) = shared.claims.watch.get()
             && !join_until(watch.thread(), Instant::now() + WATCH_PATIENCE)
         {
             tell_late(watch.thread(), "no file was claimed since; the next start sees them all");
@@ -71,7 +71,7 @@ impl Engine {
             Some(error) => Err(EngineError(error.clone())),
             None => save_runs(&shared, deadlines.checkpoints).map_err(EngineError::from),
         };
-        shared.in_hand.clear_all();
+        shared.footprints.in_hand.clear_all();
         end_steps(&shared, deadlines.checkpoints);
         drop(asking);
         crate::pipeline::kill_children(); // of steps that were not waited for

@@ -67,7 +67,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, purpose: Purpose) {
         if shared.pause(TICK) {
             return;
         }
-        late_writes::look(&shared.late_writes, &shared.store);
+        late_writes::look(&shared.claims.late_writes, &shared.store);
     }
 }
 

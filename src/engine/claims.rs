@@ -1,0 +1,38 @@
+//! What this process knows of the sources that it takes, beside their rows.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::claim_folders::ClaimFolders;
+use super::given_back::GivenBack;
+use super::late_writes::LateWrites;
+use super::one_at_a_time::OneAtATime;
+use super::unsynced_claims::UnsyncedClaims;
+use crate::clock::JobIds;
+use crate::watch::{Answer, Watch};
+
+/// Each part locks for itself.
+#[derive(Default)]
+pub(super) struct Claims {
+    pub ids: JobIds,
+    /// The folders that sources are claimed into.
+    pub folders: ClaimFolders,
+    /// Synced before such a job is started.
+    pub unsynced: UnsyncedClaims,
+    pub given_back: GivenBack,
+    /// Archived sources that may still have a writer.
+    pub late_writes: LateWrites,
+    /// Files that an operator named: each is looked for among the rows before it has one.
+    pub ingesting: OneAtATime<PathBuf>,
+    /// Who offers them; none where nothing is watched (`ingest`).
+    pub watch: OnceLock<Watch>,
+}
+
+impl Claims {
+    /// Tells the watch, if there is one, what became of a file.
+    pub(super) fn answer(&self, path: &Path, answer: Answer) {
+        if let Some(watch) = self.watch.get() {
+            watch.answer(path, answer);
+        }
+    }
+}
