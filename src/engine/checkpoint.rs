@@ -52,3 +52,43 @@ pub(super) fn write_checkpoint(store: &Store, run: &Run, order: CheckpointOrder)
     drop(job);
     Ok(store.sync()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, loaded, worked};
+
+    fn order(run: &Run) -> CheckpointOrder {
+        let order = run.with_collector(|collector| collector.checkpoint(true)).expect("it runs");
+        order.expect("is made").expect("is due")
+    }
+
+    #[test]
+    fn a_checkpoint_and_the_row_that_tells_of_it_are_written_together() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        lock(&run.job).deaths = Some(2);
+        let store = &world.shared.store;
+        write_checkpoint(store, &run, order(&run)).expect("is written");
+        let row = store.job(run.id).expect("reads").expect("is there");
+        let point = store.checkpoint(run.id).expect("reads").expect("is there");
+        assert_eq!((point.next_slice, row.slices.done, row.account.records_in), (1, 1, 1));
+        assert_eq!(row.deaths, None, "it got on");
+    }
+
+    #[test]
+    fn a_checkpoint_that_comes_after_the_run_settled_writes_nothing_over_its_finishers_row() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        let late = order(&run);
+        run.set_loaded(loaded(1));
+        assert!(run.settle());
+        let store = &world.shared.store;
+        let before = store.job(run.id).expect("reads");
+        write_checkpoint(store, &run, late).expect("is passed over");
+        assert_eq!(store.job(run.id).expect("reads"), before);
+        assert!(store.checkpoint(run.id).expect("reads").is_none());
+    }
+}

@@ -288,6 +288,7 @@ fn vars_of(rule: &Rule, names: &[&Path]) -> Result<BTreeMap<String, OsText>, Tro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::{World, is_there};
 
     /// A job for a file as it is now, and where it lies when it is claimed.
     fn claimed(folder: &Path) -> (Job, PathBuf) {
@@ -323,5 +324,47 @@ mod tests {
         assert_eq!(is_still(&claimed, &job), !cfg!(any(target_os = "linux", windows)));
         drop(writer);
         assert!(is_still(&claimed, &job));
+    }
+
+    /// NFS: the rename was done, its answer lost, and the one that was sent again found nothing.
+    #[test]
+    fn a_claim_whose_rename_was_done_is_kept_whatever_its_answer_was() {
+        let world = World::new();
+        let job = world.job();
+        world.rename();
+        let taken = take(&world.shared, &job, &mut Vec::new()).expect("is decided");
+        assert_eq!((taken, world.row(&job).is_some()), (Some(job.id), true));
+        assert!(is_there(&world.claimed()));
+    }
+
+    #[test]
+    fn a_candidate_that_is_gone_before_its_rename_is_no_job() {
+        let world = World::new();
+        let job = world.job();
+        durable_fs::remove_file(&world.source()).expect("removes");
+        let taken = take(&world.shared, &job, &mut Vec::new()).expect("is decided");
+        assert_eq!((taken, world.row(&job).is_some()), (None, false));
+    }
+
+    /// A sticky folder, or one to which files can only be added, on a file system without a rename that never replaces.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_candidate_that_could_only_be_linked_has_one_name_afterwards_and_no_row() {
+        let world = World::new();
+        let job = world.job();
+        std::fs::hard_link(world.source(), world.claimed()).expect("links");
+        let set = |attribute: &str| {
+            let ran = std::process::Command::new("chattr").arg(attribute).arg(world.path("in")).output();
+            ran.is_ok_and(|ran| ran.status.success())
+        };
+        if !set("+a") {
+            eprintln!("skipped: this file system, or this user, cannot make a folder append-only");
+            return;
+        }
+        let taken = take(&world.shared, &job, &mut Vec::new());
+        assert!(set("-a"));
+        taken.expect_err("cannot be renamed");
+        assert!(is_there(&world.source()) && !is_there(&world.claimed()));
+        assert!(world.row(&job).is_none());
     }
 }

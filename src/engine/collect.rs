@@ -374,3 +374,67 @@ pub(super) fn too_many_failed(account: &Account, limit: Limit) -> Trouble {
     );
     Trouble::of_records(message, "raise the limit if as many are to be expected")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::lock;
+    use crate::engine::run::Run;
+    use crate::engine::tests::{World, failed, is_there, worked};
+
+    const FAILS: &str = "source = { on_success = \"delete\" }\nerrors = { on_record_error = \"fail\" }\n";
+    const FEW: &str = "source = { on_success = \"delete\" }\nerrors = { failed_max = 1 }\n";
+
+    fn append(run: &Run, slice: WorkedSlice) -> Result<(), Trouble> {
+        run.with_collector(|collector| collector.append(&run.entries, slice)).expect("it has not broken off")
+    }
+
+    #[test]
+    fn a_job_breaks_off_at_its_first_failed_record_where_the_rule_says_so_and_names_it() {
+        let world = World::with(FAILS);
+        let run = world.run();
+        append(&run, worked(&run, 0, "a")).expect("is right");
+        let trouble = append(&run, failed(&run, 1, "too long")).expect_err("it failed");
+        assert_eq!(trouble.reaction, Reaction::JudgeRecords);
+        assert!(trouble.error.message.contains("record 2 on line 2, records: too long"), "{}", trouble.error);
+    }
+
+    #[test]
+    fn a_job_breaks_off_as_soon_as_more_records_failed_than_may() {
+        let world = World::with(FEW);
+        let run = world.run();
+        append(&run, failed(&run, 0, "too long")).expect("one may");
+        append(&run, failed(&run, 1, "too long")).expect_err("two may not");
+    }
+
+    #[test]
+    fn a_collector_goes_on_from_a_checkpoint_with_what_was_counted_and_failed() {
+        let world = World::new();
+        let run = world.run();
+        append(&run, worked(&run, 0, "a")).expect("is right");
+        append(&run, failed(&run, 1, "too long")).expect("is set aside");
+        let order = run.with_collector(|collector| collector.checkpoint(true)).expect("it runs");
+        let order = order.expect("is made").expect("is due");
+        order.sync.sync().expect("is durable");
+        append(&run, worked(&run, 2, "lost with the process")).expect("is right");
+        let job = lock(&run.job).clone();
+        let store = &world.shared.store;
+        let resumed =
+            Collector::begin(store, &run.rule, &job, true, Some(order.checkpoint)).expect("goes on");
+        assert_eq!((resumed.next_slice(), resumed.records_in()), (2, 2));
+        assert_eq!(store.failed_records_count(job.id).expect("reads"), 1);
+    }
+
+    #[test]
+    fn a_job_that_breaks_off_leaves_no_partials_and_keeps_its_counts_and_failed_records() {
+        let world = World::new();
+        let run = world.run();
+        append(&run, worked(&run, 0, "a")).expect("is right");
+        append(&run, failed(&run, 1, "too long")).expect("is set aside");
+        let mut job = lock(&run.job).clone();
+        run.take_collector().expect("it has one").discard(&mut job).expect("removes");
+        assert_eq!((job.account.records_in, job.account.records_failed), (2, 1));
+        assert_eq!(world.shared.store.failed_records_count(job.id).expect("reads"), 1);
+        assert!(!is_there(&world.path(&format!("out/.landfall-{}-0.partial", job.id))));
+    }
+}

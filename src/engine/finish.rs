@@ -278,3 +278,65 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<TakenUp>, Tr
         _ => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, is_there, loaded, worked};
+
+    fn finished(world: &World, run: &Arc<Run>) -> Job {
+        run.loading_ended();
+        assert!(world.shared.dispatch.take_up(run.id, Stage::Load), "as its loader had it");
+        world.shared.settle(run);
+        finish_batch(&world.shared, vec![run.id]).expect("the store speaks for nobody");
+        world.shared.store.job(run.id).expect("reads").expect("is there")
+    }
+
+    #[test]
+    fn a_job_that_is_worked_to_its_end_is_published_and_its_source_archived() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        run.set_loaded(loaded(1));
+        let row = finished(&world, &run);
+        assert_eq!(row.state, JobState::Completed, "{row:#?}");
+        assert_eq!(std::fs::read_to_string(world.path("out/pay.main")).expect("is published"), "a\n");
+        assert!(is_there(&world.path("archive/pay.txt")) && !is_there(&world.claimed()));
+        assert!(world.shared.dispatch.take_up(run.id, Stage::Finish), "it is put down");
+    }
+
+    #[test]
+    fn a_job_whose_file_is_at_fault_is_failed_and_nothing_of_it_published() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        run.break_off(Trouble::new(FaultKind::Input, "not what the rule expects", None));
+        let row = finished(&world, &run);
+        assert_eq!((row.state, row.account.records_in), (JobState::Failed, 1), "{row:#?}");
+        assert!(!is_there(&world.path("out/pay.main")));
+        assert!(row.retired_to.is_some_and(|path| is_there(path.as_path())), "it is in quarantine");
+    }
+
+    #[test]
+    fn a_job_whose_disk_is_at_fault_is_held_and_keeps_its_source() {
+        let world = World::new();
+        let run = world.run();
+        run.break_off(Trouble::new(FaultKind::Storage, "the disk is away", None));
+        let row = finished(&world, &run);
+        assert_eq!(row.state, JobState::Held, "{row:#?}");
+        assert!(is_there(&world.claimed()));
+    }
+
+    #[test]
+    fn after_a_failed_sync_no_job_goes_a_step_further() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        run.set_loaded(loaded(1));
+        let failed = Trouble::new(FaultKind::Storage, "a sync failed", None);
+        world.shared.fail_for_good(failed.error);
+        let row = finished(&world, &run);
+        assert_eq!(row.state, JobState::Running, "the next start goes on: {row:#?}");
+        assert!(!is_there(&world.path("out/pay.main")));
+    }
+}

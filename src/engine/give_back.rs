@@ -77,3 +77,24 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     shared.ended.count();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::retrieval;
+    use crate::engine::tests::World;
+    use crate::model::job_state::JobState;
+
+    #[test]
+    fn a_source_that_vanished_before_it_was_given_back_is_lost_and_not_called_given_back() {
+        let world = World::new();
+        let mut job = world.job();
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        durable_fs::remove_file(&world.source()).expect("removes");
+        give_back(&world.shared, &mut job, "it ended early").expect_err("there is nothing to give back");
+        let mut row = world.row(&job).expect("is there");
+        assert!(!retrieval::is_here(&world.shared, &mut row).expect("is decided"));
+        let row = world.row(&job).expect("is there");
+        assert_eq!(row.state, JobState::Failed, "{row:#?}");
+    }
+}

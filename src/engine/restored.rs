@@ -102,3 +102,23 @@ fn in_doubt(job: &Job) -> Trouble {
     );
     Trouble::new(FaultKind::Storage, message, Some(&hint))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::engine::tests::{World, is_there};
+    use crate::model::job_state::JobEvent;
+
+    #[test]
+    fn a_job_in_doubt_after_a_restored_backup_leaves_no_partials() {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        let partial = world.partial_of(&job);
+        doubt(&world.shared, std::slice::from_ref(&job)).expect("is decided");
+        assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
+        assert!(is_there(&world.claimed()) && !is_there(&partial));
+    }
+}

@@ -185,3 +185,49 @@ fn delete(job: &Job) -> Result<(), Trouble> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::archive;
+    use crate::engine::tests::{World, is_there};
+
+    #[test]
+    fn a_source_that_changes_after_it_was_published_is_kept_apart_and_never_archived_as_what_was_ingested() {
+        use std::io::Write as _;
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        let mut late = std::fs::File::options().append(true).open(world.claimed()).expect("opens");
+        late.write_all(b"2\n").expect("writes");
+        let rule = world.shared.rules.snapshot(&world.shared.store, &job).expect("is known");
+        archive::plan(&rule, &mut job).expect("plans");
+        move_away(&world.shared, &rule, &mut job).expect("moves");
+        let quarantined = world.path("in/.landfall/quarantine/pay.txt");
+        assert_eq!(job.retired_to.as_ref().map(|path| path.as_path().to_owned()), Some(quarantined.clone()));
+        assert_eq!(std::fs::read_to_string(&quarantined).expect("is there"), "1\n2\n");
+        assert!(!is_there(&world.path("archive/pay.txt")) && !is_there(&world.claimed()));
+        assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt.error.json")));
+        // After a crash it is the same again.
+        let mut row = world.row(&job).expect("is there");
+        move_away(&world.shared, &rule, &mut row).expect("is moved already");
+        assert!(row.timeline.iter().any(|moment| moment.detail.contains("written to")), "{row:#?}");
+    }
+
+    #[test]
+    fn a_source_that_is_set_apart_has_its_reason_beside_it() {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        std::fs::write(world.claimed(), "1\n2\n").expect("its sender still had it open");
+        let rule = world.shared.rules.snapshot(&world.shared.store, &job).expect("is known");
+        move_away(&world.shared, &rule, &mut job).expect("moved");
+        let apart = job.retired_to.clone().expect("it is in quarantine");
+        assert!(is_there(apart.as_path()) && !is_there(&world.claimed()));
+        let reason = std::fs::read_to_string(format!("{apart}.error.json")).expect("it is beside it");
+        let reason: serde_json::Value = serde_json::from_str(&reason).expect("is JSON");
+        let said = reason["error"]["message"].as_str().unwrap_or_default();
+        assert!(said.contains("written to after it was read"), "{reason:#}");
+        assert!(job.error.is_none(), "its outputs are published all the same");
+    }
+}

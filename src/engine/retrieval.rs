@@ -140,3 +140,53 @@ fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(),
     job.source.moved_from = None;
     shared.save(job)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::engine::tests::{World, is_there};
+    use crate::model::account::FailedRecord;
+    use crate::model::job_state::{JobEvent, JobState};
+
+    #[test]
+    fn a_kept_file_that_changed_leaves_nothing_of_the_job_that_it_ends() {
+        let world = World::new();
+        let mut job = world.job();
+        job.source.claimed = None;
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        job.account.records_failed = 1;
+        let failed = FailedRecord {
+            entry: 0,
+            entry_name: String::new(),
+            record: 1,
+            offset: 0,
+            line: 1,
+            step: "records".into(),
+            error: "too long".into(),
+            bytes: b"1".to_vec(),
+            length: 1,
+        };
+        let store = &world.shared.store;
+        store.change().job(&job).failed_records(job.id, 0, &[failed]).apply().expect("writes");
+        let partial = world.partial_of(&job);
+        std::fs::write(world.source(), "1\n2\n").expect("grows");
+        assert!(!is_here(&world.shared, &mut job).expect("is decided"));
+        let row = world.row(&job).expect("is there");
+        assert_eq!((row.state, row.account.records_failed), (JobState::Aborted, 0), "{row:#?}");
+        assert_eq!(store.failed_records_count(job.id).expect("reads"), 0);
+        assert!(!is_there(&partial));
+    }
+
+    #[test]
+    fn a_job_whose_source_is_lost_leaves_no_partials() {
+        let world = World::new();
+        let mut job = world.job();
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        let partial = world.partial_of(&job);
+        durable_fs::remove_file(&world.source()).expect("removes");
+        assert!(!is_here(&world.shared, &mut job).expect("is decided"));
+        assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
+        assert!(!is_there(&partial));
+    }
+}

@@ -442,3 +442,51 @@ impl Pending {
         !self.collecting && self.next == slices
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, loaded, worked};
+    use crate::model::fault::FaultKind;
+
+    #[test]
+    fn results_are_collected_in_slice_order_whatever_order_they_come_in_and_the_run_settles_once() {
+        let world = World::new();
+        let run = world.run();
+        assert!(!run.collect(worked(&run, 1, "b")), "the one before it is missing");
+        assert_eq!(run.with_collector(|collector| collector.next_slice()), Some(0));
+        assert!(run.collect(worked(&run, 0, "a")), "both");
+        assert_eq!(run.with_collector(|collector| collector.next_slice()), Some(2));
+        assert!(!run.settle(), "the source is not read to its end");
+        run.set_loaded(loaded(2));
+        assert!(run.settle() && !run.settle() && run.is_settled());
+    }
+
+    #[test]
+    fn a_run_that_broke_off_settles_when_its_loader_and_its_workers_have_left() {
+        let world = World::new();
+        let run = world.run();
+        let trouble = |message: &str| Trouble::new(FaultKind::Input, message, None);
+        run.break_off(trouble("first"));
+        run.break_off(trouble("second"));
+        assert_eq!(run.trouble().map(|trouble| trouble.error.message.as_str()), Some("first"));
+        assert!(!run.settle(), "it is still read");
+        run.loading_ended();
+        assert!(run.settle() && !run.settle());
+        run.collect(worked(&run, 0, "a"));
+        assert!(
+            run.with_collector(|collector| collector.records_in()).is_none(),
+            "nothing is collected for it"
+        );
+    }
+
+    #[test]
+    fn the_records_that_are_collected_are_known_while_the_collector_is_at_its_disk() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        let mut job = lock(&run.job).clone();
+        let counted = run.with_collector(|_| run.copy_counts(&mut job));
+        assert_eq!((counted, job.account.records_in), (Some(()), 1));
+    }
+}

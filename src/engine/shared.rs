@@ -282,3 +282,47 @@ impl Shared {
         Ok(self.store.change().job(job).apply()?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::fault::{FaultKind, WaitsFor};
+
+    fn hindered(world: &World, job: &Job, trouble: Trouble) -> Job {
+        world.shared.job_hindered(job.id, trouble);
+        world.row(job).expect("is there")
+    }
+
+    #[test]
+    fn a_job_is_held_for_what_it_waits_for_and_looked_at_again_later_each_time() {
+        let world = World::new();
+        let job = world.job();
+        let disk = || Trouble::new(FaultKind::Storage, "the disk is full", None);
+        let pauses = [0; 3].map(|_| {
+            let waiting = hindered(&world, &job, disk()).waiting.expect("it waits");
+            assert_eq!((waiting.waits_for, waiting.detail.as_str()), (WaitsFor::Disk, "the disk is full"));
+            waiting.until.expect("it is tried again").duration_since(clock::now()).as_millis()
+        });
+        assert!(pauses[0] < pauses[1] && pauses[1] < pauses[2], "{pauses:?}");
+        assert_eq!(world.row(&job).expect("is there").state, JobState::Held);
+    }
+
+    #[test]
+    fn a_job_that_is_at_fault_itself_is_given_to_the_finishers_to_fail() {
+        let world = World::new();
+        let job = world.job();
+        let row = hindered(&world, &job, Trouble::new(FaultKind::Bug, "an internal error", None));
+        assert_eq!(row.error.map(|error| error.kind), Some(FaultKind::Bug));
+        assert!(row.waiting.is_none() && row.state == JobState::Queued, "it is failed by its finisher");
+    }
+
+    #[test]
+    fn a_failed_sync_stops_the_service_and_changes_no_row() {
+        let world = World::new();
+        let job = world.job();
+        let row = hindered(&world, &job, Trouble::new(FaultKind::Storage, "x", None).with(Reaction::Stop));
+        assert_eq!(row.state, job.state);
+        assert!(world.shared.stopping() && world.shared.fatal().is_some());
+    }
+}
