@@ -27,9 +27,9 @@ impl Failure for Failed {
 
 type Group = GroupSync<Failed>;
 
-fn shared(told: Result<(), Told<Failed>>) -> Option<Failed> {
+fn shared(told: &Result<(), Told<Failed>>) -> Option<Failed> {
     match told {
-        Err(Told::Shared(failure)) => Some(failure),
+        Err(Told::Shared(failure)) => Some(*failure),
         _ => None,
     }
 }
@@ -105,7 +105,7 @@ fn a_round_in_which_a_write_failed_is_not_believed() {
         group.end_by(Failed(true));
         Ok(())
     };
-    assert!(shared(group.sync(sync, None)).is_some());
+    assert!(shared(&group.sync(sync, None)).is_some());
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn after_a_failure_for_good_nothing_is_tried_again_and_after_another_it_is() {
     group.sync(|| Ok(()), None).expect("another try");
     group.sync(|| Err(Failed(true)), None).expect_err("it fails");
     let again = group.sync(|| panic!("must not be tried"), None);
-    assert_eq!(shared(again), Some(Failed(true)));
+    assert_eq!(shared(&again), Some(Failed(true)));
 }
 
 #[test]
@@ -124,5 +124,5 @@ fn a_round_that_panics_ends_and_is_the_last() {
     let panics = std::panic::AssertUnwindSafe(|| group.sync(|| panic!("a bug"), None));
     std::panic::catch_unwind(panics).expect_err("it panics");
     assert!(!group.is_syncing());
-    assert!(shared(group.sync(|| Ok(()), None)).is_some());
+    assert!(shared(&group.sync(|| Ok(()), None)).is_some());
 }

@@ -1,5 +1,10 @@
 //! What a backend promises, tried on each of them. A new one gets an `impl` of [`Case`] and a line in [`conform`]'s list of backends.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "some promises need a case as their own, and all are called alike"
+)]
+
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::ops::RangeBounds as _;

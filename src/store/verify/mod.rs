@@ -61,7 +61,8 @@ pub enum Verified {
 impl Store {
     /// Verifies every value, as the answers are asked for; the last one is [`Verified::Ended`].
     pub fn verify(&self) -> impl Iterator<Item = Verified> + use<> {
-        let said: VecDeque<_> = self.inner.rows.unknown_tables().into_iter().map(unknown_table).collect();
+        let said: VecDeque<_> =
+            self.inner.rows.unknown_tables().iter().map(|name| unknown_table(name)).collect();
         Walk {
             rows: Some(self.scan((Unbounded, Unbounded))),
             store: self.clone(),
@@ -166,7 +167,7 @@ impl Walk {
 }
 
 /// A table that this version knows nothing of.
-fn unknown_table(name: String) -> Verified {
+fn unknown_table(name: &str) -> Verified {
     Verified::Found(Finding {
         place: format!("table `{name}`"),
         problem: "this version does not know it".to_owned(),
