@@ -52,7 +52,7 @@ fn slices(criterion: &mut Criterion, store: &Store, rule: &Rule) {
     let mut group = criterion.benchmark_group("slices put and taken");
     group.throughput(Throughput::Bytes(bytes as u64));
     for (name, memory_bytes) in [("in memory", ENOUGH_BYTES), ("through the disk", 0)] {
-        let queue = store.slice_queue(world::job_id(0), MemoryBudget::new(memory_bytes), ENOUGH_BYTES);
+        let queue = store.slice_queue(MemoryBudget::new(memory_bytes), ENOUGH_BYTES);
         if memory_bytes == 0 {
             // Some stay on the disk from here on: a queue that has none there waits a while before it stores its first.
             slices.iter().take(2).for_each(|slice| put(&queue, slice));

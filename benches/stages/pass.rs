@@ -98,7 +98,7 @@ impl<'a> Pass<'a> {
         let memory = MemoryBudget::new(MEMORY_BYTES);
         Self {
             source,
-            queue: source.store.slice_queue(source.job.id, memory, 0),
+            queue: source.store.slice_queue(memory, 0),
             worker: source.pipeline.worker(source.job.id),
             partials: source.partials(),
             account: Account::default(),

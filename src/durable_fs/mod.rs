@@ -281,6 +281,16 @@ pub fn start_writeback(file: &File, offset: u64, length: u64) {
     platform::start_writeback(file, offset, length);
 }
 
+/// Writes bytes at a place of a file, whatever else is read or written there.
+pub fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    platform::write_at(file, at, bytes)
+}
+
+/// Fills the buffer from a place of a file.
+pub fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+    platform::read_at(file, at, bytes)
+}
+
 /// Asks the kernel to drop what it has in memory of a file and need not write any more, so that the next read is of the disk. After a
 /// failed sync the two may differ (Linux; elsewhere nothing is done).
 pub fn forget_cached(file: &File) {

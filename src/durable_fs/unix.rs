@@ -377,6 +377,14 @@ fn create_new(path: &Path, flags: OFlags) -> io::Result<File> {
 
 /// An empty file under this name. One of our own is emptied in place: were it removed first, a crash would leave none, and a hidden file that
 /// is gone counts as published. Another's is replaced.
+pub(super) fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+pub(super) fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     for _ in 1..CREATE_TRIES {
         match create_new(path, OFlags::RDWR) {

@@ -244,6 +244,28 @@ pub(super) fn keep_permissions(copy: &File, metadata: &fs::Metadata) -> io::Resu
     copy.set_permissions(metadata.permissions())
 }
 
+pub(super) fn write_at(file: &File, mut at: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, at)?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        (at, bytes) = (at + written as u64, &bytes[written..]);
+    }
+    Ok(())
+}
+
+pub(super) fn read_at(file: &File, mut at: u64, mut bytes: &mut [u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let read = std::os::windows::fs::FileExt::seek_read(file, bytes, at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        (at, bytes) = (at + read as u64, &mut bytes[read..]);
+    }
+    Ok(())
+}
+
 pub(super) fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
 
 pub(super) fn forget_cached(_file: &File) {}

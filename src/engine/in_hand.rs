@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::lock;
+use crate::durable_fs;
 use crate::model::job_id::JobId;
 
 /// Deaths held against a job after which it fails.
@@ -109,23 +110,10 @@ impl Places {
         let Some(file) = &self.file else { return };
         let text = job.map_or_else(String::new, |job| job.to_string());
         let line = format!("{text:<width$}\n", width = PLACE_BYTES - 1);
-        if let Err(error) = write_at(file, (place * PLACE_BYTES) as u64, line.as_bytes()) {
+        if let Err(error) = durable_fs::write_at(file, (place * PLACE_BYTES) as u64, line.as_bytes()) {
             tracing::debug!(%error, "the list of jobs in hand is not written");
         }
     }
-}
-
-/// Writes a place of a file in which places are written anew again and again; in one call where the system has one.
-#[cfg(unix)]
-pub(super) fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
-    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
-}
-
-#[cfg(not(unix))]
-pub(super) fn write_at(mut file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
-    use std::io::{Seek as _, SeekFrom, Write as _};
-    file.seek(SeekFrom::Start(at))?;
-    file.write_all(bytes)
 }
 
 fn open_empty(path: &Path) -> io::Result<(File, Vec<JobId>)> {

@@ -12,8 +12,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::in_hand::write_at;
 use super::lock;
+use crate::durable_fs;
 use crate::model::job_id::JobId;
 
 const FILE: &str = "reach";
@@ -122,7 +122,7 @@ impl Places {
 
     fn write(&self, index: usize, line: &str) {
         let Some(file) = &self.file else { return };
-        if let Err(error) = write_at(file, (index * PLACE_BYTES) as u64, line.as_bytes()) {
+        if let Err(error) = durable_fs::write_at(file, (index * PLACE_BYTES) as u64, line.as_bytes()) {
             tracing::debug!(%error, "how many records have run is not written");
         }
     }

@@ -206,9 +206,7 @@ impl Run {
     /// The first trouble wins; loading and work stop.
     pub(super) fn break_off(&self, trouble: Trouble) {
         self.trouble.get_or_init(|| trouble);
-        if let Err(error) = self.queue.stop() {
-            tracing::warn!(job = %self.id, %error, "slices of a job that broke off stay in the store until the next start");
-        }
+        self.queue.stop();
     }
 
     /// Records may lack the columns that the rule names: told once, in the log and by `show`.

@@ -116,9 +116,7 @@ impl Shared {
         self.rooms.wake();
         self.dispatch.stop();
         for run in self.dispatch.runs() {
-            if let Err(error) = run.queue.stop() {
-                tracing::warn!(job = %run.id, %error, "slices stay in the store until the next start");
-            }
+            run.queue.stop();
         }
     }
 

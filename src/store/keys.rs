@@ -141,15 +141,6 @@ pub(super) fn continued(head: &[u8], index: u32) -> Key {
     key
 }
 
-/// A chunk of a slice that went through the store.
-pub(super) fn slice_chunk(job: JobId, sequence: u64, chunk: u32) -> [u8; 28] {
-    let mut key = [0; 28];
-    key[..16].copy_from_slice(&job.to_bytes());
-    key[16..24].copy_from_slice(&sequence.to_be_bytes());
-    key[24..].copy_from_slice(&chunk.to_be_bytes());
-    key
-}
-
 /// The job of a key made by [`of_job`] or longer ones that begin like it.
 pub(super) fn job_of(key: &[u8]) -> Option<JobId> {
     let bytes: [u8; 16] = key.get(1..17)?.try_into().ok()?;

@@ -24,7 +24,7 @@
 //! c key index                      a further chunk of the long value under `key`
 //! ```
 //!
-//! Slices that find no room in memory have an engine of their own, which is neither durable nor kept: see `sled::stored_slices`.
+//! Slices that find no room in memory lie in files of their own, neither durable nor kept: see `spool`.
 //!
 //! `digest` is BLAKE3, 32 bytes. The rows `h` and `d` are written with the intent, so that whatever is published is known; they go
 //! with their ledger row. A store of a version without them has published nothing, as far as they are asked.
@@ -56,6 +56,7 @@ mod rows;
 mod sled;
 mod slice_value;
 mod slices;
+mod spool;
 mod value;
 mod verify;
 
@@ -67,7 +68,6 @@ use serde::{Deserialize, Serialize};
 use crate::durable_fs::HeldFolder;
 use crate::model::account::Account;
 use crate::model::job::Entry;
-use crate::model::job_id::JobId;
 use crate::output::PartialState;
 
 pub use changes::Changes;
@@ -79,8 +79,9 @@ pub use rows::{JobMatch, LedgerOutcome, LedgerRow};
 pub use slices::{SliceQueue, Taken};
 pub use verify::{Finding, Verified};
 
-use self::sled::{Sled, StoredSlices};
+use self::sled::Sled;
 use backend::{Applied, Backend, Batch};
+use spool::Spool;
 
 /// The format of keys and values; a store of a higher one is refused.
 const FORMAT: u32 = 1;
@@ -94,7 +95,7 @@ pub struct Store {
 /// In the order of dropping: the backend closes before the folder is let go.
 struct Inner {
     rows: Box<dyn Backend>,
-    slices: Arc<StoredSlices>,
+    spool: Arc<Spool>,
     /// Read by all who change rows; written by who judges several rows against each other.
     changing: RwLock<()>,
     /// None: there is no folder.
@@ -126,11 +127,11 @@ impl Store {
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         folder::check_root(data_dir)?;
         let held = folder::hold(data_dir)?;
-        let slices = StoredSlices::begin(data_dir);
+        let spool = Spool::begin(data_dir);
         let rows = Sled::open(data_dir)?;
         check_format(data_dir, &rows)?;
         rows.sync()?;
-        Ok(Self::over(Box::new(rows), slices, Some(held)))
+        Ok(Self::over(Box::new(rows), spool, Some(held)))
     }
 
     /// An empty one, of which nothing outlives its last handle.
@@ -140,12 +141,12 @@ impl Store {
         static STORES: AtomicU32 = AtomicU32::new(0);
         let name = format!("landfall-{}-{}", std::process::id(), STORES.fetch_add(1, Ordering::Relaxed));
         // Made only where slices go to the disk, and removed with the store.
-        let slices = StoredSlices::begin(&std::env::temp_dir().join(name));
-        Self::over(Box::<in_memory::InMemory>::default(), slices, None)
+        let spool = Spool::begin(&std::env::temp_dir().join(name));
+        Self::over(Box::<in_memory::InMemory>::default(), spool, None)
     }
 
-    fn over(rows: Box<dyn Backend>, slices: Arc<StoredSlices>, folder: Option<HeldFolder>) -> Self {
-        let inner = Inner { rows, slices, changing: RwLock::default(), _folder: folder };
+    fn over(rows: Box<dyn Backend>, spool: Arc<Spool>, folder: Option<HeldFolder>) -> Self {
+        let inner = Inner { rows, spool, changing: RwLock::default(), _folder: folder };
         Self { inner: Arc::new(inner) }
     }
 
@@ -187,9 +188,9 @@ impl Store {
         Changes::new(self)
     }
 
-    /// The queue of slices of one job, memory first.
-    pub fn slice_queue(&self, job: JobId, memory: Arc<MemoryBudget>, load_ahead: u64) -> SliceQueue {
-        SliceQueue::new(self.clone(), job, memory, load_ahead)
+    /// A queue for the slices of one job, memory first.
+    pub fn slice_queue(&self, memory: Arc<MemoryBudget>, load_ahead: u64) -> SliceQueue {
+        SliceQueue::new(self, memory, load_ahead)
     }
 }
 

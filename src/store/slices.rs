@@ -8,7 +8,7 @@
 //! both wait for, packing slices, storing and reading them would only take it from the work.
 //!
 //! While any slice is stored, later ones are stored too: order is kept without looking into either. Where and how is
-//! `sled::stored_slices`' business; after a crash they are cut again from the source.
+//! [`super::spool`]'s business; after a crash they are cut again from the source.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,9 +16,8 @@ use std::time::{Duration, Instant};
 
 use super::error::StoreError;
 use super::memory::{MemoryBudget, MemoryLease};
-use super::sled::Lent;
+use super::spool::{Spool, Spooled, Writer};
 use super::{Store, slice_value};
-use crate::model::job_id::JobId;
 use crate::model::slice::Slice;
 
 /// How long a slice waits for memory, while none of its job's is taken, before it is stored.
@@ -26,34 +25,34 @@ const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The slices of one job between loading and work: put in order by one loader, taken in order by any worker.
 pub struct SliceQueue {
-    store: Store,
-    job: JobId,
+    spool: Arc<Spool>,
     memory: Arc<MemoryBudget>,
     load_ahead: u64,
     /// [`PATIENCE`], but in tests.
     pub(super) patience: Duration,
     /// One put at a time, so that the order of putting is the order in which they are stored.
-    putting: Mutex<()>,
+    putting: Mutex<Writer>,
     line: Mutex<Line>,
 }
 
 #[derive(Default)]
 struct Line {
     in_memory: VecDeque<(Slice, MemoryLease)>,
-    /// Where slices are stored, while any are.
-    lent: Option<Arc<Lent>>,
-    /// Stored: from here …
-    first_stored: u64,
-    /// … up to here.
-    end_stored: u64,
-    /// Bytes of memory that each of these takes.
-    stored_sizes: VecDeque<u64>,
-    /// Bytes stored, those being read and removed included.
+    /// Behind those in memory.
+    stored: VecDeque<Stored>,
+    /// Slices stored so far.
+    stored_count: u64,
+    /// Bytes stored, those being read included.
     stored_bytes: u64,
     /// Slices taken so far.
     taken: u64,
     ended: bool,
     stopped: bool,
+}
+
+struct Stored {
+    slice: Spooled,
+    memory_bytes: u64,
 }
 
 /// What a queue had.
@@ -93,9 +92,10 @@ enum Place {
 }
 
 impl SliceQueue {
-    pub(super) fn new(store: Store, job: JobId, memory: Arc<MemoryBudget>, load_ahead: u64) -> Self {
-        let (putting, line) = (Mutex::default(), Mutex::default());
-        Self { store, job, memory, load_ahead, patience: PATIENCE, putting, line }
+    pub(super) fn new(store: &Store, memory: Arc<MemoryBudget>, load_ahead: u64) -> Self {
+        let spool = Arc::clone(&store.inner.spool);
+        let (putting, line) = (Mutex::new(spool.writer(load_ahead)), Mutex::default());
+        Self { spool, memory, load_ahead, patience: PATIENCE, putting, line }
     }
 
     /// Takes a slice in; in memory, or there after a while, else on the disk up to `load_ahead` and as long as there is room, else waits.
@@ -108,7 +108,7 @@ impl SliceQueue {
 
     /// As [`Self::put`]; `resting` is given what waits, and runs it.
     pub fn put_resting(&self, slice: Slice, resting: impl Fn(&dyn Fn())) -> Result<bool, StoreError> {
-        let _one_at_a_time = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = slice.memory_bytes();
         let mut waits = None;
         loop {
@@ -117,7 +117,7 @@ impl SliceQueue {
                 Some(Place::Memory(lease)) => return Ok(self.push(slice, lease)),
                 Some(Place::Disk) => match self.patience_left(&mut waits) {
                     Some(left) => resting(&|| self.memory.wait_until_drained(drains, left)),
-                    None => return self.store_slice(&slice),
+                    None => return self.store_slice(&mut writer, &slice),
                 },
                 Some(Place::Nowhere) => return Ok(false),
                 None => resting(&|| self.memory.wait_for_change(seen)),
@@ -129,7 +129,7 @@ impl SliceQueue {
     /// than a slice needs to be packed. None: it is stored now, since nothing was taken for long, or what is before it is stored too.
     fn patience_left(&self, waits: &mut Option<Wait>) -> Option<Duration> {
         let line = self.line();
-        let is_stored = line.first_stored < line.end_stored;
+        let is_stored = !line.stored.is_empty();
         let now = Instant::now();
         let wait = waits.get_or_insert(Wait { since: now, taken: line.taken });
         let left = wait.left(now, line.taken, self.patience);
@@ -150,7 +150,7 @@ impl SliceQueue {
     pub fn take_if(&self, wanted: impl FnOnce(u64) -> bool) -> Result<Taken, StoreError> {
         let mut line = self.line();
         let next = line.in_memory.front().map(|(slice, _)| slice.memory_bytes());
-        if !next.or_else(|| line.stored_sizes.front().copied()).is_none_or(wanted) {
+        if !next.or_else(|| line.stored.front().map(|stored| stored.memory_bytes)).is_none_or(wanted) {
             return Ok(Taken::Empty);
         }
         if let Some((slice, lease)) = line.in_memory.pop_front() {
@@ -164,52 +164,39 @@ impl SliceQueue {
             }
             return Ok(Taken::Slice(slice, lease));
         }
-        if line.first_stored < line.end_stored {
-            let sequence = line.first_stored;
-            line.first_stored += 1;
-            line.stored_sizes.pop_front();
+        if let Some(stored) = line.stored.pop_front() {
             line.taken += 1;
-            let is_last = line.first_stored == line.end_stored;
-            let lent = if is_last { line.lent.take() } else { line.lent.clone() };
             drop(line);
-            return self.take_stored(lent.as_deref(), sequence);
+            return self.take_stored(stored);
         }
         Ok(if line.ended || line.stopped { Taken::Ended } else { Taken::Empty })
     }
 
     /// Ends waiting puts and drops all slices (also those that are stored).
-    pub fn stop(&self) -> Result<(), StoreError> {
+    pub fn stop(&self) {
         let mut line = self.line();
         line.stopped = true;
-        let in_memory = std::mem::take(&mut line.in_memory);
-        let stored = line.first_stored..line.end_stored;
-        line.first_stored = line.end_stored;
-        line.stored_sizes.clear();
-        let lent = line.lent.take();
+        let (in_memory, stored) = (std::mem::take(&mut line.in_memory), std::mem::take(&mut line.stored));
         drop(line);
-        drop(in_memory);
+        drop((in_memory, stored));
         self.memory.announce_empty();
-        match lent {
-            Some(lent) => lent.remove_all(self.job, stored),
-            None => Ok(()),
-        }
     }
 
     /// (slices that were stored so far, bytes stored now)
     pub fn stored(&self) -> (u64, u64) {
         let line = self.line();
-        (line.end_stored, line.stored_bytes)
+        (line.stored_count, line.stored_bytes)
     }
 
     /// Slices that wait to be taken.
     pub fn waiting(&self) -> u64 {
         let line = self.line();
-        line.in_memory.len() as u64 + (line.end_stored - line.first_stored)
+        (line.in_memory.len() + line.stored.len()) as u64
     }
 
     fn place_for(&self, bytes: u64) -> Option<Place> {
         let line = self.line();
-        let stored_waiting = line.first_stored < line.end_stored;
+        let stored_waiting = !line.stored.is_empty();
         if line.stopped {
             return Some(Place::Nowhere);
         }
@@ -220,7 +207,7 @@ impl SliceQueue {
             return Some(Place::Memory(lease));
         }
         let after = line.stored_bytes.checked_add(bytes)?;
-        (after <= self.load_ahead && self.store.inner.slices.has_room(bytes)).then_some(Place::Disk)
+        (after <= self.load_ahead && self.spool.has_room(bytes)).then_some(Place::Disk)
     }
 
     fn push(&self, slice: Slice, lease: MemoryLease) -> bool {
@@ -232,51 +219,31 @@ impl SliceQueue {
         true
     }
 
-    fn store_slice(&self, slice: &Slice) -> Result<bool, StoreError> {
-        let packed = slice_value::pack(slice)?;
-        let line = self.line();
-        let (sequence, lent) = (line.end_stored, line.lent.clone());
-        drop(line);
-        let lent = match lent {
-            Some(lent) => lent,
-            None => Arc::new(self.store.inner.slices.lend()?),
-        };
-        lent.put(self.job, sequence, &packed)?;
+    fn store_slice(&self, writer: &mut Writer, slice: &Slice) -> Result<bool, StoreError> {
+        let (memory_bytes, slice) = (slice.memory_bytes(), writer.put(&slice_value::pack(slice)?)?);
         let mut line = self.line();
         if line.stopped {
-            drop(line);
-            lent.remove_all(self.job, sequence..sequence + 1)?;
             return Ok(false);
         }
-        line.end_stored += 1;
-        line.stored_sizes.push_back(slice.memory_bytes());
-        line.stored_bytes += packed.len() as u64;
-        line.lent = Some(lent); // the last one before it may have been taken meanwhile
+        line.stored_count += 1;
+        line.stored_bytes += slice.bytes();
+        line.stored.push_back(Stored { slice, memory_bytes });
         Ok(true)
     }
 
-    fn take_stored(&self, lent: Option<&Lent>, sequence: u64) -> Result<Taken, StoreError> {
-        let lent = lent.ok_or_else(|| StoreError::corrupt("slice", "it is nowhere"))?;
-        let packed = lent.get(self.job, sequence)?;
-        let slice = slice_value::unpack(&packed)?;
+    fn take_stored(&self, stored: Stored) -> Result<Taken, StoreError> {
+        let slice = stored.slice.read(slice_value::unpack)?;
         let lease = self.memory.lease(slice.memory_bytes());
-        lent.remove(self.job, sequence)?;
         let mut line = self.line();
-        line.stored_bytes = line.stored_bytes.saturating_sub(packed.len() as u64);
+        line.stored_bytes = line.stored_bytes.saturating_sub(stored.slice.bytes());
         drop(line);
+        drop(stored);
         self.memory.announce();
         Ok(Taken::Slice(slice, lease))
     }
 
     fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for SliceQueue {
-    fn drop(&mut self) {
-        // What nobody took must not lie there for a later queue of the job; what stays goes with its engine.
-        self.stop().ok();
     }
 }
 

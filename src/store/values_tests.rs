@@ -13,6 +13,7 @@ use crate::model::category::Category;
 use crate::model::fault::{FaultKind, JobError, WaitsFor};
 use crate::model::identity::FolderIdentity;
 use crate::model::job::{Companion, Job, PublishedOutput, Waiting};
+use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::output::{EntryName, FinishedOutput, HeaderState, Intent};

@@ -14,11 +14,6 @@ pub(super) fn engine(action: &'static str) -> impl FnOnce(sled::Error) -> StoreE
     move |error| StoreError::Engine { action, source: plain(error) }
 }
 
-/// Of slices on their way: it costs no more than doing them again.
-pub(super) fn slices(action: &'static str, path: &Path, error: sled::Error) -> StoreError {
-    StoreError::Slices { action, path: path.to_owned(), source: plain(error) }
-}
-
 /// Whether the engine read something that it never wrote.
 pub(super) fn is_damage(error: &StoreError) -> bool {
     let (StoreError::Engine { source, .. } | StoreError::Failed { source, .. }) = error else { return false };

@@ -11,7 +11,6 @@ mod making;
 mod opening;
 mod pending;
 mod quiet;
-mod stored_slices;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -23,8 +22,6 @@ use super::folder;
 use super::poison::Poison;
 use crate::durable_fs;
 use crate::group_sync::{Failure as _, GroupSync};
-
-pub(super) use stored_slices::{Lent, StoredSlices};
 
 use pending::Pending;
 use quiet::Closing;

@@ -58,11 +58,6 @@ pub(super) fn open_engine(path: &Path) -> Result<sled::Db, StoreError> {
     }
 }
 
-/// An engine for what need not outlast it: it syncs nothing, and removes its folder when it is dropped.
-pub(super) fn open_passing(path: &Path) -> sled::Result<sled::Db> {
-    config(path).temporary(true).open()
-}
-
 fn config(path: &Path) -> sled::Config {
     sled::Config::new()
         .path(path)

@@ -2,16 +2,17 @@
 
 use super::*;
 
-/// Seventy of them are more than an engine is kept for.
+/// Twenty-two of them are more than one file takes.
 const LARGE: usize = 50_000;
 
-fn entries(folder: &Path) -> usize {
-    std::fs::read_dir(folder.join("slices")).map_or(0, Iterator::count)
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let listed = std::fs::read_dir(folder.join("slices")).into_iter().flatten();
+    listed.map(|entry| entry.expect("listed").path()).collect()
 }
 
 /// Puts slices of which one goes to memory and the others to the disk.
-fn stored(store: &Store, job: JobId, count: u64, length: usize) -> SliceQueue {
-    let queue = store.slice_queue(job, MemoryBudget::new(0), u64::MAX);
+fn stored(store: &Store, count: u64, length: usize) -> SliceQueue {
+    let queue = store.slice_queue(MemoryBudget::new(0), 4 << 20);
     for number in 0..count {
         assert!(queue.put(slice(number, length)).expect("put"));
     }
@@ -27,70 +28,90 @@ fn take_all(queue: &SliceQueue, length: usize) -> u64 {
     next
 }
 
-/// An engine is closed by a thread of its own.
-fn wait_for_no_folder(folder: &Path) {
-    let begun = std::time::Instant::now();
-    while entries(folder) > 0 {
-        assert!(begun.elapsed().as_secs() < 20, "its folder stays");
-        std::thread::yield_now();
-    }
-}
-
 #[test]
-fn a_backlog_that_is_through_gives_its_disk_back_and_leaves_the_rows_alone() {
+fn a_backlog_gives_its_disk_back_as_it_goes_and_leaves_the_rows_alone() {
     let folder = folder();
     let store = open(folder.path());
+    assert_eq!(files(folder.path()).len(), 0, "made only when it is needed");
     let log = || std::fs::metadata(folder.path().join("store/db")).expect("the log").len();
-    store.sync().expect("synced");
     let before = log();
-    for round in 0..2 {
-        let queue = stored(&store, id(round), 70, LARGE);
-        assert_eq!(entries(folder.path()), 1);
-        assert_eq!(take_all(&queue, LARGE), 70);
-        assert!(!store.inner.slices.is_open(), "nothing holds it while the queue is still there");
-        wait_for_no_folder(folder.path());
+    let queue = stored(&store, 70, LARGE);
+    assert_eq!(files(folder.path()).len(), 4);
+    let mut left = Vec::new();
+    for number in 0..70 {
+        assert!(matches!(queue.take().expect("taken"), Taken::Slice(taken, _) if taken.number == number));
+        left.push(files(folder.path()).len());
     }
+    assert!(left.is_sorted_by(|before, after| before >= after), "{left:?}");
+    assert_eq!(left.last(), Some(&1), "the last one is written on");
+    drop(queue);
+    assert_eq!(files(folder.path()).len(), 0);
     store.sync().expect("synced");
     assert_eq!(log(), before);
 }
 
 #[test]
-fn an_engine_stays_for_the_next_slices_until_much_went_through_and_while_another_job_has_some() {
+fn slices_that_come_and_go_take_no_more_room_than_those_that_are_there_at_once() {
     let folder = folder();
     let store = open(folder.path());
-    assert_eq!(entries(folder.path()), 0, "made only when it is needed");
-    let small = stored(&store, id(1), 3, 1000);
-    assert_eq!(take_all(&small, 1000), 3);
-    assert!(store.inner.slices.is_open() && store.inner.slices.is_empty());
-    let waiting = stored(&store, id(2), 3, 1000);
-    let large = stored(&store, id(1), 70, LARGE);
-    assert_eq!(entries(folder.path()), 1, "all jobs share it");
-    drop(large);
-    assert!(store.inner.slices.is_open());
-    assert_eq!(take_all(&waiting, 1000), 3);
-    assert!(!store.inner.slices.is_open());
-    let last = stored(&store, id(3), 3, 1000);
-    drop((store, small, waiting, last));
-    wait_for_no_folder(folder.path());
+    let mut queue = store.slice_queue(MemoryBudget::new(0), u64::MAX);
+    queue.patience = std::time::Duration::ZERO;
+    for round in 0..50 {
+        for number in [3 * round, 3 * round + 1, 3 * round + 2] {
+            assert!(queue.put(slice(number, LARGE)).expect("put"));
+        }
+        for number in [3 * round, 3 * round + 1, 3 * round + 2] {
+            assert!(matches!(queue.take(), Ok(Taken::Slice(taken, _)) if taken == slice(number, LARGE)));
+        }
+    }
+    assert_eq!(queue.stored(), (100, 0));
+    let [file] = files(folder.path()).try_into().expect("one file");
+    let length = file.metadata().expect("is there").len();
+    assert!(length < 3 * LARGE as u64, "{length}");
 }
 
 #[test]
-fn a_failure_breaks_off_whoever_has_slices_there_and_nobody_else() {
+fn each_job_has_files_of_its_own_and_none_outlives_the_store() {
+    let folder = folder();
+    let store = open(folder.path());
+    let (one, other) = (stored(&store, 3, 1000), stored(&store, 3, 1000));
+    assert_eq!(files(folder.path()).len(), 2);
+    one.stop();
+    assert!(matches!(one.take(), Ok(Taken::Ended)));
+    assert_eq!(take_all(&other, 1000), 3);
+    drop((one, other, store));
+    assert!(!folder.path().join("slices").try_exists().expect("can be looked at"));
+}
+
+/// Goal: what a disk changed is not taken for a slice, and costs its own job alone.
+#[test]
+fn a_failure_breaks_off_the_job_that_it_hits_and_nobody_else() {
     use crate::model::fault::{Fault as _, FaultKind};
-    let store = Store::in_memory();
-    let broken = stored(&store, id(1), 3, 1000);
-    store.inner.slices.lend().expect("lent").give_up();
-    assert!(matches!(broken.take(), Ok(Taken::Slice(..))), "that one is in memory");
-    for error in [broken.take().err(), broken.put(slice(3, 1000)).err()] {
-        let error = error.expect("refused");
+    let folder = folder();
+    let store = open(folder.path());
+    let breaks = |damage: fn(&Path)| {
+        let broken = stored(&store, 3, 1000);
+        let [file] = files(folder.path()).try_into().expect("one file");
+        damage(&file);
+        assert!(matches!(broken.take(), Ok(Taken::Slice(..))), "that one is in memory");
+        let error = broken.take().expect_err("refused");
         assert!(matches!(error, StoreError::Slices { .. }), "{error}");
         assert!(!error.is_poisoned() && error.kind() == FaultKind::Storage);
         assert!(error.hint().is_some_and(|hint| hint.contains("goes on by itself")), "{error}");
-    }
-    broken.stop().expect("what is given up need not be removed");
-    let again = stored(&store, id(1), 3, 1000);
-    drop(broken);
-    assert_eq!(take_all(&again, 1000), 3);
+    };
+    breaks(|file| std::fs::write(file, "short").expect("written"));
+    breaks(|file| {
+        let mut bytes = std::fs::read(file).expect("read");
+        bytes[500] ^= 1;
+        std::fs::write(file, bytes).expect("written");
+    });
+    std::fs::remove_dir(folder.path().join("slices")).expect("is empty");
+    std::fs::write(folder.path().join("slices"), "in the way").expect("written");
+    let refused = store.slice_queue(MemoryBudget::new(0), u64::MAX);
+    assert!(refused.put(slice(0, 1000)).expect("in memory"));
+    assert!(matches!(refused.put(slice(1, 1000)), Err(StoreError::Slices { action: "made", .. })));
+    crate::durable_fs::remove_file(&folder.path().join("slices")).expect("removed");
+    assert_eq!(take_all(&stored(&store, 3, 1000), 1000), 3);
     store.change().job(&job(1)).apply().expect("rows are written all the same");
     store.sync().expect("synced");
 }
@@ -98,8 +119,8 @@ fn a_failure_breaks_off_whoever_has_slices_there_and_nobody_else() {
 #[test]
 fn without_room_on_the_disk_loading_waits_for_its_own_slices_to_be_taken() {
     let store = Store::in_memory();
-    store.inner.slices.reserve(u64::MAX);
-    let queue = store.slice_queue(id(1), MemoryBudget::new(0), u64::MAX);
+    store.inner.spool.reserve(u64::MAX);
+    let queue = store.slice_queue(MemoryBudget::new(0), u64::MAX);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for number in 0..50 {
@@ -120,15 +141,15 @@ fn without_room_on_the_disk_loading_waits_for_its_own_slices_to_be_taken() {
         }
         assert_eq!(next, 50);
     });
-    assert_eq!((queue.stored().0, store.inner.slices.is_open()), (0, false));
+    assert_eq!(queue.stored().0, 0);
 }
 
 #[test]
 fn a_job_whose_work_does_not_get_on_runs_ahead_to_the_disk_however_busy_others_are() {
     let store = Store::in_memory();
     let memory = MemoryBudget::new(0);
-    let stuck = store.slice_queue(id(0), Arc::clone(&memory), u64::MAX);
-    let busy = store.slice_queue(id(1), Arc::clone(&memory), u64::MAX);
+    let stuck = store.slice_queue(Arc::clone(&memory), u64::MAX);
+    let busy = store.slice_queue(Arc::clone(&memory), u64::MAX);
     std::thread::scope(|scope| {
         let putting = scope.spawn(|| (0..2).all(|number| stuck.put(slice(number, 100)).expect("put")));
         while !putting.is_finished() {
@@ -145,7 +166,7 @@ fn a_slice_waits_for_memory_while_those_before_it_are_taken_however_often_others
     let folder = folder();
     let store = open(folder.path());
     let memory = MemoryBudget::new(0);
-    let mut queue = store.slice_queue(id(0), Arc::clone(&memory), u64::MAX);
+    let mut queue = store.slice_queue(Arc::clone(&memory), u64::MAX);
     queue.patience = std::time::Duration::from_hours(1);
     std::thread::scope(|scope| {
         let putting =
@@ -167,5 +188,5 @@ fn a_slice_waits_for_memory_while_those_before_it_are_taken_however_often_others
         }
     });
     assert_eq!(queue.stored().0, 0, "none went through the disk");
-    assert_eq!(entries(folder.path()), 0);
+    assert_eq!(files(folder.path()).len(), 0);
 }
