@@ -29,20 +29,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("pipeline", &["model", "clock", "durable_fs", "telemetry", "error", "format", "record"]),
     ("output", &["model", "clock", "durable_fs", "telemetry", "error"]),
     // A checkpoint names partials and the framing's version, an intent names outputs: the store keeps them.
-    (
-        "store",
-        &[
-            "model",
-            "clock",
-            "allocator",
-            "group_sync",
-            "durable_fs",
-            "telemetry",
-            "error",
-            "output",
-            "record",
-        ],
-    ),
+    ("store", &["model", "clock", "group_sync", "durable_fs", "telemetry", "error", "output", "record"]),
     // Checking a rule means parsing its patterns, building its pipeline and its templates.
     (
         "config",
