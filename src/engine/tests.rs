@@ -120,7 +120,7 @@ impl World {
         let Shared { store, memory, footprints, .. } = &*self.shared;
         let rule = self.shared.rules.snapshot(store, &job).expect("is known");
         let collector = Collector::begin(store, &rule, &job, false, None).expect("begins");
-        let queue = store.slice_queue(job.id, Arc::clone(&memory.waiting), 1 << 20);
+        let queue = store.slice_queue(Arc::clone(&memory.waiting), 1 << 20);
         let run = Arc::new(Run::new(memory, &footprints.reach, job, rule, queue, collector));
         run.entries.add(entry());
         self.shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
