@@ -23,6 +23,7 @@ mod held;
 #[cfg(target_os = "linux")]
 mod kept;
 mod landing;
+mod mounts;
 mod moving;
 #[cfg(target_os = "linux")]
 mod reach;
@@ -48,6 +49,7 @@ pub use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
 #[cfg(target_os = "linux")]
 pub use kept::{KeepsReached, keep_reached};
 pub use landing::{CLAIM_FOLDER, add_landing_root, is_in_landing_root};
+pub use mounts::Mounts;
 pub use moving::{Moving, move_by, move_file, move_unsynced, remove_for_good};
 #[cfg(not(target_os = "linux"))]
 pub use reach::{KeepsReached, keep_reached};

@@ -8,8 +8,10 @@ use super::given_back::GivenBack;
 use super::late_writes::LateWrites;
 use super::one_at_a_time::OneAtATime;
 use super::unsynced_claims::UnsyncedClaims;
+use super::watches::Watches;
 use crate::clock::JobIds;
-use crate::watch::{Answer, Watch};
+use crate::model::identity::FileIdentity;
+use crate::watch::Answer;
 
 /// Each part locks for itself.
 #[derive(Default)]
@@ -24,15 +26,17 @@ pub(super) struct Claims {
     pub late_writes: LateWrites,
     /// Files that an operator named: each is looked for among the rows before it has one.
     pub ingesting: OneAtATime<PathBuf>,
+    /// Kept files that an intake claims now: a folder may be watched under two names, by two of them.
+    pub keeping: OneAtATime<FileIdentity>,
     /// Who offers them; none where nothing is watched (`ingest`).
-    pub watch: OnceLock<Watch>,
+    pub watches: OnceLock<Watches>,
 }
 
 impl Claims {
     /// Tells the watch, if there is one, what became of a file.
     pub(super) fn answer(&self, path: &Path, answer: Answer) {
-        if let Some(watch) = self.watch.get() {
-            watch.answer(path, answer);
+        if let Some(watches) = self.watches.get() {
+            watches.answer(path, answer);
         }
     }
 }

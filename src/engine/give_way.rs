@@ -41,9 +41,9 @@ pub(super) fn watch_rooms(shared: &Arc<Shared>) {
         // A second time for the files that were refused in the last moment.
         rounds_after_end = if ended { 2 } else { rounds_after_end.saturating_sub(1) };
         if (ended || rounds_after_end > 0)
-            && let Some(watch) = shared.claims.watch.get()
+            && let Some(watches) = shared.claims.watches.get()
         {
-            watch.hasten();
+            watches.hasten();
         }
         let parked = shared.rooms.take_parked(ended);
         if !parked.is_empty() {

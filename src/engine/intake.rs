@@ -1,6 +1,6 @@
 //! Intake: offers from the watch become queued jobs.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -30,6 +30,11 @@ pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
 fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     shared.store.check_there()?;
     let mut wanted = Vec::with_capacity(batch.len());
+    // In one order, so that two intakes do not wait for each other.
+    let to_keep: BTreeSet<_> =
+        batch.iter().filter(|offer| is_kept(shared, offer)).map(|offer| offer.identity).collect();
+    let _entered: Vec<_> =
+        to_keep.into_iter().map(|identity| shared.claims.keeping.enter(identity)).collect();
     let (mut kept, mut twins) = (HashSet::new(), Vec::new());
     for offer in batch {
         match shared.rules.current(&offer.rule) {
@@ -87,6 +92,11 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
         }
     }
     Ok(())
+}
+
+fn is_kept(shared: &Shared, offer: &Offer) -> bool {
+    let rule = shared.rules.current(&offer.rule).ok().flatten();
+    rule.is_some_and(|rule| rule.rule.source.on_success == OnSuccess::Keep)
 }
 
 /// Whether a kept file was ingested, perhaps by another name: a folder may be watched under two. Answers the offer then, and where that

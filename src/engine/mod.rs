@@ -27,6 +27,7 @@ mod dispatch;
 mod ended;
 mod entries;
 mod fail;
+mod file_systems;
 mod finish;
 mod fit;
 mod footprints;
@@ -70,6 +71,7 @@ mod tick;
 mod totals;
 mod trouble;
 mod unsynced_claims;
+mod watches;
 mod work;
 
 use std::collections::HashMap;
@@ -79,7 +81,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::durable_fs;
+use crate::durable_fs::{self, Mounts};
 use crate::model::fault::{Fault, FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -91,12 +93,14 @@ use crate::store::{Published, Store};
 use crate::watch::{Offer, Watch};
 
 use dispatch::{Crew, Seat};
+use file_systems::WatchedTogether;
 pub use rooms::mounts_away;
 use rule_book::RuleBook;
 use schedule::{Owner, Stage};
 use shared::Shared;
 pub use stopping::place_of;
 use trouble::{Trouble, guard};
+use watches::Watches;
 
 /// Batches of offers that wait for the intake.
 const OFFER_BATCHES: usize = 4;
@@ -219,8 +223,8 @@ impl Threads {
 pub struct Engine {
     shared: Arc<Shared>,
     threads: Threads,
-    /// Wakes the intake for a stop: the watch, which it waits for, may hang.
-    intake: Option<SyncSender<Vec<Offer>>>,
+    /// Wake the intakes for a stop: the watch that each waits for may hang.
+    intakes: Vec<SyncSender<Vec<Offer>>>,
 }
 
 impl Engine {
@@ -271,7 +275,7 @@ impl Engine {
         if purpose == Purpose::Serve {
             recover::recover(&shared)?;
         }
-        let mut engine = Self { shared, threads: Threads::default(), intake: None };
+        let mut engine = Self { shared, threads: Threads::default(), intakes: Vec::new() };
         match engine.begin_stages(purpose) {
             Ok(()) => Ok(engine),
             Err(trouble) => {
@@ -312,21 +316,28 @@ impl Engine {
     }
 
     fn start_watch(&mut self) -> Result<(), Trouble> {
-        let (offers, receiver) = sync_channel(OFFER_BATCHES);
-        let to_intake = offers.clone();
         let live: Vec<_> =
             self.shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
-        let store = self.shared.store.clone();
-        // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
-        let already_kept = Box::new(move |identity: &_| matches!(store.kept(identity), Ok(Some(_))));
         let scan_every = self.shared.settings.service.scan_every;
-        let watch = Watch::start(live, scan_every, offers, already_kept, crate::decode::proves_its_end)
-            .map_err(|error| Trouble::from_fault(&error))?;
-        self.intake = Some(to_intake);
-        if self.shared.claims.watch.set(watch).is_err() {
+        let mut watches = Watches::default();
+        let mut receivers = Vec::new();
+        for WatchedTogether { rules, folders } in file_systems::watched_together(live, &Mounts::now()) {
+            let (offers, receiver) = sync_channel(OFFER_BATCHES);
+            self.intakes.push(offers.clone());
+            receivers.push(receiver);
+            let store = self.shared.store.clone();
+            // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
+            let already_kept = Box::new(move |identity: &_| matches!(store.kept(identity), Ok(Some(_))));
+            let watch = Watch::start(rules, scan_every, offers, already_kept, crate::decode::proves_its_end)
+                .map_err(|error| Trouble::from_fault(&error))?;
+            watches.add(watch, folders);
+        }
+        if self.shared.claims.watches.set(watches).is_err() {
             return Err(Trouble::new(FaultKind::Bug, "the folders are watched twice".to_owned(), None));
         }
-        self.spawn("intake", move |shared| intake::take_offers(shared, &receiver))
+        receivers.into_iter().enumerate().try_for_each(|(number, receiver)| {
+            self.spawn(&format!("intake-{number}"), move |shared| intake::take_offers(shared, &receiver))
+        })
     }
 
     fn spawn(
@@ -365,7 +376,7 @@ impl Engine {
     /// The files and folders that the watch sees and has not given to the engine, with the reason, for the control endpoint.
     pub fn files_waiting_handle(&self) -> impl Fn() -> Vec<(PathBuf, String)> + Send + Sync + 'static {
         let shared = Arc::clone(&self.shared);
-        move || shared.claims.watch.get().map(|watch| watch.waiting(WATCH_PATIENCE)).unwrap_or_default()
+        move || shared.claims.watches.get().map(|watches| watches.waiting(WATCH_PATIENCE)).unwrap_or_default()
     }
 
     /// Waits until the job reached an end, is held, or `time` is over; the row then.
@@ -495,7 +506,7 @@ fn unfinished_for(shared: &Arc<Shared>, offer: &crate::watch::Offer) -> Result<O
     };
     let found = shared.store.unfinished_jobs()?.into_iter().find(same);
     // A service took up every unfinished job when it started.
-    if let Some(job) = found.as_ref().filter(|_| shared.claims.watch.get().is_none()) {
+    if let Some(job) = found.as_ref().filter(|_| shared.claims.watches.get().is_none()) {
         recover::requeue(shared, job);
     }
     Ok(found.map(|job| job.id))

@@ -1,6 +1,6 @@
 //! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,6 +10,7 @@ use super::claims::Claims;
 use super::delivery_order::DeliveryOrder;
 use super::dispatch::Dispatch;
 use super::ended::Ended;
+use super::file_systems;
 use super::fit::Misfit;
 use super::footprints::Footprints;
 use super::memory::Memory;
@@ -20,7 +21,8 @@ use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
 use super::stop::Stop;
 use super::trouble::{Reaction, Trouble};
-use crate::clock::{self};
+use crate::clock;
+use crate::durable_fs::Mounts;
 use crate::model::fault::JobError;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
@@ -84,7 +86,8 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(settings: Settings, store: Store, rules: RuleBook) -> Self {
         let service = &settings.service;
-        let schedule = Schedule::new(limits(service.workers), HashMap::new());
+        let file_systems = file_systems::groups(&settings.rules, &Mounts::now());
+        let schedule = Schedule::new(limits(service.workers), file_systems);
         Self {
             dispatch: Dispatch::new(schedule),
             memory: Memory::new(service.memory_max, service.workers),

@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 use super::run::Run;
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
+use super::watches::Watches;
 use super::{Engine, EngineError, checkpoint, lock, spawn};
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
+use crate::watch::Watch;
 
 /// The watch has nothing to finish: where it hangs, others are not kept from their end.
 const WATCH_PATIENCE: Duration = Duration::from_millis(500);
@@ -51,17 +53,15 @@ impl Engine {
         let deadlines = Deadlines::within(shared.settings.service.stop_timeout);
         shared.ask_to_stop();
         let asking = AskStore::start(&shared);
-        if let Some(watch) = shared.claims.watch.get() {
-            watch.ask_to_stop();
-        }
-        if let Some(intake) = self.intake {
+        let watches = || shared.claims.watches.get().into_iter().flat_map(Watches::iter);
+        watches().for_each(Watch::ask_to_stop);
+        for intake in self.intakes {
             intake.try_send(Vec::new()).ok(); // wakes it; one that has offers is awake
         }
         let late: Vec<_> =
             self.threads.take().into_iter().filter(|thread| !join_until(thread, deadlines.threads)).collect();
-        if let Some(watch) = shared.claims.watch.get()
-            && !join_until(watch.thread(), Instant::now() + WATCH_PATIENCE)
-        {
+        let watches_until = Instant::now() + WATCH_PATIENCE;
+        for watch in watches().filter(|watch| !join_until(watch.thread(), watches_until)) {
             tell_late(watch.thread(), "no file was claimed since; the next start sees them all");
         }
         for thread in &late {

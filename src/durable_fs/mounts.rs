@@ -1,0 +1,93 @@
+//! Where file systems are mounted, as the system lists it: no file system is asked, since it may hang.
+
+use std::path::{Path, PathBuf};
+
+/// The places at which file systems are mounted.
+#[derive(Clone, Debug, Default)]
+pub struct Mounts(Vec<PathBuf>);
+
+impl Mounts {
+    /// As they are now. Where the system has no such list, all of a volume is taken for one file system.
+    pub fn now() -> Self {
+        #[cfg(target_os = "linux")]
+        return std::fs::read("/proc/self/mountinfo")
+            .map_or_else(|_| Self::default(), |table| Self::listed(&table));
+        #[cfg(not(target_os = "linux"))]
+        Self::default()
+    }
+
+    /// The fifth field of a line is the mount point, with `\040` and the like for blanks.
+    #[cfg(target_os = "linux")]
+    fn listed(table: &[u8]) -> Self {
+        use std::os::unix::ffi::OsStringExt as _;
+        let points =
+            table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
+        Self(points.map(|point| PathBuf::from(std::ffi::OsString::from_vec(unescaped(point)))).collect())
+    }
+
+    /// The mount that a path lies on, by its name alone: links in it are not followed.
+    pub fn of(&self, path: &Path) -> PathBuf {
+        let deepest = self
+            .0
+            .iter()
+            .filter(|mount| path.starts_with(mount))
+            .max_by_key(|mount| mount.components().count());
+        deepest.cloned().unwrap_or_else(|| path.ancestors().last().map(Path::to_owned).unwrap_or_default())
+    }
+}
+
+/// Three octal digits behind a backslash are a byte.
+#[cfg(target_os = "linux")]
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, others)) = rest.split_first() {
+        let digits =
+            others.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = others.get(3..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*first);
+                rest = others;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+impl Mounts {
+    /// Of a test.
+    pub(crate) fn at(points: &[&str]) -> Self {
+        Self(points.iter().map(PathBuf::from).collect())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_lies_on_the_deepest_mount_above_it() {
+        let mounts = Mounts::at(&["/", "/mnt/sftp", "/mnt"]);
+        let of = |path: &str| mounts.of(Path::new(path));
+        assert_eq!(of("/mnt/sftp/in/a.csv"), Path::new("/mnt/sftp"));
+        assert_eq!(of("/mnt/sftp2/a.csv"), Path::new("/mnt"));
+        assert_eq!(of("/srv/a.csv"), Path::new("/"));
+        assert_eq!(Mounts::default().of(Path::new("/srv/a.csv")), Path::new("/"), "nothing is listed");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_systems_table_is_read_with_its_escapes() {
+        let table =
+            b"36 35 98:0 / / rw - ext4 /dev/a rw\n37 36 0:5 /sub /mnt/with\\040blank rw - tmpfs none rw\n";
+        let mounts = Mounts::listed(table);
+        assert_eq!(mounts.of(Path::new("/mnt/with blank/a")), Path::new("/mnt/with blank"));
+        assert_eq!(mounts.of(Path::new("/mnt/with")), Path::new("/"));
+        assert_eq!(Mounts::now().of(Path::new("/proc/self")), Path::new("/proc"));
+    }
+}

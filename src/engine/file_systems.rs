@@ -1,0 +1,133 @@
+//! Which rules use the same file systems: where one hangs, the rules of others go on.
+//!
+//! Told by the names of a rule's folders and the system's list of mounts: to ask a file system where it is could hang.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::rule_book::folders_of;
+use crate::durable_fs::Mounts;
+use crate::model::rule::Rule;
+use crate::watch::pattern::Pattern;
+
+/// Rules that are watched by one thread, and the folders below which their files lie.
+#[derive(Debug)]
+pub(super) struct WatchedTogether {
+    pub rules: Vec<Rule>,
+    pub folders: Vec<PathBuf>,
+}
+
+/// Each rule's name with a name of all file systems that it uses: jobs of rules with the same ones are finished together.
+pub(super) fn groups(rules: &[Rule], mounts: &Mounts) -> HashMap<Arc<str>, Arc<str>> {
+    let group = |rule: &Rule| {
+        let used: BTreeSet<_> = watched_folders(rule)
+            .into_iter()
+            .chain(folders_of(rule))
+            .map(|folder| mounts.of(&folder))
+            .collect();
+        Arc::from(used.iter().map(|mount| mount.to_string_lossy()).collect::<Vec<_>>().join("\n"))
+    };
+    rules.iter().map(|rule| (Arc::from(rule.name.as_str()), group(rule))).collect()
+}
+
+/// Rules whose folders lie on one file system, or in each other, are watched together: a file that two of them match is one candidate.
+/// Their order stays.
+pub(super) fn watched_together(rules: Vec<Rule>, mounts: &Mounts) -> Vec<WatchedTogether> {
+    // Each with the places of its rules in the configuration, and their folders.
+    let mut together: Vec<(Vec<usize>, Vec<PathBuf>)> = Vec::new();
+    for (place, rule) in rules.iter().enumerate() {
+        let folders = watched_folders(rule);
+        let (meets, others) = together.into_iter().partition(|(_, other)| meet(other, &folders, mounts));
+        together = others;
+        let joined = meets.into_iter().chain([(vec![place], folders)]);
+        together.push(joined.reduce(join).unwrap_or_default());
+    }
+    together.sort();
+    let mut rules: Vec<_> = rules.into_iter().map(Some).collect();
+    let mut take = |place: usize| rules.get_mut(place).and_then(Option::take);
+    let watched = |(places, folders): (Vec<usize>, _)| WatchedTogether {
+        rules: places.into_iter().filter_map(&mut take).collect(),
+        folders,
+    };
+    together.into_iter().map(watched).collect()
+}
+
+fn join(
+    (mut places, mut folders): (Vec<usize>, Vec<PathBuf>),
+    other: (Vec<usize>, Vec<PathBuf>),
+) -> (Vec<usize>, Vec<PathBuf>) {
+    places.extend(other.0);
+    places.sort_unstable();
+    folders.extend(other.1);
+    (places, folders)
+}
+
+fn watched_folders(rule: &Rule) -> Vec<PathBuf> {
+    let patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
+    patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect()
+}
+
+fn meet(some: &[PathBuf], others: &[PathBuf], mounts: &Mounts) -> bool {
+    let meet = |one: &Path, other: &Path| {
+        mounts.of(one) == mounts.of(other) || one.starts_with(other) || other.starts_with(one)
+    };
+    some.iter().any(|one| others.iter().any(|other| meet(one, other)))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::pipeline::Registry;
+
+    /// Rules with these watched folders and outputs.
+    fn rules(folders: &[(&str, &str)]) -> Vec<Rule> {
+        let rule = |(number, (watched, output)): (usize, &(&str, &str))| {
+            format!(
+                "[[rule]]\nname = \"{number}\"\npaths = [\"{watched}/*\"]\nrecords = {{ format = \"lines\" }}\n\
+                 output = {{ main = {{ path = \"{output}/{{stem}}\" }} }}\nsource = {{ on_success = \"delete\" }}\n"
+            )
+        };
+        let rules: String = folders.iter().enumerate().map(rule).collect();
+        let text = format!("config_version = 1\n[service]\ndata_dir = \"/data\"\n{rules}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("landfall.toml");
+        std::fs::write(&file, text).expect("writes");
+        config::load(&file, &Registry::default()).expect("it is right").rules
+    }
+
+    fn names(together: &[WatchedTogether]) -> Vec<Vec<&str>> {
+        together.iter().map(|group| group.rules.iter().map(|rule| rule.name.as_str()).collect()).collect()
+    }
+
+    #[test]
+    fn rules_are_watched_by_file_system_and_those_that_lie_in_each_other_together() {
+        let mounts = Mounts::at(&["/", "/mnt/a", "/mnt/b", "/mnt/b/deep"]);
+        let rules = rules(&[
+            ("/in", "/out"),
+            ("/mnt/a/in", "/out"),
+            ("/mnt/b/in", "/out"),
+            ("/srv", "/out"),
+            ("/mnt/b", "/out"),
+            ("/mnt/b/deep/in", "/out"),
+        ]);
+        assert_eq!(
+            names(&watched_together(rules, &mounts)),
+            [vec!["0", "3"], vec!["1"], vec!["2", "4", "5"]]
+        );
+    }
+
+    #[test]
+    fn rules_that_use_the_same_file_systems_are_one_group() {
+        let mounts = Mounts::at(&["/", "/mnt/a"]);
+        let groups = groups(
+            &rules(&[("/in", "/out"), ("/in2", "/out2"), ("/in3", "/mnt/a/out"), ("/mnt/a/in", "/out")]),
+            &mounts,
+        );
+        let of = |name: &str| groups[name].clone();
+        assert_eq!(of("0"), of("1"));
+        assert_eq!(of("2"), of("3"));
+        assert_ne!(of("0"), of("2"));
+    }
+}
