@@ -35,6 +35,11 @@ struct Mount {
 impl Mount {
     /// None: there can be no such file system here.
     fn new(rules: &[&str]) -> Option<Self> {
+        Self::with_service("", rules)
+    }
+
+    /// Likewise, with keys of `[service]`.
+    fn with_service(service: &str, rules: &[&str]) -> Option<Self> {
         let world = World::bare();
         if !rustix::process::geteuid().is_root() || std::fs::metadata(SFTP_SERVER).is_err() {
             eprintln!("skipped: a file system that hangs needs root, sshfs and {SFTP_SERVER}");
@@ -61,7 +66,7 @@ impl Mount {
         let other = "name = \"other\"\npaths = [\"in-other/*\"]\noutput = { main = { path = \"out/{stem}\" } }\n\
                      source = { on_success = \"delete\" }";
         let rules: Vec<_> = rules.iter().copied().chain([other]).collect();
-        world.configure("stop_timeout = \"3s\"", &rules);
+        world.configure(&format!("stop_timeout = \"3s\"\n{service}"), &rules);
         Some(Self { world, sshfs, is_over: Arc::default() })
     }
 
@@ -166,6 +171,28 @@ fn an_output_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another
     mount.all_comes_out(&["mnt/out/second"]);
 }
 
+/// Whose room is looked at before anything is claimed; more files than there are finishers or loaders.
+#[test]
+fn many_files_for_an_output_folder_that_hangs_hold_up_no_other_rule() {
+    let rule = "output = { main = { path = \"mnt/out/{stem}\" } }";
+    let Some(mount) = Mount::with_service("free_min = \"1KiB\"", &[rule]) else {
+        return;
+    };
+    let mut service = mount.world.start();
+    service.wait_until_it_watches();
+    mount.world.move_in("in/first", "1\n");
+    service.wait_for(&mount.world, "mnt/out/first");
+    mount.hang();
+    for number in 0..40 {
+        mount.world.move_in(&format!("in/{number}"), "1\n");
+    }
+    for name in ["a", "b", "c", "d", "e"] {
+        mount.goes_on(&mut service, name);
+    }
+    mount.stops(service, &["did not stop in time", "mnt/out"]);
+    mount.all_comes_out(&["mnt/out/0", "mnt/out/39"]);
+}
+
 #[test]
 fn an_archive_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another_rule() {
     let rule = "output = { main = { path = \"out/{stem}\" } }\nsource = { on_success = \"archive\", archive_dir = \"mnt/archive\" }";
@@ -184,7 +211,7 @@ fn an_archive_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another_rule(
 }
 
 #[test]
-fn a_landing_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer() {
+fn a_landing_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another_rule() {
     let Some(mount) = Mount::new(&["paths = [\"mnt/in/*\"]"]) else { return };
     let mut service = mount.world.start();
     service.wait_until_it_watches();
@@ -195,6 +222,9 @@ fn a_landing_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer() {
         listed.stdout.contains("the watch has been here for").then_some(())
     });
     mount.answers(&["mnt/in", "hangs"]);
+    for name in ["b", "c"] {
+        mount.goes_on(&mut service, name);
+    }
     mount.stops(service, &["did not stop in time", "mnt/in"]);
     mount.all_comes_out(&[]);
 }

@@ -76,7 +76,7 @@ mod work;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
 use crate::store::{Published, Store};
-use crate::watch::{Offer, Watch};
+use crate::watch::{Offer, Outlets, Watch};
 
 use dispatch::{Crew, Seat};
 use file_systems::WatchedTogether;
@@ -319,16 +319,15 @@ impl Engine {
         let live: Vec<_> =
             self.shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
         let scan_every = self.shared.settings.service.scan_every;
-        let mut watches = Watches::default();
-        let mut receivers = Vec::new();
-        for WatchedTogether { rules, folders } in file_systems::watched_together(live, &Mounts::now()) {
-            let (offers, receiver) = sync_channel(OFFER_BATCHES);
-            self.intakes.push(offers.clone());
-            receivers.push(receiver);
+        let mounts = Mounts::now();
+        let groups = file_systems::groups(&live, &mounts);
+        let (mut watches, mut receivers) = (Watches::default(), Vec::new());
+        for WatchedTogether { rules, folders } in file_systems::watched_together(live, &mounts) {
+            let outlets = self.outlets(&rules, &groups, &mut receivers);
             let store = self.shared.store.clone();
             // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
             let already_kept = Box::new(move |identity: &_| matches!(store.kept(identity), Ok(Some(_))));
-            let watch = Watch::start(rules, scan_every, offers, already_kept, crate::decode::proves_its_end)
+            let watch = Watch::start(rules, scan_every, outlets, already_kept, crate::decode::proves_its_end)
                 .map_err(|error| Trouble::from_fault(&error))?;
             watches.add(watch, folders);
         }
@@ -338,6 +337,27 @@ impl Engine {
         receivers.into_iter().enumerate().try_for_each(|(number, receiver)| {
             self.spawn(&format!("intake-{number}"), move |shared| intake::take_offers(shared, &receiver))
         })
+    }
+
+    /// An intake for each set of file systems that these rules use: one that hangs holds up no rule of others.
+    fn outlets(
+        &mut self,
+        rules: &[Rule],
+        groups: &HashMap<Arc<str>, Arc<str>>,
+        receivers: &mut Vec<Receiver<Vec<Offer>>>,
+    ) -> Outlets {
+        let (mut senders, mut of_groups, mut of_rules) = (Vec::new(), HashMap::new(), HashMap::new());
+        for rule in rules {
+            let outlet = *of_groups.entry(groups.get(rule.name.as_str())).or_insert_with(|| {
+                let (sender, receiver) = sync_channel(OFFER_BATCHES);
+                self.intakes.push(sender.clone());
+                senders.push(sender);
+                receivers.push(receiver);
+                senders.len() - 1
+            });
+            of_rules.insert(rule.name.clone(), outlet);
+        }
+        Outlets::new(senders, of_rules)
     }
 
     fn spawn(

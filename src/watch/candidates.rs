@@ -372,42 +372,55 @@ impl Watcher {
         self.table.wait(&key, at, GIVEN_BACK);
     }
 
-    /// A rule's order holds among what is there: it waits for the listing's end.
-    fn may_go(&self) -> impl Fn(usize) -> bool + use<'_> {
-        let is_listed = self.scanner.is_idle();
-        move |rule| is_listed || self.rules.get(rule).is_some_and(|rule| rule.order == Order::Arrival)
+    /// A rule's order holds among what is there: it waits for the listing's end. And what cannot be sent is not made ready to be.
+    fn may_go(&self, rule: usize) -> bool {
+        self.rules.get(rule).is_some_and(|rule| {
+            let outlet = self.links.outlets.of(&rule.name);
+            (self.scanner.is_idle() || rule.order == Order::Arrival)
+                && self.unsent.iter().all(|(other, _)| *other != outlet)
+        })
     }
 
     /// Whether offers can be made now.
     pub(super) fn has_ready(&self) -> bool {
-        self.table.has_ready(self.may_go())
+        self.table.has_ready(|rule| self.may_go(rule))
     }
 
     /// Offers what is ready as far as the engine has room for it.
     pub(super) fn send_offers(&mut self) -> Flow {
+        for (outlet, batch) in std::mem::take(&mut self.unsent) {
+            if self.send(outlet, batch) == Flow::Stop {
+                return Flow::Stop;
+            }
+        }
         for _ in 0..BATCHES_PER_TURN {
-            let Some(batch) = self.unsent.take().or_else(|| self.next_batch()) else { return Flow::GoOn };
-            match self.links.offers.try_send(batch) {
-                Ok(()) => {}
-                Err(TrySendError::Full(batch)) => {
-                    self.unsent = Some(batch);
-                    return Flow::GoOn;
-                }
-                Err(TrySendError::Disconnected(_)) => return Flow::Stop,
+            let Some((outlet, batch)) = self.next_batch() else { return Flow::GoOn };
+            if self.send(outlet, batch) == Flow::Stop {
+                return Flow::Stop;
             }
         }
         Flow::GoOn
     }
 
-    fn next_batch(&mut self) -> Option<Vec<Offer>> {
-        let is_listed = self.scanner.is_idle();
-        let rules = &self.rules;
-        let may_go = |rule| is_listed || rules.get(rule).is_some_and(|rule| rule.order == Order::Arrival);
-        let paths = self.table.ready_batch(BATCH_MAX, may_go);
+    /// One that takes no more now does not keep the others waiting.
+    fn send(&mut self, outlet: usize, batch: Vec<Offer>) -> Flow {
+        match self.links.outlets.try_send(outlet, batch) {
+            Ok(()) => {}
+            Err(TrySendError::Full(batch)) => self.unsent.push((outlet, batch)),
+            Err(TrySendError::Disconnected(_)) => return Flow::Stop,
+        }
+        Flow::GoOn
+    }
+
+    /// Of one rule.
+    fn next_batch(&mut self) -> Option<(usize, Vec<Offer>)> {
+        let rule = self.table.next_ready(|rule| self.may_go(rule))?;
+        let paths = self.table.ready_batch(rule, BATCH_MAX);
         let now = Instant::now();
         let _keeps = durable_fs::keep_reached();
         let offers: Vec<_> = paths.iter().filter_map(|path| self.offer(path, now)).collect();
-        (!offers.is_empty()).then_some(offers)
+        let outlet = self.links.outlets.of(&offers.first()?.rule);
+        Some((outlet, offers))
     }
 
     /// The offer of a ready candidate, unless it changed while it waited for its turn.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::error::WatchError;
 use super::message::{Answers, Message};
 use super::notifier::{Hints, Notifier};
-use super::offer::{Answer, Offer};
+use super::offer::{Answer, Outlets};
 use super::rules::RuleSet;
 use super::watcher::{self, Links, Watcher};
 use crate::durable_fs;
@@ -33,17 +33,22 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Starts watching the live rules. Offers come in batches, each of one rule and in its `order`; the receiver going away stops the watch.
+    /// Starts watching the live rules. Offers come in batches, each of one rule and in its `order`; a receiver going away stops the watch.
     /// `already_kept` tells whether a `keep` file of this identity is known, `proves_its_end` whether these first bytes of a file begin a
     /// format that proves its own end.
     pub fn start(
         rules: Vec<Rule>,
         scan_every: Duration,
-        offers: SyncSender<Vec<Offer>>,
+        outlets: impl Into<Outlets>,
         already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
         proves_its_end: fn(&[u8]) -> bool,
     ) -> Result<Self, WatchError> {
-        Self::start_with(rules, scan_every, true, Links { offers, already_kept, proves_its_end })
+        Self::start_with(
+            rules,
+            scan_every,
+            true,
+            Links { outlets: outlets.into(), already_kept, proves_its_end },
+        )
     }
 
     pub(super) fn start_with(

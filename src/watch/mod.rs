@@ -45,4 +45,4 @@ mod watcher;
 pub use error::WatchError;
 pub use handle::Watch;
 pub use look::{Look, blind_spot, has_writer, is_blind, look_at, may_have_writer};
-pub use offer::{Answer, Offer};
+pub use offer::{Answer, Offer, Outlets};

@@ -1,7 +1,8 @@
 //! What the watch and the engine say to each other about a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, TrySendError};
 
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::OsText;
@@ -21,6 +22,39 @@ pub struct Offer {
     pub companions: Vec<PathBuf>,
     /// Judged by a close-write and content that proves its own end: may turn out to be early.
     pub may_be_early: bool,
+}
+
+/// Where offers go: rules whose offers may be taken slowly have an outlet of their own, so that others do not wait for them.
+#[derive(Debug)]
+pub struct Outlets {
+    senders: Vec<SyncSender<Vec<Offer>>>,
+    /// By the rules' names; the first one for those that are not here.
+    of_rules: HashMap<String, usize>,
+}
+
+impl Outlets {
+    /// `of_rules`: which of the senders is for a rule, by its name.
+    pub fn new(senders: Vec<SyncSender<Vec<Offer>>>, of_rules: HashMap<String, usize>) -> Self {
+        Self { senders, of_rules }
+    }
+
+    pub(super) fn of(&self, rule: &str) -> usize {
+        self.of_rules.get(rule).copied().unwrap_or(0)
+    }
+
+    pub(super) fn try_send(&self, outlet: usize, batch: Vec<Offer>) -> Result<(), TrySendError<Vec<Offer>>> {
+        match self.senders.get(outlet) {
+            Some(sender) => sender.try_send(batch),
+            None => Err(TrySendError::Disconnected(batch)),
+        }
+    }
+}
+
+/// One outlet for all.
+impl From<SyncSender<Vec<Offer>>> for Outlets {
+    fn from(sender: SyncSender<Vec<Offer>>) -> Self {
+        Self::new(vec![sender], HashMap::new())
+    }
 }
 
 /// What the engine says to an offer. Every offer is answered exactly once.

@@ -175,17 +175,18 @@ impl Table {
         self.queues.iter().enumerate().any(|(rule, queue)| !queue.is_empty() && may_go(rule))
     }
 
-    /// Up to so many ready candidates; a batch is of one rule, and the rules take turns.
-    pub(super) fn ready_batch(&mut self, max: usize, may_go: impl Fn(usize) -> bool) -> Vec<Arc<Path>> {
-        for _ in 0..self.queues.len() {
-            let rule = self.next_rule % self.queues.len();
-            self.next_rule = rule + 1;
-            let Some(queue) = self.queues.get(rule).filter(|queue| !queue.is_empty() && may_go(rule)) else {
-                continue;
-            };
-            return queue.values().take(max).cloned().collect();
-        }
-        Vec::new()
+    /// The next rule, of those that may go, that has ready candidates: rules take turns.
+    pub(super) fn next_ready(&self, may_go: impl Fn(usize) -> bool) -> Option<usize> {
+        let count = self.queues.len();
+        let rules = (0..count).map(|step| (self.next_rule + step) % count);
+        let is_ready = |rule: usize| self.queues.get(rule).is_some_and(|queue| !queue.is_empty());
+        rules.into_iter().find(|rule| is_ready(*rule) && may_go(*rule))
+    }
+
+    /// Ready candidates of this rule, which has had its turn, in the rule's order.
+    pub(super) fn ready_batch(&mut self, rule: usize, max: usize) -> Vec<Arc<Path>> {
+        self.next_rule = rule + 1;
+        self.queues.get(rule).map(|queue| queue.values().take(max).cloned().collect()).unwrap_or_default()
     }
 
     /// Marks a ready candidate as offered.
@@ -309,7 +310,7 @@ mod tests {
             table.queue(&path, Order::Name);
         }
         let batch = |table: &mut Table| {
-            let paths = table.ready_batch(9, |_| true);
+            let paths = table.next_ready(|_| true).map(|rule| table.ready_batch(rule, 9)).unwrap_or_default();
             for path in &paths {
                 table.offered(path);
             }

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::message::{Answers, Message, Sign};
 use super::notifier::Notifier;
-use super::offer::Offer;
+use super::offer::{Offer, Outlets};
 use super::ready::FOREVER;
 use super::rules::RuleSet;
 use super::scanner::{Finding, Scanner};
@@ -29,7 +29,7 @@ const OFFER_AGAIN: Duration = Duration::from_millis(5);
 
 /// The watch's ways out.
 pub(super) struct Links {
-    pub(super) offers: SyncSender<Vec<Offer>>,
+    pub(super) outlets: Outlets,
     pub(super) already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
     pub(super) proves_its_end: fn(&[u8]) -> bool,
 }
@@ -60,7 +60,8 @@ pub(super) struct Watcher {
     /// The number of the scan of all folders that is under way or was last.
     pub(super) scan: u64,
     /// A batch that the engine had no room for.
-    pub(super) unsent: Option<Vec<Offer>>,
+    /// Each with its outlet, which was full.
+    pub(super) unsent: Vec<(usize, Vec<Offer>)>,
     /// Deadlines of ordered rules are counted from here, in steps, so that neighbours come together.
     pub(super) started: Instant,
     flags: Flags,
@@ -98,7 +99,7 @@ impl Watcher {
             scanner: Scanner::default(),
             troubles: Troubles::default(),
             scan: 0,
-            unsent: None,
+            unsent: Vec::new(),
             started: now,
             flags,
             missing: HashSet::new(),
@@ -128,10 +129,10 @@ impl Watcher {
 
     /// How long nothing is to be done, unless a message comes.
     fn pause(&mut self, now: Instant) -> Duration {
-        if !self.scanner.is_idle() || (self.unsent.is_none() && self.has_ready()) {
+        if !self.scanner.is_idle() || self.has_ready() {
             return Duration::ZERO;
         }
-        let send_again = self.unsent.as_ref().map(|_| now + OFFER_AGAIN);
+        let send_again = (!self.unsent.is_empty()).then_some(now + OFFER_AGAIN);
         let deadlines = [Some(self.next_scan), self.table.next_due(), self.troubles.next_due(), send_again];
         let next = deadlines.into_iter().flatten().min();
         next.map_or(FOREVER, |at| at.saturating_duration_since(now))

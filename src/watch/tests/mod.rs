@@ -68,7 +68,7 @@ impl Plan {
     fn start(self) -> World {
         let (sender, offers) = mpsc::sync_channel(64);
         let links = Links {
-            offers: sender,
+            outlets: sender.into(),
             already_kept: Box::new(self.kept),
             proves_its_end: |head| head.starts_with(b"\x1f\x8b"),
         };
