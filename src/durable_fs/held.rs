@@ -7,7 +7,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{FsError, platform};
+use super::error::FsError;
+#[cfg(unix)]
+use super::unix as platform;
+#[cfg(windows)]
+use super::windows as platform;
 
 const LOCK_FILE: &str = "landfall.lock";
 /// Who has the folder. On Windows a locked file cannot be read by others, so that it stands in a file of its own.

@@ -12,7 +12,18 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 
-use super::{FsError, Renamed};
+use super::error::FsError;
+use super::files::{
+    create_private, folder_identity, forget_cached, identity, identity_at, is_missing, kind_at, open_source,
+    remove_file, sync_all,
+};
+use super::folder_sync::sync_folder;
+use super::names::{Renamed, hidden_sibling, parent_of};
+use super::rename::rename_no_replace;
+#[cfg(unix)]
+use super::unix as platform;
+#[cfg(windows)]
+use super::windows as platform;
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
 /// FAT keeps even seconds only.
@@ -46,9 +57,9 @@ pub struct Moving<'a> {
 /// [`move_unsynced`] in another way.
 pub fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsError> {
     let copy = || {
-        let found = super::identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
+        let found = identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
         let Some(found) = found else { return Ok(Renamed::Missing) };
-        if super::is_missing(to)? {
+        if is_missing(to)? {
             (how.may_copy)(found.size).map_err(|e| FsError::new("copy", from, e))?;
         }
         copy_over(from, to)
@@ -56,7 +67,7 @@ pub fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsErr
     if how.always_copies {
         return copy();
     }
-    match super::rename_no_replace(from, to) {
+    match rename_no_replace(from, to) {
         // Also between bind mounts and subvolumes, which may be one device.
         Err(error) if error.source.kind() == io::ErrorKind::CrossesDevices => copy(),
         // Where links stand in for renames, the taken name is told first. It may be that of our own copy, before the source was removed.
@@ -67,16 +78,16 @@ pub fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsErr
 
 fn is_one_file_system(from: &Path, to: &Path) -> Result<bool, FsError> {
     let device = |path: &Path| {
-        let folder = super::parent_of(path);
-        super::platform::device_of(folder).map_err(|e| FsError::new("find the file system of", folder, e))
+        let folder = parent_of(path);
+        platform::device_of(folder).map_err(|e| FsError::new("find the file system of", folder, e))
     };
     Ok(device(from)? == device(to)?)
 }
 
 fn sync_both(from: &Path, to: &Path) -> Result<(), FsError> {
-    let (source, target) = (super::parent_of(from), super::parent_of(to));
-    super::sync_folder(target)?;
-    if source == target { Ok(()) } else { super::sync_folder(source) }
+    let (source, target) = (parent_of(from), parent_of(to));
+    sync_folder(target)?;
+    if source == target { Ok(()) } else { sync_folder(source) }
 }
 
 /// The content of a file as a move compares it.
@@ -87,30 +98,30 @@ struct Content {
 }
 
 pub(super) fn copy_over(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    if !super::is_missing(to)? {
+    if !is_missing(to)? {
         if !is_our_copy(from, to)? {
             return Ok(Renamed::NameTaken);
         }
         return remove_source(from, to);
     }
     // Named after the source: two moves to one target do not meet in it, a repeated move does.
-    let partial = super::hidden_sibling(to, from, "moving.partial");
+    let partial = hidden_sibling(to, from, "moving.partial");
     if let Err(error) = copy_verified(from, &partial) {
         // The first error is the one to tell; what stays is written anew by the next attempt.
-        super::remove_file(&partial).ok();
+        remove_file(&partial).ok();
         return Err(error);
     }
-    match super::rename_no_replace(&partial, to)? {
+    match rename_no_replace(&partial, to)? {
         Renamed::Done => remove_source(from, to),
-        Renamed::NameTaken => super::remove_file(&partial).map(|()| Renamed::NameTaken),
+        Renamed::NameTaken => remove_file(&partial).map(|()| Renamed::NameTaken),
         Renamed::Missing => Err(FsError::between("rename", &partial, to, io::ErrorKind::NotFound.into())),
     }
 }
 
 fn remove_source(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    super::sync_folder(super::parent_of(to))?;
+    sync_folder(parent_of(to))?;
     remove_for_good(from)?;
-    super::sync_folder(super::parent_of(from))?;
+    sync_folder(parent_of(from))?;
     Ok(Renamed::Done)
 }
 
@@ -118,10 +129,10 @@ fn remove_source(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 /// unmounted for a moment brings it back.
 pub fn remove_for_good(path: &Path) -> Result<(), FsError> {
     let failed = |error| FsError::new("remove", path, error);
-    super::remove_file(path)?;
-    let is_there = |path: &Path| Ok(super::kind_at(path).map_err(failed)?.is_some());
-    let folder_is_there = |folder: &Path| Ok(super::folder_identity(folder).map_err(failed)?.is_some());
-    if !is_there(path)? && folder_is_there(super::parent_of(path))? {
+    remove_file(path)?;
+    let is_there = |path: &Path| Ok(kind_at(path).map_err(failed)?.is_some());
+    let folder_is_there = |folder: &Path| Ok(folder_identity(folder).map_err(failed)?.is_some());
+    if !is_there(path)? && folder_is_there(parent_of(path))? {
         return Ok(());
     }
     Err(failed(io::ErrorKind::NotFound.into()))
@@ -129,15 +140,15 @@ pub fn remove_for_good(path: &Path) -> Result<(), FsError> {
 
 fn copy_verified(from: &Path, partial: &Path) -> Result<(), FsError> {
     let reading = |e| FsError::new("read", from, e);
-    let mut source = super::open_source(from).map_err(reading)?;
-    let before = super::identity(&source).map_err(reading)?;
+    let mut source = open_source(from).map_err(reading)?;
+    let before = identity(&source).map_err(reading)?;
     let metadata = source.metadata().map_err(reading)?;
-    let mut copy = super::create_private(partial)?;
+    let mut copy = create_private(partial)?;
     let copied = copy_hashed(&mut source, &mut copy, from, partial)?;
     keep_times_and_permissions(&copy, partial, &metadata);
-    super::sync_all(&copy, partial)?;
-    super::forget_cached(&copy);
-    let after = super::identity(&source).map_err(reading)?;
+    sync_all(&copy, partial)?;
+    forget_cached(&copy);
+    let after = identity(&source).map_err(reading)?;
     if !before.same_content(&after) || copied.length != before.size {
         let changed = io::Error::other("it changed while it was copied");
         return Err(FsError::new("move", from, changed));
@@ -171,7 +182,7 @@ fn copy_hashed(source: &mut File, copy: &mut File, from: &Path, partial: &Path) 
 
 fn content(path: &Path) -> Result<Content, FsError> {
     let reading = |e| FsError::new("read", path, e);
-    let mut file = super::open_source(path).map_err(reading)?;
+    let mut file = open_source(path).map_err(reading)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
     let mut length = 0;
@@ -195,7 +206,7 @@ fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Best effort: a file system that cannot keep them is no reason to keep the source.
 fn keep_times_and_permissions(copy: &File, partial: &Path, metadata: &fs::Metadata) {
-    if let Err(error) = super::platform::keep_permissions(copy, metadata) {
+    if let Err(error) = platform::keep_permissions(copy, metadata) {
         tracing::debug!(path = %partial.display(), %error, "permissions are not kept");
     }
     if let Ok(modified) = metadata.modified()
@@ -207,7 +218,7 @@ fn keep_times_and_permissions(copy: &File, partial: &Path, metadata: &fs::Metada
 
 /// Whether an earlier move had got as far as the rename: same length and mtime first, since hashing reads both files.
 fn is_our_copy(from: &Path, to: &Path) -> Result<bool, FsError> {
-    let look = |path: &Path| super::identity_at(path).map_err(|e| FsError::new("look at", path, e));
+    let look = |path: &Path| identity_at(path).map_err(|e| FsError::new("look at", path, e));
     let (Some(source), Some(target)) = (look(from)?, look(to)?) else { return Ok(false) };
     if source.size != target.size || (source.mtime_ns - target.mtime_ns).abs() > MTIME_SLACK_NS {
         return Ok(false);
@@ -237,9 +248,9 @@ mod tests {
         fs::write(&from, "content").expect("written");
         // Its partial's name is taken by a folder: the copy cannot be made.
         let to = folder.path().join("to");
-        fs::create_dir(super::super::hidden_sibling(&to, &from, "moving.partial")).expect("made");
+        fs::create_dir(hidden_sibling(&to, &from, "moving.partial")).expect("made");
         copy_over(&from, &to).expect_err("cannot be copied");
         assert_eq!(fs::read_to_string(&from).expect("it is there"), "content");
-        assert!(super::super::is_missing(&to).expect("can be looked at"));
+        assert!(is_missing(&to).expect("can be looked at"));
     }
 }

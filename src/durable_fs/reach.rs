@@ -298,7 +298,7 @@ mod tests {
         let inner = keep_reached();
         assert!(is_there());
         drop(inner);
-        super::super::rename_replace(&inbox, &away).expect("moved away");
+        crate::durable_fs::rename_replace(&inbox, &away).expect("moved away");
         symlink(&away, &inbox).expect("linked");
         assert!(is_there(), "the folder that was reached is held");
         assert!(folder(&inbox).is_err(), "a new look meets the link");
@@ -315,7 +315,7 @@ mod tests {
         fs::create_dir(&inbox).expect("made");
         let _keeps = keep_reached();
         assert!(!is_there());
-        super::super::rename_replace(&inbox, &root.path().join("away")).expect("moved away");
+        crate::durable_fs::rename_replace(&inbox, &root.path().join("away")).expect("moved away");
         fs::create_dir(&inbox).expect("made");
         fs::write(&file, "1").expect("written");
         assert!(is_there());

@@ -7,6 +7,8 @@ use std::io;
 use std::path::Path;
 
 use super::landing;
+use super::names::parent_of;
+use super::whereabouts::note_place;
 
 /// A name by its whole path.
 #[cfg(unix)]
@@ -26,8 +28,8 @@ impl At<'_> {
 /// Reaches the folder of a path.
 #[cfg(unix)]
 pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
-    check(super::parent_of(path))?;
-    super::note_place(path);
+    check(parent_of(path))?;
+    note_place(path);
     Ok(At { name: path })
 }
 
@@ -74,7 +76,7 @@ pub fn keep_reached() -> KeepsReached {
 
 /// Refuses a folder that is reached through a link below its landing root.
 pub(super) fn check(folder: &Path) -> io::Result<()> {
-    super::note_place(folder);
+    note_place(folder);
     let Some((root, below)) = landing::root_of(folder) else { return Ok(()) };
     let mut at = root.to_owned();
     for name in below.components() {
@@ -102,7 +104,7 @@ fn is_link(found: &fs::Metadata) -> bool {
 #[cfg(unix)]
 pub(super) fn open(path: &Path, flags: rustix::fs::OFlags, mode: rustix::fs::Mode) -> io::Result<fs::File> {
     use rustix::fs::{CWD, OFlags, openat};
-    check(super::parent_of(path))?;
+    check(parent_of(path))?;
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(fs::File::from(rustix::io::retry_on_intr(|| openat(CWD, path, flags, mode))?))
 }

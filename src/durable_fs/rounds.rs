@@ -4,10 +4,10 @@
 //! share what came out. A round must begin after the last change that it is to cover.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use super::FsError;
+use super::error::{Failure, FsError};
+use super::folder_sync::sync_folder;
 
 /// The folders that were synced since the round began, each with what came of it.
 #[derive(Debug, Default)]
@@ -21,31 +21,12 @@ impl FolderRound {
         if let Some(synced) = self.synced.get(folder) {
             return synced.map_err(|failure| failure.tell(folder));
         }
-        let synced = super::sync_folder(folder);
+        let synced = sync_folder(folder);
         // Whatever else went wrong may be over for the next job.
         if synced.as_ref().map_or_else(FsError::is_failed_sync, |()| true) {
             self.synced.insert(folder.to_owned(), synced.as_ref().map_err(Failure::of).copied());
         }
         synced
-    }
-}
-
-/// An [`FsError`] that can be told several times: the system tells a failed sync once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Failure {
-    pub(super) action: &'static str,
-    pub(super) kind: io::ErrorKind,
-    pub(super) code: Option<i32>,
-}
-
-impl Failure {
-    pub(super) fn of(error: &FsError) -> Self {
-        Self { action: error.action, kind: error.source.kind(), code: error.source.raw_os_error() }
-    }
-
-    pub(super) fn tell(self, folder: &Path) -> FsError {
-        let source = self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error);
-        FsError::new(self.action, folder, source)
     }
 }
 

@@ -6,8 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use super::FsError;
-use super::rounds::Failure;
+use super::error::{Failure, FsError, SYNC};
 use crate::group_sync::{self, GroupSync, Told};
 
 /// The folders that somebody syncs now, and those whose sync failed: the next one would be believed.
@@ -21,11 +20,11 @@ impl group_sync::Failure for Failure {
     }
 
     fn of_panic() -> Self {
-        Self { action: super::SYNC, kind: io::ErrorKind::Other, code: None }
+        Self { action: SYNC, kind: io::ErrorKind::Other, code: None }
     }
 
     fn is_for_good(&self) -> bool {
-        self.action == super::SYNC
+        self.action == SYNC
     }
 }
 
@@ -109,7 +108,8 @@ mod tests {
     #[test]
     fn a_failed_sync_is_told_also_to_those_who_come_when_all_have_left() {
         let folder = Path::new("a-folder-that-failed");
-        let fails = || Err(FsError::new(crate::durable_fs::SYNC, folder, io::Error::from_raw_os_error(5)));
+        let fails =
+            || Err(FsError::new(crate::durable_fs::error::SYNC, folder, io::Error::from_raw_os_error(5)));
         share(folder, fails).expect_err("it fails");
         let later = share(folder, || Ok(())).expect_err("another sync would be believed");
         assert!(later.is_failed_sync());
@@ -128,7 +128,7 @@ mod tests {
     fn a_failed_sync_is_told_to_all_who_shared_it() {
         let (told, _) = many_during_a_round(|| {
             let source = io::Error::from_raw_os_error(5);
-            Err(FsError::new(crate::durable_fs::SYNC, Path::new("folder"), source))
+            Err(FsError::new(crate::durable_fs::error::SYNC, Path::new("folder"), source))
         });
         for told in told {
             let error = told.expect_err("its round failed");

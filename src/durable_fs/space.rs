@@ -3,7 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use super::{nearest_existing, platform};
+use super::names::nearest_existing;
+#[cfg(unix)]
+use super::unix as platform;
+use super::whereabouts::note_place;
+#[cfg(windows)]
+use super::windows as platform;
 
 /// The room on one file system, as far as it is for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +23,7 @@ pub struct Room {
 
 /// The room on the file system of a folder, or of the nearest folder above it that is there.
 pub fn room_at(folder: &Path) -> io::Result<Room> {
-    super::note_place(folder);
+    note_place(folder);
     let folder = nearest_existing(folder)?;
     let (free, total) = platform::free_and_total(folder)?;
     Ok(Room { device: platform::device_of(folder)?, free, total })
@@ -27,7 +32,7 @@ pub fn room_at(folder: &Path) -> io::Result<Room> {
 /// Whether a file system is mounted at exactly this folder (bind mounts count; on Windows: the root of a volume, also one mounted in
 /// a folder). A folder that is not there is none.
 pub fn is_mount_point(folder: &Path) -> io::Result<bool> {
-    super::note_place(folder);
+    note_place(folder);
     match platform::is_mount_point(folder) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(false)

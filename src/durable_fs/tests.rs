@@ -1,6 +1,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests play other processes and crashes")]
 
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::names::hidden_sibling;
+use super::rename::PartialName;
 use super::*;
+use crate::model::fault::{Fault as _, WaitsFor};
 
 fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
     let path = folder.join(name);
@@ -54,10 +61,10 @@ fn a_crash_between_link_and_unlink_is_finished() {
 fn link_and_unlink_stand_in_for_the_rename() {
     let folder = tempfile::tempdir().expect("a folder");
     let (a, b) = (file(folder.path(), "a", "A"), file(folder.path(), "b", "B"));
-    assert_eq!(unix::link_then_unlink(&a, &b).expect("asks"), Renamed::NameTaken);
+    assert_eq!(unix_rename::link_then_unlink(&a, &b).expect("asks"), Renamed::NameTaken);
     let c = folder.path().join("c");
-    assert_eq!(unix::link_then_unlink(&a, &c).expect("renames"), Renamed::Done);
-    assert_eq!(unix::link_then_unlink(&a, &c).expect("asks"), Renamed::Missing);
+    assert_eq!(unix_rename::link_then_unlink(&a, &c).expect("renames"), Renamed::Done);
+    assert_eq!(unix_rename::link_then_unlink(&a, &c).expect("asks"), Renamed::Missing);
     assert_eq!(names(folder.path()), ["b", "c"]);
 }
 
@@ -66,10 +73,10 @@ fn link_and_unlink_stand_in_for_the_rename() {
 fn without_hard_links_a_name_is_taken_exclusively() {
     let folder = tempfile::tempdir().expect("a folder");
     let (a, b) = (file(folder.path(), "a", "A"), file(folder.path(), "b", ""));
-    assert_eq!(unix::rename_over_placeholder(&a, &b).expect("asks"), Renamed::NameTaken);
+    assert_eq!(unix_rename::rename_over_placeholder(&a, &b).expect("asks"), Renamed::NameTaken);
     let c = folder.path().join("c");
-    assert_eq!(unix::rename_over_placeholder(&a, &c).expect("renames"), Renamed::Done);
-    assert_eq!(unix::rename_over_placeholder(&a, &c).expect("asks"), Renamed::Missing);
+    assert_eq!(unix_rename::rename_over_placeholder(&a, &c).expect("renames"), Renamed::Done);
+    assert_eq!(unix_rename::rename_over_placeholder(&a, &c).expect("asks"), Renamed::Missing);
     assert_eq!((names(folder.path()), content(&c)), (vec!["b".into(), "c".into()], Some("A".into())));
 }
 
@@ -79,17 +86,17 @@ fn a_crash_before_the_rename_leaves_no_empty_file_under_the_new_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let (a, b) = (file(folder.path(), "a", "A"), folder.path().join("b"));
     for placeholder in [false, true] {
-        fs::write(unix::note_of(&a, &b), "").expect("the crash left a note");
+        fs::write(unix_rename::note_of(&a, &b), "").expect("the crash left a note");
         if placeholder {
             fs::write(&b, "").expect("and an empty file");
         }
-        assert_eq!(unix::rename_over_placeholder(&a, &b).expect("goes on"), Renamed::Done);
+        assert_eq!(unix_rename::rename_over_placeholder(&a, &b).expect("goes on"), Renamed::Done);
         assert_eq!((names(folder.path()), content(&b)), (vec!["b".into()], Some("A".into())));
         fs::rename(&b, &a).expect("once more");
     }
     // After the rename: the note goes with the next call.
-    fs::write(unix::note_of(&b, &a), "").expect("the crash left a note");
-    assert_eq!(unix::rename_over_placeholder(&b, &a).expect("asks"), Renamed::Missing);
+    fs::write(unix_rename::note_of(&b, &a), "").expect("the crash left a note");
+    assert_eq!(unix_rename::rename_over_placeholder(&b, &a).expect("asks"), Renamed::Missing);
     assert_eq!(names(folder.path()), ["a"]);
 }
 
@@ -194,7 +201,7 @@ fn a_move_over_file_systems_keeps_content_and_leaves_one_file() {
         eprintln!("skipped: /dev/shm is not there");
         return;
     };
-    let device = |folder: &Path| platform::device_of(folder).expect("asks");
+    let device = |folder: &Path| unix::device_of(folder).expect("asks");
     if device(here.path()) == device(there.path()) {
         eprintln!("skipped: /dev/shm is on the file system of the temporary folder");
         return;

@@ -9,8 +9,9 @@ use std::time::SystemTime;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, linkat, mkdirat, renameat, statat, unlinkat};
 use rustix::io::retry_on_intr;
 
+use super::landing;
+use super::names::{Entry, Kind, Reach};
 use super::reach::{self, on, on_both};
-use super::{FsError, Renamed, landing, shared_sync};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
 /// Of folders that are only the service's.
@@ -21,25 +22,8 @@ const PRIVATE_FILE_MODE: u32 = 0o600;
 /// Somebody who makes one private file anew each time that it is removed does not hold us up for ever.
 const CREATE_TRIES: u32 = 16;
 
-pub(super) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    match rename_exclusively(from, to) {
-        Ok(()) => Ok(Renamed::Done),
-        Err(error) if is_unsupported(&error) => link_then_unlink(from, to),
-        Err(error) => settle(error, from, to),
-    }
-}
-
-/// The refusals that are answers, not errors.
-fn settle(error: io::Error, from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    match error.kind() {
-        io::ErrorKind::AlreadyExists => finish_link(from, to),
-        io::ErrorKind::NotFound if super::is_missing(from)? => Ok(Renamed::Missing),
-        _ => Err(FsError::between("rename", from, to, error)),
-    }
-}
-
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-fn rename_exclusively(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_exclusively(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{RenameFlags, renameat_with};
     on_both(from, to, |from, to| {
         let flags = RenameFlags::NOREPLACE;
@@ -48,12 +32,12 @@ fn rename_exclusively(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-fn rename_exclusively(_from: &Path, _to: &Path) -> io::Result<()> {
+pub(super) fn rename_exclusively(_from: &Path, _to: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// NFS and some FUSE file systems answer EINVAL, old kernels ENOSYS.
-fn is_unsupported(error: &io::Error) -> bool {
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
         || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }
@@ -78,105 +62,14 @@ pub(super) fn has_no_locks(error: &io::Error) -> bool {
     is_unsupported(error) || error.raw_os_error() == Some(libc::ENOLCK)
 }
 
-pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    if super::fuse::loses_its_number(to).map_err(|error| FsError::between("rename", from, to, error))? {
-        return rename_over_placeholder(from, to);
-    }
-    match link(from, to) {
-        Ok(()) => unlink_after_link(from, to),
-        Err(error) if has_no_links(&error) => rename_over_placeholder(from, to),
-        Err(error) => settle(error, from, to),
-    }
-}
-
-fn link(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
     on_both(from, to, |from, to| {
         retry_on_intr(|| linkat(from.folder(), from.name, to.folder(), to.name, AtFlags::empty()))
     })
 }
 
-fn has_no_links(error: &io::Error) -> bool {
+pub(super) fn has_no_links(error: &io::Error) -> bool {
     is_unsupported(error) || matches!(error.raw_os_error(), Some(libc::EPERM | libc::EMLINK))
-}
-
-/// The new name is durable before the old one goes: a power cut must not keep the unlink and lose the link.
-fn unlink_after_link(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    super::sync_folder(super::parent_of(to))?;
-    super::remove_file(from)?;
-    Ok(Renamed::Done)
-}
-
-/// The name is taken. By the same file under its second name: a crash came between link and unlink.
-fn finish_link(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    let (old, new) = match (look_at(from), look_at(to)) {
-        (Ok(old), Ok(new)) => (old, new),
-        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return Ok(Renamed::Missing),
-        _ => return Ok(Renamed::NameTaken),
-    };
-    if (old.st_dev, old.st_ino) != (new.st_dev, new.st_ino) {
-        return Ok(Renamed::NameTaken);
-    }
-    if is_one_name(from, to)? {
-        return Ok(Renamed::Done);
-    }
-    // One link under two paths is one name seen twice (a case-insensitive file system): unlinking would lose it.
-    if old.st_nlink < 2 { Ok(Renamed::NameTaken) } else { unlink_after_link(from, to) }
-}
-
-/// Whether both paths are the same name in the same folder, however they are spelled.
-fn is_one_name(from: &Path, to: &Path) -> Result<bool, FsError> {
-    let folder = |path: &Path| {
-        let parent = super::parent_of(path);
-        folder_metadata(parent).map(|m| (m.dev(), m.ino())).map_err(|e| FsError::new("look at", parent, e))
-    };
-    Ok(from.file_name() == to.file_name() && folder(from)? == folder(to)?)
-}
-
-/// Last resort, without hard links: the name is taken by an empty file, exclusively, and that file replaced. A hidden note beside it
-/// says so before, so that an empty file which a crash left under the name is known for ours by the next call.
-pub(super) fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    let note = note_of(from, to);
-    if super::is_missing(from)? {
-        super::remove_file(&note)?;
-        return Ok(Renamed::Missing);
-    }
-    let was_noted = !super::is_missing(&note)?;
-    if !was_noted {
-        super::create_private(&note)?;
-        super::sync_folder(super::parent_of(to))?;
-    }
-    let renamed = match create_new(to, OFlags::WRONLY) {
-        Ok(_) => replace_placeholder(from, to),
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(FsError::new("create", to, error)),
-        Err(_) if was_noted && is_empty_file(to) => replace_placeholder(from, to),
-        Err(_) => Ok(Renamed::NameTaken),
-    };
-    // The outcome stands; a note that stays is met by the next call.
-    super::remove_file(&note).ok();
-    renamed
-}
-
-/// The hidden name that a rename of this file to that one is noted under.
-pub(super) fn note_of(from: &Path, to: &Path) -> PathBuf {
-    let mut key = from.as_os_str().to_owned();
-    key.push("\0");
-    key.push(to);
-    super::hidden_sibling(to, Path::new(&key), "taking")
-}
-
-fn is_empty_file(path: &Path) -> bool {
-    look_at(path).is_ok_and(|found| is_file(&found) && found.st_size == 0)
-}
-
-fn replace_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    match rename_replace(from, to) {
-        Ok(()) => Ok(Renamed::Done),
-        Err(error) => {
-            // It is ours and empty; the rename's error is the one to tell.
-            super::remove_file(to).ok();
-            Err(FsError::between("rename", from, to, error))
-        }
-    }
 }
 
 /// Capabilities count, and read-only file systems too.
@@ -196,23 +89,23 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// What a name stands for, links not followed.
-fn look_at(path: &Path) -> io::Result<Stat> {
+pub(super) fn look_at(path: &Path) -> io::Result<Stat> {
     on(path, |at| retry_on_intr(|| statat(at.folder(), at.name, AtFlags::SYMLINK_NOFOLLOW)))
 }
 
-fn is_file(found: &Stat) -> bool {
+pub(super) fn is_file(found: &Stat) -> bool {
     FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
 }
 
-pub(super) fn kind_at(path: &Path) -> io::Result<super::Kind> {
+pub(super) fn kind_at(path: &Path) -> io::Result<Kind> {
     look_at(path).map(|found| kind_of(FileType::from_raw_mode(found.st_mode)))
 }
 
-fn kind_of(kind: FileType) -> super::Kind {
+fn kind_of(kind: FileType) -> Kind {
     match kind {
-        FileType::RegularFile => super::Kind::File,
-        FileType::Directory => super::Kind::Folder,
-        _ => super::Kind::Other,
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Folder,
+        _ => Kind::Other,
     }
 }
 
@@ -233,23 +126,23 @@ pub(super) fn link_count(path: &Path) -> io::Result<u64> {
 }
 
 /// Makes a file this user's, and nobody else's to write; it keeps its group.
-pub(super) fn take_over(path: &Path) -> io::Result<super::Reach> {
+pub(super) fn take_over(path: &Path) -> io::Result<Reach> {
     let found = look_at(path)?;
     let own = rustix::process::geteuid();
     if found.st_nlink > 1 {
-        return Ok(super::Reach::Named);
+        return Ok(Reach::Named);
     }
     let is_ours = found.st_uid == own.as_raw();
     if is_ours && found.st_mode & 0o022 == 0 {
-        return Ok(super::Reach::None);
+        return Ok(Reach::None);
     }
     let file = open_source(path)?;
     let taken = if is_ours { Ok(()) } else { rustix::fs::fchown(&file, Some(own), None).map_err(Into::into) };
     // Behind the change of owner, which takes the rights away by which it would run as us.
     match taken.and_then(|()| set_mode(&file, found.st_mode & 0o755)) {
-        Ok(()) => Ok(super::Reach::Open),
+        Ok(()) => Ok(Reach::Open),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied || is_unsupported(&error) => {
-            Ok(super::Reach::Owned)
+            Ok(Reach::Owned)
         }
         Err(error) => Err(error),
     }
@@ -282,7 +175,7 @@ pub(super) fn own_folder(folder: &Path) -> io::Result<FolderIdentity> {
 }
 
 pub(super) fn check_own_folder(folder: &Path) -> io::Result<()> {
-    if kind_at(folder)? != super::Kind::Folder {
+    if kind_at(folder)? != Kind::Folder {
         return Err(landing::no_folder(folder));
     }
     let found = match reach::folder(folder)? {
@@ -305,7 +198,7 @@ impl Listing {
 }
 
 impl Iterator for Listing {
-    type Item = io::Result<super::Entry>;
+    type Item = io::Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         use std::os::unix::ffi::OsStrExt as _;
@@ -324,7 +217,7 @@ impl Iterator for Listing {
                 known => Ok(kind_of(known)),
             };
             match kind {
-                Ok(kind) => return Some(Ok(super::Entry { path, kind })),
+                Ok(kind) => return Some(Ok(Entry { path, kind })),
                 // It vanished while it was looked at.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Some(Err(error)),
@@ -333,7 +226,7 @@ impl Iterator for Listing {
     }
 }
 
-fn open_folder(folder: &Path) -> io::Result<File> {
+pub(super) fn open_folder(folder: &Path) -> io::Result<File> {
     match reach::folder(folder)? {
         Some(reached) => {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -371,12 +264,10 @@ fn own(file: File, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn create_new(path: &Path, flags: OFlags) -> io::Result<File> {
+pub(super) fn create_new(path: &Path, flags: OFlags) -> io::Result<File> {
     reach::open(path, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(PRIVATE_FILE_MODE))
 }
 
-/// An empty file under this name. One of our own is emptied in place: were it removed first, a crash would leave none, and a hidden file that
-/// is gone counts as published. Another's is replaced.
 pub(super) fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
 }
@@ -385,6 +276,8 @@ pub(super) fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<()> 
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
 }
 
+/// An empty file under this name. One of our own is emptied in place: were it removed first, a crash would leave none, and a hidden file that
+/// is gone counts as published. Another's is replaced.
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
     for _ in 1..CREATE_TRIES {
         match create_new(path, OFlags::RDWR) {
@@ -402,19 +295,6 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
         }
     }
     create_new(path, OFlags::RDWR)
-}
-
-pub(super) fn sync_folder(folder: &Path) -> Result<(), FsError> {
-    shared_sync::share(folder, || sync_now(folder))
-}
-
-fn sync_now(folder: &Path) -> Result<(), FsError> {
-    let open = open_folder(folder).map_err(|e| FsError::new("open the folder", folder, e))?;
-    match open.sync_all() {
-        // Some network and FUSE file systems have no sync of folders; there is nothing else to ask them for.
-        Err(error) if is_unsupported(&error) => Ok(()),
-        done => done.map_err(|e| FsError::new(super::SYNC, folder, e)),
-    }
 }
 
 pub(super) fn open_files_max() -> Option<u64> {

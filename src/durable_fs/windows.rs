@@ -22,7 +22,8 @@ use windows_sys::Win32::Storage::FileSystem::{
     GetVolumePathNameW, MOVE_FILE_FLAGS, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 
-use super::{FsError, Renamed, landing, reach};
+use super::names::{Entry, Kind, Reach, parent_of};
+use super::{landing, reach};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
 /// 10 + 20 + … + 640 + 640 ms: about 2 s in all.
@@ -34,18 +35,7 @@ const PLAIN_PATH_UNITS_MAX: usize = 240;
 /// 100 ns units from 1601 to 1970.
 const UNIX_EPOCH_AS_FILETIME: i128 = 116_444_736_000_000_000;
 
-pub(super) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    match move_file_ex(from, to, MOVEFILE_WRITE_THROUGH) {
-        Ok(()) => Ok(Renamed::Done),
-        Err(error) if is_taken(&error) => Ok(Renamed::NameTaken),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && super::is_missing(from)? => {
-            Ok(Renamed::Missing)
-        }
-        Err(error) => Err(FsError::between("rename", from, to, error)),
-    }
-}
-
-fn is_taken(error: &io::Error) -> bool {
+pub(super) fn is_taken(error: &io::Error) -> bool {
     matches!(raw(error), Some(ERROR_ALREADY_EXISTS | ERROR_FILE_EXISTS))
 }
 
@@ -59,9 +49,9 @@ pub(super) fn rename_replace(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 #[allow(unsafe_code, reason = "std has no rename without replace and none that is written through")]
-fn move_file_ex(from: &Path, to: &Path, flags: MOVE_FILE_FLAGS) -> io::Result<()> {
-    reach::check(super::parent_of(from))?;
-    reach::check(super::parent_of(to))?;
+pub(super) fn move_file_ex(from: &Path, to: &Path, flags: MOVE_FILE_FLAGS) -> io::Result<()> {
+    reach::check(parent_of(from))?;
+    reach::check(parent_of(to))?;
     let (from, to) = (wide(from), wide(to));
     retry_held(|| {
         // SAFETY: both are NUL-terminated and outlive the call.
@@ -99,7 +89,7 @@ fn wide(path: &Path) -> Vec<u16> {
 
 #[allow(clippy::disallowed_methods, reason = "this is the place that the ban points to")]
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    reach::check(super::parent_of(path))?;
+    reach::check(parent_of(path))?;
     retry_held(|| fs::remove_file(path))
 }
 
@@ -122,30 +112,24 @@ pub(super) fn has_no_locks(error: &io::Error) -> bool {
     matches!(raw(error), Some(ERROR_INVALID_FUNCTION | ERROR_NOT_SUPPORTED))
 }
 
-/// Renames are written through, and the file system's journal keeps the order of names.
-#[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
-pub(super) fn sync_folder(_folder: &Path) -> Result<(), FsError> {
-    Ok(())
-}
-
 /// Folders take their access list from their parent; the installer sets that of the data folder.
 pub(super) fn make_one_folder(folder: &Path, _private: bool) -> io::Result<()> {
-    reach::check(super::parent_of(folder))?;
+    reach::check(parent_of(folder))?;
     fs::create_dir(folder)
 }
 
-pub(super) fn kind_at(path: &Path) -> io::Result<super::Kind> {
-    reach::check(super::parent_of(path))?;
+pub(super) fn kind_at(path: &Path) -> io::Result<Kind> {
+    reach::check(parent_of(path))?;
     Ok(kind_of(fs::symlink_metadata(path)?.file_type()))
 }
 
-fn kind_of(kind: fs::FileType) -> super::Kind {
+fn kind_of(kind: fs::FileType) -> Kind {
     if kind.is_file() {
-        super::Kind::File
+        Kind::File
     } else if kind.is_dir() {
-        super::Kind::Folder
+        Kind::Folder
     } else {
-        super::Kind::Other
+        Kind::Other
     }
 }
 
@@ -162,8 +146,8 @@ pub(super) fn link_count(path: &Path) -> io::Result<u64> {
 }
 
 /// Who may write a file is its folder's matter here.
-pub(super) fn take_over(path: &Path) -> io::Result<super::Reach> {
-    Ok(if link_count(path)? > 1 { super::Reach::Named } else { super::Reach::None })
+pub(super) fn take_over(path: &Path) -> io::Result<Reach> {
+    Ok(if link_count(path)? > 1 { Reach::Named } else { Reach::None })
 }
 
 pub(super) fn is_foreign(_path: &Path) -> bool {
@@ -193,26 +177,23 @@ impl Listing {
 }
 
 impl Iterator for Listing {
-    type Item = io::Result<super::Entry>;
+    type Item = io::Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let entry = self.0.next()?;
-        Some(
-            entry
-                .and_then(|entry| Ok(super::Entry { kind: kind_of(entry.file_type()?), path: entry.path() })),
-        )
+        Some(entry.and_then(|entry| Ok(Entry { kind: kind_of(entry.file_type()?), path: entry.path() })))
     }
 }
 
 pub(super) fn open_source(path: &Path) -> io::Result<File> {
-    reach::check(super::parent_of(path))?;
+    reach::check(parent_of(path))?;
     let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
 }
 
 /// Opens, and makes where it is not there, a file of the service's own.
 pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
-    reach::check(super::parent_of(path))?;
+    reach::check(parent_of(path))?;
     let mut options = OpenOptions::new();
     options.read(true).write(create).create(create).truncate(false);
     let file = options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
@@ -220,7 +201,7 @@ pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
 }
 
 pub(super) fn create_private(path: &Path) -> io::Result<File> {
-    reach::check(super::parent_of(path))?;
+    reach::check(parent_of(path))?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
     let file = options.open(path)?;
@@ -282,7 +263,7 @@ pub(super) fn identity(file: &File) -> io::Result<FileIdentity> {
 }
 
 pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
-    reach::check(super::parent_of(path))?;
+    reach::check(parent_of(path))?;
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(None);
     }

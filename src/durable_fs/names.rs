@@ -1,0 +1,78 @@
+//! Names and what they stand for, apart from how a system tells it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What became of a rename that must not replace anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// The file has its new name.
+    Done,
+    /// The new name is taken; nothing happened.
+    NameTaken,
+    /// There is no file under the old name; nothing happened.
+    Missing,
+}
+
+/// What a name in a folder stands for; links are not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, a pipe, a socket or a device.
+    Other,
+}
+
+/// A name in a folder.
+#[derive(Debug)]
+pub struct Entry {
+    /// The folder as it was named, with the name.
+    pub path: PathBuf,
+    /// What it stands for.
+    pub kind: Kind,
+}
+
+/// How others can still change a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// They cannot.
+    None,
+    /// They could open it for writing until now, and may have it open.
+    Open,
+    /// By another name that it has.
+    Named,
+    /// It is theirs, and this user may not take it.
+    Owned,
+}
+
+/// The folder in which a path's name stands.
+pub fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The path itself where it is a folder, else the nearest folder above it that exists.
+pub(super) fn nearest_existing(path: &Path) -> io::Result<&Path> {
+    for ancestor in path.ancestors() {
+        let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+        match fs::metadata(ancestor) {
+            Ok(found) if found.is_dir() => return Ok(ancestor),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
+/// A hidden name beside `path`, the same for the same `key`: a leftover of a crash is found again instead of
+/// piling up.
+pub(super) fn hidden_sibling(path: &Path, key: &Path, suffix: &str) -> PathBuf {
+    let hash = blake3::hash(key.as_os_str().as_encoded_bytes()).to_hex();
+    parent_of(path).join(format!(".landfall-{}-{suffix}", &hash.as_str()[..16]))
+}

@@ -1,0 +1,125 @@
+//! A rename without replace on Unix: `renameat2`, else hard links, else a placeholder.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::error::FsError;
+use super::files::{create_private, is_missing, remove_file};
+use super::folder_sync::sync_folder;
+use super::fuse;
+use super::names::{Renamed, hidden_sibling, parent_of};
+use super::unix::{
+    create_new, folder_metadata, has_no_links, is_file, is_unsupported, link, look_at, rename_exclusively,
+    rename_replace,
+};
+
+pub(super) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match rename_exclusively(from, to) {
+        Ok(()) => Ok(Renamed::Done),
+        Err(error) if is_unsupported(&error) => link_then_unlink(from, to),
+        Err(error) => settle(error, from, to),
+    }
+}
+
+/// The refusals that are answers, not errors.
+fn settle(error: io::Error, from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => finish_link(from, to),
+        io::ErrorKind::NotFound if is_missing(from)? => Ok(Renamed::Missing),
+        _ => Err(FsError::between("rename", from, to, error)),
+    }
+}
+
+pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    if fuse::loses_its_number(to).map_err(|error| FsError::between("rename", from, to, error))? {
+        return rename_over_placeholder(from, to);
+    }
+    match link(from, to) {
+        Ok(()) => unlink_after_link(from, to),
+        Err(error) if has_no_links(&error) => rename_over_placeholder(from, to),
+        Err(error) => settle(error, from, to),
+    }
+}
+
+/// The new name is durable before the old one goes: a power cut must not keep the unlink and lose the link.
+fn unlink_after_link(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    sync_folder(parent_of(to))?;
+    remove_file(from)?;
+    Ok(Renamed::Done)
+}
+
+/// The name is taken. By the same file under its second name: a crash came between link and unlink.
+fn finish_link(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    let (old, new) = match (look_at(from), look_at(to)) {
+        (Ok(old), Ok(new)) => (old, new),
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => return Ok(Renamed::Missing),
+        _ => return Ok(Renamed::NameTaken),
+    };
+    if (old.st_dev, old.st_ino) != (new.st_dev, new.st_ino) {
+        return Ok(Renamed::NameTaken);
+    }
+    if is_one_name(from, to)? {
+        return Ok(Renamed::Done);
+    }
+    // One link under two paths is one name seen twice (a case-insensitive file system): unlinking would lose it.
+    if old.st_nlink < 2 { Ok(Renamed::NameTaken) } else { unlink_after_link(from, to) }
+}
+
+/// Whether both paths are the same name in the same folder, however they are spelled.
+fn is_one_name(from: &Path, to: &Path) -> Result<bool, FsError> {
+    let folder = |path: &Path| {
+        let parent = parent_of(path);
+        folder_metadata(parent).map(|m| (m.dev(), m.ino())).map_err(|e| FsError::new("look at", parent, e))
+    };
+    Ok(from.file_name() == to.file_name() && folder(from)? == folder(to)?)
+}
+
+/// Last resort, without hard links: the name is taken by an empty file, exclusively, and that file replaced. A hidden note beside it
+/// says so before, so that an empty file which a crash left under the name is known for ours by the next call.
+pub(super) fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    let note = note_of(from, to);
+    if is_missing(from)? {
+        remove_file(&note)?;
+        return Ok(Renamed::Missing);
+    }
+    let was_noted = !is_missing(&note)?;
+    if !was_noted {
+        create_private(&note)?;
+        sync_folder(parent_of(to))?;
+    }
+    let renamed = match create_new(to, OFlags::WRONLY) {
+        Ok(_) => replace_placeholder(from, to),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(FsError::new("create", to, error)),
+        Err(_) if was_noted && is_empty_file(to) => replace_placeholder(from, to),
+        Err(_) => Ok(Renamed::NameTaken),
+    };
+    // The outcome stands; a note that stays is met by the next call.
+    remove_file(&note).ok();
+    renamed
+}
+
+/// The hidden name that a rename of this file to that one is noted under.
+pub(super) fn note_of(from: &Path, to: &Path) -> PathBuf {
+    let mut key = from.as_os_str().to_owned();
+    key.push("\0");
+    key.push(to);
+    hidden_sibling(to, Path::new(&key), "taking")
+}
+
+fn is_empty_file(path: &Path) -> bool {
+    look_at(path).is_ok_and(|found| is_file(&found) && found.st_size == 0)
+}
+
+fn replace_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match rename_replace(from, to) {
+        Ok(()) => Ok(Renamed::Done),
+        Err(error) => {
+            // It is ours and empty; the rename's error is the one to tell.
+            remove_file(to).ok();
+            Err(FsError::between("rename", from, to, error))
+        }
+    }
+}
