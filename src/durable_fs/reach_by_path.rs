@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::landing;
+#[cfg(unix)]
 use super::names::parent_of;
 use super::whereabouts::note_place;
 
