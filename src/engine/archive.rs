@@ -51,3 +51,36 @@ pub(super) fn names(rule: &ReadyRule, job: &Job) -> Result<impl Iterator<Item = 
     let source = job.source.path.as_path().to_owned();
     Ok((0_u64..).map(move |number| numbered(&folder, &source, number, 0)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    #[test]
+    fn a_name_that_the_archive_has_is_planned_with_a_number_and_a_lost_source_looked_for_under_both() {
+        let world = World::new();
+        let mut job = world.job();
+        let rule = world.shared.rules.snapshot(&world.shared.store, &job).expect("is known");
+        std::fs::create_dir(world.path("archive")).expect("makes");
+        std::fs::write(world.path("archive/pay.txt"), "an older one").expect("writes");
+        plan(&rule, &mut job).expect("plans");
+        assert_eq!(job.retired_to, Some(world.path("archive/pay.txt-1").into()));
+        let names: Vec<_> = names(&rule, &job).expect("is known").take(2).collect();
+        assert_eq!(names, ["archive/pay.txt", "archive/pay.txt-1"].map(|name| world.path(name)));
+        forget_plan(&mut job);
+        assert_eq!(job.retired_to, None);
+    }
+
+    #[test]
+    fn a_source_that_is_not_archived_has_no_plan() {
+        for rule in ["source = { on_success = \"delete\" }\n", "source = { on_success = \"keep\" }\n"] {
+            let world = World::with(rule);
+            let mut job = world.job();
+            job.retired_to = Some("elsewhere".into());
+            let rule = world.shared.rules.snapshot(&world.shared.store, &job).expect("is known");
+            plan(&rule, &mut job).expect("plans nothing");
+            assert_eq!(job.retired_to, None);
+        }
+    }
+}

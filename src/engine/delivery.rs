@@ -175,3 +175,54 @@ fn outdated(key: &OsText, last: &Earlier) -> Trouble {
 fn source_of(earlier: &Earlier) -> String {
     earlier.source.as_ref().map_or_else(String::new, |path| format!(" ({path})"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    const KEYED: &str =
+        "source = { on_success = \"delete\" }\ndelivery = { key = \"{stem}\", same_key = \"KIND\" }\n";
+
+    fn world(same_key: &str) -> World {
+        World::with(&KEYED.replace("KIND", same_key))
+    }
+
+    /// What the second delivery of a key is, once the first is published.
+    fn second(same_key: &str, approved: bool) -> Result<Delivery, Trouble> {
+        let world = world(same_key);
+        let (mut first, mut second) = (world.job(), world.second_job("pay.csv"));
+        let rule = &world.shared.settings.rules[0];
+        first.delivery = judge(&world.shared, rule, &first).expect("it is new");
+        assert_eq!((first.delivery.revision, first.delivery.corrects), (Delivery::default().revision, None));
+        world.shared.store.change().job(&first).delivery(&first).apply().expect("is published");
+        second.delivery.key_approved = approved;
+        judge(&world.shared, rule, &second)
+    }
+
+    #[test]
+    fn a_second_delivery_of_a_key_is_what_the_rule_says() {
+        let correction = second("correction", false).expect("it corrects the first");
+        assert!(correction.corrects.is_some() && correction.revision == 2, "{correction:?}");
+        let held = second("hold", false).expect_err("an operator decides");
+        assert_eq!(held.reaction, Reaction::Resend(Resend::Held));
+        let approved = second("hold", true).expect("an operator has decided");
+        assert!(approved.corrects.is_some(), "{approved:?}");
+    }
+
+    #[test]
+    fn of_two_deliveries_of_a_key_the_one_that_was_claimed_first_comes_first() {
+        let world = world("correction");
+        let (first, second) = (world.job(), world.second_job("pay.csv"));
+        let rule = &world.shared.settings.rules[0];
+        enter_recovered(&world.shared, &[first.clone(), second.clone()]).expect("stand in line");
+        assert!(earlier(&world.shared, rule, &first).expect("is told").is_none());
+        let before = earlier(&world.shared, rule, &second).expect("is told").expect("the first");
+        assert_eq!(before.id, first.id);
+        wait_for(&world.shared, second.id, &before).expect("waits");
+        let waiting = world.row(&second).and_then(|row| row.waiting).expect("it waits");
+        assert_eq!(waiting.waits_for, WaitsFor::Delivery);
+        world.shared.store.change().unclaim(first.id).apply().expect("it is gone, and nobody said so");
+        assert!(earlier(&world.shared, rule, &second).expect("is told").is_none());
+    }
+}

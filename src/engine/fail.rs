@@ -99,3 +99,56 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
 fn is_first_try(shared: &Shared, job: &Job) -> bool {
     shared.claims.given_back.is_first(job.source.path.as_path(), &job.source.identity, job.source.retire)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, is_there};
+    use crate::model::job_state::JobState;
+
+    fn started(world: &World) -> Job {
+        let mut job = world.job();
+        world.rename();
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        job
+    }
+
+    #[test]
+    fn a_source_that_ended_early_goes_back_once_and_the_same_bytes_go_to_quarantine_then() {
+        let world = World::new();
+        let early = Trouble::new(FaultKind::Input, "it breaks off", None).with(Reaction::GiveBack);
+        let job = started(&world);
+        give_back_or_fail(&world.shared, job.clone(), &early).expect("is given back");
+        assert_eq!(world.row(&job).expect("is there").state, JobState::Aborted);
+        assert!(is_there(&world.source()));
+
+        let job = started(&world);
+        give_back_or_fail(&world.shared, job.clone(), &early).expect("fails");
+        assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
+        assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt.error.json")));
+        assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt")) && !is_there(&world.claimed()));
+    }
+
+    #[test]
+    fn a_source_that_is_not_at_fault_stays_where_it_is_claimed() {
+        let world = World::new();
+        let job = started(&world);
+        let bug = Trouble::new(FaultKind::Bug, "an internal error", None);
+        give_back_or_fail(&world.shared, job.clone(), &bug).expect("fails");
+        assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
+        assert!(is_there(&world.claimed()));
+    }
+
+    #[test]
+    fn a_job_that_is_given_up_is_moved_by_its_finisher_and_leaves_no_partials() {
+        let world = World::new();
+        let job = Job { deaths: Some(5), ..started(&world) };
+        let partial = world.partial_of(&job);
+        give_up(&world.shared, job.clone()).expect("is written down");
+        let row = world.row(&job).expect("is there");
+        assert!(row.is_failing() && row.retired_to.is_some() && !is_there(&partial));
+        assert!(is_there(&world.claimed()), "its finisher moves it");
+        finish_failing(&world.shared, row).expect("moves");
+        assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt")));
+    }
+}

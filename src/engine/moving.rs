@@ -127,3 +127,55 @@ pub(super) fn sync_moved(job: &Job) -> Result<(), Trouble> {
     sync_arrived(job, &mut round)?;
     sync_left(job, &mut round)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, is_there};
+
+    fn moved(world: &World, job: &mut Job) -> Result<(), Trouble> {
+        let folder = world.path("went");
+        let choose = |job: &Job| free_name(&folder, job.source.path.as_path(), 0);
+        move_source(&world.shared.store, &world.shared.rooms, job, choose)
+    }
+
+    #[test]
+    fn where_the_planned_name_is_taken_meanwhile_another_one_is_in_the_row_before_the_move() {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        job.retired_to = Some(world.path("went/pay.txt").into());
+        std::fs::create_dir(world.path("went")).expect("makes");
+        std::fs::write(world.path("went/pay.txt"), "somebody else's").expect("writes");
+        moved(&world, &mut job).expect("moves");
+        assert_eq!(std::fs::read_to_string(world.path("went/pay.txt-1")).expect("is there"), "1\n");
+        assert_eq!(world.row(&job).expect("is there").retired_to, Some(world.path("went/pay.txt-1").into()));
+        assert_eq!(std::fs::read_to_string(world.path("went/pay.txt")).expect("is there"), "somebody else's");
+    }
+
+    #[test]
+    fn a_move_that_a_crash_came_after_is_done_and_one_whose_folder_is_away_waits() {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        moved(&world, &mut job).expect("moves");
+        moved(&world, &mut job).expect("was moved");
+        durable_fs::remove_file(&world.path("went/pay.txt")).expect("somebody takes it");
+        moved(&world, &mut job).expect("was taken away after it was moved");
+        std::fs::rename(world.path("in/.landfall"), world.path("away")).expect("unmounts");
+        let trouble = moved(&world, &mut job).expect_err("nothing can be said yet");
+        assert_eq!(trouble.error.kind, FaultKind::Storage);
+    }
+
+    #[test]
+    fn a_source_with_a_second_name_is_copied_so_that_nobody_changes_it_by_that() {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        std::fs::hard_link(world.claimed(), world.path("second")).expect("links");
+        moved(&world, &mut job).expect("moves");
+        std::fs::write(world.path("second"), "changed").expect("writes");
+        assert_eq!(std::fs::read_to_string(world.path("went/pay.txt")).expect("is there"), "1\n");
+        assert!(world.row(&job).is_some_and(|row| row.source.is_copied) && !is_there(&world.claimed()));
+    }
+}

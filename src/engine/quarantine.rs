@@ -47,3 +47,34 @@ pub(super) fn document(job: &Job) -> Result<Vec<u8>, Trouble> {
         Trouble::new(FaultKind::Bug, message, Some("report this with the rule and the names of its files"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    #[test]
+    fn a_refused_source_has_its_jobs_json_beside_it() {
+        let world = World::new();
+        let mut job = world.job();
+        let rule = &world.shared.settings.rules[0];
+        let folder = make(rule, &job).expect("makes");
+        assert_eq!(folder, world.path("in/.landfall/quarantine"));
+        write_reason(&job).expect("it went nowhere");
+        job.retired_to = Some(name(rule, &job).expect("is free").into());
+        write_reason(&job).expect("writes");
+        let reason = std::fs::read(folder.join("pay.txt.error.json")).expect("is there");
+        assert_eq!(reason, document(&job).expect("is made"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_quarantine_that_others_can_write_into_takes_nothing() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let world = World::new();
+        let (rule, job) = (&world.shared.settings.rules[0], world.job());
+        let folder = make(rule, &job).expect("makes");
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).expect("opens it");
+        make(rule, &job).expect_err("anybody could put a file there");
+    }
+}

@@ -67,3 +67,41 @@ fn is_unchanged(job: &Job) -> bool {
     let path: &Path = job.source_path().as_path();
     durable_fs::identity_at(path).is_ok_and(|found| found.is_some_and(|found| source::is_source(job, &found)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, is_there};
+    use crate::model::fault::FaultKind;
+    use crate::model::job_id::JobId;
+    use crate::model::job_state::JobState;
+
+    fn ended(resend: Resend) -> (World, Job) {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        job.account.records_in = 7;
+        let kind = if resend == Resend::Held { FaultKind::Config } else { FaultKind::Input };
+        let trouble = Trouble::new(kind, "published before", None).with(Reaction::Resend(resend));
+        end_or_hold(&world.shared, job.clone(), &trouble, resend).expect("is decided");
+        let row = world.row(&job).expect("is there");
+        (world, row)
+    }
+
+    #[test]
+    fn a_refused_source_goes_to_quarantine_and_nothing_of_it_counts() {
+        let of = JobId::from_parts(1, 7);
+        let (world, row) = ended(Resend::Refused { of });
+        assert_eq!((row.state, row.account.records_in), (JobState::Refused, 0), "{row:#?}");
+        assert_eq!(row.delivery.duplicate_of, Some(of));
+        assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt")));
+    }
+
+    #[test]
+    fn a_held_one_stays_claimed_until_an_operator_says_what_to_do() {
+        let (world, row) = ended(Resend::Held);
+        assert!(row.state == JobState::Held && row.waits_for_settling(), "{row:#?}");
+        assert!(row.waiting.is_some_and(|waiting| waiting.until.is_none()) && is_there(&world.claimed()));
+    }
+}

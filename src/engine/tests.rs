@@ -86,15 +86,22 @@ impl World {
 
     /// A job for the source as it is now, in the store; the caller renames the file.
     pub(super) fn job(&self) -> Job {
+        self.job_for(1, &self.source(), &self.claimed())
+    }
+
+    /// The same for a second file, `in/NAME`.
+    pub(super) fn second_job(&self, name: &str) -> Job {
+        let path = self.path("in").join(name);
+        std::fs::write(&path, "2\n").expect("writes");
+        self.job_for(2, &path, &self.path("in/.landfall/second"))
+    }
+
+    fn job_for(&self, number: u128, path: &Path, claimed: &Path) -> Job {
         let rule = &self.shared.settings.rules[0];
-        let source = Source {
-            claimed: Some(self.claimed().into()),
-            ..Source::found(
-                self.source(),
-                durable_fs::identity_at(&self.source()).expect("looks").expect("a regular file"),
-            )
-        };
-        let job = Job::queued(JobId::from_parts(1, 1), &rule.name, &rule.hash(), source, clock::now());
+        let identity = durable_fs::identity_at(path).expect("looks").expect("a regular file");
+        let source = Source { claimed: Some(claimed.into()), ..Source::found(path, identity) };
+        let id = JobId::from_parts(1, number);
+        let job = Job::queued(id, &rule.name, &rule.hash(), source, clock::now());
         self.shared.store.change().rule(rule).job(&job).apply().expect("writes");
         job
     }
@@ -113,6 +120,13 @@ impl World {
 
     /// A job whose source is claimed, started, and read by nobody yet.
     pub(super) fn run(&self) -> Arc<Run> {
+        let run = self.unread_run();
+        run.entries.add(entry());
+        run
+    }
+
+    /// The same, without its entry.
+    pub(super) fn unread_run(&self) -> Arc<Run> {
         let mut job = self.job();
         self.rename();
         job.take(JobEvent::Started, clock::now(), "").expect("starts");
@@ -122,7 +136,6 @@ impl World {
         let collector = Collector::begin(store, &rule, &job, false, None).expect("begins");
         let queue = store.slice_queue(Arc::clone(&memory.waiting), 1 << 20);
         let run = Arc::new(Run::new(memory, &footprints.reach, job, rule, queue, collector));
-        run.entries.add(entry());
         self.shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
         run
     }
