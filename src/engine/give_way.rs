@@ -100,3 +100,36 @@ fn checkpoint_now(shared: &Shared, run: &Run) -> Result<bool, Trouble> {
         None => Ok(true),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::rooms::Rooms;
+    use crate::engine::tests::{World, worked};
+    use crate::engine::trouble::Reaction;
+    use crate::model::rule::FreeMin;
+
+    #[test]
+    fn a_job_that_lacks_room_makes_a_checkpoint_and_waits_until_there_is_some() {
+        let mut world = World::new();
+        let short = Rooms::new(FreeMin::Bytes(u64::MAX), world.path("data"));
+        Arc::get_mut(&mut world.shared).expect("nobody else has it").rooms = short;
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        run.loading_ended();
+        give_way(&world.shared);
+        let trouble = run.trouble().expect("nobody has so much room");
+        assert!(matches!(trouble.reaction, Reaction::Park { .. }), "{trouble:?}");
+        let point = world.shared.store.checkpoint(run.id).expect("reads").expect("was made");
+        assert_eq!(point.next_slice, 1);
+        assert!(run.is_settled() && !run.checkpoint_in_flight.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_job_that_lacks_nothing_runs_on() {
+        let world = World::new();
+        let run = world.run();
+        give_way(&world.shared);
+        assert!(run.trouble().is_none());
+    }
+}

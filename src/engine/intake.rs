@@ -113,3 +113,48 @@ fn is_known(shared: &Shared, offer: &Offer) -> bool {
 fn refuse(shared: &Shared, path: &Path, why: &str) {
     shared.claims.answer(path, Answer::Refused(why.to_owned()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable_fs;
+    use crate::engine::tests::{World, is_there};
+
+    fn offer(world: &World, rule: &str) -> Offer {
+        let path = world.source();
+        let identity = durable_fs::identity_at(&path).expect("looks").expect("a regular file");
+        let (rule, vars, companions) = (rule.to_owned(), std::collections::BTreeMap::new(), Vec::new());
+        Offer { rule, path, identity, vars, companions, may_be_early: false }
+    }
+
+    fn jobs(world: &World) -> Vec<crate::model::job::Job> {
+        world.shared.store.unfinished_jobs().expect("reads")
+    }
+
+    #[test]
+    fn an_offer_becomes_a_job_whose_source_is_claimed() {
+        let world = World::new();
+        let (known, unknown) = (offer(&world, "payments"), offer(&world, "removed"));
+        take_batch(&world.shared, vec![unknown, known]).expect("claims");
+        let jobs = jobs(&world);
+        assert_eq!(jobs.len(), 1, "a rule that is not known claims nothing");
+        assert!(jobs.iter().all(|job| is_there(job.source_path().as_path())) && !is_there(&world.source()));
+    }
+
+    #[test]
+    fn a_kept_file_that_is_offered_under_two_names_or_again_is_one_job() {
+        let world = World::with("source = { on_success = \"keep\" }\n");
+        let twice = vec![offer(&world, "payments"), offer(&world, "payments")];
+        take_batch(&world.shared, twice).expect("takes it once");
+        take_batch(&world.shared, vec![offer(&world, "payments")]).expect("knows it");
+        assert_eq!(jobs(&world).len(), 1);
+        assert!(is_there(&world.source()), "it stays where it lies");
+    }
+
+    #[test]
+    fn nothing_is_claimed_while_the_mount_of_its_rule_is_away() {
+        let world = World::with("source = { on_success = \"delete\" }\npublish = { mount = \"out\" }\n");
+        take_batch(&world.shared, vec![offer(&world, "payments")]).expect("waits");
+        assert!(jobs(&world).is_empty() && is_there(&world.source()));
+    }
+}

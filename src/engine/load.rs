@@ -441,3 +441,68 @@ fn differing_header(entry: &str) -> Trouble {
     let hint = "give each entry an output of its own with {entry} in every output's path, or take entries of one kind with `decode.entries`";
     Trouble::new(FaultKind::Input, message, Some(hint))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    #[test]
+    fn a_file_of_one_slice_is_read_and_worked_by_its_loader_alone() {
+        let world = World::new();
+        std::fs::write(world.source(), "1\n2\n").expect("writes");
+        let run = world.unread_run();
+        load_run(&world.shared, &run);
+        assert!(run.trouble().is_none() && run.is_settled());
+        let loaded = run.loaded().expect("it is read to its end");
+        assert_eq!((loaded.slices, loaded.unterminated.len()), (1, 0));
+        assert_eq!(run.with_collector(|collector| collector.records_in()), Some(2));
+    }
+
+    #[test]
+    fn a_source_that_is_not_what_was_claimed_is_not_read() {
+        let world = World::new();
+        let run = world.unread_run();
+        std::fs::write(world.claimed(), "1\n2\n").expect("its sender still had it open");
+        load_run(&world.shared, &run);
+        assert_eq!(run.trouble().map(|trouble| &trouble.reaction), Some(&Reaction::GiveBack));
+        assert!(run.loaded().is_none() && run.is_settled());
+    }
+
+    #[test]
+    fn a_last_line_without_its_end_is_waited_for_only_where_the_rule_says_so() {
+        for (rule, waits) in [("complete", true), ("any", false)] {
+            let rule =
+                format!("source = {{ on_success = \"delete\" }}\nready = {{ last_line = \"{rule}\" }}\n");
+            let world = World::with(&rule);
+            std::fs::write(world.source(), "1\n2").expect("writes");
+            let run = world.unread_run();
+            load_run(&world.shared, &run);
+            let is_early = run.trouble().is_some_and(|trouble| trouble.reaction == Reaction::GiveBack);
+            assert_eq!(is_early, waits, "{rule}: {:?}", run.trouble());
+            assert_eq!(run.loaded().map(|loaded| loaded.unterminated.len()), (!waits).then_some(1));
+        }
+    }
+
+    #[test]
+    fn a_resume_over_other_slices_than_the_checkpoints_starts_over() {
+        let world = World::new();
+        let run = world.unread_run();
+        let mut retrace = Retrace::start().expect("a thread");
+        meet_checkpoint(&run, Some(retrace)).expect("nothing was passed over, and nothing is in it");
+        retrace = Retrace::start().expect("a thread");
+        retrace.pass_over(Slice {
+            number: 0,
+            entry: 0,
+            first_record: 1,
+            offset: 0,
+            first_line: 0,
+            bytes: b"1\n".to_vec().into(),
+            records: Vec::new(),
+            skipped: 0,
+            oversized: None,
+        });
+        let trouble = meet_checkpoint(&run, Some(retrace)).expect_err("the checkpoint has none");
+        assert_eq!(trouble.reaction, Reaction::StartOver);
+    }
+}

@@ -104,3 +104,56 @@ fn pause_for_suspicion(shared: &Shared, job: &Job) -> Result<Option<Duration>, T
     }
     Ok(Some(pause))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, is_there};
+    use crate::model::job_state::JobEvent;
+
+    #[test]
+    fn a_job_whose_file_was_not_renamed_is_forgotten_and_its_file_a_candidate_again() {
+        let world = World::new();
+        let job = world.job();
+        recover(&world.shared).expect("recovers");
+        assert!(world.row(&job).is_none() && is_there(&world.source()));
+    }
+
+    #[test]
+    fn a_job_whose_file_is_claimed_goes_on() {
+        let world = World::new();
+        let job = world.job();
+        world.rename();
+        recover(&world.shared).expect("recovers");
+        assert_eq!(
+            world.row(&job).map(|row| (row.state, row.waiting.is_some())),
+            Some((JobState::Queued, false))
+        );
+    }
+
+    #[test]
+    fn a_job_in_hand_when_the_process_died_waits_longer_each_time_and_is_given_up_in_the_end() {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        world.shared.save(&job).expect("writes");
+        for death in 1..=in_hand::DEATHS_MAX {
+            let died = in_hand::InHand::default();
+            let data_dir = &world.shared.settings.service.data_dir;
+            died.begin(data_dir);
+            assert!(died.take(job.id, true));
+            drop(died);
+            recover(&world.shared).expect("recovers");
+            let row = world.row(&job).expect("is there");
+            assert_eq!(row.deaths, Some(death));
+            let waits = !in_hand::pause_after(death).is_zero() && death < in_hand::DEATHS_MAX;
+            assert_eq!(
+                (row.waiting.is_some(), row.is_failing()),
+                (waits, death == in_hand::DEATHS_MAX),
+                "{row:#?}"
+            );
+            world.shared.save(&Job { waiting: None, ..row }).expect("writes");
+        }
+    }
+}

@@ -166,3 +166,61 @@ fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
     job.slices = crate::model::job::Slices::default();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fail;
+    use crate::engine::tests::World;
+
+    fn failed() -> (World, Job) {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        job.account.records_in = 7;
+        let fault = Trouble::new(FaultKind::Input, "not what the rule expects", None);
+        fail::give_back_or_fail(&world.shared, job.clone(), &fault).expect("fails");
+        let row = world.row(&job).expect("is there");
+        (world, row)
+    }
+
+    fn retried(world: &World, job: &Job) -> Result<Job, Trouble> {
+        retry(&world.shared.store, &world.shared.settings.rules, job.id)
+    }
+
+    #[test]
+    fn a_failed_job_starts_with_a_clean_sheet_and_knows_where_its_source_is() {
+        let (world, job) = failed();
+        let quarantined = job.retired_to.clone().expect("it is in quarantine");
+        let row = retried(&world, &job).expect("is queued");
+        assert_eq!((row.state, row.account.records_in, row.error), (JobState::Queued, 0, None));
+        assert_eq!((row.source.moved_from, row.retired_to), (Some(quarantined), None));
+    }
+
+    #[test]
+    fn a_job_whose_source_is_gone_is_not_retried_and_stays_as_it_is() {
+        let (world, job) = failed();
+        let quarantined = job.retired_to.clone().expect("it is in quarantine");
+        crate::durable_fs::remove_file(quarantined.as_path()).expect("somebody takes it");
+        let refused = retried(&world, &job).expect_err("there is nothing to take");
+        assert!(refused.error.message.contains("is not at"), "{}", refused.error);
+        assert_eq!(world.row(&job), Some(job));
+    }
+
+    #[test]
+    fn a_job_that_goes_on_by_itself_is_not_retried_and_says_how() {
+        let world = World::new();
+        let job = world.job();
+        let refused = retried(&world, &job).expect_err("it has not begun");
+        assert!(refused.error.hint.is_some_and(|hint| hint.contains("landfall run")));
+        accept_missing(&world.shared.store, job.id).expect_err("it misses nothing");
+    }
+
+    #[test]
+    fn a_job_of_a_rule_that_is_gone_is_not_retried() {
+        let (world, job) = failed();
+        let refused = retry(&world.shared.store, &[], job.id).expect_err("nobody knows its rule");
+        assert!(refused.error.message.contains("payments"), "{}", refused.error);
+    }
+}

@@ -211,3 +211,41 @@ fn join_until(thread: &JoinHandle<()>, deadline: Instant) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, worked};
+
+    #[test]
+    fn each_part_of_a_stop_leaves_time_to_the_next_however_long_all_of_it_may_take() {
+        for seconds in [0, 1, 10, 600] {
+            let timeout = Duration::from_secs(seconds);
+            let (before, deadlines) = (Instant::now(), Deadlines::within(timeout));
+            assert!(before <= deadlines.threads && deadlines.threads <= deadlines.checkpoints);
+            assert!(deadlines.checkpoints <= Instant::now() + timeout);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_hangs_is_waited_for_until_the_deadline_and_no_longer() {
+        let (release, hangs) = std::sync::mpsc::channel::<()>();
+        let thread =
+            spawn("hangs", move || assert!(hangs.recv().is_err(), "nobody sends")).expect("a thread");
+        assert!(!join_until(&thread, Instant::now()));
+        drop(release);
+        assert!(join_until(&thread, Instant::now() + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_clean_stop_writes_a_last_checkpoint_and_is_no_attempt() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        lock(&run.job).attempts = 3;
+        save_runs(&world.shared, Instant::now() + Duration::from_secs(60)).expect("saves");
+        let store = &world.shared.store;
+        assert_eq!(store.checkpoint(run.id).expect("reads").map(|point| point.next_slice), Some(1));
+        assert_eq!(store.job(run.id).expect("reads").map(|row| row.attempts), Some(2));
+    }
+}

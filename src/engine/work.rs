@@ -157,3 +157,47 @@ fn encode(
         lease: MemoryBudget::lease(memory, held),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::slice::Span;
+
+    fn slice(number: u64, entry: u32) -> Slice {
+        Slice {
+            number,
+            entry,
+            first_record: number + 1,
+            offset: number * 2,
+            first_line: number,
+            bytes: b"1\n".to_vec().into(),
+            records: vec![Span { start: 0, end: 1 }],
+            skipped: 0,
+            oversized: None,
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_run_is_worked_on_the_thread_that_asks() {
+        let world = World::new();
+        let run = world.run();
+        for number in 0..2 {
+            assert!(run.queue.put(slice(number, 0)).expect("there is room"));
+        }
+        run.queue.end();
+        work_here(&world.shared, &run);
+        assert!(run.trouble().is_none(), "{:?}", run.trouble());
+        assert_eq!(run.with_collector(|collector| collector.next_slice()), Some(2));
+        assert!(world.shared.dispatch.try_work(run.id).is_some(), "the permit is given back");
+    }
+
+    #[test]
+    fn a_slice_of_an_entry_that_nobody_loaded_breaks_its_job_off_as_a_bug() {
+        let world = World::new();
+        let run = world.run();
+        run.queue.put(slice(0, 7)).expect("there is room");
+        work_here(&world.shared, &run);
+        assert_eq!(run.trouble().map(|trouble| trouble.error.kind), Some(FaultKind::Bug));
+    }
+}
