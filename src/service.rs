@@ -3,14 +3,17 @@
 //!
 //! It listens for no signals and never ends the process: that is for the program around it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::allocator;
-use crate::config::{self, Problems};
-use crate::control::{ControlError, FileWaiting, Handler, Server, StartingHandler, StoreHandler};
-use crate::engine::{Engine, EngineError, Purpose};
+use crate::config::{self, Problems, ReadFiles};
+use crate::control::{Acts, ControlError, FileWaiting, Handler, Server, StartingHandler, StoreHandler};
+use crate::engine::{Engine, EngineError, EngineHandle, Purpose};
+use crate::model::fault::JobError;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::model::rule::Mode;
 use crate::pipeline::Registry;
@@ -47,12 +50,12 @@ pub struct Service {
 
 /// Asks a service to stop, from any thread.
 #[derive(Clone)]
-pub struct Stopper(Arc<dyn Fn() + Send + Sync>);
+pub struct Stopper(EngineHandle);
 
 impl Stopper {
     /// Returns at once; [`Service::wait`] returns when the service has stopped.
     pub fn stop(&self) {
-        (self.0)();
+        self.0.ask_to_stop();
     }
 }
 
@@ -91,15 +94,14 @@ impl Service {
         // Before the engine: a start looks at many folders, and may hang at one. And no engine is left behind where this fails.
         let control = Server::start(&data_dir, Arc::clone(&desk) as Arc<dyn Handler>)?;
         let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
-        let changed = move || files.changed().map(OsText::from);
-        desk.started(with_engine(&engine, store).with_changed_configuration(changed));
+        desk.started(StoreHandler::running(store, Running { engine: engine.handle(), files }));
         tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
         Ok(Self { engine, control, stop_timeout })
     }
 
     /// For another thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper(Arc::new(self.engine.stop_handle()))
+        Stopper(self.engine.handle())
     }
 
     /// `service.stop_timeout`: a stop takes about so long at most, unless a disk does not answer.
@@ -109,7 +111,7 @@ impl Service {
 
     /// Waits until a [`Stopper`] asks, or a fault stops it, and stops it cleanly; the fault, if there is one.
     pub fn wait(self) -> Result<(), ServiceError> {
-        self.ended_handle()();
+        self.engine.handle().wait_for_stop();
         self.stop()
     }
 
@@ -125,27 +127,46 @@ impl Service {
 
     /// Waits until it is asked to stop, or stops by itself.
     pub(crate) fn ended_handle(&self) -> impl FnOnce() + Send + 'static {
-        self.engine.wait_handle()
+        let engine = self.engine.handle();
+        move || engine.wait_for_stop()
     }
 }
 
-/// What answers commands once there is an engine.
-fn with_engine(engine: &Engine, store: Store) -> StoreHandler {
-    let retry = engine.retry_handle();
-    let retry = move |id| retry(id).map(|_| ()).map_err(|error| error.job_error().clone());
-    let ingest = engine.ingest_handle();
-    let ingest = move |file: &Path, rule: &str, retire| {
-        ingest(file, rule, retire).map_err(|error| error.job_error().clone())
-    };
-    let waiting = engine.files_waiting_handle();
-    let waiting = move || {
-        let file = |(path, reason): (PathBuf, String)| FileWaiting { path: path.into(), reason };
-        waiting().into_iter().map(file).collect()
-    };
-    let accept = engine.accept_missing_handle();
-    let accept = move |id| accept(id).map(|_| ()).map_err(|error| error.job_error().clone());
-    let handler = StoreHandler::new(store).with_retry(retry).with_accept_missing(accept).with_ingest(ingest);
-    handler.with_progress(engine.progress_handle()).with_files_waiting(waiting)
+/// What only a running service can answer, or do.
+struct Running {
+    engine: EngineHandle,
+    files: ReadFiles,
+}
+
+impl Acts for Running {
+    fn retry(&self, job: JobId) -> Result<(), JobError> {
+        done(self.engine.retry(job))
+    }
+
+    fn accept_missing(&self, job: JobId) -> Result<(), JobError> {
+        done(self.engine.accept_missing(job))
+    }
+
+    fn ingest(&self, file: &Path, rule: &str, retire: bool) -> Result<JobId, JobError> {
+        self.engine.ingest(file, rule, retire).map_err(|error| error.job_error().clone())
+    }
+
+    fn with_progress(&self, job: Job) -> Job {
+        self.engine.with_progress(job)
+    }
+
+    fn files_waiting(&self) -> Vec<FileWaiting> {
+        let waiting = self.engine.files_waiting().into_iter();
+        waiting.map(|(path, reason)| FileWaiting { path: path.into(), reason }).collect()
+    }
+
+    fn changed_configuration(&self) -> Option<OsText> {
+        self.files.changed().map(OsText::from)
+    }
+}
+
+fn done(job: Result<Job, EngineError>) -> Result<(), JobError> {
+    job.map(|_| ()).map_err(|error| error.job_error().clone())
 }
 
 /// Another command may have the store open for a moment.

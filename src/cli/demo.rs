@@ -11,7 +11,7 @@ use super::exit::FAILED;
 use super::say::say;
 use crate::config;
 use crate::durable_fs;
-use crate::engine::{Engine, Purpose};
+use crate::engine::{Engine, EngineHandle, Purpose};
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
 use crate::output::sample;
@@ -64,7 +64,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     say!("\nWatching {}", zone.join("inbox").display());
     let landed = drop_in(&dropped, &zone.join("inbox"))?;
     say!("Dropped  {} ({RECORDS} records, gzip, encrypted with age)", landed.display());
-    let job = await_job(&engine, &store)?;
+    let job = await_job(&engine.handle(), &store)?;
     tell(&folder, &job)?;
     engine.stop()?;
     say!("\nLook around in {}; remove it when you are done.", folder.display());
@@ -154,7 +154,7 @@ fn quoted(path: &Path) -> String {
     }
 }
 
-fn await_job(engine: &Engine, store: &Store) -> anyhow::Result<Job> {
+fn await_job(engine: &EngineHandle, store: &Store) -> anyhow::Result<Job> {
     let deadline = std::time::Instant::now() + PATIENCE;
     while std::time::Instant::now() < deadline {
         if let Some(job) = store.unfinished_jobs()?.into_iter().next().or(store.jobs().next().transpose()?) {

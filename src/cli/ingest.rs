@@ -198,10 +198,11 @@ type Tell<'a> = &'a dyn Fn(&Job);
 
 /// By this process itself.
 fn ingest(args: &IngestArgs, files: &[PathBuf], engine: Engine, tell: Tell<'_>) -> anyhow::Result<bool> {
-    let take = |file: &Path| Ok(engine.ingest(file, &args.rule, args.retire)?);
+    let handle = engine.handle();
+    let take = |file: &Path| Ok(handle.ingest(file, &args.rule, args.retire)?);
     let interrupt = Interrupt::listen()?;
     let look = |id| {
-        let job = engine.wait_for(id, PAUSE)?.context("the job vanished from the store")?;
+        let job = handle.wait_for(id, PAUSE)?.context("the job vanished from the store")?;
         if interrupt.has_come() && !job.state.is_final() {
             Err(Interrupted::at(&job).into())
         } else {

@@ -1,5 +1,6 @@
 //! `landfall retry`: failed jobs from their sources again, one or many.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::check::counted;
@@ -7,12 +8,13 @@ use super::exit::FAILED;
 use super::jobs::parse_state;
 use super::say::{complain, say, say_aside};
 use super::view;
-use crate::control::{self, Handler, JobFilter, Reached, Refusal, StoreHandler};
+use crate::control::{self, Acts, Handler, JobFilter, Reached, Refusal, StoreHandler};
 use crate::engine::{self, EngineError};
+use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
-use crate::model::rule::Settings;
+use crate::model::rule::{Rule, Settings};
 use crate::store::Store;
 
 /// Which jobs.
@@ -55,20 +57,35 @@ pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitC
             retry(args, settings, &service, "the running service takes it")
         }
         Reached::Store(store) => {
-            let (rules, opened) = (settings.rules.clone(), store.clone());
-            let to_queue = store.clone();
-            let queue = move |id| {
-                let queued = engine::retry_stored(&to_queue, &rules, id);
-                queued.map(|_| ()).map_err(|error: EngineError| error.job_error().clone())
-            };
-            let accept = move |id| {
-                let accepted = engine::accept_missing_stored(&opened, id);
-                accepted.map(|_| ()).map_err(|error: EngineError| error.job_error().clone())
-            };
-            let handler = StoreHandler::new(store).with_retry(queue).with_accept_missing(accept);
+            let stored = Stored { store: store.clone(), rules: settings.rules.clone() };
+            let handler = StoreHandler::running(store, stored);
             retry(args, settings, &handler, "`landfall run` takes it")
         }
     }
+}
+
+/// Where no service runs: the next one goes on.
+struct Stored {
+    store: Store,
+    rules: Vec<Rule>,
+}
+
+impl Acts for Stored {
+    fn retry(&self, job: JobId) -> Result<(), JobError> {
+        done(engine::retry_stored(&self.store, &self.rules, job))
+    }
+
+    fn accept_missing(&self, job: JobId) -> Result<(), JobError> {
+        done(engine::accept_missing_stored(&self.store, job))
+    }
+
+    fn ingest(&self, _: &Path, _: &str, _: bool) -> Result<JobId, JobError> {
+        Err(JobError { kind: FaultKind::Transient, message: "no service is running".into(), hint: None })
+    }
+}
+
+fn done(job: Result<Job, EngineError>) -> Result<(), JobError> {
+    job.map(|_| ()).map_err(|error| error.job_error().clone())
 }
 
 fn retry(

@@ -207,10 +207,10 @@ fn rehearse(
     let alone =
         Rehearsal { is_taken: Box::new(|_| false), published: Box::new(|_, _, _| Ok(Published::default())) };
     let engine = Engine::rehearse(settings, registry.clone(), store.clone(), alone)?;
-    let ended = engine.ingest(&landed, &rule.name, false).map_err(anyhow::Error::from);
+    let ended = engine.handle().ingest(&landed, &rule.name, false).map_err(anyhow::Error::from);
     let ended = ended.and_then(|id| {
         loop {
-            let job = engine.wait_for(id, PAUSE)?.context("the job vanished from the store")?;
+            let job = engine.handle().wait_for(id, PAUSE)?.context("the job vanished from the store")?;
             if job.state.is_final() || job.waiting.is_some() {
                 return Ok(job);
             }

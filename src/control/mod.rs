@@ -21,7 +21,7 @@ pub use handler::{Answers, FileWaiting, Handler, JobFilter, Refusal};
 pub use reach::{Reached, open, reach};
 pub use server::{ControlError, Server};
 pub use starting::StartingHandler;
-pub use store_handler::StoreHandler;
+pub use store_handler::{Acts, StoreHandler};
 
 #[cfg(test)]
 mod tests;

@@ -10,92 +10,54 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::store::{JobMatch, Published, Store, StoreError, Verified};
 
-type Retry = Box<dyn Fn(JobId) -> Result<(), JobError> + Send + Sync>;
-type Ingest = Box<dyn Fn(&Path, &str, bool) -> Result<JobId, JobError> + Send + Sync>;
-type Waiting = Box<dyn Fn() -> Vec<FileWaiting> + Send + Sync>;
-type Changed = Box<dyn Fn() -> Option<OsText> + Send + Sync>;
-type Progress = Box<dyn Fn(Job) -> Job + Send + Sync>;
+/// What only a running engine can answer, or do: `control` knows none, so that whoever starts both hands one in.
+pub trait Acts: Send + Sync {
+    /// Takes a failed job from its source again.
+    fn retry(&self, job: JobId) -> Result<(), JobError>;
+    /// Lets a job go on publishing without hidden outputs that somebody removed.
+    fn accept_missing(&self, job: JobId) -> Result<(), JobError>;
+    /// Takes a file, given by its absolute path, under a rule, and retires it or not.
+    fn ingest(&self, file: &Path, rule: &str, retire: bool) -> Result<JobId, JobError>;
+    /// How far reading is, which a job's row is told only now and then.
+    fn with_progress(&self, job: Job) -> Job {
+        job
+    }
+    /// The files that wait to be taken.
+    fn files_waiting(&self) -> Vec<FileWaiting> {
+        Vec::new()
+    }
+    /// A file of the configuration that was changed since it was read.
+    fn changed_configuration(&self) -> Option<OsText> {
+        None
+    }
+}
 
 /// Answers from the store; what only an engine can do is handed to it, if there is one.
 pub struct StoreHandler {
     store: Store,
-    retry: Option<Retry>,
-    accept_missing: Option<Retry>,
-    ingest: Option<Ingest>,
-    progress: Option<Progress>,
-    waiting: Option<Waiting>,
-    changed: Option<Changed>,
+    acts: Option<Box<dyn Acts>>,
 }
 
 impl StoreHandler {
     /// Answers from this store, without a service.
     pub fn new(store: Store) -> Self {
-        Self {
-            store,
-            retry: None,
-            accept_missing: None,
-            ingest: None,
-            progress: None,
-            waiting: None,
-            changed: None,
+        Self { store, acts: None }
+    }
+
+    /// The same within a service.
+    pub fn running(store: Store, acts: impl Acts + 'static) -> Self {
+        Self { store, acts: Some(Box::new(acts)) }
+    }
+
+    fn acts(&self) -> Result<&dyn Acts, Refusal> {
+        self.acts.as_deref().ok_or(Refusal::NotRunning)
+    }
+
+    fn with_progress(&self, job: Job) -> Job {
+        match &self.acts {
+            Some(acts) => acts.with_progress(job),
+            None => job,
         }
-    }
-
-    /// The same within the service.
-    #[must_use]
-    pub fn with_retry(
-        mut self,
-        retry: impl Fn(JobId) -> Result<(), JobError> + Send + Sync + 'static,
-    ) -> Self {
-        self.retry = Some(Box::new(retry));
-        self
-    }
-
-    /// Lets a job go on publishing without hidden outputs that somebody removed.
-    #[must_use]
-    pub fn with_accept_missing(
-        mut self,
-        accept: impl Fn(JobId) -> Result<(), JobError> + Send + Sync + 'static,
-    ) -> Self {
-        self.accept_missing = Some(Box::new(accept));
-        self
-    }
-
-    /// Within the service: takes a file, given by its absolute path, under a rule, and retires it or not.
-    #[must_use]
-    pub fn with_ingest(
-        mut self,
-        ingest: impl Fn(&Path, &str, bool) -> Result<JobId, JobError> + Send + Sync + 'static,
-    ) -> Self {
-        self.ingest = Some(Box::new(ingest));
-        self
-    }
-
-    /// Within the service: how far reading is, which a job's row is told only now and then.
-    #[must_use]
-    pub fn with_progress(mut self, progress: impl Fn(Job) -> Job + Send + Sync + 'static) -> Self {
-        self.progress = Some(Box::new(progress));
-        self
-    }
-
-    /// Within the service: the files that wait to be taken.
-    #[must_use]
-    pub fn with_files_waiting(
-        mut self,
-        waiting: impl Fn() -> Vec<FileWaiting> + Send + Sync + 'static,
-    ) -> Self {
-        self.waiting = Some(Box::new(waiting));
-        self
-    }
-
-    /// Within the service: a file of the configuration that was changed since it was read.
-    #[must_use]
-    pub fn with_changed_configuration(
-        mut self,
-        changed: impl Fn() -> Option<OsText> + Send + Sync + 'static,
-    ) -> Self {
-        self.changed = Some(Box::new(changed));
-        self
     }
 
     fn find(&self, text: &str) -> Result<JobId, Refusal> {
@@ -109,10 +71,7 @@ impl StoreHandler {
 
 impl Handler for StoreHandler {
     fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job> {
-        let progress = |job| match &self.progress {
-            Some(progress) => progress(job),
-            None => job,
-        };
+        let progress = |job| self.with_progress(job);
         match (filter.limit, filter.newest_first) {
             (None, false) => Box::new(passing(self.store.jobs(), filter).map(move |job| job.map(progress))),
             (limit, true) => {
@@ -135,12 +94,12 @@ impl Handler for StoreHandler {
     }
 
     fn files_waiting(&self) -> Answers<'_, FileWaiting> {
-        let files = self.waiting.as_ref().map(|waiting| waiting()).unwrap_or_default();
+        let files = self.acts.as_ref().map(|acts| acts.files_waiting()).unwrap_or_default();
         Box::new(files.into_iter().map(Ok))
     }
 
     fn changed_configuration(&self) -> Result<Option<OsText>, Refusal> {
-        Ok(self.changed.as_ref().and_then(|changed| changed()))
+        Ok(self.acts.as_ref().and_then(|acts| acts.changed_configuration()))
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {
@@ -148,10 +107,7 @@ impl Handler for StoreHandler {
         // Retention may have taken it a moment ago.
         let missing = || Refusal::NoSuchJob { text: job.to_owned() };
         let job = self.store.job(id).map_err(refused)?.ok_or_else(missing)?;
-        Ok(match &self.progress {
-            Some(progress) => progress(job),
-            None => job,
-        })
+        Ok(self.with_progress(job))
     }
 
     fn records(&self, job: &str) -> Answers<'_, FailedRecord> {
@@ -169,22 +125,21 @@ impl Handler for StoreHandler {
     }
 
     fn retry(&self, job: &str) -> Result<JobId, Refusal> {
-        let retry = self.retry.as_ref().ok_or(Refusal::NotRunning)?;
+        let acts = self.acts()?;
         let id = self.find(job)?;
-        retry(id).map_err(Refusal::Fault)?;
+        acts.retry(id).map_err(Refusal::Fault)?;
         Ok(id)
     }
 
     fn accept_missing(&self, job: &str) -> Result<JobId, Refusal> {
-        let accept = self.accept_missing.as_ref().ok_or(Refusal::NotRunning)?;
+        let acts = self.acts()?;
         let id = self.find(job)?;
-        accept(id).map_err(Refusal::Fault)?;
+        acts.accept_missing(id).map_err(Refusal::Fault)?;
         Ok(id)
     }
 
     fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal> {
-        let ingest = self.ingest.as_ref().ok_or(Refusal::NotRunning)?;
-        ingest(path.as_path(), rule, retire).map_err(Refusal::Fault)
+        self.acts()?.ingest(path.as_path(), rule, retire).map_err(Refusal::Fault)
     }
 
     fn published(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::*;
 use crate::model::account::FailedRecord;
 use crate::model::fault::{FaultKind, JobError};
+use crate::model::job_id::JobId;
 use crate::model::job_view::tests::sample_job;
 use crate::model::os_text::OsText;
 use crate::store::Store;
@@ -30,19 +31,30 @@ fn service(folder: &Path) -> Server {
     let store = Store::open(folder).expect("opens");
     let job = sample_job();
     store.change().job(&job).failed_records(job.id, 0, &[failed(1), failed(2)]).apply().expect("applied");
-    let handler = StoreHandler::new(store).with_retry(move |id| {
-        assert_eq!(id, sample_job().id);
+    Server::start(folder, Arc::new(StoreHandler::running(store, Running))).expect("starts")
+}
+
+/// An engine that knows the sample.
+struct Running;
+
+impl Acts for Running {
+    fn retry(&self, job: JobId) -> Result<(), JobError> {
+        assert_eq!(job, sample_job().id);
         Ok(())
-    });
-    let handler = handler.with_progress(|job| job).with_ingest(|path, rule, retire| {
+    }
+
+    fn accept_missing(&self, _: JobId) -> Result<(), JobError> {
+        unreachable!("nobody asks for it here")
+    }
+
+    fn ingest(&self, path: &Path, rule: &str, retire: bool) -> Result<JobId, JobError> {
         if rule != "payments" {
             let hint = Some("the configuration has: payments".to_owned());
             return Err(JobError { kind: FaultKind::Config, message: "no such rule".into(), hint });
         }
         assert_eq!((OsText::from(path), retire), (odd_path(), true));
         Ok(sample_job().id)
-    });
-    Server::start(folder, Arc::new(handler)).expect("starts")
+    }
 }
 
 /// A name that JSON has no text for, and as long as any.

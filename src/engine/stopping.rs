@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use super::run::Run;
 use super::shared::Shared;
+use super::threads::spawn;
 use super::trouble::{Trouble, guard};
 use super::watches::Watches;
-use super::{Engine, EngineError, checkpoint, lock, spawn};
+use super::{Engine, EngineError, checkpoint, lock};
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
 use crate::watch::Watch;

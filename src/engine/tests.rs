@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use super::Engine;
+use super::EngineHandle;
 use super::collect::{Collector, WorkedSlice};
 use super::content::SliceHash;
 use super::entries::{EntryMemory, LoadedEntry};
@@ -229,8 +229,8 @@ fn a_retry_waits_for_the_loader_that_has_the_job() {
 
     assert!(world.shared.dispatch.take_up(held.id, Stage::Load));
     let (told, answer) = sync_channel(1);
-    let (retry, id) = (Engine::retrier(&world.shared), held.id);
-    let operator = std::thread::spawn(move || told.send(retry(id)).is_ok());
+    let (engine, id) = (EngineHandle::new(&world.shared), held.id);
+    let operator = std::thread::spawn(move || told.send(engine.retry(id)).is_ok());
     answer.recv_timeout(Duration::from_millis(100)).expect_err("a loader has the job");
     world.shared.save(&held).expect("writes"); // still held
     world.shared.dispatch.put_down(held.id);

@@ -1,0 +1,39 @@
+//! The engine's error, as those who ask it see it.
+
+use super::trouble::Trouble;
+use crate::model::fault::{Fault, FaultKind, JobError};
+
+/// The engine cannot start, or an operator's request cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.message)]
+pub struct EngineError(pub(super) JobError);
+
+impl EngineError {
+    /// What is wrong, and what to do.
+    pub fn job_error(&self) -> &JobError {
+        &self.0
+    }
+}
+
+impl Fault for EngineError {
+    fn kind(&self) -> FaultKind {
+        self.0.kind
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.0.hint.clone()
+    }
+}
+
+/// As the running service told it.
+impl From<JobError> for EngineError {
+    fn from(error: JobError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Trouble> for EngineError {
+    fn from(trouble: Trouble) -> Self {
+        Self(trouble.error)
+    }
+}

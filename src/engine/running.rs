@@ -1,0 +1,205 @@
+//! Starting the engine: what an earlier run left is recovered, then every stage has its threads.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use super::dispatch::{Crew, Seat};
+use super::error::EngineError;
+use super::file_systems::{self, WatchedTogether};
+use super::handle::EngineHandle;
+use super::rule_book::RuleBook;
+use super::shared::Shared;
+use super::threads::Threads;
+use super::trouble::Trouble;
+use super::watches::Watches;
+use super::{give_way, intake, landing_roots, limits, recover, restored, tick};
+use crate::durable_fs::{self, Mounts};
+use crate::model::fault::{FaultKind, JobError};
+use crate::model::os_text::OsText;
+use crate::model::rule::{Mode, Rule, Settings};
+use crate::pipeline::Registry;
+use crate::store::{Published, Store};
+use crate::watch::{Offer, Outlets, Watch};
+
+/// Batches of offers that wait for the intake.
+const OFFER_BATCHES: usize = 4;
+
+/// What the engine is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Watch the rules' folders and take up every unfinished job.
+    Serve,
+    /// Only the files that are handed to [`EngineHandle::ingest`].
+    Ingest,
+    /// The same as a dry run: its store and outputs are its own, and it looks at no claim folder.
+    Rehearse,
+}
+
+/// What a dry run asks of the real world: all that it writes is its own.
+pub struct Rehearsal {
+    /// Whether something lies where this output would really go.
+    pub is_taken: Box<dyn Fn(&Path) -> bool + Send + Sync>,
+    /// What was published before: a rule's name, a content's hash, a delivery's key.
+    pub published: AskPublished,
+}
+
+/// See [`Rehearsal::published`].
+pub type AskPublished =
+    Box<dyn Fn(&str, Option<&str>, Option<&OsText>) -> Result<Published, JobError> + Send + Sync>;
+
+/// The running engine. Dropping it without [`Engine::stop`] leaves its threads to the process's end.
+pub struct Engine {
+    pub(super) shared: Arc<Shared>,
+    pub(super) threads: Threads,
+    /// Wake the intakes for a stop: the watch that each waits for may hang.
+    pub(super) intakes: Vec<SyncSender<Vec<Offer>>>,
+}
+
+impl Engine {
+    /// For whoever asks it something, or for something.
+    pub fn handle(&self) -> EngineHandle {
+        EngineHandle::new(&self.shared)
+    }
+
+    /// A dry run: the settings have a data folder and outputs of its own.
+    pub fn rehearse(
+        settings: Settings,
+        registry: Registry,
+        store: Store,
+        rehearsal: Rehearsal,
+    ) -> Result<Self, EngineError> {
+        Self::begin(settings, registry, store, Purpose::Rehearse, Some(rehearsal))
+    }
+
+    /// Recovers what an earlier run left, then starts every stage.
+    pub fn start(
+        settings: Settings,
+        registry: Registry,
+        store: Store,
+        purpose: Purpose,
+    ) -> Result<Self, EngineError> {
+        Self::begin(settings, registry, store, purpose, None)
+    }
+
+    fn begin(
+        settings: Settings,
+        registry: Registry,
+        store: Store,
+        purpose: Purpose,
+        rehearsal: Option<Rehearsal>,
+    ) -> Result<Self, EngineError> {
+        let rules = RuleBook::new(&settings.rules, registry);
+        limits::raise_open_files();
+        let mut shared = Shared::new(settings, store, rules);
+        if let Some(Rehearsal { is_taken, published }) = rehearsal {
+            shared.names.taken_elsewhere = Some(is_taken);
+            shared.deliveries.published_elsewhere = Some(published);
+        }
+        let shared = Arc::new(shared);
+        durable_fs::make_folder(&shared.spool_dir(), true).map_err(Trouble::from)?;
+        landing_roots::distrust(&shared.settings.rules);
+        landing_roots::distrust_those_of_unfinished(&shared.store)?;
+        if purpose == Purpose::Serve {
+            shared.claims.folders.hold_known(&shared.settings.rules)?;
+        }
+        if purpose != Purpose::Rehearse {
+            restored::count_start(&shared, purpose)?;
+        }
+        if purpose == Purpose::Serve {
+            recover::recover(&shared)?;
+        }
+        let mut engine = Self { shared, threads: Threads::default(), intakes: Vec::new() };
+        match engine.begin_stages(purpose) {
+            Ok(()) => Ok(engine),
+            Err(trouble) => {
+                // Else those that were begun would go on without anybody who could stop them.
+                if let Err(error) = engine.stop() {
+                    tracing::warn!(%error, "an engine that did not start did not stop cleanly either");
+                }
+                Err(trouble.into())
+            }
+        }
+    }
+
+    fn begin_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {
+        self.spawn_stages(purpose)?;
+        if purpose == Purpose::Serve { self.start_watch() } else { Ok(()) }
+    }
+
+    fn spawn_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {
+        for crew in Crew::ALL {
+            let seat = self.shared.dispatch.seat(crew);
+            self.threads.spawn_for_crew(&self.shared, crew, seat)?;
+        }
+        let (shared, threads) = (Arc::downgrade(&self.shared), self.threads.clone());
+        self.shared.dispatch.start(Box::new(move |crew| {
+            let Some(shared) = shared.upgrade() else { return false };
+            let spawned = threads.spawn_for_crew(&shared, crew, Seat::new(crew));
+            // The others of the crew go on, and so does this one's task once one of them is free.
+            spawned
+                .inspect_err(
+                    |trouble| tracing::warn!(error = %trouble.error, "a stuck thread is not replaced"),
+                )
+                .is_ok()
+        }));
+        self.spawn("clock", |shared| shared.dispatch.keep_time())?;
+        self.spawn("rooms", give_way::watch_rooms)?;
+        self.spawn("tick", tick::tick)?;
+        self.spawn("folders", move |shared| tick::look_after_folders(shared, purpose))
+    }
+
+    fn start_watch(&mut self) -> Result<(), Trouble> {
+        let live: Vec<_> =
+            self.shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
+        let scan_every = self.shared.settings.service.scan_every;
+        let mounts = Mounts::now();
+        let groups = file_systems::groups(&live, &mounts);
+        let (mut watches, mut receivers) = (Watches::default(), Vec::new());
+        for WatchedTogether { rules, folders } in file_systems::watched_together(live, &mounts) {
+            let outlets = self.outlets(&rules, &groups, &mut receivers);
+            let store = self.shared.store.clone();
+            // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
+            let already_kept = Box::new(move |identity: &_| matches!(store.kept(identity), Ok(Some(_))));
+            let watch = Watch::start(rules, scan_every, outlets, already_kept, crate::decode::proves_its_end)
+                .map_err(|error| Trouble::from_fault(&error))?;
+            watches.add(watch, folders);
+        }
+        if self.shared.claims.watches.set(watches).is_err() {
+            return Err(Trouble::new(FaultKind::Bug, "the folders are watched twice".to_owned(), None));
+        }
+        receivers.into_iter().enumerate().try_for_each(|(number, receiver)| {
+            self.spawn(&format!("intake-{number}"), move |shared| intake::take_offers(shared, &receiver))
+        })
+    }
+
+    /// An intake for each set of file systems that these rules use: one that hangs holds up no rule of others.
+    fn outlets(
+        &mut self,
+        rules: &[Rule],
+        groups: &HashMap<Arc<str>, Arc<str>>,
+        receivers: &mut Vec<Receiver<Vec<Offer>>>,
+    ) -> Outlets {
+        let (mut senders, mut of_groups, mut of_rules) = (Vec::new(), HashMap::new(), HashMap::new());
+        for rule in rules {
+            let outlet = *of_groups.entry(groups.get(rule.name.as_str())).or_insert_with(|| {
+                let (sender, receiver) = sync_channel(OFFER_BATCHES);
+                self.intakes.push(sender.clone());
+                senders.push(sender);
+                receivers.push(receiver);
+                senders.len() - 1
+            });
+            of_rules.insert(rule.name.clone(), outlet);
+        }
+        Outlets::new(senders, of_rules)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        stage: impl FnOnce(&Arc<Shared>) + Send + 'static,
+    ) -> Result<(), Trouble> {
+        self.threads.spawn(&self.shared, name, stage)
+    }
+}
