@@ -14,24 +14,24 @@ pub fn now() -> Timestamp {
 }
 
 /// The moment that was so long ago; none before there is a calendar.
-pub fn ago(time: Duration) -> Option<Timestamp> {
+pub(crate) fn ago(time: Duration) -> Option<Timestamp> {
     now().checked_sub(SignedDuration::try_from(time).ok()?).ok()
 }
 
 /// The moment that comes after so long; none after the end of the calendar.
-pub fn after(time: Duration) -> Option<Timestamp> {
+pub(crate) fn after(time: Duration) -> Option<Timestamp> {
     now().checked_add(SignedDuration::try_from(time).ok()?).ok()
 }
 
 /// Makes job ids that sort in the order of their making, also within one millisecond and when the clock steps back.
 #[derive(Debug, Default)]
-pub struct JobIds {
+pub(crate) struct JobIds {
     last: Mutex<Option<JobId>>,
 }
 
 impl JobIds {
     /// The next id; `tail` are random bits that tell the ids of several processes apart.
-    pub fn next(&self, tail: u128) -> JobId {
+    pub(crate) fn next(&self, tail: u128) -> JobId {
         let unix_ms = u64::try_from(now().as_millisecond()).unwrap_or(0);
         let fresh = JobId::from_parts(unix_ms, tail);
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -22,7 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use landfall::config;
-use landfall::decode::{DecodeError, DecodeRequest, Decoder, Progress};
+use landfall::doors::{DecodeError, DecodeRequest, Decoder, Progress};
 use landfall::model::rule::Rule;
 use landfall::pipeline::Registry;
 use serde_json::Value;
@@ -57,7 +57,7 @@ fn decode(rule: &Rule, file: &Path, spool_dir: &Path) -> Found {
         passphrase_file: None,
         spool_dir,
         progress: Arc::new(Progress::default()),
-        allowance: landfall::allowance::Allowance::alone(1 << 30),
+        allowance: landfall::doors::Allowance::alone(1 << 30),
     };
     let mut decoder = Decoder::open(File::open(file).expect("it was made"), &request)?;
     let mut files = Files::new();

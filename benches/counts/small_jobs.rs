@@ -7,13 +7,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use landfall::durable_fs::FolderRound;
+use landfall::doors::durable_fs::FolderRound;
+use landfall::doors::{EntryName, Intent, Partials, RolledForward};
 use landfall::model::identity::FileIdentity;
 use landfall::model::job::{Job, Source};
 use landfall::model::job_id::JobId;
 use landfall::model::job_state::JobEvent;
 use landfall::model::os_text::OsText;
-use landfall::output::{EntryName, Intent, Partials, RolledForward};
 use landfall::store::{LedgerOutcome, LedgerRow, Store};
 
 use crate::world::World;

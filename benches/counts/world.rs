@@ -8,12 +8,12 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use landfall::config;
-use landfall::decode::{DecodeRequest, Decoder, EntryReader, Progress};
+use landfall::doors::Cutter;
+use landfall::doors::OutputPlan;
+use landfall::doors::{DecodeRequest, Decoder, EntryReader, Progress};
 use landfall::model::rule::Rule;
 use landfall::model::slice::{EntryShape, Slice};
-use landfall::output::OutputPlan;
 use landfall::pipeline::{Pipeline, Registry};
-use landfall::record::Cutter;
 use tempfile::TempDir;
 
 use crate::{Failure, payments};
@@ -101,7 +101,7 @@ impl World {
             passphrase_file: None,
             spool_dir: self.folder.path(),
             progress: Arc::new(Progress::default()),
-            allowance: landfall::allowance::Allowance::alone(96 << 20),
+            allowance: landfall::doors::Allowance::alone(96 << 20),
         };
         let mut decoder = Decoder::open(File::open(&self.source)?, &request)?;
         let shape = {

@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::io::Cursor;
 
 use criterion::{Criterion, Throughput};
+use landfall::doors::Cutter;
 use landfall::model::rule::Rule;
-use landfall::record::Cutter;
 
 use crate::{payments, world};
 

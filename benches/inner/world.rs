@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use landfall::doors::Cutter;
 use landfall::model::identity::FileIdentity;
 use landfall::model::job::{Job, Source};
 use landfall::model::job_id::JobId;
@@ -13,7 +14,6 @@ use landfall::model::os_text::OsText;
 use landfall::model::rule::Rule;
 use landfall::model::slice::{EntryShape, Slice};
 use landfall::pipeline::Registry;
-use landfall::record::Cutter;
 use tempfile::TempDir;
 
 /// Of 2026: ids and rows have a time, and it may as well always be the same.

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Instant;
 
-use landfall::durable_fs;
+use landfall::doors::durable_fs;
 use serde_json::{Value, json};
 
 use crate::Failure;

@@ -8,16 +8,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use landfall::decode::{DecodeRequest, Decoder};
-use landfall::durable_fs;
+use landfall::doors::Cutter;
+use landfall::doors::durable_fs;
+use landfall::doors::{DecodeRequest, Decoder};
+use landfall::doors::{OutputPlan, Partials};
 use landfall::model::job::{Job, Source as JobSource};
 use landfall::model::job_id::JobId;
 use landfall::model::os_text::OsText;
 use landfall::model::rule::Rule;
 use landfall::model::slice::{EntryShape, Slice};
-use landfall::output::{OutputPlan, Partials};
 use landfall::pipeline::{Pipeline, Registry};
-use landfall::record::Cutter;
 use landfall::store::Store;
 use tempfile::TempDir;
 
@@ -80,7 +80,7 @@ impl Source {
             passphrase_file: None,
             spool_dir: self.folder.path(),
             progress: Arc::default(),
-            allowance: landfall::allowance::Allowance::alone(96 << 20),
+            allowance: landfall::doors::Allowance::alone(96 << 20),
         };
         let mut decoder = Decoder::open(File::open(&self.path)?, &request)?;
         let entry = decoder.next_entry()?.ok_or("the file has no entry")?;
@@ -118,7 +118,7 @@ impl<R: Read> Read for Timed<R> {
 
 /// A job for this file, as if it had just been claimed.
 fn job(rule: &Rule, path: &Path) -> io::Result<Job> {
-    let now = landfall::clock::now();
+    let now = landfall::doors::now();
     let source = JobSource {
         path: OsText::from(path),
         claimed: None,

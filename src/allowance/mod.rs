@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use memory::{Kind, Wait};
-pub use memory::{Permit, ReadingMemory};
+pub(crate) use memory::{Permit, ReadingMemory};
 
 /// The limit is never less: what ordinary compression needs (`zstd -19`, `xz -6`, `bzip2 -9`), or records of 8 MiB.
-pub const BYTES_MIN: u64 = 18 << 20;
+pub(crate) const BYTES_MIN: u64 = 18 << 20;
 /// A source that waits for memory for longer says so.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Time between two steps that counts as reading, at most.
@@ -120,7 +120,7 @@ impl Refusal {
 }
 
 /// A size as a person would write it, never less than it is.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0..=0x3ff => format!("{bytes} bytes"),
         0x400..=0xf_ffff => format!("{} KiB", bytes.div_ceil(1 << 10)),

@@ -30,7 +30,7 @@ use crate::watch::rules::RuleSet;
     after_help = "Ask it as the user that the service runs as: it looks with the rights of whoever asks. The running service goes by the \
                         configuration that it read at its start: after a change restart it."
 )]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Also print which present file goes to which rule, and to which paths, and which no rule takes
     #[arg(long)]
     pub files: bool,
@@ -43,7 +43,7 @@ pub struct CheckArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
     let found = config::find(config).and_then(|file| config::load_with_places(&file, registry));
     let (settings, findings) = match found {
         Ok((settings, places)) => {

@@ -42,7 +42,7 @@ const LINES_SHOWN: usize = 4;
 
 /// Where.
 #[derive(clap::Args)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// The folder to make [default: a new temporary one]
     #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,

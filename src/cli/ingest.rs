@@ -34,7 +34,7 @@ const LOOKED_AT_MAX: usize = 1000;
 
 /// Which files, under which rule.
 #[derive(clap::Args)]
-pub struct IngestArgs {
+pub(super) struct IngestArgs {
     /// The files, wherever they lie; where the rule's patterns have named wildcards, like {sender}, a path must fit one of them
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,

@@ -14,14 +14,14 @@ const FOLDERS: [&str; 4] = ["inbox", "out", "archive", "data"];
 
 /// Writes a configuration and its folders; an existing configuration stays as it is.
 #[derive(Debug, clap::Args)]
-pub struct InitArgs {
+pub(super) struct InitArgs {
     /// The folder to make them in; made if it is not there
     #[arg(value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
 }
 
 /// Runs the command.
-pub fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let file = args.dir.join(FILE_NAME);
     if !set_up(&args.dir)? {
         say_aside!("{} is there already and was left as it is", file.display());

@@ -28,7 +28,7 @@ const TROUBLE_BYTES_MAX: usize = 160;
 
 /// The arguments of `landfall jobs`.
 #[derive(Args, Clone, Debug, Default)]
-pub struct JobsArgs {
+pub(super) struct JobsArgs {
     /// Only jobs in this state: queued, running, held, publishing, retiring, completed, failed, refused or aborted
     #[arg(long, value_name = "STATE", value_parser = parse_state)]
     pub state: Option<JobState>,
@@ -68,7 +68,7 @@ fn parse_since(text: &str) -> Result<Timestamp, String> {
 }
 
 /// Lists the jobs of the running service, or of the store where none runs.
-pub fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let handler = view::handler(&settings.service.data_dir)?;
     let filter = JobFilter {
         state: args.state,

@@ -22,7 +22,7 @@ const ERROR_BYTES_MAX: usize = 200;
 
 /// The arguments of `landfall records`.
 #[derive(Args, Clone, Debug)]
-pub struct RecordsArgs {
+pub(super) struct RecordsArgs {
     /// The job's id, or at least four characters of its beginning or end
     #[arg(value_name = "JOB")]
     pub job: String,
@@ -36,7 +36,7 @@ pub struct RecordsArgs {
 
 /// What to do with a job's failed records.
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
-pub enum RecordsAction {
+pub(super) enum RecordsAction {
     /// Print one line for each; so does no command
     List,
     /// Print one of them in full
@@ -48,7 +48,7 @@ pub enum RecordsAction {
 }
 
 /// Lists or shows failed records from the running service, or from the store where none runs.
-pub fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let Some(handler) = view::handler(&settings.service.data_dir)? else {
         return Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() }));
     };

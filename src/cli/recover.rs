@@ -28,7 +28,7 @@ const TEXT_BYTES_MAX: usize = 4096;
 
 /// Which claim folder, and what to do with what lies there.
 #[derive(clap::Args)]
-pub struct RecoverArgs {
+pub(super) struct RecoverArgs {
     /// The claim folder: `.landfall` in a watched folder, or a rule's `source.claim_dir`
     #[arg(value_name = "CLAIM_DIR")]
     folder: PathBuf,

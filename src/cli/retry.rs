@@ -23,7 +23,7 @@ use crate::store::Store;
     after_help = "The running service goes by the configuration that it read at its start: after a change restart it first.",
     group = clap::ArgGroup::new("which").required(true).multiple(true).args(["job", "state", "rule"])
 )]
-pub struct RetryArgs {
+pub(super) struct RetryArgs {
     /// The job's id, or at least four characters of its beginning or end
     #[arg(value_name = "JOB", conflicts_with_all = ["state", "rule"])]
     job: Option<String>,

@@ -19,7 +19,7 @@ const START_TAKES: Duration = Duration::from_secs(2);
 
 /// No arguments of its own.
 #[derive(clap::Args)]
-pub struct RunArgs {}
+pub(super) struct RunArgs {}
 
 pub(super) fn run(_args: &RunArgs, config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCode> {
     // From here on a stop is clean, however early it comes.

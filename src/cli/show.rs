@@ -21,7 +21,7 @@ const LISTED_MAX: usize = 20;
 
 /// The arguments of `landfall show`.
 #[derive(Args, Clone, Debug)]
-pub struct ShowArgs {
+pub(super) struct ShowArgs {
     /// The job's id, or at least four characters of its beginning or end
     #[arg(value_name = "JOB")]
     pub job: String,
@@ -31,7 +31,7 @@ pub struct ShowArgs {
 }
 
 /// Shows one job of the running service, or of the store where none runs.
-pub fn run(args: &ShowArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &ShowArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let Some(handler) = view::handler(&settings.service.data_dir)? else {
         return Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() }));
     };

@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Runs `[[rule.test]]` in the rules' files and `[[test]]` in `NAME.test.toml` beside them.
 #[derive(clap::Args)]
-pub struct TestArgs {
+pub(super) struct TestArgs {
     /// Only the tests in these files: files of rules, or `NAME.test.toml`, wherever they lie
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,

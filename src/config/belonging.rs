@@ -26,7 +26,7 @@ struct Stranger {
 
 impl Belonging {
     /// The keys that a table knows.
-    pub fn know(&mut self, table: Kind, keys: &[&'static str]) {
+    pub(super) fn know(&mut self, table: Kind, keys: &[&'static str]) {
         let known = self.tables.entry(table).or_default();
         for key in keys {
             if !known.contains(key) {
@@ -36,12 +36,12 @@ impl Belonging {
     }
 
     /// A key that its table does not know.
-    pub fn note(&mut self, key: &str, table: Kind, problem: Problem, is_near: bool) {
+    pub(super) fn note(&mut self, key: &str, table: Kind, problem: Problem, is_near: bool) {
         self.strangers.push(Stranger { key: key.to_owned(), table, problem, is_near });
     }
 
     /// Says of each such key where it belongs, if some table knows it.
-    pub fn tell(&self, problems: &mut [Problem]) {
+    pub(super) fn tell(&self, problems: &mut [Problem]) {
         for stranger in &self.strangers {
             let Some(where_to) = self.home_of(stranger) else { continue };
             let Some(told) = problems.iter_mut().find(|problem| **problem == stranger.problem) else {

@@ -136,7 +136,7 @@ impl Back<'_> {
 
 impl Node {
     /// The inner value of this key, if this is a table that has it.
-    pub fn child(&self, key: &str) -> Option<&Node> {
+    pub(super) fn child(&self, key: &str) -> Option<&Node> {
         match &self.value {
             Value::Table(table) => table.get(key),
             _ => None,

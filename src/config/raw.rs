@@ -57,21 +57,21 @@ pub(super) enum Origin {
 
 impl Place {
     /// The folder that relative paths start from.
-    pub fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         match &self.origin {
             Origin::File { folder, .. } | Origin::Environment { folder, .. } => folder,
         }
     }
 
     /// Whether an environment variable says it: then it is text, whatever is meant.
-    pub fn in_environment(&self) -> bool {
+    pub(super) fn in_environment(&self) -> bool {
         matches!(self.origin, Origin::Environment { .. })
     }
 }
 
 impl Value {
     /// The type, as messages name it.
-    pub fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self {
             Self::Text(_) => "text",
             Self::Integer(_) => "an integer",
@@ -197,7 +197,7 @@ impl Lines {
 
 impl Origin {
     /// A file: `shown` as the user named it, `absolute` as it is.
-    pub fn file(shown: &Path, absolute: &Path) -> Self {
+    pub(super) fn file(shown: &Path, absolute: &Path) -> Self {
         let folder = absolute.parent().map_or_else(PathBuf::new, Path::to_path_buf);
         Self::File { shown: shown.into(), folder: folder.into() }
     }

@@ -15,17 +15,17 @@ pub(super) struct Report {
 
 impl Report {
     /// Notes a problem at a place.
-    pub fn add(&self, place: &Place, key: String, message: impl Into<String>, hint: Option<String>) {
+    pub(super) fn add(&self, place: &Place, key: String, message: impl Into<String>, hint: Option<String>) {
         self.add_problem(Problem::at(place, key, message.into(), hint));
     }
 
     /// Notes the keys that a table knows.
-    pub fn know(&self, table: Kind, keys: &[&'static str]) {
+    pub(super) fn know(&self, table: Kind, keys: &[&'static str]) {
         self.belonging.borrow_mut().know(table, keys);
     }
 
     /// Notes a key that its table does not know; where it belongs is told in the end.
-    pub fn add_stranger(&self, key: &str, table: Option<Kind>, problem: Problem, is_near: bool) {
+    pub(super) fn add_stranger(&self, key: &str, table: Option<Kind>, problem: Problem, is_near: bool) {
         if let Some(table) = table {
             self.belonging.borrow_mut().note(key, table, problem.clone(), is_near);
         }
@@ -33,7 +33,7 @@ impl Report {
     }
 
     /// Notes a problem as it is; one that is known already (a default that several rules inherit) is told once.
-    pub fn add_problem(&self, problem: Problem) {
+    pub(super) fn add_problem(&self, problem: Problem) {
         let mut problems = self.problems.borrow_mut();
         if !problems.contains(&problem) {
             problems.push(problem);
@@ -41,12 +41,12 @@ impl Report {
     }
 
     /// Whether something is wrong with any key that begins like this.
-    pub fn has_any(&self, beginning: &str) -> bool {
+    pub(super) fn has_any(&self, beginning: &str) -> bool {
         self.problems.borrow().iter().any(|problem| problem.key.starts_with(beginning))
     }
 
     /// The end of reading: the value if nothing was wrong.
-    pub fn into_result<T>(self, value: Option<T>) -> Result<T, Problems> {
+    pub(super) fn into_result<T>(self, value: Option<T>) -> Result<T, Problems> {
         let mut problems = self.problems.into_inner();
         self.belonging.into_inner().tell(&mut problems);
         // The environment first: what it sets replaces what the files say.

@@ -29,7 +29,7 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// A whole table; `owner` begins its key paths: `service`, `rule "payments"`.
-    pub fn new(node: &'a Node, owner: &'a str, partial: bool, report: &'a Report) -> Self {
+    pub(super) fn new(node: &'a Node, owner: &'a str, partial: bool, report: &'a Report) -> Self {
         let section = Self {
             table: &EMPTY,
             place: &node.place,
@@ -59,38 +59,38 @@ impl<'a> Section<'a> {
     }
 
     /// The keys that are there.
-    pub fn keys(&self) -> impl Iterator<Item = &'a String> + use<'a> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a String> + use<'a> {
         self.table.keys()
     }
 
     /// A key's value as written; the key is known from now on.
-    pub fn get(&self, key: &'static str) -> Option<&'a Node> {
+    pub(super) fn get(&self, key: &'static str) -> Option<&'a Node> {
         self.asked.borrow_mut().push(key);
         self.table.get(key)
     }
 
     /// Whether this key is there, rightly or wrongly.
-    pub fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// Where the table stands.
-    pub fn place(&self) -> &'a Place {
+    pub(super) fn place(&self) -> &'a Place {
         self.place
     }
 
     /// A value as written, by a name that the user chose.
-    pub fn node(&self, key: &str) -> Option<&'a Node> {
+    pub(super) fn node(&self, key: &str) -> Option<&'a Node> {
         self.table.get(key)
     }
 
     /// Whether the rule itself says this key, rather than `[defaults]`.
-    pub fn says(&self, key: &str) -> bool {
+    pub(super) fn says(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(|node| !node.place.inherited)
     }
 
     /// The inner table of this name; an empty one if there is none.
-    pub fn section(&self, key: &'static str) -> Self {
+    pub(super) fn section(&self, key: &'static str) -> Self {
         match self.get(key) {
             Some(node) => self.within(node, self.path_of(key)),
             None => Section { table: &EMPTY, path: self.path_of(key), asked: RefCell::default(), ..*self },
@@ -98,12 +98,12 @@ impl<'a> Section<'a> {
     }
 
     /// The inner table of a name that the user chose.
-    pub fn named_section(&self, key: &str) -> Option<Self> {
+    pub(super) fn named_section(&self, key: &str) -> Option<Self> {
         self.table.get(key).map(|node| self.within(node, self.path_of(key)))
     }
 
     /// The tables of an array of tables.
-    pub fn sections(&self, key: &'static str) -> Vec<Self> {
+    pub(super) fn sections(&self, key: &'static str) -> Vec<Self> {
         if let Some(node) = self.get(key).filter(|node| matches!(node.value, Value::Table(_))) {
             let table = self.kind().unwrap_or_default().join(".");
             let hint = format!("write [[{table}.{key}]], with two brackets");
@@ -119,13 +119,13 @@ impl<'a> Section<'a> {
     }
 
     /// Text.
-    pub fn text(&self, key: &'static str) -> Option<&'a str> {
+    pub(super) fn text(&self, key: &'static str) -> Option<&'a str> {
         let node = self.get(key)?;
         self.text_of(node, &self.path_of(key))
     }
 
     /// An integer within bounds.
-    pub fn integer(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn integer(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let node = self.get(key)?;
         let number = match &node.value {
             Value::Integer(number) => Some(i128::from(*number)),
@@ -146,7 +146,7 @@ impl<'a> Section<'a> {
     }
 
     /// True or false.
-    pub fn boolean(&self, key: &'static str) -> Option<bool> {
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
         let node = self.get(key)?;
         let flag = match &node.value {
             Value::Boolean(flag) => Some(*flag),
@@ -160,7 +160,7 @@ impl<'a> Section<'a> {
     }
 
     /// A size in bytes within bounds.
-    pub fn size(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn size(&self, key: &'static str, bounds: RangeInclusive<u64>) -> Option<u64> {
         let bytes = self.unit(key, "a size", units::SIZE_HINT, amount::size)?;
         if bounds.contains(&bytes) {
             return Some(bytes);
@@ -171,7 +171,7 @@ impl<'a> Section<'a> {
     }
 
     /// A duration of at least `min`.
-    pub fn duration(&self, key: &'static str, min: Duration) -> Option<Duration> {
+    pub(super) fn duration(&self, key: &'static str, min: Duration) -> Option<Duration> {
         let node = self.get(key)?;
         let Value::Text(text) = &node.value else {
             self.wrong_type(key, node, "a duration", Some(units::DURATION_HINT.into()));
@@ -189,7 +189,7 @@ impl<'a> Section<'a> {
     }
 
     /// A duration of at least `min`; none also for `word`, which says that there is no end.
-    pub fn duration_unless(&self, key: &'static str, word: &str, min: Duration) -> Option<Duration> {
+    pub(super) fn duration_unless(&self, key: &'static str, word: &str, min: Duration) -> Option<Duration> {
         match &self.get(key)?.value {
             Value::Text(text) if text == word => None,
             Value::Text(text) if amount::duration(text).is_none() => {
@@ -202,12 +202,12 @@ impl<'a> Section<'a> {
     }
 
     /// A share or a count.
-    pub fn limit(&self, key: &'static str) -> Option<Limit> {
+    pub(super) fn limit(&self, key: &'static str) -> Option<Limit> {
         self.unit(key, "a share or a count", units::LIMIT_HINT, units::limit)
     }
 
     /// Permissions of a file.
-    pub fn mode(&self, key: &'static str) -> Option<u32> {
+    pub(super) fn mode(&self, key: &'static str) -> Option<u32> {
         let node = self.get(key)?;
         let Value::Text(text) = &node.value else {
             self.wrong_type(key, node, "text", Some(units::MODE_HINT.into()));
@@ -221,7 +221,7 @@ impl<'a> Section<'a> {
     }
 
     /// One of several words; `later` are those that this version does not know yet.
-    pub fn choice<T: Copy>(
+    pub(super) fn choice<T: Copy>(
         &self,
         key: &'static str,
         words: &[(&'static str, T)],
@@ -233,13 +233,18 @@ impl<'a> Section<'a> {
     }
 
     /// Several of several words.
-    pub fn choices<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)], later: &[&str]) -> Vec<T> {
+    pub(super) fn choices<T: Copy>(
+        &self,
+        key: &'static str,
+        words: &[(&'static str, T)],
+        later: &[&str],
+    ) -> Vec<T> {
         let texts = self.texts(key).unwrap_or_default();
         texts.iter().filter_map(|item| self.word(item.place, &item.path, item.text, words, later)).collect()
     }
 
     /// An array of texts, each with its own place; none if the key is not there.
-    pub fn texts(&self, key: &'static str) -> Option<Vec<Item<'a>>> {
+    pub(super) fn texts(&self, key: &'static str) -> Option<Vec<Item<'a>>> {
         let nodes = self.array(key)?;
         let items = nodes.iter().enumerate().filter_map(|(i, node)| {
             let path = format!("{}[{i}]", self.path_of(key));
@@ -321,18 +326,18 @@ impl<'a> Section<'a> {
     }
 
     /// Something is wrong with this key's value, or with its absence.
-    pub fn problem(&self, key: &str, message: impl Into<String>, hint: Option<String>) {
+    pub(super) fn problem(&self, key: &str, message: impl Into<String>, hint: Option<String>) {
         let place = self.table.get(key).map_or(self.place, |node| &node.place);
         self.report.add(place, self.key_path(&self.path_of(key), place), message, hint);
     }
 
     /// Something is wrong with an item of an array.
-    pub fn item_problem(&self, item: &Item<'_>, message: impl Into<String>, hint: Option<String>) {
+    pub(super) fn item_problem(&self, item: &Item<'_>, message: impl Into<String>, hint: Option<String>) {
         self.report.add(item.place, self.key_path(&item.path, item.place), message, hint);
     }
 
     /// A key that has no default is not there.
-    pub fn missing(&self, key: &str, what: &str, hint: &str) {
+    pub(super) fn missing(&self, key: &str, what: &str, hint: &str) {
         // A value of the wrong type has been reported already.
         if !self.partial && !self.table.contains_key(key) {
             let inherited_nothing = Place { inherited: false, ..self.place.clone() };
@@ -342,7 +347,7 @@ impl<'a> Section<'a> {
     }
 
     /// Refuses every key that was not asked for; `later` are those that this version does not know yet.
-    pub fn finish(&self, later: &[&str]) {
+    pub(super) fn finish(&self, later: &[&str]) {
         let asked = self.asked.borrow();
         let kind = self.kind();
         if let Some(kind) = kind.clone() {
@@ -387,7 +392,7 @@ impl<'a> Section<'a> {
     }
 
     /// Refuses keys that mean nothing here, unless they were inherited.
-    pub fn refuse(&self, keys: &[&'static str], message: &str, hint: &str) {
+    pub(super) fn refuse(&self, keys: &[&'static str], message: &str, hint: &str) {
         for key in keys {
             self.asked.borrow_mut().push(key);
             if self.says(key) {
@@ -397,7 +402,7 @@ impl<'a> Section<'a> {
     }
 
     /// The path of a key from the owner on.
-    pub fn path_of(&self, key: &str) -> String {
+    pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 

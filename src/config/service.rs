@@ -119,7 +119,7 @@ pub(super) fn program_data(variables: &Variables) -> PathBuf {
 
 impl Section<'_> {
     /// A path without variables, absolute.
-    pub fn path(&self, key: &'static str) -> Option<PathBuf> {
+    pub(super) fn path(&self, key: &'static str) -> Option<PathBuf> {
         let text = self.text(key)?;
         let folder = self.get(key)?.place.folder();
         paths::absolute_path(text, folder)
@@ -128,7 +128,7 @@ impl Section<'_> {
     }
 
     /// A path with variables, absolute.
-    pub fn template(&self, key: &'static str) -> Option<String> {
+    pub(super) fn template(&self, key: &'static str) -> Option<String> {
         let text = self.text(key)?;
         let folder = self.get(key)?.place.folder();
         paths::absolute(text, folder, paths::Kind::Template)

@@ -28,13 +28,13 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A running service on this data folder. Each question is a connection of its own.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     address: Address,
 }
 
 impl Client {
     /// The service that has this data folder; none if none answers, or if this user may not ask it.
-    pub fn connect(data_dir: &Path) -> Option<Self> {
+    pub(crate) fn connect(data_dir: &Path) -> Option<Self> {
         let mut text = Vec::new();
         File::open(data_dir.join(ADDRESS_FILE)).ok()?.take(ADDRESS_BYTES_MAX).read_to_end(&mut text).ok()?;
         let client = Self { address: serde_json::from_slice(&text).ok()? };

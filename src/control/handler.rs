@@ -13,7 +13,7 @@ use crate::store::{Published, Verified};
 
 /// Which jobs are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobFilter {
+pub(crate) struct JobFilter {
     /// Only those in this state.
     pub state: Option<JobState>,
     /// Only those of this rule.
@@ -31,21 +31,21 @@ pub struct JobFilter {
 
 impl JobFilter {
     /// Whether a job is among them.
-    pub fn takes(&self, job: &Job) -> bool {
+    pub(crate) fn takes(&self, job: &Job) -> bool {
         self.state.is_none_or(|state| state == job.state)
             && self.rule.as_ref().is_none_or(|rule| *rule == job.rule)
             && self.since.is_none_or(|since| since <= job.created_at)
     }
 
     /// Whether it takes every job, however many and in which order.
-    pub fn takes_all(&self) -> bool {
+    pub(crate) fn takes_all(&self) -> bool {
         *self == Self { newest_first: self.newest_first, ..Self::default() }
     }
 }
 
 /// A file or folder that waits to be taken, as the running service sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileWaiting {
+pub(crate) struct FileWaiting {
     /// Where it lies.
     pub path: OsText,
     /// Why it is not taken yet, in a sentence.
@@ -55,7 +55,7 @@ pub struct FileWaiting {
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// No job goes by this text.
     #[error("there is no job `{text}`")]
     NoSuchJob {
@@ -88,7 +88,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// What the operator can do.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::NoSuchJob { .. } => {
                 Some("`landfall jobs` lists them; four characters of either end are enough".into())
@@ -106,12 +106,12 @@ impl Refusal {
 }
 
 /// Items one after another, read as they are asked for.
-pub type Answers<'a, T> = Box<dyn Iterator<Item = Result<T, Refusal>> + 'a>;
+pub(crate) type Answers<'a, T> = Box<dyn Iterator<Item = Result<T, Refusal>> + 'a>;
 
 /// What commands ask: answered by the store, or through the running service.
 ///
 /// A job is named by its id, or by at least four characters of the id's beginning or end.
-pub trait Handler: Send + Sync {
+pub(crate) trait Handler: Send + Sync {
     /// The jobs that pass the filter, oldest first unless it says otherwise.
     fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job>;
     /// The files that wait to be taken, by path; none without a service.

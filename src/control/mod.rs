@@ -16,12 +16,14 @@ mod server;
 mod starting;
 mod store_handler;
 
-pub use client::Client;
-pub use handler::{Answers, FileWaiting, Handler, JobFilter, Refusal};
-pub use reach::{Reached, open, reach};
-pub use server::{ControlError, Server};
-pub use starting::StartingHandler;
-pub use store_handler::{Acts, StoreHandler};
+pub(crate) use client::Client;
+#[cfg(test)]
+use handler::Answers;
+pub(crate) use handler::{FileWaiting, Handler, JobFilter, Refusal};
+pub(crate) use reach::{Reached, open, reach};
+pub(crate) use server::{ControlError, Server};
+pub(crate) use starting::StartingHandler;
+pub(crate) use store_handler::{Acts, StoreHandler};
 
 #[cfg(test)]
 mod tests;

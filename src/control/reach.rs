@@ -10,7 +10,7 @@ use super::store_handler::StoreHandler;
 use crate::store::{Store, StoreError};
 
 /// The running service, if there is one; else the store itself, opened as its owner.
-pub fn open(data_dir: &Path) -> Result<Box<dyn Handler>, StoreError> {
+pub(crate) fn open(data_dir: &Path) -> Result<Box<dyn Handler>, StoreError> {
     Ok(match reach(data_dir, Store::open_as_owner)? {
         Reached::Service(client) => Box::new(client),
         Reached::Store(store) => Box::new(StoreHandler::new(store)),
@@ -18,7 +18,7 @@ pub fn open(data_dir: &Path) -> Result<Box<dyn Handler>, StoreError> {
 }
 
 /// Who has the jobs.
-pub enum Reached {
+pub(crate) enum Reached {
     /// A service runs.
     Service(Client),
     /// None runs, and the store is ours meanwhile.
@@ -26,7 +26,7 @@ pub enum Reached {
 }
 
 /// The running service, if there is one; else the store, opened this way.
-pub fn reach(
+pub(crate) fn reach(
     data_dir: &Path,
     open_store: impl Fn(&Path) -> Result<Store, StoreError>,
 ) -> Result<Reached, StoreError> {

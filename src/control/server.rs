@@ -58,7 +58,7 @@ impl Fault for ControlError {
 }
 
 /// Answers commands until it is stopped or dropped.
-pub struct Server {
+pub(crate) struct Server {
     address_file: PathBuf,
     port: u16,
     stopping: Arc<AtomicBool>,
@@ -67,7 +67,7 @@ pub struct Server {
 
 impl Server {
     /// Listens, and says where in `control.json` of the data folder.
-    pub fn start(data_dir: &Path, handler: Arc<dyn Handler>) -> Result<Self, ControlError> {
+    pub(crate) fn start(data_dir: &Path, handler: Arc<dyn Handler>) -> Result<Self, ControlError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ControlError::Listen)?;
         let port = listener.local_addr().map_err(ControlError::Listen)?.port();
         let address = Address { pid: std::process::id(), port, token: new_secret().to_hex().to_string() };
@@ -87,7 +87,7 @@ impl Server {
     }
 
     /// Stops answering and removes `control.json`. Questions that are being answered are cut off.
-    pub fn stop(mut self) -> Result<(), ControlError> {
+    pub(crate) fn stop(mut self) -> Result<(), ControlError> {
         self.stop_threads();
         Ok(durable_fs::remove_file(&self.address_file)?)
     }

@@ -17,19 +17,19 @@ pub(super) const STARTING_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) const STARTING_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers from the store from the first moment on, and does what only an engine can do once there is one.
-pub struct StartingHandler {
+pub(crate) struct StartingHandler {
     store: StoreHandler,
     started: OnceLock<StoreHandler>,
 }
 
 impl StartingHandler {
     /// No engine yet.
-    pub fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store) -> Self {
         Self { store: StoreHandler::new(store), started: OnceLock::new() }
     }
 
     /// From now on the engine is asked too.
-    pub fn started(&self, handler: StoreHandler) {
+    pub(crate) fn started(&self, handler: StoreHandler) {
         self.started.get_or_init(|| handler);
     }
 

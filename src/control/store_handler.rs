@@ -11,7 +11,7 @@ use crate::model::os_text::OsText;
 use crate::store::{JobMatch, Published, Store, StoreError, Verified};
 
 /// What only a running engine can answer, or do: `control` knows none, so that whoever starts both hands one in.
-pub trait Acts: Send + Sync {
+pub(crate) trait Acts: Send + Sync {
     /// Takes a failed job from its source again.
     fn retry(&self, job: JobId) -> Result<(), JobError>;
     /// Lets a job go on publishing without hidden outputs that somebody removed.
@@ -33,19 +33,19 @@ pub trait Acts: Send + Sync {
 }
 
 /// Answers from the store; what only an engine can do is handed to it, if there is one.
-pub struct StoreHandler {
+pub(crate) struct StoreHandler {
     store: Store,
     acts: Option<Box<dyn Acts>>,
 }
 
 impl StoreHandler {
     /// Answers from this store, without a service.
-    pub fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store) -> Self {
         Self { store, acts: None }
     }
 
     /// The same within a service.
-    pub fn running(store: Store, acts: impl Acts + 'static) -> Self {
+    pub(crate) fn running(store: Store, acts: impl Acts + 'static) -> Self {
         Self { store, acts: Some(Box::new(acts)) }
     }
 

@@ -44,7 +44,7 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub fn new(request: &DecodeRequest<'_>) -> Arc<Self> {
+    pub(super) fn new(request: &DecodeRequest<'_>) -> Arc<Self> {
         let layers = request.decode.layers.len().max(request.decode.depth_max as usize).min(64);
         Arc::new(Self {
             path: request.shown_path.to_owned(),
@@ -65,7 +65,7 @@ impl Context {
     }
 
     /// For reading the same source once more from its start, beside this reading: with counters and limits of its own.
-    pub fn for_another_reading(&self) -> Arc<Self> {
+    pub(super) fn for_another_reading(&self) -> Arc<Self> {
         Arc::new(Self {
             path: self.path.clone(),
             decode: self.decode.clone(),
@@ -85,17 +85,17 @@ impl Context {
     }
 
     /// The source, escaped, and the member within it.
-    pub fn place(&self, member: &str) -> String {
+    pub(super) fn place(&self, member: &str) -> String {
         let path = escaped_path(&self.path);
         if member.is_empty() { path } else { format!("{path} (member {member})") }
     }
 
-    pub fn raw(&self) -> bool {
+    pub(super) fn raw(&self) -> bool {
         self.decode.on_bad_encoding == OnBadEncoding::Raw
     }
 
     /// Counts a file met in an archive.
-    pub fn count_member(&self, place: &str) -> Result<(), DecodeError> {
+    pub(super) fn count_member(&self, place: &str) -> Result<(), DecodeError> {
         let limit = self.decode.entries_max;
         if self.members.fetch_add(1, Relaxed) >= limit {
             return Err(DecodeError::TooManyEntries { place: place.to_owned(), limit });
@@ -103,16 +103,21 @@ impl Context {
         Ok(())
     }
 
-    pub fn members(&self) -> u64 {
+    pub(super) fn members(&self) -> u64 {
         self.members.load(Relaxed)
     }
 
     /// Memory for unpacking, before it is allocated.
-    pub fn take_memory(&self, what: &'static str, bytes: u64, place: &str) -> Result<Permit, DecodeError> {
+    pub(super) fn take_memory(
+        &self,
+        what: &'static str,
+        bytes: u64,
+        place: &str,
+    ) -> Result<Permit, DecodeError> {
         self.allowance.take(what, bytes).map_err(|refusal| refused(place, refusal))
     }
 
-    pub fn depth_limit(&self) -> u32 {
+    pub(super) fn depth_limit(&self) -> u32 {
         // Layers spelled out are expected, whatever the limit for recognised ones.
         self.decode.depth_max.max(self.decode.layers.len() as u32)
     }

@@ -48,7 +48,12 @@ pub(super) struct Derivation {
 }
 
 impl Derivation {
-    pub fn new(inner: age::scrypt::Identity, passphrase: &str, context: &Context, place: &str) -> Self {
+    pub(super) fn new(
+        inner: age::scrypt::Identity,
+        passphrase: &str,
+        context: &Context,
+        place: &str,
+    ) -> Self {
         let passphrase = blake3::hash(passphrase.as_bytes());
         Self { inner, passphrase, allowance: Arc::clone(&context.allowance), place: place.to_owned() }
     }

@@ -25,7 +25,7 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    pub fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.ended {
             return Ok(0);
         }
@@ -44,21 +44,21 @@ impl Entry<'_> {
         Ok(n)
     }
 
-    pub fn bad_text(&self, encoding: &'static Encoding, offset: u64) -> io::Error {
+    pub(super) fn bad_text(&self, encoding: &'static Encoding, offset: u64) -> io::Error {
         DecodeError::BadText { place: self.place.clone(), encoding: encoding.name(), offset }.into()
     }
 
     /// A NUL byte where text has none.
-    pub fn find_nul(&self, text: &[u8]) -> Option<usize> {
+    pub(super) fn find_nul(&self, text: &[u8]) -> Option<usize> {
         if self.context.nul_separates { None } else { memchr::memchr(0, text) }
     }
 
-    pub fn nul(&self, offset: u64) -> io::Error {
+    pub(super) fn nul(&self, offset: u64) -> io::Error {
         DecodeError::Nul { place: self.place.clone(), offset }.into()
     }
 
     /// It is UTF-16, and read as something else.
-    pub fn wide(&self, encoding: &'static Encoding, likely: &'static Encoding) -> io::Error {
+    pub(super) fn wide(&self, encoding: &'static Encoding, likely: &'static Encoding) -> io::Error {
         let (encoding, likely) = (encoding.name(), wide::label(likely));
         DecodeError::Wide { place: self.place.clone(), encoding, likely }.into()
     }

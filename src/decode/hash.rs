@@ -39,18 +39,18 @@ struct Helper {
 
 impl ContentHasher {
     /// The source is an archive: entries are hashed with their names. Before anything is.
-    pub fn begin_archive(&mut self) {
+    pub(super) fn begin_archive(&mut self) {
         self.inline = blake3::Hasher::new_derive_key(ARCHIVE_CONTEXT);
         self.is_archive = true;
     }
 
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         self.entry_bytes = self.entry_bytes.saturating_add(bytes.len() as u64);
         self.take_in(bytes);
     }
 
     /// An entry was read to its end.
-    pub fn end_entry(&mut self, name: &[u8]) {
+    pub(super) fn end_entry(&mut self, name: &[u8]) {
         let length = std::mem::take(&mut self.entry_bytes);
         if self.is_archive {
             self.take_in(&length.to_le_bytes());
@@ -93,7 +93,7 @@ impl ContentHasher {
     }
 
     /// `blake3:` and the hash.
-    pub fn finish(&mut self) -> String {
+    pub(super) fn finish(&mut self) -> String {
         let mut hasher = match self.helper.take() {
             Some(Helper { blocks, thread, .. }) => {
                 drop(blocks);

@@ -16,7 +16,7 @@ pub(super) struct ListMemory {
 
 impl ListMemory {
     /// Room for one more of so many bytes.
-    pub fn grow(&mut self, bytes: usize, context: &Context) -> Result<(), DecodeError> {
+    pub(super) fn grow(&mut self, bytes: usize, context: &Context) -> Result<(), DecodeError> {
         self.used = self.used.saturating_add(bytes as u64);
         let taken: u64 = FREE_BYTES + self.permits.iter().map(|(bytes, _)| bytes).sum::<u64>();
         if self.used > taken {

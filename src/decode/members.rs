@@ -57,7 +57,7 @@ pub(super) enum Choice {
 
 impl Member {
     /// `outer` is the escaped path of the archive it lies in, empty for the outermost.
-    pub fn within(outer: &str, name: &[u8]) -> Self {
+    pub(super) fn within(outer: &str, name: &[u8]) -> Self {
         let own = os_string(name);
         let hidden = hidden(&own.to_string_lossy());
         let joined = if outer.is_empty() {
@@ -75,7 +75,7 @@ impl Member {
     }
 
     /// Tells it from the other members.
-    pub fn key(&self) -> NameKey {
+    pub(super) fn key(&self) -> NameKey {
         key_of(self.path.as_bytes())
     }
 }
@@ -113,7 +113,7 @@ fn os_string(name: &[u8]) -> OsString {
 pub(super) struct Patterns(Vec<(Pattern, bool)>);
 
 impl Patterns {
-    pub fn new(patterns: &[String]) -> Result<Self, DecodeError> {
+    pub(super) fn new(patterns: &[String]) -> Result<Self, DecodeError> {
         let parse = |text: &String| {
             let pattern = Pattern::new(text).map_err(|error| DecodeError::Rule {
                 detail: format!("`decode.entries`: \"{text}\" is not a pattern: {}", error.msg),
@@ -123,7 +123,7 @@ impl Patterns {
         patterns.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
-    pub fn choose(&self, member: &Member) -> Choice {
+    pub(super) fn choose(&self, member: &Member) -> Choice {
         let file_name = member.path.rsplit('/').next().unwrap_or_default();
         let matches = |(pattern, whole): &(Pattern, bool)| {
             pattern.matches_with(if *whole { &member.path } else { file_name }, OPTIONS)

@@ -38,7 +38,8 @@ mod zip_memory;
 #[cfg(test)]
 mod tests;
 
-pub use self::decoder::{Decoded, Decoder, EntryReader, Skipped};
+pub(crate) use self::decoder::{Decoded, Skipped};
+pub use self::decoder::{Decoder, EntryReader};
 pub use self::error::DecodeError;
 pub use self::request::{DecodeRequest, Progress};
-pub use self::sniff::proves_its_end;
+pub(crate) use self::sniff::proves_its_end;

@@ -14,12 +14,12 @@ pub(super) struct PeekReader<R> {
 }
 
 impl<R: Read> PeekReader<R> {
-    pub fn new(inner: R) -> Self {
+    pub(super) fn new(inner: R) -> Self {
         Self { inner, buffer: Vec::new(), start: 0, end: 0 }
     }
 
     /// At least `want` bytes, unless the end comes first.
-    pub fn peek(&mut self, want: usize) -> io::Result<&[u8]> {
+    pub(super) fn peek(&mut self, want: usize) -> io::Result<&[u8]> {
         let want = want.min(BUFFER_BYTES);
         if self.buffer.len() < want {
             self.buffer.resize(want, 0);

@@ -260,7 +260,7 @@ fn is_openpgp(head: &[u8]) -> bool {
 }
 
 /// Whether these first bytes of a file begin a format that proves its own end (gzip, zip, age, zstd, xz, bzip2).
-pub fn proves_its_end(first_bytes: &[u8]) -> bool {
+pub(crate) fn proves_its_end(first_bytes: &[u8]) -> bool {
     match layer_of(first_bytes) {
         // tar may be cut at a member's end without a trace in what is there; it is waited for.
         Some(Layer::Tar) | None => false,

@@ -105,7 +105,7 @@ pub(super) struct Extensions {
 }
 
 impl Extensions {
-    pub fn learn(&mut self, kind: Kind, data: &[u8]) -> io::Result<()> {
+    pub(super) fn learn(&mut self, kind: Kind, data: &[u8]) -> io::Result<()> {
         match kind {
             Kind::LongName => self.path = Some(until_nul(data).to_vec()),
             Kind::LongLink => self.link = Some(until_nul(data).to_vec()),
@@ -138,7 +138,7 @@ impl Extensions {
         Ok(())
     }
 
-    pub fn kind(&self, block: &[u8]) -> Kind {
+    pub(super) fn kind(&self, block: &[u8]) -> Kind {
         let kind = kind(block);
         if self.sparse && kind == Kind::File {
             Kind::Unreadable("it is a sparse file, which is not supported")
@@ -147,15 +147,15 @@ impl Extensions {
         }
     }
 
-    pub fn path(&mut self, header: &Header) -> Vec<u8> {
+    pub(super) fn path(&mut self, header: &Header) -> Vec<u8> {
         self.path.take().unwrap_or_else(|| header_path(header))
     }
 
-    pub fn link(&mut self, header: &Header) -> Vec<u8> {
+    pub(super) fn link(&mut self, header: &Header) -> Vec<u8> {
         self.link.take().unwrap_or_else(|| until_nul(&header.as_bytes()[157..257]).to_vec())
     }
 
-    pub fn size(&self, header: &Header) -> io::Result<u64> {
+    pub(super) fn size(&self, header: &Header) -> io::Result<u64> {
         let told = || number(&header.as_bytes()[124..136]).ok_or_else(|| bad("a member's size is no number"));
         self.size.map_or_else(told, Ok)
     }

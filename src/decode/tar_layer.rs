@@ -55,14 +55,14 @@ struct Blocks {
 pub(super) struct TarMember(Arc<Mutex<Blocks>>);
 
 impl TarLayer {
-    pub fn open(input: PeekReader<Bytes<'static>>, position: Position, context: &Context) -> Self {
+    pub(super) fn open(input: PeekReader<Bytes<'static>>, position: Position, context: &Context) -> Self {
         let place = context.place(&position.member);
         let blocks = Blocks { input, place, offset: 0, left: 0, padding: 0 };
         Self { blocks: Arc::new(Mutex::new(blocks)), position, met: 0 }
     }
 
     /// The next member that is no folder; what is left of the one before is passed over.
-    pub fn next_member(&mut self) -> Result<Option<(Member, Item)>, DecodeError> {
+    pub(super) fn next_member(&mut self) -> Result<Option<(Member, Item)>, DecodeError> {
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let found = blocks.next_member().map_err(|error| blocks.explain(error))?;
         self.met += 1;
@@ -70,7 +70,7 @@ impl TarLayer {
     }
 
     /// The content of the file that `next_member` told of.
-    pub fn open_file(&self) -> TarMember {
+    pub(super) fn open_file(&self) -> TarMember {
         TarMember(Arc::clone(&self.blocks))
     }
 }

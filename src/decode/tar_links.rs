@@ -47,7 +47,7 @@ pub(super) enum Linked {
 
 impl Links {
     /// Reads the source again. `source` is its open file; where it stands does not change.
-    pub fn gather(source: &File, patterns: &Patterns, context: &Context) -> Result<Self, DecodeError> {
+    pub(super) fn gather(source: &File, patterns: &Patterns, context: &Context) -> Result<Self, DecodeError> {
         let failed = |source| DecodeError::Read { path: context.path.clone(), source };
         let mut place_keeper = source.try_clone().map_err(failed)?;
         let stands_at = place_keeper.stream_position().map_err(failed)?;
@@ -78,7 +78,7 @@ impl Links {
     }
 
     /// What the link has that is the archive's `number`th member.
-    pub fn open(
+    pub(super) fn open(
         &self,
         number: u64,
         member: &Member,

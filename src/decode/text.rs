@@ -54,7 +54,7 @@ pub(super) fn encoding_for(label: &str) -> Result<&'static Encoding, DecodeError
 }
 
 impl<'a> TextReader<'a> {
-    pub fn new(
+    pub(super) fn new(
         mut inner: PeekReader<Bytes<'a>>,
         context: &Arc<Context>,
         name: &OsText,

@@ -25,12 +25,12 @@ pub(super) struct Transcoder {
 }
 
 impl Transcoder {
-    pub fn new(encoding: &'static Encoding, offset: u64) -> Self {
+    pub(super) fn new(encoding: &'static Encoding, offset: u64) -> Self {
         let decoder = encoding.new_decoder_without_bom_handling();
         Self { encoding, decoder, input: vec![0; INPUT_BYTES], start: 0, end: 0, offset, finished: false }
     }
 
-    pub fn read(&mut self, entry: &mut Entry<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&mut self, entry: &mut Entry<'_>, buf: &mut [u8]) -> io::Result<usize> {
         let mut written = 0;
         while written == 0 && !self.finished {
             if self.start == self.end {

@@ -19,7 +19,7 @@ pub(super) struct Checked<R> {
 }
 
 impl<R: Read> Checked<R> {
-    pub fn new(inner: R, expected: u32) -> Self {
+    pub(super) fn new(inner: R, expected: u32) -> Self {
         Self { inner, found: Hasher::new(), expected }
     }
 }

@@ -250,12 +250,12 @@ fn corrupt(place: &str, offset: u64, detail: &str) -> io::Error {
 
 impl Directory {
     /// What the crate needs for it: names twice, and what else it knows of a member.
-    pub fn memory(&self) -> u64 {
+    pub(super) fn memory(&self) -> u64 {
         2 * (self.end - self.start) + 512 * self.members
     }
 
     /// The archive up to the end of its directory, and an end record that is right.
-    pub fn repaired(&self, input: Box<dyn ReadSeek>) -> Repaired {
+    pub(super) fn repaired(&self, input: Box<dyn ReadSeek>) -> Repaired {
         Repaired { inner: input, length: self.end, tail: self.end_record(), position: 0 }
     }
 

@@ -48,7 +48,7 @@ pub(super) struct ZipItem {
 }
 
 impl ZipLayer {
-    pub fn open(
+    pub(super) fn open(
         mut input: Box<dyn ReadSeek>,
         position: Position,
         context: &Context,
@@ -71,7 +71,7 @@ impl ZipLayer {
     }
 
     /// The next member in the directory.
-    pub fn next_member(&mut self, context: &Context) -> Result<Option<ZipItem>, DecodeError> {
+    pub(super) fn next_member(&mut self, context: &Context) -> Result<Option<ZipItem>, DecodeError> {
         while self.next < self.archive.len() {
             let index = self.next;
             let place = context.place(&self.position.member);
@@ -98,7 +98,7 @@ impl ZipLayer {
     }
 
     /// Opens a member for reading; it can be opened again.
-    pub fn open_file(
+    pub(super) fn open_file(
         &mut self,
         index: usize,
         member: &Member,

@@ -90,7 +90,7 @@ impl Fault for FsError {
 }
 
 /// What a job waits for after an error of the file system.
-pub fn waits_for(error: &io::Error) -> WaitsFor {
+pub(crate) fn waits_for(error: &io::Error) -> WaitsFor {
     if is_out_of_descriptors(error) {
         return WaitsFor::Retry;
     }
@@ -118,7 +118,7 @@ pub fn waits_for(error: &io::Error) -> WaitsFor {
 }
 
 /// What an operator can do about an error of the file system.
-pub fn hint_of(error: &io::Error) -> &'static str {
+pub(crate) fn hint_of(error: &io::Error) -> &'static str {
     if let Some(hint) = landing::hint_of(error) {
         return hint;
     }
@@ -169,17 +169,17 @@ pub fn hint_of(error: &io::Error) -> &'static str {
 }
 
 /// Whether the process, or the whole system, has as many files open as it may.
-pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     platform::is_out_of_descriptors(error)
 }
 
 /// Whether this process may make and rename files in a folder, by its rights as they are; where nobody can tell, it may.
-pub fn may_write_in(folder: &Path) -> bool {
+pub(crate) fn may_write_in(folder: &Path) -> bool {
     platform::may(folder, true)
 }
 
 /// Whether this process may list a folder and go into it.
-pub fn may_list(folder: &Path) -> bool {
+pub(crate) fn may_list(folder: &Path) -> bool {
     platform::may(folder, false)
 }
 

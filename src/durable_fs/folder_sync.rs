@@ -12,7 +12,7 @@ use super::unix::{is_unsupported, open_folder};
 
 /// Makes the names in a folder durable (nothing to do on Windows).
 #[cfg(unix)]
-pub fn sync_folder(folder: &Path) -> Result<(), FsError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), FsError> {
     shared_sync::share(folder, || sync_now(folder))
 }
 

@@ -21,20 +21,20 @@ const HOLDER_BYTES_MAX: u64 = 4096;
 
 /// A folder, ours until this is dropped or the process ends, however that happens: the lock is the operating system's.
 #[derive(Debug)]
-pub struct HeldFolder {
+pub(crate) struct HeldFolder {
     lock: File,
 }
 
 impl HeldFolder {
     /// Whether its lock file still has a name: a folder that was removed and made anew may have the number of the old one.
-    pub fn has_name(&self) -> bool {
+    pub(crate) fn has_name(&self) -> bool {
         platform::open_link_count(&self.lock).is_ok_and(|names| names > 0)
     }
 }
 
 /// What became of taking a folder.
 #[derive(Debug)]
-pub enum Hold {
+pub(crate) enum Hold {
     /// It is ours.
     Ours(HeldFolder),
     /// Somebody has it.
@@ -45,7 +45,7 @@ pub enum Hold {
 
 /// Who has a folder, as far as its note tells.
 #[derive(Debug, Default)]
-pub struct Holder {
+pub(crate) struct Holder {
     note: Option<Note>,
 }
 
@@ -58,7 +58,7 @@ struct Note {
 
 impl Holder {
     /// The process.
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.note.as_ref().map(|note| note.pid)
     }
 }
@@ -76,12 +76,12 @@ impl fmt::Display for Holder {
 }
 
 /// Whether any process ever took this folder: who only looks must not leave a lock that its owner cannot open.
-pub fn was_held(folder: &Path) -> bool {
+pub(crate) fn was_held(folder: &Path) -> bool {
     platform::kind_at(&folder.join(LOCK_FILE)).is_ok()
 }
 
 /// Takes an existing folder for this process; a second take is refused within one process too.
-pub fn hold_folder(folder: &Path) -> Result<Hold, FsError> {
+pub(crate) fn hold_folder(folder: &Path) -> Result<Hold, FsError> {
     let path = folder.join(LOCK_FILE);
     let lock = platform::open_own(&path, true).map_err(|error| FsError::new("open", &path, error))?;
     match lock.try_lock() {

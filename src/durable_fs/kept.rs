@@ -26,13 +26,13 @@ const KEPT_MAX: usize = 4;
 
 /// While it lives, this thread keeps the folders that it reaches.
 #[must_use]
-pub struct KeepsReached {
+pub(crate) struct KeepsReached {
     is_outer: bool,
     _of_this_thread: PhantomData<*const ()>,
 }
 
 /// Begins to keep the folders that this thread reaches. Not over anything that waits: a folder that is held cannot be unmounted.
-pub fn keep_reached() -> KeepsReached {
+pub(crate) fn keep_reached() -> KeepsReached {
     let is_outer = KEPT.with_borrow_mut(|kept| kept.is_none() && kept.insert(Vec::new()).is_empty());
     KeepsReached { is_outer, _of_this_thread: PhantomData }
 }

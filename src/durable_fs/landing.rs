@@ -13,17 +13,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// Name of the claim folder beside the files; hidden, so that no pattern picks it up.
-pub const CLAIM_FOLDER: &str = ".landfall";
+pub(crate) const CLAIM_FOLDER: &str = ".landfall";
 
 static ROOTS: LazyLock<RwLock<HashSet<PathBuf>>> = LazyLock::new(RwLock::default);
 
 /// Tells that all below this folder belongs to others.
-pub fn add_landing_root(root: &Path) {
+pub(crate) fn add_landing_root(root: &Path) {
     ROOTS.write().unwrap_or_else(PoisonError::into_inner).insert(root.to_owned());
 }
 
 /// Whether a folder is a landing root, or lies in one.
-pub fn is_in_landing_root(folder: &Path) -> bool {
+pub(crate) fn is_in_landing_root(folder: &Path) -> bool {
     root_of(folder).is_some()
 }
 

@@ -39,28 +39,29 @@ mod windows;
 #[cfg(windows)]
 mod windows_rename;
 
-pub use error::{FsError, hint_of, is_out_of_descriptors, may_list, may_write_in, waits_for};
+pub(crate) use error::{FsError, hint_of, is_out_of_descriptors, may_list, may_write_in, waits_for};
 #[cfg(unix)]
-pub use files::open_unblocked;
-pub use files::{
-    check_own_folder, create_private, folder_identity, forget_cached, has_no_name, has_other_names, identity,
-    identity_at, is_foreign, kind_at, list, make_folder, narrow_umask, open_files_max, open_own, open_source,
-    own_folder, read_at, remove_file, set_mode, start_writeback, sync_all, sync_data, take_over, write_at,
+pub(crate) use files::open_unblocked;
+pub(crate) use files::{
+    check_own_folder, folder_identity, forget_cached, has_no_name, has_other_names, identity_at, is_foreign,
+    kind_at, list, make_folder, narrow_umask, open_files_max, open_own, open_source, own_folder, read_at,
+    set_mode, sync_all, take_over, write_at,
 };
-pub use folder_sync::sync_folder;
-pub use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
+pub use files::{create_private, identity, remove_file, start_writeback, sync_data};
+pub(crate) use folder_sync::sync_folder;
+pub(crate) use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
 #[cfg(target_os = "linux")]
-pub use kept::{KeepsReached, keep_reached};
-pub use landing::{CLAIM_FOLDER, add_landing_root, is_in_landing_root};
-pub use mounts::Mounts;
-pub use moving::{Moving, move_by, move_file, move_unsynced, remove_for_good};
-pub use names::{Entry, Kind, Reach, Renamed, parent_of};
+pub(crate) use kept::keep_reached;
+pub(crate) use landing::{CLAIM_FOLDER, add_landing_root, is_in_landing_root};
+pub(crate) use mounts::Mounts;
+pub(crate) use moving::{Moving, move_by, move_file, remove_for_good};
+pub(crate) use names::{Entry, Kind, Reach, Renamed, parent_of};
 #[cfg(not(target_os = "linux"))]
-pub use reach::{KeepsReached, keep_reached};
-pub use rename::{rename_no_replace, rename_replace, write_file};
+pub(crate) use reach::keep_reached;
+pub(crate) use rename::{rename_no_replace, rename_replace, write_file};
 pub use rounds::FolderRound;
-pub use space::{Room, is_mount_point, room_at};
-pub use whereabouts::{leave_place, note_place, place_of};
+pub(crate) use space::{Room, is_mount_point, room_at};
+pub(crate) use whereabouts::{leave_place, note_place, place_of};
 
 #[cfg(test)]
 mod tests;

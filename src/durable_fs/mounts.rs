@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 /// The places at which file systems are mounted.
 #[derive(Clone, Debug, Default)]
-pub struct Mounts(Vec<PathBuf>);
+pub(crate) struct Mounts(Vec<PathBuf>);
 
 impl Mounts {
     /// As they are now. Where the system has no such list, all of a volume is taken for one file system.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         #[cfg(target_os = "linux")]
         return std::fs::read("/proc/self/mountinfo")
             .map_or_else(|_| Self::default(), |table| Self::listed(&table));
@@ -26,7 +26,7 @@ impl Mounts {
     }
 
     /// The mount that a path lies on, by its name alone: links in it are not followed.
-    pub fn of(&self, path: &Path) -> PathBuf {
+    pub(crate) fn of(&self, path: &Path) -> PathBuf {
         let deepest = self
             .0
             .iter()

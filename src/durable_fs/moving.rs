@@ -32,7 +32,7 @@ const MTIME_SLACK_NS: i128 = 2_000_000_000;
 /// Moves a file, never over an existing one: rename on one file system; else copy, fsync, verify length and hash, rename
 /// without replace into place, sync folder, unlink, sync. Syncs both folders unless the name was taken. After a crash it can be called again:
 /// `Missing` with a file at `to` then means that it had been moved. The folder of `to` must be there.
-pub fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+pub(crate) fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     let renamed = move_unsynced(from, to)?;
     if renamed != Renamed::NameTaken {
         sync_both(from, to)?; // where it was missing, a crash may have come before that
@@ -41,13 +41,13 @@ pub fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 }
 
 /// [`move_file`] for those who move many files and then sync both folders of each, of those too that were missing.
-pub fn move_unsynced(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+pub(crate) fn move_unsynced(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     move_by(from, to, Moving { always_copies: false, may_copy: &|_| Ok(()) })
 }
 
 /// How a file is moved.
 #[derive(Clone, Copy)]
-pub struct Moving<'a> {
+pub(crate) struct Moving<'a> {
     /// A copy is made also where a rename would do: who has another name of the file could change it afterwards.
     pub always_copies: bool,
     /// Asked before so many bytes are copied.
@@ -55,7 +55,7 @@ pub struct Moving<'a> {
 }
 
 /// [`move_unsynced`] in another way.
-pub fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsError> {
+pub(crate) fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsError> {
     let copy = || {
         let found = identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
         let Some(found) = found else { return Ok(Renamed::Missing) };
@@ -127,7 +127,7 @@ fn remove_source(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 
 /// Removes a file that must be gone afterwards. Not to find it says so only while its folder is there: a file system that is
 /// unmounted for a moment brings it back.
-pub fn remove_for_good(path: &Path) -> Result<(), FsError> {
+pub(crate) fn remove_for_good(path: &Path) -> Result<(), FsError> {
     let failed = |error| FsError::new("remove", path, error);
     remove_file(path)?;
     let is_there = |path: &Path| Ok(kind_at(path).map_err(failed)?.is_some());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What became of a rename that must not replace anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renamed {
+pub(crate) enum Renamed {
     /// The file has its new name.
     Done,
     /// The new name is taken; nothing happened.
@@ -17,7 +17,7 @@ pub enum Renamed {
 
 /// What a name in a folder stands for; links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A regular file.
     File,
     /// A folder.
@@ -28,7 +28,7 @@ pub enum Kind {
 
 /// A name in a folder.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// The folder as it was named, with the name.
     pub path: PathBuf,
     /// What it stands for.
@@ -37,7 +37,7 @@ pub struct Entry {
 
 /// How others can still change a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// They cannot.
     None,
     /// They could open it for writing until now, and may have it open.
@@ -49,7 +49,7 @@ pub enum Reach {
 }
 
 /// The folder in which a path's name stands.
-pub fn parent_of(path: &Path) -> &Path {
+pub(crate) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -18,12 +18,12 @@ use super::{windows as platform, windows_rename as exclusive};
 ///
 /// Where the file system has no such rename, a hard link and an unlink stand in, and without hard links an empty file, made
 /// exclusively, that the rename then replaces. A crash between link and unlink leaves both names on one file: the next call finishes it.
-pub fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     exclusive::rename_no_replace(from, to)
 }
 
 /// Renames over whatever is there, atomically. Does not sync folders.
-pub fn rename_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+pub(crate) fn rename_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match platform::rename_replace(from, to) {
         Ok(()) => Ok(Renamed::Done),
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_missing(from)? => Ok(Renamed::Missing),
@@ -34,7 +34,7 @@ pub fn rename_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 /// Writes a small file durably under its final name (hidden partial, fsync, rename, folder sync).
 ///
 /// `Done`, or `NameTaken` where a file lies there and `replace` is false. `mode` are Unix permissions, the umask aside.
-pub fn write_file(path: &Path, bytes: &[u8], replace: bool, mode: u32) -> Result<Renamed, FsError> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8], replace: bool, mode: u32) -> Result<Renamed, FsError> {
     let partial = PartialName::of(path);
     let partial = partial.0.as_path();
     write_partial(partial, bytes, mode)?;

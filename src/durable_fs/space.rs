@@ -12,7 +12,7 @@ use super::windows as platform;
 
 /// The room on one file system, as far as it is for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     /// Tells file systems apart while they are mounted.
     pub device: u64,
     /// Bytes that this process may still write; without what is reserved for root.
@@ -22,7 +22,7 @@ pub struct Room {
 }
 
 /// The room on the file system of a folder, or of the nearest folder above it that is there.
-pub fn room_at(folder: &Path) -> io::Result<Room> {
+pub(crate) fn room_at(folder: &Path) -> io::Result<Room> {
     note_place(folder);
     let folder = nearest_existing(folder)?;
     let (free, total) = platform::free_and_total(folder)?;
@@ -31,7 +31,7 @@ pub fn room_at(folder: &Path) -> io::Result<Room> {
 
 /// Whether a file system is mounted at exactly this folder (bind mounts count; on Windows: the root of a volume, also one mounted in
 /// a folder). A folder that is not there is none.
-pub fn is_mount_point(folder: &Path) -> io::Result<bool> {
+pub(crate) fn is_mount_point(folder: &Path) -> io::Result<bool> {
     note_place(folder);
     match platform::is_mount_point(folder) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

@@ -43,7 +43,7 @@ impl Drop for Own {
 }
 
 /// Notes that this thread is about to ask the file system of a path.
-pub fn note_place(path: &Path) {
+pub(crate) fn note_place(path: &Path) {
     // A thread that ends asks for the last time.
     OWN.try_with(|own| {
         let mut note = lock(&own.note);
@@ -60,12 +60,12 @@ pub fn note_place(path: &Path) {
 }
 
 /// Notes that this thread is at no file system: what comes takes time for other reasons.
-pub fn leave_place() {
+pub(crate) fn leave_place() {
     OWN.try_with(|own| lock(&own.note).take()).unwrap_or(None);
 }
 
 /// The path that a thread asked for last, and how long ago.
-pub fn place_of(thread: ThreadId) -> Option<(PathBuf, Duration)> {
+pub(crate) fn place_of(thread: ThreadId) -> Option<(PathBuf, Duration)> {
     let note = lock(&NOTES).get(&thread).cloned()?;
     let note = lock(&note);
     note.as_ref().map(|place| (place.path.clone(), place.since.elapsed()))

@@ -13,7 +13,7 @@ const FIELDS_KEPT_MAX: usize = 10_000;
 
 /// What the columns of a record are, at one place of the pipeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     /// Their names, in order (csv, fixed).
     pub names: Arc<Vec<String>>,
     /// Their widths (fixed).
@@ -21,7 +21,7 @@ pub struct Layout {
 }
 
 /// Reads columns of one record after another.
-pub trait ColumnReader: Columns + Send {
+pub(crate) trait ColumnReader: Columns + Send {
     /// The columns from here on; none of the record before is kept where they are others.
     fn use_layout(&mut self, layout: &Arc<Layout>);
     /// Keeps no more memory than ordinary records need: a reader waits for its job's next slice, and many jobs may wait.
@@ -83,7 +83,7 @@ pub(super) fn text_of(bytes: &[u8], span: FieldSpan) -> &[u8] {
 }
 
 /// The names of a dotted path.
-pub fn path_of(dotted: &str) -> Vec<String> {
+pub(crate) fn path_of(dotted: &str) -> Vec<String> {
     dotted.split('.').map(str::to_owned).collect()
 }
 

@@ -26,20 +26,20 @@ mod writer;
 
 use std::sync::Arc;
 
-pub use self::columns::{ColumnReader, Layout, path_of};
+pub(crate) use self::columns::{ColumnReader, Layout, path_of};
 pub(crate) use self::csv::{has_line_end, has_lone_return};
-pub use self::reader::{Blank, Ends, Reader};
-pub use self::unit::{Unit, characters, length_in};
-pub use self::writer::Writer;
+pub(crate) use self::reader::{Blank, Ends, Reader};
+pub(crate) use self::unit::{Unit, characters, length_in};
+pub(crate) use self::writer::Writer;
 use crate::model::rule::{Format, Records};
 
 /// A format: how its records are read, and how they are written.
-pub trait RecordFormat: Reader + Writer + Send + Sync {}
+pub(crate) trait RecordFormat: Reader + Writer + Send + Sync {}
 
 impl<F: Reader + Writer + Send + Sync> RecordFormat for F {}
 
 /// The format of a rule's records.
-pub fn of(records: &Records) -> Arc<dyn RecordFormat> {
+pub(crate) fn of(records: &Records) -> Arc<dyn RecordFormat> {
     match &records.format {
         Format::Lines => Arc::new(lines::Lines),
         Format::Csv(csv) => Arc::new(csv::CsvFormat::new(csv.clone())),

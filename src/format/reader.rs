@@ -9,7 +9,7 @@ use crate::model::rule::{Csv, FixedField};
 /// How records are found in text, and what columns they have.
 ///
 /// It exists so that who cuts, checks and plans needs to know no format. None of its calls is made for every record.
-pub trait Reader {
+pub(crate) trait Reader {
     /// As rules name it.
     fn name(&self) -> &'static str;
 
@@ -89,7 +89,7 @@ pub trait Reader {
 
 /// How records are told from each other.
 #[derive(Clone, Copy, Debug)]
-pub enum Ends<'a> {
+pub(crate) enum Ends<'a> {
     /// Each line is a record, but for these.
     Lines(Blank),
     /// Separators inside these quotes belong to the record.
@@ -100,7 +100,7 @@ pub enum Ends<'a> {
 
 /// Which lines are no records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blank {
+pub(crate) enum Blank {
     /// Every line is a record.
     Record,
     /// Lines of no bytes are none.

@@ -4,7 +4,7 @@ use crate::model::rule::{Decode, OnBadEncoding, Records};
 
 /// What the widths of fixed fields count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// Characters; bytes that are no UTF-8 count as one each.
     Characters,
     /// Bytes: of records of equal length that are not decoded (`on_bad_encoding = "raw"`) nobody knows the characters.
@@ -13,7 +13,7 @@ pub enum Unit {
 
 impl Unit {
     /// Of more than one.
-    pub fn noun(self) -> &'static str {
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Characters => "characters",
             Self::Bytes => "bytes",
@@ -21,14 +21,14 @@ impl Unit {
     }
 
     /// That of these records.
-    pub fn of(records: &Records, decode: &Decode) -> Self {
+    pub(crate) fn of(records: &Records, decode: &Decode) -> Self {
         let by_length = records.record_length().is_some();
         if by_length && decode.on_bad_encoding == OnBadEncoding::Raw { Self::Bytes } else { Self::Characters }
     }
 }
 
 /// Characters or bytes of a text.
-pub fn length_in(unit: Unit, text: &[u8]) -> usize {
+pub(crate) fn length_in(unit: Unit, text: &[u8]) -> usize {
     match unit {
         Unit::Bytes => text.len(),
         Unit::Characters => characters(text),
@@ -36,7 +36,7 @@ pub fn length_in(unit: Unit, text: &[u8]) -> usize {
 }
 
 /// Characters of a text; bytes that are no UTF-8 count as one each.
-pub fn characters(text: &[u8]) -> usize {
+pub(crate) fn characters(text: &[u8]) -> usize {
     if text.is_ascii() {
         return text.len();
     }

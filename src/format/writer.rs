@@ -5,7 +5,7 @@ use crate::model::step::{Record, RecordError};
 /// How records and headers stand in an output, and how a child process is asked about them.
 ///
 /// It exists so that who renders outputs and asks children needs to know no format.
-pub trait Writer {
+pub(crate) trait Writer {
     /// Whether records can be given a number and a reason.
     fn may_annotate(&self) -> bool {
         false

@@ -9,7 +9,7 @@ const PREFIX: &str = ".landfall-";
 const SUFFIX: &str = ".partial";
 
 /// The job whose partial has this name.
-pub fn job_of_partial(name: &OsStr) -> Option<JobId> {
+pub(crate) fn job_of_partial(name: &OsStr) -> Option<JobId> {
     let (job, number) = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
     number.parse::<u64>().ok()?;
     job.parse().ok()

@@ -25,7 +25,7 @@ mod partials;
 mod plan;
 mod recipients;
 mod renaming;
-pub mod sample;
+pub(crate) mod sample;
 mod signals;
 mod sink;
 mod sound;
@@ -33,16 +33,21 @@ mod unsynced;
 
 pub use codec::EncodedChunk;
 pub use entry::EntryName;
-pub use error::OutputError;
-pub use hidden::job_of_partial;
-pub use intent::{FinishedOutput, Intent, RolledForward};
-pub use naming::final_path;
+pub(crate) use error::OutputError;
+pub(crate) use hidden::job_of_partial;
+pub(crate) use intent::FinishedOutput;
+pub use intent::{Intent, RolledForward};
+pub(crate) use naming::final_path;
+#[cfg(test)]
+pub(crate) use partial::HeaderState;
+pub(crate) use partial::PartialState;
 pub(crate) use partial::hexadecimal;
-pub use partial::{HeaderState, PartialState};
-pub use partials::{Partials, PendingSync, partials_in, remove_partials, signal_paths};
+pub use partials::Partials;
+pub(crate) use partials::{PendingSync, partials_in, remove_partials, signal_paths};
 pub use plan::OutputPlan;
-pub use renaming::Renaming;
-pub use signals::{SignalPartial, SignalPartials};
+#[cfg(test)]
+pub(crate) use renaming::Renaming;
+pub(crate) use signals::SignalPartials;
 
 #[cfg(test)]
 mod tests;

@@ -70,7 +70,7 @@ pub(super) fn is_per_entry(template: &Template) -> bool {
 }
 
 /// For callers that show where outputs would go.
-pub fn final_path(
+pub(crate) fn final_path(
     rule: &Rule,
     job: &Job,
     category: &Category,

@@ -450,7 +450,7 @@ impl PendingSync {
 
 /// Removes the partials of a job that nobody writes, those in `keep` excepted: in the folders of `keep`, and in those where the rule puts
 /// the outputs of the job and of the entries that its row has. Lists folders: for jobs that ended, not for each.
-pub fn remove_partials(rule: &Rule, job: &Job, keep: &[PartialState]) -> Result<(), OutputError> {
+pub(crate) fn remove_partials(rule: &Rule, job: &Job, keep: &[PartialState]) -> Result<(), OutputError> {
     let kept: BTreeSet<&Path> = keep.iter().map(|state| state.partial.as_path()).collect();
     let mut folders: BTreeSet<PathBuf> =
         kept.iter().map(|path| durable_fs::parent_of(path).to_owned()).collect();
@@ -476,7 +476,7 @@ pub fn remove_partials(rule: &Rule, job: &Job, keep: &[PartialState]) -> Result<
 }
 
 /// Of manifest and marker, before any number.
-pub fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], OutputError> {
+pub(crate) fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], OutputError> {
     let path = |template: &Option<String>, place: &str| {
         template.as_ref().map(|text| naming::signal_path(rule, job, text, place)).transpose()
     };
@@ -484,7 +484,7 @@ pub fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], Outp
 }
 
 /// The partials of a job that lie in a folder, for those who look without knowing the job. None where there is no such folder.
-pub fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>> {
     let mut partials = Vec::new();
     durable_fs::note_place(folder);
     let entries = match fs::read_dir(folder) {

@@ -9,22 +9,22 @@ use age::x25519::Identity;
 use crate::durable_fs;
 
 /// A new age key pair.
-pub struct SampleKey(Identity);
+pub(crate) struct SampleKey(Identity);
 
 /// Makes a key pair.
-pub fn new_key() -> SampleKey {
+pub(crate) fn new_key() -> SampleKey {
     SampleKey(Identity::generate())
 }
 
 impl SampleKey {
     /// The text of an identity file, as `age-keygen` writes it.
-    pub fn identity_file(&self) -> String {
+    pub(crate) fn identity_file(&self) -> String {
         format!("# public key: {}\n{}\n", self.0.to_public(), self.0.to_string().expose_secret())
     }
 }
 
 /// Writes `text` compressed and encrypted to the key.
-pub fn write_gzip_age(path: &Path, text: &[u8], key: &SampleKey) -> io::Result<()> {
+pub(crate) fn write_gzip_age(path: &Path, text: &[u8], key: &SampleKey) -> io::Result<()> {
     let recipient = key.0.to_public();
     let recipients = std::iter::once(&recipient as &dyn age::Recipient);
     let encryptor = age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?;

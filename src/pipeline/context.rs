@@ -16,7 +16,7 @@ pub struct StepContext<'a> {
     /// `[rule.records]`.
     pub records: &'a Records,
     /// How these records are read and written.
-    pub format: &'a Arc<dyn RecordFormat>,
+    pub(crate) format: &'a Arc<dyn RecordFormat>,
     /// The folder that relative commands and files start from.
     pub base_dir: &'a Path,
     /// The rule's categories: those that have an output table.

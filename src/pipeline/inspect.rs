@@ -18,7 +18,7 @@ pub(super) struct Inspection {
 }
 
 impl Inspection {
-    pub fn of(rule: &Rule) -> Self {
+    pub(super) fn of(rule: &Rule) -> Self {
         let records = &rule.records;
         let format = format::of(records);
         let ends_lines = rule.outputs.values().any(|output| output.line_end != LineEnd::None);
@@ -31,12 +31,12 @@ impl Inspection {
     }
 
     /// Whether there is nothing to look at.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.width.is_none() && self.line_ends.is_none()
     }
 
     /// What is wrong with a record.
-    pub fn check(&self, record: &[u8]) -> Result<(), RecordError> {
+    pub(super) fn check(&self, record: &[u8]) -> Result<(), RecordError> {
         if let Some((width, unit)) = self.width {
             let length = length_in(unit, record);
             if length != width {

@@ -53,7 +53,7 @@ pub(super) struct Rendering {
 }
 
 impl Rendering {
-    pub fn new(output: &Output) -> Self {
+    pub(super) fn new(output: &Output) -> Self {
         Self { line_end: output.line_end, header: output.header, annotate: output.annotate }
     }
 }

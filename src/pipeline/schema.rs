@@ -8,7 +8,7 @@ use crate::model::step::Selected;
 
 /// The columns of a category's records, as far as they are known before an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Schema {
+pub(super) enum Schema {
     /// Those of the entry, unchanged.
     Entry,
     /// Those that a step chose.
@@ -17,7 +17,7 @@ pub enum Schema {
 
 impl Schema {
     /// The columns, if known; `entry` are the entry's.
-    pub fn layout<'a>(&'a self, entry: Option<&'a Arc<Layout>>) -> Option<&'a Arc<Layout>> {
+    pub(super) fn layout<'a>(&'a self, entry: Option<&'a Arc<Layout>>) -> Option<&'a Arc<Layout>> {
         match self {
             Self::Entry => entry,
             Self::Chosen(layout) => Some(layout),
@@ -25,7 +25,12 @@ impl Schema {
     }
 
     /// The columns after a step that selects some.
-    pub fn select(&self, columns: &[String], selected: &[Selected], entry: Option<&Arc<Layout>>) -> Self {
+    pub(super) fn select(
+        &self,
+        columns: &[String],
+        selected: &[Selected],
+        entry: Option<&Arc<Layout>>,
+    ) -> Self {
         let before = self.layout(entry);
         let (mut names, mut fields) = (Vec::new(), Vec::new());
         for choice in selected {
@@ -40,7 +45,7 @@ impl Schema {
     }
 
     /// Whether both are the same columns in the same order.
-    pub fn is_same(&self, other: &Self, entry: Option<&Arc<Layout>>) -> bool {
+    pub(super) fn is_same(&self, other: &Self, entry: Option<&Arc<Layout>>) -> bool {
         self == other
             || matches!((self.layout(entry), other.layout(entry)), (Some(one), Some(other)) if one == other)
     }

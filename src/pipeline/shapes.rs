@@ -10,12 +10,12 @@ use crate::model::slice::EntryShape;
 use crate::model::step::ColumnRef;
 
 /// The place of every column for one entry, by step and category.
-pub struct Resolved {
+pub(super) struct Resolved {
     views: Vec<Vec<Option<View>>>,
 }
 
 /// What a step needs to know about the records of one category.
-pub struct View {
+pub(super) struct View {
     /// Their columns.
     pub layout: Arc<Layout>,
     /// Those that the step names.
@@ -24,7 +24,7 @@ pub struct View {
 
 impl Resolved {
     /// For the records of a category at a step.
-    pub fn view(&self, step: usize, category: usize) -> Option<&View> {
+    pub(super) fn view(&self, step: usize, category: usize) -> Option<&View> {
         self.views.get(step)?.get(category)?.as_ref()
     }
 }

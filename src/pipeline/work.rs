@@ -59,7 +59,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub fn new(
+    pub(super) fn new(
         pipeline: &'a Pipeline,
         slice: &'a Slice,
         resolved: &'a Resolved,
@@ -72,18 +72,18 @@ impl<'a> Work<'a> {
     }
 
     /// Positions of the records that a step sees.
-    pub fn seen_by(&self, step: usize) -> Vec<usize> {
+    pub(super) fn seen_by(&self, step: usize) -> Vec<usize> {
         (0..self.scratch.states.len()).filter(|index| self.is_seen(*index, step)).collect()
     }
 
     /// Whether a step sees a record.
-    pub fn is_seen(&self, index: usize, step: usize) -> bool {
+    pub(super) fn is_seen(&self, index: usize, step: usize) -> bool {
         let state = self.scratch.states.get(index);
         state.is_some_and(|state| state.goes_on && self.resolved.view(step, state.category.index()).is_some())
     }
 
     /// Takes a record through a step and settles it by the outcome.
-    pub fn process(
+    pub(super) fn process(
         &mut self,
         index: usize,
         step: usize,
@@ -169,7 +169,11 @@ impl<'a> Work<'a> {
     }
 
     /// The slice's result once every step has seen it. `sizes` are the bytes of the last slice's chunks.
-    pub fn finish(self, shape: &EntryShape, sizes: &mut Vec<usize>) -> Result<SliceResult, StepBroken> {
+    pub(super) fn finish(
+        self,
+        shape: &EntryShape,
+        sizes: &mut Vec<usize>,
+    ) -> Result<SliceResult, StepBroken> {
         let mut result = SliceResult::default();
         sizes.resize(self.pipeline.outputs.len(), 0);
         let chunk = |size: &usize| Chunk { bytes: Vec::with_capacity(size + size / 8), records: 0 };

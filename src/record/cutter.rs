@@ -214,7 +214,7 @@ impl<R: Read> Cutter<R> {
 }
 
 /// Where a record of a slice begins within its entry, in bytes; for `record_length` in the raw bytes.
-pub fn record_offset(slice: &Slice, index: usize, records: &Records) -> u64 {
+pub(crate) fn record_offset(slice: &Slice, index: usize, records: &Records) -> u64 {
     let within = match records.record_length() {
         Some(length) => {
             let separator = records.separator.as_ref().map_or(0, |separator| separator.len() as u64);

@@ -119,7 +119,7 @@ fn check(columns: &[String], required: &[String], entry: String, line: u64) -> R
 }
 
 /// What may part the columns of a header that has one only: as it is written in a rule.
-pub fn delimiter_meant(columns: &[String]) -> Option<&'static str> {
+pub(crate) fn delimiter_meant(columns: &[String]) -> Option<&'static str> {
     let [only] = columns else { return None };
     let known = [(';', ";"), ('\t', "\\t"), ('|', "|"), (',', ",")];
     known.into_iter().find(|(delimiter, _)| only.contains(*delimiter)).map(|(_, shown)| shown)

@@ -36,8 +36,9 @@ mod slicer;
 #[cfg(test)]
 mod tests;
 
-pub use cutter::{Cutter, record_offset};
-pub use error::CutError;
-pub use header::delimiter_meant;
-pub use limits::{FRAMING_VERSION, RECORD_BYTES_MAX, SLICE_BYTES_MAX, UNFIT_BYTES_MAX};
-pub use separator::lines_in;
+pub use cutter::Cutter;
+pub(crate) use cutter::record_offset;
+pub(crate) use error::CutError;
+pub(crate) use header::delimiter_meant;
+pub use limits::FRAMING_VERSION;
+pub(crate) use separator::lines_in;

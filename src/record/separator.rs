@@ -93,6 +93,6 @@ impl Separator {
 }
 
 /// How many lines end in a text of such records.
-pub fn lines_in(text: &[u8], separator: Option<&str>) -> u64 {
+pub(crate) fn lines_in(text: &[u8], separator: Option<&str>) -> u64 {
     Separator::exactly(separator.unwrap_or("\n").as_bytes()).count_in(text) as u64
 }

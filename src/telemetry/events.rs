@@ -9,17 +9,17 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 
 /// A file is ours.
-pub fn claimed(job: &Job) {
+pub(crate) fn claimed(job: &Job) {
     tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, bytes = job.source.identity.size, "claimed");
 }
 
 /// A loader took the job.
-pub fn started(job: &Job) {
+pub(crate) fn started(job: &Job) {
     tracing::debug!(job = %job.id, rule = job.rule, path = %job.source.path, attempt = job.attempts, from_slice = job.resumed_at_slice, "started");
 }
 
 /// A long job goes on.
-pub fn progress(job: &Job, outputs: usize) {
+pub(crate) fn progress(job: &Job, outputs: usize) {
     let size = job.source.identity.size;
     let percent = if size == 0 { 100 } else { u128::from(job.bytes_worked) * 100 / u128::from(size) };
     tracing::info!(
@@ -29,12 +29,12 @@ pub fn progress(job: &Job, outputs: usize) {
 }
 
 /// A file was not complete after all.
-pub fn given_back(job: &Job, why: &str) {
+pub(crate) fn given_back(job: &Job, why: &str) {
     tracing::warn!(job = %job.id, rule = job.rule, path = %job.source.path, why, "given back to wait");
 }
 
 /// A job waits for a key, a configuration or a disk.
-pub fn held(job: &Job, error: &JobError) {
+pub(crate) fn held(job: &Job, error: &JobError) {
     // Nothing but a restart reads a mended rule, so that it is not tried again.
     let is_tried_again = job.waiting.as_ref().is_none_or(|waiting| waiting.until.is_some());
     let how = if is_tried_again { "it goes on by itself" } else { "its rule has to be mended" };
@@ -45,7 +45,7 @@ pub fn held(job: &Job, error: &JobError) {
 }
 
 /// Nothing is claimed or published where this file system is used, until there is room again.
-pub fn room_short(folder: &Path, free: u64, wanted: u64) {
+pub(crate) fn room_short(folder: &Path, free: u64, wanted: u64) {
     tracing::warn!(
         path = escaped_path(folder),
         free = amount::bytes(free),
@@ -56,13 +56,13 @@ pub fn room_short(folder: &Path, free: u64, wanted: u64) {
 }
 
 /// There is room again; none of it known where the file system is another now.
-pub fn room_again(folder: &Path, free: Option<u64>) {
+pub(crate) fn room_again(folder: &Path, free: Option<u64>) {
     let free = free.map_or_else(|| "unknown".to_owned(), amount::bytes);
     tracing::info!(path = escaped_path(folder), free, "room again on this file system: going on");
 }
 
 /// Nothing of the rules that name this mount is claimed or published until it is there.
-pub fn mount_away(mount: &Path) {
+pub(crate) fn mount_away(mount: &Path) {
     tracing::warn!(
         path = escaped_path(mount),
         hint = "mount it; everything goes on by itself",
@@ -71,19 +71,19 @@ pub fn mount_away(mount: &Path) {
 }
 
 /// The mount is there.
-pub fn mount_there(mount: &Path) {
+pub(crate) fn mount_there(mount: &Path) {
     tracing::info!(path = escaped_path(mount), "a file system is mounted here now: going on");
 }
 
 /// Every output is durable under its final name.
-pub fn published(job: &Job) {
+pub(crate) fn published(job: &Job) {
     for output in &job.outputs {
         tracing::debug!(job = %job.id, rule = job.rule, path = %output.path, category = %output.category, records = output.records, "published");
     }
 }
 
 /// The last record of a file, or of an entry, has no line end.
-pub fn unterminated(job: &Job) {
+pub(crate) fn unterminated(job: &Job) {
     tracing::warn!(
         job = %job.id, rule = job.rule, path = %job.source.path,
         hint = "if this sender ends its last line, the file was cut off: with `ready.last_line = \"complete\"` such files wait and are then quarantined",
@@ -92,7 +92,7 @@ pub fn unterminated(job: &Job) {
 }
 
 /// Columns that a rule names are in none of the first records, and others of nearly their names are.
-pub fn misspelt(job: &Job, remark: &str) {
+pub(crate) fn misspelt(job: &Job, remark: &str) {
     tracing::warn!(
         job = %job.id, rule = job.rule, path = %job.source.path, remark,
         hint = "records may lack columns, so that the job goes on; if the rule misspells them, mend it and restart",
@@ -101,7 +101,7 @@ pub fn misspelt(job: &Job, remark: &str) {
 }
 
 /// A job is done.
-pub fn completed(job: &Job) {
+pub(crate) fn completed(job: &Job) {
     let account = &job.account;
     tracing::info!(
         job = %job.id, rule = job.rule, path = %job.source.path, records_in = account.records_in,
@@ -111,7 +111,7 @@ pub fn completed(job: &Job) {
 }
 
 /// A job failed: nothing was published.
-pub fn failed(job: &Job) {
+pub(crate) fn failed(job: &Job) {
     let error = job.error.as_ref();
     tracing::error!(
         job = %job.id, rule = job.rule, path = %job.source.path, error = error.map_or("", |e| e.message.as_str()),
@@ -121,7 +121,7 @@ pub fn failed(job: &Job) {
 }
 
 /// A claimed file that the store does not know.
-pub fn stray(folder: &OsText, job: JobId, path: &OsText, outputs: &[OsText], partials: &[OsText]) {
+pub(crate) fn stray(folder: &OsText, job: JobId, path: &OsText, outputs: &[OsText], partials: &[OsText]) {
     let names = |paths: &[OsText]| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     tracing::warn!(
         %folder, %job, %path, outputs = names(outputs), partials = names(partials),
@@ -130,7 +130,7 @@ pub fn stray(folder: &OsText, job: JobId, path: &OsText, outputs: &[OsText], par
 }
 
 /// How many of them there are, and what to do.
-pub fn strays(folder: &OsText, claimed: usize, quarantined: usize) {
+pub(crate) fn strays(folder: &OsText, claimed: usize, quarantined: usize) {
     tracing::warn!(
         %folder, claimed, quarantined,
         hint = %format!("stop the service and run `landfall recover {folder}`: it says what they are and takes them up again"),
@@ -139,7 +139,7 @@ pub fn strays(folder: &OsText, claimed: usize, quarantined: usize) {
 }
 
 /// A resend that the rule refuses: nothing was published.
-pub fn refused(job: &Job) {
+pub(crate) fn refused(job: &Job) {
     let error = job.error.as_ref();
     tracing::warn!(
         job = %job.id, rule = job.rule, path = %job.source.path, why = error.map_or("", |e| e.message.as_str()),
@@ -148,14 +148,14 @@ pub fn refused(job: &Job) {
 }
 
 /// An earlier delivery of the job's key comes first.
-pub fn waits_for_delivery(job: &Job, earlier: JobId) {
+pub(crate) fn waits_for_delivery(job: &Job, earlier: JobId) {
     tracing::info!(
         job = %job.id, rule = job.rule, path = %job.source.path, %earlier, "waiting for an earlier delivery of its key"
     );
 }
 
 /// A job waits for an operator's word.
-pub fn waits_for_settling(job: &Job) {
+pub(crate) fn waits_for_settling(job: &Job) {
     let error = job.error.as_ref();
     tracing::warn!(
         job = %job.id, rule = job.rule, path = %job.source.path, why = error.map_or("", |e| e.message.as_str()),
@@ -164,12 +164,12 @@ pub fn waits_for_settling(job: &Job) {
 }
 
 /// Old files were taken out of an archive.
-pub fn archive_thinned(rule: &str, files: u64) {
+pub(crate) fn archive_thinned(rule: &str, files: u64) {
     tracing::info!(rule, files, "archived sources removed: they are older than `source.archive_keep`");
 }
 
 /// Partials whose jobs the store does not know, all of them in few words.
-pub fn partials(paths: &[OsText]) {
+pub(crate) fn partials(paths: &[OsText]) {
     let Some(first) = paths.first() else { return };
     tracing::warn!(
         partials = paths.len(), %first,
@@ -179,6 +179,6 @@ pub fn partials(paths: &[OsText]) {
 }
 
 /// The search for partials ended before all was seen.
-pub fn too_many_outputs(folder: &OsText, looked_at: usize) {
+pub(crate) fn too_many_outputs(folder: &OsText, looked_at: usize) {
     tracing::warn!(%folder, looked_at, "the outputs are too many to look through for partials of unknown jobs: look for `.landfall-*.partial` by yourself");
 }

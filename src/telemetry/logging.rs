@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// One line an event, for people.
     #[default]
     Text,
@@ -22,7 +22,7 @@ pub enum LogFormat {
 
 /// The level is no `tracing` filter.
 #[derive(Debug, thiserror::Error)]
-pub enum BadLevel {
+pub(crate) enum BadLevel {
     /// A word that is no level; taken for a filter it would turn the log off.
     #[error("`{word}` is no log level: write one of {}, or a filter such as landfall=debug{}", LEVELS.join(", "), meant(word))]
     Unknown {
@@ -69,7 +69,7 @@ fn filter_of(text: &str) -> Result<EnvFilter, BadLevel> {
 /// Sends every event of at least `level` (`info`, or a filter such as `landfall=debug`) to standard error.
 ///
 /// A second call changes nothing: the first set-up of a process stays.
-pub fn set_up(level: &str, format: LogFormat) -> Result<(), BadLevel> {
+pub(crate) fn set_up(level: &str, format: LogFormat) -> Result<(), BadLevel> {
     let filter = filter_of(level)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

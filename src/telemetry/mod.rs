@@ -1,4 +1,4 @@
 //! What operators see of the service: the log and its events.
 
-pub mod events;
-pub mod logging;
+pub(crate) mod events;
+pub(crate) mod logging;

@@ -7,7 +7,7 @@ use crate::model::fault::{Fault, FaultKind};
 /// The pattern is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct PatternError {
+pub(crate) struct PatternError {
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -22,7 +22,7 @@ impl PatternError {
 
 /// Watching cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum WatchError {
+pub(crate) enum WatchError {
     /// A pattern, exclusion or marker of a rule is wrong.
     #[error("rule \"{rule}\": {source}")]
     Pattern {

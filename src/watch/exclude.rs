@@ -12,14 +12,14 @@ const UNFINISHED: [&str; 6] = [".part", ".filepart", ".tmp", ".partial", ".crdow
 
 /// A rule's exclusions: hidden files, unfinished uploads, and its own patterns.
 #[derive(Clone, Debug, Default)]
-pub struct Excludes {
+pub(crate) struct Excludes {
     names: Vec<Segment>,
     paths: Vec<Pattern>,
 }
 
 impl Excludes {
     /// Parses a rule's `exclude`: without a separator a pattern is for the file's name, else for the whole path.
-    pub fn parse(texts: &[String]) -> Result<Self, PatternError> {
+    pub(crate) fn parse(texts: &[String]) -> Result<Self, PatternError> {
         let mut excludes = Self::default();
         for text in texts {
             if text.contains(std::path::is_separator) {
@@ -32,7 +32,7 @@ impl Excludes {
     }
 
     /// Whether this file is no candidate.
-    pub fn excludes(&self, path: &Path) -> bool {
+    pub(crate) fn excludes(&self, path: &Path) -> bool {
         let Some(name) = path.file_name().map(to_chars) else { return true };
         is_unfinished(&name)
             || self.names.iter().any(|pattern| pattern.is_match(&name))

@@ -22,12 +22,12 @@ pub(super) const INBOX_MAX: usize = 16 * 1024;
 
 /// The watching threads. None of its calls waits for them, but [`Watch::waiting`]: they may hang in a file system. Dropping it asks them
 /// to stop.
-pub struct Watch {
+pub(crate) struct Watch {
     inbox: SyncSender<Message>,
     answers: Answers,
     stopping: Arc<AtomicBool>,
     hastened: Arc<AtomicBool>,
-    untold: Arc<AtomicU64>,
+    #[cfg(all(test, unix))]
     scans: Arc<AtomicU64>,
     thread: JoinHandle<()>,
 }
@@ -36,7 +36,7 @@ impl Watch {
     /// Starts watching the live rules. Offers come in batches, each of one rule and in its `order`; a receiver going away stops the watch.
     /// `already_kept` tells whether a `keep` file of this identity is known, `proves_its_end` whether these first bytes of a file begin a
     /// format that proves its own end.
-    pub fn start(
+    pub(crate) fn start(
         rules: Vec<Rule>,
         scan_every: Duration,
         outlets: impl Into<Outlets>,
@@ -61,7 +61,6 @@ impl Watch {
         let (inbox, messages) = mpsc::sync_channel(INBOX_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let lost = Arc::new(AtomicBool::new(false));
-        let untold = Arc::new(AtomicU64::new(0));
         let scans = Arc::new(AtomicU64::new(0));
         let hastened = Arc::new(AtomicBool::new(false));
         let answers = Answers::default();
@@ -71,17 +70,24 @@ impl Watch {
             lost,
             hastened: Arc::clone(&hastened),
             answers: Arc::clone(&answers),
-            untold: Arc::clone(&untold),
             scans: Arc::clone(&scans),
         };
         let run = move || Watcher::new(rules, scan_every, Notifier::new(hints), links, flags).run(&messages);
         let thread =
             thread::Builder::new().name("watch".to_owned()).spawn(run).map_err(WatchError::Thread)?;
-        Ok(Self { inbox, answers, stopping, hastened, untold, scans, thread })
+        Ok(Self {
+            inbox,
+            answers,
+            stopping,
+            hastened,
+            #[cfg(all(test, unix))]
+            scans,
+            thread,
+        })
     }
 
     /// Answers an offer.
-    pub fn answer(&self, path: &Path, answer: Answer) {
+    pub(crate) fn answer(&self, path: &Path, answer: Answer) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), answer));
         self.wake();
     }
@@ -93,14 +99,14 @@ impl Watch {
     }
 
     /// Offers what was answered with [`Answer::Later`] again, now.
-    pub fn hasten(&self) {
+    pub(crate) fn hasten(&self) {
         self.hastened.store(true, Ordering::Release);
         self.wake();
     }
 
     /// Candidates that are seen but not offered or not taken, and folders that cannot be read, with the reason; by path. Where the thread does not
     /// answer within `patience`: the place where it is.
-    pub fn waiting(&self, patience: Duration) -> Vec<(PathBuf, String)> {
+    pub(crate) fn waiting(&self, patience: Duration) -> Vec<(PathBuf, String)> {
         let (reply, list) = mpsc::sync_channel(1);
         // A full inbox is that of a thread that does not get on.
         let asked = self.inbox.try_send(Message::Waiting(reply));
@@ -125,24 +131,20 @@ impl Watch {
         ))
     }
 
-    /// Files that a scan found in folders with events, and no event had told of.
-    pub fn found_without_event(&self) -> u64 {
-        self.untold.load(Ordering::Relaxed)
-    }
-
     /// Scans of all folders that are done; after the first one every folder that is there has its events, where it can have any.
-    pub fn scans(&self) -> u64 {
+    #[cfg(all(test, unix))]
+    pub(crate) fn scans(&self) -> u64 {
         self.scans.load(Ordering::Acquire)
     }
 
     /// Asks the thread to stop; returns at once.
-    pub fn ask_to_stop(&self) {
+    pub(crate) fn ask_to_stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.wake();
     }
 
     /// The watching thread, to be waited for.
-    pub fn thread(&self) -> &JoinHandle<()> {
+    pub(crate) fn thread(&self) -> &JoinHandle<()> {
         &self.thread
     }
 

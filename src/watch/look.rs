@@ -8,12 +8,12 @@ use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 
 /// Whether somebody has the file open for writing, as far as the system tells.
-pub fn has_writer(path: &Path) -> bool {
+pub(crate) fn has_writer(path: &Path) -> bool {
     matches!(probe::examine(path, false), Ok(probe::Examined::HasWriter))
 }
 
 /// What one look at a file told.
-pub struct Look {
+pub(crate) struct Look {
     /// Somebody has it open for writing, as far as the system tells; then nothing else was asked.
     pub has_writer: bool,
     /// What it is; none where nothing lies or where it is no regular file.
@@ -21,7 +21,7 @@ pub struct Look {
 }
 
 /// Whether somebody has the file open for writing, and what it is. One that cannot be opened has no writer as far as is known.
-pub fn look_at(path: &Path) -> io::Result<Look> {
+pub(crate) fn look_at(path: &Path) -> io::Result<Look> {
     match probe::examine(path, false) {
         Ok(probe::Examined::HasWriter) => Ok(Look { has_writer: true, identity: None }),
         Ok(probe::Examined::Quiet { identity, .. }) => {
@@ -34,12 +34,12 @@ pub fn look_at(path: &Path) -> io::Result<Look> {
 }
 
 /// Whether this process ever met a file of which the system does not tell who writes it.
-pub fn is_blind() -> bool {
+pub(crate) fn is_blind() -> bool {
     probe::is_blind()
 }
 
 /// Whether somebody has the file open for writing, or that cannot be seen.
-pub fn may_have_writer(path: &Path) -> bool {
+pub(crate) fn may_have_writer(path: &Path) -> bool {
     !matches!(
         probe::examine(path, false),
         Ok(probe::Examined::Quiet { is_blind: false, .. } | probe::Examined::Gone)
@@ -51,6 +51,6 @@ pub(super) const BLIND: &str = "whether somebody still writes a file here cannot
                      stalls longer than `ready.stable_for` is taken half; give the service CAP_LEASE, or let senders rename or send markers";
 
 /// Of a folder in which this user cannot see who still writes: why, and what to do.
-pub fn blind_spot(folder: &Path) -> Option<&'static str> {
+pub(crate) fn blind_spot(folder: &Path) -> Option<&'static str> {
     probe::is_blind_to(folder).then_some(BLIND)
 }

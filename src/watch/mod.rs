@@ -21,19 +21,19 @@
 mod candidate;
 mod candidates;
 mod error;
-pub mod exclude;
+pub(crate) mod exclude;
 mod handle;
 mod look;
 mod message;
 mod notifier;
 mod offer;
 mod os_chars;
-pub mod pattern;
+pub(crate) mod pattern;
 mod probe;
 #[cfg(target_os = "linux")]
 mod processes;
 mod ready;
-pub mod rules;
+pub(crate) mod rules;
 mod scanner;
 mod segment;
 mod table;
@@ -42,7 +42,6 @@ mod tests;
 mod troubles;
 mod watcher;
 
-pub use error::WatchError;
-pub use handle::Watch;
-pub use look::{Look, blind_spot, has_writer, is_blind, look_at, may_have_writer};
-pub use offer::{Answer, Offer, Outlets};
+pub(crate) use handle::Watch;
+pub(crate) use look::{blind_spot, is_blind, look_at, may_have_writer};
+pub(crate) use offer::{Answer, Offer, Outlets};

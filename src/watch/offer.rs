@@ -9,7 +9,7 @@ use crate::model::os_text::OsText;
 
 /// A candidate that is judged complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// The rule's name.
     pub rule: String,
     /// Absolute.
@@ -26,7 +26,7 @@ pub struct Offer {
 
 /// Where offers go: rules whose offers may be taken slowly have an outlet of their own, so that others do not wait for them.
 #[derive(Debug)]
-pub struct Outlets {
+pub(crate) struct Outlets {
     senders: Vec<SyncSender<Vec<Offer>>>,
     /// By the rules' names; the first one for those that are not here.
     of_rules: HashMap<String, usize>,
@@ -34,7 +34,7 @@ pub struct Outlets {
 
 impl Outlets {
     /// `of_rules`: which of the senders is for a rule, by its name.
-    pub fn new(senders: Vec<SyncSender<Vec<Offer>>>, of_rules: HashMap<String, usize>) -> Self {
+    pub(crate) fn new(senders: Vec<SyncSender<Vec<Offer>>>, of_rules: HashMap<String, usize>) -> Self {
         Self { senders, of_rules }
     }
 
@@ -59,7 +59,7 @@ impl From<SyncSender<Vec<Offer>>> for Outlets {
 
 /// What the engine says to an offer. Every offer is answered exactly once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// It is ours; a file that lies there later is a new candidate. (Also: a kept file that is known.)
     Taken,
     /// It changed while it was claimed, or it was given back: watch on; quiet time counts from now, a close-write alone no longer proves.

@@ -14,7 +14,7 @@ use super::segment::{Segment, Values};
 ///
 /// Invariant: the last part is a segment, which the file's name must match.
 #[derive(Clone, Debug)]
-pub struct Pattern {
+pub(crate) struct Pattern {
     folder: PathBuf,
     parts: Vec<Part>,
     names: Vec<String>,
@@ -31,7 +31,7 @@ enum Part {
 
 impl Pattern {
     /// Parses an absolute pattern.
-    pub fn parse(text: &str) -> Result<Self, PatternError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, PatternError> {
         if !Path::new(text).is_absolute() {
             return Err(PatternError::new(
                 format!("the pattern `{text}` is not absolute"),
@@ -58,17 +58,17 @@ impl Pattern {
     }
 
     /// The folder spelled out before the first wildcard.
-    pub fn fixed_folder(&self) -> &Path {
+    pub(crate) fn fixed_folder(&self) -> &Path {
         &self.folder
     }
 
     /// The names of its named wildcards.
-    pub fn names(&self) -> &[String] {
+    pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
     /// The named wildcards' values if the path matches; paths need not be UTF-8.
-    pub fn matches(&self, path: &Path) -> Option<Values> {
+    pub(crate) fn matches(&self, path: &Path) -> Option<Values> {
         let name = path.file_name()?.as_encoded_bytes();
         if !name.starts_with(self.beginning.as_bytes()) {
             return None;
@@ -79,13 +79,13 @@ impl Pattern {
     }
 
     /// Whether some file directly in this folder could match (for refusing loops).
-    pub fn could_match_in(&self, folder: &Path) -> bool {
+    pub(crate) fn could_match_in(&self, folder: &Path) -> bool {
         let Some(below) = below(&self.folder, folder) else { return false };
         self.positions(&below).last().copied().unwrap_or(false)
     }
 
     /// Whether some file in this folder or in one below it could match.
-    pub fn could_match_below(&self, folder: &Path) -> bool {
+    pub(crate) fn could_match_below(&self, folder: &Path) -> bool {
         match below(&self.folder, folder) {
             Some(below) => self.positions(&below).contains(&true),
             None => below_or_same(folder, &self.folder),

@@ -27,11 +27,11 @@ pub(super) struct WatchedRule {
 }
 
 /// All rules, in the order that decides overlaps: the one place that says which rule takes a file.
-pub struct RuleSet(Vec<WatchedRule>);
+pub(crate) struct RuleSet(Vec<WatchedRule>);
 
 impl RuleSet {
     /// Parses the patterns, exclusions and marker templates.
-    pub fn new(rules: Vec<Rule>) -> Result<Self, WatchError> {
+    pub(crate) fn new(rules: Vec<Rule>) -> Result<Self, WatchError> {
         rules.into_iter().map(WatchedRule::new).collect::<Result<_, _>>().map(Self)
     }
 
@@ -46,7 +46,7 @@ impl RuleSet {
     /// The place of the rule that the file belongs to, and its named wildcards.
     ///
     /// A rule that is off holds its files too: switching it off must not hand them to a broader rule behind it.
-    pub fn assign(&self, path: &Path) -> Option<(usize, Values)> {
+    pub(crate) fn assign(&self, path: &Path) -> Option<(usize, Values)> {
         if self.is_marker(path) {
             return None;
         }
@@ -65,7 +65,7 @@ impl RuleSet {
     }
 
     /// Whether a candidate could lie in this folder or below it.
-    pub fn could_match_below(&self, folder: &Path) -> bool {
+    pub(crate) fn could_match_below(&self, folder: &Path) -> bool {
         let is_claim_folder = folder.file_name().is_some_and(|name| name == CLAIM_FOLDER);
         !is_claim_folder && self.live_patterns().any(|pattern| pattern.could_match_below(folder))
     }
@@ -79,7 +79,7 @@ impl RuleSet {
     }
 
     /// The folders that the patterns of one rule begin in, if it is live.
-    pub fn fixed_folders_of(&self, rule: usize) -> Vec<PathBuf> {
+    pub(crate) fn fixed_folders_of(&self, rule: usize) -> Vec<PathBuf> {
         let rule = self.0.get(rule).filter(|rule| rule.live);
         let patterns = rule.into_iter().flat_map(|rule| &rule.patterns);
         patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect()
@@ -127,7 +127,7 @@ impl WatchedRule {
 }
 
 /// Where a marker or a file with totals lies, by its template.
-pub fn companion_path(template: &str, file: &Path) -> Option<PathBuf> {
+pub(crate) fn companion_path(template: &str, file: &Path) -> Option<PathBuf> {
     Marker::parse(template).ok()?.path_for(file)
 }
 

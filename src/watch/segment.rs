@@ -35,7 +35,7 @@ pub(super) struct Segment {
 }
 
 /// The named wildcards' values.
-pub type Values = BTreeMap<String, OsText>;
+pub(super) type Values = BTreeMap<String, OsText>;
 
 impl Segment {
     /// Parses one component; it holds no separator.

@@ -42,7 +42,6 @@ pub(super) struct Flags {
     /// What was put off is to be offered again.
     pub(super) hastened: Arc<AtomicBool>,
     pub(super) answers: Answers,
-    pub(super) untold: Arc<AtomicU64>,
     /// Scans of all folders that are done.
     pub(super) scans: Arc<AtomicU64>,
 }
@@ -288,7 +287,6 @@ impl Watcher {
         let folder = path.parent().unwrap_or(path);
         let had_events = self.notifier.knows(folder) && !self.newly_watched.contains(folder);
         if had_events && self.table.get(path).is_some() {
-            self.flags.untold.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(path = escaped_path(path), "the scan found a file that no event told of");
         }
     }

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 
 use super::block::BLOCK_BYTES;
+use super::limits::{SLICE_BYTES_MAX, UNFIT_BYTES_MAX};
 use super::oracle::{Whole, cut_in};
 use super::*;
 use crate::model::rule::{Csv, Decode, Fixed, FixedField, Format, OnBadEncoding, OnMisfit, Records};

@@ -5,6 +5,7 @@
 use std::io::{self, Read};
 
 use super::block::BLOCK_BYTES;
+use super::limits::SLICE_BYTES_MAX;
 use super::*;
 use crate::format::Unit;
 use crate::format::fields::{FieldSpan, csv_value, end_csv_row, split_csv, split_fixed, write_csv_value};

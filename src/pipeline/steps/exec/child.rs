@@ -34,7 +34,7 @@ const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a child is started.
 #[derive(Clone, Debug)]
-pub struct Launch {
+pub(super) struct Launch {
     /// The program, absolute or to be found in `PATH`.
     pub program: PathBuf,
     /// Its arguments.
@@ -48,7 +48,7 @@ pub struct Launch {
 }
 
 /// A running child.
-pub struct Child {
+pub(super) struct Child {
     process: std::process::Child,
     questions: Option<SyncSender<Vec<u8>>>,
     answers: Receiver<Vec<u8>>,
@@ -61,7 +61,7 @@ pub struct Child {
 
 impl Child {
     /// Starts the program; `step` names it in the log.
-    pub fn start(launch: &Launch, step: &str) -> Result<Self, Broken> {
+    pub(super) fn start(launch: &Launch, step: &str) -> Result<Self, Broken> {
         let mut command = Command::new(&launch.program);
         command.args(&launch.arguments).current_dir(&launch.folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -94,14 +94,14 @@ impl Child {
     }
 
     /// Sends questions, each with its line end.
-    pub fn ask(&mut self, questions: Vec<u8>) -> Result<(), Broken> {
+    pub(super) fn ask(&mut self, questions: Vec<u8>) -> Result<(), Broken> {
         self.check_silence()?;
         let sent = self.questions.as_ref().is_some_and(|channel| channel.try_send(questions).is_ok());
         if sent { Ok(()) } else { Err(self.broken("the child does not read its input")) }
     }
 
     /// The next line the child answers, without its line end.
-    pub fn answer(&mut self, line: &mut Vec<u8>) -> Result<(), Broken> {
+    pub(super) fn answer(&mut self, line: &mut Vec<u8>) -> Result<(), Broken> {
         let deadline = Instant::now() + self.timeout;
         let mut searched = 0;
         loop {
@@ -136,7 +136,7 @@ impl Child {
     }
 
     /// Whoever answers unasked has lost count, and so have we.
-    pub fn check_silence(&mut self) -> Result<(), Broken> {
+    pub(super) fn check_silence(&mut self) -> Result<(), Broken> {
         match self.answers.try_recv() {
             Ok(block) => self.read.extend_from_slice(&block),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
@@ -216,7 +216,7 @@ impl Drop for Child {
 impl Child {
     /// Lets the child end by itself after its last answer, for it may have something to write down, and reads what it says to
     /// its end: only then it is sure that it answered no more than it was asked.
-    pub fn finish(mut self) -> Result<(), Broken> {
+    pub(super) fn finish(mut self) -> Result<(), Broken> {
         self.questions = None;
         match self.answers.recv_timeout(self.timeout) {
             Ok(_) => return Err(self.surplus()),

@@ -2,7 +2,7 @@
 //! ends when it meets the end of its input.
 
 #[cfg(target_os = "linux")]
-pub use linux::start;
+pub(super) use linux::start;
 
 /// Starts a child; nothing is asked for.
 #[cfg(not(target_os = "linux"))]
@@ -32,7 +32,7 @@ mod linux {
 
     /// Starts a child that gets a `SIGTERM` when the service ends, however it does, and that the kernel takes before the service where
     /// memory runs out: it costs an attempt of its slice and no more.
-    pub fn start(mut command: Command) -> io::Result<Child> {
+    pub(crate) fn start(mut command: Command) -> io::Result<Child> {
         share(&mut command);
         let (answer, answered) = sync_channel(1);
         let gone = || io::Error::other("the thread that starts children has ended");

@@ -8,17 +8,17 @@ use std::sync::{Mutex, PoisonError};
 static LIVING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 /// Takes note of a child, which leads a process group of its own.
-pub fn add(child: u32) {
+pub(crate) fn add(child: u32) {
     LIVING.lock().unwrap_or_else(PoisonError::into_inner).insert(child);
 }
 
 /// The child is about to be reaped.
-pub fn remove(child: u32) {
+pub(crate) fn remove(child: u32) {
     LIVING.lock().unwrap_or_else(PoisonError::into_inner).remove(&child);
 }
 
 /// Kills every child that lives, with what it started. For the end of the process: whoever waits for their answers meets their end.
-pub fn kill_all() {
+pub(crate) fn kill_all() {
     let living = LIVING.lock().unwrap_or_else(PoisonError::into_inner);
     for child in living.iter() {
         kill(*child);
@@ -27,7 +27,7 @@ pub fn kill_all() {
 
 /// Kills a child's process group.
 #[cfg(unix)]
-pub fn kill(child: u32) {
+pub(crate) fn kill(child: u32) {
     use rustix::process::{Pid, Signal, kill_process_group};
     let group = i32::try_from(child).ok().and_then(Pid::from_raw);
     if let Some(Err(error)) = group.map(|group| kill_process_group(group, Signal::KILL)) {

@@ -10,7 +10,7 @@ const ANSWER_KEYS: [&str; 4] = ["data", "to", "drop", "fail"];
 
 /// `protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(super) enum Protocol {
     /// A line for a line.
     Line,
     /// JSON both ways.
@@ -18,7 +18,7 @@ pub enum Protocol {
 }
 
 /// What the child said about a record.
-pub enum Answer<'a> {
+pub(super) enum Answer<'a> {
     /// The line in its place.
     Line(&'a [u8]),
     /// It goes on, perhaps elsewhere, perhaps changed.
@@ -31,7 +31,7 @@ pub enum Answer<'a> {
 
 impl Protocol {
     /// Appends the question about a record; an error fails the record unasked.
-    pub fn ask(
+    pub(super) fn ask(
         self,
         format: &dyn RecordFormat,
         job: JobId,
@@ -61,7 +61,7 @@ impl Protocol {
     }
 
     /// Understands an answer; one that is not understood says that the order cannot be trusted.
-    pub fn read<'a>(self, line: &'a [u8], categories: &[Category]) -> Result<Answer<'a>, Broken> {
+    pub(super) fn read<'a>(self, line: &'a [u8], categories: &[Category]) -> Result<Answer<'a>, Broken> {
         if self == Self::Line {
             return Ok(Answer::Line(line));
         }
@@ -107,7 +107,11 @@ fn write_data(
 
 impl Answer<'_> {
     /// Does to the record what was answered.
-    pub fn settle(&self, format: &dyn RecordFormat, record: &mut Record<'_>) -> Result<Outcome, RecordError> {
+    pub(super) fn settle(
+        &self,
+        format: &dyn RecordFormat,
+        record: &mut Record<'_>,
+    ) -> Result<Outcome, RecordError> {
         match self {
             Self::Line(line) => {
                 if *line != record.bytes() {
