@@ -13,7 +13,7 @@ use rounds::{Failure, GroupSync};
 mod rounds;
 
 /// Random ones, and those in which few threads overtake another: each finds what the other seldom does.
-const SCHEDULES: usize = 2_000;
+const SCHEDULES: usize = 500;
 const WRITERS: u32 = 3;
 const WRITES: u32 = 2;
 

@@ -42,6 +42,11 @@ pub(super) trait Backend: Send + Sync {
     /// Each is read whole. One that is there from the first to the last look is met once; one that comes or goes meanwhile may be.
     fn scan(&self, range: KeyRange) -> Rows;
 
+    /// Batches applied so far, those of other processes included, if that is known: it saves looking at what a batch expects.
+    fn applied_count(&self) -> Option<u64> {
+        None
+    }
+
     /// Applies a batch, if all is as it expects.
     fn apply(&self, batch: Batch) -> Result<Applied, StoreError>;
 
@@ -72,7 +77,9 @@ pub(super) trait Snapshot {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// What must still be so; none: nothing is there.
-    pub(super) expected: BTreeMap<Key, Option<Value>>,
+    pub(super) expected: Vec<(Key, Option<Value>)>,
+    /// [`Backend::applied_count`] from before any of this was read: where it is the same still, all is as expected.
+    pub(super) as_of: Option<u64>,
     /// What will be so; none: nothing is there.
     pub(super) rows: BTreeMap<Key, Option<Value>>,
 }
@@ -87,8 +94,15 @@ pub(super) enum Applied {
 }
 
 impl Batch {
-    /// Whether all is as it expects.
-    pub(super) fn is_current(&self, now: &dyn Snapshot) -> Result<bool, StoreError> {
+    /// Whether all is as it expects, of a backend that applied so many batches.
+    pub(super) fn is_current(
+        &self,
+        now: &dyn Snapshot,
+        applied_count: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        if applied_count.is_some() && applied_count == self.as_of {
+            return Ok(true);
+        }
         for (key, expected) in &self.expected {
             if now.get(key)? != *expected {
                 return Ok(false);

@@ -85,7 +85,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Forgets a kept file: it is gone, or changed, and what lies there now is a new source.
-    pub fn forget_kept(&mut self, identity: &FileIdentity) -> &mut Self {
+    pub(crate) fn forget_kept(&mut self, identity: &FileIdentity) -> &mut Self {
         self.ask(Change::Remove { key: keys::kept(identity) })
     }
 
@@ -95,7 +95,7 @@ impl<'a> Changes<'a> {
     }
 
     /// Adds failed records from position `first` on (in chunks of at most 64 KiB).
-    pub fn failed_records(&mut self, job: JobId, first: u64, records: &[FailedRecord]) -> &mut Self {
+    pub(crate) fn failed_records(&mut self, job: JobId, first: u64, records: &[FailedRecord]) -> &mut Self {
         for (position, group) in failed::groups(first, records) {
             self.put("failed records", keys::failed_group(job, position), &group);
         }
@@ -114,12 +114,12 @@ impl<'a> Changes<'a> {
     }
 
     /// Removes failed records from position `from` on (cut back to a checkpoint, or a retry: 0).
-    pub fn forget_failed_records(&mut self, job: JobId, from: u64) -> &mut Self {
+    pub(crate) fn forget_failed_records(&mut self, job: JobId, from: u64) -> &mut Self {
         self.ask(Change::RemoveFailedRecords { job, from })
     }
 
     /// Removes a job that never came to be (its file was not claimed), with its ledger row.
-    pub fn unclaim(&mut self, job: JobId) -> &mut Self {
+    pub(crate) fn unclaim(&mut self, job: JobId) -> &mut Self {
         self.ask(Change::Unclaim { job });
         self.forget_job(job)
     }
@@ -139,13 +139,17 @@ impl<'a> Changes<'a> {
             return Ok(());
         }
         let _changing = self.store.inner.changing.read().unwrap_or_else(PoisonError::into_inner);
+        let backend = &self.store.inner.rows;
         // Where another changed a row that these changes were made from, they are made again from what it is now.
         loop {
-            let mut staged = Staged { store: self.store, batch: Batch::default() };
+            let mut staged = Staged {
+                store: self.store,
+                batch: Batch { as_of: backend.applied_count(), ..Batch::default() },
+            };
             for change in &asked {
                 staged.stage(change)?;
             }
-            if self.store.inner.rows.apply(staged.batch)? == Applied::Done {
+            if backend.apply(staged.batch)? == Applied::Done {
                 return Ok(());
             }
         }
@@ -279,12 +283,12 @@ impl Staged<'_> {
     }
 
     fn get(&mut self, key: &[u8]) -> Result<Option<Value>, StoreError> {
-        let Batch { expected, rows } = &mut self.batch;
-        if let Some(known) = rows.get(key).or_else(|| expected.get(key)) {
-            return Ok(known.clone());
+        let Batch { expected, rows, .. } = &mut self.batch;
+        if let Some(staged) = rows.get(key) {
+            return Ok(staged.clone());
         }
         let found = self.store.inner.rows.get(key)?;
-        expected.insert(key.to_vec(), found.clone());
+        expected.push((key.to_vec(), found.clone()));
         Ok(found)
     }
 }

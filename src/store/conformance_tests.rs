@@ -167,7 +167,7 @@ fn a_batch_that_expects_what_is_not_so_changes_nothing(case: impl Case) {
     let apply = |expected: &[(&str, Option<Value>)]| {
         let expected = expected.iter().map(|(key, value)| (Key::from(*key), value.clone())).collect();
         let rows = [(Key::from("a"), None), (Key::from("c"), value("3"))].into();
-        backend.apply(Batch { expected, rows }).expect("judged")
+        backend.apply(Batch { expected, rows, as_of: None }).expect("judged")
     };
     for round in 0..2 {
         for outdated in [("a", None), ("a", value("2")), ("b", value("1"))] {
@@ -195,10 +195,11 @@ fn of_threads_that_count_up_one_row_none_counts_in_vain(case: impl Case) {
     };
     let count_up = || {
         loop {
+            let as_of = backend.applied_count();
             let old = backend.get(&key).expect("read");
             let new = Value::copy_from_slice(&(number(&old) + 1).to_be_bytes());
-            let batch =
-                Batch { expected: [(key.clone(), old)].into(), rows: [(key.clone(), Some(new))].into() };
+            let (expected, rows) = (vec![(key.clone(), old)], [(key.clone(), Some(new))].into());
+            let batch = Batch { expected, rows, as_of };
             if backend.apply(batch).expect("judged") == Applied::Done {
                 return;
             }
@@ -383,8 +384,10 @@ fn any_changes_leave_what_a_map_would_have<C: Case>(_: C) {
                         .filter(|_| expects.is_some())
                         .map(|key| (key.clone(), expected(key)))
                         .collect();
-                    let applied =
-                        case.backend().apply(Batch { expected, rows: rows.clone() }).expect("judged");
+                    let applied = case
+                        .backend()
+                        .apply(Batch { expected, rows: rows.clone(), as_of: None })
+                        .expect("judged");
                     prop_assert_eq!(applied == Applied::Done, is_current);
                     for (key, value) in rows.into_iter().filter(|_| is_current) {
                         match value {

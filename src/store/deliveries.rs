@@ -55,7 +55,7 @@ pub struct Published {
 
 impl Store {
     /// What was published before under this rule, by others than the asking job.
-    pub fn published(
+    pub(crate) fn published(
         &self,
         rule: &str,
         content_hash: Option<&str>,
@@ -76,7 +76,7 @@ impl Store {
     }
 
     /// The first job that published this content under this rule, other than the asking one.
-    pub fn first_with_content(
+    pub(crate) fn first_with_content(
         &self,
         rule: &str,
         content_hash: &str,
@@ -92,7 +92,7 @@ impl Store {
     }
 
     /// The last revision of this key under this rule and the job that published it, other than the asking one.
-    pub fn last_delivery(
+    pub(crate) fn last_delivery(
         &self,
         rule: &str,
         delivery_key: &OsText,
@@ -108,7 +108,7 @@ impl Store {
     }
 
     /// What this rule's jobs archived before a moment and after the row `after`, oldest first.
-    pub fn archived_before(
+    pub(crate) fn archived_before(
         &self,
         rule: &str,
         before: Timestamp,
@@ -137,7 +137,7 @@ impl Changes<'_> {
     }
 
     /// Forgets what [`Self::delivery`] wrote: nothing of the job was published after all.
-    pub fn forget_delivery(&mut self, job: &Job) -> &mut Self {
+    pub(crate) fn forget_delivery(&mut self, job: &Job) -> &mut Self {
         if let Some(hash) = &job.content_hash {
             self.remove(keys::published_content(&job.rule, hash, job.id));
         }
@@ -148,7 +148,7 @@ impl Changes<'_> {
     }
 
     /// Writes what a job archived.
-    pub fn archived(&mut self, row: &ArchivedRow) -> &mut Self {
+    pub(crate) fn archived(&mut self, row: &ArchivedRow) -> &mut Self {
         self.put("archived source", key_of(row), row)
     }
 
@@ -161,7 +161,7 @@ impl Changes<'_> {
     }
 
     /// Forgets what a job archived: it is gone, or no business of ours any more.
-    pub fn forget_archived(&mut self, row: &ArchivedRow) -> &mut Self {
+    pub(crate) fn forget_archived(&mut self, row: &ArchivedRow) -> &mut Self {
         self.remove(key_of(row))
     }
 }

@@ -150,7 +150,7 @@ impl StoreError {
     }
 
     /// Whether a flush or fsync failed, now or before: nothing may be tried again before a restart.
-    pub fn is_poisoned(&self) -> bool {
+    pub(crate) fn is_poisoned(&self) -> bool {
         matches!(self, Self::Failed { .. } | Self::Poisoned { .. } | Self::Removed { .. })
     }
 

@@ -33,7 +33,7 @@ pub(super) fn groups(first: u64, records: &[FailedRecord]) -> Vec<(u64, &[Failed
 
 impl Store {
     /// A job's failed records, in order. Read group by group as they are asked for.
-    pub fn failed_records(
+    pub(crate) fn failed_records(
         &self,
         job: JobId,
     ) -> impl Iterator<Item = Result<FailedRecord, StoreError>> + use<> {
@@ -55,7 +55,11 @@ impl Store {
     }
 
     /// A job's failed record by its position, from 0.
-    pub fn failed_record(&self, job: JobId, position: u64) -> Result<Option<FailedRecord>, StoreError> {
+    pub(crate) fn failed_record(
+        &self,
+        job: JobId,
+        position: u64,
+    ) -> Result<Option<FailedRecord>, StoreError> {
         let upto = (Included(keys::of_job(keys::FAILED, job)), Included(keys::failed_group(job, position)));
         let Some(pair) = self.scan(upto).next_back() else { return Ok(None) };
         let (key, value) = pair?;
@@ -64,7 +68,7 @@ impl Store {
     }
 
     /// How many failed records of a job are kept.
-    pub fn failed_records_count(&self, job: JobId) -> Result<u64, StoreError> {
+    pub(crate) fn failed_records_count(&self, job: JobId) -> Result<u64, StoreError> {
         let Some(pair) = self.groups(job).next_back() else { return Ok(0) };
         let (key, value) = pair?;
         let records = self.group_after(0, &key, &value)?;

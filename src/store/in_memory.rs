@@ -47,7 +47,7 @@ impl Backend for InMemory {
     fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
         self.commits.refuse()?;
         let mut rows = self.rows.write().unwrap_or_else(PoisonError::into_inner);
-        if !batch.is_current(&*rows)? {
+        if !batch.is_current(&*rows, None)? {
             return Ok(Applied::Outdated);
         }
         for (key, value) in batch.rows {

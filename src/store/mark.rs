@@ -21,12 +21,12 @@ pub struct Mark {
 
 impl Store {
     /// The mark as it is; none before the first start.
-    pub fn mark(&self) -> Result<Option<Mark>, StoreError> {
+    pub(crate) fn mark(&self) -> Result<Option<Mark>, StoreError> {
         self.row("mark", keys::MARK)
     }
 
     /// Counts a start, durably, past `behind` where a claim folder has seen a later one. The mark from now on.
-    pub fn count_start(&self, behind: u64) -> Result<Mark, StoreError> {
+    pub(crate) fn count_start(&self, behind: u64) -> Result<Mark, StoreError> {
         let old = self.mark()?.unwrap_or_else(|| Mark { store: new_name(), starts: 0 });
         let mark = Mark { starts: old.starts.max(behind) + 1, ..old };
         self.change().put("mark", keys::MARK.to_vec(), &mark).apply()?;

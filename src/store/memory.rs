@@ -40,7 +40,7 @@ impl MemoryBudget {
     }
 
     /// Accounts for bytes that are there already; never waits, and may go over the limit.
-    pub fn lease(self: &Arc<Self>, bytes: u64) -> MemoryLease {
+    pub(crate) fn lease(self: &Arc<Self>, bytes: u64) -> MemoryLease {
         let mut room = self.room();
         room.used = room.used.saturating_add(bytes);
         MemoryLease { budget: Arc::clone(self), bytes }
@@ -55,12 +55,12 @@ impl MemoryBudget {
     }
 
     /// Whether as much is leased as there is.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.used() >= self.bytes_max
     }
 
     /// Bytes in use now.
-    pub fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.room().used
     }
 

@@ -71,13 +71,14 @@ use crate::model::job::Entry;
 use crate::output::PartialState;
 
 pub use changes::Changes;
-pub use deliveries::{ArchivedFile, ArchivedRow, Earlier, Published};
+pub(crate) use deliveries::{ArchivedFile, ArchivedRow, Earlier, Published};
 pub use error::StoreError;
-pub use mark::Mark;
+pub(crate) use mark::Mark;
 pub use memory::{MemoryBudget, MemoryLease};
-pub use rows::{JobMatch, LedgerOutcome, LedgerRow};
+pub(crate) use rows::JobMatch;
+pub use rows::{LedgerOutcome, LedgerRow};
 pub use slices::{SliceQueue, Taken};
-pub use verify::{Finding, Verified};
+pub(crate) use verify::Verified;
 
 use self::sled::Sled;
 use backend::{Applied, Backend, Batch};
@@ -151,13 +152,13 @@ impl Store {
     }
 
     /// Refuses a data folder of another user: the service runs as its owner, and so must a command that does the service's work.
-    pub fn check_owner(data_dir: &Path) -> Result<(), StoreError> {
+    pub(crate) fn check_owner(data_dir: &Path) -> Result<(), StoreError> {
         folder::check_owner(data_dir)
     }
 
     /// Opens a store for a command: only one that is there, and only as its owner, so that nothing is left behind that
     /// the service's user cannot read.
-    pub fn open_as_owner(data_dir: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open_as_owner(data_dir: &Path) -> Result<Self, StoreError> {
         folder::check_owner(data_dir)?;
         match self::sled::is_there(data_dir) {
             Ok(true) => Self::open(data_dir),
@@ -167,7 +168,7 @@ impl Store {
     }
 
     /// Refuses to go on where what was opened is no longer there: everything since would be forgotten.
-    pub fn check_there(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_there(&self) -> Result<(), StoreError> {
         self.inner.rows.check_there()
     }
 
@@ -179,7 +180,7 @@ impl Store {
     }
 
     /// Makes durable what nobody waits for, and sees that a flush under way comes to its end.
-    pub fn sync_waiting(&self) -> Result<(), StoreError> {
+    pub(crate) fn sync_waiting(&self) -> Result<(), StoreError> {
         if self.inner.rows.has_unsynced() { self.sync() } else { Ok(()) }
     }
 

@@ -19,7 +19,7 @@ impl Store {
     ///
     /// Failed jobs, and those with failed records, stay. So do ledger rows, and the identities of kept files: without them
     /// such a file would be taken again.
-    pub fn forget_finished(&self, before: Timestamp) -> Result<u64, StoreError> {
+    pub(crate) fn forget_finished(&self, before: Timestamp) -> Result<u64, StoreError> {
         let before_ms = u64::try_from(before.as_millisecond()).unwrap_or(0);
         let mut forgotten = 0;
         let mut ids = Vec::with_capacity(BATCH_JOBS);
@@ -43,7 +43,7 @@ impl Store {
     ///
     /// The row of a job that is listed stays, and that of a kept file that may still lie there. `removes_archived` tells of which rules
     /// archived sources are going to be removed: those stay known.
-    pub fn forget_ledger(
+    pub(crate) fn forget_ledger(
         &self,
         before: Timestamp,
         max: usize,
@@ -91,7 +91,7 @@ impl Store {
 
     /// Removes the snapshots of rules that no job refers to; says how many. `current` are the hashes of the rules as they are: a job that
     /// begins or goes on under one of them may not have its row yet.
-    pub fn forget_rules(&self, current: &[String]) -> Result<u64, StoreError> {
+    pub(crate) fn forget_rules(&self, current: &[String]) -> Result<u64, StoreError> {
         let mut unused: BTreeSet<Key> = BTreeSet::new();
         for key in self.keys_beginning_with(&[keys::RULE]) {
             unused.insert(key?);

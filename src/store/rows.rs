@@ -94,17 +94,17 @@ pub enum JobMatch {
 
 impl Store {
     /// A job by id.
-    pub fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+    pub(crate) fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         self.row("job", &keys::of_job(keys::JOB, id))
     }
 
     /// All jobs, oldest first; from the back: newest first. Read as they are asked for.
-    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = Result<Job, StoreError>> + use<> {
+    pub(crate) fn jobs(&self) -> impl DoubleEndedIterator<Item = Result<Job, StoreError>> + use<> {
         self.rows_of("job", keys::JOB)
     }
 
     /// All jobs, newest first.
-    pub fn jobs_newest_first(&self) -> impl Iterator<Item = Result<Job, StoreError>> + use<> {
+    pub(crate) fn jobs_newest_first(&self) -> impl Iterator<Item = Result<Job, StoreError>> + use<> {
         self.jobs().rev()
     }
 
@@ -118,7 +118,7 @@ impl Store {
     }
 
     /// The job that a text names: its id, or at least four characters of its beginning or end.
-    pub fn find_job(&self, text: &str) -> Result<JobMatch, StoreError> {
+    pub(crate) fn find_job(&self, text: &str) -> Result<JobMatch, StoreError> {
         if let Ok(id) = text.parse() {
             return Ok(if self.job(id)?.is_some() { JobMatch::One(id) } else { JobMatch::None });
         }
@@ -145,22 +145,22 @@ impl Store {
     }
 
     /// The snapshot of a rule.
-    pub fn rule(&self, hash: &str) -> Result<Option<Rule>, StoreError> {
+    pub(crate) fn rule(&self, hash: &str) -> Result<Option<Rule>, StoreError> {
         self.row("rule", &keys::rule(hash))
     }
 
     /// The ledger row of a job.
-    pub fn ledger(&self, job: JobId) -> Result<Option<LedgerRow>, StoreError> {
+    pub(crate) fn ledger(&self, job: JobId) -> Result<Option<LedgerRow>, StoreError> {
         self.row("ledger row", &keys::of_job(keys::LEDGER, job))
     }
 
     /// The job that has this kept file, if any has.
-    pub fn kept(&self, identity: &FileIdentity) -> Result<Option<JobId>, StoreError> {
+    pub(crate) fn kept(&self, identity: &FileIdentity) -> Result<Option<JobId>, StoreError> {
         self.row("kept file", &keys::kept(identity))
     }
 
     /// The jobs of all kept files that are known; a row goes when its file does ([`super::Changes::forget_kept`]).
-    pub fn kept_jobs(&self) -> impl Iterator<Item = Result<JobId, StoreError>> + use<> {
+    pub(crate) fn kept_jobs(&self) -> impl Iterator<Item = Result<JobId, StoreError>> + use<> {
         self.rows_of("kept file", keys::KEPT)
     }
 
@@ -170,7 +170,7 @@ impl Store {
     }
 
     /// What a job is publishing.
-    pub fn intent(&self, job: JobId) -> Result<Option<Intent>, StoreError> {
+    pub(crate) fn intent(&self, job: JobId) -> Result<Option<Intent>, StoreError> {
         self.row("intent", &keys::of_job(keys::INTENT, job))
     }
 

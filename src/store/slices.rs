@@ -107,7 +107,7 @@ impl SliceQueue {
     }
 
     /// As [`Self::put`]; `resting` is given what waits, and runs it.
-    pub fn put_resting(&self, slice: Slice, resting: impl Fn(&dyn Fn())) -> Result<bool, StoreError> {
+    pub(crate) fn put_resting(&self, slice: Slice, resting: impl Fn(&dyn Fn())) -> Result<bool, StoreError> {
         let mut writer = self.putting.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes = slice.memory_bytes();
         let mut waits = None;
@@ -137,7 +137,7 @@ impl SliceQueue {
     }
 
     /// No slice follows.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.line().ended = true;
     }
 
@@ -147,7 +147,7 @@ impl SliceQueue {
     }
 
     /// The next slice without waiting, if `wanted` says so of its bytes of memory.
-    pub fn take_if(&self, wanted: impl FnOnce(u64) -> bool) -> Result<Taken, StoreError> {
+    pub(crate) fn take_if(&self, wanted: impl FnOnce(u64) -> bool) -> Result<Taken, StoreError> {
         let mut line = self.line();
         let next = line.in_memory.front().map(|(slice, _)| slice.memory_bytes());
         if !next.or_else(|| line.stored.front().map(|stored| stored.memory_bytes)).is_none_or(wanted) {
@@ -173,7 +173,7 @@ impl SliceQueue {
     }
 
     /// Ends waiting puts and drops all slices (also those that are stored).
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let mut line = self.line();
         line.stopped = true;
         let (in_memory, stored) = (std::mem::take(&mut line.in_memory), std::mem::take(&mut line.stored));

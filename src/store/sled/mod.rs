@@ -120,6 +120,10 @@ impl Backend for Sled {
         Box::new(Scan { refused, rows: self.table.range(range), path: self.path.clone() })
     }
 
+    fn applied_count(&self) -> Option<u64> {
+        Some(self.batches_put())
+    }
+
     fn apply(&self, batch: Batch) -> Result<Applied, StoreError> {
         self.commits.refuse()?;
         self.put_rows(batch)

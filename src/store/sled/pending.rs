@@ -24,6 +24,8 @@ pub(super) struct Pending {
     rows: BTreeMap<Key, Option<Value>>,
     /// Of all rows that were put here since it was empty.
     bytes: usize,
+    /// Batches that were put here so far.
+    applied_count: u64,
 }
 
 /// What waits over what the engine has; nothing is applied while it lives.
@@ -47,6 +49,10 @@ impl Sled {
         View { engine: self, pending: self.pending.read().unwrap_or_else(PoisonError::into_inner) }
     }
 
+    pub(super) fn batches_put(&self) -> u64 {
+        self.view().pending.applied_count
+    }
+
     pub(super) fn has_pending(&self) -> bool {
         !self.view().pending.rows.is_empty()
     }
@@ -54,9 +60,11 @@ impl Sled {
     /// Rows that belong together become visible together.
     pub(super) fn put_rows(&self, batch: Batch) -> Result<Applied, StoreError> {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);
-        if !batch.is_current(&View { engine: self, pending: &*pending })? {
+        let applied_count = Some(pending.applied_count);
+        if !batch.is_current(&View { engine: self, pending: &*pending }, applied_count)? {
             return Ok(Applied::Outdated);
         }
+        pending.applied_count += 1;
         for (key, value) in batch.rows {
             pending.bytes += key.len() + value.as_ref().map_or(0, Value::len);
             pending.rows.insert(key, value);
@@ -87,7 +95,7 @@ impl Sled {
             }
         }
         self.written("write rows", self.table.apply_batch(batch))?;
-        *pending = Pending::default();
+        *pending = Pending { applied_count: pending.applied_count, ..Pending::default() };
         Ok(())
     }
 }

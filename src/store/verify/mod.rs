@@ -60,7 +60,7 @@ pub enum Verified {
 
 impl Store {
     /// Verifies every value, as the answers are asked for; the last one is [`Verified::Ended`].
-    pub fn verify(&self) -> impl Iterator<Item = Verified> + use<> {
+    pub(crate) fn verify(&self) -> impl Iterator<Item = Verified> + use<> {
         let said: VecDeque<_> =
             self.inner.rows.unknown_tables().iter().map(|name| unknown_table(name)).collect();
         Walk {
