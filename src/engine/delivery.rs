@@ -90,7 +90,7 @@ pub(super) fn earlier(shared: &Shared, rule: &Rule, job: &Job) -> Result<Option<
 /// A job has its place among the deliveries of its key. One without a key that can be rendered has none, and is told when it is loaded.
 pub(super) fn enter(shared: &Shared, rule: &Rule, job: &Job) {
     if let Some(key) = key_template(rule).and_then(|template| key_of(rule, job, template).ok()) {
-        shared.enter_delivery(&job, key);
+        shared.enter_delivery(job, key);
     }
 }
 

@@ -162,7 +162,7 @@ mod tests {
         moved(&world, &mut job).expect("was moved");
         durable_fs::remove_file(&world.path("went/pay.txt")).expect("somebody takes it");
         moved(&world, &mut job).expect("was taken away after it was moved");
-        std::fs::rename(world.path("in/.landfall"), world.path("away")).expect("unmounts");
+        durable_fs::rename_replace(&world.path("in/.landfall"), &world.path("away")).expect("unmounts");
         let trouble = moved(&world, &mut job).expect_err("nothing can be said yet");
         assert_eq!(trouble.error.kind, FaultKind::Storage);
     }

@@ -230,12 +230,12 @@ mod tests {
 
     #[test]
     fn a_thread_that_hangs_is_waited_for_until_the_deadline_and_no_longer() {
-        let (release, hangs) = std::sync::mpsc::channel::<()>();
+        let (release, hangs) = std::sync::mpsc::sync_channel::<()>(0);
         let thread =
             spawn("hangs", move || assert!(hangs.recv().is_err(), "nobody sends")).expect("a thread");
         assert!(!join_until(&thread, Instant::now()));
         drop(release);
-        assert!(join_until(&thread, Instant::now() + Duration::from_secs(60)));
+        assert!(join_until(&thread, Instant::now() + Duration::from_mins(1)));
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
         let run = world.run();
         run.collect(worked(&run, 0, "a"));
         lock(&run.job).attempts = 3;
-        save_runs(&world.shared, Instant::now() + Duration::from_secs(60)).expect("saves");
+        save_runs(&world.shared, Instant::now() + Duration::from_mins(1)).expect("saves");
         let store = &world.shared.store;
         assert_eq!(store.checkpoint(run.id).expect("reads").map(|point| point.next_slice), Some(1));
         assert_eq!(store.job(run.id).expect("reads").map(|row| row.attempts), Some(2));

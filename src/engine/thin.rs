@@ -164,3 +164,77 @@ fn look(file: &ArchivedFile) -> Result<Found, Trouble> {
 fn folder_of(file: &ArchivedFile) -> &Path {
     durable_fs::parent_of(file.path.as_path())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, is_there};
+    use crate::model::account::FailedRecord;
+    use crate::model::job::Job;
+
+    const KEEP: Duration = Duration::from_hours(24);
+
+    /// A world with a file that was archived two days ago, and its row.
+    fn archived() -> (World, Job) {
+        let world = World::new();
+        let job = world.job();
+        std::fs::create_dir(world.path("archive")).expect("makes");
+        std::fs::write(world.path("archive/pay.txt"), "1\n").expect("writes");
+        let path = world.path("archive/pay.txt");
+        let identity = durable_fs::identity_at(&path).expect("looks").expect("a regular file");
+        let folder = durable_fs::folder_identity(&world.path("archive")).expect("looks").expect("a folder");
+        let files = vec![ArchivedFile { path: path.into(), identity, folder }];
+        let at = clock::ago(2 * KEEP).expect("is in the calendar");
+        let row = ArchivedRow { job: job.id, rule: job.rule.clone(), at, files };
+        world.shared.store.change().archived(&row).apply().expect("writes");
+        (world, job)
+    }
+
+    /// Whether the file and its row are there after a look at what is older than `keep`.
+    fn left(world: &World, keep: Duration) -> (bool, bool) {
+        let rule = &world.shared.settings.rules[0];
+        Progress::default().remove_some(&world.shared, rule, keep).expect("looks");
+        let rows = world.shared.store.archived_before(&rule.name, clock::now(), None).count();
+        (is_there(&world.path("archive/pay.txt")), rows > 0)
+    }
+
+    #[test]
+    fn an_archived_source_goes_when_it_is_old_enough_and_its_row_with_it() {
+        let (world, _) = archived();
+        assert_eq!(left(&world, 3 * KEEP), (true, true));
+        assert_eq!(left(&world, KEEP), (false, false));
+    }
+
+    #[test]
+    fn another_file_of_its_name_stays() {
+        let (world, _) = archived();
+        std::fs::write(world.path("archive/pay.txt"), "somebody else's").expect("writes");
+        assert_eq!(left(&world, KEEP), (true, false));
+    }
+
+    #[test]
+    fn where_its_folder_is_away_nothing_is_forgotten() {
+        let (world, _) = archived();
+        durable_fs::rename_replace(&world.path("archive"), &world.path("away")).expect("unmounts");
+        assert_eq!(left(&world, KEEP), (false, true));
+        assert!(is_there(&world.path("away/pay.txt")));
+    }
+
+    #[test]
+    fn a_source_whose_records_failed_stays_as_long_as_they_are_kept() {
+        let (world, job) = archived();
+        let failed = FailedRecord {
+            entry: 0,
+            entry_name: String::new(),
+            record: 1,
+            offset: 0,
+            line: 1,
+            step: "records".into(),
+            error: "too long".into(),
+            bytes: b"1".to_vec(),
+            length: 1,
+        };
+        world.shared.store.change().failed_records(job.id, 0, &[failed]).apply().expect("writes");
+        assert_eq!(left(&world, KEEP), (true, true));
+    }
+}

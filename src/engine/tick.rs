@@ -133,3 +133,50 @@ fn forget_finished(shared: &Shared) {
         Err(error) => tracing::warn!(%error, "unused snapshots of rules could not be removed"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::job::Job;
+    use crate::store::{LedgerOutcome, LedgerRow};
+
+    /// A kept file, known as ingested.
+    fn kept() -> (World, Job) {
+        let world = World::with("source = { on_success = \"keep\" }\n");
+        let mut job = world.job();
+        job.source.claimed = None;
+        let row = LedgerRow::of(&job, LedgerOutcome::Completed);
+        world.shared.store.change().job(&job).ledger(&row, true).apply().expect("writes");
+        (world, job)
+    }
+
+    fn is_known(world: &World, job: &Job) -> bool {
+        forget_removed(&world.shared).expect("looks");
+        world.shared.store.kept(&job.source.identity).expect("reads").is_some()
+    }
+
+    #[test]
+    fn a_kept_file_is_known_until_it_is_gone_and_another_one_may_have_its_identity() {
+        let (world, job) = kept();
+        assert!(is_known(&world, &job));
+        durable_fs::remove_file(&world.source()).expect("its sender removes it");
+        assert!(!is_known(&world, &job));
+    }
+
+    #[test]
+    fn a_kept_file_whose_folder_is_away_is_not_gone() {
+        let (world, job) = kept();
+        durable_fs::rename_replace(&world.path("in"), &world.path("away")).expect("unmounts");
+        assert!(is_known(&world, &job));
+    }
+
+    #[test]
+    fn the_progress_of_a_run_is_told_by_what_is_new_and_forgotten_with_the_run() {
+        let world = World::new();
+        let run = world.run();
+        let mut last_read = HashMap::from([(JobId::from_parts(9, 9), 7)]);
+        tell_progress(&world.shared, &mut last_read);
+        assert_eq!(last_read, HashMap::from([(run.id, 0)]));
+    }
+}

@@ -142,7 +142,7 @@ impl Machine {
                 self.schedule.settle(id, self.now);
             }
             self.schedule.slices(self.now);
-        } else if self.schedule.is_reading_wanted() && of.read.as_millis() % TURN.as_millis() == 0 {
+        } else if self.schedule.is_reading_wanted() && of.read.as_millis().is_multiple_of(TURN.as_millis()) {
             self.schedule.pause_reading(id, false, self.now);
         }
     }
