@@ -41,3 +41,15 @@ pub(super) fn claim_folders_max() -> usize {
 /// Windows has no such limit.
 #[cfg(not(unix))]
 pub(super) fn raise_open_files() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claim_folders_leave_most_descriptors_to_the_jobs() {
+        let max = claim_folders_max() as u64;
+        assert!((1..=CLAIM_FOLDERS_MAX).contains(&max), "{max}");
+        assert!(durable_fs::open_files_max().is_none_or(|all| max * 2 <= all), "{max}");
+    }
+}

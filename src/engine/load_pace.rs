@@ -54,3 +54,26 @@ impl Pace for LoadPace {
         tracing::info!(job = %self.run.id, what, need, "reading waits for memory that is in use");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::engine::trouble::Trouble;
+    use crate::model::fault::FaultKind;
+
+    #[test]
+    fn a_source_is_read_until_its_job_breaks_off_or_the_engine_stops() {
+        let world = World::new();
+        let run = world.run();
+        let pace = LoadPace::new(&world.shared, &run);
+        assert!(pace.step() && !pace.is_stopped(), "nobody else wants to read");
+        run.break_off(Trouble::new(FaultKind::Input, "a record failed", None));
+        assert!(!pace.step() && pace.is_stopped());
+
+        let world = World::new();
+        let pace = LoadPace::new(&world.shared, &world.run());
+        world.shared.ask_to_stop();
+        assert!(!pace.step() && pace.is_stopped());
+    }
+}
