@@ -199,7 +199,7 @@ fn of_threads_that_count_up_one_row_none_counts_in_vain(case: impl Case) {
             let old = backend.get(&key).expect("read");
             let new = Value::copy_from_slice(&(number(&old) + 1).to_be_bytes());
             let (expected, rows) = (vec![(key.clone(), old)], [(key.clone(), Some(new))].into());
-            let batch = Batch { expected, rows, as_of };
+            let batch = Batch { expected, as_of, rows };
             if backend.apply(batch).expect("judged") == Applied::Done {
                 return;
             }
