@@ -46,7 +46,7 @@ impl Reader for Jsonl {
 
     fn column_reader(&self, _unit: Unit, paths: &[Vec<String>]) -> Box<dyn ColumnReader> {
         let paths = paths.to_vec();
-        Box::new(Members { paths, members: Vec::new(), has_all: false, parsed: Parsed::default() })
+        Box::new(JsonRow { paths, members: Vec::new(), has_all: false, parsed: Parsed::default() })
     }
 }
 
@@ -100,7 +100,7 @@ impl Writer for Jsonl {
 }
 
 /// The members of one object after another.
-struct Members {
+struct JsonRow {
     paths: Vec<Vec<String>>,
     members: Vec<Member>,
     /// These are all that the record has.
@@ -108,7 +108,7 @@ struct Members {
     parsed: Parsed,
 }
 
-impl Members {
+impl JsonRow {
     fn at<'r>(&self, bytes: &'r [u8], column: ColumnRef) -> Result<Option<&'r [u8]>, RecordError> {
         let Some(path) = self.paths.get(column.0 as usize) else { return Ok(None) };
         let known = self.has_all.then_some(&*self.members);
@@ -121,7 +121,7 @@ impl Members {
     }
 }
 
-impl ColumnReader for Members {
+impl ColumnReader for JsonRow {
     fn use_layout(&mut self, _layout: &Arc<Layout>) {}
 
     fn rest(&mut self) {
@@ -129,7 +129,7 @@ impl ColumnReader for Members {
     }
 }
 
-impl Columns for Members {
+impl Columns for JsonRow {
     fn value<'r>(&'r mut self, bytes: &'r [u8], column: ColumnRef) -> Result<Value<'r>, RecordError> {
         self.check(bytes)?;
         Ok(json::value_of(self.at(bytes, column)?))
