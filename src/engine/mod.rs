@@ -52,6 +52,7 @@ mod moving;
 mod names;
 mod one_at_a_time;
 mod publish;
+mod purpose;
 mod quarantine;
 mod reach;
 mod recover;
@@ -84,8 +85,9 @@ pub use handle::{
     EngineHandle, accept_missing_stored, could_ingest, objection_to_retry, retry_stored, unknown_rule,
 };
 use lock::lock;
+pub use purpose::{AskPublished, Purpose, Rehearsal};
 pub use rooms::mounts_away;
-pub use running::{AskPublished, Engine, Purpose, Rehearsal};
+pub use running::Engine;
 pub use stopping::place_of;
 
 #[cfg(test)]

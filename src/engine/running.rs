@@ -1,7 +1,6 @@
 //! Starting the engine: what an earlier run left is recovered, then every stage has its threads.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -9,6 +8,7 @@ use super::dispatch::{Crew, Seat};
 use super::error::EngineError;
 use super::file_systems::{self, WatchedTogether};
 use super::handle::EngineHandle;
+use super::purpose::{Purpose, Rehearsal};
 use super::rule_book::RuleBook;
 use super::shared::Shared;
 use super::threads::Threads;
@@ -16,38 +16,14 @@ use super::trouble::Trouble;
 use super::watches::Watches;
 use super::{give_way, intake, landing_roots, limits, recover, restored, tick};
 use crate::durable_fs::{self, Mounts};
-use crate::model::fault::{FaultKind, JobError};
-use crate::model::os_text::OsText;
+use crate::model::fault::FaultKind;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
-use crate::store::{Published, Store};
+use crate::store::Store;
 use crate::watch::{Offer, Outlets, Watch};
 
 /// Batches of offers that wait for the intake.
 const OFFER_BATCHES: usize = 4;
-
-/// What the engine is started for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Watch the rules' folders and take up every unfinished job.
-    Serve,
-    /// Only the files that are handed to [`EngineHandle::ingest`].
-    Ingest,
-    /// The same as a dry run: its store and outputs are its own, and it looks at no claim folder.
-    Rehearse,
-}
-
-/// What a dry run asks of the real world: all that it writes is its own.
-pub struct Rehearsal {
-    /// Whether something lies where this output would really go.
-    pub is_taken: Box<dyn Fn(&Path) -> bool + Send + Sync>,
-    /// What was published before: a rule's name, a content's hash, a delivery's key.
-    pub published: AskPublished,
-}
-
-/// See [`Rehearsal::published`].
-pub type AskPublished =
-    Box<dyn Fn(&str, Option<&str>, Option<&OsText>) -> Result<Published, JobError> + Send + Sync>;
 
 /// The running engine. Dropping it without [`Engine::stop`] leaves its threads to the process's end.
 pub struct Engine {

@@ -16,16 +16,20 @@
 //! - Whoever reads for longer than [`Limits::turn`] lets others read in between.
 //! - File systems do not mix: a batch to publish holds jobs of rules that use the same ones.
 
+mod batches;
 mod lanes;
+mod loading;
 mod permits;
 mod shares;
 #[cfg(test)]
 mod tests;
+mod working;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use batches::Batches;
 pub(super) use lanes::Owner;
 use lanes::{Lanes, Sender, Turns};
 pub(super) use permits::Permit;
@@ -101,40 +105,6 @@ struct Reader {
     owner: Owner,
     /// `None`: it stands in line, or waits for something else.
     permit: Option<Permit>,
-}
-
-/// Permits for batches are a group's, whoever the senders are.
-const WHOLE_GROUP: Sender = Sender(0);
-
-/// Jobs that wait for one kind of thread, by the file systems of their rules.
-#[derive(Debug)]
-struct Batches {
-    waiting: Turns<Arc<str>, Lanes>,
-    permits: Permits,
-    max: usize,
-}
-
-impl Batches {
-    fn has_next(&self) -> bool {
-        self.waiting.keys().any(|group| self.permits.may(group, WHOLE_GROUP))
-    }
-
-    /// At most `max` jobs of one group.
-    fn next(&mut self, now: Instant) -> Option<(Vec<JobId>, Permit)> {
-        if !self.permits.is_free() {
-            self.permits.set_wanted(self.has_next(), now);
-            return None;
-        }
-        let (waiting, permits, max) = (&mut self.waiting, &mut self.permits, self.max);
-        let batch = |group: &Arc<str>, lanes: &mut Lanes| {
-            permits.may(group, WHOLE_GROUP).then(|| {
-                let jobs = std::iter::from_fn(|| lanes.pop(|_| true, |_, _| true)).take(max);
-                let owner = Owner { rule: Arc::clone(group), sender: WHOLE_GROUP };
-                (jobs.collect(), permits.take(&owner, now))
-            })
-        };
-        waiting.take(batch, Lanes::is_empty)
-    }
 }
 
 /// See the module.
@@ -344,241 +314,6 @@ impl Schedule {
     /// A job got past what held it.
     pub(super) fn forget_back_off(&mut self, id: JobId) {
         self.back_offs.remove(&id);
-    }
-
-    // ---- loading ----
-
-    fn may_load(&self) -> bool {
-        let may_rule = |rule: &str| self.runs.may_rule(rule) && self.settled.may_rule(rule);
-        !self.loading_is_over && self.queued.has(may_rule, |rule, sender| self.runs.may_sender(rule, sender))
-    }
-
-    fn pop_queued(&mut self) -> Option<JobId> {
-        if self.loading_is_over {
-            return None;
-        }
-        let (runs, settled) = (&self.runs, &self.settled);
-        let id = self.queued.pop(
-            |rule| runs.may_rule(rule) && settled.may_rule(rule),
-            |rule, sender| runs.may_sender(rule, sender),
-        )?;
-        self.taken(Stage::Load, id);
-        if let Some(known) = self.jobs.get(&id) {
-            self.runs.take(id, &known.owner);
-        }
-        Some(id)
-    }
-
-    /// The next job for a loader, with the right to read. `before`: the right that the loader has from the job before, if it has.
-    /// It keeps it for what is short: to hand it on costs a wake-up.
-    pub(super) fn next_load(&mut self, before: Option<Permit>, now: Instant) -> Option<(JobId, Permit)> {
-        if let Some(permit) = before {
-            let is_over = !self.line.is_empty() && self.reading.age(permit, now) >= self.limits.turn;
-            let next = if is_over { None } else { self.pop_queued() };
-            if let Some(id) = next {
-                let owner = self.owner_of(id);
-                if self.reading.pass(permit, &owner) {
-                    self.readers.insert(id, Reader { owner, permit: Some(permit) });
-                    self.call_readers(now); // there may be a place for another loader
-                    return Some((id, permit));
-                }
-                self.reading.give(permit);
-                return Some((id, self.begin_reading(id, now))); // one that was stuck is over its places for a moment
-            }
-            self.reading.give(permit);
-        }
-        self.call_line(now);
-        if !self.reading.is_free() {
-            self.reading.set_wanted(!self.line.is_empty() || self.may_load(), now);
-            return None;
-        }
-        let id = self.pop_queued()?;
-        self.line_is_next = true;
-        let permit = self.begin_reading(id, now);
-        self.call_readers(now);
-        Some((id, permit))
-    }
-
-    fn owner_of(&self, id: JobId) -> Owner {
-        self.jobs
-            .get(&id)
-            .map_or_else(|| Owner { rule: Arc::from(""), sender: WHOLE_GROUP }, |known| known.owner.clone())
-    }
-
-    fn begin_reading(&mut self, id: JobId, now: Instant) -> Permit {
-        let owner = self.owner_of(id);
-        let permit = self.reading.take(&owner, now);
-        self.readers.insert(id, Reader { owner, permit: Some(permit) });
-        permit
-    }
-
-    /// Gives places to those in line whose turn it is.
-    fn call_line(&mut self, now: Instant) {
-        while self.reading.is_free() && (self.line_is_next || !self.may_load()) {
-            let Some(id) = self.line.pop(|_| true, |_, _| true) else { break };
-            self.line_is_next = false;
-            if let Some(reader) = self.readers.get_mut(&id) {
-                reader.permit = Some(self.reading.take(&reader.owner, now));
-                self.call(Call::Reader(id));
-            }
-        }
-    }
-
-    /// Somebody may be able to read.
-    fn call_readers(&mut self, now: Instant) {
-        self.call_line(now);
-        let may_load = self.may_load();
-        if self.reading.is_free() && may_load {
-            self.call(Call::Loader);
-        }
-        self.reading.set_wanted(may_load || !self.line.is_empty(), now);
-    }
-
-    /// There is no thread for a new job: those in line go on meanwhile.
-    pub(super) fn nobody_loads(&mut self, now: Instant) {
-        self.line_is_next = true;
-        self.call_line(now);
-    }
-
-    /// Whether whoever reads for longer than its turn should let others read.
-    pub(super) fn is_reading_wanted(&self) -> bool {
-        self.reading.is_wanted()
-    }
-
-    /// A reader lets others read; false: it may go on at once. `waits`: it wants no place now, because it waits for something else.
-    pub(super) fn pause_reading(&mut self, id: JobId, waits: bool, now: Instant) -> bool {
-        let Some(reader) = self.readers.get_mut(&id) else { return false };
-        if let Some(permit) = reader.permit.take() {
-            self.reading.give(permit);
-        }
-        if waits {
-            self.call_readers(now);
-            return true;
-        }
-        self.line_up(id);
-        self.call_readers(now);
-        self.is_in_line(id)
-    }
-
-    /// A reader that waited for something else wants to go on; true: it may.
-    pub(super) fn resume_reading(&mut self, id: JobId, now: Instant) -> bool {
-        if self.is_in_line(id) {
-            self.line_up(id);
-            self.call_readers(now);
-        }
-        !self.is_in_line(id)
-    }
-
-    fn line_up(&mut self, id: JobId) {
-        if let Some(reader) = self.readers.get(&id) {
-            self.line.push(&reader.owner, id);
-        }
-    }
-
-    /// Whether a reader has no place.
-    pub(super) fn is_in_line(&self, id: JobId) -> bool {
-        self.readers.get(&id).is_some_and(|reader| reader.permit.is_none())
-    }
-
-    /// A job is read no more. The right to read, if the loader has it, is for its next job.
-    pub(super) fn end_reading(&mut self, id: JobId) -> Option<Permit> {
-        self.readers.remove(&id)?.permit
-    }
-
-    /// A job that a loader took up became no run.
-    pub(super) fn not_run(&mut self, id: JobId, now: Instant) {
-        self.runs.give(id);
-        self.call_readers(now);
-        self.forget_if_idle(id);
-    }
-
-    // ---- work ----
-
-    /// A job became a run: workers take its slices.
-    pub(super) fn begin_run(&mut self, id: JobId, owner: &Owner) {
-        let known = self.know(owner, id);
-        known.is_run = true;
-        let owner = known.owner.clone();
-        self.runs.take(id, &owner);
-        self.running.line(&owner.rule).line(&owner.sender).push_back(id);
-    }
-
-    /// A run may have slices for a worker.
-    pub(super) fn slices(&mut self, now: Instant) {
-        if self.working.is_free() {
-            self.call(Call::Worker);
-        } else {
-            self.working.set_wanted(true, now);
-        }
-    }
-
-    /// A run with slices, and the right to work one. Rules take turns, and the jobs of a rule do.
-    pub(super) fn next_work(
-        &mut self,
-        has_slices: impl Fn(JobId) -> bool,
-        now: Instant,
-    ) -> Option<(JobId, Permit)> {
-        if !self.working.is_free() {
-            let is_wanted = self.has_work(&has_slices);
-            self.working.set_wanted(is_wanted, now);
-            return None;
-        }
-        let working = &mut self.working;
-        let next = |rule: &Arc<str>, senders: &mut Turns<Sender, VecDeque<JobId>>| {
-            let next_of = |sender: &Sender, jobs: &mut VecDeque<JobId>| {
-                if !working.may(rule, *sender) {
-                    return None;
-                }
-                let position = jobs.iter().position(|id| has_slices(*id))?;
-                let id = jobs.remove(position)?;
-                jobs.push_back(id);
-                let owner = Owner { rule: Arc::clone(rule), sender: *sender };
-                Some((id, working.take(&owner, now)))
-            };
-            senders.take(next_of, VecDeque::is_empty)
-        };
-        let next = self.running.take(next, Turns::is_empty)?;
-        if self.working.is_free() && self.has_work(&has_slices) {
-            self.call(Call::Worker);
-        }
-        Some(next)
-    }
-
-    /// Whether a worker that is free would get something.
-    fn has_work(&self, has_slices: &impl Fn(JobId) -> bool) -> bool {
-        self.running.iter().any(|(rule, senders)| {
-            let mut able = senders.iter().filter(|(sender, _)| self.working.may(rule, **sender));
-            able.any(|(_, jobs)| jobs.iter().any(|id| has_slices(*id)))
-        })
-    }
-
-    /// The right to work this run's slices, for the loader that read it; none if as many work as may.
-    pub(super) fn try_work(&mut self, id: JobId, now: Instant) -> Option<Permit> {
-        let owner = self.owner_of(id);
-        let may = self.working.is_free() && self.working.may(&owner.rule, owner.sender);
-        may.then(|| self.working.take(&owner, now))
-    }
-
-    /// A slice is worked.
-    pub(super) fn end_work(&mut self, permit: Permit) {
-        self.working.give(permit);
-    }
-
-    /// A run's work ended: it waits to be published, or to be ended otherwise.
-    pub(super) fn settle(&mut self, id: JobId, now: Instant) {
-        let Some(known) = self.jobs.get_mut(&id) else { return };
-        (known.is_run, known.is_settled) = (false, true);
-        let owner = known.owner.clone();
-        let leave = |jobs: &mut VecDeque<JobId>| jobs.retain(|other| *other != id);
-        self.running.edit(
-            &owner.rule,
-            |senders| senders.edit(&owner.sender, leave, VecDeque::is_empty),
-            Turns::is_empty,
-        );
-        self.runs.give(id);
-        self.settled.take(id, &owner);
-        self.queue(Stage::Finish, &owner, id, now);
-        self.call_readers(now);
     }
 
     // ---- finishing, checkpoints ----

@@ -1,0 +1,160 @@
+//! Who reads: new jobs and those in line take turns, and a loader keeps its place for what is short.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::batches::WHOLE_GROUP;
+use super::lanes::Owner;
+use super::permits::Permit;
+use super::{Call, Reader, Schedule, Stage};
+use crate::model::job_id::JobId;
+
+impl Schedule {
+    pub(super) fn may_load(&self) -> bool {
+        let may_rule = |rule: &str| self.runs.may_rule(rule) && self.settled.may_rule(rule);
+        !self.loading_is_over && self.queued.has(may_rule, |rule, sender| self.runs.may_sender(rule, sender))
+    }
+
+    pub(super) fn pop_queued(&mut self) -> Option<JobId> {
+        if self.loading_is_over {
+            return None;
+        }
+        let (runs, settled) = (&self.runs, &self.settled);
+        let id = self.queued.pop(
+            |rule| runs.may_rule(rule) && settled.may_rule(rule),
+            |rule, sender| runs.may_sender(rule, sender),
+        )?;
+        self.taken(Stage::Load, id);
+        if let Some(known) = self.jobs.get(&id) {
+            self.runs.take(id, &known.owner);
+        }
+        Some(id)
+    }
+
+    /// The next job for a loader, with the right to read. `before`: the right that the loader has from the job before, if it has.
+    /// It keeps it for what is short: to hand it on costs a wake-up.
+    pub(in crate::engine) fn next_load(
+        &mut self,
+        before: Option<Permit>,
+        now: Instant,
+    ) -> Option<(JobId, Permit)> {
+        if let Some(permit) = before {
+            let is_over = !self.line.is_empty() && self.reading.age(permit, now) >= self.limits.turn;
+            let next = if is_over { None } else { self.pop_queued() };
+            if let Some(id) = next {
+                let owner = self.owner_of(id);
+                if self.reading.pass(permit, &owner) {
+                    self.readers.insert(id, Reader { owner, permit: Some(permit) });
+                    self.call_readers(now); // there may be a place for another loader
+                    return Some((id, permit));
+                }
+                self.reading.give(permit);
+                return Some((id, self.begin_reading(id, now))); // one that was stuck is over its places for a moment
+            }
+            self.reading.give(permit);
+        }
+        self.call_line(now);
+        if !self.reading.is_free() {
+            self.reading.set_wanted(!self.line.is_empty() || self.may_load(), now);
+            return None;
+        }
+        let id = self.pop_queued()?;
+        self.line_is_next = true;
+        let permit = self.begin_reading(id, now);
+        self.call_readers(now);
+        Some((id, permit))
+    }
+
+    pub(super) fn owner_of(&self, id: JobId) -> Owner {
+        self.jobs
+            .get(&id)
+            .map_or_else(|| Owner { rule: Arc::from(""), sender: WHOLE_GROUP }, |known| known.owner.clone())
+    }
+
+    pub(super) fn begin_reading(&mut self, id: JobId, now: Instant) -> Permit {
+        let owner = self.owner_of(id);
+        let permit = self.reading.take(&owner, now);
+        self.readers.insert(id, Reader { owner, permit: Some(permit) });
+        permit
+    }
+
+    /// Gives places to those in line whose turn it is.
+    pub(super) fn call_line(&mut self, now: Instant) {
+        while self.reading.is_free() && (self.line_is_next || !self.may_load()) {
+            let Some(id) = self.line.pop(|_| true, |_, _| true) else { break };
+            self.line_is_next = false;
+            if let Some(reader) = self.readers.get_mut(&id) {
+                reader.permit = Some(self.reading.take(&reader.owner, now));
+                self.call(Call::Reader(id));
+            }
+        }
+    }
+
+    /// Somebody may be able to read.
+    pub(super) fn call_readers(&mut self, now: Instant) {
+        self.call_line(now);
+        let may_load = self.may_load();
+        if self.reading.is_free() && may_load {
+            self.call(Call::Loader);
+        }
+        self.reading.set_wanted(may_load || !self.line.is_empty(), now);
+    }
+
+    /// There is no thread for a new job: those in line go on meanwhile.
+    pub(in crate::engine) fn nobody_loads(&mut self, now: Instant) {
+        self.line_is_next = true;
+        self.call_line(now);
+    }
+
+    /// Whether whoever reads for longer than its turn should let others read.
+    pub(in crate::engine) fn is_reading_wanted(&self) -> bool {
+        self.reading.is_wanted()
+    }
+
+    /// A reader lets others read; false: it may go on at once. `waits`: it wants no place now, because it waits for something else.
+    pub(in crate::engine) fn pause_reading(&mut self, id: JobId, waits: bool, now: Instant) -> bool {
+        let Some(reader) = self.readers.get_mut(&id) else { return false };
+        if let Some(permit) = reader.permit.take() {
+            self.reading.give(permit);
+        }
+        if waits {
+            self.call_readers(now);
+            return true;
+        }
+        self.line_up(id);
+        self.call_readers(now);
+        self.is_in_line(id)
+    }
+
+    /// A reader that waited for something else wants to go on; true: it may.
+    pub(in crate::engine) fn resume_reading(&mut self, id: JobId, now: Instant) -> bool {
+        if self.is_in_line(id) {
+            self.line_up(id);
+            self.call_readers(now);
+        }
+        !self.is_in_line(id)
+    }
+
+    fn line_up(&mut self, id: JobId) {
+        if let Some(reader) = self.readers.get(&id) {
+            self.line.push(&reader.owner, id);
+        }
+    }
+
+    /// Whether a reader has no place.
+    pub(in crate::engine) fn is_in_line(&self, id: JobId) -> bool {
+        self.readers.get(&id).is_some_and(|reader| reader.permit.is_none())
+    }
+
+    /// A job is read no more. The right to read, if the loader has it, is for its next job.
+    pub(in crate::engine) fn end_reading(&mut self, id: JobId) -> Option<Permit> {
+        self.readers.remove(&id)?.permit
+    }
+
+    /// A job that a loader took up became no run.
+    pub(in crate::engine) fn not_run(&mut self, id: JobId, now: Instant) {
+        self.runs.give(id);
+        self.call_readers(now);
+        self.forget_if_idle(id);
+    }
+}
