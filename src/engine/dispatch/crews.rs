@@ -339,7 +339,7 @@ impl<R: Workable> Dispatch<R> {
         let waits = state.schedule.pause_reading(id, false, Instant::now());
         self.deliver(&mut state);
         if waits {
-            self.stand_in_line(state, id);
+            Self::stand_in_line(state, id);
         }
     }
 
@@ -354,11 +354,11 @@ impl<R: Workable> Dispatch<R> {
         let reads = state.schedule.resume_reading(id, Instant::now());
         self.deliver(&mut state);
         if !reads {
-            self.stand_in_line(state, id);
+            Self::stand_in_line(state, id);
         }
     }
 
-    fn stand_in_line(&self, mut state: MutexGuard<'_, State<R>>, id: JobId) {
+    fn stand_in_line(mut state: MutexGuard<'_, State<R>>, id: JobId) {
         let bell = Arc::new(Condvar::new());
         state.line.insert(id, Arc::clone(&bell));
         while state.schedule.is_in_line(id) && !state.stops {

@@ -124,7 +124,7 @@ impl Engine {
             Crew::Workers => engine.work(&mut seat),
             Crew::Finishers => engine.finish(&mut seat),
             Crew::Checkpointers => {
-                assert!(engine.dispatch.next_batch(&mut seat).is_none(), "none was ordered")
+                assert!(engine.dispatch.next_batch(&mut seat).is_none(), "none was ordered");
             }
         })
     }
@@ -137,10 +137,10 @@ impl Engine {
                 threads.lock().expect("no panic").push(self.spawn(self.dispatch.seat(crew), crew));
             }
         }
-        let (engine, grown) = (Arc::downgrade(self), Arc::clone(&threads));
+        let (engine, also_threads) = (Arc::downgrade(self), Arc::clone(&threads));
         self.dispatch.start(Box::new(move |crew| {
             let Some(engine) = engine.upgrade().filter(|_| grows) else { return false };
-            grown.lock().expect("no panic").push(engine.spawn(Seat::new(crew), crew));
+            also_threads.lock().expect("no panic").push(engine.spawn(Seat::new(crew), crew));
             true
         }));
         for number in 0..JOBS {
