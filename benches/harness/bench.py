@@ -1,7 +1,9 @@
 """What rows and curves run: one file, many at once, one after another into an idle service."""
 import os
+import shutil
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import data, rules, yardsticks
@@ -21,11 +23,11 @@ class Bench:
     def one_file(self, path, config, records=None, check=None, cores=None):
         """One file through a service; seconds and peak memory."""
         with Service(self.folder, config, cores) as service:
-            stage(service, path)
-            seconds = drop(service, path.name, self.records if records is None else records)
-            if check:
-                check(service.home)
-            return seconds, service.peak_mb()
+            with staged(service, path):
+                seconds = drop(service, path.name, self.records if records is None else records)
+                if check:
+                    check(service.home)
+                return seconds, service.peak_mb()
 
     def inflate(self, path):
         return yardsticks.inflate(self.programs["inflate"], path)
@@ -47,10 +49,25 @@ class Bench:
         return yardsticks.bare_loop(self.programs["bare_loop"], folder)
 
 
-def stage(service, path):
-    """Another name for the file, beside the watched folder. No copy: writing it would leave the disk busy, and evict what is to be read."""
+@contextmanager
+def staged(service, path):
+    """The file itself, beside the watched folder, and back in its place afterwards. A copy would leave the disk busy and evict what is to be
+    read; of a file with a second name the service would archive a copy."""
     yardsticks.warm(path)
-    os.link(path, service.home / "staged")
+    os.rename(path, service.home / "staged")
+    os.sync()
+    try:
+        yield
+    finally:
+        places = [service.home / "staged", service.home / "in" / path.name, service.home / "archive" / path.name]
+        for place in filter(Path.exists, places):
+            os.rename(place, path)
+
+
+def stage_copy(service, path):
+    """A copy beside the watched folder, on the disk: where two services take the same file at once."""
+    shutil.copyfile(path, service.home / "staged")
+    yardsticks.warm(service.home / "staged")
     os.sync()
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import data, rules, yardsticks
-from .bench import drop, latencies, moved_in, stage, written_and_closed
+from .bench import drop, latencies, moved_in, stage_copy, written_and_closed
 from .measure import in_turn
 from .rules import config, rule
 from .service import Service
@@ -221,7 +221,7 @@ class TwoCores(Row):
         alone = config(self.busy, service="workers = 1")
         with Service(self.bench.folder, alone, "0") as one, Service(self.bench.folder, alone, "1") as other:
             for service in (one, other):
-                stage(service, path)
+                stage_copy(service, path)
             with ThreadPoolExecutor(2) as pool:
                 seconds = list(pool.map(lambda service: drop(service, path.name, self.bench.records), (one, other)))
         return 1 / sum(1 / taken for taken in seconds)
