@@ -465,6 +465,8 @@ impl<R: Workable> Dispatch<R> {
     pub(in crate::engine) fn end_work(&self, permit: Permit) {
         self.tell(|state, now| {
             state.schedule.end_work(permit);
+            // No worker comes to look because of this: the next slice is told again.
+            self.workers_told.store(false, Ordering::SeqCst);
             let State { schedule, runs, .. } = state;
             if runs.values().any(|run| run.has_slices()) {
                 schedule.slices(now);
