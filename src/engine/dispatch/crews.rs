@@ -181,6 +181,8 @@ impl<R: Workable> Dispatch<R> {
                     if !comes && who == Call::Loader {
                         state.schedule.nobody_loads(Instant::now());
                         calls.extend(state.schedule.take_calls());
+                    } else if !comes && who == Call::Worker {
+                        self.workers_told.store(false, Ordering::SeqCst); // the next slice tries again
                     }
                 }
             }
@@ -488,6 +490,12 @@ impl<R: Workable> Dispatch<R> {
         let (jobs, permit) = self.next(seat, take, |state| state.stops && state.schedule.is_over(stage))?;
         seat.held = Some(Held::Permit(permit));
         Some(jobs)
+    }
+
+    /// Until when the clock may sleep.
+    #[cfg(test)]
+    pub(in crate::engine) fn next_tick(&self) -> Option<Instant> {
+        self.lock().schedule.next_tick()
     }
 
     // ---- time, the end ----

@@ -12,5 +12,7 @@ use std::sync as primitives;
 mod crews;
 #[cfg(test)]
 mod hand_over_tests;
+#[cfg(test)]
+mod tests;
 
 pub(super) use crews::{Crew, Dispatch, Seat, Workable};

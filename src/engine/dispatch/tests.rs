@@ -1,0 +1,58 @@
+//! The shell without threads.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{Dispatch, Workable};
+use crate::engine::schedule::{Limits, Owner, Schedule};
+use crate::model::job_id::JobId;
+
+struct Run {
+    id: JobId,
+    has_slices: AtomicBool,
+}
+
+impl Workable for Run {
+    fn id(&self) -> JobId {
+        self.id
+    }
+
+    fn has_slices(&self) -> bool {
+        self.has_slices.load(Ordering::SeqCst)
+    }
+}
+
+/// Else the clock would not look whether whoever has the right is stuck.
+#[test]
+fn a_slice_is_told_also_after_a_loader_gave_its_right_to_work_back_and_another_took_it() {
+    let (millisecond, one) = (Duration::from_millis(1), 1);
+    let limits = Limits {
+        workers: one,
+        readers: one,
+        runs: 8,
+        settled: 8,
+        finishers: one,
+        batch: one,
+        turn: millisecond,
+        patience: millisecond,
+    };
+    let dispatch = Dispatch::new(Schedule::new(limits, HashMap::new()));
+    let runs = [1, 2].map(|number| {
+        let run = Arc::new(Run { id: JobId::from_parts(number, 0), has_slices: AtomicBool::new(false) });
+        let owner = Owner::of_source(&format!("rule {number}"), Path::new("in/a.csv"));
+        dispatch.begin_run(&owner, Arc::clone(&run));
+        run
+    });
+    let [hangs, small] = &runs;
+    let first = dispatch.try_work(hangs.id).expect("it is free");
+    dispatch.slices();
+    dispatch.end_work(first);
+    let _hung = dispatch.try_work(hangs.id).expect("it is free again");
+    assert_eq!(dispatch.next_tick(), None, "nobody wants it");
+    small.has_slices.store(true, Ordering::SeqCst);
+    dispatch.slices();
+    assert!(dispatch.next_tick().is_some(), "somebody does");
+}
