@@ -73,7 +73,7 @@ impl World {
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        name.split('/').fold(self.folder.path().to_owned(), |path, part| path.join(part)) // with the system's separators
     }
 
     pub(super) fn source(&self) -> PathBuf {
