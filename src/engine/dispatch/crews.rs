@@ -104,9 +104,6 @@ struct State<R> {
     stops: bool,
 }
 
-/// How often the clock looks whether slices wait, while there are runs.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// Starts a thread of a crew; false: it cannot.
 type Grow = Box<dyn Fn(Crew) -> bool + Send + Sync>;
 
@@ -384,9 +381,6 @@ impl<R: Workable> Dispatch<R> {
         self.tell(|state, _| {
             state.schedule.begin_run(run.id(), owner);
             state.runs.insert(run.id(), run);
-            if state.clock_sleeps.is_none() {
-                self.clock.notify_one(); // it looks after runs
-            }
         });
     }
 
@@ -512,14 +506,9 @@ impl<R: Workable> Dispatch<R> {
         while !state.stops {
             let now = Instant::now();
             state.schedule.tick(now);
-            let State { schedule, runs, .. } = &mut *state;
-            if runs.values().any(|run| run.has_slices()) {
-                schedule.slices(now); // whatever was not told
-            }
             state.clock_sleeps = Some(now); // nobody needs to call it now
             self.deliver(&mut state);
-            let look = (!state.runs.is_empty()).then(|| now + LOOK_EVERY);
-            state.clock_sleeps = state.schedule.next_tick().into_iter().chain(look).min();
+            state.clock_sleeps = state.schedule.next_tick();
             state = match state.clock_sleeps {
                 Some(until) => {
                     let left = until.saturating_duration_since(now);

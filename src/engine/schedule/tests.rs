@@ -28,7 +28,8 @@ fn id(number: usize) -> JobId {
     JobId::from_parts(number as u64, 0)
 }
 
-/// What is at work in a simulated machine: as many threads as the scheduler asks for, and time that passes in steps.
+/// What is at work in a simulated machine. A thread looks for a task when it is called and when it has done one, as those of the engine do: what
+/// nobody is called for stands still. Time passes in steps.
 struct Machine {
     schedule: Schedule,
     now: Instant,
@@ -37,7 +38,16 @@ struct Machine {
     working: Vec<(JobId, Permit, Duration)>,
     finishing: Vec<(Vec<JobId>, Permit, Duration)>,
     progress: HashMap<JobId, Progress>,
+    /// Threads on their way to a task.
+    coming: Coming,
     done: Vec<JobId>,
+}
+
+#[derive(Default)]
+struct Coming {
+    loaders: usize,
+    workers: usize,
+    finishers: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +90,7 @@ impl Machine {
             working: Vec::new(),
             finishing: Vec::new(),
             progress: HashMap::new(),
+            coming: Coming::default(),
             done: Vec::new(),
         }
     }
@@ -87,8 +98,21 @@ impl Machine {
     fn add(&mut self, job: SimulatedJob) -> JobId {
         let id = id(self.jobs.len());
         self.schedule.queue(Stage::Load, &job.owner(), id, self.now);
+        self.hear();
         self.jobs.push(job);
         id
+    }
+
+    /// Who is called comes.
+    fn hear(&mut self) {
+        for call in self.schedule.take_calls() {
+            match call {
+                Call::Loader => self.coming.loaders += 1,
+                Call::Worker => self.coming.workers += 1,
+                Call::Finisher => self.coming.finishers += 1,
+                Call::Checkpointer | Call::Reader(_) => {}
+            }
+        }
     }
 
     fn job(&self, wanted: JobId) -> &SimulatedJob {
@@ -111,8 +135,12 @@ impl Machine {
         let now = self.now;
         if self.schedule.next_tick().is_some_and(|at| at <= now) {
             self.schedule.tick(now);
+            self.hear();
         }
-        while let Some((id, permit)) = self.schedule.next_load(None, now) {
+        while self.coming.loaders > 0 {
+            self.coming.loaders -= 1;
+            let Some((id, permit)) = self.schedule.next_load(None, now) else { continue };
+            self.hear();
             assert!(self.schedule.take_up(id, Stage::Load), "nobody else has it");
             let owner = self.job(id).owner();
             self.schedule.begin_run(id, &owner);
@@ -136,15 +164,13 @@ impl Machine {
         if of.read >= needs {
             let permit = self.schedule.end_reading(id).expect("it had a place");
             self.schedule.reading.give(permit);
-            self.schedule.call_readers(self.now);
+            self.coming.loaders += 1; // who read it
             self.readers.remove(&id);
-            if of.slices == 0 {
-                self.schedule.settle(id, self.now);
-            }
             self.schedule.slices(self.now);
         } else if self.schedule.is_reading_wanted() && of.read.as_millis().is_multiple_of(TURN.as_millis()) {
             self.schedule.pause_reading(id, false, self.now);
         }
+        self.hear();
     }
 
     fn work(&mut self) {
@@ -152,18 +178,22 @@ impl Machine {
         while let Some(position) = self.working.iter().position(|(.., left)| left.is_zero()) {
             let (id, permit, _) = self.working.remove(position);
             self.schedule.end_work(permit);
+            self.coming.workers += 1;
             let is_at_work = self.working.iter().any(|(other, ..)| *other == id);
             if !is_at_work && self.progress.get(&id).is_some_and(|progress| progress.slices == 0) {
                 self.schedule.settle(id, self.now);
+                self.hear();
             }
         }
-        loop {
+        while self.coming.workers > 0 {
+            self.coming.workers -= 1;
             let (readers, progress) = (&self.readers, &self.progress);
             // Slices are there once it is read, to keep it simple.
             let has_slices = |id: JobId| {
                 !readers.contains_key(&id) && progress.get(&id).is_some_and(|progress| progress.slices > 0)
             };
-            let Some((id, permit)) = self.schedule.next_work(has_slices, self.now) else { break };
+            let Some((id, permit)) = self.schedule.next_work(has_slices, self.now) else { continue };
+            self.hear();
             self.progress.get_mut(&id).expect("it runs").slices -= 1;
             let time = self.job(id).works.unwrap_or(Duration::MAX);
             self.working.push((id, permit, time));
@@ -182,13 +212,19 @@ impl Machine {
                 self.done.push(id);
             }
             self.schedule.end_batch(Stage::Finish, permit, self.now);
+            self.hear();
+            self.coming.finishers += 1;
         }
         self.finishing = still;
-        while let Some((ids, permit)) = self.schedule.next_batch(Stage::Finish, self.now) {
+        while self.coming.finishers > 0 {
+            self.coming.finishers -= 1;
+            let Some((ids, permit)) = self.schedule.next_batch(Stage::Finish, self.now) else { continue };
+            self.hear();
             let rules: HashSet<_> = ids.iter().map(|id| self.job(*id).rule).collect();
             assert_eq!(rules.len(), 1, "file systems do not mix");
             for id in &ids {
                 self.schedule.take_settled(*id, self.now);
+                self.hear();
                 self.progress.remove(id);
             }
             let times = ids.iter().map(|id| self.job(*id).finishes);
@@ -198,7 +234,7 @@ impl Machine {
     }
 
     /// What holds at any time.
-    fn check(&mut self) {
+    fn check(&self) {
         let schedule = &self.schedule;
         let limits = &schedule.limits;
         assert!(schedule.reading.counted() <= limits.readers);
@@ -213,7 +249,6 @@ impl Machine {
             assert!(batches <= limits.finishers, "{batches} batches of one rule");
         }
         assert!(schedule.runs.held() <= limits.runs + rules.len(), "{} runs", schedule.runs.held());
-        self.schedule.take_calls();
     }
 }
 
@@ -252,6 +287,27 @@ proptest! {
         let small = machine.add(SimulatedJob::small(100));
         let taken = machine.run(Duration::from_secs(5), |machine| machine.done.contains(&small));
         prop_assert!(taken < Duration::from_secs(1), "{taken:?}");
+    }
+
+    /// The same where all of them hang, at the same: nothing that ends by itself lets a thread look again.
+    #[test]
+    fn no_rule_waits_for_others_that_all_hang(
+        at in 0..3_u8, rules in 1..12_u8, files in 1..12_u8, workers in 1..4_usize
+    ) {
+        let mut machine = Machine::new(limits(workers));
+        for file in 0..files {
+            for rule in 0..rules {
+                let mut job = SimulatedJob { sender: file % 3, ..SimulatedJob::small(rule) };
+                *[&mut job.reads, &mut job.works, &mut job.finishes][usize::from(at)] = None;
+                machine.add(job);
+            }
+        }
+        let small = machine.add(SimulatedJob::small(100));
+        let mut taken = machine.run(Duration::from_secs(60), |machine| machine.done.contains(&small));
+        prop_assert!(taken < Duration::from_secs(2), "all at once: {taken:?}");
+        let small = machine.add(SimulatedJob::small(101));
+        taken = machine.run(Duration::from_secs(60), |machine| machine.done.contains(&small));
+        prop_assert!(taken < Duration::from_secs(1), "once they hang: {taken:?}");
     }
 
     /// Jobs that end, do end, once each, and nothing is kept of them.

@@ -54,8 +54,8 @@ impl Schedule {
             senders.take(next_of, VecDeque::is_empty)
         };
         let next = self.running.take(next, Turns::is_empty)?;
-        if self.working.is_free() && self.has_work(&has_slices) {
-            self.call(Call::Worker);
+        if self.has_work(&has_slices) {
+            self.slices(now); // nobody else looks before this one is done, which may be never
         }
         Some(next)
     }
