@@ -145,8 +145,7 @@ fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(),
 mod tests {
     use super::*;
     use crate::clock;
-    use crate::engine::tests::{World, is_there};
-    use crate::model::account::FailedRecord;
+    use crate::engine::tests::{World, failed_record, is_there};
     use crate::model::job_state::{JobEvent, JobState};
 
     #[test]
@@ -156,19 +155,13 @@ mod tests {
         job.source.claimed = None;
         job.take(JobEvent::Started, clock::now(), "").expect("starts");
         job.account.records_failed = 1;
-        let failed = FailedRecord {
-            entry: 0,
-            entry_name: String::new(),
-            record: 1,
-            offset: 0,
-            line: 1,
-            step: "records".into(),
-            error: "too long".into(),
-            bytes: b"1".to_vec(),
-            length: 1,
-        };
         let store = &world.shared.store;
-        store.change().job(&job).failed_records(job.id, 0, &[failed]).apply().expect("writes");
+        store
+            .change()
+            .job(&job)
+            .failed_records(job.id, 0, &[failed_record(1, "too long")])
+            .apply()
+            .expect("writes");
         let partial = world.partial_of(&job);
         std::fs::write(world.source(), "1\n2\n").expect("grows");
         assert!(!is_here(&world.shared, &mut job).expect("is decided"));

@@ -185,19 +185,27 @@ pub(super) fn worked(run: &Run, number: u64, line: &str) -> WorkedSlice {
 
 /// A slice whose one record a step could not take.
 pub(super) fn failed(run: &Run, number: u64, why: &str) -> WorkedSlice {
-    let failed = FailedRecord {
+    let account = Account { records_in: 1, records_failed: 1, ..Account::default() };
+    WorkedSlice {
+        chunks: vec![None],
+        account,
+        failed: vec![failed_record(number + 1, why)],
+        ..worked(run, number, "")
+    }
+}
+
+pub(super) fn failed_record(number: u64, why: &str) -> FailedRecord {
+    FailedRecord {
         entry: 0,
         entry_name: String::new(),
-        record: number + 1,
+        record: number,
         offset: 0,
-        line: number + 1,
+        line: number,
         step: "records".into(),
         error: why.to_owned(),
         bytes: b"1".to_vec(),
         length: 1,
-    };
-    let account = Account { records_in: 1, records_failed: 1, ..Account::default() };
-    WorkedSlice { chunks: vec![None], account, failed: vec![failed], ..worked(run, number, "") }
+    }
 }
 
 /// The source is read to its end, and had so many slices.

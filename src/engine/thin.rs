@@ -168,8 +168,7 @@ fn folder_of(file: &ArchivedFile) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tests::{World, is_there};
-    use crate::model::account::FailedRecord;
+    use crate::engine::tests::{World, failed_record, is_there};
     use crate::model::job::Job;
 
     const KEEP: Duration = Duration::from_hours(24);
@@ -223,18 +222,13 @@ mod tests {
     #[test]
     fn a_source_whose_records_failed_stays_as_long_as_they_are_kept() {
         let (world, job) = archived();
-        let failed = FailedRecord {
-            entry: 0,
-            entry_name: String::new(),
-            record: 1,
-            offset: 0,
-            line: 1,
-            step: "records".into(),
-            error: "too long".into(),
-            bytes: b"1".to_vec(),
-            length: 1,
-        };
-        world.shared.store.change().failed_records(job.id, 0, &[failed]).apply().expect("writes");
+        world
+            .shared
+            .store
+            .change()
+            .failed_records(job.id, 0, &[failed_record(1, "too long")])
+            .apply()
+            .expect("writes");
         assert_eq!(left(&world, KEEP), (true, true));
     }
 }

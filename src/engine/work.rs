@@ -62,8 +62,8 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
     drop((slice, lease)); // before anybody is told that there is room
     match worked {
         Ok(Some(worked)) => {
-            if run.collect(worked) && shared.dispatch.has_slices() {
-                shared.dispatch.slices();
+            if run.collect(worked) {
+                shared.dispatch.slices_left();
             }
             shared.checkpoint_if_due(run, false);
         }

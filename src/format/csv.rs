@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::columns::{ColumnReader, Layout, Row, take_columns, text_of, write_columns};
+use super::columns::{ColumnReader, Layout, Row, text_of};
 use super::fields::{
     Misquoted, count_fields, csv_value, each_field, end_csv_row, split_csv, write_csv_value,
 };
@@ -11,7 +11,7 @@ use super::reader::{Blank, Ends, Reader};
 use super::unit::Unit;
 use super::writer::Writer;
 use crate::model::rule::Csv;
-use crate::model::step::{ColumnRef, Columns, Record, RecordError, Value};
+use crate::model::step::{ColumnRef, Columns, RecordError, Value};
 
 /// What an annotated row has more.
 const ANNOTATIONS: [&str; 2] = ["_record", "_reason"];
@@ -133,14 +133,6 @@ impl Writer for CsvFormat {
             header.extend_from_slice(name.as_bytes());
         }
         Some(header)
-    }
-
-    fn write_json(&self, record: &mut Record<'_>, out: &mut Vec<u8>) -> Result<(), RecordError> {
-        write_columns(record, out)
-    }
-
-    fn take_json(&self, json: &[u8], record: &mut Record<'_>) -> Result<(), RecordError> {
-        take_columns(json, record)
     }
 }
 

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::columns::{ColumnReader, Layout, Row, take_columns, text_of, write_columns};
+use super::columns::{ColumnReader, Layout, Row, text_of};
 use super::csv::not_here;
 use super::fields::split_fixed;
 use super::reader::{Blank, Ends, Reader};
 use super::unit::{Unit, length_in};
 use super::writer::Writer;
 use crate::model::rule::{Fixed, FixedField, OnMisfit};
-use crate::model::step::{ColumnRef, Columns, Record, RecordError, Value};
+use crate::model::step::{ColumnRef, Columns, RecordError, Value};
 
 pub(super) struct FixedFormat {
     fixed: Fixed,
@@ -62,15 +62,7 @@ impl Reader for FixedFormat {
     }
 }
 
-impl Writer for FixedFormat {
-    fn write_json(&self, record: &mut Record<'_>, out: &mut Vec<u8>) -> Result<(), RecordError> {
-        write_columns(record, out)
-    }
-
-    fn take_json(&self, json: &[u8], record: &mut Record<'_>) -> Result<(), RecordError> {
-        take_columns(json, record)
-    }
-}
+impl Writer for FixedFormat {}
 
 /// The fields of one record after another.
 struct FixedRow {

@@ -1,5 +1,6 @@
 //! How a format is written.
 
+use super::columns;
 use crate::model::step::{Record, RecordError};
 
 /// How records and headers stand in an output, and how a child process is asked about them.
@@ -31,11 +32,15 @@ pub(crate) trait Writer {
         None
     }
 
-    /// Appends a record, which is UTF-8, as JSON; an error fails the record.
-    fn write_json(&self, record: &mut Record<'_>, out: &mut Vec<u8>) -> Result<(), RecordError>;
+    /// Appends a record, which is UTF-8, as JSON: its columns; an error fails the record.
+    fn write_json(&self, record: &mut Record<'_>, out: &mut Vec<u8>) -> Result<(), RecordError> {
+        columns::write_columns(record, out)
+    }
 
     /// Puts what [`Writer::write_json`] would write of it in the record's place, unless it says the same.
-    fn take_json(&self, json: &[u8], record: &mut Record<'_>) -> Result<(), RecordError>;
+    fn take_json(&self, json: &[u8], record: &mut Record<'_>) -> Result<(), RecordError> {
+        columns::take_columns(json, record)
+    }
 }
 
 /// Puts these bytes in the record's place, unless they are the same.

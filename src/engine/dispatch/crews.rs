@@ -433,9 +433,18 @@ impl<R: Workable> Dispatch<R> {
         });
     }
 
-    /// Whether a run has slices for a worker.
-    pub(in crate::engine) fn has_slices(&self) -> bool {
-        self.lock().runs.values().any(|run| run.has_slices())
+    /// Slices may be left that no worker was told of: calls one only where there are.
+    pub(in crate::engine) fn slices_left(&self) {
+        if !self.workers_told.load(Ordering::SeqCst) {
+            self.tell(|state, now| self.tell_of_slices(state, now));
+        }
+    }
+
+    fn tell_of_slices(&self, state: &mut State<R>, now: Instant) {
+        if state.runs.values().any(|run| run.has_slices()) {
+            self.workers_told.store(true, Ordering::SeqCst);
+            state.schedule.slices(now);
+        }
     }
 
     /// A run with slices, for a worker.
@@ -469,10 +478,7 @@ impl<R: Workable> Dispatch<R> {
             state.schedule.end_work(permit);
             // No worker comes to look because of this: the next slice is told again.
             self.workers_told.store(false, Ordering::SeqCst);
-            let State { schedule, runs, .. } = state;
-            if runs.values().any(|run| run.has_slices()) {
-                schedule.slices(now);
-            }
+            self.tell_of_slices(state, now);
         });
     }
 
