@@ -37,7 +37,9 @@ impl Threads {
                 shared.fail_for_good(trouble.error);
             }
         })?;
-        lock(&self.all).push(thread);
+        let mut all = lock(&self.all);
+        all.retain(|other| !other.is_finished()); // crews shrink, too
+        all.push(thread);
         Ok(())
     }
 

@@ -104,6 +104,9 @@ struct State<R> {
     stops: bool,
 }
 
+/// Threads that wait for a task, for each that may be at one.
+const IDLE_FOR_EACH_PLACE: usize = 2;
+
 /// Starts a thread of a crew; false: it cannot.
 type Grow = Box<dyn Fn(Crew) -> bool + Send + Sync>;
 
@@ -214,7 +217,7 @@ impl<R: Workable> Dispatch<R> {
         true
     }
 
-    /// The thread's next task; `None`: there will be none.
+    /// The thread's next task; `None`: there is none for it any more, and it ends.
     fn next<T>(
         &self,
         seat: &mut Seat,
@@ -240,6 +243,10 @@ impl<R: Workable> Dispatch<R> {
             }
             self.deliver(&mut state);
             state.counts[crew].coming -= 1;
+            if state.counts[crew].idle >= IDLE_FOR_EACH_PLACE * state.schedule.places(seat.crew.who()) {
+                seat.is_coming = false;
+                return None; // the crew had grown for others that were stuck
+            }
             state.counts[crew].idle += 1;
             loop {
                 state = self.bells[crew].wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::{Dispatch, Workable};
+use super::{Crew, Dispatch, Workable};
 use crate::engine::schedule::{Limits, Owner, Schedule};
 use crate::model::job_id::JobId;
 
@@ -25,9 +25,7 @@ impl Workable for Run {
     }
 }
 
-/// Else the clock would not look whether whoever has the right is stuck.
-#[test]
-fn a_slice_is_told_also_after_a_loader_gave_its_right_to_work_back_and_another_took_it() {
+fn dispatch() -> Dispatch<Run> {
     let (millisecond, one) = (Duration::from_millis(1), 1);
     let limits = Limits {
         workers: one,
@@ -39,7 +37,32 @@ fn a_slice_is_told_also_after_a_loader_gave_its_right_to_work_back_and_another_t
         turn: millisecond,
         patience: millisecond,
     };
-    let dispatch = Dispatch::new(Schedule::new(limits, HashMap::new()));
+    Dispatch::new(Schedule::new(limits, HashMap::new()))
+}
+
+#[test]
+fn a_crew_that_grew_shrinks_again_when_nothing_is_to_be_done() {
+    let dispatch = dispatch();
+    let (ended, ends) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            let (mut seat, ended, dispatch) = (dispatch.seat(Crew::Workers), ended.clone(), &dispatch);
+            scope.spawn(move || {
+                let is_none = dispatch.next_work(&mut seat).is_none();
+                ended.send(is_none).expect("is heard");
+            });
+        }
+        assert!(ends.iter().take(4).all(|is_none| is_none), "four of six end");
+        ends.try_recv().expect_err("two wait for a task");
+        dispatch.stop();
+        assert!(ends.iter().take(2).all(|is_none| is_none));
+    });
+}
+
+/// Else the clock would not look whether whoever has the right is stuck.
+#[test]
+fn a_slice_is_told_also_after_a_loader_gave_its_right_to_work_back_and_another_took_it() {
+    let dispatch = dispatch();
     let runs = [1, 2].map(|number| {
         let run = Arc::new(Run { id: JobId::from_parts(number, 0), has_slices: AtomicBool::new(false) });
         let owner = Owner::of_source(&format!("rule {number}"), Path::new("in/a.csv"));

@@ -410,13 +410,22 @@ impl Schedule {
             }
     }
 
+    /// How many may be at it at once.
+    pub(super) fn places(&self, who: Call) -> usize {
+        self.permits(who).places()
+    }
+
     /// How many more may be at it now.
     pub(super) fn free(&self, who: Call) -> usize {
+        self.permits(who).free()
+    }
+
+    fn permits(&self, who: Call) -> &Permits {
         match who {
-            Call::Loader | Call::Reader(_) => self.reading.free(),
-            Call::Worker => self.working.free(),
-            Call::Finisher => self.finishing.permits.free(),
-            Call::Checkpointer => self.checkpoints.permits.free(),
+            Call::Loader | Call::Reader(_) => &self.reading,
+            Call::Worker => &self.working,
+            Call::Finisher => &self.finishing.permits,
+            Call::Checkpointer => &self.checkpoints.permits,
         }
     }
 }

@@ -53,6 +53,10 @@ impl Permits {
         self.counted < self.places
     }
 
+    pub(super) fn places(&self) -> usize {
+        self.places
+    }
+
     pub(super) fn free(&self) -> usize {
         self.places.saturating_sub(self.counted)
     }
