@@ -43,7 +43,7 @@ fn dispatch() -> Dispatch<Run> {
 #[test]
 fn a_crew_that_grew_shrinks_again_when_nothing_is_to_be_done() {
     let dispatch = dispatch();
-    let (ended, ends) = std::sync::mpsc::channel();
+    let (ended, ends) = std::sync::mpsc::sync_channel(6);
     std::thread::scope(|scope| {
         for _ in 0..6 {
             let (mut seat, ended, dispatch) = (dispatch.seat(Crew::Workers), ended.clone(), &dispatch);
