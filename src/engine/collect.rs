@@ -301,8 +301,8 @@ impl Collector {
 }
 
 /// Removes the partials of a job that was about to be published, unless it is held and goes on from them: it ends, or an operator's word
-/// is waited for, or no checkpoint names them. The trouble itself matters more than what could not be removed: hidden files that the next
-/// start of the job cuts.
+/// is waited for, or no checkpoint names them. Of a job that ends nobody would look for them again: where they cannot be removed, that
+/// holds it instead, and it ends at another try. The next start of one that is held anyway cuts them.
 pub(super) fn discard_unless_resumed(
     store: &Store,
     job: JobId,
@@ -312,13 +312,18 @@ pub(super) fn discard_unless_resumed(
     // Of a store or disk that failed nothing is known before the next start.
     let is_without_checkpoint =
         || !trouble.is_poisoned() && store.checkpoint(job).is_ok_and(|checkpoint| checkpoint.is_none());
-    let is_done_with = trouble.error.kind.fails_job()
-        || matches!(trouble.reaction, Reaction::Resend(_))
-        || is_without_checkpoint();
-    if is_done_with && let Err(error) = partials.discard() {
-        tracing::warn!(%job, %error, "hidden partials of a job that was not published are left behind");
+    let ends = trouble.error.kind.fails_job() || matches!(trouble.reaction, Reaction::Resend(_));
+    if !ends && !is_without_checkpoint() {
+        return trouble;
     }
-    trouble
+    match partials.discard() {
+        Err(error) if ends => error.into(),
+        Err(error) => {
+            tracing::warn!(%job, %error, "hidden partials of a held job are left behind until it goes on");
+            trouble
+        }
+        Ok(()) => trouble,
+    }
 }
 
 /// Removes what an earlier start left and cannot be continued.

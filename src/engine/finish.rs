@@ -328,6 +328,30 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_fails_while_its_output_folder_is_away_is_held_and_not_forgotten_with_hidden_files_there() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        run.break_off(Trouble::new(FaultKind::Input, "not what the rule expects", None));
+        std::fs::rename(world.path("out"), world.path("away")).expect("renames");
+        let row = finished(&world, &run);
+        assert_eq!(row.state, JobState::Held, "{row:#?}");
+        assert!(is_there(&world.claimed()));
+    }
+
+    #[test]
+    fn a_job_whose_source_folder_is_away_when_it_ends_is_held_and_not_taken_for_changed() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(worked(&run, 0, "a"));
+        run.set_loaded(loaded(1));
+        std::fs::rename(world.path("in"), world.path("away")).expect("renames");
+        let row = finished(&world, &run);
+        assert_eq!(row.state, JobState::Held, "{row:#?}");
+        assert!(!is_there(&world.path("out/pay.main")));
+    }
+
+    #[test]
     fn after_a_failed_sync_no_job_goes_a_step_further() {
         let world = World::new();
         let run = world.run();

@@ -47,7 +47,6 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
         }
     }
     end_given_back(shared, job, why)?;
-    shared.claims.answer(&path, Answer::NotYet);
     Ok(true)
 }
 
@@ -74,6 +73,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     shared.dispatch.forget_back_off(job.id);
     shared.delivery_decided(job.id);
     events::given_back(job, why);
+    shared.claims.answer(job.source.path.as_path(), Answer::NotYet); // whatever lies there is a candidate
     shared.ended.count();
     Ok(())
 }

@@ -10,7 +10,7 @@ use super::collect::{Collected, discard_unless_resumed, too_many_failed};
 use super::rule_book::ReadyRule;
 use super::run::Run;
 use super::shared::Shared;
-use super::source::{changed_source, is_source};
+use super::source::{changed_source, is_source, missing_source};
 use super::trouble::Trouble;
 use super::{archive, delivery, lock, quarantine};
 use crate::clock;
@@ -219,12 +219,15 @@ fn check_source(job: &Job) -> Result<(), Trouble> {
     // writes from now on would be archived unread. Windows renames no file that a writer has open.
     let asks_for_writers = job.source.claimed.is_some() && cfg!(unix);
     let found = if asks_for_writers {
-        look_at(path).map(|look| look.identity.filter(|_| !look.has_writer))
+        look_at(path).map(|look| (look.identity, look.has_writer))
     } else {
-        durable_fs::identity_at(path)
+        durable_fs::identity_at(path).map(|identity| (identity, false))
     };
-    let found = found.map_err(|error| Trouble::unseen(path, error))?;
-    if found.is_some_and(|identity| is_source(job, &identity)) { Ok(()) } else { Err(changed_source(job)) }
+    match found.map_err(|error| Trouble::unseen(path, error))? {
+        (None, _) => Err(missing_source(job)?),
+        (Some(identity), false) if is_source(job, &identity) => Ok(()),
+        (Some(_), _) => Err(changed_source(job)),
+    }
 }
 
 /// Chooses the final names, and reserves them until they are taken: two jobs never choose one name.

@@ -6,7 +6,7 @@ use super::claim_names::reason_of;
 use super::companions::return_companions;
 use super::give_back::end_given_back;
 use super::shared::Shared;
-use super::source::{Place, identity_of, look_at, place};
+use super::source::{Place, identity_of, look_at, out_of_reach, place};
 use super::trouble::Trouble;
 use super::{archive, fail};
 use crate::durable_fs::{self, Renamed};
@@ -39,9 +39,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             return Ok(true);
         }
         Place::OutOfReach(folder) => {
-            let message = format!("the folder {folder} of the claimed source is not there");
-            let hint = "mount its file system; the job goes on by itself";
-            return Err(Trouble::new(FaultKind::Storage, message, Some(hint)));
+            return Err(out_of_reach(&folder));
         }
         Place::NotClaimed => {
             tracing::info!(job = %job.id, path = %job.source.path, "not claimed before the last stop: a candidate again");

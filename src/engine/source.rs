@@ -115,6 +115,21 @@ pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
         || (job.source.claimed.is_some() && found.same_content(&job.source.identity))
 }
 
+/// The source is not at its name: somebody removed it, or its folder is away with it.
+pub(super) fn missing_source(job: &Job) -> Result<Trouble, Trouble> {
+    let folder_is_there = match &job.source.claimed {
+        Some(_) => claim_folder_is_there(job)?,
+        None => folder_is_there(&job.source.path)?,
+    };
+    Ok(if folder_is_there { changed_source(job) } else { out_of_reach(&folder_of(job.source_path())) })
+}
+
+/// The folder of a source is not there.
+pub(super) fn out_of_reach(folder: &OsText) -> Trouble {
+    let message = format!("the folder {folder} of the claimed source is not there");
+    Trouble::new(FaultKind::Storage, message, Some("mount its file system; the job goes on by itself"))
+}
+
 /// The source is not what was claimed.
 pub(super) fn changed_source(job: &Job) -> Trouble {
     let message = format!("{} changed while it was being processed", job.source_path());

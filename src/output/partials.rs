@@ -340,13 +340,21 @@ impl Partials {
         Ok(())
     }
 
-    /// Removes every partial (a failed job).
+    /// Removes every partial (a failed job). A folder with partials that is not there is away, and they with it: an error.
     pub fn discard(self) -> Result<(), OutputError> {
+        let partials = self.categories.iter().flat_map(|slot| &slot.partials);
+        let with_partials: BTreeSet<_> =
+            partials.map(|partial| durable_fs::parent_of(&partial.path).to_owned()).collect();
         let folders = self.folders.clone();
         let job = self.job.id;
         // Closed first: Windows does not remove open files.
         drop(self);
-        folders.iter().try_for_each(|folder| clear_folder(folder, job, &BTreeSet::new()))
+        for folder in &folders {
+            if !clear_folder(folder, job, &BTreeSet::new())? && with_partials.contains(folder) {
+                return Err(OutputError::fs("list", folder, io::ErrorKind::NotFound.into()));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -472,7 +480,7 @@ pub(crate) fn remove_partials(rule: &Rule, job: &Job, keep: &[PartialState]) -> 
     }
     let signals = signal_paths(rule, job)?;
     folders.extend(signals.iter().flatten().map(|path| durable_fs::parent_of(path).to_owned()));
-    folders.iter().try_for_each(|folder| clear_folder(folder, job.id, &kept))
+    folders.iter().try_for_each(|folder| clear_folder(folder, job.id, &kept).map(drop))
 }
 
 /// Of manifest and marker, before any number.
@@ -501,11 +509,12 @@ pub(crate) fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>>
     Ok(partials)
 }
 
-fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(), OutputError> {
+/// False: there is no such folder.
+fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<bool, OutputError> {
     let listing = |e| OutputError::fs("list", folder, e);
     durable_fs::note_place(folder);
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         entries => entries.map_err(listing)?,
     };
     for entry in entries {
@@ -516,7 +525,7 @@ fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<(),
             durable_fs::remove_file(&path)?;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(all(test, target_os = "linux"))]

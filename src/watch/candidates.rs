@@ -348,6 +348,7 @@ impl Watcher {
     }
 
     fn not_yet(&mut self, path: &Path, now: Instant) {
+        self.table.forget_kept(path); // it may be the very same file that comes again
         let offered = self.table.get(path).map(|candidate| candidate.seen);
         if let Some(identity) = offered {
             // Should it be given back after this answer, its coming back proves nothing either.

@@ -259,6 +259,11 @@ impl Table {
         }
     }
 
+    /// The file at this path is not known to stay any more.
+    pub(super) fn forget_kept(&mut self, path: &Path) {
+        self.kept.remove(path);
+    }
+
     /// Forgets kept files that the last whole scan did not see.
     pub(super) fn forget_kept_before(&mut self, scan: u64) {
         self.kept.retain(|_, (_, seen_in)| *seen_in >= scan);

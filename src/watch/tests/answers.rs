@@ -88,6 +88,18 @@ fn a_kept_file_is_offered_again_only_when_it_changed() {
     assert_eq!((again.path, again.identity.size), (path, 7));
 }
 
+/// As where its folder was away for a moment.
+#[test]
+fn a_kept_file_that_was_given_back_is_offered_again_though_it_did_not_change() {
+    let mut world = Plan::new(|rule| rule.source.on_success = OnSuccess::Keep).start();
+    let path = world.move_in("a", b"x");
+    let first = world.next();
+    world.watch.answer(&path, Answer::Taken);
+    world.watch.rescan();
+    world.watch.answer(&path, Answer::NotYet);
+    assert_eq!(world.next().identity, first.identity);
+}
+
 #[test]
 fn a_kept_file_that_the_ledger_knows_is_not_offered() {
     let mut plan = Plan::new(|rule| rule.source.on_success = OnSuccess::Keep);
