@@ -58,7 +58,9 @@ impl Sled {
         making::make_missing(data_dir, &path)?;
         leftovers::remove(&path)?;
         log_check::refuse_lost_log(&path)?;
-        let (db, table) = opening::guarded(&path, || open_table(&path))?;
+        // Dropped from the right: where a step below fails, it is the handle that closes the engine, and a close that fails is told.
+        let (db, table) =
+            opening::guarded(&path, || open_table(&path)).map(|(db, table)| (Closing::new(db), table))?;
         let log_path = path.join(leftovers::LOG);
         let log = OpenOptions::new()
             .read(true)
@@ -69,7 +71,7 @@ impl Sled {
         folder::sync_names(&path)?;
         folder::sync_names(data_dir)?;
         let (commits, pending) = (GroupSync::default(), RwLock::default());
-        Ok(Self { table, db: Closing::new(db), path, log, commits, pending })
+        Ok(Self { table, db, path, log, commits, pending })
     }
 
     /// An engine's write that failed ends all writing.
