@@ -206,6 +206,35 @@ class MovedInLatency(Latency):
     put, content = staticmethod(moved_in), staticmethod(data.plain)
 
 
+class BesideHangingRules(Row):
+    """The slowest of 100 files but one that come one by one, in milliseconds, while the children of other rules answer nothing and the files of
+    one more are large."""
+
+    name, yardstick_name, at_most = "7 small files beside hanging rules, p99 (ms)", "1 ms", 1000.0
+    drops, hanging, files_of_each, large = 100, 5, 30, 3
+
+    def ours(self):
+        exec_hangs = '[[rule.pipeline]]\nstep = "exec"\non = ["main"]\ncommand = ["sleep", "3600"]\ntimeout = "1h"\n'
+        others = [f"hangs-{number}" for number in range(self.hanging)]
+        hanging = [rule(name, f"{name}/*", pipeline=exec_hangs, categories=("main",)) for name in others]
+        large = rule("large", "large/*")
+        content = data.plain(1000).read_bytes()
+        with Service(self.bench.folder, config(rule(), large, *hanging), folders=("in", "large", *others)) as service:
+            for folder in others:
+                for number in range(self.files_of_each):
+                    written_and_closed(service.home / folder / f"{folder}-{number}.csv", content)
+            for number in range(self.large):
+                stage_copy(service, data.gzip(self.bench.records))
+                (service.home / "staged").rename(service.home / "large" / f"large-{number}.csv.gz")
+            service.wait(lambda: {job["rule"] for job in service.jobs() if job["state"] == "running"} >= {"large", *others}, lambda: 0.1)
+            files = ((service.home / "in" / f"small-{number}.csv", f"small-{number}.done", content) for number in range(self.drops))
+            taken = sorted(latencies(service, files, moved_in))
+            return taken[-2], {"peak_mb": service.peak_mb()}
+
+    def yardstick(self):
+        return 1.0
+
+
 class TwoCores(Row):
     """Records a second on both cores, against what two services on a core each reach at once."""
 
@@ -263,5 +292,5 @@ class Expands(Row):
         return self.bench.inflate(data.expanding(self.gigabytes))
 
 
-ROWS = [Gzip, Plain, Lines, GzipOut, Age, Zip, Zstd, SmallFiles, ManySmallFiles, GzipLatency, MovedInLatency, TwoCores, ValidateAll, LeastMemory]
+ROWS = [Gzip, Plain, Lines, GzipOut, Age, Zip, Zstd, SmallFiles, ManySmallFiles, GzipLatency, MovedInLatency, BesideHangingRules, TwoCores, ValidateAll, LeastMemory]
 LARGE = [Expands]
