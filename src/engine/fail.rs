@@ -91,7 +91,6 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     } else {
         events::failed(&job);
     }
-    shared.ended.count();
     Ok(())
 }
 

@@ -31,10 +31,12 @@ use crate::model::job_state::JobState;
 /// A finisher's life.
 pub(super) fn finish_jobs(shared: &Arc<Shared>, seat: &mut Seat) {
     while let Some(ids) = shared.dispatch.next_batch(seat) {
+        let count = ids.len() as u64;
         if let Err(trouble) = finish_batch(shared, ids) {
             // Only the store speaks for a whole batch.
             shared.fail_for_good(trouble.error);
         }
+        shared.memory.jobs_finished(count);
     }
 }
 

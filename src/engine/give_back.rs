@@ -74,7 +74,6 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     shared.delivery_decided(job.id);
     events::given_back(job, why);
     shared.claims.answer(job.source.path.as_path(), Answer::NotYet); // whatever lies there is a candidate
-    shared.ended.count();
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::notice::Notice;
 use crate::model::rule::Rule;
 use crate::store::Store;
 use crate::watch::Offer;
@@ -65,7 +66,7 @@ impl EngineHandle {
     /// Waits until the job reached an end, is held, or `time` is over; the row then.
     pub fn wait_for(&self, id: JobId, time: Duration) -> Result<Option<Job>, EngineError> {
         let deadline = Instant::now() + time;
-        let mut seen = 0;
+        let changes = self.shared.store.subscribe();
         loop {
             let job = self.job(id)?;
             if let Some(error) = self.shared.fatal() {
@@ -75,7 +76,9 @@ impl EngineHandle {
             if left.is_zero() || job.as_ref().is_none_or(|job| job.state.is_final()) {
                 return Ok(job);
             }
-            seen = self.shared.ended.wait(seen, left.min(Duration::from_millis(200)));
+            let of_this = |notice| !matches!(notice, Notice::Changed(change) if change.job != id);
+            let until = Instant::now() + left.min(Duration::from_millis(200));
+            while !of_this(changes.next_within(until.saturating_duration_since(Instant::now()))) {}
         }
     }
 

@@ -1,13 +1,17 @@
 //! The memory that jobs share, in parts of `memory_max`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::large::LargeSlices;
+use crate::allocator;
 use crate::allowance::ReadingMemory;
 use crate::store::MemoryBudget;
 
 /// What part of `memory_max` is for slices at work and their results; the rest is for slices that wait.
 const AT_WORK_SHARE: u64 = 3;
+/// Freed memory goes back to the system after so many jobs: more often than it would matter, since it takes some milliseconds.
+const JOBS_BETWEEN_GIVING_BACK: u64 = 4096;
 
 /// Each part locks for itself.
 pub(super) struct Memory {
@@ -18,6 +22,7 @@ pub(super) struct Memory {
     pub large: Arc<LargeSlices>,
     /// What reading takes beside slices.
     pub reading: Arc<ReadingMemory>,
+    jobs_finished: AtomicU64,
 }
 
 impl Memory {
@@ -29,6 +34,15 @@ impl Memory {
             at_work: MemoryBudget::new(at_work_max),
             large: LargeSlices::new(at_work_max, workers),
             reading: ReadingMemory::new(memory_max),
+            jobs_finished: AtomicU64::new(0),
+        }
+    }
+
+    /// So many jobs are done with: what they held is free.
+    pub(super) fn jobs_finished(&self, count: u64) {
+        let before = self.jobs_finished.fetch_add(count, Ordering::Relaxed);
+        if before / JOBS_BETWEEN_GIVING_BACK != (before + count) / JOBS_BETWEEN_GIVING_BACK {
+            allocator::give_memory_back();
         }
     }
 }

@@ -24,7 +24,6 @@ mod content;
 mod delivery;
 mod delivery_order;
 mod dispatch;
-mod ended;
 mod entries;
 mod error;
 mod fail;

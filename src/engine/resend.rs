@@ -44,7 +44,6 @@ fn hold(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble>
     shared.dispatch.forget_back_off(job.id);
     shared.delivery_decided(job.id); // those behind it need not wait for an operator
     events::waits_for_settling(&job);
-    shared.ended.count(); // for those who wait for it
     Ok(())
 }
 

@@ -128,7 +128,6 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     shared.footprints.reach.forget(job.id);
     shared.claims.given_back.forget(job.source.path.as_path());
     events::completed(&job);
-    shared.ended.count();
     Ok(())
 }
 

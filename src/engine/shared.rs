@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::claims::Claims;
 use super::delivery_order::DeliveryOrder;
 use super::dispatch::Dispatch;
-use super::ended::Ended;
 use super::file_systems;
 use super::fit::Misfit;
 use super::footprints::Footprints;
@@ -80,7 +79,6 @@ pub(super) struct Shared {
     pub deliveries: DeliveryOrder,
     pub rooms: Rooms,
     pub stop: Stop,
-    pub ended: Ended,
 }
 
 impl Shared {
@@ -100,7 +98,6 @@ impl Shared {
             names: Names::default(),
             deliveries: DeliveryOrder::default(),
             stop: Stop::default(),
-            ended: Ended::default(),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod job;
 pub mod job_id;
 pub mod job_state;
 pub mod job_view;
+pub mod notice;
 pub mod os_text;
 pub mod rule;
 pub mod shown_json;

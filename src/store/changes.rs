@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::backend::{self, Applied, Batch, Value};
 use super::error::StoreError;
 use super::keys::{self, Key};
-use super::{Checkpoint, LedgerRow, Store, failed, value};
+use super::{Checkpoint, Inner, LedgerRow, Store, failed, feed, value};
 use crate::model::account::FailedRecord;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
@@ -139,9 +139,10 @@ impl<'a> Changes<'a> {
             return Ok(());
         }
         let _changing = self.store.inner.changing.read().unwrap_or_else(PoisonError::into_inner);
-        let backend = &self.store.inner.rows;
+        let Inner { rows: backend, feed, .. } = &*self.store.inner;
         // Where another changed a row that these changes were made from, they are made again from what it is now.
         loop {
+            let mut telling = feed.telling();
             let mut staged = Staged {
                 store: self.store,
                 batch: Batch { as_of: backend.applied_count(), ..Batch::default() },
@@ -149,7 +150,12 @@ impl<'a> Changes<'a> {
             for change in &asked {
                 staged.stage(change)?;
             }
-            if backend.apply(staged.batch)? == Applied::Done {
+            let Staged { batch, .. } = staged;
+            let told = telling.as_ref().map(|_| feed::changes_of(self.store, &batch));
+            if backend.apply(batch)? == Applied::Done {
+                if let (Some(telling), Some(changes)) = (&mut telling, told) {
+                    telling.tell(&changes);
+                }
                 return Ok(());
             }
         }

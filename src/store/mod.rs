@@ -42,6 +42,7 @@ mod changes;
 mod deliveries;
 mod error;
 mod failed;
+mod feed;
 mod folder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -61,7 +62,7 @@ mod value;
 mod verify;
 
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,7 @@ use crate::output::PartialState;
 pub use changes::Changes;
 pub(crate) use deliveries::{ArchivedFile, ArchivedRow, Earlier, Published};
 pub use error::StoreError;
+pub(crate) use feed::Subscription;
 pub(crate) use mark::Mark;
 pub use memory::{MemoryBudget, MemoryLease};
 pub(crate) use rows::JobMatch;
@@ -82,6 +84,7 @@ pub(crate) use verify::Verified;
 
 use self::sled::Sled;
 use backend::{Applied, Backend, Batch};
+use feed::Feed;
 use spool::Spool;
 
 /// The format of keys and values; a store of a higher one is refused.
@@ -97,8 +100,9 @@ pub struct Store {
 struct Inner {
     rows: Box<dyn Backend>,
     spool: Arc<Spool>,
-    /// Read by all who change rows; written by who judges several rows against each other.
+    /// Read by all who change rows; written by who judges several rows against each other, or begins to listen.
     changing: RwLock<()>,
+    feed: Feed,
     /// None: there is no folder.
     _folder: Option<HeldFolder>,
 }
@@ -147,7 +151,8 @@ impl Store {
     }
 
     fn over(rows: Box<dyn Backend>, spool: Arc<Spool>, folder: Option<HeldFolder>) -> Self {
-        let inner = Inner { rows, spool, changing: RwLock::default(), _folder: folder };
+        let inner =
+            Inner { rows, spool, changing: RwLock::default(), feed: Feed::default(), _folder: folder };
         Self { inner: Arc::new(inner) }
     }
 
@@ -187,6 +192,12 @@ impl Store {
     /// Begins a set of changes.
     pub fn change(&self) -> Changes<'_> {
         Changes::new(self)
+    }
+
+    /// The changes of all jobs from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        let _nothing_is_changed = self.inner.changing.write().unwrap_or_else(PoisonError::into_inner);
+        self.inner.feed.subscribe()
     }
 
     /// A queue for the slices of one job, memory first.

@@ -18,6 +18,7 @@ use crate::model::slice::{Slice, Span};
 use crate::output::Intent;
 
 mod deliveries;
+mod feed;
 mod stored;
 
 const MS: i64 = 1_796_000_000_000;
