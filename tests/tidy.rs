@@ -55,7 +55,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sled", &["store/sled"]),
     ("lz4_flex", &["store"]),
     ("notify", &["watch"]),
-    ("glob", &["watch", "decode"]),
+    ("glob", &["model/pattern", "decode"]),
     ("age", &["decode", "output"]),
     ("age_core", &["decode"]),
     ("async_compression", &["decode", "output"]),

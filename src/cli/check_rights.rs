@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
@@ -51,12 +51,6 @@ pub(super) fn lack(folder: &Path) -> Option<String> {
             Some(format!("this user may not make {}: he may not write in {shown}", escaped_path(folder)))
         }
     }
-}
-
-/// The part of a folder's template without variables.
-pub(super) fn fixed_folder(template: &Path) -> PathBuf {
-    let is_fixed = |part: &&Path| !part.as_os_str().as_encoded_bytes().contains(&b'{');
-    template.ancestors().find(is_fixed).unwrap_or(Path::new("")).to_owned()
 }
 
 /// The user that the service runs as: the owner of its data folder where that is there, else who asks.

@@ -9,9 +9,10 @@ use super::check_rights;
 use crate::config::{Places, Problem};
 use crate::durable_fs::{self, CLAIM_FOLDER};
 use crate::model::os_text::escaped_path;
+use crate::model::pattern::Pattern;
 use crate::model::rule::{Mode, OnSuccess, Rule, Settings};
+use crate::model::template::{fixed_folder, variables};
 use crate::pipeline::steps::exec;
-use crate::watch::pattern::Pattern;
 
 /// Folders below a pattern's fixed folder that are looked at.
 const FOLDERS_MAX: usize = 1000;
@@ -93,7 +94,7 @@ impl<'a> About<'a> {
             self.same_pattern(&key, text, first_with);
             // What is no pattern was a problem of the configuration.
             let Ok(pattern) = Pattern::parse(text) else { continue };
-            if let Some(folder) = named_folder(text, &pattern) {
+            if let Some(folder) = pattern.only_file().filter(|folder| folder.is_dir()) {
                 let message = format!("{} is a folder: this pattern takes no file", escaped_path(&folder));
                 let hint = "add `/*` for the files in it, or `/**` for those in its folders too";
                 let problem = self.places.of_rule(self.position, &key, message, hint);
@@ -290,7 +291,7 @@ impl<'a> About<'a> {
         let products = self.products();
         let kept = archive.map(|text| (vec!["source", "archive_dir"], text));
         for (key, text) in products.iter().cloned().chain(kept) {
-            if Path::new(text).starts_with(&self.settings.service.data_dir) {
+            if fixed_folder(text).starts_with(&self.settings.service.data_dir) {
                 let message =
                     format!("this lies in the data folder {}", escaped_path(&self.settings.service.data_dir));
                 let hint = "put it elsewhere: the data folder is the service's own, and may be restored or removed as a whole";
@@ -313,19 +314,17 @@ impl<'a> About<'a> {
             return;
         }
         let source = &self.rule.source;
-        let parent = |text: &str| Path::new(text).parent().unwrap_or(Path::new("")).to_owned();
         let mut folders: Vec<(Vec<&str>, PathBuf)> =
-            self.products().into_iter().map(|(key, text)| (key, parent(text))).collect();
-        let archive = source.archive_dir.as_deref().map(PathBuf::from);
-        let claims = source.claim_dir.as_deref().map(PathBuf::from);
-        let quarantine = source.quarantine_dir.as_deref().map(PathBuf::from);
+            self.products().into_iter().map(|(key, text)| (key, fixed_folder(text))).collect();
+        let archive = source.archive_dir.as_deref().map(|folder| fixed_folder(&format!("{folder}/")));
+        let (claims, quarantine) = (source.claim_dir.clone(), source.quarantine_dir.clone());
         for (key, folder) in [("archive_dir", archive), ("claim_dir", claims), ("quarantine_dir", quarantine)]
         {
             folders.extend(folder.map(|folder| (vec!["source", key], folder)));
         }
         let mut told = HashSet::new();
         for (key, folder) in folders {
-            let lack = check_rights::lack(&check_rights::fixed_folder(&folder));
+            let lack = check_rights::lack(&folder);
             if let Some(lack) = lack.filter(|lack| told.insert(lack.clone())) {
                 self.warn(&key, lack, check_rights::HINT);
             }
@@ -335,10 +334,10 @@ impl<'a> About<'a> {
     fn key_files(&mut self) {
         let decode = &self.rule.decode;
         for (position, text) in decode.identities.iter().enumerate() {
-            self.key_file(&["decode", "identities", &position.to_string()], Path::new(text));
+            self.key_file(&["decode", "identities", &position.to_string()], &known_part(text));
         }
         if let Some(text) = &decode.passphrase_file {
-            self.key_file(&["decode", "passphrase_file"], Path::new(text));
+            self.key_file(&["decode", "passphrase_file"], &known_part(text));
         }
         for (category, output) in &self.rule.outputs {
             if let Some(file) = &output.recipients_file {
@@ -347,10 +346,7 @@ impl<'a> About<'a> {
         }
     }
 
-    /// It may have the values of named wildcards in its path: then only its folder can be looked for.
-    fn key_file(&mut self, key: &[&str], path: &Path) {
-        let is_fixed = |path: &Path| !path.as_os_str().as_encoded_bytes().contains(&b'{');
-        let Some(fixed) = path.ancestors().find(|part| is_fixed(part)) else { return };
+    fn key_file(&mut self, key: &[&str], fixed: &Path) {
         let is_us = check_rights::are_the_services(&self.settings.service.data_dir);
         let found = fs::metadata(fixed).and_then(|found| {
             // Of another user's rights to read it nothing is known here.
@@ -410,13 +406,12 @@ impl<'a> About<'a> {
     }
 }
 
-/// The folder that a pattern without wildcards names, where it should name files.
-fn named_folder(text: &str, pattern: &Pattern) -> Option<PathBuf> {
-    let name = Path::new(text).file_name()?.to_str()?;
-    let is_plain = !name.contains(['*', '?', '[', '{']);
-    let is_all = Path::new(text).components().count() == pattern.fixed_folder().components().count() + 1;
-    let folder = pattern.fixed_folder().join(name);
-    (is_plain && is_all && folder.is_dir()).then_some(folder)
+/// A key's file; where its path has the values of named wildcards, only its folder can be looked for.
+fn known_part(template: &str) -> PathBuf {
+    match variables(template).as_slice() {
+        [] => fixed_folder(&format!("{template}/")),
+        _ => fixed_folder(template),
+    }
 }
 
 /// The present folders that a pattern takes files from; of very many the first ones.

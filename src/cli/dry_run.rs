@@ -19,6 +19,7 @@ use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Decode, FreeMin, OnBadEncoding, Publish, Rule, Settings};
+use crate::model::template;
 use crate::store::{Published, StoreError};
 
 /// Lines of each output that are shown.
@@ -54,7 +55,8 @@ impl DryRun {
         settings.service.data_dir = self.scratch.path().join("data");
         settings.service.free_min = FreeMin::Bytes(0); // nothing of it is to stay
         for output in settings.rules.iter_mut().flat_map(|rule| rule.outputs.values_mut()) {
-            let scratched = self.outputs().join(without_root(Path::new(&output.path)));
+            let folder = template::escaped(&self.outputs().to_string_lossy());
+            let scratched = Path::new(&folder).join(without_root(Path::new(&output.path)));
             output.path = scratched.to_string_lossy().into_owned();
         }
         for rule in &mut settings.rules {

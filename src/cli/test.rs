@@ -26,12 +26,13 @@ use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::escaped_path;
+use crate::model::pattern::{self, Pattern};
 use crate::model::rule::{
     Decode, FreeMin, Limit, OnBadEncoding, OnSuccess, Publish, Rule, Settings, SourceEnd,
 };
+use crate::model::template;
 use crate::pipeline::Registry;
 use crate::store::{Published, Store};
-use crate::watch::pattern::Pattern;
 
 /// Between two looks at a job.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -227,14 +228,16 @@ fn rehearse(
 /// records no share says anything: limits that are shares are off, those that are counts hold.
 fn rule_within(rule: &Rule, scratch: &Path) -> Rule {
     let mut rule = rule.clone();
-    let within = |folder: &str, path: &str| {
-        let path = scratch.join(folder).join(without_root(Path::new(path)));
+    let scratched = scratch.to_string_lossy();
+    let within = |folder: String, path: &str| {
+        let path = Path::new(&folder).join(without_root(Path::new(path)));
         path.to_string_lossy().into_owned()
     };
-    rule.paths = rule.paths.iter().map(|pattern| within("in", pattern)).collect();
+    let landing = |pattern: &String| within(pattern::escaped(&scratched) + "/in", pattern);
+    rule.paths = rule.paths.iter().map(landing).collect();
     for output in rule.outputs.values_mut() {
         let path = output.path.strip_suffix(".age").unwrap_or(&output.path);
-        output.path = within("out", path);
+        output.path = within(template::escaped(&scratched) + "/out", path);
         output.recipients.clear();
         output.recipients_file = None;
         output.max = output.max.filter(|limit| matches!(limit, Limit::Count(_)));

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::fit::{self, ReadRule};
-use super::judge::Judge;
 use super::layers::{self, Layers};
 use super::places::Places;
 use super::problem::{Problem, Problems};
@@ -17,6 +16,7 @@ use super::section::Section;
 use super::service::{self, RulesDir};
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Service, Settings};
+use crate::pipeline::Registry;
 
 /// The version of the TOML that this program reads.
 const CONFIG_VERSION: i64 = 1;
@@ -31,6 +31,8 @@ pub(super) struct Inputs<'a> {
     pub variables: &'a Variables,
     /// Where relative names of files start; absolute.
     pub working_folder: &'a Path,
+    /// The steps that there are; none, where steps are not judged.
+    pub registry: Option<&'a Registry>,
     /// Which files of tests are read too.
     pub test_files: TestFiles<'a>,
 }
@@ -61,7 +63,7 @@ struct File {
 }
 
 /// Loads and checks everything.
-pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Loaded, Problems> {
+pub(super) fn load(inputs: &Inputs<'_>) -> Result<Loaded, Problems> {
     let report = Report::default();
     let absolute = absolute_file(inputs.main, inputs.working_folder);
     let Some(main) = read_file(inputs.main, &absolute, &report) else {
@@ -83,7 +85,7 @@ pub(super) fn load(inputs: &Inputs<'_>, judge: &dyn Judge) -> Result<Loaded, Pro
     }
     let rules = read_rules(&nodes, &layers, &service, main.broken, &report);
     if !main.broken {
-        fit::judge(&rules, &service, &layers.service, judge, &report);
+        fit::judge(&rules, &service, &layers.service, inputs.registry, &report);
     }
     let mut tests: Vec<RuleTest> = rules.iter().flat_map(|read| read.tests.clone()).collect();
     if let (TestFiles::BesideAnd(named), false) = (inputs.test_files, main.broken) {

@@ -1,35 +1,26 @@
 //! Whether the parts of the rules fit together: patterns, templates, steps, and folders that would feed themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::delivery;
-use super::judge::{Accepted, Judge, Verdict, verdict};
 use super::paths::{self, is_separator};
 use super::problem::did_you_mean;
 use super::raw::{Node, Place, Value};
 use super::report::Report;
 use super::rule_test::RuleTest;
 use super::section::key_path;
-use crate::model::os_text::escaped_path;
+use crate::model::category::Category;
+use crate::model::fault::Fault as _;
+use crate::model::job_id::JobId;
+use crate::model::mistake::Mistake;
+use crate::model::os_text::{OsText, escaped_path};
+use crate::model::pattern::Pattern;
 use crate::model::rule::{Rule, Service};
+use crate::model::template::{Outline, Template, Variables, fixed_folder, variables};
+use crate::output::OutputPlan;
+use crate::pipeline::{Pipeline, Registry};
 
-/// Variables that every rule has.
-pub(super) const VARIABLES: [&str; 13] = [
-    "rule",
-    "name",
-    "stem",
-    "ext",
-    "date",
-    "time",
-    "job",
-    "category",
-    "entry",
-    "entry_stem",
-    "parent",
-    "grandparent",
-    "revision",
-];
 /// Variables that only an output's path has.
 const OUTPUT_ONLY: [&str; 3] = ["category", "entry", "entry_stem"];
 
@@ -44,23 +35,23 @@ pub(super) struct ReadRule {
     pub tests: Vec<RuleTest>,
 }
 
-/// Judges every rule and how they fit together.
+/// Judges every rule and how they fit together; without a registry nobody judges steps.
 pub(super) fn judge(
     rules: &[ReadRule],
     service: &Service,
     service_node: &Node,
-    judge: &dyn Judge,
+    registry: Option<&Registry>,
     report: &Report,
 ) {
-    let judged: Vec<Judged<'_>> = rules.iter().map(|read| Judged::new(read, judge, report)).collect();
+    let judged: Vec<Judged<'_>> = rules.iter().map(|read| Judged::new(read, report)).collect();
     for rule in &judged {
-        rule.check_templates(judge);
-        rule.check_delivery(judge);
-        rule.check_key_files(judge);
+        rule.check_templates();
+        rule.check_delivery();
+        rule.check_key_files();
         rule.check_outputs_differ();
         rule.check_mount();
-        rule.check_recipients(judge);
-        rule.check_pipeline(judge);
+        rule.check_recipients();
+        rule.check_pipeline(registry);
     }
     let working = Landing {
         place: place_of(service_node, &["data_dir"]),
@@ -76,8 +67,8 @@ pub(super) fn judge(
 /// A rule with its accepted patterns.
 struct Judged<'a> {
     read: &'a ReadRule,
-    patterns: Vec<(String, Accepted)>,
-    excludes: Vec<Accepted>,
+    patterns: Vec<(String, Pattern)>,
+    excludes: Vec<Pattern>,
     /// Named wildcards of any pattern.
     named: BTreeSet<String>,
     /// Those of every pattern: the only ones that always have a value.
@@ -86,7 +77,7 @@ struct Judged<'a> {
 }
 
 impl<'a> Judged<'a> {
-    fn new(read: &'a ReadRule, judge: &dyn Judge, report: &'a Report) -> Self {
+    fn new(read: &'a ReadRule, report: &'a Report) -> Self {
         let mut judged = Self {
             read,
             patterns: Vec::new(),
@@ -95,53 +86,42 @@ impl<'a> Judged<'a> {
             always: BTreeSet::new(),
             report,
         };
-        judged.judge_patterns(judge);
-        judged.judge_excludes(judge);
-        judged.judge_entries(judge);
+        judged.judge_patterns();
+        judged.judge_excludes();
+        judged.judge_entries();
         judged
     }
 
-    fn judge_patterns(&mut self, judge: &dyn Judge) {
+    fn judge_patterns(&mut self) {
         for (position, text) in self.read.rule.paths.iter().enumerate() {
-            match judge.pattern(text) {
+            match Pattern::parse(text) {
                 Ok(accepted) => self.patterns.push((text.clone(), accepted)),
-                Err(verdict) => self.item_problem("paths", position, self.read.rule.paths.len(), verdict),
+                Err(mistake) => self.item_problem("paths", position, self.read.rule.paths.len(), mistake),
             }
         }
-        self.refuse_taken_names();
-        let names = |accepted: &Accepted| accepted.names.iter().cloned().collect::<BTreeSet<String>>();
-        let sets: Vec<_> = self.patterns.iter().map(|(_, accepted)| names(accepted)).collect();
+        let names = |pattern: &Pattern| pattern.names().iter().cloned().collect::<BTreeSet<String>>();
+        let sets: Vec<_> = self.patterns.iter().map(|(_, pattern)| names(pattern)).collect();
         self.named = sets.iter().flatten().cloned().collect();
         self.always = sets.into_iter().reduce(|all, set| &all & &set).unwrap_or_default();
     }
 
-    /// A named wildcard that is called like a variable would hide it.
-    fn refuse_taken_names(&self) {
-        for (text, accepted) in &self.patterns {
-            if let Some(name) = accepted.names.iter().find(|name| VARIABLES.contains(&name.as_str())) {
-                let message = format!("{{{name}}} in \"{text}\" has a meaning of its own in paths");
-                self.problem(&["paths"], verdict(message, "give the wildcard another name"));
-            }
-        }
-    }
-
-    fn judge_excludes(&mut self, judge: &dyn Judge) {
+    fn judge_excludes(&mut self) {
         let excludes = &self.read.rule.exclude;
         for (position, text) in excludes.iter().enumerate() {
             let by_name = !text.contains(is_separator);
-            match without_names(judge, text, &self.read.rule.base_dir) {
+            match without_names(text, &self.read.rule.base_dir) {
                 Ok(_) if by_name => {}
                 Ok(accepted) => self.excludes.push(accepted),
-                Err(verdict) => self.item_problem("exclude", position, excludes.len(), verdict),
+                Err(mistake) => self.item_problem("exclude", position, excludes.len(), mistake),
             }
         }
     }
 
-    fn judge_entries(&self, judge: &dyn Judge) {
+    fn judge_entries(&self) {
         let entries = &self.read.rule.decode.entries;
         for (position, text) in entries.iter().enumerate().filter(|(_, text)| !text.is_empty()) {
-            if let Err(verdict) = without_names(judge, text, &self.read.rule.base_dir) {
-                self.item_problem("decode.entries", position, entries.len(), verdict);
+            if let Err(mistake) = without_names(text, &self.read.rule.base_dir) {
+                self.item_problem("decode.entries", position, entries.len(), mistake);
             }
         }
     }
@@ -162,18 +142,20 @@ impl<'a> Judged<'a> {
         outputs.chain(others.into_iter().flatten()).filter(|(_, text)| !text.is_empty()).collect()
     }
 
-    fn check_templates(&self, judge: &dyn Judge) {
+    fn check_templates(&self) {
         for (key, text) in self.templates() {
-            if let Err(verdict) = judge.template(text, &self.named) {
-                self.problem(&key, verdict);
+            if let Err(mistake) = Template::parse(text, &self.named) {
+                self.problem(&key, mistake);
                 continue;
             }
             self.check_always_known(&key, text);
-            let used = paths::variables(text);
-            if let Some(name) = OUTPUT_ONLY.iter().find(|name| key[0] != "output" && used.contains(*name)) {
+            let used = variables(text);
+            if let Some(name) =
+                OUTPUT_ONLY.iter().find(|name| key[0] != "output" && used.iter().any(|used| used == *name))
+            {
                 self.problem(
                     &key,
-                    verdict(format!("{{{name}}} is only known in an output's path"), "take it out"),
+                    Mistake::new(format!("{{{name}}} is only known in an output's path"), "take it out"),
                 );
             }
         }
@@ -181,36 +163,36 @@ impl<'a> Judged<'a> {
 
     /// A named wildcard that one of the patterns lacks would have no value for its files.
     fn check_always_known(&self, key: &[&str], text: &str) {
-        let used = paths::variables(text);
+        let used = variables(text);
         if let Some(name) =
-            used.iter().find(|name| self.named.contains(**name) && !self.always.contains(**name))
+            used.iter().find(|name| self.named.contains(*name) && !self.always.contains(*name))
         {
             let message = format!("{{{name}}} is not in every pattern of the rule");
-            self.problem(key, verdict(message, "name it in each of `paths`, or make two rules"));
+            self.problem(key, Mistake::new(message, "name it in each of `paths`, or make two rules"));
         }
     }
 
     /// What the key and `{revision}` can mean.
-    fn check_delivery(&self, judge: &dyn Judge) {
+    fn check_delivery(&self) {
         let key = self.read.rule.delivery.as_ref().and_then(|delivery| delivery.key.as_deref());
         for (place, text) in self.templates().into_iter().filter(|(_, text)| uses(text, "revision")) {
-            if let Some(verdict) = delivery::misplaced_revision(key.is_some(), place[0], text) {
-                self.problem(&place, verdict);
+            if let Some(mistake) = delivery::misplaced_revision(key.is_some(), place[0], text) {
+                self.problem(&place, mistake);
             }
         }
         let Some(key) = key else { return };
         let place = ["delivery", "key"];
-        if let Err(verdict) = judge.template(key, &self.named) {
-            return self.problem(&place, verdict);
+        if let Err(mistake) = Template::parse(key, &self.named) {
+            return self.problem(&place, mistake);
         }
         self.check_always_known(&place, key);
-        if let Some(verdict) = delivery::bad_key(key) {
-            self.problem(&place, verdict);
+        if let Some(mistake) = delivery::bad_key(key) {
+            self.problem(&place, mistake);
         }
     }
 
     /// Identity and passphrase files know the named wildcards and nothing else.
-    fn check_key_files(&self, judge: &dyn Judge) {
+    fn check_key_files(&self) {
         let decode = &self.read.rule.decode;
         let positions: Vec<String> = (0..decode.identities.len()).map(|i| i.to_string()).collect();
         let identities = decode.identities.iter().zip(&positions);
@@ -218,13 +200,13 @@ impl<'a> Judged<'a> {
             identities.map(|(text, position)| (vec!["decode", "identities", position.as_str()], text));
         let passphrase = decode.passphrase_file.iter().map(|text| (vec!["decode", "passphrase_file"], text));
         for (key, text) in identities.chain(passphrase) {
-            let unknown = paths::variables(text).into_iter().find(|name| !self.named.contains(*name));
+            let unknown = variables(text).into_iter().find(|name| !self.named.contains(name));
             if let Some(unknown) = unknown {
-                let hint = did_you_mean(unknown, self.named.iter().map(String::as_str))
+                let hint = did_you_mean(&unknown, self.named.iter().map(String::as_str))
                     .unwrap_or_else(|| "only the rule's named wildcards are known here".into());
-                self.problem(&key, verdict(format!("unknown variable {{{unknown}}}"), &hint));
-            } else if let Err(verdict) = judge.template(text, &self.named) {
-                self.problem(&key, verdict);
+                self.problem(&key, Mistake::new(format!("unknown variable {{{unknown}}}"), hint));
+            } else if let Err(mistake) = Template::parse(text, &self.named) {
+                self.problem(&key, mistake);
             } else {
                 self.check_always_known(&key, text);
             }
@@ -233,16 +215,18 @@ impl<'a> Judged<'a> {
 
     /// Two outputs of one job that meet in one path are an error of every job: told before the first.
     fn check_outputs_differ(&self) {
-        let mut first: BTreeMap<String, String> = BTreeMap::new();
+        let mut first: Vec<(Outline, String)> = Vec::new();
         for (key, text) in self.templates().into_iter().filter(|(key, _)| key[0] != "source") {
-            let category = if key[0] == "output" { key[1] } else { "" };
-            let filled = text.replace("{category}", category);
-            let name = key.join(".");
-            if let Some(other) = first.get(&filled) {
+            let Ok(outline) = Outline::parse(text) else { continue };
+            let outline = if key[0] == "output" { outline.with("category", key[1]) } else { outline };
+            if let Some((_, other)) = first.iter().find(|(first, _)| *first == outline) {
                 let message = format!("this is the path of {other} too");
-                self.problem(&key, verdict(message, "give each its own path, with {category} for instance"));
+                self.problem(
+                    &key,
+                    Mistake::new(message, "give each its own path, with {category} for instance"),
+                );
             } else {
-                first.insert(filled, name);
+                first.push((outline, key.join(".")));
             }
         }
     }
@@ -251,55 +235,61 @@ impl<'a> Judged<'a> {
     fn check_mount(&self) {
         let Some(mount) = &self.read.rule.publish.mount else { return };
         for (key, text) in self.templates().into_iter().filter(|(key, _)| key[0] != "source") {
-            if !Path::new(text).starts_with(mount) {
+            if !fixed_folder(text).starts_with(mount) {
                 let message = format!("this does not lie in `publish.mount` = {}", escaped_path(mount));
                 let hint = "put all outputs, marker and manifest below the mount, or make two rules";
-                self.problem(&key, verdict(message, hint));
+                self.problem(&key, Mistake::new(message, hint));
             }
         }
     }
 
     /// Judges keys whose look is right; what is wrong with an output already may be why it is refused.
-    fn check_recipients(&self, judge: &dyn Judge) {
+    fn check_recipients(&self) {
         let rule = &self.read.rule;
         for (category, _) in rule.outputs.iter().filter(|(_, output)| !output.recipients.is_empty()) {
             let path = format!("output.{category}");
             let is_known = ["defaults.", &format!("{}: ", self.read.owner)]
                 .iter()
                 .any(|owner| self.report.has_any(&format!("{owner}{path}.")));
-            if let Err(verdict) = judge.recipients(rule, category)
+            let mut alone = rule.clone();
+            alone.outputs.retain(|name, _| name == category);
+            // A file of recipients belongs to the machine that runs the rule: it need not be here.
+            alone.outputs.values_mut().for_each(|output| output.recipients_file = None);
+            if let Err(error) = OutputPlan::build(&alone, std::slice::from_ref(category))
                 && !is_known
             {
-                self.problem(&["output", category.as_str(), "recipients"], verdict);
+                let mistake = Mistake { message: error.to_string(), hint: error.hint() };
+                self.problem(&["output", category.as_str(), "recipients"], mistake);
             }
         }
     }
 
     /// The steps judge their parameters, unless their tables are already known to be wrong.
-    fn check_pipeline(&self, judge: &dyn Judge) {
+    fn check_pipeline(&self, registry: Option<&Registry>) {
         if self.report.has_any(&format!("{}: pipeline", self.read.owner))
             || self.report.has_any("defaults.pipeline")
         {
             return;
         }
         let mut lacking = BTreeSet::new();
-        for problem in judge.pipeline(&self.read.rule) {
+        let problems = registry.and_then(|registry| Pipeline::build(&self.read.rule, registry).err());
+        for problem in problems.unwrap_or_default() {
             // One output is lacking, however many steps send records to it.
             if problem.message.starts_with("category `") && !lacking.insert(problem.message.clone()) {
                 continue;
             }
             let key: Vec<&str> = problem.key.iter().map(String::as_str).collect();
-            self.problem(&key, Verdict { message: problem.message, hint: problem.hint });
+            self.problem(&key, Mistake { message: problem.message, hint: problem.hint });
         }
     }
 
     /// Where files of this rule land, each by a sample.
     fn landings(&self) -> Vec<Landing<'a>> {
         let source = &self.read.rule.source;
-        let templates = self.templates().into_iter().map(|(key, text)| {
-            let sample = PathBuf::from(self.sample(&key, text));
+        let templates = self.templates().into_iter().filter_map(|(key, text)| {
+            let sample = self.sample(&key, text)?;
             let file = if key[0] == "source" { sample.join("x") } else { sample };
-            self.landing(&key, file)
+            Some(self.landing(&key, file))
         });
         let folder = |key, folder: &Option<PathBuf>| {
             folder.as_ref().map(|folder| self.landing(&["source", key], folder.join("x")))
@@ -314,19 +304,25 @@ impl<'a> Judged<'a> {
         Landing { place, key: key_path(&self.read.owner, &shown_key(key), place), file }
     }
 
-    /// A template with a value for each variable.
-    fn sample(&self, key: &[&str], text: &str) -> String {
-        let mut sample = text.replace("{rule}", &self.read.rule.name);
-        if key[0] == "output" {
-            sample = sample.replace("{category}", key[1]);
-        }
-        for name in paths::variables(&sample.clone()) {
-            sample = sample.replace(&format!("{{{name}}}"), "x");
-        }
-        sample
+    /// A path that a template gives, where it gives one.
+    fn sample(&self, key: &[&str], text: &str) -> Option<PathBuf> {
+        let vars = self.named.iter().map(|name| (name.clone(), "x".into())).collect();
+        let category = (key[0] == "output").then(|| Category::new(key[1]));
+        let variables = Variables {
+            rule: &self.read.rule.name,
+            source: Path::new("x/x/x.x"),
+            claimed_at: jiff::Timestamp::UNIX_EPOCH,
+            timezone: "UTC",
+            job: JobId::from_parts(0, 0),
+            category: category.as_ref(),
+            entry: Some(&OsText::from("x.x")),
+            revision: 1,
+            vars: &vars,
+        };
+        Template::parse(text, &self.named).ok()?.render(&variables).ok()
     }
 
-    fn item_problem(&self, key: &str, position: usize, count: usize, verdict: Verdict) {
+    fn item_problem(&self, key: &str, position: usize, count: usize, mistake: Mistake) {
         let position = position.to_string();
         let mut path: Vec<&str> = key.split('.').collect();
         let array = path.iter().try_fold(&self.read.node, |node, key| node.child(key));
@@ -334,28 +330,28 @@ impl<'a> Judged<'a> {
         if array.is_some_and(|node| matches!(&node.value, Value::Array(items) if items.len() == count)) {
             path.push(&position);
         }
-        self.problem(&path, verdict);
+        self.problem(&path, mistake);
     }
 
-    fn problem(&self, key: &[&str], verdict: Verdict) {
+    fn problem(&self, key: &[&str], mistake: Mistake) {
         let place = place_of(&self.read.node, key);
         let path = key_path(&self.read.owner, &shown_key(key), place);
-        self.report.add(place, path, verdict.message, verdict.hint);
+        self.report.add(place, path, mistake.message, mistake.hint);
     }
 }
 
 /// Whether a template uses a variable.
 fn uses(template: &str, variable: &str) -> bool {
-    paths::variables(template).contains(&variable)
+    variables(template).iter().any(|used| used == variable)
 }
 
 /// A pattern in which a named wildcard would have nobody to tell its value to; `folder` stands for where it is matched.
-fn without_names(judge: &dyn Judge, text: &str, folder: &Path) -> Result<Accepted, Verdict> {
+fn without_names(text: &str, folder: &Path) -> Result<Pattern, Mistake> {
     let whole = paths::absolute(text, folder, paths::Kind::Pattern)
-        .map_err(|bad| verdict(bad.message.to_owned(), bad.hint))?;
-    let accepted = judge.pattern(&whole)?;
-    match accepted.names.first() {
-        Some(name) => Err(verdict(format!("{{{name}}} cannot be used here"), "write `*` instead")),
+        .map_err(|bad| Mistake::new(bad.message, bad.hint))?;
+    let accepted = Pattern::parse(&whole)?;
+    match accepted.names().first() {
+        Some(name) => Err(Mistake::new(format!("{{{name}}} cannot be used here"), "write `*` instead")),
         None => Ok(accepted),
     }
 }
@@ -371,10 +367,11 @@ impl Landing<'_> {
     /// Refuses a folder that a pattern would pick up: what lands there would be taken again and again.
     fn refuse_loops(&self, rules: &[Judged<'_>], report: &Report) {
         let Some(folder) = self.file.parent() else { return };
-        for rule in
-            rules.iter().filter(|rule| !rule.excludes.iter().any(|exclude| (exclude.matches)(&self.file)))
+        for rule in rules
+            .iter()
+            .filter(|rule| !rule.excludes.iter().any(|exclude| exclude.matches(&self.file).is_some()))
         {
-            let taking = rule.patterns.iter().find(|(_, pattern)| (pattern.could_match_in)(folder));
+            let taking = rule.patterns.iter().find(|(_, pattern)| pattern.could_match_in(folder));
             if let Some((pattern, _)) = taking {
                 let message = format!(
                     "{} is a folder that the pattern \"{pattern}\" of rule \"{}\" would pick files up from",

@@ -5,7 +5,7 @@
 //! - Nothing is parsed and ignored: an unknown key is a problem, and so is one that only later versions know.
 //! - Layers: `[service]` and `[defaults]` of the main file, below the environment (merged by the `config` crate);
 //!   `[[rule]]`s of the main file, then of `rules_dir` by file name, each above `[defaults]`.
-//! - Patterns, templates and steps are judged by their owners (`judge`).
+//! - Patterns, templates and steps are judged by their owners (`fit`).
 //!
 //! It reads the configuration's files and nothing else: no folder of a rule need exist.
 
@@ -21,7 +21,6 @@ mod decode;
 mod delivery;
 mod files;
 mod fit;
-mod judge;
 mod layers;
 mod output;
 mod paths;
@@ -125,9 +124,8 @@ fn load_judged(
             tracing::warn!(variable, hint, "this variable is no configuration, and is left alone");
         }
     }
-    let inputs =
-        files::Inputs { main: file, variables: &variables, working_folder: &working_folder, test_files };
-    files::load(&inputs, &judge::Owners(registry))
+    let working_folder = &working_folder;
+    files::load(&files::Inputs { main: file, variables: &variables, working_folder, registry, test_files })
 }
 
 /// The environment; what is not Unicode in it has U+FFFD in its place, which the layers refuse.

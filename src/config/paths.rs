@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::model::{pattern, template};
+
 /// Why a path cannot be used as written, and what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadPath {
@@ -14,7 +16,7 @@ pub(super) struct BadPath {
 pub(super) enum Kind {
     /// Nothing.
     Plain,
-    /// Variables: `{stem}`.
+    /// Variables: a folder's own braces stand for themselves.
     Template,
     /// Wildcards: a folder's own `*`, `?` and brackets stand for themselves.
     Pattern,
@@ -112,15 +114,9 @@ fn is_drive_relative(text: &str) -> bool {
 fn written(base: &Path, kind: Kind) -> Option<String> {
     let text = base.to_str()?;
     match kind {
-        Kind::Plain | Kind::Template => Some(text.to_owned()),
-        Kind::Pattern => Some(text.chars().fold(String::new(), |mut pattern, c| {
-            if matches!(c, '*' | '?' | '[' | '{') {
-                pattern.extend(['[', c, ']']);
-            } else {
-                pattern.push(c);
-            }
-            pattern
-        })),
+        Kind::Plain => Some(text.to_owned()),
+        Kind::Template => Some(template::escaped(text)),
+        Kind::Pattern => Some(pattern::escaped(text)),
     }
 }
 
@@ -129,15 +125,10 @@ pub(super) fn is_separator(c: char) -> bool {
     std::path::is_separator(c)
 }
 
-/// The names of the variables in a text, as far as its braces match.
-pub(super) fn variables(text: &str) -> Vec<&str> {
-    let after_brace = text.split('{').skip(1);
-    after_brace.filter_map(|part| part.split_once('}')).map(|(name, _)| name).collect()
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use crate::model::pattern::Pattern;
 
     fn at_etc(text: &str) -> Result<String, &'static str> {
         absolute(text, Path::new("/etc/landfall"), Kind::Template).map_err(|bad| bad.message)
@@ -163,17 +154,13 @@ mod tests {
     #[test]
     fn a_folder_with_wildcards_in_its_name_stands_for_itself() {
         let pattern = absolute("*.csv", Path::new("/srv/[a]{b}"), Kind::Pattern);
-        assert_eq!(pattern, Ok("/srv/[[]a][{]b}/*.csv".into()));
+        let pattern = Pattern::parse(&pattern.expect("a pattern")).expect("it is right");
+        assert_eq!(pattern.fixed_folder(), Path::new("/srv/[a]{b}"));
     }
 
     #[test]
     fn a_pattern_that_names_a_folder_is_refused() {
         assert!(absolute("in/", Path::new("/etc"), Kind::Pattern).is_err());
         assert!(absolute("in/", Path::new("/etc"), Kind::Plain).is_ok());
-    }
-
-    #[test]
-    fn variables_are_found_in_order() {
-        assert_eq!(variables("/a/{x}/{date:%Y}{y}/{open"), ["x", "date:%Y", "y"]);
     }
 }

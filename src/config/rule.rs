@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::paths::{self, Kind};
-use super::problem::did_you_mean;
 use super::raw::Node;
 use super::report::Report;
 use super::section::{Section, absolute_item, is_plain_name};
@@ -15,6 +14,8 @@ use crate::model::rule::{
     Errors, LastLine, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy, Records,
     Rule, Service, SourceEnd, TrustClose,
 };
+use crate::model::template::variables;
+use crate::watch::companion::Companion;
 
 /// Keys that later versions bring.
 const LATER: &[&str] =
@@ -144,21 +145,11 @@ fn last_line(section: &Section<'_>, records: &Records) -> LastLine {
     LastLine::Any
 }
 
-/// The name of a marker, or of a file with totals: it tells which file it is for, lies beside it, and is not the file itself.
+/// The name of a marker, or of a file with totals.
 fn companion<'a>(section: &Section<'a>, key: &'static str) -> Option<&'a str> {
-    const KNOWN: [&str; 2] = ["name", "stem"];
     let text = section.text(key)?;
-    let variables = paths::variables(text);
-    if text.contains(paths::is_separator) {
-        let hint = "write a name; it lies in its file's folder".to_owned();
-        section.problem(key, "this name cannot hold a folder", Some(hint));
-    } else if let Some(unknown) = variables.iter().find(|name| !KNOWN.contains(name)) {
-        let hint = did_you_mean(unknown, KNOWN).unwrap_or_else(|| "this name knows {name} and {stem}".into());
-        section.problem(key, format!("unknown variable {{{unknown}}}"), Some(hint));
-    } else if variables.is_empty() || text == "{name}" {
-        let example = if key == "marker" { "{name}.done" } else { "{name}.ctl" };
-        let hint = format!("use {{name}} or {{stem}} with something of its own, like \"{example}\"");
-        section.problem(key, "this does not tell it from its file", Some(hint));
+    if let Err(mistake) = Companion::parse(text) {
+        section.problem(key, mistake.message, mistake.hint);
     }
     Some(text)
 }
@@ -232,7 +223,7 @@ fn source(section: &Section<'_>) -> SourceEnd {
 /// A folder that takes no variables.
 fn folder(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
     let path = section.path(key)?;
-    if section.text(key).is_some_and(|text| text.contains('{')) {
+    if section.text(key).is_some_and(|text| !variables(text).is_empty()) {
         section.problem(
             key,
             "this folder takes no variables",

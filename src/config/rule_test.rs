@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::paths;
 use super::problem::did_you_mean;
 use super::raw::{Node, Origin, Value};
 use super::report::Report;
 use super::section::Section;
+use crate::model::pattern::names_in;
 use crate::model::rule::Rule;
 
 /// How a file ends that holds tests only; it is no file of rules.
@@ -140,7 +140,7 @@ fn landing_path(table: &Section<'_>, rule: &Rule, sample: Option<&Content>) -> O
     if table.has("path") {
         return named;
     }
-    if let Some(pattern) = rule.paths.iter().find(|text| !paths::variables(text).is_empty()) {
+    if let Some(pattern) = rule.paths.iter().find(|text| !names_in(std::slice::from_ref(text)).is_empty()) {
         let hint = format!("add a `path` that fits {pattern}: it gives the wildcards their values");
         table.problem("path", "missing: where the sample would land", Some(hint));
         return None;

@@ -1,73 +1,27 @@
-//! Whole configurations, judged by stand-ins for the owners of patterns, templates and steps.
+//! Whole configurations.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::{Inputs, TestFiles, load};
-use super::judge::{Accepted, Judge, Verdict};
 use super::problem::Problems;
 use crate::model::category::Category;
 use crate::model::delivery::{DeliveryRule, SameContent, SameKey};
+use crate::model::pattern::Pattern;
 use crate::model::rule::{Format, LastLine, Limit, OnMisfit, Rule, Settings};
-use crate::pipeline::PipelineProblem;
-
-/// Knows as much of patterns and templates as these tests need.
-struct StandIn;
-
-impl Judge for StandIn {
-    fn pattern(&self, text: &str) -> Result<Accepted, Verdict> {
-        let names: Vec<String> = super::paths::variables(text).into_iter().map(str::to_owned).collect();
-        let starred =
-            names.iter().fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), "*"));
-        let options = glob::MatchOptions {
-            require_literal_separator: true,
-            require_literal_leading_dot: true,
-            case_sensitive: true,
-        };
-        let wrong = |error: glob::PatternError| Verdict { message: error.to_string(), hint: None };
-        let whole = glob::Pattern::new(&starred).map_err(wrong)?;
-        let parent = starred.rsplit_once('/').map_or("", |(parent, _)| parent).to_owned();
-        let folder = glob::Pattern::new(&parent).map_err(wrong)?;
-        Ok(Accepted {
-            names,
-            matches: Box::new(move |path| whole.matches_path_with(path, options)),
-            could_match_in: Box::new(move |path| folder.matches_path_with(path, options)),
-        })
-    }
-
-    fn template(&self, text: &str, known: &BTreeSet<String>) -> Result<(), Verdict> {
-        let mut used = super::paths::variables(text).into_iter();
-        match used.find(|name| !super::fit::VARIABLES.contains(name) && !known.contains(*name)) {
-            None => Ok(()),
-            Some(name) => Err(Verdict { message: format!("unknown variable {{{name}}}"), hint: None }),
-        }
-    }
-
-    fn recipients(&self, rule: &Rule, category: &Category) -> Result<(), Verdict> {
-        let broken = rule.outputs[category].recipients.iter().any(|key| key == "age1broken");
-        let verdict = Verdict { message: "bad checksum".into(), hint: None };
-        if broken { Err(verdict) } else { Ok(()) }
-    }
-
-    fn pipeline(&self, rule: &Rule) -> Vec<PipelineProblem> {
-        let steps = rule.pipeline.iter().enumerate();
-        let wrong = steps.filter(|(_, spec)| spec.step == "wrong").map(|(position, _)| PipelineProblem {
-            key: ["pipeline", &position.to_string(), "columns", "amount", "type"].map(str::to_owned).to_vec(),
-            message: "unknown type \"decimel\"".into(),
-            hint: Some("did you mean `decimal`?".into()),
-        });
-        wrong.collect()
-    }
-}
+use crate::model::template::fixed_folder;
+use crate::pipeline::Registry;
 
 fn load_in(
     working_folder: &Path,
     main: &Path,
     variables: &BTreeMap<String, String>,
 ) -> Result<Settings, Problems> {
-    let inputs = Inputs { main, variables, working_folder, test_files: TestFiles::BesideAnd(&[]) };
-    Ok(load(&inputs, &StandIn)?.settings)
+    let registry = Registry::with_builtin_steps();
+    let test_files = TestFiles::BesideAnd(&[]);
+    let inputs = Inputs { main, variables, working_folder, registry: Some(&registry), test_files };
+    Ok(load(&inputs)?.settings)
 }
 
 /// A folder of configuration files.
@@ -244,19 +198,18 @@ fn only_the_target_of_validate_has_a_limit_unless_one_is_written() {
     let outputs = "
 [rule.output.invalid]
 path = 'bad/{stem}.csv'
-[rule.output.large]
-path = 'large/{stem}.csv'
 [[rule.pipeline]]
 step = 'validate'
-columns = { amount = { type = 'decimal', since = 2026-01-31 } }
+columns = { amount = { type = 'date', min = 2026-01-31 } }
 ";
     let rule = plain(outputs).settings().rules.remove(0);
     let max = |name: &str| rule.outputs[&Category::new(name)].max;
-    assert_eq!((max("main"), max("invalid"), max("large")), (None, Some(Limit::Percent(50.0)), None));
+    assert_eq!((max("main"), max("invalid")), (None, Some(Limit::Percent(50.0))));
     let empty = |name: &str| rule.outputs[&Category::new(name)].write_empty;
     assert_eq!((empty("main"), empty("invalid")), (true, false));
-    assert_eq!(rule.pipeline[0].params["columns"]["amount"]["since"], "2026-01-31");
-    let rule = plain(&format!("{outputs}to = 'large'\n")).settings().rules.remove(0);
+    assert_eq!(rule.pipeline[0].params["columns"]["amount"]["min"], "2026-01-31");
+    let outputs = outputs.replace("output.invalid", "output.large") + "to = 'large'\n";
+    let rule = plain(&outputs).settings().rules.remove(0);
     assert_eq!(rule.outputs[&Category::new("large")].max, Some(Limit::Percent(50.0)));
 }
 
@@ -297,6 +250,20 @@ fn a_folder_that_a_pattern_would_pick_up_is_refused() {
         .and("rules.d/a.toml", &RULE.replace("payments", "other").replace("'in/*.csv'", "'/*/{x}/out/*.csv', '../x/{y}/*'"));
     insta::assert_snapshot!(world.problems());
     plain("claim_dir = 'in/.landfall'\nquarantine_dir = 'in/.landfall/quarantine'\n").settings();
+    let dated = RULE.replace("in/*.csv", "out/*/*/*").replace("{stem}.csv", "{date:%Y/%m}/{stem}");
+    let problems = World::with(&format!("config_version = 1\n{dated}")).problems();
+    assert!(problems.contains("DIR/out/1970/01 is a folder that the pattern"), "{problems}");
+}
+
+#[test]
+fn a_configuration_may_lie_in_a_folder_with_any_name() {
+    let world = World::with("").and("{stem}[a]*}/landfall.toml", &format!("config_version = 1\n{RULE}"));
+    let folder = world.path("{stem}[a]*}");
+    let loaded = load_in(&folder, Path::new("landfall.toml"), &BTreeMap::new());
+    let rule = loaded.unwrap_or_else(|problems| panic!("{problems}")).rules.remove(0);
+    let pattern = Pattern::parse(&rule.paths[0]).expect("a pattern");
+    assert!(pattern.matches(&folder.join("in/a.csv")).is_some());
+    assert_eq!(fixed_folder(&rule.outputs[&Category::main()].path), folder.join("out"));
 }
 
 #[test]
@@ -312,8 +279,8 @@ fn a_folder_that_the_taking_rule_excludes_is_no_loop() {
 
 #[test]
 fn a_recipient_that_only_looks_right_is_told() {
-    let world = plain("[rule.output.safe]\npath = 'safe/{stem}.age'\nrecipients = ['age1broken']\n");
-    assert_eq!(world.problems(), "landfall.toml:12: rule \"payments\": output.safe.recipients: bad checksum");
+    let rule = RULE.replace(".csv'\n[rule.source]", ".age'\nrecipients = ['age1broken']\n[rule.source]");
+    insta::assert_snapshot!(World::with(&format!("config_version = 1\n{rule}")).problems());
 }
 
 #[test]
@@ -585,8 +552,12 @@ fn a_name_that_promises_what_is_not_written_is_refused() {
         "[rule.output.zip]\npath = 'out/{stem}.csv.zip'\n[rule.output.old]\npath = 'out/{stem}.old.Z'\n[rule.publish]\nmarker = 'out/{stem}.gz'\nmanifest = 'out/{stem}.json.lz4'\n",
     );
     insta::assert_snapshot!(world.problems(), @r#"
+    landfall.toml:10: rule "payments": output.zip: no step sends records to category `zip`, or they all go on to another
+        hint: leave out [rule.output.zip], or send records there
     landfall.toml:11: rule "payments": output.zip.path: this name promises .zip, and nothing here writes that
         hint: an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age behind it, each once; take other suffixes off
+    landfall.toml:12: rule "payments": output.old: no step sends records to category `old`, or they all go on to another
+        hint: leave out [rule.output.old], or send records there
     landfall.toml:13: rule "payments": output.old.path: this name promises .Z, and nothing here writes that
         hint: an output is compressed by .gz, .zst, .bz2 or .xz and encrypted by .age behind it, each once; take other suffixes off
     landfall.toml:15: rule "payments": publish.marker: this name promises .gz, and a marker is written as it is

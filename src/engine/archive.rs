@@ -6,7 +6,6 @@ use super::free_name::{free_name, numbered};
 use super::moving::plan_companions;
 use super::rule_book::ReadyRule;
 use super::trouble::Trouble;
-use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
 use crate::model::rule::OnSuccess;
@@ -36,13 +35,9 @@ pub(super) fn forget_plan(job: &mut Job) {
 
 pub(super) fn folder(rule: &ReadyRule, job: &Job) -> Result<PathBuf, Trouble> {
     let template = rule.rule.source.archive_dir.as_deref().unwrap_or_default();
-    let known = job.vars.keys().cloned().collect();
     let variables = Variables::of(&rule.rule, job);
-    let rendered = Template::parse(template, &known).and_then(|template| template.render(&variables));
-    rendered.map_err(|error| {
-        let message = format!("rule \"{}\": source.archive_dir: {error}", rule.rule.name);
-        Trouble::new(FaultKind::Config, message, error.hint.as_deref())
-    })
+    let rendered = Template::of_job(template, job).and_then(|template| template.render(&variables));
+    rendered.map_err(|mistake| Trouble::mistake(&rule.rule, "source.archive_dir", &mistake))
 }
 
 /// The names that a job's source may have got in the archive, the first choice first.

@@ -26,12 +26,12 @@ use crate::model::identity::FolderIdentity;
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
+use crate::model::pattern::Pattern;
 use crate::model::rule::{OnSuccess, Rule};
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 use crate::watch::Offer;
-use crate::watch::pattern::Pattern;
-use crate::watch::rules::companion_path;
+use crate::watch::companion;
 
 /// What is to become of an offered file.
 pub(super) struct Wanted {
@@ -257,7 +257,7 @@ pub(super) fn offer_for(rule: &Rule, path: &Path) -> Result<Offer, Trouble> {
 
 /// The totals of a file that an operator names. They are asked for by the rule, and nobody waits for them here.
 fn totals_of(rule: &Rule, path: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let totals = rule.ready.totals.as_deref().and_then(|template| companion_path(template, path));
+    let totals = rule.ready.totals.as_deref().and_then(|template| companion::path(template, path));
     if let Some(missing) = &totals
         && look_at(missing)?.is_none()
     {

@@ -18,9 +18,9 @@ use crate::durable_fs::{self, CLAIM_FOLDER, FsError, HeldFolder, Hold};
 use crate::model::fault::FaultKind;
 use crate::model::identity::FolderIdentity;
 use crate::model::os_text::OsText;
+use crate::model::pattern::Pattern;
 use crate::model::rule::{Mode, OnSuccess, Rule};
 use crate::store::Mark;
-use crate::watch::pattern::Pattern;
 
 #[derive(Debug, Default)]
 pub(super) struct ClaimFolders {

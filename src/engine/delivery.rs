@@ -137,13 +137,9 @@ fn key_template(rule: &Rule) -> Option<&str> {
 }
 
 fn key_of(rule: &Rule, job: &Job, template: &str) -> Result<OsText, Trouble> {
-    let known = job.vars.keys().cloned().collect();
-    let rendered = Template::parse(template, &known)
-        .and_then(|template| template.render_text(&Variables::of(rule, job)));
-    rendered.map_err(|error| {
-        let message = format!("rule \"{}\": delivery.key: {error}", rule.name);
-        Trouble::new(FaultKind::Config, message, error.hint.as_deref())
-    })
+    let rendered =
+        Template::of_job(template, job).and_then(|template| template.render_text(&Variables::of(rule, job)));
+    rendered.map_err(|mistake| Trouble::mistake(rule, "delivery.key", &mistake))
 }
 
 fn refused(earlier: &Earlier) -> Trouble {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::rule_book::folders_of;
 use crate::durable_fs::Mounts;
+use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
-use crate::watch::pattern::Pattern;
 
 /// Rules that are watched by one thread, and the folders below which their files lie.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::trouble::Trouble;
 use crate::durable_fs;
+use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
 use crate::store::Store;
-use crate::watch::pattern::Pattern;
 
 /// The folders of these rules.
 pub(super) fn distrust(rules: &[Rule]) {

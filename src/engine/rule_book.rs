@@ -9,7 +9,7 @@ use super::trouble::Trouble;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::rule::Rule;
-use crate::model::template::{Template, Variables};
+use crate::model::template::{Template, Variables, fixed_folder};
 use crate::output::OutputPlan;
 use crate::pipeline::{Pipeline, Registry};
 use crate::store::Store;
@@ -63,13 +63,10 @@ impl ReadyRule {
     /// A key's path takes only the rule's named wildcards, byte for byte: they match one path component, so that the result stays in its
     /// folder, and the file is called as its sender is.
     fn fill_in(&self, key: &str, path: &str, job: &Job) -> Result<PathBuf, Trouble> {
-        let known = job.vars.keys().cloned().collect();
-        let filled = Template::parse(path, &known)
+        let filled = Template::of_job(path, job)
             .and_then(|template| template.render_text(&Variables::of(&self.rule, job)));
-        filled.map(|path| PathBuf::from(path.as_os_str())).map_err(|error| {
-            let message = format!("rule \"{}\": {key}: {error}", self.rule.name);
-            Trouble::new(FaultKind::Config, message, error.hint.as_deref())
-        })
+        let filled = filled.map_err(|mistake| Trouble::mistake(&self.rule, key, &mistake))?;
+        Ok(PathBuf::from(filled.as_os_str()))
     }
 }
 
@@ -81,12 +78,6 @@ pub(super) fn folders_of(rule: &Rule) -> Vec<PathBuf> {
     let own = [&rule.source.claim_dir, &rule.source.quarantine_dir].into_iter().flatten().cloned();
     let all = outputs.chain(signals.map(|path| fixed_folder(path))).chain(archive).chain(own);
     all.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn fixed_folder(template: &str) -> PathBuf {
-    let literal = template.split('{').next().unwrap_or_default();
-    let end = literal.rfind(std::path::is_separator).map_or(0, |at| at + 1);
-    PathBuf::from(literal.get(..end).unwrap_or_default())
 }
 
 /// A rule of the configuration. One that cannot be made ready (a file with recipients that is away) stops no other: its files wait,

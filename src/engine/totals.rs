@@ -19,7 +19,7 @@ use crate::model::os_text::{OsText, escaped};
 use crate::model::rule::Rule;
 use crate::output::hexadecimal;
 use crate::pipeline::params::nearest;
-use crate::watch::rules::companion_path;
+use crate::watch::companion;
 
 /// A longer file is none with totals.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -50,7 +50,7 @@ pub(super) struct Announced {
 /// What cannot be read may still be being written: the file is given back to wait, once.
 pub(super) fn read(rule: &Rule, job: &Job) -> Result<Option<Totals>, Trouble> {
     let Some(template) = &rule.ready.totals else { return Ok(None) };
-    let name = companion_path(template, job.source.path.as_path());
+    let name = companion::path(template, job.source.path.as_path());
     let path = name.map(OsText::from).unwrap_or_default();
     let companion = job.source.companions.iter().find(|companion| companion.path == path);
     let Some(companion) = companion else {

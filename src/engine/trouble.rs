@@ -10,6 +10,8 @@ use crate::model::account::Unbalanced;
 use crate::model::delivery::Resend;
 use crate::model::fault::{Fault, FaultKind, JobError, WaitsFor};
 use crate::model::job_state::IllegalTransition;
+use crate::model::mistake::Mistake;
+use crate::model::rule::Rule;
 use crate::output::OutputError;
 use crate::pipeline::{MissingColumns, StepBroken};
 use crate::record::CutError;
@@ -97,6 +99,12 @@ impl Trouble {
             FaultKind::Input | FaultKind::Transient | FaultKind::Bug => WaitsFor::Retry,
         };
         Self { error, waits_for, reaction: Reaction::ByKind }
+    }
+
+    /// What a rule says cannot be used for this job.
+    pub(super) fn mistake(rule: &Rule, key: &str, mistake: &Mistake) -> Self {
+        let message = format!("rule \"{}\": {key}: {mistake}", rule.name);
+        Self::new(FaultKind::Config, message, mistake.hint.as_deref())
     }
 
     /// The same, with what follows from it.

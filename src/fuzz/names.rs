@@ -9,8 +9,8 @@ use super::Input;
 use crate::model::category::Category;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
+use crate::model::pattern::Pattern;
 use crate::model::template::{Template, Variables};
-use crate::watch::pattern::Pattern;
 
 pub(super) fn check(data: &[u8]) {
     let mut input = Input(data);

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::durable_fs::FsError;
 use crate::model::category::Category;
 use crate::model::fault::{Fault, FaultKind, JobError, WaitsFor};
+use crate::model::mistake::Mistake;
 use crate::model::os_text::{OsText, escaped_path};
-use crate::model::template::TemplateError;
 
 /// An output cannot be written or published.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum OutputError {
         /// `output.main.path`.
         place: String,
         /// Why.
-        source: TemplateError,
+        source: Mistake,
     },
     /// Records can go to a category that has no output table.
     #[error("category `{category}` has no output")]
@@ -191,7 +191,7 @@ impl OutputError {
         matches!(self, Self::Fs(error) if error.is_failed_sync())
     }
 
-    pub(super) fn template(place: impl Into<String>, source: TemplateError) -> Self {
+    pub(super) fn template(place: impl Into<String>, source: Mistake) -> Self {
         Self::Template { place: place.into(), source }
     }
 

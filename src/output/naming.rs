@@ -1,30 +1,18 @@
 //! The paths of a job's outputs and signals.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::error::OutputError;
 use crate::model::category::Category;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
+use crate::model::pattern;
 use crate::model::rule::Rule;
-use crate::model::template::{self, Template, TemplateError, Variables};
-
-/// The names in braces in a rule's patterns.
-fn wildcards(rule: &Rule) -> BTreeSet<String> {
-    let in_pattern = |pattern: &str| -> Vec<String> {
-        pattern
-            .split('{')
-            .skip(1)
-            .filter_map(|rest| rest.split_once('}'))
-            .map(|(name, _)| name.to_owned())
-            .collect()
-    };
-    rule.paths.iter().flat_map(|pattern| in_pattern(pattern)).collect()
-}
+use crate::model::template::{self, Template, Variables};
 
 pub(super) fn parse(rule: &Rule, text: &str, place: &str) -> Result<Template, OutputError> {
-    Template::parse(text, &wildcards(rule)).map_err(|source| OutputError::template(place, source))
+    Template::parse(text, &pattern::names_in(&rule.paths))
+        .map_err(|source| OutputError::template(place, source))
 }
 
 /// An output's path. Where the template leaves the end of the name to a variable, or adds nothing but what the output is packed in,
@@ -55,9 +43,8 @@ fn is_packing(end: &str) -> bool {
 
 /// The path of a manifest or marker.
 pub(super) fn signal_path(rule: &Rule, job: &Job, text: &str, place: &str) -> Result<PathBuf, OutputError> {
-    let render =
-        |template: Template| -> Result<PathBuf, TemplateError> { template.render(&Variables::of(rule, job)) };
-    render(parse(rule, text, place)?).map_err(|source| OutputError::template(place, source))
+    let rendered = parse(rule, text, place)?.render(&Variables::of(rule, job));
+    rendered.map_err(|source| OutputError::template(place, source))
 }
 
 pub(super) fn place_of(category: &Category) -> String {

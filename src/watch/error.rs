@@ -3,22 +3,7 @@
 use std::io;
 
 use crate::model::fault::{Fault, FaultKind};
-
-/// The pattern is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct PatternError {
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-impl PatternError {
-    pub(super) fn new(message: String, hint: &str) -> Self {
-        Self { message, hint: Some(hint.to_owned()) }
-    }
-}
+use crate::model::mistake::Mistake;
 
 /// Watching cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +14,7 @@ pub(crate) enum WatchError {
         /// The rule's name.
         rule: String,
         /// What is wrong with it.
-        source: PatternError,
+        source: Mistake,
     },
     /// A rule waits for markers and does not say which.
     #[error("rule \"{rule}\": `ready.strategy` is `marker`, but `ready.marker` is missing")]

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use super::error::PatternError;
-use super::os_chars::to_chars;
-use super::pattern::Pattern;
-use super::segment::Segment;
+use crate::model::mistake::Mistake;
+use crate::model::pattern::os_chars::to_chars;
+use crate::model::pattern::{Pattern, Segment};
 
 /// Endings of names that uploads have while they run.
 const UNFINISHED: [&str; 6] = [".part", ".filepart", ".tmp", ".partial", ".crdownload", "~"];
@@ -19,7 +18,7 @@ pub(crate) struct Excludes {
 
 impl Excludes {
     /// Parses a rule's `exclude`: without a separator a pattern is for the file's name, else for the whole path.
-    pub(crate) fn parse(texts: &[String]) -> Result<Self, PatternError> {
+    pub(crate) fn parse(texts: &[String]) -> Result<Self, Mistake> {
         let mut excludes = Self::default();
         for text in texts {
             if text.contains(std::path::is_separator) {

@@ -20,6 +20,7 @@
 
 mod candidate;
 mod candidates;
+pub(crate) mod companion;
 mod error;
 pub(crate) mod exclude;
 mod handle;
@@ -27,15 +28,12 @@ mod look;
 mod message;
 mod notifier;
 mod offer;
-mod os_chars;
-pub(crate) mod pattern;
 mod probe;
 #[cfg(target_os = "linux")]
 mod processes;
 mod ready;
 pub(crate) mod rules;
 mod scanner;
-mod segment;
 mod table;
 #[cfg(all(test, unix))]
 mod tests;

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::{PatternError, WatchError};
+use super::companion::Companion;
+use super::error::WatchError;
 use super::exclude::Excludes;
-use super::os_chars::{from_chars, to_chars};
-use super::pattern::Pattern;
-use super::segment::{Segment, Values};
+use crate::model::mistake::Mistake;
+use crate::model::pattern::{Pattern, Values};
 use crate::model::rule::{Mode, OnSuccess, Order, Ready, ReadyStrategy, Rule};
-use crate::model::template;
 
 /// Where claimed files lie beside their place; never entered.
 pub(super) use crate::durable_fs::CLAIM_FOLDER;
@@ -19,8 +18,8 @@ pub(super) struct WatchedRule {
     pub(super) keep: bool,
     pub(super) order: Order,
     pub(super) ready: Ready,
-    pub(super) marker: Option<Marker>,
-    pub(super) totals: Option<Marker>,
+    pub(super) marker: Option<Companion>,
+    pub(super) totals: Option<Companion>,
     live: bool,
     patterns: Vec<Pattern>,
     excludes: Excludes,
@@ -59,7 +58,7 @@ impl RuleSet {
     pub(super) fn is_marker(&self, path: &Path) -> bool {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
         self.0.iter().any(|rule| {
-            rule.companions().any(|companion| companion.shape.is_match(&to_chars(name)))
+            rule.companions().any(|companion| companion.could_be_called(name))
                 && rule.patterns.iter().any(|pattern| pattern.could_match_in(folder))
         })
     }
@@ -92,16 +91,16 @@ impl RuleSet {
 
 impl WatchedRule {
     fn new(rule: Rule) -> Result<Self, WatchError> {
-        let wrong = |source: PatternError| WatchError::Pattern { rule: rule.name.clone(), source };
+        let wrong = |source: Mistake| WatchError::Pattern { rule: rule.name.clone(), source };
         let patterns =
             rule.paths.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>().map_err(wrong)?;
         let excludes = Excludes::parse(&rule.exclude).map_err(wrong)?;
         let marker = match (rule.ready.strategy, &rule.ready.marker) {
-            (ReadyStrategy::Marker, Some(template)) => Some(Marker::parse(template).map_err(wrong)?),
+            (ReadyStrategy::Marker, Some(template)) => Some(Companion::parse(template).map_err(wrong)?),
             (ReadyStrategy::Marker, None) => return Err(WatchError::NoMarker { rule: rule.name }),
             (ReadyStrategy::Auto | ReadyStrategy::Stable, _) => None,
         };
-        let totals = rule.ready.totals.as_deref().map(Marker::parse).transpose().map_err(wrong)?;
+        let totals = rule.ready.totals.as_deref().map(Companion::parse).transpose().map_err(wrong)?;
         Ok(Self {
             keep: rule.source.on_success == OnSuccess::Keep,
             live: rule.mode == Mode::Live,
@@ -116,75 +115,12 @@ impl WatchedRule {
     }
 
     /// What lies beside a file and is none itself.
-    fn companions(&self) -> impl Iterator<Item = &Marker> {
+    fn companions(&self) -> impl Iterator<Item = &Companion> {
         self.marker.iter().chain(&self.totals)
     }
 
     fn matches(&self, path: &Path) -> Option<Values> {
         let values = self.patterns.iter().find_map(|pattern| pattern.matches(path))?;
         (!self.excludes.excludes(path)).then_some(values)
-    }
-}
-
-/// Where a marker or a file with totals lies, by its template.
-pub(crate) fn companion_path(template: &str, file: &Path) -> Option<PathBuf> {
-    Marker::parse(template).ok()?.path_for(file)
-}
-
-/// The template of the name of a marker, or of a file with totals: `{name}` is the file's name, `{stem}` what it is in every template.
-#[derive(Debug)]
-pub(super) struct Marker {
-    template: String,
-    shape: Segment,
-}
-
-impl Marker {
-    fn parse(template: &str) -> Result<Self, PatternError> {
-        if template.contains(std::path::is_separator) {
-            let message = format!("`{template}` lies in another folder");
-            return Err(PatternError::new(message, "write a name only; it lies beside its file"));
-        }
-        let gaps = template.replace("{stem}", "{name}");
-        let literals: Vec<&str> = gaps.split("{name}").collect();
-        if literals.len() < 2 || literals.iter().all(|text| text.is_empty()) {
-            let message = format!(
-                "`{template}` does not tell what belongs to one file from another's, or from the file"
-            );
-            return Err(PatternError::new(
-                message,
-                "write `{name}` or `{stem}` and something more, like `{name}.done`",
-            ));
-        }
-        Ok(Self { template: template.to_owned(), shape: Segment::of_literals(&literals) })
-    }
-
-    /// Where the marker of this file lies.
-    pub(super) fn path_for(&self, file: &Path) -> Option<PathBuf> {
-        let name = file.file_name()?;
-        let (name, stem) = (to_chars(name), to_chars(&template::stem(name)));
-        // Piece by piece: what a file is called is never read as a template.
-        let pieces = self.template.split("{name}").map(|piece| piece.replace("{stem}", &stem));
-        Some(file.with_file_name(from_chars(&pieces.collect::<Vec<_>>().join(&name))))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_marker_lies_beside_its_file() {
-        let marker = Marker::parse("{stem}.done").expect("good");
-        assert_eq!(marker.path_for(Path::new("in/a.csv.gz")), Some(PathBuf::from("in/a.done")));
-        assert_eq!(marker.path_for(Path::new("in/{name}.csv")), Some(PathBuf::from("in/{name}.done")));
-        assert_eq!(marker.path_for(Path::new("in/a.001")), Some(PathBuf::from("in/a.001.done")));
-        assert!(marker.shape.is_match("a.done") && !marker.shape.is_match(".done"));
-    }
-
-    #[test]
-    fn a_marker_that_would_swallow_every_file_is_refused() {
-        assert!(Marker::parse("{name}").is_err());
-        assert!(Marker::parse("done").is_err());
-        assert!(Marker::parse("x/{name}.done").is_err());
     }
 }

@@ -25,8 +25,8 @@ use crate::durable_fs::{self, CLAIM_FOLDER, Kind, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
+use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
-use crate::watch::pattern::Pattern;
 
 pub use own::{check_own, distrust_way_to};
 pub(super) use report::tell_strays;

@@ -12,6 +12,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, OnSuccess, Rule};
+use crate::model::template::fixed_folder;
 use crate::output;
 use crate::store::{Store, StoreError};
 use crate::telemetry::events;
@@ -52,12 +53,8 @@ pub(in crate::engine) fn tell_strays(shared: &Shared, is_start: bool) {
 /// Looks below the folders that outputs go to, as far as their templates spell them out, for partials of jobs that the store does not know.
 fn tell_partials(shared: &Shared, rules: &[Rule]) {
     let templates = rules.iter().flat_map(|rule| rule.outputs.values()).map(|output| output.path.as_str());
-    let fixed = |template: &str| {
-        let literal = template.split('{').next().unwrap_or_default();
-        let folder = literal.rfind(std::path::is_separator).map(|at| &literal[..at]);
-        folder.filter(|folder| !folder.is_empty()).map(PathBuf::from)
-    };
-    let mut folders: Vec<PathBuf> = templates.filter_map(fixed).collect();
+    let mut folders: Vec<PathBuf> =
+        templates.map(fixed_folder).filter(|folder| folder.parent().is_some()).collect();
     let (mut seen, mut partials, mut entries_left) = (BTreeSet::new(), Vec::new(), OUTPUT_ENTRIES_MAX);
     while let Some(folder) = folders.pop() {
         if shared.stopping() || !seen.insert(folder.clone()) {

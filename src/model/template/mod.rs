@@ -13,21 +13,26 @@ use jiff::tz::TimeZone;
 use super::category::Category;
 use super::job::Job;
 use super::job_id::JobId;
+use super::mistake::Mistake;
 use super::os_text::OsText;
 use super::rule::Rule;
 
 mod harmless;
 mod names;
+mod outline;
 mod parse;
 
 use harmless::ComponentBuilder;
 pub use names::{numbered, stem, without_known_suffixes_before};
+pub(crate) use outline::{Outline, escaped, fixed_folder, variables};
+pub(crate) use parse::BUILT_IN;
 
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
     segments: Vec<Segment>,
-    fixed_folder: PathBuf,
+    /// The folder before the first variable, with its last separator.
+    fixed_text: String,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -95,22 +100,6 @@ impl<'a> Variables<'a> {
     }
 }
 
-/// The template is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct TemplateError {
-    /// What is wrong, with the variable's name.
-    pub message: String,
-    /// What to do.
-    pub hint: Option<String>,
-}
-
-impl TemplateError {
-    fn new(message: String, hint: impl Into<Option<String>>) -> Self {
-        Self { message, hint: hint.into() }
-    }
-}
-
 /// What fills a place of a template.
 enum Value {
     /// The operator's own text: separators count.
@@ -121,16 +110,22 @@ enum Value {
 
 impl Template {
     /// Parses; `known` are the rule's named wildcards; unknown variables are refused with the nearest known name.
-    pub fn parse(text: &str, known: &BTreeSet<String>) -> Result<Self, TemplateError> {
-        let segments = parse::segments(text, known)?;
-        let fixed_folder = parse::fixed_folder(&segments);
-        let literal: String =
-            segments.iter().map(|s| if let Segment::Text(text) = s { text } else { "x" }).collect();
-        if Path::new(&literal).components().any(|c| c == Component::ParentDir) {
-            let hint = "spell the path out without `..`".to_owned();
-            return Err(TemplateError::new(format!("the path `{text}` goes up with `..`"), hint));
+    pub fn parse(text: &str, known: &BTreeSet<String>) -> Result<Self, Mistake> {
+        if text.contains('\0') {
+            return Err(Mistake { message: "a path cannot hold a NUL character".to_owned(), hint: None });
         }
-        Ok(Self { segments, fixed_folder })
+        let outline = Outline::parse(text)?;
+        let segments = parse::segments(&outline, known)?;
+        if Path::new(&outline.filled(|_| "x".into())).components().any(|c| c == Component::ParentDir) {
+            let hint = "spell the path out without `..`";
+            return Err(Mistake::new(format!("the path `{text}` goes up with `..`"), hint));
+        }
+        Ok(Self { segments, fixed_text: outline.fixed_text().to_owned() })
+    }
+
+    /// Parses, for a job that has its named wildcards.
+    pub(crate) fn of_job(text: &str, job: &Job) -> Result<Self, Mistake> {
+        Self::parse(text, &job.vars.keys().cloned().collect())
     }
 
     /// Whether a variable is used, e.g. `entry`.
@@ -140,7 +135,7 @@ impl Template {
 
     /// The folder spelled out before the first variable: nothing rendered ever leaves it.
     pub fn fixed_folder(&self) -> &Path {
-        &self.fixed_folder
+        Path::new(&self.fixed_text).components().as_path()
     }
 
     /// The literal text after the last variable; the whole text where there is none.
@@ -152,10 +147,10 @@ impl Template {
     }
 
     /// The path; components from outside are made harmless and the result is checked to lie inside [`Self::fixed_folder`].
-    pub fn render(&self, variables: &Variables<'_>) -> Result<PathBuf, TemplateError> {
-        let mut path = self.fixed_folder.clone();
+    pub fn render(&self, variables: &Variables<'_>) -> Result<PathBuf, Mistake> {
+        let mut path = self.fixed_folder().to_owned();
         let mut component = ComponentBuilder::default();
-        let mut fixed_left = parse::fixed_length(&self.segments);
+        let mut fixed_left = self.fixed_text.len();
         for segment in &self.segments {
             match value(segment, variables)? {
                 Value::Foreign(bytes) => component.push_foreign(&bytes),
@@ -176,7 +171,7 @@ impl Template {
     }
 
     /// The text as it stands, not a path: nothing is made harmless.
-    pub fn render_text(&self, variables: &Variables<'_>) -> Result<OsText, TemplateError> {
+    pub fn render_text(&self, variables: &Variables<'_>) -> Result<OsText, Mistake> {
         let mut bytes = Vec::new();
         for segment in &self.segments {
             match value(segment, variables)? {
@@ -187,20 +182,20 @@ impl Template {
         Ok(OsText::new(harmless::name_of(bytes)))
     }
 
-    fn check_inside(&self, path: PathBuf) -> Result<PathBuf, TemplateError> {
-        let inside = path.strip_prefix(&self.fixed_folder).is_ok_and(|rest| {
+    fn check_inside(&self, path: PathBuf) -> Result<PathBuf, Mistake> {
+        let inside = path.strip_prefix(self.fixed_folder()).is_ok_and(|rest| {
             rest.components().next().is_some() && rest.components().all(|c| matches!(c, Component::Normal(_)))
         });
         if inside {
             return Ok(path);
         }
-        let folder = super::os_text::escaped_path(&self.fixed_folder);
+        let folder = super::os_text::escaped_path(self.fixed_folder());
         let message = format!("the path `{}` does not lie in {folder}", super::os_text::escaped_path(&path));
-        Err(TemplateError::new(message, "end the path with a file name".to_owned()))
+        Err(Mistake::new(message, "end the path with a file name"))
     }
 }
 
-fn value(segment: &Segment, variables: &Variables<'_>) -> Result<Value, TemplateError> {
+fn value(segment: &Segment, variables: &Variables<'_>) -> Result<Value, Mistake> {
     let (name, variable) = match segment {
         Segment::Text(text) => return Ok(Value::Trusted(text.clone())),
         Segment::Variable { name, variable } => (name, variable),
@@ -230,7 +225,8 @@ fn value(segment: &Segment, variables: &Variables<'_>) -> Result<Value, Template
         Variable::Wildcard => match variables.vars.get(name) {
             Some(value) => foreign(value.as_os_str()),
             None => {
-                return Err(TemplateError::new(format!("`{{{name}}}` has no value for this source"), None));
+                let message = format!("`{{{name}}}` has no value for this source");
+                return Err(Mistake { message, hint: None });
             }
         },
     })
@@ -250,18 +246,15 @@ fn entry_value(entry: &OsText, source_name: &[u8], stem_only: bool) -> Vec<u8> {
     }
 }
 
-fn out_of_place(name: &str) -> TemplateError {
-    let hint = "use it in `output.*.path` only".to_owned();
-    TemplateError::new(format!("`{{{name}}}` has no meaning in this path"), hint)
+fn out_of_place(name: &str) -> Mistake {
+    let hint = "use it in `output.*.path` only";
+    Mistake::new(format!("`{{{name}}}` has no meaning in this path"), hint)
 }
 
-fn moment(format: &str, variables: &Variables<'_>) -> Result<String, TemplateError> {
+fn moment(format: &str, variables: &Variables<'_>) -> Result<String, Mistake> {
     let zone = TimeZone::get(variables.timezone).map_err(|error| {
         let message = format!("the time zone `{}` is not known: {error}", variables.timezone);
-        TemplateError::new(
-            message,
-            "give an IANA name such as `Europe/Berlin` in `service.timezone`".to_owned(),
-        )
+        Mistake::new(message, "give an IANA name such as `Europe/Berlin` in `service.timezone`")
     })?;
     let at = variables.claimed_at.to_zoned(zone);
     jiff::fmt::strtime::format(format, &at).map_err(|error| parse::bad_format(format, &error))

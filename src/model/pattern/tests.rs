@@ -14,7 +14,7 @@ fn is_match(text: &str, path: &str) -> bool {
     pattern(text).matches(Path::new(path)).is_some()
 }
 
-fn error(text: &str) -> PatternError {
+fn error(text: &str) -> Mistake {
     Pattern::parse(text).expect_err("the pattern is wrong")
 }
 
@@ -139,6 +139,18 @@ proptest! {
         let path = Path::new("/in").join(OsStr::from_bytes(&name));
         let values = pattern("/in/{all}").matches(&path).expect("matches");
         prop_assert_eq!(values.get("all").map(|v| v.as_os_str().as_bytes().to_vec()), Some(name));
+    }
+
+    #[test]
+    fn an_escaped_text_is_a_pattern_of_itself_alone(folder in "[^/\u{0}]{1,6}", other in "[a*?\\[\\]{}!.]{1,3}") {
+        prop_assume!(![".", ".."].contains(&folder.as_str()));
+        let path = Path::new("/in").join(&folder);
+        let in_it = pattern(&format!("/in/{}/*", escaped(&folder)));
+        prop_assert_eq!(in_it.fixed_folder(), &path);
+        let it = pattern(&format!("/in/{}", escaped(&folder)));
+        prop_assert_eq!(it.only_file(), Some(path.clone()));
+        prop_assert!(it.matches(&path).is_some());
+        prop_assert_eq!(it.matches(&Path::new("/in").join(&other)).is_some(), other == folder);
     }
 
     #[test]

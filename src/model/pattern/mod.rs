@@ -4,11 +4,18 @@
 //! not hidden (at the end: any file below). `{sender}` is like `*`, but takes at least one character and keeps it. Names that are not
 //! Unicode match too, each byte that is none counting as one character. On Windows case does not count.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use super::error::PatternError;
-use super::os_chars::to_chars;
-use super::segment::{Segment, Values};
+use super::mistake::Mistake;
+
+pub(crate) mod os_chars;
+mod segment;
+#[cfg(all(test, unix))]
+mod tests;
+
+use os_chars::to_chars;
+pub(crate) use segment::{Segment, Values};
 
 /// A parsed pattern.
 ///
@@ -31,15 +38,15 @@ enum Part {
 
 impl Pattern {
     /// Parses an absolute pattern.
-    pub(crate) fn parse(text: &str) -> Result<Self, PatternError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         if !Path::new(text).is_absolute() {
-            return Err(PatternError::new(
+            return Err(Mistake::new(
                 format!("the pattern `{text}` is not absolute"),
                 "spell out its folder from the root",
             ));
         }
         if text.ends_with(std::path::is_separator) {
-            return Err(PatternError::new(
+            return Err(Mistake::new(
                 format!("the pattern `{text}` names a folder, not files"),
                 "add `*` for every file in it",
             ));
@@ -60,6 +67,14 @@ impl Pattern {
     /// The folder spelled out before the first wildcard.
     pub(crate) fn fixed_folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The one file that it can take, where no wildcard is in it.
+    pub(crate) fn only_file(&self) -> Option<PathBuf> {
+        match self.parts.as_slice() {
+            [Part::One(segment)] => Some(self.folder.join(segment.only_name()?)),
+            _ => None,
+        }
     }
 
     /// The names of its named wildcards.
@@ -160,6 +175,17 @@ impl Pattern {
     }
 }
 
+/// The named wildcards of any of these patterns; one that is no pattern has none.
+pub(crate) fn names_in(patterns: &[String]) -> BTreeSet<String> {
+    patterns.iter().filter_map(|text| Pattern::parse(text).ok()).flat_map(|pattern| pattern.names).collect()
+}
+
+/// The pattern that stands for this text alone.
+pub(crate) fn escaped(text: &str) -> String {
+    let is_plain = |c: char| segment::literal(c.encode_utf8(&mut [0; 4])).is_some();
+    text.chars().map(|c| if is_plain(c) { c.to_string() } else { format!("[{c}]") }).collect()
+}
+
 /// The components of `path` below `folder`; none where it does not lie there.
 fn below(folder: &Path, path: &Path) -> Option<Vec<String>> {
     let mut rest = path.components();
@@ -185,7 +211,7 @@ fn same_component(a: &Component<'_>, b: &Component<'_>) -> bool {
 }
 
 /// The folder before the first wildcard, and the components behind it; at least the file's.
-fn split_folder(text: &str) -> Result<(PathBuf, Vec<String>), PatternError> {
+fn split_folder(text: &str) -> Result<(PathBuf, Vec<String>), Mistake> {
     let mut folder = PathBuf::new();
     let mut rest: Vec<String> = Vec::new();
     let mut components = Path::new(text).components().peekable();
@@ -197,21 +223,20 @@ fn split_folder(text: &str) -> Result<(PathBuf, Vec<String>), PatternError> {
             }
             Component::CurDir => continue,
             Component::ParentDir => {
-                return Err(PatternError::new(
+                return Err(Mistake::new(
                     format!("`..` in the pattern `{text}`"),
                     "spell out the folder that is meant",
                 ));
             }
             Component::Normal(part) => part.to_str().unwrap_or_default(),
         };
-        if rest.is_empty() && components.peek().is_some() && !part.contains(['*', '?', '[', '{', '}']) {
-            folder.push(part);
-        } else {
-            rest.push(part.to_owned());
+        match segment::literal(part) {
+            Some(name) if rest.is_empty() && components.peek().is_some() => folder.push(name),
+            _ => rest.push(part.to_owned()),
         }
     }
     if rest.is_empty() {
-        return Err(PatternError::new(
+        return Err(Mistake::new(
             format!("the pattern `{text}` names no file"),
             "add `*` for every file in the folder",
         ));
@@ -219,19 +244,19 @@ fn split_folder(text: &str) -> Result<(PathBuf, Vec<String>), PatternError> {
     Ok((folder, rest))
 }
 
-fn parse_part(text: &str) -> Result<Part, PatternError> {
+fn parse_part(text: &str) -> Result<Part, Mistake> {
     // The pattern's text is matched against names in the same spelling.
     let text = to_chars(text.as_ref());
     if text == "**" { Ok(Part::Folders) } else { Segment::parse(&text).map(Part::One) }
 }
 
-fn collect_names(parts: &[Part]) -> Result<Vec<String>, PatternError> {
+fn collect_names(parts: &[Part]) -> Result<Vec<String>, Mistake> {
     let mut names = Vec::new();
     for part in parts {
         let Part::One(segment) = part else { continue };
         for name in segment.names() {
             if names.contains(name) {
-                return Err(PatternError::new(
+                return Err(Mistake::new(
                     format!("`{{{name}}}` stands twice in one pattern"),
                     "give each wildcard a name of its own",
                 ));
@@ -255,7 +280,3 @@ mod windows_tests {
         assert!(Pattern::parse(r"in\*.csv").is_err());
     }
 }
-
-#[cfg(all(test, unix))]
-#[path = "pattern_tests.rs"]
-mod tests;

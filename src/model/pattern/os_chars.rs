@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 
 /// The name as characters; [`from_chars`] is its inverse.
 #[cfg(unix)]
-pub(super) fn to_chars(name: &OsStr) -> String {
+pub(crate) fn to_chars(name: &OsStr) -> String {
     use std::os::unix::ffi::OsStrExt as _;
     let mut text = String::with_capacity(name.len());
     for chunk in name.as_bytes().utf8_chunks() {
@@ -25,7 +25,7 @@ pub(super) fn to_chars(name: &OsStr) -> String {
 
 /// The name that [`to_chars`] made these characters of.
 #[cfg(unix)]
-pub(super) fn from_chars(text: &str) -> OsString {
+pub(crate) fn from_chars(text: &str) -> OsString {
     use std::os::unix::ffi::OsStringExt as _;
     let mut bytes = Vec::with_capacity(text.len());
     for c in text.chars() {
@@ -39,7 +39,7 @@ pub(super) fn from_chars(text: &str) -> OsString {
 
 /// The name as characters; [`from_chars`] is its inverse.
 #[cfg(windows)]
-pub(super) fn to_chars(name: &OsStr) -> String {
+pub(crate) fn to_chars(name: &OsStr) -> String {
     use std::os::windows::ffi::OsStrExt as _;
     let mut text = String::with_capacity(name.len());
     for unit in char::decode_utf16(name.encode_wide()) {
@@ -58,7 +58,7 @@ pub(super) fn to_chars(name: &OsStr) -> String {
 
 /// The name that [`to_chars`] made these characters of.
 #[cfg(windows)]
-pub(super) fn from_chars(text: &str) -> OsString {
+pub(crate) fn from_chars(text: &str) -> OsString {
     use std::os::windows::ffi::OsStringExt as _;
     let mut wide = Vec::with_capacity(text.len());
     for c in text.chars() {

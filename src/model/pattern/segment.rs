@@ -4,56 +4,48 @@ use std::collections::BTreeMap;
 
 use glob::MatchOptions;
 
-use super::error::PatternError;
 use super::os_chars::from_chars;
+use crate::model::mistake::Mistake;
 use crate::model::os_text::OsText;
-
-/// Names that a template gives another meaning.
-const TEMPLATE_NAMES: [&str; 13] = [
-    "rule",
-    "name",
-    "stem",
-    "ext",
-    "date",
-    "time",
-    "job",
-    "category",
-    "entry",
-    "entry_stem",
-    "parent",
-    "grandparent",
-    "revision",
-];
+use crate::model::template;
 
 /// Matches one component of a path, or a file's name.
 ///
 /// Invariant: there is one piece more than there are names; each name stands between two pieces.
 #[derive(Clone, Debug)]
-pub(super) struct Segment {
+pub(crate) struct Segment {
     pieces: Vec<glob::Pattern>,
     names: Vec<String>,
 }
 
 /// The named wildcards' values.
-pub(super) type Values = BTreeMap<String, OsText>;
+pub(crate) type Values = BTreeMap<String, OsText>;
 
 impl Segment {
     /// Parses one component; it holds no separator.
-    pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         let (raw_pieces, names) = split_names(text)?;
         let pieces = raw_pieces.iter().map(|piece| parse_piece(piece)).collect::<Result<_, _>>()?;
         Ok(Self { pieces, names })
     }
 
     /// Matches literal text with a wildcard of at least one character at each gap.
-    pub(super) fn of_literals(literals: &[&str]) -> Self {
+    pub(crate) fn of_literals(literals: &[&str]) -> Self {
         let pieces =
             literals.iter().map(|text| glob::Pattern::new(&glob::Pattern::escape(text)).unwrap_or_default());
         Self { pieces: pieces.collect(), names: (1..literals.len()).map(|n| n.to_string()).collect() }
     }
 
+    /// The one name that it matches, where no wildcard is in it.
+    pub(crate) fn only_name(&self) -> Option<String> {
+        match self.pieces.as_slice() {
+            [only] => literal(only.as_str()),
+            _ => None,
+        }
+    }
+
     /// What every name that matches begins with, as far as it is plain; nothing where upper and lower case are one.
-    pub(super) fn beginning(&self) -> &str {
+    pub(crate) fn beginning(&self) -> &str {
         let text = self.pieces.first().map_or("", glob::Pattern::as_str);
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let end = text.find(|c| !is_plain(c)).unwrap_or(text.len());
@@ -61,12 +53,12 @@ impl Segment {
     }
 
     /// Its named wildcards.
-    pub(super) fn names(&self) -> &[String] {
+    pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
     /// Whether the name matches.
-    pub(super) fn is_match(&self, name: &str) -> bool {
+    pub(crate) fn is_match(&self, name: &str) -> bool {
         match self.pieces.as_slice() {
             [only] => only.matches_with(name, options(true)),
             _ => self.ends(name).is_some(),
@@ -74,7 +66,7 @@ impl Segment {
     }
 
     /// Adds the named wildcards' values if the name matches; a name matches as early and as short as possible.
-    pub(super) fn capture(&self, name: &str, values: &mut Values) -> bool {
+    pub(crate) fn capture(&self, name: &str, values: &mut Values) -> bool {
         let Some(ranges) = self.ends(name) else { return false };
         for (key, (start, end)) in self.names.iter().zip(ranges) {
             values.insert(key.clone(), OsText::new(from_chars(name.get(start..end).unwrap_or_default())));
@@ -151,19 +143,19 @@ fn options(at_start: bool) -> MatchOptions {
     }
 }
 
-fn parse_piece(piece: &str) -> Result<glob::Pattern, PatternError> {
+fn parse_piece(piece: &str) -> Result<glob::Pattern, Mistake> {
     glob::Pattern::new(piece).map_err(|error| {
         let hint = if error.msg.contains("range") {
             "write `[[]` for a bracket that is meant as itself"
         } else {
             "write `*` within a component, `**` as a whole one"
         };
-        PatternError::new(format!("`{piece}`: {}", error.msg), hint)
+        Mistake::new(format!("`{piece}`: {}", error.msg), hint)
     })
 }
 
 /// The text between the named wildcards, and their names.
-fn split_names(text: &str) -> Result<(Vec<String>, Vec<String>), PatternError> {
+fn split_names(text: &str) -> Result<(Vec<String>, Vec<String>), Mistake> {
     let (mut pieces, mut names) = (vec![String::new()], Vec::<String>::new());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -177,7 +169,7 @@ fn split_names(text: &str) -> Result<(Vec<String>, Vec<String>), PatternError> {
                 continue;
             }
             '}' => {
-                return Err(PatternError::new(
+                return Err(Mistake::new(
                     format!("`}}` without `{{` in `{text}`"),
                     "write `[}]` for a brace that is meant as itself",
                 ));
@@ -192,11 +184,28 @@ fn split_names(text: &str) -> Result<(Vec<String>, Vec<String>), PatternError> {
     Ok((pieces, names))
 }
 
-fn unclosed(text: &str) -> PatternError {
-    PatternError::new(
+fn unclosed(text: &str) -> Mistake {
+    Mistake::new(
         format!("`{{` without `}}` in `{text}`"),
         "close the named wildcard, or write `[{]` for a brace that is meant as itself",
     )
+}
+
+/// What a component without wildcards stands for; a character in brackets stands for itself.
+pub(super) fn literal(text: &str) -> Option<String> {
+    let mut chars = text.chars();
+    let mut literal = String::new();
+    while let Some(c) = chars.next() {
+        match c {
+            '[' => match (chars.next(), chars.next()) {
+                (Some(inner), Some(']')) => literal.push(inner),
+                _ => return None,
+            },
+            '*' | '?' | '{' | '}' => return None,
+            c => literal.push(c),
+        }
+    }
+    Some(literal)
 }
 
 /// Bytes of the bracket expression at the start of the text, as the glob crate reads it; 1 if it never closes.
@@ -208,22 +217,22 @@ fn bracket_length(text: &str) -> usize {
     text.get(from..).and_then(|inner| inner.find(']')).map_or(1, |at| from + at + 1)
 }
 
-fn wildcard_name(name: &str) -> Result<String, PatternError> {
+fn wildcard_name(name: &str) -> Result<String, Mistake> {
     if name.contains(',') {
-        return Err(PatternError::new(
+        return Err(Mistake::new(
             format!("`{{{name}}}` is a brace list, which patterns do not know"),
             "write one path for each alternative",
         ));
     }
-    if TEMPLATE_NAMES.contains(&name) {
-        return Err(PatternError::new(
+    if template::BUILT_IN.contains(&name) {
+        return Err(Mistake::new(
             format!("`{{{name}}}` already means something in templates"),
             "choose another name for the wildcard",
         ));
     }
     let is_word = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !is_word || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        return Err(PatternError::new(
+        return Err(Mistake::new(
             format!("`{{{name}}}` is no name for a wildcard"),
             "use letters, digits and `_`, beginning with a letter",
         ));
