@@ -8,12 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::allocator;
-use crate::config::{self, Problems, ReadFiles};
-use crate::control::{Acts, ControlError, FileWaiting, Handler, Server, StartingHandler, StoreHandler};
-use crate::engine::{Engine, EngineError, EngineHandle, Purpose};
-use crate::model::fault::JobError;
-use crate::model::job::Job;
-use crate::model::job_id::JobId;
+use crate::config::{self, Problems};
+use crate::control::{ControlError, Server};
+use crate::engine::{Engine, EngineError, Purpose, Running};
 use crate::model::os_text::OsText;
 use crate::model::rule::Mode;
 use crate::pipeline::Registry;
@@ -44,13 +41,14 @@ pub enum ServiceError {
 /// A running service. It goes on until it is stopped, also when this is dropped.
 pub struct Service {
     engine: Engine,
+    running: Running,
     control: Server,
     stop_timeout: Duration,
 }
 
 /// Asks a service to stop, from any thread.
 #[derive(Clone)]
-pub struct Stopper(EngineHandle);
+pub struct Stopper(Engine);
 
 impl Stopper {
     /// Returns at once; [`Service::wait`] returns when the service has stopped.
@@ -90,18 +88,18 @@ impl Service {
         let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
         let stop_timeout = settings.service.stop_timeout;
         let store = open_store(&data_dir)?;
-        let desk = Arc::new(StartingHandler::new(store.clone()));
-        // Before the engine: a start looks at many folders, and may hang at one. And no engine is left behind where this fails.
-        let control = Server::start(&data_dir, Arc::clone(&desk) as Arc<dyn Handler>)?;
-        let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
-        desk.started(StoreHandler::running(store, Running { engine: engine.handle(), files }));
+        let changed = Box::new(move || files.changed().map(OsText::from));
+        let engine = Engine::of_service(store, &settings.rules, changed);
+        // Before the stages: a start looks at many folders, and may hang at one. And no stages are left behind where this fails.
+        let control = Server::start(&data_dir, Arc::new(engine.clone()))?;
+        let running = engine.start(settings, registry, Purpose::Serve)?;
         tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
-        Ok(Self { engine, control, stop_timeout })
+        Ok(Self { engine, running, control, stop_timeout })
     }
 
     /// For another thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.engine.handle())
+        Stopper(self.engine.clone())
     }
 
     /// `service.stop_timeout`: a stop takes about so long at most, unless a disk does not answer.
@@ -111,7 +109,7 @@ impl Service {
 
     /// Waits until a [`Stopper`] asks, or a fault stops it, and stops it cleanly; the fault, if there is one.
     pub fn wait(self) -> Result<(), ServiceError> {
-        self.engine.handle().wait_for_stop();
+        self.engine.wait_for_stop();
         self.stop()
     }
 
@@ -120,53 +118,16 @@ impl Service {
         if let Err(error) = self.control.stop() {
             tracing::warn!(%error, "the control endpoint did not stop cleanly");
         }
-        self.engine.stop()?;
+        self.running.stop()?;
         tracing::info!("stopped");
         Ok(())
     }
 
     /// Waits until it is asked to stop, or stops by itself.
     pub(crate) fn ended_handle(&self) -> impl FnOnce() + Send + 'static {
-        let engine = self.engine.handle();
+        let engine = self.engine.clone();
         move || engine.wait_for_stop()
     }
-}
-
-/// What only a running service can answer, or do.
-struct Running {
-    engine: EngineHandle,
-    files: ReadFiles,
-}
-
-impl Acts for Running {
-    fn retry(&self, job: JobId) -> Result<(), JobError> {
-        done(self.engine.retry(job))
-    }
-
-    fn accept_missing(&self, job: JobId) -> Result<(), JobError> {
-        done(self.engine.accept_missing(job))
-    }
-
-    fn ingest(&self, file: &Path, rule: &str, retire: bool) -> Result<JobId, JobError> {
-        self.engine.ingest(file, rule, retire).map_err(|error| error.job_error().clone())
-    }
-
-    fn with_progress(&self, job: Job) -> Job {
-        self.engine.with_progress(job)
-    }
-
-    fn files_waiting(&self) -> Vec<FileWaiting> {
-        let waiting = self.engine.files_waiting().into_iter();
-        waiting.map(|(path, reason)| FileWaiting { path: path.into(), reason }).collect()
-    }
-
-    fn changed_configuration(&self) -> Option<OsText> {
-        self.files.changed().map(OsText::from)
-    }
-}
-
-fn done(job: Result<Job, EngineError>) -> Result<(), JobError> {
-    job.map(|_| ()).map_err(|error| error.job_error().clone())
 }
 
 /// Another command may have the store open for a moment.

@@ -72,7 +72,7 @@ pub(super) fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) 
         show_files(&settings.rules, &mut say::Output).context("cannot show the files")?;
     }
     if args.store {
-        return super::check_store::run(&settings.service.data_dir);
+        return super::check_store::run(&settings);
     }
     Ok(ExitCode::SUCCESS)
 }

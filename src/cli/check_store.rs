@@ -1,14 +1,14 @@
 //! `landfall check --store`: every value of the store, verified by who has it.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 
 use super::exit::FAILED;
 use super::say::say;
-use super::view::{self, Stop, handler};
-use crate::control::Handler;
+use super::view::{self, Stop};
+use crate::engine::Door;
 use crate::model::os_text::escaped_path;
+use crate::model::rule::Settings;
 use crate::store::Verified;
 
 /// What a verification came to.
@@ -19,9 +19,9 @@ struct Verdict {
 }
 
 /// Prints each finding with its hint, then the count. Exit code 1 if there is any, or no store.
-pub(super) fn run(data_dir: &Path) -> anyhow::Result<ExitCode> {
-    let shown = escaped_path(data_dir);
-    let Some(handler) = handler(data_dir)? else {
+pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let shown = escaped_path(&settings.service.data_dir);
+    let Some(door) = view::door(settings)? else {
         say!("store: there is none in {shown}");
         say!(
             "    hint: start the service once, or check `service.data_dir`; `landfall recover CLAIM_DIR` lists what a lost store left"
@@ -30,16 +30,16 @@ pub(super) fn run(data_dir: &Path) -> anyhow::Result<ExitCode> {
     };
     let mut verdict = Verdict::default();
     let printed = view::print(|out| {
-        verdict = tell(out, handler.as_ref(), &shown)?;
+        verdict = tell(out, door.as_ref(), &shown)?;
         Ok(())
     })?;
     let is_sound = verdict.findings == 0 && verdict.is_complete;
     Ok(if is_sound { printed } else { ExitCode::from(FAILED) })
 }
 
-fn tell(out: &mut dyn Write, handler: &dyn Handler, data_dir: &str) -> Result<Verdict, Stop> {
+fn tell(out: &mut dyn Write, door: &dyn Door, data_dir: &str) -> Result<Verdict, Stop> {
     let mut verdict = Verdict::default();
-    for verified in handler.check_store() {
+    for verified in door.check_store() {
         match verified? {
             Verified::Found(finding) => {
                 verdict.findings += 1;

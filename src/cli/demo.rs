@@ -8,15 +8,16 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 use super::exit::FAILED;
+use super::follow::Follower;
 use super::say::say;
 use crate::config;
 use crate::durable_fs;
-use crate::engine::{Engine, EngineHandle, Purpose};
+use crate::engine::{Engine, Purpose};
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
+use crate::model::notice::Notice;
 use crate::output::sample;
 use crate::pipeline::Registry;
-use crate::store::Store;
 
 /// The rule of the demo: the annotated example as it stands in the repository.
 const CONFIGURATION: &str = include_str!("../../config/demo.toml");
@@ -59,14 +60,15 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
 
     let registry = Registry::with_builtin_steps();
     let settings = config::load(&config, &registry)?;
-    let store = Store::open(&settings.service.data_dir)?;
-    let engine = Engine::start(settings, registry, store.clone(), Purpose::Serve)?;
+    let engine = Engine::open(&settings)?;
+    let running = engine.start(settings, registry, Purpose::Serve)?;
+    let mut follower = Follower::new(&engine);
     say!("\nWatching {}", zone.join("inbox").display());
     let landed = drop_in(&dropped, &zone.join("inbox"))?;
     say!("Dropped  {} ({RECORDS} records, gzip, encrypted with age)", landed.display());
-    let job = await_job(&engine.handle(), &store)?;
+    let job = await_job(&mut follower)?;
     tell(&folder, &job)?;
-    engine.stop()?;
+    running.stop()?;
     say!("\nLook around in {}; remove it when you are done.", folder.display());
     let (program, config) = (program(), quoted(&config));
     say!("Try: {program} show {} --config {config}", job.id);
@@ -154,16 +156,18 @@ fn quoted(path: &Path) -> String {
     }
 }
 
-fn await_job(engine: &EngineHandle, store: &Store) -> anyhow::Result<Job> {
+fn await_job(follower: &mut Follower<'_>) -> anyhow::Result<Job> {
     let deadline = std::time::Instant::now() + PATIENCE;
-    while std::time::Instant::now() < deadline {
-        if let Some(job) = store.unfinished_jobs()?.into_iter().next().or(store.jobs().next().transpose()?) {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
-            return engine.wait_for(job.id, left)?.context("the job vanished from the store");
+    let in_time = || match std::time::Instant::now() < deadline {
+        true => Ok(()),
+        false => bail!("the sample was not done within {} seconds", PATIENCE.as_secs()),
+    };
+    loop {
+        in_time()?;
+        if let Notice::Changed(change) = follower.next()? {
+            return follower.follow(change.job, |_| in_time());
         }
-        std::thread::park_timeout(Duration::from_millis(5));
     }
-    bail!("the sample was not claimed within {} seconds", PATIENCE.as_secs())
 }
 
 fn tell(folder: &Path, job: &Job) -> anyhow::Result<()> {

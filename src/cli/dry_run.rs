@@ -11,9 +11,9 @@ use anyhow::Context as _;
 use super::say::say;
 use super::view;
 use crate::allowance::Allowance;
-use crate::control::{self, Refusal};
+use crate::control;
 use crate::decode::{DecodeRequest, Decoder};
-use crate::engine::Rehearsal;
+use crate::engine::{Refusal, Rehearsal};
 use crate::model::fault::JobError;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
@@ -35,7 +35,7 @@ pub(super) struct DryRun {
     /// The root that outputs have in reality: `/`, or a drive. The rules may name different drives; the first one's is shown.
     root: PathBuf,
     rule: Option<Rule>,
-    real_data_dir: PathBuf,
+    real: Settings,
 }
 
 impl DryRun {
@@ -47,7 +47,7 @@ impl DryRun {
         let rule = settings.rules.iter().find(|known| known.name == rule).cloned();
         let first = rule.as_ref().and_then(|rule| rule.outputs.values().next());
         let root = first.map_or_else(PathBuf::new, |output| root_of(Path::new(&output.path)));
-        Ok(Self { scratch, root, rule, real_data_dir: settings.service.data_dir.clone() })
+        Ok(Self { scratch, root, rule, real: settings.clone() })
     }
 
     /// The settings with the data folder and all outputs inside the scratch folder; nothing else is ever written to without `--retire`.
@@ -69,7 +69,7 @@ impl DryRun {
     pub(super) fn rehearsal(&self) -> Rehearsal {
         let (outputs, root) = (self.outputs(), self.root.clone());
         let is_taken = move |path: &Path| real_path(path, &outputs, &root).symlink_metadata().is_ok();
-        let data_dir = self.real_data_dir.clone();
+        let real = self.real.clone();
         Rehearsal {
             is_taken: Box::new(is_taken),
             published: Box::new(move |rule, hash, key| {
@@ -82,8 +82,8 @@ impl DryRun {
                     },
                 };
                 // Only for the moment: the service may be about to start.
-                match control::open(&data_dir) {
-                    Ok(handler) => handler.published(rule, hash, key).map_err(refused),
+                match control::open(&real) {
+                    Ok(door) => door.published(rule, hash, key).map_err(refused),
                     Err(StoreError::NoStore { .. }) => Ok(Published::default()),
                     Err(error) => Err(JobError::from_fault(&error)),
                 }

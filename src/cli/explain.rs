@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use super::exit::{FAILED, USAGE};
 use super::say::{complain, say_aside};
 use crate::config::Problems;
-use crate::control::{ControlError, Refusal};
-use crate::engine::EngineError;
+use crate::control::ControlError;
+use crate::engine::{EngineError, Refusal};
 use crate::model::fault::{Fault, FaultKind};
 use crate::store::StoreError;
 

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,22 +12,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::dry_run::DryRun;
 use super::exit::FAILED;
 use super::explain::explain;
+use super::follow::Follower;
 use super::say::{complain, say};
 use super::view;
 use crate::config::{self, Problems};
-use crate::control::{self, Client, Handler, JobFilter, Reached, Refusal};
-use crate::engine::{self, Engine, EngineError, Purpose};
-use crate::model::fault::{Fault as _, FaultKind, JobError};
+use crate::control::{self, Client, Reached};
+use crate::engine::{self, Act, Door, Engine, EngineError, JobFilter, Purpose, Refusal, Running};
+use crate::model::fault::{Fault as _, FaultKind};
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
-use crate::store::{Store, StoreError};
 
-/// Between two looks at a job.
-const PAUSE: Duration = Duration::from_millis(100);
 /// Jobs that are looked through for the one that took a file.
 const LOOKED_AT_MAX: usize = 1000;
 
@@ -63,10 +60,11 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) 
     let all_done = if files.is_empty() {
         true
     } else {
-        match control::reach(&settings.service.data_dir, open_store)? {
-            Reached::Service(service) => ask(args, &files, &service)?,
-            Reached::Store(store) => {
-                ingest(args, &files, Engine::start(settings, registry, store, Purpose::Ingest)?, &tell)?
+        match control::open_or_make(&settings)? {
+            Reached::Service(service) => each(args, &files, &service, None, &tell)?,
+            Reached::Engine(engine) => {
+                let running = engine.start(settings, registry, Purpose::Ingest)?;
+                ingest(args, &files, &engine, running, &tell)?
             }
         }
     };
@@ -81,16 +79,8 @@ fn ask_who_knows_the_steps(args: &IngestArgs, config: &Path, problems: Problems)
     };
     let Some(service) = Client::connect(&settings.service.data_dir) else { return Err(problems.into()) };
     let (files, all_there) = files_to_take(args, &settings)?;
-    let all_done = ask(args, &files, &service)?;
+    let all_done = each(args, &files, &service, None, &tell)?;
     Ok(exit_code(all_there && all_done))
-}
-
-/// A store of another user is left alone: what this user put into it, the service could not read.
-fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
-    match Store::open_as_owner(data_dir) {
-        Err(StoreError::NoStore { .. }) => Store::open(data_dir),
-        opened => opened,
-    }
 }
 
 fn exit_code(all_done: bool) -> ExitCode {
@@ -115,8 +105,8 @@ fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<
 fn tell_refused(settings: &Settings, file: &Path, error: EngineError) {
     let taker = || {
         let folder = std::path::absolute(file).ok()?.parent()?.canonicalize().ok()?;
-        let handler = control::open(&settings.service.data_dir).ok()?;
-        taker_of(handler.as_ref(), &OsText::from(folder.join(file.file_name()?)), None)
+        let door = control::open(settings).ok()?;
+        taker_of(door.as_ref(), &OsText::from(folder.join(file.file_name()?)), None)
     };
     match if file.symlink_metadata().is_err() { taker() } else { None } {
         Some(job) => {
@@ -129,11 +119,11 @@ fn tell_refused(settings: &Settings, file: &Path, error: EngineError) {
 }
 
 /// The newest job that took the file which lay at a path, besides this one.
-fn taker_of(handler: &dyn Handler, path: &OsText, besides: Option<JobId>) -> Option<Job> {
+fn taker_of(door: &dyn Door, path: &OsText, besides: Option<JobId>) -> Option<Job> {
     let newest = JobFilter { limit: Some(LOOKED_AT_MAX), newest_first: true, ..JobFilter::default() };
     let took =
         |job: &Job| job.source.path == *path && Some(job.id) != besides && job.state != JobState::Aborted;
-    handler.jobs(&newest).filter_map(Result::ok).find(took)
+    door.list(&newest).filter_map(Result::ok).find(took)
 }
 
 /// Ctrl-C: the job in hand stays as far as it is.
@@ -186,10 +176,10 @@ fn rehearse(args: &IngestArgs, settings: Settings, registry: Registry) -> anyhow
     let (files, all_there) = files_to_take(args, &settings)?;
     let dry_run = DryRun::new(&settings, &args.rule)?;
     let settings = dry_run.settings(settings);
-    let store = Store::open(&settings.service.data_dir)?;
+    let engine = Engine::open(&settings)?;
     say!("dry run: no output is written, no file is touched");
-    let engine = Engine::rehearse(settings, registry, store, dry_run.rehearsal())?;
-    let all_done = ingest(args, &files, engine, &|job| dry_run.tell(job))?;
+    let running = engine.rehearse(settings, registry, dry_run.rehearsal())?;
+    let all_done = ingest(args, &files, &engine, running, &|job| dry_run.tell(job))?;
     Ok(exit_code(all_there && all_done))
 }
 
@@ -197,60 +187,31 @@ fn rehearse(args: &IngestArgs, settings: Settings, registry: Registry) -> anyhow
 type Tell<'a> = &'a dyn Fn(&Job);
 
 /// By this process itself.
-fn ingest(args: &IngestArgs, files: &[PathBuf], engine: Engine, tell: Tell<'_>) -> anyhow::Result<bool> {
-    let handle = engine.handle();
-    let take = |file: &Path| Ok(handle.ingest(file, &args.rule, args.retire)?);
+fn ingest(
+    args: &IngestArgs,
+    files: &[PathBuf],
+    engine: &Engine,
+    running: Running,
+    tell: Tell<'_>,
+) -> anyhow::Result<bool> {
     let interrupt = Interrupt::listen()?;
-    let look = |id| {
-        let job = handle.wait_for(id, PAUSE)?.context("the job vanished from the store")?;
-        if interrupt.has_come() && !job.state.is_final() {
-            Err(Interrupted::at(&job).into())
-        } else {
-            Ok(job)
-        }
-    };
-    let all_done = each(files, take, look, tell);
-    engine.stop()?;
+    let all_done = each(args, files, engine, Some(&interrupt), tell);
+    running.stop()?;
     all_done
-}
-
-/// By the service that runs.
-fn ask(args: &IngestArgs, files: &[PathBuf], service: &Client) -> anyhow::Result<bool> {
-    // Our own configuration would take the file: the service has another one.
-    let told = |mut error: JobError| {
-        if error.kind == FaultKind::Config {
-            let hint = "the running service goes by the configuration it was started with: restart it first";
-            error.hint = Some(hint.into());
-        }
-        EngineError::from(error)
-    };
-    let take = |file: &Path| {
-        service.ingest(&file.into(), &args.rule, args.retire).map_err(|refusal| match refusal {
-            Refusal::Fault(error) => told(error).into(),
-            refusal => anyhow::Error::from(refusal),
-        })
-    };
-    let look = |id: JobId| {
-        std::thread::sleep(PAUSE);
-        let with_service = || format!("job {id} is with the running service");
-        let job = service.show(&id.to_string()).with_context(with_service)?;
-        // The service's own watch may have been faster: then that job is the file's.
-        let taker = (job.state == JobState::Aborted).then(|| taker_of(service, &job.source.path, Some(id)));
-        Ok(taker.flatten().unwrap_or(job))
-    };
-    each(files, take, look, &tell)
 }
 
 /// Takes one file after another, follows each, and tells what came of it. True: all are completed.
 fn each(
+    args: &IngestArgs,
     files: &[PathBuf],
-    take: impl Fn(&Path) -> anyhow::Result<JobId>,
-    look: impl Fn(JobId) -> anyhow::Result<Job>,
+    door: &dyn Door,
+    interrupt: Option<&Interrupt>,
     tell: Tell<'_>,
 ) -> anyhow::Result<bool> {
+    let mut follower = Follower::new(door);
     let mut all_done = true;
     for file in files {
-        match take(file).and_then(|id| follow(id, &look)) {
+        match take(args, door, file).and_then(|id| follow(&mut follower, door, id, interrupt)) {
             Ok(job) => {
                 tell(&job);
                 all_done &= job.state == JobState::Completed;
@@ -267,30 +228,63 @@ fn each(
     Ok(all_done)
 }
 
+fn take(args: &IngestArgs, door: &dyn Door, file: &Path) -> anyhow::Result<JobId> {
+    let act = Act::Ingest { path: file.into(), rule: args.rule.clone(), retire: args.retire };
+    door.act(&act).map_err(|refusal| match refusal {
+        // Our own configuration would take the file: the service has another one.
+        Refusal::Fault(mut error) if door.is_service() && error.kind == FaultKind::Config => {
+            let hint = "the running service goes by the configuration it was started with: restart it first";
+            error.hint = Some(hint.into());
+            EngineError::from(error).into()
+        }
+        Refusal::Fault(error) => EngineError::from(error).into(),
+        refusal => anyhow::Error::from(refusal),
+    })
+}
+
 fn is_asked_wrong(error: &anyhow::Error) -> bool {
     error.downcast_ref::<EngineError>().is_some_and(|error| error.kind() == FaultKind::Config)
 }
 
 /// Shows progress until the job reached an end, or waits for something that this command will not see mended.
-fn follow(id: JobId, look: impl Fn(JobId) -> anyhow::Result<Job>) -> anyhow::Result<Job> {
+fn follow(
+    follower: &mut Follower<'_>,
+    door: &dyn Door,
+    id: JobId,
+    interrupt: Option<&Interrupt>,
+) -> anyhow::Result<Job> {
     let bar = std::io::stderr().is_terminal().then(progress_bar);
-    loop {
-        let job = look(id)?;
-        if let Some(bar) = &bar {
-            bar.set_length(job.source.identity.size);
-            bar.set_position(job.bytes_worked);
-            bar.set_message(match job.state {
-                JobState::Publishing | JobState::Retiring => format!("{} ({})", job.source.path, job.state),
-                _ => job.source.path.to_string(),
-            });
+    follower.sees_progress = bar.is_some();
+    let mut followed = follower.follow(id, |job| {
+        if interrupt.is_some_and(Interrupt::has_come) {
+            return Err(Interrupted::at(job).into());
         }
-        if job.state.is_final() || job.waiting.is_some() {
-            if let Some(bar) = bar {
-                bar.finish_and_clear();
-            }
-            return Ok(job);
-        }
+        bar.iter().for_each(|bar| show_progress(bar, job));
+        Ok(())
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
     }
+    if !door.is_service() {
+        return followed;
+    }
+    // The service's own watch may have been faster: then that job is the file's.
+    if let Ok(job) = &followed
+        && job.state == JobState::Aborted
+        && let Some(taker) = taker_of(door, &job.source.path, Some(id))
+    {
+        followed = follower.follow(taker.id, |_| Ok(()));
+    }
+    followed.with_context(|| format!("job {id} is with the running service"))
+}
+
+fn show_progress(bar: &ProgressBar, job: &Job) {
+    bar.set_length(job.source.identity.size);
+    bar.set_position(job.bytes_worked);
+    bar.set_message(match job.state {
+        JobState::Publishing | JobState::Retiring => format!("{} ({})", job.source.path, job.state),
+        _ => job.source.path.to_string(),
+    });
 }
 
 fn progress_bar() -> ProgressBar {

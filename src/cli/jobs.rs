@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 
 use super::say::complain;
 use super::view::{self, Stop};
-use crate::control::{FileWaiting, Handler, JobFilter};
+use crate::engine::{Door, FileWaiting, JobFilter};
 use crate::model::amount;
 use crate::model::fault::Fault as _;
 use crate::model::job::Job;
@@ -69,7 +69,7 @@ fn parse_since(text: &str) -> Result<Timestamp, String> {
 
 /// Lists the jobs of the running service, or of the store where none runs.
 pub(super) fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let handler = view::handler(&settings.service.data_dir)?;
+    let door = view::door(settings)?;
     let filter = JobFilter {
         state: args.state,
         rule: args.rule.clone(),
@@ -78,26 +78,24 @@ pub(super) fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCo
         newest_first: args.newest_first,
     };
     // No store yet: no jobs yet.
-    let handler = handler.as_deref();
+    let door = door.as_deref();
     if let Some(rule) = &args.rule {
         let of_rule =
             JobFilter { rule: args.rule.clone(), limit: Some(1), newest_first: true, ..JobFilter::default() };
-        view::know_rule(settings, rule, || {
-            handler.is_some_and(|handler| handler.jobs(&of_rule).next().is_some())
-        })?;
+        view::know_rule(settings, rule, || door.is_some_and(|door| door.list(&of_rule).next().is_some()))?;
     }
-    if handler.is_none() {
+    if door.is_none() {
         let missing = StoreError::NoStore { data_dir: settings.service.data_dir.clone() };
         complain(&missing.to_string(), missing.hint().as_deref());
     }
     view::print(|out| {
         if args.json {
-            print_json(out, handler, &filter)
+            print_json(out, door, &filter)
         } else {
             let rule_width = settings.rules.iter().map(|rule| rule.name.len()).max().unwrap_or(0);
-            print_table(out, handler, &filter, rule_width.max(4), crate::clock::now())?;
-            print_files_waiting(out, handler.filter(|_| filter.takes_all()))?;
-            print_service(out, handler)
+            print_table(out, door, &filter, rule_width.max(4), crate::clock::now())?;
+            print_files_waiting(out, door.filter(|_| filter.takes_all()))?;
+            print_service(out, door)
         }
     })
 }
@@ -105,12 +103,12 @@ pub(super) fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCo
 /// Line by line, so that memory does not grow with the list.
 fn print_table(
     out: &mut dyn Write,
-    handler: Option<&dyn Handler>,
+    door: Option<&dyn Door>,
     filter: &JobFilter,
     rule_width: usize,
     now: Timestamp,
 ) -> Result<(), Stop> {
-    let mut jobs = handler.into_iter().flat_map(|handler| handler.jobs(filter)).peekable();
+    let mut jobs = door.into_iter().flat_map(|door| door.list(filter)).peekable();
     match jobs.peek() {
         Some(Err(refusal)) => return Err(refusal.clone().into()),
         Some(Ok(_)) => {}
@@ -153,9 +151,9 @@ fn trouble_of(job: &Job) -> String {
 }
 
 /// The files that wait to be taken; they are no jobs yet, so that a filter leaves them out.
-fn print_files_waiting(out: &mut dyn Write, handler: Option<&dyn Handler>) -> Result<(), Stop> {
+fn print_files_waiting(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
     let mut more = 0_usize;
-    for (position, file) in handler.into_iter().flat_map(Handler::files_waiting).enumerate() {
+    for (position, file) in door.into_iter().flat_map(Door::files_waiting).enumerate() {
         let FileWaiting { path, reason } = file?;
         if position == 0 {
             writeln!(out, "\nwaiting files")?;
@@ -173,8 +171,8 @@ fn print_files_waiting(out: &mut dyn Write, handler: Option<&dyn Handler>) -> Re
 }
 
 /// Who reads the list must know whether anything goes on.
-fn print_service(out: &mut dyn Write, handler: Option<&dyn Handler>) -> Result<(), Stop> {
-    match handler.filter(|handler| handler.is_service()) {
+fn print_service(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
+    match door.filter(|door| door.is_service()) {
         None => writeln!(out, "\nno service is running")?,
         Some(service) => {
             if let Some(told) = view::not_restarted(service) {
@@ -185,10 +183,10 @@ fn print_service(out: &mut dyn Write, handler: Option<&dyn Handler>) -> Result<(
     Ok(())
 }
 
-fn print_json(out: &mut dyn Write, handler: Option<&dyn Handler>, filter: &JobFilter) -> Result<(), Stop> {
-    let service = if handler.is_some_and(Handler::is_service) { "running" } else { "stopped" };
+fn print_json(out: &mut dyn Write, door: Option<&dyn Door>, filter: &JobFilter) -> Result<(), Stop> {
+    let service = if door.is_some_and(Door::is_service) { "running" } else { "stopped" };
     write!(out, "{{\"version\":{VIEW_VERSION},\"service\":\"{service}\",\"jobs\":[")?;
-    let jobs = handler.into_iter().flat_map(|handler| handler.jobs(filter));
+    let jobs = door.into_iter().flat_map(|door| door.list(filter));
     for (position, job) in jobs.enumerate() {
         let job = job?;
         out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
@@ -196,15 +194,15 @@ fn print_json(out: &mut dyn Write, handler: Option<&dyn Handler>, filter: &JobFi
     }
     out.write_all(b"\n]")?;
     if filter.takes_all() {
-        print_files_waiting_json(out, handler)?;
+        print_files_waiting_json(out, door)?;
     }
     out.write_all(b"}\n")?;
     Ok(())
 }
 
-fn print_files_waiting_json(out: &mut dyn Write, handler: Option<&dyn Handler>) -> Result<(), Stop> {
+fn print_files_waiting_json(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
     out.write_all(b",\"files_waiting\":[")?;
-    for (position, file) in handler.into_iter().flat_map(Handler::files_waiting).enumerate() {
+    for (position, file) in door.into_iter().flat_map(Door::files_waiting).enumerate() {
         let FileWaiting { path, reason } = file?;
         out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
         shown_json::to_writer(&mut *out, &file_waiting_json(&path, &reason))?;
@@ -217,24 +215,24 @@ fn print_files_waiting_json(out: &mut dyn Write, handler: Option<&dyn Handler>) 
 mod tests {
     use super::super::view::tests::printed;
     use super::*;
-    use crate::control::StoreHandler;
+    use crate::engine::Engine;
     use crate::model::job_view::tests::sample_job;
     use crate::store::Store;
 
-    fn handler() -> StoreHandler {
+    fn door() -> Engine {
         let store = Store::in_memory();
         let mut queued = sample_job();
         queued.id = queued.id.successor();
         queued.state = JobState::Queued;
         store.change().job(&sample_job()).job(&queued).apply().expect("applied");
-        StoreHandler::new(store)
+        Engine::over(store, &[])
     }
 
     #[test]
     fn the_table_has_one_aligned_line_for_each_job() {
-        let handler = handler();
+        let door = door();
         let now = Timestamp::from_second(1_796_000_120).expect("a time");
-        let text = printed(|out| print_table(out, Some(&handler), &JobFilter::default(), 8, now));
+        let text = printed(|out| print_table(out, Some(&door), &JobFilter::default(), 8, now));
         let expected = "\
 JOB                         STATE       RULE          RECORDS   AGE  SOURCE, and what is in its way
 01mha2vqr00000000000000007  completed   payments           10    2m  /srv/inbox/payments-1.csv.gz  (no identity fits)
@@ -247,14 +245,14 @@ JOB                         STATE       RULE          RECORDS   AGE  SOURCE, and
 
     #[test]
     fn the_json_lists_what_passes_the_filter_and_is_valid_without_jobs() {
-        let handler = handler();
+        let door = door();
         let filter = JobFilter {
             state: Some(JobState::Queued),
             rule: Some("payments".into()),
             ..JobFilter::default()
         };
-        for (handler, count) in [(Some(&handler as &dyn Handler), 1), (None, 0)] {
-            let text = printed(|out| print_json(out, handler, &filter));
+        for (door, count) in [(Some(&door as &dyn Door), 1), (None, 0)] {
+            let text = printed(|out| print_json(out, door, &filter));
             let json: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
             assert_eq!(json["service"], "stopped");
             assert_eq!(
@@ -273,9 +271,9 @@ JOB                         STATE       RULE          RECORDS   AGE  SOURCE, and
             let created_at = Timestamp::from_second(60 * minute).expect("a time");
             store.change().job(&Job { id, created_at, ..sample_job() }).apply().expect("applied");
         }
-        let handler = StoreHandler::new(store);
+        let door = Engine::over(store, &[]);
         let minutes = |filter: JobFilter| -> Vec<i64> {
-            handler.jobs(&filter).map(|job| job.expect("read").created_at.as_second() / 60).collect()
+            door.list(&filter).map(|job| job.expect("read").created_at.as_second() / 60).collect()
         };
         let all = JobFilter::default();
         let since = Some(Timestamp::from_second(61).expect("a time"));

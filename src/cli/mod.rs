@@ -10,6 +10,7 @@ mod demo;
 mod dry_run;
 mod exit;
 mod explain;
+mod follow;
 mod ingest;
 mod init;
 mod jobs;

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::view::{self, Stop};
-use crate::control::{Handler, Refusal};
+use crate::engine::{Door, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::rule::Settings;
@@ -49,19 +49,19 @@ pub(super) enum RecordsAction {
 
 /// Lists or shows failed records from the running service, or from the store where none runs.
 pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let Some(handler) = view::handler(&settings.service.data_dir)? else {
+    let Some(door) = view::door(settings)? else {
         return Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() }));
     };
-    let handler = handler.as_ref();
+    let door = door.as_ref();
     view::print(|out| match args.action {
-        Some(RecordsAction::Show { number }) => show(out, handler, &args.job, number, args.json),
-        Some(RecordsAction::List) | None if args.json => list_json(out, handler, &args.job),
-        Some(RecordsAction::List) | None => list(out, handler, &args.job),
+        Some(RecordsAction::Show { number }) => show(out, door, &args.job, number, args.json),
+        Some(RecordsAction::List) | None if args.json => list_json(out, door, &args.job),
+        Some(RecordsAction::List) | None => list(out, door, &args.job),
     })
 }
 
-fn list(out: &mut dyn Write, handler: &dyn Handler, job: &str) -> Result<(), Stop> {
-    let mut records = handler.records(job).peekable();
+fn list(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
+    let mut records = door.records(job).peekable();
     match records.peek() {
         // Nothing is printed before it is known that there is such a job.
         Some(Err(refusal)) => return Err(refusal.clone().into()),
@@ -88,8 +88,8 @@ fn list(out: &mut dyn Write, handler: &dyn Handler, job: &str) -> Result<(), Sto
     Ok(())
 }
 
-fn list_json(out: &mut dyn Write, handler: &dyn Handler, job: &str) -> Result<(), Stop> {
-    let mut records = handler.records(job).enumerate().peekable();
+fn list_json(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
+    let mut records = door.records(job).enumerate().peekable();
     // Nothing is printed before it is known that there is such a job.
     if let Some((_, Err(refusal))) = records.peek() {
         return Err(refusal.clone().into());
@@ -104,8 +104,8 @@ fn list_json(out: &mut dyn Write, handler: &dyn Handler, job: &str) -> Result<()
     Ok(())
 }
 
-fn show(out: &mut dyn Write, handler: &dyn Handler, job: &str, number: u64, json: bool) -> Result<(), Stop> {
-    let record = handler.record(job, number)?;
+fn show(out: &mut dyn Write, door: &dyn Door, job: &str, number: u64, json: bool) -> Result<(), Stop> {
+    let record = door.record(job, number)?;
     if json {
         shown_json::to_writer_pretty(&mut *out, &RecordView::of(number, &record))?;
         writeln!(out)?;
@@ -167,11 +167,11 @@ mod tests {
 
     use super::super::view::tests::printed;
     use super::*;
-    use crate::control::StoreHandler;
+    use crate::engine::Engine;
     use crate::model::job_view::tests::sample_job;
     use crate::store::Store;
 
-    fn handler() -> StoreHandler {
+    fn door() -> Engine {
         let store = Store::in_memory();
         let job = sample_job();
         let record = |number, bytes: &[u8]| FailedRecord {
@@ -187,35 +187,35 @@ mod tests {
         };
         let records = [record(3, b"1,a"), record(7, b"2,\xff")];
         store.change().job(&job).failed_records(job.id, 0, &records).apply().expect("applied");
-        StoreHandler::new(store)
+        Engine::over(store, &[])
     }
 
     #[test]
     fn failed_records_are_listed_and_shown_by_their_place_in_the_list() {
-        let handler = handler();
+        let door = door();
         let job = sample_job().id.to_string();
-        let text = printed(|out| list(out, &handler, &job));
+        let text = printed(|out| list(out, &door, &job));
         assert!(
             text.contains("     2           7           8            30  pipeline[1] exec: refused\n"),
             "{text}"
         );
         assert!(text.ends_with("2,\\xff\n"), "{text}");
-        let text = printed(|out| show(out, &handler, &job, 1, false));
+        let text = printed(|out| show(out, &door, &job, 1, false));
         assert!(text.starts_with("record     3\n") && text.ends_with("\n1,a\n"), "{text}");
-        assert!(show(&mut Vec::new(), &handler, &job, 3, false).is_err());
-        assert!(show(&mut Vec::new(), &handler, &job, 0, false).is_err());
+        assert!(show(&mut Vec::new(), &door, &job, 3, false).is_err());
+        assert!(show(&mut Vec::new(), &door, &job, 0, false).is_err());
     }
 
     #[test]
     fn the_json_keeps_the_bytes_of_a_record_that_is_not_utf8() {
-        let handler = handler();
-        let text = printed(|out| list_json(out, &handler, &sample_job().id.to_string()));
+        let door = door();
+        let text = printed(|out| list_json(out, &door, &sample_job().id.to_string()));
         let json: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
         assert_eq!(json["records"][0]["data"], "1,a");
         assert_eq!(json["records"][1]["data_bytes"], "Miz/");
         let mut out = Vec::new();
-        assert!(list_json(&mut out, &handler, "zzzz").is_err() && out.is_empty());
-        assert!(list(&mut out, &handler, "zzzz").is_err() && out.is_empty());
+        assert!(list_json(&mut out, &door, "zzzz").is_err() && out.is_empty());
+        assert!(list(&mut out, &door, "zzzz").is_err() && out.is_empty());
     }
 
     #[test]

@@ -11,9 +11,10 @@ use super::exit::FAILED;
 use super::say::{complain, say, say_aside};
 use super::view::{self, Stop};
 use crate::config;
-use crate::control::{self, Handler, Refusal};
+use crate::control;
 use crate::durable_fs::{self, FsError, Hold};
 use crate::engine::strays::{self, ClaimFolder, GivenBack, Quarantined, Stray};
+use crate::engine::{Door, Refusal};
 use crate::model::fault::Fault as _;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -181,9 +182,9 @@ fn hold(folder: &Path) -> anyhow::Result<Result<Option<Hold>, durable_fs::Holder
 
 /// What the store says of each job, where there is one that can be asked.
 fn with_states(claimed: Vec<Stray>, settings: Option<&Settings>) -> anyhow::Result<Vec<Told>> {
-    let handler = match settings.map(|settings| control::open(&settings.service.data_dir)) {
+    let door = match settings.map(|settings| control::open(settings)) {
         None | Some(Err(StoreError::NoStore { .. })) => None,
-        Some(Ok(handler)) => Some(handler),
+        Some(Ok(door)) => Some(door),
         Some(Err(error @ StoreError::Damaged { .. })) => {
             say_aside!("landfall: {error}\n    what it knows of these files cannot be told");
             None
@@ -192,14 +193,14 @@ fn with_states(claimed: Vec<Stray>, settings: Option<&Settings>) -> anyhow::Resu
     };
     let mut told = Vec::with_capacity(claimed.len());
     for stray in claimed {
-        let state = handler.as_deref().map(|handler| state_of(handler, stray.job)).transpose()?.flatten();
+        let state = door.as_deref().map(|door| state_of(door, stray.job)).transpose()?.flatten();
         told.push(Told { stray, state });
     }
     Ok(told)
 }
 
-fn state_of(handler: &dyn Handler, id: JobId) -> anyhow::Result<Option<JobState>> {
-    match handler.show(&id.to_string()) {
+fn state_of(door: &dyn Door, id: JobId) -> anyhow::Result<Option<JobState>> {
+    match door.show(&id.to_string()) {
         Ok(job) => Ok(Some(job.state)),
         Err(Refusal::NoSuchJob { .. }) => Ok(None),
         Err(refusal) => Err(refusal).context("cannot ask the store what it knows of these files"),

@@ -1,6 +1,5 @@
 //! `landfall retry`: failed jobs from their sources again, one or many.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use super::check::counted;
@@ -8,14 +7,12 @@ use super::exit::FAILED;
 use super::jobs::parse_state;
 use super::say::{complain, say, say_aside};
 use super::view;
-use crate::control::{self, Acts, Handler, JobFilter, Reached, Refusal, StoreHandler};
-use crate::engine::{self, EngineError};
-use crate::model::fault::{FaultKind, JobError};
+use crate::control;
+use crate::engine::{self, Act, Door, JobFilter, Refusal};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
-use crate::model::rule::{Rule, Settings};
-use crate::store::Store;
+use crate::model::rule::Settings;
 
 /// Which jobs.
 #[derive(clap::Args)]
@@ -49,65 +46,30 @@ fn parse_retriable(text: &str) -> Result<JobState, String> {
 }
 
 pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    match control::reach(&settings.service.data_dir, Store::open_as_owner)? {
-        Reached::Service(service) => {
-            if let Some(told) = view::not_restarted(&service) {
-                say_aside!("warning: {told}");
-            }
-            retry(args, settings, &service, "the running service takes it")
-        }
-        Reached::Store(store) => {
-            let stored = Stored { store: store.clone(), rules: settings.rules.clone() };
-            let handler = StoreHandler::running(store, stored);
-            retry(args, settings, &handler, "`landfall run` takes it")
-        }
+    let door = control::open(settings)?;
+    if let Some(told) = view::not_restarted(door.as_ref()) {
+        say_aside!("warning: {told}");
     }
+    retry(args, settings, door.as_ref())
 }
 
-/// Where no service runs: the next one goes on.
-struct Stored {
-    store: Store,
-    rules: Vec<Rule>,
-}
-
-impl Acts for Stored {
-    fn retry(&self, job: JobId) -> Result<(), JobError> {
-        done(engine::retry_stored(&self.store, &self.rules, job))
-    }
-
-    fn accept_missing(&self, job: JobId) -> Result<(), JobError> {
-        done(engine::accept_missing_stored(&self.store, job))
-    }
-
-    fn ingest(&self, _: &Path, _: &str, _: bool) -> Result<JobId, JobError> {
-        Err(JobError { kind: FaultKind::Transient, message: "no service is running".into(), hint: None })
-    }
-}
-
-fn done(job: Result<Job, EngineError>) -> Result<(), JobError> {
-    job.map(|_| ()).map_err(|error| error.job_error().clone())
-}
-
-fn retry(
-    args: &RetryArgs,
-    settings: &Settings,
-    handler: &dyn Handler,
-    taker: &str,
-) -> anyhow::Result<ExitCode> {
-    let jobs = match chosen(args, handler) {
+fn retry(args: &RetryArgs, settings: &Settings, door: &dyn Door) -> anyhow::Result<ExitCode> {
+    let taker = if door.is_service() { "the running service takes it" } else { "`landfall run` takes it" };
+    let jobs = match chosen(args, door) {
         Ok(jobs) => jobs,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
     if let (true, Some(rule)) = (jobs.is_empty(), &args.rule) {
-        view::know_rule(settings, rule, || handler.jobs(&of_rule(rule)).next().is_some())?;
+        view::know_rule(settings, rule, || door.list(&of_rule(rule)).next().is_some())?;
     }
     if args.accept_missing {
-        return Ok(accept_missing(&jobs, handler));
+        return Ok(accept_missing(&jobs, door));
     }
     let mut all_done = true;
     let (mut queued, chosen) = (0_u64, jobs.len());
     for job in jobs {
-        let retried = if args.dry_run { would_retry(&job) } else { handler.retry(&job.id.to_string()) };
+        let retried =
+            if args.dry_run { would_retry(&job) } else { door.act(&Act::Retry { job: job.id.to_string() }) };
         let source = &job.source;
         match retried {
             Ok(id) if args.dry_run => say!("{id}: would be queued again  {}", source.path),
@@ -143,9 +105,9 @@ fn would_retry(job: &Job) -> Result<JobId, Refusal> {
     objection.map_or(Ok(job.id), |objection| Err(Refusal::Fault(objection.job_error().clone())))
 }
 
-fn accept_missing(jobs: &[Job], handler: &dyn Handler) -> ExitCode {
+fn accept_missing(jobs: &[Job], door: &dyn Door) -> ExitCode {
     for job in jobs {
-        match handler.accept_missing(&job.id.to_string()) {
+        match door.act(&Act::AcceptMissing { job: job.id.to_string() }) {
             Ok(id) => say!("{id}: goes on without what is missing  {}", job.source.path),
             Err(refusal) => return view::refuse(&refusal),
         }
@@ -154,12 +116,12 @@ fn accept_missing(jobs: &[Job], handler: &dyn Handler) -> ExitCode {
 }
 
 /// The jobs that are meant, oldest first. A retry changes their states, so that the list is made before.
-fn chosen(args: &RetryArgs, handler: &dyn Handler) -> Result<Vec<Job>, Refusal> {
+fn chosen(args: &RetryArgs, door: &dyn Door) -> Result<Vec<Job>, Refusal> {
     if let Some(job) = &args.job {
-        return Ok(vec![handler.show(job)?]);
+        return Ok(vec![door.show(job)?]);
     }
     let state = args.state.or(Some(JobState::Failed));
-    handler.jobs(&JobFilter { state, rule: args.rule.clone(), ..JobFilter::default() }).collect()
+    door.list(&JobFilter { state, rule: args.rule.clone(), ..JobFilter::default() }).collect()
 }
 
 fn of_rule(rule: &str) -> JobFilter {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::view::{self, Stop};
-use crate::control::Refusal;
+use crate::engine::Refusal;
 use crate::model::delivery::Delivery;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
@@ -32,11 +32,11 @@ pub(super) struct ShowArgs {
 
 /// Shows one job of the running service, or of the store where none runs.
 pub(super) fn run(args: &ShowArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let Some(handler) = view::handler(&settings.service.data_dir)? else {
+    let Some(door) = view::door(settings)? else {
         return Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() }));
     };
     view::print(|out| {
-        let job = handler.show(&args.job)?;
+        let job = door.show(&args.job)?;
         if args.json {
             shown_json::to_writer_pretty(&mut *out, &job_json(&job))?;
             writeln!(out)?;

@@ -7,20 +7,20 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
 use super::dry_run::without_root;
 use super::exit::FAILED;
+use super::follow::Follower;
 use super::say::{self, say};
 use super::test_diff::difference;
 use crate::allowance::Allowance;
 use crate::config::{self, Content, Dropped, Expected, Problem, Problems, RuleTest};
 use crate::decode::{DecodeRequest, Decoder};
 use crate::durable_fs;
-use crate::engine::{Engine, Rehearsal};
+use crate::engine::{Act, Door as _, Engine, Rehearsal};
 use crate::model::account::FailedRecord;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
@@ -32,10 +32,7 @@ use crate::model::rule::{
 };
 use crate::model::template;
 use crate::pipeline::Registry;
-use crate::store::{Published, Store};
-
-/// Between two looks at a job.
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::store::Published;
 
 /// Runs `[[rule.test]]` in the rules' files and `[[test]]` in `NAME.test.toml` beside them.
 #[derive(clap::Args)]
@@ -204,24 +201,22 @@ fn rehearse(
     service.data_dir = scratch.join("data");
     service.free_min = FreeMin::Bytes(0); // nothing of it is to stay
     let settings = Settings { service, rules: vec![rule.clone()], file: settings.file.clone() };
-    let store = Store::open(&settings.service.data_dir)?;
     let alone =
         Rehearsal { is_taken: Box::new(|_| false), published: Box::new(|_, _, _| Ok(Published::default())) };
-    let engine = Engine::rehearse(settings, registry.clone(), store.clone(), alone)?;
-    let ended = engine.handle().ingest(&landed, &rule.name, false).map_err(anyhow::Error::from);
-    let ended = ended.and_then(|id| {
-        loop {
-            let job = engine.handle().wait_for(id, PAUSE)?.context("the job vanished from the store")?;
-            if job.state.is_final() || job.waiting.is_some() {
-                return Ok(job);
-            }
-        }
-    });
-    engine.stop()?;
+    let engine = Engine::open(&settings)?;
+    let running = engine.rehearse(settings, registry.clone(), alone)?;
+    let ended = ended(&engine, &landed, &rule.name);
+    running.stop()?;
     let job = ended?;
-    let failed = store.failed_records(job.id).collect::<Result<_, _>>()?;
+    let failed = engine.records(&job.id.to_string()).collect::<Result<_, _>>()?;
     let outputs = outputs_of(&job, &rule, &scratch)?;
     Ok(Got { job, outputs, failed })
+}
+
+fn ended(engine: &Engine, sample: &Path, rule: &str) -> anyhow::Result<Job> {
+    let mut follower = Follower::new(engine);
+    let id = engine.act(&Act::Ingest { path: sample.into(), rule: rule.to_owned(), retire: false })?;
+    follower.follow(id, |_| Ok(()))
 }
 
 /// The rule with its files in the scratch folder, its outputs not encrypted, and without what concerns the files around a source. Of a few

@@ -1,7 +1,6 @@
 //! What the listing commands share: where answers come from, and how things are shown.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,8 +8,8 @@ use jiff::Timestamp;
 
 use super::exit::FAILED;
 use super::say::complain;
-use crate::control::{self, Handler, Refusal};
-use crate::engine;
+use crate::control;
+use crate::engine::{self, Door, Refusal};
 pub(super) use crate::model::amount::bytes;
 use crate::model::os_text::is_shown_raw;
 use crate::model::rule::Settings;
@@ -44,9 +43,9 @@ impl From<serde_json::Error> for Stop {
 }
 
 /// Who answers: the running service, or the store; none where no service has ever run.
-pub(super) fn handler(data_dir: &Path) -> anyhow::Result<Option<Box<dyn Handler>>> {
-    match control::open(data_dir) {
-        Ok(handler) => Ok(Some(handler)),
+pub(super) fn door(settings: &Settings) -> anyhow::Result<Option<Box<dyn Door>>> {
+    match control::open(settings) {
+        Ok(door) => Ok(Some(door)),
         Err(StoreError::NoStore { .. }) => Ok(None),
         // Its hint is told with it.
         Err(error) => Err(error).context("cannot look into the store"),
@@ -76,8 +75,8 @@ pub(super) fn refuse(refusal: &Refusal) -> ExitCode {
 }
 
 /// What the running service goes by is not what its configuration says now; said only where that is known.
-pub(super) fn not_restarted(handler: &dyn Handler) -> Option<String> {
-    let file = handler.changed_configuration().ok().flatten()?;
+pub(super) fn not_restarted(door: &dyn Door) -> Option<String> {
+    let file = door.changed_configuration().ok().flatten()?;
     Some(format!(
         "{file} was changed after the running service read it: restart the service to let the change count"
     ))

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use super::handler::{Answers, FileWaiting, Handler, JobFilter, Refusal};
 use super::protocol::{
     ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, GREETING_BYTES_MAX, Line,
     PROTOCOL_VERSION, Request, Session, Until, read_line,
 };
+use crate::engine::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::store::{Published, Verified};
 
@@ -83,25 +84,23 @@ impl Client {
     }
 }
 
-impl Handler for Client {
-    fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job> {
-        self.answers(Command::Jobs(filter.clone()))
-    }
-
-    fn files_waiting(&self) -> Answers<'_, FileWaiting> {
-        self.answers(Command::FilesWaiting)
-    }
-
-    fn is_service(&self) -> bool {
-        true
-    }
-
-    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal> {
-        self.one(Command::ChangedConfiguration)
+impl Door for Client {
+    fn list(&self, filter: &JobFilter) -> Answers<'_, Job> {
+        self.answers(Command::List(filter.clone()))
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {
         self.one(Command::Show { job: job.to_owned() })
+    }
+
+    fn act(&self, act: &Act) -> Result<JobId, Refusal> {
+        self.one(Command::Act { act: act.clone() })
+    }
+
+    /// From the moment on that the first notice came.
+    fn subscribe(&self) -> Answers<'_, Notice> {
+        let mut notices = self.answers(Command::Subscribe);
+        Box::new(notices.next().into_iter().chain(notices))
     }
 
     fn records(&self, job: &str) -> Answers<'_, FailedRecord> {
@@ -110,18 +109,6 @@ impl Handler for Client {
 
     fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal> {
         self.one(Command::Record { job: job.to_owned(), number })
-    }
-
-    fn retry(&self, job: &str) -> Result<JobId, Refusal> {
-        self.one(Command::Retry { job: job.to_owned() })
-    }
-
-    fn accept_missing(&self, job: &str) -> Result<JobId, Refusal> {
-        self.one(Command::AcceptMissing { job: job.to_owned() })
-    }
-
-    fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal> {
-        self.one(Command::Ingest { path: path.clone(), rule: rule.to_owned(), retire })
     }
 
     fn published(
@@ -137,8 +124,20 @@ impl Handler for Client {
         })
     }
 
+    fn files_waiting(&self) -> Answers<'_, FileWaiting> {
+        self.answers(Command::FilesWaiting)
+    }
+
     fn check_store(&self) -> Answers<'_, Verified> {
         self.answers(Command::CheckStore)
+    }
+
+    fn is_service(&self) -> bool {
+        true
+    }
+
+    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal> {
+        self.one(Command::ChangedConfiguration)
     }
 }
 

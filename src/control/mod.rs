@@ -5,25 +5,17 @@
 //! proves in every line that it has read the file, and never sends what it read (see `protocol`).
 //! Lines carry the stored rows, not the JSON that users see: both ends are of one version, or say that they are not.
 //!
-//! Where no service runs, a command opens the store itself: [`open`] gives one [`Handler`] in either case, so that the
-//! output is the same.
+//! Where no service runs, a command opens the data folder's engine itself: [`open`] gives one [`Door`](crate::engine::Door) in either
+//! case, so that the output is the same.
 
 mod client;
-mod handler;
 mod protocol;
 mod reach;
 mod server;
-mod starting;
-mod store_handler;
 
 pub(crate) use client::Client;
-#[cfg(test)]
-use handler::Answers;
-pub(crate) use handler::{FileWaiting, Handler, JobFilter, Refusal};
-pub(crate) use reach::{Reached, open, reach};
+pub(crate) use reach::{Reached, open, open_or_make};
 pub(crate) use server::{ControlError, Server};
-pub(crate) use starting::StartingHandler;
-pub(crate) use store_handler::{Acts, StoreHandler};
 
 #[cfg(test)]
 mod tests;

@@ -14,11 +14,11 @@ use blake3::Hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::handler::{JobFilter, Refusal};
+use crate::engine::{Act, JobFilter, Refusal};
 use crate::model::os_text::OsText;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 3;
+pub(super) const PROTOCOL_VERSION: u32 = 4;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -57,12 +57,14 @@ pub(super) struct Request {
 pub(super) enum Command {
     /// Whether this is the service that the address file speaks of.
     Hello,
-    Jobs(JobFilter),
-    FilesWaiting,
-    ChangedConfiguration,
+    List(JobFilter),
     Show {
         job: String,
     },
+    Act {
+        act: Act,
+    },
+    Subscribe,
     Records {
         job: String,
     },
@@ -70,23 +72,14 @@ pub(super) enum Command {
         job: String,
         number: u64,
     },
-    Retry {
-        job: String,
-    },
-    AcceptMissing {
-        job: String,
-    },
-    Ingest {
-        path: OsText,
-        rule: String,
-        retire: bool,
-    },
     Published {
         rule: String,
         content_hash: Option<String>,
         delivery_key: Option<OsText>,
     },
+    FilesWaiting,
     CheckStore,
+    ChangedConfiguration,
 }
 
 /// One line of an answer.

@@ -1,19 +1,30 @@
-//! Who has the jobs: the running service, or the store.
+//! Who has the jobs: the running service, or the engine of this process.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::client::Client;
-use super::handler::Handler;
-use super::starting::{STARTING_PATIENCE, STARTING_PAUSE};
-use super::store_handler::StoreHandler;
+use crate::engine::{Door, Engine};
+use crate::model::rule::Settings;
 use crate::store::{Store, StoreError};
 
-/// The running service, if there is one; else the store itself, opened as its owner.
-pub(crate) fn open(data_dir: &Path) -> Result<Box<dyn Handler>, StoreError> {
-    Ok(match reach(data_dir, Store::open_as_owner)? {
+/// A service that starts, or another command, lets go of the store or answers within this.
+const STARTING_PATIENCE: Duration = Duration::from_secs(3);
+const STARTING_PAUSE: Duration = Duration::from_millis(50);
+
+/// The running service, if there is one; else the engine over the store, opened as its owner.
+pub(crate) fn open(settings: &Settings) -> Result<Box<dyn Door>, StoreError> {
+    Ok(match reach(settings, Store::open_as_owner)? {
         Reached::Service(client) => Box::new(client),
-        Reached::Store(store) => Box::new(StoreHandler::new(store)),
+        Reached::Engine(engine) => Box::new(engine),
+    })
+}
+
+/// The same for a command that does the service's work: a store is made where none is.
+pub(crate) fn open_or_make(settings: &Settings) -> Result<Reached, StoreError> {
+    reach(settings, |data_dir| match Store::open_as_owner(data_dir) {
+        Err(StoreError::NoStore { .. }) => Store::open(data_dir),
+        opened => opened,
     })
 }
 
@@ -21,22 +32,22 @@ pub(crate) fn open(data_dir: &Path) -> Result<Box<dyn Handler>, StoreError> {
 pub(crate) enum Reached {
     /// A service runs.
     Service(Client),
-    /// None runs, and the store is ours meanwhile.
-    Store(Store),
+    /// None runs, and the data folder is ours meanwhile.
+    Engine(Engine),
 }
 
-/// The running service, if there is one; else the store, opened this way.
-pub(crate) fn reach(
-    data_dir: &Path,
+fn reach(
+    settings: &Settings,
     open_store: impl Fn(&Path) -> Result<Store, StoreError>,
 ) -> Result<Reached, StoreError> {
     let begun = Instant::now();
+    let data_dir = &settings.service.data_dir;
     loop {
         if let Some(client) = Client::connect(data_dir) {
             return Ok(Reached::Service(client));
         }
         match open_store(data_dir) {
-            Ok(store) => return Ok(Reached::Store(store)),
+            Ok(store) => return Ok(Reached::Engine(Engine::over(store, &settings.rules))),
             // It starts, or stops, or another command has it for a moment.
             Err(StoreError::InUse { .. }) if begun.elapsed() < STARTING_PATIENCE => {
                 std::thread::sleep(STARTING_PAUSE);

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::handler::{Answers, Handler, Refusal};
 use super::protocol::{
     ADDRESS_FILE, Address, Command, Greeting, Line, PROTOCOL_VERSION, Request, Session, Until, new_secret,
     write_line,
 };
 use crate::durable_fs::{self, FsError};
+use crate::engine::{Answers, Door, Refusal};
 use crate::model::fault::{Fault, FaultKind, JobError};
 
 /// Questions answered at once; further ones are turned away.
@@ -67,12 +67,12 @@ pub(crate) struct Server {
 
 impl Server {
     /// Listens, and says where in `control.json` of the data folder.
-    pub(crate) fn start(data_dir: &Path, handler: Arc<dyn Handler>) -> Result<Self, ControlError> {
+    pub(crate) fn start(data_dir: &Path, door: Arc<dyn Door>) -> Result<Self, ControlError> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(ControlError::Listen)?;
         let port = listener.local_addr().map_err(ControlError::Listen)?.port();
         let address = Address { pid: std::process::id(), port, token: new_secret().to_hex().to_string() };
         let stopping = Arc::new(AtomicBool::new(false));
-        let desk = Arc::new(Desk { token: address.token.clone(), handler, stopping: Arc::clone(&stopping) });
+        let desk = Arc::new(Desk { token: address.token.clone(), door, stopping: Arc::clone(&stopping) });
         let listening = Builder::new()
             .name("control".into())
             .spawn(move || listen(&listener, &desk))
@@ -117,7 +117,7 @@ impl Drop for Server {
 /// What every connection shares.
 struct Desk {
     token: String,
-    handler: Arc<dyn Handler>,
+    door: Arc<dyn Door>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -179,22 +179,24 @@ impl Desk {
     fn carry_out(&self, command: Command, reply: &mut Reply<impl Write>) -> io::Result<()> {
         match command {
             Command::Hello => reply.one(Ok(())),
-            Command::Jobs(filter) => self.all(reply, self.handler.jobs(&filter)),
-            Command::FilesWaiting => self.all(reply, self.handler.files_waiting()),
-            Command::ChangedConfiguration => reply.one(self.handler.changed_configuration()),
-            Command::Show { job } => reply.one(self.handler.show(&job)),
-            Command::Records { job } => self.all(reply, self.handler.records(&job)),
-            Command::Record { job, number } => reply.one(self.handler.record(&job, number)),
-            Command::Retry { job } => reply.one(self.handler.retry(&job)),
-            Command::Published { rule, content_hash, delivery_key } => {
-                reply.one(self.handler.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))
+            Command::List(filter) => self.all(reply, self.door.list(&filter)),
+            Command::Show { job } => reply.one(self.door.show(&job)),
+            Command::Act { act } => reply.one(self.door.act(&act)),
+            Command::Subscribe => {
+                reply.at_once = true;
+                self.all(reply, self.door.subscribe())
             }
-            Command::AcceptMissing { job } => reply.one(self.handler.accept_missing(&job)),
+            Command::Records { job } => self.all(reply, self.door.records(&job)),
+            Command::Record { job, number } => reply.one(self.door.record(&job, number)),
+            Command::Published { rule, content_hash, delivery_key } => {
+                reply.one(self.door.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))
+            }
+            Command::FilesWaiting => self.all(reply, self.door.files_waiting()),
             Command::CheckStore => {
                 reply.at_once = true;
-                self.all(reply, self.handler.check_store())
+                self.all(reply, self.door.check_store())
             }
-            Command::Ingest { path, rule, retire } => reply.one(self.handler.ingest(&path, &rule, retire)),
+            Command::ChangedConfiguration => reply.one(self.door.changed_configuration()),
         }
     }
 

@@ -6,11 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::engine::{Act, Answers, Door, Engine, JobFilter, Purpose, Refusal};
 use crate::model::account::FailedRecord;
-use crate::model::fault::{FaultKind, JobError};
-use crate::model::job_id::JobId;
+use crate::model::fault::FaultKind;
+use crate::model::job_state::{JobEvent, JobState};
 use crate::model::job_view::tests::sample_job;
+use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::pipeline::Registry;
 use crate::store::Store;
 
 fn failed(number: u64) -> FailedRecord {
@@ -27,34 +30,30 @@ fn failed(number: u64) -> FailedRecord {
     }
 }
 
-fn service(folder: &Path) -> Server {
+/// A store with the sample.
+fn store(folder: &Path) -> Store {
     let store = Store::open(folder).expect("opens");
     let job = sample_job();
     store.change().job(&job).failed_records(job.id, 0, &[failed(1), failed(2)]).apply().expect("applied");
-    Server::start(folder, Arc::new(StoreHandler::running(store, Running))).expect("starts")
+    store
 }
 
-/// An engine that knows the sample.
-struct Running;
+/// An engine without its stages.
+fn engine(folder: &Path) -> Engine {
+    Engine::over(store(folder), &[])
+}
 
-impl Acts for Running {
-    fn retry(&self, job: JobId) -> Result<(), JobError> {
-        assert_eq!(job, sample_job().id);
-        Ok(())
-    }
+fn service(folder: &Path) -> Server {
+    Server::start(folder, Arc::new(engine(folder))).expect("starts")
+}
 
-    fn accept_missing(&self, _: JobId) -> Result<(), JobError> {
-        unreachable!("nobody asks for it here")
-    }
+/// The same where no service runs.
+fn open_here(folder: &Path) -> Engine {
+    Engine::over(Store::open_as_owner(folder).expect("no service runs"), &[])
+}
 
-    fn ingest(&self, path: &Path, rule: &str, retire: bool) -> Result<JobId, JobError> {
-        if rule != "payments" {
-            let hint = Some("the configuration has: payments".to_owned());
-            return Err(JobError { kind: FaultKind::Config, message: "no such rule".into(), hint });
-        }
-        assert_eq!((OsText::from(path), retire), (odd_path(), true));
-        Ok(sample_job().id)
-    }
+fn retry_of(job: &str) -> Act {
+    Act::Retry { job: job.to_owned() }
 }
 
 /// A name that JSON has no text for, and as long as any.
@@ -69,21 +68,77 @@ fn odd_path() -> OsText {
     OsText::from("C:\\in\\a.csv")
 }
 
+fn ingest_as(rule: &str) -> Act {
+    Act::Ingest { path: odd_path(), rule: rule.into(), retire: true }
+}
+
+const CONFIGURATION: &str = r#"
+config_version = 1
+[service]
+data_dir = "data"
+[[rule]]
+name = "payments"
+paths = ["in/*"]
+records = { format = "lines" }
+output = { main = { path = "out/{stem}.main" } }
+source = { on_success = "keep" }
+"#;
+
 #[test]
 fn a_file_is_handed_to_the_service_by_any_name_and_a_refusal_comes_back_whole() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = service(folder.path());
-    let client = Client::connect(folder.path()).expect("a service runs");
-    assert_eq!(client.ingest(&odd_path(), "payments", true), Ok(sample_job().id));
-    match client.ingest(&odd_path(), "paymnts", true) {
-        Err(Refusal::Fault(error)) => {
-            assert_eq!((error.kind, error.hint.is_some()), (FaultKind::Config, true));
-        }
-        other => panic!("{other:?}"),
+    let config = folder.path().join("landfall.toml");
+    std::fs::write(&config, CONFIGURATION).expect("writes");
+    let registry = Registry::with_builtin_steps();
+    let settings = crate::config::load(&config, &registry).expect("is right");
+    let data_dir = settings.service.data_dir.clone();
+    let engine = Engine::open(&settings).expect("opens");
+    let running = engine.start(settings, registry, Purpose::Ingest).expect("starts");
+    let server = Server::start(&data_dir, Arc::new(engine.clone())).expect("starts");
+    let client = Client::connect(&data_dir).expect("a service runs");
+    for (rule, kind) in [("payments", FaultKind::Input), ("paymnts", FaultKind::Config)] {
+        let refusal = client.act(&ingest_as(rule)).expect_err("there is no such file or rule");
+        assert_eq!(Err(refusal.clone()), engine.act(&ingest_as(rule)));
+        assert!(matches!(refusal, Refusal::Fault(error) if error.kind == kind), "{rule}");
     }
     server.stop().expect("stops");
-    let store = open(folder.path()).expect("no service runs");
-    assert_eq!(store.ingest(&odd_path(), "payments", true), Err(Refusal::NotRunning));
+    running.stop().expect("stops");
+}
+
+#[test]
+fn without_a_service_no_file_is_taken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(engine(folder.path()).act(&ingest_as("payments")), Err(Refusal::NotRunning));
+}
+
+/// The whole life of a job, changed by another thread; and a stop that does not wait for who listens.
+#[test]
+fn a_subscriber_hears_from_the_service_what_it_would_hear_from_the_engine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = store(folder.path());
+    let engine = Engine::over(store.clone(), &[]);
+    let server = Server::start(folder.path(), Arc::new(engine.clone())).expect("starts");
+    let client = Client::connect(folder.path()).expect("a service runs");
+    let (mut here, mut there) = (engine.subscribe(), client.subscribe());
+    let mut job = sample_job();
+    job.state = JobState::Queued;
+    for event in [JobEvent::Started, JobEvent::AccountBalanced, JobEvent::Published, JobEvent::Retired] {
+        job.take(event, job.created_at, "").expect("a legal life");
+        store.change().job(&job).apply().expect("applied");
+    }
+    let told = |notices: &mut Answers<'_, Notice>| -> Vec<Notice> {
+        notices
+            .map(|notice| notice.expect("is told"))
+            .filter(|notice| *notice != Notice::Quiet)
+            .take(5)
+            .collect()
+    };
+    let (by_engine, by_service) = (told(&mut here), told(&mut there));
+    assert_eq!(by_engine, by_service);
+    assert_eq!(by_service[0], Notice::ReadAnew);
+    assert!(matches!(&by_service[4], Notice::Changed(change) if change.state == Some(JobState::Completed)));
+    server.stop().expect("stops");
+    assert!(there.any(|notice| notice.is_err()), "it does not end as if all had been told");
 }
 
 fn port(folder: &Path) -> u16 {
@@ -100,18 +155,20 @@ fn collect<T>(answers: Answers<'_, T>) -> Result<Vec<T>, Refusal> {
 fn a_command_gets_the_same_answers_from_the_service_as_from_the_store() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = service(folder.path());
-    let ask = |handler: &dyn Handler| {
+    let ask = |door: &dyn Door| {
         let id = sample_job().id.to_string();
         let filter = JobFilter { rule: Some("other".into()), ..JobFilter::default() };
         (
-            collect(handler.jobs(&JobFilter::default())).expect("answers"),
-            collect(handler.jobs(&filter)).expect("answers"),
-            handler.show(&id[20..]),
-            handler.show("zzzz"),
-            collect(handler.records(&id)),
-            collect(handler.records("zzzz")),
-            handler.record(&id, 2),
-            handler.record(&id, 3),
+            collect(door.list(&JobFilter::default())).expect("answers"),
+            collect(door.list(&filter)).expect("answers"),
+            door.show(&id[20..]),
+            door.show("zzzz"),
+            collect(door.records(&id)),
+            collect(door.records("zzzz")),
+            door.record(&id, 2),
+            door.record(&id, 3),
+            door.act(&retry_of(&id)),
+            door.act(&retry_of("zzzz")),
         )
     };
     let client = Client::connect(folder.path()).expect("a service runs");
@@ -120,11 +177,8 @@ fn a_command_gets_the_same_answers_from_the_service_as_from_the_store() {
     assert_eq!(by_service.1, []);
     assert_eq!(by_service.4.as_ref().map(Vec::len), Ok(2));
     assert_eq!(by_service.6, Ok(failed(2)));
-    assert_eq!(client.retry(&sample_job().id.to_string()), Ok(sample_job().id));
     server.stop().expect("stops");
-    let store = open(folder.path()).expect("no service runs");
-    assert_eq!(ask(store.as_ref()), by_service);
-    assert_eq!(store.retry(&sample_job().id.to_string()), Err(Refusal::NotRunning));
+    assert_eq!(ask(&open_here(folder.path())), by_service);
 }
 
 #[test]
@@ -153,7 +207,7 @@ fn answer_to(folder: &Path, request: &[u8]) -> Vec<u8> {
 fn a_stranger_learns_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = service(folder.path());
-    let jobs = "{\"version\":2,\"command\":\"jobs\"}\n";
+    let jobs = "{\"version\":4,\"command\":\"jobs\"}\n";
     let guess = format!("{}{}{jobs}", "0".repeat(64), "f".repeat(64));
     for request in [jobs, &guess, "GET / HTTP/1.1\r\n\r\n", &format!("{guess}\n{guess}")] {
         assert_eq!(answer_to(folder.path(), request.as_bytes()), b"");
@@ -212,8 +266,7 @@ fn another_program_on_the_port_is_not_believed_whatever_it_answers() {
         server.stop().expect("stops");
         // As a killed service leaves it.
         std::fs::write(folder.path().join("control.json"), address).expect("is written");
-        let store = open(folder.path()).expect("no service runs");
-        assert_eq!(store.retry(&sample_job().id.to_string()), Err(Refusal::NotRunning));
+        assert_eq!(open_here(folder.path()).act(&ingest_as("payments")), Err(Refusal::NotRunning));
     }
 }
 
@@ -248,7 +301,7 @@ fn what_was_overheard_is_good_for_nothing_a_second_time() {
         kept.lock().expect("is free").push((greeting, answer));
     });
     let client = Client::connect(folder.path()).expect("what is passed on unchanged is the service's");
-    assert_eq!(client.retry(&sample_job().id.to_string()), Ok(sample_job().id));
+    assert_eq!(client.show(&sample_job().id.to_string()), Ok(sample_job()));
     assert!(Client::connect(folder.path()).is_none(), "an answer to an earlier question is none");
 
     let requests = requests.iter().take(2).collect::<Vec<_>>();

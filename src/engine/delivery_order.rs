@@ -12,9 +12,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use super::lock;
 use super::one_at_a_time::OneAtATime;
+use super::purpose::AskPublished;
 use super::schedule::Owner;
-use super::{AskPublished, lock};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 

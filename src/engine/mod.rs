@@ -12,6 +12,7 @@
 //! Order of durable steps: ledger row, claim rename, (checkpoints: partials, then row), outputs, intent, output renames,
 //! folders, manifest, marker, archive rename, end of the row.
 
+mod answers;
 mod archive;
 mod checkpoint;
 mod claim;
@@ -24,6 +25,7 @@ mod content;
 mod delivery;
 mod delivery_order;
 mod dispatch;
+mod door;
 mod entries;
 mod error;
 mod fail;
@@ -79,15 +81,14 @@ mod unsynced_claims;
 mod watches;
 mod work;
 
+pub(crate) use door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 pub use error::EngineError;
-pub use handle::{
-    EngineHandle, accept_missing_stored, could_ingest, objection_to_retry, retry_stored, unknown_rule,
-};
+pub(crate) use handle::{Engine, could_ingest, objection_to_retry, unknown_rule};
 use lock::lock;
-pub use purpose::{AskPublished, Purpose, Rehearsal};
-pub use rooms::mounts_away;
-pub use running::Engine;
-pub use stopping::place_of;
+pub(crate) use purpose::{Purpose, Rehearsal};
+pub(crate) use rooms::mounts_away;
+pub(crate) use running::Running;
+pub(crate) use stopping::place_of;
 
 #[cfg(test)]
 mod tests;

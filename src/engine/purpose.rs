@@ -11,7 +11,7 @@ use crate::store::Published;
 pub enum Purpose {
     /// Watch the rules' folders and take up every unfinished job.
     Serve,
-    /// Only the files that are handed to [`super::EngineHandle::ingest`].
+    /// Only the files that are handed to [`super::Act::Ingest`].
     Ingest,
     /// The same as a dry run: its store and outputs are its own, and it looks at no claim folder.
     Rehearse,

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::dispatch::{Crew, Seat};
 use super::error::EngineError;
 use super::file_systems::{self, WatchedTogether};
-use super::handle::EngineHandle;
+use super::handle::Engine;
 use super::purpose::{Purpose, Rehearsal};
 use super::rule_book::RuleBook;
 use super::shared::Shared;
@@ -19,14 +19,13 @@ use crate::durable_fs::{self, Mounts};
 use crate::model::fault::FaultKind;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
-use crate::store::Store;
 use crate::watch::{Offer, Outlets, Watch};
 
 /// Batches of offers that wait for the intake.
 const OFFER_BATCHES: usize = 4;
 
-/// The running engine. Dropping it without [`Engine::stop`] leaves its threads to the process's end.
-pub struct Engine {
+/// The engine's stages, for whoever stops them. Dropping it without [`Running::stop`] leaves its threads to the process's end.
+pub(crate) struct Running {
     pub(super) shared: Arc<Shared>,
     pub(super) threads: Threads,
     /// Wake the intakes for a stop: the watch that each waits for may hang.
@@ -34,41 +33,36 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// For whoever asks it something, or for something.
-    pub fn handle(&self) -> EngineHandle {
-        EngineHandle::new(&self.shared)
-    }
-
     /// A dry run: the settings have a data folder and outputs of its own.
-    pub fn rehearse(
+    pub(crate) fn rehearse(
+        &self,
         settings: Settings,
         registry: Registry,
-        store: Store,
         rehearsal: Rehearsal,
-    ) -> Result<Self, EngineError> {
-        Self::begin(settings, registry, store, Purpose::Rehearse, Some(rehearsal))
+    ) -> Result<Running, EngineError> {
+        self.begin(settings, registry, Purpose::Rehearse, Some(rehearsal))
     }
 
     /// Recovers what an earlier run left, then starts every stage.
-    pub fn start(
+    pub(crate) fn start(
+        &self,
         settings: Settings,
         registry: Registry,
-        store: Store,
         purpose: Purpose,
-    ) -> Result<Self, EngineError> {
-        Self::begin(settings, registry, store, purpose, None)
+    ) -> Result<Running, EngineError> {
+        self.begin(settings, registry, purpose, None)
     }
 
     fn begin(
+        &self,
         settings: Settings,
         registry: Registry,
-        store: Store,
         purpose: Purpose,
         rehearsal: Option<Rehearsal>,
-    ) -> Result<Self, EngineError> {
+    ) -> Result<Running, EngineError> {
         let rules = RuleBook::new(&settings.rules, registry);
         limits::raise_open_files();
-        let mut shared = Shared::new(settings, store, rules);
+        let mut shared = Shared::new(settings, self.store().clone(), rules);
         if let Some(Rehearsal { is_taken, published }) = rehearsal {
             shared.names.taken_elsewhere = Some(is_taken);
             shared.deliveries.published_elsewhere = Some(published);
@@ -86,22 +80,30 @@ impl Engine {
         if purpose == Purpose::Serve {
             recover::recover(&shared)?;
         }
-        let mut engine = Self { shared, threads: Threads::default(), intakes: Vec::new() };
-        match engine.begin_stages(purpose) {
-            Ok(()) => Ok(engine),
+        let mut running = Running { shared, threads: Threads::default(), intakes: Vec::new() };
+        match running.begin_stages(purpose, self) {
+            Ok(()) => Ok(running),
             Err(trouble) => {
                 // Else those that were begun would go on without anybody who could stop them.
-                if let Err(error) = engine.stop() {
+                if let Err(error) = running.stop() {
                     tracing::warn!(%error, "an engine that did not start did not stop cleanly either");
                 }
                 Err(trouble.into())
             }
         }
     }
+}
 
-    fn begin_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {
+impl Running {
+    fn begin_stages(&mut self, purpose: Purpose, engine: &Engine) -> Result<(), Trouble> {
         self.spawn_stages(purpose)?;
-        if purpose == Purpose::Serve { self.start_watch() } else { Ok(()) }
+        if purpose == Purpose::Serve {
+            self.start_watch()?;
+        }
+        if engine.run_by(&self.shared) {
+            return Ok(());
+        }
+        Err(Trouble::new(FaultKind::Bug, "the stages of one engine are started twice".to_owned(), None))
     }
 
     fn spawn_stages(&mut self, purpose: Purpose) -> Result<(), Trouble> {

@@ -14,11 +14,12 @@ use std::thread::{JoinHandle, ThreadId};
 use std::time::{Duration, Instant};
 
 use super::run::Run;
+use super::running::Running;
 use super::shared::Shared;
 use super::threads::spawn;
 use super::trouble::{Trouble, guard};
 use super::watches::Watches;
-use super::{Engine, EngineError, checkpoint, lock};
+use super::{EngineError, checkpoint, lock};
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
 use crate::watch::Watch;
@@ -47,7 +48,7 @@ impl Deadlines {
     }
 }
 
-impl Engine {
+impl Running {
     /// Finishes the slices in hand, checkpoints, and ends within `stop_timeout`. The error that stopped it, if one did.
     pub fn stop(self) -> Result<(), EngineError> {
         let shared = self.shared;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use super::EngineHandle;
 use super::collect::{Collector, WorkedSlice};
 use super::content::SliceHash;
+use super::door::{Act, Door as _};
 use super::entries::{EntryMemory, LoadedEntry};
+use super::handle::Engine;
 use super::rule_book::RuleBook;
 use super::run::{Loaded, Run};
 use super::schedule::Stage;
@@ -237,8 +238,10 @@ fn a_retry_waits_for_the_loader_that_has_the_job() {
 
     assert!(world.shared.dispatch.take_up(held.id, Stage::Load));
     let (told, answer) = sync_channel(1);
-    let (engine, id) = (EngineHandle::new(&world.shared), held.id);
-    let operator = std::thread::spawn(move || told.send(engine.retry(id)).is_ok());
+    let engine = Engine::over(world.shared.store.clone(), &[]);
+    assert!(engine.run_by(&world.shared));
+    let retry = Act::Retry { job: held.id.to_string() };
+    let operator = std::thread::spawn(move || told.send(engine.act(&retry)).is_ok());
     answer.recv_timeout(Duration::from_millis(100)).expect_err("a loader has the job");
     world.shared.save(&held).expect("writes"); // still held
     world.shared.dispatch.put_down(held.id);

@@ -1,4 +1,4 @@
-//! What commands ask, and why there may be no answer.
+//! What is asked of the engine, and why there may be no answer: by commands now; the HTTP API and the dashboard come in by the same door.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use crate::model::fault::{Fault, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::store::{Published, Verified};
 
@@ -105,35 +106,48 @@ impl Refusal {
     }
 }
 
+/// What is done for whoever asks. A job is named as [`Door::show`] takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Act {
+    /// Queues a failed job again, from its source, under the current rule.
+    Retry {
+        /// The job.
+        job: String,
+    },
+    /// Lets a job go on publishing without hidden outputs that somebody removed: they count as published.
+    AcceptMissing {
+        /// The job.
+        job: String,
+    },
+    /// Takes a file under a rule, now; an earlier one of the same file that is not done goes on instead.
+    Ingest {
+        /// The file's absolute path.
+        path: OsText,
+        /// The rule's name.
+        rule: String,
+        /// It is claimed and ends as the rule says; else it stays as it is.
+        retire: bool,
+    },
+}
+
 /// Items one after another, read as they are asked for.
 pub(crate) type Answers<'a, T> = Box<dyn Iterator<Item = Result<T, Refusal>> + 'a>;
 
-/// What commands ask: answered by the store, or through the running service.
-///
-/// A job is named by its id, or by at least four characters of the id's beginning or end.
-pub(crate) trait Handler: Send + Sync {
+/// The engine, as whoever asks it sees it: in this process, or in the service that has the data folder. Both answer alike.
+pub(crate) trait Door: Send + Sync {
     /// The jobs that pass the filter, oldest first unless it says otherwise.
-    fn jobs(&self, filter: &JobFilter) -> Answers<'_, Job>;
-    /// The files that wait to be taken, by path; none without a service.
-    fn files_waiting(&self) -> Answers<'_, FileWaiting>;
-    /// Whether a service runs, and answers.
-    fn is_service(&self) -> bool {
-        false
-    }
-    /// A file of the configuration that was changed after the running service had read it: it goes by what it read.
-    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal>;
-    /// One job.
+    fn list(&self, filter: &JobFilter) -> Answers<'_, Job>;
+    /// One job: named by its id, or by at least four characters of the id's beginning or end.
     fn show(&self, job: &str) -> Result<Job, Refusal>;
+    /// Does it, and says which job it was about.
+    fn act(&self, act: &Act) -> Result<JobId, Refusal>;
+    /// Every change of a job from now on, as long as the engine is there. Never quiet for long: so who listens can look at something else.
+    fn subscribe(&self) -> Answers<'_, Notice>;
     /// A job's failed records, in order.
     fn records(&self, job: &str) -> Answers<'_, FailedRecord>;
     /// One failed record by its place in that list, from 1.
     fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal>;
-    /// Queues a failed job again, from its source, under the current rule.
-    fn retry(&self, job: &str) -> Result<JobId, Refusal>;
-    /// Lets a job go on publishing without hidden outputs that somebody removed: they count as published.
-    fn accept_missing(&self, job: &str) -> Result<JobId, Refusal>;
-    /// Takes a file, given by its absolute path, under a rule, now. `retire`: it is claimed and ends as the rule says.
-    fn ingest(&self, path: &OsText, rule: &str, retire: bool) -> Result<JobId, Refusal>;
     /// What was published before under a rule: of a content, and of a delivery's key.
     fn published(
         &self,
@@ -141,6 +155,14 @@ pub(crate) trait Handler: Send + Sync {
         content_hash: Option<&str>,
         delivery_key: Option<&OsText>,
     ) -> Result<Published, Refusal>;
+    /// The files that wait to be taken, by path; none without a service.
+    fn files_waiting(&self) -> Answers<'_, FileWaiting>;
     /// Verifies every value of the store; the last answer is [`Verified::Ended`].
     fn check_store(&self) -> Answers<'_, Verified>;
+    /// Whether a service answers.
+    fn is_service(&self) -> bool {
+        false
+    }
+    /// A file of the configuration that was changed after the service had read it: it goes by what it read.
+    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal>;
 }
