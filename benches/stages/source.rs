@@ -124,7 +124,6 @@ fn job(rule: &Rule, path: &Path) -> io::Result<Job> {
         claimed: None,
         claim_folder: None,
         identity: durable_fs::identity(&File::open(path)?)?,
-        moved_from: None,
         is_copied: false,
         is_set_apart: false,
         companions: Vec::new(),

@@ -98,7 +98,7 @@ impl DryRun {
     /// What came of a file.
     pub(super) fn tell(&self, job: &Job) {
         let account = &job.account;
-        let would = match job.state {
+        let would = match job.state.get() {
             JobState::Completed => "would be completed".to_owned(),
             JobState::Failed => "would fail; nothing would be published".to_owned(),
             JobState::Refused => "would be refused; nothing would be published".to_owned(),

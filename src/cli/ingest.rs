@@ -281,7 +281,7 @@ fn follow(
 fn show_progress(bar: &ProgressBar, job: &Job) {
     bar.set_length(job.source.identity.size);
     bar.set_position(job.bytes_worked);
-    bar.set_message(match job.state {
+    bar.set_message(match job.state.get() {
         JobState::Publishing | JobState::Retiring => format!("{} ({})", job.source.path, job.state),
         _ => job.source.path.to_string(),
     });

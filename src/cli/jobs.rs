@@ -125,7 +125,7 @@ fn print_table(
     let mut by_state = BTreeMap::<&str, u64>::new();
     for job in jobs {
         let job = job?;
-        *by_state.entry(job.state.as_str()).or_default() += 1;
+        *by_state.entry(job.state.get().as_str()).or_default() += 1;
         let trouble = trouble_of(&job);
         let Job { id, state, rule, account, created_at, source, .. } = job;
         let (records, age) = (account.records_in, view::age(created_at, now));
@@ -223,7 +223,7 @@ mod tests {
         let store = Store::in_memory();
         let mut queued = sample_job();
         queued.id = queued.id.successor();
-        queued.state = JobState::Queued;
+        queued.state = JobState::Queued.into();
         store.change().job(&sample_job()).job(&queued).apply().expect("applied");
         Engine::over(store, &[])
     }

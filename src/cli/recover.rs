@@ -201,7 +201,7 @@ fn with_states(claimed: Vec<Stray>, settings: Option<&Settings>) -> anyhow::Resu
 
 fn state_of(door: &dyn Door, id: JobId) -> anyhow::Result<Option<JobState>> {
     match door.show(&id.to_string()) {
-        Ok(job) => Ok(Some(job.state)),
+        Ok(job) => Ok(Some(job.state.get())),
         Err(Refusal::NoSuchJob { .. }) => Ok(None),
         Err(refusal) => Err(refusal).context("cannot ask the store what it knows of these files"),
     }

@@ -75,7 +75,7 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     }
     print_delivery(out, &job.delivery)?;
     writeln!(out, "slices     {} of {} done, attempt {}", job.slices.done, job.slices.total, job.attempts)?;
-    if let Some(deaths) = job.deaths.filter(|deaths| *deaths > 0) {
+    if let Some(deaths) = job.state.deaths().filter(|deaths| *deaths > 0) {
         writeln!(out, "deaths     the service died {deaths} times while it was at this job")?;
     }
     if job.resumed_at_slice > 0 || job.records_again > 0 {
@@ -104,7 +104,7 @@ fn print_place(out: &mut dyn Write, job: &Job) -> io::Result<()> {
 
 pub(super) fn place_of(job: &Job) -> Option<String> {
     match (&job.retired_to, &job.source.claimed) {
-        (Some(place), _) if matches!(job.state, JobState::Failed | JobState::Refused) => {
+        (Some(place), _) if matches!(job.state.get(), JobState::Failed | JobState::Refused) => {
             Some(format!("quarantine {place}"))
         }
         (Some(place), _) if job.state.is_final() => Some(format!("retired    {place}")),
@@ -148,7 +148,7 @@ fn print_trouble(out: &mut dyn Write, job: &Job) -> io::Result<()> {
 
 fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     let account = &job.account;
-    let published = match job.state {
+    let published = match job.state.get() {
         JobState::Completed | JobState::Retiring => "",
         JobState::Publishing => " (being published)",
         JobState::Failed | JobState::Refused | JobState::Aborted => {
@@ -222,8 +222,7 @@ fn print_outputs(out: &mut dyn Write, job: &Job) -> io::Result<()> {
         return Ok(());
     }
     // A name that is only planned is not told as a place.
-    let planned =
-        matches!(job.state, JobState::Publishing).then_some(", as planned: not all of them are there");
+    let planned = (job.state == JobState::Publishing).then_some(", as planned: not all of them are there");
     writeln!(out, "\noutputs{}", planned.unwrap_or_default())?;
     for output in &job.outputs {
         let size = view::bytes(output.bytes);
@@ -299,8 +298,9 @@ timeline
 
     #[test]
     fn a_job_that_failed_does_not_read_as_published_and_its_source_is_named_where_it_is() {
-        let shown =
-            |state| printed(|out| print_job(out, &Job { state, outputs: Vec::new(), ..sample_job() }));
+        let shown = |state: JobState| {
+            printed(|out| print_job(out, &Job { state: state.into(), outputs: Vec::new(), ..sample_job() }))
+        };
         let failed = shown(JobState::Failed);
         for words in
             ["quarantine /data/archive/payments-1.csv.gz", "account of what was read; nothing was published"]

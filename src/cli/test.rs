@@ -301,7 +301,7 @@ fn compare_end(expected: &Expected, job: &Job, scratch: &Path, differences: &mut
     let said = job.waiting.as_ref().map(|waiting| waiting.detail.clone());
     let error = job.error.as_ref().map(ToString::to_string);
     let said = error.or(said).map(|text| real(&text)).unwrap_or_default();
-    let message = match (&expected.error, job.state) {
+    let message = match (&expected.error, job.state.get()) {
         (None, JobState::Completed) => return,
         (Some(error), JobState::Completed) => format!("expected to fail with \"{error}\", got completed"),
         (Some(error), _) if said.contains(error.as_str()) => return,

@@ -121,7 +121,7 @@ fn a_subscriber_hears_from_the_service_what_it_would_hear_from_the_engine() {
     let client = Client::connect(folder.path()).expect("a service runs");
     let (mut here, mut there) = (engine.subscribe(), client.subscribe());
     let mut job = sample_job();
-    job.state = JobState::Queued;
+    job.state = JobState::Queued.into();
     for event in [JobEvent::Started, JobEvent::AccountBalanced, JobEvent::Published, JobEvent::Retired] {
         job.take(event, job.created_at, "").expect("a legal life");
         store.change().job(&job).apply().expect("applied");

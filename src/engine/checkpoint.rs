@@ -47,7 +47,7 @@ pub(super) fn write_checkpoint(store: &Store, run: &Run, order: CheckpointOrder)
     job.slices.total = job.slices.total.max(order.checkpoint.next_slice);
     job.reckon_worked();
     job.slices.failed = order.slices_broken;
-    job.deaths = None;
+    job.suspect(None)?;
     store.change().checkpoint(run.id, &order.checkpoint).job(&job).apply()?;
     drop(job);
     Ok(store.sync()?)
@@ -68,13 +68,13 @@ mod tests {
         let world = World::new();
         let run = world.run();
         run.collect(worked(&run, 0, "a"));
-        lock(&run.job).deaths = Some(2);
+        lock(&run.job).suspect(Some(2)).expect("is running");
         let store = &world.shared.store;
         write_checkpoint(store, &run, order(&run)).expect("is written");
         let row = store.job(run.id).expect("reads").expect("is there");
         let point = store.checkpoint(run.id).expect("reads").expect("is there");
         assert_eq!((point.next_slice, row.slices.done, row.account.records_in), (1, 1, 1));
-        assert_eq!(row.deaths, None, "it got on");
+        assert_eq!(row.state.deaths(), None, "it got on");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) struct JobFilter {
 impl JobFilter {
     /// Whether a job is among them.
     pub(crate) fn takes(&self, job: &Job) -> bool {
-        self.state.is_none_or(|state| state == job.state)
+        self.state.is_none_or(|state| job.state == state)
             && self.rule.as_ref().is_none_or(|rule| *rule == job.rule)
             && self.since.is_none_or(|since| since <= job.created_at)
     }

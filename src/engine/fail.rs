@@ -9,7 +9,7 @@ use super::trouble::{Reaction, Trouble};
 use crate::clock;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
-use crate::model::job_state::JobEvent;
+use crate::model::job_state::JobState;
 use crate::output::remove_partials;
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
@@ -22,7 +22,7 @@ pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble
     {
         return Ok(());
     }
-    job.error = Some(trouble.error.clone());
+    job.fail(trouble.error.clone())?;
     quarantine(shared, job)
 }
 
@@ -36,7 +36,7 @@ pub(super) fn quarantine(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
 /// Where it goes is durable before it goes: a restart looks on both sides.
 fn write_down(shared: &Shared, job: &mut Job, quarantines: bool) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, job)?;
-    if quarantines && job.source.claimed.is_some() {
+    if quarantines && job.source.claimed.is_some() && job.retired_to.is_none() {
         job.retired_to = Some(quarantine::name(&rule.rule, job)?.into());
         plan_companions(&quarantine::folder(&rule.rule, job), job);
     }
@@ -47,11 +47,11 @@ fn write_down(shared: &Shared, job: &mut Job, quarantines: bool) -> Result<(), T
 /// Gives up a job that ended the process again and again. Its source goes to quarantine, so that its folder goes on; the finishing stage
 /// moves it.
 pub(super) fn give_up(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
-    let deaths = job.deaths.unwrap_or(0);
+    let deaths = job.state.deaths().unwrap_or(0);
     let message = format!("the service died {deaths} times while it was at this job, and it did not get on");
     let hint = "see in the log of the service and of the system what ended it (a step of its own, memory); then `landfall retry`";
     let rule = shared.rules.snapshot(&shared.store, &job)?;
-    job.error = Some(Trouble::new(FaultKind::Bug, message, Some(hint)).error);
+    job.fail(Trouble::new(FaultKind::Bug, message, Some(hint)).error)?;
     write_down(shared, &mut job, true)?;
     shared.dispatch.queue(Stage::Finish, &Owner::of(&job), job.id);
     Ok(remove_partials(&rule.rule, &job, &[])?)
@@ -73,20 +73,16 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         move_companions(&shared.store, &shared.rooms, &mut job, &folder)?;
         sync_moved(&job)?;
     }
-    let message = job.error.as_ref().map_or_else(String::new, |error| error.message.clone());
-    let (event, outcome) = if job.delivery.refused {
-        (JobEvent::Refused, LedgerOutcome::Refused)
-    } else {
-        (JobEvent::Broke, LedgerOutcome::Failed)
-    };
-    job.take(event, clock::now(), &message)?;
+    job.end_failing(clock::now())?;
     quarantine::write_reason(&job)?;
+    let is_refused = job.state == JobState::Refused;
+    let outcome = if is_refused { LedgerOutcome::Refused } else { LedgerOutcome::Failed };
     let row = LedgerRow::of(&job, outcome);
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;
     shared.dispatch.forget_back_off(job.id);
     shared.delivery_decided(job.id);
-    if job.delivery.refused {
+    if is_refused {
         events::refused(&job);
     } else {
         events::failed(&job);
@@ -103,7 +99,7 @@ fn is_first_try(shared: &Shared, job: &Job) -> bool {
 mod tests {
     use super::*;
     use crate::engine::tests::{World, is_there};
-    use crate::model::job_state::JobState;
+    use crate::model::job_state::JobEvent;
 
     fn started(world: &World) -> Job {
         let mut job = world.job();
@@ -139,9 +135,26 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_is_given_up_before_it_is_retrieved_leaves_its_source_in_quarantine_and_says_where() {
+        let world = World::new();
+        let mut job = world.job();
+        let quarantined = world.path("in/.landfall/quarantine/pay.txt");
+        std::fs::create_dir(quarantined.parent().expect("a folder")).expect("makes");
+        crate::durable_fs::rename_no_replace(&world.source(), &quarantined).expect("renames");
+        job.retrieve(quarantined.as_path().into()).expect("is queued");
+        job.suspect(Some(5)).expect("is queued");
+        give_up(&world.shared, job.clone()).expect("is written down");
+        finish_failing(&world.shared, world.row(&job).expect("is there")).expect("is there already");
+        let row = world.row(&job).expect("is there");
+        assert_eq!((row.state.get(), row.retired_to), (JobState::Failed, Some(quarantined.as_path().into())));
+        assert!(is_there(&quarantined));
+    }
+
+    #[test]
     fn a_job_that_is_given_up_is_moved_by_its_finisher_and_leaves_no_partials() {
         let world = World::new();
-        let job = Job { deaths: Some(5), ..started(&world) };
+        let mut job = started(&world);
+        job.suspect(Some(5)).expect("is running");
         let partial = world.partial_of(&job);
         give_up(&world.shared, job.clone()).expect("is written down");
         let row = world.row(&job).expect("is there");

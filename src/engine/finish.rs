@@ -260,7 +260,7 @@ fn drop_what_no_checkpoint_names(shared: &Shared, run: &Run) {
 /// A job that a restart, or an earlier try, left on its way.
 fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<TakenUp>, Trouble> {
     let Some(job) = shared.store.job(id)? else { return Ok(None) };
-    match job.state {
+    match job.state.get() {
         JobState::Publishing => {
             let intent = shared.store.intent(id)?.ok_or_else(|| {
                 Trouble::new(FaultKind::Bug, format!("job {id} is publishing without an intent"), None)
@@ -314,7 +314,7 @@ mod tests {
         run.collect(worked(&run, 0, "a"));
         run.break_off(Trouble::new(FaultKind::Input, "not what the rule expects", None));
         let row = finished(&world, &run);
-        assert_eq!((row.state, row.account.records_in), (JobState::Failed, 1), "{row:#?}");
+        assert_eq!((row.state.get(), row.account.records_in), (JobState::Failed, 1), "{row:#?}");
         assert!(!is_there(&world.path("out/pay.main")));
         assert!(row.retired_to.is_some_and(|path| is_there(path.as_path())), "it is in quarantine");
     }

@@ -73,8 +73,7 @@ impl Fit {
         // Not under the lock: there may be very many.
         for job in store.jobs_newest_first() {
             let job = job?;
-            let is_published =
-                matches!(job.state, JobState::Publishing | JobState::Retiring | JobState::Completed);
+            let is_published = job.state.is_past_intent() || job.state == JobState::Completed;
             if job.rule_hash == rule_hash && is_published && job.account.records_in > 0 {
                 has_fitted = true;
                 break;

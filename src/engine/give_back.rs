@@ -21,7 +21,7 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
     let path = job.source.path.as_path().to_owned();
     if let Some(claimed) = job.source.claimed.clone() {
         // Durable before the rename: its sender may take it away before the end of this is, and nothing is lost then.
-        job.giving_back = true;
+        job.give_back()?;
         shared.store.change().job(job).apply()?;
         shared.store.sync()?;
         // Companions first: once the source lies there again, nothing of it is ours any more.
@@ -30,14 +30,14 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
             Renamed::Done => {}
             Renamed::Missing => {
                 // Durably not on its way back any more, or the next look would take the loss for its sender's doing.
-                job.giving_back = false;
+                job.is_here_again()?;
                 shared.store.change().job(job).apply()?;
                 shared.store.sync()?;
                 return Err(vanished(&claimed));
             }
             Renamed::NameTaken => {
                 take_companions(job)?;
-                job.giving_back = false;
+                job.is_here_again()?;
                 shared.store.change().job(job).apply()?;
                 return Ok(false);
             }
@@ -59,7 +59,6 @@ fn vanished(claimed: &OsText) -> Trouble {
 /// Ends a job whose source is nobody's here any more: it was given back, or its sender changed or removed it. Nothing of it counts.
 pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Result<(), Trouble> {
     job.take(JobEvent::GivenBack, clock::now(), why)?;
-    job.giving_back = false;
     job.error = None;
     job.account = Account::default(); // the file comes again
     let row = LedgerRow::of(job, LedgerOutcome::GivenBack);

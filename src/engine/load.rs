@@ -96,7 +96,7 @@ enum Begun {
 /// Writes down that a job is in hand, and begins it.
 fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
     let Some(job) = shared.store.job(id)? else { return Ok(Begun::NothingToDo) };
-    if !shared.footprints.in_hand.take(id, job.deaths.is_some()) {
+    if !shared.footprints.in_hand.take(id, job.state.deaths().is_some()) {
         return Ok(Begun::OtherSuspect { owner: Owner::of(&job) });
     }
     Ok(begin_job(shared, job)?.map_or(Begun::NothingToDo, Begun::Running))
@@ -105,6 +105,9 @@ fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
 /// Makes a queued job a run. None: there is nothing to load, or the engine stops.
 fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Trouble> {
     let id = job.id;
+    if job.is_failing() {
+        return Ok(None); // a finisher ends it
+    }
     if !retrieval::is_here(shared, &mut job)? {
         return Ok(None);
     }
@@ -113,7 +116,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     shared.claims.unsynced.sync(&job)?;
     let was_held = job.state == JobState::Held;
     let waited_for_settling = job.waits_for_settling();
-    match job.state {
+    match job.state.get() {
         JobState::Queued => {}
         JobState::Held => job.take(JobEvent::Mended, clock::now(), "")?,
         JobState::Running => job.take(JobEvent::Recovered, clock::now(), "the service started again")?,
@@ -138,7 +141,6 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     job.take(JobEvent::Started, clock::now(), "")?;
     job.attempts += u32::from(!was_held);
     job.error = None;
-    job.giving_back = false;
     job.resumable = rule.outputs.resumable();
     let collector = Collector::begin(&shared.store, &rule, &job, restarted, checkpoint)?;
     job.resumed_at_slice = collector.next_slice();
@@ -457,6 +459,17 @@ mod tests {
         let loaded = run.loaded().expect("it is read to its end");
         assert_eq!((loaded.slices, loaded.unterminated.len()), (1, 0));
         assert_eq!(run.with_collector(|collector| collector.records_in()), Some(2));
+    }
+
+    #[test]
+    fn a_job_that_fails_is_not_begun_again_whoever_asks_for_it() {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        job.fail(Trouble::new(FaultKind::Bug, "an internal error", None).error).expect("is queued");
+        world.shared.save(&job).expect("writes");
+        load_job(&world.shared, job.id);
+        assert_eq!(world.row(&job), Some(job));
     }
 
     #[test]

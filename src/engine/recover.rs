@@ -33,7 +33,7 @@ pub(super) fn recover(shared: &Shared) -> Result<(), Trouble> {
 /// Gives one unfinished job to the stage that goes on with it.
 pub(super) fn requeue(shared: &Shared, job: &Job) {
     let owner = Owner::of(job);
-    match job.state {
+    match job.state.get() {
         JobState::Publishing | JobState::Retiring => shared.dispatch.queue(Stage::Finish, &owner, job.id),
         _ if job.is_failing() => shared.dispatch.queue(Stage::Finish, &owner, job.id),
         JobState::Queued | JobState::Running | JobState::Held => {
@@ -57,13 +57,13 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
 /// Holds the last process's death against the jobs that were in hand.
 fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
     let in_hand = shared.footprints.in_hand.begin(&shared.settings.service.data_dir);
-    let runs = |job: &Job| matches!(job.state, JobState::Queued | JobState::Running | JobState::Held);
+    let runs = |job: &Job| !job.state.is_final() && !job.state.is_past_intent();
     let mut suspects: Vec<&mut Job> =
         jobs.iter_mut().filter(|job| runs(job) && !job.is_failing() && in_hand.contains(&job.id)).collect();
-    let before: Vec<_> = suspects.iter().map(|job| job.deaths).collect();
+    let before: Vec<_> = suspects.iter().map(|job| job.state.deaths()).collect();
     let mut changes = shared.store.change();
     for (job, deaths) in suspects.iter_mut().zip(in_hand::judged(&before)) {
-        job.deaths = Some(deaths);
+        job.suspect(Some(deaths))?;
         job.attempts += u32::from(job.state == JobState::Queued); // its start was not durable yet
         if job.state != JobState::Running {
             job.note(clock::now(), "the service ended while it was being taken up");
@@ -83,7 +83,7 @@ fn forget_unclaimed(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
 
 /// A job against which deaths of the process are held waits ever longer, and is given up in the end. None: it was given up.
 fn pause_for_suspicion(shared: &Shared, job: &Job) -> Result<Option<Duration>, Trouble> {
-    let deaths = job.deaths.unwrap_or(0);
+    let deaths = job.state.deaths().unwrap_or(0);
     if deaths >= in_hand::DEATHS_MAX {
         fail::give_up(shared, job.clone())?;
         return Ok(None);
@@ -126,7 +126,7 @@ mod tests {
         world.rename();
         recover(&world.shared).expect("recovers");
         assert_eq!(
-            world.row(&job).map(|row| (row.state, row.waiting.is_some())),
+            world.row(&job).map(|row| (row.state.get(), row.waiting.is_some())),
             Some((JobState::Queued, false))
         );
     }
@@ -146,7 +146,7 @@ mod tests {
             drop(died);
             recover(&world.shared).expect("recovers");
             let row = world.row(&job).expect("is there");
-            assert_eq!(row.deaths, Some(death));
+            assert_eq!(row.state.deaths(), Some(death));
             let waits = !in_hand::pause_after(death).is_zero() && death < in_hand::DEATHS_MAX;
             assert_eq!(
                 (row.waiting.is_some(), row.is_failing()),

@@ -7,11 +7,8 @@ use super::trouble::{Reaction, Trouble};
 use super::{delivery, fail, source};
 use crate::clock;
 use crate::durable_fs;
-use crate::model::account::Account;
-use crate::model::delivery::{Delivery, Resend};
-use crate::model::fault::WaitsFor;
-use crate::model::job::{Job, Waiting};
-use crate::model::job_state::JobEvent;
+use crate::model::delivery::Resend;
+use crate::model::job::Job;
 use crate::model::rule::Rule;
 use crate::telemetry::events;
 
@@ -22,11 +19,9 @@ pub(super) fn end_or_hold(
     trouble: &Trouble,
     resend: Resend,
 ) -> Result<(), Trouble> {
-    job.error = Some(trouble.error.clone());
     match resend {
         Resend::Refused { of } => {
-            job.delivery = Delivery { duplicate_of: Some(of), refused: true, ..Delivery::default() };
-            job.account = Account::default(); // nothing of it counts
+            job.refuse(of, trouble.error.clone())?;
             shared.store.change().forget_failed_records(job.id, 0).apply()?;
             fail::quarantine(shared, job)
         }
@@ -36,9 +31,7 @@ pub(super) fn end_or_hold(
 
 /// Nothing but an operator's word ends it, so that it is in no queue.
 fn hold(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
-    job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
-    let detail = trouble.error.message.clone();
-    job.waiting = Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail });
+    job.settle(clock::now(), trouble.error.clone())?;
     shared.store.change().forget_work(job.id).job(&job).apply()?;
     shared.store.sync()?;
     shared.dispatch.forget_back_off(job.id);
@@ -73,7 +66,7 @@ mod tests {
     use crate::engine::tests::{World, is_there};
     use crate::model::fault::FaultKind;
     use crate::model::job_id::JobId;
-    use crate::model::job_state::JobState;
+    use crate::model::job_state::{JobEvent, JobState};
 
     fn ended(resend: Resend) -> (World, Job) {
         let world = World::new();
@@ -92,7 +85,7 @@ mod tests {
     fn a_refused_source_goes_to_quarantine_and_nothing_of_it_counts() {
         let of = JobId::from_parts(1, 7);
         let (world, row) = ended(Resend::Refused { of });
-        assert_eq!((row.state, row.account.records_in), (JobState::Refused, 0), "{row:#?}");
+        assert_eq!((row.state.get(), row.account.records_in), (JobState::Refused, 0), "{row:#?}");
         assert_eq!(row.delivery.duplicate_of, Some(of));
         assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt")));
     }

@@ -20,7 +20,6 @@ use super::trouble::Trouble;
 use super::{Purpose, fail};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
-use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::{Mode, OnSuccess};
 
@@ -57,7 +56,7 @@ fn must_be_started_first() -> Trouble {
 pub(super) fn doubt(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
     let mut doubted = 0;
     for job in jobs {
-        let goes_on = matches!(job.state, JobState::Publishing | JobState::Retiring) || job.is_failing();
+        let goes_on = job.state.is_past_intent() || job.is_failing();
         // Still a candidate, or gone: both are seen to by the usual way.
         let needs_no_doubt =
             matches!(source::place(job), Ok(Place::NotClaimed | Place::Lost | Place::Changed));
@@ -66,8 +65,7 @@ pub(super) fn doubt(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
         }
         shared.store.change().forget_work(job.id).apply()?;
         let mut job = job.clone();
-        job.error = Some(in_doubt(&job).error);
-        job.retired_to = None;
+        job.fail(in_doubt(&job).error)?;
         // Whether it is published or taken again, its source is there: nothing of the partials is needed.
         if let Err(trouble) = fail::remove_hidden(shared, &job) {
             tracing::warn!(job = %job.id, error = %trouble.error, "hidden partials of a job in doubt are left behind");
@@ -108,7 +106,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::engine::tests::{World, is_there};
-    use crate::model::job_state::JobEvent;
+    use crate::model::job_state::{JobEvent, JobState};
 
     #[test]
     fn a_job_in_doubt_after_a_restored_backup_leaves_no_partials() {

@@ -20,18 +20,17 @@ const ARCHIVE_NAMES_MAX: usize = 100;
 /// Brings a job's source to where its row says it is. False: there is nothing to load, the job is ended or gone.
 pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     match place(job)? {
-        Place::Here => {
+        here @ (Place::Here | Place::UnderBothNames) => {
+            if here == Place::UnderBothNames {
+                durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
+                shared.claims.unsynced.doubt(job);
+            }
             // A retry was cut short behind its rename. Over file systems that is the rename of a copy, which is durable before the
             // quarantined file goes: the same move again unlinks it, and leaves another source that came to its name since.
-            if let Some(quarantined) = job.source.moved_from.clone() {
+            if let Some(quarantined) = job.retrieved_from().cloned() {
                 durable_fs::move_file(quarantined.as_path(), job.source_path().as_path())?;
                 taken_out(shared, job, &quarantined)?;
             }
-            return Ok(true);
-        }
-        Place::UnderBothNames => {
-            durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
-            shared.claims.unsynced.doubt(job);
             return Ok(true);
         }
         Place::InQuarantine(quarantined) => {
@@ -73,8 +72,8 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
                     },
                 ),
             };
+            job.fail(Trouble::new(FaultKind::Storage, message, Some(hint)).error)?;
             job.retired_to = None;
-            job.error = Some(Trouble::new(FaultKind::Storage, message, Some(hint)).error);
             fail::remove_hidden(shared, job)?;
             fail::finish_failing(shared, job.clone())?;
         }
@@ -135,7 +134,7 @@ fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(),
         .map_err(|error| Trouble::unseen(claimed.as_path(), error))?;
     job.source.identity = found.unwrap_or(job.source.identity);
     job.source.claim_folder = identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
-    job.source.moved_from = None;
+    job.is_here_again()?;
     shared.save(job)
 }
 
@@ -164,7 +163,7 @@ mod tests {
         std::fs::write(world.source(), "1\n2\n").expect("grows");
         assert!(!is_here(&world.shared, &mut job).expect("is decided"));
         let row = world.row(&job).expect("is there");
-        assert_eq!((row.state, row.account.records_failed), (JobState::Aborted, 0), "{row:#?}");
+        assert_eq!((row.state.get(), row.account.records_failed), (JobState::Aborted, 0), "{row:#?}");
         assert_eq!(store.failed_records_count(job.id).expect("reads"), 0);
         assert!(!is_there(&partial));
     }

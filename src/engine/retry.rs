@@ -39,9 +39,9 @@ pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Tro
     }
     let quarantined = job.retired_to.take();
     reset(&mut job, rule)?;
+    // The row first: a crash before the rename leaves the file where recovery still finds it.
+    quarantined.map_or(Ok(()), |from| job.retrieve(from))?;
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
-    // The row first: a crash before the rename leaves the file where recovery, by `moved_from`, still finds it.
-    job.source.moved_from.clone_from(&quarantined);
     let mut changes = store.change();
     if published_as.state == JobState::Publishing {
         changes.forget_delivery(&published_as);
@@ -81,7 +81,7 @@ pub(super) fn not_retriable(job: &Job) -> Trouble {
 
 /// How a job of this state comes to its end.
 fn way_of(job: &Job) -> &'static str {
-    match job.state {
+    match job.state.get() {
         JobState::Queued => "it has not begun: `landfall run` takes it",
         JobState::Running => "it is being worked: `landfall show` says how far it is",
         JobState::Held | JobState::Paused => match job.waiting.as_ref().map(|waiting| waiting.waits_for) {
@@ -145,20 +145,20 @@ fn refuse(message: String, hint: &str) -> Trouble {
 }
 
 fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
-    let settles = !matches!(job.state, JobState::Failed | JobState::Publishing);
-    let event = match job.state {
+    let settles = !matches!(job.state.get(), JobState::Failed | JobState::Publishing);
+    let event = match job.state.get() {
         JobState::Held => JobEvent::Mended,
         JobState::Publishing => JobEvent::Unpublished,
         _ => JobEvent::Retried,
     };
-    job.take(event, clock::now(), if settles { "retried: to be taken all the same" } else { "retried" })?;
     // To take a further delivery of a key does not mean to take what was published already.
+    let content_approved = job.state == JobState::Refused || job.delivery.content_approved;
+    job.take(event, clock::now(), if settles { "retried: to be taken all the same" } else { "retried" })?;
     let key_approved = settles || job.delivery.key_approved;
-    let content_approved = job.delivery.refused || job.delivery.content_approved;
     job.delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
     job.rule_hash = rule.hash();
     job.error = None;
-    job.deaths = None;
+    job.suspect(None)?;
     job.account = Account::default();
     job.entries.clear();
     job.outputs.clear();
@@ -194,8 +194,8 @@ mod tests {
         let (world, job) = failed();
         let quarantined = job.retired_to.clone().expect("it is in quarantine");
         let row = retried(&world, &job).expect("is queued");
-        assert_eq!((row.state, row.account.records_in, row.error), (JobState::Queued, 0, None));
-        assert_eq!((row.source.moved_from, row.retired_to), (Some(quarantined), None));
+        assert_eq!((row.state.get(), row.account.records_in, &row.error), (JobState::Queued, 0, &None));
+        assert_eq!((row.retrieved_from(), &row.retired_to), (Some(&quarantined), &None));
     }
 
     #[test]

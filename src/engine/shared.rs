@@ -224,9 +224,9 @@ impl Shared {
         };
         let owner = Owner::of(&job);
         let is_failing = job.is_failing();
-        let may_fail = !matches!(job.state, JobState::Publishing | JobState::Retiring);
+        let may_fail = !job.state.is_past_intent();
         if !is_failing && may_fail && trouble.error.kind.fails_job() {
-            job.error = Some(trouble.error.clone());
+            job.fail(trouble.error.clone())?;
             self.store.change().job(&job).apply()?;
             self.dispatch.queue(Stage::Finish, &owner, id);
             return Ok(());
@@ -237,7 +237,7 @@ impl Shared {
             && !job.error.as_ref().is_some_and(is_known)
             && job.waiting.as_ref().is_none_or(|waiting| waiting.detail != trouble.error.message);
         if !is_failing {
-            if job.state.next(JobEvent::Hindered).is_ok() {
+            if matches!(job.state.get(), JobState::Queued | JobState::Running) {
                 job.take(JobEvent::Hindered, clock::now(), &trouble.error.message)?;
             }
             job.error = Some(trouble.error.clone());
@@ -311,8 +311,23 @@ mod tests {
         let world = World::new();
         let job = world.job();
         let row = hindered(&world, &job, Trouble::new(FaultKind::Bug, "an internal error", None));
-        assert_eq!(row.error.map(|error| error.kind), Some(FaultKind::Bug));
-        assert!(row.waiting.is_none() && row.state == JobState::Queued, "it is failed by its finisher");
+        assert_eq!(row.error.as_ref().map(|error| error.kind), Some(FaultKind::Bug));
+        assert!(row.waiting.is_none() && row.is_failing(), "it is failed by its finisher");
+    }
+
+    #[test]
+    fn a_job_that_meets_a_bug_while_it_is_published_goes_on_forward_and_shows_what_hinders_it_now() {
+        let world = World::new();
+        let mut job = world.job();
+        for event in [JobEvent::Started, JobEvent::AccountBalanced] {
+            job.take(event, clock::now(), "").expect("goes on");
+        }
+        world.shared.save(&job).expect("writes");
+        for message in ["a bug", "another"] {
+            let row = hindered(&world, &job, Trouble::new(FaultKind::Bug, message, None));
+            assert!(row.state == JobState::Publishing && !row.is_failing(), "{row:#?}");
+            assert_eq!(row.error.map(|error| error.message).as_deref(), Some(message));
+        }
     }
 
     #[test]

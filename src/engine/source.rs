@@ -46,7 +46,7 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
         let is_same = there.is_some_and(|there| there.same_file(&here));
         return Ok(if is_same { Place::UnderBothNames } else { Place::Here });
     }
-    if let Some(quarantined) = &job.source.moved_from {
+    if let Some(quarantined) = job.retrieved_from() {
         // A retry was cut short between its row and its rename.
         return match look_at(quarantined.as_path())? {
             Some(_) => Ok(Place::InQuarantine(quarantined.clone())),
@@ -61,7 +61,7 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     if !claim_folder_is_there(job)? {
         return Ok(Place::OutOfReach(folder_of(job.source_path())));
     }
-    if job.giving_back {
+    if job.is_given_back() {
         return Ok(Place::Changed);
     }
     // The rename comes before anything is started; what lies there now is a candidate again, whatever it is.
@@ -197,7 +197,7 @@ mod tests {
         let (folder, file) = folder_with("inbox");
         let mut returned = job(folder.path(), &file);
         returned.take(JobEvent::Started, clock::now(), "").expect("starts");
-        returned.giving_back = true;
+        returned.give_back().expect("is on its way");
         assert_eq!(place(&returned).expect("decided"), Place::NotClaimed);
         fs::write(folder.path().join("new"), "something else\n").expect("a newer file");
         durable_fs::rename_replace(&folder.path().join("new"), &file).expect("the newer file takes the name");
@@ -210,7 +210,7 @@ mod tests {
     fn a_retry_that_was_cut_short_finds_its_source_in_quarantine() {
         let (folder, file) = folder_with("quarantined");
         let mut retried = job(folder.path(), &file);
-        retried.source.moved_from = Some(file.clone().into());
+        retried.retrieve(file.clone().into()).expect("is queued");
         assert_eq!(place(&retried).expect("decided"), Place::InQuarantine(file.into()));
     }
 

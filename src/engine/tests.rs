@@ -21,8 +21,8 @@ use crate::durable_fs;
 use crate::model::account::Account;
 use crate::model::account::FailedRecord;
 use crate::model::category::Category;
-use crate::model::fault::WaitsFor;
-use crate::model::job::{Job, Source, Waiting};
+use crate::model::fault::{FaultKind, JobError};
+use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::slice::Slice;
@@ -231,9 +231,8 @@ fn a_retry_waits_for_the_loader_that_has_the_job() {
     let mut held = world.job();
     world.rename();
     held.take(JobEvent::Started, clock::now(), "").expect("starts");
-    held.take(JobEvent::Hindered, clock::now(), "a correction").expect("is held");
-    held.waiting =
-        Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail: "a correction".to_owned() });
+    let correction = JobError { kind: FaultKind::Config, message: "a correction".into(), hint: None };
+    held.settle(clock::now(), correction).expect("is held");
     world.shared.save(&held).expect("writes");
 
     assert!(world.shared.dispatch.take_up(held.id, Stage::Load));
@@ -248,6 +247,6 @@ fn a_retry_waits_for_the_loader_that_has_the_job() {
     answer.recv().expect("an answer").expect("is retried");
     assert!(operator.join().expect("ends"), "it was heard");
     let row = world.row(&held).expect("is there");
-    assert_eq!((row.state, row.delivery.key_approved), (JobState::Queued, true), "{row:#?}");
+    assert_eq!((row.state.get(), row.delivery.key_approved), (JobState::Queued, true), "{row:#?}");
     assert!(world.shared.dispatch.take_up(held.id, Stage::Load), "the retry has put it down");
 }

@@ -53,8 +53,6 @@ pub struct Delivery {
     pub duplicate_of: Option<JobId>,
     /// The last job that published the same key, where this one corrects it.
     pub corrects: Option<JobId>,
-    /// It ends as a resend that the rule refuses.
-    pub refused: bool,
     /// An operator takes it as another delivery of its key.
     pub key_approved: bool,
     /// An operator takes it, though its content was published before.
@@ -70,7 +68,6 @@ impl Default for Delivery {
             revision: 1,
             duplicate_of: None,
             corrects: None,
-            refused: false,
             key_approved: false,
             content_approved: false,
             goes_ahead: false,

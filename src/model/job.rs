@@ -13,6 +13,7 @@ use super::identity::{FileIdentity, FolderIdentity};
 use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent, JobState};
 use super::os_text::OsText;
+use super::standing::Standing;
 
 /// Moments of a job that are kept at most.
 const MOMENTS_MAX: usize = 100;
@@ -31,7 +32,7 @@ pub struct Job {
     /// The file it is made from.
     pub source: Source,
     /// Where it is in its life.
-    pub state: JobState,
+    pub state: Standing,
     /// What it waits for, where it does.
     #[serde(default, skip_serializing_if = "is_default")]
     pub waiting: Option<Waiting>,
@@ -67,9 +68,6 @@ pub struct Job {
     pub slices: Slices,
     /// How often it was started, clean stops not counted.
     pub attempts: u32,
-    /// Deaths of the process that are held against the job, since it last got on; none: it is not suspected.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub deaths: Option<u32>,
     /// Whether it can go on from a checkpoint; false where an output is encrypted.
     pub resumable: bool,
     /// Slices that need not run again because a checkpoint has them, when it was last started.
@@ -86,9 +84,6 @@ pub struct Job {
     /// Where the archive, or the quarantine, has the source.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retired_to: Option<OsText>,
-    /// Its source is about to be renamed back to where it lay, or was already: then it is its sender's again.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub giving_back: bool,
     /// Why it failed or is held.
     #[serde(default, skip_serializing_if = "is_default")]
     pub error: Option<JobError>,
@@ -113,9 +108,6 @@ pub struct Source {
     pub claim_folder: Option<FolderIdentity>,
     /// What it was when it was claimed.
     pub identity: FileIdentity,
-    /// Where a retry takes it from, until it lies under its claimed name again.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub moved_from: Option<OsText>,
     /// Its marker and other companion files, retired with it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub companions: Vec<Companion>,
@@ -137,7 +129,6 @@ impl Source {
             claimed: None,
             claim_folder: None,
             identity,
-            moved_from: None,
             companions: Vec::new(),
             retire: true,
             is_set_apart: false,
@@ -239,7 +230,7 @@ impl Job {
             rule_hash: rule_hash.to_owned(),
             vars: BTreeMap::new(),
             source,
-            state: JobState::Queued,
+            state: JobState::Queued.into(),
             waiting: None,
             created_at: at,
             started_at: None,
@@ -254,14 +245,12 @@ impl Job {
             entries: Vec::new(),
             slices: Slices::default(),
             attempts: 0,
-            deaths: None,
             resumable: true,
             resumed_at_slice: 0,
             resumed_at_record: 0,
             records_again: 0,
             outputs: Vec::new(),
             retired_to: None,
-            giving_back: false,
             error: None,
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".to_owned() }],
             delivery: Delivery::default(),
@@ -277,8 +266,8 @@ impl Job {
 
     /// Moves the job on and writes the moment down.
     pub fn take(&mut self, event: JobEvent, at: Timestamp, detail: &str) -> Result<(), IllegalTransition> {
-        let next = self.state.next(event)?;
-        self.state = next;
+        self.state.take(event)?;
+        let next = self.state.get();
         self.waiting = None;
         if event == JobEvent::Started {
             self.started_at.get_or_insert(at);
@@ -290,7 +279,7 @@ impl Job {
 
     /// Writes down what happened to the job without moving it on.
     pub fn note(&mut self, at: Timestamp, detail: &str) {
-        self.write_down(Moment { at, state: self.state, detail: detail.to_owned() });
+        self.write_down(Moment { at, state: self.state.get(), detail: detail.to_owned() });
     }
 
     /// What was written down beside the moves from state to state.
@@ -326,12 +315,6 @@ impl Job {
         self.timeline.iter().any(|moment| moment.state == JobState::Held && moment.detail == detail)
     }
 
-    /// Whether it waits for an operator's word, which nothing but that word ends.
-    pub fn waits_for_settling(&self) -> bool {
-        self.state == JobState::Held
-            && self.waiting.as_ref().is_some_and(|waiting| waiting.waits_for == WaitsFor::Settling)
-    }
-
     /// Whether an earlier delivery of its key comes first.
     pub fn waits_for_delivery(&self) -> bool {
         self.waiting.as_ref().is_some_and(|waiting| waiting.waits_for == WaitsFor::Delivery)
@@ -339,14 +322,13 @@ impl Job {
 
     /// Whether it is still open what becomes of its delivery: neither on its way to be published nor at an end, nor in an operator's hands.
     pub fn is_undecided(&self) -> bool {
-        let decided =
-            self.state.is_final() || matches!(self.state, JobState::Publishing | JobState::Retiring);
-        !(decided || self.is_failing() || self.waits_for_settling())
+        let is_decided = self.state.is_final() || self.state.is_past_intent() || self.is_failing();
+        !(is_decided || self.waits_for_settling())
     }
 
     /// Whether its state lets an operator take it from its source again; an output that is lacking is another matter.
     pub fn is_retriable(&self) -> bool {
-        matches!(self.state, JobState::Failed | JobState::Refused)
+        matches!(self.state.get(), JobState::Failed | JobState::Refused)
             || self.waits_for_settling()
             || self.waits_for_delivery()
     }
@@ -355,11 +337,6 @@ impl Job {
     /// without an operator's word. Its intent tells.
     pub fn may_lack_an_output(&self) -> bool {
         self.state == JobState::Publishing && self.waiting.is_some()
-    }
-
-    /// Whether the job is on its way to `failed` or `refused`: the reason is written down, its source is being moved to quarantine.
-    pub fn is_failing(&self) -> bool {
-        !self.state.is_final() && self.error.as_ref().is_some_and(|error| error.kind.fails_job())
     }
 
     /// Where the source lies as far as the row knows.

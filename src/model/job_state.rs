@@ -84,13 +84,19 @@ pub enum JobEvent {
 }
 
 /// An event met a state in which it cannot happen: a bug of this program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a job that is {from} cannot take {event:?}")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a job that is {state} ({phase}) cannot take {event}")]
 pub struct IllegalTransition {
-    /// The state the job was in.
-    pub from: JobState,
-    /// What was said to have happened.
-    pub event: JobEvent,
+    state: JobState,
+    phase: String,
+    event: String,
+}
+
+impl IllegalTransition {
+    /// The state the job was in, what was under way in it, and what was said to have happened.
+    pub(super) fn new(state: JobState, phase: &dyn fmt::Debug, event: impl fmt::Debug) -> Self {
+        Self { state, phase: format!("{phase:?}"), event: format!("{event:?}") }
+    }
 }
 
 impl JobState {
@@ -128,7 +134,7 @@ impl JobState {
             (S::Queued | S::Running | S::Held, E::Refused) => Ok(S::Refused),
             (S::Failed | S::Refused, E::Retried) => Ok(S::Queued),
             (S::Queued | S::Running | S::Held, E::Paused) => Ok(S::Paused),
-            (from, event) => Err(IllegalTransition { from, event }),
+            (from, event) => Err(IllegalTransition::new(from, &"Plain", event)),
         }
     }
 

@@ -108,7 +108,7 @@ fn job() -> Job {
     };
     let mut job = Job::queued(JobId::from_parts(1, 1), "payments", "", source, Timestamp::UNIX_EPOCH);
     job.vars = BTreeMap::from([("sender".to_owned(), "acme".into())]);
-    job.state = JobState::Running;
+    job.state = JobState::Running.into();
     job
 }
 

@@ -134,7 +134,7 @@ struct RuleOfJob {
 
 fn may_be_forgotten(job: &Job, before: Timestamp) -> bool {
     // What was refused lies in quarantine with its reason, and its content was published.
-    let done = matches!(job.state, JobState::Completed | JobState::Aborted | JobState::Refused);
+    let done = matches!(job.state.get(), JobState::Completed | JobState::Aborted | JobState::Refused);
     let old = job.finished_at.is_some_and(|finished| finished < before);
     done && old && job.account.records_failed == 0
 }

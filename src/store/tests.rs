@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::model::account::FailedRecord;
+use crate::model::fault::{FaultKind, JobError};
 use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
@@ -443,7 +444,8 @@ fn a_stop_ends_a_waiting_put_and_leaves_nothing_behind() {
 fn retention_forgets_what_is_done_and_nothing_unprocessed() {
     let store = Store::in_memory();
     let mut broken = job(2);
-    broken.take(JobEvent::Broke, at(2), "").expect("legal");
+    let error = JobError { kind: FaultKind::Input, message: "cut short".into(), hint: None };
+    broken.fail(error).and_then(|()| broken.end_failing(at(2))).expect("legal");
     let mut with_failed = completed(3);
     with_failed.account.records_failed = 1;
     store

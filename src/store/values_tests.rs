@@ -39,7 +39,6 @@ fn full_job(text: &str, number: u64) -> Job {
     job.vars.insert("sender".into(), OsText::from(text));
     job.source.claimed = Some(OsText::from(text));
     job.source.claim_folder = Some(folder_identity());
-    job.source.moved_from = Some(OsText::from("/q/a"));
     job.source.companions = vec![Companion {
         path: text.into(),
         claimed: None,

@@ -46,7 +46,7 @@ fn written() -> impl Strategy<Value = (u64, Written)> {
 fn job_as((state, length, waits): (usize, usize, bool), number: u64) -> Job {
     let waiting = Waiting { waits_for: WaitsFor::Disk, until: None, detail: "it is full".into() };
     let error = (0..length).map(|n| format!("{n}")).collect::<String>();
-    let mut job = Job { state: STATES[state], waiting: waits.then_some(waiting), ..job(number) };
+    let mut job = Job { state: STATES[state].into(), waiting: waits.then_some(waiting), ..job(number) };
     job.note(at(number), &error);
     job
 }
@@ -86,8 +86,8 @@ proptest! {
                 (before != now).then(|| JobChange {
                     job: id(*number),
                     rule: "payments".into(),
-                    before: before.map(|job| job.state),
-                    state: now.map(|job| job.state),
+                    before: before.map(|job| job.state.get()),
+                    state: now.map(|job| job.state.get()),
                     waits: now.is_some_and(|job| job.waiting.is_some()),
                 })
             };
@@ -138,7 +138,7 @@ fn changes_by_several_threads_are_told_in_the_order_in_which_the_rows_changed() 
         let of_job: Vec<_> = told.iter().filter(|change| change.job == id(number)).collect();
         assert_eq!(of_job.first().and_then(|change| change.before), None);
         assert!(of_job.windows(2).all(|pair| pair[1].before == pair[0].state), "{of_job:#?}");
-        let now = store.job(id(number)).expect("reads").map(|job| job.state);
+        let now = store.job(id(number)).expect("reads").map(|job| job.state.get());
         assert_eq!(of_job.last().and_then(|change| change.state), now);
     }
 }
@@ -156,7 +156,7 @@ fn who_reads_after_subscribing_misses_nothing() {
                 }
             });
             let subscription = listening(&store);
-            let mut state = store.job(id(round)).expect("reads").map(|job| job.state);
+            let mut state = store.job(id(round)).expect("reads").map(|job| job.state.get());
             writes.join().expect("no panic");
             for change in changes(told(&subscription)) {
                 state = change.state;

@@ -46,7 +46,7 @@ fn source(store: &Store, job: &Job) -> Option<Finding> {
         }
         Ok(None) => {}
     }
-    let others = [Some(&job.source.path), job.source.moved_from.as_ref(), job.retired_to.as_ref()];
+    let others = [Some(&job.source.path), job.retrieved_from(), job.retired_to.as_ref()];
     for other in others.into_iter().flatten() {
         match durable_fs::identity_at(other.as_path()) {
             Err(error) => return Some(unreadable(job, other, &error)),
@@ -70,7 +70,7 @@ fn unreadable(job: &Job, path: &OsText, error: &io::Error) -> Finding {
 
 /// Each partial of the checkpoint is there and long enough, while the job may go on from it.
 fn partials(store: &Store, job: &Job) -> Vec<Finding> {
-    let goes_on = !job.is_failing() && !matches!(job.state, JobState::Publishing | JobState::Retiring);
+    let goes_on = !job.is_failing() && !job.state.is_past_intent();
     let Ok(Some(checkpoint)) = store.checkpoint(job.id) else { return Vec::new() };
     if !goes_on || checkpoint.framing_version != FRAMING_VERSION {
         return Vec::new();

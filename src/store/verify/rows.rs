@@ -128,7 +128,7 @@ impl Judge<'_> {
             self.find(place("row", Some(job.id)), "the ledger has no row for its source", RESTORE);
             return Ok(());
         };
-        let agrees = match job.state {
+        let agrees = match job.state.get() {
             JobState::Completed => row.outcome == LedgerOutcome::Completed,
             JobState::Failed => row.outcome == LedgerOutcome::Failed,
             state if !state.is_final() => row.outcome == LedgerOutcome::Claimed,
@@ -149,8 +149,7 @@ impl Judge<'_> {
         for record in self.store.failed_records(id) {
             record.map_err(|error| (place("failed records", Some(id)), error))?;
         }
-        let is_balanced =
-            matches!(job.state, JobState::Publishing | JobState::Retiring | JobState::Completed);
+        let is_balanced = job.state.is_past_intent() || job.state == JobState::Completed;
         let failed = job.account.records_failed;
         if is_balanced && kept != failed {
             let problem = format!("{failed} records failed, but {kept} are kept");

@@ -1,0 +1,216 @@
+//! What a job moves through beside its states: see [`super::standing`].
+
+use jiff::Timestamp;
+
+use super::account::Account;
+use super::delivery::Delivery;
+use super::fault::{JobError, WaitsFor};
+use super::job::{Job, Waiting};
+use super::job_id::JobId;
+use super::job_state::{IllegalTransition, JobEvent};
+use super::os_text::OsText;
+use super::standing::Phase;
+
+impl Job {
+    /// Whether the job is on its way to `failed` or `refused`: the reason is written down, its source is being moved to quarantine.
+    pub fn is_failing(&self) -> bool {
+        matches!(self.state.phase(), Phase::Failing | Phase::Refusing)
+    }
+
+    /// Writes down why the job fails. Where it was being retrieved, its source goes back to where that was from.
+    pub fn fail(&mut self, error: JobError) -> Result<(), IllegalTransition> {
+        self.begin_end(Phase::Failing, error)
+    }
+
+    /// Writes down that the job is refused, since `of` published the same: nothing of it counts.
+    pub fn refuse(&mut self, of: JobId, error: JobError) -> Result<(), IllegalTransition> {
+        self.begin_end(Phase::Refusing, error)?;
+        self.delivery = Delivery { duplicate_of: Some(of), ..Delivery::default() };
+        self.account = Account::default();
+        Ok(())
+    }
+
+    fn begin_end(&mut self, phase: Phase, error: JobError) -> Result<(), IllegalTransition> {
+        let retrieved_from = self.retrieved_from().cloned();
+        self.state.enter(phase)?;
+        self.retired_to = retrieved_from;
+        self.error = Some(error);
+        Ok(())
+    }
+
+    /// Ends a job that fails or is refused.
+    pub fn end_failing(&mut self, at: Timestamp) -> Result<(), IllegalTransition> {
+        let event = if *self.state.phase() == Phase::Refusing { JobEvent::Refused } else { JobEvent::Broke };
+        let message = self.error.as_ref().map_or_else(String::new, |error| error.message.clone());
+        self.take(event, at, &message)
+    }
+
+    /// Holds the job until an operator says what becomes of it.
+    pub fn settle(&mut self, at: Timestamp, error: JobError) -> Result<(), IllegalTransition> {
+        if *self.state.phase() != Phase::Plain {
+            return Err(self.state.cannot(Phase::Settling));
+        }
+        self.take(JobEvent::Hindered, at, &error.message)?;
+        self.state.enter(Phase::Settling)?;
+        let detail = error.message.clone();
+        self.waiting = Some(Waiting { waits_for: WaitsFor::Settling, until: None, detail });
+        self.error = Some(error);
+        Ok(())
+    }
+
+    /// Whether it waits for an operator's word, which nothing but that word ends.
+    pub fn waits_for_settling(&self) -> bool {
+        *self.state.phase() == Phase::Settling
+    }
+
+    /// An operator retried it: its source is to be taken out of quarantine.
+    pub fn retrieve(&mut self, from: OsText) -> Result<(), IllegalTransition> {
+        self.state.enter(Phase::Retrieving { from })
+    }
+
+    /// Where a retry takes the source from, until it lies under its claimed name again.
+    pub fn retrieved_from(&self) -> Option<&OsText> {
+        match self.state.phase() {
+            Phase::Retrieving { from } => Some(from),
+            _ => None,
+        }
+    }
+
+    /// Its source is about to be renamed back to where it lay.
+    pub fn give_back(&mut self) -> Result<(), IllegalTransition> {
+        self.state.enter(Phase::GivingBack)
+    }
+
+    /// Whether its source is about to be renamed back, or was already.
+    pub fn is_given_back(&self) -> bool {
+        *self.state.phase() == Phase::GivingBack
+    }
+
+    /// Its source lies where it was claimed: it is retrieved, or was not given back after all.
+    pub fn is_here_again(&mut self) -> Result<(), IllegalTransition> {
+        self.state.enter(Phase::Plain)
+    }
+
+    /// Holds so many deaths of the process against the job; none: it got on.
+    pub fn suspect(&mut self, deaths: Option<u32>) -> Result<(), IllegalTransition> {
+        self.state.suspect(deaths)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::fault::FaultKind;
+    use crate::model::identity::FileIdentity;
+    use crate::model::job::Source;
+    use crate::model::job_state::JobState;
+    use crate::model::standing::Standing;
+
+    fn job() -> Job {
+        let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
+        let source = Source::found("in/pay.csv", identity);
+        Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, Timestamp::UNIX_EPOCH)
+    }
+
+    fn error() -> JobError {
+        JobError { kind: FaultKind::Input, message: "cut short".into(), hint: None }
+    }
+
+    fn taken(job: &mut Job, event: JobEvent) -> Result<(), IllegalTransition> {
+        job.take(event, Timestamp::UNIX_EPOCH, "")
+    }
+
+    type Move = fn(&mut Job) -> Result<(), IllegalTransition>;
+    const MOVES: [Move; 18] = [
+        |job| taken(job, JobEvent::Started),
+        |job| taken(job, JobEvent::Recovered),
+        |job| taken(job, JobEvent::Hindered),
+        |job| taken(job, JobEvent::Mended),
+        |job| taken(job, JobEvent::AccountBalanced),
+        |job| taken(job, JobEvent::Published),
+        |job| taken(job, JobEvent::Retired),
+        |job| taken(job, JobEvent::Broke),
+        |job| taken(job, JobEvent::GivenBack),
+        |job| taken(job, JobEvent::Retried),
+        |job| job.fail(error()),
+        |job| job.refuse(JobId::from_parts(1, 9), error()),
+        |job| job.end_failing(Timestamp::UNIX_EPOCH),
+        |job| job.settle(Timestamp::UNIX_EPOCH, error()),
+        |job| job.retrieve("quarantine/pay.csv".into()),
+        Job::give_back,
+        Job::is_here_again,
+        |job| job.suspect(Some(1)),
+    ];
+
+    proptest! {
+        /// Whatever happens in whatever order: what is refused changes nothing, no row is written that would not be read again, and a job
+        /// whose error is written down comes to the end that follows from it, and to nothing else.
+        #[test]
+        fn no_order_of_events_makes_a_standing_that_cannot_be(moves in prop::collection::vec(0..MOVES.len(), 0..60)) {
+            let mut job = job();
+            for at in moves {
+                let before = job.clone();
+                if MOVES[at](&mut job).is_err() {
+                    prop_assert_eq!(&job.state, &before.state);
+                }
+                let row = serde_json::to_vec(&job).expect("serializes");
+                prop_assert_eq!(&serde_json::from_slice::<Job>(&row).expect("is read again").state, &job.state);
+                if before.is_failing() && job.state != before.state {
+                    let end = if *before.state.phase() == Phase::Refusing { JobState::Refused } else { JobState::Failed };
+                    prop_assert_eq!(job.state.get(), end);
+                    prop_assert!(!job.is_failing());
+                }
+                prop_assert!(!job.waits_for_settling() || job.state == JobState::Held);
+                let runs = job.retrieved_from().is_some() && job.state == JobState::Running;
+                prop_assert!(!runs, "its source is not where it would be read");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_says_what_cannot_be_is_not_read() {
+        for (state, phase) in [
+            ("completed", r#""failing""#),
+            ("running", r#""settling""#),
+            ("publishing", r#""giving_back""#),
+            ("running", r#"{"retrieving":{"from":"q/pay.csv"}}"#),
+        ] {
+            let row = format!(r#"{{"state":"{state}","phase":{phase}}}"#);
+            serde_json::from_str::<Standing>(&row).expect_err(&row);
+        }
+        let row = r#"{"state":"held","phase":"settling","deaths":2}"#;
+        let standing: Standing = serde_json::from_str(row).expect("can be");
+        assert_eq!((standing.get(), standing.deaths()), (JobState::Held, Some(2)));
+        assert_eq!(serde_json::to_string(&standing).expect("serializes"), row);
+    }
+
+    #[test]
+    fn a_state_with_nothing_under_way_is_one_word_in_its_row() {
+        let standing = Standing::from(JobState::Running);
+        assert_eq!(serde_json::to_string(&standing).expect("serializes"), r#""running""#);
+    }
+
+    #[test]
+    fn a_job_that_fails_before_it_is_retrieved_has_its_source_where_that_was_from() {
+        let mut job = job();
+        job.retrieve("quarantine/pay.csv".into()).expect("is queued");
+        taken(&mut job, JobEvent::Started).expect_err("its source is still in quarantine");
+        taken(&mut job, JobEvent::Hindered).expect("that disk is away");
+        assert!(job.retrieved_from().is_some(), "it is tried again");
+        job.fail(error()).expect("is held");
+        assert_eq!(job.retired_to, Some("quarantine/pay.csv".into()));
+    }
+
+    #[test]
+    fn an_operators_word_is_waited_for_until_it_is_given_whatever_else_the_job_waits_for() {
+        let mut job = job();
+        taken(&mut job, JobEvent::Started).expect("starts");
+        job.settle(Timestamp::UNIX_EPOCH, error()).expect("is held");
+        job.waiting = None;
+        assert!(job.waits_for_settling() && job.is_retriable() && !job.is_undecided());
+        taken(&mut job, JobEvent::Mended).expect("goes on");
+        assert!(!job.waits_for_settling() && job.is_undecided());
+    }
+}

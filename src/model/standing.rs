@@ -1,0 +1,198 @@
+//! Where a job stands: its state, what is under way within it, and the deaths of the process that are held against it.
+//!
+//! What is under way is durable, so that a restart knows what it may find half done. Two things are never under way at once, and each only
+//! where it can be:
+//!
+//! ```text
+//!   queued, held             retrieving   an operator retried it: its source is taken out of quarantine
+//!   held                     settling     nothing but an operator's word ends it
+//!   queued, running, held    giving back -> aborted
+//!                            failing     -> failed      its error is written down, and nothing but its end follows
+//!                            refusing    -> refused
+//! ```
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::job_state::{IllegalTransition, JobEvent, JobState};
+use super::os_text::OsText;
+
+/// A job's state and what is under way within it. Compares with a [`JobState`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub struct Standing {
+    state: JobState,
+    phase: Phase,
+    /// None: it is not suspected.
+    deaths: Option<u32>,
+}
+
+/// What is under way within a state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Phase {
+    /// Nothing beside the state.
+    #[default]
+    Plain,
+    Retrieving {
+        /// Where its source lies until it lies under its claimed name again.
+        from: OsText,
+    },
+    /// Its source is about to be renamed back to where it lay, or was already: then it is its sender's again.
+    GivingBack,
+    Settling,
+    Failing,
+    Refusing,
+}
+
+/// In a row: most have nothing under way.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Stored {
+    Plain(JobState),
+    Within {
+        state: JobState,
+        #[serde(default)]
+        phase: Phase,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        deaths: Option<u32>,
+    },
+}
+
+impl Standing {
+    /// The state alone.
+    pub fn get(&self) -> JobState {
+        self.state
+    }
+
+    /// See [`JobState::is_final`].
+    pub fn is_final(&self) -> bool {
+        self.state.is_final()
+    }
+
+    /// Whether it is published irrevocably, up to its end.
+    pub fn is_past_intent(&self) -> bool {
+        matches!(self.state, JobState::Publishing | JobState::Retiring)
+    }
+
+    /// Deaths of the process that are held against the job, since it last got on; none: it is not suspected.
+    pub fn deaths(&self) -> Option<u32> {
+        self.deaths
+    }
+
+    /// What is under way within the state.
+    pub(super) fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Holds so many deaths of the process against a job that a loader may take; none: the job got on.
+    pub(super) fn suspect(&mut self, deaths: Option<u32>) -> Result<(), IllegalTransition> {
+        let ends = matches!(self.phase, Phase::Failing | Phase::Refusing);
+        if deaths.is_some() && (ends || self.is_final() || self.is_past_intent()) {
+            return Err(self.cannot("Suspected"));
+        }
+        self.deaths = deaths;
+        Ok(())
+    }
+
+    /// The only place that decides what follows what is under way.
+    pub(super) fn take(&mut self, event: JobEvent) -> Result<(), IllegalTransition> {
+        use {JobEvent as E, Phase as P};
+        let phase = match (&self.phase, event) {
+            (P::Failing, E::Broke) | (P::Refusing, E::Refused) => P::Plain,
+            // No job ends without its error, and one that has it ends.
+            (P::Failing | P::Refusing, _) | (_, E::Broke | E::Refused) => return Err(self.cannot(event)),
+            // Its source is not where it is read, or nobody knows where it is.
+            (P::Retrieving { .. }, E::Started | E::Paused) | (P::GivingBack, E::Paused) => {
+                return Err(self.cannot(event));
+            }
+            // It waits, or comes to a loader: what was begun goes on there.
+            (P::Retrieving { .. } | P::GivingBack, E::Hindered | E::Mended | E::Recovered) => {
+                self.phase.clone()
+            }
+            _ => P::Plain,
+        };
+        self.state = self.state.next(event)?;
+        self.phase = phase;
+        Ok(())
+    }
+
+    /// Begins something within the state, or ends it.
+    pub(super) fn enter(&mut self, next: Phase) -> Result<(), IllegalTransition> {
+        use Phase as P;
+        let follows = match (&self.phase, &next) {
+            (P::Failing | P::Refusing, _) => false,
+            (_, P::Failing | P::Refusing)
+            | (P::Plain, _)
+            | (P::Retrieving { .. } | P::GivingBack, P::Plain) => true,
+            _ => false,
+        };
+        if !follows || !next.is_possible_in(self.state) {
+            return Err(self.cannot(next));
+        }
+        self.phase = next;
+        Ok(())
+    }
+
+    pub(super) fn cannot(&self, what: impl fmt::Debug) -> IllegalTransition {
+        IllegalTransition::new(self.state, &self.phase, what)
+    }
+}
+
+impl Phase {
+    fn is_possible_in(&self, state: JobState) -> bool {
+        use JobState as S;
+        match self {
+            Self::Plain => true,
+            Self::Retrieving { .. } => matches!(state, S::Queued | S::Held),
+            Self::Settling => state == S::Held,
+            Self::GivingBack | Self::Failing | Self::Refusing => {
+                matches!(state, S::Queued | S::Running | S::Held)
+            }
+        }
+    }
+}
+
+/// Of a job that has just come to the state.
+impl From<JobState> for Standing {
+    fn from(state: JobState) -> Self {
+        Self { state, phase: Phase::Plain, deaths: None }
+    }
+}
+
+impl From<Standing> for Stored {
+    fn from(Standing { state, phase, deaths }: Standing) -> Self {
+        if phase == Phase::Plain && deaths.is_none() {
+            Self::Plain(state)
+        } else {
+            Self::Within { state, phase, deaths }
+        }
+    }
+}
+
+impl TryFrom<Stored> for Standing {
+    type Error = IllegalTransition;
+
+    fn try_from(stored: Stored) -> Result<Self, IllegalTransition> {
+        match stored {
+            Stored::Plain(state) => Ok(state.into()),
+            Stored::Within { state, phase, deaths } if phase.is_possible_in(state) => {
+                Ok(Self { state, phase, deaths })
+            }
+            Stored::Within { state, phase, .. } => Err(Self::from(state).cannot(phase)),
+        }
+    }
+}
+
+impl PartialEq<JobState> for Standing {
+    fn eq(&self, state: &JobState) -> bool {
+        self.state == *state
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(f)
+    }
+}
