@@ -1,11 +1,9 @@
 //! Checkpoints: synced and written on a thread of their own, so that no worker waits for a disk.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::collect::CheckpointOrder;
 use super::dispatch::Seat;
-use super::lock;
 use super::run::Run;
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
@@ -28,7 +26,7 @@ pub(super) fn write_checkpoints(shared: &Arc<Shared>, seat: &mut Seat) {
             run.break_off(trouble);
             shared.settle(&run);
         }
-        run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+        run.end_checkpoint();
         shared.dispatch.slices_again(); // its workers may have waited for this
     }
 }
@@ -36,21 +34,22 @@ pub(super) fn write_checkpoints(shared: &Arc<Shared>, seat: &mut Seat) {
 /// Partials first, then the row that names their lengths: a row never promises bytes that a power cut could take back.
 pub(super) fn write_checkpoint(store: &Store, run: &Run, order: CheckpointOrder) -> Result<(), Trouble> {
     order.sync.sync()?;
-    let mut job = lock(&run.job);
-    if run.is_settled() {
-        return Ok(()); // it is being finished, under this same lock: its next row says more than this checkpoint
-    }
-    run.copy_progress(&mut job);
-    job.account.clone_from(&order.checkpoint.account);
-    job.entries.clone_from(&order.checkpoint.entries);
-    job.slices.done = order.checkpoint.next_slice;
-    job.slices.total = job.slices.total.max(order.checkpoint.next_slice);
-    job.reckon_worked();
-    job.slices.failed = order.slices_broken;
-    job.suspect(None)?;
-    store.change().checkpoint(run.id, &order.checkpoint).job(&job).apply()?;
-    drop(job);
-    Ok(store.sync()?)
+    let is_written = run.with_row(|job| {
+        if run.is_settled() {
+            return Ok::<_, Trouble>(false); // it is being finished, under this same lock: its next row says more than this checkpoint
+        }
+        run.copy_progress(job);
+        job.account.clone_from(&order.checkpoint.account);
+        job.entries.clone_from(&order.checkpoint.entries);
+        job.slices.done = order.checkpoint.next_slice;
+        job.slices.total = job.slices.total.max(order.checkpoint.next_slice);
+        job.reckon_worked();
+        job.slices.failed = order.slices_broken;
+        job.suspect(None)?;
+        store.change().checkpoint(run.id, &order.checkpoint).job(job).apply()?;
+        Ok(true)
+    })?;
+    if is_written { Ok(store.sync()?) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -68,7 +67,7 @@ mod tests {
         let world = World::new();
         let run = world.run();
         run.collect(worked(&run, 0, "a"));
-        lock(&run.job).suspect(Some(2)).expect("is running");
+        run.with_row(|job| job.suspect(Some(2))).expect("is running");
         let store = &world.shared.store;
         write_checkpoint(store, &run, order(&run)).expect("is written");
         let row = store.job(run.id).expect("reads").expect("is there");

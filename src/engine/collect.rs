@@ -383,7 +383,6 @@ pub(super) fn too_many_failed(account: &Account, limit: Limit) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::lock;
     use crate::engine::run::Run;
     use crate::engine::tests::{World, failed, is_there, worked};
 
@@ -422,7 +421,7 @@ mod tests {
         let order = order.expect("is made").expect("is due");
         order.sync.sync().expect("is durable");
         append(&run, worked(&run, 2, "lost with the process")).expect("is right");
-        let job = lock(&run.job).clone();
+        let job = run.row();
         let store = &world.shared.store;
         let resumed =
             Collector::begin(store, &run.rule, &job, true, Some(order.checkpoint)).expect("goes on");
@@ -436,7 +435,7 @@ mod tests {
         let run = world.run();
         append(&run, worked(&run, 0, "a")).expect("is right");
         append(&run, failed(&run, 1, "too long")).expect("is set aside");
-        let mut job = lock(&run.job).clone();
+        let mut job = run.row();
         run.take_collector().expect("it has one").discard(&mut job).expect("removes");
         assert_eq!((job.account.records_in, job.account.records_failed), (2, 1));
         assert_eq!(world.shared.store.failed_records_count(job.id).expect("reads"), 1);

@@ -21,7 +21,7 @@ use super::run::Run;
 use super::schedule::Stage;
 use super::shared::Shared;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{fail, lock, resend};
+use super::{fail, resend};
 use crate::durable_fs::{self, FolderRound};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -164,7 +164,7 @@ fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<TakenUp>, 
         run.break_off(broken.into()); // unless it broke off before
     }
     let ended = match run.trouble() {
-        Some(trouble) => Err(trouble.clone()),
+        Some(trouble) => Err((*trouble).clone()),
         None => publish::end(shared, run),
     };
     match ended {
@@ -188,13 +188,12 @@ fn attempt(
 /// A run that is not published: it is failed or given back here; else its trouble holds it.
 fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) -> Result<Option<T>, Trouble> {
     shared.names.release(run.id);
-    // A checkpoint under way has this lock while it writes the job's row: ours comes after it.
-    drop(lock(&run.job));
+    run.with_row(|_| ()); // a checkpoint under way has it until it has written it: ours comes after it
     let trouble = blame(shared, run, trouble);
     match trouble.reaction {
         Reaction::Stop => return Err(trouble),
         Reaction::Resend(resend) => {
-            let job = lock(&run.job).clone();
+            let job = run.row();
             return resend::end_or_hold(shared, job, &trouble, resend).map(|()| None);
         }
         Reaction::StartOver | Reaction::SuspectRule { starts_over: true } => {
@@ -211,7 +210,7 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
         drop_what_no_checkpoint_names(shared, run);
         return Err(trouble);
     }
-    let mut job = lock(&run.job).clone();
+    let mut job = run.row();
     run.copy_progress(&mut job);
     if let Some(collector) = run.take_collector() {
         collector.discard(&mut job)?;
@@ -226,7 +225,7 @@ fn blame(shared: &Shared, run: &Run, trouble: Trouble) -> Trouble {
         return trouble;
     }
     let Some(missing) = run.misspelt() else { return trouble };
-    let job = lock(&run.job).clone();
+    let job = run.row();
     let mut found = Trouble::from(missing.clone());
     found.error.message = format!("{}: {}", found.error.message, trouble.error.message);
     let judged = run.rule.fit.judge(&shared.store, &job, true, found);
@@ -251,7 +250,7 @@ fn drop_what_no_checkpoint_names(shared: &Shared, run: &Run) {
     // Where the store does not say, it may have one, and the partials stay.
     let has_none = shared.store.checkpoint(run.id).is_ok_and(|point| point.is_none());
     let Some(collector) = run.take_collector().filter(|_| has_none) else { return };
-    let mut job = lock(&run.job).clone();
+    let mut job = run.row();
     if let Err(trouble) = collector.discard(&mut job) {
         tracing::warn!(job = %run.id, error = %trouble.error, "hidden partials of a held job are left behind until it goes on");
     }

@@ -5,7 +5,6 @@
 //! the next try to fill it again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::checkpoint;
@@ -55,19 +54,19 @@ pub(super) fn watch_rooms(shared: &Arc<Shared>) {
 
 /// Lets the newest running job that lacks room, or its mount, wait.
 fn give_way(shared: &Arc<Shared>) {
-    for run in shared.dispatch.runs().iter().rev().filter(|run| run.trouble().is_none()) {
+    for run in shared.dispatch.runs().iter().rev().filter(|run| !run.is_broken_off()) {
         let Err(lack) = shared.rooms.check_start(&run.rule) else { continue };
         if !run.rule.outputs.resumable() {
             continue;
         }
         // A checkpoint on its way would come after ours: the next round is soon.
-        if run.checkpoint_in_flight.swap(true, Ordering::SeqCst) {
+        if !run.begin_checkpoint() {
             return;
         }
         match guard("checkpoint", || checkpoint_now(shared, run)) {
             // Its disk takes long, or hangs: the next round is soon.
             Ok(false) => {
-                run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+                run.end_checkpoint();
                 continue;
             }
             Ok(true) => {}
@@ -78,7 +77,7 @@ fn give_way(shared: &Arc<Shared>) {
             Err(trouble) => run.break_off(trouble),
         }
         run.break_off(lack);
-        run.checkpoint_in_flight.store(false, Ordering::SeqCst);
+        run.end_checkpoint();
         shared.dispatch.slices_again();
         shared.settle(run);
         return;
@@ -122,7 +121,7 @@ mod tests {
         assert!(matches!(trouble.reaction, Reaction::Park { .. }), "{trouble:?}");
         let point = world.shared.store.checkpoint(run.id).expect("reads").expect("was made");
         assert_eq!(point.next_slice, 1);
-        assert!(run.is_settled() && !run.checkpoint_in_flight.load(Ordering::SeqCst));
+        assert!(run.is_settled());
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::dispatch::Seat;
 use super::entries::{EntryMemory, LoadedEntry};
 use super::load_pace::LoadPace;
 use super::rule_book::ReadyRule;
-use super::run::{Loaded, Run};
+use super::run::Run;
+use super::run_state::Loaded;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
@@ -244,7 +245,7 @@ impl<'a> Listed<'a> {
 }
 
 fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result<LoadEnd, Trouble> {
-    let job = super::lock(&run.job).clone();
+    let job = run.row();
     let shown_path = job.source.path.as_path().to_owned();
     let file = source::open_source(&job)?;
     let (identities, passphrase_file) = (run.rule.identities(&job)?, run.rule.passphrase_file(&job)?);
@@ -478,7 +479,7 @@ mod tests {
         let run = world.unread_run();
         std::fs::write(world.claimed(), "1\n2\n").expect("its sender still had it open");
         load_run(&world.shared, &run);
-        assert_eq!(run.trouble().map(|trouble| &trouble.reaction), Some(&Reaction::GiveBack));
+        assert_eq!(run.trouble().map(|trouble| trouble.reaction.clone()), Some(Reaction::GiveBack));
         assert!(run.loaded().is_none() && run.is_settled());
     }
 

@@ -65,6 +65,7 @@ mod retry;
 mod rooms;
 mod rule_book;
 mod run;
+mod run_state;
 mod running;
 mod schedule;
 mod shared;

@@ -12,7 +12,7 @@ use super::run::Run;
 use super::shared::Shared;
 use super::source::{changed_source, is_source, missing_source};
 use super::trouble::Trouble;
-use super::{archive, delivery, lock, quarantine};
+use super::{archive, delivery, quarantine};
 use crate::clock;
 use crate::durable_fs::{self, FolderRound};
 use crate::model::account::Account;
@@ -50,10 +50,10 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
         .take_collector()
         .ok_or_else(|| Trouble::new(FaultKind::Bug, format!("job {} was finished twice", run.id), None))?;
     let collected = collector.finish(&run.entries)?;
-    let mut job = lock(&run.job).clone();
+    let mut job = run.row();
     fill_in(run, &mut job, &collected);
     // A job that fails from here on shows its account and its failed records all the same.
-    lock(&run.job).clone_from(&job);
+    run.with_row(|row| row.clone_from(&job));
     if !collected.failed.is_empty() {
         shared.store.change().failed_records(job.id, collected.first_failed, &collected.failed).apply()?;
     }

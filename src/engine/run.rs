@@ -4,11 +4,11 @@
 //!  loader --put--> queue --take--> workers --WorkedSlice--> pending --in slice order--> Collector --> partials
 //! ```
 //!
-//! One thread at a time collects: the worker that brings the next slice in order writes it and all that follow it. A run
-//! ends once: `settled` is taken by whoever sees first that everything is collected, or that it broke off.
+//! One thread at a time collects: the worker that brings the next slice in order writes it and all that follow it. Who does what when is
+//! decided by [`super::run_state`], under one lock that is held for moments. What is locked over a disk stays apart: the collector, and the
+//! job's row, which a checkpoint writes. The state is the last lock to be taken.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 
 use super::collect::{CheckpointOrder, Collector, WorkedSlice};
@@ -20,34 +20,18 @@ use super::lock;
 use super::memory::Memory;
 use super::reach::Reach;
 use super::rule_book::ReadyRule;
+use super::run_state::{Loaded, RunState};
 use super::schedule::Owner;
-use super::totals::Announced;
 use super::trouble::{Trouble, guard};
 use crate::allowance::Permit;
 use crate::clock;
-use crate::decode::{Decoded, Progress};
+use crate::decode::Progress;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::slice::Slice;
 use crate::pipeline::{MissingColumns, PipelineWorker, StepBroken};
 use crate::store::{MemoryBudget, MemoryLease, SliceQueue, StoreError, Taken};
 use crate::telemetry::events;
-
-/// Slices of one job in the workers' hands or waiting to be collected, at most: bounds the results in memory when one
-/// slice takes much longer than those after it.
-const IN_HAND_MAX: u64 = 64;
-
-/// What is known of a source once it is read to its end.
-#[derive(Clone, Debug)]
-pub(super) struct Loaded {
-    pub slices: u64,
-    pub lines_skipped: u64,
-    /// Positions of entries whose last record had no line end.
-    pub unterminated: Vec<u32>,
-    pub decoded: Decoded,
-    /// What the sender said of it, where the rule asks for that.
-    pub announced: Announced,
-}
 
 /// What a worker that wants a slice of a job gets.
 pub(super) enum Take {
@@ -78,45 +62,21 @@ pub(super) struct Run {
     pub progress: Arc<Progress>,
     at_work: Arc<MemoryBudget>,
     large: Arc<LargeSlices>,
-    /// The job's row as last written; the stages change it and write it.
-    pub job: Mutex<Job>,
-    /// A checkpoint is on its way to the store.
-    pub checkpoint_in_flight: AtomicBool,
-    checkpoint_order: Mutex<Option<CheckpointOrder>>,
+    /// As last written; the stages change it and write it.
+    row: Mutex<Job>,
     /// What the slices were that the checkpoint has from which this start goes on.
     pub resumed_content: ContentHash,
-    /// The next checkpoint is due; no slices are taken while the last is still on its way.
-    far_ahead: AtomicBool,
     /// Steps that no worker uses now: a worker takes one set for a slice, so that there are no more sets than workers.
     steps: Mutex<Vec<PipelineWorker>>,
     pub entries: Entries,
     /// For the list of entries in the job's row.
     listed: Mutex<Vec<Permit>>,
-    loaded: OnceLock<Loaded>,
-    trouble: OnceLock<Trouble>,
     /// Columns that its rule may misspell (jsonl): to blame where too many records are at fault.
     misspelt: OnceLock<MissingColumns>,
-    /// Slices that were cut, those that a checkpoint has included.
-    cut: AtomicU64,
-    /// Records that are collected: for those who look while the collector waits for its disk.
-    records: AtomicU64,
-    /// The same, for the next process.
+    /// Records that are collected, for the next process.
     reach: Arc<Reach>,
-    /// Slices that were taken and are not collected yet.
-    in_hand: AtomicU64,
-    /// Threads inside a step or the collector; settling waits for none of them, discarding does.
-    busy: AtomicUsize,
-    pending: Mutex<Pending>,
+    state: Mutex<RunState<WorkedSlice, CheckpointOrder>>,
     collector: Mutex<Option<Collector>>,
-    loading: AtomicBool,
-    settled: AtomicBool,
-}
-
-#[derive(Default)]
-struct Pending {
-    results: BTreeMap<u64, WorkedSlice>,
-    next: u64,
-    collecting: bool,
 }
 
 impl Run {
@@ -136,27 +96,31 @@ impl Run {
             progress: Arc::default(),
             at_work: Arc::clone(&memory.at_work),
             large: Arc::clone(&memory.large),
-            job: Mutex::new(job),
-            checkpoint_in_flight: AtomicBool::new(false),
-            checkpoint_order: Mutex::default(),
+            row: Mutex::new(job),
             resumed_content: collector.content().clone(),
-            far_ahead: AtomicBool::new(false),
             steps: Mutex::default(),
             entries: Entries::from(collector.first_entry()),
             listed: Mutex::default(),
-            loaded: OnceLock::new(),
-            trouble: OnceLock::new(),
             misspelt: OnceLock::new(),
-            cut: AtomicU64::new(0),
-            records: AtomicU64::new(collector.records_in()),
             reach: Arc::clone(reach),
-            in_hand: AtomicU64::new(0),
-            busy: AtomicUsize::new(0),
-            pending: Mutex::new(Pending { next: collector.next_slice(), ..Pending::default() }),
+            state: Mutex::new(RunState::new(collector.next_slice(), collector.records_in())),
             collector: Mutex::new(Some(collector)),
-            loading: AtomicBool::new(true),
-            settled: AtomicBool::new(false),
         }
+    }
+
+    /// Its state is locked for moments, and no other lock is taken under it.
+    fn state(&self) -> MutexGuard<'_, RunState<WorkedSlice, CheckpointOrder>> {
+        lock(&self.state)
+    }
+
+    /// The job's row as last written. Who has that of a settled run has it behind every checkpoint.
+    pub(super) fn row(&self) -> Job {
+        lock(&self.row).clone()
+    }
+
+    /// Changes the row, and writes it: nobody else does meanwhile.
+    pub(super) fn with_row<R>(&self, act: impl FnOnce(&mut Job) -> R) -> R {
+        act(&mut lock(&self.row))
     }
 
     /// A set of steps for one slice.
@@ -184,7 +148,7 @@ impl Run {
     /// The loader can read no further before entries are collected: begins those without records too, once all slices are. False: nothing
     /// of what was read is on its way any more.
     pub(super) fn begin_reached_entries(&self) -> bool {
-        if lock(&self.pending).next < self.cut.load(Ordering::Relaxed) {
+        if self.state().has_more_to_collect() {
             return true;
         }
         let begin = |collector: &mut Collector| collector.begin_reached(&self.entries);
@@ -196,16 +160,16 @@ impl Run {
 
     /// The loader read the source to its end.
     pub(super) fn set_loaded(&self, loaded: Loaded) {
-        self.loaded.get_or_init(|| loaded);
+        self.state().set_loaded(loaded);
     }
 
-    pub(super) fn loaded(&self) -> Option<&Loaded> {
-        self.loaded.get()
+    pub(super) fn loaded(&self) -> Option<Arc<Loaded>> {
+        self.state().loaded().cloned()
     }
 
     /// The first trouble wins; loading and work stop.
     pub(super) fn break_off(&self, trouble: Trouble) {
-        self.trouble.get_or_init(|| trouble);
+        self.state().break_off(trouble);
         self.queue.stop();
     }
 
@@ -215,7 +179,7 @@ impl Run {
         if self.misspelt.set(columns).is_err() {
             return;
         }
-        let mut job = lock(&self.job);
+        let mut job = lock(&self.row);
         if !job.remarks().any(|told| told == remark) {
             events::misspelt(&job, &remark);
             job.note(clock::now(), &remark);
@@ -226,39 +190,40 @@ impl Run {
         self.misspelt.get()
     }
 
-    pub(super) fn trouble(&self) -> Option<&Trouble> {
-        self.trouble.get()
+    pub(super) fn trouble(&self) -> Option<Arc<Trouble>> {
+        self.state().trouble().cloned()
+    }
+
+    pub(super) fn is_broken_off(&self) -> bool {
+        self.state().trouble().is_some()
+    }
+
+    /// See [`RunState::begin_checkpoint`]; whoever begins one ends it, or orders it.
+    pub(super) fn begin_checkpoint(&self) -> bool {
+        self.state().begin_checkpoint()
     }
 
     /// What the checkpointer is to write.
     pub(super) fn order_checkpoint(&self, order: CheckpointOrder) {
-        lock(&self.checkpoint_order).replace(order);
+        self.state().order_checkpoint(order);
     }
 
     pub(super) fn take_checkpoint_order(&self) -> Option<CheckpointOrder> {
-        lock(&self.checkpoint_order).take()
+        self.state().take_order()
     }
 
-    fn takes_none(&self) -> bool {
-        self.trouble.get().is_some() || self.waits_for_checkpoint()
-    }
-
-    /// One slice of each job may always be at work, however large: else none would ever free memory.
-    fn has_enough_in_hand(&self, in_hand: u64) -> bool {
-        in_hand >= IN_HAND_MAX || (in_hand > 0 && self.at_work.is_full())
+    /// True: the next one is due already, and whoever saw this one on its way may wait for it.
+    pub(super) fn end_checkpoint(&self) -> bool {
+        let mut state = self.state();
+        state.end_checkpoint();
+        state.is_far_ahead()
     }
 
     /// The next slice, unless the job broke off or too many are in hand.
     pub(super) fn take_slice(&self) -> Result<Take, StoreError> {
-        if self.takes_none() {
+        if !self.state().begin_take(|| self.at_work.is_full()) {
             return Ok(Take::Nothing);
         }
-        if self.has_enough_in_hand(self.in_hand.fetch_add(1, Ordering::SeqCst)) {
-            self.in_hand.fetch_sub(1, Ordering::SeqCst);
-            return Ok(Take::Nothing);
-        }
-        // Counted before it is taken: a job that breaks off meanwhile does not settle while somebody has a slice of it.
-        self.busy.fetch_add(1, Ordering::SeqCst);
         let mut large = None;
         let taken = self.queue.take_if(|bytes| {
             let permit = self.large.permit_for(bytes);
@@ -277,52 +242,29 @@ impl Run {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
-        self.in_hand.fetch_sub(1, Ordering::SeqCst);
-        self.let_go();
+        let is_broken_off = self.state().end_take();
         taken?;
-        Ok(if self.trouble.get().is_some() { Take::BrokeOff } else { Take::Nothing })
-    }
-
-    /// The next checkpoint is due.
-    pub(super) fn is_far_ahead(&self) -> bool {
-        self.far_ahead.load(Ordering::SeqCst)
-    }
-
-    /// The disk is behind: a kill now would make more run again than a resume may repeat. The checkpointer rings when it is done.
-    fn waits_for_checkpoint(&self) -> bool {
-        self.is_far_ahead() && self.checkpoint_in_flight.load(Ordering::SeqCst)
+        Ok(if is_broken_off { Take::BrokeOff } else { Take::Nothing })
     }
 
     /// A worker has no more to do with the slice it took.
     pub(super) fn let_go(&self) {
-        self.busy.fetch_sub(1, Ordering::SeqCst);
+        self.state().let_go();
     }
 
     /// Takes a worked slice in and collects whatever is next in order. True: slices went out of hand, so that more can be taken.
     pub(super) fn collect(&self, worked: WorkedSlice) -> bool {
-        let mut pending = lock(&self.pending);
-        pending.results.insert(worked.number, worked);
-        if pending.collecting {
-            return false; // the thread that collects sees it before it leaves
-        }
-        pending.collecting = true;
-        let mut collected = 0;
-        loop {
-            let next = pending.next;
-            let Some(worked) = pending.results.remove(&next) else { break };
-            pending.next += 1;
-            drop(pending);
+        let mut next = self.state().offer(worked.number, worked);
+        let is_any = next.is_some();
+        while let Some(worked) = next {
             self.append(worked);
-            self.in_hand.fetch_sub(1, Ordering::SeqCst);
-            collected += 1;
-            pending = lock(&self.pending);
+            next = self.state().collected();
         }
-        pending.collecting = false;
-        collected > 0
+        is_any
     }
 
     fn append(&self, worked: WorkedSlice) {
-        if self.trouble.get().is_some() {
+        if self.is_broken_off() {
             return;
         }
         let mut collector = lock(&self.collector);
@@ -335,10 +277,9 @@ impl Run {
     }
 
     fn note_progress(&self, collector: &Collector) {
-        self.records.store(collector.records_in(), Ordering::Relaxed);
         self.reach.note(self.id, collector.records_in());
         let is_far_ahead = self.rule.outputs.resumable() && collector.is_far_ahead();
-        self.far_ahead.store(is_far_ahead, Ordering::SeqCst);
+        self.state().note_progress(collector.records_in(), is_far_ahead);
     }
 
     /// Runs `act` on the collector between two slices, if the job has not broken off.
@@ -363,7 +304,7 @@ impl Run {
         mut collector: MutexGuard<'_, Option<Collector>>,
         act: impl FnOnce(&mut Collector) -> R,
     ) -> Option<R> {
-        if self.trouble.get().is_some() {
+        if self.is_broken_off() {
             return None;
         }
         let collector = collector.as_mut()?;
@@ -374,15 +315,14 @@ impl Run {
 
     /// The loader has cut so many slices.
     pub(super) fn note_cut(&self, slices: u64) {
-        self.cut.store(slices, Ordering::Relaxed);
+        self.state().note_cut(slices);
     }
 
     /// Copies how far loading and work are into a job's row, without waiting for a disk that the collector may wait for.
     pub(super) fn copy_progress(&self, job: &mut Job) {
         job.bytes_read = self.progress.bytes_read.load(Ordering::Relaxed);
         job.bytes_decoded = self.progress.bytes_decoded.load(Ordering::Relaxed);
-        job.slices.done = lock(&self.pending).next;
-        job.slices.total = self.cut.load(Ordering::Relaxed).max(job.slices.done);
+        (job.slices.total, job.slices.done) = self.state().slices();
         job.reckon_worked();
     }
 
@@ -390,7 +330,7 @@ impl Run {
     pub(super) fn copy_counts(&self, job: &mut Job) {
         match self.collector.try_lock().ok().as_deref() {
             Some(Some(collector)) => collector.copy_counts(job),
-            _ => job.account.records_in = self.records.load(Ordering::Relaxed).max(job.account.records_in),
+            _ => job.account.records_in = self.state().records().max(job.account.records_in),
         }
     }
 
@@ -401,12 +341,17 @@ impl Run {
 
     /// True once: when everything is collected, or when it broke off and no thread works for it any more.
     pub(super) fn settle(&self) -> bool {
-        let done = match (self.trouble.get(), self.loaded.get()) {
-            (Some(_), _) => !self.loading.load(Ordering::SeqCst) && self.busy.load(Ordering::SeqCst) == 0,
-            (None, Some(loaded)) => lock(&self.pending).is_done(loaded.slices),
-            (None, None) => false,
-        };
-        done && !self.settled.swap(true, Ordering::SeqCst)
+        self.state().settle()
+    }
+
+    /// The loader has left.
+    pub(super) fn loading_ended(&self) {
+        self.state().end_loading();
+    }
+
+    /// Nothing more is worked for it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.state().is_settled()
     }
 }
 
@@ -417,27 +362,7 @@ impl Workable for Run {
 
     /// Whether [`Self::take_slice`] would have one, were it called now.
     fn has_slices(&self) -> bool {
-        !self.takes_none()
-            && !self.has_enough_in_hand(self.in_hand.load(Ordering::SeqCst))
-            && self.queue.waiting() > 0
-    }
-}
-
-impl Run {
-    /// The loader has left.
-    pub(super) fn loading_ended(&self) {
-        self.loading.store(false, Ordering::SeqCst);
-    }
-
-    /// Nothing more is worked for it.
-    pub(super) fn is_settled(&self) -> bool {
-        self.settled.load(Ordering::SeqCst)
-    }
-}
-
-impl Pending {
-    fn is_done(&self, slices: u64) -> bool {
-        !self.collecting && self.next == slices
+        self.queue.waiting() > 0 && self.state().may_take(|| self.at_work.is_full())
     }
 }
 
@@ -467,7 +392,7 @@ mod tests {
         let trouble = |message: &str| Trouble::new(FaultKind::Input, message, None);
         run.break_off(trouble("first"));
         run.break_off(trouble("second"));
-        assert_eq!(run.trouble().map(|trouble| trouble.error.message.as_str()), Some("first"));
+        assert_eq!(run.trouble().map(|trouble| trouble.error.message.clone()).as_deref(), Some("first"));
         assert!(!run.settle(), "it is still read");
         run.loading_ended();
         assert!(run.settle() && !run.settle());
@@ -483,7 +408,7 @@ mod tests {
         let world = World::new();
         let run = world.run();
         run.collect(worked(&run, 0, "a"));
-        let mut job = lock(&run.job).clone();
+        let mut job = run.row();
         let counted = run.with_collector(|_| run.copy_counts(&mut job));
         assert_eq!((counted, job.account.records_in), (Some(()), 1));
     }

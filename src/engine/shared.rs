@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::claims::Claims;
@@ -152,7 +151,7 @@ impl Shared {
         if run.settle() {
             self.footprints.in_hand.clear(run.id);
             self.dispatch.settle(run);
-            if run.trouble().is_some() {
+            if run.is_broken_off() {
                 self.dispatch.slices_again(); // the memory that its slices held is free
             }
         }
@@ -160,7 +159,7 @@ impl Shared {
 
     /// Orders a checkpoint if one is due and none is on its way. Whoever collects for the job just now looks himself afterwards.
     pub(super) fn checkpoint_if_due(&self, run: &Arc<Run>, now: bool) {
-        if run.trouble().is_some() || run.checkpoint_in_flight.swap(true, Ordering::SeqCst) {
+        if !run.begin_checkpoint() {
             return;
         }
         let order = run.try_with_collector(|collector| collector.checkpoint(now)).unwrap_or(None);
@@ -168,14 +167,13 @@ impl Shared {
             Some(Ok(Some(order))) => {
                 run.order_checkpoint(order);
                 self.dispatch.queue(Stage::Checkpoint, &run.owner, run.id);
-                return; // the flag falls when it is durable
+                return; // it ends when it is durable
             }
             Some(Err(trouble)) => run.break_off(trouble),
             Some(Ok(None)) | None => {}
         }
-        run.checkpoint_in_flight.store(false, Ordering::SeqCst);
-        if run.is_far_ahead() {
-            self.dispatch.slices_again(); // whoever saw the flag meanwhile waits for a checkpoint that was not ordered
+        if run.end_checkpoint() {
+            self.dispatch.slices_again(); // whoever saw one on its way waits for a checkpoint that was not ordered
         }
     }
 

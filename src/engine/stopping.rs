@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::threads::spawn;
 use super::trouble::{Trouble, guard};
 use super::watches::Watches;
-use super::{EngineError, checkpoint, lock};
+use super::{EngineError, checkpoint};
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
 use crate::watch::Watch;
@@ -138,9 +138,10 @@ impl Drop for AskStore {
 fn save_runs(shared: &Arc<Shared>, deadline: Instant) -> Result<(), Trouble> {
     let runs = shared.dispatch.runs();
     for run in &runs {
-        let mut job = lock(&run.job);
-        job.attempts = job.attempts.saturating_sub(1);
-        shared.save(&job)?;
+        run.with_row(|job| {
+            job.attempts = job.attempts.saturating_sub(1);
+            shared.save(job)
+        })?;
     }
     let mut writing = Vec::new();
     for run in &runs {
@@ -244,7 +245,7 @@ mod tests {
         let world = World::new();
         let run = world.run();
         run.collect(worked(&run, 0, "a"));
-        lock(&run.job).attempts = 3;
+        run.with_row(|job| job.attempts = 3);
         save_runs(&world.shared, Instant::now() + Duration::from_mins(1)).expect("saves");
         let store = &world.shared.store;
         assert_eq!(store.checkpoint(run.id).expect("reads").map(|point| point.next_slice), Some(1));

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Purpose;
 use super::shared::Shared;
 use super::thin::Thinning;
 use super::trouble::Trouble;
-use super::{Purpose, lock};
 use super::{delivery, late_writes, strays};
 use crate::clock;
 use crate::durable_fs;
@@ -76,7 +76,7 @@ fn tell_progress(shared: &Arc<Shared>, last_read: &mut HashMap<JobId, u64>) {
     last_read.retain(|id, _| runs.iter().any(|run| run.id == *id));
     for run in runs {
         shared.checkpoint_if_due(&run, false);
-        let mut job = lock(&run.job).clone();
+        let mut job = run.row();
         run.copy_progress(&mut job);
         run.copy_counts(&mut job);
         let before = last_read.insert(run.id, job.bytes_read);
