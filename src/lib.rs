@@ -31,7 +31,6 @@ pub mod config;
 mod control;
 mod decode;
 mod durable_fs;
-#[allow(unreachable_pub, reason = "its owners are being parted")]
 mod engine;
 mod format;
 #[cfg(any(test, fuzzing))]
@@ -43,8 +42,7 @@ mod output;
 pub mod pipeline;
 mod record;
 mod service;
-#[allow(unreachable_pub, reason = "its backends are being parted")]
-pub mod store;
+mod store;
 mod telemetry;
 mod watch;
 
@@ -59,6 +57,7 @@ pub mod doors {
     pub use crate::decode::{DecodeError, DecodeRequest, Decoder, EntryReader, Progress};
     pub use crate::output::{EncodedChunk, EntryName, Intent, OutputPlan, Partials, RolledForward};
     pub use crate::record::{Cutter, FRAMING_VERSION};
+    pub use crate::store::{Checkpoint, LedgerOutcome, LedgerRow, MemoryBudget, SliceQueue, Store, Taken};
 
     pub mod durable_fs {
         //! See `durable_fs` of the crate.

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use landfall::store::Store;
+use landfall::doors::Store;
 use support::{Service, World, lines, wait_until};
 
 /// A step that waits for `go` before it lets a file's last line pass: the job runs until the test lets it end.

@@ -114,6 +114,16 @@ fn formats_are_told_apart_in_one_place() {
     offences.must_be_none("ask the format (`src/format`) through its traits");
 }
 
+/// What commands are told is the same with and without a running service: they ask through one door.
+#[test]
+fn no_command_reads_rows_by_itself() {
+    let mut offences = Offences::default();
+    for source in sources().into_iter().filter(|source| source.module == "cli") {
+        offences.add_lines_with(&source, &["Store::", "store::Store;", "Store,"]);
+    }
+    offences.must_be_none("ask `control::open`, or the engine that the command runs");
+}
+
 /// Files that import each other can be understood, tested and moved only together.
 #[test]
 fn files_of_a_folder_import_each_other_in_no_circle() {

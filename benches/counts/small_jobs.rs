@@ -9,12 +9,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use landfall::doors::durable_fs::FolderRound;
 use landfall::doors::{EntryName, Intent, Partials, RolledForward};
+use landfall::doors::{LedgerOutcome, LedgerRow, Store};
 use landfall::model::identity::FileIdentity;
 use landfall::model::job::{Job, Source};
 use landfall::model::job_id::JobId;
 use landfall::model::job_state::JobEvent;
 use landfall::model::os_text::OsText;
-use landfall::store::{LedgerOutcome, LedgerRow, Store};
 
 use crate::world::World;
 use crate::{Case, Failure};

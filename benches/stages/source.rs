@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use landfall::doors::Cutter;
+use landfall::doors::Store;
 use landfall::doors::durable_fs;
 use landfall::doors::{DecodeRequest, Decoder};
 use landfall::doors::{OutputPlan, Partials};
@@ -18,7 +19,6 @@ use landfall::model::os_text::OsText;
 use landfall::model::rule::Rule;
 use landfall::model::slice::{EntryShape, Slice};
 use landfall::pipeline::{Pipeline, Registry};
-use landfall::store::Store;
 use tempfile::TempDir;
 
 use crate::Failure;

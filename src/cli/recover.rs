@@ -22,7 +22,7 @@ use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Settings;
 use crate::model::shown_json;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 /// So much of a text from a reason file is shown.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -83,7 +83,7 @@ struct View<'a> {
 pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let settings = settings(config)?;
     if let Some(settings) = &settings {
-        Store::check_owner(&settings.service.data_dir)
+        control::check_owner(settings)
             .context("cannot tell what of the claim folder is the service's own")?;
     }
     let folder = plain(&args.folder)?;

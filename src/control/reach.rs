@@ -28,6 +28,11 @@ pub(crate) fn open_or_make(settings: &Settings) -> Result<Reached, StoreError> {
     })
 }
 
+/// Refuses a data folder of another user, before anything is done beside it.
+pub(crate) fn check_owner(settings: &Settings) -> Result<(), StoreError> {
+    Store::check_owner(&settings.service.data_dir)
+}
+
 /// Who has the jobs.
 pub(crate) enum Reached {
     /// A service runs.

@@ -10,7 +10,7 @@ pub struct EngineError(pub(super) JobError);
 
 impl EngineError {
     /// What is wrong, and what to do.
-    pub fn job_error(&self) -> &JobError {
+    pub(crate) fn job_error(&self) -> &JobError {
         &self.0
     }
 }

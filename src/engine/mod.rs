@@ -72,7 +72,7 @@ mod shared;
 mod source;
 mod stop;
 mod stopping;
-pub mod strays;
+pub(crate) mod strays;
 mod thin;
 mod threads;
 mod tick;
@@ -83,7 +83,7 @@ mod watches;
 mod work;
 
 pub(crate) use door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
-pub use error::EngineError;
+pub(crate) use error::EngineError;
 pub(crate) use handle::{Engine, could_ingest, objection_to_retry, unknown_rule};
 use lock::lock;
 pub(crate) use purpose::{Purpose, Rehearsal};

@@ -8,7 +8,7 @@ use crate::store::Published;
 
 /// What the engine is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// Watch the rules' folders and take up every unfinished job.
     Serve,
     /// Only the files that are handed to [`super::Act::Ingest`].
@@ -18,7 +18,7 @@ pub enum Purpose {
 }
 
 /// What a dry run asks of the real world: all that it writes is its own.
-pub struct Rehearsal {
+pub(crate) struct Rehearsal {
     /// Whether something lies where this output would really go.
     pub is_taken: Box<dyn Fn(&Path) -> bool + Send + Sync>,
     /// What was published before: a rule's name, a content's hash, a delivery's key.
@@ -26,5 +26,5 @@ pub struct Rehearsal {
 }
 
 /// See [`Rehearsal::published`].
-pub type AskPublished =
+pub(crate) type AskPublished =
     Box<dyn Fn(&str, Option<&str>, Option<&OsText>) -> Result<Published, JobError> + Send + Sync>;

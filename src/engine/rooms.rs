@@ -229,7 +229,7 @@ impl Rooms {
 }
 
 /// For `landfall check`: rules whose mount is not there now.
-pub fn mounts_away(rules: &[Rule]) -> Vec<String> {
+pub(crate) fn mounts_away(rules: &[Rule]) -> Vec<String> {
     let away = |rule: &Rule| {
         let mount = rule.publish.mount.as_deref()?;
         let there = durable_fs::is_mount_point(mount).unwrap_or(false);

@@ -50,7 +50,7 @@ impl Deadlines {
 
 impl Running {
     /// Finishes the slices in hand, checkpoints, and ends within `stop_timeout`. The error that stopped it, if one did.
-    pub fn stop(self) -> Result<(), EngineError> {
+    pub(crate) fn stop(self) -> Result<(), EngineError> {
         let shared = self.shared;
         let deadlines = Deadlines::within(shared.settings.service.stop_timeout);
         shared.ask_to_stop();
@@ -97,7 +97,7 @@ fn tell_late(thread: &JoinHandle<()>, what_follows: &str) {
 }
 
 /// Where a thread is that hangs in a file system.
-pub fn place_of(thread: ThreadId) -> String {
+pub(crate) fn place_of(thread: ThreadId) -> String {
     match durable_fs::place_of(thread) {
         Some((path, _)) => format!(" at {}", escaped_path(path.as_path())),
         None => String::new(),

@@ -13,7 +13,7 @@ use crate::model::os_text::OsText;
 
 /// What a job put into the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArchivedRow {
+pub(crate) struct ArchivedRow {
     /// The job.
     pub job: JobId,
     /// Its rule's name.
@@ -26,7 +26,7 @@ pub struct ArchivedRow {
 
 /// One file in the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArchivedFile {
+pub(crate) struct ArchivedFile {
     /// Where it lies.
     pub path: OsText,
     /// What it was when it came there: another file of this name is none of ours.
@@ -37,7 +37,7 @@ pub struct ArchivedFile {
 
 /// An earlier job, and where its source lay, as far as the ledger still knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Earlier {
+pub(crate) struct Earlier {
     /// The job.
     pub job: JobId,
     /// Where its source lay when it was found.
@@ -46,7 +46,7 @@ pub struct Earlier {
 
 /// What was published before, of one content and one delivery's key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Published {
+pub(crate) struct Published {
     /// The first job that published this content.
     pub same_content: Option<Earlier>,
     /// The last job that published this key, and as which revision.

@@ -12,7 +12,7 @@ use super::{Store, keys};
 
 /// Which store, and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// Of this store and its copies alone.
     pub store: String,
     /// Starts of an engine on it.

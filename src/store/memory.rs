@@ -137,13 +137,6 @@ impl MemoryBudget {
     }
 }
 
-impl MemoryLease {
-    /// Bytes accounted for.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-}
-
 impl Drop for MemoryLease {
     fn drop(&mut self) {
         let mut room = self.budget.room();
@@ -162,7 +155,7 @@ mod tests {
         let first = budget.try_lease(8).expect("there is room");
         assert!(budget.try_lease(3).is_none());
         let over = budget.lease(100);
-        assert_eq!((budget.used(), over.bytes()), (108, 100));
+        assert_eq!((budget.used(), over.bytes), (108, 100));
         drop((first, over));
         assert_eq!(budget.used(), 0);
         assert!(budget.try_lease(10).is_some());

@@ -71,12 +71,13 @@ use crate::model::account::Account;
 use crate::model::job::Entry;
 use crate::output::PartialState;
 
-pub use changes::Changes;
+pub(crate) use changes::Changes;
 pub(crate) use deliveries::{ArchivedFile, ArchivedRow, Earlier, Published};
-pub use error::StoreError;
+pub(crate) use error::StoreError;
 pub(crate) use feed::Subscription;
 pub(crate) use mark::Mark;
-pub use memory::{MemoryBudget, MemoryLease};
+pub use memory::MemoryBudget;
+pub(crate) use memory::MemoryLease;
 pub(crate) use rows::JobMatch;
 pub use rows::{LedgerOutcome, LedgerRow};
 pub use slices::{SliceQueue, Taken};

@@ -83,7 +83,7 @@ pub enum LedgerOutcome {
 
 /// Which jobs a text names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobMatch {
+pub(crate) enum JobMatch {
     /// Exactly this one.
     One(JobId),
     /// None.

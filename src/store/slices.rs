@@ -183,7 +183,8 @@ impl SliceQueue {
     }
 
     /// (slices that were stored so far, bytes stored now)
-    pub fn stored(&self) -> (u64, u64) {
+    #[cfg(test)]
+    pub(super) fn stored(&self) -> (u64, u64) {
         let line = self.line();
         (line.stored_count, line.stored_bytes)
     }

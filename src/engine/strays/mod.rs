@@ -28,9 +28,9 @@ use crate::model::os_text::OsText;
 use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
 
-pub use own::{check_own, distrust_way_to};
+pub(crate) use own::{check_own, distrust_way_to};
 pub(super) use report::tell_strays;
-pub use traces::{Traces, look_for_traces};
+pub(crate) use traces::{Traces, look_for_traces};
 
 /// Characters of a job id; a dot stands behind it.
 const ID_LENGTH: usize = 26;
@@ -39,7 +39,7 @@ const REASON_BYTES_MAX: u64 = 16 << 20;
 
 /// What lies in a claim folder.
 #[derive(Debug, Default)]
-pub struct ClaimFolder {
+pub(crate) struct ClaimFolder {
     /// Claimed files, by job id: sources and their companions.
     pub claimed: Vec<Stray>,
     /// Sources whose content was refused.
@@ -50,7 +50,7 @@ pub struct ClaimFolder {
 
 /// A file with a claimed name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Stray {
+pub(crate) struct Stray {
     /// The job that it was claimed for.
     pub job: JobId,
     /// What it was called; none where the name was too long to be kept.
@@ -68,7 +68,7 @@ pub struct Stray {
 
 /// A source in quarantine, with what its reason file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Quarantined {
+pub(crate) struct Quarantined {
     /// Where it lies.
     pub path: OsText,
     /// The job that refused it, where its reason file can be read.
@@ -82,7 +82,7 @@ pub struct Quarantined {
 }
 
 /// Lists a claim folder. With `rules` more is told: where files came from, and where their quarantine is.
-pub fn claim_folder(folder: &Path, rules: &[Rule]) -> Result<ClaimFolder, EngineError> {
+pub(crate) fn claim_folder(folder: &Path, rules: &[Rule]) -> Result<ClaimFolder, EngineError> {
     let mut found = ClaimFolder { claimed: claimed_files(folder)?, ..ClaimFolder::default() };
     let origin = origin_of(folder, rules);
     for stray in &mut found.claimed {
@@ -104,14 +104,14 @@ fn quarantines(folder: &Path, rules: &[Rule]) -> BTreeSet<PathBuf> {
 }
 
 /// The claim folder that a watched folder has, where that was named in its place.
-pub fn claim_folder_in(watched: &Path) -> Option<PathBuf> {
+pub(crate) fn claim_folder_in(watched: &Path) -> Option<PathBuf> {
     Some(watched.join(CLAIM_FOLDER))
         .filter(|folder| matches!(durable_fs::kind_at(folder), Ok(Some(Kind::Folder))))
 }
 
 /// What became of a file that was to be given back.
 #[derive(Debug, PartialEq, Eq)]
-pub enum GivenBack {
+pub(crate) enum GivenBack {
     /// It lies here again.
     To(OsText),
     /// Another file has its name.
@@ -122,7 +122,7 @@ pub enum GivenBack {
 
 /// Renames a claimed file to where it is to lie, never over another; durable when this returns. The partials that its job left go
 /// then: they hold nothing that the source does not give again.
-pub fn give_back(stray: &Stray, to: &Path) -> Result<GivenBack, EngineError> {
+pub(crate) fn give_back(stray: &Stray, to: &Path) -> Result<GivenBack, EngineError> {
     match durable_fs::move_file(stray.path.as_path(), to).map_err(Trouble::from)? {
         Renamed::Done => {}
         Renamed::NameTaken => return Ok(GivenBack::NameTaken(to.into())),

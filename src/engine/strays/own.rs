@@ -12,7 +12,7 @@ use crate::model::rule::Rule;
 
 /// Refuses a claim folder, or a quarantine of it, that is a link, another user's, or open to others. From here on no link of a sender's is
 /// followed on the way there.
-pub fn check_own(folder: &Path, rules: &[Rule]) -> Result<(), FsError> {
+pub(crate) fn check_own(folder: &Path, rules: &[Rule]) -> Result<(), FsError> {
     landing_roots::distrust(rules);
     distrust_way_to(durable_fs::parent_of(folder));
     for own in [folder.to_owned()].into_iter().chain(quarantines(folder, rules)) {
@@ -22,7 +22,7 @@ pub fn check_own(folder: &Path, rules: &[Rule]) -> Result<(), FsError> {
 }
 
 /// Lets no links but those of root and of our own be followed on the way to a folder. Below a folder that rules watch none are.
-pub fn distrust_way_to(folder: &Path) {
+pub(crate) fn distrust_way_to(folder: &Path) {
     if !durable_fs::is_in_landing_root(folder) {
         durable_fs::add_landing_root(folder);
     }

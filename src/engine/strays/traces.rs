@@ -25,7 +25,7 @@ const FILE_CLOCK_SLACK: jiff::SignedDuration = jiff::SignedDuration::from_secs(2
 
 /// What a job left among the outputs, as far as the configuration tells where to look.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Traces {
+pub(crate) struct Traces {
     /// The rule that takes the file.
     pub rule: Option<String>,
     /// Files under the names of its outputs, manifest and marker, changed after it was claimed: it may have been published.
@@ -37,7 +37,7 @@ pub struct Traces {
 }
 
 /// Looks for what each file's job left. A rule that is off now may have claimed it.
-pub fn look_for_traces(strays: &mut [Stray], rules: &[Rule]) {
+pub(crate) fn look_for_traces(strays: &mut [Stray], rules: &[Rule]) {
     let on = rules.iter().map(|rule| Rule { mode: Mode::Live, ..rule.clone() });
     let taken_by = RuleSet::new(on.collect()).ok();
     for stray in strays {

@@ -32,7 +32,7 @@ pub(super) const REPORT: &str = "no record is lost by this; report it with the j
 
 /// One thing that is wrong in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Which row: what it is, and of which job.
     pub place: String,
     /// What is wrong with it.
@@ -44,7 +44,7 @@ pub struct Finding {
 /// What a verification has to say as it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verified {
+pub(crate) enum Verified {
     /// Something is wrong.
     Found(Finding),
     /// So many values were looked at so far.
