@@ -321,14 +321,15 @@ fn many_files_at_once_need_few_open_files() {
 }
 
 #[test]
-fn a_rule_that_is_off_leaves_its_files_alone() {
+fn a_rule_that_is_off_leaves_its_files_alone_and_to_no_broader_rule() {
     let world = World::new("");
-    world.configure("", &["", "name = \"off\"\nmode = \"off\"\npaths = [\"off/*\"]"]);
-    world.write("off/pay.txt", "no\n");
+    world.configure("", &["name = \"off\"\nmode = \"off\"\npaths = [\"off/*\", \"in/no-*\"]", ""]);
+    let own = [world.write("off/pay.txt", "no\n"), world.write("in/no-pay.txt", "no\n")];
     let mut service = world.start();
     world.move_in("in/yes.txt", "yes\n");
     service.wait_for(&world, "archive/yes.txt");
-    assert!(world.has("off/pay.txt"));
+    service.stop();
+    assert!(own.iter().all(|file| world.has(file)));
 }
 
 /// A service whose notifier is known to work, and whose quiet time never comes.

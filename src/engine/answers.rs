@@ -109,7 +109,7 @@ impl Door for Engine {
     }
 
     fn files_waiting(&self) -> Answers<'_, FileWaiting> {
-        let watches = self.stages().and_then(|stages| stages.claims.watches.get());
+        let watches = self.stages().map(|stages| &stages.claims.watches);
         let files = watches.map(|watches| watches.waiting(WATCH_PATIENCE)).unwrap_or_default().into_iter();
         Box::new(files.map(|(path, reason)| Ok(FileWaiting { path: path.into(), reason })))
     }

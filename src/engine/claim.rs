@@ -234,7 +234,7 @@ fn is_still(claimed: &Path, job: &Job) -> bool {
 }
 
 /// The claim of a file that an operator names: nothing to wait for, but everything else as for an offer.
-pub(super) fn offer_for(rule: &Rule, path: &Path) -> Result<Offer, Trouble> {
+pub(super) fn offer_for(rule: &Arc<Rule>, path: &Path) -> Result<Offer, Trouble> {
     let unreadable = |error: std::io::Error| {
         Trouble::new(FaultKind::Input, format!("cannot read {}: {error}", OsText::from(path)), None)
     };
@@ -245,7 +245,7 @@ pub(super) fn offer_for(rule: &Rule, path: &Path) -> Result<Offer, Trouble> {
         Trouble::new(FaultKind::Input, message, None)
     })?;
     Ok(Offer {
-        rule: rule.name.clone(),
+        rule: Arc::clone(rule),
         // A watched folder may be a link: then it is the name as given that fits.
         vars: vars_of(rule, &[&path, &named])?,
         identity,

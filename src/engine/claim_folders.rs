@@ -108,8 +108,8 @@ impl ClaimFolders {
     /// Takes every claim folder that can be told before a file is there, so that a second service refuses to start.
     ///
     /// A folder that is out of reach now does not keep the others from being watched: it is taken with its first claim.
-    pub(super) fn hold_known(&self, rules: &[Rule]) -> Result<(), Trouble> {
-        for folder in rules.iter().flat_map(known_claim_folders) {
+    pub(super) fn hold_known<'r>(&self, rules: impl Iterator<Item = &'r Arc<Rule>>) -> Result<(), Trouble> {
+        for folder in rules.flat_map(|rule| known_claim_folders(rule)) {
             match self.take(&folder) {
                 Ok(_) => {}
                 Err(Refusal::Taken(trouble)) => return Err(trouble),
@@ -124,10 +124,10 @@ impl ClaimFolders {
     }
 
     /// The claim folders that can be told before a file is there.
-    pub(super) fn known(&self, rules: &[Rule]) -> Vec<PathBuf> {
+    pub(super) fn known<'r>(&self, rules: impl Iterator<Item = &'r Arc<Rule>>) -> Vec<PathBuf> {
         let held = lock(&self.held);
         let held = held.folders.values().map(|held| held.path.clone());
-        rules.iter().flat_map(known_claim_folders).chain(held).collect()
+        rules.flat_map(|rule| known_claim_folders(rule)).chain(held).collect()
     }
 
     /// Leaves the store's mark in every folder that is held, and from now on in each that is taken. A folder where it cannot be left

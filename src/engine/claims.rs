@@ -1,7 +1,6 @@
 //! What this process knows of the sources that it takes, beside their rows.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use super::claim_folders::ClaimFolders;
 use super::given_back::GivenBack;
@@ -28,15 +27,13 @@ pub(super) struct Claims {
     pub ingesting: OneAtATime<PathBuf>,
     /// Kept files that an intake claims now: a folder may be watched under two names, by two of them.
     pub keeping: OneAtATime<FileIdentity>,
-    /// Who offers them; none where nothing is watched (`ingest`).
-    pub watches: OnceLock<Watches>,
+    /// Who offers them.
+    pub watches: Watches,
 }
 
 impl Claims {
     /// Tells the watch, if there is one, what became of a file.
     pub(super) fn answer(&self, path: &Path, answer: Answer) {
-        if let Some(watches) = self.watches.get() {
-            watches.answer(path, answer);
-        }
+        self.watches.answer(path, answer);
     }
 }

@@ -188,7 +188,7 @@ mod tests {
     fn second(same_key: &str, approved: bool) -> Result<Delivery, Trouble> {
         let world = world(same_key);
         let (mut first, mut second) = (world.job(), world.second_job("pay.csv"));
-        let rule = &world.shared.settings.rules[0];
+        let rule = &*world.rule();
         first.delivery = judge(&world.shared, rule, &first).expect("it is new");
         assert_eq!((first.delivery.revision, first.delivery.corrects), (Delivery::default().revision, None));
         world.shared.store.change().job(&first).delivery(&first).apply().expect("is published");
@@ -210,7 +210,7 @@ mod tests {
     fn of_two_deliveries_of_a_key_the_one_that_was_claimed_first_comes_first() {
         let world = world("correction");
         let (first, second) = (world.job(), world.second_job("pay.csv"));
-        let rule = &world.shared.settings.rules[0];
+        let rule = &*world.rule();
         enter_recovered(&world.shared, &[first.clone(), second.clone()]).expect("stand in line");
         assert!(earlier(&world.shared, rule, &first).expect("is told").is_none());
         let before = earlier(&world.shared, rule, &second).expect("is told").expect("the first");

@@ -14,12 +14,15 @@ use crate::model::rule::Rule;
 /// Rules that are watched by one thread, and the folders below which their files lie.
 #[derive(Debug)]
 pub(super) struct WatchedTogether {
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Arc<Rule>>,
     pub folders: Vec<PathBuf>,
 }
 
 /// Each rule's name with a name of all file systems that it uses: jobs of rules with the same ones are finished together.
-pub(super) fn groups(rules: &[Rule], mounts: &Mounts) -> HashMap<Arc<str>, Arc<str>> {
+pub(super) fn groups<'r>(
+    rules: impl IntoIterator<Item = &'r Arc<Rule>>,
+    mounts: &Mounts,
+) -> HashMap<Arc<str>, Arc<str>> {
     let group = |rule: &Rule| {
         let used: BTreeSet<_> = watched_folders(rule)
             .into_iter()
@@ -28,12 +31,12 @@ pub(super) fn groups(rules: &[Rule], mounts: &Mounts) -> HashMap<Arc<str>, Arc<s
             .collect();
         Arc::from(used.iter().map(|mount| mount.to_string_lossy()).collect::<Vec<_>>().join("\n"))
     };
-    rules.iter().map(|rule| (Arc::from(rule.name.as_str()), group(rule))).collect()
+    rules.into_iter().map(|rule| (Arc::from(rule.name.as_str()), group(rule))).collect()
 }
 
 /// Rules whose folders lie on one file system, or in each other, are watched together: a file that two of them match is one candidate.
 /// Their order stays.
-pub(super) fn watched_together(rules: Vec<Rule>, mounts: &Mounts) -> Vec<WatchedTogether> {
+pub(super) fn watched_together(rules: Vec<Arc<Rule>>, mounts: &Mounts) -> Vec<WatchedTogether> {
     // Each with the places of its rules in the configuration, and their folders.
     let mut together: Vec<(Vec<usize>, Vec<PathBuf>)> = Vec::new();
     for (place, rule) in rules.iter().enumerate() {
@@ -68,7 +71,8 @@ fn watched_folders(rule: &Rule) -> Vec<PathBuf> {
     patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect()
 }
 
-fn meet(some: &[PathBuf], others: &[PathBuf], mounts: &Mounts) -> bool {
+/// Whether some of these folders lie on the same file system, or in each other.
+pub(super) fn meet(some: &[PathBuf], others: &[PathBuf], mounts: &Mounts) -> bool {
     let meet = |one: &Path, other: &Path| {
         mounts.of(one) == mounts.of(other) || one.starts_with(other) || other.starts_with(one)
     };
@@ -82,7 +86,7 @@ mod tests {
     use crate::pipeline::Registry;
 
     /// Rules with these watched folders and outputs.
-    fn rules(folders: &[(&str, &str)]) -> Vec<Rule> {
+    fn rules(folders: &[(&str, &str)]) -> Vec<Arc<Rule>> {
         let rule = |(number, (watched, output)): (usize, &(&str, &str))| {
             format!(
                 "[[rule]]\nname = \"{number}\"\npaths = [\"{watched}/*\"]\nrecords = {{ format = \"lines\" }}\n\
@@ -94,7 +98,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("landfall.toml");
         std::fs::write(&file, text).expect("writes");
-        config::load(&file, &Registry::default()).expect("it is right").rules
+        let settings = config::load(&file, &Registry::default()).expect("it is right");
+        settings.rules.into_iter().map(Arc::new).collect()
     }
 
     fn names(together: &[WatchedTogether]) -> Vec<Vec<&str>> {

@@ -46,9 +46,13 @@ impl Fit {
         if self.is_fitted() {
             return HashSet::new();
         }
-        let mut state = lock(&self.state);
         self.fits.store(true, Ordering::Release);
-        std::mem::take(&mut state.held)
+        self.let_go()
+    }
+
+    /// The jobs that are held, which wait no more.
+    pub(super) fn let_go(&self) -> HashSet<JobId> {
+        std::mem::take(&mut lock(&self.state).held)
     }
 
     /// Holds a job until the rule is mended, or a file fits it.

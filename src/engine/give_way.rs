@@ -39,10 +39,8 @@ pub(super) fn watch_rooms(shared: &Arc<Shared>) {
         let ended = shared.rooms.look_again();
         // A second time for the files that were refused in the last moment.
         rounds_after_end = if ended { 2 } else { rounds_after_end.saturating_sub(1) };
-        if (ended || rounds_after_end > 0)
-            && let Some(watches) = shared.claims.watches.get()
-        {
-            watches.hasten();
+        if ended || rounds_after_end > 0 {
+            shared.claims.watches.hasten();
         }
         let parked = shared.rooms.take_parked(ended);
         if !parked.is_empty() {

@@ -12,7 +12,8 @@ use super::error::EngineError;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, recover, retry};
+use super::{claim, file_systems, landing_roots, recover, retry, watching};
+use crate::durable_fs::Mounts;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -21,6 +22,7 @@ use crate::model::os_text::OsText;
 use crate::model::rule::{Rule, Settings};
 use crate::store::{Store, StoreError};
 use crate::watch::Offer;
+use crate::watch::rules::RuleSet;
 
 /// How long a retry waits for the stage that has the job.
 const RETRY_PATIENCE: Duration = Duration::from_secs(5);
@@ -116,7 +118,9 @@ impl Engine {
     pub(super) fn retry(&self, stages: Option<&Arc<Shared>>, id: JobId) -> Result<JobId, Trouble> {
         let Some(shared) = stages else { return Ok(retry::retry(self.store(), &self.inner.rules, id)?.id) };
         retry::retriable(&shared.store, id)?; // else it may be long in other hands
-        let job = with_job_in_hand(shared, id, || retry::retry(&shared.store, &shared.settings.rules, id))?;
+        let job = with_job_in_hand(shared, id, || {
+            retry::retry(&shared.store, shared.rules.now().iter().map(AsRef::as_ref), id)
+        })?;
         shared.names.release(id); // of one that was publishing
         shared.dispatch.forget_back_off(id);
         shared.dispatch.queue(Stage::Load, &Owner::of(&job), id);
@@ -129,6 +133,19 @@ impl Engine {
         let job = with_job_in_hand(shared, id, || retry::accept_missing(&shared.store, id))?;
         shared.dispatch.queue(Stage::Finish, &Owner::of(&job), id);
         Ok(id)
+    }
+
+    /// Works under these rules from now on, in place of all others; which set of rules it is, counted from the start. Files that wait go on
+    /// waiting, under the rule that has them now. What is claimed already goes on as after a restart. No file system is asked.
+    pub(super) fn exchange_rules(shared: &Arc<Shared>, rules: Vec<Rule>) -> Result<u64, Trouble> {
+        RuleSet::new(rules.clone()).map_err(|error| Trouble::from_fault(&error))?; // before anything is changed
+        rules.iter().for_each(landing_roots::distrust);
+        let (before, next) = shared.rules.exchange(rules);
+        shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
+        watching::watch(shared)?;
+        shared.dispatch.hasten(&before.held_until(&next));
+        tracing::debug!(generation = next.generation, "the rules were exchanged");
+        Ok(next.generation)
     }
 
     /// Asks every stage to stop; [`super::Running::stop`] waits for them.
@@ -152,7 +169,10 @@ impl Engine {
         rule: &str,
         retire: bool,
     ) -> Result<JobId, Trouble> {
-        let rule = shared.rules.current(rule)?.ok_or_else(|| no_such_rule(&shared.settings.rules, rule))?;
+        let rule = shared
+            .rules
+            .current(rule)?
+            .ok_or_else(|| no_such_rule(shared.rules.now().iter().map(AsRef::as_ref), rule))?;
         let offer = claim::offer_for(&rule.rule, file)?;
         // The same file asked for twice at once is one job.
         let _entered = shared.claims.ingesting.enter(offer.path.clone());
@@ -204,7 +224,7 @@ fn with_job_in_hand(
 /// Whether [`Engine::ingest`] would take this file under one of these rules; to be told before a store is opened.
 pub(crate) fn could_ingest(rules: &[Rule], file: &Path, rule: &str) -> Result<(), EngineError> {
     let found = rules.iter().find(|known| known.name == rule).ok_or_else(|| no_such_rule(rules, rule))?;
-    claim::offer_for(found, file)?;
+    claim::offer_for(&Arc::new(found.clone()), file)?;
     Ok(())
 }
 
@@ -213,8 +233,8 @@ pub(crate) fn unknown_rule(rules: &[Rule], name: &str) -> EngineError {
     no_such_rule(rules, name).into()
 }
 
-fn no_such_rule(rules: &[Rule], name: &str) -> Trouble {
-    let names: Vec<_> = rules.iter().map(|rule| rule.name.as_str()).collect();
+fn no_such_rule<'r>(rules: impl IntoIterator<Item = &'r Rule>, name: &str) -> Trouble {
+    let names: Vec<_> = rules.into_iter().map(|rule| rule.name.as_str()).collect();
     let hint = format!("the configuration has: {}", names.join(", "));
     Trouble::new(FaultKind::Config, format!("no rule is named \"{name}\""), Some(&hint))
 }
@@ -222,11 +242,11 @@ fn no_such_rule(rules: &[Rule], name: &str) -> Trouble {
 /// An earlier `ingest` of the same file that is not done: it goes on instead of a second one.
 fn unfinished_for(shared: &Arc<Shared>, offer: &Offer) -> Result<Option<JobId>, Trouble> {
     let same = |job: &Job| {
-        job.rule == offer.rule && job.source.claimed.is_none() && job.source.identity == offer.identity
+        job.rule == offer.rule.name && job.source.claimed.is_none() && job.source.identity == offer.identity
     };
     let found = shared.store.unfinished_jobs()?.into_iter().find(same);
     // A service took up every unfinished job when it started.
-    if let Some(job) = found.as_ref().filter(|_| shared.claims.watches.get().is_none()) {
+    if let Some(job) = found.as_ref().filter(|_| shared.claims.watches.lock().begin_intake.is_none()) {
         recover::requeue(shared, job);
     }
     Ok(found.map(|job| job.id))

@@ -32,25 +32,25 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     let mut wanted = Vec::with_capacity(batch.len());
     // In one order, so that two intakes do not wait for each other.
     let to_keep: BTreeSet<_> =
-        batch.iter().filter(|offer| is_kept(shared, offer)).map(|offer| offer.identity).collect();
+        batch.iter().filter(|offer| is_kept(offer)).map(|offer| offer.identity).collect();
     let _entered: Vec<_> =
         to_keep.into_iter().map(|identity| shared.claims.keeping.enter(identity)).collect();
     let (mut kept, mut twins) = (HashSet::new(), Vec::new());
     for offer in batch {
-        match shared.rules.current(&offer.rule) {
-            Ok(Some(rule))
-                if rule.rule.source.on_success == OnSuccess::Keep && !kept.insert(offer.identity) =>
-            {
-                twins.push(offer);
-            }
-            Ok(Some(rule)) if rule.rule.source.on_success == OnSuccess::Keep && is_known(shared, &offer) => {}
-            Ok(Some(rule)) => match shared.rooms.check_claim(&rule, &offer.path) {
+        if is_kept(&offer) && !kept.insert(offer.identity) {
+            twins.push(offer);
+            continue;
+        }
+        if is_kept(&offer) && is_known(shared, &offer) {
+            continue;
+        }
+        match shared.rules.ready(&offer.rule) {
+            Ok(rule) => match shared.rooms.check_claim(&rule, &offer.path) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
                 Err(lack) => {
                     shared.claims.answer(&offer.path, Answer::Later(lack.detail().to_owned()));
                 }
             },
-            Ok(None) => refuse(shared, &offer.path, "its rule is not known"),
             Err(trouble) => refuse(shared, &offer.path, &trouble.error.to_string()),
         }
     }
@@ -83,7 +83,7 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
         match claimed {
             Ok(Some(id)) => {
                 shared.claims.answer(path, Answer::Taken);
-                let owner = Owner::of_source(&want.offer.rule, path);
+                let owner = Owner::of_source(&want.rule.rule.name, path);
                 shared.dispatch.queue(Stage::Load, &owner, id);
             }
             Ok(None) => shared.claims.answer(path, Answer::NotYet),
@@ -94,9 +94,8 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn is_kept(shared: &Shared, offer: &Offer) -> bool {
-    let rule = shared.rules.current(&offer.rule).ok().flatten();
-    rule.is_some_and(|rule| rule.rule.source.on_success == OnSuccess::Keep)
+fn is_kept(offer: &Offer) -> bool {
+    offer.rule.source.on_success == OnSuccess::Keep
 }
 
 /// Whether a kept file was ingested, perhaps by another name: a folder may be watched under two. Answers the offer then, and where that
@@ -118,12 +117,14 @@ fn refuse(shared: &Shared, path: &Path, why: &str) {
 mod tests {
     use super::*;
     use crate::durable_fs;
+    use crate::engine::Engine;
     use crate::engine::tests::{World, is_there};
+    use crate::model::rule::{Mode, Rule};
 
-    fn offer(world: &World, rule: &str) -> Offer {
+    fn offer(world: &World) -> Offer {
         let path = world.source();
         let identity = durable_fs::identity_at(&path).expect("looks").expect("a regular file");
-        let (rule, vars, companions) = (rule.to_owned(), std::collections::BTreeMap::new(), Vec::new());
+        let (rule, vars, companions) = (world.rule(), std::collections::BTreeMap::new(), Vec::new());
         Offer { rule, path, identity, vars, companions, may_be_early: false }
     }
 
@@ -134,19 +135,33 @@ mod tests {
     #[test]
     fn an_offer_becomes_a_job_whose_source_is_claimed() {
         let world = World::new();
-        let (known, unknown) = (offer(&world, "payments"), offer(&world, "removed"));
-        take_batch(&world.shared, vec![unknown, known]).expect("claims");
+        take_batch(&world.shared, vec![offer(&world)]).expect("claims");
         let jobs = jobs(&world);
-        assert_eq!(jobs.len(), 1, "a rule that is not known claims nothing");
+        assert_eq!(jobs.len(), 1);
         assert!(jobs.iter().all(|job| is_there(job.source_path().as_path())) && !is_there(&world.source()));
+    }
+
+    #[test]
+    fn an_offer_is_claimed_under_the_rule_that_it_carries_whatever_the_rules_are_meanwhile() {
+        for remain in [0, 1] {
+            let world = World::new();
+            let made = offer(&world);
+            let changed = Rule { mode: Mode::Off, ..Rule::clone(&made.rule) };
+            Engine::exchange_rules(&world.shared, vec![changed; remain]).expect("are right");
+            take_batch(&world.shared, vec![made.clone()]).expect("claims");
+            let jobs = jobs(&world);
+            assert_eq!(jobs.iter().map(|job| &job.rule_hash).collect::<Vec<_>>(), [&made.rule.hash()]);
+            let snapshot = world.shared.store.rule(&made.rule.hash()).expect("reads");
+            assert_eq!(snapshot.as_ref(), Some(&*made.rule), "it goes on under it");
+        }
     }
 
     #[test]
     fn a_kept_file_that_is_offered_under_two_names_or_again_is_one_job() {
         let world = World::with("source = { on_success = \"keep\" }\n");
-        let twice = vec![offer(&world, "payments"), offer(&world, "payments")];
+        let twice = vec![offer(&world), offer(&world)];
         take_batch(&world.shared, twice).expect("takes it once");
-        take_batch(&world.shared, vec![offer(&world, "payments")]).expect("knows it");
+        take_batch(&world.shared, vec![offer(&world)]).expect("knows it");
         assert_eq!(jobs(&world).len(), 1);
         assert!(is_there(&world.source()), "it stays where it lies");
     }
@@ -154,7 +169,7 @@ mod tests {
     #[test]
     fn nothing_is_claimed_while_the_mount_of_its_rule_is_away() {
         let world = World::with("source = { on_success = \"delete\" }\npublish = { mount = \"out\" }\n");
-        take_batch(&world.shared, vec![offer(&world, "payments")]).expect("waits");
+        take_batch(&world.shared, vec![offer(&world)]).expect("waits");
         assert!(jobs(&world).is_empty() && is_there(&world.source()));
     }
 }

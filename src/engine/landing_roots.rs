@@ -8,10 +8,9 @@ use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
 use crate::store::Store;
 
-/// The folders of these rules.
-pub(super) fn distrust(rules: &[Rule]) {
-    let patterns = rules.iter().flat_map(|rule| &rule.paths);
-    for pattern in patterns.filter_map(|text| Pattern::parse(text).ok()) {
+/// The folders of a rule.
+pub(super) fn distrust(rule: &Rule) {
+    for pattern in rule.paths.iter().filter_map(|text| Pattern::parse(text).ok()) {
         durable_fs::add_landing_root(pattern.fixed_folder());
     }
 }
@@ -19,7 +18,7 @@ pub(super) fn distrust(rules: &[Rule]) {
 /// Those of the rule that a job was claimed under, which may have been changed or removed since.
 pub(super) fn distrust_those_of(store: &Store, rule_hash: &str) -> Result<(), Trouble> {
     if let Some(rule) = store.rule(rule_hash)? {
-        distrust(std::slice::from_ref(&rule));
+        distrust(&rule);
     }
     Ok(())
 }

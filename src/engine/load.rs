@@ -153,8 +153,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     shared.save(&job)?;
     shared.footprints.reach.note(id, collector.records_in());
     events::started(&job);
-    let queue =
-        shared.store.slice_queue(Arc::clone(&shared.memory.waiting), shared.settings.service.load_ahead);
+    let queue = shared.store.slice_queue(Arc::clone(&shared.memory.waiting), shared.service.load_ahead);
     let run = Arc::new(Run::new(&shared.memory, &shared.footprints.reach, job, rule, queue, collector));
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
     if shared.stopping() {

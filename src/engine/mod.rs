@@ -80,6 +80,7 @@ mod totals;
 mod trouble;
 mod unsynced_claims;
 mod watches;
+mod watching;
 mod work;
 
 pub(crate) use door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};

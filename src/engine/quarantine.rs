@@ -57,7 +57,7 @@ mod tests {
     fn a_refused_source_has_its_jobs_json_beside_it() {
         let world = World::new();
         let mut job = world.job();
-        let rule = &world.shared.settings.rules[0];
+        let rule = &*world.rule();
         let folder = make(rule, &job).expect("makes");
         assert_eq!(folder, world.path("in/.landfall/quarantine"));
         write_reason(&job).expect("it went nowhere");
@@ -72,7 +72,7 @@ mod tests {
     fn a_quarantine_that_others_can_write_into_takes_nothing() {
         use std::os::unix::fs::PermissionsExt as _;
         let world = World::new();
-        let (rule, job) = (&world.shared.settings.rules[0], world.job());
+        let (rule, job) = (&*world.rule(), world.job());
         let folder = make(rule, &job).expect("makes");
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).expect("opens it");
         make(rule, &job).expect_err("anybody could put a file there");

@@ -20,7 +20,7 @@ pub(super) fn recover(shared: &Shared) -> Result<(), Trouble> {
     judge(shared, &mut jobs)?;
     let unfinished: HashSet<_> = jobs.iter().map(|job| job.id).collect();
     delivery::enter_recovered(shared, &jobs)?;
-    shared.footprints.reach.begin(&shared.settings.service.data_dir, |id| unfinished.contains(&id));
+    shared.footprints.reach.begin(&shared.service.data_dir, |id| unfinished.contains(&id));
     for job in &jobs {
         requeue(shared, job);
     }
@@ -56,7 +56,7 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
 
 /// Holds the last process's death against the jobs that were in hand.
 fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
-    let in_hand = shared.footprints.in_hand.begin(&shared.settings.service.data_dir);
+    let in_hand = shared.footprints.in_hand.begin(&shared.service.data_dir);
     let runs = |job: &Job| !job.state.is_final() && !job.state.is_past_intent();
     let mut suspects: Vec<&mut Job> =
         jobs.iter_mut().filter(|job| runs(job) && !job.is_failing() && in_hand.contains(&job.id)).collect();
@@ -140,7 +140,7 @@ mod tests {
         world.shared.save(&job).expect("writes");
         for death in 1..=in_hand::DEATHS_MAX {
             let died = in_hand::InHand::default();
-            let data_dir = &world.shared.settings.service.data_dir;
+            let data_dir = &world.shared.service.data_dir;
             died.begin(data_dir);
             assert!(died.take(job.id, true));
             drop(died);

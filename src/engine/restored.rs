@@ -12,6 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::marks::seen_mark;
 use super::shared::Shared;
@@ -21,7 +22,7 @@ use super::{Purpose, fail};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
-use crate::model::rule::{Mode, OnSuccess};
+use crate::model::rule::{Mode, OnSuccess, Rule};
 
 /// Counts this start of the store; where it turns out to be an older copy of itself, nothing of it goes on unasked.
 pub(super) fn count_start(shared: &Shared, purpose: Purpose) -> Result<(), Trouble> {
@@ -29,7 +30,7 @@ pub(super) fn count_start(shared: &Shared, purpose: Purpose) -> Result<(), Troub
     let of_jobs =
         jobs.iter().filter_map(|job| job.source.claimed.as_ref()?.as_path().parent().map(Path::to_owned));
     let folders: BTreeSet<PathBuf> =
-        of_jobs.chain(shared.claims.folders.known(&shared.settings.rules)).collect();
+        of_jobs.chain(shared.claims.folders.known(shared.rules.now().iter())).collect();
     let own = shared.store.mark()?;
     let seen = folders
         .iter()
@@ -78,10 +79,8 @@ pub(super) fn doubt(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
         "the store is an older copy of itself, a backup of the data folder was restored: its unfinished jobs may have been published since, \
          and are failed until somebody has looked (`landfall jobs --state failed`)"
     );
-    let is_kept = |rule: &&crate::model::rule::Rule| {
-        rule.mode == Mode::Live && rule.source.on_success == OnSuccess::Keep
-    };
-    for rule in shared.settings.rules.iter().filter(is_kept) {
+    let is_kept = |rule: &&Arc<Rule>| rule.mode == Mode::Live && rule.source.on_success == OnSuccess::Keep;
+    for rule in shared.rules.now().iter().filter(is_kept) {
         tracing::warn!(
             rule = rule.name,
             "this rule keeps its files where they lie, and the restored store does not know those that were ingested since its backup: \

@@ -14,14 +14,18 @@ use crate::model::rule::Rule;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
 
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
-pub(crate) fn retry(store: &Store, rules: &[Rule], id: JobId) -> Result<Job, Trouble> {
+pub(crate) fn retry<'r>(
+    store: &Store,
+    rules: impl IntoIterator<Item = &'r Rule>,
+    id: JobId,
+) -> Result<Job, Trouble> {
     let mut job = retriable(store, id)?;
     if job.waits_for_delivery() {
         return go_ahead(store, job);
     }
     landing_roots::distrust_those_of(store, &job.rule_hash)?; // its rule may have had other paths
     let published_as = job.clone();
-    let rule = rules.iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
+    let rule = rules.into_iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
         refuse(
             format!("no rule is named \"{}\" any more", job.rule),
             "give the rule its name back in the configuration",
@@ -186,7 +190,7 @@ mod tests {
     }
 
     fn retried(world: &World, job: &Job) -> Result<Job, Trouble> {
-        retry(&world.shared.store, &world.shared.settings.rules, job.id)
+        retry(&world.shared.store, [&*world.rule()], job.id)
     }
 
     #[test]

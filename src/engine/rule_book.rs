@@ -1,6 +1,6 @@
 //! Rules made ready for work: pipeline built, templates parsed; one of each per snapshot.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +8,7 @@ use super::fit::Fit;
 use super::trouble::Trouble;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
+use crate::model::job_id::JobId;
 use crate::model::rule::Rule;
 use crate::model::template::{Template, Variables, fixed_folder};
 use crate::output::OutputPlan;
@@ -27,8 +28,8 @@ pub(super) struct ReadyRule {
 }
 
 impl ReadyRule {
-    fn build(rule: Rule, registry: &Registry) -> Result<Self, Trouble> {
-        let pipeline = Pipeline::build(&rule, registry).map_err(|problems| {
+    fn build(rule: &Arc<Rule>, registry: &Registry) -> Result<Self, Trouble> {
+        let pipeline = Pipeline::build(rule, registry).map_err(|problems| {
             let said: Vec<_> =
                 problems.iter().map(|p| format!("{}: {}", p.key.join("."), p.message)).collect();
             let message = format!("rule \"{}\": {}", rule.name, said.join("; "));
@@ -38,11 +39,11 @@ impl ReadyRule {
                 Some("mend the rule and restart; `landfall check` explains"),
             )
         })?;
-        let outputs = OutputPlan::build(&rule, pipeline.categories())?;
+        let outputs = OutputPlan::build(rule, pipeline.categories())?;
         Ok(Self {
             hash: rule.hash(),
-            folders: folders_of(&rule),
-            rule: Arc::new(rule),
+            folders: folders_of(rule),
+            rule: Arc::clone(rule),
             pipeline: Arc::new(pipeline),
             outputs: Arc::new(outputs),
             fit: Fit::default(),
@@ -80,44 +81,103 @@ pub(super) fn folders_of(rule: &Rule) -> Vec<PathBuf> {
     all.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// A rule of the configuration. One that cannot be made ready (a file with recipients that is away) stops no other: its files wait,
-/// and it is tried again with each of them.
+/// The rules of a configuration, in the order that decides overlaps. One value: other rules come as another one.
+#[derive(Default)]
+pub(super) struct Rules {
+    /// How many came before, in this process.
+    pub generation: u64,
+    all: Vec<Arc<Current>>,
+}
+
+/// One rule. One that cannot be made ready (a file with recipients that is away) stops no other: its files wait, and it is tried again
+/// with each of them.
 struct Current {
-    rule: Rule,
+    rule: Arc<Rule>,
     ready: Mutex<Option<Arc<ReadyRule>>>,
+}
+
+impl Current {
+    fn ready(&self, registry: &Registry) -> Result<Arc<ReadyRule>, Trouble> {
+        let mut ready = super::lock(&self.ready);
+        if let Some(ready) = ready.as_ref() {
+            return Ok(Arc::clone(ready));
+        }
+        Ok(Arc::clone(ready.insert(Arc::new(ReadyRule::build(&self.rule, registry)?))))
+    }
+}
+
+impl Rules {
+    /// Those that an earlier set has too are the same, with what was made of them.
+    fn after(before: &Self, rules: Vec<Rule>) -> Self {
+        let current = |rule: Rule| {
+            let known = before.named(&rule.name).filter(|known| *known.rule == rule);
+            known.cloned().unwrap_or_else(|| Arc::new(Current { rule: rule.into(), ready: Mutex::default() }))
+        };
+        Self { generation: before.generation + 1, all: rules.into_iter().map(current).collect() }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.all.iter().map(|current| &current.rule)
+    }
+
+    /// Jobs that wait for one of these rules to be mended, where another has come in its place.
+    pub(super) fn held_until(&self, next: &Self) -> HashSet<JobId> {
+        let is_gone = |rule: &&Arc<Current>| !next.all.iter().any(|other| Arc::ptr_eq(rule, other));
+        let ready = self.all.iter().filter(is_gone).filter_map(|rule| super::lock(&rule.ready).clone());
+        ready.flat_map(|rule| rule.fit.let_go()).collect()
+    }
+
+    fn named(&self, name: &str) -> Option<&Arc<Current>> {
+        self.all.iter().find(|current| current.rule.name == name)
+    }
 }
 
 /// The current rules and the snapshots that jobs in hand still need.
 pub(super) struct RuleBook {
     registry: Registry,
-    current: HashMap<String, Current>,
-    /// As many as there are in the store: rules do not change while a service runs.
+    now: Mutex<Arc<Rules>>,
+    /// By their hashes: as many as there are in the store, and those of offers that were made under earlier rules.
     snapshots: Mutex<HashMap<String, Arc<ReadyRule>>>,
 }
 
 impl RuleBook {
-    pub(super) fn new(rules: &[Rule], registry: Registry) -> Self {
-        let current =
-            |rule: &Rule| (rule.name.clone(), Current { rule: rule.clone(), ready: Mutex::default() });
-        let book =
-            Self { registry, current: rules.iter().map(current).collect(), snapshots: Mutex::default() };
-        for rule in rules {
-            if let Err(trouble) = book.current(&rule.name) {
-                tracing::warn!(rule = rule.name, error = %trouble.error, "this rule's files wait until it is mended");
-            }
-        }
-        book
+    /// Without any rule yet.
+    pub(super) fn new(registry: Registry) -> Self {
+        Self { registry, now: Mutex::default(), snapshots: Mutex::default() }
     }
 
-    /// The rule of this name as the configuration has it now.
-    pub(super) fn current(&self, name: &str) -> Result<Option<Arc<ReadyRule>>, Trouble> {
-        let Some(current) = self.current.get(name) else { return Ok(None) };
-        let mut ready = super::lock(&current.ready);
-        if let Some(ready) = ready.as_ref() {
-            return Ok(Some(Arc::clone(ready)));
+    /// Takes these rules in place of all; the ones before, and these. Jobs that run keep theirs.
+    pub(super) fn exchange(&self, rules: Vec<Rule>) -> (Arc<Rules>, Arc<Rules>) {
+        let exchanged = {
+            let mut now = super::lock(&self.now);
+            let next = Arc::new(Rules::after(&now, rules));
+            (std::mem::replace(&mut *now, Arc::clone(&next)), next)
+        };
+        for current in &exchanged.1.all {
+            if let Err(trouble) = current.ready(&self.registry) {
+                let name = &current.rule.name;
+                tracing::warn!(rule = name, error = %trouble.error, "this rule's files wait until it is mended");
+            }
         }
-        let built = Arc::new(ReadyRule::build(current.rule.clone(), &self.registry)?);
-        Ok(Some(Arc::clone(ready.insert(built))))
+        exchanged
+    }
+
+    /// All rules as they are now.
+    pub(super) fn now(&self) -> Arc<Rules> {
+        Arc::clone(&super::lock(&self.now))
+    }
+
+    /// The rule of this name as it is now.
+    pub(super) fn current(&self, name: &str) -> Result<Option<Arc<ReadyRule>>, Trouble> {
+        self.now().named(name).map(|current| current.ready(&self.registry)).transpose()
+    }
+
+    /// The rule that an offer carries. It may be one of an earlier set.
+    pub(super) fn ready(&self, rule: &Arc<Rule>) -> Result<Arc<ReadyRule>, Trouble> {
+        match self.now().named(&rule.name) {
+            Some(current) if Arc::ptr_eq(&current.rule, rule) => current.ready(&self.registry),
+            _ => self.earlier(&rule.hash(), || Ok(Arc::clone(rule))),
+        }
     }
 
     /// The snapshot that a job was cut under.
@@ -125,17 +185,27 @@ impl RuleBook {
         if let Some(rule) = self.current(&job.rule).ok().flatten().filter(|rule| rule.hash == job.rule_hash) {
             return Ok(rule);
         }
-        if let Some(rule) = super::lock(&self.snapshots).get(&job.rule_hash) {
+        self.earlier(&job.rule_hash, || {
+            let rule = store.rule(&job.rule_hash)?.ok_or_else(|| {
+                let message = format!("the store has no snapshot {} of rule \"{}\"", job.rule_hash, job.rule);
+                Trouble::new(FaultKind::Bug, message, None)
+            })?;
+            Ok(Arc::new(rule))
+        })
+    }
+
+    fn earlier(
+        &self,
+        hash: &str,
+        rule: impl FnOnce() -> Result<Arc<Rule>, Trouble>,
+    ) -> Result<Arc<ReadyRule>, Trouble> {
+        if let Some(rule) = super::lock(&self.snapshots).get(hash) {
             return Ok(Arc::clone(rule));
         }
-        let rule = store.rule(&job.rule_hash)?.ok_or_else(|| {
-            let message = format!("the store has no snapshot {} of rule \"{}\"", job.rule_hash, job.rule);
-            Trouble::new(FaultKind::Bug, message, None)
-        })?;
         // Not under the lock: it reads files of recipients.
-        let ready = Arc::new(ReadyRule::build(rule, &self.registry)?);
+        let ready = Arc::new(ReadyRule::build(&rule()?, &self.registry)?);
         let mut snapshots = super::lock(&self.snapshots);
-        Ok(Arc::clone(snapshots.entry(job.rule_hash.clone()).or_insert(ready)))
+        Ok(Arc::clone(snapshots.entry(hash.to_owned()).or_insert(ready)))
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::claims::Claims;
 use super::delivery_order::DeliveryOrder;
 use super::dispatch::Dispatch;
-use super::file_systems;
 use super::fit::Misfit;
 use super::footprints::Footprints;
 use super::memory::Memory;
@@ -20,13 +19,13 @@ use super::schedule::{Limits, Owner, Schedule, Stage};
 use super::stop::Stop;
 use super::trouble::{Reaction, Trouble};
 use crate::clock;
-use crate::durable_fs::Mounts;
 use crate::model::fault::JobError;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
-use crate::model::rule::Settings;
+use crate::model::rule::Service;
+use crate::pipeline::Registry;
 use crate::store::Store;
 use crate::telemetry::events;
 
@@ -67,7 +66,8 @@ fn limits(workers: usize) -> Limits {
 pub(super) struct Shared {
     /// Which job goes on where.
     pub dispatch: Dispatch<Run>,
-    pub settings: Settings,
+    /// `[service]`.
+    pub service: Service,
     pub store: Store,
     pub rules: RuleBook,
     pub memory: Memory,
@@ -81,17 +81,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(settings: Settings, store: Store, rules: RuleBook) -> Self {
-        let service = &settings.service;
-        let file_systems = file_systems::groups(&settings.rules, &Mounts::now());
-        let schedule = Schedule::new(limits(service.workers), file_systems);
+    /// Without any rule yet.
+    pub(super) fn new(service: Service, store: Store, registry: Registry) -> Self {
         Self {
-            dispatch: Dispatch::new(schedule),
+            dispatch: Dispatch::new(Schedule::new(limits(service.workers))),
             memory: Memory::new(service.memory_max, service.workers),
             rooms: Rooms::new(service.free_min, service.data_dir.clone()),
-            settings,
+            service,
             store,
-            rules,
+            rules: RuleBook::new(registry),
             claims: Claims::default(),
             footprints: Footprints::default(),
             names: Names::default(),
@@ -102,7 +100,7 @@ impl Shared {
 
     /// Where sources are decoded to that cannot be read as a stream.
     pub(super) fn spool_dir(&self) -> PathBuf {
-        self.settings.service.data_dir.join("spool")
+        self.service.data_dir.join("spool")
     }
 
     pub(super) fn stopping(&self) -> bool {

@@ -18,11 +18,9 @@ use super::running::Running;
 use super::shared::Shared;
 use super::threads::spawn;
 use super::trouble::{Trouble, guard};
-use super::watches::Watches;
 use super::{EngineError, checkpoint};
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
-use crate::watch::Watch;
 
 /// The watch has nothing to finish: where it hangs, others are not kept from their end.
 const WATCH_PATIENCE: Duration = Duration::from_millis(500);
@@ -52,18 +50,19 @@ impl Running {
     /// Finishes the slices in hand, checkpoints, and ends within `stop_timeout`. The error that stopped it, if one did.
     pub(crate) fn stop(self) -> Result<(), EngineError> {
         let shared = self.shared;
-        let deadlines = Deadlines::within(shared.settings.service.stop_timeout);
+        let deadlines = Deadlines::within(shared.service.stop_timeout);
         shared.ask_to_stop();
         let asking = AskStore::start(&shared);
-        let watches = || shared.claims.watches.get().into_iter().flat_map(Watches::iter);
-        watches().for_each(Watch::ask_to_stop);
-        for intake in self.intakes {
+        let watches = shared.claims.watches.all();
+        watches.iter().for_each(|watch| watch.ask_to_stop());
+        // The watch that an intake waits for may hang.
+        for intake in shared.claims.watches.lock().intakes.values() {
             intake.try_send(Vec::new()).ok(); // wakes it; one that has offers is awake
         }
         let late: Vec<_> =
             self.threads.take().into_iter().filter(|thread| !join_until(thread, deadlines.threads)).collect();
         let watches_until = Instant::now() + WATCH_PATIENCE;
-        for watch in watches().filter(|watch| !join_until(watch.thread(), watches_until)) {
+        for watch in watches.iter().filter(|watch| !join_until(watch.thread(), watches_until)) {
             tell_late(watch.thread(), "no file was claimed since; the next start sees them all");
         }
         for thread in &late {
@@ -164,7 +163,7 @@ fn save_runs(shared: &Arc<Shared>, deadline: Instant) -> Result<(), Trouble> {
         }
     })?;
     if !join_until(&synced, deadline) {
-        let data_dir = escaped_path(&shared.settings.service.data_dir);
+        let data_dir = escaped_path(&shared.service.data_dir);
         tracing::warn!(
             path = data_dir,
             "the data folder's disk did not answer in time; the next start goes on from what it has"

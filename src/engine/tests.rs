@@ -10,7 +10,6 @@ use super::content::SliceHash;
 use super::door::{Act, Door as _};
 use super::entries::{EntryMemory, LoadedEntry};
 use super::handle::Engine;
-use super::rule_book::RuleBook;
 use super::run::Run;
 use super::run_state::Loaded;
 use super::schedule::Stage;
@@ -26,6 +25,7 @@ use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
+use crate::model::rule::Rule;
 use crate::model::slice::Slice;
 use crate::output::EntryName;
 use crate::pipeline::Registry;
@@ -69,13 +69,18 @@ impl World {
         let registry = Registry::with_builtin_steps();
         let settings = crate::config::load(&path("landfall.toml"), &registry).expect("is right");
         let store = Store::in_memory();
-        let rules = RuleBook::new(&settings.rules, registry);
-        let shared = Arc::new(Shared::new(settings, store, rules));
+        let shared = Arc::new(Shared::new(settings.service, store, registry));
+        Engine::exchange_rules(&shared, settings.rules).expect("are right");
         Self { shared, folder }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
         name.split('/').fold(self.folder.path().to_owned(), |path, part| path.join(part)) // with the system's separators
+    }
+
+    /// The only one.
+    pub(super) fn rule(&self) -> Arc<Rule> {
+        Arc::clone(self.shared.rules.now().iter().next().expect("there is one"))
     }
 
     pub(super) fn source(&self) -> PathBuf {
@@ -99,7 +104,7 @@ impl World {
     }
 
     fn job_for(&self, number: u128, path: &Path, claimed: &Path) -> Job {
-        let rule = &self.shared.settings.rules[0];
+        let rule = &*self.rule();
         let identity = durable_fs::identity_at(path).expect("looks").expect("a regular file");
         let source = Source { claimed: Some(claimed.into()), ..Source::found(path, identity) };
         let id = JobId::from_parts(1, number);

@@ -49,7 +49,7 @@ enum Found {
 impl Thinning {
     /// A bounded piece of work for each rule that removes anything.
     pub(super) fn tick(&mut self, shared: &Arc<Shared>) {
-        for rule in shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live) {
+        for rule in shared.rules.now().iter().filter(|rule| rule.mode == Mode::Live) {
             let Some(keep) = rule.source.archive_keep else { continue };
             let progress = self.rules.entry(rule.name.clone()).or_default();
             if shared.stopping() || progress.not_before.is_some_and(|at| Instant::now() < at) {
@@ -72,7 +72,7 @@ impl Progress {
         let rows = shared.store.archived_before(&rule.name, before, self.after.as_ref());
         let rows: Vec<_> = rows.take(ROWS_MAX).collect::<Result<_, _>>()?;
         let is_last = rows.len() < ROWS_MAX;
-        let given_up = clock::ago(keep.saturating_add(shared.settings.service.ledger_retention));
+        let given_up = clock::ago(keep.saturating_add(shared.service.ledger_retention));
         let mut folders = BTreeSet::new();
         let mut done = Vec::with_capacity(rows.len());
         let mut removed = 0;
@@ -191,7 +191,7 @@ mod tests {
 
     /// Whether the file and its row are there after a look at what is older than `keep`.
     fn left(world: &World, keep: Duration) -> (bool, bool) {
-        let rule = &world.shared.settings.rules[0];
+        let rule = &*world.rule();
         Progress::default().remove_some(&world.shared, rule, keep).expect("looks");
         let rows = world.shared.store.archived_before(&rule.name, clock::now(), None).count();
         (is_there(&world.path("archive/pay.txt")), rows > 0)

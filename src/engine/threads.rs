@@ -15,7 +15,7 @@ use crate::model::fault::FaultKind;
 #[derive(Clone, Default)]
 pub(super) struct Threads {
     all: Arc<Mutex<Vec<JoinHandle<()>>>>,
-    /// Of each crew, for their names.
+    /// Of each kind, for their names.
     spawned: Arc<Mutex<HashMap<&'static str, u64>>>,
 }
 
@@ -55,13 +55,15 @@ impl Threads {
             Crew::Finishers => ("finish", finish::finish_jobs),
             Crew::Checkpointers => ("checkpoint", checkpoint::write_checkpoints),
         };
-        let number = {
-            let mut spawned = lock(&self.spawned);
-            let number = spawned.entry(name).or_default();
-            *number += 1;
-            *number - 1
-        };
-        self.spawn(shared, &format!("{name}-{number}"), move |shared| stage(shared, &mut seat))
+        self.spawn(shared, &self.next_name(name), move |shared| stage(shared, &mut seat))
+    }
+
+    /// For the next thread of a kind.
+    pub(super) fn next_name(&self, kind: &'static str) -> String {
+        let mut spawned = lock(&self.spawned);
+        let number = spawned.entry(kind).or_default();
+        *number += 1;
+        format!("{kind}-{}", *number - 1)
     }
 
     /// Those that were started so far.

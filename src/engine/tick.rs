@@ -12,7 +12,6 @@ use super::{delivery, late_writes, strays};
 use crate::clock;
 use crate::durable_fs;
 use crate::model::job_id::JobId;
-use crate::model::rule::Rule;
 use crate::store::StoreError;
 use crate::telemetry::events;
 
@@ -102,8 +101,8 @@ fn forget_removed(shared: &Shared) -> Result<(), StoreError> {
 }
 
 fn forget_ledger(shared: &Shared) {
-    let Some(before) = clock::ago(shared.settings.service.ledger_retention) else { return };
-    let rules = &shared.settings.rules;
+    let Some(before) = clock::ago(shared.service.ledger_retention) else { return };
+    let rules = shared.rules.now();
     let removes_archived =
         |name: &str| rules.iter().any(|rule| rule.name == name && rule.source.archive_keep.is_some());
     match shared.store.forget_ledger(before, LEDGER_ROWS_MAX, &removes_archived) {
@@ -117,7 +116,7 @@ fn forget_ledger(shared: &Shared) {
 }
 
 fn forget_finished(shared: &Shared) {
-    let Some(before) = clock::ago(shared.settings.service.retention) else { return };
+    let Some(before) = clock::ago(shared.service.retention) else { return };
     match shared.store.forget_finished(before) {
         Ok(0) => {}
         Ok(jobs) => tracing::info!(
@@ -126,7 +125,7 @@ fn forget_finished(shared: &Shared) {
         ),
         Err(error) => tracing::warn!(%error, "old finished jobs could not be removed from the list"),
     }
-    let current: Vec<String> = shared.settings.rules.iter().map(Rule::hash).collect();
+    let current: Vec<String> = shared.rules.now().iter().map(|rule| rule.hash()).collect();
     match shared.store.forget_rules(&current) {
         Ok(0) => {}
         Ok(rules) => tracing::debug!(rules, "snapshots of rules that no job refers to any more are removed"),

@@ -1,33 +1,54 @@
-//! The watching threads: one for the rules of each file system, so that one that hangs keeps only its own files from being seen.
+//! The watching threads, one for the rules of each file system, so that one that hangs keeps only its own files from being seen; and the
+//! intakes that take their offers, one for each set of file systems that a rule uses.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::watch::{Answer, Watch};
+use super::lock;
+use super::trouble::Trouble;
+use crate::watch::{Answer, Offer, Watch};
 
-/// All of them.
+/// Where an intake is given offers.
+pub(super) type Intake = SyncSender<Vec<Offer>>;
+
+/// Starts one more intake.
+pub(super) type BeginIntake = Arc<dyn Fn() -> Result<Intake, Trouble> + Send + Sync>;
+
+/// All of them. The lock is held for no call that may hang.
 #[derive(Default)]
-pub(super) struct Watches {
-    all: Vec<(Watch, Vec<PathBuf>)>,
+pub(super) struct Watches(Mutex<Watching>);
+
+/// None of either where nothing is watched (`ingest`).
+#[derive(Default)]
+pub(super) struct Watching {
+    /// Each with the folders below which the files of its rules lie.
+    pub watches: Vec<(Arc<Watch>, Vec<PathBuf>)>,
+    /// By the names of their file systems.
+    pub intakes: HashMap<Arc<str>, Intake>,
+    pub begin_intake: Option<BeginIntake>,
 }
 
 impl Watches {
-    /// `folders`: below which the files of its rules lie.
-    pub(super) fn add(&mut self, watch: Watch, folders: Vec<PathBuf>) {
-        self.all.push((watch, folders));
+    pub(super) fn lock(&self) -> MutexGuard<'_, Watching> {
+        lock(&self.0)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Watch> {
-        self.all.iter().map(|(watch, _)| watch)
+    /// As they are now.
+    pub(super) fn all(&self) -> Vec<Arc<Watch>> {
+        self.lock().watches.iter().map(|(watch, _)| Arc::clone(watch)).collect()
     }
 
-    /// Tells the watch that sees this file what became of it.
+    /// Tells the watch that sees this file, if there is one, what became of it.
     pub(super) fn answer(&self, path: &Path, answer: Answer) {
         let depth = |folders: &[PathBuf]| {
             let above = folders.iter().filter(|folder| path.starts_with(folder));
             above.map(|folder| folder.components().count()).max()
         };
-        let nearest = self.all.iter().filter_map(|(watch, folders)| Some((depth(folders)?, watch)));
+        let watching = self.lock();
+        let nearest = watching.watches.iter().filter_map(|(watch, folders)| Some((depth(folders)?, watch)));
         if let Some((_, watch)) = nearest.max_by_key(|(depth, _)| *depth) {
             watch.answer(path, answer);
         }
@@ -35,14 +56,14 @@ impl Watches {
 
     /// Offers what was answered with [`Answer::Later`] again, now.
     pub(super) fn hasten(&self) {
-        self.iter().for_each(Watch::hasten);
+        self.lock().watches.iter().for_each(|(watch, _)| watch.hasten());
     }
 
     /// See [`Watch::waiting`]; `patience` is for all together.
     pub(super) fn waiting(&self, patience: Duration) -> Vec<(PathBuf, String)> {
         let until = Instant::now() + patience;
-        let ask = |watch: &Watch| watch.waiting(until.saturating_duration_since(Instant::now()));
-        let mut waiting: Vec<_> = self.iter().flat_map(ask).collect();
+        let ask = |watch: &Arc<Watch>| watch.waiting(until.saturating_duration_since(Instant::now()));
+        let mut waiting: Vec<_> = self.all().iter().flat_map(ask).collect();
         waiting.sort();
         waiting
     }

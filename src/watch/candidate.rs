@@ -38,10 +38,22 @@ pub(super) struct Candidate {
     pub(super) put_off: bool,
     /// Why it waits.
     pub(super) reason: Reason,
-    pub(super) marker: Option<PathBuf>,
-    pub(super) totals: Option<PathBuf>,
+    pub(super) companions: Companions,
     /// The next look at it, which the table keeps.
     pub(super) due: Option<Instant>,
+}
+
+/// The files that a candidate waits for.
+#[derive(Default)]
+pub(super) struct Companions {
+    pub(super) marker: Option<PathBuf>,
+    pub(super) totals: Option<PathBuf>,
+}
+
+impl Companions {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &PathBuf> {
+        self.marker.iter().chain(&self.totals)
+    }
 }
 
 /// Where a candidate stands.
@@ -75,15 +87,9 @@ impl Candidate {
             not_before: None,
             put_off: false,
             reason: Cow::Borrowed("just seen"),
-            marker: None,
-            totals: None,
+            companions: Companions::default(),
             due: None,
         }
-    }
-
-    /// The files that it waits for.
-    pub(super) fn companions(&self) -> impl Iterator<Item = &PathBuf> {
-        self.marker.iter().chain(&self.totals)
     }
 
     /// Takes note of an open writer; tells how long until the next look.

@@ -16,6 +16,7 @@ use super::message::Sign;
 use super::offer::{Answer, Offer};
 use super::probe::{Examined, examine};
 use super::ready::{FOREVER, MarkerSeen, Proof, Verdict, judge};
+use super::rules::WatchedRule;
 use super::troubles::pause;
 use super::watcher::{Flow, Watcher};
 use crate::durable_fs::{self, Kind};
@@ -93,15 +94,14 @@ impl Watcher {
             }
         };
         let Some(rule) = self.rules.get(rule_at) else { return true };
-        let totals = rule.totals.as_ref().and_then(|totals| totals.path_for(path));
-        let marker = rule.marker.as_ref().and_then(|marker| marker.path_for(path));
-        if rule.keep && self.is_kept(path, &identity) {
+        let companions = rule.companions_of(path);
+        if rule.keeps() && self.is_kept(path, &identity) {
             return true;
         }
         if !self.table.has_room(rule_at) {
             return true;
         }
-        let mut candidate = Candidate { marker, totals, ..Candidate::new(rule_at, identity, now) };
+        let mut candidate = Candidate { companions, ..Candidate::new(rule_at, identity, now) };
         if self.table.was_taken(&identity) {
             candidate.distrusted = Some((identity.device, identity.inode));
         } else {
@@ -187,25 +187,25 @@ impl Watcher {
             let reason = candidate.reason.clone();
             return self.table.wait(path, at, reason);
         }
-        let marker = match candidate.marker.as_deref().map(durable_fs::identity_at).transpose() {
+        let marker = match candidate.companions.marker.as_deref().map(durable_fs::identity_at).transpose() {
             Ok(marker) => MarkerSeen::judge(marker.flatten(), &identity),
             Err(error) => return self.failed(path, format!("its marker cannot be looked at: {error}"), now),
         };
         let (proof, still_since) = (candidate.proof, candidate.still_since);
         let Some(rule) = self.rules.get(candidate.rule) else { return };
         // How old they are says nothing: their content does, and senders may write them first.
-        match candidate.totals.as_deref().map(durable_fs::identity_at) {
+        match candidate.companions.totals.as_deref().map(durable_fs::identity_at) {
             Some(Ok(None)) => return self.table.wait(path, now + self.scan_every, NO_TOTALS),
             Some(Err(error)) => {
                 return self.failed(path, format!("its totals cannot be looked at: {error}"), now);
             }
             Some(Ok(Some(_))) | None => {}
         }
-        match judge(&rule.ready, proof, marker, still_since, now) {
+        match judge(&rule.rule.ready, proof, marker, still_since, now) {
             Verdict::Complete => self.look_closely(path, false, now),
             Verdict::CompleteIfFramed => self.look_closely(path, true, now),
             Verdict::Until(at) => {
-                let at = if rule.order == Order::Arrival { at } else { self.round_up(at) };
+                let at = if rule.rule.order == Order::Arrival { at } else { self.round_up(at) };
                 self.table.wait(path, at, STANDS_STILL_YET);
             }
             Verdict::Marker(MarkerSeen::Stale) => self.table.wait(path, now + self.scan_every, STALE_MARKER),
@@ -233,7 +233,7 @@ impl Watcher {
             }
             Ok(Examined::Gone) => return self.vanished(path),
             Ok(Examined::HasWriter) => {
-                let pause = candidate.has_writer(rule.ready.stable_for, now);
+                let pause = candidate.has_writer(rule.rule.ready.stable_for, now);
                 return self.table.wait(path, now + pause, HAS_WRITER);
             }
             Err(error) => return self.failed(path, format!("cannot be opened: {error}"), now),
@@ -241,15 +241,15 @@ impl Watcher {
         let changed = candidate.look(identity, now);
         if changed || (must_be_framed && !(self.links.proves_its_end)(&head)) {
             candidate.proof = Proof::None;
-            let at = candidate.still_since.checked_add(rule.ready.stable_for).unwrap_or(now + FOREVER);
+            let at = candidate.still_since.checked_add(rule.rule.ready.stable_for).unwrap_or(now + FOREVER);
             return self.table.wait(path, at, STANDS_STILL_YET);
         }
-        if candidate.totals.as_deref().is_some_and(has_writer) {
-            let pause = writer_pause(rule.ready.stable_for);
+        if candidate.companions.totals.as_deref().is_some_and(has_writer) {
+            let pause = writer_pause(rule.rule.ready.stable_for);
             return self.table.wait(path, now + pause, TOTALS_WRITER);
         }
         candidate.may_be_early = must_be_framed;
-        self.table.queue(path, rule.order);
+        self.table.queue(path, rule.rule.order);
     }
 
     /// A file that went away is nobody's trouble.
@@ -330,7 +330,7 @@ impl Watcher {
     fn taken(&mut self, path: &Path) {
         let Some(candidate) = self.table.remove(path) else { return };
         let offered = candidate.seen;
-        let keep = self.rules.get(candidate.rule).is_some_and(|rule| rule.keep);
+        let keep = self.rules.get(candidate.rule).is_some_and(WatchedRule::keeps);
         if keep {
             self.table.remember_kept(path, offered, self.scan);
         } else {
@@ -368,7 +368,7 @@ impl Watcher {
         candidate.may_be_early = false;
         candidate.start_afresh();
         let Some(rule) = self.rules.get(candidate.rule) else { return };
-        let at = now.checked_add(rule.ready.stable_for).unwrap_or(now + FOREVER);
+        let at = now.checked_add(rule.rule.ready.stable_for).unwrap_or(now + FOREVER);
         candidate.not_before = Some(at);
         self.table.wait(&key, at, GIVEN_BACK);
     }
@@ -376,8 +376,8 @@ impl Watcher {
     /// A rule's order holds among what is there: it waits for the listing's end. And what cannot be sent is not made ready to be.
     fn may_go(&self, rule: usize) -> bool {
         self.rules.get(rule).is_some_and(|rule| {
-            let outlet = self.links.outlets.of(&rule.name);
-            (self.scanner.is_idle() || rule.order == Order::Arrival)
+            let outlet = self.links.outlets.of(&rule.rule.name);
+            (self.scanner.is_idle() || rule.rule.order == Order::Arrival)
                 && self.unsent.iter().all(|(other, _)| *other != outlet)
         })
     }
@@ -420,7 +420,7 @@ impl Watcher {
         let now = Instant::now();
         let _keeps = durable_fs::keep_reached();
         let offers: Vec<_> = paths.iter().filter_map(|path| self.offer(path, now)).collect();
-        let outlet = self.links.outlets.of(&offers.first()?.rule);
+        let outlet = self.links.outlets.of(&offers.first()?.rule.name);
         Some((outlet, offers))
     }
 
@@ -432,11 +432,11 @@ impl Watcher {
         let rule = self.rules.get(candidate.rule)?;
         let (_, vars) = self.rules.assign(path)?;
         let offer = Offer {
-            rule: rule.name.clone(),
+            rule: Arc::clone(&rule.rule),
             path: path.to_path_buf(),
             identity: candidate.seen,
             vars,
-            companions: candidate.companions().cloned().collect(),
+            companions: candidate.companions.iter().cloned().collect(),
             may_be_early: candidate.may_be_early,
         };
         self.table.offered(path);

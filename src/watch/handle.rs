@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::error::WatchError;
-use super::message::{Answers, Message};
+use super::message::{Answers, Message, NextRules};
 use super::notifier::{Hints, Notifier};
 use super::offer::{Answer, Outlets};
 use super::rules::RuleSet;
@@ -25,6 +25,7 @@ pub(super) const INBOX_MAX: usize = 16 * 1024;
 pub(crate) struct Watch {
     inbox: SyncSender<Message>,
     answers: Answers,
+    next_rules: NextRules,
     stopping: Arc<AtomicBool>,
     hastened: Arc<AtomicBool>,
     #[cfg(all(test, unix))]
@@ -37,7 +38,7 @@ impl Watch {
     /// `already_kept` tells whether a `keep` file of this identity is known, `proves_its_end` whether these first bytes of a file begin a
     /// format that proves its own end.
     pub(crate) fn start(
-        rules: Vec<Rule>,
+        rules: Vec<Arc<Rule>>,
         scan_every: Duration,
         outlets: impl Into<Outlets>,
         already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
@@ -52,7 +53,7 @@ impl Watch {
     }
 
     pub(super) fn start_with(
-        rules: Vec<Rule>,
+        rules: Vec<Arc<Rule>>,
         scan_every: Duration,
         events: bool,
         links: Links,
@@ -63,13 +64,14 @@ impl Watch {
         let lost = Arc::new(AtomicBool::new(false));
         let scans = Arc::new(AtomicU64::new(0));
         let hastened = Arc::new(AtomicBool::new(false));
-        let answers = Answers::default();
+        let (answers, next_rules) = (Answers::default(), NextRules::default());
         let hints = events.then(|| Hints { inbox: inbox.clone(), lost: Arc::clone(&lost) });
         let flags = watcher::Flags {
             stopping: Arc::clone(&stopping),
             lost,
             hastened: Arc::clone(&hastened),
             answers: Arc::clone(&answers),
+            next_rules: Arc::clone(&next_rules),
             scans: Arc::clone(&scans),
         };
         let run = move || Watcher::new(rules, scan_every, Notifier::new(hints), links, flags).run(&messages);
@@ -78,6 +80,7 @@ impl Watch {
         Ok(Self {
             inbox,
             answers,
+            next_rules,
             stopping,
             hastened,
             #[cfg(all(test, unix))]
@@ -90,6 +93,18 @@ impl Watch {
     pub(crate) fn answer(&self, path: &Path, answer: Answer) {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).push((path.to_owned(), answer));
         self.wake();
+    }
+
+    /// Watches under these rules from now on. Candidates that one of them matches go on with what is known of them; others are dropped.
+    pub(crate) fn exchange(
+        &self,
+        rules: Vec<Arc<Rule>>,
+        outlets: impl Into<Outlets>,
+    ) -> Result<(), WatchError> {
+        let next = (RuleSet::new(rules)?, outlets.into());
+        self.next_rules.lock().unwrap_or_else(PoisonError::into_inner).replace(next);
+        self.wake();
+        Ok(())
     }
 
     /// Scans all folders now.

@@ -22,6 +22,7 @@ mod candidate;
 mod candidates;
 pub(crate) mod companion;
 mod error;
+mod exchange;
 pub(crate) mod exclude;
 mod handle;
 mod look;

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::OsText;
+use crate::model::rule::Rule;
 
 /// A candidate that is judged complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Offer {
-    /// The rule's name.
-    pub rule: String,
+    /// The rule that it is made under, whatever the rules are when it is taken.
+    pub rule: Arc<Rule>,
     /// Absolute.
     pub path: PathBuf,
     /// What it was when it was judged.

@@ -1,26 +1,24 @@
 //! The rules as the watch needs them: which file belongs to which rule, and what its marker is called.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::candidate::Companions;
 use super::companion::Companion;
 use super::error::WatchError;
 use super::exclude::Excludes;
 use crate::model::mistake::Mistake;
 use crate::model::pattern::{Pattern, Values};
-use crate::model::rule::{Mode, OnSuccess, Order, Ready, ReadyStrategy, Rule};
+use crate::model::rule::{Mode, OnSuccess, ReadyStrategy, Rule};
 
 /// Where claimed files lie beside their place; never entered.
 pub(super) use crate::durable_fs::CLAIM_FOLDER;
 
 /// One rule.
 pub(super) struct WatchedRule {
-    pub(super) name: String,
-    pub(super) keep: bool,
-    pub(super) order: Order,
-    pub(super) ready: Ready,
-    pub(super) marker: Option<Companion>,
-    pub(super) totals: Option<Companion>,
-    live: bool,
+    pub(super) rule: Arc<Rule>,
+    marker: Option<Companion>,
+    totals: Option<Companion>,
     patterns: Vec<Pattern>,
     excludes: Excludes,
 }
@@ -30,8 +28,8 @@ pub(crate) struct RuleSet(Vec<WatchedRule>);
 
 impl RuleSet {
     /// Parses the patterns, exclusions and marker templates.
-    pub(crate) fn new(rules: Vec<Rule>) -> Result<Self, WatchError> {
-        rules.into_iter().map(WatchedRule::new).collect::<Result<_, _>>().map(Self)
+    pub(crate) fn new<R: Into<Arc<Rule>>>(rules: Vec<R>) -> Result<Self, WatchError> {
+        rules.into_iter().map(|rule| WatchedRule::new(rule.into())).collect::<Result<_, _>>().map(Self)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -51,7 +49,7 @@ impl RuleSet {
         }
         let (at, values) =
             self.0.iter().enumerate().find_map(|(at, rule)| rule.matches(path).map(|values| (at, values)))?;
-        self.0.get(at)?.live.then_some((at, values))
+        self.0.get(at)?.is_live().then_some((at, values))
     }
 
     /// Whether some rule could call its marker, or its file with totals, so, where it looks for files.
@@ -79,39 +77,50 @@ impl RuleSet {
 
     /// The folders that the patterns of one rule begin in, if it is live.
     pub(crate) fn fixed_folders_of(&self, rule: usize) -> Vec<PathBuf> {
-        let rule = self.0.get(rule).filter(|rule| rule.live);
+        let rule = self.0.get(rule).filter(|rule| rule.is_live());
         let patterns = rule.into_iter().flat_map(|rule| &rule.patterns);
         patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect()
     }
 
     fn live_patterns(&self) -> impl Iterator<Item = &Pattern> {
-        self.0.iter().filter(|rule| rule.live).flat_map(|rule| &rule.patterns)
+        self.0.iter().filter(|rule| rule.is_live()).flat_map(|rule| &rule.patterns)
     }
 }
 
 impl WatchedRule {
-    fn new(rule: Rule) -> Result<Self, WatchError> {
+    fn new(rule: Arc<Rule>) -> Result<Self, WatchError> {
         let wrong = |source: Mistake| WatchError::Pattern { rule: rule.name.clone(), source };
         let patterns =
             rule.paths.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>().map_err(wrong)?;
         let excludes = Excludes::parse(&rule.exclude).map_err(wrong)?;
         let marker = match (rule.ready.strategy, &rule.ready.marker) {
             (ReadyStrategy::Marker, Some(template)) => Some(Companion::parse(template).map_err(wrong)?),
-            (ReadyStrategy::Marker, None) => return Err(WatchError::NoMarker { rule: rule.name }),
+            (ReadyStrategy::Marker, None) => return Err(WatchError::NoMarker { rule: rule.name.clone() }),
             (ReadyStrategy::Auto | ReadyStrategy::Stable, _) => None,
         };
         let totals = rule.ready.totals.as_deref().map(Companion::parse).transpose().map_err(wrong)?;
-        Ok(Self {
-            keep: rule.source.on_success == OnSuccess::Keep,
-            live: rule.mode == Mode::Live,
-            order: rule.order,
-            name: rule.name,
-            ready: rule.ready,
-            marker,
-            totals,
-            patterns,
-            excludes,
-        })
+        Ok(Self { rule, marker, totals, patterns, excludes })
+    }
+
+    fn is_live(&self) -> bool {
+        self.rule.mode == Mode::Live
+    }
+
+    /// Whether its files stay where they lie.
+    pub(super) fn keeps(&self) -> bool {
+        self.rule.source.on_success == OnSuccess::Keep
+    }
+
+    /// Whether a candidate of this rule is judged, and stands among others, as under the other one.
+    pub(super) fn judges_as(&self, other: &Self) -> bool {
+        let (one, other) = (&self.rule, &other.rule);
+        (&one.name, &one.ready, one.order) == (&other.name, &other.ready, other.order)
+    }
+
+    /// The marker and the totals of a file.
+    pub(super) fn companions_of(&self, file: &Path) -> Companions {
+        let path = |companion: &Option<Companion>| companion.as_ref().and_then(|it| it.path_for(file));
+        Companions { marker: path(&self.marker), totals: path(&self.totals) }
     }
 
     /// What lies beside a file and is none itself.

@@ -91,15 +91,40 @@ impl Table {
     }
 
     pub(super) fn insert(&mut self, path: &Path, candidate: Candidate) -> Arc<Path> {
-        let key: Arc<Path> = Arc::from(path);
-        for marker in candidate.companions() {
-            self.by_marker.entry(marker.clone()).or_default().insert(Arc::clone(&key));
+        let path: Arc<Path> = Arc::from(path);
+        self.put_back(&path, candidate);
+        path
+    }
+
+    /// All candidates, to be put back under so many other rules. What is remembered of other files stays.
+    pub(super) fn take_all(&mut self, rules: usize) -> HashMap<Arc<Path>, Candidate> {
+        let remembered = Self {
+            arrivals: self.arrivals,
+            taken: std::mem::take(&mut self.taken),
+            taken_in_order: std::mem::take(&mut self.taken_in_order),
+            kept: std::mem::take(&mut self.kept),
+            ..Self::new(rules)
+        };
+        std::mem::replace(self, remembered).files
+    }
+
+    /// Puts a candidate where it stood: with its deadline, or in its rule's queue.
+    pub(super) fn put_back(&mut self, path: &Arc<Path>, candidate: Candidate) {
+        for marker in candidate.companions.iter() {
+            self.by_marker.entry(marker.clone()).or_default().insert(Arc::clone(path));
         }
         if let Some(count) = self.counts.get_mut(candidate.rule) {
             *count += 1;
         }
-        self.files.insert(Arc::clone(&key), candidate);
-        key
+        if let Some(due) = candidate.due {
+            self.due.push(Reverse((due, Arc::clone(path))));
+        }
+        if let Phase::Ready(key) = &candidate.phase
+            && let Some(queue) = self.queues.get_mut(candidate.rule)
+        {
+            queue.insert(key.clone(), Arc::clone(path));
+        }
+        self.files.insert(Arc::clone(path), candidate);
     }
 
     pub(super) fn remove(&mut self, path: &Path) -> Option<Candidate> {
@@ -108,7 +133,7 @@ impl Table {
         if let Some(count) = self.counts.get_mut(candidate.rule) {
             *count = count.saturating_sub(1);
         }
-        for marker in candidate.companions() {
+        for marker in candidate.companions.iter() {
             let Some(files) = self.by_marker.get_mut(marker) else { continue };
             files.remove(path);
             if files.is_empty() {

@@ -98,6 +98,12 @@ impl Troubles {
         }
     }
 
+    /// Only what concerns somebody is tried again, and shown.
+    pub(super) fn retain(&mut self, concerns: impl Fn(&Path) -> bool) {
+        self.unlisted.retain(|path, _| concerns(path));
+        self.blind.retain(|folder| concerns(folder));
+    }
+
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.unlisted.values().map(|trouble| trouble.due).min()
     }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::message::{Answers, Message, Sign};
+use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
 use super::offer::{Offer, Outlets};
 use super::ready::FOREVER;
@@ -42,6 +42,7 @@ pub(super) struct Flags {
     /// What was put off is to be offered again.
     pub(super) hastened: Arc<AtomicBool>,
     pub(super) answers: Answers,
+    pub(super) next_rules: NextRules,
     /// Scans of all folders that are done.
     pub(super) scans: Arc<AtomicU64>,
 }
@@ -58,13 +59,12 @@ pub(super) struct Watcher {
     pub(super) fixed_folders: Vec<PathBuf>,
     /// The number of the scan of all folders that is under way or was last.
     pub(super) scan: u64,
-    /// A batch that the engine had no room for.
-    /// Each with its outlet, which was full.
+    /// Batches that the engine had no room for, each with its outlet, which was full.
     pub(super) unsent: Vec<(usize, Vec<Offer>)>,
     /// Deadlines of ordered rules are counted from here, in steps, so that neighbours come together.
     pub(super) started: Instant,
-    flags: Flags,
-    missing: HashSet<PathBuf>,
+    pub(super) flags: Flags,
+    pub(super) missing: HashSet<PathBuf>,
     /// Folders that have events only since the scan under way.
     newly_watched: HashSet<PathBuf>,
     next_scan: Instant,
@@ -116,6 +116,7 @@ impl Watcher {
             if self.take_messages(inbox, pause) == Flow::Stop {
                 return;
             }
+            self.take_rules();
             self.take_answers();
             self.look_at_due();
             self.start_scans(Instant::now());
@@ -168,7 +169,8 @@ impl Watcher {
         match message {
             Message::Hint(path, sign) => self.hint(&path, sign),
             Message::Waiting(reply) => {
-                self.take_answers(); // what was said before
+                self.take_rules(); // what was said before
+                self.take_answers();
                 // Nobody waits any more if it cannot be sent.
                 reply.try_send(self.waiting()).unwrap_or(());
             }
@@ -221,7 +223,7 @@ impl Watcher {
         }
     }
 
-    fn start_scan(&mut self) {
+    pub(super) fn start_scan(&mut self) {
         self.scan += 1;
         self.whole_scan = true;
         self.scan_again = false;

@@ -265,6 +265,11 @@ impl<R: Workable> Dispatch<R> {
         }
     }
 
+    /// See [`Schedule::know_groups`].
+    pub(in crate::engine) fn know_groups(&self, groups: HashMap<Arc<str>, Arc<str>>) {
+        self.lock().schedule.know_groups(groups);
+    }
+
     // ---- jobs ----
 
     /// A job waits for a stage.

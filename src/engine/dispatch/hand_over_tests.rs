@@ -2,7 +2,6 @@
 //!
 //! A thread that is not called although there is something for it leaves the test waiting for ever, which `shuttle` tells.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +68,7 @@ impl Engine {
             turn: Duration::ZERO,
             patience: Duration::from_hours(1),
         };
-        let schedule = Schedule::new(limits, HashMap::new());
+        let schedule = Schedule::new(limits);
         Arc::new(Self {
             dispatch: Dispatch::new(schedule),
             finished: Mutex::default(),

@@ -1,6 +1,5 @@
 //! The shell without threads.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,7 +36,7 @@ fn dispatch() -> Dispatch<Run> {
         turn: millisecond,
         patience: millisecond,
     };
-    Dispatch::new(Schedule::new(limits, HashMap::new()))
+    Dispatch::new(Schedule::new(limits))
 }
 
 #[test]

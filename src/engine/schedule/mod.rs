@@ -138,8 +138,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// `groups`: the file systems of each rule; a rule that is not there is a group of its own.
-    pub(super) fn new(limits: Limits, groups: HashMap<Arc<str>, Arc<str>>) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         let patience = limits.patience;
         let each_at_work = Each { rule: 2 * limits.workers, sender: limits.workers };
         let batches = |places, each, max| Batches {
@@ -148,7 +147,7 @@ impl Schedule {
             max,
         };
         Self {
-            groups,
+            groups: HashMap::new(),
             jobs: HashMap::new(),
             in_work: HashMap::new(),
             back_offs: HashMap::new(),
@@ -168,6 +167,11 @@ impl Schedule {
             calls: Vec::new(),
             limits,
         }
+    }
+
+    /// The file systems of these rules; a rule whose are not known is a group of its own. Jobs that wait stay in the line in which they are.
+    pub(super) fn know_groups(&mut self, groups: HashMap<Arc<str>, Arc<str>>) {
+        self.groups.extend(groups);
     }
 
     /// Whom the events since the last time call.

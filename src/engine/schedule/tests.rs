@@ -81,9 +81,8 @@ impl Machine {
     const STEP: Duration = Duration::from_millis(1);
 
     fn new(limits: Limits) -> Self {
-        let groups = HashMap::new(); // each rule has file systems of its own
         Self {
-            schedule: Schedule::new(limits, groups),
+            schedule: Schedule::new(limits),
             now: Instant::now(),
             jobs: Vec::new(),
             readers: HashMap::new(),
@@ -360,7 +359,7 @@ fn who_reads_for_long_and_who_comes_anew_read_by_turns() {
 
 #[test]
 fn jobs_come_when_their_time_comes_and_hastened_ones_at_once() {
-    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let mut schedule = Schedule::new(limits(2));
     let now = Instant::now();
     schedule.queue_at(Stage::Load, &owner(1, 1), id(1), now + TURN);
     schedule.queue_at(Stage::Load, &owner(1, 1), id(2), now + Duration::from_hours(1));
@@ -376,7 +375,7 @@ fn jobs_come_when_their_time_comes_and_hastened_ones_at_once() {
 
 #[test]
 fn a_job_does_not_wait_twice_for_the_same_and_an_earlier_moment_wins() {
-    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let mut schedule = Schedule::new(limits(2));
     let now = Instant::now();
     let of = owner(1, 1);
     schedule.queue_at(Stage::Load, &of, id(1), now + TURN);
@@ -390,7 +389,7 @@ fn a_job_does_not_wait_twice_for_the_same_and_an_earlier_moment_wins() {
 
 #[test]
 fn a_job_that_is_in_other_hands_is_given_on_when_it_is_put_down() {
-    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let mut schedule = Schedule::new(limits(2));
     let now = Instant::now();
     assert!(schedule.take_up_if_free(id(1)));
     schedule.queue(Stage::Load, &owner(1, 1), id(1), now);
@@ -407,7 +406,7 @@ fn a_job_that_is_in_other_hands_is_given_on_when_it_is_put_down() {
 
 #[test]
 fn a_loader_keeps_its_place_for_what_is_short() {
-    let mut schedule = Schedule::new(Limits { readers: 1, ..limits(1) }, HashMap::new());
+    let mut schedule = Schedule::new(Limits { readers: 1, ..limits(1) });
     let now = Instant::now();
     for number in 0..3 {
         schedule.queue(Stage::Load, &owner(1, 1), id(number), now);
@@ -421,7 +420,7 @@ fn a_loader_keeps_its_place_for_what_is_short() {
 
 #[test]
 fn pauses_grow_until_they_are_forgotten() {
-    let mut schedule = Schedule::new(limits(1), HashMap::new());
+    let mut schedule = Schedule::new(limits(1));
     let mut pause = || schedule.back_off(id(1), TURN, 3 * TURN);
     assert_eq!([pause(), pause(), pause()], [TURN, 2 * TURN, 3 * TURN]);
     schedule.forget_back_off(id(1));

@@ -13,7 +13,7 @@ use crate::model::rule::Rule;
 /// Refuses a claim folder, or a quarantine of it, that is a link, another user's, or open to others. From here on no link of a sender's is
 /// followed on the way there.
 pub(crate) fn check_own(folder: &Path, rules: &[Rule]) -> Result<(), FsError> {
-    landing_roots::distrust(rules);
+    rules.iter().for_each(landing_roots::distrust);
     distrust_way_to(durable_fs::parent_of(folder));
     for own in [folder.to_owned()].into_iter().chain(quarantines(folder, rules)) {
         durable_fs::own_folder(&own)?;

@@ -29,8 +29,9 @@ const OUTPUT_ENTRIES_MAX: usize = 200_000;
 ///
 /// At the start of a store that is new, or that does not know such files, the partials of unknown jobs are told too.
 pub(in crate::engine) fn tell_strays(shared: &Shared, is_start: bool) {
+    let now = shared.rules.now();
     let rules: Vec<Rule> =
-        shared.settings.rules.iter().filter(|rule| rule.mode == Mode::Live).cloned().collect();
+        now.iter().filter(|rule| rule.mode == Mode::Live).map(|rule| Rule::clone(rule)).collect();
     let mut found_any = false;
     for folder in claim_folders(shared, &rules) {
         if shared.stopping() {

@@ -122,9 +122,9 @@ fn the_first_rule_that_matches_gets_the_file_also_when_it_is_off() {
     let mut world = plan.start();
     world.move_in("old-1", b"x");
     world.move_in("pay-1", b"x");
-    assert_eq!(world.next().rule, "first");
+    assert_eq!(world.next().rule.name, "first");
     world.move_in("else", b"x");
-    assert_eq!(world.next().rule, "broad");
+    assert_eq!(world.next().rule.name, "broad");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn an_engine_that_takes_no_more_offers_ends_the_watch_and_a_full_one_does_not_bl
     }
 
     let (sender, offers) = mpsc::sync_channel(0);
-    let rules = vec![rule("r", &world.folder.path().join("*"))];
+    let rules = vec![rule("r", &world.folder.path().join("*")).into()];
     let watch = Watch::start(rules, NEVER, sender, Box::new(|_| false), |_| false).expect("starts");
     watch.ask_to_stop();
     while !watch.thread().is_finished() {
@@ -176,7 +176,7 @@ fn a_watch_that_hangs_holds_up_nobody() {
     kept.source.on_success = OnSuccess::Keep;
     fs::write(folder.path().join("a"), b"x").expect("writes");
     let (offers, _taken) = mpsc::sync_channel(1);
-    let watch = Watch::start(vec![kept], NEVER, offers, Box::new(hangs), |_| false).expect("starts");
+    let watch = Watch::start(vec![kept.into()], NEVER, offers, Box::new(hangs), |_| false).expect("starts");
     told.recv().expect("it looks at the file");
     for number in 0..2 * INBOX_MAX {
         watch.answer(Path::new(&number.to_string()), Answer::NotYet);
@@ -197,8 +197,9 @@ fn a_wrong_rule_is_refused_by_name_with_what_to_do() {
     let mut plan = Plan::new(|rule| rule.name = "payments".into());
     plan.rules[0].paths = vec!["/in/*.{csv,txt}".into()];
     let (offers, _receiver) = mpsc::sync_channel(1);
-    let error =
-        Watch::start(plan.rules, NEVER, offers, Box::new(|_| false), |_| false).err().expect("is refused");
+    let error = Watch::start(shared(plan.rules), NEVER, offers, Box::new(|_| false), |_| false)
+        .err()
+        .expect("is refused");
     assert!(error.to_string().contains("payments") && error.hint().is_some());
     assert_eq!(error.kind(), FaultKind::Config);
 }

@@ -27,6 +27,7 @@ use crate::model::os_text::OsText;
 use crate::model::rule::*;
 
 mod answers;
+mod exchange;
 mod folders;
 mod ready;
 
@@ -72,7 +73,8 @@ impl Plan {
             already_kept: Box::new(self.kept),
             proves_its_end: |head| head.starts_with(b"\x1f\x8b"),
         };
-        let watch = Watch::start_with(self.rules, self.scan_every, self.events, links).expect("starts");
+        let watch =
+            Watch::start_with(shared(self.rules), self.scan_every, self.events, links).expect("starts");
         World { folder: self.folder, watch, offers, at_hand: std::collections::VecDeque::new() }.settled()
     }
 }
@@ -199,6 +201,10 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         base_dir: PathBuf::new(),
         timezone: "UTC".into(),
     }
+}
+
+fn shared(rules: Vec<Rule>) -> Vec<Arc<Rule>> {
+    rules.into_iter().map(Arc::new).collect()
 }
 
 fn never_stable(rule: &mut Rule) {

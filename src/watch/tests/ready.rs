@@ -22,7 +22,7 @@ fn a_moved_in_file_is_offered_at_once_with_all_that_is_known_of_it() {
     let mut world = plan.start();
     let path = world.move_in("acme-1", b"data");
     let offer = world.next();
-    assert_eq!((offer.rule.as_str(), &offer.path), ("r", &path));
+    assert_eq!((offer.rule.name.as_str(), &offer.path), ("r", &path));
     assert_eq!(offer.vars.get("sender"), Some(&OsText::from("acme")));
     assert_eq!(offer.identity.size, 4);
     assert!(!offer.may_be_early && offer.companions.is_empty());

@@ -1,0 +1,153 @@
+//! From rules to the threads that watch for them and take what is offered: at the start, and whenever the rules were exchanged.
+//!
+//! Nothing here asks a file system.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+
+use super::file_systems::{self, WatchedTogether};
+use super::intake;
+use super::shared::Shared;
+use super::threads::Threads;
+use super::trouble::Trouble;
+use super::watches::{BeginIntake, Intake, Watching};
+use crate::durable_fs::Mounts;
+use crate::model::rule::{Mode, Rule};
+use crate::watch::{Outlets, Watch};
+
+/// Batches of offers that wait for an intake.
+const OFFER_BATCHES: usize = 4;
+
+/// Watches from now on.
+pub(super) fn begin(shared: &Arc<Shared>, threads: &Threads) -> Result<(), Trouble> {
+    let (threads, stages) = (threads.clone(), Arc::downgrade(shared));
+    let begin_intake = move || {
+        let (intake, offers) = sync_channel(OFFER_BATCHES);
+        if let Some(shared) = stages.upgrade() {
+            let name = threads.next_name("intake");
+            threads.spawn(&shared, &name, move |shared| intake::take_offers(shared, &offers))?;
+        }
+        Ok(intake)
+    };
+    shared.claims.watches.lock().begin_intake = Some(Arc::new(begin_intake));
+    watch(shared)
+}
+
+/// Watches the folders of the rules as they are now, if anything is watched. A watch that was at the same file system goes on with its candidates; one that no
+/// rule needs any more ends, and so does an intake once it has taken what it was offered.
+pub(super) fn watch(shared: &Arc<Shared>) -> Result<(), Trouble> {
+    let mut watching = shared.claims.watches.lock();
+    // While it stops nobody would end what is begun now.
+    let Some(begin_intake) = watching.begin_intake.clone().filter(|_| !shared.stopping()) else {
+        return Ok(());
+    };
+    let rules: Vec<_> = shared.rules.now().iter().cloned().collect();
+    let mounts = Mounts::now();
+    let groups = file_systems::groups(&rules, &mounts);
+    let mut next = Watching { begin_intake: Some(Arc::clone(&begin_intake)), ..Watching::default() };
+    for WatchedTogether { rules, folders } in file_systems::watched_together(rules, &mounts) {
+        // A rule that is off keeps its files from broader ones, and asks for no thread.
+        if !rules.iter().any(|rule| rule.mode == Mode::Live) {
+            continue;
+        }
+        let outlets = outlets(&begin_intake, &rules, &groups, (&watching.intakes, &mut next.intakes))?;
+        let is_at_them = |(watch, others): &&(Arc<Watch>, Vec<PathBuf>)| {
+            let is_used = next.watches.iter().any(|(used, _)| Arc::ptr_eq(used, watch));
+            !is_used && file_systems::meet(&folders, others, &mounts)
+        };
+        let watch = if let Some((watch, _)) = watching.watches.iter().find(is_at_them) {
+            watch.exchange(rules, outlets).map_err(|error| Trouble::from_fault(&error))?;
+            Arc::clone(watch)
+        } else {
+            Arc::new(begin_watch(shared, rules, outlets)?)
+        };
+        next.watches.push((watch, folders));
+    }
+    *watching = next;
+    Ok(())
+}
+
+fn begin_watch(shared: &Shared, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {
+    let store = shared.store.clone();
+    // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
+    let already_kept = Box::new(move |identity: &_| matches!(store.kept(identity), Ok(Some(_))));
+    let scan_every = shared.service.scan_every;
+    let watch = Watch::start(rules, scan_every, outlets, already_kept, crate::decode::proves_its_end);
+    watch.map_err(|error| Trouble::from_fault(&error))
+}
+
+/// An intake for each set of file systems that these rules use: one that hangs holds up no rule of others.
+fn outlets(
+    begin_intake: &BeginIntake,
+    rules: &[Arc<Rule>],
+    groups: &HashMap<Arc<str>, Arc<str>>,
+    intakes: (&HashMap<Arc<str>, Intake>, &mut HashMap<Arc<str>, Intake>),
+) -> Result<Outlets, Trouble> {
+    let (before, next) = intakes;
+    let live = || rules.iter().filter(|rule| rule.mode == Mode::Live);
+    let group = |rule: &Arc<Rule>| groups.get(rule.name.as_str());
+    let used: Vec<_> = live().filter_map(group).collect::<BTreeSet<_>>().into_iter().collect();
+    let mut senders = Vec::with_capacity(used.len());
+    for group in &used {
+        let known = next.get(*group).or_else(|| before.get(*group)).cloned();
+        let intake = known.map_or_else(|| begin_intake(), Ok)?;
+        next.insert(Arc::clone(group), intake.clone());
+        senders.push(intake);
+    }
+    let outlet = |rule: &Arc<Rule>| Some((rule.name.clone(), used.binary_search(&group(rule)?).ok()?));
+    Ok(Outlets::new(senders, live().filter_map(outlet).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, is_there};
+    use crate::engine::{Engine, Purpose};
+    use crate::model::job::Job;
+    use crate::model::job_state::JobState;
+    use crate::model::rule::Settings;
+    use crate::pipeline::Registry;
+    use crate::store::Store;
+    use std::time::{Duration, Instant};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Goal: the engine works under other rules, in other folders, without a restart.
+    #[test]
+    fn rules_that_are_exchanged_are_worked_under_from_then_on() {
+        let world = World::new();
+        let (first, registry) = (Rule::clone(&world.rule()), Registry::with_builtin_steps());
+        let other = Rule {
+            name: "other".into(),
+            paths: vec![world.path("other/*").display().to_string()],
+            ..first.clone()
+        };
+        let settings = Settings {
+            service: world.shared.service.clone(),
+            rules: vec![first],
+            file: world.path("landfall.toml"),
+        };
+        let store = Store::in_memory();
+        let changes = store.subscribe();
+        let engine = Engine::over(store.clone(), &[]);
+        let running = engine.start(settings, registry, Purpose::Serve).expect("starts");
+        let wait_for_end = |rule: &str| {
+            let has_ended = |job: Job| job.rule == rule && job.state == JobState::Completed;
+            let begun = Instant::now();
+            while !store.jobs().filter_map(Result::ok).any(has_ended) {
+                assert!(begun.elapsed() < PATIENCE, "{:?}", running.shared.claims.watches.waiting(PATIENCE));
+                changes.next_within(PATIENCE);
+            }
+        };
+        wait_for_end("payments");
+        assert_eq!(Engine::exchange_rules(&running.shared, vec![other]).expect("are right"), 2);
+        std::fs::write(world.path("in/later.txt"), "1\n").expect("writes");
+        std::fs::create_dir(world.path("other")).expect("makes");
+        std::fs::write(world.path("other/pay2.txt"), "2\n").expect("writes");
+        wait_for_end("other");
+        assert!(is_there(&world.path("in/later.txt")));
+        running.stop().expect("stops");
+    }
+}
