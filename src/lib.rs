@@ -1,16 +1,6 @@
 //! Landfall watches folders and ingests each file that lands in them, exactly once.
 //!
-//! # The life of a file
-//!
-//! ```text
-//!  watch      notifier (hints) + scanner (truth)  ->  candidate  ->  ready?
-//!  claim      ledger row durable, then rename into the folder's `.landfall`
-//!  load       open -> decrypt -> decompress -> entries -> text -> records -> slices
-//!  work       slice -> pipeline of registered steps -> chunk of bytes per category, failed records, counts
-//!  collect    results in slice order -> one partial per output; a checkpoint now and then
-//!  publish    balance the account, sync, intent, rename all, sync folders, manifest, marker
-//!  retire     archive / delete / keep the source
-//! ```
+//! The life of a file, the modules, and the order of durable steps: `ARCHITECTURE.md` beside this crate.
 //!
 //! # Steps of your own
 //!

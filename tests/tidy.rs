@@ -233,6 +233,34 @@ fn lines_of_markdown_are_short_enough_to_compare() {
     offences.must_be_none("wrap the paragraph at 120 characters");
 }
 
+/// What a document names can be opened: a path as it is, or below `src`; a Rust file by its name alone.
+#[test]
+fn documents_name_files_that_are_there() {
+    let folders = ["src", "tests", "benches", "examples"];
+    let names: BTreeSet<String> = folders
+        .iter()
+        .flat_map(|folder| rust_files(folder))
+        .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .collect();
+    let is_there = |named: &str| {
+        let is_path = |below: PathBuf| fs::metadata(below.join(named)).is_ok();
+        names.contains(named) || named.contains('/') && (is_path(root()) || is_path(root().join("src")))
+    };
+    let is_document = |path: &Path| {
+        let is_markdown = path.extension().is_some_and(|it| it == "md");
+        is_markdown && (path.starts_with(root().join("docs")) || path == root().join("ARCHITECTURE.md"))
+    };
+    let mut offences = Offences::default();
+    for path in tracked_files().into_iter().filter(|path| is_document(path)) {
+        for (number, line) in read(&path).lines().enumerate() {
+            for named in files_named(line).into_iter().filter(|named| !is_there(named)) {
+                offences.add_at(&path, number + 1, &format!("there is no `{named}`"));
+            }
+        }
+    }
+    offences.must_be_none("name the file that has it now, from `src` on");
+}
+
 #[test]
 fn files_stay_short_enough_to_read() {
     let mut offences = Offences::default();
@@ -395,6 +423,25 @@ fn first_components(path: &str) -> Vec<String> {
 
 fn identifier(text: &str) -> String {
     text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
+}
+
+/// What stands in backticks and looks like a file or folder of ours; of several words the first, since arguments may follow.
+fn files_named(line: &str) -> Vec<&str> {
+    let is_ours = |word: &&str| {
+        let is_folder = |top: &str| ["src", "tests", "benches"].contains(&top) || is_module(top);
+        let top = word.split_once('/').map(|(top, _)| top);
+        Path::new(word).extension().is_some_and(|it| it == "rs")
+            || top.is_some_and(|top| top.starts_with(char::is_alphabetic) && is_folder(top))
+    };
+    let quoted = line.split('`').skip(1).step_by(2);
+    quoted.filter_map(|text| text.split_whitespace().next()).filter(is_ours).collect()
+}
+
+#[test]
+fn the_reader_of_documents_knows_files_from_other_words() {
+    let line =
+        "`store/keys.rs` and `tests/run crash`, not `/srv/x`, `data/slices`, `a b` or store/no.rs; `keys.rs`";
+    assert_eq!(files_named(line), ["store/keys.rs", "tests/run", "keys.rs"]);
 }
 
 /// Whether a line names `foreign::…` as a crate: not as the tail of another path or name, nor as `crate::foreign`.

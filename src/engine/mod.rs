@@ -6,11 +6,7 @@
 //!                       checkpointer <--orders-- ... --settled--> finisher: publish, retire, fail, give back
 //! ```
 //!
-//! Stages do not call each other (but a loader works a file of one slice): they meet in the store and through queues of job ids, so that a restart and a normal run
-//! take the same path. Every thread is named; nothing here runs on the async runtime.
-//!
-//! Order of durable steps: ledger row, claim rename, (checkpoints: partials, then row), outputs, intent, output renames,
-//! folders, manifest, marker, archive rename, end of the row.
+//! Nothing here runs on the async runtime. The life of a file, who owns and locks what, and the order of durable steps: `ARCHITECTURE.md`.
 
 mod answers;
 mod archive;

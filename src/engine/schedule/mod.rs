@@ -11,7 +11,8 @@
 //!
 //! # What it promises
 //! - Rules take turns at everything, and within a rule its senders do.
-//! - A rule holds at most half of the runs that others leave, and a sender half of its rule's; whoever has none may always have one.
+//! - A rule holds at most half of the runs that others leave, and a sender half of its rule's. A rule that has none may always have one, a
+//!   sender unless its rule has its full share.
 //! - A thread that is stuck holds nothing that others need: its permit counts no more after [`Limits::patience`].
 //! - Whoever reads for longer than [`Limits::turn`] lets others read in between.
 //! - File systems do not mix: a batch to publish holds jobs of rules that use the same ones.

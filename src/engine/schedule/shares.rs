@@ -1,6 +1,7 @@
 //! Places that jobs hold for long: each rule has at most half of those that others leave, and within it each sender half of the rule's.
 //!
-//! One that has none may always have one. So places can be passed by as many as there are rules, and nobody waits for another's end.
+//! A rule that has none may always have one, and a sender that has none unless its rule has its full share. So places can be passed by as
+//! many as there are rules, and no rule waits for another's end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
