@@ -16,7 +16,7 @@
 //!     +-- GivenBack --> aborted
 //! ```
 //!
-//! From `publishing` the only way is forward: published outputs cannot be taken back. Where for sure none was, and a hidden one is gone, an
+//! From `publishing` the only way is forward: published outputs cannot be taken back. Where a job waits there, and for sure none was, an
 //! operator may send the job back (`Unpublished`).
 
 use std::fmt;
@@ -75,7 +75,7 @@ pub enum JobEvent {
     GivenBack,
     /// An operator retried it, from its source again under the current rule.
     Retried,
-    /// An operator retried it while it was publishing: nothing of it had appeared, and a hidden output is gone.
+    /// An operator retried it while it waited in publishing: for sure nothing of it had appeared.
     Unpublished,
     /// An operator paused it.
     Paused,
