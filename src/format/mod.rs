@@ -1,4 +1,4 @@
-//! What a format is: one room for each, behind two small traits.
+//! What a format is: a file for each, behind two small traits.
 //!
 //! A [`Reader`] says how records are found in text and what columns they have; a [`Writer`] how records and headers are
 //! written. [`of`] chooses the format of a rule's records, and is the only place that does: everything else asks. A format is
@@ -8,7 +8,7 @@
 //!
 //! # How to add a format
 //! 1. Its word and parameters: `Format` in `model/rule.rs`, read by `config/records.rs`.
-//! 2. Its room: a file here, beside `jsonl.rs`, with `impl Reader` and `impl Writer`; and its arm in [`of`].
+//! 2. A file here, beside `jsonl.rs`, with `impl Reader` and `impl Writer`; and its arm in [`of`].
 //! 3. Only where its records end like those of no other format: a framing in `record`, named in [`Ends`].
 //! 4. Its rows in the tests of `record` and `pipeline`, which run over every format; in `src/fuzz/records.rs`; in
 //!    `config/reference.toml`, and under "How records are cut" in README.
