@@ -143,6 +143,22 @@ fn files_of_a_folder_import_each_other_in_no_circle() {
     offences.must_be_none("move what they share below them, or let who calls both hand it in");
 }
 
+/// A job goes from one to the next through the scheduler and its row, so that a restart takes the same path.
+#[test]
+fn stages_of_the_engine_import_none_of_each_other() {
+    const STAGES: [&str; 5] = ["intake", "load", "work", "checkpoint", "finish"];
+    let imports = circles::House::read().imports(&["engine".to_owned()]);
+    let mut offences = Offences::default();
+    for stage in STAGES {
+        let imported = imports.get(stage).unwrap_or_else(|| panic!("src/engine/{stage}.rs is not there"));
+        for other in STAGES.iter().filter(|other| **other != stage && imported.contains(**other)) {
+            let path = root().join("src/engine").join(format!("{stage}.rs"));
+            offences.add_at(&path, 0, &format!("imports the stage `{other}`"));
+        }
+    }
+    offences.must_be_none("move what they share below them, or let who starts both hand it in");
+}
+
 #[test]
 fn every_foreign_crate_has_one_owner() {
     let mut offences = Offences::default();

@@ -37,3 +37,24 @@ impl Claims {
         self.watches.answer(path, answer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::engine::watches::tests::{PATIENCE, watch_of};
+
+    #[test]
+    fn what_became_of_a_file_is_told_to_the_watch_and_to_nobody_where_nothing_is_watched() {
+        let world = World::new();
+        let claims = &world.shared.claims;
+        let path = world.source();
+        claims.answer(&path, Answer::Taken); // `ingest`
+        let (watch, offers) = watch_of(&world, "in");
+        claims.watches.lock().watches.push((watch.into(), vec![world.path("in")]));
+        assert_eq!(offers.recv_timeout(PATIENCE).expect("an offer")[0].path, path);
+        claims.answer(&path, Answer::Refused("no room".to_owned()));
+        let waiting = claims.watches.waiting(PATIENCE);
+        assert!(waiting.iter().any(|(file, why)| *file == path && why.contains("no room")), "{waiting:?}");
+    }
+}

@@ -37,3 +37,27 @@ impl From<Trouble> for EngineError {
         Self(trouble.error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_is_told_is_what_the_engine_found_with_its_kind_and_what_to_do() {
+        let trouble = Trouble::new(
+            FaultKind::Config,
+            "no rule is named \"pay\"",
+            Some("the configuration has: payments"),
+        );
+        let told = EngineError::from(trouble.clone());
+        assert_eq!(
+            (told.to_string(), told.kind(), told.hint()),
+            (trouble.error.message.clone(), FaultKind::Config, trouble.error.hint.clone())
+        );
+        assert_eq!(
+            EngineError::from(trouble.error.clone()).job_error(),
+            &trouble.error,
+            "by another process too"
+        );
+    }
+}

@@ -17,7 +17,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{delivery, resend, retrieval, totals, work};
+use super::{delivery, resend, retrieval, totals};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
@@ -54,14 +54,17 @@ enum LoadEnd {
     Stopped,
 }
 
+/// Works a file of one slice where it was read.
+pub(super) type WorkHere = fn(&Arc<Shared>, &Arc<Run>);
+
 /// One loader's life: takes queued jobs until the engine stops.
-pub(super) fn load_jobs(shared: &Arc<Shared>, seat: &mut Seat) {
+pub(super) fn load_jobs(shared: &Arc<Shared>, seat: &mut Seat, work_here: WorkHere) {
     while let Some(id) = shared.dispatch.next_load(seat) {
-        load_job(shared, id);
+        load_job(shared, id, work_here);
     }
 }
 
-fn load_job(shared: &Arc<Shared>, id: JobId) {
+fn load_job(shared: &Arc<Shared>, id: JobId, work_here: WorkHere) {
     if !shared.dispatch.take_up(id, Stage::Load) {
         return shared.dispatch.not_run(id); // a stage has it in its hands, and gives it on
     }
@@ -71,7 +74,7 @@ fn load_job(shared: &Arc<Shared>, id: JobId) {
         shared.dispatch.not_run(id);
     }
     match begun {
-        Ok(Begun::Running(run)) => load_run(shared, &run), // the finisher puts it down
+        Ok(Begun::Running(run)) => load_run(shared, &run, work_here), // the finisher puts it down
         Ok(Begun::NothingToDo) => shared.dispatch.put_down(id),
         Ok(Begun::OtherSuspect { owner }) => {
             shared.dispatch.put_down(id);
@@ -162,7 +165,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     Ok(Some(run))
 }
 
-fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
+fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, work_here: WorkHere) {
     let pace = LoadPace::new(shared, run);
     let order = u128::from_be_bytes(run.id.to_bytes()); // the oldest job comes first
     let allowance =
@@ -171,7 +174,7 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>) {
         Ok(LoadEnd::Complete) => {
             run.queue.end();
             if run.loaded().is_some_and(|loaded| loaded.slices <= FIRST_SLICES) {
-                work::work_here(shared, run);
+                work_here(shared, run);
             }
         }
         Ok(LoadEnd::Stopped) => {}
@@ -448,13 +451,14 @@ fn differing_header(entry: &str) -> Trouble {
 mod tests {
     use super::*;
     use crate::engine::tests::World;
+    use crate::engine::work::work_here;
 
     #[test]
     fn a_file_of_one_slice_is_read_and_worked_by_its_loader_alone() {
         let world = World::new();
         std::fs::write(world.source(), "1\n2\n").expect("writes");
         let run = world.unread_run();
-        load_run(&world.shared, &run);
+        load_run(&world.shared, &run, work_here);
         assert!(run.trouble().is_none() && run.is_settled());
         let loaded = run.loaded().expect("it is read to its end");
         assert_eq!((loaded.slices, loaded.unterminated.len()), (1, 0));
@@ -468,7 +472,7 @@ mod tests {
         world.rename();
         job.fail(Trouble::new(FaultKind::Bug, "an internal error", None).error).expect("is queued");
         world.shared.save(&job).expect("writes");
-        load_job(&world.shared, job.id);
+        load_job(&world.shared, job.id, work_here);
         assert_eq!(world.row(&job), Some(job));
     }
 
@@ -477,7 +481,7 @@ mod tests {
         let world = World::new();
         let run = world.unread_run();
         std::fs::write(world.claimed(), "1\n2\n").expect("its sender still had it open");
-        load_run(&world.shared, &run);
+        load_run(&world.shared, &run, work_here);
         assert_eq!(run.trouble().map(|trouble| trouble.reaction.clone()), Some(Reaction::GiveBack));
         assert!(run.loaded().is_none() && run.is_settled());
     }
@@ -490,7 +494,7 @@ mod tests {
             let world = World::with(&rule);
             std::fs::write(world.source(), "1\n2").expect("writes");
             let run = world.unread_run();
-            load_run(&world.shared, &run);
+            load_run(&world.shared, &run, work_here);
             let is_early = run.trouble().is_some_and(|trouble| trouble.reaction == Reaction::GiveBack);
             assert_eq!(is_early, waits, "{rule}: {:?}", run.trouble());
             assert_eq!(run.loaded().map(|loaded| loaded.unterminated.len()), (!waits).then_some(1));

@@ -50,7 +50,7 @@ impl Threads {
         mut seat: Seat,
     ) -> Result<(), Trouble> {
         let (name, stage): (_, fn(&Arc<Shared>, &mut Seat)) = match crew {
-            Crew::Loaders => ("load", load::load_jobs),
+            Crew::Loaders => ("load", |shared, seat| load::load_jobs(shared, seat, work::work_here)),
             Crew::Workers => ("work", work::work_slices),
             Crew::Finishers => ("finish", finish::finish_jobs),
             Crew::Checkpointers => ("checkpoint", checkpoint::write_checkpoints),
@@ -81,4 +81,56 @@ pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<
             Some("raise the limit of threads for the service's user"),
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    fn ended(threads: &Threads) {
+        for thread in threads.take() {
+            thread.join().expect("a panic inside is caught");
+        }
+    }
+
+    #[test]
+    fn a_stage_that_panics_stops_the_service_and_says_where() {
+        let world = World::new();
+        let threads = Threads::default();
+        let stage = |_: &Arc<Shared>| std::panic::panic_any("out of range");
+        threads.spawn(&world.shared, "tick", stage).expect("starts");
+        ended(&threads);
+        assert!(world.shared.stopping());
+        let error = world.shared.fatal().expect("nothing goes on without its thread");
+        assert!(error.message.contains("tick") && error.message.contains("out of range"), "{error}");
+    }
+
+    #[test]
+    fn a_stage_that_comes_to_its_end_stops_nothing_and_its_thread_is_not_kept_when_others_come() {
+        let world = World::new();
+        let threads = Threads::default();
+        for name in ["one", "another"] {
+            threads.spawn(&world.shared, name, |_| {}).expect("starts");
+            while !lock(&threads.all).iter().all(JoinHandle::is_finished) {
+                std::thread::yield_now();
+            }
+            assert_eq!(lock(&threads.all).len(), 1);
+        }
+        ended(&threads);
+        assert!(!world.shared.stopping());
+    }
+
+    #[test]
+    fn the_threads_of_a_crew_have_its_name_and_a_number_each() {
+        let world = World::new();
+        world.shared.ask_to_stop(); // they end when they ask for a task
+        let threads = Threads::default();
+        for crew in [Crew::Workers, Crew::Workers, Crew::Finishers] {
+            threads.spawn_for_crew(&world.shared, crew, Seat::new(crew)).expect("starts");
+        }
+        let spawned = lock(&threads.spawned).clone();
+        assert_eq!(spawned, HashMap::from([("work", 2), ("finish", 1)]));
+        ended(&threads);
+    }
 }

@@ -68,3 +68,57 @@ impl Watches {
         waiting
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::mpsc::{Receiver, sync_channel};
+
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::rule::Rule;
+    use crate::watch::Offer;
+
+    /// Longer than any machine needs.
+    pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A watch of this folder, with its offers.
+    pub(crate) fn watch_of(world: &World, folder: &str) -> (Watch, Receiver<Vec<Offer>>) {
+        let mut rule = Rule {
+            paths: vec![world.path(folder).join("*").to_string_lossy().into_owned()],
+            ..(*world.rule()).clone()
+        };
+        rule.ready.stable_for = Duration::from_millis(50);
+        let (sender, offers) = sync_channel(4);
+        let watch =
+            Watch::start(vec![Arc::new(rule)], Duration::from_hours(1), sender, Box::new(|_| false), |_| {
+                false
+            });
+        (watch.expect("starts"), offers)
+    }
+
+    /// Whether one of these watches was told this of the file.
+    fn was_told(watches: &Watches, path: &Path, why: &str) -> bool {
+        watches.waiting(PATIENCE).iter().any(|(file, reason)| file == path && reason.contains(why))
+    }
+
+    #[test]
+    fn an_answer_goes_to_the_watch_whose_folder_is_nearest_above_the_file() {
+        let world = World::new();
+        std::fs::create_dir(world.path("in/deep")).expect("makes");
+        let path = world.path("in/deep/pay.txt");
+        std::fs::write(&path, "1\n").expect("writes");
+        let (outer, _) = watch_of(&world, "in");
+        let (inner, offers) = watch_of(&world, "in/deep");
+        let watches = Watches::default();
+        let nearest_first = [(inner, vec![world.path("in/deep")]), (outer, vec![world.path("in")])];
+        watches.lock().watches.extend(nearest_first.map(|(watch, folders)| (Arc::new(watch), folders)));
+        assert_eq!(offers.recv_timeout(PATIENCE).expect("an offer")[0].path, path);
+        assert!(!was_told(&watches, &path, "no room"));
+        watches.answer(&path, Answer::Later("no room".to_owned()));
+        assert!(was_told(&watches, &path, "no room"), "{:?}", watches.waiting(PATIENCE));
+        watches.hasten();
+        assert_eq!(offers.recv_timeout(PATIENCE).expect("it is offered again")[0].path, path);
+        watches.answer(&world.path("elsewhere/pay.txt"), Answer::Taken); // nobody's
+        watches.all().iter().for_each(|watch| watch.ask_to_stop());
+    }
+}

@@ -27,3 +27,45 @@ pub(crate) fn distrust_way_to(folder: &Path) {
         durable_fs::add_landing_root(folder);
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+    use crate::engine::tests::World;
+
+    fn checked(world: &World, folder: &Path) -> Result<(), FsError> {
+        check_own(folder, &[(*world.rule()).clone()])
+    }
+
+    fn opened_to(folder: &Path, mode: u32) {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).expect("sets");
+    }
+
+    #[test]
+    fn a_claim_folder_is_trusted_while_it_is_ours_alone_and_so_is_its_quarantine() {
+        let world = World::new();
+        let folder = world.path("in/.landfall");
+        opened_to(&folder, 0o700);
+        checked(&world, &folder).expect("it is ours");
+        opened_to(&folder, 0o777);
+        checked(&world, &folder).expect_err("anybody can put something there");
+        opened_to(&folder, 0o700);
+        std::fs::create_dir(folder.join("quarantine")).expect("makes");
+        opened_to(&folder.join("quarantine"), 0o777);
+        checked(&world, &folder).expect_err("its quarantine is open to others");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_claim_folder_or_on_the_way_to_it_is_not_followed() {
+        let world = World::new();
+        let theirs = world.path("in/.landfall");
+        opened_to(&theirs, 0o700);
+        symlink(&theirs, world.path("in/link")).expect("links");
+        checked(&world, &world.path("in/link")).expect_err("it is a link");
+        std::fs::create_dir(world.path("in/acme")).expect("makes");
+        symlink(world.path("in"), world.path("in/acme/inbox")).expect("links");
+        checked(&world, &world.path("in/acme/inbox/.landfall")).expect_err("a link is on the way");
+    }
+}

@@ -109,3 +109,65 @@ fn published(path: &Path, job: &Job) -> Vec<PathBuf> {
     // All of them: a consumer takes some and leaves others.
     names.filter(|name| is_later(name) == Some(true)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    /// A claimed file of a job that nobody knows, claimed now or an hour from now.
+    fn stray(world: &World, in_an_hour: bool) -> Stray {
+        let now = crate::clock::now() + jiff::SignedDuration::from_hours(i64::from(in_an_hour));
+        let job = JobId::from_parts(now.as_millisecond().unsigned_abs(), 7);
+        Stray {
+            job,
+            name: None,
+            path: world.claimed().into(),
+            origin: Some(world.source().into()),
+            bytes: 2,
+            traces: Traces::default(),
+        }
+    }
+
+    fn traces_of(world: &World, mut stray: Stray) -> Traces {
+        look_for_traces(std::slice::from_mut(&mut stray), &[(*world.rule()).clone()]);
+        stray.traces
+    }
+
+    #[test]
+    fn outputs_of_its_names_that_came_after_the_claim_are_its_traces_and_older_ones_are_not() {
+        let world = World::new();
+        for name in ["out/pay.main", "out/pay-2.main", "out/other.main"] {
+            std::fs::write(world.path(name), "1\n").expect("writes");
+        }
+        let found = traces_of(&world, stray(&world, false));
+        let published = ["out/pay.main", "out/pay-2.main"].map(|name| OsText::from(world.path(name)));
+        assert_eq!(
+            (found.rule.as_deref(), found.outputs, found.unknown),
+            (Some("payments"), published.to_vec(), false)
+        );
+        assert!(traces_of(&world, stray(&world, true)).outputs.is_empty(), "they were there before");
+    }
+
+    #[test]
+    fn its_hidden_partials_are_its_traces_and_those_of_others_are_not() {
+        let world = World::new();
+        let stray = stray(&world, false);
+        let partial = |id: JobId| world.path(&format!("out/.landfall-{id}-0.partial"));
+        for id in [stray.job, JobId::from_parts(1, 9)] {
+            std::fs::write(partial(id), "1\n").expect("writes");
+        }
+        let own = OsText::from(partial(stray.job));
+        assert_eq!(traces_of(&world, stray).partials, [own]);
+    }
+
+    #[test]
+    fn where_no_rule_says_where_outputs_would_be_nothing_is_known() {
+        let world = World::new();
+        let of_nobody =
+            Stray { origin: Some(world.path("elsewhere/pay.txt").into()), ..stray(&world, false) };
+        assert!(traces_of(&world, of_nobody).unknown);
+        let nameless = Stray { origin: None, ..stray(&world, false) };
+        assert!(traces_of(&world, nameless).unknown);
+    }
+}
