@@ -197,7 +197,7 @@ impl<'a> Pass<'a> {
             account: self.account.clone(),
             entries: Vec::new(),
             failed_records: 0,
-            content: Some(blake3::Hash::from_bytes(self.content).to_hex().to_string()),
+            content: blake3::Hash::from_bytes(self.content).to_hex().to_string(),
         };
         let processor_before = processor_time()?;
         pending.sync()?;

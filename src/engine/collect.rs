@@ -96,7 +96,7 @@ impl Collector {
     ) -> Result<Self, Trouble> {
         let checkpoint = checkpoint
             .filter(|point| point.framing_version == FRAMING_VERSION && rule.outputs.resumable())
-            .and_then(|point| content_of(&point).map(|content| (point, content)));
+            .and_then(|point| ContentHash::from_text(&point.content).map(|content| (point, content)));
         let plan = Arc::clone(&rule.outputs);
         let source_rule = Arc::clone(&rule.rule);
         let from_first = || (first_checkpoint(), ContentHash::default());
@@ -271,7 +271,7 @@ impl Collector {
             account: self.account.clone(),
             entries: self.entries.clone(),
             failed_records: self.first_failed,
-            content: Some(self.content.to_text()),
+            content: self.content.to_text(),
         };
         Ok(Some(CheckpointOrder { sync, checkpoint, slices_broken: self.slices_broken }))
     }
@@ -344,12 +344,8 @@ fn first_checkpoint() -> Checkpoint {
         account: Account::default(),
         entries: Vec::new(),
         failed_records: 0,
-        content: None,
+        content: ContentHash::default().to_text(),
     }
-}
-
-fn content_of(checkpoint: &Checkpoint) -> Option<ContentHash> {
-    checkpoint.content.as_deref().and_then(ContentHash::from_text)
 }
 
 /// Breaks off at the first failed record under `fail`, and as soon as a count in `failed_max` is passed.

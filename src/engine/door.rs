@@ -20,13 +20,10 @@ pub(crate) struct JobFilter {
     /// Only those of this rule.
     pub rule: Option<String>,
     /// Only those that were claimed at this moment or later.
-    #[serde(default)]
     pub since: Option<Timestamp>,
     /// Only so many: the newest of them.
-    #[serde(default)]
     pub limit: Option<usize>,
     /// The newest first.
-    #[serde(default)]
     pub newest_first: bool,
 }
 

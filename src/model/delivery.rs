@@ -43,7 +43,6 @@ pub enum SameKey {
 /// What a job's delivery is, judged in the moment before it is published.
 #[allow(clippy::struct_excessive_bools, reason = "each is a word of its own, and of an operator")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct Delivery {
     /// The rendered `delivery.key`, where the rule has one.
     pub key: Option<OsText>,

@@ -103,7 +103,7 @@ pub struct Source {
     /// Where it lies while it is ours; none for `keep` and for `ingest` without `--retire`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub claimed: Option<OsText>,
-    /// The folder that it is claimed into: another one in its place has nothing of ours. Rows of earlier versions have none.
+    /// The folder that it is claimed into: another one in its place has nothing of ours.
     #[serde(default, skip_serializing_if = "is_default")]
     pub claim_folder: Option<FolderIdentity>,
     /// What it was when it was claimed.

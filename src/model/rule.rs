@@ -107,8 +107,8 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// `blake3:` and the hash of the rule as it is meant: equal rules hash alike whatever their TOML looks like. Keys that came later are
-    /// left out where they are not used, so that the hash outlives an update.
+    /// `blake3:` and the hash of the rule as it is meant: equal rules hash alike whatever their TOML looks like. A key that comes
+    /// later is to be left out where it is not used, so that the hash outlives the update.
     pub fn hash(&self) -> String {
         // Plain data serializes. Should it not, two rules must not hash alike all the same.
         let json = serde_json::to_vec(self).unwrap_or_else(|_| format!("{self:?}").into_bytes());
@@ -153,7 +153,6 @@ pub struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totals: Option<String>,
     /// What a last record without its line end means.
-    #[serde(default, skip_serializing_if = "LastLine::is_default")]
     pub last_line: LastLine,
 }
 
@@ -166,13 +165,6 @@ pub enum LastLine {
     Any,
     /// The file was cut off.
     Complete,
-}
-
-impl LastLine {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// `ready.strategy`.
@@ -221,10 +213,8 @@ pub struct Decode {
     /// Expanded to stored bytes at most, checked past the first 16 MiB.
     pub ratio_max: u64,
     /// How long reading one source may take, waiting aside.
-    #[serde(default = "Decode::time_max")]
     pub time_max: Duration,
     /// The work factor of a passphrase at most, as age counts it: 2^n KiB of memory.
-    #[serde(default = "Decode::work_factor_max")]
     pub work_factor_max: u8,
     /// WHATWG label of the character encoding.
     pub encoding: String,
@@ -288,7 +278,7 @@ pub struct Records {
     /// Records of a slice at most.
     pub slice_records: u32,
     /// What ends a record, after decoding; none: `\n` or `\r\n`, and nothing at all after records of a `record_length`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub separator: Option<String>,
 }
 
@@ -328,10 +318,9 @@ pub struct Csv {
     /// One byte; none: quotes are ordinary characters.
     pub quote: Option<u8>,
     /// One byte: within quotes, a quote or another of it behind it is meant as it stands.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub escape: Option<u8>,
     /// Columns of a header, and fields of a record, at most.
-    #[serde(default = "Csv::columns_max")]
     pub columns_max: u64,
 }
 
@@ -350,7 +339,6 @@ pub struct Fixed {
     /// Bytes of a record before decoding, where there are no line ends; a separator is not counted.
     pub record_length: Option<u64>,
     /// What becomes of a record that is longer or shorter than its fields.
-    #[serde(default, skip_serializing_if = "OnMisfit::is_default")]
     pub on_misfit: OnMisfit,
 }
 
@@ -363,13 +351,6 @@ pub enum OnMisfit {
     Fail,
     /// Fields that are not there are empty, and what is more belongs to none.
     Allow,
-}
-
-impl OnMisfit {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// A field of a fixed record.
@@ -492,7 +473,7 @@ pub struct Publish {
     /// Template of the file with the job's JSON, absolute.
     pub manifest: Option<String>,
     /// The folder where a file system must be mounted, absolute.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mount: Option<PathBuf>,
 }
 

@@ -61,7 +61,6 @@ pub struct Intent {
     /// What will say that all is there.
     pub marker: Option<OsText>,
     /// What they are made from: one that is gone was published.
-    #[serde(default)]
     pub signals: SignalPartials,
 }
 

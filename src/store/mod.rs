@@ -27,7 +27,7 @@
 //! Slices that find no room in memory lie in files of their own, neither durable nor kept: see `spool`.
 //!
 //! `digest` is BLAKE3, 32 bytes. The rows `h` and `d` are written with the intent, so that whatever is published is known; they go
-//! with their ledger row. A store of a version without them has published nothing, as far as they are asked.
+//! with their ledger row.
 //!
 //! # Invariants
 //! - What belongs together is given to the backend in one `Batch`: visible and durable together or not at all.
@@ -123,9 +123,8 @@ pub struct Checkpoint {
     pub entries: Vec<Entry>,
     /// How many failed records are in the store up to here; later ones are removed on resume.
     pub failed_records: u64,
-    /// Hexadecimal: what the slices up to here were. None: of a version that did not tell; nothing is built on it.
-    #[serde(default)]
-    pub content: Option<String>,
+    /// Hexadecimal: what the slices up to here were.
+    pub content: String,
 }
 
 impl Store {

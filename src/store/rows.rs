@@ -40,10 +40,8 @@ pub struct LedgerRow {
     /// `blake3:` and the hash of its decoded content, once all was read.
     pub content_hash: Option<String>,
     /// The delivery's key, where the rule has one.
-    #[serde(default)]
     pub delivery_key: Option<OsText>,
     /// Which delivery of that key it was.
-    #[serde(default)]
     pub revision: Option<u64>,
 }
 

@@ -124,7 +124,7 @@ pub(super) fn checkpoint(entries: usize) -> Checkpoint {
         account: Account::default(),
         entries: entries.collect(),
         failed_records: 3,
-        content: Some("00".repeat(32)),
+        content: "00".repeat(32),
     }
 }
 
