@@ -15,10 +15,10 @@ use super::trouble::{Reaction, Trouble};
 use crate::durable_fs::{self, FsError};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
+use crate::model::nearest::nearest;
 use crate::model::os_text::{OsText, escaped};
 use crate::model::rule::Rule;
 use crate::output::hexadecimal;
-use crate::pipeline::params::nearest;
 use crate::watch::companion;
 
 /// A longer file is none with totals.

@@ -15,6 +15,7 @@ mod job_moves;
 pub mod job_state;
 pub mod job_view;
 pub mod mistake;
+pub(crate) mod nearest;
 pub mod notice;
 pub mod os_text;
 pub(crate) mod pattern;

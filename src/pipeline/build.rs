@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::context::{StepContext, no_output};
 use super::inspect::Inspection;
-use super::params::nearest;
 use super::plan::{Pipeline, PlannedStep, Rendering};
 use super::problem::PipelineProblem;
 use super::registry::Registry;
 use super::schema::Schema;
 use crate::format::{self, Layout, RecordFormat, Unit, path_of};
 use crate::model::category::Category;
+use crate::model::nearest::nearest;
 use crate::model::rule::{Rule, StepSpec};
 use crate::model::step::StepPlan;
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::params::nearest;
 use super::problem::PipelineProblem;
 use crate::format::RecordFormat;
 use crate::model::category::Category;
+use crate::model::nearest::nearest;
 use crate::model::rule::Records;
 use crate::model::step::CategoryId;
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::problem::PipelineProblem;
+use crate::model::nearest::did_you_mean;
 
 /// A table of parameters being read: what is never asked for is unknown and refused at the end.
 pub struct Params<'a> {
@@ -131,8 +132,7 @@ impl<'a> Params<'a> {
         for key in self.table.keys() {
             if !self.known.contains(&key.as_str()) {
                 let known: Vec<&str> = self.known.clone();
-                let hint = nearest(key, known.iter().copied())
-                    .map(|name| format!("did you mean `{name}`?"))
+                let hint = did_you_mean(key, known.iter().copied())
                     .or_else(|| Some(format!("known are: {}", known.join(", "))))
                     .filter(|_| !known.is_empty());
                 self.problem(key, format!("unknown parameter `{key}`"), hint);
@@ -167,25 +167,6 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// Characters of a name that are compared, at most.
-const FOLDED_CHARS_MAX: usize = 200;
-
-/// The known name that a misspelt one is nearest to, if any is near.
-pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let name = folded(name);
-    known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&name, &folded(candidate)), candidate))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, candidate)| candidate)
-}
-
-/// Case and blanks are what differs most often. Bounded, since a sender's name may be long.
-fn folded(name: &str) -> String {
-    name.trim().chars().take(FOLDED_CHARS_MAX).collect::<String>().to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,16 +182,6 @@ mod tests {
         assert_eq!(problems[0].key, ["commnd"]);
         assert_eq!(problems[0].hint.as_deref(), Some("did you mean `command`?"));
         assert_eq!(problems[1].hint.as_deref(), Some("known are: command"));
-    }
-
-    #[test]
-    fn a_name_in_another_case_is_near_however_short() {
-        assert_eq!(nearest("ID", ["name", "id"]), Some("id"));
-        assert_eq!(nearest("Id", ["ID", "name"]), Some("ID"));
-        assert_eq!(nearest("x", ["X"]), Some("X"));
-        assert_eq!(nearest("STATSU", ["status"]), Some("status"));
-        assert_eq!(nearest("id", [" id "]), Some(" id "));
-        assert_eq!(nearest("id", ["x", "status"]), None);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use super::missing::{MissingColumn, MissingColumns};
-use super::params::nearest;
 use super::plan::Pipeline;
 use crate::format::{json, path_of};
+use crate::model::nearest::nearest;
 use crate::model::slice::Slice;
 
 /// Records that are looked at.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::missing::{LISTED_MAX, MissingColumn, MissingColumns};
-use super::params::nearest;
 use super::plan::{Pipeline, PlannedStep};
 use crate::format::{Layout, path_of};
+use crate::model::nearest::nearest;
 use crate::model::slice::EntryShape;
 use crate::model::step::ColumnRef;
 

@@ -10,12 +10,11 @@ use super::separator::Separator;
 use super::slicer::{FirstRecord, Numbering, take_first_record};
 use crate::format::fields::{count_fields, csv_value, split_csv};
 use crate::format::{Blank, has_line_end, has_lone_return};
+use crate::model::nearest::nearest;
 use crate::model::rule::Csv;
 
 /// Names listed in one message at most.
 const NAMES_SHOWN_MAX: usize = 20;
-/// A name less like than this (0 to 1) is not offered as the nearest.
-const LIKENESS_MIN: f64 = 0.6;
 
 /// A header as it stands in the file, and the names in it.
 pub(super) struct Header {
@@ -98,10 +97,10 @@ fn check(columns: &[String], required: &[String], entry: String, line: u64) -> R
         names.truncate(NAMES_SHOWN_MAX);
         return Err(CutError::DuplicateColumns { entry, line, names });
     }
-    let missing: Vec<(&String, Option<&String>)> = required
+    let missing: Vec<(&String, Option<&str>)> = required
         .iter()
         .filter(|name| !known.contains(name.as_str()))
-        .map(|name| (name, nearest(name, columns, required)))
+        .map(|name| (name, meant(name, columns, required)))
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -126,24 +125,16 @@ pub(crate) fn delimiter_meant(columns: &[String]) -> Option<&'static str> {
 }
 
 /// The column that may be meant: one that is required itself is not.
-fn nearest<'a>(name: &str, columns: &'a [String], required: &[String]) -> Option<&'a String> {
-    let likeness = |column: &&String| strsim::normalized_damerau_levenshtein(&folded(name), &folded(column));
-    columns
-        .iter()
-        .filter(|column| !required.contains(column) && likeness(column) >= LIKENESS_MIN)
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+fn meant<'a>(name: &str, columns: &'a [String], required: &[String]) -> Option<&'a str> {
+    let others = columns.iter().filter(|column| !required.contains(column));
+    nearest(name, others.map(String::as_str))
 }
 
-fn with_nearest(name: &str, nearest: Option<&String>) -> String {
+fn with_nearest(name: &str, nearest: Option<&str>) -> String {
     match nearest {
         Some(nearest) => format!("{} (nearest: {})", quoted(name), quoted(nearest)),
         None => quoted(name),
     }
-}
-
-/// Case and blanks are what differs most often. Bounded, since a header may hold anything.
-fn folded(name: &str) -> String {
-    name.trim().chars().take(100).collect::<String>().to_lowercase()
 }
 
 fn quoted(name: &str) -> String {

@@ -10,6 +10,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
+use crate::model::nearest::nearest;
+
 /// `--log-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum LogFormat {
@@ -25,33 +27,21 @@ pub(crate) enum LogFormat {
 pub(crate) enum BadLevel {
     /// A word that is no level; taken for a filter it would turn the log off.
     #[error("`{word}` is no log level: write one of {}, or a filter such as landfall=debug{}", LEVELS.join(", "), meant(word))]
-    Unknown {
-        /// The word.
-        word: String,
-    },
+    Unknown { word: String },
     /// A filter that is wrong.
     #[error("`{filter}` is no log filter: {source}")]
-    Filter {
-        /// As given.
-        filter: String,
-        /// What is wrong with it.
-        source: tracing_subscriber::filter::ParseError,
-    },
+    Filter { filter: String, source: tracing_subscriber::filter::ParseError },
 }
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// What other programs call them.
 const OTHER_NAMES: [(&str, &str); 5] =
     [("verbose", "debug"), ("warning", "warn"), ("fatal", "error"), ("quiet", "error"), ("none", "off")];
-/// A level less like a word than this (0 to 1) is not offered as the nearest.
-const LIKENESS_MIN: f64 = 0.5;
 
 fn meant(word: &str) -> String {
     let word = word.to_lowercase();
     let other = OTHER_NAMES.iter().find(|(name, _)| *name == word).map(|(_, level)| *level);
-    let likeness = |level: &str| strsim::normalized_damerau_levenshtein(&word, level);
-    let nearest = || LEVELS.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let level = other.or_else(|| nearest().filter(|level| likeness(level) >= LIKENESS_MIN));
+    let level = other.or_else(|| nearest(&word, LEVELS));
     level.map_or_else(String::new, |level| format!(" (did you mean `{level}`?)"))
 }
 

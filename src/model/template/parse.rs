@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::outline::{Outline, Piece};
 use super::{Segment, Variable};
 use crate::model::mistake::Mistake;
+use crate::model::nearest::nearest;
 
 /// Variables that every rule has.
 pub(crate) const BUILT_IN: [&str; 13] = [
@@ -28,8 +29,6 @@ pub(crate) const BUILT_IN: [&str; 13] = [
 const DATE_FORMAT: &str = "%Y-%m-%d";
 const TIME_FORMAT: &str = "%H%M%S";
 const FORMAT_HINT: &str = "use strftime, such as `{date:%Y%m%d}`";
-/// Below it a name is not near enough to be suggested.
-const SIMILARITY_MIN: f64 = 0.7;
 
 pub(super) fn segments(outline: &Outline, known: &BTreeSet<String>) -> Result<Vec<Segment>, Mistake> {
     let meant = |piece: &Piece| match piece {
@@ -68,12 +67,8 @@ fn variable(name: &str, format: Option<&str>, known: &BTreeSet<String>) -> Resul
 
 fn unknown(name: &str, known: &BTreeSet<String>) -> Mistake {
     let names = BUILT_IN.iter().copied().chain(known.iter().map(String::as_str));
-    let nearest = names
-        .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
-        .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = match nearest {
-        Some((_, candidate)) => format!("did you mean `{{{candidate}}}`?"),
+    let hint = match nearest(name, names) {
+        Some(candidate) => format!("did you mean `{{{candidate}}}`?"),
         None => format!("use one of {}, or a named wildcard of the rule's `paths`", BUILT_IN.join(", ")),
     };
     Mistake::new(format!("unknown variable `{{{name}}}`"), hint)

@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 
 use crate::format::json;
 use crate::format::path_of;
+use crate::model::nearest::nearest;
 use crate::model::step::{Outcome, Record, RecordError, Selected, Step, StepPlan};
 use crate::pipeline::context::StepContext;
-use crate::pipeline::params::{Params, nearest};
+use crate::pipeline::params::Params;
 use crate::pipeline::problem::PipelineProblem;
 
 /// The factory.

@@ -16,10 +16,11 @@ use serde_json::{Map, Value as Json};
 use super::condition::{Wanted, is_one_of, number_of, regex, wanted_list};
 use super::dates::DateFormat;
 use crate::format::characters;
+use crate::model::nearest::nearest;
 use crate::model::step::{CategoryId, Outcome, Reason, Record, RecordError, Step, StepPlan, Value};
 use crate::pipeline::context::StepContext;
 use crate::pipeline::decimal::Bound;
-use crate::pipeline::params::{Params, nearest};
+use crate::pipeline::params::Params;
 use crate::pipeline::problem::PipelineProblem;
 
 const TYPES: &[&str] = &["string", "integer", "decimal", "boolean", "date", "datetime"];

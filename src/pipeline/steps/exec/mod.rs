@@ -27,9 +27,10 @@ use self::protocol::Protocol;
 use crate::format::RecordFormat;
 use crate::model::amount;
 use crate::model::category::Category;
+use crate::model::nearest::nearest;
 use crate::model::step::{Broken, RecordError, Run, RunStep, StepPlan, StepStart};
 use crate::pipeline::context::StepContext;
-use crate::pipeline::params::{Params, nearest};
+use crate::pipeline::params::Params;
 use crate::pipeline::problem::PipelineProblem;
 
 /// An answer may always be this long, whatever `record_max` is.
