@@ -15,230 +15,88 @@ use crate::model::os_text::escaped_path;
 ///
 /// `place` is the source's path and, within archives, the member, both escaped.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum DecodeError {
     /// The source cannot be read.
     #[error("cannot read {}", escaped_path(path))]
-    Read {
-        /// The source.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Read { path: PathBuf, source: io::Error },
     /// The spool of an archive within other layers cannot be written or read.
     #[error("cannot spool an archive into {}", escaped_path(dir))]
-    Spool {
-        /// The folder.
-        dir: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Spool { dir: PathBuf, source: io::Error },
     /// A layer's own end was not met.
     #[error("{place}: the {layer} data ends too early, after byte {offset}")]
-    EndedEarly {
-        /// Where.
-        place: String,
-        /// The layer.
-        layer: &'static str,
-        /// Bytes into the layer's stored form.
-        offset: u64,
-    },
+    EndedEarly { place: String, layer: &'static str, offset: u64 },
     /// The last part of an encrypted layer does not verify; which of the three it is cannot be told.
     #[error(
         "{place}: the {layer} data ends too early, or was changed near its end, or other data follows it; {offset} bytes were read"
     )]
-    Unsealed {
-        /// Where.
-        place: String,
-        /// The layer.
-        layer: &'static str,
-        /// Bytes into the layer's stored form.
-        offset: u64,
-    },
+    Unsealed { place: String, layer: &'static str, offset: u64 },
     /// A layer's data is damaged or was tampered with.
     #[error("{place}: the {layer} data is corrupt near byte {offset}: {detail}")]
-    Corrupt {
-        /// Where.
-        place: String,
-        /// The layer.
-        layer: &'static str,
-        /// Bytes into the layer's stored form.
-        offset: u64,
-        /// What the layer's decoder says.
-        detail: String,
-    },
+    Corrupt { place: String, layer: &'static str, offset: u64, detail: String },
     /// Something follows a layer's end.
     #[error("{place}: there is other data after the end of the {layer} data, at byte {offset}")]
-    Garbage {
-        /// Where.
-        place: String,
-        /// The layer.
-        layer: &'static str,
-        /// Bytes into the layer's stored form.
-        offset: u64,
-    },
+    Garbage { place: String, layer: &'static str, offset: u64 },
     /// A layer that has white space or a byte order mark before it.
     #[error("{place}: {layer} data begins at byte {offset}, behind white space or a byte order mark")]
-    Disguised {
-        /// Where.
-        place: String,
-        /// The layer.
-        layer: &'static str,
-        /// Where it begins.
-        offset: u64,
-    },
+    Disguised { place: String, layer: &'static str, offset: u64 },
     /// A spelled-out layer is not there.
     #[error("{place}: `decode.layers` expects {expected} here, found {found}")]
-    Mismatch {
-        /// Where.
-        place: String,
-        /// As `decode.layers` has it.
-        expected: &'static str,
-        /// What the content looks like.
-        found: &'static str,
-    },
+    Mismatch { place: String, expected: &'static str, found: &'static str },
     /// A format that is recognised and not read.
     #[error("{place}: this is {what}, which is not supported")]
-    Refused {
-        /// Where.
-        place: String,
-        /// The format.
-        what: &'static str,
-    },
+    Refused { place: String, what: &'static str },
     /// `require = ["encrypted"]` and it is not.
     #[error("{place}: {}, and `decode.require` asks for an encrypted source", if *is_empty { "the file is empty" } else { "the source is not encrypted" })]
-    NotEncrypted {
-        /// Where.
-        place: String,
-        /// There is nothing in it.
-        is_empty: bool,
-    },
+    NotEncrypted { place: String, is_empty: bool },
     /// No member of an archive was taken.
     #[error("{place}: {}", no_entry(*members, *skipped))]
-    NoEntry {
-        /// Where.
-        place: String,
-        /// Members met that are no folders.
-        members: u64,
-        /// Those of them that are hidden or no files.
-        skipped: u64,
-    },
+    NoEntry { place: String, members: u64, skipped: u64 },
     /// A member that cannot be read.
     #[error("{place}: {detail}")]
-    Entry {
-        /// Where.
-        place: String,
-        /// Why.
-        detail: String,
-    },
+    Entry { place: String, detail: String },
     /// `entries_max`.
     #[error("{place}: more than `decode.entries_max` = {limit} members")]
-    TooManyEntries {
-        /// Where.
-        place: String,
-        /// `decode.entries_max`.
-        limit: u64,
-    },
+    TooManyEntries { place: String, limit: u64 },
     /// `depth_max`.
     #[error("{place}: more than `decode.depth_max` = {limit} archives and layers within each other")]
-    TooDeep {
-        /// Where.
-        place: String,
-        /// `decode.depth_max`.
-        limit: u32,
-    },
+    TooDeep { place: String, limit: u32 },
     /// `expanded_max`.
     #[error("{place}: expands past `decode.expanded_max` = {limit} bytes")]
-    TooLarge {
-        /// Where.
-        place: String,
-        /// `decode.expanded_max`.
-        limit: u64,
-    },
+    TooLarge { place: String, limit: u64 },
     /// `ratio_max`.
     #[error("{place}: expands to more than `decode.ratio_max` = {limit} times its stored size")]
-    RatioTooHigh {
-        /// Where.
-        place: String,
-        /// `decode.ratio_max`.
-        limit: u64,
-    },
+    RatioTooHigh { place: String, limit: u64 },
     /// More memory or time than there is for it, or it is to stop.
     #[error("{place}: {refusal}")]
-    NotAllowed {
-        /// Where.
-        place: String,
-        /// Why.
-        refusal: Refusal,
-    },
+    NotAllowed { place: String, refusal: Refusal },
     /// `work_factor_max`.
     #[error(
         "{place}: its passphrase has a work factor of {factor}, which takes {} of memory, more than `decode.work_factor_max` = {limit}",
         size(1024_u64.checked_shl(u32::from(*factor)).unwrap_or(u64::MAX))
     )]
-    WorkFactor {
-        /// Where.
-        place: String,
-        /// What its sender chose.
-        factor: u8,
-        /// `decode.work_factor_max`.
-        limit: u8,
-    },
+    WorkFactor { place: String, factor: u8, limit: u8 },
     /// Bytes that are not in the encoding, under `fail`.
     #[error("{place}: not valid {encoding} at byte {offset}")]
-    BadText {
-        /// Where.
-        place: String,
-        /// The encoding in use.
-        encoding: &'static str,
-        /// Bytes into the decoded entry.
-        offset: u64,
-    },
+    BadText { place: String, encoding: &'static str, offset: u64 },
     /// A NUL byte in text.
     #[error("{place}: a NUL byte at byte {offset} of its text")]
-    Nul {
-        /// Where.
-        place: String,
-        /// Bytes into the decoded entry.
-        offset: u64,
-    },
+    Nul { place: String, offset: u64 },
     /// UTF-16 without a byte order mark, read as something else: at best one record of nonsense, as long as the file.
     #[error("{place}: its text looks like {likely} without a byte order mark, and is read as {encoding}")]
-    Wide {
-        /// Where.
-        place: String,
-        /// The encoding in use.
-        encoding: &'static str,
-        /// What it seems to be, as `decode.encoding` spells it.
-        likely: &'static str,
-    },
+    Wide { place: String, encoding: &'static str, likely: &'static str },
     /// The rule cannot be followed: an encoding or a pattern that nobody knows.
     #[error("{detail}")]
-    Rule {
-        /// What is wrong.
-        detail: String,
-    },
+    Rule { detail: String },
     /// An identity or passphrase file that cannot be used.
     #[error("cannot use the key file {}: {detail}", escaped_path(file))]
-    KeyFile {
-        /// The file.
-        file: PathBuf,
-        /// Why; never its content.
-        detail: String,
-    },
+    KeyFile { file: PathBuf, detail: String },
     /// No key for it.
     #[error("{place}: {detail}")]
-    Key {
-        /// Where.
-        place: String,
-        /// What is missing.
-        detail: &'static str,
-    },
+    Key { place: String, detail: &'static str },
     /// The previous entry was not read to its end.
     #[error("{place}: an entry was left before its end")]
-    EntryLeft {
-        /// Where.
-        place: String,
-    },
+    EntryLeft { place: String },
 }
 
 impl Fault for DecodeError {

@@ -13,167 +13,73 @@ pub enum CutError {
     /// Columns that the rule counts on are not in the header.
     #[error("line {line}{}: the header lacks {}", within(entry), missing.join(", "))]
     MissingColumns {
-        /// The entry's name.
         entry: String,
-        /// Where the header stands.
         line: u64,
-        /// Each missing column, with the nearest name that is there.
         missing: Vec<String>,
-        /// Whether any of them has a column of nearly its name there.
         resembles: bool,
-        /// The header's names, the first of them.
         header: String,
-        /// What may part its names, where it has one only.
         delimiter: Option<&'static str>,
     },
     /// Column names of the header that stand there more than once.
     #[error("line {line}{}: the header names a column twice: {}", within(entry), names.join(", "))]
-    DuplicateColumns {
-        /// The entry's name.
-        entry: String,
-        /// Where the header stands.
-        line: u64,
-        /// The names.
-        names: Vec<String>,
-    },
+    DuplicateColumns { entry: String, line: u64, names: Vec<String> },
     /// The header has more columns than the rule allows.
     #[error(
         "line {line}{}: the header names {columns} columns, more than `records.columns_max` = {columns_max}",
         within(entry)
     )]
-    TooManyColumns {
-        /// The entry's name.
-        entry: String,
-        /// Where the header stands.
-        line: u64,
-        /// How many it names.
-        columns: usize,
-        /// `records.columns_max`.
-        columns_max: u64,
-    },
+    TooManyColumns { entry: String, line: u64, columns: usize, columns_max: u64 },
     /// The header has a quote that is never closed.
     #[error("line {line}{}: the header opens a quote that is never closed", within(entry))]
-    HeaderQuote {
-        /// The entry's name.
-        entry: String,
-        /// Where the quote stands.
-        line: u64,
-    },
+    HeaderQuote { entry: String, line: u64 },
     /// The header has a CR that ends no line: with the line ends of old Macs the whole text would be one header.
     #[error(
         "line {line}{}: the header has a carriage return without a line feed: it does not end where it should",
         within(entry)
     )]
-    HeaderCarriageReturn {
-        /// The entry's name.
-        entry: String,
-        /// Where the header stands.
-        line: u64,
-    },
+    HeaderCarriageReturn { entry: String, line: u64 },
     /// The header is longer than a record may be.
     #[error("line {line}{}: the header is longer than {record_max} bytes", within(entry))]
-    HeaderTooLong {
-        /// The entry's name.
-        entry: String,
-        /// Where the header stands.
-        line: u64,
-        /// `records.record_max`.
-        record_max: usize,
-    },
+    HeaderTooLong { entry: String, line: u64, record_max: usize },
     /// The text of records of equal length ends within a record.
     #[error(
         "byte {offset}{}: record {record} has only {} bytes{}, {record_length} were expected",
         within(entry), left, if *only_line_ends { " (nothing but line ends)" } else { "" }
     )]
-    Remainder {
-        /// The entry's name.
-        entry: String,
-        /// Its number.
-        record: u64,
-        /// Where it begins.
-        offset: u64,
-        /// Bytes that are there.
-        left: u64,
-        /// Bytes of a record.
-        record_length: u64,
-        /// What is there are line ends.
-        only_line_ends: bool,
-    },
+    Remainder { entry: String, record: u64, offset: u64, left: u64, record_length: u64, only_line_ends: bool },
     /// Something else than the separator stands behind a record of fixed length.
     #[error(
         "byte {offset}{}: behind record {record} stands \"{found}\", the separator \"{separator}\" was expected",
         within(entry)
     )]
-    NotSeparated {
-        /// The entry's name.
-        entry: String,
-        /// Its number.
-        record: u64,
-        /// Where its bytes end.
-        offset: u64,
-        /// `records.separator`, escaped.
-        separator: String,
-        /// What is there, escaped.
-        found: String,
-    },
+    NotSeparated { entry: String, record: u64, offset: u64, separator: String, found: String },
     /// The only record has carriage returns that end no line: with the line ends of old Macs the whole text is one record.
     #[error(
         "line {line}{}: carriage returns stand where line feeds should end the records: all of the text would be one record",
         within(entry)
     )]
-    CarriageReturns {
-        /// The entry's name.
-        entry: String,
-        /// Where the record begins.
-        line: u64,
-        /// A header before it ends with a line feed.
-        has_header: bool,
-    },
+    CarriageReturns { entry: String, line: u64, has_header: bool },
     /// The header has a line end in it, where the rule names another separator.
     #[error(
         "line {line}{}: the header has a line end inside: it does not end where it should",
         within(entry)
     )]
-    HeaderLineEnd {
-        /// The entry's name.
-        entry: String,
-        /// Where the header stands.
-        line: u64,
-    },
+    HeaderLineEnd { entry: String, line: u64 },
     /// A quote of the header closes before its field ends.
     #[error(
         "line {line}{}: the header has something behind a closing quote, or a quote that is never closed",
         within(entry)
     )]
-    HeaderMisquoted {
-        /// The entry's name.
-        entry: String,
-        /// Where the header stands.
-        line: u64,
-    },
+    HeaderMisquoted { entry: String, line: u64 },
     /// A record of fixed length is not in the rule's encoding.
     #[error("byte {offset}{}: record {record} is not {encoding}", within(entry))]
-    BadEncoding {
-        /// The entry's name.
-        entry: String,
-        /// Its number.
-        record: u64,
-        /// Where it begins.
-        offset: u64,
-        /// The encoding's name.
-        encoding: String,
-    },
+    BadEncoding { entry: String, record: u64, offset: u64, encoding: String },
     /// No such character encoding.
     #[error("`decode.encoding` is no known encoding: {0}")]
     UnknownEncoding(String),
     /// Records of fixed length would all be too long.
     #[error("`records.record_length` of {record_length} is more than `records.record_max` of {record_max}")]
-    LengthPastMax {
-        /// `records.record_length`.
-        record_length: u64,
-        /// `records.record_max`.
-        record_max: usize,
-    },
+    LengthPastMax { record_length: u64, record_max: usize },
     /// Lines cannot be told in raw UTF-16.
     #[error("`records.skip_lines` cannot be used with `records.record_length` in {0}")]
     LinesInWideText(&'static str),

@@ -10,126 +10,53 @@ use crate::model::os_text::escaped_path;
 
 /// The store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum StoreError {
     /// Another process has the data folder.
     #[error("the data folder {} is in use by {holder}", escaped_path(data_dir))]
-    InUse {
-        /// `service.data_dir`.
-        data_dir: PathBuf,
-        /// The process that has it, where its lock file tells.
-        pid: Option<u32>,
-        /// The holder in words.
-        holder: String,
-    },
+    InUse { data_dir: PathBuf, pid: Option<u32>, holder: String },
     /// The data folder belongs to another user.
     #[error("the data folder {} belongs to user {owner}", escaped_path(data_dir))]
-    OtherOwner {
-        /// `service.data_dir`.
-        data_dir: PathBuf,
-        /// The user's name, or `#` and the number.
-        owner: String,
-    },
+    OtherOwner { data_dir: PathBuf, owner: String },
     /// No service has run on this data folder yet.
     #[error("there is no store in {}", escaped_path(data_dir))]
-    NoStore {
-        /// `service.data_dir`.
-        data_dir: PathBuf,
-    },
+    NoStore { data_dir: PathBuf },
     /// The store was written by a later version of this program.
     #[error(
         "the store in {} has format {found}, and this version knows formats up to {known}",
         escaped_path(data_dir)
     )]
-    Newer {
-        /// `service.data_dir`.
-        data_dir: PathBuf,
-        /// The store's format.
-        found: u32,
-        /// The newest that this version knows.
-        known: u32,
-    },
+    Newer { data_dir: PathBuf, found: u32, known: u32 },
     /// One value was written by a later version of this program.
     #[error("a {what} in the store has version {found}, which this version does not know")]
-    UnknownVersion {
-        /// What was read.
-        what: &'static str,
-        /// Its first byte.
-        found: u8,
-    },
+    UnknownVersion { what: &'static str, found: u8 },
     /// A value cannot be read back.
     #[error("a {what} in the store is damaged: {detail}")]
-    Corrupt {
-        /// What was read.
-        what: &'static str,
-        /// What is wrong with it.
-        detail: String,
-    },
+    Corrupt { what: &'static str, detail: String },
     /// The engine's files cannot be read back.
     #[error("the store in {} is damaged: {detail}", escaped_path(path))]
-    Damaged {
-        /// The engine's folder.
-        path: PathBuf,
-        /// What the engine said.
-        detail: String,
-    },
+    Damaged { path: PathBuf, detail: String },
     /// A value cannot be written down: a bug of this program.
     #[error("a {what} cannot be written to the store: {detail}")]
-    Encode {
-        /// What was to be written.
-        what: &'static str,
-        /// Why not.
-        detail: String,
-    },
+    Encode { what: &'static str, detail: String },
     /// A file or folder of the store.
     #[error("cannot {action} {}", escaped_path(path))]
-    Folder {
-        /// An infinitive phrase.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Folder { action: &'static str, path: PathBuf, source: io::Error },
     /// The embedded engine failed.
     #[error("the store cannot {action}")]
-    Engine {
-        /// An infinitive phrase.
-        action: &'static str,
-        /// The engine's own error.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Engine { action: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     /// A write or sync failed: what reached the disk is not known any more.
     #[error("the store in {} cannot {action}", escaped_path(path))]
-    Failed {
-        /// An infinitive phrase.
-        action: &'static str,
-        /// The store's folder.
-        path: PathBuf,
-        /// The engine's own error.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Failed { action: &'static str, path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     /// Slices on their way cannot be stored or read back: their jobs go on from their checkpoints.
     #[error("slices on their way cannot be {action} in {}", escaped_path(path))]
-    Slices {
-        /// A participle.
-        action: &'static str,
-        /// Their folder.
-        path: PathBuf,
-        /// The engine's own error.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Slices { action: &'static str, path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     /// Its files were removed, or others put in their place, while it is open: what is written now nobody will read.
     #[error("the store in {} was removed or replaced under the running service", escaped_path(path))]
-    Removed {
-        /// The store's folder.
-        path: PathBuf,
-    },
+    Removed { path: PathBuf },
     /// A write or sync failed before: what reached the disk is not known any more.
     #[error("the store takes nothing more after a failed write or sync: {reason}")]
-    Poisoned {
-        /// The first failure.
-        reason: String,
-    },
+    Poisoned { reason: String },
 }
 
 impl StoreError {

@@ -10,18 +10,10 @@ use crate::model::mistake::Mistake;
 pub(crate) enum WatchError {
     /// A pattern, exclusion or marker of a rule is wrong.
     #[error("rule \"{rule}\": {source}")]
-    Pattern {
-        /// The rule's name.
-        rule: String,
-        /// What is wrong with it.
-        source: Mistake,
-    },
+    Pattern { rule: String, source: Mistake },
     /// A rule waits for markers and does not say which.
     #[error("rule \"{rule}\": `ready.strategy` is `marker`, but `ready.marker` is missing")]
-    NoMarker {
-        /// The rule's name.
-        rule: String,
-    },
+    NoMarker { rule: String },
     /// The thread could not be started.
     #[error("cannot start the thread that watches the folders")]
     Thread(#[source] io::Error),
