@@ -124,6 +124,29 @@ fn no_command_reads_rows_by_itself() {
     offences.must_be_none("ask `control::open`, or the engine that the command runs");
 }
 
+/// Where outputs go is asked through `Destination`: another than folders can stand in their place.
+#[test]
+fn what_is_true_of_folders_alone_is_known_to_one_destination() {
+    let folder_files = ["src/output/destination.rs", "src/output/folder.rs", "src/output/sample.rs"];
+    let mut offences = Offences::default();
+    for source in sources().into_iter().filter(|source| source.path.to_string_lossy().contains("src/output/"))
+    {
+        if !folder_files.iter().any(|file| source.path.ends_with(file)) {
+            let words = [
+                "FileIdentity",
+                "FolderIdentity",
+                "create_private",
+                "rename_replace",
+                "rename_no_replace",
+                "sync_folder(",
+                "symlink_metadata",
+            ];
+            offences.add_lines_with(&source, &words);
+        }
+    }
+    offences.must_be_none("ask the destination (`src/output/destination.rs`)");
+}
+
 /// Files that import each other can be understood, tested and moved only together.
 #[test]
 fn files_of_a_folder_import_each_other_in_no_circle() {

@@ -56,26 +56,13 @@ pub(crate) struct FileWaiting {
 pub(crate) enum Refusal {
     /// No job goes by this text.
     #[error("there is no job `{text}`")]
-    NoSuchJob {
-        /// What was asked for.
-        text: String,
-    },
+    NoSuchJob { text: String },
     /// Several jobs do.
     #[error("several jobs begin or end with `{text}`: {}", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
-    Ambiguous {
-        /// What was asked for.
-        text: String,
-        /// Some of them.
-        ids: Vec<JobId>,
-    },
+    Ambiguous { text: String, ids: Vec<JobId> },
     /// The job has no such failed record.
     #[error("job {job} has no failed record {number}")]
-    NoSuchRecord {
-        /// The job.
-        job: JobId,
-        /// As asked for, from 1.
-        number: u64,
-    },
+    NoSuchRecord { job: JobId, number: u64 },
     /// Only a running service can do it.
     #[error("the service is not running")]
     NotRunning,

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::durable_fs::FsError;
+use crate::durable_fs::{FsError, parent_of};
 use crate::model::category::Category;
 use crate::model::fault::{Fault, FaultKind, JobError, WaitsFor};
 use crate::model::mistake::Mistake;
@@ -17,161 +17,68 @@ pub enum OutputError {
     Fs(#[from] FsError),
     /// A path template is wrong, or cannot be filled in for this job.
     #[error("{place}: {source}")]
-    Template {
-        /// `output.main.path`.
-        place: String,
-        /// Why.
-        source: Mistake,
-    },
+    Template { place: String, source: Mistake },
     /// Records can go to a category that has no output table.
     #[error("category `{category}` has no output")]
-    NoOutput {
-        /// Which.
-        category: Category,
-    },
+    NoOutput { category: Category },
     /// `.age` without recipients.
     #[error("output.{category}.path ends in `.age`, but there are no recipients")]
-    NoRecipients {
-        /// Which output.
-        category: Category,
-    },
+    NoRecipients { category: Category },
     /// Recipients without `.age`.
     #[error("output.{category} has recipients, but its path does not end in `.age`")]
-    NotNamedAge {
-        /// Which output.
-        category: Category,
-    },
+    NotNamedAge { category: Category },
     /// Not an age recipient.
     #[error("output.{category}: `{recipient}` is no age recipient: {reason}")]
-    BadRecipient {
-        /// Which output.
-        category: Category,
-        /// As written; recipients are public.
-        recipient: String,
-        /// Why.
-        reason: String,
-    },
+    BadRecipient { category: Category, recipient: String, reason: String },
     /// The file with recipients cannot be read.
     #[error("cannot read the recipients in {}", escaped_path(path))]
-    RecipientsFile {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    RecipientsFile { path: PathBuf, source: io::Error },
     /// The compressor or age refused to go on.
     #[error("cannot encode {}", escaped_path(path))]
-    Encode {
-        /// The final path.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Encode { path: PathBuf, source: io::Error },
     /// Entries that go into one output have different headers.
     #[error("output.{category}: the header of entry `{entry}` differs from that of entry `{first}`")]
-    HeaderDiffers {
-        /// Which output.
-        category: Category,
-        /// The entry whose header set the output's.
-        first: OsText,
-        /// The entry that differs.
-        entry: OsText,
-    },
+    HeaderDiffers { category: Category, first: OsText, entry: OsText },
     /// Two entries of one source have one output path.
     #[error("entries `{first}` and `{second}` both go to {}", escaped_path(path))]
-    EntriesMeet {
-        /// One.
-        first: OsText,
-        /// The other.
-        second: OsText,
-        /// The path.
-        path: PathBuf,
-    },
+    EntriesMeet { first: OsText, second: OsText, path: PathBuf },
     /// Two categories have one output path.
     #[error("output.{first} and output.{second} both go to {}", escaped_path(path))]
-    OutputsMeet {
-        /// One.
-        first: Category,
-        /// The other.
-        second: Category,
-        /// The path.
-        path: PathBuf,
-    },
+    OutputsMeet { first: Category, second: Category, path: PathBuf },
     /// `on_exists = "fail"` and something is there.
     #[error("{} exists", escaped_path(path))]
-    Exists {
-        /// The final path.
-        path: PathBuf,
-    },
+    Exists { path: PathBuf },
     /// `on_exists = "fail"`, and another file took the name after the intent was made.
     #[error("another file appeared at {} while the job was publishing", escaped_path(path))]
-    TakenMeanwhile {
-        /// The final path.
-        path: PathBuf,
-    },
+    TakenMeanwhile { path: PathBuf },
     /// No number was free.
     #[error("{} and {tried} numbered names beside it are taken", escaped_path(path))]
-    NoFreeName {
-        /// The wanted path.
-        path: PathBuf,
-        /// How many were tried.
-        tried: u64,
-    },
+    NoFreeName { path: PathBuf, tried: u64 },
     /// A partial is shorter than its checkpoint says: synced bytes are gone.
     #[error("{} has {found} bytes, but its checkpoint says {recorded}", escaped_path(path))]
-    PartialShort {
-        /// The partial.
-        path: PathBuf,
-        /// Its length.
-        found: u64,
-        /// What the checkpoint says.
-        recorded: u64,
-    },
+    PartialShort { path: PathBuf, found: u64, recorded: u64 },
     /// A partial that a checkpoint names is not in its folder.
     #[error("{} is gone, but its checkpoint says that it has {recorded} bytes", escaped_path(path))]
-    PartialGone {
-        /// The partial.
-        path: PathBuf,
-        /// What the checkpoint says.
-        recorded: u64,
-    },
+    PartialGone { path: PathBuf, recorded: u64 },
     /// A finished partial does not have the bytes that were written.
     #[error("{} has {found} bytes, but {written} were written", escaped_path(path))]
-    NotAsWritten {
-        /// The partial.
-        path: PathBuf,
-        /// Its length.
-        found: u64,
-        /// What was written.
-        written: u64,
-    },
+    NotAsWritten { path: PathBuf, found: u64, written: u64 },
     /// A finished partial is not where it was written, and neither is its folder.
     #[error(
         "the folder {} is not the one the outputs were written to (is its file system mounted?)",
         escaped_path(folder)
     )]
-    OtherFolder {
-        /// The folder of the partial and of the output.
-        folder: PathBuf,
-    },
+    OtherFolder { folder: PathBuf },
     /// A finished partial was not renamed, and is not what it was.
     #[error(
         "the hidden file {} was removed or replaced before it became {}",
         escaped_path(partial),
         escaped_path(path)
     )]
-    PartialRemoved {
-        /// The hidden file.
-        partial: PathBuf,
-        /// What it was to become.
-        path: PathBuf,
-    },
+    PartialRemoved { partial: PathBuf, path: PathBuf },
     /// What is mounted at `publish.mount` is not there.
     #[error("no file system is mounted at {} (`publish.mount`)", escaped_path(mount))]
-    NotMounted {
-        /// The folder.
-        mount: PathBuf,
-    },
+    NotMounted { mount: PathBuf },
     /// An earlier error left the outputs in a state that nobody knows.
     #[error("the outputs were given up after an error: {}", _0.message)]
     Broken(JobError),
@@ -193,6 +100,10 @@ impl OutputError {
 
     pub(super) fn template(place: impl Into<String>, source: Mistake) -> Self {
         Self::Template { place: place.into(), source }
+    }
+
+    pub(super) fn other_folder(path: &Path) -> Self {
+        Self::OtherFolder { folder: parent_of(path).to_owned() }
     }
 
     pub(super) fn fs(action: &'static str, path: &Path, source: io::Error) -> Self {

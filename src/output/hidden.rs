@@ -8,6 +8,11 @@ use crate::model::job_id::JobId;
 const PREFIX: &str = ".landfall-";
 const SUFFIX: &str = ".partial";
 
+/// What hidden files of manifest and marker have in place of a number.
+pub(super) const MANIFEST: &str = "manifest";
+/// See [`MANIFEST`].
+pub(super) const MARKER: &str = "marker";
+
 /// The job whose partial has this name.
 pub(crate) fn job_of_partial(name: &OsStr) -> Option<JobId> {
     let (job, number) = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
@@ -24,8 +29,16 @@ fn prefix(job: JobId) -> String {
     format!("{PREFIX}{job}-")
 }
 
+/// Whether a file is a partial of this job, or becomes its manifest or marker.
+pub(super) fn is_hidden_of(path: &Path, job: JobId) -> bool {
+    number_of(path, job).is_some() || [MANIFEST, MARKER].contains(&what(path, job).unwrap_or_default())
+}
+
 /// The number in a partial's name, if it is one of this job's.
 pub(super) fn number_of(path: &Path, job: JobId) -> Option<u64> {
-    let name = path.file_name().and_then(OsStr::to_str)?;
-    name.strip_prefix(&prefix(job))?.strip_suffix(SUFFIX)?.parse().ok()
+    what(path, job)?.parse().ok()
+}
+
+fn what(path: &Path, job: JobId) -> Option<&str> {
+    path.file_name()?.to_str()?.strip_prefix(&prefix(job))?.strip_suffix(SUFFIX)
 }

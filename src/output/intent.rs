@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::choice::{destination_of, destination_of_rows};
+use super::destination::{Destination, Hidden, Standing};
 use super::error::OutputError;
-use super::naming;
-use super::renaming::{Renaming, is_there, tell_gone};
+use super::naming::signal_paths;
+use super::renaming::{Renaming, tell_gone};
 use super::signals::{self, SignalPartials};
-use crate::durable_fs::{self, FolderRound, Renamed};
+use crate::durable_fs::{FolderRound, Renamed};
 use crate::model::category::Category;
-use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::os_text::OsText;
 use crate::model::rule::{OnExists, Rule};
@@ -34,18 +35,14 @@ const NUMBERS_MAX: u64 = 100_000;
 /// A complete, synced partial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedOutput {
-    /// The hidden file.
-    pub partial: OsText,
+    /// Where it lies, and what tells it from another.
+    pub hidden: Hidden,
     /// The final path before any number.
     pub wanted: OsText,
     /// What it will be; `path` is the wanted final path until the intent chooses.
     pub output: PublishedOutput,
     /// The number that its name got; 0: none.
     pub number: u64,
-    /// Of the partial, when it was complete.
-    pub identity: FileIdentity,
-    /// Of the folder of both names, at that time.
-    pub folder: FolderIdentity,
     /// Whether it has its final name.
     #[serde(default, skip_serializing_if = "Renaming::is_begun")]
     pub renaming: Renaming,
@@ -131,15 +128,16 @@ impl Intent {
     /// Takes an operator's word that hidden outputs which are gone are to count as published; how many.
     pub fn accept_missing(&mut self) -> Result<usize, OutputError> {
         let mut accepted = 0;
+        let to = destination_of_rows();
         for finished in &mut self.outputs {
             let is_open = matches!(finished.renaming, Renaming::NotYet | Renaming::Begun);
-            if is_open && !is_there(finished.partial.as_path())? {
+            if is_open && !to.is_taken(finished.hidden.path.as_path())? {
                 finished.renaming = Renaming::Assumed;
                 accepted += 1;
             }
         }
         for signal in self.signals.each_mut() {
-            accepted += usize::from(signal.accept_missing_folder()?);
+            accepted += usize::from(signal.accept_missing_folder(&*to)?);
         }
         Ok(accepted)
     }
@@ -156,11 +154,8 @@ impl Intent {
         job: &Job,
         reserved: &dyn Fn(&Path) -> bool,
     ) -> Result<(), OutputError> {
-        let path = |template: &Option<String>, place: &str| {
-            template.as_ref().map(|text| naming::signal_path(rule, job, text, place)).transpose()
-        };
-        let manifest = path(&rule.publish.manifest, "publish.manifest")?;
-        let marker = path(&rule.publish.marker, "publish.marker")?;
+        let [manifest, marker] = signal_paths(rule, job)?;
+        let to = destination_of(rule);
         let replaces = replaces(rule);
         let mut number = self.outputs.iter().map(|finished| finished.number).max().unwrap_or(0);
         let with = |path: &Option<PathBuf>, number: u64| -> Option<PathBuf> {
@@ -171,7 +166,7 @@ impl Intent {
             let chosen = (with(&manifest, number), with(&marker, number));
             let mut is_taken = false;
             for path in [&chosen.0, &chosen.1].into_iter().flatten() {
-                is_taken |= reserved(path) || (!replaces && is_there(path)?);
+                is_taken |= reserved(path) || (!replaces && to.is_taken(path)?);
             }
             if !is_taken {
                 self.manifest = chosen.0.map(OsText::from);
@@ -197,12 +192,12 @@ impl Intent {
         let Some(FinishedOutput { wanted, output, .. }) = self.outputs.get(position) else { return Ok(()) };
         let path = wanted.as_path();
         match on_exists(rule, &output.category)? {
-            OnExists::Fail if reserved(path) || is_there(path)? => {
+            OnExists::Fail if reserved(path) || destination_of(rule).is_taken(path)? => {
                 Err(OutputError::Exists { path: path.to_owned() })
             }
             OnExists::Fail | OnExists::Replace => Ok(()),
             OnExists::Number => {
-                let free = free_name(path, output.path.as_path(), names, reserved)?;
+                let free = free_name(&*destination_of(rule), path, output.path.as_path(), names, reserved)?;
                 self.rename_output(position, &free);
                 Ok(())
             }
@@ -225,8 +220,9 @@ impl Intent {
         reserved: &dyn Fn(&Path) -> bool,
     ) -> Result<RolledForward, OutputError> {
         let mut taken = Vec::new();
+        let to = destination_of(rule);
         for (position, finished) in self.outputs.iter_mut().enumerate() {
-            if publish(rule, finished)? == Renamed::NameTaken {
+            if publish(&*to, rule, finished)? == Renamed::NameTaken {
                 taken.push(position);
             }
         }
@@ -243,13 +239,11 @@ impl Intent {
 
     /// Makes the outputs' final names durable.
     pub fn sync_folders(&self, round: &mut FolderRound) -> Result<(), OutputError> {
-        for finished in &self.outputs {
-            let folder = durable_fs::parent_of(finished.output.path.as_path());
-            if finished.renaming != Renaming::Assumed || is_there(folder)? {
-                round.sync(folder)?;
-            }
-        }
-        Ok(())
+        let to = destination_of_rows();
+        self.outputs.iter().try_for_each(|finished| {
+            let may_be_away = finished.renaming == Renaming::Assumed;
+            to.sync_published(finished.output.path.as_path(), may_be_away, round)
+        })
     }
 
     fn choose_again(
@@ -263,7 +257,8 @@ impl Intent {
         if on_exists(rule, &finished.output.category)? == OnExists::Fail {
             return Err(OutputError::TakenMeanwhile { path: finished.output.path.as_path().to_owned() });
         }
-        let free = free_name(finished.wanted.as_path(), finished.output.path.as_path(), names, reserved)?;
+        let (wanted, own) = (finished.wanted.as_path(), finished.output.path.as_path());
+        let free = free_name(&*destination_of(rule), wanted, own, names, reserved)?;
         self.rename_output(position, &free);
         Ok(())
     }
@@ -277,16 +272,16 @@ impl Intent {
         job_json: &dyn Fn() -> Vec<u8>,
         reserved: &dyn Fn(&Path) -> bool,
     ) -> Result<RolledForward, OutputError> {
-        let (prepared, replaces) = (&mut self.signals, replaces(rule));
+        let (to, prepared, replaces) = (destination_of(rule), &mut self.signals, replaces(rule));
         if let Some(manifest) = &self.manifest
-            && signals::publish(prepared.manifest.as_mut(), manifest.as_path(), &job_json(), replaces)?
+            && signals::publish(&*to, prepared.manifest.as_mut(), manifest.as_path(), &job_json(), replaces)?
                 == Renamed::NameTaken
         {
             self.choose_signals(rule, job, reserved)?;
             return Ok(RolledForward::ChoseAgain);
         }
         if let Some(marker) = &self.marker
-            && signals::publish(prepared.marker.as_mut(), marker.as_path(), b"", replaces)?
+            && signals::publish(&*to, prepared.marker.as_mut(), marker.as_path(), b"", replaces)?
                 == Renamed::NameTaken
         {
             let published = self.manifest.clone();
@@ -301,22 +296,20 @@ impl Intent {
     /// still appearing.
     pub fn retract_marker(&self) -> Result<(), OutputError> {
         let Some(marker) = &self.marker else { return Ok(()) };
+        let (to, marker) = (destination_of_rows(), marker.as_path());
         if let Some(prepared) = &self.signals.marker
-            && prepared.is_published()?
+            && prepared.is_published(&*to, marker)?
         {
             return Ok(()); // what lies there is ours
         }
-        if is_there(marker.as_path())? {
-            durable_fs::remove_file(marker.as_path())?;
-            durable_fs::sync_folder(durable_fs::parent_of(marker.as_path()))?;
-        }
-        Ok(())
+        if to.is_taken(marker)? { to.retract(marker) } else { Ok(()) }
     }
 }
 
 /// The wanted path itself, else with the first number that is free on disk and among this job's other names; it takes the place of
 /// `own` in them.
 fn free_name(
+    to: &dyn Destination,
     wanted: &Path,
     own: &Path,
     names: &mut BTreeSet<PathBuf>,
@@ -325,7 +318,7 @@ fn free_name(
     names.remove(&Paths::key(own));
     for number in 0..=NUMBERS_MAX {
         let path = if number == 0 { wanted.to_owned() } else { template::numbered(wanted, number) };
-        if !names.contains(&Paths::key(&path)) && !reserved(&path) && !is_there(&path)? {
+        if !names.contains(&Paths::key(&path)) && !reserved(&path) && !to.is_taken(&path)? {
             names.insert(Paths::key(&path));
             return Ok((path, number));
         }
@@ -334,69 +327,46 @@ fn free_name(
 }
 
 /// `Missing`: it was published earlier.
-fn publish(rule: &Rule, finished: &mut FinishedOutput) -> Result<Renamed, OutputError> {
-    let (partial, path) = (finished.partial.as_path(), finished.output.path.as_path());
-    let found = durable_fs::identity_at(partial).map_err(|e| OutputError::fs("look at", partial, e))?;
-    if found.is_some_and(|found| !is_same_file(&finished.identity, &found)) {
-        return Err(removed(finished));
-    }
-    let renamed = match on_exists(rule, &finished.output.category)? {
-        OnExists::Replace => durable_fs::rename_replace(partial, path),
-        OnExists::Number | OnExists::Fail => durable_fs::rename_no_replace(partial, path),
-    };
-    let renamed = match renamed {
-        Ok(renamed) => renamed,
-        Err(error) => {
+fn publish(to: &dyn Destination, rule: &Rule, finished: &mut FinishedOutput) -> Result<Renamed, OutputError> {
+    let path = finished.output.path.as_path();
+    let mut standing = to.standing(&finished.hidden, path)?;
+    if standing == Standing::Hidden {
+        let replaces = on_exists(rule, &finished.output.category)? == OnExists::Replace;
+        let renamed = to.publish(&finished.hidden, path, replaces).inspect_err(|error| {
             if finished.renaming == Renaming::NotYet {
-                finished.renaming = Renaming::refused(&error);
+                finished.renaming = Renaming::refused(error);
             }
-            return Err(error.into());
+        })?;
+        match renamed {
+            Renamed::Done => finished.renaming = Renaming::Done,
+            Renamed::NameTaken => {}
+            Renamed::Missing => standing = to.standing(&finished.hidden, path)?, // gone meanwhile
         }
-    };
-    match renamed {
-        Renamed::Done => finished.renaming = Renaming::Done,
-        Renamed::Missing => finished.renaming = what_became_of(finished)?,
-        Renamed::NameTaken => {}
+        if renamed != Renamed::Missing {
+            return Ok(renamed);
+        }
     }
-    Ok(renamed)
+    finished.renaming = what_became_of(finished, standing)?;
+    Ok(Renamed::Missing)
 }
 
-/// What is known of a partial that is gone: its file has the final name, or its folder is there, and a consumer took the file.
-fn what_became_of(finished: &FinishedOutput) -> Result<Renaming, OutputError> {
-    let path = finished.output.path.as_path();
-    if finished.renaming == Renaming::Assumed {
-        return Ok(Renaming::Assumed); // an operator's word, perhaps of a folder that is gone for good
-    }
-    let found = durable_fs::identity_at(path).map_err(|e| OutputError::fs("look at", path, e))?;
-    if found.is_some_and(|found| is_same_file(&finished.identity, &found)) {
-        return Ok(Renaming::Done);
-    }
-    let folder = durable_fs::parent_of(finished.partial.as_path());
-    let found = durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))?;
-    if !found.is_some_and(|found| finished.folder.is_same(&found)) {
-        return Err(OutputError::OtherFolder { folder: folder.to_owned() });
-    }
-    match finished.renaming {
-        Renaming::NotYet => Err(removed(finished)),
-        Renaming::Begun => {
+/// What is known of a partial that is gone: it has the final name, or its folder is there, and a consumer took the file.
+fn what_became_of(finished: &FinishedOutput, standing: Standing) -> Result<Renaming, OutputError> {
+    let (partial, path) = (finished.hidden.path.as_path(), finished.output.path.as_path());
+    let removed = || OutputError::PartialRemoved { partial: partial.to_owned(), path: path.to_owned() };
+    match (standing, finished.renaming) {
+        (Standing::Hidden | Standing::Replaced, _) => Err(removed()),
+        // An operator's word, perhaps of a folder that is gone for good.
+        (_, Renaming::Assumed) => Ok(Renaming::Assumed),
+        (Standing::Published, _) => Ok(Renaming::Done),
+        (Standing::Away, _) => Err(OutputError::other_folder(partial)),
+        (Standing::Gone, Renaming::NotYet) => Err(removed()),
+        (Standing::Gone, Renaming::Begun) => {
             tell_gone(path);
             Ok(Renaming::Assumed)
         }
-        known @ (Renaming::Done | Renaming::Assumed) => Ok(known),
+        (Standing::Gone, Renaming::Done) => Ok(Renaming::Done),
     }
-}
-
-fn removed(finished: &FinishedOutput) -> OutputError {
-    let (partial, path) = (finished.partial.as_path(), finished.output.path.as_path());
-    OutputError::PartialRemoved { partial: partial.to_owned(), path: path.to_owned() }
-}
-
-/// A device may have another number after a reboot; then size and time must agree.
-fn is_same_file(finished: &FileIdentity, found: &FileIdentity) -> bool {
-    finished.inode == found.inode
-        && finished.size == found.size
-        && (finished.device == found.device
-            || (finished.size, finished.mtime_ns) == (found.size, found.mtime_ns))
 }
 
 fn on_exists(rule: &Rule, category: &Category) -> Result<OnExists, OutputError> {

@@ -13,9 +13,12 @@
 //!
 //! Limits (`max`, `failed_max`) and the account are the engine's; nothing here decides whether a job may be published.
 
+mod choice;
 mod codec;
+mod destination;
 mod entry;
 mod error;
+mod folder;
 mod gzip;
 mod hidden;
 mod intent;
@@ -32,18 +35,21 @@ mod sound;
 mod unsynced;
 
 pub use codec::EncodedChunk;
+#[cfg(test)]
+pub(crate) use destination::Hidden;
 pub use entry::EntryName;
 pub(crate) use error::OutputError;
+pub(crate) use folder::partials_in;
 pub(crate) use hidden::job_of_partial;
 pub(crate) use intent::FinishedOutput;
 pub use intent::{Intent, RolledForward};
-pub(crate) use naming::final_path;
+pub(crate) use naming::{final_path, signal_paths};
 #[cfg(test)]
 pub(crate) use partial::HeaderState;
 pub(crate) use partial::PartialState;
 pub(crate) use partial::hexadecimal;
 pub use partials::Partials;
-pub(crate) use partials::{PendingSync, partials_in, remove_partials, signal_paths};
+pub(crate) use partials::{PendingSync, remove_partials};
 pub use plan::OutputPlan;
 #[cfg(test)]
 pub(crate) use renaming::Renaming;

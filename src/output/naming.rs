@@ -41,10 +41,16 @@ fn is_packing(end: &str) -> bool {
     template::without_known_suffixes_before(Path::new(&name), "") == Path::new("x")
 }
 
-/// The path of a manifest or marker.
-pub(super) fn signal_path(rule: &Rule, job: &Job, text: &str, place: &str) -> Result<PathBuf, OutputError> {
-    let rendered = parse(rule, text, place)?.render(&Variables::of(rule, job));
-    rendered.map_err(|source| OutputError::template(place, source))
+/// Of manifest and marker, before any number.
+pub(crate) fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], OutputError> {
+    let path = |template: &Option<String>, place: &str| {
+        let render = |text: &String| {
+            let rendered = parse(rule, text, place)?.render(&Variables::of(rule, job));
+            rendered.map_err(|source| OutputError::template(place, source))
+        };
+        template.as_ref().map(render).transpose()
+    };
+    Ok([path(&rule.publish.manifest, "publish.manifest")?, path(&rule.publish.marker, "publish.marker")?])
 }
 
 pub(super) fn place_of(category: &Category) -> String {

@@ -1,7 +1,6 @@
-//! One output file while it is being written.
+//! One output while it is being written.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,15 +8,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::codec::{Compression, EncodedChunk};
+use super::destination::{Destination, Durable, Hidden, Upload};
 use super::entry::EntryName;
 use super::error::OutputError;
 use super::intent::FinishedOutput;
 use super::plan::PlannedOutput;
 use super::renaming::Renaming;
-use super::sink::{FileSink, Sink};
-use crate::durable_fs;
+use super::sink::{Sink, UploadSink};
 use crate::model::category::Category;
-use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::PublishedOutput;
 use crate::model::os_text::OsText;
 
@@ -30,10 +28,8 @@ pub struct PartialState {
     pub category: Category,
     /// Its entry, where the template has `{entry}`.
     pub entry: Option<EntryName>,
-    /// The partial's own path.
-    pub partial: OsText,
-    /// Of the folder that it lies in.
-    pub folder: FolderIdentity,
+    /// Where it lies.
+    pub hidden: Hidden,
     /// Synced bytes.
     pub length: u64,
     /// Records in them.
@@ -65,13 +61,12 @@ impl HeaderState {
 
 pub(super) struct Partial {
     pub entry: Option<EntryName>,
-    pub path: PathBuf,
+    pub hidden: Hidden,
     pub final_path: PathBuf,
     pub header: Option<HeaderState>,
     category: Category,
-    folder: FolderIdentity,
     records: u64,
-    /// Bytes in the file, as far as they were flushed.
+    /// Its bytes, as far as they were flushed.
     length: u64,
     compression: Compression,
     state: State,
@@ -79,29 +74,30 @@ pub(super) struct Partial {
 
 enum State {
     Open {
-        file: Arc<File>,
+        upload: Arc<dyn Upload>,
         sink: Sink,
     },
     /// Complete, not yet synced.
-    Ended(Arc<File>),
+    Ended(Arc<dyn Upload>),
     /// Complete, synced and closed.
     Synced,
 }
 
-/// Where a new partial belongs.
+/// What a new partial is of.
 pub(super) struct Place {
     pub entry: Option<EntryName>,
-    pub path: PathBuf,
     pub final_path: PathBuf,
 }
 
 impl Partial {
-    /// A new file; what a crash left under its name is emptied.
-    pub(super) fn create(planned: &PlannedOutput, place: Place) -> Result<Self, OutputError> {
-        let file = Arc::new(durable_fs::create_private(&place.path)?);
-        let compression = planned.codec.begin();
-        let state = Counts { records: 0, length: 0, header: None };
-        Self::over(planned, place, file, compression, state)
+    /// Over what its destination has created.
+    pub(super) fn create(
+        planned: &PlannedOutput,
+        place: Place,
+        created: (Hidden, Arc<dyn Upload>),
+    ) -> Result<Self, OutputError> {
+        let counts = Counts { records: 0, length: 0, header: None };
+        Self::over(planned, place, created, planned.codec.begin(), counts)
     }
 
     /// Cut back to a checkpoint.
@@ -109,22 +105,13 @@ impl Partial {
         planned: &PlannedOutput,
         state: &PartialState,
         final_path: PathBuf,
+        destination: &mut dyn Destination,
     ) -> Result<Self, OutputError> {
-        let path = state.partial.as_path().to_owned();
-        let opening = |e| OutputError::fs("open", &path, e);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(state, &path)),
-            opened => opened.map_err(opening)?,
-        };
-        let found = file.metadata().map_err(opening)?.len();
-        if found < state.length {
-            return Err(OutputError::PartialShort { path, found, recorded: state.length });
-        }
-        file.set_len(state.length).map_err(|e| OutputError::fs("cut back", &path, e))?;
+        let resumed = destination.resume(&state.hidden, state.length)?;
         let compression = Compression::resume(planned.codec, state.length, state.crc, state.raw_length);
-        let place = Place { entry: state.entry.clone(), path, final_path };
+        let place = Place { entry: state.entry.clone(), final_path };
         let counts = Counts { records: state.records, length: state.length, header: state.header.clone() };
-        let mut partial = Self::over(planned, place, Arc::new(file), compression, counts)?;
+        let mut partial = Self::over(planned, place, resumed, compression, counts)?;
         if state.ended {
             partial.state = State::Synced;
         }
@@ -134,25 +121,22 @@ impl Partial {
     fn over(
         planned: &PlannedOutput,
         place: Place,
-        file: Arc<File>,
+        (hidden, upload): (Hidden, Arc<dyn Upload>),
         compression: Compression,
         counts: Counts,
     ) -> Result<Self, OutputError> {
-        let folder = folder_of(&place.path)?;
-        let writing = |e| OutputError::fs("write", &place.path, e);
-        let sink = FileSink::at(Arc::clone(&file), counts.length).map_err(writing)?;
-        let sink = Sink::new(sink, &planned.recipients).map_err(|e| failed(&place.path, e))?;
+        let sink = UploadSink::at(Arc::clone(&upload), counts.length);
+        let sink = Sink::new(sink, &planned.recipients).map_err(|e| failed(hidden.path.as_path(), e))?;
         Ok(Self {
             entry: place.entry,
-            path: place.path,
+            hidden,
             final_path: place.final_path,
             header: counts.header,
             category: planned.category.clone(),
-            folder,
             records: counts.records,
             length: counts.length,
             compression,
-            state: State::Open { file, sink },
+            state: State::Open { upload, sink },
         })
     }
 
@@ -181,32 +165,29 @@ impl Partial {
         let State::Open { sink, .. } = &mut self.state else {
             return Err(OutputError::Misuse("records for an output that has ended"));
         };
-        durable_fs::note_place(&self.path);
         let records = chunk.records;
-        self.compression.append(chunk, sink).map_err(|e| failed(&self.path, e))?;
+        self.compression.append(chunk, sink).map_err(|e| failed(self.hidden.path.as_path(), e))?;
         self.records += records;
         Ok(())
     }
 
-    /// Ends the frame and writes everything out; the state counts once the returned file was synced (none: it is).
-    pub(super) fn checkpoint(&mut self) -> Result<(PartialState, Option<Arc<File>>), OutputError> {
-        durable_fs::note_place(&self.path);
-        let mut unsynced = None;
+    /// Ends the frame and writes everything out; the state counts once what is returned was synced (none: it is).
+    pub(super) fn checkpoint(&mut self) -> Result<(PartialState, Option<Arc<dyn Durable>>), OutputError> {
+        let mut unsynced: Option<Arc<dyn Durable>> = None;
         match &mut self.state {
-            State::Open { file, sink } => {
+            State::Open { upload, sink } => {
                 let ended = self.compression.end_frame(sink).and_then(|()| sink.flushed_length());
-                self.length = ended.map_err(|e| failed(&self.path, e))?;
-                unsynced = Some(Arc::clone(file));
+                self.length = ended.map_err(|e| failed(self.hidden.path.as_path(), e))?;
+                unsynced = Some(Arc::clone(upload) as _);
             }
-            State::Ended(file) => unsynced = Some(Arc::clone(file)),
+            State::Ended(upload) => unsynced = Some(Arc::clone(upload) as _),
             State::Synced => {}
         }
         let (crc, raw_length) = self.compression.crc_and_length();
         let state = PartialState {
             category: self.category.clone(),
             entry: self.entry.clone(),
-            partial: OsText::from(self.path.as_path()),
-            folder: self.folder,
+            hidden: self.hidden.clone(),
             length: self.length,
             records: self.records,
             crc,
@@ -219,83 +200,45 @@ impl Partial {
 
     /// Ends the file, whose last bytes begin their way to the disk; nothing to do where that is done.
     pub(super) fn end(&mut self, planned: &PlannedOutput) -> Result<(), OutputError> {
-        let State::Open { file, sink } = &mut self.state else { return Ok(()) };
-        durable_fs::note_place(&self.path);
+        let State::Open { upload, sink } = &mut self.state else { return Ok(()) };
         let ended = self.compression.finish(sink).and_then(|()| sink.finish());
-        self.length = ended.map_err(|e| failed(&self.path, e))?;
-        durable_fs::set_mode(file, &self.path, planned.mode)?;
-        // Of many small files the disk gets all before the first sync: that one waits for them, and the rest hardly at all.
-        durable_fs::start_writeback(file, 0, self.length);
-        self.state = State::Ended(Arc::clone(file));
+        self.length = ended.map_err(|e| failed(self.hidden.path.as_path(), e))?;
+        upload.end(self.length, planned.mode)?;
+        self.state = State::Ended(Arc::clone(upload));
         Ok(())
     }
 
     /// Makes an ended file durable and closes it; nothing to do where that is done.
     pub(super) fn sync(&mut self) -> Result<(), OutputError> {
-        if let State::Ended(file) = &self.state {
-            durable_fs::sync_all(file, &self.path)?;
+        if let State::Ended(upload) = &self.state {
+            upload.complete()?;
             self.state = State::Synced;
         }
         Ok(())
     }
 
     /// What an ended partial is to become.
-    pub(super) fn finished(&self, sha256: bool) -> Result<FinishedOutput, OutputError> {
+    pub(super) fn finished(
+        &self,
+        sha256: bool,
+        destination: &dyn Destination,
+    ) -> Result<FinishedOutput, OutputError> {
         if !matches!(self.state, State::Synced) {
             return Err(OutputError::Misuse("an output is published only once it is durable"));
         }
-        let (identity, folder) = self.whereabouts()?;
-        let sha256 = sha256.then(|| sha256_of(&self.path)).transpose();
+        let hidden = destination.identified(&self.hidden, self.length)?;
+        let sha256 = sha256.then(|| destination.read(&hidden).and_then(sha256_of)).transpose();
         let output = PublishedOutput {
             category: self.category.clone(),
             entry: self.entry.as_ref().map(|entry| entry.name.to_string()),
             path: OsText::from(self.final_path.as_path()),
             records: self.records,
             bytes: self.length,
-            sha256: sha256.map_err(|e| OutputError::fs("read", &self.path, e))?,
+            sha256: sha256.map_err(|e| OutputError::fs("read", hidden.path.as_path(), e))?,
         };
-        let partial = OsText::from(self.path.as_path());
         let (wanted, renaming) = (output.path.clone(), Renaming::NotYet);
-        Ok(FinishedOutput { partial, wanted, output, number: 0, identity, folder, renaming })
+        Ok(FinishedOutput { hidden, wanted, output, number: 0, renaming })
     }
-
-    /// What tells this file and its folder from others of the same name, now and after a crash.
-    fn whereabouts(&self) -> Result<(FileIdentity, FolderIdentity), OutputError> {
-        let folder = folder_of(&self.path)?;
-        if !self.folder.is_same(&folder) {
-            return Err(other_folder(&self.path));
-        }
-        let identity = durable_fs::identity_at(&self.path)
-            .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
-            .map_err(|e| OutputError::fs("look at", &self.path, e))?;
-        if identity.size != self.length {
-            let (found, written) = (identity.size, self.length);
-            return Err(OutputError::NotAsWritten { path: self.path.clone(), found, written });
-        }
-        Ok((identity, folder))
-    }
-}
-
-/// The partial of a checkpoint is not there: lost, unless its folder is away or on another file system, which then is not mounted.
-fn gone(state: &PartialState, path: &Path) -> OutputError {
-    match folder_of(path) {
-        Ok(found) if found.is_same(&state.folder) || found.device == state.folder.device => {
-            OutputError::PartialGone { path: path.to_owned(), recorded: state.length }
-        }
-        Ok(_) => other_folder(path),
-        Err(error) => error,
-    }
-}
-
-fn other_folder(path: &Path) -> OutputError {
-    OutputError::OtherFolder { folder: durable_fs::parent_of(path).to_owned() }
-}
-
-fn folder_of(path: &Path) -> Result<FolderIdentity, OutputError> {
-    let folder = durable_fs::parent_of(path);
-    durable_fs::folder_identity(folder)
-        .and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()))
-        .map_err(|e| OutputError::fs("look at", folder, e))
 }
 
 struct Counts {
@@ -314,12 +257,11 @@ fn failed(path: &Path, error: io::Error) -> OutputError {
 }
 
 /// Read back: what is told is what lies there, also after a resume.
-fn sha256_of(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+fn sha256_of(mut content: Box<dyn Read>) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; READ_BYTES];
     loop {
-        match file.read(&mut buffer) {
+        match content.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

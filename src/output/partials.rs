@@ -3,29 +3,28 @@
 //! Partials are numbered in the order in which the records call for them. A replay calls for the same ones in the same order, so what
 //! a crash left is met again under its own name and emptied; nothing needs to list a folder of a million files.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::choice::destination_of;
 use super::codec::EncodedChunk;
+use super::destination::{Destination, Durable, Hidden};
 use super::entry::EntryName;
 use super::error::OutputError;
-use super::hidden::{hidden_name, number_of};
+use super::hidden::{MANIFEST, MARKER, number_of};
 use super::intent::{FinishedOutput, Paths};
 use super::naming;
 use super::partial::{HeaderState, Partial, PartialState, Place};
 use super::plan::{OutputPlan, PlannedOutput};
-use super::signals::{SignalPartials, is_signal};
+use super::signals::{SignalPartial, SignalPartials};
 use super::sound::Sound;
 use super::unsynced::Unsynced;
-use crate::durable_fs::{self, FolderRound};
+use crate::durable_fs::FolderRound;
+use crate::model::category::Category;
 use crate::model::job::Job;
-use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
-use crate::model::rule::Rule;
+use crate::model::rule::{Output, Rule};
 
 /// The output files of one job while they are being written.
 pub struct Partials {
@@ -36,9 +35,7 @@ pub struct Partials {
     categories: Vec<CategoryPartials>,
     entry: Option<EntryName>,
     next_number: u64,
-    folders: BTreeSet<PathBuf>,
-    /// Folders with names that no sync has covered yet.
-    unsynced_folders: BTreeSet<PathBuf>,
+    destination: Box<dyn Destination>,
     paths: Paths,
     sound: Sound,
     /// A call began and did not come to its end: it panicked.
@@ -66,12 +63,11 @@ impl Partials {
         Self {
             categories: plan.outputs().iter().map(|_| CategoryPartials::default()).collect(),
             plan,
+            destination: destination_of(&rule),
             rule,
             job: job.clone(),
             entry: None,
             next_number: 0,
-            folders: BTreeSet::new(),
-            unsynced_folders: BTreeSet::new(),
             paths: Paths::default(),
             sound: Sound::default(),
             halfway: false,
@@ -99,7 +95,7 @@ impl Partials {
 
     fn resume_one(&mut self, state: &PartialState) -> Result<(), OutputError> {
         let position = self.plan.outputs().iter().position(|planned| planned.category == state.category);
-        let (Some(position), Some(number)) = (position, number_of(state.partial.as_path(), self.job.id))
+        let (Some(position), Some(number)) = (position, number_of(state.hidden.path.as_path(), self.job.id))
         else {
             return Err(OutputError::Misuse("the checkpoint names a partial that is none of this job's"));
         };
@@ -107,9 +103,8 @@ impl Partials {
         let planned = plan.output(position)?;
         let final_path = self.final_path(planned, state.entry.as_ref())?;
         self.paths.take(&final_path, &planned.category, state.entry.as_ref().map(|e| &e.name))?;
-        let partial = Partial::resume(planned, state, final_path)?;
+        let partial = Partial::resume(planned, state, final_path, &mut *self.destination)?;
         self.next_number = self.next_number.max(number + 1);
-        self.folders.insert(durable_fs::parent_of(&partial.path).to_owned());
         let Some(slot) = self.categories.get_mut(position) else { return Ok(()) };
         slot.first_header.clone_from(&partial.header);
         if !planned.per_entry {
@@ -196,27 +191,11 @@ impl Partials {
         }
         let final_path = self.final_path(planned, entry.as_ref())?;
         self.paths.take(&final_path, &planned.category, entry.as_ref().map(|e| &e.name))?;
-        let folder = durable_fs::parent_of(&final_path).to_owned();
-        self.check_mount()?; // before anything is made where the mount should be
-        if self.folders.insert(folder.clone()) {
-            durable_fs::make_folder(&folder, false)?;
-        }
-        let path = folder.join(hidden_name(self.job.id, &self.next_number.to_string()));
-        self.unsynced_folders.insert(folder);
-        let partial = Partial::create(planned, Place { entry, path, final_path })?;
-        // It may have vanished in between: an intent must never name a partial that lies beside it.
-        self.check_mount()?;
+        let number = self.next_number.to_string();
+        let created = self.destination.create(self.job.id, &number, &final_path)?;
+        let partial = Partial::create(planned, Place { entry, final_path }, created)?;
         self.next_number += 1;
         Ok(partial)
-    }
-
-    fn check_mount(&self) -> Result<(), OutputError> {
-        let Some(mount) = &self.rule.publish.mount else { return Ok(()) };
-        match durable_fs::is_mount_point(mount) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(OutputError::NotMounted { mount: mount.clone() }),
-            Err(error) => Err(OutputError::fs("look at", mount, error)),
-        }
     }
 
     fn final_path(&self, planned: &PlannedOutput, entry: Option<&EntryName>) -> Result<PathBuf, OutputError> {
@@ -236,32 +215,28 @@ impl Partials {
 
     fn flush_all(&mut self) -> Result<(Vec<PartialState>, PendingSync), OutputError> {
         let mut states = Vec::new();
-        let mut pending = PendingSync { sound: self.sound.clone(), ..PendingSync::default() };
+        let mut parts = Vec::new();
         for partial in self.categories.iter_mut().flat_map(|slot| &mut slot.partials) {
             let (state, unsynced) = partial.checkpoint()?;
             states.push(state);
-            pending.files.extend(unsynced.map(|file| (file, partial.path.clone())));
+            parts.extend(unsynced);
         }
-        // Kept for the next checkpoint too: this one may never be synced.
-        pending.folders.extend(self.unsynced_folders.iter().cloned());
-        Ok((states, pending))
+        parts.push(self.destination.names());
+        Ok((states, PendingSync { parts, sound: self.sound.clone() }))
     }
 
     /// Makes the hidden files that manifest and marker will appear from; [`Self::sync_folders`] makes their names durable.
     pub fn prepare_signals(&mut self) -> Result<SignalPartials, OutputError> {
         self.guarded(|partials| {
-            let [manifest, marker] = signal_paths(&partials.rule, &partials.job)?;
-            partials.check_mount()?; // before anything is made where the mount should be
-            for path in [&manifest, &marker].into_iter().flatten() {
-                let folder = durable_fs::parent_of(path).to_owned();
-                if partials.folders.insert(folder.clone()) {
-                    durable_fs::make_folder(&folder, false)?;
+            let [manifest, marker] = naming::signal_paths(&partials.rule, &partials.job)?;
+            let (job, destination) = (partials.job.id, &mut partials.destination);
+            let mut make = |path: Option<PathBuf>, what| match path {
+                Some(path) => {
+                    destination.create(job, what, &path).map(|(hidden, _)| Some(SignalPartial::new(hidden)))
                 }
-            }
-            let made = SignalPartials::prepare(partials.job.id, manifest.as_deref(), marker.as_deref())?;
-            // As in `create`: an intent that names a folder under the mount would wait for it for ever.
-            partials.check_mount()?;
-            Ok(made)
+                None => Ok(None),
+            };
+            Ok(SignalPartials { manifest: make(manifest, MANIFEST)?, marker: make(marker, MARKER)? })
         })
     }
 
@@ -282,9 +257,9 @@ impl Partials {
             }
             if !planned.write_empty {
                 for empty in slot.partials.extract_if(.., |partial| partial.records() == 0) {
-                    let path = empty.path.clone();
+                    let hidden = empty.hidden.clone();
                     drop(empty); // closed first: Windows does not remove open files
-                    durable_fs::remove_file(&path)?;
+                    self.destination.remove(&hidden)?;
                 }
             }
         }
@@ -305,7 +280,7 @@ impl Partials {
 
     /// Makes the partials' names durable: one that is gone counts as published once the intent stands.
     pub fn sync_folders(&mut self, round: &mut FolderRound) -> Result<(), OutputError> {
-        self.guarded(|partials| Ok(partials.folders.iter().try_for_each(|folder| round.sync(folder))?))
+        self.guarded(|partials| partials.destination.sync_names(round))
     }
 
     /// What can be published, once all of it is durable.
@@ -314,7 +289,9 @@ impl Partials {
             let outputs = partials.plan.outputs().iter().zip(&partials.categories);
             outputs
                 .flat_map(|(planned, slot)| {
-                    slot.partials.iter().map(|partial| partial.finished(planned.sha256))
+                    let finished =
+                        |partial: &Partial| partial.finished(planned.sha256, &*partials.destination);
+                    slot.partials.iter().map(finished).collect::<Vec<_>>()
                 })
                 .collect()
         })
@@ -324,13 +301,13 @@ impl Partials {
     /// where the partials lie.
     pub fn name_for(&mut self, job: &Job, finished: &mut [FinishedOutput]) -> Result<(), OutputError> {
         self.job = job.clone();
-        let mut by_partial: BTreeMap<PathBuf, &mut FinishedOutput> =
-            finished.iter_mut().map(|output| (output.partial.as_path().to_owned(), output)).collect();
+        let mut by_partial: HashMap<OsText, &mut FinishedOutput> =
+            finished.iter_mut().map(|output| (output.hidden.path.clone(), output)).collect();
         for (planned, slot) in self.plan.outputs().iter().zip(&self.categories) {
             for partial in &slot.partials {
-                let Some(output) = by_partial.get_mut(&partial.path) else { continue };
+                let Some(output) = by_partial.get_mut(&partial.hidden.path) else { continue };
                 let path = self.final_path(planned, partial.entry.as_ref())?;
-                if durable_fs::parent_of(&path) != durable_fs::parent_of(&partial.path) {
+                if !self.destination.is_beside(&partial.hidden, &path) {
                     return Err(OutputError::Misuse("an output's folder cannot depend on its revision"));
                 }
                 output.wanted = OsText::from(path);
@@ -342,19 +319,11 @@ impl Partials {
 
     /// Removes every partial (a failed job). A folder with partials that is not there is away, and they with it: an error.
     pub fn discard(self) -> Result<(), OutputError> {
-        let partials = self.categories.iter().flat_map(|slot| &slot.partials);
-        let with_partials: BTreeSet<_> =
-            partials.map(|partial| durable_fs::parent_of(&partial.path).to_owned()).collect();
-        let folders = self.folders.clone();
-        let job = self.job.id;
-        // Closed first: Windows does not remove open files.
-        drop(self);
-        for folder in &folders {
-            if !clear_folder(folder, job, &BTreeSet::new())? && with_partials.contains(folder) {
-                return Err(OutputError::fs("list", folder, io::ErrorKind::NotFound.into()));
-            }
-        }
-        Ok(())
+        let Self { categories, destination, job, .. } = self;
+        let partials = categories.iter().flat_map(|slot| &slot.partials);
+        let written: Vec<Hidden> = partials.map(|partial| partial.hidden.clone()).collect();
+        drop(categories); // closed first: Windows does not remove open files
+        destination.discard(job.id, &written)
     }
 }
 
@@ -428,134 +397,56 @@ impl CategoryPartials {
     }
 }
 
-/// Descriptors whose data must be durable before a checkpoint counts; synced on another thread.
-#[derive(Default)]
+/// What must be durable before a checkpoint counts; synced on another thread.
 pub struct PendingSync {
-    files: Vec<(Arc<File>, PathBuf)>,
-    folders: Vec<PathBuf>,
+    /// Content, then names.
+    parts: Vec<Arc<dyn Durable>>,
     sound: Sound,
 }
 
 impl PendingSync {
-    /// fdatasync of each, then the folders that have their names. Refuses, without touching anything, once the partials failed; an
+    /// Syncs each. Refuses, without touching anything, once the partials failed; an
     /// error here is theirs too.
     pub fn sync(self) -> Result<(), OutputError> {
         // After a failed sync the next one may report success for lost data.
         self.sound.check()?;
-        self.sound.note(self.sync_all())
-    }
-
-    fn sync_all(&self) -> Result<(), OutputError> {
-        for (file, path) in &self.files {
-            durable_fs::sync_data(file, path)?;
-        }
-        for folder in &self.folders {
-            durable_fs::sync_folder(folder)?;
-        }
-        Ok(())
+        self.sound.note(self.parts.iter().try_for_each(|part| part.sync()))
     }
 }
 
 /// Removes the partials of a job that nobody writes, those in `keep` excepted: in the folders of `keep`, and in those where the rule puts
 /// the outputs of the job and of the entries that its row has. Lists folders: for jobs that ended, not for each.
 pub(crate) fn remove_partials(rule: &Rule, job: &Job, keep: &[PartialState]) -> Result<(), OutputError> {
-    let kept: BTreeSet<&Path> = keep.iter().map(|state| state.partial.as_path()).collect();
-    let mut folders: BTreeSet<PathBuf> =
-        kept.iter().map(|path| durable_fs::parent_of(path).to_owned()).collect();
-    for (category, output) in &rule.outputs {
+    let paths_of = |(category, output): (&Category, &Output)| -> Result<_, OutputError> {
         let template = naming::parse(rule, &output.path, &naming::place_of(category))?;
-        let names: Vec<OsText> = if naming::is_per_entry(&template) {
-            job.entries
-                .iter()
-                .map(|entry| OsText::from(entry.name.as_str()))
-                .chain([OsText::default()])
-                .collect()
-        } else {
-            vec![OsText::default()]
-        };
-        for name in &names {
-            let path = naming::output_path(&template, rule, job, category, Some(name))?;
-            folders.insert(durable_fs::parent_of(&path).to_owned());
-        }
-    }
-    let signals = signal_paths(rule, job)?;
-    folders.extend(signals.iter().flatten().map(|path| durable_fs::parent_of(path).to_owned()));
-    folders.iter().try_for_each(|folder| clear_folder(folder, job.id, &kept).map(drop))
-}
-
-/// Of manifest and marker, before any number.
-pub(crate) fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2], OutputError> {
-    let path = |template: &Option<String>, place: &str| {
-        template.as_ref().map(|text| naming::signal_path(rule, job, text, place)).transpose()
+        let entries = if naming::is_per_entry(&template) { job.entries.as_slice() } else { &[] };
+        let names = entries.iter().map(|entry| OsText::from(entry.name.as_str())).chain([OsText::default()]);
+        let category = category.clone();
+        Ok(names.map(move |name| naming::output_path(&template, rule, job, &category, Some(&name))))
     };
-    Ok([path(&rule.publish.manifest, "publish.manifest")?, path(&rule.publish.marker, "publish.marker")?])
-}
-
-/// The partials of a job that lie in a folder, for those who look without knowing the job. None where there is no such folder.
-pub(crate) fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>> {
-    let mut partials = Vec::new();
-    durable_fs::note_place(folder);
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(partials),
-        entries => entries?,
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if number_of(&path, job).is_some() {
-            partials.push(path);
-        }
-    }
-    partials.sort();
-    Ok(partials)
-}
-
-/// False: there is no such folder.
-fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<bool, OutputError> {
-    let listing = |e| OutputError::fs("list", folder, e);
-    durable_fs::note_place(folder);
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        entries => entries.map_err(listing)?,
-    };
-    for entry in entries {
-        let path = folder.join(entry.map_err(listing)?.file_name());
-        let is_ours = number_of(&path, job).is_some()
-            || path.file_name().and_then(OsStr::to_str).is_some_and(|name| is_signal(name, job));
-        if is_ours && !kept.contains(path.as_path()) {
-            durable_fs::remove_file(&path)?;
-        }
-    }
-    Ok(true)
+    let outputs: Vec<_> = rule.outputs.iter().map(paths_of).collect::<Result<_, _>>()?;
+    let signals = naming::signal_paths(rule, job)?.into_iter().flatten().map(Ok);
+    let kept: Vec<&Hidden> = keep.iter().map(|state| &state.hidden).collect();
+    destination_of(rule).clear(job.id, &mut outputs.into_iter().flatten().chain(signals), &kept)
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    #[test]
-    fn a_folder_that_cannot_be_listed_is_not_one_without_partials() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let job = JobId::from_parts(1, 1);
-        assert_eq!(
-            partials_in(&folder.path().join("none"), job).expect("nothing there"),
-            Vec::<PathBuf>::new()
-        );
-        partials_in(&folder.path().join("n".repeat(300)), job).expect_err("it cannot be looked into");
-    }
+    use super::*;
+    use crate::output::folder::opened;
 
     /// A device that cannot be synced stands for a disk that fails.
     #[test]
     fn after_a_failed_fsync_no_second_one_is_tried() {
-        let device = || {
-            let path = PathBuf::from("/dev/full");
-            (Arc::new(File::options().write(true).open(&path).expect("opens")), path)
-        };
         let sound = Sound::default();
-        let pending = || PendingSync { files: vec![device()], folders: Vec::new(), sound: sound.clone() };
-        let first = pending().sync().expect_err("cannot be synced");
+        let pending = |parts| PendingSync { parts, sound: sound.clone() };
+        let first = pending(vec![opened(Path::new("/dev/full")).expect("opens") as _])
+            .sync()
+            .expect_err("cannot be synced");
         assert!(first.is_failed_sync(), "{first}");
-        let good = PendingSync { files: Vec::new(), folders: Vec::new(), sound: sound.clone() };
-        let second = good.sync().expect_err("refuses what would succeed");
+        let second = pending(Vec::new()).sync().expect_err("refuses what would succeed");
         assert!(matches!(second, OutputError::Broken(_)), "{second}");
     }
 }

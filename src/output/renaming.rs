@@ -1,13 +1,11 @@
 //! What is known of the rename of a hidden file, and what is told of one that is gone.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::OutputError;
-use crate::durable_fs::{self, FsError};
+use crate::durable_fs::FsError;
 use crate::model::os_text::OsText;
 
 /// What is known of the rename of a hidden file to its final name.
@@ -56,14 +54,4 @@ pub(super) fn tell_gone(path: &Path) {
         hint = "if no consumer took it, somebody removed its hidden file; see what else of the job is there before its source is taken again",
         "an output counts as published, and neither it nor its partial is there"
     );
-}
-
-/// Whether anything lies there.
-pub(super) fn is_there(path: &Path) -> Result<bool, OutputError> {
-    durable_fs::note_place(path);
-    match fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(OutputError::fs("look at", path, error)),
-    }
 }

@@ -1,35 +1,33 @@
-//! The file under a partial: large writes, early writeback, a known length.
+//! What lies under a partial: large writes, early writeback, a known length.
 
-use std::fs::File;
-use std::io::{self, Seek as _, SeekFrom, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use age::stream::StreamWriter;
 
+use super::destination::Upload;
 use super::recipients::{self, Recipient};
-use crate::durable_fs;
 
 /// Slices' chunks are some 50 KiB: too small for a write each.
 const BUFFER_BYTES: usize = 512 << 10;
 /// Begun early, so that the last sync does not wait for a whole file.
 const WRITEBACK_BYTES: u64 = 8 << 20;
 
-/// A buffered file that knows its length.
-pub(super) struct FileSink {
-    file: Arc<File>,
+/// A buffered upload that knows its length.
+pub(super) struct UploadSink {
+    upload: Arc<dyn Upload>,
     buffer: Vec<u8>,
-    /// Bytes in the file, the buffer's not counted.
+    /// Bytes uploaded, the buffer's not counted.
     written: u64,
     writeback_from: u64,
     /// The code of a failed write (of an error without one: none) and its kind: what lies in the file is not known any more.
     failed: Option<(Option<i32>, io::ErrorKind)>,
 }
 
-impl FileSink {
-    /// Over a file that ends at `length`.
-    pub(super) fn at(file: Arc<File>, length: u64) -> io::Result<Self> {
-        (&*file).seek(SeekFrom::Start(length))?;
-        Ok(Self { file, buffer: Vec::new(), written: length, writeback_from: length, failed: None })
+impl UploadSink {
+    /// Over an upload that ends at `length`.
+    pub(super) fn at(upload: Arc<dyn Upload>, length: u64) -> Self {
+        Self { upload, buffer: Vec::new(), written: length, writeback_from: length, failed: None }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -41,14 +39,14 @@ impl FileSink {
     }
 
     fn write_through(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Err(error) = (&*self.file).write_all(bytes) {
+        if let Err(error) = self.upload.append(bytes) {
             self.failed = Some((error.raw_os_error(), error.kind()));
             return Err(error);
         }
         self.written += bytes.len() as u64;
         let waiting = self.written - self.writeback_from;
         if waiting >= WRITEBACK_BYTES {
-            durable_fs::start_writeback(&self.file, self.writeback_from, waiting);
+            self.upload.hasten(self.writeback_from, waiting);
             self.writeback_from = self.written;
         }
         Ok(())
@@ -63,7 +61,7 @@ impl FileSink {
     }
 }
 
-impl Write for FileSink {
+impl Write for UploadSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
         if self.buffer.len() + bytes.len() > BUFFER_BYTES {
@@ -85,14 +83,14 @@ impl Write for FileSink {
 
 /// Where compressed bytes go: into the file, or through age into it.
 pub(super) enum Sink {
-    Open(FileSink),
-    Sealed(StreamWriter<FileSink>),
+    Open(UploadSink),
+    Sealed(StreamWriter<UploadSink>),
     /// An error or the end left nothing to write to.
     Ended,
 }
 
 impl Sink {
-    pub(super) fn new(file: FileSink, recipients: &[Recipient]) -> io::Result<Self> {
+    pub(super) fn new(file: UploadSink, recipients: &[Recipient]) -> io::Result<Self> {
         if recipients.is_empty() {
             Ok(Self::Open(file))
         } else {
@@ -140,12 +138,15 @@ impl Write for Sink {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::output::folder::opened;
 
     #[test]
     fn after_a_failed_write_nothing_is_taken_and_no_length_is_told() {
-        let full = File::options().write(true).open("/dev/full").expect("opens");
-        let mut sink = Sink::Open(FileSink::at(Arc::new(full), 0).expect("begins"));
+        let full = opened(Path::new("/dev/full")).expect("opens");
+        let mut sink = Sink::Open(UploadSink::at(full, 0));
         sink.write_all(b"buffered").expect("a buffer takes it");
         for _ in 0..3 {
             let error = sink.flushed_length().expect_err("the disk is full");
@@ -157,8 +158,8 @@ mod tests {
 
     #[test]
     fn a_large_write_that_failed_is_remembered_too() {
-        let full = File::options().write(true).open("/dev/full").expect("opens");
-        let mut sink = Sink::Open(FileSink::at(Arc::new(full), 0).expect("begins"));
+        let full = opened(Path::new("/dev/full")).expect("opens");
+        let mut sink = Sink::Open(UploadSink::at(full, 0));
         sink.write_all(&vec![0; BUFFER_BYTES]).expect_err("the disk is full");
         assert_eq!(sink.flushed_length().expect_err("refuses").kind(), io::ErrorKind::StorageFull);
     }

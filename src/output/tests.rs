@@ -285,7 +285,7 @@ fn a_partial_shorter_than_its_checkpoint_is_a_storage_error() {
     let (states, pending) = partials.checkpoint().expect("checkpoints");
     pending.sync().expect("syncs");
     drop(partials);
-    fs::write(states[0].partial.as_path(), "1").expect("cuts");
+    fs::write(states[0].hidden.path.as_path(), "1").expect("cuts");
     let error = world.resume(&states).err().expect("refuses");
     assert_eq!(error.kind(), FaultKind::Storage);
     assert!(error.to_string().contains("has 1 bytes, but its checkpoint says 4"), "{error}");
@@ -444,7 +444,7 @@ fn rolling_forward_finishes_what_any_crash_began() {
                 Intent::choose(&world.rule, &world.job, finished(&world), &|_| false).expect("chooses");
             intent = intent.begun().into_owned(); // as the next start reads it
             for output in &intent.outputs[..done] {
-                fs::rename(output.partial.as_path(), output.output.path.as_path()).expect("renames");
+                fs::rename(output.hidden.path.as_path(), output.output.path.as_path()).expect("renames");
                 if consumed {
                     fs::remove_file(output.output.path.as_path()).expect("consumes");
                 }
@@ -456,7 +456,7 @@ fn rolling_forward_finishes_what_any_crash_began() {
                 let there = fs::read_to_string(output.output.path.as_path()).ok();
                 let expected = (position >= done || !consumed).then(|| format!("{position}\n"));
                 assert_eq!(there, expected, "{done} renamed, consumed: {consumed}");
-                assert!(fs::metadata(output.partial.as_path()).is_err(), "no partial is left");
+                assert!(fs::metadata(output.hidden.path.as_path()).is_err(), "no partial is left");
             }
         }
     }

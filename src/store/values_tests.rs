@@ -16,7 +16,7 @@ use crate::model::job::{Companion, Job, PublishedOutput, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
-use crate::output::{EntryName, FinishedOutput, HeaderState, Intent};
+use crate::output::{EntryName, FinishedOutput, HeaderState, Hidden, Intent};
 
 fn encoded<T: Serialize>(row: &T) -> Vec<Vec<u8>> {
     value::encode("row", row).expect("encodes").into_iter().map(Vec::from).collect()
@@ -78,8 +78,7 @@ fn full_checkpoint(text: &str) -> Checkpoint {
     let partial = PartialState {
         category: Category::main(),
         entry: Some(entry.clone()),
-        partial: text.into(),
-        folder: folder_identity(),
+        hidden: Hidden { path: text.into(), folder: folder_identity(), identity: None },
         length: 10,
         records: 2,
         crc: 77,
@@ -98,12 +97,10 @@ fn archived(text: &str) -> ArchivedRow {
 
 fn full_intent(text: &str) -> Intent {
     let finished = FinishedOutput {
-        partial: text.into(),
+        hidden: Hidden { path: text.into(), folder: folder_identity(), identity: Some(identity(4)) },
         wanted: "/out/a".into(),
         output: output(text),
         number: 1,
-        identity: identity(4),
-        folder: folder_identity(),
         renaming: crate::output::Renaming::NotYet,
     };
     Intent {

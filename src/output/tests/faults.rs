@@ -17,12 +17,12 @@ fn a_partial_is_lost_only_where_its_folder_is_there() {
     assert_eq!((error.kind(), error.waits_for()), (FaultKind::Storage, WaitsFor::Disk));
     fs::rename(world.path("unmounted"), world.path("sub")).expect("renames");
     drop(world.resume(&states).expect("nothing was lost"));
-    fs::remove_file(states[0].partial.as_path()).expect("removes");
+    fs::remove_file(states[0].hidden.path.as_path()).expect("removes");
     let error = world.resume(&states).err().expect("refuses");
     assert!(error.is_lost_partial() && error.to_string().contains("is gone"), "{error}");
     let mut states = states;
-    states[0].folder.device += 1;
-    states[0].folder.inode += 1;
+    states[0].hidden.folder.device += 1;
+    states[0].hidden.folder.inode += 1;
     let error = world.resume(&states).err().expect("refuses what lies under a mount that is away");
     assert!(!error.is_lost_partial() && error.to_string().contains("mounted?"), "{error}");
     assert_eq!((error.kind(), error.waits_for()), (FaultKind::Storage, WaitsFor::Disk));
@@ -124,8 +124,8 @@ fn a_published_file_is_known_after_a_reboot_that_numbered_the_devices_anew() {
         if taken {
             fs::remove_file(world.path("sub/a.csv")).expect("consumes");
         }
-        intent.outputs[0].identity.device += 1;
-        intent.outputs[0].folder.device += 1;
+        intent.outputs[0].hidden.identity.as_mut().expect("complete").device += 1;
+        intent.outputs[0].hidden.folder.device += 1;
         assert_eq!(roll_forward(&world, &mut intent).expect("rolls"), RolledForward::Done);
     }
 }

@@ -25,7 +25,7 @@ fn signal(world: &World, intent: &mut Intent, json: &[u8]) -> RolledForward {
 #[test]
 fn manifest_and_marker_are_written_again_without_harm() {
     let world = world();
-    let mut intent = choose(&world);
+    let mut intent = prepared(&world);
     for _ in 0..2 {
         signal(&world, &mut intent, b"{}");
     }
@@ -36,8 +36,8 @@ fn manifest_and_marker_are_written_again_without_harm() {
 #[test]
 fn those_of_an_earlier_job_stay_and_never_vouch_for_a_later_one() {
     let world = world();
-    signal(&world, &mut choose(&world), b"first");
-    signal(&world, &mut choose(&world), b"second");
+    signal(&world, &mut prepared(&world), b"first");
+    signal(&world, &mut prepared(&world), b"second");
     assert_eq!(fs::read(world.path("pay.acme.json")).expect("reads"), b"first");
     assert_eq!(fs::read(world.path("pay.acme-1.json")).expect("reads"), b"second");
     assert!(world.path("done/pay-1.done").try_exists().expect("can be looked at"));

@@ -77,14 +77,14 @@ fn partials(store: &Store, job: &Job) -> Vec<Finding> {
     }
     let hint = "find who removed or cut it; the job starts from its first record";
     let wrong = |state: &crate::output::PartialState| {
-        let path = state.partial.as_path();
+        let path = state.hidden.path.as_path();
         let length = match path.metadata() {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Some(format!("cannot look at {}: {error}", state.partial)),
+            Err(error) => return Some(format!("cannot look at {}: {error}", state.hidden.path)),
         };
         let problem =
-            || format!("{} has {length} bytes, its checkpoint counts on {}", state.partial, state.length);
+            || format!("{} has {length} bytes, its checkpoint counts on {}", state.hidden.path, state.length);
         (length < state.length).then(problem)
     };
     let problems = checkpoint.partials.iter().filter_map(wrong);

@@ -1,0 +1,348 @@
+//! Folders as a destination: hidden files beside their final names, published by renames on one file system.
+//!
+//! A file that is gone from its folder was renamed or removed. That says something only while the folder is the one that it was written
+//! to: where its file system is not mounted, a folder of the same name may lie in its place.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::destination::{Destination, Durable, Hidden, Standing, Upload};
+use super::error::OutputError;
+use super::hidden::{hidden_name, is_hidden_of, number_of};
+use crate::durable_fs::{self, FolderRound, FsError, Renamed};
+use crate::model::identity::{FileIdentity, FolderIdentity};
+use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
+
+/// The folders of one job's outputs.
+#[derive(Default)]
+pub(super) struct Folder {
+    mount: Option<PathBuf>,
+    /// Those that are there.
+    folders: BTreeSet<PathBuf>,
+    /// Those in which files were made.
+    made_in: BTreeSet<PathBuf>,
+}
+
+impl Folder {
+    pub(super) fn new(mount: Option<PathBuf>) -> Self {
+        Self { mount, ..Self::default() }
+    }
+
+    fn check_mount(&self) -> Result<(), OutputError> {
+        let Some(mount) = &self.mount else { return Ok(()) };
+        match durable_fs::is_mount_point(mount) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(OutputError::NotMounted { mount: mount.clone() }),
+            Err(error) => Err(OutputError::fs("look at", mount, error)),
+        }
+    }
+}
+
+impl Destination for Folder {
+    fn create(
+        &mut self,
+        job: JobId,
+        what: &str,
+        path: &Path,
+    ) -> Result<(Hidden, Arc<dyn Upload>), OutputError> {
+        let folder = durable_fs::parent_of(path).to_owned();
+        self.check_mount()?; // before anything is made where the mount should be
+        if self.folders.insert(folder.clone()) {
+            durable_fs::make_folder(&folder, false)?;
+        }
+        let path = folder.join(hidden_name(job, what));
+        self.made_in.insert(folder);
+        let file = durable_fs::create_private(&path)?;
+        let hidden = hidden_at(&path)?;
+        // It may have vanished in between: an intent must never name a partial that lies beside it.
+        self.check_mount()?;
+        Ok((hidden, Arc::new(HiddenFile { file, path })))
+    }
+
+    fn resume(&mut self, hidden: &Hidden, length: u64) -> Result<(Hidden, Arc<dyn Upload>), OutputError> {
+        let path = hidden.path.as_path().to_owned();
+        let opening = |e| OutputError::fs("open", &path, e);
+        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone(hidden, length)),
+            opened => opened.map_err(opening)?,
+        };
+        let found = file.metadata().map_err(opening)?.len();
+        if found < length {
+            return Err(OutputError::PartialShort { path, found, recorded: length });
+        }
+        let cut = file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
+        cut.map_err(|e| OutputError::fs("cut back", &path, e))?;
+        self.folders.insert(durable_fs::parent_of(&path).to_owned());
+        Ok((hidden_at(&path)?, Arc::new(HiddenFile { file, path })))
+    }
+
+    fn names(&self) -> Arc<dyn Durable> {
+        // Each time all of them: what was told before may never be synced.
+        Arc::new(Names(self.made_in.iter().cloned().collect()))
+    }
+
+    fn sync_names(&self, round: &mut FolderRound) -> Result<(), OutputError> {
+        Ok(self.folders.iter().try_for_each(|folder| round.sync(folder))?)
+    }
+
+    fn identified(&self, hidden: &Hidden, length: u64) -> Result<Hidden, OutputError> {
+        let path = hidden.path.as_path();
+        let now = hidden_at(path)?;
+        if !hidden.folder.is_same(&now.folder) {
+            return Err(OutputError::other_folder(path));
+        }
+        let identity = identity_at(path)?
+            .ok_or_else(|| OutputError::fs("look at", path, io::ErrorKind::NotFound.into()))?;
+        if identity.size != length {
+            let (found, written) = (identity.size, length);
+            return Err(OutputError::NotAsWritten { path: path.to_owned(), found, written });
+        }
+        Ok(Hidden { identity: Some(identity), ..now })
+    }
+
+    fn read(&self, hidden: &Hidden) -> io::Result<Box<dyn Read>> {
+        Ok(Box::new(File::open(hidden.path.as_path())?))
+    }
+
+    fn write(&self, hidden: &Hidden, path: &Path, bytes: &[u8], mode: u32) -> Result<(), OutputError> {
+        let partial = hidden.path.as_path();
+        // Where a link stands in for the rename, a crash before its unlink leaves both names.
+        let published = identity_at(path)?;
+        if published.is_some() && published == identity_at(partial)? {
+            return Ok(());
+        }
+        let mut file = durable_fs::create_private(partial)?;
+        file.write_all(bytes).map_err(|e| OutputError::fs("write", partial, e))?;
+        durable_fs::set_mode(&file, partial, mode)?;
+        // Closed at the end: Windows renames no open file.
+        Ok(durable_fs::sync_all(&file, partial)?)
+    }
+
+    fn is_beside(&self, hidden: &Hidden, path: &Path) -> bool {
+        durable_fs::parent_of(path) == durable_fs::parent_of(hidden.path.as_path())
+    }
+
+    fn is_taken(&self, path: &Path) -> Result<bool, OutputError> {
+        durable_fs::note_place(path);
+        match fs::symlink_metadata(path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(OutputError::fs("look at", path, error)),
+        }
+    }
+
+    fn standing(&self, hidden: &Hidden, path: &Path) -> Result<Standing, OutputError> {
+        let is_it = |found: &FileIdentity| hidden.identity.is_some_and(|it| is_same_file(&it, found));
+        if let Some(found) = identity_at(hidden.path.as_path())? {
+            let is_another = hidden.identity.is_some() && !is_it(&found);
+            return Ok(if is_another { Standing::Replaced } else { Standing::Hidden });
+        }
+        if hidden.identity.is_some() && identity_at(path)?.as_ref().is_some_and(is_it) {
+            return Ok(Standing::Published);
+        }
+        let found = folder_identity(durable_fs::parent_of(hidden.path.as_path()))?;
+        let is_home = found.is_some_and(|found| hidden.folder.is_same(&found));
+        Ok(if is_home { Standing::Gone } else { Standing::Away })
+    }
+
+    fn publish(&self, hidden: &Hidden, path: &Path, replaces: bool) -> Result<Renamed, FsError> {
+        let partial = hidden.path.as_path();
+        if replaces {
+            durable_fs::rename_replace(partial, path)
+        } else {
+            durable_fs::rename_no_replace(partial, path)
+        }
+    }
+
+    fn sync_published(
+        &self,
+        path: &Path,
+        may_be_away: bool,
+        round: &mut FolderRound,
+    ) -> Result<(), OutputError> {
+        let folder = durable_fs::parent_of(path);
+        if !may_be_away || self.is_taken(folder)? {
+            round.sync(folder)?;
+        }
+        Ok(())
+    }
+
+    fn retract(&self, path: &Path) -> Result<(), OutputError> {
+        durable_fs::remove_file(path)?;
+        Ok(durable_fs::sync_folder(durable_fs::parent_of(path))?)
+    }
+
+    fn remove(&self, hidden: &Hidden) -> Result<(), OutputError> {
+        durable_fs::remove_file(hidden.path.as_path())?;
+        Ok(())
+    }
+
+    fn clear(
+        &self,
+        job: JobId,
+        paths: &mut dyn Iterator<Item = Result<PathBuf, OutputError>>,
+        kept: &[&Hidden],
+    ) -> Result<(), OutputError> {
+        let kept: BTreeSet<&Path> = kept.iter().map(|hidden| hidden.path.as_path()).collect();
+        let mut folders: BTreeSet<PathBuf> =
+            kept.iter().map(|path| durable_fs::parent_of(path).to_owned()).collect();
+        for path in paths {
+            folders.insert(durable_fs::parent_of(&path?).to_owned());
+        }
+        folders.iter().try_for_each(|folder| clear_folder(folder, job, &kept).map(drop))
+    }
+
+    fn discard(&self, job: JobId, written: &[Hidden]) -> Result<(), OutputError> {
+        let written: BTreeSet<_> =
+            written.iter().map(|hidden| durable_fs::parent_of(hidden.path.as_path())).collect();
+        for folder in &self.folders {
+            if !clear_folder(folder, job, &BTreeSet::new())? && written.contains(folder.as_path()) {
+                return Err(OutputError::fs("list", folder, io::ErrorKind::NotFound.into()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names in these folders.
+struct Names(Vec<PathBuf>);
+
+impl Durable for Names {
+    fn sync(&self) -> Result<(), OutputError> {
+        Ok(self.0.iter().try_for_each(|folder| durable_fs::sync_folder(folder))?)
+    }
+}
+
+/// A hidden file that is open.
+struct HiddenFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl Durable for HiddenFile {
+    fn sync(&self) -> Result<(), OutputError> {
+        Ok(durable_fs::sync_data(&self.file, &self.path)?)
+    }
+}
+
+impl Upload for HiddenFile {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        durable_fs::note_place(&self.path);
+        (&self.file).write_all(bytes)
+    }
+
+    fn hasten(&self, from: u64, length: u64) {
+        durable_fs::start_writeback(&self.file, from, length);
+    }
+
+    fn end(&self, length: u64, mode: u32) -> Result<(), OutputError> {
+        durable_fs::set_mode(&self.file, &self.path, mode)?;
+        // Of many small files the disk gets all before the first sync: that one waits for them, and the rest hardly at all.
+        self.hasten(0, length);
+        Ok(())
+    }
+
+    fn complete(&self) -> Result<(), OutputError> {
+        Ok(durable_fs::sync_all(&self.file, &self.path)?)
+    }
+}
+
+/// A file that is written to as if it were a hidden one.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) fn opened(path: &Path) -> io::Result<Arc<dyn Upload>> {
+    let file = File::options().write(true).open(path)?;
+    Ok(Arc::new(HiddenFile { file, path: path.to_owned() }))
+}
+
+fn hidden_at(path: &Path) -> Result<Hidden, OutputError> {
+    let folder = durable_fs::parent_of(path);
+    let found = folder_identity(folder)?
+        .ok_or_else(|| OutputError::fs("look at", folder, io::ErrorKind::NotFound.into()))?;
+    Ok(Hidden { path: OsText::from(path), folder: found, identity: None })
+}
+
+/// The partial of a checkpoint is not there: lost, unless its folder is away or on another file system, which then is not mounted.
+fn gone(hidden: &Hidden, recorded: u64) -> OutputError {
+    let path = hidden.path.as_path();
+    match hidden_at(path) {
+        Ok(Hidden { folder, .. })
+            if folder.is_same(&hidden.folder) || folder.device == hidden.folder.device =>
+        {
+            OutputError::PartialGone { path: path.to_owned(), recorded }
+        }
+        Ok(_) => OutputError::other_folder(path),
+        Err(error) => error,
+    }
+}
+
+fn folder_identity(folder: &Path) -> Result<Option<FolderIdentity>, OutputError> {
+    durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))
+}
+
+fn identity_at(path: &Path) -> Result<Option<FileIdentity>, OutputError> {
+    durable_fs::identity_at(path).map_err(|e| OutputError::fs("look at", path, e))
+}
+
+/// A device may have another number after a reboot; then size and time must agree.
+fn is_same_file(finished: &FileIdentity, found: &FileIdentity) -> bool {
+    finished.inode == found.inode
+        && finished.size == found.size
+        && (finished.device == found.device
+            || (finished.size, finished.mtime_ns) == (found.size, found.mtime_ns))
+}
+
+/// The partials of a job that lie in a folder, for those who look without knowing the job. None where there is no such folder.
+pub(crate) fn partials_in(folder: &Path, job: JobId) -> io::Result<Vec<PathBuf>> {
+    let mut partials: Vec<_> = hidden_in(folder, job)?.into_iter().flatten().collect::<io::Result<_>>()?;
+    partials.retain(|path| number_of(path, job).is_some());
+    partials.sort();
+    Ok(partials)
+}
+
+/// False: there is no such folder.
+fn clear_folder(folder: &Path, job: JobId, kept: &BTreeSet<&Path>) -> Result<bool, OutputError> {
+    let listing = |e| OutputError::fs("list", folder, e);
+    let Some(entries) = hidden_in(folder, job).map_err(listing)? else { return Ok(false) };
+    for path in entries {
+        let path = path.map_err(listing)?;
+        if !kept.contains(path.as_path()) {
+            durable_fs::remove_file(&path)?;
+        }
+    }
+    Ok(true)
+}
+
+/// The hidden files of a job in a folder, where there is one.
+fn hidden_in(
+    folder: &Path,
+    job: JobId,
+) -> io::Result<Option<impl Iterator<Item = io::Result<PathBuf>> + use<>>> {
+    durable_fs::note_place(folder);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?.map(|entry| Ok(entry?.path())),
+    };
+    let is_ours =
+        move |path: &io::Result<PathBuf>| path.as_ref().map_or(true, |path| is_hidden_of(path, job));
+    Ok(Some(entries.filter(is_ours)))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_not_one_without_partials() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let job = JobId::from_parts(1, 1);
+        assert_eq!(
+            partials_in(&folder.path().join("none"), job).expect("nothing there"),
+            Vec::<PathBuf>::new()
+        );
+        partials_in(&folder.path().join("n".repeat(300)), job).expect_err("it cannot be looked into");
+    }
+}
