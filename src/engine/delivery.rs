@@ -63,7 +63,9 @@ fn published(
     asking: JobId,
 ) -> Result<Published, Trouble> {
     let here = shared.store.published(&rule.name, hash, key, asking)?;
-    let Some(published_elsewhere) = &shared.deliveries.published_elsewhere else { return Ok(here) };
+    let Some(published_elsewhere) = &shared.publishing.deliveries.published_elsewhere else {
+        return Ok(here);
+    };
     let real = published_elsewhere(&rule.name, hash, key).map_err(Trouble::from_error)?;
     Ok(Published {
         same_content: real.same_content.or(here.same_content),
@@ -78,7 +80,7 @@ pub(super) fn earlier(shared: &Shared, rule: &Rule, job: &Job) -> Result<Option<
     if job.delivery.goes_ahead {
         return Ok(None);
     }
-    while let Some(first) = shared.deliveries.first_before(job.id) {
+    while let Some(first) = shared.publishing.deliveries.first_before(job.id) {
         match shared.store.job(first)?.filter(Job::is_undecided) {
             Some(first) => return Ok(Some(first)),
             None => shared.delivery_decided(first),
@@ -108,7 +110,7 @@ pub(super) fn enter_recovered(shared: &Shared, jobs: &[Job]) -> Result<(), Troub
 
 /// Nobody waits for what is decided, whoever forgot to say so.
 pub(super) fn look_at_the_first(shared: &Shared) -> Result<(), Trouble> {
-    for id in shared.deliveries.awaited() {
+    for id in shared.publishing.deliveries.awaited() {
         if !shared.store.job(id)?.is_some_and(|job| job.is_undecided()) {
             shared.delivery_decided(id);
         }

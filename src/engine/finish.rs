@@ -187,7 +187,7 @@ fn attempt(
 
 /// A run that is not published: it is failed or given back here; else its trouble holds it.
 fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) -> Result<Option<T>, Trouble> {
-    shared.names.release(run.id);
+    shared.publishing.names.release(run.id);
     run.with_row(|_| ()); // a checkpoint under way has it until it has written it: ours comes after it
     let trouble = blame(shared, run, trouble);
     match trouble.reaction {
@@ -264,7 +264,7 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<TakenUp>, Tr
             let intent = shared.store.intent(id)?.ok_or_else(|| {
                 Trouble::new(FaultKind::Bug, format!("job {id} is publishing without an intent"), None)
             })?;
-            shared.names.reserve(id, publish::names_of(&intent)); // again, after a restart
+            shared.publishing.names.reserve(id, publish::names_of(&intent)); // again, after a restart
             if intent.knows() {
                 // What it knows holds until it is tried again. Synced with the others before the first rename.
                 shared.store.change().intent(id, &intent.begun()).apply()?;

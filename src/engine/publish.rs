@@ -110,7 +110,7 @@ impl Ended {
             .rule
             .delivery
             .as_ref()
-            .map(|_| shared.deliveries.judging.enter(self.job.rule.clone()));
+            .map(|_| shared.publishing.deliveries.judging.enter(self.job.rule.clone()));
         let decided =
             decided.and_then(|finished| decide(shared, &self.run, self.job, &mut self.partials, finished));
         let (job, intent) = match decided {
@@ -241,14 +241,14 @@ fn choose_names(
         // Not under a lock: one folder may hang, and others are published meanwhile.
         let free = RefCell::new(HashSet::new());
         let is_reserved = |path: &Path| {
-            let is_reserved = shared.names.is_reserved(path, job.id);
+            let is_reserved = shared.publishing.names.is_reserved(path, job.id);
             if !is_reserved {
                 free.borrow_mut().insert(path.to_owned());
             }
             is_reserved
         };
         let intent = Intent::choose(&run.rule.rule, job, finished, &is_reserved)?;
-        if shared.names.reserve_if_free(job.id, names_of(&intent), &free.into_inner()) {
+        if shared.publishing.names.reserve_if_free(job.id, names_of(&intent), &free.into_inner()) {
             return Ok(intent);
         }
         finished = intent.outputs;
@@ -270,10 +270,10 @@ pub(super) fn rename_outputs(
         intent.retract_marker()?;
     }
     let id = job.id;
-    while intent.rename_outputs(&rule.rule, job, &|path| shared.names.is_reserved(path, id))?
+    while intent.rename_outputs(&rule.rule, job, &|path| shared.publishing.names.is_reserved(path, id))?
         == RolledForward::ChoseAgain
     {
-        shared.names.reserve(id, names_of(intent));
+        shared.publishing.names.reserve(id, names_of(intent));
         job.outputs = intent.outputs.iter().map(|output| output.output.clone()).collect();
         shared.store.change().intent(job.id, &intent.begun()).job(job).apply()?;
         shared.store.sync()?; // the new names, before they appear
@@ -313,16 +313,17 @@ pub(super) fn signal(
         Some(_) => quarantine::document(&job)?,
         None => Vec::new(), // nobody asks for it
     };
-    while intent.signal(&rule.rule, &job, &|| manifest.clone(), &|path| shared.names.is_reserved(path, id))?
-        == RolledForward::ChoseAgain
+    while intent.signal(&rule.rule, &job, &|| manifest.clone(), &|path| {
+        shared.publishing.names.is_reserved(path, id)
+    })? == RolledForward::ChoseAgain
     {
-        shared.names.reserve(id, names_of(intent));
+        shared.publishing.names.reserve(id, names_of(intent));
         // Not the row: it is published only when its signals are there.
         shared.store.change().intent(job.id, &intent.begun()).apply()?;
         shared.store.sync()?; // the new names, before they appear
     }
     shared.save(&job)?;
-    shared.names.release(job.id);
+    shared.publishing.names.release(job.id);
     shared.dispatch.forget_back_off(job.id);
     events::published(&job);
     Ok(job)

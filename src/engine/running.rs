@@ -52,8 +52,8 @@ impl Engine {
         limits::raise_open_files();
         let mut shared = Shared::new(settings.service, self.store().clone(), registry);
         if let Some(Rehearsal { is_taken, published }) = rehearsal {
-            shared.names.taken_elsewhere = Some(is_taken);
-            shared.deliveries.published_elsewhere = Some(published);
+            shared.publishing.names.taken_elsewhere = Some(is_taken);
+            shared.publishing.deliveries.published_elsewhere = Some(published);
         }
         let shared = Arc::new(shared);
         Self::exchange_rules(&shared, settings.rules)?;

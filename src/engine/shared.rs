@@ -73,11 +73,17 @@ pub(super) struct Shared {
     pub memory: Memory,
     pub claims: Claims,
     pub footprints: Footprints,
+    pub publishing: Publishing,
+    pub rooms: Rooms,
+    pub stop: Stop,
+}
+
+/// What jobs on their way to be published hold against each other. Each part locks for itself.
+#[derive(Default)]
+pub(super) struct Publishing {
     pub names: Names,
     /// Deliveries of one key, one after another.
     pub deliveries: DeliveryOrder,
-    pub rooms: Rooms,
-    pub stop: Stop,
 }
 
 impl Shared {
@@ -92,8 +98,7 @@ impl Shared {
             rules: RuleBook::new(registry),
             claims: Claims::default(),
             footprints: Footprints::default(),
-            names: Names::default(),
-            deliveries: DeliveryOrder::default(),
+            publishing: Publishing::default(),
             stop: Stop::default(),
         }
     }
@@ -177,12 +182,12 @@ impl Shared {
 
     /// A job's delivery is decided, or it is none after all: the next one of its key has its turn.
     pub(super) fn delivery_decided(&self, id: JobId) {
-        self.has_its_turn(self.deliveries.leave(id));
+        self.has_its_turn(self.publishing.deliveries.leave(id));
     }
 
     /// A job stands in line for its delivery's key.
     pub(super) fn enter_delivery(&self, job: &Job, key: OsText) {
-        self.has_its_turn(self.deliveries.enter(&Owner::of(job), key, job.id));
+        self.has_its_turn(self.publishing.deliveries.enter(&Owner::of(job), key, job.id));
     }
 
     fn has_its_turn(&self, next: Option<(Owner, JobId)>) {
