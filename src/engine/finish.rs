@@ -135,8 +135,8 @@ fn each<T, U>(
                 shared.dispatch.put_down(id);
             }
             Err(trouble) => {
-                shared.dispatch.put_down(id);
-                shared.job_hindered(id, trouble);
+                shared.job_hindered(id, Stage::Finish, trouble);
+                shared.dispatch.put_down(id); // the row is written: whoever takes it up next finds it
             }
         }
     }

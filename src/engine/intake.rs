@@ -28,7 +28,11 @@ pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
 }
 
 fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
-    shared.store.check_there()?;
+    if let Err(error) = shared.store.check_there() {
+        let trouble = Trouble::from(error);
+        batch.iter().for_each(|offer| refuse(shared, &offer.path, &trouble.error.to_string()));
+        return Err(trouble);
+    }
     let mut wanted = Vec::with_capacity(batch.len());
     // In one order, so that two intakes do not wait for each other.
     let to_keep: BTreeSet<_> =

@@ -81,8 +81,8 @@ fn load_job(shared: &Arc<Shared>, id: JobId, work_here: WorkHere) {
             shared.dispatch.queue_after(Stage::Load, &owner, SUSPECT_PATIENCE, id);
         }
         Err(trouble) => {
-            shared.dispatch.put_down(id);
-            shared.job_hindered(id, trouble);
+            shared.job_hindered(id, Stage::Load, trouble);
+            shared.dispatch.put_down(id); // the row is written: whoever takes it up next finds it
         }
     }
 }

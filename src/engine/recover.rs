@@ -40,13 +40,13 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
             match forget_unclaimed(shared, job) {
                 Ok(false) => {}
                 Ok(true) => return,
-                Err(trouble) => return shared.job_hindered(job.id, trouble),
+                Err(trouble) => return shared.job_hindered(job.id, Stage::Load, trouble),
             }
             shared.claims.unsynced.doubt(job);
             match pause_for_suspicion(shared, job) {
                 Ok(Some(pause)) => shared.dispatch.queue_after(Stage::Load, &owner, pause, job.id),
                 Ok(None) => {}
-                Err(trouble) => shared.job_hindered(job.id, trouble),
+                Err(trouble) => shared.job_hindered(job.id, Stage::Load, trouble),
             }
         }
         JobState::Paused | JobState::Completed | JobState::Failed | JobState::Aborted | JobState::Refused => {

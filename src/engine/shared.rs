@@ -197,8 +197,8 @@ impl Shared {
     }
 
     /// A job cannot go on where it is: it is held, visibly, and tried again with back-off; `publishing` and `retiring` keep
-    /// their state. A poisoned store or disk stops the service instead.
-    pub(super) fn job_hindered(&self, id: JobId, trouble: Trouble) {
+    /// their state. Where its row cannot be read or written, `stage` tries again. A poisoned store or disk stops the service instead.
+    pub(super) fn job_hindered(&self, id: JobId, stage: Stage, trouble: Trouble) {
         if trouble.is_poisoned() {
             self.fail_for_good(trouble.error);
             return;
@@ -207,7 +207,8 @@ impl Shared {
             if trouble.is_poisoned() {
                 return self.fail_for_good(trouble.error);
             }
-            tracing::error!(job = %id, error = %trouble.error, "a job could not be held");
+            tracing::error!(job = %id, error = %trouble.error, "a job could not be held; it is tried again");
+            self.dispatch.queue_known_after(stage, HELD_BACK_OFF_MAX, id);
         }
     }
 
@@ -250,13 +251,13 @@ impl Shared {
             detail: trouble.detail().to_owned(),
         });
         self.store.change().job(&job).apply()?;
+        let stage = if is_failing || !may_fail { Stage::Finish } else { Stage::Load };
+        self.dispatch.queue_after(stage, &owner, delay, id);
         if matches!(trouble.reaction, Reaction::Park { .. }) {
-            self.rooms.park(id);
+            self.rooms.park(id); // once it is in its queue: who takes it from there hastens it
         } else if is_news {
             events::held(&job, &trouble.error);
         }
-        let stage = if is_failing || !may_fail { Stage::Finish } else { Stage::Load };
-        self.dispatch.queue_after(stage, &owner, delay, id);
         if suspected.is_some_and(|rule| rule.fit.is_fitted()) {
             self.dispatch.hasten(&HashSet::from([id])); // by a file that came before this one was in the queue
         }
@@ -289,7 +290,7 @@ mod tests {
     use crate::model::fault::{FaultKind, WaitsFor};
 
     fn hindered(world: &World, job: &Job, trouble: Trouble) -> Job {
-        world.shared.job_hindered(job.id, trouble);
+        world.shared.job_hindered(job.id, Stage::Load, trouble);
         world.row(job).expect("is there")
     }
 

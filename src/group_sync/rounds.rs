@@ -115,11 +115,6 @@ impl<F: Failure> GroupSync<F> {
         self.ended.notify_all();
     }
 
-    /// Whether a round is under way.
-    pub(crate) fn is_syncing(&self) -> bool {
-        self.lock().is_led
-    }
-
     fn wait<'a>(
         &'a self,
         rounds: MutexGuard<'a, Rounds<F>>,

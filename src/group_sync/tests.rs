@@ -67,7 +67,6 @@ fn callers_that_wait_share_one_sync() {
         first.join().expect("no panic").expect("synced");
     });
     assert!((1..=50).contains(&syncs.load(Ordering::Relaxed)), "{syncs:?}");
-    assert!(!group.is_syncing());
 }
 
 /// Goal: an error that is noted without waking who waits for it stops the service, and does not hang it.
@@ -123,6 +122,5 @@ fn a_round_that_panics_ends_and_is_the_last() {
     let group = Group::default();
     let panics = std::panic::AssertUnwindSafe(|| group.sync(|| panic!("a bug"), None));
     std::panic::catch_unwind(panics).expect_err("it panics");
-    assert!(!group.is_syncing());
     assert!(shared(&group.sync(|| Ok(()), None)).is_some());
 }

@@ -53,7 +53,7 @@ pub(super) trait Backend: Send + Sync {
     /// Makes durable what was applied so far. Many may call it at once.
     fn sync(&self) -> Result<(), StoreError>;
 
-    /// Whether anything is not durable yet, or is just being made so.
+    /// Whether anything that was applied is not durable yet.
     fn has_unsynced(&self) -> bool;
 
     /// Refuses where what was opened is no longer what the next start will find.

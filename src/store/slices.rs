@@ -208,6 +208,7 @@ impl SliceQueue {
             return Some(Place::Memory(lease));
         }
         let after = line.stored_bytes.checked_add(bytes)?;
+        drop(line); // the disk may not answer, and who looks for slices must not wait for it
         (after <= self.load_ahead && self.spool.has_room(bytes)).then_some(Place::Disk)
     }
 

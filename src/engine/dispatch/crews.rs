@@ -285,6 +285,11 @@ impl<R: Workable> Dispatch<R> {
         self.tell(|state, now| state.schedule.queue_at(stage, owner, id, now + delay));
     }
 
+    /// The same, of a job that a stage has.
+    pub(in crate::engine) fn queue_known_after(&self, stage: Stage, delay: Duration, id: JobId) {
+        self.tell(|state, now| state.schedule.queue_known_at(stage, id, now + delay));
+    }
+
     /// Those of these jobs that wait for their time wait no more.
     pub(in crate::engine) fn hasten(&self, ids: &HashSet<JobId>) {
         self.tell(|state, now| state.schedule.hasten(ids, now));

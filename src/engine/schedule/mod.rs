@@ -116,7 +116,7 @@ pub(super) struct Schedule {
     groups: HashMap<Arc<str>, Arc<str>>,
     jobs: HashMap<JobId, Known>,
     /// Jobs that a stage has in its hands, and who wants them meanwhile.
-    in_work: HashMap<JobId, Option<Stage>>,
+    in_work: HashMap<JobId, Vec<Stage>>,
     back_offs: HashMap<JobId, Duration>,
     later: BTreeSet<(Instant, JobId, Stage)>,
     /// For a loader.
@@ -266,6 +266,13 @@ impl Schedule {
         Arc::clone(self.groups.get(&owner.rule).unwrap_or(&owner.rule))
     }
 
+    /// The same, of a job that a stage has in its hands.
+    pub(super) fn queue_known_at(&mut self, stage: Stage, id: JobId, at: Instant) {
+        if let Some(owner) = self.jobs.get(&id).map(|known| known.owner.clone()) {
+            self.queue_at(stage, &owner, id, at);
+        }
+    }
+
     /// A stage has taken the job from its queue.
     fn taken(&mut self, stage: Stage, id: JobId) {
         if let Some(known) = self.jobs.get_mut(&id) {
@@ -282,10 +289,12 @@ impl Schedule {
     /// Takes a job up for a stage. False: another has it, and it waits for `wanted_by` when it is put down.
     pub(super) fn take_up(&mut self, id: JobId, wanted_by: Stage) -> bool {
         if let Some(wanted) = self.in_work.get_mut(&id) {
-            wanted.replace(wanted_by);
+            if !wanted.contains(&wanted_by) {
+                wanted.push(wanted_by);
+            }
             return false;
         }
-        self.in_work.insert(id, None);
+        self.in_work.insert(id, Vec::new());
         true
     }
 
@@ -293,20 +302,19 @@ impl Schedule {
     pub(super) fn take_up_if_free(&mut self, id: JobId) -> bool {
         let is_free = !self.in_work.contains_key(&id);
         if is_free {
-            self.in_work.insert(id, None);
+            self.in_work.insert(id, Vec::new());
         }
         is_free
     }
 
-    /// The stage is done with the job; one that wanted it meanwhile gets it.
+    /// The stage is done with the job; those that wanted it meanwhile get it.
     pub(super) fn put_down(&mut self, id: JobId, now: Instant) {
-        let wanted = self.in_work.remove(&id).flatten();
-        if let (Some(stage), Some(known)) = (wanted, self.jobs.get(&id)) {
-            let owner = known.owner.clone();
+        let wanted = self.in_work.remove(&id).unwrap_or_default();
+        for stage in wanted {
+            let Some(owner) = self.jobs.get(&id).map(|known| known.owner.clone()) else { return };
             self.queue(stage, &owner, id, now);
-        } else {
-            self.forget_if_idle(id);
         }
+        self.forget_if_idle(id);
     }
 
     /// How long a job waits that was held: longer each time.

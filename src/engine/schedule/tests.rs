@@ -405,6 +405,35 @@ fn a_job_that_is_in_other_hands_is_given_on_when_it_is_put_down() {
 }
 
 #[test]
+fn each_stage_that_was_turned_away_gets_the_job() {
+    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let now = Instant::now();
+    assert!(schedule.take_up_if_free(id(1)));
+    for stage in [Stage::Load, Stage::Finish] {
+        schedule.queue(stage, &owner(1, 1), id(1), now);
+    }
+    assert!(schedule.next_load(None, now).is_some() && !schedule.take_up(id(1), Stage::Load));
+    schedule.not_run(id(1), now);
+    assert!(schedule.next_batch(Stage::Finish, now).is_some() && !schedule.take_up(id(1), Stage::Finish));
+    schedule.put_down(id(1), now);
+    assert_eq!(schedule.next_load(None, now).map(|(id, _)| id), Some(id(1)));
+    assert!(schedule.next_batch(Stage::Finish, now).is_some());
+}
+
+#[test]
+fn a_job_whose_row_cannot_be_read_is_tried_again() {
+    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let now = Instant::now();
+    schedule.queue(Stage::Load, &owner(1, 1), id(1), now);
+    assert!(schedule.next_load(None, now).is_some() && schedule.take_up(id(1), Stage::Load));
+    schedule.not_run(id(1), now);
+    schedule.queue_known_at(Stage::Load, id(1), now + TURN);
+    schedule.put_down(id(1), now);
+    schedule.tick(now + TURN);
+    assert_eq!(schedule.next_load(None, now + TURN).map(|(id, _)| id), Some(id(1)));
+}
+
+#[test]
 fn a_loader_keeps_its_place_for_what_is_short() {
     let mut schedule = Schedule::new(Limits { readers: 1, ..limits(1) });
     let now = Instant::now();

@@ -15,6 +15,7 @@ mod quiet;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::backend::{self, Applied, Backend, Batch, KeyRange, Row, Rows, Snapshot, Value};
 use super::error::StoreError;
@@ -44,6 +45,8 @@ pub(super) struct Sled {
     commits: GroupSync<Poison>,
     /// Rows that the engine does not have yet.
     pending: RwLock<Pending>,
+    /// Batches that are durable, of those that were put here.
+    durable: AtomicU64,
 }
 
 /// Whether there is a store in a data folder.
@@ -70,8 +73,8 @@ impl Sled {
         leftovers::sync_settings(&path)?;
         folder::sync_names(&path)?;
         folder::sync_names(data_dir)?;
-        let (commits, pending) = (GroupSync::default(), RwLock::default());
-        Ok(Self { table, db, path, log, commits, pending })
+        let (commits, pending, durable) = Default::default();
+        Ok(Self { table, db, path, log, commits, pending, durable })
     }
 
     /// An engine's write that failed ends all writing.
@@ -94,6 +97,7 @@ impl Sled {
     }
 
     fn make_durable(&self) -> Result<(), StoreError> {
+        let applied = self.batches_put();
         self.give_rows()?;
         self.flush()?;
         self.log.sync_all().map_err(|error| errors::failed("sync its log", &self.path, error.into()))?;
@@ -101,6 +105,7 @@ impl Sled {
         if durable_fs::has_no_name(&self.log) {
             return Err(StoreError::Removed { path: self.path.clone() });
         }
+        self.durable.fetch_max(applied, Ordering::AcqRel);
         Ok(())
     }
 }
@@ -138,7 +143,7 @@ impl Backend for Sled {
     }
 
     fn has_unsynced(&self) -> bool {
-        self.has_pending() || self.commits.is_syncing()
+        self.batches_put() != self.durable.load(Ordering::Acquire)
     }
 
     /// Everything since would be forgotten where the engine's log is no longer the file that was opened.

@@ -53,10 +53,6 @@ impl Sled {
         self.view().pending.applied_count
     }
 
-    pub(super) fn has_pending(&self) -> bool {
-        !self.view().pending.rows.is_empty()
-    }
-
     /// Rows that belong together become visible together.
     pub(super) fn put_rows(&self, batch: Batch) -> Result<Applied, StoreError> {
         let mut pending = self.pending.write().unwrap_or_else(PoisonError::into_inner);

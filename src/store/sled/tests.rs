@@ -25,7 +25,9 @@ fn a_row_waits_for_the_next_sync_or_scan() {
     assert!(is_in_table(&engine, "synced"));
     put(&engine, "scanned", 1);
     assert_eq!(engine.scan(backend::beginning_with(b"s")).count(), 2);
-    assert!(is_in_table(&engine, "scanned"));
+    assert!(is_in_table(&engine, "scanned") && engine.has_unsynced(), "the engine has it, and no disk yet");
+    engine.sync().expect("synced");
+    assert!(!engine.has_unsynced());
 }
 
 #[test]
