@@ -406,7 +406,7 @@ fn a_job_that_is_in_other_hands_is_given_on_when_it_is_put_down() {
 
 #[test]
 fn each_stage_that_was_turned_away_gets_the_job() {
-    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let mut schedule = Schedule::new(limits(2));
     let now = Instant::now();
     assert!(schedule.take_up_if_free(id(1)));
     for stage in [Stage::Load, Stage::Finish] {
@@ -422,7 +422,7 @@ fn each_stage_that_was_turned_away_gets_the_job() {
 
 #[test]
 fn a_job_whose_row_cannot_be_read_is_tried_again() {
-    let mut schedule = Schedule::new(limits(2), HashMap::new());
+    let mut schedule = Schedule::new(limits(2));
     let now = Instant::now();
     schedule.queue(Stage::Load, &owner(1, 1), id(1), now);
     assert!(schedule.next_load(None, now).is_some() && schedule.take_up(id(1), Stage::Load));
