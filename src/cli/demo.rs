@@ -158,9 +158,13 @@ fn quoted(path: &Path) -> String {
 
 fn await_job(follower: &mut Follower<'_>) -> anyhow::Result<Job> {
     let deadline = std::time::Instant::now() + PATIENCE;
-    let in_time = || match std::time::Instant::now() < deadline {
-        true => Ok(()),
-        false => bail!("the sample was not done within {} seconds", PATIENCE.as_secs()),
+    let in_time = || {
+        anyhow::ensure!(
+            std::time::Instant::now() < deadline,
+            "the sample was not done within {} seconds",
+            PATIENCE.as_secs()
+        );
+        Ok(())
     };
     loop {
         in_time()?;

@@ -255,27 +255,29 @@ fn follow(
 ) -> anyhow::Result<Job> {
     let bar = std::io::stderr().is_terminal().then(progress_bar);
     follower.sees_progress = bar.is_some();
-    let mut followed = follower.follow(id, |job| {
+    let mut ended = follower.follow(id, |job| {
         if interrupt.is_some_and(Interrupt::has_come) {
             return Err(Interrupted::at(job).into());
         }
-        bar.iter().for_each(|bar| show_progress(bar, job));
+        if let Some(bar) = &bar {
+            show_progress(bar, job);
+        }
         Ok(())
     });
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
     if !door.is_service() {
-        return followed;
+        return ended;
     }
     // The service's own watch may have been faster: then that job is the file's.
-    if let Ok(job) = &followed
+    if let Ok(job) = &ended
         && job.state == JobState::Aborted
         && let Some(taker) = taker_of(door, &job.source.path, Some(id))
     {
-        followed = follower.follow(taker.id, |_| Ok(()));
+        ended = follower.follow(taker.id, |_| Ok(()));
     }
-    followed.with_context(|| format!("job {id} is with the running service"))
+    ended.with_context(|| format!("job {id} is with the running service"))
 }
 
 fn show_progress(bar: &ProgressBar, job: &Job) {

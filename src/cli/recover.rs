@@ -182,7 +182,7 @@ fn hold(folder: &Path) -> anyhow::Result<Result<Option<Hold>, durable_fs::Holder
 
 /// What the store says of each job, where there is one that can be asked.
 fn with_states(claimed: Vec<Stray>, settings: Option<&Settings>) -> anyhow::Result<Vec<Told>> {
-    let door = match settings.map(|settings| control::open(settings)) {
+    let door = match settings.map(control::open) {
         None | Some(Err(StoreError::NoStore { .. })) => None,
         Some(Ok(door)) => Some(door),
         Some(Err(error @ StoreError::Damaged { .. })) => {

@@ -150,14 +150,14 @@ fn who_reads_after_subscribing_misses_nothing() {
     for round in 0..50 {
         std::thread::scope(|scope| {
             let writer = store.clone();
-            let writes = scope.spawn(move || {
+            let writing = scope.spawn(move || {
                 for state in 0..STATES.len() {
                     writer.change().job(&job_as((state, 0, false), round)).apply().expect("applied");
                 }
             });
             let subscription = listening(&store);
             let mut state = store.job(id(round)).expect("reads").map(|job| job.state.get());
-            writes.join().expect("no panic");
+            writing.join().expect("no panic");
             for change in changes(told(&subscription)) {
                 state = change.state;
             }
