@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use support::disk::{Disk, can_mount};
 use support::{Service, World, wait_until};
 
 const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
@@ -191,6 +192,34 @@ fn many_files_for_an_output_folder_that_hangs_hold_up_no_other_rule() {
     }
     mount.stops(service, &["did not stop in time", "mnt/out"]);
     mount.all_comes_out(&["mnt/out/0", "mnt/out/39"]);
+}
+
+/// Disk space and mounts are looked at while jobs run: each file system by a thread of its own.
+#[test]
+fn a_running_job_whose_output_folder_hangs_does_not_keep_a_mount_that_comes_from_being_seen() {
+    if !can_mount() {
+        return;
+    }
+    let slow = "output = { main = { path = \"mnt/out/{stem}\" } }\n\
+                pipeline = [{ step = \"exec\", command = [\"./slow\"], timeout = \"1h\" }]";
+    let late = "name = \"late\"\npaths = [\"in-late/*\"]\noutput = { main = { path = \"late/{stem}\" } }\n\
+                source = { on_success = \"delete\" }\npublish = { mount = \"late\" }";
+    let Some(mount) = Mount::with_service("free_min = \"1KiB\"", &[slow, late]) else { return };
+    mount.world.write("slow", "#!/bin/sh\ntouch begun\nexec sleep 3600\n");
+    mount.world.sh("chmod +x slow; mkdir -p in-late late");
+    let mut service = mount.world.start();
+    service.wait_until_it_watches();
+    mount.world.move_in("in/slow", "1\n");
+    service.wait_for(&mount.world, "begun");
+    mount.world.move_in("in-late/a", "1\n");
+    service.wait_for_log("no file system is mounted");
+    mount.hang();
+    for name in ["a", "b", "c"] {
+        mount.goes_on(&mut service, name);
+    }
+    let _disk = Disk::mount(&mount.world.path("late"), "4m");
+    service.wait_for(&mount.world, "late/a");
+    mount.stops(service, &["did not stop in time", "mnt/out"]);
 }
 
 #[test]

@@ -6,10 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::rule_book::folders_of;
 use crate::durable_fs::Mounts;
 use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
+use crate::model::template::fixed_folder;
 
 /// Rules that are watched by one thread, and the folders below which their files lie.
 #[derive(Debug)]
@@ -23,15 +23,27 @@ pub(super) fn groups<'r>(
     rules: impl IntoIterator<Item = &'r Arc<Rule>>,
     mounts: &Mounts,
 ) -> HashMap<Arc<str>, Arc<str>> {
-    let group = |rule: &Rule| {
-        let used: BTreeSet<_> = watched_folders(rule)
-            .into_iter()
-            .chain(folders_of(rule))
-            .map(|folder| mounts.of(&folder))
-            .collect();
-        Arc::from(used.iter().map(|mount| mount.to_string_lossy()).collect::<Vec<_>>().join("\n"))
+    rules.into_iter().map(|rule| (Arc::from(rule.name.as_str()), group_of(rule, mounts))).collect()
+}
+
+/// A name of all file systems that a rule uses. What lies below its mount is on that, also while it is away.
+pub(super) fn group_of(rule: &Rule, mounts: &Mounts) -> Arc<str> {
+    let of = |folder: PathBuf| match &rule.publish.mount {
+        Some(mount) if folder.starts_with(mount) => mount.clone(),
+        _ => mounts.of(&folder),
     };
-    rules.into_iter().map(|rule| (Arc::from(rule.name.as_str()), group(rule))).collect()
+    let used: BTreeSet<_> = watched_folders(rule).into_iter().chain(folders_of(rule)).map(of).collect();
+    Arc::from(used.iter().map(|mount| mount.to_string_lossy()).collect::<Vec<_>>().join("\n"))
+}
+
+/// The folders of a rule that files are written to, as far as they are spelled out before the first variable.
+pub(super) fn folders_of(rule: &Rule) -> Vec<PathBuf> {
+    let outputs = rule.outputs.values().map(|output| fixed_folder(&output.path));
+    let signals = [&rule.publish.marker, &rule.publish.manifest].into_iter().flatten();
+    let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));
+    let own = [&rule.source.claim_dir, &rule.source.quarantine_dir].into_iter().flatten().cloned();
+    let all = outputs.chain(signals.map(|path| fixed_folder(path))).chain(archive).chain(own);
+    all.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Rules whose folders lie on one file system, or in each other, are watched together: a file that two of them match is one candidate.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::lock;
@@ -38,13 +38,24 @@ pub(super) struct Rooms {
 struct State {
     /// The thread that looks after all this has something to do.
     woken: bool,
+    /// Something that lacked is there.
+    ended: bool,
     looks: HashMap<PathBuf, (Instant, Option<Room>)>,
-    /// File systems without room, by device, each with a folder on it.
-    short: BTreeMap<u64, PathBuf>,
-    /// Mounts that are not there.
-    away: BTreeSet<PathBuf>,
+    /// File systems without room, by device.
+    short: BTreeMap<u64, Short>,
+    /// Mounts that are not there, with the groups that met it.
+    away: BTreeMap<PathBuf, Groups>,
     /// Jobs that wait for any of these.
     parked: HashSet<JobId>,
+}
+
+/// Rules by the file systems that they use. Each looks for what it met by itself: another one may hang.
+type Groups = BTreeSet<Arc<str>>;
+
+struct Short {
+    /// One on it.
+    folder: PathBuf,
+    met_by: Groups,
 }
 
 impl Rooms {
@@ -56,18 +67,18 @@ impl Rooms {
     pub(super) fn check_claim(&self, rule: &ReadyRule, source: &Path) -> Result<(), Trouble> {
         let renames = rule.rule.source.on_success != OnSuccess::Keep;
         let beside = renames.then(|| durable_fs::parent_of(source));
-        self.check(&rule.rule, rule.folders.iter().map(PathBuf::as_path).chain(beside))
+        self.check(rule, rule.folders.iter().map(PathBuf::as_path).chain(beside))
     }
 
     /// Whether a job may be started, or go on running, under the rule.
     pub(super) fn check_start(&self, rule: &ReadyRule) -> Result<(), Trouble> {
-        self.check(&rule.rule, rule.folders.iter().map(PathBuf::as_path))
+        self.check(rule, rule.folders.iter().map(PathBuf::as_path))
     }
 
     /// Whether this may be published.
     pub(super) fn check_publish(&self, rule: &ReadyRule, intent: &Intent) -> Result<(), Trouble> {
         let own = intent.final_names().map(durable_fs::parent_of);
-        self.check(&rule.rule, rule.folders.iter().map(PathBuf::as_path).chain(own))
+        self.check(rule, rule.folders.iter().map(PathBuf::as_path).chain(own))
     }
 
     /// Whether so many bytes may be copied into this folder.
@@ -87,25 +98,35 @@ impl Rooms {
     }
 
     /// Whether the mount of the rule is there.
-    pub(super) fn check_mount_of(&self, rule: &Rule) -> Result<(), Trouble> {
-        rule.publish.mount.as_ref().map_or(Ok(()), |mount| self.check_mount(mount))
+    pub(super) fn check_mount_of(&self, rule: &ReadyRule) -> Result<(), Trouble> {
+        let mount = rule.rule.publish.mount.as_ref();
+        mount.map_or(Ok(()), |mount| self.check_mount(&rule.group, mount))
     }
 
-    fn check<'a>(&self, rule: &Rule, mut folders: impl Iterator<Item = &'a Path>) -> Result<(), Trouble> {
+    fn check<'a>(
+        &self,
+        rule: &ReadyRule,
+        mut folders: impl Iterator<Item = &'a Path>,
+    ) -> Result<(), Trouble> {
         self.check_mount_of(rule)?;
         if self.free_min == FreeMin::Bytes(0) {
             return Ok(());
         }
-        self.check_room(&self.data_dir)?;
-        folders.try_for_each(|folder| self.check_room(folder))
+        self.check_room(&rule.group, &self.data_dir)?;
+        folders.try_for_each(|folder| self.check_room(&rule.group, folder))
     }
 
-    fn check_mount(&self, mount: &Path) -> Result<(), Trouble> {
+    fn check_mount(&self, group: &Arc<str>, mount: &Path) -> Result<(), Trouble> {
         // One that cannot be asked about (no permission, a dead server) is not known to be there.
         if durable_fs::is_mount_point(mount).unwrap_or(false) {
             return Ok(());
         }
-        if lock(&self.state).away.insert(mount.to_owned()) {
+        let is_first = {
+            let mut state = lock(&self.state);
+            let met_by = state.away.entry(mount.to_owned()).or_default();
+            met_by.insert(Arc::clone(group)) && met_by.len() == 1
+        };
+        if is_first {
             events::mount_away(mount);
             self.wake();
         }
@@ -119,11 +140,16 @@ impl Rooms {
         })
     }
 
-    fn check_room(&self, folder: &Path) -> Result<(), Trouble> {
+    fn check_room(&self, group: &Arc<str>, folder: &Path) -> Result<(), Trouble> {
         let Some(room) = self.look(folder) else { return Ok(()) };
         let Some(wanted) = self.lacks(&room) else { return Ok(()) };
-        let first = lock(&self.state).short.insert(room.device, folder.to_owned()).is_none();
-        if first {
+        let is_first = {
+            let mut state = lock(&self.state);
+            let short = state.short.entry(room.device);
+            let short = short.or_insert_with(|| Short { folder: folder.to_owned(), met_by: Groups::new() });
+            short.met_by.insert(Arc::clone(group)) && short.met_by.len() == 1
+        };
+        if is_first {
             events::room_short(folder, room.free, wanted);
             self.wake();
         }
@@ -185,30 +211,55 @@ impl Rooms {
         lock(&self.state).parked.insert(id);
     }
 
-    /// Looks whether what lacked is there now. True: something is.
-    pub(super) fn look_again(&self) -> bool {
-        let (short, away) = {
+    /// Looks whether what these rules lacked is there now.
+    pub(super) fn look_again(&self, group: &str) {
+        let (short, away): (Vec<_>, Vec<_>) = {
             let state = lock(&self.state);
-            (state.short.clone(), state.away.clone())
+            let short = state.short.iter().filter(|(_, short)| short.met_by.contains(group));
+            let away = state.away.iter().filter(|(_, met_by)| met_by.contains(group));
+            (
+                short.map(|(device, short)| (*device, short.folder.clone())).collect(),
+                away.map(|(mount, _)| mount.clone()).collect(),
+            )
         };
-        let mut ended = false;
         for (device, folder) in short {
             let room = durable_fs::room_at(&folder).ok().filter(|room| room.device == device);
             if room.is_some_and(|room| self.lacks(&room).is_some()) {
                 continue;
             }
-            let mut state = lock(&self.state);
-            state.short.remove(&device);
-            state.looks.clear();
-            events::room_again(&folder, room.map(|room| room.free));
-            ended = true;
+            let was_short = {
+                let mut state = lock(&self.state);
+                state.looks.clear();
+                state.short.remove(&device).is_some()
+            };
+            if was_short {
+                events::room_again(&folder, room.map(|room| room.free));
+                self.tell_end();
+            }
         }
         for mount in away.into_iter().filter(|mount| durable_fs::is_mount_point(mount).unwrap_or(false)) {
-            lock(&self.state).away.remove(&mount);
-            events::mount_there(&mount);
-            ended = true;
+            if lock(&self.state).away.remove(&mount).is_some() {
+                events::mount_there(&mount);
+                self.tell_end();
+            }
         }
-        ended
+    }
+
+    fn tell_end(&self) {
+        lock(&self.state).ended = true;
+        self.wake();
+    }
+
+    /// Whether something that lacked is there since the last time.
+    pub(super) fn take_ended(&self) -> bool {
+        std::mem::take(&mut lock(&self.state).ended)
+    }
+
+    /// Who looks for what lacks.
+    pub(super) fn groups_that_lack(&self) -> Groups {
+        let state = lock(&self.state);
+        let short = state.short.values().map(|short| &short.met_by);
+        short.chain(state.away.values()).flatten().cloned().collect()
     }
 
     /// Whether anything lacks, or is waited for.
@@ -248,6 +299,15 @@ pub(crate) fn mounts_away(rules: &[Rule]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn group() -> Arc<str> {
+        Arc::from("/")
+    }
+
+    fn look_again(rooms: &Rooms) -> bool {
+        rooms.look_again(&group());
+        rooms.take_ended()
+    }
+
     #[test]
     fn the_default_asks_for_no_more_than_a_twentieth_of_a_small_file_system() {
         let gib = 1_u64 << 30;
@@ -259,15 +319,18 @@ mod tests {
     fn a_file_system_without_room_is_told_with_its_figures_and_looked_at_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let rooms = Rooms::new(FreeMin::Bytes(u64::MAX), folder.path().to_owned());
-        let lack = rooms.check_room(folder.path()).expect_err("nobody has so much");
+        let lack = rooms.check_room(&group(), folder.path()).expect_err("nobody has so much");
         assert_eq!((lack.error.kind, lack.waits_for), (FaultKind::Storage, WaitsFor::Disk));
         assert!(
             matches!(&lack.reaction, Reaction::Park { detail } if detail.contains("free_min") && detail.contains(" free"))
         );
-        assert!(!rooms.look_again() && rooms.lacks_anything());
+        rooms.look_again("another");
+        assert!(!look_again(&rooms) && rooms.lacks_anything());
         let enough = Rooms { free_min: FreeMin::Bytes(1), ..rooms };
-        assert!(enough.look_again() && !enough.lacks_anything());
-        assert!(!enough.look_again(), "the end is told once");
+        enough.look_again("another"); // which may hang
+        assert!(enough.lacks_anything());
+        assert!(look_again(&enough) && !enough.lacks_anything());
+        assert!(!look_again(&enough), "the end is told once");
     }
 
     #[test]
@@ -282,9 +345,9 @@ mod tests {
     fn a_folder_where_nothing_is_mounted_is_waited_for() {
         let folder = tempfile::tempdir().expect("a folder");
         let rooms = Rooms::new(FreeMin::Bytes(0), PathBuf::new());
-        rooms.check_mount(Path::new("/")).expect("it is one");
-        let lack = rooms.check_mount(folder.path()).expect_err("it is none");
+        rooms.check_mount(&group(), Path::new("/")).expect("it is one");
+        let lack = rooms.check_mount(&group(), folder.path()).expect_err("it is none");
         assert_eq!(lack.waits_for, WaitsFor::Mount);
-        assert!(rooms.lacks_anything() && !rooms.look_again());
+        assert!(rooms.lacks_anything() && !look_again(&rooms));
     }
 }

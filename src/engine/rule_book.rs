@@ -1,16 +1,18 @@
 //! Rules made ready for work: pipeline built, templates parsed; one of each per snapshot.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use super::file_systems::{folders_of, group_of};
 use super::fit::Fit;
 use super::trouble::Trouble;
+use crate::durable_fs::Mounts;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::rule::Rule;
-use crate::model::template::{Template, Variables, fixed_folder};
+use crate::model::template::{Template, Variables};
 use crate::output::OutputPlan;
 use crate::pipeline::{Pipeline, Registry};
 use crate::store::Store;
@@ -23,6 +25,8 @@ pub(super) struct ReadyRule {
     pub outputs: Arc<OutputPlan>,
     /// The folders that its files are written to, as far as they are known before.
     pub folders: Vec<PathBuf>,
+    /// A name of all file systems that it uses.
+    pub group: Arc<str>,
     /// Whether its column names fit the files.
     pub fit: Fit,
 }
@@ -43,6 +47,7 @@ impl ReadyRule {
         Ok(Self {
             hash: rule.hash(),
             folders: folders_of(rule),
+            group: group_of(rule, &Mounts::now()),
             rule: Arc::clone(rule),
             pipeline: Arc::new(pipeline),
             outputs: Arc::new(outputs),
@@ -69,16 +74,6 @@ impl ReadyRule {
         let filled = filled.map_err(|mistake| Trouble::mistake(&self.rule, key, &mistake))?;
         Ok(PathBuf::from(filled.as_os_str()))
     }
-}
-
-/// The folders of a rule that files are written to, as far as they are spelled out before the first variable.
-pub(super) fn folders_of(rule: &Rule) -> Vec<PathBuf> {
-    let outputs = rule.outputs.values().map(|output| fixed_folder(&output.path));
-    let signals = [&rule.publish.marker, &rule.publish.manifest].into_iter().flatten();
-    let archive = rule.source.archive_dir.as_ref().map(|folder| fixed_folder(&format!("{folder}/")));
-    let own = [&rule.source.claim_dir, &rule.source.quarantine_dir].into_iter().flatten().cloned();
-    let all = outputs.chain(signals.map(|path| fixed_folder(path))).chain(archive).chain(own);
-    all.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The rules of a configuration, in the order that decides overlaps. One value: other rules come as another one.
@@ -206,16 +201,5 @@ impl RuleBook {
         let ready = Arc::new(ReadyRule::build(&rule()?, &self.registry)?);
         let mut snapshots = super::lock(&self.snapshots);
         Ok(Arc::clone(snapshots.entry(hash.to_owned()).or_insert(ready)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_folder_of_a_template_ends_before_its_first_variable() {
-        let folders = ["/data/out/{rule}/{stem}.csv", "/data/out/x{stem}", "/data/all.csv"].map(fixed_folder);
-        assert_eq!(folders, ["/data/out/", "/data/out/", "/data/"].map(PathBuf::from));
     }
 }

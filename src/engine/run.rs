@@ -10,6 +10,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::time::Instant;
 
 use super::collect::{CheckpointOrder, Collector, WorkedSlice};
 use super::content::ContentHash;
@@ -226,7 +227,7 @@ impl Run {
         }
         let mut large = None;
         let taken = self.queue.take_if(|bytes| {
-            let permit = self.large.permit_for(bytes);
+            let permit = self.large.permit_for(&self.owner.rule, bytes, Instant::now());
             permit.is_ok_and(|permit| {
                 large = permit;
                 true
@@ -362,7 +363,8 @@ impl Workable for Run {
 
     /// Whether [`Self::take_slice`] would have one, were it called now.
     fn has_slices(&self) -> bool {
-        self.queue.waiting() > 0 && self.state().may_take(|| self.at_work.is_full())
+        let is_next_free = |bytes| self.large.may(&self.owner.rule, bytes, Instant::now());
+        self.queue.next_bytes().is_some_and(is_next_free) && self.state().may_take(|| self.at_work.is_full())
     }
 }
 

@@ -111,7 +111,8 @@ impl Running {
                 .is_ok()
         }));
         self.spawn("clock", |shared| shared.dispatch.keep_time())?;
-        self.spawn("rooms", give_way::watch_rooms)?;
+        let threads = self.threads.clone();
+        self.spawn("rooms", move |shared| give_way::watch_rooms(shared, &threads))?;
         self.spawn("tick", tick::tick)?;
         self.spawn("folders", move |shared| tick::look_after_folders(shared, purpose))
     }

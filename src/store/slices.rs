@@ -50,6 +50,13 @@ struct Line {
     stopped: bool,
 }
 
+impl Line {
+    fn next_bytes(&self) -> Option<u64> {
+        let in_memory = self.in_memory.front().map(|(slice, _)| slice.memory_bytes());
+        in_memory.or_else(|| self.stored.front().map(|stored| stored.memory_bytes))
+    }
+}
+
 struct Stored {
     slice: Spooled,
     memory_bytes: u64,
@@ -149,8 +156,7 @@ impl SliceQueue {
     /// The next slice without waiting, if `wanted` says so of its bytes of memory.
     pub(crate) fn take_if(&self, wanted: impl FnOnce(u64) -> bool) -> Result<Taken, StoreError> {
         let mut line = self.line();
-        let next = line.in_memory.front().map(|(slice, _)| slice.memory_bytes());
-        if !next.or_else(|| line.stored.front().map(|stored| stored.memory_bytes)).is_none_or(wanted) {
+        if !line.next_bytes().is_none_or(wanted) {
             return Ok(Taken::Empty);
         }
         if let Some((slice, lease)) = line.in_memory.pop_front() {
@@ -172,6 +178,17 @@ impl SliceQueue {
         Ok(if line.ended || line.stopped { Taken::Ended } else { Taken::Empty })
     }
 
+    /// Slices that wait to be taken.
+    pub fn waiting(&self) -> u64 {
+        let line = self.line();
+        (line.in_memory.len() + line.stored.len()) as u64
+    }
+
+    /// What the next slice takes of memory, if one waits.
+    pub(crate) fn next_bytes(&self) -> Option<u64> {
+        self.line().next_bytes()
+    }
+
     /// Ends waiting puts and drops all slices (also those that are stored).
     pub(crate) fn stop(&self) {
         let mut line = self.line();
@@ -187,12 +204,6 @@ impl SliceQueue {
     pub(super) fn stored(&self) -> (u64, u64) {
         let line = self.line();
         (line.stored_count, line.stored_bytes)
-    }
-
-    /// Slices that wait to be taken.
-    pub fn waiting(&self) -> u64 {
-        let line = self.line();
-        (line.in_memory.len() + line.stored.len()) as u64
     }
 
     fn place_for(&self, bytes: u64) -> Option<Place> {

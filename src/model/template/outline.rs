@@ -167,6 +167,12 @@ mod tests {
     }
 
     #[test]
+    fn the_folder_of_a_template_ends_before_its_first_variable() {
+        let folders = ["/data/out/{rule}/{stem}.csv", "/data/out/x{stem}", "/data/all.csv"].map(fixed_folder);
+        assert_eq!(folders, ["/data/out/", "/data/out/", "/data/"].map(PathBuf::from));
+    }
+
+    #[test]
     fn the_fixed_folder_has_its_literal_braces() {
         assert_eq!(fixed_folder("/o/{{x}}/y{stem}/z"), Path::new("/o/{x}"));
         assert_eq!(fixed_folder("/o/plain"), Path::new("/o"));
