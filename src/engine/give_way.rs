@@ -57,7 +57,7 @@ pub(super) fn watch_rooms(shared: &Arc<Shared>, threads: &Threads) {
         let mut groups = shared.rooms.groups_that_lack();
         groups.extend(shared.dispatch.runs().iter().map(|run| Arc::clone(&run.rule.group)));
         for group in groups {
-            if let Err(trouble) = look(shared, threads, &mut looking, group) {
+            if let Err(trouble) = look(shared, threads, &mut looking, &group) {
                 tracing::warn!(error = %trouble.error, "disk space is not looked at");
             }
         }
@@ -69,11 +69,11 @@ fn look(
     shared: &Arc<Shared>,
     threads: &Threads,
     looking: &mut HashMap<Arc<str>, SyncSender<()>>,
-    group: Arc<str>,
+    group: &Arc<str>,
 ) -> Result<(), Trouble> {
-    if !looking.contains_key(&group) {
+    if !looking.contains_key(group) {
         let (wake, woken) = sync_channel(1);
-        let of = Arc::clone(&group);
+        let of = Arc::clone(group);
         let look = move |shared: &Arc<Shared>| {
             while woken.recv().is_ok() && !shared.stopping() {
                 shared.rooms.look_again(&of);
@@ -82,9 +82,9 @@ fn look(
             }
         };
         threads.spawn(shared, &threads.next_name("rooms"), look)?;
-        looking.insert(Arc::clone(&group), wake);
+        looking.insert(Arc::clone(group), wake);
     }
-    if let Some(wake) = looking.get(&group) {
+    if let Some(wake) = looking.get(group) {
         wake.try_send(()).ok();
     }
     Ok(())

@@ -54,7 +54,9 @@ impl Running {
         shared.ask_to_stop();
         let asking = AskStore::start(&shared);
         let watches = shared.claims.watches.all();
-        watches.iter().for_each(|watch| watch.ask_to_stop());
+        for watch in &watches {
+            watch.ask_to_stop();
+        }
         // The watch that an intake waits for may hang.
         for intake in shared.claims.watches.lock().intakes.values() {
             intake.try_send(Vec::new()).ok(); // wakes it; one that has offers is awake

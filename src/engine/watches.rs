@@ -14,6 +14,9 @@ use crate::watch::{Answer, Offer, Watch};
 /// Where an intake is given offers.
 pub(super) type Intake = SyncSender<Vec<Offer>>;
 
+/// By the names of their file systems.
+pub(super) type Intakes = HashMap<Arc<str>, Intake>;
+
 /// Starts one more intake.
 pub(super) type BeginIntake = Arc<dyn Fn() -> Result<Intake, Trouble> + Send + Sync>;
 
@@ -26,8 +29,7 @@ pub(super) struct Watches(Mutex<Watching>);
 pub(super) struct Watching {
     /// Each with the folders below which the files of its rules lie.
     pub watches: Vec<(Arc<Watch>, Vec<PathBuf>)>,
-    /// By the names of their file systems.
-    pub intakes: HashMap<Arc<str>, Intake>,
+    pub intakes: Intakes,
     pub begin_intake: Option<BeginIntake>,
 }
 

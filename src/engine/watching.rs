@@ -12,7 +12,7 @@ use super::intake;
 use super::shared::Shared;
 use super::threads::Threads;
 use super::trouble::Trouble;
-use super::watches::{BeginIntake, Intake, Watching};
+use super::watches::{BeginIntake, Intakes, Watching};
 use crate::durable_fs::Mounts;
 use crate::model::rule::{Mode, Rule};
 use crate::watch::{Outlets, Watch};
@@ -83,7 +83,7 @@ fn outlets(
     begin_intake: &BeginIntake,
     rules: &[Arc<Rule>],
     groups: &HashMap<Arc<str>, Arc<str>>,
-    intakes: (&HashMap<Arc<str>, Intake>, &mut HashMap<Arc<str>, Intake>),
+    intakes: (&Intakes, &mut Intakes),
 ) -> Result<Outlets, Trouble> {
     let (before, next) = intakes;
     let live = || rules.iter().filter(|rule| rule.mode == Mode::Live);
