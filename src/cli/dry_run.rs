@@ -1,24 +1,20 @@
 //! `landfall ingest --dry-run`: the real work, with every folder that is written to inside a temporary one. Names and revisions are those
 //! of the real run: what lies among the outputs is looked at, and the real store, or the running service, says what was published before.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::own_output;
 use super::say::say;
 use super::view;
-use crate::allowance::Allowance;
 use crate::control;
-use crate::decode::{DecodeRequest, Decoder};
 use crate::engine::{Refusal, Rehearsal};
 use crate::model::fault::JobError;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
-use crate::model::rule::{Decode, FreeMin, OnBadEncoding, Publish, Rule, Settings};
+use crate::model::rule::{FreeMin, Publish, Rule, Settings};
 use crate::model::template;
 use crate::store::{Published, StoreError};
 
@@ -151,33 +147,11 @@ impl DryRun {
         if path.extension().is_some_and(|suffix| suffix == "age") {
             anyhow::bail!("the output is encrypted");
         }
-        let decode = Decode {
-            layers: Vec::new(),
-            require_encrypted: false,
-            entries: Vec::new(),
-            encoding: "utf-8".to_owned(),
-            on_bad_encoding: OnBadEncoding::Raw,
-            ..rule.decode.clone()
-        };
-        let request = DecodeRequest {
-            shown_path: path,
-            decode: &decode,
-            records: &rule.records,
-            identities: &[],
-            passphrase_file: None,
-            spool_dir: self.scratch.path(),
-            progress: Arc::default(),
-            allowance: Allowance::alone(u64::MAX), // our own output
-        };
-        let mut decoder = Decoder::open(File::open(path)?, &request)?;
-        let Some(entry) = decoder.next_entry()? else { return Ok(Vec::new()) };
-        Ok(lines_of(entry.text)?)
+        Ok(lines_of(&own_output::read(path, rule, self.scratch.path(), SAMPLE_BYTES)?))
     }
 }
 
-fn lines_of(text: impl io::Read) -> io::Result<Vec<String>> {
-    let mut bytes = Vec::new();
-    text.take(SAMPLE_BYTES).read_to_end(&mut bytes)?;
+fn lines_of(bytes: &[u8]) -> Vec<String> {
     let lines = bytes.split_inclusive(|byte| *byte == b'\n');
     let mut shown: Vec<String> = lines
         .take(LINES_SHOWN + 1)
@@ -187,7 +161,7 @@ fn lines_of(text: impl io::Read) -> io::Result<Vec<String>> {
         shown.truncate(LINES_SHOWN);
         shown.push("…".to_owned());
     }
-    Ok(shown)
+    shown
 }
 
 /// Where an output would lie: the path within the scratch folder under its real root again.
@@ -218,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_first_lines_are_shown_and_that_there_are_more() {
-        let lines = |text: &str| lines_of(text.as_bytes()).expect("can be read");
+        let lines = |text: &str| lines_of(text.as_bytes());
         assert_eq!(lines("a\r\nb\n"), ["a", "b"]);
         assert_eq!(lines("1\n2\n3\n4\n5\n"), ["1", "2", "3", "4", "…"]);
         assert_eq!(lines(""), [""; 0]);

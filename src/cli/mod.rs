@@ -14,6 +14,7 @@ mod follow;
 mod ingest;
 mod init;
 mod jobs;
+mod own_output;
 mod records;
 mod recover;
 mod retry;

@@ -2,11 +2,9 @@
 //! data folder is not looked at.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -14,11 +12,10 @@ use serde::Serialize;
 use super::dry_run::without_root;
 use super::exit::FAILED;
 use super::follow::Follower;
+use super::own_output;
 use super::say::{self, say};
 use super::test_diff::difference;
-use crate::allowance::Allowance;
 use crate::config::{self, Content, Dropped, Expected, Problem, Problems, RuleTest};
-use crate::decode::{DecodeRequest, Decoder};
 use crate::durable_fs;
 use crate::engine::{Act, Door as _, Engine, Rehearsal};
 use crate::model::account::FailedRecord;
@@ -27,9 +24,7 @@ use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::{self, Pattern};
-use crate::model::rule::{
-    Decode, FreeMin, Limit, OnBadEncoding, OnSuccess, Publish, Rule, Settings, SourceEnd,
-};
+use crate::model::rule::{FreeMin, Limit, OnSuccess, Publish, Rule, Settings, SourceEnd};
 use crate::model::template;
 use crate::pipeline::Registry;
 use crate::store::Published;
@@ -256,43 +251,10 @@ fn rule_within(rule: &Rule, scratch: &Path) -> Rule {
 fn outputs_of(job: &Job, rule: &Rule, scratch: &Path) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     let mut outputs: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for output in &job.outputs {
-        let text = unpacked(output.path.as_path(), rule, scratch)?;
+        let text = own_output::read(output.path.as_path(), rule, scratch, u64::MAX)?;
         outputs.entry(output.category.to_string()).or_default().extend(text);
     }
     Ok(outputs)
-}
-
-fn unpacked(path: &Path, rule: &Rule, scratch: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let is_packed = path.extension().is_some_and(|suffix| {
-        ["gz", "zst", "bz2", "xz"].iter().any(|packed| suffix.eq_ignore_ascii_case(packed))
-    });
-    if !is_packed {
-        File::open(path)?.read_to_end(&mut bytes)?;
-        return Ok(bytes);
-    }
-    let decode = Decode {
-        layers: Vec::new(),
-        require_encrypted: false,
-        entries: Vec::new(),
-        encoding: "utf-8".to_owned(),
-        on_bad_encoding: OnBadEncoding::Raw,
-        ..rule.decode.clone()
-    };
-    let request = DecodeRequest {
-        shown_path: path,
-        decode: &decode,
-        records: &rule.records,
-        identities: &[],
-        passphrase_file: None,
-        spool_dir: scratch,
-        progress: Arc::default(),
-        allowance: Allowance::alone(u64::MAX), // our own output
-    };
-    let mut decoder = Decoder::open(File::open(path)?, &request)?;
-    let Some(mut entry) = decoder.next_entry()? else { bail!("{} has no content", escaped_path(path)) };
-    entry.text.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn compare_end(expected: &Expected, job: &Job, scratch: &Path, differences: &mut Vec<Difference>) {
