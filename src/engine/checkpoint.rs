@@ -13,22 +13,30 @@ use crate::store::Store;
 pub(super) fn write_checkpoints(shared: &Arc<Shared>, seat: &mut Seat) {
     let runs = std::iter::from_fn(|| shared.dispatch.next_batch(seat)).flatten();
     for run in runs.filter_map(|id| shared.dispatch.run(id)) {
-        let Some(order) = run.take_checkpoint_order() else { continue };
-        let written = guard("checkpoint", || write_checkpoint(&shared.store, &run, order));
-        if written.is_ok() {
-            shared.footprints.in_hand.clear(run.id); // it got on
-        }
-        if let Err(trouble) = written {
-            if trouble.is_poisoned() {
+        match guard("checkpoint", || write_what_is_due(&shared.store, &run)) {
+            Ok(true) => shared.footprints.in_hand.clear(run.id), // it got on
+            Ok(false) => {}
+            Err(trouble) if trouble.is_poisoned() => {
                 shared.fail_for_good(trouble.error);
                 return;
             }
-            run.break_off(trouble);
-            shared.settle(&run);
+            Err(trouble) => {
+                run.break_off(trouble);
+                shared.settle(&run);
+            }
         }
         run.end_checkpoint();
         shared.dispatch.slices_again(); // its workers may have waited for this
     }
+}
+
+/// False: none is due any more, or whoever collects looks himself afterwards.
+fn write_what_is_due(store: &Store, run: &Run) -> Result<bool, Trouble> {
+    let order = match run.take_checkpoint_order() {
+        Some(order) => Some(order),
+        None => run.due_checkpoint()?,
+    };
+    order.map_or(Ok(false), |order| write_checkpoint(store, run, order).map(|()| true))
 }
 
 /// Partials first, then the row that names their lengths: a row never promises bytes that a power cut could take back.
@@ -55,6 +63,7 @@ pub(super) fn write_checkpoint(store: &Store, run: &Run, order: CheckpointOrder)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::collect::WorkedSlice;
     use crate::engine::tests::{World, loaded, worked};
 
     fn order(run: &Run) -> CheckpointOrder {
@@ -74,6 +83,23 @@ mod tests {
         let point = store.checkpoint(run.id).expect("reads").expect("is there");
         assert_eq!((point.next_slice, row.slices.done, row.account.records_in), (1, 1, 1));
         assert_eq!(row.state.deaths(), None, "it got on");
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_only_asked_for_touches_outputs_by_the_checkpointers_hand() {
+        let world = World::new();
+        let run = world.run();
+        world.shared.order_due_checkpoint(&run);
+        assert!(run.begin_checkpoint(), "none was due");
+        run.end_checkpoint();
+        run.collect(WorkedSlice { text_bytes: 1 << 30, ..worked(&run, 0, "a") });
+        world.shared.order_due_checkpoint(&run);
+        assert!(!run.begin_checkpoint(), "one is on its way");
+        assert!(run.take_checkpoint_order().is_none(), "whoever asked made none");
+        let store = &world.shared.store;
+        assert!(write_what_is_due(store, &run).expect("is written"));
+        assert_eq!(store.checkpoint(run.id).expect("reads").expect("is there").next_slice, 1);
+        assert!(!write_what_is_due(store, &run).expect("none is due any more"));
     }
 
     #[test]

@@ -249,15 +249,18 @@ impl Collector {
         Ok(self.partials.begin_entry(&entry.name, &headers)?)
     }
 
-    /// A checkpoint, if one is due (or `now`, at a stop) and the outputs can be continued.
+    /// By what was collected since the last, or by time; at a stop (`now`) for anything.
+    pub(super) fn is_checkpoint_due(&self, now: bool) -> bool {
+        let since = self.bytes_since_checkpoint;
+        let is_late = now || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY;
+        !self.half_done
+            && self.rule.outputs.resumable()
+            && (since >= CHECKPOINT_BYTES || (since > 0 && is_late))
+    }
+
+    /// A checkpoint, if one is due and the outputs can be continued.
     pub(super) fn checkpoint(&mut self, now: bool) -> Result<Option<CheckpointOrder>, Trouble> {
-        if self.half_done {
-            return Ok(None);
-        }
-        let due = self.bytes_since_checkpoint >= CHECKPOINT_BYTES
-            || (self.bytes_since_checkpoint > 0
-                && (now || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY));
-        if !due || !self.rule.outputs.resumable() {
+        if !self.is_checkpoint_due(now) {
             return Ok(None);
         }
         self.bytes_since_checkpoint = 0;

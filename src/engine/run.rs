@@ -204,6 +204,12 @@ impl Run {
         self.state().begin_checkpoint()
     }
 
+    /// Brings what is collected into the partials, if a checkpoint is due and nobody collects just now.
+    pub(super) fn due_checkpoint(&self) -> Result<Option<CheckpointOrder>, Trouble> {
+        let order = self.try_with_collector(|collector| guard("checkpoint", || collector.checkpoint(false)));
+        order.unwrap_or(None).unwrap_or(Ok(None))
+    }
+
     /// What the checkpointer is to write.
     pub(super) fn order_checkpoint(&self, order: CheckpointOrder) {
         self.state().order_checkpoint(order);

@@ -161,22 +161,29 @@ impl Shared {
     }
 
     /// Orders a checkpoint if one is due and none is on its way. Whoever collects for the job just now looks himself afterwards.
-    pub(super) fn checkpoint_if_due(&self, run: &Arc<Run>, now: bool) {
+    pub(super) fn checkpoint_if_due(&self, run: &Arc<Run>) {
         if !run.begin_checkpoint() {
             return;
         }
-        let order = run.try_with_collector(|collector| collector.checkpoint(now)).unwrap_or(None);
-        match order {
-            Some(Ok(Some(order))) => {
+        match run.due_checkpoint() {
+            Ok(Some(order)) => {
                 run.order_checkpoint(order);
                 self.dispatch.queue(Stage::Checkpoint, &run.owner, run.id);
                 return; // it ends when it is durable
             }
-            Some(Err(trouble)) => run.break_off(trouble),
-            Some(Ok(None)) | None => {}
+            Err(trouble) => run.break_off(trouble),
+            Ok(None) => {}
         }
         if run.end_checkpoint() {
             self.dispatch.slices_again(); // whoever saw one on its way waits for a checkpoint that was not ordered
+        }
+    }
+
+    /// The same by the checkpointer's hand: whoever asks touches no output, which may be on a file system that hangs.
+    pub(super) fn order_due_checkpoint(&self, run: &Arc<Run>) {
+        let is_due = run.try_with_collector(|collector| collector.is_checkpoint_due(false));
+        if matches!(is_due, Ok(Some(true))) && run.begin_checkpoint() {
+            self.dispatch.queue(Stage::Checkpoint, &run.owner, run.id);
         }
     }
 

@@ -74,7 +74,7 @@ fn tell_progress(shared: &Arc<Shared>, last_read: &mut HashMap<JobId, u64>) {
     let runs = shared.dispatch.runs();
     last_read.retain(|id, _| runs.iter().any(|run| run.id == *id));
     for run in runs {
-        shared.checkpoint_if_due(&run, false);
+        shared.order_due_checkpoint(&run);
         let mut job = run.row();
         run.copy_progress(&mut job);
         run.copy_counts(&mut job);

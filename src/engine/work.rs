@@ -65,7 +65,7 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
             if run.collect(worked) {
                 shared.dispatch.slices_left();
             }
-            shared.checkpoint_if_due(run, false);
+            shared.checkpoint_if_due(run);
         }
         Ok(None) => {} // the engine stops: the slice is cut again at the next start
         Err(trouble) => run.break_off(trouble),
