@@ -334,7 +334,7 @@ mod tests {
         let run = world.run();
         run.collect(worked(&run, 0, "a"));
         run.break_off(Trouble::new(FaultKind::Input, "not what the rule expects", None));
-        std::fs::rename(world.path("out"), world.path("away")).expect("renames");
+        durable_fs::rename_no_replace(&world.path("out"), &world.path("away")).expect("renames");
         let row = finished(&world, &run);
         assert_eq!(row.state, JobState::Held, "{row:#?}");
         assert!(is_there(&world.claimed()));
@@ -346,7 +346,7 @@ mod tests {
         let run = world.run();
         run.collect(worked(&run, 0, "a"));
         run.set_loaded(loaded(1));
-        std::fs::rename(world.path("in"), world.path("away")).expect("renames");
+        durable_fs::rename_no_replace(&world.path("in"), &world.path("away")).expect("renames");
         let row = finished(&world, &run);
         assert_eq!(row.state, JobState::Held, "{row:#?}");
         assert!(!is_there(&world.path("out/pay.main")));

@@ -30,7 +30,9 @@ pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
 fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     if let Err(error) = shared.store.check_there() {
         let trouble = Trouble::from(error);
-        batch.iter().for_each(|offer| refuse(shared, &offer.path, &trouble.error.to_string()));
+        for offer in &batch {
+            refuse(shared, &offer.path, &trouble.error.to_string());
+        }
         return Err(trouble);
     }
     let mut wanted = Vec::with_capacity(batch.len());

@@ -33,6 +33,7 @@ pub(super) struct Loaded {
     pub announced: Announced,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own: all their combinations are met")]
 pub(super) struct RunState<S, C> {
     is_loading: bool,
     loaded: Option<Arc<Loaded>>,

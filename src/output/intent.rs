@@ -355,17 +355,15 @@ fn what_became_of(finished: &FinishedOutput, standing: Standing) -> Result<Renam
     let (partial, path) = (finished.hidden.path.as_path(), finished.output.path.as_path());
     let removed = || OutputError::PartialRemoved { partial: partial.to_owned(), path: path.to_owned() };
     match (standing, finished.renaming) {
-        (Standing::Hidden | Standing::Replaced, _) => Err(removed()),
+        (Standing::Hidden | Standing::Replaced, _) | (Standing::Gone, Renaming::NotYet) => Err(removed()),
         // An operator's word, perhaps of a folder that is gone for good.
         (_, Renaming::Assumed) => Ok(Renaming::Assumed),
-        (Standing::Published, _) => Ok(Renaming::Done),
+        (Standing::Published, _) | (Standing::Gone, Renaming::Done) => Ok(Renaming::Done),
         (Standing::Away, _) => Err(OutputError::other_folder(partial)),
-        (Standing::Gone, Renaming::NotYet) => Err(removed()),
         (Standing::Gone, Renaming::Begun) => {
             tell_gone(path);
             Ok(Renaming::Assumed)
         }
-        (Standing::Gone, Renaming::Done) => Ok(Renaming::Done),
     }
 }
 

@@ -25,7 +25,9 @@ impl Watcher {
         for (_, batch) in std::mem::take(&mut self.unsent) {
             // Nobody has seen these offers.
             let keys = batch.iter().filter_map(|offer| self.table.key(&offer.path)).collect::<Vec<_>>();
-            keys.iter().for_each(|path| self.table.wait(path, now, OTHER_RULES));
+            for path in keys {
+                self.table.wait(&path, now, OTHER_RULES);
+            }
         }
         self.links.outlets = outlets;
         let before = std::mem::replace(&mut self.rules, rules);

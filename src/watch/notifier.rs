@@ -152,7 +152,9 @@ impl Notifier {
     /// Watches only those folders any more.
     pub(super) fn retain(&mut self, is_needed: impl Fn(&Path) -> bool) {
         let others: Vec<_> = self.folders.keys().filter(|folder| !is_needed(folder)).cloned().collect();
-        others.iter().for_each(|folder| self.forget(folder));
+        for folder in others {
+            self.forget(&folder);
+        }
     }
 
     /// Whether this is a watched folder.

@@ -222,13 +222,13 @@ fn value(segment: &Segment, variables: &Variables<'_>) -> Result<Value, Mistake>
             let entry = variables.entry.ok_or_else(|| out_of_place(name))?;
             Value::Foreign(entry_value(entry, &file_name(), *variable == Variable::EntryStem))
         }
-        Variable::Wildcard => match variables.vars.get(name) {
-            Some(value) => foreign(value.as_os_str()),
-            None => {
-                let message = format!("`{{{name}}}` has no value for this source");
-                return Err(Mistake { message, hint: None });
-            }
-        },
+        Variable::Wildcard => {
+            let value = variables.vars.get(name).ok_or_else(|| Mistake {
+                message: format!("`{{{name}}}` has no value for this source"),
+                hint: None,
+            })?;
+            foreign(value.as_os_str())
+        }
     })
 }
 

@@ -99,7 +99,7 @@ impl Outline {
             match piece {
                 Piece::Text(text) => push_text(&mut pieces, text),
                 Piece::Variable { name, .. } if name == variable => push_text(&mut pieces, text),
-                other => pieces.push(other.clone()),
+                other @ Piece::Variable { .. } => pieces.push(other.clone()),
             }
         }
         Self(pieces)

@@ -45,7 +45,7 @@ fn written() -> impl Strategy<Value = (u64, Written)> {
 
 fn job_as((state, length, waits): (usize, usize, bool), number: u64) -> Job {
     let waiting = Waiting { waits_for: WaitsFor::Disk, until: None, detail: "it is full".into() };
-    let error = (0..length).map(|n| format!("{n}")).collect::<String>();
+    let error = (0..length).fold(String::new(), |text, n: usize| text + &n.to_string());
     let mut job = Job { state: STATES[state].into(), waiting: waits.then_some(waiting), ..job(number) };
     job.note(at(number), &error);
     job
@@ -65,15 +65,12 @@ proptest! {
             let before = rows.clone();
             let mut asked = store.change();
             for (number, written) in &batch {
-                match written {
-                    Some(as_this) => {
-                        asked.job(&job_as(*as_this, *number));
-                        rows.insert(*number, job_as(*as_this, *number));
-                    }
-                    None => {
-                        asked.unclaim(id(*number));
-                        rows.remove(number);
-                    }
+                if let Some(as_this) = written {
+                    asked.job(&job_as(*as_this, *number));
+                    rows.insert(*number, job_as(*as_this, *number));
+                } else {
+                    asked.unclaim(id(*number));
+                    rows.remove(number);
                 }
             }
             asked.apply().expect("applied");
