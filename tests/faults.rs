@@ -558,8 +558,9 @@ fn after_a_failed_fsync_of_the_store_the_next_start_believes_only_the_disk() {
     // A file whose row the disk lost lies claimed, under its own name: it is not lost either.
     let claimed = || world.files("in").iter().filter(|name| name.starts_with(".landfall/")).count();
     service.wait_until("each file is archived, or still claimed", || {
-        let all_done = world.jobs().iter().all(|job| job["state"] == "completed");
-        (all_done && world.files("archive").len() + claimed() == sent).then_some(())
+        // Files first: what is claimed after the look at the jobs has one.
+        let all_claimed = world.files("archive").len() + claimed() == sent;
+        (all_claimed && world.jobs().iter().all(|job| job["state"] == "completed")).then_some(())
     });
     service.stop();
     disk.forget_cached();

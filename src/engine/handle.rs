@@ -244,12 +244,15 @@ fn unfinished_for(shared: &Arc<Shared>, offer: &Offer) -> Result<Option<JobId>, 
     let same = |job: &Job| {
         job.rule == offer.rule.name && job.source.claimed.is_none() && job.source.identity == offer.identity
     };
-    let found = shared.store.unfinished_jobs()?.into_iter().find(same);
+    let Some(mut job) = shared.store.unfinished_jobs()?.into_iter().find(same) else { return Ok(None) };
     // A service took up every unfinished job when it started.
-    if let Some(job) = found.as_ref().filter(|_| shared.claims.watches.lock().begin_intake.is_none()) {
-        recover::requeue(shared, job);
+    if shared.claims.watches.lock().begin_intake.is_none() {
+        if !job.waits_for_settling() && job.waiting.take().is_some() {
+            shared.save(&job)?; // whoever follows it is to wait for this try, not to be told of the last
+        }
+        recover::requeue(shared, &job);
     }
-    Ok(found.map(|job| job.id))
+    Ok(Some(job.id))
 }
 
 /// What a retry would say against a job of this state, if anything.
