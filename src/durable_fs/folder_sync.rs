@@ -29,6 +29,6 @@ fn sync_now(folder: &Path) -> Result<(), FsError> {
 /// Renames are written through, and the file system's journal keeps the order of names.
 #[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
 #[cfg(windows)]
-pub fn sync_folder(_folder: &Path) -> Result<(), FsError> {
+pub(crate) fn sync_folder(_folder: &Path) -> Result<(), FsError> {
     Ok(())
 }

@@ -55,7 +55,7 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
     bytes
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 impl Mounts {
     /// Of a test.
     pub(crate) fn at(points: &[&str]) -> Self {

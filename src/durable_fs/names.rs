@@ -37,6 +37,7 @@ pub(crate) struct Entry {
 
 /// How others can still change a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(windows, allow(dead_code, reason = "a file that is open for writing is not renamed there"))]
 pub(crate) enum Reach {
     /// They cannot.
     None,

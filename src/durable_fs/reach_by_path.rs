@@ -68,10 +68,10 @@ pub(super) fn on_both<T>(
 
 /// Folders are held nowhere here.
 #[must_use]
-pub struct KeepsReached(());
+pub(crate) struct KeepsReached(());
 
 /// Would keep what is reached.
-pub fn keep_reached() -> KeepsReached {
+pub(crate) fn keep_reached() -> KeepsReached {
     KeepsReached(())
 }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::names::hidden_sibling;
 use super::rename::PartialName;
 use super::*;
-use crate::model::fault::{Fault as _, WaitsFor};
+use crate::model::fault::Fault as _;
+#[cfg(unix)]
+use crate::model::fault::WaitsFor;
 
 fn file(folder: &Path, name: &str, content: &str) -> PathBuf {
     let path = folder.join(name);

@@ -332,6 +332,7 @@ pub(super) fn signal(
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_os = "linux")]
     use crate::engine::trouble::Reaction;
     use crate::model::category::Category;
     #[cfg(target_os = "linux")]

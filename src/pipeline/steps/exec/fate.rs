@@ -6,7 +6,7 @@ pub(super) use linux::start;
 
 /// Starts a child; nothing is asked for.
 #[cfg(not(target_os = "linux"))]
-pub fn start(mut command: std::process::Command) -> std::io::Result<std::process::Child> {
+pub(super) fn start(mut command: std::process::Command) -> std::io::Result<std::process::Child> {
     command.spawn()
 }
 

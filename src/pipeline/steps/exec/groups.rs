@@ -37,4 +37,4 @@ pub(crate) fn kill(child: u32) {
 
 /// Each child is killed by whoever has it.
 #[cfg(not(unix))]
-pub fn kill(_child: u32) {}
+pub(crate) fn kill(_child: u32) {}
