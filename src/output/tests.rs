@@ -48,7 +48,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
     Rule {
         name: "payments".into(),
         mode: Mode::Live,
-        paths: vec!["/in/{sender}/*.csv".into()],
+        paths: vec![if cfg!(windows) { "C:/in/{sender}/*.csv" } else { "/in/{sender}/*.csv" }.into()],
         exclude: vec![],
         order: Order::Arrival,
         ready: Ready {
