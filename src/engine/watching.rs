@@ -107,7 +107,7 @@ mod tests {
     use crate::engine::{Engine, Purpose};
     use crate::model::job::Job;
     use crate::model::job_state::JobState;
-    use crate::model::rule::Settings;
+    use crate::model::rule::{Service, Settings};
     use crate::pipeline::Registry;
     use crate::store::Store;
     use std::time::{Duration, Instant};
@@ -118,14 +118,16 @@ mod tests {
     #[test]
     fn rules_that_are_exchanged_are_worked_under_from_then_on() {
         let world = World::new();
-        let (first, registry) = (Rule::clone(&world.rule()), Registry::with_builtin_steps());
+        let (mut first, registry) = (Rule::clone(&world.rule()), Registry::with_builtin_steps());
+        first.ready.stable_for = Duration::from_millis(100);
         let other = Rule {
             name: "other".into(),
             paths: vec![world.path("other/*").display().to_string()],
             ..first.clone()
         };
         let settings = Settings {
-            service: world.shared.service.clone(),
+            // Events do not come everywhere.
+            service: Service { scan_every: Duration::from_millis(100), ..world.shared.service.clone() },
             rules: vec![first],
             file: world.path("landfall.toml"),
         };
