@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
 
 use super::dry_run::DryRun;
 use super::exit::FAILED;
@@ -15,6 +16,7 @@ use super::explain::explain;
 use super::follow::Follower;
 use super::say::{complain, say};
 use super::view;
+use crate::clock;
 use crate::config::{self, Problems};
 use crate::control::{self, Client, Reached};
 use crate::engine::{self, Act, Door, Engine, EngineError, JobFilter, Purpose, Refusal, Running};
@@ -22,9 +24,10 @@ use crate::model::fault::{Fault as _, FaultKind};
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
-use crate::model::os_text::OsText;
-use crate::model::rule::Settings;
+use crate::model::os_text::{OsText, escaped_path};
+use crate::model::rule::{Mode, Settings};
 use crate::pipeline::Registry;
+use crate::watch::rules::RuleSet;
 
 /// Jobs that are looked through for the one that took a file.
 const LOOKED_AT_MAX: usize = 1000;
@@ -57,6 +60,9 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) 
     }
     // What is asked wrongly is told before anything about the data folder.
     let (files, all_there) = files_to_take(args, &settings)?;
+    if !args.retire {
+        tell_watched(&settings, &files)?;
+    }
     let all_done = if files.is_empty() {
         true
     } else {
@@ -101,12 +107,25 @@ fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<
     Ok((files, all_there))
 }
 
+/// Tells which of the files a service will take as well.
+fn tell_watched(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<()> {
+    let rules = RuleSet::new(settings.rules.clone())?;
+    for file in files {
+        let rule = rules.assign(file).and_then(|(at, _)| settings.rules.get(at));
+        if let Some(rule) = rule.filter(|rule| rule.mode == Mode::Live) {
+            let message = format!("{} lies where rule \"{}\" watches", escaped_path(file), rule.name);
+            complain(&message, Some("a running service ingests it once more; `--retire` claims it instead"));
+        }
+    }
+    Ok(())
+}
+
 /// A file that is gone may be one that a service took.
 fn tell_refused(settings: &Settings, file: &Path, error: EngineError) {
     let taker = || {
         let folder = std::path::absolute(file).ok()?.parent()?.canonicalize().ok()?;
         let door = control::open(settings).ok()?;
-        taker_of(door.as_ref(), &OsText::from(folder.join(file.file_name()?)), None)
+        taker_of(door.as_ref(), &OsText::from(folder.join(file.file_name()?)), |_| true)
     };
     match if file.symlink_metadata().is_err() { taker() } else { None } {
         Some(job) => {
@@ -118,11 +137,10 @@ fn tell_refused(settings: &Settings, file: &Path, error: EngineError) {
     }
 }
 
-/// The newest job that took the file which lay at a path, besides this one.
-fn taker_of(door: &dyn Door, path: &OsText, besides: Option<JobId>) -> Option<Job> {
+/// The newest job that took a file which lay at a path, of those for which `may_be` holds.
+fn taker_of(door: &dyn Door, path: &OsText, may_be: impl Fn(&Job) -> bool) -> Option<Job> {
     let newest = JobFilter { limit: Some(LOOKED_AT_MAX), newest_first: true, ..JobFilter::default() };
-    let took =
-        |job: &Job| job.source.path == *path && Some(job.id) != besides && job.state != JobState::Aborted;
+    let took = |job: &Job| job.source.path == *path && job.state != JobState::Aborted && may_be(job);
     door.list(&newest).filter_map(Result::ok).find(took)
 }
 
@@ -211,7 +229,8 @@ fn each(
     let mut follower = Follower::new(door);
     let mut all_done = true;
     for file in files {
-        match take(args, door, file).and_then(|id| follow(&mut follower, door, id, interrupt)) {
+        let begun = clock::now();
+        match take(args, door, file).and_then(|id| follow(&mut follower, door, (id, begun), interrupt)) {
             Ok(job) => {
                 tell(&job);
                 all_done &= job.state == JobState::Completed;
@@ -250,7 +269,7 @@ fn is_asked_wrong(error: &anyhow::Error) -> bool {
 fn follow(
     follower: &mut Follower<'_>,
     door: &dyn Door,
-    id: JobId,
+    (id, begun): (JobId, Timestamp),
     interrupt: Option<&Interrupt>,
 ) -> anyhow::Result<Job> {
     let bar = std::io::stderr().is_terminal().then(progress_bar);
@@ -270,10 +289,13 @@ fn follow(
     if !door.is_service() {
         return ended;
     }
-    // The service's own watch may have been faster: then that job is the file's.
+    // The service's own watch may have been faster: then that job is the file's. It came after we asked, and took the same file.
+    let is_faster = |asked: &Job, other: &Job| {
+        other.created_at >= begun && other.source.identity.same_content(&asked.source.identity)
+    };
     if let Ok(job) = &ended
         && job.state == JobState::Aborted
-        && let Some(taker) = taker_of(door, &job.source.path, Some(id))
+        && let Some(taker) = taker_of(door, &job.source.path, |other| is_faster(job, other))
     {
         ended = follower.follow(taker.id, |_| Ok(()));
     }

@@ -26,6 +26,7 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
         shared.store.sync()?;
         // Companions first: once the source lies there again, nothing of it is ours any more.
         return_companions(job)?;
+        shared.claims.answer(&path, Answer::ComesBack(job.source.identity));
         match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
             Renamed::Done => {}
             Renamed::Missing => {

@@ -176,7 +176,7 @@ impl Engine {
         let offer = claim::offer_for(&rule.rule, file)?;
         // The same file asked for twice at once is one job.
         let _entered = shared.claims.ingesting.enter(offer.path.clone());
-        if let Some(unfinished) = unfinished_for(shared, &offer)? {
+        if let Some(unfinished) = unfinished_for(shared, &offer, retire)? {
             return Ok(unfinished);
         }
         shared.rooms.check_claim(&rule, &offer.path)?;
@@ -240,19 +240,33 @@ fn no_such_rule<'r>(rules: impl IntoIterator<Item = &'r Rule>, name: &str) -> Tr
 }
 
 /// An earlier `ingest` of the same file that is not done: it goes on instead of a second one.
-fn unfinished_for(shared: &Arc<Shared>, offer: &Offer) -> Result<Option<JobId>, Trouble> {
+fn unfinished_for(shared: &Arc<Shared>, offer: &Offer, retire: bool) -> Result<Option<JobId>, Trouble> {
     let same = |job: &Job| {
         job.rule == offer.rule.name && job.source.claimed.is_none() && job.source.identity == offer.identity
     };
-    let Some(mut job) = shared.store.unfinished_jobs()?.into_iter().find(same) else { return Ok(None) };
-    // A service took up every unfinished job when it started.
-    if shared.claims.watches.lock().begin_intake.is_none() {
-        if !job.waits_for_settling() && job.waiting.take().is_some() {
-            shared.save(&job)?; // whoever follows it is to wait for this try, not to be told of the last
-        }
-        recover::requeue(shared, &job);
+    let Some(job) = shared.store.unfinished_jobs()?.into_iter().find(same) else { return Ok(None) };
+    if retire && !job.source.retire {
+        let message = format!("job {} is at this file, and was asked to leave it as it is", job.id);
+        let hint = "ask again with `--retire` once that job has ended";
+        return Err(Trouble::new(FaultKind::Transient, message, Some(hint)));
+    }
+    // A service took up every unfinished job when it started. One that some stage of ours has in its hands goes on by itself.
+    let has_service = shared.claims.watches.lock().begin_intake.is_some();
+    if !has_service && shared.dispatch.take_up_within(job.id, Duration::ZERO) {
+        let tried_again = forget_wait(shared, job.id);
+        shared.dispatch.put_down(job.id);
+        recover::requeue(shared, &tried_again?);
     }
     Ok(Some(job.id))
+}
+
+/// Whoever follows a job that is tried again is to wait for that try, not to be told of the last.
+fn forget_wait(shared: &Shared, id: JobId) -> Result<Job, Trouble> {
+    let mut job = retry::known(&shared.store, id)?;
+    if !job.waits_for_settling() && job.waiting.take().is_some() {
+        shared.save(&job)?;
+    }
+    Ok(job)
 }
 
 /// What a retry would say against a job of this state, if anything.

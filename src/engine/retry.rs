@@ -105,7 +105,7 @@ fn way_of(job: &Job) -> &'static str {
     }
 }
 
-fn known(store: &Store, id: JobId) -> Result<Job, Trouble> {
+pub(super) fn known(store: &Store, id: JobId) -> Result<Job, Trouble> {
     store.job(id)?.ok_or_else(|| refuse(format!("there is no job {id}"), "see `landfall jobs`"))
 }
 

@@ -290,6 +290,7 @@ impl Watcher {
         match answer {
             Answer::Taken => self.taken(path),
             Answer::NotYet => self.not_yet(path, now),
+            Answer::ComesBack(identity) => self.comes_back(path, identity, now),
             Answer::Later(reason) => self.put_off(path, reason, now),
             Answer::Refused(reason) => {
                 if let Some(key) = self.table.key(path) {
@@ -345,6 +346,14 @@ impl Watcher {
             _ => Sign::Appeared,
         };
         self.hint(path, sign);
+    }
+
+    fn comes_back(&mut self, path: &Path, identity: FileIdentity, now: Instant) {
+        self.table.remember_taken(identity);
+        // The event of its coming may have been faster than this word, which was said before it; no offer was.
+        if self.table.get(path).is_some_and(|candidate| candidate.seen.same_file(&identity)) {
+            self.not_yet(path, now);
+        }
     }
 
     fn not_yet(&mut self, path: &Path, now: Instant) {

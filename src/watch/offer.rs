@@ -59,7 +59,7 @@ impl From<SyncSender<Vec<Offer>>> for Outlets {
     }
 }
 
-/// What the engine says to an offer. Every offer is answered exactly once.
+/// What the engine says of a file. Every offer is answered exactly once; [`Self::ComesBack`] is no answer to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// It is ours; a file that lies there later is a new candidate. (Also: a kept file that is known.)
@@ -67,6 +67,8 @@ pub(crate) enum Answer {
     /// It changed while it was claimed, or it was given back: watch on; quiet time counts from now, a close-write alone no longer proves.
     /// May also be said of a file that was taken before and is given back later.
     NotYet,
+    /// This file is about to be renamed back to where it lay, whoever took it from there: its coming proves nothing. [`Self::NotYet`] follows.
+    ComesBack(FileIdentity),
     /// Nothing is claimed now, for a reason that the operator was told: try again when [`super::Watch::hasten`] says so, or after a while.
     Later(String),
     /// It could not be claimed: try again with back-off, the operator is told.

@@ -1,6 +1,7 @@
 //! What follows an offer, and in which order offers come.
 
 use super::*;
+use crate::durable_fs;
 
 #[test]
 fn a_file_of_the_same_name_that_comes_after_the_claim_is_a_new_candidate() {
@@ -44,6 +45,20 @@ fn a_file_that_is_given_back_is_not_taken_for_one_that_arrived() {
     let offer = world.next();
     let claimed = world.claim(&offer);
     fs::rename(&claimed, &path).expect("gives back");
+    world.watch.answer(&path, Answer::NotYet);
+    world.wait_until("it waits", |world| world.waits_with("a.gz", "stood still"));
+    world.assert_only_the_last_is_offered();
+}
+
+/// As after `landfall ingest --retire`.
+#[test]
+fn a_file_that_was_never_offered_and_is_given_back_is_not_taken_for_one_that_arrived() {
+    let mut world = Plan::new(never_stable).start();
+    let elsewhere = world.write(".claimed", b"\x1f\x8b...");
+    let path = world.path("a.gz");
+    let identity = durable_fs::identity_at(&elsewhere).expect("looks").expect("a regular file");
+    world.watch.answer(&path, Answer::ComesBack(identity));
+    fs::rename(&elsewhere, &path).expect("gives back");
     world.watch.answer(&path, Answer::NotYet);
     world.wait_until("it waits", |world| world.waits_with("a.gz", "stood still"));
     world.assert_only_the_last_is_offered();

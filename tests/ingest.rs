@@ -1,0 +1,65 @@
+//! Promise: what `landfall ingest` says of a file is true of that file and of this asking, whoever else was or is at it.
+#![cfg(unix)]
+
+mod support;
+
+use support::{World, lines};
+
+/// Files of whole lines, which the service leaves where they lie for as long as a test lasts.
+const WHOLE_LINES: &str = "ready = { stable_for = \"1h\", last_line = \"complete\" }";
+
+/// A script that then removes the file would lose it.
+#[test]
+fn a_file_that_is_given_back_is_not_called_what_an_earlier_one_of_its_name_became() {
+    let world = World::new(WHOLE_LINES);
+    let service = world.start();
+    world.write("by-hand.txt", "a\nb\n");
+    world.ingest(&["by-hand.txt"]).done();
+    world.write("by-hand.txt", "a\nb\nc");
+    world.ingest_and_retire("by-hand.txt").says(&["aborted"]).ends_with(1);
+    assert_eq!(world.text("by-hand.txt"), "a\nb\nc");
+    service.stop();
+}
+
+/// Else nothing would be left of the time in which its sender could write the rest.
+#[test]
+fn a_file_of_a_watched_folder_that_is_given_back_waits_there() {
+    let world = World::new(WHOLE_LINES);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.write("in/early.txt", "a\nb\nc");
+    world.ingest_and_retire("in/early.txt").says(&["aborted"]).ends_with(1);
+    service.wait_until("it waits", || world.landfall(&["jobs"]).stdout.contains("stood still").then_some(()));
+    assert_eq!(world.jobs().len(), 1);
+    assert_eq!(world.text("in/early.txt"), "a\nb\nc");
+    service.stop();
+}
+
+#[test]
+fn retire_is_not_dropped_where_another_job_is_at_the_file_already() {
+    let hangs = "pipeline = [{ step = \"exec\", command = [\"./hangs\"], timeout = \"1h\" }]";
+    let world = World::new(&format!("{WHOLE_LINES}\n{hangs}"));
+    world.sh("printf '#!/bin/sh\\nexec sleep 3600\\n' > hangs; chmod +x hangs");
+    world.write("by-hand.txt", lines(3));
+    let mut service = world.start();
+    let mut first = world.command();
+    let mut first = first.args(["ingest", "by-hand.txt", "--rule", "payments"]).spawn().expect("starts");
+    service.wait_until("the first is at it", || {
+        world.jobs().iter().any(|job| job["state"] == "running").then_some(())
+    });
+    let second = world.ingest_and_retire("by-hand.txt");
+    second.says(&["was asked to leave it as it is", "--retire"]).ends_with(1);
+    first.kill().expect("is there");
+    first.wait().expect("ends");
+    service.kill();
+}
+
+#[test]
+fn a_file_that_a_rule_watches_is_told_as_one_that_comes_again() {
+    let world = World::new(WHOLE_LINES);
+    world.write("in/a.txt", lines(3));
+    world.ingest(&["in/a.txt"]).says(&["lies where rule \"payments\" watches", "--retire"]).done();
+    world.write("in/b.txt", lines(3));
+    let retired = world.ingest_and_retire("in/b.txt").done();
+    assert!(!retired.stderr.contains("watches"), "{}", retired.stderr);
+}
