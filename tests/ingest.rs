@@ -3,7 +3,9 @@
 
 mod support;
 
-use support::{World, lines};
+use std::process::Stdio;
+
+use support::{Ran, World, lines};
 
 /// Files of whole lines, which the service leaves where they lie for as long as a test lasts.
 const WHOLE_LINES: &str = "ready = { stable_for = \"1h\", last_line = \"complete\" }";
@@ -12,7 +14,8 @@ const WHOLE_LINES: &str = "ready = { stable_for = \"1h\", last_line = \"complete
 #[test]
 fn a_file_that_is_given_back_is_not_called_what_an_earlier_one_of_its_name_became() {
     let world = World::new(WHOLE_LINES);
-    let service = world.start();
+    let mut service = world.start();
+    service.wait_until_it_watches();
     world.write("by-hand.txt", "a\nb\n");
     world.ingest(&["by-hand.txt"]).done();
     world.write("by-hand.txt", "a\nb\nc");
@@ -35,6 +38,7 @@ fn a_file_of_a_watched_folder_that_is_given_back_waits_there() {
     service.stop();
 }
 
+/// And who follows that job hears what became of the service.
 #[test]
 fn retire_is_not_dropped_where_another_job_is_at_the_file_already() {
     let hangs = "pipeline = [{ step = \"exec\", command = [\"./hangs\"], timeout = \"1h\" }]";
@@ -42,16 +46,18 @@ fn retire_is_not_dropped_where_another_job_is_at_the_file_already() {
     world.sh("printf '#!/bin/sh\\nexec sleep 3600\\n' > hangs; chmod +x hangs");
     world.write("by-hand.txt", lines(3));
     let mut service = world.start();
+    service.wait_until_it_watches();
     let mut first = world.command();
-    let mut first = first.args(["ingest", "by-hand.txt", "--rule", "payments"]).spawn().expect("starts");
+    let first = first.args(["ingest", "by-hand.txt", "--rule", "payments"]).stdout(Stdio::piped());
+    let first = first.stderr(Stdio::piped()).spawn().expect("starts");
     service.wait_until("the first is at it", || {
         world.jobs().iter().any(|job| job["state"] == "running").then_some(())
     });
     let second = world.ingest_and_retire("by-hand.txt");
     second.says(&["was asked to leave it as it is", "--retire"]).ends_with(1);
-    first.kill().expect("is there");
-    first.wait().expect("ends");
     service.kill();
+    let told = Ran::new(&first.wait_with_output().expect("ends"));
+    told.says(&["is with the running service", "go on at its next start"]).ends_with(1);
 }
 
 #[test]

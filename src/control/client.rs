@@ -169,9 +169,17 @@ impl<T: DeserializeOwned> Iterator for Lines<T> {
 }
 
 fn broken(error: &io::Error) -> Refusal {
+    use io::ErrorKind as E;
+    let has_ended =
+        matches!(error.kind(), E::UnexpectedEof | E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe);
+    let hint = if has_ended {
+        "it was stopped, or ended: its log says why; jobs that it had go on at its next start"
+    } else {
+        "try again; after an update of landfall, restart the service first"
+    };
     Refusal::Fault(JobError {
         kind: FaultKind::Transient,
         message: format!("the running service gives no whole answer: {error}"),
-        hint: Some("try again; after an update of landfall, restart the service first".into()),
+        hint: Some(hint.into()),
     })
 }

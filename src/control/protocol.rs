@@ -104,10 +104,13 @@ pub(super) fn read_line<T: DeserializeOwned>(from: &mut impl BufRead, bytes_max:
 fn whole_line(from: &mut impl BufRead, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     from.take(bytes_max).read_until(b'\n', &mut line)?;
-    if line.pop() != Some(b'\n') {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the line breaks off or is too long"));
+    match line.pop() {
+        Some(b'\n') => Ok(line),
+        Some(_) if line.len() as u64 + 1 >= bytes_max => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"))
+        }
+        _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended")),
     }
-    Ok(line)
 }
 
 /// A value that other users cannot guess and that comes once. The keys of std's hashers come from the operating system's
