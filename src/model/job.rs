@@ -351,10 +351,10 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn job() -> Job {
+    pub(in crate::model) fn job() -> Job {
         let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
         let source = Source::found("in/pay.csv", identity);
         Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, Timestamp::UNIX_EPOCH)

@@ -103,16 +103,9 @@ mod tests {
 
     use super::*;
     use crate::model::fault::FaultKind;
-    use crate::model::identity::FileIdentity;
-    use crate::model::job::Source;
+    use crate::model::job::tests::job;
     use crate::model::job_state::JobState;
     use crate::model::standing::Standing;
-
-    fn job() -> Job {
-        let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
-        let source = Source::found("in/pay.csv", identity);
-        Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, Timestamp::UNIX_EPOCH)
-    }
 
     fn error() -> JobError {
         JobError { kind: FaultKind::Input, message: "cut short".into(), hint: None }
