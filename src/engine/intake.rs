@@ -12,7 +12,7 @@ use super::trouble::Trouble;
 use crate::model::rule::OnSuccess;
 use crate::watch::{Answer, Offer};
 
-/// The intake's life: until the watch, which holds the other end, is gone.
+/// The intake's life: until nobody offers it anything any more, or the engine stops.
 pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
     while let Ok(batch) = offers.recv() {
         if shared.stopping() {

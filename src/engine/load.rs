@@ -160,7 +160,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     let run = Arc::new(Run::new(&shared.memory, &shared.footprints.reach, job, rule, queue, collector));
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
     if shared.stopping() {
-        run.queue.stop(); // the stop came while the run was not on the board yet
+        run.queue.stop(); // the stop came before the run could be told of it
     }
     Ok(Some(run))
 }

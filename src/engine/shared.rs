@@ -1,4 +1,4 @@
-//! What the stages share: the store, the queues between them, and the ways in which a job leaves the straight path.
+//! What the stages share: the owners of its parts, and the ways in which a job leaves the straight path.
 
 use std::collections::HashSet;
 use std::path::PathBuf;

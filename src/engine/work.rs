@@ -24,7 +24,7 @@ pub(super) fn work_slices(shared: &Arc<Shared>, seat: &mut Seat) {
     while let Some(run) = shared.dispatch.next_work(seat) {
         match run.take_slice() {
             Ok(Take::Slice(taken)) => work_slice(shared, &run, taken),
-            Ok(Take::Nothing) => {} // another one took it
+            Ok(Take::Nothing) => {} // another one took it, or the memory for it
             Ok(Take::BrokeOff) => shared.settle(&run),
             Err(error) => {
                 run.break_off(error.into());

@@ -4,7 +4,7 @@
 //! written. [`of`] chooses the format of a rule's records, and is the only place that does: everything else asks. A format is
 //! asked for each entry, slice or file; what is done for each record is done by what it hands out ([`ColumnReader`]).
 //!
-//! Nothing here reads or writes files, or knows slices and steps.
+//! Nothing here reads or writes files, or knows slices. Of steps it knows the record that they work on.
 //!
 //! # How to add a format
 //! 1. Its word and parameters: `Format` in `model/rule.rs`, read by `config/records.rs`.

@@ -29,7 +29,7 @@ pub(super) type KeyRange = (Bound<Key>, Bound<Key>);
 /// - A batch becomes visible and durable as a whole or not at all; what was applied is read at once.
 /// - Durable is what was applied before a [`Self::sync`] that came back well. What was not may be lost, never in part or out of order.
 /// - After a write or a sync that failed all later ones are refused with [`StoreError::Poisoned`]: what is durable is no longer known.
-///   Reading goes on.
+///   Reading goes on, but for a scan that would have to give rows first.
 /// - Damage is an error, never a panic.
 pub(super) trait Backend: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreError>;

@@ -1,4 +1,4 @@
-//! Slices on their way that find no room in memory: first in, first out, in files that only ever grow at their end.
+//! Slices on their way that find no room in memory: first in, first out, in files that grow at their end.
 //!
 //! ```text
 //! data/slices/PID-NUMBER      slice slice slice …      of one job

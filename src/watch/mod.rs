@@ -1,6 +1,7 @@
 //! From folders to offers: the notifier (hints), the scanner (truth) and readiness.
 //!
-//! One thread, `watch`, owns the table of candidates. It is driven by a bounded inbox and by deadlines, never by polling:
+//! One thread, `watch`, owns the table of candidates. It is driven by a bounded inbox and by deadlines. Only while the engine
+//! takes no offers are they made again every few milliseconds:
 //!
 //! ```text
 //! notifier --hint--+

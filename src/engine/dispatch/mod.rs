@@ -2,8 +2,8 @@
 //!
 //! Each kind of thread is a crew with a condition variable of its own, all over the same lock. A thread asks for its next task; it gets one,
 //! or sleeps until it is called. A call is a ticket that wakes exactly one, so that a thread that was called is not called twice. Where the
-//! scheduler calls for a crew whose threads are all stuck, the crew grows by one; threads that too many others wait
-//! beside end.
+//! scheduler calls for a crew whose threads are all stuck, the crew grows by one. A thread ends where enough others of its
+//! crew wait for a task already.
 //!
 //! Nothing here blocks on anything but the lock, and the lock is held for no system call (but the start of a thread).
 

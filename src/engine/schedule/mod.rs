@@ -4,13 +4,13 @@
 //! threads that it names.
 //!
 //! ```text
-//!  queued --next_load--> reading --yield--> in line --called--> reading --end_reading--> (worked) --settle--> finishing --next_finish-->
-//!    ^                                                             `- run -> next_work (slices)                             |
-//!    `-- later (back-off, a pause) <-------------------------------------------------------------------- held --------------'
+//!  queued --next_load--> reading --pause--> in line --called--> reading --end_reading--> (worked) --settle--> settled --next_batch-->
+//!    ^                                                             `- run -> next_work (slices)                           |
+//!    `-- later (back-off, a pause) <-------------------------------------------------------------------- held ------------'
 //! ```
 //!
 //! # What it promises
-//! - Rules take turns at everything, and within a rule its senders do.
+//! - Rules take turns at what they wait for, and within a rule its senders do. A permit that is free while nobody waits is anybody's.
 //! - A rule holds at most half of the runs that others leave, and a sender half of its rule's. A rule that has none may always have one, a
 //!   sender unless its rule has its full share.
 //! - A thread that is stuck holds nothing that others need: its permit counts no more after [`Limits::patience`].

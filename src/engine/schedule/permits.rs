@@ -119,7 +119,7 @@ impl Permits {
         self.held.get(&permit).map_or(Duration::MAX, |held| now.saturating_duration_since(held.since))
     }
 
-    /// Somebody would go on if one were free, or nobody would.
+    /// Told after each change: whether somebody waits for a permit.
     pub(super) fn set_wanted(&mut self, is_wanted: bool, now: Instant) {
         self.wanted = if is_wanted && !self.is_free() { self.wanted.or(Some(now)) } else { None };
     }
