@@ -18,12 +18,12 @@ fn a_reader_who_has_seen_enough_ends_no_command_with_an_error() {
         &["check", "--files"],
         &["test"],
         &["ingest", "--rule", "payments", "--dry-run", "in/a.txt"],
-        &["ingest", "--rule", "payments", "in/a.txt", "in/b.txt"],
+        &["ingest", "--rule", "payments", "a.txt", "b.txt"],
         &["check", "--store"],
         &["jobs"],
         &["retry", "--state", "failed", "--rule", "payments"],
     ] {
-        for name in ["in/a.txt", "in/b.txt"] {
+        for name in ["in/a.txt", "in/b.txt", "a.txt", "b.txt"] {
             world.write(name, "one\n");
         }
         let (reader, writer) = pipe().expect("a pipe can be made");

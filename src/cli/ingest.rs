@@ -107,15 +107,15 @@ fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<
     Ok((files, all_there))
 }
 
-/// Tells which of the files a service will take as well.
+/// Tells that a service takes some of the files as well.
 fn tell_watched(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<()> {
     let rules = RuleSet::new(settings.rules.clone())?;
-    for file in files {
-        let rule = rules.assign(file).and_then(|(at, _)| settings.rules.get(at));
-        if let Some(rule) = rule.filter(|rule| rule.mode == Mode::Live) {
-            let message = format!("{} lies where rule \"{}\" watches", escaped_path(file), rule.name);
-            complain(&message, Some("a running service ingests it once more; `--retire` claims it instead"));
-        }
+    let rule_of = |file: &PathBuf| rules.assign(file).and_then(|(at, _)| settings.rules.get(at));
+    let mut watched = files.iter().filter_map(|file| Some((file, rule_of(file)?)));
+    if let Some((file, rule)) = watched.find(|(_, rule)| rule.mode == Mode::Live) {
+        let others = if files.len() > 1 { ", and others may" } else { "" };
+        let message = format!("{} lies where rule \"{}\" watches{others}", escaped_path(file), rule.name);
+        complain(&message, Some("a running service ingests it once more; `--retire` claims it instead"));
     }
     Ok(())
 }
