@@ -14,11 +14,12 @@ fn with_two_rules(change: impl Fn(&mut Rule)) -> (World, Vec<Rule>) {
 }
 
 impl World {
-    /// Other rules from now on; their offers come out as those before.
+    /// Other rules from now on, their folders scanned; their offers come out as those before.
     fn exchange(&mut self, rules: Vec<Rule>) {
+        let scans = self.watch.scans();
         let (sender, offers) = mpsc::sync_channel(64);
         self.watch.exchange(shared(rules), sender).expect("are right");
-        self.watch.waiting(PATIENCE); // it has them
+        self.wait_until("they are scanned", |world| world.watch.scans() > scans);
         let made = std::mem::replace(&mut self.offers, offers);
         self.at_hand.extend(made.try_iter().flatten());
     }
@@ -94,7 +95,6 @@ fn the_folders_of_a_rule_that_is_new_are_scanned_and_watched() {
     world.write("gone/before", b"x");
     world.exchange(rules);
     assert_eq!(world.next_name(), "before");
-    world.wait_until("the scan ends", |world| world.watch.scans() > 2);
     world.write("gone/later", b"x");
     assert_eq!(world.next_name(), "later");
 }
