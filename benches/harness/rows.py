@@ -220,13 +220,17 @@ class BesideHangingRules(Row):
         large = rule("large", "large/*")
         content = data.plain(1000).read_bytes()
         with Service(self.bench.folder, config(rule(), large, *hanging), folders=("in", "large", *others)) as service:
+            def await_running(*names):
+                service.wait(lambda: {job["rule"] for job in service.jobs() if job["state"] == "running"} >= set(names), lambda: 0.1)
+
             for folder in others:
                 for number in range(self.files_of_each):
-                    written_and_closed(service.home / folder / f"{folder}-{number}.csv", content)
+                    (service.home / folder / f"{folder}-{number}.csv").write_bytes(content)
+            await_running(*others)
             for number in range(self.large):
                 stage_copy(service, data.gzip(self.bench.records))
                 (service.home / "staged").rename(service.home / "large" / f"large-{number}.csv.gz")
-            service.wait(lambda: {job["rule"] for job in service.jobs() if job["state"] == "running"} >= {"large", *others}, lambda: 0.1)
+            await_running("large")
             files = ((service.home / "in" / f"small-{number}.csv", f"small-{number}.done", content) for number in range(self.drops))
             taken = sorted(latencies(service, files, moved_in))
             return taken[-2], {"peak_mb": service.peak_mb()}
