@@ -170,8 +170,10 @@ impl<T: DeserializeOwned> Iterator for Lines<T> {
 
 fn broken(error: &io::Error) -> Refusal {
     use io::ErrorKind as E;
-    let has_ended =
-        matches!(error.kind(), E::UnexpectedEof | E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe);
+    let has_ended = matches!(
+        error.kind(),
+        E::UnexpectedEof | E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe | E::ConnectionRefused
+    );
     let hint = if has_ended {
         "it was stopped, or ended: its log says why; jobs that it had go on at its next start"
     } else {
