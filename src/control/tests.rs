@@ -189,6 +189,16 @@ fn after_a_stop_nothing_says_that_a_service_runs() {
     assert!(Client::connect(folder.path()).is_none());
 }
 
+#[test]
+fn a_service_that_ended_between_two_questions_is_told_as_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = service(folder.path());
+    let client = Client::connect(folder.path()).expect("answers");
+    drop(server);
+    let Err(Refusal::Fault(error)) = client.show("any") else { panic!("nobody is there to answer") };
+    assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("go on at its next start")), "{error:?}");
+}
+
 /// What comes back after the greeting.
 fn answer_to(folder: &Path, request: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port(folder))).expect("connects");
