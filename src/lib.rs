@@ -37,7 +37,7 @@ mod telemetry;
 mod watch;
 
 pub use cli::main;
-pub use service::{Service, ServiceError, Stopper, serve};
+pub use service::{Reloader, Service, ServiceError, Stopper, serve};
 
 /// What the benchmarks and tests of this repository reach into; no promise is made of it.
 #[doc(hidden)]

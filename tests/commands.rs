@@ -459,7 +459,8 @@ fn every_command_works_while_the_service_runs() {
 
     let newer = "name = \"newer\"\noutput = { main = { path = \"newer/{stem}\" } }\npaths = [\"newer-in/*\"]";
     world.configure("", &["", newer]);
-    world.landfall(&["ingest", "pay.txt", "--rule", "newer"]).ends_with(2).says(&["newer", "restart"]);
+    // A rule that was written a moment ago is known to the service that is asked for it.
+    world.landfall(&["ingest", "pay.txt", "--rule", "newer"]).done();
     service.stop();
     world.landfall(&["ingest", "pay.txt", "--rule", "newer"]).done();
 }

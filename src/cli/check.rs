@@ -27,8 +27,8 @@ use crate::watch::rules::RuleSet;
 /// Checks the configuration; prints every problem, or "ok" and a line per rule.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Ask it as the user that the service runs as: it looks with the rights of whoever asks. The running service goes by the \
-                        configuration that it read at its start: after a change restart it."
+    after_help = "Ask it as the user that the service runs as: it looks with the rights of whoever asks. A running service takes a change as \
+                        soon as it is saved, if nothing is wrong with it: to check one before, work on a copy beside it, with `--config`."
 )]
 pub(super) struct CheckArgs {
     /// Also print which present file goes to which rule, and to which paths, and which no rule takes

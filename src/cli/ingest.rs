@@ -249,10 +249,18 @@ fn each(
 
 fn take(args: &IngestArgs, door: &dyn Door, file: &Path) -> anyhow::Result<JobId> {
     let act = Act::Ingest { path: file.into(), rule: args.rule.clone(), retire: args.retire };
-    door.act(&act).map_err(|refusal| match refusal {
-        // Our own configuration would take the file: the service has another one.
+    // Our own configuration would take the file: the service may not have read it yet.
+    let is_behind = |refusal: &Refusal| {
+        let is_config = matches!(refusal, Refusal::Fault(error) if error.kind == FaultKind::Config);
+        door.is_service() && is_config
+    };
+    let answer = match door.act(&act) {
+        Err(refusal) if is_behind(&refusal) && door.reload().is_ok() => door.act(&act),
+        answer => answer,
+    };
+    answer.map_err(|refusal| match refusal {
         Refusal::Fault(mut error) if door.is_service() && error.kind == FaultKind::Config => {
-            let hint = "the running service goes by the configuration it was started with: restart it first";
+            let hint = "the running service goes by another configuration: `landfall jobs` says why";
             error.hint = Some(hint.into());
             EngineError::from(error).into()
         }

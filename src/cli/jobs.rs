@@ -9,10 +9,12 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::reload::problem_json;
 use super::say::complain;
 use super::view::{self, Stop};
 use crate::engine::{Door, FileWaiting, JobFilter};
 use crate::model::amount;
+use crate::model::configuration::ConfigurationState;
 use crate::model::fault::Fault as _;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
@@ -171,12 +173,13 @@ fn print_files_waiting(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(
 }
 
 /// Who reads the list must know whether anything goes on.
-fn print_service(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
+pub(super) fn print_service(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
     match door.filter(|door| door.is_service()) {
         None => writeln!(out, "\nno service is running")?,
         Some(service) => {
-            if let Some(told) = view::not_restarted(service) {
-                writeln!(out, "\n{told}")?;
+            let told = view::service_not_gone_by(service);
+            if !told.is_empty() {
+                writeln!(out, "\n{}", told.join("\n"))?;
             }
         }
     }
@@ -196,8 +199,24 @@ fn print_json(out: &mut dyn Write, door: Option<&dyn Door>, filter: &JobFilter) 
     if filter.takes_all() {
         print_files_waiting_json(out, door)?;
     }
+    if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
+        out.write_all(b",\"configuration\":")?;
+        shown_json::to_writer(&mut *out, &configuration_json(&state))?;
+    }
     out.write_all(b"}\n")?;
     Ok(())
+}
+
+/// What the service goes by.
+pub(super) fn configuration_json(state: &ConfigurationState) -> serde_json::Value {
+    serde_json::json!({
+        "file": state.file.to_string(),
+        "taken_at": state.taken_at,
+        "wrong_since": state.wrong_since,
+        "problems": state.problems.iter().map(problem_json).collect::<Vec<_>>(),
+        "needs_restart": state.needs_restart,
+        "unsettled": state.unsettled.as_ref().map(ToString::to_string),
+    })
 }
 
 fn print_files_waiting_json(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {

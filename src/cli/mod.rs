@@ -10,6 +10,7 @@ mod demo;
 mod dry_run;
 mod exit;
 mod explain;
+mod explain_path;
 mod follow;
 mod ingest;
 mod init;
@@ -17,8 +18,11 @@ mod jobs;
 mod own_output;
 mod records;
 mod recover;
+mod reload;
 mod retry;
+mod rules;
 mod run;
+mod running;
 mod say;
 mod show;
 mod test;
@@ -31,6 +35,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::allocator;
+use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 use crate::telemetry::logging::{self, LogFormat};
@@ -82,18 +87,24 @@ enum Command {
     Check(check::CheckArgs),
     /// Test the rules: samples against what should come out of them
     Test(test::TestArgs),
-    /// Run the service in the foreground, until Ctrl-C, SIGTERM or SIGHUP
+    /// Run the service in the foreground, until Ctrl-C or SIGTERM
     Run(run::RunArgs),
     /// Ingest these files now, and wait until they are done
     Ingest(ingest::IngestArgs),
     /// List the jobs, and the files that wait to become one
     Jobs(jobs::JobsArgs),
+    /// List the rules that the service goes by: what waits for each, what it is at
+    Rules(rules::RulesArgs),
+    /// Say which rule takes a file, what keeps others from it, what it waits for, and which jobs it became
+    Explain(explain_path::ExplainArgs),
     /// Show one job: timeline, account, outputs, errors with hints
     Show(show::ShowArgs),
     /// Show a job's failed records
     Records(records::RecordsArgs),
     /// Take failed or refused jobs from their sources again, under the current rule
     Retry(retry::RetryArgs),
+    /// Have the running service read its configuration anew, and say what changed
+    Reload(reload::ReloadArgs),
     /// List what lies in a claim folder without a store, and give it back
     Recover(recover::RecoverArgs),
 }
@@ -136,8 +147,11 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Run(args) => run::run(&args, config, registry),
         Command::Ingest(args) => ingest::run(&args, config, registry),
         Command::Jobs(args) => settings(config).and_then(|settings| jobs::run(&args, &settings)),
+        Command::Rules(args) => settings(config).and_then(|settings| rules::run(&args, &settings)),
+        Command::Explain(args) => settings(config).and_then(|settings| explain_path::run(&args, &settings)),
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
+        Command::Reload(args) => reload::run(&args, config),
         Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
     };
@@ -152,8 +166,21 @@ fn parse() -> Cli {
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
-/// The configuration, for commands that only look or ask: the steps may be those of another program.
+/// The configuration, for commands that only look or ask: the steps may be those of another program. Where it is wrong, the one that a
+/// running service goes by.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
     let file = crate::config::find(config)?;
-    Ok(crate::config::load_without_steps(&file)?)
+    let reading = crate::config::read(&file, None)?;
+    match reading.settings {
+        Ok(settings) => Ok(settings),
+        Err(problems) => match running::settings(&reading.main, reading.data_dir.as_deref()) {
+            Some(settings) => {
+                let (file, count) = (escaped_path(&file), check::counted(problems.0.len(), "problem"));
+                let message = format!("{file} is wrong, and the running service goes by what it said before");
+                say::complain(&message, Some(&format!("`landfall check` shows {count}")));
+                Ok(settings)
+            }
+            None => Err(problems.into()),
+        },
+    }
 }

@@ -17,7 +17,7 @@ use crate::model::rule::Settings;
 /// Which jobs.
 #[derive(clap::Args)]
 #[command(
-    after_help = "The running service goes by the configuration that it read at its start: after a change restart it first.",
+    after_help = "The running service reads its configuration anew first: a rule that was mended a moment ago counts.",
     group = clap::ArgGroup::new("which").required(true).multiple(true).args(["job", "state", "rule"])
 )]
 pub(super) struct RetryArgs {
@@ -47,8 +47,12 @@ fn parse_retriable(text: &str) -> Result<JobState, String> {
 
 pub(super) fn run(args: &RetryArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let door = control::open(settings)?;
-    if let Some(told) = view::not_restarted(door.as_ref()) {
-        say_aside!("warning: {told}");
+    if door.is_service() {
+        // The rule may have been mended a moment ago. What cannot be read now is told with the rest.
+        door.reload().ok();
+        for told in view::service_not_gone_by(door.as_ref()) {
+            say_aside!("warning: {told}");
+        }
     }
     retry(args, settings, door.as_ref())
 }

@@ -1,5 +1,7 @@
 //! `landfall run`: the service in the foreground.
 
+#[cfg(unix)]
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -25,11 +27,21 @@ pub(super) fn run(_args: &RunArgs, config: Option<&Path>, registry: Registry) ->
     // From here on a stop is clean, however early it comes.
     let mut signals = Signals::listen()?;
     let config = config.map(Path::to_owned);
-    let started = signals.wait("start", move || Service::start(config.as_deref(), registry))?;
+    let mut came_early = false;
+    let start = move || Service::start(config.as_deref(), registry);
+    let started = signals.wait("start", start, || came_early = true)?;
     let (service, signal) = match started {
         Came::Done(service) => {
             let service = service.map_err(cause_of)?;
-            match signals.wait("await-stop", service.ended_handle())? {
+            let reloader = service.reloader();
+            let reload = || {
+                tracing::info!("SIGHUP: the configuration is read anew");
+                reloader.reload();
+            };
+            if came_early {
+                reload();
+            }
+            match signals.wait("await-stop", service.ended_handle(), reload)? {
                 Came::Done(()) => (service, "fault"),
                 Came::Signal(signal, _) => (service, signal),
             }
@@ -73,7 +85,15 @@ fn end_in_any_case(within: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The signals that stop the service, from the moment that this is made.
+/// What a signal asks for.
+enum Asked {
+    Stop(&'static str),
+    /// The configuration is to be read anew.
+    #[cfg(unix)]
+    Reload,
+}
+
+/// The signals that the service listens to, from the moment that this is made.
 struct Signals {
     runtime: Runtime,
     listening: Listening,
@@ -92,22 +112,30 @@ impl Signals {
         Ok(Self { runtime, listening })
     }
 
-    /// Does something on a thread of its own, until it is done or a signal comes.
+    /// Does something on a thread of its own, until it is done or a signal asks to stop; `reload` is called for each that asks for that.
+    #[cfg_attr(windows, allow(unused_variables, unused_mut, reason = "no signal asks for a reload there"))]
     fn wait<T: Send + 'static>(
         &mut self,
         name: &str,
         work: impl FnOnce() -> T + Send + 'static,
+        mut reload: impl FnMut(),
     ) -> anyhow::Result<Came<T>> {
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, mut told) = tokio::sync::oneshot::channel();
         let (hand_over, done) = sync_channel(1);
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             hand_over.send(work()).ok(); // nobody listens once a signal came first
             tell.send(()).ok();
         })?;
         let signal = self.runtime.block_on(async {
-            tokio::select! {
-                signal = self.listening.next() => Some(signal),
-                _ = told => None,
+            loop {
+                tokio::select! {
+                    asked = self.listening.next() => match asked {
+                        Asked::Stop(signal) => break Some(signal),
+                        #[cfg(unix)]
+                        Asked::Reload => reload(),
+                    },
+                    _ = &mut told => break None,
+                }
             }
         });
         let work = UnderWay { thread, done };
@@ -141,8 +169,24 @@ impl<T> UnderWay<T> {
 struct Listening {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    /// None: whoever started this does not want it to end with the terminal.
+    /// None: whoever started this does not want it to hear of the terminal's end.
     hang_up: Option<tokio::signal::unix::Signal>,
+    terminal: Terminal,
+}
+
+/// Which of the standard streams were a terminal at the start. One that is closed is none any more.
+#[cfg(unix)]
+struct Terminal([bool; 3]);
+
+#[cfg(unix)]
+impl Terminal {
+    fn now() -> Self {
+        Self([io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()])
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.iter().zip(Self::now().0).any(|(was, is)| *was && !is)
+    }
 }
 
 #[cfg(unix)]
@@ -154,10 +198,12 @@ impl Listening {
         // A terminal that is closed is no reason to be killed: its output is lost, and the stop is clean.
         let hang_up = (!ignores_hang_up()).then(|| signal(SignalKind::hangup())).transpose();
         let hang_up = hang_up.context("cannot listen for SIGHUP")?;
-        Ok(Self { terminate, interrupt, hang_up })
+        Ok(Self { terminate, interrupt, hang_up, terminal: Terminal::now() })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// SIGHUP tells of two things: the terminal is closed, whose end the service does not outlive; or, as of daemons, that an operator
+    /// changed the configuration.
+    async fn next(&mut self) -> Asked {
         let hang_up = async {
             match &mut self.hang_up {
                 Some(hang_up) => drop(hang_up.recv().await),
@@ -165,9 +211,15 @@ impl Listening {
             }
         };
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            () = hang_up => "SIGHUP",
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            () = hang_up => {
+                if self.terminal.is_closed() {
+                    Asked::Stop("SIGHUP, the terminal is closed")
+                } else {
+                    Asked::Reload
+                }
+            }
         }
     }
 }
@@ -197,8 +249,8 @@ impl Listening {
         Ok(Self { interrupt })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Asked {
         self.interrupt.recv().await;
-        "Ctrl-C"
+        Asked::Stop("Ctrl-C")
     }
 }

@@ -11,6 +11,7 @@ use super::say::complain;
 use crate::control;
 use crate::engine::{self, Door, Refusal};
 pub(super) use crate::model::amount::bytes;
+use crate::model::configuration::ConfigurationState;
 use crate::model::os_text::is_shown_raw;
 use crate::model::rule::Settings;
 use crate::store::StoreError;
@@ -74,12 +75,36 @@ pub(super) fn refuse(refusal: &Refusal) -> ExitCode {
     ExitCode::from(FAILED)
 }
 
-/// What the running service goes by is not what its configuration says now; said only where that is known.
-pub(super) fn not_restarted(door: &dyn Door) -> Option<String> {
-    let file = door.changed_configuration().ok().flatten()?;
-    Some(format!(
-        "{file} was changed after the running service read it: restart the service to let the change count"
-    ))
+/// In what the running service does not go by its configuration as it is now; one line for each thing, and none where it does.
+pub(super) fn not_gone_by(state: &ConfigurationState, now: Timestamp) -> Vec<String> {
+    let ConfigurationState { file, taken_at, problems, wrong_since, needs_restart, unsettled } = state;
+    let mut told = Vec::new();
+    if !problems.is_empty() {
+        let since = wrong_since.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
+        let taken = moment(*taken_at);
+        told.push(format!(
+            "the configuration {file} is wrong{since}: the service goes by what it read at {taken}"
+        ));
+        told.extend(problems.iter().map(|problem| format!("  {}", problem.text.replace('\n', "\n  "))));
+    }
+    if let Some(file) = unsettled {
+        told.push(format!(
+            "{file} was changed a moment ago, or is still open for writing: it is not taken yet"
+        ));
+    }
+    if !needs_restart.is_empty() {
+        told.push(format!(
+            "changed, and counts after a restart of the service: {}",
+            needs_restart.join(", ")
+        ));
+    }
+    told
+}
+
+/// The same of the service that answers; said only where that is known.
+pub(super) fn service_not_gone_by(door: &dyn Door) -> Vec<String> {
+    let state = door.configuration().ok().flatten();
+    state.map(|state| not_gone_by(&state, crate::clock::now())).unwrap_or_default()
 }
 
 /// Refuses a rule's name that the configuration does not have, unless jobs tell that it had.

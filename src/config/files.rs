@@ -8,20 +8,18 @@ use super::layers::{self, Layers};
 use super::places::Places;
 use super::problem::{Problem, Problems};
 use super::raw::{self, Node, Origin, Value, Variables};
-use super::read_files::{ReadFiles, is_test_file, toml_names};
 use super::report::Report;
 use super::rule;
 use super::rule_test::{self, RuleTest};
 use super::section::Section;
 use super::service::{self, RulesDir};
+use super::texts::{Reader, Shelf, Texts, is_test_file};
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Service, Settings};
 use crate::pipeline::Registry;
 
 /// The version of the TOML that this program reads.
 const CONFIG_VERSION: i64 = 1;
-/// A longer file is no configuration.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// What a configuration is made from.
 pub(super) struct Inputs<'a> {
@@ -35,6 +33,8 @@ pub(super) struct Inputs<'a> {
     pub registry: Option<&'a Registry>,
     /// Which files of tests are read too.
     pub test_files: TestFiles<'a>,
+    /// Where all files are read from.
+    pub shelf: Shelf<'a>,
 }
 
 /// Files that hold tests only.
@@ -52,21 +52,51 @@ pub(super) struct Loaded {
     pub settings: Settings,
     pub tests: Vec<RuleTest>,
     pub places: Places,
-    pub files: ReadFiles,
+}
+
+/// What was read, right or wrong.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub loaded: Result<Loaded, Problems>,
+    /// The main file, absolute.
+    pub main: PathBuf,
+    /// Where further rules lie, as far as it can be told.
+    pub rules_dir: Option<PathBuf>,
+    /// `service.data_dir`, as far as it can be told.
+    pub data_dir: Option<PathBuf>,
+    pub texts: Texts,
 }
 
 /// A file that was read.
 struct File {
     root: Node,
+    /// There is not a byte in it.
+    is_empty: bool,
     /// It could not be parsed to its end: what is missing in it may stand behind the error.
     broken: bool,
 }
 
-/// Loads and checks everything.
-pub(super) fn load(inputs: &Inputs<'_>) -> Result<Loaded, Problems> {
+/// Reads and checks everything.
+pub(super) fn read(inputs: &Inputs<'_>) -> Read {
+    let main = absolute_file(inputs.main, inputs.working_folder);
+    let disk = Reader::new(inputs.shelf);
+    let (mut rules_dir, mut data_dir) = (None, None);
+    let loaded = load_from(inputs, &main, &disk, |folder, service| {
+        rules_dir = Some(folder.absolute.clone());
+        data_dir = Some(service.data_dir.clone());
+    });
+    Read { loaded, main, rules_dir, data_dir, texts: disk.into_texts() }
+}
+
+/// `told` is told what `[service]` says, also where it is wrong.
+fn load_from(
+    inputs: &Inputs<'_>,
+    absolute: &Path,
+    disk: &Reader<'_>,
+    told: impl FnOnce(&RulesDir, &Service),
+) -> Result<Loaded, Problems> {
     let report = Report::default();
-    let absolute = absolute_file(inputs.main, inputs.working_folder);
-    let Some(main) = read_file(inputs.main, &absolute, &report) else {
+    let Some(main) = read_file(disk, inputs.main, absolute, &report) else {
         return report.into_result(None);
     };
     let layers = layers::merge(&main.root, inputs.variables, inputs.working_folder, &report);
@@ -76,11 +106,11 @@ pub(super) fn load(inputs: &Inputs<'_>) -> Result<Loaded, Problems> {
     let section = Section::new(&layers.service, "service", main.broken, heard);
     let rules_dir = service::rules_dir(&section, inputs.main, absolute.parent().unwrap_or(Path::new("")));
     let service = service::read(&section, inputs.variables);
-    let files = ReadFiles::new(&absolute, &rules_dir.absolute);
+    told(&rules_dir, &service);
     let mut nodes = read_top(&main, true, heard);
     check_defaults(&layers, &service, heard);
     nodes.retain(|_| !main.broken);
-    for file in read_rules_dir(&rules_dir, &layers.service, &report) {
+    for file in read_rules_dir(disk, &rules_dir, &layers.service, &report) {
         nodes.extend(read_top(&file, false, &report));
     }
     let rules = read_rules(&nodes, &layers, &service, main.broken, &report);
@@ -89,20 +119,23 @@ pub(super) fn load(inputs: &Inputs<'_>) -> Result<Loaded, Problems> {
     }
     let mut tests: Vec<RuleTest> = rules.iter().flat_map(|read| read.tests.clone()).collect();
     if let (TestFiles::BesideAnd(named), false) = (inputs.test_files, main.broken) {
-        for (shown, file) in test_files(inputs, &absolute, &rules_dir, named) {
-            let Some(file) = read_file(&shown, &file, &report).filter(|file| !file.broken) else { continue };
+        for (shown, file) in test_files(disk, inputs, absolute, &rules_dir, named) {
+            let Some(file) = read_file(disk, &shown, &file, &report).filter(|file| !file.broken) else {
+                continue;
+            };
             let known: Vec<_> = rules.iter().map(|read| &read.rule).collect();
             tests.extend(rule_test::read_file(&Section::new(&file.root, "", false, &report), &known));
         }
     }
     let (rules, nodes) = rules.into_iter().map(|read| (read.rule, (read.owner, read.node))).unzip();
-    let settings = Settings { service, rules, file: absolute };
+    let settings = Settings { service, rules, file: absolute.to_owned() };
     let places = Places { service: layers.service, rules: nodes };
-    report.into_result(Some(Loaded { settings, tests, places, files }))
+    report.into_result(Some(Loaded { settings, tests, places }))
 }
 
 /// The files of tests beside the main file, in `rules_dir`, and those that were named: as they are shown, and absolute.
 fn test_files(
+    disk: &Reader<'_>,
     inputs: &Inputs<'_>,
     main: &Path,
     rules_dir: &RulesDir,
@@ -115,7 +148,7 @@ fn test_files(
     let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
     for (shown, folder) in beside {
         // A folder of rules that cannot be listed is told where the rules are read.
-        for name in toml_names(folder, is_test_file).unwrap_or_default() {
+        for name in disk.names(folder, is_test_file).unwrap_or_default() {
             let absolute = folder.join(&name);
             if !files.iter().any(|(_, known)| *known == absolute) {
                 files.push((shown.join(&name), absolute));
@@ -145,13 +178,13 @@ fn absolute_file(main: &Path, working_folder: &Path) -> PathBuf {
     }
 }
 
-fn read_file(shown: &Path, absolute: &Path, report: &Report) -> Option<File> {
+fn read_file(disk: &Reader<'_>, shown: &Path, absolute: &Path, report: &Report) -> Option<File> {
     let whole = |line, message: String, hint: &str| {
         let file = Some(shown.to_path_buf());
         let hint = Some(hint.to_owned());
         report.add_problem(Problem { file, line, message, hint, ..Problem::default() });
     };
-    let bytes = match read_bounded(absolute) {
+    let bytes = match disk.read(absolute) {
         Ok(bytes) => bytes,
         Err(error) => {
             whole(None, format!("this file cannot be read: {error}"), "check its name and permissions");
@@ -181,7 +214,7 @@ fn read_file(shown: &Path, absolute: &Path, report: &Report) -> Option<File> {
             ..Problem::default()
         });
     }
-    Some(File { root: parsed.root, broken })
+    Some(File { root: parsed.root, is_empty: text.is_empty(), broken })
 }
 
 /// A line with a caret below a column; of a long line what stands around it.
@@ -204,16 +237,6 @@ fn syntax_hint(line: &str) -> &'static str {
     } else {
         "mend it; the rest of the file is checked then"
     }
-}
-
-fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if read as u64 > FILE_BYTES_MAX {
-        return Err(std::io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok(bytes)
 }
 
 /// Reads what stands at the top of a file and gives back its rules.
@@ -267,8 +290,13 @@ fn check_defaults(layers: &Layers, service: &Service, report: &Report) {
 }
 
 /// Every `*.toml` of the folder, by file name; but tests, which `landfall test` reads.
-fn read_rules_dir(rules_dir: &RulesDir, service_node: &Node, report: &Report) -> Vec<File> {
-    let names = match toml_names(&rules_dir.absolute, |name| !is_test_file(name)) {
+fn read_rules_dir(
+    disk: &Reader<'_>,
+    rules_dir: &RulesDir,
+    service_node: &Node,
+    report: &Report,
+) -> Vec<File> {
+    let names = match disk.names(&rules_dir.absolute, |name| !is_test_file(name)) {
         Ok(names) => names,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !rules_dir.asked_for => Vec::new(),
         Err(error) => {
@@ -280,10 +308,24 @@ fn read_rules_dir(rules_dir: &RulesDir, service_node: &Node, report: &Report) ->
         }
     };
     let files = names.iter().filter_map(|name| {
-        let file = read_file(&rules_dir.shown.join(name), &rules_dir.absolute.join(name), report)?;
-        (!file.broken).then_some(file)
+        let shown = rules_dir.shown.join(name);
+        let file = read_file(disk, &shown, &rules_dir.absolute.join(name), report)?;
+        if file.is_empty {
+            refuse_empty(shown, report);
+        }
+        (!file.broken && !file.is_empty).then_some(file)
     });
     files.collect()
+}
+
+/// So a file lies there whose save found no room on the disk: its rules are not gone because of that.
+fn refuse_empty(shown: PathBuf, report: &Report) {
+    report.add_problem(Problem {
+        file: Some(shown),
+        message: "this file is empty: its last save may have failed".to_owned(),
+        hint: Some("write its rules again; where none are meant, remove it".to_owned()),
+        ..Problem::default()
+    });
 }
 
 fn read_rules(

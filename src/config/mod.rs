@@ -11,10 +11,12 @@
 
 use std::path::{Path, PathBuf};
 
-use files::{Loaded, TestFiles};
+use files::{Loaded, Read, TestFiles};
 
+use crate::model::configuration::KeptConfiguration;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
+use texts::Shelf;
 
 mod belonging;
 mod decode;
@@ -28,14 +30,15 @@ mod pipeline;
 mod places;
 mod problem;
 mod raw;
-mod read_files;
 mod records;
 mod report;
 mod rule;
 mod rule_test;
 mod section;
 mod service;
+mod stamps;
 mod suffixes;
+mod texts;
 mod units;
 
 // Paths in the snapshots are those of Unix.
@@ -48,8 +51,10 @@ mod tests;
 
 pub(crate) use places::Places;
 pub use problem::{Problem, Problems};
-pub use read_files::ReadFiles;
 pub use rule_test::{Content, Dropped, Expected, ExpectedFailure, RuleTest};
+pub(crate) use service::needing_restart;
+pub(crate) use stamps::{Files, Stamps};
+pub(crate) use texts::{Texts, keep, texts_of};
 
 /// The name that is looked for in the working folder.
 const FILE_NAME: &str = "landfall.toml";
@@ -77,10 +82,43 @@ pub fn load(file: &Path, registry: &Registry) -> Result<Settings, Problems> {
     Ok(load_judged(file, Some(registry), TestFiles::None)?.settings)
 }
 
-/// Loads and checks everything; with the files as they were, for those who go by them for long.
-pub(crate) fn load_with_files(file: &Path, registry: &Registry) -> Result<(Settings, ReadFiles), Problems> {
-    let loaded = load_judged(file, Some(registry), TestFiles::None)?;
-    Ok((loaded.settings, loaded.files))
+/// A configuration as its files say it, right or wrong.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// What it says, or all that is wrong.
+    pub settings: Result<Settings, Problems>,
+    /// The main file, absolute.
+    pub main: PathBuf,
+    /// Where further rules lie, as far as it can be told.
+    pub rules_dir: Option<PathBuf>,
+    /// `service.data_dir`, as far as it can be told.
+    pub data_dir: Option<PathBuf>,
+    /// What was read.
+    pub texts: Texts,
+}
+
+/// Reads and checks everything, for those who go by it for long; without a registry nobody judges the steps.
+pub(crate) fn read(file: &Path, registry: Option<&Registry>) -> Result<Reading, Problems> {
+    Ok(reading_of(read_judged(file, registry, TestFiles::None, Shelf::Disk)?))
+}
+
+/// Checks what was kept of an earlier reading, as if it lay where it lay; without a registry nobody judges the steps.
+pub(crate) fn read_kept(kept: &KeptConfiguration, registry: Option<&Registry>) -> Result<Settings, Problems> {
+    let texts = texts_of(kept);
+    let read = read_judged(kept.main.as_path(), registry, TestFiles::None, Shelf::Kept(&texts))?;
+    reading_of(read).settings
+}
+
+fn reading_of(read: Read) -> Reading {
+    let Read { loaded, main, rules_dir, data_dir, texts } = read;
+    Reading { settings: loaded.map(|loaded| loaded.settings), main, rules_dir, data_dir, texts }
+}
+
+/// Tells of variables that look like configuration and are none.
+pub(crate) fn tell_strays() {
+    for (variable, hint) in layers::strays(&environment()) {
+        tracing::warn!(variable, hint, "this variable is no configuration, and is left alone");
+    }
 }
 
 /// Loads and checks everything; with where each key stands, for those who have more to say about it.
@@ -110,22 +148,28 @@ fn load_judged(
     registry: Option<&Registry>,
     test_files: TestFiles<'_>,
 ) -> Result<Loaded, Problems> {
-    let working_folder = std::env::current_dir().map_err(|error| {
+    if registry.is_some() {
+        tell_strays();
+    }
+    read_judged(file, registry, test_files, Shelf::Disk)?.loaded
+}
+
+fn read_judged(
+    main: &Path,
+    registry: Option<&Registry>,
+    test_files: TestFiles<'_>,
+    shelf: Shelf<'_>,
+) -> Result<Read, Problems> {
+    let working_folder = &std::env::current_dir().map_err(|error| {
         Problems(vec![Problem {
-            file: Some(file.to_path_buf()),
+            file: Some(main.to_path_buf()),
             message: format!("the working folder cannot be told: {error}"),
             hint: Some("start in a folder that is there".into()),
             ..Problem::default()
         }])
     })?;
-    let variables = environment();
-    if registry.is_some() {
-        for (variable, hint) in layers::strays(&variables) {
-            tracing::warn!(variable, hint, "this variable is no configuration, and is left alone");
-        }
-    }
-    let working_folder = &working_folder;
-    files::load(&files::Inputs { main: file, variables: &variables, working_folder, registry, test_files })
+    let variables = &environment();
+    Ok(files::read(&files::Inputs { main, variables, working_folder, registry, test_files, shelf }))
 }
 
 /// The environment; what is not Unicode in it has U+FFFD in its place, which the layers refuse.

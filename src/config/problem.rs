@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::raw::{Origin, Place};
+use crate::model::configuration::ConfigurationProblem;
 use crate::model::nearest;
 use crate::model::os_text::escaped_path;
 
@@ -79,6 +80,22 @@ impl fmt::Display for Problems {
             problem.fmt(f)?;
         }
         Ok(())
+    }
+}
+
+impl Problems {
+    /// As they are told to those who do not read the configuration themselves.
+    pub(crate) fn told(&self) -> Vec<ConfigurationProblem> {
+        let told = |problem: &Problem| ConfigurationProblem {
+            file: problem.file.as_deref().map(Into::into),
+            line: problem.line,
+            column: problem.column,
+            key: problem.key.clone(),
+            message: problem.message.clone(),
+            hint: problem.hint.clone(),
+            text: problem.to_string(),
+        };
+        self.0.iter().map(told).collect()
     }
 }
 

@@ -58,6 +58,36 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
     service
 }
 
+/// The keys that say something else and count only after a restart. Those that are not looked at count at once: `timezone` is the rules',
+/// and `rules_dir` only says where they are.
+pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'static str> {
+    // Spelled out, so that a further key is not forgotten.
+    let Service {
+        data_dir,
+        workers,
+        memory_max,
+        load_ahead,
+        scan_every,
+        stop_timeout,
+        retention,
+        free_min,
+        ledger_retention,
+        timezone: _,
+    } = started_with;
+    let differs = [
+        ("data_dir", *data_dir != now.data_dir),
+        ("workers", *workers != now.workers),
+        ("memory_max", *memory_max != now.memory_max),
+        ("load_ahead", *load_ahead != now.load_ahead),
+        ("scan_every", *scan_every != now.scan_every),
+        ("stop_timeout", *stop_timeout != now.stop_timeout),
+        ("retention", *retention != now.retention),
+        ("free_min", *free_min != now.free_min),
+        ("ledger_retention", *ledger_retention != now.ledger_retention),
+    ];
+    differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+}
+
 /// A job that is listed has its ledger row.
 fn ledger_retention(section: &Section<'_>, retention: Duration) -> Duration {
     const DEFAULT: Duration = Duration::from_hours(400 * 24);

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files::{Inputs, TestFiles, load};
+use super::files::{Inputs, TestFiles, read};
 use super::problem::Problems;
+use super::texts::Shelf;
 use crate::model::category::Category;
 use crate::model::delivery::{DeliveryRule, SameContent, SameKey};
 use crate::model::pattern::Pattern;
@@ -20,8 +21,9 @@ fn load_in(
 ) -> Result<Settings, Problems> {
     let registry = Registry::with_builtin_steps();
     let test_files = TestFiles::BesideAnd(&[]);
-    let inputs = Inputs { main, variables, working_folder, registry: Some(&registry), test_files };
-    Ok(load(&inputs)?.settings)
+    let registry = Some(&registry);
+    let inputs = Inputs { main, variables, working_folder, registry, test_files, shelf: Shelf::Disk };
+    Ok(read(&inputs).loaded?.settings)
 }
 
 /// A folder of configuration files.

@@ -14,6 +14,7 @@ use super::protocol::{
 };
 use crate::engine::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
+use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -136,8 +137,16 @@ impl Door for Client {
         true
     }
 
-    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal> {
-        self.one(Command::ChangedConfiguration)
+    fn reload(&self) -> Result<Reloaded, Refusal> {
+        self.one(Command::Reload)
+    }
+
+    fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal> {
+        self.one(Command::Configuration)
+    }
+
+    fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal> {
+        self.one(Command::KeptConfiguration)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::engine::{Act, JobFilter, Refusal};
 use crate::model::os_text::OsText;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 4;
+pub(super) const PROTOCOL_VERSION: u32 = 5;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -79,7 +79,9 @@ pub(super) enum Command {
     },
     FilesWaiting,
     CheckStore,
-    ChangedConfiguration,
+    Reload,
+    Configuration,
+    KeptConfiguration,
 }
 
 /// One line of an answer.

@@ -196,7 +196,9 @@ impl Desk {
                 reply.at_once = true;
                 self.all(reply, self.door.check_store())
             }
-            Command::ChangedConfiguration => reply.one(self.door.changed_configuration()),
+            Command::Reload => reply.one(self.door.reload()),
+            Command::Configuration => reply.one(self.door.configuration()),
+            Command::KeptConfiguration => reply.one(self.door.kept_configuration()),
         }
     }
 

@@ -217,7 +217,7 @@ fn answer_to(folder: &Path, request: &[u8]) -> Vec<u8> {
 fn a_stranger_learns_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = service(folder.path());
-    let jobs = "{\"version\":4,\"command\":\"jobs\"}\n";
+    let jobs = "{\"version\":5,\"command\":\"jobs\"}\n";
     let guess = format!("{}{}{jobs}", "0".repeat(64), "f".repeat(64));
     for request in [jobs, &guess, "GET / HTTP/1.1\r\n\r\n", &format!("{guess}\n{guess}")] {
         assert_eq!(answer_to(folder.path(), request.as_bytes()), b"");

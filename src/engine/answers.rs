@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use super::handle::Engine;
 use crate::model::account::FailedRecord;
+use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
@@ -118,8 +119,16 @@ impl Door for Engine {
         Box::new(self.store().verify().map(Ok))
     }
 
-    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal> {
-        Ok(self.service().and_then(|changed_configuration| changed_configuration()))
+    fn reload(&self) -> Result<Reloaded, Refusal> {
+        self.service().ok_or(Refusal::NotRunning)?.reload()
+    }
+
+    fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal> {
+        Ok(self.service().map(|service| service.state()))
+    }
+
+    fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal> {
+        Ok(self.service().ok_or(Refusal::NotRunning)?.kept())
     }
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::account::FailedRecord;
+use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{Fault, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -147,6 +148,20 @@ pub(crate) trait Door: Send + Sync {
     fn is_service(&self) -> bool {
         false
     }
-    /// A file of the configuration that was changed after the service had read it: it goes by what it read.
-    fn changed_configuration(&self) -> Result<Option<OsText>, Refusal>;
+    /// Has the service read its configuration anew; what became of it.
+    fn reload(&self) -> Result<Reloaded, Refusal>;
+    /// What the service goes by, and what is wrong with its configuration as it is now; none without a service.
+    fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal>;
+    /// The configuration that the service goes by, whole.
+    fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal>;
+}
+
+/// Who reads the configuration of a service.
+pub(crate) trait Configuration: Send + Sync {
+    /// Reads it anew, from files that stand still.
+    fn reload(&self) -> Result<Reloaded, Refusal>;
+    /// What the service goes by.
+    fn state(&self) -> ConfigurationState;
+    /// The same, whole.
+    fn kept(&self) -> KeptConfiguration;
 }

@@ -102,7 +102,7 @@ impl Fit {
                 found.reaction = Reaction::SuspectRule { starts_over: false };
                 let hint = found.error.hint.take().unwrap_or_else(|| "mend the rule".to_owned());
                 found.error.hint = Some(format!(
-                    "{hint}; no file has fitted this rule yet: mend it and restart, and the job goes on by itself; if the rule is right, this file \
+                    "{hint}; no file has fitted this rule yet: mend it, and the job goes on by itself; if the rule is right, this file \
                      goes to quarantine as soon as one fits"
                 ));
                 found

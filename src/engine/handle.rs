@@ -7,31 +7,25 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::door::Refusal;
+use super::door::{Configuration, Refusal};
 use super::error::EngineError;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, file_systems, landing_roots, recover, retry, watching};
-use crate::durable_fs::Mounts;
+use super::{claim, recover, retry};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
-use crate::model::os_text::OsText;
 use crate::model::rule::{Rule, Settings};
 use crate::store::{Store, StoreError};
 use crate::watch::Offer;
-use crate::watch::rules::RuleSet;
 
 /// How long a retry waits for the stage that has the job.
 const RETRY_PATIENCE: Duration = Duration::from_secs(5);
 /// Most starts are over within this; one that looks at a file system that hangs is not.
 const STARTING_PATIENCE: Duration = Duration::from_secs(3);
 const STARTING_PAUSE: Duration = Duration::from_millis(50);
-
-/// A file of the configuration that was changed since the service read it.
-pub(crate) type ChangedConfiguration = Box<dyn Fn() -> Option<OsText> + Send + Sync>;
 
 /// One data folder's engine, for any thread. It does not keep the stages from being stopped: what is asked later finds them stopped.
 #[derive(Clone)]
@@ -45,7 +39,7 @@ struct Inner {
     /// Once they run.
     stages: OnceLock<Arc<Shared>>,
     /// Where it is a service's: its stages will run.
-    service: Option<ChangedConfiguration>,
+    service: Option<Arc<dyn Configuration>>,
 }
 
 impl Engine {
@@ -60,15 +54,11 @@ impl Engine {
     }
 
     /// For a service, which is going to start its stages.
-    pub(crate) fn of_service(
-        store: Store,
-        rules: &[Rule],
-        changed_configuration: ChangedConfiguration,
-    ) -> Self {
-        Self::new(store, rules, Some(changed_configuration))
+    pub(crate) fn of_service(store: Store, rules: &[Rule], configuration: Arc<dyn Configuration>) -> Self {
+        Self::new(store, rules, Some(configuration))
     }
 
-    fn new(store: Store, rules: &[Rule], service: Option<ChangedConfiguration>) -> Self {
+    fn new(store: Store, rules: &[Rule], service: Option<Arc<dyn Configuration>>) -> Self {
         let inner = Inner { store, rules: rules.to_owned(), stages: OnceLock::new(), service };
         Self { inner: Arc::new(inner) }
     }
@@ -77,7 +67,7 @@ impl Engine {
         &self.inner.store
     }
 
-    pub(super) fn service(&self) -> Option<&ChangedConfiguration> {
+    pub(super) fn service(&self) -> Option<&Arc<dyn Configuration>> {
         self.inner.service.as_ref()
     }
 
@@ -133,19 +123,6 @@ impl Engine {
         let job = with_job_in_hand(shared, id, || retry::accept_missing(&shared.store, id))?;
         shared.dispatch.queue(Stage::Finish, &Owner::of(&job), id);
         Ok(id)
-    }
-
-    /// Works under these rules from now on, in place of all others; which set of rules it is, counted from the start. Files that wait go on
-    /// waiting, under the rule that has them now. What is claimed already goes on as after a restart. No file system is asked.
-    pub(super) fn exchange_rules(shared: &Arc<Shared>, rules: Vec<Rule>) -> Result<u64, Trouble> {
-        RuleSet::new(rules.clone()).map_err(|error| Trouble::from_fault(&error))?; // before anything is changed
-        rules.iter().for_each(landing_roots::distrust);
-        let (before, next) = shared.rules.exchange(rules);
-        shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
-        watching::watch(shared)?;
-        shared.dispatch.hasten(&before.held_until(&next));
-        tracing::debug!(generation = next.generation, "the rules were exchanged");
-        Ok(next.generation)
     }
 
     /// Asks every stage to stop; [`super::Running::stop`] waits for them.

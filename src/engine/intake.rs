@@ -50,6 +50,10 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
         if is_kept(&offer) && is_known(shared, &offer) {
             continue;
         }
+        if !shared.rules.takes_files(&offer.rule.name) {
+            shared.claims.answer(&offer.path, Answer::NotYet); // another rule may have it now
+            continue;
+        }
         match shared.rules.ready(&offer.rule) {
             Ok(rule) => match shared.rooms.check_claim(&rule, &offer.path) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
@@ -125,7 +129,7 @@ mod tests {
     use crate::durable_fs;
     use crate::engine::Engine;
     use crate::engine::tests::{World, is_there};
-    use crate::model::rule::{Mode, Rule};
+    use crate::model::rule::{Mode, Order, Rule};
 
     fn offer(world: &World) -> Offer {
         let path = world.source();
@@ -148,17 +152,29 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_is_claimed_under_the_rule_that_it_carries_whatever_the_rules_are_meanwhile() {
+    fn an_offer_is_claimed_under_the_rule_that_it_carries_whatever_the_rule_says_meanwhile() {
+        let world = World::new();
+        let made = offer(&world);
+        let changed = Rule { order: Order::Name, ..Rule::clone(&made.rule) };
+        Engine::exchange_rules(&world.shared, vec![changed]).expect("are right");
+        take_batch(&world.shared, vec![made.clone()]).expect("claims");
+        let jobs = jobs(&world);
+        assert_eq!(jobs.iter().map(|job| &job.rule_hash).collect::<Vec<_>>(), [&made.rule.hash()]);
+        let snapshot = world.shared.store.rule(&made.rule.hash()).expect("reads");
+        assert_eq!(snapshot.as_ref(), Some(&*made.rule), "it goes on under it");
+        world.shared.store.forget_rules(&world.shared.rules.known_hashes()).expect("forgets");
+        assert!(world.shared.store.rule(&made.rule.hash()).expect("reads").is_some());
+    }
+
+    #[test]
+    fn an_offer_of_a_rule_that_is_gone_or_off_by_now_is_not_claimed() {
         for remain in [0, 1] {
             let world = World::new();
             let made = offer(&world);
-            let changed = Rule { mode: Mode::Off, ..Rule::clone(&made.rule) };
-            Engine::exchange_rules(&world.shared, vec![changed; remain]).expect("are right");
-            take_batch(&world.shared, vec![made.clone()]).expect("claims");
-            let jobs = jobs(&world);
-            assert_eq!(jobs.iter().map(|job| &job.rule_hash).collect::<Vec<_>>(), [&made.rule.hash()]);
-            let snapshot = world.shared.store.rule(&made.rule.hash()).expect("reads");
-            assert_eq!(snapshot.as_ref(), Some(&*made.rule), "it goes on under it");
+            let off = Rule { mode: Mode::Off, ..Rule::clone(&made.rule) };
+            Engine::exchange_rules(&world.shared, vec![off; remain]).expect("are right");
+            take_batch(&world.shared, vec![made]).expect("leaves it");
+            assert!(jobs(&world).is_empty() && is_there(&world.source()));
         }
     }
 

@@ -189,12 +189,15 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, work_here: WorkHere) {
 }
 
 /// The rule to work under: a job that has a checkpoint goes on under its snapshot. Any other takes the rule as it is now, and so does
-/// one that was held: the rule may be what was mended.
+/// one that was held: the rule may be what was mended. But a rule that names wildcards which it had not when the file was claimed has no
+/// values for them.
 fn rule_for(shared: &Shared, job: &mut Job, was_held: bool) -> Result<Arc<ReadyRule>, Trouble> {
     let current = shared.rules.current(&job.rule)?;
     match current {
         Some(rule) if rule.hash == job.rule_hash => Ok(rule),
-        Some(rule) if was_held || shared.store.checkpoint(job.id)?.is_none() => {
+        Some(rule)
+            if rule.has_values_for(job) && (was_held || shared.store.checkpoint(job.id)?.is_none()) =>
+        {
             shared.store.change().forget_work(job.id).apply()?;
             job.rule_hash.clone_from(&rule.hash);
             shared.store.change().rule(&rule.rule).apply()?;

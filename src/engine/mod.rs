@@ -24,6 +24,7 @@ mod dispatch;
 mod door;
 mod entries;
 mod error;
+mod exchange;
 mod fail;
 mod file_systems;
 mod finish;
@@ -79,7 +80,7 @@ mod watches;
 mod watching;
 mod work;
 
-pub(crate) use door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
+pub(crate) use door::{Act, Answers, Configuration, Door, FileWaiting, JobFilter, Refusal};
 pub(crate) use error::EngineError;
 pub(crate) use handle::{Engine, could_ingest, objection_to_retry, unknown_rule};
 use lock::lock;

@@ -89,9 +89,7 @@ fn way_of(job: &Job) -> &'static str {
         JobState::Queued => "it has not begun: `landfall run` takes it",
         JobState::Running => "it is being worked: `landfall show` says how far it is",
         JobState::Held | JobState::Paused => match job.waiting.as_ref().map(|waiting| waiting.waits_for) {
-            Some(WaitsFor::Config) => {
-                "mend what `landfall show` names: a folder's rights count at once, a rule after a restart of the service"
-            }
+            Some(WaitsFor::Config) => "mend what `landfall show` names: it goes on by itself then",
             Some(WaitsFor::Settling) => "`landfall show` says what an operator has to decide",
             Some(WaitsFor::Delivery) => "it goes on after the earlier delivery that `landfall show` names",
             _ => "it goes on by itself once what `landfall show` names is mended",

@@ -1,6 +1,6 @@
 //! Rules made ready for work: pipeline built, templates parsed; one of each per snapshot.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -8,10 +8,12 @@ use super::file_systems::{folders_of, group_of};
 use super::fit::Fit;
 use super::trouble::Trouble;
 use crate::durable_fs::Mounts;
+use crate::model::configuration::RulesChange;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
-use crate::model::rule::Rule;
+use crate::model::pattern::Pattern;
+use crate::model::rule::{Mode, Rule};
 use crate::model::template::{Template, Variables};
 use crate::output::OutputPlan;
 use crate::pipeline::{Pipeline, Registry};
@@ -37,11 +39,7 @@ impl ReadyRule {
             let said: Vec<_> =
                 problems.iter().map(|p| format!("{}: {}", p.key.join("."), p.message)).collect();
             let message = format!("rule \"{}\": {}", rule.name, said.join("; "));
-            Trouble::new(
-                FaultKind::Config,
-                message,
-                Some("mend the rule and restart; `landfall check` explains"),
-            )
+            Trouble::new(FaultKind::Config, message, Some("mend the rule; `landfall check` explains"))
         })?;
         let outputs = OutputPlan::build(rule, pipeline.categories())?;
         Ok(Self {
@@ -53,6 +51,14 @@ impl ReadyRule {
             outputs: Arc::new(outputs),
             fit: Fit::default(),
         })
+    }
+
+    /// Whether a job has values for the named wildcards that the rule's templates may use: those of all its patterns.
+    pub(super) fn has_values_for(&self, job: &Job) -> bool {
+        let patterns = self.rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
+        let names = patterns.map(|pattern| pattern.names().iter().cloned().collect::<BTreeSet<String>>());
+        let used = names.reduce(|all, names| &all & &names).unwrap_or_default();
+        used.iter().all(|name| job.vars.contains_key(name))
     }
 
     /// `decode.identities` with the job's named wildcards filled in.
@@ -122,6 +128,26 @@ impl Rules {
         ready.flat_map(|rule| rule.fit.let_go()).collect()
     }
 
+    /// What other rules in the place of these change.
+    pub(super) fn change_to(&self, next: &Self) -> RulesChange {
+        let mut change = RulesChange { generation: next.generation, ..RulesChange::default() };
+        for Current { rule, .. } in next.all.iter().map(AsRef::as_ref) {
+            match self.named(&rule.name) {
+                None => change.added.push(rule.name.clone()),
+                Some(before) if before.rule == *rule => change.unchanged += 1,
+                Some(_) => change.changed.push(rule.name.clone()),
+            }
+        }
+        let names = |rules: &Self, others: &Self| -> Vec<String> {
+            let stays = |rule: &&Arc<Rule>| others.named(&rule.name).is_some();
+            rules.iter().filter(stays).map(|rule| rule.name.clone()).collect()
+        };
+        let gone = self.iter().filter(|rule| next.named(&rule.name).is_none());
+        change.removed = gone.map(|rule| rule.name.clone()).collect();
+        change.reordered = names(self, next) != names(next, self);
+        change
+    }
+
     fn named(&self, name: &str) -> Option<&Arc<Current>> {
         self.all.iter().find(|current| current.rule.name == name)
     }
@@ -131,6 +157,8 @@ impl Rules {
 pub(super) struct RuleBook {
     registry: Registry,
     now: Mutex<Arc<Rules>>,
+    /// The hashes of all rules that were ever current in this process: a job may be about to begin under one of them.
+    known: Mutex<BTreeSet<String>>,
     /// By their hashes: as many as there are in the store, and those of offers that were made under earlier rules.
     snapshots: Mutex<HashMap<String, Arc<ReadyRule>>>,
 }
@@ -138,11 +166,12 @@ pub(super) struct RuleBook {
 impl RuleBook {
     /// Without any rule yet.
     pub(super) fn new(registry: Registry) -> Self {
-        Self { registry, now: Mutex::default(), snapshots: Mutex::default() }
+        Self { registry, now: Mutex::default(), known: Mutex::default(), snapshots: Mutex::default() }
     }
 
     /// Takes these rules in place of all; the ones before, and these. Jobs that run keep theirs.
     pub(super) fn exchange(&self, rules: Vec<Rule>) -> (Arc<Rules>, Arc<Rules>) {
+        super::lock(&self.known).extend(rules.iter().map(Rule::hash));
         let exchanged = {
             let mut now = super::lock(&self.now);
             let next = Arc::new(Rules::after(&now, rules));
@@ -160,6 +189,26 @@ impl RuleBook {
     /// All rules as they are now.
     pub(super) fn now(&self) -> Arc<Rules> {
         Arc::clone(&super::lock(&self.now))
+    }
+
+    /// Makes a rule ready anew: what is read with it was changed. It stays as it was where that fails.
+    pub(super) fn renew(&self, name: &str) -> Result<(), Trouble> {
+        let now = self.now();
+        let Some(current) = now.named(name) else { return Ok(()) };
+        // Not under the lock: it reads files of recipients.
+        let renewed = Arc::new(ReadyRule::build(&current.rule, &self.registry)?);
+        super::lock(&current.ready).replace(renewed);
+        Ok(())
+    }
+
+    /// Whether files are claimed under a rule of this name.
+    pub(super) fn takes_files(&self, name: &str) -> bool {
+        self.now().named(name).is_some_and(|current| current.rule.mode == Mode::Live)
+    }
+
+    /// The hashes of all rules that were ever current in this process.
+    pub(super) fn known_hashes(&self) -> Vec<String> {
+        super::lock(&self.known).iter().cloned().collect()
     }
 
     /// The rule of this name as it is now.

@@ -144,7 +144,8 @@ mod tests {
             }
         };
         wait_for_end("payments");
-        assert_eq!(Engine::exchange_rules(&running.shared, vec![other]).expect("are right"), 2);
+        let change = Engine::exchange_rules(&running.shared, vec![other]).expect("are right");
+        assert_eq!((change.generation, change.added.len(), change.removed.len()), (2, 1, 1));
         std::fs::write(world.path("in/later.txt"), "1\n").expect("writes");
         std::fs::create_dir(world.path("other")).expect("makes");
         std::fs::write(world.path("other/pay2.txt"), "2\n").expect("writes");

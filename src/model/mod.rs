@@ -6,6 +6,7 @@
 pub mod account;
 pub mod amount;
 pub mod category;
+pub mod configuration;
 pub mod delivery;
 pub mod fault;
 pub mod identity;

@@ -24,6 +24,9 @@ pub(super) const FORMAT: &[u8] = b"mformat";
 /// Which store it is, and how often it was started.
 pub(super) const MARK: &[u8] = b"mmark";
 
+/// The configuration that a service went by last.
+pub(super) const CONFIGURATION: &[u8] = b"mconfiguration";
+
 const JOB_ID_BYTES: usize = 16;
 /// Device, inode, size, mtime, ctime.
 const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
@@ -158,6 +161,7 @@ pub(super) fn position_of(key: &[u8]) -> Option<u64> {
 pub(super) enum Place<'a> {
     Format,
     Mark,
+    Configuration,
     Job(JobId),
     Unfinished(JobId),
     Ledger(JobId),
@@ -179,6 +183,9 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     }
     if key == MARK {
         return Some(Place::Mark);
+    }
+    if key == CONFIGURATION {
+        return Some(Place::Configuration);
     }
     let (prefix, rest) = key.split_first()?;
     let id = || job_of(key).filter(|_| rest.len() == JOB_ID_BYTES);
@@ -221,6 +228,7 @@ mod tests {
         for (key, place) in [
             (FORMAT.to_vec(), Place::Format),
             (MARK.to_vec(), Place::Mark),
+            (CONFIGURATION.to_vec(), Place::Configuration),
             (job.clone(), Place::Job(id)),
             (of_job(UNFINISHED, id), Place::Unfinished(id)),
             (of_job(LEDGER, id), Place::Ledger(id)),

@@ -10,6 +10,7 @@
 //! key                              value
 //! m "format"                       the store's format, u32
 //! m "mark"                         Mark
+//! m "configuration"                KeptConfiguration
 //! j job                            Job
 //! u job                            (index: the job is not in a final state)
 //! l job                            LedgerRow
@@ -39,6 +40,7 @@
 
 mod backend;
 mod changes;
+mod configuration;
 mod deliveries;
 mod error;
 mod failed;
@@ -169,6 +171,15 @@ impl Store {
             Ok(true) => Self::open(data_dir),
             Ok(false) => Err(StoreError::NoStore { data_dir: data_dir.to_owned() }),
             Err(error) => Err(folder::failed("look at", data_dir, error)),
+        }
+    }
+
+    /// Opens the store in `data_dir` only if there is one, which is ours.
+    pub(crate) fn open_if_there(data_dir: &Path) -> Result<Option<Self>, StoreError> {
+        match Self::open_as_owner(data_dir) {
+            Ok(store) => Ok(Some(store)),
+            Err(StoreError::NoStore { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

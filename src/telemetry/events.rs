@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::model::amount;
+use crate::model::configuration::{ConfigurationProblem, RulesChange};
 use crate::model::fault::JobError;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -33,9 +34,96 @@ pub(crate) fn given_back(job: &Job, why: &str) {
     tracing::warn!(job = %job.id, rule = job.rule, path = %job.source.path, why, "given back to wait");
 }
 
+/// So many rules are told by name.
+const RULES_TOLD_MAX: usize = 20;
+
+/// The configuration was read anew, and is gone by from now on.
+pub(crate) fn configuration_taken(change: &RulesChange, was_wrong: bool, is_asked: bool) {
+    let generation = change.generation;
+    let again = if was_wrong { "right again: " } else { "" };
+    if !change.is_none() {
+        let what = rules_told(change);
+        tracing::info!(
+            generation,
+            what,
+            "the configuration is {again}read anew, and the rules are exchanged"
+        );
+    } else if was_wrong || is_asked {
+        tracing::info!(rules = change.unchanged, "the configuration is {again}read anew: no rule is changed");
+    } else {
+        tracing::debug!(rules = change.unchanged, "the configuration is read anew: no rule is changed");
+    }
+}
+
+/// `added newer; removed older; 3 unchanged`
+fn rules_told(change: &RulesChange) -> String {
+    let named = |what: &str, names: &[String]| {
+        let more = names.len().saturating_sub(RULES_TOLD_MAX);
+        let shown = names.get(..names.len() - more).unwrap_or_default().join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!names.is_empty()).then(|| format!("{what} {shown}{more}"))
+    };
+    let order = change.reordered.then(|| "another order".to_owned());
+    let parts = [
+        named("added", &change.added),
+        named("changed", &change.changed),
+        named("removed", &change.removed),
+        order,
+        Some(format!("{} unchanged", change.unchanged)),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// The configuration is wrong: nothing of it is gone by.
+pub(crate) fn configuration_wrong(problems: &[ConfigurationProblem]) {
+    tell_problems(problems);
+    tracing::error!(
+        problems = problems.len(),
+        hint = "mend it: it is taken as soon as it is saved; `landfall check` shows every problem",
+        "the configuration was changed, and is wrong: the service goes on as it is"
+    );
+}
+
+/// The configuration is wrong at a start.
+pub(crate) fn starts_with_last_good(problems: &[ConfigurationProblem], taken_at: jiff::Timestamp) {
+    tell_problems(problems);
+    tracing::error!(
+        problems = problems.len(), %taken_at,
+        hint = "mend it: it is taken as soon as it is saved; `landfall check` shows every problem",
+        "the configuration is wrong: the service starts with the last good one, which it read at this time"
+    );
+}
+
+fn tell_problems(problems: &[ConfigurationProblem]) {
+    for problem in problems {
+        let place = match (&problem.file, problem.line) {
+            (Some(file), Some(line)) => format!("{file}:{line}"),
+            (Some(file), None) => file.to_string(),
+            (None, _) => "environment".to_owned(),
+        };
+        tracing::error!(
+            place,
+            key = problem.key,
+            problem = problem.message,
+            hint = problem.hint.as_deref().unwrap_or(""),
+            "wrong in the configuration"
+        );
+    }
+}
+
+/// Keys of `[service]` do not say any more what the service was started with.
+pub(crate) fn needs_restart(keys: &[String]) {
+    if keys.is_empty() {
+        tracing::info!("`[service]` says again what the service was started with");
+    } else {
+        let keys = keys.join(", ");
+        tracing::warn!(keys, "these keys were changed, and count after a restart of the service");
+    }
+}
+
 /// A job waits for a key, a configuration or a disk.
 pub(crate) fn held(job: &Job, error: &JobError) {
-    // Nothing but a restart reads a mended rule, so that it is not tried again.
+    // One that waits for its rule alone is tried again when the rule is exchanged.
     let is_tried_again = job.waiting.as_ref().is_none_or(|waiting| waiting.until.is_some());
     let how = if is_tried_again { "it goes on by itself" } else { "its rule has to be mended" };
     tracing::warn!(
@@ -95,7 +183,7 @@ pub(crate) fn unterminated(job: &Job) {
 pub(crate) fn misspelt(job: &Job, remark: &str) {
     tracing::warn!(
         job = %job.id, rule = job.rule, path = %job.source.path, remark,
-        hint = "records may lack columns, so that the job goes on; if the rule misspells them, mend it and restart",
+        hint = "records may lack columns, so that the job goes on; if the rule misspells them, mend it",
         "the rule may misspell columns"
     );
 }

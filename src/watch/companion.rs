@@ -47,7 +47,7 @@ impl Companion {
     }
 
     /// Whether some file's companion could have this name.
-    pub(super) fn could_be_called(&self, name: &OsStr) -> bool {
+    pub(crate) fn could_be_called(&self, name: &OsStr) -> bool {
         self.shape.is_match(&to_chars(name))
     }
 }

@@ -12,6 +12,11 @@ pub(crate) fn has_writer(path: &Path) -> bool {
     matches!(probe::examine(path, false), Ok(probe::Examined::HasWriter))
 }
 
+/// The same of a file that no sender has to do with.
+pub(crate) fn is_written(path: &Path) -> bool {
+    probe::is_written(path)
+}
+
 /// What one look at a file told.
 pub(crate) struct Look {
     /// Somebody has it open for writing, as far as the system tells; then nothing else was asked.

@@ -19,6 +19,7 @@
 //!
 //! Nothing here moves, changes or removes a file, or waits for the engine.
 
+mod bell;
 mod candidate;
 mod candidates;
 pub(crate) mod companion;
@@ -42,6 +43,7 @@ mod tests;
 mod troubles;
 mod watcher;
 
+pub(crate) use bell::Bell;
 pub(crate) use handle::Watch;
-pub(crate) use look::{blind_spot, is_blind, look_at, may_have_writer};
+pub(crate) use look::{blind_spot, is_blind, is_written, look_at, may_have_writer};
 pub(crate) use offer::{Answer, Offer, Outlets};

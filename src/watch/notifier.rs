@@ -86,9 +86,22 @@ pub(super) struct Notifier {
 impl Notifier {
     /// Without events (`None`, or where the system has none) everything is left to the scans.
     pub(super) fn new(hints: Option<Hints>) -> Self {
-        let watcher = hints.and_then(|hints| {
+        Self::with(hints.map(|hints| move |event| hints.handle(event)))
+    }
+
+    /// Rings for every event that may tell of a change, whatever it is.
+    pub(super) fn ringing(ring: impl Fn() + Send + 'static) -> Self {
+        Self::with(Some(move |event: notify::Result<Event>| {
+            if event.map_or(true, |event| event.need_rescan() || sign(event.kind).is_some()) {
+                ring();
+            }
+        }))
+    }
+
+    fn with(handler: Option<impl FnMut(notify::Result<Event>) + Send + 'static>) -> Self {
+        let watcher = handler.and_then(|handler| {
             let config = Config::default().with_follow_symlinks(false);
-            RecommendedWatcher::new(move |event| hints.handle(event), config)
+            RecommendedWatcher::new(handler, config)
                 .inspect_err(|error| tracing::warn!(error = %error, "there are no file events; the folders are scanned only"))
                 .ok()
         });

@@ -50,6 +50,9 @@ pub(super) fn examine(path: &Path, peek: bool) -> io::Result<Examined> {
     if writers == Writers::Some {
         return Ok(Examined::HasWriter);
     }
+    if writers == Writers::Unknown {
+        MET_UNKNOWN.store(true, Ordering::Relaxed);
+    }
     let mut head = Vec::new();
     if peek {
         (&file).take(HEAD_BYTES).read_to_end(&mut head)?;
@@ -59,6 +62,14 @@ pub(super) fn examine(path: &Path, peek: bool) -> io::Result<Examined> {
         head,
         is_blind: writers == Writers::Unknown,
     })
+}
+
+/// Whether somebody has a file open for writing that no sender has to do with.
+pub(super) fn is_written(path: &Path) -> bool {
+    match open(path) {
+        Ok(file) => writers_of(&file) == Writers::Some,
+        Err(error) => matches!(refused(error), Ok(Examined::HasWriter)),
+    }
 }
 
 #[cfg(unix)]
@@ -117,10 +128,7 @@ fn writers_of(file: &File) -> Writers {
         }
         Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Writers::Some,
         Err(_) if super::processes::writes(file) => Writers::Some,
-        Err(_) => {
-            MET_UNKNOWN.store(true, Ordering::Relaxed);
-            Writers::Unknown
-        }
+        Err(_) => Writers::Unknown,
     }
 }
 

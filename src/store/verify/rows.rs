@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Finding, REPORT, RESTORE, place, unreadable};
 use crate::model::account::FailedRecord;
+use crate::model::configuration::KeptConfiguration;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -43,6 +44,9 @@ impl Judge<'_> {
         match keys::place_of(key) {
             Some(Place::Format) => Ok(()), // judged at every opening
             Some(Place::Mark) => self.decoded::<crate::store::Mark>("mark", None, key, value).map(drop),
+            Some(Place::Configuration) => {
+                self.decoded::<KeptConfiguration>("configuration", None, key, value).map(drop)
+            }
             Some(Place::Job(id)) => self.job(id, key, value),
             Some(Place::Unfinished(id)) => self.unfinished(id),
             Some(Place::Ledger(id)) => self.ledger(id, key, value),

@@ -1,25 +1,31 @@
-//! The running service: an engine that watches, and the endpoint that answers commands. What [`crate::main`] does behind `landfall run`,
-//! for programs that have a `main` of their own.
+//! The running service: an engine that watches, the owner of its configuration, and the endpoint that answers commands. What
+//! [`crate::main`] does behind `landfall run`, for programs that have a `main` of their own.
 //!
 //! It listens for no signals and never ends the process: that is for the program around it.
 
-use std::path::Path;
+mod board;
+mod reload;
+mod start;
+mod stillness;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::allocator;
+use crate::clock;
 use crate::config::{self, Problems};
 use crate::control::{ControlError, Server};
-use crate::engine::{Engine, EngineError, Purpose, Running};
+use crate::engine::{Configuration, Engine, EngineError, Purpose, Running};
+use crate::model::configuration::ConfigurationState;
 use crate::model::os_text::OsText;
 use crate::model::rule::Mode;
 use crate::pipeline::Registry;
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::telemetry::logging::{self, LogFormat};
-
-/// How long another command may have the store, at most, before it counts as another service.
-const COMMANDS_TAKE: Duration = Duration::from_secs(3);
-const OPEN_AGAIN: Duration = Duration::from_millis(50);
+use board::Board;
+use reload::Reloading;
+use start::Start;
 
 /// The service does not start, or stopped because of a fault.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +49,9 @@ pub struct Service {
     engine: Engine,
     running: Running,
     control: Server,
+    board: Arc<Board>,
+    /// None: no thread could be had for it, and the configuration stays as it is.
+    reloading: Option<Reloading>,
     stop_timeout: Duration,
 }
 
@@ -54,6 +63,17 @@ impl Stopper {
     /// Returns at once; [`Service::wait`] returns when the service has stopped.
     pub fn stop(&self) {
         self.0.ask_to_stop();
+    }
+}
+
+/// Asks a service to read its configuration anew, from any thread.
+#[derive(Clone)]
+pub struct Reloader(Arc<Board>);
+
+impl Reloader {
+    /// Returns at once; what became of it is logged. A service sees by itself that a file was changed: it is for what it cannot see.
+    pub fn reload(&self) {
+        self.0.ask();
     }
 }
 
@@ -83,23 +103,30 @@ impl Service {
     pub(crate) fn start(config: Option<&Path>, registry: Registry) -> Result<Self, ServiceError> {
         allocator::bound_arenas();
         let file = config::find(config)?;
-        let (settings, files) = config::load_with_files(&file, &registry)?;
+        let start = Start::read(&file, &registry)?;
+        let settings = start.settings.clone();
         let data_dir = settings.service.data_dir.clone();
         let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
         let stop_timeout = settings.service.stop_timeout;
-        let store = open_store(&data_dir)?;
-        let changed = Box::new(move || files.changed().map(OsText::from));
-        let engine = Engine::of_service(store, &settings.rules, changed);
+        let board = Arc::new(Board::new(state_of(&start), start.kept.clone()));
+        let configuration: Arc<dyn Configuration> = Arc::clone(&board) as _;
+        let engine = Engine::of_service(start.store.clone(), &settings.rules, configuration);
         // Before the stages: a start looks at many folders, and may hang at one. And no stages are left behind where this fails.
         let control = Server::start(&data_dir, Arc::new(engine.clone()))?;
-        let running = engine.start(settings, registry, Purpose::Serve)?;
+        let running = engine.start(settings, registry.clone(), Purpose::Serve)?;
         tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
-        Ok(Self { engine, running, control, stop_timeout })
+        let reloading = begin_reloading(&board, &engine, file, registry, start);
+        Ok(Self { engine, running, control, board, reloading, stop_timeout })
     }
 
     /// For another thread.
     pub fn stopper(&self) -> Stopper {
         Stopper(self.engine.clone())
+    }
+
+    /// For another thread.
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.board))
     }
 
     /// `service.stop_timeout`: a stop takes about so long at most, unless a disk does not answer.
@@ -115,6 +142,9 @@ impl Service {
 
     /// Finishes the slices in hand, checkpoints, and ends within `service.stop_timeout`. The fault that stopped it before, if one did.
     pub fn stop(self) -> Result<(), ServiceError> {
+        if let Some(reloading) = self.reloading {
+            reloading.stop();
+        }
         if let Err(error) = self.control.stop() {
             tracing::warn!(%error, "the control endpoint did not stop cleanly");
         }
@@ -130,15 +160,34 @@ impl Service {
     }
 }
 
-/// Another command may have the store open for a moment.
-fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
-    let begun = Instant::now();
-    loop {
-        match Store::open(data_dir) {
-            Err(StoreError::InUse { .. }) if begun.elapsed() < COMMANDS_TAKE => {
-                std::thread::sleep(OPEN_AGAIN);
-            }
-            opened => return opened,
-        }
+fn state_of(start: &Start) -> ConfigurationState {
+    ConfigurationState {
+        file: OsText::from(start.files.main.as_path()),
+        taken_at: start.kept.taken_at,
+        problems: start.wrong.as_ref().map(Problems::told).unwrap_or_default(),
+        wrong_since: start.wrong.as_ref().map(|_| clock::now()),
+        needs_restart: Vec::new(),
+        unsettled: None,
     }
+}
+
+/// A service that cannot look at its configuration works all the same. What is read from a pipe can be read once.
+fn begin_reloading(
+    board: &Arc<Board>,
+    engine: &Engine,
+    file: PathBuf,
+    registry: Registry,
+    start: Start,
+) -> Option<Reloading> {
+    if start.wrong.is_none() && !file.is_file() {
+        board.stop();
+        tracing::info!(config = %file.display(), "the configuration is no file that could be read again: changes of it count after a restart");
+        return None;
+    }
+    Reloading::start(board, engine.clone(), file, registry, start)
+        .inspect_err(|error| {
+            board.stop();
+            tracing::warn!(%error, "no thread can be started for the configuration: changes of it count after a restart");
+        })
+        .ok()
 }

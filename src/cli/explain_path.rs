@@ -1,0 +1,264 @@
+//! `landfall explain PATH`: which rule takes a file, what keeps each other from it, what it waits for, and which jobs it became.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::rules::rules_gone_by;
+use super::view::{self, Stop, bytes};
+use crate::engine::{Door, JobFilter};
+use crate::model::job::Job;
+use crate::model::job_view::VIEW_VERSION;
+use crate::model::os_text::{OsText, escaped_path};
+use crate::model::pattern::{Pattern, Values};
+use crate::model::rule::{Mode, ReadyStrategy, Rule, Settings};
+use crate::model::shown_json;
+use crate::watch::companion::Companion;
+use crate::watch::exclude::Excludes;
+use crate::watch::rules::RuleSet;
+
+/// So many jobs of a file are told, the newest.
+const JOBS_TOLD_MAX: usize = 5;
+
+/// Which file.
+#[derive(clap::Args)]
+pub(super) struct ExplainArgs {
+    /// A file, there or not
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a rule stands to a file.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Takes(Values),
+    /// It would, but the named rule comes first.
+    After(String),
+    /// Its pattern fits, and the rule is off: it keeps the file from rules behind it.
+    Off,
+    Excluded(String),
+    /// The file is what another one waits for.
+    Companion(&'static str),
+    NoPattern,
+}
+
+impl Verdict {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Takes(_) => "takes",
+            Self::After(_) => "after",
+            Self::Off => "off",
+            Self::Excluded(_) => "excluded",
+            Self::Companion(_) => "companion",
+            Self::NoPattern => "no_pattern",
+        }
+    }
+
+    fn told(&self) -> String {
+        match self {
+            Self::Takes(vars) if vars.is_empty() => "takes it".to_owned(),
+            Self::Takes(vars) => {
+                let vars: Vec<_> = vars.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+                format!("takes it, with {}", vars.join(", "))
+            }
+            Self::After(first) => format!("would take it, but rule \"{first}\" comes first and has it"),
+            Self::Off => "its pattern fits, but the rule is off: no rule behind it gets the file".to_owned(),
+            Self::Excluded(by) => format!("its pattern fits, but the file is excluded by {by}"),
+            Self::Companion(key) => {
+                format!("its pattern fits, but a file of this name is what others wait for (`ready.{key}`)")
+            }
+            Self::NoPattern => "none of its patterns fits".to_owned(),
+        }
+    }
+}
+
+pub(super) fn run(args: &ExplainArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let door = view::door(settings)?;
+    let door = door.as_deref();
+    let rules = rules_gone_by(door).unwrap_or_else(|| settings.rules.clone());
+    let set = RuleSet::new(rules.clone())?;
+    let path = as_watched(&args.path, &set)?;
+    let verdicts: Vec<_> = verdicts(&rules, &set, &path);
+    view::print(|out| {
+        let found = Found::of(door, &path)?;
+        if args.json {
+            print_json(out, &path, &rules, &verdicts, &found)
+        } else {
+            print_text(out, &path, &rules, &verdicts, &found, crate::clock::now())
+        }
+    })
+}
+
+/// The path as rules name it: a folder may go by the name of a link to it.
+fn as_watched(path: &Path, set: &RuleSet) -> io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    if set.assign(&absolute).is_some() {
+        return Ok(absolute);
+    }
+    let real = absolute.parent().and_then(|folder| folder.canonicalize().ok());
+    let real = real.zip(absolute.file_name()).map(|(folder, name)| folder.join(name));
+    Ok(real.filter(|real| set.assign(real).is_some()).unwrap_or(absolute))
+}
+
+fn verdicts(rules: &[Rule], set: &RuleSet, path: &Path) -> Vec<Verdict> {
+    let taker = set.assign(path);
+    let mut holder: Option<&Rule> = None;
+    let mut verdicts = Vec::with_capacity(rules.len());
+    for (at, rule) in rules.iter().enumerate() {
+        let patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
+        let verdict = match patterns.into_iter().find_map(|pattern| pattern.matches(path)) {
+            None => Verdict::NoPattern,
+            Some(values) => match (excluded_by(rule, path), companion_of(rules, path), holder) {
+                (Some(by), ..) => Verdict::Excluded(by),
+                (None, Some(key), _) => Verdict::Companion(key),
+                (None, None, Some(first)) => Verdict::After(first.name.clone()),
+                (None, None, None) => {
+                    holder = Some(rule);
+                    let takes = rule.mode == Mode::Live && taker.as_ref().is_some_and(|(it, _)| *it == at);
+                    if takes { Verdict::Takes(values) } else { Verdict::Off }
+                }
+            },
+        };
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+fn excluded_by(rule: &Rule, path: &Path) -> Option<String> {
+    if Excludes::default().excludes(path) {
+        return Some(
+            "its name: hidden files and unfinished uploads (*.part, *.tmp, *~ …) never count".to_owned(),
+        );
+    }
+    let excludes = |text: &&String| {
+        let alone = Excludes::parse(std::slice::from_ref(*text));
+        alone.is_ok_and(|alone| alone.excludes(path))
+    };
+    rule.exclude.iter().find(excludes).map(|text| format!("`{text}`"))
+}
+
+/// Which key makes a file of this name one that others wait for, if any does.
+fn companion_of(rules: &[Rule], path: &Path) -> Option<&'static str> {
+    let (folder, name) = (path.parent()?, path.file_name()?);
+    let is_called = |template: &Option<String>| {
+        let companion = template.as_ref().and_then(|template| Companion::parse(template).ok());
+        companion.is_some_and(|companion| companion.could_be_called(name))
+    };
+    let looks_there = |rule: &&Rule| {
+        let mut patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
+        patterns.any(|pattern| pattern.could_match_in(folder))
+    };
+    rules.iter().filter(looks_there).find_map(|rule| {
+        let has_marker = rule.ready.strategy == ReadyStrategy::Marker && is_called(&rule.ready.marker);
+        if has_marker {
+            return Some("marker");
+        }
+        is_called(&rule.ready.totals).then_some("totals")
+    })
+}
+
+/// What is known of the file besides the rules.
+struct Found {
+    /// What lies there.
+    there: String,
+    /// Why it waits, as the running service sees it.
+    waits: Option<String>,
+    /// The newest first.
+    jobs: Vec<Job>,
+    is_service: bool,
+}
+
+impl Found {
+    fn of(door: Option<&dyn Door>, path: &Path) -> Result<Self, Stop> {
+        let name = OsText::from(path);
+        let mut waits = None;
+        for file in door.into_iter().flat_map(Door::files_waiting) {
+            let file = file?;
+            if file.path == name {
+                waits = Some(file.reason);
+            }
+        }
+        let mut jobs = Vec::new();
+        let newest = JobFilter { newest_first: true, ..JobFilter::default() };
+        for job in door.into_iter().flat_map(|door| door.list(&newest)) {
+            let job = job?;
+            if job.source.path == name {
+                jobs.push(job);
+            }
+            if jobs.len() == JOBS_TOLD_MAX {
+                break;
+            }
+        }
+        let is_service = door.is_some_and(Door::is_service);
+        Ok(Self { there: what_lies_at(path), waits, jobs, is_service })
+    }
+}
+
+fn what_lies_at(path: &Path) -> String {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => format!("a file of {}", bytes(found.len())),
+        Ok(found) if found.is_dir() => "a folder: only files are taken".to_owned(),
+        Ok(found) if found.is_symlink() => {
+            "a symbolic link: links are not followed, and not taken".to_owned()
+        }
+        Ok(_) => "no regular file: it is never taken".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "nothing lies there".to_owned(),
+        Err(error) => format!("it cannot be looked at: {error}"),
+    }
+}
+
+fn print_text(
+    out: &mut dyn Write,
+    path: &Path,
+    rules: &[Rule],
+    verdicts: &[Verdict],
+    found: &Found,
+    now: Timestamp,
+) -> Result<(), Stop> {
+    writeln!(out, "{}: {}", escaped_path(path), found.there)?;
+    for (rule, verdict) in rules.iter().zip(verdicts).filter(|(_, verdict)| **verdict != Verdict::NoPattern) {
+        writeln!(out, "  rule \"{}\": {}", rule.name, verdict.told())?;
+    }
+    if verdicts.iter().all(|verdict| *verdict == Verdict::NoPattern) {
+        writeln!(out, "  no rule: no pattern fits; `landfall rules` lists them")?;
+    }
+    match &found.waits {
+        Some(reason) => writeln!(out, "  waits: {}", view::printable(reason.as_bytes(), usize::MAX))?,
+        None if !found.is_service => writeln!(out, "  no service is running: nobody watches for it")?,
+        None => {}
+    }
+    for job in &found.jobs {
+        let age = view::age(job.created_at, now);
+        writeln!(out, "  job {}: {} under rule \"{}\", claimed {age} ago", job.id, job.state, job.rule)?;
+    }
+    Ok(())
+}
+
+fn print_json(
+    out: &mut dyn Write,
+    path: &Path,
+    rules: &[Rule],
+    verdicts: &[Verdict],
+    found: &Found,
+) -> Result<(), Stop> {
+    let of_rule = |(rule, verdict): (&Rule, &Verdict)| json!({ "name": rule.name, "verdict": verdict.word(), "detail": verdict.told() });
+    let takers = rules.iter().zip(verdicts).find(|(_, verdict)| matches!(verdict, Verdict::Takes(_)));
+    let all = json!({
+        "version": VIEW_VERSION,
+        "path": escaped_path(path),
+        "there": found.there,
+        "rule": takers.map(|(rule, _)| &rule.name),
+        "rules": rules.iter().zip(verdicts).map(of_rule).collect::<Vec<_>>(),
+        "waits": found.waits,
+        "jobs": found.jobs.iter().map(crate::model::job_view::job_json).collect::<Vec<_>>(),
+    });
+    writeln!(out, "{}", shown_json::to_string(&all)?)?;
+    Ok(())
+}

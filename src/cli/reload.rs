@@ -1,0 +1,128 @@
+//! `landfall reload`: the running service reads its configuration anew.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::check::counted;
+use super::exit::USAGE;
+use super::say::{complain, say, say_aside};
+use super::{running, view};
+use crate::config;
+use crate::control::Client;
+use crate::engine::{Door as _, Refusal};
+use crate::model::configuration::{ConfigurationProblem, Reloaded, RulesChange};
+use crate::model::job_view::VIEW_VERSION;
+use crate::model::shown_json;
+
+/// The arguments of `landfall reload`.
+#[derive(clap::Args)]
+#[command(
+    after_help = "A service sees by itself that a file of its configuration was saved. This waits until it has taken it, and says what became \
+                  of it; where the configuration is wrong nothing changes. SIGHUP asks for the same, without an answer."
+)]
+pub(super) struct ReloadArgs {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &ReloadArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let file = config::find(config)?;
+    let reading = config::read(&file, None)?;
+    let service = match (&reading.settings, &reading.data_dir) {
+        (Ok(settings), _) => Client::connect(&settings.service.data_dir),
+        (Err(_), data_dir) => running::client(&reading.main, data_dir.as_deref()),
+    };
+    let reloaded = match (service, reading.settings) {
+        (Some(service), _) => service.reload(),
+        // Without a service nobody goes by it, and whoever asks wants to know what is wrong.
+        (None, Err(problems)) => return Err(problems.into()),
+        (None, Ok(_)) => Err(Refusal::NotRunning),
+    };
+    match reloaded {
+        Ok(reloaded) => tell(args, &reloaded),
+        Err(refusal) => Ok(view::refuse(&refusal)),
+    }
+}
+
+fn tell(args: &ReloadArgs, reloaded: &Reloaded) -> anyhow::Result<ExitCode> {
+    let Reloaded { problems, rules, needs_restart } = reloaded;
+    if args.json {
+        say!("{}", shown_json::to_string(&json(reloaded))?);
+    } else if problems.is_empty() || !rules.is_none() {
+        told(rules).iter().for_each(|line| say!("{line}"));
+    }
+    if !args.json && !needs_restart.is_empty() {
+        let keys = needs_restart.join(", ");
+        complain(&format!("changed, and counts after a restart: {keys}"), None);
+    }
+    if problems.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.json {
+        problems.iter().for_each(|problem| say_aside!("{}", problem.text));
+        let count = counted(problems.len(), "problem");
+        complain(&format!("{count}: the service goes on as it is"), None);
+    }
+    Ok(ExitCode::from(USAGE))
+}
+
+/// A line for each kind of change, or one that there is none.
+fn told(rules: &RulesChange) -> Vec<String> {
+    let named = [("added", &rules.added), ("changed", &rules.changed), ("removed", &rules.removed)];
+    let mut lines: Vec<_> = named
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+        .collect();
+    if rules.reordered {
+        lines.push("the rules come in another order".to_owned());
+    }
+    let count = counted(rules.unchanged, "rule");
+    lines.push(if rules.is_none() {
+        format!("nothing changed: {count}")
+    } else {
+        format!("unchanged: {count}")
+    });
+    lines
+}
+
+fn json(reloaded: &Reloaded) -> serde_json::Value {
+    let Reloaded { problems, rules, needs_restart } = reloaded;
+    serde_json::json!({
+        "version": VIEW_VERSION,
+        "ok": problems.is_empty(),
+        "added": rules.added,
+        "changed": rules.changed,
+        "removed": rules.removed,
+        "unchanged": rules.unchanged,
+        "reordered": rules.reordered,
+        "needs_restart": needs_restart,
+        "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
+    })
+}
+
+/// As `landfall check --json` shows it.
+pub(super) fn problem_json(problem: &ConfigurationProblem) -> serde_json::Value {
+    serde_json::json!({
+        "file": problem.file.as_ref().map(ToString::to_string),
+        "line": problem.line,
+        "column": problem.column,
+        "key": problem.key,
+        "message": problem.message,
+        "hint": problem.hint,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_is_told_by_name_and_what_did_not_by_count() {
+        let rules = RulesChange { unchanged: 1, ..RulesChange::default() };
+        assert_eq!(told(&rules), ["nothing changed: 1 rule"]);
+        let rules = RulesChange { added: vec!["a".into(), "b".into()], reordered: true, ..rules };
+        assert_eq!(told(&rules), ["added: a, b", "the rules come in another order", "unchanged: 1 rule"]);
+    }
+}

@@ -1,0 +1,75 @@
+//! Other rules in place of those so far, while all goes on.
+//!
+//! ```text
+//!  patterns parse -> their folders count as senders' -> the book -> groups -> watches -> jobs that waited for a mended rule
+//! ```
+//!
+//! - Everything that can be wrong about the rules is known before the first step. What comes after it asks no file system but for files of
+//!   recipients, so that a folder that hangs holds up no rule of others.
+//! - The book comes before the watches: an offer under a new rule finds that rule known. What the watches offered before carries its rule, and
+//!   is claimed under it, unless a rule of that name takes nothing any more.
+//! - A run keeps the rule that it began with. A job that has not begun takes the rule as it is then.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::door::Refusal;
+use super::handle::Engine;
+use super::shared::Shared;
+use super::trouble::Trouble;
+use super::{file_systems, landing_roots, watching};
+use crate::durable_fs::Mounts;
+use crate::model::configuration::RulesChange;
+use crate::model::fault::{JobError, WaitsFor};
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::rule::Rule;
+use crate::watch::rules::RuleSet;
+
+impl Engine {
+    /// Works under these rules from now on, in place of all others. Refused while the service is starting.
+    pub(crate) fn take_rules(&self, rules: Vec<Rule>) -> Result<RulesChange, Refusal> {
+        let stages = self.stages_to_be()?.ok_or(Refusal::NotRunning)?;
+        Self::exchange_rules(stages, rules).map_err(|trouble| Refusal::Fault(trouble.error))
+    }
+
+    /// Makes these rules ready anew, with the files that are read with them; those for which that fails stay as they were.
+    pub(crate) fn renew_rules(&self, names: &[String]) -> Vec<JobError> {
+        let Some(stages) = self.stages() else { return Vec::new() };
+        let renewed = names.iter().map(|name| stages.rules.renew(name));
+        let failed: Vec<_> = renewed.filter_map(Result::err).map(|trouble| trouble.error).collect();
+        stages.dispatch.hasten(&waiting_jobs(stages, names));
+        failed
+    }
+
+    /// What it changed. Files that wait go on waiting, under the rule that has them now. What is claimed already goes on as after a restart.
+    pub(super) fn exchange_rules(shared: &Arc<Shared>, rules: Vec<Rule>) -> Result<RulesChange, Trouble> {
+        RuleSet::new(rules.clone()).map_err(|error| Trouble::from_fault(&error))?; // before anything is changed
+        rules.iter().for_each(landing_roots::distrust);
+        let (before, next) = shared.rules.exchange(rules);
+        shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
+        watching::watch(shared)?;
+        let change = before.change_to(&next);
+        let mut mended = before.held_until(&next);
+        if before.generation > 0 {
+            let names: Vec<_> = change.changed.iter().chain(&change.added).cloned().collect();
+            mended.extend(waiting_jobs(shared, &names));
+        }
+        shared.dispatch.hasten(&mended);
+        Ok(change)
+    }
+}
+
+/// Jobs of these rules that wait for a mended rule or key: tried again now, they see what it became.
+fn waiting_jobs(shared: &Shared, rules: &[String]) -> HashSet<JobId> {
+    if rules.is_empty() {
+        return HashSet::new();
+    }
+    let waits = |job: &Job| {
+        let waits_for = job.waiting.as_ref().map(|waiting| waiting.waits_for);
+        matches!(waits_for, Some(WaitsFor::Config | WaitsFor::Key)) && rules.contains(&job.rule)
+    };
+    // Where the rows cannot be read, they are tried again by themselves.
+    let jobs = shared.store.unfinished_jobs().unwrap_or_default();
+    jobs.into_iter().filter(waits).map(|job| job.id).collect()
+}

@@ -1,0 +1,88 @@
+//! The configuration as a running service goes by it: what it said when it was taken, what is wrong in it since, what an exchange changed.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::os_text::OsText;
+
+/// The files of a configuration as they were when it was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptConfiguration {
+    /// The main file, absolute.
+    pub main: OsText,
+    /// When it was read.
+    pub taken_at: Timestamp,
+    /// Every file with its text, by path; the main file is among them.
+    pub files: Vec<(OsText, String)>,
+}
+
+/// One thing that is wrong in a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationProblem {
+    /// The file, or none for the environment.
+    pub file: Option<OsText>,
+    /// From 1.
+    pub line: Option<usize>,
+    /// From 1, in characters.
+    pub column: Option<usize>,
+    /// `rule "payments": output.invalid.path`.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// All of it, as `landfall check` prints it.
+    pub text: String,
+}
+
+/// What other rules in place of those before changed; by name, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesChange {
+    /// Which set of rules it is, counted from the start of the service.
+    pub generation: u64,
+    /// Rules that are new.
+    pub added: Vec<String>,
+    /// Rules of the same name that say something else.
+    pub changed: Vec<String>,
+    /// Rules that are gone.
+    pub removed: Vec<String>,
+    /// How many are as they were.
+    pub unchanged: usize,
+    /// Whether those that stayed come in another order, which decides overlaps.
+    pub reordered: bool,
+}
+
+impl RulesChange {
+    /// Whether all is as it was.
+    pub fn is_none(&self) -> bool {
+        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty() && !self.reordered
+    }
+}
+
+/// What became of a reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What is wrong; then nothing was changed.
+    pub problems: Vec<ConfigurationProblem>,
+    /// What was changed.
+    pub rules: RulesChange,
+    /// Keys of `[service]` that say something else than what the service was started with: they count after a restart.
+    pub needs_restart: Vec<String>,
+}
+
+/// What a service goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationState {
+    /// The main file, absolute.
+    pub file: OsText,
+    /// When what it goes by was read from there.
+    pub taken_at: Timestamp,
+    /// What is wrong in the files as they are now; then it goes by what they said before.
+    pub problems: Vec<ConfigurationProblem>,
+    /// Since when something is.
+    pub wrong_since: Option<Timestamp>,
+    /// See [`Reloaded::needs_restart`].
+    pub needs_restart: Vec<String>,
+    /// A file that was changed and is not taken yet, because it does not stand still or somebody has it open for writing.
+    pub unsettled: Option<OsText>,
+}

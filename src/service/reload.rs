@@ -1,0 +1,419 @@
+//! The owner of a running service's configuration: one thread that looks at its files, reads them when they stand still, and hands the rules
+//! to the engine.
+//!
+//! ```text
+//!  an event, somebody asks, or a second is over
+//!    └─> look ──> as judged last: nothing to do
+//!         └─> still, nobody writes ──> read ──> wrong: told, shown; nothing changes
+//!                                       └─> right ──> kept in the store, durably ──> exchanged ──> told, shown
+//! ```
+//!
+//! - The look is the truth, events only make it early.
+//! - There is one reading at a time. Who asks while one is under way gets the answer of the next, which sees the files as they are then.
+//! - What the service goes by is kept before it goes by it: a start with broken files never goes back behind what was in force.
+//! - A file system that hangs holds up this thread and no other.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::board::{Board, Call};
+use super::start::{self, Start, recipients_files};
+use super::stillness::{Stillness, lacks_its_end};
+use crate::clock;
+use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
+use crate::engine::{Engine, Refusal};
+use crate::model::configuration::{ConfigurationProblem, Reloaded, RulesChange};
+use crate::model::fault::{FaultKind, JobError};
+use crate::model::os_text::escaped_path;
+use crate::model::rule::{Rule, Service};
+use crate::pipeline::Registry;
+use crate::store::Store;
+use crate::telemetry::events;
+use crate::watch::Bell;
+
+/// The files are looked at so often where no event tells of them.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Events that come thick are taken together: others may write beside the configuration.
+const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(20);
+/// A file that somebody has open is looked at again.
+const WRITER_PAUSE: Duration = Duration::from_millis(100);
+/// So long who asks waits for a writer to close his file.
+const WRITER_PATIENCE: Duration = Duration::from_secs(10);
+/// What was read is compared once more after so long: clocks of file systems are coarse, so that a file may change and look the same.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(2500);
+/// Folders may be replaced without an event that reaches us.
+const HANG_BELL_EVERY: Duration = Duration::from_secs(30);
+/// A stop waits so long for the thread, which may hang.
+const STOP_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The thread.
+pub(super) struct Reloading {
+    board: Arc<Board>,
+    thread: JoinHandle<()>,
+}
+
+impl Reloading {
+    pub(super) fn start(
+        board: &Arc<Board>,
+        engine: Engine,
+        config: PathBuf,
+        registry: Registry,
+        start: Start,
+    ) -> std::io::Result<Self> {
+        let owner = Owner::new(Arc::clone(board), engine, config, registry, start);
+        let thread = std::thread::Builder::new().name("configuration".into()).spawn(|| owner.run())?;
+        Ok(Self { board: Arc::clone(board), thread })
+    }
+
+    /// Nothing is taken any more.
+    pub(super) fn stop(self) {
+        self.board.stop();
+        let until = Instant::now() + STOP_PATIENCE;
+        while !self.thread.is_finished() && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+    }
+}
+
+/// All that the thread knows.
+struct Owner {
+    board: Arc<Board>,
+    engine: Engine,
+    store: Store,
+    registry: Registry,
+    /// The main file as the user named it.
+    config: PathBuf,
+    /// The `[service]` that the service was started with, and goes by to its end.
+    started_with: Service,
+    taken: Taken,
+    /// The files as they were judged last, right or wrong.
+    judged: Judged,
+    files: Files,
+    still: Stillness,
+    bell: Bell,
+    bell_hung: Instant,
+    /// Since when somebody waits for an answer.
+    asked_since: Option<Instant>,
+    is_writer_told: bool,
+}
+
+/// What the service goes by.
+struct Taken {
+    texts: Texts,
+    rules: Vec<Rule>,
+    stamps: Stamps,
+    rules_dir: Option<PathBuf>,
+    /// The engine could not take these rules yet.
+    is_pending: bool,
+}
+
+struct Judged {
+    stamps: Stamps,
+    texts: Option<Texts>,
+    read_again_at: Option<Instant>,
+    wrong: Option<Problems>,
+    /// Rules whose files of recipients are wrong.
+    unready: Vec<ConfigurationProblem>,
+}
+
+impl Owner {
+    fn new(board: Arc<Board>, engine: Engine, config: PathBuf, registry: Registry, start: Start) -> Self {
+        let Start { settings, store, texts, files, stamps, wrong, .. } = start;
+        let ring = {
+            let board = Arc::clone(&board);
+            move || board.ring()
+        };
+        let (now, rules_dir) = (Instant::now(), files.rules_dirs.first().cloned());
+        let read_again_at = now.checked_add(READ_AGAIN_AFTER);
+        let was_read = wrong.is_none().then(|| texts.clone());
+        let taken =
+            Taken { texts, rules: settings.rules, stamps: stamps.clone(), rules_dir, is_pending: false };
+        Self {
+            board,
+            engine,
+            store,
+            registry,
+            config,
+            started_with: settings.service,
+            taken,
+            still: Stillness::new(stamps.clone(), now),
+            judged: Judged { stamps, texts: was_read, read_again_at, wrong, unready: Vec::new() },
+            files,
+            bell: Bell::new(ring),
+            bell_hung: now,
+            asked_since: None,
+            is_writer_told: false,
+        }
+    }
+
+    fn run(mut self) {
+        self.bell.hang_in(&self.files.folders());
+        let mut call = Call { asked: 0, stops: false };
+        let mut pause = Duration::ZERO; // what was changed during the start is seen at once
+        loop {
+            call = self.board.wait(call.asked, LOOK_AT_MOST_EVERY, pause);
+            if call.stops {
+                return;
+            }
+            let now = Instant::now();
+            self.asked_since =
+                if self.board.owes(call.asked) { self.asked_since.or(Some(now)) } else { None };
+            pause = self.look(call.asked, now).unwrap_or(LOOK_EVERY);
+        }
+    }
+
+    /// One look, and what follows from it. How long until the next one; none: nothing is under way.
+    fn look(&mut self, asked: u64, now: Instant) -> Option<Duration> {
+        let is_asked = self.asked_since.is_some();
+        let stamps = self.files.look();
+        self.still.note(&stamps, now);
+        let differs = stamps != self.judged.stamps;
+        if differs || now.saturating_duration_since(self.bell_hung) > HANG_BELL_EVERY {
+            self.bell.hang_in(&self.files.folders());
+            self.bell_hung = now;
+        }
+        let reads_again = self.judged.read_again_at.is_some_and(|at| now >= at);
+        if !differs && !is_asked && !reads_again && !self.taken.is_pending {
+            self.note_unsettled(None);
+            return None;
+        }
+        if let Some(wait) = self.still.wait(stamps.lose(&self.taken.stamps), now) {
+            self.note_unsettled(stamps.differing(&self.judged.stamps).next());
+            return Some(wait);
+        }
+        match self.written_file(&stamps) {
+            Some(written) => Some(self.wait_for_writer(&written, asked, now)),
+            None => self.read(&stamps, asked, now),
+        }
+    }
+
+    /// One that was changed, and that somebody has open for writing.
+    fn written_file(&self, stamps: &Stamps) -> Option<PathBuf> {
+        let mut changed = stamps.differing(&self.judged.stamps);
+        changed.find(|file| start::has_writer(file)).map(Path::to_owned)
+    }
+
+    /// Reads what stands still, and judges it if it still does.
+    fn read(&mut self, stamps: &Stamps, asked: u64, now: Instant) -> Option<Duration> {
+        let reading = match config::read(&self.config, Some(&self.registry)) {
+            Ok(reading) => reading,
+            Err(problems) => {
+                self.judge_wrong(problems, asked);
+                return None;
+            }
+        };
+        let wanted = self.files_for(&reading);
+        let known = self.files.clone();
+        self.files.include(&wanted);
+        if self.files != known {
+            return Some(LOOK_AT_MOST_EVERY); // what is named only now must stand still, too
+        }
+        if self.files.look() != *stamps {
+            return Some(LOOK_AT_MOST_EVERY);
+        }
+        let lacks_end = |file: &Path| reading.texts.get(file).is_some_and(|text| lacks_its_end(text));
+        if stamps.differing(&self.judged.stamps).any(lacks_end)
+            && let Some(wait) = self.still.wait(true, now)
+        {
+            return Some(wait);
+        }
+        self.note_unsettled(None);
+        self.is_writer_told = false;
+        let is_asked = self.asked_since.is_some();
+        if !is_asked && !self.taken.is_pending && self.judged.texts.as_ref() == Some(&reading.texts) {
+            let others = self.others_that_differ(stamps);
+            if others.is_empty() {
+                // The same words: it was read again, or saved as it was.
+                self.note_judged(wanted, stamps, Some(reading.texts), now);
+                return None;
+            }
+        }
+        self.judge(reading, wanted, stamps, asked, now)
+    }
+
+    fn judge(
+        &mut self,
+        mut reading: Reading,
+        wanted: Files,
+        stamps: &Stamps,
+        asked: u64,
+        now: Instant,
+    ) -> Option<Duration> {
+        match std::mem::replace(&mut reading.settings, Err(Problems(Vec::new()))) {
+            Err(problems) => {
+                self.judge_wrong(problems, asked);
+                self.note_judged(wanted, stamps, Some(reading.texts), now);
+                None
+            }
+            Ok(settings) => match self.take(&reading, settings.rules, &settings.service, stamps) {
+                Ok(reloaded) => {
+                    self.taken.stamps = wanted.only(stamps);
+                    self.note_judged(wanted, stamps, Some(reading.texts), now);
+                    self.board.answer(asked, Ok(reloaded));
+                    None
+                }
+                Err(refusal) => {
+                    if !std::mem::replace(&mut self.taken.is_pending, true) {
+                        tracing::warn!(error = %refusal, "the configuration that was changed is not taken yet");
+                    }
+                    self.board.answer(asked, Err(refusal));
+                    None
+                }
+            },
+        }
+    }
+
+    /// Nothing changes but what is told.
+    fn judge_wrong(&mut self, problems: Problems, asked: u64) {
+        let told = problems.told();
+        if self.asked_since.is_some() || self.judged.wrong.as_ref() != Some(&problems) {
+            events::configuration_wrong(&told);
+        }
+        self.judged.wrong = Some(problems);
+        self.taken.is_pending = false;
+        let mut needs_restart = Vec::new();
+        self.board.post(|state| {
+            state.problems.clone_from(&told);
+            state.wrong_since = state.wrong_since.or_else(|| Some(clock::now()));
+            needs_restart.clone_from(&state.needs_restart);
+        });
+        let rules = RulesChange { unchanged: self.taken.rules.len(), ..RulesChange::default() };
+        self.board.answer(asked, Ok(Reloaded { problems: told, rules, needs_restart }));
+    }
+
+    /// Goes by what was read.
+    fn take(
+        &mut self,
+        reading: &Reading,
+        rules: Vec<Rule>,
+        service: &Service,
+        stamps: &Stamps,
+    ) -> Result<Reloaded, Refusal> {
+        if reading.texts != self.taken.texts {
+            let kept = start::keep(&self.store, &reading.main, &reading.texts);
+            self.board.keep(kept.map_err(|error| Refusal::from_fault(&error))?);
+            self.taken.texts.clone_from(&reading.texts);
+        }
+        let changed_files = self.others_that_differ(stamps);
+        let reads_changed = |rule: &&Rule| recipients_files(rule).any(|file| changed_files.contains(file));
+        let renewed: Vec<String> = rules.iter().filter(reads_changed).map(|rule| rule.name.clone()).collect();
+        let mut change = RulesChange { unchanged: rules.len(), ..RulesChange::default() };
+        if rules != self.taken.rules || self.taken.is_pending {
+            change = self.engine.take_rules(rules.clone())?;
+            self.taken.rules = rules;
+        }
+        self.taken.is_pending = false;
+        self.taken.rules_dir.clone_from(&reading.rules_dir);
+        self.renew(renewed, &mut change);
+        Ok(self.tell_taken(change, service))
+    }
+
+    /// Rules whose files of recipients were changed, and which say what they said.
+    fn renew(&mut self, mut names: Vec<String>, change: &mut RulesChange) {
+        names.retain(|name| !change.added.contains(name) && !change.changed.contains(name));
+        if names.is_empty() && change.is_none() {
+            return;
+        }
+        let mut unready = Vec::new();
+        for name in names {
+            match self.engine.renew_rules(std::slice::from_ref(&name)).pop() {
+                Some(error) => unready.push(unready_rule(&name, error)),
+                None => {
+                    change.unchanged = change.unchanged.saturating_sub(1);
+                    change.changed.push(name);
+                }
+            }
+        }
+        self.judged.unready = unready;
+    }
+
+    fn tell_taken(&mut self, rules: RulesChange, service: &Service) -> Reloaded {
+        let needs_restart: Vec<String> = config::needing_restart(&self.started_with, service)
+            .into_iter()
+            .map(|key| format!("service.{key}"))
+            .collect();
+        let was_wrong = self.judged.wrong.take().is_some();
+        let problems = self.judged.unready.clone();
+        let mut was_named = Vec::new();
+        self.board.post(|state| {
+            state.problems.clone_from(&problems);
+            state.wrong_since = (!problems.is_empty()).then(clock::now);
+            was_named = std::mem::replace(&mut state.needs_restart, needs_restart.clone());
+        });
+        events::configuration_taken(&rules, was_wrong, self.asked_since.is_some());
+        if !problems.is_empty() {
+            events::configuration_wrong(&problems);
+        }
+        if needs_restart != was_named {
+            events::needs_restart(&needs_restart);
+        }
+        Reloaded { problems, rules, needs_restart }
+    }
+
+    fn note_judged(&mut self, wanted: Files, stamps: &Stamps, texts: Option<Texts>, now: Instant) {
+        let is_news = self.judged.texts != texts;
+        self.judged.stamps = wanted.only(stamps);
+        self.judged.texts = texts;
+        // Once is enough: from then on a change has a time of its own.
+        self.judged.read_again_at = if is_news { now.checked_add(READ_AGAIN_AFTER) } else { None };
+        self.still.note(&self.judged.stamps, now);
+        self.files = wanted;
+        self.bell.hang_in(&self.files.folders());
+    }
+
+    /// The files that count from now on. Where what was read is wrong, those of what the service goes by count on.
+    fn files_for(&self, reading: &Reading) -> Files {
+        match &reading.settings {
+            Ok(settings) => start::files_of(reading, &settings.rules),
+            Err(_) => {
+                let mut files = start::files_of(reading, &self.taken.rules);
+                files.rules_dirs.extend(self.taken.rules_dir.clone());
+                files
+            }
+        }
+    }
+
+    /// Files beside the TOML that lie there otherwise than when they were read.
+    fn others_that_differ(&self, stamps: &Stamps) -> BTreeSet<PathBuf> {
+        let others = self.files.others.iter();
+        others.filter(|file| stamps.differs(&self.taken.stamps, file)).cloned().collect()
+    }
+
+    fn wait_for_writer(&mut self, written: &Path, asked: u64, now: Instant) -> Duration {
+        self.still.disturb(now);
+        self.note_unsettled(Some(written));
+        let is_long = |since: Instant| now.saturating_duration_since(since) > WRITER_PATIENCE;
+        if self.asked_since.is_some_and(is_long) {
+            let message = format!("somebody has {} open for writing", escaped_path(written));
+            let hint = "it is taken by itself once its writer has closed it and it stands still";
+            let hint = Some(hint.to_owned());
+            self.board
+                .answer(asked, Err(Refusal::Fault(JobError { kind: FaultKind::Transient, message, hint })));
+        }
+        if !std::mem::replace(&mut self.is_writer_told, true) {
+            tracing::info!(
+                path = escaped_path(written),
+                "a file of the configuration was changed, and is still open for writing: it is taken when it is closed"
+            );
+        }
+        WRITER_PAUSE
+    }
+
+    fn note_unsettled(&self, file: Option<&Path>) {
+        self.board.post(|state| state.unsettled = file.map(Into::into));
+    }
+}
+
+fn unready_rule(name: &str, error: JobError) -> ConfigurationProblem {
+    let key = format!("rule \"{name}\"");
+    let JobError { message, hint, .. } = error;
+    let mut text = format!("{key}: {message}; it goes on with the recipients that it had");
+    if let Some(hint) = &hint {
+        text.push_str("\n    hint: ");
+        text.push_str(hint);
+    }
+    ConfigurationProblem { file: None, line: None, column: None, key, message, hint, text }
+}

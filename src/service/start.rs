@@ -1,0 +1,152 @@
+//! Which configuration a service starts with: what its files say, or where they are wrong, the one that the last service went by.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::clock;
+use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
+use crate::model::configuration::KeptConfiguration;
+use crate::model::os_text::escaped_path;
+use crate::model::rule::{Rule, Settings};
+use crate::pipeline::Registry;
+use crate::store::{Store, StoreError};
+use crate::telemetry::events;
+use crate::watch;
+
+use super::ServiceError;
+
+/// How long another command may have the store, at most, before it counts as another service.
+const COMMANDS_TAKE: Duration = Duration::from_secs(3);
+const OPEN_AGAIN: Duration = Duration::from_millis(50);
+/// How long a start waits for who writes the configuration. What is changed after it is read is taken later.
+const WRITER_TAKES: Duration = Duration::from_secs(2);
+const READ_AGAIN: Duration = Duration::from_millis(50);
+
+/// What a service starts with.
+pub(super) struct Start {
+    pub settings: Settings,
+    pub store: Store,
+    pub kept: KeptConfiguration,
+    /// What it goes by.
+    pub texts: Texts,
+    /// Which files count, and how they lay when they were read.
+    pub files: Files,
+    pub stamps: Stamps,
+    /// What is wrong in them: then it goes by what was kept.
+    pub wrong: Option<Problems>,
+}
+
+impl Start {
+    pub(super) fn read(file: &Path, registry: &Registry) -> Result<Self, ServiceError> {
+        config::tell_strays();
+        let (mut reading, files, stamps) = read_still(file, registry)?;
+        match std::mem::replace(&mut reading.settings, Err(Problems(Vec::new()))) {
+            Ok(settings) => Self::by_files(reading, settings, files, stamps),
+            Err(problems) => match last_good(&reading, registry) {
+                Some((store, kept, settings)) => {
+                    events::starts_with_last_good(&problems.told(), kept.taken_at);
+                    let texts = config::texts_of(&kept);
+                    Ok(Self { settings, store, kept, texts, files, stamps, wrong: Some(problems) })
+                }
+                None => Err(problems.into()),
+            },
+        }
+    }
+
+    fn by_files(
+        reading: Reading,
+        settings: Settings,
+        files: Files,
+        stamps: Stamps,
+    ) -> Result<Self, ServiceError> {
+        let store = open_store(&settings.service.data_dir)?;
+        let before = store.configuration().unwrap_or_else(|error| {
+            tracing::warn!(%error, "what the last service went by cannot be read, and is replaced");
+            None
+        });
+        let is_same = |kept: &KeptConfiguration| {
+            kept.main.as_path() == reading.main && config::texts_of(kept) == reading.texts
+        };
+        let kept = match before.filter(is_same) {
+            Some(kept) => kept,
+            None => keep(&store, &reading.main, &reading.texts)?,
+        };
+        Ok(Self { settings, store, kept, texts: reading.texts, files, stamps, wrong: None })
+    }
+}
+
+/// Keeps what a service goes by from now on; before it does, so that a later start never goes by what was before that.
+pub(super) fn keep(store: &Store, main: &Path, texts: &Texts) -> Result<KeptConfiguration, StoreError> {
+    let not_text = || StoreError::Encode { what: "configuration", detail: "a file is no text".to_owned() };
+    let kept = config::keep(main, texts, clock::now()).ok_or_else(not_text)?;
+    store.keep_configuration(&kept)?;
+    Ok(kept)
+}
+
+/// The files that count for what was read. Where that is wrong, `others` are those of what the service goes by.
+pub(super) fn files_of(reading: &Reading, rules: &[Rule]) -> Files {
+    let others: BTreeSet<PathBuf> = rules.iter().flat_map(recipients_files).cloned().collect();
+    Files { main: reading.main.clone(), rules_dirs: reading.rules_dir.iter().cloned().collect(), others }
+}
+
+/// Files with recipients are read when a rule is made ready; keys and passphrases with each source, so that nobody need tell of them.
+pub(super) fn recipients_files(rule: &Rule) -> impl Iterator<Item = &PathBuf> {
+    rule.outputs.values().filter_map(|output| output.recipients_file.as_ref())
+}
+
+/// Whether somebody has a file open for writing, also behind a link.
+pub(super) fn has_writer(file: &Path) -> bool {
+    file.canonicalize().is_ok_and(|file| watch::is_written(&file))
+}
+
+/// Reads the files as they are when nobody writes them, if that is soon. What changes meanwhile is seen when they are read again.
+fn read_still(file: &Path, registry: &Registry) -> Result<(Reading, Files, Stamps), ServiceError> {
+    let begun = Instant::now();
+    let main = Files { main: file.to_owned(), ..Files::default() };
+    loop {
+        let before = main.look();
+        let reading = config::read(file, Some(registry))?;
+        let is_whole = main.look() == before && !reading.texts.keys().any(|file| has_writer(file));
+        if is_whole || begun.elapsed() > WRITER_TAKES {
+            let rules = reading.settings.as_ref().map_or(&[][..], |settings| &settings.rules);
+            let files = files_of(&reading, rules);
+            let stamps = files.look();
+            return Ok((reading, files, stamps));
+        }
+        std::thread::sleep(READ_AGAIN);
+    }
+}
+
+/// What the last service went by that had this configuration and this data folder, if it can be used.
+fn last_good(reading: &Reading, registry: &Registry) -> Option<(Store, KeptConfiguration, Settings)> {
+    let data_dir = reading.data_dir.as_ref()?;
+    let told = |error: &dyn std::fmt::Display| {
+        let data_dir = escaped_path(data_dir);
+        tracing::debug!(data_dir, %error, "the last good configuration cannot be looked up");
+    };
+    let store = opened(|| Store::open_if_there(data_dir)).inspect_err(|error| told(error)).ok()??;
+    let kept = store.configuration().inspect_err(|error| told(error)).ok()??;
+    if kept.main.as_path() != reading.main {
+        return None;
+    }
+    let settings = config::read_kept(&kept, Some(registry)).inspect_err(|problems| told(problems)).ok()?;
+    (settings.service.data_dir == *data_dir).then_some((store, kept, settings))
+}
+
+fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
+    opened(|| Store::open(data_dir))
+}
+
+/// Another command may have the store open for a moment.
+fn opened<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match open() {
+            Err(StoreError::InUse { .. }) if begun.elapsed() < COMMANDS_TAKE => {
+                std::thread::sleep(OPEN_AGAIN);
+            }
+            opened => return opened,
+        }
+    }
+}
