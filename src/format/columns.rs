@@ -23,9 +23,9 @@ pub(crate) struct Layout {
 /// Reads columns of one record after another.
 pub(crate) trait ColumnReader: Columns + Send {
     /// The columns from here on; none of the record before is kept where they are others.
-    fn use_layout(&mut self, layout: &Arc<Layout>);
+    fn use_layout(&mut self, _layout: &Arc<Layout>) {}
     /// Keeps no more memory than ordinary records need: a reader waits for its job's next slice, and many jobs may wait.
-    fn rest(&mut self);
+    fn rest(&mut self) {}
 }
 
 /// Whether a record was split, and what came of it.
@@ -60,11 +60,6 @@ impl Row {
         self.spans.get(column.0 as usize).copied()
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<ColumnRef> {
-        let position = self.layout.names.iter().position(|known| known == name);
-        position.map(|position| ColumnRef(position as u32))
-    }
-
     pub(super) fn use_layout(&mut self, layout: &Arc<Layout>) {
         if !Arc::ptr_eq(&self.layout, layout) {
             self.layout = Arc::clone(layout);
@@ -82,7 +77,6 @@ pub(super) fn text_of(bytes: &[u8], span: FieldSpan) -> &[u8] {
     bytes.get(span.start as usize..span.end as usize).unwrap_or_default()
 }
 
-/// The names of a dotted path.
 pub(crate) fn path_of(dotted: &str) -> Vec<String> {
     dotted.split('.').map(str::to_owned).collect()
 }

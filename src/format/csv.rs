@@ -7,7 +7,7 @@ use super::columns::{ColumnReader, Layout, Row, text_of};
 use super::fields::{
     Misquoted, count_fields, csv_value, each_field, end_csv_row, split_csv, write_csv_value,
 };
-use super::reader::{Blank, Ends, Reader};
+use super::reader::{Blank, Ends, Reader, has_bare_return};
 use super::unit::Unit;
 use super::writer::Writer;
 use crate::model::rule::Csv;
@@ -17,13 +17,7 @@ use crate::model::step::{ColumnRef, Columns, RecordError, Value};
 const ANNOTATIONS: [&str; 2] = ["_record", "_reason"];
 
 pub(super) struct CsvFormat {
-    csv: Csv,
-}
-
-impl CsvFormat {
-    pub(super) fn new(csv: Csv) -> Self {
-        Self { csv }
-    }
+    pub(super) csv: Csv,
 }
 
 impl Reader for CsvFormat {
@@ -41,10 +35,7 @@ impl Reader for CsvFormat {
 
     /// Of a record that was cut short nothing is known of what lies within its quotes.
     fn has_lone_return(&self, record: &[u8], is_whole: bool) -> bool {
-        if is_whole {
-            return has_lone_return(record, &self.csv);
-        }
-        memchr::memchr_iter(b'\r', record).any(|at| record.get(at + 1) != Some(&b'\n'))
+        if is_whole { has_lone_return(record, &self.csv) } else { has_bare_return(record) }
     }
 
     fn layout(&self) -> Option<Arc<Layout>> {
@@ -136,7 +127,6 @@ impl Writer for CsvFormat {
     }
 }
 
-/// The fields of one row after another.
 struct CsvRow {
     csv: Csv,
     row: Row,
@@ -180,10 +170,6 @@ impl Columns for CsvRow {
         }
         end_csv_row(&self.csv, start, out);
         Ok(())
-    }
-
-    fn find(&mut self, name: &str) -> Option<ColumnRef> {
-        self.row.find(name)
     }
 
     fn names(&self) -> &[String] {

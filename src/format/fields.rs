@@ -81,7 +81,6 @@ fn fields_from(
     }
 }
 
-/// How many fields [`split_csv`] finds.
 pub(crate) fn count_fields(record: &[u8], csv: &Csv) -> usize {
     let mut count = 0;
     each_field(record, csv, |_| count += 1).ok(); // those of a misquoted record count as they stand
@@ -222,7 +221,7 @@ pub(crate) fn split_fixed(record: &[u8], fields: &[FixedField], unit: Unit, span
     let ascii = unit == Unit::Bytes || record.is_ascii();
     let mut at = 0;
     for field in fields {
-        let end = after_characters(record, at, field.width as usize, ascii);
+        let end = after(record, at, field.width as usize, ascii);
         let value = record.get(at..end).unwrap_or_default();
         let start = at + (value.len() - value.trim_ascii_start().len());
         spans.push(span(start, start + value.trim_ascii().len(), false));
@@ -230,8 +229,8 @@ pub(crate) fn split_fixed(record: &[u8], fields: &[FixedField], unit: Unit, span
     }
 }
 
-/// Where `count` characters from `from` on end.
-fn after_characters(record: &[u8], from: usize, count: usize, ascii: bool) -> usize {
+/// Where `count` characters from `from` on end; of `ascii` text each is a byte.
+pub(super) fn after(record: &[u8], from: usize, count: usize, ascii: bool) -> usize {
     if ascii {
         return from.saturating_add(count).min(record.len());
     }

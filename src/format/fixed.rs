@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::columns::{ColumnReader, Layout, Row, text_of};
 use super::csv::not_here;
-use super::fields::split_fixed;
+use super::fields::{after, split_fixed};
 use super::reader::{Blank, Ends, Reader};
 use super::unit::{Unit, length_in};
 use super::writer::Writer;
@@ -13,13 +13,7 @@ use crate::model::rule::{Fixed, FixedField, OnMisfit};
 use crate::model::step::{ColumnRef, Columns, RecordError, Value};
 
 pub(super) struct FixedFormat {
-    fixed: Fixed,
-}
-
-impl FixedFormat {
-    pub(super) fn new(fixed: Fixed) -> Self {
-        Self { fixed }
-    }
+    pub(super) fixed: Fixed,
 }
 
 impl Reader for FixedFormat {
@@ -34,10 +28,6 @@ impl Reader for FixedFormat {
     fn layout(&self) -> Option<Arc<Layout>> {
         let names = self.fixed.fields.iter().map(|field| field.name.clone()).collect();
         Some(Arc::new(Layout { names: Arc::new(names), fields: self.fixed.fields.clone() }))
-    }
-
-    fn fields(&self) -> &[FixedField] {
-        &self.fixed.fields
     }
 
     fn is_tabular(&self) -> bool {
@@ -64,7 +54,6 @@ impl Reader for FixedFormat {
 
 impl Writer for FixedFormat {}
 
-/// The fields of one record after another.
 struct FixedRow {
     unit: Unit,
     row: Row,
@@ -103,10 +92,6 @@ impl Columns for FixedRow {
             }
         }
         Ok(())
-    }
-
-    fn find(&mut self, name: &str) -> Option<ColumnRef> {
-        self.row.find(name)
     }
 
     fn names(&self) -> &[String] {
@@ -152,27 +137,9 @@ fn write_value(value: &[u8], field: &FixedField, unit: Unit, out: &mut Vec<u8>) 
 
 /// A field of a fixed record with the blanks around its value; shorter than its width where the record is too short.
 fn untrimmed<'r>(record: &'r [u8], fields: &[FixedField], unit: Unit, position: usize) -> &'r [u8] {
-    let before = fields.iter().take(position).map(|field| u64::from(field.width)).sum::<u64>();
-    let width = fields.get(position).map_or(0, |field| field.width);
-    let (_, rest) = split_behind(record, unit, before);
-    split_behind(rest, unit, u64::from(width)).0
-}
-
-/// Splits behind so many characters or bytes; bytes that are no UTF-8 count as one character each.
-fn split_behind(text: &[u8], unit: Unit, count: u64) -> (&[u8], &[u8]) {
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if unit == Unit::Bytes || text.is_ascii() {
-        return text.split_at(count.min(text.len()));
-    }
-    let (mut at, mut left) = (0, count);
-    for chunk in text.utf8_chunks() {
-        let lengths = chunk.valid().chars().map(char::len_utf8).chain(chunk.invalid().iter().map(|_| 1));
-        for length in lengths {
-            if left == 0 {
-                return text.split_at(at);
-            }
-            (at, left) = (at + length, left - 1);
-        }
-    }
-    (text, &[])
+    let before: usize = fields.iter().take(position).map(|field| field.width as usize).sum();
+    let width = fields.get(position).map_or(0, |field| field.width as usize);
+    let ascii = unit == Unit::Bytes || record.is_ascii();
+    let start = after(record, 0, before, ascii);
+    record.get(start..after(record, start, width, ascii)).unwrap_or_default()
 }

@@ -17,7 +17,6 @@ pub(crate) struct Member {
     value: Range<usize>,
 }
 
-/// Checks that the text is one JSON value.
 pub(crate) fn check(text: &[u8]) -> Result<(), RecordError> {
     match serde_json::from_slice::<IgnoredAny>(text) {
         Ok(IgnoredAny) => Ok(()),
@@ -135,7 +134,6 @@ pub(crate) fn text_of(quoted: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A value as steps see it.
 pub(crate) fn value_of(raw: Option<&[u8]>) -> Value<'_> {
     match raw {
         None | Some(b"null") => Value::Missing,

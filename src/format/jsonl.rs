@@ -1,9 +1,6 @@
 //! `jsonl`: one JSON value a line; columns are dotted paths into it.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
-use super::columns::{ColumnReader, Layout, Parsed, path_of};
+use super::columns::{ColumnReader, Parsed, path_of};
 use super::json::{self, Member};
 use super::reader::{Blank, Ends, Reader};
 use super::unit::Unit;
@@ -37,10 +34,6 @@ impl Reader for Jsonl {
     }
 
     fn trims(&self) -> bool {
-        true
-    }
-
-    fn is_one_line(&self) -> bool {
         true
     }
 
@@ -99,7 +92,6 @@ impl Writer for Jsonl {
     }
 }
 
-/// The members of one object after another.
 struct JsonRow {
     paths: Vec<Vec<String>>,
     members: Vec<Member>,
@@ -122,8 +114,6 @@ impl JsonRow {
 }
 
 impl ColumnReader for JsonRow {
-    fn use_layout(&mut self, _layout: &Arc<Layout>) {}
-
     fn rest(&mut self) {
         self.parsed.forget();
     }
@@ -140,15 +130,6 @@ impl Columns for JsonRow {
         self.at(bytes, column)
     }
 
-    fn select(
-        &mut self,
-        _bytes: &[u8],
-        _wanted: &[ColumnRef],
-        _out: &mut Vec<u8>,
-    ) -> Result<(), RecordError> {
-        Err(RecordError::new("records of this format have no columns to write"))
-    }
-
     fn find(&mut self, name: &str) -> Option<ColumnRef> {
         let path = path_of(name);
         let position = self.paths.iter().position(|known| *known == path).unwrap_or_else(|| {
@@ -158,10 +139,6 @@ impl Columns for JsonRow {
         Some(ColumnRef(position as u32))
     }
 
-    fn names(&self) -> &[String] {
-        &[]
-    }
-
     fn check(&mut self, bytes: &[u8]) -> Result<(), RecordError> {
         let Self { members, has_all, .. } = self;
         self.parsed.or(|| {
@@ -169,14 +146,6 @@ impl Columns for JsonRow {
             *has_all = json::members(bytes, MEMBERS_KEPT_MAX, members);
             Ok(())
         })
-    }
-
-    fn count(&mut self, _bytes: &[u8]) -> usize {
-        0
-    }
-
-    fn write(&self, _values: &[Cow<'_, [u8]>], _out: &mut Vec<u8>) -> Result<(), RecordError> {
-        Err(RecordError::new("records of this format have no columns to write"))
     }
 
     fn forget(&mut self) {

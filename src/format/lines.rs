@@ -1,14 +1,11 @@
 //! `lines`: every line is a record, and has no columns.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
-use super::columns::{ColumnReader, Layout};
+use super::columns::ColumnReader;
 use super::json;
 use super::reader::{Blank, Ends, Reader};
 use super::unit::Unit;
 use super::writer::{Writer, set_if_other};
-use crate::model::step::{ColumnRef, Columns, Record, RecordError, Value};
+use crate::model::step::{Columns, Record, RecordError, Value};
 
 pub(super) struct Lines;
 
@@ -30,10 +27,6 @@ impl Reader for Lines {
 
     fn has_columns(&self) -> bool {
         false
-    }
-
-    fn is_one_line(&self) -> bool {
-        true
     }
 
     fn column_reader(&self, _unit: Unit, _paths: &[Vec<String>]) -> Box<dyn ColumnReader> {
@@ -58,49 +51,6 @@ impl Writer for Lines {
 
 struct NoColumns;
 
-impl ColumnReader for NoColumns {
-    fn use_layout(&mut self, _layout: &Arc<Layout>) {}
+impl ColumnReader for NoColumns {}
 
-    fn rest(&mut self) {}
-}
-
-impl Columns for NoColumns {
-    fn value<'r>(&'r mut self, _bytes: &'r [u8], _column: ColumnRef) -> Result<Value<'r>, RecordError> {
-        Ok(Value::Missing)
-    }
-
-    fn raw<'r>(&'r mut self, _bytes: &'r [u8], _column: ColumnRef) -> Result<Option<&'r [u8]>, RecordError> {
-        Ok(None)
-    }
-
-    fn select(
-        &mut self,
-        _bytes: &[u8],
-        _wanted: &[ColumnRef],
-        _out: &mut Vec<u8>,
-    ) -> Result<(), RecordError> {
-        Ok(())
-    }
-
-    fn find(&mut self, _name: &str) -> Option<ColumnRef> {
-        None
-    }
-
-    fn names(&self) -> &[String] {
-        &[]
-    }
-
-    fn check(&mut self, _bytes: &[u8]) -> Result<(), RecordError> {
-        Ok(())
-    }
-
-    fn count(&mut self, _bytes: &[u8]) -> usize {
-        0
-    }
-
-    fn write(&self, _values: &[Cow<'_, [u8]>], _out: &mut Vec<u8>) -> Result<(), RecordError> {
-        Err(RecordError::new("records of this format have no columns to write"))
-    }
-
-    fn forget(&mut self) {}
-}
+impl Columns for NoColumns {}

@@ -40,12 +40,11 @@ pub(crate) trait RecordFormat: Reader + Writer + Send + Sync {}
 
 impl<F: Reader + Writer + Send + Sync> RecordFormat for F {}
 
-/// The format of a rule's records.
 pub(crate) fn of(records: &Records) -> Arc<dyn RecordFormat> {
     match &records.format {
         Format::Lines => Arc::new(lines::Lines),
-        Format::Csv(csv) => Arc::new(csv::CsvFormat::new(csv.clone())),
-        Format::Fixed(fixed) => Arc::new(fixed::FixedFormat::new(fixed.clone())),
+        Format::Csv(csv) => Arc::new(csv::CsvFormat { csv: csv.clone() }),
+        Format::Fixed(fixed) => Arc::new(fixed::FixedFormat { fixed: fixed.clone() }),
         Format::Jsonl => Arc::new(jsonl::Jsonl),
     }
 }

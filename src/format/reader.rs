@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::columns::{ColumnReader, Layout};
 use super::unit::Unit;
-use crate::model::rule::{Csv, FixedField};
+use crate::model::rule::Csv;
 
 /// How records are found in text, and what columns they have.
 ///
@@ -23,17 +23,12 @@ pub(crate) trait Reader {
 
     /// Whether a carriage return stands in a record that ends no line. `is_whole`: the record was not cut short.
     fn has_lone_return(&self, record: &[u8], _is_whole: bool) -> bool {
-        memchr::memchr_iter(b'\r', record).any(|at| record.get(at + 1) != Some(&b'\n'))
+        has_bare_return(record)
     }
 
     /// The columns that every entry has, by the rule; none where only an entry tells.
     fn layout(&self) -> Option<Arc<Layout>> {
         Some(Arc::default())
-    }
-
-    /// The fields of fixed width.
-    fn fields(&self) -> &[FixedField] {
-        &[]
     }
 
     /// Records have columns.
@@ -75,7 +70,9 @@ pub(crate) trait Reader {
     }
 
     /// A line feed in a record that a step changed would make two of it.
-    fn is_one_line(&self) -> bool;
+    fn is_one_line(&self) -> bool {
+        true
+    }
 
     /// Whether a record with a line feed inside would be read back as more than one.
     fn is_split_by_line_feeds(&self, _record: &[u8]) -> bool {
@@ -85,6 +82,11 @@ pub(crate) trait Reader {
     /// What reads columns of one record after another. `unit` is what the widths of fixed fields count; `paths` are those that a
     /// column means where [`Reader::has_paths`].
     fn column_reader(&self, unit: Unit, paths: &[Vec<String>]) -> Box<dyn ColumnReader>;
+}
+
+/// Whether a CR stands before no LF, quotes or not.
+pub(super) fn has_bare_return(record: &[u8]) -> bool {
+    memchr::memchr_iter(b'\r', record).any(|at| record.get(at + 1) != Some(&b'\n'))
 }
 
 /// How records are told from each other.
@@ -103,9 +105,7 @@ pub(crate) enum Ends<'a> {
 pub(crate) enum Blank {
     /// Every line is a record.
     Record,
-    /// Lines of no bytes are none.
     Empty,
-    /// Lines of white space are none.
     WhiteSpace,
 }
 

@@ -20,14 +20,12 @@ impl Unit {
         }
     }
 
-    /// That of these records.
     pub(crate) fn of(records: &Records, decode: &Decode) -> Self {
         let by_length = records.record_length().is_some();
         if by_length && decode.on_bad_encoding == OnBadEncoding::Raw { Self::Bytes } else { Self::Characters }
     }
 }
 
-/// Characters or bytes of a text.
 pub(crate) fn length_in(unit: Unit, text: &[u8]) -> usize {
     match unit {
         Unit::Bytes => text.len(),

@@ -43,7 +43,6 @@ pub(crate) trait Writer {
     }
 }
 
-/// Puts these bytes in the record's place, unless they are the same.
 pub(super) fn set_if_other(record: &mut Record<'_>, bytes: &[u8]) {
     if record.bytes() != bytes {
         record.set_bytes(bytes);

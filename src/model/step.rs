@@ -110,12 +110,10 @@ impl RecordError {
         Self(text.into(), RecordErrorKind::Other)
     }
 
-    /// The record has more fields than a record may have.
     pub(crate) fn too_wide(text: String) -> Self {
         Self(text.into(), RecordErrorKind::TooWide)
     }
 
-    /// Whether it is [`Self::too_wide`].
     pub(crate) fn is_too_wide(&self) -> bool {
         self.1 == RecordErrorKind::TooWide
     }
@@ -211,27 +209,46 @@ impl Value<'_> {
 pub struct ColumnRef(pub u32);
 
 /// How a record's columns are read; the pipeline's side of [`Record`]. Answers are for the record's bytes as given, and are
-/// kept until [`Columns::forget`].
+/// kept until [`Columns::forget`]. What a format leaves out is as where records have no columns.
 pub trait Columns {
     /// The value of a column.
-    fn value<'r>(&'r mut self, bytes: &'r [u8], column: ColumnRef) -> Result<Value<'r>, RecordError>;
+    fn value<'r>(&'r mut self, _bytes: &'r [u8], _column: ColumnRef) -> Result<Value<'r>, RecordError> {
+        Ok(Value::Missing)
+    }
     /// The bytes of a column as they are written, quotes included; none where it is missing.
-    fn raw<'r>(&'r mut self, bytes: &'r [u8], column: ColumnRef) -> Result<Option<&'r [u8]>, RecordError>;
+    fn raw<'r>(&'r mut self, _bytes: &'r [u8], _column: ColumnRef) -> Result<Option<&'r [u8]>, RecordError> {
+        Ok(None)
+    }
     /// Appends a record of these columns only, each as it is written (csv, fixed).
-    fn select(&mut self, bytes: &[u8], wanted: &[ColumnRef], out: &mut Vec<u8>) -> Result<(), RecordError>;
+    fn select(&mut self, _bytes: &[u8], _of: &[ColumnRef], _out: &mut Vec<u8>) -> Result<(), RecordError> {
+        Err(RecordError::new(NO_COLUMNS))
+    }
     /// The column of this name.
-    fn find(&mut self, name: &str) -> Option<ColumnRef>;
+    fn find(&mut self, name: &str) -> Option<ColumnRef> {
+        let position = self.names().iter().position(|known| known == name);
+        position.map(|position| ColumnRef(position as u32))
+    }
     /// The names of the columns that the record should have (csv, fixed).
-    fn names(&self) -> &[String];
+    fn names(&self) -> &[String] {
+        &[]
+    }
     /// Whether the record can be read at all (jsonl: is JSON).
-    fn check(&mut self, bytes: &[u8]) -> Result<(), RecordError>;
+    fn check(&mut self, _bytes: &[u8]) -> Result<(), RecordError> {
+        Ok(())
+    }
     /// Fields that the record has (csv, fixed).
-    fn count(&mut self, bytes: &[u8]) -> usize;
+    fn count(&mut self, _bytes: &[u8]) -> usize {
+        0
+    }
     /// Writes a record of these values, in the order of [`Columns::names`].
-    fn write(&self, values: &[Cow<'_, [u8]>], out: &mut Vec<u8>) -> Result<(), RecordError>;
+    fn write(&self, _values: &[Cow<'_, [u8]>], _out: &mut Vec<u8>) -> Result<(), RecordError> {
+        Err(RecordError::new(NO_COLUMNS))
+    }
     /// The record has other bytes from now on.
-    fn forget(&mut self);
+    fn forget(&mut self) {}
 }
+
+const NO_COLUMNS: &str = "records of this format have no columns to write";
 
 /// A record as a step sees it.
 pub struct Record<'a> {

@@ -6,7 +6,7 @@ use super::context::{StepContext, no_output};
 use super::inspect::Inspection;
 use super::plan::{Pipeline, PlannedStep, Rendering};
 use super::problem::PipelineProblem;
-use super::registry::Registry;
+use super::registry::{Planned, Registry};
 use super::schema::Schema;
 use crate::format::{self, Layout, RecordFormat, Unit, path_of};
 use crate::model::category::Category;
@@ -87,12 +87,7 @@ impl Pipeline {
     }
 }
 
-fn make_plan(
-    position: usize,
-    spec: &StepSpec,
-    registry: &Registry,
-    context: &StepContext<'_>,
-) -> Result<StepPlan, Vec<PipelineProblem>> {
+fn make_plan(position: usize, spec: &StepSpec, registry: &Registry, context: &StepContext<'_>) -> Planned {
     let place = ["pipeline".to_owned(), position.to_string()];
     let Some(factory) = registry.factory(&spec.step) else {
         let hint = match nearest(&spec.step, registry.names()) {

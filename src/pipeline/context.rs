@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::params::Params;
 use super::problem::PipelineProblem;
 use crate::format::RecordFormat;
 use crate::model::category::Category;
@@ -26,10 +27,14 @@ pub struct StepContext<'a> {
 impl StepContext<'_> {
     /// The category of this name, for [`crate::model::step::StepPlan::sending_to`] and outcomes; a problem at `key` where it has no output.
     pub fn category(&self, name: &str, key: Vec<String>) -> Result<CategoryId, PipelineProblem> {
-        match self.categories.iter().position(|category| category.as_str() == name) {
-            Some(position) => Ok(CategoryId(position as u16)),
-            None => Err(no_output(name, key, self.categories)),
-        }
+        let position = self.categories.iter().position(|category| category.as_str() == name);
+        let id = position.map(|position| CategoryId(position as u16));
+        id.ok_or_else(|| no_output(name, key, self.categories))
+    }
+
+    /// The same for a parameter, whose problem is kept.
+    pub(super) fn category_of(&self, params: &mut Params<'_>, key: &str, name: &str) -> Option<CategoryId> {
+        params.accept(self.category(name, params.path_of(key)).map_err(|problem| vec![problem]))
     }
 }
 

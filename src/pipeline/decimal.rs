@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 /// A decimal number in its parts, borrowed from its text.
 #[derive(Clone, Copy, Debug)]
-pub struct Decimal<'a> {
+pub(super) struct Decimal<'a> {
     negative: bool,
     whole: &'a [u8],
     fraction: &'a [u8],
@@ -13,7 +13,7 @@ pub struct Decimal<'a> {
 
 impl<'a> Decimal<'a> {
     /// A sign, digits and a fraction (`-12.50`, `.5`, `5.`), and an exponent if `exponents` says so; no blanks, no separators.
-    pub fn parse(text: &'a [u8], exponents: bool) -> Option<Self> {
+    pub(super) fn parse(text: &'a [u8], exponents: bool) -> Option<Self> {
         let (negative, unsigned) = match text.split_first() {
             Some((b'-', rest)) => (true, rest),
             Some((b'+', rest)) => (false, rest),
@@ -38,7 +38,7 @@ impl<'a> Decimal<'a> {
     }
 
     /// Whether it is written without a fraction and an exponent.
-    pub fn is_integer(&self) -> bool {
+    pub(super) fn is_integer(&self) -> bool {
         self.fraction.is_empty() && self.exponent == 0
     }
 
@@ -55,7 +55,7 @@ impl<'a> Decimal<'a> {
     }
 
     /// Compares the numbers, however they are written.
-    pub fn compare(&self, other: &Decimal<'_>) -> Ordering {
+    pub(super) fn compare(&self, other: &Decimal<'_>) -> Ordering {
         let (mine, theirs) = match (self.magnitude(), other.magnitude()) {
             (None, None) => return Ordering::Equal,
             (None, Some(_)) => return if other.negative { Ordering::Greater } else { Ordering::Less },
@@ -96,11 +96,11 @@ fn digits(text: &[u8]) -> (&[u8], &[u8]) {
 
 /// A number that parameters give as a bound, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bound(String);
+pub(super) struct Bound(String);
 
 impl Bound {
     /// A TOML number, or a text that is one (for digits that a TOML number cannot hold).
-    pub fn from_value(value: &serde_json::Value) -> Option<Self> {
+    pub(super) fn from_value(value: &serde_json::Value) -> Option<Self> {
         let text = match value {
             serde_json::Value::Number(number) => number.to_string(),
             serde_json::Value::String(text) => text.clone(),
@@ -111,13 +111,13 @@ impl Bound {
     }
 
     /// Compares two bounds.
-    pub fn compare(&self, other: &Self) -> Ordering {
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
         let number = Decimal::parse(self.0.as_bytes(), true);
         number.and_then(|number| other.compared_with(&number)).unwrap_or(Ordering::Equal)
     }
 
     /// How `number` compares to this bound.
-    pub fn compared_with(&self, number: &Decimal<'_>) -> Option<Ordering> {
+    pub(super) fn compared_with(&self, number: &Decimal<'_>) -> Option<Ordering> {
         Decimal::parse(self.0.as_bytes(), true).map(|bound| number.compare(&bound))
     }
 }

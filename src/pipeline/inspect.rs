@@ -30,12 +30,10 @@ impl Inspection {
         }
     }
 
-    /// Whether there is nothing to look at.
     pub(super) fn is_empty(&self) -> bool {
         self.width.is_none() && self.line_ends.is_none()
     }
 
-    /// What is wrong with a record.
     pub(super) fn check(&self, record: &[u8]) -> Result<(), RecordError> {
         if let Some((width, unit)) = self.width {
             let length = length_in(unit, record);

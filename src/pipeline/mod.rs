@@ -28,7 +28,7 @@ mod result;
 mod runner;
 mod schema;
 mod shapes;
-pub mod steps;
+pub(crate) mod steps;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -38,7 +38,7 @@ pub use context::StepContext;
 pub use missing::{MissingColumn, MissingColumns};
 pub use plan::Pipeline;
 pub use problem::PipelineProblem;
-pub use registry::{Factory, Registry};
+pub use registry::{Factory, Planned, Registry};
 pub use resemblance::Resemblance;
 pub use result::{Chunk, SliceResult};
 pub use runner::PipelineWorker;

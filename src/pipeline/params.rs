@@ -39,52 +39,41 @@ impl<'a> Params<'a> {
 
     /// A text.
     pub fn text(&mut self, key: &'static str) -> Option<&'a str> {
-        let value = self.get(key)?;
-        let text = value.as_str();
-        if text.is_none() {
-            self.expected(key, value, "a text");
-        }
-        text
+        self.expect(key, "a text", Value::as_str)
     }
 
     /// True or false.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
-        let value = self.get(key)?;
-        let flag = value.as_bool();
-        if flag.is_none() {
-            self.expected(key, value, "true or false");
-        }
-        flag
+        self.expect(key, "true or false", Value::as_bool)
     }
 
     /// A count.
     pub fn count(&mut self, key: &'static str) -> Option<u64> {
-        let value = self.get(key)?;
-        let count = value.as_u64();
-        if count.is_none() {
-            self.expected(key, value, "a whole number of at least 0");
-        }
-        count
+        self.expect(key, "a whole number of at least 0", Value::as_u64)
     }
 
     /// A table.
     pub fn table(&mut self, key: &'static str) -> Option<&'a Map<String, Value>> {
-        let value = self.get(key)?;
-        let table = value.as_object();
-        if table.is_none() {
-            self.expected(key, value, "a table");
-        }
-        table
+        self.expect(key, "a table", Value::as_object)
     }
 
     /// A list.
     pub fn list(&mut self, key: &'static str) -> Option<&'a [Value]> {
+        self.expect(key, "a list", Value::as_array).map(Vec::as_slice)
+    }
+
+    fn expect<T>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Option<T> {
         let value = self.get(key)?;
-        let list = value.as_array();
-        if list.is_none() {
-            self.expected(key, value, "a list");
+        let found = read(value);
+        if found.is_none() {
+            self.problem(key, format!("`{key}` must be {expected}, not {}", kind_of(value)), None);
         }
-        list.map(Vec::as_slice)
+        found
     }
 
     /// A list of texts, not empty.
@@ -109,22 +98,22 @@ impl<'a> Params<'a> {
 
     /// A problem with a parameter of this table.
     pub fn problem(&mut self, key: &str, message: String, hint: Option<String>) {
-        let key = self.path_of(key);
-        self.problems.push(PipelineProblem { key, message, hint });
+        self.problem_at(self.path_of(key), message, hint);
     }
 
     /// A problem with this table as a whole.
     pub fn problem_here(&mut self, message: String, hint: Option<String>) {
-        self.problems.push(PipelineProblem { key: self.path.clone(), message, hint });
+        self.problem_at(self.path.clone(), message, hint);
     }
 
-    /// Problems found elsewhere.
-    pub fn add_problems(&mut self, problems: Vec<PipelineProblem>) {
-        self.problems.extend(problems);
+    /// A problem at a path.
+    pub fn problem_at(&mut self, key: Vec<String>, message: String, hint: Option<String>) {
+        self.problems.push(PipelineProblem { key, message, hint });
     }
 
-    fn expected(&mut self, key: &str, value: &Value, expected: &str) {
-        self.problem(key, format!("`{key}` must be {expected}, not {}", kind_of(value)), None);
+    /// What was read elsewhere; its problems are kept with those of this table.
+    pub fn accept<T>(&mut self, read: Result<T, Vec<PipelineProblem>>) -> Option<T> {
+        read.map_err(|problems| self.problems.extend(problems)).ok()
     }
 
     /// Every problem of this table, unknown parameters included.

@@ -10,10 +10,11 @@ use super::problem::PipelineProblem;
 use super::steps;
 use crate::model::step::StepPlan;
 
-/// Makes a step's plan from its parameters, or says everything that is wrong with them; keys of problems begin at the parameters.
-pub type Factory = Arc<
-    dyn Fn(&Map<String, Value>, &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> + Send + Sync,
->;
+/// A step's plan, or everything that is wrong with its parameters; keys of problems begin at the parameters.
+pub type Planned = Result<StepPlan, Vec<PipelineProblem>>;
+
+/// Makes a step's plan from its parameters.
+pub type Factory = Arc<dyn Fn(&Map<String, Value>, &StepContext<'_>) -> Planned + Send + Sync>;
 
 /// The registered steps.
 #[derive(Clone, Default)]
@@ -38,10 +39,7 @@ impl Registry {
     pub fn register(
         &mut self,
         name: &str,
-        factory: impl Fn(&Map<String, Value>, &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>>
-        + Send
-        + Sync
-        + 'static,
+        factory: impl Fn(&Map<String, Value>, &StepContext<'_>) -> Planned + Send + Sync + 'static,
     ) {
         self.factories.insert(name.to_owned(), Arc::new(factory));
     }

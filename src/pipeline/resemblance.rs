@@ -12,7 +12,6 @@ use crate::format::{json, path_of};
 use crate::model::nearest::nearest;
 use crate::model::slice::Slice;
 
-/// Records that are looked at.
 const SAMPLE_RECORDS_MAX: usize = 100;
 /// Names that a missing one is compared with.
 const NAMES_MAX: usize = 10_000;

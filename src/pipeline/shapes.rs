@@ -37,7 +37,8 @@ impl Pipeline {
 
     /// Finds every column that the steps name in an entry of this shape.
     pub(super) fn resolve(&self, shape: &EntryShape) -> Result<Resolved, MissingColumns> {
-        let entry = Arc::new(self.entry_layout(shape));
+        let fields = self.format.layout().map(|layout| layout.fields.clone()).unwrap_or_default();
+        let entry = Arc::new(Layout { names: shape.columns.clone().unwrap_or_default(), fields });
         let mut missing = Vec::new();
         let views = self.steps.iter().enumerate();
         let views = views
@@ -57,12 +58,6 @@ impl Pipeline {
             missing,
             present: entry.names.iter().take(LISTED_MAX).cloned().collect(),
         })
-    }
-
-    /// The columns of an entry.
-    pub(super) fn entry_layout(&self, shape: &EntryShape) -> Layout {
-        let fields = self.format.fields().to_vec();
-        Layout { names: shape.columns.clone().unwrap_or_default(), fields }
     }
 
     /// Columns that are missing whatever the entry, as far as the rule tells.

@@ -16,7 +16,6 @@ use crate::record::{lines_in, record_offset};
 
 /// Who failed a record that no step saw.
 pub(super) const BEFORE_STEPS_NAME: &str = "records";
-/// Its position.
 const BEFORE_STEPS: usize = usize::MAX;
 
 /// What an idle buffer keeps of its memory.
@@ -35,7 +34,6 @@ pub(super) struct Scratch {
     reason_positions: HashMap<Reason, u32>,
 }
 
-/// Where a record is.
 #[derive(Clone, Debug)]
 struct State {
     /// In the slice, or in the arena once a step changed it.
@@ -47,7 +45,6 @@ struct State {
     reason: u32,
 }
 
-/// One slice being worked on.
 pub(super) struct Work<'a> {
     pub pipeline: &'a Pipeline,
     pub slice: &'a Slice,
@@ -76,7 +73,6 @@ impl<'a> Work<'a> {
         (0..self.scratch.states.len()).filter(|index| self.is_seen(*index, step)).collect()
     }
 
-    /// Whether a step sees a record.
     pub(super) fn is_seen(&self, index: usize, step: usize) -> bool {
         let state = self.scratch.states.get(index);
         state.is_some_and(|state| state.goes_on && self.resolved.view(step, state.category.index()).is_some())

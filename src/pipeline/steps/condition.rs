@@ -19,43 +19,30 @@ use crate::pipeline::problem::PipelineProblem;
 /// Tables within tables at most.
 const DEPTH_MAX: usize = 32;
 
-/// A condition on a record.
 #[derive(Clone, Debug)]
-pub enum Condition {
-    /// Every one holds.
+pub(super) enum Condition {
     All(Vec<Condition>),
-    /// At least one holds.
     Any(Vec<Condition>),
-    /// It does not hold.
     Not(Box<Condition>),
     /// A test of a column, or of the whole record.
     Test(Option<usize>, Test),
 }
 
-/// One test of a value.
 #[derive(Clone, Debug)]
-pub enum Test {
-    /// `equals`.
+pub(super) enum Test {
     Equals(Wanted),
-    /// `not_equals`.
     NotEquals(Wanted),
-    /// `one_of`.
     OneOf(Vec<Wanted>),
-    /// `matches`.
     Matches(Regex),
     /// `less_than`, `at_most`, `greater_than`, `at_least`: the orders that hold.
     Ordered(Wanted, &'static [Ordering]),
-    /// `length_below`.
     LengthBelow(usize),
-    /// `length_above`.
     LengthAbove(usize),
-    /// `empty`.
     Empty(bool),
 }
 
-/// A value to compare with.
 #[derive(Clone, Debug)]
-pub enum Wanted {
+pub(super) enum Wanted {
     /// By worth.
     Number(Bound),
     /// Byte by byte.
@@ -72,7 +59,7 @@ impl Wanted {
     }
 
     /// How `value` compares; none where a number is wanted and it is none.
-    pub fn compare(&self, value: &Value<'_>) -> Option<Ordering> {
+    pub(super) fn compare(&self, value: &Value<'_>) -> Option<Ordering> {
         match self {
             Self::Number(bound) => bound.compared_with(&number_of(value)?),
             Self::Text(text) => Some(value.bytes().cmp(text.as_bytes())),
@@ -89,7 +76,7 @@ impl Wanted {
 }
 
 /// The number that a value is; exponents only where the record's format has numbers of its own.
-pub fn number_of<'v>(value: &'v Value<'_>) -> Option<Decimal<'v>> {
+pub(super) fn number_of<'v>(value: &'v Value<'_>) -> Option<Decimal<'v>> {
     match value {
         Value::Missing => None,
         Value::Text(text) => Decimal::parse(text, false),
@@ -114,7 +101,7 @@ impl Test {
 
 impl Condition {
     /// Whether it holds for this record; an error where a column cannot be read.
-    pub fn holds(&self, record: &mut Record<'_>) -> Result<bool, RecordError> {
+    pub(super) fn holds(&self, record: &mut Record<'_>) -> Result<bool, RecordError> {
         match self {
             Self::All(conditions) => {
                 for condition in conditions {
@@ -138,8 +125,22 @@ impl Condition {
         }
     }
 
+    /// Reads a condition where a value should be one; see [`Self::parse`].
+    pub(super) fn from_value(
+        value: &Json,
+        path: Vec<String>,
+        columns: &mut Vec<String>,
+    ) -> Result<Self, Vec<PipelineProblem>> {
+        if let Some(table) = value.as_object() {
+            return Self::parse(table, path, columns);
+        }
+        let hint = Some("write it like { column = \"status\", equals = \"CLOSED\" }".to_owned());
+        let message = "a condition must be a table".to_owned();
+        Err(vec![PipelineProblem { key: path, message, hint }])
+    }
+
     /// Reads a condition; columns that it names are added to `columns`, and its tests hold their positions there.
-    pub fn parse(
+    pub(super) fn parse(
         table: &Map<String, Json>,
         path: Vec<String>,
         columns: &mut Vec<String>,
@@ -153,10 +154,8 @@ impl Condition {
         found.extend(group(&mut params, "all", columns, Self::All));
         found.extend(group(&mut params, "any", columns, Self::Any));
         if let Some(inner) = params.table("not") {
-            match Self::parse(inner, params.path_of("not"), columns) {
-                Ok(inner) => found.push(Self::Not(Box::new(inner))),
-                Err(problems) => params.add_problems(problems),
-            }
+            let inner = Self::parse(inner, params.path_of("not"), columns);
+            found.extend(params.accept(inner).map(|inner| Self::Not(Box::new(inner))));
         }
         let groups = table.keys().filter(|key| matches!(key.as_str(), "all" | "any" | "not")).count();
         let column = params.text("column");
@@ -184,7 +183,7 @@ impl Condition {
 }
 
 /// The position of a column among those named so far; a new one is added.
-pub fn position_of(name: &str, columns: &mut Vec<String>) -> usize {
+pub(super) fn position_of(name: &str, columns: &mut Vec<String>) -> usize {
     columns.iter().position(|known| known == name).unwrap_or_else(|| {
         columns.push(name.to_owned());
         columns.len() - 1
@@ -219,19 +218,9 @@ fn group(
     for (index, value) in list.iter().enumerate() {
         let mut path = params.path_of(key);
         path.push(index.to_string());
-        match value.as_object().map(|table| Condition::parse(table, path.clone(), columns)) {
-            Some(Ok(condition)) => conditions.push(condition),
-            Some(Err(problems)) => params.add_problems(problems),
-            None => params.add_problems(vec![not_a_condition(path)]),
-        }
+        conditions.extend(params.accept(Condition::from_value(value, path, columns)));
     }
     Some(make(conditions))
-}
-
-/// The problem of something else in a condition's place.
-pub fn not_a_condition(key: Vec<String>) -> PipelineProblem {
-    let hint = Some("write it like { column = \"status\", equals = \"CLOSED\" }".to_owned());
-    PipelineProblem { key, message: "a condition must be a table".into(), hint }
 }
 
 fn tests(params: &mut Params<'_>) -> Vec<Test> {
@@ -261,7 +250,7 @@ fn wanted(params: &mut Params<'_>, key: &'static str) -> Option<Wanted> {
 }
 
 /// A list of values to compare with, not empty.
-pub fn wanted_list(params: &mut Params<'_>, key: &'static str) -> Option<Vec<Wanted>> {
+pub(super) fn wanted_list(params: &mut Params<'_>, key: &'static str) -> Option<Vec<Wanted>> {
     let list = params.list(key)?;
     let wanted: Option<Vec<Wanted>> = list.iter().map(Wanted::from_value).collect();
     if list.is_empty() || wanted.is_none() {
@@ -271,24 +260,18 @@ pub fn wanted_list(params: &mut Params<'_>, key: &'static str) -> Option<Vec<Wan
     wanted
 }
 
-/// Whether a value is one of the list.
-pub fn is_one_of(list: &[Wanted], value: &Value<'_>) -> bool {
+pub(super) fn is_one_of(list: &[Wanted], value: &Value<'_>) -> bool {
     list.iter().any(|wanted| wanted.equals(value))
 }
 
-/// A regular expression.
-pub fn regex(params: &mut Params<'_>, key: &'static str) -> Option<Regex> {
+pub(super) fn regex(params: &mut Params<'_>, key: &'static str) -> Option<Regex> {
     let pattern = params.text(key)?;
     match Regex::new(pattern) {
         Ok(regex) => Some(regex),
         Err(error) => {
             let why = error.to_string();
-            let why = why.lines().last().unwrap_or_default().trim();
-            params.problem(
-                key,
-                format!("`{key}` is no regular expression: {}", why.trim_start_matches("error: ")),
-                None,
-            );
+            let why = why.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+            params.problem(key, format!("`{key}` is no regular expression: {why}"), None);
             None
         }
     }

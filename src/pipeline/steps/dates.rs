@@ -7,16 +7,16 @@ use jiff::{Timestamp, Zoned};
 
 /// A strftime format that was tried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DateFormat(Option<String>);
+pub(super) struct DateFormat(Option<String>);
 
 impl DateFormat {
     /// Without a format: `2026-01-31`, with a time `2026-01-31T13:45:01` (a blank or `T`, a fraction and an offset if you like).
-    pub fn iso() -> Self {
+    pub(super) fn iso() -> Self {
         Self(None)
     }
 
     /// Checks that what the format writes can be read back as a date (and time).
-    pub fn new(format: &str, with_time: bool) -> Result<Self, String> {
+    pub(super) fn new(format: &str, with_time: bool) -> Result<Self, String> {
         if format == "%Y-%m-%d" && !with_time {
             return Ok(Self::iso());
         }
@@ -31,8 +31,7 @@ impl DateFormat {
         if readable { Ok(format) } else { Err("a date cannot be told from it alone".to_owned()) }
     }
 
-    /// The date that a text says.
-    pub fn date(&self, text: &[u8]) -> Option<Date> {
+    pub(super) fn date(&self, text: &[u8]) -> Option<Date> {
         match &self.0 {
             None => iso_date(text),
             Some(format) => strtime::parse(format, text).ok()?.to_date().ok(),
@@ -40,7 +39,7 @@ impl DateFormat {
     }
 
     /// The moment that a text says; without an offset it is taken for UTC.
-    pub fn date_time(&self, text: &str) -> Option<Timestamp> {
+    pub(super) fn date_time(&self, text: &str) -> Option<Timestamp> {
         match &self.0 {
             None => iso_date_time(text),
             Some(format) => {

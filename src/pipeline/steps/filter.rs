@@ -2,22 +2,18 @@
 
 use serde_json::{Map, Value};
 
-use super::condition::{Condition, not_a_condition};
+use super::Planned;
+use super::condition::Condition;
 use crate::model::step::{Outcome, Record, RecordError, Step, StepPlan};
 use crate::pipeline::context::StepContext;
 use crate::pipeline::params::Params;
-use crate::pipeline::problem::PipelineProblem;
 
 struct Filter {
     condition: Condition,
     keeps: bool,
 }
 
-/// The factory.
-pub fn plan(
-    table: &Map<String, Value>,
-    _context: &StepContext<'_>,
-) -> Result<StepPlan, Vec<PipelineProblem>> {
+pub(crate) fn plan(table: &Map<String, Value>, _context: &StepContext<'_>) -> Planned {
     let mut params = Params::new(table);
     let mut columns = Vec::new();
     let keep = condition(&mut params, "keep", &mut columns);
@@ -35,12 +31,8 @@ pub fn plan(
 
 fn condition(params: &mut Params<'_>, key: &'static str, columns: &mut Vec<String>) -> Option<Condition> {
     let value = params.get(key)?;
-    let path = params.path_of(key);
-    let Some(table) = value.as_object() else {
-        params.add_problems(vec![not_a_condition(path)]);
-        return None;
-    };
-    Condition::parse(table, path, columns).map_err(|problems| params.add_problems(problems)).ok()
+    let condition = Condition::from_value(value, params.path_of(key), columns);
+    params.accept(condition)
 }
 
 impl Step for Filter {

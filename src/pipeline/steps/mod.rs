@@ -1,10 +1,12 @@
 //! The built-in steps. Each file has a `plan` function, the step's factory.
 
-pub mod condition;
-pub mod dates;
-pub mod exec;
-pub mod filter;
-pub mod reverse;
-pub mod route;
-pub mod select;
-pub mod validate;
+use super::registry::Planned;
+
+mod condition;
+mod dates;
+pub(crate) mod exec;
+pub(super) mod filter;
+pub(super) mod reverse;
+pub(super) mod route;
+pub(super) mod select;
+pub(super) mod validate;

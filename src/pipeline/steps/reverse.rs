@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::Planned;
 use crate::model::step::{Outcome, Record, RecordError, Step, StepPlan};
 use crate::pipeline::context::StepContext;
 use crate::pipeline::params::Params;
-use crate::pipeline::problem::PipelineProblem;
 
 /// Characters are Unicode scalar values: a letter and an accent that is written apart from it change places.
 #[derive(Default)]
@@ -13,8 +13,7 @@ struct Reverse {
     reversed: Vec<u8>,
 }
 
-/// The factory.
-pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
+pub(crate) fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Planned {
     let mut params = Params::new(table);
     if context.format.has_columns() {
         let hint = "set `records.format` to \"lines\", or leave this step out";

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::condition::{Condition, not_a_condition};
+use super::Planned;
+use super::condition::Condition;
 use crate::model::step::{CategoryId, Outcome, Record, RecordError, Step, StepPlan};
 use crate::pipeline::context::StepContext;
 use crate::pipeline::params::Params;
@@ -14,8 +15,7 @@ struct Route {
     otherwise: CategoryId,
 }
 
-/// The factory.
-pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
+pub(crate) fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Planned {
     let mut params = Params::new(table);
     let mut columns = Vec::new();
     if params.get("by").is_some() {
@@ -30,10 +30,7 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
             for (index, value) in list.iter().enumerate() {
                 let mut path = params.path_of("when");
                 path.push(index.to_string());
-                match branch(value, path, context, &mut columns) {
-                    Ok(branch) => when.push(branch),
-                    Err(problems) => params.add_problems(problems),
-                }
+                when.extend(params.accept(branch(value, path, context, &mut columns)));
             }
         }
         None if table.contains_key("when") || table.contains_key("by") => {}
@@ -43,8 +40,7 @@ pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<Ste
         ),
     }
     let name = params.text("else").unwrap_or("main");
-    let otherwise = context.category(name, params.path_of("else"));
-    let otherwise = otherwise.map_err(|problem| params.add_problems(vec![problem])).ok();
+    let otherwise = context.category_of(&mut params, "else", name);
     let route = params.finish(otherwise.map(|otherwise| Route { when, otherwise }))?;
     let targets: Vec<CategoryId> = route.when.iter().map(|(_, to)| *to).chain([route.otherwise]).collect();
     Ok(StepPlan::new(move |_| route.clone()).reading(columns).sending_to(targets).leaving_none())
@@ -66,27 +62,15 @@ fn branch(
             params.missing("if", "the condition");
             None
         }
-        Some(Value::Object(inner)) => {
-            let parsed = Condition::parse(inner, params.path_of("if"), columns);
-            parsed.map_err(|problems| params.add_problems(problems)).ok()
-        }
-        Some(_) => {
-            let problem = not_a_condition(params.path_of("if"));
-            params.add_problems(vec![problem]);
-            None
+        Some(value) => {
+            let condition = Condition::from_value(value, params.path_of("if"), columns);
+            params.accept(condition)
         }
     };
-    let to = match params.text("to") {
-        Some(name) => {
-            let category = context.category(name, params.path_of("to"));
-            category.map_err(|problem| params.add_problems(vec![problem])).ok()
-        }
-        None if table.contains_key("to") => None,
-        None => {
-            params.missing("to", "the category for records of which the condition holds");
-            None
-        }
-    };
+    let to = params.text("to").and_then(|name| context.category_of(&mut params, "to", name));
+    if !table.contains_key("to") {
+        params.missing("to", "the category for records of which the condition holds");
+    }
     params.finish(condition.zip(to))
 }
 

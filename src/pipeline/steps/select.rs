@@ -5,16 +5,15 @@
 
 use serde_json::{Map, Value};
 
+use super::Planned;
 use crate::format::json;
 use crate::format::path_of;
-use crate::model::nearest::nearest;
+use crate::model::nearest::did_you_mean;
 use crate::model::step::{Outcome, Record, RecordError, Selected, Step, StepPlan};
 use crate::pipeline::context::StepContext;
 use crate::pipeline::params::Params;
-use crate::pipeline::problem::PipelineProblem;
 
-/// The factory.
-pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
+pub(crate) fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Planned {
     let mut params = Params::new(table);
     let columns = params.texts("columns");
     if !table.contains_key("columns") {
@@ -46,14 +45,11 @@ fn renamed(params: &mut Params<'_>, columns: &[String]) -> Vec<String> {
         match (position.and_then(|position| names.get_mut(position)), to.as_str()) {
             (Some(name), Some(to)) if !to.is_empty() => to.clone_into(name),
             (Some(_), _) => {
-                let message = "the new name must be a text".to_owned();
-                params.add_problems(vec![PipelineProblem { key: path, message, hint: None }]);
+                params.problem_at(path, "the new name must be a text".to_owned(), None);
             }
             (None, _) => {
-                let near = nearest(from, columns.iter().map(String::as_str));
-                let hint = near.map(|near| format!("did you mean `{near}`?"));
-                let message = format!("`{from}` is not among `columns`");
-                params.add_problems(vec![PipelineProblem { key: path, message, hint }]);
+                let hint = did_you_mean(from, columns.iter().map(String::as_str));
+                params.problem_at(path, format!("`{from}` is not among `columns`"), hint);
             }
         }
     }

@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use regex::bytes::Regex;
 use serde_json::{Map, Value as Json};
 
+use super::Planned;
 use super::condition::{Wanted, is_one_of, number_of, regex, wanted_list};
 use super::dates::DateFormat;
 use crate::format::characters;
@@ -36,7 +37,6 @@ struct Validate {
     unreadable: Reason,
 }
 
-/// The checks of one column.
 #[derive(Clone)]
 struct Check {
     missing: Option<Reason>,
@@ -45,8 +45,8 @@ struct Check {
     not_of_kind: Reason,
     one_of: Option<(Vec<Wanted>, Reason)>,
     matches: Option<(Regex, Reason)>,
-    shortest: Option<(usize, Reason)>,
-    longest: Option<(usize, Reason)>,
+    /// In characters.
+    length: Range<usize>,
 }
 
 #[derive(Clone)]
@@ -66,8 +66,7 @@ struct Range<T> {
     max: Option<(T, Reason)>,
 }
 
-/// The factory.
-pub fn plan(table: &Map<String, Json>, context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
+pub(crate) fn plan(table: &Map<String, Json>, context: &StepContext<'_>) -> Planned {
     let mut params = Params::new(table);
     let (names, columns) = checks(&mut params);
     let fields_exact = params.flag("fields_exact");
@@ -80,8 +79,8 @@ pub fn plan(table: &Map<String, Json>, context: &StepContext<'_>) -> Result<Step
         let hint = "set `records.format`, or use `filter` or `route` on the whole record";
         params.problem("columns", "records of the lines format have no columns".into(), Some(hint.into()));
     }
-    let to = context.category(params.text("to").unwrap_or("invalid"), params.path_of("to"));
-    let to = to.map_err(|problem| params.add_problems(vec![problem])).ok();
+    let name = params.text("to").unwrap_or("invalid");
+    let to = context.category_of(&mut params, "to", name);
     let validate = params.finish(to.map(|to| Validate {
         columns,
         fields_exact: is_csv && fields_exact.unwrap_or(true),
@@ -103,15 +102,12 @@ fn checks(params: &mut Params<'_>) -> (Vec<String>, Vec<Check>) {
         let Some(table) = value.as_object() else {
             let hint = Some(format!("write it like {name} = {{ type = \"decimal\" }}"));
             let message = "the checks of a column must be a table".to_owned();
-            params.add_problems(vec![PipelineProblem { key: path, message, hint }]);
+            params.problem_at(path, message, hint);
             continue;
         };
-        match check(name, Params::nested(table, path)) {
-            Ok(check) => {
-                names.push(name.clone());
-                checks.push(check);
-            }
-            Err(problems) => params.add_problems(problems),
+        if let Some(check) = params.accept(check(name, Params::nested(table, path))) {
+            names.push(name.clone());
+            checks.push(check);
         }
     }
     (names, checks)
@@ -135,16 +131,8 @@ fn check(name: &str, mut params: Params<'_>) -> Result<Check, Vec<PipelineProble
     }
     let not_of_kind = reason(&format!("not {article} {kind_name}"));
     let twice = reason("stands twice");
-    params.finish(kind.map(|kind| Check {
-        missing,
-        twice,
-        kind,
-        not_of_kind,
-        one_of,
-        matches,
-        shortest,
-        longest,
-    }))
+    let length = Range { min: shortest, max: longest };
+    params.finish(kind.map(|kind| Check { missing, twice, kind, not_of_kind, one_of, matches, length }))
 }
 
 fn kind(name: &str, kind: &str, params: &mut Params<'_>) -> Option<Kind> {
@@ -162,8 +150,8 @@ fn kind(name: &str, kind: &str, params: &mut Params<'_>) -> Option<Kind> {
         "" => Some(Kind::Any),
         "string" => Some(Kind::String),
         "boolean" => Some(Kind::Boolean),
-        "integer" => Some(Kind::Integer(range(name, params, "a number", Bound::from_value, compare_bounds))),
-        "decimal" => Some(Kind::Decimal(range(name, params, "a number", Bound::from_value, compare_bounds))),
+        "integer" => Some(Kind::Integer(range(name, params, "a number", Bound::from_value, Bound::compare))),
+        "decimal" => Some(Kind::Decimal(range(name, params, "a number", Bound::from_value, Bound::compare))),
         "date" => {
             let format = date_format(params, false);
             let read = |value: &Json| DateFormat::iso().date(value.as_str()?.as_bytes());
@@ -193,21 +181,14 @@ fn moment(text: &str) -> Option<Timestamp> {
     iso.date_time(text).or_else(|| iso.date_time(&format!("{text}T00:00:00Z")))
 }
 
-fn compare_bounds(one: &Bound, other: &Bound) -> Ordering {
-    one.compare(other)
-}
-
 fn date_format(params: &mut Params<'_>, with_time: bool) -> Option<DateFormat> {
     let Some(format) = params.text("format") else { return Some(DateFormat::iso()) };
     match DateFormat::new(format, with_time) {
         Ok(format) => Some(format),
         Err(why) => {
             let hint = "strftime: %Y-%m-%d, %d.%m.%Y, %Y%m%d %H:%M:%S";
-            params.problem(
-                "format",
-                format!("`{format}` is no usable date format: {why}"),
-                Some(hint.into()),
-            );
+            let message = format!("`{format}` is no usable date format: {why}");
+            params.problem("format", message, Some(hint.into()));
             None
         }
     }
@@ -277,15 +258,7 @@ impl Check {
         {
             return Some(reason);
         }
-        if let Some((min, reason)) = &self.shortest
-            && characters(bytes) < *min
-        {
-            return Some(reason);
-        }
-        match &self.longest {
-            Some((max, reason)) if characters(bytes) > *max => Some(reason),
-            _ => None,
-        }
+        self.length.judge(|bound| Some(characters(bytes).cmp(bound)))
     }
 
     fn judge_kind(&self, value: &Value<'_>) -> Option<&Reason> {

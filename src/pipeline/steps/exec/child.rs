@@ -15,11 +15,9 @@ use std::time::{Duration, Instant};
 use super::{fate, groups};
 use crate::model::step::Broken;
 
-/// Bytes read at once.
 const BLOCK_BYTES: usize = 64 << 10;
 /// Blocks of answers that may lie unread.
 const BLOCKS_MAX: usize = 8;
-/// Bytes of complaints that are kept.
 const COMPLAINT_BYTES_MAX: usize = 2 << 10;
 /// Blocks of complaints of one child that are logged.
 const COMPLAINTS_LOGGED_MAX: usize = 32;
@@ -32,22 +30,17 @@ const MEND_LIMITS: &str = "raise the limits of processes and memory; the job goe
 /// A child whose input was closed ends by itself within this, or is killed.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
-/// How a child is started.
 #[derive(Clone, Debug)]
 pub(super) struct Launch {
     /// The program, absolute or to be found in `PATH`.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub arguments: Vec<String>,
-    /// Its working folder.
-    pub folder: PathBuf,
-    /// How long an answer may take.
-    pub timeout: Duration,
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<String>,
+    pub(super) folder: PathBuf,
+    pub(super) timeout: Duration,
     /// Bytes of an answer at most.
-    pub answer_max: usize,
+    pub(super) answer_max: usize,
 }
 
-/// A running child.
 pub(super) struct Child {
     process: std::process::Child,
     questions: Option<SyncSender<Vec<u8>>>,

@@ -25,7 +25,6 @@ pub(crate) fn kill_all() {
     }
 }
 
-/// Kills a child's process group.
 #[cfg(unix)]
 pub(crate) fn kill(child: u32) {
     use rustix::process::{Pid, Signal, kill_process_group};

@@ -24,6 +24,7 @@ use serde_json::{Map, Value};
 
 use self::child::{Child, Launch};
 use self::protocol::Protocol;
+use super::Planned;
 use crate::format::RecordFormat;
 use crate::model::amount;
 use crate::model::category::Category;
@@ -31,7 +32,6 @@ use crate::model::nearest::nearest;
 use crate::model::step::{Broken, RecordError, Run, RunStep, StepPlan, StepStart};
 use crate::pipeline::context::StepContext;
 use crate::pipeline::params::Params;
-use crate::pipeline::problem::PipelineProblem;
 
 /// An answer may always be this long, whatever `record_max` is.
 const ANSWER_BYTES_MIN: u64 = 64 << 10;
@@ -45,8 +45,7 @@ struct Settings {
     categories: Vec<Category>,
 }
 
-/// The factory.
-pub fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Result<StepPlan, Vec<PipelineProblem>> {
+pub(crate) fn plan(table: &Map<String, Value>, context: &StepContext<'_>) -> Planned {
     let mut params = Params::new(table);
     let command = params.texts("command");
     if !table.contains_key("command") {

@@ -1,31 +1,29 @@
 //! What is asked and answered.
 
+use std::io::Write as _;
+
 use crate::format::{RecordFormat, json};
 use crate::model::category::Category;
 use crate::model::job_id::JobId;
 use crate::model::step::{Broken, CategoryId, Outcome, Record, RecordError, Value};
 
-/// What an answer may say.
 const ANSWER_KEYS: [&str; 4] = ["data", "to", "drop", "fail"];
 
-/// `protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// A line for a line.
     Line,
-    /// JSON both ways.
     Jsonl,
 }
 
 /// What the child said about a record.
 pub(super) enum Answer<'a> {
-    /// The line in its place.
     Line(&'a [u8]),
     /// It goes on, perhaps elsewhere, perhaps changed.
-    On { to: Option<CategoryId>, data: Option<&'a [u8]> },
-    /// It ends here.
+    On {
+        to: Option<CategoryId>,
+        data: Option<&'a [u8]>,
+    },
     Drop,
-    /// It fails.
     Fail(String),
 }
 
@@ -49,9 +47,8 @@ impl Protocol {
             }
             Self::Jsonl => {
                 let number = record.number();
-                out.extend_from_slice(
-                    format!("{{\"job\":\"{job}\",\"record\":{number},\"data\":").as_bytes(),
-                );
+                // Writing to a vector cannot fail.
+                write!(out, "{{\"job\":\"{job}\",\"record\":{number},\"data\":").ok();
                 write_data(format, record, out)?;
                 out.push(b'}');
             }
