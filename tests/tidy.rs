@@ -67,6 +67,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("toml", &["config"]),
     ("clap", &["cli", "main"]),
     ("indicatif", &["cli"]),
+    ("similar", &["cli"]),
     ("anyhow", &["cli", "main"]),
     ("tokio", &["cli", "engine", "control", "service"]),
     ("tracing_subscriber", &["telemetry"]),

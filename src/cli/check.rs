@@ -42,7 +42,6 @@ pub(super) struct CheckArgs {
     pub json: bool,
 }
 
-/// Runs the command.
 pub(super) fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) -> anyhow::Result<ExitCode> {
     let found = config::find(config).and_then(|file| config::load_with_places(&file, registry));
     let (settings, findings) = match found {
@@ -142,7 +141,6 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Prints every file that a live rule would take, with its output paths; the first rule that takes a file has it.
 fn show_files(rules: &[Rule], out: &mut dyn io::Write) -> anyhow::Result<()> {
     let watched = RuleSet::new(rules.to_vec())?;
     let mut found = 0_u64;

@@ -21,7 +21,6 @@ pub(super) fn are_the_services(_: &Path) -> bool {
     true
 }
 
-/// What keeps this user out of a data folder that is there.
 pub(super) fn lack_of_data_dir(data_dir: &Path) -> Option<String> {
     match fs::metadata(data_dir) {
         Ok(found) if found.is_dir() => {

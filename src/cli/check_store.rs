@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use super::check::counted;
 use super::exit::FAILED;
 use super::say::say;
 use super::view::{self, Stop};
@@ -10,13 +11,6 @@ use crate::engine::Door;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::store::Verified;
-
-/// What a verification came to.
-#[derive(Default)]
-struct Verdict {
-    findings: u64,
-    is_complete: bool,
-}
 
 /// Prints each finding with its hint, then the count. Exit code 1 if there is any, or no store.
 pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -28,35 +22,31 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::from(FAILED));
     };
-    let mut verdict = Verdict::default();
+    let mut is_sound = false;
     let printed = view::print(|out| {
-        verdict = tell(out, door.as_ref(), &shown)?;
+        is_sound = tell(out, door.as_ref(), &shown)?;
         Ok(())
     })?;
-    let is_sound = verdict.findings == 0 && verdict.is_complete;
     Ok(if is_sound { printed } else { ExitCode::from(FAILED) })
 }
 
-fn tell(out: &mut dyn Write, door: &dyn Door, data_dir: &str) -> Result<Verdict, Stop> {
-    let mut verdict = Verdict::default();
+/// Whether all was looked at, and nothing is wrong.
+fn tell(out: &mut dyn Write, door: &dyn Door, data_dir: &str) -> Result<bool, Stop> {
+    let (mut findings, mut is_complete) = (0, false);
     for verified in door.check_store() {
         match verified? {
             Verified::Found(finding) => {
-                verdict.findings += 1;
+                findings += 1;
                 writeln!(out, "store: {}: {}", finding.place, finding.problem)?;
                 writeln!(out, "    hint: {}", finding.hint)?;
             }
             Verified::Looked(_) => {}
             Verified::Ended { values, jobs } => {
-                verdict.is_complete = true;
-                let found = match verdict.findings {
-                    0 => "ok".to_owned(),
-                    1 => "1 problem".to_owned(),
-                    count => format!("{count} problems"),
-                };
+                is_complete = true;
+                let found = if findings == 0 { "ok".to_owned() } else { counted(findings, "problem") };
                 writeln!(out, "store: {found} in {data_dir}: {values} values, {jobs} jobs")?;
             }
         }
     }
-    Ok(verdict)
+    Ok(findings == 0 && is_complete)
 }

@@ -274,7 +274,6 @@ impl<'a> About<'a> {
         self.warn(key, message, hint);
     }
 
-    /// Every file that a job leaves, by key.
     fn products(&self) -> Vec<(Vec<&'a str>, &'a str)> {
         let rule = self.rule;
         let outputs = rule
@@ -459,62 +458,52 @@ fn lack_of_program(program: &Path, path: Option<&std::ffi::OsStr>) -> Option<Str
     (!folders.any(is_there)).then(|| format!("there is no program {shown} in PATH"))
 }
 
+/// Mode, user and group; none where there are none.
 #[cfg(unix)]
-fn is_executable(found: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    found.permissions().mode() & 0o111 != 0
+#[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
+fn access(found: &fs::Metadata) -> Option<(u32, u32, u32)> {
+    use std::os::unix::fs::MetadataExt as _;
+    Some((found.mode(), found.uid(), found.gid()))
 }
 
 #[cfg(not(unix))]
-fn is_executable(_: &fs::Metadata) -> bool {
-    true
+fn access(_: &fs::Metadata) -> Option<(u32, u32, u32)> {
+    None
+}
+
+fn is_executable(found: &fs::Metadata) -> bool {
+    access(found).is_none_or(|(mode, ..)| mode & 0o111 != 0)
 }
 
 /// Whether a user may surely not rename files in a folder: who is in its group is not asked.
-#[cfg(unix)]
 fn is_closed_to(folder: &fs::Metadata, user: u32) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let by_owner = folder.uid() == user && folder.mode() & 0o200 != 0;
-    user != 0 && !by_owner && folder.mode() & 0o022 == 0
-}
-
-#[cfg(not(unix))]
-fn is_closed_to(_: &fs::Metadata, _: u32) -> bool {
-    false
+    access(folder).is_some_and(|(mode, owner, _)| {
+        let by_owner = owner == user && mode & 0o200 != 0;
+        user != 0 && !by_owner && mode & 0o022 == 0
+    })
 }
 
 /// Whether somebody else may make and rename files in a folder. A group called like the user is the user's own on most systems, and root may
 /// do everything anyway.
-#[cfg(unix)]
 fn others_may_write(folder: &fs::Metadata, user: u32) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let mode = folder.mode();
-    let by_owner = folder.uid() != user && folder.uid() != 0 && mode & 0o200 != 0;
-    let by_group = folder.gid() != user && folder.gid() != 0 && mode & 0o020 != 0;
-    by_owner || by_group || mode & 0o002 != 0
+    access(folder).is_some_and(|(mode, owner, group)| {
+        let by_owner = owner != user && owner != 0 && mode & 0o200 != 0;
+        let by_group = group != user && group != 0 && mode & 0o020 != 0;
+        by_owner || by_group || mode & 0o002 != 0
+    })
 }
 
 /// Why a folder is not the service's own, by the same rule as the service's.
-#[cfg(unix)]
 fn not_own(folder: &fs::Metadata, user: u32) -> Option<String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let shared = folder.mode() & 0o022 != 0;
-    match folder.uid() {
-        owner if owner != user => Some(format!("belongs to user {owner}, and the service's is {user}")),
-        _ => {
-            shared.then(|| format!("has mode {:03o}, so that others may write in it", folder.mode() & 0o777))
+    match access(folder)? {
+        (_, owner, _) if owner != user => {
+            Some(format!("belongs to user {owner}, and the service's is {user}"))
         }
+        (mode, ..) if mode & 0o022 != 0 => {
+            Some(format!("has mode {:03o}, so that others may write in it", mode & 0o777))
+        }
+        _ => None,
     }
-}
-
-#[cfg(not(unix))]
-fn not_own(_: &fs::Metadata, _: u32) -> Option<String> {
-    None
-}
-
-#[cfg(not(unix))]
-fn others_may_write(_: &fs::Metadata, _: u32) -> bool {
-    false
 }
 
 #[cfg(all(test, unix))]

@@ -38,7 +38,6 @@ const CUSTOMERS: [(&str, &str); 5] = [
 ];
 /// Far longer than a thousand records take.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Lines of each output that are shown.
 const LINES_SHOWN: usize = 4;
 
 /// Where.

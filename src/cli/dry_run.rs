@@ -18,9 +18,7 @@ use crate::model::rule::{FreeMin, Publish, Rule, Settings};
 use crate::model::template;
 use crate::store::{Published, StoreError};
 
-/// Lines of each output that are shown.
 const LINES_SHOWN: usize = 4;
-/// Bytes of a line that are shown.
 const LINE_BYTES_MAX: usize = 160;
 /// Bytes of an output that are looked at.
 const SAMPLE_BYTES: u64 = 64 << 10;
@@ -91,7 +89,6 @@ impl DryRun {
         self.scratch.path().join("out")
     }
 
-    /// What came of a file.
     pub(super) fn tell(&self, job: &Job) {
         let account = &job.account;
         let would = match job.state.get() {

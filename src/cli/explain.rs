@@ -10,7 +10,6 @@ use crate::engine::{EngineError, Refusal};
 use crate::model::fault::{Fault, FaultKind};
 use crate::store::StoreError;
 
-/// Prints an error with its causes and its hint; the exit code for it.
 pub(super) fn explain(error: &anyhow::Error) -> ExitCode {
     if let Some(problems) = error.downcast_ref::<Problems>() {
         say_aside!("{problems}");

@@ -171,7 +171,6 @@ impl Interrupt {
     }
 }
 
-/// The command was interrupted while it was at a job.
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted: job {id} is not done; its file is {place}; {way}")]
 struct Interrupted {

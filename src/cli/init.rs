@@ -20,7 +20,6 @@ pub(super) struct InitArgs {
     pub dir: PathBuf,
 }
 
-/// Runs the command.
 pub(super) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let file = args.dir.join(FILE_NAME);
     if !set_up(&args.dir)? {

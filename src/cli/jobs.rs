@@ -110,15 +110,8 @@ fn print_table(
     rule_width: usize,
     now: Timestamp,
 ) -> Result<(), Stop> {
-    let mut jobs = door.into_iter().flat_map(|door| door.list(filter)).peekable();
-    match jobs.peek() {
-        Some(Err(refusal)) => return Err(refusal.clone().into()),
-        Some(Ok(_)) => {}
-        None => {
-            writeln!(out, "no jobs")?;
-            return Ok(());
-        }
-    }
+    let jobs = door.into_iter().flat_map(|door| door.list(filter));
+    let Some(jobs) = view::any(jobs)? else { return Ok(writeln!(out, "no jobs")?) };
     writeln!(
         out,
         "{:26}  {:10}  {:rule_width$}  {:>11}  {:>4}  SOURCE, and what is in its way",
@@ -190,18 +183,17 @@ fn print_json(out: &mut dyn Write, door: Option<&dyn Door>, filter: &JobFilter) 
     let service = if door.is_some_and(Door::is_service) { "running" } else { "stopped" };
     write!(out, "{{\"version\":{VIEW_VERSION},\"service\":\"{service}\",\"jobs\":[")?;
     let jobs = door.into_iter().flat_map(|door| door.list(filter));
-    for (position, job) in jobs.enumerate() {
-        let job = job?;
-        out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
-        shown_json::to_writer(&mut *out, &job_json(&job))?;
-    }
-    out.write_all(b"\n]")?;
+    view::json_items(out, jobs, |job| shown_json::to_string(&job_json(&job)))?;
     if filter.takes_all() {
-        print_files_waiting_json(out, door)?;
+        out.write_all(b",\"files_waiting\":[")?;
+        let files = door.into_iter().flat_map(Door::files_waiting);
+        view::json_items(out, files, |FileWaiting { path, reason }| {
+            shown_json::to_string(&file_waiting_json(&path, &reason))
+        })?;
     }
     if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
-        out.write_all(b",\"configuration\":")?;
-        shown_json::to_writer(&mut *out, &configuration_json(&state))?;
+        let json = shown_json::to_string(&configuration_json(&state))?;
+        write!(out, ",\"configuration\":{json}")?;
     }
     out.write_all(b"}\n")?;
     Ok(())
@@ -217,17 +209,6 @@ pub(super) fn configuration_json(state: &ConfigurationState) -> serde_json::Valu
         "needs_restart": state.needs_restart,
         "unsettled": state.unsettled.as_ref().map(ToString::to_string),
     })
-}
-
-fn print_files_waiting_json(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
-    out.write_all(b",\"files_waiting\":[")?;
-    for (position, file) in door.into_iter().flat_map(Door::files_waiting).enumerate() {
-        let FileWaiting { path, reason } = file?;
-        out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
-        shown_json::to_writer(&mut *out, &file_waiting_json(&path, &reason))?;
-    }
-    out.write_all(b"\n]")?;
-    Ok(())
 }
 
 #[cfg(test)]

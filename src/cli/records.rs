@@ -15,9 +15,7 @@ use crate::model::job_view::VIEW_VERSION;
 use crate::model::rule::Settings;
 use crate::model::shown_json;
 
-/// Bytes of a record on its line of the list.
 const LINE_BYTES_MAX: usize = 60;
-/// Bytes of an error on its line of the list.
 const ERROR_BYTES_MAX: usize = 200;
 
 /// The arguments of `landfall records`.
@@ -61,16 +59,7 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
 }
 
 fn list(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
-    let mut records = door.records(job).peekable();
-    match records.peek() {
-        // Nothing is printed before it is known that there is such a job.
-        Some(Err(refusal)) => return Err(refusal.clone().into()),
-        Some(Ok(_)) => {}
-        None => {
-            writeln!(out, "no failed records")?;
-            return Ok(());
-        }
-    }
+    let Some(records) = view::any(door.records(job))? else { return Ok(writeln!(out, "no failed records")?) };
     writeln!(
         out,
         "{:>6}  {:>10}  {:>10}  {:>12}  STEP: ERROR, then the record",
@@ -89,27 +78,21 @@ fn list(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
 }
 
 fn list_json(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
-    let mut records = door.records(job).enumerate().peekable();
-    // Nothing is printed before it is known that there is such a job.
-    if let Some((_, Err(refusal))) = records.peek() {
-        return Err(refusal.clone().into());
-    }
+    let records = view::any(door.records(job))?.into_iter().flatten();
     write!(out, "{{\"version\":{VIEW_VERSION},\"records\":[")?;
-    for (position, record) in records {
-        let record = record?;
-        out.write_all(if position == 0 { b"\n" } else { b",\n" })?;
-        shown_json::to_writer(&mut *out, &RecordView::of(position as u64 + 1, &record))?;
-    }
-    out.write_all(b"\n]}\n")?;
+    let mut number = 0;
+    view::json_items(out, records, |record| {
+        number += 1;
+        shown_json::to_string(&RecordView::of(number, &record))
+    })?;
+    out.write_all(b"}\n")?;
     Ok(())
 }
 
 fn show(out: &mut dyn Write, door: &dyn Door, job: &str, number: u64, json: bool) -> Result<(), Stop> {
     let record = door.record(job, number)?;
     if json {
-        shown_json::to_writer_pretty(&mut *out, &RecordView::of(number, &record))?;
-        writeln!(out)?;
-        return Ok(());
+        return view::json(out, &RecordView::of(number, &record));
     }
     writeln!(out, "record     {}", record.record)?;
     if !record.entry_name.is_empty() {

@@ -21,10 +21,8 @@ use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Settings;
-use crate::model::shown_json;
 use crate::store::StoreError;
 
-/// So much of a text from a reason file is shown.
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// Which claim folder, and what to do with what lies there.
@@ -129,7 +127,11 @@ pub(super) fn run(args: &RecoverArgs, config: Option<&Path>) -> anyhow::Result<E
         return give_back(args, to.as_deref(), &claimed);
     }
     view::print(|out| {
-        if args.json { list_json(out, &claimed, &found) } else { list(out, &folder, &claimed, &found) }
+        if !args.json {
+            return list(out, &folder, &claimed, &found);
+        }
+        let ClaimFolder { quarantined, leftovers, .. } = &found;
+        view::json(out, &View { version: VIEW_VERSION, claimed: &claimed, quarantined, leftovers })
     })
 }
 
@@ -205,16 +207,6 @@ fn state_of(door: &dyn Door, id: JobId) -> anyhow::Result<Option<JobState>> {
         Err(Refusal::NoSuchJob { .. }) => Ok(None),
         Err(refusal) => Err(refusal).context("cannot ask the store what it knows of these files"),
     }
-}
-
-fn list_json(out: &mut dyn Write, claimed: &[Told], found: &ClaimFolder) -> Result<(), Stop> {
-    let (quarantined, leftovers) = (&found.quarantined, &found.leftovers);
-    shown_json::to_writer_pretty(
-        &mut *out,
-        &View { version: VIEW_VERSION, claimed, quarantined, leftovers },
-    )?;
-    writeln!(out)?;
-    Ok(())
 }
 
 fn list(out: &mut dyn Write, folder: &Path, claimed: &[Told], found: &ClaimFolder) -> Result<(), Stop> {

@@ -14,12 +14,10 @@ use super::exit::FAILED;
 /// What standard output first failed with.
 static FAILURE: OnceLock<io::Error> = OnceLock::new();
 
-/// Says a line on standard output.
 macro_rules! say {
     ($($text:tt)*) => { $crate::cli::say::line(format_args!($($text)*)) };
 }
 
-/// Says a line on standard error.
 macro_rules! say_aside {
     ($($text:tt)*) => { $crate::cli::say::line_aside(format_args!($($text)*)) };
 }
@@ -47,7 +45,6 @@ pub(super) fn line(text: fmt::Arguments<'_>) {
     writeln!(Output, "{text}").ok(); // it takes everything
 }
 
-/// Says lines as they are.
 pub(super) fn lines(text: &str) {
     Output.write_all(text.as_bytes()).ok(); // it takes everything
 }

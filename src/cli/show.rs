@@ -14,7 +14,6 @@ use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::job_json;
 use crate::model::rule::Settings;
-use crate::model::shown_json;
 
 /// Entries and reasons listed in full; `--json` has them all.
 const LISTED_MAX: usize = 20;
@@ -38,12 +37,9 @@ pub(super) fn run(args: &ShowArgs, settings: &Settings) -> anyhow::Result<ExitCo
     view::print(|out| {
         let job = door.show(&args.job)?;
         if args.json {
-            shown_json::to_writer_pretty(&mut *out, &job_json(&job))?;
-            writeln!(out)?;
-        } else {
-            print_job(out, &job)?;
+            return view::json(out, &job_json(&job));
         }
-        Ok(())
+        print_job(out, &job)
     })
 }
 
@@ -61,7 +57,9 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     writeln!(out, "state      {}", job.state)?;
     writeln!(out, "rule       {}", job.rule)?;
     writeln!(out, "source     {}", job.source.path)?;
-    print_place(out, job)?;
+    if let Some(place) = place_of(job) {
+        writeln!(out, "{place}")?;
+    }
     for (name, value) in &job.vars {
         writeln!(out, "variable   {name} = {value}")?;
     }
@@ -95,13 +93,6 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
 }
 
 /// Where the source is. Its claimed name is free once it went on; a place that is planned is not told before it is there.
-fn print_place(out: &mut dyn Write, job: &Job) -> io::Result<()> {
-    match place_of(job) {
-        Some(place) => writeln!(out, "{place}"),
-        None => Ok(()),
-    }
-}
-
 pub(super) fn place_of(job: &Job) -> Option<String> {
     match (&job.retired_to, &job.source.claimed) {
         (Some(place), _) if matches!(job.state.get(), JobState::Failed | JobState::Refused) => {

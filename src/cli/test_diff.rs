@@ -1,5 +1,9 @@
 //! The difference of two texts, line by line, for people to read.
 
+use std::time::{Duration, Instant};
+
+use similar::{Algorithm, ChangeTag, capture_diff_slices_deadline, group_diff_ops};
+
 use super::view;
 
 /// Lines around a change that are shown.
@@ -8,85 +12,25 @@ const CONTEXT: usize = 2;
 const SHOWN_MAX: usize = 60;
 /// Bytes of a line that are shown.
 const LINE_BYTES_MAX: usize = 400;
-/// Pairs of lines that are compared; beyond, all of one stands before all of the other.
-const PAIRS_MAX: usize = 4_000_000;
-
-#[derive(Clone, Copy)]
-enum Line<'a> {
-    Same(&'a [u8]),
-    Lacking(&'a [u8]),
-    Added(&'a [u8]),
-}
+/// For so long it is looked for what two texts have in common; then less of it may be found.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Lines that begin with `- ` are expected and lacking, with `+ ` got and not expected.
 pub(super) fn difference(expected: &[u8], got: &[u8]) -> Vec<String> {
     let (old, new) = (lines(expected), lines(got));
-    let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let ends = old[head..].iter().rev().zip(new[head..].iter().rev());
-    let tail = ends.take_while(|(a, b)| a == b).count();
-    let (old_middle, new_middle) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
-    let mut all: Vec<Line<'_>> = old[..head].iter().map(|line| Line::Same(line)).collect();
-    all.extend(middle(old_middle, new_middle));
-    all.extend(old[old.len() - tail..].iter().map(|line| Line::Same(line)));
-    shown(&all)
-}
-
-fn lines(text: &[u8]) -> Vec<&[u8]> {
-    text.split_inclusive(|byte| *byte == b'\n').collect()
-}
-
-/// By the longest common subsequence.
-fn middle<'a>(old: &[&'a [u8]], new: &[&'a [u8]]) -> Vec<Line<'a>> {
-    let lacking = |lines: &[&'a [u8]]| lines.iter().map(|line| Line::Lacking(line)).collect::<Vec<_>>();
-    let added = |lines: &[&'a [u8]]| lines.iter().map(|line| Line::Added(line)).collect::<Vec<_>>();
-    if old.len().saturating_mul(new.len()) > PAIRS_MAX {
-        return [lacking(old), added(new)].concat();
-    }
-    let width = new.len() + 1;
-    let mut common = vec![0_u32; (old.len() + 1) * width];
-    for i in (0..old.len()).rev() {
-        for j in (0..new.len()).rev() {
-            common[i * width + j] = if old[i] == new[j] {
-                common[(i + 1) * width + j + 1] + 1
-            } else {
-                common[(i + 1) * width + j].max(common[i * width + j + 1])
-            };
-        }
-    }
-    let (mut i, mut j, mut all) = (0, 0, Vec::new());
-    while i < old.len() && j < new.len() {
-        if old[i] == new[j] {
-            all.push(Line::Same(old[i]));
-            (i, j) = (i + 1, j + 1);
-        } else if common[(i + 1) * width + j] >= common[i * width + j + 1] {
-            all.push(Line::Lacking(old[i]));
-            i += 1;
-        } else {
-            all.push(Line::Added(new[j]));
-            j += 1;
-        }
-    }
-    all.extend(lacking(&old[i..]));
-    all.extend(added(&new[j..]));
-    all
-}
-
-fn shown(all: &[Line<'_>]) -> Vec<String> {
-    let is_change = |line: &Line<'_>| !matches!(line, Line::Same(_));
-    let mut is_near = vec![false; all.len()];
-    for (position, _) in all.iter().enumerate().filter(|(_, line)| is_change(line)) {
-        let end = all.len().min(position + CONTEXT + 1);
-        is_near[position.saturating_sub(CONTEXT)..end].fill(true);
-    }
+    let deadline = Some(Instant::now() + PATIENCE);
+    let changes = capture_diff_slices_deadline(Algorithm::Myers, &old, &new, deadline);
     let mut text = Vec::new();
-    let mut was_left_out = false;
-    for (line, is_near) in all.iter().zip(is_near) {
-        if is_near {
-            text.push(show(*line));
-        } else if !was_left_out {
+    let mut shown_to = 0;
+    for part in group_diff_ops(changes, CONTEXT).iter().flatten() {
+        if part.old_range().start > shown_to {
             text.push("  …".to_owned());
         }
-        was_left_out = !is_near;
+        shown_to = part.old_range().end;
+        text.extend(part.iter_changes(&old, &new).map(|line| show(line.tag(), line.value())));
+    }
+    if shown_to < old.len() {
+        text.push("  …".to_owned());
     }
     if text.len() > SHOWN_MAX {
         let more = text.len() - SHOWN_MAX;
@@ -96,11 +40,15 @@ fn shown(all: &[Line<'_>]) -> Vec<String> {
     text
 }
 
-fn show(line: Line<'_>) -> String {
-    let (sign, bytes) = match line {
-        Line::Same(bytes) => (' ', bytes),
-        Line::Lacking(bytes) => ('-', bytes),
-        Line::Added(bytes) => ('+', bytes),
+fn lines(text: &[u8]) -> Vec<&[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n').collect()
+}
+
+fn show(tag: ChangeTag, bytes: &[u8]) -> String {
+    let sign = match tag {
+        ChangeTag::Equal => ' ',
+        ChangeTag::Delete => '-',
+        ChangeTag::Insert => '+',
     };
     let (bytes, end) = match bytes.strip_suffix(b"\n") {
         Some(bytes) => (bytes, ""),

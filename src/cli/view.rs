@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::exit::FAILED;
 use super::say::complain;
@@ -14,27 +15,16 @@ pub(super) use crate::model::amount::bytes;
 use crate::model::configuration::ConfigurationState;
 use crate::model::os_text::is_shown_raw;
 use crate::model::rule::Settings;
+use crate::model::shown_json;
 use crate::store::StoreError;
 
 /// How a listing ends early.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum Stop {
-    /// The question has no answer.
-    Refused(Refusal),
-    /// The answer cannot be written.
-    Output(io::Error),
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
+    #[error("the question has no answer")]
+    Refused(#[from] Refusal),
+    #[error("the answer cannot be written")]
+    Output(#[from] io::Error),
 }
 
 impl From<serde_json::Error> for Stop {
@@ -53,7 +43,6 @@ pub(super) fn door(settings: &Settings) -> anyhow::Result<Option<Box<dyn Door>>>
     }
 }
 
-/// Runs a listing on standard output and turns its end into an exit code.
 pub(super) fn print(listing: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) -> anyhow::Result<ExitCode> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let ended = listing(&mut out).and_then(|()| Ok(out.flush()?));
@@ -67,6 +56,33 @@ pub(super) fn print(listing: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) ->
             Ok(refuse(&refusal))
         }
     }
+}
+
+/// One value, on lines of its own.
+pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Stop> {
+    let json = shown_json::to_string_pretty(value)?;
+    Ok(writeln!(out, "{json}")?)
+}
+
+/// What is to be listed, if there is any: nothing is printed before it is known that there is an answer.
+pub(super) fn any<T>(
+    mut items: impl Iterator<Item = Result<T, Refusal>>,
+) -> Result<Option<impl Iterator<Item = Result<T, Refusal>>>, Refusal> {
+    let first = items.next().transpose()?;
+    Ok(first.map(|first| std::iter::once(Ok(first)).chain(items)))
+}
+
+/// The items of a JSON list and its end, line by line, so that memory does not grow with the list.
+pub(super) fn json_items<T>(
+    out: &mut dyn Write,
+    items: impl Iterator<Item = Result<T, Refusal>>,
+    mut json_of: impl FnMut(T) -> serde_json::Result<String>,
+) -> Result<(), Stop> {
+    for (position, item) in items.enumerate() {
+        let json = json_of(item?)?;
+        write!(out, "{}{json}", if position == 0 { "\n" } else { ",\n" })?;
+    }
+    Ok(out.write_all(b"\n]")?)
 }
 
 /// Says on standard error why there is no answer.

@@ -42,7 +42,7 @@ pub(super) fn write_reason(job: &Job) -> Result<(), Trouble> {
 
 /// The job's JSON, as a manifest and a reason hold it.
 pub(super) fn document(job: &Job) -> Result<Vec<u8>, Trouble> {
-    shown_json::to_vec_pretty(&job_json(job)).map_err(|error| {
+    shown_json::to_string_pretty(&job_json(job)).map(String::into_bytes).map_err(|error| {
         let message = format!("the JSON of job {} cannot be written down: {error}", job.id);
         Trouble::new(FaultKind::Bug, message, Some("report this with the rule and the names of its files"))
     })

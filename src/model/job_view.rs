@@ -89,7 +89,7 @@ struct OutputView<'a> {
     sha256: Option<&'a str>,
 }
 
-/// The view of a job. `shown_json::to_vec_pretty(&job_json(&job))` is what goes into a manifest.
+/// The view of a job. `shown_json::to_string_pretty(&job_json(&job))` is what goes into a manifest.
 pub fn job_json(job: &Job) -> JobView<'_> {
     let raw_vars = job.vars.iter().filter_map(|(name, value)| Some((name.as_str(), raw(value)?)));
     JobView {

@@ -2,82 +2,40 @@
 //!
 //! Names from outside are in it, and people look at it: in a terminal, in an editor, in a search. Whoever parses it gets the same text.
 
-use std::io::{self, Write};
+use std::fmt::Write as _;
 
 use serde::Serialize;
-use serde_json::Serializer;
-use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::os_text::is_shown_raw;
 
-/// Writes a value on one line.
-pub fn to_writer(to: impl Write, value: &impl Serialize) -> serde_json::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(to, Shown(CompactFormatter)))
-}
-
-/// Writes a value on lines of its own, indented.
-pub fn to_writer_pretty(to: impl Write, value: &impl Serialize) -> serde_json::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(to, Shown(PrettyFormatter::new())))
-}
-
 /// A value on one line.
 pub fn to_string(value: &impl Serialize) -> serde_json::Result<String> {
-    let mut text = Vec::new();
-    to_writer(&mut text, value)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
+    serde_json::to_string(value).map(shown)
 }
 
 /// A value on lines of its own, indented.
-pub fn to_vec_pretty(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    to_writer_pretty(&mut text, value)?;
-    Ok(text)
+pub fn to_string_pretty(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value).map(shown)
 }
 
-/// Writes as another formatter does, but for what is within strings.
-struct Shown<F>(F);
-
-impl<F: Formatter> Formatter for Shown<F> {
-    fn write_string_fragment<W: ?Sized + Write>(&mut self, to: &mut W, fragment: &str) -> io::Result<()> {
-        let mut rest = fragment;
-        while let Some((at, hidden)) = rest.char_indices().find(|(_, c)| !is_shown_raw(*c)) {
-            let (before, behind) = rest.split_at(at);
-            self.0.write_string_fragment(to, before)?;
-            for unit in hidden.encode_utf16(&mut [0; 2]) {
-                write!(to, "\\u{unit:04x}")?;
+/// JSON has such characters only within strings; its own line ends are left.
+fn shown(json: String) -> String {
+    let is_hidden = |c: char| c != '\n' && !is_shown_raw(c);
+    if !json.contains(is_hidden) {
+        return json;
+    }
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                write!(shown, "\\u{unit:04x}").ok();
             }
-            rest = behind.get(hidden.len_utf8()..).unwrap_or_default();
+        } else {
+            shown.push(c);
         }
-        self.0.write_string_fragment(to, rest)
     }
-
-    fn begin_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.begin_array(to)
-    }
-    fn end_array<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_array(to)
-    }
-    fn begin_array_value<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(to, first)
-    }
-    fn end_array_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_array_value(to)
-    }
-    fn begin_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.begin_object(to)
-    }
-    fn end_object<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_object(to)
-    }
-    fn begin_object_key<W: ?Sized + Write>(&mut self, to: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(to, first)
-    }
-    fn begin_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.begin_object_value(to)
-    }
-    fn end_object_value<W: ?Sized + Write>(&mut self, to: &mut W) -> io::Result<()> {
-        self.0.end_object_value(to)
-    }
+    shown
 }
 
 #[cfg(test)]
@@ -98,9 +56,8 @@ mod tests {
         #[test]
         fn it_reads_back_as_it_was_and_shows_nothing_raw(text in any::<String>(), more in any::<Vec<String>>()) {
             let value = serde_json::json!({ &text: [1, { "more": more }], "empty": [] });
-            for written in [to_string(&value).expect("JSON").into_bytes(), to_vec_pretty(&value).expect("JSON")] {
-                prop_assert_eq!(&serde_json::from_slice::<serde_json::Value>(&written).expect("JSON"), &value);
-                let written = String::from_utf8(written).expect("UTF-8");
+            for written in [to_string(&value).expect("JSON"), to_string_pretty(&value).expect("JSON")] {
+                prop_assert_eq!(&serde_json::from_str::<serde_json::Value>(&written).expect("JSON"), &value);
                 prop_assert!(written.chars().all(|c| c == '\n' || is_shown_raw(c)));
             }
         }
