@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::landing;
 use super::names::parent_of;
-#[cfg(unix)]
-use super::unix as platform;
-#[cfg(windows)]
-use super::windows as platform;
+use super::platform::{self, is_out_of_descriptors};
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::os_text::escaped_path;
 
@@ -89,7 +86,6 @@ impl Fault for FsError {
     }
 }
 
-/// What a job waits for after an error of the file system.
 pub(crate) fn waits_for(error: &io::Error) -> WaitsFor {
     if is_out_of_descriptors(error) {
         return WaitsFor::Retry;
@@ -117,7 +113,6 @@ pub(crate) fn waits_for(error: &io::Error) -> WaitsFor {
     }
 }
 
-/// What an operator can do about an error of the file system.
 pub(crate) fn hint_of(error: &io::Error) -> &'static str {
     if let Some(hint) = landing::hint_of(error) {
         return hint;
@@ -166,11 +161,6 @@ pub(crate) fn hint_of(error: &io::Error) -> &'static str {
         io::ErrorKind::Interrupted => "nothing is to be done: it is tried again by itself",
         _ => "look at the disk and at the system's log; what waits goes on by itself when it works again",
     }
-}
-
-/// Whether the process, or the whole system, has as many files open as it may.
-pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
-    platform::is_out_of_descriptors(error)
 }
 
 /// Whether this process may make and rename files in a folder, by its rights as they are; where nobody can tell, it may.

@@ -8,10 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::FsError;
-#[cfg(unix)]
-use super::unix as platform;
-#[cfg(windows)]
-use super::windows as platform;
+use super::platform;
 
 const LOCK_FILE: &str = "landfall.lock";
 /// Who has the folder. On Windows a locked file cannot be read by others, so that it stands in a file of its own.
@@ -32,14 +29,10 @@ impl HeldFolder {
     }
 }
 
-/// What became of taking a folder.
 #[derive(Debug)]
 pub(crate) enum Hold {
-    /// It is ours.
     Ours(HeldFolder),
-    /// Somebody has it.
     Theirs(Holder),
-    /// The file system there has no locks.
     NoLocks(io::Error),
 }
 
@@ -57,7 +50,6 @@ struct Note {
 }
 
 impl Holder {
-    /// The process.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.note.as_ref().map(|note| note.pid)
     }

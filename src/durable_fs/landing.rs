@@ -22,7 +22,6 @@ pub(crate) fn add_landing_root(root: &Path) {
     ROOTS.write().unwrap_or_else(PoisonError::into_inner).insert(root.to_owned());
 }
 
-/// Whether a folder is a landing root, or lies in one.
 pub(crate) fn is_in_landing_root(folder: &Path) -> bool {
     root_of(folder).is_some()
 }
@@ -79,6 +78,25 @@ pub(super) fn no_folder(folder: &Path) -> io::Error {
     )
 }
 
+/// Never changes: the service takes on no other user's rights.
+#[cfg(unix)]
+pub(super) fn own_user() -> u32 {
+    static OWN: LazyLock<u32> = LazyLock::new(|| rustix::process::geteuid().as_raw());
+    *OWN
+}
+
+/// Refuses a folder that is not this user's, or that others may write into.
+#[cfg(unix)]
+pub(super) fn check_own(mode: u32, owner: u32, folder: &Path) -> io::Result<()> {
+    let (own, kind) = (own_user(), mode & 0o170_000);
+    match kind {
+        0o040_000 if owner != own => Err(foreign_folder(folder, owner, own)),
+        0o040_000 if mode & 0o022 != 0 => Err(shared_folder(folder, mode)),
+        0o040_000 => Ok(()),
+        _ => Err(io::ErrorKind::NotADirectory.into()),
+    }
+}
+
 #[cfg(unix)]
 pub(super) fn foreign_link(link: &Path, owner: u32) -> io::Error {
     refused(
@@ -91,7 +109,7 @@ pub(super) fn foreign_link(link: &Path, owner: u32) -> io::Error {
 }
 
 #[cfg(unix)]
-pub(super) fn foreign_folder(folder: &Path, owner: u32, own: u32) -> io::Error {
+fn foreign_folder(folder: &Path, owner: u32, own: u32) -> io::Error {
     refused(
         format!("{} belongs to user {owner}, and the service runs as user {own}", shown(folder)),
         OTHER_USERS,
@@ -99,7 +117,7 @@ pub(super) fn foreign_folder(folder: &Path, owner: u32, own: u32) -> io::Error {
 }
 
 #[cfg(unix)]
-pub(super) fn shared_folder(folder: &Path, mode: u32) -> io::Error {
+fn shared_folder(folder: &Path, mode: u32) -> io::Error {
     refused(
         format!("{} can be written by other users (mode {:04o})", shown(folder), mode & 0o7777),
         "look through what lies in it, then `chmod 700`; files wait until then",

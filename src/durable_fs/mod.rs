@@ -39,15 +39,17 @@ mod windows;
 #[cfg(windows)]
 mod windows_rename;
 
-pub(crate) use error::{FsError, hint_of, is_out_of_descriptors, may_list, may_write_in, waits_for};
 #[cfg(unix)]
-pub(crate) use files::open_unblocked;
+use unix as platform;
+#[cfg(windows)]
+use windows as platform;
+
+pub(crate) use error::{FsError, hint_of, may_list, may_write_in, waits_for};
 pub(crate) use files::{
-    check_own_folder, folder_identity, forget_cached, has_no_name, has_other_names, identity_at, is_foreign,
-    kind_at, list, make_folder, narrow_umask, open_files_max, open_own, open_source, own_folder, read_at,
-    set_mode, sync_all, take_over, write_at,
+    check_own_folder, folder_identity, has_other_names, identity_at, kind_at, list, make_folder, open_own,
+    own_folder, set_mode, sync_all, take_over,
 };
-pub use files::{create_private, identity, remove_file, start_writeback, sync_data};
+pub use files::{create_private, remove_file, sync_data};
 pub(crate) use folder_sync::sync_folder;
 pub(crate) use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
 #[cfg(target_os = "linux")]
@@ -56,11 +58,18 @@ pub(crate) use landing::{CLAIM_FOLDER, add_landing_root, is_in_landing_root};
 pub(crate) use mounts::Mounts;
 pub(crate) use moving::{Moving, move_by, move_file, remove_for_good};
 pub(crate) use names::{Entry, Kind, Reach, Renamed, parent_of};
+pub(crate) use platform::{
+    forget_cached, has_no_name, is_foreign, is_out_of_descriptors, narrow_umask, open_files_max, open_source,
+    read_at, write_at,
+};
+pub use platform::{identity, start_writeback};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use reach::keep_reached;
 pub(crate) use rename::{rename_no_replace, rename_replace, write_file};
 pub use rounds::FolderRound;
 pub(crate) use space::{Room, is_mount_point, room_at};
+#[cfg(unix)]
+pub(crate) use unix::open_unblocked;
 pub(crate) use whereabouts::{leave_place, note_place, place_of};
 
 #[cfg(test)]

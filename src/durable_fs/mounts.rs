@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// The places at which file systems are mounted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mounts(Vec<PathBuf>);
 
@@ -18,11 +17,16 @@ impl Mounts {
 
     /// The fifth field of a line is the mount point, with `\040` and the like for blanks.
     #[cfg(target_os = "linux")]
-    fn listed(table: &[u8]) -> Self {
+    pub(super) fn listed(table: &[u8]) -> Self {
         use std::os::unix::ffi::OsStringExt as _;
         let points =
             table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
         Self(points.map(|point| PathBuf::from(std::ffi::OsString::from_vec(unescaped(point)))).collect())
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn is_one(&self, folder: &Path) -> bool {
+        self.0.iter().any(|mount| mount == folder)
     }
 
     /// The mount that a path lies on, by its name alone: links in it are not followed.
@@ -57,7 +61,6 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 
 #[cfg(all(test, unix))]
 impl Mounts {
-    /// Of a test.
     pub(crate) fn at(points: &[&str]) -> Self {
         Self(points.iter().map(PathBuf::from).collect())
     }

@@ -14,16 +14,12 @@ use std::path::Path;
 
 use super::error::FsError;
 use super::files::{
-    create_private, folder_identity, forget_cached, identity, identity_at, is_missing, kind_at, open_source,
-    remove_file, sync_all,
+    create_private, folder_identity, identity_at, is_missing, kind_at, remove_file, sync_all,
 };
 use super::folder_sync::sync_folder;
 use super::names::{Renamed, hidden_sibling, parent_of};
+use super::platform::{self, forget_cached, identity, open_source};
 use super::rename::rename_no_replace;
-#[cfg(unix)]
-use super::unix as platform;
-#[cfg(windows)]
-use super::windows as platform;
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
 /// FAT keeps even seconds only.
@@ -33,19 +29,13 @@ const MTIME_SLACK_NS: i128 = 2_000_000_000;
 /// without replace into place, sync folder, unlink, sync. Syncs both folders unless the name was taken. After a crash it can be called again:
 /// `Missing` with a file at `to` then means that it had been moved. The folder of `to` must be there.
 pub(crate) fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    let renamed = move_unsynced(from, to)?;
+    let renamed = move_by(from, to, Moving { always_copies: false, may_copy: &|_| Ok(()) })?;
     if renamed != Renamed::NameTaken {
         sync_both(from, to)?; // where it was missing, a crash may have come before that
     }
     Ok(renamed)
 }
 
-/// [`move_file`] for those who move many files and then sync both folders of each, of those too that were missing.
-pub(crate) fn move_unsynced(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    move_by(from, to, Moving { always_copies: false, may_copy: &|_| Ok(()) })
-}
-
-/// How a file is moved.
 #[derive(Clone, Copy)]
 pub(crate) struct Moving<'a> {
     /// A copy is made also where a rename would do: who has another name of the file could change it afterwards.
@@ -54,7 +44,7 @@ pub(crate) struct Moving<'a> {
     pub may_copy: &'a dyn Fn(u64) -> io::Result<()>,
 }
 
-/// [`move_unsynced`] in another way.
+/// [`move_file`] for those who move many files and then sync both folders of each, of those too that were missing.
 pub(crate) fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsError> {
     let copy = || {
         let found = identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
@@ -90,7 +80,6 @@ fn sync_both(from: &Path, to: &Path) -> Result<(), FsError> {
     if source == target { Ok(()) } else { sync_folder(source) }
 }
 
-/// The content of a file as a move compares it.
 #[derive(PartialEq, Eq)]
 struct Content {
     length: u64,
@@ -169,39 +158,23 @@ fn verify(partial: &Path, copied: &Content) -> Result<(), FsError> {
 fn copy_hashed(source: &mut File, copy: &mut File, from: &Path, partial: &Path) -> Result<Content, FsError> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; COPY_BUFFER_BYTES];
-    let mut length = 0;
     loop {
-        let count = read_some(source, &mut buffer).map_err(|e| FsError::new("read", from, e))?;
+        let count = match source.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read.map_err(|e| FsError::new("read", from, e))?,
+        };
         let Some(block) = buffer.get(..count).filter(|b| !b.is_empty()) else { break };
         hasher.update(block);
         copy.write_all(block).map_err(|e| FsError::new("write", partial, e))?;
-        length += count as u64;
     }
-    Ok(Content { length, hash: hasher.finalize() })
+    Ok(Content { length: hasher.count(), hash: hasher.finalize() })
 }
 
 fn content(path: &Path) -> Result<Content, FsError> {
     let reading = |e| FsError::new("read", path, e);
-    let mut file = open_source(path).map_err(reading)?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; COPY_BUFFER_BYTES];
-    let mut length = 0;
-    loop {
-        let count = read_some(&mut file, &mut buffer).map_err(reading)?;
-        let Some(block) = buffer.get(..count).filter(|b| !b.is_empty()) else { break };
-        hasher.update(block);
-        length += count as u64;
-    }
-    Ok(Content { length, hash: hasher.finalize() })
-}
-
-fn read_some(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match file.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
-    }
+    hasher.update_reader(open_source(path).map_err(reading)?).map_err(reading)?;
+    Ok(Content { length: hasher.count(), hash: hasher.finalize() })
 }
 
 /// Best effort: a file system that cannot keep them is no reason to keep the source.

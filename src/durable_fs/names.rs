@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 /// What became of a rename that must not replace anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renamed {
-    /// The file has its new name.
     Done,
     /// The new name is taken; nothing happened.
     NameTaken,
@@ -18,15 +17,12 @@ pub(crate) enum Renamed {
 /// What a name in a folder stands for; links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A regular file.
     File,
-    /// A folder.
     Folder,
     /// A link, a pipe, a socket or a device.
     Other,
 }
 
-/// A name in a folder.
 #[derive(Debug)]
 pub(crate) struct Entry {
     /// The folder as it was named, with the name.
@@ -39,7 +35,6 @@ pub(crate) struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(windows, allow(dead_code, reason = "a file that is open for writing is not renamed there"))]
 pub(crate) enum Reach {
-    /// They cannot.
     None,
     /// They could open it for writing until now, and may have it open.
     Open,
@@ -49,7 +44,6 @@ pub(crate) enum Reach {
     Owned,
 }
 
-/// The folder in which a path's name stands.
 pub(crate) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -19,7 +19,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path};
 use std::rc::Rc;
-use std::sync::LazyLock;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
 
@@ -29,8 +28,6 @@ use super::whereabouts::note_place;
 
 /// As many as the kernel follows.
 const LINKS_MAX: usize = 40;
-/// Who else may not write into a folder of ours.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// A name, in a folder that is held open if it lies in a landing root.
 pub(super) struct At<'a> {
@@ -58,7 +55,6 @@ pub(super) fn at(path: &Path) -> io::Result<At<'_>> {
     Ok(At { folder, was_kept, name })
 }
 
-/// Does something with a name.
 pub(super) fn on<T>(path: &Path, act: impl Fn(&At<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
     let place = at(path)?;
     match act(&place) {
@@ -71,7 +67,6 @@ pub(super) fn on<T>(path: &Path, act: impl Fn(&At<'_>) -> rustix::io::Result<T>)
     }
 }
 
-/// Does something with two names.
 pub(super) fn on_both<T>(
     from: &Path,
     to: &Path,
@@ -111,7 +106,6 @@ fn claim_folder_of<'a>(folder: &'a Path, below: &Path) -> Option<&'a Path> {
     folder.ancestors().take(depth).filter(is_claim_folder).last()
 }
 
-/// Opens a landing root, or a folder below it.
 fn open_landing(root: &Path, folder: &Path) -> io::Result<OwnedFd> {
     let below = folder.strip_prefix(root).map_err(io::Error::other)?;
     if below.components().all(|name| matches!(name, Component::Normal(_))) {
@@ -124,30 +118,9 @@ fn open_landing(root: &Path, folder: &Path) -> io::Result<OwnedFd> {
     if below.as_os_str().is_empty() { Ok(root) } else { open_below(root.as_fd(), below, folder) }
 }
 
-/// A folder that is the service's own: nobody else may write into it.
-pub(super) fn check_own_folder(mode: u32, owner: u32, folder: &Path) -> io::Result<()> {
-    let own = own_user();
-    if FileType::from_raw_mode(mode) != FileType::Directory {
-        return Err(io::ErrorKind::NotADirectory.into());
-    }
-    if owner != own {
-        return Err(landing::foreign_folder(folder, owner, own));
-    }
-    if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(landing::shared_folder(folder, mode));
-    }
-    Ok(())
-}
-
 fn check_opened(opened: &OwnedFd, folder: &Path) -> io::Result<()> {
     let found = fstat(opened)?;
-    check_own_folder(found.st_mode, found.st_uid, folder)
-}
-
-/// Never changes: the service takes on no other user's rights.
-fn own_user() -> u32 {
-    static OWN: LazyLock<u32> = LazyLock::new(|| rustix::process::geteuid().as_raw());
-    *OWN
+    landing::check_own(found.st_mode, found.st_uid, folder)
 }
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -209,7 +182,7 @@ fn open_root(root: &Path) -> io::Result<OwnedFd> {
 
 /// Walks to a folder and follows the links of root and of the service's user on the way: a sender may own a part of it.
 fn follow_own_links(path: &Path) -> io::Result<OwnedFd> {
-    let own = own_user();
+    let own = landing::own_user();
     let mut ahead: VecDeque<OsString> = path.components().map(|name| name.as_os_str().to_owned()).collect();
     let mut at: OwnedFd = openat(CWD, ".", FOLDER, Mode::empty())?;
     let mut links = 0;

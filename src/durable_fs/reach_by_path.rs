@@ -40,23 +40,11 @@ pub(super) fn folder(folder: &Path) -> io::Result<Option<std::os::fd::OwnedFd>> 
     check(folder).map(|()| None)
 }
 
-/// Whether a folder is this user's, and nobody else's to write.
-#[cfg(unix)]
-pub(super) fn check_own_folder(mode: u32, owner: u32, folder: &Path) -> io::Result<()> {
-    let own = rustix::process::geteuid().as_raw();
-    if owner != own {
-        return Err(landing::foreign_folder(folder, owner, own));
-    }
-    if mode & 0o022 != 0 { Err(landing::shared_folder(folder, mode)) } else { Ok(()) }
-}
-
-/// Does something with a name.
 #[cfg(unix)]
 pub(super) fn on<T>(path: &Path, act: impl Fn(&At<'_>) -> rustix::io::Result<T>) -> io::Result<T> {
     Ok(act(&at(path)?)?)
 }
 
-/// Does something with two names.
 #[cfg(unix)]
 pub(super) fn on_both<T>(
     from: &Path,
@@ -70,7 +58,6 @@ pub(super) fn on_both<T>(
 #[must_use]
 pub(crate) struct KeepsReached(());
 
-/// Would keep what is reached.
 pub(crate) fn keep_reached() -> KeepsReached {
     KeepsReached(())
 }

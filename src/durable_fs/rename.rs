@@ -9,18 +9,11 @@ use super::error::FsError;
 use super::files::{create_private, is_missing, remove_file, set_mode, sync_all};
 use super::folder_sync::sync_folder;
 use super::names::{Renamed, hidden_sibling, parent_of};
+use super::platform;
 #[cfg(unix)]
-use super::{unix as platform, unix_rename as exclusive};
+pub(crate) use super::unix_rename::rename_no_replace;
 #[cfg(windows)]
-use super::{windows as platform, windows_rename as exclusive};
-
-/// Renames on one file system, never over an existing file. Does not sync folders.
-///
-/// Where the file system has no such rename, a hard link and an unlink stand in, and without hard links an empty file, made
-/// exclusively, that the rename then replaces. A crash between link and unlink leaves both names on one file: the next call finishes it.
-pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    exclusive::rename_no_replace(from, to)
-}
+pub(crate) use super::windows_rename::rename_no_replace;
 
 /// Renames over whatever is there, atomically. Does not sync folders.
 pub(crate) fn rename_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {

@@ -3,12 +3,10 @@
 use std::io;
 use std::path::Path;
 
+use super::files::if_there;
 use super::names::nearest_existing;
-#[cfg(unix)]
-use super::unix as platform;
+use super::platform;
 use super::whereabouts::note_place;
-#[cfg(windows)]
-use super::windows as platform;
 
 /// The room on one file system, as far as it is for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +31,7 @@ pub(crate) fn room_at(folder: &Path) -> io::Result<Room> {
 /// a folder). A folder that is not there is none.
 pub(crate) fn is_mount_point(folder: &Path) -> io::Result<bool> {
     note_place(folder);
-    match platform::is_mount_point(folder) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(false)
-        }
-        found => found,
-    }
+    Ok(if_there(platform::is_mount_point(folder))?.unwrap_or(false))
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, linkat, mkdirat, renamea
 use rustix::io::retry_on_intr;
 
 use super::landing;
+#[cfg(target_os = "linux")]
+use super::mounts::Mounts;
 use super::names::{Entry, Kind, Reach};
 use super::reach::{self, on, on_both};
 use crate::model::identity::{FileIdentity, FolderIdentity};
@@ -42,13 +44,13 @@ pub(super) fn is_unsupported(error: &io::Error) -> bool {
         || matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP))
 }
 
-/// Of this process, or of the whole system.
-pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+/// Whether this process, or the whole system, has as many files open as it may.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
-pub(super) fn has_no_name(file: &File) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
+/// Whether an open file was removed, or another put in its place: it is gone with whoever has it open. Unknown counts as no.
+pub(crate) fn has_no_name(file: &File) -> bool {
     // It is told of an open file whatever becomes of its folder; were it not, the look by its path would tell.
     file.metadata().is_ok_and(|found| found.nlink() == 0)
 }
@@ -109,18 +111,17 @@ fn kind_of(kind: FileType) -> Kind {
     }
 }
 
-pub(super) fn narrow_umask() {
+/// Lets nobody else write what this process makes, whatever the umask that it was started under. Once, at the start.
+pub(crate) fn narrow_umask() {
     let others = Mode::from_raw_mode(0o022);
     let given = rustix::process::umask(others);
     rustix::process::umask(given | others);
 }
 
-/// How many names an open file has.
 pub(super) fn open_link_count(file: &File) -> io::Result<u64> {
     Ok(file.metadata()?.nlink())
 }
 
-/// How many names a file has.
 pub(super) fn link_count(path: &Path) -> io::Result<u64> {
     look_at(path).map(|found| found.st_nlink)
 }
@@ -148,8 +149,8 @@ pub(super) fn take_over(path: &Path) -> io::Result<Reach> {
     }
 }
 
-/// Whether a file belongs to another user.
-pub(super) fn is_foreign(path: &Path) -> bool {
+/// Whether a file belongs to another user. Not to root: that may take it.
+pub(crate) fn is_foreign(path: &Path) -> bool {
     let own = rustix::process::geteuid();
     !own.is_root() && look_at(path).is_ok_and(|found| found.st_uid != own.as_raw())
 }
@@ -167,7 +168,7 @@ pub(super) fn own_folder(folder: &Path) -> io::Result<FolderIdentity> {
     let is_below_root = landing::root_of(folder).is_some_and(|(_, below)| !below.as_os_str().is_empty());
     if is_below_root && let Ok(Some(reached)) = reach::folder(folder) {
         let found = File::from(reached).metadata()?;
-        reach::check_own_folder(found.mode(), found.uid(), folder)?;
+        landing::check_own(found.mode(), found.uid(), folder)?;
         return Ok(folder_identity_of(&found));
     }
     check_own_folder(folder)?;
@@ -182,10 +183,9 @@ pub(super) fn check_own_folder(folder: &Path) -> io::Result<()> {
         Some(folder) => rustix::fs::fstat(folder)?,
         None => rustix::fs::stat(folder)?,
     };
-    reach::check_own_folder(found.st_mode, found.st_uid, folder)
+    landing::check_own(found.st_mode, found.st_uid, folder)
 }
 
-/// Lists a folder as a stream.
 pub(super) struct Listing {
     folder: PathBuf,
     names: rustix::fs::Dir,
@@ -233,15 +233,17 @@ pub(super) fn open_folder(folder: &Path) -> io::Result<File> {
             let opened = retry_on_intr(|| rustix::fs::openat(&reached, ".", flags, Mode::empty()))?;
             Ok(File::from(opened))
         }
-        None => retry_interrupted(|| File::open(folder)),
+        None => File::open(folder),
     }
 }
 
-pub(super) fn open_unblocked(path: &Path) -> io::Result<File> {
+/// Opens whatever lies there for reading, without following a link or waiting for a pipe's other end.
+pub(crate) fn open_unblocked(path: &Path) -> io::Result<File> {
     reach::open(path, OFlags::RDONLY, Mode::empty())
 }
 
-pub(super) fn open_source(path: &Path) -> io::Result<File> {
+/// Opens a source for reading: no link, and no pipe or device that somebody put in its place.
+pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     let file = open_unblocked(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
 }
@@ -268,11 +270,13 @@ pub(super) fn create_new(path: &Path, flags: OFlags) -> io::Result<File> {
     reach::open(path, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(PRIVATE_FILE_MODE))
 }
 
-pub(super) fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+/// Writes bytes at a place of a file, whatever else is read or written there.
+pub(crate) fn write_at(file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
 }
 
-pub(super) fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+/// Fills the buffer from a place of a file.
+pub(crate) fn read_at(file: &File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
 }
 
@@ -297,7 +301,8 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
     create_new(path, OFlags::RDWR)
 }
 
-pub(super) fn open_files_max() -> Option<u64> {
+/// How many files the process may have open; none: any number.
+pub(crate) fn open_files_max() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
@@ -316,9 +321,10 @@ pub(super) fn keep_permissions(copy: &File, metadata: &Metadata) -> io::Result<(
     set_mode(copy, metadata.mode() & 0o644)
 }
 
+/// Asks the kernel to begin writing a part of a file, so that a later sync is short. A hint: nothing is promised.
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code, reason = "neither std nor rustix has sync_file_range")]
-pub(super) fn start_writeback(file: &File, offset: u64, length: u64) {
+pub fn start_writeback(file: &File, offset: u64, length: u64) {
     use std::os::fd::AsRawFd as _;
     let (Ok(offset), Ok(length)) = (i64::try_from(offset), i64::try_from(length)) else { return };
     // SAFETY: the descriptor is open for the time of the call, which touches no memory of ours. Its answer does not matter: it
@@ -326,20 +332,23 @@ pub(super) fn start_writeback(file: &File, offset: u64, length: u64) {
     unsafe { libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
+/// There is no such hint.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
+pub fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
 
-/// Drops a synced file's pages, so that reading it back reads the disk.
+/// Asks the kernel to drop what it has in memory of a file and need not write any more, so that the next read is of the disk. After a
+/// failed sync the two may differ (Linux; elsewhere nothing is done).
 #[cfg(target_os = "linux")]
-pub(super) fn forget_cached(file: &File) {
+pub(crate) fn forget_cached(file: &File) {
     // A hint.
     rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).ok();
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn forget_cached(_file: &File) {}
+pub(crate) fn forget_cached(_file: &File) {}
 
-pub(super) fn identity(file: &File) -> io::Result<FileIdentity> {
+/// The identity of an open file.
+pub fn identity(file: &File) -> io::Result<FileIdentity> {
     file.metadata().map(|m| identity_of(&m))
 }
 
@@ -405,25 +414,9 @@ pub(super) fn is_mount_point(folder: &Path) -> io::Result<bool> {
     // Kernels before 5.8 do not say.
     let folder = fs::canonicalize(inside)?;
     match fs::read("/proc/self/mountinfo") {
-        Ok(table) => Ok(is_in_mountinfo(&table, &folder)),
+        Ok(table) => Ok(Mounts::listed(&table).is_one(&folder)),
         Err(_) => differs_from_parent(&folder),
     }
-}
-
-/// The fifth field of a line is the mount point, with `\040` and the like for blanks.
-#[cfg(target_os = "linux")]
-fn is_in_mountinfo(table: &[u8], folder: &Path) -> bool {
-    use std::os::unix::ffi::OsStrExt as _;
-    let escaped: Vec<u8> = folder
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .flat_map(|byte| match byte {
-            b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
-            other => vec![*other],
-        })
-        .collect();
-    table.split(|byte| *byte == b'\n').any(|line| line.split(|byte| *byte == b' ').nth(4) == Some(&escaped))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -441,15 +434,6 @@ pub(super) fn device_of(folder: &Path) -> io::Result<u64> {
     folder_metadata(folder).map(|m| m.dev())
 }
 
-fn retry_interrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
-    }
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -458,7 +442,7 @@ mod tests {
     fn the_table_of_mounts_tells_a_mount_point_by_its_whole_name() {
         let table =
             b"36 35 98:0 / / rw - ext4 /dev/a rw\n37 36 0:5 /sub /mnt/with\\040blank rw - tmpfs none rw\n";
-        let is_mounted = |folder: &str| is_in_mountinfo(table, Path::new(folder));
+        let is_mounted = |folder: &str| Mounts::listed(table).is_one(Path::new(folder));
         assert!(is_mounted("/") && is_mounted("/mnt/with blank"));
         assert!(!is_mounted("/mnt") && !is_mounted("/mnt/with") && !is_mounted("/sub"));
     }

@@ -16,7 +16,11 @@ use super::unix::{
     rename_replace,
 };
 
-pub(super) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+/// Renames on one file system, never over an existing file. Does not sync folders.
+///
+/// Where the file system has no such rename, a hard link and an unlink stand in, and without hard links an empty file, made
+/// exclusively, that the rename then replaces. A crash between link and unlink leaves both names on one file: the next call finishes it.
+pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match rename_exclusively(from, to) {
         Ok(()) => Ok(Renamed::Done),
         Err(error) if is_unsupported(&error) => link_then_unlink(from, to),

@@ -93,12 +93,12 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     retry_held(|| fs::remove_file(path))
 }
 
-pub(super) fn is_out_of_descriptors(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     raw(error) == Some(ERROR_TOO_MANY_OPEN_FILES)
 }
 
 /// A file that is open here keeps its name.
-pub(super) fn has_no_name(_: &File) -> bool {
+pub(crate) fn has_no_name(_: &File) -> bool {
     false
 }
 
@@ -133,14 +133,12 @@ fn kind_of(kind: fs::FileType) -> Kind {
     }
 }
 
-pub(super) fn narrow_umask() {}
+pub(crate) fn narrow_umask() {}
 
-/// How many names an open file has.
 pub(super) fn open_link_count(file: &File) -> io::Result<u64> {
     Ok(u64::from(information(file)?.nNumberOfLinks))
 }
 
-/// How many names a file has.
 pub(super) fn link_count(path: &Path) -> io::Result<u64> {
     Ok(u64::from(information(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?)?.nNumberOfLinks))
 }
@@ -150,7 +148,7 @@ pub(super) fn take_over(path: &Path) -> io::Result<Reach> {
     Ok(if link_count(path)? > 1 { Reach::Named } else { Reach::None })
 }
 
-pub(super) fn is_foreign(_path: &Path) -> bool {
+pub(crate) fn is_foreign(_path: &Path) -> bool {
     false
 }
 
@@ -166,7 +164,6 @@ pub(super) fn own_folder(folder: &Path) -> io::Result<FolderIdentity> {
     folder_identity(folder)?.ok_or_else(|| io::ErrorKind::NotADirectory.into())
 }
 
-/// Lists a folder as a stream.
 pub(super) struct Listing(fs::ReadDir);
 
 impl Listing {
@@ -185,7 +182,7 @@ impl Iterator for Listing {
     }
 }
 
-pub(super) fn open_source(path: &Path) -> io::Result<File> {
+pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     reach::check(parent_of(path))?;
     let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
@@ -212,7 +209,7 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
 }
 
 /// There is no such limit.
-pub(super) fn open_files_max() -> Option<u64> {
+pub(crate) fn open_files_max() -> Option<u64> {
     None
 }
 
@@ -225,7 +222,7 @@ pub(super) fn keep_permissions(copy: &File, metadata: &fs::Metadata) -> io::Resu
     copy.set_permissions(metadata.permissions())
 }
 
-pub(super) fn write_at(file: &File, mut at: u64, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_at(file: &File, mut at: u64, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let written = std::os::windows::fs::FileExt::seek_write(file, bytes, at)?;
         if written == 0 {
@@ -236,7 +233,7 @@ pub(super) fn write_at(file: &File, mut at: u64, mut bytes: &[u8]) -> io::Result
     Ok(())
 }
 
-pub(super) fn read_at(file: &File, mut at: u64, mut bytes: &mut [u8]) -> io::Result<()> {
+pub(crate) fn read_at(file: &File, mut at: u64, mut bytes: &mut [u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         let read = std::os::windows::fs::FileExt::seek_read(file, bytes, at)?;
         if read == 0 {
@@ -247,11 +244,13 @@ pub(super) fn read_at(file: &File, mut at: u64, mut bytes: &mut [u8]) -> io::Res
     Ok(())
 }
 
-pub(super) fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
+/// There is no such hint.
+pub fn start_writeback(_file: &File, _offset: u64, _length: u64) {}
 
-pub(super) fn forget_cached(_file: &File) {}
+pub(crate) fn forget_cached(_file: &File) {}
 
-pub(super) fn identity(file: &File) -> io::Result<FileIdentity> {
+/// The identity of an open file.
+pub fn identity(file: &File) -> io::Result<FileIdentity> {
     let found = information(file)?;
     Ok(FileIdentity {
         device: u64::from(found.dwVolumeSerialNumber),

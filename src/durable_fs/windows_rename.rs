@@ -10,7 +10,7 @@ use super::files::is_missing;
 use super::names::Renamed;
 use super::windows::{is_taken, move_file_ex};
 
-pub(super) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match move_file_ex(from, to, MOVEFILE_WRITE_THROUGH) {
         Ok(()) => Ok(Renamed::Done),
         Err(error) if is_taken(&error) => Ok(Renamed::NameTaken),
