@@ -84,7 +84,6 @@ pub(super) struct Batch {
     pub(super) rows: BTreeMap<Key, Option<Value>>,
 }
 
-/// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Applied {

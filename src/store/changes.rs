@@ -56,11 +56,7 @@ impl<'a> Changes<'a> {
     pub fn job(&mut self, job: &Job) -> &mut Self {
         let unfinished = keys::of_job(keys::UNFINISHED, job.id);
         self.put("job", keys::of_job(keys::JOB, job.id), job);
-        if job.state.is_final() {
-            self.ask(Change::Remove { key: unfinished })
-        } else {
-            self.ask(Change::Put { key: unfinished, values: vec![value::mark()] })
-        }
+        if job.state.is_final() { self.remove(unfinished) } else { self.put_mark(unfinished) }
     }
 
     /// Writes a rule's snapshot under its hash (once).
@@ -69,11 +65,6 @@ impl<'a> Changes<'a> {
             Ok(values) => self.ask(Change::PutNew { key: keys::rule(&rule.hash()), values }),
             Err(error) => self.fail(error),
         }
-    }
-
-    /// Removes the snapshot of a rule.
-    pub(super) fn forget_rule(&mut self, key: Key) -> &mut Self {
-        self.ask(Change::Remove { key })
     }
 
     /// Writes a ledger row; with `kept`, also the identity under which a kept file is known.
@@ -86,7 +77,7 @@ impl<'a> Changes<'a> {
 
     /// Forgets a kept file: it is gone, or changed, and what lies there now is a new source.
     pub(crate) fn forget_kept(&mut self, identity: &FileIdentity) -> &mut Self {
-        self.ask(Change::Remove { key: keys::kept(identity) })
+        self.remove(keys::kept(identity))
     }
 
     /// Writes a checkpoint.
@@ -109,8 +100,7 @@ impl<'a> Changes<'a> {
 
     /// Removes checkpoint and intent (retired, or from the source again).
     pub fn forget_work(&mut self, job: JobId) -> &mut Self {
-        self.ask(Change::Remove { key: keys::of_job(keys::CHECKPOINT, job) });
-        self.ask(Change::Remove { key: keys::of_job(keys::INTENT, job) })
+        self.remove(keys::of_job(keys::CHECKPOINT, job)).remove(keys::of_job(keys::INTENT, job))
     }
 
     /// Removes failed records from position `from` on (cut back to a checkpoint, or a retry: 0).
@@ -126,9 +116,7 @@ impl<'a> Changes<'a> {
 
     /// Removes a job and its work; its ledger row stays.
     pub(super) fn forget_job(&mut self, job: JobId) -> &mut Self {
-        for prefix in [keys::JOB, keys::UNFINISHED] {
-            self.ask(Change::Remove { key: keys::of_job(prefix, job) });
-        }
+        self.remove(keys::of_job(keys::JOB, job)).remove(keys::of_job(keys::UNFINISHED, job));
         self.forget_work(job).forget_failed_records(job, 0)
     }
 

@@ -24,7 +24,6 @@ pub(crate) struct ArchivedRow {
     pub files: Vec<ArchivedFile>,
 }
 
-/// One file in the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ArchivedFile {
     /// Where it lies.
@@ -147,7 +146,6 @@ impl Changes<'_> {
         self
     }
 
-    /// Writes what a job archived.
     pub(crate) fn archived(&mut self, row: &ArchivedRow) -> &mut Self {
         self.put("archived source", key_of(row), row)
     }

@@ -1,48 +1,39 @@
 //! What can go wrong in the store, and what the operator can do about it.
 
-use std::error::Error as _;
 use std::io;
 use std::path::PathBuf;
 
-use crate::durable_fs;
-use crate::model::fault::{Fault, FaultKind};
+use crate::durable_fs::{self, FsError};
+use crate::model::fault::{Fault, FaultKind, JobError};
 use crate::model::os_text::escaped_path;
 
 /// The store cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum StoreError {
-    /// Another process has the data folder.
     #[error("the data folder {} is in use by {holder}", escaped_path(data_dir))]
     InUse { data_dir: PathBuf, pid: Option<u32>, holder: String },
-    /// The data folder belongs to another user.
     #[error("the data folder {} belongs to user {owner}", escaped_path(data_dir))]
     OtherOwner { data_dir: PathBuf, owner: String },
     /// No service has run on this data folder yet.
     #[error("there is no store in {}", escaped_path(data_dir))]
     NoStore { data_dir: PathBuf },
-    /// The store was written by a later version of this program.
     #[error(
         "the store in {} has format {found}, and this version knows formats up to {known}",
         escaped_path(data_dir)
     )]
     Newer { data_dir: PathBuf, found: u32, known: u32 },
-    /// One value was written by a later version of this program.
     #[error("a {what} in the store has version {found}, which this version does not know")]
     UnknownVersion { what: &'static str, found: u8 },
-    /// A value cannot be read back.
     #[error("a {what} in the store is damaged: {detail}")]
     Corrupt { what: &'static str, detail: String },
-    /// The engine's files cannot be read back.
     #[error("the store in {} is damaged: {detail}", escaped_path(path))]
     Damaged { path: PathBuf, detail: String },
     /// A value cannot be written down: a bug of this program.
     #[error("a {what} cannot be written to the store: {detail}")]
     Encode { what: &'static str, detail: String },
-    /// A file or folder of the store.
     #[error("cannot {action} {}", escaped_path(path))]
     Folder { action: &'static str, path: PathBuf, source: io::Error },
-    /// The embedded engine failed.
     #[error("the store cannot {action}")]
     Engine { action: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
     /// A write or sync failed: what reached the disk is not known any more.
@@ -59,6 +50,12 @@ pub enum StoreError {
     Poisoned { reason: String },
 }
 
+impl From<FsError> for StoreError {
+    fn from(FsError { action, path, source, .. }: FsError) -> Self {
+        Self::Folder { action, path, source }
+    }
+}
+
 impl StoreError {
     pub(super) fn corrupt(what: &'static str, detail: impl Into<String>) -> Self {
         Self::Corrupt { what, detail: detail.into() }
@@ -66,14 +63,7 @@ impl StoreError {
 
     /// It and its causes in one line.
     pub(super) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        JobError::from_fault(self).message
     }
 
     /// Whether a flush or fsync failed, now or before: nothing may be tried again before a restart.
@@ -81,12 +71,10 @@ impl StoreError {
         matches!(self, Self::Failed { .. } | Self::Poisoned { .. } | Self::Removed { .. })
     }
 
-    /// Whether this user may not do it.
     fn is_denied(&self) -> bool {
         self.io_kind() == Some(io::ErrorKind::PermissionDenied)
     }
 
-    /// Whether its disk has no room.
     fn is_full(&self) -> bool {
         matches!(self.io_kind(), Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
@@ -116,67 +104,55 @@ impl Fault for StoreError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::InUse { .. } => {
-                "stop that process first, or give this one its own `service.data_dir`".to_owned()
-            }
-            Self::OtherOwner { owner, .. } if owner.starts_with('#') => {
-                format!("run the command as that user: `sudo -u '{owner}' landfall …`")
-            }
+            Self::InUse { .. } => "stop that process first, or give this one its own `service.data_dir`",
             Self::OtherOwner { owner, .. } => {
-                format!("run the command as that user: `sudo -u {owner} landfall …`")
+                let user = if owner.starts_with('#') { format!("'{owner}'") } else { owner.clone() };
+                return Some(format!("run the command as that user: `sudo -u {user} landfall …`"));
             }
-            Self::NoStore { .. } => "start the service once, or check `service.data_dir`".to_owned(),
+            Self::NoStore { .. } => "start the service once, or check `service.data_dir`",
             Self::Newer { .. } | Self::UnknownVersion { .. } => {
                 "it was written by a later version of landfall: run that version on this data folder"
-                    .to_owned()
             }
             Self::Removed { .. } => {
                 "put the data folder back (its last backup), then start the service again: it recovers; what was claimed since lies in the claim \
                  folders, see `landfall recover`"
-                    .to_owned()
             }
             Self::Corrupt { .. } => {
-                "check the disk; keep a copy of the data folder before anything else is tried".to_owned()
+                "check the disk; keep a copy of the data folder before anything else is tried"
             }
             Self::Damaged { .. } => {
                 "keep a copy of the data folder, then restore its last backup; without one move its `store` folder away and start \
                  anew: `landfall recover CLAIM_DIR` lists the claimed sources that the lost store leaves behind"
-                    .to_owned()
             }
             denied if denied.is_denied() => {
                 "run the command as the user that the service runs as, who must own the data folder and all in it"
-                    .to_owned()
             }
             Self::Slices { .. } => {
-                "check the disk of `service.data_dir` (room, errors in the kernel's log): the job then goes on by itself".to_owned()
+                "check the disk of `service.data_dir` (room, errors in the kernel's log): the job then goes on by itself"
             }
             Self::Folder { source, .. } if durable_fs::is_out_of_descriptors(source) => {
-                durable_fs::hint_of(source).to_owned()
+                durable_fs::hint_of(source)
             }
             Self::Engine { source, .. } | Self::Failed { source, .. }
                 if source.downcast_ref().is_some_and(durable_fs::is_out_of_descriptors) =>
             {
                 "raise the limit of open files of the service (`ulimit -n`, `LimitNOFILE`), then start it again"
-                    .to_owned()
             }
             full if full.is_full() => {
                 "make room on the disk of `service.data_dir`, then start the service again: it recovers everything"
-                    .to_owned()
             }
             Self::Folder { .. } => {
-                "check that the service's user may write there, and that the disk has room".to_owned()
+                "check that the service's user may write there, and that the disk has room"
             }
             Self::Engine { .. } => {
                 "check the disk (room, errors in the kernel's log); a service that runs must then be restarted"
-                    .to_owned()
             }
             Self::Failed { .. } | Self::Poisoned { .. } => {
                 "check the disk of `service.data_dir` (room, errors in the kernel's log), then start the service again: it recovers everything"
-                    .to_owned()
             }
             Self::Encode { .. } => return None,
         };
-        Some(hint)
+        Some(hint.to_owned())
     }
 }
 

@@ -26,7 +26,6 @@ use crate::model::notice::{JobChange, Notice};
 /// Changes that wait for a listener at most.
 const WAITING_MAX: usize = 1024;
 
-/// All who listen.
 #[derive(Default)]
 pub(super) struct Feed {
     listeners: Mutex<Vec<Weak<Queue>>>,

@@ -5,13 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::StoreError;
-use crate::durable_fs::{self, FsError, HeldFolder, Hold, Renamed};
+use crate::durable_fs::{self, HeldFolder, Hold, Renamed};
 
 /// Makes the folder, if need be, and takes it for this process.
 pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
     make_private(data_dir)?;
-    let held = durable_fs::hold_folder(data_dir);
-    match held.map_err(|FsError { action, path, source, .. }| StoreError::Folder { action, path, source })? {
+    match durable_fs::hold_folder(data_dir)? {
         Hold::Ours(held) => Ok(held),
         Hold::Theirs(holder) => Err(StoreError::InUse {
             data_dir: data_dir.to_owned(),
@@ -24,11 +23,7 @@ pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
 
 /// Makes a folder that only its owner may enter, durably; one that is there already keeps its permissions.
 pub(super) fn make_private(folder: &Path) -> Result<(), StoreError> {
-    durable_fs::make_folder(folder, true).map_err(|FsError { action, path, source, .. }| StoreError::Folder {
-        action,
-        path,
-        source,
-    })
+    Ok(durable_fs::make_folder(folder, true)?)
 }
 
 /// Makes a folder, and those above it, that only its owner may enter; not durably.
@@ -53,11 +48,7 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     // What stands in for a rename without replacing, where a file system has none, is for files.
     let renamed =
         if cfg!(windows) { durable_fs::rename_no_replace } else { durable_fs::rename_replace }(from, to);
-    match renamed.map_err(|FsError { action, path, source, .. }| StoreError::Folder {
-        action,
-        path,
-        source,
-    })? {
+    match renamed? {
         Renamed::Done => Ok(()),
         Renamed::NameTaken => Err(failed("rename", from, io::ErrorKind::AlreadyExists.into())),
         Renamed::Missing => Err(failed("rename", from, io::ErrorKind::NotFound.into())),

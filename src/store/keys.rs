@@ -37,35 +37,24 @@ pub(super) type Key = Vec<u8>;
 
 /// The one row of a kind that a job has.
 pub(super) fn of_job(prefix: u8, job: JobId) -> Key {
-    let mut key = Vec::with_capacity(17);
-    key.push(prefix);
-    key.extend_from_slice(&job.to_bytes());
-    key
+    [&[prefix][..], &job.to_bytes()].concat()
 }
 
 /// The group of failed records that begins at this position.
 pub(super) fn failed_group(job: JobId, first: u64) -> Key {
-    let mut key = of_job(FAILED, job);
-    key.extend_from_slice(&first.to_be_bytes());
-    key
+    [&of_job(FAILED, job)[..], &first.to_be_bytes()].concat()
 }
 
 /// Rules lie under the hash of their hash's text, which makes the key's length fixed whatever was asked for.
 pub(super) fn rule(hash: &str) -> Key {
-    let mut key = vec![RULE];
-    key.extend_from_slice(blake3::hash(hash.as_bytes()).as_bytes());
-    key
+    [&[RULE][..], blake3::hash(hash.as_bytes()).as_bytes()].concat()
 }
 
 pub(super) fn kept(identity: &FileIdentity) -> Key {
-    let mut key = Vec::with_capacity(57);
-    key.push(KEPT);
-    for part in [identity.device, identity.inode, identity.size] {
-        key.extend_from_slice(&part.to_be_bytes());
-    }
-    key.extend_from_slice(&identity.mtime_ns.to_be_bytes());
-    key.extend_from_slice(&identity.ctime_ns.to_be_bytes());
-    key
+    let FileIdentity { device, inode, size, mtime_ns, ctime_ns } = *identity;
+    let place = [device, inode, size].map(u64::to_be_bytes);
+    let times = [mtime_ns, ctime_ns].map(i128::to_be_bytes);
+    [&[KEPT][..], place.as_flattened(), times.as_flattened()].concat()
 }
 
 /// All jobs of a rule that published this content; see [`published_content`].
@@ -75,9 +64,7 @@ pub(super) fn content(rule: &str, content_hash: &str) -> Key {
 
 /// That a job published this content; oldest first.
 pub(super) fn published_content(rule: &str, content_hash: &str, job: JobId) -> Key {
-    let mut key = content(rule, content_hash);
-    key.extend_from_slice(&job.to_bytes());
-    key
+    [&content(rule, content_hash)[..], &job.to_bytes()].concat()
 }
 
 /// All deliveries of a key of a rule; see [`published_delivery`].
@@ -87,10 +74,7 @@ pub(super) fn delivery(rule: &str, delivery_key: &OsText) -> Key {
 
 /// A job's delivery; the last revision sorts last.
 pub(super) fn published_delivery(rule: &str, delivery_key: &OsText, revision: u64, job: JobId) -> Key {
-    let mut key = delivery(rule, delivery_key);
-    key.extend_from_slice(&revision.to_be_bytes());
-    key.extend_from_slice(&job.to_bytes());
-    key
+    [&delivery(rule, delivery_key)[..], &revision.to_be_bytes(), &job.to_bytes()].concat()
 }
 
 /// The revision and the job of a key made by [`published_delivery`].
@@ -113,35 +97,23 @@ pub(super) fn archived_by(rule: &str) -> Key {
 
 /// The sources of a rule that were archived from this moment on, by time.
 pub(super) fn archived_from(rule: &str, unix_ms: u64) -> Key {
-    let mut key = archived_by(rule);
-    key.extend_from_slice(&unix_ms.to_be_bytes());
-    key
+    [&archived_by(rule)[..], &unix_ms.to_be_bytes()].concat()
 }
 
-/// The archived source of a job.
 pub(super) fn archived(rule: &str, unix_ms: u64, job: JobId) -> Key {
-    let mut key = archived_from(rule, unix_ms);
-    key.extend_from_slice(&job.to_bytes());
-    key
+    [&archived_from(rule, unix_ms)[..], &job.to_bytes()].concat()
 }
 
 /// Under a hash, which makes the key's length fixed whatever the text is. A rule's name holds no NUL.
 fn digest_of(prefix: u8, rule: &str, text: &[u8]) -> Key {
     let mut hasher = blake3::Hasher::new();
     hasher.update(rule.as_bytes()).update(&[0]).update(text);
-    let mut key = Vec::with_capacity(57);
-    key.push(prefix);
-    key.extend_from_slice(hasher.finalize().as_bytes());
-    key
+    [&[prefix][..], hasher.finalize().as_bytes()].concat()
 }
 
 /// The chunk of a long value after its first; `index` from 1.
 pub(super) fn continued(head: &[u8], index: u32) -> Key {
-    let mut key = Vec::with_capacity(head.len() + 5);
-    key.push(CONTINUED);
-    key.extend_from_slice(head);
-    key.extend_from_slice(&index.to_be_bytes());
-    key
+    [&[CONTINUED][..], head, &index.to_be_bytes()].concat()
 }
 
 /// The job of a key made by [`of_job`] or longer ones that begin like it.

@@ -59,7 +59,6 @@ impl MemoryBudget {
         self.used() >= self.bytes_max
     }
 
-    /// Bytes in use now.
     pub(crate) fn used(&self) -> u64 {
         self.room().used
     }
@@ -73,15 +72,8 @@ impl MemoryBudget {
     pub(super) fn wait_for_change(&self, seen: u64) {
         let mut room = self.room();
         room.waiting += 1;
-        while room.changes == seen {
-            let (woken, timeout) =
-                self.changed.wait_timeout(room, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner);
-            room = woken;
-            if timeout.timed_out() {
-                break;
-            }
-        }
-        room.waiting -= 1;
+        let waited = self.changed.wait_timeout_while(room, LOOK_AGAIN, |room| room.changes == seen);
+        waited.unwrap_or_else(PoisonError::into_inner).0.waiting -= 1;
     }
 
     /// To be read before looking for room, and then given to [`Self::wait_until_drained`]: no change between the two is missed.
@@ -98,11 +90,6 @@ impl MemoryBudget {
         waited.unwrap_or_else(PoisonError::into_inner).0.draining -= 1;
     }
 
-    /// An eighth is free.
-    fn low_water(&self) -> u64 {
-        self.bytes_max / 8 * 7
-    }
-
     /// Says that a queue has nothing left, or takes nothing any more: its putter must not wait for others.
     pub(super) fn announce_empty(&self) {
         let mut room = self.room();
@@ -117,7 +104,6 @@ impl MemoryBudget {
         }
     }
 
-    /// Says that something changed.
     pub(super) fn announce(&self) {
         self.announce_in(self.room());
     }
@@ -127,7 +113,8 @@ impl MemoryBudget {
         if room.waiting > 0 {
             self.changed.notify_all();
         }
-        if room.used <= self.low_water() {
+        let low_water = self.bytes_max / 8 * 7;
+        if room.used <= low_water {
             self.tell_drained(&mut room);
         }
     }

@@ -49,6 +49,7 @@ mod folder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 #[cfg(test)]
+#[path = "tests/in_memory.rs"]
 mod in_memory;
 mod keys;
 mod mark;

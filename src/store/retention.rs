@@ -11,7 +11,6 @@ use super::{LedgerRow, Store};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 
-/// Jobs forgotten in one atomic step.
 const BATCH_JOBS: usize = 256;
 
 impl Store {
@@ -109,7 +108,7 @@ impl Store {
         let count = unused.len() as u64;
         let mut changes = self.change();
         for key in unused {
-            changes.forget_rule(key);
+            changes.remove(key);
         }
         changes.apply()?;
         Ok(count)

@@ -79,19 +79,15 @@ pub enum LedgerOutcome {
     Refused,
 }
 
-/// Which jobs a text names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JobMatch {
-    /// Exactly this one.
     One(JobId),
-    /// None.
     None,
     /// Several begin or end with it; some of them.
     Several(Vec<JobId>),
 }
 
 impl Store {
-    /// A job by id.
     pub(crate) fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         self.row("job", &keys::of_job(keys::JOB, id))
     }
@@ -101,7 +97,6 @@ impl Store {
         self.rows_of("job", keys::JOB)
     }
 
-    /// All jobs, newest first.
     pub(crate) fn jobs_newest_first(&self) -> impl Iterator<Item = Result<Job, StoreError>> + use<> {
         self.jobs().rev()
     }
@@ -142,12 +137,10 @@ impl Store {
         })
     }
 
-    /// The snapshot of a rule.
     pub(crate) fn rule(&self, hash: &str) -> Result<Option<Rule>, StoreError> {
         self.row("rule", &keys::rule(hash))
     }
 
-    /// The ledger row of a job.
     pub(crate) fn ledger(&self, job: JobId) -> Result<Option<LedgerRow>, StoreError> {
         self.row("ledger row", &keys::of_job(keys::LEDGER, job))
     }

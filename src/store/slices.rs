@@ -40,11 +40,9 @@ struct Line {
     in_memory: VecDeque<(Slice, MemoryLease)>,
     /// Behind those in memory.
     stored: VecDeque<Stored>,
-    /// Slices stored so far.
     stored_count: u64,
     /// Bytes stored, those being read included.
     stored_bytes: u64,
-    /// Slices taken so far.
     taken: u64,
     ended: bool,
     stopped: bool,

@@ -20,7 +20,6 @@ use super::error::StoreError;
 use super::{folder, value};
 use crate::durable_fs::{self, FsError};
 
-/// The folder's name in the data folder.
 const FOLDER: &str = "slices";
 /// Bytes after which a job's next file begins, at least and at most.
 const FILE_BYTES_MIN: u64 = if cfg!(test) { 1 << 20 } else { 16 << 20 };
@@ -151,7 +150,6 @@ impl Writer {
 }
 
 impl Spooled {
-    /// Bytes of its place.
     pub(super) fn bytes(&self) -> u64 {
         self.length as u64
     }

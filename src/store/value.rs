@@ -15,7 +15,6 @@ use super::backend::{VALUE_BYTES_MAX, Value};
 use super::error::StoreError;
 
 const VERSION: u8 = 1;
-/// Bytes that [`seal`] adds.
 const SEAL_BYTES: usize = 1;
 /// Encoding and count of chunks.
 const HEAD_BYTES: usize = 5;
@@ -85,7 +84,6 @@ pub(super) struct Head<'a> {
     payload: &'a [u8],
 }
 
-/// Reads a head.
 pub(super) fn read_head<'a>(what: &'static str, value: &'a [u8]) -> Result<Head<'a>, StoreError> {
     let rest = unseal(what, value)?;
     match rest {

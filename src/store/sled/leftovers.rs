@@ -13,11 +13,9 @@ use crate::durable_fs;
 use crate::store::error::StoreError;
 use crate::store::folder::failed;
 
-/// How the name of a snapshot begins.
 pub(super) const SNAPSHOT: &str = "snap.";
 const UNFINISHED_SNAPSHOT: &str = ".generating";
 const SETTINGS: &str = "conf";
-/// The engine's log.
 pub(super) const LOG: &str = "db";
 
 /// Removes what a kill left half-written, and lets the kernel forget what it only remembers: after a failed fsync its memory may hold

@@ -19,7 +19,6 @@ use super::{errors, opening};
 use crate::store::error::StoreError;
 use crate::store::folder::{self, failed};
 
-/// The name of a store that is being made.
 const UNFINISHED: &str = "store.new";
 
 /// Makes the store's folder, if there is none; called by the process that holds the data folder.

@@ -27,7 +27,6 @@ use crate::group_sync::{Failure as _, GroupSync};
 use pending::Pending;
 use quiet::Closing;
 
-/// The engine's folder in the data folder.
 const FOLDER: &str = "store";
 /// The table of all rows.
 const TABLE: &str = "meta";

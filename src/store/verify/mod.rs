@@ -30,7 +30,6 @@ const LOOKS_AGAIN_MAX: u32 = 30;
 pub(super) const RESTORE: &str = "keep a copy of the data folder, then restore its last backup; `landfall recover CLAIM_DIR` lists what it does not know";
 pub(super) const REPORT: &str = "no record is lost by this; report it with the job's `landfall show --json`";
 
-/// One thing that is wrong in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     /// Which row: what it is, and of which job.
@@ -45,11 +44,9 @@ pub(crate) struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verified {
-    /// Something is wrong.
     Found(Finding),
     /// So many values were looked at so far.
     Looked(u64),
-    /// All were.
     Ended {
         /// Values, chunks of long ones counted each.
         values: u64,

@@ -14,7 +14,6 @@ use crate::store::error::StoreError;
 use crate::store::keys::{self, Place};
 use crate::store::{ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, Store, deliveries, value};
 
-/// What is wrong with one row.
 pub(super) fn judge(store: &Store, key: &[u8], value: &[u8]) -> Vec<Finding> {
     let mut judge = Judge { store, findings: Vec::new() };
     if let Err((place, error)) = judge.row(key, value) {
@@ -48,7 +47,8 @@ impl Judge<'_> {
                 self.decoded::<KeptConfiguration>("configuration", None, key, value).map(drop)
             }
             Some(Place::Job(id)) => self.job(id, key, value),
-            Some(Place::Unfinished(id)) => self.unfinished(id),
+            // That its state agrees is judged with the job's row.
+            Some(Place::Unfinished(id)) => self.job_must_be_there("index of unfinished jobs, entry", id),
             Some(Place::Ledger(id)) => self.ledger(id, key, value),
             Some(Place::Kept) => self.kept(key, value),
             Some(Place::Checkpoint(id)) => {
@@ -175,11 +175,6 @@ impl Judge<'_> {
             );
         }
         Ok(())
-    }
-
-    fn unfinished(&mut self, id: JobId) -> Result<(), Unreadable> {
-        // That its state agrees is judged with the job's row.
-        self.job_must_be_there("index of unfinished jobs, entry", id)
     }
 
     fn ledger(&mut self, id: JobId, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
