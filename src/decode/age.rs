@@ -11,7 +11,7 @@ use age::armor::ArmoredReader;
 use age::stream::StreamReader;
 use age::{DecryptError, Decryptor};
 
-use super::context::{Bytes, Context, ReadSeek};
+use super::context::{Bytes, Context, ReadSeek, sought};
 use super::error::{DecodeError, unwrap};
 use super::keys;
 use super::peek::{BUFFER_BYTES, PeekReader};
@@ -111,7 +111,6 @@ fn bad_armor(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Explains the errors of the stream.
 struct Explained<R> {
     inner: R,
     state: Arc<State>,
@@ -147,7 +146,6 @@ fn explain(error: io::Error, state: &State, place: &str) -> DecodeError {
     DecodeError::Corrupt { place, layer, offset, detail: error.to_string() }
 }
 
-/// Decrypts a stream.
 pub(super) fn decrypt_stream<'a>(
     input: PeekReader<Bytes<'a>>,
     armored: bool,
@@ -313,12 +311,7 @@ impl<R: Read + Seek> Read for WithinLength<R> {
 
 impl<R> Seek for WithinLength<R> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(offset) => self.length.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        self.position = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.position = sought(to, self.position, self.length)?;
         Ok(self.position)
     }
 }

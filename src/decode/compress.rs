@@ -17,8 +17,8 @@ use async_compression::futures::bufread::{self, BzDecoder, XzDecoder, ZstdDecode
 use async_compression::zstd::DParameter;
 use futures_io::{AsyncBufRead, AsyncRead};
 
-use super::context::{Bytes, Context, Metered};
-use super::error::{DecodeError, UNKNOWN_XZ_CHECK, unwrap};
+use super::context::{Bytes, Context, Metered, refused};
+use super::error::{DecodeError, UNKNOWN_XZ_CHECK, in_layer, unwrap};
 use super::peek::PeekReader;
 use super::sniff::layer_name;
 use super::zip_memory;
@@ -120,7 +120,6 @@ impl<'a> Codec<'a> {
     }
 }
 
-/// The decoded bytes of all members.
 struct Decompressed<'a> {
     layer: Layer,
     /// None before the first member, and once the end was met or an error told.
@@ -133,7 +132,6 @@ struct Decompressed<'a> {
     place: Arc<str>,
 }
 
-/// Takes a compression off.
 pub(super) fn decompress<'a>(
     layer: Layer,
     inner: PeekReader<Bytes<'a>>,
@@ -230,17 +228,13 @@ impl<'a> Decompressed<'a> {
             Ok(inner) => return inner.into(),
             Err(error) => error,
         };
-        let (place, layer) = (self.place.to_string(), layer_name(self.layer));
         if let (Layer::Xz, Some(memory)) = (self.layer, &self.memory)
             && error.to_string().contains("memory limit")
         {
             let refusal = Refusal::MoreThanTold { what: what_of(self.layer), told: memory.bytes() };
-            return DecodeError::NotAllowed { place, refusal }.into();
+            return refused(&self.place, refusal).into();
         }
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            return DecodeError::EndedEarly { place, layer, offset }.into();
-        }
-        DecodeError::Corrupt { place, layer, offset, detail: error.to_string() }.into()
+        in_layer(error, &self.place, layer_name(self.layer), offset).into()
     }
 }
 

@@ -15,14 +15,22 @@ use crate::model::rule::{Decode, OnBadEncoding};
 /// Ratios mean little for small files.
 const RATIO_FREE_BYTES: u64 = 16 << 20;
 
-/// A stream of bytes under a layer.
 pub(super) type Bytes<'a> = Box<dyn Read + Send + 'a>;
 
 /// A source of bytes that can be read from anywhere.
 pub(super) trait ReadSeek: Read + Seek + Send {}
 impl<T: Read + Seek + Send> ReadSeek for T {}
 
-/// Shared by all readers of one source.
+/// The position that a seek asks for, in so many bytes.
+pub(super) fn sought(to: SeekFrom, position: u64, length: u64) -> io::Result<u64> {
+    let target = match to {
+        SeekFrom::Start(offset) => Some(offset),
+        SeekFrom::End(offset) => length.checked_add_signed(offset),
+        SeekFrom::Current(offset) => position.checked_add_signed(offset),
+    };
+    target.ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
 pub(super) struct Context {
     pub path: PathBuf,
     pub decode: Decode,
@@ -94,7 +102,6 @@ impl Context {
         self.decode.on_bad_encoding == OnBadEncoding::Raw
     }
 
-    /// Counts a file met in an archive.
     pub(super) fn count_member(&self, place: &str) -> Result<(), DecodeError> {
         let limit = self.decode.entries_max;
         if self.members.fetch_add(1, Relaxed) >= limit {

@@ -27,7 +27,6 @@ pub struct Decoder {
     encoding: &'static encoding_rs::Encoding,
     /// The one entry of a source that is no archive, until it is taken.
     single: Option<PeekReader<Bytes<'static>>>,
-    /// Open archives, the innermost last.
     archives: Vec<Archive>,
     taken: u64,
     /// Names of the members taken: one name twice is refused.
@@ -80,7 +79,6 @@ pub struct Decoded {
 enum Step {
     /// Something was passed over, opened or closed.
     Again,
-    /// All archives are read.
     Done,
     /// A file of a tar, its layers taken off.
     Text(Member, PeekReader<Bytes<'static>>),
@@ -137,7 +135,7 @@ impl Decoder {
         self.check_entry_ended()?;
         if let Some(text) = self.single.take() {
             self.taken += 1;
-            return self.entry(None, text).map(Some);
+            return entry(&self.context, self.encoding, None, text).map(Some);
         }
         loop {
             match self.step()? {
@@ -145,7 +143,7 @@ impl Decoder {
                 Step::Done => return Ok(None),
                 Step::Text(member, text) => {
                     self.taken += 1;
-                    return self.entry(Some(member), text).map(Some);
+                    return entry(&self.context, self.encoding, Some(member), text).map(Some);
                 }
                 Step::ZipFile(index, member) => {
                     self.taken += 1;
@@ -316,14 +314,6 @@ impl Decoder {
             // The same bytes were text a moment ago.
             Peeled::Tar(_) | Peeled::Zip(_) => Err(DecodeError::EntryLeft { place: member.shown }),
         }
-    }
-
-    fn entry<'a>(
-        &self,
-        member: Option<Member>,
-        text: PeekReader<Bytes<'a>>,
-    ) -> Result<EntryReader<'a>, DecodeError> {
-        entry(&self.context, self.encoding, member, text)
     }
 }
 

@@ -17,13 +17,10 @@ use crate::model::os_text::escaped_path;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say what the fields are")]
 pub enum DecodeError {
-    /// The source cannot be read.
     #[error("cannot read {}", escaped_path(path))]
     Read { path: PathBuf, source: io::Error },
-    /// The spool of an archive within other layers cannot be written or read.
     #[error("cannot spool an archive into {}", escaped_path(dir))]
     Spool { dir: PathBuf, source: io::Error },
-    /// A layer's own end was not met.
     #[error("{place}: the {layer} data ends too early, after byte {offset}")]
     EndedEarly { place: String, layer: &'static str, offset: u64 },
     /// The last part of an encrypted layer does not verify; which of the three it is cannot be told.
@@ -31,55 +28,40 @@ pub enum DecodeError {
         "{place}: the {layer} data ends too early, or was changed near its end, or other data follows it; {offset} bytes were read"
     )]
     Unsealed { place: String, layer: &'static str, offset: u64 },
-    /// A layer's data is damaged or was tampered with.
     #[error("{place}: the {layer} data is corrupt near byte {offset}: {detail}")]
     Corrupt { place: String, layer: &'static str, offset: u64, detail: String },
-    /// Something follows a layer's end.
     #[error("{place}: there is other data after the end of the {layer} data, at byte {offset}")]
     Garbage { place: String, layer: &'static str, offset: u64 },
-    /// A layer that has white space or a byte order mark before it.
     #[error("{place}: {layer} data begins at byte {offset}, behind white space or a byte order mark")]
     Disguised { place: String, layer: &'static str, offset: u64 },
-    /// A spelled-out layer is not there.
     #[error("{place}: `decode.layers` expects {expected} here, found {found}")]
     Mismatch { place: String, expected: &'static str, found: &'static str },
-    /// A format that is recognised and not read.
     #[error("{place}: this is {what}, which is not supported")]
     Refused { place: String, what: &'static str },
-    /// `require = ["encrypted"]` and it is not.
     #[error("{place}: {}, and `decode.require` asks for an encrypted source", if *is_empty { "the file is empty" } else { "the source is not encrypted" })]
     NotEncrypted { place: String, is_empty: bool },
-    /// No member of an archive was taken.
     #[error("{place}: {}", no_entry(*members, *skipped))]
     NoEntry { place: String, members: u64, skipped: u64 },
-    /// A member that cannot be read.
     #[error("{place}: {detail}")]
     Entry { place: String, detail: String },
-    /// `entries_max`.
     #[error("{place}: more than `decode.entries_max` = {limit} members")]
     TooManyEntries { place: String, limit: u64 },
-    /// `depth_max`.
     #[error("{place}: more than `decode.depth_max` = {limit} archives and layers within each other")]
     TooDeep { place: String, limit: u32 },
-    /// `expanded_max`.
     #[error("{place}: expands past `decode.expanded_max` = {limit} bytes")]
     TooLarge { place: String, limit: u64 },
-    /// `ratio_max`.
     #[error("{place}: expands to more than `decode.ratio_max` = {limit} times its stored size")]
     RatioTooHigh { place: String, limit: u64 },
     /// More memory or time than there is for it, or it is to stop.
     #[error("{place}: {refusal}")]
     NotAllowed { place: String, refusal: Refusal },
-    /// `work_factor_max`.
     #[error(
         "{place}: its passphrase has a work factor of {factor}, which takes {} of memory, more than `decode.work_factor_max` = {limit}",
         size(1024_u64.checked_shl(u32::from(*factor)).unwrap_or(u64::MAX))
     )]
     WorkFactor { place: String, factor: u8, limit: u8 },
-    /// Bytes that are not in the encoding, under `fail`.
     #[error("{place}: not valid {encoding} at byte {offset}")]
     BadText { place: String, encoding: &'static str, offset: u64 },
-    /// A NUL byte in text.
     #[error("{place}: a NUL byte at byte {offset} of its text")]
     Nul { place: String, offset: u64 },
     /// UTF-16 without a byte order mark, read as something else: at best one record of nonsense, as long as the file.
@@ -88,13 +70,10 @@ pub enum DecodeError {
     /// The rule cannot be followed: an encoding or a pattern that nobody knows.
     #[error("{detail}")]
     Rule { detail: String },
-    /// An identity or passphrase file that cannot be used.
     #[error("cannot use the key file {}: {detail}", escaped_path(file))]
     KeyFile { file: PathBuf, detail: String },
-    /// No key for it.
     #[error("{place}: {detail}")]
     Key { place: String, detail: &'static str },
-    /// The previous entry was not read to its end.
     #[error("{place}: an entry was left before its end")]
     EntryLeft { place: String },
 }
@@ -245,6 +224,18 @@ impl From<DecodeError> for io::Error {
         let kind =
             if error.ended_early() { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::InvalidData };
         io::Error::new(kind, error)
+    }
+}
+
+/// What an I/O error in the midst of a layer's data says: an error of ours, that it ends too early, or that it is damaged.
+pub(super) fn in_layer(error: io::Error, place: &str, layer: &'static str, offset: u64) -> DecodeError {
+    let place = place.to_owned();
+    match unwrap(error) {
+        Ok(inner) => inner,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            DecodeError::EndedEarly { place, layer, offset }
+        }
+        Err(error) => DecodeError::Corrupt { place, layer, offset, detail: error.to_string() },
     }
 }
 

@@ -177,7 +177,6 @@ fn is_named_tar(place: &str) -> bool {
     [".tar", ".tgz", ".tbz", ".txz", ".tzst"].iter().any(|suffix| name.contains(suffix))
 }
 
-/// The layer to take off next, or none.
 fn decide(head: &[u8], context: &Context, depth: u32, place: &str) -> Result<Option<Layer>, DecodeError> {
     let sniffed = sniff::sniff(head);
     let layers = &context.decode.layers;

@@ -23,7 +23,6 @@ const OPTIONS: MatchOptions = MatchOptions {
 /// Nothing that can be extracted has a longer name (`PATH_MAX`).
 pub(super) const NAME_BYTES_MAX: usize = 4096;
 
-/// A file within an archive.
 pub(super) struct Member {
     /// Its path within the source, as it stands there.
     pub name: OsText,
@@ -46,7 +45,6 @@ enum Hidden {
 /// A name within an archive, told by its hash, so that many long names take little memory.
 pub(super) type NameKey = [u8; 16];
 
-/// Whether a rule takes a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     Taken,
@@ -109,7 +107,6 @@ fn os_string(name: &[u8]) -> OsString {
     OsString::from(String::from_utf8_lossy(name).into_owned())
 }
 
-/// `decode.entries`.
 pub(super) struct Patterns(Vec<(Pattern, bool)>);
 
 impl Patterns {

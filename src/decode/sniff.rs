@@ -6,10 +6,8 @@ use crate::model::rule::Layer;
 /// So many first bytes tell everything; fewer only where the content is shorter.
 pub(super) const SNIFF_BYTES: usize = 512;
 
-/// What first bytes look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sniffed {
-    /// A layer to take off.
     Layer(Layer),
     /// A format that is known and not read.
     Refused(&'static str),
@@ -54,7 +52,6 @@ const AGE_ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 const XZ: &[u8] = b"\xfd7zXZ\0";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 
-/// The word for a layer in messages.
 pub(super) fn layer_name(layer: Layer) -> &'static str {
     match layer {
         Layer::Age => "age",
@@ -67,7 +64,6 @@ pub(super) fn layer_name(layer: Layer) -> &'static str {
     }
 }
 
-/// The word for what was found.
 pub(super) fn found_name(sniffed: Sniffed, head: &[u8]) -> &'static str {
     match sniffed {
         Sniffed::Layer(layer) => layer_name(layer),

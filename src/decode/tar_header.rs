@@ -6,7 +6,6 @@ use tar::Header;
 
 const BLOCK: usize = 512;
 
-/// What follows a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     File,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tar::Header;
 
 use super::context::{Bytes, Context};
-use super::error::{DecodeError, unwrap};
+use super::error::{DecodeError, in_layer};
 use super::layers::Position;
 use super::members::{Member, NAME_BYTES_MAX};
 use super::peek::PeekReader;
@@ -22,7 +22,6 @@ const RECORD: u64 = 20 * BLOCK as u64;
 /// Long names and pax headers are read into memory.
 const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 
-/// An open tar.
 pub(super) struct TarLayer {
     blocks: Arc<Mutex<Blocks>>,
     /// The place of the archive itself.
@@ -31,7 +30,6 @@ pub(super) struct TarLayer {
     pub met: u64,
 }
 
-/// What a member is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// Its content follows.
@@ -51,7 +49,6 @@ struct Blocks {
     padding: u64,
 }
 
-/// The content of the current member.
 pub(super) struct TarMember(Arc<Mutex<Blocks>>);
 
 impl TarLayer {
@@ -84,14 +81,7 @@ impl Read for TarMember {
 
 impl Blocks {
     fn explain(&self, error: io::Error) -> DecodeError {
-        let (place, layer, offset) = (self.place.clone(), "tar", self.offset);
-        match unwrap(error) {
-            Ok(inner) => inner,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                DecodeError::EndedEarly { place, layer, offset }
-            }
-            Err(error) => DecodeError::Corrupt { place, layer, offset, detail: error.to_string() },
-        }
+        in_layer(error, &self.place, "tar", self.offset)
     }
 
     fn next_member(&mut self) -> io::Result<Option<(Vec<u8>, Item)>> {

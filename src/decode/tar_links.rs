@@ -38,7 +38,6 @@ enum Target {
     Special(&'static str),
 }
 
-/// What a link has.
 pub(super) enum Linked {
     Content(Bytes<'static>),
     /// It links to what is no file.
@@ -184,7 +183,6 @@ impl Read for Wanted {
     }
 }
 
-/// A part of the spool.
 struct Region {
     spool: Arc<Mutex<Box<dyn ReadSeek>>>,
     at: u64,

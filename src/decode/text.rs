@@ -35,7 +35,6 @@ struct Utf8 {
     split_len: usize,
 }
 
-/// Reads an entry's text.
 pub(super) struct TextReader<'a> {
     input: Entry<'a>,
     mode: Mode,
@@ -45,7 +44,6 @@ pub(super) struct TextReader<'a> {
     failed: bool,
 }
 
-/// The encoding that a label names.
 pub(super) fn encoding_for(label: &str) -> Result<&'static Encoding, DecodeError> {
     let known = Encoding::for_label_no_replacement(label.as_bytes());
     known.ok_or_else(|| DecodeError::Rule {

@@ -23,7 +23,6 @@ pub(super) fn is_exchanged(text: &[u8]) -> bool {
     memchr::memmem::find(text, EXCHANGED_LINE_FEED).is_some()
 }
 
-/// The one with the other order.
 pub(super) fn other_order(encoding: &'static Encoding) -> &'static Encoding {
     if encoding == UTF_16LE { UTF_16BE } else { UTF_16LE }
 }

@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use super::context::ReadSeek;
+use super::context::{ReadSeek, sought};
 use super::error::DecodeError;
 use super::members::{NAME_BYTES_MAX, NameKey, key_of};
 use super::sniff::{SNIFF_BYTES, blank_lead};
@@ -26,7 +26,6 @@ pub(super) struct Directory {
     members: u64,
 }
 
-/// What the end record says.
 struct End {
     /// Where it stands, or the one of zip64 before it.
     at: u64,
@@ -313,12 +312,7 @@ impl Read for Repaired {
 impl Seek for Repaired {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let all = self.length + self.tail.len() as u64;
-        let target = match to {
-            SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(offset) => all.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        let target = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let target = sought(to, self.position, all)?;
         if target < self.length {
             self.inner.seek(SeekFrom::Start(target))?;
         }

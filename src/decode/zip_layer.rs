@@ -13,7 +13,7 @@ use zip::{CompressionMethod, ZipArchive};
 
 use super::compress::decompressed;
 use super::context::{Bytes, Context, Metered, ReadSeek};
-use super::error::{DecodeError, unwrap};
+use super::error::{DecodeError, in_layer, unwrap};
 use super::layers::Position;
 use super::members::{Member, NameKey, key_of};
 use super::peek::{BUFFER_BYTES, PeekReader};
@@ -25,7 +25,6 @@ use crate::model::rule::Layer;
 
 type Archive = ZipArchive<BufReader<Repaired>>;
 
-/// An open zip.
 pub(super) struct ZipLayer {
     archive: Archive,
     /// Of its directory.
@@ -70,7 +69,6 @@ impl ZipLayer {
         })
     }
 
-    /// The next member in the directory.
     pub(super) fn next_member(&mut self, context: &Context) -> Result<Option<ZipItem>, DecodeError> {
         while self.next < self.archive.len() {
             let index = self.next;
@@ -209,12 +207,7 @@ fn explain_io(error: io::Error, place: &str, offset: u64) -> DecodeError {
     };
     match error.downcast::<ZipError>() {
         Ok(inner) => explain(inner, place, offset),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            DecodeError::EndedEarly { place: place.to_owned(), layer: "zip", offset }
-        }
-        Err(error) => {
-            DecodeError::Corrupt { place: place.to_owned(), layer: "zip", offset, detail: error.to_string() }
-        }
+        Err(error) => in_layer(error, place, "zip", offset),
     }
 }
 
@@ -225,14 +218,7 @@ fn explain(error: ZipError, place: &str, offset: u64) -> DecodeError {
             format!("it is compressed with method {method}, which is not supported")
         }
         ZipError::UnsupportedArchive(what) => format!("it is not supported: {what}"),
-        other => {
-            return DecodeError::Corrupt {
-                place: place.to_owned(),
-                layer: "zip",
-                offset,
-                detail: other.to_string(),
-            };
-        }
+        other => return in_layer(io::Error::other(other), place, "zip", offset),
     };
     DecodeError::Entry { place: place.to_owned(), detail }
 }

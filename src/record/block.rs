@@ -34,7 +34,7 @@ pub(super) struct Text<R> {
     start: usize,
     offset: u64,
     ended: bool,
-    block_bytes: usize,
+    pub(super) block_bytes: usize,
     /// Longer blocks are asked for, and none is longer than this.
     limit: Option<(Arc<Allowance>, usize)>,
     /// Of the block, if it is longer than ordinary ones.
@@ -50,14 +50,14 @@ fn is_shared(memory: &Memory) -> bool {
 
 impl<R: Read> Text<R> {
     /// Nothing is read yet.
-    pub(super) fn new(reader: R, block_bytes: usize) -> Self {
+    pub(super) fn new(reader: R) -> Self {
         Self {
             reader,
             block: Bytes::new(),
             start: 0,
             offset: 0,
             ended: false,
-            block_bytes: block_bytes.max(1),
+            block_bytes: BLOCK_BYTES,
             limit: None,
             memory: None,
         }
@@ -121,7 +121,6 @@ impl<R: Read> Text<R> {
         taken
     }
 
-    /// Leaves out the first `bytes` of the held text.
     pub(super) fn skip(&mut self, bytes: usize) {
         let bytes = bytes.min(self.held().len());
         self.start += bytes;

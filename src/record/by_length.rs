@@ -20,7 +20,6 @@ use super::slicer::{Limits, Numbering};
 use crate::model::rule::{Decode, OnBadEncoding};
 use crate::model::slice::{Slice, Span};
 
-/// Bytes of a byte order mark at most.
 const BOM_BYTES_MAX: usize = 3;
 
 /// How records of equal length become text.
@@ -33,7 +32,6 @@ pub(super) struct ByLength {
     replaced: u64,
 }
 
-/// A record is not in the encoding.
 struct Malformed;
 
 impl ByLength {
@@ -59,7 +57,6 @@ impl ByLength {
         }
     }
 
-    /// Characters replaced so far.
     pub(super) fn replaced(&self) -> u64 {
         self.replaced
     }

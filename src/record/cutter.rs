@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use super::block::{BLOCK_BYTES, Text};
+use super::block::Text;
 use super::by_length::ByLength;
 use super::error::CutError;
 use super::framing::{LineFraming, QuoteFraming};
@@ -16,7 +16,6 @@ use crate::format::{self, Ends, RecordFormat};
 use crate::model::rule::{Decode, Records};
 use crate::model::slice::{EntryShape, Slice};
 
-/// How the text is framed.
 enum Cut {
     Lines(LineFraming),
     Quotes(QuoteFraming),
@@ -48,26 +47,6 @@ impl<R: Read> Cutter<R> {
         name: String,
         first_slice: u64,
     ) -> Result<Self, CutError> {
-        Self::with_block_bytes(text, records, decode, entry, name, first_slice, BLOCK_BYTES)
-    }
-
-    /// Memory for records longer than a block is asked for.
-    #[must_use]
-    pub fn with_allowance(mut self, allowance: &Arc<Allowance>) -> Self {
-        self.text.limit(Arc::clone(allowance), self.limits.record_max);
-        self
-    }
-
-    /// See [`Self::new`]; the size of a block changes nothing but the speed.
-    pub(super) fn with_block_bytes(
-        text: R,
-        records: &Records,
-        decode: &Decode,
-        entry: u32,
-        name: String,
-        first_slice: u64,
-        block_bytes: usize,
-    ) -> Result<Self, CutError> {
         let record_max = records.record_max.clamp(1, RECORD_BYTES_MAX) as usize;
         let separator = Separator::of(records);
         let format = format::of(records);
@@ -79,7 +58,7 @@ impl<R: Read> Cutter<R> {
             }
         };
         Ok(Self {
-            text: Text::new(text, block_bytes),
+            text: Text::new(text),
             cut,
             draft: Draft::default(),
             limits: Limits { record_max, slice_records: records.slice_records.max(1) as usize },
@@ -97,6 +76,20 @@ impl<R: Read> Cutter<R> {
             name,
             shape: None,
         })
+    }
+
+    /// Memory for records longer than a block is asked for.
+    #[must_use]
+    pub fn with_allowance(mut self, allowance: &Arc<Allowance>) -> Self {
+        self.text.limit(Arc::clone(allowance), self.limits.record_max);
+        self
+    }
+
+    /// The size of a block changes nothing but the speed.
+    #[cfg(test)]
+    pub(super) fn with_block_bytes(mut self, block_bytes: usize) -> Self {
+        self.text.block_bytes = block_bytes.max(1);
+        self
     }
 
     /// Reads as far as the header: skips `skip_lines`, reads a csv header and checks it against `columns`.

@@ -10,7 +10,6 @@ pub enum CutError {
     /// Reading the text failed; for the decoder to explain.
     #[error("cannot read on")]
     Read(#[source] io::Error),
-    /// Columns that the rule counts on are not in the header.
     #[error("line {line}{}: the header lacks {}", within(entry), missing.join(", "))]
     MissingColumns {
         entry: String,
@@ -20,16 +19,13 @@ pub enum CutError {
         header: String,
         delimiter: Option<&'static str>,
     },
-    /// Column names of the header that stand there more than once.
     #[error("line {line}{}: the header names a column twice: {}", within(entry), names.join(", "))]
     DuplicateColumns { entry: String, line: u64, names: Vec<String> },
-    /// The header has more columns than the rule allows.
     #[error(
         "line {line}{}: the header names {columns} columns, more than `records.columns_max` = {columns_max}",
         within(entry)
     )]
     TooManyColumns { entry: String, line: u64, columns: usize, columns_max: u64 },
-    /// The header has a quote that is never closed.
     #[error("line {line}{}: the header opens a quote that is never closed", within(entry))]
     HeaderQuote { entry: String, line: u64 },
     /// The header has a CR that ends no line: with the line ends of old Macs the whole text would be one header.
@@ -38,16 +34,13 @@ pub enum CutError {
         within(entry)
     )]
     HeaderCarriageReturn { entry: String, line: u64 },
-    /// The header is longer than a record may be.
     #[error("line {line}{}: the header is longer than {record_max} bytes", within(entry))]
     HeaderTooLong { entry: String, line: u64, record_max: usize },
-    /// The text of records of equal length ends within a record.
     #[error(
         "byte {offset}{}: record {record} has only {} bytes{}, {record_length} were expected",
         within(entry), left, if *only_line_ends { " (nothing but line ends)" } else { "" }
     )]
     Remainder { entry: String, record: u64, offset: u64, left: u64, record_length: u64, only_line_ends: bool },
-    /// Something else than the separator stands behind a record of fixed length.
     #[error(
         "byte {offset}{}: behind record {record} stands \"{found}\", the separator \"{separator}\" was expected",
         within(entry)
@@ -65,22 +58,17 @@ pub enum CutError {
         within(entry)
     )]
     HeaderLineEnd { entry: String, line: u64 },
-    /// A quote of the header closes before its field ends.
     #[error(
         "line {line}{}: the header has something behind a closing quote, or a quote that is never closed",
         within(entry)
     )]
     HeaderMisquoted { entry: String, line: u64 },
-    /// A record of fixed length is not in the rule's encoding.
     #[error("byte {offset}{}: record {record} is not {encoding}", within(entry))]
     BadEncoding { entry: String, record: u64, offset: u64, encoding: String },
-    /// No such character encoding.
     #[error("`decode.encoding` is no known encoding: {0}")]
     UnknownEncoding(String),
-    /// Records of fixed length would all be too long.
     #[error("`records.record_length` of {record_length} is more than `records.record_max` of {record_max}")]
     LengthPastMax { record_length: u64, record_max: usize },
-    /// Lines cannot be told in raw UTF-16.
     #[error("`records.skip_lines` cannot be used with `records.record_length` in {0}")]
     LinesInWideText(&'static str),
 }

@@ -12,7 +12,6 @@ use crate::format::Blank;
 use crate::format::marks::Marks;
 use crate::model::rule::Csv;
 
-/// Where a record ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct End {
     /// The last byte of its separator.
@@ -39,7 +38,6 @@ pub(super) trait Framing {
     fn spans_lines(&self) -> bool;
 }
 
-/// Each line is a record.
 #[derive(Clone, Debug)]
 pub(super) struct LineFraming {
     marks: Marks,
@@ -90,7 +88,6 @@ impl Framing for LineFraming {
     }
 }
 
-/// Where a record's quotes stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quotes {
     /// Outside of any.

@@ -13,7 +13,6 @@ use crate::format::{Blank, has_line_end, has_lone_return};
 use crate::model::nearest::nearest;
 use crate::model::rule::Csv;
 
-/// Names listed in one message at most.
 const NAMES_SHOWN_MAX: usize = 20;
 
 /// A header as it stands in the file, and the names in it.

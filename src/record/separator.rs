@@ -8,7 +8,6 @@ use memchr::{memchr, memchr_iter, memmem};
 
 use crate::model::rule::Records;
 
-/// What ends a record.
 #[derive(Clone, Debug)]
 pub(super) struct Separator {
     bytes: Box<[u8]>,
@@ -46,12 +45,10 @@ impl Separator {
         &self.bytes
     }
 
-    /// Bytes of it at most.
     pub(super) fn bytes_max(&self) -> usize {
         if self.is_line_end { 2 } else { self.bytes.len() }
     }
 
-    /// Whether it is `\n` or `\r\n`.
     pub(super) fn is_line_end(&self) -> bool {
         self.is_line_end
     }
@@ -82,7 +79,6 @@ impl Separator {
         found.map(|found| from + found)
     }
 
-    /// How many of them are in a text.
     pub(super) fn count_in(&self, text: &[u8]) -> usize {
         match &*self.bytes {
             [] => 0,

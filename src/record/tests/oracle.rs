@@ -389,7 +389,7 @@ pub(super) fn cut_in(
     reads: &[usize],
 ) -> Result<Whole, CutError> {
     let reader = Trickle { text, sizes: reads.to_vec(), turn: 0 };
-    let mut cutter = Cutter::with_block_bytes(reader, records, decode, 3, "in.csv".into(), 7, block)?;
+    let mut cutter = Cutter::new(reader, records, decode, 3, "in.csv".into(), 7)?.with_block_bytes(block);
     let shape = cutter.shape()?;
     let mut slices = Vec::new();
     while let Some(slice) = cutter.next_slice()? {
