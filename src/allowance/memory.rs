@@ -28,7 +28,6 @@ struct State {
     used: u64,
     /// Of each source that has any, the oldest first.
     holders: BTreeMap<u128, Held>,
-    /// Those that wait.
     waiting: BTreeMap<u128, Wait>,
     /// Who gave way to whom, and has not begun again.
     gave_way: BTreeMap<u128, u128>,
@@ -48,7 +47,6 @@ pub(super) struct Wait {
     pub is_stuck: bool,
 }
 
-/// How long memory is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Kept,

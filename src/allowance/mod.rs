@@ -62,19 +62,15 @@ impl Pace for AtOnce {
 /// Why a source is not read on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It needs more than the limit.
     #[error("{what} need {} of memory{}, more than the {} that `service.memory_max` allows", size(*.need), beside(*.held), size(*.limit))]
     TooMuch { what: &'static str, need: u64, held: u64, limit: u64 },
     /// It would fit, but others hold what it needs, and one of them needs what it has.
     #[error("{what} need {} of memory, which other files are using", size(*.need))]
     Busy { what: &'static str, need: u64 },
-    /// It asks for more than its beginning told; how much cannot be known.
     #[error("{what} need more memory further on than the {} that its beginning told", size(*.told))]
     MoreThanTold { what: &'static str, told: u64 },
-    /// It took too long.
     #[error("reading it takes longer than `decode.time_max` ({limit:?})")]
     TooLong { limit: Duration },
-    /// Nobody wants it read any more.
     #[error("reading was stopped")]
     Stopped,
 }

@@ -30,7 +30,6 @@ pub(super) const REQUEST_BYTES_MAX: u64 = 64 << 10;
 /// An item is shorter: a failed record keeps at most `record_max` bytes, and Base64 adds a third.
 pub(super) const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
-/// Where the service listens.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Address {
     pub(super) pid: u32,
@@ -44,7 +43,6 @@ pub(super) struct Greeting {
     pub(super) nonce: String,
 }
 
-/// One request.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) version: u32,
@@ -84,7 +82,6 @@ pub(super) enum Command {
     KeptConfiguration,
 }
 
-/// One line of an answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Line<T> {

@@ -33,9 +33,7 @@ pub(crate) fn check_owner(settings: &Settings) -> Result<(), StoreError> {
     Store::check_owner(&settings.service.data_dir)
 }
 
-/// Who has the jobs.
 pub(crate) enum Reached {
-    /// A service runs.
     Service(Client),
     /// None runs, and the data folder is ours meanwhile.
     Engine(Engine),

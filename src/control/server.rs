@@ -216,7 +216,6 @@ impl Desk {
     }
 }
 
-/// The lines of one answer.
 struct Reply<W> {
     to: W,
     session: Session,

@@ -22,7 +22,6 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(2);
 
 /// What is told of a failed round to those who did not lead it.
 pub(crate) trait Failure: Clone {
-    /// What a leader meets.
     type Error;
 
     /// Of the error that the leader met.
@@ -100,7 +99,6 @@ impl<F: Failure> GroupSync<F> {
         synced.map_err(Told::Led).and(ended)
     }
 
-    /// The failure after which there is no round.
     pub(crate) fn failed_for_good(&self) -> Option<F> {
         self.lock().failed_for_good().cloned()
     }

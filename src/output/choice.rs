@@ -4,7 +4,6 @@ use super::destination::Destination;
 use super::folder::Folder;
 use crate::model::rule::Rule;
 
-/// Where this rule's outputs go.
 pub(super) fn destination_of(rule: &Rule) -> Box<dyn Destination> {
     Box::new(Folder::new(rule.publish.mount.clone()))
 }

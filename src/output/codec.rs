@@ -12,7 +12,6 @@ use futures_io::AsyncWrite;
 
 use super::gzip;
 
-/// How an output is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Codec {
     Plain,

@@ -54,7 +54,6 @@ pub(super) trait Destination: Send {
     /// Whether a hidden output can still become `path`.
     fn is_beside(&self, hidden: &Hidden, path: &Path) -> bool;
 
-    /// Whether something has this name.
     fn is_taken(&self, path: &Path) -> Result<bool, OutputError>;
 
     /// What became of a hidden output that was to become `path`.
@@ -123,14 +122,12 @@ pub struct Hidden {
     pub identity: Option<FileIdentity>,
 }
 
-/// What became of a hidden output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// It is there, and not published.
     Hidden,
     /// Another lies in its place.
     Replaced,
-    /// It has its final name.
     Published,
     /// It has neither name: it was published and taken away, or removed.
     Gone,

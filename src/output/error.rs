@@ -12,37 +12,28 @@ use crate::model::os_text::{OsText, escaped_path};
 /// An output cannot be written or published.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// A file operation failed.
     #[error(transparent)]
     Fs(#[from] FsError),
     /// A path template is wrong, or cannot be filled in for this job.
     #[error("{place}: {source}")]
     Template { place: String, source: Mistake },
-    /// Records can go to a category that has no output table.
     #[error("category `{category}` has no output")]
     NoOutput { category: Category },
-    /// `.age` without recipients.
     #[error("output.{category}.path ends in `.age`, but there are no recipients")]
     NoRecipients { category: Category },
-    /// Recipients without `.age`.
     #[error("output.{category} has recipients, but its path does not end in `.age`")]
     NotNamedAge { category: Category },
-    /// Not an age recipient.
     #[error("output.{category}: `{recipient}` is no age recipient: {reason}")]
     BadRecipient { category: Category, recipient: String, reason: String },
-    /// The file with recipients cannot be read.
     #[error("cannot read the recipients in {}", escaped_path(path))]
     RecipientsFile { path: PathBuf, source: io::Error },
     /// The compressor or age refused to go on.
     #[error("cannot encode {}", escaped_path(path))]
     Encode { path: PathBuf, source: io::Error },
-    /// Entries that go into one output have different headers.
     #[error("output.{category}: the header of entry `{entry}` differs from that of entry `{first}`")]
     HeaderDiffers { category: Category, first: OsText, entry: OsText },
-    /// Two entries of one source have one output path.
     #[error("entries `{first}` and `{second}` both go to {}", escaped_path(path))]
     EntriesMeet { first: OsText, second: OsText, path: PathBuf },
-    /// Two categories have one output path.
     #[error("output.{first} and output.{second} both go to {}", escaped_path(path))]
     OutputsMeet { first: Category, second: Category, path: PathBuf },
     /// `on_exists = "fail"` and something is there.
@@ -51,19 +42,15 @@ pub enum OutputError {
     /// `on_exists = "fail"`, and another file took the name after the intent was made.
     #[error("another file appeared at {} while the job was publishing", escaped_path(path))]
     TakenMeanwhile { path: PathBuf },
-    /// No number was free.
     #[error("{} and {tried} numbered names beside it are taken", escaped_path(path))]
     NoFreeName { path: PathBuf, tried: u64 },
     /// A partial is shorter than its checkpoint says: synced bytes are gone.
     #[error("{} has {found} bytes, but its checkpoint says {recorded}", escaped_path(path))]
     PartialShort { path: PathBuf, found: u64, recorded: u64 },
-    /// A partial that a checkpoint names is not in its folder.
     #[error("{} is gone, but its checkpoint says that it has {recorded} bytes", escaped_path(path))]
     PartialGone { path: PathBuf, recorded: u64 },
-    /// A finished partial does not have the bytes that were written.
     #[error("{} has {found} bytes, but {written} were written", escaped_path(path))]
     NotAsWritten { path: PathBuf, found: u64, written: u64 },
-    /// A finished partial is not where it was written, and neither is its folder.
     #[error(
         "the folder {} is not the one the outputs were written to (is its file system mounted?)",
         escaped_path(folder)
@@ -76,10 +63,8 @@ pub enum OutputError {
         escaped_path(path)
     )]
     PartialRemoved { partial: PathBuf, path: PathBuf },
-    /// What is mounted at `publish.mount` is not there.
     #[error("no file system is mounted at {} (`publish.mount`)", escaped_path(mount))]
     NotMounted { mount: PathBuf },
-    /// An earlier error left the outputs in a state that nobody knows.
     #[error("the outputs were given up after an error: {}", _0.message)]
     Broken(JobError),
     /// The checkpoint does not fit the plan or the order of calls.

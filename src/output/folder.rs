@@ -17,7 +17,6 @@ use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 
-/// The folders of one job's outputs.
 #[derive(Default)]
 pub(super) struct Folder {
     mount: Option<PathBuf>,
@@ -208,7 +207,6 @@ impl Destination for Folder {
     }
 }
 
-/// The names in these folders.
 struct Names(Vec<PathBuf>);
 
 impl Durable for Names {
@@ -217,7 +215,6 @@ impl Durable for Names {
     }
 }
 
-/// A hidden file that is open.
 struct HiddenFile {
     file: File,
     path: PathBuf,

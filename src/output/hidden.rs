@@ -13,7 +13,6 @@ pub(super) const MANIFEST: &str = "manifest";
 /// See [`MANIFEST`].
 pub(super) const MARKER: &str = "marker";
 
-/// The job whose partial has this name.
 pub(crate) fn job_of_partial(name: &OsStr) -> Option<JobId> {
     let (job, number) = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
     number.parse::<u64>().ok()?;

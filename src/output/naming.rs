@@ -57,7 +57,6 @@ pub(super) fn place_of(category: &Category) -> String {
     format!("output.{category}.path")
 }
 
-/// Whether a template makes one output per entry.
 pub(super) fn is_per_entry(template: &Template) -> bool {
     template.uses("entry") || template.uses("entry_stem")
 }

@@ -83,7 +83,6 @@ enum State {
     Synced,
 }
 
-/// What a new partial is of.
 pub(super) struct Place {
     pub entry: Option<EntryName>,
     pub final_path: PathBuf,
@@ -149,7 +148,6 @@ impl Partial {
         self.records
     }
 
-    /// Writes the header at the top of the file.
     pub(super) fn write_header(
         &mut self,
         planned: &PlannedOutput,

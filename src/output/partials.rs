@@ -165,10 +165,8 @@ impl Partials {
 
     /// The current partial of a category, opened if need be, with its header.
     fn open(&mut self, position: usize, planned: &PlannedOutput) -> Result<&mut Partial, OutputError> {
-        let slot = self
-            .categories
-            .get(position)
-            .ok_or(OutputError::Misuse("there is no category at this position"))?;
+        let no_category = OutputError::Misuse("there is no category at this position");
+        let Some(slot) = self.categories.get(position) else { return Err(no_category) };
         if slot.current.is_none() {
             let partial = self.create(planned)?;
             if let Some(slot) = self.categories.get_mut(position) {
@@ -177,11 +175,7 @@ impl Partials {
             }
         }
         let entry = self.entry.as_ref();
-        let slot = self
-            .categories
-            .get_mut(position)
-            .ok_or(OutputError::Misuse("there is no category at this position"))?;
-        slot.with_header(planned, entry)
+        self.categories.get_mut(position).ok_or(no_category)?.with_header(planned, entry)
     }
 
     fn create(&mut self, planned: &PlannedOutput) -> Result<Partial, OutputError> {

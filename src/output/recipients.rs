@@ -49,7 +49,6 @@ fn parse(category: &Category, text: &str) -> Result<Recipient, OutputError> {
         .map_err(|reason| refuse(reason.to_lowercase()))
 }
 
-/// Begins an age file over `inner`.
 pub(super) fn encrypt<W: io::Write>(recipients: &[Recipient], inner: W) -> io::Result<StreamWriter<W>> {
     let recipients = recipients.iter().map(|recipient| match recipient {
         Recipient::X25519(key) => key as &dyn age::Recipient,

@@ -17,7 +17,6 @@ pub enum Renaming {
     Begun,
     /// It has not happened. A hidden file that is gone was removed by somebody.
     NotYet,
-    /// It has happened.
     Done,
     /// It counts as happened, and neither name was there: a consumer took the file, or somebody removed it.
     Assumed,

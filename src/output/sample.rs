@@ -8,10 +8,8 @@ use age::x25519::Identity;
 
 use crate::durable_fs;
 
-/// A new age key pair.
 pub(crate) struct SampleKey(Identity);
 
-/// Makes a key pair.
 pub(crate) fn new_key() -> SampleKey {
     SampleKey(Identity::generate())
 }

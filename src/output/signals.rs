@@ -28,7 +28,6 @@ pub struct SignalPartials {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalPartial {
     hidden: Hidden,
-    /// Whether it has its final name.
     #[serde(default, skip_serializing_if = "Renaming::is_begun")]
     pub(super) renaming: Renaming,
 }

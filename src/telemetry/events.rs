@@ -9,17 +9,14 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 
-/// A file is ours.
 pub(crate) fn claimed(job: &Job) {
     tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, bytes = job.source.identity.size, "claimed");
 }
 
-/// A loader took the job.
 pub(crate) fn started(job: &Job) {
     tracing::debug!(job = %job.id, rule = job.rule, path = %job.source.path, attempt = job.attempts, from_slice = job.resumed_at_slice, "started");
 }
 
-/// A long job goes on.
 pub(crate) fn progress(job: &Job, outputs: usize) {
     let size = job.source.identity.size;
     let percent = if size == 0 { 100 } else { u128::from(job.bytes_worked) * 100 / u128::from(size) };
@@ -158,7 +155,6 @@ pub(crate) fn mount_away(mount: &Path) {
     );
 }
 
-/// The mount is there.
 pub(crate) fn mount_there(mount: &Path) {
     tracing::info!(path = escaped_path(mount), "a file system is mounted here now: going on");
 }
@@ -188,7 +184,6 @@ pub(crate) fn misspelt(job: &Job, remark: &str) {
     );
 }
 
-/// A job is done.
 pub(crate) fn completed(job: &Job) {
     let account = &job.account;
     tracing::info!(
@@ -198,7 +193,6 @@ pub(crate) fn completed(job: &Job) {
     );
 }
 
-/// A job failed: nothing was published.
 pub(crate) fn failed(job: &Job) {
     let error = job.error.as_ref();
     tracing::error!(

@@ -12,13 +12,9 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use crate::model::nearest::nearest;
 
-/// `--log-format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum LogFormat {
-    /// One line an event, for people.
-    #[default]
     Text,
-    /// One JSON object an event.
     Json,
 }
 
@@ -28,7 +24,6 @@ pub(crate) enum BadLevel {
     /// A word that is no level; taken for a filter it would turn the log off.
     #[error("`{word}` is no log level: write one of {}, or a filter such as landfall=debug{}", LEVELS.join(", "), meant(word))]
     Unknown { word: String },
-    /// A filter that is wrong.
     #[error("`{filter}` is no log filter: {source}")]
     Filter { filter: String, source: tracing_subscriber::filter::ParseError },
 }

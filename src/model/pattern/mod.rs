@@ -37,7 +37,6 @@ enum Part {
 }
 
 impl Pattern {
-    /// Parses an absolute pattern.
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         if !Path::new(text).is_absolute() {
             return Err(Mistake::new(
@@ -77,7 +76,6 @@ impl Pattern {
         }
     }
 
-    /// The names of its named wildcards.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
@@ -103,7 +101,7 @@ impl Pattern {
     pub(crate) fn could_match_below(&self, folder: &Path) -> bool {
         match below(&self.folder, folder) {
             Some(below) => self.positions(&below).contains(&true),
-            None => below_or_same(folder, &self.folder),
+            None => below(folder, &self.folder).is_some(),
         }
     }
 
@@ -199,10 +197,6 @@ fn below(folder: &Path, path: &Path) -> Option<Vec<String>> {
         _ => None,
     })
     .collect()
-}
-
-fn below_or_same(ancestor: &Path, folder: &Path) -> bool {
-    below(ancestor, folder).is_some()
 }
 
 fn same_component(a: &Component<'_>, b: &Component<'_>) -> bool {

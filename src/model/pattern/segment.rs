@@ -18,7 +18,6 @@ pub(crate) struct Segment {
     names: Vec<String>,
 }
 
-/// The named wildcards' values.
 pub(crate) type Values = BTreeMap<String, OsText>;
 
 impl Segment {
@@ -52,12 +51,10 @@ impl Segment {
         if cfg!(windows) { "" } else { text.get(..end).unwrap_or_default() }
     }
 
-    /// Its named wildcards.
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Whether the name matches.
     pub(crate) fn is_match(&self, name: &str) -> bool {
         match self.pieces.as_slice() {
             [only] => only.matches_with(name, options(true)),

@@ -16,7 +16,6 @@ use crate::model::os_text::is_shown_raw;
 
 /// What file systems allow: bytes on Unix; on Windows units, of which there are never more than bytes.
 pub(super) const COMPONENT_BYTES_MAX: usize = 255;
-/// `~` and 16 hexadecimal digits.
 const CUT_MARK_BYTES: usize = 17;
 
 pub(super) fn bytes_of(name: &OsStr) -> Vec<u8> {
@@ -71,7 +70,6 @@ fn push_escape(escaped: &mut Vec<u8>, byte: u8) {
     escaped.extend(format!("%{byte:02x}").bytes());
 }
 
-/// One component being put together.
 #[derive(Default)]
 pub(super) struct ComponentBuilder {
     pieces: Vec<Piece>,
