@@ -170,7 +170,7 @@ fn parse() -> Cli {
 /// running service goes by.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
     let file = crate::config::find(config)?;
-    let reading = crate::config::read(&file, None)?;
+    let reading = running::read(&file)?;
     match reading.settings {
         Ok(settings) => Ok(settings),
         Err(problems) => match running::settings(&reading.main, reading.data_dir.as_deref()) {

@@ -28,7 +28,7 @@ pub(super) struct ReloadArgs {
 
 pub(super) fn run(args: &ReloadArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
     let file = config::find(config)?;
-    let reading = config::read(&file, None)?;
+    let reading = running::read(&file)?;
     let service = match (&reading.settings, &reading.data_dir) {
         (Ok(settings), _) => Client::connect(&settings.service.data_dir),
         (Err(_), data_dir) => running::client(&reading.main, data_dir.as_deref()),
