@@ -108,7 +108,7 @@ fn as_watched(path: &Path, set: &RuleSet) -> io::Result<PathBuf> {
 }
 
 fn verdicts(rules: &[Rule], set: &RuleSet, path: &Path) -> Vec<Verdict> {
-    let taker = set.assign(path);
+    let assigned = set.assign(path).map(|(at, _)| at);
     let mut holder: Option<&Rule> = None;
     let mut verdicts = Vec::with_capacity(rules.len());
     for (at, rule) in rules.iter().enumerate() {
@@ -121,8 +121,8 @@ fn verdicts(rules: &[Rule], set: &RuleSet, path: &Path) -> Vec<Verdict> {
                 (None, None, Some(first)) => Verdict::After(first.name.clone()),
                 (None, None, None) => {
                     holder = Some(rule);
-                    let takes = rule.mode == Mode::Live && taker.as_ref().is_some_and(|(it, _)| *it == at);
-                    if takes { Verdict::Takes(values) } else { Verdict::Off }
+                    let has_it = rule.mode == Mode::Live && assigned == Some(at);
+                    if has_it { Verdict::Takes(values) } else { Verdict::Off }
                 }
             },
         };

@@ -50,7 +50,9 @@ fn tell(args: &ReloadArgs, reloaded: &Reloaded) -> anyhow::Result<ExitCode> {
     if args.json {
         say!("{}", shown_json::to_string(&json(reloaded))?);
     } else if problems.is_empty() || !rules.is_none() {
-        told(rules).iter().for_each(|line| say!("{line}"));
+        for line in told(rules) {
+            say!("{line}");
+        }
     }
     if !args.json && !needs_restart.is_empty() {
         let keys = needs_restart.join(", ");
@@ -60,7 +62,9 @@ fn tell(args: &ReloadArgs, reloaded: &Reloaded) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if !args.json {
-        problems.iter().for_each(|problem| say_aside!("{}", problem.text));
+        for problem in problems {
+            say_aside!("{}", problem.text);
+        }
         let count = counted(problems.len(), "problem");
         complain(&format!("{count}: the service goes on as it is"), None);
     }

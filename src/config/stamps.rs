@@ -141,7 +141,7 @@ mod tests {
         let before = files.look();
         assert!(differing(&before).is_empty());
         fs::write(&main, "ab").expect("writes");
-        assert_eq!(differing(&before), [main.clone()]);
+        assert_eq!(differing(&before), std::slice::from_ref(&main));
         assert!(!files.look().lose(&before) && before.lose(&files.look()));
         let before = files.look();
         fs::create_dir(&rules_dir).expect("makes the folder");

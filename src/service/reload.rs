@@ -2,7 +2,7 @@
 //! to the engine.
 //!
 //! ```text
-//!  an event, somebody asks, or a second is over
+//!  an event, somebody asks, or half a second is over
 //!    └─> look ──> as judged last: nothing to do
 //!         └─> still, nobody writes ──> read ──> wrong: told, shown; nothing changes
 //!                                       └─> right ──> kept in the store, durably ──> exchanged ──> told, shown
@@ -35,7 +35,7 @@ use crate::telemetry::events;
 use crate::watch::Bell;
 
 /// The files are looked at so often where no event tells of them.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Events that come thick are taken together: others may write beside the configuration.
 const LOOK_AT_MOST_EVERY: Duration = Duration::from_millis(20);
 /// A file that somebody has open is looked at again.
@@ -168,6 +168,9 @@ impl Owner {
     /// One look, and what follows from it. How long until the next one; none: nothing is under way.
     fn look(&mut self, asked: u64, now: Instant) -> Option<Duration> {
         let is_asked = self.asked_since.is_some();
+        if self.bell.lacks_a_folder() {
+            self.bell.hang_in(&self.files.folders()); // before the look: what is put into it from now on rings
+        }
         let stamps = self.files.look();
         self.still.note(&stamps, now);
         let differs = stamps != self.judged.stamps;
@@ -319,12 +322,11 @@ impl Owner {
         }
         let mut unready = Vec::new();
         for name in names {
-            match self.engine.renew_rules(std::slice::from_ref(&name)).pop() {
-                Some(error) => unready.push(unready_rule(&name, error)),
-                None => {
-                    change.unchanged = change.unchanged.saturating_sub(1);
-                    change.changed.push(name);
-                }
+            if let Some(error) = self.engine.renew_rules(std::slice::from_ref(&name)).pop() {
+                unready.push(unready_rule(&name, error));
+            } else {
+                change.unchanged = change.unchanged.saturating_sub(1);
+                change.changed.push(name);
             }
         }
         self.judged.unready = unready;
@@ -366,14 +368,12 @@ impl Owner {
 
     /// The files that count from now on. Where what was read is wrong, those of what the service goes by count on.
     fn files_for(&self, reading: &Reading) -> Files {
-        match &reading.settings {
-            Ok(settings) => start::files_of(reading, &settings.rules),
-            Err(_) => {
-                let mut files = start::files_of(reading, &self.taken.rules);
-                files.rules_dirs.extend(self.taken.rules_dir.clone());
-                files
-            }
+        if let Ok(settings) = &reading.settings {
+            return start::files_of(reading, &settings.rules);
         }
+        let mut files = start::files_of(reading, &self.taken.rules);
+        files.rules_dirs.extend(self.taken.rules_dir.clone());
+        files
     }
 
     /// Files beside the TOML that lie there otherwise than when they were read.

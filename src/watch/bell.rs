@@ -8,26 +8,35 @@ use std::path::PathBuf;
 use super::notifier::Notifier;
 
 /// Rings as long as it is there.
-pub(crate) struct Bell(Notifier);
+pub(crate) struct Bell {
+    notifier: Notifier,
+    lacks_a_folder: bool,
+}
 
 impl Bell {
     /// `ring` is called by the system's own thread, and must not wait for anything.
     pub(crate) fn new(ring: impl Fn() + Send + 'static) -> Self {
-        Self(Notifier::ringing(ring))
+        Self { notifier: Notifier::ringing(ring), lacks_a_folder: false }
     }
 
     /// Rings for these folders, and for no other any more. Where one is not there, its making is told by the one above.
     pub(crate) fn hang_in(&mut self, folders: &BTreeSet<PathBuf>) {
-        let missing = |folder: &&PathBuf| !folder.is_dir();
-        let above = folders.iter().filter(missing).filter_map(|folder| {
+        let missing: Vec<_> = folders.iter().filter(|folder| !folder.is_dir()).collect();
+        self.lacks_a_folder = !missing.is_empty();
+        let above = missing.into_iter().filter_map(|folder| {
             let above = folder.ancestors().skip(1);
             above.map(PathBuf::from).find(|above| above.is_dir())
         });
-        let wanted: BTreeSet<PathBuf> = folders.iter().cloned().chain(above.collect::<Vec<_>>()).collect();
-        self.0.retain(|folder| wanted.contains(folder));
+        let wanted: BTreeSet<PathBuf> = folders.iter().cloned().chain(above).collect();
+        self.notifier.retain(|folder| wanted.contains(folder));
         for folder in &wanted {
-            self.0.watch(folder);
+            self.notifier.watch(folder);
         }
+    }
+
+    /// Whether one of the folders was not there: once it is, the bell does not ring for it before it is hung in it again.
+    pub(crate) fn lacks_a_folder(&self) -> bool {
+        self.lacks_a_folder
     }
 }
 
@@ -48,23 +57,25 @@ mod tests {
         let mut bell = Bell::new(move || ring.try_send(()).unwrap_or(()));
         let folders = BTreeSet::from([folder.path().to_owned(), path("rules.d")]);
         bell.hang_in(&folders);
-        let rung = || {
+        let wait = || {
             rings.recv_timeout(PATIENCE).expect("it rings");
             // Of one change come several events.
             while rings.recv_timeout(Duration::from_millis(50)).is_ok() {}
         };
         std::fs::write(path("a"), "1").expect("writes");
-        rung();
+        wait();
         std::fs::write(path("a"), "2").expect("writes again");
-        rung();
+        wait();
         crate::durable_fs::rename_replace(&path("a"), &path("b")).expect("renames");
-        rung();
+        wait();
         std::fs::read(path("b")).expect("reads");
         assert!(rings.recv_timeout(Duration::from_millis(50)).is_err(), "nothing was changed");
         std::fs::create_dir(path("rules.d")).expect("makes");
-        rung();
+        wait();
+        assert!(bell.lacks_a_folder());
         bell.hang_in(&folders);
+        assert!(!bell.lacks_a_folder());
         std::fs::write(path("rules.d/a"), "1").expect("writes");
-        rung();
+        wait();
     }
 }
