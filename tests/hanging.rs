@@ -258,17 +258,64 @@ fn a_landing_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another
     mount.all_comes_out(&[]);
 }
 
+/// From a start to another rule's output.
+const STARTED_WITHIN: Duration = Duration::from_secs(2);
+
+/// The landing folder has a claim folder of the last run, and a job in it that was not done.
 #[test]
-fn a_start_that_hangs_is_stopped_and_answers() {
-    let Some(mount) = Mount::new(&["paths = [\"mnt/in/*\"]"]) else { return };
+fn a_start_beside_a_landing_folder_that_hangs_serves_the_others_and_that_one_when_it_answers() {
+    let rule = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{stem}\" } }\n\
+                pipeline = [{ step = \"exec\", command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]";
+    let Some(mount) = Mount::new(&[rule]) else { return };
+    mount.world.write("gate", "#!/bin/sh\n[ -e go ] || { touch begun; exec sleep 60; }\nexec cat\n");
+    mount.world.sh("chmod +x gate");
     let mut first = mount.world.start();
     first.wait_until_it_watches();
-    first.stop();
+    mount.world.move_in("remote/in/unfinished", "1\n");
+    first.wait_for(&mount.world, "begun");
+    first.kill();
+    mount.world.write("go", "");
+    mount.hang();
+    mount.world.move_in("in-other/a", "1\n");
+    let begun = Instant::now();
+    let mut service = mount.world.start();
+    service.wait_for(&mount.world, "out/a");
+    let taken = begun.elapsed();
+    assert!(taken < STARTED_WITHIN, "it took {taken:?}\n{}", service.log());
+    service.wait_until_it_watches();
+    mount.goes_on(&mut service, "b");
+    mount.answers(&["mnt/in/unfinished", "does not answer", "the start has been here for"]);
+    mount.signal(Signal::CONT);
+    service.wait_for(&mount.world, "out/unfinished");
+    mount.world.move_in("remote/in/new", "2\n");
+    service.wait_for(&mount.world, "out/new");
+    service.stop();
+    assert_eq!(["out/unfinished", "out/new"].map(|output| mount.world.text(output)), ["1\n", "2\n"]);
+}
+
+#[test]
+fn a_service_that_was_started_beside_a_landing_folder_that_hangs_is_stopped_in_time() {
+    let Some(mount) = Mount::new(&["paths = [\"mnt/in/*\"]"]) else { return };
     mount.hang();
     let mut service = mount.world.start();
-    service.wait_until("it can be asked", || mount.world.has("data/control.json").then_some(()));
-    mount.answers(&["no jobs"]);
-    mount.stops(service, &["the start at", "mnt/in", "does not come to its end"]);
+    service.wait_until_it_watches();
+    mount.goes_on(&mut service, "a");
+    mount.answers(&["mnt/in", "hangs"]);
+    mount.stops(service, &["did not stop in time", "mnt/in"]);
+    mount.all_comes_out(&[]);
+}
+
+#[test]
+fn a_landing_folder_that_hangs_keeps_no_claimed_file_of_another_rule_from_being_told() {
+    let Some(mount) = Mount::new(&["paths = [\"mnt/in/*\"]", "name = \"last\"\npaths = [\"zone/*\"]"]) else {
+        return;
+    };
+    mount.world.write("zone/.landfall/01k8zzzzzzzzzzzzzzzzzzzzzz.pay.txt", "1\n");
+    mount.world.sh("chmod 700 zone/.landfall");
+    mount.hang();
+    let mut service = mount.world.start();
+    service.wait_for_log("claimed files lie here that this store does not know");
+    mount.stops(service, &["did not stop in time", "mnt/in"]);
 }
 
 /// Numbers names, not files, and knows no rename that keeps what lies under the new name.

@@ -67,7 +67,7 @@ pub use platform::{identity, start_writeback};
 pub(crate) use reach::keep_reached;
 pub(crate) use rename::{rename_no_replace, rename_replace, write_file};
 pub use rounds::FolderRound;
-pub(crate) use space::{Room, is_mount_point, room_at};
+pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]
 pub(crate) use unix::open_unblocked;
 pub(crate) use whereabouts::{leave_place, note_place, place_of};

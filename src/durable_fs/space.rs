@@ -1,4 +1,4 @@
-//! How much room a file system has, and whether a folder is where one is mounted.
+//! How much space a file system has, and whether a folder is where one is mounted.
 
 use std::io;
 use std::path::Path;
@@ -8,9 +8,9 @@ use super::names::nearest_existing;
 use super::platform;
 use super::whereabouts::note_place;
 
-/// The room on one file system, as far as it is for this process.
+/// The space on one file system, as far as it is for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct Space {
     /// Tells file systems apart while they are mounted.
     pub device: u64,
     /// Bytes that this process may still write; without what is reserved for root.
@@ -19,12 +19,12 @@ pub(crate) struct Room {
     pub total: u64,
 }
 
-/// The room on the file system of a folder, or of the nearest folder above it that is there.
-pub(crate) fn room_at(folder: &Path) -> io::Result<Room> {
+/// The space on the file system of a folder, or of the nearest folder above it that is there.
+pub(crate) fn space_at(folder: &Path) -> io::Result<Space> {
     note_place(folder);
     let folder = nearest_existing(folder)?;
     let (free, total) = platform::free_and_total(folder)?;
-    Ok(Room { device: platform::device_of(folder)?, free, total })
+    Ok(Space { device: platform::device_of(folder)?, free, total })
 }
 
 /// Whether a file system is mounted at exactly this folder (bind mounts count; on Windows: the root of a volume, also one mounted in
@@ -41,8 +41,8 @@ mod tests {
     #[test]
     fn the_room_of_a_folder_that_is_not_there_is_that_of_the_one_above() {
         let folder = tempfile::tempdir().expect("a folder");
-        let here = room_at(folder.path()).expect("it is there");
-        let below = room_at(&folder.path().join("a").join("b")).expect("the folder above is there");
+        let here = space_at(folder.path()).expect("it is there");
+        let below = space_at(&folder.path().join("a").join("b")).expect("the folder above is there");
         assert_eq!((here.device, here.total), (below.device, below.total));
         assert!(here.total > 0 && here.free <= here.total, "{here:?}");
     }

@@ -76,11 +76,11 @@ impl Door for Engine {
         let mut has_ended = false;
         Box::new(std::iter::from_fn(move || {
             let notice = subscription.next_within(QUIET_MAX);
-            let stages = self.stages().filter(|stages| stages.stopping() && notice == Notice::Quiet);
+            let stages = self.stages().filter(|stages| stages.stop.is_asked() && notice == Notice::Quiet);
             match stages {
                 None => Some(Ok(notice)),
                 Some(_) if std::mem::replace(&mut has_ended, true) => None,
-                Some(stages) => stages.fatal().map(|fault| Err(Refusal::Fault(fault.clone()))),
+                Some(stages) => stages.stop.fatal().map(|fault| Err(Refusal::Fault(fault.clone()))),
             }
         }))
     }
@@ -110,9 +110,19 @@ impl Door for Engine {
     }
 
     fn files_waiting(&self) -> Answers<'_, FileWaiting> {
-        let watches = self.stages().map(|stages| &stages.claims.watches);
-        let files = watches.map(|watches| watches.waiting(WATCH_PATIENCE)).unwrap_or_default().into_iter();
-        Box::new(files.map(|(path, reason)| Ok(FileWaiting { path: path.into(), reason })))
+        let claims = self.stages().map(|stages| &stages.claims);
+        let files = claims.map(|claims| {
+            let mut files = claims.watches.waiting(WATCH_PATIENCE);
+            files.extend(claims.unopened.waiting());
+            files.sort();
+            files
+        });
+        Box::new(
+            files
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(path, reason)| Ok(FileWaiting { path: path.into(), reason })),
+        )
     }
 
     fn check_store(&self) -> Answers<'_, Verified> {
@@ -144,4 +154,108 @@ fn passing<I: Iterator<Item = Result<Job, StoreError>>>(
 #[allow(clippy::needless_pass_by_value, reason = "it stands behind map_err")]
 fn refused(error: StoreError) -> Refusal {
     Refusal::from_fault(&error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::fault::{FaultKind, JobError};
+
+    /// An engine of this world, with its stages.
+    fn engine(world: &World) -> Engine {
+        let engine = Engine::over(world.shared.store.clone(), &[]);
+        assert!(engine.run_by(&world.shared));
+        engine
+    }
+
+    fn listed(engine: &Engine, filter: &JobFilter) -> Vec<JobId> {
+        engine.list(filter).map(|job| job.expect("can be read").id).collect()
+    }
+
+    #[test]
+    fn of_more_jobs_than_are_asked_for_the_newest_are_listed_oldest_first_unless_asked_otherwise() {
+        let world = World::new();
+        let [first, second, third] = [1, 2, 3].map(|number| {
+            let job = Job { id: JobId::from_parts(number, 0), ..world.job() };
+            world.shared.save(&job).expect("writes");
+            job.id
+        });
+        world
+            .shared
+            .store
+            .change()
+            .unclaim(JobId::from_parts(1, 1))
+            .apply()
+            .expect("the one of the world goes");
+        let engine = engine(&world);
+        let filter = |limit, newest_first| JobFilter { limit, newest_first, ..JobFilter::default() };
+        assert_eq!(listed(&engine, &filter(None, false)), [first, second, third]);
+        assert_eq!(listed(&engine, &filter(Some(2), false)), [second, third]);
+        assert_eq!(listed(&engine, &filter(Some(2), true)), [third, second]);
+        let of_nobody = JobFilter { rule: Some("other".into()), ..filter(Some(2), false) };
+        assert!(listed(&engine, &of_nobody).is_empty());
+    }
+
+    #[test]
+    fn a_job_is_found_by_either_end_of_its_id_and_one_that_is_not_clear_is_refused_with_those_it_may_be() {
+        let world = World::new();
+        let (one, other) = (world.job(), world.second_job("b.txt"));
+        let engine = engine(&world);
+        let shown = |text: &str| engine.show(text).map(|job| job.id);
+        let id = one.id.to_string();
+        assert_eq!(shown(&id), Ok(one.id));
+        assert_eq!(shown(&id[id.len() - 4..]), Ok(one.id));
+        let both = &id[..4];
+        assert_eq!(shown(both), Err(Refusal::Ambiguous { text: both.into(), ids: vec![one.id, other.id] }));
+        assert_eq!(shown("zzzz"), Err(Refusal::NoSuchJob { text: "zzzz".into() }));
+    }
+
+    #[test]
+    fn failed_records_are_counted_from_one_and_there_is_none_before_it() {
+        let world = World::new();
+        let job = world.job();
+        let records = [crate::engine::tests::failed_record(7, "too long")];
+        world.shared.store.change().failed_records(job.id, 0, &records).apply().expect("writes");
+        let engine = engine(&world);
+        let record = |number| engine.record(&job.id.to_string(), number);
+        assert_eq!(record(1), Ok(records[0].clone()));
+        for number in [0, 2] {
+            assert_eq!(record(number), Err(Refusal::NoSuchRecord { job: job.id, number }));
+        }
+    }
+
+    #[test]
+    fn a_running_job_is_shown_with_what_its_row_does_not_say_yet() {
+        let world = World::new();
+        let run = world.run();
+        run.collect(crate::engine::tests::worked(&run, 0, "a"));
+        assert_eq!(world.row(&run.row()).expect("is there").account.records_in, 0);
+        let shown = engine(&world).show(&run.id.to_string()).expect("is there");
+        assert_eq!(shown.account.records_in, 1);
+    }
+
+    #[test]
+    fn whoever_listens_hears_why_the_engine_ended_and_then_nothing_more() {
+        let world = World::new();
+        let engine = engine(&world);
+        let mut heard = engine.subscribe();
+        assert_eq!(heard.next(), Some(Ok(Notice::ReadAnew)));
+        let fault = JobError { kind: FaultKind::Storage, message: "the disk failed".into(), hint: None };
+        world.shared.fail_for_good(fault.clone());
+        assert_eq!(heard.find(|notice| *notice != Ok(Notice::Quiet)), Some(Err(Refusal::Fault(fault))));
+        assert_eq!(heard.next(), None);
+    }
+
+    #[test]
+    fn what_only_stages_can_do_is_refused_where_there_are_none() {
+        let world = World::new();
+        let engine = Engine::over(world.shared.store.clone(), &[]);
+        let ingest = Act::Ingest { path: world.source().into(), rule: "payments".into(), retire: false };
+        assert_eq!(engine.act(&ingest), Err(Refusal::NotRunning));
+        assert_eq!(engine.files_waiting().count(), 0);
+        let refused =
+            engine.act(&Act::Retry { job: world.job().id.to_string() }).expect_err("it did not fail");
+        assert!(matches!(&refused, Refusal::Fault(fault) if fault.kind == FaultKind::Input), "{refused:?}");
+    }
 }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use super::claim_names::claim_folder;
 use super::one_at_a_time::OneAtATime;
@@ -28,8 +28,8 @@ pub(super) struct ClaimFolders {
     /// Folders that somebody takes now.
     taking: OneAtATime<Place>,
     warned_of_no_locks: AtomicBool,
-    /// What is left in each folder before anything is claimed there; set once at the start.
-    mark: OnceLock<Mark>,
+    /// What is left in each folder before anything is claimed there; none before the start is counted.
+    mark: Mutex<Option<Mark>>,
 }
 
 /// What tells folders apart while they are there.
@@ -43,32 +43,28 @@ struct Held {
     uses: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct HeldClaims {
-    /// As it was named last.
-    path: PathBuf,
     /// None where the file system has no locks.
     lock: Option<Arc<HeldFolder>>,
+    /// Whether the store's mark is left there.
+    is_marked: bool,
     last_use: u64,
 }
 
 impl Held {
     /// Notes a use of a folder that is held. False: it is not.
-    fn touch(&mut self, place: Place, path: &Path) -> bool {
+    fn touch(&mut self, place: Place) -> bool {
         self.uses += 1;
         let Some(held) = self.folders.get_mut(&place) else { return false };
         held.last_use = self.uses;
-        if held.path != path {
-            path.clone_into(&mut held.path);
-        }
         true
     }
 
     /// What stood there before, to be dropped without the lock.
-    fn insert(&mut self, place: Place, path: &Path, lock: Option<Arc<HeldFolder>>) -> Option<HeldClaims> {
+    fn insert(&mut self, place: Place, lock: Option<Arc<HeldFolder>>, is_marked: bool) -> Option<HeldClaims> {
         self.uses += 1;
-        let held = HeldClaims { path: path.to_owned(), lock, last_use: self.uses };
-        self.folders.insert(place, held)
+        self.folders.insert(place, HeldClaims { lock, is_marked, last_use: self.uses })
     }
 
     /// Lets go of what was idle longest until there is a place for one more; what was let go, to be dropped without the lock.
@@ -105,43 +101,28 @@ impl ClaimFolders {
         })
     }
 
-    /// Takes every claim folder that can be told before a file is there, so that a second service refuses to start.
+    /// Takes those of these claim folders that can be, so that a second service refuses to start; which are ours.
     ///
     /// A folder that is out of reach now does not keep the others from being watched: it is taken with its first claim.
-    pub(super) fn hold_known<'r>(&self, rules: impl Iterator<Item = &'r Arc<Rule>>) -> Result<(), Trouble> {
-        for folder in rules.flat_map(|rule| known_claim_folders(rule)) {
-            match self.take(&folder) {
-                Ok(_) => {}
+    pub(super) fn hold_known(&self, folders: &[PathBuf]) -> Result<Vec<PathBuf>, Trouble> {
+        let mut ours = Vec::new();
+        for folder in folders {
+            match self.take(folder) {
+                Ok(_) => ours.push(folder.clone()),
                 Err(Refusal::Taken(trouble)) => return Err(trouble),
                 Err(Refusal::OutOfReach(trouble)) => {
                     let hint = trouble.error.hint.unwrap_or_default();
-                    let folder = OsText::from(folder);
+                    let folder = OsText::from(folder.as_path());
                     tracing::warn!(%folder, error = trouble.error.message, hint, "this claim folder cannot be used: its files wait");
                 }
             }
         }
-        Ok(())
+        Ok(ours)
     }
 
-    /// The claim folders that can be told before a file is there.
-    pub(super) fn known<'r>(&self, rules: impl Iterator<Item = &'r Arc<Rule>>) -> Vec<PathBuf> {
-        let held = lock(&self.held);
-        let held = held.folders.values().map(|held| held.path.clone());
-        rules.flat_map(|rule| known_claim_folders(rule)).chain(held).collect()
-    }
-
-    /// Leaves the store's mark in every folder that is held, and from now on in each that is taken. A folder where it cannot be left
-    /// is let go: it is taken again with its first claim.
-    pub(super) fn leave_marks(&self, mark: Mark) {
-        let mark = self.mark.get_or_init(|| mark);
-        lock(&self.held).folders.retain(|_, held| match marks::leave_mark(&held.path, mark) {
-            Ok(()) => true,
-            Err(trouble) => {
-                let folder = OsText::from(held.path.as_path());
-                tracing::warn!(%folder, error = %trouble.error, "this claim folder cannot be used yet");
-                false
-            }
-        });
+    /// From now on this mark is left in each folder that is taken, also where it is held already.
+    pub(super) fn set_mark(&self, mark: Mark) {
+        *lock(&self.mark) = Some(mark);
     }
 
     /// The map is locked for moments only: what is asked of the folder's file system may hang.
@@ -154,43 +135,48 @@ impl ClaimFolders {
             durable_fs::own_folder(folder)?.ok_or_else(gone)?
         };
         let place = (found.device, found.inode);
-        if self.is_held(place, folder) {
+        if self.held(place).is_some_and(|held| held.is_marked) {
             return Ok(found);
         }
         let _entered = self.taking.enter(place);
-        if self.is_held(place, folder) {
-            return Ok(found); // another thread was faster
+        let mark = lock(&self.mark).clone();
+        let ours = match self.held(place) {
+            Some(held) if held.is_marked || mark.is_none() => return Ok(found), // another thread was faster
+            Some(held) => held.lock,
+            None => self.hold_anew(folder)?,
+        };
+        if let Some(mark) = &mark {
+            marks::leave_mark(folder, mark).map_err(Refusal::OutOfReach)?;
         }
+        let before = lock(&self.held).insert(place, ours, mark.is_some());
+        drop(before);
+        Ok(found)
+    }
+
+    /// None: the file system has no locks.
+    fn hold_anew(&self, folder: &Path) -> Result<Option<Arc<HeldFolder>>, Refusal> {
         let idle = lock(&self.held).make_place(limits::claim_folders_max());
         drop(idle); // closes files
-        let ours = match durable_fs::hold_folder(folder)? {
-            Hold::Ours(ours) => Some(Arc::new(ours)),
-            Hold::Theirs(holder) => return Err(Refusal::Taken(taken_by(folder, &holder))),
+        match durable_fs::hold_folder(folder)? {
+            Hold::Ours(ours) => Ok(Some(Arc::new(ours))),
+            Hold::Theirs(holder) => Err(Refusal::Taken(taken_by(folder, &holder))),
             Hold::NoLocks(error) => {
                 if !self.warned_of_no_locks.swap(true, Ordering::Relaxed) {
                     let folder = OsText::from(folder);
                     tracing::warn!(%folder, %error, "the file system has no locks: a second service on this folder would not be noticed");
                 }
-                None
+                Ok(None)
             }
-        };
-        if let Some(mark) = self.mark.get() {
-            marks::leave_mark(folder, mark).map_err(Refusal::OutOfReach)?;
         }
-        let before = lock(&self.held).insert(place, folder, ours);
-        drop(before);
-        Ok(found)
     }
 
-    /// Whether a folder is held; notes its use.
-    fn is_held(&self, place: Place, path: &Path) -> bool {
-        let Some(ours) = lock(&self.held).folders.get(&place).map(|held| held.lock.clone()) else {
-            return false;
-        };
-        if ours.is_some_and(|ours| !ours.has_name()) {
-            return false;
+    /// A folder that is held; notes its use.
+    fn held(&self, place: Place) -> Option<HeldClaims> {
+        let held = lock(&self.held).folders.get(&place).cloned()?;
+        if held.lock.as_ref().is_some_and(|ours| !ours.has_name()) {
+            return None;
         }
-        lock(&self.held).touch(place, path)
+        lock(&self.held).touch(place).then_some(held)
     }
 }
 
@@ -203,18 +189,20 @@ fn taken_by(folder: &Path, holder: &durable_fs::Holder) -> Trouble {
     )
 }
 
-/// The claim folders of a rule that do not depend on which files come: where the patterns have no wildcards in their folders.
-fn known_claim_folders(rule: &Rule) -> Vec<PathBuf> {
-    if rule.mode != Mode::Live || rule.source.on_success == OnSuccess::Keep {
-        return Vec::new();
-    }
-    let literal = |pattern: &String| {
-        let folder = Path::new(pattern).parent()?.to_owned();
-        durable_fs::note_place(&folder);
-        (Pattern::parse(pattern).ok()?.fixed_folder() == folder && folder.is_dir()).then_some(folder)
+/// The claim folders of these rules that do not depend on which files come: where the patterns have no wildcards in their folders.
+pub(super) fn known_claim_folders(rules: &[Arc<Rule>]) -> Vec<PathBuf> {
+    let renames = |rule: &&Arc<Rule>| rule.mode == Mode::Live && rule.source.on_success != OnSuccess::Keep;
+    let of_pattern = |rule: &Rule, pattern: &String| {
+        let folder = Path::new(pattern).parent()?;
+        durable_fs::note_place(folder);
+        let is_there = Pattern::parse(pattern).ok()?.fixed_folder() == folder && folder.is_dir();
+        is_there.then(|| claim_folder(rule, &folder.join("any")))
     };
-    let folders = rule.paths.iter().filter_map(literal);
-    let mut known: Vec<_> = folders.map(|folder| claim_folder(rule, &folder.join("any"))).collect();
+    let mut known = Vec::new();
+    for rule in rules.iter().filter(renames) {
+        known.extend(rule.paths.iter().filter_map(|pattern| of_pattern(rule, pattern)));
+    }
+    known.sort();
     known.dedup();
     known
 }
@@ -267,8 +255,8 @@ mod tests {
         let mut held = Held::default();
         for inode in 0..4 {
             drop(held.make_place(3));
-            held.insert((1, inode), Path::new("any"), None);
-            assert!(held.touch((1, 0), Path::new("any")), "it is used all the time");
+            held.insert((1, inode), None, true);
+            assert!(held.touch((1, 0)), "it is used all the time");
         }
         let mut left: Vec<_> = held.folders.keys().map(|(_, inode)| *inode).collect();
         left.sort_unstable();
@@ -286,5 +274,18 @@ mod tests {
         std::fs::remove_dir_all(&claims).expect("removes");
         first.hold(&claims).expect("it is made again");
         second.hold(&claims).expect_err("it is taken");
+    }
+
+    #[test]
+    fn a_folder_that_was_taken_before_the_start_was_counted_is_marked_before_anything_is_claimed_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let claims = folder.path().join(CLAIM_FOLDER);
+        let folders = ClaimFolders::default();
+        folders.hold(&claims).expect("nobody has it");
+        assert_eq!(marks::seen_mark(&claims), None);
+        let mark = Mark { store: "a store".to_owned(), starts: 7 };
+        folders.set_mark(mark.clone());
+        folders.hold(&claims).expect("it is ours");
+        assert_eq!(marks::seen_mark(&claims), Some(mark));
     }
 }

@@ -6,6 +6,7 @@ use super::claim_folders::ClaimFolders;
 use super::given_back::GivenBack;
 use super::late_writes::LateWrites;
 use super::one_at_a_time::OneAtATime;
+use super::unopened::Unopened;
 use super::unsynced_claims::UnsyncedClaims;
 use super::watches::Watches;
 use crate::clock::JobIds;
@@ -27,6 +28,8 @@ pub(super) struct Claims {
     pub ingesting: OneAtATime<PathBuf>,
     /// Kept files that an intake claims now: a folder may be watched under two names, by two of them.
     pub keeping: OneAtATime<FileIdentity>,
+    /// What the start has not got through yet.
+    pub unopened: Unopened,
     /// Who offers them.
     pub watches: Watches,
 }
@@ -42,6 +45,7 @@ impl Claims {
 mod tests {
     use super::*;
     use crate::engine::tests::World;
+    use crate::engine::watches::Watched;
     use crate::engine::watches::tests::{PATIENCE, watch_of};
 
     #[test]
@@ -51,7 +55,8 @@ mod tests {
         let path = world.source();
         claims.answer(&path, Answer::Taken); // `ingest`
         let (watch, offers) = watch_of(&world, "in");
-        claims.watches.lock().watches.push((watch.into(), vec![world.path("in")]));
+        let watched = Watched { watch: watch.into(), folders: vec![world.path("in")], under: Vec::new() };
+        claims.watches.lock().watches.push(watched);
         assert_eq!(offers.recv_timeout(PATIENCE).expect("an offer")[0].path, path);
         claims.answer(&path, Answer::Refused("no room".to_owned()));
         let waiting = claims.watches.waiting(PATIENCE);

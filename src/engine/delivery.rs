@@ -99,11 +99,7 @@ pub(super) fn enter(shared: &Shared, rule: &Rule, job: &Job) {
 /// Unfinished jobs, in the order of their claims, stand as they stood before a restart.
 pub(super) fn enter_recovered(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
     for job in jobs.iter().filter(|job| job.is_undecided()) {
-        let rule = match shared.rules.current(&job.rule) {
-            Ok(Some(rule)) => rule,
-            _ => shared.rules.snapshot(&shared.store, job)?,
-        };
-        enter(shared, &rule.rule, job);
+        enter(shared, &*shared.rules.rule_of(&shared.store, job)?, job);
     }
     Ok(())
 }

@@ -14,10 +14,15 @@ use std::sync::{Arc, Mutex};
 
 use super::lock;
 use super::one_at_a_time::OneAtATime;
-use super::purpose::AskPublished;
 use super::schedule::Owner;
+use crate::model::fault::JobError;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
+use crate::store::Published;
+
+/// What was published before under a rule of this name: of a content's hash, and of a delivery's key.
+pub(crate) type AskPublished =
+    Box<dyn Fn(&str, Option<&str>, Option<&OsText>) -> Result<Published, JobError> + Send + Sync>;
 
 /// A rule's name and a delivery's key.
 type Key = (String, OsText);

@@ -165,3 +165,60 @@ pub(crate) trait Configuration: Send + Sync {
     /// The same, whole.
     fn kept(&self) -> KeptConfiguration;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    #[test]
+    fn a_filter_takes_what_it_names_and_all_where_it_names_nothing() {
+        let job = World::new().job();
+        let all = JobFilter::default();
+        let of = |change: fn(&mut JobFilter, &Job)| {
+            let mut filter = all.clone();
+            change(&mut filter, &job);
+            (filter.takes(&job), filter.takes_all())
+        };
+        assert_eq!(of(|_, _| {}), (true, true));
+        assert_eq!(of(|filter, _| filter.newest_first = true), (true, true));
+        assert_eq!(of(|filter, _| filter.limit = Some(1)), (true, false), "a limit is for all together");
+        assert_eq!(of(|filter, job| filter.state = Some(job.state.get())), (true, false));
+        assert_eq!(of(|filter, _| filter.state = Some(JobState::Failed)), (false, false));
+        assert_eq!(of(|filter, job| filter.rule = Some(job.rule.clone())), (true, false));
+        assert_eq!(of(|filter, _| filter.rule = Some("other".into())), (false, false));
+        assert_eq!(
+            of(|filter, job| filter.since = Some(job.created_at)),
+            (true, false),
+            "that moment is in it"
+        );
+        let later = |filter: &mut JobFilter, job: &Job| {
+            filter.since = Some(job.created_at + jiff::SignedDuration::from_nanos(1));
+        };
+        assert_eq!(of(later), (false, false));
+    }
+
+    /// A command of another build may be at the other end: what it sends is told by these words.
+    #[test]
+    fn what_is_asked_and_refused_keeps_its_words_on_the_way_to_another_process() {
+        let id = JobId::from_parts(1, 0);
+        let asked = [
+            Act::Retry { job: "a".into() },
+            Act::AcceptMissing { job: "a".into() },
+            Act::Ingest { path: "/in/a.csv".into(), rule: "payments".into(), retire: true },
+        ];
+        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}}]"#;
+        assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
+        let refused = [
+            Refusal::NoSuchJob { text: "a".into() },
+            Refusal::Ambiguous { text: "a".into(), ids: vec![id] },
+            Refusal::NoSuchRecord { job: id, number: 3 },
+            Refusal::NotRunning,
+        ];
+        for refusal in refused {
+            let told = serde_json::to_string(&refusal).expect("is written");
+            assert_eq!(serde_json::from_str::<Refusal>(&told).expect("is read"), refusal);
+            assert!(refusal.hint().is_some(), "{refusal}: whoever is refused is told what to do");
+        }
+    }
+}

@@ -4,8 +4,8 @@
 //!  patterns parse -> their folders count as senders' -> the book -> groups -> watches -> jobs that waited for a mended rule
 //! ```
 //!
-//! - Everything that can be wrong about the rules is known before the first step. What comes after it asks no file system but for files of
-//!   recipients, so that a folder that hangs holds up no rule of others.
+//! - Everything that can be wrong about the rules is known before the first step. What comes after it asks no file system: files of recipients are
+//!   read on a thread of their own, so that a folder that hangs holds up no rule of others.
 //! - The book comes before the watches: an offer under a new rule finds that rule known. What the watches offered before carries its rule, and
 //!   is claimed under it, unless a rule of that name takes nothing any more.
 //! - A run keeps the rule that it began with. A job that has not begun takes the rule as it is then.
@@ -17,7 +17,7 @@ use super::door::Refusal;
 use super::handle::Engine;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{file_systems, landing_roots, watching};
+use super::{file_systems, landing_roots, threads, watching};
 use crate::durable_fs::Mounts;
 use crate::model::configuration::RulesChange;
 use crate::model::fault::{JobError, WaitsFor};
@@ -49,6 +49,9 @@ impl Engine {
         let (before, next) = shared.rules.exchange(rules);
         shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
         watching::watch(shared)?;
+        if let Err(trouble) = threads::spawn("rules", shared.rules.make_ready(&next)) {
+            tracing::debug!(error = %trouble.error, "rules are made ready with their first files");
+        }
         let change = before.change_to(&next);
         let mut mended = before.held_until(&next);
         if before.generation > 0 {

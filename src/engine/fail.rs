@@ -69,8 +69,8 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     let rule = shared.rules.snapshot(&shared.store, &job)?;
     if job.retired_to.is_some() {
         let folder = quarantine::make(&rule.rule, &job)?;
-        move_source(&shared.store, &shared.rooms, &mut job, |job| quarantine::name(&rule.rule, job))?;
-        move_companions(&shared.store, &shared.rooms, &mut job, &folder)?;
+        move_source(&shared.store, &shared.disk_space, &mut job, |job| quarantine::name(&rule.rule, job))?;
+        move_companions(&shared.store, &shared.disk_space, &mut job, &folder)?;
         sync_moved(&job)?;
     }
     job.end_failing(clock::now())?;

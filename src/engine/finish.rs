@@ -83,7 +83,7 @@ fn finish_together(
     let renamed = each(shared, publishing, |Balanced { mut job, mut intent }| {
         let mut rename = || {
             let rule = shared.rules.snapshot(&shared.store, &job)?;
-            shared.rooms.check_publish(&rule, &intent)?;
+            shared.disk_space.check_publish(&rule, &intent)?;
             publish::rename_outputs(shared, &rule, &mut job, &mut intent).map(|()| rule)
         };
         let rule = rename().map_err(|trouble| publish::remember(shared, job.id, &intent, trouble))?;
@@ -123,7 +123,7 @@ fn each<T, U>(
     let mut on = Vec::with_capacity(jobs.len());
     let _keeps = durable_fs::keep_reached();
     for (id, job) in jobs {
-        if shared.fatal().is_some() {
+        if shared.stop.fatal().is_some() {
             // A sync failed, and the system tells that once: a second one of the same folder would be believed. The next start goes on.
             shared.dispatch.put_down(id);
             continue;

@@ -1,20 +1,18 @@
-//! Giving way: the jobs that run when room gets short, or a mount goes, and what waited for either when it is there again.
+//! Giving way: the jobs that run when disk space gets short, or a mount goes, and what waited for either when it is there again.
 //!
-//! A job that runs when room gets short makes a checkpoint and gives way, of the rules that use the same file systems the newest first, one
-//! at a time, so that those before it may still come to their end. One that could not be continued (an encrypted output) runs on: giving up its work would make room only for
-//! the next try to fill it again.
+//! A job that runs when disk space gets short makes a checkpoint and gives way, of the rules that use the same file systems the newest
+//! first, one at a time, so that those before it may still come to their end. One that could not be continued (an encrypted output) runs
+//! on: giving up its work would free only what the next try fills again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::checkpoint;
+use super::lookers::Lookers;
 use super::run::{Collecting, Run};
 use super::shared::Shared;
 use super::threads::Threads;
 use super::trouble::{Trouble, guard};
-use crate::durable_fs;
 
 /// Between looks while jobs run, which fill a disk soon, while something lacks, and otherwise.
 const PAUSE_RUNNING: Duration = Duration::from_millis(100);
@@ -25,77 +23,53 @@ const PAUSE_IDLE: Duration = Duration::from_secs(2);
 const COLLECTING_TAKES: Duration = Duration::from_millis(500);
 const COLLECTING_PAUSE: Duration = Duration::from_millis(1);
 
-/// The life of the thread that has room and mounts looked after. It asks no file system: those who do may hang, each at its own.
-pub(super) fn watch_rooms(shared: &Arc<Shared>, threads: &Threads) {
+/// The life of the thread that has disk space and mounts looked after. It asks no file system: those who do may hang, each at its own.
+pub(super) fn watch_disk_space(shared: &Arc<Shared>, threads: &Threads) {
     let mut rounds_after_end = 0_u32;
-    let mut looking = HashMap::new();
+    let mut lookers = Lookers::new(threads, "disk-space");
     loop {
         let pause = if shared.dispatch.is_running() {
             PAUSE_RUNNING
-        } else if rounds_after_end > 0 || shared.rooms.lacks_anything() {
+        } else if rounds_after_end > 0 || shared.disk_space.lacks_anything() {
             PAUSE_LACKING
         } else {
             PAUSE_IDLE
         };
-        shared.rooms.wait(pause);
-        if shared.stopping() {
+        shared.disk_space.wait(pause);
+        if shared.stop.is_asked() {
             return;
         }
-        let ended = shared.rooms.take_ended();
+        let ended = shared.disk_space.take_ended();
         // A second time for the files that were refused in the last moment.
         rounds_after_end = if ended { 2 } else { rounds_after_end.saturating_sub(1) };
         if ended || rounds_after_end > 0 {
             shared.claims.watches.hasten();
         }
-        let parked = shared.rooms.take_parked(ended);
+        let parked = shared.disk_space.take_parked(ended);
         if !parked.is_empty() {
             shared.dispatch.hasten(&parked);
         }
         if shared.memory.large.take_wanted() {
             shared.dispatch.slices_again(); // one that is stuck may count no more
         }
-        let mut groups = shared.rooms.groups_that_lack();
+        let mut groups = shared.disk_space.groups_that_lack();
         groups.extend(shared.dispatch.runs().iter().map(|run| Arc::clone(&run.rule.group)));
         for group in groups {
-            if let Err(trouble) = look(shared, threads, &mut looking, &group) {
-                tracing::warn!(error = %trouble.error, "disk space is not looked at");
-            }
+            let of = Arc::clone(&group);
+            lookers.look(shared, &group, move |shared| {
+                shared.disk_space.look_again(&of);
+                give_way(shared, &of);
+            });
         }
     }
 }
 
-/// Has the thread of these file systems look once; one that still looks, or hangs, is left alone.
-fn look(
-    shared: &Arc<Shared>,
-    threads: &Threads,
-    looking: &mut HashMap<Arc<str>, SyncSender<()>>,
-    group: &Arc<str>,
-) -> Result<(), Trouble> {
-    if !looking.contains_key(group) {
-        let (wake, woken) = sync_channel(1);
-        let of = Arc::clone(group);
-        let look = move |shared: &Arc<Shared>| {
-            while woken.recv().is_ok() && !shared.stopping() {
-                shared.rooms.look_again(&of);
-                give_way(shared, &of);
-                durable_fs::leave_place();
-            }
-        };
-        threads.spawn(shared, &threads.next_name("rooms"), look)?;
-        looking.insert(Arc::clone(group), wake);
-    }
-    if let Some(wake) = looking.get(group) {
-        wake.try_send(()).ok();
-    }
-    Ok(())
-}
-
-/// Lets the newest running job of these rules that lacks room, or its mount, wait.
+/// Lets the newest running job of these rules that lacks disk space, or its mount, wait.
 fn give_way(shared: &Arc<Shared>, group: &str) {
     let runs = shared.dispatch.runs();
     let of_group = runs.iter().rev().filter(|run| *run.rule.group == *group);
     for run in of_group.filter(|run| !run.is_broken_off()) {
-        let Err(lack) = shared.rooms.check_start(&run.rule) else { continue };
+        let Err(lack) = shared.disk_space.check_start(&run.rule) else { continue };
         if !run.rule.outputs.resumable() {
             continue;
         }
@@ -143,7 +117,7 @@ fn checkpoint_now(shared: &Shared, run: &Run) -> Result<bool, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::rooms::Rooms;
+    use crate::engine::disk_space::DiskSpace;
     use crate::engine::tests::{World, worked};
     use crate::engine::trouble::Reaction;
     use crate::model::rule::FreeMin;
@@ -151,8 +125,8 @@ mod tests {
     #[test]
     fn a_job_that_lacks_room_makes_a_checkpoint_and_waits_until_there_is_some() {
         let mut world = World::new();
-        let short = Rooms::new(FreeMin::Bytes(u64::MAX), world.path("data"));
-        Arc::get_mut(&mut world.shared).expect("nobody else has it").rooms = short;
+        let short = DiskSpace::new(FreeMin::Bytes(u64::MAX), world.path("data"));
+        Arc::get_mut(&mut world.shared).expect("nobody else has it").disk_space = short;
         let run = world.run();
         run.collect(worked(&run, 0, "a"));
         run.loading_ended();

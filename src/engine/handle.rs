@@ -13,10 +13,12 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, recover, retry};
+use crate::durable_fs::{self, Mounts};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::os_text::escaped_path;
 use crate::model::rule::{Rule, Settings};
 use crate::store::{Store, StoreError};
 use crate::watch::Offer;
@@ -135,7 +137,7 @@ impl Engine {
     /// Waits until the stages are asked to stop, or stop by themselves because a disk failed.
     pub(crate) fn wait_for_stop(&self) {
         if let Some(stages) = self.stages() {
-            stages.wait_for_stop();
+            stages.stop.wait();
         }
     }
 
@@ -156,15 +158,20 @@ impl Engine {
         if let Some(unfinished) = unfinished_for(shared, &offer, retire)? {
             return Ok(unfinished);
         }
-        shared.rooms.check_claim(&rule, &offer.path)?;
+        let folder = durable_fs::parent_of(&offer.path).to_owned();
+        if shared.claims.unopened.has(&[folder], &Mounts::now()) {
+            let message =
+                format!("the start has not come through the file system of {} yet", escaped_path(file));
+            return Err(Trouble::new(FaultKind::Transient, message, Some("try again in a moment")));
+        }
+        shared.disk_space.check_claim(&rule, &offer.path)?;
         let owner = Owner::of_source(&rule.rule.name, &offer.path);
         let wanted = vec![claim::Wanted { rule, offer, retire }];
         let claimed = claim::claim(shared, &wanted);
         let claimed =
             claimed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?.pop().transpose()?.flatten();
         let id = claimed.ok_or_else(|| {
-            let message =
-                format!("{} changed while it was claimed", crate::model::os_text::escaped_path(file));
+            let message = format!("{} changed while it was claimed", escaped_path(file));
             Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))
         })?;
         shared.dispatch.queue(Stage::Load, &owner, id);
@@ -250,4 +257,74 @@ fn forget_wait(shared: &Shared, id: JobId) -> Result<Job, Trouble> {
 pub(crate) fn objection_to_retry(job: &Job) -> Option<EngineError> {
     let may = job.is_retriable() || job.may_lack_an_output();
     (!may).then(|| retry::not_retriable(job).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::door::{Act, Door as _};
+    use crate::engine::tests::World;
+
+    fn ingest(world: &World, retire: bool) -> Result<JobId, Trouble> {
+        Engine::ingest(&world.shared, &world.source(), "payments", retire)
+    }
+
+    #[test]
+    fn a_file_that_is_asked_for_twice_is_one_job_and_not_retired_by_a_second_word() {
+        let world = World::new();
+        let id = ingest(&world, false).expect("is taken");
+        assert_eq!(ingest(&world, false).expect("goes on"), id);
+        let refused = ingest(&world, true).expect_err("the first was to leave it").error;
+        assert!(refused.message.contains(&id.to_string()), "{refused}");
+        assert_eq!(world.shared.store.jobs().count(), 1);
+    }
+
+    #[test]
+    fn a_rule_that_is_not_there_is_refused_with_those_that_are_before_a_store_is_opened() {
+        let world = World::new();
+        let rules = [Rule::clone(&world.rule())];
+        could_ingest(&rules, &world.source(), "payments").expect("it could");
+        let refused = could_ingest(&rules, &world.source(), "payroll").expect_err("no such rule");
+        assert_eq!(refused.job_error(), unknown_rule(&rules, "payroll").job_error());
+        assert!(
+            refused.job_error().hint.as_deref().is_some_and(|hint| hint.contains("payments")),
+            "{refused:?}"
+        );
+    }
+
+    /// `landfall retry` beside a service that has just been started.
+    #[test]
+    fn what_is_asked_of_a_service_that_starts_waits_for_its_stages() {
+        let world = World::new();
+        let engine = Engine::of_service(world.shared.store.clone(), &[], Box::new(|| None));
+        let asked = engine.clone();
+        let path = world.source().into();
+        let asking = std::thread::spawn(move || {
+            asked.act(&Act::Ingest { path, rule: "payments".into(), retire: false })
+        });
+        assert!(engine.run_by(&world.shared));
+        let id = asking.join().expect("no panic").expect("is taken");
+        assert!(world.shared.dispatch.take_up(id, Stage::Load), "it is queued, and in nobody's hands");
+        assert!(!engine.run_by(&world.shared), "there are stages already");
+    }
+
+    #[test]
+    fn rules_that_cannot_be_watched_change_nothing() {
+        let world = World::new();
+        let before = world.shared.rules.now();
+        let broken = Rule { paths: vec!["in/[".into()], ..Rule::clone(&world.rule()) };
+        Engine::exchange_rules(&world.shared, vec![broken]).expect_err("no such pattern");
+        assert!(Arc::ptr_eq(&before, &world.shared.rules.now()));
+    }
+
+    #[test]
+    fn a_retry_is_objected_to_unless_the_job_ended_badly_or_waits_for_a_word() {
+        let world = World::new();
+        let mut job = world.job();
+        let objection = objection_to_retry(&job).expect("it has not begun");
+        assert!(objection.to_string().contains("only a failed or refused job"), "{objection}");
+        job.fail(Trouble::new(FaultKind::Bug, "out of range", None).error).expect("fails");
+        job.end_failing(crate::clock::now()).expect("ends");
+        assert!(objection_to_retry(&job).is_none());
+    }
 }

@@ -15,7 +15,7 @@ use crate::watch::{Answer, Offer};
 /// The intake's life: until nobody offers it anything any more, or the engine stops.
 pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
     while let Ok(batch) = offers.recv() {
-        if shared.stopping() {
+        if shared.stop.is_asked() {
             return;
         }
         if let Err(trouble) = take_batch(shared, batch)
@@ -55,7 +55,7 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
             continue;
         }
         match shared.rules.ready(&offer.rule) {
-            Ok(rule) => match shared.rooms.check_claim(&rule, &offer.path) {
+            Ok(rule) => match shared.disk_space.check_claim(&rule, &offer.path) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
                 Err(lack) => {
                     shared.claims.answer(&offer.path, Answer::Later(lack.detail().to_owned()));

@@ -5,14 +5,14 @@
 //! may not take it, archived sources are looked at again for some minutes, and one that changed is told: its archive is not what was
 //! ingested.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::lock;
 use crate::clock;
-use crate::durable_fs;
+use crate::durable_fs::{self, Mounts};
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -58,11 +58,22 @@ impl LateWrites {
         archived.push_back(Archived { job: job.id, path, was, until: Instant::now() + LOOKED_AT_FOR });
     }
 
-    /// Those that are not what they were, each told once; what is old enough is forgotten.
-    fn changed(&self, now: Instant) -> Vec<Archived> {
+    /// Where they lie.
+    pub(super) fn mounts(&self, mounts: &Mounts) -> BTreeSet<PathBuf> {
+        lock(&self.0).iter().map(|source| mounts.of(&source.path)).collect()
+    }
+
+    /// Those of one file system that are not what they were, each told once; what is old enough is forgotten.
+    fn changed(&self, now: Instant, is_there: impl Fn(&Path) -> bool) -> Vec<Archived> {
         let (mut changed, mut on) = (Vec::new(), VecDeque::new());
         // Looked at without the lock: an archive that hangs must not hold up those who end their jobs.
-        let archived = std::mem::take(&mut *lock(&self.0));
+        let archived: VecDeque<_> = {
+            let mut all = lock(&self.0);
+            let (archived, elsewhere) =
+                std::mem::take(&mut *all).into_iter().partition(|source| is_there(&source.path));
+            *all = elsewhere;
+            archived
+        };
         for source in archived {
             match durable_fs::identity_at(&source.path) {
                 Ok(Some(found)) if found.same_file(&source.was) && !found.same_content(&source.was) => {
@@ -80,9 +91,9 @@ impl LateWrites {
     }
 }
 
-/// Looks at the archived sources that may have had a writer.
-pub(super) fn look(late_writes: &LateWrites, store: &Store) {
-    for source in late_writes.changed(Instant::now()) {
+/// Looks at the archived sources of one file system that may have had a writer.
+pub(super) fn look(late_writes: &LateWrites, store: &Store, is_there: impl Fn(&Path) -> bool) {
+    for source in late_writes.changed(Instant::now(), is_there) {
         let path = escaped_path(&source.path);
         tracing::error!(
             job = %source.job, path,
@@ -118,10 +129,11 @@ mod tests {
             let was = durable_fs::identity_at(&path).expect("can be looked at").expect("a file");
             lock(&late.0).push_back(Archived { job: JobId::from_parts(1, job), path, was, until });
         }
-        assert!(late.changed(Instant::now()).is_empty());
+        assert!(late.changed(Instant::now(), |_| true).is_empty());
         std::fs::write(folder.path().join("written"), "half and the rest").expect("written");
-        let told: Vec<_> = late.changed(Instant::now()).iter().map(|source| source.job).collect();
+        assert!(late.changed(Instant::now(), |_| false).is_empty(), "their file system is another");
+        let told: Vec<_> = late.changed(Instant::now(), |_| true).iter().map(|source| source.job).collect();
         assert_eq!(told, [JobId::from_parts(1, 2)]);
-        assert!(late.changed(until).is_empty() && lock(&late.0).is_empty());
+        assert!(late.changed(until, |_| true).is_empty() && lock(&late.0).is_empty());
     }
 }

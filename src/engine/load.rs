@@ -137,7 +137,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         delivery::wait_for(shared, id, &earlier)?;
         return Ok(None);
     }
-    shared.rooms.check_start(&rule)?; // before its partials, which would land beside a mount that is away
+    shared.disk_space.check_start(&rule)?; // before its partials, which would land beside a mount that is away
     // In hand when the service died before its start was durable: `recover` counted that as an attempt.
     let restarted = job.started_at.is_some() || job.attempts > 0;
     let checkpoint = if restarted { shared.store.checkpoint(id)? } else { None };
@@ -159,7 +159,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     let queue = shared.store.slice_queue(Arc::clone(&shared.memory.waiting), shared.service.load_ahead);
     let run = Arc::new(Run::new(&shared.memory, &shared.footprints.reach, job, rule, queue, collector));
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
-    if shared.stopping() {
+    if shared.stop.is_asked() {
         run.queue.stop(); // the stop came before the run could be told of it
     }
     Ok(Some(run))
@@ -179,7 +179,7 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, work_here: WorkHere) {
         }
         Ok(LoadEnd::Stopped) => {}
         // It was told to stop, in the middle of a block.
-        Err(trouble) if shared.stopping() && !trouble.is_poisoned() => {
+        Err(trouble) if shared.stop.is_asked() && !trouble.is_poisoned() => {
             tracing::debug!(job = %run.id, error = %trouble.error, "not read on");
         }
         Err(trouble) => run.break_off(trouble),
@@ -310,7 +310,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
             slices += 1;
             run.note_cut(slices);
             if slice.number < first_slice {
-                if shared.stopping() {
+                if shared.stop.is_asked() {
                     return Ok(LoadEnd::Stopped);
                 }
                 if let Some(retrace) = &retrace {
@@ -340,7 +340,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
     let mut counts = decoder.finish()?;
     tell_skipped(job.id, &counts.skipped);
     counts.characters_replaced += tally.characters_replaced;
-    let Some(announced) = totals::measure(totals, &job, &|| shared.stopping())? else {
+    let Some(announced) = totals::measure(totals, &job, &|| shared.stop.is_asked())? else {
         return Ok(LoadEnd::Stopped);
     };
     let Tally { lines_skipped, unterminated, .. } = tally;

@@ -32,7 +32,7 @@ impl Pace for LoadPace {
     }
 
     fn is_stopped(&self) -> bool {
-        self.shared.stopping() || self.run.is_broken_off()
+        self.shared.stop.is_asked() || self.run.is_broken_off()
     }
 
     fn rest(&self) {

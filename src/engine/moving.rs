@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::disk_space::DiskSpace;
 use super::free_name::free_name;
-use super::rooms::Rooms;
 use super::source;
 use super::trouble::Trouble;
 use crate::durable_fs::{self, FolderRound, Moving, Renamed};
@@ -26,7 +26,7 @@ pub(super) fn plan_companions(folder: &Path, job: &mut Job) {
 /// before it is used. A source that is gone was moved before a crash. Not durable before [`sync_moved`].
 pub(super) fn move_source(
     store: &Store,
-    rooms: &Rooms,
+    disk_space: &DiskSpace,
     job: &mut Job,
     choose: impl Fn(&Job) -> Result<PathBuf, Trouble>,
 ) -> Result<(), Trouble> {
@@ -46,7 +46,7 @@ pub(super) fn move_source(
         };
         let folder = durable_fs::parent_of(target.as_path());
         durable_fs::make_folder(folder, false)?;
-        let may_copy = |bytes| rooms.check_copy(folder, bytes);
+        let may_copy = |bytes| disk_space.check_copy(folder, bytes);
         let how = Moving { always_copies: job.source.is_copied, may_copy: &may_copy };
         match durable_fs::move_by(claimed.as_path(), target.as_path(), how)? {
             Renamed::Done => return Ok(()),
@@ -79,12 +79,12 @@ fn was_moved(job: &Job, claimed: &OsText, target: &OsText) -> Result<(), Trouble
 /// belong to a newer source. Not durable before [`sync_moved`].
 pub(super) fn move_companions(
     store: &Store,
-    rooms: &Rooms,
+    disk_space: &DiskSpace,
     job: &mut Job,
     folder: &Path,
 ) -> Result<(), Trouble> {
     for position in 0..job.source.companions.len() {
-        let may_copy = |bytes| rooms.check_copy(folder, bytes);
+        let may_copy = |bytes| disk_space.check_copy(folder, bytes);
         while let Some(companion) = job.source.companions.get(position).cloned()
             && let Some(claimed) = companion.claimed
         {
@@ -136,7 +136,7 @@ mod tests {
     fn moved(world: &World, job: &mut Job) -> Result<(), Trouble> {
         let folder = world.path("went");
         let choose = |job: &Job| free_name(&folder, job.source.path.as_path(), 0);
-        move_source(&world.shared.store, &world.shared.rooms, job, choose)
+        move_source(&world.shared.store, &world.shared.disk_space, job, choose)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::lock;
 use crate::model::job_id::JobId;
 
 /// Whether something lies where an output would really go.
-pub(super) type AskTaken = Box<dyn Fn(&Path) -> bool + Send + Sync>;
+pub(crate) type AskTaken = Box<dyn Fn(&Path) -> bool + Send + Sync>;
 
 /// Who has chosen which name.
 #[derive(Default)]

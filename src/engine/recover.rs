@@ -12,22 +12,59 @@ use super::{delivery, fail, in_hand};
 use crate::clock;
 use crate::model::fault::WaitsFor;
 use crate::model::job::{Job, Waiting};
+use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 
-/// Gives every unfinished job to the stage that goes on with it.
-pub(super) fn recover(shared: &Shared) -> Result<(), Trouble> {
+/// What the rows and the data folder say of the last run, before any job goes on. No other file system is asked.
+pub(super) fn begin(shared: &Shared) -> Result<(), Trouble> {
     let mut jobs = shared.store.unfinished_jobs()?;
     judge(shared, &mut jobs)?;
     let unfinished: HashSet<_> = jobs.iter().map(|job| job.id).collect();
     delivery::enter_recovered(shared, &jobs)?;
     shared.footprints.reach.begin(&shared.service.data_dir, |id| unfinished.contains(&id));
-    for job in &jobs {
+    for job in jobs.iter().filter(|job| !needs_source(job)) {
         requeue(shared, job);
     }
     if !jobs.is_empty() {
         tracing::info!(jobs = jobs.len(), "unfinished jobs found: they go on");
     }
     Ok(())
+}
+
+/// Gives an unfinished job to the stage that goes on with it.
+pub(super) fn go_on(shared: &Shared, id: JobId) {
+    with_free_job(shared, id, |job| {
+        requeue(shared, &job);
+        Ok(())
+    });
+}
+
+/// Until the file system of its source answers, a job says what it waits for.
+pub(super) fn wait_for_mount(shared: &Shared, id: JobId, detail: &str) {
+    with_free_job(shared, id, |mut job| {
+        if !needs_source(&job) {
+            return Ok(());
+        }
+        job.waiting = Some(Waiting { waits_for: WaitsFor::Mount, until: None, detail: detail.to_owned() });
+        shared.save(&job)
+    });
+}
+
+/// Does something with a job that nobody has in hand: an operator's word may have come first.
+pub(super) fn with_free_job(shared: &Shared, id: JobId, act: impl FnOnce(Job) -> Result<(), Trouble>) {
+    if !shared.dispatch.take_up_within(id, Duration::ZERO) {
+        return;
+    }
+    let job = shared.store.job(id).map_err(Trouble::from);
+    if let Err(trouble) = job.and_then(|job| job.map_or(Ok(()), act)) {
+        shared.job_hindered(id, Stage::Load, trouble);
+    }
+    shared.dispatch.put_down(id);
+}
+
+/// Whether a job goes on from its source.
+fn needs_source(job: &Job) -> bool {
+    !job.is_failing() && matches!(job.state.get(), JobState::Queued | JobState::Running | JobState::Held)
 }
 
 /// Gives one unfinished job to the stage that goes on with it.
@@ -111,11 +148,18 @@ mod tests {
     use crate::engine::tests::{World, is_there};
     use crate::model::job_state::JobEvent;
 
+    fn recover(world: &World) {
+        begin(&world.shared).expect("recovers");
+        for job in world.shared.store.unfinished_jobs().expect("reads") {
+            go_on(&world.shared, job.id);
+        }
+    }
+
     #[test]
     fn a_job_whose_file_was_not_renamed_is_forgotten_and_its_file_a_candidate_again() {
         let world = World::new();
         let job = world.job();
-        recover(&world.shared).expect("recovers");
+        recover(&world);
         assert!(world.row(&job).is_none() && is_there(&world.source()));
     }
 
@@ -124,7 +168,7 @@ mod tests {
         let world = World::new();
         let job = world.job();
         world.rename();
-        recover(&world.shared).expect("recovers");
+        recover(&world);
         assert_eq!(
             world.row(&job).map(|row| (row.state.get(), row.waiting.is_some())),
             Some((JobState::Queued, false))
@@ -144,7 +188,7 @@ mod tests {
             died.begin(data_dir);
             assert!(died.take(job.id, true));
             drop(died);
-            recover(&world.shared).expect("recovers");
+            recover(&world);
             let row = world.row(&job).expect("is there");
             assert_eq!(row.state.deaths(), Some(death));
             let waits = !in_hand::pause_after(death).is_zero() && death < in_hand::DEATHS_MAX;
@@ -155,5 +199,30 @@ mod tests {
             );
             world.shared.save(&Job { waiting: None, ..row }).expect("writes");
         }
+    }
+
+    #[test]
+    fn a_job_that_an_operator_has_in_hand_is_left_to_him() {
+        let world = World::new();
+        let job = world.job(); // not renamed: it would be forgotten
+        assert!(world.shared.dispatch.take_up_within(job.id, Duration::ZERO));
+        recover(&world);
+        assert!(world.row(&job).is_some());
+    }
+
+    #[test]
+    fn a_job_whose_file_system_hangs_waits_for_its_mount_and_one_that_needs_no_source_does_not() {
+        let world = World::new();
+        let job = world.job();
+        wait_for_mount(&world.shared, job.id, "in does not answer");
+        let waiting = world.row(&job).and_then(|row| row.waiting).expect("it waits");
+        assert_eq!((waiting.waits_for, waiting.detail.as_str()), (WaitsFor::Mount, "in does not answer"));
+        let mut failing = world.second_job("b.txt");
+        failing
+            .fail(Trouble::new(crate::model::fault::FaultKind::Bug, "is failed", None).error)
+            .expect("fails");
+        world.shared.save(&failing).expect("writes");
+        wait_for_mount(&world.shared, failing.id, "in does not answer");
+        assert_eq!(world.row(&failing).expect("is there").waiting, None);
     }
 }

@@ -103,8 +103,8 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
         shared.store.sync()?;
     }
     let folder = quarantine::make(&rule.rule, job)?;
-    move_source(&shared.store, &shared.rooms, job, |job| quarantine::name(&rule.rule, job))?;
-    move_companions(&shared.store, &shared.rooms, job, &folder)?;
+    move_source(&shared.store, &shared.disk_space, job, |job| quarantine::name(&rule.rule, job))?;
+    move_companions(&shared.store, &shared.disk_space, job, &folder)?;
     let message = "the source was written to after it was read: what came later is in no output";
     let hint = "compare it with the outputs, and have the sender send again what is missing";
     let error = Some(Trouble::new(FaultKind::Input, message, Some(hint)).error);
@@ -132,7 +132,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
 }
 
 fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
-    move_source(&shared.store, &shared.rooms, job, |job| {
+    move_source(&shared.store, &shared.disk_space, job, |job| {
         let folder = archive::folder(rule, job)?;
         durable_fs::make_folder(&folder, false)?;
         free_name(&folder, job.source.path.as_path(), 0)
@@ -140,7 +140,7 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
     let target = job.retired_to.clone();
     let folder = target.as_ref().and_then(|path| path.as_path().parent());
     let (Some(folder), false) = (folder, job.source.companions.is_empty()) else { return Ok(()) };
-    move_companions(&shared.store, &shared.rooms, job, folder)
+    move_companions(&shared.store, &shared.disk_space, job, folder)
 }
 
 /// What this job put into the archive, for its removal one day. Only what is there and is what it was: another file of its name is

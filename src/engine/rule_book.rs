@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::file_systems::{folders_of, group_of};
 use super::fit::Fit;
+use super::lock;
 use super::trouble::Trouble;
 use crate::durable_fs::Mounts;
 use crate::model::configuration::RulesChange;
@@ -99,11 +100,12 @@ struct Current {
 
 impl Current {
     fn ready(&self, registry: &Registry) -> Result<Arc<ReadyRule>, Trouble> {
-        let mut ready = super::lock(&self.ready);
-        if let Some(ready) = ready.as_ref() {
+        if let Some(ready) = lock(&self.ready).as_ref() {
             return Ok(Arc::clone(ready));
         }
-        Ok(Arc::clone(ready.insert(Arc::new(ReadyRule::build(&self.rule, registry)?))))
+        // Not under the lock: it reads files of recipients.
+        let built = Arc::new(ReadyRule::build(&self.rule, registry)?);
+        Ok(Arc::clone(lock(&self.ready).get_or_insert(built)))
     }
 }
 
@@ -124,7 +126,7 @@ impl Rules {
     /// Jobs that wait for one of these rules to be mended, where another has come in its place.
     pub(super) fn held_until(&self, next: &Self) -> HashSet<JobId> {
         let is_gone = |rule: &&Arc<Current>| !next.all.iter().any(|other| Arc::ptr_eq(rule, other));
-        let ready = self.all.iter().filter(is_gone).filter_map(|rule| super::lock(&rule.ready).clone());
+        let ready = self.all.iter().filter(is_gone).filter_map(|rule| lock(&rule.ready).clone());
         ready.flat_map(|rule| rule.fit.let_go()).collect()
     }
 
@@ -155,7 +157,7 @@ impl Rules {
 
 /// The current rules and the snapshots that jobs in hand still need.
 pub(super) struct RuleBook {
-    registry: Registry,
+    registry: Arc<Registry>,
     now: Mutex<Arc<Rules>>,
     /// The hashes of all rules that were ever current in this process: a job may be about to begin under one of them.
     known: Mutex<BTreeSet<String>>,
@@ -166,29 +168,34 @@ pub(super) struct RuleBook {
 impl RuleBook {
     /// Without any rule yet.
     pub(super) fn new(registry: Registry) -> Self {
+        let registry = registry.into();
         Self { registry, now: Mutex::default(), known: Mutex::default(), snapshots: Mutex::default() }
     }
 
     /// Takes these rules in place of all; the ones before, and these. Jobs that run keep theirs.
     pub(super) fn exchange(&self, rules: Vec<Rule>) -> (Arc<Rules>, Arc<Rules>) {
-        super::lock(&self.known).extend(rules.iter().map(Rule::hash));
-        let exchanged = {
-            let mut now = super::lock(&self.now);
-            let next = Arc::new(Rules::after(&now, rules));
-            (std::mem::replace(&mut *now, Arc::clone(&next)), next)
-        };
-        for current in &exchanged.1.all {
-            if let Err(trouble) = current.ready(&self.registry) {
-                let name = &current.rule.name;
-                tracing::warn!(rule = name, error = %trouble.error, "this rule's files wait until it is mended");
+        lock(&self.known).extend(rules.iter().map(Rule::hash));
+        let mut now = lock(&self.now);
+        let next = Arc::new(Rules::after(&now, rules));
+        (std::mem::replace(&mut *now, Arc::clone(&next)), next)
+    }
+
+    /// Makes these rules ready and says which cannot be. For a thread of its own: their files of recipients may lie on a file system that hangs.
+    pub(super) fn make_ready(&self, rules: &Arc<Rules>) -> impl FnOnce() + Send + use<> {
+        let (rules, registry) = (Arc::clone(rules), Arc::clone(&self.registry));
+        move || {
+            for current in &rules.all {
+                if let Err(trouble) = current.ready(&registry) {
+                    let name = &current.rule.name;
+                    tracing::warn!(rule = name, error = %trouble.error, "this rule's files wait until it is mended");
+                }
             }
         }
-        exchanged
     }
 
     /// All rules as they are now.
     pub(super) fn now(&self) -> Arc<Rules> {
-        Arc::clone(&super::lock(&self.now))
+        Arc::clone(&lock(&self.now))
     }
 
     /// Makes a rule ready anew: what is read with it was changed. It stays as it was where that fails.
@@ -197,7 +204,7 @@ impl RuleBook {
         let Some(current) = now.named(name) else { return Ok(()) };
         // Not under the lock: it reads files of recipients.
         let renewed = Arc::new(ReadyRule::build(&current.rule, &self.registry)?);
-        super::lock(&current.ready).replace(renewed);
+        lock(&current.ready).replace(renewed);
         Ok(())
     }
 
@@ -208,7 +215,7 @@ impl RuleBook {
 
     /// The hashes of all rules that were ever current in this process.
     pub(super) fn known_hashes(&self) -> Vec<String> {
-        super::lock(&self.known).iter().cloned().collect()
+        lock(&self.known).iter().cloned().collect()
     }
 
     /// The rule of this name as it is now.
@@ -229,13 +236,23 @@ impl RuleBook {
         if let Some(rule) = self.current(&job.rule).ok().flatten().filter(|rule| rule.hash == job.rule_hash) {
             return Ok(rule);
         }
-        self.earlier(&job.rule_hash, || {
-            let rule = store.rule(&job.rule_hash)?.ok_or_else(|| {
-                let message = format!("the store has no snapshot {} of rule \"{}\"", job.rule_hash, job.rule);
-                Trouble::new(FaultKind::Bug, message, None)
-            })?;
-            Ok(Arc::new(rule))
-        })
+        self.earlier(&job.rule_hash, || Self::stored(store, job))
+    }
+
+    /// The rule of a job's name as it is now; without one, the snapshot that the job was cut under. Nothing is made ready.
+    pub(super) fn rule_of(&self, store: &Store, job: &Job) -> Result<Arc<Rule>, Trouble> {
+        match self.now().named(&job.rule) {
+            Some(current) => Ok(Arc::clone(&current.rule)),
+            None => Self::stored(store, job),
+        }
+    }
+
+    fn stored(store: &Store, job: &Job) -> Result<Arc<Rule>, Trouble> {
+        let rule = store.rule(&job.rule_hash)?.ok_or_else(|| {
+            let message = format!("the store has no snapshot {} of rule \"{}\"", job.rule_hash, job.rule);
+            Trouble::new(FaultKind::Bug, message, None)
+        })?;
+        Ok(Arc::new(rule))
     }
 
     fn earlier(
@@ -243,12 +260,106 @@ impl RuleBook {
         hash: &str,
         rule: impl FnOnce() -> Result<Arc<Rule>, Trouble>,
     ) -> Result<Arc<ReadyRule>, Trouble> {
-        if let Some(rule) = super::lock(&self.snapshots).get(hash) {
+        if let Some(rule) = lock(&self.snapshots).get(hash) {
             return Ok(Arc::clone(rule));
         }
         // Not under the lock: it reads files of recipients.
         let ready = Arc::new(ReadyRule::build(&rule()?, &self.registry)?);
-        let mut snapshots = super::lock(&self.snapshots);
+        let mut snapshots = lock(&self.snapshots);
         Ok(Arc::clone(snapshots.entry(hash.to_owned()).or_insert(ready)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    /// The same rule under another name for its records.
+    fn changed(rule: &Rule) -> Rule {
+        let mut changed = rule.clone();
+        changed.source.archive_keep = Some(std::time::Duration::from_hours(1));
+        changed
+    }
+
+    #[test]
+    fn a_rule_that_an_exchange_leaves_as_it_is_keeps_what_was_made_of_it() {
+        let world = World::new();
+        let (book, rule) = (&world.shared.rules, Rule::clone(&world.rule()));
+        let before = book.current("payments").expect("is right").expect("is there");
+        let other = Rule { name: "other".into(), ..rule.clone() };
+        let (_, next) = book.exchange(vec![other, rule.clone()]);
+        assert_eq!(next.generation, 2);
+        assert_eq!(next.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["other", "payments"]);
+        let same = book.current("payments").expect("is right").expect("is there");
+        assert!(Arc::ptr_eq(&before, &same));
+        book.exchange(vec![changed(&rule)]);
+        let anew = book.current("payments").expect("is right").expect("is there");
+        assert!(!Arc::ptr_eq(&before, &anew) && anew.hash != before.hash);
+        assert!(book.current("other").expect("is right").is_none());
+    }
+
+    #[test]
+    fn an_offer_that_was_made_under_an_earlier_rule_is_claimed_under_that() {
+        let world = World::new();
+        let (book, earlier) = (&world.shared.rules, world.rule());
+        book.exchange(vec![changed(&earlier)]);
+        let ready = book.ready(&earlier).expect("is right");
+        assert_eq!(ready.hash, earlier.hash());
+        assert!(Arc::ptr_eq(&ready, &book.ready(&earlier).expect("is right")), "it is made ready once");
+    }
+
+    #[test]
+    fn a_job_goes_on_under_the_rule_that_it_was_cut_under_and_under_no_other() {
+        let world = World::new();
+        let (shared, job) = (&world.shared, world.job());
+        shared.rules.exchange(vec![changed(&world.rule())]);
+        assert_eq!(shared.rules.snapshot(&shared.store, &job).expect("the store has it").hash, job.rule_hash);
+        assert_ne!(shared.rules.rule_of(&shared.store, &job).expect("is there").hash(), job.rule_hash);
+        shared.rules.exchange(Vec::new());
+        assert_eq!(
+            shared.rules.rule_of(&shared.store, &job).expect("the store has it").hash(),
+            job.rule_hash
+        );
+        let lost = Job { rule_hash: "blake3:00".into(), ..job };
+        let trouble =
+            shared.rules.snapshot(&shared.store, &lost).map(|rule| rule.hash.clone()).expect_err("is lost");
+        assert_eq!(trouble.error.kind, FaultKind::Bug, "{trouble:?}");
+    }
+
+    #[test]
+    fn jobs_that_wait_for_their_rule_to_be_mended_go_on_when_another_comes_in_its_place() {
+        let world = World::new();
+        let (book, job) = (&world.shared.rules, world.job());
+        let rule = Rule::clone(&world.rule());
+        let held = || book.current("payments").expect("is right").expect("is there").fit.hold(job.id);
+        held();
+        let (before, next) = book.exchange(vec![rule.clone()]);
+        assert!(before.held_until(&next).is_empty(), "it is the same rule");
+        held();
+        let (before, next) = book.exchange(vec![changed(&rule)]);
+        assert_eq!(before.held_until(&next), HashSet::from([job.id]));
+    }
+
+    /// Senders' names need not be Unicode, and have braces where they like.
+    #[cfg(unix)]
+    #[test]
+    fn a_key_is_called_as_its_sender_byte_for_byte() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let world = World::new();
+        let mut rule = Rule::clone(&world.rule());
+        rule.paths = vec!["in/{sender}/*".into()];
+        rule.decode.identities = vec!["keys/{sender}.key".into()];
+        world.shared.rules.exchange(vec![rule]);
+        let ready = world.shared.rules.current("payments").expect("is right").expect("is there");
+        for name in [&b"caf\xe9"[..], b"{sender}"] {
+            let mut job = world.job();
+            let sender = std::ffi::OsStr::from_bytes(name);
+            job.vars.insert("sender".into(), sender.into());
+            let mut wanted = PathBuf::from("keys");
+            wanted.push(sender);
+            wanted.as_mut_os_string().push(".key");
+            assert_eq!(ready.identities(&job).expect("is filled in"), [wanted]);
+        }
     }
 }

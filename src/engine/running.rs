@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::delivery_order::AskPublished;
 use super::dispatch::{Crew, Seat};
 use super::error::EngineError;
 use super::handle::Engine;
-use super::purpose::{Purpose, Rehearsal};
+use super::names::AskTaken;
+use super::opening::{self, Purpose};
 use super::shared::Shared;
 use super::threads::Threads;
 use super::trouble::Trouble;
-use super::{give_way, landing_roots, limits, recover, restored, tick, watching};
+use super::{care, give_way, landing_roots, limits, tick};
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::rule::Settings;
@@ -19,6 +21,14 @@ use crate::pipeline::Registry;
 pub(crate) struct Running {
     pub(super) shared: Arc<Shared>,
     pub(super) threads: Threads,
+}
+
+/// What a dry run asks of the real world: all that it writes is its own.
+pub(crate) struct Rehearsal {
+    /// Whether something lies where this output would really go.
+    pub is_taken: AskTaken,
+    /// What was published before: a rule's name, a content's hash, a delivery's key.
+    pub published: AskPublished,
 }
 
 impl Engine {
@@ -59,15 +69,6 @@ impl Engine {
         Self::exchange_rules(&shared, settings.rules)?;
         durable_fs::make_folder(&shared.spool_dir(), true).map_err(Trouble::from)?;
         landing_roots::distrust_those_of_unfinished(&shared.store)?;
-        if purpose == Purpose::Serve {
-            shared.claims.folders.hold_known(shared.rules.now().iter())?;
-        }
-        if purpose != Purpose::Rehearse {
-            restored::count_start(&shared, purpose)?;
-        }
-        if purpose == Purpose::Serve {
-            recover::recover(&shared)?;
-        }
         let running = Running { shared, threads: Threads::default() };
         match running.begin_stages(purpose, self) {
             Ok(()) => Ok(running),
@@ -84,17 +85,17 @@ impl Engine {
 
 impl Running {
     fn begin_stages(&self, purpose: Purpose, engine: &Engine) -> Result<(), Trouble> {
-        self.spawn_stages(purpose)?;
-        if purpose == Purpose::Serve {
-            watching::begin(&self.shared, &self.threads)?;
-        }
+        self.spawn_stages()?;
+        opening::open(&self.shared, &self.threads, purpose)?;
+        let threads = self.threads.clone();
+        self.spawn("folders", move |shared| care::look_after_folders(shared, &threads, purpose))?;
         if engine.run_by(&self.shared) {
             return Ok(());
         }
         Err(Trouble::new(FaultKind::Bug, "the stages of one engine are started twice".to_owned(), None))
     }
 
-    fn spawn_stages(&self, purpose: Purpose) -> Result<(), Trouble> {
+    fn spawn_stages(&self) -> Result<(), Trouble> {
         for crew in Crew::ALL {
             let seat = self.shared.dispatch.seat(crew);
             self.threads.spawn_for_crew(&self.shared, crew, seat)?;
@@ -112,12 +113,55 @@ impl Running {
         }));
         self.spawn("clock", |shared| shared.dispatch.keep_time())?;
         let threads = self.threads.clone();
-        self.spawn("rooms", move |shared| give_way::watch_rooms(shared, &threads))?;
-        self.spawn("tick", tick::tick)?;
-        self.spawn("folders", move |shared| tick::look_after_folders(shared, purpose))
+        self.spawn("disk-space", move |shared| give_way::watch_disk_space(shared, &threads))?;
+        self.spawn("tick", tick::tick)
     }
 
     fn spawn(&self, name: &str, stage: impl FnOnce(&Arc<Shared>) + Send + 'static) -> Result<(), Trouble> {
         self.threads.spawn(&self.shared, name, stage)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::store::{Published, Store};
+
+    fn settings(world: &World) -> Settings {
+        let rules = vec![(*world.rule()).clone()];
+        Settings { service: world.shared.service.clone(), rules, file: world.path("landfall.toml") }
+    }
+
+    #[test]
+    fn an_engine_that_is_started_twice_refuses_and_leaves_nothing_running() {
+        let world = World::new();
+        let engine = Engine::over(Store::in_memory(), &[]);
+        let start = || engine.start(settings(&world), Registry::with_builtin_steps(), Purpose::Ingest);
+        let running = start().expect("starts");
+        let refused = start().map(|_| ()).expect_err("its stages run");
+        assert!(refused.to_string().contains("twice"), "{refused}");
+        assert!(!running.shared.stop.is_asked(), "the first goes on");
+        running.stop().expect("stops");
+        assert!(engine.stages().is_some_and(|stages| stages.stop.is_asked()));
+    }
+
+    #[test]
+    fn a_dry_run_asks_the_real_world_and_counts_no_start() {
+        let world = World::new();
+        let (store, taken) = (Store::in_memory(), world.path("out/pay.main"));
+        let rehearsal = Rehearsal {
+            is_taken: Box::new(move |path| path == taken),
+            published: Box::new(|_, _, _| Ok(Published::default())),
+        };
+        let engine = Engine::over(store.clone(), &[]);
+        let running =
+            engine.rehearse(settings(&world), Registry::with_builtin_steps(), rehearsal).expect("starts");
+        let nobody = crate::model::job_id::JobId::from_parts(0, 0);
+        let is_reserved = |name: &str| running.shared.publishing.names.is_reserved(&world.path(name), nobody);
+        assert_eq!(["out/pay.main", "out/other.main"].map(is_reserved), [true, false]);
+        assert!(running.shared.publishing.deliveries.published_elsewhere.is_some());
+        running.stop().expect("stops");
+        assert_eq!(store.mark().expect("reads"), None);
     }
 }

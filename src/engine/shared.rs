@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::claims::Claims;
 use super::delivery_order::DeliveryOrder;
+use super::disk_space::DiskSpace;
 use super::dispatch::Dispatch;
 use super::fit::Misfit;
 use super::footprints::Footprints;
 use super::memory::Memory;
 use super::names::Names;
-use super::rooms::Rooms;
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
@@ -74,7 +74,7 @@ pub(super) struct Shared {
     pub claims: Claims,
     pub footprints: Footprints,
     pub publishing: Publishing,
-    pub rooms: Rooms,
+    pub disk_space: DiskSpace,
     pub stop: Stop,
 }
 
@@ -92,7 +92,7 @@ impl Shared {
         Self {
             dispatch: Dispatch::new(Schedule::new(limits(service.workers))),
             memory: Memory::new(service.memory_max, service.workers),
-            rooms: Rooms::new(service.free_min, service.data_dir.clone()),
+            disk_space: DiskSpace::new(service.free_min, service.data_dir.clone()),
             service,
             store,
             rules: RuleBook::new(registry),
@@ -108,28 +108,14 @@ impl Shared {
         self.service.data_dir.join("spool")
     }
 
-    pub(super) fn stopping(&self) -> bool {
-        self.stop.is_asked()
-    }
-
     /// Asks every stage to stop; returns at once.
     pub(super) fn ask_to_stop(&self) {
         self.stop.ask();
-        self.rooms.wake();
+        self.disk_space.wake();
         self.dispatch.stop();
         for run in self.dispatch.runs() {
             run.queue.stop();
         }
-    }
-
-    /// Sleeps, unless the engine stops. True: it stops.
-    pub(super) fn pause(&self, time: Duration) -> bool {
-        self.stop.pause(time)
-    }
-
-    /// Waits until the engine is asked to stop.
-    pub(super) fn wait_for_stop(&self) {
-        while !self.pause(Duration::from_hours(1)) {}
     }
 
     /// A flush or fsync failed: nothing that was written since can be trusted, so the service stops and recovers at its next start.
@@ -143,10 +129,6 @@ impl Shared {
         if trouble.is_poisoned() {
             self.fail_for_good(trouble.error.clone());
         }
-    }
-
-    pub(super) fn fatal(&self) -> Option<&JobError> {
-        self.stop.fatal()
     }
 
     /// Hands a run to the finishing stage, once, when everything is collected or it broke off.
@@ -261,7 +243,7 @@ impl Shared {
         let stage = if is_failing || !may_fail { Stage::Finish } else { Stage::Load };
         self.dispatch.queue_after(stage, &owner, delay, id);
         if matches!(trouble.reaction, Reaction::Park { .. }) {
-            self.rooms.park(id); // once it is in its queue: who takes it from there hastens it
+            self.disk_space.park(id); // once it is in its queue: who takes it from there hastens it
         } else if is_news {
             events::held(&job, &trouble.error);
         }
@@ -345,6 +327,6 @@ mod tests {
         let job = world.job();
         let row = hindered(&world, &job, Trouble::new(FaultKind::Storage, "x", None).with(Reaction::Stop));
         assert_eq!(row.state, job.state);
-        assert!(world.shared.stopping() && world.shared.fatal().is_some());
+        assert!(world.shared.stop.is_asked() && world.shared.stop.fatal().is_some());
     }
 }

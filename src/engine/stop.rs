@@ -41,6 +41,11 @@ impl Stop {
         true
     }
 
+    /// Waits until it is asked.
+    pub(super) fn wait(&self) {
+        while !self.pause(Duration::from_hours(1)) {}
+    }
+
     /// A flush or fsync failed: nothing that was written since can be trusted. The first of these is the engine's end.
     pub(super) fn note_fatal(&self, error: JobError) {
         self.fatal.get_or_init(|| {

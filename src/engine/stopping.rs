@@ -70,7 +70,7 @@ impl Running {
         for thread in &late {
             tell_late(thread, "what it was at is done again by the next start");
         }
-        let result = match shared.fatal() {
+        let result = match shared.stop.fatal() {
             Some(error) => Err(EngineError(error.clone())),
             None => save_runs(&shared, deadlines.checkpoints).map_err(EngineError::from),
         };
@@ -171,7 +171,7 @@ fn save_runs(shared: &Arc<Shared>, deadline: Instant) -> Result<(), Trouble> {
             "the data folder's disk did not answer in time; the next start goes on from what it has"
         );
     }
-    match shared.fatal() {
+    match shared.stop.fatal() {
         Some(error) => Err(Trouble::from_error(error.clone())),
         None => Ok(()),
     }

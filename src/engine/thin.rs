@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::lock;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
@@ -24,9 +25,7 @@ const PAUSE: Duration = Duration::from_mins(10);
 
 /// Where the removal stands, rule by rule. What it forgets at a stop only makes it begin with the oldest again.
 #[derive(Default)]
-pub(super) struct Thinning {
-    rules: HashMap<String, Progress>,
-}
+pub(super) struct Thinning(Mutex<HashMap<String, Progress>>);
 
 #[derive(Default)]
 struct Progress {
@@ -47,21 +46,20 @@ enum Found {
 }
 
 impl Thinning {
-    /// A bounded piece of work for each rule that removes anything.
-    pub(super) fn tick(&mut self, shared: &Arc<Shared>) {
-        for rule in shared.rules.now().iter().filter(|rule| rule.mode == Mode::Live) {
+    /// A bounded piece of work for each of these rules that removes anything. Locked for none of it: an archive may hang.
+    pub(super) fn tick(&self, shared: &Shared, rules: &[Arc<Rule>]) {
+        for rule in rules.iter().filter(|rule| rule.mode == Mode::Live) {
             let Some(keep) = rule.source.archive_keep else { continue };
-            let progress = self.rules.entry(rule.name.clone()).or_default();
-            if shared.stopping() || progress.not_before.is_some_and(|at| Instant::now() < at) {
-                continue;
-            }
-            if let Err(trouble) = progress.remove_some(shared, rule, keep) {
-                tracing::warn!(rule = rule.name, error = %trouble.error, "an archived source could not be removed; tried again in ten minutes");
-                *progress = Progress { after: None, not_before: Instant::now().checked_add(PAUSE) };
-                if trouble.is_poisoned() {
-                    shared.fail_for_good(trouble.error);
+            let mut progress = lock(&self.0).remove(&rule.name).unwrap_or_default();
+            let is_due = progress.not_before.is_none_or(|at| Instant::now() >= at);
+            if is_due && !shared.stop.is_asked() {
+                if let Err(trouble) = progress.remove_some(shared, rule, keep) {
+                    tracing::warn!(rule = rule.name, error = %trouble.error, "an archived source could not be removed; tried again in ten minutes");
+                    progress = Progress { after: None, not_before: Instant::now().checked_add(PAUSE) };
+                    shared.stop_if_poisoned(&trouble);
                 }
             }
+            lock(&self.0).insert(rule.name.clone(), progress);
         }
     }
 }

@@ -101,8 +101,8 @@ mod tests {
         let stage = |_: &Arc<Shared>| std::panic::panic_any("out of range");
         threads.spawn(&world.shared, "tick", stage).expect("starts");
         ended(&threads);
-        assert!(world.shared.stopping());
-        let error = world.shared.fatal().expect("nothing goes on without its thread");
+        assert!(world.shared.stop.is_asked());
+        let error = world.shared.stop.fatal().expect("nothing goes on without its thread");
         assert!(error.message.contains("tick") && error.message.contains("out of range"), "{error}");
     }
 
@@ -118,7 +118,7 @@ mod tests {
             assert_eq!(lock(&threads.all).len(), 1);
         }
         ended(&threads);
-        assert!(!world.shared.stopping());
+        assert!(!world.shared.stop.is_asked());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::lock;
 use super::trouble::Trouble;
+use crate::model::rule::Rule;
 use crate::watch::{Answer, Offer, Watch};
 
 /// Where an intake is given offers.
@@ -24,11 +25,29 @@ pub(super) type BeginIntake = Arc<dyn Fn() -> Result<Intake, Trouble> + Send + S
 #[derive(Default)]
 pub(super) struct Watches(Mutex<Watching>);
 
+/// A rule with the name of its file systems.
+type Under = (Arc<Rule>, Option<Arc<str>>);
+
+/// A watch, and what it was given.
+pub(super) struct Watched {
+    pub watch: Arc<Watch>,
+    /// Below which the files of its rules lie.
+    pub folders: Vec<PathBuf>,
+    pub under: Vec<Under>,
+}
+
+impl Watched {
+    /// Whether it has these rules already; those that an exchange left are the same in memory.
+    pub(super) fn is_under(&self, rules: &[Under]) -> bool {
+        let is_same = |(own, other): (&Under, &Under)| Arc::ptr_eq(&own.0, &other.0) && own.1 == other.1;
+        self.under.len() == rules.len() && self.under.iter().zip(rules).all(is_same)
+    }
+}
+
 /// None of either where nothing is watched (`ingest`).
 #[derive(Default)]
 pub(super) struct Watching {
-    /// Each with the folders below which the files of its rules lie.
-    pub watches: Vec<(Arc<Watch>, Vec<PathBuf>)>,
+    pub watches: Vec<Watched>,
     pub intakes: Intakes,
     pub begin_intake: Option<BeginIntake>,
 }
@@ -40,7 +59,7 @@ impl Watches {
 
     /// As they are now.
     pub(super) fn all(&self) -> Vec<Arc<Watch>> {
-        self.lock().watches.iter().map(|(watch, _)| Arc::clone(watch)).collect()
+        self.lock().watches.iter().map(|watched| Arc::clone(&watched.watch)).collect()
     }
 
     /// Tells the watch that sees this file, if there is one, what became of it.
@@ -50,7 +69,8 @@ impl Watches {
             above.map(|folder| folder.components().count()).max()
         };
         let watching = self.lock();
-        let nearest = watching.watches.iter().filter_map(|(watch, folders)| Some((depth(folders)?, watch)));
+        let nearest =
+            watching.watches.iter().filter_map(|watched| Some((depth(&watched.folders)?, &watched.watch)));
         if let Some((_, watch)) = nearest.max_by_key(|(depth, _)| *depth) {
             watch.answer(path, answer);
         }
@@ -58,7 +78,7 @@ impl Watches {
 
     /// Offers what was answered with [`Answer::Later`] again, now.
     pub(super) fn hasten(&self) {
-        self.lock().watches.iter().for_each(|(watch, _)| watch.hasten());
+        self.lock().watches.iter().for_each(|watched| watched.watch.hasten());
     }
 
     /// See [`Watch::waiting`]; `patience` is for all together.
@@ -77,8 +97,6 @@ pub(super) mod tests {
 
     use super::*;
     use crate::engine::tests::World;
-    use crate::model::rule::Rule;
-    use crate::watch::Offer;
 
     /// Longer than any machine needs.
     pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -113,7 +131,9 @@ pub(super) mod tests {
         let (inner, offers) = watch_of(&world, "in/deep");
         let watches = Watches::default();
         let nearest_first = [(inner, vec![world.path("in/deep")]), (outer, vec![world.path("in")])];
-        watches.lock().watches.extend(nearest_first.map(|(watch, folders)| (Arc::new(watch), folders)));
+        let watched =
+            |(watch, folders): (Watch, _)| Watched { watch: watch.into(), folders, under: Vec::new() };
+        watches.lock().watches.extend(nearest_first.map(watched));
         assert_eq!(offers.recv_timeout(PATIENCE).expect("an offer")[0].path, path);
         assert!(!was_told(&watches, &path, "no room"));
         watches.answer(&path, Answer::Later("no room".to_owned()));

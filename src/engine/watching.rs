@@ -1,9 +1,9 @@
-//! From rules to the threads that watch for them and take what is offered: at the start, and whenever the rules were exchanged.
+//! From rules to the threads that watch for them and take what is offered: as file systems come through the start, and whenever the rules
+//! were exchanged.
 //!
 //! Nothing here asks a file system.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
@@ -12,7 +12,7 @@ use super::intake;
 use super::shared::Shared;
 use super::threads::Threads;
 use super::trouble::Trouble;
-use super::watches::{BeginIntake, Intakes, Watching};
+use super::watches::{BeginIntake, Intakes, Watched, Watching};
 use crate::durable_fs::Mounts;
 use crate::model::rule::{Mode, Rule};
 use crate::watch::{Outlets, Watch};
@@ -20,8 +20,8 @@ use crate::watch::{Outlets, Watch};
 /// Batches of offers that wait for an intake.
 const OFFER_BATCHES: usize = 4;
 
-/// Watches from now on.
-pub(super) fn begin(shared: &Arc<Shared>, threads: &Threads) -> Result<(), Trouble> {
+/// Something is watched from now on: see [`watch`].
+pub(super) fn begin(shared: &Arc<Shared>, threads: &Threads) {
     let (threads, stages) = (threads.clone(), Arc::downgrade(shared));
     let begin_intake = move || {
         let (intake, offers) = sync_channel(OFFER_BATCHES);
@@ -32,15 +32,15 @@ pub(super) fn begin(shared: &Arc<Shared>, threads: &Threads) -> Result<(), Troub
         Ok(intake)
     };
     shared.claims.watches.lock().begin_intake = Some(Arc::new(begin_intake));
-    watch(shared)
 }
 
-/// Watches the folders of the rules as they are now, if anything is watched. A watch that was at the same file system goes on with its candidates; one that no
-/// rule needs any more ends, and so does an intake once it has taken what it was offered.
+/// Watches the folders of the rules as they are now, if anything is watched, on file systems that are through the start. A watch that was at
+/// the same file system goes on with its candidates; one that no rule needs any more ends, and so does an intake once it has taken what it
+/// was offered.
 pub(super) fn watch(shared: &Arc<Shared>) -> Result<(), Trouble> {
     let mut watching = shared.claims.watches.lock();
     // While it stops nobody would end what is begun now.
-    let Some(begin_intake) = watching.begin_intake.clone().filter(|_| !shared.stopping()) else {
+    let Some(begin_intake) = watching.begin_intake.clone().filter(|_| !shared.stop.is_asked()) else {
         return Ok(());
     };
     let rules: Vec<_> = shared.rules.now().iter().cloned().collect();
@@ -49,21 +49,27 @@ pub(super) fn watch(shared: &Arc<Shared>) -> Result<(), Trouble> {
     let mut next = Watching { begin_intake: Some(Arc::clone(&begin_intake)), ..Watching::default() };
     for WatchedTogether { rules, folders } in file_systems::watched_together(rules, &mounts) {
         // A rule that is off keeps its files from broader ones, and asks for no thread.
-        if !rules.iter().any(|rule| rule.mode == Mode::Live) {
+        if !rules.iter().any(|rule| rule.mode == Mode::Live) || shared.claims.unopened.has(&folders, &mounts)
+        {
             continue;
         }
         let outlets = outlets(&begin_intake, &rules, &groups, (&watching.intakes, &mut next.intakes))?;
-        let is_at_them = |(watch, others): &&(Arc<Watch>, Vec<PathBuf>)| {
-            let is_used = next.watches.iter().any(|(used, _)| Arc::ptr_eq(used, watch));
-            !is_used && file_systems::meet(&folders, others, &mounts)
+        let under: Vec<_> =
+            rules.iter().map(|rule| (Arc::clone(rule), groups.get(rule.name.as_str()).cloned())).collect();
+        let is_at_them = |watched: &&Watched| {
+            let is_used = next.watches.iter().any(|used| Arc::ptr_eq(&used.watch, &watched.watch));
+            !is_used && file_systems::meet(&folders, &watched.folders, &mounts)
         };
-        let watch = if let Some((watch, _)) = watching.watches.iter().find(is_at_them) {
-            watch.exchange(rules, outlets).map_err(|error| Trouble::from_fault(&error))?;
-            Arc::clone(watch)
-        } else {
-            Arc::new(begin_watch(shared, rules, outlets)?)
+        let watch = match watching.watches.iter().find(is_at_them) {
+            // To exchange rules for the same would look through their folders again.
+            Some(known) if known.is_under(&under) => Arc::clone(&known.watch),
+            Some(known) => {
+                known.watch.exchange(rules, outlets).map_err(|error| Trouble::from_fault(&error))?;
+                Arc::clone(&known.watch)
+            }
+            None => Arc::new(begin_watch(shared, rules, outlets)?),
         };
-        next.watches.push((watch, folders));
+        next.watches.push(Watched { watch, folders, under });
     }
     *watching = next;
     Ok(())

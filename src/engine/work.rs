@@ -116,12 +116,12 @@ fn run_with_attempts(
                 tracing::warn!(job = %run.id, slice = slice.number, attempt, %broken, "a step broke");
             }
         }
-        if attempt < run.rule.rule.errors.attempts && shared.pause(back_off) {
+        if attempt < run.rule.rule.errors.attempts && shared.stop.pause(back_off) {
             return Ok(None);
         }
         back_off = (back_off * 2).min(BACK_OFF_MAX);
     }
-    if shared.stopping() {
+    if shared.stop.is_asked() {
         return Ok(None); // record by record takes longest
     }
     let result = worker.run_each(slice, shape).map_err(|broken| Trouble::from_fault(&broken))?;

@@ -84,7 +84,7 @@ impl Spool {
             return true;
         }
         let reserved = self.reserved.load(Ordering::Relaxed);
-        let has_room = match durable_fs::room_at(&self.data_dir) {
+        let has_room = match durable_fs::space_at(&self.data_dir) {
             Ok(room) if room.total > 0 => {
                 room.free.saturating_sub(reserved) >= bytes.saturating_add(UNLOOKED_BYTES)
             }

@@ -29,7 +29,7 @@ use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
 
 pub(crate) use own::{check_own, distrust_way_to};
-pub(super) use report::tell_strays;
+pub(super) use report::{tell_partials, tell_strays};
 pub(crate) use traces::{Traces, look_for_traces};
 
 /// Characters of a job id; a dot stands behind it.

@@ -11,8 +11,7 @@ use crate::engine::shared::Shared;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
-use crate::model::rule::{Mode, OnSuccess, Rule};
-use crate::model::template::fixed_folder;
+use crate::model::rule::{OnSuccess, Rule};
 use crate::output;
 use crate::store::{Store, StoreError};
 use crate::telemetry::events;
@@ -24,20 +23,15 @@ const TOLD_MAX: usize = 10;
 /// So many names of outputs are looked at.
 const OUTPUT_ENTRIES_MAX: usize = 200_000;
 
-/// Looks into every claim folder of the live rules for files that no unfinished job has, and tells of them: they are taken up by nobody
-/// until an operator says so.
-///
-/// At the start of a store that is new, or that does not know such files, the partials of unknown jobs are told too.
-pub(in crate::engine) fn tell_strays(shared: &Shared, is_start: bool) {
-    let now = shared.rules.now();
-    let rules: Vec<Rule> =
-        now.iter().filter(|rule| rule.mode == Mode::Live).map(|rule| Rule::clone(rule)).collect();
+/// Looks into every claim folder of these rules for files that no unfinished job has, and tells of them: they are taken up by nobody until
+/// an operator says so. Whether there was one.
+pub(in crate::engine) fn tell_strays(shared: &Shared, rules: &[Rule]) -> bool {
     let mut found_any = false;
-    for folder in claim_folders(shared, &rules) {
-        if shared.stopping() {
-            return;
+    for folder in claim_folders(shared, rules) {
+        if shared.stop.is_asked() {
+            break;
         }
-        match tell_folder(shared, &folder, &rules) {
+        match tell_folder(shared, &folder, rules) {
             Ok(found) => found_any |= found,
             Err(error) => {
                 let folder = OsText::from(folder);
@@ -45,20 +39,14 @@ pub(in crate::engine) fn tell_strays(shared: &Shared, is_start: bool) {
             }
         }
     }
-    let is_new = shared.store.mark().is_ok_and(|mark| mark.is_none_or(|mark| mark.starts == 1));
-    if is_start && (found_any || is_new) {
-        tell_partials(shared, &rules);
-    }
+    found_any
 }
 
-/// Looks below the folders that outputs go to, as far as their templates spell them out, for partials of jobs that the store does not know.
-fn tell_partials(shared: &Shared, rules: &[Rule]) {
-    let templates = rules.iter().flat_map(|rule| rule.outputs.values()).map(|output| output.path.as_str());
-    let mut folders: Vec<PathBuf> =
-        templates.map(fixed_folder).filter(|folder| folder.parent().is_some()).collect();
+/// Looks below these folders of outputs for partials of jobs that the store does not know.
+pub(in crate::engine) fn tell_partials(shared: &Shared, mut folders: Vec<PathBuf>) {
     let (mut seen, mut partials, mut entries_left) = (BTreeSet::new(), Vec::new(), OUTPUT_ENTRIES_MAX);
     while let Some(folder) = folders.pop() {
-        if shared.stopping() || !seen.insert(folder.clone()) {
+        if shared.stop.is_asked() || !seen.insert(folder.clone()) {
             continue;
         }
         for entry in listed(&folder) {
@@ -169,7 +157,7 @@ fn claim_folders(shared: &Shared, rules: &[Rule]) -> BTreeSet<PathBuf> {
         (0..renaming.len()).flat_map(|rule| watched.fixed_folders_of(rule)).collect();
     let mut seen = BTreeSet::new();
     while let Some(folder) = folders.pop() {
-        if shared.stopping() || !seen.insert(folder.clone()) {
+        if shared.stop.is_asked() || !seen.insert(folder.clone()) {
             continue;
         }
         let claims = folder.join(CLAIM_FOLDER);

@@ -1,4 +1,4 @@
-//! Room on the file systems in use (`service.free_min`), and the mounts that must be there (`publish.mount`).
+//! Space on the file systems in use (`service.free_min`), and the mounts that must be there (`publish.mount`).
 //!
 //! Where either lacks nothing is claimed, started or published: jobs and files wait and say so, and go on by themselves. The service tells
 //! it once when it begins and once when it ends. What is being published or retired already goes on as far as the disk takes it.
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::lock;
 use super::rule_book::ReadyRule;
 use super::trouble::{Reaction, Trouble};
-use crate::durable_fs::{self, Room};
+use crate::durable_fs::{self, Space};
 use crate::model::amount;
 use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::job_id::JobId;
@@ -27,7 +27,7 @@ const LOOK_LASTS: Duration = Duration::from_millis(100);
 const LOOKS_MAX: usize = 1024;
 
 /// What is known of the file systems in use.
-pub(super) struct Rooms {
+pub(super) struct DiskSpace {
     free_min: FreeMin,
     data_dir: PathBuf,
     state: Mutex<State>,
@@ -40,8 +40,8 @@ struct State {
     woken: bool,
     /// Something that lacked is there.
     ended: bool,
-    looks: HashMap<PathBuf, (Instant, Option<Room>)>,
-    /// File systems without room, by device.
+    looks: HashMap<PathBuf, (Instant, Option<Space>)>,
+    /// File systems without enough space, by device.
     short: BTreeMap<u64, Short>,
     /// Mounts that are not there, with the groups that met it.
     away: BTreeMap<PathBuf, Groups>,
@@ -58,7 +58,7 @@ struct Short {
     met_by: Groups,
 }
 
-impl Rooms {
+impl DiskSpace {
     pub(super) fn new(free_min: FreeMin, data_dir: PathBuf) -> Self {
         Self { free_min, data_dir, state: Mutex::default(), bell: Condvar::new() }
     }
@@ -83,13 +83,13 @@ impl Rooms {
 
     /// Whether so many bytes may be copied into this folder.
     pub(super) fn check_copy(&self, folder: &Path, bytes: u64) -> std::io::Result<()> {
-        let room = durable_fs::room_at(folder)?;
-        let kept_free = self.free_min.of(room.total);
-        if room.total == 0 || room.free >= bytes.saturating_add(kept_free) {
+        let space = durable_fs::space_at(folder)?;
+        let kept_free = self.free_min.of(space.total);
+        if space.total == 0 || space.free >= bytes.saturating_add(kept_free) {
             return Ok(());
         }
         let (bytes, free, kept_free) =
-            (amount::bytes(bytes), amount::bytes(room.free), amount::bytes(kept_free));
+            (amount::bytes(bytes), amount::bytes(space.free), amount::bytes(kept_free));
         let message = format!(
             "{bytes} do not fit into {}: {free} are free there, and `service.free_min` keeps {kept_free}",
             OsText::from(folder)
@@ -112,8 +112,8 @@ impl Rooms {
         if self.free_min == FreeMin::Bytes(0) {
             return Ok(());
         }
-        self.check_room(&rule.group, &self.data_dir)?;
-        folders.try_for_each(|folder| self.check_room(&rule.group, folder))
+        self.check_space(&rule.group, &self.data_dir)?;
+        folders.try_for_each(|folder| self.check_space(&rule.group, folder))
     }
 
     fn check_mount(&self, group: &Arc<str>, mount: &Path) -> Result<(), Trouble> {
@@ -140,24 +140,24 @@ impl Rooms {
         })
     }
 
-    fn check_room(&self, group: &Arc<str>, folder: &Path) -> Result<(), Trouble> {
-        let Some(room) = self.look(folder) else { return Ok(()) };
-        let Some(wanted) = self.lacks(&room) else { return Ok(()) };
+    fn check_space(&self, group: &Arc<str>, folder: &Path) -> Result<(), Trouble> {
+        let Some(space) = self.look(folder) else { return Ok(()) };
+        let Some(wanted) = self.lacks(&space) else { return Ok(()) };
         let is_first = {
             let mut state = lock(&self.state);
-            let short = state.short.entry(room.device);
+            let short = state.short.entry(space.device);
             let short = short.or_insert_with(|| Short { folder: folder.to_owned(), met_by: Groups::new() });
             short.met_by.insert(Arc::clone(group)) && short.met_by.len() == 1
         };
         if is_first {
-            events::room_short(folder, room.free, wanted);
+            events::room_short(folder, space.free, wanted);
             self.wake();
         }
         let message = format!("too little room on the file system of {}", OsText::from(folder));
         let detail = format!(
             "the file system of {} has {} free, and `service.free_min` asks for {}",
             OsText::from(folder),
-            amount::bytes(room.free),
+            amount::bytes(space.free),
             amount::bytes(wanted)
         );
         let hint = "make room there; everything goes on by itself";
@@ -170,27 +170,27 @@ impl Rooms {
     }
 
     /// What is wanted where it is not there.
-    fn lacks(&self, room: &Room) -> Option<u64> {
-        let wanted = self.free_min.of(room.total);
-        (room.total > 0 && room.free < wanted).then_some(wanted)
+    fn lacks(&self, space: &Space) -> Option<u64> {
+        let wanted = self.free_min.of(space.total);
+        (space.total > 0 && space.free < wanted).then_some(wanted)
     }
 
     /// None: the file system does not answer; then what is done there meets its error.
-    fn look(&self, folder: &Path) -> Option<Room> {
+    fn look(&self, folder: &Path) -> Option<Space> {
         let now = Instant::now();
-        if let Some((at, room)) = lock(&self.state).looks.get(folder)
+        if let Some((at, space)) = lock(&self.state).looks.get(folder)
             && now.saturating_duration_since(*at) < LOOK_LASTS
         {
-            return *room;
+            return *space;
         }
         // Not under the lock: a file system that hangs holds up only those who ask for it.
-        let room = durable_fs::room_at(folder).ok();
+        let space = durable_fs::space_at(folder).ok();
         let mut state = lock(&self.state);
         if state.looks.len() >= LOOKS_MAX {
             state.looks.clear();
         }
-        state.looks.insert(folder.to_owned(), (now, room));
-        room
+        state.looks.insert(folder.to_owned(), (now, space));
+        space
     }
 
     /// Lets the thread that looks after all this look now, or see that the engine stops.
@@ -223,8 +223,8 @@ impl Rooms {
             )
         };
         for (device, folder) in short {
-            let room = durable_fs::room_at(&folder).ok().filter(|room| room.device == device);
-            if room.is_some_and(|room| self.lacks(&room).is_some()) {
+            let space = durable_fs::space_at(&folder).ok().filter(|space| space.device == device);
+            if space.is_some_and(|space| self.lacks(&space).is_some()) {
                 continue;
             }
             let was_short = {
@@ -233,7 +233,7 @@ impl Rooms {
                 state.short.remove(&device).is_some()
             };
             if was_short {
-                events::room_again(&folder, room.map(|room| room.free));
+                events::room_again(&folder, space.map(|space| space.free));
                 self.tell_end();
             }
         }
@@ -303,9 +303,9 @@ mod tests {
         Arc::from("/")
     }
 
-    fn look_again(rooms: &Rooms) -> bool {
-        rooms.look_again(&group());
-        rooms.take_ended()
+    fn look_again(disk_space: &DiskSpace) -> bool {
+        disk_space.look_again(&group());
+        disk_space.take_ended()
     }
 
     #[test]
@@ -318,15 +318,15 @@ mod tests {
     #[test]
     fn a_file_system_without_room_is_told_with_its_figures_and_looked_at_again() {
         let folder = tempfile::tempdir().expect("a folder");
-        let rooms = Rooms::new(FreeMin::Bytes(u64::MAX), folder.path().to_owned());
-        let lack = rooms.check_room(&group(), folder.path()).expect_err("nobody has so much");
+        let disk_space = DiskSpace::new(FreeMin::Bytes(u64::MAX), folder.path().to_owned());
+        let lack = disk_space.check_space(&group(), folder.path()).expect_err("nobody has so much");
         assert_eq!((lack.error.kind, lack.waits_for), (FaultKind::Storage, WaitsFor::Disk));
         assert!(
             matches!(&lack.reaction, Reaction::Park { detail } if detail.contains("free_min") && detail.contains(" free"))
         );
-        rooms.look_again("another");
-        assert!(!look_again(&rooms) && rooms.lacks_anything());
-        let enough = Rooms { free_min: FreeMin::Bytes(1), ..rooms };
+        disk_space.look_again("another");
+        assert!(!look_again(&disk_space) && disk_space.lacks_anything());
+        let enough = DiskSpace { free_min: FreeMin::Bytes(1), ..disk_space };
         enough.look_again("another"); // which may hang
         assert!(enough.lacks_anything());
         assert!(look_again(&enough) && !enough.lacks_anything());
@@ -335,19 +335,19 @@ mod tests {
 
     #[test]
     fn a_file_system_that_does_not_tell_its_size_has_room() {
-        let rooms = Rooms::new(FreeMin::Bytes(1), PathBuf::new());
-        assert_eq!(rooms.lacks(&Room { device: 1, free: 0, total: 0 }), None);
-        assert_eq!(rooms.lacks(&Room { device: 1, free: 0, total: 9 }), Some(1));
+        let disk_space = DiskSpace::new(FreeMin::Bytes(1), PathBuf::new());
+        assert_eq!(disk_space.lacks(&Space { device: 1, free: 0, total: 0 }), None);
+        assert_eq!(disk_space.lacks(&Space { device: 1, free: 0, total: 9 }), Some(1));
     }
 
     #[cfg(unix)]
     #[test]
     fn a_folder_where_nothing_is_mounted_is_waited_for() {
         let folder = tempfile::tempdir().expect("a folder");
-        let rooms = Rooms::new(FreeMin::Bytes(0), PathBuf::new());
-        rooms.check_mount(&group(), Path::new("/")).expect("it is one");
-        let lack = rooms.check_mount(&group(), folder.path()).expect_err("it is none");
+        let disk_space = DiskSpace::new(FreeMin::Bytes(0), PathBuf::new());
+        disk_space.check_mount(&group(), Path::new("/")).expect("it is one");
+        let lack = disk_space.check_mount(&group(), folder.path()).expect_err("it is none");
         assert_eq!(lack.waits_for, WaitsFor::Mount);
-        assert!(rooms.lacks_anything() && !look_again(&rooms));
+        assert!(disk_space.lacks_anything() && !look_again(&disk_space));
     }
 }

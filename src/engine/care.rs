@@ -1,0 +1,236 @@
+//! The care of folders: strays, kept files that are gone, archives, late writes; and what is old is forgotten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::Purpose;
+use super::file_systems::{self, WatchedTogether};
+use super::lookers::Lookers;
+use super::shared::Shared;
+use super::thin::Thinning;
+use super::threads::Threads;
+use super::tick::TICK;
+use super::{late_writes, strays};
+use crate::clock;
+use crate::durable_fs::{self, Mounts};
+use crate::model::rule::{Mode, Rule};
+use crate::model::template::fixed_folder;
+use crate::store::StoreError;
+
+const RETENTION_EVERY: Duration = Duration::from_hours(1);
+/// Ledger rows forgotten at a time, at most.
+const LEDGER_ROWS_MAX: usize = 100_000;
+
+/// Looks after archives, kept files and claim folders, and forgets what is old; file systems are looked at by threads of their own. Only a
+/// service thins archives: a command does what it was asked to.
+pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) {
+    let mut care =
+        Care { lookers: Lookers::new(threads, "folders"), thinning: Arc::default(), found: Arc::default() };
+    let mut last_look: Option<Instant> = None;
+    loop {
+        let mounts = Mounts::now();
+        if last_look.is_none_or(|last| last.elapsed() >= RETENTION_EVERY) {
+            let is_first = last_look.replace(Instant::now()).is_none();
+            // In this order: a ledger row outlives its job, and a file in quarantine whose row is gone would be told as a stray.
+            forget_finished(shared);
+            if purpose != Purpose::Rehearse {
+                care.tell_strays(shared, &mounts, is_first); // its store knows of no claimed file
+            }
+            forget_ledger(shared);
+            // Not at the start: a file system may be mounted later, and its files be taken for new ones.
+            if !is_first && let Err(error) = care.forget_removed(shared, &mounts) {
+                tracing::warn!(%error, "kept files that are gone stay known");
+            }
+        }
+        care.tell_partials(shared, &mounts);
+        if purpose == Purpose::Serve {
+            care.thin(shared, &mounts);
+        }
+        if shared.stop.pause(TICK) {
+            return;
+        }
+        care.look_for_late_writes(shared, &Mounts::now());
+    }
+}
+
+/// What the folders' thread has others look at.
+struct Care {
+    lookers: Lookers,
+    thinning: Arc<Thinning>,
+    /// Whether strays were found, or may have been before the store was made: their partials are to be told, too.
+    found: Arc<AtomicBool>,
+}
+
+impl Care {
+    /// At the start of a store that is new, or that does not know such files, the partials of unknown jobs are told too.
+    fn tell_strays(&mut self, shared: &Arc<Shared>, mounts: &Mounts, is_start: bool) {
+        let is_new = shared.store.mark().is_ok_and(|mark| mark.is_none_or(|mark| mark.starts == 1));
+        self.found.store(is_start && is_new, Ordering::SeqCst);
+        for WatchedTogether { rules, folders } in file_systems::watched_together(live_rules(shared), mounts) {
+            let at = file_systems::name_of(folders.iter().map(PathBuf::as_path), mounts);
+            let found = Arc::clone(&self.found);
+            self.lookers.look(shared, &at, move |shared| {
+                let rules: Vec<Rule> = rules.iter().map(|rule| Rule::clone(rule)).collect();
+                if strays::tell_strays(shared, &rules) && is_start {
+                    found.store(true, Ordering::SeqCst);
+                }
+            });
+        }
+    }
+
+    /// Below the folders that outputs go to, as far as their templates spell them out.
+    fn tell_partials(&mut self, shared: &Arc<Shared>, mounts: &Mounts) {
+        if !self.found.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        let mut at: BTreeMap<Arc<str>, Vec<PathBuf>> = BTreeMap::new();
+        for output in live_rules(shared).iter().flat_map(|rule| rule.outputs.values()) {
+            let folder = fixed_folder(&output.path);
+            if folder.parent().is_some() {
+                at.entry(file_systems::name_of([folder.as_path()], mounts)).or_default().push(folder);
+            }
+        }
+        for (at, folders) in at {
+            self.lookers.look(shared, &at, move |shared| strays::tell_partials(shared, folders));
+        }
+    }
+
+    fn forget_removed(&mut self, shared: &Arc<Shared>, mounts: &Mounts) -> Result<(), StoreError> {
+        let mut mounts_used = BTreeSet::new();
+        for id in shared.store.kept_jobs() {
+            mounts_used.extend(shared.store.ledger(id?)?.map(|row| mounts.of(row.path.as_path())));
+        }
+        for mount in mounts_used {
+            let (at, mounts) = (file_systems::name_of([mount.as_path()], mounts), mounts.clone());
+            self.lookers.look(shared, &at, move |shared| {
+                if let Err(error) = forget_removed(shared, |path| mounts.of(path) == mount) {
+                    tracing::warn!(%error, "kept files that are gone stay known");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn thin(&mut self, shared: &Arc<Shared>, mounts: &Mounts) {
+        let mut groups: BTreeMap<Arc<str>, Vec<Arc<Rule>>> = BTreeMap::new();
+        for rule in live_rules(shared).into_iter().filter(|rule| rule.source.archive_keep.is_some()) {
+            groups.entry(file_systems::group_of(&rule, mounts)).or_default().push(rule);
+        }
+        for (group, rules) in groups {
+            let thinning = Arc::clone(&self.thinning);
+            self.lookers.look(shared, &group, move |shared| thinning.tick(shared, &rules));
+        }
+    }
+
+    fn look_for_late_writes(&mut self, shared: &Arc<Shared>, mounts: &Mounts) {
+        for mount in shared.claims.late_writes.mounts(mounts) {
+            let (at, mounts) = (file_systems::name_of([mount.as_path()], mounts), mounts.clone());
+            self.lookers.look(shared, &at, move |shared| {
+                late_writes::look(&shared.claims.late_writes, &shared.store, |path| mounts.of(path) == mount);
+            });
+        }
+    }
+}
+
+fn live_rules(shared: &Shared) -> Vec<Arc<Rule>> {
+    shared.rules.now().iter().filter(|rule| rule.mode == Mode::Live).cloned().collect()
+}
+
+/// The word on a kept file goes when the file does: another may have its identity later.
+fn forget_removed(shared: &Shared, is_there: impl Fn(&Path) -> bool) -> Result<(), StoreError> {
+    for id in shared.store.kept_jobs() {
+        let Some(row) = shared.store.ledger(id?)? else { continue };
+        let path = row.path.as_path();
+        if !is_there(path) {
+            continue; // on the file system that is looked at
+        }
+        let is_gone = durable_fs::identity_at(path).is_ok_and(|found| found != Some(row.identity));
+        // Its folder must be there, on the file system where the file was: else it is away, not gone.
+        let folder = durable_fs::folder_identity(durable_fs::parent_of(path)).ok().flatten();
+        if is_gone && folder.is_some_and(|folder| folder.device == row.identity.device) {
+            shared.store.change().forget_kept(&row.identity).apply()?;
+        }
+    }
+    Ok(())
+}
+
+fn forget_ledger(shared: &Shared) {
+    let Some(before) = clock::ago(shared.service.ledger_retention) else { return };
+    let rules = shared.rules.now();
+    let removes_archived =
+        |name: &str| rules.iter().any(|rule| rule.name == name && rule.source.archive_keep.is_some());
+    match shared.store.forget_ledger(before, LEDGER_ROWS_MAX, &removes_archived) {
+        Ok(0) => {}
+        Ok(sources) => tracing::info!(
+            sources,
+            "sources are no longer in the ledger: they are older than `service.ledger_retention`"
+        ),
+        Err(error) => tracing::warn!(%error, "old rows of the ledger could not be removed"),
+    }
+}
+
+fn forget_finished(shared: &Shared) {
+    let Some(before) = clock::ago(shared.service.retention) else { return };
+    match shared.store.forget_finished(before) {
+        Ok(0) => {}
+        Ok(jobs) => tracing::info!(
+            jobs,
+            "finished jobs are no longer listed: they are older than `service.retention`"
+        ),
+        Err(error) => tracing::warn!(%error, "old finished jobs could not be removed from the list"),
+    }
+    match shared.store.forget_rules(&shared.rules.known_hashes()) {
+        Ok(0) => {}
+        Ok(rules) => tracing::debug!(rules, "snapshots of rules that no job refers to any more are removed"),
+        Err(error) => tracing::warn!(%error, "unused snapshots of rules could not be removed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::job::Job;
+    use crate::store::{LedgerOutcome, LedgerRow};
+
+    /// A kept file, known as ingested.
+    fn kept() -> (World, Job) {
+        let world = World::with("source = { on_success = \"keep\" }\n");
+        let mut job = world.job();
+        job.source.claimed = None;
+        let row = LedgerRow::of(&job, LedgerOutcome::Completed);
+        world.shared.store.change().job(&job).ledger(&row, true).apply().expect("writes");
+        (world, job)
+    }
+
+    fn is_known(world: &World, job: &Job) -> bool {
+        forget_removed(&world.shared, |_| true).expect("looks");
+        world.shared.store.kept(&job.source.identity).expect("reads").is_some()
+    }
+
+    #[test]
+    fn a_kept_file_is_known_until_it_is_gone_and_another_one_may_have_its_identity() {
+        let (world, job) = kept();
+        assert!(is_known(&world, &job));
+        durable_fs::remove_file(&world.source()).expect("its sender removes it");
+        assert!(!is_known(&world, &job));
+    }
+
+    #[test]
+    fn a_kept_file_whose_folder_is_away_is_not_gone() {
+        let (world, job) = kept();
+        durable_fs::rename_replace(&world.path("in"), &world.path("away")).expect("unmounts");
+        assert!(is_known(&world, &job));
+    }
+
+    #[test]
+    fn kept_files_of_other_file_systems_are_not_looked_at() {
+        let (world, job) = kept();
+        durable_fs::remove_file(&world.source()).expect("its sender removes it");
+        forget_removed(&world.shared, |_| false).expect("looks");
+        assert!(world.shared.store.kept(&job.source.identity).expect("reads").is_some());
+    }
+}
