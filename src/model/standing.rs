@@ -13,14 +13,15 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, IntoDeserializer as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::job_state::{IllegalTransition, JobEvent, JobState};
 use super::os_text::OsText;
 
 /// A job's state and what is under way within it. Compares with a [`JobState`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Stored", into = "Stored")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     state: JobState,
     phase: Phase,
@@ -46,18 +47,14 @@ pub(super) enum Phase {
     Refusing,
 }
 
-/// In a row: most have nothing under way.
+/// In a row, where something is under way; else the state stands alone.
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Stored {
-    Plain(JobState),
-    Within {
-        state: JobState,
-        #[serde(default)]
-        phase: Phase,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        deaths: Option<u32>,
-    },
+struct Within<P> {
+    state: JobState,
+    #[serde(default)]
+    phase: P,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deaths: Option<u32>,
 }
 
 impl Standing {
@@ -161,27 +158,41 @@ impl From<JobState> for Standing {
     }
 }
 
-impl From<Standing> for Stored {
-    fn from(Standing { state, phase, deaths }: Standing) -> Self {
-        if phase == Phase::Plain && deaths.is_none() {
-            Self::Plain(state)
-        } else {
-            Self::Within { state, phase, deaths }
+impl Serialize for Standing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { state, phase, deaths } = self;
+        if *phase == Phase::Plain && deaths.is_none() {
+            return state.serialize(serializer);
         }
+        Within { state: *state, phase, deaths: *deaths }.serialize(serializer)
     }
 }
 
-impl TryFrom<Stored> for Standing {
-    type Error = IllegalTransition;
+impl<'de> Deserialize<'de> for Standing {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Stored)
+    }
+}
 
-    fn try_from(stored: Stored) -> Result<Self, IllegalTransition> {
-        match stored {
-            Stored::Plain(state) => Ok(state.into()),
-            Stored::Within { state, phase, deaths } if phase.is_possible_in(state) => {
-                Ok(Self { state, phase, deaths })
-            }
-            Stored::Within { state, phase, .. } => Err(Self::from(state).cannot(phase)),
+struct Stored;
+
+impl<'de> Visitor<'de> for Stored {
+    type Value = Standing;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a job's state, or what is under way within one")
+    }
+
+    fn visit_str<E: Error>(self, state: &str) -> Result<Standing, E> {
+        JobState::deserialize(state.into_deserializer()).map(Standing::from)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Standing, A::Error> {
+        let Within { state, phase, deaths } = Within::<Phase>::deserialize(MapAccessDeserializer::new(map))?;
+        if !phase.is_possible_in(state) {
+            return Err(A::Error::custom(Standing::from(state).cannot(phase)));
         }
+        Ok(Standing { state, phase, deaths })
     }
 }
 

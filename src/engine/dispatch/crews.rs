@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::primitives::atomic::{AtomicBool, Ordering};
 use super::primitives::{Condvar, Mutex, MutexGuard};
+pub(in crate::engine) use crate::engine::schedule::Crew;
 use crate::engine::schedule::{Call, Owner, Permit, Schedule, Stage};
 use crate::model::job_id::JobId;
 
@@ -14,48 +15,6 @@ pub(in crate::engine) trait Workable {
     fn id(&self) -> JobId;
     /// Whether a worker would get one now.
     fn has_slices(&self) -> bool;
-}
-
-/// A kind of thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Crew {
-    Loaders,
-    Workers,
-    Finishers,
-    Checkpointers,
-}
-
-impl Crew {
-    pub(in crate::engine) const ALL: [Self; 4] =
-        [Self::Loaders, Self::Workers, Self::Finishers, Self::Checkpointers];
-
-    fn who(self) -> Call {
-        match self {
-            Self::Loaders => Call::Loader,
-            Self::Workers => Call::Worker,
-            Self::Finishers => Call::Finisher,
-            Self::Checkpointers => Call::Checkpointer,
-        }
-    }
-
-    fn of(who: Call) -> Self {
-        match who {
-            Call::Loader | Call::Reader(_) => Self::Loaders,
-            Call::Worker => Self::Workers,
-            Call::Finisher => Self::Finishers,
-            Call::Checkpointer => Self::Checkpointers,
-        }
-    }
-
-    /// The stage whose batches it takes, if it takes batches.
-    fn stage(self) -> Option<Stage> {
-        match self {
-            Self::Loaders => Some(Stage::Load),
-            Self::Workers => None,
-            Self::Finishers => Some(Stage::Finish),
-            Self::Checkpointers => Some(Stage::Checkpoint),
-        }
-    }
 }
 
 /// Where the threads of a crew are; those that are at a task are not counted.
@@ -179,12 +138,12 @@ impl<R: Workable> Dispatch<R> {
                         bell.notify_one();
                     }
                 }
-                who => {
-                    let comes = self.call_crew(state, Crew::of(who));
-                    if !comes && who == Call::Loader {
+                Call::Crew(crew) => {
+                    let comes = self.call_crew(state, crew);
+                    if !comes && crew == Crew::Loaders {
                         state.schedule.nobody_loads(Instant::now());
                         calls.extend(state.schedule.take_calls());
-                    } else if !comes && who == Call::Worker {
+                    } else if !comes && crew == Crew::Workers {
                         self.workers_told.store(false, Ordering::SeqCst); // the next slice tries again
                     }
                 }
@@ -201,7 +160,7 @@ impl<R: Workable> Dispatch<R> {
 
     /// False: all its threads are at a task, and it cannot grow.
     fn call_crew(&self, state: &mut State<R>, crew: Crew) -> bool {
-        let free = state.schedule.free(crew.who());
+        let free = state.schedule.free(crew);
         let count = &mut state.counts[crew as usize];
         if state.stops || count.coming >= free {
             return true;
@@ -243,7 +202,7 @@ impl<R: Workable> Dispatch<R> {
             }
             self.deliver(&mut state);
             state.counts[crew].coming -= 1;
-            if state.counts[crew].idle >= IDLE_FOR_EACH_PLACE * state.schedule.places(seat.crew.who()) {
+            if state.counts[crew].idle >= IDLE_FOR_EACH_PLACE * state.schedule.places(seat.crew) {
                 seat.is_coming = false;
                 return None; // the crew had grown for others that were stuck
             }
@@ -297,14 +256,14 @@ impl<R: Workable> Dispatch<R> {
 
     /// Takes a job up for a stage; false: another has it, and gives it on when it puts it down.
     pub(in crate::engine) fn take_up(&self, id: JobId, wanted_by: Stage) -> bool {
-        self.tell(|state, _| state.schedule.take_up(id, wanted_by))
+        self.tell(|state, _| state.schedule.take_up(id, Some(wanted_by)))
     }
 
     /// Takes a job up for an operator's word, once the stage that has it put it down; false: not within `patience`.
     pub(in crate::engine) fn take_up_within(&self, id: JobId, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut state = self.lock();
-        while !state.schedule.take_up_if_free(id) {
+        while !state.schedule.take_up(id, None) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || state.stops {
                 return false;

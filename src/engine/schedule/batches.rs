@@ -40,3 +40,57 @@ impl Batches {
         waiting.take(batch, Lanes::is_empty)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::schedule::permits::Each;
+    use crate::engine::schedule::tests::{id, owner};
+
+    const PATIENCE: Duration = Duration::from_millis(50);
+
+    /// Two places, and one for each group, with jobs of these rules, each of a group of its own.
+    fn batches(jobs: &[(u8, usize)]) -> Batches {
+        let permits = Permits::new(2, Each { rule: 1, sender: 1 }, PATIENCE);
+        let mut batches = Batches { waiting: Turns::default(), permits, max: 2 };
+        for (rule, number) in jobs {
+            let owner = owner(*rule, 0);
+            batches.waiting.line(&owner.rule).push(&owner, id(*number));
+        }
+        batches
+    }
+
+    #[test]
+    fn a_batch_is_of_one_group_and_no_larger_than_may_be() {
+        let mut batches = batches(&[(1, 10), (2, 20), (1, 11), (1, 12)]);
+        let now = Instant::now();
+        let (first, _) = batches.next(now).expect("jobs wait");
+        let (second, _) = batches.next(now).expect("jobs wait");
+        assert_eq!([first, second], [vec![id(10), id(11)], vec![id(20)]]);
+    }
+
+    #[test]
+    fn a_group_that_hangs_takes_no_place_of_others_and_its_jobs_keep_theirs() {
+        let mut batches = batches(&[(1, 10), (1, 11), (1, 12), (2, 20)]);
+        let now = Instant::now();
+        let (_, hangs) = batches.next(now).expect("jobs wait");
+        let (other, _) = batches.next(now).expect("another group has one");
+        assert_eq!(other, [id(20)]);
+        assert!(batches.next(now).is_none() && !batches.has_next(), "the group has all that it may");
+        batches.permits.give(hangs);
+        assert_eq!(batches.next(now).map(|(jobs, _)| jobs), Some(vec![id(12)]));
+        assert!(batches.waiting.is_empty());
+    }
+
+    #[test]
+    fn whoever_finds_no_place_has_those_that_are_stuck_looked_for() {
+        let mut batches = batches(&[(1, 10), (2, 20), (3, 30)]);
+        let now = Instant::now();
+        let _held = [batches.next(now), batches.next(now)].map(|next| next.expect("jobs wait"));
+        assert!(batches.next(now).is_none());
+        assert!(batches.permits.give_up_stuck(now + PATIENCE));
+        assert_eq!(batches.next(now).map(|(jobs, _)| jobs), Some(vec![id(30)]));
+    }
+}

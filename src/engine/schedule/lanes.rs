@@ -77,7 +77,7 @@ impl<K: Clone + Eq + Hash, L: Default> Turns<K, L> {
     }
 
     /// Changes one line; its key goes if it is empty then.
-    pub(super) fn edit(&mut self, key: &K, change: impl FnOnce(&mut L), is_empty: impl Fn(&L) -> bool) {
+    fn edit(&mut self, key: &K, change: impl FnOnce(&mut L), is_empty: impl Fn(&L) -> bool) {
         let Some(line) = self.lines.get_mut(key) else { return };
         change(line);
         if is_empty(line) {
@@ -88,10 +88,6 @@ impl<K: Clone + Eq + Hash, L: Default> Turns<K, L> {
 
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
         self.order.iter()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &L)> {
-        self.lines.iter()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -122,20 +118,38 @@ impl Lanes {
         may_rule: impl Fn(&str) -> bool,
         may_sender: impl Fn(&str, Sender) -> bool,
     ) -> Option<JobId> {
-        let popped = self.rules.take(
-            |rule, senders| {
-                if !may_rule(rule) {
-                    return None;
-                }
-                let pop = |sender: &Sender, jobs: &mut VecDeque<JobId>| {
-                    if may_sender(rule, *sender) { jobs.pop_front() } else { None }
-                };
-                senders.take(pop, VecDeque::is_empty)
-            },
-            Turns::is_empty,
-        );
+        let popped = self.take(may_rule, may_sender, VecDeque::pop_front);
         self.length -= usize::from(popped.is_some());
         popped
+    }
+
+    /// The first job of the next sender that may have one, of those that are wanted. It stays, as its sender's last.
+    pub(super) fn rotate(
+        &mut self,
+        may: impl Fn(&str, Sender) -> bool,
+        is_wanted: impl Fn(JobId) -> bool,
+    ) -> Option<JobId> {
+        let rotate = |jobs: &mut VecDeque<JobId>| {
+            let id = jobs.remove(jobs.iter().position(|id| is_wanted(*id))?)?;
+            jobs.push_back(id);
+            Some(id)
+        };
+        self.take(|_| true, may, rotate)
+    }
+
+    fn take(
+        &mut self,
+        may_rule: impl Fn(&str) -> bool,
+        may_sender: impl Fn(&str, Sender) -> bool,
+        take: impl Fn(&mut VecDeque<JobId>) -> Option<JobId>,
+    ) -> Option<JobId> {
+        let of_rule = |rule: &Arc<str>, senders: &mut Turns<Sender, VecDeque<JobId>>| {
+            let of_sender = |sender: &Sender, jobs: &mut VecDeque<JobId>| {
+                may_sender(rule, *sender).then(|| take(jobs)).flatten()
+            };
+            may_rule(rule).then(|| senders.take(of_sender, VecDeque::is_empty)).flatten()
+        };
+        self.rules.take(of_rule, Turns::is_empty)
     }
 
     /// Whether [`Self::pop`] would give one.
@@ -144,11 +158,37 @@ impl Lanes {
         may_rule: impl Fn(&str) -> bool,
         may_sender: impl Fn(&str, Sender) -> bool,
     ) -> bool {
-        let has_sender = |rule: &str| {
-            let senders = self.rules.lines.get(rule);
-            senders.is_some_and(|senders| senders.order.iter().any(|sender| may_sender(rule, *sender)))
+        let may = |(rule, senders): (&Arc<str>, &Turns<Sender, _>)| {
+            may_rule(rule) && senders.keys().any(|sender| may_sender(rule, *sender))
         };
-        self.rules.order.iter().any(|rule| may_rule(rule) && has_sender(rule))
+        self.rules.lines.iter().any(may)
+    }
+
+    /// Whether [`Self::rotate`] would give one.
+    pub(super) fn has_wanted(
+        &self,
+        may: impl Fn(&str, Sender) -> bool,
+        is_wanted: impl Fn(JobId) -> bool,
+    ) -> bool {
+        self.rules.lines.iter().any(|(rule, senders)| {
+            let mut able = senders.lines.iter().filter(|(sender, _)| may(rule, **sender));
+            able.any(|(_, jobs)| jobs.iter().any(|id| is_wanted(*id)))
+        })
+    }
+
+    pub(super) fn remove(&mut self, owner: &Owner, id: JobId) {
+        let mut removed = 0;
+        let leave = |jobs: &mut VecDeque<JobId>| {
+            let before = jobs.len();
+            jobs.retain(|other| *other != id);
+            removed = before - jobs.len();
+        };
+        self.rules.edit(
+            &owner.rule,
+            |senders| senders.edit(&owner.sender, leave, VecDeque::is_empty),
+            Turns::is_empty,
+        );
+        self.length -= removed;
     }
 }
 
@@ -196,5 +236,26 @@ mod tests {
         let of = |path: &str| Owner::of_source("rule", Path::new(path));
         assert_eq!(of("in/acme/a.csv"), of("in/acme/b.csv"));
         assert_ne!(of("in/acme/a.csv"), of("in/other/a.csv"));
+    }
+
+    #[test]
+    fn a_job_that_is_rotated_stays_and_one_that_is_removed_leaves_nothing() {
+        let mut lanes = Lanes::default();
+        (1..4).for_each(|number| lanes.push(&owner("a", 1), id(number)));
+        let mut rotate = |wanted: &[u64]| {
+            let is_wanted = |of: JobId| wanted.iter().any(|number| id(*number) == of);
+            assert_eq!(lanes.has_wanted(|_, _| true, is_wanted), !wanted.is_empty());
+            lanes.rotate(|_, _| true, is_wanted)
+        };
+        assert_eq!(
+            [rotate(&[1, 2, 3]), rotate(&[1, 3]), rotate(&[1, 2, 3])],
+            [1, 3, 2].map(|number| Some(id(number)))
+        );
+        assert_eq!(rotate(&[]), None);
+        assert_eq!(lanes.rotate(|_, sender| sender.0 != 1, |_| true), None);
+        lanes.remove(&owner("a", 1), id(3));
+        lanes.remove(&owner("a", 1), id(3));
+        assert_eq!(order(&mut lanes), [1, 2]);
+        assert!(lanes.is_empty() && lanes.rules.lines.is_empty() && lanes.rules.order.is_empty());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::batches::WHOLE_GROUP;
 use super::lanes::Owner;
 use super::permits::Permit;
-use super::{Call, Reader, Schedule, Stage};
+use super::{Call, Crew, Reader, Schedule, Stage};
 use crate::model::job_id::JobId;
 
 impl Schedule {
@@ -95,7 +95,7 @@ impl Schedule {
         self.call_line(now);
         let may_load = self.may_load();
         if self.reading.is_free() && may_load {
-            self.call(Call::Loader);
+            self.call(Call::Crew(Crew::Loaders));
         }
         self.reading.set_wanted(may_load || !self.line.is_empty(), now);
     }
@@ -156,5 +156,83 @@ impl Schedule {
         self.runs.give(id);
         self.call_readers(now);
         self.forget_if_idle(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::schedule::Limits;
+    use crate::engine::schedule::tests::{PATIENCE, TURN, id, limits, owner};
+
+    /// One place to read, and a job for each of these rules.
+    fn queued(rules: &[u8], now: Instant) -> Schedule {
+        let mut schedule = Schedule::new(Limits { readers: 1, ..limits(1) });
+        for (number, rule) in rules.iter().enumerate() {
+            schedule.queue(Stage::Load, &owner(*rule, 1), id(number), now);
+        }
+        schedule.take_calls();
+        schedule
+    }
+
+    #[test]
+    fn a_loader_keeps_its_place_for_what_is_short() {
+        let now = Instant::now();
+        let mut schedule = queued(&[1, 1, 1], now);
+        let (first, permit) = schedule.next_load(None, now).expect("queued");
+        let before = schedule.end_reading(first);
+        assert_eq!(before, Some(permit));
+        let next = schedule.next_load(before, now + TURN / 2);
+        assert_eq!(next, Some((id(1), permit)), "the same");
+    }
+
+    #[test]
+    fn a_loader_whose_turn_is_over_reads_on_only_where_nobody_stands_in_line() {
+        let now = Instant::now();
+        let mut schedule = queued(&[1, 2, 3], now);
+        let (first, _) = schedule.next_load(None, now).expect("queued");
+        assert!(
+            !schedule.pause_reading(first, false, now),
+            "it came anew: the next place is for those in line"
+        );
+        assert!(schedule.pause_reading(first, false, now), "and the one after that for a new job");
+        let (second, permit) = schedule.next_load(None, now).expect("queued");
+        assert_eq!(schedule.end_reading(second), Some(permit));
+        assert_eq!(schedule.next_load(Some(permit), now + TURN), None, "the one in line is next");
+        assert!(!schedule.is_in_line(first) && schedule.take_calls().contains(&Call::Reader(first)));
+    }
+
+    #[test]
+    fn who_waits_for_something_else_keeps_no_place_and_has_one_again_when_it_goes_on() {
+        let now = Instant::now();
+        let mut schedule = queued(&[1, 2], now);
+        let (first, _) = schedule.next_load(None, now).expect("queued");
+        schedule.pause_reading(first, true, now);
+        assert_eq!(schedule.take_calls(), [Call::Crew(Crew::Loaders)], "there is a place for another");
+        let (second, permit) = schedule.next_load(None, now).expect("queued");
+        assert!(!schedule.resume_reading(first, now), "it has to wait");
+        assert_eq!(schedule.end_reading(second), Some(permit));
+        assert_eq!(schedule.next_load(Some(permit), now), None);
+        assert!(!schedule.is_in_line(first));
+    }
+
+    #[test]
+    fn a_source_that_hangs_keeps_its_place_only_until_somebody_has_wanted_it_for_long() {
+        let now = Instant::now();
+        let mut schedule = queued(&[1, 2], now);
+        schedule.next_load(None, now).expect("queued");
+        assert_eq!(schedule.next_load(None, now), None);
+        assert_eq!(schedule.next_tick(), Some(now + PATIENCE));
+        schedule.tick(now + PATIENCE);
+        assert_eq!(schedule.take_calls(), [Call::Crew(Crew::Loaders)]);
+        assert_eq!(schedule.next_load(None, now + PATIENCE).map(|(id, _)| id), Some(id(1)));
+    }
+
+    #[test]
+    fn nothing_is_loaded_any_more_once_loading_is_over() {
+        let now = Instant::now();
+        let mut schedule = queued(&[1], now);
+        schedule.end_loading();
+        assert!(!schedule.may_load() && schedule.next_load(None, now).is_none());
     }
 }

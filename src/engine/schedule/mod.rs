@@ -18,6 +18,7 @@
 //! - File systems do not mix: a batch to publish holds jobs of rules that use the same ones.
 
 mod batches;
+mod counts;
 mod lanes;
 mod loading;
 mod permits;
@@ -26,13 +27,14 @@ mod shares;
 mod tests;
 mod working;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use batches::Batches;
 pub(super) use lanes::Owner;
-use lanes::{Lanes, Sender, Turns};
+use lanes::{Lanes, Turns};
 pub(super) use permits::Permit;
 use permits::{Each, Permits};
 use shares::Shares;
@@ -68,13 +70,33 @@ pub(super) enum Stage {
     Checkpoint,
 }
 
+/// A kind of thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crew {
+    Loaders,
+    Workers,
+    Finishers,
+    Checkpointers,
+}
+
+impl Crew {
+    pub(super) const ALL: [Self; 4] = [Self::Loaders, Self::Workers, Self::Finishers, Self::Checkpointers];
+
+    /// The stage whose batches it takes, if it takes batches.
+    pub(super) fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Loaders | Self::Workers => None,
+            Self::Finishers => Some(Stage::Finish),
+            Self::Checkpointers => Some(Stage::Checkpoint),
+        }
+    }
+}
+
 /// Whom an event calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    Loader,
-    Worker,
-    Finisher,
-    Checkpointer,
+    /// One of them.
+    Crew(Crew),
     /// The loader that stands in line with this job.
     Reader(JobId),
 }
@@ -89,15 +111,8 @@ enum Waits {
 #[derive(Debug)]
 struct Known {
     owner: Owner,
-    waits: HashMap<Stage, Waits>,
-    is_run: bool,
-    is_settled: bool,
-}
-
-impl Known {
-    fn is_idle(&self) -> bool {
-        self.waits.is_empty() && !self.is_run && !self.is_settled
-    }
+    /// By stage.
+    waits: [Option<Waits>; 3],
 }
 
 /// A loader's hold on its source.
@@ -129,7 +144,7 @@ pub(super) struct Schedule {
     reading: Permits,
     runs: Shares,
     /// Runs, for the workers.
-    running: Turns<Arc<str>, Turns<Sender, VecDeque<JobId>>>,
+    running: Lanes,
     working: Permits,
     settled: Shares,
     finishing: Batches,
@@ -159,7 +174,7 @@ impl Schedule {
             line_is_next: false,
             reading: Permits::new(limits.readers, Each { rule: usize::MAX, sender: usize::MAX }, patience),
             runs: Shares::new(limits.runs),
-            running: Turns::default(),
+            running: Lanes::default(),
             working: Permits::new(limits.workers, each_at_work, patience),
             settled: Shares::new(limits.settled),
             finishing: batches(limits.finishers, limits.finishers, limits.batch),
@@ -191,7 +206,7 @@ impl Schedule {
     /// A job waits for a stage. One that waits for it already does not wait twice.
     pub(super) fn queue(&mut self, stage: Stage, owner: &Owner, id: JobId, now: Instant) {
         let known = self.know(owner, id);
-        match known.waits.insert(stage, Waits::Now) {
+        match known.waits[stage as usize].replace(Waits::Now) {
             Some(Waits::Now) => return,
             Some(Waits::At(at)) => {
                 self.later.remove(&(at, id, stage));
@@ -204,11 +219,11 @@ impl Schedule {
     /// The same, from `at` on.
     pub(super) fn queue_at(&mut self, stage: Stage, owner: &Owner, id: JobId, at: Instant) {
         let known = self.know(owner, id);
-        let before = known.waits.get(&stage).copied();
+        let before = known.waits[stage as usize];
         if before == Some(Waits::Now) {
             return;
         }
-        known.waits.insert(stage, Waits::At(at));
+        known.waits[stage as usize] = Some(Waits::At(at));
         if let Some(Waits::At(before)) = before {
             self.later.remove(&(before, id, stage));
         }
@@ -230,18 +245,13 @@ impl Schedule {
             known.unwrap_or_else(|| Arc::clone(&owner.rule))
         };
         let owner = Owner { rule: rule(), sender: owner.sender };
-        self.jobs.entry(id).or_insert_with(|| Known {
-            owner,
-            waits: HashMap::new(),
-            is_run: false,
-            is_settled: false,
-        })
+        self.jobs.entry(id).or_insert_with(|| Known { owner, waits: [None; 3] })
     }
 
     fn ripen(&mut self, at: Instant, id: JobId, stage: Stage, now: Instant) {
         self.later.remove(&(at, id, stage));
         if let Some(known) = self.jobs.get_mut(&id) {
-            known.waits.insert(stage, Waits::Now);
+            known.waits[stage as usize] = Some(Waits::Now);
             self.put(stage, id, now);
         }
     }
@@ -276,35 +286,31 @@ impl Schedule {
     /// A stage has taken the job from its queue.
     fn taken(&mut self, stage: Stage, id: JobId) {
         if let Some(known) = self.jobs.get_mut(&id) {
-            known.waits.remove(&stage);
+            known.waits[stage as usize] = None;
         }
     }
 
     fn forget_if_idle(&mut self, id: JobId) {
-        if !self.in_work.contains_key(&id) && self.jobs.get(&id).is_some_and(Known::is_idle) {
+        let waits = |known: &Known| known.waits.iter().any(Option::is_some);
+        let is_held = self.in_work.contains_key(&id) || self.runs.has(id) || self.settled.has(id);
+        if !is_held && self.jobs.get(&id).is_some_and(|known| !waits(known)) {
             self.jobs.remove(&id);
         }
     }
 
-    /// Takes a job up for a stage. False: another has it, and it waits for `wanted_by` when it is put down.
-    pub(super) fn take_up(&mut self, id: JobId, wanted_by: Stage) -> bool {
-        if let Some(wanted) = self.in_work.get_mut(&id) {
-            if !wanted.contains(&wanted_by) {
-                wanted.push(wanted_by);
+    /// Takes a job up. False: a stage has it, and it waits for the stage that wants it when it is put down; an operator wants it only now.
+    pub(super) fn take_up(&mut self, id: JobId, wanted_by: Option<Stage>) -> bool {
+        match self.in_work.entry(id) {
+            Entry::Vacant(free) => {
+                free.insert(Vec::new());
+                true
             }
-            return false;
+            Entry::Occupied(mut held) => {
+                let wanted = wanted_by.filter(|stage| !held.get().contains(stage));
+                held.get_mut().extend(wanted);
+                false
+            }
         }
-        self.in_work.insert(id, Vec::new());
-        true
-    }
-
-    /// Takes a job up for an operator, if no stage has it.
-    pub(super) fn take_up_if_free(&mut self, id: JobId) -> bool {
-        let is_free = !self.in_work.contains_key(&id);
-        if is_free {
-            self.in_work.insert(id, Vec::new());
-        }
-        is_free
     }
 
     /// The stage is done with the job; those that wanted it meanwhile get it.
@@ -339,7 +345,8 @@ impl Schedule {
         let batches = self.batches(stage);
         let has_next = batches.has_next();
         if batches.permits.is_free() && has_next {
-            self.call(if stage == Stage::Checkpoint { Call::Checkpointer } else { Call::Finisher });
+            let crew = if stage == Stage::Checkpoint { Crew::Checkpointers } else { Crew::Finishers };
+            self.call(Call::Crew(crew));
         } else {
             batches.permits.set_wanted(has_next, now);
         }
@@ -366,9 +373,6 @@ impl Schedule {
 
     /// A finisher took up a settled run.
     pub(super) fn take_settled(&mut self, id: JobId, now: Instant) {
-        if let Some(known) = self.jobs.get_mut(&id) {
-            known.is_settled = false;
-        }
         self.settled.give(id);
         self.call_readers(now);
     }
@@ -391,7 +395,7 @@ impl Schedule {
             self.call_readers(now);
         }
         if self.working.give_up_stuck(now) {
-            self.call(Call::Worker);
+            self.call(Call::Crew(Crew::Workers));
         }
         for stage in [Stage::Finish, Stage::Checkpoint] {
             if self.batches(stage).permits.give_up_stuck(now) {
@@ -424,21 +428,21 @@ impl Schedule {
     }
 
     /// How many may be at it at once.
-    pub(super) fn places(&self, who: Call) -> usize {
-        self.permits(who).places()
+    pub(super) fn places(&self, crew: Crew) -> usize {
+        self.permits(crew).places()
     }
 
     /// How many more may be at it now.
-    pub(super) fn free(&self, who: Call) -> usize {
-        self.permits(who).free()
+    pub(super) fn free(&self, crew: Crew) -> usize {
+        self.permits(crew).free()
     }
 
-    fn permits(&self, who: Call) -> &Permits {
-        match who {
-            Call::Loader | Call::Reader(_) => &self.reading,
-            Call::Worker => &self.working,
-            Call::Finisher => &self.finishing.permits,
-            Call::Checkpointer => &self.checkpoints.permits,
+    fn permits(&self, crew: Crew) -> &Permits {
+        match crew {
+            Crew::Loaders => &self.reading,
+            Crew::Workers => &self.working,
+            Crew::Finishers => &self.finishing.permits,
+            Crew::Checkpointers => &self.checkpoints.permits,
         }
     }
 }

@@ -5,9 +5,9 @@
 //! limit, those that do not count included, so that a rule that hangs gathers no threads.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::counts::Counts;
 use super::lanes::{Owner, Sender};
 
 /// A permit, until it is given back.
@@ -28,7 +28,7 @@ pub(super) struct Permits {
     each: Each,
     patience: Duration,
     held: HashMap<Permit, Held>,
-    owners: HashMap<Arc<str>, HashMap<Sender, usize>>,
+    owners: Counts,
     /// Those that count.
     counted: usize,
     last: u64,
@@ -45,7 +45,7 @@ struct Held {
 
 impl Permits {
     pub(super) fn new(places: usize, each: Each, patience: Duration) -> Self {
-        let (held, owners) = (HashMap::new(), HashMap::new());
+        let (held, owners) = (HashMap::new(), Counts::default());
         Self { places, each, patience, held, owners, counted: 0, last: 0, wanted: None }
     }
 
@@ -63,30 +63,23 @@ impl Permits {
 
     /// Whether this owner may have another one, once one is free.
     pub(super) fn may(&self, rule: &str, sender: Sender) -> bool {
-        self.owners.get(rule).is_none_or(|senders| {
-            senders.values().sum::<usize>() < self.each.rule
-                && senders.get(&sender).copied().unwrap_or(0) < self.each.sender
-        })
+        self.owners.of_rule(rule) < self.each.rule && self.owners.of_sender(rule, sender) < self.each.sender
     }
 
     /// One of those that are free.
     pub(super) fn take(&mut self, owner: &Owner, now: Instant) -> Permit {
         self.last += 1;
         self.counted += 1;
-        self.count(owner);
+        self.owners.add(owner);
         self.held.insert(Permit(self.last), Held { owner: owner.clone(), since: now, counts: true });
         Permit(self.last)
-    }
-
-    fn count(&mut self, owner: &Owner) {
-        *self.owners.entry(Arc::clone(&owner.rule)).or_default().entry(owner.sender).or_default() += 1;
     }
 
     /// The permit is free again.
     pub(super) fn give(&mut self, permit: Permit) {
         let Some(held) = self.held.remove(&permit) else { return };
         self.counted -= usize::from(held.counts);
-        self.uncount(&held.owner);
+        self.owners.remove(&held.owner);
         if self.is_free() {
             self.wanted = None;
         }
@@ -96,22 +89,9 @@ impl Permits {
     pub(super) fn pass(&mut self, permit: Permit, owner: &Owner) -> bool {
         let Some(held) = self.held.get_mut(&permit).filter(|held| held.counts) else { return false };
         let before = std::mem::replace(&mut held.owner, owner.clone());
-        self.count(owner);
-        self.uncount(&before);
+        self.owners.add(owner);
+        self.owners.remove(&before);
         true
-    }
-
-    fn uncount(&mut self, owner: &Owner) {
-        let Some(senders) = self.owners.get_mut(&owner.rule) else { return };
-        if let Some(count) = senders.get_mut(&owner.sender) {
-            *count -= 1;
-            if *count == 0 {
-                senders.remove(&owner.sender);
-            }
-        }
-        if senders.is_empty() {
-            self.owners.remove(&owner.rule);
-        }
     }
 
     /// How long it is held.
@@ -159,6 +139,8 @@ impl Permits {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_millis(50);

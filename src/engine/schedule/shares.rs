@@ -4,8 +4,8 @@
 //! many as there are rules, and no rule waits for another's end.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
+use super::counts::Counts;
 use super::lanes::{Owner, Sender};
 use crate::model::job_id::JobId;
 
@@ -13,31 +13,26 @@ use crate::model::job_id::JobId;
 #[derive(Debug)]
 pub(super) struct Shares {
     places: usize,
-    rules: HashMap<Arc<str>, usize>,
-    senders: HashMap<Arc<str>, HashMap<Sender, usize>>,
+    counts: Counts,
     holders: HashMap<JobId, Owner>,
 }
 
 impl Shares {
     pub(super) fn new(places: usize) -> Self {
-        Self { places, rules: HashMap::new(), senders: HashMap::new(), holders: HashMap::new() }
+        Self { places, counts: Counts::default(), holders: HashMap::new() }
     }
 
     /// Whether another job of this rule may have a place.
     pub(super) fn may_rule(&self, rule: &str) -> bool {
-        let own = self.rules.get(rule).copied().unwrap_or(0);
+        let own = self.counts.of_rule(rule);
         own == 0 || own < self.share(own)
     }
 
     /// Whether another job of this sender may, as far as its rule may.
     pub(super) fn may_sender(&self, rule: &str, sender: Sender) -> bool {
-        let rules = self.rules.get(rule).copied().unwrap_or(0);
-        if rules == 0 {
-            return true;
-        }
-        let own = self.senders.get(rule).and_then(|senders| senders.get(&sender)).copied().unwrap_or(0);
-        let others = rules - own;
-        own == 0 || own < self.share(rules).saturating_sub(others).div_ceil(2)
+        let of_rule = self.counts.of_rule(rule);
+        let own = self.counts.of_sender(rule, sender);
+        own == 0 || own < self.share(of_rule).saturating_sub(of_rule - own).div_ceil(2)
     }
 
     /// Of a rule that holds so many.
@@ -49,22 +44,20 @@ impl Shares {
     /// Gives a job a place, once.
     pub(super) fn take(&mut self, id: JobId, owner: &Owner) {
         if self.holders.insert(id, owner.clone()).is_none() {
-            *self.rules.entry(Arc::clone(&owner.rule)).or_default() += 1;
-            let senders = self.senders.entry(Arc::clone(&owner.rule)).or_default();
-            *senders.entry(owner.sender).or_default() += 1;
+            self.counts.add(owner);
         }
     }
 
     /// The job's place is free, if it has one.
     pub(super) fn give(&mut self, id: JobId) {
-        let Some(owner) = self.holders.remove(&id) else { return };
-        take_one(&mut self.rules, &owner.rule);
-        if let Some(senders) = self.senders.get_mut(&owner.rule) {
-            take_one(senders, &owner.sender);
-            if senders.is_empty() {
-                self.senders.remove(&owner.rule);
-            }
+        if let Some(owner) = self.holders.remove(&id) {
+            self.counts.remove(&owner);
         }
+    }
+
+    /// Whether the job has a place.
+    pub(super) fn has(&self, id: JobId) -> bool {
+        self.holders.contains_key(&id)
     }
 
     #[cfg(test)]
@@ -73,17 +66,10 @@ impl Shares {
     }
 }
 
-fn take_one<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn owner(rule: &str, sender: u64) -> Owner {
@@ -120,6 +106,6 @@ mod tests {
         assert!(!shares.may_rule("a"));
         shares.give(JobId::from_parts(1, 0));
         shares.give(JobId::from_parts(1, 0));
-        assert!(shares.may_rule("a") && shares.rules.is_empty() && shares.senders.is_empty());
+        assert_eq!((shares.may_rule("a"), shares.held()), (true, 0));
     }
 }

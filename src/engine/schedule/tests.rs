@@ -2,12 +2,13 @@
 
 use proptest::prelude::*;
 
+use super::lanes::Sender;
 use super::*;
 
-const TURN: Duration = Duration::from_millis(20);
-const PATIENCE: Duration = Duration::from_millis(50);
+pub(super) const TURN: Duration = Duration::from_millis(20);
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
-fn limits(workers: usize) -> Limits {
+pub(super) fn limits(workers: usize) -> Limits {
     Limits {
         workers,
         readers: workers.max(2),
@@ -20,11 +21,11 @@ fn limits(workers: usize) -> Limits {
     }
 }
 
-fn owner(rule: u8, sender: u8) -> Owner {
+pub(super) fn owner(rule: u8, sender: u8) -> Owner {
     Owner { rule: Arc::from(format!("rule {rule}")), sender: Sender(u64::from(sender)) }
 }
 
-fn id(number: usize) -> JobId {
+pub(super) fn id(number: usize) -> JobId {
     JobId::from_parts(number as u64, 0)
 }
 
@@ -106,10 +107,10 @@ impl Machine {
     fn hear(&mut self) {
         for call in self.schedule.take_calls() {
             match call {
-                Call::Loader => self.coming.loaders += 1,
-                Call::Worker => self.coming.workers += 1,
-                Call::Finisher => self.coming.finishers += 1,
-                Call::Checkpointer | Call::Reader(_) => {}
+                Call::Crew(Crew::Loaders) => self.coming.loaders += 1,
+                Call::Crew(Crew::Workers) => self.coming.workers += 1,
+                Call::Crew(Crew::Finishers) => self.coming.finishers += 1,
+                Call::Crew(Crew::Checkpointers) | Call::Reader(_) => {}
             }
         }
     }
@@ -140,7 +141,7 @@ impl Machine {
             self.coming.loaders -= 1;
             let Some((id, permit)) = self.schedule.next_load(None, now) else { continue };
             self.hear();
-            assert!(self.schedule.take_up(id, Stage::Load), "nobody else has it");
+            assert!(self.schedule.take_up(id, Some(Stage::Load)), "nobody else has it");
             let owner = self.job(id).owner();
             self.schedule.begin_run(id, &owner);
             self.readers.insert(id, Some(permit));
@@ -366,7 +367,7 @@ fn jobs_come_when_their_time_comes_and_hastened_ones_at_once() {
     assert_eq!(schedule.next_tick(), Some(now + TURN));
     assert_eq!(schedule.next_load(None, now), None);
     schedule.tick(now + TURN);
-    assert_eq!(schedule.take_calls(), [Call::Loader]);
+    assert_eq!(schedule.take_calls(), [Call::Crew(Crew::Loaders)]);
     assert_eq!(schedule.next_load(None, now).map(|(id, _)| id), Some(id(1)));
     schedule.hasten(&HashSet::from([id(2)]), now);
     assert_eq!(schedule.next_load(None, now).map(|(id, _)| id), Some(id(2)));
@@ -391,14 +392,14 @@ fn a_job_does_not_wait_twice_for_the_same_and_an_earlier_moment_wins() {
 fn a_job_that_is_in_other_hands_is_given_on_when_it_is_put_down() {
     let mut schedule = Schedule::new(limits(2));
     let now = Instant::now();
-    assert!(schedule.take_up_if_free(id(1)));
+    assert!(schedule.take_up(id(1), None));
     schedule.queue(Stage::Load, &owner(1, 1), id(1), now);
-    assert!(schedule.next_load(None, now).is_some() && !schedule.take_up(id(1), Stage::Load));
+    assert!(schedule.next_load(None, now).is_some() && !schedule.take_up(id(1), Some(Stage::Load)));
     schedule.not_run(id(1), now);
     assert_eq!(schedule.next_load(None, now), None);
     schedule.put_down(id(1), now);
     assert_eq!(schedule.next_load(None, now).map(|(id, _)| id), Some(id(1)));
-    assert!(schedule.take_up(id(1), Stage::Load));
+    assert!(schedule.take_up(id(1), Some(Stage::Load)));
     schedule.not_run(id(1), now);
     schedule.put_down(id(1), now);
     assert!(schedule.jobs.is_empty() && schedule.in_work.is_empty(), "nothing is kept of it");
@@ -408,13 +409,15 @@ fn a_job_that_is_in_other_hands_is_given_on_when_it_is_put_down() {
 fn each_stage_that_was_turned_away_gets_the_job() {
     let mut schedule = Schedule::new(limits(2));
     let now = Instant::now();
-    assert!(schedule.take_up_if_free(id(1)));
+    assert!(schedule.take_up(id(1), None));
     for stage in [Stage::Load, Stage::Finish] {
         schedule.queue(stage, &owner(1, 1), id(1), now);
     }
-    assert!(schedule.next_load(None, now).is_some() && !schedule.take_up(id(1), Stage::Load));
+    assert!(schedule.next_load(None, now).is_some() && !schedule.take_up(id(1), Some(Stage::Load)));
     schedule.not_run(id(1), now);
-    assert!(schedule.next_batch(Stage::Finish, now).is_some() && !schedule.take_up(id(1), Stage::Finish));
+    assert!(
+        schedule.next_batch(Stage::Finish, now).is_some() && !schedule.take_up(id(1), Some(Stage::Finish))
+    );
     schedule.put_down(id(1), now);
     assert_eq!(schedule.next_load(None, now).map(|(id, _)| id), Some(id(1)));
     assert!(schedule.next_batch(Stage::Finish, now).is_some());
@@ -425,26 +428,12 @@ fn a_job_whose_row_cannot_be_read_is_tried_again() {
     let mut schedule = Schedule::new(limits(2));
     let now = Instant::now();
     schedule.queue(Stage::Load, &owner(1, 1), id(1), now);
-    assert!(schedule.next_load(None, now).is_some() && schedule.take_up(id(1), Stage::Load));
+    assert!(schedule.next_load(None, now).is_some() && schedule.take_up(id(1), Some(Stage::Load)));
     schedule.not_run(id(1), now);
     schedule.queue_known_at(Stage::Load, id(1), now + TURN);
     schedule.put_down(id(1), now);
     schedule.tick(now + TURN);
     assert_eq!(schedule.next_load(None, now + TURN).map(|(id, _)| id), Some(id(1)));
-}
-
-#[test]
-fn a_loader_keeps_its_place_for_what_is_short() {
-    let mut schedule = Schedule::new(Limits { readers: 1, ..limits(1) });
-    let now = Instant::now();
-    for number in 0..3 {
-        schedule.queue(Stage::Load, &owner(1, 1), id(number), now);
-    }
-    let (first, permit) = schedule.next_load(None, now).expect("queued");
-    let before = schedule.end_reading(first);
-    assert_eq!(before, Some(permit));
-    let next = schedule.next_load(before, now + TURN / 2);
-    assert_eq!(next, Some((id(1), permit)), "the same");
 }
 
 #[test]
