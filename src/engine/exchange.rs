@@ -76,3 +76,49 @@ fn waiting_jobs(shared: &Shared, rules: &[String]) -> HashSet<JobId> {
     let jobs = shared.store.unfinished_jobs().unwrap_or_default();
     jobs.into_iter().filter(waits).map(|job| job.id).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::job::Waiting;
+
+    /// The rule of the world, changed.
+    fn changed(world: &World) -> Rule {
+        let mut changed = Rule::clone(&world.rule());
+        changed.source.archive_keep = Some(std::time::Duration::from_hours(1));
+        changed
+    }
+
+    #[test]
+    fn rules_that_cannot_be_watched_change_nothing() {
+        let world = World::new();
+        let before = world.shared.rules.now();
+        let broken = Rule { paths: vec!["in/[".into()], ..Rule::clone(&world.rule()) };
+        Engine::exchange_rules(&world.shared, vec![broken]).expect_err("no such pattern");
+        assert!(Arc::ptr_eq(&before, &world.shared.rules.now()));
+    }
+
+    #[test]
+    fn jobs_that_wait_for_a_mended_rule_are_looked_at_when_it_is_changed_and_others_are_not() {
+        let world = World::new();
+        let waits_for = |mut job: Job, waits_for| {
+            job.waiting = Some(Waiting { waits_for, until: None, detail: String::new() });
+            world.shared.save(&job).expect("writes");
+            job.id
+        };
+        let mended = waits_for(world.job(), WaitsFor::Config);
+        waits_for(world.second_job("b.txt"), WaitsFor::Disk);
+        let names = ["payments".to_owned()];
+        assert_eq!(waiting_jobs(&world.shared, &names), HashSet::from([mended]));
+        assert!(waiting_jobs(&world.shared, &["other".to_owned()]).is_empty());
+    }
+
+    #[test]
+    fn an_exchange_says_which_rules_it_changed() {
+        let world = World::new();
+        let other = Rule { name: "other".into(), ..changed(&world) };
+        let change = Engine::exchange_rules(&world.shared, vec![changed(&world), other]).expect("are right");
+        assert_eq!((change.changed, change.added), (vec!["payments".to_owned()], vec!["other".to_owned()]));
+    }
+}

@@ -262,8 +262,35 @@ pub(crate) fn objection_to_retry(job: &Job) -> Option<EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::engine::door::{Act, Door as _};
     use crate::engine::tests::World;
+    use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
+    use crate::model::os_text::OsText;
+
+    /// The configuration of a service that was not read from files.
+    struct NoFiles;
+
+    impl Configuration for NoFiles {
+        fn reload(&self) -> Result<Reloaded, Refusal> {
+            Ok(Reloaded::default())
+        }
+
+        fn state(&self) -> ConfigurationState {
+            ConfigurationState {
+                file: OsText::default(),
+                taken_at: clock::now(),
+                problems: Vec::new(),
+                wrong_since: None,
+                needs_restart: Vec::new(),
+                unsettled: None,
+            }
+        }
+
+        fn kept(&self) -> KeptConfiguration {
+            KeptConfiguration { main: OsText::default(), taken_at: clock::now(), files: Vec::new() }
+        }
+    }
 
     fn ingest(world: &World, retire: bool) -> Result<JobId, Trouble> {
         Engine::ingest(&world.shared, &world.source(), "payments", retire)
@@ -296,7 +323,7 @@ mod tests {
     #[test]
     fn what_is_asked_of_a_service_that_starts_waits_for_its_stages() {
         let world = World::new();
-        let engine = Engine::of_service(world.shared.store.clone(), &[], Box::new(|| None));
+        let engine = Engine::of_service(world.shared.store.clone(), &[], Arc::new(NoFiles));
         let asked = engine.clone();
         let path = world.source().into();
         let asking = std::thread::spawn(move || {
@@ -306,15 +333,6 @@ mod tests {
         let id = asking.join().expect("no panic").expect("is taken");
         assert!(world.shared.dispatch.take_up(id, Stage::Load), "it is queued, and in nobody's hands");
         assert!(!engine.run_by(&world.shared), "there are stages already");
-    }
-
-    #[test]
-    fn rules_that_cannot_be_watched_change_nothing() {
-        let world = World::new();
-        let before = world.shared.rules.now();
-        let broken = Rule { paths: vec!["in/[".into()], ..Rule::clone(&world.rule()) };
-        Engine::exchange_rules(&world.shared, vec![broken]).expect_err("no such pattern");
-        assert!(Arc::ptr_eq(&before, &world.shared.rules.now()));
     }
 
     #[test]
