@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::check::counted;
 use super::exit::FAILED;
 use super::say::say;
 use super::view::{self, Stop};
@@ -43,7 +42,11 @@ fn tell(out: &mut dyn Write, door: &dyn Door, data_dir: &str) -> Result<bool, St
             Verified::Looked(_) => {}
             Verified::Ended { values, jobs } => {
                 is_complete = true;
-                let found = if findings == 0 { "ok".to_owned() } else { counted(findings, "problem") };
+                let found = match findings {
+                    0 => "ok".to_owned(),
+                    1 => "1 problem".to_owned(),
+                    count => format!("{count} problems"),
+                };
                 writeln!(out, "store: {found} in {data_dir}: {values} values, {jobs} jobs")?;
             }
         }

@@ -39,30 +39,30 @@ impl<'a> Params<'a> {
 
     /// A text.
     pub fn text(&mut self, key: &'static str) -> Option<&'a str> {
-        self.expect(key, "a text", Value::as_str)
+        self.read_as(key, "a text", Value::as_str)
     }
 
     /// True or false.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
-        self.expect(key, "true or false", Value::as_bool)
+        self.read_as(key, "true or false", Value::as_bool)
     }
 
     /// A count.
     pub fn count(&mut self, key: &'static str) -> Option<u64> {
-        self.expect(key, "a whole number of at least 0", Value::as_u64)
+        self.read_as(key, "a whole number of at least 0", Value::as_u64)
     }
 
     /// A table.
     pub fn table(&mut self, key: &'static str) -> Option<&'a Map<String, Value>> {
-        self.expect(key, "a table", Value::as_object)
+        self.read_as(key, "a table", Value::as_object)
     }
 
     /// A list.
     pub fn list(&mut self, key: &'static str) -> Option<&'a [Value]> {
-        self.expect(key, "a list", Value::as_array).map(Vec::as_slice)
+        self.read_as(key, "a list", Value::as_array).map(Vec::as_slice)
     }
 
-    fn expect<T>(
+    fn read_as<T>(
         &mut self,
         key: &'static str,
         expected: &str,

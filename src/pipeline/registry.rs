@@ -6,12 +6,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::context::StepContext;
-use super::problem::PipelineProblem;
+use super::problem::Planned;
 use super::steps;
-use crate::model::step::StepPlan;
-
-/// A step's plan, or everything that is wrong with its parameters; keys of problems begin at the parameters.
-pub type Planned = Result<StepPlan, Vec<PipelineProblem>>;
 
 /// Makes a step's plan from its parameters.
 pub type Factory = Arc<dyn Fn(&Map<String, Value>, &StepContext<'_>) -> Planned + Send + Sync>;

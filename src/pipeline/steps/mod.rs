@@ -1,6 +1,6 @@
 //! The built-in steps. Each file has a `plan` function, the step's factory.
 
-use super::registry::Planned;
+use super::problem::Planned;
 
 mod condition;
 mod dates;
