@@ -32,15 +32,15 @@ pub(super) fn group_of(rule: &Rule, mounts: &Mounts) -> Arc<str> {
         Some(mount) if folder.starts_with(mount) => mount.clone(),
         _ => mounts.of(&folder),
     };
-    named(watched_folders(rule).into_iter().chain(folders_of(rule)).map(of).collect())
+    named(&watched_folders(rule).into_iter().chain(folders_of(rule)).map(of).collect())
 }
 
 /// A name of the file systems that these folders lie on.
 pub(super) fn name_of<'p>(folders: impl IntoIterator<Item = &'p Path>, mounts: &Mounts) -> Arc<str> {
-    named(folders.into_iter().map(|folder| mounts.of(folder)).collect())
+    named(&folders.into_iter().map(|folder| mounts.of(folder)).collect())
 }
 
-fn named(used: BTreeSet<PathBuf>) -> Arc<str> {
+fn named(used: &BTreeSet<PathBuf>) -> Arc<str> {
     Arc::from(used.iter().map(|mount| mount.to_string_lossy()).collect::<Vec<_>>().join("\n"))
 }
 

@@ -52,12 +52,13 @@ impl Thinning {
             let Some(keep) = rule.source.archive_keep else { continue };
             let mut progress = lock(&self.0).remove(&rule.name).unwrap_or_default();
             let is_due = progress.not_before.is_none_or(|at| Instant::now() >= at);
-            if is_due && !shared.stop.is_asked() {
-                if let Err(trouble) = progress.remove_some(shared, rule, keep) {
-                    tracing::warn!(rule = rule.name, error = %trouble.error, "an archived source could not be removed; tried again in ten minutes");
-                    progress = Progress { after: None, not_before: Instant::now().checked_add(PAUSE) };
-                    shared.stop_if_poisoned(&trouble);
-                }
+            if is_due
+                && !shared.stop.is_asked()
+                && let Err(trouble) = progress.remove_some(shared, rule, keep)
+            {
+                tracing::warn!(rule = rule.name, error = %trouble.error, "an archived source could not be removed; tried again in ten minutes");
+                progress = Progress { after: None, not_before: Instant::now().checked_add(PAUSE) };
+                shared.stop_if_poisoned(&trouble);
             }
             lock(&self.0).insert(rule.name.clone(), progress);
         }

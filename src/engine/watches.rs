@@ -131,9 +131,9 @@ pub(super) mod tests {
         let (inner, offers) = watch_of(&world, "in/deep");
         let watches = Watches::default();
         let nearest_first = [(inner, vec![world.path("in/deep")]), (outer, vec![world.path("in")])];
-        let watched =
+        let entry =
             |(watch, folders): (Watch, _)| Watched { watch: watch.into(), folders, under: Vec::new() };
-        watches.lock().watches.extend(nearest_first.map(watched));
+        watches.lock().watches.extend(nearest_first.map(entry));
         assert_eq!(offers.recv_timeout(PATIENCE).expect("an offer")[0].path, path);
         assert!(!was_told(&watches, &path, "no room"));
         watches.answer(&path, Answer::Later("no room".to_owned()));
