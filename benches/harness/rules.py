@@ -44,6 +44,9 @@ def rule(name="payments", pattern="in/*", pipeline=None, categories=("main", "in
 name = "{name}"
 paths = ["{pattern}"]
 
+[rule.ready]
+linger = "0s"
+
 [rule.decode]
 {decode}
 

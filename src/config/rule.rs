@@ -117,6 +117,7 @@ fn ready(section: &Section<'_>, records: &Records) -> Ready {
         strategy,
         trust_close: section.choice("trust_close", &trusts, &[]).unwrap_or(TrustClose::Framed),
         stable_for: section.duration("stable_for", Duration::ZERO).unwrap_or(Duration::from_secs(10)),
+        linger: section.duration("linger", Duration::ZERO).unwrap_or(Duration::from_secs(1)),
         marker: (strategy == ReadyStrategy::Marker).then(|| marker.unwrap_or("{name}.done").to_owned()),
         totals: totals.map(str::to_owned),
         last_line: last_line(section, records),

@@ -14,6 +14,8 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// Name of the claim folder beside the files; hidden, so that no pattern picks it up.
 pub(crate) const CLAIM_FOLDER: &str = ".landfall";
+/// What the names of our own files begin with, beside those of others, until they are whole.
+pub(crate) const HIDDEN_PREFIX: &str = ".landfall-";
 
 static ROOTS: LazyLock<RwLock<HashSet<PathBuf>>> = LazyLock::new(RwLock::default);
 

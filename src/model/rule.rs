@@ -147,6 +147,8 @@ pub struct Ready {
     pub trust_close: TrustClose,
     /// How long size, mtime and ctime must stand still.
     pub stable_for: Duration,
+    /// How long it must stand still after a close, a rename or a marker that was seen: its sender may still ask for it.
+    pub linger: Duration,
     /// Template of the marker's name (`marker`): `{name}`, `{stem}`; in the file's folder.
     pub marker: Option<String>,
     /// Template of the name of the file with the sender's totals, as for the marker.

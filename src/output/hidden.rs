@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use crate::durable_fs::HIDDEN_PREFIX;
 use crate::model::job_id::JobId;
 
-const PREFIX: &str = ".landfall-";
 const SUFFIX: &str = ".partial";
 
 /// What hidden files of manifest and marker have in place of a number.
@@ -14,7 +14,7 @@ pub(super) const MANIFEST: &str = "manifest";
 pub(super) const MARKER: &str = "marker";
 
 pub(crate) fn job_of_partial(name: &OsStr) -> Option<JobId> {
-    let (job, number) = name.to_str()?.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
+    let (job, number) = name.to_str()?.strip_prefix(HIDDEN_PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
     number.parse::<u64>().ok()?;
     job.parse().ok()
 }
@@ -25,7 +25,7 @@ pub(super) fn hidden_name(job: JobId, what: &str) -> String {
 }
 
 fn prefix(job: JobId) -> String {
-    format!("{PREFIX}{job}-")
+    format!("{HIDDEN_PREFIX}{job}-")
 }
 
 /// Whether a file is a partial of this job, or becomes its manifest or marker.

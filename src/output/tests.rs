@@ -55,6 +55,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
             strategy: ReadyStrategy::Auto,
             trust_close: TrustClose::Framed,
             stable_for: std::time::Duration::ZERO,
+            linger: std::time::Duration::ZERO,
             marker: None,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,

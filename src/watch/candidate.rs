@@ -26,6 +26,8 @@ pub(super) struct Candidate {
     /// The last change, or open writer, or answer, on our own clock.
     pub(super) still_since: Instant,
     pub(super) proof: Proof,
+    /// It was written since that proof, or its times were set: some systems tell both alike.
+    pub(super) written: bool,
     /// It was given back in this (device, inode): events of that file prove nothing more.
     pub(super) distrusted: Option<(u64, u64)>,
     pub(super) phase: Phase,
@@ -48,9 +50,29 @@ pub(super) struct Candidate {
 pub(super) struct Companions {
     pub(super) marker: Option<PathBuf>,
     pub(super) totals: Option<PathBuf>,
+    /// What both were at the last look, and when one of them last became another.
+    seen: (Option<FileIdentity>, Option<FileIdentity>),
+    since: Option<Instant>,
 }
 
 impl Companions {
+    pub(super) fn new(marker: Option<PathBuf>, totals: Option<PathBuf>) -> Self {
+        Self { marker, totals, ..Self::default() }
+    }
+
+    /// Takes note of a look at both; tells since when they stand still, once one of them is there.
+    pub(super) fn look(
+        &mut self,
+        found: (Option<FileIdentity>, Option<FileIdentity>),
+        now: Instant,
+    ) -> Option<Instant> {
+        if self.seen != found {
+            self.seen = found;
+            self.since = Some(now);
+        }
+        self.since
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &PathBuf> {
         self.marker.iter().chain(&self.totals)
     }
@@ -80,6 +102,7 @@ impl Candidate {
             seen,
             still_since: now,
             proof: Proof::None,
+            written: false,
             distrusted: None,
             phase: Phase::Waiting,
             may_be_early: false,
@@ -120,9 +143,13 @@ impl Candidate {
     pub(super) fn look(&mut self, identity: FileIdentity, now: Instant) -> bool {
         let changed = identity != self.seen;
         if changed {
+            // Times and rights are often set after the last close. What is written anew is told by events, and by its end at last.
+            let keeps_its_proof = identity.same_file(&self.seen) && identity.size == self.seen.size;
+            if !keeps_its_proof {
+                self.proof = Proof::None;
+            }
             self.seen = identity;
             self.still_since = now;
-            self.proof = Proof::None;
         }
         changed
     }
@@ -136,6 +163,32 @@ pub(super) fn writer_pause(stable_for: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_has_other_times_keeps_its_proof_and_stands_still_anew() {
+        let closed = FileIdentity { device: 1, inode: 1, size: 1, mtime_ns: 1, ctime_ns: 1 };
+        let touched = FileIdentity { mtime_ns: 0, ctime_ns: 2, ..closed };
+        let longer = FileIdentity { size: 2, ..touched };
+        let another = FileIdentity { inode: 2, ..touched };
+        for (identity, proof) in [(touched, Proof::Closed), (longer, Proof::None), (another, Proof::None)] {
+            let mut candidate = Candidate::new(0, closed, Instant::now());
+            candidate.proof = Proof::Closed;
+            let later = candidate.still_since + Duration::from_secs(1);
+            assert!(candidate.look(identity, later));
+            assert_eq!((candidate.proof, candidate.still_since), (proof, later));
+        }
+    }
+
+    #[test]
+    fn companions_stand_still_since_one_of_them_last_changed() {
+        let identity = FileIdentity { device: 1, inode: 1, size: 1, mtime_ns: 1, ctime_ns: 1 };
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut companions = Companions::default();
+        assert_eq!(companions.look((None, None), start), None);
+        assert_eq!(companions.look((Some(identity), None), start), Some(start));
+        assert_eq!(companions.look((Some(identity), None), start + second), Some(start));
+        assert_eq!(companions.look((Some(identity), Some(identity)), start + second), Some(start + second));
+    }
 
     #[test]
     fn a_close_that_was_just_told_outlives_the_writer_that_is_just_going() {

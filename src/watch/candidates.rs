@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::candidate::{Candidate, Phase, Reason, writer_pause};
 use super::look::has_writer;
-use super::message::Sign;
+use super::message::{Sign, sign_of_rename};
 use super::offer::{Answer, Offer};
 use super::probe::{Examined, examine};
-use super::ready::{FOREVER, MarkerSeen, Proof, Verdict, judge};
+use super::ready::{Evidence, FOREVER, MarkerSeen, Proof, Verdict, judge};
 use super::rules::WatchedRule;
 use super::troubles::pause;
 use super::watcher::{Flow, Watcher};
@@ -34,6 +34,8 @@ const PUT_OFF: Duration = Duration::from_secs(30);
 const ORDER_STEP: Duration = Duration::from_millis(50);
 
 const STANDS_STILL_YET: Reason = Cow::Borrowed("until it has stood still for `ready.stable_for`");
+const JUST_CAME: Reason =
+    Cow::Borrowed("it came just now, and its sender may still ask for it (`ready.linger`)");
 const HAS_WRITER: Reason = Cow::Borrowed("somebody has it open for writing");
 const NO_MARKER: Reason = Cow::Borrowed("for its marker");
 const NO_TOTALS: Reason = Cow::Borrowed("for its totals");
@@ -54,17 +56,35 @@ impl Watcher {
             return self.marker_changed(path, now);
         }
         match sign {
-            Sign::Gone => return self.folder_gone(path),
+            Sign::Gone => {
+                self.name_gone(path, now);
+                return self.folder_gone(path);
+            }
             Sign::Changed if self.notifier.knows(path) => return,
-            Sign::Changed | Sign::Appeared | Sign::Closed | Sign::MovedIn => {}
+            Sign::Changed | Sign::Written | Sign::Appeared | Sign::Closed | Sign::MovedIn => {}
         }
         let is_file = self.rules.assign(path).is_some_and(|(rule, _)| self.admit(path, rule, sign, now));
-        if !is_file
-            && self.rules.could_match_below(path)
-            // One that cannot be looked at is listed, and told, by the scan.
+        if is_file {
+            return;
+        }
+        // One that cannot be looked at is listed, and told, by the scan.
+        if self.rules.could_match_below(path)
             && durable_fs::kind_at(path).is_ok_and(|kind| kind == Some(Kind::Folder))
         {
             self.scanner.walk(path.to_owned());
+        } else if matches!(sign, Sign::Appeared | Sign::MovedIn)
+            && let Ok(Some(identity)) = durable_fs::identity_at(path)
+        {
+            self.strangers.note(path.to_owned(), &identity);
+        }
+    }
+
+    /// Another name of a candidate's file may have gone: then the candidate was renamed.
+    fn name_gone(&mut self, path: &Path, now: Instant) {
+        let Some((candidate, file)) = self.strangers.gone(path) else { return };
+        let Some(key) = self.table.key(&candidate) else { return };
+        if self.table.get(&key).is_some_and(|it| (it.seen.device, it.seen.inode) == file) {
+            self.sign(&key, sign_of_rename(path, &key), now);
         }
     }
 
@@ -105,7 +125,8 @@ impl Watcher {
         if self.table.was_taken(&identity) {
             candidate.distrusted = Some((identity.device, identity.inode));
         } else {
-            candidate.proof = proof_of(sign);
+            let renamed = self.strangers.renamed_to(path, &identity);
+            candidate.proof = proof_of(renamed.map_or(sign, |from| sign_of_rename(&from, path)));
         }
         let key = self.table.insert(path, candidate);
         self.evaluate_as(&key, Ok(Some(identity)), now);
@@ -130,6 +151,9 @@ impl Watcher {
         if let Phase::Offered(later) = &mut candidate.phase {
             *later = proof;
             return;
+        }
+        if sign == Sign::Written {
+            candidate.written = true;
         }
         let Ok(Some(identity)) = durable_fs::identity_at(path) else { return self.evaluate(path, now) };
         let changed = candidate.look(identity, now);
@@ -159,6 +183,7 @@ impl Watcher {
         let distrusted = was_taken || candidate.distrusted == Some((identity.device, identity.inode));
         if proof != Proof::None && !distrusted {
             candidate.proof = proof;
+            candidate.written = false;
         }
     }
 
@@ -188,32 +213,41 @@ impl Watcher {
             return self.table.wait(path, at, reason);
         }
         let marker = match candidate.companions.marker.as_deref().map(durable_fs::identity_at).transpose() {
-            Ok(marker) => MarkerSeen::judge(marker.flatten(), &identity),
+            Ok(marker) => marker.flatten(),
             Err(error) => return self.failed(path, format!("its marker cannot be looked at: {error}"), now),
         };
-        let (proof, still_since) = (candidate.proof, candidate.still_since);
-        let Some(rule) = self.rules.get(candidate.rule) else { return };
         // How old they are says nothing: their content does, and senders may write them first.
-        match candidate.companions.totals.as_deref().map(durable_fs::identity_at) {
+        let totals = match candidate.companions.totals.as_deref().map(durable_fs::identity_at) {
             Some(Ok(None)) => return self.table.wait(path, now + self.scan_every, NO_TOTALS),
             Some(Err(error)) => {
                 return self.failed(path, format!("its totals cannot be looked at: {error}"), now);
             }
-            Some(Ok(Some(_))) | None => {}
-        }
-        match judge(&rule.rule.ready, proof, marker, still_since, now) {
+            Some(Ok(totals)) => totals,
+            None => None,
+        };
+        let seen = Evidence {
+            proof: candidate.proof,
+            marker: MarkerSeen::judge(marker, &identity),
+            still_since: candidate.still_since,
+            companions_since: candidate.companions.look((marker, totals), now),
+        };
+        let Some(rule) = self.rules.get(candidate.rule) else { return };
+        let in_order = rule.rule.order != Order::Arrival;
+        match judge(&rule.rule.ready, seen, now) {
             Verdict::Complete => self.look_closely(path, false, now),
             Verdict::CompleteIfFramed => self.look_closely(path, true, now),
-            Verdict::Until(at) => {
-                let at = if rule.rule.order == Order::Arrival { at } else { self.round_up(at) };
-                self.table.wait(path, at, STANDS_STILL_YET);
-            }
+            Verdict::Until(at) => self.table.wait(path, self.due(at, in_order), STANDS_STILL_YET),
+            Verdict::Lingers(at) => self.table.wait(path, self.due(at, in_order), JUST_CAME),
             Verdict::Marker(MarkerSeen::Stale) => self.table.wait(path, now + self.scan_every, STALE_MARKER),
             Verdict::Marker(_) => self.table.wait(path, now + self.scan_every, NO_MARKER),
         }
     }
 
-    fn round_up(&self, at: Instant) -> Instant {
+    /// When it is looked at again: those that are put in order come together.
+    fn due(&self, at: Instant, in_order: bool) -> Instant {
+        if !in_order {
+            return at;
+        }
         let step = ORDER_STEP.as_nanos();
         let beyond = at.saturating_duration_since(self.started).as_nanos() % step;
         at + Duration::from_nanos(u64::try_from((step - beyond) % step).unwrap_or(0))
@@ -226,6 +260,11 @@ impl Watcher {
         let Some(rule) = self.rules.get(candidate.rule) else { return };
         let (identity, head) = match examined {
             Ok(Examined::Quiet { identity, head, is_blind }) => {
+                if is_blind && candidate.written && candidate.proof != Proof::None {
+                    // Perhaps only its times were set. But who writes it now would not be seen.
+                    candidate.proof = Proof::None;
+                    return self.table.wait(path, now, STANDS_STILL_YET);
+                }
                 if is_blind && candidate.proof == Proof::None {
                     self.troubles.note_blind(path.parent().unwrap_or(path));
                 }
@@ -238,8 +277,10 @@ impl Watcher {
             }
             Err(error) => return self.failed(path, format!("cannot be opened: {error}"), now),
         };
-        let changed = candidate.look(identity, now);
-        if changed || (must_be_framed && !(self.links.proves_its_end)(&head)) {
+        if candidate.look(identity, now) {
+            return self.table.wait(path, now, STANDS_STILL_YET);
+        }
+        if must_be_framed && !(self.links.proves_its_end)(&head) {
             candidate.proof = Proof::None;
             let at = candidate.still_since.checked_add(rule.rule.ready.stable_for).unwrap_or(now + FOREVER);
             return self.table.wait(path, at, STANDS_STILL_YET);
@@ -457,6 +498,6 @@ fn proof_of(sign: Sign) -> Proof {
     match sign {
         Sign::Closed => Proof::Closed,
         Sign::MovedIn => Proof::MovedIn,
-        Sign::Appeared | Sign::Changed | Sign::Gone => Proof::None,
+        Sign::Appeared | Sign::Changed | Sign::Written | Sign::Gone => Proof::None,
     }
 }

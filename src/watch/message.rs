@@ -1,11 +1,12 @@
 //! What reaches the watching thread.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 
 use super::offer::{Answer, Outlets};
 use super::rules::RuleSet;
+use crate::durable_fs::HIDDEN_PREFIX;
 
 /// What reaches the watching thread.
 pub(super) enum Message {
@@ -29,12 +30,23 @@ pub(super) type NextRules = Arc<Mutex<Option<(RuleSet, Outlets)>>>;
 pub(super) enum Sign {
     /// It may be new; also what a scan found.
     Appeared,
-    /// It changed.
+    /// It changed, perhaps only in its times or rights.
     Changed,
+    /// It was written, or its times were set.
+    Written,
     /// Its writer closed it.
     Closed,
     /// It was renamed to here.
     MovedIn,
     /// It is there no more.
     Gone,
+}
+
+/// What a rename says about its new name. From a hidden name beside it, as rsync's, it may also be the doing of a receiver whose sender
+/// broke off (`--partial`): no more is proven than by a close.
+pub(super) fn sign_of_rename(from: &Path, to: &Path) -> Sign {
+    let name = from.file_name().unwrap_or_default().as_encoded_bytes();
+    // Our own outputs are renamed once they are whole.
+    let may_be_half = name.starts_with(b".") && !name.starts_with(HIDDEN_PREFIX.as_bytes());
+    if may_be_half && from.parent() == to.parent() { Sign::Closed } else { Sign::MovedIn }
 }

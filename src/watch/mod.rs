@@ -37,6 +37,7 @@ mod processes;
 mod ready;
 pub(crate) mod rules;
 mod scanner;
+mod strangers;
 mod table;
 #[cfg(all(test, unix))]
 mod tests;

@@ -14,7 +14,7 @@ use std::sync::mpsc::SyncSender;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::message::{Message, Sign};
+use super::message::{Message, Sign, sign_of_rename};
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
 
@@ -39,7 +39,8 @@ impl Hints {
         self.inbox.try_send(Message::Wake).ok();
     }
 
-    fn handle(&self, event: notify::Result<Event>) {
+    /// `renamed`: the last old name of a rename, with the rename's number where the system gives one; its new name is told next.
+    fn handle(&self, event: notify::Result<Event>, renamed: &mut Option<(Option<usize>, PathBuf)>) {
         match event {
             Err(error) => {
                 tracing::warn!(error = %error, "file events were lost; the folders are scanned instead");
@@ -52,7 +53,15 @@ impl Hints {
                 self.scan();
             }
             Ok(event) => {
-                if let Some(sign) = sign(event.kind) {
+                let number = event.attrs.tracker();
+                if let Some(mut sign) = sign(event.kind) {
+                    let from = renamed.take().filter(|(it, _)| *it == number);
+                    if let (Sign::MovedIn, Some((_, from)), [to]) = (sign, &from, event.paths.as_slice()) {
+                        sign = sign_of_rename(from, to);
+                    }
+                    if event.kind == EventKind::Modify(ModifyKind::Name(RenameMode::From)) {
+                        *renamed = event.paths.first().map(|path| (number, path.clone()));
+                    }
                     event.paths.into_iter().for_each(|path| self.send(Message::Hint(path, sign)));
                 }
             }
@@ -70,6 +79,7 @@ fn sign(kind: EventKind) -> Option<Sign> {
         }
         EventKind::Modify(ModifyKind::Name(RenameMode::To)) => Some(Sign::MovedIn),
         EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => Some(Sign::Gone),
+        EventKind::Modify(ModifyKind::Data(_)) => Some(Sign::Written),
         EventKind::Modify(_) | EventKind::Any | EventKind::Other => Some(Sign::Changed),
     }
 }
@@ -86,7 +96,8 @@ pub(super) struct Notifier {
 impl Notifier {
     /// Without events (`None`, or where the system has none) everything is left to the scans.
     pub(super) fn new(hints: Option<Hints>) -> Self {
-        Self::with(hints.map(|hints| move |event| hints.handle(event)))
+        let mut renamed = None;
+        Self::with(hints.map(|hints| move |event| hints.handle(event, &mut renamed)))
     }
 
     /// Rings for every event that may tell of a change, whatever it is.
@@ -210,8 +221,30 @@ mod tests {
         assert_eq!(sign(EventKind::Access(AccessKind::Open(AccessMode::Any))), None);
         assert_eq!(sign(EventKind::Access(AccessKind::Close(AccessMode::Read))), None);
         assert_eq!(sign(EventKind::Access(AccessKind::Close(AccessMode::Write))), Some(Sign::Closed));
-        assert_eq!(sign(EventKind::Modify(ModifyKind::Data(DataChange::Any))), Some(Sign::Changed));
+        assert_eq!(sign(EventKind::Modify(ModifyKind::Data(DataChange::Any))), Some(Sign::Written));
         assert_eq!(sign(EventKind::Remove(RemoveKind::File)), Some(Sign::Gone));
+    }
+
+    #[test]
+    fn a_rename_from_a_hidden_name_beside_it_proves_no_more_than_a_close() {
+        let (inbox, messages) = std::sync::mpsc::sync_channel(8);
+        let hints = Hints { inbox, lost: Arc::default() };
+        let mut renamed = None;
+        let mut rename = |from: &str, to: &str, numbers: (usize, usize)| {
+            for (mode, path, number) in [(RenameMode::From, from, numbers.0), (RenameMode::To, to, numbers.1)]
+            {
+                let event =
+                    Event::new(EventKind::Modify(ModifyKind::Name(mode))).add_path(PathBuf::from(path));
+                hints.handle(Ok(event.set_tracker(number)), &mut renamed);
+            }
+            let signs: Vec<_> = messages.try_iter().collect();
+            let [_, Message::Hint(_, sign)] = signs.as_slice() else { panic!("two hints") };
+            *sign
+        };
+        assert_eq!(rename("in/.a.csv.Xd3f2k", "in/a.csv", (1, 1)), Sign::Closed);
+        assert_eq!(rename("in/a.csv.part", "in/a.csv", (2, 2)), Sign::MovedIn);
+        assert_eq!(rename("in/.tmp/a.csv", "in/a.csv", (3, 3)), Sign::MovedIn);
+        assert_eq!(rename("in/.b", "in/a.csv", (4, 5)), Sign::MovedIn, "of two renames");
     }
 
     #[test]
@@ -227,11 +260,11 @@ mod tests {
         let (inbox, _messages) = std::sync::mpsc::sync_channel(1);
         let hints = Hints { inbox, lost: Arc::default() };
         let event = || Ok(Event::new(EventKind::Create(CreateKind::File)).add_path(PathBuf::from("a")));
-        hints.handle(event());
+        hints.handle(event(), &mut None);
         assert!(!hints.lost.swap(false, Ordering::AcqRel));
-        hints.handle(event());
+        hints.handle(event(), &mut None);
         assert!(hints.lost.swap(false, Ordering::AcqRel), "the inbox was full");
-        hints.handle(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        hints.handle(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)), &mut None);
         assert!(hints.lost.load(Ordering::Acquire));
     }
 }

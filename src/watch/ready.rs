@@ -1,6 +1,8 @@
 //! Is this candidate complete? Decided from what is known, without looking at the disk.
 //!
-//! Events only ever make it faster: without one, size, mtime and ctime stand still for `stable_for` on our own monotonic clock.
+//! Events only ever make it faster: without one, size, mtime and ctime stand still for `stable_for` on our own monotonic clock. With one
+//! they stand still for `linger`, if that is less: after its last close a client often looks at the file once more, or sets its times, and
+//! takes an upload for failed whose file is gone by then.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ pub(super) const FOREVER: Duration = Duration::from_hours(365 * 24);
 pub(super) enum Proof {
     /// Nothing that counts.
     None,
-    /// Its writer closed it.
+    /// Its writer closed it, or renamed it from a hidden name beside it, as a receiver also does whose sender broke off.
     Closed,
     /// It was renamed to here.
     MovedIn,
@@ -33,14 +35,22 @@ pub(super) enum MarkerSeen {
 }
 
 impl MarkerSeen {
-    /// Judges the marker by both files' times.
+    /// Judges the marker by both files' times, at the precision that both have: clients set times in whole seconds.
     pub(super) fn judge(marker: Option<FileIdentity>, file: &FileIdentity) -> Self {
-        match marker {
-            None => Self::Missing,
-            Some(marker) if marker.mtime_ns < file.mtime_ns => Self::Stale,
-            Some(_) => Self::Valid,
+        let Some(marker) = marker else { return Self::Missing };
+        let unit = unit(marker.mtime_ns).max(unit(file.mtime_ns));
+        if marker.mtime_ns.div_euclid(unit) < file.mtime_ns.div_euclid(unit) {
+            Self::Stale
+        } else {
+            Self::Valid
         }
     }
+}
+
+/// The coarsest of the usual units that a time is a multiple of, in nanoseconds.
+fn unit(time_ns: i128) -> i128 {
+    const UNITS: [i128; 5] = [1_000_000_000, 1_000_000, 1_000, 100, 1];
+    UNITS.into_iter().find(|unit| time_ns % unit == 0).unwrap_or(1)
 }
 
 /// What to do with a candidate now; before it is offered, nobody may have it open for writing.
@@ -52,27 +62,49 @@ pub(super) enum Verdict {
     CompleteIfFramed,
     /// It becomes complete at this time if it stands still.
     Until(Instant),
+    /// Likewise; it came just now.
+    Lingers(Instant),
     /// Only its marker, or a new one, makes it complete.
     Marker(MarkerSeen),
 }
 
-/// Judges a candidate that stands still since `still_since`.
-pub(super) fn judge(
-    ready: &Ready,
-    proof: Proof,
-    marker: MarkerSeen,
-    still_since: Instant,
-    now: Instant,
-) -> Verdict {
-    match (ready.strategy, proof, ready.trust_close) {
-        (ReadyStrategy::Marker, _, _) if marker == MarkerSeen::Valid => Verdict::Complete,
-        (ReadyStrategy::Marker, _, _) => Verdict::Marker(marker),
+/// What a candidate and its companions are judged by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evidence {
+    pub(super) proof: Proof,
+    pub(super) marker: MarkerSeen,
+    /// The file stands still since then.
+    pub(super) still_since: Instant,
+    /// Its marker and its totals do so since then, if it has any.
+    pub(super) companions_since: Option<Instant>,
+}
+
+/// Judges a candidate.
+pub(super) fn judge(ready: &Ready, seen: Evidence, now: Instant) -> Verdict {
+    // A quiet time beyond what the clock can count never ends.
+    let end_of = |since: Instant, quiet| since.checked_add(quiet).unwrap_or(now + FOREVER);
+    let since_both = seen.companions_since.map_or(seen.still_since, |it| it.max(seen.still_since));
+    let stood_still = now >= end_of(seen.still_since, ready.stable_for);
+    let (verdict, lingers_since) = match (ready.strategy, seen.proof, ready.trust_close) {
+        (ReadyStrategy::Marker, _, _) if seen.marker == MarkerSeen::Valid => {
+            (Verdict::Complete, Some(since_both))
+        }
+        (ReadyStrategy::Marker, _, _) => return Verdict::Marker(seen.marker),
+        _ if stood_still => (Verdict::Complete, seen.companions_since),
         (ReadyStrategy::Auto, Proof::MovedIn, _)
-        | (ReadyStrategy::Auto, Proof::Closed, TrustClose::Always) => Verdict::Complete,
-        _ if now.saturating_duration_since(still_since) >= ready.stable_for => Verdict::Complete,
-        (ReadyStrategy::Auto, Proof::Closed, TrustClose::Framed) => Verdict::CompleteIfFramed,
-        // A quiet time beyond what the clock can count never ends.
-        _ => Verdict::Until(still_since.checked_add(ready.stable_for).unwrap_or(now + FOREVER)),
+        | (ReadyStrategy::Auto, Proof::Closed, TrustClose::Always) => (Verdict::Complete, Some(since_both)),
+        (ReadyStrategy::Auto, Proof::Closed, TrustClose::Framed) => {
+            (Verdict::CompleteIfFramed, Some(since_both))
+        }
+        _ => return Verdict::Until(end_of(seen.still_since, ready.stable_for)),
+    };
+    let lingers = match ready.strategy {
+        ReadyStrategy::Marker => ready.linger,
+        ReadyStrategy::Auto | ReadyStrategy::Stable => ready.linger.min(ready.stable_for),
+    };
+    match lingers_since.map(|since| end_of(since, lingers)).filter(|end| now < *end) {
+        Some(end) => Verdict::Lingers(end),
+        None => verdict,
     }
 }
 
@@ -81,6 +113,7 @@ mod tests {
     use super::*;
 
     const STABLE_FOR: Duration = Duration::from_secs(10);
+    const LINGER: Duration = Duration::from_secs(2);
 
     fn verdict(
         strategy: ReadyStrategy,
@@ -93,28 +126,32 @@ mod tests {
             strategy,
             trust_close,
             stable_for: STABLE_FOR,
+            linger: LINGER,
             marker: None,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
         };
         let since = Instant::now();
-        judge(&ready, proof, marker, since, since + Duration::from_secs(still))
+        let seen = Evidence { proof, marker, still_since: since, companions_since: None };
+        judge(&ready, seen, since + Duration::from_secs(still))
     }
 
     #[test]
-    fn a_moved_in_file_is_complete_at_once_only_under_auto() {
+    fn a_moved_in_file_is_complete_after_a_moment_only_under_auto() {
         use {MarkerSeen::Missing, Proof::MovedIn, ReadyStrategy as S, TrustClose::Framed};
-        assert_eq!(verdict(S::Auto, Framed, MovedIn, 0, Missing), Verdict::Complete);
-        assert!(matches!(verdict(S::Stable, Framed, MovedIn, 0, Missing), Verdict::Until(_)));
-        assert_eq!(verdict(S::Marker, Framed, MovedIn, 0, Missing), Verdict::Marker(Missing));
+        assert_eq!(verdict(S::Auto, Framed, MovedIn, 2, Missing), Verdict::Complete);
+        assert!(matches!(verdict(S::Auto, Framed, MovedIn, 1, Missing), Verdict::Lingers(_)));
+        assert!(matches!(verdict(S::Stable, Framed, MovedIn, 2, Missing), Verdict::Until(_)));
+        assert_eq!(verdict(S::Marker, Framed, MovedIn, 2, Missing), Verdict::Marker(Missing));
     }
 
     #[test]
-    fn a_close_counts_as_far_as_it_is_trusted() {
+    fn a_close_counts_as_far_as_it_is_trusted_and_after_a_moment() {
         use {MarkerSeen::Missing, Proof::Closed, ReadyStrategy::Auto, TrustClose as T};
-        assert_eq!(verdict(Auto, T::Always, Closed, 0, Missing), Verdict::Complete);
-        assert_eq!(verdict(Auto, T::Framed, Closed, 0, Missing), Verdict::CompleteIfFramed);
-        assert!(matches!(verdict(Auto, T::Never, Closed, 0, Missing), Verdict::Until(_)));
+        assert_eq!(verdict(Auto, T::Always, Closed, 2, Missing), Verdict::Complete);
+        assert_eq!(verdict(Auto, T::Framed, Closed, 2, Missing), Verdict::CompleteIfFramed);
+        assert!(matches!(verdict(Auto, T::Framed, Closed, 1, Missing), Verdict::Lingers(_)));
+        assert!(matches!(verdict(Auto, T::Never, Closed, 2, Missing), Verdict::Until(_)));
     }
 
     #[test]
@@ -123,6 +160,20 @@ mod tests {
         assert_eq!(verdict(S::Auto, Never, None, 10, M::Missing), Verdict::Complete);
         assert!(matches!(verdict(S::Stable, Never, None, 9, M::Missing), Verdict::Until(_)));
         assert_eq!(verdict(S::Marker, Never, None, 99, M::Stale), Verdict::Marker(M::Stale));
-        assert_eq!(verdict(S::Marker, Never, None, 0, M::Valid), Verdict::Complete);
+        assert_eq!(verdict(S::Marker, Never, None, 2, M::Valid), Verdict::Complete);
+        assert!(matches!(verdict(S::Marker, Never, None, 1, M::Valid), Verdict::Lingers(_)));
+    }
+
+    #[test]
+    fn a_marker_is_older_only_as_far_as_both_clocks_can_tell() {
+        const SECOND: i128 = 1_000_000_000;
+        let at = |mtime_ns| FileIdentity { device: 1, inode: 1, size: 1, mtime_ns, ctime_ns: 0 };
+        let judge = |marker, file| MarkerSeen::judge(Some(at(marker)), &at(file));
+        assert_eq!(judge(5 * SECOND, 5 * SECOND + 123_456_789), MarkerSeen::Valid);
+        assert_eq!(judge(4 * SECOND, 5 * SECOND + 123_456_789), MarkerSeen::Stale);
+        assert_eq!(judge(5 * SECOND + 123_456_788, 5 * SECOND + 123_456_789), MarkerSeen::Stale);
+        assert_eq!(judge(5 * SECOND + 123_000_000, 5 * SECOND + 123_456_789), MarkerSeen::Valid);
+        assert_eq!(judge(-SECOND, -SECOND / 2), MarkerSeen::Valid);
+        assert_eq!(MarkerSeen::judge(None, &at(0)), MarkerSeen::Missing);
     }
 }

@@ -120,7 +120,7 @@ impl WatchedRule {
     /// The marker and the totals of a file.
     pub(super) fn companions_of(&self, file: &Path) -> Companions {
         let path = |companion: &Option<Companion>| companion.as_ref().and_then(|it| it.path_for(file));
-        Companions { marker: path(&self.marker), totals: path(&self.totals) }
+        Companions::new(path(&self.marker), path(&self.totals))
     }
 
     /// What lies beside a file and is none itself.

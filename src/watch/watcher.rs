@@ -14,6 +14,7 @@ use super::offer::{Offer, Outlets};
 use super::ready::FOREVER;
 use super::rules::RuleSet;
 use super::scanner::{Finding, Scanner};
+use super::strangers::Strangers;
 use super::table::Table;
 use super::troubles::Troubles;
 use crate::durable_fs;
@@ -55,6 +56,7 @@ pub(super) struct Watcher {
     pub(super) links: Links,
     pub(super) scanner: Scanner,
     pub(super) table: Table,
+    pub(super) strangers: Strangers,
     pub(super) troubles: Troubles,
     pub(super) fixed_folders: Vec<PathBuf>,
     /// The number of the scan of all folders that is under way or was last.
@@ -90,6 +92,7 @@ impl Watcher {
         let now = Instant::now();
         Self {
             table: Table::new(rules.len()),
+            strangers: Strangers::default(),
             fixed_folders: rules.fixed_folders(),
             rules,
             scan_every: scan_every.min(FOREVER),
@@ -211,6 +214,7 @@ impl Watcher {
         let lost = self.flags.lost.swap(false, Ordering::AcqRel);
         if lost {
             self.notifier.doubt_all();
+            self.strangers.forget_all();
         }
         if lost || self.table.room_for_missed() {
             self.request_scan();

@@ -28,7 +28,7 @@ pub const RULE: &str = "payments";
 const RULE_DEFAULTS: &str = r#"
 name = "payments"
 paths = ["in/*"]
-ready = { stable_for = "300ms" }
+ready = { stable_for = "300ms", linger = "0s" }
 records = { format = "lines" }
 output = { main = { path = "out/{stem}.main" } }
 source = { on_success = "archive", archive_dir = "archive" }

@@ -244,7 +244,7 @@ fn read_reason(source: &Path) -> io::Result<serde_json::Value> {
 fn leftovers(folder: &Path) -> Result<Vec<OsText>, Trouble> {
     let is_hidden_copy = |path: &PathBuf| {
         let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
-        name.starts_with(".landfall-") && name.ends_with(".partial")
+        name.starts_with(durable_fs::HIDDEN_PREFIX) && name.ends_with(".partial")
     };
     Ok(files_in(folder)?.into_iter().filter(is_hidden_copy).map(OsText::from).collect())
 }

@@ -75,6 +75,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             strategy: ReadyStrategy::Auto,
             trust_close: TrustClose::Framed,
             stable_for: Duration::from_secs(1),
+            linger: Duration::ZERO,
             marker: None,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,

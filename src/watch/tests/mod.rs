@@ -84,9 +84,9 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Writes under a hidden name, then renames, as a careful sender does.
+    /// Writes under a name that no rule takes, then renames, as a careful sender does.
     fn move_in(&self, name: &str, bytes: &[u8]) -> PathBuf {
-        let (hidden, path) = (self.path(".upload"), self.path(name));
+        let (hidden, path) = (self.path("upload.part"), self.path(name));
         fs::write(&hidden, bytes).expect("writes");
         fs::rename(&hidden, &path).expect("renames");
         path
@@ -160,6 +160,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
             strategy: ReadyStrategy::Auto,
             trust_close: TrustClose::Framed,
             stable_for: STABLE_FOR,
+            linger: Duration::ZERO,
             marker: None,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,

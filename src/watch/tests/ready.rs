@@ -159,3 +159,77 @@ fn totals_that_somebody_still_writes_are_waited_for() {
     drop(totals);
     assert_eq!(world.next_name(), "a");
 }
+
+#[test]
+fn a_file_lingers_after_a_rename_or_a_close_and_anew_after_each_touch() {
+    const LINGER: Duration = Duration::from_millis(300);
+    let mut world = Plan::new(|rule| {
+        never_stable(rule);
+        rule.ready.linger = LINGER;
+    })
+    .start();
+    let began = Instant::now();
+    world.write("a.gz", b"\x1f\x8b...");
+    world.wait_until("it is seen", |world| world.waits_with("a.gz", "`ready.linger`"));
+    world.move_in("b", b"x");
+    // As `asyncssh` and `rsync` do after the last close.
+    let touched = Instant::now();
+    let times = fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH);
+    File::open(world.path("a.gz")).and_then(|file| file.set_times(times)).expect("sets its times");
+    let mut offered = [(world.next_name(), began.elapsed()), (world.next_name(), touched.elapsed())];
+    assert!(offered.iter().all(|(_, after)| *after >= LINGER), "{offered:?}");
+    offered.sort();
+    assert_eq!(offered.map(|(name, _)| name), ["a.gz", "b"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_whose_other_name_goes_away_is_a_rename() {
+    let mut world = Plan::new(never_stable).start();
+    fs::write(world.path("a.part"), b"x").expect("writes");
+    // An upload is seen long before it ends.
+    world.write("seen", b"x");
+    world.wait_until("it is seen", |world| world.waits_with("seen", "stood still"));
+    fs::hard_link(world.path("a.part"), world.path("a")).expect("links");
+    fs::remove_file(world.path("a.part")).expect("unlinks");
+    assert_eq!(world.next_name(), "a");
+    // A link that only stands beside it proves nothing.
+    fs::write(world.path("b.part"), b"x").expect("writes");
+    fs::hard_link(world.path("b.part"), world.path("b")).expect("links");
+    world.assert_only_the_last_is_offered();
+    assert!(world.waits_with("b", "stood still"));
+    fs::remove_file(world.path("b.part")).expect("unlinks");
+    assert_eq!(world.next_name(), "b");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_rename_from_a_hidden_name_beside_it_counts_as_a_close() {
+    let mut world = Plan::new(never_stable).start();
+    for (name, bytes) in [("half.csv", &b"a,b"[..]), ("whole.gz", b"\x1f\x8b...")] {
+        let hidden = world.path(&format!(".{name}.Xd3f2k"));
+        fs::write(&hidden, bytes).expect("writes");
+        fs::rename(&hidden, world.path(name)).expect("renames");
+    }
+    let offer = world.next();
+    assert!(offer.path.ends_with("whole.gz") && offer.may_be_early);
+    world.assert_only_the_last_is_offered();
+    assert!(world.waits_with("half.csv", "stood still"));
+}
+
+#[test]
+fn a_marker_lingers_too() {
+    const LINGER: Duration = Duration::from_millis(300);
+    let mut world = Plan::new(|rule| {
+        rule.ready.strategy = ReadyStrategy::Marker;
+        rule.ready.marker = Some("{name}.done".into());
+        rule.ready.linger = LINGER;
+    })
+    .start();
+    world.write("a", b"x");
+    world.wait_until("it is seen", |world| world.waits_with("a", "marker"));
+    let marked = Instant::now();
+    world.write("a.done", b"");
+    assert_eq!(world.next_name(), "a");
+    assert!(marked.elapsed() >= LINGER);
+}

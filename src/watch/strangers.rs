@@ -1,0 +1,132 @@
+//! Names that no rule takes and that were seen to come, by file: so that a rename by a link and an unlink is seen as one.
+//!
+//! OpenSSH's server renames so for clients that ask for SFTP's own rename: the new name appears, then the old one goes. Nothing else tells
+//! that from a file that is only just being written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::durable_fs;
+use crate::model::identity::FileIdentity;
+
+/// Names that are remembered. A file whose older name was forgotten only has to stand still for longer.
+const STRANGERS_MAX: usize = 4096;
+
+/// A file: device and inode.
+type File = (u64, u64);
+
+/// The names, and what is known of each.
+#[derive(Default)]
+pub(super) struct Strangers {
+    by_file: HashMap<File, Stranger>,
+    by_name: HashMap<PathBuf, File>,
+    in_order: BTreeMap<u64, PathBuf>,
+    next: u64,
+}
+
+struct Stranger {
+    name: PathBuf,
+    number: u64,
+    /// A name of the same file that a rule takes.
+    candidate: Option<PathBuf>,
+}
+
+impl Strangers {
+    /// Takes note of a name that no rule takes.
+    pub(super) fn note(&mut self, name: PathBuf, identity: &FileIdentity) {
+        self.forget(&name);
+        let file = (identity.device, identity.inode);
+        if let Some(other) = self.by_file.get(&file).map(|it| it.name.clone()) {
+            self.forget(&other);
+        }
+        let number = self.next;
+        self.next += 1;
+        self.in_order.insert(number, name.clone());
+        self.by_name.insert(name.clone(), file);
+        self.by_file.insert(file, Stranger { name, number, candidate: None });
+        if self.in_order.len() > STRANGERS_MAX
+            && let Some((_, oldest)) = self.in_order.pop_first()
+        {
+            self.forget(&oldest);
+        }
+    }
+
+    /// A candidate appeared: the other name that its file had, if that is gone already. If it is not, [`Self::gone`] tells when it goes.
+    pub(super) fn renamed_to(&mut self, candidate: &Path, identity: &FileIdentity) -> Option<PathBuf> {
+        let stranger = self.by_file.get_mut(&(identity.device, identity.inode))?;
+        let is_there = match durable_fs::identity_at(&stranger.name) {
+            Ok(found) => found.is_some_and(|it| it.same_file(identity)),
+            Err(_) => true,
+        };
+        if is_there {
+            stranger.candidate = Some(candidate.to_owned());
+            return None;
+        }
+        let name = stranger.name.clone();
+        self.forget(&name);
+        Some(name)
+    }
+
+    /// A name is gone: the candidate and the file that it was of.
+    pub(super) fn gone(&mut self, name: &Path) -> Option<(PathBuf, File)> {
+        let file = *self.by_name.get(name)?;
+        Some((self.forget(name)?.candidate?, file))
+    }
+
+    /// Events were lost: a name may be another file's by now.
+    pub(super) fn forget_all(&mut self) {
+        *self = Self::default();
+    }
+
+    fn forget(&mut self, name: &Path) -> Option<Stranger> {
+        let stranger = self.by_file.remove(&self.by_name.remove(name)?)?;
+        self.in_order.remove(&stranger.number);
+        Some(stranger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(inode: u64) -> FileIdentity {
+        FileIdentity { device: 1, inode, size: 1, mtime_ns: 1, ctime_ns: 1 }
+    }
+
+    #[test]
+    fn a_file_whose_older_name_is_gone_was_renamed_whichever_is_heard_first() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (old, new) = (folder.path().join("a.part"), folder.path().join("a"));
+        std::fs::write(&old, b"x").expect("writes");
+        let identity = durable_fs::identity_at(&old).expect("is looked at").expect("is there");
+        let mut strangers = Strangers::default();
+        strangers.note(old.clone(), &identity);
+        std::fs::hard_link(&old, &new).expect("links");
+        assert_eq!(strangers.renamed_to(&new, &identity), None);
+        std::fs::remove_file(&old).expect("unlinks");
+        assert_eq!(strangers.gone(&old), Some((new.clone(), (identity.device, identity.inode))));
+
+        strangers.note(old.clone(), &identity);
+        assert_eq!(strangers.renamed_to(&new, &identity), Some(old.clone()));
+        assert_eq!(strangers.gone(&old), None, "it was told of");
+    }
+
+    #[test]
+    fn a_file_that_only_has_the_number_of_one_that_went_was_not_renamed() {
+        let mut strangers = Strangers::default();
+        strangers.note(PathBuf::from("a.part"), &file(1));
+        assert_eq!(strangers.gone(Path::new("a.part")), None);
+        assert_eq!(strangers.renamed_to(Path::new("b"), &file(1)), None);
+    }
+
+    #[test]
+    fn the_oldest_names_are_forgotten_and_no_more_than_that() {
+        let mut strangers = Strangers::default();
+        for number in 0..=STRANGERS_MAX as u64 {
+            strangers.note(PathBuf::from(number.to_string()), &file(number));
+        }
+        assert_eq!((strangers.by_file.len(), strangers.by_name.len()), (STRANGERS_MAX, STRANGERS_MAX));
+        assert_eq!(strangers.renamed_to(Path::new("new"), &file(0)), None);
+        assert_eq!(strangers.renamed_to(Path::new("new"), &file(1)), Some(PathBuf::from("1")));
+    }
+}
