@@ -19,6 +19,7 @@ mod landing;
 mod mounts;
 mod moving;
 mod names;
+mod presence;
 #[cfg(target_os = "linux")]
 mod reach;
 #[cfg(not(target_os = "linux"))]
@@ -63,6 +64,7 @@ pub(crate) use platform::{
     read_at, write_at,
 };
 pub use platform::{identity, start_writeback};
+pub(crate) use presence::{Presence, presence};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use reach::keep_reached;
 pub(crate) use rename::{rename_no_replace, rename_replace, write_file};

@@ -13,12 +13,11 @@ use std::io::{self, Read, Write as _};
 use std::path::Path;
 
 use super::error::FsError;
-use super::files::{
-    create_private, folder_identity, identity_at, is_missing, kind_at, remove_file, sync_all,
-};
+use super::files::{create_private, identity_at, is_missing, remove_file, sync_all};
 use super::folder_sync::sync_folder;
 use super::names::{Renamed, hidden_sibling, parent_of};
 use super::platform::{self, forget_cached, identity, open_source};
+use super::presence::{Presence, presence};
 use super::rename::rename_no_replace;
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
@@ -119,12 +118,10 @@ fn remove_source(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 pub(crate) fn remove_for_good(path: &Path) -> Result<(), FsError> {
     let failed = |error| FsError::new("remove", path, error);
     remove_file(path)?;
-    let is_there = |path: &Path| Ok(kind_at(path).map_err(failed)?.is_some());
-    let folder_is_there = |folder: &Path| Ok(folder_identity(folder).map_err(failed)?.is_some());
-    if !is_there(path)? && folder_is_there(parent_of(path))? {
-        return Ok(());
+    match presence(path).map_err(failed)? {
+        Presence::Gone(_) => Ok(()),
+        Presence::Here(_) | Presence::FolderAway => Err(failed(io::ErrorKind::NotFound.into())),
     }
-    Err(failed(io::ErrorKind::NotFound.into()))
 }
 
 fn copy_verified(from: &Path, partial: &Path) -> Result<(), FsError> {

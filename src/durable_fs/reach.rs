@@ -123,7 +123,7 @@ fn check_opened(opened: &OwnedFd, folder: &Path) -> io::Result<()> {
     landing::check_own(found.st_mode, found.st_uid, folder)
 }
 
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Opens a folder below another without following a link. `whole` is for the message.
 fn open_below(root: BorrowedFd<'_>, below: &Path, whole: &Path) -> io::Result<OwnedFd> {

@@ -12,7 +12,7 @@ use rustix::io::retry_on_intr;
 use super::landing;
 #[cfg(target_os = "linux")]
 use super::mounts::Mounts;
-use super::names::{Entry, Kind, Reach};
+use super::names::{Entry, Kind, Reach, parent_of};
 use super::reach::{self, on, on_both};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
@@ -353,14 +353,18 @@ pub fn identity(file: &File) -> io::Result<FileIdentity> {
 }
 
 pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
-    let found = look_at(path)?;
-    Ok(is_file(&found).then(|| FileIdentity {
+    look_at(path).map(|found| file_identity_of(&found))
+}
+
+/// None of what is no regular file.
+fn file_identity_of(found: &Stat) -> Option<FileIdentity> {
+    is_file(found).then(|| FileIdentity {
         device: found.st_dev,
         inode: found.st_ino,
         size: u64::try_from(found.st_size).unwrap_or_default(), // never negative
         mtime_ns: nanoseconds(found.st_mtime, found.st_mtime_nsec),
         ctime_ns: nanoseconds(found.st_ctime, found.st_ctime_nsec),
-    }))
+    })
 }
 
 fn nanoseconds(seconds: impl Into<i128>, rest: impl Into<i128>) -> i128 {
@@ -375,6 +379,27 @@ fn identity_of(metadata: &Metadata) -> FileIdentity {
         mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
         ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
     }
+}
+
+/// To look into a folder; elsewhere than on Linux it must be readable for that.
+#[cfg(target_os = "linux")]
+const FOLDER: OFlags = reach::FOLDER;
+#[cfg(not(target_os = "linux"))]
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+
+/// The folder of a path, and the regular file that has the path's name in it, both by one descriptor.
+pub(super) fn look_in_folder(path: &Path) -> io::Result<(FolderIdentity, Option<FileIdentity>)> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = parent_of(path);
+    let folder = match reach::folder(parent)? {
+        Some(folder) => folder,
+        None => retry_on_intr(|| rustix::fs::open(parent, FOLDER, Mode::empty()))?,
+    };
+    let found = match retry_on_intr(|| statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)) {
+        Err(rustix::io::Errno::NOENT) => None,
+        found => file_identity_of(&found?),
+    };
+    Ok((folder_identity_of(&File::from(folder).metadata()?), found))
 }
 
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {

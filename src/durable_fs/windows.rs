@@ -269,6 +269,18 @@ pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
     identity(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?).map(Some)
 }
 
+/// The folder of a path, and the regular file at it: the folder is the same before and after the look.
+pub(super) fn look_in_folder(path: &Path) -> io::Result<(FolderIdentity, Option<FileIdentity>)> {
+    let folder = || folder_identity(parent_of(path))?.ok_or_else(|| io::ErrorKind::NotFound.into());
+    let before = folder()?;
+    let found = match identity_at(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => found?,
+    };
+    let after = folder()?;
+    if before == after { Ok((after, found)) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
     reach::check(folder)?;
     if !fs::metadata(folder)?.is_dir() {

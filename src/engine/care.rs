@@ -15,7 +15,7 @@ use super::threads::Threads;
 use super::tick::TICK;
 use super::{late_writes, strays};
 use crate::clock;
-use crate::durable_fs::{self, Mounts};
+use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::rule::{Mode, Rule};
 use crate::model::template::fixed_folder;
 use crate::store::StoreError;
@@ -36,10 +36,11 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
             let is_first = last_look.replace(Instant::now()).is_none();
             // In this order: a ledger row outlives its job, and a file in quarantine whose row is gone would be told as a stray.
             forget_finished(shared);
+            let looks = Arc::new(());
             if purpose != Purpose::Rehearse {
-                care.tell_strays(shared, &mounts, is_first); // its store knows of no claimed file
+                care.tell_strays(shared, &mounts, is_first, &looks); // its store knows of no claimed file
             }
-            forget_ledger(shared);
+            forget_ledger_after(shared, looks);
             // Not at the start: a file system may be mounted later, and its files be taken for new ones.
             if !is_first && let Err(error) = care.forget_removed(shared, &mounts) {
                 tracing::warn!(%error, "kept files that are gone stay known");
@@ -66,17 +67,18 @@ struct Care {
 
 impl Care {
     /// At the start of a store that is new, or that does not know such files, the partials of unknown jobs are told too.
-    fn tell_strays(&mut self, shared: &Arc<Shared>, mounts: &Mounts, is_start: bool) {
+    fn tell_strays(&mut self, shared: &Arc<Shared>, mounts: &Mounts, is_start: bool, looks: &Arc<()>) {
         let is_new = shared.store.mark().is_ok_and(|mark| mark.is_none_or(|mark| mark.starts == 1));
         self.found.store(is_start && is_new, Ordering::SeqCst);
         for WatchedTogether { rules, folders } in file_systems::watched_together(live_rules(shared), mounts) {
             let at = file_systems::name_of(folders.iter().map(PathBuf::as_path), mounts);
-            let found = Arc::clone(&self.found);
+            let (found, looks) = (Arc::clone(&self.found), Arc::clone(looks));
             self.lookers.look(shared, &at, move |shared| {
                 let rules: Vec<Rule> = rules.iter().map(|rule| Rule::clone(rule)).collect();
                 if strays::tell_strays(shared, &rules) && is_start {
                     found.store(true, Ordering::SeqCst);
                 }
+                forget_ledger_after(shared, looks);
             });
         }
     }
@@ -147,14 +149,24 @@ fn forget_removed(shared: &Shared, is_there: impl Fn(&Path) -> bool) -> Result<(
         if !is_there(path) {
             continue; // on the file system that is looked at
         }
-        let is_gone = durable_fs::identity_at(path).is_ok_and(|found| found != Some(row.identity));
         // Its folder must be there, on the file system where the file was: else it is away, not gone.
-        let folder = durable_fs::folder_identity(durable_fs::parent_of(path)).ok().flatten();
-        if is_gone && folder.is_some_and(|folder| folder.device == row.identity.device) {
+        let is_gone = durable_fs::presence(path).is_ok_and(|seen| match seen {
+            Presence::Here(found) => found != row.identity && found.device == row.identity.device,
+            Presence::Gone(folder) => folder.device == row.identity.device,
+            Presence::FolderAway => false,
+        });
+        if is_gone {
             shared.store.change().forget_kept(&row.identity).apply()?;
         }
     }
     Ok(())
+}
+
+/// Whoever ends the last look for strays forgets: where a file system hangs, its files in quarantine are to be known when it answers.
+fn forget_ledger_after(shared: &Shared, looks: Arc<()>) {
+    if Arc::into_inner(looks).is_some() {
+        forget_ledger(shared);
+    }
 }
 
 fn forget_ledger(shared: &Shared) {

@@ -9,7 +9,7 @@ use super::disk_space::DiskSpace;
 use super::free_name::free_name;
 use super::source;
 use super::trouble::Trouble;
-use crate::durable_fs::{self, FolderRound, Moving, Renamed};
+use crate::durable_fs::{self, FolderRound, Moving, Presence, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
@@ -63,10 +63,9 @@ fn was_moved(job: &Job, claimed: &OsText, target: &OsText) -> Result<(), Trouble
     if durable_fs::kind_at(target.as_path()).is_ok_and(|kind| kind.is_some()) {
         return Ok(());
     }
-    let folder_is_there = |path: &OsText| {
-        durable_fs::folder_identity(durable_fs::parent_of(path.as_path())).is_ok_and(|found| found.is_some())
-    };
-    if source::claim_folder_is_there(job)? && folder_is_there(target) {
+    let is_gone_there =
+        durable_fs::presence(target.as_path()).is_ok_and(|seen| matches!(seen, Presence::Gone(_)));
+    if is_gone_there && source::is_gone(job, source::ask_folder(claimed)?) {
         tracing::warn!(source = %target, "somebody took the source away after it was moved");
         return Ok(());
     }

@@ -78,11 +78,10 @@ fn is_changed(job: &Job) -> Result<bool, Trouble> {
         return Ok(true);
     }
     let Some(claimed) = &job.source.claimed else { return Ok(false) };
-    let claimed = claimed.as_path();
-    let found = durable_fs::identity_at(claimed).map_err(|error| Trouble::unseen(claimed, error))?;
-    // One that is gone was moved before a crash.
-    // Without the device: it may have another number after a restart.
     let content = |identity: &FileIdentity| (identity.inode, identity.size, identity.mtime_ns);
+    // One that is not there was moved before a crash, or its move will say what it waits for.
+    // Without the device: it may have another number after a restart.
+    let found = source::ask_folder(claimed)?.file();
     Ok(found.is_some_and(|found| content(&found) != content(&job.source.identity)))
 }
 

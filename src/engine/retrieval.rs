@@ -6,7 +6,7 @@ use super::claim_names::reason_of;
 use super::companions::return_companions;
 use super::give_back::end_given_back;
 use super::shared::Shared;
-use super::source::{Place, identity_of, look_at, out_of_reach, place};
+use super::source::{Place, ask_folder, folder_of, identity_of, look_at, out_of_reach, place};
 use super::trouble::Trouble;
 use super::{archive, fail};
 use crate::durable_fs::{self, Renamed};
@@ -130,10 +130,11 @@ fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(),
         // Before the row forgets where the source was: else a power cut could bring the reason back, to lie there for ever.
         durable_fs::sync_folder(durable_fs::parent_of(quarantined.as_path()))?;
     }
-    let found = durable_fs::identity_at(claimed.as_path())
-        .map_err(|error| Trouble::unseen(claimed.as_path(), error))?;
-    job.source.identity = found.unwrap_or(job.source.identity);
-    job.source.claim_folder = identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
+    // Else it is looked for again: a job without its claim folder would take any other for it.
+    let away = || out_of_reach(&folder_of(&claimed));
+    job.source.identity = ask_folder(&claimed)?.file().ok_or_else(away)?;
+    let folder = identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
+    job.source.claim_folder = Some(folder.ok_or_else(away)?);
     job.is_here_again()?;
     shared.save(job)
 }

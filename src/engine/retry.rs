@@ -1,9 +1,10 @@
 //! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
-use super::source::look_at;
+use super::source::{ask_folder, folder_of, out_of_reach};
 use super::trouble::Trouble;
 use super::{archive, landing_roots};
 use crate::clock;
+use crate::durable_fs::Presence;
 use crate::model::account::Account;
 use crate::model::delivery::Delivery;
 use crate::model::fault::{FaultKind, WaitsFor};
@@ -35,11 +36,15 @@ pub(crate) fn retry<'r>(
         archive::forget_plan(&mut job); // the source is still where it was claimed
     }
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
-    if look_at(from.as_path())?.is_none() {
-        return Err(refuse(
-            format!("the source is not at {from} any more"),
-            "put it back there, or drop it into the watched folder",
-        ));
+    match ask_folder(&from)? {
+        Presence::Here(_) => {}
+        Presence::FolderAway => return Err(out_of_reach(&folder_of(&from))),
+        Presence::Gone(_) => {
+            return Err(refuse(
+                format!("the source is not at {from} any more"),
+                "put it back there, or drop it into the watched folder",
+            ));
+        }
     }
     let quarantined = job.retired_to.take();
     reset(&mut job, rule)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::trouble::{Reaction, Trouble};
 use crate::decode::DecodeError;
-use crate::durable_fs;
+use crate::durable_fs::{self, Presence};
 use crate::model::fault::FaultKind;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::Job;
@@ -32,15 +32,16 @@ pub(super) enum Place {
 
 /// Where a job's source lies now.
 pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
-    let here = look_at(job.source_path().as_path())?;
+    let away = |path: &OsText| Ok(Place::OutOfReach(folder_of(path)));
+    let here = ask_folder(job.source_path())?;
     if job.source.claimed.is_none() {
         return match here {
-            Some(identity) if identity == job.source.identity => Ok(Place::Here),
-            None if !folder_is_there(&job.source.path)? => Ok(Place::OutOfReach(folder_of(&job.source.path))),
-            _ => Ok(Place::Changed),
+            Presence::Here(identity) if identity == job.source.identity => Ok(Place::Here),
+            Presence::FolderAway => away(&job.source.path),
+            Presence::Here(_) | Presence::Gone(_) => Ok(Place::Changed),
         };
     }
-    if let Some(here) = here {
+    if let Presence::Here(here) = here {
         // Where renames are a link and an unlink, a crash between them leaves both names.
         let there = look_at(job.source.path.as_path())?;
         let is_same = there.is_some_and(|there| there.same_file(&here));
@@ -48,46 +49,57 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     }
     if let Some(quarantined) = job.retrieved_from() {
         // A retry was cut short between its row and its rename.
-        return match look_at(quarantined.as_path())? {
-            Some(_) => Ok(Place::InQuarantine(quarantined.clone())),
-            None if !folder_is_there(quarantined)? => Ok(Place::OutOfReach(folder_of(quarantined))),
-            None => Ok(Place::Lost),
+        return match ask_folder(quarantined)? {
+            Presence::Here(_) => Ok(Place::InQuarantine(quarantined.clone())),
+            Presence::FolderAway => away(quarantined),
+            Presence::Gone(_) => Ok(Place::Lost),
         };
     }
-    let there = look_at(job.source.path.as_path())?;
-    if there.is_some_and(|there| there.same_file(&job.source.identity)) {
+    let there = ask_folder(&job.source.path)?;
+    if there.file().is_some_and(|there| there.same_file(&job.source.identity)) {
         return Ok(Place::NotClaimed);
     }
-    if !claim_folder_is_there(job)? {
-        return Ok(Place::OutOfReach(folder_of(job.source_path())));
+    if !is_gone(job, here) {
+        return away(job.source_path());
+    }
+    let may_lie_there = job.is_given_back() || job.started_at.is_none();
+    if may_lie_there && there == Presence::FolderAway {
+        return away(&job.source.path);
     }
     if job.is_given_back() {
         return Ok(Place::Changed);
     }
     // The rename comes before anything is started; what lies there now is a candidate again, whatever it is.
-    if job.started_at.is_none() && there.is_some() {
+    if job.started_at.is_none() && there.file().is_some() {
         return Ok(Place::NotClaimed);
     }
     Ok(Place::Lost)
 }
 
-/// Whether the folder that the source was claimed into is there: where its file system is not mounted there is none, or one that was made
-/// in its place since. Only then a source that is not there is gone.
+/// Whether the folder that the source was claimed into is there.
 pub(super) fn claim_folder_is_there(job: &Job) -> Result<bool, Trouble> {
     let folder = durable_fs::parent_of(job.source_path().as_path());
-    Ok(identity_of(folder)?.is_some_and(|found| {
-        // Windows mounts volumes under letters and folders that are then not there, or empty of claim folders; not all of its file
-        // systems number folders for good.
-        cfg!(windows) || job.source.claim_folder.is_none_or(|claimed_into| claimed_into.is_same(&found))
-    }))
+    Ok(identity_of(folder)?.is_some_and(|found| is_claimed_into(job, &found)))
 }
 
-fn folder_of(path: &OsText) -> OsText {
+/// Whether the source's folder says that it is gone. Where its file system is not mounted there is none, or one that was made in its place since.
+pub(super) fn is_gone(job: &Job, seen: Presence) -> bool {
+    matches!(seen, Presence::Gone(folder) if job.source.claimed.is_none() || is_claimed_into(job, &folder))
+}
+
+fn is_claimed_into(job: &Job, folder: &FolderIdentity) -> bool {
+    // Windows mounts volumes under letters and folders that are then not there, or empty of claim folders; not all of its file
+    // systems number folders for good.
+    cfg!(windows) || job.source.claim_folder.is_none_or(|claimed_into| claimed_into.is_same(folder))
+}
+
+pub(super) fn folder_of(path: &OsText) -> OsText {
     OsText::from(durable_fs::parent_of(path.as_path()))
 }
 
-fn folder_is_there(path: &OsText) -> Result<bool, Trouble> {
-    Ok(identity_of(durable_fs::parent_of(path.as_path()))?.is_some())
+/// Whether a file lies at a path, or is gone, or its folder is away.
+pub(super) fn ask_folder(path: &OsText) -> Result<Presence, Trouble> {
+    durable_fs::presence(path.as_path()).map_err(|error| Trouble::unseen(path.as_path(), error))
 }
 
 /// What lies at a path; that it cannot be looked at does not mean that nothing does.
@@ -115,13 +127,10 @@ pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
         || (job.source.claimed.is_some() && found.same_content(&job.source.identity))
 }
 
-/// The source is not at its name: somebody removed it, or its folder is away with it.
+/// The source was not at its name: somebody removed it, or its folder is away with it, or was.
 pub(super) fn missing_source(job: &Job) -> Result<Trouble, Trouble> {
-    let folder_is_there = match &job.source.claimed {
-        Some(_) => claim_folder_is_there(job)?,
-        None => folder_is_there(&job.source.path)?,
-    };
-    Ok(if folder_is_there { changed_source(job) } else { out_of_reach(&folder_of(job.source_path())) })
+    let is_gone = is_gone(job, ask_folder(job.source_path())?);
+    Ok(if is_gone { changed_source(job) } else { out_of_reach(&folder_of(job.source_path())) })
 }
 
 /// The folder of a source is not there.

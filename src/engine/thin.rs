@@ -13,7 +13,7 @@ use super::lock;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
-use crate::durable_fs;
+use crate::durable_fs::{self, Presence};
 use crate::model::rule::{Mode, Rule};
 use crate::store::{ArchivedFile, ArchivedRow};
 use crate::telemetry::events;
@@ -147,14 +147,18 @@ fn look(file: &ArchivedFile) -> Result<Found, Trouble> {
     let unreadable = |error: std::io::Error| {
         Trouble::from(durable_fs::FsError::new("look at", file.path.as_path(), error))
     };
-    let folder = durable_fs::folder_identity(folder_of(file)).map_err(unreadable)?;
+    let found = durable_fs::presence(file.path.as_path()).map_err(unreadable)?;
+    let folder = match found {
+        Presence::Gone(folder) => Some(folder),
+        Presence::Here(_) => durable_fs::folder_identity(folder_of(file)).map_err(unreadable)?,
+        Presence::FolderAway => None,
+    };
     if !folder.is_some_and(|folder| file.folder.is_same(&folder)) {
         return Ok(Found::OutOfReach);
     }
-    let found = durable_fs::identity_at(file.path.as_path()).map_err(unreadable)?;
     // Its device may have another number after a restart, and a new mode or link changes only the ctime.
     let was = &file.identity;
-    let is_ours = found.is_some_and(|found| {
+    let is_ours = found.file().is_some_and(|found| {
         (found.inode, found.size, found.mtime_ns) == (was.inode, was.size, was.mtime_ns)
     });
     Ok(if is_ours { Found::Ours } else { Found::NotOurs })

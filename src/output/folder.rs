@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::destination::{Destination, Durable, Hidden, Standing, Upload};
 use super::error::OutputError;
 use super::hidden::{hidden_name, is_hidden_of, number_of};
-use crate::durable_fs::{self, FolderRound, FsError, Renamed};
+use crate::durable_fs::{self, FolderRound, FsError, Presence, Renamed};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
@@ -136,16 +136,21 @@ impl Destination for Folder {
 
     fn standing(&self, hidden: &Hidden, path: &Path) -> Result<Standing, OutputError> {
         let is_it = |found: &FileIdentity| hidden.identity.is_some_and(|it| is_same_file(&it, found));
-        if let Some(found) = identity_at(hidden.path.as_path())? {
-            let is_another = hidden.identity.is_some() && !is_it(&found);
-            return Ok(if is_another { Standing::Replaced } else { Standing::Hidden });
-        }
-        if hidden.identity.is_some() && identity_at(path)?.as_ref().is_some_and(is_it) {
+        let home = match presence(hidden.path.as_path())? {
+            Presence::Here(found) => {
+                let is_another = hidden.identity.is_some() && !is_it(&found);
+                return Ok(if is_another { Standing::Replaced } else { Standing::Hidden });
+            }
+            Presence::Gone(folder) => Some(folder),
+            Presence::FolderAway => None,
+        };
+        let published = hidden.identity.map(|_| presence(path)).transpose()?;
+        if published.and_then(Presence::file).as_ref().is_some_and(is_it) {
             return Ok(Standing::Published);
         }
-        let found = folder_identity(durable_fs::parent_of(hidden.path.as_path()))?;
-        let is_home = found.is_some_and(|found| hidden.folder.is_same(&found));
-        Ok(if is_home { Standing::Gone } else { Standing::Away })
+        let is_home = home.is_some_and(|found| hidden.folder.is_same(&found));
+        let is_gone = is_home && published != Some(Presence::FolderAway);
+        Ok(if is_gone { Standing::Gone } else { Standing::Away })
     }
 
     fn publish(&self, hidden: &Hidden, path: &Path, replaces: bool) -> Result<Renamed, FsError> {
@@ -265,19 +270,26 @@ fn hidden_at(path: &Path) -> Result<Hidden, OutputError> {
 /// The partial of a checkpoint is not there: lost, unless its folder is away or on another file system, which then is not mounted.
 fn gone(hidden: &Hidden, recorded: u64) -> OutputError {
     let path = hidden.path.as_path();
-    match hidden_at(path) {
-        Ok(Hidden { folder, .. })
+    match presence(path) {
+        Ok(Presence::Gone(folder))
             if folder.is_same(&hidden.folder) || folder.device == hidden.folder.device =>
         {
             OutputError::PartialGone { path: path.to_owned(), recorded }
         }
-        Ok(_) => OutputError::other_folder(path),
+        Ok(Presence::Gone(_)) => OutputError::other_folder(path),
+        Ok(Presence::Here(_) | Presence::FolderAway) => {
+            OutputError::fs("look at", durable_fs::parent_of(path), io::ErrorKind::NotFound.into())
+        }
         Err(error) => error,
     }
 }
 
 fn folder_identity(folder: &Path) -> Result<Option<FolderIdentity>, OutputError> {
     durable_fs::folder_identity(folder).map_err(|e| OutputError::fs("look at", folder, e))
+}
+
+fn presence(path: &Path) -> Result<Presence, OutputError> {
+    durable_fs::presence(path).map_err(|e| OutputError::fs("look at", path, e))
 }
 
 fn identity_at(path: &Path) -> Result<Option<FileIdentity>, OutputError> {
