@@ -31,7 +31,7 @@ impl group_sync::Failure for Failure {
 /// Syncs a folder by `sync`, or waits for one who does.
 pub(super) fn share(folder: &Path, sync: impl FnOnce() -> Result<(), FsError>) -> Result<(), FsError> {
     let shared = Arc::clone(folders().entry(folder.to_owned()).or_default());
-    let synced = shared.sync(sync, None);
+    let synced = shared.sync(sync);
     let mut folders = folders();
     // The map's and ours: nobody else has it, and nobody gets it while the map is locked.
     if Arc::strong_count(&shared) == 2 && shared.failed_for_good().is_none() {

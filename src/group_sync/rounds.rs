@@ -13,12 +13,7 @@
 //! - After a failure for good no round begins: what reached the disk is unknown, and a later sync would be believed.
 //! - A round ends whatever happens in it, a panic included.
 
-use std::time::Duration;
-
 use super::primitives::{Condvar, Mutex, MutexGuard, PoisonError};
-
-/// How long a round takes at most before it is looked whether its leader was forgotten.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(2);
 
 /// What is told of a failed round to those who did not lead it.
 pub(crate) trait Failure: Clone {
@@ -35,14 +30,11 @@ pub(crate) trait Failure: Clone {
 /// Why a caller's writes are not durable.
 #[derive(Debug)]
 pub(crate) enum Told<F: Failure> {
-    /// The caller led the round, or looked after it, and met this.
+    /// The caller led the round, and met this.
     Led(F::Error),
     /// Another's round failed, or a write of another's.
     Shared(F),
 }
-
-/// Looks whether a leader was forgotten; must sync nothing itself: the leader must be told of a failed sync.
-pub(crate) type Look<'a, F> = &'a dyn Fn() -> Result<(), <F as Failure>::Error>;
 
 /// Those who write to one thing and make it durable together.
 #[derive(Debug)]
@@ -69,14 +61,7 @@ impl<F> Default for GroupSync<F> {
 
 impl<F: Failure> GroupSync<F> {
     /// Makes everything written before this call durable by `sync`, or waits for one who does.
-    ///
-    /// Where a round takes long, its leader may have been forgotten by what it waits for: those who wait call `look`. Its error ends the
-    /// group for good; its success says nothing of the round that it is beside.
-    pub(crate) fn sync(
-        &self,
-        sync: impl FnOnce() -> Result<(), F::Error>,
-        look: Option<Look<'_, F>>,
-    ) -> Result<(), Told<F>> {
+    pub(crate) fn sync(&self, sync: impl FnOnce() -> Result<(), F::Error>) -> Result<(), Told<F>> {
         let mut rounds = self.lock();
         let ticket = rounds.begun + 1;
         loop {
@@ -87,7 +72,7 @@ impl<F: Failure> GroupSync<F> {
             if !rounds.is_led {
                 break;
             }
-            rounds = self.wait(rounds, look)?;
+            rounds = self.ended.wait(rounds).unwrap_or_else(PoisonError::into_inner);
         }
         rounds.is_led = true;
         rounds.begun += 1;
@@ -111,28 +96,6 @@ impl<F: Failure> GroupSync<F> {
         }
         drop(rounds);
         self.ended.notify_all();
-    }
-
-    fn wait<'a>(
-        &'a self,
-        rounds: MutexGuard<'a, Rounds<F>>,
-        look: Option<Look<'_, F>>,
-    ) -> Result<MutexGuard<'a, Rounds<F>>, Told<F>> {
-        let Some(look) = look else {
-            return Ok(self.ended.wait(rounds).unwrap_or_else(PoisonError::into_inner));
-        };
-        let before = (rounds.begun, rounds.done);
-        let waited = self.ended.wait_timeout(rounds, FORGOTTEN_AFTER);
-        let (rounds, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if !timeout.timed_out() || (rounds.begun, rounds.done) != before || !rounds.is_led {
-            return Ok(rounds);
-        }
-        drop(rounds);
-        if let Err(error) = look() {
-            self.end_by(F::of(&error));
-            return Err(Told::Led(error));
-        }
-        Ok(self.lock())
     }
 }
 

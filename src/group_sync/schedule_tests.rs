@@ -68,7 +68,7 @@ fn write_and_sync(fails_at: u32) {
         for _ in 0..WRITES {
             let mine = disk.written.fetch_add(1, Ordering::SeqCst) + 1;
             let mut own = None;
-            let told = group.sync(|| own.insert(disk.sync()).to_owned(), None);
+            let told = group.sync(|| own.insert(disk.sync()).to_owned());
             assert!(own.is_none_or(|own| own.is_ok() == told.is_ok()), "told something else than it met");
             match told {
                 Ok(()) => assert!(disk.durable.load(Ordering::SeqCst) >= mine, "it is not durable"),

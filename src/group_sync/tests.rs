@@ -49,7 +49,7 @@ fn callers_that_wait_share_one_sync() {
                 gate.recv().expect("the test releases");
                 Ok(())
             };
-            group.sync(sync, None)
+            group.sync(sync)
         });
         has_begun.recv().expect("the first leads");
         for _ in 0..50 {
@@ -59,7 +59,7 @@ fn callers_that_wait_share_one_sync() {
                     syncs.fetch_add(1, Ordering::Relaxed);
                     Ok(())
                 };
-                group.sync(sync, None).expect("synced");
+                group.sync(sync).expect("synced");
             });
         }
         arrived.wait();
@@ -69,34 +69,6 @@ fn callers_that_wait_share_one_sync() {
     assert!((1..=50).contains(&syncs.load(Ordering::Relaxed)), "{syncs:?}");
 }
 
-/// Goal: an error that is noted without waking who waits for it stops the service, and does not hang it.
-#[test]
-fn a_leader_that_was_forgotten_is_found_by_the_next_to_wait() {
-    let group = Group::default();
-    let (fail, failed) = mpsc::sync_channel::<()>(1);
-    let (begun, has_begun) = mpsc::sync_channel(1);
-    std::thread::scope(|scope| {
-        let group = &group;
-        let forgotten = scope.spawn(move || {
-            let sync = move || {
-                begun.send(()).expect("the test waits");
-                failed.recv().expect("somebody wakes it");
-                Err(Failed(true))
-            };
-            group.sync(sync, None)
-        });
-        has_begun.recv().expect("the first leads");
-        let look = || {
-            fail.send(()).expect("the first waits");
-            Err(Failed(true))
-        };
-        let second = group.sync(|| panic!("nobody leads a second round"), Some(&look));
-        assert!(matches!(second, Err(Told::Led(_))), "{second:?}");
-        assert!(forgotten.join().expect("no panic").is_err());
-    });
-    assert!(group.failed_for_good().is_some());
-}
-
 #[test]
 fn a_round_in_which_a_write_failed_is_not_believed() {
     let group = Group::default();
@@ -104,23 +76,23 @@ fn a_round_in_which_a_write_failed_is_not_believed() {
         group.end_by(Failed(true));
         Ok(())
     };
-    assert!(shared(&group.sync(sync, None)).is_some());
+    assert!(shared(&group.sync(sync)).is_some());
 }
 
 #[test]
 fn after_a_failure_for_good_nothing_is_tried_again_and_after_another_it_is() {
     let group = Group::default();
-    group.sync(|| Err(Failed(false)), None).expect_err("it fails");
-    group.sync(|| Ok(()), None).expect("another try");
-    group.sync(|| Err(Failed(true)), None).expect_err("it fails");
-    let again = group.sync(|| panic!("must not be tried"), None);
+    group.sync(|| Err(Failed(false))).expect_err("it fails");
+    group.sync(|| Ok(())).expect("another try");
+    group.sync(|| Err(Failed(true))).expect_err("it fails");
+    let again = group.sync(|| panic!("must not be tried"));
     assert_eq!(shared(&again), Some(Failed(true)));
 }
 
 #[test]
 fn a_round_that_panics_ends_and_is_the_last() {
     let group = Group::default();
-    let panics = std::panic::AssertUnwindSafe(|| group.sync(|| panic!("a bug"), None));
+    let panics = std::panic::AssertUnwindSafe(|| group.sync(|| panic!("a bug")));
     std::panic::catch_unwind(panics).expect_err("it panics");
-    assert!(shared(&group.sync(|| Ok(()), None)).is_some());
+    assert!(shared(&group.sync(|| Ok(()))).is_some());
 }

@@ -103,7 +103,7 @@ mod tests {
         strangers.note(old.clone(), &identity);
         std::fs::hard_link(&old, &new).expect("links");
         assert_eq!(strangers.renamed_to(&new, &identity), None);
-        std::fs::remove_file(&old).expect("unlinks");
+        durable_fs::remove_file(&old).expect("unlinks");
         assert_eq!(strangers.gone(&old), Some((new.clone(), (identity.device, identity.inode))));
 
         strangers.note(old.clone(), &identity);

@@ -33,7 +33,7 @@ pub(super) fn make_missing(data_dir: &Path, store: &Path) -> Result<(), StoreErr
     folder::make_private(&unfinished)?;
     opening::guarded(&unfinished, || {
         let (db, table) = super::open_table(&unfinished)?;
-        db.flush().map_err(|error| errors::failed("flush its log", &unfinished, error))?;
+        super::flush::flush(&db).map_err(|error| errors::failed("flush its log", &unfinished, error))?;
         drop((table, db));
         Ok(())
     })?;

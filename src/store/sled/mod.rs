@@ -5,6 +5,7 @@
 //! that it never fsyncs.
 
 mod errors;
+mod flush;
 mod leftovers;
 mod log_check;
 mod making;
@@ -92,7 +93,7 @@ impl Sled {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush().map(drop).map_err(|error| errors::failed("flush its log", &self.path, error))
+        flush::flush(&self.db).map_err(|error| errors::failed("flush its log", &self.path, error))
     }
 
     fn make_durable(&self) -> Result<(), StoreError> {
@@ -136,9 +137,7 @@ impl Backend for Sled {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        // The engine forgets a waiting flush where the last writer of its buffer met an error (`exit_reservation` notes the error and wakes
-        // nobody). Any later flush sees the error, and wakes all.
-        Ok(self.commits.sync(|| self.make_durable(), Some(&|| self.flush()))?)
+        Ok(self.commits.sync(|| self.make_durable())?)
     }
 
     fn has_unsynced(&self) -> bool {

@@ -60,7 +60,7 @@ impl Backend for InMemory {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        Ok(self.commits.sync(|| Ok(()), None)?)
+        Ok(self.commits.sync(|| Ok(()))?)
     }
 
     fn has_unsynced(&self) -> bool {
