@@ -94,8 +94,9 @@ fn write_note(path: &Path) -> Result<(), FsError> {
         let mut file = platform::open_own(path, true)?;
         file.set_len(0)?;
         file.rewind()?;
-        serde_json::to_writer(&mut file, &note)?;
-        file.write_all(b"\n")
+        let mut text = serde_json::to_vec(&note)?;
+        text.push(b'\n');
+        file.write_all(&text)
     };
     write().map_err(|error| FsError::new("write", path, error))
 }

@@ -67,7 +67,7 @@ pub const ENCRYPTED_GZIP: Scenario = Scenario {
         let recipient = world.age_key();
         // Records so long that few of them make a checkpoint.
         world.sh(&format!(
-            "python3 -c \"for i in range(9000): print(('%07dx' % i) * 560)\" | gzip -1 | age -r {recipient} -o in/pay.txt.gz.age"
+            "python3 -c \"for i in range(4700): print(('%07dx' % i) * 560)\" | gzip -1 | age -r {recipient} -o in/pay.txt.gz.age"
         ));
     },
     ..PLAIN
