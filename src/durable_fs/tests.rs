@@ -1,6 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests play other processes and crashes")]
 
 use std::fs::{self, File};
+#[cfg(unix)]
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -271,14 +271,15 @@ pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
 
 /// The folder of a path, and the regular file at it: the folder is the same before and after the look.
 pub(super) fn look_in_folder(path: &Path) -> io::Result<(FolderIdentity, Option<FileIdentity>)> {
-    let folder = || folder_identity(parent_of(path))?.ok_or_else(|| io::ErrorKind::NotFound.into());
+    let away = || io::Error::from(io::ErrorKind::NotFound);
+    let folder = || folder_identity(parent_of(path))?.ok_or_else(away);
     let before = folder()?;
     let found = match identity_at(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         found => found?,
     };
     let after = folder()?;
-    if before == after { Ok((after, found)) } else { Err(io::ErrorKind::NotFound.into()) }
+    if before == after { Ok((after, found)) } else { Err(away()) }
 }
 
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
