@@ -14,6 +14,7 @@ use crate::engine::{Door, JobFilter};
 use crate::model::job::Job;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::{OsText, escaped_path};
+use crate::model::pattern::os_chars::as_chars;
 use crate::model::pattern::{Pattern, Values};
 use crate::model::rule::{Mode, ReadyStrategy, Rule, Settings};
 use crate::model::shown_json;
@@ -149,7 +150,7 @@ fn companion_of(rules: &[Rule], path: &Path) -> Option<&'static str> {
     let (folder, name) = (path.parent()?, path.file_name()?);
     let is_called = |template: &Option<String>| {
         let companion = template.as_ref().and_then(|template| Companion::parse(template).ok());
-        companion.is_some_and(|companion| companion.could_be_called(name))
+        companion.is_some_and(|companion| companion.shape().is_match(&as_chars(name)))
     };
     let looks_there = |rule: &&Rule| {
         let mut patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());

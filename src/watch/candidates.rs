@@ -16,7 +16,7 @@ use super::message::{Sign, sign_of_rename};
 use super::offer::{Answer, Offer};
 use super::probe::{Examined, examine};
 use super::ready::{Evidence, FOREVER, MarkerSeen, Proof, Verdict, judge};
-use super::rules::WatchedRule;
+use super::rules::{Part, WatchedRule};
 use super::troubles::pause;
 use super::watcher::{Flow, Watcher};
 use crate::durable_fs::{self, Kind};
@@ -52,7 +52,8 @@ impl Watcher {
         if let Some(key) = self.table.key(path) {
             return self.sign(&key, sign, now);
         }
-        if self.rules.is_marker(path) {
+        let part = self.rules.part(path);
+        if let Part::Companion = part {
             return self.marker_changed(path, now);
         }
         match sign {
@@ -63,8 +64,9 @@ impl Watcher {
             Sign::Changed if self.notifier.knows(path) => return,
             Sign::Changed | Sign::Written | Sign::Appeared | Sign::Closed | Sign::MovedIn => {}
         }
-        let is_file = self.rules.assign(path).is_some_and(|(rule, _)| self.admit(path, rule, sign, now));
-        if is_file {
+        if let Part::Candidate(rule, _) = part
+            && self.admit(path, rule, sign, now)
+        {
             return;
         }
         // One that cannot be looked at is listed, and told, by the scan.

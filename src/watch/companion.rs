@@ -1,11 +1,9 @@
 //! What lies beside a file and is none itself: its marker, its totals.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::model::mistake::Mistake;
 use crate::model::pattern::Segment;
-use crate::model::pattern::os_chars::to_chars;
 use crate::model::template::{self, Outline};
 
 /// The template of a companion's name: `{name}` is the file's name, `{stem}` what it is in every template.
@@ -46,9 +44,9 @@ impl Companion {
         Some(file.with_file_name(self.template.filled(value)))
     }
 
-    /// Whether some file's companion could have this name.
-    pub(crate) fn could_be_called(&self, name: &OsStr) -> bool {
-        self.shape.is_match(&to_chars(name))
+    /// What the names of all such companions match.
+    pub(crate) fn shape(&self) -> &Segment {
+        &self.shape
     }
 }
 
@@ -67,7 +65,7 @@ mod tests {
         assert_eq!(marker.path_for(Path::new("in/a.csv.gz")), Some(PathBuf::from("in/a.done")));
         assert_eq!(marker.path_for(Path::new("in/{name}.csv")), Some(PathBuf::from("in/{name}.done")));
         assert_eq!(marker.path_for(Path::new("in/a.001")), Some(PathBuf::from("in/a.001.done")));
-        assert!(marker.could_be_called("a.done".as_ref()) && !marker.could_be_called(".done".as_ref()));
+        assert!(marker.shape().is_match("a.done") && !marker.shape().is_match(".done"));
         let braced = Companion::parse("{{{name}}}").expect("good");
         assert_eq!(braced.path_for(Path::new("in/a")), Some(PathBuf::from("in/{a}")));
     }

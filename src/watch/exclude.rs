@@ -39,7 +39,8 @@ impl Excludes {
     }
 }
 
-fn is_unfinished(name: &str) -> bool {
+/// Whether no rule takes a file of this name, whatever its patterns say.
+pub(super) fn is_unfinished(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     name.starts_with('.') || UNFINISHED.iter().any(|ending| lower.ends_with(ending))
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::candidate::Companions;
 use super::companion::Companion;
 use super::error::WatchError;
-use super::exclude::Excludes;
+use super::exclude::{Excludes, is_unfinished};
 use crate::model::mistake::Mistake;
-use crate::model::pattern::{Pattern, Values};
+use crate::model::pattern::os_chars::as_chars;
+use crate::model::pattern::{NameIndex, Nodes, Pattern, PatternTree, Segment, Values};
 use crate::model::rule::{Mode, OnSuccess, ReadyStrategy, Rule};
 
 /// Where claimed files lie beside their place; never entered.
@@ -24,47 +25,123 @@ pub(super) struct WatchedRule {
 }
 
 /// All rules, in the order that decides overlaps: the one place that says which rule takes a file.
-pub(crate) struct RuleSet(Vec<WatchedRule>);
+///
+/// A file is held against the patterns that look into its folder and spell out its name's ends, not against every rule's.
+pub(crate) struct RuleSet {
+    rules: Vec<WatchedRule>,
+    tree: PatternTree<Wanted>,
+}
+
+/// What the rules whose patterns lead to one folder want there.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// By the files' names: the rule, and which of its patterns.
+    files: NameIndex<(usize, usize)>,
+    companions: NameIndex<Segment>,
+    /// A pattern of a live rule ends here or below.
+    is_live: bool,
+}
+
+/// What is looked for in one folder.
+pub(crate) struct Place(Nodes);
+
+/// What a file is to the rules.
+pub(crate) enum Part {
+    /// Some rule could call its marker, or its file with totals, so.
+    Companion,
+    /// The place of the rule that it belongs to, and its named wildcards.
+    Candidate(usize, Values),
+    Stranger,
+}
 
 impl RuleSet {
     /// Parses the patterns, exclusions and marker templates.
     pub(crate) fn new<R: Into<Arc<Rule>>>(rules: Vec<R>) -> Result<Self, WatchError> {
-        rules.into_iter().map(|rule| WatchedRule::new(rule.into())).collect::<Result<_, _>>().map(Self)
+        let rules: Vec<_> =
+            rules.into_iter().map(|rule| WatchedRule::new(rule.into())).collect::<Result<_, _>>()?;
+        let mut tree = PatternTree::new();
+        for (at, rule) in rules.iter().enumerate() {
+            for (number, pattern) in rule.patterns.iter().enumerate() {
+                plant(&mut tree, rule, pattern, (at, number));
+            }
+        }
+        Ok(Self { rules, tree })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.rules.len()
     }
 
     pub(super) fn get(&self, at: usize) -> Option<&WatchedRule> {
-        self.0.get(at)
+        self.rules.get(at)
+    }
+
+    /// What is looked for in this folder, so that each of its files costs only a look at its name.
+    pub(crate) fn place(&self, folder: &Path) -> Place {
+        Place(self.tree.nodes_of(folder))
     }
 
     /// The place of the rule that the file belongs to, and its named wildcards.
     ///
     /// A rule that is off holds its files too: switching it off must not hand them to a broader rule behind it.
     pub(crate) fn assign(&self, path: &Path) -> Option<(usize, Values)> {
-        if self.is_marker(path) {
-            return None;
+        match self.part(path) {
+            Part::Candidate(at, values) => Some((at, values)),
+            Part::Companion | Part::Stranger => None,
         }
-        let (at, values) =
-            self.0.iter().enumerate().find_map(|(at, rule)| rule.matches(path).map(|values| (at, values)))?;
-        self.0.get(at)?.is_live().then_some((at, values))
     }
 
-    /// Whether some rule could call its marker, or its file with totals, so, where it looks for files.
-    pub(super) fn is_marker(&self, path: &Path) -> bool {
-        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
-        self.0.iter().any(|rule| {
-            rule.companions().any(|companion| companion.could_be_called(name))
-                && rule.patterns.iter().any(|pattern| pattern.could_match_in(folder))
-        })
+    /// What this file is to the rules.
+    pub(crate) fn part(&self, path: &Path) -> Part {
+        path.parent().map_or(Part::Stranger, |folder| self.part_in(&self.place(folder), path))
+    }
+
+    /// The same of a file in a folder of which is known what is looked for.
+    pub(crate) fn part_in(&self, place: &Place, path: &Path) -> Part {
+        let Some(name) = path.file_name().map(as_chars) else { return Part::Stranger };
+        if self.is_companion_in(place, &name) {
+            return Part::Companion;
+        }
+        let taker = if is_unfinished(&name) { None } else { self.taker_in(place, &name, path) };
+        match taker.filter(|(at, _)| self.get(*at).is_some_and(WatchedRule::is_live)) {
+            Some((at, values)) => Part::Candidate(at, values),
+            None => Part::Stranger,
+        }
+    }
+
+    fn is_companion_in(&self, place: &Place, name: &str) -> bool {
+        let mut found = false;
+        for wanted in self.wanted(place) {
+            wanted.companions.each_near(name, |shape| found = found || shape.is_match(name));
+        }
+        found
+    }
+
+    /// The first rule that takes the file, whether it is live or off.
+    fn taker_in(&self, place: &Place, name: &str, path: &Path) -> Option<(usize, Values)> {
+        let mut near = Vec::new();
+        for wanted in self.wanted(place) {
+            wanted.files.each_near(name, |it| near.push(*it));
+        }
+        near.sort_unstable();
+        let by_rule = near.chunk_by(|(one, _), (other, _)| one == other);
+        by_rule.filter_map(|patterns| patterns.first().map(|(rule, _)| (*rule, patterns))).find_map(
+            |(at, patterns)| {
+                let rule = self.get(at)?;
+                let patterns = patterns.iter().filter_map(|(_, number)| rule.patterns.get(*number));
+                rule.values(patterns, path).map(|values| (at, values))
+            },
+        )
+    }
+
+    fn wanted(&self, place: &Place) -> impl Iterator<Item = &Wanted> {
+        place.0.iter().filter_map(|node| self.tree.value(*node))
     }
 
     /// Whether a candidate could lie in this folder or below it.
     pub(crate) fn could_match_below(&self, folder: &Path) -> bool {
         let is_claim_folder = folder.file_name().is_some_and(|name| name == CLAIM_FOLDER);
-        !is_claim_folder && self.live_patterns().any(|pattern| pattern.could_match_below(folder))
+        !is_claim_folder && self.wanted(&self.place(folder)).any(|wanted| wanted.is_live)
     }
 
     /// The folders that the patterns of live rules begin in, each once.
@@ -77,13 +154,31 @@ impl RuleSet {
 
     /// The folders that the patterns of one rule begin in, if it is live.
     pub(crate) fn fixed_folders_of(&self, rule: usize) -> Vec<PathBuf> {
-        let rule = self.0.get(rule).filter(|rule| rule.is_live());
+        let rule = self.get(rule).filter(|rule| rule.is_live());
         let patterns = rule.into_iter().flat_map(|rule| &rule.patterns);
         patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect()
     }
+}
 
-    fn live_patterns(&self) -> impl Iterator<Item = &Pattern> {
-        self.0.iter().filter(|rule| rule.is_live()).flat_map(|rule| &rule.patterns)
+/// Notes what a rule wants in the folders that one of its patterns leads to.
+fn plant(tree: &mut PatternTree<Wanted>, rule: &WatchedRule, pattern: &Pattern, number: (usize, usize)) {
+    let way = tree.insert(pattern);
+    if rule.is_live() {
+        for node in &way {
+            if let Some(wanted) = tree.value_mut(*node) {
+                wanted.is_live = true;
+            }
+        }
+    }
+    let Some(wanted) = way.last().and_then(|node| tree.value_mut(*node)) else { return };
+    if let Some(name) = pattern.name() {
+        wanted.files.beside(name).push(number);
+    }
+    for companion in rule.companions() {
+        let alike = wanted.companions.beside(companion.shape());
+        if !alike.iter().any(|other| other.has_shape_of(companion.shape())) {
+            alike.push(companion.shape().clone());
+        }
     }
 }
 
@@ -128,8 +223,9 @@ impl WatchedRule {
         self.marker.iter().chain(&self.totals)
     }
 
-    fn matches(&self, path: &Path) -> Option<Values> {
-        let values = self.patterns.iter().find_map(|pattern| pattern.matches(path))?;
+    /// The named wildcards of a file that the first of these patterns takes, unless it is excluded.
+    fn values<'a>(&self, mut patterns: impl Iterator<Item = &'a Pattern>, path: &Path) -> Option<Values> {
+        let values = patterns.find_map(|pattern| pattern.matches(path))?;
         (!self.excludes.excludes(path)).then_some(values)
     }
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 
-use super::rules::RuleSet;
+use super::rules::{Part, Place, RuleSet};
 use crate::durable_fs::{self, Entry, Kind};
 
 type Listing = Box<dyn Iterator<Item = io::Result<Entry>> + Send>;
@@ -36,7 +36,7 @@ pub(super) struct Scanner {
 struct Walk {
     folders: Vec<PathBuf>,
     entering: Option<PathBuf>,
-    listing: Option<(PathBuf, Listing)>,
+    listing: Option<(PathBuf, Place, Listing)>,
 }
 
 impl Scanner {
@@ -75,19 +75,21 @@ impl Walk {
         if let Some(folder) = self.entering.take() {
             return Some(match durable_fs::list(&folder) {
                 Ok(listing) => {
-                    self.listing = Some((folder, Box::new(listing)));
+                    let place = rules.place(&folder);
+                    self.listing = Some((folder, place, Box::new(listing)));
                     Finding::Nothing
                 }
                 Err(error) => Finding::Unlistable(folder, error),
             });
         }
-        if let Some((folder, mut listing)) = self.listing.take() {
+        if let Some((folder, place, mut listing)) = self.listing.take() {
             return Some(match listing.next() {
                 None => Finding::Listed(folder),
                 Some(Err(error)) => Finding::Unlistable(folder, error),
                 Some(Ok(entry)) => {
-                    self.listing = Some((folder, listing));
-                    self.sort(entry, rules)
+                    let finding = self.sort(entry, &place, rules);
+                    self.listing = Some((folder, place, listing));
+                    finding
                 }
             });
         }
@@ -96,14 +98,17 @@ impl Walk {
         Some(Finding::Entering(folder))
     }
 
-    fn sort(&mut self, Entry { path, kind }: Entry, rules: &RuleSet) -> Finding {
+    fn sort(&mut self, Entry { path, kind }: Entry, place: &Place, rules: &RuleSet) -> Finding {
         if kind == Kind::Folder && rules.could_match_below(&path) {
             self.folders.push(path);
             return Finding::Nothing;
         }
-        if kind == Kind::File && (rules.assign(&path).is_some() || rules.is_marker(&path)) {
-            return Finding::File(path);
+        if kind != Kind::File {
+            return Finding::Nothing;
         }
-        Finding::Nothing
+        match rules.part_in(place, &path) {
+            Part::Candidate(..) | Part::Companion => Finding::File(path),
+            Part::Stranger => Finding::Nothing,
+        }
     }
 }

@@ -9,13 +9,17 @@ use std::path::{Component, Path, PathBuf};
 
 use super::mistake::Mistake;
 
+mod name_index;
 pub(crate) mod os_chars;
 mod segment;
 #[cfg(all(test, unix))]
 mod tests;
+mod tree;
 
+pub(crate) use name_index::NameIndex;
 use os_chars::to_chars;
 pub(crate) use segment::{Segment, Values};
+pub(crate) use tree::{Nodes, PatternTree};
 
 /// A parsed pattern.
 ///
@@ -25,8 +29,6 @@ pub(crate) struct Pattern {
     folder: PathBuf,
     parts: Vec<Part>,
     names: Vec<String>,
-    /// What the names of its files begin with: most files are none of most rules', and that is seen without taking a path apart.
-    beginning: String,
 }
 
 #[derive(Clone, Debug)]
@@ -56,11 +58,7 @@ impl Pattern {
             parts.push(Part::One(Segment::parse("*")?));
         }
         let names = collect_names(&parts)?;
-        let beginning = match parts.last() {
-            Some(Part::One(segment)) => segment.beginning().to_owned(),
-            Some(Part::Folders) | None => String::new(),
-        };
-        Ok(Self { folder, parts, names, beginning })
+        Ok(Self { folder, parts, names })
     }
 
     /// The folder spelled out before the first wildcard.
@@ -76,16 +74,20 @@ impl Pattern {
         }
     }
 
+    /// What the file's own name must match.
+    pub(crate) fn name(&self) -> Option<&Segment> {
+        match self.parts.last()? {
+            Part::One(segment) => Some(segment),
+            Part::Folders => None,
+        }
+    }
+
     pub(crate) fn names(&self) -> &[String] {
         &self.names
     }
 
     /// The named wildcards' values if the path matches; paths need not be UTF-8.
     pub(crate) fn matches(&self, path: &Path) -> Option<Values> {
-        let name = path.file_name()?.as_encoded_bytes();
-        if !name.starts_with(self.beginning.as_bytes()) {
-            return None;
-        }
         let below = below(&self.folder, path)?;
         let mut values = Values::new();
         self.fits(0, &below, &mut Vec::new(), &mut values).then_some(values)

@@ -3,7 +3,16 @@
 //! The glob crate matches `str` only. What is no Unicode in a name becomes one character each in a private-use range;
 //! characters of that range that are really in a name are taken apart the same way, so that no two names become equal.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
+
+/// [`to_chars`], without a copy of the usual names.
+pub(crate) fn as_chars(name: &OsStr) -> Cow<'_, str> {
+    match name.to_str() {
+        Some(text) if text.is_ascii() => Cow::Borrowed(text),
+        _ => Cow::Owned(to_chars(name)),
+    }
+}
 
 /// The name as characters; [`from_chars`] is its inverse.
 #[cfg(unix)]

@@ -18,6 +18,9 @@ pub(crate) struct Segment {
     names: Vec<String>,
 }
 
+/// What may stand for something else than itself in a piece; also what may close that.
+const IS_SPECIAL: [char; 7] = ['*', '?', '[', ']', '!', '{', '}'];
+
 pub(crate) type Values = BTreeMap<String, OsText>;
 
 impl Segment {
@@ -43,12 +46,22 @@ impl Segment {
         }
     }
 
-    /// What every name that matches begins with, as far as it is plain; nothing where upper and lower case are one.
-    pub(crate) fn beginning(&self) -> &str {
-        let text = self.pieces.first().map_or("", glob::Pattern::as_str);
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let end = text.find(|c| !is_plain(c)).unwrap_or(text.len());
-        if cfg!(windows) { "" } else { text.get(..end).unwrap_or_default() }
+    /// What every name that matches begins with, and ends with, as far as it is spelled out. The two do not overlap; case may differ where
+    /// it does not count.
+    pub(crate) fn ends_spelled_out(&self) -> (&str, &str) {
+        let first = self.pieces.first().map_or("", glob::Pattern::as_str);
+        let last = self.pieces.last().map_or("", glob::Pattern::as_str);
+        let beginning = first.find(IS_SPECIAL).map_or(first, |end| first.get(..end).unwrap_or_default());
+        if self.pieces.len() == 1 && beginning.len() == first.len() {
+            return (beginning, "");
+        }
+        let ending = last.rfind(IS_SPECIAL).map_or(last, |at| last.get(at + 1..).unwrap_or_default());
+        (beginning, ending)
+    }
+
+    /// Whether both match the same names, whatever their wildcards are called.
+    pub(crate) fn has_shape_of(&self, other: &Self) -> bool {
+        self.pieces == other.pieces
     }
 
     pub(crate) fn names(&self) -> &[String] {

@@ -30,6 +30,7 @@ mod answers;
 mod exchange;
 mod folders;
 mod ready;
+mod rules;
 
 /// Longer than any machine needs; only a broken watch waits so long.
 const PATIENCE: Duration = Duration::from_secs(20);
