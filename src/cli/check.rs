@@ -108,7 +108,7 @@ fn json(findings: &[Finding]) -> serde_json::Value {
 /// "ok", and a line per rule.
 fn summary(settings: &Settings) -> String {
     let mut text = format!("ok: {}\n", escaped_path(&settings.file));
-    for rule in &settings.rules {
+    for rule in settings.rules.iter().filter(|rule| rule.is_base()) {
         let outputs: Vec<&str> = rule.outputs.keys().map(Category::as_str).collect();
         // Writing to a string cannot fail.
         writeln!(
@@ -130,6 +130,10 @@ fn summary(settings: &Settings) -> String {
             },
         )
         .ok();
+        let of_name = settings.rules.iter().filter(|other| other.name == rule.name);
+        for overriding in of_name.filter_map(|rule| rule.overriding.as_ref()) {
+            writeln!(text, "    if {overriding}: {}", overriding.keys.join(", ")).ok();
+        }
     }
     if settings.rules.is_empty() {
         text.push_str("  no rule: nothing will be watched\n");
@@ -181,7 +185,12 @@ fn show_file(
     vars: BTreeMap<String, OsText>,
     out: &mut dyn io::Write,
 ) -> io::Result<()> {
-    writeln!(out, "{}: {}", rule.name, escaped_path(file))?;
+    match &rule.overriding {
+        Some(overriding) => {
+            writeln!(out, "{} (override for {overriding}): {}", rule.name, escaped_path(file))?
+        }
+        None => writeln!(out, "{}: {}", rule.name, escaped_path(file))?,
+    }
     let job = sample_job(rule, file, vars);
     for (category, output) in &rule.outputs {
         let entry = output.path.contains("{entry").then(|| OsText::from("ENTRY"));

@@ -48,14 +48,22 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
     for (position, rule) in settings.rules.iter().enumerate().filter(|(_, rule)| rule.mode == Mode::Live) {
         let mut about = About { settings, places, position, rule, findings: Vec::new() };
-        about.patterns(&mut first_with);
+        // Those of its overrides are the same.
+        if rule.is_base() {
+            about.patterns(&mut first_with);
+        }
         about.outputs();
         about.rights();
         about.key_files();
         about.commands();
         about.backslashes();
         about.mount();
-        findings.append(&mut about.findings);
+        for finding in about.findings {
+            // What a rule and its overrides have in common is told once.
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
     }
     findings
 }

@@ -38,7 +38,7 @@ impl DryRun {
             .prefix("landfall-dry-run-")
             .tempdir()
             .context("cannot make a temporary folder")?;
-        let rule = settings.rules.iter().find(|known| known.name == rule).cloned();
+        let rule = settings.rules.iter().find(|known| known.is_base() && known.name == rule).cloned();
         let first = rule.as_ref().and_then(|rule| rule.outputs.values().next());
         let root = first.map_or_else(PathBuf::new, |output| root_of(Path::new(&output.path)));
         Ok(Self { scratch, root, rule, real: settings.clone() })

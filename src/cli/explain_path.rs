@@ -14,8 +14,9 @@ use crate::engine::{Door, JobFilter};
 use crate::model::job::Job;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::{OsText, escaped_path};
+use crate::model::overriding::Override;
 use crate::model::pattern::os_chars::as_chars;
-use crate::model::pattern::{Pattern, Values};
+use crate::model::pattern::{self, Pattern, Values};
 use crate::model::rule::{Mode, ReadyStrategy, Rule, Settings};
 use crate::model::shown_json;
 use crate::watch::companion::Companion;
@@ -39,11 +40,16 @@ pub(super) struct ExplainArgs {
 /// How a rule stands to a file.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    Takes(Values),
+    Takes {
+        values: Values,
+        overriding: Option<Override>,
+    },
     /// It would, but the named rule comes first.
     After(String),
     /// Its pattern fits, and the rule is off: it keeps the file from rules behind it.
-    Off,
+    Off {
+        overriding: Option<Override>,
+    },
     Excluded(String),
     /// The file is what another one waits for.
     Companion(&'static str),
@@ -53,24 +59,40 @@ enum Verdict {
 impl Verdict {
     fn word(&self) -> &'static str {
         match self {
-            Self::Takes(_) => "takes",
+            Self::Takes { .. } => "takes",
             Self::After(_) => "after",
-            Self::Off => "off",
+            Self::Off { .. } => "off",
             Self::Excluded(_) => "excluded",
             Self::Companion(_) => "companion",
             Self::NoPattern => "no_pattern",
         }
     }
 
+    fn overriding(&self) -> Option<&Override> {
+        match self {
+            Self::Takes { overriding, .. } | Self::Off { overriding } => overriding.as_ref(),
+            _ => None,
+        }
+    }
+
     fn told(&self) -> String {
         match self {
-            Self::Takes(vars) if vars.is_empty() => "takes it".to_owned(),
-            Self::Takes(vars) => {
-                let vars: Vec<_> = vars.iter().map(|(name, value)| format!("{name} = {value}")).collect();
-                format!("takes it, with {}", vars.join(", "))
+            Self::Takes { values, overriding } => {
+                let values: Vec<_> = values.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+                let with =
+                    if values.is_empty() { String::new() } else { format!(", with {}", values.join(", ")) };
+                let keys = overriding
+                    .as_ref()
+                    .map(|it| format!("; its override for {it} sets {}", it.keys.join(", ")));
+                format!("takes it{with}{}", keys.unwrap_or_default())
             }
             Self::After(first) => format!("would take it, but rule \"{first}\" comes first and has it"),
-            Self::Off => "its pattern fits, but the rule is off: no rule behind it gets the file".to_owned(),
+            Self::Off { overriding: None } => {
+                "its pattern fits, but the rule is off: no rule behind it gets the file".to_owned()
+            }
+            Self::Off { overriding: Some(overriding) } => format!(
+                "its pattern fits, but its override for {overriding} is off: no rule behind it gets the file"
+            ),
             Self::Excluded(by) => format!("its pattern fits, but the file is excluded by {by}"),
             Self::Companion(key) => {
                 format!("its pattern fits, but a file of this name is what others wait for (`ready.{key}`)")
@@ -86,13 +108,14 @@ pub(super) fn run(args: &ExplainArgs, settings: &Settings) -> anyhow::Result<Exi
     let rules = rules_gone_by(door).unwrap_or_else(|| settings.rules.clone());
     let set = RuleSet::new(rules.clone())?;
     let path = as_watched(&args.path, &set)?;
-    let verdicts: Vec<_> = verdicts(&rules, &set, &path);
+    let bases: Vec<_> = rules.iter().filter(|rule| rule.is_base()).collect();
+    let verdicts = verdicts(&bases, &rules, &path);
     view::print(|out| {
         let found = Found::of(door, &path)?;
         if args.json {
-            print_json(out, &path, &rules, &verdicts, &found)
+            print_json(out, &path, &bases, &verdicts, &found)
         } else {
-            print_text(out, &path, &rules, &verdicts, &found, crate::clock::now())
+            print_text(out, &path, &bases, &verdicts, &found, crate::clock::now())
         }
     })
 }
@@ -108,28 +131,28 @@ fn as_watched(path: &Path, set: &RuleSet) -> io::Result<PathBuf> {
     Ok(real.filter(|real| set.assign(real).is_some()).unwrap_or(absolute))
 }
 
-fn verdicts(rules: &[Rule], set: &RuleSet, path: &Path) -> Vec<Verdict> {
-    let assigned = set.assign(path).map(|(at, _)| at);
-    let mut holder: Option<&Rule> = None;
-    let mut verdicts = Vec::with_capacity(rules.len());
-    for (at, rule) in rules.iter().enumerate() {
-        let patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
-        let verdict = match patterns.into_iter().find_map(|pattern| pattern.matches(path)) {
-            None => Verdict::NoPattern,
-            Some(values) => match (excluded_by(rule, path), companion_of(rules, path), holder) {
-                (Some(by), ..) => Verdict::Excluded(by),
-                (None, Some(key), _) => Verdict::Companion(key),
-                (None, None, Some(first)) => Verdict::After(first.name.clone()),
-                (None, None, None) => {
-                    holder = Some(rule);
-                    let has_it = rule.mode == Mode::Live && assigned == Some(at);
-                    if has_it { Verdict::Takes(values) } else { Verdict::Off }
-                }
-            },
-        };
-        verdicts.push(verdict);
-    }
-    verdicts
+fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict> {
+    let mut holder: Option<&'r Rule> = None;
+    let mut verdict = |rule: &'r Rule| {
+        let Some(values) = pattern::values_of(&rule.paths, path) else { return Verdict::NoPattern };
+        if let Some(by) = excluded_by(rule, path) {
+            return Verdict::Excluded(by);
+        }
+        if let Some(key) = companion_of(all, path) {
+            return Verdict::Companion(key);
+        }
+        if let Some(first) = holder {
+            return Verdict::After(first.name.clone());
+        }
+        let taking = all.iter().find(|one| one.is_for(&rule.name, &values)).unwrap_or(rule);
+        holder = Some(rule);
+        let overriding = taking.overriding.clone();
+        match taking.mode {
+            Mode::Live => Verdict::Takes { values, overriding },
+            Mode::Off => Verdict::Off { overriding },
+        }
+    };
+    rules.iter().map(|rule| verdict(rule)).collect()
 }
 
 fn excluded_by(rule: &Rule, path: &Path) -> Option<String> {
@@ -218,7 +241,7 @@ fn what_lies_at(path: &Path) -> String {
 fn print_text(
     out: &mut dyn Write,
     path: &Path,
-    rules: &[Rule],
+    rules: &[&Rule],
     verdicts: &[Verdict],
     found: &Found,
     now: Timestamp,
@@ -245,12 +268,15 @@ fn print_text(
 fn print_json(
     out: &mut dyn Write,
     path: &Path,
-    rules: &[Rule],
+    rules: &[&Rule],
     verdicts: &[Verdict],
     found: &Found,
 ) -> Result<(), Stop> {
-    let of_rule = |(rule, verdict): (&Rule, &Verdict)| json!({ "name": rule.name, "verdict": verdict.word(), "detail": verdict.told() });
-    let takers = rules.iter().zip(verdicts).find(|(_, verdict)| matches!(verdict, Verdict::Takes(_)));
+    let of_rule = |(rule, verdict): (&&Rule, &Verdict)| {
+        let overriding = verdict.overriding().map(|it| json!({ "if": it.condition, "keys": it.keys }));
+        json!({ "name": rule.name, "verdict": verdict.word(), "detail": verdict.told(), "override": overriding })
+    };
+    let takers = rules.iter().zip(verdicts).find(|(_, verdict)| matches!(verdict, Verdict::Takes { .. }));
     let all = json!({
         "version": VIEW_VERSION,
         "path": escaped_path(path),

@@ -14,6 +14,7 @@ use crate::engine::{Door, JobFilter};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
+use crate::model::overriding::Override;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::model::shown_json;
 use crate::watch::rules::RuleSet;
@@ -119,7 +120,7 @@ fn print_table(
         "RULE", "MODE", "WAITING", "AT IT", "FAILED", "COMPLETED", "LAST JOB"
     )?;
     let nothing = Activity::default();
-    let mut line = |name: &str, mode: &str, activity: &Activity, paths: &str| {
+    let line = |out: &mut dyn Write, name: &str, mode: &str, activity: &Activity, paths: &str| {
         let last = activity.last_job_at.map_or_else(|| "none".to_owned(), |at| view::age(at, now));
         writeln!(
             out,
@@ -130,14 +131,24 @@ fn print_table(
             activity.count(JobState::Completed)
         )
     };
-    for rule in rules {
+    for rule in rules.iter().filter(|rule| rule.is_base()) {
         let activity = activities.get(&rule.name).unwrap_or(&nothing);
-        line(&rule.name, mode(rule), activity, &rule.paths.join(", "))?;
+        line(out, &rule.name, mode(rule), activity, &rule.paths.join(", "))?;
+        for (overriding, rule) in overrides(rules, &rule.name) {
+            let keys = overriding.keys.join(", ");
+            writeln!(out, "{:width$}  {:4}    if {overriding}: {keys}", "", mode(rule))?;
+        }
     }
     for (name, activity) in gone(rules, activities) {
-        line(name, "gone", activity, "takes nothing any more; its jobs go on")?;
+        line(out, name, "gone", activity, "takes nothing any more; its jobs go on")?;
     }
     Ok(())
+}
+
+/// What overrides of a rule there are, with the rules that they make of it.
+fn overrides<'a>(rules: &'a [Rule], name: &'a str) -> impl Iterator<Item = (&'a Override, &'a Rule)> {
+    let of_name = rules.iter().filter(move |rule| rule.name == name);
+    of_name.filter_map(|rule| Some((rule.overriding.as_ref()?, rule)))
 }
 
 fn mode(rule: &Rule) -> &'static str {
@@ -156,7 +167,21 @@ fn print_json(
     let nothing = Activity::default();
     let of_rule = |rule: &Rule| {
         let activity = activities.get(&rule.name).unwrap_or(&nothing);
-        let own = json!({ "mode": mode(rule), "rule_hash": rule.hash(), "paths": rule.paths, "exclude": rule.exclude });
+        let overrides = overrides(rules, &rule.name).map(|(overriding, rule)| {
+            json!({
+                "if": overriding.condition,
+                "keys": overriding.keys,
+                "mode": mode(rule),
+                "rule_hash": rule.hash(),
+            })
+        });
+        let own = json!({
+            "mode": mode(rule),
+            "rule_hash": rule.hash(),
+            "paths": rule.paths,
+            "exclude": rule.exclude,
+            "overrides": overrides.collect::<Vec<_>>(),
+        });
         activity_json(&rule.name, activity, own)
     };
     let gone = gone(rules, activities).map(|(name, activity)| activity_json(name, activity, json!({})));
@@ -164,7 +189,7 @@ fn print_json(
     let mut all = json!({
         "version": VIEW_VERSION,
         "service": service,
-        "rules": rules.iter().map(of_rule).collect::<Vec<_>>(),
+        "rules": rules.iter().filter(|rule| rule.is_base()).map(of_rule).collect::<Vec<_>>(),
         "gone": gone.collect::<Vec<_>>(),
     });
     if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {

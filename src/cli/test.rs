@@ -129,7 +129,10 @@ fn only_in(tests: Vec<RuleTest>, files: &[PathBuf]) -> Result<Vec<RuleTest>, Pro
 fn try_one(test: &RuleTest, settings: &Settings, registry: &Registry) -> anyhow::Result<Vec<Difference>> {
     let scratch = tempfile::Builder::new().prefix("landfall-test-").tempdir();
     let scratch = scratch.context("cannot make a temporary folder")?;
-    let rule = settings.rules.iter().find(|rule| rule.name == test.rule).context("its rule is gone")?;
+    let called = |rule: &&Rule| rule.is_base() && rule.name == test.rule;
+    let base = settings.rules.iter().find(called).context("its rule is gone")?;
+    let values = pattern::values_of(&base.paths, &test.path).unwrap_or_default();
+    let rule = settings.rules.iter().find(|rule| rule.is_for(&test.rule, &values)).unwrap_or(base);
     let mut expected_outputs = BTreeMap::new();
     for (category, content) in &test.expected.outputs {
         expected_outputs.insert(category.as_str(), bytes_of(content)?);
@@ -188,6 +191,7 @@ fn rehearse(
     durable_fs::make_folder(landed.parent().unwrap_or(&scratch), true)?;
     fs::write(&landed, sample).with_context(|| format!("cannot write {}", escaped_path(&landed)))?;
     let mut rule = rule_within(rule, &scratch);
+    rule.overriding = None; // it is the only one there
     // Text as it is written in a test cannot be encrypted; a test that expects an error may be about just that.
     if matches!(test.sample, Content::Inline(_)) && test.expected.error.is_none() {
         rule.decode.require_encrypted = false;

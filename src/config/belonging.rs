@@ -40,6 +40,12 @@ impl Belonging {
         self.strangers.push(Stranger { key: key.to_owned(), table, problem, is_near });
     }
 
+    /// Those of another one, too.
+    pub(super) fn extend(&mut self, other: Self) {
+        other.tables.into_iter().for_each(|(table, keys)| self.know(table, &keys));
+        self.strangers.extend(other.strangers);
+    }
+
     /// Says of each such key where it belongs, if some table knows it.
     pub(super) fn tell(&self, problems: &mut [Problem]) {
         for stranger in &self.strangers {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::fit::{self, ReadRule};
 use super::layers::{self, Layers};
+use super::overriding;
 use super::places::Places;
 use super::problem::{Problem, Problems};
 use super::raw::{self, Node, Origin, Value, Variables};
@@ -350,8 +351,12 @@ fn read_rules(
         }
         let node = layers::inherit(own, &layers.defaults);
         let rule = rule::read(&node, &owner, partial, service, report);
-        let tests = rule_test::read_own(own, &owner, &rule, report);
-        rules.push(ReadRule { node, owner, rule, tests });
+        let mut base = ReadRule { node, owner, rule, tests: Vec::new(), position: None };
+        let overrides = overriding::read(&base, partial, service, report);
+        let of_name: Vec<_> = overrides.iter().chain([&base]).map(|read| &read.rule).collect();
+        base.tests = rule_test::read_own(own, &base.owner, &of_name, report);
+        rules.extend(overrides);
+        rules.push(base);
     }
     rules
 }

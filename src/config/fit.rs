@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::delivery;
 use super::paths::{self, is_separator};
-use super::problem::did_you_mean;
+use super::problem::{Problem, did_you_mean};
 use super::raw::{Node, Place, Value};
 use super::report::Report;
 use super::rule_test::RuleTest;
@@ -33,6 +33,17 @@ pub(super) struct ReadRule {
     pub rule: Rule,
     /// Those in its own table.
     pub tests: Vec<RuleTest>,
+    /// Which override of its rule makes it.
+    pub position: Option<usize>,
+}
+
+impl ReadRule {
+    /// What the paths of this one's keys begin with.
+    fn begins(&self, path: &str) -> String {
+        let owner = &self.owner;
+        self.position
+            .map_or_else(|| format!("{owner}: {path}"), |at| format!("{owner}: override[{at}].{path}"))
+    }
 }
 
 /// Judges every rule and how they fit together; without a registry nobody judges steps.
@@ -44,7 +55,9 @@ pub(super) fn judge(
     report: &Report,
 ) {
     let judged: Vec<Judged<'_>> = rules.iter().map(|read| Judged::new(read, report)).collect();
-    for rule in &judged {
+    // What is wrong with a rule itself is known when it is judged as its overrides make it.
+    let (bases, overrides): (Vec<_>, Vec<_>) = judged.iter().partition(|judged| judged.read.rule.is_base());
+    for rule in bases.into_iter().chain(overrides) {
         rule.check_templates();
         rule.check_delivery();
         rule.check_key_files();
@@ -248,7 +261,7 @@ impl<'a> Judged<'a> {
         let rule = &self.read.rule;
         for (category, _) in rule.outputs.iter().filter(|(_, output)| !output.recipients.is_empty()) {
             let path = format!("output.{category}");
-            let is_known = ["defaults.", &format!("{}: ", self.read.owner)]
+            let is_known = ["defaults.", &format!("{}: ", self.read.owner), &self.read.begins("")]
                 .iter()
                 .any(|owner| self.report.has_any(&format!("{owner}{path}.")));
             let mut alone = rule.clone();
@@ -267,6 +280,7 @@ impl<'a> Judged<'a> {
     /// The steps judge their parameters, unless their tables are already known to be wrong.
     fn check_pipeline(&self, registry: Option<&Registry>) {
         if self.report.has_any(&format!("{}: pipeline", self.read.owner))
+            || self.report.has_any(&self.read.begins("pipeline"))
             || self.report.has_any("defaults.pipeline")
         {
             return;
@@ -336,7 +350,11 @@ impl<'a> Judged<'a> {
     fn problem(&self, key: &[&str], mistake: Mistake) {
         let place = place_of(&self.read.node, key);
         let path = key_path(&self.read.owner, &shown_key(key), place);
-        self.report.add(place, path, mistake.message, mistake.hint);
+        let problem = Problem::at(place, path, mistake.message, mistake.hint);
+        match &self.read.rule.overriding {
+            Some(overriding) => self.report.add_overridden(problem, overriding),
+            None => self.report.add_problem(problem),
+        }
     }
 }
 

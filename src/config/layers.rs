@@ -8,7 +8,7 @@ use std::sync::Arc;
 use config::{Config, ConfigError, Environment, Map, Source, ValueKind};
 
 use super::problem::{Problem, did_you_mean, nearest};
-use super::raw::{Node, Origin, Place, Table, Value, Variables};
+use super::raw::{Layer, Node, Origin, Place, Table, Value, Variables};
 use super::report::Report;
 use super::section::structured;
 use super::service;
@@ -46,7 +46,7 @@ pub(super) fn merge(main: &Node, variables: &Variables, working_folder: &Path, r
     let mut tables = back.table(whole, "", Some(main));
     let mut take = |key: &str| {
         let mut node = tables.remove(key).unwrap_or_else(|| empty_table(&main.place));
-        node.mark_inherited(key == "defaults");
+        node.mark(&|_| if key == "defaults" { Layer::Defaults } else { Layer::Own });
         node
     };
     Layers { service: take("service"), defaults: take("defaults") }
@@ -129,7 +129,7 @@ impl Back<'_> {
             variable: variable.as_str().into(),
             folder: Arc::from(self.working_folder),
         };
-        let place = Place { origin, line: 0, column: 0, inherited: false };
+        let place = Place { origin, line: 0, column: 0, layer: Layer::Own };
         Some(structured(Node { value: Value::Text(text), place }))
     }
 }
@@ -143,11 +143,12 @@ impl Node {
         }
     }
 
-    fn mark_inherited(&mut self, inherited: bool) {
-        self.place.inherited = inherited;
+    /// Says anew of it and all within it which table says it, by what was said before.
+    pub(super) fn mark(&mut self, layer: &impl Fn(Layer) -> Layer) {
+        self.place.layer = layer(self.place.layer);
         match &mut self.value {
-            Value::Table(table) => table.values_mut().for_each(|node| node.mark_inherited(inherited)),
-            Value::Array(items) => items.iter_mut().for_each(|node| node.mark_inherited(inherited)),
+            Value::Table(table) => table.values_mut().for_each(|node| node.mark(layer)),
+            Value::Array(items) => items.iter_mut().for_each(|node| node.mark(layer)),
             _ => {}
         }
     }
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(workers.place.folder(), Path::new("/work-folder"));
         assert_eq!(layers.service.child("data_dir").expect("kept").place.line, 3);
         let on_success = layers.defaults.child("source").and_then(|s| s.child("on_success")).expect("set");
-        assert!(on_success.place.inherited);
+        assert_eq!(on_success.place.layer, Layer::Defaults);
     }
 
     #[test]

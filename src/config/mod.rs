@@ -25,6 +25,7 @@ mod files;
 mod fit;
 mod layers;
 mod output;
+mod overriding;
 mod paths;
 mod pipeline;
 mod places;
@@ -44,6 +45,8 @@ mod units;
 // Paths in the snapshots are those of Unix.
 #[cfg(all(test, unix))]
 mod hint_tests;
+#[cfg(all(test, unix))]
+mod overriding_tests;
 #[cfg(all(test, unix))]
 mod reference_tests;
 #[cfg(all(test, unix))]

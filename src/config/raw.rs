@@ -42,8 +42,27 @@ pub(super) struct Place {
     pub line: usize,
     /// From 1, in characters; 0 in the environment.
     pub column: usize,
-    /// Whether `[defaults]` says it: it is then shown as such, and may be of no use to a rule that inherits it.
-    pub inherited: bool,
+    pub layer: Layer,
+}
+
+/// Which table says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// The one that is read.
+    Own,
+    /// `[defaults]`: it is shown as such.
+    Defaults,
+    /// The rule that an override changes.
+    Overridden,
+    /// An override, by its position in the rule.
+    Override(usize),
+}
+
+impl Layer {
+    /// Whether it may be of no use to a table that inherits it.
+    pub(super) fn is_inherited(self) -> bool {
+        matches!(self, Self::Defaults | Self::Overridden)
+    }
 }
 
 /// Who says it.
@@ -135,7 +154,7 @@ impl Reader<'_> {
             origin: self.origin.clone(),
             line: self.lines.line_at(offset),
             column: self.lines.column_at(self.text, offset),
-            inherited: false,
+            layer: Layer::Own,
         }
     }
 

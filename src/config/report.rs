@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use super::belonging::{Belonging, Kind};
 use super::problem::{Problem, Problems};
 use super::raw::Place;
+use crate::model::overriding::Override;
 
 /// Collects problems while the configuration is read; reading never stops at the first.
 #[derive(Debug, Default)]
@@ -40,6 +41,29 @@ impl Report {
         }
     }
 
+    /// Notes a problem of a rule as an override makes it. What is wrong with the rule itself is told there; where it is the override that makes
+    /// wrong what the rule says, it is named.
+    pub(super) fn add_overridden(&self, mut problem: Problem, overriding: &Override) {
+        let is_known = |known: &Problem| {
+            let is_missing = known.message.starts_with("missing: ");
+            *known == problem
+                || is_missing && known.message == problem.message && problem.key.ends_with(own_key(known))
+        };
+        if self.problems.borrow().iter().any(is_known) {
+            return;
+        }
+        if !problem.key.contains(": override[") {
+            problem.message = format!("{}, with the override for {overriding}", problem.message);
+        }
+        self.add_problem(problem);
+    }
+
+    /// Takes in what was found while the rule was read as an override makes it.
+    pub(super) fn take_overridden(&self, found: Self, overriding: &Override) {
+        found.problems.into_inner().into_iter().for_each(|problem| self.add_overridden(problem, overriding));
+        self.belonging.borrow_mut().extend(found.belonging.into_inner());
+    }
+
     /// Whether something is wrong with any key that begins like this.
     pub(super) fn has_any(&self, beginning: &str) -> bool {
         self.problems.borrow().iter().any(|problem| problem.key.starts_with(beginning))
@@ -56,4 +80,9 @@ impl Report {
             _ => Err(Problems(problems)),
         }
     }
+}
+
+/// A key's path within its rule, with what stands before it.
+fn own_key(problem: &Problem) -> &str {
+    problem.key.rsplit_once(": ").map_or(problem.key.as_str(), |(_, path)| path)
 }

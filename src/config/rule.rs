@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::paths::{self, Kind};
-use super::raw::Node;
+use super::raw::{Layer, Node};
 use super::report::Report;
 use super::section::{Section, absolute_item, is_plain_name};
 use super::suffixes::not_plain;
@@ -43,17 +43,19 @@ pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, r
         delivery: section.get("delivery").is_some().then(|| delivery::read(&section.section("delivery"))),
         base_dir: command_folder(node),
         timezone: service.timezone.clone(),
+        overriding: None,
         name,
         records,
         pipeline,
     };
-    // Read by `rule_test`.
-    if section.get("test").is_some_and(|node| node.place.inherited) {
-        section.problem(
-            "test",
-            "a test cannot be a default",
-            Some("put it into the rule that it tests".into()),
-        );
+    // Read by `rule_test` and `overriding`.
+    for (key, message, hint) in [
+        ("test", "a test cannot be a default", "put it into the rule that it tests"),
+        ("override", "an override cannot be a default", "put it into the rule that it changes"),
+    ] {
+        if section.get(key).is_some_and(|node| node.place.layer == Layer::Defaults) {
+            section.problem(key, message, Some(hint.into()));
+        }
     }
     section.finish(LATER);
     rule

@@ -7,6 +7,7 @@ use super::problem::did_you_mean;
 use super::raw::{Node, Origin, Value};
 use super::report::Report;
 use super::section::Section;
+use crate::model::pattern;
 use crate::model::pattern::names_in;
 use crate::model::rule::Rule;
 
@@ -72,10 +73,11 @@ pub struct ExpectedFailure {
     pub error: String,
 }
 
-/// The tests that stand in the rule's own table.
-pub(super) fn read_own(node: &Node, owner: &str, rule: &Rule, report: &Report) -> Vec<RuleTest> {
+/// The tests that stand in the rule's own table; `rules` are its overrides, and it.
+pub(super) fn read_own(node: &Node, owner: &str, rules: &[&Rule], report: &Report) -> Vec<RuleTest> {
     let section = Section::new(node, owner, false, report);
-    section.sections("test").iter().filter_map(|table| read(table, rule)).collect()
+    let Some(rule) = rules.last() else { return Vec::new() };
+    section.sections("test").iter().filter_map(|table| read(table, rule, rules)).collect()
 }
 
 /// The tests of a `NAME.test.toml`, whose top this is.
@@ -89,24 +91,27 @@ pub(super) fn read_file(top: &Section<'_>, rules: &[&Rule]) -> Vec<RuleTest> {
     let read = |table: &Section<'_>| {
         table.missing("rule", "the rule that is tested", "add `rule = \"…\"`");
         let name = table.text("rule")?;
-        let found = rules.iter().find(|rule| rule.name == name);
+        let found = rules.iter().find(|rule| rule.name == name && rule.is_base());
         if found.is_none() {
-            let known: Vec<&str> = rules.iter().map(|rule| rule.name.as_str()).collect();
+            let bases = rules.iter().filter(|rule| rule.is_base());
+            let known: Vec<&str> = bases.map(|rule| rule.name.as_str()).collect();
             let hint = did_you_mean(name, known.iter().copied());
             let hint = hint.unwrap_or_else(|| format!("the configuration has: {}", known.join(", ")));
             table.problem("rule", format!("no rule is named \"{name}\""), Some(hint));
         }
-        self::read(table, found?)
+        self::read(table, found?, rules)
     };
     tests.iter().filter_map(read).collect()
 }
 
-fn read(table: &Section<'_>, rule: &Rule) -> Option<RuleTest> {
+fn read(table: &Section<'_>, rule: &Rule, rules: &[&Rule]) -> Option<RuleTest> {
     table.missing("name", "what the test shows", "add `name = \"…\"`");
     let name = table.text("name");
     let sample = sample(table);
     let path = landing_path(table, rule, sample.as_ref());
-    let expected = expected(table, rule);
+    let values = path.as_deref().and_then(|path| pattern::values_of(&rule.paths, path)).unwrap_or_default();
+    let taking = rules.iter().find(|other| other.is_for(&rule.name, &values)).unwrap_or(&rule);
+    let expected = expected(table, taking);
     table.finish(&[]);
     let place = table.place();
     let Origin::File { shown, .. } = &place.origin else { return None };

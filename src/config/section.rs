@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::belonging::Kind;
 use super::problem::{Problem, did_you_mean};
-use super::raw::{Node, Place, Table, Value, parse_value};
+use super::raw::{Layer, Node, Place, Table, Value, parse_value};
 use super::report::Report;
 use super::{paths, units};
 use crate::model::amount;
@@ -86,7 +86,7 @@ impl<'a> Section<'a> {
 
     /// Whether the rule itself says this key, rather than `[defaults]`.
     pub(super) fn says(&self, key: &str) -> bool {
-        self.table.get(key).is_some_and(|node| !node.place.inherited)
+        self.table.get(key).is_some_and(|node| !node.place.layer.is_inherited())
     }
 
     /// The inner table of this name; an empty one if there is none.
@@ -340,7 +340,11 @@ impl<'a> Section<'a> {
     pub(super) fn missing(&self, key: &str, what: &str, hint: &str) {
         // A value of the wrong type has been reported already.
         if !self.partial && !self.table.contains_key(key) {
-            let inherited_nothing = Place { inherited: false, ..self.place.clone() };
+            let layer = match self.place.layer {
+                Layer::Override(position) => Layer::Override(position),
+                _ => Layer::Own,
+            };
+            let inherited_nothing = Place { layer, ..self.place.clone() };
             let path = self.key_path(&self.path_of(key), &inherited_nothing);
             self.report.add(&inherited_nothing, path, format!("missing: {what}"), Some(hint.to_owned()));
         }
@@ -422,7 +426,12 @@ pub(super) struct Item<'a> {
 
 /// A key's whole path, as problems show it.
 pub(super) fn key_path(owner: &str, path: &str, place: &Place) -> String {
-    let owner = if place.inherited { "defaults" } else { owner };
+    let owner = if place.layer == Layer::Defaults { "defaults" } else { owner };
+    let path = match place.layer {
+        Layer::Override(position) if path.is_empty() => &format!("override[{position}]"),
+        Layer::Override(position) => &format!("override[{position}].{path}"),
+        _ => path,
+    };
     let mut whole = owner.to_owned();
     if !path.is_empty() {
         let separator = match (owner.is_empty(), owner.starts_with("rule ")) {

@@ -51,6 +51,13 @@ impl World {
         self.and("landfall.toml", &main.replace("'delete'", "'archive'"))
     }
 
+    /// The main file with another text in place of one.
+    pub(super) fn sub(self, from: &str, to: &str) -> Self {
+        let main = std::fs::read_to_string(self.path("landfall.toml")).expect("is there");
+        assert!(main.contains(from));
+        self.and("landfall.toml", &main.replace(from, to))
+    }
+
     fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self

@@ -118,7 +118,9 @@ impl Care {
 
     fn thin(&mut self, shared: &Arc<Shared>, mounts: &Mounts) {
         let mut groups: BTreeMap<Arc<str>, Vec<Arc<Rule>>> = BTreeMap::new();
-        for rule in live_rules(shared).into_iter().filter(|rule| rule.source.archive_keep.is_some()) {
+        for rule in
+            live_rules(shared).into_iter().filter(|rule| rule.is_base() && rule.source.archive_keep.is_some())
+        {
             groups.entry(file_systems::group_of(&rule, mounts)).or_default().push(rule);
         }
         for (group, rules) in groups {

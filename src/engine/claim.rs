@@ -7,7 +7,7 @@
 //!                                 `- crash: the file lies where it lay; the row is dropped
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::model::identity::FolderIdentity;
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
-use crate::model::pattern::Pattern;
+use crate::model::pattern::{Pattern, Values};
 use crate::model::rule::{OnSuccess, Rule};
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
@@ -234,7 +234,12 @@ fn is_still(claimed: &Path, job: &Job) -> bool {
 }
 
 /// The claim of a file that an operator names: nothing to wait for, but everything else as for an offer.
-pub(super) fn offer_for(rule: &Arc<Rule>, path: &Path) -> Result<Offer, Trouble> {
+/// `for_values` is the rule, or the override of it, that has a file with these values of its named wildcards.
+pub(super) fn offer_for(
+    base: &Arc<Rule>,
+    for_values: impl FnOnce(&Values) -> Option<Arc<Rule>>,
+    path: &Path,
+) -> Result<Offer, Trouble> {
     let unreadable = |error: std::io::Error| {
         Trouble::new(FaultKind::Input, format!("cannot read {}: {error}", OsText::from(path)), None)
     };
@@ -244,15 +249,11 @@ pub(super) fn offer_for(rule: &Arc<Rule>, path: &Path) -> Result<Offer, Trouble>
         let message = format!("{} is no regular file", OsText::from(path.as_path()));
         Trouble::new(FaultKind::Input, message, None)
     })?;
-    Ok(Offer {
-        rule: Arc::clone(rule),
-        // A watched folder may be a link: then it is the name as given that fits.
-        vars: vars_of(rule, &[&path, &named])?,
-        identity,
-        companions: totals_of(rule, &path)?,
-        path,
-        may_be_early: false,
-    })
+    // A watched folder may be a link: then it is the name as given that fits.
+    let vars = vars_of(base, &[&path, &named])?;
+    let rule = for_values(&vars).unwrap_or_else(|| Arc::clone(base));
+    let companions = totals_of(&rule, &path)?;
+    Ok(Offer { rule, vars, identity, companions, path, may_be_early: false })
 }
 
 /// The totals of a file that an operator names. They are asked for by the rule, and nobody waits for them here.
@@ -269,7 +270,7 @@ fn totals_of(rule: &Rule, path: &Path) -> Result<Vec<PathBuf>, Trouble> {
 }
 
 /// The named wildcards' values from the first of a file's names that a pattern fits. A rule without named wildcards takes any file.
-fn vars_of(rule: &Rule, names: &[&Path]) -> Result<BTreeMap<String, OsText>, Trouble> {
+fn vars_of(rule: &Rule, names: &[&Path]) -> Result<Values, Trouble> {
     let parsed = |pattern: &String| Some((pattern.clone(), Pattern::parse(pattern).ok()?));
     let patterns: Vec<_> = rule.paths.iter().filter_map(parsed).collect();
     let values = |path: &&Path| patterns.iter().find_map(|(_, pattern)| pattern.matches(path));
@@ -277,7 +278,7 @@ fn vars_of(rule: &Rule, names: &[&Path]) -> Result<BTreeMap<String, OsText>, Tro
         return Ok(vars);
     }
     let wanting = patterns.iter().find_map(|(text, pattern)| Some((text, pattern.names().first()?)));
-    let Some((pattern, wildcard)) = wanting else { return Ok(BTreeMap::new()) };
+    let Some((pattern, wildcard)) = wanting else { return Ok(Values::new()) };
     let file = names.last().map(|name| OsText::from(*name)).unwrap_or_default();
     let message =
         format!("{file} fits no pattern of rule \"{}\", so that `{{{wildcard}}}` has no value", rule.name);

@@ -23,16 +23,25 @@ pub(super) fn groups<'r>(
     rules: impl IntoIterator<Item = &'r Arc<Rule>>,
     mounts: &Mounts,
 ) -> HashMap<Arc<str>, Arc<str>> {
-    rules.into_iter().map(|rule| (Arc::from(rule.name.as_str()), group_of(rule, mounts))).collect()
+    let mut used: HashMap<Arc<str>, BTreeSet<PathBuf>> = HashMap::new();
+    for rule in rules {
+        // Those of its overrides, too.
+        used.entry(Arc::from(rule.name.as_str())).or_default().extend(used_by(rule, mounts));
+    }
+    used.into_iter().map(|(name, used)| (name, named(&used))).collect()
 }
 
 /// A name of all file systems that a rule uses. What lies below its mount is on that, also while it is away.
 pub(super) fn group_of(rule: &Rule, mounts: &Mounts) -> Arc<str> {
+    named(&used_by(rule, mounts))
+}
+
+fn used_by(rule: &Rule, mounts: &Mounts) -> BTreeSet<PathBuf> {
     let of = |folder: PathBuf| match &rule.publish.mount {
         Some(mount) if folder.starts_with(mount) => mount.clone(),
         _ => mounts.of(&folder),
     };
-    named(&watched_folders(rule).into_iter().chain(folders_of(rule)).map(of).collect())
+    watched_folders(rule).into_iter().chain(folders_of(rule)).map(of).collect()
 }
 
 /// A name of the file systems that these folders lie on.

@@ -19,6 +19,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
+use crate::model::pattern::Values;
 use crate::model::rule::{Rule, Settings};
 use crate::store::{Store, StoreError};
 use crate::watch::Offer;
@@ -148,11 +149,11 @@ impl Engine {
         rule: &str,
         retire: bool,
     ) -> Result<JobId, Trouble> {
-        let rule = shared
-            .rules
-            .current(rule)?
-            .ok_or_else(|| no_such_rule(shared.rules.now().iter().map(AsRef::as_ref), rule))?;
-        let offer = claim::offer_for(&rule.rule, file)?;
+        let rules = shared.rules.now();
+        let base = rules.base(rule).ok_or_else(|| no_such_rule(rules.iter().map(AsRef::as_ref), rule))?;
+        let for_values = |values: &Values| rules.rule_for(rule, values).cloned();
+        let offer = claim::offer_for(base, for_values, file)?;
+        let rule = shared.rules.ready(&offer.rule)?;
         // The same file asked for twice at once is one job.
         let _entered = shared.claims.ingesting.enter(offer.path.clone());
         if let Some(unfinished) = unfinished_for(shared, &offer, retire)? {
@@ -207,8 +208,11 @@ fn with_job_in_hand(
 
 /// Whether [`Engine::ingest`] would take this file under one of these rules; to be told before a store is opened.
 pub(crate) fn could_ingest(rules: &[Rule], file: &Path, rule: &str) -> Result<(), EngineError> {
-    let found = rules.iter().find(|known| known.name == rule).ok_or_else(|| no_such_rule(rules, rule))?;
-    claim::offer_for(&Arc::new(found.clone()), file)?;
+    let base = rules.iter().find(|known| known.is_base() && known.name == rule);
+    let base = base.ok_or_else(|| no_such_rule(rules, rule))?;
+    let for_values =
+        |values: &Values| rules.iter().find(|known| known.is_for(rule, values)).cloned().map(Arc::new);
+    claim::offer_for(&Arc::new(base.clone()), for_values, file)?;
     Ok(())
 }
 
@@ -218,7 +222,8 @@ pub(crate) fn unknown_rule(rules: &[Rule], name: &str) -> EngineError {
 }
 
 fn no_such_rule<'r>(rules: impl IntoIterator<Item = &'r Rule>, name: &str) -> Trouble {
-    let names: Vec<_> = rules.into_iter().map(|rule| rule.name.as_str()).collect();
+    let bases = rules.into_iter().filter(|rule| rule.is_base());
+    let names: Vec<_> = bases.map(|rule| rule.name.as_str()).collect();
     let hint = format!("the configuration has: {}", names.join(", "));
     Trouble::new(FaultKind::Config, format!("no rule is named \"{name}\""), Some(&hint))
 }

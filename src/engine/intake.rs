@@ -50,7 +50,7 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
         if is_kept(&offer) && is_known(shared, &offer) {
             continue;
         }
-        if !shared.rules.takes_files(&offer.rule.name) {
+        if !shared.rules.takes_files(&offer.rule.name, &offer.vars) {
             shared.claims.answer(&offer.path, Answer::NotYet); // another rule may have it now
             continue;
         }

@@ -192,7 +192,7 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, work_here: WorkHere) {
 /// one that was held: the rule may be what was mended. But a rule that names wildcards which it had not when the file was claimed has no
 /// values for them.
 fn rule_for(shared: &Shared, job: &mut Job, was_held: bool) -> Result<Arc<ReadyRule>, Trouble> {
-    let current = shared.rules.current(&job.rule)?;
+    let current = shared.rules.current(job)?;
     match current {
         Some(rule) if rule.hash == job.rule_hash => Ok(rule),
         Some(rule)

@@ -26,7 +26,7 @@ pub(crate) fn retry<'r>(
     }
     landing_roots::distrust_those_of(store, &job.rule_hash)?; // its rule may have had other paths
     let published_as = job.clone();
-    let rule = rules.into_iter().find(|rule| rule.name == job.rule).ok_or_else(|| {
+    let rule = rules.into_iter().find(|rule| rule.is_for(&job.rule, &job.vars)).ok_or_else(|| {
         refuse(
             format!("no rule is named \"{}\" any more", job.rule),
             "give the rule its name back in the configuration",

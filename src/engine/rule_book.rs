@@ -13,7 +13,7 @@ use crate::model::configuration::RulesChange;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
-use crate::model::pattern::Pattern;
+use crate::model::pattern::{Pattern, Values};
 use crate::model::rule::{Mode, Rule};
 use crate::model::template::{Template, Variables};
 use crate::output::OutputPlan;
@@ -83,7 +83,7 @@ impl ReadyRule {
     }
 }
 
-/// The rules of a configuration, in the order that decides overlaps. One value: other rules come as another one.
+/// The rules of a configuration, in the order that decides overlaps, and before each those that its overrides make of it. One value: other rules come as another one.
 #[derive(Default)]
 pub(super) struct Rules {
     /// How many came before, in this process.
@@ -113,7 +113,7 @@ impl Rules {
     /// Those that an earlier set has too are the same, with what was made of them.
     fn after(before: &Self, rules: Vec<Rule>) -> Self {
         let current = |rule: Rule| {
-            let known = before.named(&rule.name).filter(|known| *known.rule == rule);
+            let known = before.called(&rule.name).find(|known| *known.rule == rule);
             known.cloned().unwrap_or_else(|| Arc::new(Current { rule: rule.into(), ready: Mutex::default() }))
         };
         Self { generation: before.generation + 1, all: rules.into_iter().map(current).collect() }
@@ -133,25 +133,47 @@ impl Rules {
     /// What other rules in the place of these change.
     pub(super) fn change_to(&self, next: &Self) -> RulesChange {
         let mut change = RulesChange { generation: next.generation, ..RulesChange::default() };
-        for Current { rule, .. } in next.all.iter().map(AsRef::as_ref) {
-            match self.named(&rule.name) {
-                None => change.added.push(rule.name.clone()),
-                Some(before) if before.rule == *rule => change.unchanged += 1,
-                Some(_) => change.changed.push(rule.name.clone()),
+        for name in next.names() {
+            let others = || self.called(name).map(|current| &current.rule);
+            if others().next().is_none() {
+                change.added.push(name.to_owned());
+            } else if next.called(name).map(|current| &current.rule).eq(others()) {
+                change.unchanged += 1;
+            } else {
+                change.changed.push(name.to_owned());
             }
         }
-        let names = |rules: &Self, others: &Self| -> Vec<String> {
-            let stays = |rule: &&Arc<Rule>| others.named(&rule.name).is_some();
-            rules.iter().filter(stays).map(|rule| rule.name.clone()).collect()
-        };
-        let gone = self.iter().filter(|rule| next.named(&rule.name).is_none());
-        change.removed = gone.map(|rule| rule.name.clone()).collect();
-        change.reordered = names(self, next) != names(next, self);
+        let stays = |name: &&str, others: &Self| others.called(name).next().is_some();
+        change.removed = self.names().filter(|name| !stays(name, next)).map(str::to_owned).collect();
+        let (before, after) = (self.names(), next.names());
+        change.reordered =
+            !before.filter(|name| stays(name, next)).eq(after.filter(|name| stays(name, self)));
         change
     }
 
-    fn named(&self, name: &str) -> Option<&Arc<Current>> {
-        self.all.iter().find(|current| current.rule.name == name)
+    /// Each rule's name once, in their order.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.iter().filter(|rule| rule.is_base()).map(|rule| rule.name.as_str())
+    }
+
+    /// The overrides of this name's rule, and the rule.
+    fn called(&self, name: &str) -> impl Iterator<Item = &Arc<Current>> {
+        self.all.iter().filter(move |current| current.rule.name == name)
+    }
+
+    /// The one of these that has a file with these values of its named wildcards.
+    fn named(&self, name: &str, values: &Values) -> Option<&Arc<Current>> {
+        self.all.iter().find(|current| current.rule.is_for(name, values))
+    }
+
+    /// The rule of a name as it is for a file with these values of its named wildcards.
+    pub(super) fn rule_for(&self, name: &str, values: &Values) -> Option<&Arc<Rule>> {
+        self.named(name, values).map(|current| &current.rule)
+    }
+
+    /// The rule of a name, without its overrides.
+    pub(super) fn base(&self, name: &str) -> Option<&Arc<Rule>> {
+        self.iter().find(|rule| rule.is_base() && rule.name == name)
     }
 }
 
@@ -200,17 +222,17 @@ impl RuleBook {
 
     /// Makes a rule ready anew: what is read with it was changed. It stays as it was where that fails.
     pub(super) fn renew(&self, name: &str) -> Result<(), Trouble> {
-        let now = self.now();
-        let Some(current) = now.named(name) else { return Ok(()) };
-        // Not under the lock: it reads files of recipients.
-        let renewed = Arc::new(ReadyRule::build(&current.rule, &self.registry)?);
-        lock(&current.ready).replace(renewed);
+        for current in self.now().called(name) {
+            // Not under the lock: it reads files of recipients.
+            let renewed = Arc::new(ReadyRule::build(&current.rule, &self.registry)?);
+            lock(&current.ready).replace(renewed);
+        }
         Ok(())
     }
 
-    /// Whether files are claimed under a rule of this name.
-    pub(super) fn takes_files(&self, name: &str) -> bool {
-        self.now().named(name).is_some_and(|current| current.rule.mode == Mode::Live)
+    /// Whether files with these values of their named wildcards are claimed under a rule of this name.
+    pub(super) fn takes_files(&self, name: &str, values: &Values) -> bool {
+        self.now().rule_for(name, values).is_some_and(|rule| rule.mode == Mode::Live)
     }
 
     /// The hashes of all rules that were ever current in this process.
@@ -218,22 +240,22 @@ impl RuleBook {
         lock(&self.known).iter().cloned().collect()
     }
 
-    /// The rule of this name as it is now.
-    pub(super) fn current(&self, name: &str) -> Result<Option<Arc<ReadyRule>>, Trouble> {
-        self.now().named(name).map(|current| current.ready(&self.registry)).transpose()
+    /// The rule of a job's name as it is now for the job's file.
+    pub(super) fn current(&self, job: &Job) -> Result<Option<Arc<ReadyRule>>, Trouble> {
+        self.now().named(&job.rule, &job.vars).map(|current| current.ready(&self.registry)).transpose()
     }
 
     /// The rule that an offer carries. It may be one of an earlier set.
     pub(super) fn ready(&self, rule: &Arc<Rule>) -> Result<Arc<ReadyRule>, Trouble> {
-        match self.now().named(&rule.name) {
-            Some(current) if Arc::ptr_eq(&current.rule, rule) => current.ready(&self.registry),
-            _ => self.earlier(&rule.hash(), || Ok(Arc::clone(rule))),
+        match self.now().called(&rule.name).find(|current| Arc::ptr_eq(&current.rule, rule)) {
+            Some(current) => current.ready(&self.registry),
+            None => self.earlier(&rule.hash(), || Ok(Arc::clone(rule))),
         }
     }
 
     /// The snapshot that a job was cut under.
     pub(super) fn snapshot(&self, store: &Store, job: &Job) -> Result<Arc<ReadyRule>, Trouble> {
-        if let Some(rule) = self.current(&job.rule).ok().flatten().filter(|rule| rule.hash == job.rule_hash) {
+        if let Some(rule) = self.current(job).ok().flatten().filter(|rule| rule.hash == job.rule_hash) {
             return Ok(rule);
         }
         self.earlier(&job.rule_hash, || Self::stored(store, job))
@@ -241,8 +263,8 @@ impl RuleBook {
 
     /// The rule of a job's name as it is now; without one, the snapshot that the job was cut under. Nothing is made ready.
     pub(super) fn rule_of(&self, store: &Store, job: &Job) -> Result<Arc<Rule>, Trouble> {
-        match self.now().named(&job.rule) {
-            Some(current) => Ok(Arc::clone(&current.rule)),
+        match self.now().rule_for(&job.rule, &job.vars) {
+            Some(rule) => Ok(Arc::clone(rule)),
             None => Self::stored(store, job),
         }
     }
@@ -285,18 +307,20 @@ mod tests {
     #[test]
     fn a_rule_that_an_exchange_leaves_as_it_is_keeps_what_was_made_of_it() {
         let world = World::new();
+        let job = world.job();
         let (book, rule) = (&world.shared.rules, Rule::clone(&world.rule()));
-        let before = book.current("payments").expect("is right").expect("is there");
+        let before = book.current(&job).expect("is right").expect("is there");
         let other = Rule { name: "other".into(), ..rule.clone() };
         let (_, next) = book.exchange(vec![other, rule.clone()]);
         assert_eq!(next.generation, 2);
         assert_eq!(next.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["other", "payments"]);
-        let same = book.current("payments").expect("is right").expect("is there");
+        let same = book.current(&job).expect("is right").expect("is there");
         assert!(Arc::ptr_eq(&before, &same));
         book.exchange(vec![changed(&rule)]);
-        let anew = book.current("payments").expect("is right").expect("is there");
+        let anew = book.current(&job).expect("is right").expect("is there");
         assert!(!Arc::ptr_eq(&before, &anew) && anew.hash != before.hash);
-        assert!(book.current("other").expect("is right").is_none());
+        let of_other = Job { rule: "other".into(), ..job };
+        assert!(book.current(&of_other).expect("is right").is_none());
     }
 
     #[test]
@@ -332,7 +356,7 @@ mod tests {
         let world = World::new();
         let (book, job) = (&world.shared.rules, world.job());
         let rule = Rule::clone(&world.rule());
-        let held = || book.current("payments").expect("is right").expect("is there").fit.hold(job.id);
+        let held = || book.current(&world.job()).expect("is right").expect("is there").fit.hold(job.id);
         held();
         let (before, next) = book.exchange(vec![rule.clone()]);
         assert!(before.held_until(&next).is_empty(), "it is the same rule");
@@ -351,7 +375,7 @@ mod tests {
         rule.paths = vec!["in/{sender}/*".into()];
         rule.decode.identities = vec!["keys/{sender}.key".into()];
         world.shared.rules.exchange(vec![rule]);
-        let ready = world.shared.rules.current("payments").expect("is right").expect("is there");
+        let ready = world.shared.rules.current(&world.job()).expect("is right").expect("is there");
         for name in [&b"caf\xe9"[..], b"{sender}"] {
             let mut job = world.job();
             let sender = std::ffi::OsStr::from_bytes(name);

@@ -19,6 +19,7 @@ pub mod mistake;
 pub(crate) mod nearest;
 pub mod notice;
 pub mod os_text;
+pub mod overriding;
 pub(crate) mod pattern;
 pub mod rule;
 pub mod shown_json;

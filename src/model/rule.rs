@@ -11,13 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use super::category::Category;
 use super::delivery::DeliveryRule;
+use super::os_text::OsText;
+use super::overriding::Override;
 
 /// Everything the configuration says.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `[service]`.
     pub service: Service,
-    /// Every `[[rule]]`, in the order that decides overlaps.
+    /// Every `[[rule]]`, in the order that decides overlaps; before each the rules that its overrides make of it, under its name.
     pub rules: Vec<Rule>,
     /// The main configuration file, absolute.
     pub file: PathBuf,
@@ -70,7 +72,7 @@ impl FreeMin {
 /// One `[[rule]]`: which files, how to read them, the pipeline, the outputs, the source's end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rule {
-    /// Unique; letters, digits, `-` and `_`.
+    /// Letters, digits, `-` and `_`; unique but for the rule's overrides.
     pub name: String,
     /// Whether files are claimed at all.
     pub mode: Mode,
@@ -104,6 +106,9 @@ pub struct Rule {
     pub base_dir: PathBuf,
     /// IANA name of the time zone for `{date}` and `{time}`.
     pub timezone: String,
+    /// The override that made this of its rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overriding: Option<Override>,
 }
 
 impl Rule {
@@ -113,6 +118,16 @@ impl Rule {
         // Plain data serializes. Should it not, two rules must not hash alike all the same.
         let json = serde_json::to_vec(self).unwrap_or_else(|_| format!("{self:?}").into_bytes());
         format!("blake3:{}", blake3::hash(&json).to_hex())
+    }
+
+    /// Whether this is the rule itself, and none of its overrides.
+    pub fn is_base(&self) -> bool {
+        self.overriding.is_none()
+    }
+
+    /// Whether files whose path gave these values are this one's among those of its name: the first of which this is true has them.
+    pub fn is_for(&self, name: &str, values: &BTreeMap<String, OsText>) -> bool {
+        self.name == name && self.overriding.as_ref().is_none_or(|overriding| overriding.holds(values))
     }
 }
 

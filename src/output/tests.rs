@@ -96,6 +96,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         delivery: None,
         base_dir: "/".into(),
         timezone: "UTC".into(),
+        overriding: None,
     }
 }
 

@@ -106,7 +106,7 @@ impl Service {
         let start = Start::read(&file, &registry)?;
         let settings = start.settings.clone();
         let data_dir = settings.service.data_dir.clone();
-        let live = settings.rules.iter().filter(|rule| rule.mode == Mode::Live).count();
+        let live = settings.rules.iter().filter(|rule| rule.is_base() && rule.mode == Mode::Live).count();
         let stop_timeout = settings.service.stop_timeout;
         let board = Arc::new(Board::new(state_of(&start), start.kept.clone()));
         let configuration: Arc<dyn Configuration> = Arc::clone(&board) as _;

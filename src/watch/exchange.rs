@@ -31,7 +31,7 @@ impl Watcher {
         }
         self.links.outlets = outlets;
         let before = std::mem::replace(&mut self.rules, rules);
-        for (path, candidate) in self.table.take_all(self.rules.len()) {
+        for (path, candidate) in self.table.take_all(self.rules.queues()) {
             self.keep_candidate(&before, &path, candidate, now);
         }
         let rules = &self.rules;

@@ -1,5 +1,6 @@
 //! The rules as the watch needs them: which file belongs to which rule, and what its marker is called.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,6 +71,13 @@ impl RuleSet {
 
     pub(super) fn len(&self) -> usize {
         self.rules.len()
+    }
+
+    /// For each rule the place of the first of its name: its overrides and it have one queue.
+    pub(super) fn queues(&self) -> Vec<usize> {
+        let mut first = HashMap::new();
+        let queue = |(at, rule): (usize, &WatchedRule)| *first.entry(rule.rule.name.clone()).or_insert(at);
+        self.rules.iter().enumerate().map(queue).collect()
     }
 
     pub(super) fn get(&self, at: usize) -> Option<&WatchedRule> {
@@ -223,9 +231,10 @@ impl WatchedRule {
         self.marker.iter().chain(&self.totals)
     }
 
-    /// The named wildcards of a file that the first of these patterns takes, unless it is excluded.
+    /// The named wildcards of a file that the first of these patterns takes, unless it is excluded, or none that an override is for.
     fn values<'a>(&self, mut patterns: impl Iterator<Item = &'a Pattern>, path: &Path) -> Option<Values> {
         let values = patterns.find_map(|pattern| pattern.matches(path))?;
-        (!self.excludes.excludes(path)).then_some(values)
+        let is_for = self.rule.is_for(&self.rule.name, &values);
+        (is_for && !self.excludes.excludes(path)).then_some(values)
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Table {
     files: HashMap<Arc<Path>, Candidate>,
     due: BinaryHeap<Reverse<(Instant, Arc<Path>)>>,
     queues: Vec<BTreeMap<QueueKey, Arc<Path>>>,
+    /// The queue of each rule.
+    queue_of: Vec<usize>,
     counts: Vec<usize>,
     missed: Vec<bool>,
     next_rule: usize,
@@ -43,9 +45,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(rules: usize) -> Self {
+    /// For rules with these queues, each named by the place of a rule.
+    pub(super) fn new(queue_of: Vec<usize>) -> Self {
+        let rules = queue_of.len();
         let queues = (0..rules).map(|_| BTreeMap::new()).collect();
-        Self { queues, counts: vec![0; rules], missed: vec![false; rules], ..Self::default() }
+        Self { queues, queue_of, counts: vec![0; rules], missed: vec![false; rules], ..Self::default() }
     }
 
     fn room(&self) -> usize {
@@ -96,14 +100,14 @@ impl Table {
         path
     }
 
-    /// All candidates, to be put back under so many other rules. What is remembered of other files stays.
-    pub(super) fn take_all(&mut self, rules: usize) -> HashMap<Arc<Path>, Candidate> {
+    /// All candidates, to be put back under other rules, with these queues. What is remembered of other files stays.
+    pub(super) fn take_all(&mut self, queue_of: Vec<usize>) -> HashMap<Arc<Path>, Candidate> {
         let remembered = Self {
             arrivals: self.arrivals,
             taken: std::mem::take(&mut self.taken),
             taken_in_order: std::mem::take(&mut self.taken_in_order),
             kept: std::mem::take(&mut self.kept),
-            ..Self::new(rules)
+            ..Self::new(queue_of)
         };
         std::mem::replace(self, remembered).files
     }
@@ -120,7 +124,7 @@ impl Table {
             self.due.push(Reverse((due, Arc::clone(path))));
         }
         if let Phase::Ready(key) = &candidate.phase
-            && let Some(queue) = self.queues.get_mut(candidate.rule)
+            && let Some(queue) = self.queue_of.get(candidate.rule).and_then(|at| self.queues.get_mut(*at))
         {
             queue.insert(key.clone(), Arc::clone(path));
         }
@@ -182,7 +186,7 @@ impl Table {
         candidate.due = None;
         candidate.reason = Cow::Borrowed("complete, waiting to be claimed");
         candidate.phase = Phase::Ready(key.clone());
-        if let Some(queue) = self.queues.get_mut(candidate.rule) {
+        if let Some(queue) = self.queue_of.get(candidate.rule).and_then(|at| self.queues.get_mut(*at)) {
             queue.insert(key, Arc::clone(path));
         }
     }
@@ -190,7 +194,7 @@ impl Table {
     fn unqueue(&mut self, path: &Path) {
         if let Some(candidate) = self.files.get(path)
             && let Phase::Ready(key) = &candidate.phase
-            && let Some(queue) = self.queues.get_mut(candidate.rule)
+            && let Some(queue) = self.queue_of.get(candidate.rule).and_then(|at| self.queues.get_mut(*at))
         {
             queue.remove(key);
         }
@@ -307,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_deadline_that_was_put_off_is_passed_over_and_swept_out() {
-        let mut table = Table::new(1);
+        let mut table = Table::new(vec![0]);
         let now = Instant::now();
         let path = table.insert(Path::new("a"), candidate(0, 1));
         for n in 1..5000 {
@@ -320,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_rule_with_too_many_files_leaves_room_for_the_others_and_scans_again_when_it_has_some() {
-        let mut table = Table::new(2);
+        let mut table = Table::new(vec![0, 1]);
         let room = table.room();
         for n in 0..room {
             assert!(table.has_room(0));
@@ -334,7 +338,7 @@ mod tests {
 
     #[test]
     fn rules_take_turns_and_each_keeps_its_order() {
-        let mut table = Table::new(2);
+        let mut table = Table::new(vec![0, 1]);
         for (name, rule) in [("b", 0), ("a", 0), ("c", 1)] {
             let path = table.insert(Path::new(name), candidate(rule, 1));
             table.queue(&path, Order::Name);
@@ -354,7 +358,7 @@ mod tests {
 
     #[test]
     fn only_the_last_taken_files_are_remembered() {
-        let mut table = Table::new(1);
+        let mut table = Table::new(vec![0]);
         (0..=TAKEN_MAX as u64).for_each(|inode| table.remember_taken(candidate(0, inode).seen));
         assert!(!table.was_taken(&candidate(0, 0).seen));
         assert!(table.was_taken(&candidate(0, TAKEN_MAX as u64).seen));

@@ -91,7 +91,7 @@ impl Watcher {
     ) -> Self {
         let now = Instant::now();
         Self {
-            table: Table::new(rules.len()),
+            table: Table::new(rules.queues()),
             strangers: Strangers::default(),
             fixed_folders: rules.fixed_folders(),
             rules,

@@ -38,6 +38,11 @@ enum Part {
     One(Segment),
 }
 
+/// The named wildcards' values from the first of these patterns that fits a path; what is no pattern fits none.
+pub(crate) fn values_of<'t>(patterns: impl IntoIterator<Item = &'t String>, path: &Path) -> Option<Values> {
+    patterns.into_iter().find_map(|text| Pattern::parse(text).ok()?.matches(path))
+}
+
 impl Pattern {
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
         if !Path::new(text).is_absolute() {

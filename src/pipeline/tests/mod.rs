@@ -114,6 +114,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         delivery: None,
         base_dir: std::env::temp_dir(),
         timezone: "UTC".into(),
+        overriding: None,
     }
 }
 

@@ -202,6 +202,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         delivery: None,
         base_dir: PathBuf::new(),
         timezone: "UTC".into(),
+        overriding: None,
     }
 }
 
