@@ -187,7 +187,7 @@ fn show_file(
 ) -> io::Result<()> {
     match &rule.overriding {
         Some(overriding) => {
-            writeln!(out, "{} (override for {overriding}): {}", rule.name, escaped_path(file))?
+            writeln!(out, "{} (override for {overriding}): {}", rule.name, escaped_path(file))?;
         }
         None => writeln!(out, "{}: {}", rule.name, escaped_path(file))?,
     }

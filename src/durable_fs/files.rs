@@ -5,8 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::{FsError, SYNC};
-use super::folder_sync::sync_folder;
-use super::names::{Entry, Kind, Reach, parent_of};
+use super::names::{Entry, Kind, Reach};
 use super::platform;
 use super::whereabouts::note_place;
 use crate::model::identity::{FileIdentity, FolderIdentity};
@@ -26,33 +25,6 @@ pub(crate) fn sync_all(file: &File, path: &Path) -> Result<(), FsError> {
 /// Gives a file its Unix permissions, whatever the umask says (nothing to do on Windows).
 pub(crate) fn set_mode(file: &File, path: &Path, mode: u32) -> Result<(), FsError> {
     platform::set_mode(file, mode).map_err(|e| FsError::new("set the permissions of", path, e))
-}
-
-/// Makes a folder and its parents, each durable; `private`: mode 0700 for those that are made.
-pub(crate) fn make_folder(folder: &Path, private: bool) -> Result<(), FsError> {
-    let mut missing = Vec::new();
-    for ancestor in folder.ancestors().filter(|a| !a.as_os_str().is_empty()) {
-        match platform::folder_identity(ancestor) {
-            Ok(Some(_)) => break,
-            Ok(None) => {
-                return Err(FsError::new("make the folder", folder, io::ErrorKind::NotADirectory.into()));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(ancestor),
-            Err(error) => return Err(FsError::new("make the folder", folder, error)),
-        }
-    }
-    for wanted in missing.into_iter().rev() {
-        match platform::make_one_folder(wanted, private) {
-            Ok(()) => {}
-            // Another thread was faster; it may not have synced yet, so the sync below is ours to do as well.
-            Err(error)
-                if error.kind() == io::ErrorKind::AlreadyExists
-                    && matches!(platform::folder_identity(wanted), Ok(Some(_))) => {}
-            Err(error) => return Err(FsError::new("make the folder", wanted, error)),
-        }
-        sync_folder(parent_of(wanted))?;
-    }
-    Ok(())
 }
 
 /// Removes a file; not finding it is fine. Does not sync the folder.

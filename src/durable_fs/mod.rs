@@ -9,6 +9,7 @@
 
 mod error;
 mod files;
+mod folder_making;
 mod folder_sync;
 #[cfg(unix)]
 mod fuse;
@@ -47,10 +48,11 @@ use windows as platform;
 
 pub(crate) use error::{FsError, hint_of, may_list, may_write_in, waits_for};
 pub(crate) use files::{
-    check_own_folder, folder_identity, has_other_names, identity_at, kind_at, list, make_folder, open_own,
-    own_folder, set_mode, sync_all, take_over,
+    check_own_folder, folder_identity, has_other_names, identity_at, kind_at, list, open_own, own_folder,
+    set_mode, sync_all, take_over,
 };
 pub use files::{create_private, remove_file, sync_data};
+pub(crate) use folder_making::make_folder;
 pub(crate) use folder_sync::sync_folder;
 pub(crate) use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
 #[cfg(target_os = "linux")]
