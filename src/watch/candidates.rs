@@ -50,6 +50,8 @@ impl Watcher {
     pub(super) fn hint(&mut self, path: &Path, sign: Sign) {
         let now = Instant::now();
         if let Some(key) = self.table.key(path) {
+            // A scan may have been faster than the events.
+            let sign = if sign == Sign::Appeared { self.sign_of_name(path) } else { sign };
             return self.sign(&key, sign, now);
         }
         let part = self.rules.part(path);
@@ -74,10 +76,12 @@ impl Watcher {
             && durable_fs::kind_at(path).is_ok_and(|kind| kind == Some(Kind::Folder))
         {
             self.scanner.walk(path.to_owned());
-        } else if matches!(sign, Sign::Appeared | Sign::MovedIn)
-            && let Ok(Some(identity)) = durable_fs::identity_at(path)
-        {
-            self.strangers.note(path.to_owned(), &identity);
+        } else if matches!(sign, Sign::Appeared | Sign::MovedIn) {
+            match durable_fs::identity_at(path) {
+                Ok(Some(identity)) => self.strangers.note(path.to_owned(), &identity),
+                Ok(None) if sign == Sign::Appeared => self.strangers.note_unseen(path.to_owned()),
+                Ok(None) | Err(_) => {}
+            }
         }
     }
 
@@ -88,6 +92,13 @@ impl Watcher {
         if self.table.get(&key).is_some_and(|it| (it.seen.device, it.seen.inode) == file) {
             self.sign(&key, sign_of_rename(path, &key), now);
         }
+    }
+
+    /// What it says that a candidate's name appeared: its file may have had another one.
+    fn sign_of_name(&mut self, path: &Path) -> Sign {
+        let Ok(Some(identity)) = durable_fs::identity_at(path) else { return Sign::Appeared };
+        let renamed = self.strangers.renamed_to(path, &identity);
+        renamed.map_or(Sign::Appeared, |from| sign_of_rename(&from, path))
     }
 
     fn marker_changed(&mut self, marker: &Path, now: Instant) {

@@ -2,8 +2,17 @@
 //!
 //! OpenSSH's server renames so for clients that ask for SFTP's own rename: the new name appears, then the old one goes. Nothing else tells
 //! that from a file that is only just being written.
+//!
+//! A short upload may be renamed before the first look at it, so that nothing tells which file it was. Events come in their order, which
+//! tells enough: an older name that appeared, and whose end is not told of yet, was there when the new one appeared.
+//!
+//! ```text
+//! sender   .part appears ... new name appears, .part goes
+//! watch                                                    .part appears: it is gone; new name appears: a rename; .part goes
+//! ```
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::durable_fs;
@@ -22,6 +31,15 @@ pub(super) struct Strangers {
     by_name: HashMap<PathBuf, File>,
     in_order: BTreeMap<u64, PathBuf>,
     next: u64,
+    unseen: Unseen,
+}
+
+/// Names that appeared and were gone at the first look, until it is told that they went.
+#[derive(Default)]
+struct Unseen {
+    names: HashSet<PathBuf>,
+    /// By what their files may be called at last.
+    by_target: HashMap<OsString, PathBuf>,
 }
 
 struct Stranger {
@@ -51,9 +69,16 @@ impl Strangers {
         }
     }
 
+    /// Takes note of a name that no rule takes and that is gone already.
+    pub(super) fn note_unseen(&mut self, name: PathBuf) {
+        self.unseen.note(name);
+    }
+
     /// A candidate appeared: the other name that its file had, if that is gone already. If it is not, [`Self::gone`] tells when it goes.
     pub(super) fn renamed_to(&mut self, candidate: &Path, identity: &FileIdentity) -> Option<PathBuf> {
-        let stranger = self.by_file.get_mut(&(identity.device, identity.inode))?;
+        let Some(stranger) = self.by_file.get_mut(&(identity.device, identity.inode)) else {
+            return self.unseen.take_for(candidate);
+        };
         let is_there = match durable_fs::identity_at(&stranger.name) {
             Ok(found) => found.is_some_and(|it| it.same_file(identity)),
             Err(_) => true,
@@ -69,6 +94,7 @@ impl Strangers {
 
     /// A name is gone: the candidate and the file that it was of.
     pub(super) fn gone(&mut self, name: &Path) -> Option<(PathBuf, File)> {
+        self.unseen.forget(name);
         let file = *self.by_name.get(name)?;
         Some((self.forget(name)?.candidate?, file))
     }
@@ -83,6 +109,46 @@ impl Strangers {
         self.in_order.remove(&stranger.number);
         Some(stranger)
     }
+}
+
+impl Unseen {
+    fn note(&mut self, name: PathBuf) {
+        if self.names.len() >= STRANGERS_MAX {
+            *self = Self::default();
+        }
+        for target in targets(&name) {
+            self.by_target.insert(target.to_owned(), name.clone());
+        }
+        self.names.insert(name);
+    }
+
+    /// The name whose file may be called so now.
+    fn take_for(&mut self, candidate: &Path) -> Option<PathBuf> {
+        let name = self.by_target.get(candidate.file_name()?)?.clone();
+        // Should it be there again, its file is not the candidate.
+        let is_gone = durable_fs::identity_at(&name).is_ok_and(|found| found.is_none());
+        self.forget(&name);
+        is_gone.then_some(name)
+    }
+
+    fn forget(&mut self, name: &Path) {
+        if self.names.remove(name) {
+            for target in targets(name) {
+                self.by_target.remove(target);
+            }
+        }
+    }
+}
+
+/// What a file with a temporary name may be called at last: the same in another folder, or without an ending, or a dot before it.
+fn targets(name: &Path) -> impl Iterator<Item = &OsStr> {
+    let name = name.file_name().unwrap_or_default();
+    let stem = Path::new(name).file_stem().unwrap_or_default();
+    [Some(name), Some(stem), without_dot(name), without_dot(stem)].into_iter().flatten()
+}
+
+fn without_dot(name: &OsStr) -> Option<&OsStr> {
+    name.to_str()?.strip_prefix('.').map(OsStr::new)
 }
 
 #[cfg(test)]
@@ -109,6 +175,27 @@ mod tests {
         strangers.note(old.clone(), &identity);
         assert_eq!(strangers.renamed_to(&new, &identity), Some(old.clone()));
         assert_eq!(strangers.gone(&old), None, "it was told of");
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_before_the_first_look_is_told_by_its_names_and_the_order_of_events() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        let renamed = |appeared: &str, gone: &str, candidate: &str| {
+            let mut strangers = Strangers::default();
+            strangers.note_unseen(at(appeared));
+            strangers.gone(&at(gone));
+            let found = strangers.renamed_to(&at(candidate), &file(1));
+            assert_eq!(strangers.renamed_to(&at(candidate), &file(2)), None, "it counts once");
+            found
+        };
+        for appeared in ["a.csv.filepart", ".a.csv.part", ".a.csv", "elsewhere/a.csv"] {
+            assert_eq!(renamed(appeared, "other", "a.csv"), Some(at(appeared)), "{appeared}");
+        }
+        assert_eq!(renamed("a.csv.part", "a.csv.part", "a.csv"), None, "it went before the candidate came");
+        assert_eq!(renamed("b.csv.part", "other", "a.csv"), None, "another file's");
+        std::fs::write(at("a.csv.part"), b"x").expect("writes");
+        assert_eq!(renamed("a.csv.part", "other", "a.csv"), None, "it is there again");
     }
 
     #[test]

@@ -15,6 +15,8 @@ use toml::Table;
 pub mod disk;
 pub mod random;
 mod service;
+#[cfg(target_os = "linux")]
+pub mod sftp;
 
 pub use service::Service;
 
