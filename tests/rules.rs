@@ -104,3 +104,90 @@ fn a_test_of_a_rule_is_judged_by_the_override_that_has_its_sample() {
     let world = with_senders(&format!("{RULE}{ODD}{test}"), &[]);
     world.landfall(&["test"]).done().says(&["2 passed, 0 failed"]);
 }
+
+#[test]
+fn a_file_that_waits_is_explained_with_what_for_since_when_and_the_sizes_seen() {
+    let waiting = RULE.replace("100ms", "1h").replace("ready = {", "ready = { totals = \"{name}.ctl\",");
+    let world = with_senders(&waiting, &["acme"]);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let told = || world.json(&["explain", "in/acme/a.txt", "--json"]);
+    for count in [1, 3] {
+        world.write("in/acme/a.txt", lines(count));
+        let size = lines(count).len() as u64;
+        service.wait_until("this size is seen", || {
+            let sizes = told()["seen"]["sizes"].clone();
+            sizes.as_array()?.last().filter(|last| last["bytes"] == size).cloned()
+        });
+    }
+    let first = told();
+    assert_eq!(first["waits"], "for its totals", "{first}");
+    assert_eq!(first["companions"][0]["key"], "totals");
+    assert_eq!(first["companions"][0]["there"], false);
+    let seen = &first["seen"];
+    assert!(seen["first_seen_at"].as_str() <= seen["still_since"].as_str(), "{seen}");
+    world.landfall(&["explain", "in/acme/a.txt"]).done().says(&[
+        "waits: for its totals",
+        "sizes seen: ",
+        "is not there",
+    ]);
+    world.write("in/acme/a.txt.ctl", "{}");
+    service.wait_until("it waits for its quiet time", || {
+        told()["waits"].as_str().filter(|waits| waits.contains("stable_for")).map(str::to_owned)
+    });
+    assert!(told()["seen"]["next_look_at"].is_string());
+    service.stop();
+    let stopped = told();
+    assert_eq!((&stopped["seen"], &stopped["rule"]), (&Value::Null, &"payments".into()), "{stopped}");
+}
+
+#[test]
+fn every_place_of_a_file_leads_to_its_job() {
+    let world =
+        with_senders(&RULE.replace("\"delete\"", "\"archive\", archive_dir = \"archive\""), &["acme"]);
+    world.write("in/acme/a.txt", lines(2));
+    world.landfall(&["ingest", "in/acme/a.txt", "--rule", "payments", "--retire"]).done();
+    for (path, part) in
+        [("in/acme/a.txt", "source"), ("archive/a.txt", "retired source"), ("out/acme/a.main", "output")]
+    {
+        let told = world.json(&["explain", path, "--json"]);
+        assert_eq!(
+            (&told["found_as"][0], &told["jobs"][0]["state"]),
+            (&part.into(), &"completed".into()),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_adopted_is_never_taken_until_it_is_another_or_that_is_undone() {
+    let world = with_senders(RULE, &["acme"]);
+    for name in ["old", "again", "undone"] {
+        world.write(format!("in/acme/{name}.txt"), "1\n");
+    }
+    let old = ["in/acme/old.txt", "in/acme/again.txt", "in/acme/undone.txt"];
+    // Without a service, and before the first start.
+    world.landfall(&[&["adopt"][..], &old].concat()).done().says(&["old.txt: adopted; rule \"payments\""]);
+    world.landfall(&["adopt", old[0]]).done().says(&["was adopted before"]);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    // With one: a file that waits already.
+    world.write("in/acme/busy.txt", "1\n");
+    world
+        .landfall(&["adopt", "in/acme/nobody.txt", "in/acme/busy.txt"])
+        .ends_with(1)
+        .says(&["busy.txt: adopted", "is not there"]);
+    world.move_in("in/acme/new.txt", "2\n");
+    service.wait_for(&world, "out/acme/new.main");
+    world.write("in/acme/again.txt", "1\n2\n");
+    service.wait_for(&world, "out/acme/again.main");
+    world.landfall(&["adopt", "--undo", "in/acme/undone.txt"]).done();
+    service.wait_for(&world, "out/acme/undone.main");
+    assert_eq!(world.files("in/acme"), ["busy.txt", "old.txt"]);
+    let told = world.json(&["explain", "in/acme/old.txt", "--json"]);
+    assert_eq!((&told["kept"]["rule"], &told["kept"]["job"]), (&"payments".into(), &Value::Null), "{told}");
+    service.stop();
+    world.landfall(&["adopt", "--undo", "in/acme/new.txt"]).ends_with(1);
+    world.landfall(&["adopt", "landfall.toml"]).ends_with(1).says(&["no rule takes"]);
+    world.landfall(&["check", "--store"]).done();
+}

@@ -1,6 +1,5 @@
 //! `landfall explain PATH`: which rule takes a file, what keeps each other from it, what it waits for, and which jobs it became.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,12 +7,11 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::explain_found::Found;
 use super::rules::rules_gone_by;
-use super::view::{self, Stop, bytes};
-use crate::engine::{Door, JobFilter};
-use crate::model::job::Job;
+use super::view::{self, Stop};
 use crate::model::job_view::VIEW_VERSION;
-use crate::model::os_text::{OsText, escaped_path};
+use crate::model::os_text::escaped_path;
 use crate::model::overriding::Override;
 use crate::model::pattern::os_chars::as_chars;
 use crate::model::pattern::{self, Pattern, Values};
@@ -22,9 +20,6 @@ use crate::model::shown_json;
 use crate::watch::companion::Companion;
 use crate::watch::exclude::Excludes;
 use crate::watch::rules::RuleSet;
-
-/// So many jobs of a file are told, the newest.
-const JOBS_TOLD_MAX: usize = 5;
 
 /// Which file.
 #[derive(clap::Args)]
@@ -111,7 +106,8 @@ pub(super) fn run(args: &ExplainArgs, settings: &Settings) -> anyhow::Result<Exi
     let bases: Vec<_> = rules.iter().filter(|rule| rule.is_base()).collect();
     let verdicts = verdicts(&bases, &rules, &path);
     view::print(|out| {
-        let found = Found::of(door, &path)?;
+        let taker = set.assign(&path).and_then(|(at, _)| rules.get(at));
+        let found = Found::of(door, &path, taker)?;
         if args.json {
             print_json(out, &path, &bases, &verdicts, &found)
         } else {
@@ -188,56 +184,6 @@ fn companion_of(rules: &[Rule], path: &Path) -> Option<&'static str> {
     })
 }
 
-/// What is known of the file besides the rules.
-struct Found {
-    /// What lies there.
-    there: String,
-    /// Why it waits, as the running service sees it.
-    waits: Option<String>,
-    /// The newest first.
-    jobs: Vec<Job>,
-    is_service: bool,
-}
-
-impl Found {
-    fn of(door: Option<&dyn Door>, path: &Path) -> Result<Self, Stop> {
-        let name = OsText::from(path);
-        let mut waits = None;
-        for file in door.into_iter().flat_map(Door::files_waiting) {
-            let file = file?;
-            if file.path == name {
-                waits = Some(file.reason);
-            }
-        }
-        let mut jobs = Vec::new();
-        let newest = JobFilter { newest_first: true, ..JobFilter::default() };
-        for job in door.into_iter().flat_map(|door| door.list(&newest)) {
-            let job = job?;
-            if job.source.path == name {
-                jobs.push(job);
-            }
-            if jobs.len() == JOBS_TOLD_MAX {
-                break;
-            }
-        }
-        let is_service = door.is_some_and(Door::is_service);
-        Ok(Self { there: what_lies_at(path), waits, jobs, is_service })
-    }
-}
-
-fn what_lies_at(path: &Path) -> String {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_file() => format!("a file of {}", bytes(found.len())),
-        Ok(found) if found.is_dir() => "a folder: only files are taken".to_owned(),
-        Ok(found) if found.is_symlink() => {
-            "a symbolic link: links are not followed, and not taken".to_owned()
-        }
-        Ok(_) => "no regular file: it is never taken".to_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => "nothing lies there".to_owned(),
-        Err(error) => format!("it cannot be looked at: {error}"),
-    }
-}
-
 fn print_text(
     out: &mut dyn Write,
     path: &Path,
@@ -253,14 +199,8 @@ fn print_text(
     if verdicts.iter().all(|verdict| *verdict == Verdict::NoPattern) {
         writeln!(out, "  no rule: no pattern fits; `landfall rules` lists them")?;
     }
-    match &found.waits {
-        Some(reason) => writeln!(out, "  waits: {}", view::printable(reason.as_bytes(), usize::MAX))?,
-        None if !found.is_service => writeln!(out, "  no service is running: nobody watches for it")?,
-        None => {}
-    }
-    for job in &found.jobs {
-        let age = view::age(job.created_at, now);
-        writeln!(out, "  job {}: {} under rule \"{}\", claimed {age} ago", job.id, job.state, job.rule)?;
+    for line in found.lines(now) {
+        writeln!(out, "  {line}")?;
     }
     Ok(())
 }
@@ -276,16 +216,12 @@ fn print_json(
         let overriding = verdict.overriding().map(|it| json!({ "if": it.condition, "keys": it.keys }));
         json!({ "name": rule.name, "verdict": verdict.word(), "detail": verdict.told(), "override": overriding })
     };
-    let takers = rules.iter().zip(verdicts).find(|(_, verdict)| matches!(verdict, Verdict::Takes { .. }));
-    let all = json!({
-        "version": VIEW_VERSION,
-        "path": escaped_path(path),
-        "there": found.there,
-        "rule": takers.map(|(rule, _)| &rule.name),
-        "rules": rules.iter().zip(verdicts).map(of_rule).collect::<Vec<_>>(),
-        "waits": found.waits,
-        "jobs": found.jobs.iter().map(crate::model::job_view::job_json).collect::<Vec<_>>(),
-    });
+    let taker = rules.iter().zip(verdicts).find(|(_, verdict)| matches!(verdict, Verdict::Takes { .. }));
+    let mut all = found.json();
+    all["version"] = VIEW_VERSION.into();
+    all["path"] = escaped_path(path).into();
+    all["rule"] = json!(taker.map(|(rule, _)| &rule.name));
+    all["rules"] = rules.iter().zip(verdicts).map(of_rule).collect();
     writeln!(out, "{}", shown_json::to_string(&all)?)?;
     Ok(())
 }

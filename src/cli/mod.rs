@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 a job failed or the thing asked for does not exist; 2 the command line or the configuration is wrong.
 
+mod adopt;
 mod check;
 mod check_rights;
 mod check_store;
@@ -10,6 +11,7 @@ mod demo;
 mod dry_run;
 mod exit;
 mod explain;
+mod explain_found;
 mod explain_path;
 mod follow;
 mod ingest;
@@ -97,6 +99,8 @@ enum Command {
     Rules(rules::RulesArgs),
     /// Say which rule takes a file, what keeps others from it, what it waits for, and which jobs it became
     Explain(explain_path::ExplainArgs),
+    /// Have files that were dealt with before, by something else, never taken
+    Adopt(adopt::AdoptArgs),
     /// Show one job: timeline, account, outputs, errors with hints
     Show(show::ShowArgs),
     /// Show a job's failed records
@@ -149,6 +153,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Jobs(args) => settings(config).and_then(|settings| jobs::run(&args, &settings)),
         Command::Rules(args) => settings(config).and_then(|settings| rules::run(&args, &settings)),
         Command::Explain(args) => settings(config).and_then(|settings| explain_path::run(&args, &settings)),
+        Command::Adopt(args) => settings(config).and_then(|settings| adopt::run(&args, &settings)),
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
         Command::Reload(args) => reload::run(&args, config),

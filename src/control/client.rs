@@ -16,6 +16,7 @@ use crate::engine::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
+use crate::model::file_known::FileKnown;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
@@ -127,6 +128,10 @@ impl Door for Client {
 
     fn files_waiting(&self) -> Answers<'_, FileWaiting> {
         self.answers(Command::FilesWaiting)
+    }
+
+    fn file_known(&self, path: &OsText) -> Result<FileKnown, Refusal> {
+        self.one(Command::FileKnown { path: path.clone() })
     }
 
     fn check_store(&self) -> Answers<'_, Verified> {

@@ -18,7 +18,7 @@ use crate::engine::{Act, JobFilter, Refusal};
 use crate::model::os_text::OsText;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 5;
+pub(super) const PROTOCOL_VERSION: u32 = 6;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -76,6 +76,9 @@ pub(super) enum Command {
         delivery_key: Option<OsText>,
     },
     FilesWaiting,
+    FileKnown {
+        path: OsText,
+    },
     CheckStore,
     Reload,
     Configuration,

@@ -191,6 +191,7 @@ impl Desk {
             Command::Published { rule, content_hash, delivery_key } => {
                 reply.one(self.door.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))
             }
+            Command::FileKnown { path } => reply.one(self.door.file_known(&path)),
             Command::FilesWaiting => self.all(reply, self.door.files_waiting()),
             Command::CheckStore => {
                 reply.at_once = true;

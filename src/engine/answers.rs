@@ -6,6 +6,7 @@ use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use super::handle::Engine;
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
+use crate::model::file_known::FileKnown;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
@@ -15,7 +16,7 @@ use crate::store::{JobMatch, Published, StoreError, Verified};
 /// A subscriber hears something within this.
 const QUIET_MAX: Duration = Duration::from_millis(100);
 /// How long the watches may take, which may be in a file system that hangs.
-const WATCH_PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const WATCH_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Engine {
     fn find(&self, text: &str) -> Result<JobId, Refusal> {
@@ -66,6 +67,8 @@ impl Door for Engine {
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
             }
+            Act::Adopt { path } => self.adopt(stages, path.as_path()),
+            Act::GiveUp { path } => self.give_up(stages, path.as_path()),
         };
         done.map_err(|trouble| Refusal::Fault(trouble.error))
     }
@@ -123,6 +126,10 @@ impl Door for Engine {
                 .into_iter()
                 .map(|(path, reason)| Ok(FileWaiting { path: path.into(), reason })),
         )
+    }
+
+    fn file_known(&self, path: &OsText) -> Result<FileKnown, Refusal> {
+        Engine::file_known(self, path.as_path()).map_err(refused)
     }
 
     fn check_store(&self) -> Answers<'_, Verified> {

@@ -151,7 +151,7 @@ fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Resul
     Ok(found)
 }
 
-fn random_tail() -> u128 {
+pub(super) fn random_tail() -> u128 {
     use std::hash::{BuildHasher as _, RandomState};
     // `RandomState` is seeded by the operating system; ids need to differ, not to be secret.
     let half = || u128::from(RandomState::new().hash_one(std::process::id()));

@@ -26,7 +26,7 @@ pub(super) struct Claims {
     pub late_writes: LateWrites,
     /// Files that an operator named: each is looked for among the rows before it has one.
     pub ingesting: OneAtATime<PathBuf>,
-    /// Kept files that an intake claims now: a folder may be watched under two names, by two of them.
+    /// Files that an intake claims now, or that are adopted: a folder may be watched under two names, by two of them.
     pub keeping: OneAtATime<FileIdentity>,
     /// What the start has not got through yet.
     pub unopened: Unopened,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{Fault, JobError};
+use crate::model::file_known::FileKnown;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -114,6 +115,16 @@ pub(crate) enum Act {
         /// It is claimed and ends as the rule says; else it stays as it is.
         retire: bool,
     },
+    /// Has a file that lies there never taken, as long as it is the same.
+    Adopt {
+        /// The file's absolute path.
+        path: OsText,
+    },
+    /// Takes that back.
+    GiveUp {
+        /// The file's absolute path.
+        path: OsText,
+    },
 }
 
 /// Items one after another, read as they are asked for.
@@ -142,6 +153,8 @@ pub(crate) trait Door: Send + Sync {
     ) -> Result<Published, Refusal>;
     /// The files that wait to be taken, by path; none without a service.
     fn files_waiting(&self) -> Answers<'_, FileWaiting>;
+    /// What is known of a file beside its jobs.
+    fn file_known(&self, path: &OsText) -> Result<FileKnown, Refusal>;
     /// Verifies every value of the store; the last answer is [`Verified::Ended`].
     fn check_store(&self) -> Answers<'_, Verified>;
     /// Whether a service answers.
@@ -206,8 +219,10 @@ mod tests {
             Act::Retry { job: "a".into() },
             Act::AcceptMissing { job: "a".into() },
             Act::Ingest { path: "/in/a.csv".into(), rule: "payments".into(), retire: true },
+            Act::Adopt { path: "/in/a.csv".into() },
+            Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

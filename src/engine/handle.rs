@@ -70,6 +70,11 @@ impl Engine {
         &self.inner.store
     }
 
+    /// Those of the configuration, for an engine without stages.
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.inner.rules
+    }
+
     pub(super) fn service(&self) -> Option<&Arc<dyn Configuration>> {
         self.inner.service.as_ref()
     }

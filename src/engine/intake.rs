@@ -36,18 +36,17 @@ fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
         return Err(trouble);
     }
     let mut wanted = Vec::with_capacity(batch.len());
-    // In one order, so that two intakes do not wait for each other.
-    let to_keep: BTreeSet<_> =
-        batch.iter().filter(|offer| is_kept(offer)).map(|offer| offer.identity).collect();
+    // In one order, so that two intakes do not wait for each other. Any of them may be adopted just now.
+    let to_enter: BTreeSet<_> = batch.iter().map(|offer| offer.identity).collect();
     let _entered: Vec<_> =
-        to_keep.into_iter().map(|identity| shared.claims.keeping.enter(identity)).collect();
+        to_enter.into_iter().map(|identity| shared.claims.keeping.enter(identity)).collect();
     let (mut kept, mut twins) = (HashSet::new(), Vec::new());
     for offer in batch {
         if is_kept(&offer) && !kept.insert(offer.identity) {
             twins.push(offer);
             continue;
         }
-        if is_kept(&offer) && is_known(shared, &offer) {
+        if is_known(shared, &offer) {
             continue;
         }
         if !shared.rules.takes_files(&offer.rule.name, &offer.vars) {

@@ -8,6 +8,7 @@
 //!
 //! Nothing here runs on the async runtime. The life of a file, who owns and locks what, and the order of durable steps: `ARCHITECTURE.md`.
 
+mod adopt;
 mod answers;
 mod archive;
 mod care;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::lock;
 use super::trouble::Trouble;
+use crate::model::file_known::FileSeen;
 use crate::model::rule::Rule;
 use crate::watch::{Answer, Offer, Watch};
 
@@ -79,6 +80,12 @@ impl Watches {
     /// Offers what was answered with [`Answer::Later`] again, now.
     pub(super) fn hasten(&self) {
         self.lock().watches.iter().for_each(|watched| watched.watch.hasten());
+    }
+
+    /// See [`Watch::seen`]; `patience` is for all together.
+    pub(super) fn seen(&self, path: &Path, patience: Duration) -> Option<FileSeen> {
+        let until = Instant::now() + patience;
+        self.all().iter().find_map(|watch| watch.seen(path, until.saturating_duration_since(Instant::now())))
     }
 
     /// See [`Watch::waiting`]; `patience` is for all together.

@@ -9,6 +9,7 @@ pub mod category;
 pub mod configuration;
 pub mod delivery;
 pub mod fault;
+pub(crate) mod file_known;
 pub mod identity;
 pub mod job;
 pub mod job_id;

@@ -75,6 +75,11 @@ impl<'a> Changes<'a> {
         self.put("ledger row", keys::of_job(keys::LEDGER, row.job), row)
     }
 
+    /// Forgets the row of a file that was adopted.
+    pub(crate) fn forget_ledger_row(&mut self, job: JobId) -> &mut Self {
+        self.remove(keys::of_job(keys::LEDGER, job))
+    }
+
     /// Forgets a kept file: it is gone, or changed, and what lies there now is a new source.
     pub(crate) fn forget_kept(&mut self, identity: &FileIdentity) -> &mut Self {
         self.remove(keys::kept(identity))

@@ -77,6 +77,8 @@ pub enum LedgerOutcome {
     GivenBack,
     /// A resend that the rule refuses.
     Refused,
+    /// No job: an operator said that it had been dealt with. It stays where it lies.
+    Adopted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

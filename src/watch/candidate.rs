@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::ready::Proof;
+use crate::clock;
+use crate::model::file_known::{FileSeen, SizeSeen};
 use crate::model::identity::FileIdentity;
 
 /// How long a close may last after it was told of (on a busy machine its process may have to wait in the middle of it), and the
@@ -14,6 +16,9 @@ const CLOSE_LASTS: Duration = Duration::from_secs(1);
 const CLOSE_PAUSE: Duration = Duration::from_millis(1);
 /// Shortest and longest pause between looks at a file that somebody has open for writing.
 const WRITER_PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Earlier sizes that are remembered of a candidate at most.
+const EARLIER_SIZES_MAX: usize = 8;
 
 /// Why a candidate waits.
 pub(super) type Reason = Cow<'static, str>;
@@ -38,8 +43,13 @@ pub(super) struct Candidate {
     pub(super) not_before: Option<Instant>,
     /// Nothing is wrong with it: the engine takes no files now.
     pub(super) put_off: bool,
-    /// Why it waits.
+    /// Why it waits, and since when for that.
     pub(super) reason: Reason,
+    pub(super) reason_since: Instant,
+    pub(super) first_seen: Instant,
+    /// Its size is what it is since then; and earlier ones, each with its time: the first, and the last of the others.
+    pub(super) size_since: Instant,
+    pub(super) earlier_sizes: Vec<(Instant, u64)>,
     pub(super) companions: Companions,
     /// The next look at it, which the table keeps.
     pub(super) due: Option<Instant>,
@@ -110,6 +120,10 @@ impl Candidate {
             not_before: None,
             put_off: false,
             reason: Cow::Borrowed("just seen"),
+            reason_since: now,
+            first_seen: now,
+            size_since: now,
+            earlier_sizes: Vec::new(),
             companions: Companions::default(),
             due: None,
         }
@@ -148,10 +162,45 @@ impl Candidate {
             if !keeps_its_proof {
                 self.proof = Proof::None;
             }
-            self.seen = identity;
+            self.see(identity, now);
             self.still_since = now;
         }
         changed
+    }
+
+    /// Notes what it is now.
+    pub(super) fn see(&mut self, identity: FileIdentity, now: Instant) {
+        if identity.size != self.seen.size {
+            if self.earlier_sizes.len() == EARLIER_SIZES_MAX {
+                self.earlier_sizes.remove(1);
+            }
+            self.earlier_sizes.push((self.size_since, self.seen.size));
+            self.size_since = now;
+        }
+        self.seen = identity;
+    }
+
+    /// Says why it waits.
+    pub(super) fn wait_for(&mut self, reason: Reason) {
+        if self.reason != reason {
+            self.reason = reason;
+            self.reason_since = Instant::now();
+        }
+    }
+
+    /// As it is told to who asks for it.
+    pub(super) fn told(&self) -> FileSeen {
+        let past = |at: Instant| clock::ago(at.elapsed()).unwrap_or_else(clock::now);
+        let sizes = self.earlier_sizes.iter().copied().chain([(self.size_since, self.seen.size)]);
+        let next_look = self.due.filter(|_| self.phase == Phase::Waiting);
+        FileSeen {
+            reason: self.reason.to_string(),
+            reason_since: past(self.reason_since),
+            first_seen_at: past(self.first_seen),
+            still_since: past(self.still_since),
+            sizes: sizes.map(|(at, bytes)| SizeSeen { at: past(at), bytes }).collect(),
+            next_look_at: next_look.and_then(|at| clock::after(at.saturating_duration_since(Instant::now()))),
+        }
     }
 }
 

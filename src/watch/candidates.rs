@@ -128,7 +128,7 @@ impl Watcher {
         };
         let Some(rule) = self.rules.get(rule_at) else { return true };
         let companions = rule.companions_of(path);
-        if rule.keeps() && self.is_kept(path, &identity) {
+        if self.is_kept(path, &identity) {
             return true;
         }
         if !self.table.has_room(rule_at) {
@@ -424,7 +424,7 @@ impl Watcher {
         }
         let Some(key) = self.table.key(path) else { return };
         let Some(candidate) = self.table.get_mut(path) else { return };
-        candidate.seen = identity;
+        candidate.see(identity, now);
         candidate.still_since = now;
         candidate.proof = Proof::None;
         candidate.distrusted = Some((identity.device, identity.inode));

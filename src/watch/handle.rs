@@ -14,6 +14,7 @@ use super::offer::{Answer, Outlets};
 use super::rules::RuleSet;
 use super::watcher::{self, Links, Watcher};
 use crate::durable_fs;
+use crate::model::file_known::FileSeen;
 use crate::model::identity::FileIdentity;
 use crate::model::rule::Rule;
 
@@ -131,6 +132,13 @@ impl Watch {
             Err(_) if self.thread.is_finished() => Vec::new(),
             Err(_) => self.place().into_iter().collect(),
         }
+    }
+
+    /// One candidate as it was seen; none also where the thread does not answer within `patience`.
+    pub(crate) fn seen(&self, path: &Path, patience: Duration) -> Option<FileSeen> {
+        let (reply, seen) = mpsc::sync_channel(1);
+        self.inbox.try_send(Message::Seen(path.to_owned(), reply)).ok()?;
+        seen.recv_timeout(patience).ok().flatten()
     }
 
     /// Where the watching thread is, if it is at a file system.

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex};
 use super::offer::{Answer, Outlets};
 use super::rules::RuleSet;
 use crate::durable_fs::HIDDEN_PREFIX;
+use crate::model::file_known::FileSeen;
 
 /// What reaches the watching thread.
 pub(super) enum Message {
     Hint(PathBuf, Sign),
     Waiting(SyncSender<Vec<(PathBuf, String)>>),
+    /// What is known of one candidate.
+    Seen(PathBuf, SyncSender<Option<FileSeen>>),
     #[cfg(all(test, unix))]
     Rescan,
     /// Look at the flags, the answers and the rules.

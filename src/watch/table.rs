@@ -157,7 +157,7 @@ impl Table {
         self.unqueue(path);
         if let Some(candidate) = self.files.get_mut(path) {
             candidate.phase = Phase::Waiting;
-            candidate.reason = reason;
+            candidate.wait_for(reason);
             candidate.due = Some(until);
             self.due.push(Reverse((until, Arc::clone(path))));
         }
@@ -184,7 +184,7 @@ impl Table {
             Order::Modified => QueueKey::Modified(candidate.seen.mtime_ns, self.arrivals),
         };
         candidate.due = None;
-        candidate.reason = Cow::Borrowed("complete, waiting to be claimed");
+        candidate.wait_for(Cow::Borrowed("complete, waiting to be claimed"));
         candidate.phase = Phase::Ready(key.clone());
         if let Some(queue) = self.queue_of.get(candidate.rule).and_then(|at| self.queues.get_mut(*at)) {
             queue.insert(key, Arc::clone(path));
@@ -224,7 +224,7 @@ impl Table {
         if let Some(candidate) = self.files.get_mut(path) {
             candidate.phase = Phase::Offered(Proof::None);
             candidate.due = None;
-            candidate.reason = Cow::Borrowed("offered, being claimed");
+            candidate.wait_for(Cow::Borrowed("offered, being claimed"));
         }
     }
 

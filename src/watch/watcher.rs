@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::candidate::Candidate;
 use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
 use super::offer::{Offer, Outlets};
@@ -176,6 +177,11 @@ impl Watcher {
                 self.take_answers();
                 // Nobody waits any more if it cannot be sent.
                 reply.try_send(self.waiting()).unwrap_or(());
+            }
+            Message::Seen(path, reply) => {
+                self.take_rules();
+                self.take_answers();
+                reply.try_send(self.table.get(&path).map(Candidate::told)).unwrap_or(());
             }
             #[cfg(all(test, unix))]
             Message::Rescan => self.request_scan(),

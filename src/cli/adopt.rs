@@ -1,0 +1,70 @@
+//! `landfall adopt`: files that were dealt with before this program came are never taken.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::exit::FAILED;
+use super::say::{complain, say};
+use crate::control::{self, Reached};
+use crate::engine::{Act, Door};
+use crate::model::os_text::{OsText, escaped_path};
+use crate::model::rule::Settings;
+
+/// The arguments of `landfall adopt`.
+#[derive(clap::Args)]
+#[command(
+    after_help = "The files stay where they lie. They are known by what they are now: one that is written again, replaced, renamed or given \
+                  other rights is a new file, and is taken. `--undo` takes an adoption back. `landfall explain FILE` tells of it.\n\
+                  With a running service it counts at once; without one it is there for the next start."
+)]
+pub(super) struct AdoptArgs {
+    /// Files that a rule would take
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Have these files taken after all, as if they had never been adopted
+    #[arg(long)]
+    undo: bool,
+}
+
+pub(super) fn run(args: &AdoptArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let reached = control::open_or_make(settings)?;
+    let door: &dyn Door = match &reached {
+        Reached::Service(client) => client,
+        Reached::Engine(engine) => engine,
+    };
+    let mut all_done = true;
+    for file in &args.files {
+        if let Err(error) = one(args, file, door) {
+            complain(&error.0, error.1.as_deref());
+            all_done = false;
+        }
+    }
+    Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// One that cannot be adopted does not stop the others.
+fn one(args: &AdoptArgs, file: &PathBuf, door: &dyn Door) -> Result<(), (String, Option<String>)> {
+    let refused = |refusal: crate::engine::Refusal| (refusal.to_string(), refusal.hint());
+    let path = std::path::absolute(file)
+        .map_err(|error| (format!("{} cannot be found: {error}", escaped_path(file)), None))?;
+    let path = OsText::from(path);
+    if args.undo {
+        door.act(&Act::GiveUp { path: path.clone() }).map_err(refused)?;
+        say!("{path}: adopted no more; it is taken once it is complete");
+        return Ok(());
+    }
+    let before = door.file_known(&path).map_err(refused)?.kept;
+    door.act(&Act::Adopt { path: path.clone() }).map_err(refused)?;
+    let known = door.file_known(&path).map_err(refused)?.kept;
+    match (before, known) {
+        (Some(before), _) => match before.job {
+            Some(job) => say!("{path}: was ingested as job {job}, and is not taken again"),
+            None => say!("{path}: was adopted before"),
+        },
+        (None, Some(kept)) => {
+            say!("{path}: adopted; rule \"{}\" never takes it as it lies there now", kept.rule)
+        }
+        (None, None) => say!("{path}: adopted, but it has changed since: it is a new file now"),
+    }
+    Ok(())
+}

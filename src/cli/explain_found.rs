@@ -1,0 +1,184 @@
+//! What is known of a file besides the rules: what lies there, what it waits for, what it became.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::view::{self, Stop, bytes};
+use crate::engine::{Door, JobFilter};
+use crate::model::file_known::{FileKept, FileSeen};
+use crate::model::job::Job;
+use crate::model::job_view::job_json;
+use crate::model::os_text::{OsText, escaped_path};
+use crate::model::rule::Rule;
+use crate::watch::companion;
+
+/// So many jobs of a file are told, the newest.
+const JOBS_TOLD_MAX: usize = 5;
+
+/// What is known of the file.
+pub(super) struct Found {
+    /// What lies there.
+    pub there: String,
+    /// What its rule waits for beside it: the key, where it lies, and whether it is there.
+    companions: Vec<(&'static str, PathBuf, bool)>,
+    /// How the running service has seen it.
+    seen: Option<FileSeen>,
+    /// What holds up a folder above it, or the watch.
+    held_up: Option<(OsText, String)>,
+    /// It stays where it lies, and is not taken as long as it is the same.
+    kept: Option<FileKept>,
+    /// The newest first, each with what of it the file is.
+    jobs: Vec<(&'static str, Job)>,
+    is_service: bool,
+}
+
+impl Found {
+    pub(super) fn of(door: Option<&dyn Door>, path: &Path, taker: Option<&Rule>) -> Result<Self, Stop> {
+        let name = OsText::from(path);
+        let known = door.map(|door| door.file_known(&name)).transpose()?.unwrap_or_default();
+        let mut held_up = None;
+        for file in door.filter(|_| known.waiting.is_none()).into_iter().flat_map(Door::files_waiting) {
+            let file = file?;
+            if path.starts_with(file.path.as_path()) {
+                held_up = Some((file.path, file.reason));
+            }
+        }
+        let mut jobs = Vec::new();
+        let newest = JobFilter { newest_first: true, ..JobFilter::default() };
+        for job in door.into_iter().flat_map(|door| door.list(&newest)) {
+            let job = job?;
+            if let Some(part) = part_of(&job, &name) {
+                jobs.push((part, job));
+            }
+            if jobs.len() == JOBS_TOLD_MAX {
+                break;
+            }
+        }
+        Ok(Self {
+            there: what_lies_at(path),
+            companions: taker.map(|rule| companions(rule, path)).unwrap_or_default(),
+            seen: known.waiting,
+            held_up,
+            kept: known.kept,
+            jobs,
+            is_service: door.is_some_and(Door::is_service),
+        })
+    }
+
+    /// Line by line.
+    pub(super) fn lines(&self, now: Timestamp) -> Vec<String> {
+        let mut lines = Vec::new();
+        let age = |at: Timestamp| view::age(at, now);
+        if let Some(seen) = &self.seen {
+            lines.push(format!("waits: {}", view::printable(seen.reason.as_bytes(), usize::MAX)));
+            lines.push(format!(
+                "  for that since {}, seen first {} ago, unchanged since {}{}",
+                age(seen.reason_since),
+                age(seen.first_seen_at),
+                age(seen.still_since),
+                seen.next_look_at
+                    .map_or_else(String::new, |at| format!(", looked at again in {}", age_until(now, at)))
+            ));
+            let sizes: Vec<_> = seen
+                .sizes
+                .iter()
+                .map(|size| format!("{} ({} ago)", bytes(size.bytes), age(size.at)))
+                .collect();
+            lines.push(format!("  sizes seen: {}", sizes.join(", ")));
+        } else if let Some((path, reason)) = &self.held_up {
+            lines.push(format!("waits: {path}: {}", view::printable(reason.as_bytes(), usize::MAX)));
+        } else if !self.is_service {
+            lines.push("no service is running: nobody watches for it".to_owned());
+        }
+        for (key, path, is_there) in &self.companions {
+            let is_there = if *is_there { "is there" } else { "is not there" };
+            lines.push(format!("its {key} (`ready.{key}`): {} {is_there}", escaped_path(path)));
+        }
+        if let Some(kept) = &self.kept {
+            let age = age(kept.at);
+            lines.push(match kept.job {
+                Some(job) => format!("kept: ingested as job {job} {age} ago; not taken again as long as it is the same"),
+                None => format!(
+                    "adopted {age} ago under rule \"{}\": not taken as long as it is the same (`landfall adopt --undo`)",
+                    kept.rule
+                ),
+            });
+        }
+        for (part, job) in &self.jobs {
+            let age = age(job.created_at);
+            let what = if *part == "source" { String::new() } else { format!(" (this is its {part})") };
+            lines.push(format!(
+                "job {}: {} under rule \"{}\", claimed {age} ago{what}",
+                job.id, job.state, job.rule
+            ));
+            if let Some(waiting) = &job.waiting {
+                let detail = view::printable(waiting.detail.as_bytes(), usize::MAX);
+                lines.push(format!("  it waits: {detail}"));
+            }
+        }
+        lines
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let companion = |(key, path, is_there): &(&str, PathBuf, bool)| json!({ "key": key, "path": escaped_path(path), "there": is_there });
+        let held_up = self.held_up.as_ref().map(|(_, reason)| reason);
+        json!({
+            "there": self.there,
+            "waits": self.seen.as_ref().map(|seen| &seen.reason).or(held_up),
+            "seen": self.seen,
+            "held_up_at": self.held_up.as_ref().map(|(path, _)| path.to_string()),
+            "companions": self.companions.iter().map(companion).collect::<Vec<_>>(),
+            "kept": self.kept,
+            "jobs": self.jobs.iter().map(|(_, job)| job_json(job)).collect::<Vec<_>>(),
+            "found_as": self.jobs.iter().map(|(part, _)| *part).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// How long until then, as ages are told.
+fn age_until(now: Timestamp, at: Timestamp) -> String {
+    view::age(now, at)
+}
+
+/// What of a job a file is.
+fn part_of(job: &Job, file: &OsText) -> Option<&'static str> {
+    if job.source.path == *file {
+        Some("source")
+    } else if job.source.claimed.as_ref() == Some(file) {
+        Some("claimed source")
+    } else if job.retired_to.as_ref() == Some(file) {
+        Some("retired source")
+    } else if job.outputs.iter().any(|output| output.path == *file) {
+        Some("output")
+    } else {
+        job.source.companions.iter().any(|companion| companion.path == *file).then_some("companion")
+    }
+}
+
+/// The marker and the totals that a rule wants beside a file.
+fn companions(rule: &Rule, path: &Path) -> Vec<(&'static str, PathBuf, bool)> {
+    let named = [("marker", &rule.ready.marker), ("totals", &rule.ready.totals)];
+    let found = named.into_iter().filter_map(|(key, template)| {
+        let companion = companion::path(template.as_deref()?, path)?;
+        let is_there = companion.symlink_metadata().is_ok();
+        Some((key, companion, is_there))
+    });
+    found.collect()
+}
+
+fn what_lies_at(path: &Path) -> String {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => format!("a file of {}", bytes(found.len())),
+        Ok(found) if found.is_dir() => "a folder: only files are taken".to_owned(),
+        Ok(found) if found.is_symlink() => {
+            "a symbolic link: links are not followed, and not taken".to_owned()
+        }
+        Ok(_) => "no regular file: it is never taken".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "nothing lies there".to_owned(),
+        Err(error) => format!("it cannot be looked at: {error}"),
+    }
+}

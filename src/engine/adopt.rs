@@ -1,0 +1,124 @@
+//! Adopting: an operator says of a file that it was dealt with, by whatever came before this program. It stays where it lies.
+//!
+//! It has a row in the ledger, as a file that a rule keeps, and is known by what it is (device, inode, size, times): once it is another, it is
+//! a new source. No job stands behind it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::answers::WATCH_PATIENCE;
+use super::handle::Engine;
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::clock::{self, JobIds};
+use crate::durable_fs;
+use crate::model::fault::FaultKind;
+use crate::model::file_known::{FileKept, FileKnown};
+use crate::model::job_id::JobId;
+use crate::model::os_text::escaped_path;
+use crate::model::rule::Rule;
+use crate::store::{LedgerOutcome, LedgerRow, Store, StoreError};
+use crate::watch::Answer;
+use crate::watch::rules::RuleSet;
+
+impl Engine {
+    /// Has a file that lies there now, and that a rule would take, never taken; the row's id. One that is known already stays so.
+    pub(super) fn adopt(&self, stages: Option<&Arc<Shared>>, path: &Path) -> Result<JobId, Trouble> {
+        let rules: Vec<Arc<Rule>> = match stages {
+            Some(shared) => shared.rules.now().iter().cloned().collect(),
+            None => self.rules().iter().cloned().map(Arc::new).collect(),
+        };
+        let set = RuleSet::new(rules.clone()).map_err(|error| Trouble::from_fault(&error))?;
+        let taking = set.assign(path).and_then(|(at, _)| rules.get(at)).ok_or_else(|| {
+            let message = format!("no rule takes {}: there is nothing to adopt", escaped_path(path));
+            Trouble::new(
+                FaultKind::Input,
+                message,
+                Some("`landfall explain` says why; give the path as the rule names it"),
+            )
+        })?;
+        let identity = there(path)?;
+        // Nobody claims it meanwhile.
+        let _entered = stages.map(|shared| shared.claims.keeping.enter(identity));
+        if there(path)? != identity {
+            let message = format!("{} changed just now, or was taken", escaped_path(path));
+            return Err(Trouble::new(
+                FaultKind::Transient,
+                message,
+                Some("`landfall explain` says what became of it"),
+            ));
+        }
+        if let Some(known) = self.store().kept(&identity)? {
+            return Ok(known);
+        }
+        let now = clock::now();
+        let job = stages.map_or_else(
+            || JobIds::default().next(super::claim::random_tail()),
+            |shared| shared.claims.ids.next(super::claim::random_tail()),
+        );
+        let row = LedgerRow {
+            job,
+            rule: taking.name.clone(),
+            path: path.into(),
+            identity,
+            claimed_at: now,
+            outcome: LedgerOutcome::Adopted,
+            finished_at: Some(now),
+            content_hash: None,
+            delivery_key: None,
+            revision: None,
+        };
+        self.store().change().ledger(&row, true).apply()?;
+        self.store().sync()?;
+        if let Some(shared) = stages {
+            shared.claims.answer(path, Answer::Taken); // it waits no more
+        }
+        Ok(job)
+    }
+
+    /// Takes that back: the file is one like any other.
+    pub(super) fn give_up(&self, stages: Option<&Arc<Shared>>, path: &Path) -> Result<JobId, Trouble> {
+        let identity = there(path)?;
+        let row = row_of(self.store(), path)?
+            .filter(|row| row.outcome == LedgerOutcome::Adopted)
+            .ok_or_else(|| {
+                let message = format!("{} is not adopted as it lies there", escaped_path(path));
+                Trouble::new(FaultKind::Input, message, Some("`landfall explain` says what is known of it"))
+            })?;
+        self.store().change().forget_kept(&identity).forget_ledger_row(row.job).apply()?;
+        self.store().sync()?;
+        if let Some(shared) = stages {
+            shared.claims.answer(path, Answer::NotYet); // it is looked at as if it were new
+        }
+        Ok(row.job)
+    }
+
+    /// What is known of a file beside its jobs.
+    pub(super) fn file_known(&self, path: &Path) -> Result<FileKnown, StoreError> {
+        let kept = row_of(self.store(), path)?.map(|row| FileKept {
+            job: (row.outcome != LedgerOutcome::Adopted).then_some(row.job),
+            at: row.claimed_at,
+            rule: row.rule,
+        });
+        let waiting = self.stages().and_then(|shared| shared.claims.watches.seen(path, WATCH_PATIENCE));
+        Ok(FileKnown { waiting, kept })
+    }
+}
+
+/// The ledger's row of a file that stays where it lies, as it is now.
+fn row_of(store: &Store, path: &Path) -> Result<Option<LedgerRow>, StoreError> {
+    let Ok(Some(identity)) = durable_fs::identity_at(path) else { return Ok(None) };
+    store.kept(&identity)?.map_or(Ok(None), |job| store.ledger(job))
+}
+
+fn there(path: &Path) -> Result<crate::model::identity::FileIdentity, Trouble> {
+    let lacking = |why: &str| {
+        let message = format!("{} {why}", escaped_path(path));
+        Trouble::new(FaultKind::Input, message, Some("only a file that lies there can be adopted"))
+    };
+    match durable_fs::identity_at(path) {
+        Ok(Some(identity)) => Ok(identity),
+        Ok(None) => Err(lacking("is not there, or is no regular file")),
+        Err(error) => Err(lacking(&format!("cannot be looked at: {error}"))),
+    }
+}
