@@ -128,6 +128,7 @@ impl<'a> About<'a> {
             self.unlisted(&key, folders.iter().filter(|folder| folder.as_path() != pattern.fixed_folder()));
             self.closed_to_us(&key, &folders);
             self.unseen_writers(&key, &folders);
+            self.without_events(&key, &folders);
             self.writable_for_others(&key, &folders);
             let has_claims = self.rule.source.claim_dir.is_none();
             for claims in folders.iter().map(|folder| folder.join(CLAIM_FOLDER)).filter(|_| has_claims) {
@@ -257,6 +258,23 @@ impl<'a> About<'a> {
             let (message, hint) = why.split_once("; ").unwrap_or((why, "let senders rename or send markers"));
             self.warn(key, format!("{shown}: {message}"), hint);
         }
+    }
+
+    /// Files that come over a network, or through a program, are seen by scans alone.
+    fn without_events(&mut self, key: &[&str], folders: &[PathBuf]) {
+        if !self.rule.ready.events {
+            return;
+        }
+        let far = |folder: &PathBuf| durable_fs::far_file_system(folder).ok().flatten();
+        let Some((folder, kind)) = folders.iter().find_map(|folder| Some((folder, far(folder)?))) else {
+            return;
+        };
+        let every = self.settings.service.scan_every.as_secs_f64();
+        let message = format!(
+            "{} is on {kind}, where files come without events: only the scans see them, every {every} s",
+            escaped_path(folder)
+        );
+        self.warn(key, message, "set `service.scan_every` to less if that is too late for these files");
     }
 
     /// Whoever may write into a landing folder can put links into what is claimed there.

@@ -195,6 +195,9 @@ fn print_json(out: &mut dyn Write, door: Option<&dyn Door>, filter: &JobFilter) 
         let json = shown_json::to_string(&configuration_json(&state))?;
         write!(out, ",\"configuration\":{json}")?;
     }
+    if let Some(counts) = door.map(Door::watch_counts).transpose()?.flatten() {
+        write!(out, ",\"watch\":{}", shown_json::to_string(&serde_json::json!(counts))?)?;
+    }
     out.write_all(b"}\n")?;
     Ok(())
 }

@@ -123,12 +123,13 @@ fn ready(section: &Section<'_>, records: &Records) -> Ready {
         marker: (strategy == ReadyStrategy::Marker).then(|| marker.unwrap_or("{name}.done").to_owned()),
         totals: totals.map(str::to_owned),
         last_line: last_line(section, records),
+        events: section.boolean("events").unwrap_or(true),
     };
     if ready.totals.is_some() && ready.totals == ready.marker {
         let hint = "give each its own name; a file waits for its totals as for a marker".to_owned();
         section.problem("totals", "this is the marker's name too", Some(hint));
     }
-    section.finish(&["checksum", "empty", "late_after", "events"]);
+    section.finish(&["checksum", "empty", "late_after"]);
     ready
 }
 

@@ -21,6 +21,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -148,6 +149,10 @@ impl Door for Client {
 
     fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal> {
         self.one(Command::Configuration)
+    }
+
+    fn watch_counts(&self) -> Result<Option<WatchCounts>, Refusal> {
+        self.one(Command::WatchCounts)
     }
 
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal> {

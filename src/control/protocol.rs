@@ -82,6 +82,7 @@ pub(super) enum Command {
     CheckStore,
     Reload,
     Configuration,
+    WatchCounts,
     KeptConfiguration,
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod folder_making;
 mod folder_sync;
+mod fs_type;
 #[cfg(unix)]
 mod fuse;
 mod held;
@@ -54,6 +55,7 @@ pub(crate) use files::{
 pub use files::{create_private, remove_file, sync_data};
 pub(crate) use folder_making::make_folder;
 pub(crate) use folder_sync::sync_folder;
+pub(crate) use fs_type::far_file_system;
 pub(crate) use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
 #[cfg(target_os = "linux")]
 pub(crate) use kept::keep_reached;

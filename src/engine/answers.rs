@@ -11,6 +11,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::model::watch_counts::WatchCounts;
 use crate::store::{JobMatch, Published, StoreError, Verified};
 
 /// A subscriber hears something within this.
@@ -142,6 +143,11 @@ impl Door for Engine {
 
     fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal> {
         Ok(self.service().map(|service| service.state()))
+    }
+
+    fn watch_counts(&self) -> Result<Option<WatchCounts>, Refusal> {
+        let claims = self.service().and_then(|_| self.stages()).map(|stages| &stages.claims);
+        Ok(claims.map(|claims| claims.watches.counts()))
     }
 
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal> {

@@ -12,6 +12,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
 
 /// Which jobs are asked for.
@@ -165,6 +166,8 @@ pub(crate) trait Door: Send + Sync {
     fn reload(&self) -> Result<Reloaded, Refusal>;
     /// What the service goes by, and what is wrong with its configuration as it is now; none without a service.
     fn configuration(&self) -> Result<Option<ConfigurationState>, Refusal>;
+    /// How the service sees the files that come; none without a service.
+    fn watch_counts(&self) -> Result<Option<WatchCounts>, Refusal>;
     /// The configuration that the service goes by, whole.
     fn kept_configuration(&self) -> Result<KeptConfiguration, Refusal>;
 }

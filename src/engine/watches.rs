@@ -11,6 +11,7 @@ use super::lock;
 use super::trouble::Trouble;
 use crate::model::file_known::FileSeen;
 use crate::model::rule::Rule;
+use crate::model::watch_counts::WatchCounts;
 use crate::watch::{Answer, Offer, Watch};
 
 /// Where an intake is given offers.
@@ -86,6 +87,11 @@ impl Watches {
     pub(super) fn seen(&self, path: &Path, patience: Duration) -> Option<FileSeen> {
         let until = Instant::now() + patience;
         self.all().iter().find_map(|watch| watch.seen(path, until.saturating_duration_since(Instant::now())))
+    }
+
+    /// What all of them count.
+    pub(super) fn counts(&self) -> WatchCounts {
+        self.all().iter().map(|watch| watch.counts()).fold(WatchCounts::default(), WatchCounts::plus)
     }
 
     /// See [`Watch::waiting`]; `patience` is for all together.

@@ -28,3 +28,4 @@ pub mod slice;
 pub mod standing;
 pub mod step;
 pub mod template;
+pub mod watch_counts;

@@ -171,6 +171,18 @@ pub struct Ready {
     pub totals: Option<String>,
     /// What a last record without its line end means.
     pub last_line: LastLine,
+    /// Whether events tell of files, where the file system has any; else only scans do.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub events: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_yes(it: &bool) -> bool {
+    *it
 }
 
 /// `ready.last_line`.

@@ -59,6 +59,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
             marker: None,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
+            events: true,
         },
         decode: Decode {
             layers: vec![],

@@ -48,13 +48,18 @@ const GIVEN_BACK: Reason = Cow::Borrowed(
 impl Watcher {
     /// Takes in what an event or the scan told of a path.
     pub(super) fn hint(&mut self, path: &Path, sign: Sign) {
-        let now = Instant::now();
         if let Some(key) = self.table.key(path) {
             // A scan may have been faster than the events.
             let sign = if sign == Sign::Appeared { self.sign_of_name(path) } else { sign };
-            return self.sign(&key, sign, now);
+            return self.sign(&key, sign, Instant::now());
         }
         let part = self.rules.part(path);
+        self.hint_as(path, part, sign);
+    }
+
+    /// [`Self::hint`] of what is no candidate yet.
+    pub(super) fn hint_as(&mut self, path: &Path, part: Part, sign: Sign) {
+        let now = Instant::now();
         if let Part::Companion = part {
             return self.marker_changed(path, now);
         }
@@ -132,6 +137,7 @@ impl Watcher {
             return true;
         }
         if !self.table.has_room(rule_at) {
+            self.flags.counts.passed_over();
             return true;
         }
         let mut candidate = Candidate { companions, ..Candidate::new(rule_at, identity, now) };

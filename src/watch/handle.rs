@@ -1,12 +1,13 @@
 //! The handle of the watching thread: starting it, asking it, stopping it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::counts::Counts;
 use super::error::WatchError;
 use super::message::{Answers, Message, NextRules};
 use super::notifier::{Hints, Notifier};
@@ -17,6 +18,7 @@ use crate::durable_fs;
 use crate::model::file_known::FileSeen;
 use crate::model::identity::FileIdentity;
 use crate::model::rule::Rule;
+use crate::model::watch_counts::WatchCounts;
 
 /// Messages that wait at most; what finds no room costs a scan.
 pub(super) const INBOX_MAX: usize = 16 * 1024;
@@ -30,7 +32,8 @@ pub(crate) struct Watch {
     stopping: Arc<AtomicBool>,
     hastened: Arc<AtomicBool>,
     #[cfg(all(test, unix))]
-    scans: Arc<AtomicU64>,
+    lost: Arc<AtomicBool>,
+    counts: Arc<Counts>,
     thread: JoinHandle<()>,
 }
 
@@ -63,17 +66,21 @@ impl Watch {
         let (inbox, messages) = mpsc::sync_channel(INBOX_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let lost = Arc::new(AtomicBool::new(false));
-        let scans = Arc::new(AtomicU64::new(0));
+        let counts = Arc::<Counts>::default();
         let hastened = Arc::new(AtomicBool::new(false));
         let (answers, next_rules) = (Answers::default(), NextRules::default());
-        let hints = events.then(|| Hints { inbox: inbox.clone(), lost: Arc::clone(&lost) });
+        let hints = events.then(|| Hints {
+            inbox: inbox.clone(),
+            lost: Arc::clone(&lost),
+            counts: Arc::clone(&counts),
+        });
         let flags = watcher::Flags {
             stopping: Arc::clone(&stopping),
-            lost,
+            lost: Arc::clone(&lost),
             hastened: Arc::clone(&hastened),
             answers: Arc::clone(&answers),
             next_rules: Arc::clone(&next_rules),
-            scans: Arc::clone(&scans),
+            counts: Arc::clone(&counts),
         };
         let run = move || Watcher::new(rules, scan_every, Notifier::new(hints), links, flags).run(&messages);
         let thread =
@@ -85,7 +92,8 @@ impl Watch {
             stopping,
             hastened,
             #[cfg(all(test, unix))]
-            scans,
+            lost,
+            counts,
             thread,
         })
     }
@@ -106,6 +114,13 @@ impl Watch {
         self.next_rules.lock().unwrap_or_else(PoisonError::into_inner).replace(next);
         self.wake();
         Ok(())
+    }
+
+    /// Tells the watch that the system's queue of events overflowed.
+    #[cfg(all(test, unix))]
+    pub(super) fn lose_events(&self) {
+        let (inbox, lost, counts) = (self.inbox.clone(), Arc::clone(&self.lost), Arc::clone(&self.counts));
+        Hints { inbox, lost, counts }.overflow();
     }
 
     /// Scans all folders now.
@@ -157,7 +172,12 @@ impl Watch {
     /// Scans of all folders that are done; after the first one every folder that is there has its events, where it can have any.
     #[cfg(all(test, unix))]
     pub(crate) fn scans(&self) -> u64 {
-        self.scans.load(Ordering::Acquire)
+        self.counts.scans()
+    }
+
+    /// What it counts. Its thread is not asked.
+    pub(crate) fn counts(&self) -> WatchCounts {
+        self.counts.now()
     }
 
     /// Asks the thread to stop; returns at once.

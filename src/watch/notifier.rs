@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +13,9 @@ use std::sync::mpsc::SyncSender;
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 
+use super::counts::Counts;
+use super::folder_mark::FolderMark;
+use super::limits;
 use super::message::{Message, Sign, sign_of_rename};
 use crate::durable_fs;
 use crate::model::os_text::escaped_path;
@@ -24,19 +26,27 @@ pub(super) struct Hints {
     pub(super) inbox: SyncSender<Message>,
     /// Hints were lost: only a scan knows.
     pub(super) lost: Arc<AtomicBool>,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl Hints {
     fn send(&self, message: Message) {
-        if self.inbox.try_send(message).is_err() {
-            self.lost.store(true, Ordering::Release);
+        if self.inbox.try_send(message).is_err() && !self.lost.swap(true, Ordering::AcqRel) {
+            self.counts.events_lost();
         }
     }
 
     fn scan(&self) {
+        self.counts.events_lost();
         self.lost.store(true, Ordering::Release);
         // Only wakes the watch; a full inbox means that it is awake.
         self.inbox.try_send(Message::Wake).ok();
+    }
+
+    #[cfg(all(test, unix))]
+    pub(super) fn overflow(&self) {
+        let event = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        self.handle(Ok(event), &mut None);
     }
 
     /// `renamed`: the last old name of a rename, with the rename's number where the system gives one; its new name is told next.
@@ -47,7 +57,9 @@ impl Hints {
                 self.scan();
             }
             Ok(event) if event.need_rescan() => {
+                let hint = limits::told(limits::EVENTS);
                 tracing::warn!(
+                    hint,
                     "the system's queue of file events overflowed; the folders are scanned instead"
                 );
                 self.scan();
@@ -85,12 +97,14 @@ fn sign(kind: EventKind) -> Option<Sign> {
 }
 
 /// The folders that are watched.
+#[derive(Default)]
 pub(super) struct Notifier {
     watcher: Option<RecommendedWatcher>,
     folders: HashMap<PathBuf, FolderMark>,
     /// Folders whose end may be among the events that were lost: another with the same mark may lie there by now, unwatched.
     doubted: HashSet<PathBuf>,
-    failure_reported: bool,
+    /// Folders that can have no events now; the scans look into them.
+    without_events: HashSet<PathBuf>,
 }
 
 impl Notifier {
@@ -113,15 +127,19 @@ impl Notifier {
         let watcher = handler.and_then(|handler| {
             let config = Config::default().with_follow_symlinks(false);
             RecommendedWatcher::new(handler, config)
-                .inspect_err(|error| tracing::warn!(error = %error, "there are no file events; the folders are scanned only"))
+                .inspect_err(|error| {
+                    let hint = limits::told(limits::INSTANCES);
+                    tracing::warn!(error = %error, hint, "there are no file events; the folders are scanned only");
+                })
                 .ok()
         });
-        Self { watcher, folders: HashMap::new(), doubted: HashSet::new(), failure_reported: false }
+        Self { watcher, ..Self::default() }
     }
 
     /// Watches a folder; tells whether it was watched already.
     pub(super) fn watch(&mut self, folder: &Path) -> bool {
         if self.watcher.is_none() {
+            self.without_events.insert(folder.to_owned());
             return false;
         }
         durable_fs::note_place(folder);
@@ -136,17 +154,40 @@ impl Notifier {
         match watcher.watch(folder, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.folders.insert(folder.to_owned(), mark);
-                return was_watched;
-            }
-            Err(error) if !self.failure_reported => {
-                self.failure_reported = true;
-                tracing::warn!(path = escaped_path(folder), error = %error, "no file events for this folder, perhaps for others too; they are scanned only");
+                was_watched
             }
             Err(error) => {
-                tracing::debug!(path = escaped_path(folder), error = %error, "no file events for this folder");
+                self.refused(folder, &error);
+                false
             }
         }
-        false
+    }
+
+    /// The first such folder is told, and again the first after there was none.
+    fn refused(&mut self, folder: &Path, error: &notify::Error) {
+        let is_news = self.without_events.is_empty();
+        self.without_events.insert(folder.to_owned());
+        if !is_news {
+            tracing::debug!(path = escaped_path(folder), error = %error, "no file events for this folder");
+            return;
+        }
+        let hint =
+            matches!(error.kind, notify::ErrorKind::MaxFilesWatch).then(|| limits::told(limits::WATCHES));
+        tracing::warn!(
+            path = escaped_path(folder), error = %error, hint,
+            "no file events for this folder, perhaps for others too; they are scanned only"
+        );
+    }
+
+    /// A folder is not watched, on purpose.
+    pub(super) fn leave_to_scans(&mut self, folder: &Path) {
+        self.forget(folder);
+        self.without_events.insert(folder.to_owned());
+    }
+
+    /// Folders that are seen, and how many of them without events.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.folders.len() + self.without_events.len(), self.without_events.len())
     }
 
     /// Watches the nearest folder that exists above one that does not, so that its making is seen; false where something was made
@@ -165,6 +206,7 @@ impl Notifier {
     /// Watches a folder no more.
     pub(super) fn forget(&mut self, folder: &Path) {
         self.doubted.remove(folder);
+        self.without_events.remove(folder);
         if self.folders.remove(folder).is_some()
             && let Some(watcher) = &mut self.watcher
         {
@@ -173,9 +215,15 @@ impl Notifier {
         }
     }
 
+    /// Watches nothing in this folder any more, nor the folder.
+    pub(super) fn forget_all_in(&mut self, folder: &Path) {
+        self.retain(|other| !other.starts_with(folder));
+    }
+
     /// Watches only those folders any more.
     pub(super) fn retain(&mut self, is_needed: impl Fn(&Path) -> bool) {
-        let others: Vec<_> = self.folders.keys().filter(|folder| !is_needed(folder)).cloned().collect();
+        let all = self.folders.keys().chain(&self.without_events);
+        let others: Vec<_> = all.filter(|folder| !is_needed(folder)).cloned().collect();
         for folder in others {
             self.forget(&folder);
         }
@@ -191,24 +239,6 @@ impl Notifier {
 fn nearest_folder(path: &Path) -> Option<&Path> {
     durable_fs::note_place(path);
     path.ancestors().find(|above| fs::metadata(above).is_ok_and(|it| it.is_dir()))
-}
-
-/// Tells a folder from another of the same name.
-#[derive(PartialEq, Eq)]
-struct FolderMark(u64, u64);
-
-impl FolderMark {
-    #[cfg(unix)]
-    fn of(folder: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        fs::metadata(folder).map(|it| Self(it.dev(), it.ino()))
-    }
-
-    #[cfg(windows)]
-    fn of(folder: &Path) -> io::Result<Self> {
-        use std::os::windows::fs::MetadataExt as _;
-        fs::metadata(folder).map(|it| Self(it.creation_time(), 0))
-    }
 }
 
 #[cfg(test)]
@@ -228,7 +258,7 @@ mod tests {
     #[test]
     fn a_rename_from_a_hidden_name_beside_it_proves_no_more_than_a_close() {
         let (inbox, messages) = std::sync::mpsc::sync_channel(8);
-        let hints = Hints { inbox, lost: Arc::default() };
+        let hints = Hints { inbox, lost: Arc::default(), counts: Arc::default() };
         let mut renamed = None;
         let mut rename = |from: &str, to: &str, numbers: (usize, usize)| {
             for (mode, path, number) in [(RenameMode::From, from, numbers.0), (RenameMode::To, to, numbers.1)]
@@ -258,7 +288,7 @@ mod tests {
     #[test]
     fn hints_that_find_no_room_and_events_without_a_path_ask_for_a_scan() {
         let (inbox, _messages) = std::sync::mpsc::sync_channel(1);
-        let hints = Hints { inbox, lost: Arc::default() };
+        let hints = Hints { inbox, lost: Arc::default(), counts: Arc::default() };
         let event = || Ok(Event::new(EventKind::Create(CreateKind::File)).add_path(PathBuf::from("a")));
         hints.handle(event(), &mut None);
         assert!(!hints.lost.swap(false, Ordering::AcqRel));

@@ -130,6 +130,7 @@ mod tests {
             marker: None,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
+            events: true,
         };
         let since = Instant::now();
         let seen = Evidence { proof, marker, still_since: since, companions_since: None };

@@ -41,6 +41,8 @@ struct Wanted {
     companions: NameIndex<Segment>,
     /// A pattern of a live rule ends here or below.
     is_live: bool,
+    /// One of a live rule that is told by events.
+    has_events: bool,
 }
 
 /// What is looked for in one folder.
@@ -152,6 +154,11 @@ impl RuleSet {
         !is_claim_folder && self.wanted(&self.place(folder)).any(|wanted| wanted.is_live)
     }
 
+    /// Whether events are to tell of what comes into this folder or below it; else only scans do (`ready.events`).
+    pub(super) fn wants_events(&self, folder: &Path) -> bool {
+        self.wanted(&self.place(folder)).any(|wanted| wanted.has_events)
+    }
+
     /// The folders that the patterns of live rules begin in, each once.
     pub(super) fn fixed_folders(&self) -> Vec<PathBuf> {
         let mut folders: Vec<_> = (0..self.len()).flat_map(|rule| self.fixed_folders_of(rule)).collect();
@@ -175,6 +182,7 @@ fn plant(tree: &mut PatternTree<Wanted>, rule: &WatchedRule, pattern: &Pattern, 
         for node in &way {
             if let Some(wanted) = tree.value_mut(*node) {
                 wanted.is_live = true;
+                wanted.has_events |= rule.rule.ready.events;
             }
         }
     }

@@ -1,14 +1,17 @@
 //! The truth: a walk over every folder that can hold candidates, one entry at a time.
 //!
-//! Names are listed as a stream and never gathered. Several walks take turns, so that a folder with a million files holds up no other
-//! rule. Links are not followed. Nothing here looks at a file: that is the table's work.
+//! Names are listed as a stream and never gathered, but for the folders that are still to be entered. Several walks take turns, so that a
+//! folder with a million files holds up no other rule. Links are not followed. Nothing here looks at a file: that is the table's work.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 
 use super::rules::{Part, Place, RuleSet};
 use crate::durable_fs::{self, Entry, Kind};
+
+/// Walks that take turns; each has one folder open.
+const WALKS_MAX: usize = 64;
 
 type Listing = Box<dyn Iterator<Item = io::Result<Entry>> + Send>;
 
@@ -19,17 +22,20 @@ pub(super) enum Finding {
     /// The folder was listed to its end.
     Listed(PathBuf),
     /// A file that belongs to a rule, or a marker.
-    File(PathBuf),
+    File(PathBuf, Part),
     /// A folder that cannot be listed.
     Unlistable(PathBuf, io::Error),
     /// Something that concerns no rule.
     Nothing,
 }
 
-/// The walks under way.
+/// The walks under way, and those to come.
 #[derive(Default)]
 pub(super) struct Scanner {
     walks: VecDeque<Walk>,
+    waiting: VecDeque<PathBuf>,
+    /// Folders that a walk, or one to come, is about to enter.
+    to_enter: HashSet<PathBuf>,
 }
 
 /// One walk, from one folder down.
@@ -41,13 +47,13 @@ struct Walk {
 
 impl Scanner {
     pub(super) fn is_idle(&self) -> bool {
-        self.walks.is_empty()
+        self.walks.is_empty() && self.waiting.is_empty()
     }
 
     /// Walks from this folder down, unless a walk is just about to.
     pub(super) fn walk(&mut self, folder: PathBuf) {
-        if !self.walks.iter().any(|walk| walk.folders.contains(&folder)) {
-            self.walks.push_back(Walk { folders: vec![folder], entering: None, listing: None });
+        if self.to_enter.insert(folder.clone()) {
+            self.waiting.push_back(folder);
         }
     }
 
@@ -61,8 +67,12 @@ impl Scanner {
     /// One step of the walk whose turn it is; none when all walks are done.
     pub(super) fn step(&mut self, rules: &RuleSet) -> Option<Finding> {
         loop {
-            let walk = self.walks.front_mut()?;
-            if let Some(finding) = walk.step(rules) {
+            while self.walks.len() < WALKS_MAX
+                && let Some(folder) = self.waiting.pop_front()
+            {
+                self.walks.push_back(Walk { folders: vec![folder], entering: None, listing: None });
+            }
+            if let Some(finding) = self.walks.front_mut()?.step(rules, &mut self.to_enter) {
                 return Some(finding);
             }
             self.walks.pop_front();
@@ -71,7 +81,7 @@ impl Scanner {
 }
 
 impl Walk {
-    fn step(&mut self, rules: &RuleSet) -> Option<Finding> {
+    fn step(&mut self, rules: &RuleSet, to_enter: &mut HashSet<PathBuf>) -> Option<Finding> {
         if let Some(folder) = self.entering.take() {
             return Some(match durable_fs::list(&folder) {
                 Ok(listing) => {
@@ -87,28 +97,37 @@ impl Walk {
                 None => Finding::Listed(folder),
                 Some(Err(error)) => Finding::Unlistable(folder, error),
                 Some(Ok(entry)) => {
-                    let finding = self.sort(entry, &place, rules);
+                    let finding = self.sort(entry, &place, rules, to_enter);
                     self.listing = Some((folder, place, listing));
                     finding
                 }
             });
         }
         let folder = self.folders.pop()?;
+        to_enter.remove(&folder);
         self.entering = Some(folder.clone());
         Some(Finding::Entering(folder))
     }
 
-    fn sort(&mut self, Entry { path, kind }: Entry, place: &Place, rules: &RuleSet) -> Finding {
+    fn sort(
+        &mut self,
+        Entry { path, kind }: Entry,
+        place: &Place,
+        rules: &RuleSet,
+        to_enter: &mut HashSet<PathBuf>,
+    ) -> Finding {
         if kind == Kind::Folder && rules.could_match_below(&path) {
-            self.folders.push(path);
+            if to_enter.insert(path.clone()) {
+                self.folders.push(path);
+            }
             return Finding::Nothing;
         }
         if kind != Kind::File {
             return Finding::Nothing;
         }
         match rules.part_in(place, &path) {
-            Part::Candidate(..) | Part::Companion => Finding::File(path),
             Part::Stranger => Finding::Nothing,
+            part => Finding::File(path, part),
         }
     }
 }

@@ -3,17 +3,19 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::candidate::Candidate;
+use super::counts::Counts;
 use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
 use super::offer::{Offer, Outlets};
 use super::ready::FOREVER;
-use super::rules::RuleSet;
+use super::roots::Roots;
+use super::rules::{Part, RuleSet};
 use super::scanner::{Finding, Scanner};
 use super::strangers::Strangers;
 use super::table::Table;
@@ -45,8 +47,7 @@ pub(super) struct Flags {
     pub(super) hastened: Arc<AtomicBool>,
     pub(super) answers: Answers,
     pub(super) next_rules: NextRules,
-    /// Scans of all folders that are done.
-    pub(super) scans: Arc<AtomicU64>,
+    pub(super) counts: Arc<Counts>,
 }
 
 /// The thread's state.
@@ -59,7 +60,9 @@ pub(super) struct Watcher {
     pub(super) table: Table,
     pub(super) strangers: Strangers,
     pub(super) troubles: Troubles,
+    /// In order.
     pub(super) fixed_folders: Vec<PathBuf>,
+    roots: Roots,
     /// The number of the scan of all folders that is under way or was last.
     pub(super) scan: u64,
     /// Batches that the engine had no room for, each with its outlet, which was full.
@@ -70,9 +73,20 @@ pub(super) struct Watcher {
     pub(super) missing: HashSet<PathBuf>,
     /// Folders that have events only since the scan under way.
     newly_watched: HashSet<PathBuf>,
+    /// Kinds of file systems without events that were told.
+    told_far: HashSet<String>,
     next_scan: Instant,
     whole_scan: bool,
     scan_again: bool,
+}
+
+/// What is said of a folder whose file system tells no events.
+const FAR: &str =
+    "files may come into this file system without events; they are found by the scans (`service.scan_every`)";
+
+/// The kind of the file system that a folder lies on, or would if it were there, if files come there without events.
+fn far_kind_at(folder: &Path) -> Option<String> {
+    folder.ancestors().find_map(|folder| durable_fs::far_file_system(folder).ok()).flatten()
 }
 
 /// Whether the thread goes on.
@@ -95,6 +109,7 @@ impl Watcher {
             table: Table::new(rules.queues()),
             strangers: Strangers::default(),
             fixed_folders: rules.fixed_folders(),
+            roots: Roots::default(),
             rules,
             scan_every: scan_every.min(FOREVER),
             notifier,
@@ -107,6 +122,7 @@ impl Watcher {
             flags,
             missing: HashSet::new(),
             newly_watched: HashSet::new(),
+            told_far: HashSet::new(),
             next_scan: now,
             whole_scan: false,
             scan_again: false,
@@ -137,7 +153,13 @@ impl Watcher {
             return Duration::ZERO;
         }
         let send_again = (!self.unsent.is_empty()).then_some(now + OFFER_AGAIN);
-        let deadlines = [Some(self.next_scan), self.table.next_due(), self.troubles.next_due(), send_again];
+        let deadlines = [
+            Some(self.next_scan),
+            self.table.next_due(),
+            self.troubles.next_due(),
+            self.roots.next_turn(),
+            send_again,
+        ];
         let next = deadlines.into_iter().flatten().min();
         next.map_or(FOREVER, |at| at.saturating_duration_since(now))
     }
@@ -231,6 +253,11 @@ impl Watcher {
         for folder in self.troubles.due(now) {
             self.scanner.walk(folder);
         }
+        for folder in self.roots.changed(now) {
+            // What was watched below its name lies elsewhere now.
+            self.notifier.forget_all_in(&folder);
+            self.scanner.walk(folder);
+        }
     }
 
     pub(super) fn start_scan(&mut self) {
@@ -241,6 +268,9 @@ impl Watcher {
         for folder in &self.fixed_folders {
             self.scanner.walk(folder.clone());
         }
+        let rules = &self.rules;
+        let is_near = |folder: &PathBuf| rules.wants_events(folder) && far_kind_at(folder).is_none();
+        self.roots.exchange(&self.fixed_folders, is_near);
     }
 
     /// Some steps of the walks under way; messages and deadlines come in between.
@@ -266,7 +296,9 @@ impl Watcher {
         self.whole_scan = false;
         self.next_scan = Instant::now() + self.scan_every;
         self.table.forget_kept_before(self.scan);
-        self.flags.scans.fetch_add(1, Ordering::Release);
+        let (folders, without_events) = self.notifier.counts();
+        self.flags.counts.folders(folders, without_events);
+        self.flags.counts.scan_ended();
         if self.scan_again {
             self.start_scan();
         }
@@ -275,30 +307,47 @@ impl Watcher {
     fn found(&mut self, finding: Finding) {
         match finding {
             Finding::Nothing => {}
-            Finding::Entering(folder) => {
-                if !self.notifier.watch(&folder) {
-                    self.newly_watched.insert(folder);
-                }
-            }
+            Finding::Entering(folder) => self.entering(folder),
             Finding::Listed(folder) => {
                 self.troubles.clear(&folder);
                 if self.missing.remove(&folder) {
                     tracing::info!(path = escaped_path(&folder), "the watched folder is there now");
                 }
             }
-            Finding::File(path) => self.found_file(&path),
+            Finding::File(path, part) => self.found_file(&path, part),
             Finding::Unlistable(folder, error) => self.unlistable(folder, &error),
         }
     }
 
-    fn found_file(&mut self, path: &Path) {
+    /// A folder must be watched before it is listed, or a file that comes in between is seen by nobody.
+    fn entering(&mut self, folder: PathBuf) {
+        if !self.rules.wants_events(&folder) {
+            return self.notifier.leave_to_scans(&folder);
+        }
+        match durable_fs::far_file_system(&folder) {
+            Ok(Some(kind)) => {
+                if self.told_far.insert(kind.clone()) {
+                    tracing::info!(path = escaped_path(&folder), kind, "{FAR}");
+                }
+                self.notifier.leave_to_scans(&folder);
+            }
+            Ok(None) | Err(_) => {
+                if !self.notifier.watch(&folder) {
+                    self.newly_watched.insert(folder);
+                }
+            }
+        }
+    }
+
+    fn found_file(&mut self, path: &Path, part: Part) {
         if self.table.get(path).is_some() {
             return;
         }
-        self.hint(path, Sign::Appeared);
+        self.hint_as(path, part, Sign::Appeared);
         let folder = path.parent().unwrap_or(path);
         let had_events = self.notifier.knows(folder) && !self.newly_watched.contains(folder);
         if had_events && self.table.get(path).is_some() {
+            self.flags.counts.found_by_scan();
             tracing::debug!(path = escaped_path(path), "the scan found a file that no event told of");
         }
     }
@@ -315,7 +364,7 @@ impl Watcher {
         }
         self.notifier.forget(&folder);
         // Any other folder may come and go.
-        if self.fixed_folders.contains(&folder) {
+        if self.fixed_folders.binary_search(&folder).is_ok() {
             if !self.notifier.watch_above(&folder) {
                 self.scanner.walk(folder.clone());
             }

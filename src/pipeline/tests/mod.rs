@@ -79,6 +79,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             marker: None,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
+            events: true,
         },
         decode: Decode {
             layers: Vec::new(),

@@ -104,7 +104,7 @@ fn each_folder_on_the_way_to_a_missing_one_is_seen_without_a_scan() {
 fn after_events_were_lost_a_scan_watches_every_folder_anew() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (inbox, messages) = mpsc::sync_channel(64);
-    let mut notifier = Notifier::new(Some(Hints { inbox, lost: Arc::default() }));
+    let mut notifier = Notifier::new(Some(Hints { inbox, lost: Arc::default(), counts: Arc::default() }));
     assert!(!notifier.watch(folder.path()) && notifier.watch(folder.path()));
     notifier.doubt_all();
     assert!(notifier.watch(folder.path()), "it had its events all along");
@@ -112,4 +112,49 @@ fn after_events_were_lost_a_scan_watches_every_folder_anew() {
     fs::write(&path, b"x").expect("writes");
     let hint = messages.recv_timeout(PATIENCE).expect("an event comes");
     assert!(matches!(hint, Message::Hint(at, _) if at == path));
+}
+
+/// Nothing but a look at the name tells of these.
+#[test]
+fn a_root_that_leads_elsewhere_is_seen_without_a_scan() {
+    let mut plan = Plan::new(|_| {});
+    plan.scan_every = FOREVER;
+    plan.rules[0].paths = vec![plan.path("to/in/**/*").to_str().expect("UTF-8").into()];
+    for folder in ["one/in/sub", "two/in/sub", "three/in"] {
+        fs::create_dir_all(plan.path(folder)).expect("creates");
+    }
+    std::os::unix::fs::symlink("one", plan.path("to")).expect("links");
+    let mut world = plan.start();
+    world.move_in("one/in/sub/a", b"x");
+    assert_eq!(world.next_name(), "a");
+    world.move_in("two/in/sub/b", b"x");
+    std::os::unix::fs::symlink("two", world.path("new")).expect("links");
+    fs::rename(world.path("new"), world.path("to")).expect("points elsewhere");
+    assert_eq!(world.next_name(), "b", "what lay there before");
+    world.move_in("two/in/sub/c", b"x");
+    assert_eq!(world.next_name(), "c", "what comes there later");
+    // The folder above is moved, and another one lies in its place.
+    fs::rename(world.path("two"), world.path("away")).expect("renames");
+    fs::rename(world.path("three"), world.path("two")).expect("renames");
+    world.move_in("two/in/d", b"x");
+    assert_eq!(world.next_name(), "d");
+    fs::create_dir(world.path("two/in/sub")).expect("creates");
+    world.move_in("two/in/sub/e", b"x");
+    assert_eq!(world.next_name(), "e");
+    assert_eq!(world.watch.counts().scans, 1);
+}
+
+#[test]
+fn what_no_event_told_of_is_found_by_the_scan_and_counted() {
+    let mut plan = Plan::new(|_| {});
+    fs::create_dir(plan.path("in")).expect("creates");
+    plan.rules[0].paths = vec![plan.path("in/*").to_str().expect("UTF-8").into()];
+    let mut world = plan.start();
+    let before = world.watch.counts();
+    assert_eq!((before.folders, before.folders_without_events, before.found_by_scan), (1, 0, 0));
+    world.watch.lose_events();
+    world.move_in("in/a", b"x");
+    assert_eq!(world.next_name(), "a");
+    world.wait_until("the scan ends", |world| world.watch.counts().scans > before.scans);
+    assert_eq!(world.watch.counts().events_lost, 1);
 }

@@ -165,6 +165,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
             marker: None,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
+            events: true,
         },
         decode: Decode {
             layers: Vec::new(),

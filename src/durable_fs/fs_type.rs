@@ -1,0 +1,83 @@
+//! What kind of file system a folder lies on: on some, others than this machine change files, and no event tells of it.
+
+use std::io;
+use std::path::Path;
+
+/// The kind of a folder's file system, as the system calls it (`nfs`, `cifs`, `fuse.sshfs`), if files may come there without events; links
+/// are followed.
+#[cfg(target_os = "linux")]
+pub(crate) fn far_file_system(folder: &Path) -> io::Result<Option<String>> {
+    super::note_place(folder);
+    let found = rustix::fs::statfs(folder)?;
+    Ok(far_kind(found.f_type).map(|kind| mounted_as(folder).unwrap_or_else(|| kind.to_owned())))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn far_file_system(_: &Path) -> io::Result<Option<String>> {
+    Ok(None)
+}
+
+/// By the numbers of `statfs(2)`.
+#[cfg(target_os = "linux")]
+fn far_kind(number: rustix::fs::FsWord) -> Option<&'static str> {
+    // Some numbers have the highest of 32 bits set, and come with a sign on some machines.
+    Some(match number as u64 & 0xFFFF_FFFF {
+        0x6969 => "nfs",
+        0x517B => "smb",
+        0xFF53_4D42 => "cifs",
+        0xFE53_4D42 => "smb2",
+        0x6573_5546 => "fuse",
+        0x0102_1997 => "9p",
+        0x00C3_6400 => "ceph",
+        0x0BD0_0BD0 => "lustre",
+        0x4750_4653 => "gpfs",
+        0x5346_414F | 0x6B41_4653 => "afs",
+        0x7375_7245 => "coda",
+        0x786F_4256 => "vboxsf",
+        0x0116_1970 => "gfs2",
+        0x7461_636F => "ocfs2",
+        0xAAD7_AAEA => "panfs",
+        _ => return None,
+    })
+}
+
+/// The type that it was mounted as, which tells one in user space from another.
+#[cfg(target_os = "linux")]
+fn mounted_as(folder: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let device = std::fs::metadata(folder).ok()?.dev();
+    let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    kind_of_device(&table, &number).map(str::to_owned)
+}
+
+/// Behind a lone `-` comes the type; the third field is the device.
+#[cfg(target_os = "linux")]
+fn kind_of_device<'a>(table: &'a str, device: &str) -> Option<&'a str> {
+    let line = table.lines().find(|line| line.split(' ').nth(2) == Some(device))?;
+    line.split_once(" - ")?.1.split(' ').next()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_machines_or_programs_serve_is_told_from_what_this_one_has() {
+        for near in [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1] {
+            assert_eq!(far_kind(near), None, "ext4, xfs, btrfs, tmpfs, overlay, zfs");
+        }
+        assert_eq!(far_kind(0x6969), Some("nfs"));
+        assert_eq!(far_kind(0x6573_5546), Some("fuse"));
+        assert_eq!(far_kind(i64::from(0xFF53_4D42_u32.cast_signed())), Some("cifs"), "with its sign");
+        assert_eq!(far_file_system(Path::new("/proc")).expect("is there"), None);
+    }
+
+    #[test]
+    fn one_in_user_space_is_called_as_it_was_mounted() {
+        let table =
+            "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n36 22 0:52 / /mnt/s rw shared:1 - fuse.sshfs a@b:/ rw\n";
+        assert_eq!(kind_of_device(table, "0:52"), Some("fuse.sshfs"));
+        assert_eq!(kind_of_device(table, "0:5"), None);
+    }
+}

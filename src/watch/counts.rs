@@ -1,0 +1,59 @@
+//! What a watch counts, for whoever asks how it sees its files; read without asking its thread, which may hang.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::model::watch_counts::WatchCounts;
+
+/// The counts of one watch.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    scans: AtomicU64,
+    /// How often events were lost.
+    losses: AtomicU64,
+    found_by_scan: AtomicU64,
+    passed_over: AtomicU64,
+    folders: AtomicU64,
+    without_events: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn scan_ended(&self) {
+        self.scans.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn events_lost(&self) {
+        self.losses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A file of whose coming an event should have told.
+    pub(super) fn found_by_scan(&self) {
+        self.found_by_scan.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn passed_over(&self) {
+        self.passed_over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many folders are seen, and how many of them by scans alone.
+    pub(super) fn folders(&self, all: usize, without_events: usize) {
+        self.folders.store(all as u64, Ordering::Relaxed);
+        self.without_events.store(without_events as u64, Ordering::Relaxed);
+    }
+
+    #[cfg(all(test, unix))]
+    pub(super) fn scans(&self) -> u64 {
+        self.scans.load(Ordering::Acquire)
+    }
+
+    pub(super) fn now(&self) -> WatchCounts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        WatchCounts {
+            scans: of(&self.scans),
+            events_lost: of(&self.losses),
+            found_by_scan: of(&self.found_by_scan),
+            passed_over: of(&self.passed_over),
+            folders: of(&self.folders),
+            folders_without_events: of(&self.without_events),
+        }
+    }
+}

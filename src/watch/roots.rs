@@ -1,0 +1,95 @@
+//! Which folder each name that a pattern begins with leads to: it may be moved, made anew, mounted over, or a link that points elsewhere now,
+//! and of most of that no event tells.
+//!
+//! They are looked at in turns, so many at a time, twice a second: a thousand of them within a second, ten thousand within ten.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::folder_mark::FolderMark;
+use crate::durable_fs;
+
+/// Pause between two turns.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Folders that are looked at in a turn at most.
+const LOOKS_MAX: usize = 500;
+
+/// The folders, and what was found under each name the last time.
+#[derive(Default)]
+pub(super) struct Roots {
+    folders: Vec<(PathBuf, Option<FolderMark>)>,
+    next: usize,
+    next_turn: Option<Instant>,
+}
+
+impl Roots {
+    /// Has these looked at, and no other any more. `is_near`: whether asking costs little; what is far away is left to the scans.
+    pub(super) fn exchange(&mut self, folders: &[PathBuf], is_near: impl Fn(&PathBuf) -> bool) {
+        let known: HashMap<_, _> = std::mem::take(&mut self.folders).into_iter().collect();
+        let looked_at = folders.iter().filter(|folder| is_near(folder));
+        // What a new one leads to is seen by the scan that follows.
+        let with_mark =
+            |folder: &PathBuf| (folder.clone(), known.get(folder).copied().unwrap_or_else(|| mark(folder)));
+        self.folders = looked_at.map(with_mark).collect();
+        let turn = self.next_turn.unwrap_or_else(|| Instant::now() + PAUSE);
+        self.next_turn = (!self.folders.is_empty()).then_some(turn);
+    }
+
+    pub(super) fn next_turn(&self) -> Option<Instant> {
+        self.next_turn
+    }
+
+    /// Those of this turn that lead elsewhere now, or nowhere, or somewhere again.
+    pub(super) fn changed(&mut self, now: Instant) -> Vec<PathBuf> {
+        if self.next_turn.is_none_or(|turn| now < turn) {
+            return Vec::new();
+        }
+        self.next_turn = Some(now + PAUSE);
+        let mut changed = Vec::new();
+        for _ in 0..LOOKS_MAX.min(self.folders.len()) {
+            self.next %= self.folders.len();
+            let Some((folder, known)) = self.folders.get_mut(self.next) else { break };
+            self.next += 1;
+            let found = mark(folder);
+            if *known != found {
+                *known = found;
+                changed.push(folder.clone());
+            }
+        }
+        changed
+    }
+}
+
+/// None where no folder is found.
+fn mark(folder: &PathBuf) -> Option<FolderMark> {
+    durable_fs::note_place(folder);
+    FolderMark::of(folder).ok()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_that_leads_elsewhere_is_told_once_and_many_take_turns() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: usize| folder.path().join(name.to_string());
+        let all: Vec<_> = (0..LOOKS_MAX + 10).map(path).collect();
+        std::fs::create_dir(path(3)).expect("makes");
+        std::os::unix::fs::symlink(path(3), path(4)).expect("links");
+        let mut roots = Roots::default();
+        roots.exchange(&all, |_| true);
+        let mut now = Instant::now();
+        let mut turn = |roots: &mut Roots| {
+            now += PAUSE;
+            roots.changed(now)
+        };
+        assert_eq!((turn(&mut roots), turn(&mut roots)), (vec![], vec![]));
+        std::fs::create_dir(path(LOOKS_MAX + 5)).expect("makes");
+        std::fs::remove_dir(path(3)).expect("removes");
+        let mut told = [turn(&mut roots), turn(&mut roots), turn(&mut roots), turn(&mut roots)].concat();
+        told.sort();
+        assert_eq!(told, [path(3), path(4), path(LOOKS_MAX + 5)]);
+    }
+}
