@@ -48,6 +48,13 @@ impl FsError {
                 let mut closed: Vec<String> =
                     [old, new].into_iter().filter(|folder| !may_write_in(folder)).map(escaped_path).collect();
                 closed.dedup();
+                if closed.is_empty() && platform::is_sticky(old) {
+                    return Some(format!(
+                        "{0} has the sticky bit, so that only a file's owner, or the folder's, may take it from there: take the bit away \
+                         (`chmod -t {0}`), or make the service's user the folder's owner; what waits goes on by itself",
+                        escaped_path(old)
+                    ));
+                }
                 (!closed.is_empty()).then(|| {
                     format!(
                         "let the service's user write in {}; what waits goes on by itself",

@@ -424,9 +424,11 @@ impl Watcher {
             self.table.remember_taken(identity);
         }
         let Ok(Some(identity)) = durable_fs::identity_at(path) else { return self.vanished(path) };
+        let again = self.given_back_again(path, &identity);
         if offered.is_none() {
             self.table.remember_taken(identity);
-            return self.hint(path, Sign::Appeared);
+            self.hint(path, Sign::Appeared);
+            return self.back_off(path, again, now);
         }
         let Some(key) = self.table.key(path) else { return };
         let Some(candidate) = self.table.get_mut(path) else { return };
@@ -440,6 +442,30 @@ impl Watcher {
         let at = now.checked_add(rule.rule.ready.stable_for).unwrap_or(now + FOREVER);
         candidate.not_before = Some(at);
         self.table.wait(&key, at, GIVEN_BACK);
+        self.back_off(path, again, now);
+    }
+
+    /// How often a file was given back as it is now, and for how long it is left alone for that; none the first time.
+    fn given_back_again(&mut self, path: &Path, identity: &FileIdentity) -> Option<(u32, Duration)> {
+        let times = self.table.note_returned(path, identity);
+        if times == 2 {
+            tracing::warn!(
+                path = escaped_path(path),
+                "this file was given back again, though it did not change; it is tried less and less often"
+            );
+        }
+        (times > 1).then(|| (times, pause(times)))
+    }
+
+    /// Leaves a file alone that was given back for nothing that it did.
+    fn back_off(&mut self, path: &Path, again: Option<(u32, Duration)>, now: Instant) {
+        let (Some((times, pause)), Some(key)) = (again, self.table.key(path)) else { return };
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        let until = candidate.not_before.map_or(now + pause, |at| at.max(now + pause));
+        candidate.not_before = Some(until);
+        let reason =
+            format!("given back {times} times, though it did not change; it is tried less and less often");
+        self.table.wait(&key, until, Cow::Owned(reason));
     }
 
     /// A rule's order holds among what is there: it waits for the listing's end. And what cannot be sent is not made ready to be.

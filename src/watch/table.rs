@@ -17,10 +17,14 @@ use super::ready::Proof;
 use crate::model::identity::FileIdentity;
 use crate::model::rule::Order;
 
-/// Files in the table at most: about 50 MB with long names.
+/// Files in the table at most, but for [`CANDIDATES_MIN`]: about 50 MB with long names.
 pub(super) const CANDIDATES_MAX: usize = 100_000;
-/// Files of one rule that there is always room for.
-const CANDIDATES_MIN: usize = 1000;
+/// Files of one rule that there is always room for, however many rules there are.
+const CANDIDATES_MIN: usize = 16;
+/// Half of the room is shared out evenly; the other half is for rules that have more.
+const COMMON_MAX: usize = CANDIDATES_MAX / 2;
+/// Files that were given back and are remembered.
+const RETURNED_MAX: usize = 4096;
 /// Taken files that are remembered, so that one given back later is not believed at once.
 const TAKEN_MAX: usize = 4096;
 /// Kept files that are remembered; about others the ledger is asked.
@@ -35,13 +39,19 @@ pub(super) struct Table {
     /// The queue of each rule.
     queue_of: Vec<usize>,
     counts: Vec<usize>,
+    /// Files that their rules have beyond their own room.
+    in_common: usize,
     missed: Vec<bool>,
+    any_missed: bool,
     next_rule: usize,
     arrivals: u64,
     by_marker: HashMap<PathBuf, HashSet<Arc<Path>>>,
     taken: HashMap<(u64, u64), FileIdentity>,
     taken_in_order: VecDeque<(u64, u64)>,
     kept: HashMap<PathBuf, (FileIdentity, u64)>,
+    /// What was given back, as it was then, and how often as that.
+    returned: HashMap<PathBuf, (FileIdentity, u32)>,
+    returned_in_order: VecDeque<PathBuf>,
 }
 
 impl Table {
@@ -52,30 +62,64 @@ impl Table {
         Self { queues, queue_of, counts: vec![0; rules], missed: vec![false; rules], ..Self::default() }
     }
 
-    fn room(&self) -> usize {
-        (CANDIDATES_MAX / self.counts.len().max(1)).max(CANDIDATES_MIN)
+    /// Room that a rule has for itself.
+    fn own_room(&self) -> usize {
+        ((CANDIDATES_MAX - COMMON_MAX) / self.counts.len().max(1)).max(CANDIDATES_MIN)
+    }
+
+    /// Room of a rule that has so many files: its own, and half of what the others leave; one alone has all.
+    fn room(&self, count: usize) -> usize {
+        let of_others = self.in_common.saturating_sub(self.beyond(count));
+        let left = COMMON_MAX.saturating_sub(of_others);
+        self.own_room() + if self.counts.len() == 1 { left } else { left / 2 }
+    }
+
+    fn beyond(&self, count: usize) -> usize {
+        count.saturating_sub(self.own_room())
+    }
+
+    fn count(&mut self, rule: usize, change: impl FnOnce(usize) -> usize) {
+        let Some(before) = self.counts.get(rule).copied() else { return };
+        let after = change(before);
+        self.in_common = self.in_common + self.beyond(after) - self.beyond(before);
+        if let Some(count) = self.counts.get_mut(rule) {
+            *count = after;
+        }
     }
 
     /// Whether a rule may have one more candidate; if not, it is remembered that one was passed over.
     pub(super) fn has_room(&mut self, rule: usize) -> bool {
-        let has_room = self.counts.get(rule).is_some_and(|count| *count < self.room());
+        let has_room = self.counts.get(rule).is_some_and(|count| *count < self.room(*count));
         if let Some(missed) = self.missed.get_mut(rule) {
             *missed |= !has_room;
+            self.any_missed |= !has_room;
         }
         has_room
     }
 
     /// Whether files were passed over and there is room for a good part of them now; asked once.
     pub(super) fn room_for_missed(&mut self) -> bool {
-        let enough = self.room() / 4 * 3;
-        let mut found = false;
-        for (count, missed) in self.counts.iter().zip(&mut self.missed) {
-            if *missed && *count < enough {
+        if !self.any_missed {
+            return false;
+        }
+        // Each scan lists all files, so that it is to find room for many.
+        let has_some = |(rule, count): (usize, &usize)| {
+            *count < self.room(*count) / 2 && self.missed.get(rule) == Some(&true)
+        };
+        let found: Vec<_> = self
+            .counts
+            .iter()
+            .enumerate()
+            .filter(|it| has_some((it.0, it.1)))
+            .map(|(rule, _)| rule)
+            .collect();
+        for rule in &found {
+            if let Some(missed) = self.missed.get_mut(*rule) {
                 *missed = false;
-                found = true;
             }
         }
-        found
+        self.any_missed = self.missed.contains(&true);
+        !found.is_empty()
     }
 
     pub(super) fn key(&self, path: &Path) -> Option<Arc<Path>> {
@@ -107,6 +151,8 @@ impl Table {
             taken: std::mem::take(&mut self.taken),
             taken_in_order: std::mem::take(&mut self.taken_in_order),
             kept: std::mem::take(&mut self.kept),
+            returned: std::mem::take(&mut self.returned),
+            returned_in_order: std::mem::take(&mut self.returned_in_order),
             ..Self::new(queue_of)
         };
         std::mem::replace(self, remembered).files
@@ -117,9 +163,7 @@ impl Table {
         for marker in candidate.companions.iter() {
             self.by_marker.entry(marker.clone()).or_default().insert(Arc::clone(path));
         }
-        if let Some(count) = self.counts.get_mut(candidate.rule) {
-            *count += 1;
-        }
+        self.count(candidate.rule, |count| count + 1);
         if let Some(due) = candidate.due {
             self.due.push(Reverse((due, Arc::clone(path))));
         }
@@ -134,9 +178,7 @@ impl Table {
     pub(super) fn remove(&mut self, path: &Path) -> Option<Candidate> {
         self.unqueue(path);
         let candidate = self.files.remove(path)?;
-        if let Some(count) = self.counts.get_mut(candidate.rule) {
-            *count = count.saturating_sub(1);
-        }
+        self.count(candidate.rule, |count| count.saturating_sub(1));
         for marker in candidate.companions.iter() {
             let Some(files) = self.by_marker.get_mut(marker) else { continue };
             files.remove(path);
@@ -270,6 +312,24 @@ impl Table {
         taken.is_some_and(|taken| taken.same_content(identity))
     }
 
+    /// Takes note that a file was given back; how often it was as it is now.
+    pub(super) fn note_returned(&mut self, path: &Path, identity: &FileIdentity) -> u32 {
+        let content = (identity.size, identity.mtime_ns);
+        if let Some((known, times)) = self.returned.get_mut(path) {
+            *times = if (known.size, known.mtime_ns) == content { times.saturating_add(1) } else { 1 };
+            *known = *identity;
+            return *times;
+        }
+        self.returned.insert(path.to_owned(), (*identity, 1));
+        self.returned_in_order.push_back(path.to_owned());
+        if self.returned_in_order.len() > RETURNED_MAX
+            && let Some(oldest) = self.returned_in_order.pop_front()
+        {
+            self.returned.remove(&oldest);
+        }
+        1
+    }
+
     /// Remembers that this file stays where it lies.
     pub(super) fn remember_kept(&mut self, path: &Path, identity: FileIdentity, scan: u64) {
         if self.kept.len() < KEPT_MAX || self.kept.contains_key(path) {
@@ -325,15 +385,45 @@ mod tests {
     #[test]
     fn a_rule_with_too_many_files_leaves_room_for_the_others_and_scans_again_when_it_has_some() {
         let mut table = Table::new(vec![0, 1]);
-        let room = table.room();
-        for n in 0..room {
-            assert!(table.has_room(0));
-            table.insert(Path::new(&n.to_string()), candidate(0, 1));
+        let mut room = 0;
+        while table.has_room(0) {
+            table.insert(Path::new(&room.to_string()), candidate(0, 1));
+            room += 1;
         }
+        assert_eq!(room, 50_000, "its own half, and half of the other one");
         assert!(!table.has_room(0) && table.has_room(1));
         assert!(!table.room_for_missed());
-        (0..room / 2).for_each(|n| drop(table.remove(Path::new(&n.to_string()))));
+        (0..=room / 2).for_each(|n| drop(table.remove(Path::new(&n.to_string()))));
         assert!(table.room_for_missed() && !table.room_for_missed());
+    }
+
+    #[test]
+    fn a_thousand_rules_with_floods_have_no_more_candidates_than_one_and_each_has_some() {
+        for rules in [1, 1000] {
+            let mut table = Table::new((0..rules).collect());
+            let mut all = 0;
+            for rule in 0..rules {
+                let before = all;
+                while table.has_room(rule) {
+                    table.insert(Path::new(&all.to_string()), candidate(rule, 1));
+                    all += 1;
+                }
+                assert!(all - before >= table.own_room(), "of rule {rule}");
+            }
+            assert!((90_000..=CANDIDATES_MAX).contains(&all), "{all} of {rules} rules");
+            (0..all).for_each(|n| drop(table.remove(Path::new(&n.to_string()))));
+            assert_eq!(table.in_common, 0);
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_as_it_was_is_counted_until_it_is_another_content() {
+        let (mut table, path) = (Table::new(vec![0]), Path::new("a"));
+        let first = candidate(0, 1).seen;
+        let renumbered = FileIdentity { inode: 2, ctime_ns: 5, ..first };
+        assert_eq!(table.note_returned(path, &first), 1);
+        assert_eq!(table.note_returned(path, &renumbered), 2, "the number says nothing on some file systems");
+        assert_eq!(table.note_returned(path, &FileIdentity { size: 9, ..first }), 1);
     }
 
     #[test]
