@@ -193,6 +193,56 @@ mod tests {
         assert!(matches!(examine(&path, true), Ok(Examined::Quiet { head, .. }) if head.is_empty()));
     }
 
+    /// The kernel makes the writer wait for the lease's end, and sends its holder a signal whose default ends the process.
+    #[test]
+    fn a_writer_that_opens_the_file_in_the_moment_of_the_lease_neither_fails_nor_ends_us() {
+        use std::os::fd::AsRawFd as _;
+        use std::time::{Duration, Instant};
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"x").expect("writes");
+        let reader = open(&path).expect("opens");
+        assert_eq!(writers_of(&reader), Writers::None);
+        lease(reader.as_raw_fd(), libc::F_RDLCK).expect("nobody writes");
+        let at = path.clone();
+        let writer = std::thread::spawn(move || File::options().append(true).open(at));
+        let began = Instant::now();
+        // From the moment that a writer asks, the lease counts as one to be given back.
+        while held(&reader) == libc::F_RDLCK {
+            assert!(began.elapsed() < Duration::from_secs(20), "the writer did not ask");
+            std::thread::yield_now();
+        }
+        drop(reader);
+        let writer = writer.join().expect("does not panic").expect("the writer has the file");
+        assert!(matches!(examine(&path, false), Ok(Examined::HasWriter)));
+        drop(writer);
+        assert!(matches!(examine(&path, false), Ok(Examined::Quiet { .. })));
+    }
+
+    #[allow(unsafe_code, reason = "leases have no safe interface; the descriptor is open for the whole call")]
+    fn held(file: &File) -> libc::c_int {
+        use std::os::fd::AsRawFd as _;
+        // SAFETY: F_GETLEASE takes nothing and touches no memory of ours.
+        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) }
+    }
+
+    #[test]
+    fn looks_and_writers_get_along_however_often_they_meet() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"x").expect("writes");
+        let at = path.clone();
+        let writer = std::thread::spawn(move || {
+            for _ in 0..1_000 {
+                File::options().append(true).open(&at).expect("the writer has the file");
+            }
+        });
+        while !writer.is_finished() {
+            examine(&path, true).expect("is looked at");
+        }
+        writer.join().expect("no open failed");
+    }
+
     #[test]
     fn links_folders_and_nothing_are_gone() {
         let folder = tempfile::tempdir().expect("a temporary folder");

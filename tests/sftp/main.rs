@@ -1,9 +1,11 @@
 //! Promise: what real clients upload through OpenSSH's server is taken whole and once, and no client is made to fail.
 //!
-//! `tests/run sftp` prints the tables of `docs/uploads.md` anew (`table.rs`).
+//! `tests/run sftp` prints the tables of `docs/uploads.md` anew (`table.rs`); `tests/run soak` has clients upload at random while the
+//! service is killed (`soak.rs`).
 #![cfg(target_os = "linux")]
 
 mod manner;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
@@ -175,7 +177,7 @@ fn an_rsync_that_breaks_off_publishes_no_half_file_and_its_next_run_publishes_th
         for format in Format::ALL {
             let name = manner.file(format);
             world.write(format!("local/{name}"), world.bytes(format!("local/{}", format.name())));
-            manner.break_off(&server, &world, &name, "framed");
+            assert!(manner.break_off(&server, &world, &name, "framed"), "it was done before");
         }
         let (plain, gzip) = (manner.file(Format::Plain), manner.file(Format::Gzip));
         service.wait_until("the half gzip is given back", || {

@@ -281,7 +281,14 @@ impl World {
 
 /// What steers the tests is nothing to the service, which refuses variables that it does not know.
 pub fn without_our_variables(command: &mut Command) {
-    for name in ["RUST_LOG", "LANDFALL_TEST_SEED", "LANDFALL_TEST_STEPS", "LANDFALL_TEST_TRIES"] {
+    let names = [
+        "RUST_LOG",
+        "LANDFALL_TEST_SEED",
+        "LANDFALL_TEST_STEPS",
+        "LANDFALL_TEST_TRIES",
+        "LANDFALL_TEST_MINUTES",
+    ];
+    for name in names {
         command.env_remove(name);
     }
 }

@@ -31,6 +31,8 @@ mod exchange;
 mod folders;
 mod ready;
 mod rules;
+#[cfg(target_os = "linux")]
+mod writers;
 
 /// Longer than any machine needs; only a broken watch waits so long.
 const PATIENCE: Duration = Duration::from_secs(20);
