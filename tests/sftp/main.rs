@@ -190,7 +190,7 @@ fn an_rsync_that_breaks_off_publishes_no_half_file_and_its_next_run_publishes_th
     }
     // The next run of `--partial` makes a new file of the half one, whose end is proven anew.
     let (manner, gzip) = (Manner::RsyncPartial, Manner::RsyncPartial.file(Format::Gzip));
-    manner.uploads(&server, &world, &[gzip.clone()], &["framed"]).into_iter().for_each(succeeds);
+    manner.uploads(&server, &world, std::slice::from_ref(&gzip), &["framed"]).into_iter().for_each(succeeds);
     service.wait_for(&world, &format!("archive/framed/{gzip}"));
     assert!(world.text(format!("out/framed/{gzip}")) == text, "it is not whole");
     service.stop();
