@@ -273,6 +273,11 @@ impl World {
         Service::start_ignoring_hang_up(self)
     }
 
+    /// Starts `landfall run` where the kernel lets nobody watch a folder.
+    pub fn start_without_watches(&self) -> Service {
+        Service::start_without_watches(self)
+    }
+
     /// Starts `landfall run` with at most so many open files.
     pub fn start_with_open_files(&self, max: u32) -> Service {
         Service::start_with_open_files(self, max)
