@@ -182,3 +182,17 @@ fn tables<'a>(configuration: &'a toml::Table, kind: &str) -> Vec<&'a toml::Value
     }
     found
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_among_the_files_of_rules_is_refused_and_waited_for_by_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let main = folder.path().join("landfall.toml");
+    std::fs::create_dir(folder.path().join("rules.d")).expect("makes");
+    std::fs::write(&main, "config_version = 1\n[service]\ndata_dir = \"data\"\nrules_dir = \"rules.d\"\n")
+        .expect("writes");
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("rules.d/c.toml")).status();
+    assert!(made.expect("mkfifo runs").success());
+    let told = load(&main).expect_err("it is refused").to_string();
+    assert!(told.contains("c.toml") && told.contains("it is no regular file"), "{told}");
+}

@@ -4,13 +4,13 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
 use super::rule_test::TEST_FILE_END;
+use crate::durable_fs;
 use crate::model::configuration::KeptConfiguration;
 
 /// A longer file is no configuration.
@@ -110,7 +110,7 @@ fn is_toml(name: &Path) -> bool {
 
 fn read_bounded(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let read = File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    let read = durable_fs::open_named(file)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if read as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")));
     }

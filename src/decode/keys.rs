@@ -1,6 +1,5 @@
 //! Keys from files: read when a source needs them, never kept, never shown.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use age::secrecy::SecretString;
 use super::context::Context;
 use super::derivation::Derivation;
 use super::error::DecodeError;
+use crate::durable_fs;
 
 const KEY_FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -57,7 +57,7 @@ fn passphrase(context: &Context, place: &str) -> Result<Identities, DecodeError>
 
 fn read_text(file: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(file)?.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text)?;
+    durable_fs::open_named(file)?.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -65,6 +65,16 @@ pub(crate) fn open_own(path: &Path) -> io::Result<File> {
     platform::open_own(path, false)
 }
 
+/// Opens for reading a file that the operator names, links followed. Nobody need be at the other end of a pipe that lies in a folder: it is
+/// refused, as a device is. A shell's own (`/dev/fd/63`) has somebody there.
+pub(crate) fn open_named(path: &Path) -> io::Result<File> {
+    if path.starts_with("/dev") || path.starts_with("/proc") {
+        return File::open(path);
+    }
+    let file = platform::open_followed(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
 /// Lists a folder as a stream; what vanishes meanwhile is left out.
 pub(crate) fn list(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<Entry>> + use<>> {
     platform::Listing::of(folder)

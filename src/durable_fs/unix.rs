@@ -248,6 +248,12 @@ pub(crate) fn open_unblocked(path: &Path) -> io::Result<File> {
     reach::open(path, OFlags::RDONLY, Mode::empty())
 }
 
+/// Opens for reading, links followed, without waiting for a pipe's other end.
+pub(super) fn open_followed(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 /// Opens a source for reading: no link, and no pipe or device that somebody put in its place.
 pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     let file = open_unblocked(path)?;

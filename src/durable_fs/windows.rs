@@ -187,6 +187,10 @@ impl Iterator for Listing {
     }
 }
 
+pub(super) fn open_followed(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
 pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     reach::check(parent_of(path))?;
     let file = OpenOptions::new().read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;

@@ -27,8 +27,12 @@ const LEDGER_ROWS_MAX: usize = 100_000;
 /// Looks after archives, kept files and claim folders, and forgets what is old; file systems are looked at by threads of their own. Only a
 /// service thins archives: a command does what it was asked to.
 pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) {
-    let mut care =
-        Care { lookers: Lookers::new(threads, "folders"), thinning: Arc::default(), found: Arc::default() };
+    let mut care = Care {
+        lookers: Lookers::new(threads, "folders"),
+        thinning: Arc::default(),
+        found: Arc::default(),
+        not_looked: None,
+    };
     let mut last_look: Option<Instant> = None;
     loop {
         let mounts = Mounts::now();
@@ -63,6 +67,8 @@ struct Care {
     thinning: Arc<Thinning>,
     /// Whether strays were found, or may have been before the store was made: their partials are to be told, too.
     found: Arc<AtomicBool>,
+    /// Keeps the ledger of a round in which a file system could not be looked at.
+    not_looked: Option<Arc<()>>,
 }
 
 impl Care {
@@ -72,14 +78,17 @@ impl Care {
         self.found.store(is_start && is_new, Ordering::SeqCst);
         for WatchedTogether { rules, folders } in file_systems::watched_together(live_rules(shared), mounts) {
             let at = file_systems::name_of(folders.iter().map(PathBuf::as_path), mounts);
-            let (found, looks) = (Arc::clone(&self.found), Arc::clone(looks));
-            self.lookers.look(shared, &at, move |shared| {
+            let (found, look) = (Arc::clone(&self.found), Arc::clone(looks));
+            let will_look = self.lookers.look(shared, &at, move |shared| {
                 let rules: Vec<Rule> = rules.iter().map(|rule| Rule::clone(rule)).collect();
                 if strays::tell_strays(shared, &rules) && is_start {
                     found.store(true, Ordering::SeqCst);
                 }
-                forget_ledger_after(shared, looks);
+                forget_ledger_after(shared, look);
             });
+            if !will_look {
+                self.not_looked = Some(Arc::clone(looks));
+            }
         }
     }
 
@@ -96,7 +105,8 @@ impl Care {
             }
         }
         for (at, folders) in at {
-            self.lookers.look(shared, &at, move |shared| strays::tell_partials(shared, folders));
+            let _will_look =
+                self.lookers.look(shared, &at, move |shared| strays::tell_partials(shared, folders));
         }
     }
 

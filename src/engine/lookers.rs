@@ -27,24 +27,24 @@ impl Lookers {
         Self { threads: threads.clone(), kind, at: HashMap::new() }
     }
 
-    /// Has the thread of these file systems look; one that has much to look at already, or hangs, is left alone.
+    /// Has the thread of these file systems look; one that has much to look at already, or hangs, is left alone. Whether it will.
     pub(super) fn look(
         &mut self,
         shared: &Arc<Shared>,
         at: &Arc<str>,
         look: impl FnOnce(&Arc<Shared>) + Send + 'static,
-    ) {
+    ) -> bool {
         let thread = match self.at.entry(Arc::clone(at)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => match begin(shared, &self.threads, self.kind) {
                 Ok(thread) => place.insert(thread),
                 Err(trouble) => {
                     tracing::warn!(kind = self.kind, error = %trouble.error, "file systems are not looked at");
-                    return;
+                    return false;
                 }
             },
         };
-        thread.try_send(Box::new(look)).ok();
+        thread.try_send(Box::new(look)).is_ok()
     }
 }
 

@@ -73,8 +73,9 @@ pub(super) fn open(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) ->
     }
     let own = shared.store.mark()?;
     let rules = shared.rules.now().iter().cloned().collect();
-    let parts = parts(rules, shared.store.unfinished_jobs()?, &Mounts::now());
-    let mut start = Start::begin(shared, threads, purpose, parts, own.as_ref())?;
+    let mounts = Mounts::now();
+    let parts = parts(rules, shared.store.unfinished_jobs()?, &mounts);
+    let mut start = Start::begin(shared, threads, purpose, parts, own.as_ref(), &mounts)?;
     let behind = start.reports(shared)?.into_iter().flatten().max();
     if behind.is_some() {
         if purpose == Purpose::Ingest {
@@ -87,9 +88,12 @@ pub(super) fn open(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) ->
         recover::begin(shared)?;
         watching::begin(shared, threads);
     }
-    start.tell_late(shared);
+    start.tell_late(shared, &BTreeSet::new());
+    let told = start.late.clone();
     start.order(Order::GoOn { is_doubted: behind.is_some() });
-    start.reports(shared).map(|_| ())
+    start.reports(shared)?;
+    start.tell_late(shared, &told); // one may answer what is read, and hang where a mark is written
+    Ok(())
 }
 
 /// The file systems of these rules, and of these jobs, which may be of other rules.
@@ -134,11 +138,12 @@ impl Start {
         purpose: Purpose,
         parts: Vec<Part>,
         own: Option<&Mark>,
+        mounts: &Mounts,
     ) -> Result<Self, Trouble> {
         let parts: Vec<_> = parts.into_iter().map(Arc::new).collect();
         let (report, reports) = sync_channel(3 * parts.len() + 1);
         for (number, part) in parts.iter().enumerate() {
-            shared.claims.unopened.add(number, part.folders.clone());
+            shared.claims.unopened.add(number, part.folders.clone(), mounts);
         }
         let mut orders = Vec::with_capacity(parts.len());
         for (number, part) in parts.iter().enumerate() {
@@ -199,8 +204,8 @@ impl Start {
         late.flat_map(|part| &part.jobs).try_for_each(|job| restored::doubt_unseen(shared, job))
     }
 
-    fn tell_late(&self, shared: &Shared) {
-        for number in &self.late {
+    fn tell_late(&self, shared: &Shared, told: &BTreeSet<usize>) {
+        for number in self.late.difference(told) {
             let (Some(part), Some(detail)) = (self.parts.get(*number), shared.claims.unopened.hangs(*number))
             else {
                 continue;
@@ -249,12 +254,11 @@ impl Opener {
             durable_fs::leave_place(); // who waits for the others does not hang
             match self.orders.recv() {
                 Ok(Order::Doubt) => {
-                    let doubted = self.part.jobs.iter().try_for_each(|job| restored::doubt(shared, job));
+                    let doubted = self.part.jobs.iter().try_for_each(|job| doubt(shared, job));
                     self.report(shared, doubted.map(|()| None));
                 }
                 Ok(Order::GoOn { is_doubted }) => {
-                    let unjudged = later.filter(|_| !is_doubted);
-                    self.report(shared, self.go_on(shared, &ours, unjudged).map(|()| None));
+                    self.report(shared, self.go_on(shared, &ours, later, is_doubted).map(|()| None));
                     return;
                 }
                 Err(_) => return, // the start failed
@@ -275,14 +279,24 @@ impl Opener {
         restored::later_start(self.own.as_ref(), &folders)
     }
 
-    /// `unjudged`: a mark that the store is behind, and that came after the others had gone on.
-    fn go_on(&self, shared: &Arc<Shared>, ours: &[PathBuf], unjudged: Option<u64>) -> Result<(), Trouble> {
+    /// `later`: a mark here that the store was behind.
+    fn go_on(
+        &self,
+        shared: &Arc<Shared>,
+        ours: &[PathBuf],
+        later: Option<u64>,
+        is_doubted: bool,
+    ) -> Result<(), Trouble> {
         if self.purpose == Purpose::Serve {
-            if let Some(later) = unjudged {
+            if later.is_some() && !is_doubted {
                 restored::tell(shared);
                 for job in &self.part.jobs {
                     recover::with_free_job(shared, job.id, |job| restored::doubt(shared, &job));
                 }
+            }
+            // It came after the start was counted: the next one must not find itself behind it again.
+            let counted = shared.store.mark()?.map_or(0, |mark| mark.starts);
+            if let Some(later) = later.filter(|later| *later > counted) {
                 shared.claims.folders.set_mark(shared.store.count_start(later)?);
             }
             for folder in ours {
@@ -299,6 +313,19 @@ impl Opener {
         shared.claims.unopened.opened(self.number);
         watching::watch(shared)
     }
+}
+
+/// Doubts a job that is as it was when the start began: where this hung meanwhile, others have doubted it, and an operator may have taken
+/// it up again.
+fn doubt(shared: &Shared, job: &Job) -> Result<(), Trouble> {
+    if !shared.dispatch.take_up_within(job.id, Duration::ZERO) {
+        return Ok(());
+    }
+    let row = shared.store.job(job.id).map_err(Trouble::from);
+    let is_same = |row: &Job| row == job;
+    let doubted = row.and_then(|row| row.filter(is_same).map_or(Ok(()), |row| restored::doubt(shared, &row)));
+    shared.dispatch.put_down(job.id);
+    doubted
 }
 
 fn tell_failed(shared: &Shared, trouble: &Trouble) {
@@ -393,7 +420,7 @@ mod tests {
         let mut tell = Some(tell);
         std::thread::scope(|scope| {
             for (number, hangs) in [(0, false), (1, true)] {
-                unopened.add(number, vec![world.path("in")]);
+                unopened.add(number, vec![world.path("in")], &Mounts::now());
                 let (report, tell) = (report.clone(), tell.take_if(|_| hangs));
                 let away = world.path("away");
                 scope.spawn(move || {
@@ -407,7 +434,7 @@ mod tests {
             }
             assert_eq!(start.reports(&world.shared).expect("is told"), [Some(7)]);
             assert_eq!(start.late, BTreeSet::from([1]));
-            start.tell_late(&world.shared);
+            start.tell_late(&world.shared, &BTreeSet::new());
             let waiting = world.row(&job).and_then(|row| row.waiting).expect("it waits");
             assert!(
                 waiting.detail.contains("away") && waiting.detail.contains("does not answer"),

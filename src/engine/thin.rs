@@ -48,7 +48,13 @@ enum Found {
 impl Thinning {
     /// A bounded piece of work for each of these rules that removes anything. Locked for none of it: an archive may hang.
     pub(super) fn tick(&self, shared: &Shared, rules: &[Arc<Rule>]) {
-        for rule in rules.iter().filter(|rule| rule.mode == Mode::Live) {
+        for rule in rules {
+            // It may have waited for a file system that hung, and been exchanged meanwhile.
+            let is_it = |now: &&Arc<Rule>| now.is_base() && now.name == rule.name;
+            let rules = shared.rules.now();
+            let Some(rule) = rules.iter().find(is_it).filter(|rule| rule.mode == Mode::Live) else {
+                continue;
+            };
             let Some(keep) = rule.source.archive_keep else { continue };
             let mut progress = lock(&self.0).remove(&rule.name).unwrap_or_default();
             let is_due = progress.not_before.is_none_or(|at| Instant::now() >= at);

@@ -20,13 +20,20 @@ struct FileSystem {
     number: usize,
     /// Below which its files lie.
     folders: Vec<PathBuf>,
+    /// As they were at the start: where a hanging one is unmounted, its folders would else lie with those of others.
+    mounts: Mounts,
     /// Who gets it through the start, once that began.
     thread: Option<ThreadId>,
 }
 
 impl Unopened {
-    pub(super) fn add(&self, number: usize, folders: Vec<PathBuf>) {
-        lock(&self.0).push(FileSystem { number, folders, thread: None });
+    pub(super) fn add(&self, number: usize, folders: Vec<PathBuf>, mounts: &Mounts) {
+        lock(&self.0).push(FileSystem { number, folders, mounts: mounts.clone(), thread: None });
+    }
+
+    /// By which mounts folders are to be told apart, while any is unopened.
+    pub(super) fn mounts(&self) -> Option<Mounts> {
+        lock(&self.0).first().map(|unopened| unopened.mounts.clone())
     }
 
     /// This thread gets it through.
@@ -74,7 +81,7 @@ mod tests {
     #[test]
     fn what_lies_on_an_unopened_file_system_is_not_watched_before_it_is_opened() {
         let (unopened, mounts) = (Unopened::default(), Mounts::at(&["/", "/mnt/a"]));
-        unopened.add(0, vec!["/mnt/a/in".into()]);
+        unopened.add(0, vec!["/mnt/a/in".into()], &mounts);
         let has = |folder: &str| unopened.has(&[folder.into()], &mounts);
         assert_eq!([has("/mnt/a/other"), has("/in")], [true, false]);
         unopened.opened(0);
@@ -84,7 +91,7 @@ mod tests {
     #[test]
     fn a_start_that_hangs_is_told_with_its_place_and_one_that_waits_for_others_is_not() {
         let unopened = Unopened::default();
-        unopened.add(0, vec!["/mnt/a/in".into()]);
+        unopened.add(0, vec!["/mnt/a/in".into()], &Mounts::at(&["/"]));
         assert_eq!(unopened.hangs(0), None, "its thread did not begin yet");
         let (told, tell) = sync_channel::<()>(0);
         thread::scope(|scope| {

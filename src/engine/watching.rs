@@ -44,7 +44,7 @@ pub(super) fn watch(shared: &Arc<Shared>) -> Result<(), Trouble> {
         return Ok(());
     };
     let rules: Vec<_> = shared.rules.now().iter().cloned().collect();
-    let mounts = Mounts::now();
+    let mounts = shared.claims.unopened.mounts().unwrap_or_else(Mounts::now);
     let groups = file_systems::groups(&rules, &mounts);
     let mut next = Watching { begin_intake: Some(Arc::clone(&begin_intake)), ..Watching::default() };
     for WatchedTogether { rules, folders } in file_systems::watched_together(rules, &mounts) {

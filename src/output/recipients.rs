@@ -1,12 +1,12 @@
 //! age recipients: X25519 (`age1…`) and SSH public keys.
 
-use std::fs;
 use std::io;
 use std::str::FromStr as _;
 
 use age::stream::StreamWriter;
 
 use super::error::OutputError;
+use crate::durable_fs;
 use crate::model::category::Category;
 use crate::model::rule::Output;
 
@@ -19,7 +19,8 @@ pub(super) enum Recipient {
 pub(super) fn read(category: &Category, output: &Output) -> Result<Vec<Recipient>, OutputError> {
     let mut lines = output.recipients.clone();
     if let Some(path) = &output.recipients_file {
-        let text = fs::read_to_string(path)
+        let text = durable_fs::open_named(path)
+            .and_then(io::read_to_string)
             .map_err(|source| OutputError::RecipientsFile { path: path.clone(), source })?;
         let keys = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         lines.extend(keys.map(str::to_owned));

@@ -92,6 +92,12 @@ pub(super) fn publish(
         if renamed == Renamed::NameTaken {
             return Ok(renamed);
         }
+        prepared.renaming = Renaming::Begun;
+        // Its folder may have gone away, or another have stood in for it: a signal counts where its hidden file was and is no more.
+        let is_home = matches!(to.standing(&prepared.hidden, path)?, Standing::Published | Standing::Gone);
+        if renamed == Renamed::Missing || !is_home {
+            return Err(OutputError::other_folder(prepared.hidden.path.as_path()));
+        }
         prepared.renaming = Renaming::Done;
     } else if !to.is_taken(path)? {
         tell_gone(path);

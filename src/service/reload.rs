@@ -276,7 +276,6 @@ impl Owner {
             events::configuration_wrong(&told);
         }
         self.judged.wrong = Some(problems);
-        self.taken.is_pending = false;
         let mut needs_restart = Vec::new();
         self.board.post(|state| {
             state.problems.clone_from(&told);

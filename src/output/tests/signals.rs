@@ -161,3 +161,33 @@ fn a_job_that_breaks_off_leaves_no_hidden_files_of_its_signals() {
     remove_partials(&world.rule, &world.job, &[]).expect("removes");
     assert_eq!(left(), ["done"]);
 }
+
+/// As a file system that is unmounted and mounted again, or another folder that stands in for it, at any moment.
+#[cfg(unix)]
+#[test]
+fn signals_whose_folder_goes_and_comes_back_are_published_in_it_before_they_count() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let world = world();
+    let (home, away) = (world.path("done"), world.path("away"));
+    for round in 0..30 {
+        let mut intent = prepared(&world);
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    fs::rename(&home, &away).expect("goes");
+                    fs::create_dir(&home).expect("another stands in for it");
+                    fs::remove_dir_all(&home).ok(); // it may be written to just now
+                    while fs::rename(&away, &home).is_err() {
+                        fs::remove_dir_all(&home).ok();
+                    }
+                }
+            });
+            let signal = |intent: &mut Intent| intent.signal(&world.rule, &world.job, &Vec::new, &|_| false);
+            while !matches!(signal(&mut intent), Ok(RolledForward::Done)) {}
+            is_done.store(true, Ordering::Relaxed);
+        });
+        let names: Vec<_> = intent.final_names().skip(intent.outputs.len()).collect();
+        assert!(names.iter().all(|name| name.exists()), "round {round}: {names:?}");
+    }
+}
