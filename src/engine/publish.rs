@@ -224,9 +224,9 @@ fn check_source(job: &Job) -> Result<(), Trouble> {
         durable_fs::identity_at(path).map(|identity| (identity, false))
     };
     match found.map_err(|error| Trouble::unseen(path, error))? {
-        (None, _) => Err(missing_source(job)?),
+        (None, false) => Err(missing_source(job)?),
         (Some(identity), false) if is_source(job, &identity) => Ok(()),
-        (Some(_), _) => Err(changed_source(job)),
+        (_, true) | (Some(_), false) => Err(changed_source(job)),
     }
 }
 
@@ -379,7 +379,7 @@ mod tests {
         let job = Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, crate::clock::now());
         let writer = std::fs::File::options().append(true).open(&claimed).expect("it can be opened");
         let trouble = check_source(&job).expect_err("somebody writes it");
-        assert_eq!(trouble.reaction, Reaction::GiveBack, "it goes back to wait");
+        assert_eq!(trouble.reaction, Reaction::GiveBack, "it goes back to wait: {:?}", trouble.error);
         drop(writer);
         check_source(&job).expect("nobody writes it");
     }
