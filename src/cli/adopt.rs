@@ -62,7 +62,7 @@ fn one(args: &AdoptArgs, file: &PathBuf, door: &dyn Door) -> Result<(), (String,
             None => say!("{path}: was adopted before"),
         },
         (None, Some(kept)) => {
-            say!("{path}: adopted; rule \"{}\" never takes it as it lies there now", kept.rule)
+            say!("{path}: adopted; rule \"{}\" never takes it as it lies there now", kept.rule);
         }
         (None, None) => say!("{path}: adopted, but it has changed since: it is a new file now"),
     }

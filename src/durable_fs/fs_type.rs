@@ -21,7 +21,7 @@ pub(crate) fn far_file_system(_: &Path) -> io::Result<Option<String>> {
 #[cfg(target_os = "linux")]
 fn far_kind(number: rustix::fs::FsWord) -> Option<&'static str> {
     // Some numbers have the highest of 32 bits set, and come with a sign on some machines.
-    Some(match number as u64 & 0xFFFF_FFFF {
+    Some(match i128::from(number) & 0xFFFF_FFFF {
         0x6969 => "nfs",
         0x517B => "smb",
         0xFF53_4D42 => "cifs",

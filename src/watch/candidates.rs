@@ -54,13 +54,13 @@ impl Watcher {
             return self.sign(&key, sign, Instant::now());
         }
         let part = self.rules.part(path);
-        self.hint_as(path, part, sign);
+        self.hint_as(path, &part, sign);
     }
 
     /// [`Self::hint`] of what is no candidate yet.
-    pub(super) fn hint_as(&mut self, path: &Path, part: Part, sign: Sign) {
+    pub(super) fn hint_as(&mut self, path: &Path, part: &Part, sign: Sign) {
         let now = Instant::now();
-        if let Part::Companion = part {
+        if matches!(part, Part::Companion) {
             return self.marker_changed(path, now);
         }
         match sign {
@@ -72,7 +72,7 @@ impl Watcher {
             Sign::Changed | Sign::Written | Sign::Appeared | Sign::Closed | Sign::MovedIn => {}
         }
         if let Part::Candidate(rule, _) = part
-            && self.admit(path, rule, sign, now)
+            && self.admit(path, *rule, sign, now)
         {
             return;
         }

@@ -4,7 +4,7 @@
 //! They are looked at in turns, so many at a time, twice a second: a thousand of them within a second, ten thousand within ten.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::folder_mark::FolderMark;
@@ -62,7 +62,7 @@ impl Roots {
 }
 
 /// None where no folder is found.
-fn mark(folder: &PathBuf) -> Option<FolderMark> {
+fn mark(folder: &Path) -> Option<FolderMark> {
     durable_fs::note_place(folder);
     FolderMark::of(folder).ok()
 }

@@ -314,7 +314,7 @@ impl Watcher {
                     tracing::info!(path = escaped_path(&folder), "the watched folder is there now");
                 }
             }
-            Finding::File(path, part) => self.found_file(&path, part),
+            Finding::File(path, part) => self.found_file(&path, &part),
             Finding::Unlistable(folder, error) => self.unlistable(folder, &error),
         }
     }
@@ -339,7 +339,7 @@ impl Watcher {
         }
     }
 
-    fn found_file(&mut self, path: &Path, part: Part) {
+    fn found_file(&mut self, path: &Path, part: &Part) {
         if self.table.get(path).is_some() {
             return;
         }

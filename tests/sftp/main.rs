@@ -10,6 +10,7 @@ mod soak;
 mod support;
 mod table;
 
+use std::fmt::Write as _;
 use std::thread;
 
 use manner::{Format, Halted, Manner, batch, local, succeeds};
@@ -148,11 +149,8 @@ fn a_session_that_breaks_off_and_comes_back_is_one_whole_file() {
     for (name, format) in [("back-plain", Format::Plain), ("back-gzip", Format::Gzip)] {
         texts.push((name, make(&world, name, format, 2_000)));
         Halted::start(&server, &world, name, "framed").kill();
-        resumed += &format!(
-            "reput {} {}\n",
-            local(&world, name).display(),
-            server.remote(&format!("framed/{name}"))
-        );
+        let (from, to) = (local(&world, name), server.remote(&format!("framed/{name}")));
+        writeln!(resumed, "reput {} {to}", from.display()).expect("a string takes all");
     }
     service.wait_until("the half gzip is given back", || {
         world.jobs().iter().any(|job| job["state"] == "aborted").then_some(())

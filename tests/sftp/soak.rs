@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,7 +71,9 @@ fn every_upload_that_its_client_saw_succeed_comes_out_once_whatever_is_killed() 
 fn is_drained(world: &World) -> bool {
     world.files(ROOT).iter().all(|name| {
         let file = name.rsplit('/').next().unwrap_or_default();
-        name.contains("/.landfall/quarantine/") || file.ends_with(".part") || file.starts_with('.')
+        name.contains("/.landfall/quarantine/")
+            || Path::new(file).extension().is_some_and(|end| end == "part")
+            || file.starts_with('.')
     })
 }
 

@@ -64,7 +64,8 @@ impl Row {
     fn cell(&self) -> String {
         let (Some(sent), Some((outcome, at))) = (self.sent, self.outcome) else { return "nothing".into() };
         let after = at.saturating_duration_since(sent);
-        let rule = if after < STABLE_FOR - Duration::from_secs(1) { "linger" } else { "stable_for" };
+        let rule =
+            if after < STABLE_FOR.saturating_sub(Duration::from_secs(1)) { "linger" } else { "stable_for" };
         match outcome {
             Outcome::Whole => format!("{rule}, {:.1} s", after.as_secs_f64()),
             Outcome::Half => format!("**half**, {:.1} s", after.as_secs_f64()),

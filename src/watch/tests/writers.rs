@@ -8,8 +8,10 @@ use crate::durable_fs::identity_at;
 
 const ROUNDS: u8 = 12;
 
+type Change = fn(&File, u8);
+
 /// What a writer does to a file that it opened anew, before it closes it.
-const CHANGES: [(&str, fn(&File, u8)); 5] = [
+const CHANGES: [(&str, Change); 5] = [
     ("appends", |file, round| write_at(file, u64::from(round) + 64, round)),
     ("fills what it allocated before", |file, round| write_at(file, u64::from(round), round)),
     ("truncates and rewrites", |file, round| {
