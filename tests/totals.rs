@@ -195,3 +195,52 @@ fn no_kill_parts_a_file_from_its_totals_or_loses_either() {
     assert_eq!(world.files("in"), quarantined);
     assert_eq!(world.files("out").len(), 6);
 }
+
+#[test]
+fn a_file_is_published_only_if_it_has_its_checksum() {
+    let world = World::new("ready = { checksum = \"{name}.sum\", stable_for = \"300ms\" }");
+    let mut service = world.start();
+    world.move_in("in/sha.txt", "one\ntwo\n");
+    world.move_in("in/md5.txt", "three\n");
+    world.move_in("in/bad.txt", "four\n");
+    for (tool, name) in [("sha256sum", "sha"), ("md5sum", "md5")] {
+        let said = world.sh(&format!("cd in && {tool} {name}.txt"));
+        world.move_in(&format!("in/{name}.txt.sum"), said);
+        service.wait_for(&world, &format!("archive/{name}.txt"));
+    }
+    world.move_in("in/bad.txt.sum", format!("{}  bad.txt\n", "0".repeat(64)));
+    service.wait_for(&world, "in/.landfall/quarantine/bad.txt.error.json");
+    service.wait_until("its checksum is there too", || {
+        world.has("in/.landfall/quarantine/bad.txt.sum").then_some(())
+    });
+    let reason: Value =
+        serde_json::from_str(&world.text("in/.landfall/quarantine/bad.txt.error.json")).expect("JSON");
+    let message = reason["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("not what its checksum says: sha256: 0000"), "{message}");
+    service.stop();
+    assert_eq!(world.files("out"), ["md5.main", "sha.main"]);
+    assert_eq!(world.files("archive"), ["md5.txt", "md5.txt.sum", "sha.txt", "sha.txt.sum"]);
+    world.write("alone.txt", "1\n");
+    world
+        .landfall(&["ingest", "alone.txt", "--rule", "payments"])
+        .ends_with(1)
+        .says(&["the checksum", "is not there"]);
+}
+
+#[test]
+fn an_empty_file_may_be_a_placeholder_and_one_that_waits_too_long_is_told() {
+    let world = World::new("ready = { empty = \"wait\", late_after = \"1s\", stable_for = \"100ms\" }");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/pay.txt", "");
+    service.wait_for_log("this file waits longer than `ready.late_after`");
+    let told = world.json(&["explain", "in/pay.txt", "--json"]);
+    assert_eq!(
+        (&told["seen"]["is_late"], &told["waits"]),
+        (&true.into(), &"it is empty (`ready.empty`)".into())
+    );
+    world.write("in/pay.txt", "1\n");
+    service.wait_for(&world, "out/pay.main");
+    service.stop();
+    assert_eq!(world.jobs().len(), 1);
+}

@@ -74,7 +74,8 @@ impl Found {
         let mut lines = Vec::new();
         let age = |at: Timestamp| view::age(at, now);
         if let Some(seen) = &self.seen {
-            lines.push(format!("waits: {}", view::printable(seen.reason.as_bytes(), usize::MAX)));
+            let late = if seen.is_late { " (late: longer than `ready.late_after`)" } else { "" };
+            lines.push(format!("waits: {}{late}", view::printable(seen.reason.as_bytes(), usize::MAX)));
             lines.push(format!(
                 "  for that since {}, seen first {} ago, unchanged since {}{}",
                 age(seen.reason_since),
@@ -161,7 +162,8 @@ fn part_of(job: &Job, file: &OsText) -> Option<&'static str> {
 
 /// The marker and the totals that a rule wants beside a file.
 fn companions(rule: &Rule, path: &Path) -> Vec<(&'static str, PathBuf, bool)> {
-    let named = [("marker", &rule.ready.marker), ("totals", &rule.ready.totals)];
+    let named =
+        [("marker", &rule.ready.marker), ("totals", &rule.ready.totals), ("checksum", &rule.ready.checksum)];
     let found = named.into_iter().filter_map(|(key, template)| {
         let companion = companion::path(template.as_deref()?, path)?;
         let is_there = companion.symlink_metadata().is_ok();

@@ -180,7 +180,8 @@ fn companion_of(rules: &[Rule], path: &Path) -> Option<&'static str> {
         if has_marker {
             return Some("marker");
         }
-        is_called(&rule.ready.totals).then_some("totals")
+        let named = [("totals", &rule.ready.totals), ("checksum", &rule.ready.checksum)];
+        named.into_iter().find(|(_, template)| is_called(template)).map(|(key, _)| key)
     })
 }
 

@@ -241,6 +241,7 @@ fn rule_within(rule: &Rule, scratch: &Path) -> Rule {
     }
     rule.publish = Publish::default();
     rule.ready.totals = None;
+    rule.ready.checksum = None;
     rule.source = SourceEnd {
         on_success: OnSuccess::Keep,
         archive_dir: None,

@@ -11,8 +11,8 @@ use super::suffixes::not_plain;
 use super::{decode, delivery, output, pipeline, records};
 use crate::format;
 use crate::model::rule::{
-    Errors, LastLine, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy, Records,
-    Rule, Service, SourceEnd, TrustClose,
+    EmptyFile, Errors, LastLine, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy,
+    Records, Rule, Service, SourceEnd, TrustClose,
 };
 use crate::model::template::variables;
 use crate::watch::companion::Companion;
@@ -107,7 +107,8 @@ fn ready(section: &Section<'_>, records: &Records) -> Ready {
         [("framed", TrustClose::Framed), ("always", TrustClose::Always), ("never", TrustClose::Never)];
     let strategy = section.choice("strategy", &strategies, &[]).unwrap_or(ReadyStrategy::Auto);
     let marker = companion(section, "marker");
-    let totals = companion(section, "totals");
+    let (totals, checksum) = (companion(section, "totals"), companion(section, "checksum"));
+    let empties = [("take", EmptyFile::Take), ("wait", EmptyFile::Wait)];
     if strategy != ReadyStrategy::Marker {
         section.refuse(
             &["marker"],
@@ -122,15 +123,27 @@ fn ready(section: &Section<'_>, records: &Records) -> Ready {
         linger: section.duration("linger", Duration::ZERO).unwrap_or(Duration::from_secs(1)),
         marker: (strategy == ReadyStrategy::Marker).then(|| marker.unwrap_or("{name}.done").to_owned()),
         totals: totals.map(str::to_owned),
+        checksum: checksum.map(str::to_owned),
         last_line: last_line(section, records),
         events: section.boolean("events").unwrap_or(true),
+        empty: section.choice("empty", &empties, &[]).unwrap_or_default(),
+        late_after: late_after(section),
     };
     if ready.totals.is_some() && ready.totals == ready.marker {
         let hint = "give each its own name; a file waits for its totals as for a marker".to_owned();
         section.problem("totals", "this is the marker's name too", Some(hint));
     }
-    section.finish(&["checksum", "empty", "late_after"]);
+    if ready.checksum.is_some() && [&ready.marker, &ready.totals].contains(&&ready.checksum) {
+        let hint = "give each its own name; a file waits for its checksum as for a marker".to_owned();
+        section.problem("checksum", "this is the name of its marker or its totals too", Some(hint));
+    }
+    section.finish(&["marker_for"]);
     ready
+}
+
+fn late_after(section: &Section<'_>) -> Option<Duration> {
+    let given = section.duration_unless("late_after", "never", Duration::from_secs(1));
+    if section.has("late_after") { given } else { Some(Duration::from_hours(1)) }
 }
 
 /// Records of a length have no line ends that could be lacking.

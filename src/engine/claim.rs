@@ -252,21 +252,32 @@ pub(super) fn offer_for(
     // A watched folder may be a link: then it is the name as given that fits.
     let vars = vars_of(base, &[&path, &named])?;
     let rule = for_values(&vars).unwrap_or_else(|| Arc::clone(base));
-    let companions = totals_of(&rule, &path)?;
+    let companions = promises_of(&rule, &path)?;
     Ok(Offer { rule, vars, identity, companions, path, may_be_early: false })
 }
 
-/// The totals of a file that an operator names. They are asked for by the rule, and nobody waits for them here.
-fn totals_of(rule: &Rule, path: &Path) -> Result<Vec<PathBuf>, Trouble> {
-    let totals = rule.ready.totals.as_deref().and_then(|template| companion::path(template, path));
-    if let Some(missing) = &totals
-        && look_at(missing)?.is_none()
-    {
-        let message = format!("the totals {} are not there", OsText::from(missing.as_path()));
-        let hint = "put them beside the file; the rule compares each file with its totals (`ready.totals`)";
-        return Err(Trouble::new(FaultKind::Input, message, Some(hint)));
+/// The totals and the checksum of a file that an operator names. They are asked for by the rule, and nobody waits for them here.
+fn promises_of(rule: &Rule, path: &Path) -> Result<Vec<PathBuf>, Trouble> {
+    let mut found = Vec::new();
+    for (key, template) in [("totals", &rule.ready.totals), ("checksum", &rule.ready.checksum)] {
+        let Some(companion) = template.as_deref().and_then(|text| companion::path(text, path)) else {
+            continue;
+        };
+        if look_at(&companion)?.is_none() {
+            let message = format!("the {key} {} {} not there", OsText::from(companion.as_path()), are(key));
+            let hint = format!(
+                "put {} beside the file; the rule compares each file with its {key} (`ready.{key}`)",
+                if key == "totals" { "them" } else { "it" }
+            );
+            return Err(Trouble::new(FaultKind::Input, message, Some(&hint)));
+        }
+        found.push(companion);
     }
-    Ok(totals.into_iter().collect())
+    Ok(found)
+}
+
+fn are(key: &str) -> &'static str {
+    if key == "totals" { "are" } else { "is" }
 }
 
 /// The named wildcards' values from the first of a file's names that a pattern fits. A rule without named wildcards takes any file.

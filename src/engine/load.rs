@@ -255,7 +255,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
     let file = source::open_source(&job)?;
     let (identities, passphrase_file) = (run.rule.identities(&job)?, run.rule.passphrase_file(&job)?);
     let rule = &run.rule.rule;
-    let totals = totals::read(rule, &job)?;
+    let said = totals::read(rule, &job)?;
     let request = DecodeRequest {
         shown_path: &shown_path,
         decode: &rule.decode,
@@ -340,7 +340,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
     let mut counts = decoder.finish()?;
     tell_skipped(job.id, &counts.skipped);
     counts.characters_replaced += tally.characters_replaced;
-    let Some(announced) = totals::measure(totals, &job, &|| shared.stop.is_asked())? else {
+    let Some(announced) = totals::measure(said, &job, &|| shared.stop.is_asked())? else {
         return Ok(LoadEnd::Stopped);
     };
     let Tally { lines_skipped, unterminated, .. } = tally;

@@ -13,6 +13,7 @@ mod answers;
 mod archive;
 mod care;
 mod checkpoint;
+mod checksum;
 mod claim;
 mod claim_folders;
 mod claim_names;

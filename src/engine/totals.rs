@@ -1,4 +1,4 @@
-//! `ready.totals`: what the sender says is in the file, compared before anything is published.
+//! `ready.totals` and `ready.checksum`: what the sender says is in the file, compared before anything is published.
 //!
 //! `bytes` and `sha256` are of the file as it was delivered, packed or not: that is what a sender can know. `records` are those that
 //! were cut from it, of all entries, header and skipped lines not counted.
@@ -9,8 +9,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
+use super::checksum::{Checksum, DigestKind, Digests, Wanted};
 use super::trouble::{Reaction, Trouble};
 use crate::durable_fs::{self, FsError};
 use crate::model::fault::FaultKind;
@@ -18,12 +18,10 @@ use crate::model::job::Job;
 use crate::model::nearest::nearest;
 use crate::model::os_text::{OsText, escaped};
 use crate::model::rule::Rule;
-use crate::output::hexadecimal;
 use crate::watch::companion;
 
 /// A longer file is none with totals.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-const READ_BYTES: usize = 256 << 10;
 /// What is read of it.
 const KEYS: [&str; 3] = ["records", "bytes", "sha256"];
 /// Characters shown of what a sender wrote, at most.
@@ -37,39 +35,67 @@ pub(super) struct Totals {
     sha256: Option<String>,
 }
 
-/// The sender's totals, with what was measured of the source.
+/// What a sender says of a file, in its totals and in its checksum.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Announced {
+pub(super) struct Said {
     totals: Totals,
-    /// Hexadecimal, where the totals have one.
-    sha256: Option<String>,
+    checksum: Option<Checksum>,
 }
 
-/// The totals of a job's source; none where its rule asks for none.
+/// The same, with what was measured of the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Announced {
+    said: Said,
+    found: Digests,
+}
+
+/// What the sender says of a job's source; nothing where its rule asks for nothing.
 ///
 /// What cannot be read may still be being written: the file is given back to wait, once.
-pub(super) fn read(rule: &Rule, job: &Job) -> Result<Option<Totals>, Trouble> {
-    let Some(template) = &rule.ready.totals else { return Ok(None) };
+pub(super) fn read(rule: &Rule, job: &Job) -> Result<Said, Trouble> {
+    let mut said = Said::default();
+    if let Some(template) = &rule.ready.totals {
+        let (name, text) = text_of(template, job, "totals")?;
+        said.totals = parse(&text).map_err(|why| {
+            let hint = "a file with totals is JSON like {\"records\": 10, \"bytes\": 812, \"sha256\": \"…\"}, with at least one of the three";
+            early(format!("the totals {name}, which lie beside the file, {why}"), hint)
+        })?;
+    }
+    if let Some(template) = &rule.ready.checksum {
+        let (name, text) = text_of(template, job, "checksum")?;
+        let file = job.source.path.as_path().file_name().unwrap_or_default();
+        let found = Checksum::parse(&text, file.as_encoded_bytes()).map_err(|why| {
+            let hint = "a file with a checksum is what `sha256sum FILE` or `md5sum FILE` prints, or the digits alone";
+            early(format!("the checksum {name}, which lies beside the file, {why}"), hint)
+        })?;
+        said.checksum = Some(found);
+    }
+    Ok(said)
+}
+
+/// The name and the text of what lies beside a job's source.
+fn text_of(template: &str, job: &Job, what: &str) -> Result<(String, Vec<u8>), Trouble> {
     let name = companion::path(template, job.source.path.as_path());
     let path = name.map(OsText::from).unwrap_or_default();
     let companion = job.source.companions.iter().find(|companion| companion.path == path);
     let Some(companion) = companion else {
         let hint = "its sender must put it beside the file; the file waits for it";
-        return Err(early(format!("the totals {path} are not there"), hint));
+        return Err(early(format!("the {what} {path} {} not there", are(what)), hint));
     };
     let place = companion.claimed.as_ref().unwrap_or(&companion.path);
     let text = read_bounded(place.as_path()).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
-            early(format!("the totals {place} are gone"), "put them back, or send file and totals again")
+            let hint = format!("put it back, or send the file and its {what} again");
+            early(format!("the {what} {place} {} gone", are(what)), &hint)
         }
-        _ => FsError::new("read the totals", place.as_path(), error).into(),
+        _ => FsError::new("read what its sender says of it", place.as_path(), error).into(),
     })?;
     // They go with the file, back or to quarantine: only the name stays right.
-    let name = escaped(companion.path.as_path().file_name().unwrap_or_default());
-    parse(&text).map(Some).map_err(|why| {
-        let hint = "a file with totals is JSON like {\"records\": 10, \"bytes\": 812, \"sha256\": \"…\"}, with at least one of the three";
-        early(format!("the totals {name}, which lie beside the file, {why}"), hint)
-    })
+    Ok((escaped(companion.path.as_path().file_name().unwrap_or_default()), text))
+}
+
+fn are(what: &str) -> &'static str {
+    if what == "totals" { "are" } else { "is" }
 }
 
 fn early(message: String, hint: &str) -> Trouble {
@@ -133,34 +159,20 @@ fn meant(text: &[u8]) -> String {
     near.take(KEYS.len()).collect()
 }
 
-/// Measures of the source what the totals tell and reading did not. None: it was stopped.
+/// Measures of the source what the sender tells and reading did not. None: it was stopped.
 pub(super) fn measure(
-    totals: Option<Totals>,
+    said: Said,
     job: &Job,
     stopping: &dyn Fn() -> bool,
 ) -> Result<Option<Announced>, Trouble> {
-    let totals = totals.unwrap_or_default();
-    if totals.sha256.is_none() {
-        return Ok(Some(Announced { totals, sha256: None }));
-    }
+    let kind = said.checksum.as_ref().map(|checksum| checksum.kind);
+    let wanted = Wanted {
+        sha256: said.totals.sha256.is_some() || kind == Some(DigestKind::Sha256),
+        md5: kind == Some(DigestKind::Md5),
+    };
     let path = job.source_path().as_path();
-    let sha256 = sha256_of(path, stopping).map_err(|error| FsError::new("read", path, error))?;
-    Ok(sha256.map(|sha256| Announced { totals, sha256: Some(sha256) }))
-}
-
-fn sha256_of(path: &Path, stopping: &dyn Fn() -> bool) -> io::Result<Option<String>> {
-    let mut file = durable_fs::open_source(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; READ_BYTES];
-    while !stopping() {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(Some(hexadecimal(&hasher.finalize()))),
-            Ok(count) => hasher.update(buffer.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
+    let found = wanted.measure(path, stopping).map_err(|error| FsError::new("read", path, error))?;
+    Ok(found.map(|found| Announced { said, found }))
 }
 
 impl Announced {
@@ -169,17 +181,23 @@ impl Announced {
         let found = Totals {
             records: Some(job.account.records_in),
             bytes: Some(job.source.identity.size),
-            sha256: self.sha256.clone(),
+            sha256: self.found.sha256.clone(),
         };
-        let differing = self.totals.differing(&found);
+        let (totals, checksum) = (&self.said.totals, &self.said.checksum);
+        let differing = totals.differing(&found);
         if differing.is_empty() {
-            return Ok(());
+            let difference = checksum.as_ref().and_then(|checksum| checksum.difference(&self.found));
+            return difference.map_or(Ok(()), |difference| {
+                let message = format!("the file is not what its checksum says: {difference}");
+                let hint = "send the file again, or a checksum that fits it; mended in quarantine, `landfall retry` takes both";
+                Err(Trouble::new(FaultKind::Input, message, Some(hint)).with(Reaction::GiveBack))
+            });
         }
         let message = format!("the file is not what its totals say: {}", differing.join("; "));
         let hint =
             "send the file again, or totals that fit it; mended in quarantine, `landfall retry` takes both";
         let trouble = Trouble::new(FaultKind::Input, message, Some(hint));
-        Err(if self.totals.announce_more(&found) { trouble.with(Reaction::GiveBack) } else { trouble })
+        Err(if totals.announce_more(&found) { trouble.with(Reaction::GiveBack) } else { trouble })
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct FileKnown {
 pub(crate) struct FileSeen {
     /// What it waits for, in a sentence.
     pub reason: String,
+    /// It waits longer than its rule's `ready.late_after`.
+    pub is_late: bool,
     /// It waits for that since then.
     pub reason_since: Timestamp,
     pub first_seen_at: Timestamp,

@@ -169,11 +169,19 @@ pub struct Ready {
     /// Template of the name of the file with the sender's totals, as for the marker.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totals: Option<String>,
+    /// Template of the name of the file with the sender's checksum, as for the marker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
     /// What a last record without its line end means.
     pub last_line: LastLine,
     /// Whether events tell of files, where the file system has any; else only scans do.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub events: bool,
+    /// What a file without a byte is.
+    #[serde(default)]
+    pub empty: EmptyFile,
+    /// A file that waits longer is told; none: never.
+    pub late_after: Option<Duration>,
 }
 
 fn yes() -> bool {
@@ -183,6 +191,17 @@ fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_yes(it: &bool) -> bool {
     *it
+}
+
+/// `ready.empty`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyFile {
+    /// A source without records.
+    #[default]
+    Take,
+    /// A placeholder: it waits until something is written into it.
+    Wait,
 }
 
 /// `ready.last_line`.

@@ -60,6 +60,9 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
             events: true,
+            checksum: None,
+            empty: crate::model::rule::EmptyFile::Take,
+            late_after: None,
         },
         decode: Decode {
             layers: vec![],

@@ -43,6 +43,9 @@ pub(super) struct Candidate {
     pub(super) not_before: Option<Instant>,
     /// Nothing is wrong with it: the engine takes no files now.
     pub(super) put_off: bool,
+    /// When it is told that it is late; none: it was told, or never is.
+    pub(super) late_at: Option<Instant>,
+    pub(super) is_late: bool,
     /// Why it waits, and since when for that.
     pub(super) reason: Reason,
     pub(super) reason_since: Instant,
@@ -60,22 +63,19 @@ pub(super) struct Candidate {
 pub(super) struct Companions {
     pub(super) marker: Option<PathBuf>,
     pub(super) totals: Option<PathBuf>,
-    /// What both were at the last look, and when one of them last became another.
-    seen: (Option<FileIdentity>, Option<FileIdentity>),
+    pub(super) checksum: Option<PathBuf>,
+    /// What they were at the last look, and when one of them last became another.
+    seen: [Option<FileIdentity>; 3],
     since: Option<Instant>,
 }
 
 impl Companions {
-    pub(super) fn new(marker: Option<PathBuf>, totals: Option<PathBuf>) -> Self {
-        Self { marker, totals, ..Self::default() }
+    pub(super) fn new(marker: Option<PathBuf>, totals: Option<PathBuf>, checksum: Option<PathBuf>) -> Self {
+        Self { marker, totals, checksum, ..Self::default() }
     }
 
-    /// Takes note of a look at both; tells since when they stand still, once one of them is there.
-    pub(super) fn look(
-        &mut self,
-        found: (Option<FileIdentity>, Option<FileIdentity>),
-        now: Instant,
-    ) -> Option<Instant> {
+    /// Takes note of a look at all of them; tells since when they stand still, once one of them is there.
+    pub(super) fn look(&mut self, found: [Option<FileIdentity>; 3], now: Instant) -> Option<Instant> {
         if self.seen != found {
             self.seen = found;
             self.since = Some(now);
@@ -84,7 +84,7 @@ impl Companions {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &PathBuf> {
-        self.marker.iter().chain(&self.totals)
+        self.marker.iter().chain(&self.totals).chain(&self.checksum)
     }
 }
 
@@ -120,6 +120,8 @@ impl Candidate {
             not_before: None,
             put_off: false,
             reason: Cow::Borrowed("just seen"),
+            late_at: None,
+            is_late: false,
             reason_since: now,
             first_seen: now,
             size_since: now,
@@ -168,6 +170,12 @@ impl Candidate {
         changed
     }
 
+    /// It is late when it has waited so long; what was told is not told again.
+    pub(super) fn is_late_after(&mut self, late_after: Option<Duration>) {
+        self.late_at =
+            late_after.filter(|_| !self.is_late).and_then(|time| self.first_seen.checked_add(time));
+    }
+
     /// Notes what it is now.
     pub(super) fn see(&mut self, identity: FileIdentity, now: Instant) {
         if identity.size != self.seen.size {
@@ -188,6 +196,12 @@ impl Candidate {
         }
     }
 
+    /// Why it waits, for a list.
+    pub(super) fn told_reason(&self) -> String {
+        let late = if self.is_late { " (late: longer than `ready.late_after`)" } else { "" };
+        format!("{}{late}", self.reason)
+    }
+
     /// As it is told to who asks for it.
     pub(super) fn told(&self) -> FileSeen {
         let past = |at: Instant| clock::ago(at.elapsed()).unwrap_or_else(clock::now);
@@ -195,6 +209,7 @@ impl Candidate {
         let next_look = self.due.filter(|_| self.phase == Phase::Waiting);
         FileSeen {
             reason: self.reason.to_string(),
+            is_late: self.is_late,
             reason_since: past(self.reason_since),
             first_seen_at: past(self.first_seen),
             still_since: past(self.still_since),
@@ -233,10 +248,13 @@ mod tests {
         let identity = FileIdentity { device: 1, inode: 1, size: 1, mtime_ns: 1, ctime_ns: 1 };
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let mut companions = Companions::default();
-        assert_eq!(companions.look((None, None), start), None);
-        assert_eq!(companions.look((Some(identity), None), start), Some(start));
-        assert_eq!(companions.look((Some(identity), None), start + second), Some(start));
-        assert_eq!(companions.look((Some(identity), Some(identity)), start + second), Some(start + second));
+        assert_eq!(companions.look([None, None, None], start), None);
+        assert_eq!(companions.look([Some(identity), None, None], start), Some(start));
+        assert_eq!(companions.look([Some(identity), None, None], start + second), Some(start));
+        assert_eq!(
+            companions.look([Some(identity), Some(identity), None], start + second),
+            Some(start + second)
+        );
     }
 
     #[test]

@@ -40,6 +40,9 @@ const HAS_WRITER: Reason = Cow::Borrowed("somebody has it open for writing");
 const NO_MARKER: Reason = Cow::Borrowed("for its marker");
 const NO_TOTALS: Reason = Cow::Borrowed("for its totals");
 const TOTALS_WRITER: Reason = Cow::Borrowed("somebody has its totals open for writing");
+const NO_CHECKSUM: Reason = Cow::Borrowed("for its checksum");
+const CHECKSUM_WRITER: Reason = Cow::Borrowed("somebody has its checksum open for writing");
+const IS_EMPTY: Reason = Cow::Borrowed("it is empty (`ready.empty`)");
 const STALE_MARKER: Reason = Cow::Borrowed("its marker is older than the file");
 const GIVEN_BACK: Reason = Cow::Borrowed(
     "it changed while it was claimed, or ended too early; until it has stood still for `ready.stable_for`",
@@ -132,7 +135,7 @@ impl Watcher {
             }
         };
         let Some(rule) = self.rules.get(rule_at) else { return true };
-        let companions = rule.companions_of(path);
+        let (companions, late_after) = (rule.companions_of(path), rule.rule.ready.late_after);
         if self.is_kept(path, &identity) {
             return true;
         }
@@ -147,6 +150,7 @@ impl Watcher {
             let renamed = self.strangers.renamed_to(path, &identity);
             candidate.proof = proof_of(renamed.map_or(sign, |from| sign_of_rename(&from, path)));
         }
+        candidate.is_late_after(late_after);
         let key = self.table.insert(path, candidate);
         self.evaluate_as(&key, Ok(Some(identity)), now);
         true
@@ -206,6 +210,21 @@ impl Watcher {
         }
     }
 
+    /// Tells the operator of a candidate that waits too long, once.
+    pub(super) fn tell_late(&mut self, path: &Path, now: Instant) {
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        if candidate.late_at.is_none_or(|at| now < at) {
+            return;
+        }
+        candidate.late_at = None;
+        candidate.is_late = true;
+        let (waits, rule) = (candidate.reason.clone(), candidate.rule);
+        let Some(others) = self.troubles.note_file(path, now) else { return };
+        let rule = self.rules.get(rule).map(|rule| rule.rule.name.as_str());
+        let (path, others) = (escaped_path(path), (others > 0).then_some(others));
+        tracing::warn!(path, rule, waits = %waits, others, "this file waits longer than `ready.late_after`");
+    }
+
     /// Looks at a candidate and decides what becomes of it.
     pub(super) fn evaluate(&mut self, path: &Arc<Path>, now: Instant) {
         self.evaluate_as(path, durable_fs::identity_at(path), now);
@@ -231,6 +250,9 @@ impl Watcher {
             let reason = candidate.reason.clone();
             return self.table.wait(path, at, reason);
         }
+        if identity.size == 0 && self.rules.get(candidate.rule).is_some_and(WatchedRule::leaves_empty) {
+            return self.table.wait(path, now + self.scan_every, IS_EMPTY);
+        }
         let marker = match candidate.companions.marker.as_deref().map(durable_fs::identity_at).transpose() {
             Ok(marker) => marker.flatten(),
             Err(error) => return self.failed(path, format!("its marker cannot be looked at: {error}"), now),
@@ -244,11 +266,19 @@ impl Watcher {
             Some(Ok(totals)) => totals,
             None => None,
         };
+        let checksum = match candidate.companions.checksum.as_deref().map(durable_fs::identity_at) {
+            Some(Ok(None)) => return self.table.wait(path, now + self.scan_every, NO_CHECKSUM),
+            Some(Err(error)) => {
+                return self.failed(path, format!("its checksum cannot be looked at: {error}"), now);
+            }
+            Some(Ok(checksum)) => checksum,
+            None => None,
+        };
         let seen = Evidence {
             proof: candidate.proof,
             marker: MarkerSeen::judge(marker, &identity),
             still_since: candidate.still_since,
-            companions_since: candidate.companions.look((marker, totals), now),
+            companions_since: candidate.companions.look([marker, totals, checksum], now),
         };
         let Some(rule) = self.rules.get(candidate.rule) else { return };
         let in_order = rule.rule.order != Order::Arrival;
@@ -307,6 +337,10 @@ impl Watcher {
         if candidate.companions.totals.as_deref().is_some_and(has_writer) {
             let pause = writer_pause(rule.rule.ready.stable_for);
             return self.table.wait(path, now + pause, TOTALS_WRITER);
+        }
+        if candidate.companions.checksum.as_deref().is_some_and(has_writer) {
+            let pause = writer_pause(rule.rule.ready.stable_for);
+            return self.table.wait(path, now + pause, CHECKSUM_WRITER);
         }
         candidate.may_be_early = must_be_framed;
         self.table.queue(path, rule.rule.order);

@@ -52,6 +52,7 @@ impl Watcher {
         let is_judged_again = !new.judges_as(old) && !matches!(candidate.phase, Phase::Offered(_));
         if !new.judges_as(old) {
             candidate.companions = new.companions_of(path);
+            candidate.is_late_after(new.rule.ready.late_after);
         }
         if is_judged_again {
             candidate.phase = Phase::Waiting;

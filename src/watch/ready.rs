@@ -131,6 +131,9 @@ mod tests {
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
             events: true,
+            checksum: None,
+            empty: crate::model::rule::EmptyFile::Take,
+            late_after: None,
         };
         let since = Instant::now();
         let seen = Evidence { proof, marker, still_since: since, companions_since: None };

@@ -11,7 +11,7 @@ use super::exclude::{Excludes, is_unfinished};
 use crate::model::mistake::Mistake;
 use crate::model::pattern::os_chars::as_chars;
 use crate::model::pattern::{NameIndex, Nodes, Pattern, PatternTree, Segment, Values};
-use crate::model::rule::{Mode, OnSuccess, ReadyStrategy, Rule};
+use crate::model::rule::{EmptyFile, Mode, OnSuccess, ReadyStrategy, Rule};
 
 /// Where claimed files lie beside their place; never entered.
 pub(super) use crate::durable_fs::CLAIM_FOLDER;
@@ -21,6 +21,7 @@ pub(super) struct WatchedRule {
     pub(super) rule: Arc<Rule>,
     marker: Option<Companion>,
     totals: Option<Companion>,
+    checksum: Option<Companion>,
     patterns: Vec<Pattern>,
     excludes: Excludes,
 }
@@ -50,7 +51,7 @@ pub(crate) struct Place(Nodes);
 
 /// What a file is to the rules.
 pub(crate) enum Part {
-    /// Some rule could call its marker, or its file with totals, so.
+    /// Some rule could call its marker, or its file with totals or a checksum, so.
     Companion,
     /// The place of the rule that it belongs to, and its named wildcards.
     Candidate(usize, Values),
@@ -210,11 +211,17 @@ impl WatchedRule {
             (ReadyStrategy::Auto | ReadyStrategy::Stable, _) => None,
         };
         let totals = rule.ready.totals.as_deref().map(Companion::parse).transpose().map_err(wrong)?;
-        Ok(Self { rule, marker, totals, patterns, excludes })
+        let checksum = rule.ready.checksum.as_deref().map(Companion::parse).transpose().map_err(wrong)?;
+        Ok(Self { rule, marker, totals, checksum, patterns, excludes })
     }
 
     fn is_live(&self) -> bool {
         self.rule.mode == Mode::Live
+    }
+
+    /// Whether its files wait as long as nothing is in them.
+    pub(super) fn leaves_empty(&self) -> bool {
+        self.rule.ready.empty == EmptyFile::Wait
     }
 
     /// Whether its files stay where they lie.
@@ -228,15 +235,15 @@ impl WatchedRule {
         (&one.name, &one.ready, one.order) == (&other.name, &other.ready, other.order)
     }
 
-    /// The marker and the totals of a file.
+    /// The marker, the totals and the checksum of a file.
     pub(super) fn companions_of(&self, file: &Path) -> Companions {
         let path = |companion: &Option<Companion>| companion.as_ref().and_then(|it| it.path_for(file));
-        Companions::new(path(&self.marker), path(&self.totals))
+        Companions::new(path(&self.marker), path(&self.totals), path(&self.checksum))
     }
 
     /// What lies beside a file and is none itself.
     fn companions(&self) -> impl Iterator<Item = &Companion> {
-        self.marker.iter().chain(&self.totals)
+        self.marker.iter().chain(&self.totals).chain(&self.checksum)
     }
 
     /// The named wildcards of a file that the first of these patterns takes, unless it is excluded, or none that an override is for.

@@ -200,6 +200,7 @@ impl Table {
         if let Some(candidate) = self.files.get_mut(path) {
             candidate.phase = Phase::Waiting;
             candidate.wait_for(reason);
+            let until = candidate.late_at.map_or(until, |late_at| until.min(late_at));
             candidate.due = Some(until);
             self.due.push(Reverse((until, Arc::clone(path))));
         }

@@ -212,8 +212,7 @@ impl Watcher {
     }
 
     fn waiting(&self) -> Vec<(PathBuf, String)> {
-        let files =
-            self.table.iter().map(|(path, candidate)| (path.to_path_buf(), candidate.reason.to_string()));
+        let files = self.table.iter().map(|(path, candidate)| (path.to_path_buf(), candidate.told_reason()));
         let missing =
             self.missing.iter().map(|folder| (folder.clone(), "the folder is not there yet".to_owned()));
         let mut list: Vec<_> = files.chain(missing).chain(self.troubles.list()).collect();
@@ -226,6 +225,7 @@ impl Watcher {
         let _keeps = durable_fs::keep_reached();
         for _ in 0..TURN {
             let Some(path) = self.table.pop_due(now) else { return };
+            self.tell_late(&path, now);
             self.evaluate(&path, now);
         }
     }

@@ -80,6 +80,9 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
             events: true,
+            checksum: None,
+            empty: crate::model::rule::EmptyFile::Take,
+            late_after: None,
         },
         decode: Decode {
             layers: Vec::new(),

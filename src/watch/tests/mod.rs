@@ -168,6 +168,9 @@ fn rule(name: &str, pattern: &Path) -> Rule {
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
             events: true,
+            checksum: None,
+            empty: crate::model::rule::EmptyFile::Take,
+            late_after: None,
         },
         decode: Decode {
             layers: Vec::new(),
