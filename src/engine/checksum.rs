@@ -95,7 +95,7 @@ fn names(line: &[u8], file: &[u8]) -> bool {
     let gnu = line.iter().position(u8::is_ascii_whitespace);
     let named = match (bsd, gnu) {
         (Some((open, close)), _) if line.contains(&b'=') => line.get(open + 1..close),
-        (_, Some(end)) => line.get(end..).map(|name| name.trim_ascii_start()),
+        (_, Some(end)) => line.get(end..).map(<[u8]>::trim_ascii_start),
         _ => None,
     };
     let named = named.unwrap_or_default();
@@ -122,8 +122,12 @@ impl Wanted {
                 }
                 Ok(count) => {
                     let read = buffer.get(..count).unwrap_or_default();
-                    sha256.iter_mut().for_each(|hasher| hasher.update(read));
-                    md5.iter_mut().for_each(|hasher| hasher.update(read));
+                    if let Some(hasher) = &mut sha256 {
+                        hasher.update(read);
+                    }
+                    if let Some(hasher) = &mut md5 {
+                        hasher.update(read);
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

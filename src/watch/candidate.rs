@@ -24,6 +24,7 @@ const EARLIER_SIZES_MAX: usize = 8;
 pub(super) type Reason = Cow<'static, str>;
 
 /// One file that matches a rule.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own that a look tells")]
 pub(super) struct Candidate {
     pub(super) rule: usize,
     /// What it was at the last look.
