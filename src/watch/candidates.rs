@@ -446,11 +446,18 @@ impl Watcher {
         self.table.remember_taken(identity);
         // The event of its coming may have been faster than this word, which was said before it; no offer was.
         if self.table.get(path).is_some_and(|candidate| candidate.seen.same_file(&identity)) {
-            self.not_yet(path, now);
+            self.wait_anew(path, None, now);
         }
     }
 
     fn not_yet(&mut self, path: &Path, now: Instant) {
+        let found = durable_fs::identity_at(path).ok().flatten();
+        let again = found.and_then(|identity| self.given_back_again(path, &identity));
+        self.wait_anew(path, again, now);
+    }
+
+    /// Lets a file that comes or came back wait as if it had just come; for longer where it does so `again`.
+    fn wait_anew(&mut self, path: &Path, again: Option<(u32, Duration)>, now: Instant) {
         self.table.forget_kept(path); // it may be the very same file that comes again
         let offered = self.table.get(path).map(|candidate| candidate.seen);
         if let Some(identity) = offered {
@@ -458,7 +465,6 @@ impl Watcher {
             self.table.remember_taken(identity);
         }
         let Ok(Some(identity)) = durable_fs::identity_at(path) else { return self.vanished(path) };
-        let again = self.given_back_again(path, &identity);
         if offered.is_none() {
             self.table.remember_taken(identity);
             self.hint(path, Sign::Appeared);
