@@ -122,3 +122,33 @@ fn there(path: &Path) -> Result<crate::model::identity::FileIdentity, Trouble> {
         Err(error) => Err(lacking(&format!("cannot be looked at: {error}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    #[test]
+    fn only_a_file_that_lies_there_can_be_adopted() {
+        let world = World::new();
+        there(&world.path("in/none.txt")).expect_err("nothing is there");
+        there(&world.path("in")).expect_err("a folder is no file");
+        assert_eq!(
+            Some(there(&world.source()).expect("is there")),
+            durable_fs::identity_at(&world.source()).expect("looks")
+        );
+    }
+
+    #[test]
+    fn an_adopted_file_is_known_until_it_is_another() {
+        let world = World::new();
+        let (store, path) = (&world.shared.store, world.source());
+        assert_eq!(row_of(store, &path).expect("reads"), None);
+        let row =
+            LedgerRow { path: path.as_path().into(), ..LedgerRow::of(&world.job(), LedgerOutcome::Adopted) };
+        store.change().ledger(&row, true).apply().expect("writes");
+        assert_eq!(row_of(store, &path).expect("reads").map(|found| found.job), Some(row.job));
+        std::fs::write(&path, "1\n2\n3\n").expect("its sender writes it anew");
+        assert_eq!(row_of(store, &path).expect("reads"), None);
+    }
+}
