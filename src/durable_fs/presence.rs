@@ -45,6 +45,7 @@ pub(crate) fn presence(path: &Path) -> io::Result<Presence> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    #[cfg(unix)]
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
@@ -57,10 +58,14 @@ mod tests {
         let path = folder.join("pay");
         assert_eq!(presence(&path).expect("looks"), Presence::FolderAway);
         fs::create_dir(&folder).expect("makes");
-        let gone = Presence::Gone(folder_identity(&folder).expect("looks").expect("a folder"));
-        assert_eq!(presence(&path).expect("looks"), gone);
+        let is_gone = || {
+            let there = folder_identity(&folder).expect("looks").expect("a folder");
+            // Not every system keeps the time of its making.
+            matches!(presence(&path).expect("looks"), Presence::Gone(found) if found.is_same(&there) || cfg!(windows))
+        };
+        assert!(is_gone());
         fs::create_dir(&path).expect("makes");
-        assert_eq!(presence(&path).expect("looks"), gone, "no regular file");
+        assert!(is_gone(), "no regular file");
         fs::remove_dir(&path).expect("removes");
         fs::write(&path, "1\n").expect("writes");
         assert_eq!(presence(&path).expect("looks").file(), identity_at(&path).expect("looks"));
@@ -70,7 +75,9 @@ mod tests {
         assert_eq!(presence(&path).expect("looks"), Presence::FolderAway, "a file has the folder's name");
     }
 
-    /// As a file system that is unmounted and mounted again, at any moment.
+    /// As a file system that is unmounted and mounted again, at any moment. By paths alone, as on Windows, one that goes and comes back
+    /// between two looks is not seen to.
+    #[cfg(unix)]
     #[test]
     fn a_file_whose_folder_goes_and_comes_back_is_never_gone() {
         let world = tempfile::tempdir().expect("a folder");
@@ -82,8 +89,7 @@ mod tests {
             scope.spawn(|| {
                 while !is_done.load(Ordering::Relaxed) {
                     for (from, to) in [(&folder, &away), (&away, &folder)] {
-                        // Windows renames no folder in which a file is open.
-                        while rename_replace(from, to).is_err() {}
+                        rename_replace(from, to).expect("renames");
                     }
                 }
             });

@@ -278,7 +278,8 @@ pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
     identity(&open_to_ask(path, FILE_FLAG_OPEN_REPARSE_POINT)?).map(Some)
 }
 
-/// The folder of a path, and the regular file at it: the folder is the same before and after the look.
+/// The folder of a path, and the regular file at it: the folder is the same before and after the look. One that goes away and comes back in
+/// between is not seen to.
 pub(super) fn look_in_folder(path: &Path) -> io::Result<(FolderIdentity, Option<FileIdentity>)> {
     let away = || io::Error::from(io::ErrorKind::NotFound);
     let folder = || folder_identity(parent_of(path))?.ok_or_else(away);

@@ -86,7 +86,7 @@ impl<R: Read> Cutter<R> {
     }
 
     /// The size of a block changes nothing but the speed.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn with_block_bytes(mut self, block_bytes: usize) -> Self {
         self.text.block_bytes = block_bytes.max(1);
         self
