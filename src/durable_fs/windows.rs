@@ -289,7 +289,9 @@ pub(super) fn look_in_folder(path: &Path) -> io::Result<(FolderIdentity, Option<
         found => found?,
     };
     let after = folder()?;
-    if before == after { Ok((after, found)) } else { Err(away()) }
+    // Not every file system keeps the time of its making.
+    let is_same = (before.device, before.inode) == (after.device, after.inode);
+    if is_same { Ok((after, found)) } else { Err(away()) }
 }
 
 pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity>> {
