@@ -137,6 +137,7 @@ impl Service {
     /// Asks it to stop and waits for it; it must stop cleanly.
     #[track_caller]
     pub fn stop(mut self) {
+        wait_until("it listens for SIGTERM", || (self.catches(Signal::TERM) || self.exited().is_some()).then_some(()));
         self.signal(Signal::TERM);
         let status = wait_until("SIGTERM stops the service", || self.exited());
         assert!(status.success(), "{status}\n{}", self.log());
@@ -153,6 +154,13 @@ impl Service {
         let id =
             i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
         kill_process(id, signal).expect("it is our child");
+    }
+
+    /// Whether a signal would not end it at once: a process that has just begun does not listen yet.
+    fn catches(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+        u64::from_str_radix(caught.trim(), 16).is_ok_and(|caught| caught >> (signal.as_raw() - 1) & 1 == 1)
     }
 
     /// Processor time it has used so far.
