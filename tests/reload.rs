@@ -223,21 +223,7 @@ fn a_start_with_wrong_rules_goes_by_the_last_good_ones_says_so_and_takes_the_men
 
 /// A rule whose jobs wait in their middle for the file `go`.
 fn gated(world: &World, to: &str) -> String {
-    let (go, reached) = (world.path("go").display().to_string(), world.path("reached").display().to_string());
-    world.write(
-        "gate",
-        format!(
-            "#!/usr/bin/env python3
-import os, sys, time
-for line in sys.stdin:
-    if line.startswith('line 1500 '):
-        open('{reached}', 'w').close()
-        while not os.path.exists('{go}'): time.sleep(0.02)
-    print(line, end='', flush=True)
-"
-        ),
-    );
-    world.sh("chmod +x gate");
+    world.write_gate();
     let step =
         "pipeline = [{ step = \"exec\", command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]\n";
     rule_to("large", to) + step
@@ -268,6 +254,56 @@ fn a_job_that_runs_ends_under_the_rule_it_began_with_and_the_next_begins_under_t
     service.wait_for(&world, "archive/next.txt");
     assert!(world.text("new-out/next.main") == lines(2000));
     assert_ne!(world.job()["rule_hash"], began_with);
+    service.stop();
+}
+
+#[test]
+fn a_job_that_a_kill_broke_off_ends_under_the_rule_it_began_with() {
+    let world = World::bare();
+    world.write("landfall.toml", config("", &[gated(&world, "old")]));
+    let mut service = started(&world);
+    world.move_in("large-in/pay.txt", lines(3000));
+    service.wait_for(&world, "reached");
+    let began_with = world.job()["rule_hash"].clone();
+    // Edited while it runs, and once more while nobody runs; it has no checkpoint yet, and nothing of it is left but its rows.
+    world.write("landfall.toml", config("", &[gated(&world, "other")]));
+    reload(&world).done();
+    service.kill();
+    world.write("landfall.toml", config("", &[gated(&world, "new")]));
+    world.write("go", "");
+    let mut service = started(&world);
+    service.wait_for(&world, "old-out/pay.main");
+    service.wait_until("it is done", || (world.job()["state"] == "completed").then_some(()));
+    assert!(world.text("old-out/pay.main") == lines(3000), "records were lost or doubled");
+    assert_eq!(world.job()["rule_hash"], began_with);
+    world.move_in("large-in/next.txt", "next\n");
+    service.wait_for(&world, "new-out/next.main");
+    assert!(!world.has("other-out"));
+    service.stop();
+}
+
+/// The rule may be what was mended: that is said, and what is retried takes the rule as it is then.
+#[test]
+fn a_job_that_is_held_for_its_rule_or_retried_takes_the_rule_as_it_is_now_and_says_so() {
+    let world = World::bare();
+    let needs = |column: &str, to: &str| {
+        let columns = format!("records = {{ format = \"csv\", columns = [\"{column}\"] }}");
+        config("", &[rule_to("pay", to).replace("records = { format = \"lines\" }", &columns)])
+    };
+    world.write("landfall.toml", needs("amuont", "old"));
+    let mut service = started(&world);
+    world.move_in("pay-in/1.csv", "id,amount\n1,2\n");
+    service.wait_until("it is held", || (world.jobs().first()?["state"] == "held").then_some(()));
+    world.write("landfall.toml", needs("amount", "mended"));
+    service.wait_for(&world, "mended-out/1.main");
+    service.wait_for_log("its rule was changed while it was held");
+    let id = |job: &Value| job["id"].as_str().expect("text").to_owned();
+    world.landfall(&["show", &id(&world.job())]).done().says(&["its rule was changed while it was held"]);
+    world.move_in("pay-in/2.csv", "no,such\n1,2\n");
+    service.wait_until("it fails", || (world.job()["state"] == "failed").then_some(()));
+    world.write("landfall.toml", needs("such", "retried"));
+    world.landfall(&["retry", &id(&world.job())]).done();
+    service.wait_for(&world, "retried-out/2.main");
     service.stop();
 }
 

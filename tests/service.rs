@@ -18,21 +18,7 @@ pipeline = [{ step = "exec", command = ["./gate"], protocol = "line", timeout = 
 
 fn gated(service: &str) -> World {
     let world = World::with_service(service, GATED);
-    let (go, reached) = (world.path("go").display().to_string(), world.path("reached").display().to_string());
-    world.write(
-        "gate",
-        format!(
-            "#!/usr/bin/env python3
-import os, sys, time
-for line in sys.stdin:
-    if line.startswith('line 1500 '):
-        open('{reached}', 'w').close()
-        while not os.path.exists('{go}'): time.sleep(0.02)
-    print(line, end='', flush=True)
-"
-        ),
-    );
-    world.sh("chmod +x gate");
+    world.write_gate();
     world
 }
 

@@ -206,7 +206,7 @@ fn forget_finished(shared: &Shared) {
         ),
         Err(error) => tracing::warn!(%error, "old finished jobs could not be removed from the list"),
     }
-    match shared.store.forget_rules(&shared.rules.known_hashes()) {
+    match shared.store.forget_rules(|| shared.rules.known_hashes()) {
         Ok(0) => {}
         Ok(rules) => tracing::debug!(rules, "snapshots of rules that no job refers to any more are removed"),
         Err(error) => tracing::warn!(%error, "unused snapshots of rules could not be removed"),

@@ -12,6 +12,8 @@
 //!
 //! Deliveries of one key are not even loaded before the earlier ones are decided (see `delivery_order`): revisions follow the claims.
 
+use std::collections::HashMap;
+
 use super::shared::Shared;
 use super::trouble::{Reaction, Trouble};
 use crate::model::delivery::{Delivery, Resend, SameContent, SameKey};
@@ -96,10 +98,17 @@ pub(super) fn enter(shared: &Shared, rule: &Rule, job: &Job) {
     }
 }
 
-/// Unfinished jobs, in the order of their claims, stand as they stood before a restart.
+/// Unfinished jobs, in the order of their claims, stand as they stood before a restart. One whose rule the store has lost is told when it is
+/// loaded.
 pub(super) fn enter_recovered(shared: &Shared, jobs: &[Job]) -> Result<(), Trouble> {
+    let mut rules = HashMap::new();
     for job in jobs.iter().filter(|job| job.is_undecided()) {
-        enter(shared, &*shared.rules.rule_of(&shared.store, job)?, job);
+        if !rules.contains_key(&job.rule_hash) {
+            rules.insert(&job.rule_hash, shared.store.rule(&job.rule_hash)?);
+        }
+        if let Some(Some(rule)) = rules.get(&job.rule_hash) {
+            enter(shared, rule, job);
+        }
     }
     Ok(())
 }

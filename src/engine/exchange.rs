@@ -8,7 +8,8 @@
 //!   read on a thread of their own, so that a folder that hangs holds up no rule of others.
 //! - The book comes before the watches: an offer under a new rule finds that rule known. What the watches offered before carries its rule, and
 //!   is claimed under it, unless a rule of that name takes nothing any more.
-//! - A run keeps the rule that it began with. A job that has not begun takes the rule as it is then.
+//! - A job keeps the rule that it was claimed under, through restarts too. One that is held for what its rule says is looked at again, and
+//!   takes the rule as it is then.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -63,14 +64,14 @@ impl Engine {
     }
 }
 
-/// Jobs of these rules that wait for a mended rule or key: tried again now, they see what it became.
+/// Jobs of these rules that wait for what a rule says, a key or a place: tried again now, they see what it became.
 fn waiting_jobs(shared: &Shared, rules: &[String]) -> HashSet<JobId> {
     if rules.is_empty() {
         return HashSet::new();
     }
     let waits = |job: &Job| {
         let waits_for = job.waiting.as_ref().map(|waiting| waiting.waits_for);
-        matches!(waits_for, Some(WaitsFor::Config | WaitsFor::Key)) && rules.contains(&job.rule)
+        waits_for.is_some_and(WaitsFor::may_be_mended_in_rule) && rules.contains(&job.rule)
     };
     // Where the rows cannot be read, they are tried again by themselves.
     let jobs = shared.store.unfinished_jobs().unwrap_or_default();
@@ -108,7 +109,7 @@ mod tests {
             job.id
         };
         let mended = waits_for(world.job(), WaitsFor::Config);
-        waits_for(world.second_job("b.txt"), WaitsFor::Disk);
+        waits_for(world.second_job("b.txt"), WaitsFor::Delivery);
         let names = ["payments".to_owned()];
         assert_eq!(waiting_jobs(&world.shared, &names), HashSet::from([mended]));
         assert!(waiting_jobs(&world.shared, &["other".to_owned()]).is_empty());

@@ -63,6 +63,11 @@ impl Fit {
         if is_first { Misfit::First } else { Misfit::Further }
     }
 
+    /// Whether a job waits for the rule to be mended.
+    pub(super) fn holds_any(&self) -> bool {
+        !lock(&self.state).held.is_empty()
+    }
+
     /// Whether a file is known to have fitted the rule as it is now.
     pub(super) fn is_fitted(&self) -> bool {
         self.fits.load(Ordering::Acquire)

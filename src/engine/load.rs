@@ -21,7 +21,7 @@ use super::{delivery, resend, retrieval, totals};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
-use crate::model::fault::FaultKind;
+use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
@@ -119,6 +119,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     take_companions(&job)?;
     shared.claims.unsynced.sync(&job)?;
     let was_held = job.state == JobState::Held;
+    let held_for = job.waiting.as_ref().filter(|_| was_held).map(|waiting| waiting.waits_for);
     let waited_for_settling = job.waits_for_settling();
     match job.state.get() {
         JobState::Queued => {}
@@ -129,7 +130,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
             return Ok(None);
         }
     }
-    let rule = rule_for(shared, &mut job, was_held)?;
+    let rule = rule_for(shared, &mut job, held_for)?;
     if waited_for_settling && resend::is_still_held(shared, &rule.rule, &job)? {
         return Ok(None);
     }
@@ -188,23 +189,27 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, work_here: WorkHere) {
     shared.settle(run);
 }
 
-/// The rule to work under: a job that has a checkpoint goes on under its snapshot. Any other takes the rule as it is now, and so does
-/// one that was held: the rule may be what was mended. But a rule that names wildcards which it had not when the file was claimed has no
-/// values for them.
-fn rule_for(shared: &Shared, job: &mut Job, was_held: bool) -> Result<Arc<ReadyRule>, Trouble> {
-    let current = shared.rules.current(job)?;
-    match current {
-        Some(rule) if rule.hash == job.rule_hash => Ok(rule),
-        Some(rule)
-            if rule.has_values_for(job) && (was_held || shared.store.checkpoint(job.id)?.is_none()) =>
-        {
-            shared.store.change().forget_work(job.id).apply()?;
-            job.rule_hash.clone_from(&rule.hash);
-            shared.store.change().rule(&rule.rule).apply()?;
-            Ok(rule)
+/// The rule to work under: the one that the job was claimed under, whatever came between. One that was held for what its rule says takes
+/// the rule as it is now, from its first record: that may be what was mended. But a rule that names wildcards which it had not when the file
+/// was claimed has no values for them.
+fn rule_for(shared: &Shared, job: &mut Job, held_for: Option<WaitsFor>) -> Result<Arc<ReadyRule>, Trouble> {
+    let held_for = held_for.filter(|held_for| held_for.may_be_mended_in_rule());
+    let current = if held_for.is_some() { shared.rules.current(job)? } else { None };
+    let changed = current.filter(|rule| rule.hash != job.rule_hash && rule.has_values_for(job));
+    let Some(changed) = changed else { return shared.rules.snapshot(&shared.store, job) };
+    if matches!(held_for, Some(WaitsFor::Mount | WaitsFor::Disk)) {
+        // For its place: another edit of the rule ends no wait for it.
+        let own = shared.rules.snapshot(&shared.store, job)?;
+        if own.folders == changed.folders && own.rule.publish.mount == changed.rule.publish.mount {
+            return Ok(own);
         }
-        _ => shared.rules.snapshot(&shared.store, job),
     }
+    shared.store.change().forget_work(job.id).apply()?;
+    job.rule_hash.clone_from(&changed.hash);
+    job.note(clock::now(), "its rule was changed while it was held: it goes by the rule as it is now");
+    events::goes_on_under_changed_rule(job);
+    shared.store.change().rule(&changed.rule).apply()?;
+    Ok(changed)
 }
 
 /// Counts what is kept of each entry.
@@ -477,6 +482,40 @@ mod tests {
         world.shared.save(&job).expect("writes");
         load_job(&world.shared, job.id, work_here);
         assert_eq!(world.row(&job), Some(job));
+    }
+
+    /// An edit that came between a job's claim and its begin, or its crash and the next start, is none of its own; one that may be what the
+    /// job was held for is, and that is told.
+    #[test]
+    fn a_job_is_worked_under_the_rule_it_was_claimed_under_unless_that_may_be_what_holds_it() {
+        use crate::model::rule::Rule;
+        let moved = |rule: &mut Rule| rule.publish.mount = Some("/other".into());
+        let kept = |rule: &mut Rule| rule.source.archive_keep = Some(Duration::from_hours(1));
+        let waits: [(Option<WaitsFor>, fn(&mut Rule), bool); 8] = [
+            (None, kept, false),
+            (Some(WaitsFor::Retry), kept, false),
+            (Some(WaitsFor::Delivery), moved, false),
+            (Some(WaitsFor::Disk), kept, false),
+            (Some(WaitsFor::Mount), moved, true),
+            (Some(WaitsFor::Config), kept, true),
+            (Some(WaitsFor::Settling), kept, true),
+            (Some(WaitsFor::Key), kept, true),
+        ];
+        for (held_for, edit, takes_new) in waits {
+            let world = World::new();
+            let (shared, mut job) = (&world.shared, world.job());
+            let mut edited = Rule::clone(&world.rule());
+            edit(&mut edited);
+            shared.rules.exchange(vec![edited.clone()]);
+            let claimed_under = job.rule_hash.clone();
+            let rule = rule_for(shared, &mut job, held_for).expect("is known");
+            let wanted = if takes_new { edited.hash() } else { claimed_under };
+            assert_eq!((&rule.hash, &job.rule_hash), (&wanted, &wanted), "{held_for:?}");
+            assert_eq!(
+                job.remarks().any(|remark| remark.contains("was changed while it was held")),
+                takes_new
+            );
+        }
     }
 
     #[test]

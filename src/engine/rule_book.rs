@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::file_systems::{folders_of, group_of};
 use super::fit::Fit;
@@ -95,10 +95,15 @@ pub(super) struct Rules {
 /// with each of them.
 struct Current {
     rule: Arc<Rule>,
+    hash: String,
     ready: Mutex<Option<Arc<ReadyRule>>>,
 }
 
 impl Current {
+    fn new(rule: Rule) -> Self {
+        Self { hash: rule.hash(), rule: rule.into(), ready: Mutex::default() }
+    }
+
     fn ready(&self, registry: &Registry) -> Result<Arc<ReadyRule>, Trouble> {
         if let Some(ready) = lock(&self.ready).as_ref() {
             return Ok(Arc::clone(ready));
@@ -114,7 +119,7 @@ impl Rules {
     fn after(before: &Self, rules: Vec<Rule>) -> Self {
         let current = |rule: Rule| {
             let known = before.called(&rule.name).find(|known| *known.rule == rule);
-            known.cloned().unwrap_or_else(|| Arc::new(Current { rule: rule.into(), ready: Mutex::default() }))
+            known.cloned().unwrap_or_else(|| Arc::new(Current::new(rule)))
         };
         Self { generation: before.generation + 1, all: rules.into_iter().map(current).collect() }
     }
@@ -181,9 +186,9 @@ impl Rules {
 pub(super) struct RuleBook {
     registry: Arc<Registry>,
     now: Mutex<Arc<Rules>>,
-    /// The hashes of all rules that were ever current in this process: a job may be about to begin under one of them.
-    known: Mutex<BTreeSet<String>>,
-    /// By their hashes: as many as there are in the store, and those of offers that were made under earlier rules.
+    /// Rules that were current before, with their hashes, as long as an offer or a run has one: a job may be about to begin under it.
+    earlier: Mutex<Vec<(Weak<Rule>, String)>>,
+    /// By their hashes: those that jobs in hand and offers need which were made under earlier rules. An exchange lets go of the others.
     snapshots: Mutex<HashMap<String, Arc<ReadyRule>>>,
 }
 
@@ -191,15 +196,28 @@ impl RuleBook {
     /// Without any rule yet.
     pub(super) fn new(registry: Registry) -> Self {
         let registry = registry.into();
-        Self { registry, now: Mutex::default(), known: Mutex::default(), snapshots: Mutex::default() }
+        Self { registry, now: Mutex::default(), earlier: Mutex::default(), snapshots: Mutex::default() }
     }
 
     /// Takes these rules in place of all; the ones before, and these. Jobs that run keep theirs.
     pub(super) fn exchange(&self, rules: Vec<Rule>) -> (Arc<Rules>, Arc<Rules>) {
-        lock(&self.known).extend(rules.iter().map(Rule::hash));
-        let mut now = lock(&self.now);
-        let next = Arc::new(Rules::after(&now, rules));
-        (std::mem::replace(&mut *now, Arc::clone(&next)), next)
+        let (before, next) = {
+            let mut now = lock(&self.now);
+            let next = Arc::new(Rules::after(&now, rules));
+            // Before they are gone from `now`: a rule that somebody has is always known.
+            self.note_earlier(&now, &next);
+            (std::mem::replace(&mut *now, Arc::clone(&next)), next)
+        };
+        lock(&self.snapshots).retain(|_, ready| Arc::strong_count(ready) > 1 || ready.fit.holds_any());
+        (before, next)
+    }
+
+    fn note_earlier(&self, before: &Rules, next: &Rules) {
+        let mut earlier = lock(&self.earlier);
+        earlier.retain(|(rule, _)| rule.strong_count() > 0);
+        let stays = |current: &Arc<Current>| next.all.iter().any(|other| Arc::ptr_eq(current, other));
+        let gone = before.all.iter().filter(|current| !stays(current));
+        earlier.extend(gone.map(|current| (Arc::downgrade(&current.rule), current.hash.clone())));
     }
 
     /// Makes these rules ready and says which cannot be. For a thread of its own: their files of recipients may lie on a file system that hangs.
@@ -235,9 +253,20 @@ impl RuleBook {
         self.now().rule_for(name, values).is_some_and(|rule| rule.mode == Mode::Live)
     }
 
-    /// The hashes of all rules that were ever current in this process.
+    /// The hashes of all rules that are current, or were and somebody has still.
     pub(super) fn known_hashes(&self) -> Vec<String> {
-        lock(&self.known).iter().cloned().collect()
+        // Before those: what leaves it meanwhile is among them then.
+        let now = self.now();
+        let mut hashes: Vec<_> = now.all.iter().map(|current| current.hash.clone()).collect();
+        let earlier = lock(&self.earlier);
+        let held = earlier.iter().filter(|(rule, _)| rule.strong_count() > 0);
+        hashes.extend(held.map(|(_, hash)| hash.clone()));
+        hashes
+    }
+
+    /// Whether the rule of a job's name is another now than this one.
+    pub(super) fn is_changed(&self, job: &Job, rule: &ReadyRule) -> bool {
+        self.now().named(&job.rule, &job.vars).is_some_and(|current| current.hash != rule.hash)
     }
 
     /// The rule of a job's name as it is now for the job's file.
@@ -259,14 +288,6 @@ impl RuleBook {
             return Ok(rule);
         }
         self.earlier(&job.rule_hash, || Self::stored(store, job))
-    }
-
-    /// The rule of a job's name as it is now; without one, the snapshot that the job was cut under. Nothing is made ready.
-    pub(super) fn rule_of(&self, store: &Store, job: &Job) -> Result<Arc<Rule>, Trouble> {
-        match self.now().rule_for(&job.rule, &job.vars) {
-            Some(rule) => Ok(Arc::clone(rule)),
-            None => Self::stored(store, job),
-        }
     }
 
     fn stored(store: &Store, job: &Job) -> Result<Arc<Rule>, Trouble> {
@@ -339,16 +360,44 @@ mod tests {
         let (shared, job) = (&world.shared, world.job());
         shared.rules.exchange(vec![changed(&world.rule())]);
         assert_eq!(shared.rules.snapshot(&shared.store, &job).expect("the store has it").hash, job.rule_hash);
-        assert_ne!(shared.rules.rule_of(&shared.store, &job).expect("is there").hash(), job.rule_hash);
         shared.rules.exchange(Vec::new());
-        assert_eq!(
-            shared.rules.rule_of(&shared.store, &job).expect("the store has it").hash(),
-            job.rule_hash
-        );
+        assert_eq!(shared.rules.snapshot(&shared.store, &job).expect("the store has it").hash, job.rule_hash);
         let lost = Job { rule_hash: "blake3:00".into(), ..job };
         let trouble =
             shared.rules.snapshot(&shared.store, &lost).map(|rule| rule.hash.clone()).expect_err("is lost");
         assert_eq!(trouble.error.kind, FaultKind::Bug, "{trouble:?}");
+    }
+
+    /// A service that is edited for years: what is kept of earlier rules is what somebody has of them.
+    #[test]
+    fn a_thousand_reloads_leave_no_more_behind_than_what_jobs_and_offers_have_still() {
+        let world = World::new();
+        let (shared, job, first) = (&world.shared, world.job(), Rule::clone(&world.rule()));
+        let of_run = shared.rules.snapshot(&shared.store, &job).expect("is known");
+        let mut offered = Vec::new();
+        for hours in 1..=1000 {
+            let mut edited = first.clone();
+            edited.source.archive_keep = Some(std::time::Duration::from_hours(hours));
+            shared.rules.exchange(vec![edited]);
+            let current = Arc::clone(shared.rules.now().iter().next().expect("one"));
+            shared.rules.exchange(Vec::new());
+            let ready = shared.rules.ready(&current).expect("is right");
+            assert_eq!(ready.hash, current.hash());
+            shared.rules.snapshot(&shared.store, &job).expect("the store has it");
+            if hours % 100 == 0 {
+                offered.push(current);
+            }
+            let known = shared.rules.known_hashes();
+            assert!(
+                known.contains(&job.rule_hash) && known.contains(&ready.hash),
+                "a job may begin under it"
+            );
+        }
+        let kept = (lock(&shared.rules.snapshots).len(), lock(&shared.rules.earlier).len());
+        assert!(kept.0 <= 3 && kept.1 <= offered.len() + 3, "{kept:?}");
+        drop((of_run, offered));
+        shared.rules.exchange(Vec::new());
+        assert_eq!((lock(&shared.rules.snapshots).len(), shared.rules.known_hashes().len()), (0, 0));
     }
 
     #[test]

@@ -208,6 +208,8 @@ impl Shared {
         }
         let suspects_rule = matches!(trouble.reaction, Reaction::SuspectRule { .. });
         let suspected = suspects_rule.then(|| self.rules.snapshot(&self.store, &job)).transpose()?;
+        // One that was changed since may be mended already: then the job sees that soon.
+        let suspected = suspected.filter(|rule| !self.rules.is_changed(&job, rule));
         let misfit = suspected.as_ref().map(|rule| rule.fit.hold(id));
         let delay = match misfit {
             Some(_) => MISFIT_PATIENCE,

@@ -48,6 +48,13 @@ pub enum WaitsFor {
     Delivery,
 }
 
+impl WaitsFor {
+    /// Whether an edit of the job's rule may be what ends the wait.
+    pub fn may_be_mended_in_rule(self) -> bool {
+        matches!(self, Self::Config | Self::Key | Self::Mount | Self::Disk | Self::Settling)
+    }
+}
+
 /// An error that knows how it is to be met.
 pub trait Fault: Error {
     /// How the service reacts.

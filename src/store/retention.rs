@@ -88,15 +88,16 @@ impl Store {
         Ok(count)
     }
 
-    /// Removes the snapshots of rules that no job refers to; says how many. `current` are the hashes of the rules as they are: a job that
-    /// begins or goes on under one of them may not have its row yet.
-    pub(crate) fn forget_rules(&self, current: &[String]) -> Result<u64, StoreError> {
+    /// Removes the snapshots of rules that no job refers to; says how many. `current` tells the hashes of the rules that somebody has: a job
+    /// that begins or goes on under one of them may not have its row yet. It is asked before the rows are read, and after.
+    pub(crate) fn forget_rules(&self, current: impl Fn() -> Vec<String>) -> Result<u64, StoreError> {
+        let before = current();
         let mut unused: BTreeSet<Key> = BTreeSet::new();
         for key in self.keys_beginning_with(&[keys::RULE]) {
             unused.insert(key?);
         }
-        for hash in current {
-            unused.remove(&keys::rule(hash));
+        for hash in before {
+            unused.remove(&keys::rule(&hash));
         }
         // Listed before the jobs are read: what a later job refers to is current.
         for job in self.rows_of::<RuleOfJob>("job", keys::JOB) {
@@ -104,6 +105,9 @@ impl Store {
                 return Ok(0);
             }
             unused.remove(&keys::rule(&job?.rule_hash));
+        }
+        for hash in current() {
+            unused.remove(&keys::rule(&hash));
         }
         let count = unused.len() as u64;
         let mut changes = self.change();

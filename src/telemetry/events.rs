@@ -129,6 +129,14 @@ pub(crate) fn held(job: &Job, error: &JobError) {
     );
 }
 
+/// A job that was held takes the rule as it is now: that may be what was mended.
+pub(crate) fn goes_on_under_changed_rule(job: &Job) {
+    tracing::info!(
+        job = %job.id, rule = job.rule, path = %job.source.path, rule_hash = job.rule_hash,
+        "its rule was changed while it was held: it goes by the rule as it is now"
+    );
+}
+
 /// Nothing is claimed or published where this file system is used, until there is room again.
 pub(crate) fn room_short(folder: &Path, free: u64, wanted: u64) {
     tracing::warn!(

@@ -103,6 +103,26 @@ impl World {
         path
     }
 
+    /// Makes the command `gate` for an `exec` step: at line 1500 of `lines` it makes the file `reached`, and waits for the file `go`.
+    pub fn write_gate(&self) {
+        let (go, reached) =
+            (self.path("go").display().to_string(), self.path("reached").display().to_string());
+        self.write(
+            "gate",
+            format!(
+                "#!/usr/bin/env python3
+import os, sys, time
+for line in sys.stdin:
+    if line.startswith('line 1500 '):
+        open('{reached}', 'w').close()
+        while not os.path.exists('{go}'): time.sleep(0.02)
+    print(line, end='', flush=True)
+"
+            ),
+        );
+        self.sh("chmod +x gate");
+    }
+
     /// Makes a file appear whole, as senders that rename do.
     pub fn move_in(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let staged = self.write("staged", bytes);

@@ -137,7 +137,9 @@ impl Service {
     /// Asks it to stop and waits for it; it must stop cleanly.
     #[track_caller]
     pub fn stop(mut self) {
-        wait_until("it listens for SIGTERM", || (self.catches(Signal::TERM) || self.exited().is_some()).then_some(()));
+        wait_until("it listens for SIGTERM", || {
+            (self.catches(Signal::TERM) || self.exited().is_some()).then_some(())
+        });
         self.signal(Signal::TERM);
         let status = wait_until("SIGTERM stops the service", || self.exited());
         assert!(status.success(), "{status}\n{}", self.log());
