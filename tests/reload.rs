@@ -10,68 +10,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{Ran, Service, World, lines, wait_until};
+use support::rules::{assert_works, config, config_of, in_rules_dir, log, reload, rule, rule_to, started};
+use support::{World, lines, wait_until};
 
 /// What is logged whenever other rules are gone by.
 const EXCHANGED: &str = "the rules are exchanged";
 const WRONG: &str = "wrong in the configuration";
 
-/// A rule of its own folders.
-fn rule(name: &str) -> String {
-    rule_to(name, name)
-}
-
-/// A rule in `rules.d`, whose folders lie beside that.
-fn in_rules_dir(name: &str) -> String {
-    let own = |path: &str| format!("\"{path}");
-    rule(name).replace(&own(&format!("{name}-")), &own(&format!("../{name}-")))
-}
-
-/// A rule of its own folders whose outputs go elsewhere.
-fn rule_to(name: &str, to: &str) -> String {
-    format!(
-        "[[rule]]\nname = \"{name}\"\npaths = [\"{name}-in/*\"]\nready = {{ stable_for = \"100ms\" }}\n\
-         records = {{ format = \"lines\" }}\noutput = {{ main = {{ path = \"{to}-out/{{stem}}.main\" }} }}\n\
-         source = {{ on_success = \"delete\" }}\n"
-    )
-}
-
-fn config(service: &str, rules: &[String]) -> String {
-    let head =
-        "config_version = 1\n[service]\ndata_dir = \"data\"\nscan_every = \"300ms\"\nfree_min = \"0\"\n";
-    format!("{head}{service}{}", rules.concat())
-}
-
-/// A configuration of these rules.
-fn config_of(names: &[&str]) -> String {
-    config("", &names.iter().map(|name| rule(name)).collect::<Vec<_>>())
-}
-
-fn started(world: &World) -> Service {
-    let mut service = world.start();
-    service.wait_until_it_watches();
-    service
-}
-
-fn log(world: &World) -> String {
-    fs::read_to_string(world.path("landfall.log")).unwrap_or_default()
-}
-
 fn times_exchanged(world: &World) -> usize {
     log(world).matches(EXCHANGED).count()
-}
-
-/// What is put before this rule comes out of it.
-#[track_caller]
-fn assert_works(service: &mut Service, world: &World, rule: &str) {
-    world.move_in(&format!("{rule}-in/pay.txt"), rule);
-    let output = format!("{rule}-out/pay.main");
-    service.wait_for(world, &output);
-    support::remove(&world.path(output));
-}
-
-fn reload(world: &World) -> Ran {
-    world.landfall(&["reload"])
 }
 
 #[test]
@@ -401,37 +348,6 @@ fn a_reload_without_a_service_says_so_and_what_is_wrong() {
     reload(&world).ends_with(2).says(&["landfall.toml:", "missing: which files"]);
 }
 
-/// What is encrypted to is read when a rule is made ready.
-#[test]
-fn a_file_of_recipients_that_is_changed_counts_and_a_wrong_one_changes_nothing() {
-    let world = World::bare();
-    let keys = ["a", "b"].map(|name| world.age_key_in(&format!("{name}.key")));
-    world.write("recipients", &keys[0]);
-    let encrypted = rule("first").replace(
-        "path = \"first-out/{stem}.main\"",
-        "path = \"first-out/{stem}.age\", recipients_file = \"recipients\"",
-    );
-    world.write("landfall.toml", config("", &[encrypted]));
-    let mut service = started(&world);
-    let mut opens = |file: &str, key: &str| {
-        world.move_in(&format!("first-in/{file}"), "secret\n");
-        service.wait_for(&world, &format!("first-out/{file}.age"));
-        world.sh(&format!("age -d -i {key}.key first-out/{file}.age")) == "secret\n"
-    };
-    assert!(opens("one", "a"));
-    world.write("recipients", &keys[1]);
-    wait_until("it is read anew", || log(&world).contains("changed first").then_some(()));
-    assert!(opens("two", "b"));
-    world.write("recipients", "age1nonsense");
-    reload(&world).ends_with(2).says(&["rule \"first\"", "age1nonsense", "the recipients that it had"]);
-    assert!(opens("three", "b"));
-    world.write("recipients", &keys[0]);
-    reload(&world).done();
-    assert!(opens("four", "a"));
-    assert!(!world.landfall(&["jobs"]).stdout.contains("wrong"));
-    service.stop();
-}
-
 #[test]
 fn a_hundred_edits_while_files_come_lose_and_double_none_of_them() {
     let world = World::bare();
@@ -513,13 +429,24 @@ fn a_hundred_edits_while_files_come_lose_and_double_none_of_them() {
 fn a_reload_beside_a_stop_is_clean_whichever_comes_first() {
     let world = World::with_config(&config_of(&["first"]));
     for round in 0..4 {
-        let service = started(&world);
+        let mut service = started(&world);
         let mut command = world.command();
         let mut asking = command.arg("reload").spawn().expect("the binary runs");
         let names = if round % 2 == 0 { &["first", "second"][..] } else { &["first"] };
         world.write("landfall.toml", config_of(names));
+        let asked = log(&world).matches("SIGHUP: ").count();
+        let exchanged = times_exchanged(&world);
         service.signal(Signal::HUP);
-        std::thread::sleep(Duration::from_millis(100 * round));
+        // In the midst of it, and after it.
+        service.wait_until("so far", || {
+            let is_so_far = match round {
+                0 => true,
+                1 => log(&world).matches("SIGHUP: ").count() > asked,
+                2 => times_exchanged(&world) > exchanged,
+                _ => asking.try_wait().expect("it is our child").is_some(),
+            };
+            is_so_far.then_some(())
+        });
         let begun = Instant::now();
         service.stop();
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
@@ -554,4 +481,41 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     );
     assert_eq!(world.sh("timeout 30 python3 terminal.py").trim(), "0", "{}", log(&world));
     assert!(log(&world).contains("stopped"), "{}", log(&world));
+}
+
+/// `disown`, `setsid`, or an ssh session that is closed after one of them.
+#[test]
+fn a_service_that_outlived_its_terminal_takes_a_hang_up_for_a_reload() {
+    let binary = env!("CARGO_BIN_EXE_landfall");
+    for background in ["BINARY run 2>landfall.log & disown", "setsid BINARY run 2>landfall.log &"] {
+        let world = World::with_config(&config_of(&["first"]));
+        let line = background.replace("BINARY", binary);
+        world.write(
+            "terminal.py",
+            format!(
+                "import os, pty, select, signal, time
+def log(): return open('landfall.log', 'rb').read() if os.path.exists('landfall.log') else b''
+def wait(word, master=None):
+    while word not in log():
+        if master and select.select([master], [], [], 0)[0]: os.read(master, 4096)
+        time.sleep(0.02)
+shell, master = pty.fork()
+if shell == 0:
+    os.execvp('bash', ['bash', '--norc', '--noprofile', '-i'])
+os.write(master, b'{line}' + bytes([10]))
+wait(b'watching', master)
+os.write(master, b'exit' + bytes([10]))
+os.waitpid(shell, 0)
+os.close(master)
+wait(b'the service goes on without it')
+service = int(log().split(b'pid=')[1].split()[0])
+os.kill(service, signal.SIGHUP)
+wait(b'SIGHUP: the configuration is read anew')
+os.kill(service, signal.SIGTERM)
+wait(b'stopped')
+"
+            ),
+        );
+        world.sh("timeout 40 python3 terminal.py || { cat landfall.log >&2; false; }");
+    }
 }

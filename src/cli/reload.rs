@@ -66,7 +66,8 @@ fn tell(args: &ReloadArgs, reloaded: &Reloaded) -> anyhow::Result<ExitCode> {
             say_aside!("{}", problem.text);
         }
         let count = counted(problems.len(), "problem");
-        complain(&format!("{count}: the service goes on as it is"), None);
+        let rest = if rules.is_none() { "the service goes on as it is" } else { "the rest counts" };
+        complain(&format!("{count}: {rest}"), None);
     }
     Ok(ExitCode::from(USAGE))
 }

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
+#[cfg(unix)]
+use std::time::Instant;
 
 use anyhow::Context as _;
 use tokio::runtime::Runtime;
@@ -103,6 +105,7 @@ impl Signals {
     fn listen() -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
+            .enable_time()
             .build()
             .context("cannot start the signal loop")?;
         let listening = {
@@ -174,18 +177,56 @@ struct Listening {
     terminal: Terminal,
 }
 
-/// Which of the standard streams were a terminal at the start. One that is closed is none any more.
+/// The terminal that the service was started from, if it has one. Its end comes with a SIGHUP, from the kernel or the shell, or without: then
+/// the service was to outlive it (`disown`, `setsid`), and every later SIGHUP is an operator's.
 #[cfg(unix)]
-struct Terminal([bool; 3]);
+struct Terminal {
+    /// Which of the standard streams were it at the start. When it is closed, they are none any more.
+    streams: [bool; 3],
+    closed_at: Option<Instant>,
+    is_outlived: bool,
+}
+
+/// The SIGHUP of a terminal that is closed comes within this.
+#[cfg(unix)]
+const HANG_UP_TAKES: Duration = Duration::from_secs(2);
+/// The end of the terminal is looked for so often.
+#[cfg(unix)]
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[cfg(unix)]
 impl Terminal {
     fn now() -> Self {
-        Self([io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()])
+        Self { streams: Self::streams(), closed_at: None, is_outlived: false }
     }
 
-    fn is_closed(&self) -> bool {
-        self.0.iter().zip(Self::now().0).any(|(was, is)| *was && !is)
+    fn streams() -> [bool; 3] {
+        [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()]
+    }
+
+    /// Whether its end may still be the service's.
+    fn counts(&self) -> bool {
+        self.streams.contains(&true) && !self.is_outlived
+    }
+
+    fn look(&mut self) {
+        let has_it = || !self.streams.iter().zip(Self::streams()).any(|(was, is)| *was && !is);
+        if !self.counts() || has_it() {
+            return;
+        }
+        let closed_at = *self.closed_at.get_or_insert_with(Instant::now);
+        if closed_at.elapsed() > HANG_UP_TAKES {
+            self.is_outlived = true;
+            tracing::info!(
+                "the terminal is closed, and the service goes on without it: SIGHUP is a reload from now on"
+            );
+        }
+    }
+
+    /// Whether a SIGHUP that comes now tells of its end.
+    fn is_ending(&mut self) -> bool {
+        self.look();
+        self.closed_at.is_some() && !self.is_outlived
     }
 }
 
@@ -204,21 +245,22 @@ impl Listening {
     /// SIGHUP tells of two things: the terminal is closed, whose end the service does not outlive; or, as of daemons, that an operator
     /// changed the configuration.
     async fn next(&mut self) -> Asked {
-        let hang_up = async {
-            match &mut self.hang_up {
-                Some(hang_up) => drop(hang_up.recv().await),
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
-            () = hang_up => {
-                if self.terminal.is_closed() {
-                    Asked::Stop("SIGHUP, the terminal is closed")
-                } else {
-                    Asked::Reload
+        loop {
+            let hang_up = async {
+                match &mut self.hang_up {
+                    Some(hang_up) => drop(hang_up.recv().await),
+                    None => std::future::pending().await,
                 }
+            };
+            let looks = self.terminal.counts();
+            tokio::select! {
+                _ = self.terminate.recv() => return Asked::Stop("SIGTERM"),
+                _ = self.interrupt.recv() => return Asked::Stop("SIGINT"),
+                () = hang_up => {
+                    let is_ending = self.terminal.is_ending();
+                    return if is_ending { Asked::Stop("SIGHUP, the terminal is closed") } else { Asked::Reload };
+                }
+                () = tokio::time::sleep(LOOK_EVERY), if looks => self.terminal.look(),
             }
         }
     }

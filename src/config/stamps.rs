@@ -21,7 +21,11 @@ pub(crate) struct Files {
 
 /// Every file of a configuration as it lay there; none: it could not be looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stamps(BTreeMap<PathBuf, Option<Stamp>>);
+pub(crate) struct Stamps {
+    files: BTreeMap<PathBuf, Option<Stamp>>,
+    /// Which folders those of further rules are: their device and number, elsewhere the time of their making.
+    folders: BTreeMap<PathBuf, Option<(u64, u64, i128)>>,
+}
 
 /// What changes when a file does: by whatever way an editor saves it, and where a clock is coarse or is set back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +49,14 @@ impl Files {
             let stamp = std::fs::metadata(&file).and_then(|found| Stamp::of(&found)).ok();
             (file, stamp)
         };
-        Stamps(files.map(stamp).collect())
+        let folder = |folder: &PathBuf| {
+            let found = std::fs::metadata(folder).and_then(|found| identity(&found));
+            // What is put into it changes its time.
+            let identity =
+                found.map(|(device, number, time)| (device, number, if cfg!(unix) { 0 } else { time }));
+            (folder.clone(), identity.ok())
+        };
+        Stamps { files: files.map(stamp).collect(), folders: self.rules_dirs.iter().map(folder).collect() }
     }
 
     /// Counts these, too.
@@ -61,8 +72,10 @@ impl Files {
             let is_rules = file.parent().is_some_and(|folder| self.rules_dirs.contains(folder));
             is_rules || file == self.main || self.others.contains(file)
         };
-        let counted = stamps.0.iter().filter(|(file, _)| counts(file));
-        Stamps(counted.map(|(file, stamp)| (file.clone(), stamp.clone())).collect())
+        let mut counted = stamps.clone();
+        counted.files.retain(|file, _| counts(file));
+        counted.folders.retain(|folder, _| self.rules_dirs.contains(folder));
+        counted
     }
 
     /// The folders whose events may tell of a change: those of the files, and of what links lead to.
@@ -73,7 +86,7 @@ impl Files {
             [parent(file), real.as_deref().and_then(parent)].into_iter().flatten()
         };
         let stamps = self.look();
-        stamps.0.keys().flat_map(|file| of_file(file)).chain(self.rules_dirs.iter().cloned()).collect()
+        stamps.files.keys().flat_map(|file| of_file(file)).chain(self.rules_dirs.iter().cloned()).collect()
     }
 }
 
@@ -101,22 +114,22 @@ fn identity(found: &Metadata) -> io::Result<(u64, u64, i128)> {
 impl Stamps {
     /// Files that lie there otherwise than before, or are new or gone.
     pub(crate) fn differing<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = &'a Path> {
-        let new = self.0.iter().filter(|(file, stamp)| before.0.get(*file) != Some(*stamp));
-        let gone = before.0.keys().filter(|file| !self.0.contains_key(*file));
+        let new = self.files.iter().filter(|(file, stamp)| before.files.get(*file) != Some(*stamp));
+        let gone = before.files.keys().filter(|file| !self.files.contains_key(*file));
         new.map(|(file, _)| file.as_path()).chain(gone.map(PathBuf::as_path))
     }
 
     /// Whether this file lies there otherwise than before.
     pub(crate) fn differs(&self, before: &Self, file: &Path) -> bool {
-        self.0.get(file) != before.0.get(file)
+        self.files.get(file) != before.files.get(file)
     }
 
     /// Whether a file is gone or shorter than before: so it would look, too, while somebody is about to write it.
     pub(crate) fn lose(&self, before: &Self) -> bool {
         let length = |stamps: &Self, file: &Path| {
-            stamps.0.get(file).and_then(Option::as_ref).map_or(0, |stamp| stamp.length)
+            stamps.files.get(file).and_then(Option::as_ref).map_or(0, |stamp| stamp.length)
         };
-        before.0.keys().any(|file| length(self, file) < length(before, file))
+        before.files.keys().any(|file| length(self, file) < length(before, file))
     }
 }
 
@@ -153,6 +166,9 @@ mod tests {
         crate::durable_fs::remove_file(&rules_dir.join("a.toml")).expect("removes");
         assert_eq!(differing(&before), [rules_dir.join("a.toml")]);
         assert!(files.look().lose(&before), "a file that is gone has lost all that it said");
+        let before = files.look();
+        fs::remove_dir_all(&rules_dir).expect("has no rules any more");
+        assert_ne!(files.look(), before, "a folder that is gone is not one without files");
     }
 
     /// As `mv` and most editors save: the size, and with `-p` the time, may be the same.

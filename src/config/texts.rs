@@ -72,7 +72,7 @@ pub(crate) fn keep(main: &Path, texts: &Texts, taken_at: Timestamp) -> Option<Ke
         Some((path.as_path().into(), String::from_utf8(bytes.clone()).ok()?))
     };
     let files = texts.iter().map(text).collect::<Option<_>>()?;
-    Some(KeptConfiguration { main: main.into(), taken_at, files })
+    Some(KeptConfiguration { main: main.into(), taken_at, files, rules_mount: None })
 }
 
 /// What was kept.

@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use super::door::Refusal;
 use super::handle::Engine;
+use super::rule_book::Unready;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{file_systems, landing_roots, threads, watching};
 use crate::durable_fs::Mounts;
 use crate::model::configuration::RulesChange;
-use crate::model::fault::{JobError, WaitsFor};
+use crate::model::fault::WaitsFor;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::rule::Rule;
@@ -34,11 +35,10 @@ impl Engine {
         Self::exchange_rules(stages, rules).map_err(|trouble| Refusal::Fault(trouble.error))
     }
 
-    /// Makes these rules ready anew, with the files that are read with them; those for which that fails stay as they were.
-    pub(crate) fn renew_rules(&self, names: &[String]) -> Vec<JobError> {
+    /// Makes these rules ready anew, with the files that are read with them; those for which that fails.
+    pub(crate) fn renew_rules(&self, names: &[String]) -> Vec<Unready> {
         let Some(stages) = self.stages() else { return Vec::new() };
-        let renewed = names.iter().map(|name| stages.rules.renew(name));
-        let failed: Vec<_> = renewed.filter_map(Result::err).map(|trouble| trouble.error).collect();
+        let failed = names.iter().filter_map(|name| stages.rules.renew(name)).collect();
         stages.dispatch.hasten(&waiting_jobs(stages, names));
         failed
     }

@@ -298,7 +298,12 @@ mod tests {
         }
 
         fn kept(&self) -> KeptConfiguration {
-            KeptConfiguration { main: OsText::default(), taken_at: clock::now(), files: Vec::new() }
+            KeptConfiguration {
+                main: OsText::default(),
+                taken_at: clock::now(),
+                files: Vec::new(),
+                rules_mount: None,
+            }
         }
     }
 

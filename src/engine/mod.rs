@@ -91,6 +91,7 @@ pub(crate) use error::EngineError;
 pub(crate) use handle::{Engine, could_ingest, objection_to_retry, unknown_rule};
 use lock::lock;
 pub(crate) use opening::Purpose;
+pub(crate) use rule_book::Unready;
 pub(crate) use running::{Rehearsal, Running};
 pub(crate) use stopping::place_of;
 

@@ -10,7 +10,7 @@ use super::lock;
 use super::trouble::Trouble;
 use crate::durable_fs::Mounts;
 use crate::model::configuration::RulesChange;
-use crate::model::fault::FaultKind;
+use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::pattern::{Pattern, Values};
@@ -182,6 +182,15 @@ impl Rules {
     }
 }
 
+/// A rule that cannot be made ready as it is now: a file of recipients is wrong, or away.
+#[derive(Debug)]
+pub(crate) struct Unready {
+    pub rule: String,
+    pub error: JobError,
+    /// Whether it goes on with what was read before. Else its files wait.
+    pub goes_on: bool,
+}
+
 /// The current rules and the snapshots that jobs in hand still need.
 pub(super) struct RuleBook {
     registry: Arc<Registry>,
@@ -238,14 +247,23 @@ impl RuleBook {
         Arc::clone(&lock(&self.now))
     }
 
-    /// Makes a rule ready anew: what is read with it was changed. It stays as it was where that fails.
-    pub(super) fn renew(&self, name: &str) -> Result<(), Trouble> {
+    /// Makes a rule and its overrides ready anew: what is read with them was changed. One for which that fails stays as it was; the first is
+    /// given back.
+    pub(super) fn renew(&self, name: &str) -> Option<Unready> {
+        let mut failed = None;
         for current in self.now().called(name) {
             // Not under the lock: it reads files of recipients.
-            let renewed = Arc::new(ReadyRule::build(&current.rule, &self.registry)?);
-            lock(&current.ready).replace(renewed);
+            let renewed = ReadyRule::build(&current.rule, &self.registry);
+            let mut ready = lock(&current.ready);
+            match renewed {
+                Ok(renewed) => drop(ready.replace(renewed.into())),
+                Err(Trouble { error, .. }) => {
+                    let goes_on = ready.is_some();
+                    failed.get_or_insert(Unready { rule: name.to_owned(), error, goes_on });
+                }
+            }
         }
-        Ok(())
+        failed
     }
 
     /// Whether files with these values of their named wildcards are claimed under a rule of this name.

@@ -14,6 +14,9 @@ pub struct KeptConfiguration {
     pub taken_at: Timestamp,
     /// Every file with its text, by path; the main file is among them.
     pub files: Vec<(OsText, String)>,
+    /// The mount that `rules_dir` lay on, where there are rules in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules_mount: Option<OsText>,
 }
 
 /// One thing that is wrong in a configuration.

@@ -172,6 +172,7 @@ mod tests {
             main: "landfall.toml".into(),
             taken_at: Timestamp::UNIX_EPOCH,
             files: Vec::new(),
+            rules_mount: None,
         };
         Board::new(state, kept)
     }

@@ -5,6 +5,7 @@
 
 mod board;
 mod reload;
+mod rules_folder;
 mod start;
 mod stillness;
 

@@ -20,11 +20,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::board::{Board, Call};
+use super::rules_folder::{self, RulesFolder};
 use super::start::{self, Start, recipients_files};
 use super::stillness::{Stillness, lacks_its_end};
 use crate::clock;
 use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
-use crate::engine::{Engine, Refusal};
+use crate::engine::{Engine, Refusal, Unready};
 use crate::model::configuration::{ConfigurationProblem, Reloaded, RulesChange};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::os_text::escaped_path;
@@ -98,6 +99,8 @@ struct Owner {
     /// Since when somebody waits for an answer.
     asked_since: Option<Instant>,
     is_writer_told: bool,
+    /// Rules whose files of recipients are wrong or away, as long as they are.
+    unready: Vec<ConfigurationProblem>,
 }
 
 /// What the service goes by.
@@ -106,6 +109,7 @@ struct Taken {
     rules: Vec<Rule>,
     stamps: Stamps,
     rules_dir: Option<PathBuf>,
+    rules_folder: Option<RulesFolder>,
     /// The engine could not take these rules yet.
     is_pending: bool,
 }
@@ -115,13 +119,11 @@ struct Judged {
     texts: Option<Texts>,
     read_again_at: Option<Instant>,
     wrong: Option<Problems>,
-    /// Rules whose files of recipients are wrong.
-    unready: Vec<ConfigurationProblem>,
 }
 
 impl Owner {
     fn new(board: Arc<Board>, engine: Engine, config: PathBuf, registry: Registry, start: Start) -> Self {
-        let Start { settings, store, texts, files, stamps, wrong, .. } = start;
+        let Start { settings, store, texts, files, stamps, wrong, rules_folder, .. } = start;
         let ring = {
             let board = Arc::clone(&board);
             move || board.ring()
@@ -129,8 +131,8 @@ impl Owner {
         let (now, rules_dir) = (Instant::now(), files.rules_dirs.first().cloned());
         let read_again_at = now.checked_add(READ_AGAIN_AFTER);
         let was_read = wrong.is_none().then(|| texts.clone());
-        let taken =
-            Taken { texts, rules: settings.rules, stamps: stamps.clone(), rules_dir, is_pending: false };
+        let (rules, stamped) = (settings.rules, stamps.clone());
+        let taken = Taken { texts, rules, stamps: stamped, rules_dir, rules_folder, is_pending: false };
         Self {
             board,
             engine,
@@ -140,17 +142,19 @@ impl Owner {
             started_with: settings.service,
             taken,
             still: Stillness::new(stamps.clone(), now),
-            judged: Judged { stamps, texts: was_read, read_again_at, wrong, unready: Vec::new() },
+            judged: Judged { stamps, texts: was_read, read_again_at, wrong },
             files,
             bell: Bell::new(ring),
             bell_hung: now,
             asked_since: None,
             is_writer_told: false,
+            unready: Vec::new(),
         }
     }
 
     fn run(mut self) {
         self.bell.hang_in(&self.files.folders());
+        self.begin();
         let mut call = Call { asked: 0, stops: false };
         let mut pause = Duration::ZERO; // what was changed during the start is seen at once
         loop {
@@ -162,6 +166,17 @@ impl Owner {
             self.asked_since =
                 if self.board.owes(call.asked) { self.asked_since.or(Some(now)) } else { None };
             pause = self.look(call.asked, now).unwrap_or(LOOK_EVERY);
+        }
+    }
+
+    /// What the service started with may be wrong, too, in a file that is read with a rule.
+    fn begin(&mut self) {
+        let with_files = self.taken.rules.iter().filter(|rule| recipients_files(rule).next().is_some());
+        let names = names_of(with_files);
+        self.note_unready(self.engine.renew_rules(&names));
+        if !self.unready.is_empty() {
+            events::configuration_incomplete(&self.unready);
+            self.post_problems();
         }
     }
 
@@ -245,7 +260,9 @@ impl Owner {
         asked: u64,
         now: Instant,
     ) -> Option<Duration> {
-        match std::mem::replace(&mut reading.settings, Err(Problems(Vec::new()))) {
+        let settings = std::mem::replace(&mut reading.settings, Err(Problems(Vec::new())));
+        let lost = rules_folder::loss(self.taken.rules_folder.as_ref(), &self.taken.texts, &reading);
+        match settings.and_then(|settings| lost.map_or(Ok(settings), Err)) {
             Err(problems) => {
                 self.judge_wrong(problems, asked);
                 self.note_judged(wanted, stamps, Some(reading.texts), now);
@@ -271,19 +288,27 @@ impl Owner {
 
     /// Nothing changes but what is told.
     fn judge_wrong(&mut self, problems: Problems, asked: u64) {
-        let told = problems.told();
         if self.asked_since.is_some() || self.judged.wrong.as_ref() != Some(&problems) {
-            events::configuration_wrong(&told);
+            events::configuration_wrong(&problems.told());
         }
         self.judged.wrong = Some(problems);
+        let problems = self.post_problems();
         let mut needs_restart = Vec::new();
-        self.board.post(|state| {
-            state.problems.clone_from(&told);
-            state.wrong_since = state.wrong_since.or_else(|| Some(clock::now()));
-            needs_restart.clone_from(&state.needs_restart);
-        });
+        self.board.post(|state| needs_restart.clone_from(&state.needs_restart));
         let rules = RulesChange { unchanged: self.taken.rules.len(), ..RulesChange::default() };
-        self.board.answer(asked, Ok(Reloaded { problems: told, rules, needs_restart }));
+        self.board.answer(asked, Ok(Reloaded { problems, rules, needs_restart }));
+    }
+
+    /// Shows all that is wrong now, and since when something is.
+    fn post_problems(&self) -> Vec<ConfigurationProblem> {
+        let mut problems = self.judged.wrong.as_ref().map(Problems::told).unwrap_or_default();
+        problems.extend(self.unready.iter().cloned());
+        self.board.post(|state| {
+            state.problems.clone_from(&problems);
+            let since = state.wrong_since.or_else(|| Some(clock::now()));
+            state.wrong_since = since.filter(|_| !problems.is_empty());
+        });
+        problems
     }
 
     /// Goes by what was read.
@@ -294,14 +319,14 @@ impl Owner {
         service: &Service,
         stamps: &Stamps,
     ) -> Result<Reloaded, Refusal> {
-        if reading.texts != self.taken.texts {
-            let kept = start::keep(&self.store, &reading.main, &reading.texts);
+        let rules_folder = RulesFolder::of(reading);
+        if reading.texts != self.taken.texts || rules_folder != self.taken.rules_folder {
+            let kept = start::keep(&self.store, reading, rules_folder.as_ref());
             self.board.keep(kept.map_err(|error| Refusal::from_fault(&error))?);
             self.taken.texts.clone_from(&reading.texts);
+            self.taken.rules_folder = rules_folder;
         }
         let changed_files = self.others_that_differ(stamps);
-        let reads_changed = |rule: &&Rule| recipients_files(rule).any(|file| changed_files.contains(file));
-        let renewed: Vec<String> = rules.iter().filter(reads_changed).map(|rule| rule.name.clone()).collect();
         let mut change = RulesChange { unchanged: rules.len(), ..RulesChange::default() };
         if rules != self.taken.rules || self.taken.is_pending {
             change = self.engine.take_rules(rules.clone())?;
@@ -309,26 +334,35 @@ impl Owner {
         }
         self.taken.is_pending = false;
         self.taken.rules_dir.clone_from(&reading.rules_dir);
-        self.renew(renewed, &mut change);
+        self.renew(&changed_files, &mut change);
         Ok(self.tell_taken(change, service))
     }
 
-    /// Rules whose files of recipients were changed, and which say what they said.
-    fn renew(&mut self, mut names: Vec<String>, change: &mut RulesChange) {
-        names.retain(|name| !change.added.contains(name) && !change.changed.contains(name));
-        if names.is_empty() && change.is_none() {
-            return;
-        }
-        let mut unready = Vec::new();
-        for name in names {
-            if let Some(error) = self.engine.renew_rules(std::slice::from_ref(&name)).pop() {
-                unready.push(unready_rule(&name, error));
-            } else {
-                change.unchanged = change.unchanged.saturating_sub(1);
-                change.changed.push(name);
-            }
-        }
-        self.judged.unready = unready;
+    /// Makes ready again what another file of recipients counts for, and what could not be made ready before.
+    fn renew(&mut self, changed_files: &BTreeSet<PathBuf>, change: &mut RulesChange) {
+        let is_new = |name: &String| change.added.contains(name) || change.changed.contains(name);
+        let was_unready = |rule: &Rule| self.unready.iter().any(|problem| problem.key == key_of(&rule.name));
+        let reads_anew = |rule: &&Rule| {
+            let mut files = recipients_files(rule);
+            let reads_changed = files.clone().any(|file| changed_files.contains(file));
+            reads_changed || was_unready(rule) || is_new(&rule.name) && files.next().is_some()
+        };
+        let names = names_of(self.taken.rules.iter().filter(reads_anew));
+        let failed = self.engine.renew_rules(&names);
+        let renewed = |name: &String| !is_new(name) && !failed.iter().any(|unready| unready.rule == *name);
+        let renewed: Vec<_> = names.into_iter().filter(renewed).collect();
+        change.unchanged = change.unchanged.saturating_sub(renewed.len());
+        change.changed.extend(renewed);
+        self.note_unready(failed);
+    }
+
+    fn note_unready(&mut self, failed: Vec<Unready>) {
+        let file_of = |name: &str| {
+            let mut rules = self.taken.rules.iter().filter(|rule| rule.name == name);
+            rules.find_map(|rule| recipients_files(rule).next())
+        };
+        let told = failed.into_iter().map(|unready| unready_rule(file_of(&unready.rule), &unready));
+        self.unready = told.collect();
     }
 
     fn tell_taken(&mut self, rules: RulesChange, service: &Service) -> Reloaded {
@@ -337,16 +371,15 @@ impl Owner {
             .map(|key| format!("service.{key}"))
             .collect();
         let was_wrong = self.judged.wrong.take().is_some();
-        let problems = self.judged.unready.clone();
-        let mut was_named = Vec::new();
+        let (mut told_before, mut was_named) = (Vec::new(), Vec::new());
         self.board.post(|state| {
-            state.problems.clone_from(&problems);
-            state.wrong_since = (!problems.is_empty()).then(clock::now);
+            told_before.clone_from(&state.problems);
             was_named = std::mem::replace(&mut state.needs_restart, needs_restart.clone());
         });
+        let problems = self.post_problems();
         events::configuration_taken(&rules, was_wrong, self.asked_since.is_some());
-        if !problems.is_empty() {
-            events::configuration_wrong(&problems);
+        if !problems.is_empty() && (self.asked_since.is_some() || problems != told_before) {
+            events::configuration_incomplete(&problems);
         }
         if needs_restart != was_named {
             events::needs_restart(&needs_restart);
@@ -406,13 +439,26 @@ impl Owner {
     }
 }
 
-fn unready_rule(name: &str, error: JobError) -> ConfigurationProblem {
-    let key = format!("rule \"{name}\"");
-    let JobError { message, hint, .. } = error;
-    let mut text = format!("{key}: {message}; it goes on with the recipients that it had");
+/// Each rule's name once: its overrides are made ready with it.
+fn names_of<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<String> {
+    let mut names: Vec<_> = rules.map(|rule| rule.name.clone()).collect();
+    names.dedup();
+    names
+}
+
+fn key_of(rule: &str) -> String {
+    format!("rule \"{rule}\"")
+}
+
+fn unready_rule(file: Option<&PathBuf>, unready: &Unready) -> ConfigurationProblem {
+    let key = key_of(&unready.rule);
+    let JobError { message, hint, .. } = unready.error.clone();
+    let what = if unready.goes_on { "it goes on with the recipients that it had" } else { "its files wait" };
+    let mut text = format!("{key}: {message}; {what}");
     if let Some(hint) = &hint {
         text.push_str("\n    hint: ");
         text.push_str(hint);
     }
-    ConfigurationProblem { file: None, line: None, column: None, key, message, hint, text }
+    let file = file.map(|file| file.as_path().into());
+    ConfigurationProblem { file, line: None, column: None, key, message, hint, text }
 }

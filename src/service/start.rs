@@ -15,6 +15,7 @@ use crate::telemetry::events;
 use crate::watch;
 
 use super::ServiceError;
+use super::rules_folder::{self, RulesFolder};
 
 /// How long another command may have the store, at most, before it counts as another service.
 const COMMANDS_TAKE: Duration = Duration::from_secs(3);
@@ -35,6 +36,8 @@ pub(super) struct Start {
     pub stamps: Stamps,
     /// What is wrong in them: then it goes by what was kept.
     pub wrong: Option<Problems>,
+    /// Where the further rules lay that it goes by.
+    pub rules_folder: Option<RulesFolder>,
 }
 
 impl Start {
@@ -42,16 +45,27 @@ impl Start {
         config::tell_strays();
         let (mut reading, files, stamps) = read_still(file, registry)?;
         match std::mem::replace(&mut reading.settings, Err(Problems(Vec::new()))) {
-            Ok(settings) => Self::by_files(reading, settings, files, stamps),
+            Ok(settings) => Self::by_files(reading, settings, files, stamps, registry),
             Err(problems) => match last_good(&reading, registry) {
                 Some((store, kept, settings)) => {
-                    events::starts_with_last_good(&problems.told(), kept.taken_at);
-                    let texts = config::texts_of(&kept);
-                    Ok(Self { settings, store, kept, texts, files, stamps, wrong: Some(problems) })
+                    Ok(Self::by_last_good(store, kept, settings, files, stamps, problems))
                 }
                 None => Err(problems.into()),
             },
         }
+    }
+
+    fn by_last_good(
+        store: Store,
+        kept: KeptConfiguration,
+        settings: Settings,
+        files: Files,
+        stamps: Stamps,
+        problems: Problems,
+    ) -> Self {
+        events::starts_with_last_good(&problems.told(), kept.taken_at);
+        let (texts, rules_folder) = (config::texts_of(&kept), RulesFolder::kept(&kept));
+        Self { settings, store, kept, texts, files, stamps, wrong: Some(problems), rules_folder }
     }
 
     fn by_files(
@@ -59,27 +73,45 @@ impl Start {
         settings: Settings,
         files: Files,
         stamps: Stamps,
+        registry: &Registry,
     ) -> Result<Self, ServiceError> {
         let store = open_store(&settings.service.data_dir)?;
         let before = store.configuration().unwrap_or_else(|error| {
             tracing::warn!(%error, "what the last service went by cannot be read, and is replaced");
             None
         });
+        let before = before.filter(|kept| kept.main.as_path() == reading.main);
+        if let Some(kept) = &before
+            && let Some(lost) =
+                rules_folder::loss(RulesFolder::kept(kept).as_ref(), &config::texts_of(kept), &reading)
+        {
+            let settings = config::read_kept(kept, Some(registry)).map_err(|_| lost.clone())?;
+            return Ok(Self::by_last_good(store, kept.clone(), settings, files, stamps, lost));
+        }
+        let rules_folder = RulesFolder::of(&reading);
         let is_same = |kept: &KeptConfiguration| {
-            kept.main.as_path() == reading.main && config::texts_of(kept) == reading.texts
+            let mounts = [RulesFolder::kept(kept), rules_folder.clone()]
+                .map(|folder| folder.map(|folder| folder.mount().to_owned()));
+            config::texts_of(kept) == reading.texts && mounts[0] == mounts[1]
         };
         let kept = match before.filter(is_same) {
             Some(kept) => kept,
-            None => keep(&store, &reading.main, &reading.texts)?,
+            None => keep(&store, &reading, rules_folder.as_ref())?,
         };
-        Ok(Self { settings, store, kept, texts: reading.texts, files, stamps, wrong: None })
+        Ok(Self { settings, store, kept, texts: reading.texts, files, stamps, wrong: None, rules_folder })
     }
 }
 
 /// Keeps what a service goes by from now on; before it does, so that a later start never goes by what was before that.
-pub(super) fn keep(store: &Store, main: &Path, texts: &Texts) -> Result<KeptConfiguration, StoreError> {
+pub(super) fn keep(
+    store: &Store,
+    reading: &Reading,
+    rules_folder: Option<&RulesFolder>,
+) -> Result<KeptConfiguration, StoreError> {
     let not_text = || StoreError::Encode { what: "configuration", detail: "a file is no text".to_owned() };
-    let kept = config::keep(main, texts, clock::now()).ok_or_else(not_text)?;
+    let kept = config::keep(&reading.main, &reading.texts, clock::now()).ok_or_else(not_text)?;
+    let rules_mount = rules_folder.map(|folder| folder.mount().into());
+    let kept = KeptConfiguration { rules_mount, ..kept };
     store.keep_configuration(&kept)?;
     Ok(kept)
 }
@@ -91,7 +123,7 @@ pub(super) fn files_of(reading: &Reading, rules: &[Rule]) -> Files {
 }
 
 /// Files with recipients are read when a rule is made ready; keys and passphrases with each source, so that nobody need tell of them.
-pub(super) fn recipients_files(rule: &Rule) -> impl Iterator<Item = &PathBuf> {
+pub(super) fn recipients_files(rule: &Rule) -> impl Iterator<Item = &PathBuf> + Clone {
     rule.outputs.values().filter_map(|output| output.recipients_file.as_ref())
 }
 
@@ -103,15 +135,19 @@ pub(super) fn has_writer(file: &Path) -> bool {
 /// Reads the files as they are when nobody writes them, if that is soon. What changes meanwhile is seen when they are read again.
 fn read_still(file: &Path, registry: &Registry) -> Result<(Reading, Files, Stamps), ServiceError> {
     let begun = Instant::now();
-    let main = Files { main: file.to_owned(), ..Files::default() };
+    let mut files = Files { main: file.to_owned(), ..Files::default() };
     loop {
-        let before = main.look();
+        let before = files.look();
         let reading = config::read(file, Some(registry))?;
-        let is_whole = main.look() == before && !reading.texts.keys().any(|file| has_writer(file));
-        if is_whole || begun.elapsed() > WRITER_TAKES {
-            let rules = reading.settings.as_ref().map_or(&[][..], |settings| &settings.rules);
-            let files = files_of(&reading, rules);
-            let stamps = files.look();
+        let rules = reading.settings.as_ref().map_or(&[][..], |settings| &settings.rules);
+        let named = files_of(&reading, rules);
+        let stamps = named.look();
+        let is_late = begun.elapsed() > WRITER_TAKES;
+        if std::mem::replace(&mut files, named) != files && !is_late {
+            continue; // what is named only now must stand still, too
+        }
+        let is_whole = stamps == before && !reading.texts.keys().any(|file| has_writer(file));
+        if is_whole || is_late {
             return Ok((reading, files, stamps));
         }
         std::thread::sleep(READ_AGAIN);

@@ -30,6 +30,7 @@ mod tests {
             main: "/etc/landfall.toml".into(),
             taken_at: Timestamp::UNIX_EPOCH,
             files: vec![("/etc/landfall.toml".into(), text.repeat(100_000))],
+            rules_mount: None,
         };
         let store = Store::open(folder.path()).expect("opens");
         assert_eq!(store.configuration().expect("reads"), None);

@@ -81,6 +81,16 @@ pub(crate) fn configuration_wrong(problems: &[ConfigurationProblem]) {
     );
 }
 
+/// What the rules say is gone by, and a file that is read with one of them is wrong.
+pub(crate) fn configuration_incomplete(problems: &[ConfigurationProblem]) {
+    tell_problems(problems);
+    tracing::error!(
+        problems = problems.len(),
+        hint = "mend it: it is taken as soon as it is saved",
+        "the rules are gone by, but not all that belongs to them: `landfall jobs` shows it until it is mended"
+    );
+}
+
 /// The configuration is wrong at a start.
 pub(crate) fn starts_with_last_good(problems: &[ConfigurationProblem], taken_at: jiff::Timestamp) {
     tell_problems(problems);

@@ -14,6 +14,7 @@ use toml::Table;
 #[cfg(target_os = "linux")]
 pub mod disk;
 pub mod random;
+pub mod rules;
 mod service;
 #[cfg(target_os = "linux")]
 pub mod sftp;
