@@ -19,7 +19,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
-use crate::model::rule::{Mode, OnSuccess, Rule, Settings};
+use crate::model::rule::{OnSuccess, Rule, Settings};
 use crate::model::shown_json;
 use crate::pipeline::Registry;
 use crate::watch::rules::RuleSet;
@@ -115,10 +115,7 @@ fn summary(settings: &Settings) -> String {
             text,
             "  {}: {}, {}, {}, {} to {}, source {}",
             rule.name,
-            match rule.mode {
-                Mode::Live => "live",
-                Mode::Off => "off",
-            },
+            rule.mode.word(),
             counted(rule.paths.len(), "pattern"),
             format::of(&rule.records).name(),
             counted(rule.pipeline.len(), "step"),

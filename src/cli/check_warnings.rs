@@ -13,6 +13,7 @@ use crate::model::pattern::Pattern;
 use crate::model::rule::{Mode, OnSuccess, Rule, Settings};
 use crate::model::template::{fixed_folder, variables};
 use crate::pipeline::steps::exec;
+use crate::service::shadow::step_not_run;
 
 /// Folders below a pattern's fixed folder that are looked at.
 const FOLDERS_MAX: usize = 1000;
@@ -46,8 +47,13 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         ),
     }));
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
-    for (position, rule) in settings.rules.iter().enumerate().filter(|(_, rule)| rule.mode == Mode::Live) {
+    for (position, rule) in settings.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off) {
         let mut about = About { settings, places, position, rule, findings: Vec::new() };
+        if rule.mode == Mode::Shadow {
+            about.shadow();
+            findings.append(&mut about.findings);
+            continue;
+        }
         // Those of its overrides are the same.
         if rule.is_base() {
             about.patterns(&mut first_with);
@@ -92,6 +98,19 @@ impl<'a> About<'a> {
     fn warn(&mut self, key: &[&str], message: String, hint: &str) {
         let problem = self.places.of_rule(self.position, key, message, hint);
         self.findings.push(Finding { level: Level::Warning, problem });
+    }
+
+    /// It writes nothing, and needs no right but to read.
+    fn shadow(&mut self) {
+        if let Some((number, step)) = step_not_run(self.rule) {
+            let message = format!("a shadow touches nothing: step {number}, {step}, is not run");
+            let hint = "its report has what comes up to there; what would be in the outputs is not known";
+            self.warn(&["pipeline", &(number - 1).to_string(), "step"], message, hint);
+        }
+        if let Some(compare) = self.rule.compare.clone().filter(|folder| !folder.is_dir()) {
+            let message = format!("{} is no folder", escaped_path(&compare));
+            self.warn(&["compare"], message, "name the folder where the old system writes its outputs");
+        }
     }
 
     fn patterns(&mut self, first_with: &mut BTreeMap<&'a str, usize>) {

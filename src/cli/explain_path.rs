@@ -17,6 +17,7 @@ use crate::model::pattern::os_chars::as_chars;
 use crate::model::pattern::{self, Pattern, Values};
 use crate::model::rule::{Mode, ReadyStrategy, Rule, Settings};
 use crate::model::shown_json;
+use crate::service::shadow::settings_aside;
 use crate::watch::companion::Companion;
 use crate::watch::exclude::Excludes;
 use crate::watch::rules::RuleSet;
@@ -45,6 +46,8 @@ enum Verdict {
     Off {
         overriding: Option<Override>,
     },
+    /// It looks at the file and touches nothing; rules behind it have it all the same.
+    Shadow,
     Excluded(String),
     /// The file is what another one waits for.
     Companion(&'static str),
@@ -57,6 +60,7 @@ impl Verdict {
             Self::Takes { .. } => "takes",
             Self::After(_) => "after",
             Self::Off { .. } => "off",
+            Self::Shadow => "shadow",
             Self::Excluded(_) => "excluded",
             Self::Companion(_) => "companion",
             Self::NoPattern => "no_pattern",
@@ -88,6 +92,9 @@ impl Verdict {
             Self::Off { overriding: Some(overriding) } => format!(
                 "its pattern fits, but its override for {overriding} is off: no rule behind it gets the file"
             ),
+            Self::Shadow => {
+                "is a shadow: it reads the file where it lies, and touches nothing; `landfall shadow` tells what came of it".to_owned()
+            }
             Self::Excluded(by) => format!("its pattern fits, but the file is excluded by {by}"),
             Self::Companion(key) => {
                 format!("its pattern fits, but a file of this name is what others wait for (`ready.{key}`)")
@@ -105,13 +112,21 @@ pub(super) fn run(args: &ExplainArgs, settings: &Settings) -> anyhow::Result<Exi
     let path = as_watched(&args.path, &set)?;
     let bases: Vec<_> = rules.iter().filter(|rule| rule.is_base()).collect();
     let verdicts = verdicts(&bases, &rules, &path);
+    let shadow = bases.iter().zip(&verdicts).find(|(_, verdict)| **verdict == Verdict::Shadow);
+    // What it waits for, and became, is known to the engine that stands aside.
+    let aside = match shadow {
+        Some((rule, _)) => Some((*rule, view::door(&settings_aside(settings))?)),
+        None => None,
+    };
     view::print(|out| {
         let taker = set.assign(&path).and_then(|(at, _)| rules.get(at));
         let found = Found::of(door, &path, taker)?;
+        let aside = aside.map(|(rule, door)| Found::of(door.as_deref(), &path, Some(rule))).transpose()?;
+        let all = (&found, aside.as_ref());
         if args.json {
-            print_json(out, &path, &bases, &verdicts, &found)
+            print_json(out, &path, &bases, &verdicts, all)
         } else {
-            print_text(out, &path, &bases, &verdicts, &found, crate::clock::now())
+            print_text(out, &path, &bases, &verdicts, all, crate::clock::now())
         }
     })
 }
@@ -141,12 +156,14 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
             return Verdict::After(first.name.clone());
         }
         let taking = all.iter().find(|one| one.is_for(&rule.name, &values)).unwrap_or(rule);
-        holder = Some(rule);
         let overriding = taking.overriding.clone();
-        match taking.mode {
+        let verdict = match taking.mode {
             Mode::Live => Verdict::Takes { values, overriding },
             Mode::Off => Verdict::Off { overriding },
-        }
+            Mode::Shadow => return Verdict::Shadow,
+        };
+        holder = Some(rule);
+        verdict
     };
     rules.iter().map(|rule| verdict(rule)).collect()
 }
@@ -190,7 +207,7 @@ fn print_text(
     path: &Path,
     rules: &[&Rule],
     verdicts: &[Verdict],
-    found: &Found,
+    (found, aside): (&Found, Option<&Found>),
     now: Timestamp,
 ) -> Result<(), Stop> {
     writeln!(out, "{}: {}", escaped_path(path), found.there)?;
@@ -203,6 +220,9 @@ fn print_text(
     for line in found.lines(now) {
         writeln!(out, "  {line}")?;
     }
+    for line in aside.into_iter().flat_map(|aside| aside.lines(now)) {
+        writeln!(out, "  as a shadow: {line}")?;
+    }
     Ok(())
 }
 
@@ -211,7 +231,7 @@ fn print_json(
     path: &Path,
     rules: &[&Rule],
     verdicts: &[Verdict],
-    found: &Found,
+    (found, aside): (&Found, Option<&Found>),
 ) -> Result<(), Stop> {
     let of_rule = |(rule, verdict): (&&Rule, &Verdict)| {
         let overriding = verdict.overriding().map(|it| json!({ "if": it.condition, "keys": it.keys }));
@@ -223,6 +243,9 @@ fn print_json(
     all["path"] = escaped_path(path).into();
     all["rule"] = json!(taker.map(|(rule, _)| &rule.name));
     all["rules"] = rules.iter().zip(verdicts).map(of_rule).collect();
+    if let Some(aside) = aside {
+        all["shadow"] = aside.json();
+    }
     writeln!(out, "{}", shown_json::to_string(&all)?)?;
     Ok(())
 }

@@ -26,6 +26,8 @@ mod rules;
 mod run;
 mod running;
 mod say;
+mod shadow;
+mod shadow_theirs;
 mod show;
 mod test;
 mod test_diff;
@@ -101,6 +103,8 @@ enum Command {
     Explain(explain_path::ExplainArgs),
     /// Have files that were dealt with before, by something else, never taken
     Adopt(adopt::AdoptArgs),
+    /// Tell what a rule would publish that touches nothing, and how that compares with what the old system published
+    Shadow(shadow::ShadowArgs),
     /// Show one job: timeline, account, outputs, errors with hints
     Show(show::ShowArgs),
     /// Show a job's failed records
@@ -154,6 +158,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Rules(args) => settings(config).and_then(|settings| rules::run(&args, &settings)),
         Command::Explain(args) => settings(config).and_then(|settings| explain_path::run(&args, &settings)),
         Command::Adopt(args) => settings(config).and_then(|settings| adopt::run(&args, &settings)),
+        Command::Shadow(args) => settings(config).and_then(|settings| shadow::run(&args, &settings)),
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
         Command::Reload(args) => reload::run(&args, config),

@@ -15,7 +15,7 @@ use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::overriding::Override;
-use crate::model::rule::{Mode, Rule, Settings};
+use crate::model::rule::{Rule, Settings};
 use crate::model::shown_json;
 use crate::watch::rules::RuleSet;
 
@@ -152,10 +152,7 @@ fn overrides<'a>(rules: &'a [Rule], name: &'a str) -> impl Iterator<Item = (&'a 
 }
 
 fn mode(rule: &Rule) -> &'static str {
-    match rule.mode {
-        Mode::Live => "live",
-        Mode::Off => "off",
-    }
+    rule.mode.word()
 }
 
 fn print_json(

@@ -25,12 +25,12 @@ const LATER: &[&str] =
 pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, report: &Report) -> Rule {
     let section = Section::new(node, owner, partial, report);
     let name = name(&section, partial);
-    let mode = section.choice("mode", &[("live", Mode::Live), ("off", Mode::Off)], &["shadow"]);
+    let mode = mode(&section);
     let orders = [("arrival", Order::Arrival), ("name", Order::Name), ("modified", Order::Modified)];
     let records = records::read(&section.section("records"), service);
     let pipeline = pipeline::read(&section);
     let rule = Rule {
-        mode: mode.unwrap_or(Mode::Live),
+        mode,
         paths: patterns(&section),
         exclude: exclude(&section),
         order: section.choice("order", &orders, &[]).unwrap_or(Order::Arrival),
@@ -44,6 +44,7 @@ pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, r
         base_dir: command_folder(node),
         timezone: service.timezone.clone(),
         overriding: None,
+        compare: folder(&section, "compare").filter(|_| mode == Mode::Shadow),
         name,
         records,
         pipeline,
@@ -59,6 +60,19 @@ pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, r
     }
     section.finish(LATER);
     rule
+}
+
+fn mode(section: &Section<'_>) -> Mode {
+    let words = [Mode::Live, Mode::Off, Mode::Shadow].map(|mode| (mode.word(), mode));
+    let mode = section.choice("mode", &words, &[]).unwrap_or(Mode::Live);
+    if mode != Mode::Shadow {
+        section.refuse(
+            &["compare"],
+            "the old system's folder is named, but nothing is compared with it",
+            "write `mode = \"shadow\"`, or take the folder out",
+        );
+    }
+    mode
 }
 
 /// Relative commands start in the folder of the file that names the steps, which may be that of the defaults.

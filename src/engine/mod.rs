@@ -93,6 +93,7 @@ use lock::lock;
 pub(crate) use opening::Purpose;
 pub(crate) use rule_book::Unready;
 pub(crate) use running::{Rehearsal, Running};
+pub(crate) use shared::TakeOutputs;
 pub(crate) use stopping::place_of;
 
 #[cfg(test)]

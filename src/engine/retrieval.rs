@@ -13,6 +13,7 @@ use crate::durable_fs::{self, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
+use crate::model::shadow::GONE;
 
 /// Names in an archive under which a lost source is looked for.
 const ARCHIVE_NAMES_MAX: usize = 100;
@@ -48,7 +49,10 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         }
         Place::Changed => {
             fail::remove_hidden(shared, job)?;
-            end_given_back(shared, job, "the file was changed or removed")?;
+            let is_there = look_at(job.source.path.as_path())?.is_some();
+            let why =
+                if is_there { "the file was changed".to_owned() } else { format!("the file {GONE} read") };
+            end_given_back(shared, job, &why)?;
         }
         Place::Lost => {
             let (message, hint) = match archived_as(shared, job)? {

@@ -8,7 +8,7 @@ use super::error::EngineError;
 use super::handle::Engine;
 use super::names::AskTaken;
 use super::opening::{self, Purpose};
-use super::shared::Shared;
+use super::shared::{Shared, TakeOutputs};
 use super::threads::Threads;
 use super::trouble::Trouble;
 use super::{care, give_way, landing_roots, limits, tick};
@@ -39,7 +39,21 @@ impl Engine {
         registry: Registry,
         rehearsal: Rehearsal,
     ) -> Result<Running, EngineError> {
-        self.begin(settings, registry, Purpose::Rehearse, Some(rehearsal))
+        self.begin(settings, registry, Purpose::Rehearse, |shared| {
+            shared.publishing.names.taken_elsewhere = Some(rehearsal.is_taken);
+            shared.publishing.deliveries.published_elsewhere = Some(rehearsal.published);
+        })
+    }
+
+    /// Watches as a service does, beside another engine, and touches nothing: the settings have a data folder and outputs of its own, and
+    /// rules that keep their sources.
+    pub(crate) fn start_aside(
+        &self,
+        settings: Settings,
+        registry: Registry,
+        take_outputs: TakeOutputs,
+    ) -> Result<Running, EngineError> {
+        self.begin(settings, registry, Purpose::Serve, |shared| shared.aside = Some(take_outputs))
     }
 
     /// Recovers what an earlier run left, then starts every stage.
@@ -49,7 +63,7 @@ impl Engine {
         registry: Registry,
         purpose: Purpose,
     ) -> Result<Running, EngineError> {
-        self.begin(settings, registry, purpose, None)
+        self.begin(settings, registry, purpose, |_| {})
     }
 
     fn begin(
@@ -57,14 +71,11 @@ impl Engine {
         settings: Settings,
         registry: Registry,
         purpose: Purpose,
-        rehearsal: Option<Rehearsal>,
+        prepare: impl FnOnce(&mut Shared),
     ) -> Result<Running, EngineError> {
         limits::raise_open_files();
         let mut shared = Shared::new(settings.service, self.store().clone(), registry);
-        if let Some(Rehearsal { is_taken, published }) = rehearsal {
-            shared.publishing.names.taken_elsewhere = Some(is_taken);
-            shared.publishing.deliveries.published_elsewhere = Some(published);
-        }
+        prepare(&mut shared);
         let shared = Arc::new(shared);
         Self::exchange_rules(&shared, settings.rules)?;
         durable_fs::make_folder(&shared.spool_dir(), true).map_err(Trouble::from)?;

@@ -76,7 +76,12 @@ pub(super) struct Shared {
     pub publishing: Publishing,
     pub disk_space: DiskSpace,
     pub stop: Stop,
+    /// Nothing is published, and no source touched: takes a job's outputs instead.
+    pub aside: Option<TakeOutputs>,
 }
+
+/// Takes the outputs of a job that lie where nobody else looks, and says in the row what they were. Said again after a crash.
+pub(crate) type TakeOutputs = Box<dyn Fn(&mut Job) -> Result<(), JobError> + Send + Sync>;
 
 /// What jobs on their way to be published hold against each other. Each part locks for itself.
 #[derive(Default)]
@@ -100,6 +105,7 @@ impl Shared {
             footprints: Footprints::default(),
             publishing: Publishing::default(),
             stop: Stop::default(),
+            aside: None,
         }
     }
 

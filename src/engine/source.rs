@@ -1,6 +1,7 @@
 //! A source: where it lies, and whether it is still what was claimed. Looks only, changes nothing.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use super::trouble::{Reaction, Trouble};
@@ -10,6 +11,7 @@ use crate::model::fault::FaultKind;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
+use crate::model::shadow::GONE;
 
 /// What a job's next step is, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
@@ -116,7 +118,12 @@ pub(super) fn identity_of(folder: &Path) -> Result<Option<FolderIdentity>, Troub
 pub(super) fn open_source(job: &Job) -> Result<File, Trouble> {
     let path = job.source_path().as_path();
     let read_error = |source| DecodeError::Read { path: path.to_owned(), source };
-    let file = durable_fs::open_source(path).map_err(read_error)?;
+    let file = match durable_fs::open_source(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && job.source.claimed.is_none() => {
+            return Err(missing_source(job)?);
+        }
+        opened => opened.map_err(read_error)?,
+    };
     let identity = durable_fs::identity(&file).map_err(read_error)?;
     if identity.same_content(&job.source.identity) { Ok(file) } else { Err(changed_source(job)) }
 }
@@ -130,6 +137,10 @@ pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
 /// The source was not at its name: somebody removed it, or its folder is away with it, or was.
 pub(super) fn missing_source(job: &Job) -> Result<Trouble, Trouble> {
     let is_gone = is_gone(job, ask_folder(job.source_path())?);
+    if is_gone && job.source.claimed.is_none() {
+        let message = format!("{} {GONE} read to its end", job.source_path());
+        return Ok(Trouble::new(FaultKind::Input, message, None).with(Reaction::GiveBack));
+    }
     Ok(if is_gone { changed_source(job) } else { out_of_reach(&folder_of(job.source_path())) })
 }
 

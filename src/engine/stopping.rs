@@ -77,7 +77,9 @@ impl Running {
         shared.footprints.in_hand.clear_all();
         end_steps(&shared, deadlines.checkpoints);
         drop(asking);
-        crate::pipeline::kill_children(); // of steps that were not waited for
+        if shared.aside.is_none() {
+            crate::pipeline::kill_children(); // of steps that were not waited for; one that stands aside has none
+        }
         result
     }
 }

@@ -7,15 +7,20 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
+use super::claim;
 use super::file_systems::{self, WatchedTogether};
 use super::intake;
 use super::shared::Shared;
 use super::threads::Threads;
 use super::trouble::Trouble;
 use super::watches::{BeginIntake, Intakes, Watched, Watching};
+use crate::clock;
 use crate::durable_fs::Mounts;
+use crate::model::job::{Job, Source};
+use crate::model::job_state::JobEvent;
 use crate::model::rule::{Mode, Rule};
-use crate::watch::{Outlets, Watch};
+use crate::model::shadow::GONE;
+use crate::watch::{Outlets, Watch, WentAway};
 
 /// Batches of offers that wait for an intake.
 const OFFER_BATCHES: usize = 4;
@@ -75,12 +80,36 @@ pub(super) fn watch(shared: &Arc<Shared>) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn begin_watch(shared: &Shared, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {
+/// A job that ended before it began: who takes files away beside us may be faster than what tells that they are complete.
+fn went_away(shared: &Arc<Shared>) -> WentAway {
+    let shared = Arc::downgrade(shared);
+    Box::new(move |rule, path, identity, values| {
+        let Some(shared) = shared.upgrade() else { return };
+        let id = shared.claims.ids.next(claim::random_tail());
+        let source = Source { retire: true, ..Source::found(path, *identity) };
+        let mut job =
+            Job { vars: values.clone(), ..Job::queued(id, &rule.name, &rule.hash(), source, clock::now()) };
+        let ended = job.take(JobEvent::GivenBack, clock::now(), &format!("it {GONE} complete"));
+        let written = ended
+            .map_err(Trouble::from)
+            .and_then(|()| Ok(shared.store.change().rule(rule).job(&job).apply()?));
+        if let Err(trouble) = written {
+            tracing::warn!(path = %job.source.path, error = %trouble.error, "that this file is gone is not noted");
+        }
+    })
+}
+
+fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {
     let store = shared.store.clone();
     // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
     let already_kept = Box::new(move |identity: &_| matches!(store.kept(identity), Ok(Some(_))));
-    let scan_every = shared.service.scan_every;
-    let watch = Watch::start(rules, scan_every, outlets, already_kept, crate::decode::proves_its_end);
+    let (scan_every, proves_its_end) = (shared.service.scan_every, crate::decode::proves_its_end);
+    let watch = if shared.aside.is_some() {
+        let went_away = went_away(shared);
+        Watch::start_aside(rules, scan_every, outlets, already_kept, proves_its_end, went_away)
+    } else {
+        Watch::start(rules, scan_every, outlets, already_kept, proves_its_end)
+    };
     watch.map_err(|error| Trouble::from_fault(&error))
 }
 

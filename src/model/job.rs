@@ -13,6 +13,7 @@ use super::identity::{FileIdentity, FolderIdentity};
 use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent, JobState};
 use super::os_text::OsText;
+use super::shadow::Shadow;
 use super::standing::Standing;
 
 /// Moments of a job that are kept at most.
@@ -93,6 +94,9 @@ pub struct Job {
     /// Whether it is a resend, and of what.
     #[serde(default, skip_serializing_if = "is_default")]
     pub delivery: Delivery,
+    /// It published nothing: what would have been.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub shadow: Option<Box<Shadow>>,
 }
 
 /// The file that a job is made from.
@@ -254,6 +258,7 @@ impl Job {
             error: None,
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".to_owned() }],
             delivery: Delivery::default(),
+            shadow: None,
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::category::Category;
 use super::delivery::DeliveryRule;
+pub use super::mode::Mode;
 use super::os_text::OsText;
 use super::overriding::Override;
 
@@ -74,7 +75,7 @@ impl FreeMin {
 pub struct Rule {
     /// Letters, digits, `-` and `_`; unique but for the rule's overrides.
     pub name: String,
-    /// Whether files are claimed at all.
+    /// Whether files are claimed at all, or only looked at.
     pub mode: Mode,
     /// Absolute patterns of the files.
     pub paths: Vec<String>,
@@ -109,6 +110,9 @@ pub struct Rule {
     /// The override that made this of its rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overriding: Option<Override>,
+    /// Where the old system writes its outputs, absolute (`shadow`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compare: Option<PathBuf>,
 }
 
 impl Rule {
@@ -129,16 +133,6 @@ impl Rule {
     pub fn is_for(&self, name: &str, values: &BTreeMap<String, OsText>) -> bool {
         self.name == name && self.overriding.as_ref().is_none_or(|overriding| overriding.holds(values))
     }
-}
-
-/// `mode`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Files are claimed.
-    Live,
-    /// Files are left alone; jobs that exist go on.
-    Off,
 }
 
 /// `order`: among waiting files.

@@ -101,6 +101,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         base_dir: "/".into(),
         timezone: "UTC".into(),
         overriding: None,
+        compare: None,
     }
 }
 

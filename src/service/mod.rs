@@ -6,12 +6,13 @@
 mod board;
 mod reload;
 mod rules_folder;
+pub(crate) mod shadow;
 mod start;
 mod stillness;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::allocator;
 use crate::clock;
@@ -26,6 +27,7 @@ use crate::store::StoreError;
 use crate::telemetry::logging::{self, LogFormat};
 use board::Board;
 use reload::Reloading;
+use shadow::Aside;
 use start::Start;
 
 /// The service does not start, or stopped because of a fault.
@@ -49,6 +51,8 @@ pub enum ServiceError {
 pub struct Service {
     engine: Engine,
     running: Running,
+    /// What is a shadow among the rules.
+    aside: Arc<Aside>,
     control: Server,
     board: Arc<Board>,
     /// None: no thread could be had for it, and the configuration stays as it is.
@@ -114,10 +118,12 @@ impl Service {
         let engine = Engine::of_service(start.store.clone(), &settings.rules, configuration);
         // Before the stages: a start looks at many folders, and may hang at one. And no stages are left behind where this fails.
         let control = Server::start(&data_dir, Arc::new(engine.clone()))?;
-        let running = engine.start(settings, registry.clone(), Purpose::Serve)?;
+        let running = engine.start(settings.clone(), registry.clone(), Purpose::Serve)?;
         tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
-        let reloading = begin_reloading(&board, &engine, file, registry, start);
-        Ok(Self { engine, running, control, board, reloading, stop_timeout })
+        let aside = Aside::new(&settings, registry.clone());
+        aside.take_rules(&settings.rules);
+        let reloading = begin_reloading(&board, &engine, &aside, file, registry, start);
+        Ok(Self { engine, running, aside, control, board, reloading, stop_timeout })
     }
 
     /// For another thread.
@@ -149,7 +155,10 @@ impl Service {
         if let Err(error) = self.control.stop() {
             tracing::warn!(%error, "the control endpoint did not stop cleanly");
         }
-        self.running.stop()?;
+        let (begun, stopping) = (Instant::now(), self.aside.stop());
+        let stopped = self.running.stop();
+        shadow::wait_for_stop(stopping, self.stop_timeout.saturating_sub(begun.elapsed()));
+        stopped?;
         tracing::info!("stopped");
         Ok(())
     }
@@ -176,6 +185,7 @@ fn state_of(start: &Start) -> ConfigurationState {
 fn begin_reloading(
     board: &Arc<Board>,
     engine: &Engine,
+    aside: &Arc<Aside>,
     file: PathBuf,
     registry: Registry,
     start: Start,
@@ -185,7 +195,8 @@ fn begin_reloading(
         tracing::info!(config = %file.display(), "the configuration is no file that could be read again: changes of it count after a restart");
         return None;
     }
-    Reloading::start(board, engine.clone(), file, registry, start)
+    let engines = (engine.clone(), Arc::clone(aside));
+    Reloading::start(board, engines, file, registry, start)
         .inspect_err(|error| {
             board.stop();
             tracing::warn!(%error, "no thread can be started for the configuration: changes of it count after a restart");

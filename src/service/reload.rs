@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::board::{Board, Call};
 use super::rules_folder::{self, RulesFolder};
+use super::shadow::Aside;
 use super::start::{self, Start, recipients_files};
 use super::stillness::{Stillness, lacks_its_end};
 use crate::clock;
@@ -59,12 +60,12 @@ pub(super) struct Reloading {
 impl Reloading {
     pub(super) fn start(
         board: &Arc<Board>,
-        engine: Engine,
+        engines: (Engine, Arc<Aside>),
         config: PathBuf,
         registry: Registry,
         start: Start,
     ) -> std::io::Result<Self> {
-        let owner = Owner::new(Arc::clone(board), engine, config, registry, start);
+        let owner = Owner::new(Arc::clone(board), engines, config, registry, start);
         let thread = std::thread::Builder::new().name("configuration".into()).spawn(|| owner.run())?;
         Ok(Self { board: Arc::clone(board), thread })
     }
@@ -83,6 +84,7 @@ impl Reloading {
 struct Owner {
     board: Arc<Board>,
     engine: Engine,
+    aside: Arc<Aside>,
     store: Store,
     registry: Registry,
     /// The main file as the user named it.
@@ -122,7 +124,13 @@ struct Judged {
 }
 
 impl Owner {
-    fn new(board: Arc<Board>, engine: Engine, config: PathBuf, registry: Registry, start: Start) -> Self {
+    fn new(
+        board: Arc<Board>,
+        (engine, aside): (Engine, Arc<Aside>),
+        config: PathBuf,
+        registry: Registry,
+        start: Start,
+    ) -> Self {
         let Start { settings, store, texts, files, stamps, wrong, rules_folder, .. } = start;
         let ring = {
             let board = Arc::clone(&board);
@@ -136,6 +144,7 @@ impl Owner {
         Self {
             board,
             engine,
+            aside,
             store,
             registry,
             config,
@@ -330,6 +339,7 @@ impl Owner {
         let mut change = RulesChange { unchanged: rules.len(), ..RulesChange::default() };
         if rules != self.taken.rules || self.taken.is_pending {
             change = self.engine.take_rules(rules.clone())?;
+            self.aside.take_rules(&rules);
             self.taken.rules = rules;
         }
         self.taken.is_pending = false;

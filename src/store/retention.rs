@@ -16,9 +16,9 @@ const BATCH_JOBS: usize = 256;
 impl Store {
     /// Removes completed, aborted and refused jobs that finished before then, with all that belongs to them; says how many.
     ///
-    /// Failed jobs, and those with failed records, stay. So do ledger rows, and the identities of kept files: without them
+    /// Failed jobs, and those with failed records, stay, unless `all` are to go. So do ledger rows, and the identities of kept files: without them
     /// such a file would be taken again.
-    pub(crate) fn forget_finished(&self, before: Timestamp) -> Result<u64, StoreError> {
+    pub(crate) fn forget_finished(&self, before: Timestamp, all: bool) -> Result<u64, StoreError> {
         let before_ms = u64::try_from(before.as_millisecond()).unwrap_or(0);
         let mut forgotten = 0;
         let mut ids = Vec::with_capacity(BATCH_JOBS);
@@ -27,7 +27,7 @@ impl Store {
             if job.id.unix_ms() >= before_ms {
                 break; // ids sort by time: none from here on finished before
             }
-            if may_be_forgotten(&job, before) {
+            if may_be_forgotten(&job, before, all) {
                 ids.push(job.id);
             }
             if ids.len() == BATCH_JOBS {
@@ -135,9 +135,9 @@ struct RuleOfJob {
     rule_hash: String,
 }
 
-fn may_be_forgotten(job: &Job, before: Timestamp) -> bool {
+fn may_be_forgotten(job: &Job, before: Timestamp, all: bool) -> bool {
     // What was refused lies in quarantine with its reason, and its content was published.
     let done = matches!(job.state.get(), JobState::Completed | JobState::Aborted | JobState::Refused);
     let old = job.finished_at.is_some_and(|finished| finished < before);
-    done && old && job.account.records_failed == 0
+    old && (all || (done && job.account.records_failed == 0))
 }

@@ -459,7 +459,7 @@ fn retention_forgets_what_is_done_and_nothing_unprocessed() {
         .job(&completed(500))
         .apply()
         .expect("applied");
-    assert_eq!(store.forget_finished(at(100)).expect("forgot"), 1);
+    assert_eq!(store.forget_finished(at(100), false).expect("forgot"), 1);
     let left: Vec<_> = store.jobs().map(|job| job.expect("read").id).collect();
     assert_eq!(left, [id(2), id(3), id(4), id(500)]);
     assert_eq!(store.failed_records(id(3)).count(), 1);
@@ -481,7 +481,7 @@ fn snapshots_of_rules_go_when_no_job_refers_to_them() {
         0,
         "a listed job still shows its rule"
     );
-    assert_eq!(store.forget_finished(at(3)).expect("forgot"), 1);
+    assert_eq!(store.forget_finished(at(3), false).expect("forgot"), 1);
     assert_eq!(store.forget_rules(|| vec![current.hash()]).expect("forgot"), 1);
     assert_eq!(store.rule(&old.hash()).expect("read"), None);
     assert_eq!(store.rule(&held.hash()).expect("read"), Some(held.clone()));

@@ -14,7 +14,7 @@ use super::candidate::{Candidate, Phase, Reason, writer_pause};
 use super::look::has_writer;
 use super::message::{Sign, sign_of_rename};
 use super::offer::{Answer, Offer};
-use super::probe::{Examined, examine};
+use super::probe::{Examined, Manner, examine_by};
 use super::ready::{Evidence, FOREVER, MarkerSeen, Proof, Verdict, judge};
 use super::rules::{Part, WatchedRule};
 use super::troubles::pause;
@@ -304,7 +304,8 @@ impl Watcher {
 
     /// Opens a candidate that seems complete: is it free of writers, and does it prove its own end?
     fn look_closely(&mut self, path: &Arc<Path>, must_be_framed: bool, now: Instant) {
-        let examined = examine(path, must_be_framed);
+        let manner = self.links.manner;
+        let examined = examine_by(path, must_be_framed, manner);
         let Some(candidate) = self.table.get_mut(path) else { return };
         let Some(rule) = self.rules.get(candidate.rule) else { return };
         let (identity, head) = match examined {
@@ -314,7 +315,7 @@ impl Watcher {
                     candidate.proof = Proof::None;
                     return self.table.wait(path, now, STANDS_STILL_YET);
                 }
-                if is_blind && candidate.proof == Proof::None {
+                if is_blind && candidate.proof == Proof::None && manner == Manner::Asks {
                     self.troubles.note_blind(path.parent().unwrap_or(path));
                 }
                 (identity, head)
@@ -334,11 +335,11 @@ impl Watcher {
             let at = candidate.still_since.checked_add(rule.rule.ready.stable_for).unwrap_or(now + FOREVER);
             return self.table.wait(path, at, STANDS_STILL_YET);
         }
-        if candidate.companions.totals.as_deref().is_some_and(has_writer) {
+        if candidate.companions.totals.as_deref().is_some_and(|totals| has_writer(totals, manner)) {
             let pause = writer_pause(rule.rule.ready.stable_for);
             return self.table.wait(path, now + pause, TOTALS_WRITER);
         }
-        if candidate.companions.checksum.as_deref().is_some_and(has_writer) {
+        if candidate.companions.checksum.as_deref().is_some_and(|checksum| has_writer(checksum, manner)) {
             let pause = writer_pause(rule.rule.ready.stable_for);
             return self.table.wait(path, now + pause, CHECKSUM_WRITER);
         }
@@ -348,7 +349,13 @@ impl Watcher {
 
     /// A file that went away is nobody's trouble.
     fn vanished(&mut self, path: &Path) {
-        self.table.remove(path);
+        let Some(candidate) = self.table.remove(path) else { return };
+        if let Some(went_away) = &self.links.went_away
+            && let Some(rule) = self.rules.get(candidate.rule)
+            && let Some((_, values)) = self.rules.assign(path)
+        {
+            went_away(&rule.rule, path, &candidate.seen, &values);
+        }
     }
 
     /// Puts a candidate off, longer each time; the operator is told.
@@ -464,7 +471,10 @@ impl Watcher {
             // Should it be given back after this answer, its coming back proves nothing either.
             self.table.remember_taken(identity);
         }
-        let Ok(Some(identity)) = durable_fs::identity_at(path) else { return self.vanished(path) };
+        let Ok(Some(identity)) = durable_fs::identity_at(path) else {
+            self.table.remove(path); // who gave it back knows of it
+            return;
+        };
         if offered.is_none() {
             self.table.remember_taken(identity);
             self.hint(path, Sign::Appeared);

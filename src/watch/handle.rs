@@ -12,8 +12,9 @@ use super::error::WatchError;
 use super::message::{Answers, Message, NextRules};
 use super::notifier::{Hints, Notifier};
 use super::offer::{Answer, Outlets};
+use super::probe::Manner;
 use super::rules::RuleSet;
-use super::watcher::{self, Links, Watcher};
+use super::watcher::{self, Links, Watcher, WentAway};
 use crate::durable_fs;
 use crate::model::file_known::FileSeen;
 use crate::model::identity::FileIdentity;
@@ -52,8 +53,28 @@ impl Watch {
             rules,
             scan_every,
             true,
-            Links { outlets: outlets.into(), already_kept, proves_its_end },
+            Links {
+                outlets: outlets.into(),
+                already_kept,
+                proves_its_end,
+                manner: Manner::Asks,
+                went_away: None,
+            },
         )
+    }
+
+    /// The same, without holding up who would write a file for the moment of a look: who writes it may not be seen then.
+    pub(crate) fn start_aside(
+        rules: Vec<Arc<Rule>>,
+        scan_every: Duration,
+        outlets: impl Into<Outlets>,
+        already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
+        proves_its_end: fn(&[u8]) -> bool,
+        went_away: WentAway,
+    ) -> Result<Self, WatchError> {
+        let (manner, went_away) = (Manner::Looks, Some(went_away));
+        let links = Links { outlets: outlets.into(), already_kept, proves_its_end, manner, went_away };
+        Self::start_with(rules, scan_every, true, links)
     }
 
     pub(super) fn start_with(

@@ -8,8 +8,8 @@ use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 
 /// Whether somebody has the file open for writing, as far as the system tells.
-pub(crate) fn has_writer(path: &Path) -> bool {
-    matches!(probe::examine(path, false), Ok(probe::Examined::HasWriter))
+pub(super) fn has_writer(path: &Path, manner: probe::Manner) -> bool {
+    matches!(probe::examine_by(path, false, manner), Ok(probe::Examined::HasWriter))
 }
 
 /// The same of a file that no sender has to do with.

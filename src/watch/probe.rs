@@ -39,18 +39,38 @@ enum Writers {
 
 /// Looks at a file; with `peek`, its first bytes are read.
 pub(super) fn examine(path: &Path, peek: bool) -> io::Result<Examined> {
-    let file = match open(path) {
+    examine_by(path, peek, Manner::Asks)
+}
+
+/// How writers are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// By a lease, or on Windows by opening without sharing: for that moment it holds up who would write.
+    Asks,
+    /// Nobody is held up: by what the system tells of its processes.
+    Looks,
+}
+
+pub(super) fn examine_by(path: &Path, peek: bool, manner: Manner) -> io::Result<Examined> {
+    let opened = match manner {
+        Manner::Asks => open(path),
+        Manner::Looks => open_beside(path),
+    };
+    let file = match opened {
         Ok(file) => file,
         Err(error) => return refused(error),
     };
     if !file.metadata()?.is_file() {
         return Ok(Examined::Gone);
     }
-    let writers = writers_of(&file);
+    let writers = match manner {
+        Manner::Asks => writers_of(&file),
+        Manner::Looks => seen_writers_of(&file),
+    };
     if writers == Writers::Some {
         return Ok(Examined::HasWriter);
     }
-    if writers == Writers::Unknown {
+    if writers == Writers::Unknown && manner == Manner::Asks {
         MET_UNKNOWN.store(true, Ordering::Relaxed);
     }
     let mut head = Vec::new();
@@ -70,6 +90,15 @@ pub(super) fn is_written(path: &Path) -> bool {
         Ok(file) => writers_of(&file) == Writers::Some,
         Err(error) => matches!(refused(error), Ok(Examined::HasWriter)),
     }
+}
+
+/// Shared with everybody.
+fn open_beside(path: &Path) -> io::Result<File> {
+    #[cfg(unix)]
+    let opened = durable_fs::open_unblocked(path);
+    #[cfg(windows)]
+    let opened = durable_fs::open_source(path);
+    opened
 }
 
 #[cfg(unix)]
@@ -130,6 +159,17 @@ fn writers_of(file: &File) -> Writers {
         Err(_) if super::processes::writes(file) => Writers::Some,
         Err(_) => Writers::Unknown,
     }
+}
+
+/// Those that this user may see.
+#[cfg(target_os = "linux")]
+fn seen_writers_of(file: &File) -> Writers {
+    if super::processes::writes(file) { Writers::Some } else { Writers::Unknown }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn seen_writers_of(_: &File) -> Writers {
+    Writers::Unknown
 }
 
 /// Opening it without sharing has told already.

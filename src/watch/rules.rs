@@ -29,6 +29,8 @@ pub(super) struct WatchedRule {
 /// All rules, in the order that decides overlaps: the one place that says which rule takes a file.
 ///
 /// A file is held against the patterns that look into its folder and spell out its name's ends, not against every rule's.
+///
+/// Rules that are shadows take nothing here, and keep no file from others: an engine beside this one, for which they are live, watches them.
 pub(crate) struct RuleSet {
     rules: Vec<WatchedRule>,
     tree: PatternTree<Wanted>,
@@ -128,7 +130,8 @@ impl RuleSet {
         found
     }
 
-    /// The first rule that takes the file, whether it is live or off.
+    /// The first rule that takes the file, whether it is live or off. A shadow has it for its name alone: what stands behind an override
+    /// that is one does not get its files, and rules of other names do.
     fn taker_in(&self, place: &Place, name: &str, path: &Path) -> Option<(usize, Values)> {
         let mut near = Vec::new();
         for wanted in self.wanted(place) {
@@ -136,11 +139,17 @@ impl RuleSet {
         }
         near.sort_unstable();
         let by_rule = near.chunk_by(|(one, _), (other, _)| one == other);
+        let mut shadows: Vec<&str> = Vec::new();
         by_rule.filter_map(|patterns| patterns.first().map(|(rule, _)| (*rule, patterns))).find_map(
             |(at, patterns)| {
-                let rule = self.get(at)?;
+                let rule = self.get(at).filter(|rule| !shadows.contains(&rule.rule.name.as_str()))?;
                 let patterns = patterns.iter().filter_map(|(_, number)| rule.patterns.get(*number));
-                rule.values(patterns, path).map(|values| (at, values))
+                let values = rule.values(patterns, path)?;
+                if rule.rule.mode == Mode::Shadow {
+                    shadows.push(&rule.rule.name);
+                    return None;
+                }
+                Some((at, values))
             },
         )
     }

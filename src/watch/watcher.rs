@@ -13,6 +13,7 @@ use super::counts::Counts;
 use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
 use super::offer::{Offer, Outlets};
+use super::probe::Manner;
 use super::ready::FOREVER;
 use super::roots::Roots;
 use super::rules::{Part, RuleSet};
@@ -23,6 +24,8 @@ use super::troubles::Troubles;
 use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
+use crate::model::pattern::Values;
+use crate::model::rule::Rule;
 
 /// Messages, due candidates and steps of a scan in one turn: how long one of them can keep the others waiting.
 const TURN: usize = 1024;
@@ -31,11 +34,17 @@ const STEPS_OF_A_WALK: usize = 128;
 /// Pause before offers are sent again that the engine had no room for.
 const OFFER_AGAIN: Duration = Duration::from_millis(5);
 
+/// Told of a candidate's rule, its path, and what it was.
+pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values) + Send + Sync>;
+
 /// The watch's ways out.
 pub(super) struct Links {
     pub(super) outlets: Outlets,
     pub(super) already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
     pub(super) proves_its_end: fn(&[u8]) -> bool,
+    pub(super) manner: Manner,
+    /// Is told of candidates that went away before they were offered.
+    pub(super) went_away: Option<WentAway>,
 }
 
 /// What other threads set or read.

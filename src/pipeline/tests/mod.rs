@@ -119,6 +119,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         base_dir: std::env::temp_dir(),
         timezone: "UTC".into(),
         overriding: None,
+        compare: None,
     }
 }
 

@@ -72,6 +72,8 @@ impl Plan {
     fn start(self) -> World {
         let (sender, offers) = mpsc::sync_channel(64);
         let links = Links {
+            manner: super::probe::Manner::Asks,
+            went_away: None,
             outlets: sender.into(),
             already_kept: Box::new(self.kept),
             proves_its_end: |head| head.starts_with(b"\x1f\x8b"),
@@ -209,6 +211,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         base_dir: PathBuf::new(),
         timezone: "UTC".into(),
         overriding: None,
+        compare: None,
     }
 }
 

@@ -1,0 +1,358 @@
+//! `landfall shadow RULE`: what a rule would publish that touches nothing, and how that compares with what the old system published.
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::exit::FAILED;
+use super::say::complain;
+use super::shadow_theirs::theirs_only;
+use super::view::{self, Stop};
+use crate::engine::{self, Answers, JobFilter};
+use crate::model::job::{Job, PublishedOutput};
+use crate::model::job_state::JobState;
+use crate::model::job_view::VIEW_VERSION;
+use crate::model::os_text::escaped_path;
+use crate::model::rule::{Mode, Rule, Settings};
+use crate::model::shadow::{GONE, Shadowed, Verdict};
+use crate::model::shown_json;
+use crate::service::shadow::{candidates, settings_aside, step_not_run};
+
+/// The arguments of `landfall shadow`.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Exit code 0: whatever was compared is the same; what is not there yet, and files that were gone before they were read, do \
+                  not change that. 1: an output differs, is ours or theirs only, or cannot be compared; a file would have failed or been \
+                  refused; or there is nothing to tell."
+)]
+pub(super) struct ShadowArgs {
+    /// A rule with `mode = "shadow"`
+    rule: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What all files come to.
+#[derive(Default)]
+struct Sum {
+    files: u64,
+    records: u64,
+    /// Outputs by verdict; those that are not to be compared count nowhere.
+    matching: u64,
+    differing: u64,
+    ours_only: u64,
+    not_there_yet: u64,
+    not_compared: u64,
+    theirs_only: u64,
+    /// Files that would have failed, or been refused.
+    failed: u64,
+    gone: u64,
+    /// Files that are not done.
+    unfinished: u64,
+}
+
+impl Sum {
+    fn note(&mut self, job: &Job) {
+        self.files += 1;
+        self.records += job.account.records_in;
+        match job.state.get() {
+            JobState::Completed => {}
+            JobState::Failed | JobState::Refused => self.failed += 1,
+            JobState::Aborted => self.gone += 1, // one that only comes again is not told
+            _ => self.unfinished += 1,
+        }
+        for (_, shadowed) in outputs(job) {
+            let Some(compared) = &shadowed.compared else { continue };
+            *match compared.verdict {
+                Verdict::Match => &mut self.matching,
+                Verdict::Differs => &mut self.differing,
+                Verdict::OursOnly => &mut self.ours_only,
+                Verdict::NotThereYet => &mut self.not_there_yet,
+                Verdict::NotCompared => &mut self.not_compared,
+            } += 1;
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        self.differing + self.ours_only + self.theirs_only + self.not_compared + self.failed == 0
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "files": self.files,
+            "records": self.records,
+            "match": self.matching,
+            "differs": self.differing,
+            "ours_only": self.ours_only,
+            "theirs_only": self.theirs_only,
+            "not_there_yet": self.not_there_yet,
+            "not_compared": self.not_compared,
+            "failed": self.failed,
+            "gone": self.gone,
+            "unfinished": self.unfinished,
+        })
+    }
+}
+
+pub(super) fn run(args: &ShadowArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let rule = settings.rules.iter().filter(|rule| rule.name == args.rule);
+    let shadow = rule.clone().find(|rule| rule.mode == Mode::Shadow).or_else(|| rule.clone().next());
+    let door = view::door(&settings_aside(settings))?;
+    let of_rule = JobFilter { rule: Some(args.rule.clone()), ..JobFilter::default() };
+    let jobs: Answers<'_, Job> = match &door {
+        Some(door) => door.list(&of_rule),
+        None => Box::new(std::iter::empty()),
+    };
+    let mut jobs = jobs.filter(|job| !matches!(job, Ok(job) if comes_again(job)));
+    let jobs = match view::any(&mut jobs) {
+        Ok(jobs) => jobs,
+        Err(refusal) => return Ok(view::refuse(&refusal)),
+    };
+    let is_shadow = shadow.is_some_and(|rule| rule.mode == Mode::Shadow);
+    let Some(jobs) = jobs
+        .map(|jobs| Box::new(jobs) as Answers<'_, Job>)
+        .or_else(|| is_shadow.then(|| Box::new(std::iter::empty()) as _))
+    else {
+        let Some(rule) = shadow else { return Err(engine::unknown_rule(&settings.rules, &args.rule).into()) };
+        let message = format!("rule \"{}\" is {}, and was no shadow", rule.name, rule.mode.word());
+        complain(&message, Some("write `mode = \"shadow\"` to see what it would do"));
+        return Ok(ExitCode::from(FAILED));
+    };
+    let mut sum = Sum::default();
+    let printed = view::print(|out| {
+        let mut report = Report::new(&args.rule, shadow, settings);
+        if args.json {
+            report.print_json(out, jobs, &mut sum)
+        } else {
+            report.print_text(out, jobs, &mut sum)
+        }
+    })?;
+    Ok(if printed == ExitCode::SUCCESS && !sum.is_good() { ExitCode::from(FAILED) } else { printed })
+}
+
+/// What is told while the jobs are read, one after another.
+struct Report<'a> {
+    name: &'a str,
+    rule: Option<&'a Rule>,
+    settings: &'a Settings,
+    /// Where the old system may have written what is among our outputs.
+    ours: HashSet<PathBuf>,
+    since: Option<Timestamp>,
+}
+
+impl<'a> Report<'a> {
+    fn new(name: &'a str, rule: Option<&'a Rule>, settings: &'a Settings) -> Self {
+        Self { name, rule, settings, ours: HashSet::new(), since: None }
+    }
+
+    fn compare(&self) -> Option<&'a Path> {
+        self.rule.and_then(|rule| rule.compare.as_deref())
+    }
+
+    fn note(&mut self, job: &Job, sum: &mut Sum) {
+        sum.note(job);
+        self.since = self.since.or(Some(job.created_at));
+        let Some(compare) = self.compare() else { return };
+        let made_by = self.settings.rules.iter().find(|rule| rule.is_for(&job.rule, &job.vars));
+        for (output, shadowed) in outputs(job) {
+            let template = made_by.and_then(|rule| rule.outputs.get(&output.category));
+            let template = template.map_or("", |output| output.path.as_str());
+            let theirs = shadowed.compared.as_ref().and_then(|compared| compared.theirs.as_ref());
+            match theirs {
+                Some(theirs) => drop(self.ours.insert(theirs.as_path().to_owned())),
+                None => self.ours.extend(candidates(compare, template, output.path.as_path())),
+            }
+        }
+    }
+
+    /// Files of the old system that none of ours is to be compared with; where not all of ours are known, nothing is said.
+    fn theirs_only(&self, sum: &mut Sum) -> Vec<PathBuf> {
+        let knows_all = self.rule.is_some_and(|rule| step_not_run(rule).is_none());
+        let (Some(compare), Some(since), true) = (self.compare(), self.since, knows_all) else {
+            return Vec::new();
+        };
+        let rules = self.settings.rules.iter().filter(|rule| rule.name == self.name);
+        let found = theirs_only(compare, rules, since, &self.ours);
+        sum.theirs_only = found.len() as u64;
+        found
+    }
+
+    fn print_text(&mut self, out: &mut dyn Write, jobs: Answers<'_, Job>, sum: &mut Sum) -> Result<(), Stop> {
+        let mode = self.rule.map_or("gone", |rule| rule.mode.word());
+        write!(out, "rule \"{}\" ({mode})", self.name)?;
+        match self.compare() {
+            Some(compare) => writeln!(out, ", compared with {}, unpacked", escaped_path(compare))?,
+            None => writeln!(out, ", compared with nothing: `compare` names no folder")?,
+        }
+        if let Some((number, step)) = self.rule.and_then(step_not_run) {
+            writeln!(out, "  step {number}, {step}, is not run: what would be in the outputs is not known")?;
+        }
+        for job in jobs {
+            let job = job?;
+            self.note(&job, sum);
+            for line in lines_of(&job) {
+                writeln!(out, "{line}")?;
+            }
+        }
+        for path in self.theirs_only(sum) {
+            writeln!(out, "theirs only: {}", escaped_path(&path))?;
+        }
+        writeln!(
+            out,
+            "{} files, {} records; outputs: {} match, {} differ, {} ours only, {} theirs only, {} not there yet, {} not compared",
+            sum.files,
+            sum.records,
+            sum.matching,
+            sum.differing,
+            sum.ours_only,
+            sum.theirs_only,
+            sum.not_there_yet,
+            sum.not_compared
+        )?;
+        if sum.failed + sum.gone + sum.unfinished > 0 {
+            writeln!(
+                out,
+                "of the files {} would have failed, {} were gone before they were read, {} are not done",
+                sum.failed, sum.gone, sum.unfinished
+            )?;
+        }
+        Ok(())
+    }
+
+    /// File by file, so that memory does not grow with their number.
+    fn print_json(&mut self, out: &mut dyn Write, jobs: Answers<'_, Job>, sum: &mut Sum) -> Result<(), Stop> {
+        let mode = self.rule.map(|rule| rule.mode.word());
+        let not_run = self.rule.and_then(step_not_run).map(|(number, step)| format!("step {number}, {step}"));
+        let compare = self.compare().map(escaped_path);
+        write!(
+            out,
+            "{{\"version\":{VIEW_VERSION},\"rule\":{},\"mode\":{},\"compare\":{},\"not_run\":{},\"files\":[",
+            json!(self.name),
+            json!(mode),
+            json!(compare),
+            json!(not_run)
+        )?;
+        view::json_items(out, jobs, |job| {
+            self.note(&job, sum);
+            shown_json::to_string(&file_json(&job))
+        })?;
+        let theirs: Vec<_> = self.theirs_only(sum).iter().map(|path| escaped_path(path)).collect();
+        writeln!(out, ",\"theirs_only\":{},\"sum\":{}}}", shown_json::to_string(&theirs)?, sum.json())?;
+        Ok(())
+    }
+}
+
+/// A job's outputs with what they would be; none where that is not known.
+fn outputs(job: &Job) -> impl Iterator<Item = (&PublishedOutput, &Shadowed)> {
+    let shadowed = job.shadow.iter().flat_map(|shadow| &shadow.outputs);
+    job.outputs.iter().zip(shadowed)
+}
+
+/// It was not complete, and is another job by now: the sum has each file once.
+fn comes_again(job: &Job) -> bool {
+    job.state == JobState::Aborted && !job.timeline.last().is_some_and(|moment| moment.detail.contains(GONE))
+}
+
+/// What became of a file, in a word.
+fn status(job: &Job) -> &'static str {
+    match job.state.get() {
+        JobState::Completed => "read",
+        JobState::Failed => "would fail",
+        JobState::Refused => "would be refused",
+        JobState::Aborted => "gone",
+        _ => "not done",
+    }
+}
+
+/// Why it is not read, as far as that is known.
+fn detail(job: &Job) -> Option<String> {
+    let waiting = || job.waiting.as_ref().map(|waiting| waiting.detail.clone());
+    let error = job.error.as_ref().map(ToString::to_string);
+    let gone =
+        (job.state == JobState::Aborted).then(|| job.timeline.last().map(|moment| moment.detail.clone()));
+    error.or_else(waiting).or(gone.flatten()).filter(|detail| !detail.is_empty())
+}
+
+fn lines_of(job: &Job) -> Vec<String> {
+    let account = &job.account;
+    let mut lines = vec![format!("{}: {}", job.source.path, status(job))];
+    if let Some(detail) = detail(job) {
+        lines.push(format!("    {}", view::printable(detail.as_bytes(), usize::MAX)));
+    }
+    if job.state == JobState::Aborted {
+        return lines;
+    }
+    let counted = |(category, count): (&_, &u64)| format!(", {count} {category}");
+    let out: String = account.records_out.iter().map(counted).collect();
+    lines.push(format!(
+        "    {} records in{out}, {} dropped, {} failed",
+        account.records_in,
+        account.records_dropped(),
+        account.records_failed
+    ));
+    if let Some(not_run) = job.shadow.as_ref().and_then(|shadow| shadow.not_run.as_ref()) {
+        lines.push(format!("    outputs: not known, for {not_run}, is not run"));
+    }
+    for (output, shadowed) in outputs(job) {
+        let said = shadowed.compared.as_ref().map_or("not compared", |compared| compared.verdict.word());
+        lines.push(format!(
+            "    {}: {said}: {}, {} records, {} bytes in {} lines",
+            output.category, output.path, output.records, shadowed.bytes, shadowed.lines
+        ));
+        let Some(compared) = &shadowed.compared else { continue };
+        if let Some(theirs) = compared.theirs.as_ref().filter(|_| compared.verdict != Verdict::Match) {
+            let size = compared.their_bytes.zip(compared.their_lines);
+            let size =
+                size.map_or_else(String::new, |(bytes, lines)| format!(", {bytes} bytes in {lines} lines"));
+            lines.push(format!("        theirs: {theirs}{size}"));
+        }
+        if let Some(detail) = &compared.detail {
+            lines.push(format!("        {}", view::printable(detail.as_bytes(), usize::MAX)));
+        }
+    }
+    lines
+}
+
+fn file_json(job: &Job) -> Value {
+    let account = &job.account;
+    json!({
+        "source": job.source.path.to_string(),
+        "job": job.id,
+        "at": job.created_at,
+        "status": status(job),
+        "state": job.state.get(),
+        "detail": detail(job),
+        "content_hash": job.content_hash,
+        "revision": job.delivery.revision,
+        "records_in": account.records_in,
+        "records_out": account.records_out,
+        "records_dropped": account.records_dropped(),
+        "records_failed": account.records_failed,
+        "not_run": job.shadow.as_ref().and_then(|shadow| shadow.not_run.as_ref()),
+        "outputs": outputs(job).map(output_json).collect::<Vec<_>>(),
+    })
+}
+
+fn output_json((output, shadowed): (&PublishedOutput, &Shadowed)) -> Value {
+    let compared = shadowed.compared.as_ref();
+    json!({
+        "category": output.category,
+        "entry": output.entry,
+        "path": output.path.to_string(),
+        "records": output.records,
+        "bytes": output.bytes,
+        "content_bytes": shadowed.bytes,
+        "content_lines": shadowed.lines,
+        "content_hash": shadowed.hash,
+        "verdict": compared.map(|compared| compared.verdict),
+        "theirs": compared.and_then(|compared| compared.theirs.as_ref()).map(ToString::to_string),
+        "their_bytes": compared.and_then(|compared| compared.their_bytes),
+        "their_lines": compared.and_then(|compared| compared.their_lines),
+        "detail": compared.and_then(|compared| compared.detail.as_ref()),
+    })
+}

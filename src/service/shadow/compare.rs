@@ -1,0 +1,236 @@
+//! Who compares: one thread, which looks for what the old system wrote, waits until it stands still, and writes the word into the job's row.
+//!
+//! An output that is not there, or differs, is looked at again, ever less often, up to [`WAITS_FOR`] after its job ended: the old system may
+//! come later, and may write slowly.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use super::content::{self, Unreadable};
+use super::outline::Outline;
+use super::outputs::Places;
+use super::rules::outputs_dir;
+use super::theirs;
+use crate::clock;
+use crate::durable_fs;
+use crate::engine::{Door as _, Engine};
+use crate::model::identity::FileIdentity;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::notice::Notice;
+use crate::model::os_text::escaped_path;
+use crate::model::rule::Rule;
+use crate::model::shadow::{Compared, Verdict};
+use crate::store::Store;
+
+/// The old system has so long.
+const WAITS_FOR: Duration = Duration::from_hours(24);
+/// A file that nobody changed for so long is read.
+const STILL_FOR: Duration = Duration::from_secs(2);
+/// Between looks: a twentieth of the time since the job ended, within these.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(5));
+
+/// Of one shadow.
+pub(super) struct Comparing {
+    places: Places,
+    store: Store,
+    pending: HashMap<JobId, Pending>,
+}
+
+/// A job whose outputs are not all compared.
+struct Pending {
+    look_at: Instant,
+    /// What lay where the old system writes, and since when.
+    seen: HashMap<PathBuf, (FileIdentity, Instant)>,
+    /// What an output, by its position, was compared with.
+    compared: HashMap<usize, FileIdentity>,
+}
+
+impl Comparing {
+    pub(super) fn new(places: Places, store: Store) -> Self {
+        Self { places, store, pending: HashMap::new() }
+    }
+
+    /// Until the engine stops.
+    pub(super) fn run(mut self, engine: &Engine, done: &mpsc::SyncSender<()>) {
+        let _span = tracing::info_span!("shadow").entered();
+        for notice in engine.subscribe() {
+            match notice {
+                Ok(Notice::ReadAnew) => self.read_anew(),
+                Ok(Notice::Changed(change)) if change.state.is_none_or(JobState::is_final) => {
+                    self.ended(change.job)
+                }
+                Ok(Notice::Changed(_) | Notice::Quiet) => {}
+                Err(refusal) => {
+                    let hint = "mend it and restart the service; live rules go on without it";
+                    tracing::error!(error = %refusal, hint, "shadow rules are not watched any more");
+                }
+            }
+            self.look_at_due(Instant::now());
+        }
+        done.try_send(()).ok(); // nobody need wait
+    }
+
+    /// What earlier runs left.
+    fn read_anew(&mut self) {
+        for folder in [outputs_dir(&self.places.data_dir), self.places.outlines_dir()] {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let jobs: Vec<JobId> =
+                entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+            for job in jobs {
+                let has_ended = |row: Option<Job>| row.is_none_or(|row| row.state.is_final());
+                if self.store.job(job).is_ok_and(has_ended) {
+                    self.ended(job);
+                }
+            }
+        }
+    }
+
+    /// Nothing is left of a job that ended but what is to be compared.
+    fn ended(&mut self, job: JobId) {
+        if let Err(error) = self.places.remove_outputs(job) {
+            tracing::warn!(%error, "what a shadow wrote in the data folder stays");
+        }
+        let has_outlines = self.places.outlines_of(job).symlink_metadata().is_ok();
+        if has_outlines && !self.pending.contains_key(&job) {
+            let pending = Pending { look_at: Instant::now(), seen: HashMap::new(), compared: HashMap::new() };
+            self.pending.insert(job, pending);
+        }
+    }
+
+    fn look_at_due(&mut self, now: Instant) {
+        let due: Vec<JobId> =
+            self.pending.iter().filter(|(_, it)| it.look_at <= now).map(|(job, _)| *job).collect();
+        for job in due {
+            let Some(mut pending) = self.pending.remove(&job) else { continue };
+            match self.look(job, &mut pending) {
+                Some(pause) => {
+                    pending.look_at = Instant::now() + pause;
+                    self.pending.insert(job, pending);
+                }
+                None => {
+                    if let Err(error) = durable_fs::remove_file(&self.places.outlines_of(job)) {
+                        tracing::warn!(%error, "what was compared is not removed");
+                    }
+                }
+            }
+        }
+    }
+
+    /// One look at what became of a job's outputs. When to look again; none: there is nothing more to see.
+    fn look(&self, id: JobId, pending: &mut Pending) -> Option<Duration> {
+        let mut job = match self.store.job(id) {
+            Ok(job) => job.filter(|job| job.state == JobState::Completed)?,
+            Err(error) => {
+                tracing::warn!(job = %id, %error, "not compared now");
+                return Some(LOOK_EVERY.1);
+            }
+        };
+        let rule = self.places.rule_of(&job)?;
+        let compare = rule.compare.clone()?;
+        let outlines = match self.places.read_outlines(id) {
+            Ok(outlines) => outlines?,
+            Err(error) => {
+                tracing::warn!(job = %id, %error, "its outputs are not compared");
+                return None;
+            }
+        };
+        let age = job.finished_at.map_or(Duration::ZERO, age_of);
+        let before = job.shadow.clone();
+        let mut is_open = false;
+        for (position, outline) in outlines.iter().enumerate() {
+            let compared = self.compared(&job, position, outline, &rule, &compare, pending);
+            let Some(shadowed) = job.shadow.as_mut().and_then(|it| it.outputs.get_mut(position)) else {
+                continue;
+            };
+            if let Some(compared) = compared {
+                shadowed.compared = Some(compared);
+            }
+            let compared = shadowed.compared.get_or_insert_default();
+            if compared.verdict == Verdict::NotThereYet && age >= WAITS_FOR {
+                compared.verdict = Verdict::OursOnly;
+            }
+            is_open |= compared.verdict != Verdict::Match;
+        }
+        if job.shadow != before
+            && let Err(error) = self.store.change().job(&job).apply()
+        {
+            tracing::warn!(job = %id, %error, "how its outputs compare is not written down");
+        }
+        (is_open && age < WAITS_FOR).then(|| (age / 20).clamp(LOOK_EVERY.0, LOOK_EVERY.1))
+    }
+
+    /// None: the word on this output stands.
+    fn compared(
+        &self,
+        job: &Job,
+        position: usize,
+        ours: &Outline,
+        rule: &Rule,
+        compare: &Path,
+        pending: &mut Pending,
+    ) -> Option<Compared> {
+        let output = job.outputs.get(position)?;
+        let told = job.shadow.as_ref()?.outputs.get(position)?.compared.as_ref();
+        if told.is_some_and(|told| told.verdict == Verdict::Match) {
+            return None;
+        }
+        let template = rule.outputs.get(&output.category).map_or("", |output| output.path.as_str());
+        let candidates = theirs::candidates(compare, template, output.path.as_path());
+        let (path, identity) = theirs::find(&candidates)?;
+        let now = Instant::now();
+        let (seen, since) = *pending.seen.entry(path.clone()).or_insert((identity, now));
+        if seen != identity {
+            pending.seen.insert(path, (identity, now));
+            return None;
+        }
+        let is_compared = pending.compared.get(&position) == Some(&identity);
+        if is_compared || now.saturating_duration_since(since) < STILL_FOR {
+            return None;
+        }
+        let theirs = content::outline(&path, rule, &self.places.spool_dir());
+        if !matches!(durable_fs::identity_at(&path), Ok(Some(found)) if found == identity) {
+            pending.seen.remove(&path); // it was written meanwhile
+            return None;
+        }
+        pending.compared.insert(position, identity);
+        let compared = judge(ours, theirs, &path);
+        if compared.verdict == Verdict::Differs {
+            let (ours, detail) = (output.path.to_string(), compared.detail.as_deref());
+            tracing::warn!(job = %job.id, rule = job.rule, ours, theirs = escaped_path(&path), detail, "differs");
+        }
+        Some(compared)
+    }
+}
+
+fn judge(ours: &Outline, theirs: Result<Outline, Unreadable>, path: &Path) -> Compared {
+    let mut compared = Compared { theirs: Some(path.into()), ..Compared::default() };
+    match theirs {
+        Ok(theirs) => {
+            compared.detail = ours.difference(&theirs, ("ours", "theirs"));
+            compared.verdict = if compared.detail.is_none() { Verdict::Match } else { Verdict::Differs };
+            compared.their_bytes = Some(theirs.bytes);
+            compared.their_lines = Some(theirs.lines);
+        }
+        Err(error) => {
+            compared.verdict = Verdict::NotCompared;
+            compared.detail = Some(error.to_string());
+        }
+    }
+    compared
+}
+
+fn age_of(at: jiff::Timestamp) -> Duration {
+    clock::now().duration_since(at).try_into().unwrap_or(Duration::ZERO)
+}
+
+/// Starts the thread; it says when it has ended.
+pub(super) fn start(comparing: Comparing, engine: Engine) -> std::io::Result<mpsc::Receiver<()>> {
+    let (done, is_done) = mpsc::sync_channel(1);
+    let engine = Arc::new(engine);
+    std::thread::Builder::new().name("shadow-compare".into()).spawn(move || comparing.run(&engine, &done))?;
+    Ok(is_done)
+}

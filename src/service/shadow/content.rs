@@ -1,0 +1,86 @@
+//! What is in an output, unpacked: ours, which lies where nobody else looks, or that of the old system.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::outline::Outline;
+use crate::allowance::Allowance;
+use crate::decode::{DecodeError, DecodeRequest, Decoder};
+use crate::durable_fs;
+use crate::model::rule::{Decode, Layer, OnBadEncoding, Rule};
+
+/// What unpacking may take beside its buffers.
+const MEMORY_MAX: u64 = 256 << 20;
+/// How encrypted files begin.
+const ENCRYPTED: [&[u8]; 2] = [b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----"];
+const PACKED: [(&[u8], Layer); 4] = [
+    (b"\x1f\x8b", Layer::Gzip),
+    (b"\x28\xb5\x2f\xfd", Layer::Zstd),
+    (b"BZh", Layer::Bzip2),
+    (b"\xfd7zXZ\0", Layer::Xz),
+];
+const HEAD_BYTES: u64 = 64;
+
+/// Why a file's content cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("it is encrypted, and is not decrypted here")]
+    Encrypted,
+    #[error("it cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error("it cannot be unpacked: {0}")]
+    Unpack(#[from] DecodeError),
+}
+
+/// Reads a file, which is told by its first bytes to be packed or not, to its end.
+pub(super) fn outline(path: &Path, rule: &Rule, spool_dir: &Path) -> Result<Outline, Unreadable> {
+    let mut file = durable_fs::open_source(path)?;
+    let mut head = Vec::new();
+    (&file).take(HEAD_BYTES).read_to_end(&mut head)?;
+    file.rewind()?;
+    if ENCRYPTED.iter().any(|begins| head.starts_with(begins)) {
+        return Err(Unreadable::Encrypted);
+    }
+    match PACKED.iter().find(|(begins, _)| head.starts_with(begins)) {
+        Some((_, layer)) => unpacked(file, *layer, path, rule, spool_dir),
+        None => Ok(Outline::of(file)?),
+    }
+}
+
+fn unpacked(
+    file: File,
+    layer: Layer,
+    path: &Path,
+    rule: &Rule,
+    spool_dir: &Path,
+) -> Result<Outline, Unreadable> {
+    let decode = Decode {
+        layers: vec![layer],
+        require_encrypted: false,
+        entries: Vec::new(),
+        expanded_max: u64::MAX,
+        ratio_max: u64::MAX,
+        time_max: Duration::MAX,
+        encoding: "utf-8".to_owned(),
+        on_bad_encoding: OnBadEncoding::Raw,
+        ..rule.decode.clone()
+    };
+    let request = DecodeRequest {
+        shown_path: path,
+        decode: &decode,
+        records: &rule.records,
+        identities: &[],
+        passphrase_file: None,
+        spool_dir,
+        progress: Arc::default(),
+        allowance: Allowance::alone(MEMORY_MAX),
+    };
+    let mut decoder = Decoder::open(file, &request)?;
+    match decoder.next_entry()? {
+        Some(entry) => Outline::of(entry.text).map_err(|error| DecodeError::from_io(error, path).into()),
+        None => Ok(Outline::of(io::empty())?),
+    }
+}

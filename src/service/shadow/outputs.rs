@@ -1,0 +1,158 @@
+//! What a job that publishes nothing would have published: looked at and removed at once.
+//!
+//! ```text
+//!  outputs in the job's own folder -> outlined -> outlines durable -> folder removed -> the job's row ends, with what they were
+//! ```
+//!
+//! After a crash the outlines are there, or the outputs are. They stay as long as they are to be compared.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::content;
+use super::outline::Outline;
+use super::rules::{outputs_dir, root_of, step_not_run};
+use crate::durable_fs;
+use crate::model::fault::{FaultKind, JobError};
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::os_text::escaped_path;
+use crate::model::rule::{Output, Rule};
+use crate::model::shadow::{Shadow, Shadowed};
+
+/// The rules as the configuration has them.
+pub(super) type RealRules = Arc<RwLock<Vec<Rule>>>;
+
+/// Outlines of a job's outputs, in their order; none where nobody asks for them any more.
+pub(super) type Outlines = Vec<Outline>;
+
+/// Of one shadow.
+#[derive(Clone)]
+pub(super) struct Places {
+    pub data_dir: PathBuf,
+    pub rules: RealRules,
+}
+
+impl Places {
+    /// The rule of a job as the configuration has it; none where it has none any more.
+    pub(super) fn rule_of(&self, job: &Job) -> Option<Rule> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.iter().find(|rule| rule.is_for(&job.rule, &job.vars)).cloned()
+    }
+
+    pub(super) fn outputs_of(&self, job: JobId) -> PathBuf {
+        outputs_dir(&self.data_dir).join(job.to_string())
+    }
+
+    pub(super) fn outlines_dir(&self) -> PathBuf {
+        self.data_dir.join("outlines")
+    }
+
+    pub(super) fn outlines_of(&self, job: JobId) -> PathBuf {
+        self.outlines_dir().join(job.to_string())
+    }
+
+    pub(super) fn spool_dir(&self) -> PathBuf {
+        self.data_dir.join("spool")
+    }
+
+    /// Ends what there is of a job's outputs; its row says what they were.
+    pub(super) fn take(&self, job: &mut Job) -> Result<(), JobError> {
+        let rule = self.rule_of(job);
+        let not_run = rule.as_ref().and_then(step_not_run);
+        if let Some((number, step)) = not_run {
+            self.remove_outputs(job.id)?;
+            job.outputs.clear();
+            let not_run = Some(format!("step {number}, {step}"));
+            job.shadow = Some(Box::new(Shadow { not_run, outputs: Vec::new() }));
+            return Ok(());
+        }
+        let outlines = match self.read_outlines(job.id)? {
+            Some(outlines) => outlines,
+            None => self.outline(job, rule.as_ref())?,
+        };
+        self.remove_outputs(job.id)?;
+        let mut shadow = Shadow::default();
+        let folder = self.outputs_of(job.id);
+        for (position, output) in job.outputs.iter_mut().enumerate() {
+            shadow.outputs.push(shadowed(outlines.get(position)));
+            let meant = rule.as_ref().and_then(|rule| rule.outputs.get(&output.category));
+            output.path = real_path(output.path.as_path(), &folder, meant).into();
+        }
+        job.shadow = Some(Box::new(shadow));
+        Ok(())
+    }
+
+    /// What is in a job's outputs, durably, before they go.
+    fn outline(&self, job: &Job, rule: Option<&Rule>) -> Result<Outlines, JobError> {
+        let mut outlines = Outlines::new();
+        for output in &job.outputs {
+            let Some(rule) = rule else { continue }; // nobody asks for it any more
+            let path = output.path.as_path();
+            let outline = content::outline(path, rule, &self.spool_dir())
+                .map_err(|error| failed(format!("{}: {error}", escaped_path(path))))?;
+            outlines.push(outline);
+        }
+        let text = serde_json::to_vec(&outlines).map_err(|error| failed(error.to_string()))?;
+        durable_fs::make_folder(&self.outlines_dir(), true).map_err(|error| JobError::from_fault(&error))?;
+        durable_fs::write_file(&self.outlines_of(job.id), &text, true, 0o600)
+            .map_err(|error| JobError::from_fault(&error))?;
+        Ok(outlines)
+    }
+
+    pub(super) fn read_outlines(&self, job: JobId) -> Result<Option<Outlines>, JobError> {
+        let path = self.outlines_of(job);
+        let at_path = |error: &dyn std::fmt::Display| failed(format!("{}: {error}", escaped_path(&path)));
+        let text = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(|error| at_path(&error))?,
+        };
+        serde_json::from_slice(&text).map(Some).map_err(|error| at_path(&error))
+    }
+
+    /// Nothing is left of what a job wrote.
+    pub(super) fn remove_outputs(&self, job: JobId) -> Result<(), JobError> {
+        let folder = self.outputs_of(job);
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed(format!("cannot remove {}: {error}", escaped_path(&folder))))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn failed(message: String) -> JobError {
+    JobError { kind: FaultKind::Storage, message, hint: None }
+}
+
+fn shadowed(outline: Option<&Outline>) -> Shadowed {
+    let (bytes, lines, hash) =
+        outline.map_or_else(Default::default, |outline| (outline.bytes, outline.lines, outline.hash.clone()));
+    Shadowed { bytes, lines, hash, compared: None }
+}
+
+/// Where an output would lie.
+fn real_path(aside: &Path, folder: &Path, meant: Option<&Output>) -> PathBuf {
+    let root =
+        meant.map_or_else(|| PathBuf::from(std::path::MAIN_SEPARATOR_STR), |it| root_of(Path::new(&it.path)));
+    let Ok(inside) = aside.strip_prefix(folder) else { return aside.to_owned() };
+    let mut path = root.join(inside).into_os_string();
+    if meant.is_some_and(|it| it.path.ends_with(".age")) {
+        path.push(".age");
+    }
+    path.into()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_told_by_where_it_would_lie() {
+        let folder = Path::new("/data/shadow/out/JOB");
+        let aside = folder.join("srv/out/pay.csv.gz");
+        assert_eq!(real_path(&aside, folder, None), Path::new("/srv/out/pay.csv.gz"));
+    }
+}

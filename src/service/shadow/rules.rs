@@ -1,0 +1,86 @@
+//! The rules as an engine has them that stands aside: shadows are live there, and what is live is a shadow.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::model::rule::{Mode, OnSuccess, Publish, Rule, Settings, SourceEnd};
+use crate::model::template;
+
+/// The step that is not run.
+const NOT_RUN: &str = "exec";
+
+/// The settings of the engine that stands aside: its data folder lies in that of the service, and it has half the workers.
+pub(crate) fn settings_aside(settings: &Settings) -> Settings {
+    let mut service = settings.service.clone();
+    service.data_dir = service.data_dir.join("shadow");
+    service.workers = (service.workers / 2).max(1);
+    let rules = rules_aside(&settings.rules, &service.data_dir);
+    Settings { service, rules, file: settings.file.clone() }
+}
+
+pub(super) fn rules_aside(rules: &[Rule], data_dir: &Path) -> Vec<Rule> {
+    rules.iter().map(|rule| rule_aside(rule, data_dir)).collect()
+}
+
+/// Where the outputs of a job go for the moment.
+pub(super) fn outputs_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("out")
+}
+
+/// Each job has a folder of its own for its outputs, so that no name is ever taken; what lies in the rule's own folders is not looked at.
+/// Nothing is encrypted, no marker or manifest written, and the source stays.
+fn rule_aside(rule: &Rule, data_dir: &Path) -> Rule {
+    let mut rule = rule.clone();
+    rule.mode = match rule.mode {
+        Mode::Live => Mode::Shadow,
+        Mode::Shadow => Mode::Live,
+        Mode::Off => Mode::Off,
+    };
+    let folder = template::escaped(&outputs_dir(data_dir).to_string_lossy());
+    let ends_before = rule.pipeline.iter().position(|step| step.step == NOT_RUN);
+    for output in rule.outputs.values_mut() {
+        let path = unencrypted(&output.path);
+        let aside = Path::new(&folder).join("{job}").join(without_root(Path::new(path)));
+        output.path = aside.to_string_lossy().into_owned();
+        output.recipients.clear();
+        output.recipients_file = None;
+        if ends_before.is_some() {
+            output.max = None; // what does not run may move records away
+        }
+    }
+    if let Some(position) = ends_before {
+        rule.pipeline.truncate(position);
+    }
+    rule.publish = Publish::default();
+    rule.source = SourceEnd {
+        on_success: OnSuccess::Keep,
+        archive_dir: None,
+        archive_keep: None,
+        claim_dir: None,
+        quarantine_dir: None,
+    };
+    rule.compare = None;
+    rule
+}
+
+/// The step before which a shadow of this rule ends, and its place from 1.
+pub(crate) fn step_not_run(rule: &Rule) -> Option<(usize, &str)> {
+    let position = rule.pipeline.iter().position(|step| step.step == NOT_RUN)?;
+    Some((position + 1, NOT_RUN))
+}
+
+pub(super) fn unencrypted(path: &str) -> &str {
+    path.strip_suffix(".age").unwrap_or(path)
+}
+
+fn is_root(part: &Component<'_>) -> bool {
+    matches!(part, Component::Prefix(_) | Component::RootDir)
+}
+
+fn without_root(path: &Path) -> PathBuf {
+    path.components().skip_while(is_root).collect()
+}
+
+/// The root of a path: `/`, or a drive.
+pub(super) fn root_of(path: &Path) -> PathBuf {
+    path.components().take_while(is_root).collect()
+}
