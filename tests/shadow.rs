@@ -303,6 +303,38 @@ fn a_shadow_that_becomes_live_takes_what_lies_there_and_a_live_one_that_becomes_
     service.stop();
 }
 
+/// Goal: neither keeps a file from the other, whoever is faster.
+#[test]
+fn a_live_rule_and_a_shadow_both_have_the_files_that_both_match() {
+    const FILES: usize = 60;
+    let world = World::bare();
+    let live = "name = \"live\"\npaths = [\"in/*.csv\"]\noutput = { main = { path = \"live/{stem}.main\" } }\n\
+        source = { on_success = \"delete\" }\n";
+    // Either order: the first match is among rules that take files, and among shadows.
+    for (round, rules) in [[SHADOW, live], [live, SHADOW]].iter().enumerate() {
+        world.configure("", rules);
+        fs::create_dir_all(world.path("in")).expect("a folder");
+        let mut service = world.start();
+        service.wait_until_it_watches();
+        for number in 0..FILES {
+            world.move_in(&format!("in/{round}-{number}.csv"), lines(number + 1));
+        }
+        service.wait_until("all are published", || {
+            (world.files("live").len() == FILES * (round + 1) && world.files("in").is_empty()).then_some(())
+        });
+        let told = wait_for(&mut service, &world, "all are read", |told| {
+            are_read(told, (FILES * (round + 1)) as u64) && sum(told, "gone") == 0
+        });
+        let read = told["files"].as_array().expect("a list").iter();
+        assert!(read.clone().all(|file| file["status"] == "read"), "{told:#}");
+        let explained = world.landfall(&["explain", "in/x.csv"]).done();
+        explained.says(&["rule \"live\": takes it", "rule \"payments\": is a shadow"]);
+        service.stop();
+    }
+    let jobs = world.jobs();
+    assert!(jobs.len() == 2 * FILES && jobs.iter().all(|job| job["rule"] == "live"), "{}", jobs.len());
+}
+
 #[test]
 fn only_a_shadow_has_something_to_be_compared_with() {
     let world = World::new("compare = \"old\"\n");

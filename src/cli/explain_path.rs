@@ -143,7 +143,8 @@ fn as_watched(path: &Path, set: &RuleSet) -> io::Result<PathBuf> {
 }
 
 fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict> {
-    let mut holder: Option<&'r Rule> = None;
+    // Of rules that take files, and of shadows; one that is off holds its files from both.
+    let (mut holder, mut shadow): (Option<&'r Rule>, Option<&'r Rule>) = (None, None);
     let mut verdict = |rule: &'r Rule| {
         let Some(values) = pattern::values_of(&rule.paths, path) else { return Verdict::NoPattern };
         if let Some(by) = excluded_by(rule, path) {
@@ -152,18 +153,23 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
         if let Some(key) = companion_of(all, path) {
             return Verdict::Companion(key);
         }
-        if let Some(first) = holder {
+        let taking = all.iter().find(|one| one.is_for(&rule.name, &values)).unwrap_or(rule);
+        let first = if taking.mode == Mode::Shadow { shadow } else { holder };
+        if let Some(first) = first {
             return Verdict::After(first.name.clone());
         }
-        let taking = all.iter().find(|one| one.is_for(&rule.name, &values)).unwrap_or(rule);
+        if taking.mode != Mode::Live {
+            shadow = Some(rule);
+        }
+        if taking.mode != Mode::Shadow {
+            holder = Some(rule);
+        }
         let overriding = taking.overriding.clone();
-        let verdict = match taking.mode {
+        match taking.mode {
             Mode::Live => Verdict::Takes { values, overriding },
             Mode::Off => Verdict::Off { overriding },
-            Mode::Shadow => return Verdict::Shadow,
-        };
-        holder = Some(rule);
-        verdict
+            Mode::Shadow => Verdict::Shadow,
+        }
     };
     rules.iter().map(|rule| verdict(rule)).collect()
 }

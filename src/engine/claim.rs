@@ -73,6 +73,10 @@ pub(super) fn claim(
     shared.store.sync()?;
     let mut folders = Vec::new();
     let keeps = durable_fs::keep_reached();
+    if let Some(tell) = &shared.tell_claim {
+        let renamed = jobs.iter().flatten().filter(|job| job.source.claimed.is_some());
+        renamed.for_each(|job| tell(job.source.path.as_path(), &job.source.identity));
+    }
     let answers: Vec<_> =
         jobs.iter().map(|job| take(shared, job.as_ref().map_err(Trouble::clone)?, &mut folders)).collect();
     drop(keeps);

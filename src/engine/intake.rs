@@ -27,7 +27,7 @@ pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
     }
 }
 
-fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
+pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
     if let Err(error) = shared.store.check_there() {
         let trouble = Trouble::from(error);
         for offer in &batch {
@@ -111,6 +111,9 @@ fn is_kept(offer: &Offer) -> bool {
 /// cannot be told.
 fn is_known(shared: &Shared, offer: &Offer) -> bool {
     match shared.store.kept(&offer.identity) {
+        Ok(None) if shared.held.knows_renamed(&offer.identity) => {
+            shared.claims.answer(&offer.path, Answer::Taken);
+        }
         Ok(None) => return false,
         Ok(Some(_)) => shared.claims.answer(&offer.path, Answer::Taken),
         Err(error) => refuse(shared, &offer.path, &error.to_string()),

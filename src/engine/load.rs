@@ -257,10 +257,16 @@ impl<'a> Listed<'a> {
 fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result<LoadEnd, Trouble> {
     let job = run.row();
     let shown_path = job.source.path.as_path().to_owned();
-    let file = source::open_source(&job)?;
+    let held = shared.held.open(&job.source.identity);
+    let is_held = held.is_some();
+    let file = match held {
+        Some(file) => file.map_err(|source| DecodeError::Read { path: shown_path.clone(), source })?,
+        None => source::open_source(&job)?,
+    };
     let (identities, passphrase_file) = (run.rule.identities(&job)?, run.rule.passphrase_file(&job)?);
     let rule = &run.rule.rule;
-    let said = totals::read(rule, &job)?;
+    // What lay beside it went with it.
+    let said = if is_held { totals::Said::default() } else { totals::read(rule, &job)? };
     let request = DecodeRequest {
         shown_path: &shown_path,
         decode: &rule.decode,

@@ -39,6 +39,7 @@ mod give_back;
 mod give_way;
 mod given_back;
 mod handle;
+mod held;
 mod in_hand;
 mod intake;
 mod landing_roots;

@@ -60,7 +60,9 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
     let mut partials = collected.partials;
     let rule = &run.rule.rule;
     let checked = check_limits(rule, &job.account)
-        .and_then(|()| check_source(&job))
+        .and_then(
+            |()| if shared.held.is_unchanged(&job.source.identity) { Ok(()) } else { check_source(&job) },
+        )
         .and_then(|()| check_totals(run, &job))
         .and_then(|()| delivery::judge(shared, rule, &job))
         .and_then(|delivery| {

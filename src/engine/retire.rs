@@ -127,6 +127,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     }
     changes.apply()?;
     shared.dispatch.forget_back_off(job.id);
+    shared.held.forget(&job.source.identity);
     shared.footprints.reach.forget(job.id);
     shared.claims.given_back.forget(job.source.path.as_path());
     events::completed(&job);

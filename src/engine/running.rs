@@ -1,11 +1,13 @@
 //! Starting the engine: what an earlier run left is recovered, then every stage has its threads.
 
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use super::delivery_order::AskPublished;
 use super::dispatch::{Crew, Seat};
 use super::error::EngineError;
 use super::handle::Engine;
+use super::held::{self, HELD_MAX, TellClaim};
 use super::names::AskTaken;
 use super::opening::{self, Purpose};
 use super::shared::{Shared, TakeOutputs};
@@ -45,6 +47,16 @@ impl Engine {
         })
     }
 
+    /// Likewise, and watches; who stands aside is told of each claim.
+    pub(crate) fn serve(
+        &self,
+        settings: Settings,
+        registry: Registry,
+        tell_claim: TellClaim,
+    ) -> Result<Running, EngineError> {
+        self.begin(settings, registry, Purpose::Serve, |shared| shared.tell_claim = Some(tell_claim))
+    }
+
     /// Watches as a service does, beside another engine, and touches nothing: the settings have a data folder and outputs of its own, and
     /// rules that keep their sources.
     pub(crate) fn start_aside(
@@ -53,7 +65,13 @@ impl Engine {
         registry: Registry,
         take_outputs: TakeOutputs,
     ) -> Result<Running, EngineError> {
-        self.begin(settings, registry, Purpose::Serve, |shared| shared.aside = Some(take_outputs))
+        let (intake, offers) = sync_channel(HELD_MAX);
+        let running = self.begin(settings, registry, Purpose::Serve, |shared| {
+            shared.aside = Some(take_outputs);
+            shared.held.intake.set(intake).ok(); // nobody else has
+        })?;
+        running.spawn("intake-held", move |shared| held::take_held(shared, &offers))?;
+        Ok(running)
     }
 
     /// Recovers what an earlier run left, then starts every stage.

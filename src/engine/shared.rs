@@ -11,6 +11,7 @@ use super::disk_space::DiskSpace;
 use super::dispatch::Dispatch;
 use super::fit::Misfit;
 use super::footprints::Footprints;
+use super::held::{HeldSources, TellClaim};
 use super::memory::Memory;
 use super::names::Names;
 use super::rule_book::{ReadyRule, RuleBook};
@@ -78,6 +79,10 @@ pub(super) struct Shared {
     pub stop: Stop,
     /// Nothing is published, and no source touched: takes a job's outputs instead.
     pub aside: Option<TakeOutputs>,
+    /// Sources that go away, for the one that stands aside.
+    pub held: HeldSources,
+    /// Who is told of claims, for the other.
+    pub tell_claim: Option<TellClaim>,
 }
 
 /// Takes the outputs of a job that lie where nobody else looks, and says in the row what they were. Said again after a crash.
@@ -106,6 +111,8 @@ impl Shared {
             publishing: Publishing::default(),
             stop: Stop::default(),
             aside: None,
+            held: HeldSources::default(),
+            tell_claim: None,
         }
     }
 

@@ -58,7 +58,7 @@ impl Running {
             watch.ask_to_stop();
         }
         // The watch that an intake waits for may hang.
-        for intake in shared.claims.watches.lock().intakes.values() {
+        for intake in shared.claims.watches.lock().intakes.values().chain(shared.held.intake.get()) {
             intake.try_send(Vec::new()).ok(); // wakes it; one that has offers is awake
         }
         let late: Vec<_> =

@@ -85,6 +85,10 @@ fn went_away(shared: &Arc<Shared>) -> WentAway {
     let shared = Arc::downgrade(shared);
     Box::new(move |rule, path, identity, values| {
         let Some(shared) = shared.upgrade() else { return };
+        // A live rule took it, and it is read all the same, or was.
+        if shared.held.knows(identity) {
+            return;
+        }
         let id = shared.claims.ids.next(claim::random_tail());
         let source = Source { retire: true, ..Source::found(path, *identity) };
         let mut job =

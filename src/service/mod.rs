@@ -18,7 +18,7 @@ use crate::allocator;
 use crate::clock;
 use crate::config::{self, Problems};
 use crate::control::{ControlError, Server};
-use crate::engine::{Configuration, Engine, EngineError, Purpose, Running};
+use crate::engine::{Configuration, Engine, EngineError, Running};
 use crate::model::configuration::ConfigurationState;
 use crate::model::os_text::OsText;
 use crate::model::rule::Mode;
@@ -118,10 +118,19 @@ impl Service {
         let engine = Engine::of_service(start.store.clone(), &settings.rules, configuration);
         // Before the stages: a start looks at many folders, and may hang at one. And no stages are left behind where this fails.
         let control = Server::start(&data_dir, Arc::new(engine.clone()))?;
-        let running = engine.start(settings.clone(), registry.clone(), Purpose::Serve)?;
-        tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
+        // Before the rules that take files away: what they claim is told to it.
         let aside = Aside::new(&settings, registry.clone());
         aside.take_rules(&settings.rules);
+        let sees = Arc::downgrade(&aside);
+        let tell_claim = Box::new(move |path: &Path, identity: &_| {
+            if let Some(aside) = sees.upgrade() {
+                aside.see_claim(path, identity);
+            }
+        });
+        let running = engine.serve(settings, registry.clone(), tell_claim).inspect_err(|_| {
+            shadow::wait_for_stop(aside.stop(), stop_timeout);
+        })?;
+        tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
         let reloading = begin_reloading(&board, &engine, &aside, file, registry, start);
         Ok(Self { engine, running, aside, control, board, reloading, stop_timeout })
     }

@@ -175,7 +175,7 @@ fn open_store(data_dir: &Path) -> Result<Store, StoreError> {
 }
 
 /// Another command may have the store open for a moment.
-fn opened<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+pub(super) fn opened<T>(open: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
     let begun = Instant::now();
     loop {
         match open() {

@@ -13,17 +13,21 @@ mod outputs;
 mod rules;
 mod theirs;
 
+use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::start::opened;
 use crate::control::Server;
 use crate::durable_fs;
 use crate::engine::{Engine, Running, TakeOutputs};
+use crate::model::identity::FileIdentity;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
 use crate::store::Store;
+use crate::watch::rules::RuleSet;
 use compare::Comparing;
 use outputs::{Places, RealRules};
 use rules::rules_aside;
@@ -41,6 +45,15 @@ pub(super) struct Aside {
     registry: Registry,
     rules: RealRules,
     begun: Mutex<Option<Begun>>,
+    /// What it watches for, and by whom.
+    taker: RwLock<Option<Taker>>,
+}
+
+/// Which file is taken under which rule.
+struct Taker {
+    engine: Engine,
+    set: RuleSet,
+    rules: Vec<Arc<Rule>>,
 }
 
 struct Begun {
@@ -54,13 +67,20 @@ impl Aside {
     /// Nothing is started before [`Self::take_rules`].
     pub(super) fn new(settings: &Settings, registry: Registry) -> Arc<Self> {
         let settings = Settings { rules: Vec::new(), ..settings_aside(settings) };
-        Arc::new(Self { settings, registry, rules: Arc::new(RwLock::default()), begun: Mutex::default() })
+        Arc::new(Self {
+            settings,
+            registry,
+            rules: Arc::new(RwLock::default()),
+            begun: Mutex::default(),
+            taker: RwLock::default(),
+        })
     }
 
     /// Watches what is a shadow among these rules, in place of all that was.
     pub(super) fn take_rules(&self, rules: &[Rule]) {
         rules.clone_into(&mut *self.rules.write().unwrap_or_else(PoisonError::into_inner));
         let aside = rules_aside(rules, &self.settings.service.data_dir);
+        let rules_aside: Vec<_> = aside.iter().cloned().map(Arc::new).collect();
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let _span = tracing::info_span!("shadow").entered();
         if let Some(begun) = &*begun {
@@ -76,12 +96,27 @@ impl Aside {
                 }
             }
         }
+        let taker = begun.as_ref().and_then(|begun| {
+            let set = RuleSet::new(rules_aside.clone()).ok()?; // or the engine has told what is wrong
+            Some(Taker { engine: begun.engine.clone(), set, rules: rules_aside })
+        });
+        *self.taker.write().unwrap_or_else(PoisonError::into_inner) = taker;
+    }
+
+    /// A live rule is about to take this file from where it lies: a shadow has it, too.
+    pub(super) fn see_claim(&self, path: &Path, identity: &FileIdentity) {
+        let taker = self.taker.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(Taker { engine, set, rules }) = &*taker else { return };
+        let assigned = set.assign(path).and_then(|(at, values)| Some((rules.get(at)?, values)));
+        if let Some((rule, values)) = assigned {
+            engine.take_open(rule, values, path, identity);
+        }
     }
 
     fn begin(&self, rules: Vec<Rule>) -> Result<Begun, super::ServiceError> {
         let data_dir = &self.settings.service.data_dir;
         durable_fs::make_folder(data_dir, true).map_err(crate::control::ControlError::from)?;
-        let store = Store::open(data_dir)?;
+        let store = opened(|| Store::open(data_dir))?;
         let settings = Settings { rules, ..self.settings.clone() };
         let engine = Engine::over(store.clone(), &settings.rules);
         let places = Places { data_dir: data_dir.clone(), rules: Arc::clone(&self.rules) };
