@@ -337,3 +337,26 @@ fn a_landing_folder_on_such_a_file_system_is_served() {
     assert!(jobs.len() == 2 && jobs.iter().all(|job| job["state"] == "completed"), "{jobs:#?}");
     assert_eq!(mount.world.files("mnt/in"), [""; 0]);
 }
+
+#[test]
+fn rules_that_lie_on_a_file_system_that_hangs_hold_up_no_command_beside_the_service() {
+    let Some(mount) = Mount::with_service("rules_dir = \"mnt/rules.d\"", &[]) else { return };
+    let world = &mount.world;
+    world.write(
+        "remote/rules.d/more.toml",
+        "[[rule]]\nname = \"more\"\npaths = [\"../../in/*\"]\nrecords = { format = \"lines\" }\n\
+         output = { main = { path = \"../../out/{stem}\" } }\nsource = { on_success = \"delete\" }\n",
+    );
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    mount.goes_on(&mut service, "a");
+    mount.hang();
+    mount.answers(&["completed"]);
+    for command in [&["rules"][..], &["explain", "in/x"]] {
+        let begun = Instant::now();
+        world.landfall(command).done().says(&["more"]);
+        assert!(begun.elapsed() < ANSWER, "{command:?} took {:?}", begun.elapsed());
+    }
+    mount.goes_on(&mut service, "b");
+    mount.stops(service, &["stopped"]);
+}

@@ -188,7 +188,7 @@ fn a_job_that_runs_ends_under_the_rule_it_began_with_and_the_next_begins_under_t
     let kept = "source = { on_success = \"delete\" }";
     world.write("landfall.toml", config("", &[gated(&world, "new").replace(kept, archived)]));
     service.signal(Signal::HUP);
-    service.wait_for_log("SIGHUP: the configuration is read anew");
+    service.wait_for_log("SIGHUP: a reload is asked for");
     service.wait_for_log("changed large; 0 unchanged");
     assert_eq!(world.job()["state"], "running", "nothing is stopped");
     world.write("go", "");
@@ -510,7 +510,7 @@ os.close(master)
 wait(b'the service goes on without it')
 service = int(log().split(b'pid=')[1].split()[0])
 os.kill(service, signal.SIGHUP)
-wait(b'SIGHUP: the configuration is read anew')
+wait(b'SIGHUP: a reload is asked for')
 os.kill(service, signal.SIGTERM)
 wait(b'stopped')
 "

@@ -14,6 +14,7 @@ use super::dry_run::DryRun;
 use super::exit::FAILED;
 use super::explain::explain;
 use super::follow::Follower;
+use super::running;
 use super::say::{complain, say};
 use super::view;
 use crate::clock;
@@ -50,10 +51,13 @@ pub(super) struct IngestArgs {
 }
 
 pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) -> anyhow::Result<ExitCode> {
-    let file = config::find(config)?;
+    let file = match config::find(config) {
+        Ok(file) => file,
+        Err(problems) => return ask_who_goes_by_it(args, config, Path::new(""), problems),
+    };
     let settings = match config::load(&file, &registry) {
         Ok(settings) => settings,
-        Err(problems) => return ask_who_knows_the_steps(args, &file, problems),
+        Err(problems) => return ask_who_goes_by_it(args, config, &file, problems),
     };
     if args.dry_run {
         return rehearse(args, settings, registry);
@@ -77,12 +81,19 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) 
     Ok(exit_code(all_there && all_done))
 }
 
-/// A service of another program may run, whose steps are all that is unknown here: it takes the files.
-fn ask_who_knows_the_steps(args: &IngestArgs, config: &Path, problems: Problems) -> anyhow::Result<ExitCode> {
-    let settings = match config::load_without_steps(config) {
-        Ok(settings) if !args.dry_run => settings,
-        _ => return Err(problems.into()),
-    };
+/// A service may run that goes by what the configuration said before, or of another program, whose steps are all that is unknown here: it
+/// takes the files.
+fn ask_who_goes_by_it(
+    args: &IngestArgs,
+    config: Option<&Path>,
+    file: &Path,
+    problems: Problems,
+) -> anyhow::Result<ExitCode> {
+    if args.dry_run {
+        return Err(problems.into());
+    }
+    let settings = running::settings(config).map_or_else(|| config::load_without_steps(file), Ok);
+    let Ok(settings) = settings else { return Err(problems.into()) };
     let Some(service) = Client::connect(&settings.service.data_dir) else { return Err(problems.into()) };
     let (files, all_there) = files_to_take(args, &settings)?;
     let all_done = each(args, &files, &service, None, &tell)?;

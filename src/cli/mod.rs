@@ -39,7 +39,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::allocator;
-use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 use crate::telemetry::logging::{self, LogFormat};
@@ -176,21 +175,12 @@ fn parse() -> Cli {
     Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
-/// The configuration, for commands that only look or ask: the steps may be those of another program. Where it is wrong, the one that a
-/// running service goes by.
+/// What the running service goes by, for commands that only look or ask; where none runs, the configuration. The steps may be those of another
+/// program.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
-    let file = crate::config::find(config)?;
-    let reading = running::read(&file)?;
-    match reading.settings {
-        Ok(settings) => Ok(settings),
-        Err(problems) => match running::settings(&reading.main, reading.data_dir.as_deref()) {
-            Some(settings) => {
-                let file = escaped_path(&file);
-                let message = format!("{file} is wrong, and the running service goes by what it said before");
-                say::complain(&message, Some("`landfall check` shows what is wrong"));
-                Ok(settings)
-            }
-            None => Err(problems.into()),
-        },
+    if let Some(settings) = running::settings(config) {
+        return Ok(settings);
     }
+    let file = crate::config::find(config)?;
+    Ok(running::read(&file)?.settings?)
 }

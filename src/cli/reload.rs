@@ -4,14 +4,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::check::counted;
-use super::exit::USAGE;
+use super::exit::{FAILED, USAGE};
 use super::say::{complain, say, say_aside};
 use super::{running, view};
 use crate::config;
 use crate::control::Client;
-use crate::engine::{Door as _, Refusal};
+use crate::engine::Door as _;
 use crate::model::configuration::{ConfigurationProblem, Reloaded, RulesChange};
 use crate::model::job_view::VIEW_VERSION;
+use crate::model::os_text::escaped_path;
 use crate::model::shown_json;
 
 /// The arguments of `landfall reload`.
@@ -27,22 +28,30 @@ pub(super) struct ReloadArgs {
 }
 
 pub(super) fn run(args: &ReloadArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let file = config::find(config)?;
-    let reading = running::read(&file)?;
-    let service = match (&reading.settings, &reading.data_dir) {
-        (Ok(settings), _) => Client::connect(&settings.service.data_dir),
-        (Err(_), data_dir) => running::client(&reading.main, data_dir.as_deref()),
+    let service = match running::client(config) {
+        Some(service) => service,
+        None => {
+            // Without a service nobody goes by it, and whoever asks wants to know what is wrong.
+            let settings = running::read(&config::find(config)?)?.settings?;
+            let data_dir = &settings.service.data_dir;
+            // It may have been started with the file under another name.
+            match Client::connect(data_dir) {
+                Some(service) => service,
+                None => return Ok(not_running(data_dir)),
+            }
+        }
     };
-    let reloaded = match (service, reading.settings) {
-        (Some(service), _) => service.reload(),
-        // Without a service nobody goes by it, and whoever asks wants to know what is wrong.
-        (None, Err(problems)) => return Err(problems.into()),
-        (None, Ok(_)) => Err(Refusal::NotRunning),
-    };
-    match reloaded {
+    match service.reload() {
         Ok(reloaded) => tell(args, &reloaded),
         Err(refusal) => Ok(view::refuse(&refusal)),
     }
+}
+
+fn not_running(data_dir: &Path) -> ExitCode {
+    let message = format!("the service is not running: nobody has {}", escaped_path(data_dir));
+    let hint = "start it with `landfall run`; one that has another data folder is found by LANDFALL_SERVICE__DATA_DIR";
+    complain(&message, Some(hint));
+    ExitCode::from(FAILED)
 }
 
 fn tell(args: &ReloadArgs, reloaded: &Reloaded) -> anyhow::Result<ExitCode> {

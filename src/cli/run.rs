@@ -37,7 +37,7 @@ pub(super) fn run(_args: &RunArgs, config: Option<&Path>, registry: Registry) ->
             let service = service.map_err(cause_of)?;
             let reloader = service.reloader();
             let reload = || {
-                tracing::info!("SIGHUP: the configuration is read anew");
+                tracing::info!("SIGHUP: a reload is asked for");
                 reloader.reload();
             };
             if came_early {

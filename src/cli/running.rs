@@ -1,11 +1,16 @@
-//! The running service of a configuration that is wrong: it goes by what that said before.
+//! The running service that a configuration means, also where that is wrong or away: it goes by what the configuration said before.
+//!
+//! Who only looks or asks needs no other file than the main one, and nothing of that but where the data folder is: so no command waits for a
+//! `rules_dir` that hangs.
 
 use std::path::Path;
 use std::time::Duration;
 
+use super::say::complain;
 use crate::config::{self, Problems, Reading};
 use crate::control::Client;
 use crate::engine::Door as _;
+use crate::model::os_text::escaped_path;
 use crate::model::rule::Settings;
 
 /// A file that is being saved looks whole again after so long.
@@ -22,15 +27,36 @@ pub(super) fn read(file: &Path) -> Result<Reading, Problems> {
     config::read(file, None)
 }
 
-/// The service that runs in this data folder by this main file.
-pub(super) fn client(main: &Path, data_dir: Option<&Path>) -> Option<Client> {
-    let service = Client::connect(data_dir?)?;
-    let state = service.configuration().ok()??;
-    (state.file.as_path() == main).then_some(service)
+/// The service that runs by this configuration.
+pub(super) fn client(config: Option<&Path>) -> Option<Client> {
+    let meant = config::find(config).map_or_else(|_| config::places(), |file| vec![file]);
+    meant.iter().find_map(|main| Client::of_main(&config::read_service(main).ok()?))
 }
 
-/// What the service goes by that runs in this data folder by this main file.
-pub(super) fn settings(main: &Path, data_dir: Option<&Path>) -> Option<Settings> {
-    let kept = client(main, data_dir)?.kept_configuration().ok()?;
-    config::read_kept(&kept, None).ok()
+/// What that service goes by.
+pub(super) fn settings(config: Option<&Path>) -> Option<Settings> {
+    let client = client(config)?;
+    let mut settings = config::read_kept(&client.kept_configuration().ok()?, None).ok()?;
+    settings.service.data_dir = client.data_dir().to_owned();
+    tell(&client, &settings);
+    Some(settings)
+}
+
+/// In what it does not go by the configuration as it is now.
+fn tell(client: &Client, settings: &Settings) {
+    let Ok(Some(state)) = client.configuration() else { return };
+    if !state.problems.is_empty() {
+        let message = format!("{} is wrong, and the running service goes by what it said before", state.file);
+        complain(&message, Some("`landfall check` shows what is wrong"));
+    }
+    let said = config::read_service(&settings.file).ok().filter(|said| said.text.is_some());
+    if said.is_some_and(|said| said.data_dir != settings.service.data_dir) && state.problems.is_empty() {
+        let data_dir = escaped_path(&settings.service.data_dir);
+        complain(
+            &format!(
+                "`service.data_dir` was changed: the running service has {data_dir} until it is restarted"
+            ),
+            None,
+        );
+    }
 }

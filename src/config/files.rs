@@ -68,6 +68,19 @@ pub(super) struct Read {
     pub texts: Texts,
 }
 
+/// Which service a configuration means, as far as that can be told.
+#[derive(Debug)]
+pub(crate) struct ServiceSaid {
+    /// The main file, absolute.
+    pub main: PathBuf,
+    /// Where nothing is said, the default.
+    pub data_dir: PathBuf,
+    /// The environment says where it is: then it is not meant to be elsewhere.
+    pub by_environment: bool,
+    /// The main file's text; none where it cannot be read.
+    pub text: Option<Vec<u8>>,
+}
+
 /// A file that was read.
 struct File {
     root: Node,
@@ -87,6 +100,20 @@ pub(super) fn read(inputs: &Inputs<'_>) -> Read {
         data_dir = Some(service.data_dir.clone());
     });
     Read { loaded, main, rules_dir, data_dir, texts: disk.into_texts() }
+}
+
+/// What the main file and the environment say of `[service]`, as far as it can be told; nothing is judged, and no other file is read.
+pub(super) fn read_service(inputs: &Inputs<'_>) -> ServiceSaid {
+    let main = absolute_file(inputs.main, inputs.working_folder);
+    let (disk, unheard) = (Reader::new(inputs.shelf), Report::default());
+    let nothing = || raw::parse("", &Origin::file(inputs.main, &main)).root;
+    let root = read_file(&disk, inputs.main, &main, &unheard).map_or_else(nothing, |file| file.root);
+    let layers = layers::merge(&root, inputs.variables, inputs.working_folder, &unheard);
+    let section = Section::new(&layers.service, "service", true, &unheard);
+    let data_dir = service::read(&section, inputs.variables).data_dir;
+    let by_environment = layers.service.child("data_dir").is_some_and(|node| node.place.in_environment());
+    let text = disk.into_texts().remove(&main);
+    ServiceSaid { main, data_dir, by_environment, text }
 }
 
 /// `told` is told what `[service]` says, also where it is wrong.

@@ -11,6 +11,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use files::ServiceSaid;
 use files::{Loaded, Read, TestFiles};
 
 use crate::model::configuration::KeptConfiguration;
@@ -62,6 +63,11 @@ pub(crate) use texts::{Texts, keep, texts_of};
 /// The name that is looked for in the working folder.
 const FILE_NAME: &str = "landfall.toml";
 
+/// Where the file is looked for that nobody names.
+pub(crate) fn places() -> Vec<PathBuf> {
+    vec![PathBuf::from(FILE_NAME), system_place()]
+}
+
 /// Finds the file: `given`, else `landfall.toml` in the working folder, else the system's place.
 pub fn find(given: Option<&Path>) -> Result<PathBuf, Problems> {
     if let Some(given) = given {
@@ -110,6 +116,14 @@ pub(crate) fn read_kept(kept: &KeptConfiguration, registry: Option<&Registry>) -
     let texts = texts_of(kept);
     let read = read_judged(kept.main.as_path(), registry, TestFiles::None, Shelf::Kept(&texts))?;
     reading_of(read).settings
+}
+
+/// Which service a configuration means, also where it is wrong or away. Reads its main file alone.
+pub(crate) fn read_service(file: &Path) -> Result<ServiceSaid, Problems> {
+    let (working_folder, variables) = (&working_folder(file)?, &environment());
+    let (registry, test_files, shelf) = (None, TestFiles::None, Shelf::Disk);
+    let inputs = files::Inputs { main: file, variables, working_folder, registry, test_files, shelf };
+    Ok(files::read_service(&inputs))
 }
 
 fn reading_of(read: Read) -> Reading {
@@ -163,16 +177,20 @@ fn read_judged(
     test_files: TestFiles<'_>,
     shelf: Shelf<'_>,
 ) -> Result<Read, Problems> {
-    let working_folder = &std::env::current_dir().map_err(|error| {
+    let working_folder = &working_folder(main)?;
+    let variables = &environment();
+    Ok(files::read(&files::Inputs { main, variables, working_folder, registry, test_files, shelf }))
+}
+
+fn working_folder(main: &Path) -> Result<PathBuf, Problems> {
+    std::env::current_dir().map_err(|error| {
         Problems(vec![Problem {
             file: Some(main.to_path_buf()),
             message: format!("the working folder cannot be told: {error}"),
             hint: Some("start in a folder that is there".into()),
             ..Problem::default()
         }])
-    })?;
-    let variables = &environment();
-    Ok(files::read(&files::Inputs { main, variables, working_folder, registry, test_files, shelf }))
+    })
 }
 
 /// The environment; what is not Unicode in it has U+FFFD in its place, which the layers refuse.

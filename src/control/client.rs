@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -33,6 +33,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 /// A running service on this data folder. Each question is a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Client {
+    data_dir: PathBuf,
     address: Address,
 }
 
@@ -41,10 +42,16 @@ impl Client {
     pub(crate) fn connect(data_dir: &Path) -> Option<Self> {
         let mut text = Vec::new();
         File::open(data_dir.join(ADDRESS_FILE)).ok()?.take(ADDRESS_BYTES_MAX).read_to_end(&mut text).ok()?;
-        let client = Self { address: serde_json::from_slice(&text).ok()? };
+        let address = serde_json::from_slice(&text).ok()?;
+        let client = Self { data_dir: data_dir.to_owned(), address };
         // A killed service leaves its file behind, and its port may be another program's by now.
         client.greet().ok()?;
         Some(client)
+    }
+
+    /// The data folder of the service.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// Before anything is asked that a stranger should not read.

@@ -9,6 +9,7 @@
 //! case, so that the output is the same.
 
 mod client;
+mod elsewhere;
 mod protocol;
 mod reach;
 mod server;

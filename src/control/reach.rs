@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use crate::config;
 use crate::engine::{Door, Engine};
 use crate::model::rule::Settings;
 use crate::store::{Store, StoreError};
@@ -39,12 +40,21 @@ pub(crate) enum Reached {
     Engine(Engine),
 }
 
+/// One that was started before `service.data_dir` was changed.
+fn elsewhere(settings: &Settings) -> Option<Client> {
+    let said = config::read_service(&settings.file).ok()?;
+    (said.data_dir == settings.service.data_dir).then(|| Client::elsewhere(&said)).flatten()
+}
+
 fn reach(
     settings: &Settings,
     open_store: impl Fn(&Path) -> Result<Store, StoreError>,
 ) -> Result<Reached, StoreError> {
     let begun = Instant::now();
     let data_dir = &settings.service.data_dir;
+    if let Some(client) = Client::connect(data_dir).or_else(|| elsewhere(settings)) {
+        return Ok(Reached::Service(client));
+    }
     loop {
         if let Some(client) = Client::connect(data_dir) {
             return Ok(Reached::Service(client));

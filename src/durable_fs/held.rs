@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::error::FsError;
 use super::platform;
 
-const LOCK_FILE: &str = "landfall.lock";
+/// In the folder.
+pub(crate) const LOCK_FILE: &str = "landfall.lock";
 /// Who has the folder. On Windows a locked file cannot be read by others, so that it stands in a file of its own.
 const HOLDER_FILE: &str = if cfg!(windows) { "landfall.holder" } else { LOCK_FILE };
 /// A holder's note is shorter; whatever else lies there is not read in whole.

@@ -56,7 +56,7 @@ pub use files::{create_private, remove_file, sync_data};
 pub(crate) use folder_making::make_folder;
 pub(crate) use folder_sync::sync_folder;
 pub(crate) use fs_type::far_file_system;
-pub(crate) use held::{HeldFolder, Hold, Holder, hold_folder, was_held};
+pub(crate) use held::{HeldFolder, Hold, Holder, LOCK_FILE, hold_folder, was_held};
 #[cfg(target_os = "linux")]
 pub(crate) use kept::keep_reached;
 pub(crate) use landing::{CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, is_in_landing_root};

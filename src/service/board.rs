@@ -27,6 +27,8 @@ struct Posted {
     answered: u64,
     answer: Option<Result<Reloaded, Refusal>>,
     stops: bool,
+    /// Why nobody reads the configuration again.
+    unread: Option<JobError>,
 }
 
 /// Why the reader goes on.
@@ -39,7 +41,7 @@ pub(super) struct Call {
 
 impl Board {
     pub(super) fn new(state: ConfigurationState, kept: KeptConfiguration) -> Self {
-        let posted = Posted { state, kept, asked: 0, answered: 0, answer: None, stops: false };
+        let posted = Posted { state, kept, asked: 0, answered: 0, answer: None, stops: false, unread: None };
         Self { posted: Mutex::new(posted), changed: Condvar::new(), rung: AtomicBool::new(false) }
     }
 
@@ -61,6 +63,21 @@ impl Board {
         posted.asked += 1;
         self.changed.notify_all();
         posted.asked
+    }
+
+    /// Nobody reads the configuration again, as long as the service runs.
+    pub(super) fn leave_unread(&self, why: String, hint: &str) {
+        let (kind, hint) = (FaultKind::Config, Some(hint.to_owned()));
+        self.lock().unread = Some(JobError { kind, message: why, hint });
+    }
+
+    /// Asks, unless nobody reads it again.
+    pub(super) fn try_to_ask(&self) -> Result<(), Refusal> {
+        if let Some(why) = self.lock().unread.clone() {
+            return Err(Refusal::Fault(why));
+        }
+        self.ask();
+        Ok(())
     }
 
     /// Nobody is answered any more.
@@ -115,6 +132,9 @@ impl Board {
 
 impl Configuration for Board {
     fn reload(&self) -> Result<Reloaded, Refusal> {
+        if let Some(why) = self.lock().unread.clone() {
+            return Err(Refusal::Fault(why));
+        }
         let mine = self.ask();
         let until = Instant::now() + ANSWER_PATIENCE;
         let mut posted = self.lock();

@@ -20,7 +20,7 @@ use crate::config::{self, Problems};
 use crate::control::{ControlError, Server};
 use crate::engine::{Configuration, Engine, EngineError, Running};
 use crate::model::configuration::ConfigurationState;
-use crate::model::os_text::OsText;
+use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Mode;
 use crate::pipeline::Registry;
 use crate::store::StoreError;
@@ -78,7 +78,10 @@ pub struct Reloader(Arc<Board>);
 impl Reloader {
     /// Returns at once; what became of it is logged. A service sees by itself that a file was changed: it is for what it cannot see.
     pub fn reload(&self) {
-        self.0.ask();
+        if let Err(refusal) = self.0.try_to_ask() {
+            let hint = refusal.hint().unwrap_or_default();
+            tracing::warn!(error = %refusal, hint, "the configuration is not read anew");
+        }
     }
 }
 
@@ -179,6 +182,9 @@ impl Service {
     }
 }
 
+/// What to do where the configuration is read at the start alone.
+const UNREAD_HINT: &str = "restart the service: it reads its configuration at its start alone";
+
 fn state_of(start: &Start) -> ConfigurationState {
     ConfigurationState {
         file: OsText::from(start.files.main.as_path()),
@@ -200,14 +206,15 @@ fn begin_reloading(
     start: Start,
 ) -> Option<Reloading> {
     if start.wrong.is_none() && !file.is_file() {
-        board.stop();
+        let what = format!("{} is no file that could be read again", escaped_path(&file));
         tracing::info!(config = %file.display(), "the configuration is no file that could be read again: changes of it count after a restart");
+        board.leave_unread(what, UNREAD_HINT);
         return None;
     }
     let engines = (engine.clone(), Arc::clone(aside));
     Reloading::start(board, engines, file, registry, start)
         .inspect_err(|error| {
-            board.stop();
+            board.leave_unread(format!("no thread could be started for the configuration: {error}"), UNREAD_HINT);
             tracing::warn!(%error, "no thread can be started for the configuration: changes of it count after a restart");
         })
         .ok()

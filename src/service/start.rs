@@ -142,7 +142,8 @@ fn read_still(file: &Path, registry: &Registry) -> Result<(Reading, Files, Stamp
         let rules = reading.settings.as_ref().map_or(&[][..], |settings| &settings.rules);
         let named = files_of(&reading, rules);
         let stamps = named.look();
-        let is_late = begun.elapsed() > WRITER_TAKES;
+        // What is read from a pipe can be read once.
+        let is_late = begun.elapsed() > WRITER_TAKES || !file.is_file();
         if std::mem::replace(&mut files, named) != files && !is_late {
             continue; // what is named only now must stand still, too
         }

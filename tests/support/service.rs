@@ -31,6 +31,13 @@ impl Service {
         Self::spawn(world, command)
     }
 
+    /// By a line of bash, which ends with `exec`.
+    pub fn start_by(world: &World, script: &str) -> Self {
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", script]).current_dir(world.path("")).env_remove("RUST_LOG");
+        Self::spawn(world, command)
+    }
+
     /// With at most so many open files.
     pub(super) fn start_with_open_files(world: &World, max: u32) -> Self {
         let mut command = std::process::Command::new("bash");
