@@ -10,7 +10,7 @@ use crate::config::{Places, Problem};
 use crate::durable_fs::{self, CLAIM_FOLDER};
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Pattern;
-use crate::model::rule::{Mode, OnSuccess, Rule, Settings};
+use crate::model::rule::{Mode, OnSuccess, ReadyStrategy, Rule, Settings};
 use crate::model::template::{fixed_folder, variables};
 use crate::pipeline::steps::exec;
 use crate::service::shadow::step_not_run;
@@ -64,6 +64,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         about.commands();
         about.backslashes();
         about.mount();
+        about.linger();
         for finding in about.findings {
             // What a rule and its overrides have in common is told once.
             if !findings.contains(&finding) {
@@ -446,6 +447,27 @@ impl<'a> About<'a> {
         for told in crate::engine::mounts_away(std::slice::from_ref(self.rule)) {
             let message = told.strip_prefix(&prefix).unwrap_or(&told).to_owned();
             self.warn(&["publish", "mount"], message, "mount it, or correct the path");
+        }
+    }
+}
+
+impl About<'_> {
+    /// It counts after what proves an end, and no longer than a file stands still anyway.
+    fn linger(&mut self) {
+        const KEY: [&str; 2] = ["ready", "linger"];
+        let ready = &self.rule.ready;
+        if ready.strategy == ReadyStrategy::Marker || !self.places.is_own(self.position, &KEY) {
+            return;
+        }
+        let waits_for_others = ready.totals.is_some() || ready.checksum.is_some();
+        if ready.strategy == ReadyStrategy::Stable && !waits_for_others {
+            let message =
+                "with `strategy = \"stable\"` nothing proves an end, and no file lingers".to_owned();
+            self.warn(&KEY, message, "take it out; `ready.stable_for` says how long a file stands still");
+        } else if ready.linger > ready.stable_for {
+            let message =
+                "this is longer than `ready.stable_for`, after which a file is taken anyway".to_owned();
+            self.warn(&KEY, message, "raise `ready.stable_for` to as long at least, or lower this");
         }
     }
 }

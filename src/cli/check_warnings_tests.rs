@@ -189,3 +189,26 @@ fn an_output_that_is_lacking_is_told_once_however_many_steps_need_it() {
     assert_eq!(problems.0.len(), 1, "{problems}");
     assert!(problems.0[0].message.contains("`invalid` has no output"), "{problems}");
 }
+
+#[test]
+fn a_linger_that_never_counts_or_not_in_full_is_told_where_the_rule_says_it() {
+    let told =
+        |ready: &str| World::with("[rule.output", &format!("[rule.ready]\n{ready}\n[rule.output")).told();
+    let key = "Warning 9 rule \"payments\": ready.linger: ";
+    assert_eq!(
+        told("strategy = 'stable'\nlinger = '2s'"),
+        [format!("{key}with `strategy = \"stable\"` nothing proves an end, and no file lingers")]
+    );
+    assert_eq!(
+        told("stable_for = '5s'\nlinger = '8s'"),
+        [format!("{key}this is longer than `ready.stable_for`, after which a file is taken anyway")]
+    );
+    for right in [
+        "strategy = 'stable'",
+        "stable_for = '100ms'",
+        "strategy = 'stable'\ntotals = '{name}.ctl'\nlinger = '2s'",
+        "strategy = 'marker'\nmarker = '{name}.done'\nstable_for = '1s'\nlinger = '8s'",
+    ] {
+        assert_eq!(told(right), Vec::<String>::new(), "{right}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::fit::{place_of, shown_key};
 use super::problem::Problem;
-use super::raw::{Node, Value};
+use super::raw::{Layer, Node, Value};
 use super::section::key_path;
 
 /// The configuration as written, with what the rules inherited.
@@ -28,6 +28,15 @@ impl Places {
         };
         let place = place_of(node, key);
         Problem::at(place, key_path(owner, &shown_key(key), place), message, hint)
+    }
+
+    /// Whether the rule, or one of its overrides, says this key itself.
+    pub(crate) fn is_own(&self, rule: usize, key: &[&str]) -> bool {
+        let said = self
+            .rules
+            .get(rule)
+            .and_then(|(_, node)| key.iter().try_fold(node, |node, name| node.child(name)));
+        said.is_some_and(|node| node.place.layer != Layer::Defaults)
     }
 
     /// A text as it was written, before it was made absolute.

@@ -311,7 +311,7 @@ impl Opener {
             }
         }
         shared.claims.unopened.opened(self.number);
-        watching::watch(shared)
+        watching::watch_late(shared)
     }
 }
 

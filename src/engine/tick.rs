@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::delivery;
 use super::shared::Shared;
 use super::trouble::Trouble;
+use super::{delivery, watching};
 use crate::model::job_id::JobId;
 use crate::telemetry::events;
 
@@ -27,6 +27,7 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         if let Err(trouble) = delivery::look_at_the_first(shared) {
             tracing::warn!(error = %trouble.error, "deliveries wait longer for the earlier one of their key");
         }
+        watching::watch_owed(shared);
         tell_progress(shared, &mut last_read);
         if let Err(error) = shared.store.sync_waiting() {
             tracing::warn!(%error, "rows wait longer to be made durable");

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -25,7 +26,11 @@ pub(super) type BeginIntake = Arc<dyn Fn() -> Result<Intake, Trouble> + Send + S
 
 /// All of them. The lock is held for no call that may hang.
 #[derive(Default)]
-pub(super) struct Watches(Mutex<Watching>);
+pub(super) struct Watches {
+    watching: Mutex<Watching>,
+    /// What was to be watched is not, such as for want of a thread: it is tried again.
+    is_owed: AtomicBool,
+}
 
 /// A rule with the name of its file systems.
 type Under = (Arc<Rule>, Option<Arc<str>>);
@@ -56,7 +61,12 @@ pub(super) struct Watching {
 
 impl Watches {
     pub(super) fn lock(&self) -> MutexGuard<'_, Watching> {
-        lock(&self.0)
+        lock(&self.watching)
+    }
+
+    /// Whether something is not watched that is to be; from now on it is as `owed` says.
+    pub(super) fn set_owed(&self, owed: bool) -> bool {
+        self.is_owed.swap(owed, Ordering::AcqRel)
     }
 
     /// As they are now.

@@ -103,6 +103,25 @@ fn went_away(shared: &Arc<Shared>) -> WentAway {
     })
 }
 
+/// The same for what comes late, such as a file system that did not answer at the start: nobody asks for it again, so where it fails
+/// (there is no thread to be had) it is told, and [`watch_owed`] tries it again.
+pub(super) fn watch_late(shared: &Arc<Shared>) -> Result<(), Trouble> {
+    watch(shared).inspect_err(|_| {
+        shared.claims.watches.set_owed(true);
+    })
+}
+
+/// Watches what could not be watched before.
+pub(super) fn watch_owed(shared: &Arc<Shared>) {
+    if !shared.claims.watches.set_owed(false) {
+        return;
+    }
+    match watch_late(shared) {
+        Ok(()) => tracing::info!("what could not be watched before is watched now"),
+        Err(trouble) => tracing::debug!(error = %trouble.error, "it is still not watched"),
+    }
+}
+
 fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {
     let store = shared.store.clone();
     // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
@@ -144,6 +163,7 @@ mod tests {
     use super::*;
     use crate::engine::tests::{World, is_there};
     use crate::engine::{Engine, Purpose};
+    use crate::model::fault::FaultKind;
     use crate::model::job::Job;
     use crate::model::job_state::JobState;
     use crate::model::rule::{Service, Settings};
@@ -152,6 +172,25 @@ mod tests {
     use std::time::{Duration, Instant};
 
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn what_could_not_be_watched_for_want_of_a_thread_is_watched_once_there_is_one() {
+        let world = World::new();
+        let (shared, watches) = (&world.shared, &world.shared.claims.watches);
+        let no_thread = || Err(Trouble::new(FaultKind::Transient, "cannot start a thread", None));
+        watches.lock().begin_intake = Some(Arc::new(no_thread));
+        watch_late(shared).expect_err("there is no thread");
+        watch_owed(shared);
+        assert!(watches.all().is_empty(), "there is none yet");
+        let (intake, offers) = sync_channel(OFFER_BATCHES);
+        watches.lock().begin_intake = Some(Arc::new(move || Ok(intake.clone())));
+        watch_owed(shared);
+        assert_eq!(watches.all().len(), 1);
+        std::fs::write(world.path("in/later.txt"), "1\n").expect("writes");
+        offers.recv_timeout(PATIENCE).expect("it is seen");
+        assert!(!watches.set_owed(false));
+        watches.all().iter().for_each(|watch| watch.ask_to_stop());
+    }
 
     /// Goal: the engine works under other rules, in other folders, without a restart.
     #[test]
