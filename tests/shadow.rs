@@ -236,6 +236,48 @@ fn a_file_that_is_taken_away_is_told_as_gone_and_is_no_failure() {
     service.stop();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_is_taken_away_while_it_is_read_is_read_to_its_end() {
+    const RECORDS: usize = 400_000;
+    let world = shadow("");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/a.csv", lines(RECORDS));
+    let descriptors = format!("/proc/{}/fd", service.id());
+    let has_open = || {
+        let open = fs::read_dir(&descriptors).into_iter().flatten().flatten();
+        open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|path| path == world.path("in/a.csv"))
+    };
+    let is_running = || report(&world).0["files"][0]["state"] == "running";
+    service.wait_until("it is being read", || (is_running() && has_open()).then_some(()));
+    support::remove(&world.path("in/a.csv"));
+    let told = wait_for(&mut service, &world, "it is read", |told| are_read(told, 1));
+    let file = file(&told, "a.csv");
+    assert_eq!((&file["status"], &file["records_in"]), (&"read".into(), &RECORDS.into()), "{told:#}");
+    service.stop();
+}
+
+/// An override that is a shadow keeps its files from its rule, and from no other.
+#[test]
+fn an_override_may_be_a_shadow_and_its_rule_live() {
+    let world = World::bare();
+    let over = "paths = [\"in/{sender}/*\"]\n[[override]]\nif = { sender = \"globex\" }\nmode = \"shadow\"\n";
+    world.configure("", &[over]);
+    for sender in ["acme", "globex"] {
+        fs::create_dir_all(world.path("in").join(sender)).expect("a folder");
+    }
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/globex/b.csv", "2\n");
+    world.move_in("in/acme/a.csv", "1\n");
+    service.wait_for(&world, "out/a.main");
+    let told = wait_for(&mut service, &world, "it is read", |told| are_read(told, 1));
+    assert_eq!(file(&told, "globex/b.csv")["status"], "read", "{told:#}");
+    assert!(world.has("in/globex/b.csv") && !world.has("out/b.main"));
+    service.stop();
+}
+
 #[test]
 fn a_content_is_read_once_also_after_a_kill_and_a_file_that_is_written_again_is_another() {
     let world = shadow("");
@@ -289,15 +331,19 @@ fn a_shadow_that_becomes_live_takes_what_lies_there_and_a_live_one_that_becomes_
     let mut service = world.start();
     wait_for(&mut service, &world, "it is read", |told| are_read(told, 1));
     world.landfall(&["rules"]).done().says(&["shadow"]);
+    world.write("in/left.csv", "0\n");
+    world.landfall(&["adopt", "in/left.csv"]).done().says(&["adopted"]);
     world.configure("", &[""]);
     world.landfall(&["reload"]).done().says(&["changed: payments"]);
     service.wait_for(&world, "out/a.main");
     service.wait_until("it is archived", || world.has("archive/a.csv").then_some(()));
     assert_eq!(world.completed()["delivery_key"], Value::Null);
+    assert!(world.has("in/left.csv"), "it was adopted before");
     world.configure("", &[SHADOW]);
     world.landfall(&["reload"]).done();
     world.move_in("in/b.csv", "2\n");
-    let told = wait_for(&mut service, &world, "it is read", |told| are_read(told, 2));
+    // What was adopted is read, too: nothing is done to it.
+    let told = wait_for(&mut service, &world, "it is read", |told| are_read(told, 3));
     assert_eq!(file(&told, "b.csv")["status"], "read", "{told:#}");
     assert!(world.has("in/b.csv") && !world.has("out/b.main"));
     service.stop();

@@ -16,7 +16,7 @@ use crate::model::fault::FaultKind;
 use crate::model::file_known::{FileKept, FileKnown};
 use crate::model::job_id::JobId;
 use crate::model::os_text::escaped_path;
-use crate::model::rule::Rule;
+use crate::model::rule::{Mode, Rule};
 use crate::store::{LedgerOutcome, LedgerRow, Store, StoreError};
 use crate::watch::Answer;
 use crate::watch::rules::RuleSet;
@@ -29,7 +29,8 @@ impl Engine {
             None => self.rules().iter().cloned().map(Arc::new).collect(),
         };
         let set = RuleSet::new(rules.clone()).map_err(|error| Trouble::from_fault(&error))?;
-        let taking = set.assign(path).and_then(|(at, _)| rules.get(at)).ok_or_else(|| {
+        let taker = set.assign(path).or_else(|| as_live(&rules)?.assign(path));
+        let taking = taker.and_then(|(at, _)| rules.get(at)).ok_or_else(|| {
             let message = format!("no rule takes {}: there is nothing to adopt", escaped_path(path));
             Trouble::new(
                 FaultKind::Input,
@@ -103,6 +104,15 @@ impl Engine {
         let waiting = self.stages().and_then(|shared| shared.claims.watches.seen(path, WATCH_PATIENCE));
         Ok(FileKnown { waiting, kept })
     }
+}
+
+/// The rules once their shadows are live: what lies there at that moment may be adopted before.
+fn as_live(rules: &[Arc<Rule>]) -> Option<RuleSet> {
+    let live = |rule: &Arc<Rule>| match rule.mode {
+        Mode::Shadow => Arc::new(Rule { mode: Mode::Live, ..Rule::clone(rule) }),
+        Mode::Live | Mode::Off => Arc::clone(rule),
+    };
+    RuleSet::new(rules.iter().map(live).collect::<Vec<_>>()).ok()
 }
 
 /// The ledger's row of a file that stays where it lies, as it is now.

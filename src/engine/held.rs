@@ -75,13 +75,6 @@ impl HeldSources {
         }))
     }
 
-    /// Whether it is held, and nobody wrote into it since.
-    pub(super) fn is_unchanged(&self, identity: &FileIdentity) -> bool {
-        let open = lock(&self.open);
-        let found = open.get(identity).map(durable_fs::identity);
-        matches!(found, Some(Ok(found)) if found.same_content(identity))
-    }
-
     pub(super) fn forget(&self, identity: &FileIdentity) {
         drop(lock(&self.open).remove(identity));
     }
@@ -158,8 +151,8 @@ mod tests {
             file.read_to_string(&mut text).expect("reads");
             assert_eq!(text, "1\n");
         }
-        assert!(held.is_unchanged(&identity));
+        assert!(held.knows(&identity) && !held.knows_renamed(&identity));
         held.forget(&identity);
-        assert!(!held.has(&identity) && !held.is_unchanged(&identity));
+        assert!(!held.has(&identity) && held.knows(&identity), "the watch may see it only now");
     }
 }

@@ -265,6 +265,11 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
     };
     let (identities, passphrase_file) = (run.rule.identities(&job)?, run.rule.passphrase_file(&job)?);
     let rule = &run.rule.rule;
+    if shared.aside.is_some() {
+        let held =
+            file.try_clone().map_err(|source| DecodeError::Read { path: shown_path.clone(), source })?;
+        run.source.set(held).ok(); // it is loaded once
+    }
     // What lay beside it went with it.
     let said = if is_held { totals::Said::default() } else { totals::read(rule, &job)? };
     let request = DecodeRequest {

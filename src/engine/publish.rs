@@ -61,7 +61,7 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
     let rule = &run.rule.rule;
     let checked = check_limits(rule, &job.account)
         .and_then(
-            |()| if shared.held.is_unchanged(&job.source.identity) { Ok(()) } else { check_source(&job) },
+            |()| if run.has_source_as_found(&job.source.identity) { Ok(()) } else { check_source(&job) },
         )
         .and_then(|()| check_totals(run, &job))
         .and_then(|()| delivery::judge(shared, rule, &job))

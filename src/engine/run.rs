@@ -8,6 +8,7 @@
 //! decided by [`super::run_state`], under one lock that is held for moments. What is locked over a disk stays apart: the collector, and the
 //! job's row, which a checkpoint writes. The state is the last lock to be taken.
 
+use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Instant;
@@ -27,6 +28,8 @@ use super::trouble::{Trouble, guard};
 use crate::allowance::Permit;
 use crate::clock;
 use crate::decode::Progress;
+use crate::durable_fs;
+use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::slice::Slice;
@@ -78,6 +81,8 @@ pub(super) struct Run {
     reach: Arc<Reach>,
     state: Mutex<RunState<WorkedSlice, CheckpointOrder>>,
     collector: Mutex<Option<Collector>>,
+    /// What is read of a source that others may take away meanwhile: whole is what nobody wrote into, wherever it lies.
+    pub source: OnceLock<File>,
 }
 
 impl Run {
@@ -106,6 +111,7 @@ impl Run {
             reach: Arc::clone(reach),
             state: Mutex::new(RunState::new(collector.next_slice(), collector.records_in())),
             collector: Mutex::new(Some(collector)),
+            source: OnceLock::new(),
         }
     }
 
@@ -122,6 +128,12 @@ impl Run {
     /// Changes the row, and writes it: nobody else does meanwhile.
     pub(super) fn with_row<R>(&self, act: impl FnOnce(&mut Job) -> R) -> R {
         act(&mut lock(&self.row))
+    }
+
+    /// Whether the source is still open, and as it was when it was found.
+    pub(super) fn has_source_as_found(&self, identity: &FileIdentity) -> bool {
+        let found = self.source.get().map(durable_fs::identity);
+        matches!(found, Some(Ok(found)) if found.same_content(identity))
     }
 
     /// A set of steps for one slice.

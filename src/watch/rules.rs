@@ -200,7 +200,9 @@ fn plant(tree: &mut PatternTree<Wanted>, rule: &WatchedRule, pattern: &Pattern, 
     if let Some(name) = pattern.name() {
         wanted.files.beside(name).push(number);
     }
-    for companion in rule.companions() {
+    // What a shadow waits for may be a file of another rule.
+    let companions = rule.companions().filter(|_| rule.rule.mode != Mode::Shadow);
+    for companion in companions {
         let alike = wanted.companions.beside(companion.shape());
         if !alike.iter().any(|other| other.has_shape_of(companion.shape())) {
             alike.push(companion.shape().clone());

@@ -14,17 +14,28 @@ fn one_by_one(rules: &[Rule], path: &Path) -> (bool, Option<(usize, Values)>) {
     let (folder, name) = (path.parent().expect("has one"), path.file_name().expect("has one"));
     let patterns =
         |rule: &Rule| rule.paths.iter().map(|text| Pattern::parse(text).expect("good")).collect::<Vec<_>>();
-    let is_companion = rules.iter().any(|rule| {
+    let is_companion = rules.iter().filter(|rule| rule.mode != Mode::Shadow).any(|rule| {
         let marker = (rule.ready.strategy == ReadyStrategy::Marker).then_some(rule.ready.marker.as_ref());
         let mut texts = marker.flatten().into_iter().chain(&rule.ready.totals);
         texts.any(|text| Companion::parse(text).expect("good").shape().is_match(&to_chars(name)))
             && patterns(rule).iter().any(|pattern| pattern.could_match_in(folder))
     });
-    let taker = rules.iter().enumerate().find_map(|(at, rule)| {
+    let fits = |(at, rule): (usize, &Rule)| {
         let values = patterns(rule).iter().find_map(|pattern| pattern.matches(path))?;
         let excludes = Excludes::parse(&rule.exclude).expect("good");
         (!excludes.excludes(path)).then_some((at, values))
+    };
+    let fitting: Vec<_> = rules.iter().enumerate().filter_map(fits).collect();
+    let name_of = |at: usize| rules[at].name.as_str();
+    let is_shadow = |at: usize| rules[at].mode == Mode::Shadow;
+    // A shadow has it for its name alone.
+    let taker = fitting.iter().enumerate().find(|(place, (at, _))| {
+        let shadowed = fitting[..*place]
+            .iter()
+            .any(|(before, _)| is_shadow(*before) && name_of(*before) == name_of(*at));
+        !is_shadow(*at) && !shadowed
     });
+    let taker = taker.map(|(_, taker)| taker.clone());
     let taker = taker.filter(|(at, _)| rules[*at].mode == Mode::Live && !is_companion);
     (is_companion, taker)
 }
@@ -35,14 +46,14 @@ const EXCLUDE: &str = "(/in(/(\\*\\*|[ab])){0,2}/(\\*|[ab]\\*)|a\\*|\\*c|\\?)";
 prop_compose! {
     fn any_rule()(
         paths in proptest::collection::vec(PATTERN, 1..4), exclude in proptest::collection::vec(EXCLUDE, 0..2),
-        is_off in any::<bool>(), marker in proptest::option::of("\\{(name|stem)\\}[.](c|ok)"),
+        mode in prop_oneof![Just(Mode::Live), Just(Mode::Off), Just(Mode::Shadow)], name in "[rs]", marker in proptest::option::of("\\{(name|stem)\\}[.](c|ok)"),
         totals in proptest::option::of("(t-)?\\{name\\}[.]c"),
     ) -> Rule {
-        let mut made = rule("r", Path::new("/in/*"));
+        let mut made = rule(&name, Path::new("/in/*"));
         // A name may stand twice in what was made up.
         made.paths = paths.into_iter().filter(|text| Pattern::parse(text).is_ok()).collect();
         made.exclude = exclude;
-        made.mode = if is_off { Mode::Off } else { Mode::Live };
+        made.mode = mode;
         if let Some(marker) = marker {
             made.ready.strategy = ReadyStrategy::Marker;
             made.ready.marker = Some(marker);
