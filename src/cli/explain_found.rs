@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::view::{self, Stop, bytes};
+use crate::durable_fs::{self, Kind};
 use crate::engine::{Door, JobFilter};
 use crate::model::file_known::{FileKept, FileSeen};
 use crate::model::job::Job;
 use crate::model::job_view::job_json;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Rule;
-use crate::watch::companion;
+use crate::watch::companion::{self, Companion};
 
 /// So many jobs of a file are told, the newest.
 const JOBS_TOLD_MAX: usize = 5;
@@ -24,7 +25,9 @@ pub(super) struct Found {
     /// What lies there.
     pub there: String,
     /// What its rule waits for beside it: the key, where it lies, and whether it is there.
-    companions: Vec<(&'static str, PathBuf, bool)>,
+    companions: Vec<(&'static str, PathBuf, io::Result<Option<Kind>>)>,
+    /// The key by which others wait for it.
+    pub awaited_as: Option<&'static str>,
     /// How the running service has seen it.
     seen: Option<FileSeen>,
     /// What holds up a folder above it, or the watch.
@@ -37,7 +40,12 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn of(door: Option<&dyn Door>, path: &Path, taker: Option<&Rule>) -> Result<Self, Stop> {
+    pub(super) fn of(
+        door: Option<&dyn Door>,
+        path: &Path,
+        taker: Option<&Rule>,
+        awaited_as: Option<&'static str>,
+    ) -> Result<Self, Stop> {
         let name = OsText::from(path);
         let known = door.map(|door| door.file_known(&name)).transpose()?.unwrap_or_default();
         let mut held_up = None;
@@ -61,6 +69,7 @@ impl Found {
         Ok(Self {
             there: what_lies_at(path),
             companions: taker.map(|rule| companions(rule, path)).unwrap_or_default(),
+            awaited_as,
             seen: known.waiting,
             held_up,
             kept: known.kept,
@@ -95,9 +104,14 @@ impl Found {
         } else if !self.is_service {
             lines.push("no service is running: nobody watches for it".to_owned());
         }
-        for (key, path, is_there) in &self.companions {
-            let is_there = if *is_there { "is there" } else { "is not there" };
-            lines.push(format!("its {key} (`ready.{key}`): {} {is_there}", escaped_path(path)));
+        for (key, path, kind) in &self.companions {
+            let there = match kind {
+                Ok(Some(Kind::File)) => "is there".to_owned(),
+                Ok(Some(kind)) => format!("is {kind}, and only a regular file counts"),
+                Ok(None) => "is not there".to_owned(),
+                Err(error) => format!("cannot be looked at: {error}"),
+            };
+            lines.push(format!("its {key} (`ready.{key}`): {} {there}", escaped_path(path)));
         }
         if let Some(kept) = &self.kept {
             let age = age(kept.at);
@@ -125,7 +139,10 @@ impl Found {
     }
 
     pub(super) fn json(&self) -> Value {
-        let companion = |(key, path, is_there): &(&str, PathBuf, bool)| json!({ "key": key, "path": escaped_path(path), "there": is_there });
+        let companion = |(key, path, kind): &(&str, PathBuf, io::Result<Option<Kind>>)| {
+            let is_there = matches!(kind, Ok(Some(Kind::File)));
+            json!({ "key": key, "path": escaped_path(path), "there": is_there })
+        };
         let held_up = self.held_up.as_ref().map(|(_, reason)| reason);
         json!({
             "there": self.there,
@@ -160,16 +177,17 @@ fn part_of(job: &Job, file: &OsText) -> Option<&'static str> {
     }
 }
 
-/// The marker and the totals that a rule wants beside a file.
-fn companions(rule: &Rule, path: &Path) -> Vec<(&'static str, PathBuf, bool)> {
-    let named =
-        [("marker", &rule.ready.marker), ("totals", &rule.ready.totals), ("checksum", &rule.ready.checksum)];
-    let found = named.into_iter().filter_map(|(key, template)| {
-        let companion = companion::path(template.as_deref()?, path)?;
-        let is_there = companion.symlink_metadata().is_ok();
-        Some((key, companion, is_there))
-    });
-    found.collect()
+/// The marker and the totals that a rule wants beside a file, each with what lies there.
+fn companions(rule: &Rule, path: &Path) -> Vec<(&'static str, PathBuf, io::Result<Option<Kind>>)> {
+    let marker = Companion::marker_of(&rule.ready).and_then(Result::ok);
+    let named = |template: &Option<String>| companion::path(template.as_deref()?, path);
+    let places = [
+        ("marker", marker.and_then(|marker| marker.path_for(path))),
+        ("totals", named(&rule.ready.totals)),
+        ("checksum", named(&rule.ready.checksum)),
+    ];
+    let found = places.into_iter().filter_map(|(key, place)| place.map(|place| (key, place)));
+    found.map(|(key, place)| (key, place.clone(), durable_fs::kind_at(&place))).collect()
 }
 
 fn what_lies_at(path: &Path) -> String {

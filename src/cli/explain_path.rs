@@ -15,7 +15,7 @@ use crate::model::os_text::escaped_path;
 use crate::model::overriding::Override;
 use crate::model::pattern::os_chars::as_chars;
 use crate::model::pattern::{self, Pattern, Values};
-use crate::model::rule::{Mode, ReadyStrategy, Rule, Settings};
+use crate::model::rule::{Mode, Rule, Settings};
 use crate::model::shown_json;
 use crate::service::shadow::settings_aside;
 use crate::watch::companion::Companion;
@@ -120,8 +120,11 @@ pub(super) fn run(args: &ExplainArgs, settings: &Settings) -> anyhow::Result<Exi
     };
     view::print(|out| {
         let taker = set.assign(&path).and_then(|(at, _)| rules.get(at));
-        let found = Found::of(door, &path, taker)?;
-        let aside = aside.map(|(rule, door)| Found::of(door.as_deref(), &path, Some(rule))).transpose()?;
+        let awaited_as = companion_of(&rules, &path);
+        let found = Found::of(door, &path, taker, awaited_as)?;
+        let aside = aside
+            .map(|(rule, door)| Found::of(door.as_deref(), &path, Some(rule), awaited_as))
+            .transpose()?;
         let all = (&found, aside.as_ref());
         if args.json {
             print_json(out, &path, &bases, &verdicts, all)
@@ -190,17 +193,16 @@ fn excluded_by(rule: &Rule, path: &Path) -> Option<String> {
 /// Which key makes a file of this name one that others wait for, if any does.
 fn companion_of(rules: &[Rule], path: &Path) -> Option<&'static str> {
     let (folder, name) = (path.parent()?, path.file_name()?);
+    let is_shape = |companion: Companion| companion.shape().is_match(&as_chars(name));
     let is_called = |template: &Option<String>| {
-        let companion = template.as_ref().and_then(|template| Companion::parse(template).ok());
-        companion.is_some_and(|companion| companion.shape().is_match(&as_chars(name)))
+        template.as_ref().and_then(|template| Companion::parse(template).ok()).is_some_and(is_shape)
     };
     let looks_there = |rule: &&Rule| {
         let mut patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
         patterns.any(|pattern| pattern.could_match_in(folder))
     };
     rules.iter().filter(looks_there).find_map(|rule| {
-        let has_marker = rule.ready.strategy == ReadyStrategy::Marker && is_called(&rule.ready.marker);
-        if has_marker {
+        if Companion::marker_of(&rule.ready).and_then(Result::ok).is_some_and(is_shape) {
             return Some("marker");
         }
         let named = [("totals", &rule.ready.totals), ("checksum", &rule.ready.checksum)];
@@ -221,7 +223,12 @@ fn print_text(
         writeln!(out, "  rule \"{}\": {}", rule.name, verdict.told())?;
     }
     if verdicts.iter().all(|verdict| *verdict == Verdict::NoPattern) {
-        writeln!(out, "  no rule: no pattern fits; `landfall rules` lists them")?;
+        match found.awaited_as {
+            Some(key) => {
+                writeln!(out, "  no rule takes it: it is what other files wait for (`ready.{key}`)")?
+            }
+            None => writeln!(out, "  no rule: no pattern fits; `landfall rules` lists them")?,
+        }
     }
     for line in found.lines(now) {
         writeln!(out, "  {line}")?;

@@ -10,9 +10,10 @@ use super::section::{Section, absolute_item, is_plain_name};
 use super::suffixes::not_plain;
 use super::{decode, delivery, output, pipeline, records};
 use crate::format;
+use crate::model::mistake::Mistake;
 use crate::model::rule::{
-    EmptyFile, Errors, LastLine, Limit, Mode, OnRecordError, OnSuccess, Order, Publish, Ready, ReadyStrategy,
-    Records, Rule, Service, SourceEnd, TrustClose,
+    EmptyFile, Errors, LastLine, Limit, MarkerFor, Mode, OnRecordError, OnSuccess, Order, Publish, Ready,
+    ReadyStrategy, Records, Rule, Service, SourceEnd, TrustClose,
 };
 use crate::model::template::variables;
 use crate::watch::companion::Companion;
@@ -120,12 +121,14 @@ fn ready(section: &Section<'_>, records: &Records) -> Ready {
     let trusts =
         [("framed", TrustClose::Framed), ("always", TrustClose::Always), ("never", TrustClose::Never)];
     let strategy = section.choice("strategy", &strategies, &[]).unwrap_or(ReadyStrategy::Auto);
-    let marker = companion(section, "marker");
+    let fors = [("file", MarkerFor::File), ("folder", MarkerFor::Folder)];
+    let marker_for = section.choice("marker_for", &fors, &[]).unwrap_or_default();
+    let marker = marker(section, marker_for);
     let (totals, checksum) = (companion(section, "totals"), companion(section, "checksum"));
     let empties = [("take", EmptyFile::Take), ("wait", EmptyFile::Wait)];
     if strategy != ReadyStrategy::Marker {
         section.refuse(
-            &["marker"],
+            &["marker", "marker_for"],
             "a marker is named, but the strategy does not wait for it",
             "add `strategy = \"marker\"`, or take the marker out",
         );
@@ -136,6 +139,7 @@ fn ready(section: &Section<'_>, records: &Records) -> Ready {
         stable_for: section.duration("stable_for", Duration::ZERO).unwrap_or(Duration::from_secs(10)),
         linger: section.duration("linger", Duration::ZERO).unwrap_or(Duration::from_secs(1)),
         marker: (strategy == ReadyStrategy::Marker).then(|| marker.unwrap_or("{name}.done").to_owned()),
+        marker_for,
         totals: totals.map(str::to_owned),
         checksum: checksum.map(str::to_owned),
         last_line: last_line(section, records),
@@ -151,7 +155,11 @@ fn ready(section: &Section<'_>, records: &Records) -> Ready {
         let hint = "give each its own name; a file waits for its checksum as for a marker".to_owned();
         section.problem("checksum", "this is the name of its marker or its totals too", Some(hint));
     }
-    section.finish(&["marker_for"]);
+    if strategy == ReadyStrategy::Marker && marker_for == MarkerFor::Folder && !section.has("marker") {
+        let hint = "add `marker = \"_SUCCESS\"`, or what your senders call it";
+        section.problem("marker_for", "a marker for a folder has a name of its own", Some(hint.into()));
+    }
+    section.finish(&[]);
     ready
 }
 
@@ -176,10 +184,29 @@ fn last_line(section: &Section<'_>, records: &Records) -> LastLine {
     LastLine::Any
 }
 
+fn marker<'a>(section: &Section<'a>, marker_for: MarkerFor) -> Option<&'a str> {
+    match marker_for {
+        MarkerFor::File => named(section, "marker", |text| {
+            let or_folder =
+                |hint| format!("{hint}; one for all files of a folder takes `marker_for = \"folder\"`");
+            Companion::parse(text).map_err(|it| Mistake { hint: it.hint.map(or_folder), ..it })
+        }),
+        MarkerFor::Folder => named(section, "marker", Companion::of_folder),
+    }
+}
+
 /// The name of a marker, or of a file with totals.
 fn companion<'a>(section: &Section<'a>, key: &'static str) -> Option<&'a str> {
+    named(section, key, Companion::parse)
+}
+
+fn named<'a>(
+    section: &Section<'a>,
+    key: &'static str,
+    parse: fn(&str) -> Result<Companion, Mistake>,
+) -> Option<&'a str> {
     let text = section.text(key)?;
-    if let Err(mistake) = Companion::parse(text) {
+    if let Err(mistake) = parse(text) {
         section.problem(key, mistake.message, mistake.hint);
     }
     Some(text)

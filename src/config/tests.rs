@@ -569,3 +569,27 @@ fn a_name_that_promises_what_is_not_written_is_refused() {
         hint: take the suffix off
     "#);
 }
+
+#[test]
+fn a_marker_for_a_folder_has_a_name_and_one_for_a_file_that_of_its_file() {
+    let ready = |text: &str| World::with(&format!("config_version = 1\n{RULE}[rule.ready]\n{text}\n"));
+    let good = ready("strategy = 'marker'\nmarker_for = 'folder'\nmarker = '_SUCCESS'");
+    assert_eq!(good.settings().rules[0].ready.marker.as_deref(), Some("_SUCCESS"));
+    let wrong = [
+        ready("strategy = 'marker'\nmarker_for = 'folder'"),
+        ready("strategy = 'marker'\nmarker_for = 'folder'\nmarker = '{name}.done'"),
+        ready("strategy = 'marker'\nmarker = '_SUCCESS'"),
+        ready("marker_for = 'folder'"),
+    ];
+    let problems: Vec<_> = wrong.iter().map(|world| world.problems().to_string()).collect();
+    insta::assert_snapshot!(problems.join("\n"), @r#"
+    landfall.toml:12: rule "payments": ready.marker_for: a marker for a folder has a name of its own
+        hint: add `marker = "_SUCCESS"`, or what your senders call it
+    landfall.toml:13: rule "payments": ready.marker: `{name}.done` is the name of one file's marker
+        hint: write a name, like "_SUCCESS", or `marker_for = "file"`
+    landfall.toml:12: rule "payments": ready.marker: `_SUCCESS` does not tell it from its file, or whose it is
+        hint: use {name} or {stem} with something of its own, like "{name}.done"; one for all files of a folder takes `marker_for = "folder"`
+    landfall.toml:11: rule "payments": ready.marker_for: a marker is named, but the strategy does not wait for it
+        hint: add `strategy = "marker"`, or take the marker out
+    "#);
+}

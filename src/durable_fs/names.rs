@@ -1,5 +1,6 @@
 //! Names and what they stand for, apart from how a system tells it.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,20 @@ pub(crate) enum Renamed {
 pub(crate) enum Kind {
     File,
     Folder,
-    /// A link, a pipe, a socket or a device.
+    Link,
+    /// A pipe, a socket or a device.
     Other,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "a file",
+            Self::Folder => "a folder",
+            Self::Link => "a symbolic link",
+            Self::Other => "a pipe, a socket or a device",
+        })
+    }
 }
 
 #[derive(Debug)]

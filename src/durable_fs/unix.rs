@@ -113,6 +113,7 @@ fn kind_of(kind: FileType) -> Kind {
     match kind {
         FileType::RegularFile => Kind::File,
         FileType::Directory => Kind::Folder,
+        FileType::Symlink => Kind::Link,
         _ => Kind::Other,
     }
 }

@@ -133,6 +133,8 @@ fn kind_of(kind: fs::FileType) -> Kind {
         Kind::File
     } else if kind.is_dir() {
         Kind::Folder
+    } else if kind.is_symlink() {
+        Kind::Link
     } else {
         Kind::Other
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::claim_names::{claim_folder, claimed_path};
+use super::claim_names::{claim_folder, claimed_path, claimed_path_beside};
 use super::companions::take_companions;
 use super::delivery;
 use super::give_back::give_back;
@@ -22,7 +22,7 @@ use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::fault::FaultKind;
-use crate::model::identity::FolderIdentity;
+use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
@@ -127,7 +127,7 @@ fn new_job(
     let source = Source {
         claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
         claim_folder,
-        companions: companions(rule, &want.offer.companions, id, renames)?,
+        companions: companions(rule, &want.offer, id, renames)?,
         retire: want.retire,
         ..Source::found(want.offer.path.clone(), want.offer.identity)
     };
@@ -138,18 +138,21 @@ fn new_job(
 }
 
 /// Markers and the like, as they are now; one that is gone meanwhile is none. One that cannot be looked at may be there: without it its
-/// source is not claimed.
-fn companions(rule: &Rule, paths: &[PathBuf], id: JobId, renames: bool) -> Result<Vec<Companion>, Trouble> {
+/// source is not claimed. The marker of a folder that is another one by now stands for other files.
+fn companions(rule: &Rule, offer: &Offer, id: JobId, renames: bool) -> Result<Vec<Companion>, Trouble> {
+    let of_folder = offer.folder_marker.iter().map(|(path, judged)| (path, Some(judged)));
     let mut found = Vec::new();
-    for path in paths {
-        let Some(identity) = look_at(path)? else { continue };
-        let claimed = renames.then(|| claimed_path(rule, path, id).into());
+    for (path, judged) in offer.companions.iter().map(|path| (path, None)).chain(of_folder) {
+        let is_it = |found: &FileIdentity| judged.is_none_or(|judged| found.same_content(judged));
+        let Some(identity) = look_at(path)?.filter(is_it) else { continue };
+        let claimed = renames.then(|| claimed_path_beside(rule, path, id, found.len()).into());
         found.push(Companion {
             path: path.as_path().into(),
             claimed,
             identity,
             retired_to: None,
             is_copied: false,
+            is_of_folder: judged.is_some(),
         });
     }
     Ok(found)
@@ -257,7 +260,8 @@ pub(super) fn offer_for(
     let vars = vars_of(base, &[&path, &named])?;
     let rule = for_values(&vars).unwrap_or_else(|| Arc::clone(base));
     let companions = promises_of(&rule, &path)?;
-    Ok(Offer { rule, vars, identity, companions, path, may_be_early: false })
+    // The marker of a folder goes with its last file, and an operator names single ones.
+    Ok(Offer { rule, vars, identity, companions, folder_marker: None, path, may_be_early: false })
 }
 
 /// The totals and the checksum of a file that an operator names. They are asked for by the rule, and nobody waits for them here.

@@ -1,6 +1,6 @@
 //! What a source is called while it is ours, and the folder that it lies in then.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::durable_fs::CLAIM_FOLDER;
@@ -8,7 +8,7 @@ use crate::model::job_id::JobId;
 use crate::model::rule::Rule;
 
 /// Stands for a name that would not fit behind a job id.
-pub(super) const LONG_NAME: &str = "long-name";
+const LONG_NAME: &str = "long-name";
 
 /// What the reason beside a quarantined source is called after it.
 pub(super) const REASON_SUFFIX: &str = ".error.json";
@@ -26,14 +26,32 @@ pub(super) fn claim_folder(rule: &Rule, source: &Path) -> PathBuf {
 
 /// The claimed name: job id and original name, so that a claim folder explains itself without the store.
 pub(super) fn claimed_path(rule: &Rule, source: &Path, id: JobId) -> PathBuf {
+    named(rule, source, id, LONG_NAME.to_owned())
+}
+
+/// The claimed name of what lies beside a source, the how manieth of it; several long names of one job do not meet.
+pub(super) fn claimed_path_beside(rule: &Rule, companion: &Path, id: JobId, number: usize) -> PathBuf {
+    named(rule, companion, id, format!("{LONG_NAME}-{}", number + 1))
+}
+
+/// Whether a claimed name tells nothing of the original one.
+pub(super) fn stands_for_a_long_name(name: &OsStr) -> bool {
+    let behind = name.to_str().and_then(|name| name.strip_prefix(LONG_NAME));
+    behind.is_some_and(|behind| {
+        behind.is_empty() || behind.strip_prefix('-').is_some_and(|number| number.parse::<usize>().is_ok())
+    })
+}
+
+/// The ledger row has the original where that does not fit.
+fn named(rule: &Rule, original: &Path, id: JobId, if_long: String) -> PathBuf {
     let mut name = OsString::from(format!("{id}."));
-    let original = source.file_name().unwrap_or_default();
-    if name.len() + original.len() <= FILE_NAME_MAX {
-        name.push(original);
+    let given = original.file_name().unwrap_or_default();
+    if name.len() + given.len() <= FILE_NAME_MAX {
+        name.push(given);
     } else {
-        name.push(LONG_NAME); // the ledger row has the original
+        name.push(if_long);
     }
-    claim_folder(rule, source).join(name)
+    claim_folder(rule, original).join(name)
 }
 
 /// The file that says why a source was refused.
@@ -77,6 +95,13 @@ source = {{ on_success = "delete"{source} }}
         let longest = "n".repeat(FILE_NAME_MAX);
         let claimed = claimed_path(&rule, &Path::new("in").join(longest), id);
         assert_eq!(claimed, folder.join(format!("{id}.{LONG_NAME}")), "the row has the original");
+        let marker = Path::new("in").join("m".repeat(FILE_NAME_MAX));
+        let beside = [0, 1].map(|number| claimed_path_beside(&rule, &marker, id, number));
+        assert!(beside[0] != beside[1] && !beside.contains(&claimed), "{beside:?}");
+        for name in beside.iter().chain([&claimed]).filter_map(|path| path.file_name()?.to_str()) {
+            assert!(stands_for_a_long_name(name.split_once('.').expect("behind its job").1.as_ref()));
+        }
+        assert!(!stands_for_a_long_name("long-name.csv".as_ref()));
     }
 
     #[test]

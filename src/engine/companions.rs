@@ -5,6 +5,7 @@ use std::path::Path;
 use super::source::look_at;
 use super::trouble::Trouble;
 use crate::durable_fs::{self, Renamed};
+use crate::model::identity::FileIdentity;
 use crate::model::job::{Companion, Job};
 use crate::store::Store;
 
@@ -23,8 +24,17 @@ pub(super) fn take_companions(job: &Job) -> Result<(), Trouble> {
         let path = companion.path.as_path();
         let found = look_at(path)?;
         // Not by its times: a marker is seen while it is made, and gets them a moment later (`touch`).
-        if found.is_some_and(|found| found.same_file(&companion.identity)) {
-            durable_fs::rename_no_replace(path, claimed.as_path())?;
+        // That of a folder was judged as it stood still: if it was written anew, it stands for other files.
+        let is_it = |found: FileIdentity| {
+            found.same_file(&companion.identity)
+                && (!companion.is_of_folder || found.same_content(&companion.identity))
+        };
+        if !found.is_some_and(is_it) {
+            continue;
+        }
+        durable_fs::rename_no_replace(path, claimed.as_path())?;
+        if !look_at(claimed.as_path())?.is_none_or(is_it) {
+            durable_fs::rename_no_replace(claimed.as_path(), path)?; // it was written anew in that moment
         }
     }
     Ok(())
@@ -78,6 +88,7 @@ mod tests {
             identity: look_at(companion).ok().flatten().unwrap_or(identity),
             retired_to: None,
             is_copied: false,
+            is_of_folder: false,
         };
         let source = Source { companions: vec![companion], ..Source::found(path, identity) };
         Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now())

@@ -95,6 +95,7 @@ impl Engine {
             identity: *identity,
             vars,
             companions: Vec::new(),
+            folder_marker: None,
             may_be_early: false,
         };
         if !shared.held.hold(*identity, file) || intake.try_send(vec![offer]).is_err() {

@@ -137,7 +137,7 @@ mod tests {
         let path = world.source();
         let identity = durable_fs::identity_at(&path).expect("looks").expect("a regular file");
         let (rule, vars, companions) = (world.rule(), std::collections::BTreeMap::new(), Vec::new());
-        Offer { rule, path, identity, vars, companions, may_be_early: false }
+        Offer { rule, path, identity, vars, companions, folder_marker: None, may_be_early: false }
     }
 
     fn jobs(world: &World) -> Vec<crate::model::job::Job> {

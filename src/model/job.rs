@@ -157,6 +157,9 @@ pub struct Companion {
     /// What is kept of it is a copy: others could have changed it itself.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_copied: bool,
+    /// It is the marker of a whole folder: once it was written anew it stands for other files.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_of_folder: bool,
 }
 
 /// What a job waits for.

@@ -158,12 +158,15 @@ pub struct Ready {
     pub stable_for: Duration,
     /// How long it must stand still after a close, a rename or a marker that was seen: its sender may still ask for it.
     pub linger: Duration,
-    /// Template of the marker's name (`marker`): `{name}`, `{stem}`; in the file's folder.
+    /// Template of the marker's name (`marker`): `{name}`, `{stem}`; in the file's folder. For a folder the name itself.
     pub marker: Option<String>,
-    /// Template of the name of the file with the sender's totals, as for the marker.
+    /// For which files a marker stands.
+    #[serde(default, skip_serializing_if = "MarkerFor::is_file")]
+    pub marker_for: MarkerFor,
+    /// Template of the name of the file with the sender's totals, as for a marker of one file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totals: Option<String>,
-    /// Template of the name of the file with the sender's checksum, as for the marker.
+    /// Template of the name of the file with the sender's checksum, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
     /// What a last record without its line end means.
@@ -185,6 +188,24 @@ fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_yes(it: &bool) -> bool {
     *it
+}
+
+/// `ready.marker_for`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MarkerFor {
+    /// One file, whose name it has.
+    #[default]
+    File,
+    /// All files of its folder that came before it.
+    Folder,
+}
+
+impl MarkerFor {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_file(&self) -> bool {
+        *self == Self::File
+    }
 }
 
 /// `ready.empty`.

@@ -58,6 +58,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
             linger: std::time::Duration::ZERO,
             marker: None,
             totals: None,
+            marker_for: crate::model::rule::MarkerFor::File,
             last_line: crate::model::rule::LastLine::Any,
             events: true,
             checksum: None,

@@ -67,12 +67,19 @@ pub(super) struct Companions {
     pub(super) checksum: Option<PathBuf>,
     /// What they were at the last look, and when one of them last became another.
     seen: [Option<FileIdentity>; 3],
+    /// The marker is that of its whole folder.
+    pub(super) is_of_folder: bool,
     since: Option<Instant>,
 }
 
 impl Companions {
-    pub(super) fn new(marker: Option<PathBuf>, totals: Option<PathBuf>, checksum: Option<PathBuf>) -> Self {
-        Self { marker, totals, checksum, ..Self::default() }
+    pub(super) fn new(
+        marker: Option<PathBuf>,
+        totals: Option<PathBuf>,
+        checksum: Option<PathBuf>,
+        is_of_folder: bool,
+    ) -> Self {
+        Self { marker, totals, checksum, is_of_folder, ..Self::default() }
     }
 
     /// Takes note of a look at all of them; tells since when they stand still, once one of them is there.
@@ -82,6 +89,17 @@ impl Companions {
             self.since = Some(now);
         }
         self.since
+    }
+
+    /// Where the marker, the totals and the checksum lie.
+    pub(super) fn places(&self) -> [Option<PathBuf>; 3] {
+        [self.marker.clone(), self.totals.clone(), self.checksum.clone()]
+    }
+
+    /// What goes with the file, whatever becomes of other files.
+    pub(super) fn of_the_file(&self) -> impl Iterator<Item = &PathBuf> {
+        let marker = self.marker.iter().filter(|_| !self.is_of_folder);
+        marker.chain(&self.totals).chain(&self.checksum)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &PathBuf> {

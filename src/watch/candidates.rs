@@ -38,12 +38,12 @@ const JUST_CAME: Reason =
     Cow::Borrowed("it came just now, and its sender may still ask for it (`ready.linger`)");
 const HAS_WRITER: Reason = Cow::Borrowed("somebody has it open for writing");
 const NO_MARKER: Reason = Cow::Borrowed("for its marker");
-const NO_TOTALS: Reason = Cow::Borrowed("for its totals");
 const TOTALS_WRITER: Reason = Cow::Borrowed("somebody has its totals open for writing");
-const NO_CHECKSUM: Reason = Cow::Borrowed("for its checksum");
 const CHECKSUM_WRITER: Reason = Cow::Borrowed("somebody has its checksum open for writing");
 const IS_EMPTY: Reason = Cow::Borrowed("it is empty (`ready.empty`)");
 const STALE_MARKER: Reason = Cow::Borrowed("its marker is older than the file");
+const MARKER_OF_OTHERS: Reason =
+    Cow::Borrowed("for the next marker of its folder: it came, or was changed, after the one that is there");
 const GIVEN_BACK: Reason = Cow::Borrowed(
     "it changed while it was claimed, or ended too early; until it has stood still for `ready.stable_for`",
 );
@@ -109,12 +109,6 @@ impl Watcher {
         renamed.map_or(Sign::Appeared, |from| sign_of_rename(&from, path))
     }
 
-    fn marker_changed(&mut self, marker: &Path, now: Instant) {
-        for file in self.table.waiting_for(marker) {
-            self.evaluate(&file, now);
-        }
-    }
-
     fn folder_gone(&mut self, path: &Path) {
         if self.notifier.knows(path) {
             self.notifier.forget(path);
@@ -156,7 +150,7 @@ impl Watcher {
         true
     }
 
-    fn is_kept(&mut self, path: &Path, identity: &FileIdentity) -> bool {
+    pub(super) fn is_kept(&mut self, path: &Path, identity: &FileIdentity) -> bool {
         if self.table.is_kept(path, identity, self.scan) {
             return true;
         }
@@ -253,32 +247,15 @@ impl Watcher {
         if identity.size == 0 && self.rules.get(candidate.rule).is_some_and(WatchedRule::leaves_empty) {
             return self.table.wait(path, now + self.scan_every, IS_EMPTY);
         }
-        let marker = match candidate.companions.marker.as_deref().map(durable_fs::identity_at).transpose() {
-            Ok(marker) => marker.flatten(),
-            Err(error) => return self.failed(path, format!("its marker cannot be looked at: {error}"), now),
-        };
-        // How old they are says nothing: their content does, and senders may write them first.
-        let totals = match candidate.companions.totals.as_deref().map(durable_fs::identity_at) {
-            Some(Ok(None)) => return self.table.wait(path, now + self.scan_every, NO_TOTALS),
-            Some(Err(error)) => {
-                return self.failed(path, format!("its totals cannot be looked at: {error}"), now);
-            }
-            Some(Ok(totals)) => totals,
-            None => None,
-        };
-        let checksum = match candidate.companions.checksum.as_deref().map(durable_fs::identity_at) {
-            Some(Ok(None)) => return self.table.wait(path, now + self.scan_every, NO_CHECKSUM),
-            Some(Err(error)) => {
-                return self.failed(path, format!("its checksum cannot be looked at: {error}"), now);
-            }
-            Some(Ok(checksum)) => checksum,
-            None => None,
-        };
+        // How old totals and checksum are says nothing: their content does, and senders may write them first.
+        let Some(beside) = self.look_beside(path, now) else { return };
+        let marker = self.judge_marker(path, beside[0], &identity);
+        let Some(candidate) = self.table.get_mut(path) else { return };
         let seen = Evidence {
             proof: candidate.proof,
-            marker: MarkerSeen::judge(marker, &identity),
+            marker,
             still_since: candidate.still_since,
-            companions_since: candidate.companions.look([marker, totals, checksum], now),
+            companions_since: candidate.companions.look(beside, now),
         };
         let Some(rule) = self.rules.get(candidate.rule) else { return };
         let in_order = rule.rule.order != Order::Arrival;
@@ -287,8 +264,14 @@ impl Watcher {
             Verdict::CompleteIfFramed => self.look_closely(path, true, now),
             Verdict::Until(at) => self.table.wait(path, self.due(at, in_order), STANDS_STILL_YET),
             Verdict::Lingers(at) => self.table.wait(path, self.due(at, in_order), JUST_CAME),
-            Verdict::Marker(MarkerSeen::Stale) => self.table.wait(path, now + self.scan_every, STALE_MARKER),
-            Verdict::Marker(_) => self.table.wait(path, now + self.scan_every, NO_MARKER),
+            Verdict::Marker(marker) => {
+                let reason = match marker {
+                    MarkerSeen::Stale => STALE_MARKER,
+                    MarkerSeen::OfOthers => MARKER_OF_OTHERS,
+                    MarkerSeen::Missing | MarkerSeen::Valid => NO_MARKER,
+                };
+                self.table.wait(path, now + self.scan_every, reason);
+            }
         }
     }
 
@@ -359,7 +342,7 @@ impl Watcher {
     }
 
     /// Puts a candidate off, longer each time; the operator is told.
-    fn failed(&mut self, path: &Arc<Path>, reason: String, now: Instant) {
+    pub(super) fn failed(&mut self, path: &Arc<Path>, reason: String, now: Instant) {
         let Some(candidate) = self.table.get_mut(path) else { return };
         candidate.failures = candidate.failures.saturating_add(1);
         let until = now + pause(candidate.failures);
@@ -572,8 +555,9 @@ impl Watcher {
     /// The offer of a ready candidate, unless it changed while it waited for its turn.
     fn offer(&mut self, path: &Arc<Path>, now: Instant) -> Option<Offer> {
         self.evaluate(path, now);
-        let candidate =
-            self.table.get(path).filter(|candidate| matches!(candidate.phase, Phase::Ready(_)))?;
+        self.table.get(path).filter(|candidate| matches!(candidate.phase, Phase::Ready(_)))?;
+        let folder_marker = self.folder_marker_for(path, now)?;
+        let candidate = self.table.get(path)?;
         let rule = self.rules.get(candidate.rule)?;
         let (_, vars) = self.rules.assign(path)?;
         let offer = Offer {
@@ -581,7 +565,8 @@ impl Watcher {
             path: path.to_path_buf(),
             identity: candidate.seen,
             vars,
-            companions: candidate.companions.iter().cloned().collect(),
+            companions: candidate.companions.of_the_file().cloned().collect(),
+            folder_marker,
             may_be_early: candidate.may_be_early,
         };
         self.table.offered(path);

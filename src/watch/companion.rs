@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::mistake::Mistake;
 use crate::model::pattern::Segment;
+use crate::model::rule::{MarkerFor, Ready, ReadyStrategy};
 use crate::model::template::{self, Outline};
 
 /// The template of a companion's name: `{name}` is the file's name, `{stem}` what it is in every template.
@@ -37,6 +38,30 @@ impl Companion {
         Ok(Self { template, shape })
     }
 
+    /// The marker of all files of its folder: it has a name of its own.
+    pub(crate) fn of_folder(text: &str) -> Result<Self, Mistake> {
+        if text.contains(std::path::is_separator) || ["", ".", ".."].contains(&text) {
+            let hint = "write a name, like \"_SUCCESS\"; it lies in the folder of its files";
+            return Err(Mistake::new(format!("`{text}` is no name of a file"), hint));
+        }
+        let template = Outline::parse(text)?;
+        if template.variables().next().is_some() {
+            let hint = "write a name, like \"_SUCCESS\", or `marker_for = \"file\"`";
+            return Err(Mistake::new(format!("`{text}` is the name of one file's marker"), hint));
+        }
+        let shape = Segment::of_literals(&template.literals());
+        Ok(Self { template, shape })
+    }
+
+    /// A rule's marker, if its files wait for one.
+    pub(crate) fn marker_of(ready: &Ready) -> Option<Result<Self, Mistake>> {
+        let text = ready.marker.as_deref().filter(|_| ready.strategy == ReadyStrategy::Marker)?;
+        Some(match ready.marker_for {
+            MarkerFor::File => Self::parse(text),
+            MarkerFor::Folder => Self::of_folder(text),
+        })
+    }
+
     /// Where the companion of this file lies.
     pub(crate) fn path_for(&self, file: &Path) -> Option<PathBuf> {
         let name = file.file_name()?;
@@ -68,6 +93,16 @@ mod tests {
         assert!(marker.shape().is_match("a.done") && !marker.shape().is_match(".done"));
         let braced = Companion::parse("{{{name}}}").expect("good");
         assert_eq!(braced.path_for(Path::new("in/a")), Some(PathBuf::from("in/{a}")));
+    }
+
+    #[test]
+    fn the_marker_of_a_folder_has_a_name_of_its_own() {
+        let marker = Companion::of_folder("_SUCCESS").expect("good");
+        assert_eq!(marker.path_for(Path::new("in/a.csv")), Some(PathBuf::from("in/_SUCCESS")));
+        assert!(marker.shape().is_match("_SUCCESS") && !marker.shape().is_match("_SUCCESS.csv"));
+        for text in ["{name}.done", "x/done", "..", "", "{done"] {
+            assert!(Companion::of_folder(text).is_err(), "{text}");
+        }
     }
 
     #[test]

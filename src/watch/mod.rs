@@ -19,7 +19,9 @@
 //!
 //! Nothing here moves, changes or removes a file, or waits for the engine.
 
+mod batch;
 mod bell;
+mod beside;
 mod candidate;
 mod candidates;
 pub(crate) mod companion;

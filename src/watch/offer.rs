@@ -20,8 +20,10 @@ pub(crate) struct Offer {
     pub identity: FileIdentity,
     /// The rule's named wildcards.
     pub vars: BTreeMap<String, OsText>,
-    /// Its marker and its totals, retired with it.
+    /// Its own marker, totals and checksum, retired with it.
     pub companions: Vec<PathBuf>,
+    /// The marker of its folder, as it was when it was judged, where this is the last file that it stands for.
+    pub folder_marker: Option<(PathBuf, FileIdentity)>,
     /// Judged by a close-write and content that proves its own end: may turn out to be early.
     pub may_be_early: bool,
 }

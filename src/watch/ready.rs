@@ -30,21 +30,44 @@ pub(super) enum MarkerSeen {
     Missing,
     /// It is there, but older than its file.
     Stale,
+    /// It is that of a folder, and stands for files that came before this one.
+    OfOthers,
     /// It speaks for its file.
     Valid,
 }
 
+/// Whether the marker of its folder stood for a file before, as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stood {
+    Never,
+    Before,
+    /// Until it was claimed; then it was given back. That its marker went with other files, or its rename back, is nothing that its sender did.
+    UntilTaken,
+}
+
 impl MarkerSeen {
+    /// Judges the marker of a folder: also by when the file was last changed at all, which no sender can set.
+    pub(super) fn judge_of_folder(marker: Option<FileIdentity>, file: &FileIdentity, stood: Stood) -> Self {
+        match (marker, stood) {
+            (None, Stood::UntilTaken) => Self::Valid,
+            (None, Stood::Never | Stood::Before) => Self::Missing,
+            (Some(marker), _) if is_before(marker.mtime_ns, file.mtime_ns) => Self::OfOthers,
+            (Some(marker), Stood::Never) if is_before(marker.ctime_ns, file.ctime_ns) => Self::OfOthers,
+            (Some(_), _) => Self::Valid,
+        }
+    }
+
     /// Judges the marker by both files' times, at the precision that both have: clients set times in whole seconds.
     pub(super) fn judge(marker: Option<FileIdentity>, file: &FileIdentity) -> Self {
         let Some(marker) = marker else { return Self::Missing };
-        let unit = unit(marker.mtime_ns).max(unit(file.mtime_ns));
-        if marker.mtime_ns.div_euclid(unit) < file.mtime_ns.div_euclid(unit) {
-            Self::Stale
-        } else {
-            Self::Valid
-        }
+        if is_before(marker.mtime_ns, file.mtime_ns) { Self::Stale } else { Self::Valid }
     }
+}
+
+/// Whether one time is before another, at the precision that both have.
+fn is_before(one: i128, other: i128) -> bool {
+    let unit = unit(one).max(unit(other));
+    one.div_euclid(unit) < other.div_euclid(unit)
 }
 
 /// The coarsest of the usual units that a time is a multiple of, in nanoseconds.
@@ -128,6 +151,7 @@ mod tests {
             stable_for: STABLE_FOR,
             linger: LINGER,
             marker: None,
+            marker_for: crate::model::rule::MarkerFor::File,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
             events: true,
@@ -166,6 +190,27 @@ mod tests {
         assert_eq!(verdict(S::Marker, Never, None, 99, M::Stale), Verdict::Marker(M::Stale));
         assert_eq!(verdict(S::Marker, Never, None, 2, M::Valid), Verdict::Complete);
         assert!(matches!(verdict(S::Marker, Never, None, 1, M::Valid), Verdict::Lingers(_)));
+    }
+
+    #[test]
+    fn the_marker_of_a_folder_stands_for_what_neither_changed_nor_came_after_it() {
+        use Stood::{Before, Never, UntilTaken};
+        const S: i128 = 1_000_000_000;
+        let at =
+            |mtime, ctime| FileIdentity { device: 1, inode: 1, size: 1, mtime_ns: mtime, ctime_ns: ctime };
+        let judge = |marker: (i128, i128), file: (i128, i128), stood| {
+            MarkerSeen::judge_of_folder(Some(at(marker.0, marker.1)), &at(file.0, file.1), stood)
+        };
+        assert_eq!(judge((5 * S, 5 * S + 7), (5 * S + 3, 5 * S + 6), Never), MarkerSeen::Valid);
+        assert_eq!(judge((5 * S, 5 * S + 7), (6 * S, 5 * S + 6), Never), MarkerSeen::OfOthers);
+        // Its sender kept its old time, and it came later all the same.
+        assert_eq!(judge((5 * S, 5 * S + 7), (S, 5 * S + 8), Never), MarkerSeen::OfOthers);
+        // Our own rename, or a change of its rights, once it was marked.
+        assert_eq!(judge((5 * S, 5 * S + 7), (S, 9 * S + 8), Before), MarkerSeen::Valid);
+        assert_eq!(judge((5 * S, 5 * S + 7), (6 * S, 9 * S + 8), Before), MarkerSeen::OfOthers);
+        let without = |stood| MarkerSeen::judge_of_folder(None, &at(1, 1), stood);
+        let all = [without(Never), without(Before), without(UntilTaken)];
+        assert_eq!(all, [MarkerSeen::Missing, MarkerSeen::Missing, MarkerSeen::Valid]);
     }
 
     #[test]

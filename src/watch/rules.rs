@@ -11,7 +11,7 @@ use super::exclude::{Excludes, is_unfinished};
 use crate::model::mistake::Mistake;
 use crate::model::pattern::os_chars::as_chars;
 use crate::model::pattern::{NameIndex, Nodes, Pattern, PatternTree, Segment, Values};
-use crate::model::rule::{EmptyFile, Mode, OnSuccess, ReadyStrategy, Rule};
+use crate::model::rule::{EmptyFile, MarkerFor, Mode, OnSuccess, ReadyStrategy, Rule};
 
 /// Where claimed files lie beside their place; never entered.
 pub(super) use crate::durable_fs::CLAIM_FOLDER;
@@ -216,11 +216,10 @@ impl WatchedRule {
         let patterns =
             rule.paths.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>().map_err(wrong)?;
         let excludes = Excludes::parse(&rule.exclude).map_err(wrong)?;
-        let marker = match (rule.ready.strategy, &rule.ready.marker) {
-            (ReadyStrategy::Marker, Some(template)) => Some(Companion::parse(template).map_err(wrong)?),
-            (ReadyStrategy::Marker, None) => return Err(WatchError::NoMarker { rule: rule.name.clone() }),
-            (ReadyStrategy::Auto | ReadyStrategy::Stable, _) => None,
-        };
+        let marker = Companion::marker_of(&rule.ready).transpose().map_err(wrong)?;
+        if rule.ready.strategy == ReadyStrategy::Marker && marker.is_none() {
+            return Err(WatchError::NoMarker { rule: rule.name.clone() });
+        }
         let totals = rule.ready.totals.as_deref().map(Companion::parse).transpose().map_err(wrong)?;
         let checksum = rule.ready.checksum.as_deref().map(Companion::parse).transpose().map_err(wrong)?;
         Ok(Self { rule, marker, totals, checksum, patterns, excludes })
@@ -249,7 +248,14 @@ impl WatchedRule {
     /// The marker, the totals and the checksum of a file.
     pub(super) fn companions_of(&self, file: &Path) -> Companions {
         let path = |companion: &Option<Companion>| companion.as_ref().and_then(|it| it.path_for(file));
-        Companions::new(path(&self.marker), path(&self.totals), path(&self.checksum))
+        let is_of_folder = self.folder_marker_of(file).is_some();
+        Companions::new(path(&self.marker), path(&self.totals), path(&self.checksum), is_of_folder)
+    }
+
+    /// Where the marker of a file lies that stands for its whole folder, if its rule has one.
+    pub(super) fn folder_marker_of(&self, file: &Path) -> Option<PathBuf> {
+        let marker = self.marker.as_ref().filter(|_| self.rule.ready.marker_for == MarkerFor::Folder);
+        marker.and_then(|it| it.path_for(file))
     }
 
     /// What lies beside a file and is none itself.

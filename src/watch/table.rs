@@ -25,7 +25,7 @@ const CANDIDATES_MIN: usize = 16;
 const COMMON_MAX: usize = CANDIDATES_MAX / 2;
 /// Files that were given back and are remembered.
 const RETURNED_MAX: usize = 4096;
-/// Taken files that are remembered, so that one given back later is not believed at once.
+/// Taken files that are remembered, so that one given back later is not believed at once; and as many that were marked.
 const TAKEN_MAX: usize = 4096;
 /// Kept files that are remembered; about others the ledger is asked.
 const KEPT_MAX: usize = 65_536;
@@ -46,12 +46,39 @@ pub(super) struct Table {
     next_rule: usize,
     arrivals: u64,
     by_marker: HashMap<PathBuf, HashSet<Arc<Path>>>,
-    taken: HashMap<(u64, u64), FileIdentity>,
-    taken_in_order: VecDeque<(u64, u64)>,
+    taken: Remembered,
+    /// Files that the marker of their folder stood for.
+    marked: Remembered,
     kept: HashMap<PathBuf, (FileIdentity, u64)>,
     /// What was given back, as it was then, and how often as that.
     returned: HashMap<PathBuf, (FileIdentity, u32)>,
     returned_in_order: VecDeque<PathBuf>,
+}
+
+/// The last [`TAKEN_MAX`] files of a kind.
+#[derive(Default)]
+struct Remembered {
+    files: HashMap<(u64, u64), FileIdentity>,
+    in_order: VecDeque<(u64, u64)>,
+}
+
+impl Remembered {
+    fn insert(&mut self, identity: FileIdentity) {
+        let key = (identity.device, identity.inode);
+        if self.files.insert(key, identity).is_none() {
+            self.in_order.push_back(key);
+        }
+        if self.in_order.len() > TAKEN_MAX
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.files.remove(&oldest);
+        }
+    }
+
+    fn has(&self, identity: &FileIdentity) -> bool {
+        let known = self.files.get(&(identity.device, identity.inode));
+        known.is_some_and(|known| known.same_content(identity))
+    }
 }
 
 impl Table {
@@ -149,7 +176,7 @@ impl Table {
         let remembered = Self {
             arrivals: self.arrivals,
             taken: std::mem::take(&mut self.taken),
-            taken_in_order: std::mem::take(&mut self.taken_in_order),
+            marked: std::mem::take(&mut self.marked),
             kept: std::mem::take(&mut self.kept),
             returned: std::mem::take(&mut self.returned),
             returned_in_order: std::mem::take(&mut self.returned_in_order),
@@ -190,8 +217,8 @@ impl Table {
     }
 
     /// The candidates that wait for this marker, or these totals.
-    pub(super) fn waiting_for(&self, marker: &Path) -> Vec<Arc<Path>> {
-        self.by_marker.get(marker).into_iter().flatten().cloned().collect()
+    pub(super) fn waiting_for(&self, marker: &Path) -> impl Iterator<Item = &Arc<Path>> {
+        self.by_marker.get(marker).into_iter().flatten()
     }
 
     /// Lets a candidate wait until it is looked at again.
@@ -296,21 +323,22 @@ impl Table {
 
     /// Remembers what was taken, the last [`TAKEN_MAX`] of them.
     pub(super) fn remember_taken(&mut self, identity: FileIdentity) {
-        let key = (identity.device, identity.inode);
-        if self.taken.insert(key, identity).is_none() {
-            self.taken_in_order.push_back(key);
-        }
-        if self.taken_in_order.len() > TAKEN_MAX
-            && let Some(oldest) = self.taken_in_order.pop_front()
-        {
-            self.taken.remove(&oldest);
-        }
+        self.taken.insert(identity);
+    }
+
+    /// Remembers that the marker of its folder stood for a file.
+    pub(super) fn remember_marked(&mut self, identity: FileIdentity) {
+        self.marked.insert(identity);
+    }
+
+    /// Whether a marker stood for this very file.
+    pub(super) fn was_marked(&self, identity: &FileIdentity) -> bool {
+        self.marked.has(identity)
     }
 
     /// Whether this very file was taken before: then it was given back.
     pub(super) fn was_taken(&self, identity: &FileIdentity) -> bool {
-        let taken = self.taken.get(&(identity.device, identity.inode));
-        taken.is_some_and(|taken| taken.same_content(identity))
+        self.taken.has(identity)
     }
 
     /// Takes note that a file was given back; how often it was as it is now.

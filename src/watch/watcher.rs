@@ -76,6 +76,8 @@ pub(super) struct Watcher {
     pub(super) scan: u64,
     /// Batches that the engine had no room for, each with its outlet, which was full.
     pub(super) unsent: Vec<(usize, Vec<Offer>)>,
+    /// Complete files that go with the marker of their folder, until the others are answered.
+    pub(super) held_for_marker: Vec<Arc<Path>>,
     /// Deadlines of ordered rules are counted from here, in steps, so that neighbours come together.
     pub(super) started: Instant,
     pub(super) flags: Flags,
@@ -127,6 +129,7 @@ impl Watcher {
             troubles: Troubles::default(),
             scan: 0,
             unsent: Vec::new(),
+            held_for_marker: Vec::new(),
             started: now,
             flags,
             missing: HashSet::new(),
@@ -192,8 +195,12 @@ impl Watcher {
 
     fn take_answers(&mut self) {
         let answers = std::mem::take(&mut *self.flags.answers.lock().unwrap_or_else(PoisonError::into_inner));
+        let has_some = !answers.is_empty();
         for (path, answer) in answers {
             self.answered(&path, answer);
+        }
+        if has_some {
+            self.let_the_last_go();
         }
         if self.flags.hastened.swap(false, Ordering::AcqRel) {
             self.hasten();

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use super::EngineError;
 use super::claim_names::reason_of;
-use super::claim_names::{LONG_NAME, REASON_SUFFIX};
+use super::claim_names::{REASON_SUFFIX, stands_for_a_long_name};
 use super::trouble::Trouble;
 use crate::durable_fs::{self, CLAIM_FOLDER, Kind, Renamed};
 use crate::model::fault::FaultKind;
@@ -139,7 +139,7 @@ fn claimed_files(folder: &Path) -> Result<Vec<Stray>, Trouble> {
     let mut found = Vec::new();
     for path in files_in(folder)? {
         let Some((job, name)) = path.file_name().and_then(parse_claimed) else { continue };
-        let name = (name != LONG_NAME).then(|| OsText::new(name));
+        let name = (!stands_for_a_long_name(&name)).then(|| OsText::new(name));
         // One that vanished was moved on; one that cannot be looked at is told all the same.
         let bytes = match durable_fs::identity_at(&path) {
             Ok(None) => continue,

@@ -78,6 +78,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             linger: Duration::ZERO,
             marker: None,
             totals: None,
+            marker_for: crate::model::rule::MarkerFor::File,
             last_line: crate::model::rule::LastLine::Any,
             events: true,
             checksum: None,

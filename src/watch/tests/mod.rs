@@ -167,6 +167,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
             stable_for: STABLE_FOR,
             linger: Duration::ZERO,
             marker: None,
+            marker_for: crate::model::rule::MarkerFor::File,
             totals: None,
             last_line: crate::model::rule::LastLine::Any,
             events: true,

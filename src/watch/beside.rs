@@ -1,0 +1,74 @@
+//! What lies beside a candidate and it waits for: its marker, its totals, its checksum.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::candidate::Reason;
+use super::watcher::Watcher;
+use crate::durable_fs::{self, Kind};
+use crate::model::identity::FileIdentity;
+
+/// In the order of `Companions::places`, each with what is said where it is not there; a marker is judged further.
+const WANTED: [(&str, Option<Reason>); 3] = [
+    ("marker", None),
+    ("totals", Some(Cow::Borrowed("for its totals"))),
+    ("checksum", Some(Cow::Borrowed("for its checksum"))),
+];
+
+/// What lies under a companion's name.
+enum Beside {
+    File(FileIdentity),
+    Nothing,
+    /// A link may lead to a file that was there long before, and nobody could take it with its source.
+    NoFile(Kind),
+    Unseen(io::Error),
+}
+
+impl Beside {
+    fn at(path: &Path) -> Self {
+        let found = durable_fs::identity_at(path).and_then(|identity| match identity {
+            Some(identity) => Ok(Self::File(identity)),
+            None => Ok(match durable_fs::kind_at(path)? {
+                None | Some(Kind::File) => Self::Nothing, // it comes or goes just now
+                Some(kind) => Self::NoFile(kind),
+            }),
+        });
+        found.unwrap_or_else(Self::Unseen)
+    }
+}
+
+impl Watcher {
+    /// Looks at what a candidate waits for; none where it goes on waiting, which it says. A marker may lack.
+    pub(super) fn look_beside(
+        &mut self,
+        path: &Arc<Path>,
+        now: Instant,
+    ) -> Option<[Option<FileIdentity>; 3]> {
+        let places = self.table.get(path)?.companions.places();
+        let found = places.map(|place| place.as_deref().map(Beside::at));
+        let mut beside = [None; 3];
+        for ((seen, found), (what, missing)) in beside.iter_mut().zip(found).zip(WANTED) {
+            let reason = match (found, missing) {
+                (None, _) | (Some(Beside::Nothing), None) => continue,
+                (Some(Beside::File(identity)), _) => {
+                    *seen = Some(identity);
+                    continue;
+                }
+                (Some(Beside::Nothing), Some(reason)) => reason,
+                (Some(Beside::NoFile(kind)), _) => Cow::Owned(format!(
+                    "for its {what}: what has that name is {kind}, and only a regular file counts"
+                )),
+                (Some(Beside::Unseen(error)), _) => {
+                    self.failed(path, format!("its {what} cannot be looked at: {error}"), now);
+                    return None;
+                }
+            };
+            self.table.wait(path, now + self.scan_every, reason);
+            return None;
+        }
+        Some(beside)
+    }
+}
