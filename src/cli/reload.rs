@@ -9,7 +9,7 @@ use super::say::{complain, say, say_aside};
 use super::{running, view};
 use crate::config;
 use crate::control::Client;
-use crate::engine::Door as _;
+use crate::engine::{Door as _, Refusal};
 use crate::model::configuration::{ConfigurationProblem, Reloaded, RulesChange};
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::escaped_path;
@@ -28,20 +28,18 @@ pub(super) struct ReloadArgs {
 }
 
 pub(super) fn run(args: &ReloadArgs, config: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let service = match running::client(config) {
-        Some(service) => service,
-        None => {
-            // Without a service nobody goes by it, and whoever asks wants to know what is wrong.
-            let settings = running::read(&config::find(config)?)?.settings?;
-            let data_dir = &settings.service.data_dir;
-            // It may have been started with the file under another name.
-            match Client::connect(data_dir) {
-                Some(service) => service,
-                None => return Ok(not_running(data_dir)),
-            }
+    let mut service = running::client(config);
+    if service.is_none() {
+        // Without a service nobody goes by it, and whoever asks wants to know what is wrong.
+        let settings = running::read(&config::find(config)?)?.settings?;
+        let data_dir = &settings.service.data_dir;
+        // It may have been started with the file under another name.
+        service = Client::connect(data_dir);
+        if service.is_none() {
+            return Ok(not_running(data_dir));
         }
-    };
-    match service.reload() {
+    }
+    match service.map_or(Err(Refusal::NotRunning), |service| service.reload()) {
         Ok(reloaded) => tell(args, &reloaded),
         Err(refusal) => Ok(view::refuse(&refusal)),
     }

@@ -37,7 +37,7 @@ pub(super) fn client(config: Option<&Path>) -> Option<Client> {
 pub(super) fn settings(config: Option<&Path>) -> Option<Settings> {
     let client = client(config)?;
     let mut settings = config::read_kept(&client.kept_configuration().ok()?, None).ok()?;
-    settings.service.data_dir = client.data_dir().to_owned();
+    client.data_dir().clone_into(&mut settings.service.data_dir);
     tell(&client, &settings);
     Some(settings)
 }

@@ -502,7 +502,8 @@ mod tests {
         use crate::model::rule::Rule;
         let moved = |rule: &mut Rule| rule.publish.mount = Some("/other".into());
         let kept = |rule: &mut Rule| rule.source.archive_keep = Some(Duration::from_hours(1));
-        let waits: [(Option<WaitsFor>, fn(&mut Rule), bool); 8] = [
+        type Case = (Option<WaitsFor>, fn(&mut Rule), bool);
+        let waits: [Case; 8] = [
             (None, kept, false),
             (Some(WaitsFor::Retry), kept, false),
             (Some(WaitsFor::Delivery), moved, false),
