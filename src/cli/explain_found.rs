@@ -197,7 +197,7 @@ fn what_lies_at(path: &Path) -> String {
         Ok(found) if found.is_symlink() => {
             "a symbolic link: links are not followed, and not taken".to_owned()
         }
-        Ok(_) => "no regular file: it is never taken".to_owned(),
+        Ok(_) => format!("{}: it is never taken, nor opened", Kind::Other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => "nothing lies there".to_owned(),
         Err(error) => format!("it cannot be looked at: {error}"),
     }

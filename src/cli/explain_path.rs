@@ -10,6 +10,7 @@ use serde_json::json;
 use super::explain_found::Found;
 use super::rules::rules_gone_by;
 use super::view::{self, Stop};
+use crate::durable_fs::{self, Kind};
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::escaped_path;
 use crate::model::overriding::Override;
@@ -51,6 +52,8 @@ enum Verdict {
     Excluded(String),
     /// The file is what another one waits for.
     Companion(&'static str),
+    /// Something else than a file has a name that it takes.
+    NoFile(Kind),
     NoPattern,
 }
 
@@ -63,6 +66,7 @@ impl Verdict {
             Self::Shadow => "shadow",
             Self::Excluded(_) => "excluded",
             Self::Companion(_) => "companion",
+            Self::NoFile(_) => "no_file",
             Self::NoPattern => "no_pattern",
         }
     }
@@ -98,6 +102,9 @@ impl Verdict {
             Self::Excluded(by) => format!("its pattern fits, but the file is excluded by {by}"),
             Self::Companion(key) => {
                 format!("its pattern fits, but a file of this name is what others wait for (`ready.{key}`)")
+            }
+            Self::NoFile(kind) => {
+                format!("its pattern fits, but what lies there is {kind}: only regular files are taken, and links are not followed")
             }
             Self::NoPattern => "none of its patterns fits".to_owned(),
         }
@@ -155,6 +162,9 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
         }
         if let Some(key) = companion_of(all, path) {
             return Verdict::Companion(key);
+        }
+        if let Ok(Some(kind @ (Kind::Link | Kind::Folder | Kind::Other))) = durable_fs::kind_at(path) {
+            return Verdict::NoFile(kind);
         }
         let taking = all.iter().find(|one| one.is_for(&rule.name, &values)).unwrap_or(rule);
         let first = if taking.mode == Mode::Shadow { shadow } else { holder };

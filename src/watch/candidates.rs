@@ -556,6 +556,9 @@ impl Watcher {
     fn offer(&mut self, path: &Arc<Path>, now: Instant) -> Option<Offer> {
         self.evaluate(path, now);
         self.table.get(path).filter(|candidate| matches!(candidate.phase, Phase::Ready(_)))?;
+        if self.waits_for_second_name(path, now) {
+            return None;
+        }
         let folder_marker = self.folder_marker_for(path, now)?;
         let candidate = self.table.get(path)?;
         let rule = self.rules.get(candidate.rule)?;

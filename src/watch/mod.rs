@@ -43,6 +43,7 @@ mod ready;
 mod roots;
 pub(crate) mod rules;
 mod scanner;
+mod second_names;
 mod strangers;
 mod table;
 #[cfg(all(test, unix))]
