@@ -235,9 +235,11 @@ fn print_text(
     if verdicts.iter().all(|verdict| *verdict == Verdict::NoPattern) {
         match found.awaited_as {
             Some(key) => {
-                writeln!(out, "  no rule takes it: it is what other files wait for (`ready.{key}`)")?
+                writeln!(out, "  no rule takes it: it is what other files wait for (`ready.{key}`)")?;
             }
-            None => writeln!(out, "  no rule: no pattern fits; `landfall rules` lists them")?,
+            None => {
+                writeln!(out, "  no rule: no pattern fits; `landfall rules` lists them")?;
+            }
         }
     }
     for line in found.lines(now) {

@@ -49,11 +49,10 @@ impl MarkerSeen {
     /// Judges the marker of a folder: also by when the file was last changed at all, which no sender can set.
     pub(super) fn judge_of_folder(marker: Option<FileIdentity>, file: &FileIdentity, stood: Stood) -> Self {
         match (marker, stood) {
-            (None, Stood::UntilTaken) => Self::Valid,
             (None, Stood::Never | Stood::Before) => Self::Missing,
             (Some(marker), _) if is_before(marker.mtime_ns, file.mtime_ns) => Self::OfOthers,
             (Some(marker), Stood::Never) if is_before(marker.ctime_ns, file.ctime_ns) => Self::OfOthers,
-            (Some(_), _) => Self::Valid,
+            (Some(_), _) | (None, Stood::UntilTaken) => Self::Valid,
         }
     }
 
