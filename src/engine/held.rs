@@ -5,20 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Seek as _};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Mutex, OnceLock};
 
-use super::handle::Engine;
-use super::intake;
 use super::lock;
-use super::shared::Shared;
-use crate::durable_fs;
 use crate::model::identity::FileIdentity;
-use crate::model::pattern::Values;
-use crate::model::rule::Rule;
 use crate::watch::Offer;
 
-/// Files that are open at once. Of what comes beyond it is told that it was gone.
+/// Files that are open at once. What comes beyond it is gone for who stands aside, and told so where its watch has seen it.
 pub(super) const HELD_MAX: usize = 256;
 
 /// Is told of a file, which still lies where it was found, before a live rule's claim renames it.
@@ -37,8 +31,8 @@ pub(super) struct HeldSources {
 }
 
 impl HeldSources {
-    /// False: there is no room.
-    fn hold(&self, identity: FileIdentity, file: File) -> bool {
+    /// Holds a file. False: there is no room.
+    pub(super) fn hold(&self, identity: FileIdentity, file: File) -> bool {
         let mut open = lock(&self.open);
         let has_room = open.len() < HELD_MAX;
         if has_room {
@@ -80,61 +74,12 @@ impl HeldSources {
     }
 }
 
-impl Engine {
-    /// Takes a file that is about to go from where it lies. Holds up nobody.
-    pub(crate) fn take_open(&self, rule: &Arc<Rule>, vars: Values, path: &Path, identity: &FileIdentity) {
-        let Some(shared) = self.stages() else { return };
-        let Some(intake) = shared.held.intake.get() else { return };
-        let Ok(file) = durable_fs::open_source(path) else { return };
-        if !durable_fs::identity(&file).is_ok_and(|found| found.same_content(identity)) {
-            return;
-        }
-        let offer = Offer {
-            rule: Arc::clone(rule),
-            path: path.to_owned(),
-            identity: *identity,
-            vars,
-            companions: Vec::new(),
-            folder_marker: None,
-            may_be_early: false,
-        };
-        if !shared.held.hold(*identity, file) || intake.try_send(vec![offer]).is_err() {
-            shared.held.forget(identity);
-            tracing::debug!(path = %path.display(), "a live rule takes it before the shadow has room for it");
-        }
-    }
-}
-
-/// The life of who makes jobs of them.
-pub(super) fn take_held(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
-    while let Ok(batch) = offers.recv() {
-        if shared.stop.is_asked() {
-            return;
-        }
-        let identities: Vec<_> = batch.iter().map(|offer| offer.identity).collect();
-        if let Err(trouble) = intake::take_batch(shared, batch)
-            && trouble.is_poisoned()
-        {
-            shared.fail_for_good(trouble.error);
-            return;
-        }
-        for identity in identities.iter().filter(|identity| !is_under_way(shared, identity)) {
-            shared.held.forget(identity);
-        }
-    }
-}
-
-/// Whether a job is to read it; its end lets go of it.
-fn is_under_way(shared: &Shared, identity: &FileIdentity) -> bool {
-    let job = shared.store.kept(identity).ok().flatten().and_then(|id| shared.store.job(id).ok().flatten());
-    job.is_some_and(|job| !job.state.is_final())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
 
     use super::*;
+    use crate::durable_fs;
 
     #[test]
     fn what_is_held_is_read_from_its_beginning_each_time_also_when_its_name_is_gone() {

@@ -1,5 +1,6 @@
 //! Loading: a claimed source becomes slices. One thread per loading job.
 
+use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
@@ -254,22 +255,27 @@ impl<'a> Listed<'a> {
     }
 }
 
-fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result<LoadEnd, Trouble> {
-    let job = run.row();
-    let shown_path = job.source.path.as_path().to_owned();
+/// The source, and whether it is held for this job. Who stands aside keeps it open, wherever it goes meanwhile.
+fn open_source(shared: &Shared, run: &Run, job: &Job) -> Result<(File, bool), Trouble> {
+    let failed = |source| DecodeError::Read { path: job.source.path.as_path().to_owned(), source };
     let held = shared.held.open(&job.source.identity);
     let is_held = held.is_some();
     let file = match held {
-        Some(file) => file.map_err(|source| DecodeError::Read { path: shown_path.clone(), source })?,
-        None => source::open_source(&job)?,
+        Some(file) => file.map_err(failed)?,
+        None => source::open_source(job)?,
     };
+    if shared.aside.is_some() {
+        run.source.set(file.try_clone().map_err(failed)?).ok(); // it is loaded once
+    }
+    Ok((file, is_held))
+}
+
+fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result<LoadEnd, Trouble> {
+    let job = run.row();
+    let shown_path = job.source.path.as_path().to_owned();
+    let (file, is_held) = open_source(shared, run, &job)?;
     let (identities, passphrase_file) = (run.rule.identities(&job)?, run.rule.passphrase_file(&job)?);
     let rule = &run.rule.rule;
-    if shared.aside.is_some() {
-        let held =
-            file.try_clone().map_err(|source| DecodeError::Read { path: shown_path.clone(), source })?;
-        run.source.set(held).ok(); // it is loaded once
-    }
     // What lay beside it went with it.
     let said = if is_held { totals::Said::default() } else { totals::read(rule, &job)? };
     let request = DecodeRequest {

@@ -75,6 +75,7 @@ mod source;
 mod stop;
 mod stopping;
 pub(crate) mod strays;
+mod take_held;
 mod thin;
 mod threads;
 mod tick;

@@ -7,13 +7,13 @@ use super::delivery_order::AskPublished;
 use super::dispatch::{Crew, Seat};
 use super::error::EngineError;
 use super::handle::Engine;
-use super::held::{self, HELD_MAX, TellClaim};
+use super::held::{HELD_MAX, TellClaim};
 use super::names::AskTaken;
 use super::opening::{self, Purpose};
 use super::shared::{Shared, TakeOutputs};
 use super::threads::Threads;
 use super::trouble::Trouble;
-use super::{care, give_way, landing_roots, limits, tick};
+use super::{care, give_way, landing_roots, limits, take_held, tick};
 use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::rule::Settings;
@@ -70,7 +70,7 @@ impl Engine {
             shared.aside = Some(take_outputs);
             shared.held.intake.set(intake).ok(); // nobody else has
         })?;
-        running.spawn("intake-held", move |shared| held::take_held(shared, &offers))?;
+        running.spawn("intake-held", move |shared| take_held::take_held(shared, &offers))?;
         Ok(running)
     }
 

@@ -131,7 +131,7 @@ impl Service {
             }
         });
         let running = engine.serve(settings, registry.clone(), tell_claim).inspect_err(|_| {
-            shadow::wait_for_stop(aside.stop(), stop_timeout);
+            shadow::wait_for_stop(aside.stop().as_ref(), stop_timeout);
         })?;
         tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
         let reloading = begin_reloading(&board, &engine, &aside, file, registry, start);
@@ -169,7 +169,7 @@ impl Service {
         }
         let (begun, stopping) = (Instant::now(), self.aside.stop());
         let stopped = self.running.stop();
-        shadow::wait_for_stop(stopping, self.stop_timeout.saturating_sub(begun.elapsed()));
+        shadow::wait_for_stop(stopping.as_ref(), self.stop_timeout.saturating_sub(begun.elapsed()));
         stopped?;
         tracing::info!("stopped");
         Ok(())

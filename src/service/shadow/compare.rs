@@ -61,7 +61,7 @@ impl Comparing {
             match notice {
                 Ok(Notice::ReadAnew) => self.read_anew(),
                 Ok(Notice::Changed(change)) if change.state.is_none_or(JobState::is_final) => {
-                    self.ended(change.job)
+                    self.ended(change.job);
                 }
                 Ok(Notice::Changed(_) | Notice::Quiet) => {}
                 Err(refusal) => {

@@ -150,9 +150,9 @@ impl Begun {
 }
 
 /// Waits for what [`Aside::stop`] began, as long as a stop may take.
-pub(super) fn wait_for_stop(stopping: Option<JoinHandle<()>>, timeout: Duration) {
+pub(super) fn wait_for_stop(stopping: Option<&JoinHandle<()>>, timeout: Duration) {
     let until = Instant::now() + timeout;
-    while stopping.as_ref().is_some_and(|stopping| !stopping.is_finished()) && Instant::now() < until {
+    while stopping.is_some_and(|stopping| !stopping.is_finished()) && Instant::now() < until {
         std::thread::park_timeout(STOP_PAUSE);
     }
 }

@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn numbered(count: usize) -> String {
-        (1..=count).map(|number| format!("{number}\n")).collect()
+        (1..=count).map(|number| format!("{number}\n")).collect::<Vec<_>>().concat()
     }
 
     fn difference(ours: &str, theirs: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::content;
 use super::outline::Outline;
-use super::rules::{outputs_dir, root_of, step_not_run};
+use super::rules::{outputs_dir, root_of, step_not_run, unencrypted};
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
@@ -139,8 +139,8 @@ fn real_path(aside: &Path, folder: &Path, meant: Option<&Output>) -> PathBuf {
         meant.map_or_else(|| PathBuf::from(std::path::MAIN_SEPARATOR_STR), |it| root_of(Path::new(&it.path)));
     let Ok(inside) = aside.strip_prefix(folder) else { return aside.to_owned() };
     let mut path = root.join(inside).into_os_string();
-    if meant.is_some_and(|it| it.path.ends_with(".age")) {
-        path.push(".age");
+    if let Some(Output { path: meant, .. }) = meant {
+        path.push(meant.get(unencrypted(meant).len()..).unwrap_or_default());
     }
     path.into()
 }

@@ -68,8 +68,12 @@ pub(crate) fn step_not_run(rule: &Rule) -> Option<(usize, &str)> {
     Some((position + 1, NOT_RUN))
 }
 
+/// The path without what says that it is encrypted.
 pub(super) fn unencrypted(path: &str) -> &str {
-    path.strip_suffix(".age").unwrap_or(path)
+    match path.rsplit_once('.') {
+        Some((inner, suffix)) if suffix.eq_ignore_ascii_case("age") => inner,
+        _ => path,
+    }
 }
 
 fn is_root(part: &Component<'_>) -> bool {
