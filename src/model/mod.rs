@@ -16,6 +16,7 @@ pub mod job_id;
 mod job_moves;
 pub mod job_state;
 pub mod job_view;
+pub mod line_end;
 pub mod mistake;
 pub mod mode;
 pub(crate) mod nearest;

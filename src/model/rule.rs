@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::category::Category;
 use super::delivery::DeliveryRule;
+pub use super::line_end::LineEnd;
 pub use super::mode::Mode;
 use super::os_text::OsText;
 use super::overriding::Override;
@@ -474,29 +475,6 @@ pub enum OnExists {
     Fail,
     /// The old file is replaced atomically.
     Replace,
-}
-
-/// `output.line_end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LineEnd {
-    /// `\n`.
-    Lf,
-    /// `\r\n`.
-    Crlf,
-    /// Nothing.
-    None,
-}
-
-impl LineEnd {
-    /// The bytes that end a record.
-    pub fn bytes(self) -> &'static [u8] {
-        match self {
-            Self::Lf => b"\n",
-            Self::Crlf => b"\r\n",
-            Self::None => b"",
-        }
-    }
 }
 
 /// A share or a count of the records of a job.
