@@ -187,9 +187,13 @@ fn last_line(section: &Section<'_>, records: &Records) -> LastLine {
 fn marker<'a>(section: &Section<'a>, marker_for: MarkerFor) -> Option<&'a str> {
     match marker_for {
         MarkerFor::File => named(section, "marker", |text| {
-            let or_folder =
-                |hint| format!("{hint}; one for all files of a folder takes `marker_for = \"folder\"`");
-            Companion::parse(text).map_err(|it| Mistake { hint: it.hint.map(or_folder), ..it })
+            let or_folder = |hint: String| {
+                format!("{hint}; one for all files of a folder takes `marker_for = \"folder\"`")
+            };
+            Companion::parse(text).map_err(|it| match it.hint {
+                Some(hint) if !text.contains('{') => Mistake { hint: Some(or_folder(hint)), ..it },
+                hint => Mistake { hint, ..it },
+            })
         }),
         MarkerFor::Folder => named(section, "marker", Companion::of_folder),
     }

@@ -17,6 +17,7 @@ mod job_moves;
 pub mod job_state;
 pub mod job_view;
 pub mod line_end;
+pub mod marker_for;
 pub mod mistake;
 pub mod mode;
 pub(crate) mod nearest;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::category::Category;
 use super::delivery::DeliveryRule;
 pub use super::line_end::LineEnd;
+pub use super::marker_for::MarkerFor;
 pub use super::mode::Mode;
 use super::os_text::OsText;
 use super::overriding::Override;
@@ -189,24 +190,6 @@ fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_yes(it: &bool) -> bool {
     *it
-}
-
-/// `ready.marker_for`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MarkerFor {
-    /// One file, whose name it has.
-    #[default]
-    File,
-    /// All files of its folder that came before it.
-    Folder,
-}
-
-impl MarkerFor {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-    fn is_file(&self) -> bool {
-        *self == Self::File
-    }
 }
 
 /// `ready.empty`.
