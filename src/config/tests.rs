@@ -581,7 +581,7 @@ fn a_marker_for_a_folder_has_a_name_and_one_for_a_file_that_of_its_file() {
         ready("strategy = 'marker'\nmarker = '_SUCCESS'"),
         ready("marker_for = 'folder'"),
     ];
-    let problems: Vec<_> = wrong.iter().map(|world| world.problems().to_string()).collect();
+    let problems: Vec<_> = wrong.iter().map(World::problems).collect();
     insta::assert_snapshot!(problems.join("\n"), @r#"
     landfall.toml:12: rule "payments": ready.marker_for: a marker for a folder has a name of its own
         hint: add `marker = "_SUCCESS"`, or what your senders call it

@@ -506,9 +506,9 @@ mod tests {
     #[test]
     fn a_job_is_worked_under_the_rule_it_was_claimed_under_unless_that_may_be_what_holds_it() {
         use crate::model::rule::Rule;
+        type Case = (Option<WaitsFor>, fn(&mut Rule), bool);
         let moved = |rule: &mut Rule| rule.publish.mount = Some("/other".into());
         let kept = |rule: &mut Rule| rule.source.archive_keep = Some(Duration::from_hours(1));
-        type Case = (Option<WaitsFor>, fn(&mut Rule), bool);
         let waits: [Case; 8] = [
             (None, kept, false),
             (Some(WaitsFor::Retry), kept, false),
