@@ -9,7 +9,7 @@ use std::path::Path;
 pub(crate) fn far_file_system(folder: &Path) -> io::Result<Option<String>> {
     super::note_place(folder);
     let found = rustix::fs::statfs(folder)?;
-    Ok(far_kind(found.f_type).map(|kind| mounted_as(folder).unwrap_or_else(|| kind.to_owned())))
+    Ok(far_kind(plain(found.f_type)).map(|kind| mounted_as(folder).unwrap_or_else(|| kind.to_owned())))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -17,16 +17,66 @@ pub(crate) fn far_file_system(_: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
+/// Whether a file that lies at a path, or did, has the same number whenever it is looked at. In user space, on FAT and over SMB a number may
+/// be that of what the kernel remembers of it, or of its name: it is another one after the file system was mounted again, or when
+/// memory was short. One that cannot be asked is taken for one that keeps them.
+#[cfg(target_os = "linux")]
+pub(super) fn numbers_last(path: &Path) -> bool {
+    file_system_number(path).is_ok_and(has_lasting_numbers)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn numbers_last(_: &Path) -> bool {
+    true
+}
+
+/// That of `statfs(2)`, of the folder of a path.
+#[cfg(target_os = "linux")]
+pub(super) fn file_system_number(path: &Path) -> io::Result<FsNumber> {
+    let found = super::reach::on(path, |at| match at.name.parent() {
+        Some(folder) if at.name.is_absolute() => rustix::fs::statfs(folder),
+        _ => rustix::fs::fstatfs(at.folder()),
+    })?;
+    Ok(plain(found.f_type))
+}
+
+/// Some numbers have the highest of 32 bits set, and come with a sign on some machines.
+#[cfg(target_os = "linux")]
+type FsNumber = u32;
+
+#[cfg(target_os = "linux")]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the numbers have 32 bits")]
+fn plain(number: rustix::fs::FsWord) -> FsNumber {
+    number as FsNumber
+}
+
+#[cfg(target_os = "linux")]
+const FUSE: FsNumber = 0x6573_5546;
+
+#[cfg(target_os = "linux")]
+pub(super) fn is_fuse(number: FsNumber) -> bool {
+    number == FUSE
+}
+
+#[cfg(target_os = "linux")]
+fn has_lasting_numbers(number: FsNumber) -> bool {
+    const FAT: FsNumber = 0x4D44;
+    const EXFAT: FsNumber = 0x2011_BAB0;
+    !matches!(
+        (number, far_kind(number)),
+        (FAT | EXFAT | FUSE, _) | (_, Some("smb" | "cifs" | "smb2" | "9p" | "vboxsf"))
+    )
+}
+
 /// By the numbers of `statfs(2)`.
 #[cfg(target_os = "linux")]
-fn far_kind(number: rustix::fs::FsWord) -> Option<&'static str> {
-    // Some numbers have the highest of 32 bits set, and come with a sign on some machines.
-    Some(match i128::from(number) & 0xFFFF_FFFF {
+fn far_kind(number: FsNumber) -> Option<&'static str> {
+    Some(match number {
         0x6969 => "nfs",
         0x517B => "smb",
         0xFF53_4D42 => "cifs",
         0xFE53_4D42 => "smb2",
-        0x6573_5546 => "fuse",
+        FUSE => "fuse",
         0x0102_1997 => "9p",
         0x00C3_6400 => "ceph",
         0x0BD0_0BD0 => "lustre",
@@ -69,8 +119,19 @@ mod tests {
         }
         assert_eq!(far_kind(0x6969), Some("nfs"));
         assert_eq!(far_kind(0x6573_5546), Some("fuse"));
-        assert_eq!(far_kind(i64::from(0xFF53_4D42_u32.cast_signed())), Some("cifs"), "with its sign");
+        assert_eq!(far_kind(plain(i64::from(0xFF53_4D42_u32.cast_signed()))), Some("cifs"), "with its sign");
         assert_eq!(far_file_system(Path::new("/proc")).expect("is there"), None);
+    }
+
+    #[test]
+    fn those_that_number_files_anew_are_known() {
+        for lasting in [0xEF53, 0x5846_5342, 0x0102_1994, 0x794C_7630, 0x6969] {
+            assert!(has_lasting_numbers(lasting), "ext4, xfs, tmpfs, overlay, nfs");
+        }
+        for passing in [FUSE, 0x4D44, 0x2011_BAB0, 0xFF53_4D42, 0xFE53_4D42] {
+            assert!(!has_lasting_numbers(passing), "fuse, vfat, exfat, cifs, smb3");
+        }
+        assert!(numbers_last(Path::new("/proc/self/status")));
     }
 
     #[test]

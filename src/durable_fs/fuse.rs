@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 
 #[cfg(target_os = "linux")]
-use super::names::parent_of;
+use super::fs_type::{file_system_number, is_fuse};
 #[cfg(target_os = "linux")]
-use super::reach::on;
+use super::names::parent_of;
 #[cfg(target_os = "linux")]
 use super::unix::folder_metadata;
 
@@ -16,13 +16,8 @@ use super::unix::folder_metadata;
 #[cfg(target_os = "linux")]
 pub(super) fn loses_its_number(to: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
-    const FUSE_SUPER_MAGIC: i64 = 0x6573_5546;
     const OTHERS: u32 = 0o077;
-    let found = on(to, |at| match at.name.parent() {
-        Some(folder) if at.name.is_absolute() => rustix::fs::statfs(folder),
-        _ => rustix::fs::fstatfs(at.folder()),
-    })?;
-    if found.f_type != FUSE_SUPER_MAGIC {
+    if !is_fuse(file_system_number(to)?) {
         return Ok(false);
     }
     let mode = folder_metadata(parent_of(to))?.mode();

@@ -29,6 +29,7 @@ mod reach;
 mod reach;
 mod rename;
 mod rounds;
+mod sameness;
 #[cfg(unix)]
 mod shared_sync;
 mod space;
@@ -73,6 +74,7 @@ pub(crate) use presence::{Presence, presence};
 pub(crate) use reach::keep_reached;
 pub(crate) use rename::{rename_no_replace, rename_replace, write_file};
 pub use rounds::FolderRound;
+pub(crate) use sameness::{is_same_content, is_same_file, is_same_folder, is_unchanged};
 pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]
 pub(crate) use unix::open_unblocked;

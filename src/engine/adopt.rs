@@ -49,7 +49,7 @@ impl Engine {
                 Some("`landfall explain` says what became of it"),
             ));
         }
-        if let Some(known) = self.store().kept(&identity)? {
+        if let Some(known) = self.store().kept(&path.into(), &identity)? {
             return Ok(known);
         }
         let now = clock::now();
@@ -79,14 +79,14 @@ impl Engine {
 
     /// Takes that back: the file is one like any other.
     pub(super) fn give_up(&self, stages: Option<&Arc<Shared>>, path: &Path) -> Result<JobId, Trouble> {
-        let identity = there(path)?;
+        there(path)?;
         let row = row_of(self.store(), path)?
             .filter(|row| row.outcome == LedgerOutcome::Adopted)
             .ok_or_else(|| {
                 let message = format!("{} is not adopted as it lies there", escaped_path(path));
                 Trouble::new(FaultKind::Input, message, Some("`landfall explain` says what is known of it"))
             })?;
-        self.store().change().forget_kept(&identity).forget_ledger_row(row.job).apply()?;
+        self.store().change().forget_kept(&row.path, &row.identity).forget_ledger_row(row.job).apply()?;
         self.store().sync()?;
         if let Some(shared) = stages {
             shared.claims.answer(path, Answer::NotYet); // it is looked at as if it were new
@@ -118,7 +118,7 @@ fn as_live(rules: &[Arc<Rule>]) -> Option<RuleSet> {
 /// The ledger's row of a file that stays where it lies, as it is now.
 fn row_of(store: &Store, path: &Path) -> Result<Option<LedgerRow>, StoreError> {
     let Ok(Some(identity)) = durable_fs::identity_at(path) else { return Ok(None) };
-    store.kept(&identity)?.map_or(Ok(None), |job| store.ledger(job))
+    store.kept(&path.into(), &identity)?.map_or(Ok(None), |job| store.ledger(job))
 }
 
 fn there(path: &Path) -> Result<crate::model::identity::FileIdentity, Trouble> {

@@ -163,12 +163,14 @@ fn forget_removed(shared: &Shared, is_there: impl Fn(&Path) -> bool) -> Result<(
         }
         // Its folder must be there, on the file system where the file was: else it is away, not gone.
         let is_gone = durable_fs::presence(path).is_ok_and(|seen| match seen {
-            Presence::Here(found) => found != row.identity && found.device == row.identity.device,
+            Presence::Here(found) => {
+                !durable_fs::is_unchanged(path, &found, &row.identity) && found.device == row.identity.device
+            }
             Presence::Gone(folder) => folder.device == row.identity.device,
             Presence::FolderAway => false,
         });
         if is_gone {
-            shared.store.change().forget_kept(&row.identity).apply()?;
+            shared.store.change().forget_kept(&row.path, &row.identity).apply()?;
         }
     }
     Ok(())
@@ -232,7 +234,7 @@ mod tests {
 
     fn is_known(world: &World, job: &Job) -> bool {
         forget_removed(&world.shared, |_| true).expect("looks");
-        world.shared.store.kept(&job.source.identity).expect("reads").is_some()
+        world.shared.store.kept(&job.source.path, &job.source.identity).expect("reads").is_some()
     }
 
     #[test]
@@ -255,6 +257,6 @@ mod tests {
         let (world, job) = kept();
         durable_fs::remove_file(&world.source()).expect("its sender removes it");
         forget_removed(&world.shared, |_| false).expect("looks");
-        assert!(world.shared.store.kept(&job.source.identity).expect("reads").is_some());
+        assert!(world.shared.store.kept(&job.source.path, &job.source.identity).expect("reads").is_some());
     }
 }

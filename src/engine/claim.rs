@@ -208,7 +208,8 @@ pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Re
 fn is_taken_all_the_same(job: &Job, from: &Path, to: &Path) -> Result<bool, Trouble> {
     let is_at = |path: &Path| {
         let found = durable_fs::identity_at(path)?;
-        Ok::<_, std::io::Error>(found.is_some_and(|found| found.same_file(&job.source.identity)))
+        let is_it = |found: &_| durable_fs::is_same_file(path, found, &job.source.identity);
+        Ok::<_, std::io::Error>(found.as_ref().is_some_and(is_it))
     };
     match is_at(to) {
         Ok(false) => return Ok(false),
@@ -236,7 +237,8 @@ fn with_claim_hint(mut trouble: Trouble) -> Trouble {
 /// After the rename nobody new can open it: what counts now is whether it is what was judged, and whether somebody still writes.
 fn is_still(claimed: &Path, job: &Job) -> bool {
     crate::watch::look_at(claimed).is_ok_and(|look| {
-        !look.has_writer && look.identity.is_some_and(|found| found.same_content(&job.source.identity))
+        let is_it = |found: &_| durable_fs::is_same_content(claimed, found, &job.source.identity);
+        !look.has_writer && look.identity.as_ref().is_some_and(is_it)
     })
 }
 

@@ -25,15 +25,16 @@ pub(super) fn take_companions(job: &Job) -> Result<(), Trouble> {
         let found = look_at(path)?;
         // Not by its times: a marker is seen while it is made, and gets them a moment later (`touch`).
         // That of a folder was judged as it stood still: if it was written anew, it stands for other files.
-        let is_it = |found: FileIdentity| {
-            found.same_file(&companion.identity)
-                && (!companion.is_of_folder || found.same_content(&companion.identity))
+        let is_it = |at: &Path, found: FileIdentity| {
+            let known = &companion.identity;
+            durable_fs::is_same_file(at, &found, known)
+                && (!companion.is_of_folder || durable_fs::is_same_content(at, &found, known))
         };
-        if !found.is_some_and(is_it) {
+        if !found.is_some_and(|found| is_it(path, found)) {
             continue;
         }
         durable_fs::rename_no_replace(path, claimed.as_path())?;
-        if !look_at(claimed.as_path())?.is_none_or(is_it) {
+        if !look_at(claimed.as_path())?.is_none_or(|found| is_it(claimed.as_path(), found)) {
             durable_fs::rename_no_replace(claimed.as_path(), path)?; // it was written anew in that moment
         }
     }

@@ -66,7 +66,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     let mut changes = shared.store.change();
     changes.job(job).ledger(&row, false).forget_work(job.id);
     if job.source.claimed.is_none() {
-        changes.forget_kept(&job.source.identity); // else it would never be offered again
+        changes.forget_kept(&job.source.path, &job.source.identity); // else it would never be offered again
     }
     changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::lock;
+use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 
 /// Files that are remembered at most.
@@ -30,7 +31,7 @@ impl GivenBack {
     pub(super) fn is_first(&self, path: &Path, identity: &FileIdentity, may_be: bool) -> bool {
         let mut remembered = lock(&self.0);
         match remembered.files.remove(path) {
-            Some((_, before)) if before.same_content(identity) => false,
+            Some((_, before)) if durable_fs::is_same_content(path, identity, &before) => false,
             _ if !may_be => false,
             _ => {
                 remembered.add(path, *identity);

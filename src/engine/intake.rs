@@ -110,7 +110,7 @@ fn is_kept(offer: &Offer) -> bool {
 /// Whether a kept file was ingested, perhaps by another name: a folder may be watched under two. Answers the offer then, and where that
 /// cannot be told.
 fn is_known(shared: &Shared, offer: &Offer) -> bool {
-    match shared.store.kept(&offer.identity) {
+    match shared.store.kept(&offer.path.as_path().into(), &offer.identity) {
         Ok(None) if shared.held.knows_renamed(&offer.identity) => {
             shared.claims.answer(&offer.path, Answer::Taken);
         }

@@ -81,11 +81,10 @@ fn is_changed(job: &Job) -> Result<bool, Trouble> {
         return Ok(true);
     }
     let Some(claimed) = &job.source.claimed else { return Ok(false) };
-    let content = |identity: &FileIdentity| (identity.inode, identity.size, identity.mtime_ns);
     // One that is not there was moved before a crash, or its move will say what it waits for.
-    // Without the device: it may have another number after a restart.
     let found = source::ask_folder(claimed)?.file();
-    Ok(found.is_some_and(|found| content(&found) != content(&job.source.identity)))
+    Ok(found
+        .is_some_and(|found| !durable_fs::is_same_content(claimed.as_path(), &found, &job.source.identity)))
 }
 
 /// Takes a source to quarantine that was written to after its outputs were published: neither archived as what was ingested nor deleted.
@@ -167,7 +166,9 @@ fn archived_file(path: &OsText, was: &FileIdentity, is_copied: bool) -> Option<A
     let identity = durable_fs::identity_at(path.as_path()).ok().flatten()?;
     let folder = durable_fs::folder_identity(durable_fs::parent_of(path.as_path())).ok().flatten()?;
     // A copy has another inode, and on another file system perhaps a coarser time.
-    let same_file = is_copied || identity.device != was.device || identity.inode == was.inode;
+    let same_file = is_copied
+        || identity.device != was.device
+        || durable_fs::is_same_file(path.as_path(), &identity, was);
     let same_time = (identity.mtime_ns - was.mtime_ns).abs() <= MTIME_SLACK_NS;
     let is_ours = same_file && same_time && identity.size == was.size;
     is_ours.then(|| ArchivedFile { path: path.clone(), identity, folder })

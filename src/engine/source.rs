@@ -38,7 +38,7 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     let here = ask_folder(job.source_path())?;
     if job.source.claimed.is_none() {
         return match here {
-            Presence::Here(identity) if identity == job.source.identity => Ok(Place::Here),
+            Presence::Here(found) if is_source(job, &found) => Ok(Place::Here),
             Presence::FolderAway => away(&job.source.path),
             Presence::Here(_) | Presence::Gone(_) => Ok(Place::Changed),
         };
@@ -58,7 +58,8 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
         };
     }
     let there = ask_folder(&job.source.path)?;
-    if there.file().is_some_and(|there| there.same_file(&job.source.identity)) {
+    let path = job.source.path.as_path();
+    if there.file().is_some_and(|there| durable_fs::is_same_file(path, &there, &job.source.identity)) {
         return Ok(Place::NotClaimed);
     }
     if !is_gone(job, here) {
@@ -81,18 +82,20 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
 /// Whether the folder that the source was claimed into is there.
 pub(super) fn claim_folder_is_there(job: &Job) -> Result<bool, Trouble> {
     let folder = durable_fs::parent_of(job.source_path().as_path());
-    Ok(identity_of(folder)?.is_some_and(|found| is_claimed_into(job, &found)))
+    Ok(identity_of(folder)?.is_some_and(|found| is_claimed_into(job, folder, &found)))
 }
 
 /// Whether the source's folder says that it is gone. Where its file system is not mounted there is none, or one that was made in its place since.
 pub(super) fn is_gone(job: &Job, seen: Presence) -> bool {
-    matches!(seen, Presence::Gone(folder) if job.source.claimed.is_none() || is_claimed_into(job, &folder))
+    let path = durable_fs::parent_of(job.source_path().as_path());
+    matches!(seen, Presence::Gone(folder) if job.source.claimed.is_none() || is_claimed_into(job, path, &folder))
 }
 
-fn is_claimed_into(job: &Job, folder: &FolderIdentity) -> bool {
+fn is_claimed_into(job: &Job, path: &Path, folder: &FolderIdentity) -> bool {
     // Windows mounts volumes under letters and folders that are then not there, or empty of claim folders; not all of its file
     // systems number folders for good.
-    cfg!(windows) || job.source.claim_folder.is_none_or(|claimed_into| claimed_into.is_same(folder))
+    let is_same = |claimed_into| durable_fs::is_same_folder(path, folder, claimed_into);
+    cfg!(windows) || job.source.claim_folder.as_ref().is_none_or(is_same)
 }
 
 pub(super) fn folder_of(path: &OsText) -> OsText {
@@ -125,13 +128,20 @@ pub(super) fn open_source(job: &Job) -> Result<File, Trouble> {
         opened => opened.map_err(read_error)?,
     };
     let identity = durable_fs::identity(&file).map_err(read_error)?;
-    if identity.same_content(&job.source.identity) { Ok(file) } else { Err(changed_source(job)) }
+    if durable_fs::is_same_content(path, &identity, &job.source.identity) {
+        Ok(file)
+    } else {
+        Err(changed_source(job))
+    }
 }
 
 /// Whether this is the file that was claimed: a rename changes its ctime.
 pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
-    *found == job.source.identity
-        || (job.source.claimed.is_some() && found.same_content(&job.source.identity))
+    let (path, known) = (job.source_path().as_path(), &job.source.identity);
+    match job.source.claimed {
+        Some(_) => durable_fs::is_same_content(path, found, known),
+        None => durable_fs::is_unchanged(path, found, known),
+    }
 }
 
 /// The source was not at its name: somebody removed it, or its folder is away with it, or was.

@@ -159,15 +159,13 @@ fn look(file: &ArchivedFile) -> Result<Found, Trouble> {
         Presence::Here(_) => durable_fs::folder_identity(folder_of(file)).map_err(unreadable)?,
         Presence::FolderAway => None,
     };
-    if !folder.is_some_and(|folder| file.folder.is_same(&folder)) {
+    let is_same = |folder| durable_fs::is_same_folder(folder_of(file), &folder, &file.folder);
+    if !folder.is_some_and(is_same) {
         return Ok(Found::OutOfReach);
     }
     // Its device may have another number after a restart, and a new mode or link changes only the ctime.
-    let was = &file.identity;
-    let is_ours = found.file().is_some_and(|found| {
-        (found.inode, found.size, found.mtime_ns) == (was.inode, was.size, was.mtime_ns)
-    });
-    Ok(if is_ours { Found::Ours } else { Found::NotOurs })
+    let is_it = |found| durable_fs::is_same_content(file.path.as_path(), &found, &file.identity);
+    Ok(if found.file().is_some_and(is_it) { Found::Ours } else { Found::NotOurs })
 }
 
 fn folder_of(file: &ArchivedFile) -> &Path {

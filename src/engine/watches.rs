@@ -132,10 +132,13 @@ pub(super) mod tests {
         };
         rule.ready.stable_for = Duration::from_millis(50);
         let (sender, offers) = sync_channel(4);
-        let watch =
-            Watch::start(vec![Arc::new(rule)], Duration::from_hours(1), sender, Box::new(|_| false), |_| {
-                false
-            });
+        let watch = Watch::start(
+            vec![Arc::new(rule)],
+            Duration::from_hours(1),
+            sender,
+            Box::new(|_, _| false),
+            |_| false,
+        );
         (watch.expect("starts"), offers)
     }
 

@@ -4,6 +4,7 @@
 //! Nothing here asks a file system.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
@@ -125,7 +126,8 @@ pub(super) fn watch_owed(shared: &Arc<Shared>) {
 fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {
     let store = shared.store.clone();
     // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
-    let already_kept = Box::new(move |identity: &_| matches!(store.kept(identity), Ok(Some(_))));
+    let already_kept =
+        Box::new(move |path: &Path, identity: &_| matches!(store.kept(&path.into(), identity), Ok(Some(_))));
     let (scan_every, proves_its_end) = (shared.service.scan_every, crate::decode::proves_its_end);
     let watch = if shared.aside.is_some() {
         let went_away = went_away(shared);

@@ -91,7 +91,7 @@ impl Destination for Folder {
     fn identified(&self, hidden: &Hidden, length: u64) -> Result<Hidden, OutputError> {
         let path = hidden.path.as_path();
         let now = hidden_at(path)?;
-        if !hidden.folder.is_same(&now.folder) {
+        if !durable_fs::is_same_folder(durable_fs::parent_of(path), &now.folder, &hidden.folder) {
             return Err(OutputError::other_folder(path));
         }
         let identity = identity_at(path)?
@@ -135,7 +135,7 @@ impl Destination for Folder {
     }
 
     fn standing(&self, hidden: &Hidden, path: &Path) -> Result<Standing, OutputError> {
-        let is_it = |found: &FileIdentity| hidden.identity.is_some_and(|it| is_same_file(&it, found));
+        let is_it = |found: &FileIdentity| hidden.identity.is_some_and(|it| is_same_file(path, &it, found));
         let home = match presence(hidden.path.as_path())? {
             Presence::Here(found) => {
                 let is_another = hidden.identity.is_some() && !is_it(&found);
@@ -148,7 +148,8 @@ impl Destination for Folder {
         if published.and_then(Presence::file).as_ref().is_some_and(is_it) {
             return Ok(Standing::Published);
         }
-        let is_home = home.is_some_and(|found| hidden.folder.is_same(&found));
+        let folder = durable_fs::parent_of(hidden.path.as_path());
+        let is_home = home.is_some_and(|found| durable_fs::is_same_folder(folder, &found, &hidden.folder));
         let is_gone = is_home && published != Some(Presence::FolderAway);
         Ok(if is_gone { Standing::Gone } else { Standing::Away })
     }
@@ -272,7 +273,8 @@ fn gone(hidden: &Hidden, recorded: u64) -> OutputError {
     let path = hidden.path.as_path();
     match presence(path) {
         Ok(Presence::Gone(folder))
-            if folder.is_same(&hidden.folder) || folder.device == hidden.folder.device =>
+            if folder.device == hidden.folder.device
+                || durable_fs::is_same_folder(durable_fs::parent_of(path), &folder, &hidden.folder) =>
         {
             OutputError::PartialGone { path: path.to_owned(), recorded }
         }
@@ -297,11 +299,13 @@ fn identity_at(path: &Path) -> Result<Option<FileIdentity>, OutputError> {
 }
 
 /// A device may have another number after a reboot; then size and time must agree.
-fn is_same_file(finished: &FileIdentity, found: &FileIdentity) -> bool {
-    finished.inode == found.inode
+fn is_same_file(path: &Path, finished: &FileIdentity, found: &FileIdentity) -> bool {
+    let is_numbered_anew = || durable_fs::is_same_content(path, found, finished);
+    let has_its_number = finished.inode == found.inode
         && finished.size == found.size
         && (finished.device == found.device
-            || (finished.size, finished.mtime_ns) == (found.size, found.mtime_ns))
+            || (finished.size, finished.mtime_ns) == (found.size, found.mtime_ns));
+    has_its_number || is_numbered_anew()
 }
 
 /// The partials of a job that lie in a folder, for those who look without knowing the job. None where there is no such folder.

@@ -12,6 +12,7 @@ use crate::model::account::FailedRecord;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::output::Intent;
 
@@ -71,6 +72,7 @@ impl<'a> Changes<'a> {
     pub fn ledger(&mut self, row: &LedgerRow, kept: bool) -> &mut Self {
         if kept {
             self.put("kept file", keys::kept(&row.identity), &row.job);
+            self.put("kept file", keys::kept_at(&row.path, &row.identity), &row.job);
         }
         self.put("ledger row", keys::of_job(keys::LEDGER, row.job), row)
     }
@@ -81,8 +83,9 @@ impl<'a> Changes<'a> {
     }
 
     /// Forgets a kept file: it is gone, or changed, and what lies there now is a new source.
-    pub(crate) fn forget_kept(&mut self, identity: &FileIdentity) -> &mut Self {
-        self.remove(keys::kept(identity))
+    pub(crate) fn forget_kept(&mut self, path: &OsText, identity: &FileIdentity) -> &mut Self {
+        self.remove(keys::kept(identity));
+        self.remove(keys::kept_at(path, identity))
     }
 
     /// Writes a checkpoint.
@@ -241,9 +244,10 @@ impl Staged<'_> {
     fn remove_ledger_row(&mut self, job: JobId) -> Result<(), StoreError> {
         let key = keys::of_job(keys::LEDGER, job);
         if let Some(row) = self.row::<LedgerRow>("ledger row", &key)? {
-            let kept = keys::kept(&row.identity);
-            if self.row::<JobId>("kept file", &kept)? == Some(job) {
-                self.put(&kept, &[])?;
+            for kept in [keys::kept(&row.identity), keys::kept_at(&row.path, &row.identity)] {
+                if self.row::<JobId>("kept file", &kept)? == Some(job) {
+                    self.put(&kept, &[])?;
+                }
             }
         }
         self.put(&key, &[])

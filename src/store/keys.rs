@@ -8,6 +8,7 @@ pub(super) const JOB: u8 = b'j';
 pub(super) const UNFINISHED: u8 = b'u';
 pub(super) const LEDGER: u8 = b'l';
 pub(super) const KEPT: u8 = b'k';
+pub(super) const KEPT_AT: u8 = b'K';
 pub(super) const CHECKPOINT: u8 = b'p';
 pub(super) const INTENT: u8 = b'i';
 pub(super) const FAILED: u8 = b'f';
@@ -30,6 +31,8 @@ pub(super) const CONFIGURATION: &[u8] = b"mconfiguration";
 const JOB_ID_BYTES: usize = 16;
 /// Device, inode, size, mtime, ctime.
 const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
+/// A digest of the path, size, mtime, ctime.
+const KEPT_AT_BYTES: usize = blake3::OUT_LEN + 8 + 2 * 16;
 /// A digest, then a number and a job.
 const NUMBERED_BYTES: usize = blake3::OUT_LEN + 8 + JOB_ID_BYTES;
 
@@ -55,6 +58,13 @@ pub(super) fn kept(identity: &FileIdentity) -> Key {
     let place = [device, inode, size].map(u64::to_be_bytes);
     let times = [mtime_ns, ctime_ns].map(i128::to_be_bytes);
     [&[KEPT][..], place.as_flattened(), times.as_flattened()].concat()
+}
+
+/// The same file by where it lies: the numbers of devices, and of files on some, are not for good.
+pub(super) fn kept_at(path: &OsText, identity: &FileIdentity) -> Key {
+    let path = blake3::hash(path.as_os_str().as_encoded_bytes());
+    let times = [identity.mtime_ns, identity.ctime_ns].map(i128::to_be_bytes);
+    [&[KEPT_AT][..], path.as_bytes(), &identity.size.to_be_bytes(), times.as_flattened()].concat()
 }
 
 /// All jobs of a rule that published this content; see [`published_content`].
@@ -138,6 +148,7 @@ pub(super) enum Place<'a> {
     Unfinished(JobId),
     Ledger(JobId),
     Kept,
+    KeptAt,
     Checkpoint(JobId),
     Intent(JobId),
     Failed(JobId),
@@ -168,6 +179,7 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
         CHECKPOINT => id().map(Place::Checkpoint),
         INTENT => id().map(Place::Intent),
         KEPT => (rest.len() == KEPT_BYTES).then_some(Place::Kept),
+        KEPT_AT => (rest.len() == KEPT_AT_BYTES).then_some(Place::KeptAt),
         FAILED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Failed),
         RULE => (rest.len() == blake3::OUT_LEN).then_some(Place::Rule),
         CONTENT if rest.len() == blake3::OUT_LEN + JOB_ID_BYTES => content_job_of(key).map(Place::Content),
@@ -212,6 +224,7 @@ mod tests {
             (published_delivery("payments", &OsText::from("acme"), 2, id), Place::Delivery(id)),
             (archived("payments", 7, id), Place::Archived(id)),
             (kept(&identity), Place::Kept),
+            (kept_at(&OsText::from("/in/a"), &identity), Place::KeptAt),
             (continued(&job, 3), Place::Continued { head: &job, index: 3 }),
         ] {
             assert_eq!(place_of(&key), Some(place));

@@ -18,6 +18,7 @@
 //! d digest(rule, key) revision job (index: the job published this revision of the delivery's key)
 //! a digest(rule) time job          ArchivedRow
 //! k device inode size mtime ctime  job          (the kept file of this identity is known)
+//! K digest(path) size mtime ctime  job          (the same, where its numbers are others now)
 //! p job                            Checkpoint
 //! i job                            Intent
 //! f job position                   failed records from this position on

@@ -68,7 +68,7 @@ impl Store {
 
     fn ledger_may_go(&self, row: &LedgerRow, before: Timestamp) -> Result<bool, StoreError> {
         let old = row.finished_at.is_some_and(|finished| finished < before);
-        Ok(old && self.job(row.job)?.is_none() && self.kept(&row.identity)? != Some(row.job))
+        Ok(old && self.job(row.job)?.is_none() && self.kept(&row.path, &row.identity)? != Some(row.job))
     }
 
     fn forget_rows(

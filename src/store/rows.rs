@@ -8,6 +8,7 @@ use super::backend::{self, KeyRange, Rows, Value};
 use super::error::StoreError;
 use super::keys::Key;
 use super::{Checkpoint, Store, keys, value};
+use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -147,9 +148,15 @@ impl Store {
         self.row("ledger row", &keys::of_job(keys::LEDGER, job))
     }
 
-    /// The job that has this kept file, if any has.
-    pub(crate) fn kept(&self, identity: &FileIdentity) -> Result<Option<JobId>, StoreError> {
-        self.row("kept file", &keys::kept(identity))
+    /// The job that has this kept file, if any has. Its device may have had another number, and where files are numbered anew, so may it.
+    pub(crate) fn kept(&self, path: &OsText, identity: &FileIdentity) -> Result<Option<JobId>, StoreError> {
+        if let Some(job) = self.row("kept file", &keys::kept(identity))? {
+            return Ok(Some(job));
+        }
+        let Some(job) = self.row("kept file", &keys::kept_at(path, identity))? else { return Ok(None) };
+        let row = self.ledger(job)?;
+        let is_it = row.is_some_and(|row| durable_fs::is_unchanged(path.as_path(), identity, &row.identity));
+        Ok(is_it.then_some(job))
     }
 
     /// The jobs of all kept files that are known; a row goes when its file does ([`super::Changes::forget_kept`]).

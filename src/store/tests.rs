@@ -170,15 +170,15 @@ fn what_was_applied_together_is_there_after_a_reopen() {
     let store = open(folder.path());
     assert_eq!(store.job(id(1)).expect("read"), Some(job(1)));
     assert_eq!(store.ledger(id(1)).expect("read"), Some(ledger_row(1)));
-    assert_eq!(store.kept(&identity(1)).expect("read"), Some(id(1)));
+    assert_eq!(store.kept(&ledger_row(1).path, &identity(1)).expect("read"), Some(id(1)));
     assert_eq!(store.checkpoint(id(1)).expect("read"), Some(checkpoint(2)));
     assert_eq!(store.intent(id(1)).expect("read"), Some(Intent::default()));
     assert_eq!(store.failed_records(id(1)).collect::<Result<Vec<_>, _>>().expect("read"), [failed(1, 10)]);
-    assert_eq!(store.kept(&identity(2)).expect("read"), None);
+    assert_eq!(store.kept(&ledger_row(2).path, &identity(2)).expect("read"), None);
     store.change().unclaim(id(1)).apply().expect("applied");
     assert_eq!(store.job(id(1)).expect("read"), None);
     assert_eq!(store.ledger(id(1)).expect("read"), None);
-    assert_eq!(store.kept(&identity(1)).expect("read"), None);
+    assert_eq!(store.kept(&ledger_row(1).path, &identity(1)).expect("read"), None);
     assert_eq!(store.unfinished_jobs().expect("read"), []);
     assert_eq!(store.failed_records_count(id(1)).expect("read"), 0);
 }
@@ -463,7 +463,11 @@ fn retention_forgets_what_is_done_and_nothing_unprocessed() {
     let left: Vec<_> = store.jobs().map(|job| job.expect("read").id).collect();
     assert_eq!(left, [id(2), id(3), id(4), id(500)]);
     assert_eq!(store.failed_records(id(3)).count(), 1);
-    assert_eq!(store.kept(&identity(1)).expect("read"), Some(id(1)), "else the file would be taken again");
+    assert_eq!(
+        store.kept(&ledger_row(1).path, &identity(1)).expect("read"),
+        Some(id(1)),
+        "else the file would be taken again"
+    );
     assert!(store.ledger(id(1)).expect("read").is_some());
 }
 

@@ -46,7 +46,7 @@ impl Watch {
         rules: Vec<Arc<Rule>>,
         scan_every: Duration,
         outlets: impl Into<Outlets>,
-        already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
+        already_kept: Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>,
         proves_its_end: fn(&[u8]) -> bool,
     ) -> Result<Self, WatchError> {
         Self::start_with(
@@ -68,7 +68,7 @@ impl Watch {
         rules: Vec<Arc<Rule>>,
         scan_every: Duration,
         outlets: impl Into<Outlets>,
-        already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
+        already_kept: Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>,
         proves_its_end: fn(&[u8]) -> bool,
         went_away: WentAway,
     ) -> Result<Self, WatchError> {

@@ -40,7 +40,7 @@ pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values)
 /// The watch's ways out.
 pub(super) struct Links {
     pub(super) outlets: Outlets,
-    pub(super) already_kept: Box<dyn Fn(&FileIdentity) -> bool + Send + Sync>,
+    pub(super) already_kept: Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>,
     pub(super) proves_its_end: fn(&[u8]) -> bool,
     pub(super) manner: Manner,
     /// Is told of candidates that went away before they were offered.

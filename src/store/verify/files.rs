@@ -39,7 +39,9 @@ fn source(store: &Store, job: &Job) -> Option<Finding> {
     let here = job.source_path();
     match durable_fs::identity_at(here.as_path()) {
         Err(error) => return Some(unreadable(job, here, &error)),
-        Ok(Some(found)) if found.same_content(&job.source.identity) => return None,
+        Ok(Some(found)) if durable_fs::is_same_content(here.as_path(), &found, &job.source.identity) => {
+            return None;
+        }
         Ok(Some(_)) => {
             let hint = "find who wrote it; a job whose source changed is given back, then quarantined";
             return Some(finding("source", job, format!("{here} is not the file that was claimed"), hint));

@@ -50,7 +50,7 @@ impl Judge<'_> {
             // That its state agrees is judged with the job's row.
             Some(Place::Unfinished(id)) => self.job_must_be_there("index of unfinished jobs, entry", id),
             Some(Place::Ledger(id)) => self.ledger(id, key, value),
-            Some(Place::Kept) => self.kept(key, value),
+            Some(Place::Kept | Place::KeptAt) => self.kept(key, value),
             Some(Place::Checkpoint(id)) => {
                 self.decoded::<Checkpoint>("checkpoint", Some(id), key, value)?;
                 self.job_must_be_there("checkpoint", id)
@@ -188,7 +188,9 @@ impl Judge<'_> {
     fn kept(&mut self, key: &[u8], value: &[u8]) -> Result<(), Unreadable> {
         let Some(id) = self.decoded::<JobId>("kept file", None, key, value)? else { return Ok(()) };
         let row = read(id, self.store.ledger(id))?;
-        if row.is_none_or(|row| keys::kept(&row.identity) != key) {
+        if row.is_none_or(|row| {
+            keys::kept(&row.identity) != key && keys::kept_at(&row.path, &row.identity) != key
+        }) {
             let problem = "the ledger does not know this kept file";
             self.find(place("kept file", Some(id)), problem, RESTORE);
         }

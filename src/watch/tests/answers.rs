@@ -118,7 +118,7 @@ fn a_kept_file_that_was_given_back_is_offered_again_though_it_did_not_change() {
 #[test]
 fn a_kept_file_that_the_ledger_knows_is_not_offered() {
     let mut plan = Plan::new(|rule| rule.source.on_success = OnSuccess::Keep);
-    plan.kept = |identity| identity.size == 5;
+    plan.kept = |_, identity| identity.size == 5;
     fs::write(plan.path("known"), b"12345").expect("writes");
     fs::write(plan.path("new"), b"x").expect("writes");
     let mut world = plan.start();
@@ -166,7 +166,7 @@ fn an_engine_that_takes_no_more_offers_ends_the_watch_and_a_full_one_does_not_bl
 
     let (sender, offers) = mpsc::sync_channel(0);
     let rules = vec![rule("r", &world.folder.path().join("*")).into()];
-    let watch = Watch::start(rules, NEVER, sender, Box::new(|_| false), |_| false).expect("starts");
+    let watch = Watch::start(rules, NEVER, sender, Box::new(|_, _| false), |_| false).expect("starts");
     watch.ask_to_stop();
     while !watch.thread().is_finished() {
         assert!(start.elapsed() < PATIENCE, "the watch ends");
@@ -182,7 +182,7 @@ fn a_watch_that_hangs_holds_up_nobody() {
     let (tell, told) = mpsc::sync_channel(0);
     let (go_on, wait) = mpsc::sync_channel::<()>(0);
     let wait = std::sync::Mutex::new(wait);
-    let hangs = move |_: &FileIdentity| {
+    let hangs = move |_: &Path, _: &FileIdentity| {
         tell.send(()).expect("the test waits");
         wait.lock().expect("no panic").recv().expect("the test goes on");
         false
@@ -212,7 +212,7 @@ fn a_wrong_rule_is_refused_by_name_with_what_to_do() {
     let mut plan = Plan::new(|rule| rule.name = "payments".into());
     plan.rules[0].paths = vec!["/in/*.{csv,txt}".into()];
     let (offers, _receiver) = mpsc::sync_channel(1);
-    let error = Watch::start(shared(plan.rules), NEVER, offers, Box::new(|_| false), |_| false)
+    let error = Watch::start(shared(plan.rules), NEVER, offers, Box::new(|_, _| false), |_| false)
         .err()
         .expect("is refused");
     assert!(error.to_string().contains("payments") && error.hint().is_some());

@@ -54,7 +54,7 @@ struct Plan {
     folder: TempDir,
     events: bool,
     scan_every: Duration,
-    kept: fn(&FileIdentity) -> bool,
+    kept: fn(&Path, &FileIdentity) -> bool,
 }
 
 impl Plan {
@@ -62,7 +62,7 @@ impl Plan {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut rule = rule("r", &folder.path().join("*"));
         change(&mut rule);
-        Self { rules: vec![rule], folder, events: true, scan_every: NEVER, kept: |_| false }
+        Self { rules: vec![rule], folder, events: true, scan_every: NEVER, kept: |_, _| false }
     }
 
     fn path(&self, name: &str) -> PathBuf {
