@@ -22,7 +22,7 @@ pub(crate) fn far_file_system(_: &Path) -> io::Result<Option<String>> {
 /// memory was short. One that cannot be asked is taken for one that keeps them.
 #[cfg(target_os = "linux")]
 pub(super) fn numbers_last(path: &Path) -> bool {
-    file_system_number(path).is_ok_and(has_lasting_numbers)
+    file_system_number(path).map_or(true, has_lasting_numbers)
 }
 
 #[cfg(not(target_os = "linux"))]

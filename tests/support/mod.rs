@@ -13,6 +13,8 @@ use toml::Table;
 
 #[cfg(target_os = "linux")]
 pub mod disk;
+#[cfg(target_os = "linux")]
+pub mod mounts;
 pub mod random;
 pub mod rules;
 mod service;

@@ -1,0 +1,196 @@
+//! Promise: on file systems with habits of their own every file is published exactly once, whatever happens to the service and to the mount.
+//!
+//! Where one cannot be mounted (not root, no `/dev/fuse`, no loop devices), its test says so and passes.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use serde_json::Value;
+use support::mounts::{Kind, Mounted};
+use support::{Service, World, assert_balanced, wait_until};
+
+/// What a service may use of a processor while 32 files come and go, in seconds: with much room for a build that is not optimised.
+const CPU_SECONDS_MAX: f64 = 10.0;
+
+/// A rule that takes files from `mnt/in`, and puts its outputs and archive below `at`.
+fn rule(at: &str) -> String {
+    format!(
+        "paths = [\"mnt/in/*\"]\nready = {{ stable_for = \"500ms\", linger = \"200ms\" }}\n\
+         output = {{ main = {{ path = \"{at}out/{{name}}\" }} }}\n\
+         source = {{ on_success = \"archive\", archive_dir = \"{at}archive\" }}"
+    )
+}
+
+fn started(world: &World) -> Service {
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    service
+}
+
+/// Goal: files of several sizes that come in every manner are published once each, as they were sent, through a kill and a remount.
+fn comes_out_once(kind: Kind, at: &str) {
+    let world = World::with_service("scan_every = \"300ms\"", &rule(at));
+    let Some(mut mounted) = Mounted::new(&world, kind) else { return };
+    world.sh("mkdir mnt/in sent mnt/stage
+        for n in $(seq 10); do seq $((n * n * 1500)) > sent/copied-$n; seq $((n * 10)) > sent/moved-$n; seq $n > sent/synced-$n; done
+        seq 300 > sent/slow");
+    let mut service = started(&world);
+    world.sh("cp sent/copied-* mnt/in/; cp sent/moved-* mnt/stage/; mv mnt/stage/* mnt/in/; rsync -a sent/synced-* mnt/in/");
+    world.sh("while read -r line; do echo $line; sleep 0.005; done < sent/slow > mnt/in/slow");
+    service.wait_until("some are published", || (world.files(&format!("{at}out")).len() > 5).then_some(()));
+    service.kill();
+    let mut service = started(&world);
+    service
+        .wait_until("all are archived", || (world.files(&format!("{at}archive")).len() == 31).then_some(()));
+    mounted.unmount();
+    service.wait_for_log("the folder to be watched is not there yet");
+    mounted.mount_again();
+    world.sh("seq 7 > sent/after; cp sent/after mnt/in/");
+    service.wait_for(&world, &format!("{at}archive/after"));
+    let are_completed = |jobs: &[Value]| jobs.iter().all(|job| job["state"] == "completed");
+    service.wait_until("all jobs are completed", || are_completed(&world.jobs()).then_some(()));
+    let used = service.cpu_seconds();
+    service.stop();
+    assert!(used < CPU_SECONDS_MAX, "it used the processor for {used} s");
+    for folder in ["out", "archive"] {
+        world.sh(&format!("diff -r sent {at}{folder}"));
+    }
+    let jobs = world.jobs();
+    assert_eq!(jobs.len(), 32, "{jobs:#?}");
+    jobs.iter().for_each(assert_balanced);
+    assert_eq!(world.files("mnt/in"), [""; 0]);
+}
+
+#[test]
+fn files_on_an_sshfs_come_out_once_there() {
+    comes_out_once(Kind::Sshfs(""), "mnt/");
+}
+
+#[test]
+fn files_on_an_sshfs_without_caches_come_out_once_elsewhere() {
+    comes_out_once(Kind::Sshfs("allow_other,reconnect,dir_cache=no,attr_timeout=0,entry_timeout=0"), "");
+}
+
+#[test]
+fn files_on_a_bindfs_come_out_once_there() {
+    comes_out_once(Kind::Bindfs(""), "mnt/");
+}
+
+#[test]
+fn files_on_a_bindfs_come_out_once_elsewhere() {
+    comes_out_once(Kind::Bindfs("--realistic-permissions --ctime-from-mtime"), "");
+}
+
+#[test]
+fn files_on_an_exfat_come_out_once_there() {
+    comes_out_once(Kind::Exfat("umask=077"), "mnt/");
+}
+
+#[test]
+fn files_on_an_exfat_come_out_once_elsewhere() {
+    comes_out_once(Kind::Exfat("umask=077"), "");
+}
+
+#[test]
+fn files_on_an_overlay_come_out_once_there() {
+    comes_out_once(Kind::Overlay, "mnt/");
+}
+
+#[test]
+fn files_on_a_disk_come_out_once_there() {
+    comes_out_once(Kind::Ext4, "mnt/");
+}
+
+/// Goal: a file that stays where it lies is not published again because its device, or the file, has another number now.
+fn is_known_after_a_remount(kind: Kind) {
+    let rule = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{name}\" } }\nsource = { on_success = \"keep\" }";
+    let world = World::new(rule);
+    let Some(mut mounted) = Mounted::new(&world, kind) else { return };
+    world.sh("mkdir mnt/in; for n in $(seq 5); do seq $n > mnt/in/$n; done");
+    let mut service = started(&world);
+    service.wait_until("all are done", || {
+        let jobs = world.jobs();
+        (jobs.len() == 5 && jobs.iter().all(|job| job["state"] == "completed")).then_some(())
+    });
+    // The scan that finds a later file came past those that were there.
+    let mut sees = |service: &mut Service, name: &str| {
+        world.sh(&format!("echo {name} > mnt/in/{name}"));
+        service.wait_for(&world, &format!("out/{name}"));
+    };
+    mounted.unmount();
+    mounted.mount_again();
+    sees(&mut service, "mounted-again");
+    service.stop();
+    mounted.unmount();
+    mounted.mount_again();
+    let mut service = started(&world);
+    sees(&mut service, "started-again");
+    world.sh("seq 100 > mnt/in/1"); // another content is another source
+    service.wait_for(&world, "out/1-1");
+    service.stop();
+    assert_eq!(world.files("out"), ["1", "1-1", "2", "3", "4", "5", "mounted-again", "started-again"]);
+}
+
+#[test]
+fn a_kept_file_on_an_sshfs_is_known_after_a_remount() {
+    is_known_after_a_remount(Kind::Sshfs(""));
+}
+
+#[test]
+fn a_kept_file_on_a_bindfs_is_known_after_a_remount() {
+    is_known_after_a_remount(Kind::Bindfs(""));
+}
+
+#[test]
+fn a_kept_file_on_an_exfat_is_known_after_a_remount() {
+    is_known_after_a_remount(Kind::Exfat("umask=077"));
+}
+
+#[test]
+fn a_kept_file_on_an_overlay_is_known_after_a_remount() {
+    is_known_after_a_remount(Kind::Overlay);
+}
+
+/// Goal: a job that was killed goes on after a remount, with the file that it had claimed: neither given back nor taken for changed.
+fn goes_on_after_a_remount(kind: Kind, source: &str) {
+    let rule = format!(
+        "paths = [\"mnt/in/*\"]\noutput = {{ main = {{ path = \"mnt/out/{{name}}\" }} }}\nsource = {source}\n\
+         pipeline = [{{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }}]"
+    );
+    let world = World::new(&rule);
+    world.write("gate", "#!/bin/sh\n[ -e go ] || { touch begun; exec sleep 60; }\nexec cat\n");
+    world.sh("chmod +x gate");
+    let Some(mut mounted) = Mounted::new(&world, kind) else { return };
+    world.sh("mkdir mnt/in; seq 100 > mnt/in/a");
+    let mut service = started(&world);
+    service.wait_for(&world, "begun");
+    service.kill();
+    mounted.unmount();
+    mounted.mount_again();
+    world.write("go", "");
+    let mut service = started(&world);
+    wait_until("it is completed", || (world.jobs().last()?["state"] == "completed").then_some(()));
+    service.wait_until("its source is gone", || (!world.has("mnt/in/a")).then_some(()));
+    service.stop();
+    let jobs = world.jobs();
+    assert_eq!(jobs.len(), 1, "{jobs:#?}");
+    assert_eq!(world.files("mnt/out"), ["a"]);
+    assert_eq!(world.files("mnt/in"), [""; 0]);
+}
+
+#[test]
+fn a_job_on_an_sshfs_goes_on_after_a_remount() {
+    goes_on_after_a_remount(Kind::Sshfs(""), "{ on_success = \"delete\" }");
+    goes_on_after_a_remount(Kind::Sshfs(""), "{ on_success = \"archive\", archive_dir = \"archive\" }");
+}
+
+#[test]
+fn a_job_on_a_bindfs_or_an_overlay_goes_on_after_a_remount() {
+    goes_on_after_a_remount(Kind::Bindfs(""), "{ on_success = \"delete\" }");
+    goes_on_after_a_remount(Kind::Overlay, "{ on_success = \"archive\", archive_dir = \"mnt/archive\" }");
+}
+
+#[test]
+fn a_job_on_an_exfat_goes_on_after_a_remount() {
+    goes_on_after_a_remount(Kind::Exfat("umask=077"), "{ on_success = \"delete\" }");
+}
