@@ -9,6 +9,7 @@ use super::intake;
 use super::shared::Shared;
 use crate::durable_fs;
 use crate::model::identity::FileIdentity;
+use crate::model::os_text::OsText;
 use crate::model::pattern::Values;
 use crate::model::rule::Rule;
 use crate::watch::Offer;
@@ -44,21 +45,23 @@ pub(super) fn take_held(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
         if shared.stop.is_asked() {
             return;
         }
-        let identities: Vec<_> = batch.iter().map(|offer| offer.identity).collect();
+        let offered: Vec<_> =
+            batch.iter().map(|offer| (offer.path.as_path().into(), offer.identity)).collect();
         if let Err(trouble) = intake::take_batch(shared, batch)
             && trouble.is_poisoned()
         {
             shared.fail_for_good(trouble.error);
             return;
         }
-        for identity in identities.iter().filter(|identity| !is_under_way(shared, identity)) {
+        for (_, identity) in offered.iter().filter(|(path, identity)| !is_under_way(shared, path, identity)) {
             shared.held.forget(identity);
         }
     }
 }
 
 /// Whether a job is to read it; its end lets go of it.
-fn is_under_way(shared: &Shared, identity: &FileIdentity) -> bool {
-    let job = shared.store.kept(identity).ok().flatten().and_then(|id| shared.store.job(id).ok().flatten());
+fn is_under_way(shared: &Shared, path: &OsText, identity: &FileIdentity) -> bool {
+    let job =
+        shared.store.kept(path, identity).ok().flatten().and_then(|id| shared.store.job(id).ok().flatten());
     job.is_some_and(|job| !job.state.is_final())
 }
