@@ -113,7 +113,7 @@ fn is_known_after_a_remount(kind: Kind) {
         (jobs.len() == 5 && jobs.iter().all(|job| job["state"] == "completed")).then_some(())
     });
     // The scan that finds a later file came past those that were there.
-    let mut sees = |service: &mut Service, name: &str| {
+    let sees = |service: &mut Service, name: &str| {
         world.sh(&format!("echo {name} > mnt/in/{name}"));
         service.wait_for(&world, &format!("out/{name}"));
     };
