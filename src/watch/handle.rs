@@ -14,10 +14,9 @@ use super::notifier::{Hints, Notifier};
 use super::offer::{Answer, Outlets};
 use super::probe::Manner;
 use super::rules::RuleSet;
-use super::watcher::{self, Links, Watcher, WentAway};
+use super::watcher::{self, AlreadyKept, Links, Watcher, WentAway};
 use crate::durable_fs;
 use crate::model::file_known::FileSeen;
-use crate::model::identity::FileIdentity;
 use crate::model::rule::Rule;
 use crate::model::watch_counts::WatchCounts;
 
@@ -46,7 +45,7 @@ impl Watch {
         rules: Vec<Arc<Rule>>,
         scan_every: Duration,
         outlets: impl Into<Outlets>,
-        already_kept: Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>,
+        already_kept: AlreadyKept,
         proves_its_end: fn(&[u8]) -> bool,
     ) -> Result<Self, WatchError> {
         Self::start_with(
@@ -68,7 +67,7 @@ impl Watch {
         rules: Vec<Arc<Rule>>,
         scan_every: Duration,
         outlets: impl Into<Outlets>,
-        already_kept: Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>,
+        already_kept: AlreadyKept,
         proves_its_end: fn(&[u8]) -> bool,
         went_away: WentAway,
     ) -> Result<Self, WatchError> {

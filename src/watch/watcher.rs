@@ -37,10 +37,13 @@ const OFFER_AGAIN: Duration = Duration::from_millis(5);
 /// Told of a candidate's rule, its path, and what it was.
 pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values) + Send + Sync>;
 
+/// Whether a `keep` file that lies at a path is known.
+pub(super) type AlreadyKept = Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>;
+
 /// The watch's ways out.
 pub(super) struct Links {
     pub(super) outlets: Outlets,
-    pub(super) already_kept: Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>,
+    pub(super) already_kept: AlreadyKept,
     pub(super) proves_its_end: fn(&[u8]) -> bool,
     pub(super) manner: Manner,
     /// Is told of candidates that went away before they were offered.
