@@ -228,6 +228,35 @@ fn a_file_is_published_only_if_it_has_its_checksum() {
 }
 
 #[test]
+fn totals_and_a_checksum_that_are_empty_yet_are_waited_for() {
+    for (key, name, content) in [
+        ("totals", "pay.txt.ctl", "{\"records\": 1}\n".to_owned()),
+        ("checksum", "pay.txt.sha256", format!("{}\n", sha256_of_one())),
+    ] {
+        let ready = format!("ready = {{ {key} = \"{name}\", linger = \"0s\", stable_for = \"50ms\" }}")
+            .replace("pay.txt", "{name}");
+        let world = World::new(&ready);
+        let mut service = world.start();
+        service.wait_until_it_watches();
+        world.write(&format!("in/{name}"), "");
+        world.move_in("in/pay.txt", "1\n");
+        let reason = format!("for its {key}: it is empty yet");
+        service.wait_until("it is waited for", || {
+            (world.json(&["explain", "in/pay.txt", "--json"])["waits"] == reason.as_str()).then_some(())
+        });
+        world.write(&format!("in/{name}"), content);
+        service.wait_for(&world, "archive/pay.txt");
+        service.stop();
+        assert_eq!(world.jobs().len(), 1, "{key}: it was never taken before");
+    }
+}
+
+/// Of "1" and a line feed.
+fn sha256_of_one() -> &'static str {
+    "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865"
+}
+
+#[test]
 fn an_empty_file_may_be_a_placeholder_and_one_that_waits_too_long_is_told() {
     let world = World::new("ready = { empty = \"wait\", late_after = \"1s\", stable_for = \"100ms\" }");
     let mut service = world.start();

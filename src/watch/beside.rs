@@ -53,6 +53,10 @@ impl Watcher {
         for ((seen, found), (what, missing)) in beside.iter_mut().zip(found).zip(WANTED) {
             let reason = match (found, missing) {
                 (None, _) | (Some(Beside::Nothing), None) => continue,
+                // Its sender made it and writes it only now.
+                (Some(Beside::File(identity)), Some(reason)) if identity.size == 0 => {
+                    Cow::Owned(format!("{reason}: it is empty yet"))
+                }
                 (Some(Beside::File(identity)), _) => {
                     *seen = Some(identity);
                     continue;
