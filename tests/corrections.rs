@@ -28,8 +28,9 @@ done
     world
 }
 
+/// Lets go whoever waits at the gate. Whoever comes from then on finds it open: a pipe that is taken away last would hold him for ever.
 fn open_the_gate(world: &World) {
-    world.sh("timeout 60 bash -c ': > gate'; rm gate; : > gate");
+    world.sh("ln gate pipe; : > open; mv open gate; timeout 60 bash -c ': > pipe'; rm pipe");
 }
 
 fn by_source(world: &World, name: &str) -> Value {
