@@ -19,7 +19,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Output, Rule};
-use crate::model::shadow::{Shadow, Shadowed};
+use crate::model::shadow::{Compared, Shadow, Shadowed};
 
 /// The rules as the configuration has them.
 pub(super) type RealRules = Arc<RwLock<Vec<Rule>>>;
@@ -75,8 +75,9 @@ impl Places {
         self.remove_outputs(job.id)?;
         let mut shadow = Shadow::default();
         let folder = self.outputs_of(job.id);
+        let is_compared = rule.as_ref().is_some_and(|rule| rule.compare.is_some());
         for (position, output) in job.outputs.iter_mut().enumerate() {
-            shadow.outputs.push(shadowed(outlines.get(position)));
+            shadow.outputs.push(shadowed(outlines.get(position), is_compared));
             let meant = rule.as_ref().and_then(|rule| rule.outputs.get(&output.category));
             output.path = real_path(output.path.as_path(), &folder, meant).into();
         }
@@ -127,10 +128,11 @@ fn failed(message: String) -> JobError {
     JobError { kind: FaultKind::Storage, message, hint: None }
 }
 
-fn shadowed(outline: Option<&Outline>) -> Shadowed {
+/// One that is to be compared is told as not there yet before the first look, too.
+fn shadowed(outline: Option<&Outline>, is_compared: bool) -> Shadowed {
     let (bytes, lines, hash) =
         outline.map_or_else(Default::default, |outline| (outline.bytes, outline.lines, outline.hash.clone()));
-    Shadowed { bytes, lines, hash, compared: None }
+    Shadowed { bytes, lines, hash, compared: is_compared.then(Compared::default) }
 }
 
 /// Where an output would lie.
