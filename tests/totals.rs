@@ -238,13 +238,13 @@ fn totals_and_a_checksum_that_are_empty_yet_are_waited_for() {
         let world = World::new(&ready);
         let mut service = world.start();
         service.wait_until_it_watches();
-        world.write(&format!("in/{name}"), "");
+        world.write(format!("in/{name}"), "");
         world.move_in("in/pay.txt", "1\n");
         let reason = format!("for its {key}: it is empty yet");
         service.wait_until("it is waited for", || {
             (world.json(&["explain", "in/pay.txt", "--json"])["waits"] == reason.as_str()).then_some(())
         });
-        world.write(&format!("in/{name}"), content);
+        world.write(format!("in/{name}"), content);
         service.wait_for(&world, "archive/pay.txt");
         service.stop();
         assert_eq!(world.jobs().len(), 1, "{key}: it was never taken before");
