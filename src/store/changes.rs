@@ -1,6 +1,7 @@
 //! Writing rows: several changes, all at once.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
@@ -71,6 +72,7 @@ impl<'a> Changes<'a> {
     /// Writes a ledger row; with `kept`, also the identity under which a kept file is known.
     pub fn ledger(&mut self, row: &LedgerRow, kept: bool) -> &mut Self {
         if kept {
+            self.store.inner.keeps_files.store(true, Ordering::Release);
             self.put("kept file", keys::kept(&row.identity), &row.job);
             self.put("kept file", keys::kept_at(&row.path, &row.identity), &row.job);
         }

@@ -66,6 +66,7 @@ mod value;
 mod verify;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
@@ -108,6 +109,8 @@ struct Inner {
     /// Read by all who change rows; written by who judges several rows against each other, or begins to listen.
     changing: RwLock<()>,
     feed: Feed,
+    /// Whether there may be a kept file: where none is, nobody need look each new file up.
+    keeps_files: AtomicBool,
     /// None: there is no folder.
     _folder: Option<HeldFolder>,
 }
@@ -146,7 +149,7 @@ impl Store {
     /// An empty one, of which nothing outlives its last handle.
     #[cfg(test)]
     pub(crate) fn in_memory() -> Self {
-        use std::sync::atomic::{AtomicU32, Ordering};
+        use std::sync::atomic::AtomicU32;
         static STORES: AtomicU32 = AtomicU32::new(0);
         let name = format!("landfall-{}-{}", std::process::id(), STORES.fetch_add(1, Ordering::Relaxed));
         // Made only where slices go to the disk, and removed with the store.
@@ -155,9 +158,15 @@ impl Store {
     }
 
     fn over(rows: Box<dyn Backend>, spool: Arc<Spool>, folder: Option<HeldFolder>) -> Self {
-        let inner =
-            Inner { rows, spool, changing: RwLock::default(), feed: Feed::default(), _folder: folder };
-        Self { inner: Arc::new(inner) }
+        let (changing, feed, keeps_files) = (RwLock::default(), Feed::default(), AtomicBool::new(false));
+        let store =
+            Self { inner: Arc::new(Inner { rows, spool, changing, feed, keeps_files, _folder: folder }) };
+        // What cannot be read counts as one: it is told when it is looked up.
+        let keeps_files = [keys::KEPT, keys::KEPT_AT]
+            .iter()
+            .any(|kind| store.keys_beginning_with(&[*kind]).next().is_some());
+        store.inner.keeps_files.store(keeps_files, Ordering::Release);
+        store
     }
 
     /// Refuses a data folder of another user: the service runs as its owner, and so must a command that does the service's work.

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use std::sync::atomic::Ordering;
+
 use super::backend::{self, KeyRange, Rows, Value};
 use super::error::StoreError;
 use super::keys::Key;
@@ -150,6 +152,9 @@ impl Store {
 
     /// The job that has this kept file, if any has. Its device may have had another number, and where files are numbered anew, so may it.
     pub(crate) fn kept(&self, path: &OsText, identity: &FileIdentity) -> Result<Option<JobId>, StoreError> {
+        if !self.inner.keeps_files.load(Ordering::Acquire) {
+            return Ok(None);
+        }
         if let Some(job) = self.row("kept file", &keys::kept(identity))? {
             return Ok(Some(job));
         }
