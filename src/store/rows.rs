@@ -1,10 +1,10 @@
 //! Reading rows.
 
+use std::sync::atomic::Ordering;
+
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-use std::sync::atomic::Ordering;
 
 use super::backend::{self, KeyRange, Rows, Value};
 use super::error::StoreError;
