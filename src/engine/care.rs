@@ -200,7 +200,7 @@ fn forget_ledger(shared: &Shared) {
 
 fn forget_finished(shared: &Shared) {
     let Some(before) = clock::ago(shared.service.retention) else { return };
-    match shared.store.forget_finished(before, shared.aside.is_some()) {
+    match shared.store.forget_finished(before, shared.publishing.aside.is_some()) {
         Ok(0) => {}
         Ok(jobs) => tracing::info!(
             jobs,

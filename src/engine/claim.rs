@@ -73,7 +73,7 @@ pub(super) fn claim(
     shared.store.sync()?;
     let mut folders = Vec::new();
     let keeps = durable_fs::keep_reached();
-    if let Some(tell) = &shared.tell_claim {
+    if let Some(tell) = &shared.claims.held.tell {
         let renamed = jobs.iter().flatten().filter(|job| job.source.claimed.is_some());
         renamed.for_each(|job| tell(job.source.path.as_path(), &job.source.identity));
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::claim_folders::ClaimFolders;
 use super::given_back::GivenBack;
+use super::held::HeldSources;
 use super::late_writes::LateWrites;
 use super::one_at_a_time::OneAtATime;
 use super::unopened::Unopened;
@@ -32,6 +33,8 @@ pub(super) struct Claims {
     pub unopened: Unopened,
     /// Who offers them.
     pub watches: Watches,
+    /// What an engine and the one that stands aside have to do with each other.
+    pub held: HeldSources,
 }
 
 impl Claims {

@@ -81,7 +81,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;
     shared.dispatch.forget_back_off(job.id);
-    shared.held.forget(&job.source.identity);
+    shared.claims.held.forget(&job.source.identity);
     shared.delivery_decided(job.id);
     if is_refused {
         events::refused(&job);

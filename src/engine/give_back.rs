@@ -71,7 +71,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;
     shared.dispatch.forget_back_off(job.id);
-    shared.held.forget(&job.source.identity);
+    shared.claims.held.forget(&job.source.identity);
     shared.delivery_decided(job.id);
     events::given_back(job, why);
     shared.claims.answer(job.source.path.as_path(), Answer::NotYet); // whatever lies there is a candidate

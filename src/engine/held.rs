@@ -26,7 +26,9 @@ const REMEMBERED_MAX: usize = 4096;
 pub(super) struct HeldSources {
     open: Mutex<HashMap<FileIdentity, File>>,
     remembered: Mutex<VecDeque<FileIdentity>>,
-    /// Who makes jobs of them.
+    /// Who is told of claims, for the one that claims.
+    pub tell: Option<TellClaim>,
+    /// Who makes jobs of them, for the one that stands aside.
     pub intake: OnceLock<SyncSender<Vec<Offer>>>,
 }
 

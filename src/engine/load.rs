@@ -258,13 +258,13 @@ impl<'a> Listed<'a> {
 /// The source, and whether it is held for this job. Who stands aside keeps it open, wherever it goes meanwhile.
 fn open_source(shared: &Shared, run: &Run, job: &Job) -> Result<(File, bool), Trouble> {
     let failed = |source| DecodeError::Read { path: job.source.path.as_path().to_owned(), source };
-    let held = shared.held.open(&job.source.identity);
+    let held = shared.claims.held.open(&job.source.identity);
     let is_held = held.is_some();
     let file = match held {
         Some(file) => file.map_err(failed)?,
         None => source::open_source(job)?,
     };
-    if shared.aside.is_some() {
+    if shared.publishing.aside.is_some() {
         run.source.set(file.try_clone().map_err(failed)?).ok(); // it is loaded once
     }
     Ok((file, is_held))

@@ -25,7 +25,7 @@ const MTIME_SLACK_NS: i128 = 2_000_000_000;
 
 /// Takes a published job's source from its claim folder to where the rule says; [`super::moving::sync_arrived`] and [`super::moving::sync_left`] make that durable.
 pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
-    if let Some(take_outputs) = &shared.aside {
+    if let Some(take_outputs) = &shared.publishing.aside {
         return take_outputs(job).map_err(Trouble::from_error);
     }
     match rule.rule.source.on_success {
@@ -126,7 +126,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     }
     changes.apply()?;
     shared.dispatch.forget_back_off(job.id);
-    shared.held.forget(&job.source.identity);
+    shared.claims.held.forget(&job.source.identity);
     shared.footprints.reach.forget(job.id);
     shared.claims.given_back.forget(job.source.path.as_path());
     events::completed(&job);

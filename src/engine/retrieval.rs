@@ -20,7 +20,7 @@ const ARCHIVE_NAMES_MAX: usize = 100;
 
 /// Brings a job's source to where its row says it is. False: there is nothing to load, the job is ended or gone.
 pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
-    if shared.held.has(&job.source.identity) {
+    if shared.claims.held.has(&job.source.identity) {
         return Ok(true);
     }
     match place(job)? {

@@ -54,7 +54,7 @@ impl Engine {
         registry: Registry,
         tell_claim: TellClaim,
     ) -> Result<Running, EngineError> {
-        self.begin(settings, registry, Purpose::Serve, |shared| shared.tell_claim = Some(tell_claim))
+        self.begin(settings, registry, Purpose::Serve, |shared| shared.claims.held.tell = Some(tell_claim))
     }
 
     /// Watches as a service does, beside another engine, and touches nothing: the settings have a data folder and outputs of its own, and
@@ -67,8 +67,8 @@ impl Engine {
     ) -> Result<Running, EngineError> {
         let (intake, offers) = sync_channel(HELD_MAX);
         let running = self.begin(settings, registry, Purpose::Serve, |shared| {
-            shared.aside = Some(take_outputs);
-            shared.held.intake.set(intake).ok(); // nobody else has
+            shared.publishing.aside = Some(take_outputs);
+            shared.claims.held.intake.set(intake).ok(); // nobody else has
         })?;
         running.spawn("intake-held", move |shared| take_held::take_held(shared, &offers))?;
         Ok(running)

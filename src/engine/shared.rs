@@ -11,7 +11,6 @@ use super::disk_space::DiskSpace;
 use super::dispatch::Dispatch;
 use super::fit::Misfit;
 use super::footprints::Footprints;
-use super::held::{HeldSources, TellClaim};
 use super::memory::Memory;
 use super::names::Names;
 use super::rule_book::{ReadyRule, RuleBook};
@@ -77,12 +76,6 @@ pub(super) struct Shared {
     pub publishing: Publishing,
     pub disk_space: DiskSpace,
     pub stop: Stop,
-    /// Nothing is published, and no source touched: takes a job's outputs instead.
-    pub aside: Option<TakeOutputs>,
-    /// Sources that go away, for the one that stands aside.
-    pub held: HeldSources,
-    /// Who is told of claims, for the other.
-    pub tell_claim: Option<TellClaim>,
 }
 
 /// Takes the outputs of a job that lie where nobody else looks, and says in the row what they were. Said again after a crash.
@@ -94,6 +87,8 @@ pub(super) struct Publishing {
     pub names: Names,
     /// Deliveries of one key, one after another.
     pub deliveries: DeliveryOrder,
+    /// Nothing is published, and no source touched: takes a job's outputs instead.
+    pub aside: Option<TakeOutputs>,
 }
 
 impl Shared {
@@ -110,9 +105,6 @@ impl Shared {
             footprints: Footprints::default(),
             publishing: Publishing::default(),
             stop: Stop::default(),
-            aside: None,
-            held: HeldSources::default(),
-            tell_claim: None,
         }
     }
 

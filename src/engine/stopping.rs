@@ -58,7 +58,7 @@ impl Running {
             watch.ask_to_stop();
         }
         // The watch that an intake waits for may hang.
-        for intake in shared.claims.watches.lock().intakes.values().chain(shared.held.intake.get()) {
+        for intake in shared.claims.watches.lock().intakes.values().chain(shared.claims.held.intake.get()) {
             intake.try_send(Vec::new()).ok(); // wakes it; one that has offers is awake
         }
         let late: Vec<_> =
@@ -77,7 +77,7 @@ impl Running {
         shared.footprints.in_hand.clear_all();
         end_steps(&shared, deadlines.checkpoints);
         drop(asking);
-        if shared.aside.is_none() {
+        if shared.publishing.aside.is_none() {
             crate::pipeline::kill_children(); // of steps that were not waited for; one that stands aside has none
         }
         result

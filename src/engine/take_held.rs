@@ -18,7 +18,7 @@ impl Engine {
     /// Takes a file that is about to go from where it lies. Holds up nobody.
     pub(crate) fn take_open(&self, rule: &Arc<Rule>, vars: Values, path: &Path, identity: &FileIdentity) {
         let Some(shared) = self.stages() else { return };
-        let Some(intake) = shared.held.intake.get() else { return };
+        let Some(intake) = shared.claims.held.intake.get() else { return };
         let Ok(file) = durable_fs::open_source(path) else { return };
         if !durable_fs::identity(&file).is_ok_and(|found| found.same_content(identity)) {
             return;
@@ -32,8 +32,8 @@ impl Engine {
             folder_marker: None,
             may_be_early: false,
         };
-        if !shared.held.hold(*identity, file) || intake.try_send(vec![offer]).is_err() {
-            shared.held.forget(identity);
+        if !shared.claims.held.hold(*identity, file) || intake.try_send(vec![offer]).is_err() {
+            shared.claims.held.forget(identity);
             tracing::debug!(path = %path.display(), "a live rule takes it before the shadow has room for it");
         }
     }
@@ -54,7 +54,7 @@ pub(super) fn take_held(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
             return;
         }
         for (_, identity) in offered.iter().filter(|(path, identity)| !is_under_way(shared, path, identity)) {
-            shared.held.forget(identity);
+            shared.claims.held.forget(identity);
         }
     }
 }

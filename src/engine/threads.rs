@@ -28,7 +28,7 @@ impl Threads {
     ) -> Result<(), Trouble> {
         let (shared, stage_name) = (Arc::clone(shared), name.to_owned());
         let thread = spawn(name, move || {
-            let _span = shared.aside.as_ref().map(|_| tracing::info_span!("shadow").entered());
+            let _span = shared.publishing.aside.as_ref().map(|_| tracing::info_span!("shadow").entered());
             let work = || {
                 stage(&shared);
                 Ok(())

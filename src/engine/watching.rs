@@ -87,7 +87,7 @@ fn went_away(shared: &Arc<Shared>) -> WentAway {
     Box::new(move |rule, path, identity, values| {
         let Some(shared) = shared.upgrade() else { return };
         // A live rule took it, and it is read all the same, or was.
-        if shared.held.knows(identity) {
+        if shared.claims.held.knows(identity) {
             return;
         }
         let id = shared.claims.ids.next(claim::random_tail());
@@ -129,7 +129,7 @@ fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) ->
     let already_kept =
         Box::new(move |path: &Path, identity: &_| matches!(store.kept(&path.into(), identity), Ok(Some(_))));
     let (scan_every, proves_its_end) = (shared.service.scan_every, crate::decode::proves_its_end);
-    let watch = if shared.aside.is_some() {
+    let watch = if shared.publishing.aside.is_some() {
         let went_away = went_away(shared);
         Watch::start_aside(rules, scan_every, outlets, already_kept, proves_its_end, went_away)
     } else {
