@@ -1,6 +1,7 @@
 //! One component of a pattern: the glob crate's pattern with named wildcards between its pieces.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use glob::MatchOptions;
 
@@ -39,9 +40,9 @@ impl Segment {
     }
 
     /// The one name that it matches, where no wildcard is in it.
-    pub(crate) fn only_name(&self) -> Option<String> {
+    pub(crate) fn only_name(&self) -> Option<OsString> {
         match self.pieces.as_slice() {
-            [only] => literal(only.as_str()),
+            [only] => literal(only.as_str()).map(|name| from_chars(&name)),
             _ => None,
         }
     }
