@@ -24,6 +24,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, opena
 
 use super::kept::{forget_kept, kept_or_reached};
 use super::landing::{self, CLAIM_FOLDER};
+use super::names::parent_of;
 use super::whereabouts::note_place;
 
 /// As many as the kernel follows.
@@ -72,14 +73,32 @@ pub(super) fn on_both<T>(
     to: &Path,
     act: impl Fn(&At<'_>, &At<'_>) -> rustix::io::Result<T>,
 ) -> io::Result<T> {
-    let (old, new) = (at(from)?, at(to)?);
+    let (old, new) = at_both(from, to)?;
     match act(&old, &new) {
         Err(rustix::io::Errno::NOENT) if old.was_kept || new.was_kept => {
             forget_kept();
-            Ok(act(&at(from)?, &at(to)?)?)
+            let (old, new) = at_both(from, to)?;
+            Ok(act(&old, &new)?)
         }
         done => Ok(done?),
     }
+}
+
+/// Two names. Those of one folder are reached in one and the same: the kernel looks up each path by itself, and another folder may stand in
+/// for it in between. Then a file would leave its folder by a rename within it.
+fn at_both<'a>(from: &'a Path, to: &'a Path) -> io::Result<(At<'a>, At<'a>)> {
+    let old = at(from)?;
+    let (Some(old_name), Some(new_name)) = (from.file_name(), to.file_name()) else { return Ok((old, at(to)?)) };
+    if from.parent() != to.parent() {
+        return Ok((old, at(to)?));
+    }
+    note_place(to);
+    let folder = match old.folder {
+        Some(folder) => folder,
+        None => Rc::new(rustix::io::retry_on_intr(|| openat(CWD, parent_of(from), FOLDER, Mode::empty()))?),
+    };
+    let named = |name| At { folder: Some(Rc::clone(&folder)), was_kept: old.was_kept, name: Path::new(name) };
+    Ok((named(old_name), named(new_name)))
 }
 
 /// Reaches a folder; none where it lies in no landing root.

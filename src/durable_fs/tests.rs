@@ -45,6 +45,37 @@ fn a_rename_never_replaces_and_tells_what_is_missing() {
     assert!(rename_no_replace(&b, &nowhere).is_err(), "a missing folder is an error, not a missing file");
 }
 
+/// As where a link is set to another folder, or one is moved away and another stands in for it, at any moment.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_rename_within_a_folder_never_leaves_it() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let world = tempfile::tempdir().expect("a folder");
+    let (home, other) = (world.path().join("home"), world.path().join("other"));
+    fs::create_dir(&home).expect("makes");
+    fs::create_dir(&other).expect("makes");
+    file(&home, "a", "A");
+    let (here, is_done) = (File::open(&home).expect("opens"), AtomicBool::new(false));
+    let is_here = |name: &str| rustix::fs::statat(&here, name, rustix::fs::AtFlags::empty()).is_ok();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                let (cwd, exchange) = (rustix::fs::CWD, rustix::fs::RenameFlags::EXCHANGE);
+                rustix::fs::renameat_with(cwd, &home, cwd, &other, exchange).expect("exchanges");
+            }
+        });
+        let mut has_stayed = true;
+        for _ in 0..10_000 {
+            for (from, to) in [("a", "b"), ("b", "a")] {
+                rename_no_replace(&home.join(from), &home.join(to)).ok(); // it may come back behind the refusal
+                has_stayed &= is_here("a") || is_here("b");
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+        assert!(has_stayed, "it lies in the other folder");
+    });
+}
+
 #[cfg(unix)]
 #[test]
 fn a_crash_between_link_and_unlink_is_finished() {

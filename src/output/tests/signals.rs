@@ -169,7 +169,7 @@ fn signals_whose_folder_goes_and_comes_back_are_published_in_it_before_they_coun
     use std::sync::atomic::{AtomicBool, Ordering};
     let world = world();
     let (home, away) = (world.path("done"), world.path("away"));
-    for round in 0..10 {
+    for round in 0..30 {
         let mut intent = prepared(&world);
         let is_done = AtomicBool::new(false);
         std::thread::scope(|scope| {
