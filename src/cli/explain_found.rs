@@ -40,9 +40,10 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Of what a path names, which is another one where a link is followed.
     pub(super) fn of(
         door: Option<&dyn Door>,
-        path: &Path,
+        (named, path): (&Path, &Path),
         taker: Option<&Rule>,
         awaited_as: Option<&'static str>,
     ) -> Result<Self, Stop> {
@@ -67,7 +68,7 @@ impl Found {
             }
         }
         Ok(Self {
-            there: what_lies_at(path),
+            there: what_lies_at(named),
             companions: taker.map(|rule| companions(rule, path)).unwrap_or_default(),
             awaited_as,
             seen: known.waiting,
@@ -76,6 +77,11 @@ impl Found {
             jobs,
             is_service: door.is_some_and(Door::is_service),
         })
+    }
+
+    /// Whether the running service waits for it.
+    pub(super) fn is_seen(&self) -> bool {
+        self.seen.is_some()
     }
 
     /// Line by line.
@@ -194,9 +200,7 @@ fn what_lies_at(path: &Path) -> String {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => format!("a file of {}", bytes(found.len())),
         Ok(found) if found.is_dir() => "a folder: only files are taken".to_owned(),
-        Ok(found) if found.is_symlink() => {
-            "a symbolic link: links are not followed, and not taken".to_owned()
-        }
+        Ok(found) if found.is_symlink() => Kind::Link.to_string(),
         Ok(_) => format!("{}: it is never taken, nor opened", Kind::Other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => "nothing lies there".to_owned(),
         Err(error) => format!("it cannot be looked at: {error}"),

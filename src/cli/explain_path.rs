@@ -21,6 +21,7 @@ use crate::model::shown_json;
 use crate::service::shadow::settings_aside;
 use crate::watch::companion::Companion;
 use crate::watch::exclude::Excludes;
+use crate::watch::links::{self, Lead};
 use crate::watch::rules::RuleSet;
 
 /// Which file.
@@ -54,6 +55,10 @@ enum Verdict {
     Companion(&'static str),
     /// Something else than a file has a name that it takes.
     NoFile(Kind),
+    /// It takes this file, to which a link with a name that it takes leads.
+    ByLink(PathBuf),
+    /// A link has a name that it takes, or lies on the way, and leads to nothing that it takes: why.
+    NoFileByLink(String),
     NoPattern,
 }
 
@@ -66,7 +71,8 @@ impl Verdict {
             Self::Shadow => "shadow",
             Self::Excluded(_) => "excluded",
             Self::Companion(_) => "companion",
-            Self::NoFile(_) => "no_file",
+            Self::NoFile(_) | Self::NoFileByLink(_) => "no_file",
+            Self::ByLink(_) => "takes_by_link",
             Self::NoPattern => "no_pattern",
         }
     }
@@ -76,6 +82,10 @@ impl Verdict {
             Self::Takes { overriding, .. } | Self::Off { overriding } => overriding.as_ref(),
             _ => None,
         }
+    }
+
+    fn target(&self) -> Option<&PathBuf> {
+        if let Self::ByLink(target) = self { Some(target) } else { None }
     }
 
     fn told(&self) -> String {
@@ -106,6 +116,11 @@ impl Verdict {
             Self::NoFile(kind) => {
                 format!("its pattern fits, but what lies there is {kind}: only regular files are taken, and links are not followed")
             }
+            Self::ByLink(target) => format!(
+                "follows links, and one leads from this name to {}: it takes that file, under its own name, and the link stays",
+                escaped_path(target)
+            ),
+            Self::NoFileByLink(why) => format!("its pattern fits, but this is a link, or lies behind one: {why}"),
             Self::NoPattern => "none of its patterns fits".to_owned(),
         }
     }
@@ -128,9 +143,10 @@ pub(super) fn run(args: &ExplainArgs, settings: &Settings) -> anyhow::Result<Exi
     view::print(|out| {
         let taker = set.assign(&path).and_then(|(at, _)| rules.get(at));
         let awaited_as = companion_of(&rules, &path);
-        let found = Found::of(door, &path, taker, awaited_as)?;
+        let target = verdicts.iter().find_map(Verdict::target).unwrap_or(&path);
+        let found = Found::of(door, (&path, target), taker, awaited_as)?;
         let aside = aside
-            .map(|(rule, door)| Found::of(door.as_deref(), &path, Some(rule), awaited_as))
+            .map(|(rule, door)| Found::of(door.as_deref(), (&path, target), Some(rule), awaited_as))
             .transpose()?;
         let all = (&found, aside.as_ref());
         if args.json {
@@ -163,10 +179,16 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
         if let Some(key) = companion_of(all, path) {
             return Verdict::Companion(key);
         }
-        if let Ok(Some(kind @ (Kind::Link | Kind::Folder | Kind::Other))) = durable_fs::kind_at(path) {
+        let taking = all.iter().find(|one| one.is_for(&rule.name, &values)).unwrap_or(rule);
+        let by_link = by_link(taking, all, path);
+        if let Some(nothing @ Verdict::NoFileByLink(_)) = by_link {
+            return nothing;
+        }
+        if let (None, Ok(Some(kind @ (Kind::Link | Kind::Folder | Kind::Other)))) =
+            (&by_link, durable_fs::kind_at(path))
+        {
             return Verdict::NoFile(kind);
         }
-        let taking = all.iter().find(|one| one.is_for(&rule.name, &values)).unwrap_or(rule);
         let first = if taking.mode == Mode::Shadow { shadow } else { holder };
         if let Some(first) = first {
             return Verdict::After(first.name.clone());
@@ -179,12 +201,38 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
         }
         let overriding = taking.overriding.clone();
         match taking.mode {
-            Mode::Live => Verdict::Takes { values, overriding },
+            Mode::Live => by_link.unwrap_or(Verdict::Takes { values, overriding }),
             Mode::Off => Verdict::Off { overriding },
             Mode::Shadow => Verdict::Shadow,
         }
     };
     rules.iter().map(|rule| verdict(rule)).collect()
+}
+
+/// What a link gives the rule that this path is, or leads through; none where it is no link, or the rule follows none.
+fn by_link(rule: &Rule, all: &[Rule], path: &Path) -> Option<Verdict> {
+    let patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
+    let roots: Vec<_> = patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect();
+    match links::follow(path, &roots).ok().filter(|_| rule.follow_links)? {
+        Lead::Nowhere(at) if at == path => None,
+        Lead::To(target, _) if target == path => None,
+        Lead::To(target, Kind::File) => {
+            let has_it = |one: &&Rule| {
+                one.mode != Mode::Shadow
+                    && pattern::values_of(&one.paths, &target).is_some()
+                    && excluded_by(one, &target).is_none()
+            };
+            let but = match (excluded_by(rule, &target), all.iter().find(has_it)) {
+                (Some(by), _) => format!("which is excluded by {by}"),
+                (None, Some(by_name)) => {
+                    format!("whose own name fits rule \"{}\"; only that counts", by_name.name)
+                }
+                (None, None) => return Some(Verdict::ByLink(target)),
+            };
+            Some(Verdict::NoFileByLink(format!("it leads to {}, {but}", escaped_path(&target))))
+        }
+        other => Some(Verdict::NoFileByLink(other.told())),
+    }
 }
 
 fn excluded_by(rule: &Rule, path: &Path) -> Option<String> {
@@ -237,6 +285,12 @@ fn print_text(
             Some(key) => {
                 writeln!(out, "  no rule takes it: it is what other files wait for (`ready.{key}`)")?;
             }
+            None if found.is_seen() => {
+                writeln!(
+                    out,
+                    "  no pattern fits its own name: a rule that follows links has it by one that leads here"
+                )?;
+            }
             None => {
                 writeln!(out, "  no rule: no pattern fits; `landfall rules` lists them")?;
             }
@@ -262,10 +316,14 @@ fn print_json(
         let overriding = verdict.overriding().map(|it| json!({ "if": it.condition, "keys": it.keys }));
         json!({ "name": rule.name, "verdict": verdict.word(), "detail": verdict.told(), "override": overriding })
     };
-    let taker = rules.iter().zip(verdicts).find(|(_, verdict)| matches!(verdict, Verdict::Takes { .. }));
+    let taker = rules
+        .iter()
+        .zip(verdicts)
+        .find(|(_, verdict)| matches!(verdict, Verdict::Takes { .. } | Verdict::ByLink(_)));
     let mut all = found.json();
     all["version"] = VIEW_VERSION.into();
     all["path"] = escaped_path(path).into();
+    all["leads_to"] = json!(verdicts.iter().find_map(Verdict::target).map(|target| escaped_path(target)));
     all["rule"] = json!(taker.map(|(rule, _)| &rule.name));
     all["rules"] = rules.iter().zip(verdicts).map(of_rule).collect();
     if let Some(aside) = aside {

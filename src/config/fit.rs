@@ -1,6 +1,7 @@
 //! Whether the parts of the rules fit together: patterns, templates, steps, and folders that would feed themselves.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::delivery;
@@ -336,6 +337,16 @@ impl<'a> Judged<'a> {
         Template::parse(text, &self.named).ok()?.render(&variables).ok()
     }
 
+    /// The folder of the rule in which a link could lead to this one.
+    fn is_led_into(&self, folder: &Path) -> Option<&Path> {
+        let is_open = |watched: &&Path| {
+            let hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
+            folder.strip_prefix(watched).is_ok_and(|below| !below.iter().any(hidden))
+        };
+        let watched = self.patterns.iter().map(|(_, pattern)| pattern.fixed_folder());
+        watched.filter(|_| self.read.rule.follow_links).find(is_open)
+    }
+
     fn item_problem(&self, key: &str, position: usize, count: usize, mistake: Mistake) {
         let position = position.to_string();
         let mut path: Vec<&str> = key.split('.').collect();
@@ -398,6 +409,18 @@ impl Landing<'_> {
                 );
                 let hint =
                     "put these files elsewhere, into a hidden folder, or exclude the folder in that rule";
+                report.add(self.place, self.key.clone(), message, Some(hint.to_owned()));
+                return;
+            }
+            if let Some(watched) = rule.is_led_into(folder) {
+                let message = format!(
+                    "{} lies in {}, where rule \"{}\" follows links (`follow_links`): one could lead to these files",
+                    escaped_path(folder),
+                    escaped_path(watched),
+                    rule.read.rule.name,
+                );
+                let hint =
+                    "put these files elsewhere, or into a hidden folder, which no link is followed into";
                 report.add(self.place, self.key.clone(), message, Some(hint.to_owned()));
                 return;
             }

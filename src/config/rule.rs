@@ -20,7 +20,7 @@ use crate::watch::companion::Companion;
 
 /// Keys that later versions bring.
 const LATER: &[&str] =
-    &["follow_links", "priority", "workers_max", "throttle", "window", "window_end", "deadline", "sequence"];
+    &["priority", "workers_max", "throttle", "window", "window_end", "deadline", "sequence"];
 
 /// Reads a rule that has inherited; what is wrong stands in the report, and in its place the rule has a default.
 pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, report: &Report) -> Rule {
@@ -35,6 +35,7 @@ pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, r
         paths: patterns(&section),
         exclude: exclude(&section),
         order: section.choice("order", &orders, &[]).unwrap_or(Order::Arrival),
+        follow_links: section.boolean("follow_links").unwrap_or(false),
         ready: ready(&section.section("ready"), &records),
         decode: decode::read(&section.section("decode"), &records),
         outputs: output::read_all(&section.section("output"), &*format::of(&records), &pipeline),

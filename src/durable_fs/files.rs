@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{FsError, SYNC};
 use super::names::{Entry, Kind, Reach};
@@ -83,6 +83,11 @@ pub(crate) fn list(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<
 /// What lies at a path, links not followed; none where nothing does.
 pub(crate) fn kind_at(path: &Path) -> io::Result<Option<Kind>> {
     if_there(platform::kind_at(path))
+}
+
+/// What the link at a path says, as it is written there; none where nothing lies.
+pub(crate) fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
+    if_there(platform::read_link(path))
 }
 
 /// Whether a file has more names than one: who has another of them can change it wherever it is moved. Not where nothing lies.

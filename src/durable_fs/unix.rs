@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -107,6 +108,12 @@ pub(super) fn is_file(found: &Stat) -> bool {
 
 pub(super) fn kind_at(path: &Path) -> io::Result<Kind> {
     look_at(path).map(|found| kind_of(FileType::from_raw_mode(found.st_mode)))
+}
+
+/// What a link says.
+pub(super) fn read_link(path: &Path) -> io::Result<PathBuf> {
+    let target = on(path, |at| rustix::fs::readlinkat(at.folder(), at.name, Vec::new()))?;
+    Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
 }
 
 fn kind_of(kind: FileType) -> Kind {

@@ -7,7 +7,7 @@ use std::io;
 use std::os::windows::ffi::OsStrExt as _;
 use std::os::windows::fs::OpenOptionsExt as _;
 use std::os::windows::io::AsRawHandle as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -126,6 +126,12 @@ pub(super) fn make_one_folder(folder: &Path, _private: bool) -> io::Result<()> {
 pub(super) fn kind_at(path: &Path) -> io::Result<Kind> {
     reach::check(parent_of(path))?;
     Ok(kind_of(fs::symlink_metadata(path)?.file_type()))
+}
+
+/// What a link says.
+pub(super) fn read_link(path: &Path) -> io::Result<PathBuf> {
+    reach::check(parent_of(path))?;
+    fs::read_link(path)
 }
 
 fn kind_of(kind: fs::FileType) -> Kind {

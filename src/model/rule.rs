@@ -85,6 +85,9 @@ pub struct Rule {
     pub exclude: Vec<String>,
     /// Which of several waiting files goes first.
     pub order: Order,
+    /// Links to files and folders are followed, as far as they lead into the folders that `paths` begin in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follow_links: bool,
     /// When a candidate is complete.
     pub ready: Ready,
     /// How a source becomes text.

@@ -51,6 +51,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         paths: vec![if cfg!(windows) { "C:/in/{sender}/*.csv" } else { "/in/{sender}/*.csv" }.into()],
         exclude: vec![],
         order: Order::Arrival,
+        follow_links: false,
         ready: Ready {
             strategy: ReadyStrategy::Auto,
             trust_close: TrustClose::Framed,

@@ -11,6 +11,7 @@ use std::sync::mpsc::TrySendError;
 use std::time::{Duration, Instant};
 
 use super::candidate::{Candidate, Phase, Reason, writer_pause};
+use super::links::Sought;
 use super::look::has_writer;
 use super::message::{Sign, sign_of_rename};
 use super::offer::{Answer, Offer};
@@ -79,6 +80,9 @@ impl Watcher {
         {
             return;
         }
+        if self.follow_link(path, Sought::ByEvent) {
+            return;
+        }
         // One that cannot be looked at is listed, and told, by the scan.
         if self.rules.could_match_below(path)
             && durable_fs::kind_at(path).is_ok_and(|kind| kind == Some(Kind::Folder))
@@ -121,8 +125,8 @@ impl Watcher {
     /// Makes a file a candidate; false where there is no regular file.
     fn admit(&mut self, path: &Path, rule_at: usize, sign: Sign, now: Instant) -> bool {
         let identity = match durable_fs::identity_at(path) {
-            Ok(Some(identity)) => identity,
-            Ok(None) => return false,
+            Ok(Some(identity)) if self.is_led_to(path) => identity,
+            Ok(_) => return false,
             Err(error) => {
                 self.troubles.note(path.to_owned(), &error, now);
                 return true;
@@ -556,13 +560,17 @@ impl Watcher {
     fn offer(&mut self, path: &Arc<Path>, now: Instant) -> Option<Offer> {
         self.evaluate(path, now);
         self.table.get(path).filter(|candidate| matches!(candidate.phase, Phase::Ready(_)))?;
+        let assigned = if self.is_led_to(path) { self.rules.assign(path) } else { None };
+        let Some((_, vars)) = assigned else {
+            self.table.remove(path);
+            return None;
+        };
         if self.waits_for_second_name(path, now) {
             return None;
         }
         let folder_marker = self.folder_marker_for(path, now)?;
         let candidate = self.table.get(path)?;
         let rule = self.rules.get(candidate.rule)?;
-        let (_, vars) = self.rules.assign(path)?;
         let offer = Offer {
             rule: Arc::clone(&rule.rule),
             path: path.to_path_buf(),

@@ -30,7 +30,8 @@ impl Watcher {
             }
         }
         self.links.outlets = outlets;
-        let before = std::mem::replace(&mut self.rules, rules);
+        let mut before = std::mem::replace(&mut self.rules, rules);
+        self.rules.links = std::mem::take(&mut before.links);
         for (path, candidate) in self.table.take_all(self.rules.queues()) {
             self.keep_candidate(&before, &path, candidate, now);
         }

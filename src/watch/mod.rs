@@ -15,7 +15,8 @@
 //!   network file system) costs a scan, never a file.
 //! - A file is a candidate of the first rule that matches it, and is in the table once.
 //! - A candidate is offered only after nobody was seen to have it open for writing; see `ready` for when.
-//! - Links are not followed and are no candidates. The claim folders are never entered.
+//! - Links are no candidates. Where a rule follows them, what they lead to is one, inside the watched folders only. The claim folders are
+//!   never entered.
 //!
 //! Nothing here moves, changes or removes a file, or waits for the engine.
 
@@ -32,6 +33,8 @@ pub(crate) mod exclude;
 mod folder_mark;
 mod handle;
 mod limits;
+mod linked;
+pub(crate) mod links;
 mod look;
 mod message;
 mod notifier;

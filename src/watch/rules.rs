@@ -8,6 +8,7 @@ use super::candidate::Companions;
 use super::companion::Companion;
 use super::error::WatchError;
 use super::exclude::{Excludes, is_unfinished};
+use super::links::LinkNames;
 use crate::model::mistake::Mistake;
 use crate::model::pattern::os_chars::as_chars;
 use crate::model::pattern::{NameIndex, Nodes, Pattern, PatternTree, Segment, Values};
@@ -34,6 +35,8 @@ pub(super) struct WatchedRule {
 pub(crate) struct RuleSet {
     rules: Vec<WatchedRule>,
     tree: PatternTree<Wanted>,
+    /// What is known of links that are followed.
+    pub(super) links: LinkNames,
 }
 
 /// What the rules whose patterns lead to one folder want there.
@@ -46,6 +49,8 @@ struct Wanted {
     is_live: bool,
     /// One of a live rule that is told by events.
     has_events: bool,
+    /// One of a live rule that follows links.
+    follows_links: bool,
 }
 
 /// What is looked for in one folder.
@@ -71,7 +76,7 @@ impl RuleSet {
                 plant(&mut tree, rule, pattern, (at, number));
             }
         }
-        Ok(Self { rules, tree })
+        Ok(Self { rules, tree, links: LinkNames::default() })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -116,10 +121,69 @@ impl RuleSet {
             return Part::Companion;
         }
         let taker = if is_unfinished(&name) { None } else { self.taker_in(place, &name, path) };
-        match taker.filter(|(at, _)| self.get(*at).is_some_and(WatchedRule::is_live)) {
-            Some((at, values)) => Part::Candidate(at, values),
-            None => Part::Stranger,
+        match taker {
+            Some((at, values)) if self.get(at).is_some_and(WatchedRule::is_live) => {
+                Part::Candidate(at, values)
+            }
+            Some(_) => Part::Stranger,
+            None => self.part_by_links(path),
         }
+    }
+
+    /// What a file is to the rules by a link that leads to it, where it is nothing by its own name.
+    fn part_by_links(&self, path: &Path) -> Part {
+        let names = self.links.of(path);
+        let is_companion = |linked: &PathBuf| {
+            linked.file_name() == path.file_name()
+                && linked
+                    .parent()
+                    .zip(linked.file_name())
+                    .is_some_and(|(folder, name)| self.is_companion_in(&self.place(folder), &as_chars(name)))
+        };
+        if names.iter().any(is_companion) {
+            return Part::Companion;
+        }
+        let taker = names.into_iter().find_map(|linked| self.taker_by_link(path, &linked));
+        taker.map_or(Part::Stranger, |(at, values)| Part::Candidate(at, values))
+    }
+
+    /// The live rule that takes a file by this name, which it has by a link, and the values of its wildcards.
+    fn taker_by_link(&self, path: &Path, linked: &Path) -> Option<(usize, Values)> {
+        let name = as_chars(linked.file_name()?);
+        let is_finished = !is_unfinished(&name) && !is_unfinished(&as_chars(path.file_name()?));
+        let (at, values) =
+            self.taker_in(&self.place(linked.parent()?), &name, linked).filter(|_| is_finished)?;
+        let rule = self.get(at)?;
+        (rule.is_live() && rule.rule.follow_links && !rule.excludes.excludes(path)).then_some((at, values))
+    }
+
+    /// The link by which a rule takes the file, if that is how, and the folders that the rule follows links in.
+    pub(super) fn link_that_gives(&self, path: &Path) -> Option<(PathBuf, Vec<PathBuf>)> {
+        let folder = path.parent()?;
+        let name = as_chars(path.file_name()?);
+        if self.links.is_empty() || self.taker_in(&self.place(folder), &name, path).is_some() {
+            return None;
+        }
+        self.links.of(path).into_iter().find_map(|linked| {
+            let (at, _) = self.taker_by_link(path, &linked)?;
+            Some((linked, self.fixed_folders_of(at)))
+        })
+    }
+
+    /// The names of a link, its own and those that it has by others, by which a rule that follows links looks there.
+    pub(super) fn names_followed(&self, link: &Path) -> Vec<PathBuf> {
+        let looks_there = |name: &PathBuf| {
+            name.parent()
+                .is_some_and(|folder| self.wanted(&self.place(folder)).any(|wanted| wanted.follows_links))
+        };
+        let names = std::iter::once(link.to_owned()).chain(self.links.of(link));
+        names.filter(looks_there).collect()
+    }
+
+    /// The folders that links are followed in.
+    pub(super) fn roots_of_links(&self) -> Vec<PathBuf> {
+        let follows = |at: &usize| self.get(*at).is_some_and(|rule| rule.rule.follow_links);
+        (0..self.len()).filter(follows).flat_map(|at| self.fixed_folders_of(at)).collect()
     }
 
     fn is_companion_in(&self, place: &Place, name: &str) -> bool {
@@ -161,12 +225,15 @@ impl RuleSet {
     /// Whether a candidate could lie in this folder or below it.
     pub(crate) fn could_match_below(&self, folder: &Path) -> bool {
         let is_claim_folder = folder.file_name().is_some_and(|name| name == CLAIM_FOLDER);
-        !is_claim_folder && self.wanted(&self.place(folder)).any(|wanted| wanted.is_live)
+        let is_live = |folder: &Path| self.wanted(&self.place(folder)).any(|wanted| wanted.is_live);
+        let follows = |name: &PathBuf| self.wanted(&self.place(name)).any(|wanted| wanted.follows_links);
+        !is_claim_folder && (is_live(folder) || self.links.of(folder).iter().any(follows))
     }
 
     /// Whether events are to tell of what comes into this folder or below it; else only scans do (`ready.events`).
     pub(super) fn wants_events(&self, folder: &Path) -> bool {
-        self.wanted(&self.place(folder)).any(|wanted| wanted.has_events)
+        let has_events = |folder: &Path| self.wanted(&self.place(folder)).any(|wanted| wanted.has_events);
+        has_events(folder) || self.links.of(folder).iter().any(|name| has_events(name))
     }
 
     /// The folders that the patterns of live rules begin in, each once.
@@ -193,6 +260,7 @@ fn plant(tree: &mut PatternTree<Wanted>, rule: &WatchedRule, pattern: &Pattern, 
             if let Some(wanted) = tree.value_mut(*node) {
                 wanted.is_live = true;
                 wanted.has_events |= rule.rule.ready.events;
+                wanted.follows_links |= rule.rule.follow_links;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The truth: a walk over every folder that can hold candidates, one entry at a time.
 //!
 //! Names are listed as a stream and never gathered, but for the folders that are still to be entered. Several walks take turns, so that a
-//! folder with a million files holds up no other rule. Links are not followed. Nothing here looks at a file: that is the table's work.
+//! folder with a million files holds up no other rule. Links are not followed here. Nothing here looks at a file: that is the table's work.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -23,6 +23,8 @@ pub(super) enum Finding {
     Listed(PathBuf),
     /// A file that belongs to a rule, or a marker.
     File(PathBuf, Part),
+    /// A link in a folder where a rule may follow it.
+    Link(PathBuf),
     /// A folder that cannot be listed.
     Unlistable(PathBuf, io::Error),
     /// Something that concerns no rule.
@@ -121,6 +123,9 @@ impl Walk {
                 self.folders.push(path);
             }
             return Finding::Nothing;
+        }
+        if kind == Kind::Link && !rules.names_followed(&path).is_empty() {
+            return Finding::Link(path);
         }
         if kind != Kind::File {
             return Finding::Nothing;

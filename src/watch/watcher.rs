@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::candidate::Candidate;
 use super::counts::Counts;
+use super::links::Sought;
 use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
 use super::offer::{Offer, Outlets};
@@ -315,6 +316,7 @@ impl Watcher {
         self.whole_scan = false;
         self.next_scan = Instant::now() + self.scan_every;
         self.table.forget_kept_before(self.scan);
+        self.rules.links.forget_before(self.scan);
         let (folders, without_events) = self.notifier.counts();
         self.flags.counts.folders(folders, without_events);
         self.flags.counts.scan_ended();
@@ -334,6 +336,7 @@ impl Watcher {
                 }
             }
             Finding::File(path, part) => self.found_file(&path, &part),
+            Finding::Link(path) => drop(self.follow_link(&path, Sought::ByScan)),
             Finding::Unlistable(folder, error) => self.unlistable(folder, &error),
         }
     }

@@ -71,6 +71,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         paths: Vec::new(),
         exclude: Vec::new(),
         order: Order::Arrival,
+        follow_links: false,
         ready: Ready {
             strategy: ReadyStrategy::Auto,
             trust_close: TrustClose::Framed,

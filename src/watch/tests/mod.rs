@@ -161,6 +161,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         paths: vec![pattern.to_str().expect("UTF-8").into()],
         exclude: Vec::new(),
         order: Order::Arrival,
+        follow_links: false,
         ready: Ready {
             strategy: ReadyStrategy::Auto,
             trust_close: TrustClose::Framed,
