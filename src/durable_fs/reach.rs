@@ -88,7 +88,9 @@ pub(super) fn on_both<T>(
 /// for it in between. Then a file would leave its folder by a rename within it.
 fn at_both<'a>(from: &'a Path, to: &'a Path) -> io::Result<(At<'a>, At<'a>)> {
     let old = at(from)?;
-    let (Some(old_name), Some(new_name)) = (from.file_name(), to.file_name()) else { return Ok((old, at(to)?)) };
+    let (Some(old_name), Some(new_name)) = (from.file_name(), to.file_name()) else {
+        return Ok((old, at(to)?));
+    };
     if from.parent() != to.parent() {
         return Ok((old, at(to)?));
     }
