@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 use support::mounts::{Kind, Mounted};
 use support::{Service, World, assert_balanced, wait_until};
@@ -193,4 +195,76 @@ fn a_job_on_a_bindfs_or_an_overlay_goes_on_after_a_remount() {
 #[test]
 fn a_job_on_an_exfat_goes_on_after_a_remount() {
     goes_on_after_a_remount(Kind::Exfat("umask=077"), "{ on_success = \"delete\" }");
+}
+
+/// What comes only by a scan comes after the test.
+const NO_SCAN: &str = "scan_every = \"1h\"";
+
+/// From a mount to the publishing of what lies there, with much room for a busy machine.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Goal: a watched folder that was unmounted and is mounted again has its files taken soon, whatever tells of them, and those that waited
+/// there are not taken for gone.
+fn is_seen_when_it_is_mounted(kind: Kind) {
+    let rule = "paths = [\"mnt/in/*\"]\nready = { strategy = \"marker\", marker = \"{name}.done\" }\n\
+                output = { main = { path = \"out/{name}\" } }\nsource = { on_success = \"delete\" }";
+    let world = World::with_service(NO_SCAN, rule);
+    let Some(mut mounted) = Mounted::new(&world, kind) else { return };
+    world.sh("mkdir mnt/in; seq 5 > mnt/in/waits");
+    let mut service = started(&world);
+    let waits = |service: &mut Service, words: &str| {
+        service.wait_until(words, || world.landfall(&["jobs"]).stdout.contains(words).then_some(()));
+    };
+    waits(&mut service, "mnt/in/waits");
+    mounted.unmount();
+    waits(&mut service, "the folder is not there yet");
+    mounted.fill("seq 7 > in/new; touch in/new.done");
+    mounted.mount_again();
+    let from = Instant::now();
+    service.wait_for(&world, "out/new");
+    assert!(from.elapsed() < SEEN_WITHIN, "it took {:?}", from.elapsed());
+    waits(&mut service, "mnt/in/waits");
+    mounted.unmount();
+    mounted.fill("touch in/waits.done");
+    mounted.mount_again();
+    service.wait_for(&world, "out/waits");
+    service.stop();
+    assert_eq!(world.files("out"), ["new", "waits"]);
+    assert_eq!(world.jobs().len(), 2);
+}
+
+#[test]
+fn what_lies_on_a_disk_that_is_mounted_again_is_taken_soon() {
+    is_seen_when_it_is_mounted(Kind::Ext4);
+}
+
+#[test]
+fn what_lies_on_a_bindfs_that_is_mounted_again_is_taken_soon() {
+    is_seen_when_it_is_mounted(Kind::Bindfs(""));
+}
+
+#[test]
+fn what_lies_on_an_sshfs_that_is_mounted_again_is_taken_soon() {
+    is_seen_when_it_is_mounted(Kind::Sshfs(""));
+}
+
+/// Of a mount below the folder that a pattern begins in that folder tells nothing.
+#[test]
+fn a_sender_whose_folder_is_mounted_while_the_service_runs_is_served_soon() {
+    let rule = "paths = [\"{sender}/in/*\"]\nready = { stable_for = \"100ms\" }\n\
+                output = { main = { path = \"out/{name}\" } }\nsource = { on_success = \"delete\" }";
+    let world = World::with_service(NO_SCAN, rule);
+    let Some(mut mounted) = Mounted::new(&world, Kind::Ext4) else { return };
+    mounted.unmount();
+    let mut service = started(&world);
+    for name in ["a", "b"] {
+        mounted.fill(&format!("mkdir -p in; seq 5 > in/{name}"));
+        mounted.mount_again();
+        service.wait_for(&world, &format!("out/{name}"));
+        world.sh(&format!("mkdir -p mnt/in; seq 5 > mnt/in/{name}-later"));
+        service.wait_for(&world, &format!("out/{name}-later"));
+        mounted.unmount();
+    }
+    service.stop();
+    assert_eq!(world.jobs().len(), 4);
 }

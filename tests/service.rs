@@ -178,6 +178,40 @@ fn a_second_service_on_the_same_watched_folder_refuses_and_names_the_first() {
     first.stop();
 }
 
+/// What is locked cannot be unmounted.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_service_locks_no_claim_folder_and_a_second_one_is_refused_all_the_same_until_it_ends() {
+    let world = World::new("");
+    let mut first = world.start();
+    world.move_in("in/pay.txt", "one\n");
+    first.wait_for(&world, "archive/pay.txt");
+    let is_locked = || {
+        let lock = std::fs::File::open(world.path("in/.landfall/landfall.lock")).expect("is there");
+        lock.try_lock().is_err()
+    };
+    first.wait_until("its lock is let go", || (!is_locked()).then_some(()));
+    world.write(
+        "other.toml",
+        world.text("landfall.toml").replace("data_dir = \"data\"", "data_dir = \"other\""),
+    );
+    let id = first.id().to_string();
+    let second = world.landfall(&["run", "--config", "other.toml"]);
+    assert_ne!(second.code, Some(0), "{second:#?}");
+    second.says(&["in", &id]);
+    world.landfall(&["recover", "in/.landfall"]).ends_with(1).says(&["in use by", &id]);
+    // The first is none the worse for it.
+    world.move_in("in/next.txt", "two\n");
+    first.wait_for(&world, "archive/next.txt");
+    first.kill();
+    world.landfall(&["recover", "in/.landfall"]).done();
+    world.sh("cp other.toml landfall.toml");
+    let mut second = world.start();
+    world.move_in("in/last.txt", "three\n");
+    second.wait_for(&world, "archive/last.txt");
+    second.stop();
+}
+
 #[test]
 fn a_claim_in_a_folder_that_a_service_watches_is_refused_and_names_the_service() {
     // The service leaves a file without its marker alone: it lies there for the command to claim.

@@ -176,7 +176,7 @@ fn hold(folder: &Path) -> anyhow::Result<Result<Option<Hold>, durable_fs::Holder
     if !durable_fs::was_held(folder) {
         return Ok(Ok(None));
     }
-    Ok(match durable_fs::hold_folder(folder)? {
+    Ok(match durable_fs::hold_folder(folder, None)? {
         Hold::Theirs(holder) => Err(holder),
         ours => Ok(Some(ours)),
     })

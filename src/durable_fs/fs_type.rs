@@ -17,6 +17,17 @@ pub(crate) fn far_file_system(_: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
+/// Whether no other machine uses this folder by a file system that both have mounted. What cannot be asked may be another's.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_of_this_machine(folder: &Path) -> bool {
+    rustix::fs::statfs(folder).is_ok_and(|found| matches!(far_kind(plain(found.f_type)), None | Some("fuse")))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_of_this_machine(_: &Path) -> bool {
+    false
+}
+
 /// Whether a file that lies at a path, or did, has the same number whenever it is looked at. In user space, on FAT and over SMB a number may
 /// be that of what the kernel remembers of it, or of its name: it is another one after the file system was mounted again, or when
 /// memory was short. One that cannot be asked is taken for one that keeps them.

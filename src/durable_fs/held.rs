@@ -1,4 +1,7 @@
 //! Folders that one process has for itself, told by a lock file in them.
+//!
+//! A lock that is held keeps a file system from being unmounted. So a process may let go of the lock of a folder that it does not use just
+//! now: its note stays there, with a sign that it runs, and whoever comes is refused as long as the sign is shown.
 
 use std::fmt;
 use std::fs::{File, TryLockError};
@@ -9,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::FsError;
 use super::platform;
+use super::running_sign::RunningSign;
 
 /// In the folder.
 pub(crate) const LOCK_FILE: &str = "landfall.lock";
@@ -17,7 +21,8 @@ const HOLDER_FILE: &str = if cfg!(windows) { "landfall.holder" } else { LOCK_FIL
 /// A holder's note is shorter; whatever else lies there is not read in whole.
 const HOLDER_BYTES_MAX: u64 = 4096;
 
-/// A folder, ours until this is dropped or the process ends, however that happens: the lock is the operating system's.
+/// A folder, ours until this is dropped or the process ends, however that happens: the lock is the operating system's. Where a
+/// [`RunningSign`] was left there it is ours as long as that is shown.
 #[derive(Debug)]
 pub(crate) struct HeldFolder {
     lock: File,
@@ -48,6 +53,9 @@ struct Note {
     pid: u32,
     host: Option<String>,
     started_at: jiff::Timestamp,
+    /// The name of the holder's [`RunningSign`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sign: Option<String>,
 }
 
 impl Holder {
@@ -59,10 +67,10 @@ impl Holder {
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.note {
-            Some(Note { pid, host: Some(host), started_at }) => {
+            Some(Note { pid, host: Some(host), started_at, .. }) => {
                 write!(f, "process {pid} on {host}, since {started_at}")
             }
-            Some(Note { pid, host: None, started_at }) => write!(f, "process {pid}, since {started_at}"),
+            Some(Note { pid, host: None, started_at, .. }) => write!(f, "process {pid}, since {started_at}"),
             None => f.write_str("another process"),
         }
     }
@@ -73,8 +81,8 @@ pub(crate) fn was_held(folder: &Path) -> bool {
     platform::kind_at(&folder.join(LOCK_FILE)).is_ok()
 }
 
-/// Takes an existing folder for this process; a second take is refused within one process too.
-pub(crate) fn hold_folder(folder: &Path) -> Result<Hold, FsError> {
+/// Takes an existing folder for this process; a second take is refused within one process too. `sign` is left there, if it is given.
+pub(crate) fn hold_folder(folder: &Path, sign: Option<&RunningSign>) -> Result<Hold, FsError> {
     let path = folder.join(LOCK_FILE);
     let lock = platform::open_own(&path, true).map_err(|error| FsError::new("open", &path, error))?;
     match lock.try_lock() {
@@ -85,12 +93,20 @@ pub(crate) fn hold_folder(folder: &Path) -> Result<Hold, FsError> {
         Err(TryLockError::Error(error)) if platform::has_no_locks(&error) => return Ok(Hold::NoLocks(error)),
         Err(TryLockError::Error(error)) => return Err(FsError::new("lock", &path, error)),
     }
-    write_note(&folder.join(HOLDER_FILE))?;
+    let note = read_note(&folder.join(HOLDER_FILE));
+    let sign = sign.map(RunningSign::name);
+    match note.as_ref().and_then(|note| note.sign.as_deref()) {
+        Some(left) if Some(left) == sign => return Ok(Hold::Ours(HeldFolder { lock })),
+        Some(left) if RunningSign::is_shown(left) => return Ok(Hold::Theirs(Holder { note })),
+        _ => {}
+    }
+    write_note(&folder.join(HOLDER_FILE), sign)?;
     Ok(Hold::Ours(HeldFolder { lock }))
 }
 
-fn write_note(path: &Path) -> Result<(), FsError> {
-    let note = Note { pid: std::process::id(), host: host(), started_at: crate::clock::now() };
+fn write_note(path: &Path, sign: Option<&str>) -> Result<(), FsError> {
+    let (host, started_at) = (host(), crate::clock::now());
+    let note = Note { pid: std::process::id(), host, started_at, sign: sign.map(str::to_owned) };
     let write = || -> io::Result<()> {
         let mut file = platform::open_own(path, true)?;
         file.set_len(0)?;
@@ -125,21 +141,44 @@ mod tests {
     #[test]
     fn a_held_folder_is_refused_with_its_holder_until_it_is_let_go() {
         let folder = tempfile::tempdir().expect("a folder");
-        let Hold::Ours(held) = hold_folder(folder.path()).expect("holds") else { panic!("nobody has it") };
-        let Hold::Theirs(holder) = hold_folder(folder.path()).expect("asks") else { panic!("it is held") };
+        let Hold::Ours(held) = hold_folder(folder.path(), None).expect("holds") else {
+            panic!("nobody has it")
+        };
+        let Hold::Theirs(holder) = hold_folder(folder.path(), None).expect("asks") else {
+            panic!("it is held")
+        };
         assert_eq!(holder.pid(), Some(std::process::id()));
         assert!(holder.to_string().starts_with(&format!("process {}", std::process::id())), "{holder}");
         drop(held);
-        assert!(matches!(hold_folder(folder.path()).expect("holds"), Hold::Ours(_)));
+        assert!(matches!(hold_folder(folder.path(), None).expect("holds"), Hold::Ours(_)));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_folder_that_was_let_go_is_its_holders_as_long_as_he_shows_that_he_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sign = RunningSign::new().expect("a sign");
+        let take = |sign: Option<&RunningSign>| hold_folder(folder.path(), sign).expect("asks");
+        for _ in 0..2 {
+            assert!(matches!(take(Some(&sign)), Hold::Ours(_)));
+            let Hold::Theirs(holder) = take(None) else { panic!("its holder runs") };
+            assert_eq!(holder.pid(), Some(std::process::id()));
+        }
+        drop(sign);
+        assert!(matches!(take(None), Hold::Ours(_)));
     }
 
     #[cfg(unix)]
     #[test]
     fn a_note_that_cannot_be_read_still_leaves_the_folder_held() {
         let folder = tempfile::tempdir().expect("a folder");
-        let Hold::Ours(_held) = hold_folder(folder.path()).expect("holds") else { panic!("nobody has it") };
+        let Hold::Ours(_held) = hold_folder(folder.path(), None).expect("holds") else {
+            panic!("nobody has it")
+        };
         std::fs::write(folder.path().join(HOLDER_FILE), "no note").expect("writes");
-        let Hold::Theirs(holder) = hold_folder(folder.path()).expect("asks") else { panic!("it is held") };
+        let Hold::Theirs(holder) = hold_folder(folder.path(), None).expect("asks") else {
+            panic!("it is held")
+        };
         assert_eq!((holder.pid(), holder.to_string()), (None, "another process".to_owned()));
     }
 }

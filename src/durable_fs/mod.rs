@@ -18,6 +18,7 @@ mod held;
 #[cfg(target_os = "linux")]
 mod kept;
 mod landing;
+mod mount_changes;
 mod mounts;
 mod moving;
 mod names;
@@ -29,6 +30,7 @@ mod reach;
 mod reach;
 mod rename;
 mod rounds;
+mod running_sign;
 mod sameness;
 #[cfg(unix)]
 mod shared_sync;
@@ -56,11 +58,12 @@ pub(crate) use files::{
 pub use files::{create_private, remove_file, sync_data};
 pub(crate) use folder_making::make_folder;
 pub(crate) use folder_sync::sync_folder;
-pub(crate) use fs_type::far_file_system;
+pub(crate) use fs_type::{far_file_system, is_of_this_machine};
 pub(crate) use held::{HeldFolder, Hold, Holder, LOCK_FILE, hold_folder, was_held};
 #[cfg(target_os = "linux")]
 pub(crate) use kept::keep_reached;
 pub(crate) use landing::{CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, is_in_landing_root};
+pub(crate) use mount_changes::{Changed, MountChanges};
 pub(crate) use mounts::Mounts;
 pub(crate) use moving::{Moving, move_by, move_file, remove_for_good};
 pub(crate) use names::{Entry, Kind, Reach, Renamed, parent_of};
@@ -74,6 +77,7 @@ pub(crate) use presence::{Presence, presence};
 pub(crate) use reach::keep_reached;
 pub(crate) use rename::{rename_no_replace, rename_replace, write_file};
 pub use rounds::FolderRound;
+pub(crate) use running_sign::RunningSign;
 pub(crate) use sameness::{is_same_content, is_same_file, is_same_folder, is_unchanged};
 pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]

@@ -18,10 +18,9 @@ impl Mounts {
     /// The fifth field of a line is the mount point, with `\040` and the like for blanks.
     #[cfg(target_os = "linux")]
     pub(super) fn listed(table: &[u8]) -> Self {
-        use std::os::unix::ffi::OsStringExt as _;
         let points =
             table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-        Self(points.map(|point| PathBuf::from(std::ffi::OsString::from_vec(unescaped(point)))).collect())
+        Self(points.map(point).collect())
     }
 
     #[cfg(target_os = "linux")]
@@ -38,6 +37,13 @@ impl Mounts {
             .max_by_key(|mount| mount.components().count());
         deepest.cloned().unwrap_or_else(|| path.ancestors().last().map(Path::to_owned).unwrap_or_default())
     }
+}
+
+/// The path of a mount point as the list has it.
+#[cfg(target_os = "linux")]
+pub(super) fn point(field: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt as _;
+    std::ffi::OsString::from_vec(unescaped(field)).into()
 }
 
 /// Three octal digits behind a backslash are a byte.

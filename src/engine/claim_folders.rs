@@ -4,17 +4,23 @@
 //! and inode: one that was renamed, or is mounted a second time, is ours under its new name. Each lock costs a descriptor, so
 //! that the one which was idle longest is let go where there are many. `keep` rules and `ingest` without `--retire` rename nothing
 //! and need none.
+//!
+//! A lock also keeps a file system from being unmounted. So whoever took a folder lets go of its lock once it is idle, and a sign stays there
+//! that this process runs, which others respect. Not where such a sign cannot be seen: on file systems that other machines use, and on
+//! other systems than Linux.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use super::claim_names::claim_folder;
 use super::one_at_a_time::OneAtATime;
 use super::trouble::Trouble;
 use super::{limits, lock, marks};
-use crate::durable_fs::{self, CLAIM_FOLDER, FsError, HeldFolder, Hold};
+use crate::durable_fs::{self, CLAIM_FOLDER, FsError, HeldFolder, Hold, RunningSign};
 use crate::model::fault::FaultKind;
 use crate::model::identity::FolderIdentity;
 use crate::model::os_text::OsText;
@@ -28,6 +34,8 @@ pub(super) struct ClaimFolders {
     /// Folders that somebody takes now.
     taking: OneAtATime<Place>,
     warned_of_no_locks: AtomicBool,
+    /// Left in the folders whose locks are let go; none where there are no signs.
+    sign: OnceLock<Option<RunningSign>>,
     /// What is left in each folder before anything is claimed there; none before the start is counted.
     mark: Mutex<Option<Mark>>,
 }
@@ -50,21 +58,41 @@ struct HeldClaims {
     /// Whether the store's mark is left there.
     is_marked: bool,
     last_use: u64,
+    used_at: Instant,
+    /// Who lets go of it once it is idle, and its path; none if it stays held.
+    let_go: Option<LetGo>,
 }
+
+type LetGo = (ThreadId, PathBuf);
 
 impl Held {
     /// Notes a use of a folder that is held. False: it is not.
     fn touch(&mut self, place: Place) -> bool {
         self.uses += 1;
         let Some(held) = self.folders.get_mut(&place) else { return false };
-        held.last_use = self.uses;
+        (held.last_use, held.used_at) = (self.uses, Instant::now());
         true
     }
 
     /// What stood there before, to be dropped without the lock.
-    fn insert(&mut self, place: Place, lock: Option<Arc<HeldFolder>>, is_marked: bool) -> Option<HeldClaims> {
+    fn insert(
+        &mut self,
+        place: Place,
+        lock: Option<Arc<HeldFolder>>,
+        is_marked: bool,
+        let_go: Option<LetGo>,
+    ) -> Option<HeldClaims> {
         self.uses += 1;
-        self.folders.insert(place, HeldClaims { lock, is_marked, last_use: self.uses })
+        let held = HeldClaims { lock, is_marked, last_use: self.uses, used_at: Instant::now(), let_go };
+        self.folders.insert(place, held)
+    }
+
+    /// Those that this thread is to let go of and that were idle so long, to be dropped without the lock; and whether it has more.
+    fn take_idle(&mut self, by: ThreadId, idle: Duration) -> (Vec<HeldClaims>, bool) {
+        let is_own = |held: &HeldClaims| held.let_go.as_ref().is_some_and(|(thread, _)| *thread == by);
+        let is_idle = |_: &Place, held: &mut HeldClaims| is_own(held) && held.used_at.elapsed() >= idle;
+        let taken = self.folders.extract_if(is_idle).map(|(_, held)| held).collect();
+        (taken, self.folders.values().any(is_own))
     }
 
     /// Lets go of what was idle longest until there is a place for one more; what was let go, to be dropped without the lock.
@@ -120,6 +148,19 @@ impl ClaimFolders {
         Ok(ours)
     }
 
+    /// Lets go of what this thread took and nobody used for so long. Whether it took more.
+    pub(super) fn let_go_idle(&self, idle: Duration) -> bool {
+        let (taken, has_more) = lock(&self.held).take_idle(thread::current().id(), idle);
+        for held in taken {
+            if let Some((_, folder)) = &held.let_go {
+                durable_fs::note_place(folder);
+            }
+            drop(held); // closes a file
+        }
+        durable_fs::leave_place();
+        has_more
+    }
+
     /// From now on this mark is left in each folder that is taken, also where it is held already.
     pub(super) fn set_mark(&self, mark: Mark) {
         *lock(&self.mark) = Some(mark);
@@ -140,32 +181,37 @@ impl ClaimFolders {
         }
         let _entered = self.taking.enter(place);
         let mark = lock(&self.mark).clone();
-        let ours = match self.held(place) {
+        let (ours, let_go) = match self.held(place) {
             Some(held) if held.is_marked || mark.is_none() => return Ok(found), // another thread was faster
-            Some(held) => held.lock,
+            Some(held) => (held.lock, held.let_go),
             None => self.hold_anew(folder)?,
         };
         if let Some(mark) = &mark {
             marks::leave_mark(folder, mark).map_err(Refusal::OutOfReach)?;
         }
-        let before = lock(&self.held).insert(place, ours, mark.is_some());
+        let before = lock(&self.held).insert(place, ours, mark.is_some(), let_go);
         drop(before);
         Ok(found)
     }
 
-    /// None: the file system has no locks.
-    fn hold_anew(&self, folder: &Path) -> Result<Option<Arc<HeldFolder>>, Refusal> {
+    /// The lock, if the file system has locks, and who lets go of it.
+    fn hold_anew(&self, folder: &Path) -> Result<(Option<Arc<HeldFolder>>, Option<LetGo>), Refusal> {
         let idle = lock(&self.held).make_place(limits::claim_folders_max());
         drop(idle); // closes files
-        match durable_fs::hold_folder(folder)? {
-            Hold::Ours(ours) => Ok(Some(Arc::new(ours))),
+        let sign = self.sign.get_or_init(RunningSign::new).as_ref();
+        let sign = sign.filter(|_| durable_fs::is_of_this_machine(folder));
+        match durable_fs::hold_folder(folder, sign)? {
+            Hold::Ours(ours) => {
+                let let_go = sign.map(|_| (thread::current().id(), folder.to_owned()));
+                Ok((Some(Arc::new(ours)), let_go))
+            }
             Hold::Theirs(holder) => Err(Refusal::Taken(taken_by(folder, &holder))),
             Hold::NoLocks(error) => {
                 if !self.warned_of_no_locks.swap(true, Ordering::Relaxed) {
                     let folder = OsText::from(folder);
                     tracing::warn!(%folder, %error, "the file system has no locks: a second service on this folder would not be noticed");
                 }
-                Ok(None)
+                Ok((None, None))
             }
         }
     }
@@ -255,7 +301,7 @@ mod tests {
         let mut held = Held::default();
         for inode in 0..4 {
             drop(held.make_place(3));
-            held.insert((1, inode), None, true);
+            held.insert((1, inode), None, true, None);
             assert!(held.touch((1, 0)), "it is used all the time");
         }
         let mut left: Vec<_> = held.folders.keys().map(|(_, inode)| *inode).collect();

@@ -174,6 +174,7 @@ impl Engine {
         let owner = Owner::of_source(&rule.rule.name, &offer.path);
         let wanted = vec![claim::Wanted { rule, offer, retire }];
         let claimed = claim::claim(shared, &wanted);
+        shared.claims.folders.let_go_idle(Duration::ZERO);
         let claimed =
             claimed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?.pop().transpose()?.flatten();
         let id = claimed.ok_or_else(|| {

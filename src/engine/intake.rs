@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use super::claim::{self, Wanted};
 use super::schedule::{Owner, Stage};
@@ -12,19 +13,33 @@ use super::trouble::Trouble;
 use crate::model::rule::OnSuccess;
 use crate::watch::{Answer, Offer};
 
+/// A claim folder that was not used for so long is let go, so that its file system can be unmounted.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// The intake's life: until nobody offers it anything any more, or the engine stops.
 pub(super) fn take_offers(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
-    while let Ok(batch) = offers.recv() {
-        if shared.stop.is_asked() {
-            return;
+    let folders = &shared.claims.folders;
+    let mut let_go_at: Option<Instant> = None;
+    loop {
+        let pause = let_go_at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+        match offers.recv_timeout(pause) {
+            Ok(_) if shared.stop.is_asked() => return,
+            Ok(batch) => {
+                if let Err(trouble) = take_batch(shared, batch)
+                    && trouble.is_poisoned()
+                {
+                    return shared.fail_for_good(trouble.error);
+                }
+                let_go_at.get_or_insert_with(|| Instant::now() + IDLE);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        if let Err(trouble) = take_batch(shared, batch)
-            && trouble.is_poisoned()
-        {
-            shared.fail_for_good(trouble.error);
-            return;
+        if let_go_at.is_some_and(|at| at <= Instant::now()) {
+            let_go_at = folders.let_go_idle(IDLE).then(|| Instant::now() + IDLE);
         }
     }
+    folders.let_go_idle(Duration::ZERO);
 }
 
 pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {

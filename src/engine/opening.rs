@@ -306,6 +306,7 @@ impl Opener {
                     tracing::warn!(%folder, error = %trouble.error, "this claim folder cannot be used yet");
                 }
             }
+            shared.claims.folders.let_go_idle(Duration::ZERO);
             for job in &self.part.jobs {
                 recover::go_on(shared, job.id);
             }

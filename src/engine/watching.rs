@@ -16,7 +16,8 @@ use super::threads::Threads;
 use super::trouble::Trouble;
 use super::watches::{BeginIntake, Intakes, Watched, Watching};
 use crate::clock;
-use crate::durable_fs::Mounts;
+use crate::durable_fs::{self, Mounts, Presence};
+use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
 use crate::model::job_state::JobEvent;
 use crate::model::rule::{Mode, Rule};
@@ -87,7 +88,7 @@ fn went_away(shared: &Arc<Shared>) -> WentAway {
     Box::new(move |rule, path, identity, values| {
         let Some(shared) = shared.upgrade() else { return };
         // A live rule took it, and it is read all the same, or was.
-        if shared.claims.held.knows(identity) {
+        if shared.claims.held.knows(identity) || is_away(path, identity) {
             return;
         }
         let id = shared.claims.ids.next(claim::random_tail());
@@ -102,6 +103,15 @@ fn went_away(shared: &Arc<Shared>) -> WentAway {
             tracing::warn!(path = %job.source.path, error = %trouble.error, "that this file is gone is not noted");
         }
     })
+}
+
+/// Whether it is not gone: its folder is away, or another one, as where its file system is not mounted.
+fn is_away(path: &Path, known: &FileIdentity) -> bool {
+    match durable_fs::presence(path) {
+        Ok(Presence::FolderAway) => true,
+        Ok(Presence::Gone(folder)) => folder.device != known.device,
+        Ok(Presence::Here(_)) | Err(_) => false,
+    }
 }
 
 /// The same for what comes late, such as a file system that did not answer at the start: nobody asks for it again, so where it fails

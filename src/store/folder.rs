@@ -10,7 +10,7 @@ use crate::durable_fs::{self, HeldFolder, Hold, Renamed};
 /// Makes the folder, if need be, and takes it for this process.
 pub(super) fn hold(data_dir: &Path) -> Result<HeldFolder, StoreError> {
     make_private(data_dir)?;
-    match durable_fs::hold_folder(data_dir)? {
+    match durable_fs::hold_folder(data_dir, None)? {
         Hold::Ours(held) => Ok(held),
         Hold::Theirs(holder) => Err(StoreError::InUse {
             data_dir: data_dir.to_owned(),

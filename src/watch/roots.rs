@@ -1,14 +1,15 @@
 //! Which folder each name that a pattern begins with leads to: it may be moved, made anew, mounted over, or a link that points elsewhere now,
 //! and of most of that no event tells.
 //!
-//! They are looked at in turns, so many at a time, twice a second: a thousand of them within a second, ten thousand within ten.
+//! They are looked at in turns, so many at a time, twice a second: a thousand of them within a second, ten thousand within ten. So is the
+//! system's list of mounts, which tells of those below them, and of those that are far away.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::folder_mark::FolderMark;
-use crate::durable_fs;
+use crate::durable_fs::{self, Changed, MountChanges};
 
 /// Pause between two turns.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -16,14 +17,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LOOKS_MAX: usize = 500;
 
 /// The folders, and what was found under each name the last time.
-#[derive(Default)]
 pub(super) struct Roots {
     folders: Vec<(PathBuf, Option<FolderMark>)>,
     next: usize,
-    next_turn: Option<Instant>,
+    mounts: MountChanges,
+    next_turn: Instant,
 }
 
 impl Roots {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { folders: Vec::new(), next: 0, mounts: MountChanges::begin(), next_turn: now + PAUSE }
+    }
+
     /// Has these looked at, and no other any more. `is_near`: whether asking costs little; what is far away is left to the scans.
     pub(super) fn exchange(&mut self, folders: &[PathBuf], is_near: impl Fn(&PathBuf) -> bool) {
         let known: HashMap<_, _> = std::mem::take(&mut self.folders).into_iter().collect();
@@ -32,20 +37,28 @@ impl Roots {
         let with_mark =
             |folder: &PathBuf| (folder.clone(), known.get(folder).copied().unwrap_or_else(|| mark(folder)));
         self.folders = looked_at.map(with_mark).collect();
-        let turn = self.next_turn.unwrap_or_else(|| Instant::now() + PAUSE);
-        self.next_turn = (!self.folders.is_empty()).then_some(turn);
     }
 
-    pub(super) fn next_turn(&self) -> Option<Instant> {
+    pub(super) fn next_turn(&self) -> Instant {
         self.next_turn
     }
 
-    /// Those of this turn that lead elsewhere now, or nowhere, or somewhere again.
-    pub(super) fn changed(&mut self, now: Instant) -> Vec<PathBuf> {
-        if self.next_turn.is_none_or(|turn| now < turn) {
-            return Vec::new();
+    /// Whether it is time for a turn; it is taken then.
+    pub(super) fn takes_turn(&mut self, now: Instant) -> bool {
+        let is_due = self.next_turn <= now;
+        if is_due {
+            self.next_turn = now + PAUSE;
         }
-        self.next_turn = Some(now + PAUSE);
+        is_due
+    }
+
+    /// Where mounts came or went since the last turn.
+    pub(super) fn mounted(&mut self) -> Changed {
+        self.mounts.look()
+    }
+
+    /// Those of this turn that lead elsewhere now, or nowhere, or somewhere again.
+    pub(super) fn changed(&mut self) -> Vec<PathBuf> {
         let mut changed = Vec::new();
         for _ in 0..LOOKS_MAX.min(self.folders.len()) {
             self.next %= self.folders.len();
@@ -78,13 +91,11 @@ mod tests {
         let all: Vec<_> = (0..LOOKS_MAX + 10).map(path).collect();
         std::fs::create_dir(path(3)).expect("makes");
         std::os::unix::fs::symlink(path(3), path(4)).expect("links");
-        let mut roots = Roots::default();
+        let now = Instant::now();
+        let mut roots = Roots::new(now);
+        assert!(!roots.takes_turn(now) && roots.takes_turn(now + PAUSE) && !roots.takes_turn(now + PAUSE));
         roots.exchange(&all, |_| true);
-        let mut now = Instant::now();
-        let mut turn = |roots: &mut Roots| {
-            now += PAUSE;
-            roots.changed(now)
-        };
+        let turn = Roots::changed;
         assert_eq!((turn(&mut roots), turn(&mut roots)), (vec![], vec![]));
         std::fs::create_dir(path(LOOKS_MAX + 5)).expect("makes");
         std::fs::remove_dir(path(3)).expect("removes");

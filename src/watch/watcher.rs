@@ -22,7 +22,7 @@ use super::scanner::{Finding, Scanner};
 use super::strangers::Strangers;
 use super::table::Table;
 use super::troubles::Troubles;
-use crate::durable_fs;
+use crate::durable_fs::{self, Changed};
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Values;
@@ -124,7 +124,7 @@ impl Watcher {
             table: Table::new(rules.queues()),
             strangers: Strangers::default(),
             fixed_folders: rules.fixed_folders(),
-            roots: Roots::default(),
+            roots: Roots::new(now),
             rules,
             scan_every: scan_every.min(FOREVER),
             notifier,
@@ -173,7 +173,7 @@ impl Watcher {
             Some(self.next_scan),
             self.table.next_due(),
             self.troubles.next_due(),
-            self.roots.next_turn(),
+            Some(self.roots.next_turn()),
             send_again,
         ];
         let next = deadlines.into_iter().flatten().min();
@@ -273,11 +273,38 @@ impl Watcher {
         for folder in self.troubles.due(now) {
             self.scanner.walk(folder);
         }
-        for folder in self.roots.changed(now) {
+        if self.roots.takes_turn(now) {
+            self.look_at_roots();
+        }
+    }
+
+    fn look_at_roots(&mut self) {
+        for folder in self.roots.changed() {
             // What was watched below its name lies elsewhere now.
             self.notifier.forget_all_in(&folder);
             self.scanner.walk(folder);
         }
+        match self.roots.mounted() {
+            Changed::Nothing => {}
+            Changed::At(points) => points.iter().for_each(|point| self.mounted(point)),
+            Changed::Somewhere => {
+                self.notifier.doubt_all();
+                self.request_scan();
+            }
+        }
+    }
+
+    /// Something was mounted or unmounted here.
+    fn mounted(&mut self, point: &Path) {
+        let below: Vec<_> = self.fixed_folders.iter().filter(|folder| folder.starts_with(point)).collect();
+        if !below.is_empty() {
+            below.into_iter().for_each(|folder| self.scanner.walk(folder.clone()));
+        } else if self.rules.could_match_below(point) {
+            self.scanner.walk(point.to_owned());
+        } else {
+            return;
+        }
+        self.notifier.forget_all_in(point);
     }
 
     pub(super) fn start_scan(&mut self) {

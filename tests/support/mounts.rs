@@ -80,10 +80,10 @@ impl Mounted {
         self.sh(&script) && self.sh("mountpoint -q mnt")
     }
 
-    /// Nobody sees it any more. Lazily: the lock of a claim folder is a file that a service has open there.
+    /// Nobody sees it any more. A service that does nothing there lets go of it.
     #[track_caller]
     pub fn unmount(&self) {
-        assert!(self.sh("umount -l mnt"), "it is mounted");
+        wait_until("it can be unmounted", || self.sh("umount mnt").then_some(()));
     }
 
     /// Mounts it again, with another number for its device.
@@ -93,6 +93,18 @@ impl Mounted {
         self.others.push(Disk::mount(&other, "64k"));
         // A server in user space may not have let go of it yet.
         wait_until("it is mounted again", || self.try_mount().then_some(()));
+    }
+
+    /// Runs a script in it while it is not mounted for others to see.
+    #[track_caller]
+    pub fn fill(&self, script: &str) {
+        let done = match self.kind {
+            Kind::Ext4 => self.sh(&format!(
+                "mkdir -p aside; mount -o loop image aside; cd aside; {script}; cd ..; umount aside"
+            )),
+            _ => self.sh(&format!("cd behind; {script}")),
+        };
+        assert!(done, "{script}");
     }
 
     fn sh(&self, script: &str) -> bool {

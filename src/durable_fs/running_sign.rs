@@ -1,0 +1,65 @@
+//! A sign that whoever left its name in a folder still runs, for other processes of this machine.
+
+use std::io;
+
+/// A name that this process has for itself until this is dropped or the process ends. It is no file, so that it keeps no file system from
+/// being unmounted.
+#[derive(Debug)]
+pub(crate) struct RunningSign {
+    name: String,
+    _holds: Name,
+}
+
+impl RunningSign {
+    /// None where the system has no such names, or this process may not have one.
+    pub(crate) fn new() -> Option<Self> {
+        use std::hash::{BuildHasher as _, RandomState};
+        // Seeded by the operating system.
+        let number = RandomState::new().hash_one(std::process::id());
+        let name = format!("landfall-{number:016x}-{}", std::process::id());
+        let holds = take(&name).ok()?;
+        Some(Self { name, _holds: holds })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether somebody on this machine has this name now.
+    pub(super) fn is_shown(name: &str) -> bool {
+        take(name).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    }
+}
+
+/// A socket that nobody talks to, with an abstract name (`unix(7)`).
+#[cfg(target_os = "linux")]
+type Name = std::os::unix::net::UnixDatagram;
+
+#[cfg(target_os = "linux")]
+fn take(name: &str) -> io::Result<Name> {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+type Name = ();
+
+#[cfg(not(target_os = "linux"))]
+fn take(_: &str) -> io::Result<Name> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_is_shown_until_it_is_dropped_and_each_has_a_name_of_its_own() {
+        let signs = [RunningSign::new().expect("a sign"), RunningSign::new().expect("another")];
+        let names = signs.each_ref().map(|sign| sign.name().to_owned());
+        assert!(names[0] != names[1] && names.iter().all(|name| RunningSign::is_shown(name)));
+        drop(signs);
+        assert!(!names.iter().any(|name| RunningSign::is_shown(name)));
+    }
+}
