@@ -63,7 +63,7 @@ pub(crate) use held::{HeldFolder, Hold, Holder, LOCK_FILE, hold_folder, was_held
 #[cfg(target_os = "linux")]
 pub(crate) use kept::keep_reached;
 pub(crate) use landing::{CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, is_in_landing_root};
-pub(crate) use mount_changes::{Changed, MountChanges};
+pub(crate) use mount_changes::MountChanges;
 pub(crate) use mounts::Mounts;
 pub(crate) use moving::{Moving, move_by, move_file, remove_for_good};
 pub(crate) use names::{Entry, Kind, Reach, Renamed, parent_of};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::folder_mark::FolderMark;
-use crate::durable_fs::{self, Changed, MountChanges};
+use crate::durable_fs::{self, MountChanges};
 
 /// Pause between two turns.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -52,9 +52,14 @@ impl Roots {
         is_due
     }
 
-    /// Where mounts came or went since the last turn.
-    pub(super) fn mounted(&mut self) -> Changed {
-        self.mounts.look()
+    /// Where mounts came or went since the last turn: at points that folders to be watched lie below, or lie in such a folder.
+    pub(super) fn mounted(&mut self, matters: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+        self.mounts.look(matters)
+    }
+
+    /// Which of these matter from now on.
+    pub(super) fn learn_mounts(&mut self, matters: impl Fn(&Path) -> bool) {
+        self.mounts.learn(matters);
     }
 
     /// Those of this turn that lead elsewhere now, or nowhere, or somewhere again.

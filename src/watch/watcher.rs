@@ -22,7 +22,7 @@ use super::scanner::{Finding, Scanner};
 use super::strangers::Strangers;
 use super::table::Table;
 use super::troubles::Troubles;
-use crate::durable_fs::{self, Changed};
+use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Values;
@@ -102,6 +102,18 @@ const FAR: &str =
 /// The kind of the file system that a folder lies on, or would if it were there, if files come there without events.
 fn far_kind_at(folder: &Path) -> Option<String> {
     folder.ancestors().find_map(|folder| durable_fs::far_file_system(folder).ok()).flatten()
+}
+
+/// Those of these folders, which are in order, that lie at or below a point.
+fn folders_in<'f>(folders: &'f [PathBuf], point: &Path) -> &'f [PathBuf] {
+    let from = folders.partition_point(|folder| folder.as_path() < point);
+    let below = folders.get(from..).unwrap_or_default();
+    below.split_at(below.partition_point(|folder| folder.starts_with(point))).0
+}
+
+/// Whether it concerns the rules what is mounted here. What lies at the root stays.
+fn matters(rules: &RuleSet, folders: &[PathBuf], point: &Path) -> bool {
+    point.parent().is_some() && (!folders_in(folders, point).is_empty() || rules.could_match_below(point))
 }
 
 /// Whether the thread goes on.
@@ -284,30 +296,25 @@ impl Watcher {
             self.notifier.forget_all_in(&folder);
             self.scanner.walk(folder);
         }
-        match self.roots.mounted() {
-            Changed::Nothing => {}
-            Changed::At(points) => points.iter().for_each(|point| self.mounted(point)),
-            Changed::Somewhere => {
-                self.notifier.doubt_all();
-                self.request_scan();
+        self.look_at_mounts();
+    }
+
+    fn look_at_mounts(&mut self) {
+        let (rules, folders) = (&self.rules, &self.fixed_folders);
+        for point in self.roots.mounted(|point| matters(rules, folders, point)) {
+            tracing::debug!(path = escaped_path(&point), "something was mounted or unmounted here");
+            self.notifier.forget_all_in(&point);
+            let below = folders_in(&self.fixed_folders, &point);
+            if below.is_empty() {
+                self.scanner.walk(point);
+            } else {
+                below.iter().for_each(|folder| self.scanner.walk(folder.clone()));
             }
         }
     }
 
-    /// Something was mounted or unmounted here.
-    fn mounted(&mut self, point: &Path) {
-        let below: Vec<_> = self.fixed_folders.iter().filter(|folder| folder.starts_with(point)).collect();
-        if !below.is_empty() {
-            below.into_iter().for_each(|folder| self.scanner.walk(folder.clone()));
-        } else if self.rules.could_match_below(point) {
-            self.scanner.walk(point.to_owned());
-        } else {
-            return;
-        }
-        self.notifier.forget_all_in(point);
-    }
-
     pub(super) fn start_scan(&mut self) {
+        self.look_at_mounts();
         self.scan += 1;
         self.whole_scan = true;
         self.scan_again = false;
@@ -318,6 +325,7 @@ impl Watcher {
         let rules = &self.rules;
         let is_near = |folder: &PathBuf| rules.wants_events(folder) && far_kind_at(folder).is_none();
         self.roots.exchange(&self.fixed_folders, is_near);
+        self.roots.learn_mounts(|point| matters(rules, &self.fixed_folders, point));
     }
 
     /// Some steps of the walks under way; messages and deadlines come in between.
