@@ -52,7 +52,7 @@ fn a_service_whose_main_file_is_away_or_no_toml_is_found_by_every_command() {
     world
         .landfall(&["show", "--config", "landfall.toml", "zzzz"])
         .ends_with(1)
-        .says(&["goes by what it said before"]);
+        .says(&["goes by what it read before"]);
     // Not even `data_dir` can be told.
     world.write("landfall.toml", "[service\n");
     reload(&world).ends_with(2).says(&["this is not TOML"]);

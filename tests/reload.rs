@@ -101,7 +101,7 @@ fn an_edit_that_is_wrong_changes_nothing_and_is_told_and_shown_until_it_is_mende
     for name in ["first", "second"] {
         assert_works(&mut service, &world, name);
     }
-    let shown = ["is wrong for", "on_sucess", "did you mean `on_success`?"];
+    let shown = ["the configuration is wrong since", "on_sucess", "did you mean `on_success`?"];
     world.landfall(&["jobs"]).done().says(&shown);
     let rules = world.landfall(&["rules"]).done().says(&shown);
     assert!(rules.stdout.contains("second-in/*") && !rules.stdout.contains("third-in"), "{rules:#?}");
@@ -157,7 +157,7 @@ fn a_start_with_wrong_rules_goes_by_the_last_good_ones_says_so_and_takes_the_men
         for name in ["first", "second"] {
             assert_works(&mut service, &world, name);
         }
-        world.landfall(&["jobs"]).done().says(&["is wrong for"]);
+        world.landfall(&["jobs"]).done().says(&["the configuration is wrong since"]);
         world.write("rules.d/second.toml", in_rules_dir("second"));
     }
     world.write("landfall.toml", config_of(&["first", "third"]));

@@ -193,3 +193,82 @@ fn a_file_that_is_adopted_is_never_taken_until_it_is_another_or_that_is_undone()
     world.landfall(&["adopt", "landfall.toml"]).ends_with(1).says(&["no rule takes"]);
     world.landfall(&["check", "--store"]).done();
 }
+
+/// Its files have no output of the steps that the override leaves out, whatever the rule says of that output.
+#[test]
+fn an_override_that_leaves_out_a_step_has_no_output_for_what_only_that_step_makes() {
+    let rule = RULE.replace("\"lines\"", "\"csv\"").replace(
+        "source = {",
+        "pipeline = [ { step = \"validate\", columns = { id = { type = \"integer\" } }, to = \"bad\" } ]\nsource = {",
+    );
+    let rule = rule.replace(
+        ".main\" } }",
+        ".main\" }, bad = { path = \"bad/{sender}/{stem}.csv\", empty = \"write\", max = \"100%\" } }",
+    );
+    let trusted = "[[rule.override]]\nif = { sender = \"globex\" }\npipeline = []\n";
+    let test = "[[rule.test]]\nname = \"trusted\"\npath = \"in/globex/x.csv\"\ninput = \"id\\nx\\n\"\noutput.main = \"id\\nx\\n\"\n";
+    let world = with_senders(&format!("{rule}{trusted}{test}"), &["acme", "globex"]);
+    world.write("in/globex/a.csv", "id\nx\n");
+    let listed = world.landfall(&["check", "--files"]).done().says(&["main -> "]);
+    assert!(!listed.stdout.contains("bad -> "), "{listed:#?}");
+    world.landfall(&["test"]).done().says(&["1 passed, 0 failed"]);
+    let mut service = world.start();
+    service.wait_for(&world, "out/globex/a.main");
+    world.move_in("in/acme/b.csv", "id\n1\n");
+    service.wait_for(&world, "bad/acme/b.csv");
+    assert_eq!(world.files("bad"), ["acme/b.csv"]);
+    assert_eq!(world.text("out/globex/a.main"), "id\nx\n");
+    service.stop();
+}
+
+#[test]
+fn what_is_wrong_in_a_file_of_the_rules_folder_is_told_of_that_file_with_its_line() {
+    let world = with_senders(RULE, &["acme"]);
+    fs::create_dir(world.path("rules.d")).expect("a folder");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.write("rules.d/other.toml", RULE.replace("payments", "other").replace("\"delete\"", "\"dlete\""));
+    service.wait_for_log("the service goes on as it is");
+    for command in ["rules", "jobs"] {
+        let told =
+            world.landfall(&[command]).done().says(&["other.toml:7: rule \"other\": source.on_success"]);
+        let heading =
+            told.stdout.lines().find(|line| line.contains("the configuration is wrong")).expect("it is told");
+        assert!(
+            heading.contains("other.toml: the service goes by") && !heading.contains("landfall.toml"),
+            "{heading}"
+        );
+    }
+    let told = world.landfall(&["explain", "in/acme/a.txt"]).done();
+    assert!(told.stderr.contains("other.toml") && !told.stderr.contains("landfall.toml"), "{told:#?}");
+    service.stop();
+}
+
+/// Seconds of the processor that `check` takes for a rule of this many patterns, a fifth as many overrides, and this many rules beside it.
+fn seconds_to_check(count: usize) -> f64 {
+    let patterns: Vec<_> = (0..count).map(|n| format!("\"in/p{n}/{{sender}}/*\"")).collect();
+    let mut rules = RULE.replace("\"in/{sender}/*\"", &patterns.join(", "));
+    for n in 0..count / 5 {
+        rules += &ODD.replace("globex", &format!("globex{n}"));
+    }
+    for n in 0..count {
+        let rule = RULE.replace("payments", &format!("other{n}")).replace("\"in/", &format!("\"other{n}/"));
+        rules += &rule;
+    }
+    let world = World::with_config(&config(&rules));
+    let told = world.sh(&format!("{} check > told 2>&1; times", env!("CARGO_BIN_EXE_landfall")));
+    assert!(world.text("told").starts_with("ok: "));
+    // `0m0.270s 0m0.050s`, of the shell and then of its children.
+    let seconds = |time: &str| -> f64 {
+        let (minutes, seconds) = time.trim_end_matches('s').split_once('m').expect("minutes and seconds");
+        60.0 * minutes.parse::<f64>().expect("a number") + seconds.parse::<f64>().expect("a number")
+    };
+    told.lines().nth(1).expect("of children").split_whitespace().map(seconds).sum()
+}
+
+/// Ten times as much is written: it takes about ten times as long, not a hundred or a thousand times.
+#[test]
+fn patterns_are_not_multiplied_by_overrides_or_by_other_rules() {
+    let (some, many) = (seconds_to_check(100).max(0.05), seconds_to_check(1000));
+    assert!(many < some * 40.0, "{many} s, and {some} s for a tenth");
+}

@@ -19,9 +19,9 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
-use crate::model::rule::{OnSuccess, Rule, Settings};
+use crate::model::rule::{OnSuccess, Output, Rule, Settings};
 use crate::model::shown_json;
-use crate::pipeline::Registry;
+use crate::pipeline::{Pipeline, Registry};
 use crate::watch::rules::RuleSet;
 
 /// Checks the configuration; prints every problem, or "ok" and a line per rule.
@@ -68,7 +68,7 @@ pub(super) fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) 
         say!("warning: {problem}");
     }
     if args.files {
-        show_files(&settings.rules, &mut say::Output).context("cannot show the files")?;
+        show_files(&settings.rules, registry, &mut say::Output).context("cannot show the files")?;
     }
     if args.store {
         return super::check_store::run(&settings);
@@ -108,7 +108,13 @@ fn json(findings: &[Finding]) -> serde_json::Value {
 /// "ok", and a line per rule.
 fn summary(settings: &Settings) -> String {
     let mut text = format!("ok: {}\n", escaped_path(&settings.file));
-    for rule in settings.rules.iter().filter(|rule| rule.is_base()) {
+    // They stand before their rule.
+    let mut overrides = Vec::new();
+    for rule in &settings.rules {
+        if let Some(overriding) = &rule.overriding {
+            overrides.push(overriding);
+            continue;
+        }
         let outputs: Vec<&str> = rule.outputs.keys().map(Category::as_str).collect();
         // Writing to a string cannot fail.
         writeln!(
@@ -127,8 +133,7 @@ fn summary(settings: &Settings) -> String {
             },
         )
         .ok();
-        let of_name = settings.rules.iter().filter(|other| other.name == rule.name);
-        for overriding in of_name.filter_map(|rule| rule.overriding.as_ref()) {
+        for overriding in overrides.drain(..) {
             writeln!(text, "    if {overriding}: {}", overriding.keys.join(", ")).ok();
         }
     }
@@ -142,15 +147,15 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-fn show_files(rules: &[Rule], out: &mut dyn io::Write) -> anyhow::Result<()> {
+fn show_files(rules: &[Rule], registry: &Registry, out: &mut dyn io::Write) -> anyhow::Result<()> {
     let watched = RuleSet::new(rules.to_vec())?;
-    let mut found = 0_u64;
-    let (mut left, mut looked_at) = (Vec::new(), HashSet::new());
-    for (position, rule) in rules.iter().enumerate() {
-        let mut folders = watched.fixed_folders_of(position);
+    let (mut found, mut left, mut looked_at) = (0_u64, Vec::new(), HashSet::new());
+    for first in watched.families() {
+        let mut folders = watched.fixed_folders_of(first);
         folders.reverse();
         // The patterns of a rule may begin in the same folder, or one below another.
         let mut seen = HashSet::new();
+        let mut taken: BTreeMap<usize, Vec<(PathBuf, BTreeMap<String, OsText>)>> = BTreeMap::new();
         while let Some(folder) = folders.pop() {
             if !seen.insert(folder.clone()) {
                 continue;
@@ -158,14 +163,20 @@ fn show_files(rules: &[Rule], out: &mut dyn io::Write) -> anyhow::Result<()> {
             let (files, inner) = list(&folder, out)?;
             folders.extend(inner.into_iter().rev().filter(|folder| watched.could_match_below(folder)));
             for file in files {
-                if watched.assign(&file).is_none() && looked_at.insert(file.clone()) {
-                    left.push(file.clone());
-                }
-                if let Some((_, vars)) = watched.assign(&file).filter(|(taker, _)| *taker == position) {
-                    found += 1;
-                    show_file(rule, &file, vars, out)?;
+                match watched.assign(&file) {
+                    Some((taker, vars)) if watched.first_of_family(taker) == Some(first) => {
+                        taken.entry(taker).or_default().push((file, vars));
+                    }
+                    Some(_) => {}
+                    None if looked_at.insert(file.clone()) => left.push(file),
+                    None => {}
                 }
             }
+        }
+        for (rule, files) in taken.into_iter().filter_map(|(at, files)| Some((rules.get(at)?, files))) {
+            found += files.len() as u64;
+            let made = made_outputs(rule, registry);
+            files.into_iter().try_for_each(|(file, vars)| show_file(rule, &made, &file, vars, out))?;
         }
     }
     writeln!(out, "{found} file{} would be taken", if found == 1 { "" } else { "s" })?;
@@ -176,8 +187,17 @@ fn show_files(rules: &[Rule], out: &mut dyn io::Write) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The outputs that files of a rule have: an override may leave some of its rule's out.
+fn made_outputs<'r>(rule: &'r Rule, registry: &Registry) -> Vec<(&'r Category, &'r Output)> {
+    // What cannot be built was a problem of the configuration.
+    let pipeline = Pipeline::build(rule, registry).ok();
+    let is_made = |category: &Category| pipeline.as_ref().is_none_or(|it| it.categories().contains(category));
+    rule.outputs.iter().filter(|(category, _)| is_made(category)).collect()
+}
+
 fn show_file(
     rule: &Rule,
+    outputs: &[(&Category, &Output)],
     file: &Path,
     vars: BTreeMap<String, OsText>,
     out: &mut dyn io::Write,
@@ -189,7 +209,7 @@ fn show_file(
         None => writeln!(out, "{}: {}", rule.name, escaped_path(file))?,
     }
     let job = sample_job(rule, file, vars);
-    for (category, output) in &rule.outputs {
+    for (category, output) in outputs {
         let entry = output.path.contains("{entry").then(|| OsText::from("ENTRY"));
         match crate::output::final_path(rule, &job, category, entry.as_ref()) {
             Ok(path) => writeln!(out, "    {category} -> {}", escaped_path(&path))?,

@@ -19,7 +19,7 @@ use crate::service::shadow::step_not_run;
 const FOLDERS_MAX: usize = 1000;
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Level {
     /// It can never do what is meant.
     Problem,
@@ -28,7 +28,7 @@ pub(super) enum Level {
 }
 
 /// Something about the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Finding {
     pub level: Level,
     pub problem: Problem,
@@ -65,13 +65,11 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         about.backslashes();
         about.mount();
         about.linger();
-        for finding in about.findings {
-            // What a rule and its overrides have in common is told once.
-            if !findings.contains(&finding) {
-                findings.push(finding);
-            }
-        }
+        findings.append(&mut about.findings);
     }
+    // What a rule and its overrides have in common is told once.
+    let mut told = HashSet::new();
+    findings.retain(|finding| told.insert(finding.clone()));
     findings
 }
 
@@ -425,8 +423,8 @@ impl<'a> About<'a> {
         if std::path::is_separator('\\') {
             return;
         }
-        let positions: Vec<String> =
-            (0..self.rule.paths.len()).map(|position| position.to_string()).collect();
+        let patterns = if self.rule.is_base() { self.rule.paths.len() } else { 0 };
+        let positions: Vec<String> = (0..patterns).map(|position| position.to_string()).collect();
         let mut keys: Vec<Vec<&str>> =
             positions.iter().map(|position| vec!["paths", position.as_str()]).collect();
         keys.extend(self.products().into_iter().map(|(key, _)| key));

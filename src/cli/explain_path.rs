@@ -14,8 +14,8 @@ use crate::durable_fs::{self, Kind};
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::escaped_path;
 use crate::model::overriding::Override;
+use crate::model::pattern::Values;
 use crate::model::pattern::os_chars::as_chars;
-use crate::model::pattern::{self, Pattern, Values};
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::model::shown_json;
 use crate::service::shadow::settings_aside;
@@ -172,7 +172,7 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
     // Of rules that take files, and of shadows; one that is off holds its files from both.
     let (mut holder, mut shadow): (Option<&'r Rule>, Option<&'r Rule>) = (None, None);
     let mut verdict = |rule: &'r Rule| {
-        let Some(values) = pattern::values_of(&rule.paths, path) else { return Verdict::NoPattern };
+        let Some(values) = rule.paths.values_of(path) else { return Verdict::NoPattern };
         if let Some(by) = excluded_by(rule, path) {
             return Verdict::Excluded(by);
         }
@@ -211,15 +211,14 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
 
 /// What a link gives the rule that this path is, or leads through; none where it is no link, or the rule follows none.
 fn by_link(rule: &Rule, all: &[Rule], path: &Path) -> Option<Verdict> {
-    let patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
-    let roots: Vec<_> = patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect();
+    let roots: Vec<_> = rule.paths.good().map(|pattern| pattern.fixed_folder().to_owned()).collect();
     match links::follow(path, &roots).ok().filter(|_| rule.follow_links)? {
         Lead::Nowhere(at) if at == path => None,
         Lead::To(target, _) if target == path => None,
         Lead::To(target, Kind::File) => {
             let has_it = |one: &&Rule| {
                 one.mode != Mode::Shadow
-                    && pattern::values_of(&one.paths, &target).is_some()
+                    && one.paths.values_of(&target).is_some()
                     && excluded_by(one, &target).is_none()
             };
             let but = match (excluded_by(rule, &target), all.iter().find(has_it)) {
@@ -255,11 +254,12 @@ fn companion_of(rules: &[Rule], path: &Path) -> Option<&'static str> {
     let is_called = |template: &Option<String>| {
         template.as_ref().and_then(|template| Companion::parse(template).ok()).is_some_and(is_shape)
     };
-    let looks_there = |rule: &&Rule| {
-        let mut patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
-        patterns.any(|pattern| pattern.could_match_in(folder))
+    // An override looks where its rule does.
+    let alike = rules.chunk_by(|one, other| one.paths == other.paths);
+    let looks_there = |alike: &&[Rule]| {
+        alike.first().is_some_and(|rule| rule.paths.good().any(|it| it.could_match_in(folder)))
     };
-    rules.iter().filter(looks_there).find_map(|rule| {
+    alike.filter(looks_there).flatten().find_map(|rule| {
         if Companion::marker_of(&rule.ready).and_then(Result::ok).is_some_and(is_shape) {
             return Some("marker");
         }

@@ -46,7 +46,10 @@ pub(super) fn settings(config: Option<&Path>) -> Option<Settings> {
 fn tell(client: &Client, settings: &Settings) {
     let Ok(Some(state)) = client.configuration() else { return };
     if !state.problems.is_empty() {
-        let message = format!("{} is wrong, and the running service goes by what it said before", state.file);
+        let wrong = super::view::where_wrong(&state.problems);
+        let message = format!(
+            "the configuration is wrong, in {wrong}: the running service goes by what it read before"
+        );
         complain(&message, Some("`landfall check` shows what is wrong"));
     }
     let said = config::read_service(&settings.file).ok().filter(|said| said.text.is_some());

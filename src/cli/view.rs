@@ -12,7 +12,7 @@ use super::say::complain;
 use crate::control;
 use crate::engine::{self, Door, Refusal};
 pub(super) use crate::model::amount::bytes;
-use crate::model::configuration::ConfigurationState;
+use crate::model::configuration::{ConfigurationProblem, ConfigurationState};
 use crate::model::os_text::is_shown_raw;
 use crate::model::rule::Settings;
 use crate::model::shown_json;
@@ -93,13 +93,14 @@ pub(super) fn refuse(refusal: &Refusal) -> ExitCode {
 
 /// In what the running service does not go by its configuration as it is now; one line for each thing, and none where it does.
 pub(super) fn not_gone_by(state: &ConfigurationState, now: Timestamp) -> Vec<String> {
-    let ConfigurationState { file, taken_at, problems, wrong_since, needs_restart, unsettled } = state;
+    let ConfigurationState { file: _, taken_at, problems, wrong_since, needs_restart, unsettled } = state;
     let mut told = Vec::new();
     if !problems.is_empty() {
-        let since = wrong_since.map(|since| format!(" for {}", age(since, now))).unwrap_or_default();
-        let taken = moment(*taken_at);
+        let since = wrong_since.map(|since| format!(" since {} ({} ago)", moment(since), age(since, now)));
+        let (since, taken) = (since.unwrap_or_default(), moment(*taken_at));
+        let wrong = where_wrong(problems);
         told.push(format!(
-            "the configuration {file} is wrong{since}: the service goes by what it read at {taken}"
+            "the configuration is wrong{since}, in {wrong}: the service goes by what it read at {taken}"
         ));
         told.extend(problems.iter().map(|problem| format!("  {}", problem.text.replace('\n', "\n  "))));
     }
@@ -115,6 +116,21 @@ pub(super) fn not_gone_by(state: &ConfigurationState, now: Timestamp) -> Vec<Str
         ));
     }
     told
+}
+
+/// The files in which something is wrong; what an environment variable says stands in none.
+pub(super) fn where_wrong(problems: &[ConfigurationProblem]) -> String {
+    const SHOWN_MAX: usize = 3;
+    let name = |problem: &ConfigurationProblem| {
+        problem.file.as_ref().map_or_else(|| "the environment".to_owned(), ToString::to_string)
+    };
+    let mut names: Vec<_> = problems.iter().map(name).collect();
+    names.sort();
+    names.dedup();
+    let more = names.len().saturating_sub(SHOWN_MAX);
+    names.truncate(SHOWN_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
 }
 
 /// The same of the service that answers; said only where that is known.

@@ -1,8 +1,8 @@
 //! Whether the parts of the rules fit together: patterns, templates, steps, and folders that would feed themselves.
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::delivery;
 use super::paths::{self, is_separator};
@@ -16,7 +16,7 @@ use crate::model::fault::Fault as _;
 use crate::model::job_id::JobId;
 use crate::model::mistake::Mistake;
 use crate::model::os_text::{OsText, escaped_path};
-use crate::model::pattern::Pattern;
+use crate::model::pattern::{Pattern, PatternTree};
 use crate::model::rule::{Rule, Service};
 use crate::model::template::{Outline, Template, Variables, fixed_folder, variables};
 use crate::output::OutputPlan;
@@ -55,7 +55,7 @@ pub(super) fn judge(
     registry: Option<&Registry>,
     report: &Report,
 ) {
-    let judged: Vec<Judged<'_>> = rules.iter().map(|read| Judged::new(read, report)).collect();
+    let judged = judge_each(rules, report);
     // What is wrong with a rule itself is known when it is judged as its overrides make it.
     let (bases, overrides): (Vec<_>, Vec<_>) = judged.iter().partition(|judged| judged.read.rule.is_base());
     for rule in bases.into_iter().chain(overrides) {
@@ -73,62 +73,80 @@ pub(super) fn judge(
         file: service.data_dir.join("store"),
     };
     let landings = judged.iter().flat_map(Judged::landings).chain([working]);
+    let watched = Watched::new(&judged);
     for landing in landings {
-        landing.refuse_loops(&judged, report);
+        landing.refuse_loops(&watched, report);
     }
 }
 
-/// A rule with its accepted patterns.
+/// A rule with what its patterns say.
 struct Judged<'a> {
     read: &'a ReadRule,
-    patterns: Vec<(String, Pattern)>,
+    names: Rc<Names>,
+    report: &'a Report,
+}
+
+/// What a rule and its overrides have in common.
+#[derive(Default)]
+struct Names {
+    /// Exclusions of whole paths.
     excludes: Vec<Pattern>,
     /// Named wildcards of any pattern.
     named: BTreeSet<String>,
     /// Those of every pattern: the only ones that always have a value.
     always: BTreeSet<String>,
-    report: &'a Report,
+}
+
+/// The rules in their order. An override stands before its rule, and has its names.
+fn judge_each<'a>(rules: &'a [ReadRule], report: &'a Report) -> Vec<Judged<'a>> {
+    let mut names = Rc::new(Names::default());
+    let mut judged: Vec<_> = Vec::with_capacity(rules.len());
+    for read in rules.iter().rev() {
+        let mut rule = Judged { read, names: Rc::clone(&names), report };
+        if read.rule.is_base() {
+            rule.judge_patterns();
+            names = Rc::new(rule.judged_names());
+            rule.names = Rc::clone(&names);
+        }
+        rule.judge_entries();
+        judged.push(rule);
+    }
+    judged.reverse();
+    judged
 }
 
 impl<'a> Judged<'a> {
-    fn new(read: &'a ReadRule, report: &'a Report) -> Self {
-        let mut judged = Self {
-            read,
-            patterns: Vec::new(),
-            excludes: Vec::new(),
-            named: BTreeSet::new(),
-            always: BTreeSet::new(),
-            report,
-        };
-        judged.judge_patterns();
-        judged.judge_excludes();
-        judged.judge_entries();
-        judged
-    }
-
-    fn judge_patterns(&mut self) {
-        for (position, text) in self.read.rule.paths.iter().enumerate() {
-            match Pattern::parse(text) {
-                Ok(accepted) => self.patterns.push((text.clone(), accepted)),
-                Err(mistake) => self.item_problem("paths", position, self.read.rule.paths.len(), mistake),
+    fn judge_patterns(&self) {
+        let paths = &self.read.rule.paths;
+        for (position, judged) in paths.judged().iter().enumerate() {
+            if let Err(mistake) = judged {
+                self.item_problem("paths", position, paths.len(), mistake.clone());
             }
         }
-        let names = |pattern: &Pattern| pattern.names().iter().cloned().collect::<BTreeSet<String>>();
-        let sets: Vec<_> = self.patterns.iter().map(|(_, pattern)| names(pattern)).collect();
-        self.named = sets.iter().flatten().cloned().collect();
-        self.always = sets.into_iter().reduce(|all, set| &all & &set).unwrap_or_default();
     }
 
-    fn judge_excludes(&mut self) {
+    fn judged_names(&self) -> Names {
+        let names = |pattern: &Pattern| pattern.names().iter().cloned().collect::<BTreeSet<String>>();
+        let sets = self.read.rule.paths.good().map(names);
+        Names {
+            excludes: self.judged_excludes(),
+            named: self.read.rule.paths.names(),
+            always: sets.reduce(|all, set| &all & &set).unwrap_or_default(),
+        }
+    }
+
+    fn judged_excludes(&self) -> Vec<Pattern> {
         let excludes = &self.read.rule.exclude;
+        let mut good = Vec::new();
         for (position, text) in excludes.iter().enumerate() {
             let by_name = !text.contains(is_separator);
             match without_names(text, &self.read.rule.base_dir) {
                 Ok(_) if by_name => {}
-                Ok(accepted) => self.excludes.push(accepted),
+                Ok(accepted) => good.push(accepted),
                 Err(mistake) => self.item_problem("exclude", position, excludes.len(), mistake),
             }
         }
+        good
     }
 
     fn judge_entries(&self) {
@@ -158,7 +176,7 @@ impl<'a> Judged<'a> {
 
     fn check_templates(&self) {
         for (key, text) in self.templates() {
-            if let Err(mistake) = Template::parse(text, &self.named) {
+            if let Err(mistake) = Template::parse(text, &self.names.named) {
                 self.problem(&key, mistake);
                 continue;
             }
@@ -179,7 +197,7 @@ impl<'a> Judged<'a> {
     fn check_always_known(&self, key: &[&str], text: &str) {
         let used = variables(text);
         if let Some(name) =
-            used.iter().find(|name| self.named.contains(*name) && !self.always.contains(*name))
+            used.iter().find(|name| self.names.named.contains(*name) && !self.names.always.contains(*name))
         {
             let message = format!("{{{name}}} is not in every pattern of the rule");
             self.problem(key, Mistake::new(message, "name it in each of `paths`, or make two rules"));
@@ -196,7 +214,7 @@ impl<'a> Judged<'a> {
         }
         let Some(key) = key else { return };
         let place = ["delivery", "key"];
-        if let Err(mistake) = Template::parse(key, &self.named) {
+        if let Err(mistake) = Template::parse(key, &self.names.named) {
             return self.problem(&place, mistake);
         }
         self.check_always_known(&place, key);
@@ -214,12 +232,12 @@ impl<'a> Judged<'a> {
             identities.map(|(text, position)| (vec!["decode", "identities", position.as_str()], text));
         let passphrase = decode.passphrase_file.iter().map(|text| (vec!["decode", "passphrase_file"], text));
         for (key, text) in identities.chain(passphrase) {
-            let unknown = variables(text).into_iter().find(|name| !self.named.contains(name));
+            let unknown = variables(text).into_iter().find(|name| !self.names.named.contains(name));
             if let Some(unknown) = unknown {
-                let hint = did_you_mean(&unknown, self.named.iter().map(String::as_str))
+                let hint = did_you_mean(&unknown, self.names.named.iter().map(String::as_str))
                     .unwrap_or_else(|| "only the rule's named wildcards are known here".into());
                 self.problem(&key, Mistake::new(format!("unknown variable {{{unknown}}}"), hint));
-            } else if let Err(mistake) = Template::parse(text, &self.named) {
+            } else if let Err(mistake) = Template::parse(text, &self.names.named) {
                 self.problem(&key, mistake);
             } else {
                 self.check_always_known(&key, text);
@@ -321,7 +339,7 @@ impl<'a> Judged<'a> {
 
     /// A path that a template gives, where it gives one.
     fn sample(&self, key: &[&str], text: &str) -> Option<PathBuf> {
-        let vars = self.named.iter().map(|name| (name.clone(), "x".into())).collect();
+        let vars = self.names.named.iter().map(|name| (name.clone(), "x".into())).collect();
         let category = (key[0] == "output").then(|| Category::new(key[1]));
         let variables = Variables {
             rule: &self.read.rule.name,
@@ -334,17 +352,7 @@ impl<'a> Judged<'a> {
             revision: 1,
             vars: &vars,
         };
-        Template::parse(text, &self.named).ok()?.render(&variables).ok()
-    }
-
-    /// The folder of the rule in which a link could lead to this one.
-    fn is_led_into(&self, folder: &Path) -> Option<&Path> {
-        let is_open = |watched: &&Path| {
-            let hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".");
-            folder.strip_prefix(watched).is_ok_and(|below| !below.iter().any(hidden))
-        };
-        let watched = self.patterns.iter().map(|(_, pattern)| pattern.fixed_folder());
-        watched.filter(|_| self.read.rule.follow_links).find(is_open)
+        Template::parse(text, &self.names.named).ok()?.render(&variables).ok()
     }
 
     fn item_problem(&self, key: &str, position: usize, count: usize, mistake: Mistake) {
@@ -392,39 +400,98 @@ struct Landing<'a> {
     file: PathBuf,
 }
 
-impl Landing<'_> {
-    /// Refuses a folder that a pattern would pick up: what lands there would be taken again and again.
-    fn refuse_loops(&self, rules: &[Judged<'_>], report: &Report) {
-        let Some(folder) = self.file.parent() else { return };
-        for rule in rules
-            .iter()
-            .filter(|rule| !rule.excludes.iter().any(|exclude| exclude.matches(&self.file).is_some()))
-        {
-            let taking = rule.patterns.iter().find(|(_, pattern)| pattern.could_match_in(folder));
-            if let Some((pattern, _)) = taking {
-                let message = format!(
-                    "{} is a folder that the pattern \"{pattern}\" of rule \"{}\" would pick files up from",
-                    escaped_path(folder),
-                    rule.read.rule.name,
-                );
-                let hint =
-                    "put these files elsewhere, into a hidden folder, or exclude the folder in that rule";
-                report.add(self.place, self.key.clone(), message, Some(hint.to_owned()));
-                return;
-            }
-            if let Some(watched) = rule.is_led_into(folder) {
-                let message = format!(
-                    "{} lies in {}, where rule \"{}\" follows links (`follow_links`): one could lead to these files",
-                    escaped_path(folder),
-                    escaped_path(watched),
-                    rule.read.rule.name,
-                );
-                let hint =
-                    "put these files elsewhere, or into a hidden folder, which no link is followed into";
-                report.add(self.place, self.key.clone(), message, Some(hint.to_owned()));
-                return;
+/// Which rules look into a folder, by their patterns or by links; those of overrides are their rules'.
+struct Watched<'a> {
+    rules: Vec<&'a Judged<'a>>,
+    /// By where the patterns end: the rule, and which of its patterns.
+    tree: PatternTree<Vec<(usize, usize)>>,
+    /// By the folders that links are followed in.
+    followed: HashMap<&'a Path, BTreeSet<usize>>,
+}
+
+impl<'a> Watched<'a> {
+    fn new(judged: &'a [Judged<'a>]) -> Self {
+        let rules: Vec<_> = judged.iter().filter(|judged| judged.read.rule.is_base()).collect();
+        let mut tree = PatternTree::<Vec<(usize, usize)>>::new();
+        for (at, rule) in rules.iter().enumerate() {
+            for (number, pattern) in rule.read.rule.paths.judged().iter().enumerate() {
+                let way = pattern.as_ref().map(|pattern| tree.insert(pattern)).unwrap_or_default();
+                if let Some(ending) = way.last().and_then(|node| tree.value_mut(*node)) {
+                    ending.push((at, number));
+                }
             }
         }
+        let mut followed = HashMap::<&Path, BTreeSet<usize>>::new();
+        let mut base = 0;
+        for judged in judged {
+            let patterns = judged.read.rule.paths.good().filter(|_| judged.read.rule.follow_links);
+            for pattern in patterns {
+                followed.entry(pattern.fixed_folder()).or_default().insert(base);
+            }
+            base += usize::from(judged.read.rule.is_base()); // its overrides stand before it
+        }
+        Self { rules, tree, followed }
+    }
+
+    /// The first rule that would take this file in this folder by a pattern, with the first such pattern.
+    fn taking(&self, folder: &Path, file: &Path) -> Option<(usize, &'a str)> {
+        let nodes = self.tree.nodes_of(folder);
+        let mut near = BTreeMap::<usize, usize>::new();
+        for (at, number) in nodes.iter().filter_map(|node| self.tree.value(*node)).flatten() {
+            near.entry(*at).and_modify(|first| *first = (*first).min(*number)).or_insert(*number);
+        }
+        let (at, number) = near.into_iter().find(|(at, _)| !self.excludes(*at, file))?;
+        Some((at, self.rules.get(at)?.read.rule.paths.get(number)?.as_str()))
+    }
+
+    /// The first rule that a link could lead to this file, with the folder in which it follows links. None leads into a hidden folder.
+    fn led_into<'f>(&self, folder: &'f Path, file: &Path) -> Option<(usize, &'f Path)> {
+        let is_hidden =
+            |folder: &Path| folder.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let hidden = folder.ancestors().position(is_hidden);
+        let open = folder.ancestors().take(hidden.map_or(usize::MAX, |at| at + 1));
+        let following =
+            open.flat_map(|at| self.followed.get(at).into_iter().flatten().map(move |rule| (*rule, at)));
+        following.filter(|(rule, _)| !self.excludes(*rule, file)).min_by_key(|(rule, _)| *rule)
+    }
+
+    fn excludes(&self, rule: usize, file: &Path) -> bool {
+        let excludes = self.rules.get(rule).map(|rule| &rule.names.excludes);
+        excludes.into_iter().flatten().any(|exclude| exclude.matches(file).is_some())
+    }
+
+    fn name(&self, rule: usize) -> &str {
+        self.rules.get(rule).map_or("", |rule| &rule.read.rule.name)
+    }
+}
+
+impl Landing<'_> {
+    /// Refuses a folder that a pattern would pick up: what lands there would be taken again and again.
+    fn refuse_loops(&self, watched: &Watched<'_>, report: &Report) {
+        let Some(folder) = self.file.parent() else { return };
+        let taking = watched.taking(folder, &self.file);
+        let led =
+            watched.led_into(folder, &self.file).filter(|(rule, _)| taking.is_none_or(|(at, _)| *rule < at));
+        let shown = escaped_path(folder);
+        let (message, hint) = match (led, taking) {
+            (Some((rule, within)), _) => (
+                format!(
+                    "{shown} lies in {}, where rule \"{}\" follows links (`follow_links`): one could lead to these files",
+                    escaped_path(within),
+                    watched.name(rule),
+                ),
+                "put these files elsewhere, or into a hidden folder, which no link is followed into",
+            ),
+            (None, Some((rule, pattern))) => (
+                format!(
+                    "{shown} is a folder that the pattern \"{pattern}\" of rule \"{}\" would pick files up from",
+                    watched.name(rule)
+                ),
+                "put these files elsewhere, into a hidden folder, or exclude the folder in that rule",
+            ),
+            (None, None) => return,
+        };
+        report.add(self.place, self.key.clone(), message, Some(hint.to_owned()));
     }
 }
 

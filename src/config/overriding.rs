@@ -1,6 +1,6 @@
 //! `[[rule.override]]`: the rules that the overrides of a rule make of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::fit::ReadRule;
 use super::layers;
@@ -9,8 +9,8 @@ use super::raw::{Layer, Node, Value};
 use super::report::Report;
 use super::rule;
 use super::section::Section;
+use crate::model::mistake::Mistake;
 use crate::model::overriding::Override;
-use crate::model::pattern::Pattern;
 use crate::model::rule::{Rule, Service};
 
 /// What holds before it is known for which sender a file is, and what the rule has for itself.
@@ -21,6 +21,8 @@ const FIXED: [(&str, &str); 5] = [
     ("order", "the order is one for all files of the rule: put it into the rule itself"),
     ("test", "put the test into the rule itself, with a `path` that this override holds for"),
 ];
+/// Of one name on any file system that is watched.
+const NAME_BYTES_MAX: usize = 255;
 const IF_HINT: &str = "write the value of a named wildcard of `paths`, like `if = { sender = \"globex\" }`";
 
 /// Reads the overrides of a rule: each is the whole rule, with what the override says in place of what the rule says.
@@ -41,7 +43,7 @@ pub(super) fn read(base: &ReadRule, partial: bool, service: &Service, report: &R
         judge(section, &overriding, &read);
         let merged = merged(base, node, position);
         let found = Report::default();
-        let mut rule = rule::read(&merged, &base.owner, partial, service, &found);
+        let mut rule = rule::read_overridden(&merged, &base.owner, &base.rule, partial, service, &found);
         report.take_overridden(found, &overriding);
         rule.overriding = Some(overriding);
         let (owner, tests) = (base.owner.clone(), Vec::new());
@@ -52,9 +54,14 @@ pub(super) fn read(base: &ReadRule, partial: bool, service: &Service, report: &R
 
 /// What `if` says; what is wrong with it is reported.
 fn condition(section: &Section<'_>, rule: &Rule) -> BTreeMap<String, Vec<String>> {
+    if let Some(node) = section.node("if").filter(|node| !matches!(node.value, Value::Table(_))) {
+        section.get("if");
+        let message = format!("this is {}, not a table", node.value.type_name());
+        section.problem("if", message, Some(IF_HINT.into()));
+        return BTreeMap::new();
+    }
     let inner = section.section("if");
-    let patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
-    let known: BTreeSet<String> = patterns.flat_map(|pattern| pattern.names().to_vec()).collect();
+    let known = rule.paths.names();
     let mut condition = BTreeMap::new();
     for name in inner.keys() {
         if !known.contains(name) {
@@ -76,13 +83,43 @@ fn condition(section: &Section<'_>, rule: &Rule) -> BTreeMap<String, Vec<String>
             );
             continue;
         };
-        if values.iter().any(|value| value.is_empty() || value.contains(std::path::is_separator)) {
-            let hint = "it is a part of a path between two separators, or of a name".to_owned();
-            inner.problem(name, "a wildcard never has this value", Some(hint));
+        for (position, value) in values.iter().enumerate() {
+            let is_second = values.iter().take(position).any(|before| before == value);
+            let twice =
+                || is_second.then(|| Mistake::new(format!("{value:?} stands here twice"), "take one out"));
+            if let Some(Mistake { message, hint }) = never_a_value(name, value, rule).or_else(twice) {
+                inner.problem(name, message, hint);
+            }
         }
         condition.insert(name.clone(), values);
     }
     condition
+}
+
+/// Why no file can give a wildcard this value.
+fn never_a_value(name: &str, value: &str, rule: &Rule) -> Option<Mistake> {
+    if value.contains(['*', '?']) {
+        let hint = "write each value as it is in the path: `if = { sender = [\"globex\", \"initech\"] }`";
+        return Some(Mistake::new(format!("{value:?} is compared as it is, and is no pattern"), hint));
+    }
+    let never = |hint| Some(Mistake::new(format!("a wildcard never has the value {value:?}"), hint));
+    if value.is_empty() || value.contains(std::path::is_separator) || value.contains('\0') {
+        return never("it is a part of a path between two separators, or of a name");
+    }
+    if value.len() > NAME_BYTES_MAX {
+        return never("no name of a file or a folder is so long");
+    }
+    let wildcard = format!("{{{name}}}");
+    let begins_a_name = |text: &String| {
+        text.split(std::path::is_separator)
+            .all(|part| !part.contains(&wildcard) || part.starts_with(&wildcard))
+    };
+    if value.starts_with('.') && rule.paths.iter().all(begins_a_name) {
+        return never(
+            "at the beginning of a name a wildcard takes no dot: hidden files and folders are left alone",
+        );
+    }
+    None
 }
 
 /// One text, or several.
@@ -147,20 +184,24 @@ fn judge(section: &Section<'_>, overriding: &Override, before: &[ReadRule]) {
     }
 }
 
-/// The rule as this override makes it, as it might have been written.
+/// What this override makes of the rule, as it might have been written; without what is one for the rule and all its overrides: a rule may
+/// have thousands of patterns.
 fn merged(base: &ReadRule, own: &Node, position: usize) -> Node {
-    let (mut base, mut own) = (base.node.clone(), own.clone());
+    let is_of_rule = |key: &str| key == "override" || FIXED.iter().any(|(fixed, _)| *fixed == key);
+    let mut base = without(&base.node, is_of_rule);
+    let mut own = without(own, |key| key == "if" || is_of_rule(key));
     let below = |layer| if layer == Layer::Defaults { Layer::Defaults } else { Layer::Overridden };
     base.mark(&below);
     own.mark(&|_| Layer::Override(position));
-    if let Value::Table(table) = &mut own.value {
-        table
-            .retain(|key, _| key != "if" && key != "override" && FIXED.iter().all(|(fixed, _)| fixed != key));
-    }
-    if let Value::Table(table) = &mut base.value {
-        table.retain(|key, _| !["override", "test"].contains(&key.as_str()));
-    }
     layers::inherit(&own, &base)
+}
+
+/// A table without some of its keys.
+fn without(node: &Node, leave_out: impl Fn(&str) -> bool) -> Node {
+    let Value::Table(table) = &node.value else { return node.clone() };
+    let kept = table.iter().filter(|(key, _)| !leave_out(key));
+    let kept = kept.map(|(key, node)| (key.clone(), node.clone())).collect();
+    Node { value: Value::Table(kept), place: node.place.clone() }
 }
 
 /// `output.main.path` and so on.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::tests::{RULE, World, plain};
 use crate::model::category::Category;
 use crate::model::rule::{Mode, OnSuccess};
+use crate::pipeline::{Pipeline, Registry};
 
 /// A rule for all senders, with these lines behind it.
 fn for_senders(more: &str) -> World {
@@ -74,6 +75,15 @@ if = { }
 mode = 'off'
 [[rule.override]]
 if = { sender = 'initech' }
+[[rule.override]]
+if = 'umbrella'
+mode = 'off'
+[[rule.override]]
+if = { sender = ['umb*', '.umbrella', 'umbrella', 'umbrella', '', 'wayne'] }
+mode = 'off'
+[[rule.override]]
+if = { sender = [] }
+mode = 'off'
 ";
     insta::assert_snapshot!(for_senders(more).problems());
 }
@@ -86,6 +96,30 @@ fn an_override_that_makes_wrong_what_the_rule_says_is_named() {
     insta::assert_snapshot!(
         for_senders(more).sub("[rule.source]", "[rule.records]\nformat = 'csv'\n[rule.source]").problems()
     );
+}
+
+/// What the steps of a rule made, its override does not: that output is not there for its files.
+#[test]
+fn an_override_may_leave_out_a_step_whose_category_has_an_output() {
+    let with = |overriding: &str| {
+        let more = format!(
+            "[rule.output.bad]\npath = 'bad/{{stem}}.csv'\n\
+             [[rule.pipeline]]\nstep = 'validate'\ncolumns = {{ id = {{ required = true }} }}\nto = 'bad'\n\
+             [[rule.override]]\nif = {{ sender = 'globex' }}\n{overriding}\n"
+        );
+        for_senders(&more).sub("[rule.source]", "[rule.records]\nformat = 'csv'\n[rule.source]")
+    };
+    let settings = with("pipeline = []").settings();
+    let categories = |rule| {
+        let pipeline = Pipeline::build(rule, &Registry::with_builtin_steps()).expect("it fits");
+        pipeline.categories().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        settings.rules.iter().map(categories).collect::<Vec<_>>(),
+        [vec!["main"], vec!["bad", "main"]]
+    );
+    // One that it writes itself is meant.
+    insta::assert_snapshot!(with("pipeline = []\noutput.bad.empty = 'write'").problems());
 }
 
 #[test]

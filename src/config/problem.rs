@@ -9,7 +9,7 @@ use crate::model::nearest;
 use crate::model::os_text::escaped_path;
 
 /// One thing that is wrong in the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// The file, or none for the environment.
     pub file: Option<PathBuf>,

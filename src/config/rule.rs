@@ -1,6 +1,7 @@
 //! One `[[rule]]`, from its tables to a [`Rule`]. What this file does not read, its neighbours do.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::paths::{self, Kind};
@@ -12,8 +13,8 @@ use super::{decode, delivery, output, pipeline, records};
 use crate::format;
 use crate::model::mistake::Mistake;
 use crate::model::rule::{
-    EmptyFile, Errors, LastLine, Limit, MarkerFor, Mode, OnRecordError, OnSuccess, Order, Publish, Ready,
-    ReadyStrategy, Records, Rule, Service, SourceEnd, TrustClose,
+    EmptyFile, Errors, LastLine, Limit, MarkerFor, Mode, OnRecordError, OnSuccess, Order, Patterns, Publish,
+    Ready, ReadyStrategy, Records, Rule, Service, SourceEnd, TrustClose,
 };
 use crate::model::template::variables;
 use crate::watch::companion::Companion;
@@ -25,16 +26,52 @@ const LATER: &[&str] =
 /// Reads a rule that has inherited; what is wrong stands in the report, and in its place the rule has a default.
 pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, report: &Report) -> Rule {
     let section = Section::new(node, owner, partial, report);
-    let name = name(&section, partial);
-    let mode = mode(&section);
     let orders = [("arrival", Order::Arrival), ("name", Order::Name), ("modified", Order::Modified)];
+    let identity = Identity {
+        name: name(&section, partial),
+        paths: patterns(&section).into(),
+        exclude: exclude(&section).into(),
+        order: section.choice("order", &orders, &[]).unwrap_or(Order::Arrival),
+    };
+    read_body(node, &section, identity, service)
+}
+
+/// The same of what an override makes of a rule.
+pub(super) fn read_overridden(
+    node: &Node,
+    owner: &str,
+    base: &Rule,
+    partial: bool,
+    service: &Service,
+    report: &Report,
+) -> Rule {
+    let identity = Identity {
+        name: base.name.clone(),
+        paths: base.paths.clone(),
+        exclude: Arc::clone(&base.exclude),
+        order: base.order,
+    };
+    read_body(node, &Section::new(node, owner, partial, report), identity, service)
+}
+
+/// What a rule and its overrides have in common.
+struct Identity {
+    name: String,
+    paths: Patterns,
+    exclude: Arc<[String]>,
+    order: Order,
+}
+
+fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &Service) -> Rule {
+    let Identity { name, paths, exclude, order } = identity;
+    let mode = mode(section);
     let records = records::read(&section.section("records"), service);
-    let pipeline = pipeline::read(&section);
+    let pipeline = pipeline::read(section);
     let rule = Rule {
         mode,
-        paths: patterns(&section),
-        exclude: exclude(&section),
-        order: section.choice("order", &orders, &[]).unwrap_or(Order::Arrival),
+        paths,
+        exclude,
+        order,
         follow_links: section.boolean("follow_links").unwrap_or(false),
         ready: ready(&section.section("ready"), &records),
         decode: decode::read(&section.section("decode"), &records),
@@ -46,7 +83,7 @@ pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, r
         base_dir: command_folder(node),
         timezone: service.timezone.clone(),
         overriding: None,
-        compare: folder(&section, "compare").filter(|_| mode == Mode::Shadow),
+        compare: folder(section, "compare").filter(|_| mode == Mode::Shadow),
         name,
         records,
         pipeline,

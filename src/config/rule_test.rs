@@ -7,8 +7,7 @@ use super::problem::did_you_mean;
 use super::raw::{Node, Origin, Value};
 use super::report::Report;
 use super::section::Section;
-use crate::model::pattern;
-use crate::model::pattern::names_in;
+use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
 
 /// How a file ends that holds tests only; it is no file of rules.
@@ -109,7 +108,7 @@ fn read(table: &Section<'_>, rule: &Rule, rules: &[&Rule]) -> Option<RuleTest> {
     let name = table.text("name");
     let sample = sample(table);
     let path = landing_path(table, rule, sample.as_ref());
-    let values = path.as_deref().and_then(|path| pattern::values_of(&rule.paths, path)).unwrap_or_default();
+    let values = path.as_deref().and_then(|path| rule.paths.values_of(path)).unwrap_or_default();
     let taking = rules.iter().find(|other| other.is_for(&rule.name, &values)).unwrap_or(&rule);
     let expected = expected(table, taking);
     table.finish(&[]);
@@ -145,7 +144,10 @@ fn landing_path(table: &Section<'_>, rule: &Rule, sample: Option<&Content>) -> O
     if table.has("path") {
         return named;
     }
-    if let Some(pattern) = rule.paths.iter().find(|text| !names_in(std::slice::from_ref(text)).is_empty()) {
+    let named = |(_, pattern): &(&String, &Result<Pattern, _>)| {
+        pattern.as_ref().is_ok_and(|pattern| !pattern.names().is_empty())
+    };
+    if let Some((pattern, _)) = rule.paths.iter().zip(rule.paths.judged()).find(named) {
         let hint = format!("add a `path` that fits {pattern}: it gives the wildcards their values");
         table.problem("path", "missing: where the sample would land", Some(hint));
         return None;

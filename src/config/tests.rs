@@ -102,7 +102,8 @@ fn what_is_not_written_has_the_documented_default() {
     let rule = &settings.rules[0];
     let service = crate::model::rule::Service { workers: 0, ..settings.service.clone() };
     insta::assert_debug_snapshot!(service);
-    let rule = Rule { base_dir: PathBuf::new(), paths: Vec::new(), outputs: BTreeMap::new(), ..rule.clone() };
+    let rule =
+        Rule { base_dir: PathBuf::new(), paths: Vec::new().into(), outputs: BTreeMap::new(), ..rule.clone() };
     insta::assert_debug_snapshot!(rule);
     let mut main = settings.rules[0].outputs[&Category::main()].clone();
     main.path = String::new();
@@ -118,8 +119,8 @@ fn relative_paths_start_from_the_file_that_names_them() {
     );
     let settings = world.settings();
     let shown = |name: &str| world.path(name).to_str().expect("plain").to_owned();
-    assert_eq!(settings.rules[0].paths, [shown("in/*.csv")]);
-    assert_eq!(settings.rules[1].paths, [shown("rules.d/more/*.csv")]);
+    assert_eq!(settings.rules[0].paths[..], [shown("in/*.csv")]);
+    assert_eq!(settings.rules[1].paths[..], [shown("rules.d/more/*.csv")]);
     assert_eq!(settings.rules[1].outputs[&Category::main()].path, shown("away/{stem}.csv"));
     assert_eq!(settings.rules[1].base_dir, world.path("rules.d"));
     assert_eq!(settings.file, world.path("landfall.toml"));
@@ -171,7 +172,7 @@ fn the_environment_is_above_the_file_and_its_text_is_read_as_what_is_meant() {
     assert_eq!((settings.service.workers, settings.service.memory_max), (3, 32 << 20));
     assert_eq!(settings.service.scan_every.as_secs(), 1);
     assert_eq!(settings.service.data_dir, world.path("state"));
-    assert_eq!(settings.rules[0].exclude, ["x-*"]);
+    assert_eq!(settings.rules[0].exclude[..], ["x-*"].map(String::from));
     assert!(settings.rules[0].outputs[&Category::main()].sha256);
 }
 

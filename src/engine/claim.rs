@@ -26,7 +26,7 @@ use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
-use crate::model::pattern::{Pattern, Values};
+use crate::model::pattern::Values;
 use crate::model::rule::{OnSuccess, Rule};
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
@@ -292,13 +292,11 @@ fn are(key: &str) -> &'static str {
 
 /// The named wildcards' values from the first of a file's names that a pattern fits. A rule without named wildcards takes any file.
 fn vars_of(rule: &Rule, names: &[&Path]) -> Result<Values, Trouble> {
-    let parsed = |pattern: &String| Some((pattern.clone(), Pattern::parse(pattern).ok()?));
-    let patterns: Vec<_> = rule.paths.iter().filter_map(parsed).collect();
-    let values = |path: &&Path| patterns.iter().find_map(|(_, pattern)| pattern.matches(path));
-    if let Some(vars) = names.iter().find_map(values) {
+    if let Some(vars) = names.iter().find_map(|path| rule.paths.values_of(path)) {
         return Ok(vars);
     }
-    let wanting = patterns.iter().find_map(|(text, pattern)| Some((text, pattern.names().first()?)));
+    let mut patterns = rule.paths.iter().zip(rule.paths.judged());
+    let wanting = patterns.find_map(|(text, pattern)| Some((text, pattern.as_ref().ok()?.names().first()?)));
     let Some((pattern, wildcard)) = wanting else { return Ok(Values::new()) };
     let file = names.last().map(|name| OsText::from(*name)).unwrap_or_default();
     let message =

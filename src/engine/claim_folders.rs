@@ -238,15 +238,15 @@ fn taken_by(folder: &Path, holder: &durable_fs::Holder) -> Trouble {
 /// The claim folders of these rules that do not depend on which files come: where the patterns have no wildcards in their folders.
 pub(super) fn known_claim_folders(rules: &[Arc<Rule>]) -> Vec<PathBuf> {
     let renames = |rule: &&Arc<Rule>| rule.mode == Mode::Live && rule.source.on_success != OnSuccess::Keep;
-    let of_pattern = |rule: &Rule, pattern: &String| {
-        let folder = Path::new(pattern).parent()?;
+    let of_pattern = |rule: &Rule, (text, pattern): (&String, &Result<Pattern, _>)| {
+        let folder = Path::new(text).parent()?;
         durable_fs::note_place(folder);
-        let is_there = Pattern::parse(pattern).ok()?.fixed_folder() == folder && folder.is_dir();
+        let is_there = pattern.as_ref().ok()?.fixed_folder() == folder && folder.is_dir();
         is_there.then(|| claim_folder(rule, &folder.join("any")))
     };
     let mut known = Vec::new();
     for rule in rules.iter().filter(renames) {
-        known.extend(rule.paths.iter().filter_map(|pattern| of_pattern(rule, pattern)));
+        known.extend(rule.paths.iter().zip(rule.paths.judged()).filter_map(|it| of_pattern(rule, it)));
     }
     known.sort();
     known.dedup();

@@ -95,7 +95,7 @@ mod tests {
     fn rules_that_cannot_be_watched_change_nothing() {
         let world = World::new();
         let before = world.shared.rules.now();
-        let broken = Rule { paths: vec!["in/[".into()], ..Rule::clone(&world.rule()) };
+        let broken = Rule { paths: vec!["in/[".into()].into(), ..Rule::clone(&world.rule()) };
         Engine::exchange_rules(&world.shared, vec![broken]).expect_err("no such pattern");
         assert!(Arc::ptr_eq(&before, &world.shared.rules.now()));
     }

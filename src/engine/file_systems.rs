@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::durable_fs::Mounts;
-use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
 use crate::model::template::fixed_folder;
 
@@ -69,6 +68,15 @@ pub(super) fn watched_together(rules: Vec<Arc<Rule>>, mounts: &Mounts) -> Vec<Wa
     // Each with the places of its rules in the configuration, and their folders.
     let mut together: Vec<(Vec<usize>, Vec<PathBuf>)> = Vec::new();
     for (place, rule) in rules.iter().enumerate() {
+        let before = place.checked_sub(1).and_then(|before| rules.get(before));
+        if before.is_some_and(|before| (&before.name, &before.paths) == (&rule.name, &rule.paths)) {
+            // The rule of an override that has just been placed, or another override of it.
+            let with_it = together.iter_mut().find(|(places, _)| places.last() == Some(&(place - 1)));
+            if let Some((places, _)) = with_it {
+                places.push(place);
+                continue;
+            }
+        }
         let folders = watched_folders(rule);
         let (meets, others) = together.into_iter().partition(|(_, other)| meet(other, &folders, mounts));
         together = others;
@@ -96,8 +104,7 @@ fn join(
 }
 
 fn watched_folders(rule: &Rule) -> Vec<PathBuf> {
-    let patterns = rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
-    patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect()
+    rule.paths.good().map(|pattern| pattern.fixed_folder().to_owned()).collect()
 }
 
 /// Whether some of these folders lie on the same file system, or in each other.

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 
 use super::trouble::Trouble;
 use crate::durable_fs;
-use crate::model::pattern::Pattern;
 use crate::model::rule::Rule;
 use crate::store::Store;
 
 /// The folders of a rule.
 pub(super) fn distrust(rule: &Rule) {
-    for pattern in rule.paths.iter().filter_map(|text| Pattern::parse(text).ok()) {
+    for pattern in rule.paths.good() {
         durable_fs::add_landing_root(pattern.fixed_folder());
     }
 }

@@ -13,7 +13,7 @@ use crate::model::configuration::RulesChange;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
-use crate::model::pattern::{Pattern, Values};
+use crate::model::pattern::Values;
 use crate::model::rule::{Mode, Rule};
 use crate::model::template::{Template, Variables};
 use crate::output::OutputPlan;
@@ -56,8 +56,11 @@ impl ReadyRule {
 
     /// Whether a job has values for the named wildcards that the rule's templates may use: those of all its patterns.
     pub(super) fn has_values_for(&self, job: &Job) -> bool {
-        let patterns = self.rule.paths.iter().filter_map(|text| Pattern::parse(text).ok());
-        let names = patterns.map(|pattern| pattern.names().iter().cloned().collect::<BTreeSet<String>>());
+        let names = self
+            .rule
+            .paths
+            .good()
+            .map(|pattern| pattern.names().iter().cloned().collect::<BTreeSet<String>>());
         let used = names.reduce(|all, names| &all & &names).unwrap_or_default();
         used.iter().all(|name| job.vars.contains_key(name))
     }
@@ -439,7 +442,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt as _;
         let world = World::new();
         let mut rule = Rule::clone(&world.rule());
-        rule.paths = vec!["in/{sender}/*".into()];
+        rule.paths = vec!["in/{sender}/*".into()].into();
         rule.decode.identities = vec!["keys/{sender}.key".into()];
         world.shared.rules.exchange(vec![rule]);
         let ready = world.shared.rules.current(&world.job()).expect("is right").expect("is there");

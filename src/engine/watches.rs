@@ -127,7 +127,7 @@ pub(super) mod tests {
     /// A watch of this folder, with its offers.
     pub(crate) fn watch_of(world: &World, folder: &str) -> (Watch, Receiver<Vec<Offer>>) {
         let mut rule = Rule {
-            paths: vec![world.path(folder).join("*").to_string_lossy().into_owned()],
+            paths: vec![world.path(folder).join("*").to_string_lossy().into_owned()].into(),
             ..(*world.rule()).clone()
         };
         rule.ready.stable_for = Duration::from_millis(50);

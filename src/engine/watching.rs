@@ -212,7 +212,7 @@ mod tests {
         first.ready.stable_for = Duration::from_millis(100);
         let other = Rule {
             name: "other".into(),
-            paths: vec![world.path("other/*").display().to_string()],
+            paths: vec![world.path("other/*").display().to_string()].into(),
             ..first.clone()
         };
         let settings = Settings {

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod amount;
+pub(crate) mod built_in;
 pub mod category;
 pub mod configuration;
 pub mod delivery;

@@ -30,6 +30,14 @@ impl Override {
         self.condition.iter().all(fits)
     }
 
+    /// Whether it says this key, or one of the table of this name.
+    pub fn says(&self, key: &str) -> bool {
+        let is_of = |said: &String| {
+            said.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.keys.iter().any(is_of)
+    }
+
     /// Whether every file that another one holds for is one of this one's.
     pub fn covers(&self, other: &Self) -> bool {
         self.condition.iter().all(|(name, values)| {

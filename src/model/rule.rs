@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,7 @@ pub use super::marker_for::MarkerFor;
 pub use super::mode::Mode;
 use super::os_text::OsText;
 use super::overriding::Override;
+pub use super::pattern::Patterns;
 
 /// Everything the configuration says.
 #[derive(Clone, Debug)]
@@ -80,9 +82,9 @@ pub struct Rule {
     /// Whether files are claimed at all, or only looked at.
     pub mode: Mode,
     /// Absolute patterns of the files.
-    pub paths: Vec<String>,
+    pub paths: Patterns,
     /// Patterns of what is no candidate: without a separator they match the file's name, else the whole path (absolute).
-    pub exclude: Vec<String>,
+    pub exclude: Arc<[String]>,
     /// Which of several waiting files goes first.
     pub order: Order,
     /// Links to files and folders are followed, as far as they lead into the folders that `paths` begin in.

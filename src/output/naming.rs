@@ -6,13 +6,11 @@ use super::error::OutputError;
 use crate::model::category::Category;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
-use crate::model::pattern;
 use crate::model::rule::Rule;
 use crate::model::template::{self, Template, Variables};
 
 pub(super) fn parse(rule: &Rule, text: &str, place: &str) -> Result<Template, OutputError> {
-    Template::parse(text, &pattern::names_in(&rule.paths))
-        .map_err(|source| OutputError::template(place, source))
+    Template::parse(text, &rule.paths.names()).map_err(|source| OutputError::template(place, source))
 }
 
 /// An output's path. Where the template leaves the end of the name to a variable, or adds nothing but what the output is packed in,

@@ -48,8 +48,8 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
     Rule {
         name: "payments".into(),
         mode: Mode::Live,
-        paths: vec![if cfg!(windows) { "C:/in/{sender}/*.csv" } else { "/in/{sender}/*.csv" }.into()],
-        exclude: vec![],
+        paths: vec![if cfg!(windows) { "C:/in/{sender}/*.csv" } else { "/in/{sender}/*.csv" }.into()].into(),
+        exclude: vec![].into(),
         order: Order::Arrival,
         follow_links: false,
         ready: Ready {

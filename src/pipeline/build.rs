@@ -25,8 +25,30 @@ struct Tracker<'a> {
 
 impl Pipeline {
     /// Builds every step; all problems at once.
+    ///
+    /// An override may leave out the steps that made a category: then an output that it has from its rule, and that no record can get to, is
+    /// not there.
     pub fn build(rule: &Rule, registry: &Registry) -> Result<Self, Vec<PipelineProblem>> {
+        let is_inherited = |category: &Category| {
+            rule.overriding.as_ref().is_some_and(|it| !it.says(&format!("output.{category}")))
+        };
         let mut categories: Vec<Category> = rule.outputs.keys().cloned().collect();
+        loop {
+            let (built, unmade) = Self::build_for(rule, registry, categories.clone());
+            let known = categories.len();
+            categories.retain(|category| !(is_inherited(category) && unmade.contains(category)));
+            if categories.len() == known {
+                return built;
+            }
+        }
+    }
+
+    /// With outputs for these categories; and those that no record can get to.
+    fn build_for(
+        rule: &Rule,
+        registry: &Registry,
+        mut categories: Vec<Category>,
+    ) -> (Result<Self, Vec<PipelineProblem>>, Vec<Category>) {
         let format = format::of(&rule.records);
         let context = StepContext {
             records: &rule.records,
@@ -40,7 +62,8 @@ impl Pipeline {
             let plan = make_plan(position, spec, registry, &context);
             plans.push(plan.map_err(|found| problems.extend(found)).ok());
         }
-        let outputs: Vec<Rendering> = rule.outputs.values().map(Rendering::new).collect();
+        let outputs = categories.iter().filter_map(|category| rule.outputs.get(category));
+        let outputs: Vec<Rendering> = outputs.map(Rendering::new).collect();
         let main =
             categories.iter().position(|category| category.as_str() == Category::MAIN).unwrap_or_else(|| {
                 categories.push(Category::main());
@@ -53,9 +76,7 @@ impl Pipeline {
         for (position, (spec, plan)) in rule.pipeline.iter().zip(plans).enumerate() {
             steps.extend(tracker.step(position, spec, plan));
         }
-        if complete {
-            tracker.end(outputs.len(), main);
-        }
+        let unmade = if complete { tracker.end(outputs.len(), main) } else { Vec::new() };
         let Tracker { now: at_end, problems: found_on_the_way, .. } = tracker;
         problems.extend(found_on_the_way);
         let paths = paths_of(&*format, &steps);
@@ -72,7 +93,7 @@ impl Pipeline {
             paths,
         };
         problems.extend(pipeline.column_problems());
-        if problems.is_empty() { Ok(pipeline) } else { Err(problems) }
+        (if problems.is_empty() { Ok(pipeline) } else { Err(problems) }, unmade)
     }
 
     fn column_problems(&self) -> Vec<PipelineProblem> {
@@ -245,8 +266,9 @@ impl<'a> Tracker<'a> {
         }
     }
 
-    /// What is left over at the end: records without an output, outputs without records.
-    fn end(&mut self, outputs: usize, main: usize) {
+    /// What is left over at the end: records without an output; and outputs without records, which are given back.
+    fn end(&mut self, outputs: usize, main: usize) -> Vec<Category> {
+        let mut unmade = Vec::new();
         for (position, category) in self.categories.iter().enumerate() {
             let is_reached = self.now.get(position).is_some_and(Option::is_some);
             let key = vec!["output".to_owned(), category.to_string()];
@@ -259,7 +281,9 @@ impl<'a> Tracker<'a> {
                     format!("no step sends records to category `{category}`, or they all go on to another");
                 let hint = Some(format!("leave out [rule.output.{category}], or send records there"));
                 self.problems.push(PipelineProblem { key, message, hint });
+                unmade.push(category.clone());
             }
         }
+        unmade
     }
 }

@@ -464,7 +464,8 @@ fn unready_rule(file: Option<&PathBuf>, unready: &Unready) -> ConfigurationProbl
     let key = key_of(&unready.rule);
     let JobError { message, hint, .. } = unready.error.clone();
     let what = if unready.goes_on { "it goes on with the recipients that it had" } else { "its files wait" };
-    let mut text = format!("{key}: {message}; {what}");
+    let begins = file.map(|file| format!("{}: ", escaped_path(file))).unwrap_or_default();
+    let mut text = format!("{begins}{key}: {message}; {what}");
     if let Some(hint) = &hint {
         text.push_str("\n    hint: ");
         text.push_str(hint);

@@ -1,6 +1,7 @@
 //! The rules as the watch needs them: which file belongs to which rule, and what its marker is called.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::exclude::{Excludes, is_unfinished};
 use super::links::LinkNames;
 use crate::model::mistake::Mistake;
 use crate::model::pattern::os_chars::as_chars;
-use crate::model::pattern::{NameIndex, Nodes, Pattern, PatternTree, Segment, Values};
+use crate::model::pattern::{NameIndex, Nodes, PatternTree, Segment, Values};
 use crate::model::rule::{EmptyFile, MarkerFor, Mode, OnSuccess, ReadyStrategy, Rule};
 
 /// Where claimed files lie beside their place; never entered.
@@ -23,8 +24,10 @@ pub(super) struct WatchedRule {
     marker: Option<Companion>,
     totals: Option<Companion>,
     checksum: Option<Companion>,
-    patterns: Vec<Pattern>,
-    excludes: Excludes,
+    excludes: Arc<Excludes>,
+    /// The places of its family: rules of one name and the same patterns that follow each other, as overrides and their rule do. They
+    /// share a place in the tree, so that patterns are not multiplied by overrides.
+    family: Range<usize>,
 }
 
 /// All rules, in the order that decides overlaps: the one place that says which rule takes a file.
@@ -42,7 +45,7 @@ pub(crate) struct RuleSet {
 /// What the rules whose patterns lead to one folder want there.
 #[derive(Debug, Default)]
 struct Wanted {
-    /// By the files' names: the rule, and which of its patterns.
+    /// By the files' names: the first rule of a family, and which of its patterns.
     files: NameIndex<(usize, usize)>,
     companions: NameIndex<Segment>,
     /// A pattern of a live rule ends here or below.
@@ -68,15 +71,37 @@ pub(crate) enum Part {
 impl RuleSet {
     /// Parses the patterns, exclusions and marker templates.
     pub(crate) fn new<R: Into<Arc<Rule>>>(rules: Vec<R>) -> Result<Self, WatchError> {
-        let rules: Vec<_> =
-            rules.into_iter().map(|rule| WatchedRule::new(rule.into())).collect::<Result<_, _>>()?;
-        let mut tree = PatternTree::new();
-        for (at, rule) in rules.iter().enumerate() {
-            for (number, pattern) in rule.patterns.iter().enumerate() {
-                plant(&mut tree, rule, pattern, (at, number));
-            }
+        let mut watched: Vec<WatchedRule> = Vec::with_capacity(rules.len());
+        for rule in rules {
+            let next = WatchedRule::new(rule.into(), watched.last())?;
+            watched.push(next);
         }
-        Ok(Self { rules, tree, links: LinkNames::default() })
+        let mut tree = PatternTree::new();
+        let mut start = 0;
+        for family in watched.chunk_by_mut(|one, other| one.is_family_of(other)) {
+            let places = start..start + family.len();
+            family.iter_mut().for_each(|rule| rule.family = places.clone());
+            plant(&mut tree, family, start);
+            start = places.end;
+        }
+        Ok(Self { rules: watched, tree, links: LinkNames::default() })
+    }
+
+    /// A family by its first rule.
+    fn family(&self, first: usize) -> impl Iterator<Item = (usize, &WatchedRule)> {
+        let places = self.get(first).map_or(first..first, |rule| rule.family.clone());
+        places.filter_map(|at| Some((at, self.get(at)?)))
+    }
+
+    /// The first rule of each family.
+    pub(crate) fn families(&self) -> impl Iterator<Item = usize> {
+        let next = |first: &usize| self.get(*first).map(|rule| rule.family.end);
+        std::iter::successors(Some(0), next).take_while(|first| *first < self.len())
+    }
+
+    /// The first rule of the family that a rule belongs to.
+    pub(crate) fn first_of_family(&self, rule: usize) -> Option<usize> {
+        self.get(rule).map(|rule| rule.family.start)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -182,8 +207,9 @@ impl RuleSet {
 
     /// The folders that links are followed in.
     pub(super) fn roots_of_links(&self) -> Vec<PathBuf> {
-        let follows = |at: &usize| self.get(*at).is_some_and(|rule| rule.rule.follow_links);
-        (0..self.len()).filter(follows).flat_map(|at| self.fixed_folders_of(at)).collect()
+        let follows =
+            |first: &usize| self.family(*first).any(|(_, rule)| rule.is_live() && rule.rule.follow_links);
+        self.families().filter(follows).flat_map(|first| self.fixed_folders_of(first)).collect()
     }
 
     fn is_companion_in(&self, place: &Place, name: &str) -> bool {
@@ -202,15 +228,19 @@ impl RuleSet {
             wanted.files.each_near(name, |it| near.push(*it));
         }
         near.sort_unstable();
-        let by_rule = near.chunk_by(|(one, _), (other, _)| one == other);
+        let by_family = near.chunk_by(|(one, _), (other, _)| one == other);
         let mut shadows: Vec<&str> = Vec::new();
-        by_rule.filter_map(|patterns| patterns.first().map(|(rule, _)| (*rule, patterns))).find_map(
-            |(at, patterns)| {
-                let rule = self.get(at).filter(|rule| !shadows.contains(&rule.rule.name.as_str()))?;
-                let patterns = patterns.iter().filter_map(|(_, number)| rule.patterns.get(*number));
-                let values = rule.values(patterns, path)?;
-                if rule.rule.mode == Mode::Shadow {
-                    shadows.push(&rule.rule.name);
+        by_family.filter_map(|patterns| patterns.first().map(|(first, _)| (*first, patterns))).find_map(
+            |(first, patterns)| {
+                let rule = self.get(first).filter(|rule| !shadows.contains(&rule.rule.name.as_str()))?;
+                let judged = rule.rule.paths.judged();
+                let mut patterns =
+                    patterns.iter().filter_map(|(_, number)| judged.get(*number)?.as_ref().ok());
+                let values = patterns.find_map(|pattern| pattern.matches(path))?;
+                let mut family = self.family(first).filter(|_| !rule.excludes.excludes(path));
+                let (at, taker) = family.find(|(_, it)| it.rule.is_for(&it.rule.name, &values))?;
+                if taker.rule.mode == Mode::Shadow {
+                    shadows.push(&taker.rule.name);
                     return None;
                 }
                 Some((at, values))
@@ -237,60 +267,96 @@ impl RuleSet {
     }
 
     /// The folders that the patterns of live rules begin in, each once.
-    pub(super) fn fixed_folders(&self) -> Vec<PathBuf> {
-        let mut folders: Vec<_> = (0..self.len()).flat_map(|rule| self.fixed_folders_of(rule)).collect();
+    pub(crate) fn fixed_folders(&self) -> Vec<PathBuf> {
+        let mut folders: Vec<_> = self.families().flat_map(|first| self.fixed_folders_of(first)).collect();
         folders.sort();
         folders.dedup();
         folders
     }
 
-    /// The folders that the patterns of one rule begin in, if it is live.
-    pub(crate) fn fixed_folders_of(&self, rule: usize) -> Vec<PathBuf> {
-        let rule = self.get(rule).filter(|rule| rule.is_live());
-        let patterns = rule.into_iter().flat_map(|rule| &rule.patterns);
+    /// The folders that the patterns of a rule's family begin in, by its first rule, if one of them is live.
+    pub(crate) fn fixed_folders_of(&self, first: usize) -> Vec<PathBuf> {
+        let is_live = self.family(first).any(|(_, rule)| rule.is_live());
+        let rule = self.get(first).filter(|_| is_live);
+        let patterns = rule.into_iter().flat_map(|rule| rule.rule.paths.good());
         patterns.map(|pattern| pattern.fixed_folder().to_owned()).collect()
     }
 }
 
-/// Notes what a rule wants in the folders that one of its patterns leads to.
-fn plant(tree: &mut PatternTree<Wanted>, rule: &WatchedRule, pattern: &Pattern, number: (usize, usize)) {
-    let way = tree.insert(pattern);
-    if rule.is_live() {
+/// Notes what a family wants in the folders that its patterns lead to; `first` is the place of its first rule.
+fn plant(tree: &mut PatternTree<Wanted>, family: &[WatchedRule], first: usize) {
+    let Some(rule) = family.first() else { return };
+    let is_live = family.iter().any(WatchedRule::is_live);
+    let has_events = family.iter().any(|rule| rule.is_live() && rule.rule.ready.events);
+    let follows_links = family.iter().any(|rule| rule.is_live() && rule.rule.follow_links);
+    let companions = companions_of(family);
+    for (number, pattern) in rule.rule.paths.judged().iter().enumerate() {
+        let Ok(pattern) = pattern else { continue }; // none of these is watched
+        let way = tree.insert(pattern);
         for node in &way {
             if let Some(wanted) = tree.value_mut(*node) {
-                wanted.is_live = true;
-                wanted.has_events |= rule.rule.ready.events;
-                wanted.follows_links |= rule.rule.follow_links;
+                wanted.is_live |= is_live;
+                wanted.has_events |= has_events;
+                wanted.follows_links |= follows_links;
             }
         }
-    }
-    let Some(wanted) = way.last().and_then(|node| tree.value_mut(*node)) else { return };
-    if let Some(name) = pattern.name() {
-        wanted.files.beside(name).push(number);
-    }
-    // What a shadow waits for may be a file of another rule.
-    let companions = rule.companions().filter(|_| rule.rule.mode != Mode::Shadow);
-    for companion in companions {
-        let alike = wanted.companions.beside(companion.shape());
-        if !alike.iter().any(|other| other.has_shape_of(companion.shape())) {
-            alike.push(companion.shape().clone());
+        let Some(wanted) = way.last().and_then(|node| tree.value_mut(*node)) else { continue };
+        if let Some(name) = pattern.name() {
+            wanted.files.beside(name).push((first, number));
+        }
+        for shape in &companions {
+            add_shape(&mut wanted.companions, shape);
         }
     }
 }
 
+/// The shapes of what lies beside files of a family, each once. What a shadow waits for may be a file of another rule.
+fn companions_of(family: &[WatchedRule]) -> Vec<Segment> {
+    let mut known = NameIndex::default();
+    let mut shapes = Vec::new();
+    let rules = family.iter().filter(|rule| rule.rule.mode != Mode::Shadow);
+    for companion in rules.flat_map(WatchedRule::companions) {
+        if add_shape(&mut known, companion.shape()) {
+            shapes.push(companion.shape().clone());
+        }
+    }
+    shapes
+}
+
+/// Whether it was not there.
+fn add_shape(shapes: &mut NameIndex<Segment>, shape: &Segment) -> bool {
+    let alike = shapes.beside(shape);
+    let is_new = !alike.iter().any(|other| other.has_shape_of(shape));
+    if is_new {
+        alike.push(shape.clone());
+    }
+    is_new
+}
+
 impl WatchedRule {
-    fn new(rule: Arc<Rule>) -> Result<Self, WatchError> {
+    /// A rule behind another one, with which it has its exclusions in common if they are the same.
+    fn new(rule: Arc<Rule>, before: Option<&Self>) -> Result<Self, WatchError> {
         let wrong = |source: Mistake| WatchError::Pattern { rule: rule.name.clone(), source };
-        let patterns =
-            rule.paths.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>().map_err(wrong)?;
-        let excludes = Excludes::parse(&rule.exclude).map_err(wrong)?;
+        if let Some(mistake) = rule.paths.judged().iter().find_map(|judged| judged.as_ref().err()) {
+            return Err(wrong(mistake.clone()));
+        }
+        let alike = before.filter(|before| before.rule.exclude == rule.exclude);
+        let excludes = match alike {
+            Some(before) => Arc::clone(&before.excludes),
+            None => Excludes::parse(&rule.exclude).map_err(wrong)?.into(),
+        };
         let marker = Companion::marker_of(&rule.ready).transpose().map_err(wrong)?;
         if rule.ready.strategy == ReadyStrategy::Marker && marker.is_none() {
             return Err(WatchError::NoMarker { rule: rule.name.clone() });
         }
         let totals = rule.ready.totals.as_deref().map(Companion::parse).transpose().map_err(wrong)?;
         let checksum = rule.ready.checksum.as_deref().map(Companion::parse).transpose().map_err(wrong)?;
-        Ok(Self { rule, marker, totals, checksum, patterns, excludes })
+        Ok(Self { rule, marker, totals, checksum, excludes, family: 0..0 })
+    }
+
+    fn is_family_of(&self, other: &Self) -> bool {
+        let (one, other) = (&self.rule, &other.rule);
+        one.name == other.name && one.paths == other.paths && one.exclude == other.exclude
     }
 
     fn is_live(&self) -> bool {
@@ -329,12 +395,5 @@ impl WatchedRule {
     /// What lies beside a file and is none itself.
     fn companions(&self) -> impl Iterator<Item = &Companion> {
         self.marker.iter().chain(&self.totals).chain(&self.checksum)
-    }
-
-    /// The named wildcards of a file that the first of these patterns takes, unless it is excluded, or none that an override is for.
-    fn values<'a>(&self, mut patterns: impl Iterator<Item = &'a Pattern>, path: &Path) -> Option<Values> {
-        let values = patterns.find_map(|pattern| pattern.matches(path))?;
-        let is_for = self.rule.is_for(&self.rule.name, &values);
-        (is_for && !self.excludes.excludes(path)).then_some(values)
     }
 }

@@ -183,11 +183,11 @@ fn origin_of(folder: &Path, rules: &[Rule]) -> Option<PathBuf> {
         return Some(durable_fs::parent_of(folder).to_owned());
     }
     let of = |rule: &Rule| -> Vec<Option<PathBuf>> {
-        let fixed = |pattern: &String| {
-            let above = Path::new(pattern).parent()?;
-            (Pattern::parse(pattern).ok()?.fixed_folder() == above).then(|| above.to_owned())
+        let fixed = |(text, pattern): (&String, &Result<Pattern, _>)| {
+            let above = Path::new(text).parent()?;
+            (pattern.as_ref().ok()?.fixed_folder() == above).then(|| above.to_owned())
         };
-        rule.paths.iter().map(fixed).collect()
+        rule.paths.iter().zip(rule.paths.judged()).map(fixed).collect()
     };
     let mut origins: Vec<_> =
         rules.iter().filter(|rule| is_claim_folder_of(folder, rule)).flat_map(of).collect();

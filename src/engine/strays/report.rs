@@ -152,9 +152,8 @@ fn claim_folders(shared: &Shared, rules: &[Rule]) -> BTreeSet<PathBuf> {
     let renaming: Vec<Rule> =
         rules.iter().filter(|rule| rule.source.on_success != OnSuccess::Keep).cloned().collect();
     let mut found: BTreeSet<_> = renaming.iter().filter_map(|rule| rule.source.claim_dir.clone()).collect();
-    let Ok(watched) = RuleSet::new(renaming.clone()) else { return found };
-    let mut folders: Vec<PathBuf> =
-        (0..renaming.len()).flat_map(|rule| watched.fixed_folders_of(rule)).collect();
+    let Ok(watched) = RuleSet::new(renaming) else { return found };
+    let mut folders = watched.fixed_folders();
     let mut seen = BTreeSet::new();
     while let Some(folder) = folders.pop() {
         if shared.stop.is_asked() || !seen.insert(folder.clone()) {

@@ -4,13 +4,13 @@
 //! not hidden (at the end: any file below). `{sender}` is like `*`, but takes at least one character and keeps it. Names that are not
 //! Unicode match too, each byte that is none counting as one character. On Windows case does not count.
 
-use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use super::mistake::Mistake;
 
 mod name_index;
 pub(crate) mod os_chars;
+mod patterns;
 mod segment;
 #[cfg(all(test, unix))]
 mod tests;
@@ -18,6 +18,7 @@ mod tree;
 
 pub(crate) use name_index::NameIndex;
 use os_chars::to_chars;
+pub use patterns::Patterns;
 pub(crate) use segment::{Segment, Values};
 pub(crate) use tree::{Nodes, PatternTree};
 
@@ -36,11 +37,6 @@ enum Part {
     /// `**`
     Folders,
     One(Segment),
-}
-
-/// The named wildcards' values from the first of these patterns that fits a path; what is no pattern fits none.
-pub(crate) fn values_of<'t>(patterns: impl IntoIterator<Item = &'t String>, path: &Path) -> Option<Values> {
-    patterns.into_iter().find_map(|text| Pattern::parse(text).ok()?.matches(path))
 }
 
 impl Pattern {
@@ -178,11 +174,6 @@ impl Pattern {
         }
         found
     }
-}
-
-/// The named wildcards of any of these patterns; one that is no pattern has none.
-pub(crate) fn names_in(patterns: &[String]) -> BTreeSet<String> {
-    patterns.iter().filter_map(|text| Pattern::parse(text).ok()).flat_map(|pattern| pattern.names).collect()
 }
 
 /// The pattern that stands for this text alone.

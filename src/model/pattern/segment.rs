@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use glob::MatchOptions;
 
 use super::os_chars::from_chars;
+use crate::model::built_in::BUILT_IN;
 use crate::model::mistake::Mistake;
 use crate::model::os_text::OsText;
-use crate::model::template;
 
 /// Matches one component of a path, or a file's name.
 ///
@@ -235,7 +235,7 @@ fn wildcard_name(name: &str) -> Result<String, Mistake> {
             "write one path for each alternative",
         ));
     }
-    if template::BUILT_IN.contains(&name) {
+    if BUILT_IN.contains(&name) {
         return Err(Mistake::new(
             format!("`{{{name}}}` already means something in templates"),
             "choose another name for the wildcard",

@@ -25,7 +25,6 @@ mod parse;
 use harmless::ComponentBuilder;
 pub use names::{numbered, stem, without_known_suffixes_before};
 pub(crate) use outline::{Outline, escaped, fixed_folder, variables};
-pub(crate) use parse::BUILT_IN;
 
 /// A parsed path template.
 #[derive(Clone, Debug, PartialEq)]

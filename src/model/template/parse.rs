@@ -7,25 +7,10 @@ use jiff::tz::TimeZone;
 
 use super::outline::{Outline, Piece};
 use super::{Segment, Variable};
+use crate::model::built_in::BUILT_IN;
 use crate::model::mistake::Mistake;
 use crate::model::nearest::nearest;
 
-/// Variables that every rule has.
-pub(crate) const BUILT_IN: [&str; 13] = [
-    "rule",
-    "name",
-    "stem",
-    "ext",
-    "date",
-    "time",
-    "job",
-    "category",
-    "entry",
-    "entry_stem",
-    "parent",
-    "grandparent",
-    "revision",
-];
 const DATE_FORMAT: &str = "%Y-%m-%d";
 const TIME_FORMAT: &str = "%H%M%S";
 const FORMAT_HINT: &str = "use strftime, such as `{date:%Y%m%d}`";

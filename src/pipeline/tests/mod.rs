@@ -68,8 +68,8 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
     Rule {
         name: "test".into(),
         mode: Mode::Live,
-        paths: Vec::new(),
-        exclude: Vec::new(),
+        paths: Vec::new().into(),
+        exclude: Vec::new().into(),
         order: Order::Arrival,
         follow_links: false,
         ready: Ready {

@@ -210,7 +210,7 @@ fn a_watch_that_hangs_holds_up_nobody() {
 #[test]
 fn a_wrong_rule_is_refused_by_name_with_what_to_do() {
     let mut plan = Plan::new(|rule| rule.name = "payments".into());
-    plan.rules[0].paths = vec!["/in/*.{csv,txt}".into()];
+    plan.rules[0].paths = vec!["/in/*.{csv,txt}".into()].into();
     let (offers, _receiver) = mpsc::sync_channel(1);
     let error = Watch::start(shared(plan.rules), NEVER, offers, Box::new(|_, _| false), |_| false)
         .err()

@@ -49,7 +49,8 @@ fn a_file_whose_rule_is_the_same_waits_on_as_it_waited() {
     world.watch.answer(&path, Answer::Later("no room".into()));
     assert!(world.waits_with("a", "no room"));
     rules.reverse();
-    rules[0].paths.push(world.path("more/*").to_str().expect("UTF-8").into());
+    let more = world.path("more/*").to_str().expect("UTF-8").to_owned();
+    rules[0].paths = rules[0].paths.iter().cloned().chain([more]).collect();
     world.exchange(rules);
     assert!(world.waits_with("a", "no room"));
     world.watch.hasten();
@@ -112,7 +113,7 @@ fn files_that_stay_are_known_under_other_rules_too() {
 #[test]
 fn a_wrong_rule_changes_nothing() {
     let (mut world, mut rules) = with_two_rules(|_| {});
-    rules[1].paths = vec!["/in/*.{csv,txt}".into()];
+    rules[1].paths = vec!["/in/*.{csv,txt}".into()].into();
     let (sender, _offers) = mpsc::sync_channel(1);
     world.watch.exchange(shared(rules), sender).expect_err("is refused");
     world.move_in("gone/a", b"x");

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn hidden_unfinished_and_excluded_names_links_and_folders_are_no_candidates() {
-    let mut world = Plan::new(|rule| rule.exclude = vec!["test-*".into()]).start();
+    let mut world = Plan::new(|rule| rule.exclude = vec!["test-*".into()].into()).start();
     for name in [".hidden", "a.part", "b.tmp", "c~", "test-1"] {
         world.move_in(name, b"x");
     }
@@ -18,7 +18,7 @@ fn hidden_unfinished_and_excluded_names_links_and_folders_are_no_candidates() {
 #[test]
 fn folders_that_appear_later_are_watched_and_hidden_ones_never_entered() {
     let mut plan = Plan::new(|_| {});
-    plan.rules[0].paths = vec![plan.path("new/**/*.csv").to_str().expect("UTF-8").into()];
+    plan.rules[0].paths = vec![plan.path("new/**/*.csv").to_str().expect("UTF-8").into()].into();
     let mut world = plan.start();
     assert!(world.waits_with("new", "not there yet"));
     fs::create_dir_all(world.path("new/deep/.landfall")).expect("creates");
@@ -35,7 +35,7 @@ fn folders_that_appear_later_are_watched_and_hidden_ones_never_entered() {
 fn a_watched_folder_that_is_removed_and_made_again_is_watched_again() {
     let mut plan = Plan::new(|_| {});
     fs::create_dir(plan.path("in")).expect("creates");
-    plan.rules[0].paths = vec![plan.path("in/*").to_str().expect("UTF-8").into()];
+    plan.rules[0].paths = vec![plan.path("in/*").to_str().expect("UTF-8").into()].into();
     let mut world = plan.start();
     fs::remove_dir(world.path("in")).expect("removes");
     world.wait_until("it is missed", |world| world.waits_with("in", "not there yet"));
@@ -58,7 +58,7 @@ fn without_events_the_scan_finds_everything() {
     let mut plan = Plan::new(|_| {});
     plan.events = false;
     plan.scan_every = Duration::from_millis(20);
-    plan.rules[0].paths = vec![plan.path("*/*").to_str().expect("UTF-8").into()];
+    plan.rules[0].paths = vec![plan.path("*/*").to_str().expect("UTF-8").into()].into();
     let mut world = plan.start();
     fs::create_dir(world.path("later")).expect("creates");
     world.write("later/a", b"x");
@@ -71,7 +71,7 @@ fn a_folder_that_cannot_be_read_is_shown_and_holds_up_no_other() {
     // Unreadable for every user, root included.
     let too_long = plan.path(&"x".repeat(300));
     let pattern = too_long.join("*").to_str().expect("UTF-8").to_owned();
-    plan.rules[0].paths.insert(0, pattern);
+    plan.rules[0].paths = [pattern].into_iter().chain(plan.rules[0].paths.iter().cloned()).collect();
     let mut world = plan.start();
     world.wait_until("it is shown", |world| world.waits_with(&"x".repeat(300), "cannot be read"));
     world.assert_only_the_last_is_offered();
@@ -81,7 +81,7 @@ fn a_folder_that_cannot_be_read_is_shown_and_holds_up_no_other() {
 fn each_folder_on_the_way_to_a_missing_one_is_seen_without_a_scan() {
     let mut plan = Plan::new(|_| {});
     plan.scan_every = FOREVER;
-    plan.rules[0].paths = vec![plan.path("x/y/z/*").to_str().expect("UTF-8").into()];
+    plan.rules[0].paths = vec![plan.path("x/y/z/*").to_str().expect("UTF-8").into()].into();
     let mut world = plan.start();
     assert!(world.waits_with("x/y/z", "not there yet"));
     for folder in ["x", "x/y", "x/y/z"] {
@@ -119,7 +119,7 @@ fn after_events_were_lost_a_scan_watches_every_folder_anew() {
 fn a_root_that_leads_elsewhere_is_seen_without_a_scan() {
     let mut plan = Plan::new(|_| {});
     plan.scan_every = FOREVER;
-    plan.rules[0].paths = vec![plan.path("to/in/**/*").to_str().expect("UTF-8").into()];
+    plan.rules[0].paths = vec![plan.path("to/in/**/*").to_str().expect("UTF-8").into()].into();
     for folder in ["one/in/sub", "two/in/sub", "three/in"] {
         fs::create_dir_all(plan.path(folder)).expect("creates");
     }
@@ -148,7 +148,7 @@ fn a_root_that_leads_elsewhere_is_seen_without_a_scan() {
 fn what_no_event_told_of_is_found_by_the_scan_and_counted() {
     let mut plan = Plan::new(|_| {});
     fs::create_dir(plan.path("in")).expect("creates");
-    plan.rules[0].paths = vec![plan.path("in/*").to_str().expect("UTF-8").into()];
+    plan.rules[0].paths = vec![plan.path("in/*").to_str().expect("UTF-8").into()].into();
     let mut world = plan.start();
     let before = world.watch.counts();
     assert_eq!((before.folders, before.folders_without_events, before.found_by_scan), (1, 0, 0));

@@ -158,8 +158,8 @@ fn rule(name: &str, pattern: &Path) -> Rule {
     Rule {
         name: name.into(),
         mode: Mode::Live,
-        paths: vec![pattern.to_str().expect("UTF-8").into()],
-        exclude: Vec::new(),
+        paths: vec![pattern.to_str().expect("UTF-8").into()].into(),
+        exclude: Vec::new().into(),
         order: Order::Arrival,
         follow_links: false,
         ready: Ready {

@@ -18,7 +18,7 @@ fn files_that_lie_there_at_the_start_are_offered_once_they_stood_still() {
 #[test]
 fn a_moved_in_file_is_offered_at_once_with_all_that_is_known_of_it() {
     let mut plan = Plan::new(never_stable);
-    plan.rules[0].paths = vec![plan.path("{sender}-*").to_str().expect("UTF-8").into()];
+    plan.rules[0].paths = vec![plan.path("{sender}-*").to_str().expect("UTF-8").into()].into();
     let mut world = plan.start();
     let path = world.move_in("acme-1", b"data");
     let offer = world.next();

@@ -52,7 +52,7 @@ prop_compose! {
         let mut made = rule(&name, Path::new("/in/*"));
         // A name may stand twice in what was made up.
         made.paths = paths.into_iter().filter(|text| Pattern::parse(text).is_ok()).collect();
-        made.exclude = exclude;
+        made.exclude = exclude.into();
         made.mode = mode;
         if let Some(marker) = marker {
             made.ready.strategy = ReadyStrategy::Marker;
@@ -80,7 +80,7 @@ proptest! {
                 Part::Stranger => prop_assert!(!is_companion && taker.is_none(), "{}", file),
             }
             for folder in path.ancestors().skip(1) {
-                let lives = rules.iter().filter(|rule| rule.mode == Mode::Live).flat_map(|rule| &rule.paths);
+                let lives = rules.iter().filter(|rule| rule.mode == Mode::Live).flat_map(|rule| rule.paths.iter());
                 let leads_on = lives.clone().any(|text| Pattern::parse(text).expect("good").could_match_below(folder));
                 let is_ours = folder.file_name().is_some_and(|name| name == ".landfall");
                 prop_assert_eq!(set.could_match_below(folder), leads_on && !is_ours, "{:?}", folder);
