@@ -471,24 +471,3 @@ fn a_kept_file_that_is_watched_under_two_names_is_ingested_once() {
     }
     assert_eq!(world.jobs().len(), 5, "{:#?}", world.jobs());
 }
-
-#[cfg(target_os = "linux")]
-#[test]
-fn where_the_kernel_watches_no_folder_the_scan_finds_the_files_and_the_limit_is_named() {
-    let may_lower = std::process::Command::new("unshare")
-        .args(["--map-root-user", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_watches"])
-        .status();
-    if !may_lower.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: this user may make no user namespace");
-        return;
-    }
-    let world = World::new("");
-    let mut service = world.start_without_watches();
-    service.wait_for_log("raise fs.inotify.max_user_watches");
-    world.move_in("in/pay.txt", "one\n");
-    service.wait_for(&world, "archive/pay.txt");
-    let watch = world.json(&["jobs", "--json"])["watch"].clone();
-    assert_eq!((&watch["folders"], &watch["folders_without_events"]), (&1.into(), &1.into()), "{watch:#}");
-    assert!(watch["scans"].as_u64() > Some(0), "{watch:#}");
-    service.stop();
-}

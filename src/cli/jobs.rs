@@ -174,6 +174,9 @@ pub(super) fn print_service(out: &mut dyn Write, door: Option<&dyn Door>) -> Res
             if !told.is_empty() {
                 writeln!(out, "\n{}", told.join("\n"))?;
             }
+            if let Some(told) = service.watch_counts()?.and_then(|counts| counts.told()) {
+                writeln!(out, "\n{told}")?;
+            }
         }
     }
     Ok(())

@@ -192,6 +192,9 @@ fn print_json(
     if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
         all["configuration"] = configuration_json(&state);
     }
+    if let Some(counts) = door.map(Door::watch_counts).transpose()?.flatten() {
+        all["watch"] = json!(counts);
+    }
     writeln!(out, "{}", shown_json::to_string(&all)?)?;
     Ok(())
 }

@@ -33,4 +33,39 @@ impl WatchCounts {
             passed_over: self.passed_over + other.passed_over,
         }
     }
+
+    /// What is out of the ordinary; none where all is well. A scan may find a file just before its event does.
+    pub(crate) fn told(&self) -> Option<String> {
+        let Self { folders, folders_without_events, events_lost, found_by_scan, passed_over, .. } = *self;
+        if folders_without_events + events_lost + passed_over == 0 {
+            return None;
+        }
+        let parts = [
+            ("folders without events, where only scans see what comes", folders_without_events),
+            ("times that events were lost, each followed by a scan", events_lost),
+            ("files that a scan found and no event had told of", found_by_scan),
+            ("files that found no room in view, until a later scan", passed_over),
+        ];
+        let parts = parts.iter().filter(|(_, count)| *count > 0);
+        let told: Vec<_> = parts.map(|(what, count)| format!("\n  {what}: {count}")).collect();
+        Some(format!("{folders} folders are watched; since the service started:{}", told.concat()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_out_of_the_ordinary_is_told() {
+        let usual = WatchCounts { folders: 3, scans: 7, found_by_scan: 2, ..WatchCounts::default() };
+        assert_eq!(usual.told(), None);
+        let told = WatchCounts { folders_without_events: 2, events_lost: 1, ..usual }.told();
+        let expected = "\
+3 folders are watched; since the service started:
+  folders without events, where only scans see what comes: 2
+  times that events were lost, each followed by a scan: 1
+  files that a scan found and no event had told of: 2";
+        assert_eq!(told.as_deref(), Some(expected));
+    }
 }

@@ -57,12 +57,15 @@ impl Hints {
                 self.scan();
             }
             Ok(event) if event.need_rescan() => {
-                let hint = limits::told(limits::EVENTS);
-                tracing::warn!(
-                    hint,
-                    "the system's queue of file events overflowed; the folders are scanned instead"
-                );
                 self.scan();
+                if let Some(hint) = limits::tell(limits::EVENTS) {
+                    let times = self.counts.now().events_lost;
+                    tracing::warn!(
+                        times,
+                        hint,
+                        "the system's queue of file events overflowed; the folders are scanned instead"
+                    );
+                }
             }
             Ok(event) => {
                 let number = event.attrs.tracker();
@@ -128,8 +131,9 @@ impl Notifier {
             let config = Config::default().with_follow_symlinks(false);
             RecommendedWatcher::new(handler, config)
                 .inspect_err(|error| {
-                    let hint = limits::told(limits::INSTANCES);
-                    tracing::warn!(error = %error, hint, "there are no file events; the folders are scanned only");
+                    if let Some(hint) = limits::tell(limits::INSTANCES) {
+                        tracing::warn!(error = %error, hint, "there are no file events; the folders are scanned only");
+                    }
                 })
                 .ok()
         });
@@ -149,10 +153,11 @@ impl Notifier {
             return true;
         }
         // Another folder may have taken its place, which the old watch does not see.
-        self.forget(folder);
+        self.unwatch(folder);
         let Some(watcher) = &mut self.watcher else { return false };
         match watcher.watch(folder, RecursiveMode::NonRecursive) {
             Ok(()) => {
+                self.without_events.remove(folder);
                 self.folders.insert(folder.to_owned(), mark);
                 was_watched
             }
@@ -167,16 +172,16 @@ impl Notifier {
     fn refused(&mut self, folder: &Path, error: &notify::Error) {
         let is_news = self.without_events.is_empty();
         self.without_events.insert(folder.to_owned());
-        if !is_news {
+        let is_limit = matches!(error.kind, notify::ErrorKind::MaxFilesWatch);
+        let hint = (is_news && is_limit).then(|| limits::tell(limits::WATCHES)).flatten();
+        if is_news && hint.is_some() == is_limit {
+            tracing::warn!(
+                path = escaped_path(folder), error = %error, hint,
+                "no file events for this folder, perhaps for others too; they are scanned only"
+            );
+        } else {
             tracing::debug!(path = escaped_path(folder), error = %error, "no file events for this folder");
-            return;
         }
-        let hint =
-            matches!(error.kind, notify::ErrorKind::MaxFilesWatch).then(|| limits::told(limits::WATCHES));
-        tracing::warn!(
-            path = escaped_path(folder), error = %error, hint,
-            "no file events for this folder, perhaps for others too; they are scanned only"
-        );
     }
 
     /// A folder is not watched, on purpose.
@@ -205,8 +210,12 @@ impl Notifier {
 
     /// Watches a folder no more.
     pub(super) fn forget(&mut self, folder: &Path) {
-        self.doubted.remove(folder);
         self.without_events.remove(folder);
+        self.unwatch(folder);
+    }
+
+    fn unwatch(&mut self, folder: &Path) {
+        self.doubted.remove(folder);
         if self.folders.remove(folder).is_some()
             && let Some(watcher) = &mut self.watcher
         {

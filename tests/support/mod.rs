@@ -296,9 +296,9 @@ for line in sys.stdin:
         Service::start_ignoring_hang_up(self)
     }
 
-    /// Starts `landfall run` where the kernel lets nobody watch a folder.
-    pub fn start_without_watches(&self) -> Service {
-        Service::start_without_watches(self)
+    /// Starts `landfall run` where a limit of the kernel (`max_inotify_watches`) is so low.
+    pub fn start_with_limit(&self, limit: &str, max: u32) -> Service {
+        Service::start_with_limit(self, limit, max)
     }
 
     /// Starts `landfall run` with at most so many open files.

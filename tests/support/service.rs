@@ -47,14 +47,23 @@ impl Service {
         Self::spawn(world, command)
     }
 
-    /// Where the kernel lets nobody watch a folder: in a user namespace of its own, which touches nobody else's limits.
-    pub(super) fn start_without_watches(world: &World) -> Self {
+    /// In a user namespace of its own, whose limits touch nobody else.
+    pub(super) fn start_with_limit(world: &World, limit: &str, max: u32) -> Self {
         let mut command = std::process::Command::new("unshare");
         let binary = env!("CARGO_BIN_EXE_landfall");
-        let script = format!("echo 0 > /proc/sys/user/max_inotify_watches && exec {binary} run");
+        let script = format!("echo {max} > /proc/sys/user/{limit} && exec {binary} run");
         command.args(["--map-root-user", "sh", "-c", &script]);
         command.current_dir(world.path("")).env_remove("RUST_LOG");
         Self::spawn(world, command)
+    }
+
+    /// Raises that of a service that was started so.
+    #[track_caller]
+    pub fn raise_limit(&self, limit: &str, max: u32) {
+        let script = format!("echo {max} > /proc/sys/user/{limit}");
+        let mut command = std::process::Command::new("nsenter");
+        command.args(["--user", "--preserve-credentials", "--target", &self.id().to_string()]);
+        assert!(command.args(["sh", "-c", &script]).status().expect("nsenter runs").success());
     }
 
     /// As another user, who must be able to enter the world's folder.
