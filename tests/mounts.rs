@@ -133,6 +133,53 @@ fn is_known_after_a_remount(kind: Kind) {
     assert_eq!(world.files("out"), ["1", "1-1", "2", "3", "4", "5", "mounted-again", "started-again"]);
 }
 
+/// Goal: where numbers are dealt anew, a file that got the number of a kept one is not taken for it.
+#[test]
+fn files_that_get_the_numbers_of_kept_ones_are_taken() {
+    let rule = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{name}\" } }\nsource = { on_success = \"keep\" }";
+    let world = World::new(rule);
+    let Some(mut mounted) = Mounted::new(&world, Kind::Sshfs("")) else { return };
+    // Of one size and one time, so that only their numbers and names differ.
+    world.sh("mkdir behind/in; for n in 1 2 3; do echo $n > behind/in/$n; done; touch -d '2026-01-01 10:00' behind/in/*");
+    let mut service = started(&world);
+    service.wait_until("they are done", || (world.files("out").len() == 3).then_some(()));
+    service.stop();
+    mounted.unmount();
+    world.sh("rm behind/in/1; for n in 4 5 6; do echo $n > behind/in/$n; done; touch -d '2026-01-01 10:00' behind/in/*");
+    mounted.mount_again();
+    let mut service = started(&world);
+    service.wait_until("all are done", || (world.files("out").len() == 6).then_some(()));
+    service.stop();
+}
+
+/// Goal: outputs on a volume that is away are not taken for published, also where the folder below its mount point is on a file system that
+/// numbers files anew.
+#[test]
+fn an_output_folder_that_is_away_below_a_file_system_in_user_space_is_waited_for() {
+    let world = World::new(
+        "paths = [\"in/*\"]\nsource = { on_success = \"delete\" }\n\
+         output = { main = { path = \"mnt/out/{name}\", on_exists = \"replace\" } }",
+    );
+    let Some(_below) = Mounted::new(&world, Kind::Bindfs("")) else { return };
+    // A folder under the output's name refuses the rename.
+    world.sh("mkdir -p mnt/out volume/a; mount --bind volume mnt/out; seq 5 > in/a");
+    let mut service = started(&world);
+    let waits = |jobs: &[Value]| {
+        jobs.iter().any(|job| job["state"] == "publishing" && job["waiting"].is_object()).then_some(())
+    };
+    service.wait_until("it waits in the middle of publishing", || waits(&world.jobs()));
+    service.kill();
+    world.sh("umount mnt/out; rmdir volume/a");
+    let mut service = started(&world);
+    service.wait_for_log("is another folder");
+    assert!(waits(&world.jobs()).is_some(), "{:#?}", world.jobs());
+    world.sh("mount --bind volume mnt/out");
+    service.wait_for(&world, "mnt/out/a");
+    service.stop();
+    world.sh("umount mnt/out");
+    assert_eq!((world.text("volume/a"), world.files("mnt/out")), ("1\n2\n3\n4\n5\n".to_owned(), vec![]));
+}
+
 #[test]
 fn a_kept_file_on_an_sshfs_is_known_after_a_remount() {
     is_known_after_a_remount(Kind::Sshfs(""));

@@ -1,6 +1,5 @@
 //! Asking the running service.
 
-use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use super::protocol::{
     ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, GREETING_BYTES_MAX, Line,
     PROTOCOL_VERSION, Request, Session, Until, read_line,
 };
+use crate::durable_fs;
 use crate::engine::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
@@ -41,7 +41,8 @@ impl Client {
     /// The service that has this data folder; none if none answers, or if this user may not ask it.
     pub(crate) fn connect(data_dir: &Path) -> Option<Self> {
         let mut text = Vec::new();
-        File::open(data_dir.join(ADDRESS_FILE)).ok()?.take(ADDRESS_BYTES_MAX).read_to_end(&mut text).ok()?;
+        let file = durable_fs::open_source(&data_dir.join(ADDRESS_FILE)); // what is there may be a stranger's
+        file.ok()?.take(ADDRESS_BYTES_MAX).read_to_end(&mut text).ok()?;
         let address = serde_json::from_slice(&text).ok()?;
         let client = Self { data_dir: data_dir.to_owned(), address };
         // A killed service leaves its file behind, and its port may be another program's by now.

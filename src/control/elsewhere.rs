@@ -1,6 +1,7 @@
 //! The running service of a configuration that does not say any more where its data folder is: it was changed, cannot be read, or is away.
 //!
-//! No file tells of it: what processes have open does, as far as this user may look into them. No file system is asked, since one may hang.
+//! No file tells of it: what processes have open does, as far as this user may look into them. Others can open files of these names, too:
+//! a process counts that is this user's, and where this user is root, one that runs this very program.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -41,11 +42,30 @@ impl Client {
     }
 }
 
+#[cfg(unix)]
+fn is_trusted(process: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = rustix::process::geteuid();
+    let program = |process: &Path| {
+        let found = std::fs::metadata(process.join("exe"));
+        found.ok().map(|found| (found.dev(), found.ino()))
+    };
+    let is_this_program = || program(process).is_some_and(|it| program(Path::new("/proc/self")) == Some(it));
+    let owner = std::fs::metadata(process).map(|found| found.uid());
+    owner.is_ok_and(|owner| owner == own.as_raw() || own.is_root() && is_this_program())
+}
+
+#[cfg(not(unix))]
+fn is_trusted(_: &Path) -> bool {
+    false
+}
+
 /// Data folders of processes: each has its lock open, and its store.
 fn data_dirs_in_use() -> BTreeSet<PathBuf> {
     let is_process = |name: &std::ffi::OsStr| name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
     let listed = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let processes = listed(Path::new("/proc")).filter(|entry| is_process(&entry.file_name()));
+    let processes = listed(Path::new("/proc"))
+        .filter(|entry| is_process(&entry.file_name()) && is_trusted(&entry.path()));
     let of_process = |process: std::fs::DirEntry| {
         let files = listed(&process.path().join("fd"));
         let open: Vec<PathBuf> = files.filter_map(|file| std::fs::read_link(file.path()).ok()).collect();

@@ -41,6 +41,23 @@ pub(super) fn numbers_last(_: &Path) -> bool {
     true
 }
 
+/// The same of a folder: where it is a mount point, by what is mounted there.
+#[cfg(target_os = "linux")]
+pub(super) fn numbers_last_in(folder: &Path) -> bool {
+    let found = super::reach::folder(folder).and_then(|reached| {
+        Ok(match reached {
+            Some(reached) => rustix::fs::fstatfs(&reached)?,
+            None => rustix::fs::statfs(folder)?,
+        })
+    });
+    found.map_or(true, |found| has_lasting_numbers(plain(found.f_type)))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn numbers_last_in(_: &Path) -> bool {
+    true
+}
+
 /// That of `statfs(2)`, of the folder of a path.
 #[cfg(target_os = "linux")]
 pub(super) fn file_system_number(path: &Path) -> io::Result<FsNumber> {

@@ -75,10 +75,10 @@ pub use platform::{identity, start_writeback};
 pub(crate) use presence::{Presence, presence};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use reach::keep_reached;
-pub(crate) use rename::{rename_no_replace, rename_replace, write_file};
+pub(crate) use rename::{rename_no_replace, rename_replace, take_file, write_file};
 pub use rounds::FolderRound;
 pub(crate) use running_sign::RunningSign;
-pub(crate) use sameness::{is_same_content, is_same_file, is_same_folder, is_unchanged};
+pub(crate) use sameness::{is_known_by_number, is_same_content, is_same_file, is_same_folder, is_unchanged};
 pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]
 pub(crate) use unix::open_unblocked;

@@ -76,6 +76,32 @@ fn a_rename_within_a_folder_never_leaves_it() {
     });
 }
 
+/// Where the system has no rename that never replaces, as over NFS.
+#[cfg(unix)]
+#[test]
+fn a_newer_file_that_comes_to_the_old_name_while_one_is_taken_is_never_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    for round in 0..500 {
+        let (from, new, taken) =
+            (file(folder.path(), "pay", "old"), file(folder.path(), "new", "new"), path("taken"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..round % 50).for_each(|_| std::thread::yield_now());
+                fs::rename(&new, &from).expect("its sender renames it");
+            });
+            assert_eq!(unix_rename::take_by_plain_rename(&from, &taken).expect("takes"), Renamed::Done);
+        });
+        let left = content(&from).or_else(|| content(&taken)).expect("one of them");
+        assert_eq!(left, "new", "round {round}");
+        fs::remove_file(&taken).expect("removes");
+        fs::remove_file(&from).ok();
+    }
+    let (a, b) = (file(folder.path(), "a", "A"), file(folder.path(), "b", "B"));
+    assert_eq!(unix_rename::take_by_plain_rename(&a, &b).expect("asks"), Renamed::NameTaken);
+    assert_eq!(unix_rename::take_by_plain_rename(&path("gone"), &path("c")).expect("asks"), Renamed::Missing);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_crash_between_link_and_unlink_is_finished() {

@@ -28,6 +28,27 @@ pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsErr
     }
 }
 
+/// Takes a file that others may replace meanwhile, under a name in a folder of ours that nobody else gives. Does not sync folders.
+///
+/// Always by a rename, never by a link and an unlink: the unlink could meet a newer file, which has come to the old name in between.
+pub(crate) fn take_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match rename_exclusively(from, to) {
+        Ok(()) => Ok(Renamed::Done),
+        Err(error) if is_unsupported(&error) => take_by_plain_rename(from, to),
+        Err(error) => settle(error, from, to),
+    }
+}
+
+pub(super) fn take_by_plain_rename(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    if !is_missing(to)? {
+        return finish_link(from, to);
+    }
+    match rename_replace(from, to) {
+        Ok(()) => Ok(Renamed::Done),
+        Err(error) => settle(error, from, to),
+    }
+}
+
 /// The refusals that are answers, not errors.
 fn settle(error: io::Error, from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match error.kind() {

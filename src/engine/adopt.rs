@@ -68,6 +68,7 @@ impl Engine {
             content_hash: None,
             delivery_key: None,
             revision: None,
+            folder: durable_fs::folder_identity(durable_fs::parent_of(path)).ok().flatten(),
         };
         self.store().change().ledger(&row, true).apply()?;
         self.store().sync()?;

@@ -15,7 +15,8 @@ use crate::model::template::{Template, Variables};
 /// side.
 pub(super) fn plan(rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
     job.retired_to = None;
-    if !job.source.retire || rule.rule.source.on_success != OnSuccess::Archive {
+    if job.source.claimed.is_none() || !job.source.retire || rule.rule.source.on_success != OnSuccess::Archive
+    {
         return Ok(());
     }
     let folder = folder(rule, job)?;

@@ -16,6 +16,7 @@ use super::tick::TICK;
 use super::{late_writes, strays};
 use crate::clock;
 use crate::durable_fs::{self, Mounts, Presence};
+use crate::model::identity::FolderIdentity;
 use crate::model::rule::{Mode, Rule};
 use crate::model::template::fixed_folder;
 use crate::store::StoreError;
@@ -161,12 +162,19 @@ fn forget_removed(shared: &Shared, is_there: impl Fn(&Path) -> bool) -> Result<(
         if !is_there(path) {
             continue; // on the file system that is looked at
         }
-        // Its folder must be there, on the file system where the file was: else it is away, not gone.
+        // Its folder must be the one in which it was: else it is away, not gone.
+        let folder = durable_fs::parent_of(path);
+        let is_home = |found: &FolderIdentity| {
+            let is_it = |known| durable_fs::is_same_folder(folder, found, known);
+            found.device == row.identity.device || row.folder.as_ref().is_some_and(is_it)
+        };
         let is_gone = durable_fs::presence(path).is_ok_and(|seen| match seen {
             Presence::Here(found) => {
-                !durable_fs::is_unchanged(path, &found, &row.identity) && found.device == row.identity.device
+                !durable_fs::is_unchanged(path, &found, &row.identity)
+                    && durable_fs::folder_identity(folder)
+                        .is_ok_and(|found| found.as_ref().is_some_and(is_home))
             }
-            Presence::Gone(folder) => folder.device == row.identity.device,
+            Presence::Gone(found) => is_home(&found),
             Presence::FolderAway => false,
         });
         if is_gone {
@@ -243,6 +251,30 @@ mod tests {
         assert!(is_known(&world, &job));
         durable_fs::remove_file(&world.source()).expect("its sender removes it");
         assert!(!is_known(&world, &job));
+    }
+
+    /// As over NFS, which numbers its device at each mount.
+    #[test]
+    fn a_kept_file_that_is_gone_is_forgotten_though_its_device_has_another_number_now() {
+        let (world, mut job) = kept();
+        world
+            .shared
+            .store
+            .change()
+            .forget_kept(&job.source.path, &job.source.identity)
+            .apply()
+            .expect("writes");
+        job.source.identity.device += 1;
+        for (folder, is_forgotten) in [(None, false), (Some(&world.path("in")), true)] {
+            job.source.claim_folder = folder.map(|folder| {
+                let found = durable_fs::folder_identity(folder).expect("looks").expect("is there");
+                FolderIdentity { device: found.device + 1, ..found }
+            });
+            let row = LedgerRow::of(&job, LedgerOutcome::Completed);
+            world.shared.store.change().ledger(&row, true).apply().expect("writes");
+            durable_fs::remove_file(&world.source()).expect("its sender removes it");
+            assert_eq!(!is_known(&world, &job), is_forgotten);
+        }
     }
 
     #[test]

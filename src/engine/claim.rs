@@ -17,7 +17,7 @@ use super::delivery;
 use super::give_back::give_back;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
-use super::source::look_at;
+use super::source::{identity_of, look_at};
 use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
@@ -111,18 +111,19 @@ fn new_job(
     let id = shared.claims.ids.next(random_tail());
     let rule = &want.rule.rule;
     let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
-    let claim_folder = if renames {
-        let folder = claim_folder(rule, &want.offer.path);
-        match held {
-            Some((before, identity)) if *before == folder => Some(*identity),
-            _ => {
-                let identity = shared.claims.folders.hold(&folder)?;
-                *held = Some((folder, identity));
-                Some(identity)
-            }
-        }
+    let folder = if renames {
+        claim_folder(rule, &want.offer.path)
     } else {
-        None
+        durable_fs::parent_of(&want.offer.path).to_owned()
+    };
+    let claim_folder = match held {
+        Some((before, identity)) if *before == folder => Some(*identity),
+        _ => {
+            let identity =
+                if renames { Some(shared.claims.folders.hold(&folder)?) } else { identity_of(&folder)? };
+            *held = identity.map(|identity| (folder, identity));
+            identity
+        }
     };
     let source = Source {
         claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
@@ -169,7 +170,7 @@ pub(super) fn random_tail() -> u128 {
 pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
     let Some(claimed) = &job.source.claimed else { return Ok(Some(job.id)) };
     let (from, to) = (job.source.path.as_path(), claimed.as_path());
-    let renamed = durable_fs::rename_no_replace(from, to);
+    let renamed = durable_fs::take_file(from, to);
     // Without a descriptor for its folders the rename itself was not tried.
     let was_tried = !renamed
         .as_ref()
@@ -217,7 +218,7 @@ fn is_taken_all_the_same(job: &Job, from: &Path, to: &Path) -> Result<bool, Trou
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(false),
         Ok(true) | Err(_) => {}
     }
-    match durable_fs::rename_no_replace(from, to) {
+    match durable_fs::take_file(from, to) {
         Ok(_) => return Ok(true), // finished, or there was nothing to finish
         Err(error) if error.is_failed_sync() => return Err(error.into()),
         Err(_) => {}

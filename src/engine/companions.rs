@@ -22,7 +22,6 @@ pub(super) fn take_companions(job: &Job) -> Result<(), Trouble> {
     for companion in &job.source.companions {
         let Some(claimed) = &companion.claimed else { continue };
         let path = companion.path.as_path();
-        let found = look_at(path)?;
         // Not by its times: a marker is seen while it is made, and gets them a moment later (`touch`).
         // That of a folder was judged as it stood still: if it was written anew, it stands for other files.
         let is_it = |at: &Path, found: FileIdentity| {
@@ -30,12 +29,15 @@ pub(super) fn take_companions(job: &Job) -> Result<(), Trouble> {
             durable_fs::is_same_file(at, &found, known)
                 && (!companion.is_of_folder || durable_fs::is_same_content(at, &found, known))
         };
-        if !found.is_some_and(|found| is_it(path, found)) {
-            continue;
+        if look_at(claimed.as_path())?.is_none() {
+            if !look_at(path)?.is_some_and(|found| is_it(path, found)) {
+                continue;
+            }
+            durable_fs::take_file(path, claimed.as_path())?;
         }
-        durable_fs::rename_no_replace(path, claimed.as_path())?;
-        if !look_at(claimed.as_path())?.is_none_or(|found| is_it(claimed.as_path(), found)) {
-            durable_fs::rename_no_replace(claimed.as_path(), path)?; // it was written anew in that moment
+        // It may have been written anew in that moment, also before a crash.
+        if look_at(claimed.as_path())?.is_some_and(|found| !is_it(claimed.as_path(), found)) {
+            durable_fs::rename_no_replace(claimed.as_path(), path)?;
         }
     }
     Ok(())
@@ -104,6 +106,20 @@ mod tests {
         let trouble = take_companions(&job(folder.path(), &folder.path().join("n".repeat(300))));
         let trouble = trouble.expect_err("no file system has such a name: it may be there");
         assert!(trouble.error.hint.is_some() && trouble.error.message.contains("cannot look at"));
+    }
+
+    #[test]
+    fn a_folder_marker_that_was_written_anew_while_it_was_taken_is_given_back_after_a_crash_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (marker, claimed) = (folder.path().join("_SUCCESS"), folder.path().join("claimed-too"));
+        std::fs::write(&marker, "ours").expect("writes");
+        let mut job = job(folder.path(), &marker);
+        job.source.companions[0].is_of_folder = true;
+        std::fs::write(&marker, "for other files").expect("is written anew");
+        durable_fs::take_file(&marker, &claimed).expect("taken, and then a crash");
+        take_companions(&job).expect("goes on");
+        assert_eq!(std::fs::read_to_string(&marker).expect("stays"), "for other files");
+        assert!(look_at(&claimed).expect("looks").is_none());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::clock;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
+use crate::model::rule::Rule;
 use crate::output::remove_partials;
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
@@ -62,6 +63,13 @@ pub(super) fn give_up(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
 pub(super) fn remove_hidden(shared: &Shared, job: &Job) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, job)?;
     Ok(remove_partials(&rule.rule, job, &[])?)
+}
+
+/// The same of a job that has begun to go by another rule, as far as it can be done: the job goes on all the same.
+pub(super) fn remove_hidden_of(left: &Rule, job: &Job) {
+    if let Err(error) = remove_partials(left, job, &[]) {
+        tracing::warn!(job = %job.id, rule = left.name, %error, "hidden partials of the rule as it was may be left");
+    }
 }
 
 /// Moves the source of a failed or refused job to quarantine, with the reason beside it.

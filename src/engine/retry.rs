@@ -2,7 +2,7 @@
 
 use super::source::{ask_folder, folder_of, out_of_reach};
 use super::trouble::Trouble;
-use super::{archive, landing_roots};
+use super::{archive, fail, landing_roots};
 use crate::clock;
 use crate::durable_fs::Presence;
 use crate::model::account::Account;
@@ -32,6 +32,9 @@ pub(crate) fn retry<'r>(
             "give the rule its name back in the configuration",
         )
     })?;
+    if !job.source.ends_as(rule) {
+        return Err(ends_otherwise(&job, rule));
+    }
     if job.state == JobState::Publishing {
         archive::forget_plan(&mut job); // the source is still where it was claimed
     }
@@ -47,6 +50,7 @@ pub(crate) fn retry<'r>(
         }
     }
     let quarantined = job.retired_to.take();
+    let left = store.rule(&job.rule_hash)?.filter(|left| left != rule);
     reset(&mut job, rule)?;
     // The row first: a crash before the rename leaves the file where recovery still finds it.
     quarantined.map_or(Ok(()), |from| job.retrieve(from))?;
@@ -57,6 +61,9 @@ pub(crate) fn retry<'r>(
     }
     changes.rule(rule).job(&job).ledger(&row, false).forget_work(id).forget_failed_records(id, 0).apply()?;
     store.sync()?;
+    if let Some(left) = left {
+        fail::remove_hidden_of(&left, &published_as);
+    }
     Ok(job) // the loader takes the source out of quarantine, so that a restart takes the same path
 }
 
@@ -80,6 +87,17 @@ fn go_ahead(store: &Store, mut job: Job) -> Result<Job, Trouble> {
     store.change().job(&job).apply()?;
     store.sync()?;
     Ok(job)
+}
+
+/// A rule that keeps what others moved, or moves what stayed.
+fn ends_otherwise(job: &Job, rule: &Rule) -> Trouble {
+    let why = if job.source.claimed.is_some() {
+        "was taken away from where it lay, and by the rule as it is now it would stay there"
+    } else {
+        "stayed where it lies, and by the rule as it is now it would be taken away"
+    };
+    let message = format!("the source of job {} {why} (rule \"{}\", `source.on_success`)", job.id, rule.name);
+    refuse(message, "give the rule its `on_success` back until this job has ended")
 }
 
 /// Why a job of this state is not retried.
@@ -203,6 +221,30 @@ mod tests {
         let row = retried(&world, &job).expect("is queued");
         assert_eq!((row.state.get(), row.account.records_in, &row.error), (JobState::Queued, 0, &None));
         assert_eq!((row.retrieved_from(), &row.retired_to), (Some(&quarantined), &None));
+    }
+
+    #[test]
+    fn a_source_that_was_taken_away_is_not_retried_under_a_rule_by_which_it_would_stay() {
+        let (world, job) = failed();
+        let mut rule = Rule::clone(&world.rule());
+        rule.source.on_success = crate::model::rule::OnSuccess::Keep;
+        let refused = retry(&world.shared.store, [&rule], job.id).expect_err("it could not end");
+        assert!(refused.error.message.contains("source.on_success"), "{}", refused.error);
+        assert_eq!(world.row(&job), Some(job));
+    }
+
+    #[test]
+    fn what_is_hidden_where_the_rule_put_outputs_before_goes_when_a_job_is_retried_under_another() {
+        let (world, job) = failed();
+        let hidden = world.path(&format!("out/.landfall-{}-0.partial", job.id));
+        std::fs::create_dir_all(world.path("out")).expect("makes");
+        std::fs::write(&hidden, "half").expect("it could not be removed when the job failed");
+        let mut rule = Rule::clone(&world.rule());
+        for output in rule.outputs.values_mut() {
+            output.path = world.path("other/{stem}").to_str().expect("UTF-8").to_owned();
+        }
+        retry(&world.shared.store, [&rule], job.id).expect("is queued");
+        assert!(!hidden.exists());
     }
 
     #[test]

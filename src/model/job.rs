@@ -13,6 +13,7 @@ use super::identity::{FileIdentity, FolderIdentity};
 use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent, JobState};
 use super::os_text::OsText;
+use super::rule::{OnSuccess, Rule};
 use super::shadow::Shadow;
 use super::standing::Standing;
 
@@ -107,7 +108,7 @@ pub struct Source {
     /// Where it lies while it is ours; none for `keep` and for `ingest` without `--retire`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub claimed: Option<OsText>,
-    /// The folder that it is claimed into: another one in its place has nothing of ours.
+    /// The folder that it is claimed into, or in which it stays: another one in its place has nothing of ours.
     #[serde(default, skip_serializing_if = "is_default")]
     pub claim_folder: Option<FolderIdentity>,
     /// What it was when it was claimed.
@@ -138,6 +139,11 @@ impl Source {
             is_set_apart: false,
             is_copied: false,
         }
+    }
+
+    /// Whether a rule can end it: what stays where it lies was not claimed, and what was claimed cannot stay.
+    pub fn ends_as(&self, rule: &Rule) -> bool {
+        !self.retire || self.claimed.is_some() == (rule.source.on_success != OnSuccess::Keep)
     }
 }
 

@@ -253,7 +253,10 @@ impl Owner {
         if !is_asked && !self.taken.is_pending && self.judged.texts.as_ref() == Some(&reading.texts) {
             let others = self.others_that_differ(stamps);
             if others.is_empty() {
-                // The same words: it was read again, or saved as it was.
+                // The same words: it was read again, or saved as it was, or its folder was mounted anew.
+                if reading.texts == self.taken.texts {
+                    self.taken.rules_folder = RulesFolder::of(&reading).or(self.taken.rules_folder.take());
+                }
                 self.note_judged(wanted, stamps, Some(reading.texts), now);
                 return None;
             }

@@ -11,7 +11,7 @@ use super::error::StoreError;
 use super::keys::Key;
 use super::{Checkpoint, Store, keys, value};
 use crate::durable_fs;
-use crate::model::identity::FileIdentity;
+use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
@@ -46,6 +46,9 @@ pub struct LedgerRow {
     pub delivery_key: Option<OsText>,
     /// Which delivery of that key it was.
     pub revision: Option<u64>,
+    /// Of a file that stays where it lies: its folder. Another one of the same path has nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderIdentity>,
 }
 
 impl LedgerRow {
@@ -62,6 +65,7 @@ impl LedgerRow {
             content_hash: job.content_hash.clone(),
             delivery_key: job.delivery.key.clone(),
             revision: job.delivery.key.as_ref().map(|_| job.delivery.revision),
+            folder: job.source.claim_folder.filter(|_| job.source.claimed.is_none()),
         }
     }
 }
@@ -156,7 +160,11 @@ impl Store {
             return Ok(None);
         }
         if let Some(job) = self.row("kept file", &keys::kept(identity))? {
-            return Ok(Some(job));
+            // Where numbers are dealt anew, that of one file may be another's by now.
+            let is_at = |row: LedgerRow| row.path == *path;
+            if self.ledger(job)?.is_some_and(is_at) || durable_fs::is_known_by_number(path.as_path()) {
+                return Ok(Some(job));
+            }
         }
         let Some(job) = self.row("kept file", &keys::kept_at(path, identity))? else { return Ok(None) };
         let row = self.ledger(job)?;

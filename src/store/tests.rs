@@ -69,6 +69,7 @@ pub(super) fn ledger_row(number: u64) -> LedgerRow {
         content_hash: None,
         delivery_key: None,
         revision: None,
+        folder: None,
     }
 }
 
