@@ -138,7 +138,7 @@ fn is_known_after_a_remount(kind: Kind) {
 fn files_that_get_the_numbers_of_kept_ones_are_taken() {
     let rule = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{name}\" } }\nsource = { on_success = \"keep\" }";
     let world = World::new(rule);
-    let Some(mut mounted) = Mounted::new(&world, Kind::Sshfs("")) else { return };
+    let Some(mounted) = Mounted::new(&world, Kind::Sshfs("")) else { return };
     // Of one size and one time, so that only their numbers and names differ.
     world.sh("mkdir behind/in; for n in 1 2 3; do echo $n > behind/in/$n; done; touch -d '2026-01-01 10:00' behind/in/*");
     let mut service = started(&world);
@@ -146,7 +146,7 @@ fn files_that_get_the_numbers_of_kept_ones_are_taken() {
     service.stop();
     mounted.unmount();
     world.sh("rm behind/in/1; for n in 4 5 6; do echo $n > behind/in/$n; done; touch -d '2026-01-01 10:00' behind/in/*");
-    mounted.mount_again();
+    mounted.mount_as_before();
     let mut service = started(&world);
     service.wait_until("all are done", || (world.files("out").len() == 6).then_some(()));
     service.stop();
@@ -171,7 +171,7 @@ fn an_output_folder_that_is_away_below_a_file_system_in_user_space_is_waited_for
     service.kill();
     world.sh("umount mnt/out; rmdir volume/a");
     let mut service = started(&world);
-    service.wait_for_log("is another folder");
+    service.wait_for_log("is not the one");
     assert!(waits(&world.jobs()).is_some(), "{:#?}", world.jobs());
     world.sh("mount --bind volume mnt/out");
     service.wait_for(&world, "mnt/out/a");

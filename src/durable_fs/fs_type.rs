@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::model::identity::FolderIdentity;
+
 /// The kind of a folder's file system, as the system calls it (`nfs`, `cifs`, `fuse.sshfs`), if files may come there without events; links
 /// are followed.
 #[cfg(target_os = "linux")]
@@ -41,21 +43,26 @@ pub(super) fn numbers_last(_: &Path) -> bool {
     true
 }
 
-/// The same of a folder: where it is a mount point, by what is mounted there.
+/// Whether a folder may be one that was `known` by other numbers: it lies on a file system whose numbers do not last, and nothing tells that
+/// the known one lay on another kind. A mount point lies on what is mounted there.
 #[cfg(target_os = "linux")]
-pub(super) fn numbers_last_in(folder: &Path) -> bool {
-    let found = super::reach::folder(folder).and_then(|reached| {
+pub(super) fn is_numbered_anew(folder: &Path, found: &FolderIdentity, known: &FolderIdentity) -> bool {
+    let is_on_disk = |of: &FolderIdentity| rustix::fs::major(of.device) != 0;
+    if is_on_disk(found) != is_on_disk(known) || found.created_ns.is_some() != known.created_ns.is_some() {
+        return false;
+    }
+    let number = super::reach::folder(folder).and_then(|reached| {
         Ok(match reached {
             Some(reached) => rustix::fs::fstatfs(&reached)?,
             None => rustix::fs::statfs(folder)?,
         })
     });
-    found.map_or(true, |found| has_lasting_numbers(plain(found.f_type)))
+    number.is_ok_and(|number| !has_lasting_numbers(plain(number.f_type)))
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn numbers_last_in(_: &Path) -> bool {
-    true
+pub(super) fn is_numbered_anew(_: &Path, _: &FolderIdentity, _: &FolderIdentity) -> bool {
+    false
 }
 
 /// That of `statfs(2)`, of the folder of a path.

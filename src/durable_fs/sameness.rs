@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::fs_type::{numbers_last, numbers_last_in};
+use super::fs_type::{is_numbered_anew, numbers_last};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
 /// Whether what lies at a path has the same content as when it was `known`. A rename changes only ctime.
@@ -25,10 +25,10 @@ pub(crate) fn is_same_file(path: &Path, found: &FileIdentity, known: &FileIdenti
     found.same_file(known) || is_same_content(path, found, known)
 }
 
-/// Whether the folder at a path is the one that was `known`. Where numbers do not last, that it lies on such a file system says that
-/// this is not the empty folder below a mount.
+/// Whether the folder at a path is the one that was `known`. Where numbers do not last, that it lies on such a file system, as the known one
+/// did for all that is known of it, says that this is not the empty folder below a mount.
 pub(crate) fn is_same_folder(path: &Path, found: &FolderIdentity, known: &FolderIdentity) -> bool {
-    known.is_same(found) || !numbers_last_in(path)
+    known.is_same(found) || is_numbered_anew(path, found, known)
 }
 
 /// Whether a number tells which file lies at a path, also where it had another name when it got that number.

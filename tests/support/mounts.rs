@@ -86,13 +86,18 @@ impl Mounted {
         wait_until("it can be unmounted", || self.sh("umount mnt").then_some(()));
     }
 
+    /// Mounts it again, mostly with the number that its device had.
+    #[track_caller]
+    pub fn mount_as_before(&self) {
+        wait_until("it is mounted again", || self.try_mount().then_some(()));
+    }
+
     /// Mounts it again, with another number for its device.
     #[track_caller]
     pub fn mount_again(&mut self) {
         let other = self.world.join(format!("other-{}", self.others.len()));
         self.others.push(Disk::mount(&other, "64k"));
-        // A server in user space may not have let go of it yet.
-        wait_until("it is mounted again", || self.try_mount().then_some(()));
+        self.mount_as_before(); // a server in user space may not have let go of it yet
     }
 
     /// Runs a script in it while it is not mounted for others to see.
