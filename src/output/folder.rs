@@ -135,7 +135,7 @@ impl Destination for Folder {
     }
 
     fn standing(&self, hidden: &Hidden, path: &Path) -> Result<Standing, OutputError> {
-        let is_it = |found: &FileIdentity| hidden.identity.is_some_and(|it| is_same_file(path, &it, found));
+        let is_it = |found: &FileIdentity| hidden.identity.is_some_and(|it| is_output(path, &it, found));
         let home = match presence(hidden.path.as_path())? {
             Presence::Here(found) => {
                 let is_another = hidden.identity.is_some() && !is_it(&found);
@@ -298,14 +298,10 @@ fn identity_at(path: &Path) -> Result<Option<FileIdentity>, OutputError> {
     durable_fs::identity_at(path).map_err(|e| OutputError::fs("look at", path, e))
 }
 
-/// A device may have another number after a reboot; then size and time must agree.
-fn is_same_file(path: &Path, finished: &FileIdentity, found: &FileIdentity) -> bool {
-    let is_numbered_anew = || durable_fs::is_same_content(path, found, finished);
-    let has_its_number = finished.inode == found.inode
-        && finished.size == found.size
-        && (finished.device == found.device
-            || (finished.size, finished.mtime_ns) == (found.size, found.mtime_ns));
-    has_its_number || is_numbered_anew()
+/// Whether what lies at a path is the output that was `finished`: the file that it was, as long; or one that its file system cannot tell from it.
+fn is_output(path: &Path, finished: &FileIdentity, found: &FileIdentity) -> bool {
+    let is_the_file = found.same_file(finished) && found.size == finished.size;
+    is_the_file || durable_fs::is_same_content(path, found, finished)
 }
 
 /// The partials of a job that lie in a folder, for those who look without knowing the job. None where there is no such folder.

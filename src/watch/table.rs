@@ -25,8 +25,10 @@ const CANDIDATES_MIN: usize = 16;
 const COMMON_MAX: usize = CANDIDATES_MAX / 2;
 /// Files that were given back and are remembered.
 const RETURNED_MAX: usize = 4096;
-/// Taken files that are remembered, so that one given back later is not believed at once; and as many that were marked.
+/// Taken files that are remembered, so that one given back later is not believed at once.
 const TAKEN_MAX: usize = 4096;
+/// Files that are remembered because a marker stood for them. It may be gone when one of them is given back.
+const MARKED_MAX: usize = 65_536;
 /// Kept files that are remembered; about others the ledger is asked.
 const KEPT_MAX: usize = 65_536;
 
@@ -55,7 +57,7 @@ pub(super) struct Table {
     returned_in_order: VecDeque<PathBuf>,
 }
 
-/// The last [`TAKEN_MAX`] files of a kind.
+/// The last files of a kind.
 #[derive(Default)]
 struct Remembered {
     files: HashMap<(u64, u64), FileIdentity>,
@@ -63,12 +65,12 @@ struct Remembered {
 }
 
 impl Remembered {
-    fn insert(&mut self, identity: FileIdentity) {
+    fn insert(&mut self, identity: FileIdentity, max: usize) {
         let key = (identity.device, identity.inode);
         if self.files.insert(key, identity).is_none() {
             self.in_order.push_back(key);
         }
-        if self.in_order.len() > TAKEN_MAX
+        if self.in_order.len() > max
             && let Some(oldest) = self.in_order.pop_front()
         {
             self.files.remove(&oldest);
@@ -323,12 +325,12 @@ impl Table {
 
     /// Remembers what was taken, the last [`TAKEN_MAX`] of them.
     pub(super) fn remember_taken(&mut self, identity: FileIdentity) {
-        self.taken.insert(identity);
+        self.taken.insert(identity, TAKEN_MAX);
     }
 
     /// Remembers that the marker of its folder stood for a file.
     pub(super) fn remember_marked(&mut self, identity: FileIdentity) {
-        self.marked.insert(identity);
+        self.marked.insert(identity, MARKED_MAX);
     }
 
     /// Whether a marker stood for this very file.
