@@ -251,6 +251,137 @@ fn totals_and_a_checksum_that_are_empty_yet_are_waited_for() {
     }
 }
 
+/// Writers on other machines are not seen, and a sender may have no hidden name for what it writes beside a file.
+#[test]
+fn totals_and_a_checksum_that_are_there_in_part_are_waited_for_however_long_it_takes() {
+    let checksum = format!("{}  pay.txt\n", sha256_of_one());
+    for (key, name, whole, halves, lacks) in [
+        (
+            "totals",
+            "pay.txt.ctl",
+            "{\"records\": 1}\n",
+            ["{\"rec", "{\"records\": 1"],
+            "JSON that breaks off",
+        ),
+        (
+            "checksum",
+            "pay.txt.sha256",
+            checksum.as_str(),
+            [&checksum[..7], &checksum[..40]],
+            "hexadecimal digits",
+        ),
+    ] {
+        let ready = format!("ready = {{ {key} = \"{name}\", linger = \"0s\", stable_for = \"50ms\" }}")
+            .replace("pay.txt", "{name}");
+        let world = World::new(&ready);
+        let mut service = world.start();
+        service.wait_until_it_watches();
+        world.move_in("in/pay.txt", "1\n");
+        let waits = || world.json(&["explain", "in/pay.txt", "--json"])["waits"].to_string();
+        for half in halves {
+            world.write(format!("in/{name}"), half);
+            service.wait_until("it is waited for", || {
+                let said = waits();
+                (said.contains(&format!("for the rest of its {key}")) && said.contains(lacks)).then_some(())
+            });
+            // Long after it stood still, through scans.
+            world.move_in("in/other.txt", "1\n");
+            world.write(format!("in/{}", name.replace("pay", "other")), whole.replace("pay", "other"));
+            service.wait_for(&world, "archive/other.txt");
+            world.sh("rm archive/other.txt*");
+        }
+        world.write(format!("in/{name}"), whole);
+        service.wait_for(&world, "archive/pay.txt");
+        service.stop();
+        let of_it = world.jobs().iter().filter(|job| job["source"].to_string().contains("pay.txt")).count();
+        assert_eq!(of_it, 1, "{key}: it was never taken before");
+    }
+}
+
+/// What each tool writes for files of names that it has to escape, or that look like something else.
+#[test]
+fn a_checksum_is_read_as_the_real_tools_write_it() {
+    let names = [
+        "plain",
+        "two  words",
+        " first",
+        "last ",
+        "star*",
+        "*star",
+        "par(en) = th",
+        "back\\slash",
+        "line\nend",
+        "cr\rend",
+        "\u{e9}",
+        "-dash",
+    ];
+    let tools = [
+        "sha256sum --",
+        "md5sum --",
+        "sha256sum -b --",
+        "sha256sum --tag --",
+        "md5sum --tag --",
+        "openssl dgst -sha256 -r --",
+        "openssl dgst -sha256 --",
+        "openssl dgst -md5 --",
+    ];
+    for (number, tool) in tools.into_iter().enumerate() {
+        let world =
+            World::new("ready = { checksum = \"{name}.sum\", linger = \"0s\", stable_for = \"50ms\" }");
+        for name in names {
+            // OpenSSL escapes nothing, and takes no name with a dash.
+            if tool.starts_with("openssl") && name.contains(['\n', '-']) {
+                continue;
+            }
+            world.write(format!("in/{name}"), format!("{name:?} {tool}\n"));
+            world.write(format!("made/{name}"), format!("{name:?} {tool}\n"));
+        }
+        // In turn: by its name, by a path, beside that of another file, with Windows' line ends, in capitals.
+        let tool = if tool.starts_with("openssl") { tool.trim_end_matches(" --") } else { tool };
+        world.sh(&format!(
+            "cd made; for name in *; do case {number} in
+                1) {tool} ../made/\"$name\" ;;
+                2) {tool} \"$name\" ../landfall.toml ;;
+                3) {tool} \"$name\" | sed 's/$/\\r/' ;;
+                4) {tool} \"$name\" | sed 's/= \\([0-9a-f]*\\)$/= \\U\\1/' ;;
+                *) {tool} \"$name\" ;;
+            esac >../in/\"$name\".sum; done"
+        ));
+        let count = world.files("made").len();
+        let mut service = world.start();
+        service.wait_until("all are judged", || {
+            (std::fs::read_dir(world.path("archive")).map_or(0, Iterator::count) == 2 * count).then_some(())
+        });
+        service.stop();
+        assert_eq!(world.files("out").len(), count, "{tool}");
+    }
+}
+
+#[test]
+fn a_checksum_that_says_two_things_of_one_file_is_refused_and_says_so() {
+    let world = World::new("ready = { checksum = \"{name}.sum\", linger = \"0s\", stable_for = \"50ms\" }");
+    let right = sha256_of_one();
+    world.write("in/pay.txt", "1\n");
+    world.write("in/pay.txt.sum", format!("{right}  pay.txt\n{}  pay.txt\n", "0".repeat(64)));
+    world.ingest(&["in/pay.txt"]).ends_with(1).says(&["several lines for this file, with different SHA-256"]);
+    world.write(
+        "in/pay.txt.sum",
+        format!("{right}  pay.txt\n{}  old.txt\n{right} *pay.txt\n", "0".repeat(64)),
+    );
+    world.ingest(&["in/pay.txt"]).done();
+}
+
+#[test]
+fn totals_without_a_value_say_which_key_wants_what() {
+    let world = World::new(TOTALS);
+    world.write("in/pay.txt", "1\n");
+    world.write("in/pay.txt.ctl", "{\"records\": null}");
+    world
+        .ingest(&["in/pay.txt"])
+        .ends_with(1)
+        .says(&["have null for records", "whole number without quotes"]);
+}
+
 /// Of "1" and a line feed.
 fn sha256_of_one() -> &'static str {
     "4355a46b19d348dc2f57c046f8ef63d4538ebb936000f3c9ee954a27460dd865"

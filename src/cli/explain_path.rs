@@ -11,7 +11,7 @@ use super::explain_found::Found;
 use super::rules::rules_gone_by;
 use super::view::{self, Stop};
 use crate::durable_fs::{self, Kind};
-use crate::model::job_view::VIEW_VERSION;
+use crate::model::job_view::{VIEW_VERSION, path_json};
 use crate::model::os_text::escaped_path;
 use crate::model::overriding::Override;
 use crate::model::pattern::Values;
@@ -322,7 +322,11 @@ fn print_json(
         .find(|(_, verdict)| matches!(verdict, Verdict::Takes { .. } | Verdict::ByLink(_)));
     let mut all = found.json();
     all["version"] = VIEW_VERSION.into();
-    all["path"] = escaped_path(path).into();
+    let (shown, bytes) = path_json(&path.into());
+    all["path"] = shown.into();
+    if let Some(bytes) = bytes {
+        all["path_bytes"] = bytes.into();
+    }
     all["leads_to"] = json!(verdicts.iter().find_map(Verdict::target).map(|target| escaped_path(target)));
     all["rule"] = json!(taker.map(|(rule, _)| &rule.name));
     all["rules"] = rules.iter().zip(verdicts).map(of_rule).collect();

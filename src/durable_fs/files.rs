@@ -90,12 +90,17 @@ pub(crate) fn read_link(path: &Path) -> io::Result<Option<PathBuf>> {
     if_there(platform::read_link(path))
 }
 
+/// How many names a file has; 0 where nothing lies.
+pub(crate) fn names_of(path: &Path) -> Result<u64, FsError> {
+    match platform::link_count(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        names => names.map_err(|e| FsError::new("look at", path, e)),
+    }
+}
+
 /// Whether a file has more names than one: who has another of them can change it wherever it is moved. Not where nothing lies.
 pub(crate) fn has_other_names(path: &Path) -> Result<bool, FsError> {
-    match platform::link_count(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        names => names.map(|names| names > 1).map_err(|e| FsError::new("look at", path, e)),
-    }
+    names_of(path).map(|names| names > 1)
 }
 
 /// Takes a file out of others' reach as far as this user may: it becomes his, and only he may write it. Nothing there: none.

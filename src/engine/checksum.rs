@@ -10,6 +10,8 @@ use crate::durable_fs;
 use crate::output::hexadecimal;
 
 const READ_BYTES: usize = 256 << 10;
+/// A longer file is none with a checksum, or with totals.
+pub(super) const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Which digest; told by how many digits it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,38 +42,78 @@ pub(super) struct Digests {
     md5: Option<String>,
 }
 
+/// Why what lies beside a file cannot be read; it follows "the checksum NAME", or "the totals NAME".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// It breaks off: its sender may still write it.
+    Half(String),
+    Wrong(String),
+}
+
+impl Unread {
+    pub(super) fn why(self) -> String {
+        match self {
+            Self::Half(why) | Self::Wrong(why) => why,
+        }
+    }
+}
+
+/// One line of a file with checksums.
+struct Line {
+    checksum: Checksum,
+    name: Option<Vec<u8>>,
+    /// Its tool wrote a backslash in a name as two.
+    is_escaped: bool,
+}
+
 impl Checksum {
     /// The digits alone, `DIGITS  NAME` (`sha256sum`, `md5sum`), or `SHA256 (NAME) = DIGITS` (BSD). Of several lines the one that names the
-    /// file; of one line the name is not asked: many senders rename after they have counted. What is wrong follows "the checksum NAME".
-    pub(super) fn parse(text: &[u8], file: &[u8]) -> Result<Self, String> {
+    /// file; of one line the name is not asked: many senders rename after they have counted.
+    pub(super) fn parse(text: &[u8], file: &[u8]) -> Result<Self, Unread> {
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(Unread::Wrong(format!("has more than {FILE_BYTES_MAX} bytes")));
+        }
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let lines: Vec<&[u8]> = text
             .split(|byte| *byte == b'\n')
-            .map(<[u8]>::trim_ascii)
-            .filter(|line| !line.is_empty())
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+            .filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"))
             .collect();
-        let line = match lines.as_slice() {
-            [] => return Err("is empty".to_owned()),
-            [line] => line,
-            several => several
-                .iter()
-                .find(|line| names(line, file))
-                .ok_or("has several lines, and none for this file")?,
-        };
-        let word =
-            |text: &[u8]| String::from_utf8_lossy(text.trim_ascii()).trim_start_matches('\\').to_owned();
-        let first = word(line.split(u8::is_ascii_whitespace).next().unwrap_or_default());
-        let last = word(line.rsplit(|byte| *byte == b'=').next().unwrap_or_default());
-        let digits = [first, last].into_iter().find(|digits| is_hexadecimal(digits));
-        let digits = digits.ok_or("holds no hexadecimal digits where they are looked for")?;
-        let kind = match digits.len() {
-            32 => DigestKind::Md5,
-            64 => DigestKind::Sha256,
-            other => {
-                return Err(format!("has {other} hexadecimal digits: neither SHA-256 (64) nor MD5 (32)"));
+        let is_ended = text.ends_with(b"\n");
+        match lines.as_slice() {
+            [] => Err(Unread::Half("is empty".to_owned())),
+            [line] => match Line::read(line) {
+                Ok(line) => Ok(line.checksum),
+                Err(why) if !is_ended && may_go_on(line) => Err(Unread::Half(why)),
+                Err(why) => Err(Unread::Wrong(why)),
+            },
+            several => Self::of_this(several, file).and_then(|found| {
+                let none = "has several lines, and none for this file";
+                found.ok_or_else(|| match is_ended {
+                    true => Unread::Wrong(none.to_owned()),
+                    false => Unread::Half(format!("{none}; its last one has no end yet")),
+                })
+            }),
+        }
+    }
+
+    /// From the lines that name a file; those that have its whole name count before those that have it in a folder.
+    fn of_this(lines: &[&[u8]], file: &[u8]) -> Result<Option<Self>, Unread> {
+        let read: Vec<_> = lines.iter().filter_map(|line| Line::read(line).ok()).collect();
+        let mut ours: Vec<_> = read.iter().filter(|line| line.name.as_deref() == Some(file)).collect();
+        if ours.is_empty() {
+            ours = read.iter().filter(|line| line.names(file)).collect();
+        }
+        for kind in [DigestKind::Sha256, DigestKind::Md5] {
+            let mut of_kind = ours.iter().map(|line| &line.checksum).filter(|it| it.kind == kind);
+            let Some(first) = of_kind.next() else { continue };
+            if of_kind.any(|other| !other.digits.eq_ignore_ascii_case(&first.digits)) {
+                let why = format!("has several lines for this file, with different {}", kind.name());
+                return Err(Unread::Wrong(why));
             }
-        };
-        Ok(Self { kind, digits })
+            return Ok(Some(first.clone()));
+        }
+        Ok(None)
     }
 
     /// What a file is instead.
@@ -85,22 +127,120 @@ impl Checksum {
     }
 }
 
-fn is_hexadecimal(text: &str) -> bool {
-    text.len() >= 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+impl DigestKind {
+    fn digits(self) -> usize {
+        match self {
+            Self::Md5 => 32,
+            Self::Sha256 => 64,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Md5 => "MD5",
+            Self::Sha256 => "SHA-256",
+        }
+    }
+
+    /// As BSD's tools and OpenSSL call it: `SHA256`, `SHA2-256`.
+    fn labelled(label: &str) -> Option<Self> {
+        match label.replace('-', "").to_ascii_uppercase().as_str() {
+            "MD5" => Some(Self::Md5),
+            "SHA256" | "SHA2256" => Some(Self::Sha256),
+            _ => None,
+        }
+    }
 }
 
-/// Whether a line is about this file, wherever that lay.
-fn names(line: &[u8], file: &[u8]) -> bool {
-    let bsd = line.iter().position(|byte| *byte == b'(').zip(line.iter().rposition(|byte| *byte == b')'));
-    let gnu = line.iter().position(u8::is_ascii_whitespace);
-    let named = match (bsd, gnu) {
-        (Some((open, close)), _) if line.contains(&b'=') => line.get(open + 1..close),
-        (_, Some(end)) => line.get(end..).map(<[u8]>::trim_ascii_start),
-        _ => None,
-    };
-    let named = named.unwrap_or_default();
-    let named = named.strip_prefix(b"*").unwrap_or(named);
-    named.rsplit(|byte| *byte == b'/' || *byte == b'\\').next() == Some(file)
+impl Line {
+    /// What is wrong with it follows the name of its file.
+    fn read(line: &[u8]) -> Result<Self, String> {
+        let (line, is_escaped) = line.strip_prefix(b"\\").map_or((line, false), |line| (line, true));
+        let first = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+        let (digits, kind, name) = if is_hexadecimal(first) {
+            (first, None, gnu_name(line.get(first.len()..).unwrap_or_default()))
+        } else {
+            let (label, name, digits) = bsd_parts(line).ok_or(NO_DIGITS)?;
+            let label = String::from_utf8_lossy(label);
+            let unknown = || format!("has a {}, and SHA-256 or MD5 is wanted", label.escape_debug());
+            (digits, Some(DigestKind::labelled(&label).ok_or_else(unknown)?), Some(name))
+        };
+        if !is_hexadecimal(digits) {
+            return Err(NO_DIGITS.to_owned());
+        }
+        let by_length =
+            [DigestKind::Sha256, DigestKind::Md5].into_iter().find(|it| it.digits() == digits.len());
+        let kind = by_length.filter(|it| kind.is_none_or(|kind| kind == *it)).ok_or_else(|| {
+            let wanted = kind.map_or("neither SHA-256 (64) nor MD5 (32)".to_owned(), |kind| {
+                format!("{} has {}", kind.name(), kind.digits())
+            });
+            format!("has {} hexadecimal digits: {wanted}", digits.len())
+        })?;
+        let name = name.map(|name| if is_escaped { unescaped(name) } else { name.to_vec() });
+        let digits = String::from_utf8_lossy(digits).into_owned();
+        Ok(Self { checksum: Checksum { kind, digits }, name, is_escaped })
+    }
+
+    /// Whether it is about a file of this name, wherever that lay.
+    fn names(&self, file: &[u8]) -> bool {
+        let Some(name) = &self.name else { return false };
+        let last = |is_separator: fn(&u8) -> bool| name.rsplit(is_separator).next().unwrap_or_default();
+        // On Windows a backslash is a separator; where it was written as two, it is none.
+        let is_it = |named: &[u8]| named == file || named.trim_ascii() == file;
+        is_it(last(|byte| *byte == b'/'))
+            || !self.is_escaped && is_it(last(|byte| matches!(byte, b'/' | b'\\')))
+    }
+}
+
+const NO_DIGITS: &str = "holds no hexadecimal digits where they are looked for";
+
+fn is_hexadecimal(text: &[u8]) -> bool {
+    text.len() >= 8 && text.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// What stands behind the digits: two blanks, or one and the mark of binary mode, before the name; by hand it may be any blanks.
+fn gnu_name(behind: &[u8]) -> Option<&[u8]> {
+    let name = behind.strip_prefix(b"  ").or_else(|| behind.strip_prefix(b" *"));
+    let name = name.unwrap_or_else(|| behind.trim_ascii_start());
+    (!name.is_empty()).then_some(name)
+}
+
+/// Label, name and digits of `SHA256 (NAME) = DIGITS`; OpenSSL writes it without the blanks.
+fn bsd_parts(line: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let open = line.iter().position(|byte| *byte == b'(')?;
+    let equals = line.iter().rposition(|byte| *byte == b'=')?;
+    let named = line.get(open + 1..equals)?.trim_ascii_end().strip_suffix(b")")?;
+    Some((line.get(..open)?.trim_ascii(), named, line.get(equals + 1..)?.trim_ascii()))
+}
+
+/// The name that `sha256sum` wrote with `\\`, `\n` and `\r` for a backslash and line ends in it.
+fn unescaped(name: &[u8]) -> Vec<u8> {
+    let mut bytes = name.iter();
+    let mut plain = Vec::with_capacity(name.len());
+    while let Some(byte) = bytes.next() {
+        plain.push(match (byte, if *byte == b'\\' { bytes.next() } else { None }) {
+            (_, Some(b'n')) => b'\n',
+            (_, Some(b'r')) => b'\r',
+            (_, Some(other)) => *other,
+            (byte, None) => *byte,
+        });
+    }
+    plain
+}
+
+/// Whether a line without an end, which says nothing yet, may be the beginning of one that does.
+fn may_go_on(line: &[u8]) -> bool {
+    let line = line.strip_prefix(b"\\").unwrap_or(line);
+    if line.len() < 64 && line.iter().all(u8::is_ascii_hexdigit) {
+        return true;
+    }
+    let label = line.split(|byte| matches!(byte, b' ' | b'(')).next().unwrap_or_default();
+    let label = String::from_utf8_lossy(label).to_ascii_uppercase();
+    let is_label = DigestKind::labelled(&label).is_some()
+        || label.len() == line.len()
+            && ["MD5", "SHA256", "SHA2-256"].iter().any(|whole| whole.starts_with(&label));
+    let digits = bsd_parts(line).map(|(_, _, digits)| digits);
+    is_label && digits.is_none_or(|digits| digits.len() < 64 && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 impl Wanted {
@@ -154,18 +294,66 @@ mod tests {
             (format!("MD5 (other) = {}\nMD5 (pay.csv) = {md5}\n", "f".repeat(32)), DigestKind::Md5),
         ] {
             let read =
-                Checksum::parse(text.as_bytes(), b"pay.csv").unwrap_or_else(|why| panic!("{text}: {why}"));
+                Checksum::parse(text.as_bytes(), b"pay.csv").unwrap_or_else(|why| panic!("{text}: {why:?}"));
             assert_eq!(read.kind, kind, "{text}");
             assert!(read.digits.to_lowercase().starts_with("0123456789abcdef"), "{text}: {read:?}");
         }
         for (text, why) in [
-            (String::new(), "is empty"),
-            ("hello".to_owned(), "no hexadecimal digits"),
-            ("a".repeat(40), "neither SHA-256"),
+            ("hello\n".to_owned(), "no hexadecimal digits"),
+            (format!("{}\n", "a".repeat(40)), "neither SHA-256"),
+            (format!("SHA512/256 (pay.csv) = {sha256}\n"), "has a SHA512/256"),
+            (format!("SHA3-256(pay.csv)= {sha256}"), "has a SHA3-256"),
+            (format!("SHA256 (pay.csv) = {md5}\n"), "has 32 hexadecimal digits: SHA-256 has 64"),
             (format!("{md5}  a\n{md5}  b\n"), "none for this file"),
+            (format!("{md5}  pay.csv\n{}  pay.csv\n", "f".repeat(32)), "different MD5"),
+            (format!("{sha256}  a/pay.csv\n{}  b/pay.csv\n", "f".repeat(64)), "different SHA-256"),
         ] {
             let said = Checksum::parse(text.as_bytes(), b"pay.csv").expect_err(&text);
-            assert!(said.contains(why), "{text}: {said}");
+            assert!(matches!(&said, Unread::Wrong(said) if said.contains(why)), "{text}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn of_several_lines_the_one_with_the_whole_name_counts_and_the_better_digest() {
+        let (md5, sha256, other) = ("a".repeat(32), "b".repeat(64), "c".repeat(64));
+        for text in [
+            format!("{sha256}  pay.csv\n{other}  old/pay.csv\n"),
+            format!("MD5 (pay.csv) = {md5}\nSHA256 (pay.csv) = {sha256}\n"),
+            format!("# by hand\n{other} *x\r\n{sha256} *out\\pay.csv\r\n"),
+            format!("{other}  x\n{sha256}   pay.csv\n{}\tpay.csv", sha256.to_uppercase()),
+        ] {
+            let read =
+                Checksum::parse(text.as_bytes(), b"pay.csv").unwrap_or_else(|why| panic!("{text}: {why:?}"));
+            assert_eq!(read.digits.to_lowercase(), sha256, "{text}");
+        }
+        let text = format!("{other}  pay.csv\n\\{sha256}  a\\\\b\\nc\n");
+        assert_eq!(Checksum::parse(text.as_bytes(), b"a\\b\nc").expect("is one").digits, sha256);
+        assert!(Checksum::parse(text.as_bytes(), b"b\nc").is_err(), "written as two it is no separator");
+    }
+
+    /// Wherever it was cut, it is waited for, or says already what it says in the end; or half a SHA-256 looks like an MD5.
+    #[test]
+    fn the_beginning_of_what_a_tool_writes_is_waited_for() {
+        let sha256 = "0123456789abcdef".repeat(4);
+        for whole in [
+            format!("{sha256}  pay.csv\n"),
+            format!("SHA256 (pay.csv) = {sha256}\n"),
+            format!("SHA2-256(pay.csv)= {sha256}\n"),
+            format!("{}  other\n{sha256} *pay.csv\n", "f".repeat(64)),
+            format!("\\{sha256}  pay\\ncsv\n"),
+        ] {
+            for length in 0..whole.len() {
+                let half = &whole[..length];
+                match Checksum::parse(half.as_bytes(), b"pay.csv") {
+                    Ok(read) => assert!(
+                        read.digits == sha256
+                            || half.trim_start_matches('\\').len() == 32
+                            || half.starts_with('f'),
+                        "{half}"
+                    ),
+                    Err(said) => assert!(matches!(said, Unread::Half(_)), "{half}: {said:?}"),
+                }
+            }
         }
     }
 }

@@ -33,6 +33,15 @@ use crate::telemetry::events;
 use crate::watch::Offer;
 use crate::watch::companion;
 
+/// Why a file is given back that a rule may take by another name, too. From the claim folder nobody can link it.
+///
+/// ```text
+/// sender                          links it
+/// watch    it has one name: offer
+/// claim                                     renames it; it has two names: given back, and the watch waits until one is left
+/// ```
+pub(super) const SECOND_NAME: &str = "it got another name while it was claimed";
+
 /// What is to become of an offered file.
 pub(super) struct Wanted {
     pub rule: Arc<ReadyRule>,
@@ -77,8 +86,13 @@ pub(super) fn claim(
         let renamed = jobs.iter().flatten().filter(|job| job.source.claimed.is_some());
         renamed.for_each(|job| tell(job.source.path.as_path(), &job.source.identity));
     }
-    let answers: Vec<_> =
-        jobs.iter().map(|job| take(shared, job.as_ref().map_err(Trouble::clone)?, &mut folders)).collect();
+    let answers: Vec<_> = jobs
+        .iter()
+        .zip(wanted)
+        .map(|(job, want)| {
+            take(shared, job.as_ref().map_err(Trouble::clone)?, want.offer.names, &mut folders)
+        })
+        .collect();
     drop(keeps);
     folders.sort();
     folders.dedup();
@@ -166,8 +180,13 @@ pub(super) fn random_tail() -> u128 {
     half() << 64 | half()
 }
 
-/// Renames one file into its claim folder. None: it is not ours after all, and the row is gone.
-pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Result<Option<JobId>, Trouble> {
+/// Renames one file into its claim folder; `names` is how many it may have. None: it is not ours after all, and the row is gone.
+fn take(
+    shared: &Shared,
+    job: &Job,
+    names: Option<u64>,
+    folders: &mut Vec<PathBuf>,
+) -> Result<Option<JobId>, Trouble> {
     let Some(claimed) = &job.source.claimed else { return Ok(Some(job.id)) };
     let (from, to) = (job.source.path.as_path(), claimed.as_path());
     let renamed = durable_fs::take_file(from, to);
@@ -188,14 +207,21 @@ pub(super) fn take(shared: &Shared, job: &Job, folders: &mut Vec<PathBuf>) -> Re
         }
     }
     folders.extend([from.parent(), to.parent()].into_iter().flatten().map(Path::to_owned));
-    if is_still(to, job) {
+    let changed = if !is_still(to, job) {
+        Some("it changed while it was claimed")
+    } else if names.is_some_and(|names| durable_fs::names_of(to).is_ok_and(|now| now > names)) {
+        Some(SECOND_NAME)
+    } else {
+        None
+    };
+    let Some(why) = changed else {
         if let Err(trouble) = take_companions(job) {
             tracing::warn!(job = %job.id, error = %trouble.error, "a marker stays where it lies until the job is loaded");
         }
         return Ok(Some(job.id));
-    }
+    };
     let mut job = job.clone();
-    match give_back(shared, &mut job, "it changed while it was claimed") {
+    match give_back(shared, &mut job, why) {
         Ok(true) => Ok(None),
         Err(trouble) if trouble.is_poisoned() => Err(trouble),
         // A newer file has its name, or it cannot be renamed back: ours is looked at again when it is loaded.
@@ -264,7 +290,16 @@ pub(super) fn offer_for(
     let rule = for_values(&vars).unwrap_or_else(|| Arc::clone(base));
     let companions = promises_of(&rule, &path)?;
     // The marker of a folder goes with its last file, and an operator names single ones.
-    Ok(Offer { rule, vars, identity, companions, folder_marker: None, path, may_be_early: false })
+    Ok(Offer {
+        rule,
+        vars,
+        identity,
+        names: None,
+        companions,
+        folder_marker: None,
+        path,
+        may_be_early: false,
+    })
 }
 
 /// The totals and the checksum of a file that an operator names. They are asked for by the rule, and nobody waits for them here.
@@ -353,7 +388,7 @@ mod tests {
         let world = World::new();
         let job = world.job();
         world.rename();
-        let taken = take(&world.shared, &job, &mut Vec::new()).expect("is decided");
+        let taken = take(&world.shared, &job, None, &mut Vec::new()).expect("is decided");
         assert_eq!((taken, world.row(&job).is_some()), (Some(job.id), true));
         assert!(is_there(&world.claimed()));
     }
@@ -363,7 +398,7 @@ mod tests {
         let world = World::new();
         let job = world.job();
         durable_fs::remove_file(&world.source()).expect("removes");
-        let taken = take(&world.shared, &job, &mut Vec::new()).expect("is decided");
+        let taken = take(&world.shared, &job, None, &mut Vec::new()).expect("is decided");
         assert_eq!((taken, world.row(&job).is_some()), (None, false));
     }
 
@@ -382,7 +417,7 @@ mod tests {
             eprintln!("skipped: this file system, or this user, cannot make a folder append-only");
             return;
         }
-        let taken = take(&world.shared, &job, &mut Vec::new());
+        let taken = take(&world.shared, &job, None, &mut Vec::new());
         assert!(set("-a"));
         taken.expect_err("cannot be renamed");
         assert!(is_there(&world.source()) && !is_there(&world.claimed()));

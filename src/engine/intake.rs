@@ -147,12 +147,23 @@ mod tests {
     use crate::engine::Engine;
     use crate::engine::tests::{World, is_there};
     use crate::model::rule::{Mode, Order, Rule};
+    #[cfg(unix)]
+    use proptest::strategy::Strategy as _;
 
     fn offer(world: &World) -> Offer {
         let path = world.source();
         let identity = durable_fs::identity_at(&path).expect("looks").expect("a regular file");
         let (rule, vars, companions) = (world.rule(), std::collections::BTreeMap::new(), Vec::new());
-        Offer { rule, path, identity, vars, companions, folder_marker: None, may_be_early: false }
+        Offer {
+            rule,
+            path,
+            identity,
+            names: None,
+            vars,
+            companions,
+            folder_marker: None,
+            may_be_early: false,
+        }
     }
 
     fn jobs(world: &World) -> Vec<crate::model::job::Job> {
@@ -210,5 +221,34 @@ mod tests {
         let world = World::with("source = { on_success = \"delete\" }\npublish = { mount = \"out\" }\n");
         take_batch(&world.shared, vec![offer(&world)]).expect("waits");
         assert!(jobs(&world).is_empty() && is_there(&world.source()));
+    }
+
+    #[cfg(unix)]
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+
+        /// Any bytes but a zero and a slash; many names are as long as names may be.
+        #[test]
+        fn a_file_of_any_name_is_claimed_known_by_its_name_and_given_back_under_it(
+            name in proptest::collection::vec((1u8..=255).prop_filter("a separator", |byte| *byte != b'/'), 1..=255usize),
+            fills_up in proptest::bool::weighted(0.3),
+        ) {
+            use std::os::unix::ffi::OsStrExt as _;
+            let name: Vec<u8> = if fills_up { name.iter().copied().cycle().take(255).collect() } else { name };
+            proptest::prop_assume!(name != b"." && name != b"..");
+            let world = World::with("source = { on_success = \"delete\" }\n");
+            let path = world.path("in").join(std::ffi::OsStr::from_bytes(&name));
+            std::fs::write(&path, "1\n").expect("any such name can be given");
+            let identity = durable_fs::identity_at(&path).expect("looks").expect("a regular file");
+            take_batch(&world.shared, vec![Offer { path: path.clone(), identity, ..offer(&world) }]).expect("claims");
+            let mut job = jobs(&world).pop().expect("a job");
+            let row = world.shared.store.ledger(job.id).expect("reads").expect("a row");
+            proptest::prop_assert_eq!(row.path.as_path(), path.as_path());
+            proptest::prop_assert_eq!(job.source.path.as_path(), path.as_path());
+            let claimed = job.source.claimed.clone().expect("it was renamed");
+            proptest::prop_assert!(is_there(claimed.as_path()) && !is_there(&path));
+            proptest::prop_assert!(super::super::give_back::give_back(&world.shared, &mut job, "asked").expect("gives back"));
+            proptest::prop_assert!(is_there(&path) && !is_there(claimed.as_path()));
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::claim::SECOND_NAME;
+use super::give_back::give_back;
 use super::retrieval::is_here;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
@@ -10,6 +12,7 @@ use super::source::{Place, place};
 use super::trouble::Trouble;
 use super::{delivery, fail, in_hand};
 use crate::clock;
+use crate::durable_fs;
 use crate::model::fault::WaitsFor;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
@@ -80,6 +83,11 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
                 Err(trouble) => return shared.job_hindered(job.id, Stage::Load, trouble),
             }
             shared.claims.unsynced.doubt(job);
+            match give_back_second_names(shared, job) {
+                Ok(false) => {}
+                Ok(true) => return,
+                Err(trouble) => return shared.job_hindered(job.id, Stage::Load, trouble),
+            }
             match pause_for_suspicion(shared, job) {
                 Ok(Some(pause)) => shared.dispatch.queue_after(Stage::Load, &owner, pause, job.id),
                 Ok(None) => {}
@@ -116,6 +124,15 @@ fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
 fn forget_unclaimed(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
     let never_began = job.state == JobState::Queued && job.started_at.is_none();
     Ok(never_began && place(job)? == Place::NotClaimed && !is_here(shared, &mut job.clone())?)
+}
+
+/// Gives a file back that has another name, if nothing of its job has begun: the last process may have ended before it looked for that.
+fn give_back_second_names(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
+    let never_began = job.state == JobState::Queued && job.started_at.is_none() && job.source.retire;
+    let Some(claimed) = job.source.claimed.as_ref().filter(|_| never_began) else { return Ok(false) };
+    // One that cannot be looked at is met by its loader.
+    let has_others = durable_fs::has_other_names(claimed.as_path()).unwrap_or(false);
+    Ok(has_others && give_back(shared, &mut job.clone(), SECOND_NAME)?)
 }
 
 /// A job against which deaths of the process are held waits ever longer, and is given up in the end. None: it was given up.
@@ -161,6 +178,23 @@ mod tests {
         let job = world.job();
         recover(&world);
         assert!(world.row(&job).is_none() && is_there(&world.source()));
+    }
+
+    /// Whether a rule takes it by the other, its watch says.
+    #[test]
+    fn a_claimed_file_with_another_name_is_given_back_unless_its_job_had_begun() {
+        for begun in [false, true] {
+            let world = World::new();
+            let mut job = world.job();
+            world.rename();
+            std::fs::hard_link(world.claimed(), world.path("in/second.txt")).expect("links");
+            if begun {
+                job.take(JobEvent::Started, clock::now(), "").expect("starts");
+                world.shared.save(&job).expect("writes");
+            }
+            recover(&world);
+            assert_eq!((is_there(&world.source()), is_there(&world.claimed())), (!begun, begun));
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ impl Engine {
             vars,
             companions: Vec::new(),
             folder_marker: None,
+            names: None,
             may_be_early: false,
         };
         if !shared.claims.held.hold(*identity, file) || intake.try_send(vec![offer]).is_err() {

@@ -4,13 +4,14 @@
 //! were cut from it, of all entries, header and skipped lines not counted.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::checksum::{Checksum, DigestKind, Digests, Wanted};
+use super::checksum::{Checksum, DigestKind, Digests, FILE_BYTES_MAX, Unread, Wanted};
 use super::trouble::{Reaction, Trouble};
 use crate::durable_fs::{self, FsError};
 use crate::model::fault::FaultKind;
@@ -20,8 +21,6 @@ use crate::model::os_text::{OsText, escaped};
 use crate::model::rule::Rule;
 use crate::watch::companion;
 
-/// A longer file is none with totals.
-const FILE_BYTES_MAX: u64 = 64 << 10;
 /// What is read of it.
 const KEYS: [&str; 3] = ["records", "bytes", "sha256"];
 /// Characters shown of what a sender wrote, at most.
@@ -58,7 +57,7 @@ pub(super) fn read(rule: &Rule, job: &Job) -> Result<Said, Trouble> {
         let (name, text) = text_of(template, job, "totals")?;
         said.totals = parse(&text).map_err(|why| {
             let hint = "a file with totals is JSON like {\"records\": 10, \"bytes\": 812, \"sha256\": \"…\"}, with at least one of the three";
-            early(format!("the totals {name}, which lie beside the file, {why}"), hint)
+            early(format!("the totals {name}, which lie beside the file, {}", why.why()), hint)
         })?;
     }
     if let Some(template) = &rule.ready.checksum {
@@ -66,11 +65,23 @@ pub(super) fn read(rule: &Rule, job: &Job) -> Result<Said, Trouble> {
         let file = job.source.path.as_path().file_name().unwrap_or_default();
         let found = Checksum::parse(&text, file.as_encoded_bytes()).map_err(|why| {
             let hint = "a file with a checksum is what `sha256sum FILE` or `md5sum FILE` prints, or the digits alone";
-            early(format!("the checksum {name}, which lies beside the file, {why}"), hint)
+            early(format!("the checksum {name}, which lies beside the file, {}", why.why()), hint)
         })?;
         said.checksum = Some(found);
     }
     Ok(said)
+}
+
+/// What lacks of totals or a checksum that their sender seems to write still; `key` is the rule's for it, `file` the name of the file that waits.
+pub(super) fn breaks_off(key: &str, text: &[u8], file: &OsStr) -> Option<String> {
+    let read = match key {
+        "totals" => parse(text).map(drop),
+        _ => Checksum::parse(text, file.as_encoded_bytes()).map(drop),
+    };
+    match read {
+        Err(Unread::Half(why)) => Some(why),
+        Ok(()) | Err(Unread::Wrong(_)) => None,
+    }
 }
 
 /// The name and the text of what lies beside a job's source.
@@ -108,50 +119,70 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What is wrong with it follows "the totals PATH".
-fn parse(text: &[u8]) -> Result<Totals, String> {
+fn parse(text: &[u8]) -> Result<Totals, Unread> {
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("have more than {FILE_BYTES_MAX} bytes"));
+        return Err(Unread::Wrong(format!("have more than {FILE_BYTES_MAX} bytes")));
     }
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let totals: Totals = serde_json::from_slice(text).map_err(|error| what_is_wrong(text, &error))?;
     if totals == Totals::default() {
-        return Err(format!("say nothing: they have none of records, bytes and sha256{}", meant(text)));
+        return Err(Unread::Wrong(what_lacks(text)));
     }
     let is_digest = |text: &String| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
     match totals.sha256.as_ref().filter(|text| !is_digest(text)) {
-        Some(_) => Err("have a sha256 that is not 64 hexadecimal digits".to_owned()),
+        Some(_) => Err(Unread::Wrong("have a sha256 that is not 64 hexadecimal digits".to_owned())),
         None => Ok(totals),
     }
 }
 
 /// The same as the parser says, in the words of whoever wrote the file.
-fn what_is_wrong(text: &[u8], error: &serde_json::Error) -> String {
+fn what_is_wrong(text: &[u8], error: &serde_json::Error) -> Unread {
     let value: Value = match serde_json::from_slice(text) {
         Ok(value) => value,
-        Err(_) if text.trim_ascii().is_empty() => return "are empty".to_owned(),
-        Err(_) if error.is_eof() => return "are JSON that breaks off".to_owned(),
+        Err(_) if text.trim_ascii().is_empty() => return Unread::Half("are empty".to_owned()),
+        Err(_) if error.is_eof() || is_within_a_number(text) => {
+            return Unread::Half("are JSON that breaks off".to_owned());
+        }
         Err(error) => {
-            return format!("are not JSON: line {}, column {}", error.line(), error.column());
+            return Unread::Wrong(format!("are not JSON: line {}, column {}", error.line(), error.column()));
         }
     };
-    let Some(told) = value.as_object() else { return "are no JSON object".to_owned() };
-    for key in ["records", "bytes"] {
-        let is_number = |value: &Value| value.is_null() || value.is_u64();
-        if let Some(value) = told.get(key).filter(|value| !is_number(value)) {
-            let shown: String = value.to_string().chars().take(SHOWN_CHARS_MAX).collect();
-            return format!("have {shown} for {key}, which is a whole number without quotes");
+    let Some(told) = value.as_object() else { return Unread::Wrong("are no JSON object".to_owned()) };
+    for (key, value) in KEYS.iter().filter_map(|key| Some((key, told.get(*key)?))) {
+        let is_it = value.is_null() || if *key == "sha256" { value.is_string() } else { value.is_u64() };
+        if !is_it {
+            return Unread::Wrong(is_not(key, value));
         }
     }
-    match told.get("sha256") {
-        Some(value) if !value.is_string() && !value.is_null() => "have a sha256 that is no text".to_owned(),
-        _ => "have one key twice".to_owned(),
+    Unread::Wrong("have one key twice".to_owned())
+}
+
+/// The parser calls `1.` wrong, whatever may follow.
+fn is_within_a_number(text: &[u8]) -> bool {
+    let longer = [text, b"0"].concat();
+    let error = serde_json::from_slice::<Value>(&longer).err();
+    text.last().is_some_and(|last| b"-+.eE".contains(last)) && error.is_some_and(|error| error.is_eof())
+}
+
+/// That a key has another value than is wanted.
+fn is_not(key: &str, value: &Value) -> String {
+    let shown: String = value.to_string().chars().take(SHOWN_CHARS_MAX).collect();
+    let wanted =
+        if key == "sha256" { "64 hexadecimal digits in quotes" } else { "a whole number without quotes" };
+    format!("have {shown} for {key}, which is {wanted}")
+}
+
+/// Why totals say nothing: a key is there without a value, or none is.
+fn what_lacks(text: &[u8]) -> String {
+    let told = serde_json::from_slice::<BTreeMap<String, Value>>(text).unwrap_or_default();
+    if let Some((key, value)) = KEYS.iter().find_map(|key| told.get_key_value(*key)) {
+        return is_not(key, value);
     }
+    format!("say nothing: they have none of records, bytes and sha256{}", meant(&told))
 }
 
 /// The keys that are meant by others, if any is near.
-fn meant(text: &[u8]) -> String {
-    let Ok(told) = serde_json::from_slice::<BTreeMap<String, Value>>(text) else { return String::new() };
+fn meant(told: &BTreeMap<String, Value>) -> String {
     let near = told.keys().filter_map(|key| {
         let meant = nearest(key, KEYS)?;
         Some(format!("; did `{}` mean `{meant}`?", key.chars().take(SHOWN_CHARS_MAX).collect::<String>()))
@@ -250,16 +281,27 @@ mod tests {
             ("{\"bytes\": 1.5}", "have 1.5 for bytes"),
             ("{\"bytes\": 1, \"bytes\": 2}", "one key twice"),
             ("[]", "are no JSON object"),
-            ("{\"sha256\": 1}", "sha256 that is no text"),
+            ("{\"sha256\": 1}", "have 1 for sha256, which is 64 hexadecimal digits in quotes"),
+            ("{\"records\": null}", "have null for records, which is a whole number"),
             ("{}", "say nothing"),
             ("{\"recrods\": 1}", "did `recrods` mean `records`?"),
             ("{\"SHA256\": \"\"}", "did `SHA256` mean `sha256`?"),
             ("{\"sha256\": \"abc\"}", "64 hexadecimal"),
         ] {
-            let said = parse(text.as_bytes()).expect_err(text);
+            let said = parse(text.as_bytes()).expect_err(text).why();
             assert!(said.contains(why), "{text}: {said}");
         }
-        assert!(parse(&vec![b' '; 1 << 20]).expect_err("too long").contains("more than"));
+        assert!(parse(&vec![b' '; 1 << 20]).expect_err("too long").why().contains("more than"));
+    }
+
+    #[test]
+    fn the_beginning_of_totals_is_waited_for() {
+        let whole = "{\"records\": 120, \"sha256\": \"\\u0061b\", \"x\": [1.5, true, null]}";
+        for length in 0..whole.len() {
+            let half = whole[..length].as_bytes();
+            assert!(breaks_off("totals", half, OsStr::new("pay")).is_some(), "{}", &whole[..length]);
+        }
+        assert_eq!(breaks_off("totals", whole.as_bytes(), OsStr::new("pay")), None);
     }
 
     #[test]

@@ -137,7 +137,7 @@ pub(super) mod tests {
             Duration::from_hours(1),
             sender,
             Box::new(|_, _| false),
-            |_| false,
+            crate::watch::Content::NOTHING,
         );
         (watch.expect("starts"), offers)
     }

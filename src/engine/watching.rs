@@ -22,7 +22,7 @@ use crate::model::job::{Job, Source};
 use crate::model::job_state::JobEvent;
 use crate::model::rule::{Mode, Rule};
 use crate::model::shadow::GONE;
-use crate::watch::{Outlets, Watch, WentAway};
+use crate::watch::{Content, Outlets, Watch, WentAway};
 
 /// Batches of offers that wait for an intake.
 const OFFER_BATCHES: usize = 4;
@@ -138,12 +138,14 @@ fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) ->
     // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
     let already_kept =
         Box::new(move |path: &Path, identity: &_| matches!(store.kept(&path.into(), identity), Ok(Some(_))));
-    let (scan_every, proves_its_end) = (shared.service.scan_every, crate::decode::proves_its_end);
+    let scan_every = shared.service.scan_every;
+    let content =
+        Content { proves_its_end: crate::decode::proves_its_end, breaks_off: super::totals::breaks_off };
     let watch = if shared.publishing.aside.is_some() {
         let went_away = went_away(shared);
-        Watch::start_aside(rules, scan_every, outlets, already_kept, proves_its_end, went_away)
+        Watch::start_aside(rules, scan_every, outlets, already_kept, content, went_away)
     } else {
-        Watch::start(rules, scan_every, outlets, already_kept, proves_its_end)
+        Watch::start(rules, scan_every, outlets, already_kept, content)
     };
     watch.map_err(|error| Trouble::from_fault(&error))
 }

@@ -154,6 +154,11 @@ fn output_view(output: &PublishedOutput) -> OutputView<'_> {
 }
 
 /// A Unicode name as it is: JSON escapes what must be; any other with `\xHH`.
+/// A path in JSON: as it is, or, where it is not Unicode, escaped, with its bytes (Base64) beside it.
+pub fn path_json(path: &OsText) -> (String, Option<String>) {
+    (text(path), raw(path))
+}
+
 fn text(name: &OsText) -> String {
     name.to_str().map_or_else(|| name.to_string(), str::to_owned)
 }
@@ -169,7 +174,7 @@ pub struct FileWaitingView<'a> {
 
 /// The JSON of a file that waits to be taken, with the reason.
 pub fn file_waiting_json<'a>(path: &OsText, reason: &'a str) -> FileWaitingView<'a> {
-    FileWaitingView { path: path.to_string(), path_bytes: raw(path), reason }
+    FileWaitingView { path: text(path), path_bytes: raw(path), reason }
 }
 
 /// The bytes of a name that is not Unicode.

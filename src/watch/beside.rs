@@ -1,15 +1,19 @@
 //! What lies beside a candidate and it waits for: its marker, its totals, its checksum.
 
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::candidate::Reason;
+use super::candidate::{Companions, Reason};
+use super::offer::Content;
 use super::watcher::Watcher;
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
+
+/// One that is longer is refused by who takes the file.
+const READ_BYTES_MAX: u64 = (64 << 10) + 1;
 
 /// In the order of `Companions::places`, each with what is said where it is not there; a marker is judged further.
 const WANTED: [(&str, Option<Reason>); 3] = [
@@ -38,6 +42,18 @@ impl Beside {
         });
         found.unwrap_or_else(Self::Unseen)
     }
+}
+
+/// What lacks of totals or a checksum that are there in part: their sender may have no name for them while they are written, and writers on
+/// other machines are not seen. One that cannot be read is told by who takes the file.
+pub(super) fn half_beside(file: &Path, companions: &Companions, content: Content) -> Option<Reason> {
+    let named = [("totals", &companions.totals, "they"), ("checksum", &companions.checksum, "it")];
+    named.into_iter().find_map(|(key, place, it)| {
+        let mut text = Vec::new();
+        durable_fs::open_source(place.as_deref()?).ok()?.take(READ_BYTES_MAX).read_to_end(&mut text).ok()?;
+        let lacks = (content.breaks_off)(key, &text, file.file_name()?)?;
+        Some(Cow::Owned(format!("for the rest of its {key}: {it} {lacks}")))
+    })
 }
 
 impl Watcher {

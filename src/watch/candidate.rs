@@ -37,6 +37,8 @@ pub(super) struct Candidate {
     /// It was given back in this (device, inode): events of that file prove nothing more.
     pub(super) distrusted: Option<(u64, u64)>,
     pub(super) phase: Phase,
+    /// How many names it had at the last look, if several, and which scan was the last before that.
+    pub(super) names_counted: Option<(u64, u64)>,
     pub(super) may_be_early: bool,
     /// Failed tries in a row.
     pub(super) failures: u32,
@@ -134,6 +136,7 @@ impl Candidate {
             written: false,
             distrusted: None,
             phase: Phase::Waiting,
+            names_counted: None,
             may_be_early: false,
             failures: 0,
             not_before: None,
@@ -185,6 +188,7 @@ impl Candidate {
             }
             self.see(identity, now);
             self.still_since = now;
+            self.names_counted = None;
         }
         changed
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
 use std::time::{Duration, Instant};
 
+use super::beside::half_beside;
 use super::candidate::{Candidate, Phase, Reason, writer_pause};
 use super::links::Sought;
 use super::look::has_writer;
@@ -317,7 +318,7 @@ impl Watcher {
         if candidate.look(identity, now) {
             return self.table.wait(path, now, STANDS_STILL_YET);
         }
-        if must_be_framed && !(self.links.proves_its_end)(&head) {
+        if must_be_framed && !(self.links.content.proves_its_end)(&head) {
             candidate.proof = Proof::None;
             let at = candidate.still_since.checked_add(rule.rule.ready.stable_for).unwrap_or(now + FOREVER);
             return self.table.wait(path, at, STANDS_STILL_YET);
@@ -329,6 +330,9 @@ impl Watcher {
         if candidate.companions.checksum.as_deref().is_some_and(|checksum| has_writer(checksum, manner)) {
             let pause = writer_pause(rule.rule.ready.stable_for);
             return self.table.wait(path, now + pause, CHECKSUM_WRITER);
+        }
+        if let Some(reason) = half_beside(path, &candidate.companions, self.links.content) {
+            return self.table.wait(path, now + self.scan_every, reason);
         }
         candidate.may_be_early = must_be_framed;
         self.table.queue(path, rule.rule.order);
@@ -565,9 +569,7 @@ impl Watcher {
             self.table.remove(path);
             return None;
         };
-        if self.waits_for_second_name(path, now) {
-            return None;
-        }
+        let names = self.only_name(path, now)?;
         let folder_marker = self.folder_marker_for(path, now)?;
         let candidate = self.table.get(path)?;
         let rule = self.rules.get(candidate.rule)?;
@@ -575,6 +577,7 @@ impl Watcher {
             rule: Arc::clone(&rule.rule),
             path: path.to_path_buf(),
             identity: candidate.seen,
+            names,
             vars,
             companions: candidate.companions.of_the_file().cloned().collect(),
             folder_marker,

@@ -11,7 +11,7 @@ use super::counts::Counts;
 use super::error::WatchError;
 use super::message::{Answers, Message, NextRules};
 use super::notifier::{Hints, Notifier};
-use super::offer::{Answer, Outlets};
+use super::offer::{Answer, Content, Outlets};
 use super::probe::Manner;
 use super::rules::RuleSet;
 use super::watcher::{self, AlreadyKept, Links, Watcher, WentAway};
@@ -39,26 +39,19 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Starts watching the live rules. Offers come in batches, each of one rule and in its `order`; a receiver going away stops the watch.
-    /// `already_kept` tells whether a `keep` file of this identity is known, `proves_its_end` whether these first bytes of a file begin a
-    /// format that proves its own end.
+    /// `already_kept` tells whether a `keep` file of this identity is known.
     pub(crate) fn start(
         rules: Vec<Arc<Rule>>,
         scan_every: Duration,
         outlets: impl Into<Outlets>,
         already_kept: AlreadyKept,
-        proves_its_end: fn(&[u8]) -> bool,
+        content: Content,
     ) -> Result<Self, WatchError> {
         Self::start_with(
             rules,
             scan_every,
             true,
-            Links {
-                outlets: outlets.into(),
-                already_kept,
-                proves_its_end,
-                manner: Manner::Asks,
-                went_away: None,
-            },
+            Links { outlets: outlets.into(), already_kept, content, manner: Manner::Asks, went_away: None },
         )
     }
 
@@ -68,11 +61,11 @@ impl Watch {
         scan_every: Duration,
         outlets: impl Into<Outlets>,
         already_kept: AlreadyKept,
-        proves_its_end: fn(&[u8]) -> bool,
+        content: Content,
         went_away: WentAway,
     ) -> Result<Self, WatchError> {
         let (manner, went_away) = (Manner::Looks, Some(went_away));
-        let links = Links { outlets: outlets.into(), already_kept, proves_its_end, manner, went_away };
+        let links = Links { outlets: outlets.into(), already_kept, content, manner, went_away };
         Self::start_with(rules, scan_every, true, links)
     }
 

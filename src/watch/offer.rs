@@ -1,6 +1,7 @@
 //! What the watch and the engine say to each other about a file.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -8,6 +9,21 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
+
+/// What the content of files tells: the watch knows no format.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Content {
+    /// Whether these first bytes of a file begin a format that proves its own end.
+    pub proves_its_end: fn(&[u8]) -> bool,
+    /// What lacks of totals or a checksum (by the rule's key) that break off, beside a file of this name.
+    pub breaks_off: fn(&str, &[u8], &OsStr) -> Option<String>,
+}
+
+#[cfg(test)]
+impl Content {
+    /// No content tells anything.
+    pub(crate) const NOTHING: Self = Self { proves_its_end: |_| false, breaks_off: |_, _, _| None };
+}
 
 /// A candidate that is judged complete.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +34,8 @@ pub(crate) struct Offer {
     pub path: PathBuf,
     /// What it was when it was judged.
     pub identity: FileIdentity,
+    /// How many names it had then, of which this is the only one that a rule takes; none: nobody asked.
+    pub names: Option<u64>,
     /// The rule's named wildcards.
     pub vars: BTreeMap<String, OsText>,
     /// Its own marker, totals and checksum, retired with it.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::candidate::{Phase, Reason};
+use super::candidate::Reason;
 use super::rules::WatchedRule;
 use super::watcher::Watcher;
 use crate::durable_fs;
@@ -21,17 +21,30 @@ const SCAN_PAUSE: Duration = Duration::from_millis(50);
 const NAME_PAUSE: Duration = Duration::from_secs(5);
 
 impl Watcher {
-    /// Lets a file wait that has another name which a rule takes too; tells whether it does.
-    pub(super) fn waits_for_second_name(&mut self, path: &Arc<Path>, now: Instant) -> bool {
-        let Some(candidate) = self.table.get(path) else { return false };
+    /// How many names a file has, of which no other one is a rule's. None: it goes on waiting for that. What is none inside: nobody need know.
+    ///
+    /// A link that is made now is a candidate once its event is heard. So a file with several names waits for a scan that begins only after
+    /// they were counted; whoever links it behind that scan is noticed by the claim.
+    pub(super) fn only_name(&mut self, path: &Arc<Path>, now: Instant) -> Option<Option<u64>> {
+        let (scan, is_idle) = (self.scan, self.scanner.is_idle() && !self.is_scanning());
+        let candidate = self.table.get_mut(path)?;
         // Kept files are known by what they are, under any name.
-        let is_kept = self.rules.get(candidate.rule).is_some_and(WatchedRule::keeps);
-        if is_kept || !durable_fs::has_other_names(path).unwrap_or(false) {
-            return false;
+        if self.rules.get(candidate.rule).is_some_and(WatchedRule::keeps) {
+            return Some(None);
         }
+        let names = durable_fs::names_of(path).unwrap_or(1);
+        if names <= 1 {
+            return Some(Some(names));
+        }
+        let is_new = candidate.names_counted.is_none_or(|(counted, _)| counted != names);
+        if is_new {
+            candidate.names_counted = Some((names, scan));
+        }
+        let is_scanned = is_idle && candidate.names_counted.is_some_and(|(_, before)| before < scan);
         let seen = candidate.seen;
+        // One that is offered counts: where it got this name before it is claimed, it comes back.
         let is_other = |(other, it): &(&Arc<Path>, &super::candidate::Candidate)| {
-            *other != path && !matches!(it.phase, Phase::Offered(_)) && it.seen.same_file(&seen)
+            *other != path && it.seen.same_file(&seen)
         };
         let other = self.table.iter().find(is_other).map(|(other, _)| escaped_path(other));
         let (pause, reason) = match other {
@@ -41,10 +54,15 @@ impl Watcher {
                 );
                 (self.scan_every.min(NAME_PAUSE), Cow::Owned(reason))
             }
-            None if !self.scanner.is_idle() => (SCAN_PAUSE, IS_LOOKED_FOR),
-            None => return false,
+            None if is_scanned => return Some(Some(names)),
+            None => {
+                if is_new {
+                    self.request_scan();
+                }
+                (SCAN_PAUSE, IS_LOOKED_FOR)
+            }
         };
         self.table.wait(path, now + pause, reason);
-        true
+        None
     }
 }

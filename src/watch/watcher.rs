@@ -13,7 +13,7 @@ use super::counts::Counts;
 use super::links::Sought;
 use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
-use super::offer::{Offer, Outlets};
+use super::offer::{Content, Offer, Outlets};
 use super::probe::Manner;
 use super::ready::FOREVER;
 use super::roots::Roots;
@@ -45,7 +45,7 @@ pub(super) type AlreadyKept = Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + 
 pub(super) struct Links {
     pub(super) outlets: Outlets,
     pub(super) already_kept: AlreadyKept,
-    pub(super) proves_its_end: fn(&[u8]) -> bool,
+    pub(super) content: Content,
     pub(super) manner: Manner,
     /// Is told of candidates that went away before they were offered.
     pub(super) went_away: Option<WentAway>,
@@ -262,7 +262,11 @@ impl Watcher {
         }
     }
 
-    fn request_scan(&mut self) {
+    pub(super) fn is_scanning(&self) -> bool {
+        self.whole_scan
+    }
+
+    pub(super) fn request_scan(&mut self) {
         if self.whole_scan {
             self.scan_again = true;
         } else {

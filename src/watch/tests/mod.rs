@@ -76,7 +76,10 @@ impl Plan {
             went_away: None,
             outlets: sender.into(),
             already_kept: Box::new(self.kept),
-            proves_its_end: |head| head.starts_with(b"\x1f\x8b"),
+            content: super::offer::Content {
+                proves_its_end: |head| head.starts_with(b"\x1f\x8b"),
+                breaks_off: |_, text, _| text.ends_with(b"...").then(|| "breaks off".to_owned()),
+            },
         };
         let watch =
             Watch::start_with(shared(self.rules), self.scan_every, self.events, links).expect("starts");
