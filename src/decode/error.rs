@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::allowance::{Refusal, size};
-use crate::durable_fs;
+use crate::durable_fs::{self, Need};
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::os_text::escaped_path;
 
@@ -132,13 +132,19 @@ impl Fault for DecodeError {
                 return Some(format!("set `decode.encoding = \"{likely}\"`"));
             }
             Self::Rule { .. } => "correct the rule's `decode` table",
-            Self::KeyFile { .. } => {
+            Self::KeyFile { file, .. } => {
+                if let Some(refusal) = durable_fs::refusal(file, Need::Read) {
+                    return Some(format!("{refusal}; the job goes on by itself"));
+                }
                 "make the file of `decode.identities` or `decode.passphrase_file` valid and readable for the service; the job goes on by itself"
             }
             Self::Key { .. } => {
                 "add the key's file to `decode.identities` (or set `decode.passphrase_file`); the job goes on by itself"
             }
-            Self::Read { source, .. } | Self::Spool { source, .. } => durable_fs::hint_of(source),
+            Self::Read { path, source } => {
+                return Some(durable_fs::hint_at(path, Need::Read, source));
+            }
+            Self::Spool { dir, source } => return Some(durable_fs::hint_at(dir, Need::Write, source)),
             Self::EntryLeft { .. } => return None,
         };
         Some(hint.to_owned())

@@ -4,13 +4,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::landing;
-use super::names::parent_of;
+use super::names::{Need, parent_of};
 use super::platform::{self, is_out_of_descriptors};
+use super::rights;
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::os_text::escaped_path;
 
 /// The action of an [`FsError`] after which nothing may be trusted.
 pub(super) const SYNC: &str = "sync";
+/// The actions that only look.
+const READING: [&str; 6] =
+    ["read", "open", "look at", "list", "look at the folder", "find the file system of"];
 
 /// A file operation that failed: what was tried, and where.
 #[derive(Debug, thiserror::Error)]
@@ -44,23 +48,15 @@ impl FsError {
         }
         let (old, new) = (parent_of(&self.path), parent_of(self.to.as_ref()?));
         match self.source.kind() {
-            io::ErrorKind::PermissionDenied => {
-                let mut closed: Vec<String> =
-                    [old, new].into_iter().filter(|folder| !may_write_in(folder)).map(escaped_path).collect();
-                closed.dedup();
-                if closed.is_empty() && platform::is_sticky(old) {
-                    return Some(format!(
-                        "{0} has the sticky bit, so that only a file's owner, or the folder's, may take it from there: take the bit away \
-                         (`chmod -t {0}`), or make the service's user the folder's owner; what waits goes on by itself",
-                        escaped_path(old)
-                    ));
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                let refusals =
+                    [old, new].into_iter().filter_map(|folder| rights::refusal(folder, Need::Write));
+                let mut refusals: Vec<String> = refusals.map(|refusal| refusal.to_string()).collect();
+                refusals.dedup();
+                if refusals.is_empty() {
+                    refusals.extend(rights::sticky_refusal(old).map(|refusal| refusal.to_string()));
                 }
-                (!closed.is_empty()).then(|| {
-                    format!(
-                        "let the service's user write in {}; what waits goes on by itself",
-                        closed.join(" and in ")
-                    )
-                })
+                (!refusals.is_empty()).then(|| going_on(&refusals.join("; and ")))
             }
             io::ErrorKind::NotFound => {
                 Some(format!("check that {} is there and its file system is mounted", escaped_path(new)))
@@ -85,7 +81,8 @@ impl Fault for FsError {
             let hint = "look at that disk (room, errors in the system's log), then start the service again: it recovers everything";
             return Some(hint.to_owned());
         }
-        Some(self.hint_between().unwrap_or_else(|| hint_of(&self.source).to_owned()))
+        let need = if READING.contains(&self.action) { Need::Read } else { Need::Write };
+        Some(self.hint_between().unwrap_or_else(|| hint_at(&self.path, need, &self.source)))
     }
 
     fn waits_for(&self) -> WaitsFor {
@@ -120,7 +117,32 @@ pub(crate) fn waits_for(error: &io::Error) -> WaitsFor {
     }
 }
 
-pub(crate) fn hint_of(error: &io::Error) -> &'static str {
+fn going_on(what_to_do: &str) -> String {
+    format!("{what_to_do}; what waits goes on by itself")
+}
+
+/// What to do about an error at a path: whoever needed something there. What the system refuses is told with its reason and the commands
+/// that grant it.
+pub(crate) fn hint_at(path: &Path, need: Need, error: &io::Error) -> String {
+    let is_refused =
+        matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
+    let refusal = || match need {
+        Need::Read if path.is_dir() => rights::refusal(path, Need::List),
+        // What is made anew or removed is its folder's matter.
+        Need::Write if path.symlink_metadata().is_ok_and(|found| !found.is_dir()) => {
+            rights::refusal(parent_of(path), need)
+        }
+        _ => rights::refusal(path, need),
+    };
+    match Some(error).filter(|error| is_refused && landing::hint_of(error).is_none()).and_then(|_| refusal())
+    {
+        Some(refusal) => going_on(&refusal.to_string()),
+        None => hint_of(error).to_owned(),
+    }
+}
+
+/// What to do about an error of which only the kind is known.
+pub(crate) fn hint_of(error: &io::Error) -> &str {
     if let Some(hint) = landing::hint_of(error) {
         return hint;
     }

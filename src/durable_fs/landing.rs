@@ -7,6 +7,7 @@
 //!
 //! The roots are known to the whole process, so that every function of this module keeps to them, whoever calls it.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,16 +44,16 @@ pub(super) fn root_of(folder: &Path) -> Option<(&Path, &Path)> {
 #[error("{message}")]
 pub(super) struct Refused {
     message: String,
-    pub(super) hint: &'static str,
+    hint: Cow<'static, str>,
 }
 
-fn refused(message: String, hint: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, Refused { message, hint })
+fn refused(message: String, hint: impl Into<Cow<'static, str>>) -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, Refused { message, hint: hint.into() })
 }
 
 /// What to do about an error, where it is a refusal of ours.
-pub(super) fn hint_of(error: &io::Error) -> Option<&'static str> {
-    error.get_ref()?.downcast_ref::<Refused>().map(|refused| refused.hint)
+pub(super) fn hint_of(error: &io::Error) -> Option<&str> {
+    error.get_ref()?.downcast_ref::<Refused>().map(|refused| refused.hint.as_ref())
 }
 
 /// What lies there may be the only copy of claimed sources.
@@ -114,7 +115,7 @@ pub(super) fn foreign_link(link: &Path, owner: u32) -> io::Error {
 fn foreign_folder(folder: &Path, owner: u32, own: u32) -> io::Error {
     refused(
         format!("{} belongs to user {owner}, and the service runs as user {own}", shown(folder)),
-        OTHER_USERS,
+        by_mount(folder).unwrap_or(OTHER_USERS.into()),
     )
 }
 
@@ -122,8 +123,17 @@ fn foreign_folder(folder: &Path, owner: u32, own: u32) -> io::Error {
 fn shared_folder(folder: &Path, mode: u32) -> io::Error {
     refused(
         format!("{} can be written by other users (mode {:04o})", shown(folder), mode & 0o7777),
-        "look through what lies in it, then `chmod 700`; files wait until then",
+        by_mount(folder).unwrap_or_else(|| {
+            let word = super::shell::word(folder);
+            format!("look through what lies in it, then `chmod 700 {word}`; files wait until then").into()
+        }),
     )
+}
+
+/// Where the mount's options say whose a folder is, no other command helps.
+#[cfg(unix)]
+fn by_mount(folder: &Path) -> Option<Cow<'static, str>> {
+    super::rights::mount_for_us_alone(folder).map(|how| format!("{how}; files wait until then").into())
 }
 
 pub(super) fn no_plain_file(path: &Path) -> io::Error {

@@ -7,6 +7,8 @@
 //! again after a crash. A failed sync is told apart ([`FsError::is_failed_sync`]): the kernel may have dropped what it
 //! could not write, so trying again would report success for lost data.
 
+#[cfg(target_os = "linux")]
+mod acl;
 mod error;
 mod files;
 mod folder_making;
@@ -19,6 +21,8 @@ mod held;
 mod kept;
 mod landing;
 mod mount_changes;
+#[cfg(target_os = "linux")]
+mod mount_entry;
 mod mounts;
 mod moving;
 mod names;
@@ -29,16 +33,24 @@ mod reach;
 #[path = "reach_by_path.rs"]
 mod reach;
 mod rename;
+#[cfg(target_os = "linux")]
+mod rights;
+#[cfg(not(target_os = "linux"))]
+#[path = "rights_elsewhere.rs"]
+mod rights;
 mod rounds;
 mod running_sign;
 mod sameness;
 #[cfg(unix)]
 mod shared_sync;
+mod shell;
 mod space;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 mod unix_rename;
+#[cfg(unix)]
+mod users;
 mod whereabouts;
 #[cfg(windows)]
 mod windows;
@@ -50,7 +62,7 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
-pub(crate) use error::{FsError, hint_of, may_list, may_write_in, waits_for};
+pub(crate) use error::{FsError, hint_at, hint_of, may_list, may_write_in, waits_for};
 pub(crate) use files::{
     check_own_folder, folder_identity, has_other_names, identity_at, kind_at, list, names_of, open_named,
     open_own, own_folder, read_link, set_mode, sync_all, take_over,
@@ -66,7 +78,7 @@ pub(crate) use landing::{CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, is_in_la
 pub(crate) use mount_changes::MountChanges;
 pub(crate) use mounts::Mounts;
 pub(crate) use moving::{Moving, move_by, move_file, remove_for_good};
-pub(crate) use names::{Entry, Kind, Reach, Renamed, parent_of};
+pub(crate) use names::{Entry, Kind, Need, Reach, Refusal, Renamed, parent_of};
 pub(crate) use platform::{
     forget_cached, has_no_name, is_foreign, is_out_of_descriptors, narrow_umask, open_files_max, open_source,
     read_at, write_at,
@@ -76,12 +88,17 @@ pub(crate) use presence::{Presence, presence};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use reach::keep_reached;
 pub(crate) use rename::{rename_no_replace, rename_replace, take_file, write_file};
+#[cfg(target_os = "linux")]
+pub(crate) use rights::{Writers, writers};
+pub(crate) use rights::{mount_for_us_alone, refusal, sticky_refusal};
 pub use rounds::FolderRound;
 pub(crate) use running_sign::RunningSign;
 pub(crate) use sameness::{is_known_by_number, is_same_content, is_same_file, is_same_folder, is_unchanged};
 pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]
 pub(crate) use unix::open_unblocked;
+#[cfg(unix)]
+pub(crate) use users::{CAP_FOWNER, CAP_LEASE, group_of_user, has_capability, user_name};
 pub(crate) use whereabouts::{leave_place, note_place, place_of};
 
 #[cfg(test)]

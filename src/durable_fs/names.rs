@@ -57,6 +57,39 @@ pub(crate) enum Reach {
     Owned,
 }
 
+/// What a process wants to do at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "elsewhere rights are not told apart"))]
+pub(crate) enum Need {
+    /// Go through a folder.
+    Enter,
+    /// List a folder.
+    List,
+    /// Make files in a folder.
+    Write,
+    /// Take the files of others from a folder.
+    Take,
+    /// Read a file.
+    Read,
+}
+
+/// Why the system refuses something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// What refuses: the path itself, or the first folder on the way that does.
+    pub at: PathBuf,
+    /// Who may not do what where, whose it is, and its mode.
+    pub what: String,
+    /// What grants it: commands, or what else is to be done.
+    pub how: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.how)
+    }
+}
+
 pub(crate) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -75,12 +75,6 @@ pub(super) fn has_no_links(error: &io::Error) -> bool {
     is_unsupported(error) || matches!(error.raw_os_error(), Some(libc::EPERM | libc::EMLINK))
 }
 
-/// Whether only owners may take files from a folder.
-pub(super) fn is_sticky(folder: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(folder).is_ok_and(|found| found.mode() & 0o1000 != 0)
-}
-
 /// Capabilities count, and read-only file systems too.
 pub(super) fn may(folder: &Path, write: bool) -> bool {
     use rustix::fs::{Access, CWD, accessat};

@@ -39,11 +39,6 @@ pub(super) fn is_taken(error: &io::Error) -> bool {
     matches!(raw(error), Some(ERROR_ALREADY_EXISTS | ERROR_FILE_EXISTS))
 }
 
-/// There is no such thing.
-pub(super) fn is_sticky(_: &Path) -> bool {
-    false
-}
-
 /// Access lists are asked by trying only.
 pub(super) fn may(_folder: &Path, _write: bool) -> bool {
     true

@@ -20,7 +20,7 @@ use super::shared::Shared;
 use super::source::{identity_of, look_at};
 use super::trouble::Trouble;
 use crate::clock;
-use crate::durable_fs::{self, Renamed};
+use crate::durable_fs::{self, Need, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Companion, Job, Source};
@@ -277,7 +277,8 @@ pub(super) fn offer_for(
     path: &Path,
 ) -> Result<Offer, Trouble> {
     let unreadable = |error: std::io::Error| {
-        Trouble::new(FaultKind::Input, format!("cannot read {}: {error}", OsText::from(path)), None)
+        let hint = durable_fs::hint_at(path, Need::Read, &error);
+        Trouble::new(FaultKind::Input, format!("cannot read {}: {error}", OsText::from(path)), Some(&hint))
     };
     let named = std::path::absolute(path).map_err(unreadable)?;
     let path = path.canonicalize().map_err(unreadable)?;

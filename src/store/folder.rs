@@ -68,6 +68,8 @@ pub(super) fn sync_names(folder: &Path) -> Result<(), StoreError> {
 #[cfg(unix)]
 pub(super) fn check_owner(data_dir: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::MetadataExt as _;
+
+    use crate::durable_fs::user_name;
     let owner = match std::fs::metadata(data_dir) {
         Ok(metadata) => metadata.uid(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -76,7 +78,10 @@ pub(super) fn check_owner(data_dir: &Path) -> Result<(), StoreError> {
     if owner == rustix::process::geteuid().as_raw() {
         return Ok(());
     }
-    Err(StoreError::OtherOwner { data_dir: data_dir.to_owned(), owner: user_name(owner) })
+    Err(StoreError::OtherOwner {
+        data_dir: data_dir.to_owned(),
+        owner: user_name(owner).unwrap_or_else(|| format!("#{owner}")),
+    })
 }
 
 /// Refuses root a data folder of another user: the service's user could not open what root leaves there.
@@ -93,20 +98,6 @@ pub(super) fn check_root(data_dir: &Path) -> Result<(), StoreError> {
 #[allow(clippy::unnecessary_wraps, reason = "the Unix twin can refuse")]
 pub(super) fn check_owner(_data_dir: &Path) -> Result<(), StoreError> {
     Ok(())
-}
-
-#[cfg(unix)]
-fn user_name(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    passwd
-        .lines()
-        .find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            let number: u32 = fields.nth(1)?.parse().ok()?;
-            (number == uid).then(|| name.to_owned())
-        })
-        .unwrap_or_else(|| format!("#{uid}"))
 }
 
 pub(super) fn failed(action: &'static str, path: &Path, source: io::Error) -> StoreError {

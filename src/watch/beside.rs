@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::candidate::{Companions, Reason};
 use super::offer::Content;
+use super::troubles::told;
 use super::watcher::Watcher;
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
@@ -64,9 +65,10 @@ impl Watcher {
         now: Instant,
     ) -> Option<[Option<FileIdentity>; 3]> {
         let places = self.table.get(path)?.companions.places();
-        let found = places.map(|place| place.as_deref().map(Beside::at));
+        let found = places.each_ref().map(|place| place.as_deref().map(Beside::at));
         let mut beside = [None; 3];
-        for ((seen, found), (what, missing)) in beside.iter_mut().zip(found).zip(WANTED) {
+        for (((seen, found), place), (what, missing)) in beside.iter_mut().zip(found).zip(&places).zip(WANTED)
+        {
             let reason = match (found, missing) {
                 (None, _) | (Some(Beside::Nothing), None) => continue,
                 // Its sender made it and writes it only now.
@@ -82,7 +84,15 @@ impl Watcher {
                     "for its {what}: what has that name is {kind}, and only a regular file counts"
                 )),
                 (Some(Beside::Unseen(error)), _) => {
-                    self.failed(path, format!("its {what} cannot be looked at: {error}"), now);
+                    self.failed(
+                        path,
+                        told(
+                            &format!("its {what} cannot be looked at"),
+                            place.as_deref().unwrap_or(path),
+                            &error,
+                        ),
+                        now,
+                    );
                     return None;
                 }
             };

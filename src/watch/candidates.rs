@@ -19,7 +19,7 @@ use super::offer::{Answer, Offer};
 use super::probe::{Examined, Manner, examine_by};
 use super::ready::{Evidence, FOREVER, MarkerSeen, Proof, Verdict, judge};
 use super::rules::{Part, WatchedRule};
-use super::troubles::pause;
+use super::troubles::{pause, told};
 use super::watcher::{Flow, Watcher};
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
@@ -238,7 +238,7 @@ impl Watcher {
         let identity = match found {
             Ok(Some(identity)) => identity,
             Ok(None) => return self.vanished(path),
-            Err(error) => return self.failed(path, format!("cannot be looked at: {error}"), now),
+            Err(error) => return self.failed(path, told("cannot be looked at", path, &error), now),
         };
         if candidate.look(identity, now) {
             candidate.start_afresh();
@@ -313,7 +313,7 @@ impl Watcher {
                 let pause = candidate.has_writer(rule.rule.ready.stable_for, now);
                 return self.table.wait(path, now + pause, HAS_WRITER);
             }
-            Err(error) => return self.failed(path, format!("cannot be opened: {error}"), now),
+            Err(error) => return self.failed(path, told("cannot be opened", path, &error), now),
         };
         if candidate.look(identity, now) {
             return self.table.wait(path, now, STANDS_STILL_YET);

@@ -195,15 +195,11 @@ fn lease(descriptor: std::os::fd::RawFd, kind: libc::c_int) -> io::Result<()> {
 #[cfg(target_os = "linux")]
 pub(super) fn is_blind_to(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    const CAP_LEASE: u32 = 28;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
     let own = rustix::process::geteuid().as_raw();
     // A folder that cannot be looked at is told where it is watched.
     let is_shared =
         std::fs::metadata(folder).is_ok_and(|found| found.uid() != own || found.mode() & 0o022 != 0);
-    is_shared && effective >> CAP_LEASE & 1 == 0
+    is_shared && !durable_fs::has_capability(durable_fs::CAP_LEASE)
 }
 
 #[cfg(not(target_os = "linux"))]

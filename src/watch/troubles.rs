@@ -6,7 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::look::BLIND;
+use crate::durable_fs::{self, Need};
 use crate::model::os_text::escaped_path;
+
+/// Why a file or folder is not seen, and what to do.
+pub(super) fn told(what: &str, path: &Path, error: &io::Error) -> String {
+    format!("{what}: {error} (hint: {})", durable_fs::hint_at(path, Need::Read, error))
+}
 
 /// Folders in trouble that are remembered at most; others are tried again by each scan.
 const TROUBLES_MAX: usize = 1024;
@@ -47,14 +53,15 @@ pub(super) struct Troubles {
 impl Troubles {
     /// Takes note of a folder; warns only when it is news.
     pub(super) fn note(&mut self, folder: PathBuf, error: &io::Error, now: Instant) {
-        let reason = format!("cannot be read: {error}");
+        let reason = told("cannot be read", &folder, error);
         if let Some(known) = self.unlisted.get_mut(&folder) {
             known.failures = known.failures.saturating_add(1);
             known.due = now + pause(known.failures);
             known.reason = reason;
             return;
         }
-        tracing::warn!(path = escaped_path(&folder), error = %error, "this cannot be read; trying again");
+        let hint = durable_fs::hint_at(&folder, Need::Read, error);
+        tracing::warn!(path = escaped_path(&folder), error = %error, hint, "this cannot be read; trying again");
         if self.unlisted.len() < TROUBLES_MAX {
             self.unlisted.insert(folder, Trouble { reason, failures: 1, due: now + FIRST_PAUSE });
         }

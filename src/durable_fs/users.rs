@@ -1,0 +1,53 @@
+//! Users and groups by name, as far as the machine's own files have them, and what this process may as its user.
+
+/// To take a lease on another user's file.
+pub(crate) const CAP_LEASE: u32 = 28;
+/// To change what belongs to others as its owner may.
+pub(crate) const CAP_FOWNER: u32 = 3;
+
+/// Whether this process has a capability (Linux).
+pub(crate) fn has_capability(number: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or(0);
+    effective >> number & 1 == 1
+}
+
+/// The user's name.
+pub(crate) fn user_name(user: u32) -> Option<String> {
+    name_in("/etc/passwd", user)
+}
+
+/// The group's name.
+pub(super) fn group_name(group: u32) -> Option<String> {
+    name_in("/etc/group", group)
+}
+
+/// The group that a user is in from the start.
+pub(crate) fn group_of_user(user: u32) -> Option<u32> {
+    field_of("/etc/passwd", user, 3)?.parse().ok()
+}
+
+fn name_in(file: &str, number: u32) -> Option<String> {
+    field_of(file, number, 0)
+}
+
+/// Both files begin with a name and have the number in the third field.
+fn field_of(file: &str, number: u32, field: usize) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let is_it = |line: &&str| line.split(':').nth(2).and_then(|text| text.parse().ok()) == Some(number);
+    text.lines().find(is_it)?.split(':').nth(field).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_has_a_name_and_a_group_on_every_machine_and_a_stray_number_has_none() {
+        assert_eq!(user_name(0).as_deref(), Some("root"));
+        assert!(group_name(0).is_some());
+        assert_eq!(group_of_user(0), Some(0));
+        assert_eq!((user_name(u32::MAX - 7), group_of_user(u32::MAX - 7)), (None, None));
+    }
+}
