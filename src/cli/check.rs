@@ -64,8 +64,8 @@ pub(super) fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) 
         return Ok(ExitCode::from(USAGE));
     };
     say::lines(&summary(&settings));
-    for Finding { problem, .. } in &findings {
-        say!("warning: {problem}");
+    for Finding { level, problem } in &findings {
+        say!("{}: {problem}", level.word());
     }
     if args.files {
         show_files(&settings.rules, registry, &mut say::Output).context("cannot show the files")?;
@@ -82,7 +82,10 @@ fn told(findings: &[Finding]) -> String {
         |level| findings.iter().filter(move |finding| finding.level == level).map(|finding| &finding.problem);
     let mut text = String::new();
     // Writing to a string cannot fail.
-    of(Level::Warning).for_each(|problem| writeln!(text, "warning: {problem}").unwrap_or_default());
+    for level in [Level::Note, Level::Warning] {
+        let word = level.word();
+        of(level).for_each(|problem| writeln!(text, "{word}: {problem}").unwrap_or_default());
+    }
     of(Level::Problem).for_each(|problem| writeln!(text, "{problem}").unwrap_or_default());
     let count = counted(of(Level::Problem).count(), "problem");
     text + &count + "\n"
@@ -92,7 +95,7 @@ fn told(findings: &[Finding]) -> String {
 fn json(findings: &[Finding]) -> serde_json::Value {
     let one = |Finding { level, problem }: &Finding| {
         serde_json::json!({
-            "level": if *level == Level::Problem { "problem" } else { "warning" },
+            "level": level.word(),
             "file": problem.file.as_deref().map(escaped_path),
             "line": problem.line,
             "column": problem.column,
@@ -101,7 +104,7 @@ fn json(findings: &[Finding]) -> serde_json::Value {
             "hint": problem.hint,
         })
     };
-    let ok = findings.iter().all(|finding| finding.level == Level::Warning);
+    let ok = findings.iter().all(|finding| finding.level != Level::Problem);
     serde_json::json!({ "ok": ok, "findings": findings.iter().map(one).collect::<Vec<_>>() })
 }
 

@@ -1,22 +1,23 @@
 //! What `landfall check` says of a configuration that is right in itself: of this machine's folders and files, and of what is hardly meant.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::check_rights;
+use super::check_folders::Landing;
+use super::check_rights::{self, Rights};
 use crate::config::{Places, Problem};
-use crate::durable_fs::{self, CLAIM_FOLDER};
+use crate::durable_fs::{self, Need};
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Pattern;
-use crate::model::rule::{Mode, OnSuccess, ReadyStrategy, Rule, Settings};
+use crate::model::rule::{Mode, ReadyStrategy, Rule, Settings};
 use crate::model::template::{fixed_folder, variables};
 use crate::pipeline::steps::exec;
 use crate::service::shadow::step_not_run;
 
-/// Folders below a pattern's fixed folder that are looked at.
-const FOLDERS_MAX: usize = 1000;
+/// Where the file system has no leases that would tell.
+const WITHOUT_LEASES: &str = "let senders rename or send markers";
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +26,18 @@ pub(super) enum Level {
     Problem,
     /// It can be meant, or depends on what is on this machine now.
     Warning,
+    /// Nothing is wrong.
+    Note,
+}
+
+impl Level {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Problem => "problem",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
 }
 
 /// Something about the configuration.
@@ -38,28 +51,24 @@ pub(super) struct Finding {
 pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(data_dir_in_the_way(settings, places));
-    findings.extend(check_rights::lack_of_data_dir(&settings.service.data_dir).map(|lack| Finding {
+    findings.extend(check_rights::lack_of_data_dir(&settings.service.data_dir).map(|(lack, hint)| Finding {
         level: Level::Warning,
-        problem: places.of_service(
-            "data_dir",
-            lack,
-            "run this command and the service as the user who owns it",
-        ),
+        problem: places.of_service("data_dir", lack, &hint),
     }));
+    let rights = Rights::of(settings);
+    findings.extend(not_tried(rights, settings, places));
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
     for (position, rule) in settings.rules.iter().enumerate().filter(|(_, rule)| rule.mode != Mode::Off) {
-        let mut about = About { settings, places, position, rule, findings: Vec::new() };
+        let mut about = About { settings, rule, rights, places, position, findings: Vec::new() };
         if rule.mode == Mode::Shadow {
             about.shadow();
             findings.append(&mut about.findings);
             continue;
         }
         // Those of its overrides are the same.
-        if rule.is_base() {
-            about.patterns(&mut first_with);
-        }
+        let landing = if rule.is_base() { about.patterns(&mut first_with) } else { Vec::new() };
         about.outputs();
-        about.rights();
+        about.targets(&landing);
         about.key_files();
         about.commands();
         about.backslashes();
@@ -84,19 +93,42 @@ fn data_dir_in_the_way(settings: &Settings, places: &Places) -> Option<Finding> 
     })
 }
 
+/// Why nothing is tried, where it is not.
+fn not_tried(rights: Rights, settings: &Settings, places: &Places) -> Option<Finding> {
+    let data_dir = &settings.service.data_dir;
+    let (message, hint) = match rights {
+        Rights::Tried => return None,
+        Rights::Asked => (
+            "a service runs by this: what its user may is asked of the system, and nothing is tried in its folders".to_owned(),
+            "`landfall jobs` says of each file why it waits".to_owned(),
+        ),
+        Rights::Others => {
+            let user = check_rights::user_word(check_rights::service_user(data_dir));
+            let message = format!("nothing is tried in the rules' folders: the service's user is {user}, by the data folder");
+            (message, format!("`sudo -u {} landfall check` tries there what the service will do", check_rights::sudo_word(&user)))
+        }
+    };
+    Some(Finding { level: Level::Note, problem: places.of_service("data_dir", message, &hint) })
+}
+
 /// One rule, and what there is to say of it.
-struct About<'a> {
-    settings: &'a Settings,
+pub(super) struct About<'a> {
+    pub settings: &'a Settings,
+    pub rule: &'a Rule,
+    pub rights: Rights,
     places: &'a Places,
     position: usize,
-    rule: &'a Rule,
     findings: Vec<Finding>,
 }
 
 impl<'a> About<'a> {
-    fn warn(&mut self, key: &[&str], message: String, hint: &str) {
+    pub(super) fn tell(&mut self, level: Level, key: &[&str], message: String, hint: &str) {
         let problem = self.places.of_rule(self.position, key, message, hint);
-        self.findings.push(Finding { level: Level::Warning, problem });
+        self.findings.push(Finding { level, problem });
+    }
+
+    pub(super) fn warn(&mut self, key: &[&str], message: String, hint: &str) {
+        self.tell(Level::Warning, key, message, hint);
     }
 
     /// It writes nothing, and needs no right but to read.
@@ -112,8 +144,9 @@ impl<'a> About<'a> {
         }
     }
 
-    fn patterns(&mut self, first_with: &mut BTreeMap<&'a str, usize>) {
-        let (mut seen, mut landed_in) = (HashSet::new(), HashSet::new());
+    /// The folders where its files land, as far as they are there.
+    fn patterns(&mut self, first_with: &mut BTreeMap<&'a str, usize>) -> Vec<PathBuf> {
+        let (mut seen, mut landed_in) = (HashSet::new(), BTreeSet::new());
         for (position, text) in self.rule.paths.iter().enumerate() {
             let position = position.to_string();
             let key = ["paths", position.as_str()];
@@ -132,8 +165,13 @@ impl<'a> About<'a> {
             if seen.insert(pattern.fixed_folder().to_owned()) {
                 self.watched_folder(&key, pattern.fixed_folder());
             }
-            let mut folders = landing_folders(&pattern);
-            if folders.is_empty() && pattern.fixed_folder().is_dir() {
+            // Of one that files land in more is needed, and all of it told together.
+            if !pattern.could_match_in(pattern.fixed_folder()) && !self.may_list(&key, pattern.fixed_folder())
+            {
+                continue;
+            }
+            let mut landing = Landing::of(&pattern);
+            if landing.folders.is_empty() && pattern.fixed_folder().is_dir() {
                 let message =
                     format!("no folder below {} fits this pattern now", escaped_path(pattern.fixed_folder()));
                 self.warn(
@@ -142,19 +180,11 @@ impl<'a> About<'a> {
                     "make one for each sender, or correct the pattern; files are taken once there is one",
                 );
             }
-            folders.retain(|folder| landed_in.insert(folder.clone()));
-            self.unlisted(&key, folders.iter().filter(|folder| folder.as_path() != pattern.fixed_folder()));
-            self.closed_to_us(&key, &folders);
-            self.unseen_writers(&key, &folders);
-            self.without_events(&key, &folders);
-            self.writable_for_others(&key, &folders);
-            let has_claims = self.rule.source.claim_dir.is_none();
-            for claims in folders.iter().map(|folder| folder.join(CLAIM_FOLDER)).filter(|_| has_claims) {
-                self.own_folder(&key, &claims);
-                if self.rule.source.quarantine_dir.is_none() {
-                    self.own_folder(&key, &claims.join("quarantine"));
-                }
-            }
+            landing.folders.retain(|folder| landed_in.insert(folder.clone()));
+            self.landing(&key, &pattern, text, &landing);
+            self.unseen_writers(&key, &landing.folders);
+            self.without_events(&key, &landing.folders);
+            self.shared_by_senders(&key, &landing.folders);
         }
         let source = &self.rule.source;
         for (key, folder) in [("claim_dir", &source.claim_dir), ("quarantine_dir", &source.quarantine_dir)] {
@@ -162,19 +192,7 @@ impl<'a> About<'a> {
                 self.own_folder(&["source", key], folder);
             }
         }
-    }
-
-    /// A folder that only the service's user may write in: nothing is put into another one.
-    fn own_folder(&mut self, key: &[&str], folder: &Path) {
-        let Ok(found) = fs::metadata(folder) else { return }; // it is made when it is needed
-        let user = check_rights::service_user(&self.settings.service.data_dir);
-        if let Some(told) = not_own(&found, user) {
-            let message =
-                format!("{} {told}: nothing is taken into it, and its files wait", escaped_path(folder));
-            let hint = "let it and all in it belong to the service's user (`chown -R USER FOLDER`), and take the right to write from all others \
-                        (`chmod -R go-w`); never remove it while files lie in it";
-            self.warn(key, message, hint);
-        }
+        landed_in.into_iter().collect()
     }
 
     fn same_pattern(&mut self, key: &[&str], text: &'a str, first_with: &mut BTreeMap<&'a str, usize>) {
@@ -223,49 +241,16 @@ impl<'a> About<'a> {
                 let hint = "make it, or correct the path; files are taken once it is there";
                 return self.warn(key, format!("the watched folder {shown} does not exist"), hint);
             }
+            // Told with what is needed there.
+            Err(_) if self.rights != Rights::Others && durable_fs::refusal(folder, Need::List).is_some() => {}
             Err(error) => {
-                let hint = "check the permissions of the folders on the way to it, for the service's user";
+                let hint = durable_fs::hint_at(folder, Need::List, &error);
                 return self.warn(
                     key,
                     format!("the watched folder {shown} cannot be looked at: {error}"),
-                    hint,
+                    &hint,
                 );
             }
-        }
-        if let Err(error) = fs::read_dir(folder) {
-            let message = format!("the watched folder {shown} cannot be listed: {error}");
-            self.warn(key, message, "give the service's user the right to read it");
-        }
-    }
-
-    fn unlisted<'f>(&mut self, key: &[&str], mut folders: impl Iterator<Item = &'f PathBuf>) {
-        if let Some(folder) = folders.find(|folder| !durable_fs::may_list(folder)) {
-            let message = format!("the watched folder {} cannot be listed", escaped_path(folder));
-            self.warn(key, message, "give the service's user the right to read it");
-        }
-    }
-
-    /// A file is taken by renaming it.
-    fn closed_to_us(&mut self, key: &[&str], folders: &[PathBuf]) {
-        if self.rule.source.on_success == OnSuccess::Keep {
-            return;
-        }
-        let data_dir = &self.settings.service.data_dir;
-        let (user, is_us) = (check_rights::service_user(data_dir), check_rights::are_the_services(data_dir));
-        // The modes do not tell what capabilities, access lists and read-only mounts do: only the user himself can ask for that.
-        let closed = |folder: &&PathBuf| {
-            if is_us {
-                !durable_fs::may_write_in(folder)
-            } else {
-                fs::metadata(folder).is_ok_and(|found| is_closed_to(&found, user))
-            }
-        };
-        if let Some(folder) = folders.iter().find(closed) {
-            let message = format!(
-                "the service's user may not write in {}: files cannot be taken from there",
-                escaped_path(folder)
-            );
-            self.warn(key, message, "let this user write there, as a member of the folder's group, say");
         }
     }
 
@@ -273,7 +258,13 @@ impl<'a> About<'a> {
         let blind = folders.iter().find_map(|folder| Some((folder, crate::watch::blind_spot(folder)?)));
         if let Some((folder, why)) = blind {
             let shown = escaped_path(folder);
-            let (message, hint) = why.split_once("; ").unwrap_or((why, "let senders rename or send markers"));
+            let (message, mut hint) = why.split_once("; ").unwrap_or((why, WITHOUT_LEASES));
+            // In user space they are the kernel's own; others have none, or their server's.
+            if durable_fs::far_file_system(folder)
+                .is_ok_and(|kind| kind.is_some_and(|kind| !kind.starts_with("fuse")))
+            {
+                hint = WITHOUT_LEASES;
+            }
             self.warn(key, format!("{shown}: {message}"), hint);
         }
     }
@@ -295,30 +286,7 @@ impl<'a> About<'a> {
         self.warn(key, message, "set `service.scan_every` to less if that is too late for these files");
     }
 
-    /// Whoever may write into a landing folder can put links into what is claimed there.
-    fn writable_for_others(&mut self, key: &[&str], folders: &[PathBuf]) {
-        if self.rule.source.claim_dir.is_some() {
-            return;
-        }
-        let user = check_rights::service_user(&self.settings.service.data_dir);
-        let writable: Vec<&PathBuf> = folders
-            .iter()
-            .filter(|folder| fs::metadata(folder).is_ok_and(|found| others_may_write(&found, user)))
-            .collect();
-        let Some(first) = writable.first() else { return };
-        let more = match writable.len() - 1 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let message = format!(
-            "users other than the service's may write in {}{more}, where claimed files are kept too",
-            escaped_path(first)
-        );
-        let hint = "set `source.claim_dir` and `source.quarantine_dir` to folders on the same file system that only the service's user may write in";
-        self.warn(key, message, hint);
-    }
-
-    fn products(&self) -> Vec<(Vec<&'a str>, &'a str)> {
+    pub(super) fn products(&self) -> Vec<(Vec<&'a str>, &'a str)> {
         let rule = self.rule;
         let outputs = rule
             .outputs
@@ -348,29 +316,6 @@ impl<'a> About<'a> {
             let message = format!("sources are archived into the folder of {}", key.join("."));
             let hint = "name another folder: who reads the outputs would take sources for them";
             self.warn(&["source", "archive_dir"], message, hint);
-        }
-    }
-
-    /// Where outputs, archive and claims go; asked only by whoever the service runs as.
-    fn rights(&mut self) {
-        if !check_rights::are_the_services(&self.settings.service.data_dir) {
-            return;
-        }
-        let source = &self.rule.source;
-        let mut folders: Vec<(Vec<&str>, PathBuf)> =
-            self.products().into_iter().map(|(key, text)| (key, fixed_folder(text))).collect();
-        let archive = source.archive_dir.as_deref().map(|folder| fixed_folder(&format!("{folder}/")));
-        let (claims, quarantine) = (source.claim_dir.clone(), source.quarantine_dir.clone());
-        for (key, folder) in [("archive_dir", archive), ("claim_dir", claims), ("quarantine_dir", quarantine)]
-        {
-            folders.extend(folder.map(|folder| (vec!["source", key], folder)));
-        }
-        let mut told = HashSet::new();
-        for (key, folder) in folders {
-            let lack = check_rights::lack(&folder);
-            if let Some(lack) = lack.filter(|lack| told.insert(lack.clone())) {
-                self.warn(&key, lack, check_rights::HINT);
-            }
         }
     }
 
@@ -478,30 +423,6 @@ fn known_part(template: &str) -> PathBuf {
     }
 }
 
-/// The present folders that a pattern takes files from; of very many the first ones.
-fn landing_folders(pattern: &Pattern) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut next = VecDeque::from([pattern.fixed_folder().to_owned()]);
-    let mut looked_at = 1;
-    while let Some(folder) = next.pop_front() {
-        // A folder that cannot be listed is told by itself.
-        for entry in fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok) {
-            if looked_at >= FOLDERS_MAX {
-                break;
-            }
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            if is_folder && pattern.could_match_below(&entry.path()) {
-                looked_at += 1;
-                next.push_back(entry.path());
-            }
-        }
-        if pattern.could_match_in(&folder) {
-            found.push(folder);
-        }
-    }
-    found
-}
-
 /// Why a program cannot be started; a name alone is looked up in `path`.
 fn lack_of_program(program: &Path, path: Option<&std::ffi::OsStr>) -> Option<String> {
     let shown = escaped_path(program);
@@ -523,52 +444,8 @@ fn lack_of_program(program: &Path, path: Option<&std::ffi::OsStr>) -> Option<Str
     (!folders.any(is_there)).then(|| format!("there is no program {shown} in PATH"))
 }
 
-/// Mode, user and group; none where there are none.
-#[cfg(unix)]
-#[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
-fn access(found: &fs::Metadata) -> Option<(u32, u32, u32)> {
-    use std::os::unix::fs::MetadataExt as _;
-    Some((found.mode(), found.uid(), found.gid()))
-}
-
-#[cfg(not(unix))]
-fn access(_: &fs::Metadata) -> Option<(u32, u32, u32)> {
-    None
-}
-
 fn is_executable(found: &fs::Metadata) -> bool {
-    access(found).is_none_or(|(mode, ..)| mode & 0o111 != 0)
-}
-
-/// Whether a user may surely not rename files in a folder: who is in its group is not asked.
-fn is_closed_to(folder: &fs::Metadata, user: u32) -> bool {
-    access(folder).is_some_and(|(mode, owner, _)| {
-        let by_owner = owner == user && mode & 0o200 != 0;
-        user != 0 && !by_owner && mode & 0o022 == 0
-    })
-}
-
-/// Whether somebody else may make and rename files in a folder. A group called like the user is the user's own on most systems, and root may
-/// do everything anyway.
-fn others_may_write(folder: &fs::Metadata, user: u32) -> bool {
-    access(folder).is_some_and(|(mode, owner, group)| {
-        let by_owner = owner != user && owner != 0 && mode & 0o200 != 0;
-        let by_group = group != user && group != 0 && mode & 0o020 != 0;
-        by_owner || by_group || mode & 0o002 != 0
-    })
-}
-
-/// Why a folder is not the service's own, by the same rule as the service's.
-fn not_own(folder: &fs::Metadata, user: u32) -> Option<String> {
-    match access(folder)? {
-        (_, owner, _) if owner != user => {
-            Some(format!("belongs to user {owner}, and the service's is {user}"))
-        }
-        (mode, ..) if mode & 0o022 != 0 => {
-            Some(format!("has mode {:03o}, so that others may write in it", mode & 0o777))
-        }
-        _ => None,
-    }
+    check_rights::access(found).is_none_or(|(mode, ..)| mode & 0o111 != 0)
 }
 
 #[cfg(all(test, unix))]

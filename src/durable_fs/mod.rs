@@ -27,6 +27,7 @@ mod mounts;
 mod moving;
 mod names;
 mod presence;
+mod probe;
 #[cfg(target_os = "linux")]
 mod reach;
 #[cfg(not(target_os = "linux"))]
@@ -78,27 +79,31 @@ pub(crate) use landing::{CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, is_in_la
 pub(crate) use mount_changes::MountChanges;
 pub(crate) use mounts::Mounts;
 pub(crate) use moving::{Moving, move_by, move_file, remove_for_good};
-pub(crate) use names::{Entry, Kind, Need, Reach, Refusal, Renamed, parent_of};
+pub(crate) use names::{Entry, Kind, Need, Reach, Renamed, Unkept, Wanted, parent_of};
 pub(crate) use platform::{
     forget_cached, has_no_name, is_foreign, is_out_of_descriptors, narrow_umask, open_files_max, open_source,
     read_at, write_at,
 };
 pub use platform::{identity, start_writeback};
 pub(crate) use presence::{Presence, presence};
+pub(crate) use probe::{
+    are_on_one_file_system, clear_probe, nearest_folder, try_claiming, try_keeping, try_making,
+};
 #[cfg(not(target_os = "linux"))]
 pub(crate) use reach::keep_reached;
 pub(crate) use rename::{rename_no_replace, rename_replace, take_file, write_file};
 #[cfg(target_os = "linux")]
 pub(crate) use rights::{Writers, writers};
-pub(crate) use rights::{mount_for_us_alone, refusal, sticky_refusal};
+pub(crate) use rights::{mount_for_us_alone, refusal};
 pub use rounds::FolderRound;
 pub(crate) use running_sign::RunningSign;
 pub(crate) use sameness::{is_known_by_number, is_same_content, is_same_file, is_same_folder, is_unchanged};
+pub(crate) use shell::word as shell_word;
 pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]
 pub(crate) use unix::open_unblocked;
 #[cfg(unix)]
-pub(crate) use users::{CAP_FOWNER, CAP_LEASE, group_of_user, has_capability, user_name};
+pub(crate) use users::{CAP_LEASE, group_of_user, has_capability, user_name};
 pub(crate) use whereabouts::{leave_place, note_place, place_of};
 
 #[cfg(test)]

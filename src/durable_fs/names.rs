@@ -84,6 +84,24 @@ pub(crate) struct Refusal {
     pub how: String,
 }
 
+/// What a file is to have in a folder.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub user: Option<u32>,
+    pub group: Option<u32>,
+    pub mode: u32,
+}
+
+/// What a file does not have there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unkept {
+    User,
+    Group,
+    /// It has this one.
+    Mode(u32),
+    Time,
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.what, self.how)

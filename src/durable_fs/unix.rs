@@ -7,13 +7,15 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, linkat, mkdirat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, linkat, mkdirat, renameat, statat, unlinkat,
+};
 use rustix::io::retry_on_intr;
 
 use super::landing;
 #[cfg(target_os = "linux")]
 use super::mounts::Mounts;
-use super::names::{Entry, Kind, Reach, parent_of};
+use super::names::{Entry, Kind, Reach, Unkept, Wanted, parent_of};
 use super::reach::{self, on, on_both};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
@@ -157,10 +159,9 @@ pub(super) fn take_over(path: &Path) -> io::Result<Reach> {
     }
 }
 
-/// Whether a file belongs to another user. Not to root: that may take it.
+/// Whether a file belongs to another user.
 pub(crate) fn is_foreign(path: &Path) -> bool {
-    let own = rustix::process::geteuid();
-    !own.is_root() && look_at(path).is_ok_and(|found| found.st_uid != own.as_raw())
+    look_at(path).is_ok_and(|found| found.st_uid != rustix::process::geteuid().as_raw())
 }
 
 pub(super) fn folder_metadata(folder: &Path) -> io::Result<Metadata> {
@@ -282,6 +283,33 @@ fn own(file: File, path: &Path) -> io::Result<File> {
 
 pub(super) fn create_new(path: &Path, flags: OFlags) -> io::Result<File> {
     reach::open(path, flags | OFlags::CREATE | OFlags::EXCL, Mode::from_raw_mode(PRIVATE_FILE_MODE))
+}
+
+/// An empty file that was not there.
+pub(super) fn create_probe(path: &Path) -> io::Result<File> {
+    create_new(path, OFlags::RDWR)
+}
+
+/// Gives a file of ours these; what of them it does not get.
+pub(super) fn give(file: &File, wanted: Wanted) -> io::Result<Vec<Unkept>> {
+    let (user, group) = (wanted.user.map(Uid::from_raw), wanted.group.map(Gid::from_raw));
+    // Each by itself: one may be refused without the other.
+    rustix::fs::fchown(file, None, group).ok();
+    rustix::fs::fchown(file, user, None).ok();
+    set_mode(file, wanted.mode).ok();
+    let found = file.metadata()?;
+    let mode = found.mode() & 0o7777;
+    let unkept = [
+        wanted.user.filter(|user| *user != found.uid()).map(|_| Unkept::User),
+        wanted.group.filter(|group| *group != found.gid()).map(|_| Unkept::Group),
+        (mode != wanted.mode).then_some(Unkept::Mode(mode)),
+    ];
+    Ok(unkept.into_iter().flatten().collect())
+}
+
+/// Removes an empty folder.
+pub(super) fn remove_folder(path: &Path) -> io::Result<()> {
+    on(path, |at| retry_on_intr(|| unlinkat(at.folder(), at.name, AtFlags::REMOVEDIR)))
 }
 
 /// Writes bytes at a place of a file, whatever else is read or written there.

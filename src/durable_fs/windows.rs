@@ -22,7 +22,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     GetVolumePathNameW, MOVE_FILE_FLAGS, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 
-use super::names::{Entry, Kind, Reach, parent_of};
+use super::names::{Entry, Kind, Reach, Unkept, Wanted, parent_of};
 use super::{landing, reach};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
@@ -207,6 +207,24 @@ pub(super) fn open_own(path: &Path, create: bool) -> io::Result<File> {
     options.read(true).write(create).create(create).truncate(false);
     let file = options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(landing::no_plain_file(path)) }
+}
+
+/// An empty file that was not there.
+pub(super) fn create_probe(path: &Path) -> io::Result<File> {
+    reach::check(parent_of(path))?;
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+}
+
+/// Owners and modes are access lists here, which files inherit from their folder.
+#[allow(clippy::unnecessary_wraps, reason = "the Unix twin can fail")]
+pub(super) fn give(_file: &File, _wanted: Wanted) -> io::Result<Vec<Unkept>> {
+    Ok(Vec::new())
+}
+
+/// Removes an empty folder.
+pub(super) fn remove_folder(path: &Path) -> io::Result<()> {
+    reach::check(parent_of(path))?;
+    fs::remove_dir(path)
 }
 
 pub(super) fn create_private(path: &Path) -> io::Result<File> {

@@ -202,6 +202,8 @@ impl ClaimFolders {
         let sign = sign.filter(|_| durable_fs::is_of_this_machine(folder));
         match durable_fs::hold_folder(folder, sign)? {
             Hold::Ours(ours) => {
+                // What `check` tried there, and was killed.
+                [folder, durable_fs::parent_of(folder)].into_iter().for_each(durable_fs::clear_probe);
                 let let_go = sign.map(|_| (thread::current().id(), folder.to_owned()));
                 Ok((Some(Arc::new(ours)), let_go))
             }

@@ -1,0 +1,164 @@
+//! Trying what the service will do in a folder, with a hidden file of our own that is taken away again.
+//!
+//! The file has one name in every folder, so that what a killed process left is found without a listing: by the next trial there, and by
+//! the service when it takes a claim folder. One that is not ours, or not empty, is never touched.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::error::FsError;
+use super::files::{check_own_folder, identity_at, remove_file};
+use super::names::{Renamed, Unkept, Wanted};
+use super::platform;
+use super::rename::rename_no_replace;
+
+/// Hidden, so that no pattern picks it up.
+const PROBE: &str = ".landfall-probe";
+/// Another process may try the same folder, and takes our file for one that was left.
+const TRIES: u32 = 8;
+
+/// Removes what a trial in a folder left that was killed.
+pub(crate) fn clear_probe(folder: &Path) {
+    let path = folder.join(PROBE);
+    let is_empty_file = identity_at(&path).ok().flatten().is_some_and(|found| found.size == 0);
+    if is_empty_file && !platform::is_foreign(&path) {
+        remove_file(&path).ok(); // tried again by the next
+    }
+}
+
+fn make(folder: &Path) -> Result<(PathBuf, File), FsError> {
+    let path = folder.join(PROBE);
+    for _ in 0..TRIES {
+        match platform::create_probe(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => clear_probe(folder),
+            made => {
+                return made.map(|file| (path.clone(), file)).map_err(|e| FsError::new("create", &path, e));
+            }
+        }
+    }
+    Err(FsError::new("create", &path, io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Makes a file in a folder and takes it away.
+pub(crate) fn try_making(folder: &Path) -> Result<(), FsError> {
+    let (path, file) = make(folder)?;
+    drop(file);
+    remove_file(&path)
+}
+
+/// Makes a file in a landing folder and renames it into the claim folder, which is made for it where it is not there.
+pub(crate) fn try_claiming(landing: &Path, claims: &Path) -> Result<(), FsError> {
+    clear_probe(claims);
+    let was_there = is_there(claims)?;
+    let claimed = claims.join(PROBE);
+    let mut renamed = Ok(Renamed::Missing);
+    for _ in 0..TRIES {
+        let (path, file) = make(landing)?;
+        drop(file);
+        renamed = make_claims(claims, was_there).and_then(|()| rename_no_replace(&path, &claimed));
+        if renamed.is_err() {
+            remove_file(&path)?;
+        }
+        match renamed {
+            // Somebody else tries here, too.
+            Ok(Renamed::Missing | Renamed::NameTaken) => clear_probe(claims),
+            _ => break,
+        }
+    }
+    let removed = remove_file(&claimed);
+    if !was_there {
+        // What a service has put there meanwhile stays, with its folder.
+        platform::remove_folder(claims).ok();
+    }
+    renamed.and(removed)
+}
+
+fn is_there(folder: &Path) -> Result<bool, FsError> {
+    match platform::kind_at(folder) {
+        Ok(_) => check_own_folder(folder).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FsError::new("look at", folder, error)),
+    }
+}
+
+fn make_claims(claims: &Path, is_there: bool) -> Result<(), FsError> {
+    if !is_there {
+        match platform::make_one_folder(claims, true) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(FsError::new("make the folder", claims, error));
+            }
+            _ => {}
+        }
+    }
+    // A mount's options may open to others what was made for us alone.
+    check_own_folder(claims)
+}
+
+/// Gives a file in a folder an owner, a mode and a time; what of that it does not get.
+pub(crate) fn try_keeping(folder: &Path, wanted: Wanted) -> Result<Vec<Unkept>, FsError> {
+    let (path, file) = make(folder)?;
+    let unkept = platform::give(&file, wanted);
+    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
+    // FAT keeps even seconds only.
+    let is_near = |time: SystemTime| {
+        time.duration_since(an_hour_ago).map_or_else(|e| e.duration(), |d| d).as_secs() < 3
+    };
+    let keeps_time = file.set_modified(an_hour_ago).is_ok()
+        && file.metadata().and_then(|found| found.modified()).is_ok_and(is_near);
+    drop(file);
+    remove_file(&path)?;
+    let mut unkept = unkept.map_err(|error| FsError::new("set the permissions of", &path, error))?;
+    unkept.extend((!keeps_time).then_some(Unkept::Time));
+    Ok(unkept)
+}
+
+/// A folder, or the nearest above it that is there.
+pub(crate) fn nearest_folder(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|ancestor| fs::metadata(ancestor).is_ok_and(|found| found.is_dir()))
+}
+
+/// Whether files can be renamed from one folder to the other, as far as their devices tell.
+pub(crate) fn are_on_one_file_system(one: &Path, other: &Path) -> Option<bool> {
+    Some(platform::device_of(one).ok()? == platform::device_of(other).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::durable_fs::CLAIM_FOLDER;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).expect("is there").flatten();
+        names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_trial_leaves_nothing_and_takes_away_what_a_killed_one_left() {
+        let landing = tempfile::tempdir().expect("a folder");
+        let claims = landing.path().join(CLAIM_FOLDER);
+        try_claiming(landing.path(), &claims).expect("may be done");
+        assert_eq!(names(landing.path()), [""; 0]);
+        platform::make_one_folder(&claims, true).expect("makes");
+        for left in [landing.path(), &claims] {
+            drop(make(left).expect("killed behind that"));
+        }
+        try_claiming(landing.path(), &claims).expect("may be done");
+        assert_eq!((names(landing.path()), names(&claims)), (vec![CLAIM_FOLDER.to_owned()], vec![]));
+        drop(make(landing.path()).expect("killed behind that"));
+        assert_eq!(
+            try_keeping(landing.path(), Wanted { mode: 0o640, ..Wanted::default() }).expect("may"),
+            []
+        );
+        assert_eq!(names(landing.path()), [CLAIM_FOLDER]);
+    }
+
+    #[test]
+    fn a_file_with_the_probes_name_that_is_not_empty_is_somebodys_and_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(PROBE), "somebody's").expect("writes");
+        try_making(folder.path()).expect_err("the name is taken");
+        assert_eq!(fs::read_to_string(folder.path().join(PROBE)).expect("is there"), "somebody's");
+    }
+}
