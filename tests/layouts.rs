@@ -86,3 +86,223 @@ fn the_first_folder_on_the_way_that_refuses_is_named_by_the_job_that_waits_for_i
     service.wait_for(&world, "closed/out/a.main");
     service.stop();
 }
+
+/// A rule that watches `srv/*/inbox`.
+const PARTNERS: &str = "paths = [\"srv/{sender}/inbox/*.csv\"]\noutput = { main = { path = \"out/{sender}/{stem}.csv\" } }\n\
+     source = { on_success = \"archive\", archive_dir = \"archive/{sender}\" }";
+
+/// What `check` says as the service's user, with the capability that the packaged unit gives it.
+#[track_caller]
+fn checked(world: &World) -> String {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={SERVICE}"), format!("--regid={SERVICE}"), "--clear-groups".to_owned()]);
+    command.args(["--inh-caps=+lease", "--ambient-caps=+lease"]);
+    command.arg(world.path("landfall")).arg("check").current_dir(world.folder());
+    without_our_variables(&mut command);
+    Ran::new(&command.output().expect("the binary runs")).done().stdout
+}
+
+#[track_caller]
+fn is_clean(world: &World) {
+    let said = checked(world);
+    assert!(said.starts_with("ok: ") && !said.contains("warning: "), "{said}");
+    leaves_nothing(world);
+}
+
+#[track_caller]
+fn leaves_nothing(world: &World) {
+    let left = world.sh("find . -name '.landfall*'");
+    assert_eq!(left, "", "something was left behind");
+}
+
+/// The commands in backquotes of the first warning's hint.
+fn commands(said: &str) -> Vec<String> {
+    let hint =
+        said.split("warning: ").nth(1).and_then(|warning| warning.split("hint: ").nth(1)).unwrap_or_default();
+    let hint = hint.lines().next().unwrap_or_default();
+    hint.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// What is refused, how it comes about, what is said of it, and the commands that are named.
+const REFUSALS: [(&str, &str, &str, &[&str]); 8] = [
+    (
+        "a partner's own folder",
+        "chown 4002:4002 srv/acme/inbox; chmod 755 srv/acme/inbox",
+        "user 4001 may not list and write in DIR/srv/acme/inbox (4002:4002, mode 0755): files cannot be taken from there",
+        &[
+            "chgrp 4001 DIR/srv/acme/inbox && chmod g+rwxs DIR/srv/acme/inbox",
+            "setfacl -m u:4001:rwx,d:u:4001:rwX DIR/srv/acme/inbox",
+        ],
+    ),
+    (
+        "a folder of the service's group that the group may not write in",
+        "chown 4002:4001 srv/acme/inbox; chmod 2750 srv/acme/inbox",
+        "(4002:4001, mode 2750)",
+        &["chmod g+rwxs DIR/srv/acme/inbox", "setfacl -m u:4001:rwx,d:u:4001:rwX DIR/srv/acme/inbox"],
+    ),
+    (
+        "a folder with an access list that leaves the service out",
+        "chown 4002:4002 srv/acme/inbox; chmod 770 srv/acme/inbox; setfacl -m u:4003:rx srv/acme/inbox",
+        "(4002:4002, mode 0770)",
+        &["setfacl -m u:4001:rwx,d:u:4001:rwX DIR/srv/acme/inbox"],
+    ),
+    (
+        "a chrooted partner's home that nobody else may enter",
+        "chown 4001:4001 srv/acme/inbox; chown 4002:4002 srv/acme; chmod 700 srv/acme",
+        "user 4001 may not list DIR/srv/acme (4002:4002, mode 0700): folders below it are not seen",
+        &["chgrp 4001 DIR/srv/acme && chmod g+rx DIR/srv/acme", "setfacl -m u:4001:rx DIR/srv/acme"],
+    ),
+    (
+        "a folder with the sticky bit",
+        "chown 4002:4001 srv/acme/inbox; chmod 3770 srv/acme/inbox",
+        "DIR/srv/acme/inbox (4002:4001, mode 3770) has the sticky bit",
+        &["chmod -t DIR/srv/acme/inbox", "chown 4001 DIR/srv/acme/inbox"],
+    ),
+    (
+        "a waiting file that only its sender may read",
+        "chown 4001:4001 srv/acme/inbox; echo 1 > srv/acme/inbox/a.csv; chown 4002:4002 srv/acme/inbox/a.csv; chmod 600 srv/acme/inbox/a.csv",
+        "user 4001 may not read DIR/srv/acme/inbox/a.csv (4002:4002, mode 0600): it cannot be taken",
+        &[
+            "chgrp 4001 DIR/srv/acme/inbox/a.csv && chmod g+r DIR/srv/acme/inbox/a.csv",
+            "setfacl -m u:4001:r DIR/srv/acme/inbox/a.csv",
+        ],
+    ),
+    (
+        "outputs that cannot be made",
+        "chown 4001:4001 srv/acme/inbox; rmdir out; chown 0:0 .",
+        "user 4001 may not write in DIR (root:root, mode 0755): what is to go there waits",
+        &["chgrp 4001 DIR && chmod g+wx DIR", "setfacl -m u:4001:wx DIR"],
+    ),
+    (
+        "a claim folder of a former service's user",
+        "chown 4001:4001 srv/acme/inbox; mkdir -m 700 srv/acme/inbox/.landfall; chown 4003:4003 srv/acme/inbox/.landfall",
+        "DIR/srv/acme/inbox/.landfall belongs to user 4003, and the service's is 4001: nothing is taken into it",
+        &["chown -R 4001 DIR/srv/acme/inbox/.landfall && chmod -R go-w DIR/srv/acme/inbox/.landfall"],
+    ),
+];
+
+#[test]
+fn each_command_that_check_names_for_what_is_refused_grants_it() {
+    for (what, made, told, wanted) in REFUSALS {
+        for chosen in 0..wanted.len() {
+            let Some(world) = zone(PARTNERS) else { return };
+            let folder = world.folder().display().to_string();
+            world.sh("mkdir -p srv/acme/inbox; chmod 755 srv srv/acme");
+            world.sh(made);
+            let said = checked(&world);
+            assert!(said.contains(&told.replace("DIR", &folder)), "{what}:\n{said}");
+            let named = commands(&said);
+            let wanted: Vec<String> = wanted.iter().map(|command| command.replace("DIR", &folder)).collect();
+            assert_eq!(named.get(..wanted.len()), Some(wanted.as_slice()), "{what}:\n{said}");
+            world.sh(&named[chosen]);
+            let said = checked(&world);
+            assert!(!said.contains("warning: "), "{what}: {} did not help:\n{said}", named[chosen]);
+            // Nothing but what lay there before.
+            assert_eq!(world.sh("find . -name '.landfall-*'"), "", "{what}");
+        }
+    }
+}
+
+/// Goal: what a killed `check` left is gone after the next one, or after the service's start, and nothing else that has its name.
+#[test]
+fn a_check_that_is_killed_leaves_nothing_that_the_next_one_or_the_service_does_not_take_away() {
+    let Some(world) = zone(PARTNERS) else { return };
+    world.sh(&format!("mkdir -p srv/acme/inbox srv/initech/inbox; chown -R {SERVICE}:{SERVICE} srv"));
+    for milliseconds in 0..30 {
+        world.sh(&format!(
+            "timeout -s KILL 0.{milliseconds:03} setpriv --reuid={SERVICE} --regid={SERVICE} --clear-groups ./landfall check > killed.txt 2>&1 || true"
+        ));
+    }
+    is_clean(&world);
+    // As if each had been killed at its worst.
+    let left = "srv/acme/inbox/.landfall-probe srv/acme/inbox/.landfall/.landfall-probe out/.landfall-probe archive/.landfall-probe";
+    let leave = |files: &str| {
+        world.sh(&format!("mkdir -p -m 700 srv/acme/inbox/.landfall; touch {files}; chown -R {SERVICE}:{SERVICE} srv out archive"));
+    };
+    leave(left);
+    checked(&world);
+    assert_eq!(world.sh("find . -name '.landfall-probe*'"), "");
+    leave("srv/acme/inbox/.landfall-probe srv/acme/inbox/.landfall/.landfall-probe");
+    let mut service = world.start_as(SERVICE);
+    world.sh(&format!("echo 1 > staged; chown {SERVICE} staged; mv staged srv/acme/inbox/a.csv"));
+    service.wait_for(&world, "archive/acme/a.csv");
+    service.stop();
+    assert_eq!(world.sh("find . -name '.landfall-probe*'"), "");
+}
+
+#[test]
+fn what_a_sender_names_like_the_probe_is_not_touched_and_told() {
+    for (made, found) in [
+        ("touch srv/acme/inbox/.landfall-probe", "regular empty file"),
+        ("ln -s ../../../victim srv/acme/inbox/.landfall-probe", "symbolic link"),
+        ("mkfifo srv/acme/inbox/.landfall-probe", "fifo"),
+    ] {
+        let Some(world) = zone(PARTNERS) else { return };
+        world.sh(&format!(
+            "mkdir -p srv/acme/inbox; touch victim; {made}; chown -h {PARTNER} srv/acme/inbox/.landfall-probe
+             chown {SERVICE}:{SERVICE} victim srv/acme/inbox"
+        ));
+        let said = checked(&world);
+        assert!(said.contains(".landfall-probe is not the service's: nothing can be tried there"), "{said}");
+        assert_eq!(
+            world.sh("stat -c '%F %u' srv/acme/inbox/.landfall-probe"),
+            format!("{found} {PARTNER}\n")
+        );
+        assert!(world.has("victim"));
+    }
+}
+
+#[test]
+fn nothing_is_tried_while_the_service_runs_and_what_it_may_not_is_told_all_the_same() {
+    let Some(world) = zone(PARTNERS) else { return };
+    world.sh(&format!(
+        "mkdir -p srv/acme/inbox srv/initech/inbox; chown {SERVICE}:{SERVICE} srv/initech/inbox"
+    ));
+    let mut service = world.start_as(SERVICE);
+    service.wait_until_it_watches();
+    let changed = "stat -c '%n %z' srv/acme/inbox srv/initech/inbox out archive data";
+    let before = world.sh(changed);
+    let said = checked(&world);
+    assert!(said.contains("note: ") && said.contains("nothing is tried in its folders"), "{said}");
+    assert!(said.contains(&format!("user {SERVICE} may not list and write in")), "{said}");
+    assert_eq!(world.sh(changed), before);
+    service.stop();
+}
+
+#[test]
+fn root_is_told_as_whom_to_ask_and_tries_nothing() {
+    let Some(world) = zone(PARTNERS) else { return };
+    world.sh("mkdir -p srv/acme/inbox");
+    let before = world.sh("stat -c '%n %z' srv/acme/inbox out archive");
+    let said = world.landfall(&["check"]).done().stdout;
+    assert!(said.contains(&format!("`sudo -u '#{SERVICE}' landfall check`")), "{said}");
+    assert_eq!(world.sh("stat -c '%n %z' srv/acme/inbox out archive"), before);
+}
+
+#[test]
+fn a_thousand_partners_are_tried_within_two_seconds_and_what_they_lack_is_told_in_one_line() {
+    let Some(world) = zone(PARTNERS) else { return };
+    world.sh(&format!(
+        "mkdir -p srv/p{{1..1000}}/inbox; chown -R {SERVICE}:{SERVICE} srv
+         for n in {{1..312}}; do chown $((5000 + n)):$((5000 + n)) srv/p$n/inbox; done"
+    ));
+    let said = checked(&world);
+    assert_eq!(said.matches("warning: ").count(), 1, "{said}");
+    let folder = world.folder().display();
+    for words in [
+        "312 of 1,000 folders: user 4001 may not list and write in ".to_owned(),
+        format!("`setfacl -m u:4001:rwx,d:u:4001:rwX {folder}/srv/*/inbox`"),
+    ] {
+        assert!(said.contains(&words), "`{words}` is not in:\n{said}");
+    }
+    leaves_nothing(&world);
+    world.sh(&commands(&said)[1]);
+    is_clean(&world);
+    // Of the processor: what else the machine does is not counted.
+    let script = format!(
+        "TIMEFORMAT='%U %S'; time setpriv --reuid={SERVICE} --regid={SERVICE} --clear-groups ./landfall check > /dev/null"
+    );
+    let took = world.sh(&format!("({script}) 2>&1"));
+    let seconds: f64 = took.split_whitespace().filter_map(|part| part.parse::<f64>().ok()).sum();
+    assert!(seconds > 0.0 && seconds < 2.0, "it took {took}");
+}

@@ -339,7 +339,10 @@ fn an_output_folder_that_takes_no_file_is_the_one_that_is_named() {
     service.wait_for_log("/archive/pay.txt");
     service.wait_for_log("write in");
     let log = service.log();
-    assert!(log.contains("/archive; what waits") && !log.contains("that folder"), "{log}");
+    assert!(
+        log.contains("/archive (root:root, mode 0755): `chgrp 2001 ") && !log.contains("that folder"),
+        "{log}"
+    );
     service.stop();
 }
 
@@ -372,10 +375,10 @@ fn check_tells_each_folder_and_key_for_which_the_one_who_asks_has_no_rights() {
     let told = check();
     for words in [
         "/key cannot be read",
-        "may not make",
-        "/archive: he may not write in",
-        "may not write in",
-        "/in/b/in cannot be listed",
+        "setfacl -m u:2001:r ",
+        "/archive cannot be made: user 2001 may not write in",
+        "/out cannot be made: user 2001 may not write in",
+        "2 of 2 folders: user 2001 may not list and write in",
     ] {
         assert!(told.contains(words), "{words}:\n{told}");
     }

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::check_warnings::{self, Finding, Level};
+use super::check_about::{Finding, Level};
+use super::check_warnings;
 use super::exit::USAGE;
 use super::say::{self, say};
 use crate::config::{self, Problems};

@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::check_about::About;
 use super::check_rights::{self, Rights};
-use super::check_warnings::{About, Level};
 use crate::durable_fs::{self, CLAIM_FOLDER, FsError, Need};
 use crate::model::fault::Fault as _;
 use crate::model::os_text::escaped_path;
@@ -64,6 +64,11 @@ impl Landing {
         landing
     }
 
+    /// No folder fits, as far as can be seen.
+    pub(super) fn is_empty(&self) -> bool {
+        self.folders.is_empty() && self.closed.is_empty()
+    }
+
     fn enter(&mut self, pattern: &Pattern, folder: PathBuf, listings: &mut Vec<fs::ReadDir>) {
         let is_landing = pattern.could_match_in(&folder);
         match fs::read_dir(&folder) {
@@ -91,13 +96,16 @@ struct Lack {
 
 impl Lack {
     fn of_error(at: &Path, error: &FsError, then: &'static str) -> Self {
+        if error.source.kind() == io::ErrorKind::AlreadyExists {
+            let what = format!("what lies at {} is not the service's", escaped_path(&error.path));
+            let how =
+                "look at what it is, and move it away: `check` makes its own file by that name".to_owned();
+            return Self { at: at.to_owned(), what, then: "nothing can be tried there", how };
+        }
         let how = match error.source.kind() {
             io::ErrorKind::CrossesDevices => {
                 "name a folder of the landing folder's file system: a file is claimed by renaming it"
                     .to_owned()
-            }
-            io::ErrorKind::AlreadyExists => {
-                "look at what has that name, which `check` makes its files by, and move it away".to_owned()
             }
             _ => error.hint().unwrap_or_default(),
         };
@@ -133,18 +141,25 @@ impl About<'_> {
             }
         }
         for folder in &landing.folders {
-            if begun.elapsed() > TRYING_MAX {
-                break;
-            }
-            tried += 1;
-            if let Some(lack) = self.lack_in_landing(folder, pattern) {
+            let has_time = begun.elapsed() < TRYING_MAX;
+            tried += usize::from(has_time);
+            if let Some(lack) = self.lack_in_landing(folder, pattern, has_time) {
                 lacks.add(folder, lack);
             }
         }
-        if landing.is_cut || tried < landing.folders.len() + landing.closed.len() {
+        let all = landing.folders.len() + landing.closed.len();
+        let hint = "the service says of each file why it waits: `landfall jobs`";
+        if landing.is_cut {
             let message =
-                format!("{} of the folders of this pattern were looked at: there are more", grouped(tried));
-            self.note(key, message, "the service says of each file why it waits: `landfall jobs`");
+                format!("{} of the folders of this pattern were looked at: there are more", grouped(all));
+            self.note(key, message, hint);
+        } else if tried < all && self.rights == Rights::Tried {
+            let message = format!(
+                "{} of {} folders were tried within a second; of the others the system was asked what this user may",
+                grouped(tried),
+                grouped(all)
+            );
+            self.note(key, message, hint);
         }
         for (folder, lack, count) in lacks.alike.into_values() {
             let (mut what, mut how) = (lack.what, lack.how);
@@ -153,19 +168,19 @@ impl About<'_> {
                 let glob = glob_of(text).filter(|_| is_landing).zip(lack.at.strip_prefix(&folder).ok());
                 how = match glob {
                     Some((glob, rest)) => {
-                        let all = if rest.as_os_str().is_empty() {
+                        let everywhere = if rest.as_os_str().is_empty() {
                             glob
                         } else {
                             format!("{glob}/{}", rest.display())
                         };
-                        how.replace(&durable_fs::shell_word(&lack.at), &all)
+                        how.replace(&durable_fs::shell_word(&lack.at), &everywhere)
                     }
                     None => format!("{how}; and likewise for the others"),
                 };
                 what = format!(
                     "{} of {} folders: {what}, and likewise in the others",
                     grouped(count),
-                    grouped(tried)
+                    grouped(all)
                 );
             }
             self.warn(key, format!("{what}: {}", lack.then), &how);
@@ -176,7 +191,7 @@ impl About<'_> {
         self.rule.mode == Mode::Shadow || self.rule.source.on_success == OnSuccess::Keep
     }
 
-    fn lack_in_landing(&self, folder: &Path, pattern: &Pattern) -> Option<Lack> {
+    fn lack_in_landing(&self, folder: &Path, pattern: &Pattern, has_time: bool) -> Option<Lack> {
         let claims = match &self.rule.source.claim_dir {
             Some(claims) => claims.clone(),
             None => folder.join(CLAIM_FOLDER),
@@ -203,7 +218,7 @@ impl About<'_> {
         if let Some(lack) = refused(folder, need, NOT_TAKEN) {
             return Some(lack);
         }
-        if self.rights == Rights::Tried && need == Need::Take {
+        if self.rights == Rights::Tried && need == Need::Take && has_time {
             // A claim folder whose own parent is not there yet is tried with the other targets.
             let claimed = if durable_fs::parent_of(&claims).is_dir() {
                 durable_fs::try_claiming(folder, &claims)
@@ -347,7 +362,11 @@ impl About<'_> {
 
     fn lack_in_target(&mut self, folder: &Path, mode: Option<u32>, then: &'static str) -> Option<Lack> {
         if let Some(lack) = refused(folder, Need::Write, then) {
-            return Some(lack);
+            let is_made =
+                lack.at != folder && fs::metadata(folder).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+            let made =
+                if is_made { format!("{} cannot be made: ", escaped_path(folder)) } else { String::new() };
+            return Some(Lack { what: format!("{made}{}", lack.what), ..lack });
         }
         let nearest = durable_fs::nearest_folder(folder)?;
         let in_the_way = folder
@@ -451,10 +470,6 @@ impl About<'_> {
     #[cfg(not(unix))]
     fn unkept_in(&self, _: &Path, _: &Path) -> String {
         String::new()
-    }
-
-    pub(super) fn note(&mut self, key: &[&str], message: String, hint: &str) {
-        self.tell(Level::Note, key, message, hint);
     }
 }
 

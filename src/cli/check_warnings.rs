@@ -5,47 +5,20 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::check_about::{About, Finding, Level};
 use super::check_folders::Landing;
 use super::check_rights::{self, Rights};
-use crate::config::{Places, Problem};
+use crate::config::Places;
 use crate::durable_fs::{self, Need};
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Pattern;
-use crate::model::rule::{Mode, ReadyStrategy, Rule, Settings};
+use crate::model::rule::{Mode, ReadyStrategy, Settings};
 use crate::model::template::{fixed_folder, variables};
 use crate::pipeline::steps::exec;
 use crate::service::shadow::step_not_run;
 
 /// Where the file system has no leases that would tell.
 const WITHOUT_LEASES: &str = "let senders rename or send markers";
-
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Level {
-    /// It can never do what is meant.
-    Problem,
-    /// It can be meant, or depends on what is on this machine now.
-    Warning,
-    /// Nothing is wrong.
-    Note,
-}
-
-impl Level {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Problem => "problem",
-            Self::Warning => "warning",
-            Self::Note => "note",
-        }
-    }
-}
-
-/// Something about the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Finding {
-    pub level: Level,
-    pub problem: Problem,
-}
 
 /// Everything that is to be said, rule by rule. Rules that are off are left alone.
 pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
@@ -111,26 +84,7 @@ fn not_tried(rights: Rights, settings: &Settings, places: &Places) -> Option<Fin
     Some(Finding { level: Level::Note, problem: places.of_service("data_dir", message, &hint) })
 }
 
-/// One rule, and what there is to say of it.
-pub(super) struct About<'a> {
-    pub settings: &'a Settings,
-    pub rule: &'a Rule,
-    pub rights: Rights,
-    places: &'a Places,
-    position: usize,
-    findings: Vec<Finding>,
-}
-
 impl<'a> About<'a> {
-    pub(super) fn tell(&mut self, level: Level, key: &[&str], message: String, hint: &str) {
-        let problem = self.places.of_rule(self.position, key, message, hint);
-        self.findings.push(Finding { level, problem });
-    }
-
-    pub(super) fn warn(&mut self, key: &[&str], message: String, hint: &str) {
-        self.tell(Level::Warning, key, message, hint);
-    }
-
     /// It writes nothing, and needs no right but to read.
     fn shadow(&mut self) {
         if let Some((number, step)) = step_not_run(self.rule) {
@@ -171,7 +125,7 @@ impl<'a> About<'a> {
                 continue;
             }
             let mut landing = Landing::of(&pattern);
-            if landing.folders.is_empty() && pattern.fixed_folder().is_dir() {
+            if landing.is_empty() && pattern.fixed_folder().is_dir() {
                 let message =
                     format!("no folder below {} fits this pattern now", escaped_path(pattern.fixed_folder()));
                 self.warn(
@@ -286,17 +240,6 @@ impl<'a> About<'a> {
         self.warn(key, message, "set `service.scan_every` to less if that is too late for these files");
     }
 
-    pub(super) fn products(&self) -> Vec<(Vec<&'a str>, &'a str)> {
-        let rule = self.rule;
-        let outputs = rule
-            .outputs
-            .iter()
-            .map(|(category, output)| (vec!["output", category.as_str(), "path"], output.path.as_str()));
-        let marker = rule.publish.marker.as_deref().map(|text| (vec!["publish", "marker"], text));
-        let manifest = rule.publish.manifest.as_deref().map(|text| (vec!["publish", "manifest"], text));
-        outputs.chain(marker).chain(manifest).collect()
-    }
-
     fn outputs(&mut self) {
         let archive = self.rule.source.archive_dir.as_deref();
         let products = self.products();
@@ -341,11 +284,17 @@ impl<'a> About<'a> {
             if found.is_file() && is_us { fs::File::open(fixed).map(drop) } else { Ok(()) }
         });
         if let Err(error) = found {
-            let message = match error.kind() {
-                io::ErrorKind::NotFound => format!("{} does not exist", escaped_path(fixed)),
-                _ => format!("{} cannot be read: {error}", escaped_path(fixed)),
+            let (message, hint) = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    let hint = "put it there and let the service's user read it, or correct the path, before files come that need it";
+                    (format!("{} does not exist", escaped_path(fixed)), hint.to_owned())
+                }
+                _ => (
+                    format!("{} cannot be read: {error}", escaped_path(fixed)),
+                    durable_fs::hint_at(fixed, Need::Read, &error),
+                ),
             };
-            self.warn(key, message, "put it there and let the service's user read it, or correct the path, before files come that need it");
+            self.warn(key, message, &hint);
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod adopt;
 mod check;
+mod check_about;
 mod check_folders;
 mod check_rights;
 mod check_store;

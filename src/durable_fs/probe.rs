@@ -10,21 +10,32 @@ use std::time::{Duration, SystemTime};
 
 use super::error::FsError;
 use super::files::{check_own_folder, identity_at, remove_file};
-use super::names::{Renamed, Unkept, Wanted};
+use super::names::{Renamed, Unkept, Wanted, parent_of};
 use super::platform;
 use super::rename::rename_no_replace;
 
 /// Hidden, so that no pattern picks it up.
 const PROBE: &str = ".landfall-probe";
+/// Stands for a claim folder that is not there yet.
+const PROBE_FOLDER: &str = ".landfall-probe.d";
 /// Another process may try the same folder, and takes our file for one that was left.
 const TRIES: u32 = 8;
 
 /// Removes what a trial in a folder left that was killed.
 pub(crate) fn clear_probe(folder: &Path) {
+    clear_file(folder);
+    let made = folder.join(PROBE_FOLDER);
+    if check_own_folder(&made).is_ok() {
+        clear_file(&made);
+        platform::remove_folder(&made).ok(); // tried again by the next
+    }
+}
+
+fn clear_file(folder: &Path) {
     let path = folder.join(PROBE);
     let is_empty_file = identity_at(&path).ok().flatten().is_some_and(|found| found.size == 0);
     if is_empty_file && !platform::is_foreign(&path) {
-        remove_file(&path).ok(); // tried again by the next
+        remove_file(&path).ok();
     }
 }
 
@@ -48,52 +59,49 @@ pub(crate) fn try_making(folder: &Path) -> Result<(), FsError> {
     remove_file(&path)
 }
 
-/// Makes a file in a landing folder and renames it into the claim folder, which is made for it where it is not there.
+/// Makes a file in a landing folder and renames it into the claim folder; where that is not there, into one that is made beside it for that.
 pub(crate) fn try_claiming(landing: &Path, claims: &Path) -> Result<(), FsError> {
-    clear_probe(claims);
-    let was_there = is_there(claims)?;
+    if is_there(claims)? {
+        clear_probe(claims);
+        return try_renaming(landing, claims);
+    }
+    let beside = parent_of(claims);
+    let made = beside.join(PROBE_FOLDER);
+    clear_probe(beside);
+    match platform::make_one_folder(&made, true) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(FsError::new("make the folder", &made, error));
+        }
+        _ => {}
+    }
+    // A mount's options may open to others what was made for us alone.
+    let renamed = check_own_folder(&made).and_then(|()| try_renaming(landing, &made));
+    platform::remove_folder(&made).ok();
+    renamed
+}
+
+fn is_there(claims: &Path) -> Result<bool, FsError> {
+    match platform::kind_at(claims) {
+        Ok(_) => check_own_folder(claims).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(FsError::new("look at", claims, error)),
+    }
+}
+
+fn try_renaming(landing: &Path, claims: &Path) -> Result<(), FsError> {
     let claimed = claims.join(PROBE);
-    let mut renamed = Ok(Renamed::Missing);
     for _ in 0..TRIES {
         let (path, file) = make(landing)?;
         drop(file);
-        renamed = make_claims(claims, was_there).and_then(|()| rename_no_replace(&path, &claimed));
-        if renamed.is_err() {
-            remove_file(&path)?;
-        }
-        match renamed {
+        match rename_no_replace(&path, &claimed) {
+            Ok(Renamed::Done) => break,
             // Somebody else tries here, too.
-            Ok(Renamed::Missing | Renamed::NameTaken) => clear_probe(claims),
-            _ => break,
+            Ok(Renamed::Missing | Renamed::NameTaken) => clear_file(claims),
+            Err(error) => return remove_file(&path).and(Err(error)),
         }
+        remove_file(&path)?;
     }
-    let removed = remove_file(&claimed);
-    if !was_there {
-        // What a service has put there meanwhile stays, with its folder.
-        platform::remove_folder(claims).ok();
-    }
-    renamed.and(removed)
-}
-
-fn is_there(folder: &Path) -> Result<bool, FsError> {
-    match platform::kind_at(folder) {
-        Ok(_) => check_own_folder(folder).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(FsError::new("look at", folder, error)),
-    }
-}
-
-fn make_claims(claims: &Path, is_there: bool) -> Result<(), FsError> {
-    if !is_there {
-        match platform::make_one_folder(claims, true) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(FsError::new("make the folder", claims, error));
-            }
-            _ => {}
-        }
-    }
-    // A mount's options may open to others what was made for us alone.
-    check_own_folder(claims)
+    remove_file(&claimed)
 }
 
 /// Gives a file in a folder an owner, a mode and a time; what of that it does not get.
@@ -141,9 +149,12 @@ mod tests {
         try_claiming(landing.path(), &claims).expect("may be done");
         assert_eq!(names(landing.path()), [""; 0]);
         platform::make_one_folder(&claims, true).expect("makes");
-        for left in [landing.path(), &claims] {
+        let made = landing.path().join(PROBE_FOLDER);
+        platform::make_one_folder(&made, true).expect("makes");
+        for left in [landing.path(), &claims, &made] {
             drop(make(left).expect("killed behind that"));
         }
+        clear_probe(landing.path());
         try_claiming(landing.path(), &claims).expect("may be done");
         assert_eq!((names(landing.path()), names(&claims)), (vec![CLAIM_FOLDER.to_owned()], vec![]));
         drop(make(landing.path()).expect("killed behind that"));

@@ -24,32 +24,26 @@ const LINKS_MAX: usize = 40;
 /// Who this process is.
 struct Us {
     user: u32,
-    /// By name, where there is one: as commands take it.
-    user_word: String,
-    group_word: String,
-    groups: Vec<u32>,
+    group: u32,
 }
 
 impl Us {
     fn now() -> Self {
-        let user = rustix::process::geteuid().as_raw();
-        let group = rustix::process::getegid().as_raw();
-        let mut groups: Vec<u32> = rustix::process::getgroups()
-            .unwrap_or_default()
-            .into_iter()
-            .map(rustix::fs::Gid::as_raw)
-            .collect();
-        groups.push(group);
-        Self {
-            user,
-            user_word: user_name(user).unwrap_or_else(|| user.to_string()),
-            group_word: group_name(group).unwrap_or_else(|| group.to_string()),
-            groups,
-        }
+        Self { user: rustix::process::geteuid().as_raw(), group: rustix::process::getegid().as_raw() }
+    }
+
+    /// By name, where there is one: as commands take it.
+    fn user_word(&self) -> String {
+        user_name(self.user).unwrap_or_else(|| self.user.to_string())
+    }
+
+    fn group_word(&self) -> String {
+        group_name(self.group).unwrap_or_else(|| self.group.to_string())
     }
 
     fn is_in(&self, group: u32) -> bool {
-        self.groups.contains(&group)
+        let others = rustix::process::getgroups().unwrap_or_default();
+        group == self.group || others.iter().any(|other| other.as_raw() == group)
     }
 }
 
@@ -147,15 +141,24 @@ impl Us {
     fn at(&self, path: &Path, need: Need, refused: Errno) -> Option<Refusal> {
         let mount = MountEntry::of(path);
         let told = |what: String, how: String| Some(Refusal { at: path.to_owned(), what, how });
-        let who = &self.user_word;
+        let who = &self.user_word();
         match refused {
             Errno::ROFS => {
-                let point = mount.map_or_else(|| "the file system".to_owned(), |mount| word(&mount.at));
+                let point = mount.map_or_else(|| path.to_owned(), |mount| mount.at);
+                let point_word = word(&point);
+                let what = if point == path {
+                    format!("{point_word} is mounted read-only")
+                } else {
+                    format!("{} lies on {point_word}, which is mounted read-only", word(path))
+                };
+                // systemd tells those that it starts.
+                let or_unit = match std::env::var_os("INVOCATION_ID") {
+                    Some(_) => ", or name it in `ReadWritePaths` of the service's unit",
+                    None => "",
+                };
                 told(
-                    format!("{} lies on {point}, which is mounted read-only", word(path)),
-                    format!(
-                        "`mount -o remount,rw {point}`; under systemd name it in `ReadWritePaths` of the service"
-                    ),
+                    what,
+                    format!("mount that file system writable (`mount -o remount,rw {point_word}`){or_unit}"),
                 )
             }
             Errno::PERM => told(
@@ -184,7 +187,7 @@ impl Us {
                 let what =
                     format!("user {who} may not {} {} ({owner}, mode {mode:04o})", verb(need), word(path));
                 let by_mount =
-                    mount.and_then(|mount| Some((mount.owner_options(who, &self.group_word)?, mount)));
+                    mount.and_then(|mount| Some((mount.owner_options(who, &self.group_word())?, mount)));
                 if let Some((options, mount)) = by_mount {
                     return told(what, mount_anew(&mount, &options));
                 }
@@ -213,19 +216,18 @@ impl Us {
         match group {
             _ if has_list => {}
             _ if self.is_in(found.gid()) => ways.push(format!("`chmod g+{letters}{setgid} {path_word}`")),
-            Some(group) if has_group_right || found.mode() & 0o020 != 0 => {
-                ways.push(format!("`usermod -a -G {group} {}` (then start the service anew)", self.user_word))
-            }
+            Some(group) if has_group_right || found.mode() & 0o020 != 0 => ways
+                .push(format!("`usermod -a -G {group} {}` (then start the service anew)", self.user_word())),
             _ => ways.push(format!(
                 "`chgrp {} {path_word} && chmod g+{letters}{setgid} {path_word}`",
-                self.group_word
+                self.group_word()
             )),
         }
         if list != AccessList::Unsupported {
             // What lands later is to be read too.
             let later =
-                if need == Need::Take { format!(",d:u:{}:rwX", self.user_word) } else { String::new() };
-            ways.push(format!("`setfacl -m u:{}:{letters}{later} {path_word}`", self.user_word));
+                if need == Need::Take { format!(",d:u:{}:rwX", self.user_word()) } else { String::new() };
+            ways.push(format!("`setfacl -m u:{}:{letters}{later} {path_word}`", self.user_word()));
         }
         if need == Need::Read {
             ways.push("have its sender upload files that the group may read (mode 0640) into a folder with the setgid bit".to_owned());
@@ -246,7 +248,7 @@ impl Us {
             how: format!(
                 "`chmod -t {shown}`, or `chown {} {shown}`, or give the service CAP_FOWNER (`AmbientCapabilities` and \
                  `CapabilityBoundingSet` of its unit)",
-                self.user_word
+                self.user_word()
             ),
         })
     }
@@ -260,7 +262,7 @@ pub(crate) fn sticky_refusal(folder: &Path) -> Option<Refusal> {
 /// How a file system is mounted so that all on it is this user's alone; none where files have owners of their own.
 pub(crate) fn mount_for_us_alone(path: &Path) -> Option<String> {
     let (us, mount) = (Us::now(), MountEntry::of(path)?);
-    let options = mount.owner_options(&us.user_word, &us.group_word)?;
+    let options = mount.owner_options(&us.user_word(), &us.group_word())?;
     Some(mount_anew(&mount, &options))
 }
 
