@@ -12,7 +12,7 @@ use super::error::FsError;
 use super::files::{check_own_folder, identity_at, remove_file};
 use super::names::{Renamed, Unkept, Wanted, parent_of};
 use super::platform;
-use super::rename::rename_no_replace;
+use super::rename::take_file;
 
 /// Hidden, so that no pattern picks it up.
 const PROBE: &str = ".landfall-probe";
@@ -93,7 +93,7 @@ fn try_renaming(landing: &Path, claims: &Path) -> Result<(), FsError> {
     for _ in 0..TRIES {
         let (path, file) = make(landing)?;
         drop(file);
-        match rename_no_replace(&path, &claimed) {
+        match take_file(&path, &claimed) {
             Ok(Renamed::Done) => break,
             // Somebody else tries here, too.
             Ok(Renamed::Missing | Renamed::NameTaken) => clear_file(claims),
