@@ -13,12 +13,13 @@ use super::say::complain;
 use super::shadow_theirs::theirs_only;
 use super::view::{self, Stop};
 use crate::engine::{self, Answers, JobFilter};
+use crate::model::fault::FaultKind;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Mode, Rule, Settings};
-use crate::model::shadow::{GONE, Shadowed, Verdict};
+use crate::model::shadow::{Shadowed, Verdict};
 use crate::model::shown_json;
 use crate::service::shadow::{candidates, settings_aside, step_not_run};
 
@@ -26,8 +27,8 @@ use crate::service::shadow::{candidates, settings_aside, step_not_run};
 #[derive(clap::Args)]
 #[command(
     after_help = "Exit code 0: whatever was compared is the same; what is not there yet, and files that were gone before they were read, do \
-                  not change that. 1: an output differs, is ours or theirs only, or cannot be compared; a file would have failed or been \
-                  refused; or there is nothing to tell."
+                  not change that. 1: an output differs, is ours or theirs only, or cannot be compared; a file would have failed, or been \
+                  refused or held; or there is nothing to tell."
 )]
 pub(super) struct ShadowArgs {
     /// A rule with `mode = "shadow"`
@@ -51,6 +52,8 @@ struct Sum {
     theirs_only: u64,
     /// Files that would have failed, or been refused.
     failed: u64,
+    /// Files that would wait for somebody to mend or settle something.
+    held: u64,
     gone: u64,
     /// Files that are not done.
     unfinished: u64,
@@ -62,6 +65,7 @@ impl Sum {
         self.records += job.account.records_in;
         match job.state.get() {
             JobState::Completed => {}
+            JobState::Failed if would_be_held(job) => self.held += 1,
             JobState::Failed | JobState::Refused => self.failed += 1,
             JobState::Aborted => self.gone += 1, // one that only comes again is not told
             _ => self.unfinished += 1,
@@ -79,7 +83,7 @@ impl Sum {
     }
 
     fn is_good(&self) -> bool {
-        self.differing + self.ours_only + self.theirs_only + self.not_compared + self.failed == 0
+        self.differing + self.ours_only + self.theirs_only + self.not_compared + self.failed + self.held == 0
     }
 
     fn json(&self) -> Value {
@@ -93,6 +97,7 @@ impl Sum {
             "not_there_yet": self.not_there_yet,
             "not_compared": self.not_compared,
             "failed": self.failed,
+            "held": self.held,
             "gone": self.gone,
             "unfinished": self.unfinished,
         })
@@ -214,11 +219,11 @@ impl<'a> Report<'a> {
             sum.not_there_yet,
             sum.not_compared
         )?;
-        if sum.failed + sum.gone + sum.unfinished > 0 {
+        if sum.failed + sum.held + sum.gone + sum.unfinished > 0 {
             writeln!(
                 out,
-                "of the files {} would have failed, {} were gone before they were read, {} are not done",
-                sum.failed, sum.gone, sum.unfinished
+                "of the files {} would have failed, {} would be held, {} were gone before they were read, {} are not done",
+                sum.failed, sum.held, sum.gone, sum.unfinished
             )?;
         }
         Ok(())
@@ -255,13 +260,19 @@ fn outputs(job: &Job) -> impl Iterator<Item = (&PublishedOutput, &Shadowed)> {
 
 /// It was not complete, and is another job by now: the sum has each file once.
 fn comes_again(job: &Job) -> bool {
-    job.state == JobState::Aborted && !job.timeline.last().is_some_and(|moment| moment.detail.contains(GONE))
+    job.state == JobState::Aborted && !job.is_gone
+}
+
+/// Whether it ended because somebody would have to mend a rule or a key, or to settle it: nobody does that for a shadow.
+fn would_be_held(job: &Job) -> bool {
+    job.state == JobState::Failed && job.error.as_ref().is_some_and(|error| error.kind == FaultKind::Config)
 }
 
 /// What became of a file, in a word.
 fn status(job: &Job) -> &'static str {
     match job.state.get() {
         JobState::Completed => "read",
+        JobState::Failed if would_be_held(job) => "would be held",
         JobState::Failed => "would fail",
         JobState::Refused => "would be refused",
         JobState::Aborted => "gone",

@@ -80,12 +80,12 @@ pub(super) fn claim(
         }
     }
     shared.store.sync()?;
-    let mut folders = Vec::new();
-    let keeps = durable_fs::keep_reached();
     if let Some(tell) = &shared.claims.held.tell {
         let renamed = jobs.iter().flatten().filter(|job| job.source.claimed.is_some());
-        renamed.for_each(|job| tell(job.source.path.as_path(), &job.source.identity));
+        tell(&renamed.map(|job| (job.source.path.as_path(), job.source.identity)).collect::<Vec<_>>());
     }
+    let mut folders = Vec::new();
+    let keeps = durable_fs::keep_reached();
     let answers: Vec<_> = jobs
         .iter()
         .zip(wanted)

@@ -1,6 +1,6 @@
 //! The ways out that publish nothing: failed or refused with quarantine, given back to wait.
 
-use super::give_back::give_back;
+use super::give_back::{end_given_back, give_back};
 use super::moving::{move_companions, move_source, plan_companions, sync_moved};
 use super::quarantine;
 use super::schedule::{Owner, Stage};
@@ -17,6 +17,10 @@ use crate::telemetry::events;
 
 /// Ends a job that cannot be done. A source that ended too early goes back to wait, once for the same bytes.
 pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
+    if trouble.reaction == Reaction::Gone {
+        job.is_gone = true;
+        return end_given_back(shared, &mut job, &trouble.error.message);
+    }
     if trouble.reaction == Reaction::GiveBack
         && is_first_try(shared, &job)
         && give_back(shared, &mut job, &trouble.error.message)?

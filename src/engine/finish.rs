@@ -202,6 +202,7 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
         }
         Reaction::ByKind
         | Reaction::GiveBack
+        | Reaction::Gone
         | Reaction::Park { .. }
         | Reaction::SuspectRule { starts_over: false }
         | Reaction::JudgeRecords => {}

@@ -3,6 +3,7 @@
 //! The row says so first, durably: its sender may take the file away before the end of the row is, and nothing is lost then.
 
 use super::companions::{return_companions, take_companions};
+use super::gone;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
@@ -71,7 +72,9 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;
     shared.dispatch.forget_back_off(job.id);
-    shared.claims.held.forget(&job.source.identity);
+    if let Some(lost) = shared.claims.held.give_back(&job.source.identity) {
+        gone::note(shared, &lost.rule, &lost.path, &lost.identity, &lost.vars, "read again");
+    }
     shared.delivery_decided(job.id);
     events::given_back(job, why);
     shared.claims.answer(job.source.path.as_path(), Answer::NotYet); // whatever lies there is a candidate

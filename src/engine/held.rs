@@ -6,17 +6,17 @@ use std::fs::File;
 use std::io::{self, Seek as _};
 use std::path::Path;
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::lock;
 use crate::model::identity::FileIdentity;
 use crate::watch::Offer;
 
-/// Files that are open at once. What comes beyond it is gone for who stands aside, and told so where its watch has seen it.
+/// Files that are open at once. What comes beyond it is gone for who stands aside, and told so.
 pub(super) const HELD_MAX: usize = 256;
 
-/// Is told of a file, which still lies where it was found, before a live rule's claim renames it.
-pub(crate) type TellClaim = Box<dyn Fn(&Path, &FileIdentity) + Send + Sync>;
+/// Is told of files, which still lie where they were found, before a live rule's claims rename them.
+pub(crate) type TellClaims = Box<dyn Fn(&[(&Path, FileIdentity)]) + Send + Sync>;
 
 /// Files that are remembered beyond their end: the watch may see them only then.
 const REMEMBERED_MAX: usize = 4096;
@@ -24,83 +24,218 @@ const REMEMBERED_MAX: usize = 4096;
 /// Locks for itself.
 #[derive(Default)]
 pub(super) struct HeldSources {
-    open: Mutex<HashMap<FileIdentity, File>>,
-    remembered: Mutex<VecDeque<FileIdentity>>,
+    files: Mutex<Files>,
     /// Who is told of claims, for the one that claims.
-    pub tell: Option<TellClaim>,
+    pub tell: Option<TellClaims>,
     /// Who makes jobs of them, for the one that stands aside.
     pub intake: OnceLock<SyncSender<Vec<Offer>>>,
+    /// Each thread that opens files has one, and longer than it wants where it hangs.
+    pub openers: Arc<()>,
+}
+
+#[derive(Default)]
+struct Files {
+    open: HashMap<FileIdentity, Held>,
+    /// Those of which a row tells.
+    remembered: VecDeque<Remembered>,
+}
+
+struct Held {
+    file: File,
+    /// The same content came back to where it lay, and is taken from there again.
+    again: Option<Offer>,
+}
+
+struct Remembered {
+    identity: FileIdentity,
+    /// By a job that reads it, or did.
+    is_read: bool,
+}
+
+/// What became of a file that is to be held.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    Held,
+    /// Its content is being read, or was.
+    Known,
+    NoRoom,
+}
+
+impl Files {
+    fn remember(&mut self, identity: FileIdentity, is_read: bool) {
+        if self.remembered.len() == REMEMBERED_MAX {
+            self.remembered.pop_front();
+        }
+        self.remembered.push_back(Remembered { identity, is_read });
+    }
+
+    fn hold(&mut self, offer: &Offer, file: File) -> Hold {
+        let identity = offer.identity;
+        let is_same = |other: &FileIdentity| *other != identity && other.same_content(&identity);
+        if let Some((_, held)) = self.open.iter_mut().find(|(other, _)| is_same(other)) {
+            held.again = Some(offer.clone());
+            return Hold::Known;
+        }
+        if self.remembered.iter().any(|other| other.is_read && is_same(&other.identity)) {
+            return Hold::Known;
+        }
+        if self.open.len() >= HELD_MAX {
+            return Hold::NoRoom;
+        }
+        self.open.insert(identity, Held { file, again: None });
+        self.remember(identity, true);
+        Hold::Held
+    }
+
+    /// No job tells of it any more.
+    fn drop_all_of(&mut self, identity: &FileIdentity) -> Option<Held> {
+        self.remembered.retain(|other| !other.identity.same_content(identity));
+        self.open.remove(identity)
+    }
 }
 
 impl HeldSources {
-    /// Holds a file. False: there is no room.
-    pub(super) fn hold(&self, identity: FileIdentity, file: File) -> bool {
-        let mut open = lock(&self.open);
-        let has_room = open.len() < HELD_MAX;
-        if has_room {
-            open.insert(identity, file);
-            let mut remembered = lock(&self.remembered);
-            if remembered.len() == REMEMBERED_MAX {
-                remembered.pop_front();
-            }
-            remembered.push_back(identity);
-        }
-        has_room
+    /// Holds a file for a job that is to be made of it.
+    pub(super) fn hold(&self, offer: &Offer, file: File) -> Hold {
+        lock(&self.files).hold(offer, file)
+    }
+
+    /// A row tells of a file that nobody reads.
+    pub(super) fn remember_gone(&self, identity: &FileIdentity) {
+        lock(&self.files).remember(*identity, false);
     }
 
     pub(super) fn has(&self, identity: &FileIdentity) -> bool {
-        lock(&self.open).contains_key(identity)
+        lock(&self.files).open.contains_key(identity)
     }
 
-    /// Whether it is one that is or was held, as it was or renamed: a rename changes its ctime, and for a moment the file has its old name.
+    /// Whether a row tells of it, or will, as it was or renamed: a rename changes its ctime, and for a moment the file has its old name.
     pub(super) fn knows(&self, identity: &FileIdentity) -> bool {
-        lock(&self.remembered).iter().any(|held| held.same_content(identity))
+        lock(&self.files).remembered.iter().any(|other| other.identity.same_content(identity))
     }
 
-    /// Whether it is held under an identity that is another by its rename alone.
+    /// Whether its content is read, or was, under an identity that is another by its rename alone.
     pub(super) fn knows_renamed(&self, identity: &FileIdentity) -> bool {
-        lock(&self.remembered).iter().any(|held| held != identity && held.same_content(identity))
+        let is_it = |other: &Remembered| {
+            other.is_read && other.identity != *identity && other.identity.same_content(identity)
+        };
+        lock(&self.files).remembered.iter().any(is_it)
     }
 
     /// The file, from its beginning, if it is held. One reader at a time: they share their place.
     pub(super) fn open(&self, identity: &FileIdentity) -> Option<io::Result<File>> {
-        let file = lock(&self.open).get(identity)?.try_clone();
+        let file = lock(&self.files).open.get(identity)?.file.try_clone();
         Some(file.and_then(|mut file| {
             file.rewind()?;
             Ok(file)
         }))
     }
 
+    /// Its job ended, and tells of it.
     pub(super) fn forget(&self, identity: &FileIdentity) {
-        drop(lock(&self.open).remove(identity));
+        let held = lock(&self.files).open.remove(identity);
+        drop(held); // without the lock: a close may hang
+    }
+
+    /// No job was made of it, so that nothing tells of it.
+    pub(super) fn forget_unread(&self, identity: &FileIdentity) {
+        let held = lock(&self.files).drop_all_of(identity);
+        drop(held);
+    }
+
+    /// Its job ended because the file comes again. Where it did already, and was taken away, that is the next job: else the file is lost,
+    /// and given here.
+    pub(super) fn give_back(&self, identity: &FileIdentity) -> Option<Offer> {
+        let mut files = lock(&self.files);
+        let held = files.drop_all_of(identity);
+        let Held { file, again } = held?;
+        let again = again?;
+        let is_held = files.hold(&again, file) == Hold::Held;
+        drop(files);
+        if is_held && self.offer(again.clone()) {
+            return None;
+        }
+        self.forget_unread(&again.identity);
+        Some(again)
+    }
+
+    /// Whether a job is going to be made of it.
+    pub(super) fn offer(&self, offer: Offer) -> bool {
+        self.intake.get().is_some_and(|intake| intake.try_send(vec![offer]).is_ok())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
+    use std::sync::mpsc::sync_channel;
 
     use super::*;
     use crate::durable_fs;
+    use crate::engine::tests::World;
+
+    fn offer(world: &World) -> Offer {
+        let identity = durable_fs::identity_at(&world.source()).expect("looks").expect("a file");
+        Offer::going(&world.rule(), &world.source(), identity, std::collections::BTreeMap::new())
+    }
+
+    /// The same as it is after renames.
+    fn renamed(offer: &Offer) -> Offer {
+        let identity = FileIdentity { ctime_ns: offer.identity.ctime_ns + 1, ..offer.identity };
+        Offer { identity, ..offer.clone() }
+    }
+
+    fn opened(world: &World) -> File {
+        File::open(world.source()).expect("opens")
+    }
 
     #[test]
     fn what_is_held_is_read_from_its_beginning_each_time_also_when_its_name_is_gone() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("a");
-        std::fs::write(&path, "1\n").expect("writes");
-        let identity = durable_fs::identity_at(&path).expect("looks").expect("a file");
-        let held = HeldSources::default();
-        assert!(held.open(&identity).is_none());
-        assert!(held.hold(identity, File::open(&path).expect("opens")));
-        durable_fs::remove_file(&path).expect("removes");
+        let world = World::new();
+        let (held, offer) = (HeldSources::default(), offer(&world));
+        assert!(held.open(&offer.identity).is_none());
+        assert_eq!(held.hold(&offer, opened(&world)), Hold::Held);
+        let whole = std::fs::read_to_string(world.source()).expect("reads");
+        durable_fs::remove_file(&world.source()).expect("removes");
         for _ in 0..2 {
             let mut text = String::new();
-            let mut file = held.open(&identity).expect("is held").expect("opens");
+            let mut file = held.open(&offer.identity).expect("is held").expect("opens");
             file.read_to_string(&mut text).expect("reads");
-            assert_eq!(text, "1\n");
+            assert_eq!(text, whole);
         }
-        assert!(held.knows(&identity) && !held.knows_renamed(&identity));
-        held.forget(&identity);
-        assert!(!held.has(&identity) && held.knows(&identity), "the watch may see it only now");
+        assert!(held.knows(&offer.identity) && !held.knows_renamed(&offer.identity));
+        held.forget(&offer.identity);
+        assert!(!held.has(&offer.identity) && held.knows(&offer.identity), "the watch may see it only now");
+    }
+
+    #[test]
+    fn a_file_without_a_job_is_known_no_more_and_one_that_is_told_as_gone_may_be_read_when_it_comes_again() {
+        let world = World::new();
+        let (held, first) = (HeldSources::default(), offer(&world));
+        held.hold(&first, opened(&world));
+        held.forget_unread(&first.identity);
+        assert!(!held.has(&first.identity) && !held.knows(&first.identity));
+        held.remember_gone(&first.identity);
+        let again = renamed(&first);
+        assert!(held.knows(&again.identity) && !held.knows_renamed(&again.identity));
+        assert_eq!(held.hold(&again, opened(&world)), Hold::Held);
+    }
+
+    #[test]
+    fn a_file_that_comes_back_while_it_is_read_is_read_again_where_it_ended_early_and_else_once() {
+        let world = World::new();
+        let held = HeldSources::default();
+        let (intake, offers) = sync_channel(1);
+        held.intake.set(intake).expect("there is none");
+        let first = offer(&world);
+        let again = renamed(&first);
+        held.hold(&first, opened(&world));
+        assert_eq!(held.hold(&again, opened(&world)), Hold::Known, "the same content");
+        assert_eq!(held.give_back(&first.identity), None);
+        assert_eq!(offers.try_recv().expect("is offered"), [again.clone()]);
+        assert!(held.has(&again.identity) && !held.has(&first.identity));
+        assert!(!held.knows_renamed(&again.identity), "nobody takes it for one that was read");
+        held.forget(&again.identity);
+        assert_eq!(held.hold(&renamed(&again), opened(&world)), Hold::Known, "it was read to its end");
     }
 }

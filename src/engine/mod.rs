@@ -38,6 +38,7 @@ mod free_name;
 mod give_back;
 mod give_way;
 mod given_back;
+mod gone;
 mod handle;
 mod held;
 mod in_hand;

@@ -25,6 +25,11 @@ pub(super) fn end_or_hold(
             shared.store.change().forget_failed_records(job.id, 0).apply()?;
             fail::quarantine(shared, job)
         }
+        // Nobody settles what is not published.
+        Resend::Held if shared.publishing.aside.is_some() => {
+            job.fail(trouble.error.clone())?;
+            fail::quarantine(shared, job)
+        }
         Resend::Held => hold(shared, job, trouble),
     }
 }

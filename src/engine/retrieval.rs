@@ -13,7 +13,6 @@ use crate::durable_fs::{self, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
-use crate::model::shadow::GONE;
 
 /// Names in an archive under which a lost source is looked for.
 const ARCHIVE_NAMES_MAX: usize = 100;
@@ -52,10 +51,10 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         }
         Place::Changed => {
             fail::remove_hidden(shared, job)?;
-            let is_there = look_at(job.source.path.as_path())?.is_some();
+            job.is_gone = look_at(job.source.path.as_path())?.is_none();
             let why =
-                if is_there { "the file was changed".to_owned() } else { format!("the file {GONE} read") };
-            end_given_back(shared, job, &why)?;
+                if job.is_gone { "the file was gone before it was read" } else { "the file was changed" };
+            end_given_back(shared, job, why)?;
         }
         Place::Lost => {
             let (message, hint) = match archived_as(shared, job)? {

@@ -7,7 +7,7 @@ use super::delivery_order::AskPublished;
 use super::dispatch::{Crew, Seat};
 use super::error::EngineError;
 use super::handle::Engine;
-use super::held::{HELD_MAX, TellClaim};
+use super::held::{HELD_MAX, TellClaims};
 use super::names::AskTaken;
 use super::opening::{self, Purpose};
 use super::shared::{Shared, TakeOutputs};
@@ -52,9 +52,9 @@ impl Engine {
         &self,
         settings: Settings,
         registry: Registry,
-        tell_claim: TellClaim,
+        tell_claims: TellClaims,
     ) -> Result<Running, EngineError> {
-        self.begin(settings, registry, Purpose::Serve, |shared| shared.claims.held.tell = Some(tell_claim))
+        self.begin(settings, registry, Purpose::Serve, |shared| shared.claims.held.tell = Some(tell_claims))
     }
 
     /// Watches as a service does, beside another engine, and touches nothing: the settings have a data folder and outputs of its own, and

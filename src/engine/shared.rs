@@ -19,7 +19,7 @@ use super::schedule::{Limits, Owner, Schedule, Stage};
 use super::stop::Stop;
 use super::trouble::{Reaction, Trouble};
 use crate::clock;
-use crate::model::fault::JobError;
+use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
@@ -211,6 +211,12 @@ impl Shared {
         if job.state.is_final() {
             return Ok(());
         }
+        if self.is_held_open(&job, trouble) {
+            job.fail(trouble.error.clone())?;
+            self.store.change().job(&job).apply()?;
+            self.dispatch.queue(Stage::Finish, &Owner::of(&job), id);
+            return Ok(());
+        }
         let suspects_rule = matches!(trouble.reaction, Reaction::SuspectRule { .. });
         let suspected = suspects_rule.then(|| self.rules.snapshot(&self.store, &job)).transpose()?;
         // One that was changed since may be mended already: then the job sees that soon.
@@ -260,6 +266,12 @@ impl Shared {
         Ok(())
     }
 
+    /// Whether its source would be held open until somebody mends a rule or a key: it is gone from where it lay, and others want its place.
+    fn is_held_open(&self, job: &Job, trouble: &Trouble) -> bool {
+        let waits_for_mending = trouble.error.kind == FaultKind::Config && !job.state.is_past_intent();
+        waits_for_mending && !job.is_failing() && self.claims.held.has(&job.source.identity)
+    }
+
     /// A file has the columns that its rule names: jobs that were held because theirs had not are looked at again.
     pub(super) fn rule_fits(&self, rule: &ReadyRule) {
         let held = rule.fit.fitted();
@@ -283,7 +295,7 @@ impl Shared {
 mod tests {
     use super::*;
     use crate::engine::tests::World;
-    use crate::model::fault::{FaultKind, WaitsFor};
+    use crate::model::fault::WaitsFor;
 
     fn hindered(world: &World, job: &Job, trouble: Trouble) -> Job {
         world.shared.job_hindered(job.id, Stage::Load, trouble);

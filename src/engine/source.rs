@@ -11,7 +11,6 @@ use crate::model::fault::FaultKind;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
-use crate::model::shadow::GONE;
 
 /// What a job's next step is, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
@@ -148,8 +147,8 @@ pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
 pub(super) fn missing_source(job: &Job) -> Result<Trouble, Trouble> {
     let is_gone = is_gone(job, ask_folder(job.source_path())?);
     if is_gone && job.source.claimed.is_none() {
-        let message = format!("{} {GONE} read to its end", job.source_path());
-        return Ok(Trouble::new(FaultKind::Input, message, None).with(Reaction::GiveBack));
+        let message = format!("{} was gone before it was read to its end", job.source_path());
+        return Ok(Trouble::new(FaultKind::Input, message, None).with(Reaction::Gone));
     }
     Ok(if is_gone { changed_source(job) } else { out_of_reach(&folder_of(job.source_path())) })
 }

@@ -49,6 +49,8 @@ pub(super) enum Reaction {
     ByKind,
     /// The source ended too early and may still be growing: it is given back to wait, once; else as its kind says.
     GiveBack,
+    /// The source was taken away from where it lies, and is not ours: the job ends.
+    Gone,
     /// What was collected before may be wrong too: the job fails or is held, and starts from its first record when it goes on.
     StartOver,
     /// A flush or fsync failed: the service stops, and nothing is retried before its next start.

@@ -8,20 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use super::claim;
 use super::file_systems::{self, WatchedTogether};
-use super::intake;
 use super::shared::Shared;
 use super::threads::Threads;
 use super::trouble::Trouble;
 use super::watches::{BeginIntake, Intakes, Watched, Watching};
-use crate::clock;
+use super::{gone, intake};
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::identity::FileIdentity;
-use crate::model::job::{Job, Source};
-use crate::model::job_state::JobEvent;
 use crate::model::rule::{Mode, Rule};
-use crate::model::shadow::GONE;
 use crate::watch::{Content, Outlets, Watch, WentAway};
 
 /// Batches of offers that wait for an intake.
@@ -87,20 +82,9 @@ fn went_away(shared: &Arc<Shared>) -> WentAway {
     let shared = Arc::downgrade(shared);
     Box::new(move |rule, path, identity, values| {
         let Some(shared) = shared.upgrade() else { return };
-        // A live rule took it, and it is read all the same, or was.
-        if shared.claims.held.knows(identity) || is_away(path, identity) {
-            return;
-        }
-        let id = shared.claims.ids.next(claim::random_tail());
-        let source = Source { retire: true, ..Source::found(path, *identity) };
-        let mut job =
-            Job { vars: values.clone(), ..Job::queued(id, &rule.name, &rule.hash(), source, clock::now()) };
-        let ended = job.take(JobEvent::GivenBack, clock::now(), &format!("it {GONE} complete"));
-        let written = ended
-            .map_err(Trouble::from)
-            .and_then(|()| Ok(shared.store.change().rule(rule).job(&job).apply()?));
-        if let Err(trouble) = written {
-            tracing::warn!(path = %job.source.path, error = %trouble.error, "that this file is gone is not noted");
+        // A live rule took it: it is read all the same, or was, or is told as gone already.
+        if !shared.claims.held.knows(identity) && !is_away(path, identity) {
+            gone::note(&shared, rule, path, identity, values, "complete");
         }
     })
 }

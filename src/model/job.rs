@@ -95,6 +95,9 @@ pub struct Job {
     /// Whether it is a resend, and of what.
     #[serde(default, skip_serializing_if = "is_default")]
     pub delivery: Delivery,
+    /// Its file was taken away before it was read to its end: it does not come again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub is_gone: bool,
     /// It published nothing: what would have been.
     #[serde(default, skip_serializing_if = "is_default")]
     pub shadow: Option<Box<Shadow>>,
@@ -267,6 +270,7 @@ impl Job {
             error: None,
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".to_owned() }],
             delivery: Delivery::default(),
+            is_gone: false,
             shadow: None,
         }
     }

@@ -261,6 +261,7 @@ pub(crate) mod tests {
                 hint: Some("send it again".into()),
             }),
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".into() }],
+            is_gone: false,
             shadow: None,
             delivery: Delivery {
                 key: Some(OsText::from("acme/payments-1")),

@@ -4,9 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::os_text::OsText;
 
-/// In the reason for which a job ended whose file somebody else took away; of a kept file, in live rules too.
-pub(crate) const GONE: &str = "was gone before it was";
-
 /// A job that published nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shadow {

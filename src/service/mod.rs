@@ -20,6 +20,7 @@ use crate::config::{self, Problems};
 use crate::control::{ControlError, Server};
 use crate::engine::{Configuration, Engine, EngineError, Running};
 use crate::model::configuration::ConfigurationState;
+use crate::model::identity::FileIdentity;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Mode;
 use crate::pipeline::Registry;
@@ -125,16 +126,19 @@ impl Service {
         let aside = Aside::new(&settings, registry.clone());
         aside.take_rules(&settings.rules);
         let sees = Arc::downgrade(&aside);
-        let tell_claim = Box::new(move |path: &Path, identity: &_| {
+        let tell_claims = Box::new(move |files: &[(&Path, FileIdentity)]| {
             if let Some(aside) = sees.upgrade() {
-                aside.see_claim(path, identity);
+                aside.see_claims(files);
             }
         });
-        let running = engine.serve(settings, registry.clone(), tell_claim).inspect_err(|_| {
+        let running = engine.serve(settings, registry.clone(), tell_claims).inspect_err(|_| {
             shadow::wait_for_stop(aside.stop().as_ref(), stop_timeout);
         })?;
         tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
         let reloading = begin_reloading(&board, &engine, &aside, file, registry, start);
+        if reloading.is_none() && aside.trouble().is_some() {
+            tracing::error!("shadow rules are not watched before a restart: nobody tries it again");
+        }
         Ok(Self { engine, running, aside, control, board, reloading, stop_timeout })
     }
 

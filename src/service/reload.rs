@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::board::{Board, Call};
 use super::rules_folder::{self, RulesFolder};
-use super::shadow::Aside;
+use super::shadow::{Aside, UNWATCHED_HINT};
 use super::start::{self, Start, recipients_files};
 use super::stillness::{Stillness, lacks_its_end};
 use crate::clock;
@@ -48,6 +48,8 @@ const WRITER_PATIENCE: Duration = Duration::from_secs(10);
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(2500);
 /// Folders may be replaced without an event that reaches us.
 const HANG_BELL_EVERY: Duration = Duration::from_secs(30);
+/// Shadow rules that cannot be watched are tried again.
+const WATCH_SHADOWS_EVERY: Duration = Duration::from_secs(2);
 /// A stop waits so long for the thread, which may hang.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -100,6 +102,8 @@ struct Owner {
     bell_hung: Instant,
     /// Since when somebody waits for an answer.
     asked_since: Option<Instant>,
+    /// When shadow rules that cannot be watched are tried again.
+    shadows_at: Instant,
     is_writer_told: bool,
     /// Rules whose files of recipients are wrong or away, as long as they are.
     unready: Vec<ConfigurationProblem>,
@@ -156,6 +160,7 @@ impl Owner {
             bell: Bell::new(ring),
             bell_hung: now,
             asked_since: None,
+            shadows_at: now + WATCH_SHADOWS_EVERY,
             is_writer_told: false,
             unready: Vec::new(),
         }
@@ -185,12 +190,25 @@ impl Owner {
         self.note_unready(self.engine.renew_rules(&names));
         if !self.unready.is_empty() {
             events::configuration_incomplete(&self.unready);
+        }
+        if !self.unready.is_empty() || self.aside.trouble().is_some() {
+            self.post_problems();
+        }
+    }
+
+    /// Shadow rules that could not be watched are tried again; live ones go on whatever comes of it.
+    fn watch_shadows(&mut self, now: Instant) {
+        let is_due = self.asked_since.is_some() || now >= self.shadows_at;
+        if is_due && self.aside.trouble().is_some() {
+            self.shadows_at = now + WATCH_SHADOWS_EVERY;
+            self.aside.take_rules(&self.taken.rules);
             self.post_problems();
         }
     }
 
     /// One look, and what follows from it. How long until the next one; none: nothing is under way.
     fn look(&mut self, asked: u64, now: Instant) -> Option<Duration> {
+        self.watch_shadows(now);
         let is_asked = self.asked_since.is_some();
         if self.bell.lacks_a_folder() {
             self.bell.hang_in(&self.files.folders()); // before the look: what is put into it from now on rings
@@ -315,6 +333,7 @@ impl Owner {
     fn post_problems(&self) -> Vec<ConfigurationProblem> {
         let mut problems = self.judged.wrong.as_ref().map(Problems::told).unwrap_or_default();
         problems.extend(self.unready.iter().cloned());
+        problems.extend(self.aside.trouble().map(unwatched_shadows));
         self.board.post(|state| {
             state.problems.clone_from(&problems);
             let since = state.wrong_since.or_else(|| Some(clock::now()));
@@ -461,6 +480,14 @@ fn names_of<'r>(rules: impl Iterator<Item = &'r Rule>) -> Vec<String> {
 
 fn key_of(rule: &str) -> String {
     format!("rule \"{rule}\"")
+}
+
+fn unwatched_shadows(why: String) -> ConfigurationProblem {
+    let key = "mode = \"shadow\"".to_owned();
+    let message = format!("shadow rules are not watched: {why}");
+    let text = format!("{key}: {message}\n    hint: {UNWATCHED_HINT}");
+    let hint = Some(UNWATCHED_HINT.to_owned());
+    ConfigurationProblem { file: None, line: None, column: None, key, message, hint, text }
 }
 
 fn unready_rule(file: Option<&PathBuf>, unready: &Unready) -> ConfigurationProblem {

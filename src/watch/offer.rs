@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
@@ -44,6 +44,27 @@ pub(crate) struct Offer {
     pub folder_marker: Option<(PathBuf, FileIdentity)>,
     /// Judged by a close-write and content that proves its own end: may turn out to be early.
     pub may_be_early: bool,
+}
+
+impl Offer {
+    /// A file that goes away from where it lies, whatever lies beside it.
+    pub(crate) fn going(
+        rule: &Arc<Rule>,
+        path: &Path,
+        identity: FileIdentity,
+        vars: BTreeMap<String, OsText>,
+    ) -> Self {
+        Self {
+            rule: Arc::clone(rule),
+            path: path.to_owned(),
+            identity,
+            names: None,
+            vars,
+            companions: Vec::new(),
+            folder_marker: None,
+            may_be_early: false,
+        }
+    }
 }
 
 /// Where offers go: rules whose offers may be taken slowly have an outlet of their own, so that others do not wait for them.

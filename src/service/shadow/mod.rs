@@ -4,7 +4,8 @@
 //! keep their sources, and their outputs go where nobody else looks. So a shadow job is like any other, and is never among those that
 //! publish: not in their list, nor where resends are looked for.
 //!
-//! It is there from the first shadow rule on. What goes wrong with it is logged, and live rules go on.
+//! It is there from the first shadow rule on, and where an earlier run left jobs that it had begun. What goes wrong with it is told, and live
+//! rules go on. No lock is held over a call to a folder, so that a stop and the claims of live rules wait for none.
 
 mod compare;
 mod content;
@@ -15,26 +16,31 @@ mod theirs;
 
 use std::path::Path;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::ServiceError;
 use super::start::opened;
-use crate::control::Server;
+use crate::control::{ControlError, Server};
 use crate::durable_fs;
-use crate::engine::{Engine, Running, TakeOutputs};
+use crate::engine::{Engine, Refusal, Running, TakeOutputs};
 use crate::model::identity::FileIdentity;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
 use crate::store::Store;
+use crate::watch::Offer;
 use crate::watch::rules::RuleSet;
 use compare::Comparing;
 use outputs::{Places, RealRules};
-use rules::rules_aside;
+use rules::{outputs_dir, rules_aside};
 
 pub(crate) use rules::{settings_aside, step_not_run};
 pub(crate) use theirs::{candidates, unpacked_name};
 
+/// What to do where shadow rules are not watched.
+pub(super) const UNWATCHED_HINT: &str =
+    "mend it: it is tried again by itself, and live rules go on meanwhile";
 /// Who compares may hang at the old system's folder.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 const STOP_PAUSE: Duration = Duration::from_millis(2);
@@ -44,9 +50,11 @@ pub(super) struct Aside {
     settings: Settings,
     registry: Registry,
     rules: RealRules,
-    begun: Mutex<Option<Begun>>,
+    engine: Mutex<Life>,
     /// What it watches for, and by whom.
-    taker: RwLock<Option<Taker>>,
+    taker: RwLock<Option<Arc<Taker>>>,
+    /// Why the rules as they are now are not watched.
+    trouble: Mutex<Option<String>>,
 }
 
 /// Which file is taken under which rule.
@@ -56,11 +64,29 @@ struct Taker {
     rules: Vec<Arc<Rule>>,
 }
 
+/// Held for moments alone.
+enum Life {
+    NotBegun,
+    Begun(Begun),
+    Stopped,
+}
+
 struct Begun {
     engine: Engine,
     running: Running,
     control: Server,
     comparing: Receiver<()>,
+}
+
+/// Shadow rules are not watched.
+#[derive(Debug, thiserror::Error)]
+enum Unwatched {
+    #[error(transparent)]
+    NotBegun(#[from] ServiceError),
+    #[error("the rules are not taken")]
+    NotTaken(#[from] Refusal),
+    #[error("cannot start a thread that compares")]
+    NoThread(#[source] std::io::Error),
 }
 
 impl Aside {
@@ -71,67 +97,126 @@ impl Aside {
             settings,
             registry,
             rules: Arc::new(RwLock::default()),
-            begun: Mutex::default(),
+            engine: Mutex::new(Life::NotBegun),
             taker: RwLock::default(),
+            trouble: Mutex::default(),
         })
     }
 
-    /// Watches what is a shadow among these rules, in place of all that was.
+    /// Watches what is a shadow among these rules, in place of all that was. Where it cannot, [`Self::trouble`] says why, and it is to be
+    /// asked again.
     pub(super) fn take_rules(&self, rules: &[Rule]) {
-        rules.clone_into(&mut *self.rules.write().unwrap_or_else(PoisonError::into_inner));
-        let aside = rules_aside(rules, &self.settings.service.data_dir);
-        let rules_aside: Vec<_> = aside.iter().cloned().map(Arc::new).collect();
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let _span = tracing::info_span!("shadow").entered();
-        if let Some(begun) = &*begun {
-            if let Err(error) = begun.engine.take_rules(aside) {
-                tracing::error!(%error, "the shadow rules are not taken: those before go on");
-            }
-        } else if rules.iter().any(|rule| rule.mode == Mode::Shadow) {
-            match self.begin(aside) {
-                Ok(started) => *begun = Some(started),
-                Err(error) => {
-                    let hint = "mend it, and reload: live rules go on without them";
-                    tracing::error!(error = format!("{error:#}"), hint, "shadow rules cannot be watched");
+        rules.clone_into(&mut *self.rules.write().unwrap_or_else(PoisonError::into_inner));
+        let taken = self.go_by(rules);
+        let mut trouble = lock(&self.trouble);
+        let before = trouble.take();
+        match taken {
+            Ok(()) if before.is_some() => tracing::info!("shadow rules are watched now"),
+            Ok(()) => {}
+            Err(error) => {
+                let error = trouble.insert(told(&error));
+                if before.as_ref() != Some(error) {
+                    tracing::error!(%error, hint = UNWATCHED_HINT, "shadow rules cannot be watched");
                 }
             }
         }
-        let taker = begun.as_ref().and_then(|begun| {
-            let set = RuleSet::new(rules_aside.clone()).ok()?; // or the engine has told what is wrong
-            Some(Taker { engine: begun.engine.clone(), set, rules: rules_aside })
-        });
-        *self.taker.write().unwrap_or_else(PoisonError::into_inner) = taker;
     }
 
-    /// A live rule is about to take this file from where it lies: a shadow has it, too.
-    pub(super) fn see_claim(&self, path: &Path, identity: &FileIdentity) {
-        let taker = self.taker.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(Taker { engine, set, rules }) = &*taker else { return };
-        let assigned = set.assign(path).and_then(|(at, values)| Some((rules.get(at)?, values)));
-        if let Some((rule, values)) = assigned {
-            engine.take_open(rule, values, path, identity);
+    /// Why the rules that it was given last are not watched.
+    pub(super) fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
+    }
+
+    fn go_by(&self, rules: &[Rule]) -> Result<(), Unwatched> {
+        let aside = rules_aside(rules, &self.settings.service.data_dir);
+        let known = match &*lock(&self.engine) {
+            Life::NotBegun => None,
+            Life::Begun(begun) => Some(begun.engine.clone()),
+            Life::Stopped => return Ok(()),
+        };
+        let (engine, taken) = match known {
+            Some(engine) => {
+                let taken = engine.take_rules(aside.clone());
+                (engine, taken.map(drop))
+            }
+            None if rules.iter().any(|rule| rule.mode == Mode::Shadow) || self.was_broken_off() => {
+                (self.begin(aside.clone())?, Ok(()))
+            }
+            None => return Ok(()),
+        };
+        let rules: Vec<_> = aside.into_iter().map(Arc::new).collect();
+        // What is wrong with them the engine has told.
+        let taker = RuleSet::new(rules.clone()).ok().map(|set| Arc::new(Taker { engine, set, rules }));
+        *self.taker.write().unwrap_or_else(PoisonError::into_inner) = taker;
+        Ok(taken?)
+    }
+
+    /// Whether an earlier run left outputs of jobs that it had begun: in clear, and looked for by nobody but the engine that stands aside.
+    fn was_broken_off(&self) -> bool {
+        let folder = outputs_dir(&self.settings.service.data_dir);
+        let is_there = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
+        if is_there {
+            tracing::info!(folder = %folder.display(), "jobs of shadow rules were broken off: they are done, and what they wrote is removed");
+        }
+        is_there
+    }
+
+    /// Live rules are about to take these files from where they lie: a shadow has them, too.
+    pub(super) fn see_claims(&self, files: &[(&Path, FileIdentity)]) {
+        let taker = self.taker.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(taker) = taker else { return };
+        let offers = files.iter().filter_map(|(path, identity)| {
+            let (at, values) = taker.set.assign(path)?;
+            Some(Offer::going(taker.rules.get(at)?, path, *identity, values))
+        });
+        let offers: Vec<_> = offers.collect();
+        if !offers.is_empty() {
+            taker.engine.take_open(offers);
         }
     }
 
-    fn begin(&self, rules: Vec<Rule>) -> Result<Begun, super::ServiceError> {
+    /// Its engine, begun, unless a stop was asked for meanwhile.
+    fn begin(&self, rules: Vec<Rule>) -> Result<Engine, Unwatched> {
+        let begun = self.begun(rules)?;
+        let engine = begun.engine.clone();
+        let mut life = lock(&self.engine);
+        if matches!(*life, Life::Stopped) {
+            drop(life);
+            begun.stop();
+        } else {
+            *life = Life::Begun(begun);
+        }
+        Ok(engine)
+    }
+
+    fn begun(&self, rules: Vec<Rule>) -> Result<Begun, Unwatched> {
         let data_dir = &self.settings.service.data_dir;
-        durable_fs::make_folder(data_dir, true).map_err(crate::control::ControlError::from)?;
-        let store = opened(|| Store::open(data_dir))?;
+        let not_made = |error| ServiceError::from(ControlError::from(error));
+        durable_fs::make_folder(data_dir, true).map_err(not_made)?;
+        let store = opened(|| Store::open(data_dir)).map_err(ServiceError::from)?;
         let settings = Settings { rules, ..self.settings.clone() };
         let engine = Engine::over(store.clone(), &settings.rules);
         let places = Places { data_dir: data_dir.clone(), rules: Arc::clone(&self.rules) };
-        let control = Server::start(data_dir, Arc::new(engine.clone()))?;
+        let control = Server::start(data_dir, Arc::new(engine.clone())).map_err(ServiceError::from)?;
         let takes = places.clone();
         let take_outputs: TakeOutputs = Box::new(move |job| takes.take(job));
-        let running = engine.start_aside(settings, self.registry.clone(), take_outputs)?;
-        let comparing = compare::start(Comparing::new(places, store), engine.clone());
-        let comparing = comparing.map_err(crate::control::ControlError::Listen)?;
-        Ok(Begun { engine, running, control, comparing })
+        let running = engine.start_aside(settings, self.registry.clone(), take_outputs);
+        let running = running.map_err(ServiceError::from)?;
+        match compare::start(Comparing::new(places, store), engine.clone()) {
+            Ok(comparing) => Ok(Begun { engine, running, control, comparing }),
+            Err(error) => {
+                stop_engine(running, control); // else it would go on beside the word that it cannot
+                Err(Unwatched::NoThread(error))
+            }
+        }
     }
 
     /// Begins to stop it, within `service.stop_timeout`; live rules are stopped meanwhile.
     pub(super) fn stop(&self) -> Option<JoinHandle<()>> {
-        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let Life::Begun(begun) = std::mem::replace(&mut *lock(&self.engine), Life::Stopped) else {
+            return None;
+        };
         begun.engine.ask_to_stop();
         std::thread::Builder::new().name("stop-shadow".into()).spawn(move || begun.stop()).ok()
     }
@@ -139,14 +224,28 @@ impl Aside {
 
 impl Begun {
     fn stop(self) {
-        if let Err(error) = self.control.stop() {
-            tracing::warn!(%error, "the endpoint for shadow rules did not stop cleanly");
-        }
-        if let Err(error) = self.running.stop() {
-            tracing::warn!(%error, "shadow rules did not stop cleanly");
-        }
+        stop_engine(self.running, self.control);
         self.comparing.recv_timeout(STOP_PATIENCE).ok(); // it may hang
     }
+}
+
+fn stop_engine(running: Running, control: Server) {
+    if let Err(error) = control.stop() {
+        tracing::warn!(%error, "the endpoint for shadow rules did not stop cleanly");
+    }
+    if let Err(error) = running.stop() {
+        tracing::warn!(%error, "shadow rules did not stop cleanly");
+    }
+}
+
+/// An error with what it came from.
+fn told(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |source| source.source());
+    sources.fold(error.to_string(), |told, source| format!("{told}: {source}"))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits for what [`Aside::stop`] began, as long as a stop may take.
