@@ -54,8 +54,8 @@ impl Engine {
         }
         let now = clock::now();
         let job = stages.map_or_else(
-            || JobIds::default().next(super::claim::random_tail()),
-            |shared| shared.claims.ids.next(super::claim::random_tail()),
+            || JobIds::default().next(super::claims::random_tail()),
+            |shared| shared.claims.ids.next(super::claims::random_tail()),
         );
         let row = LedgerRow {
             job,

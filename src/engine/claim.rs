@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use super::claim_names::{claim_folder, claimed_path, claimed_path_beside};
 use super::companions::take_companions;
-use super::delivery;
 use super::give_back::give_back;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::source::{identity_of, look_at};
 use super::trouble::Trouble;
+use super::{claims, delivery};
 use crate::clock;
 use crate::durable_fs::{self, Need, Renamed};
 use crate::model::fault::FaultKind;
@@ -122,7 +122,7 @@ fn new_job(
     want: &Wanted,
     held: &mut Option<(PathBuf, FolderIdentity)>,
 ) -> Result<Job, Trouble> {
-    let id = shared.claims.ids.next(random_tail());
+    let id = shared.claims.ids.next(claims::random_tail());
     let rule = &want.rule.rule;
     let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
     let folder = if renames {
@@ -171,13 +171,6 @@ fn companions(rule: &Rule, offer: &Offer, id: JobId, renames: bool) -> Result<Ve
         });
     }
     Ok(found)
-}
-
-pub(super) fn random_tail() -> u128 {
-    use std::hash::{BuildHasher as _, RandomState};
-    // `RandomState` is seeded by the operating system; ids need to differ, not to be secret.
-    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
-    half() << 64 | half()
 }
 
 /// Renames one file into its claim folder; `names` is how many it may have. None: it is not ours after all, and the row is gone.

@@ -44,6 +44,14 @@ impl Claims {
     }
 }
 
+/// Of a job's id.
+pub(super) fn random_tail() -> u128 {
+    use std::hash::{BuildHasher as _, RandomState};
+    // `RandomState` is seeded by the operating system; ids need to differ, not to be secret.
+    let half = || u128::from(RandomState::new().hash_one(std::process::id()));
+    half() << 64 | half()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::claim;
+use super::claims;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
@@ -21,7 +21,7 @@ pub(super) fn note(
     values: &Values,
     why: &str,
 ) {
-    let id = shared.claims.ids.next(claim::random_tail());
+    let id = shared.claims.ids.next(claims::random_tail());
     let source = Source { retire: true, ..Source::found(path, *identity) };
     let mut job =
         Job { vars: values.clone(), ..Job::queued(id, &rule.name, &rule.hash(), source, clock::now()) };
