@@ -108,6 +108,31 @@ impl Mount {
         }
     }
 
+    /// The last job says what it waits for, to who lists it and to who shows it, with the place.
+    #[track_caller]
+    fn waits_for_mount(&self, service: &mut Service, place: &str) {
+        let says = |job: &serde_json::Value| {
+            let waiting = &job["waiting"];
+            let detail = waiting["detail"].as_str()?;
+            (waiting["for"] == "mount" && detail.contains("has not answered for") && detail.contains(place))
+                .then(|| job["id"].as_str().expect("an id").to_owned())
+        };
+        let id = service.wait_until("a job waits for a mount", || self.world.jobs().iter().find_map(says));
+        self.world.landfall(&["jobs"]).done().says(&["a mount: the file system of", place]);
+        self.world.landfall(&["show", &id]).done().says(&["waiting    for mount", place]);
+    }
+
+    /// What was told of a hang ends with it.
+    #[track_caller]
+    fn answers_again(&self, service: &mut Service) {
+        self.signal(Signal::CONT);
+        service.wait_until("the job is done and waits for nothing", || {
+            let jobs = self.world.jobs();
+            let is_done = |job: &serde_json::Value| job["state"] == "completed" && job["waiting"].is_null();
+            jobs.iter().all(is_done).then_some(())
+        });
+    }
+
     /// `SIGTERM` ends it in time. Its last file of this file system is closed only when that answers again: until then its process is a
     /// zombie, with nothing left of the service.
     #[track_caller]
@@ -168,6 +193,7 @@ fn an_output_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another
         mount.goes_on(&mut service, name);
     }
     mount.answers(&["in/second"]);
+    mount.waits_for_mount(&mut service, "mnt/out");
     mount.stops(service, &["did not stop in time", "mnt/out"]);
     mount.all_comes_out(&["mnt/out/second"]);
 }
@@ -235,6 +261,7 @@ fn an_archive_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another_rule(
         mount.goes_on(&mut service, name);
     }
     mount.answers(&["in/first"]);
+    mount.waits_for_mount(&mut service, "mnt/archive");
     mount.stops(service, &["did not stop in time", "mnt/archive"]);
     mount.all_comes_out(&["out/first", "mnt/archive/first"]);
 }
@@ -258,6 +285,34 @@ fn a_landing_folder_that_hangs_holds_up_neither_a_stop_nor_an_answer_nor_another
     mount.all_comes_out(&[]);
 }
 
+/// Its reader has waited for the step before, which takes its time.
+#[test]
+fn a_job_whose_source_hangs_while_it_is_read_says_so_and_one_whose_step_takes_long_does_not() {
+    let rule = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{stem}\" } }\n\
+                pipeline = [{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }]";
+    let service = "memory_max = \"16MiB\"\nload_ahead = \"0\"";
+    let Some(mount) = Mount::with_service(service, &[rule]) else { return };
+    let world = &mount.world;
+    world.write("gate", "#!/bin/sh\ntouch begun\nuntil [ -e go ]; do sleep 0.05; done\nexec cat\n");
+    world.sh("chmod +x gate; seq -f %0150.0f 300000 > big");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.sh("cp big mnt/in/.big; mv mnt/in/.big mnt/in/big");
+    service.wait_for(world, "begun");
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_millis(2500) {
+        let jobs = world.jobs();
+        assert!(jobs.iter().all(|job| job["waiting"].is_null()), "{jobs:#?}");
+    }
+    mount.hang();
+    world.write("go", "");
+    mount.waits_for_mount(&mut service, "mnt/in");
+    mount.goes_on(&mut service, "a");
+    mount.answers_again(&mut service);
+    service.stop();
+    world.sh("cmp big out/big");
+}
+
 /// From a start to another rule's output.
 const STARTED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -271,7 +326,7 @@ fn a_start_beside_a_landing_folder_that_hangs_serves_the_others_and_that_one_whe
     mount.world.sh("chmod +x gate");
     let mut first = mount.world.start();
     first.wait_until_it_watches();
-    mount.world.move_in("remote/in/unfinished", "1\n");
+    mount.world.write("mnt/in/unfinished", "1\n"); // past the mount it would be seen late
     first.wait_for(&mount.world, "begun");
     first.kill();
     mount.world.write("go", "");
@@ -287,7 +342,7 @@ fn a_start_beside_a_landing_folder_that_hangs_serves_the_others_and_that_one_whe
     mount.answers(&["mnt/in/unfinished", "does not answer", "the start has been here for"]);
     mount.signal(Signal::CONT);
     service.wait_for(&mount.world, "out/unfinished");
-    mount.world.move_in("remote/in/new", "2\n");
+    mount.world.write("mnt/in/new", "2\n");
     service.wait_for(&mount.world, "out/new");
     service.stop();
     assert_eq!(["out/unfinished", "out/new"].map(|output| mount.world.text(output)), ["1\n", "2\n"]);

@@ -104,7 +104,7 @@ pub(crate) use space::{Space, is_mount_point, space_at};
 pub(crate) use unix::open_unblocked;
 #[cfg(unix)]
 pub(crate) use users::{CAP_LEASE, group_of_user, has_capability, user_name};
-pub(crate) use whereabouts::{leave_place, note_place, place_of};
+pub(crate) use whereabouts::{hanging, leave_place, note_place, place_of};
 
 #[cfg(test)]
 mod tests;

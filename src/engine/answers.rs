@@ -49,7 +49,8 @@ impl Door for Engine {
                 Err(refusal) => Box::new(std::iter::once(Err(refusal))),
             },
         };
-        Box::new(jobs.map(|job| job.map(|job| self.with_progress(job))))
+        let hanging = self.hanging();
+        Box::new(jobs.map(move |job| job.map(|job| self.with_progress(&hanging, job))))
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {
@@ -57,7 +58,7 @@ impl Door for Engine {
         // Retention may have taken it a moment ago.
         let missing = || Refusal::NoSuchJob { text: job.to_owned() };
         let job = self.store().job(id).map_err(refused)?.ok_or_else(missing)?;
-        Ok(self.with_progress(job))
+        Ok(self.with_progress(&self.hanging(), job))
     }
 
     fn act(&self, act: &Act) -> Result<JobId, Refusal> {

@@ -35,7 +35,8 @@ pub(super) fn group_of(rule: &Rule, mounts: &Mounts) -> Arc<str> {
     named(&used_by(rule, mounts))
 }
 
-fn used_by(rule: &Rule, mounts: &Mounts) -> BTreeSet<PathBuf> {
+/// The mounts of all folders that a rule uses.
+pub(super) fn used_by(rule: &Rule, mounts: &Mounts) -> BTreeSet<PathBuf> {
     let of = |folder: PathBuf| match &rule.publish.mount {
         Some(mount) if folder.starts_with(mount) => mount.clone(),
         _ => mounts.of(&folder),

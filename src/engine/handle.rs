@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::door::{Configuration, Refusal};
 use super::error::EngineError;
+use super::hanging::Hanging;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
@@ -101,7 +102,10 @@ impl Engine {
     }
 
     /// Adds the progress of reading to a job's row, which is told it only now and then.
-    pub(super) fn with_progress(&self, mut job: Job) -> Job {
+    pub(super) fn with_progress(&self, hanging: &Hanging, mut job: Job) -> Job {
+        if let Some(stages) = self.stages() {
+            hanging.tell(stages, &mut job);
+        }
         if job.state != JobState::Running {
             return job;
         }
@@ -110,6 +114,11 @@ impl Engine {
             run.copy_counts(&mut job);
         }
         job
+    }
+
+    /// The file systems that do not answer now.
+    pub(super) fn hanging(&self) -> Hanging {
+        self.stages().map(|stages| Hanging::now(stages)).unwrap_or_default()
     }
 
     /// Takes a failed job from its source again, under the current rule.

@@ -1,5 +1,6 @@
 //! How one source is read: in turns with others, until its job breaks off or the engine stops.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -7,6 +8,7 @@ use super::lock;
 use super::run::Run;
 use super::shared::{READING_TURN, Shared};
 use crate::allowance::{Pace, size};
+use crate::durable_fs;
 
 /// Of one job.
 pub(super) struct LoadPace {
@@ -14,11 +16,13 @@ pub(super) struct LoadPace {
     run: Arc<Run>,
     /// Since when it is its turn.
     since: Mutex<Instant>,
+    source: PathBuf,
 }
 
 impl LoadPace {
     pub(super) fn new(shared: &Arc<Shared>, run: &Arc<Run>) -> Self {
-        Self { shared: Arc::clone(shared), run: Arc::clone(run), since: Mutex::new(Instant::now()) }
+        let source = run.with_row(|job| job.source_path().as_path().to_owned());
+        Self { shared: Arc::clone(shared), run: Arc::clone(run), since: Mutex::new(Instant::now()), source }
     }
 }
 
@@ -28,6 +32,7 @@ impl Pace for LoadPace {
             self.shared.dispatch.pause_reading(self.run.id);
             *lock(&self.since) = Instant::now();
         }
+        durable_fs::note_place(&self.source); // where it reads on
         !self.is_stopped()
     }
 

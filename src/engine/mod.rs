@@ -40,6 +40,7 @@ mod give_way;
 mod given_back;
 mod gone;
 mod handle;
+mod hanging;
 mod held;
 mod in_hand;
 mod intake;

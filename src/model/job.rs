@@ -183,6 +183,22 @@ pub struct Waiting {
     pub detail: String,
 }
 
+/// Between the path and the seconds of one that hangs.
+const NOT_ANSWERED: &str = " has not answered for ";
+
+impl Waiting {
+    /// For a file system that has not answered for so long. Nothing is written of it: it may answer any moment.
+    pub(crate) fn for_answer(path: &str, seconds: u64) -> Self {
+        let detail = format!("a mount: the file system of {path}{NOT_ANSWERED}{seconds} s");
+        Self { waits_for: WaitsFor::Mount, until: None, detail }
+    }
+
+    /// Whether it is for that.
+    pub(crate) fn is_for_answer(&self) -> bool {
+        self.waits_for == WaitsFor::Mount && self.detail.contains(NOT_ANSWERED)
+    }
+}
+
 /// One member of an archive; a plain file is one entry without a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {

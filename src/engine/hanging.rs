@@ -1,0 +1,59 @@
+//! Jobs whose file system does not answer now: told to who asks, and written nowhere.
+//!
+//! A thread that hangs has work of one job, or of several, in hand; others wait for what it holds, or would hang next. So every unfinished
+//! job is told that uses the file system at which a thread hangs. That of the data folder is none to be told: all would wait for it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::file_systems;
+use super::shared::Shared;
+use crate::durable_fs::{self, Mounts};
+use crate::model::job::{Job, Waiting};
+use crate::model::os_text::escaped_path;
+
+/// A busy disk may take so long.
+const LEAST: Duration = Duration::from_secs(2);
+
+/// The file systems that do not answer now, each with where that was met.
+#[derive(Default)]
+pub(super) struct Hanging {
+    mounts: Mounts,
+    at: Vec<(PathBuf, PathBuf, Duration)>,
+}
+
+impl Hanging {
+    pub(super) fn now(shared: &Shared) -> Self {
+        let met = durable_fs::hanging(LEAST);
+        if met.is_empty() {
+            return Self::default();
+        }
+        let mounts = Mounts::now();
+        let own = mounts.of(&shared.service.data_dir);
+        let at = met.into_iter().map(|(path, time)| (mounts.of(&path), path, time));
+        let mut at: Vec<_> = at.filter(|(mount, ..)| *mount != own).collect();
+        at.sort_by_key(|(_, _, time)| std::cmp::Reverse(*time));
+        Self { mounts, at }
+    }
+
+    /// Says it of a job that has nothing else to wait for.
+    pub(super) fn tell(&self, shared: &Shared, job: &mut Job) {
+        if self.at.is_empty() || job.state.is_final() || job.waiting.is_some() {
+            return;
+        }
+        let used = self.used_by(shared, job);
+        if let Some((_, path, time)) = self.at.iter().find(|(mount, ..)| used.contains(mount)) {
+            job.waiting = Some(Waiting::for_answer(&escaped_path(path).to_string(), time.as_secs()));
+        }
+    }
+
+    fn used_by(&self, shared: &Shared, job: &Job) -> BTreeSet<PathBuf> {
+        let rules = shared.rules.now();
+        let of_rule =
+            rules.rule_for(&job.rule, &job.vars).map(|rule| file_systems::used_by(rule, &self.mounts));
+        let own = [Some(job.source.path.as_path()), job.source.claimed.as_ref().map(|path| path.as_path())];
+        let own = own.into_iter().flatten().map(|path: &Path| self.mounts.of(path));
+        own.chain(of_rule.into_iter().flatten()).collect()
+    }
+}
