@@ -305,7 +305,9 @@ fn a_content_is_read_once_also_after_a_kill_and_a_file_that_is_written_again_is_
 fn what_a_program_would_do_is_not_done_and_what_follows_is_said_to_be_unknown() {
     let world = shadow(
         "pipeline = [ { step = \"filter\", drop = { equals = \"2\" } }, \
-         { step = \"exec\", command = [\"./touch\"], protocol = \"line\" } ]\n",
+         { step = \"exec\", command = [\"./touch\"], protocol = \"line\" }, \
+         { step = \"route\", when = [{ if = { equals = \"3\" }, to = \"threes\" }] } ]\n\
+         output = { main = { path = \"out/{stem}.main\" }, threes = { path = \"out/{stem}.threes\" } }\n",
     );
     world.write("touch", "#!/bin/sh\ntouch touched\nexec cat\n");
     fs::set_permissions(world.path("touch"), fs::Permissions::from_mode(0o755)).expect("is set");
@@ -379,6 +381,30 @@ fn a_live_rule_and_a_shadow_both_have_the_files_that_both_match() {
     }
     let jobs = world.jobs();
     assert!(jobs.len() == 2 * FILES && jobs.iter().all(|job| job["rule"] == "live"), "{}", jobs.len());
+}
+
+/// Goal: more files at once than can be held open; the shadow's own watch sees none of them.
+#[test]
+fn each_file_of_a_flood_that_a_live_rule_takes_away_is_told_as_read_or_as_gone() {
+    const FILES: u64 = 300;
+    let world = World::bare();
+    let live = "name = \"live\"\npaths = [\"in/*.csv\"]\noutput = { main = { path = \"live/{stem}.main\" } }\n\
+        source = { on_success = \"delete\" }\n";
+    let unseen = format!("{SHADOW}ready = {{ events = false }}\n");
+    world.configure("scan_every = \"1h\"", &[&unseen, live]);
+    fs::create_dir_all(world.path("in")).expect("a folder");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.sh(&format!(
+        "mkdir staged; for n in $(seq {FILES}); do echo $n > staged/$n.csv; done; mv staged/* in"
+    ));
+    service.wait_until("all are published", || {
+        (world.files("live").len() as u64 == FILES && world.files("in").is_empty()).then_some(())
+    });
+    let told = wait_for(&mut service, &world, "each is told", |told| are_read(told, FILES));
+    let read = sum(&told, "records");
+    assert_eq!(read + sum(&told, "gone"), FILES, "one record in each that is read: {}", told["sum"]);
+    service.stop();
 }
 
 #[test]

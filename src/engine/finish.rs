@@ -95,8 +95,12 @@ fn finish_together(
         let synced = intent.sync_folders(&mut round).map_err(Trouble::from);
         let signalled = synced.and_then(|()| publish::signal(shared, &rule, job, &mut intent));
         let job = signalled.map_err(|trouble| publish::remember(shared, id, &intent, trouble))?;
-        move_away(shared, rule, job)
+        Ok(Some((rule, job)))
     });
+    if shared.publishing.aside.is_some() {
+        shared.store.sync()?; // before outputs are removed: no start is to look for them
+    }
+    let published = each(shared, published, |(rule, job)| move_away(shared, rule, job));
     let retired = each(shared, retiring, |job| {
         let rule = shared.rules.snapshot(&shared.store, &job)?;
         move_away(shared, rule, job)

@@ -11,6 +11,7 @@ use super::schema::Schema;
 use crate::format::{self, Layout, RecordFormat, Unit, path_of};
 use crate::model::category::Category;
 use crate::model::nearest::nearest;
+use crate::model::overriding::Override;
 use crate::model::rule::{Rule, StepSpec};
 use crate::model::step::StepPlan;
 
@@ -26,11 +27,12 @@ struct Tracker<'a> {
 impl Pipeline {
     /// Builds every step; all problems at once.
     ///
-    /// An override may leave out the steps that made a category: then an output that it has from its rule, and that no record can get to, is
-    /// not there.
+    /// An override may leave out the steps that made a category, and a shadow's pipeline may end early: then an output that nobody wrote for
+    /// it, and that no record can get to, is not there.
     pub fn build(rule: &Rule, registry: &Registry) -> Result<Self, Vec<PipelineProblem>> {
         let is_inherited = |category: &Category| {
-            rule.overriding.as_ref().is_some_and(|it| !it.says(&format!("output.{category}")))
+            let is_left_out = |it: &Override| !it.says(&format!("output.{category}"));
+            registry.cuts_off() || rule.overriding.as_ref().is_some_and(is_left_out)
         };
         let mut categories: Vec<Category> = rule.outputs.keys().cloned().collect();
         loop {

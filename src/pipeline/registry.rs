@@ -16,6 +16,8 @@ pub type Factory = Arc<dyn Fn(&Map<String, Value>, &StepContext<'_>) -> Planned 
 #[derive(Clone, Default)]
 pub struct Registry {
     factories: BTreeMap<String, Factory>,
+    /// Rules are cut off before a step that is not run: what only later steps make has no output.
+    cuts_off: bool,
 }
 
 impl Registry {
@@ -29,6 +31,15 @@ impl Registry {
         registry.register("reverse", steps::reverse::plan);
         registry.register("exec", steps::exec::plan);
         registry
+    }
+
+    /// The same steps, for rules of which the last steps may be missing.
+    pub(crate) fn for_cut_off_rules(self) -> Self {
+        Self { cuts_off: true, ..self }
+    }
+
+    pub(super) fn cuts_off(&self) -> bool {
+        self.cuts_off
     }
 
     /// Adds a step; one of the same name is replaced.

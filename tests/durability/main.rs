@@ -51,3 +51,14 @@ promises! {
     RETRIED: a_crash_before_any_step_of_a_retry, a_power_cut_before_any_step_of_a_retry, a_fault_at_any_step_of_a_retry;
     CONSUMED: a_crash_before_any_step_under_a_consumer, a_power_cut_before_any_step_under_a_consumer, a_fault_at_any_step_under_a_consumer;
 }
+
+/// What goes wrong with a shadow's own data folder ends the shadow, and no live rule: so no fault is tried.
+#[test]
+fn a_crash_before_any_step_of_a_shadow() {
+    crashes(&scenario::SHADOWED);
+}
+
+#[test]
+fn a_power_cut_before_any_step_of_a_shadow() {
+    power_cuts(&scenario::SHADOWED);
+}

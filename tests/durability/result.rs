@@ -26,6 +26,8 @@ const VOLATILE: &[&str] = &[
     "records_again",
     "rule_hash",
     "timeline",
+    "job",
+    "at",
 ];
 
 /// Everything that a run left: each file's content, unpacked, and each job.
@@ -161,9 +163,10 @@ fn report(stage: &Stage, content: &[u8]) -> Vec<u8> {
 
 /// Every job, by the command.
 pub fn jobs(stage: &Stage) -> Vec<String> {
-    let ran = stage.world.landfall(&["jobs", "--json"]);
+    let (command, list) = stage.listed();
+    let ran = stage.world.landfall(&command);
     let Ok(listed) = serde_json::from_str::<Value>(&ran.stdout) else { return vec![format!("{ran:?}")] };
-    let jobs = listed["jobs"].as_array().cloned().unwrap_or_default();
+    let jobs = listed[list].as_array().cloned().unwrap_or_default();
     let mut jobs: Vec<_> = jobs.into_iter().map(|job| stable(stage, job)).collect();
     jobs.sort();
     jobs

@@ -22,6 +22,8 @@ pub struct Scenario {
     /// A consumer takes each output the moment it appears.
     pub consumer: bool,
     elsewhere: bool,
+    /// Its rule is a shadow: nothing but the data folder may be touched.
+    shadow: bool,
 }
 
 /// A copy of a scenario, ready to be run.
@@ -31,6 +33,8 @@ pub struct Stage {
     elsewhere: Option<TempDir>,
     consumed: TempDir,
     script: &'static str,
+    /// All that is told of files that nothing may touch, as they were before the first run.
+    untouched: Option<String>,
 }
 
 const SERVICE: &str = "scan_every = \"100ms\"";
@@ -47,6 +51,7 @@ const PLAIN: Scenario = Scenario {
     ends: "completed",
     consumer: false,
     elsewhere: false,
+    shadow: false,
 };
 
 pub const ENCRYPTED_GZIP: Scenario = Scenario {
@@ -198,6 +203,30 @@ pub const CONSUMED: Scenario = Scenario {
     ..PLAIN
 };
 
+pub const SHADOWED: Scenario = Scenario {
+    name: "a shadow whose outputs are compared",
+    rule: r#"
+        mode = "shadow"
+        compare = "old"
+        ready = { stable_for = "0s" }
+        publish = { marker = "out/{stem}.done" }
+        [[pipeline]]
+        step = "route"
+        when = [{ if = { matches = "7$" }, to = "sevens" }]
+        [output.main]
+        path = "out/{stem}.txt.gz"
+        [output.sevens]
+        path = "out/{stem}.sevens.txt"
+    "#,
+    samples: |world| {
+        world.sh("seq 20000 | gzip > in/pay.txt.gz; seq 500 > in/other.txt; mkdir old
+            seq 20000 | grep -v '7$' > old/pay.txt; seq 20000 | grep '7$' | sed 's/^17$/18/' > old/pay.sevens.txt
+            seq 500 | grep -v '7$' > old/other.txt; seq 500 | grep '7$' > old/other.sevens.txt");
+    },
+    shadow: true,
+    ..PLAIN
+};
+
 impl Scenario {
     /// The scenario's world as it is before the service is run; none where this machine cannot have it.
     pub fn template(&self) -> Option<World> {
@@ -222,7 +251,8 @@ impl Scenario {
         }
         (self.before)(&world);
         let consumed = TempDir::with_prefix("landfall-test-").expect("a temporary folder can be made");
-        Stage { world, elsewhere, consumed, script: self.script }
+        let untouched = self.shadow.then(|| all_but_data(&world));
+        Stage { world, elsewhere, consumed, script: self.script, untouched }
     }
 }
 
@@ -262,6 +292,21 @@ impl Stage {
         self.roots().into_iter().map(morgue).collect()
     }
 
+    /// The jobs with all that is told of them; of a shadow, what it tells of its files.
+    pub fn listed(&self) -> (Vec<&'static str>, &'static str) {
+        match self.untouched {
+            Some(_) => (vec!["shadow", "payments", "--json"], "files"),
+            None => (vec!["jobs", "--json"], "jobs"),
+        }
+    }
+
+    /// What was touched though it is a shadow's.
+    pub fn touched(&self) -> Option<String> {
+        let before = self.untouched.as_ref()?;
+        let now = all_but_data(&self.world);
+        (now != *before).then(|| format!("touched:\n{before}\nis now\n{now}"))
+    }
+
     /// Where the consumer takes outputs from, and where to.
     pub fn consumer(&self) -> (PathBuf, PathBuf) {
         (self.world.path("out"), self.consumed.path().to_owned())
@@ -294,6 +339,11 @@ impl Drop for Stage {
             std::fs::remove_dir_all(morgue).ok();
         }
     }
+}
+
+/// Everything but the data folder and the log: inode, size, mode, and all times but that of the last look.
+fn all_but_data(world: &World) -> String {
+    world.sh("find . -mindepth 1 \\( -path ./data -o -name landfall.log \\) -prune -o -printf '%p %i %s %m %n %T@ %C@\\n' | sort")
 }
 
 fn is_another_file_system(folder: &Path) -> bool {

@@ -130,7 +130,8 @@ fn undisturbed(scenario: &Scenario, template: &World) -> Undisturbed {
         let jobs = jobs(&stage);
         let end = format!("\"state\": \"{}\"", scenario.ends);
         let ended = |job: &String| job.contains(&end);
-        !jobs.is_empty() && jobs.iter().all(ended) && !in_hand(&stage)
+        let is_open = |job: &String| job.contains("\"not_there_yet\"");
+        !jobs.is_empty() && jobs.iter().all(ended) && !jobs.iter().any(is_open) && !in_hand(&stage)
     };
     let started = Instant::now();
     while !settled() {
@@ -219,6 +220,7 @@ fn disturbed(
         wrong.other.push("it panicked".into());
     }
     wrong.other.extend(damage(&stage));
+    wrong.other.extend(stage.touched());
     let outcome = Outcome::of(&stage);
     if let Some(found) = undisturbed.outcome.difference(&outcome) {
         wrong.lost.extend(found.lost);

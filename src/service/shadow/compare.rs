@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::content::{self, Unreadable};
 use super::outline::Outline;
 use super::outputs::Places;
@@ -28,6 +30,8 @@ use crate::store::Store;
 
 /// The old system has so long.
 const WAITS_FOR: Duration = Duration::from_hours(24);
+/// What is written still when that is over is waited for so long, from the first look on.
+const SETTLES_WITHIN: Duration = Duration::from_mins(10);
 /// A file that nobody changed for so long is read.
 const STILL_FOR: Duration = Duration::from_secs(2);
 /// Between looks: a twentieth of the time since the job ended, within these.
@@ -47,6 +51,24 @@ struct Pending {
     seen: HashMap<PathBuf, (FileIdentity, Instant)>,
     /// What an output, by its position, was compared with.
     compared: HashMap<usize, FileIdentity>,
+    /// So long theirs may still be written, whenever the job ended: what came while no service ran is seen for the first time now.
+    settles_until: Instant,
+}
+
+impl Pending {
+    fn new(now: Instant) -> Self {
+        let settles_until = now + SETTLES_WITHIN;
+        Self { look_at: now, seen: HashMap::new(), compared: HashMap::new(), settles_until }
+    }
+}
+
+/// What a look at one output tells.
+enum Look {
+    /// What was told before.
+    Nothing,
+    /// Theirs is there, and does not stand still yet.
+    Unsettled,
+    Told(Compared),
 }
 
 impl Comparing {
@@ -96,8 +118,7 @@ impl Comparing {
         }
         let has_outlines = self.places.outlines_of(job).symlink_metadata().is_ok();
         if has_outlines && !self.pending.contains_key(&job) {
-            let pending = Pending { look_at: Instant::now(), seen: HashMap::new(), compared: HashMap::new() };
-            self.pending.insert(job, pending);
+            self.pending.insert(job, Pending::new(Instant::now()));
         }
     }
 
@@ -106,7 +127,7 @@ impl Comparing {
             self.pending.iter().filter(|(_, it)| it.look_at <= now).map(|(job, _)| *job).collect();
         for job in due {
             let Some(mut pending) = self.pending.remove(&job) else { continue };
-            match self.look(job, &mut pending) {
+            match self.look(job, &mut pending, clock::now()) {
                 Some(pause) => {
                     pending.look_at = Instant::now() + pause;
                     self.pending.insert(job, pending);
@@ -121,7 +142,7 @@ impl Comparing {
     }
 
     /// One look at what became of a job's outputs. When to look again; none: there is nothing more to see.
-    fn look(&self, id: JobId, pending: &mut Pending) -> Option<Duration> {
+    fn look(&self, id: JobId, pending: &mut Pending, now: Timestamp) -> Option<Duration> {
         let mut job = match self.store.job(id) {
             Ok(job) => job.filter(|job| job.state == JobState::Completed)?,
             Err(error) => {
@@ -138,20 +159,30 @@ impl Comparing {
                 return None;
             }
         };
-        let age = job.finished_at.map_or(Duration::ZERO, age_of);
+        let age = job.finished_at.map_or(Duration::ZERO, |at| age_of(at, now));
         let before = job.shadow.clone();
-        let mut is_open = false;
+        let may_settle = Instant::now() < pending.settles_until;
+        let (mut is_open, mut settles) = (false, false);
         for (position, outline) in outlines.iter().enumerate() {
-            let compared = self.compared(&job, position, outline, &rule, &compare, pending);
+            let look = self.look_at_output(&job, position, outline, &rule, &compare, pending);
             let Some(shadowed) = job.shadow.as_mut().and_then(|it| it.outputs.get_mut(position)) else {
                 continue;
             };
-            if let Some(compared) = compared {
+            let is_unsettled = matches!(look, Look::Unsettled);
+            settles |= is_unsettled && may_settle;
+            if let Look::Told(compared) = look {
                 shadowed.compared = Some(compared);
             }
             let compared = shadowed.compared.get_or_insert_default();
             if compared.verdict == Verdict::NotThereYet && age >= WAITS_FOR {
-                compared.verdict = Verdict::OursOnly;
+                match (is_unsettled, may_settle) {
+                    (false, _) => compared.verdict = Verdict::OursOnly,
+                    (true, true) => {}
+                    (true, false) => {
+                        compared.verdict = Verdict::NotCompared;
+                        compared.detail = Some("it does not stand still".to_owned());
+                    }
+                }
             }
             is_open |= compared.verdict != Verdict::Match;
         }
@@ -160,11 +191,13 @@ impl Comparing {
         {
             tracing::warn!(job = %id, %error, "how its outputs compare is not written down");
         }
+        if settles {
+            return Some(STILL_FOR);
+        }
         (is_open && age < WAITS_FOR).then(|| (age / 20).clamp(LOOK_EVERY.0, LOOK_EVERY.1))
     }
 
-    /// None: the word on this output stands.
-    fn compared(
+    fn look_at_output(
         &self,
         job: &Job,
         position: usize,
@@ -172,29 +205,33 @@ impl Comparing {
         rule: &Rule,
         compare: &Path,
         pending: &mut Pending,
-    ) -> Option<Compared> {
-        let output = job.outputs.get(position)?;
-        let told = job.shadow.as_ref()?.outputs.get(position)?.compared.as_ref();
-        if told.is_some_and(|told| told.verdict == Verdict::Match) {
-            return None;
+    ) -> Look {
+        let shadowed = job.shadow.as_ref().and_then(|shadow| shadow.outputs.get(position));
+        let (Some(output), Some(shadowed)) = (job.outputs.get(position), shadowed) else {
+            return Look::Nothing;
+        };
+        if shadowed.compared.as_ref().is_some_and(|told| told.verdict == Verdict::Match) {
+            return Look::Nothing;
         }
         let template = rule.outputs.get(&output.category).map_or("", |output| output.path.as_str());
         let candidates = theirs::candidates(compare, template, output.path.as_path());
-        let (path, identity) = theirs::find(&candidates)?;
+        let Some((path, identity)) = theirs::find(&candidates) else { return Look::Nothing };
         let now = Instant::now();
         let (seen, since) = *pending.seen.entry(path.clone()).or_insert((identity, now));
         if seen != identity {
             pending.seen.insert(path, (identity, now));
-            return None;
+            return Look::Unsettled;
         }
-        let is_compared = pending.compared.get(&position) == Some(&identity);
-        if is_compared || now.saturating_duration_since(since) < STILL_FOR {
-            return None;
+        if pending.compared.get(&position) == Some(&identity) {
+            return Look::Nothing;
+        }
+        if now.saturating_duration_since(since) < STILL_FOR {
+            return Look::Unsettled;
         }
         let theirs = content::outline(&path, rule, &self.places.spool_dir());
         if !matches!(durable_fs::identity_at(&path), Ok(Some(found)) if found == identity) {
             pending.seen.remove(&path); // it was written meanwhile
-            return None;
+            return Look::Unsettled;
         }
         pending.compared.insert(position, identity);
         let compared = judge(ours, theirs, &path);
@@ -202,7 +239,7 @@ impl Comparing {
             let (ours, detail) = (output.path.to_string(), compared.detail.as_deref());
             tracing::warn!(job = %job.id, rule = job.rule, ours, theirs = escaped_path(&path), detail, "differs");
         }
-        Some(compared)
+        Look::Told(compared)
     }
 }
 
@@ -223,8 +260,8 @@ fn judge(ours: &Outline, theirs: Result<Outline, Unreadable>, path: &Path) -> Co
     compared
 }
 
-fn age_of(at: jiff::Timestamp) -> Duration {
-    clock::now().duration_since(at).try_into().unwrap_or(Duration::ZERO)
+fn age_of(at: Timestamp, now: Timestamp) -> Duration {
+    now.duration_since(at).try_into().unwrap_or(Duration::ZERO)
 }
 
 /// Starts the thread; it says when it has ended.
@@ -234,3 +271,7 @@ pub(super) fn start(comparing: Comparing, engine: Engine) -> std::io::Result<mps
     std::thread::Builder::new().name("shadow-compare".into()).spawn(move || comparing.run(&engine, &done))?;
     Ok(is_done)
 }
+
+#[cfg(test)]
+#[path = "compare_tests.rs"]
+mod tests;

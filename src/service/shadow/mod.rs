@@ -95,7 +95,7 @@ impl Aside {
         let settings = Settings { rules: Vec::new(), ..settings_aside(settings) };
         Arc::new(Self {
             settings,
-            registry,
+            registry: registry.for_cut_off_rules(),
             rules: Arc::new(RwLock::default()),
             engine: Mutex::new(Life::NotBegun),
             taker: RwLock::default(),
