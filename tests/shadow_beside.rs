@@ -171,3 +171,56 @@ fn shadow_rules_that_cannot_be_watched_are_told_and_tried_again_while_live_ones_
     assert_eq!(statuses(&told), ["read"], "{told:#}");
     service.stop();
 }
+
+/// Goal: who changes a rule changes nothing of what is said of files that it took before.
+#[test]
+fn a_file_is_told_by_the_rule_that_it_was_taken_under_whatever_the_rule_says_since() {
+    const RECORDS: usize = 400_000;
+    let with_exec =
+        "mode = \"shadow\"\npipeline = [{ step = \"exec\", command = [\"cat\"], protocol = \"line\" }]\n";
+    let without = "mode = \"shadow\"\npipeline = [{ step = \"filter\", drop = { equals = \"x\" } }]\n";
+    let world = World::new(with_exec);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    for (name, then) in [("a", without), ("b", with_exec)] {
+        world.move_in(&format!("in/{name}"), lines(RECORDS));
+        let is_running = || {
+            report(&world).0["files"]
+                .as_array()
+                .is_some_and(|files| files.iter().any(|file| file["state"] == "running"))
+        };
+        service.wait_until("it is being read", || is_running().then_some(()));
+        world.configure("", &[then]);
+        world.landfall(&["reload"]).done().says(&["changed: payments"]);
+        wait_for_all(&mut service, &world, if name == "a" { 1 } else { 2 });
+    }
+    let told = report(&world).0;
+    let [a, b] = [0, 1].map(|at| &told["files"][at]);
+    assert_eq!((&a["not_run"], &a["outputs"]), (&"step 1, exec".into(), &serde_json::json!([])), "{a:#}");
+    assert_eq!((&b["not_run"], &b["outputs"][0]["content_lines"]), (&Value::Null, &RECORDS.into()), "{b:#}");
+    service.stop();
+}
+
+#[test]
+fn an_output_may_begin_as_packed_and_encrypted_files_do() {
+    for output in ["out/{stem}.main", "out/{stem}.main.gz"] {
+        let rule = format!(
+            "mode = \"shadow\"\noutput = {{ main = {{ path = \"{output}\" }} }}\n\
+             pipeline = [{{ step = \"filter\", drop = {{ equals = \"drop\" }} }}]\n"
+        );
+        let world = World::new(&rule);
+        let beginnings = ["BZh91AY", "age-encryption.org/v1", "-----BEGIN AGE ENCRYPTED FILE-----"];
+        for (number, beginning) in beginnings.iter().enumerate() {
+            // A record of its own before it: the source is not read as a packed one.
+            world.write(format!("in/{number}"), format!("drop\n{beginning}\n2\n"));
+        }
+        let mut service = world.start();
+        let told = wait_for_all(&mut service, &world, 3);
+        assert_eq!(statuses(&told), ["read"; 3], "{told:#}");
+        for file in told["files"].as_array().expect("a list") {
+            assert_eq!(file["outputs"][0]["content_lines"], 2, "{told:#}");
+        }
+        assert!(fs::read_dir(world.path("data/shadow/out")).is_ok_and(|mut jobs| jobs.next().is_none()));
+        service.stop();
+    }
+}

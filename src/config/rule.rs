@@ -83,6 +83,7 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
         base_dir: command_folder(node),
         timezone: service.timezone.clone(),
         overriding: None,
+        stands_for: None,
         compare: folder(section, "compare").filter(|_| mode == Mode::Shadow),
         name,
         records,

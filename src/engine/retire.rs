@@ -26,7 +26,7 @@ const MTIME_SLACK_NS: i128 = 2_000_000_000;
 /// Takes a published job's source from its claim folder to where the rule says; [`super::moving::sync_arrived`] and [`super::moving::sync_left`] make that durable.
 pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
     if let Some(take_outputs) = &shared.publishing.aside {
-        return take_outputs(job).map_err(Trouble::from_error);
+        return take_outputs(&rule.rule, job).map_err(Trouble::from_error);
     }
     match rule.rule.source.on_success {
         _ if !job.source.retire => Ok(()),

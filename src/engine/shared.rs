@@ -24,7 +24,7 @@ use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
-use crate::model::rule::Service;
+use crate::model::rule::{Rule, Service};
 use crate::pipeline::Registry;
 use crate::store::Store;
 use crate::telemetry::events;
@@ -78,8 +78,8 @@ pub(super) struct Shared {
     pub stop: Stop,
 }
 
-/// Takes the outputs of a job that lie where nobody else looks, and says in the row what they were. Said again after a crash.
-pub(crate) type TakeOutputs = Box<dyn Fn(&mut Job) -> Result<(), JobError> + Send + Sync>;
+/// Takes the outputs of a job, which ran under this rule, that lie where nobody else looks, and says in the row what they were. Said again after a crash.
+pub(crate) type TakeOutputs = Box<dyn Fn(&Rule, &mut Job) -> Result<(), JobError> + Send + Sync>;
 
 /// What jobs on their way to be published hold against each other. Each part locks for itself.
 #[derive(Default)]

@@ -120,6 +120,18 @@ pub struct Rule {
     /// Where the old system writes its outputs, absolute (`shadow`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compare: Option<PathBuf>,
+    /// What it leaves out of the rule that it stands for, in an engine that publishes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<StandsFor>,
+}
+
+/// What a rule leaves out that stands for another and publishes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandsFor {
+    /// The step before which it ends, in words.
+    pub not_run: Option<String>,
+    /// The templates of the outputs, by category, as the other has them.
+    pub outputs: BTreeMap<Category, String>,
 }
 
 impl Rule {

@@ -103,6 +103,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         base_dir: "/".into(),
         timezone: "UTC".into(),
         overriding: None,
+        stands_for: None,
         compare: None,
     }
 }

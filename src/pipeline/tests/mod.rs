@@ -121,6 +121,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         base_dir: std::env::temp_dir(),
         timezone: "UTC".into(),
         overriding: None,
+        stands_for: None,
         compare: None,
     }
 }

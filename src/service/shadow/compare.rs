@@ -228,7 +228,7 @@ impl Comparing {
         if now.saturating_duration_since(since) < STILL_FOR {
             return Look::Unsettled;
         }
-        let theirs = content::outline(&path, rule, &self.places.spool_dir());
+        let theirs = content::outline_theirs(&path, rule, &self.places.spool_dir());
         if !matches!(durable_fs::identity_at(&path), Ok(Some(found)) if found == identity) {
             pending.seen.remove(&path); // it was written meanwhile
             return Look::Unsettled;

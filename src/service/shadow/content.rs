@@ -16,11 +16,12 @@ use crate::model::rule::{Decode, Layer, OnBadEncoding, Rule};
 const MEMORY_MAX: u64 = 256 << 20;
 /// How encrypted files begin.
 const ENCRYPTED: [&[u8]; 2] = [b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----"];
-const PACKED: [(&[u8], Layer); 4] = [
-    (b"\x1f\x8b", Layer::Gzip),
-    (b"\x28\xb5\x2f\xfd", Layer::Zstd),
-    (b"BZh", Layer::Bzip2),
-    (b"\xfd7zXZ\0", Layer::Xz),
+/// How packed files begin, and what their names end in.
+const PACKED: [(&[u8], &str, Layer); 4] = [
+    (b"\x1f\x8b", "gz", Layer::Gzip),
+    (b"\x28\xb5\x2f\xfd", "zst", Layer::Zstd),
+    (b"BZh", "bz2", Layer::Bzip2),
+    (b"\xfd7zXZ\0", "xz", Layer::Xz),
 ];
 const HEAD_BYTES: u64 = 64;
 
@@ -35,8 +36,23 @@ pub(super) enum Unreadable {
     Unpack(#[from] DecodeError),
 }
 
-/// Reads a file, which is told by its first bytes to be packed or not, to its end.
-pub(super) fn outline(path: &Path, rule: &Rule, spool_dir: &Path) -> Result<Outline, Unreadable> {
+/// Reads an output of ours to its end. Its template says how it is packed: a plain one may begin in any way.
+pub(super) fn outline_ours(
+    path: &Path,
+    template: &str,
+    rule: &Rule,
+    spool_dir: &Path,
+) -> Result<Outline, Unreadable> {
+    let file = durable_fs::open_source(path)?;
+    let suffix = Path::new(template).extension().unwrap_or_default();
+    match PACKED.iter().find(|(_, packed, _)| suffix.eq_ignore_ascii_case(packed)) {
+        Some((_, _, layer)) => unpacked(file, *layer, path, rule, spool_dir),
+        None => Ok(Outline::of(file)?),
+    }
+}
+
+/// Reads a file of the old system, which is told by its first bytes to be packed or not, to its end.
+pub(super) fn outline_theirs(path: &Path, rule: &Rule, spool_dir: &Path) -> Result<Outline, Unreadable> {
     let mut file = durable_fs::open_source(path)?;
     let mut head = Vec::new();
     (&file).take(HEAD_BYTES).read_to_end(&mut head)?;
@@ -44,8 +60,8 @@ pub(super) fn outline(path: &Path, rule: &Rule, spool_dir: &Path) -> Result<Outl
     if ENCRYPTED.iter().any(|begins| head.starts_with(begins)) {
         return Err(Unreadable::Encrypted);
     }
-    match PACKED.iter().find(|(begins, _)| head.starts_with(begins)) {
-        Some((_, layer)) => unpacked(file, *layer, path, rule, spool_dir),
+    match PACKED.iter().find(|(begins, ..)| head.starts_with(begins)) {
+        Some((_, _, layer)) => unpacked(file, *layer, path, rule, spool_dir),
         None => Ok(Outline::of(file)?),
     }
 }

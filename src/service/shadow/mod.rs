@@ -200,7 +200,7 @@ impl Aside {
         let places = Places { data_dir: data_dir.clone(), rules: Arc::clone(&self.rules) };
         let control = Server::start(data_dir, Arc::new(engine.clone())).map_err(ServiceError::from)?;
         let takes = places.clone();
-        let take_outputs: TakeOutputs = Box::new(move |job| takes.take(job));
+        let take_outputs: TakeOutputs = Box::new(move |rule, job| takes.take(rule, job));
         let running = engine.start_aside(settings, self.registry.clone(), take_outputs);
         let running = running.map_err(ServiceError::from)?;
         match compare::start(Comparing::new(places, store), engine.clone()) {

@@ -12,16 +12,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::content;
 use super::outline::Outline;
-use super::rules::{outputs_dir, root_of, step_not_run, unencrypted};
+use super::rules::{outputs_dir, root_of, unencrypted};
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::escaped_path;
-use crate::model::rule::{Output, Rule};
+use crate::model::rule::Rule;
 use crate::model::shadow::{Compared, Shadow, Shadowed};
 
-/// The rules as the configuration has them.
+/// The rules as the configuration has them: what is to be compared.
 pub(super) type RealRules = Arc<RwLock<Vec<Rule>>>;
 
 /// Outlines of a job's outputs, in their order; none where nobody asks for them any more.
@@ -57,41 +57,40 @@ impl Places {
         self.data_dir.join("spool")
     }
 
-    /// Ends what there is of a job's outputs; its row says what they were.
-    pub(super) fn take(&self, job: &mut Job) -> Result<(), JobError> {
-        let rule = self.rule_of(job);
-        let not_run = rule.as_ref().and_then(step_not_run);
-        if let Some((number, step)) = not_run {
+    /// Ends what there is of a job's outputs; its row says what they were. `rule` is the one that it ran under, whatever the configuration
+    /// says by now.
+    pub(super) fn take(&self, rule: &Rule, job: &mut Job) -> Result<(), JobError> {
+        let stands_for = rule.stands_for.clone().unwrap_or_default();
+        if stands_for.not_run.is_some() {
             self.remove_outputs(job.id)?;
             job.outputs.clear();
-            let not_run = Some(format!("step {number}, {step}"));
-            job.shadow = Some(Box::new(Shadow { not_run, outputs: Vec::new() }));
+            job.shadow = Some(Box::new(Shadow { not_run: stands_for.not_run, outputs: Vec::new() }));
             return Ok(());
         }
         let outlines = match self.read_outlines(job.id)? {
             Some(outlines) => outlines,
-            None => self.outline(job, rule.as_ref())?,
+            None => self.outline(job, rule)?,
         };
         self.remove_outputs(job.id)?;
         let mut shadow = Shadow::default();
         let folder = self.outputs_of(job.id);
-        let is_compared = rule.as_ref().is_some_and(|rule| rule.compare.is_some());
+        let is_compared = self.rule_of(job).is_some_and(|rule| rule.compare.is_some());
         for (position, output) in job.outputs.iter_mut().enumerate() {
             shadow.outputs.push(shadowed(outlines.get(position), is_compared));
-            let meant = rule.as_ref().and_then(|rule| rule.outputs.get(&output.category));
-            output.path = real_path(output.path.as_path(), &folder, meant).into();
+            let meant = stands_for.outputs.get(&output.category);
+            output.path = real_path(output.path.as_path(), &folder, meant.map(String::as_str)).into();
         }
         job.shadow = Some(Box::new(shadow));
         Ok(())
     }
 
     /// What is in a job's outputs, durably, before they go.
-    fn outline(&self, job: &Job, rule: Option<&Rule>) -> Result<Outlines, JobError> {
+    fn outline(&self, job: &Job, rule: &Rule) -> Result<Outlines, JobError> {
         let mut outlines = Outlines::new();
         for output in &job.outputs {
-            let Some(rule) = rule else { continue }; // nobody asks for it any more
             let path = output.path.as_path();
-            let outline = content::outline(path, rule, &self.spool_dir())
+            let template = rule.outputs.get(&output.category).map_or("", |output| output.path.as_str());
+            let outline = content::outline_ours(path, template, rule, &self.spool_dir())
                 .map_err(|error| failed(format!("{}: {error}", escaped_path(path))))?;
             outlines.push(outline);
         }
@@ -136,12 +135,12 @@ fn shadowed(outline: Option<&Outline>, is_compared: bool) -> Shadowed {
 }
 
 /// Where an output would lie.
-fn real_path(aside: &Path, folder: &Path, meant: Option<&Output>) -> PathBuf {
+fn real_path(aside: &Path, folder: &Path, meant: Option<&str>) -> PathBuf {
     let root =
-        meant.map_or_else(|| PathBuf::from(std::path::MAIN_SEPARATOR_STR), |it| root_of(Path::new(&it.path)));
+        meant.map_or_else(|| PathBuf::from(std::path::MAIN_SEPARATOR_STR), |it| root_of(Path::new(it)));
     let Ok(inside) = aside.strip_prefix(folder) else { return aside.to_owned() };
     let mut path = root.join(inside).into_os_string();
-    if let Some(Output { path: meant, .. }) = meant {
+    if let Some(meant) = meant {
         path.push(meant.get(unencrypted(meant).len()..).unwrap_or_default());
     }
     path.into()

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::model::rule::{Mode, OnSuccess, Publish, Rule, Settings, SourceEnd};
+use crate::model::rule::{Mode, OnSuccess, Publish, Rule, Settings, SourceEnd, StandsFor};
 use crate::model::template;
 
 /// The step that is not run.
@@ -29,7 +29,11 @@ pub(super) fn outputs_dir(data_dir: &Path) -> PathBuf {
 /// Each job has a folder of its own for its outputs, so that no name is ever taken; what lies in the rule's own folders is not looked at.
 /// Nothing is encrypted, no marker or manifest written, and the source stays.
 fn rule_aside(rule: &Rule, data_dir: &Path) -> Rule {
-    let mut rule = rule.clone();
+    let stands_for = StandsFor {
+        not_run: step_not_run(rule).map(|(number, step)| format!("step {number}, {step}")),
+        outputs: rule.outputs.iter().map(|(category, it)| (category.clone(), it.path.clone())).collect(),
+    };
+    let mut rule = Rule { stands_for: Some(stands_for), ..rule.clone() };
     rule.mode = match rule.mode {
         Mode::Live => Mode::Shadow,
         Mode::Shadow => Mode::Live,

@@ -216,6 +216,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         base_dir: PathBuf::new(),
         timezone: "UTC".into(),
         overriding: None,
+        stands_for: None,
         compare: None,
     }
 }
