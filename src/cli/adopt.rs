@@ -13,8 +13,8 @@ use crate::model::rule::Settings;
 /// The arguments of `landfall adopt`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "The files stay where they lie. They are known by what they are now: one that is written again, replaced, renamed or given \
-                  other rights is a new file, and is taken. `--undo` takes an adoption back. `landfall explain FILE` tells of it.\n\
+    after_help = "The files stay where they lie. They are known by what they are now: one that is written again, replaced or renamed \
+                  is a new file, and is taken. `--undo` takes an adoption back. `landfall explain FILE` tells of it.\n\
                   With a running service it counts at once; without one it is there for the next start."
 )]
 pub(super) struct AdoptArgs {

@@ -1,14 +1,17 @@
 //! Files and folders, one at a time, as each system does it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::error::{FsError, SYNC};
 use super::names::{Entry, Kind, Reach};
 use super::platform;
 use super::whereabouts::note_place;
-use crate::model::identity::{FileIdentity, FolderIdentity};
+use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs};
+
+/// A larger file is not read to know it again.
+const DIGEST_BYTES_MAX: u64 = 8 << 20;
 
 /// Makes the content of an open file durable, and its size; `path` is for the message.
 pub fn sync_data(file: &File, path: &Path) -> Result<(), FsError> {
@@ -96,6 +99,21 @@ pub(crate) fn names_of(path: &Path) -> Result<u64, FsError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         names => names.map_err(|e| FsError::new("look at", path, e)),
     }
+}
+
+/// More of a file that stays, if it is this one, as it was when it was looked at; none where it is not, or that cannot be told.
+pub(crate) fn kept_as(path: &Path, identity: &FileIdentity) -> Option<KeptAs> {
+    let names = names_of(path).ok()?;
+    let digest = if identity.size <= DIGEST_BYTES_MAX {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(platform::open_source(path).ok()?.take(identity.size + 1)).ok()?;
+        Some(hasher.finalize().to_hex().to_string())
+    } else {
+        None
+    };
+    // Nobody wrote it meanwhile, nor linked it: both set its ctime.
+    let is_it = identity_at(path).is_ok_and(|found| found.as_ref() == Some(identity));
+    is_it.then_some(KeptAs { names, digest })
 }
 
 /// Whether a file has more names than one: who has another of them can change it wherever it is moved. Not where nothing lies.

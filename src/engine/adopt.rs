@@ -57,7 +57,9 @@ impl Engine {
             || JobIds::default().next(super::claims::random_tail()),
             |shared| shared.claims.ids.next(super::claims::random_tail()),
         );
+        let kept_as = durable_fs::kept_as(path, &identity);
         let row = LedgerRow {
+            kept_as,
             job,
             rule: taking.name.clone(),
             path: path.into(),

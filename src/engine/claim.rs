@@ -50,6 +50,10 @@ pub(super) struct Wanted {
     pub retire: bool,
 }
 
+fn is_kept(want: &Wanted) -> bool {
+    want.retire && want.rule.rule.source.on_success == OnSuccess::Keep
+}
+
 /// Claims files; the answer for each, in order. One sync of the store serves them all.
 pub(super) fn claim(
     shared: &Shared,
@@ -62,7 +66,7 @@ pub(super) fn claim(
     for want in wanted {
         let job = new_job(shared, want, &mut held);
         if let Ok(job) = &job {
-            let kept = want.retire && want.rule.rule.source.on_success == OnSuccess::Keep;
+            let kept = is_kept(want);
             if rules.insert(&want.rule.hash) {
                 changes.rule(&want.rule.rule);
             }
@@ -142,6 +146,11 @@ fn new_job(
     let source = Source {
         claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
         claim_folder,
+        kept_as: if is_kept(want) {
+            durable_fs::kept_as(&want.offer.path, &want.offer.identity)
+        } else {
+            None
+        },
         companions: companions(rule, &want.offer, id, renames)?,
         retire: want.retire,
         ..Source::found(want.offer.path.clone(), want.offer.identity)

@@ -33,6 +33,25 @@ impl FileIdentity {
     }
 }
 
+/// What more is known of a file that stays where it lies, as it was then: by this it is known again where only its ctime is another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAs {
+    /// How many names (hard links) it had.
+    pub names: u64,
+    /// BLAKE3 of its bytes, hexadecimal; none of a large one, which nobody reads for this.
+    pub digest: Option<String>,
+}
+
+impl KeptAs {
+    /// Whether what lies there now is the same: by its bytes, else by that it got or lost a name, which says why its ctime is another.
+    pub fn explains(&self, now: &Self) -> bool {
+        match (&self.digest, &now.digest) {
+            (Some(before), Some(now)) => before == now,
+            _ => self.names != now.names,
+        }
+    }
+}
+
 /// What tells a folder from another of the same path: one on a file system that is mounted later or not any more, or one made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderIdentity {

@@ -9,7 +9,7 @@ use super::account::Account;
 use super::category::Category;
 use super::delivery::Delivery;
 use super::fault::{JobError, WaitsFor};
-use super::identity::{FileIdentity, FolderIdentity};
+use super::identity::{FileIdentity, FolderIdentity, KeptAs};
 use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent, JobState};
 use super::os_text::OsText;
@@ -114,6 +114,9 @@ pub struct Source {
     /// The folder that it is claimed into, or in which it stays: another one in its place has nothing of ours.
     #[serde(default, skip_serializing_if = "is_default")]
     pub claim_folder: Option<FolderIdentity>,
+    /// What more is known of it, where it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_as: Option<KeptAs>,
     /// What it was when it was claimed.
     pub identity: FileIdentity,
     /// Its marker and other companion files, retired with it.
@@ -136,6 +139,7 @@ impl Source {
             path: path.into(),
             claimed: None,
             claim_folder: None,
+            kept_as: None,
             identity,
             companions: Vec::new(),
             retire: true,

@@ -60,6 +60,21 @@ pub(super) fn kept(identity: &FileIdentity) -> Key {
     [&[KEPT][..], place.as_flattened(), times.as_flattened()].concat()
 }
 
+/// What the keys of a kept file begin with, whenever anything about it was changed last: its ctime stands last in them.
+pub(super) fn kept_whatever_ctime(identity: &FileIdentity) -> Key {
+    without_ctime(kept(identity))
+}
+
+/// The same by where it lies.
+pub(super) fn kept_at_whatever_ctime(path: &OsText, identity: &FileIdentity) -> Key {
+    without_ctime(kept_at(path, identity))
+}
+
+fn without_ctime(mut key: Key) -> Key {
+    key.truncate(key.len().saturating_sub(size_of::<i128>()));
+    key
+}
+
 /// The same file by where it lies: the numbers of devices, and of files on some, are not for good.
 pub(super) fn kept_at(path: &OsText, identity: &FileIdentity) -> Key {
     let path = blake3::hash(path.as_os_str().as_encoded_bytes());

@@ -11,7 +11,7 @@ use super::error::StoreError;
 use super::keys::Key;
 use super::{Checkpoint, Store, keys, value};
 use crate::durable_fs;
-use crate::model::identity::{FileIdentity, FolderIdentity};
+use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
@@ -49,6 +49,9 @@ pub struct LedgerRow {
     /// Of a file that stays where it lies: its folder. Another one of the same path has nothing of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<FolderIdentity>,
+    /// Of such a file: what more is known of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_as: Option<KeptAs>,
 }
 
 impl LedgerRow {
@@ -66,6 +69,7 @@ impl LedgerRow {
             delivery_key: job.delivery.key.clone(),
             revision: job.delivery.key.as_ref().map(|_| job.delivery.revision),
             folder: job.source.claim_folder.filter(|_| job.source.claimed.is_none()),
+            kept_as: job.source.kept_as.clone(),
         }
     }
 }
@@ -166,10 +170,42 @@ impl Store {
                 return Ok(Some(job));
             }
         }
-        let Some(job) = self.row("kept file", &keys::kept_at(path, identity))? else { return Ok(None) };
+        let Some(job) = self.row("kept file", &keys::kept_at(path, identity))? else {
+            return self.kept_with_other_ctime(path, identity);
+        };
         let row = self.ledger(job)?;
         let is_it = row.is_some_and(|row| durable_fs::is_unchanged(path.as_path(), identity, &row.identity));
         Ok(is_it.then_some(job))
+    }
+
+    /// The job of a kept file that has another ctime, and for all else is the same: it got or lost a name, or its rights were set. From then on
+    /// it is known as it is now.
+    fn kept_with_other_ctime(
+        &self,
+        path: &OsText,
+        identity: &FileIdentity,
+    ) -> Result<Option<JobId>, StoreError> {
+        let at = path.as_path();
+        let known = [keys::kept_whatever_ctime(identity), keys::kept_at_whatever_ctime(path, identity)];
+        for job in
+            known.iter().flat_map(|prefix| self.whole_rows("kept file", backend::beginning_with(prefix)))
+        {
+            let Some(row) = self.ledger(job?)? else { continue };
+            let is_alike = durable_fs::is_same_content(at, identity, &row.identity)
+                && (row.path == *path || durable_fs::is_known_by_number(at));
+            let Some(before) = row.kept_as.as_ref().filter(|_| is_alike) else { continue };
+            let Some(now) = durable_fs::kept_as(at, identity).filter(|now| before.explains(now)) else {
+                continue;
+            };
+            if row.outcome != LedgerOutcome::Claimed {
+                let mut changes = self.change();
+                changes.forget_kept(&row.path, &row.identity);
+                changes.ledger(&LedgerRow { identity: *identity, kept_as: Some(now), ..row.clone() }, true);
+                changes.apply()?;
+            }
+            return Ok(Some(row.job));
+        }
+        Ok(None)
     }
 
     /// The jobs of all kept files that are known; a row goes when its file does ([`super::Changes::forget_kept`]).

@@ -59,6 +59,7 @@ pub(super) fn completed(number: u64) -> Job {
 
 pub(super) fn ledger_row(number: u64) -> LedgerRow {
     LedgerRow {
+        kept_as: None,
         job: id(number),
         rule: "payments".into(),
         path: OsText::from("/in/a.csv"),

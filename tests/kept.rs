@@ -1,0 +1,125 @@
+//! Promise: a file that stays where it lies, by `keep` or by `adopt`, is taken again once it is another, and only then.
+#![cfg(unix)]
+
+mod support;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use support::random::Random;
+use support::{Service, World};
+
+const KEEPS: &str = "source = { on_success = \"keep\" }\noutput = { main = { path = \"out/{name}\", on_exists = \"number\" } }\n";
+
+/// Once this file is published, all that came before it was seen, by events and by a scan.
+fn settle(service: &mut Service, world: &World, name: &str) {
+    world.move_in(&format!("in/{name}"), format!("{name}\n"));
+    service.wait_for(world, &format!("out/{name}"));
+}
+
+/// With `kept.txt` ingested and `adopted.txt` adopted.
+fn world() -> (World, Service) {
+    let world = World::new(KEEPS);
+    world.write("in/adopted.txt", "theirs\n");
+    world.sh("truncate -s 9M in/large.txt"); // too large to be read for this
+    world.landfall(&["adopt", "in/adopted.txt", "in/large.txt"]).done();
+    let mut service = world.start();
+    settle(&mut service, &world, "kept.txt");
+    (world, service)
+}
+
+#[test]
+fn another_name_or_other_rights_make_no_file_another_whether_the_service_runs_or_not() {
+    let (world, mut service) = world();
+    // A backup that links, another user's link, one with a watched name, and their end.
+    for (number, script) in [
+        "mkdir backup; ln in/kept.txt in/adopted.txt in/large.txt backup",
+        "ln in/kept.txt in/watched.txt; ln in/adopted.txt in/too.txt",
+        "rm in/watched.txt in/too.txt",
+        "cp -al backup older; rm -r backup",
+        "rm -r older; chmod 600 in/kept.txt in/adopted.txt",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        world.sh(script);
+        settle(&mut service, &world, &format!("while-{number}"));
+    }
+    service.stop();
+    for (number, script) in
+        ["mkdir backup; ln in/kept.txt in/adopted.txt backup", "rm -r backup"].into_iter().enumerate()
+    {
+        world.sh(script);
+        let mut service = world.start();
+        settle(&mut service, &world, &format!("without-{number}"));
+        service.stop();
+    }
+    let again: Vec<_> = world
+        .files("out")
+        .into_iter()
+        .filter(|name| !name.starts_with("wh") && !name.starts_with("without"))
+        .collect();
+    assert_eq!(again, ["kept.txt"]);
+    let said = world.landfall(&["explain", "in/adopted.txt"]).done().stdout;
+    assert!(said.contains("adopted") && said.contains("not taken as long as it is the same"), "{said}");
+}
+
+/// Its size and its time are what they were, as a tool leaves them that sets times back.
+#[test]
+fn what_is_written_in_place_is_another_also_beside_a_change_of_its_names() {
+    const WRITE: &str =
+        "touch -r in/$f .t; printf %s $with | dd of=in/$f conv=notrunc status=none; touch -r .t in/$f";
+    let (world, mut service) = world();
+    for (with, before, then) in [
+        ("K", "mkdir backup; ln in/kept.txt in/adopted.txt backup", ":"),
+        ("L", ":", ":"),
+        ("M", ":", "rm -r backup"),
+    ] {
+        let write = |file: &str| format!("f={file}; with={with}; {WRITE}");
+        world.sh(&format!("{before}; {}; {}; {then}", write("kept.txt"), write("adopted.txt")));
+        let is_published = || {
+            let texts =
+                world.files("out").into_iter().map(|name| world.text(std::path::Path::new("out").join(name)));
+            texts.filter(|text| text.starts_with(with)).count() == 2
+        };
+        service.wait_until("both are taken", || is_published().then_some(()));
+        settle(&mut service, &world, &format!("after-{with}"));
+        assert!(is_published(), "once");
+    }
+    service.stop();
+}
+
+#[test]
+fn an_adoption_of_many_files_that_is_killed_has_each_or_has_it_not_and_the_next_one_has_them_all() {
+    const FILES: usize = 200;
+    let world = World::new(KEEPS);
+    let files: Vec<_> = (0..FILES).map(|n| format!("in/f-{n}")).collect();
+    files.iter().for_each(|file| drop(world.write(file, "theirs\n")));
+    let mut random = Random::seeded();
+    for _ in 0..6 {
+        let mut adopts = world.command();
+        let mut adopts = adopts
+            .arg("adopt")
+            .args(&files)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        std::thread::sleep(Duration::from_millis(random.below(120)));
+        adopts.kill().expect("is ours"); // SIGKILL
+        adopts.wait().expect("has ended");
+        // What it said of a file before it was killed holds.
+        let file = random.one_of(&files).expect("there are some");
+        let before = world.json(&["explain", file, "--json"])["kept"].clone();
+        let said = world.landfall(&["adopt", file]).done().stdout;
+        assert_eq!(said.contains("was adopted before"), !before.is_null(), "{said} {before}");
+    }
+    let arguments: Vec<_> = std::iter::once("adopt").chain(files.iter().map(String::as_str)).collect();
+    let said = world.landfall(&arguments).done().stdout;
+    let adopted = said.lines().filter(|line| line.contains("adopted")).count();
+    assert_eq!(adopted, FILES, "{said}");
+    let mut service = world.start();
+    settle(&mut service, &world, "new");
+    service.stop();
+    assert_eq!((world.files("out"), world.jobs().len()), (vec!["new".to_owned()], 1));
+}
