@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use super::handle::Engine;
+use super::set;
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
@@ -66,6 +67,7 @@ impl Door for Engine {
         let done = match act {
             Act::Retry { job } => self.retry(stages, self.find(job)?),
             Act::AcceptMissing { job } => self.accept_missing(stages, self.find(job)?),
+            Act::Set { job, priority } => set::priority(self.store(), stages, self.find(job)?, *priority),
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
             }

@@ -157,6 +157,7 @@ fn new_job(
     };
     Ok(Job {
         vars: want.offer.vars.clone(),
+        priority: rule.priority,
         ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now())
     })
 }

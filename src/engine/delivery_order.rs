@@ -111,13 +111,14 @@ impl DeliveryOrder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::priority::Priority;
 
     fn id(number: u64) -> JobId {
         JobId::from_parts(number, 0)
     }
 
     fn owner() -> Owner {
-        Owner::of_source("rule", std::path::Path::new("in/a.csv"))
+        Owner::of_source("rule", std::path::Path::new("in/a.csv"), Priority::default())
     }
 
     fn line_of(order: &DeliveryOrder, key: &str, ids: &[u64]) {

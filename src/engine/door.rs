@@ -12,6 +12,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::model::priority::Priority;
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
 
@@ -106,6 +107,13 @@ pub(crate) enum Act {
     AcceptMissing {
         /// The job.
         job: String,
+    },
+    /// Has a job go before others from now on, or behind them.
+    Set {
+        /// The job.
+        job: String,
+        /// The lower goes first.
+        priority: Priority,
     },
     /// Takes a file under a rule, now; an earlier one of the same file that is not done goes on instead.
     Ingest {
@@ -221,11 +229,12 @@ mod tests {
         let asked = [
             Act::Retry { job: "a".into() },
             Act::AcceptMissing { job: "a".into() },
+            Act::Set { job: "a".into(), priority: Priority::default() },
             Act::Ingest { path: "/in/a.csv".into(), rule: "payments".into(), retire: true },
             Act::Adopt { path: "/in/a.csv".into() },
             Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

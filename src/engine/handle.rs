@@ -180,7 +180,7 @@ impl Engine {
             return Err(Trouble::new(FaultKind::Transient, message, Some("try again in a moment")));
         }
         shared.disk_space.check_claim(&rule, &offer.path)?;
-        let owner = Owner::of_source(&rule.rule.name, &offer.path);
+        let owner = Owner::of_source(&rule.rule.name, &offer.path, rule.rule.priority);
         let wanted = vec![claim::Wanted { rule, offer, retire }];
         let claimed = claim::claim(shared, &wanted);
         shared.claims.folders.let_go_idle(Duration::ZERO);
@@ -207,11 +207,11 @@ fn is_starting() -> Refusal {
 }
 
 /// Does what an operator asked for while no stage has the job: one that has it would write its row over the new one.
-fn with_job_in_hand(
+pub(super) fn with_job_in_hand<T>(
     shared: &Shared,
     id: JobId,
-    change: impl FnOnce() -> Result<Job, Trouble>,
-) -> Result<Job, Trouble> {
+    change: impl FnOnce() -> Result<T, Trouble>,
+) -> Result<T, Trouble> {
     if !shared.dispatch.take_up_within(id, RETRY_PATIENCE) {
         let message = format!("job {id} is in hand just now");
         return Err(Trouble::new(FaultKind::Transient, message, Some("try again")));

@@ -107,7 +107,7 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
         match claimed {
             Ok(Some(id)) => {
                 shared.claims.answer(path, Answer::Taken);
-                let owner = Owner::of_source(&want.rule.rule.name, path);
+                let owner = Owner::of_source(&want.rule.rule.name, path, want.rule.rule.priority);
                 shared.dispatch.queue(Stage::Load, &owner, id);
             }
             Ok(None) => shared.claims.answer(path, Answer::NotYet),

@@ -72,6 +72,7 @@ mod run;
 mod run_state;
 mod running;
 mod schedule;
+mod set;
 mod shared;
 mod source;
 mod stop;

@@ -13,6 +13,7 @@ use super::identity::{FileIdentity, FolderIdentity, KeptAs};
 use super::job_id::JobId;
 use super::job_state::{IllegalTransition, JobEvent, JobState};
 use super::os_text::OsText;
+use super::priority::Priority;
 use super::rule::{OnSuccess, Rule};
 use super::shadow::Shadow;
 use super::standing::Standing;
@@ -35,6 +36,9 @@ pub struct Job {
     pub source: Source,
     /// Where it is in its life.
     pub state: Standing,
+    /// Whether it goes before others: as its rule said when it was claimed, or as an operator said since.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
     /// What it waits for, where it does.
     #[serde(default, skip_serializing_if = "is_default")]
     pub waiting: Option<Waiting>,
@@ -267,6 +271,7 @@ impl Job {
             vars: BTreeMap::new(),
             source,
             state: JobState::Queued.into(),
+            priority: Priority::default(),
             waiting: None,
             created_at: at,
             started_at: None,

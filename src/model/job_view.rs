@@ -17,11 +17,10 @@ use super::job::{Entry, Job, Moment, PublishedOutput, Slices, Waiting};
 use super::job_id::JobId;
 use super::job_state::JobState;
 use super::os_text::OsText;
+use super::priority::Priority;
 
 /// Of the JSON around lists of jobs and records.
 pub const VIEW_VERSION: u32 = 1;
-/// Until rules have a priority, every job has this one.
-const PRIORITY: u32 = 50;
 
 /// A job's JSON: serialize it. A view and no `serde_json::Value`, which would sort the fields by name.
 #[derive(Clone, Debug, Serialize)]
@@ -38,7 +37,7 @@ pub struct JobView<'a> {
     source_bytes: Option<String>,
     state: JobState,
     waiting: Option<&'a Waiting>,
-    priority: u32,
+    priority: Priority,
     workers_max: u32,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
@@ -103,7 +102,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         source_bytes: raw(&job.source.path),
         state: job.state.get(),
         waiting: job.waiting.as_ref(),
-        priority: PRIORITY,
+        priority: job.priority,
         workers_max: 0,
         created_at: job.created_at,
         started_at: job.started_at,
@@ -231,6 +230,7 @@ pub(crate) mod tests {
                 FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 },
             ),
             state: JobState::Completed.into(),
+            priority: Priority::default(),
             waiting: Some(Waiting {
                 waits_for: WaitsFor::Key,
                 until: None,

@@ -26,6 +26,7 @@ pub mod notice;
 pub mod os_text;
 pub mod overriding;
 pub(crate) mod pattern;
+pub mod priority;
 pub mod rule;
 pub mod shadow;
 pub mod shown_json;

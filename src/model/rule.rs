@@ -18,6 +18,7 @@ pub use super::mode::Mode;
 use super::os_text::OsText;
 use super::overriding::Override;
 pub use super::pattern::Patterns;
+use super::priority::Priority;
 
 /// Everything the configuration says.
 #[derive(Clone, Debug)]
@@ -85,6 +86,9 @@ pub struct Rule {
     pub paths: Patterns,
     /// Patterns of what is no candidate: without a separator they match the file's name, else the whole path (absolute).
     pub exclude: Arc<[String]>,
+    /// Which jobs go first.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
     /// Which of several waiting files goes first.
     pub order: Order,
     /// Links to files and folders are followed, as far as they lead into the folders that `paths` begin in.
@@ -198,6 +202,10 @@ pub struct Ready {
     pub empty: EmptyFile,
     /// A file that waits longer is told; none: never.
     pub late_after: Option<Duration>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn yes() -> bool {

@@ -50,6 +50,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         mode: Mode::Live,
         paths: vec![if cfg!(windows) { "C:/in/{sender}/*.csv" } else { "/in/{sender}/*.csv" }.into()].into(),
         exclude: vec![].into(),
+        priority: crate::model::priority::Priority::default(),
         order: Order::Arrival,
         follow_links: false,
         ready: Ready {

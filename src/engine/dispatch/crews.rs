@@ -9,6 +9,7 @@ use super::primitives::{Condvar, Mutex, MutexGuard};
 pub(in crate::engine) use crate::engine::schedule::Crew;
 use crate::engine::schedule::{Call, Owner, Permit, Schedule, Stage};
 use crate::model::job_id::JobId;
+use crate::model::priority::Priority;
 
 /// What workers take slices of.
 pub(in crate::engine) trait Workable {
@@ -247,6 +248,11 @@ impl<R: Workable> Dispatch<R> {
     /// The same, of a job that a stage has.
     pub(in crate::engine) fn queue_known_after(&self, stage: Stage, delay: Duration, id: JobId) {
         self.tell(|state, now| state.schedule.queue_known_at(stage, id, now + delay));
+    }
+
+    /// See [`Schedule::set_priority`].
+    pub(in crate::engine) fn set_priority(&self, id: JobId, priority: Priority) {
+        self.tell(|state, now| state.schedule.set_priority(id, priority, now));
     }
 
     /// Those of these jobs that wait for their time wait no more.

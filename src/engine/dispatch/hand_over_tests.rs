@@ -12,6 +12,7 @@ use shuttle::thread;
 
 use crate::engine::schedule::{Limits, Owner, Schedule, Stage};
 use crate::model::job_id::JobId;
+use crate::model::priority::Priority;
 use crews::{Crew, Dispatch, Seat, Workable};
 
 #[path = "crews.rs"]
@@ -49,7 +50,7 @@ struct Engine {
 }
 
 fn owner(number: usize) -> Owner {
-    Owner::of_source(&format!("rule {}", number % 2), std::path::Path::new("in/a.csv"))
+    Owner::of_source(&format!("rule {}", number % 2), std::path::Path::new("in/a.csv"), Priority::default())
 }
 
 fn id(number: usize) -> JobId {

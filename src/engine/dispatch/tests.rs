@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Crew, Dispatch, Workable};
 use crate::engine::schedule::{Limits, Owner, Schedule};
 use crate::model::job_id::JobId;
+use crate::model::priority::Priority;
 
 struct Run {
     id: JobId,
@@ -64,7 +65,7 @@ fn a_slice_is_told_also_after_a_loader_gave_its_right_to_work_back_and_another_t
     let dispatch = dispatch();
     let runs = [1, 2].map(|number| {
         let run = Arc::new(Run { id: JobId::from_parts(number, 0), has_slices: AtomicBool::new(false) });
-        let owner = Owner::of_source(&format!("rule {number}"), Path::new("in/a.csv"));
+        let owner = Owner::of_source(&format!("rule {number}"), Path::new("in/a.csv"), Priority::default());
         dispatch.begin_run(&owner, Arc::clone(&run));
         run
     });

@@ -3,12 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::lanes::{Lanes, Owner, Sender, Turns};
+use super::lanes::{Lanes, Owner, Turns, WHOLE_GROUP};
 use super::permits::{Permit, Permits};
 use crate::model::job_id::JobId;
-
-/// Permits for batches are a group's, whoever the senders are.
-pub(super) const WHOLE_GROUP: Sender = Sender(0);
 
 /// Jobs that wait for one kind of thread, by the file systems of their rules.
 #[derive(Debug)]
@@ -23,17 +20,21 @@ impl Batches {
         self.waiting.keys().any(|group| self.permits.may(group, WHOLE_GROUP))
     }
 
-    /// At most `max` jobs of one group.
+    /// At most `max` jobs of one group and one priority.
     pub(super) fn next(&mut self, now: Instant) -> Option<(Vec<JobId>, Permit)> {
         if !self.permits.is_free() {
             self.permits.set_wanted(self.has_next(), now);
             return None;
         }
         let (waiting, permits, max) = (&mut self.waiting, &mut self.permits, self.max);
+        let able = waiting.iter().filter(|(group, _)| permits.may(group, WHOLE_GROUP));
+        let first = able.filter_map(|(_, lanes)| lanes.first()).min()?;
         let batch = |group: &Arc<str>, lanes: &mut Lanes| {
-            permits.may(group, WHOLE_GROUP).then(|| {
-                let jobs = std::iter::from_fn(|| lanes.pop(|_| true, |_, _| true)).take(max);
-                let owner = Owner { rule: Arc::clone(group), sender: WHOLE_GROUP };
+            (lanes.first() == Some(first) && permits.may(group, WHOLE_GROUP)).then(|| {
+                // Those of another priority would be waited for.
+                let next = || lanes.pop(|_, priority| priority == first, |_, _, _| true);
+                let jobs = std::iter::from_fn(next).take(max);
+                let owner = Owner::of_group(Arc::clone(group));
                 (jobs.collect(), permits.take(&owner, now))
             })
         };
@@ -48,6 +49,7 @@ mod tests {
     use super::*;
     use crate::engine::schedule::permits::Each;
     use crate::engine::schedule::tests::{id, owner};
+    use crate::model::priority::Priority;
 
     const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -82,6 +84,18 @@ mod tests {
         batches.permits.give(hangs);
         assert_eq!(batches.next(now).map(|(jobs, _)| jobs), Some(vec![id(12)]));
         assert!(batches.waiting.is_empty());
+    }
+
+    #[test]
+    fn an_urgent_job_is_not_published_with_others_that_it_would_wait_for() {
+        let mut batches = batches(&[(1, 10), (2, 20), (2, 21)]);
+        let (now, of) = (Instant::now(), owner(2, 0));
+        let urgent = Owner { priority: Priority::new(1).expect("one"), ..of };
+        batches.waiting.line(&urgent.rule).push(&urgent, id(22));
+        let mut next = || batches.next(now).map(|(jobs, permit)| (jobs, batches.permits.give(permit)).0);
+        assert_eq!(next(), Some(vec![id(22)]));
+        assert_eq!(next(), Some(vec![id(10)]));
+        assert_eq!(next(), Some(vec![id(20), id(21)]));
     }
 
     #[test]

@@ -7,7 +7,10 @@ use super::lanes::{Owner, Sender};
 
 /// Nothing is kept of whoever has none.
 #[derive(Debug, Default)]
-pub(super) struct Counts(HashMap<Arc<str>, OfRule>);
+pub(super) struct Counts {
+    all: usize,
+    rules: HashMap<Arc<str>, OfRule>,
+}
 
 #[derive(Debug, Default)]
 struct OfRule {
@@ -16,30 +19,36 @@ struct OfRule {
 }
 
 impl Counts {
+    pub(super) fn all(&self) -> usize {
+        self.all
+    }
+
     pub(super) fn of_rule(&self, rule: &str) -> usize {
-        self.0.get(rule).map_or(0, |of| of.all)
+        self.rules.get(rule).map_or(0, |of| of.all)
     }
 
     pub(super) fn of_sender(&self, rule: &str, sender: Sender) -> usize {
-        self.0.get(rule).and_then(|of| of.senders.get(&sender)).copied().unwrap_or(0)
+        self.rules.get(rule).and_then(|of| of.senders.get(&sender)).copied().unwrap_or(0)
     }
 
     pub(super) fn add(&mut self, owner: &Owner) {
-        let of = self.0.entry(Arc::clone(&owner.rule)).or_default();
+        let of = self.rules.entry(Arc::clone(&owner.rule)).or_default();
         of.all += 1;
+        self.all += 1;
         *of.senders.entry(owner.sender).or_default() += 1;
     }
 
     pub(super) fn remove(&mut self, owner: &Owner) {
-        let Some(of) = self.0.get_mut(&owner.rule) else { return };
+        let Some(of) = self.rules.get_mut(&owner.rule) else { return };
         let Some(count) = of.senders.get_mut(&owner.sender) else { return };
         of.all -= 1;
+        self.all -= 1;
         *count -= 1;
         if *count == 0 {
             of.senders.remove(&owner.sender);
         }
         if of.all == 0 {
-            self.0.remove(&owner.rule);
+            self.rules.remove(&owner.rule);
         }
     }
 }
@@ -69,6 +78,6 @@ mod tests {
             (1, 1, 0)
         );
         counts.remove(&one);
-        assert!(counts.0.is_empty());
+        assert!(counts.rules.is_empty() && counts.all() == 0);
     }
 }

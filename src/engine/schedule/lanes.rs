@@ -1,6 +1,6 @@
-//! Waiting jobs in a fair order: rules take turns, and within a rule its senders do.
+//! Waiting jobs in a fair order: by priority; within one rules take turns, and within a rule its senders do.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,27 +8,37 @@ use std::sync::Arc;
 use crate::durable_fs;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::priority::Priority;
 
-/// Who waits with a job: its rule, and in it the sender.
+/// Who waits with a job: its rule, and in it the sender; and how urgently.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::engine) struct Owner {
     pub rule: Arc<str>,
     pub sender: Sender,
+    pub priority: Priority,
 }
 
 /// A folder in which sources lie, as a hash: senders have a folder each. Two that share a hash take turns as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::engine) struct Sender(pub(super) u64);
 
+/// Permits for batches are a group's, whoever the senders are.
+pub(super) const WHOLE_GROUP: Sender = Sender(0);
+
 impl Owner {
     pub(in crate::engine) fn of(job: &Job) -> Self {
-        Self::of_source(&job.rule, job.source.path.as_path())
+        Self::of_source(&job.rule, job.source.path.as_path(), job.priority)
     }
 
-    pub(in crate::engine) fn of_source(rule: &str, source: &Path) -> Self {
+    pub(in crate::engine) fn of_source(rule: &str, source: &Path, priority: Priority) -> Self {
         let mut hasher = DefaultHasher::new();
         durable_fs::parent_of(source).hash(&mut hasher);
-        Self { rule: Arc::from(rule), sender: Sender(hasher.finish()) }
+        Self { rule: Arc::from(rule), sender: Sender(hasher.finish()), priority }
+    }
+
+    /// Rules that use the same file systems, whoever their senders are.
+    pub(super) fn of_group(group: Arc<str>) -> Self {
+        Self { rule: group, sender: WHOLE_GROUP, priority: Priority::default() }
     }
 }
 
@@ -52,6 +62,10 @@ impl<K: Clone + Eq + Hash, L: Default> Turns<K, L> {
             self.order.push_back(key.clone());
         }
         self.lines.entry(key.clone()).or_default()
+    }
+
+    pub(super) fn known(&mut self, key: &K) -> Option<&mut L> {
+        self.lines.get_mut(key)
     }
 
     /// Takes from the first line that gives something. Its key comes last then, or goes if its line is empty.
@@ -90,37 +104,46 @@ impl<K: Clone + Eq + Hash, L: Default> Turns<K, L> {
         self.order.iter()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &L)> {
+        self.lines.iter()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 }
 
-/// Jobs that wait for nothing but their turn.
+/// Jobs that wait for nothing but their turn. Those of a later priority wait until none of an earlier one may be taken.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
-    rules: Turns<Arc<str>, Turns<Sender, VecDeque<JobId>>>,
-    length: usize,
+    levels: BTreeMap<Priority, Level>,
 }
+
+/// Jobs of one priority.
+type Level = Turns<Arc<str>, Turns<Sender, VecDeque<JobId>>>;
 
 impl Lanes {
     pub(super) fn push(&mut self, owner: &Owner, id: JobId) {
-        self.rules.line(&owner.rule).line(&owner.sender).push_back(id);
-        self.length += 1;
+        let level = self.levels.entry(owner.priority).or_default();
+        level.line(&owner.rule).line(&owner.sender).push_back(id);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.length == 0
+        self.levels.is_empty()
+    }
+
+    /// The priority of those that go first.
+    pub(super) fn first(&self) -> Option<Priority> {
+        self.levels.keys().next().copied()
     }
 
     /// The first job of the next rule and sender that may have one.
     pub(super) fn pop(
         &mut self,
-        may_rule: impl Fn(&str) -> bool,
-        may_sender: impl Fn(&str, Sender) -> bool,
+        may_rule: impl Fn(&str, Priority) -> bool,
+        may_sender: impl Fn(&str, Sender, Priority) -> bool,
     ) -> Option<JobId> {
-        let popped = self.take(may_rule, may_sender, VecDeque::pop_front);
-        self.length -= usize::from(popped.is_some());
-        popped
+        self.take(may_rule, may_sender, VecDeque::pop_front)
     }
 
     /// The first job of the next sender that may have one, of those that are wanted. It stays, as its sender's last.
@@ -134,34 +157,44 @@ impl Lanes {
             jobs.push_back(id);
             Some(id)
         };
-        self.take(|_| true, may, rotate)
+        self.take(|_, _| true, |rule, sender, _| may(rule, sender), rotate)
     }
 
     fn take(
         &mut self,
-        may_rule: impl Fn(&str) -> bool,
-        may_sender: impl Fn(&str, Sender) -> bool,
+        may_rule: impl Fn(&str, Priority) -> bool,
+        may_sender: impl Fn(&str, Sender, Priority) -> bool,
         take: impl Fn(&mut VecDeque<JobId>) -> Option<JobId>,
     ) -> Option<JobId> {
-        let of_rule = |rule: &Arc<str>, senders: &mut Turns<Sender, VecDeque<JobId>>| {
-            let of_sender = |sender: &Sender, jobs: &mut VecDeque<JobId>| {
-                may_sender(rule, *sender).then(|| take(jobs)).flatten()
+        let taken = self.levels.iter_mut().find_map(|(&priority, level)| {
+            let of_rule = |rule: &Arc<str>, senders: &mut Turns<Sender, VecDeque<JobId>>| {
+                let of_sender = |sender: &Sender, jobs: &mut VecDeque<JobId>| {
+                    may_sender(rule, *sender, priority).then(|| take(jobs)).flatten()
+                };
+                may_rule(rule, priority).then(|| senders.take(of_sender, VecDeque::is_empty)).flatten()
             };
-            may_rule(rule).then(|| senders.take(of_sender, VecDeque::is_empty)).flatten()
-        };
-        self.rules.take(of_rule, Turns::is_empty)
+            let taken = level.take(of_rule, Turns::is_empty)?;
+            Some((priority, level.is_empty(), taken))
+        });
+        let (priority, is_empty, id) = taken?;
+        if is_empty {
+            self.levels.remove(&priority);
+        }
+        Some(id)
     }
 
-    /// Whether [`Self::pop`] would give one.
-    pub(super) fn has(
+    /// The priority of the one that [`Self::pop`] would give, if any.
+    pub(super) fn next_priority(
         &self,
-        may_rule: impl Fn(&str) -> bool,
-        may_sender: impl Fn(&str, Sender) -> bool,
-    ) -> bool {
-        let may = |(rule, senders): (&Arc<str>, &Turns<Sender, _>)| {
-            may_rule(rule) && senders.keys().any(|sender| may_sender(rule, *sender))
+        may_rule: impl Fn(&str, Priority) -> bool,
+        may_sender: impl Fn(&str, Sender, Priority) -> bool,
+    ) -> Option<Priority> {
+        let may = |priority: Priority, level: &Level| {
+            level.lines.iter().any(|(rule, senders)| {
+                may_rule(rule, priority) && senders.keys().any(|sender| may_sender(rule, *sender, priority))
+            })
         };
-        self.rules.lines.iter().any(may)
+        self.levels.iter().find_map(|(priority, level)| may(*priority, level).then_some(*priority))
     }
 
     /// Whether [`Self::rotate`] would give one.
@@ -170,25 +203,29 @@ impl Lanes {
         may: impl Fn(&str, Sender) -> bool,
         is_wanted: impl Fn(JobId) -> bool,
     ) -> bool {
-        self.rules.lines.iter().any(|(rule, senders)| {
+        self.levels.values().flat_map(|level| &level.lines).any(|(rule, senders)| {
             let mut able = senders.lines.iter().filter(|(sender, _)| may(rule, **sender));
             able.any(|(_, jobs)| jobs.iter().any(|id| is_wanted(*id)))
         })
     }
 
-    pub(super) fn remove(&mut self, owner: &Owner, id: JobId) {
-        let mut removed = 0;
+    /// Whether it was among them.
+    pub(super) fn remove(&mut self, owner: &Owner, id: JobId) -> bool {
+        let Some(level) = self.levels.get_mut(&owner.priority) else { return false };
+        let mut was_there = false;
         let leave = |jobs: &mut VecDeque<JobId>| {
             let before = jobs.len();
             jobs.retain(|other| *other != id);
-            removed = before - jobs.len();
+            was_there = jobs.len() < before;
         };
-        self.rules.edit(
-            &owner.rule,
-            |senders| senders.edit(&owner.sender, leave, VecDeque::is_empty),
-            Turns::is_empty,
-        );
-        self.length -= removed;
+        let of_rule = |senders: &mut Turns<Sender, VecDeque<JobId>>| {
+            senders.edit(&owner.sender, leave, VecDeque::is_empty);
+        };
+        level.edit(&owner.rule, of_rule, Turns::is_empty);
+        if level.is_empty() {
+            self.levels.remove(&owner.priority);
+        }
+        was_there
     }
 }
 
@@ -197,7 +234,7 @@ mod tests {
     use super::*;
 
     fn owner(rule: &str, sender: u64) -> Owner {
-        Owner { rule: Arc::from(rule), sender: Sender(sender) }
+        Owner { rule: Arc::from(rule), sender: Sender(sender), priority: Priority::default() }
     }
 
     fn id(number: u64) -> JobId {
@@ -206,7 +243,7 @@ mod tests {
 
     fn order(lanes: &mut Lanes) -> Vec<u64> {
         let number = |id: JobId| (0..100).find(|number| id == self::id(*number)).expect("one of ours");
-        std::iter::from_fn(|| lanes.pop(|_| true, |_, _| true)).map(number).collect()
+        std::iter::from_fn(|| lanes.pop(|_, _| true, |_, _, _| true)).map(number).collect()
     }
 
     #[test]
@@ -216,7 +253,24 @@ mod tests {
         lanes.push(&owner("flood", 2), id(10));
         lanes.push(&owner("one", 1), id(20));
         assert_eq!(order(&mut lanes), [0, 20, 10, 1, 2, 3]);
-        assert!(lanes.is_empty() && lanes.rules.lines.is_empty() && lanes.rules.order.is_empty());
+        assert!(lanes.is_empty());
+    }
+
+    #[test]
+    fn the_lower_priority_goes_first_whoever_came_first_and_one_that_may_not_lets_the_next_go() {
+        let mut lanes = Lanes::default();
+        let at = |rule: &str, number: u64| Owner {
+            priority: Priority::new(number).expect("one"),
+            ..owner(rule, 1)
+        };
+        for (rule, priority) in [("late", 60), ("usual", 50), ("first", 1), ("usual", 50), ("held", 1)] {
+            lanes.push(&at(rule, priority), id(priority));
+        }
+        let not_held = |rule: &str, _| rule != "held";
+        assert_eq!(lanes.first(), Priority::new(1));
+        assert_eq!(lanes.pop(not_held, |_, _, _| true), Some(id(1)));
+        assert_eq!(lanes.next_priority(not_held, |_, _, _| true), Priority::new(50));
+        assert_eq!(order(&mut lanes), [1, 50, 50, 60]);
     }
 
     #[test]
@@ -225,15 +279,15 @@ mod tests {
         lanes.push(&owner("a", 1), id(1));
         lanes.push(&owner("a", 2), id(2));
         lanes.push(&owner("b", 1), id(3));
-        assert_eq!(lanes.pop(|rule| rule != "a", |_, _| true), Some(id(3)));
-        assert!(!lanes.has(|rule| rule != "a", |_, _| true));
-        assert_eq!(lanes.pop(|_| true, |_, sender| sender.0 != 1), Some(id(2)));
+        assert_eq!(lanes.pop(|rule, _| rule != "a", |_, _, _| true), Some(id(3)));
+        assert_eq!(lanes.next_priority(|rule, _| rule != "a", |_, _, _| true), None);
+        assert_eq!(lanes.pop(|_, _| true, |_, sender, _| sender.0 != 1), Some(id(2)));
         assert_eq!(order(&mut lanes), [1]);
     }
 
     #[test]
     fn a_sender_is_a_folder() {
-        let of = |path: &str| Owner::of_source("rule", Path::new(path));
+        let of = |path: &str| Owner::of_source("rule", Path::new(path), Priority::default());
         assert_eq!(of("in/acme/a.csv"), of("in/acme/b.csv"));
         assert_ne!(of("in/acme/a.csv"), of("in/other/a.csv"));
     }
@@ -253,9 +307,9 @@ mod tests {
         );
         assert_eq!(rotate(&[]), None);
         assert_eq!(lanes.rotate(|_, sender| sender.0 != 1, |_| true), None);
-        lanes.remove(&owner("a", 1), id(3));
-        lanes.remove(&owner("a", 1), id(3));
+        assert!(lanes.remove(&owner("a", 1), id(3)));
+        assert!(!lanes.remove(&owner("a", 1), id(3)));
         assert_eq!(order(&mut lanes), [1, 2]);
-        assert!(lanes.is_empty() && lanes.rules.lines.is_empty() && lanes.rules.order.is_empty());
+        assert!(lanes.is_empty());
     }
 }

@@ -3,16 +3,27 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::batches::WHOLE_GROUP;
 use super::lanes::Owner;
 use super::permits::Permit;
-use super::{Call, Crew, Reader, Schedule, Stage};
+use super::{Call, Crew, Schedule, Stage};
 use crate::model::job_id::JobId;
+use crate::model::priority::Priority;
 
 impl Schedule {
     pub(super) fn may_load(&self) -> bool {
-        let may_rule = |rule: &str| self.runs.may_rule(rule) && self.settled.may_rule(rule);
-        !self.loading_is_over && self.queued.has(may_rule, |rule, sender| self.runs.may_sender(rule, sender))
+        self.next_queued().is_some()
+    }
+
+    /// The priority of the job that a loader would get.
+    fn next_queued(&self) -> Option<Priority> {
+        if self.loading_is_over {
+            return None;
+        }
+        let (runs, settled) = (&self.runs, &self.settled);
+        self.queued.next_priority(
+            |rule, priority| runs.may_rule(rule, priority) && settled.may_rule(rule, priority),
+            |rule, sender, priority| runs.may_sender(rule, sender, priority),
+        )
     }
 
     pub(super) fn pop_queued(&mut self) -> Option<JobId> {
@@ -21,8 +32,8 @@ impl Schedule {
         }
         let (runs, settled) = (&self.runs, &self.settled);
         let id = self.queued.pop(
-            |rule| runs.may_rule(rule) && settled.may_rule(rule),
-            |rule, sender| runs.may_sender(rule, sender),
+            |rule, priority| runs.may_rule(rule, priority) && settled.may_rule(rule, priority),
+            |rule, sender, priority| runs.may_sender(rule, sender, priority),
         )?;
         self.taken(Stage::Load, id);
         if let Some(known) = self.jobs.get(&id) {
@@ -39,12 +50,11 @@ impl Schedule {
         now: Instant,
     ) -> Option<(JobId, Permit)> {
         if let Some(permit) = before {
-            let is_over = !self.line.is_empty() && self.reading.age(permit, now) >= self.limits.turn;
-            let next = if is_over { None } else { self.pop_queued() };
+            let next = if self.must_hand_on(permit, now) { None } else { self.pop_queued() };
             if let Some(id) = next {
                 let owner = self.owner_of(id);
                 if self.reading.pass(permit, &owner) {
-                    self.readers.insert(id, Reader { owner, permit: Some(permit) });
+                    self.readers.insert(id, Some(permit));
                     self.call_readers(now); // there may be a place for another loader
                     return Some((id, permit));
                 }
@@ -65,28 +75,44 @@ impl Schedule {
         Some((id, permit))
     }
 
+    /// Whether the right to read is for somebody in line, if it is for anybody.
+    fn must_hand_on(&self, permit: Permit, now: Instant) -> bool {
+        let Some(in_line) = self.line.first() else { return false };
+        let is_more_urgent = self.next_queued().is_none_or(|queued| in_line < queued);
+        is_more_urgent || self.reading.age(permit, now) >= self.limits.turn
+    }
+
     pub(super) fn owner_of(&self, id: JobId) -> Owner {
-        self.jobs
-            .get(&id)
-            .map_or_else(|| Owner { rule: Arc::from(""), sender: WHOLE_GROUP }, |known| known.owner.clone())
+        self.jobs.get(&id).map_or_else(|| Owner::of_group(Arc::from("")), |known| known.owner.clone())
     }
 
     pub(super) fn begin_reading(&mut self, id: JobId, now: Instant) -> Permit {
         let owner = self.owner_of(id);
         let permit = self.reading.take(&owner, now);
-        self.readers.insert(id, Reader { owner, permit: Some(permit) });
+        self.readers.insert(id, Some(permit));
         permit
     }
 
     /// Gives places to those in line whose turn it is.
     pub(super) fn call_line(&mut self, now: Instant) {
-        while self.reading.is_free() && (self.line_is_next || !self.may_load()) {
-            let Some(id) = self.line.pop(|_| true, |_, _| true) else { break };
-            self.line_is_next = false;
-            if let Some(reader) = self.readers.get_mut(&id) {
-                reader.permit = Some(self.reading.take(&reader.owner, now));
-                self.call(Call::Reader(id));
-            }
+        while self.reading.is_free() && self.is_turn_of_line() {
+            self.call_first_in_line(now);
+        }
+    }
+
+    /// The more urgent ones first; among those that are equally so the line and new jobs take turns.
+    fn is_turn_of_line(&self) -> bool {
+        let Some(in_line) = self.line.first() else { return false };
+        self.next_queued().is_none_or(|queued| in_line < queued || in_line == queued && self.line_is_next)
+    }
+
+    fn call_first_in_line(&mut self, now: Instant) {
+        let Some(id) = self.line.pop(|_, _| true, |_, _, _| true) else { return };
+        self.line_is_next = false;
+        let owner = self.owner_of(id);
+        if let Some(permit) = self.readers.get_mut(&id) {
+            *permit = Some(self.reading.take(&owner, now));
+            self.call(Call::Reader(id));
         }
     }
 
@@ -102,8 +128,9 @@ impl Schedule {
 
     /// There is no thread for a new job: those in line go on meanwhile.
     pub(in crate::engine) fn nobody_loads(&mut self, now: Instant) {
-        self.line_is_next = true;
-        self.call_line(now);
+        while self.reading.is_free() && !self.line.is_empty() {
+            self.call_first_in_line(now);
+        }
     }
 
     /// Whether whoever reads for longer than its turn should let others read.
@@ -114,7 +141,7 @@ impl Schedule {
     /// A reader lets others read; false: it may go on at once. `waits`: it wants no place now, because it waits for something else.
     pub(in crate::engine) fn pause_reading(&mut self, id: JobId, waits: bool, now: Instant) -> bool {
         let Some(reader) = self.readers.get_mut(&id) else { return false };
-        if let Some(permit) = reader.permit.take() {
+        if let Some(permit) = reader.take() {
             self.reading.give(permit);
         }
         if waits {
@@ -136,19 +163,19 @@ impl Schedule {
     }
 
     fn line_up(&mut self, id: JobId) {
-        if let Some(reader) = self.readers.get(&id) {
-            self.line.push(&reader.owner, id);
+        if self.readers.contains_key(&id) {
+            self.line.push(&self.owner_of(id), id);
         }
     }
 
     /// Whether a reader has no place.
     pub(in crate::engine) fn is_in_line(&self, id: JobId) -> bool {
-        self.readers.get(&id).is_some_and(|reader| reader.permit.is_none())
+        self.readers.get(&id).is_some_and(Option::is_none)
     }
 
     /// A job is read no more. The right to read, if the loader has it, is for its next job.
     pub(in crate::engine) fn end_reading(&mut self, id: JobId) -> Option<Permit> {
-        self.readers.remove(&id)?.permit
+        self.readers.remove(&id)?
     }
 
     /// A job that a loader took up became no run.
@@ -184,6 +211,41 @@ mod tests {
         assert_eq!(before, Some(permit));
         let next = schedule.next_load(before, now + TURN / 2);
         assert_eq!(next, Some((id(1), permit)), "the same");
+    }
+
+    #[test]
+    fn what_is_more_urgent_is_read_next_whoever_stands_in_line_or_came_first() {
+        let now = Instant::now();
+        let mut schedule = queued(&[1, 1, 1], now);
+        let urgent = Priority::new(1).expect("one");
+        schedule.set_priority(id(2), urgent, now);
+        let (first, permit) = schedule.next_load(None, now).expect("queued");
+        assert_eq!(first, id(2));
+        let before = schedule.end_reading(first);
+        let next = schedule.next_load(before, now);
+        assert_eq!(next, Some((id(0), permit)));
+        // The one that reads lets others read: now it is the urgent one.
+        schedule.set_priority(id(0), urgent, now);
+        assert!(!schedule.pause_reading(id(0), false, now), "nobody is as urgent");
+        schedule.set_priority(id(1), urgent, now);
+        schedule.set_priority(id(0), Priority::default(), now);
+        assert!(schedule.pause_reading(id(0), false, now) && schedule.is_in_line(id(0)));
+        let (urgent_one, permit) = schedule.next_load(None, now).expect("queued");
+        assert_eq!(urgent_one, id(1));
+        assert_eq!(schedule.end_reading(id(1)), Some(permit));
+        assert_eq!(schedule.next_load(Some(permit), now), None, "the one in line is next");
+        assert!(!schedule.is_in_line(id(0)));
+    }
+
+    #[test]
+    fn where_there_is_no_thread_for_an_urgent_job_those_in_line_go_on_meanwhile() {
+        let now = Instant::now();
+        let mut schedule = queued(&[1, 2], now);
+        let (first, _) = schedule.next_load(None, now).expect("queued");
+        schedule.set_priority(id(1), Priority::new(1).expect("one"), now);
+        assert!(schedule.pause_reading(first, false, now));
+        schedule.nobody_loads(now);
+        assert!(!schedule.is_in_line(first));
     }
 
     #[test]

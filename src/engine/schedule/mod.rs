@@ -10,6 +10,8 @@
 //! ```
 //!
 //! # What it promises
+//! - What is of a lower priority number goes first: it gets the next free permit, and its places are counted as if those behind it had none.
+//!   Whoever is behind waits, however long. What follows holds among those of one priority.
 //! - Rules take turns at what they wait for, and within a rule its senders do. A permit that is free while nobody waits is anybody's.
 //! - A rule holds at most half of the runs that others leave, and a sender half of its rule's. A rule that has none may always have one, a
 //!   sender unless its rule has its full share.
@@ -40,6 +42,7 @@ use permits::{Each, Permits};
 use shares::Shares;
 
 use crate::model::job_id::JobId;
+use crate::model::priority::Priority;
 
 /// How many of each there may be.
 #[derive(Clone, Debug)]
@@ -115,14 +118,6 @@ struct Known {
     waits: [Option<Waits>; 3],
 }
 
-/// A loader's hold on its source.
-#[derive(Debug)]
-struct Reader {
-    owner: Owner,
-    /// `None`: it stands in line, or waits for something else.
-    permit: Option<Permit>,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Schedule {
@@ -136,7 +131,8 @@ pub(super) struct Schedule {
     later: BTreeSet<(Instant, JobId, Stage)>,
     /// For a loader.
     queued: Lanes,
-    readers: HashMap<JobId, Reader>,
+    /// Who reads; without a permit it stands in line, or waits for something else.
+    readers: HashMap<JobId, Option<Permit>>,
     /// Readers that let others read.
     line: Lanes,
     /// Whether the next place is for those in line, if somebody is.
@@ -244,8 +240,37 @@ impl Schedule {
             let known = self.groups.get_key_value(&owner.rule).map(|(known, _)| Arc::clone(known));
             known.unwrap_or_else(|| Arc::clone(&owner.rule))
         };
-        let owner = Owner { rule: rule(), sender: owner.sender };
+        let owner = Owner { rule: rule(), ..owner.clone() };
         self.jobs.entry(id).or_insert_with(|| Known { owner, waits: [None; 3] })
+    }
+
+    /// A job goes before others from now on, or behind them. Whatever it waits for, it comes last among those that are as urgent.
+    pub(super) fn set_priority(&mut self, id: JobId, priority: Priority, now: Instant) {
+        let Some(known) = self.jobs.get_mut(&id).filter(|known| known.owner.priority != priority) else {
+            return;
+        };
+        let before = known.owner.clone();
+        known.owner.priority = priority;
+        let owner = known.owner.clone();
+        let group = self.group_of(&owner);
+        for lanes in [&mut self.queued, &mut self.line, &mut self.running] {
+            if lanes.remove(&before, id) {
+                lanes.push(&owner, id);
+            }
+        }
+        for batches in [&mut self.finishing, &mut self.checkpoints] {
+            if let Some(lanes) = batches.waiting.known(&group)
+                && lanes.remove(&before, id)
+            {
+                lanes.push(&owner, id);
+            }
+        }
+        for places in [&mut self.runs, &mut self.settled] {
+            if places.give(id) {
+                places.take(id, &owner);
+            }
+        }
+        self.call_all(now);
     }
 
     fn ripen(&mut self, at: Instant, id: JobId, stage: Stage, now: Instant) {

@@ -150,7 +150,11 @@ mod tests {
     }
 
     fn owner(rule: &str, sender: u64) -> Owner {
-        Owner { rule: Arc::from(rule), sender: Sender(sender) }
+        Owner {
+            rule: Arc::from(rule),
+            sender: Sender(sender),
+            priority: crate::model::priority::Priority::default(),
+        }
     }
 
     fn may(permits: &Permits, owner: &Owner) -> bool {

@@ -22,7 +22,11 @@ pub(super) fn limits(workers: usize) -> Limits {
 }
 
 pub(super) fn owner(rule: u8, sender: u8) -> Owner {
-    Owner { rule: Arc::from(format!("rule {rule}")), sender: Sender(u64::from(sender)) }
+    Owner {
+        rule: Arc::from(format!("rule {rule}")),
+        sender: Sender(u64::from(sender)),
+        priority: Priority::default(),
+    }
 }
 
 pub(super) fn id(number: usize) -> JobId {
@@ -60,16 +64,26 @@ struct SimulatedJob {
     slices: u8,
     works: Option<Duration>,
     finishes: Option<Duration>,
+    priority: Priority,
 }
 
 impl SimulatedJob {
     fn small(rule: u8) -> Self {
         let millisecond = Some(Duration::from_millis(1));
-        Self { rule, sender: 0, reads: millisecond, slices: 1, works: millisecond, finishes: millisecond }
+        let priority = Priority::default();
+        Self {
+            rule,
+            sender: 0,
+            reads: millisecond,
+            slices: 1,
+            works: millisecond,
+            finishes: millisecond,
+            priority,
+        }
     }
 
     fn owner(&self) -> Owner {
-        owner(self.rule, self.sender)
+        Owner { priority: self.priority, ..owner(self.rule, self.sender) }
     }
 }
 
@@ -248,7 +262,9 @@ impl Machine {
             let batches = self.finishing.iter().filter(|(ids, ..)| ids.iter().any(of_rule)).count();
             assert!(batches <= limits.finishers, "{batches} batches of one rule");
         }
-        assert!(schedule.runs.held() <= limits.runs + rules.len(), "{} runs", schedule.runs.held());
+        let levels: HashSet<_> = self.jobs.iter().map(|job| job.priority).collect();
+        let runs_max = (limits.runs + rules.len()) * levels.len();
+        assert!(schedule.runs.held() <= runs_max, "{} runs", schedule.runs.held());
     }
 }
 
@@ -269,8 +285,13 @@ fn any_job() -> impl Strategy<Value = SimulatedJob> {
             slices,
             works,
             finishes,
+            priority: Priority::default(),
         },
     )
+}
+
+fn any_priority() -> impl Strategy<Value = Priority> {
+    prop_oneof![Just(1), Just(50), Just(90)].prop_map(|number| Priority::new(number).expect("one"))
 }
 
 proptest! {
@@ -310,14 +331,39 @@ proptest! {
         prop_assert!(taken < Duration::from_secs(1), "once they hang: {taken:?}");
     }
 
-    /// Jobs that end, do end, once each, and nothing is kept of them.
+    /// An urgent job goes before all that is no longer than it bears, of its own rule and sender, too.
     #[test]
-    fn every_job_ends_once(jobs in proptest::collection::vec(any_job(), 1..60), workers in 1..4_usize) {
+    fn an_urgent_job_waits_for_no_other(others in proptest::collection::vec(any_job(), 0..80), workers in 1..4_usize) {
+        let is_short = |time: Option<Duration>| time.is_some_and(|time| time < PATIENCE);
+        let are_short = |job: &SimulatedJob| [job.works, job.finishes].into_iter().all(is_short) && job.reads.is_some();
+        let mut machine = Machine::new(limits(workers));
+        for job in others.into_iter().filter(are_short) {
+            machine.add(job);
+        }
+        machine.run(Duration::from_millis(300), |_| false);
+        let urgent = machine.add(SimulatedJob { priority: Priority::new(1).expect("one"), ..SimulatedJob::small(1) });
+        let taken = machine.run(Duration::from_secs(5), |machine| machine.done.contains(&urgent));
+        // A turn of reading, a slice, and a batch of 8.
+        prop_assert!(taken < Duration::from_millis(20 + 30 + 8 * 30), "{taken:?}");
+    }
+
+    /// Jobs that end, do end, once each, and nothing is kept of them; whatever their priorities are, and become.
+    #[test]
+    fn every_job_ends_once(
+        jobs in proptest::collection::vec((any_job(), any_priority(), any_priority()), 1..60), workers in 1..4_usize
+    ) {
         let ends = |job: &SimulatedJob| job.reads.is_some() && job.works.is_some() && job.finishes.is_some();
         let mut machine = Machine::new(limits(workers));
-        let count = jobs.iter().filter(|job| ends(job)).count();
-        for job in jobs.into_iter().filter(ends) {
-            machine.add(job);
+        let count = jobs.iter().filter(|(job, ..)| ends(job)).count();
+        let mut later = Vec::new();
+        for (job, priority, then) in jobs.into_iter().filter(|(job, ..)| ends(job)) {
+            later.push((machine.add(SimulatedJob { priority, ..job }), then));
+        }
+        machine.run(Duration::from_millis(40), |_| false);
+        for (id, then) in later {
+            machine.schedule.set_priority(id, then, machine.now);
+            machine.hear();
+            machine.step();
         }
         machine.run(Duration::from_mins(10), |machine| machine.done.len() == count);
         let once: HashSet<_> = machine.done.iter().collect();

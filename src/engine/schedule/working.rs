@@ -77,6 +77,7 @@ impl Schedule {
 mod tests {
     use super::*;
     use crate::engine::schedule::tests::{PATIENCE, id, limits, owner};
+    use crate::model::priority::Priority;
 
     /// Runs of these rules and senders.
     fn runs(workers: usize, of: &[(u8, u8)]) -> Schedule {
@@ -98,6 +99,21 @@ mod tests {
         };
         let turns: Vec<_> = (0..8).map(|_| next()).collect();
         assert_eq!(turns, [0, 3, 2, 3, 1, 3, 2, 3].map(id));
+    }
+
+    #[test]
+    fn the_slices_of_an_urgent_run_are_worked_before_those_of_others() {
+        let mut schedule = runs(1, &[(1, 1), (1, 1), (2, 1)]);
+        let now = Instant::now();
+        schedule.set_priority(id(1), Priority::new(1).expect("one"), now);
+        let mut next = |has_slices: &dyn Fn(JobId) -> bool| {
+            let (id, permit) = schedule.next_work(has_slices, now).expect("there are slices");
+            schedule.end_work(permit);
+            id
+        };
+        let turns: Vec<_> = (0..3).map(|_| next(&|_| true)).collect();
+        assert_eq!(turns, [1, 1, 1].map(id));
+        assert_eq!(next(&|run| run != id(1)), id(0), "it waits for its loader: others go on meanwhile");
     }
 
     #[test]

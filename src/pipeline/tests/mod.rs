@@ -70,6 +70,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         mode: Mode::Live,
         paths: Vec::new().into(),
         exclude: Vec::new().into(),
+        priority: crate::model::priority::Priority::default(),
         order: Order::Arrival,
         follow_links: false,
         ready: Ready {

@@ -163,6 +163,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         mode: Mode::Live,
         paths: vec![pattern.to_str().expect("UTF-8").into()].into(),
         exclude: Vec::new().into(),
+        priority: crate::model::priority::Priority::default(),
         order: Order::Arrival,
         follow_links: false,
         ready: Ready {

@@ -1,0 +1,108 @@
+//! What an operator sets of a job that waits or runs.
+
+use std::sync::Arc;
+
+use super::handle::with_job_in_hand;
+use super::retry::known;
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::priority::Priority;
+use crate::store::Store;
+
+/// Has a job go before others from now on, or behind them; durably.
+pub(super) fn priority(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    id: JobId,
+    priority: Priority,
+) -> Result<JobId, Trouble> {
+    let set = |job: &mut Job| {
+        if job.state.is_final() || job.state.is_past_intent() {
+            return Err(too_late(job));
+        }
+        if job.priority != priority {
+            let before = job.priority.get();
+            job.priority = priority;
+            job.note(clock::now(), &format!("priority {before} -> {}", priority.get()));
+            store.change().job(job).apply()?;
+            store.sync()?;
+        }
+        Ok(())
+    };
+    let of_row = || {
+        let mut job = known(store, id)?;
+        set(&mut job)?;
+        Ok(job)
+    };
+    let Some(shared) = stages else { return Ok(of_row()?.id) };
+    let result = match shared.dispatch.run(id) {
+        // Whoever finishes it has a row of its own by now.
+        Some(run) if run.is_settled() => Err(too_late(&run.row())),
+        Some(run) => run.with_row(set),
+        None => with_job_in_hand(shared, id, of_row).map(drop),
+    };
+    result.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
+    shared.dispatch.set_priority(id, priority);
+    Ok(id)
+}
+
+fn too_late(job: &Job) -> Trouble {
+    let message = format!("job {} is {}: it waits for its turn no more", job.id, job.state);
+    Trouble::new(FaultKind::Input, message, Some("the priority of a job counts until it is published"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::schedule::Owner;
+    use crate::engine::tests::World;
+    use crate::model::job_state::JobEvent;
+
+    fn urgent() -> Priority {
+        Priority::new(1).expect("one")
+    }
+
+    fn set(world: &World, job: &Job, stages: Option<&Arc<Shared>>) -> Result<JobId, Trouble> {
+        priority(&world.shared.store, stages, job.id, urgent())
+    }
+
+    #[test]
+    fn it_is_in_the_row_and_in_its_history_with_and_without_a_service() {
+        for has_service in [true, false] {
+            let world = World::new();
+            let job = world.job();
+            for _ in 0..2 {
+                set(&world, &job, has_service.then_some(&world.shared)).expect("is set");
+            }
+            let row = world.row(&job).expect("is there");
+            assert_eq!(row.priority, urgent());
+            assert_eq!(row.remarks().collect::<Vec<_>>(), ["priority 50 -> 1"], "once");
+            assert_eq!(Owner::of(&row).priority, urgent());
+        }
+    }
+
+    #[test]
+    fn of_a_job_that_runs_its_run_has_the_row() {
+        let world = World::new();
+        let run = world.unread_run();
+        world.shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
+        set(&world, &run.row(), Some(&world.shared)).expect("is set");
+        assert_eq!(run.row().priority, urgent());
+        assert_eq!(world.row(&run.row()).expect("is there").priority, urgent());
+    }
+
+    #[test]
+    fn a_job_that_ended_is_told_to_be_past_that() {
+        let world = World::new();
+        let mut job = world.job();
+        job.take(JobEvent::GivenBack, clock::now(), "").expect("ends");
+        world.shared.save(&job).expect("writes");
+        let refused = set(&world, &job, Some(&world.shared)).expect_err("it is over");
+        assert!(refused.error.message.contains("waits for its turn no more"), "{}", refused.error);
+        assert_eq!(world.row(&job), Some(job));
+    }
+}
