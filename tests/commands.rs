@@ -81,7 +81,7 @@ workrs = 2
 [[rule]]
 name = "payments"
 paths = ["in/*.{csv,txt}"]
-priority = 10
+sequence = "rule"
 
 [rule.records]
 format = "cvs"
@@ -103,7 +103,7 @@ on_success = "keep"
         "landfall.toml",
         "workrs",
         "workers",
-        "priority",
+        "sequence",
         "not available yet",
         "cvs",
         "csv",

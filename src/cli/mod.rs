@@ -28,6 +28,7 @@ mod rules;
 mod run;
 mod running;
 mod say;
+mod set;
 mod shadow;
 mod shadow_theirs;
 mod show;
@@ -112,6 +113,8 @@ enum Command {
     Records(records::RecordsArgs),
     /// Take failed or refused jobs from their sources again, under the current rule
     Retry(retry::RetryArgs),
+    /// Have jobs that wait or run go before others, or behind them
+    Set(set::SetArgs),
     /// Have the running service read its configuration anew, and say what changed
     Reload(reload::ReloadArgs),
     /// List what lies in a claim folder without a store, and give it back
@@ -162,6 +165,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Shadow(args) => settings(config).and_then(|settings| shadow::run(&args, &settings)),
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
+        Command::Set(args) => settings(config).and_then(|settings| set::run(&args, &settings)),
         Command::Reload(args) => reload::run(&args, config),
         Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
