@@ -13,6 +13,7 @@ use crate::model::delivery::Delivery;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::job_view::job_json;
+use crate::model::priority::Priority;
 use crate::model::rule::Settings;
 
 /// Entries and reasons listed in full; `--json` has them all.
@@ -56,6 +57,9 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     writeln!(out, "job        {}", job.id)?;
     writeln!(out, "state      {}", job.state)?;
     writeln!(out, "rule       {}", job.rule)?;
+    if job.priority != Priority::default() {
+        writeln!(out, "priority   {}", job.priority.get())?;
+    }
     writeln!(out, "source     {}", job.source.path)?;
     if let Some(place) = place_of(job) {
         writeln!(out, "{place}")?;

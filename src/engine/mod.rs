@@ -68,6 +68,7 @@ mod retire;
 mod retrieval;
 mod retry;
 mod rule_book;
+mod rule_to_go_by;
 mod run;
 mod run_state;
 mod running;
