@@ -288,3 +288,29 @@ fn an_output_is_named_by_what_it_is_packed_in_and_not_by_what_its_source_was() {
     let world = World::new("output = { main = { path = \"out/{stem}.csv.zip\" } }");
     world.landfall(&["check"]).ends_with(2).says(&["output.main.path", ".zip", ".gz, .zst, .bz2 or .xz"]);
 }
+
+/// Somebody moves the folder while the job writes there, and makes another, or not.
+#[test]
+fn an_output_folder_that_was_moved_away_keeps_nothing_of_a_job_that_came_out_elsewhere() {
+    for makes_another in [true, false] {
+        let world = World::new(
+            "output = { main = { path = \"out/{name}\" } }\n\
+             pipeline = [{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }]",
+        );
+        let waits = "if [ $n = 5000 ]; then touch begun; until [ -e go ]; do sleep 0.02; done; fi";
+        let copies = format!("n=0; while IFS= read -r l; do echo \"$l\"; n=$((n+1)); {waits}; done");
+        world.write("gate", format!("#!/bin/sh\n[ -e go ] && exec cat\n{copies}\n"));
+        world.sh("chmod +x gate; seq 20000 > sent");
+        let mut service = world.start();
+        world.move_in("in/pay.txt", world.bytes("sent"));
+        let partials = || world.files("out").iter().filter(|name| name.ends_with(".partial")).count();
+        service.wait_until("it writes", || (world.has("begun") && partials() == 1).then_some(()));
+        world.sh(if makes_another { "mv out moved; mkdir out" } else { "mv out moved" });
+        world.write("go", "");
+        service.wait_for(&world, "out/pay.txt");
+        service.stop();
+        assert_eq!(world.files("moved"), [""; 0], "another is made: {makes_another}");
+        assert_eq!(world.files("out"), ["pay.txt"]);
+        world.sh("cmp sent out/pay.txt");
+    }
+}

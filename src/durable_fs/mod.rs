@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod folder_making;
 mod folder_sync;
+mod followed_folder;
 mod fs_type;
 #[cfg(unix)]
 mod fuse;
@@ -71,6 +72,7 @@ pub(crate) use files::{
 pub use files::{create_private, remove_file, sync_data};
 pub(crate) use folder_making::make_folder;
 pub(crate) use folder_sync::sync_folder;
+pub(crate) use followed_folder::FollowedFolder;
 pub(crate) use fs_type::{far_file_system, is_of_this_machine};
 pub(crate) use held::{HeldFolder, Hold, Holder, LOCK_FILE, hold_folder, was_held};
 #[cfg(target_os = "linux")]

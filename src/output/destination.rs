@@ -84,7 +84,7 @@ pub(super) trait Destination: Send {
         kept: &[&Hidden],
     ) -> Result<(), OutputError>;
 
-    /// Removes all hidden outputs that the job has here. An error where one of `written` is away.
+    /// Removes all hidden outputs that the job has here, also where the place was moved meanwhile. An error where one of `written` is away.
     fn discard(&self, job: JobId, written: &[Hidden]) -> Result<(), OutputError>;
 }
 

@@ -3,7 +3,8 @@
 //! A file that is gone from its folder was renamed or removed. That says something only while the folder is the one that it was written
 //! to: where its file system is not mounted, a folder of the same name may lie in its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use super::destination::{Destination, Durable, Hidden, Standing, Upload};
 use super::error::OutputError;
 use super::hidden::{hidden_name, is_hidden_of, number_of};
-use crate::durable_fs::{self, FolderRound, FsError, Presence, Renamed};
+use crate::durable_fs::{self, FolderRound, FollowedFolder, FsError, Presence, Renamed};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
@@ -24,11 +25,35 @@ pub(super) struct Folder {
     folders: BTreeSet<PathBuf>,
     /// Those in which files were made.
     made_in: BTreeSet<PathBuf>,
+    /// The same, where somebody moves them.
+    followed: BTreeMap<PathBuf, FollowedFolder>,
 }
+
+/// Folders that are followed, at most: each costs a descriptor, and a template may name thousands.
+const FOLLOWED_MAX: usize = 4;
 
 impl Folder {
     pub(super) fn new(mount: Option<PathBuf>) -> Self {
         Self { mount, ..Self::default() }
+    }
+
+    /// Where it cannot be followed, for want of descriptors, nothing but leftovers in a folder that is moved is at stake.
+    fn follow(&mut self, path: &Path) {
+        let folder = durable_fs::parent_of(path);
+        if self.followed.len() < FOLLOWED_MAX
+            && !self.followed.contains_key(folder)
+            && let Ok(followed) = FollowedFolder::open(folder)
+        {
+            self.followed.insert(folder.to_owned(), followed);
+        }
+    }
+
+    /// False: there is no such folder, and what became of it is not known.
+    fn discard_in(&self, folder: &Path, job: JobId) -> Result<bool, OutputError> {
+        let is_there = clear_folder(folder, job, &BTreeSet::new())?;
+        let is_hidden = |name: &OsStr| is_hidden_of(Path::new(name), job);
+        let was_moved = self.followed.get(folder).map(|followed| followed.clear_if_moved(is_hidden));
+        Ok(is_there || was_moved.transpose()?.unwrap_or(false))
     }
 
     fn check_mount(&self) -> Result<(), OutputError> {
@@ -59,6 +84,7 @@ impl Destination for Folder {
         let hidden = hidden_at(&path)?;
         // It may have vanished in between: an intent must never name a partial that lies beside it.
         self.check_mount()?;
+        self.follow(&path);
         Ok((hidden, Arc::new(HiddenFile { file, path })))
     }
 
@@ -76,6 +102,7 @@ impl Destination for Folder {
         let cut = file.set_len(length).and_then(|()| file.seek(SeekFrom::Start(length)));
         cut.map_err(|e| OutputError::fs("cut back", &path, e))?;
         self.folders.insert(durable_fs::parent_of(&path).to_owned());
+        self.follow(&path);
         Ok((hidden_at(&path)?, Arc::new(HiddenFile { file, path })))
     }
 
@@ -205,7 +232,7 @@ impl Destination for Folder {
         let written: BTreeSet<_> =
             written.iter().map(|hidden| durable_fs::parent_of(hidden.path.as_path())).collect();
         for folder in &self.folders {
-            if !clear_folder(folder, job, &BTreeSet::new())? && written.contains(folder.as_path()) {
+            if !self.discard_in(folder, job)? && written.contains(folder.as_path()) {
                 return Err(OutputError::fs("list", folder, io::ErrorKind::NotFound.into()));
             }
         }
@@ -353,5 +380,21 @@ mod tests {
             Vec::<PathBuf>::new()
         );
         partials_in(&folder.path().join("n".repeat(300)), job).expect_err("it cannot be looked into");
+    }
+
+    /// Who forgot the job would forget with it what is hidden there.
+    #[test]
+    fn hidden_files_in_a_folder_that_is_away_and_cannot_be_followed_are_not_taken_for_removed() {
+        let world = tempfile::tempdir().expect("a folder");
+        let (out, away, job) = (world.path().join("out"), world.path().join("away"), JobId::from_parts(1, 1));
+        let mut folder = Folder::new(None);
+        let (hidden, upload) = folder.create(job, "0", &out.join("pay")).expect("creates");
+        drop(upload);
+        durable_fs::rename_replace(&out, &away).expect("moves");
+        let followed = std::mem::take(&mut folder.followed);
+        folder.discard(job, std::slice::from_ref(&hidden)).expect_err("it may be mounted again");
+        folder.followed = followed;
+        folder.discard(job, &[hidden]).expect("they are found");
+        assert!(partials_in(&away, job).expect("lists").is_empty());
     }
 }
