@@ -1,9 +1,10 @@
 //! Who compares: one thread, which looks for what the old system wrote, waits until it stands still, and writes the word into the job's row.
 //!
 //! An output that is not there, or differs, is looked at again, ever less often, up to [`WAITS_FOR`] after its job ended: the old system may
-//! come later, and may write slowly.
+//! come later, and may write slowly. Of very many that wait the oldest are given up, so that neither memory nor looks grow without end.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use crate::model::job_state::JobState;
 use crate::model::notice::Notice;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Rule;
-use crate::model::shadow::{Compared, Verdict};
+use crate::model::shadow::{Compared, Shadow, Verdict};
 use crate::store::Store;
 
 /// The old system has so long.
@@ -37,11 +38,22 @@ const STILL_FOR: Duration = Duration::from_secs(2);
 /// Between looks: a twentieth of the time since the job ended, within these.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_mins(5));
 
+/// Jobs that are waited for at once.
+const PENDING_MAX: usize = 10_000;
+/// Where many wait each is looked at less often.
+const LOOKS_IN_A_SECOND: u32 = 200;
+/// Looks before others are heard.
+const LOOKS_AT_ONCE: usize = 100;
+
 /// Of one shadow.
 pub(super) struct Comparing {
     places: Places,
     store: Store,
-    pending: HashMap<JobId, Pending>,
+    /// The oldest first.
+    pending: BTreeMap<JobId, Pending>,
+    /// When to look at which: each pending job once, and times that are over.
+    due: BinaryHeap<Reverse<(Instant, JobId)>>,
+    pending_max: usize,
 }
 
 /// A job whose outputs are not all compared.
@@ -53,12 +65,14 @@ struct Pending {
     compared: HashMap<usize, FileIdentity>,
     /// So long theirs may still be written, whenever the job ended: what came while no service ran is seen for the first time now.
     settles_until: Instant,
+    /// Too many wait: this look is the last, unless theirs is there.
+    is_last: bool,
 }
 
 impl Pending {
     fn new(now: Instant) -> Self {
         let settles_until = now + SETTLES_WITHIN;
-        Self { look_at: now, seen: HashMap::new(), compared: HashMap::new(), settles_until }
+        Self { look_at: now, seen: HashMap::new(), compared: HashMap::new(), settles_until, is_last: false }
     }
 }
 
@@ -73,7 +87,7 @@ enum Look {
 
 impl Comparing {
     pub(super) fn new(places: Places, store: Store) -> Self {
-        Self { places, store, pending: HashMap::new() }
+        Self { places, store, pending: BTreeMap::new(), due: BinaryHeap::new(), pending_max: PENDING_MAX }
     }
 
     /// Until the engine stops.
@@ -118,24 +132,53 @@ impl Comparing {
         }
         let has_outlines = self.places.outlines_of(job).symlink_metadata().is_ok();
         if has_outlines && !self.pending.contains_key(&job) {
-            self.pending.insert(job, Pending::new(Instant::now()));
+            self.wait_for(job, Pending::new(Instant::now()));
+            self.give_up_oldest();
+        }
+    }
+
+    fn wait_for(&mut self, job: JobId, pending: Pending) {
+        self.due.push(Reverse((pending.look_at, job)));
+        self.pending.insert(job, pending);
+    }
+
+    /// Where too many wait, the oldest is looked at for the last time.
+    fn give_up_oldest(&mut self) {
+        let oldest = || self.pending.iter().find(|(_, it)| !it.is_last).map(|(job, _)| *job);
+        if self.pending.len() > self.pending_max
+            && let Some(job) = oldest()
+            && let Some(mut oldest) = self.pending.remove(&job)
+        {
+            oldest.is_last = true;
+            self.look_now(job, oldest);
         }
     }
 
     fn look_at_due(&mut self, now: Instant) {
-        let due: Vec<JobId> =
-            self.pending.iter().filter(|(_, it)| it.look_at <= now).map(|(job, _)| *job).collect();
-        for job in due {
-            let Some(mut pending) = self.pending.remove(&job) else { continue };
-            match self.look(job, &mut pending, clock::now()) {
-                Some(pause) => {
-                    pending.look_at = Instant::now() + pause;
-                    self.pending.insert(job, pending);
-                }
-                None => {
-                    if let Err(error) = durable_fs::remove_file(&self.places.outlines_of(job)) {
-                        tracing::warn!(%error, "what was compared is not removed");
-                    }
+        for _ in 0..LOOKS_AT_ONCE {
+            let Some(Reverse((at, job))) = self.due.peek().copied().filter(|due| due.0.0 <= now) else {
+                return;
+            };
+            self.due.pop();
+            if self.pending.get(&job).is_some_and(|it| it.look_at == at)
+                && let Some(pending) = self.pending.remove(&job)
+            {
+                self.look_now(job, pending);
+            }
+        }
+    }
+
+    fn look_now(&mut self, job: JobId, mut pending: Pending) {
+        match self.look(job, &mut pending, clock::now()) {
+            Some(pause) => {
+                let others = u32::try_from(self.pending.len()).unwrap_or(u32::MAX);
+                let share = Duration::from_secs(1) / LOOKS_IN_A_SECOND * others;
+                pending.look_at = Instant::now() + pause.max(share);
+                self.wait_for(job, pending);
+            }
+            None => {
+                if let Err(error) = durable_fs::remove_file(&self.places.outlines_of(job)) {
+                    tracing::warn!(%error, "what was compared is not removed");
                 }
             }
         }
@@ -150,8 +193,14 @@ impl Comparing {
                 return Some(LOOK_EVERY.1);
             }
         };
-        let rule = self.places.rule_of(&job)?;
-        let compare = rule.compare.clone()?;
+        let current = self.places.rule_of(&job);
+        let compare = current.as_ref().and_then(|rule| rule.compare.clone());
+        let is_asked = |shadow: &Shadow| shadow.outputs.iter().any(|output| output.compared.is_some());
+        if compare.is_none() && !job.shadow.as_deref().is_some_and(is_asked) {
+            return None;
+        }
+        let rule = self.store.rule(&job.rule_hash).ok().flatten().or(current)?;
+        let there = compare.as_deref().filter(|folder| folder.is_dir());
         let outlines = match self.places.read_outlines(id) {
             Ok(outlines) => outlines?,
             Err(error) => {
@@ -162,9 +211,12 @@ impl Comparing {
         let age = job.finished_at.map_or(Duration::ZERO, |at| age_of(at, now));
         let before = job.shadow.clone();
         let may_settle = Instant::now() < pending.settles_until;
+        let is_over = age >= WAITS_FOR || pending.is_last;
         let (mut is_open, mut settles) = (false, false);
         for (position, outline) in outlines.iter().enumerate() {
-            let look = self.look_at_output(&job, position, outline, &rule, &compare, pending);
+            let look = there.map_or(Look::Nothing, |compare| {
+                self.look_at_output(&job, position, outline, &rule, compare, pending)
+            });
             let Some(shadowed) = job.shadow.as_mut().and_then(|it| it.outputs.get_mut(position)) else {
                 continue;
             };
@@ -174,15 +226,18 @@ impl Comparing {
                 shadowed.compared = Some(compared);
             }
             let compared = shadowed.compared.get_or_insert_default();
-            if compared.verdict == Verdict::NotThereYet && age >= WAITS_FOR {
-                match (is_unsettled, may_settle) {
-                    (false, _) => compared.verdict = Verdict::OursOnly,
-                    (true, true) => {}
-                    (true, false) => {
-                        compared.verdict = Verdict::NotCompared;
-                        compared.detail = Some("it does not stand still".to_owned());
-                    }
-                }
+            if compared.verdict == Verdict::NotThereYet && is_over && !(is_unsettled && may_settle) {
+                let why_not = if is_unsettled {
+                    Some("it does not stand still".to_owned())
+                } else if there.is_none() {
+                    Some(folder_away(compare.as_deref()))
+                } else {
+                    None
+                };
+                compared.verdict = if why_not.is_some() { Verdict::NotCompared } else { Verdict::OursOnly };
+                let given_up =
+                    || format!("not waited for any longer: more than {} files wait", self.pending_max);
+                compared.detail = why_not.or_else(|| (age < WAITS_FOR).then(given_up));
             }
             is_open |= compared.verdict != Verdict::Match;
         }
@@ -194,7 +249,7 @@ impl Comparing {
         if settles {
             return Some(STILL_FOR);
         }
-        (is_open && age < WAITS_FOR).then(|| (age / 20).clamp(LOOK_EVERY.0, LOOK_EVERY.1))
+        (is_open && !is_over).then(|| (age / 20).clamp(LOOK_EVERY.0, LOOK_EVERY.1))
     }
 
     fn look_at_output(
@@ -213,7 +268,9 @@ impl Comparing {
         if shadowed.compared.as_ref().is_some_and(|told| told.verdict == Verdict::Match) {
             return Look::Nothing;
         }
-        let template = rule.outputs.get(&output.category).map_or("", |output| output.path.as_str());
+        let meant = rule.stands_for.as_ref().map(|it| it.outputs.get(&output.category).map(String::as_str));
+        let template = meant.unwrap_or_else(|| Some(rule.outputs.get(&output.category)?.path.as_str()));
+        let template = template.unwrap_or_default();
         let candidates = theirs::candidates(compare, template, output.path.as_path());
         let Some((path, identity)) = theirs::find(&candidates) else { return Look::Nothing };
         let now = Instant::now();
@@ -240,6 +297,14 @@ impl Comparing {
             tracing::warn!(job = %job.id, rule = job.rule, ours, theirs = escaped_path(&path), detail, "differs");
         }
         Look::Told(compared)
+    }
+}
+
+/// Why nothing is compared where there is no folder of theirs.
+fn folder_away(compare: Option<&Path>) -> String {
+    match compare {
+        Some(folder) => format!("`compare` is no folder: {}", escaped_path(folder)),
+        None => "`compare` names no folder any more".to_owned(),
     }
 }
 

@@ -28,6 +28,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::ended_at(Timestamp::from_second(1_000_000_000).expect("a time"))
+    }
+
+    fn ended_at(ended: Timestamp) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
         for name in ["in", "old", "data/shadow/outlines"] {
@@ -39,7 +43,6 @@ impl World {
             config::load(&path("landfall.toml"), &Registry::with_builtin_steps()).expect("is right");
         let rules = Arc::new(RwLock::new(settings.rules.clone()));
         let places = Places { data_dir: path("data/shadow"), rules };
-        let ended = Timestamp::from_second(1_000_000_000).expect("a time");
         let (rule, id) = (&settings.rules[0], JobId::from_parts(1, 1));
         let identity = durable_fs::identity_at(&path("in/pay.txt")).expect("looks").expect("a file");
         let source = Source::found(path("in/pay.txt"), identity);
@@ -127,5 +130,47 @@ fn an_output_of_theirs_that_is_written_without_end_is_not_waited_for_without_end
     pending.settles_until = Instant::now();
     world.their_output("1\n2\n3\n");
     assert_eq!(world.look(&mut pending, 25), None);
+    assert_eq!(world.verdict(), Verdict::NotCompared);
+}
+
+#[test]
+fn of_too_many_that_wait_the_oldest_is_given_up_unless_theirs_is_there() {
+    for (is_there, verdict) in [(false, Verdict::OursOnly), (true, Verdict::NotThereYet)] {
+        let mut world = World::ended_at(clock::now());
+        if is_there {
+            world.their_output(OURS);
+        }
+        world.comparing.pending_max = 0;
+        world.comparing.ended(world.job);
+        assert_eq!(world.verdict(), verdict);
+        assert_eq!(world.comparing.pending.len(), usize::from(is_there), "one that is there settles");
+        let outlines = world.comparing.places.read_outlines(world.job).expect("can be read");
+        assert_eq!(outlines.is_some(), is_there);
+    }
+}
+
+#[test]
+fn a_job_is_looked_at_when_it_is_due_and_not_before() {
+    let mut world = World::ended_at(clock::now());
+    world.comparing.ended(world.job);
+    let now = Instant::now();
+    world.comparing.look_at_due(now);
+    let next = world.comparing.pending[&world.job].look_at;
+    assert!(next > now);
+    world.comparing.look_at_due(now);
+    assert_eq!(world.comparing.pending[&world.job].look_at, next);
+    world.comparing.look_at_due(next);
+    assert!(world.comparing.pending[&world.job].look_at > next);
+    assert_eq!(world.comparing.due.len(), 1);
+}
+
+#[test]
+fn a_folder_of_theirs_that_is_not_there_is_told_and_makes_no_output_ours_only() {
+    let world = World::new();
+    let mut pending = pending();
+    std::fs::remove_dir(world.folder.path().join("old")).expect("is empty");
+    assert_eq!(world.look(&mut pending, 23), Some(LOOK_EVERY.1));
+    assert_eq!(world.verdict(), Verdict::NotThereYet);
+    assert_eq!(world.look(&mut pending, 24), None);
     assert_eq!(world.verdict(), Verdict::NotCompared);
 }
