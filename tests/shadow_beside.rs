@@ -224,3 +224,26 @@ fn an_output_may_begin_as_packed_and_encrypted_files_do() {
         service.stop();
     }
 }
+
+#[test]
+fn theirs_is_looked_through_whole_and_what_cannot_be_looked_at_is_told_and_counts() {
+    let world = World::new("mode = \"shadow\"\ncompare = \"old\"\n");
+    world.sh("mkdir old && cd old && mkdir $(seq 10050)");
+    world.write("in/a", "1\n");
+    let mut service = world.start();
+    wait_for_all(&mut service, &world, 1);
+    for folder in ["1", "10050"] {
+        world.write(format!("old/{folder}/nobody.main"), "1\n");
+    }
+    let (told, code) = report(&world);
+    assert_eq!(
+        (told["theirs_only"].as_array().map(Vec::len), sum(&told, "theirs_only"), code),
+        (Some(2), 2, 1)
+    );
+    support::rename(&world.path("old"), &world.path("away"));
+    let (told, code) = report(&world);
+    assert_eq!((sum(&told, "not_compared"), sum(&told, "theirs_only"), code), (1, 0, 1), "{told:#}");
+    assert!(told["theirs_not_read"][0].as_str().is_some_and(|why| why.contains("old: ")), "{told:#}");
+    world.landfall(&["shadow", "payments"]).ends_with(1).says(&["not compared: ", "1 not compared"]);
+    service.stop();
+}

@@ -1,16 +1,14 @@
 //! `landfall shadow RULE`: what a rule would publish that touches nothing, and how that compares with what the old system published.
 
-use std::collections::HashSet;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::exit::FAILED;
 use super::say::complain;
-use super::shadow_theirs::theirs_only;
+use super::shadow_theirs::Theirs;
 use super::view::{self, Stop};
 use crate::engine::{self, Answers, JobFilter};
 use crate::model::fault::FaultKind;
@@ -145,14 +143,13 @@ struct Report<'a> {
     name: &'a str,
     rule: Option<&'a Rule>,
     settings: &'a Settings,
-    /// Where the old system may have written what is among our outputs.
-    ours: HashSet<PathBuf>,
-    since: Option<Timestamp>,
+    /// From the first file on, where all of ours are known.
+    theirs: Option<Theirs>,
 }
 
 impl<'a> Report<'a> {
     fn new(name: &'a str, rule: Option<&'a Rule>, settings: &'a Settings) -> Self {
-        Self { name, rule, settings, ours: HashSet::new(), since: None }
+        Self { name, rule, settings, theirs: None }
     }
 
     fn compare(&self) -> Option<&'a Path> {
@@ -161,30 +158,43 @@ impl<'a> Report<'a> {
 
     fn note(&mut self, job: &Job, sum: &mut Sum) {
         sum.note(job);
-        self.since = self.since.or(Some(job.created_at));
         let Some(compare) = self.compare() else { return };
+        let knows_all = self.rule.is_some_and(|rule| step_not_run(rule).is_none());
+        if self.theirs.is_none() && knows_all {
+            let rules = self.settings.rules.iter().filter(|rule| rule.name == self.name);
+            let theirs = Theirs::list(compare, rules, job.created_at); // the oldest comes first
+            sum.not_compared += theirs.unread.len() as u64;
+            self.theirs = Some(theirs);
+        }
+        let Some(theirs) = &mut self.theirs else { return };
         let made_by = self.settings.rules.iter().find(|rule| rule.is_for(&job.rule, &job.vars));
         for (output, shadowed) in outputs(job) {
             let template = made_by.and_then(|rule| rule.outputs.get(&output.category));
             let template = template.map_or("", |output| output.path.as_str());
-            let theirs = shadowed.compared.as_ref().and_then(|compared| compared.theirs.as_ref());
-            match theirs {
-                Some(theirs) => drop(self.ours.insert(theirs.as_path().to_owned())),
-                None => self.ours.extend(candidates(compare, template, output.path.as_path())),
+            match shadowed.compared.as_ref().and_then(|compared| compared.theirs.as_ref()) {
+                Some(path) => theirs.have(path.as_path()),
+                None => candidates(compare, template, output.path.as_path())
+                    .iter()
+                    .for_each(|path| theirs.have(path)),
             }
         }
     }
 
     /// Files of the old system that none of ours is to be compared with; where not all of ours are known, nothing is said.
-    fn theirs_only(&self, sum: &mut Sum) -> Vec<PathBuf> {
-        let knows_all = self.rule.is_some_and(|rule| step_not_run(rule).is_none());
-        let (Some(compare), Some(since), true) = (self.compare(), self.since, knows_all) else {
-            return Vec::new();
-        };
-        let rules = self.settings.rules.iter().filter(|rule| rule.name == self.name);
-        let found = theirs_only(compare, rules, since, &self.ours);
-        sum.theirs_only = found.len() as u64;
-        found
+    fn tell_theirs_only(
+        &self,
+        sum: &mut Sum,
+        mut tell: impl FnMut(&Path) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let Some(theirs) = &self.theirs else { return Ok(()) };
+        theirs.tell_left(|path| {
+            sum.theirs_only += 1;
+            tell(path)
+        })
+    }
+
+    fn unread(&self) -> &[String] {
+        self.theirs.as_ref().map_or(&[], |theirs| &theirs.unread)
     }
 
     fn print_text(&mut self, out: &mut dyn Write, jobs: Answers<'_, Job>, sum: &mut Sum) -> Result<(), Stop> {
@@ -204,8 +214,9 @@ impl<'a> Report<'a> {
                 writeln!(out, "{line}")?;
             }
         }
-        for path in self.theirs_only(sum) {
-            writeln!(out, "theirs only: {}", escaped_path(&path))?;
+        self.tell_theirs_only(sum, |path| Ok(writeln!(out, "theirs only: {}", escaped_path(path))?))?;
+        for unread in self.unread() {
+            writeln!(out, "not compared: {unread}")?;
         }
         writeln!(
             out,
@@ -246,8 +257,14 @@ impl<'a> Report<'a> {
             self.note(&job, sum);
             shown_json::to_string(&file_json(&job))
         })?;
-        let theirs: Vec<_> = self.theirs_only(sum).iter().map(|path| escaped_path(path)).collect();
-        writeln!(out, ",\"theirs_only\":{},\"sum\":{}}}", shown_json::to_string(&theirs)?, sum.json())?;
+        write!(out, ",\"theirs_only\":[")?;
+        let mut comma = "";
+        self.tell_theirs_only(sum, |path| {
+            let path = shown_json::to_string(&escaped_path(path))?;
+            Ok(write!(out, "{}{path}", std::mem::replace(&mut comma, ","))?)
+        })?;
+        let unread = shown_json::to_string(&self.unread())?;
+        writeln!(out, "],\"theirs_not_read\":{unread},\"sum\":{}}}", sum.json())?;
         Ok(())
     }
 }
