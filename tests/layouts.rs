@@ -10,7 +10,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use support::{Ran, World, without_our_variables};
+use support::disk::{Disk, can_mount};
+use support::mounts::{Kind, Mounted};
+use support::{Ran, Service, World, without_our_variables};
 
 /// Neither has a name on a usual machine.
 const SERVICE: u32 = 4001;
@@ -91,13 +93,19 @@ fn the_first_folder_on_the_way_that_refuses_is_named_by_the_job_that_waits_for_i
 const PARTNERS: &str = "paths = [\"srv/{sender}/inbox/*.csv\"]\noutput = { main = { path = \"out/{sender}/{stem}.csv\" } }\n\
      source = { on_success = \"archive\", archive_dir = \"archive/{sender}\" }";
 
+/// The service's user with the capability that the packaged unit gives him.
+fn with_lease(world: &World) -> String {
+    let binary = world.path("landfall").display().to_string();
+    format!(
+        "setpriv --reuid={SERVICE} --regid={SERVICE} --clear-groups --inh-caps=+lease --ambient-caps=+lease {binary}"
+    )
+}
+
 /// What `check` says as the service's user, with the capability that the packaged unit gives it.
 #[track_caller]
 fn checked(world: &World) -> String {
-    let mut command = Command::new("setpriv");
-    command.args([format!("--reuid={SERVICE}"), format!("--regid={SERVICE}"), "--clear-groups".to_owned()]);
-    command.args(["--inh-caps=+lease", "--ambient-caps=+lease"]);
-    command.arg(world.path("landfall")).arg("check").current_dir(world.folder());
+    let mut command = Command::new("bash");
+    command.args(["-c", &format!("exec {} check", with_lease(world))]).current_dir(world.folder());
     without_our_variables(&mut command);
     Ran::new(&command.output().expect("the binary runs")).done().stdout
 }
@@ -305,4 +313,240 @@ fn a_thousand_partners_are_tried_within_two_seconds_and_what_they_lack_is_told_i
     let took = world.sh(&format!("({script}) 2>&1"));
     let seconds: f64 = took.split_whitespace().filter_map(|part| part.parse::<f64>().ok()).sum();
     assert!(seconds > 0.0 && seconds < 2.0, "it took {took}");
+}
+
+/// A layout of `docs/layouts.md`: its heading, the commands, and the keys of the rule.
+fn recipes() -> Vec<(String, String, String)> {
+    let text = include_str!("../docs/layouts.md");
+    let block = |section: &str, kind: &str| {
+        let begun = section.split(&format!("```{kind}\n")).nth(1)?;
+        begun.split("```").next().map(str::to_owned)
+    };
+    let sections = text.split("\n## ").skip(1);
+    sections
+        .filter_map(|section| {
+            let title = section.lines().next()?.to_owned();
+            Some((title, block(section, "sh")?, block(section, "toml")?))
+        })
+        .collect()
+}
+
+/// Goal: what the documentation says to type makes a layout that `check` finds nothing to warn of, and that a file goes through.
+#[test]
+fn each_layout_of_the_documentation_is_clean_and_takes_a_partners_file() {
+    let recipes = recipes();
+    assert_eq!(recipes.len(), 4, "{recipes:#?}");
+    for (title, commands, keys) in recipes {
+        let Some(world) = zone("") else { return };
+        let _disk = if title.contains("mount") {
+            if !can_mount() {
+                return;
+            }
+            Some(Disk::mount(&world.path("archive"), "8m"))
+        } else {
+            None
+        };
+        let root = world.folder().display().to_string();
+        let here = |text: &str| {
+            text.replace("/srv/", &format!("{root}/srv/"))
+                .replace("/srv ", &format!("{root}/srv "))
+                .replace("/data/", &format!("{root}/data-of-rules/"))
+                .replace("/archive/", &format!("{root}/archive/"))
+                .replace(
+                    &format!("{root}/data-of-rules{root}/archive/"),
+                    &format!("{root}/data-of-rules/archive/"),
+                )
+        };
+        let commands = here(&commands)
+            .replace("-o acme -g acme", &format!("-o {PARTNER} -g {PARTNER}"))
+            .replace("-o acme", &format!("-o {PARTNER}"))
+            .replace("landfall -g landfall", &format!("{SERVICE} -g {SERVICE}"))
+            .replace("-g landfall", &format!("-g {SERVICE}"))
+            .replace("u:landfall:", &format!("u:{SERVICE}:"));
+        let out = format!("{root}/data-of-rules/out/{{stem}}.csv");
+        let mut rule = format!("output = {{ main = {{ path = \"{out}\" }} }}\n{}", here(&keys));
+        if !rule.contains("source =") {
+            rule += &format!(
+                "source = {{ on_success = \"archive\", archive_dir = \"{root}/data-of-rules/archive\" }}"
+            );
+        }
+        world.configure("", &[&rule]);
+        world.sh(&format!("umask 022; {commands}"));
+        is_clean(&world);
+        let landing = world.sh("find srv -type d -empty | head -1");
+        let (landing, sender) = (
+            landing.trim(),
+            if title.contains("own") && !title.contains("partner") { SERVICE } else { PARTNER },
+        );
+        assert!(!landing.is_empty(), "{title}: {commands}");
+        let mut service = Service::start_by(&world, &format!("exec {} run", with_lease(&world)));
+        world.sh(&format!(
+            "cd {landing} && setpriv --reuid={sender} --regid={sender} --clear-groups bash -c 'umask 027; echo 1 > .a; mv .a a.csv'"
+        ));
+        service.wait_until(&title, || {
+            let archived = world.sh("find archive data-of-rules -name a.csv -path '*archive*'");
+            (!archived.is_empty()).then_some(())
+        });
+        service.stop();
+        assert_eq!(world.text("data-of-rules/out/a.csv"), "1\n", "{title}");
+        let jobs = as_service(&world, &["jobs"]).done().stdout;
+        assert!(jobs.contains("completed"), "{title}: {jobs}");
+    }
+}
+
+/// What `stat` says of the archived source: owner, group, mode, time.
+fn archived(world: &World, folder: &str) -> String {
+    world.sh(&format!("stat -c '%u:%g %a %Y' {folder}/a"))
+}
+
+/// Takes a file of the partner's, of another group and an old time, through a service; `archive` says where to.
+fn archive_one(world: &World, run: &str, archive: &str) {
+    let mut service = Service::start_by(world, run);
+    service.wait_until_it_watches();
+    world.sh(&format!("echo 1 > staged; chown {PARTNER}:4003 staged; chmod 664 staged; touch -d @1700000000 staged; mv staged in/a"));
+    service.wait_for(world, &format!("{archive}/a"));
+    service.stop();
+}
+
+#[test]
+fn an_archived_source_keeps_what_the_service_may_keep_and_its_owner_where_the_rule_says_so() {
+    if !can_mount() {
+        return;
+    }
+    // As root: the group, the time and the mode without others' write; with the rule's word all of it. Renamed and copied alike.
+    for (owner, at, kept) in [
+        ("service", "archive", "0:4003 644"),
+        ("service", "mnt/archive", "0:4003 644"),
+        ("sender", "archive", "4002:4003 664"),
+        ("sender", "mnt/archive", "4002:4003 664"),
+    ] {
+        let world = World::new(&format!(
+            "source = {{ on_success = \"archive\", archive_dir = \"{at}\", archive_owner = \"{owner}\" }}"
+        ));
+        let _disk = Disk::mount(&world.path("mnt"), "8m");
+        let said = world.landfall(&["check"]).done().stdout;
+        assert!(!said.contains("do not keep"), "{said}");
+        let is_copied = at.starts_with("mnt");
+        assert_eq!(said.contains("they are copied to it"), is_copied, "{said}");
+        archive_one(&world, &format!("exec {} run", env!("CARGO_BIN_EXE_landfall")), at);
+        assert_eq!(archived(&world, at), format!("{kept} 1700000000\n"), "{owner}, {at}");
+    }
+}
+
+#[test]
+fn a_service_without_rights_keeps_what_it_may_and_check_says_what_it_may_not() {
+    if !can_mount() {
+        return;
+    }
+    for (owner, at, kept, lost) in [
+        ("service", "archive", "4002:4003 664", None),
+        (
+            "service",
+            "mnt/archive",
+            "4001:4001 644",
+            Some("do not keep their group (this user is not in it, and has no CAP_CHOWN) there"),
+        ),
+        (
+            "sender",
+            "mnt/archive",
+            "4001:4001 644",
+            Some("do not keep their owner (this user has no CAP_CHOWN), group"),
+        ),
+    ] {
+        let Some(world) = zone(&format!(
+            "source = {{ on_success = \"archive\", archive_dir = \"{at}\", archive_owner = \"{owner}\" }}"
+        )) else {
+            return;
+        };
+        let _disk = Disk::mount(&world.path("mnt"), "8m");
+        world.sh(&format!(
+            "chown {PARTNER}:4003 in; chmod 755 in; setfacl -m u:{SERVICE}:rwx in; chown {SERVICE}:{SERVICE} mnt; chmod 755 mnt"
+        ));
+        let said = checked(&world);
+        match lost {
+            Some(lost) => assert!(said.contains("note: ") && said.contains(lost), "{said}"),
+            None => assert!(!said.contains("do not keep"), "{said}"),
+        }
+        assert!(!said.contains("warning: "), "{said}");
+        leaves_nothing(&world);
+        archive_one(&world, &format!("exec {} run", with_lease(&world)), at);
+        assert_eq!(archived(&world, at), format!("{kept} 1700000000\n"), "{owner}, {at}");
+    }
+}
+
+#[test]
+fn an_archive_on_another_mount_without_room_is_told() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::with_service(
+        "free_min = \"4MiB\"",
+        "source = { on_success = \"archive\", archive_dir = \"mnt/archive\" }",
+    );
+    let disk = Disk::mount(&world.path("mnt"), "8m");
+    let said = world.landfall(&["check"]).done().stdout;
+    assert!(
+        said.contains("note: ") && said.contains("8.0 MiB are free there") && !said.contains("warning: "),
+        "{said}"
+    );
+    disk.fill(2 << 20);
+    let said = world.landfall(&["check"]).done().stdout;
+    assert!(said.contains("warning: ") && said.contains("2.0 MiB free, less than the 4.0 MiB"), "{said}");
+}
+
+#[test]
+fn outputs_have_the_mode_of_their_rule_and_the_group_of_a_setgid_folder_whatever_the_umask() {
+    let Some(world) = zone("output = { main = { path = \"out/{stem}.main\", mode = \"0664\" } }") else {
+        return;
+    };
+    world.sh(&format!("chown {SERVICE}:4003 out; chmod 2775 out; chown {SERVICE} in"));
+    is_clean(&world);
+    let mut service = Service::start_by(&world, &format!("umask 077; exec {} run", with_lease(&world)));
+    world.sh(&format!("echo 1 > staged; chown {SERVICE} staged; mv staged in/a"));
+    service.wait_for(&world, "archive/a");
+    service.stop();
+    assert_eq!(world.sh("stat -c '%u:%g %a' out/a.main"), "4001:4003 664\n");
+}
+
+#[test]
+fn a_read_only_mount_is_named_with_the_command_that_makes_it_writable() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new("paths = [\"mnt/in/*\"]");
+    let disk = Disk::mount(&world.path("mnt"), "4m");
+    world.sh("mkdir mnt/in");
+    disk.change("ro");
+    let said = world.landfall(&["check"]).done().stdout;
+    let mount = world.path("mnt").display().to_string();
+    assert!(
+        said.contains(&format!(
+            "{mount}/in lies on {mount}, which is mounted read-only: files cannot be taken"
+        )),
+        "{said}"
+    );
+    let command = commands(&said).remove(0);
+    assert_eq!(command, format!("mount -o remount,rw {mount}"));
+    disk.change("rw"); // the same, in this test's own view of the mounts
+    assert!(!world.landfall(&["check"]).done().stdout.contains("warning: "));
+}
+
+/// exFAT has no owners: whose all on it is, and who may write there, say the mount's options.
+#[test]
+fn a_mount_whose_options_open_it_to_everybody_is_told_with_the_options_that_do_not() {
+    let world = World::new("paths = [\"mnt/in/*\"]\noutput = { main = { path = \"mnt/out/{name}\" } }");
+    let Some(_mounted) = Mounted::new(&world, Kind::Exfat("umask=000")) else { return };
+    world.sh("mkdir mnt/in");
+    let said = world.landfall(&["check"]).done().stdout;
+    assert!(said.contains("can be written by other users (mode 0777)"), "{said}");
+    assert!(said.contains("`-o uid=root,gid=root,umask=077`"), "{said}");
+    assert!(
+        !said.contains("setfacl") && !said.contains("chmod 700"),
+        "no other command helps there:\n{said}"
+    );
+    let mut service = world.start();
+    world.sh("echo 1 > mnt/in/a");
+    service.wait_for_log("umask=077");
+    service.stop();
+    assert_eq!(world.sh("find mnt -name '.landfall-probe*'"), "");
 }

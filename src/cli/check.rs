@@ -38,7 +38,7 @@ pub(super) struct CheckArgs {
     /// Also verify every value in the store, and the files of unfinished jobs
     #[arg(long)]
     pub store: bool,
-    /// Print JSON: each problem and warning with level, file, line, column, key, message and hint
+    /// Print JSON: each problem, warning and note with level, file, line, column, key, message and hint
     #[arg(long, conflicts_with_all = ["files", "store"])]
     pub json: bool,
 }

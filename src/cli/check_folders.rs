@@ -15,7 +15,7 @@ use crate::durable_fs::{self, CLAIM_FOLDER, FsError, Need};
 use crate::model::fault::Fault as _;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Pattern;
-use crate::model::rule::{Mode, OnSuccess};
+use crate::model::rule::{ArchiveOwner, Mode, OnSuccess};
 use crate::model::template::fixed_folder;
 
 /// Folders of a pattern that are tried at most, and names that are looked through for them.
@@ -199,8 +199,8 @@ impl About<'_> {
         let is_beside = self.rule.source.claim_dir.is_none() && !self.only_reads();
         let quarantine =
             (is_beside && self.rule.source.quarantine_dir.is_none()).then(|| claims.join("quarantine"));
-        let own = is_beside.then_some(&claims).into_iter().chain(&quarantine);
-        if let Some(lack) = own.filter_map(|own| self.lack_of_own(own)).next() {
+        let mut own = is_beside.then_some(&claims).into_iter().chain(&quarantine);
+        if let Some(lack) = own.find_map(|own| self.lack_of_own(own)) {
             return Some(lack);
         }
         if self.rights == Rights::Others {
@@ -364,9 +364,9 @@ impl About<'_> {
         if let Some(lack) = refused(folder, Need::Write, then) {
             let is_made =
                 lack.at != folder && fs::metadata(folder).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
-            let made =
+            let prefix =
                 if is_made { format!("{} cannot be made: ", escaped_path(folder)) } else { String::new() };
-            return Some(Lack { what: format!("{made}{}", lack.what), ..lack });
+            return Some(Lack { what: format!("{prefix}{}", lack.what), ..lack });
         }
         let nearest = durable_fs::nearest_folder(folder)?;
         let in_the_way = folder
@@ -449,12 +449,16 @@ impl About<'_> {
     fn unkept_in(&self, nearest: &Path, from: &Path) -> String {
         use std::os::unix::fs::MetadataExt as _;
         let Ok(found) = fs::metadata(from) else { return String::new() };
-        let wanted = durable_fs::Wanted { user: None, group: Some(found.gid()), mode: 0o640 };
+        let wanted = durable_fs::Wanted {
+            user: (self.rule.source.archive_owner == ArchiveOwner::Sender).then(|| found.uid()),
+            group: Some(found.gid()),
+            mode: 0o640,
+        };
         let unkept = durable_fs::try_keeping(nearest, wanted).unwrap_or_default();
         let lost: Vec<&str> = unkept
             .iter()
             .map(|unkept| match unkept {
-                durable_fs::Unkept::User => "owner",
+                durable_fs::Unkept::User => "owner (this user has no CAP_CHOWN)",
                 durable_fs::Unkept::Group => "group (this user is not in it, and has no CAP_CHOWN)",
                 durable_fs::Unkept::Mode(_) => "mode",
                 durable_fs::Unkept::Time => "time",

@@ -188,22 +188,18 @@ impl<'a> About<'a> {
         let shown = escaped_path(folder);
         match fs::metadata(folder) {
             Ok(found) if !found.is_dir() => {
-                return self.warn(key, format!("{shown} is no folder"), "name the folder that files land in");
+                self.warn(key, format!("{shown} is no folder"), "name the folder that files land in");
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let hint = "make it, or correct the path; files are taken once it is there";
-                return self.warn(key, format!("the watched folder {shown} does not exist"), hint);
+                self.warn(key, format!("the watched folder {shown} does not exist"), hint);
             }
             // Told with what is needed there.
             Err(_) if self.rights != Rights::Others && durable_fs::refusal(folder, Need::List).is_some() => {}
             Err(error) => {
                 let hint = durable_fs::hint_at(folder, Need::List, &error);
-                return self.warn(
-                    key,
-                    format!("the watched folder {shown} cannot be looked at: {error}"),
-                    &hint,
-                );
+                self.warn(key, format!("the watched folder {shown} cannot be looked at: {error}"), &hint);
             }
         }
     }

@@ -14,8 +14,8 @@ use crate::format;
 use crate::model::mistake::Mistake;
 use crate::model::priority::Priority;
 use crate::model::rule::{
-    EmptyFile, Errors, LastLine, Limit, MarkerFor, Mode, OnRecordError, OnSuccess, Order, Patterns, Publish,
-    Ready, ReadyStrategy, Records, Rule, Service, SourceEnd, TrustClose,
+    ArchiveOwner, EmptyFile, Errors, LastLine, Limit, MarkerFor, Mode, OnRecordError, OnSuccess, Order,
+    Patterns, Publish, Ready, ReadyStrategy, Records, Rule, Service, SourceEnd, TrustClose,
 };
 use crate::model::template::variables;
 use crate::watch::companion::Companion;
@@ -305,16 +305,18 @@ fn source(section: &Section<'_>) -> SourceEnd {
             "write `on_success = \"archive\"`, or take the folder out",
         );
         section.refuse(
-            &["archive_keep"],
+            &["archive_keep", "archive_owner"],
             "this is about archived sources, but `on_success` does not archive",
             "write `on_success = \"archive\"`, or take it out",
         );
     }
+    let owners = [("service", ArchiveOwner::Service), ("sender", ArchiveOwner::Sender)];
     let end = SourceEnd {
         // `keep` harms nothing; a rule with a problem is never run anyway.
         on_success: on_success.unwrap_or(OnSuccess::Keep),
         archive_dir: section.template("archive_dir"),
         archive_keep: section.duration_unless("archive_keep", "forever", Duration::from_secs(1)),
+        archive_owner: section.choice("archive_owner", &owners, &[]).unwrap_or_default(),
         claim_dir: folder(section, "claim_dir"),
         quarantine_dir: folder(section, "quarantine_dir"),
     };

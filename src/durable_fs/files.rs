@@ -121,9 +121,10 @@ pub(crate) fn has_other_names(path: &Path) -> Result<bool, FsError> {
     names_of(path).map(|names| names > 1)
 }
 
-/// Takes a file out of others' reach as far as this user may: it becomes his, and only he may write it. Nothing there: none.
-pub(crate) fn take_over(path: &Path) -> Result<Reach, FsError> {
-    match platform::take_over(path) {
+/// Takes a file out of others' reach as far as this user may: it becomes his, and only he may write it. Where it is `left` its sender's, only
+/// how it can be changed is told. Nothing there: none.
+pub(crate) fn take_over(path: &Path, left: bool) -> Result<Reach, FsError> {
+    match if left { platform::reach_of(path) } else { platform::take_over(path) } {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Reach::None),
         taken => taken.map_err(|e| FsError::new("take over", path, e)),
     }

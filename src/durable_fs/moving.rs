@@ -28,7 +28,8 @@ const MTIME_SLACK_NS: i128 = 2_000_000_000;
 /// without replace into place, sync folder, unlink, sync. Syncs both folders unless the name was taken. After a crash it can be called again:
 /// `Missing` with a file at `to` then means that it had been moved. The folder of `to` must be there.
 pub(crate) fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    let renamed = move_by(from, to, Moving { always_copies: false, may_copy: &|_| Ok(()) })?;
+    let renamed =
+        move_by(from, to, Moving { always_copies: false, keeps_owner: false, may_copy: &|_| Ok(()) })?;
     if renamed != Renamed::NameTaken {
         sync_both(from, to)?; // where it was missing, a crash may have come before that
     }
@@ -39,6 +40,8 @@ pub(crate) fn move_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
 pub(crate) struct Moving<'a> {
     /// A copy is made also where a rename would do: who has another name of the file could change it afterwards.
     pub always_copies: bool,
+    /// A copy is its sender's as its original is, where this user may give it to him.
+    pub keeps_owner: bool,
     /// Asked before so many bytes are copied.
     pub may_copy: &'a dyn Fn(u64) -> io::Result<()>,
 }
@@ -51,7 +54,7 @@ pub(crate) fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed
         if is_missing(to)? {
             (how.may_copy)(found.size).map_err(|e| FsError::new("copy", from, e))?;
         }
-        copy_over(from, to)
+        copy_over(from, to, how.keeps_owner)
     };
     if how.always_copies {
         return copy();
@@ -85,7 +88,7 @@ struct Content {
     hash: blake3::Hash,
 }
 
-pub(super) fn copy_over(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+pub(super) fn copy_over(from: &Path, to: &Path, keeps_owner: bool) -> Result<Renamed, FsError> {
     if !is_missing(to)? {
         if !is_our_copy(from, to)? {
             return Ok(Renamed::NameTaken);
@@ -94,7 +97,7 @@ pub(super) fn copy_over(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     }
     // Named after the source: two moves to one target do not meet in it, a repeated move does.
     let partial = hidden_sibling(to, from, "moving.partial");
-    if let Err(error) = copy_verified(from, &partial) {
+    if let Err(error) = copy_verified(from, &partial, keeps_owner) {
         // The first error is the one to tell; what stays is written anew by the next attempt.
         remove_file(&partial).ok();
         return Err(error);
@@ -124,14 +127,14 @@ pub(crate) fn remove_for_good(path: &Path) -> Result<(), FsError> {
     }
 }
 
-fn copy_verified(from: &Path, partial: &Path) -> Result<(), FsError> {
+fn copy_verified(from: &Path, partial: &Path, keeps_owner: bool) -> Result<(), FsError> {
     let reading = |e| FsError::new("read", from, e);
     let mut source = open_source(from).map_err(reading)?;
     let before = identity(&source).map_err(reading)?;
     let metadata = source.metadata().map_err(reading)?;
     let mut copy = create_private(partial)?;
     let copied = copy_hashed(&mut source, &mut copy, from, partial)?;
-    keep_times_and_permissions(&copy, partial, &metadata);
+    keep_times_and_permissions(&copy, partial, &metadata, keeps_owner);
     sync_all(&copy, partial)?;
     forget_cached(&copy);
     let after = identity(&source).map_err(reading)?;
@@ -175,8 +178,8 @@ fn content(path: &Path) -> Result<Content, FsError> {
 }
 
 /// Best effort: a file system that cannot keep them is no reason to keep the source.
-fn keep_times_and_permissions(copy: &File, partial: &Path, metadata: &fs::Metadata) {
-    if let Err(error) = platform::keep_permissions(copy, metadata) {
+fn keep_times_and_permissions(copy: &File, partial: &Path, metadata: &fs::Metadata, keeps_owner: bool) {
+    if let Err(error) = platform::keep_permissions(copy, metadata, keeps_owner) {
         tracing::debug!(path = %partial.display(), %error, "permissions are not kept");
     }
     if let Ok(modified) = metadata.modified()
@@ -219,7 +222,7 @@ mod tests {
         // Its partial's name is taken by a folder: the copy cannot be made.
         let to = folder.path().join("to");
         fs::create_dir(hidden_sibling(&to, &from, "moving.partial")).expect("made");
-        copy_over(&from, &to).expect_err("cannot be copied");
+        copy_over(&from, &to, false).expect_err("cannot be copied");
         assert_eq!(fs::read_to_string(&from).expect("it is there"), "content");
         assert!(is_missing(&to).expect("can be looked at"));
     }

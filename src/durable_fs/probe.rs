@@ -108,12 +108,11 @@ fn try_renaming(landing: &Path, claims: &Path) -> Result<(), FsError> {
 pub(crate) fn try_keeping(folder: &Path, wanted: Wanted) -> Result<Vec<Unkept>, FsError> {
     let (path, file) = make(folder)?;
     let unkept = platform::give(&file, wanted);
-    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     // FAT keeps even seconds only.
-    let is_near = |time: SystemTime| {
-        time.duration_since(an_hour_ago).map_or_else(|e| e.duration(), |d| d).as_secs() < 3
-    };
-    let keeps_time = file.set_modified(an_hour_ago).is_ok()
+    let is_near =
+        |time: SystemTime| time.duration_since(long_ago).unwrap_or_else(|e| e.duration()).as_secs() < 3;
+    let keeps_time = file.set_modified(long_ago).is_ok()
         && file.metadata().and_then(|found| found.modified()).is_ok_and(is_near);
     drop(file);
     remove_file(&path)?;

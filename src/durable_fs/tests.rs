@@ -231,8 +231,11 @@ fn a_copying_move_can_be_repeated_from_every_crash() {
             "after the unlink" => fs::rename(&from, &to).expect("renames"),
             _ => {}
         }
-        let moved =
-            if crash == "after the unlink" { move_file(&from, &to) } else { moving::copy_over(&from, &to) };
+        let moved = if crash == "after the unlink" {
+            move_file(&from, &to)
+        } else {
+            moving::copy_over(&from, &to, false)
+        };
         let expected = if crash == "after the unlink" { Renamed::Missing } else { Renamed::Done };
         assert_eq!(moved.expect(crash), expected, "{crash}");
         assert_eq!(
@@ -248,7 +251,7 @@ fn a_copying_move_can_be_repeated_from_every_crash() {
 fn a_copying_move_never_replaces_another_file_even_of_the_same_length() {
     let folder = tempfile::tempdir().expect("a folder");
     let (from, to) = (file(folder.path(), "from", "one"), file(folder.path(), "to", "two"));
-    assert_eq!(moving::copy_over(&from, &to).expect("asks"), Renamed::NameTaken);
+    assert_eq!(moving::copy_over(&from, &to, false).expect("asks"), Renamed::NameTaken);
     assert_eq!((content(&from), content(&to)), (Some("one".into()), Some("two".into())));
     assert_eq!(move_file(&from, &to).expect("asks"), Renamed::NameTaken);
 }

@@ -159,6 +159,19 @@ pub(super) fn take_over(path: &Path) -> io::Result<Reach> {
     }
 }
 
+/// How others can still change a file that is left its sender's.
+pub(super) fn reach_of(path: &Path) -> io::Result<Reach> {
+    let found = look_at(path)?;
+    let is_ours = found.st_uid == rustix::process::geteuid().as_raw() && found.st_mode & 0o022 == 0;
+    Ok(if found.st_nlink > 1 {
+        Reach::Named
+    } else if is_ours {
+        Reach::None
+    } else {
+        Reach::Owned
+    })
+}
+
 /// Whether a file belongs to another user.
 pub(crate) fn is_foreign(path: &Path) -> bool {
     look_at(path).is_ok_and(|found| found.st_uid != rustix::process::geteuid().as_raw())
@@ -358,9 +371,19 @@ pub(super) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode & 0o7777))
 }
 
-/// Those to read: a copy is ours, and runs as nobody and is written by nobody else, whatever its sender set.
-pub(super) fn keep_permissions(copy: &File, metadata: &Metadata) -> io::Result<()> {
-    set_mode(copy, metadata.mode() & 0o644)
+/// Its group, and the permissions to read: a copy is ours, and runs as nobody and is written by nobody else, whatever its sender set. With
+/// `keeps_owner` it is his, with his own permissions. What this user may not give is told when all else is given.
+pub(super) fn keep_permissions(copy: &File, metadata: &Metadata, keeps_owner: bool) -> io::Result<()> {
+    let owner = keeps_owner.then(|| Uid::from_raw(metadata.uid()));
+    let group = Some(Gid::from_raw(metadata.gid()));
+    let given = rustix::fs::fchown(copy, owner, group).or_else(|refused| {
+        rustix::fs::fchown(copy, None, group)?;
+        Err(refused)
+    });
+    // Behind the change of owner, which takes rights away.
+    let is_his = keeps_owner && given.is_ok();
+    set_mode(copy, metadata.mode() & if is_his { 0o777 } else { 0o644 })?;
+    Ok(given?)
 }
 
 /// Asks the kernel to begin writing a part of a file, so that a later sync is short. A hint: nothing is promised.

@@ -156,6 +156,11 @@ pub(super) fn take_over(path: &Path) -> io::Result<Reach> {
     Ok(if link_count(path)? > 1 { Reach::Named } else { Reach::None })
 }
 
+/// The same whoever it is left to.
+pub(super) fn reach_of(path: &Path) -> io::Result<Reach> {
+    take_over(path)
+}
+
 pub(crate) fn is_foreign(_path: &Path) -> bool {
     false
 }
@@ -248,7 +253,8 @@ pub(super) fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn keep_permissions(copy: &File, metadata: &fs::Metadata) -> io::Result<()> {
+/// Whose it is stands in access lists, which a file takes from its folder.
+pub(super) fn keep_permissions(copy: &File, metadata: &fs::Metadata, _keeps_owner: bool) -> io::Result<()> {
     copy.set_permissions(metadata.permissions())
 }
 

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
-use crate::model::rule::Rule;
+use crate::model::rule::{ArchiveOwner, Rule};
 use crate::output::remove_partials;
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
@@ -81,8 +81,10 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     let rule = shared.rules.snapshot(&shared.store, &job)?;
     if job.retired_to.is_some() {
         let folder = quarantine::make(&rule.rule, &job)?;
-        move_source(&shared.store, &shared.disk_space, &mut job, |job| quarantine::name(&rule.rule, job))?;
-        move_companions(&shared.store, &shared.disk_space, &mut job, &folder)?;
+        move_source(&shared.store, &shared.disk_space, &mut job, ArchiveOwner::Service, |job| {
+            quarantine::name(&rule.rule, job)
+        })?;
+        move_companions(&shared.store, &shared.disk_space, &mut job, ArchiveOwner::Service, &folder)?;
         sync_moved(&job)?;
     }
     job.end_failing(clock::now())?;

@@ -13,6 +13,7 @@ use crate::durable_fs::{self, FolderRound, Moving, Presence, Renamed};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
+use crate::model::rule::ArchiveOwner;
 use crate::store::Store;
 
 /// Chooses names in `folder` for what belongs to the source.
@@ -28,6 +29,7 @@ pub(super) fn move_source(
     store: &Store,
     disk_space: &DiskSpace,
     job: &mut Job,
+    owner: ArchiveOwner,
     choose: impl Fn(&Job) -> Result<PathBuf, Trouble>,
 ) -> Result<(), Trouble> {
     let Some(claimed) = job.source.claimed.clone() else { return Ok(()) };
@@ -47,7 +49,11 @@ pub(super) fn move_source(
         let folder = durable_fs::parent_of(target.as_path());
         durable_fs::make_folder(folder, false)?;
         let may_copy = |bytes| disk_space.check_copy(folder, bytes);
-        let how = Moving { always_copies: job.source.is_copied, may_copy: &may_copy };
+        let how = Moving {
+            always_copies: job.source.is_copied,
+            keeps_owner: owner == ArchiveOwner::Sender,
+            may_copy: &may_copy,
+        };
         match durable_fs::move_by(claimed.as_path(), target.as_path(), how)? {
             Renamed::Done => return Ok(()),
             Renamed::Missing => return was_moved(job, &claimed, &target),
@@ -80,6 +86,7 @@ pub(super) fn move_companions(
     store: &Store,
     disk_space: &DiskSpace,
     job: &mut Job,
+    owner: ArchiveOwner,
     folder: &Path,
 ) -> Result<(), Trouble> {
     for position in 0..job.source.companions.len() {
@@ -87,7 +94,11 @@ pub(super) fn move_companions(
         while let Some(companion) = job.source.companions.get(position).cloned()
             && let Some(claimed) = companion.claimed
         {
-            let how = Moving { always_copies: companion.is_copied, may_copy: &may_copy };
+            let how = Moving {
+                always_copies: companion.is_copied,
+                keeps_owner: owner == ArchiveOwner::Sender,
+                may_copy: &may_copy,
+            };
             let planned = match companion.retired_to {
                 Some(target)
                     if durable_fs::move_by(claimed.as_path(), target.as_path(), how)?
@@ -135,7 +146,7 @@ mod tests {
     fn moved(world: &World, job: &mut Job) -> Result<(), Trouble> {
         let folder = world.path("went");
         let choose = |job: &Job| free_name(&folder, job.source.path.as_path(), 0);
-        move_source(&world.shared.store, &world.shared.disk_space, job, choose)
+        move_source(&world.shared.store, &world.shared.disk_space, job, ArchiveOwner::Service, choose)
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
-use crate::model::rule::OnSuccess;
+use crate::model::rule::{ArchiveOwner, OnSuccess};
 use crate::store::{ArchivedFile, ArchivedRow, LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 
@@ -32,7 +32,7 @@ pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Res
         _ if !job.source.retire => Ok(()),
         OnSuccess::Keep => Ok(()),
         OnSuccess::Archive => {
-            take_over(shared, job)?; // before the last look: nobody writes it behind that
+            take_over(shared, rule, job)?; // before the last look: nobody writes it behind that
             if is_changed(job)? { set_apart(shared, rule, job) } else { archive(shared, rule, job) }
         }
         OnSuccess::Delete if is_changed(job)? => set_apart(shared, rule, job),
@@ -41,11 +41,12 @@ pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Res
 }
 
 /// Takes the source and what belongs to it out of its sender's reach: what lies in the archive is what was ingested, and stays it.
-fn take_over(shared: &Shared, job: &mut Job) -> Result<(), Trouble> {
+fn take_over(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
     let (id, path) = (job.id, &job.source.path);
     let mut is_noted = false;
+    let is_left = rule.rule.source.archive_owner == ArchiveOwner::Sender;
     if let (Some(claimed), false) = (&job.source.claimed, job.source.is_copied)
-        && let Some(why) = why_copied(claimed.as_path(), durable_fs::take_over(claimed.as_path())?)
+        && let Some(why) = why_copied(claimed.as_path(), durable_fs::take_over(claimed.as_path(), is_left)?)
     {
         tracing::warn!(job = %id, %path, "the source {why}: a copy of it is kept");
         job.source.is_copied = true;
@@ -53,7 +54,8 @@ fn take_over(shared: &Shared, job: &mut Job) -> Result<(), Trouble> {
     }
     for companion in &mut job.source.companions {
         if let (Some(claimed), false) = (&companion.claimed, companion.is_copied)
-            && let Some(why) = why_copied(claimed.as_path(), durable_fs::take_over(claimed.as_path())?)
+            && let Some(why) =
+                why_copied(claimed.as_path(), durable_fs::take_over(claimed.as_path(), is_left)?)
         {
             tracing::warn!(job = %id, path = %companion.path, "a companion of the source {why}: a copy of it is kept");
             companion.is_copied = true;
@@ -104,8 +106,10 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
         shared.store.sync()?;
     }
     let folder = quarantine::make(&rule.rule, job)?;
-    move_source(&shared.store, &shared.disk_space, job, |job| quarantine::name(&rule.rule, job))?;
-    move_companions(&shared.store, &shared.disk_space, job, &folder)?;
+    move_source(&shared.store, &shared.disk_space, job, ArchiveOwner::Service, |job| {
+        quarantine::name(&rule.rule, job)
+    })?;
+    move_companions(&shared.store, &shared.disk_space, job, ArchiveOwner::Service, &folder)?;
     let message = "the source was written to after it was read: what came later is in no output";
     let hint = "compare it with the outputs, and have the sender send again what is missing";
     let error = Some(Trouble::new(FaultKind::Input, message, Some(hint)).error);
@@ -134,7 +138,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
 }
 
 fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
-    move_source(&shared.store, &shared.disk_space, job, |job| {
+    move_source(&shared.store, &shared.disk_space, job, rule.rule.source.archive_owner, |job| {
         let folder = archive::folder(rule, job)?;
         durable_fs::make_folder(&folder, false)?;
         free_name(&folder, job.source.path.as_path(), 0)
@@ -142,7 +146,7 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
     let target = job.retired_to.clone();
     let folder = target.as_ref().and_then(|path| path.as_path().parent());
     let (Some(folder), false) = (folder, job.source.companions.is_empty()) else { return Ok(()) };
-    move_companions(&shared.store, &shared.disk_space, job, folder)
+    move_companions(&shared.store, &shared.disk_space, job, rule.rule.source.archive_owner, folder)
 }
 
 /// What this job put into the archive, for its removal one day. Only what is there and is what it was: another file of its name is

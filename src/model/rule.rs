@@ -557,10 +557,32 @@ pub struct SourceEnd {
     /// Archived sources are removed when they are older; none: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive_keep: Option<Duration>,
+    /// Whose an archived source is.
+    #[serde(default, skip_serializing_if = "ArchiveOwner::is_default")]
+    pub archive_owner: ArchiveOwner,
     /// Folder for claimed files; none: `.landfall` where the file lies.
     pub claim_dir: Option<PathBuf>,
     /// Folder for quarantined files; none: `quarantine` within the claim folder.
     pub quarantine_dir: Option<PathBuf>,
+}
+
+/// `source.archive_owner`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArchiveOwner {
+    /// The service, where its user may take it over: nobody changes what was ingested.
+    #[default]
+    Service,
+    /// Who sent it, also of a copy where the service's user may.
+    Sender,
+}
+
+impl ArchiveOwner {
+    /// What rules say that say nothing has no place in them: their hash stays.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `source.on_success`.

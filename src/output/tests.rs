@@ -97,6 +97,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
             on_success: OnSuccess::Delete,
             archive_dir: None,
             archive_keep: None,
+            archive_owner: crate::model::rule::ArchiveOwner::Service,
             claim_dir: None,
             quarantine_dir: None,
         },

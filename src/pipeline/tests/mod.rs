@@ -115,6 +115,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             on_success: OnSuccess::Keep,
             archive_dir: None,
             archive_keep: None,
+            archive_owner: crate::model::rule::ArchiveOwner::Service,
             claim_dir: None,
             quarantine_dir: None,
         },

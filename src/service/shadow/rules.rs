@@ -59,6 +59,7 @@ fn rule_aside(rule: &Rule, data_dir: &Path) -> Rule {
         on_success: OnSuccess::Keep,
         archive_dir: None,
         archive_keep: None,
+        archive_owner: crate::model::rule::ArchiveOwner::Service,
         claim_dir: None,
         quarantine_dir: None,
     };
