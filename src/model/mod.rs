@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod amount;
+pub mod archive_owner;
 pub(crate) mod built_in;
 pub mod category;
 pub mod configuration;

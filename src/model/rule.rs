@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::archive_owner::ArchiveOwner;
 use super::category::Category;
 use super::delivery::DeliveryRule;
 pub use super::line_end::LineEnd;
@@ -564,25 +565,6 @@ pub struct SourceEnd {
     pub claim_dir: Option<PathBuf>,
     /// Folder for quarantined files; none: `quarantine` within the claim folder.
     pub quarantine_dir: Option<PathBuf>,
-}
-
-/// `source.archive_owner`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ArchiveOwner {
-    /// The service, where its user may take it over: nobody changes what was ingested.
-    #[default]
-    Service,
-    /// Who sent it, also of a copy where the service's user may.
-    Sender,
-}
-
-impl ArchiveOwner {
-    /// What rules say that say nothing has no place in them: their hash stays.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// `source.on_success`.
