@@ -89,10 +89,8 @@ impl Checksum {
             },
             several => Self::of_this(several, file).and_then(|found| {
                 let none = "has several lines, and none for this file";
-                found.ok_or_else(|| match is_ended {
-                    true => Unread::Wrong(none.to_owned()),
-                    false => Unread::Half(format!("{none}; its last one has no end yet")),
-                })
+                let lacks = || Unread::Half(format!("{none}; its last one has no end yet"));
+                found.ok_or_else(|| if is_ended { Unread::Wrong(none.to_owned()) } else { lacks() })
             }),
         }
     }

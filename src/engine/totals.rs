@@ -298,7 +298,7 @@ mod tests {
     fn the_beginning_of_totals_is_waited_for() {
         let whole = "{\"records\": 120, \"sha256\": \"\\u0061b\", \"x\": [1.5, true, null]}";
         for length in 0..whole.len() {
-            let half = whole[..length].as_bytes();
+            let half = &whole.as_bytes()[..length];
             assert!(breaks_off("totals", half, OsStr::new("pay")).is_some(), "{}", &whole[..length]);
         }
         assert_eq!(breaks_off("totals", whole.as_bytes(), OsStr::new("pay")), None);

@@ -577,7 +577,7 @@ impl Watcher {
             rule: Arc::clone(&rule.rule),
             path: path.to_path_buf(),
             identity: candidate.seen,
-            names,
+            names: Some(names),
             vars,
             companions: candidate.companions.of_the_file().cloned().collect(),
             folder_marker,

@@ -24,7 +24,9 @@ impl Watcher {
         };
         let Lead::To(target, kind @ (Kind::File | Kind::Folder)) = lead else {
             tracing::debug!(path = escaped_path(link), lead = lead.told(), "this link gives nothing");
-            names.iter().for_each(|name| self.rules.links.forget(name));
+            for name in &names {
+                self.rules.links.forget(name);
+            }
             return true;
         };
         let mut is_news = sought == Sought::ByEvent;

@@ -185,7 +185,9 @@ impl LinkNames {
     pub(super) fn forget_before(&mut self, scan: u64) {
         let all = self.by_target.values().flatten();
         let old: Vec<_> = all.filter(|(_, seen_in)| *seen_in < scan).map(|(name, _)| name.clone()).collect();
-        old.iter().for_each(|name| self.forget(name));
+        for name in &old {
+            self.forget(name);
+        }
     }
 
     /// The names that a path has by links to it, or to a folder above it.
@@ -237,7 +239,7 @@ mod tests {
         }
         symlink(at("in"), at("alias")).expect("linked");
         let link = |target: &Path| {
-            std::fs::remove_file(at("in/link")).unwrap_or(());
+            durable_fs::remove_file(&at("in/link")).expect("removed");
             symlink(target, at("in/link")).expect("linked");
         };
         let (file, sub) = (Lead::To(at("in/a/file"), Kind::File), Lead::To(at("in/a"), Kind::Folder));

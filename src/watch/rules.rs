@@ -38,7 +38,8 @@ pub(super) struct WatchedRule {
 pub(crate) struct RuleSet {
     rules: Vec<WatchedRule>,
     tree: PatternTree<Wanted>,
-    /// What is known of links that are followed.
+    /// Whether any of them follows links, and what is known of those.
+    follows_links: bool,
     pub(super) links: LinkNames,
 }
 
@@ -84,7 +85,8 @@ impl RuleSet {
             plant(&mut tree, family, start);
             start = places.end;
         }
-        Ok(Self { rules: watched, tree, links: LinkNames::default() })
+        let follows_links = watched.iter().any(|rule| rule.rule.follow_links);
+        Ok(Self { rules: watched, tree, follows_links, links: LinkNames::default() })
     }
 
     /// A family by its first rule.
@@ -197,6 +199,9 @@ impl RuleSet {
 
     /// The names of a link, its own and those that it has by others, by which a rule that follows links looks there.
     pub(super) fn names_followed(&self, link: &Path) -> Vec<PathBuf> {
+        if !self.follows_links {
+            return Vec::new();
+        }
         let looks_there = |name: &PathBuf| {
             name.parent()
                 .is_some_and(|folder| self.wanted(&self.place(folder)).any(|wanted| wanted.follows_links))

@@ -21,20 +21,20 @@ const SCAN_PAUSE: Duration = Duration::from_millis(50);
 const NAME_PAUSE: Duration = Duration::from_secs(5);
 
 impl Watcher {
-    /// How many names a file has, of which no other one is a rule's. None: it goes on waiting for that. What is none inside: nobody need know.
+    /// How many names a file has, of which no other one is a rule's. None: it goes on waiting for that.
     ///
     /// A link that is made now is a candidate once its event is heard. So a file with several names waits for a scan that begins only after
     /// they were counted; whoever links it behind that scan is noticed by the claim.
-    pub(super) fn only_name(&mut self, path: &Arc<Path>, now: Instant) -> Option<Option<u64>> {
+    pub(super) fn only_name(&mut self, path: &Arc<Path>, now: Instant) -> Option<u64> {
         let (scan, is_idle) = (self.scan, self.scanner.is_idle() && !self.is_scanning());
         let candidate = self.table.get_mut(path)?;
-        // Kept files are known by what they are, under any name.
+        // Kept files are known by what they are, under any name, and may have any number.
         if self.rules.get(candidate.rule).is_some_and(WatchedRule::keeps) {
-            return Some(None);
+            return Some(u64::MAX);
         }
         let names = durable_fs::names_of(path).unwrap_or(1);
         if names <= 1 {
-            return Some(Some(names));
+            return Some(names);
         }
         let is_new = candidate.names_counted.is_none_or(|(counted, _)| counted != names);
         if is_new {
@@ -54,7 +54,7 @@ impl Watcher {
                 );
                 (self.scan_every.min(NAME_PAUSE), Cow::Owned(reason))
             }
-            None if is_scanned => return Some(Some(names)),
+            None if is_scanned => return Some(names),
             None => {
                 if is_new {
                     self.request_scan();
