@@ -125,6 +125,21 @@ fn a_link_that_is_exchanged_all_the_time_gives_only_what_lies_inside_and_each_fi
     assert_eq!((world.files("secret"), world.jobs().len()), (vec!["theirs".to_owned()], 81));
 }
 
+#[test]
+fn a_file_is_adopted_by_the_name_that_a_link_gives_it_and_by_that_taken_back() {
+    let world = World::new(FOLLOWS);
+    world.sh("mkdir -p in/acme/v1; ln -s v1 in/acme/latest; echo 1 >in/acme/v1/old");
+    world.landfall(&["adopt", "in/acme/latest/old"]).done().says(&["latest/old: adopted; rule"]);
+    world.landfall(&["adopt", "in/acme/latest/old"]).done().says(&["adopted before"]);
+    assert!(explain(&world, "in/acme/latest/old").contains("adopted"));
+    let mut service = world.start();
+    settle(&mut service, &world);
+    assert!(world.has("in/acme/v1/old"));
+    world.landfall(&["adopt", "--undo", "in/acme/latest/old"]).done();
+    service.wait_for(&world, "archive/old");
+    service.stop();
+}
+
 /// What the service puts there could be led to, and taken again.
 #[test]
 fn an_archive_where_links_are_followed_is_refused_unless_it_is_hidden() {

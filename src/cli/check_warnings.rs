@@ -125,7 +125,8 @@ impl<'a> About<'a> {
                 continue;
             }
             let mut landing = Landing::of(&pattern);
-            if landing.is_empty() && pattern.fixed_folder().is_dir() {
+            // A link may lead to one.
+            if landing.is_empty() && !self.rule.follow_links && pattern.fixed_folder().is_dir() {
                 let message =
                     format!("no folder below {} fits this pattern now", escaped_path(pattern.fixed_folder()));
                 self.warn(

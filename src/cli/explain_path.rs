@@ -211,8 +211,7 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
 
 /// What a link gives the rule that this path is, or leads through; none where it is no link, or the rule follows none.
 fn by_link(rule: &Rule, all: &[Rule], path: &Path) -> Option<Verdict> {
-    let roots: Vec<_> = rule.paths.good().map(|pattern| pattern.fixed_folder().to_owned()).collect();
-    match links::follow(path, &roots).ok().filter(|_| rule.follow_links)? {
+    match links::follow_for(rule, path)? {
         Lead::Nowhere(at) if at == path => None,
         Lead::To(target, _) if target == path => None,
         Lead::To(target, Kind::File) => {

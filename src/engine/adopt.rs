@@ -3,7 +3,7 @@
 //! It has a row in the ledger, as a file that a rule keeps, and is known by what it is (device, inode, size, times): once it is another, it is
 //! a new source. No job stands behind it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::answers::WATCH_PATIENCE;
@@ -19,18 +19,13 @@ use crate::model::os_text::escaped_path;
 use crate::model::rule::{Mode, Rule};
 use crate::store::{LedgerOutcome, LedgerRow, Store, StoreError};
 use crate::watch::Answer;
+use crate::watch::links::{self, Lead};
 use crate::watch::rules::RuleSet;
 
 impl Engine {
     /// Has a file that lies there now, and that a rule would take, never taken; the row's id. One that is known already stays so.
     pub(super) fn adopt(&self, stages: Option<&Arc<Shared>>, path: &Path) -> Result<JobId, Trouble> {
-        let rules: Vec<Arc<Rule>> = match stages {
-            Some(shared) => shared.rules.now().iter().cloned().collect(),
-            None => self.rules().iter().cloned().map(Arc::new).collect(),
-        };
-        let set = RuleSet::new(rules.clone()).map_err(|error| Trouble::from_fault(&error))?;
-        let taker = set.assign(path).or_else(|| as_live(&rules)?.assign(path));
-        let taking = taker.and_then(|(at, _)| rules.get(at)).ok_or_else(|| {
+        let taking = taker(&self.rules_now(stages), path).ok_or_else(|| {
             let message = format!("no rule takes {}: there is nothing to adopt", escaped_path(path));
             Trouble::new(
                 FaultKind::Input,
@@ -38,6 +33,8 @@ impl Engine {
                 Some("`landfall explain` says why; give the path as the rule names it"),
             )
         })?;
+        let path = real(&taking, path);
+        let path = path.as_path();
         let identity = there(path)?;
         // Nobody claims it meanwhile.
         let _entered = stages.map(|shared| shared.claims.keeping.enter(identity));
@@ -82,6 +79,7 @@ impl Engine {
 
     /// Takes that back: the file is one like any other.
     pub(super) fn give_up(&self, stages: Option<&Arc<Shared>>, path: &Path) -> Result<JobId, Trouble> {
+        let path = &self.real(stages, path);
         there(path)?;
         let row = row_of(self.store(), path)?
             .filter(|row| row.outcome == LedgerOutcome::Adopted)
@@ -97,8 +95,24 @@ impl Engine {
         Ok(row.job)
     }
 
+    fn rules_now(&self, stages: Option<&Arc<Shared>>) -> Vec<Arc<Rule>> {
+        match stages {
+            Some(shared) => shared.rules.now().iter().cloned().collect(),
+            None => self.rules().iter().cloned().map(Arc::new).collect(),
+        }
+    }
+
+    /// Where the file of this name lies, if a rule has it by a link.
+    fn real(&self, stages: Option<&Arc<Shared>>, path: &Path) -> PathBuf {
+        let rules = self.rules_now(stages);
+        let follows = rules.iter().any(|rule| rule.follow_links);
+        let taker = if follows { taker(&rules, path) } else { None };
+        taker.map_or_else(|| path.to_owned(), |rule| real(&rule, path))
+    }
+
     /// What is known of a file beside its jobs.
     pub(super) fn file_known(&self, path: &Path) -> Result<FileKnown, StoreError> {
+        let path = &self.real(self.stages(), path);
         let kept = row_of(self.store(), path)?.map(|row| FileKept {
             job: (row.outcome != LedgerOutcome::Adopted).then_some(row.job),
             at: row.claimed_at,
@@ -106,6 +120,20 @@ impl Engine {
         });
         let waiting = self.stages().and_then(|shared| shared.claims.watches.seen(path, WATCH_PATIENCE));
         Ok(FileKnown { waiting, kept })
+    }
+}
+
+/// The rule that takes a file, or will once it is live.
+fn taker(rules: &[Arc<Rule>], path: &Path) -> Option<Arc<Rule>> {
+    let taker = RuleSet::new(rules.to_vec()).ok()?.assign(path).or_else(|| as_live(rules)?.assign(path));
+    taker.and_then(|(at, _)| rules.get(at)).cloned()
+}
+
+/// Where the file lies that its rule has by this name, which may lead over a link.
+fn real(rule: &Rule, path: &Path) -> PathBuf {
+    match links::follow_for(rule, path) {
+        Some(Lead::To(target, _)) => target,
+        _ => path.to_owned(),
     }
 }
 

@@ -18,6 +18,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::durable_fs::{self, Kind};
 use crate::model::os_text::escaped_path;
+use crate::model::rule::Rule;
 
 /// As many as Linux follows.
 const STEPS_MAX: usize = 40;
@@ -58,6 +59,15 @@ impl Lead {
             Self::Endless => "it leads to itself, by itself or by others".to_owned(),
         }
     }
+}
+
+/// Where a path leads for a rule; none where it follows no links, or cannot look.
+pub(crate) fn follow_for(rule: &Rule, path: &Path) -> Option<Lead> {
+    if !rule.follow_links {
+        return None;
+    }
+    let roots: Vec<_> = rule.paths.good().map(|pattern| pattern.fixed_folder().to_owned()).collect();
+    follow(path, &roots).ok()
 }
 
 /// Where a path inside of one of these folders leads, links followed as far as they lead into them.
