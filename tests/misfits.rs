@@ -116,8 +116,8 @@ fn a_misspelt_column_of_jsonl_is_told_once_where_no_record_fails_for_it() {
     world.write("sample", &records);
     let run = world.landfall(&["ingest", "sample", "--rule", RULE]).ends_with(0);
     let told = [
-        "none of the first records has column `statsu`, which pipeline[0] filter names; the nearest is `status`",
-        "none of the first records has column `nmae`, which pipeline[1] select names; the nearest is `name`",
+        "none of the first records has column `statsu`, which step 1, filter names; the nearest is `status`",
+        "none of the first records has column `nmae`, which step 2, select names; the nearest is `name`",
     ];
     let shown = world.landfall(&["show", world.job()["id"].as_str().expect("text")]).ends_with(0).stdout;
     for text in told {

@@ -121,7 +121,7 @@ fn a_file_that_waits_is_explained_with_what_for_since_when_and_the_sizes_seen() 
         });
     }
     let first = told();
-    assert_eq!(first["waits"], "for its totals", "{first}");
+    assert_eq!(first["waits"], "for its totals, a.txt.ctl", "{first}");
     assert_eq!(first["companions"][0]["key"], "totals");
     assert_eq!(first["companions"][0]["there"], false);
     let seen = &first["seen"];
@@ -271,4 +271,42 @@ fn seconds_to_check(count: usize) -> f64 {
 fn patterns_are_not_multiplied_by_overrides_or_by_other_rules() {
     let (some, many) = (seconds_to_check(100).max(0.05), seconds_to_check(1000));
     assert!(many < some * 40.0, "{many} s, and {some} s for a tenth");
+}
+
+/// Half a file that was taken for a whole one looks like any other afterwards, but for this.
+#[test]
+fn by_what_a_file_counted_as_complete_is_told_and_a_weak_proof_in_the_list_too() {
+    let world = with_senders(RULE, &["acme"]);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/acme/moved.txt", "1\n");
+    service.wait_for(&world, "out/acme/moved.main");
+    world.write("in/acme/still.txt", "2\n");
+    service.wait_for(&world, "out/acme/still.main");
+    world.sh("printf '3\\n' | gzip > in/acme/packed.txt.gz");
+    service.wait_for(&world, "out/acme/packed.main");
+    service.wait_until("all are done", || {
+        world.jobs().iter().all(|job| job["state"] == "completed").then_some(())
+    });
+    let by = |name: &str| {
+        let jobs = world.jobs();
+        let is_it = |job: &&Value| job["source"].as_str().is_some_and(|source| source.ends_with(name));
+        jobs.iter().find(is_it).expect("its job")["complete_by"].clone()
+    };
+    assert_eq!(["moved.txt", "still.txt", "packed.txt.gz"].map(by), ["rename", "stable_for", "content"]);
+    let listed = world.landfall(&["jobs"]).done();
+    let weak: Vec<_> = listed.stdout.lines().filter(|line| line.contains("complete by")).collect();
+    assert!(weak.len() == 1 && weak[0].contains("still.txt  (complete by stable_for alone)"), "{listed:#?}");
+    let id = world.json(&["explain", "in/acme/still.txt", "--json"])["jobs"][0]["id"].clone();
+    let shown = world.landfall(&["show", id.as_str().expect("text")]).done();
+    shown.says(&["complete   by `ready.stable_for` alone: it stood still, and nothing proves its end"]);
+    service.stop();
+    let log = world.text("landfall.log");
+    let completed = log.lines().find(|line| line.contains("completed") && line.contains("still.txt"));
+    assert!(
+        completed.is_some_and(
+            |line| line.contains("complete_by=\"stable_for\"") && line.contains("to=\"main: 1\"")
+        ),
+        "{log}"
+    );
 }

@@ -65,9 +65,9 @@ fn a_configuration_with_all_that_it_names_has_no_warning() {
 fn a_watched_folder_that_is_not_there_is_a_warning_and_a_folder_named_as_a_file_a_problem() {
     let told = World::with("'in/*.csv'", "'inn/*.csv', 'in', 'in/*/in'").told();
     insta::assert_snapshot!(told.join("\n"), @r#"
-    Warning 6 rule "payments": paths[0]: the watched folder DIR/inn does not exist
-    Problem 6 rule "payments": paths[1]: DIR/in is a folder: this pattern takes no file
-    Warning 6 rule "payments": paths[2]: no folder below DIR/in fits this pattern now
+    Warning 6 rule "payments": paths[1]: the watched folder DIR/inn does not exist
+    Problem 6 rule "payments": paths[2]: DIR/in is a folder: this pattern takes no file
+    Warning 6 rule "payments": paths[3]: no folder below DIR/in fits this pattern now
     "#);
 }
 
@@ -90,10 +90,10 @@ command = ['sh']
     fs::create_dir(world.folder.path().join("keys")).expect("makes the folder");
     fs::write(world.folder.path().join("keys/b.key"), "").expect("writes");
     insta::assert_snapshot!(world.told().join("\n"), @r#"
-    Warning 10 rule "payments": decode.identities[0]: DIR/keys/a.key does not exist
+    Warning 10 rule "payments": decode.identities[1]: DIR/keys/a.key does not exist
     Warning 11 rule "payments": decode.passphrase_file: DIR/pass does not exist
-    Warning 14 rule "payments": pipeline[0].command: DIR/tool does not exist
-    Warning 17 rule "payments": pipeline[1].command: there is no program no-such-program-anywhere in PATH
+    Warning 14 rule "payments": pipeline[1].command: DIR/tool does not exist
+    Warning 17 rule "payments": pipeline[2].command: there is no program no-such-program-anywhere in PATH
     "#);
 }
 
@@ -107,8 +107,8 @@ source.on_success = 'delete'
 [[rule]]";
     let world = World::with("[[rule]]", second);
     insta::assert_snapshot!(world.told().join("\n"), @r#"
-    Warning 6 rule "others": paths[2]: this pattern stands here twice
-    Warning 11 rule "payments": paths[0]: rule "others" has this pattern too and stands first: it takes every file
+    Warning 6 rule "others": paths[3]: this pattern stands here twice
+    Warning 11 rule "payments": paths[1]: rule "others" has this pattern too and stands first: it takes every file
     "#);
     let with_exclude =
         World { text: world.text.replace("output.main.path", "exclude = ['x*']\noutput.main.path"), ..world };
@@ -118,7 +118,7 @@ source.on_success = 'delete'
 #[test]
 fn folders_that_lie_in_one_another_are_warnings() {
     let inner = World::with("'data'", "'in/.data'");
-    insta::assert_snapshot!(inner.told().join("\n"), @r#"Warning 6 rule "payments": paths[0]: the data folder DIR/in/.data lies in the watched folder DIR/in"#);
+    insta::assert_snapshot!(inner.told().join("\n"), @r#"Warning 6 rule "payments": paths[1]: the data folder DIR/in/.data lies in the watched folder DIR/in"#);
     let outputs = World { text: CONFIGURATION.replace("'out/{stem}.csv'", "'data/out/{stem}.csv'"), ..inner };
     insta::assert_snapshot!(outputs.told().join("\n"), @r#"Warning 8 rule "payments": output.main.path: this lies in the data folder DIR/data"#);
     let archive = World {
@@ -157,7 +157,7 @@ fn a_quarantine_that_its_group_may_write_in_takes_nothing_and_is_told() {
         fs::create_dir(&folder).expect("makes the folder");
         fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).expect("sets the mode");
     }
-    insta::assert_snapshot!(world.told().join("\n"), @r#"Warning 6 rule "payments": paths[0]: DIR/in/.landfall/quarantine has mode 775, so that others may write in it: nothing is taken into it, and its files wait"#);
+    insta::assert_snapshot!(world.told().join("\n"), @r#"Warning 6 rule "payments": paths[1]: DIR/in/.landfall/quarantine has mode 775, so that others may write in it: nothing is taken into it, and its files wait"#);
     let text = world.text.replace("on_success", "quarantine_dir = 'bad'\non_success");
     let world = World { text, ..world };
     insta::assert_snapshot!(world.told().join("\n"), @r#"Warning 10 rule "payments": source.quarantine_dir: DIR/bad has mode 770, so that others may write in it: nothing is taken into it, and its files wait"#);

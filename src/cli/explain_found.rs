@@ -24,6 +24,8 @@ const JOBS_TOLD_MAX: usize = 5;
 pub(super) struct Found {
     /// What lies there.
     pub there: String,
+    /// Nothing does.
+    is_gone: bool,
     /// What its rule waits for beside it: the key, where it lies, and whether it is there.
     companions: Vec<(&'static str, PathBuf, io::Result<Option<Kind>>)>,
     /// The key by which others wait for it.
@@ -69,6 +71,7 @@ impl Found {
         }
         Ok(Self {
             there: what_lies_at(named),
+            is_gone: matches!(durable_fs::kind_at(path), Ok(None)),
             companions: taker.map(|rule| companions(rule, path)).unwrap_or_default(),
             awaited_as,
             seen: known.waiting,
@@ -88,7 +91,9 @@ impl Found {
     pub(super) fn lines(&self, now: Timestamp) -> Vec<String> {
         let mut lines = Vec::new();
         let age = |at: Timestamp| view::age(at, now);
-        if let Some(seen) = &self.seen {
+        if self.is_gone && self.seen.is_some() {
+            lines.push("it is gone: the service, which waited for it, sees that at its next look".to_owned());
+        } else if let Some(seen) = &self.seen {
             let late = if seen.is_late { " (late: longer than `ready.late_after`)" } else { "" };
             lines.push(format!("waits: {}{late}", view::printable(seen.reason.as_bytes(), usize::MAX)));
             lines.push(format!(

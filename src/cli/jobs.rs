@@ -22,6 +22,7 @@ use crate::model::job_view::{VIEW_VERSION, file_waiting_json, job_json};
 use crate::model::rule::Settings;
 use crate::model::shown_json;
 use crate::store::StoreError;
+use crate::watch;
 
 /// Waiting files that are shown in text.
 const WAITING_SHOWN_MAX: usize = 20;
@@ -136,31 +137,45 @@ fn print_table(
     Ok(())
 }
 
-/// Why a job failed, or what it waits for; `show` has all of it.
+/// Why a job failed, or what it waits for; else whether half a file could have been taken for a whole one. `show` has all of it.
 fn trouble_of(job: &Job) -> String {
     let waits = job.waiting.as_ref().map(|waiting| waiting.detail.as_str());
-    match waits.or(job.error.as_ref().map(|error| error.message.as_str())) {
+    let failed = job.error.as_ref().map(|error| error.message.as_str());
+    let aborted = job.timeline.last().filter(|_| job.state == JobState::Aborted);
+    match waits.or(failed).or(aborted.map(|moment| moment.detail.as_str())) {
         Some(text) => format!("  ({})", view::printable(text.as_bytes(), TROUBLE_BYTES_MAX)),
-        None => String::new(),
+        None => match job.source.complete_by.filter(|by| by.is_weak()) {
+            Some(by) => format!("  (complete by {} alone)", by.word()),
+            None => String::new(),
+        },
     }
 }
 
 /// The files that wait to be taken; they are no jobs yet, so that a filter leaves them out.
 fn print_files_waiting(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
-    let mut more = 0_usize;
-    for (position, file) in door.into_iter().flat_map(Door::files_waiting).enumerate() {
+    let (mut shown, mut blind) = (0_usize, Vec::new());
+    for file in door.into_iter().flat_map(Door::files_waiting) {
         let FileWaiting { path, reason } = file?;
-        if position == 0 {
+        if watch::is_of_folder(&reason) {
+            blind.push((path, reason));
+            continue;
+        }
+        if shown == 0 {
             writeln!(out, "\nwaiting files")?;
         }
-        if position < WAITING_SHOWN_MAX {
+        if shown < WAITING_SHOWN_MAX {
             writeln!(out, "  {path}: {}", view::printable(reason.as_bytes(), usize::MAX))?;
-        } else {
-            more += 1;
         }
+        shown += 1;
     }
-    if more > 0 {
+    if let Some(more) = shown.checked_sub(WAITING_SHOWN_MAX).filter(|more| *more > 0) {
         writeln!(out, "  and {more} more: `--json` has them all")?;
+    }
+    for (position, (path, reason)) in blind.iter().take(WAITING_SHOWN_MAX).enumerate() {
+        if position == 0 {
+            writeln!(out, "\nwatched folders")?;
+        }
+        writeln!(out, "  {path}: {}", view::printable(reason.as_bytes(), usize::MAX))?;
     }
     Ok(())
 }

@@ -163,7 +163,7 @@ mod tests {
             record: number,
             offset: 30,
             line: number + 1,
-            step: "pipeline[1] exec".into(),
+            step: "step 2, exec".into(),
             error: "refused".into(),
             bytes: bytes.to_vec(),
             length: bytes.len() as u64,
@@ -179,7 +179,7 @@ mod tests {
         let job = sample_job().id.to_string();
         let text = printed(|out| list(out, &door, &job));
         assert!(
-            text.contains("     2           7           8            30  pipeline[1] exec: refused\n"),
+            text.contains("     2           7           8            30  step 2, exec: refused\n"),
             "{text}"
         );
         assert!(text.ends_with("2,\\xff\n"), "{text}");

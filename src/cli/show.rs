@@ -64,6 +64,9 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     if let Some(place) = place_of(job) {
         writeln!(out, "{place}")?;
     }
+    if let Some(by) = job.source.complete_by {
+        writeln!(out, "complete   by {}", by.told())?;
+    }
     for (name, value) in &job.vars {
         writeln!(out, "variable   {name} = {value}")?;
     }

@@ -43,7 +43,7 @@ impl ReadRule {
     fn begins(&self, path: &str) -> String {
         let owner = &self.owner;
         self.position
-            .map_or_else(|| format!("{owner}: {path}"), |at| format!("{owner}: override[{at}].{path}"))
+            .map_or_else(|| format!("{owner}: {path}"), |at| format!("{owner}: override[{}].{path}", at + 1))
     }
 }
 
@@ -510,12 +510,12 @@ pub(super) fn place_of<'a>(node: &'a Node, key: &[&str]) -> &'a Place {
     &node.place
 }
 
-/// `pipeline[0].columns.amount`.
+/// `pipeline[1].columns.amount`: who reads the file counts from 1.
 pub(super) fn shown_key(key: &[&str]) -> String {
     let mut shown = String::new();
     for name in key {
-        if name.parse::<usize>().is_ok() {
-            shown.extend(["[", name, "]"]);
+        if let Ok(position) = name.parse::<usize>() {
+            shown += &format!("[{}]", position + 1);
         } else {
             let separator = if shown.is_empty() { "" } else { "." };
             shown.extend([separator, name]);

@@ -175,7 +175,7 @@ fn judge(section: &Section<'_>, overriding: &Override, before: &[ReadRule]) {
             .is_some_and(|first| !first.condition.is_empty() && first.covers(overriding))
     };
     if let Some(position) = before.iter().find(covers).and_then(|read| read.position) {
-        let message = format!("override[{position}] stands before it and holds for all these files");
+        let message = format!("override[{}] stands before it and holds for all these files", position + 1);
         section.problem(
             "if",
             message,

@@ -114,7 +114,7 @@ impl<'a> Section<'a> {
         items
             .iter()
             .enumerate()
-            .map(|(i, node)| self.within(node, format!("{}[{i}]", self.path_of(key))))
+            .map(|(i, node)| self.within(node, format!("{}[{}]", self.path_of(key), i + 1)))
             .collect()
     }
 
@@ -247,7 +247,7 @@ impl<'a> Section<'a> {
     pub(super) fn texts(&self, key: &'static str) -> Option<Vec<Item<'a>>> {
         let nodes = self.array(key)?;
         let items = nodes.iter().enumerate().filter_map(|(i, node)| {
-            let path = format!("{}[{i}]", self.path_of(key));
+            let path = format!("{}[{}]", self.path_of(key), i + 1);
             let text = self.text_of(node, &path)?;
             Some(Item { text, place: &node.place, path })
         });
@@ -428,8 +428,8 @@ pub(super) struct Item<'a> {
 pub(super) fn key_path(owner: &str, path: &str, place: &Place) -> String {
     let owner = if place.layer == Layer::Defaults { "defaults" } else { owner };
     let path = match place.layer {
-        Layer::Override(position) if path.is_empty() => &format!("override[{position}]"),
-        Layer::Override(position) => &format!("override[{position}].{path}"),
+        Layer::Override(position) if path.is_empty() => &format!("override[{}]", position + 1),
+        Layer::Override(position) => &format!("override[{}].{path}", position + 1),
         _ => path,
     };
     let mut whole = owner.to_owned();

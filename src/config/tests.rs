@@ -356,23 +356,23 @@ fields = [
             .replace("path = 'out/{stem}.csv'", "path = 'out/{stem}.age.gz'\nrecipients = ['age1x']")
     ));
     insta::assert_snapshot!(world.problems(), @r#"
-    landfall.toml:5: rule "payments": paths[1]: this pattern names a folder, not files
+    landfall.toml:5: rule "payments": paths[2]: this pattern names a folder, not files
         hint: add a file pattern such as `*`, or `**` for the folders in it too
     landfall.toml:7: rule "payments": output.main.path: this output would be encrypted first and then compressed
         hint: what is encrypted cannot be made smaller: write "{stem}.gz.age"
     landfall.toml:11: rule "payments": source.archive_dir: a folder to archive to is named, but `on_success` does not archive
         hint: write `on_success = "archive"`, or take the folder out
-    landfall.toml:16: rule "payments": records.fields[0].name: a field needs a name
+    landfall.toml:16: rule "payments": records.fields[1].name: a field needs a name
         hint: write { name = "id", width = 10 }
-    landfall.toml:16: rule "payments": records.fields[0].width: 0 is out of range
+    landfall.toml:16: rule "payments": records.fields[1].width: 0 is out of range
         hint: write a number from 1 to 1000000
-    landfall.toml:17: rule "payments": records.fields[1].name: this is an integer, not text
+    landfall.toml:17: rule "payments": records.fields[2].name: this is an integer, not text
         hint: put it in quotes
-    landfall.toml:18: rule "payments": records.fields[2].name: missing: the field's name
+    landfall.toml:18: rule "payments": records.fields[3].name: missing: the field's name
         hint: write { name = "id", width = 10 }
-    landfall.toml:18: rule "payments": records.fields[2].nam: unknown key
+    landfall.toml:18: rule "payments": records.fields[3].nam: unknown key
         hint: did you mean `name`?
-    landfall.toml:20: rule "payments": records.fields[4].name: field "d" is named twice
+    landfall.toml:20: rule "payments": records.fields[5].name: field "d" is named twice
         hint: give each field its own name
     "#);
 }

@@ -23,7 +23,7 @@ fn failed(number: u64) -> FailedRecord {
         record: number,
         offset: 0,
         line: number,
-        step: "pipeline[0] validate".into(),
+        step: "step 1, validate".into(),
         error: "no".into(),
         bytes: b"x".to_vec(),
         length: 1,

@@ -37,6 +37,7 @@ pub struct Decoder {
     /// The source once more, for the content of hard links.
     source: std::fs::File,
     links: Option<Links>,
+    proves_its_end: bool,
 }
 
 /// A member of an archive that `decode.entries` would take and that is passed over all the same.
@@ -73,6 +74,8 @@ pub struct Decoded {
     pub characters_replaced: u64,
     /// What was passed over in archives, in order.
     pub skipped: Vec<Skipped>,
+    /// A layer around all of it proves that it is whole.
+    pub proves_its_end: bool,
 }
 
 /// What a look at the innermost archive came to.
@@ -102,7 +105,13 @@ impl Decoder {
         let source = SourceFile { file, length, read: 0, context: Arc::clone(&context) };
         let mut position = Position::default();
         let peeled = peel(Input::Seekable(Box::new(source)), &context, &mut position)?;
+        let proves_its_end = match &peeled {
+            Peeled::Text(_) => position.depth > 0,
+            Peeled::Tar(_) => position.depth > 1, // the tar itself is one, and may be cut at a member's end
+            Peeled::Zip(_) => true,
+        };
         let mut decoder = Self {
+            proves_its_end,
             context,
             patterns,
             encoding,
@@ -167,7 +176,8 @@ impl Decoder {
         let mut hasher = self.context.hasher.lock().unwrap_or_else(PoisonError::into_inner);
         let content_hash = hasher.finish();
         let characters_replaced = self.context.replaced.load(Relaxed);
-        Ok(Decoded { content_hash, characters_replaced, skipped: self.skipped })
+        let proves_its_end = self.proves_its_end;
+        Ok(Decoded { content_hash, characters_replaced, skipped: self.skipped, proves_its_end })
     }
 
     fn check_entry_ended(&self) -> Result<(), DecodeError> {

@@ -21,6 +21,7 @@ use super::trouble::Trouble;
 use super::{claims, delivery};
 use crate::clock;
 use crate::durable_fs::{self, Need, Renamed};
+use crate::model::complete_by::CompleteBy;
 use crate::model::fault::FaultKind;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Companion, Job, Source};
@@ -152,6 +153,7 @@ fn new_job(
             None
         },
         companions: companions(rule, &want.offer, id, renames)?,
+        complete_by: want.offer.complete_by,
         retire: want.retire,
         ..Source::found(want.offer.path.clone(), want.offer.identity)
     };
@@ -302,7 +304,7 @@ pub(super) fn offer_for(
         companions,
         folder_marker: None,
         path,
-        may_be_early: false,
+        complete_by: Some(CompleteBy::Command),
     })
 }
 

@@ -154,16 +154,7 @@ mod tests {
         let path = world.source();
         let identity = durable_fs::identity_at(&path).expect("looks").expect("a regular file");
         let (rule, vars, companions) = (world.rule(), std::collections::BTreeMap::new(), Vec::new());
-        Offer {
-            rule,
-            path,
-            identity,
-            names: None,
-            vars,
-            companions,
-            folder_marker: None,
-            may_be_early: false,
-        }
+        Offer { rule, path, identity, names: None, vars, companions, folder_marker: None, complete_by: None }
     }
 
     fn jobs(world: &World) -> Vec<crate::model::job::Job> {

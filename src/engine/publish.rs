@@ -16,6 +16,7 @@ use super::{archive, delivery, quarantine};
 use crate::clock;
 use crate::durable_fs::{self, FolderRound};
 use crate::model::account::Account;
+use crate::model::complete_by::CompleteBy;
 use crate::model::fault::FaultKind;
 use crate::model::job::{Entry, Job, Slices};
 use crate::model::job_id::JobId;
@@ -169,6 +170,9 @@ fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
     if let Some(loaded) = run.loaded() {
         job.content_hash = Some(loaded.decoded.content_hash.clone());
         job.characters_replaced = loaded.decoded.characters_replaced;
+        if loaded.decoded.proves_its_end && job.source.complete_by.is_some_and(CompleteBy::is_weak) {
+            job.source.complete_by = Some(CompleteBy::Content); // it was read to its end
+        }
         job.unterminated = !loaded.unterminated.is_empty();
         for position in &loaded.unterminated {
             if let Some(entry) = job.entries.get_mut(*position as usize) {

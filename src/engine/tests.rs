@@ -224,6 +224,7 @@ pub(super) fn loaded(slices: u64) -> Loaded {
         decoded: Decoded {
             content_hash: "blake3:00".to_owned(),
             characters_replaced: 0,
+            proves_its_end: false,
             skipped: Vec::new(),
         },
         announced: Announced::default(),

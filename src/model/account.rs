@@ -106,7 +106,7 @@ pub struct FailedRecord {
     pub offset: u64,
     /// The line on which it begins, from 1.
     pub line: u64,
-    /// The step that failed, as the rule names it (`pipeline[1] exec`), or `records` for an oversized record.
+    /// The step that failed, as the rule names it (`step 2, exec`), or `records` for an oversized record.
     pub step: String,
     /// What the step said.
     pub error: String,
@@ -140,7 +140,7 @@ mod tests {
     fn an_account_balances_only_when_every_record_has_one_place() {
         let mut account = Account { records_in: 10, records_failed: 1, ..Account::default() };
         account.records_out.insert(Category::main(), 7);
-        account.dropped_by.insert("pipeline[0] filter".into(), 2);
+        account.dropped_by.insert("step 1, filter".into(), 2);
         assert_eq!(account.balance(), Ok(()));
         account.records_in = 11;
         assert_eq!(account.balance(), Err(Unbalanced { records_in: 11, accounted: 10 }));

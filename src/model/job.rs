@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::category::Category;
+use super::complete_by::CompleteBy;
 use super::delivery::Delivery;
 use super::fault::{JobError, WaitsFor};
 use super::identity::{FileIdentity, FolderIdentity, KeptAs};
@@ -126,6 +127,9 @@ pub struct Source {
     /// Its marker and other companion files, retired with it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub companions: Vec<Companion>,
+    /// By what it counted as complete.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub complete_by: Option<CompleteBy>,
     /// Whether retiring follows the rule; false for `ingest` without `--retire`: the file stays as it is.
     pub retire: bool,
     /// It was written to after it was read, and went to quarantine although its job is completed.
@@ -146,6 +150,7 @@ impl Source {
             kept_as: None,
             identity,
             companions: Vec::new(),
+            complete_by: None,
             retire: true,
             is_set_apart: false,
             is_copied: false,

@@ -12,6 +12,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use super::category::Category;
+use super::complete_by::CompleteBy;
 use super::fault::JobError;
 use super::job::{Entry, Job, Moment, PublishedOutput, Slices, Waiting};
 use super::job_id::JobId;
@@ -74,6 +75,7 @@ pub struct JobView<'a> {
     duplicate_of: Option<JobId>,
     corrects: Option<JobId>,
     unterminated: bool,
+    complete_by: Option<CompleteBy>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -137,6 +139,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         duplicate_of: job.delivery.duplicate_of,
         corrects: job.delivery.corrects,
         unterminated: job.unterminated,
+        complete_by: job.source.complete_by,
     }
 }
 
@@ -291,7 +294,7 @@ pub(crate) mod tests {
                 r#""resumable":true,"resumed_at_slice":0,"characters_replaced":0,"#,
                 r#""timeline":[{{"at":"{at}","state":"queued","detail":"claimed"}}],"#,
                 r#""resumed_at_record":0,"records_again":0,"deaths":0,"bytes_worked":1,"#,
-                r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}","unterminated":true}}"#,
+                r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}","unterminated":true,"complete_by":null}}"#,
             ),
             id = id,
             earlier = JobId::from_parts(1_795_000_000_000, 1),

@@ -8,6 +8,7 @@ pub mod amount;
 pub mod archive_owner;
 pub(crate) mod built_in;
 pub mod category;
+pub mod complete_by;
 pub mod configuration;
 pub mod delivery;
 pub mod fault;

@@ -356,7 +356,7 @@ pub enum StepInstance {
 pub struct StepStart {
     /// The job whose records it will see.
     pub job: JobId,
-    /// The step as the rule names it: `pipeline[1] exec`.
+    /// The step as the rule names it: `step 2, exec`.
     pub name: String,
 }
 

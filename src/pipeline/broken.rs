@@ -8,7 +8,7 @@ use crate::model::step::BrokenKind;
 #[derive(Debug, thiserror::Error)]
 #[error("step {step}{} {reason}", if self.cannot_start() { ":" } else { " broke:" })]
 pub struct StepBroken {
-    /// As the rule names it: `pipeline[1] exec`.
+    /// As the rule names it: `step 2, exec`.
     pub step: String,
     /// How.
     pub kind: BrokenKind,

@@ -200,7 +200,7 @@ impl<'a> Tracker<'a> {
             }
             self.arrive(position, target, schema);
         }
-        Some(PlannedStep { name: format!("pipeline[{position}] {}", spec.step), plan, before, may_send_to })
+        Some(PlannedStep { name: format!("step {}, {}", position + 1, spec.step), plan, before, may_send_to })
     }
 
     fn after(&self, schema: &Schema, plan: &StepPlan) -> Schema {

@@ -35,7 +35,7 @@ impl Pipeline {
 
 /// A step of the pipeline with what is known about its place.
 pub(super) struct PlannedStep {
-    /// As the rule names it: `pipeline[1] exec`.
+    /// As the rule names it: `step 2, exec`.
     pub name: String,
     pub plan: StepPlan,
     /// By category: the columns of the records it sees; none for those it does not see.

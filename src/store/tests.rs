@@ -81,7 +81,7 @@ pub(super) fn failed(record: u64, length: usize) -> FailedRecord {
         record,
         offset: record * 10,
         line: record,
-        step: "pipeline[0] validate".into(),
+        step: "step 1, validate".into(),
         error: "amount: not a decimal".into(),
         bytes: noise(record as u32, length),
         length: length as u64,

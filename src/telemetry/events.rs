@@ -1,8 +1,11 @@
 //! One function per thing that an operator cares about: each event has the job, the rule and the path, and the same words everywhere.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::model::amount;
+use crate::model::category::Category;
+use crate::model::complete_by::CompleteBy;
 use crate::model::configuration::{ConfigurationProblem, RulesChange};
 use crate::model::fault::JobError;
 use crate::model::job::Job;
@@ -10,7 +13,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 
 pub(crate) fn claimed(job: &Job) {
-    tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, bytes = job.source.identity.size, "claimed");
+    tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, bytes = job.source.identity.size, complete_by = complete_by(job), "claimed");
 }
 
 pub(crate) fn started(job: &Job) {
@@ -206,9 +209,19 @@ pub(crate) fn completed(job: &Job) {
     let account = &job.account;
     tracing::info!(
         job = %job.id, rule = job.rule, path = %job.source.path, records_in = account.records_in,
-        records_out = account.records_written(), dropped = account.records_dropped(), failed = account.records_failed,
-        outputs = job.outputs.len(), "completed"
+        records_out = account.records_written(), to = told_counts(&account.records_out), dropped = account.records_dropped(),
+        failed = account.records_failed, outputs = job.outputs.len(), complete_by = complete_by(job), "completed"
     );
+}
+
+/// By what its file counted as complete.
+fn complete_by(job: &Job) -> Option<&'static str> {
+    job.source.complete_by.map(CompleteBy::word)
+}
+
+/// `invalid: 2, main: 8`.
+fn told_counts(counts: &BTreeMap<Category, u64>) -> String {
+    counts.iter().map(|(category, count)| format!("{category}: {count}")).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn failed(job: &Job) {

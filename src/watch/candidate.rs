@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::ready::Proof;
 use crate::clock;
+use crate::model::complete_by::CompleteBy;
 use crate::model::file_known::{FileSeen, SizeSeen};
 use crate::model::identity::FileIdentity;
+use crate::model::os_text::OsText;
 
 /// How long a close may last after it was told of (on a busy machine its process may have to wait in the middle of it), and the
 /// shortest pause between looks meanwhile.
@@ -39,7 +41,8 @@ pub(super) struct Candidate {
     pub(super) phase: Phase,
     /// How many names it had at the last look, if several, and which scan was the last before that.
     pub(super) names_counted: Option<(u64, u64)>,
-    pub(super) may_be_early: bool,
+    /// By what it seemed complete at the last look.
+    pub(super) complete_by: Option<CompleteBy>,
     /// Failed tries in a row.
     pub(super) failures: u32,
     /// Not before this time, whatever events say.
@@ -137,7 +140,7 @@ impl Candidate {
             distrusted: None,
             phase: Phase::Waiting,
             names_counted: None,
-            may_be_early: false,
+            complete_by: None,
             failures: 0,
             not_before: None,
             put_off: false,
@@ -222,7 +225,20 @@ impl Candidate {
     /// Why it waits, for a list.
     pub(super) fn told_reason(&self) -> String {
         let late = if self.is_late { " (late: longer than `ready.late_after`)" } else { "" };
-        format!("{}{late}", self.reason)
+        format!("{}{late}", self.named_reason())
+    }
+
+    /// The reason, with the name of what it waits for.
+    fn named_reason(&self) -> String {
+        let Companions { marker, totals, checksum, .. } = &self.companions;
+        let mut awaited = [("marker", marker), ("totals", totals), ("checksum", checksum)].into_iter();
+        let name = awaited
+            .find(|(key, _)| self.reason.strip_prefix("for its ") == Some(key))
+            .and_then(|(_, place)| place.as_ref()?.file_name());
+        match name {
+            Some(name) => format!("{}, {}", self.reason, OsText::from(name)),
+            None => self.reason.to_string(),
+        }
     }
 
     /// As it is told to who asks for it.
@@ -231,7 +247,7 @@ impl Candidate {
         let sizes = self.earlier_sizes.iter().copied().chain([(self.size_since, self.seen.size)]);
         let next_look = self.due.filter(|_| self.phase == Phase::Waiting);
         FileSeen {
-            reason: self.reason.to_string(),
+            reason: self.named_reason(),
             is_late: self.is_late,
             reason_since: past(self.reason_since),
             first_seen_at: past(self.first_seen),

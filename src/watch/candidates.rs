@@ -17,7 +17,7 @@ use super::look::has_writer;
 use super::message::{Sign, sign_of_rename};
 use super::offer::{Answer, Offer};
 use super::probe::{Examined, Manner, examine_by};
-use super::ready::{Evidence, FOREVER, MarkerSeen, Proof, Verdict, judge};
+use super::ready::{Evidence, FOREVER, MarkerSeen, Proof, Verdict, complete_by, judge};
 use super::rules::{Part, WatchedRule};
 use super::troubles::{pause, told};
 use super::watcher::{Flow, Watcher};
@@ -318,7 +318,8 @@ impl Watcher {
         if candidate.look(identity, now) {
             return self.table.wait(path, now, STANDS_STILL_YET);
         }
-        if must_be_framed && !(self.links.content.proves_its_end)(&head) {
+        let proves_its_end = (self.links.content.proves_its_end)(&head);
+        if must_be_framed && !proves_its_end {
             candidate.proof = Proof::None;
             let at = candidate.still_since.checked_add(rule.rule.ready.stable_for).unwrap_or(now + FOREVER);
             return self.table.wait(path, at, STANDS_STILL_YET);
@@ -334,7 +335,7 @@ impl Watcher {
         if let Some(reason) = half_beside(path, &candidate.companions, self.links.content) {
             return self.table.wait(path, now + self.scan_every, reason);
         }
-        candidate.may_be_early = must_be_framed;
+        candidate.complete_by = Some(complete_by(&rule.rule.ready, candidate.proof, proves_its_end));
         self.table.queue(path, rule.rule.order);
     }
 
@@ -477,7 +478,6 @@ impl Watcher {
         candidate.still_since = now;
         candidate.proof = Proof::None;
         candidate.distrusted = Some((identity.device, identity.inode));
-        candidate.may_be_early = false;
         candidate.start_afresh();
         let Some(rule) = self.rules.get(candidate.rule) else { return };
         let at = now.checked_add(rule.rule.ready.stable_for).unwrap_or(now + FOREVER);
@@ -581,7 +581,7 @@ impl Watcher {
             vars,
             companions: candidate.companions.of_the_file().cloned().collect(),
             folder_marker,
-            may_be_early: candidate.may_be_early,
+            complete_by: candidate.complete_by,
         };
         self.table.offered(path);
         Some(offer)

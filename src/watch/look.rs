@@ -55,6 +55,11 @@ pub(crate) fn may_have_writer(path: &Path) -> bool {
 pub(super) const BLIND: &str = "whether somebody still writes a file here cannot be seen: this user may take no leases on the files of others, so that an upload which \
                      stalls longer than `ready.stable_for` is taken half; give the service CAP_LEASE, or let senders rename or send markers";
 
+/// Whether this, which is told among the reasons of waiting files, is told of a folder: nothing waits for it.
+pub(crate) fn is_of_folder(reason: &str) -> bool {
+    reason == BLIND
+}
+
 /// Of a folder in which this user cannot see who still writes: why, and what to do.
 pub(crate) fn blind_spot(folder: &Path) -> Option<&'static str> {
     probe::is_blind_to(folder).then_some(BLIND)

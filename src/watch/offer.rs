@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
+use crate::model::complete_by::CompleteBy;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
@@ -42,8 +43,8 @@ pub(crate) struct Offer {
     pub companions: Vec<PathBuf>,
     /// The marker of its folder, as it was when it was judged, where this is the last file that it stands for.
     pub folder_marker: Option<(PathBuf, FileIdentity)>,
-    /// Judged by a close-write and content that proves its own end: may turn out to be early.
-    pub may_be_early: bool,
+    /// By what it counts as complete, where that is known.
+    pub complete_by: Option<CompleteBy>,
 }
 
 impl Offer {
@@ -62,7 +63,7 @@ impl Offer {
             vars,
             companions: Vec::new(),
             folder_marker: None,
-            may_be_early: false,
+            complete_by: None,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::complete_by::CompleteBy;
 use crate::model::identity::FileIdentity;
 use crate::model::rule::{Ready, ReadyStrategy, TrustClose};
 
@@ -130,6 +131,19 @@ pub(super) fn judge(ready: &Ready, seen: Evidence, now: Instant) -> Verdict {
     }
 }
 
+/// By what a candidate that was judged complete is so.
+pub(super) fn complete_by(ready: &Ready, proof: Proof, proves_its_end: bool) -> CompleteBy {
+    match (ready.strategy, proof) {
+        _ if ready.totals.is_some() => CompleteBy::Totals,
+        _ if ready.checksum.is_some() => CompleteBy::Checksum,
+        (ReadyStrategy::Marker, _) => CompleteBy::Marker,
+        _ if proves_its_end => CompleteBy::Content,
+        (ReadyStrategy::Auto, Proof::MovedIn) => CompleteBy::Rename,
+        (ReadyStrategy::Auto, Proof::Closed) if ready.trust_close == TrustClose::Always => CompleteBy::Close,
+        _ => CompleteBy::StableFor,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +158,13 @@ mod tests {
         still: u64,
         marker: MarkerSeen,
     ) -> Verdict {
-        let ready = Ready {
+        let since = Instant::now();
+        let seen = Evidence { proof, marker, still_since: since, companions_since: None };
+        judge(&ready(strategy, trust_close), seen, since + Duration::from_secs(still))
+    }
+
+    fn ready(strategy: ReadyStrategy, trust_close: TrustClose) -> Ready {
+        Ready {
             strategy,
             trust_close,
             stable_for: STABLE_FOR,
@@ -157,10 +177,7 @@ mod tests {
             checksum: None,
             empty: crate::model::rule::EmptyFile::Take,
             late_after: None,
-        };
-        let since = Instant::now();
-        let seen = Evidence { proof, marker, still_since: since, companions_since: None };
-        judge(&ready, seen, since + Duration::from_secs(still))
+        }
     }
 
     #[test]
@@ -179,6 +196,24 @@ mod tests {
         assert_eq!(verdict(Auto, T::Framed, Closed, 2, Missing), Verdict::CompleteIfFramed);
         assert!(matches!(verdict(Auto, T::Framed, Closed, 1, Missing), Verdict::Lingers(_)));
         assert!(matches!(verdict(Auto, T::Never, Closed, 2, Missing), Verdict::Until(_)));
+    }
+
+    #[test]
+    fn what_proves_an_end_is_told_by_the_strongest_of_it() {
+        use {CompleteBy as By, Proof as P};
+        let mut ready = ready(ReadyStrategy::Auto, TrustClose::Framed);
+        let by = |ready: &Ready, proof, framed| complete_by(ready, proof, framed);
+        assert_eq!(by(&ready, P::MovedIn, false), By::Rename);
+        assert_eq!(by(&ready, P::MovedIn, true), By::Content);
+        assert_eq!(by(&ready, P::Closed, false), By::StableFor, "the close itself is not trusted");
+        ready.trust_close = TrustClose::Always;
+        assert_eq!(by(&ready, P::Closed, false), By::Close);
+        ready.strategy = ReadyStrategy::Stable;
+        assert_eq!(by(&ready, P::MovedIn, false), By::StableFor);
+        ready.strategy = ReadyStrategy::Marker;
+        assert_eq!(by(&ready, P::None, true), By::Marker);
+        ready.checksum = Some("{name}.md5".into());
+        assert_eq!(by(&ready, P::None, true), By::Checksum);
     }
 
     #[test]

@@ -47,7 +47,7 @@ fn a_failed_record_tells_where_it_lies_and_the_rest_goes_on() {
     assert_eq!(result.chunks[0].bytes, b"a\nb\n");
     let failed = &result.failed[0];
     assert_eq!((failed.record, failed.offset, failed.line, failed.length), (12, 102, 22, 4));
-    assert_eq!((failed.step.as_str(), failed.error.as_str()), ("pipeline[0] obey", "as told"));
+    assert_eq!((failed.step.as_str(), failed.error.as_str()), ("step 1, obey", "as told"));
     assert_eq!(result.failed[1].error, "the changed record has a line end inside");
     assert_eq!(result.failed[1].bytes, b"split");
 }
@@ -57,7 +57,7 @@ fn a_panic_breaks_the_step_and_record_by_record_only_its_record_fails() {
     let mut worker = obeying(2);
     let slice = slice(&["a", "panic", "other", "nowhere", "drop", "change"]);
     let broken = worker.run(&slice, &shape(&[])).expect_err("a broken step");
-    assert_eq!(broken.to_string(), "step pipeline[0] obey broke: panic: as told");
+    assert_eq!(broken.to_string(), "step step 1, obey broke: panic: as told");
     let result = worker.run_each(&slice, &shape(&[])).expect("a result");
     assert_eq!(result.account.balance(), Ok(()));
     assert_eq!(result.account.records_failed, 2);

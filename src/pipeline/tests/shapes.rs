@@ -10,7 +10,7 @@ fn all_missing_columns_are_told_at_once_with_the_nearest_names() {
     let filter = json!({ "step": "filter", "keep": { "column": "state", "equals": "A" } });
     let rule = rule(csv(), &["invalid", "main"], &[validate(), filter]);
     let error = built(&rule).check_shape(&shape(&["id", "amuont", "x"])).expect_err("missing columns");
-    insta::assert_snapshot!(error, @"pipeline[0] validate needs column `amount`, which is not there; pipeline[1] filter needs column `state`, which is not there");
+    insta::assert_snapshot!(error, @"step 1, validate needs column `amount`, which is not there; step 2, filter needs column `state`, which is not there");
     assert_eq!(error.hint().as_deref(), Some("perhaps the rule means `amuont` for `amount`"));
     assert!(built(&rule).check_shape(&shape(&["state", "amount"])).is_ok());
 }

@@ -123,7 +123,7 @@ fn filter_drops_what_it_is_told_to_drop() {
     let rule = rule(Format::Lines, &["main"], &[drop]);
     let result = run(&rule, &[], &["a", "b", "c"]);
     assert_eq!(texts(&rule, &result), map(&[("main", "a\nc\n")]));
-    assert_eq!(result.account.dropped_by["pipeline[0] filter"], 1);
+    assert_eq!(result.account.dropped_by["step 1, filter"], 1);
 }
 
 #[test]

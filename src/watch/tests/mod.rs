@@ -21,6 +21,7 @@ use super::notifier::{Hints, Notifier};
 use super::ready::FOREVER;
 use super::watcher::Links;
 use super::*;
+use crate::model::complete_by::CompleteBy;
 use crate::model::fault::{Fault as _, FaultKind};
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::OsText;

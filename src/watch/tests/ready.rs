@@ -25,16 +25,17 @@ fn a_moved_in_file_is_offered_at_once_with_all_that_is_known_of_it() {
     assert_eq!((offer.rule.name.as_str(), &offer.path), ("r", &path));
     assert_eq!(offer.vars.get("sender"), Some(&OsText::from("acme")));
     assert_eq!(offer.identity.size, 4);
-    assert!(!offer.may_be_early && offer.companions.is_empty());
+    assert_eq!(offer.complete_by, Some(CompleteBy::Rename));
+    assert!(offer.companions.is_empty());
 }
 
 #[test]
-fn at_a_close_only_what_proves_its_own_end_is_offered_and_marked_as_perhaps_early() {
+fn at_a_close_only_what_proves_its_own_end_is_offered_and_said_to_be() {
     let mut world = Plan::new(never_stable).start();
     world.write("plain", b"a,b\n");
     world.write("framed.gz", b"\x1f\x8b...");
     let offer = world.next();
-    assert!(offer.path.ends_with("framed.gz") && offer.may_be_early);
+    assert!(offer.path.ends_with("framed.gz") && offer.complete_by == Some(CompleteBy::Content));
     world.assert_only_the_last_is_offered();
     assert!(world.waits_with("plain", "stood still"));
 }
@@ -48,7 +49,7 @@ fn a_close_is_the_end_where_senders_are_trusted() {
     .start();
     world.write("plain", b"a,b\n");
     let offer = world.next();
-    assert!(offer.path.ends_with("plain") && !offer.may_be_early);
+    assert!(offer.path.ends_with("plain") && offer.complete_by == Some(CompleteBy::Close));
 }
 
 #[test]
@@ -212,7 +213,7 @@ fn a_rename_from_a_hidden_name_beside_it_counts_as_a_close() {
         fs::rename(&hidden, world.path(name)).expect("renames");
     }
     let offer = world.next();
-    assert!(offer.path.ends_with("whole.gz") && offer.may_be_early);
+    assert!(offer.path.ends_with("whole.gz") && offer.complete_by == Some(CompleteBy::Content));
     world.assert_only_the_last_is_offered();
     assert!(world.waits_with("half.csv", "stood still"));
 }
