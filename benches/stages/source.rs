@@ -120,6 +120,7 @@ impl<R: Read> Read for Timed<R> {
 fn job(rule: &Rule, path: &Path) -> io::Result<Job> {
     let now = landfall::doors::now();
     let source = JobSource {
+        complete_by: None,
         kept_as: None,
         path: OsText::from(path),
         claimed: None,
