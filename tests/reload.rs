@@ -519,3 +519,19 @@ wait(b'stopped')
         world.sh("timeout 40 python3 terminal.py || { cat landfall.log >&2; false; }");
     }
 }
+
+/// Who saves and then asks is told of the edit that was taken meanwhile.
+#[test]
+fn a_reload_that_finds_nothing_new_says_which_edit_was_taken_and_when() {
+    let world = World::with_config(&config_of(&["first"]));
+    let mut service = started(&world);
+    reload(&world).done().says(&["nothing changed: 1 rule", "the service goes by what it read at"]);
+    world.write("landfall.toml", config_of(&["first", "second"]));
+    service.wait_for_log("added second");
+    reload(&world).done().says(&[
+        "nothing changed: 2 rules",
+        "took the last edit by itself at ",
+        "added: second",
+    ]);
+    service.stop();
+}

@@ -39,9 +39,31 @@ pub(super) fn run(args: &ReloadArgs, config: Option<&Path>) -> anyhow::Result<Ex
             return Ok(not_running(data_dir));
         }
     }
-    match service.map_or(Err(Refusal::NotRunning), |service| service.reload()) {
-        Ok(reloaded) => tell(args, &reloaded),
+    let Some(service) = service else { return Ok(view::refuse(&Refusal::NotRunning)) };
+    match service.reload() {
+        Ok(reloaded) => {
+            let taken = tell(args, &reloaded)?;
+            if !args.json && reloaded.rules.is_none() && reloaded.problems.is_empty() {
+                tell_last_edit(&service);
+            }
+            Ok(taken)
+        }
         Err(refusal) => Ok(view::refuse(&refusal)),
+    }
+}
+
+/// An edit may have been taken by itself a moment before somebody asked for it.
+fn tell_last_edit(service: &Client) {
+    let Ok(Some(state)) = service.configuration() else { return };
+    let (at, age) = (view::moment(state.taken_at), view::age(state.taken_at, crate::clock::now()));
+    match &state.last_change {
+        Some(change) => {
+            say_aside!(
+                "the service took the last edit by itself at {at}, {age} ago: {}",
+                told(change).join("; ")
+            );
+        }
+        None => say_aside!("the service goes by what it read at {at}, {age} ago"),
     }
 }
 

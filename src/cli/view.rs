@@ -93,7 +93,15 @@ pub(super) fn refuse(refusal: &Refusal) -> ExitCode {
 
 /// In what the running service does not go by its configuration as it is now; one line for each thing, and none where it does.
 pub(super) fn not_gone_by(state: &ConfigurationState, now: Timestamp) -> Vec<String> {
-    let ConfigurationState { file: _, taken_at, problems, wrong_since, needs_restart, unsettled } = state;
+    let ConfigurationState {
+        file: _,
+        taken_at,
+        problems,
+        wrong_since,
+        needs_restart,
+        unsettled,
+        last_change: _,
+    } = state;
     let mut told = Vec::new();
     if !problems.is_empty() {
         let since = wrong_since.map(|since| format!(" since {} ({} ago)", moment(since), age(since, now)));

@@ -304,6 +304,7 @@ mod tests {
                 wrong_since: None,
                 needs_restart: Vec::new(),
                 unsettled: None,
+                last_change: None,
             }
         }
 

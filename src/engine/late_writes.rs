@@ -95,12 +95,14 @@ impl LateWrites {
 pub(super) fn look(late_writes: &LateWrites, store: &Store, is_there: impl Fn(&Path) -> bool) {
     for source in late_writes.changed(Instant::now(), is_there) {
         let path = escaped_path(&source.path);
+        let job = store.job(source.job);
+        let lay = job.as_ref().ok().and_then(|job| Some(job.as_ref()?.source.path.to_string()));
         tracing::error!(
-            job = %source.job, path,
-            "the archived source was written to after it was ingested: an upload was taken before its end, and what came later is in no output; \
-             ingest the archived file again (`landfall ingest`), or ask the sender for it"
+            job = %source.job, path, lay,
+            hint = "copy the archived file to where it lay, where its rule takes it once more, or ask the sender for it",
+            "the archived source was written to after it was ingested: an upload was taken before its end, and what came later is in no output"
         );
-        let noted = store.job(source.job).and_then(|job| {
+        let noted = job.and_then(|job| {
             let Some(mut job) = job else { return Ok(()) };
             job.note(
                 clock::now(),

@@ -103,12 +103,12 @@ fn ends_otherwise(job: &Job, rule: &Rule) -> Trouble {
 /// Why a job of this state is not retried.
 pub(super) fn not_retriable(job: &Job) -> Trouble {
     let message = format!("job {} is {}: only a failed or refused job can be retried", job.id, job.state);
-    refuse(message, way_of(job))
+    refuse(message, &way_of(job))
 }
 
 /// How a job of this state comes to its end.
-fn way_of(job: &Job) -> &'static str {
-    match job.state.get() {
+fn way_of(job: &Job) -> String {
+    let way = match job.state.get() {
         JobState::Queued => "it has not begun: `landfall run` takes it",
         JobState::Running => "it is being worked: `landfall show` says how far it is",
         JobState::Held | JobState::Paused => match job.waiting.as_ref().map(|waiting| waiting.waits_for) {
@@ -120,9 +120,24 @@ fn way_of(job: &Job) -> &'static str {
         JobState::Publishing | JobState::Retiring => {
             "its records are irrevocably being published: `landfall show` says what is in its way"
         }
-        JobState::Completed => "it is done: to have its file once more, give it to `landfall ingest`",
+        JobState::Completed => return once_more(job),
         JobState::Aborted => "its file was given back, and is taken from where it lies",
         JobState::Failed | JobState::Refused => "see `landfall show`",
+    };
+    way.to_owned()
+}
+
+/// How a file that was ingested is taken once more. An archived one has no values for named wildcards where it lies.
+fn once_more(job: &Job) -> String {
+    let lay = &job.source.path;
+    match (&job.retired_to, &job.source.claimed) {
+        (Some(kept), _) => {
+            format!("it is done: to have its file once more, copy {kept} to {lay}, where its rule takes it")
+        }
+        (None, Some(_)) => "it is done, and its file was deleted: its sender may have it".to_owned(),
+        (None, None) => {
+            format!("it is done: to have its file once more, `landfall ingest {lay} --rule {}`", job.rule)
+        }
     }
 }
 

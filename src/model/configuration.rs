@@ -88,4 +88,7 @@ pub struct ConfigurationState {
     pub needs_restart: Vec<String>,
     /// A file that was changed and is not taken yet, because it does not stand still or somebody has it open for writing.
     pub unsettled: Option<OsText>,
+    /// What the last edit changed in the rules, since the service was started.
+    #[serde(default)]
+    pub last_change: Option<RulesChange>,
 }

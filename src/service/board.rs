@@ -187,6 +187,7 @@ mod tests {
             wrong_since: None,
             needs_restart: Vec::new(),
             unsettled: None,
+            last_change: None,
         };
         let kept = KeptConfiguration {
             main: "landfall.toml".into(),

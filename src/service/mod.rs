@@ -197,6 +197,7 @@ fn state_of(start: &Start) -> ConfigurationState {
         wrong_since: start.wrong.as_ref().map(|_| clock::now()),
         needs_restart: Vec::new(),
         unsettled: None,
+        last_change: None,
     }
 }
 

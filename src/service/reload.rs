@@ -407,6 +407,9 @@ impl Owner {
         self.board.post(|state| {
             told_before.clone_from(&state.problems);
             was_named = std::mem::replace(&mut state.needs_restart, needs_restart.clone());
+            if !rules.is_none() {
+                state.last_change = Some(rules.clone());
+            }
         });
         let problems = self.post_problems();
         events::configuration_taken(&rules, was_wrong, self.asked_since.is_some());
