@@ -31,8 +31,8 @@ use crate::model::pattern::Values;
 use crate::model::rule::{OnSuccess, Rule};
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
-use crate::watch::Offer;
 use crate::watch::companion;
+use crate::watch::{Answer, Offer};
 
 /// Why a file is given back that a rule may take by another name, too. From the claim folder nobody can link it.
 ///
@@ -185,7 +185,8 @@ fn companions(rule: &Rule, offer: &Offer, id: JobId, renames: bool) -> Result<Ve
     Ok(found)
 }
 
-/// Renames one file into its claim folder; `names` is how many it may have. None: it is not ours after all, and the row is gone.
+/// Renames one file into its claim folder; `names` is how many it may have. None: it is not ours after all, its row is gone, and
+/// the watch knows.
 fn take(
     shared: &Shared,
     job: &Job,
@@ -207,6 +208,9 @@ fn take(
             if !was_tried || !is_taken_all_the_same(job, from, to)? {
                 shared.store.change().unclaim(job.id).apply()?;
                 shared.delivery_decided(job.id);
+                if refused.is_ok() {
+                    shared.claims.answer(from, Answer::NotYet);
+                }
                 return refused.map(|_| None);
             }
         }
@@ -365,6 +369,19 @@ mod tests {
             )
         };
         (Job::queued(JobId::from_parts(1, 1), "rule", "hash", source, clock::now()), claimed)
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_got_another_name_since_it_was_offered_is_given_back() {
+        for (counted, is_ours) in [(1, false), (2, true)] {
+            let world = World::new();
+            let job = world.job();
+            std::fs::hard_link(world.source(), world.path("in/second.txt")).expect("links");
+            let taken = take(&world.shared, &job, Some(counted), &mut Vec::new()).expect("is decided");
+            assert_eq!(taken.is_some(), is_ours, "{counted} counted");
+            assert_eq!((is_there(&world.claimed()), is_there(&world.source())), (is_ours, !is_ours));
+        }
     }
 
     #[test]

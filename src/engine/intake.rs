@@ -110,7 +110,7 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
                 let owner = Owner::of_source(&want.rule.rule.name, path, want.rule.rule.priority);
                 shared.dispatch.queue(Stage::Load, &owner, id);
             }
-            Ok(None) => shared.claims.answer(path, Answer::NotYet),
+            Ok(None) => {} // the watch was told: twice would count as given back again
             Err(trouble) if trouble.is_poisoned() => return Err(trouble),
             Err(trouble) => refuse(shared, path, &trouble.error.to_string()),
         }
