@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::rules::{assert_works, config, config_of, in_rules_dir, log, reload, rule, rule_to, started};
-use support::{World, lines, wait_until};
+use support::{Service, World, lines, wait_until};
 
 /// What is logged whenever other rules are gone by.
 const EXCHANGED: &str = "the rules are exchanged";
@@ -176,14 +176,28 @@ fn gated(world: &World, to: &str) -> String {
     rule_to("large", to) + step
 }
 
+/// A service with a job in its middle; and the hash of the rule that this began with.
+fn in_the_middle(world: &World) -> (Service, Value) {
+    world.write("landfall.toml", config("", &[gated(world, "old")]));
+    let mut service = started(world);
+    world.move_in("large-in/pay.txt", lines(3000));
+    service.wait_for(world, "reached");
+    let began_with = world.job()["rule_hash"].clone();
+    (service, began_with)
+}
+
+/// Its job is done, whole, by the rule that it began with.
+fn ends_as_it_began(service: &mut Service, world: &World, began_with: &Value) {
+    service.wait_for(world, "old-out/pay.main");
+    service.wait_until("it is done", || (world.job()["state"] == "completed").then_some(()));
+    assert!(world.text("old-out/pay.main") == lines(3000), "records were lost or doubled");
+    assert_eq!(world.job()["rule_hash"], *began_with);
+}
+
 #[test]
 fn a_job_that_runs_ends_under_the_rule_it_began_with_and_the_next_begins_under_the_new_one() {
     let world = World::bare();
-    world.write("landfall.toml", config("", &[gated(&world, "old")]));
-    let mut service = started(&world);
-    world.move_in("large-in/pay.txt", lines(3000));
-    service.wait_for(&world, "reached");
-    let began_with = world.job()["rule_hash"].clone();
+    let (mut service, began_with) = in_the_middle(&world);
     let archived = "source = { on_success = \"archive\", archive_dir = \"archive\" }";
     let kept = "source = { on_success = \"delete\" }";
     world.write("landfall.toml", config("", &[gated(&world, "new").replace(kept, archived)]));
@@ -192,10 +206,7 @@ fn a_job_that_runs_ends_under_the_rule_it_began_with_and_the_next_begins_under_t
     service.wait_for_log("changed large; 0 unchanged");
     assert_eq!(world.job()["state"], "running", "nothing is stopped");
     world.write("go", "");
-    service.wait_for(&world, "old-out/pay.main");
-    service.wait_until("it is done", || (world.job()["state"] == "completed").then_some(()));
-    assert!(world.text("old-out/pay.main") == lines(3000), "records were lost or doubled");
-    assert_eq!(world.job()["rule_hash"], began_with);
+    ends_as_it_began(&mut service, &world, &began_with);
     assert!(!world.has("new-out") && !world.has("archive"));
     world.move_in("large-in/next.txt", lines(2000));
     service.wait_for(&world, "archive/next.txt");
@@ -207,11 +218,7 @@ fn a_job_that_runs_ends_under_the_rule_it_began_with_and_the_next_begins_under_t
 #[test]
 fn a_job_that_a_kill_broke_off_ends_under_the_rule_it_began_with() {
     let world = World::bare();
-    world.write("landfall.toml", config("", &[gated(&world, "old")]));
-    let mut service = started(&world);
-    world.move_in("large-in/pay.txt", lines(3000));
-    service.wait_for(&world, "reached");
-    let began_with = world.job()["rule_hash"].clone();
+    let (service, began_with) = in_the_middle(&world);
     // Edited while it runs, and once more while nobody runs; it has no checkpoint yet, and nothing of it is left but its rows.
     world.write("landfall.toml", config("", &[gated(&world, "other")]));
     reload(&world).done();
@@ -219,10 +226,7 @@ fn a_job_that_a_kill_broke_off_ends_under_the_rule_it_began_with() {
     world.write("landfall.toml", config("", &[gated(&world, "new")]));
     world.write("go", "");
     let mut service = started(&world);
-    service.wait_for(&world, "old-out/pay.main");
-    service.wait_until("it is done", || (world.job()["state"] == "completed").then_some(()));
-    assert!(world.text("old-out/pay.main") == lines(3000), "records were lost or doubled");
-    assert_eq!(world.job()["rule_hash"], began_with);
+    ends_as_it_began(&mut service, &world, &began_with);
     world.move_in("large-in/next.txt", "next\n");
     service.wait_for(&world, "new-out/next.main");
     assert!(!world.has("other-out"));

@@ -16,22 +16,7 @@ pipeline = [{ step = "exec", command = ["./gate"], protocol = "line", timeout = 
 
 fn gated(rule: &str) -> World {
     let world = World::with_service("stop_timeout = \"1s\"", &format!("{GATED}\n{rule}"));
-    let go = world.path("go").display().to_string();
-    let reached = world.path("reached").display().to_string();
-    world.write(
-        "gate",
-        format!(
-            "#!/usr/bin/env python3
-import os, sys, time
-for line in sys.stdin:
-    if line.startswith('last'):
-        open('{reached}', 'w').close()
-        while not os.path.exists('{go}'): time.sleep(0.02)
-    print(line, end='', flush=True)
-"
-        ),
-    );
-    world.sh("chmod +x gate");
+    world.write_gate_at("last");
     world
 }
 

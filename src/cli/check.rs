@@ -20,6 +20,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
+use crate::model::pattern::Values;
 use crate::model::rule::{OnSuccess, Output, Rule, Settings};
 use crate::model::shown_json;
 use crate::pipeline::{Pipeline, Registry};
@@ -159,7 +160,7 @@ fn show_files(rules: &[Rule], registry: &Registry, out: &mut dyn io::Write) -> a
         folders.reverse();
         // The patterns of a rule may begin in the same folder, or one below another.
         let mut seen = HashSet::new();
-        let mut taken: BTreeMap<usize, Vec<(PathBuf, BTreeMap<String, OsText>)>> = BTreeMap::new();
+        let mut of_family: BTreeMap<usize, Vec<(PathBuf, Values)>> = BTreeMap::new();
         while let Some(folder) = folders.pop() {
             if !seen.insert(folder.clone()) {
                 continue;
@@ -169,15 +170,14 @@ fn show_files(rules: &[Rule], registry: &Registry, out: &mut dyn io::Write) -> a
             for file in files {
                 match watched.assign(&file) {
                     Some((taker, vars)) if watched.first_of_family(taker) == Some(first) => {
-                        taken.entry(taker).or_default().push((file, vars));
+                        of_family.entry(taker).or_default().push((file, vars));
                     }
-                    Some(_) => {}
                     None if looked_at.insert(file.clone()) => left.push(file),
-                    None => {}
+                    Some(_) | None => {}
                 }
             }
         }
-        for (rule, files) in taken.into_iter().filter_map(|(at, files)| Some((rules.get(at)?, files))) {
+        for (rule, files) in of_family.into_iter().filter_map(|(at, files)| Some((rules.get(at)?, files))) {
             found += files.len() as u64;
             let made = made_outputs(rule, registry);
             files.into_iter().try_for_each(|(file, vars)| show_file(rule, &made, &file, vars, out))?;

@@ -515,7 +515,7 @@ pub(super) fn shown_key(key: &[&str]) -> String {
     let mut shown = String::new();
     for name in key {
         if let Ok(position) = name.parse::<usize>() {
-            shown += &format!("[{}]", position + 1);
+            shown.extend(["[", &(position + 1).to_string(), "]"]);
         } else {
             let separator = if shown.is_empty() { "" } else { "." };
             shown.extend([separator, name]);

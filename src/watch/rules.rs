@@ -79,9 +79,11 @@ impl RuleSet {
         }
         let mut tree = PatternTree::new();
         let mut start = 0;
-        for family in watched.chunk_by_mut(|one, other| one.is_family_of(other)) {
+        for family in watched.chunk_by_mut(WatchedRule::is_family_of) {
             let places = start..start + family.len();
-            family.iter_mut().for_each(|rule| rule.family = places.clone());
+            for rule in family.iter_mut() {
+                rule.family = places.clone();
+            }
             plant(&mut tree, family, start);
             start = places.end;
         }

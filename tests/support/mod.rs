@@ -108,6 +108,11 @@ impl World {
 
     /// Makes the command `gate` for an `exec` step: at line 1500 of `lines` it makes the file `reached`, and waits for the file `go`.
     pub fn write_gate(&self) {
+        self.write_gate_at("line 1500 ");
+    }
+
+    /// The same at a line that begins so.
+    pub fn write_gate_at(&self, beginning: &str) {
         let (go, reached) =
             (self.path("go").display().to_string(), self.path("reached").display().to_string());
         self.write(
@@ -116,7 +121,7 @@ impl World {
                 "#!/usr/bin/env python3
 import os, sys, time
 for line in sys.stdin:
-    if line.startswith('line 1500 '):
+    if line.startswith('{beginning}'):
         open('{reached}', 'w').close()
         while not os.path.exists('{go}'): time.sleep(0.02)
     print(line, end='', flush=True)
