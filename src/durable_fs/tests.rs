@@ -128,6 +128,26 @@ fn link_and_unlink_stand_in_for_the_rename() {
     assert_eq!(names(folder.path()), ["b", "c"]);
 }
 
+/// Where the two names of a file have two numbers: a copy stands for the link that a crash left.
+#[cfg(unix)]
+#[test]
+fn a_link_that_a_crash_left_is_known_by_its_note_and_content_where_it_has_another_number() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let take = |from: &Path, to: &Path| unix_rename::link_with_note(from, to).expect("asks");
+    let (a, b) = (file(folder.path(), "a", "same"), file(folder.path(), "b", "same"));
+    let note = unix_rename::note_of(&a, &b);
+    assert_eq!(take(&a, &b), Renamed::NameTaken, "without a note it is another's");
+    std::fs::write(&b, "else").expect("writes");
+    std::fs::write(&note, "").expect("writes");
+    assert_eq!(take(&a, &b), Renamed::NameTaken);
+    std::fs::write(&b, "same").expect("writes");
+    std::fs::write(&note, "").expect("writes");
+    assert_eq!(take(&a, &b), Renamed::Done);
+    assert_eq!(take(&a, &b), Renamed::Missing);
+    assert_eq!(take(&b, &a), Renamed::Done);
+    assert_eq!(names(folder.path()), ["a"], "no note stays");
+}
+
 #[cfg(unix)]
 #[test]
 fn without_hard_links_a_name_is_taken_exclusively() {

@@ -1,7 +1,7 @@
 //! A rename without replace on Unix: `renameat2`, else hard links, else a placeholder.
 
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -9,12 +9,16 @@ use rustix::fs::OFlags;
 use super::error::FsError;
 use super::files::{create_private, is_missing, remove_file};
 use super::folder_sync::sync_folder;
+use super::fs_type::numbers_last;
 use super::fuse;
 use super::names::{Renamed, hidden_sibling, parent_of};
 use super::unix::{
-    create_new, folder_metadata, has_no_links, is_file, is_unsupported, link, look_at, rename_exclusively,
-    rename_replace,
+    create_new, folder_metadata, has_no_links, is_file, is_unsupported, link, look_at, open_source,
+    rename_exclusively, rename_replace,
 };
+
+/// Compared at once.
+const COMPARED_BYTES: usize = 64 << 10;
 
 /// Renames on one file system, never over an existing file. Does not sync folders.
 ///
@@ -62,11 +66,75 @@ pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsErro
     if fuse::loses_its_number(to).map_err(|error| FsError::between("rename", from, to, error))? {
         return rename_over_placeholder(from, to);
     }
+    if !numbers_last(to) {
+        return link_with_note(from, to);
+    }
     match link(from, to) {
         Ok(()) => unlink_after_link(from, to),
         Err(error) if has_no_links(&error) => rename_over_placeholder(from, to),
         Err(error) => settle(error, from, to),
     }
+}
+
+/// Where the two names of one file may have two numbers, a crash between link and unlink would leave what looks like another's file under the
+/// name. The same note as below says whose it may be, and its content that it is.
+pub(super) fn link_with_note(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    let note = note_of(from, to);
+    let was_noted = note_down(&note, to)?;
+    let renamed = match link(from, to) {
+        Ok(()) => unlink_after_link(from, to),
+        Err(error) if has_no_links(&error) => {
+            if !was_noted {
+                remove_file(&note)?;
+            }
+            return rename_over_placeholder(from, to);
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && was_noted && is_copy(from, to)? => {
+            unlink_after_link(from, to)
+        }
+        Err(error) => settle(error, from, to),
+    };
+    if renamed.is_ok() {
+        remove_file(&note).ok(); // as below
+    }
+    renamed
+}
+
+/// Leaves a note, durably. Whether it was there.
+fn note_down(note: &Path, to: &Path) -> Result<bool, FsError> {
+    if !is_missing(note)? {
+        return Ok(true);
+    }
+    create_private(note)?;
+    sync_folder(parent_of(to))?;
+    Ok(false)
+}
+
+/// Whether two files have the same content.
+fn is_copy(one: &Path, other: &Path) -> Result<bool, FsError> {
+    let compare = || -> io::Result<bool> {
+        let (one, other) = (open_source(one)?, open_source(other)?);
+        let length = one.metadata()?.len();
+        if length != other.metadata()?.len() {
+            return Ok(false);
+        }
+        let (mut of_one, mut of_other) = (vec![0; COMPARED_BYTES], vec![0; COMPARED_BYTES]);
+        let mut at = 0;
+        while at < length {
+            let count = COMPARED_BYTES.min(usize::try_from(length - at).unwrap_or(COMPARED_BYTES));
+            let (Some(of_one), Some(of_other)) = (of_one.get_mut(..count), of_other.get_mut(..count)) else {
+                break;
+            };
+            one.read_exact_at(of_one, at)?;
+            other.read_exact_at(of_other, at)?;
+            if of_one != of_other {
+                return Ok(false);
+            }
+            at += count as u64;
+        }
+        Ok(true)
+    };
+    compare().map_err(|error| FsError::between("compare", one, other, error))
 }
 
 /// The new name is durable before the old one goes: a power cut must not keep the unlink and lose the link.
@@ -110,11 +178,7 @@ pub(super) fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed,
         remove_file(&note)?;
         return Ok(Renamed::Missing);
     }
-    let was_noted = !is_missing(&note)?;
-    if !was_noted {
-        create_private(&note)?;
-        sync_folder(parent_of(to))?;
-    }
+    let was_noted = note_down(&note, to)?;
     let renamed = match create_new(to, OFlags::WRONLY) {
         Ok(_) => replace_placeholder(from, to),
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(FsError::new("create", to, error)),

@@ -14,6 +14,8 @@ use toml::Table;
 #[cfg(target_os = "linux")]
 pub mod disk;
 #[cfg(target_os = "linux")]
+pub mod habits;
+#[cfg(target_os = "linux")]
 pub mod mounts;
 pub mod random;
 pub mod rules;
