@@ -93,7 +93,7 @@ pub(crate) use probe::{
 };
 #[cfg(not(target_os = "linux"))]
 pub(crate) use reach::keep_reached;
-pub(crate) use rename::{rename_no_replace, rename_replace, take_file, write_file};
+pub(crate) use rename::{forget_note, rename_no_replace, rename_replace, take_file, write_file};
 #[cfg(target_os = "linux")]
 pub(crate) use rights::{Writers, writers};
 pub(crate) use rights::{mount_for_us_alone, refusal};

@@ -11,9 +11,9 @@ use super::folder_sync::sync_folder;
 use super::names::{Renamed, hidden_sibling, parent_of};
 use super::platform;
 #[cfg(unix)]
-pub(crate) use super::unix_rename::{rename_no_replace, take_file};
+pub(crate) use super::unix_rename::{forget_note, rename_no_replace, take_file};
 #[cfg(windows)]
-pub(crate) use super::windows_rename::{rename_no_replace, rename_no_replace as take_file};
+pub(crate) use super::windows_rename::{forget_note, rename_no_replace, rename_no_replace as take_file};
 
 /// Renames over whatever is there, atomically. Does not sync folders.
 pub(crate) fn rename_replace(from: &Path, to: &Path) -> Result<Renamed, FsError> {

@@ -133,7 +133,7 @@ fn link_and_unlink_stand_in_for_the_rename() {
 #[test]
 fn a_link_that_a_crash_left_is_known_by_its_note_and_content_where_it_has_another_number() {
     let folder = tempfile::tempdir().expect("a folder");
-    let take = |from: &Path, to: &Path| unix_rename::link_with_note(from, to).expect("asks");
+    let take = |from: &Path, to: &Path| rename_no_replace(from, to).expect("asks");
     let (a, b) = (file(folder.path(), "a", "same"), file(folder.path(), "b", "same"));
     let note = unix_rename::note_of(&a, &b);
     assert_eq!(take(&a, &b), Renamed::NameTaken, "without a note it is another's");
@@ -144,8 +144,12 @@ fn a_link_that_a_crash_left_is_known_by_its_note_and_content_where_it_has_anothe
     std::fs::write(&note, "").expect("writes");
     assert_eq!(take(&a, &b), Renamed::Done);
     assert_eq!(take(&a, &b), Renamed::Missing);
-    assert_eq!(take(&b, &a), Renamed::Done);
+    assert_eq!(unix_rename::link_with_note(&b, &a).expect("asks"), Renamed::Done);
     assert_eq!(names(folder.path()), ["a"], "no note stays");
+    std::fs::write(&b, "").expect("writes");
+    std::fs::write(unix_rename::note_of(&a, &b), "").expect("writes");
+    assert_eq!(take(&a, &b), Renamed::Done, "its own placeholder");
+    assert_eq!((names(folder.path()), content(&b)), (vec!["b".into()], Some("same".into())));
 }
 
 #[cfg(unix)]

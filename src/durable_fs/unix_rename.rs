@@ -77,27 +77,47 @@ pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsErro
 }
 
 /// Where the two names of one file may have two numbers, a crash between link and unlink would leave what looks like another's file under the
-/// name. The same note as below says whose it may be, and its content that it is.
+/// name. The same note as below says whose it may be: see [`finish_noted`].
 pub(super) fn link_with_note(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     let note = note_of(from, to);
     let was_noted = note_down(&note, to)?;
-    let renamed = match link(from, to) {
-        Ok(()) => unlink_after_link(from, to),
-        Err(error) if has_no_links(&error) => {
+    match link(from, to) {
+        Ok(()) => {
+            let renamed = unlink_after_link(from, to)?;
+            remove_file(&note).ok(); // as below
+            Ok(renamed)
+        }
+        Err(error) => {
             if !was_noted {
                 remove_file(&note)?;
             }
-            return rename_over_placeholder(from, to);
+            if has_no_links(&error) { rename_over_placeholder(from, to) } else { settle(error, from, to) }
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && was_noted && is_copy(from, to)? => {
-            unlink_after_link(from, to)
-        }
-        Err(error) => settle(error, from, to),
-    };
-    if renamed.is_ok() {
-        remove_file(&note).ok(); // as below
     }
-    renamed
+}
+
+/// The name is taken, by a file with another number. By our own link or placeholder, if an earlier call noted that it would take the name,
+/// and what lies there is the same or nothing.
+fn finish_noted(from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    let note = note_of(from, to);
+    if is_missing(&note)? {
+        return Ok(Renamed::NameTaken);
+    }
+    if is_copy(from, to)? {
+        unlink_after_link(from, to)?;
+    } else if is_empty_file(to) {
+        replace_placeholder(from, to)?;
+    } else {
+        remove_file(&note)?;
+        return Ok(Renamed::NameTaken);
+    }
+    remove_file(&note).ok();
+    Ok(Renamed::Done)
+}
+
+/// Removes the note of a rename that came to its end, if a crash left it.
+pub(crate) fn forget_note(from: &Path, to: &Path) -> Result<(), FsError> {
+    remove_file(&note_of(from, to))
 }
 
 /// Leaves a note, durably. Whether it was there.
@@ -152,7 +172,7 @@ fn finish_link(from: &Path, to: &Path) -> Result<Renamed, FsError> {
         _ => return Ok(Renamed::NameTaken),
     };
     if (old.st_dev, old.st_ino) != (new.st_dev, new.st_ino) {
-        return Ok(Renamed::NameTaken);
+        return finish_noted(from, to);
     }
     if is_one_name(from, to)? {
         return Ok(Renamed::Done);

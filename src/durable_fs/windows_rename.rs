@@ -18,3 +18,9 @@ pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsErr
         Err(error) => Err(FsError::between("rename", from, to, error)),
     }
 }
+
+/// Renames are never noted.
+#[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
+pub(crate) fn forget_note(_from: &Path, _to: &Path) -> Result<(), FsError> {
+    Ok(())
+}

@@ -173,6 +173,7 @@ impl Destination for Folder {
         };
         let published = hidden.identity.map(|_| presence(path)).transpose()?;
         if published.and_then(Presence::file).as_ref().is_some_and(is_it) {
+            durable_fs::forget_note(hidden.path.as_path(), path)?;
             return Ok(Standing::Published);
         }
         let folder = durable_fs::parent_of(hidden.path.as_path());
