@@ -178,7 +178,8 @@ impl Watcher {
             candidate.written = true;
         }
         let Ok(Some(identity)) = durable_fs::identity_at(path) else { return self.evaluate(path, now) };
-        let changed = candidate.look(identity, now);
+        let changed = self.table.look(path, identity, now);
+        let Some(candidate) = self.table.get_mut(path) else { return };
         if proof == Proof::None {
             // Its deadline stands; by then it is known that it changed.
             let only_waits = candidate.phase == Phase::Waiting && candidate.failures == 0;
@@ -240,7 +241,9 @@ impl Watcher {
             Ok(None) => return self.vanished(path),
             Err(error) => return self.failed(path, told("cannot be looked at", path, &error), now),
         };
-        if candidate.look(identity, now) {
+        let changed = self.table.look(path, identity, now);
+        let Some(candidate) = self.table.get_mut(path) else { return };
+        if changed {
             candidate.start_afresh();
         } else if matches!(candidate.phase, Phase::Ready(_)) {
             return;
@@ -315,9 +318,10 @@ impl Watcher {
             }
             Err(error) => return self.failed(path, told("cannot be opened", path, &error), now),
         };
-        if candidate.look(identity, now) {
+        if self.table.look(path, identity, now) {
             return self.table.wait(path, now, STANDS_STILL_YET);
         }
+        let Some(candidate) = self.table.get_mut(path) else { return };
         let proves_its_end = (self.links.content.proves_its_end)(&head);
         if must_be_framed && !proves_its_end {
             candidate.proof = Proof::None;
@@ -473,8 +477,8 @@ impl Watcher {
             return self.back_off(path, again, now);
         }
         let Some(key) = self.table.key(path) else { return };
+        self.table.see(&key, identity, now);
         let Some(candidate) = self.table.get_mut(path) else { return };
-        candidate.see(identity, now);
         candidate.still_since = now;
         candidate.proof = Proof::None;
         candidate.distrusted = Some((identity.device, identity.inode));

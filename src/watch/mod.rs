@@ -23,6 +23,7 @@
 mod batch;
 mod bell;
 mod beside;
+mod by_number;
 mod candidate;
 mod candidates;
 pub(crate) mod companion;

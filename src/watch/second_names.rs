@@ -41,12 +41,8 @@ impl Watcher {
             candidate.names_counted = Some((names, scan));
         }
         let is_scanned = is_idle && candidate.names_counted.is_some_and(|(_, before)| before < scan);
-        let seen = candidate.seen;
         // One that is offered counts: where it got this name before it is claimed, it comes back.
-        let is_other = |(other, it): &(&Arc<Path>, &super::candidate::Candidate)| {
-            *other != path && it.seen.same_file(&seen)
-        };
-        let other = self.table.iter().find(is_other).map(|(other, _)| escaped_path(other));
+        let other = self.table.other_name(path).map(|other| escaped_path(other));
         let (pause, reason) = match other {
             Some(other) => {
                 let reason = format!(

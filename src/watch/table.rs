@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::by_number::ByNumber;
 use super::candidate::{Candidate, Phase, QueueKey};
 use super::ready::Proof;
 use crate::model::identity::FileIdentity;
@@ -48,6 +49,7 @@ pub(super) struct Table {
     next_rule: usize,
     arrivals: u64,
     by_marker: HashMap<PathBuf, HashSet<Arc<Path>>>,
+    by_number: ByNumber,
     taken: Remembered,
     /// Files that the marker of their folder stood for.
     marked: Remembered,
@@ -163,6 +165,33 @@ impl Table {
         self.files.get_mut(path)
     }
 
+    /// Takes note of a look at a candidate; tells whether the file changed since the last one.
+    pub(super) fn look(&mut self, path: &Arc<Path>, identity: FileIdentity, now: Instant) -> bool {
+        self.note_number(path, &identity);
+        self.files.get_mut(path).is_some_and(|candidate| candidate.look(identity, now))
+    }
+
+    /// Notes what a candidate is now.
+    pub(super) fn see(&mut self, path: &Arc<Path>, identity: FileIdentity, now: Instant) {
+        self.note_number(path, &identity);
+        if let Some(candidate) = self.files.get_mut(path) {
+            candidate.see(identity, now);
+        }
+    }
+
+    fn note_number(&mut self, path: &Arc<Path>, identity: &FileIdentity) {
+        let Some(candidate) = self.files.get(path) else { return };
+        if !candidate.seen.same_file(identity) {
+            self.by_number.remove(path, &candidate.seen);
+            self.by_number.insert(path, identity);
+        }
+    }
+
+    /// Another candidate that is the same file.
+    pub(super) fn other_name(&self, path: &Path) -> Option<&Arc<Path>> {
+        self.by_number.other(path, &self.files.get(path)?.seen)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<Path>, &Candidate)> {
         self.files.iter()
     }
@@ -192,6 +221,7 @@ impl Table {
         for marker in candidate.companions.iter() {
             self.by_marker.entry(marker.clone()).or_default().insert(Arc::clone(path));
         }
+        self.by_number.insert(path, &candidate.seen);
         self.count(candidate.rule, |count| count + 1);
         if let Some(due) = candidate.due {
             self.due.push(Reverse((due, Arc::clone(path))));
@@ -207,6 +237,7 @@ impl Table {
     pub(super) fn remove(&mut self, path: &Path) -> Option<Candidate> {
         self.unqueue(path);
         let candidate = self.files.remove(path)?;
+        self.by_number.remove(path, &candidate.seen);
         self.count(candidate.rule, |count| count.saturating_sub(1));
         for marker in candidate.companions.iter() {
             let Some(files) = self.by_marker.get_mut(marker) else { continue };
