@@ -81,7 +81,7 @@ fn folders_beyond_the_limit_are_scanned_and_have_events_once_it_was_raised() {
         }
     };
     for folder in &folders {
-        service.wait_until(folder, || world.has(&format!("out/{folder}")).then_some(()));
+        service.wait_until(folder, || world.has(format!("out/{folder}")).then_some(()));
         world.move_in(&format!("in/{folder}/later-{folder}.txt"), "one\n");
     }
     come(&mut service, "later");

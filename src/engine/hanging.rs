@@ -11,7 +11,7 @@ use super::file_systems;
 use super::shared::Shared;
 use crate::durable_fs::{self, Mounts};
 use crate::model::job::{Job, Waiting};
-use crate::model::os_text::escaped_path;
+use crate::model::os_text::{OsText, escaped_path};
 
 /// A busy disk may take so long.
 const LEAST: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ impl Hanging {
         }
         let used = self.used_by(shared, job);
         if let Some((_, path, time)) = self.at.iter().find(|(mount, ..)| used.contains(mount)) {
-            job.waiting = Some(Waiting::for_answer(&escaped_path(path).to_string(), time.as_secs()));
+            job.waiting = Some(Waiting::for_answer(&escaped_path(path), time.as_secs()));
         }
     }
 
@@ -52,7 +52,7 @@ impl Hanging {
         let rules = shared.rules.now();
         let of_rule =
             rules.rule_for(&job.rule, &job.vars).map(|rule| file_systems::used_by(rule, &self.mounts));
-        let own = [Some(job.source.path.as_path()), job.source.claimed.as_ref().map(|path| path.as_path())];
+        let own = [Some(job.source.path.as_path()), job.source.claimed.as_ref().map(OsText::as_path)];
         let own = own.into_iter().flatten().map(|path: &Path| self.mounts.of(path));
         own.chain(of_rule.into_iter().flatten()).collect()
     }

@@ -312,7 +312,9 @@ impl Watcher {
             if below.is_empty() {
                 self.scanner.walk(point);
             } else {
-                below.iter().for_each(|folder| self.scanner.walk(folder.clone()));
+                for folder in below {
+                    self.scanner.walk(folder.clone());
+                }
             }
         }
     }

@@ -2,6 +2,8 @@
 //! speaks the kernel's own protocol (`/dev/fuse`), so that no library is needed. Whoever writes into the folder behind it is another
 //! client: nobody here is told of that.
 
+#![allow(clippy::disallowed_methods, reason = "it is the file system")]
+
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
@@ -174,11 +176,11 @@ impl<'a> Fields<'a> {
 }
 
 fn put(numbers: &mut Vec<u8>, values: &[u64]) {
-    values.iter().for_each(|value| numbers.extend(value.to_ne_bytes()));
+    numbers.extend(values.iter().flat_map(|value| value.to_ne_bytes()));
 }
 
 fn put_short(numbers: &mut Vec<u8>, values: &[u32]) {
-    values.iter().for_each(|value| numbers.extend(value.to_ne_bytes()));
+    numbers.extend(values.iter().flat_map(|value| value.to_ne_bytes()));
 }
 
 impl Server {
@@ -221,8 +223,8 @@ impl Server {
             9 => {
                 let (mode, _, name) = (body.u32(), body.u32(), body.name());
                 let path = self.named(node, name);
-                let made = fs::DirBuilder::new().mode(mode).create(self.behind.join(&path));
-                made.map_err(|error| errno(&error)).and_then(|()| self.entry(path))
+                let created = fs::DirBuilder::new().mode(mode).create(self.behind.join(&path));
+                created.map_err(|error| errno(&error)).and_then(|()| self.entry(path))
             }
             10 | 11 => self.remove(node, body.name(), call == 11),
             12 => {
@@ -357,7 +359,7 @@ impl Server {
             };
             let times = Timestamps { last_access: time(16, 128, 0), last_modification: time(32, 256, 1) };
             rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|error| error.raw_os_error())?;
+                .map_err(rustix::io::Errno::raw_os_error)?;
         }
         self.attributes(node)
     }
@@ -407,7 +409,7 @@ impl Server {
             self.make_silly(&to)?;
         }
         rustix::fs::renameat_with(CWD, self.behind.join(&from), CWD, self.behind.join(&to), flags)
-            .map_err(|error| error.raw_os_error())?;
+            .map_err(rustix::io::Errno::raw_os_error)?;
         self.forget(&to);
         let below: Vec<_> = self.ids.keys().filter(|path| path.starts_with(&from)).cloned().collect();
         for path in below {
