@@ -115,7 +115,9 @@ fn what_came_while_the_queue_of_events_overflowed_is_found_at_once() {
         // Two by turns: events that are the same as the last one take no room. Nobody takes these.
         let names = ["in/a.tmp", "in/b.tmp"].map(|name| world.path(name));
         for _ in 0..=max / 4 {
-            names.iter().for_each(|name| drop(File::create(name).expect("it can be made")));
+            for name in &names {
+                drop(File::create(name).expect("it can be made"));
+            }
         }
         world.move_in(&format!("in/{round}.txt"), "one\n");
         service.signal(Signal::CONT);
