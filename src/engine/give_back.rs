@@ -3,7 +3,6 @@
 //! The row says so first, durably: its sender may take the file away before the end of the row is, and nothing is lost then.
 
 use super::companions::{return_companions, take_companions};
-use super::gone;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
@@ -63,6 +62,9 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     job.take(JobEvent::GivenBack, clock::now(), why)?;
     job.error = None;
     job.account = Account::default(); // the file comes again
+    let was_held = shared.claims.held.has(&job.source.identity);
+    job.is_gone |= was_held; // until it does: see `gone::came_again`
+    let again = shared.claims.held.give_back(&job.source.identity, job.id);
     let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
     let mut changes = shared.store.change();
     changes.job(job).ledger(&row, false).forget_work(job.id);
@@ -72,8 +74,14 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;
     shared.dispatch.forget_back_off(job.id);
-    if let Some(lost) = shared.claims.held.give_back(&job.source.identity) {
-        gone::note(shared, &lost.rule, &lost.path, &lost.identity, &lost.vars, "read again");
+    if job.is_gone && was_held && !shared.claims.held.is_told_gone_by(job.id) {
+        job.is_gone = false;
+        shared.store.change().job(job).apply()?;
+    }
+    if let Some(again) = again
+        && !shared.claims.held.offer(again.clone())
+    {
+        shared.claims.held.forget_unread(&again.identity);
     }
     shared.delivery_decided(job.id);
     events::given_back(job, why);

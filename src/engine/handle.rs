@@ -156,6 +156,11 @@ impl Engine {
         }
     }
 
+    /// What stopped the stages by itself, if something did.
+    pub(crate) fn fault(&self) -> Option<JobError> {
+        self.stages()?.stop.fatal().cloned()
+    }
+
     /// Takes a file that an operator names under a rule, now.
     pub(super) fn ingest(
         shared: &Arc<Shared>,

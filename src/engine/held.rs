@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use super::lock;
 use crate::model::identity::FileIdentity;
+use crate::model::job_id::JobId;
 use crate::watch::Offer;
 
 /// Files that are open at once. What comes beyond it is gone for who stands aside, and told so.
@@ -48,8 +49,15 @@ struct Held {
 
 struct Remembered {
     identity: FileIdentity,
+    told: Told,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
     /// By a job that reads it, or did.
-    is_read: bool,
+    Read,
+    /// By one that says that it is gone, which is no longer so once it comes again. Its offers that are under way are late.
+    Gone { job: JobId, is_back: bool },
 }
 
 /// What became of a file that is to be held.
@@ -62,11 +70,11 @@ pub(super) enum Hold {
 }
 
 impl Files {
-    fn remember(&mut self, identity: FileIdentity, is_read: bool) {
+    fn remember(&mut self, identity: FileIdentity, told: Told) {
         if self.remembered.len() == REMEMBERED_MAX {
             self.remembered.pop_front();
         }
-        self.remembered.push_back(Remembered { identity, is_read });
+        self.remembered.push_back(Remembered { identity, told });
     }
 
     fn hold(&mut self, offer: &Offer, file: File) -> Hold {
@@ -76,20 +84,26 @@ impl Files {
             held.again = Some(offer.clone());
             return Hold::Known;
         }
-        if self.remembered.iter().any(|other| other.is_read && is_same(&other.identity)) {
+        if self.remembered.iter().any(|other| other.told == Told::Read && is_same(&other.identity)) {
             return Hold::Known;
+        }
+        for other in self.remembered.iter_mut().filter(|other| other.identity == identity) {
+            if let Told::Gone { is_back, .. } = &mut other.told {
+                *is_back = true; // not everywhere a rename changes something
+            }
         }
         if self.open.len() >= HELD_MAX {
             return Hold::NoRoom;
         }
         self.open.insert(identity, Held { file, again: None });
-        self.remember(identity, true);
+        self.remember(identity, Told::Read);
         Hold::Held
     }
 
-    /// No job tells of it any more.
-    fn drop_all_of(&mut self, identity: &FileIdentity) -> Option<Held> {
-        self.remembered.retain(|other| !other.identity.same_content(identity));
+    /// No job reads it any more.
+    fn drop_read(&mut self, identity: &FileIdentity) -> Option<Held> {
+        let is_it = |other: &Remembered| other.told == Told::Read && other.identity.same_content(identity);
+        self.remembered.retain(|other| !is_it(other));
         self.open.remove(identity)
     }
 }
@@ -100,9 +114,27 @@ impl HeldSources {
         lock(&self.files).hold(offer, file)
     }
 
-    /// A row tells of a file that nobody reads.
-    pub(super) fn remember_gone(&self, identity: &FileIdentity) {
-        lock(&self.files).remember(*identity, false);
+    /// This job tells of a file that nobody reads.
+    pub(super) fn remember_gone(&self, identity: &FileIdentity, job: JobId) {
+        lock(&self.files).remember(*identity, Told::Gone { job, is_back: false });
+    }
+
+    /// Whether an offer of it comes late: it was taken away, and told as gone, or to come again.
+    pub(super) fn is_late(&self, identity: &FileIdentity) -> bool {
+        let is_gone = |told| matches!(told, Told::Gone { is_back: false, .. });
+        lock(&self.files).remembered.iter().any(|other| other.identity == *identity && is_gone(other.told))
+    }
+
+    /// The job that told a file as gone of which there is a job again.
+    pub(super) fn came_again(&self, identity: &FileIdentity) -> Option<JobId> {
+        let mut files = lock(&self.files);
+        let told = files.remembered.iter().enumerate().find_map(|(at, other)| match other.told {
+            Told::Gone { job, .. } if other.identity.same_content(identity) => Some((at, job)),
+            _ => None,
+        });
+        let (at, job) = told?;
+        files.remembered.remove(at);
+        Some(job)
     }
 
     pub(super) fn has(&self, identity: &FileIdentity) -> bool {
@@ -117,7 +149,7 @@ impl HeldSources {
     /// Whether its content is read, or was, under an identity that is another by its rename alone.
     pub(super) fn knows_renamed(&self, identity: &FileIdentity) -> bool {
         let is_it = |other: &Remembered| {
-            other.is_read && other.identity != *identity && other.identity.same_content(identity)
+            other.told == Told::Read && other.identity != *identity && other.identity.same_content(identity)
         };
         lock(&self.files).remembered.iter().any(is_it)
     }
@@ -139,24 +171,23 @@ impl HeldSources {
 
     /// No job was made of it, so that nothing tells of it.
     pub(super) fn forget_unread(&self, identity: &FileIdentity) {
-        let held = lock(&self.files).drop_all_of(identity);
+        let held = lock(&self.files).drop_read(identity);
         drop(held);
     }
 
-    /// Its job ended because the file comes again. Where it did already, and was taken away, that is the next job: else the file is lost,
-    /// and given here.
-    pub(super) fn give_back(&self, identity: &FileIdentity) -> Option<Offer> {
+    /// Its job ends early, and tells it as gone until it comes again: before its row says so, else late offers of it would be taken. Where it
+    /// came already, and was taken away, that is to be offered once the row does.
+    pub(super) fn give_back(&self, identity: &FileIdentity, job: JobId) -> Option<Offer> {
         let mut files = lock(&self.files);
-        let held = files.drop_all_of(identity);
-        let Held { file, again } = held?;
-        let again = again?;
-        let is_held = files.hold(&again, file) == Hold::Held;
-        drop(files);
-        if is_held && self.offer(again.clone()) {
-            return None;
-        }
-        self.forget_unread(&again.identity);
-        Some(again)
+        let Held { file, again } = files.drop_read(identity)?;
+        files.remember(*identity, Told::Gone { job, is_back: false });
+        again.filter(|again| files.hold(again, file) == Hold::Held)
+    }
+
+    /// Whether nothing came again of what this job tells as gone.
+    pub(super) fn is_told_gone_by(&self, id: JobId) -> bool {
+        let is_it = |told| matches!(told, Told::Gone { job, .. } if job == id);
+        lock(&self.files).remembered.iter().any(|other| is_it(other.told))
     }
 
     /// Whether a job is going to be made of it.
@@ -173,6 +204,10 @@ mod tests {
     use super::*;
     use crate::durable_fs;
     use crate::engine::tests::World;
+
+    fn job() -> JobId {
+        JobId::from_parts(1, 1)
+    }
 
     fn offer(world: &World) -> Offer {
         let identity = durable_fs::identity_at(&world.source()).expect("looks").expect("a file");
@@ -215,10 +250,16 @@ mod tests {
         held.hold(&first, opened(&world));
         held.forget_unread(&first.identity);
         assert!(!held.has(&first.identity) && !held.knows(&first.identity));
-        held.remember_gone(&first.identity);
+        held.remember_gone(&first.identity, job());
         let again = renamed(&first);
         assert!(held.knows(&again.identity) && !held.knows_renamed(&again.identity));
+        assert!(held.is_late(&first.identity) && !held.is_late(&again.identity));
         assert_eq!(held.hold(&again, opened(&world)), Hold::Held);
+        assert_eq!((held.came_again(&again.identity), held.came_again(&again.identity)), (Some(job()), None));
+        held.remember_gone(&first.identity, job());
+        held.forget_unread(&again.identity);
+        assert_eq!(held.hold(&first, opened(&world)), Hold::Held);
+        assert!(!held.is_late(&first.identity), "it is there again, and looks as it was");
     }
 
     #[test]
@@ -231,7 +272,8 @@ mod tests {
         let again = renamed(&first);
         held.hold(&first, opened(&world));
         assert_eq!(held.hold(&again, opened(&world)), Hold::Known, "the same content");
-        assert_eq!(held.give_back(&first.identity), None);
+        assert_eq!(held.give_back(&first.identity, job()), Some(again.clone()));
+        assert!(held.is_told_gone_by(job()) && held.offer(again.clone()));
         assert_eq!(offers.try_recv().expect("is offered"), [again.clone()]);
         assert!(held.has(&again.identity) && !held.has(&first.identity));
         assert!(!held.knows_renamed(&again.identity), "nobody takes it for one that was read");

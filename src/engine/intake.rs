@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::claim::{self, Wanted};
+use super::gone;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
@@ -106,6 +107,7 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
         let path = &want.offer.path;
         match claimed {
             Ok(Some(id)) => {
+                gone::came_again(shared, &want.offer.identity);
                 shared.claims.answer(path, Answer::Taken);
                 let owner = Owner::of_source(&want.rule.rule.name, path, want.rule.rule.priority);
                 shared.dispatch.queue(Stage::Load, &owner, id);
@@ -126,7 +128,10 @@ fn is_kept(offer: &Offer) -> bool {
 /// cannot be told.
 fn is_known(shared: &Shared, offer: &Offer) -> bool {
     match shared.store.kept(&offer.path.as_path().into(), &offer.identity) {
-        Ok(None) if shared.claims.held.knows_renamed(&offer.identity) => {
+        Ok(None)
+            if shared.claims.held.knows_renamed(&offer.identity)
+                || shared.claims.held.is_late(&offer.identity) =>
+        {
             shared.claims.answer(&offer.path, Answer::Taken);
         }
         Ok(None) => return false,

@@ -94,8 +94,9 @@ fn take_one(shared: &Shared, offer: &Offer, is_late: &AtomicBool) {
 /// Tells of a file of which no job does.
 fn note_gone(shared: &Shared, offer: &Offer, why: &str) {
     if job_of(shared, offer).is_none() {
-        shared.claims.held.remember_gone(&offer.identity);
-        gone::note(shared, &offer.rule, &offer.path, &offer.identity, &offer.vars, why);
+        let id = gone::new_id(shared);
+        shared.claims.held.remember_gone(&offer.identity, id);
+        gone::note_as(id, shared, &offer.rule, &offer.path, &offer.identity, &offer.vars, why);
     }
 }
 
@@ -130,8 +131,8 @@ fn job_of(shared: &Shared, offer: &Offer) -> Option<Job> {
 /// No job was made of it.
 fn let_go(shared: &Shared, offer: &Offer) {
     let held = &shared.claims.held;
-    if held.knows_renamed(&offer.identity) {
-        return held.forget(&offer.identity); // it was read
+    if held.knows_renamed(&offer.identity) || held.is_late(&offer.identity) {
+        return held.forget(&offer.identity); // it was read, or is told as gone
     }
     held.forget_unread(&offer.identity);
     if !shared.rules.takes_files(&offer.rule.name, &offer.vars) {

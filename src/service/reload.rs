@@ -333,7 +333,7 @@ impl Owner {
     fn post_problems(&self) -> Vec<ConfigurationProblem> {
         let mut problems = self.judged.wrong.as_ref().map(Problems::told).unwrap_or_default();
         problems.extend(self.unready.iter().cloned());
-        problems.extend(self.aside.trouble().map(unwatched_shadows));
+        problems.extend(self.aside.trouble().map(|why| unwatched_shadows(&self.files.main, &why)));
         self.board.post(|state| {
             state.problems.clone_from(&problems);
             let since = state.wrong_since.or_else(|| Some(clock::now()));
@@ -485,12 +485,12 @@ fn key_of(rule: &str) -> String {
     format!("rule \"{rule}\"")
 }
 
-fn unwatched_shadows(why: String) -> ConfigurationProblem {
+fn unwatched_shadows(main: &Path, why: &str) -> ConfigurationProblem {
     let key = "mode = \"shadow\"".to_owned();
     let message = format!("shadow rules are not watched: {why}");
     let text = format!("{key}: {message}\n    hint: {UNWATCHED_HINT}");
     let hint = Some(UNWATCHED_HINT.to_owned());
-    ConfigurationProblem { file: None, line: None, column: None, key, message, hint, text }
+    ConfigurationProblem { file: Some(main.into()), line: None, column: None, key, message, hint, text }
 }
 
 fn unready_rule(file: Option<&PathBuf>, unready: &Unready) -> ConfigurationProblem {

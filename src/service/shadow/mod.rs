@@ -25,6 +25,7 @@ use super::start::opened;
 use crate::control::{ControlError, Server};
 use crate::durable_fs;
 use crate::engine::{Engine, Refusal, Running, TakeOutputs};
+use crate::model::fault::JobError;
 use crate::model::identity::FileIdentity;
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::pipeline::Registry;
@@ -83,6 +84,8 @@ struct Begun {
 enum Unwatched {
     #[error(transparent)]
     NotBegun(#[from] ServiceError),
+    #[error("they were stopped until the service is restarted: {0}")]
+    Failed(JobError),
     #[error("the rules are not taken")]
     NotTaken(#[from] Refusal),
     #[error("cannot start a thread that compares")]
@@ -125,7 +128,11 @@ impl Aside {
 
     /// Why the rules that it was given last are not watched.
     pub(super) fn trouble(&self) -> Option<String> {
-        lock(&self.trouble).clone()
+        let fault = match &*lock(&self.engine) {
+            Life::Begun(begun) => begun.engine.fault(),
+            Life::NotBegun | Life::Stopped => None,
+        };
+        fault.map(|fault| Unwatched::Failed(fault).to_string()).or_else(|| lock(&self.trouble).clone())
     }
 
     fn go_by(&self, rules: &[Rule]) -> Result<(), Unwatched> {
@@ -135,6 +142,9 @@ impl Aside {
             Life::Begun(begun) => Some(begun.engine.clone()),
             Life::Stopped => return Ok(()),
         };
+        if let Some(fault) = known.as_ref().and_then(Engine::fault) {
+            return Err(Unwatched::Failed(fault));
+        }
         let (engine, taken) = match known {
             Some(engine) => {
                 let taken = engine.take_rules(aside.clone());
