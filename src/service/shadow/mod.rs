@@ -145,10 +145,10 @@ impl Aside {
         if let Some(fault) = known.as_ref().and_then(Engine::fault) {
             return Err(Unwatched::Failed(fault));
         }
-        let (engine, taken) = match known {
+        let (engine, result) = match known {
             Some(engine) => {
-                let taken = engine.take_rules(aside.clone());
-                (engine, taken.map(drop))
+                let exchanged = engine.take_rules(aside.clone());
+                (engine, exchanged.map(drop))
             }
             None if rules.iter().any(|rule| rule.mode == Mode::Shadow) || self.was_broken_off() => {
                 (self.begin(aside.clone())?, Ok(()))
@@ -159,7 +159,7 @@ impl Aside {
         // What is wrong with them the engine has told.
         let taker = RuleSet::new(rules.clone()).ok().map(|set| Arc::new(Taker { engine, set, rules }));
         *self.taker.write().unwrap_or_else(PoisonError::into_inner) = taker;
-        Ok(taken?)
+        Ok(result?)
     }
 
     /// Whether an earlier run left outputs of jobs that it had begun: in clear, and looked for by nobody but the engine that stands aside.
