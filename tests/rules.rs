@@ -276,7 +276,9 @@ fn patterns_are_not_multiplied_by_overrides_or_by_other_rules() {
 /// Half a file that was taken for a whole one looks like any other afterwards, but for this.
 #[test]
 fn by_what_a_file_counted_as_complete_is_told_and_a_weak_proof_in_the_list_too() {
-    let world = with_senders(RULE, &["acme"]);
+    // Long enough for the event of a rename to come before it is over.
+    let slow = RULE.replace("stable_for = \"100ms\"", "stable_for = \"1500ms\", linger = \"200ms\"");
+    let world = with_senders(&slow, &["acme"]);
     let mut service = world.start();
     service.wait_until_it_watches();
     world.move_in("in/acme/moved.txt", "1\n");
