@@ -26,8 +26,7 @@ fn zone(rule: &str) -> Option<World> {
     }
     let world = World::new(rule);
     fs::set_permissions(world.folder(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-    // A build folder may be closed to other users.
-    fs::copy(env!("CARGO_BIN_EXE_landfall"), world.path("landfall")).expect("the binary can be copied");
+    world.copied_binary();
     world.sh(&format!(
         "mkdir -p data out archive; chown {SERVICE}:{SERVICE} data out archive; chmod 700 data; chmod 755 in"
     ));

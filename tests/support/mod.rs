@@ -288,6 +288,13 @@ for line in sys.stdin:
         serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
     }
 
+    /// The binary once more, in the world's folder: a build folder may be closed to other users.
+    pub fn copied_binary(&self) -> PathBuf {
+        // By another process: a child of another thread would have the file open for writing, and it could not be run meanwhile.
+        self.sh(&format!("[ -e landfall ] || cp '{}' landfall", env!("CARGO_BIN_EXE_landfall")));
+        self.path("landfall")
+    }
+
     /// Starts `landfall run`.
     pub fn start(&self) -> Service {
         Service::start(self)

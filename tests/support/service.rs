@@ -68,9 +68,7 @@ impl Service {
 
     /// As another user, who must be able to enter the world's folder.
     pub(super) fn start_as(world: &World, user: u32) -> Self {
-        // A build folder may be closed to other users.
-        let binary = world.path("landfall");
-        fs::copy(env!("CARGO_BIN_EXE_landfall"), &binary).expect("the binary can be copied");
+        let binary = world.copied_binary();
         let mut command = std::process::Command::new("setpriv");
         command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]);
         command.arg(binary).arg("run").current_dir(world.path("")).env_remove("RUST_LOG");
