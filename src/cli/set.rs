@@ -45,7 +45,7 @@ pub(super) fn run(args: &SetArgs, settings: &Settings) -> anyhow::Result<ExitCod
         let priority = args.priority;
         match door.act(&Act::Set { job: job.id.to_string(), priority }) {
             Ok(id) => {
-                say!("{id}: priority {} (was {})  {}", priority.get(), job.priority.get(), job.source.path)
+                say!("{id}: priority {} (was {})  {}", priority.get(), job.priority.get(), job.source.path);
             }
             Err(refusal) => {
                 complain(&refusal.to_string(), refusal.hint().as_deref());

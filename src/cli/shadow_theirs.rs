@@ -36,8 +36,7 @@ impl Theirs {
         };
         let found = walk(folder, |path| {
             if is_called_so(path) {
-                let changed =
-                    durable_fs::identity_at(path).map_err(io::Error::from)?.map(|found| found.mtime_ns);
+                let changed = durable_fs::identity_at(path)?.map(|found| found.mtime_ns);
                 if changed.is_some_and(|at| at >= since.as_nanosecond()) {
                     left.insert(hash_of(path));
                 }

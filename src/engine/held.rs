@@ -274,7 +274,7 @@ mod tests {
         assert_eq!(held.hold(&again, opened(&world)), Hold::Known, "the same content");
         assert_eq!(held.give_back(&first.identity, job()), Some(again.clone()));
         assert!(held.is_told_gone_by(job()) && held.offer(again.clone()));
-        assert_eq!(offers.try_recv().expect("is offered"), [again.clone()]);
+        assert_eq!(offers.try_recv().expect("is offered"), std::slice::from_ref(&again));
         assert!(held.has(&again.identity) && !held.has(&first.identity));
         assert!(!held.knows_renamed(&again.identity), "nobody takes it for one that was read");
         held.forget(&again.identity);

@@ -259,7 +259,7 @@ mod tests {
             output.path = world.path("other/{stem}").to_str().expect("UTF-8").to_owned();
         }
         retry(&world.shared.store, [&rule], job.id).expect("is queued");
-        assert!(!hidden.exists());
+        assert!(!crate::engine::tests::is_there(&hidden));
     }
 
     #[test]

@@ -105,7 +105,11 @@ mod tests {
                 job.remarks().any(|remark| remark.contains("was changed while it was held")),
                 takes_new
             );
-            assert_eq!(hidden.exists(), !takes_new, "who goes over leaves nothing hidden");
+            assert_eq!(
+                crate::engine::tests::is_there(&hidden),
+                !takes_new,
+                "who goes over leaves nothing hidden"
+            );
         }
     }
 }

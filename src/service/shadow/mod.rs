@@ -157,8 +157,8 @@ impl Aside {
         };
         let rules: Vec<_> = aside.into_iter().map(Arc::new).collect();
         // What is wrong with them the engine has told.
-        let taker = RuleSet::new(rules.clone()).ok().map(|set| Arc::new(Taker { engine, set, rules }));
-        *self.taker.write().unwrap_or_else(PoisonError::into_inner) = taker;
+        let now = RuleSet::new(rules.clone()).ok().map(|set| Arc::new(Taker { engine, set, rules }));
+        *self.taker.write().unwrap_or_else(PoisonError::into_inner) = now;
         Ok(result?)
     }
 
