@@ -365,9 +365,8 @@ fn each_layout_of_the_documentation_is_clean_and_takes_a_partners_file() {
         let out = format!("{root}/data-of-rules/out/{{stem}}.csv");
         let mut rule = format!("output = {{ main = {{ path = \"{out}\" }} }}\n{}", here(&keys));
         if !rule.contains("source =") {
-            rule += &format!(
-                "source = {{ on_success = \"archive\", archive_dir = \"{root}/data-of-rules/archive\" }}"
-            );
+            let archive = format!("archive_dir = \"{root}/data-of-rules/archive\"");
+            rule = format!("{rule}source = {{ on_success = \"archive\", {archive} }}");
         }
         world.configure("", &[&rule]);
         world.sh(&format!("umask 022; {commands}"));
