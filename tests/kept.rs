@@ -94,7 +94,9 @@ fn an_adoption_of_many_files_that_is_killed_has_each_or_has_it_not_and_the_next_
     const FILES: usize = 200;
     let world = World::new(KEEPS);
     let files: Vec<_> = (0..FILES).map(|n| format!("in/f-{n}")).collect();
-    files.iter().for_each(|file| drop(world.write(file, "theirs\n")));
+    for file in &files {
+        world.write(file, "theirs\n");
+    }
     let mut random = Random::seeded();
     for _ in 0..6 {
         let mut adopts = world.command();

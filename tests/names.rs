@@ -53,7 +53,7 @@ fn a_second_name_that_is_made_as_soon_as_the_first_is_there_doubles_nothing() {
         (world.files("archive").len() + twins().len() == FILES).then_some(())
     });
     for twin in twins() {
-        std::fs::remove_file(world.path("in").join(twin)).expect("it waits");
+        support::remove(&world.path("in").join(twin));
     }
     service.wait_until("all are archived", || (world.files("archive").len() == FILES).then_some(()));
     service.stop();
@@ -206,7 +206,7 @@ fn output_of(name: &[u8]) -> Vec<u8> {
                 '\\' => output.push(b'_'),
                 c if c.is_control() || c == '\u{202e}' || c == '\u{feff}' => {
                     let bytes = c.to_string().into_bytes();
-                    bytes.iter().for_each(|byte| output.extend(format!("%{byte:02x}").bytes()));
+                    output.extend(bytes.iter().flat_map(|byte| format!("%{byte:02x}").into_bytes()));
                 }
                 c => output.extend(c.to_string().bytes()),
             }

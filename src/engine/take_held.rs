@@ -134,9 +134,8 @@ fn let_go(shared: &Shared, offer: &Offer) {
     if held.knows_renamed(&offer.identity) || held.is_late(&offer.identity) {
         return held.forget(&offer.identity); // it was read, or is told as gone
     }
-    held.forget_unread(&offer.identity);
     if !shared.rules.takes_files(&offer.rule.name, &offer.vars) {
-        return; // it is nothing to this rule any more
+        return held.forget_unread(&offer.identity); // it is nothing to this rule any more
     }
     let lack = match shared.rules.ready(&offer.rule) {
         Ok(rule) => {
@@ -145,6 +144,7 @@ fn let_go(shared: &Shared, offer: &Offer) {
         Err(trouble) => Some(trouble.error.to_string()),
     };
     note_gone(shared, offer, &format!("read: {}", lack.as_deref().unwrap_or("it could not be taken")));
+    held.forget_unread(&offer.identity); // behind that: the watch would tell of what nobody knows
 }
 
 #[cfg(test)]

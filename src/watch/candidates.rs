@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::TrySendError;
 use std::time::{Duration, Instant};
 
 use super::beside::half_beside;
@@ -15,21 +14,17 @@ use super::candidate::{Candidate, Phase, Reason, writer_pause};
 use super::links::Sought;
 use super::look::has_writer;
 use super::message::{Sign, sign_of_rename};
-use super::offer::{Answer, Offer};
+use super::offer::Answer;
 use super::probe::{Examined, Manner, examine_by};
 use super::ready::{Evidence, FOREVER, MarkerSeen, Proof, Verdict, complete_by, judge};
 use super::rules::{Part, WatchedRule};
 use super::troubles::{pause, told};
-use super::watcher::{Flow, Watcher};
+use super::watcher::Watcher;
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::Order;
 
-/// Offers in a batch at most.
-const BATCH_MAX: usize = 256;
-/// Batches in one turn at most.
-const BATCHES_PER_TURN: usize = 8;
 /// Pause before a candidate that was put off is offered again, if nobody says so before.
 const PUT_OFF: Duration = Duration::from_secs(30);
 /// Candidates of an ordered rule that are due within this come together, so that they can be put in order.
@@ -511,84 +506,6 @@ impl Watcher {
         let reason =
             format!("given back {times} times, though it did not change; it is tried less and less often");
         self.table.wait(&key, until, Cow::Owned(reason));
-    }
-
-    /// A rule's order holds among what is there: it waits for the listing's end. And what cannot be sent is not made ready to be.
-    fn may_go(&self, rule: usize) -> bool {
-        self.rules.get(rule).is_some_and(|rule| {
-            let outlet = self.links.outlets.of(&rule.rule.name);
-            (self.scanner.is_idle() || rule.rule.order == Order::Arrival)
-                && self.unsent.iter().all(|(other, _)| *other != outlet)
-        })
-    }
-
-    /// Whether offers can be made now.
-    pub(super) fn has_ready(&self) -> bool {
-        self.table.has_ready(|rule| self.may_go(rule))
-    }
-
-    /// Offers what is ready as far as the engine has room for it.
-    pub(super) fn send_offers(&mut self) -> Flow {
-        for (outlet, batch) in std::mem::take(&mut self.unsent) {
-            if self.send(outlet, batch) == Flow::Stop {
-                return Flow::Stop;
-            }
-        }
-        for _ in 0..BATCHES_PER_TURN {
-            let Some((outlet, batch)) = self.next_batch() else { return Flow::GoOn };
-            if self.send(outlet, batch) == Flow::Stop {
-                return Flow::Stop;
-            }
-        }
-        Flow::GoOn
-    }
-
-    /// One that takes no more now does not keep the others waiting.
-    fn send(&mut self, outlet: usize, batch: Vec<Offer>) -> Flow {
-        match self.links.outlets.try_send(outlet, batch) {
-            Ok(()) => {}
-            Err(TrySendError::Full(batch)) => self.unsent.push((outlet, batch)),
-            Err(TrySendError::Disconnected(_)) => return Flow::Stop,
-        }
-        Flow::GoOn
-    }
-
-    /// Of one rule.
-    fn next_batch(&mut self) -> Option<(usize, Vec<Offer>)> {
-        let rule = self.table.next_ready(|rule| self.may_go(rule))?;
-        let paths = self.table.ready_batch(rule, BATCH_MAX);
-        let now = Instant::now();
-        let _keeps = durable_fs::keep_reached();
-        let offers: Vec<_> = paths.iter().filter_map(|path| self.offer(path, now)).collect();
-        let outlet = self.links.outlets.of(&offers.first()?.rule.name);
-        Some((outlet, offers))
-    }
-
-    /// The offer of a ready candidate, unless it changed while it waited for its turn.
-    fn offer(&mut self, path: &Arc<Path>, now: Instant) -> Option<Offer> {
-        self.evaluate(path, now);
-        self.table.get(path).filter(|candidate| matches!(candidate.phase, Phase::Ready(_)))?;
-        let assigned = if self.is_led_to(path) { self.rules.assign(path) } else { None };
-        let Some((_, vars)) = assigned else {
-            self.table.remove(path);
-            return None;
-        };
-        let names = self.only_name(path, now)?;
-        let folder_marker = self.folder_marker_for(path, now)?;
-        let candidate = self.table.get(path)?;
-        let rule = self.rules.get(candidate.rule)?;
-        let offer = Offer {
-            rule: Arc::clone(&rule.rule),
-            path: path.to_path_buf(),
-            identity: candidate.seen,
-            names: Some(names),
-            vars,
-            companions: candidate.companions.of_the_file().cloned().collect(),
-            folder_marker,
-            complete_by: candidate.complete_by,
-        };
-        self.table.offered(path);
-        Some(offer)
     }
 }
 

@@ -40,6 +40,7 @@ mod look;
 mod message;
 mod notifier;
 mod offer;
+mod offering;
 mod probe;
 #[cfg(target_os = "linux")]
 mod processes;
