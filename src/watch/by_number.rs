@@ -1,19 +1,19 @@
 //! Which candidates are one file under several names.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::model::identity::FileIdentity;
 
-/// The candidates by their files' numbers. Nearly all are alone with theirs.
+/// The candidates by their files' numbers. Nearly all are alone with theirs; a sender can give one file tens of thousands of names.
 #[derive(Default)]
 pub(super) struct ByNumber(HashMap<(u64, u64), Names>);
 
 struct Names {
     first: Arc<Path>,
-    others: Vec<Arc<Path>>,
+    others: BTreeSet<Arc<Path>>,
 }
 
 fn number(identity: &FileIdentity) -> (u64, u64) {
@@ -24,12 +24,12 @@ impl ByNumber {
     pub(super) fn insert(&mut self, path: &Arc<Path>, identity: &FileIdentity) {
         match self.0.entry(number(identity)) {
             Entry::Vacant(free) => {
-                free.insert(Names { first: Arc::clone(path), others: Vec::new() });
+                free.insert(Names { first: Arc::clone(path), others: BTreeSet::new() });
             }
             Entry::Occupied(mut known) => {
                 let names = known.get_mut();
-                if names.first != *path && !names.others.contains(path) {
-                    names.others.push(Arc::clone(path));
+                if names.first != *path {
+                    names.others.insert(Arc::clone(path));
                 }
             }
         }
@@ -38,9 +38,9 @@ impl ByNumber {
     pub(super) fn remove(&mut self, path: &Path, identity: &FileIdentity) {
         let Entry::Occupied(mut known) = self.0.entry(number(identity)) else { return };
         let names = known.get_mut();
-        names.others.retain(|other| **other != *path);
+        names.others.remove(path);
         if *names.first == *path {
-            match names.others.pop() {
+            match names.others.pop_first() {
                 Some(other) => names.first = other,
                 None => drop(known.remove()),
             }
