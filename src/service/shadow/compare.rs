@@ -51,6 +51,8 @@ pub(super) struct Comparing {
     store: Store,
     /// The oldest first.
     pending: BTreeMap<JobId, Pending>,
+    /// Nothing more is to be seen of them.
+    compared: Vec<JobId>,
     /// When to look at which: each pending job once, and times that are over.
     due: BinaryHeap<Reverse<(Instant, JobId)>>,
     pending_max: usize,
@@ -87,7 +89,14 @@ enum Look {
 
 impl Comparing {
     pub(super) fn new(places: Places, store: Store) -> Self {
-        Self { places, store, pending: BTreeMap::new(), due: BinaryHeap::new(), pending_max: PENDING_MAX }
+        Self {
+            places,
+            store,
+            pending: BTreeMap::new(),
+            due: BinaryHeap::new(),
+            compared: Vec::new(),
+            pending_max: PENDING_MAX,
+        }
     }
 
     /// Until the engine stops.
@@ -157,13 +166,30 @@ impl Comparing {
     fn look_at_due(&mut self, now: Instant) {
         for _ in 0..LOOKS_AT_ONCE {
             let Some(Reverse((at, job))) = self.due.peek().copied().filter(|due| due.0.0 <= now) else {
-                return;
+                break;
             };
             self.due.pop();
             if self.pending.get(&job).is_some_and(|it| it.look_at == at)
                 && let Some(pending) = self.pending.remove(&job)
             {
                 self.look_now(job, pending);
+            }
+        }
+        self.forget_compared();
+    }
+
+    /// What is told of them is durable first: who has lost that in a power cut compares them again.
+    fn forget_compared(&mut self) {
+        if self.compared.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.sync() {
+            tracing::warn!(%error, "what was compared is not removed");
+            return;
+        }
+        for job in std::mem::take(&mut self.compared) {
+            if let Err(error) = durable_fs::remove_file(&self.places.outlines_of(job)) {
+                tracing::warn!(%error, "what was compared is not removed");
             }
         }
     }
@@ -176,11 +202,7 @@ impl Comparing {
                 pending.look_at = Instant::now() + pause.max(share);
                 self.wait_for(job, pending);
             }
-            None => {
-                if let Err(error) = durable_fs::remove_file(&self.places.outlines_of(job)) {
-                    tracing::warn!(%error, "what was compared is not removed");
-                }
-            }
+            None => self.compared.push(job),
         }
     }
 
@@ -245,6 +267,7 @@ impl Comparing {
             && let Err(error) = self.store.change().job(&job).apply()
         {
             tracing::warn!(job = %id, %error, "how its outputs compare is not written down");
+            return Some(LOOK_EVERY.1);
         }
         if settles {
             return Some(STILL_FOR);
