@@ -142,6 +142,7 @@ fn of_too_many_that_wait_the_oldest_is_given_up_unless_theirs_is_there() {
         }
         world.comparing.pending_max = 0;
         world.comparing.ended(world.job);
+        world.comparing.forget_compared();
         assert_eq!(world.verdict(), verdict);
         assert_eq!(world.comparing.pending.len(), usize::from(is_there), "one that is there settles");
         let outlines = world.comparing.places.read_outlines(world.job).expect("can be read");
