@@ -226,8 +226,11 @@ fn replace_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match rename_replace(from, to) {
         Ok(()) => Ok(Renamed::Done),
         Err(error) => {
-            // It is ours and empty; the rename's error is the one to tell.
-            remove_file(to).ok();
+            // The answer of one that was done may be lost: only while the file has its old name is what lies there our placeholder.
+            let is_undone = is_missing(from).is_ok_and(|is_gone| !is_gone);
+            if is_undone && is_empty_file(to) {
+                remove_file(to).ok(); // the rename's error is the one to tell
+            }
             Err(FsError::between("rename", from, to, error))
         }
     }

@@ -170,7 +170,7 @@ fn forget_removed(shared: &Shared, is_there: impl Fn(&Path) -> bool) -> Result<(
         };
         let is_gone = durable_fs::presence(path).is_ok_and(|seen| match seen {
             Presence::Here(found) => {
-                !matches!(shared.store.kept(&row.path, &found), Ok(Some(known)) if known == row.job)
+                shared.store.kept(&row.path, &found).is_ok_and(|known| known != Some(row.job))
                     && durable_fs::folder_identity(folder)
                         .is_ok_and(|found| found.as_ref().is_some_and(is_home))
             }

@@ -194,9 +194,11 @@ impl Store {
             let is_alike = durable_fs::is_same_content(at, identity, &row.identity)
                 && (row.path == *path || durable_fs::is_known_by_number(at));
             let Some(before) = row.kept_as.as_ref().filter(|_| is_alike) else { continue };
-            let Some(now) = durable_fs::kept_as(at, identity).filter(|now| before.explains(now)) else {
+            // One that cannot be read just now is not taken a second time for that.
+            let Some(now) = durable_fs::kept_as(at, identity) else { return Ok(Some(row.job)) };
+            if !before.explains(&now) {
                 continue;
-            };
+            }
             if row.outcome != LedgerOutcome::Claimed {
                 let mut changes = self.change();
                 changes.forget_kept(&row.path, &row.identity);

@@ -221,13 +221,19 @@ impl Comparing {
         if compare.is_none() && !job.shadow.as_deref().is_some_and(is_asked) {
             return None;
         }
-        let rule = self.store.rule(&job.rule_hash).ok().flatten().or(current)?;
+        let rule = match self.store.rule(&job.rule_hash) {
+            Ok(rule) => rule.or(current)?,
+            Err(error) => {
+                tracing::warn!(job = %id, %error, "not compared now");
+                return Some(LOOK_EVERY.1);
+            }
+        };
         let there = compare.as_deref().filter(|folder| folder.is_dir());
         let outlines = match self.places.read_outlines(id) {
             Ok(outlines) => outlines?,
             Err(error) => {
-                tracing::warn!(job = %id, %error, "its outputs are not compared");
-                return None;
+                tracing::warn!(job = %id, %error, "its outputs are not compared now");
+                return Some(LOOK_EVERY.1);
             }
         };
         let age = job.finished_at.map_or(Duration::ZERO, |at| age_of(at, now));
