@@ -19,10 +19,20 @@ pub(crate) fn far_file_system(_: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Whether no other machine uses this folder by a file system that both have mounted. What cannot be asked may be another's.
+/// Those in user space whose locks other machines see: clusters.
+#[cfg(target_os = "linux")]
+const FUSE_CLUSTERS: [&str; 7] = ["glusterfs", "ceph", "ceph-fuse", "juicefs", "mfs", "moosefs", "lizardfs"];
+
+/// Whether no other machine sees the locks that are taken in this folder. What cannot be asked may be another's.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_of_this_machine(folder: &Path) -> bool {
-    rustix::fs::statfs(folder).is_ok_and(|found| matches!(far_kind(plain(found.f_type)), None | Some("fuse")))
+    let Ok(found) = rustix::fs::statfs(folder) else { return false };
+    match far_kind(plain(found.f_type)) {
+        None => true,
+        Some("fuse") => mounted_as(folder)
+            .is_some_and(|kind| !FUSE_CLUSTERS.contains(&kind.strip_prefix("fuse.").unwrap_or(&kind))),
+        Some(_) => false,
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

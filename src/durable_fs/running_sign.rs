@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::platform;
+
 /// A name that this process has for itself until this is dropped or the process ends. It is no file, so that it keeps no file system from
 /// being unmounted.
 #[derive(Debug)]
@@ -25,9 +27,12 @@ impl RunningSign {
         &self.name
     }
 
-    /// Whether somebody on this machine has this name now.
+    /// Whether somebody on this machine has this name now. Where there is no descriptor to ask by, somebody may.
     pub(super) fn is_shown(name: &str) -> bool {
-        take(name).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+        let says_so = |error: io::Error| {
+            error.kind() == io::ErrorKind::AddrInUse || platform::is_out_of_descriptors(&error)
+        };
+        take(name).is_err_and(says_so)
     }
 }
 

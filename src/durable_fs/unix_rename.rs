@@ -34,7 +34,8 @@ pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsErr
 
 /// Takes a file that others may replace meanwhile, under a name in a folder of ours that nobody else gives. Does not sync folders.
 ///
-/// Always by a rename, never by a link and an unlink: the unlink could meet a newer file, which has come to the old name in between.
+/// By a rename, not by a link and an unlink: the unlink could meet a newer file, which has come to the old name in between. Only what a crash
+/// left under both names is unlinked.
 pub(crate) fn take_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match rename_exclusively(from, to) {
         Ok(()) => Ok(Renamed::Done),

@@ -13,6 +13,7 @@ use super::trouble::Trouble;
 use super::{delivery, fail, in_hand};
 use crate::clock;
 use crate::durable_fs;
+use crate::model::complete_by::CompleteBy;
 use crate::model::fault::WaitsFor;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
@@ -126,9 +127,13 @@ fn forget_unclaimed(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
     Ok(never_began && place(job)? == Place::NotClaimed && !is_here(shared, &mut job.clone())?)
 }
 
-/// Gives a file back that has another name, if nothing of its job has begun: the last process may have ended before it looked for that.
+/// Gives a file back that has another name, if nothing of its job has begun: the last process may have ended before it looked for that. Not
+/// one that an operator named: nobody asked how many names it has.
 fn give_back_second_names(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
-    let never_began = job.state == JobState::Queued && job.started_at.is_none() && job.source.retire;
+    let never_began = job.state == JobState::Queued
+        && job.started_at.is_none()
+        && job.source.retire
+        && job.source.complete_by != Some(CompleteBy::Command);
     let Some(claimed) = job.source.claimed.as_ref().filter(|_| never_began) else { return Ok(false) };
     // One that cannot be looked at is met by its loader.
     let has_others = durable_fs::has_other_names(claimed.as_path()).unwrap_or(false);
