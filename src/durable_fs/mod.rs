@@ -93,6 +93,8 @@ pub(crate) use probe::{
 };
 #[cfg(not(target_os = "linux"))]
 pub(crate) use reach::keep_reached;
+#[cfg(all(unix, test))]
+pub(crate) use rename::note_link;
 pub(crate) use rename::{forget_note, rename_no_replace, rename_replace, take_file, write_file};
 #[cfg(target_os = "linux")]
 pub(crate) use rights::{Writers, writers};

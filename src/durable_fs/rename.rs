@@ -10,6 +10,8 @@ use super::files::{create_private, is_missing, remove_file, set_mode, sync_all};
 use super::folder_sync::sync_folder;
 use super::names::{Renamed, hidden_sibling, parent_of};
 use super::platform;
+#[cfg(all(unix, test))]
+pub(crate) use super::unix_rename::note_link;
 #[cfg(unix)]
 pub(crate) use super::unix_rename::{forget_note, rename_no_replace, take_file};
 #[cfg(windows)]

@@ -135,7 +135,7 @@ fn a_link_that_a_crash_left_is_known_by_its_note_and_content_where_it_has_anothe
     let folder = tempfile::tempdir().expect("a folder");
     let take = |from: &Path, to: &Path| rename_no_replace(from, to).expect("asks");
     let (a, b) = (file(folder.path(), "a", "same"), file(folder.path(), "b", "same"));
-    let note = unix_rename::note_of(&a, &b);
+    let note = unix_rename::note_of(unix_rename::Kind::Link, &a, &b);
     assert_eq!(take(&a, &b), Renamed::NameTaken, "without a note it is another's");
     std::fs::write(&b, "else").expect("writes");
     std::fs::write(&note, "").expect("writes");
@@ -147,7 +147,9 @@ fn a_link_that_a_crash_left_is_known_by_its_note_and_content_where_it_has_anothe
     assert_eq!(unix_rename::link_with_note(&b, &a).expect("asks"), Renamed::Done);
     assert_eq!(names(folder.path()), ["a"], "no note stays");
     std::fs::write(&b, "").expect("writes");
-    std::fs::write(unix_rename::note_of(&a, &b), "").expect("writes");
+    std::fs::write(&note, "").expect("writes");
+    assert_eq!(take(&a, &b), Renamed::NameTaken, "an empty file is no link of one that is not");
+    std::fs::write(unix_rename::note_of(unix_rename::Kind::Placeholder, &a, &b), "").expect("writes");
     assert_eq!(take(&a, &b), Renamed::Done, "its own placeholder");
     assert_eq!((names(folder.path()), content(&b)), (vec!["b".into()], Some("same".into())));
 }
@@ -170,7 +172,8 @@ fn a_crash_before_the_rename_leaves_no_empty_file_under_the_new_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let (a, b) = (file(folder.path(), "a", "A"), folder.path().join("b"));
     for placeholder in [false, true] {
-        fs::write(unix_rename::note_of(&a, &b), "").expect("the crash left a note");
+        fs::write(unix_rename::note_of(unix_rename::Kind::Placeholder, &a, &b), "")
+            .expect("the crash left a note");
         if placeholder {
             fs::write(&b, "").expect("and an empty file");
         }
@@ -179,7 +182,8 @@ fn a_crash_before_the_rename_leaves_no_empty_file_under_the_new_name() {
         fs::rename(&b, &a).expect("once more");
     }
     // After the rename: the note goes with the next call.
-    fs::write(unix_rename::note_of(&b, &a), "").expect("the crash left a note");
+    fs::write(unix_rename::note_of(unix_rename::Kind::Placeholder, &b, &a), "")
+        .expect("the crash left a note");
     assert_eq!(unix_rename::rename_over_placeholder(&b, &a).expect("asks"), Renamed::Missing);
     assert_eq!(names(folder.path()), ["a"]);
 }

@@ -13,8 +13,8 @@ use super::fs_type::numbers_last;
 use super::fuse;
 use super::names::{Renamed, hidden_sibling, parent_of};
 use super::unix::{
-    create_new, folder_metadata, has_no_links, is_file, is_unsupported, link, look_at, open_source,
-    rename_exclusively, rename_replace,
+    create_new, folder_metadata, has_no_links, is_file, is_out_of_descriptors, is_unsupported, link, look_at,
+    open_source, rename_exclusively, rename_replace,
 };
 
 /// Compared at once.
@@ -34,23 +34,39 @@ pub(crate) fn rename_no_replace(from: &Path, to: &Path) -> Result<Renamed, FsErr
 
 /// Takes a file that others may replace meanwhile, under a name in a folder of ours that nobody else gives. Does not sync folders.
 ///
-/// By a rename, not by a link and an unlink: the unlink could meet a newer file, which has come to the old name in between. Only what a crash
-/// left under both names is unlinked.
+/// By a rename, never by a link and an unlink: the unlink could meet a newer file, which has come to the old name in between. A file that
+/// has the new name already, and another besides, is taken: the other name is its sender's.
 pub(crate) fn take_file(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     match rename_exclusively(from, to) {
         Ok(()) => Ok(Renamed::Done),
         Err(error) if is_unsupported(&error) => take_by_plain_rename(from, to),
-        Err(error) => settle(error, from, to),
+        Err(error) => settle_taking(error, from, to),
     }
 }
 
 pub(super) fn take_by_plain_rename(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     if !is_missing(to)? {
-        return finish_link(from, to);
+        return Ok(taken_before(from, to));
     }
     match rename_replace(from, to) {
         Ok(()) => Ok(Renamed::Done),
-        Err(error) => settle(error, from, to),
+        Err(error) => settle_taking(error, from, to),
+    }
+}
+
+fn settle_taking(error: io::Error, from: &Path, to: &Path) -> Result<Renamed, FsError> {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => Ok(taken_before(from, to)),
+        _ => settle(error, from, to),
+    }
+}
+
+/// The new name is there before a file is taken under it.
+fn taken_before(from: &Path, to: &Path) -> Renamed {
+    match (look_at(from), look_at(to)) {
+        (Ok(old), Ok(new)) if (old.st_dev, old.st_ino) == (new.st_dev, new.st_ino) => Renamed::Done,
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Renamed::Missing,
+        _ => Renamed::NameTaken,
     }
 }
 
@@ -78,9 +94,9 @@ pub(super) fn link_then_unlink(from: &Path, to: &Path) -> Result<Renamed, FsErro
 }
 
 /// Where the two names of one file may have two numbers, a crash between link and unlink would leave what looks like another's file under the
-/// name. The same note as below says whose it may be: see [`finish_noted`].
+/// name. A note says whose it may be: see [`finish_noted`]. It stays where the answer does not say that no link was made.
 pub(super) fn link_with_note(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    let note = note_of(from, to);
+    let note = note_of(Kind::Link, from, to);
     let was_noted = note_down(&note, to)?;
     match link(from, to) {
         Ok(()) => {
@@ -89,36 +105,58 @@ pub(super) fn link_with_note(from: &Path, to: &Path) -> Result<Renamed, FsError>
             Ok(renamed)
         }
         Err(error) => {
-            if !was_noted {
+            let has_no_links = has_no_links(&error);
+            if has_no_links || !was_noted && is_refusal(&error) {
                 remove_file(&note)?;
             }
-            if has_no_links(&error) { rename_over_placeholder(from, to) } else { settle(error, from, to) }
+            if has_no_links { rename_over_placeholder(from, to) } else { settle(error, from, to) }
         }
     }
 }
 
-/// The name is taken, by a file with another number. By our own link or placeholder, if an earlier call noted that it would take the name,
-/// and what lies there is the same or nothing.
+/// Whether the answer is one of the file system that looked, and did nothing. One that was lost on its way may have been the opposite.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    let is_known = matches!(
+        error.kind(),
+        Kind::AlreadyExists
+            | Kind::NotFound
+            | Kind::PermissionDenied
+            | Kind::ReadOnlyFilesystem
+            | Kind::StorageFull
+            | Kind::QuotaExceeded
+            | Kind::CrossesDevices
+            | Kind::InvalidFilename
+            | Kind::NotADirectory
+    );
+    is_known || is_out_of_descriptors(error)
+}
+
+/// The name is taken, by a file with another number. By our own link or placeholder, if an earlier call noted that it would take the name
+/// so, and what lies there is the same or nothing.
 fn finish_noted(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    let note = note_of(from, to);
-    if is_missing(&note)? {
-        return Ok(Renamed::NameTaken);
-    }
-    if is_copy(from, to)? {
+    let (link, placeholder) = (note_of(Kind::Link, from, to), note_of(Kind::Placeholder, from, to));
+    if !is_missing(&link)? && is_copy(from, to)? {
         unlink_after_link(from, to)?;
-    } else if is_empty_file(to) {
+    } else if !is_missing(&placeholder)? && is_empty_file(to) {
         replace_placeholder(from, to)?;
     } else {
-        remove_file(&note)?;
+        forget_note(from, to)?;
         return Ok(Renamed::NameTaken);
     }
-    remove_file(&note).ok();
+    forget_note(from, to).ok();
     Ok(Renamed::Done)
 }
 
-/// Removes the note of a rename that came to its end, if a crash left it.
+/// Removes the notes of a rename that came to its end, if a crash left them.
 pub(crate) fn forget_note(from: &Path, to: &Path) -> Result<(), FsError> {
-    remove_file(&note_of(from, to))
+    [Kind::Link, Kind::Placeholder].into_iter().try_for_each(|kind| remove_file(&note_of(kind, from, to)))
+}
+
+/// A crash came after the link.
+#[cfg(test)]
+pub(crate) fn note_link(from: &Path, to: &Path) -> Result<bool, FsError> {
+    note_down(&note_of(Kind::Link, from, to), to)
 }
 
 /// Leaves a note, durably. Whether it was there.
@@ -194,7 +232,7 @@ fn is_one_name(from: &Path, to: &Path) -> Result<bool, FsError> {
 /// Last resort, without hard links: the name is taken by an empty file, exclusively, and that file replaced. A hidden note beside it
 /// says so before, so that an empty file which a crash left under the name is known for ours by the next call.
 pub(super) fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed, FsError> {
-    let note = note_of(from, to);
+    let note = note_of(Kind::Placeholder, from, to);
     if is_missing(from)? {
         remove_file(&note)?;
         return Ok(Renamed::Missing);
@@ -211,12 +249,23 @@ pub(super) fn rename_over_placeholder(from: &Path, to: &Path) -> Result<Renamed,
     renamed
 }
 
+/// What a note says that a name is about to be taken by.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Link,
+    Placeholder,
+}
+
 /// The hidden name that a rename of this file to that one is noted under.
-pub(super) fn note_of(from: &Path, to: &Path) -> PathBuf {
+pub(super) fn note_of(kind: Kind, from: &Path, to: &Path) -> PathBuf {
     let mut key = from.as_os_str().to_owned();
     key.push("\0");
     key.push(to);
-    hidden_sibling(to, Path::new(&key), "taking")
+    let kind = match kind {
+        Kind::Link => "linking",
+        Kind::Placeholder => "taking",
+    };
+    hidden_sibling(to, Path::new(&key), kind)
 }
 
 fn is_empty_file(path: &Path) -> bool {

@@ -127,6 +127,14 @@ fn new_job(
     want: &Wanted,
     held: &mut Option<(PathBuf, FolderIdentity)>,
 ) -> Result<Job, Trouble> {
+    if let Some(other) = shared.claims.is_coming_back(&want.offer.path, &shared.store)? {
+        let message = format!("job {other} is giving this file back, and did not get through with it");
+        return Err(Trouble::new(
+            FaultKind::Storage,
+            message,
+            Some("`landfall show` says what that job waits for"),
+        ));
+    }
     let id = shared.claims.ids.next(claims::random_tail());
     let rule = &want.rule.rule;
     let renames = want.retire && rule.source.on_success != OnSuccess::Keep;
@@ -205,7 +213,7 @@ fn take(
         // The row stays: the next start finds the file on one side of the rename, or under both names.
         Err(trouble) if trouble.is_poisoned() => return Err(trouble),
         refused => {
-            if !was_tried || !is_taken_all_the_same(job, from, to)? {
+            if !was_tried || !is_taken_all_the_same(job, to) {
                 shared.store.change().unclaim(job.id).apply()?;
                 shared.delivery_decided(job.id);
                 if refused.is_ok() {
@@ -239,28 +247,14 @@ fn take(
 }
 
 /// Whether a file has its claimed name although its rename was refused: NFS sends a rename again whose answer was lost, and then finds
-/// nothing to rename; and of a link and an unlink that stand in for it the second may fail. Only without its claimed name may its row go: under
-/// the id of a job that nobody knows it would lie for ever, or be ingested a second time.
-fn is_taken_all_the_same(job: &Job, from: &Path, to: &Path) -> Result<bool, Trouble> {
-    let is_at = |path: &Path| {
-        let found = durable_fs::identity_at(path)?;
-        let is_it = |found: &_| durable_fs::is_same_file(path, found, &job.source.identity);
-        Ok::<_, std::io::Error>(found.as_ref().is_some_and(is_it))
-    };
-    match is_at(to) {
-        Ok(false) => return Ok(false),
+/// nothing to rename. Only without its claimed name may its row go: under the id of a job that nobody knows it would lie for ever, or be
+/// ingested a second time. Where that cannot be seen, the job's loader looks on.
+fn is_taken_all_the_same(job: &Job, to: &Path) -> bool {
+    match durable_fs::identity_at(to) {
+        Ok(found) => found.is_some_and(|found| durable_fs::is_same_file(to, &found, &job.source.identity)),
         // Nor could it be renamed to there.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(false),
-        Ok(true) | Err(_) => {}
+        Err(error) => error.kind() != std::io::ErrorKind::PermissionDenied,
     }
-    match durable_fs::take_file(from, to) {
-        Ok(_) => return Ok(true), // finished, or there was nothing to finish
-        Err(error) if error.is_failed_sync() => return Err(error.into()),
-        Err(_) => {}
-    }
-    // Under both names, and the old one cannot be removed: then the new one is. Where not even that can be said, the job's loader looks on.
-    let has_both = matches!((is_at(from), is_at(to)), (Ok(true), Ok(true)));
-    Ok(!(has_both && durable_fs::remove_file(to).is_ok()))
 }
 
 fn with_claim_hint(mut trouble: Trouble) -> Trouble {
@@ -423,27 +417,5 @@ mod tests {
         durable_fs::remove_file(&world.source()).expect("removes");
         let taken = take(&world.shared, &job, None, &mut Vec::new()).expect("is decided");
         assert_eq!((taken, world.row(&job).is_some()), (None, false));
-    }
-
-    /// A sticky folder, or one to which files can only be added, on a file system without a rename that never replaces.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_candidate_that_could_only_be_linked_has_one_name_afterwards_and_no_row() {
-        let world = World::new();
-        let job = world.job();
-        std::fs::hard_link(world.source(), world.claimed()).expect("links");
-        let set = |attribute: &str| {
-            let ran = std::process::Command::new("chattr").arg(attribute).arg(world.path("in")).output();
-            ran.is_ok_and(|ran| ran.status.success())
-        };
-        if !set("+a") {
-            eprintln!("skipped: this file system, or this user, cannot make a folder append-only");
-            return;
-        }
-        let taken = take(&world.shared, &job, None, &mut Vec::new());
-        assert!(set("-a"));
-        taken.expect_err("cannot be renamed");
-        assert!(is_there(&world.source()) && !is_there(&world.claimed()));
-        assert!(world.row(&job).is_none());
     }
 }

@@ -1,17 +1,25 @@
 //! What this process knows of the sources that it takes, beside their rows.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::claim_folders::ClaimFolders;
 use super::given_back::GivenBack;
 use super::held::HeldSources;
 use super::late_writes::LateWrites;
+use super::lock;
 use super::one_at_a_time::OneAtATime;
+use super::trouble::Trouble;
 use super::unopened::Unopened;
 use super::unsynced_claims::UnsyncedClaims;
 use super::watches::Watches;
 use crate::clock::JobIds;
 use crate::model::identity::FileIdentity;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::store::Store;
 use crate::watch::Answer;
 
 /// Each part locks for itself.
@@ -23,6 +31,10 @@ pub(super) struct Claims {
     /// Synced before such a job is started.
     pub unsynced: UnsyncedClaims,
     pub given_back: GivenBack,
+    /// The paths that files are being renamed back to, and whose they are.
+    coming_back: Mutex<HashMap<PathBuf, JobId>>,
+    /// How often an operator set a priority.
+    priorities_set: AtomicU64,
     /// Archived sources that may still have a writer.
     pub late_writes: LateWrites,
     /// Files that an operator named: each is looked for among the rows before it has one.
@@ -41,6 +53,34 @@ impl Claims {
     /// Tells the watch, if there is one, what became of a file.
     pub(super) fn answer(&self, path: &Path, answer: Answer) {
         self.watches.answer(path, answer);
+    }
+
+    pub(super) fn set_a_priority(&self) {
+        self.priorities_set.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn priorities_set(&self) -> u64 {
+        self.priorities_set.load(Ordering::SeqCst)
+    }
+
+    /// The job's file is about to lie where it lay, or does already, and has its claimed name as well.
+    pub(super) fn comes_back(&self, job: &Job) {
+        lock(&self.coming_back).insert(job.source.path.as_path().to_owned(), job.id);
+    }
+
+    /// It has one name.
+    pub(super) fn came_back(&self, path: &Path) {
+        lock(&self.coming_back).remove(path);
+    }
+
+    /// The job whose file lies at a path for the time being, and is not given back yet.
+    pub(super) fn is_coming_back(&self, path: &Path, store: &Store) -> Result<Option<JobId>, Trouble> {
+        let Some(id) = lock(&self.coming_back).get(path).copied() else { return Ok(None) };
+        if store.job(id)?.is_some_and(|job| !job.state.is_final() && job.is_given_back()) {
+            return Ok(Some(id));
+        }
+        self.came_back(path);
+        Ok(None)
     }
 }
 

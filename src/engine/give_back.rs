@@ -21,13 +21,19 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
     let path = job.source.path.as_path().to_owned();
     if let Some(claimed) = job.source.claimed.clone() {
         // Durable before the rename: its sender may take it away before the end of this is, and nothing is lost then.
-        job.give_back()?;
-        shared.store.change().job(job).apply()?;
-        shared.store.sync()?;
+        if !job.is_given_back() {
+            job.give_back()?;
+            shared.store.change().job(job).apply()?;
+            shared.store.sync()?;
+        }
         // Companions first: once the source lies there again, nothing of it is ours any more.
         return_companions(job)?;
         shared.claims.answer(&path, Answer::ComesBack(job.source.identity));
-        match durable_fs::rename_no_replace(claimed.as_path(), &path)? {
+        // Where a rename is a link and an unlink, one that fails may leave both names: nobody claims it by the old one until this is through.
+        shared.claims.comes_back(job);
+        let renamed = durable_fs::rename_no_replace(claimed.as_path(), &path)?;
+        shared.claims.came_back(&path);
+        match renamed {
             Renamed::Done => {}
             Renamed::Missing => {
                 // Durably not on its way back any more, or the next look would take the loss for its sender's doing.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::claim::{self, Wanted};
 use super::gone;
-use super::schedule::{Owner, Stage};
+use super::schedule::Owner;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::model::rule::OnSuccess;
@@ -92,6 +92,7 @@ pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), 
 }
 
 fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
+    let before = shared.claims.priorities_set();
     let claimed = match claim::claim(shared, wanted) {
         Ok(claimed) => claimed,
         // The service stops: what is wrong is told once, not for each file.
@@ -110,7 +111,7 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
                 gone::came_again(shared, &want.offer.identity);
                 shared.claims.answer(path, Answer::Taken);
                 let owner = Owner::of_source(&want.rule.rule.name, path, want.rule.rule.priority);
-                shared.dispatch.queue(Stage::Load, &owner, id);
+                shared.queue_claimed(&owner, id, before);
             }
             Ok(None) => {} // the watch was told: twice would count as given back again
             Err(trouble) if trouble.is_poisoned() => return Err(trouble),
@@ -147,10 +148,15 @@ fn refuse(shared: &Shared, path: &Path, why: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::set;
     use super::*;
     use crate::durable_fs;
     use crate::engine::Engine;
     use crate::engine::tests::{World, is_there};
+    use crate::model::job_state::JobEvent;
+    use crate::model::priority::Priority;
     use crate::model::rule::{Mode, Order, Rule};
     #[cfg(unix)]
     use proptest::strategy::Strategy as _;
@@ -210,6 +216,47 @@ mod tests {
         take_batch(&world.shared, vec![offer(&world)]).expect("knows it");
         assert_eq!(jobs(&world).len(), 1);
         assert!(is_there(&world.source()), "it stays where it lies");
+    }
+
+    #[test]
+    fn nothing_is_claimed_by_the_name_that_another_job_gives_it_back_to() {
+        let world = World::new();
+        let mut other = world.second_job("b.txt");
+        other.source.path = world.source().into();
+        other.give_back().expect("begins");
+        world.shared.save(&other).expect("writes");
+        world.shared.claims.comes_back(&other);
+        take_batch(&world.shared, vec![offer(&world)]).expect("refuses it alone");
+        assert_eq!(jobs(&world).len(), 1);
+        other.take(JobEvent::GivenBack, crate::clock::now(), "").expect("ends");
+        world.shared.save(&other).expect("writes");
+        take_batch(&world.shared, vec![offer(&world)]).expect("claims");
+        assert_eq!(jobs(&world).len(), 1);
+        assert!(!is_there(&world.source()));
+    }
+
+    /// Goal: what an operator sets of a job counts, however soon after its row is there.
+    #[test]
+    fn a_priority_that_is_set_while_the_claim_is_under_way_is_in_the_schedule() {
+        for round in 0..20 {
+            let world = World::new();
+            let urgent = Priority::new(1).expect("one");
+            let is_over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::SeqCst) {
+                        for job in jobs(&world) {
+                            set::priority(&world.shared.store, Some(&world.shared), job.id, urgent).ok();
+                        }
+                    }
+                });
+                take_batch(&world.shared, vec![offer(&world)]).expect("claims");
+                is_over.store(true, Ordering::SeqCst);
+            });
+            for job in jobs(&world) {
+                assert_eq!(world.shared.dispatch.priority_of(job.id), Some(job.priority), "round {round}");
+            }
+        }
     }
 
     #[test]

@@ -78,10 +78,12 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
         JobState::Publishing | JobState::Retiring => shared.dispatch.queue(Stage::Finish, &owner, job.id),
         _ if job.is_failing() => shared.dispatch.queue(Stage::Finish, &owner, job.id),
         JobState::Queued | JobState::Running | JobState::Held => {
-            match forget_unclaimed(shared, job) {
-                Ok(false) => {}
-                Ok(true) => return,
-                Err(trouble) => return shared.job_hindered(job.id, Stage::Load, trouble),
+            for ends in [forget_unclaimed, finish_giving_back] {
+                match ends(shared, job) {
+                    Ok(false) => {}
+                    Ok(true) => return,
+                    Err(trouble) => return shared.job_hindered(job.id, Stage::Load, trouble),
+                }
             }
             shared.claims.unsynced.doubt(job);
             match give_back_second_names(shared, job) {
@@ -125,6 +127,16 @@ fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
 fn forget_unclaimed(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
     let never_began = job.state == JobState::Queued && job.started_at.is_none();
     Ok(never_began && place(job)? == Place::NotClaimed && !is_here(shared, &mut job.clone())?)
+}
+
+/// Ends a job whose file is on its way back to its sender. Before anything is watched: it may have both names, and by the old one it would be
+/// taken for another. True: it was ended.
+fn finish_giving_back(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
+    if !job.is_given_back() {
+        return Ok(false);
+    }
+    shared.claims.comes_back(job);
+    Ok(!is_here(shared, &mut job.clone())?)
 }
 
 /// Gives a file back that has another name, if nothing of its job has begun: the last process may have ended before it looked for that. Not
@@ -200,6 +212,52 @@ mod tests {
             recover(&world);
             assert_eq!((is_there(&world.source()), is_there(&world.claimed())), (!begun, begun));
         }
+    }
+
+    /// Where a rename is a link and an unlink; numbers may differ between the two names.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_being_given_back_has_its_old_name_alone_before_anything_is_watched() {
+        for names in ["the new one", "both", "both, with two numbers", "the old one"] {
+            let world = World::new();
+            let mut job = world.job();
+            world.rename();
+            job.give_back().expect("begins");
+            world.shared.save(&job).expect("writes");
+            match names {
+                "both" => std::fs::hard_link(world.claimed(), world.source()).expect("links"),
+                "both, with two numbers" => {
+                    std::fs::copy(world.claimed(), world.source()).expect("copies");
+                    durable_fs::note_link(&world.claimed(), &world.source()).expect("notes");
+                }
+                "the old one" => {
+                    assert_eq!(
+                        durable_fs::rename_replace(&world.claimed(), &world.source()).expect("renames"),
+                        durable_fs::Renamed::Done
+                    );
+                }
+                _ => {}
+            }
+            recover(&world);
+            assert!(is_there(&world.source()) && !is_there(&world.claimed()), "{names}");
+            let row = world.row(&job);
+            assert!(row.is_none_or(|row| row.state.is_final()), "{names}");
+            let left = world.shared.claims.is_coming_back(&world.source(), &world.shared.store);
+            assert_eq!(left.expect("asks"), None, "{names}");
+        }
+    }
+
+    #[test]
+    fn a_file_whose_old_name_was_taken_while_it_was_given_back_is_kept() {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        job.give_back().expect("begins");
+        world.shared.save(&job).expect("writes");
+        std::fs::write(world.source(), "another").expect("writes");
+        recover(&world);
+        let row = world.row(&job).expect("is there");
+        assert!(!row.is_given_back() && row.state == JobState::Queued && is_there(&world.claimed()));
     }
 
     #[test]

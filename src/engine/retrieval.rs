@@ -4,7 +4,7 @@
 
 use super::claim_names::reason_of;
 use super::companions::return_companions;
-use super::give_back::end_given_back;
+use super::give_back::{end_given_back, give_back};
 use super::shared::Shared;
 use super::source::{Place, ask_folder, folder_of, identity_of, look_at, out_of_reach, place};
 use super::trouble::Trouble;
@@ -17,17 +17,20 @@ use crate::model::os_text::OsText;
 /// Names in an archive under which a lost source is looked for.
 const ARCHIVE_NAMES_MAX: usize = 100;
 
+/// Why a file is given back that was being given back when that failed, or when the service ended.
+const CUT_SHORT: &str = "giving it back was cut short before";
+
 /// Brings a job's source to where its row says it is. False: there is nothing to load, the job is ended or gone.
 pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     if shared.claims.held.has(&job.source.identity) {
         return Ok(true);
     }
     match place(job)? {
-        here @ (Place::Here | Place::UnderBothNames) => {
-            if here == Place::UnderBothNames {
-                durable_fs::rename_no_replace(job.source.path.as_path(), job.source_path().as_path())?;
-                shared.claims.unsynced.doubt(job);
-            }
+        // Cut short in the rename, or before it. Where that is a link and an unlink it may lie under both names: its old one is the sender's.
+        Place::Here if job.is_given_back() && job.source.claimed.is_some() => {
+            return Ok(!give_back(shared, job, CUT_SHORT)?);
+        }
+        Place::Here => {
             // A retry was cut short behind its rename. Over file systems that is the rename of a copy, which is durable before the
             // quarantined file goes: the same move again unlinks it, and leaves another source that came to its name since.
             if let Some(quarantined) = job.retrieved_from().cloned() {

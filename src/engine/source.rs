@@ -17,8 +17,6 @@ use crate::model::os_text::OsText;
 pub(super) enum Place {
     /// Its source is where the row says.
     Here,
-    /// It still has its old name as well.
-    UnderBothNames,
     /// A retry had not yet moved the source out of quarantine.
     InQuarantine(OsText),
     /// The crash came before the rename: the file is still a candidate.
@@ -42,11 +40,8 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
             Presence::Here(_) | Presence::Gone(_) => Ok(Place::Changed),
         };
     }
-    if let Presence::Here(here) = here {
-        // Where renames are a link and an unlink, a crash between them leaves both names.
-        let there = look_at(job.source.path.as_path())?;
-        let is_same = there.is_some_and(|there| there.same_file(&here));
-        return Ok(if is_same { Place::UnderBothNames } else { Place::Here });
+    if let Presence::Here(_) = here {
+        return Ok(Place::Here);
     }
     if let Some(quarantined) = job.retrieved_from() {
         // A retry was cut short between its row and its rename.

@@ -255,6 +255,11 @@ impl<R: Workable> Dispatch<R> {
         self.tell(|state, now| state.schedule.set_priority(id, priority, now));
     }
 
+    #[cfg(test)]
+    pub(in crate::engine) fn priority_of(&self, id: JobId) -> Option<Priority> {
+        self.tell(|state, _| state.schedule.priority_of(id))
+    }
+
     /// Those of these jobs that wait for their time wait no more.
     pub(in crate::engine) fn hasten(&self, ids: &HashSet<JobId>) {
         self.tell(|state, now| state.schedule.hasten(ids, now));

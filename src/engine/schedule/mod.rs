@@ -244,6 +244,11 @@ impl Schedule {
         self.jobs.entry(id).or_insert_with(|| Known { owner, waits: [None; 3] })
     }
 
+    #[cfg(test)]
+    pub(super) fn priority_of(&self, id: JobId) -> Option<Priority> {
+        Some(self.jobs.get(&id)?.owner.priority)
+    }
+
     /// A job goes before others from now on, or behind them. Whatever it waits for, it comes last among those that are as urgent.
     pub(super) fn set_priority(&mut self, id: JobId, priority: Priority, now: Instant) {
         let Some(known) = self.jobs.get_mut(&id).filter(|known| known.owner.priority != priority) else {
