@@ -139,5 +139,5 @@ fn check_names_the_file_system_that_has_no_events_and_says_how_its_files_are_fou
     let world = World::new(RULE);
     let Some(_shim) = Shim::mount(&world, Habits::default()) else { return };
     world.sh("mkdir mnt/in");
-    world.landfall(&["check"]).done().says(&["mnt/in", "fuse.shim", "without events", "scan_every"]);
+    world.landfall(&["check"]).done().says(&["mnt/in", "fuse.bindfs", "without events", "scan_every"]);
 }

@@ -19,9 +19,22 @@ pub(crate) fn far_file_system(_: &Path) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Those in user space whose locks other machines see: clusters.
+/// Those in user space whose locks no other machine sees: they are on disks of this one, or pass no locks on. Any other may be a cluster.
 #[cfg(target_os = "linux")]
-const FUSE_CLUSTERS: [&str; 7] = ["glusterfs", "ceph", "ceph-fuse", "juicefs", "mfs", "moosefs", "lizardfs"];
+const FUSE_WITH_OWN_LOCKS: [&str; 12] = [
+    "sshfs",
+    "bindfs",
+    "exfat",
+    "exfat-fuse",
+    "ntfs",
+    "ntfs-3g",
+    "fuse-overlayfs",
+    "mergerfs",
+    "gocryptfs",
+    "encfs",
+    "rclone",
+    "s3fs",
+];
 
 /// Whether no other machine sees the locks that are taken in this folder. What cannot be asked may be another's.
 #[cfg(target_os = "linux")]
@@ -29,10 +42,16 @@ pub(crate) fn is_of_this_machine(folder: &Path) -> bool {
     let Ok(found) = rustix::fs::statfs(folder) else { return false };
     match far_kind(plain(found.f_type)) {
         None => true,
-        Some("fuse") => mounted_as(folder)
-            .is_some_and(|kind| !FUSE_CLUSTERS.contains(&kind.strip_prefix("fuse.").unwrap_or(&kind))),
+        Some("fuse") => mounted_as(folder).is_some_and(|kind| has_own_locks(&kind)),
         Some(_) => false,
     }
+}
+
+/// `fuseblk` is a disk; what says no more than `fuse`, like bindfs, is no cluster that is known.
+#[cfg(target_os = "linux")]
+fn has_own_locks(kind: &str) -> bool {
+    ["fuse", "fuseblk"].contains(&kind)
+        || kind.strip_prefix("fuse.").is_some_and(|kind| FUSE_WITH_OWN_LOCKS.contains(&kind))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -177,6 +196,14 @@ mod tests {
             assert!(!has_lasting_numbers(passing), "fuse, vfat, exfat, cifs, smb3");
         }
         assert!(numbers_last(Path::new("/proc/self/status")));
+    }
+
+    #[test]
+    fn one_in_user_space_that_nobody_knows_may_be_a_cluster() {
+        assert!(["fuse", "fuse.sshfs", "fuse.bindfs", "fuseblk"].iter().all(|kind| has_own_locks(kind)));
+        assert!(
+            !["fuse.glusterfs", "fuse.juicefs", "fuse.new", "nfs"].iter().any(|kind| has_own_locks(kind))
+        );
     }
 
     #[test]

@@ -29,11 +29,19 @@ impl RunningSign {
 
     /// Whether somebody on this machine has this name now. Where there is no descriptor to ask by, somebody may.
     pub(super) fn is_shown(name: &str) -> bool {
-        let says_so = |error: io::Error| {
-            error.kind() == io::ErrorKind::AddrInUse || platform::is_out_of_descriptors(&error)
-        };
-        take(name).is_err_and(says_so)
+        match take(name) {
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => true,
+            // A sandbox may allow this process no such names; it may still look at them.
+            Err(error) => platform::is_out_of_descriptors(&error) || is_listed(name),
+        }
     }
+}
+
+/// Whether the system lists the name: behind an `@`, at the end of a line.
+fn is_listed(name: &str) -> bool {
+    let table = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    table.lines().any(|line| line.split_once('@').is_some_and(|(_, listed)| listed == name))
 }
 
 /// A socket that nobody talks to, with an abstract name (`unix(7)`).
@@ -64,7 +72,9 @@ mod tests {
         let signs = [RunningSign::new().expect("a sign"), RunningSign::new().expect("another")];
         let names = signs.each_ref().map(|sign| sign.name().to_owned());
         assert!(names[0] != names[1] && names.iter().all(|name| RunningSign::is_shown(name)));
+        assert!(names.iter().all(|name| is_listed(name)));
         drop(signs);
+        assert!(!names.iter().any(|name| is_listed(name)));
         assert!(!names.iter().any(|name| RunningSign::is_shown(name)));
     }
 }

@@ -246,7 +246,8 @@ mod tests {
                 scope.spawn(|| {
                     while !is_over.load(Ordering::SeqCst) {
                         let Some(job) = jobs(&world).pop() else { continue };
-                        set::priority(&world.shared.store, Some(&world.shared), job.id, urgent).expect("is set");
+                        set::priority(&world.shared.store, Some(&world.shared), job.id, urgent)
+                            .expect("is set");
                         return;
                     }
                 });

@@ -73,7 +73,8 @@ impl Shim {
             device.as_raw_fd()
         );
         let text = |text: &OsStr| CString::new(text.as_bytes()).expect("no NUL");
-        let (source, kind, options) = (c"shim", c"fuse.shim", text(options.as_ref()));
+        // Mounted as one that is known to pass no locks on: what nobody knows may be a cluster, and is kept from being unmounted.
+        let (source, kind, options) = (c"shim", c"fuse.bindfs", text(options.as_ref()));
         let at = text(self.at.as_os_str());
         // SAFETY: all are strings that end in NUL and live until the call is over.
         let done =
