@@ -329,6 +329,7 @@ fn every_module_says_what_it_is_for() {
 #[test]
 fn every_test_file_opens_with_its_promise() {
     let mut offences = Offences::default();
+    let list = read(&root().join("tests/README.md"));
     for entry in fs::read_dir(root().join("tests")).expect("tests/ is there").flatten() {
         let path = entry.path();
         if path.extension().is_none_or(|extension| extension != "rs") {
@@ -338,6 +339,10 @@ fn every_test_file_opens_with_its_promise() {
         let first = text.lines().next().unwrap_or_default();
         if !first.starts_with("//! ") || first.len() < 40 {
             offences.add_at(&path, 1, "the file does not open with a `//!` line that says what it promises");
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !list.contains(&format!("`{name}`")) {
+            offences.add_at(&path, 1, "tests/README.md does not list it");
         }
     }
     offences.must_be_none("one file for one promise area: say it in a sentence");
