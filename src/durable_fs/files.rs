@@ -116,6 +116,12 @@ pub(crate) fn kept_as(path: &Path, identity: &FileIdentity) -> Option<KeptAs> {
     is_it.then_some(KeptAs { names, digest })
 }
 
+/// When a file was made, nanoseconds since 1970; none where its file system does not tell, or it cannot be opened.
+pub(crate) fn born_ns(path: &Path) -> Option<i128> {
+    let born = platform::open_source(path).ok()?.metadata().ok()?.created().ok()?;
+    i128::try_from(born.duration_since(std::time::SystemTime::UNIX_EPOCH).ok()?.as_nanos()).ok()
+}
+
 /// Whether a file has more names than one: who has another of them can change it wherever it is moved. Not where nothing lies.
 pub(crate) fn has_other_names(path: &Path) -> Result<bool, FsError> {
     names_of(path).map(|names| names > 1)

@@ -65,7 +65,7 @@ pub(super) fn claim(
     let mut rules = BTreeSet::new();
     let mut held = None;
     for want in wanted {
-        let job = new_job(shared, want, &mut held);
+        let job = new_job(shared, want, &mut held).and_then(|job| enter(shared, want, job));
         if let Ok(job) = &job {
             let kept = is_kept(want);
             if rules.insert(&want.rule.hash) {
@@ -118,6 +118,29 @@ pub(super) fn claim(
         }
     }
     Ok(answers)
+}
+
+/// From here on another name of the file is none of its own. Where two are claimed at once, such as by two names of their folder, the
+/// second one finds the first.
+fn enter(shared: &Shared, want: &Wanted, job: Job) -> Result<Job, Trouble> {
+    let (taken, offer) = (&shared.claims.taken, &want.offer);
+    taken.enter(&job);
+    let other = match offer.names {
+        Some(names) => taken.other_name(&shared.store, &offer.path, &offer.identity, names, Some(job.id)),
+        // An operator may have it once more, but not while its job is at it.
+        None => taken.unfinished(&shared.store, &offer.path, &offer.identity, Some(job.id)),
+    };
+    let refused = match other {
+        Ok(None) => return Ok(job),
+        Ok(Some(other)) => Trouble::new(
+            FaultKind::Transient,
+            other.told(),
+            Some("`landfall show` tells how far that job is"),
+        ),
+        Err(error) => error.into(),
+    };
+    taken.leave(&job);
+    Err(refused)
 }
 
 /// The job for a file, before anything is written down. Its claim folder is ours first, so that the row can say which it is; `held` is that
@@ -215,6 +238,7 @@ fn take(
         refused => {
             if !was_tried || !is_taken_all_the_same(job, to) {
                 shared.store.change().unclaim(job.id).apply()?;
+                shared.claims.taken.leave(job);
                 shared.delivery_decided(job.id);
                 if refused.is_ok() {
                     shared.claims.answer(from, Answer::NotYet);

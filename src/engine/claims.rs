@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::claim_folders::ClaimFolders;
@@ -12,6 +12,7 @@ use super::late_writes::LateWrites;
 use super::lock;
 use super::one_at_a_time::OneAtATime;
 use super::trouble::Trouble;
+use super::taken::TakenFiles;
 use super::unopened::Unopened;
 use super::unsynced_claims::UnsyncedClaims;
 use super::watches::Watches;
@@ -35,6 +36,8 @@ pub(super) struct Claims {
     coming_back: Mutex<HashMap<PathBuf, JobId>>,
     /// How often an operator set a priority.
     priorities_set: AtomicU64,
+    /// By which another name of a claimed file is known.
+    pub taken: Arc<TakenFiles>,
     /// Archived sources that may still have a writer.
     pub late_writes: LateWrites,
     /// Files that an operator named: each is looked for among the rows before it has one.

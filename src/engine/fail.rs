@@ -5,6 +5,7 @@ use super::moving::{move_companions, move_source, plan_companions, sync_moved};
 use super::quarantine;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
+use super::taken::note_other_names;
 use super::trouble::{Reaction, Trouble};
 use crate::clock;
 use crate::model::fault::FaultKind;
@@ -79,6 +80,7 @@ pub(super) fn remove_hidden_of(left: &Rule, job: &Job) {
 /// Moves the source of a failed or refused job to quarantine, with the reason beside it.
 pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, &job)?;
+    note_other_names(&shared.store, &job)?;
     if job.retired_to.is_some() {
         let folder = quarantine::make(&rule.rule, &job)?;
         move_source(&shared.store, &shared.disk_space, &mut job, ArchiveOwner::Service, |job| {
@@ -94,6 +96,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     let row = LedgerRow::of(&job, outcome);
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;
+    shared.claims.taken.leave(&job);
     shared.dispatch.forget_back_off(job.id);
     shared.claims.held.forget(&job.source.identity);
     shared.delivery_decided(job.id);

@@ -79,6 +79,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     }
     changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;
+    shared.claims.taken.leave(job);
     shared.dispatch.forget_back_off(job.id);
     if job.is_gone && was_held && !shared.claims.held.is_told_gone_by(job.id) {
         job.is_gone = false;

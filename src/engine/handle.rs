@@ -128,6 +128,7 @@ impl Engine {
         let job = with_job_in_hand(shared, id, || {
             retry::retry(&shared.store, shared.rules.now().iter().map(AsRef::as_ref), id)
         })?;
+        shared.claims.taken.enter(&job);
         shared.publishing.names.release(id); // of one that was publishing
         shared.dispatch.forget_back_off(id);
         shared.dispatch.queue(Stage::Load, &Owner::of(&job), id);

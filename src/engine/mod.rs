@@ -80,6 +80,7 @@ mod stop;
 mod stopping;
 pub(crate) mod strays;
 mod take_held;
+mod taken;
 mod thin;
 mod threads;
 mod tick;

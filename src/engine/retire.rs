@@ -7,6 +7,7 @@ use super::free_name::free_name;
 use super::moving::{move_companions, move_source, plan_companions};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
+use super::taken::note_other_names;
 use super::trouble::Trouble;
 use super::{archive, quarantine, source};
 use crate::clock;
@@ -28,6 +29,7 @@ pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Res
     if let Some(take_outputs) = &shared.publishing.aside {
         return take_outputs(&rule.rule, job).map_err(Trouble::from_error);
     }
+    note_other_names(&shared.store, job)?;
     match rule.rule.source.on_success {
         _ if !job.source.retire => Ok(()),
         OnSuccess::Keep => Ok(()),
@@ -129,6 +131,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
         changes.archived(&archived);
     }
     changes.apply()?;
+    shared.claims.taken.leave(&job);
     shared.dispatch.forget_back_off(job.id);
     shared.claims.held.forget(&job.source.identity);
     shared.footprints.reach.forget(job.id);

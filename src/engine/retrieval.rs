@@ -50,6 +50,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             tracing::info!(job = %job.id, path = %job.source.path, "not claimed before the last stop: a candidate again");
             return_companions(job)?;
             shared.store.change().unclaim(job.id).apply()?;
+            shared.claims.taken.leave(job);
             shared.delivery_decided(job.id);
         }
         Place::Changed => {

@@ -136,7 +136,7 @@ pub(super) mod tests {
             vec![Arc::new(rule)],
             Duration::from_hours(1),
             sender,
-            Box::new(|_, _| false),
+            crate::watch::Known::kept(|_, _| false),
             crate::watch::Content::NOTHING,
         );
         (watch.expect("starts"), offers)

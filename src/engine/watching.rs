@@ -17,7 +17,7 @@ use super::{gone, intake};
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::identity::FileIdentity;
 use crate::model::rule::{Mode, Rule};
-use crate::watch::{Content, Outlets, Watch, WentAway};
+use crate::watch::{Content, Known, Outlets, Watch, WentAway};
 
 /// Batches of offers that wait for an intake.
 const OFFER_BATCHES: usize = 4;
@@ -117,19 +117,28 @@ pub(super) fn watch_owed(shared: &Arc<Shared>) {
     }
 }
 
-fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {
+/// What cannot be looked up is offered: the intake asks again, and tells what is wrong.
+fn known(shared: &Shared) -> Known {
     let store = shared.store.clone();
-    // One that cannot be looked up is offered: the intake asks again, and tells what is wrong.
-    let already_kept =
+    let is_kept =
         Box::new(move |path: &Path, identity: &_| matches!(store.kept(&path.into(), identity), Ok(Some(_))));
+    let (store, taken) = (shared.store.clone(), Arc::clone(&shared.claims.taken));
+    let taken_as = Box::new(move |path: &Path, identity: &_, names| {
+        taken.other_name(&store, path, identity, names, None).ok().flatten().map(|taken| taken.told())
+    });
+    Known { is_kept, taken_as }
+}
+
+fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {
+    let known = known(shared);
     let scan_every = shared.service.scan_every;
     let content =
         Content { proves_its_end: crate::decode::proves_its_end, breaks_off: super::totals::breaks_off };
     let watch = if shared.publishing.aside.is_some() {
         let went_away = went_away(shared);
-        Watch::start_aside(rules, scan_every, outlets, already_kept, content, went_away)
+        Watch::start_aside(rules, scan_every, outlets, known, content, went_away)
     } else {
-        Watch::start(rules, scan_every, outlets, already_kept, content)
+        Watch::start(rules, scan_every, outlets, known, content)
     };
     watch.map_err(|error| Trouble::from_fault(&error))
 }

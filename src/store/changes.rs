@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::backend::{self, Applied, Batch, Value};
 use super::error::StoreError;
 use super::keys::{self, Key};
-use super::{Checkpoint, Inner, LedgerRow, Store, failed, feed, value};
+use super::{Checkpoint, Inner, LedgerRow, OtherNames, Store, failed, feed, value};
 use crate::model::account::FailedRecord;
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
@@ -45,6 +45,11 @@ enum Change {
         from: u64,
     },
     Unclaim {
+        job: JobId,
+    },
+    /// Unless they are those of a later job.
+    ForgetOtherNames {
+        of: FileIdentity,
         job: JobId,
     },
 }
@@ -88,6 +93,12 @@ impl<'a> Changes<'a> {
     pub(crate) fn forget_kept(&mut self, path: &OsText, identity: &FileIdentity) -> &mut Self {
         self.remove(keys::kept(identity));
         self.remove(keys::kept_at(path, identity))
+    }
+
+    /// A file that a job took has other names, by which it is not to be taken again.
+    pub(crate) fn other_names(&mut self, identity: &FileIdentity, other: &OtherNames) -> &mut Self {
+        self.store.inner.knows_other_names.store(true, Ordering::Release);
+        self.put("other names of a file", keys::other_names(identity), other)
     }
 
     /// Writes a checkpoint.
@@ -167,6 +178,7 @@ impl<'a> Changes<'a> {
         if let (Some(key), Some(revision)) = (&row.delivery_key, row.revision) {
             self.remove(keys::published_delivery(&row.rule, key, revision, row.job));
         }
+        self.ask(Change::ForgetOtherNames { of: row.identity, job: row.job });
         self.remove(keys::of_job(keys::LEDGER, row.job))
     }
 
@@ -217,6 +229,7 @@ impl Staged<'_> {
             Change::Remove { key } => self.put(key, &[]),
             Change::RemoveFailedRecords { job, from } => self.remove_failed_records(*job, *from),
             Change::Unclaim { job } => self.remove_ledger_row(*job),
+            Change::ForgetOtherNames { of, job } => self.remove_other_names(of, *job),
         }
     }
 
@@ -253,6 +266,14 @@ impl Staged<'_> {
             }
         }
         self.put(&key, &[])
+    }
+
+    fn remove_other_names(&mut self, of: &FileIdentity, job: JobId) -> Result<(), StoreError> {
+        let key = keys::other_names(of);
+        match self.row::<OtherNames>("other names of a file", &key)? {
+            Some(other) if other.job == job => self.put(&key, &[]),
+            _ => Ok(()),
+        }
     }
 
     fn remove_failed_records(&mut self, job: JobId, from: u64) -> Result<(), StoreError> {

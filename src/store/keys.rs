@@ -9,6 +9,7 @@ pub(super) const UNFINISHED: u8 = b'u';
 pub(super) const LEDGER: u8 = b'l';
 pub(super) const KEPT: u8 = b'k';
 pub(super) const KEPT_AT: u8 = b'K';
+pub(super) const OTHER_NAMES: u8 = b'n';
 pub(super) const CHECKPOINT: u8 = b'p';
 pub(super) const INTENT: u8 = b'i';
 pub(super) const FAILED: u8 = b'f';
@@ -31,6 +32,8 @@ pub(super) const CONFIGURATION: &[u8] = b"mconfiguration";
 const JOB_ID_BYTES: usize = 16;
 /// Device, inode, size, mtime, ctime.
 const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
+/// Inode, size, mtime.
+const OTHER_NAMES_BYTES: usize = 2 * 8 + 16;
 /// A digest of the path, size, mtime, ctime.
 const KEPT_AT_BYTES: usize = blake3::OUT_LEN + 8 + 2 * 16;
 /// A digest, then a number and a job.
@@ -80,6 +83,12 @@ pub(super) fn kept_at(path: &OsText, identity: &FileIdentity) -> Key {
     let path = blake3::hash(path.as_os_str().as_encoded_bytes());
     let times = [identity.mtime_ns, identity.ctime_ns].map(i128::to_be_bytes);
     [&[KEPT_AT][..], path.as_bytes(), &identity.size.to_be_bytes(), times.as_flattened()].concat()
+}
+
+/// A file that a job took while it had other names. The number of its device is not for good.
+pub(super) fn other_names(identity: &FileIdentity) -> Key {
+    let place = [identity.inode, identity.size].map(u64::to_be_bytes);
+    [&[OTHER_NAMES][..], place.as_flattened(), &identity.mtime_ns.to_be_bytes()].concat()
 }
 
 /// All jobs of a rule that published this content; see [`published_content`].
@@ -164,6 +173,7 @@ pub(super) enum Place<'a> {
     Ledger(JobId),
     Kept,
     KeptAt,
+    OtherNames,
     Checkpoint(JobId),
     Intent(JobId),
     Failed(JobId),
@@ -195,6 +205,7 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
         INTENT => id().map(Place::Intent),
         KEPT => (rest.len() == KEPT_BYTES).then_some(Place::Kept),
         KEPT_AT => (rest.len() == KEPT_AT_BYTES).then_some(Place::KeptAt),
+        OTHER_NAMES => (rest.len() == OTHER_NAMES_BYTES).then_some(Place::OtherNames),
         FAILED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Failed),
         RULE => (rest.len() == blake3::OUT_LEN).then_some(Place::Rule),
         CONTENT if rest.len() == blake3::OUT_LEN + JOB_ID_BYTES => content_job_of(key).map(Place::Content),
@@ -240,6 +251,7 @@ mod tests {
             (archived("payments", 7, id), Place::Archived(id)),
             (kept(&identity), Place::Kept),
             (kept_at(&OsText::from("/in/a"), &identity), Place::KeptAt),
+            (other_names(&identity), Place::OtherNames),
             (continued(&job, 3), Place::Continued { head: &job, index: 3 }),
         ] {
             assert_eq!(place_of(&key), Some(place));

@@ -19,6 +19,7 @@
 //! a digest(rule) time job          ArchivedRow
 //! k device inode size mtime ctime  job          (the kept file of this identity is known)
 //! K digest(path) size mtime ctime  job          (the same, where its numbers are others now)
+//! n inode size mtime               OtherNames
 //! p job                            Checkpoint
 //! i job                            Intent
 //! f job position                   failed records from this position on
@@ -84,6 +85,7 @@ pub(crate) use mark::Mark;
 pub use memory::MemoryBudget;
 pub(crate) use memory::MemoryLease;
 pub(crate) use rows::JobMatch;
+pub(crate) use rows::OtherNames;
 pub use rows::{LedgerOutcome, LedgerRow};
 pub use slices::{SliceQueue, Taken};
 pub(crate) use verify::Verified;
@@ -111,6 +113,8 @@ struct Inner {
     feed: Feed,
     /// Whether there may be a kept file: where none is, nobody need look each new file up.
     keeps_files: AtomicBool,
+    /// The same of files with other names.
+    knows_other_names: AtomicBool,
     /// None: there is no folder.
     _folder: Option<HeldFolder>,
 }
@@ -158,14 +162,14 @@ impl Store {
     }
 
     fn over(rows: Box<dyn Backend>, spool: Arc<Spool>, folder: Option<HeldFolder>) -> Self {
-        let (changing, feed, keeps_files) = (RwLock::default(), Feed::default(), AtomicBool::new(false));
-        let store =
-            Self { inner: Arc::new(Inner { rows, spool, changing, feed, keeps_files, _folder: folder }) };
+        let (keeps_files, knows_other_names) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (changing, feed) = (RwLock::default(), Feed::default());
+        let inner = Inner { rows, spool, changing, feed, keeps_files, knows_other_names, _folder: folder };
+        let store = Self { inner: Arc::new(inner) };
         // What cannot be read counts as one: it is told when it is looked up.
-        let keeps_files = [keys::KEPT, keys::KEPT_AT]
-            .iter()
-            .any(|kind| store.keys_beginning_with(&[*kind]).next().is_some());
-        store.inner.keeps_files.store(keeps_files, Ordering::Release);
+        let has_any = |kind: u8| store.keys_beginning_with(&[kind]).next().is_some();
+        store.inner.keeps_files.store(has_any(keys::KEPT) || has_any(keys::KEPT_AT), Ordering::Release);
+        store.inner.knows_other_names.store(has_any(keys::OTHER_NAMES), Ordering::Release);
         store
     }
 

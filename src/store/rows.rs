@@ -74,6 +74,15 @@ impl LedgerRow {
     }
 }
 
+/// What is known of a file that a job took while it had other names (hard links).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OtherNames {
+    /// That has its records.
+    pub job: JobId,
+    /// When the file was made, nanoseconds since 1970, where the file system tells: another of its number was made later.
+    pub born_ns: Option<i128>,
+}
+
 /// What became of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -213,6 +222,14 @@ impl Store {
     /// The jobs of all kept files that are known; a row goes when its file does ([`super::Changes::forget_kept`]).
     pub(crate) fn kept_jobs(&self) -> impl Iterator<Item = Result<JobId, StoreError>> + use<> {
         self.rows_of("kept file", keys::KEPT)
+    }
+
+    /// The job that took this very file, if it had other names then.
+    pub(crate) fn other_names(&self, identity: &FileIdentity) -> Result<Option<OtherNames>, StoreError> {
+        if !self.inner.knows_other_names.load(Ordering::Acquire) {
+            return Ok(None);
+        }
+        self.row("other names of a file", &keys::other_names(identity))
     }
 
     /// Where a job's checkpoint stands.

@@ -154,7 +154,7 @@ impl Watcher {
         if self.table.is_kept(path, identity, self.scan) {
             return true;
         }
-        let known = (self.links.already_kept)(path, identity);
+        let known = (self.links.known.is_kept)(path, identity);
         if known {
             self.table.remember_kept(path, *identity, self.scan);
         }

@@ -14,7 +14,7 @@ use super::notifier::{Hints, Notifier};
 use super::offer::{Answer, Content, Outlets};
 use super::probe::Manner;
 use super::rules::RuleSet;
-use super::watcher::{self, AlreadyKept, Links, Watcher, WentAway};
+use super::watcher::{self, Known, Links, Watcher, WentAway};
 use crate::durable_fs;
 use crate::model::file_known::FileSeen;
 use crate::model::rule::Rule;
@@ -39,19 +39,18 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Starts watching the live rules. Offers come in batches, each of one rule and in its `order`; a receiver going away stops the watch.
-    /// `already_kept` tells whether a `keep` file of this identity is known.
     pub(crate) fn start(
         rules: Vec<Arc<Rule>>,
         scan_every: Duration,
         outlets: impl Into<Outlets>,
-        already_kept: AlreadyKept,
+        known: Known,
         content: Content,
     ) -> Result<Self, WatchError> {
         Self::start_with(
             rules,
             scan_every,
             true,
-            Links { outlets: outlets.into(), already_kept, content, manner: Manner::Asks, went_away: None },
+            Links { outlets: outlets.into(), known, content, manner: Manner::Asks, went_away: None },
         )
     }
 
@@ -60,12 +59,12 @@ impl Watch {
         rules: Vec<Arc<Rule>>,
         scan_every: Duration,
         outlets: impl Into<Outlets>,
-        already_kept: AlreadyKept,
+        known: Known,
         content: Content,
         went_away: WentAway,
     ) -> Result<Self, WatchError> {
         let (manner, went_away) = (Manner::Looks, Some(went_away));
-        let links = Links { outlets: outlets.into(), already_kept, content, manner, went_away };
+        let links = Links { outlets: outlets.into(), known, content, manner, went_away };
         Self::start_with(rules, scan_every, true, links)
     }
 

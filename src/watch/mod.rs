@@ -60,4 +60,4 @@ pub(crate) use bell::Bell;
 pub(crate) use handle::Watch;
 pub(crate) use look::{blind_spot, is_blind, is_of_folder, is_written, look_at, may_have_writer};
 pub(crate) use offer::{Answer, Content, Offer, Outlets};
-pub(crate) use watcher::WentAway;
+pub(crate) use watcher::{Known, WentAway};

@@ -27,12 +27,17 @@ impl Watcher {
     /// they were counted; whoever links it behind that scan is noticed by the claim.
     pub(super) fn only_name(&mut self, path: &Arc<Path>, now: Instant) -> Option<u64> {
         let (scan, is_idle) = (self.scan, self.scanner.is_idle() && !self.is_scanning());
+        let seen = self.table.get(path)?.seen;
+        let names = durable_fs::names_of(path).unwrap_or(1);
+        if let Some(reason) = (self.links.known.taken_as)(path, &seen, names) {
+            self.table.wait(path, now + self.scan_every.min(NAME_PAUSE), Cow::Owned(reason));
+            return None;
+        }
         let candidate = self.table.get_mut(path)?;
         // Kept files are known by what they are, under any name, and may have any number.
         if self.rules.get(candidate.rule).is_some_and(WatchedRule::keeps) {
             return Some(u64::MAX);
         }
-        let names = durable_fs::names_of(path).unwrap_or(1);
         if names <= 1 {
             return Some(names);
         }

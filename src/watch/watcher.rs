@@ -38,13 +38,26 @@ const OFFER_AGAIN: Duration = Duration::from_millis(5);
 /// Told of a candidate's rule, its path, and what it was.
 pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values) + Send + Sync>;
 
-/// Whether a `keep` file that lies at a path is known.
-pub(super) type AlreadyKept = Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>;
+/// What is known of files that are seen.
+pub(crate) struct Known {
+    /// Whether a file that lies at a path is one that stays where it lies.
+    pub(crate) is_kept: Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>,
+    /// Why a file with so many names is not to be taken, if it is another name of one that was.
+    pub(crate) taken_as: Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<String> + Send + Sync>,
+}
+
+#[cfg(test)]
+impl Known {
+    /// Nothing but these kept files.
+    pub(crate) fn kept(is_kept: impl Fn(&Path, &FileIdentity) -> bool + Send + Sync + 'static) -> Self {
+        Self { is_kept: Box::new(is_kept), taken_as: Box::new(|_, _, _| None) }
+    }
+}
 
 /// The watch's ways out.
 pub(super) struct Links {
     pub(super) outlets: Outlets,
-    pub(super) already_kept: AlreadyKept,
+    pub(super) known: Known,
     pub(super) content: Content,
     pub(super) manner: Manner,
     /// Is told of candidates that went away before they were offered.

@@ -12,7 +12,7 @@ use crate::model::rule::Rule;
 use crate::output::Intent;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Place};
-use crate::store::{ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, Store, deliveries, value};
+use crate::store::{ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, OtherNames, Store, deliveries, value};
 
 pub(super) fn judge(store: &Store, key: &[u8], value: &[u8]) -> Vec<Finding> {
     let mut judge = Judge { store, findings: Vec::new() };
@@ -51,6 +51,10 @@ impl Judge<'_> {
             Some(Place::Unfinished(id)) => self.job_must_be_there("index of unfinished jobs, entry", id),
             Some(Place::Ledger(id)) => self.ledger(id, key, value),
             Some(Place::Kept | Place::KeptAt) => self.kept(key, value),
+            // It may outlive its job; whose the file is, is asked when it comes.
+            Some(Place::OtherNames) => {
+                self.decoded::<OtherNames>("other names of a file", None, key, value).map(drop)
+            }
             Some(Place::Checkpoint(id)) => {
                 self.decoded::<Checkpoint>("checkpoint", Some(id), key, value)?;
                 self.job_must_be_there("checkpoint", id)

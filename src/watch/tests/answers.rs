@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::durable_fs;
-use crate::watch::Content;
+use crate::watch::{Content, Known};
 
 #[test]
 fn a_file_of_the_same_name_that_comes_after_the_claim_is_a_new_candidate() {
@@ -167,7 +167,8 @@ fn an_engine_that_takes_no_more_offers_ends_the_watch_and_a_full_one_does_not_bl
 
     let (sender, offers) = mpsc::sync_channel(0);
     let rules = vec![rule("r", &world.folder.path().join("*")).into()];
-    let watch = Watch::start(rules, NEVER, sender, Box::new(|_, _| false), Content::NOTHING).expect("starts");
+    let watch =
+        Watch::start(rules, NEVER, sender, Known::kept(|_, _| false), Content::NOTHING).expect("starts");
     watch.ask_to_stop();
     while !watch.thread().is_finished() {
         assert!(start.elapsed() < PATIENCE, "the watch ends");
@@ -193,7 +194,7 @@ fn a_watch_that_hangs_holds_up_nobody() {
     fs::write(folder.path().join("a"), b"x").expect("writes");
     let (offers, _taken) = mpsc::sync_channel(1);
     let watch =
-        Watch::start(vec![kept.into()], NEVER, offers, Box::new(hangs), Content::NOTHING).expect("starts");
+        Watch::start(vec![kept.into()], NEVER, offers, Known::kept(hangs), Content::NOTHING).expect("starts");
     told.recv().expect("it looks at the file");
     for number in 0..2 * INBOX_MAX {
         watch.answer(Path::new(&number.to_string()), Answer::NotYet);
@@ -214,7 +215,7 @@ fn a_wrong_rule_is_refused_by_name_with_what_to_do() {
     let mut plan = Plan::new(|rule| rule.name = "payments".into());
     plan.rules[0].paths = vec!["/in/*.{csv,txt}".into()].into();
     let (offers, _receiver) = mpsc::sync_channel(1);
-    let error = Watch::start(shared(plan.rules), NEVER, offers, Box::new(|_, _| false), Content::NOTHING)
+    let error = Watch::start(shared(plan.rules), NEVER, offers, Known::kept(|_, _| false), Content::NOTHING)
         .err()
         .expect("is refused");
     assert!(error.to_string().contains("payments") && error.hint().is_some());

@@ -76,7 +76,7 @@ impl Plan {
             manner: super::probe::Manner::Asks,
             went_away: None,
             outlets: sender.into(),
-            already_kept: Box::new(self.kept),
+            known: super::watcher::Known::kept(self.kept),
             content: super::offer::Content {
                 proves_its_end: |head| head.starts_with(b"\x1f\x8b"),
                 breaks_off: |_, text, _| text.ends_with(b"...").then(|| "breaks off".to_owned()),
