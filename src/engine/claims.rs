@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::claim_folders::ClaimFolders;
 use super::given_back::GivenBack;
@@ -11,8 +11,8 @@ use super::held::HeldSources;
 use super::late_writes::LateWrites;
 use super::lock;
 use super::one_at_a_time::OneAtATime;
-use super::trouble::Trouble;
 use super::taken::TakenFiles;
+use super::trouble::Trouble;
 use super::unopened::Unopened;
 use super::unsynced_claims::UnsyncedClaims;
 use super::watches::Watches;
