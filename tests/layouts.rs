@@ -178,7 +178,7 @@ const REFUSALS: [(&str, &str, &str, &[&str]); 8] = [
         "outputs that cannot be made",
         "chown 4001:4001 srv/acme/inbox; rmdir out; chown 0:0 .",
         "user 4001 may not write in DIR (root:root, mode 0755): what is to go there waits",
-        &["chgrp 4001 DIR && chmod g+wx DIR", "setfacl -m u:4001:wx DIR"],
+        &["install -d -o 4001 -g 4001 -m 750 DIR/out"],
     ),
     (
         "a claim folder of a former service's user",
@@ -547,4 +547,22 @@ fn a_mount_whose_options_open_it_to_everybody_is_told_with_the_options_that_do_n
     service.wait_for_log("umask=077");
     service.stop();
     assert_eq!(world.sh("find mnt -name '.landfall-probe*'"), "");
+}
+
+#[test]
+fn a_folder_that_an_attribute_closes_is_told_with_the_attribute() {
+    for attribute in ["i", "a"] {
+        let Some(world) = zone(PARTNERS) else { return };
+        world.sh(&format!("mkdir -p srv/acme/inbox; chown {SERVICE}:{SERVICE} srv/acme/inbox"));
+        // Not every file system has the attribute.
+        if world.sh(&format!("chattr +{attribute} srv/acme/inbox 2>&1 || echo no")).contains("no") {
+            return;
+        }
+        let said = checked(&world);
+        let named = commands(&said);
+        world.sh("chattr -ia srv/acme/inbox");
+        let command = format!("chattr -ia {}/srv/acme/inbox", world.folder().display());
+        assert!(named.contains(&command), "{said}");
+        is_clean(&world);
+    }
 }

@@ -35,6 +35,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         let mut about = About { settings, rule, rights, places, position, findings: Vec::new() };
         if rule.mode == Mode::Shadow {
             about.shadow();
+            about.seen_by_shadow();
             findings.append(&mut about.findings);
             continue;
         }
@@ -95,6 +96,16 @@ impl<'a> About<'a> {
         if let Some(compare) = self.rule.compare.clone().filter(|folder| !folder.is_dir()) {
             let message = format!("{} is no folder", escaped_path(&compare));
             self.warn(&["compare"], message, "name the folder where the old system writes its outputs");
+        }
+    }
+
+    /// A shadow reads what others take.
+    fn seen_by_shadow(&mut self) {
+        for (position, text) in self.rule.paths.iter().enumerate().filter(|_| self.rule.is_base()) {
+            if let Ok(pattern) = Pattern::parse(text) {
+                let position = position.to_string();
+                self.landing(&["paths", &position], &pattern, text, &Landing::of(&pattern));
+            }
         }
     }
 

@@ -127,12 +127,12 @@ pub(crate) fn hint_at(path: &Path, need: Need, error: &io::Error) -> String {
     let is_refused =
         matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
     let refusal = || match need {
-        Need::Read if path.is_dir() => rights::refusal(path, Need::List),
+        Need::Read if path.is_dir() => rights::after_refusal(path, Need::List),
         // What is made anew or removed is its folder's matter.
         Need::Write if path.symlink_metadata().is_ok_and(|found| !found.is_dir()) => {
-            rights::refusal(parent_of(path), need)
+            rights::after_refusal(parent_of(path), need)
         }
-        _ => rights::refusal(path, need),
+        _ => rights::after_refusal(path, need),
     };
     match Some(error).filter(|error| is_refused && landing::hint_of(error).is_none()).and_then(|_| refusal())
     {

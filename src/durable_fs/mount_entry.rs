@@ -54,6 +54,7 @@ impl MountEntry {
             "vfat" | "msdos" | "exfat" | "ntfs" | "ntfs3" | "fuseblk" | "fuse.exfat" | "fuse.ntfs" => {
                 Some(format!("{whose},umask=077"))
             }
+            "fuse.sshfs" => Some(whose),
             "cifs" | "smb3" => Some(format!("{whose},file_mode=0600,dir_mode=0700")),
             _ => None,
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::error::FsError;
-use super::files::{check_own_folder, identity_at, remove_file};
+use super::files::{check_own_folder, identity_at, kind_at, remove_file};
 use super::names::{Renamed, Unkept, Wanted, parent_of};
 use super::platform;
 use super::rename::take_file;
@@ -32,11 +32,20 @@ pub(crate) fn clear_probe(folder: &Path) {
 }
 
 fn clear_file(folder: &Path) {
-    let path = folder.join(PROBE);
-    let is_empty_file = identity_at(&path).ok().flatten().is_some_and(|found| found.size == 0);
-    if is_empty_file && !platform::is_foreign(&path) {
-        remove_file(&path).ok();
+    remove_ours(&folder.join(PROBE)).ok();
+}
+
+/// Removes a probe; what somebody put in its place stays. False: it did.
+fn remove_ours(path: &Path) -> Result<bool, FsError> {
+    let found = identity_at(path).map_err(|error| FsError::new("look at", path, error))?;
+    let is_ours = match found {
+        Some(found) => found.size == 0 && !platform::is_foreign(path),
+        None => kind_at(path).map_err(|error| FsError::new("look at", path, error))?.is_none(),
+    };
+    if is_ours {
+        remove_file(path)?;
     }
+    Ok(is_ours)
 }
 
 fn make(folder: &Path) -> Result<(PathBuf, File), FsError> {
@@ -101,7 +110,11 @@ fn try_renaming(landing: &Path, claims: &Path) -> Result<(), FsError> {
         }
         remove_file(&path)?;
     }
-    remove_file(&claimed)
+    if !remove_ours(&claimed)? {
+        // A sender's, who put it there in that moment.
+        take_file(&claimed, &landing.join(PROBE))?;
+    }
+    Ok(())
 }
 
 /// Gives a file in a folder an owner, a mode and a time; what of that it does not get.

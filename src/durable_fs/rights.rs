@@ -52,6 +52,11 @@ pub(crate) fn refusal(path: &Path, need: Need) -> Option<Refusal> {
     refusal_over_links(path, need, LINKS_MAX)
 }
 
+/// Of what was refused already.
+pub(super) fn after_refusal(path: &Path, need: Need) -> Option<Refusal> {
+    refusal(path, need)
+}
+
 fn refusal_over_links(path: &Path, need: Need, links_left: usize) -> Option<Refusal> {
     let us = Us::now();
     let told =
@@ -62,25 +67,29 @@ fn refusal_over_links(path: &Path, need: Need, links_left: usize) -> Option<Refu
     for (position, folder) in way.iter().enumerate() {
         match asked(folder, Need::Enter) {
             Ok(()) => {}
-            // It would have to be made first.
             Err(Errno::NOENT) => {
-                return refusal_over_links(way.get(position.checked_sub(1)?)?, making(need)?, links_left);
+                return us.making(folder, way.get(position.checked_sub(1)?)?, need, links_left);
             }
             Err(Errno::NOTDIR) => return None,
             Err(refused) => return told(folder, Need::Enter, refused),
         }
     }
     match asked(path, need) {
+        Ok(()) if matches!(need, Need::Write | Need::Take) && is_append_only(path) => {
+            us.at(path, need, Errno::PERM)
+        }
         Ok(()) if need == Need::Take => us.sticky(path),
         Ok(()) | Err(Errno::NOTDIR) => None,
-        Err(Errno::NOENT) => refusal_over_links(way.last()?, making(need)?, links_left),
+        Err(Errno::NOENT) => us.making(path, way.last()?, need, links_left),
         Err(refused) => told(path, need, refused),
     }
 }
 
-/// What is needed of the folder above one that is not there.
-fn making(need: Need) -> Option<Need> {
-    matches!(need, Need::Write | Need::Take).then_some(Need::Write)
+/// Names can be made in such a folder, and none taken away.
+fn is_append_only(folder: &Path) -> bool {
+    use rustix::fs::{StatxAttributes, StatxFlags, statx};
+    let found = statx(CWD, folder, AtFlags::empty(), StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::APPEND))
 }
 
 /// Of a link what it leads to is told.
@@ -137,6 +146,25 @@ fn verb(need: Need) -> &'static str {
 }
 
 impl Us {
+    /// What keeps this process from making a folder. Where it is the mode of the one above it, root makes it: no right is needed there.
+    fn making(&self, missing: &Path, above: &Path, need: Need, links_left: usize) -> Option<Refusal> {
+        if !matches!(need, Need::Write | Need::Take) {
+            return None;
+        }
+        let refusal = refusal_over_links(above, Need::Write, links_left)?;
+        let mount = MountEntry::of(above);
+        let has_owners =
+            mount.is_none_or(|mount| mount.owner_options("", "").is_none() && mount.only_for().is_none());
+        let is_by_mode = refusal.at == above && asked(above, Need::Write) == Err(Errno::ACCESS);
+        let is_ours = fs::metadata(above).is_ok_and(|found| found.uid() == self.user);
+        if !is_by_mode || !has_owners || is_ours || self.user == 0 {
+            return Some(refusal);
+        }
+        let how =
+            format!("`install -d -o {} -g {} -m 750 {}`", self.user_word(), self.group_word(), word(missing));
+        Some(Refusal { how, ..refusal })
+    }
+
     /// What refuses at this very place.
     fn at(&self, path: &Path, need: Need, refused: Errno) -> Option<Refusal> {
         let mount = MountEntry::of(path);
@@ -216,8 +244,13 @@ impl Us {
         match group {
             _ if has_list => {}
             _ if self.is_in(found.gid()) => ways.push(format!("`chmod g+{letters}{setgid} {path_word}`")),
-            Some(group) if has_group_right || found.mode() & 0o020 != 0 => ways
-                .push(format!("`usermod -a -G {group} {}` (then start the service anew)", self.user_word())),
+            // What the group's members have stays theirs.
+            Some(group) if has_group_right || found.mode() & 0o020 != 0 => {
+                let user = user_name(self.user);
+                ways.extend(
+                    user.map(|user| format!("`usermod -a -G {group} {user}` (then start the service anew)")),
+                );
+            }
             _ => ways.push(format!(
                 "`chgrp {} {path_word} && chmod g+{letters}{setgid} {path_word}`",
                 self.group_word()
@@ -228,6 +261,9 @@ impl Us {
             let later =
                 if need == Need::Take { format!(",d:u:{}:rwX", self.user_word()) } else { String::new() };
             ways.push(format!("`setfacl -m u:{}:{letters}{later} {path_word}`", self.user_word()));
+        }
+        if ways.is_empty() {
+            ways.push(format!("`chgrp {} {path_word} && chmod g+{letters} {path_word}`", self.group_word()));
         }
         if need == Need::Read {
             ways.push("have its sender upload files that the group may read (mode 0640) into a folder with the setgid bit".to_owned());
@@ -255,7 +291,7 @@ impl Us {
 }
 
 /// Whether only owners keep this process from taking a file from its folder.
-pub(crate) fn sticky_refusal(folder: &Path) -> Option<Refusal> {
+pub(super) fn sticky_refusal(folder: &Path) -> Option<Refusal> {
     Us::now().sticky(folder)
 }
 

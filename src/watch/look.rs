@@ -53,7 +53,7 @@ pub(crate) fn may_have_writer(path: &Path) -> bool {
 
 /// What cannot be seen in a folder of another user without the right to lease his files.
 pub(super) const BLIND: &str = "whether somebody still writes a file here cannot be seen: this user may take no leases on the files of others, so that an upload which \
-                     stalls longer than `ready.stable_for` is taken half; give the service CAP_LEASE, or let senders rename or send markers";
+                     stalls longer than `ready.stable_for` is taken half; give the service CAP_LEASE (`AmbientCapabilities` and `CapabilityBoundingSet` of its unit), or let senders rename or send markers";
 
 /// Whether this, which is told among the reasons of waiting files, is told of a folder: nothing waits for it.
 pub(crate) fn is_of_folder(reason: &str) -> bool {
