@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::handle::Engine;
 use super::held::Hold;
@@ -13,7 +13,7 @@ use crate::durable_fs;
 use crate::model::job::Job;
 use crate::watch::Offer;
 
-/// Who claims files waits so long for each of them to be opened: its folder may hang.
+/// Who claims files waits so long for a batch of them to be opened: its folder may hang.
 const OPENS_WITHIN: Duration = Duration::from_millis(500);
 /// Threads that open files at once, those that hang counted.
 const OPENERS_MAX: usize = 16;
@@ -38,7 +38,7 @@ impl Engine {
     }
 }
 
-/// Does something with each of these on a thread of its own, and waits for it, but for none longer than this: then the flag is set. False: it
+/// Does something with each of these on a thread of its own, and waits for them, but not longer than this: then the flag is set. False: it
 /// goes on, or there is no thread. The guard is dropped once it is over.
 fn each_within<G: Send + 'static>(
     patience: Duration,
@@ -61,7 +61,9 @@ fn each_within<G: Send + 'static>(
         tracing::warn!(error = %trouble.error, "files that a live rule claims are not opened");
         return false;
     }
-    let in_time = (0..count).all(|_| is_done.recv_timeout(patience).is_ok());
+    let until = Instant::now() + patience;
+    let in_time =
+        (0..count).all(|_| is_done.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok());
     is_late.store(!in_time, Ordering::SeqCst);
     in_time
 }
@@ -149,11 +151,9 @@ fn let_go(shared: &Shared, offer: &Offer) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::time::Instant;
-
     use super::*;
     use crate::engine::tests::World;
+    use std::collections::BTreeMap;
 
     const NO_TIME: Duration = Duration::from_millis(1);
     const LONG: Duration = Duration::from_mins(1);
@@ -182,6 +182,16 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(Arc::strong_count(&guard), 1);
+    }
+
+    #[test]
+    fn who_claims_waits_for_a_batch_and_not_for_each_file_of_it() {
+        let world = World::new();
+        let patience = Duration::from_millis(100);
+        let (slow, begun) =
+            (move |_: &Offer, _: &AtomicBool| std::thread::sleep(patience / 2), Instant::now());
+        assert!(!each_within(patience, offers(&world, 200), slow, ()));
+        assert!(begun.elapsed() < 50 * patience, "most of them go on behind it");
     }
 
     #[test]

@@ -17,7 +17,8 @@ use super::{gone, intake};
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::identity::FileIdentity;
 use crate::model::rule::{Mode, Rule};
-use crate::watch::{Content, Known, Outlets, Watch, WentAway};
+use crate::store::KeptFile;
+use crate::watch::{Content, Kept, Known, Outlets, Watch, WentAway};
 
 /// Batches of offers that wait for an intake.
 const OFFER_BATCHES: usize = 4;
@@ -120,8 +121,13 @@ pub(super) fn watch_owed(shared: &Arc<Shared>) {
 /// What cannot be looked up is offered: the intake asks again, and tells what is wrong.
 fn known(shared: &Shared) -> Known {
     let store = shared.store.clone();
-    let is_kept =
-        Box::new(move |path: &Path, identity: &_| matches!(store.kept(&path.into(), identity), Ok(Some(_))));
+    let is_kept = Arc::new(move |path: &Path, identity: &_, reads| {
+        match store.kept_by(&path.into(), identity, reads) {
+            Ok(KeptFile::Of(_)) => Kept::Yes,
+            Ok(KeptFile::ByItsBytes) => Kept::ByItsBytes,
+            Ok(KeptFile::None) | Err(_) => Kept::No,
+        }
+    });
     let (store, taken) = (shared.store.clone(), Arc::clone(&shared.claims.taken));
     let taken_as = Box::new(move |path: &Path, identity: &_, names| {
         taken.other_name(&store, path, identity, names, None).ok().flatten().map(|taken| taken.told())

@@ -101,6 +101,15 @@ pub enum LedgerOutcome {
     Adopted,
 }
 
+/// Of which job a file is that stays where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeptFile {
+    Of(JobId),
+    None,
+    /// It has to be read.
+    ByItsBytes,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JobMatch {
     One(JobId),
@@ -169,22 +178,35 @@ impl Store {
 
     /// The job that has this kept file, if any has. Its device may have had another number, and where files are numbered anew, so may it.
     pub(crate) fn kept(&self, path: &OsText, identity: &FileIdentity) -> Result<Option<JobId>, StoreError> {
+        Ok(match self.kept_by(path, identity, true)? {
+            KeptFile::Of(job) => Some(job),
+            KeptFile::None | KeptFile::ByItsBytes => None,
+        })
+    }
+
+    /// The same; a file that has to be read for it is, if `reads`.
+    pub(crate) fn kept_by(
+        &self,
+        path: &OsText,
+        identity: &FileIdentity,
+        reads: bool,
+    ) -> Result<KeptFile, StoreError> {
         if !self.inner.keeps_files.load(Ordering::Acquire) {
-            return Ok(None);
+            return Ok(KeptFile::None);
         }
         if let Some(job) = self.row("kept file", &keys::kept(identity))? {
             // Where numbers are dealt anew, that of one file may be another's by now.
             let is_at = |row: LedgerRow| row.path == *path;
             if self.ledger(job)?.is_some_and(is_at) || durable_fs::is_known_by_number(path.as_path()) {
-                return Ok(Some(job));
+                return Ok(KeptFile::Of(job));
             }
         }
         let Some(job) = self.row("kept file", &keys::kept_at(path, identity))? else {
-            return self.kept_with_other_ctime(path, identity);
+            return self.kept_with_other_ctime(path, identity, reads);
         };
         let row = self.ledger(job)?;
         let is_it = row.is_some_and(|row| durable_fs::is_unchanged(path.as_path(), identity, &row.identity));
-        Ok(is_it.then_some(job))
+        Ok(if is_it { KeptFile::Of(job) } else { KeptFile::None })
     }
 
     /// The job of a kept file that has another ctime, and for all else is the same: it got or lost a name, or its rights were set. From then on
@@ -193,7 +215,8 @@ impl Store {
         &self,
         path: &OsText,
         identity: &FileIdentity,
-    ) -> Result<Option<JobId>, StoreError> {
+        reads: bool,
+    ) -> Result<KeptFile, StoreError> {
         let at = path.as_path();
         let known = [keys::kept_whatever_ctime(identity), keys::kept_at_whatever_ctime(path, identity)];
         for job in
@@ -203,8 +226,13 @@ impl Store {
             let is_alike = durable_fs::is_same_content(at, identity, &row.identity)
                 && (row.path == *path || durable_fs::is_known_by_number(at));
             let Some(before) = row.kept_as.as_ref().filter(|_| is_alike) else { continue };
+            if !reads && before.digest.is_some() {
+                return Ok(KeptFile::ByItsBytes);
+            }
             // One that cannot be read just now is not taken a second time for that.
-            let Some(now) = durable_fs::kept_as(at, identity) else { return Ok(Some(row.job)) };
+            let Some(now) = durable_fs::kept_as(at, identity) else {
+                return Ok(KeptFile::Of(row.job));
+            };
             if !before.explains(&now) {
                 continue;
             }
@@ -214,9 +242,9 @@ impl Store {
                 changes.ledger(&LedgerRow { identity: *identity, kept_as: Some(now), ..row.clone() }, true);
                 changes.apply()?;
             }
-            return Ok(Some(row.job));
+            return Ok(KeptFile::Of(row.job));
         }
-        Ok(None)
+        Ok(KeptFile::None)
     }
 
     /// The jobs of all kept files that are known; a row goes when its file does ([`super::Changes::forget_kept`]).

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::beside::half_beside;
 use super::candidate::{Candidate, Phase, Reason, writer_pause};
+use super::kept_reader::Kept;
 use super::links::Sought;
 use super::look::has_writer;
 use super::message::{Sign, sign_of_rename};
@@ -154,11 +155,32 @@ impl Watcher {
         if self.table.is_kept(path, identity, self.scan) {
             return true;
         }
-        let known = (self.links.known.is_kept)(path, identity);
-        if known {
+        if self.read_as_another.as_ref().is_some_and(|(other, it)| other == path && it == identity) {
+            return false;
+        }
+        let is_kept = match self.kept_reader.look_up(path, identity) {
+            Kept::Yes => true,
+            Kept::No => false,
+            // As long as it is not known to be another, it is not offered.
+            Kept::ByItsBytes => return self.kept_reader.ask(path, identity),
+        };
+        if is_kept {
             self.table.remember_kept(path, *identity, self.scan);
         }
-        known
+        is_kept
+    }
+
+    /// A file that may be kept was read.
+    fn was_read(&mut self, path: &Path, identity: FileIdentity, is_kept: bool) {
+        if self.kept_reader.answered(path, &identity) {
+            self.request_scan();
+        }
+        if is_kept {
+            return self.table.remember_kept(path, identity, self.scan);
+        }
+        self.read_as_another = Some((path.to_owned(), identity));
+        self.hint(path, Sign::Appeared);
+        self.read_as_another = None;
     }
 
     /// Takes in what was told of a candidate.
@@ -382,6 +404,7 @@ impl Watcher {
         match answer {
             Answer::Taken => self.taken(path),
             Answer::NotYet => self.not_yet(path, now),
+            Answer::WasRead { identity, is_kept } => self.was_read(path, identity, is_kept),
             Answer::ComesBack(identity) => self.comes_back(path, identity, now),
             Answer::Later(reason) => self.put_off(path, reason, now),
             Answer::Refused(reason) => {

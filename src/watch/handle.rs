@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::counts::Counts;
 use super::error::WatchError;
+use super::kept_reader::{KeptReader, Reading};
 use super::message::{Answers, Message, NextRules};
 use super::notifier::{Hints, Notifier};
 use super::offer::{Answer, Content, Outlets};
@@ -94,7 +95,15 @@ impl Watch {
             next_rules: Arc::clone(&next_rules),
             counts: Arc::clone(&counts),
         };
-        let run = move || Watcher::new(rules, scan_every, Notifier::new(hints), links, flags).run(&messages);
+        let kept_reader = KeptReader::new(Reading {
+            look_up: Arc::clone(&links.known.is_kept),
+            inbox: inbox.clone(),
+            answers: Arc::clone(&answers),
+            stopping: Arc::clone(&stopping),
+        });
+        let run = move || {
+            Watcher::new(rules, scan_every, Notifier::new(hints), links, kept_reader, flags).run(&messages);
+        };
         let thread =
             thread::Builder::new().name("watch".to_owned()).spawn(run).map_err(WatchError::Thread)?;
         Ok(Self {

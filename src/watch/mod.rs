@@ -33,6 +33,7 @@ mod exchange;
 pub(crate) mod exclude;
 mod folder_mark;
 mod handle;
+mod kept_reader;
 mod limits;
 mod linked;
 pub(crate) mod links;
@@ -58,6 +59,7 @@ mod watcher;
 
 pub(crate) use bell::Bell;
 pub(crate) use handle::Watch;
+pub(crate) use kept_reader::Kept;
 pub(crate) use look::{blind_spot, is_blind, is_of_folder, is_written, look_at, may_have_writer};
 pub(crate) use offer::{Answer, Content, Offer, Outlets};
 pub(crate) use watcher::{Known, WentAway};

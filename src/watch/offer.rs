@@ -113,6 +113,8 @@ pub(crate) enum Answer {
     ComesBack(FileIdentity),
     /// Nothing is claimed now, for a reason that the operator was told: try again when [`super::Watch::hasten`] says so, or after a while.
     Later(String),
+    /// No answer to an offer: a file that may be one that stays where it lies was read.
+    WasRead { identity: FileIdentity, is_kept: bool },
     /// It could not be claimed: try again with back-off, the operator is told.
     Refused(String),
 }

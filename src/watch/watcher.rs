@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use super::candidate::Candidate;
 use super::counts::Counts;
+#[cfg(test)]
+use super::kept_reader::Kept;
+use super::kept_reader::{KeptReader, LookUp};
 use super::links::Sought;
 use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
@@ -41,7 +44,7 @@ pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values)
 /// What is known of files that are seen.
 pub(crate) struct Known {
     /// Whether a file that lies at a path is one that stays where it lies.
-    pub(crate) is_kept: Box<dyn Fn(&Path, &FileIdentity) -> bool + Send + Sync>,
+    pub(crate) is_kept: LookUp,
     /// Why a file with so many names is not to be taken, if it is another name of one that was.
     pub(crate) taken_as: Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<String> + Send + Sync>,
 }
@@ -50,7 +53,11 @@ pub(crate) struct Known {
 impl Known {
     /// Nothing but these kept files.
     pub(crate) fn kept(is_kept: impl Fn(&Path, &FileIdentity) -> bool + Send + Sync + 'static) -> Self {
-        Self { is_kept: Box::new(is_kept), taken_as: Box::new(|_, _, _| None) }
+        let is_kept = move |path: &Path, identity: &_, _| match is_kept(path, identity) {
+            true => Kept::Yes,
+            false => Kept::No,
+        };
+        Self { is_kept: Arc::new(is_kept), taken_as: Box::new(|_, _, _| None) }
     }
 }
 
@@ -84,6 +91,9 @@ pub(super) struct Watcher {
     pub(super) links: Links,
     pub(super) scanner: Scanner,
     pub(super) table: Table,
+    pub(super) kept_reader: KeptReader,
+    /// A file that was read just now, and is no kept one.
+    pub(super) read_as_another: Option<(PathBuf, FileIdentity)>,
     pub(super) strangers: Strangers,
     pub(super) troubles: Troubles,
     /// In order.
@@ -111,6 +121,10 @@ pub(super) struct Watcher {
 /// What is said of a folder whose file system tells no events.
 const FAR: &str =
     "files may come into this file system without events; they are found by the scans (`service.scan_every`)";
+
+/// What is said of a file that may be kept.
+const IS_READ: &str =
+    "it was changed, though not in size and time: it is read, to see whether it is the one that was taken";
 
 /// The kind of the file system that a folder lies on, or would if it were there, if files come there without events.
 fn far_kind_at(folder: &Path) -> Option<String> {
@@ -142,11 +156,14 @@ impl Watcher {
         scan_every: Duration,
         notifier: Notifier,
         links: Links,
+        kept_reader: KeptReader,
         flags: Flags,
     ) -> Self {
         let now = Instant::now();
         Self {
             table: Table::new(rules.queues()),
+            kept_reader,
+            read_as_another: None,
             strangers: Strangers::default(),
             fixed_folders: rules.fixed_folders(),
             roots: Roots::new(now),
@@ -260,7 +277,8 @@ impl Watcher {
         let files = self.table.iter().map(|(path, candidate)| (path.to_path_buf(), candidate.told_reason()));
         let missing =
             self.missing.iter().map(|folder| (folder.clone(), "the folder is not there yet".to_owned()));
-        let mut list: Vec<_> = files.chain(missing).chain(self.troubles.list()).collect();
+        let to_read = self.kept_reader.asked().map(|path| (path.clone(), IS_READ.to_owned()));
+        let mut list: Vec<_> = files.chain(missing).chain(to_read).chain(self.troubles.list()).collect();
         list.sort();
         list
     }

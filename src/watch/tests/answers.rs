@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::durable_fs;
-use crate::watch::{Content, Known};
+use crate::watch::{Content, Kept, Known};
 
 #[test]
 fn a_file_of_the_same_name_that_comes_after_the_claim_is_a_new_candidate() {
@@ -220,4 +220,42 @@ fn a_wrong_rule_is_refused_by_name_with_what_to_do() {
         .expect("is refused");
     assert!(error.to_string().contains("payments") && error.hint().is_some());
     assert_eq!(error.kind(), FaultKind::Config);
+}
+
+/// Goal: files that have to be read to be known again hold up no other one; each is answered for, also those that found no room.
+#[test]
+fn kept_files_that_are_read_hold_up_nobody() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (tell, told) = mpsc::sync_channel(0);
+    let (go_on, wait) = mpsc::sync_channel::<()>(0);
+    let (tell, wait) = (std::sync::Mutex::new(tell), std::sync::Mutex::new(wait));
+    let look_up = move |path: &Path, _: &FileIdentity, reads: bool| match path.file_name() {
+        Some(name) if name == "new" => Kept::No,
+        _ if !reads => Kept::ByItsBytes,
+        name => {
+            tell.lock().expect("no panic").send(()).ok();
+            wait.lock().expect("no panic").recv().ok(); // as long as it takes
+            if name.is_some_and(|name| name == "changed") { Kept::No } else { Kept::Yes }
+        }
+    };
+    let known = Known { is_kept: std::sync::Arc::new(look_up), taken_as: Box::new(|_, _, _| None) };
+    let mut kept = rule("kept", &folder.path().join("*"));
+    kept.source.on_success = OnSuccess::Keep;
+    fs::write(folder.path().join("changed"), b"x").expect("writes");
+    fs::write(folder.path().join("same"), b"x").expect("writes");
+    let (offers, offered) = mpsc::sync_channel(4);
+    let watch = Watch::start(vec![kept.into()], NEVER, offers, known, Content::NOTHING).expect("starts");
+    told.recv().expect("one is read");
+    fs::write(folder.path().join("new"), b"x").expect("writes");
+    let next = || offered.recv_timeout(PATIENCE).expect("an offer").remove(0).path;
+    assert!(next().ends_with("new"));
+    let waiting = watch.waiting(PATIENCE);
+    assert!(
+        waiting.iter().any(|(path, why)| path.ends_with("same") && why.contains("it is read")),
+        "{waiting:?}"
+    );
+    drop(told);
+    drop(go_on);
+    assert!(next().ends_with("changed"), "it is another by its bytes");
+    assert!(offered.recv_timeout(4 * STABLE_FOR).is_err(), "the other one is the same");
 }
