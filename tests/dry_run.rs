@@ -63,7 +63,7 @@ fn it_shows_the_first_records_of_each_output_however_they_are_packed() {
     dry_run(&world, "in/acme-1.csv").done().says(&[
         "main: 100 records",
         "        id,amount\n        1,7\n        2,7\n        3,7\n        …",
-        "invalid: 1 records",
+        "invalid: 1 record, ",
         "        id,amount\n        101,none\n",
         "amount: not an integer: 1",
     ]);

@@ -210,6 +210,25 @@ fn each_command_that_check_names_for_what_is_refused_grants_it() {
     }
 }
 
+/// In any order, as the folder lists them.
+#[test]
+fn check_names_all_files_that_it_may_not_read_and_of_very_many_some() {
+    for (count, named, more) in [(3, 3, ""), (9, 6, " and 3 more")] {
+        let Some(world) = zone(PARTNERS) else { return };
+        world.sh(&format!(
+            "mkdir -p srv/acme/inbox; chmod 755 srv srv/acme; chown 4001:4001 srv/acme/inbox; cd srv/acme/inbox
+             for n in $(seq {count}); do echo 1 > pay$n.csv; done; chown 4002:4002 *.csv; chmod 600 *.csv; echo 1 > open.csv; chmod 644 open.csv"
+        ));
+        let said = checked(&world);
+        let line = said.lines().find(|line| line.contains("may not read")).expect("it says so");
+        assert_eq!(line.matches(".csv").count(), named, "{said}");
+        assert!(line.contains(more) && !line.contains("open.csv"), "{said}");
+        world.sh(&commands(&said)[0]);
+        let said = checked(&world);
+        assert_eq!(said.contains("may not read"), count > named, "{said}");
+    }
+}
+
 /// Goal: what a killed `check` left is gone after the next one, or after the service's start, and nothing else that has its name.
 #[test]
 fn a_check_that_is_killed_leaves_nothing_that_the_next_one_or_the_service_does_not_take_away() {

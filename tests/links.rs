@@ -104,6 +104,34 @@ fn a_file_is_taken_once_however_many_links_lead_to_it_and_circles_end() {
     assert_eq!(world.jobs().len(), 3);
 }
 
+/// What `explain` says of a name is what the watch does with it.
+#[test]
+fn explain_says_of_links_what_the_watch_does_with_them() {
+    for (follows, paths) in [(true, "in/*/*/*"), (false, "in/**/*")] {
+        let world = World::new(&format!("paths = [\"{paths}\"]\nfollow_links = {follows}\n"));
+        world.sh("mkdir -p in/a/real in/b; echo 1 >in/b/deep; echo 1 >in/a/own
+            ln -s . in/a/self; ln -s .. in/a/up; ln -s ../b in/a/beside; ln -s ../../b in/a/real/b");
+        // By `self` it would be in/a/self/own, by `up` in/a/up/own: neither is a way to what lies above the link.
+        for (file, is_taken) in [("in/a/self/own", false), ("in/a/beside/deep", follows)] {
+            let said = explain(&world, file);
+            assert_eq!(said.contains("it takes that file"), is_taken, "{follows}: {said}");
+            assert!(!said.contains("\": takes it"), "{follows}: {said}");
+            let why = match (is_taken, follows) {
+                (true, _) => "under its own name",
+                (false, true) => "a folder that it lies in itself: such a link is not followed",
+                (false, false) => "is one, and the rule follows none (`follow_links`)",
+            };
+            assert!(said.contains(why), "{follows}: {said}");
+        }
+        let mut service = world.start();
+        service.wait_for(&world, "archive/deep");
+        settle(&mut service, &world);
+        service.stop();
+        let own = !follows; // by its own name, where that fits
+        assert_eq!((world.has("archive/own"), world.has("in/a/own")), (own, !own), "{follows}");
+    }
+}
+
 #[test]
 fn a_link_that_is_exchanged_all_the_time_gives_only_what_lies_inside_and_each_file_once() {
     let world = World::new(FOLLOWS);

@@ -148,8 +148,8 @@ fn summary(settings: &Settings) -> String {
     text
 }
 
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+pub(super) fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == N::from(1) { "" } else { "s" })
 }
 
 fn show_files(rules: &[Rule], registry: &Registry, out: &mut dyn io::Write) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ use super::check_about::About;
 use super::check_rights::{self, Rights};
 use crate::durable_fs::{self, CLAIM_FOLDER, FsError, Need};
 use crate::model::fault::Fault as _;
-use crate::model::os_text::escaped_path;
+use crate::model::os_text::{escaped, escaped_path};
 use crate::model::pattern::Pattern;
 use crate::model::rule::{ArchiveOwner, Mode, OnSuccess};
 use crate::model::template::fixed_folder;
@@ -25,6 +25,8 @@ const NAMES_MAX: usize = 500_000;
 const TRYING_MAX: Duration = Duration::from_secs(1);
 /// Names that are looked through for a file that waits.
 const WAITING_LOOKED_AT: usize = 256;
+/// Of those that cannot be taken so many are named beside the first.
+const WAITING_NAMED: usize = 5;
 
 const NOT_TAKEN: &str = "files cannot be taken from there";
 const NOT_INTO: &str = "nothing is taken into it, and its files wait";
@@ -162,8 +164,26 @@ impl About<'_> {
             self.note(key, message, hint);
         }
         for (folder, lack, count) in lacks.alike.into_values() {
+            let others = match count {
+                1 => self.likewise_waiting(&folder, pattern, &lack),
+                _ => Vec::new(),
+            };
             let (mut what, mut how) = (lack.what, lack.how);
-            if count > 1 {
+            if !others.is_empty() {
+                let named = others.get(..others.len().min(WAITING_NAMED)).unwrap_or_default();
+                let names: Vec<_> = named.iter().filter_map(|file| file.file_name()).map(escaped).collect();
+                let words: Vec<_> = named.iter().map(|file| durable_fs::shell_word(file)).collect();
+                let first = durable_fs::shell_word(&lack.at);
+                how = how.replace(&first, &format!("{first} {}", words.join(" ")));
+                let more = match others.len() - named.len() {
+                    0 => String::new(),
+                    more => {
+                        how = format!("{how}; and likewise for the others");
+                        format!(" and {more} more")
+                    }
+                };
+                what = format!("{what}, nor {}{more}", names.join(", "));
+            } else if count > 1 {
                 let is_landing = pattern.could_match_in(&folder);
                 let glob = glob_of(text).filter(|_| is_landing).zip(lack.at.strip_prefix(&folder).ok());
                 how = match glob {
@@ -229,14 +249,27 @@ impl About<'_> {
                 return Some(Lack::of_error(&error.path, &error, NOT_TAKEN));
             }
         }
-        let waiting = first_waiting(folder, pattern)?;
-        let lack = refused(&waiting, Need::Read, "it cannot be taken");
+        let mut files = waiting(folder, pattern).take(if has_time { WAITING_LOOKED_AT } else { 1 });
+        files.find_map(|file| self.lack_of_waiting(&file))
+    }
+
+    /// The other files of a folder that cannot be taken, where one cannot.
+    fn likewise_waiting(&self, folder: &Path, pattern: &Pattern, first: &Lack) -> Vec<PathBuf> {
+        if pattern.matches(&first.at).is_none() {
+            return Vec::new();
+        }
+        let others = waiting(folder, pattern).filter(|file| *file != first.at);
+        others.filter(|file| self.lack_of_waiting(file).is_some()).collect()
+    }
+
+    fn lack_of_waiting(&self, file: &Path) -> Option<Lack> {
+        let lack = refused(file, Need::Read, "it cannot be taken");
         if lack.is_some() || self.rights != Rights::Tried {
             return lack;
         }
-        match durable_fs::open_source(&waiting) {
+        match durable_fs::open_source(file) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Some(Lack::of_error(&waiting, &FsError::new("read", &waiting, error), "it cannot be taken"))
+                Some(Lack::of_error(file, &FsError::new("read", file, error), "it cannot be taken"))
             }
             _ => None,
         }
@@ -482,11 +515,11 @@ fn refused(at: &Path, need: Need, then: &'static str) -> Option<Lack> {
     Some(Lack { at: refusal.at, what: refusal.what, then, how: refusal.how })
 }
 
-/// A file that the pattern takes, among the first names.
-fn first_waiting(folder: &Path, pattern: &Pattern) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?.take(WAITING_LOOKED_AT).filter_map(Result::ok);
-    let mut files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-    files.find_map(|entry| Some(entry.path()).filter(|path| pattern.matches(path).is_some()))
+/// Files that the pattern takes, among the first names.
+fn waiting(folder: &Path, pattern: &Pattern) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().take(WAITING_LOOKED_AT).filter_map(Result::ok);
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    files.map(|entry| entry.path()).filter(|path| pattern.matches(path).is_some())
 }
 
 /// The folders of a pattern as a shell finds them; none where it would find others, or needs quotes.

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::Context as _;
 
+use super::check::counted;
 use super::own_output;
 use super::say::say;
 use super::view;
@@ -102,15 +103,16 @@ impl DryRun {
             say!("    revision {} of its delivery", job.delivery.revision);
         }
         say!(
-            "    {} records in, {} to outputs, {} dropped; failed records: {}",
-            account.records_in,
+            "    {} in, {} to outputs, {} dropped; failed records: {}",
+            counted(account.records_in, "record"),
             account.records_written(),
             account.records_dropped(),
             account.records_failed
         );
         for output in &job.outputs {
             let path = self.real_text(&escaped_path(output.path.as_path()), job);
-            say!("    {}: {} records, {} bytes, {path}", output.category, output.records, output.bytes);
+            let (records, bytes) = (counted(output.records, "record"), counted(output.bytes, "byte"));
+            say!("    {}: {records}, {bytes}, {path}", output.category);
             match self.first_lines(output) {
                 Ok(lines) => lines.iter().for_each(|line| say!("        {line}")),
                 Err(error) => say!("        its records cannot be shown: {error}"),

@@ -52,7 +52,11 @@ impl Found {
         let name = OsText::from(path);
         let known = door.map(|door| door.file_known(&name)).transpose()?.unwrap_or_default();
         let mut held_up = None;
-        for file in door.filter(|_| known.waiting.is_none()).into_iter().flat_map(Door::files_waiting) {
+        let is_gone = matches!(durable_fs::kind_at(path), Ok(None));
+        // What holds up its folder is no reason of a file that is not there.
+        for file in
+            door.filter(|_| known.waiting.is_none() && !is_gone).into_iter().flat_map(Door::files_waiting)
+        {
             let file = file?;
             if path.starts_with(file.path.as_path()) {
                 held_up = Some((file.path, file.reason));
@@ -71,7 +75,7 @@ impl Found {
         }
         Ok(Self {
             there: what_lies_at(named),
-            is_gone: matches!(durable_fs::kind_at(path), Ok(None)),
+            is_gone,
             companions: taker.map(|rule| companions(rule, path)).unwrap_or_default(),
             awaited_as,
             seen: known.waiting,

@@ -180,7 +180,7 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
             return Verdict::Companion(key);
         }
         let taking = all.iter().find(|one| one.is_for(&rule.name, &values)).unwrap_or(rule);
-        let by_link = by_link(taking, all, path);
+        let by_link = by_link(taking, all, path).or_else(|| behind_link(taking, all, path));
         if let Some(nothing @ Verdict::NoFileByLink(_)) = by_link {
             return nothing;
         }
@@ -212,7 +212,7 @@ fn verdicts<'r>(rules: &[&'r Rule], all: &'r [Rule], path: &Path) -> Vec<Verdict
 /// What a link gives the rule that this path is, or leads through; none where it is no link, or the rule follows none.
 fn by_link(rule: &Rule, all: &[Rule], path: &Path) -> Option<Verdict> {
     match links::follow_for(rule, path)? {
-        Lead::Nowhere(at) if at == path => None,
+        Lead::Nowhere(at) if path.starts_with(&at) => None,
         Lead::To(target, _) if target == path => None,
         Lead::To(target, Kind::File) => {
             let has_it = |one: &&Rule| {
@@ -231,6 +231,22 @@ fn by_link(rule: &Rule, all: &[Rule], path: &Path) -> Option<Verdict> {
         }
         other => Some(Verdict::NoFileByLink(other.told())),
     }
+}
+
+/// A rule that follows no links does not see what lies behind one, unless a pattern begins there.
+fn behind_link(rule: &Rule, all: &[Rule], path: &Path) -> Option<Verdict> {
+    if rule.follow_links {
+        return None;
+    }
+    let watched = all.iter().filter(|one| one.mode == rule.mode).flat_map(|one| one.paths.good());
+    let roots: Vec<_> = watched.map(|pattern| pattern.fixed_folder()).collect();
+    let link = links::link_before(path, &roots)?;
+    let own = path.canonicalize().map_or_else(
+        |_| String::new(),
+        |own| format!("; what lies there is taken by its own name alone, {}", escaped_path(&own)),
+    );
+    let why = format!("{} is one, and the rule follows none (`follow_links`){own}", escaped_path(&link));
+    Some(Verdict::NoFileByLink(why))
 }
 
 fn excluded_by(rule: &Rule, path: &Path) -> Option<String> {

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
+use super::check::counted;
 use super::dry_run::DryRun;
 use super::exit::FAILED;
 use super::explain::explain;
@@ -343,15 +344,16 @@ fn tell(job: &Job) {
         ("", "written")
     };
     say!(
-        "    {before}{} records in, {} {written}, {} dropped; failed records: {}",
-        account.records_in,
+        "    {before}{} in, {} {written}, {} dropped; failed records: {}",
+        counted(account.records_in, "record"),
         account.records_written(),
         account.records_dropped(),
         account.records_failed
     );
     for output in &job.outputs {
         let PublishedOutput { category, records, bytes, path, .. } = output;
-        say!("    {category}: {records} records, {bytes} bytes, {path}");
+        let (records, bytes) = (counted(*records, "record"), counted(*bytes, "byte"));
+        say!("    {category}: {records}, {bytes}, {path}");
     }
     if let Some(place) = super::show::place_of(job) {
         say!("    {place}");

@@ -45,7 +45,11 @@ pub(super) fn run(args: &SetArgs, settings: &Settings) -> anyhow::Result<ExitCod
         let priority = args.priority;
         match door.act(&Act::Set { job: job.id.to_string(), priority }) {
             Ok(id) => {
-                say!("{id}: priority {} (was {})  {}", priority.get(), job.priority.get(), job.source.path);
+                let was = match job.priority {
+                    before if before == priority => "as it was".to_owned(),
+                    before => format!("was {}", before.get()),
+                };
+                say!("{id}: priority {} ({was})  {}", priority.get(), job.source.path);
             }
             Err(refusal) => {
                 complain(&refusal.to_string(), refusal.hint().as_deref());

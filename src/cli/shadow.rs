@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::check::counted;
 use super::exit::FAILED;
 use super::say::complain;
 use super::shadow_theirs::Theirs;
@@ -218,18 +219,22 @@ impl<'a> Report<'a> {
         for unread in self.unread() {
             writeln!(out, "not compared: {unread}")?;
         }
-        writeln!(
-            out,
-            "{} files, {} records; outputs: {} match, {} differ, {} ours only, {} theirs only, {} not there yet, {} not compared",
-            sum.files,
-            sum.records,
-            sum.matching,
-            sum.differing,
-            sum.ours_only,
-            sum.theirs_only,
-            sum.not_there_yet,
-            sum.not_compared
-        )?;
+        write!(out, "{}, {}", counted(sum.files, "file"), counted(sum.records, "record"))?;
+        let judged = sum.matching + sum.differing + sum.ours_only + sum.not_there_yet + sum.not_compared;
+        if self.compare().is_none() && judged == 0 {
+            writeln!(out)?;
+        } else {
+            writeln!(
+                out,
+                "; outputs: {} match, {} differ, {} ours only, {} theirs only, {} not there yet, {} not compared",
+                sum.matching,
+                sum.differing,
+                sum.ours_only,
+                sum.theirs_only,
+                sum.not_there_yet,
+                sum.not_compared
+            )?;
+        }
         if sum.failed + sum.held + sum.gone + sum.unfinished > 0 {
             writeln!(
                 out,
@@ -315,11 +320,11 @@ fn lines_of(job: &Job) -> Vec<String> {
     if job.state == JobState::Aborted {
         return lines;
     }
-    let counted = |(category, count): (&_, &u64)| format!(", {count} {category}");
-    let out: String = account.records_out.iter().map(counted).collect();
+    let to = |(category, count): (&_, &u64)| format!(", {count} {category}");
+    let out: String = account.records_out.iter().map(to).collect();
     lines.push(format!(
-        "    {} records in{out}, {} dropped, {} failed",
-        account.records_in,
+        "    {} in{out}, {} dropped, {} failed",
+        counted(account.records_in, "record"),
         account.records_dropped(),
         account.records_failed
     ));
@@ -329,14 +334,19 @@ fn lines_of(job: &Job) -> Vec<String> {
     for (output, shadowed) in outputs(job) {
         let said = shadowed.compared.as_ref().map_or("not compared", |compared| compared.verdict.word());
         lines.push(format!(
-            "    {}: {said}: {}, {} records, {} bytes in {} lines",
-            output.category, output.path, output.records, shadowed.bytes, shadowed.lines
+            "    {}: {said}: {}, {}, {} in {}",
+            output.category,
+            output.path,
+            counted(output.records, "record"),
+            counted(shadowed.bytes, "byte"),
+            counted(shadowed.lines, "line")
         ));
         let Some(compared) = &shadowed.compared else { continue };
         if let Some(theirs) = compared.theirs.as_ref().filter(|_| compared.verdict != Verdict::Match) {
             let size = compared.their_bytes.zip(compared.their_lines);
-            let size =
-                size.map_or_else(String::new, |(bytes, lines)| format!(", {bytes} bytes in {lines} lines"));
+            let size = size.map_or_else(String::new, |(bytes, lines)| {
+                format!(", {} in {}", counted(bytes, "byte"), counted(lines, "line"))
+            });
             lines.push(format!("        theirs: {theirs}{size}"));
         }
         if let Some(detail) = &compared.detail {

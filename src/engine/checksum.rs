@@ -13,6 +13,16 @@ const READ_BYTES: usize = 256 << 10;
 /// A longer file is none with a checksum, or with totals.
 pub(super) const FILE_BYTES_MAX: u64 = 64 << 10;
 
+/// Digests that the name of a file with checksums may say, with how many digits each has.
+const NAMED: [(&str, &str, usize); 6] = [
+    ("sha512", "SHA-512", 128),
+    ("sha384", "SHA-384", 96),
+    ("sha256", "SHA-256", 64),
+    ("sha224", "SHA-224", 56),
+    ("sha1", "SHA-1", 40),
+    ("md5", "MD5", 32),
+];
+
 /// Which digest; told by how many digits it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DigestKind {
@@ -26,6 +36,13 @@ pub(super) struct Checksum {
     pub kind: DigestKind,
     /// Hexadecimal.
     digits: String,
+}
+
+/// The digest that the name of a file with checksums says: no other is read from it, nor half of it as a shorter one.
+#[derive(Clone, Copy)]
+struct Named {
+    what: &'static str,
+    digits: usize,
 }
 
 /// Which digests are asked for.
@@ -68,8 +85,8 @@ struct Line {
 
 impl Checksum {
     /// The digits alone, `DIGITS  NAME` (`sha256sum`, `md5sum`), or `SHA256 (NAME) = DIGITS` (BSD). Of several lines the one that names the
-    /// file; of one line the name is not asked: many senders rename after they have counted.
-    pub(super) fn parse(text: &[u8], file: &[u8]) -> Result<Self, Unread> {
+    /// file; of one line the name is not asked: many senders rename after they have counted. `template` is the rule's for its own name.
+    pub(super) fn parse(text: &[u8], file: &[u8], template: &str) -> Result<Self, Unread> {
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(Unread::Wrong(format!("has more than {FILE_BYTES_MAX} bytes")));
         }
@@ -80,24 +97,26 @@ impl Checksum {
             .filter(|line| !line.trim_ascii().is_empty() && !line.starts_with(b"#"))
             .collect();
         let is_ended = text.ends_with(b"\n");
+        let named = Named::by(template);
         match lines.as_slice() {
             [] => Err(Unread::Half("is empty".to_owned())),
-            [line] => match Line::read(line) {
+            [line] => match Line::read(line, named) {
                 Ok(line) => Ok(line.checksum),
-                Err(why) if !is_ended && may_go_on(line) => Err(Unread::Half(why)),
+                Err(why) if !is_ended && may_go_on(line, named) => Err(Unread::Half(why)),
                 Err(why) => Err(Unread::Wrong(why)),
             },
-            several => Self::of_this(several, file).and_then(|found| {
-                let none = "has several lines, and none for this file";
+            several => Self::of_this(several, file, named).and_then(|found| {
+                let with = named.map_or_else(String::new, |named| format!("with a {} ", named.what));
+                let none = format!("has several lines, and none {with}for this file");
                 let lacks = || Unread::Half(format!("{none}; its last one has no end yet"));
-                found.ok_or_else(|| if is_ended { Unread::Wrong(none.to_owned()) } else { lacks() })
+                found.ok_or_else(|| if is_ended { Unread::Wrong(none.clone()) } else { lacks() })
             }),
         }
     }
 
     /// From the lines that name a file; those that have its whole name count before those that have it in a folder.
-    fn of_this(lines: &[&[u8]], file: &[u8]) -> Result<Option<Self>, Unread> {
-        let read: Vec<_> = lines.iter().filter_map(|line| Line::read(line).ok()).collect();
+    fn of_this(lines: &[&[u8]], file: &[u8], named: Option<Named>) -> Result<Option<Self>, Unread> {
+        let read: Vec<_> = lines.iter().filter_map(|line| Line::read(line, named).ok()).collect();
         let mut ours: Vec<_> = read.iter().filter(|line| line.name.as_deref() == Some(file)).collect();
         if ours.is_empty() {
             ours = read.iter().filter(|line| line.names(file)).collect();
@@ -150,9 +169,21 @@ impl DigestKind {
     }
 }
 
+impl Named {
+    /// By a template like `{name}.sha256` or `{stem}.SHA256SUMS`; none where it says nothing, or two things.
+    fn by(template: &str) -> Option<Self> {
+        let own = template.replace("{name}", "").replace("{stem}", "");
+        let plain: String = own.chars().filter(char::is_ascii_alphanumeric).collect();
+        let plain = plain.to_ascii_lowercase().replace("sha2256", "sha256");
+        let mut said = NAMED.into_iter().filter(|(word, ..)| plain.contains(word));
+        let (_, what, digits) = said.next()?;
+        said.next().is_none().then_some(Self { what, digits })
+    }
+}
+
 impl Line {
     /// What is wrong with it follows the name of its file.
-    fn read(line: &[u8]) -> Result<Self, String> {
+    fn read(line: &[u8], named: Option<Named>) -> Result<Self, String> {
         let (line, is_escaped) = line.strip_prefix(b"\\").map_or((line, false), |line| (line, true));
         let first = line.split(u8::is_ascii_whitespace).next().unwrap_or_default();
         let (digits, kind, name) = if is_hexadecimal(first) {
@@ -168,10 +199,18 @@ impl Line {
         }
         let by_length =
             [DigestKind::Sha256, DigestKind::Md5].into_iter().find(|it| it.digits() == digits.len());
-        let kind = by_length.filter(|it| kind.is_none_or(|kind| kind == *it)).ok_or_else(|| {
-            let wanted = kind.map_or("neither SHA-256 (64) nor MD5 (32)".to_owned(), |kind| {
-                format!("{} has {}", kind.name(), kind.digits())
-            });
+        let is_wanted = |it: &DigestKind| {
+            kind.is_none_or(|kind| kind == *it) && named.is_none_or(|named| named.digits == it.digits())
+        };
+        let kind = by_length.filter(is_wanted).ok_or_else(|| {
+            let wanted = match (kind.filter(|kind| kind.digits() != digits.len()), named) {
+                (Some(kind), _) => format!("{} has {}", kind.name(), kind.digits()),
+                (None, Some(named)) if named.digits == digits.len() => {
+                    return format!("has a {}, and SHA-256 or MD5 is wanted", named.what);
+                }
+                (None, Some(named)) => format!("its name says {}, which has {}", named.what, named.digits),
+                (None, None) => "neither SHA-256 (64) nor MD5 (32)".to_owned(),
+            };
             format!("has {} hexadecimal digits: {wanted}", digits.len())
         })?;
         let name = name.map(|name| if is_escaped { unescaped(name) } else { name.to_vec() });
@@ -227,9 +266,10 @@ fn unescaped(name: &[u8]) -> Vec<u8> {
 }
 
 /// Whether a line without an end, which says nothing yet, may be the beginning of one that does.
-fn may_go_on(line: &[u8]) -> bool {
+fn may_go_on(line: &[u8], named: Option<Named>) -> bool {
     let line = line.strip_prefix(b"\\").unwrap_or(line);
-    if line.len() < 64 && line.iter().all(u8::is_ascii_hexdigit) {
+    let digits_max = named.map_or(64, |named| named.digits);
+    if line.len() < digits_max && line.iter().all(u8::is_ascii_hexdigit) {
         return true;
     }
     let label = line.split(|byte| matches!(byte, b' ' | b'(')).next().unwrap_or_default();
@@ -291,8 +331,8 @@ mod tests {
             (format!("{}  other.csv\n{md5}  out/pay.csv\n", "f".repeat(32)), DigestKind::Md5),
             (format!("MD5 (other) = {}\nMD5 (pay.csv) = {md5}\n", "f".repeat(32)), DigestKind::Md5),
         ] {
-            let read =
-                Checksum::parse(text.as_bytes(), b"pay.csv").unwrap_or_else(|why| panic!("{text}: {why:?}"));
+            let read = Checksum::parse(text.as_bytes(), b"pay.csv", "{name}.sum")
+                .unwrap_or_else(|why| panic!("{text}: {why:?}"));
             assert_eq!(read.kind, kind, "{text}");
             assert!(read.digits.to_lowercase().starts_with("0123456789abcdef"), "{text}: {read:?}");
         }
@@ -306,7 +346,7 @@ mod tests {
             (format!("{md5}  pay.csv\n{}  pay.csv\n", "f".repeat(32)), "different MD5"),
             (format!("{sha256}  a/pay.csv\n{}  b/pay.csv\n", "f".repeat(64)), "different SHA-256"),
         ] {
-            let said = Checksum::parse(text.as_bytes(), b"pay.csv").expect_err(&text);
+            let said = Checksum::parse(text.as_bytes(), b"pay.csv", "{name}.sum").expect_err(&text);
             assert!(matches!(&said, Unread::Wrong(said) if said.contains(why)), "{text}: {said:?}");
         }
     }
@@ -320,13 +360,19 @@ mod tests {
             format!("# by hand\n{other} *x\r\n{sha256} *out\\pay.csv\r\n"),
             format!("{other}  x\n{sha256}   pay.csv\n{}\tpay.csv", sha256.to_uppercase()),
         ] {
-            let read =
-                Checksum::parse(text.as_bytes(), b"pay.csv").unwrap_or_else(|why| panic!("{text}: {why:?}"));
+            let read = Checksum::parse(text.as_bytes(), b"pay.csv", "{name}.sum")
+                .unwrap_or_else(|why| panic!("{text}: {why:?}"));
             assert_eq!(read.digits.to_lowercase(), sha256, "{text}");
         }
         let text = format!("{other}  pay.csv\n\\{sha256}  a\\\\b\\nc\n");
-        assert_eq!(Checksum::parse(text.as_bytes(), b"a\\b\nc").expect("is one").digits, sha256);
-        assert!(Checksum::parse(text.as_bytes(), b"b\nc").is_err(), "written as two it is no separator");
+        assert_eq!(
+            Checksum::parse(text.as_bytes(), b"a\\b\nc", "{name}.sum").expect("is one").digits,
+            sha256
+        );
+        assert!(
+            Checksum::parse(text.as_bytes(), b"b\nc", "{name}.sum").is_err(),
+            "written as two it is no separator"
+        );
     }
 
     /// Wherever it was cut, it is waited for, or says already what it says in the end; or half a SHA-256 looks like an MD5.
@@ -342,7 +388,7 @@ mod tests {
         ] {
             for length in 0..whole.len() {
                 let half = &whole[..length];
-                match Checksum::parse(half.as_bytes(), b"pay.csv") {
+                match Checksum::parse(half.as_bytes(), b"pay.csv", "{name}.sum") {
                     Ok(read) => assert!(
                         read.digits == sha256
                             || half.trim_start_matches('\\').len() == 32
@@ -352,6 +398,52 @@ mod tests {
                     Err(said) => assert!(matches!(said, Unread::Half(_)), "{half}: {said:?}"),
                 }
             }
+        }
+    }
+
+    /// Half of a SHA-256 is as long as an MD5: the name of what it stands in tells them apart.
+    #[test]
+    fn of_what_says_its_digest_in_its_name_no_other_is_read_and_half_of_it_is_waited_for() {
+        let sha256 = "0123456789abcdef".repeat(4);
+        for template in ["{name}.sha256", "{stem}.SHA-256", "{name}.SHA256SUMS", "sha2-256_{name}.txt"] {
+            for whole in
+                [format!("{sha256}  md5.csv\n"), format!("{}  x\n{sha256}  md5.csv\n", "f".repeat(64))]
+            {
+                for length in 0..whole.len() {
+                    let half = &whole[..length];
+                    match Checksum::parse(half.as_bytes(), b"md5.csv", template) {
+                        Ok(read) => assert!(read.digits == sha256 || half.starts_with('f'), "{half}"),
+                        Err(said) => assert!(matches!(said, Unread::Half(_)), "{template}: {half}: {said:?}"),
+                    }
+                }
+                let half = Checksum::parse(&whole.as_bytes()[..32], b"md5.csv", template);
+                let why = "has 32 hexadecimal digits: its name says SHA-256, which has 64";
+                assert_eq!(half, Err(Unread::Half(why.to_owned())), "{template}");
+            }
+            let ended = format!("{}\n", &sha256[..32]);
+            let said = Checksum::parse(ended.as_bytes(), b"md5.csv", template);
+            assert!(matches!(said, Err(Unread::Wrong(_))), "{template}: {said:?}");
+        }
+        let md5 = &sha256[..32];
+        for (text, template, kind) in [
+            (md5, "{name}.md5", Some(DigestKind::Md5)),
+            (md5, "{name}.sum", Some(DigestKind::Md5)),
+            (md5, "{name}.md5.sha256", Some(DigestKind::Md5)), // it says two things
+            (sha256.as_str(), "{name}.md5", None),
+            (sha256.as_str(), "{name}.sha512", None),
+        ] {
+            let read = Checksum::parse(text.as_bytes(), b"sha256.csv", template);
+            assert_eq!(read.map(|read| read.kind).ok(), kind, "{template}");
+        }
+        for (template, digits, is_half) in [
+            ("{name}.sha512", 64, true),
+            ("{name}.sha512", 128, false),
+            ("{name}.sha1", 32, true),
+            ("{name}.sha1", 40, false),
+            ("{name}.md5", 40, false),
+        ] {
+            let said = Checksum::parse("a".repeat(digits).as_bytes(), b"x", template).expect_err(template);
+            assert_eq!(matches!(said, Unread::Half(_)), is_half, "{template}: {said:?}");
         }
     }
 }

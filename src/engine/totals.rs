@@ -63,7 +63,7 @@ pub(super) fn read(rule: &Rule, job: &Job) -> Result<Said, Trouble> {
     if let Some(template) = &rule.ready.checksum {
         let (name, text) = text_of(template, job, "checksum")?;
         let file = job.source.path.as_path().file_name().unwrap_or_default();
-        let found = Checksum::parse(&text, file.as_encoded_bytes()).map_err(|why| {
+        let found = Checksum::parse(&text, file.as_encoded_bytes(), template).map_err(|why| {
             let hint = "a file with a checksum is what `sha256sum FILE` or `md5sum FILE` prints, or the digits alone";
             early(format!("the checksum {name}, which lies beside the file, {}", why.why()), hint)
         })?;
@@ -72,11 +72,12 @@ pub(super) fn read(rule: &Rule, job: &Job) -> Result<Said, Trouble> {
     Ok(said)
 }
 
-/// What lacks of totals or a checksum that their sender seems to write still; `key` is the rule's for it, `file` the name of the file that waits.
-pub(super) fn breaks_off(key: &str, text: &[u8], file: &OsStr) -> Option<String> {
+/// What lacks of totals or a checksum that their sender seems to write still; `key` is the rule's for it, with the template of its name; `file` the name of
+/// the file that waits.
+pub(super) fn breaks_off((key, template): (&str, &str), text: &[u8], file: &OsStr) -> Option<String> {
     let read = match key {
         "totals" => parse(text).map(drop),
-        _ => Checksum::parse(text, file.as_encoded_bytes()).map(drop),
+        _ => Checksum::parse(text, file.as_encoded_bytes(), template).map(drop),
     };
     match read {
         Err(Unread::Half(why)) => Some(why),
@@ -296,12 +297,13 @@ mod tests {
 
     #[test]
     fn the_beginning_of_totals_is_waited_for() {
+        let key = ("totals", "{name}.ctl");
         let whole = "{\"records\": 120, \"sha256\": \"\\u0061b\", \"x\": [1.5, true, null]}";
         for length in 0..whole.len() {
             let half = &whole.as_bytes()[..length];
-            assert!(breaks_off("totals", half, OsStr::new("pay")).is_some(), "{}", &whole[..length]);
+            assert!(breaks_off(key, half, OsStr::new("pay")).is_some(), "{}", &whole[..length]);
         }
-        assert_eq!(breaks_off("totals", whole.as_bytes(), OsStr::new("pay")), None);
+        assert_eq!(breaks_off(key, whole.as_bytes(), OsStr::new("pay")), None);
     }
 
     #[test]

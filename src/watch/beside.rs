@@ -12,6 +12,7 @@ use super::troubles::told;
 use super::watcher::Watcher;
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
+use crate::model::rule::Ready;
 
 /// One that is longer is refused by who takes the file.
 const READ_BYTES_MAX: u64 = (64 << 10) + 1;
@@ -47,12 +48,19 @@ impl Beside {
 
 /// What lacks of totals or a checksum that are there in part: their sender may have no name for them while they are written, and writers on
 /// other machines are not seen. One that cannot be read is told by who takes the file.
-pub(super) fn half_beside(file: &Path, companions: &Companions, content: Content) -> Option<Reason> {
-    let named = [("totals", &companions.totals, "they"), ("checksum", &companions.checksum, "it")];
-    named.into_iter().find_map(|(key, place, it)| {
+pub(super) fn half_beside(
+    file: &Path,
+    (ready, companions): (&Ready, &Companions),
+    content: Content,
+) -> Option<Reason> {
+    let named = [
+        ("totals", &ready.totals, &companions.totals, "they"),
+        ("checksum", &ready.checksum, &companions.checksum, "it"),
+    ];
+    named.into_iter().find_map(|(key, template, place, it)| {
         let mut text = Vec::new();
         durable_fs::open_source(place.as_deref()?).ok()?.take(READ_BYTES_MAX).read_to_end(&mut text).ok()?;
-        let lacks = (content.breaks_off)(key, &text, file.file_name()?)?;
+        let lacks = (content.breaks_off)((key, template.as_deref()?), &text, file.file_name()?)?;
         Some(Cow::Owned(format!("for the rest of its {key}: {it} {lacks}")))
     })
 }

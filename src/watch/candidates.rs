@@ -353,7 +353,8 @@ impl Watcher {
             let pause = writer_pause(rule.rule.ready.stable_for);
             return self.table.wait(path, now + pause, CHECKSUM_WRITER);
         }
-        if let Some(reason) = half_beside(path, &candidate.companions, self.links.content) {
+        if let Some(reason) = half_beside(path, (&rule.rule.ready, &candidate.companions), self.links.content)
+        {
             return self.table.wait(path, now + self.scan_every, reason);
         }
         candidate.complete_by = Some(complete_by(&rule.rule.ready, candidate.proof, proves_its_end));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::links::{Lead, Sought, follow};
+use super::links::{Lead, LinkRoots, Sought, follow};
 use super::message::Sign;
 use super::watcher::Watcher;
 use crate::durable_fs::{self, Kind};
@@ -15,7 +15,10 @@ impl Watcher {
         if names.is_empty() || !durable_fs::kind_at(link).is_ok_and(|kind| kind == Some(Kind::Link)) {
             return false;
         }
-        let lead = match follow(link, &self.rules.roots_of_links()) {
+        if sought == Sought::ByEvent {
+            self.link_roots.forget_dead();
+        }
+        let lead = match follow(link, &self.link_roots) {
             Ok(lead) => lead,
             Err(error) => {
                 tracing::debug!(path = escaped_path(link), %error, "this link cannot be followed now");
@@ -24,6 +27,7 @@ impl Watcher {
         };
         let Lead::To(target, kind @ (Kind::File | Kind::Folder)) = lead else {
             tracing::debug!(path = escaped_path(link), lead = lead.told(), "this link gives nothing");
+            self.link_roots.note_dead(link);
             for name in &names {
                 self.rules.links.forget(name);
             }
@@ -47,7 +51,7 @@ impl Watcher {
     pub(super) fn is_led_to(&mut self, path: &Path) -> bool {
         let mut is_led = true;
         while let Some((name, roots)) = self.rules.link_that_gives(path) {
-            let led = follow(&name, &roots);
+            let led = follow(&name, &LinkRoots::new(roots));
             if matches!(&led, Ok(Lead::To(target, Kind::File)) if target == path) {
                 return true;
             }

@@ -11,10 +11,11 @@
 //!
 //! So a file is one candidate, however many links lead to it, and where its own name fits a rule that name counts alone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::durable_fs::{self, Kind};
 use crate::model::os_text::escaped_path;
@@ -22,6 +23,8 @@ use crate::model::rule::Rule;
 
 /// As many as Linux follows.
 const STEPS_MAX: usize = 40;
+/// Names on the way of one path that are looked at, at most: a link may say `a/../a/../a` as long as a path may be.
+const LOOKS_MAX: usize = 400;
 /// Names by links that are known at most, and those of one folder or file.
 const NAMES_MAX: usize = 10_000;
 const NAMES_OF_ONE_MAX: usize = 16;
@@ -46,6 +49,8 @@ pub(crate) enum Lead {
     Nowhere(PathBuf),
     /// Links lead to each other.
     Endless,
+    /// By this link to a folder that it lies in itself: the watch has met its files there.
+    Circle(PathBuf),
 }
 
 impl Lead {
@@ -56,29 +61,110 @@ impl Lead {
             Self::Outside => "it leads out of the watched folder: such a link is not followed".to_owned(),
             Self::Hidden => "it leads to something hidden: such a link is not followed".to_owned(),
             Self::Nowhere(path) => format!("it leads to {}, where nothing lies", escaped_path(path)),
-            Self::Endless => "it leads to itself, by itself or by others".to_owned(),
+            Self::Endless => "it leads to itself, by itself or by others, or its way is too long".to_owned(),
+            Self::Circle(link) => {
+                format!(
+                    "{} leads to a folder that it lies in itself: such a link is not followed",
+                    escaped_path(link)
+                )
+            }
         }
     }
 }
 
-/// Where a path leads for a rule; none where it follows no links, or cannot look.
+/// The folders that links are followed in, and what a scan learnt of the links there.
+#[derive(Default)]
+pub(crate) struct LinkRoots {
+    /// The outermost first, each with its real name, once that was asked for.
+    folders: Vec<(PathBuf, OnceLock<Option<PathBuf>>)>,
+    /// Links that lead to nothing.
+    dead: HashSet<PathBuf>,
+}
+
+impl LinkRoots {
+    pub(crate) fn new(mut folders: Vec<PathBuf>) -> Self {
+        folders.sort_by_key(|folder| folder.as_os_str().len());
+        let folders = folders.into_iter().map(|folder| (folder, OnceLock::new())).collect();
+        Self { folders, dead: HashSet::new() }
+    }
+
+    /// What leads by this link leads to nothing either, until the next scan.
+    pub(super) fn note_dead(&mut self, link: &Path) {
+        if self.dead.len() < NAMES_MAX {
+            self.dead.insert(link.to_owned());
+        }
+    }
+
+    /// A link has come: what was dead may lead by it.
+    pub(super) fn forget_dead(&mut self) {
+        self.dead.clear();
+    }
+
+    /// The outermost of the folders that an absolute path lies in, and the way from there. A link may say a folder's real name, which is
+    /// another one where the operator's own links lead to it.
+    fn begin(&self, path: &Path) -> Option<(PathBuf, VecDeque<OsString>)> {
+        let from = |root: &PathBuf, named: &Path| {
+            let below = path.strip_prefix(named).ok()?;
+            Some((root.clone(), components(below).collect()))
+        };
+        let by_name = self.folders.iter().find_map(|(root, _)| from(root, root));
+        by_name.or_else(|| {
+            let real = |root: &PathBuf| root.canonicalize().ok();
+            self.folders.iter().find_map(|(root, is)| from(root, is.get_or_init(|| real(root)).as_deref()?))
+        })
+    }
+
+    fn hold(&self, path: &Path) -> bool {
+        self.folders.iter().any(|(root, _)| path.starts_with(root))
+    }
+
+    fn is_below(&self, name: &Path) -> bool {
+        self.folders.iter().any(|(root, _)| name != root && name.starts_with(root))
+    }
+}
+
+/// Where a path leads for a rule as a watch has it; none where it follows no links, or cannot look.
 pub(crate) fn follow_for(rule: &Rule, path: &Path) -> Option<Lead> {
     if !rule.follow_links {
         return None;
     }
-    let roots: Vec<_> = rule.paths.good().map(|pattern| pattern.fixed_folder().to_owned()).collect();
+    let roots = LinkRoots::new(rule.paths.good().map(|it| it.fixed_folder().to_owned()).collect());
+    let mut names = LinkNames::default();
+    let way: Vec<_> = path.ancestors().filter(|name| roots.is_below(name)).collect();
+    for name in way.into_iter().rev() {
+        let Lead::To(folder, Kind::Folder) = follow(name.parent()?, &roots).ok()? else { break };
+        let link = folder.join(name.file_name()?);
+        if durable_fs::kind_at(&link).ok()? != Some(Kind::Link) {
+            continue;
+        }
+        let Lead::To(target, Kind::Folder) = follow(name, &roots).ok()? else { break };
+        if names.is_circle(&link, name, &target) {
+            return Some(Lead::Circle(name.to_owned()));
+        }
+        names.note(&target, name.to_owned(), 0);
+    }
     follow(path, &roots).ok()
 }
 
+/// The link that a path lies behind, where a watch that begins in these folders and follows none does not see it.
+pub(crate) fn link_before(path: &Path, roots: &[&Path]) -> Option<PathBuf> {
+    let is_link = |name: &&Path| matches!(durable_fs::kind_at(name), Ok(Some(Kind::Link)));
+    let behind =
+        |root: &&Path| path.ancestors().skip(1).take_while(|name| name != root).filter(is_link).last();
+    let mut links = roots.iter().filter(|root| path.starts_with(root)).map(behind);
+    let first = links.next()??;
+    links.all(|link| link.is_some()).then(|| first.to_owned())
+}
+
 /// Where a path inside of one of these folders leads, links followed as far as they lead into them.
-pub(crate) fn follow(path: &Path, roots: &[PathBuf]) -> io::Result<Lead> {
-    let Some((mut at, mut ahead)) = begin(path, roots) else { return Ok(Lead::Outside) };
-    let (mut kind, mut links) = (Kind::Folder, 0);
+pub(crate) fn follow(path: &Path, roots: &LinkRoots) -> io::Result<Lead> {
+    let Some((mut at, mut ahead)) = roots.begin(path) else { return Ok(Lead::Outside) };
+    let (mut kind, mut links, mut looks) = (Kind::Folder, 0, 0);
     while let Some(name) = ahead.pop_front() {
         if name == *".." {
             at.pop();
             kind = Kind::Folder;
-            if !roots.iter().any(|root| at.starts_with(root)) {
+            if !roots.hold(&at) {
                 return Ok(Lead::Outside);
             }
             continue;
@@ -87,8 +173,15 @@ pub(crate) fn follow(path: &Path, roots: &[PathBuf]) -> io::Result<Lead> {
         if is_hidden(&name) {
             return Ok(Lead::Hidden);
         }
+        looks += 1;
+        if looks > LOOKS_MAX {
+            return Ok(Lead::Endless);
+        }
+        #[cfg(test)]
+        tests::LOOKS.with(|all| all.set(all.get() + 1));
         match durable_fs::kind_at(&next)? {
             None => return Ok(Lead::Nowhere(next)),
+            Some(Kind::Link) if next != path && roots.dead.contains(&next) => return Ok(Lead::Nowhere(next)),
             Some(Kind::Link) => {
                 let Some(target) = durable_fs::read_link(&next)? else { return Ok(Lead::Nowhere(next)) };
                 links += 1;
@@ -96,7 +189,7 @@ pub(crate) fn follow(path: &Path, roots: &[PathBuf]) -> io::Result<Lead> {
                     return Ok(Lead::Endless);
                 }
                 if target.has_root() || target.is_absolute() {
-                    let Some((root, below)) = begin(&target, roots) else { return Ok(Lead::Outside) };
+                    let Some((root, below)) = roots.begin(&target) else { return Ok(Lead::Outside) };
                     at = root;
                     push_front(&mut ahead, below.into_iter());
                 } else {
@@ -112,19 +205,6 @@ pub(crate) fn follow(path: &Path, roots: &[PathBuf]) -> io::Result<Lead> {
         }
     }
     Ok(Lead::To(at, kind))
-}
-
-/// The outermost of the folders that an absolute path lies in, and the way from there. A link may say a folder's real name, which is another
-/// one where the operator's own links lead to it.
-fn begin(path: &Path, roots: &[PathBuf]) -> Option<(PathBuf, VecDeque<OsString>)> {
-    let from = |root: &PathBuf, named: &Path| {
-        let below = path.strip_prefix(named).ok()?;
-        Some((root.clone(), components(below).collect()))
-    };
-    let mut outermost: Vec<_> = roots.iter().collect();
-    outermost.sort_by_key(|root| root.as_os_str().len());
-    let by_name = outermost.iter().find_map(|root| from(root, root));
-    by_name.or_else(|| outermost.iter().find_map(|root| from(root, &root.canonicalize().ok()?)))
 }
 
 fn components(path: &Path) -> impl DoubleEndedIterator<Item = OsString> {
@@ -236,7 +316,13 @@ impl LinkNames {
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::os::unix::fs::symlink;
+
+    thread_local! {
+        /// Names that were looked at.
+        pub(super) static LOOKS: Cell<usize> = const { Cell::new(0) };
+    }
 
     #[test]
     fn a_path_leads_as_far_as_its_links_stay_inside() {
@@ -269,12 +355,15 @@ mod tests {
             ("a/file/b", &Lead::Nowhere(at("in/a/file/b"))),
         ] {
             link(Path::new(target));
-            assert_eq!(&follow(&at("in/link"), &[at("in")]).expect("looked at"), expected, "{target}");
+            assert_eq!(
+                &follow(&at("in/link"), &LinkRoots::new(vec![at("in")])).expect("looked at"),
+                expected,
+                "{target}"
+            );
         }
         for target in [at("in/a/file"), at("alias/a/file"), at("in/a/../a/file")] {
             link(&target);
-            let roots = [at("alias"), at("in")];
-            let lead = follow(&at("in/link"), &roots[1..]).expect("looked at");
+            let lead = follow(&at("in/link"), &LinkRoots::new(vec![at("in")])).expect("looked at");
             let is_by_alias = target.starts_with(at("alias"));
             assert_eq!(
                 lead == file,
@@ -283,8 +372,36 @@ mod tests {
             );
         }
         link(&at("in/a/file"));
-        let by_alias = follow(&at("alias/link"), &[at("alias")]).expect("looked at");
+        let by_alias = follow(&at("alias/link"), &LinkRoots::new(vec![at("alias")])).expect("looked at");
         assert_eq!(by_alias, Lead::To(at("alias/a/file"), Kind::File), "its root's real name");
+    }
+
+    /// What a scan does: each link once, in the worst order.
+    #[test]
+    fn a_chain_of_links_to_nothing_and_one_of_long_ways_cost_a_scan_as_much_as_there_are_links() {
+        let looks_per_link = |count: usize, way: &str, end: &str| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let base = folder.path().canonicalize().expect("is there");
+            std::fs::create_dir(base.join("a")).expect("made");
+            for n in 0..count {
+                let target = if n == 0 { end.to_owned() } else { format!("{way}{}", n - 1) };
+                symlink(target, base.join(n.to_string())).expect("linked");
+            }
+            let mut roots = LinkRoots::new(vec![base.clone()]);
+            LOOKS.set(0);
+            for n in 0..count {
+                let link = base.join(n.to_string());
+                if !matches!(follow(&link, &roots), Ok(Lead::To(..))) {
+                    roots.note_dead(&link);
+                }
+            }
+            LOOKS.get() / count
+        };
+        for count in [50, 500] {
+            assert!(looks_per_link(count, "", "gone") <= 2, "a dead one is remembered");
+            let long = "a/../".repeat(200);
+            assert!(looks_per_link(count, &long, "a") <= LOOKS_MAX, "{count}");
+        }
     }
 
     #[test]

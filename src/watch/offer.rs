@@ -16,8 +16,8 @@ use crate::model::rule::Rule;
 pub(crate) struct Content {
     /// Whether these first bytes of a file begin a format that proves its own end.
     pub proves_its_end: fn(&[u8]) -> bool,
-    /// What lacks of totals or a checksum (by the rule's key) that break off, beside a file of this name.
-    pub breaks_off: fn(&str, &[u8], &OsStr) -> Option<String>,
+    /// What lacks of totals or a checksum (by the rule's key and template) that break off, beside a file of this name.
+    pub breaks_off: fn((&str, &str), &[u8], &OsStr) -> Option<String>,
 }
 
 #[cfg(test)]

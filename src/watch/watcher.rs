@@ -13,7 +13,7 @@ use super::counts::Counts;
 #[cfg(test)]
 use super::kept_reader::Kept;
 use super::kept_reader::{KeptReader, LookUp};
-use super::links::Sought;
+use super::links::{LinkRoots, Sought};
 use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
 use super::offer::{Content, Offer, Outlets};
@@ -99,6 +99,8 @@ pub(super) struct Watcher {
     /// In order.
     pub(super) fixed_folders: Vec<PathBuf>,
     roots: Roots,
+    /// As the last scan, or change of such a folder, found them.
+    pub(super) link_roots: LinkRoots,
     /// The number of the scan of all folders that is under way or was last.
     pub(super) scan: u64,
     /// Batches that the engine had no room for, each with its outlet, which was full.
@@ -179,6 +181,7 @@ impl Watcher {
             started: now,
             flags,
             missing: HashSet::new(),
+            link_roots: LinkRoots::default(),
             newly_watched: HashSet::new(),
             told_far: HashSet::new(),
             next_scan: now,
@@ -326,7 +329,11 @@ impl Watcher {
     }
 
     fn look_at_roots(&mut self) {
-        for folder in self.roots.changed() {
+        let changed = self.roots.changed();
+        if !changed.is_empty() {
+            self.link_roots = LinkRoots::new(self.rules.roots_of_links());
+        }
+        for folder in changed {
             // What was watched below its name lies elsewhere now.
             self.notifier.forget_all_in(&folder);
             self.scanner.walk(folder);
@@ -356,6 +363,7 @@ impl Watcher {
         self.whole_scan = true;
         self.scan_again = false;
         self.newly_watched.clear();
+        self.link_roots = LinkRoots::new(self.rules.roots_of_links());
         for folder in &self.fixed_folders {
             self.scanner.walk(folder.clone());
         }
