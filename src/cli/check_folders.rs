@@ -171,7 +171,7 @@ impl About<'_> {
             let (mut what, mut how) = (lack.what, lack.how);
             if !others.is_empty() {
                 let named = others.get(..others.len().min(WAITING_NAMED)).unwrap_or_default();
-                let names: Vec<_> = named.iter().filter_map(|file| file.file_name()).map(escaped).collect();
+                let shown: Vec<_> = named.iter().filter_map(|file| file.file_name()).map(escaped).collect();
                 let words: Vec<_> = named.iter().map(|file| durable_fs::shell_word(file)).collect();
                 let first = durable_fs::shell_word(&lack.at);
                 how = how.replace(&first, &format!("{first} {}", words.join(" ")));
@@ -182,7 +182,7 @@ impl About<'_> {
                         format!(" and {more} more")
                     }
                 };
-                what = format!("{what}, nor {}{more}", names.join(", "));
+                what = format!("{what}, nor {}{more}", shown.join(", "));
             } else if count > 1 {
                 let is_landing = pattern.could_match_in(&folder);
                 let glob = glob_of(text).filter(|_| is_landing).zip(lack.at.strip_prefix(&folder).ok());

@@ -14,8 +14,8 @@ use crate::durable_fs::{self, Kind};
 use crate::model::job_view::{VIEW_VERSION, path_json};
 use crate::model::os_text::escaped_path;
 use crate::model::overriding::Override;
-use crate::model::pattern::Values;
 use crate::model::pattern::os_chars::as_chars;
+use crate::model::pattern::{Pattern, Values};
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::model::shown_json;
 use crate::service::shadow::settings_aside;
@@ -239,7 +239,7 @@ fn behind_link(rule: &Rule, all: &[Rule], path: &Path) -> Option<Verdict> {
         return None;
     }
     let watched = all.iter().filter(|one| one.mode == rule.mode).flat_map(|one| one.paths.good());
-    let roots: Vec<_> = watched.map(|pattern| pattern.fixed_folder()).collect();
+    let roots: Vec<_> = watched.map(Pattern::fixed_folder).collect();
     let link = links::link_before(path, &roots)?;
     let own = path.canonicalize().map_or_else(
         |_| String::new(),

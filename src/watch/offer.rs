@@ -11,13 +11,16 @@ use crate::model::identity::FileIdentity;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 
+/// Key and template, what stands there, the name of the file.
+type BreaksOff = fn((&str, &str), &[u8], &OsStr) -> Option<String>;
+
 /// What the content of files tells: the watch knows no format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Content {
     /// Whether these first bytes of a file begin a format that proves its own end.
     pub proves_its_end: fn(&[u8]) -> bool,
     /// What lacks of totals or a checksum (by the rule's key and template) that break off, beside a file of this name.
-    pub breaks_off: fn((&str, &str), &[u8], &OsStr) -> Option<String>,
+    pub breaks_off: BreaksOff,
 }
 
 #[cfg(test)]
