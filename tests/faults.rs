@@ -285,7 +285,7 @@ fn with_too_few_open_files_everything_still_comes_out_whole() {
         world.write(format!("in/plain{number}.txt"), "1\n");
         world.write(format!("in/zip{number}.zip"), world.bytes("a.zip"));
     }
-    // An idle service has 26, and each of its jobs follows two folders.
+    // An idle service has 26, and its jobs follow two folders together.
     let mut service = world.start_with_open_files(43);
     service.wait_until("all are archived", || (world.files("archive").len() == 40).then_some(()));
     service.wait_for_log("the limit of open files is low");

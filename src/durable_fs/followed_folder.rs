@@ -2,6 +2,9 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+#[cfg(unix)]
+use std::sync::{Mutex, PoisonError, Weak};
 
 use super::error::FsError;
 
@@ -13,26 +16,48 @@ pub(crate) struct FollowedFolder {
     open: std::fs::File,
 }
 
+/// Those that somebody follows: jobs write to the same few folders, and one descriptor does for all of them.
+#[cfg(unix)]
+static FOLLOWED: Mutex<Vec<(PathBuf, Weak<FollowedFolder>)>> = Mutex::new(Vec::new());
+
 #[cfg(unix)]
 impl FollowedFolder {
-    pub(crate) fn open(folder: &Path) -> Result<Self, FsError> {
+    pub(crate) fn open(folder: &Path) -> Result<Arc<Self>, FsError> {
         super::note_place(folder);
-        let open =
-            super::unix::open_folder(folder).map_err(|e| FsError::new("open the folder", folder, e))?;
-        Ok(Self { path: folder.to_owned(), open })
+        let failed = |error| FsError::new("open the folder", folder, error);
+        let known = {
+            let followed = FOLLOWED.lock().unwrap_or_else(PoisonError::into_inner);
+            // Under the lock none is let go: a close may hang.
+            let same = followed.iter().filter(|(path, _)| path == folder);
+            same.filter_map(|(_, known)| known.upgrade()).collect::<Vec<_>>()
+        };
+        for known in known {
+            if known.is_there(&known.open.metadata().map_err(failed)?) {
+                return Ok(known);
+            }
+        }
+        let open = super::unix::open_folder(folder).map_err(failed)?;
+        let opened = Arc::new(Self { path: folder.to_owned(), open });
+        let mut followed = FOLLOWED.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.retain(|(_, known)| known.strong_count() > 0);
+        followed.push((folder.to_owned(), Arc::downgrade(&opened)));
+        Ok(opened)
+    }
+
+    /// Whether it still has its name.
+    fn is_there(&self, own: &std::fs::Metadata) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino()))
     }
 
     /// Removes those of its files, wherever it is now, if it is not where it was. Whether it is elsewhere.
     pub(crate) fn clear_if_moved(&self, is_to_go: impl Fn(&OsStr) -> bool) -> Result<bool, FsError> {
         use std::os::unix::ffi::OsStrExt as _;
-        use std::os::unix::fs::MetadataExt as _;
 
         super::note_place(&self.path);
         let failed = |error| FsError::new("clear what was the folder", &self.path, error);
         let own = self.open.metadata().map_err(failed)?;
-        let is_there = std::fs::metadata(&self.path)
-            .is_ok_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino()));
-        if is_there {
+        if self.is_there(&own) {
             return Ok(false);
         }
         let entries = rustix::fs::Dir::read_from(&self.open).map_err(|error| failed(error.into()))?;
@@ -54,8 +79,8 @@ impl FollowedFolder {
 #[cfg(not(unix))]
 #[allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "one signature for all platforms")]
 impl FollowedFolder {
-    pub(crate) fn open(folder: &Path) -> Result<Self, FsError> {
-        Ok(Self { path: folder.to_owned() })
+    pub(crate) fn open(folder: &Path) -> Result<Arc<Self>, FsError> {
+        Ok(Arc::new(Self { path: folder.to_owned() }))
     }
 
     pub(crate) fn clear_if_moved(&self, _: impl Fn(&OsStr) -> bool) -> Result<bool, FsError> {

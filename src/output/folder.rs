@@ -26,7 +26,7 @@ pub(super) struct Folder {
     /// Those in which files were made.
     made_in: BTreeSet<PathBuf>,
     /// The same, where somebody moves them.
-    followed: BTreeMap<PathBuf, FollowedFolder>,
+    followed: BTreeMap<PathBuf, Arc<FollowedFolder>>,
 }
 
 /// Folders that are followed, at most: each costs a descriptor, and a template may name thousands.
