@@ -25,7 +25,9 @@ pub(super) fn begin(shared: &Shared) -> Result<(), Trouble> {
     judge(shared, &mut jobs)?;
     let unfinished: HashSet<_> = jobs.iter().map(|job| job.id).collect();
     delivery::enter_recovered(shared, &jobs)?;
-    jobs.iter().for_each(|job| shared.claims.taken.enter(job));
+    for job in &jobs {
+        shared.claims.taken.enter(job);
+    }
     shared.footprints.reach.begin(&shared.service.data_dir, |id| unfinished.contains(&id));
     for job in jobs.iter().filter(|job| !needs_source(job)) {
         requeue(shared, job);

@@ -41,6 +41,9 @@ pub(super) struct Reading {
     pub(super) stopping: Arc<AtomicBool>,
 }
 
+/// A file as it was when it was seen.
+type ToRead = (PathBuf, FileIdentity);
+
 /// The watch's side. Dropping it ends the thread.
 pub(super) struct KeptReader {
     reading: Arc<Reading>,
@@ -48,7 +51,7 @@ pub(super) struct KeptReader {
     /// Some were not asked for, for want of room.
     passed_over: bool,
     /// Begins with the first file.
-    thread: Option<(SyncSender<(PathBuf, FileIdentity)>, JoinHandle<()>)>,
+    thread: Option<(SyncSender<ToRead>, JoinHandle<()>)>,
 }
 
 impl KeptReader {
@@ -80,7 +83,7 @@ impl KeptReader {
         true
     }
 
-    fn files(&mut self) -> Option<&SyncSender<(PathBuf, FileIdentity)>> {
+    fn files(&mut self) -> Option<&SyncSender<ToRead>> {
         if self.thread.is_none() {
             let (files, to_read) = sync_channel(ASKED_MAX);
             let reading = Arc::clone(&self.reading);
@@ -115,7 +118,7 @@ impl Drop for KeptReader {
 }
 
 impl Reading {
-    fn read_all(&self, files: &Receiver<(PathBuf, FileIdentity)>) {
+    fn read_all(&self, files: &Receiver<ToRead>) {
         for (path, identity) in files {
             if self.stopping.load(Ordering::Acquire) {
                 return;

@@ -41,21 +41,23 @@ const OFFER_AGAIN: Duration = Duration::from_millis(5);
 /// Told of a candidate's rule, its path, and what it was.
 pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values) + Send + Sync>;
 
+/// Tells why a file with so many names is not to be taken.
+type TakenAs = Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<String> + Send + Sync>;
+
 /// What is known of files that are seen.
 pub(crate) struct Known {
     /// Whether a file that lies at a path is one that stays where it lies.
     pub(crate) is_kept: LookUp,
     /// Why a file with so many names is not to be taken, if it is another name of one that was.
-    pub(crate) taken_as: Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<String> + Send + Sync>,
+    pub(crate) taken_as: TakenAs,
 }
 
 #[cfg(test)]
 impl Known {
     /// Nothing but these kept files.
     pub(crate) fn kept(is_kept: impl Fn(&Path, &FileIdentity) -> bool + Send + Sync + 'static) -> Self {
-        let is_kept = move |path: &Path, identity: &_, _| match is_kept(path, identity) {
-            true => Kept::Yes,
-            false => Kept::No,
+        let is_kept = move |path: &Path, identity: &_, _| {
+            if is_kept(path, identity) { Kept::Yes } else { Kept::No }
         };
         Self { is_kept: Arc::new(is_kept), taken_as: Box::new(|_, _, _| None) }
     }
