@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::habits::{Habits, Shim};
 use support::{Service, World, assert_balanced};
 
@@ -33,7 +35,9 @@ fn comes_out_once(habits: Habits) {
     let mut service = started(&world);
     service.wait_until("more are published", || (archived() > 12).then_some(()));
     shim.restart_server();
+    let begun = Instant::now();
     support::wait_until("all are archived", || {
+        assert!(begun.elapsed() < Duration::from_secs(25), "{:#?}\n{}", world.jobs(), service.log());
         if service.exited().is_some() {
             // A file that it was to sync was stale: it begins anew from what is durable, as systemd has it.
             assert!(service.log().contains("the next start recovers"), "{}", service.log());

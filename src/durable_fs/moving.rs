@@ -18,7 +18,7 @@ use super::folder_sync::sync_folder;
 use super::names::{Renamed, hidden_sibling, parent_of};
 use super::platform::{self, forget_cached, identity, open_source};
 use super::presence::{Presence, presence};
-use super::rename::rename_no_replace;
+use super::rename::{forget_note, rename_no_replace};
 
 const COPY_BUFFER_BYTES: usize = 256 << 10;
 /// FAT keeps even seconds only.
@@ -50,7 +50,10 @@ pub(crate) struct Moving<'a> {
 pub(crate) fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed, FsError> {
     let copy = || {
         let found = identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
-        let Some(found) = found else { return Ok(Renamed::Missing) };
+        let Some(found) = found else {
+            forget_note(from, to)?;
+            return Ok(Renamed::Missing);
+        };
         if is_missing(to)? {
             (how.may_copy)(found.size).map_err(|e| FsError::new("copy", from, e))?;
         }
@@ -113,6 +116,8 @@ fn remove_source(from: &Path, to: &Path) -> Result<Renamed, FsError> {
     sync_folder(parent_of(to))?;
     remove_for_good(from)?;
     sync_folder(parent_of(from))?;
+    // Of a link that a crash came after: what it made has another name since, and is copied.
+    forget_note(from, to)?;
     Ok(Renamed::Done)
 }
 

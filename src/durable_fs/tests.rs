@@ -146,6 +146,18 @@ fn a_link_that_a_crash_left_is_known_by_its_note_and_content_where_it_has_anothe
     assert_eq!(take(&a, &b), Renamed::Missing);
     assert_eq!(unix_rename::link_with_note(&b, &a).expect("asks"), Renamed::Done);
     assert_eq!(names(folder.path()), ["a"], "no note stays");
+    // The crash came behind the unlink, or what has two names is moved by a copy then.
+    std::fs::write(unix_rename::note_of(unix_rename::Kind::Link, &b, &a), "").expect("writes");
+    assert_eq!(unix_rename::link_with_note(&b, &a).expect("asks"), Renamed::Missing);
+    assert_eq!(names(folder.path()), ["a"]);
+    fs::copy(&a, &b).expect("copies");
+    std::fs::write(unix_rename::note_of(unix_rename::Kind::Link, &a, &b), "").expect("writes");
+    let modified = fs::metadata(&a).and_then(|found| found.modified()).expect("is told");
+    File::options().write(true).open(&b).and_then(|file| file.set_modified(modified)).expect("sets it");
+    let copies = Moving { always_copies: true, keeps_owner: false, may_copy: &|_| Ok(()) };
+    assert_eq!(move_by(&a, &b, copies).expect("moves"), Renamed::Done);
+    assert_eq!(names(folder.path()), ["b"]);
+    fs::rename(&b, &a).expect("renames");
     std::fs::write(&b, "").expect("writes");
     std::fs::write(&note, "").expect("writes");
     assert_eq!(take(&a, &b), Renamed::NameTaken, "an empty file is no link of one that is not");

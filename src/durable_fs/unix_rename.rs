@@ -106,7 +106,8 @@ pub(super) fn link_with_note(from: &Path, to: &Path) -> Result<Renamed, FsError>
         }
         Err(error) => {
             let has_no_links = has_no_links(&error);
-            if has_no_links || !was_noted && is_refusal(&error) {
+            let is_over = error.kind() == io::ErrorKind::NotFound && is_missing(from)?;
+            if has_no_links || is_over || !was_noted && is_refusal(&error) {
                 remove_file(&note)?;
             }
             if has_no_links { rename_over_placeholder(from, to) } else { settle(error, from, to) }
