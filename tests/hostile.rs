@@ -305,6 +305,22 @@ fn a_service_that_cannot_see_who_still_writes_says_so_once_for_each_folder() {
         zone.sender(&format!("echo one > inbox/{name}.txt; chmod 666 inbox/{name}.txt"));
     }
     service.wait_for_log("stalls longer than `ready.stable_for` is taken half");
+    service.wait_until("no file waits any more", || {
+        let listed = zone.world.json(&["jobs", "--json"]);
+        let count = |key: &str| listed[key].as_array().expect("a list").len();
+        (count("jobs") == 2 && count("files_waiting") == 0 && count("folder_notices") == 1).then_some(())
+    });
+    zone.world.landfall(&["jobs"]).done().says(&["\nfolders\n"]);
+    for path in ["in/acme/inbox/a.txt", "in/acme/inbox/none.txt", "in/acme/inbox", "out/acme/a.main"] {
+        let told = zone.world.json(&["explain", path, "--json"]);
+        let notes = [&told["waits"], &told["held_up_at"], &told["folder_note"]];
+        assert!(notes.iter().all(|note| note.is_null()), "{path}: {told:#}");
+    }
+    zone.sender("umask 077; echo one > inbox/c.txt"); // it cannot be opened, and waits
+    service.wait_until("what is known of the folder is told of a file that waits", || {
+        let told = zone.world.json(&["explain", "in/acme/inbox/c.txt", "--json"]);
+        (told["folder_note"]["path"].is_string() && told["seen"].is_object()).then_some(())
+    });
     service.stop();
     let log = fs::read_to_string(zone.world.path("landfall.log")).expect("it logged");
     assert_eq!(log.matches("is taken half").count(), 1, "{log}");

@@ -298,6 +298,52 @@ fn totals_and_a_checksum_that_are_there_in_part_are_waited_for_however_long_it_t
     }
 }
 
+/// Written in pieces, each closed: what is there may be about another file, or not all of it.
+#[test]
+fn a_checksum_without_a_line_for_its_file_is_waited_for_and_says_which_names_it_has() {
+    let (ours, other) = (sha256_of_one(), "0".repeat(64));
+    let world =
+        World::new("ready = { checksum = \"{name}.sha256\", linger = \"0s\", stable_for = \"50ms\" }");
+    let cases = [
+        ("short", format!("{other}  short.tx"), format!("t.old\n{ours}  short.txt\n"), "names \"short.tx\""),
+        ("whole", format!("{other}  whole.txt"), format!(".old\n{ours}  whole.txt\n"), "no end yet"),
+        ("one", format!("{other}  x.txt\n"), format!("{ours}  one.txt\n"), "names \"x.txt\""),
+        (
+            "two",
+            format!("{other}  x.txt\n{other}  y.txt\n"),
+            format!("{ours}  two.txt\n"),
+            "names \"x.txt\", \"y.txt\"",
+        ),
+        ("bare", other.clone(), format!("  x.txt\n{ours}  bare.txt\n"), "no end yet"),
+    ];
+    for (name, half, ..) in &cases {
+        world.write(format!("in/{name}.txt.sha256"), half);
+        world.write(format!("in/{name}.txt"), "1\n");
+    }
+    world.write("in/fits.txt", "1\n");
+    world.write("in/fits.txt.sha256", format!("{ours}  before-it-was-renamed.txt"));
+    world.write("in/final.txt", "1\n");
+    world.write("in/final.txt.sha256", format!("{other}\n"));
+    let mut service = world.start();
+    for (name, _, _, says) in &cases {
+        service.wait_until("it is waited for", || {
+            let waits = world.json(&["explain", &format!("in/{name}.txt"), "--json"])["waits"].clone();
+            let said = waits.as_str().unwrap_or_default();
+            (said.starts_with("for the rest of its checksum: it ") && said.contains(says)).then_some(())
+        });
+    }
+    service.wait_for(&world, "archive/fits.txt");
+    service.wait_for(&world, "in/.landfall/quarantine/final.txt");
+    for (name, half, rest, _) in &cases {
+        let tries = world.jobs().iter().filter(|job| job["source"].to_string().contains(name)).count();
+        assert!(tries <= 1, "{name}: tried once, not again and again: {tries}");
+        world.write(format!("in/{name}.txt.sha256"), format!("{half}{rest}"));
+        service.wait_for(&world, &format!("archive/{name}.txt"));
+    }
+    service.stop();
+    assert!(!world.files("in").iter().any(|file| file.contains("quarantine/") && !file.contains("final")));
+}
+
 /// What each tool writes for files of names that it has to escape, or that look like something else.
 #[test]
 fn a_checksum_is_read_as_the_real_tools_write_it() {

@@ -4,17 +4,19 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::exit::FAILED;
+use super::rules::rules_gone_by;
 use super::say::{complain, say};
 use crate::control::{self, Reached};
 use crate::engine::{Act, Door};
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Settings;
+use crate::watch::rules::RuleSet;
 
 /// The arguments of `landfall adopt`.
 #[derive(clap::Args)]
 #[command(
     after_help = "The files stay where they lie. They are known by what they are now: one that is written again, replaced or renamed \
-                  is a new file, and is taken. `--undo` takes an adoption back. `landfall explain FILE` tells of it.\n\
+                  is a new file, and is taken. A shadow reads adopted files all the same: there it counts once the rule is live. `--undo` takes an adoption back. `landfall explain FILE` tells of it.\n\
                   With a running service it counts at once; without one it is there for the next start."
 )]
 pub(super) struct AdoptArgs {
@@ -32,9 +34,10 @@ pub(super) fn run(args: &AdoptArgs, settings: &Settings) -> anyhow::Result<ExitC
         Reached::Service(client) => client,
         Reached::Engine(engine) => engine,
     };
+    let rules = RuleSet::new(rules_gone_by(Some(door)).unwrap_or_else(|| settings.rules.clone()))?;
     let mut all_done = true;
     for file in &args.files {
-        if let Err(error) = one(args, file, door) {
+        if let Err(error) = one(args, file, (door, &rules)) {
             complain(&error.0, error.1.as_deref());
             all_done = false;
         }
@@ -43,10 +46,16 @@ pub(super) fn run(args: &AdoptArgs, settings: &Settings) -> anyhow::Result<ExitC
 }
 
 /// One that cannot be adopted does not stop the others.
-fn one(args: &AdoptArgs, file: &PathBuf, door: &dyn Door) -> Result<(), (String, Option<String>)> {
+fn one(
+    args: &AdoptArgs,
+    file: &PathBuf,
+    (door, rules): (&dyn Door, &RuleSet),
+) -> Result<(), (String, Option<String>)> {
     let refused = |refusal: crate::engine::Refusal| (refusal.to_string(), refusal.hint());
     let path = std::path::absolute(file)
         .map_err(|error| (format!("{} cannot be found: {error}", escaped_path(file)), None))?;
+    // One that no live rule has is adopted for the day when its shadow is live.
+    let is_shadow = rules.assign(&path).is_none();
     let path = OsText::from(path);
     if args.undo {
         door.act(&Act::GiveUp { path: path.clone() }).map_err(refused)?;
@@ -61,6 +70,10 @@ fn one(args: &AdoptArgs, file: &PathBuf, door: &dyn Door) -> Result<(), (String,
             Some(job) => say!("{path}: was ingested as job {job}, and is not taken again"),
             None => say!("{path}: was adopted before"),
         },
+        (None, Some(kept)) if is_shadow => say!(
+            "{path}: adopted; once rule \"{}\" is live it does not take it as it lies there now; as a shadow it reads it all the same",
+            kept.rule
+        ),
         (None, Some(kept)) => {
             say!("{path}: adopted; rule \"{}\" never takes it as it lies there now", kept.rule);
         }

@@ -15,6 +15,7 @@ use crate::model::job::Job;
 use crate::model::job_view::job_json;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Rule;
+use crate::watch;
 use crate::watch::companion::{self, Companion};
 
 /// So many jobs of a file are told, the newest.
@@ -34,6 +35,8 @@ pub(super) struct Found {
     seen: Option<FileSeen>,
     /// What holds up a folder above it, or the watch.
     held_up: Option<(OsText, String)>,
+    /// What is known of its folder, and holds up nothing.
+    folder_note: Option<(OsText, String)>,
     /// It stays where it lies, and is not taken as long as it is the same.
     kept: Option<FileKept>,
     /// The newest first, each with what of it the file is.
@@ -51,17 +54,23 @@ impl Found {
     ) -> Result<Self, Stop> {
         let name = OsText::from(path);
         let known = door.map(|door| door.file_known(&name)).transpose()?.unwrap_or_default();
-        let mut held_up = None;
-        let is_gone = matches!(durable_fs::kind_at(path), Ok(None));
-        // What holds up its folder is no reason of a file that is not there.
-        for file in
-            door.filter(|_| known.waiting.is_none() && !is_gone).into_iter().flat_map(Door::files_waiting)
-        {
+        let (mut held_up, mut folder_note) = (None, None);
+        let kind = durable_fs::kind_at(path);
+        let is_gone = matches!(kind, Ok(None));
+        // Else it is nothing to a file: no rule takes it, or it was dealt with, or it is not there.
+        let may_be_taken = taker.is_some()
+            && awaited_as.is_none()
+            && known.kept.is_none()
+            && matches!(kind, Ok(Some(Kind::File)) | Err(_));
+        for file in door.filter(|_| may_be_taken).into_iter().flat_map(Door::files_waiting) {
             let file = file?;
-            if path.starts_with(file.path.as_path()) {
-                held_up = Some((file.path, file.reason));
+            if !path.starts_with(file.path.as_path()) || path == file.path.as_path() {
+                continue;
             }
+            let told = if watch::is_mere_note(&file.reason) { &mut folder_note } else { &mut held_up };
+            *told = Some((file.path, file.reason));
         }
+        held_up = held_up.filter(|_| known.waiting.is_none());
         let mut jobs = Vec::new();
         let newest = JobFilter { newest_first: true, ..JobFilter::default() };
         for job in door.into_iter().flat_map(|door| door.list(&newest)) {
@@ -80,6 +89,7 @@ impl Found {
             awaited_as,
             seen: known.waiting,
             held_up,
+            folder_note,
             kept: known.kept,
             jobs,
             is_service: door.is_some_and(Door::is_service),
@@ -118,6 +128,9 @@ impl Found {
             lines.push(format!("waits: {path}: {}", view::printable(reason.as_bytes(), usize::MAX)));
         } else if !self.is_service {
             lines.push("no service is running: nobody watches for it".to_owned());
+        }
+        if let Some((path, reason)) = &self.folder_note {
+            lines.push(format!("its folder {path}: {}", view::printable(reason.as_bytes(), usize::MAX)));
         }
         for (key, path, kind) in &self.companions {
             let there = match kind {
@@ -164,6 +177,9 @@ impl Found {
             "waits": self.seen.as_ref().map(|seen| &seen.reason).or(held_up),
             "seen": self.seen,
             "held_up_at": self.held_up.as_ref().map(|(path, _)| path.to_string()),
+            "folder_note": self.folder_note.as_ref().map(|(path, reason)| {
+                json!({ "path": path.to_string(), "reason": reason })
+            }),
             "companions": self.companions.iter().map(companion).collect::<Vec<_>>(),
             "kept": self.kept,
             "jobs": self.jobs.iter().map(|(_, job)| job_json(job)).collect::<Vec<_>>(),

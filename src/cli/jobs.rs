@@ -24,7 +24,7 @@ use crate::model::shown_json;
 use crate::store::StoreError;
 use crate::watch;
 
-/// Waiting files that are shown in text.
+/// Waiting files, or folders, that are shown in text.
 const WAITING_SHOWN_MAX: usize = 20;
 /// Bytes of an error on its job's line.
 const TROUBLE_BYTES_MAX: usize = 160;
@@ -153,11 +153,11 @@ fn trouble_of(job: &Job) -> String {
 
 /// The files that wait to be taken; they are no jobs yet, so that a filter leaves them out.
 fn print_files_waiting(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
-    let (mut shown, mut blind) = (0_usize, Vec::new());
+    let (mut shown, mut folders) = (0_usize, Vec::new());
     for file in door.into_iter().flat_map(Door::files_waiting) {
         let FileWaiting { path, reason } = file?;
         if watch::is_of_folder(&reason) {
-            blind.push((path, reason));
+            folders.push((path, reason));
             continue;
         }
         if shown == 0 {
@@ -171,9 +171,9 @@ fn print_files_waiting(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(
     if let Some(more) = shown.checked_sub(WAITING_SHOWN_MAX).filter(|more| *more > 0) {
         writeln!(out, "  and {more} more: `--json` has them all")?;
     }
-    for (position, (path, reason)) in blind.iter().take(WAITING_SHOWN_MAX).enumerate() {
+    for (position, (path, reason)) in folders.iter().take(WAITING_SHOWN_MAX).enumerate() {
         if position == 0 {
-            writeln!(out, "\nwatched folders")?;
+            writeln!(out, "\nfolders")?;
         }
         writeln!(out, "  {path}: {}", view::printable(reason.as_bytes(), usize::MAX))?;
     }
@@ -204,10 +204,18 @@ fn print_json(out: &mut dyn Write, door: Option<&dyn Door>, filter: &JobFilter) 
     view::json_items(out, jobs, |job| shown_json::to_string(&job_json(&job)))?;
     if filter.takes_all() {
         out.write_all(b",\"files_waiting\":[")?;
-        let files = door.into_iter().flat_map(Door::files_waiting);
-        view::json_items(out, files, |FileWaiting { path, reason }| {
-            shown_json::to_string(&file_waiting_json(&path, &reason))
-        })?;
+        let mut folders = Vec::new();
+        let files = door.into_iter().flat_map(Door::files_waiting).filter_map(|file| match file {
+            Ok(file) if watch::is_of_folder(&file.reason) => {
+                folders.push(Ok(file));
+                None
+            }
+            file => Some(file),
+        });
+        let json = |FileWaiting { path, reason }| shown_json::to_string(&file_waiting_json(&path, &reason));
+        view::json_items(out, files, json)?;
+        out.write_all(b",\"folder_notices\":[")?;
+        view::json_items(out, folders.into_iter(), json)?;
     }
     if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
         let json = shown_json::to_string(&configuration_json(&state))?;

@@ -1,7 +1,7 @@
 //! `landfall shadow RULE`: what a rule would publish that touches nothing, and how that compares with what the old system published.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -18,16 +18,17 @@ use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Mode, Rule, Settings};
-use crate::model::shadow::{Shadowed, Verdict};
+use crate::model::shadow::{Compared, Shadowed, Verdict};
 use crate::model::shown_json;
 use crate::service::shadow::{candidates, settings_aside, step_not_run};
+use crate::watch;
 
 /// The arguments of `landfall shadow`.
 #[derive(clap::Args)]
 #[command(
     after_help = "Exit code 0: whatever was compared is the same; what is not there yet, and files that were gone before they were read, do \
                   not change that. 1: an output differs, is ours or theirs only, or cannot be compared; a file would have failed, or been \
-                  refused or held; or there is nothing to tell."
+                  refused or held; files still wait to be read; or there is nothing to tell."
 )]
 pub(super) struct ShadowArgs {
     /// A rule with `mode = "shadow"`
@@ -56,6 +57,8 @@ struct Sum {
     gone: u64,
     /// Files that are not done.
     unfinished: u64,
+    /// Files that are seen, and not begun.
+    waiting: u64,
 }
 
 impl Sum {
@@ -82,7 +85,9 @@ impl Sum {
     }
 
     fn is_good(&self) -> bool {
-        self.differing + self.ours_only + self.theirs_only + self.not_compared + self.failed + self.held == 0
+        let bad =
+            self.differing + self.ours_only + self.theirs_only + self.not_compared + self.failed + self.held;
+        bad + self.unfinished + self.waiting == 0 && self.files > 0
     }
 
     fn json(&self) -> Value {
@@ -99,6 +104,7 @@ impl Sum {
             "held": self.held,
             "gone": self.gone,
             "unfinished": self.unfinished,
+            "waiting": self.waiting,
         })
     }
 }
@@ -127,7 +133,14 @@ pub(super) fn run(args: &ShadowArgs, settings: &Settings) -> anyhow::Result<Exit
         complain(&message, Some("write `mode = \"shadow\"` to see what it would do"));
         return Ok(ExitCode::from(FAILED));
     };
-    let mut sum = Sum::default();
+    let waiting = door.iter().flat_map(|door| door.files_waiting()).filter(|file| match file {
+        Ok(file) => {
+            let fits = |rule: &Rule| rule.paths.values_of(file.path.as_path()).is_some();
+            !watch::is_of_folder(&file.reason) && shadow.is_some_and(fits)
+        }
+        Err(_) => false, // what is asked next says so
+    });
+    let mut sum = Sum { waiting: waiting.count() as u64, ..Sum::default() };
     let printed = view::print(|out| {
         let mut report = Report::new(&args.rule, shadow, settings);
         if args.json {
@@ -170,8 +183,7 @@ impl<'a> Report<'a> {
         let Some(theirs) = &mut self.theirs else { return };
         let made_by = self.settings.rules.iter().find(|rule| rule.is_for(&job.rule, &job.vars));
         for (output, shadowed) in outputs(job) {
-            let template = made_by.and_then(|rule| rule.outputs.get(&output.category));
-            let template = template.map_or("", |output| output.path.as_str());
+            let template = template_of(made_by, output);
             match shadowed.compared.as_ref().and_then(|compared| compared.theirs.as_ref()) {
                 Some(path) => theirs.have(path.as_path()),
                 None => candidates(compare, template, output.path.as_path())
@@ -194,6 +206,18 @@ impl<'a> Report<'a> {
         })
     }
 
+    /// Where theirs is looked for, packed in whatever way, as long as it is not found.
+    fn sought(&self, job: &Job, output: &PublishedOutput, compared: &Compared) -> Vec<PathBuf> {
+        let (Some(compare), None) = (self.compare(), &compared.theirs) else { return Vec::new() };
+        let made_by = self.settings.rules.iter().find(|rule| rule.is_for(&job.rule, &job.vars));
+        let ours = output.path.as_path();
+        let mut found = candidates(compare, template_of(made_by, output), ours);
+        let name = ours.file_name().map(|name| compare.join(name));
+        let mut is_first = true;
+        found.retain(|path| std::mem::take(&mut is_first) || Some(path) == name.as_ref());
+        found
+    }
+
     fn unread(&self) -> &[String] {
         self.theirs.as_ref().map_or(&[], |theirs| &theirs.unread)
     }
@@ -211,7 +235,7 @@ impl<'a> Report<'a> {
         for job in jobs {
             let job = job?;
             self.note(&job, sum);
-            for line in lines_of(&job) {
+            for line in self.lines_of(&job) {
                 writeln!(out, "{line}")?;
             }
         }
@@ -234,6 +258,14 @@ impl<'a> Report<'a> {
                 sum.not_there_yet,
                 sum.not_compared
             )?;
+        }
+        if sum.files == 0 {
+            let none = if sum.waiting > 0 { "none is complete yet" } else { "none has come" };
+            writeln!(out, "there is nothing to tell yet: {none}")?;
+        }
+        if sum.waiting > 0 {
+            let counted = counted(sum.waiting, "file");
+            writeln!(out, "{counted} more to be read: `landfall explain FILE` says what one waits for")?;
         }
         if sum.failed + sum.held + sum.gone + sum.unfinished > 0 {
             writeln!(
@@ -260,7 +292,7 @@ impl<'a> Report<'a> {
         )?;
         view::json_items(out, jobs, |job| {
             self.note(&job, sum);
-            shown_json::to_string(&file_json(&job))
+            shown_json::to_string(&self.file_json(&job))
         })?;
         write!(out, ",\"theirs_only\":[")?;
         let mut comma = "";
@@ -311,86 +343,103 @@ fn detail(job: &Job) -> Option<String> {
     error.or_else(waiting).or(gone.flatten()).filter(|detail| !detail.is_empty())
 }
 
-fn lines_of(job: &Job) -> Vec<String> {
-    let account = &job.account;
-    let mut lines = vec![format!("{}: {}", job.source.path, status(job))];
-    if let Some(detail) = detail(job) {
-        lines.push(format!("    {}", view::printable(detail.as_bytes(), usize::MAX)));
-    }
-    if job.state == JobState::Aborted {
-        return lines;
-    }
-    let to = |(category, count): (&_, &u64)| format!(", {count} {category}");
-    let out: String = account.records_out.iter().map(to).collect();
-    lines.push(format!(
-        "    {} in{out}, {} dropped, {} failed",
-        counted(account.records_in, "record"),
-        account.records_dropped(),
-        account.records_failed
-    ));
-    if let Some(not_run) = job.shadow.as_ref().and_then(|shadow| shadow.not_run.as_ref()) {
-        lines.push(format!("    outputs: not known, for {not_run}, is not run"));
-    }
-    for (output, shadowed) in outputs(job) {
-        let said = shadowed.compared.as_ref().map_or("not compared", |compared| compared.verdict.word());
+/// By which an output has its path; nothing where the rule is another by now.
+fn template_of<'r>(made_by: Option<&'r Rule>, output: &PublishedOutput) -> &'r str {
+    made_by.and_then(|rule| rule.outputs.get(&output.category)).map_or("", |output| output.path.as_str())
+}
+
+impl Report<'_> {
+    fn lines_of(&self, job: &Job) -> Vec<String> {
+        let account = &job.account;
+        let mut lines = vec![format!("{}: {}", job.source.path, status(job))];
+        if let Some(detail) = detail(job) {
+            lines.push(format!("    {}", view::printable(detail.as_bytes(), usize::MAX)));
+        }
+        if job.state == JobState::Aborted {
+            return lines;
+        }
+        let to = |(category, count): (&_, &u64)| format!(", {count} {category}");
+        let out: String = account.records_out.iter().map(to).collect();
         lines.push(format!(
-            "    {}: {said}: {}, {}, {} in {}",
-            output.category,
-            output.path,
-            counted(output.records, "record"),
-            counted(shadowed.bytes, "byte"),
-            counted(shadowed.lines, "line")
+            "    {} in{out}, {} dropped, {} failed",
+            counted(account.records_in, "record"),
+            account.records_dropped(),
+            account.records_failed
         ));
-        let Some(compared) = &shadowed.compared else { continue };
-        if let Some(theirs) = compared.theirs.as_ref().filter(|_| compared.verdict != Verdict::Match) {
-            let size = compared.their_bytes.zip(compared.their_lines);
-            let size = size.map_or_else(String::new, |(bytes, lines)| {
-                format!(", {} in {}", counted(bytes, "byte"), counted(lines, "line"))
-            });
-            lines.push(format!("        theirs: {theirs}{size}"));
+        if let Some(not_run) = job.shadow.as_ref().and_then(|shadow| shadow.not_run.as_ref()) {
+            lines.push(format!("    outputs: not known, for {not_run}, is not run"));
         }
-        if let Some(detail) = &compared.detail {
-            lines.push(format!("        {}", view::printable(detail.as_bytes(), usize::MAX)));
+        for (output, shadowed) in outputs(job) {
+            let said = shadowed.compared.as_ref().map_or("not compared", |compared| compared.verdict.word());
+            lines.push(format!(
+                "    {}: {said}: {}, {}, {} in {}",
+                output.category,
+                output.path,
+                counted(output.records, "record"),
+                counted(shadowed.bytes, "byte"),
+                counted(shadowed.lines, "line")
+            ));
+            let Some(compared) = &shadowed.compared else { continue };
+            let sought: Vec<_> =
+                self.sought(job, output, compared).iter().map(|path| escaped_path(path)).collect();
+            if !sought.is_empty() {
+                lines.push(format!(
+                    "        theirs is looked for as {}, or packed otherwise",
+                    sought.join(", or ")
+                ));
+            }
+            if let Some(theirs) = compared.theirs.as_ref().filter(|_| compared.verdict != Verdict::Match) {
+                let size = compared.their_bytes.zip(compared.their_lines);
+                let size = size.map_or_else(String::new, |(bytes, lines)| {
+                    format!(", {} in {}", counted(bytes, "byte"), counted(lines, "line"))
+                });
+                lines.push(format!("        theirs: {theirs}{size}"));
+            }
+            if let Some(detail) = &compared.detail {
+                lines.push(format!("        {}", view::printable(detail.as_bytes(), usize::MAX)));
+            }
         }
+        lines
     }
-    lines
-}
 
-fn file_json(job: &Job) -> Value {
-    let account = &job.account;
-    json!({
-        "source": job.source.path.to_string(),
-        "job": job.id,
-        "at": job.created_at,
-        "status": status(job),
-        "state": job.state.get(),
-        "detail": detail(job),
-        "content_hash": job.content_hash,
-        "revision": job.delivery.revision,
-        "records_in": account.records_in,
-        "records_out": account.records_out,
-        "records_dropped": account.records_dropped(),
-        "records_failed": account.records_failed,
-        "not_run": job.shadow.as_ref().and_then(|shadow| shadow.not_run.as_ref()),
-        "outputs": outputs(job).map(output_json).collect::<Vec<_>>(),
-    })
-}
+    fn file_json(&self, job: &Job) -> Value {
+        let account = &job.account;
+        json!({
+            "source": job.source.path.to_string(),
+            "job": job.id,
+            "at": job.created_at,
+            "status": status(job),
+            "state": job.state.get(),
+            "detail": detail(job),
+            "content_hash": job.content_hash,
+            "revision": job.delivery.revision,
+            "records_in": account.records_in,
+            "records_out": account.records_out,
+            "records_dropped": account.records_dropped(),
+            "records_failed": account.records_failed,
+            "not_run": job.shadow.as_ref().and_then(|shadow| shadow.not_run.as_ref()),
+            "outputs": outputs(job).map(|output| self.output_json(job, output)).collect::<Vec<_>>(),
+        })
+    }
 
-fn output_json((output, shadowed): (&PublishedOutput, &Shadowed)) -> Value {
-    let compared = shadowed.compared.as_ref();
-    json!({
-        "category": output.category,
-        "entry": output.entry,
-        "path": output.path.to_string(),
-        "records": output.records,
-        "bytes": output.bytes,
-        "content_bytes": shadowed.bytes,
-        "content_lines": shadowed.lines,
-        "content_hash": shadowed.hash,
-        "verdict": compared.map(|compared| compared.verdict),
-        "theirs": compared.and_then(|compared| compared.theirs.as_ref()).map(ToString::to_string),
-        "their_bytes": compared.and_then(|compared| compared.their_bytes),
-        "their_lines": compared.and_then(|compared| compared.their_lines),
-        "detail": compared.and_then(|compared| compared.detail.as_ref()),
-    })
+    fn output_json(&self, job: &Job, (output, shadowed): (&PublishedOutput, &Shadowed)) -> Value {
+        let compared = shadowed.compared.as_ref();
+        let sought = compared.map(|compared| self.sought(job, output, compared)).unwrap_or_default();
+        json!({
+            "category": output.category,
+            "entry": output.entry,
+            "path": output.path.to_string(),
+            "records": output.records,
+            "bytes": output.bytes,
+            "content_bytes": shadowed.bytes,
+            "content_lines": shadowed.lines,
+            "content_hash": shadowed.hash,
+            "verdict": compared.map(|compared| compared.verdict),
+            "theirs": compared.and_then(|compared| compared.theirs.as_ref()).map(ToString::to_string),
+            "sought": sought.iter().map(|path| escaped_path(path)).collect::<Vec<_>>(),
+            "their_bytes": compared.and_then(|compared| compared.their_bytes),
+            "their_lines": compared.and_then(|compared| compared.their_lines),
+            "detail": compared.and_then(|compared| compared.detail.as_ref()),
+        })
+    }
 }

@@ -36,6 +36,8 @@ pub(super) struct Checksum {
     pub kind: DigestKind,
     /// Hexadecimal.
     digits: String,
+    /// Why it may be another file's, or not all of it: it counts where it fits.
+    pub doubt: Option<String>,
 }
 
 /// The digest that the name of a file with checksums says: no other is read from it, nor half of it as a shorter one.
@@ -85,7 +87,7 @@ struct Line {
 
 impl Checksum {
     /// The digits alone, `DIGITS  NAME` (`sha256sum`, `md5sum`), or `SHA256 (NAME) = DIGITS` (BSD). Of several lines the one that names the
-    /// file; of one line the name is not asked: many senders rename after they have counted. `template` is the rule's for its own name.
+    /// file; of one line the name is not asked where it fits: many senders rename after they have counted. `template` is the rule's for its own name.
     pub(super) fn parse(text: &[u8], file: &[u8], template: &str) -> Result<Self, Unread> {
         if text.len() as u64 > FILE_BYTES_MAX {
             return Err(Unread::Wrong(format!("has more than {FILE_BYTES_MAX} bytes")));
@@ -101,16 +103,26 @@ impl Checksum {
         match lines.as_slice() {
             [] => Err(Unread::Half("is empty".to_owned())),
             [line] => match Line::read(line, named) {
-                Ok(line) => Ok(line.checksum),
+                Ok(line) => Ok(Self { doubt: line.doubt(file, is_ended), ..line.checksum }),
                 Err(why) if !is_ended && may_go_on(line, named) => Err(Unread::Half(why)),
                 Err(why) => Err(Unread::Wrong(why)),
             },
-            several => Self::of_this(several, file, named).and_then(|found| {
+            [before @ .., last] => {
+                let whole = if is_ended { lines.as_slice() } else { before };
+                if let Some(found) = Self::of_this(whole, file, named)? {
+                    return Ok(found);
+                }
+                if let Some(found) = Self::of_this(&[last], file, named)? {
+                    return Ok(Self { doubt: Some(NO_LINE_END.to_owned()), ..found });
+                }
                 let with = named.map_or_else(String::new, |named| format!("with a {} ", named.what));
                 let none = format!("has several lines, and none {with}for this file");
-                let lacks = || Unread::Half(format!("{none}; its last one has no end yet"));
-                found.ok_or_else(|| if is_ended { Unread::Wrong(none.clone()) } else { lacks() })
-            }),
+                match named_in(&lines, named) {
+                    None if is_ended => Err(Unread::Wrong(none)),
+                    None => Err(Unread::Half(format!("{none}; its last one has no end yet"))),
+                    Some(names) => Err(Unread::Half(format!("{none} yet: it names {names}"))),
+                }
+            }
         }
     }
 
@@ -215,7 +227,17 @@ impl Line {
         })?;
         let name = name.map(|name| if is_escaped { unescaped(name) } else { name.to_vec() });
         let digits = String::from_utf8_lossy(digits).into_owned();
-        Ok(Self { checksum: Checksum { kind, digits }, name, is_escaped })
+        Ok(Self { checksum: Checksum { kind, digits, doubt: None }, name, is_escaped })
+    }
+
+    /// Why it may be about another file, where it stands alone.
+    fn doubt(&self, file: &[u8], is_ended: bool) -> Option<String> {
+        match &self.name {
+            Some(name) if !self.names(file) => {
+                Some(format!("has no line for this file yet: it names {}", shown(name)))
+            }
+            _ => (!is_ended).then(|| NO_LINE_END.to_owned()),
+        }
     }
 
     /// Whether it is about a file of this name, wherever that lay.
@@ -228,6 +250,28 @@ impl Line {
             || !self.is_escaped && is_it(last(|byte| matches!(byte, b'/' | b'\\')))
     }
 }
+
+/// Names that are told, of those that a file with checksums has.
+const NAMES_TOLD_MAX: usize = 5;
+const NAME_CHARS_MAX: usize = 100;
+
+fn shown(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    let cut: String = name.chars().take(NAME_CHARS_MAX).collect();
+    format!("\"{}\"", cut.escape_debug())
+}
+
+/// Which files these lines are about, if any.
+fn named_in(lines: &[&[u8]], named: Option<Named>) -> Option<String> {
+    let read = lines.iter().filter_map(|line| Line::read(line, named).ok());
+    let names: Vec<_> = read.filter_map(|line| line.name).collect();
+    let told: Vec<_> = names.iter().take(NAMES_TOLD_MAX).map(|name| shown(name)).collect();
+    let more = names.len().saturating_sub(told.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!told.is_empty()).then(|| format!("{}{more}", told.join(", ")))
+}
+
+const NO_LINE_END: &str = "does not fit this file, and its last line has no end yet";
 
 const NO_DIGITS: &str = "holds no hexadecimal digits where they are looked for";
 
@@ -342,7 +386,7 @@ mod tests {
             (format!("SHA512/256 (pay.csv) = {sha256}\n"), "has a SHA512/256"),
             (format!("SHA3-256(pay.csv)= {sha256}"), "has a SHA3-256"),
             (format!("SHA256 (pay.csv) = {md5}\n"), "has 32 hexadecimal digits: SHA-256 has 64"),
-            (format!("{md5}  a\n{md5}  b\n"), "none for this file"),
+            (format!("{md5}\n{md5}\n"), "none for this file"),
             (format!("{md5}  pay.csv\n{}  pay.csv\n", "f".repeat(32)), "different MD5"),
             (format!("{sha256}  a/pay.csv\n{}  b/pay.csv\n", "f".repeat(64)), "different SHA-256"),
         ] {

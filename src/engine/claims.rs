@@ -31,7 +31,7 @@ pub(super) struct Claims {
     pub folders: ClaimFolders,
     /// Synced before such a job is started.
     pub unsynced: UnsyncedClaims,
-    pub given_back: GivenBack,
+    pub given_back: Arc<GivenBack>,
     /// The paths that files are being renamed back to, and whose they are.
     coming_back: Mutex<HashMap<PathBuf, JobId>>,
     /// How often an operator set a priority.

@@ -8,6 +8,7 @@ use super::shared::Shared;
 use super::taken::note_other_names;
 use super::trouble::{Reaction, Trouble};
 use crate::clock;
+use crate::model::complete_by::CompleteBy;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
@@ -22,10 +23,7 @@ pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble
         job.is_gone = true;
         return end_given_back(shared, &mut job, &trouble.error.message);
     }
-    if trouble.reaction == Reaction::GiveBack
-        && is_first_try(shared, &job)
-        && give_back(shared, &mut job, &trouble.error.message)?
-    {
+    if is_to_wait(shared, &job, &trouble.reaction) && give_back(shared, &mut job, &trouble.error.message)? {
         return Ok(());
     }
     job.fail(trouble.error.clone())?;
@@ -108,9 +106,19 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     Ok(())
 }
 
-/// Whether these bytes are seen to end early for the first time. An operator who named the file waits for nobody.
-fn is_first_try(shared: &Shared, job: &Job) -> bool {
-    shared.claims.given_back.is_first(job.source.path.as_path(), &job.source.identity, job.source.retire)
+/// Whether it goes back: bytes that ended early once, others until something of them changed. An operator who named the file waits for nobody.
+fn is_to_wait(shared: &Shared, job: &Job, reaction: &Reaction) -> bool {
+    let (path, identity) = (job.source.path.as_path(), &job.source.identity);
+    match reaction {
+        Reaction::GiveBackUnfit(unfit) if job.source.complete_by != Some(CompleteBy::Command) => {
+            shared.claims.given_back.waits(path, identity, unfit);
+            true
+        }
+        Reaction::GiveBack | Reaction::GiveBackUnfit(_) => {
+            shared.claims.given_back.is_first(path, identity, job.source.retire)
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]

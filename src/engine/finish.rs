@@ -206,6 +206,7 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
         }
         Reaction::ByKind
         | Reaction::GiveBack
+        | Reaction::GiveBackUnfit(_)
         | Reaction::Gone
         | Reaction::Park { .. }
         | Reaction::SuspectRule { starts_over: false }

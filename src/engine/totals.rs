@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::checksum::{Checksum, DigestKind, Digests, FILE_BYTES_MAX, Unread, Wanted};
+use super::given_back::Unfit;
 use super::trouble::{Reaction, Trouble};
 use crate::durable_fs::{self, FsError};
 use crate::model::fault::FaultKind;
@@ -38,7 +39,8 @@ pub(super) struct Totals {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
     totals: Totals,
-    checksum: Option<Checksum>,
+    /// With what all of its file holds, hashed.
+    checksum: Option<(Checksum, blake3::Hash)>,
 }
 
 /// The same, with what was measured of the source.
@@ -67,7 +69,7 @@ pub(super) fn read(rule: &Rule, job: &Job) -> Result<Said, Trouble> {
             let hint = "a file with a checksum is what `sha256sum FILE` or `md5sum FILE` prints, or the digits alone";
             early(format!("the checksum {name}, which lies beside the file, {}", why.why()), hint)
         })?;
-        said.checksum = Some(found);
+        said.checksum = Some((found, blake3::hash(&text)));
     }
     Ok(said)
 }
@@ -197,7 +199,7 @@ pub(super) fn measure(
     job: &Job,
     stopping: &dyn Fn() -> bool,
 ) -> Result<Option<Announced>, Trouble> {
-    let kind = said.checksum.as_ref().map(|checksum| checksum.kind);
+    let kind = said.checksum.as_ref().map(|(checksum, _)| checksum.kind);
     let wanted = Wanted {
         sha256: said.totals.sha256.is_some() || kind == Some(DigestKind::Sha256),
         md5: kind == Some(DigestKind::Md5),
@@ -218,11 +220,14 @@ impl Announced {
         let (totals, checksum) = (&self.said.totals, &self.said.checksum);
         let differing = totals.differing(&found);
         if differing.is_empty() {
-            let difference = checksum.as_ref().and_then(|checksum| checksum.difference(&self.found));
-            return difference.map_or(Ok(()), |difference| {
+            let Some((checksum, text)) = checksum else { return Ok(()) };
+            return checksum.difference(&self.found).map_or(Ok(()), |difference| {
+                let reaction = checksum.doubt.as_ref().map_or(Reaction::GiveBack, |doubt| {
+                    Reaction::GiveBackUnfit(Unfit { text: *text, why: format!("{doubt} ({difference})") })
+                });
                 let message = format!("the file is not what its checksum says: {difference}");
                 let hint = "send the file again, or a checksum that fits it; mended in quarantine, `landfall retry` takes both";
-                Err(Trouble::new(FaultKind::Input, message, Some(hint)).with(Reaction::GiveBack))
+                Err(Trouble::new(FaultKind::Input, message, Some(hint)).with(reaction))
             });
         }
         let message = format!("the file is not what its totals say: {}", differing.join("; "));

@@ -4,6 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use super::given_back::Unfit;
 use crate::decode::DecodeError;
 use crate::durable_fs::FsError;
 use crate::model::account::Unbalanced;
@@ -49,6 +50,8 @@ pub(super) enum Reaction {
     ByKind,
     /// The source ended too early and may still be growing: it is given back to wait, once; else as its kind says.
     GiveBack,
+    /// What its sender says of it does not fit, and may go on: it is given back to wait until one of the two is another.
+    GiveBackUnfit(Unfit),
     /// The source was taken away from where it lies, and is not ours: the job ends.
     Gone,
     /// What was collected before may be wrong too: the job fails or is held, and starts from its first record when it goes on.

@@ -132,7 +132,10 @@ fn known(shared: &Shared) -> Known {
     let taken_as = Box::new(move |path: &Path, identity: &_, names| {
         taken.other_name(&store, path, identity, names, None).ok().flatten().map(|taken| taken.told())
     });
-    Known { is_kept, taken_as }
+    let given_back = Arc::clone(&shared.claims.given_back);
+    let unfit =
+        Box::new(move |path: &Path, identity: &_, text: &[u8]| given_back.waits_for(path, identity, text));
+    Known { is_kept, taken_as, unfit }
 }
 
 fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::candidate::{Companions, Reason};
 use super::offer::Content;
 use super::troubles::told;
-use super::watcher::Watcher;
+use super::watcher::{Known, Watcher};
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
 use crate::model::rule::Ready;
@@ -50,8 +50,9 @@ impl Beside {
 /// other machines are not seen. One that cannot be read is told by who takes the file.
 pub(super) fn half_beside(
     file: &Path,
+    identity: &FileIdentity,
     (ready, companions): (&Ready, &Companions),
-    content: Content,
+    (content, known): (Content, &Known),
 ) -> Option<Reason> {
     let named = [
         ("totals", &ready.totals, &companions.totals, "they"),
@@ -60,7 +61,9 @@ pub(super) fn half_beside(
     named.into_iter().find_map(|(key, template, place, it)| {
         let mut text = Vec::new();
         durable_fs::open_source(place.as_deref()?).ok()?.take(READ_BYTES_MAX).read_to_end(&mut text).ok()?;
-        let lacks = (content.breaks_off)((key, template.as_deref()?), &text, file.file_name()?)?;
+        let lacks = (content.breaks_off)((key, template.as_deref()?), &text, file.file_name()?);
+        let unfit = || if key == "checksum" { (known.unfit)(file, identity, &text) } else { None };
+        let lacks = lacks.or_else(unfit)?;
         Some(Cow::Owned(format!("for the rest of its {key}: {it} {lacks}")))
     })
 }

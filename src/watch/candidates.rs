@@ -125,7 +125,7 @@ impl Watcher {
             Ok(Some(identity)) if self.is_led_to(path) => identity,
             Ok(_) => return false,
             Err(error) => {
-                self.troubles.note(path.to_owned(), &error, now);
+                self.troubles.note(path.to_owned(), "cannot be read", &error, now);
                 return true;
             }
         };
@@ -353,8 +353,8 @@ impl Watcher {
             let pause = writer_pause(rule.rule.ready.stable_for);
             return self.table.wait(path, now + pause, CHECKSUM_WRITER);
         }
-        if let Some(reason) = half_beside(path, (&rule.rule.ready, &candidate.companions), self.links.content)
-        {
+        let ready = (&rule.rule.ready, &candidate.companions);
+        if let Some(reason) = half_beside(path, &identity, ready, (self.links.content, &self.links.known)) {
             return self.table.wait(path, now + self.scan_every, reason);
         }
         candidate.complete_by = Some(complete_by(&rule.rule.ready, candidate.proof, proves_its_end));

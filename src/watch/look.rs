@@ -55,8 +55,16 @@ pub(crate) fn may_have_writer(path: &Path) -> bool {
 pub(super) const BLIND: &str = "whether somebody still writes a file here cannot be seen: this user may take no leases on the files of others, so that an upload which \
                      stalls longer than `ready.stable_for` is taken half; give the service CAP_LEASE (`AmbientCapabilities` and `CapabilityBoundingSet` of its unit), or let senders rename or send markers";
 
-/// Whether this, which is told among the reasons of waiting files, is told of a folder: nothing waits for it.
+pub(super) const MISSING: &str = "the folder is not there yet";
+pub(super) const UNLISTED: &str = "the folder cannot be read";
+
+/// Whether this, which is told among the reasons of waiting files, is told of a folder: no file is known that waits for it.
 pub(crate) fn is_of_folder(reason: &str) -> bool {
+    is_mere_note(reason) || reason == MISSING || reason.starts_with(UNLISTED)
+}
+
+/// Of these, whether nothing waits for it.
+pub(crate) fn is_mere_note(reason: &str) -> bool {
     reason == BLIND
 }
 

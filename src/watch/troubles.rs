@@ -52,8 +52,8 @@ pub(super) struct Troubles {
 
 impl Troubles {
     /// Takes note of a folder; warns only when it is news.
-    pub(super) fn note(&mut self, folder: PathBuf, error: &io::Error, now: Instant) {
-        let reason = told("cannot be read", &folder, error);
+    pub(super) fn note(&mut self, folder: PathBuf, what: &str, error: &io::Error, now: Instant) {
+        let reason = told(what, &folder, error);
         if let Some(known) = self.unlisted.get_mut(&folder) {
             known.failures = known.failures.saturating_add(1);
             known.due = now + pause(known.failures);

@@ -14,6 +14,7 @@ use super::counts::Counts;
 use super::kept_reader::Kept;
 use super::kept_reader::{KeptReader, LookUp};
 use super::links::{LinkRoots, Sought};
+use super::look::{MISSING, UNLISTED};
 use super::message::{Answers, Message, NextRules, Sign};
 use super::notifier::Notifier;
 use super::offer::{Content, Offer, Outlets};
@@ -42,6 +43,7 @@ const OFFER_AGAIN: Duration = Duration::from_millis(5);
 pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values) + Send + Sync>;
 
 /// Tells why a file with so many names is not to be taken.
+type Unfit = Box<dyn Fn(&Path, &FileIdentity, &[u8]) -> Option<String> + Send + Sync>;
 type TakenAs = Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<String> + Send + Sync>;
 
 /// What is known of files that are seen.
@@ -50,6 +52,8 @@ pub(crate) struct Known {
     pub(crate) is_kept: LookUp,
     /// Why a file with so many names is not to be taken, if it is another name of one that was.
     pub(crate) taken_as: TakenAs,
+    /// Why a file is not to be taken beside a checksum of this text: the two were found not to fit.
+    pub(crate) unfit: Unfit,
 }
 
 #[cfg(test)]
@@ -59,7 +63,11 @@ impl Known {
         let is_kept = move |path: &Path, identity: &_, _| {
             if is_kept(path, identity) { Kept::Yes } else { Kept::No }
         };
-        Self { is_kept: Arc::new(is_kept), taken_as: Box::new(|_, _, _| None) }
+        Self {
+            is_kept: Arc::new(is_kept),
+            taken_as: Box::new(|_, _, _| None),
+            unfit: Box::new(|_, _, _| None),
+        }
     }
 }
 
@@ -280,8 +288,7 @@ impl Watcher {
 
     fn waiting(&self) -> Vec<(PathBuf, String)> {
         let files = self.table.iter().map(|(path, candidate)| (path.to_path_buf(), candidate.told_reason()));
-        let missing =
-            self.missing.iter().map(|folder| (folder.clone(), "the folder is not there yet".to_owned()));
+        let missing = self.missing.iter().map(|folder| (folder.clone(), MISSING.to_owned()));
         let to_read = self.kept_reader.asked().map(|path| (path.clone(), IS_READ.to_owned()));
         let mut list: Vec<_> = files.chain(missing).chain(to_read).chain(self.troubles.list()).collect();
         list.sort();
@@ -458,7 +465,7 @@ impl Watcher {
 
     fn unlistable(&mut self, folder: PathBuf, error: &io::Error) {
         if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-            self.troubles.note(folder, error, Instant::now());
+            self.troubles.note(folder, UNLISTED, error, Instant::now());
             return;
         }
         self.troubles.clear(&folder);
