@@ -298,7 +298,7 @@ fn a_service_that_cannot_see_who_still_writes_says_so_once_for_each_folder() {
     const SERVICE: u32 = 2002;
     let Some(zone) = Zone::new() else { return };
     zone.world.sh(&format!(
-        "mkdir archive out data; chown {SERVICE}:{SERVICE} archive out data . && chmod 1777 in/acme/inbox && chmod 755 in in/acme"
+        "mkdir archive out data; chown {SERVICE}:{SERVICE} archive out data . && chmod 777 in/acme/inbox && chmod 755 in in/acme"
     ));
     let mut service = zone.world.start_as(SERVICE);
     for name in ["a", "b"] {

@@ -154,6 +154,31 @@ fn a_folder_that_may_only_be_read_is_enough_and_no_lease_is_taken() {
 }
 
 #[test]
+fn where_nothing_is_told_yet_or_files_still_wait_the_exit_code_says_so_and_where_theirs_is_sought() {
+    let world = shadow("ready = { checksum = \"{name}.sum\", linger = \"0s\", stable_for = \"50ms\" }");
+    world.landfall(&["shadow", "payments"]).ends_with(1).says(&["none has come"]);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.write("in/first.csv", "1\n");
+    wait_for(&mut service, &world, "it is seen", |told| sum(told, "waiting") == 1);
+    world.landfall(&["shadow", "payments"]).ends_with(1).says(&["none is complete yet", "1 file more"]);
+    world
+        .landfall(&["adopt", "in/first.csv"])
+        .done()
+        .says(&["once rule \"payments\" is live", "reads it all"]);
+    world.sh("cd in && sha256sum first.csv >first.csv.sum");
+    let told = wait_for(&mut service, &world, "an adopted file is read too", |told| are_read(told, 1));
+    let theirs = world.path("old/first.main").display().to_string();
+    assert_eq!(file(&told, "first.csv")["outputs"][0]["sought"], serde_json::json!([theirs]), "{told:#}");
+    let said = format!("theirs is looked for as {theirs}");
+    world.landfall(&["shadow", "payments"]).done().says(&["main: not there yet", &said]);
+    world.write("in/second.csv", "2\n");
+    wait_for(&mut service, &world, "another one waits", |told| sum(told, "waiting") == 1);
+    assert_eq!(report(&world).1, 1);
+    service.stop();
+}
+
+#[test]
 fn each_output_is_told_to_match_to_differ_or_to_be_of_one_side_alone() {
     let world = shadow("");
     let mut service = world.start();

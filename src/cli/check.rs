@@ -14,6 +14,7 @@ use super::check_warnings;
 use super::exit::USAGE;
 use super::say::{self, say};
 use crate::config::{self, Problems};
+use crate::control;
 use crate::format;
 use crate::model::category::Category;
 use crate::model::identity::FileIdentity;
@@ -70,7 +71,7 @@ pub(super) fn run(args: &CheckArgs, config: Option<&Path>, registry: &Registry) 
         say!("{}: {problem}", level.word());
     }
     if args.files {
-        show_files(&settings.rules, registry, &mut say::Output).context("cannot show the files")?;
+        show_files(&settings, registry, &mut say::Output).context("cannot show the files")?;
     }
     if args.store {
         return super::check_store::run(&settings);
@@ -152,7 +153,10 @@ pub(super) fn counted<N: std::fmt::Display + Copy + PartialEq + From<u8>>(count:
     format!("{count} {noun}{}", if count == N::from(1) { "" } else { "s" })
 }
 
-fn show_files(rules: &[Rule], registry: &Registry, out: &mut dyn io::Write) -> anyhow::Result<()> {
+fn show_files(settings: &Settings, registry: &Registry, out: &mut dyn io::Write) -> anyhow::Result<()> {
+    let rules = &settings.rules;
+    let door = control::open(settings).ok(); // without a store nothing is known of any file
+    let mut kept = 0_u64;
     let watched = RuleSet::new(rules.to_vec())?;
     let (mut found, mut left, mut looked_at) = (0_u64, Vec::new(), HashSet::new());
     for first in watched.families() {
@@ -180,10 +184,24 @@ fn show_files(rules: &[Rule], registry: &Registry, out: &mut dyn io::Write) -> a
         for (rule, files) in of_family.into_iter().filter_map(|(at, files)| Some((rules.get(at)?, files))) {
             found += files.len() as u64;
             let made = made_outputs(rule, registry);
-            files.into_iter().try_for_each(|(file, vars)| show_file(rule, &made, &file, vars, out))?;
+            for (file, vars) in files {
+                let known =
+                    door.as_ref().and_then(|door| door.file_known(&OsText::from(file.as_path())).ok()?.kept);
+                let Some(known) = known else {
+                    show_file(rule, &made, &file, vars, out)?;
+                    continue;
+                };
+                kept += 1;
+                let why = known.job.map_or("adopted".to_owned(), |job| format!("ingested as job {job}"));
+                writeln!(out, "{}: {}: {why}, and not taken again", rule.name, escaped_path(&file))?;
+            }
         }
     }
+    let found = found - kept;
     writeln!(out, "{found} file{} would be taken", if found == 1 { "" } else { "s" })?;
+    if kept > 0 {
+        writeln!(out, "{} of before that stay where they lie", counted(kept, "file"))?;
+    }
     if !left.is_empty() {
         writeln!(out, "{} in watched folders that no rule takes", counted(left.len(), "file"))?;
         left.iter().try_for_each(|file| writeln!(out, "    {}", escaped_path(file)))?;

@@ -12,6 +12,7 @@ use crate::durable_fs::{self, Kind};
 use crate::engine::{Door, JobFilter};
 use crate::model::file_known::{FileKept, FileSeen};
 use crate::model::job::Job;
+use crate::model::job_state::JobState;
 use crate::model::job_view::job_json;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Rule;
@@ -99,6 +100,19 @@ impl Found {
     /// Whether the running service waits for it.
     pub(super) fn is_seen(&self) -> bool {
         self.seen.is_some()
+    }
+
+    /// What it is, where it is nothing that may be taken: what a job made of a source.
+    pub(super) fn product(&self) -> Option<String> {
+        let (part, job) = self.jobs.iter().find(|(part, _)| *part != "source")?;
+        let id = job.id;
+        Some(match (*part, job.state.get()) {
+            ("retired source", JobState::Failed | JobState::Refused) => {
+                format!("the source of job {id}, in quarantine: `landfall retry {id}` takes it again")
+            }
+            ("output", _) => format!("an output of job {id}"),
+            (part, _) => format!("the {part} of job {id}: `landfall show {id}` tells of it"),
+        })
     }
 
     /// Line by line.

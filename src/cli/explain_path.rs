@@ -294,6 +294,10 @@ fn print_text(
     now: Timestamp,
 ) -> Result<(), Stop> {
     writeln!(out, "{}: {}", escaped_path(path), found.there)?;
+    let product = found.product();
+    if let Some(product) = &product {
+        writeln!(out, "  {product}")?;
+    }
     for (rule, verdict) in rules.iter().zip(verdicts).filter(|(_, verdict)| **verdict != Verdict::NoPattern) {
         writeln!(out, "  rule \"{}\": {}", rule.name, verdict.told())?;
     }
@@ -308,6 +312,7 @@ fn print_text(
                     "  no pattern fits its own name: a rule that follows links has it by one that leads here"
                 )?;
             }
+            None if product.is_some() => {}
             None => {
                 writeln!(out, "  no rule: no pattern fits; `landfall rules` lists them")?;
             }

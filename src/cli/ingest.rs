@@ -123,8 +123,15 @@ fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<
 fn tell_watched(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<()> {
     let rules = RuleSet::new(settings.rules.clone())?;
     let rule_of = |file: &PathBuf| rules.assign(file).and_then(|(at, _)| settings.rules.get(at));
-    let mut watched = files.iter().filter_map(|file| Some((file, rule_of(file)?)));
-    if let Some((file, rule)) = watched.find(|(_, rule)| rule.mode == Mode::Live) {
+    let watched = files.iter().filter_map(|file| Some((file, rule_of(file)?)));
+    let mut watched = watched.filter(|(_, rule)| rule.mode == Mode::Live).peekable();
+    let door = if watched.peek().is_some() { control::open(settings).ok() } else { None };
+    // One that was ingested and kept, or adopted, is not taken as long as it is the same.
+    let is_kept = |file: &PathBuf| {
+        let known = door.as_ref().map(|door| door.file_known(&OsText::from(file.as_path())));
+        known.and_then(Result::ok).is_some_and(|known| known.kept.is_some())
+    };
+    if let Some((file, rule)) = watched.find(|(file, _)| !is_kept(file)) {
         let others = if files.len() > 1 { ", and others may" } else { "" };
         let message = format!("{} lies where rule \"{}\" watches{others}", escaped_path(file), rule.name);
         complain(&message, Some("a running service ingests it once more; `--retire` claims it instead"));

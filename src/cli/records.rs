@@ -21,7 +21,7 @@ const ERROR_BYTES_MAX: usize = 200;
 /// The arguments of `landfall records`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct RecordsArgs {
-    /// The job's id, or at least four characters of its beginning or end
+    /// The job's id, or at least four characters of its end
     #[arg(value_name = "JOB")]
     pub job: String,
     /// What to do with them: list them, if nothing is said

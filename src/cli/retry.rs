@@ -21,7 +21,7 @@ use crate::model::rule::Settings;
     group = clap::ArgGroup::new("which").required(true).multiple(true).args(["job", "state", "rule"])
 )]
 pub(super) struct RetryArgs {
-    /// The job's id, or at least four characters of its beginning or end
+    /// The job's id, or at least four characters of its end
     #[arg(value_name = "JOB", conflicts_with_all = ["state", "rule"])]
     job: Option<String>,
     /// Every job in this state: failed or refused

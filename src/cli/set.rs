@@ -19,7 +19,7 @@ use crate::model::rule::Settings;
     group = clap::ArgGroup::new("which").required(true).args(["jobs", "rule"])
 )]
 pub(super) struct SetArgs {
-    /// The jobs' ids, or at least four characters of their beginnings or ends
+    /// The jobs' ids, or at least four characters of their ends
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
     /// Every job of this rule that is not done

@@ -22,7 +22,7 @@ const LISTED_MAX: usize = 20;
 /// The arguments of `landfall show`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ShowArgs {
-    /// The job's id, or at least four characters of its beginning or end
+    /// The job's id, or at least four characters of its end
     #[arg(value_name = "JOB")]
     pub job: String,
     /// Print JSON
@@ -107,6 +107,9 @@ pub(super) fn place_of(job: &Job) -> Option<String> {
         }
         (Some(place), _) if job.state.is_final() => Some(format!("retired    {place}")),
         (None, Some(claimed)) if job.state == JobState::Failed => Some(format!("claimed    {claimed}")),
+        (None, Some(_)) if job.state == JobState::Completed => {
+            Some("retired    deleted (`source.on_success`)".to_owned())
+        }
         (_, Some(claimed)) if !job.state.is_final() => Some(format!("claimed    {claimed}")),
         _ => None,
     }

@@ -80,9 +80,11 @@ impl Refusal {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::NoSuchJob { .. } => {
-                Some("`landfall jobs` lists them; four characters of either end are enough".into())
+                Some("`landfall jobs` lists them; four characters of an id's end are enough".into())
             }
-            Self::Ambiguous { .. } => Some("give more characters".into()),
+            Self::Ambiguous { .. } => {
+                Some("give more characters, of the end: ids of one time begin alike".into())
+            }
             Self::NoSuchRecord { job, .. } => Some(format!("`landfall records {job}` lists them")),
             Self::NotRunning => Some("start it with `landfall run`".into()),
             Self::Fault(error) => error.hint.clone(),
