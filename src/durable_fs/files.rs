@@ -118,8 +118,23 @@ pub(crate) fn kept_as(path: &Path, identity: &FileIdentity) -> Option<KeptAs> {
 
 /// When a file was made, nanoseconds since 1970; none where its file system does not tell, or it cannot be opened.
 pub(crate) fn born_ns(path: &Path) -> Option<i128> {
-    let born = platform::open_source(path).ok()?.metadata().ok()?.created().ok()?;
+    born(&platform::open_source(path).ok()?)
+}
+
+fn born(file: &File) -> Option<i128> {
+    let born = file.metadata().ok()?.created().ok()?;
     i128::try_from(born.duration_since(std::time::SystemTime::UNIX_EPOCH).ok()?.as_nanos()).ok()
+}
+
+/// How many names a file has, and when it was made, as [`born_ns`] tells it; none where nothing lies. It is opened for that: NFS asks its
+/// server then, and else tells how many there were a while ago.
+pub(crate) fn names_and_birth(path: &Path) -> Result<Option<(u64, Option<i128>)>, FsError> {
+    let looked = match platform::open_source(path) {
+        Ok(file) => platform::open_link_count(&file).map(|names| Some((names, born(&file)))),
+        // It may be nobody's to read.
+        Err(_) => if_there(platform::link_count(path)).map(|names| names.map(|names| (names, None))),
+    };
+    looked.map_err(|e| FsError::new("look at", path, e))
 }
 
 /// Whether a file has more names than one: who has another of them can change it wherever it is moved. Not where nothing lies.

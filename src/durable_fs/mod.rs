@@ -67,7 +67,7 @@ use windows as platform;
 pub(crate) use error::{FsError, hint_at, hint_of, may_list, may_write_in, waits_for};
 pub(crate) use files::{
     born_ns, check_own_folder, folder_identity, has_other_names, identity_at, kept_as, kind_at, list,
-    names_of, open_named, open_own, own_folder, read_link, set_mode, sync_all, take_over,
+    names_and_birth, names_of, open_named, open_own, own_folder, read_link, set_mode, sync_all, take_over,
 };
 pub use files::{create_private, remove_file, sync_data};
 pub(crate) use folder_making::make_folder;

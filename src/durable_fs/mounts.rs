@@ -3,7 +3,14 @@
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Mounts(Vec<PathBuf>);
+pub(crate) struct Mounts(Vec<Mount>);
+
+#[derive(Clone, Debug)]
+struct Mount {
+    point: PathBuf,
+    /// The number of its file system, as the list has it.
+    device: Vec<u8>,
+}
 
 impl Mounts {
     /// As they are now. Where the system has no such list, all of a volume is taken for one file system.
@@ -15,27 +22,38 @@ impl Mounts {
         Self::default()
     }
 
-    /// The fifth field of a line is the mount point, with `\040` and the like for blanks.
+    /// The third field of a line is the number of the file system, the fifth the mount point, with `\040` and the like for blanks.
     #[cfg(target_os = "linux")]
     pub(super) fn listed(table: &[u8]) -> Self {
-        let points =
-            table.split(|byte| *byte == b'\n').filter_map(|line| line.split(|byte| *byte == b' ').nth(4));
-        Self(points.map(point).collect())
+        let mount = |line: &[u8]| {
+            let mut fields = line.split(|byte| *byte == b' ').skip(2);
+            Some(Mount { device: fields.next()?.to_owned(), point: point(fields.nth(1)?) })
+        };
+        Self(table.split(|byte| *byte == b'\n').filter_map(mount).collect())
     }
 
     #[cfg(target_os = "linux")]
     pub(super) fn is_one(&self, folder: &Path) -> bool {
-        self.0.iter().any(|mount| mount == folder)
+        self.0.iter().any(|mount| mount.point == folder)
     }
 
     /// The mount that a path lies on, by its name alone: links in it are not followed.
     pub(crate) fn of(&self, path: &Path) -> PathBuf {
-        let deepest = self
-            .0
-            .iter()
-            .filter(|mount| path.starts_with(mount))
-            .max_by_key(|mount| mount.components().count());
-        deepest.cloned().unwrap_or_else(|| path.ancestors().last().map(Path::to_owned).unwrap_or_default())
+        let point = self.deepest(path).map(|mount| mount.point.clone());
+        point.unwrap_or_else(|| path.ancestors().last().map(Path::to_owned).unwrap_or_default())
+    }
+
+    /// Whether two paths lie on one file system, by their names as well; one that is mounted in several places (`mount --bind`) is one.
+    pub(crate) fn are_of_one(&self, one: &Path, other: &Path) -> bool {
+        match (self.deepest(one), self.deepest(other)) {
+            (Some(one), Some(other)) => one.device == other.device,
+            _ => self.of(one) == self.of(other),
+        }
+    }
+
+    fn deepest(&self, path: &Path) -> Option<&Mount> {
+        let above = self.0.iter().filter(|mount| path.starts_with(&mount.point));
+        above.max_by_key(|mount| mount.point.components().count())
     }
 }
 
@@ -68,7 +86,7 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 #[cfg(all(test, unix))]
 impl Mounts {
     pub(crate) fn at(points: &[&str]) -> Self {
-        Self(points.iter().map(PathBuf::from).collect())
+        Self(points.iter().map(|at| Mount { point: at.into(), device: at.as_bytes().to_owned() }).collect())
     }
 }
 
@@ -94,6 +112,11 @@ mod tests {
         let mounts = Mounts::listed(table);
         assert_eq!(mounts.of(Path::new("/mnt/with blank/a")), Path::new("/mnt/with blank"));
         assert_eq!(mounts.of(Path::new("/mnt/with")), Path::new("/"));
+        let bound = [&table[..], b"38 36 0:5 /other /srv rw - tmpfs none rw\n"].concat();
+        let are_of_one =
+            |one: &str, other: &str| Mounts::listed(&bound).are_of_one(Path::new(one), Path::new(other));
+        assert!(are_of_one("/mnt/with blank/a", "/srv/a") && are_of_one("/a", "/mnt/a"));
+        assert!(!are_of_one("/mnt/a", "/srv/a"));
         assert_eq!(Mounts::now().of(Path::new("/proc/self")), Path::new("/proc"));
     }
 }

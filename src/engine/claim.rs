@@ -78,7 +78,11 @@ pub(super) fn claim(
     if jobs.iter().all(Result::is_err) {
         return Ok(jobs.into_iter().map(|job| job.map(|job| Some(job.id))).collect());
     }
-    changes.apply()?;
+    let written = changes.apply();
+    for job in jobs.iter().flatten() {
+        if written.is_ok() { shared.claims.taken.enter(job) } else { shared.claims.taken.leave(job) }
+    }
+    written?;
     for (want, job) in wanted.iter().zip(&jobs) {
         if let Ok(job) = job {
             delivery::enter(shared, &want.rule.rule, job);
@@ -124,7 +128,7 @@ pub(super) fn claim(
 /// second one finds the first.
 fn enter(shared: &Shared, want: &Wanted, job: Job) -> Result<Job, Trouble> {
     let (taken, offer) = (&shared.claims.taken, &want.offer);
-    taken.enter(&job);
+    taken.begin(&job);
     let other = match offer.names {
         Some(names) => taken.other_name(&shared.store, &offer.path, &offer.identity, names, Some(job.id)),
         // An operator may have it once more, but not while its job is at it.

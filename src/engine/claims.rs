@@ -1,6 +1,6 @@
 //! What this process knows of the sources that it takes, beside their rows.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,7 +33,7 @@ pub(super) struct Claims {
     pub unsynced: UnsyncedClaims,
     pub given_back: Arc<GivenBack>,
     /// The paths that files are being renamed back to, and whose they are.
-    coming_back: Mutex<HashMap<PathBuf, JobId>>,
+    coming_back: Mutex<BTreeSet<(PathBuf, JobId)>>,
     /// How often an operator set a priority.
     priorities_set: AtomicU64,
     /// By which another name of a claimed file is known.
@@ -68,21 +68,27 @@ impl Claims {
 
     /// The job's file is about to lie where it lay, or does already, and has its claimed name as well.
     pub(super) fn comes_back(&self, job: &Job) {
-        lock(&self.coming_back).insert(job.source.path.as_path().to_owned(), job.id);
+        lock(&self.coming_back).insert((job.source.path.as_path().to_owned(), job.id));
     }
 
-    /// It has one name.
-    pub(super) fn came_back(&self, path: &Path) {
-        lock(&self.coming_back).remove(path);
+    /// It has one name, or none that is ours.
+    pub(super) fn came_back(&self, job: &Job) {
+        lock(&self.coming_back).remove(&(job.source.path.as_path().to_owned(), job.id));
     }
 
     /// The job whose file lies at a path for the time being, and is not given back yet.
     pub(super) fn is_coming_back(&self, path: &Path, store: &Store) -> Result<Option<JobId>, Trouble> {
-        let Some(id) = lock(&self.coming_back).get(path).copied() else { return Ok(None) };
-        if store.job(id)?.is_some_and(|job| !job.state.is_final() && job.is_given_back()) {
-            return Ok(Some(id));
+        let first = (path.to_owned(), JobId::from_bytes([0; 16]));
+        let ids: Vec<_> = {
+            let coming = lock(&self.coming_back);
+            coming.range(first..).take_while(|(to, _)| to == path).map(|(_, id)| *id).collect()
+        };
+        for id in ids {
+            if store.job(id)?.is_some_and(|job| !job.state.is_final() && job.is_given_back()) {
+                return Ok(Some(id));
+            }
+            lock(&self.coming_back).remove(&(path.to_owned(), id));
         }
-        self.came_back(path);
         Ok(None)
     }
 }
@@ -101,6 +107,25 @@ mod tests {
     use crate::engine::tests::World;
     use crate::engine::watches::Watched;
     use crate::engine::watches::tests::{PATIENCE, watch_of};
+
+    #[test]
+    fn a_name_is_free_only_once_all_files_that_come_back_to_it_have() {
+        let world = World::new();
+        let (claims, store) = (&world.shared.claims, &world.shared.store);
+        let (mut first, mut second) = (world.job(), world.second_job("b.txt"));
+        second.source.path = first.source.path.clone();
+        for job in [&mut first, &mut second] {
+            job.give_back().expect("begins");
+            world.shared.save(job).expect("writes");
+            claims.comes_back(job);
+        }
+        let coming = || claims.is_coming_back(&world.source(), store).expect("asks");
+        assert_eq!(coming(), Some(first.id));
+        claims.came_back(&first);
+        assert_eq!(coming(), Some(second.id));
+        claims.came_back(&second);
+        assert_eq!(coming(), None);
+    }
 
     #[test]
     fn what_became_of_a_file_is_told_to_the_watch_and_to_nobody_where_nothing_is_watched() {

@@ -78,7 +78,9 @@ pub(super) fn remove_hidden_of(left: &Rule, job: &Job) {
 /// Moves the source of a failed or refused job to quarantine, with the reason beside it.
 pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, &job)?;
-    note_other_names(&shared.store, &job)?;
+    if note_other_names(&shared.store, &job)? {
+        shared.store.sync()?;
+    }
     if job.retired_to.is_some() {
         let folder = quarantine::make(&rule.rule, &job)?;
         move_source(&shared.store, &shared.disk_space, &mut job, ArchiveOwner::Service, |job| {

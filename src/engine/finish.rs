@@ -7,8 +7,8 @@
 //!    -> outputs renamed -> folders -> manifest, marker -> sources moved -> folders -> ended rows -> the store
 //! ```
 //!
-//! Each folder is synced once a step, the store twice, whatever the number of jobs; manifests, markers and names that were taken meanwhile
-//! cost their own. A job that meets trouble leaves the others; after a failed sync all leave.
+//! Each folder is synced once a step, the store twice, and once more where sources have other names, whatever the number of jobs; manifests,
+//! markers and names that were taken meanwhile cost their own. A job that meets trouble leaves the others; after a failed sync all leave.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use super::dispatch::Seat;
 use super::moving;
 use super::publish::{self, Balanced, Ended};
 use super::retire;
-use super::rule_book::ReadyRule;
 use super::run::Run;
 use super::schedule::Stage;
 use super::shared::Shared;
+use super::taken::note_other_names;
 use super::trouble::{Reaction, Trouble, guard};
 use super::{fail, resend};
 use crate::durable_fs::{self, FolderRound};
@@ -97,16 +97,21 @@ fn finish_together(
         let job = signalled.map_err(|trouble| publish::remember(shared, id, &intent, trouble))?;
         Ok(Some((rule, job)))
     });
-    if shared.publishing.aside.is_some() {
-        shared.store.sync()?; // before outputs are removed: no start is to look for them
+    let retiring = each(shared, retiring, |job| Ok(Some((shared.rules.snapshot(&shared.store, &job)?, job))));
+    let mut has_names = false;
+    let leaving = each(shared, published.into_iter().chain(retiring).collect(), |(rule, job)| {
+        has_names |= note_other_names(&shared.store, &job)?;
+        Ok(Some((rule, job)))
+    });
+    if has_names || shared.publishing.aside.is_some() {
+        shared.store.sync()?; // before sources leave, or outputs are removed for which no start is to look
     }
-    let published = each(shared, published, |(rule, job)| move_away(shared, rule, job));
-    let retired = each(shared, retiring, |job| {
-        let rule = shared.rules.snapshot(&shared.store, &job)?;
-        move_away(shared, rule, job)
+    let left = each(shared, leaving, |(rule, mut job)| {
+        retire::move_away(shared, &rule, &mut job)?;
+        Ok(Some((rule, job)))
     });
     let mut round = FolderRound::default();
-    let arrived = each(shared, published.into_iter().chain(retired).collect(), |(rule, job)| {
+    let arrived = each(shared, left, |(rule, job)| {
         moving::sync_arrived(&job, &mut round)?;
         Ok(Some((rule, job)))
     });
@@ -240,15 +245,6 @@ fn blame(shared: &Shared, run: &Run, trouble: Trouble) -> Trouble {
         _ if judged.error.kind == FaultKind::Input => trouble,
         _ => judged, // the store does not say whom to blame: nothing is decided
     }
-}
-
-fn move_away(
-    shared: &Shared,
-    rule: Arc<ReadyRule>,
-    mut job: Job,
-) -> Result<Option<(Arc<ReadyRule>, Job)>, Trouble> {
-    retire::move_away(shared, &rule, &mut job)?;
-    Ok(Some((rule, job)))
 }
 
 /// A held job without a checkpoint starts from its first slice: its partials would only fill a disk that may be full already.

@@ -32,7 +32,7 @@ pub(super) fn give_back(shared: &Shared, job: &mut Job, why: &str) -> Result<boo
         // Where a rename is a link and an unlink, one that fails may leave both names: nobody claims it by the old one until this is through.
         shared.claims.comes_back(job);
         let renamed = durable_fs::rename_no_replace(claimed.as_path(), &path)?;
-        shared.claims.came_back(&path);
+        shared.claims.came_back(job);
         match renamed {
             Renamed::Done => {}
             Renamed::Missing => {
@@ -80,6 +80,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;
     shared.claims.taken.leave(job);
+    shared.claims.came_back(job);
     shared.dispatch.forget_back_off(job.id);
     if job.is_gone && was_held && !shared.claims.held.is_told_gone_by(job.id) {
         job.is_gone = false;

@@ -74,7 +74,9 @@ pub(super) fn open(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) ->
     let own = shared.store.mark()?;
     let rules = shared.rules.now().iter().cloned().collect();
     let mounts = Mounts::now();
-    let parts = parts(rules, shared.store.unfinished_jobs()?, &mounts);
+    let unfinished = shared.store.unfinished_jobs()?;
+    unfinished.iter().for_each(|job| shared.claims.taken.enter(job));
+    let parts = parts(rules, unfinished, &mounts);
     let mut start = Start::begin(shared, threads, purpose, parts, own.as_ref(), &mounts)?;
     let behind = start.reports(shared)?.into_iter().flatten().max();
     if behind.is_some() {

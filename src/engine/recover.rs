@@ -25,9 +25,6 @@ pub(super) fn begin(shared: &Shared) -> Result<(), Trouble> {
     judge(shared, &mut jobs)?;
     let unfinished: HashSet<_> = jobs.iter().map(|job| job.id).collect();
     delivery::enter_recovered(shared, &jobs)?;
-    for job in &jobs {
-        shared.claims.taken.enter(job);
-    }
     shared.footprints.reach.begin(&shared.service.data_dir, |id| unfinished.contains(&id));
     for job in jobs.iter().filter(|job| !needs_source(job)) {
         requeue(shared, job);
@@ -77,6 +74,7 @@ fn needs_source(job: &Job) -> bool {
 /// Gives one unfinished job to the stage that goes on with it.
 pub(super) fn requeue(shared: &Shared, job: &Job) {
     let owner = Owner::of(job);
+    let job = &mut job.clone(); // what they do may come to nothing, and be in its row
     match job.state.get() {
         JobState::Publishing | JobState::Retiring => shared.dispatch.queue(Stage::Finish, &owner, job.id),
         _ if job.is_failing() => shared.dispatch.queue(Stage::Finish, &owner, job.id),
@@ -127,24 +125,24 @@ fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
 
 /// Forgets a job whose file was not renamed before the service ended: it is a candidate again. Before anything is watched: else the file
 /// might be claimed once more and this job find neither name. True: it was forgotten.
-fn forget_unclaimed(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
+fn forget_unclaimed(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     let never_began = job.state == JobState::Queued && job.started_at.is_none();
-    Ok(never_began && place(job)? == Place::NotClaimed && !is_here(shared, &mut job.clone())?)
+    Ok(never_began && place(job)? == Place::NotClaimed && !is_here(shared, job)?)
 }
 
 /// Ends a job whose file is on its way back to its sender. Before anything is watched: it may have both names, and by the old one it would be
 /// taken for another. True: it was ended.
-fn finish_giving_back(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
+fn finish_giving_back(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     if !job.is_given_back() {
         return Ok(false);
     }
     shared.claims.comes_back(job);
-    Ok(!is_here(shared, &mut job.clone())?)
+    Ok(!is_here(shared, job)?)
 }
 
 /// Gives a file back that has another name, if nothing of its job has begun: the last process may have ended before it looked for that. Not
 /// one that an operator named: nobody asked how many names it has.
-fn give_back_second_names(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
+fn give_back_second_names(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
     let never_began = job.state == JobState::Queued
         && job.started_at.is_none()
         && job.source.retire
@@ -152,7 +150,7 @@ fn give_back_second_names(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
     let Some(claimed) = job.source.claimed.as_ref().filter(|_| never_began) else { return Ok(false) };
     // One that cannot be looked at is met by its loader.
     let has_others = durable_fs::has_other_names(claimed.as_path()).unwrap_or(false);
-    Ok(has_others && give_back(shared, &mut job.clone(), SECOND_NAME)?)
+    Ok(has_others && give_back(shared, job, SECOND_NAME)?)
 }
 
 /// A job against which deaths of the process are held waits ever longer, and is given up in the end. None: it was given up.
@@ -245,8 +243,6 @@ mod tests {
             assert!(is_there(&world.source()) && !is_there(&world.claimed()), "{names}");
             let row = world.row(&job);
             assert!(row.is_none_or(|row| row.state.is_final()), "{names}");
-            let left = world.shared.claims.is_coming_back(&world.source(), &world.shared.store);
-            assert_eq!(left.expect("asks"), None, "{names}");
         }
     }
 
@@ -256,10 +252,12 @@ mod tests {
         let mut job = world.job();
         world.rename();
         job.give_back().expect("begins");
+        job.suspect(Some(2)).expect("is queued"); // it waits, and its row is written again for that
         world.shared.save(&job).expect("writes");
         std::fs::write(world.source(), "another").expect("writes");
         recover(&world);
         let row = world.row(&job).expect("is there");
+        assert!(row.waiting.is_some(), "{row:#?}");
         assert!(!row.is_given_back() && row.state == JobState::Queued && is_there(&world.claimed()));
     }
 

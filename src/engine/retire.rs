@@ -7,7 +7,6 @@ use super::free_name::free_name;
 use super::moving::{move_companions, move_source, plan_companions};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
-use super::taken::note_other_names;
 use super::trouble::Trouble;
 use super::{archive, quarantine, source};
 use crate::clock;
@@ -29,7 +28,6 @@ pub(super) fn move_away(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Res
     if let Some(take_outputs) = &shared.publishing.aside {
         return take_outputs(&rule.rule, job).map_err(Trouble::from_error);
     }
-    note_other_names(&shared.store, job)?;
     match rule.rule.source.on_success {
         _ if !job.source.retire => Ok(()),
         OnSuccess::Keep => Ok(()),

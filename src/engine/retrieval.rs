@@ -51,6 +51,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             return_companions(job)?;
             shared.store.change().unclaim(job.id).apply()?;
             shared.claims.taken.leave(job);
+            shared.claims.came_back(job);
             shared.delivery_decided(job.id);
         }
         Place::Changed => {
@@ -142,7 +143,8 @@ fn taken_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(),
     }
     // Else it is looked for again: a job without its claim folder would take any other for it.
     let away = || out_of_reach(&folder_of(&claimed));
-    job.source.identity = ask_folder(&claimed)?.file().ok_or_else(away)?;
+    let identity = ask_folder(&claimed)?.file().ok_or_else(away)?;
+    shared.claims.taken.exchange(job, identity);
     let folder = identity_of(durable_fs::parent_of(claimed.as_path()))?; // it may have been made anew
     job.source.claim_folder = Some(folder.ok_or_else(away)?);
     job.is_here_again()?;

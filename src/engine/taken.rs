@@ -9,12 +9,13 @@
 //! As long as the job is unfinished, the file that it has is looked at beside the candidate. Once it is done that file may be gone, and its
 //! other name the only one: then the row tells.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
 use super::lock;
-use crate::durable_fs;
+use super::trouble::Trouble;
+use crate::durable_fs::{self, FsError, Mounts};
 use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -22,27 +23,46 @@ use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::store::{LedgerOutcome, OtherNames, Store, StoreError};
 
-/// The numbers of the files that unfinished jobs have claimed. Locks for itself.
+/// The numbers of the files that unfinished jobs have claimed, and whether their rows are written. Locks for itself.
 #[derive(Default)]
-pub(super) struct TakenFiles(Mutex<BTreeSet<(u64, JobId)>>);
+pub(super) struct TakenFiles(Mutex<BTreeMap<(u64, JobId), bool>>);
 
 impl TakenFiles {
-    /// A job that renames its source is about to, or did.
+    /// A job that renames its source is about to, or did: its row says which.
     pub(super) fn enter(&self, job: &Job) {
+        self.put(job, true);
+    }
+
+    /// The same before its row is written.
+    pub(super) fn begin(&self, job: &Job) {
+        self.put(job, false);
+    }
+
+    fn put(&self, job: &Job, has_row: bool) {
         if job.source.claimed.is_some() {
-            lock(&self.0).insert((job.source.identity.inode, job.id));
+            lock(&self.0).insert(number(job), has_row);
         }
     }
 
     /// The job ended.
     pub(super) fn leave(&self, job: &Job) {
-        lock(&self.0).remove(&(job.source.identity.inode, job.id));
+        lock(&self.0).remove(&number(job));
     }
 
-    fn jobs(&self, inode: u64) -> Vec<JobId> {
+    /// The job's source is another file from now on.
+    pub(super) fn exchange(&self, job: &mut Job, identity: FileIdentity) {
+        let mut taken = lock(&self.0);
+        let has_row = taken.remove(&number(job));
+        job.source.identity = identity;
+        if let Some(has_row) = has_row {
+            taken.insert(number(job), has_row);
+        }
+    }
+
+    fn jobs(&self, inode: u64) -> Vec<(JobId, bool)> {
         let first = (inode, JobId::from_bytes([0; 16]));
         let last = (inode, JobId::from_bytes([0xFF; 16]));
-        lock(&self.0).range(first..=last).map(|(_, id)| *id).collect()
+        lock(&self.0).range(first..=last).map(|((_, id), has_row)| (*id, *has_row)).collect()
     }
 
     /// The unfinished job, but for this one, of whose file this is another name.
@@ -53,13 +73,15 @@ impl TakenFiles {
         identity: &FileIdentity,
         but: Option<JobId>,
     ) -> Result<Option<TakenAs>, StoreError> {
-        for id in self.jobs(identity.inode).into_iter().filter(|id| Some(*id) != but) {
+        for (id, has_row) in self.jobs(identity.inode).into_iter().filter(|(id, _)| Some(*id) != but) {
             match store.job(id)? {
                 Some(job) if has_file(&job, path, identity) => {
                     return Ok(Some(TakenAs { job: id, state: Some(job.state.get()), of: job.source.path }));
                 }
                 Some(_) => {}
-                // It is being claimed: its row is not written yet.
+                // Its row was dropped a moment ago.
+                None if has_row => {}
+                // It is being claimed.
                 None => {
                     return Ok(Some(TakenAs { job: id, state: Some(JobState::Queued), of: "a file".into() }));
                 }
@@ -95,14 +117,22 @@ impl TakenFiles {
     }
 }
 
-/// Whether this is the file that a job has, under another name than where it lay. Where a claim is under way it still lies there.
+fn number(job: &Job) -> (u64, JobId) {
+    (job.source.identity.inode, job.id)
+}
+
+/// Whether this is the file that a job has, under another name than where it lay. A claim renames it from there: it is looked for in that
+/// order. What cannot be on the file system of the candidate, which answers, is not looked at: its own may hang.
 fn has_file(job: &Job, path: &Path, identity: &FileIdentity) -> bool {
     let is_it = |at: &Path| {
         at != path
             && durable_fs::identity_at(at)
                 .is_ok_and(|found| found.is_some_and(|found| found.same_file(identity)))
     };
-    !job.state.is_final() && (is_it(job.source_path().as_path()) || is_it(job.source.path.as_path()))
+    let claimed = job.source_path().as_path();
+    let may_be_it =
+        || job.source.identity.device == identity.device || Mounts::now().are_of_one(claimed, path);
+    !job.state.is_final() && may_be_it() && (is_it(job.source.path.as_path()) || is_it(claimed))
 }
 
 /// Of which job a file is that was taken by another name.
@@ -135,13 +165,35 @@ impl TakenAs {
     }
 }
 
-/// Before a job lets its source go: other names of it stay known, durably.
-pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<(), super::trouble::Trouble> {
-    let Some(claimed) = &job.source.claimed else { return Ok(()) };
-    if durable_fs::has_other_names(claimed.as_path())? {
-        let other = OtherNames { job: job.id, born_ns: durable_fs::born_ns(claimed.as_path()) };
-        store.change().other_names(&job.source.identity, &other).apply()?;
-        store.sync()?;
+/// Before a job lets its source go: other names of it stay known. True: a row says so, which the caller makes durable.
+pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble> {
+    let born_ns = match other_names(job) {
+        Ok(None) => return Ok(false),
+        Ok(Some(born_ns)) => born_ns,
+        // It ends where it lies: what is away with it must not keep it from that.
+        Err(error) if job.is_failing() && job.retired_to.is_none() => {
+            tracing::warn!(job = %job.id, %error, "whether the source has other names is not seen: it is taken to have some");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    };
+    store.change().other_names(&job.source.identity, &OtherNames { job: job.id, born_ns }).apply()?;
+    Ok(true)
+}
+
+/// When the source was made, if it is known and the source has other names. One that somebody removed may have any, and one that a crash
+/// left moved already has those that it has there.
+fn other_names(job: &Job) -> Result<Option<Option<i128>>, FsError> {
+    let Some(claimed) = &job.source.claimed else { return Ok(None) };
+    let mut found = durable_fs::names_and_birth(claimed.as_path())?;
+    if let (None, Some(moved)) = (found, job.retired_to.as_ref().map(OsText::as_path)) {
+        let is_it = |file: &FileIdentity| durable_fs::is_same_file(moved, file, &job.source.identity);
+        if durable_fs::identity_at(moved).is_ok_and(|there| there.is_some_and(|file| is_it(&file))) {
+            found = durable_fs::names_and_birth(moved)?;
+        }
     }
-    Ok(())
+    Ok(match found {
+        None => job.state.is_past_intent().then_some(None), // else nothing of it is out
+        Some((names, born_ns)) => (names > 1).then_some(born_ns),
+    })
 }
