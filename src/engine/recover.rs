@@ -252,7 +252,7 @@ mod tests {
         let mut job = world.job();
         world.rename();
         job.give_back().expect("begins");
-        job.suspect(Some(2)).expect("is queued"); // it waits, and its row is written again for that
+        job.suspect(Some(in_hand::DEATHS_MAX - 1)).expect("is queued"); // it waits, and its row is written again for that
         world.shared.save(&job).expect("writes");
         std::fs::write(world.source(), "another").expect("writes");
         recover(&world);
