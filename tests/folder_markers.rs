@@ -90,6 +90,22 @@ fn a_marker_without_files_stays_and_lets_nothing_in() {
     service.stop();
 }
 
+#[test]
+fn a_name_of_a_file_whose_job_is_done_does_not_keep_the_marker_from_going() {
+    let world = World::new(RULE);
+    let mut service = world.start();
+    world.write("staging/x", "a");
+    world.sh("mkdir -p in/one; ln staging/x in/one/a.txt");
+    world.write("in/one/_SUCCESS", "");
+    service.wait_until("the first goes", || (archived(&world, "one").len() == 2).then_some(()));
+    world.sh("ln staging/x in/one/second.txt; echo b > in/one/b.txt");
+    world.write("in/one/_SUCCESS", "");
+    service.wait_until("the marker goes", || (!world.has("in/one/_SUCCESS")).then_some(()));
+    waits_for(&mut service, &world, "in/one/second.txt", "has published");
+    service.stop();
+    assert_eq!(world.files("out"), ["one-a.main", "one-b.main"]);
+}
+
 /// One of the batch is given back, waits, and is refused at last; the marker does not go before it, nor lets it wait for another one.
 #[test]
 fn a_file_that_is_refused_holds_up_neither_the_others_nor_the_marker() {

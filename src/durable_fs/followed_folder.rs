@@ -32,7 +32,8 @@ impl FollowedFolder {
             same.filter_map(|(_, known)| known.upgrade()).collect::<Vec<_>>()
         };
         for known in known {
-            if known.is_there(&known.open.metadata().map_err(failed)?) {
+            // One that does not answer any more (a stale handle) is not the folder that is there.
+            if known.open.metadata().is_ok_and(|own| known.is_there(&own)) {
                 return Ok(known);
             }
         }

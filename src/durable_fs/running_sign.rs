@@ -38,10 +38,14 @@ impl RunningSign {
     }
 }
 
-/// Whether the system lists the name: behind an `@`, at the end of a line.
+/// Whether the system lists the name: behind an `@`, at the end of a line; names of others are any bytes. Where the list cannot be read,
+/// somebody may have it: a start that is refused says by whom, and two services at one folder would not.
 fn is_listed(name: &str) -> bool {
-    let table = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
-    table.lines().any(|line| line.split_once('@').is_some_and(|(_, listed)| listed == name))
+    let Ok(table) = std::fs::read("/proc/net/unix") else { return cfg!(target_os = "linux") };
+    table.split(|byte| *byte == b'\n').any(|line| {
+        let listed = line.iter().position(|byte| *byte == b'@').and_then(|at| line.get(at + 1..));
+        listed == Some(name.as_bytes())
+    })
 }
 
 /// A socket that nobody talks to, with an abstract name (`unix(7)`).
@@ -72,7 +76,15 @@ mod tests {
         let signs = [RunningSign::new().expect("a sign"), RunningSign::new().expect("another")];
         let names = signs.each_ref().map(|sign| sign.name().to_owned());
         assert!(names[0] != names[1] && names.iter().all(|name| RunningSign::is_shown(name)));
+        let mut stranger = names[0].as_bytes().to_owned();
+        stranger.extend(b"-\xFF"); // no UTF-8
+        let stranger = {
+            use std::os::linux::net::SocketAddrExt as _;
+            use std::os::unix::net::{SocketAddr, UnixDatagram};
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(stranger).expect("a name"))
+        };
         assert!(names.iter().all(|name| is_listed(name)));
+        drop(stranger.expect("is free"));
         drop(signs);
         assert!(!names.iter().any(|name| is_listed(name)));
         assert!(!names.iter().any(|name| RunningSign::is_shown(name)));

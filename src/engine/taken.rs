@@ -22,6 +22,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::store::{LedgerOutcome, OtherNames, Store, StoreError};
+use crate::watch::OtherName;
 
 /// The numbers of the files that unfinished jobs have claimed, and whether their rows are written. Locks for itself.
 #[derive(Default)]
@@ -76,14 +77,14 @@ impl TakenFiles {
         for (id, has_row) in self.jobs(identity.inode).into_iter().filter(|(id, _)| Some(*id) != but) {
             match store.job(id)? {
                 Some(job) if has_file(&job, path, identity) => {
-                    return Ok(Some(TakenAs { job: id, state: Some(job.state.get()), of: job.source.path }));
+                    return Ok(Some(TakenAs { job: id, state: job.state.get(), of: job.source.path }));
                 }
                 Some(_) => {}
                 // Its row was dropped a moment ago.
                 None if has_row => {}
                 // It is being claimed.
                 None => {
-                    return Ok(Some(TakenAs { job: id, state: Some(JobState::Queued), of: "a file".into() }));
+                    return Ok(Some(TakenAs { job: id, state: JobState::Queued, of: "a file".into() }));
                 }
             }
         }
@@ -110,10 +111,21 @@ impl TakenFiles {
         if born.is_some() && born_ns.is_some() && born != born_ns {
             return Ok(None);
         }
-        let state = store.job(id)?.map(|job| job.state.get());
         let Some(row) = store.ledger(id)? else { return Ok(None) };
-        let was_given_back = row.outcome == LedgerOutcome::GivenBack || state == Some(JobState::Aborted);
+        // The job's own row is forgotten when it is long done.
+        let state = store.job(id)?.map_or_else(|| state_at_end(row.outcome), |job| job.state.get());
+        let was_given_back = row.outcome == LedgerOutcome::GivenBack || state == JobState::Aborted;
         Ok((!was_given_back).then_some(TakenAs { job: id, state, of: row.path }))
+    }
+}
+
+fn state_at_end(outcome: LedgerOutcome) -> JobState {
+    match outcome {
+        LedgerOutcome::Completed => JobState::Completed,
+        LedgerOutcome::Failed => JobState::Failed,
+        LedgerOutcome::Refused => JobState::Refused,
+        LedgerOutcome::GivenBack => JobState::Aborted,
+        LedgerOutcome::Claimed | LedgerOutcome::Adopted => JobState::Queued,
     }
 }
 
@@ -139,8 +151,7 @@ fn has_file(job: &Job, path: &Path, identity: &FileIdentity) -> bool {
 #[derive(Debug)]
 pub(super) struct TakenAs {
     job: JobId,
-    /// None: its row was forgotten, as those are of jobs that are long done.
-    state: Option<JobState>,
+    state: JobState,
     /// The name by which it was taken.
     of: OsText,
 }
@@ -150,17 +161,31 @@ impl TakenAs {
     pub(super) fn told(&self) -> String {
         let Self { job, of, .. } = self;
         match self.state {
-            None | Some(JobState::Completed) => format!(
+            JobState::Completed => format!(
                 "it is another name of {of}, whose records job {job} has published: it is not taken as long as it is the same; remove it, or \
-                 copy it to have it once more"
+                 have it once more by `landfall ingest`, or as a copy"
             ),
-            Some(state @ (JobState::Failed | JobState::Refused)) => format!(
-                "it is another name of {of}, with which job {job} {state}: `landfall show {job}` says why; to have it taken by this name, \
-                 copy it"
+            JobState::Failed => format!(
+                "it is another name of {of}, with which job {job} failed: `landfall show {job}` says why; to have it taken by this name, \
+                 name it to `landfall ingest`, or copy it"
             ),
-            Some(_) => {
+            JobState::Refused => format!(
+                "it is another name of {of}, which job {job} was for, and it was refused: `landfall show {job}` says why; to have it taken \
+                 by this name, name it to `landfall ingest`, or copy it"
+            ),
+            _ => {
                 format!("it is another name of {of}, which job {job} has taken: nothing is taken twice")
             }
+        }
+    }
+}
+
+impl From<TakenAs> for OtherName {
+    fn from(taken: TakenAs) -> Self {
+        Self {
+            reason: taken.told(),
+            is_done: taken.state.is_final(),
+            may_be_retried: taken.state == JobState::Failed,
         }
     }
 }
@@ -196,4 +221,86 @@ fn other_names(job: &Job) -> Result<Option<Option<i128>>, FsError> {
         None => job.state.is_past_intent().then_some(None), // else nothing of it is out
         Some((names, born_ns)) => (names > 1).then_some(born_ns),
     })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::engine::tests::World;
+    use crate::model::job_state::JobEvent;
+
+    fn of_which(world: &World, link: &Path) -> Option<JobId> {
+        let identity = durable_fs::identity_at(link).expect("looks").expect("a file");
+        let found = world.shared.claims.taken.unfinished(&world.shared.store, link, &identity, None);
+        found.expect("asks").map(|taken| taken.job)
+    }
+
+    fn link(world: &World, name: &str) -> std::path::PathBuf {
+        let link = world.path(name);
+        std::fs::hard_link(world.source(), &link).expect("links");
+        link
+    }
+
+    #[test]
+    fn a_name_is_that_of_a_job_before_its_row_is_written_and_no_more_once_the_row_is_dropped() {
+        let world = World::new();
+        let (job, link) = (world.job(), link(&world, "in/second.txt"));
+        let (store, taken) = (&world.shared.store, &world.shared.claims.taken);
+        assert_eq!(of_which(&world, &link), None);
+        taken.enter(&job);
+        assert_eq!(of_which(&world, &link), Some(job.id));
+        store.change().unclaim(job.id).apply().expect("drops");
+        assert_eq!(of_which(&world, &link), None, "nobody is at it");
+        taken.begin(&job);
+        assert_eq!(of_which(&world, &link), Some(job.id), "it is being claimed");
+        taken.leave(&job);
+        assert_eq!(of_which(&world, &link), None);
+    }
+
+    #[test]
+    fn a_job_whose_source_was_exchanged_is_known_by_the_new_one() {
+        let world = World::new();
+        let (mut job, old) = (world.job(), link(&world, "in/old.txt"));
+        world.shared.claims.taken.enter(&job);
+        durable_fs::remove_file(&world.source()).expect("removes");
+        std::fs::write(world.source(), "2\n").expect("writes");
+        let (new, claimed) = (link(&world, "in/new.txt"), world.claimed());
+        world.rename();
+        let identity = durable_fs::identity_at(&claimed).expect("looks").expect("a file");
+        world.shared.claims.taken.exchange(&mut job, identity);
+        assert_eq!((of_which(&world, &old), of_which(&world, &new)), (None, Some(job.id)));
+        world.shared.claims.taken.leave(&job);
+        assert_eq!(of_which(&world, &new), None);
+    }
+
+    #[test]
+    fn other_names_of_a_source_that_somebody_removed_are_known_once_its_outputs_may_be_out() {
+        let world = World::new();
+        let (mut job, link) = (world.job(), link(&world, "in/second.txt"));
+        world.rename();
+        durable_fs::remove_file(&world.claimed()).expect("removes");
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        let store = &world.shared.store;
+        assert!(!note_other_names(store, &job).expect("looks"), "nothing is out");
+        job.take(JobEvent::AccountBalanced, clock::now(), "").expect("is publishing");
+        assert!(note_other_names(store, &job).expect("looks"));
+        let left = durable_fs::identity_at(&link).expect("looks").expect("a file");
+        assert_eq!(store.other_names(&left).expect("reads").map(|row| row.job), Some(job.id));
+    }
+
+    #[test]
+    fn a_source_that_a_crash_left_moved_has_no_other_names_for_that() {
+        let world = World::new();
+        let mut job = world.job();
+        for event in [JobEvent::Started, JobEvent::AccountBalanced, JobEvent::Published] {
+            job.take(event, clock::now(), "").expect("goes on");
+        }
+        let archived = world.path("out/pay.txt");
+        durable_fs::rename_no_replace(&world.source(), &archived).expect("moves");
+        job.retired_to = Some(archived.as_path().into());
+        assert!(!note_other_names(&world.shared.store, &job).expect("looks"));
+        std::fs::hard_link(&archived, world.path("in/second.txt")).expect("links");
+        assert!(note_other_names(&world.shared.store, &job).expect("looks"));
+    }
 }

@@ -18,7 +18,7 @@ use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::identity::FileIdentity;
 use crate::model::rule::{Mode, Rule};
 use crate::store::KeptFile;
-use crate::watch::{Content, Kept, Known, Outlets, Watch, WentAway};
+use crate::watch::{Content, Kept, Known, OtherName, Outlets, Watch, WentAway};
 
 /// Batches of offers that wait for an intake.
 const OFFER_BATCHES: usize = 4;
@@ -130,7 +130,7 @@ fn known(shared: &Shared) -> Known {
     });
     let (store, taken) = (shared.store.clone(), Arc::clone(&shared.claims.taken));
     let taken_as = Box::new(move |path: &Path, identity: &_, names| {
-        taken.other_name(&store, path, identity, names, None).ok().flatten().map(|taken| taken.told())
+        taken.other_name(&store, path, identity, names, None).ok().flatten().map(OtherName::from)
     });
     let given_back = Arc::clone(&shared.claims.given_back);
     let unfit =

@@ -12,6 +12,8 @@
 //! d held: others are offered, and may come back
 //! ```
 //!
+//! What waits for good, as another name of a file whose job ended, is not one of them.
+//!
 //! A file that is given back was marked, and needs no marker again as long as it is the same.
 
 use std::borrow::Cow;
@@ -87,10 +89,12 @@ impl Watcher {
         let Ok(Some(marker)) = durable_fs::identity_at(&place) else { return Some(None) };
         let mut are_offered = false;
         for other in self.table.waiting_for(&place).filter(|other| *other != path) {
-            let Some(other) = self.table.get(other) else { continue };
-            match other.phase {
+            let Some(it) = self.table.get(other) else { continue };
+            match it.phase {
                 Phase::Offered(_) => are_offered = true,
-                Phase::Waiting | Phase::Ready(_) if self.stands_for(&marker, &other.seen) => {
+                Phase::Waiting | Phase::Ready(_)
+                    if self.stands_for(&marker, &it.seen) && !self.is_name_of_done(other, &it.seen) =>
+                {
                     return Some(None);
                 }
                 Phase::Waiting | Phase::Ready(_) => {}
@@ -131,6 +135,7 @@ impl Watcher {
                 |file: &FileIdentity| self.stands_for(marker, file) && !(leaves_empty && file.size == 0);
             if let Some(file) = found.filter(is_one)
                 && !self.is_kept(&entry.path, &file)
+                && !self.is_name_of_done(&entry.path, &file)
             {
                 return true;
             }

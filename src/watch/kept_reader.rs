@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -74,11 +74,15 @@ impl KeptReader {
             return true;
         }
         let Some(files) = self.files() else { return false };
-        let is_asked = files.try_send((path.to_owned(), *identity)).is_ok();
-        if is_asked {
-            self.asked.insert(path.to_owned(), *identity);
-        } else {
-            self.passed_over = true; // it was asked for as it was before, too
+        match files.try_send((path.to_owned(), *identity)) {
+            Ok(()) => drop(self.asked.insert(path.to_owned(), *identity)),
+            Err(TrySendError::Full(_)) => self.passed_over = true, // it was asked for as it was before, too
+            // A panic ended it: nobody reads what it was asked.
+            Err(TrySendError::Disconnected(_)) => {
+                self.thread = None;
+                self.asked.clear();
+                return false;
+            }
         }
         true
     }

@@ -12,6 +12,7 @@ use super::candidate::Reason;
 use super::rules::WatchedRule;
 use super::watcher::Watcher;
 use crate::durable_fs;
+use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
 
 const IS_LOOKED_FOR: Reason = Cow::Borrowed("it has a second name, which is looked for");
@@ -20,7 +21,27 @@ const SCAN_PAUSE: Duration = Duration::from_millis(50);
 /// Pause before it is looked whether the other name is gone: no event tells of it under this one.
 const NAME_PAUSE: Duration = Duration::from_secs(5);
 
+/// Looks at a name that waits for good are as rare as this, or as scans.
+const FOR_GOOD_PAUSE: Duration = Duration::from_mins(1);
+
+/// Another name of a file that a job took.
+#[derive(Debug)]
+pub(crate) struct OtherName {
+    /// Why it is not taken.
+    pub(crate) reason: String,
+    /// Its job ended: it waits for good.
+    pub(crate) is_done: bool,
+    /// That job failed, and an operator may retry it.
+    pub(crate) may_be_retried: bool,
+}
+
 impl Watcher {
+    /// Whether a file waits for good, as another name of one whose job ended.
+    pub(super) fn is_name_of_done(&self, path: &Path, file: &FileIdentity) -> bool {
+        let names = durable_fs::names_of(path).unwrap_or(1);
+        (self.links.known.taken_as)(path, file, names).is_some_and(|other| other.is_done)
+    }
+
     /// How many names a file has, of which no other one is a rule's. None: it goes on waiting for that.
     ///
     /// A link that is made now is a candidate once its event is heard. So a file with several names waits for a scan that begins only after
@@ -29,8 +50,13 @@ impl Watcher {
         let (scan, is_idle) = (self.scan, self.scanner.is_idle() && !self.is_scanning());
         let seen = self.table.get(path)?.seen;
         let names = durable_fs::names_of(path).unwrap_or(1);
-        if let Some(reason) = (self.links.known.taken_as)(path, &seen, names) {
-            self.table.wait(path, now + self.scan_every.min(NAME_PAUSE), Cow::Owned(reason));
+        if let Some(other) = (self.links.known.taken_as)(path, &seen, names) {
+            let pause = if other.is_done && !other.may_be_retried {
+                self.scan_every.max(FOR_GOOD_PAUSE)
+            } else {
+                self.scan_every.min(NAME_PAUSE)
+            };
+            self.table.wait(path, now + pause, Cow::Owned(other.reason));
             return None;
         }
         let candidate = self.table.get_mut(path)?;

@@ -23,6 +23,7 @@ use super::ready::FOREVER;
 use super::roots::Roots;
 use super::rules::{Part, RuleSet};
 use super::scanner::{Finding, Scanner};
+use super::second_names::OtherName;
 use super::strangers::Strangers;
 use super::table::Table;
 use super::troubles::Troubles;
@@ -44,7 +45,7 @@ pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values)
 
 /// Tells why a file with so many names is not to be taken.
 type Unfit = Box<dyn Fn(&Path, &FileIdentity, &[u8]) -> Option<String> + Send + Sync>;
-type TakenAs = Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<String> + Send + Sync>;
+type TakenAs = Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<OtherName> + Send + Sync>;
 
 /// What is known of files that are seen.
 pub(crate) struct Known {
