@@ -124,8 +124,8 @@ pub(super) fn claim(
     Ok(answers)
 }
 
-/// From here on another name of the file is none of its own. Where two are claimed at once, such as by two names of their folder, the
-/// second one finds the first.
+/// From here on another name of the file is none of its own. Where two are claimed at once, such as by two names of their folder, each is
+/// entered before it asks: not both go on.
 fn enter(shared: &Shared, want: &Wanted, job: Job) -> Result<Job, Trouble> {
     let (taken, offer) = (&shared.claims.taken, &want.offer);
     taken.begin(&job);
