@@ -11,6 +11,8 @@ use support::{Service, World};
 
 const KEEPS: &str = "source = { on_success = \"keep\" }\noutput = { main = { path = \"out/{name}\", on_exists = \"number\" } }\n";
 
+const KEEPS_WITH_TOTALS: &str = "source = { on_success = \"keep\" }\nready = { totals = \"{name}.ctl\" }\noutput = { main = { path = \"out/{name}\", on_exists = \"number\" } }\n";
+
 /// Once this file is published, all that came before it was seen, by events and by a scan.
 fn settle(service: &mut Service, world: &World, name: &str) {
     world.move_in(&format!("in/{name}"), format!("{name}\n"));
@@ -124,4 +126,72 @@ fn an_adoption_of_many_files_that_is_killed_has_each_or_has_it_not_and_the_next_
     settle(&mut service, &world, "new");
     service.stop();
     assert_eq!((world.files("out"), world.jobs().len()), (vec!["new".to_owned()], 1));
+}
+
+/// What its totals say is mended before each is tried again.
+#[test]
+fn a_failed_job_of_a_file_that_got_other_rights_or_names_has_it_when_it_is_tried_again() {
+    const SCRIPTS: [(&str, &str); 4] = [
+        ("chmod", "chmod 600 in/chmod"),
+        ("link", "ln in/link side/link"),
+        ("copied", "cp -al in/copied side/"),
+        ("unlinked", "ln in/unlinked side/u; rm side/u"),
+    ];
+    let world = World::new(KEEPS_WITH_TOTALS);
+    let totals = |name: &str, records: u64| {
+        world.write(format!("in/{name}.ctl"), format!("{{\"records\":{records}}}"))
+    };
+    world.sh("mkdir side");
+    for (name, _) in SCRIPTS {
+        totals(name, 1);
+        world.write(format!("in/{name}"), format!("{name}\n2\n"));
+    }
+    totals("by-hand", 1);
+    world.write("in/by-hand", "by-hand\n2\n");
+    world.landfall(&["ingest", "--rule", "rule", "in/by-hand"]);
+    let mut service = world.start();
+    let states = |state: &str| world.jobs().iter().filter(|job| job["state"] == state).count();
+    service.wait_until("all have failed", || (states("failed") >= SCRIPTS.len()).then_some(()));
+    let jobs = world.jobs().len();
+    for (_, script) in SCRIPTS {
+        world.sh(script);
+    }
+    world.sh("chmod 600 in/by-hand");
+    totals("settle", 1);
+    settle(&mut service, &world, "settle"); // the watch has seen them
+    for (name, _) in SCRIPTS {
+        totals(name, 2);
+    }
+    totals("by-hand", 2);
+    let said = world.landfall(&["retry", "--state", "failed"]).done().stdout;
+    service.wait_until(&said, || (states("completed") == jobs + 1).then_some(()));
+    service.stop();
+    let mut service = world.start();
+    totals("later", 1);
+    settle(&mut service, &world, "later");
+    service.stop();
+    assert_eq!(world.files("out").len(), world.jobs().len(), "{:?}", world.files("out"));
+    assert_eq!(world.jobs().len(), jobs + 2);
+    for (name, _) in SCRIPTS {
+        assert_eq!(world.text(format!("out/{name}")), format!("{name}\n2\n"));
+    }
+}
+
+#[test]
+fn a_backup_by_links_fails_no_job_that_reads_the_file() {
+    let world = World::new(&format!(
+        "{KEEPS}pipeline = [{{ step = \"exec\", command = [\"./gate\"], protocol = \"line\" }}]\n"
+    ));
+    world.write_gate_at("slow");
+    world.sh("mkdir side");
+    let mut service = world.start();
+    world.move_in("in/a", "slow\n2\n");
+    service.wait_until("it is read", || world.has("reached").then_some(()));
+    world.sh("ln in/a side/1; cp -al in/a side/2; chmod 600 in/a; touch go");
+    service.wait_for(&world, "out/a");
+    settle(&mut service, &world, "b");
+    service.stop();
+    let jobs = world.jobs();
+    let ended: Vec<_> = jobs.iter().map(|job| (job["state"].as_str(), job["attempts"].as_u64())).collect();
+    assert_eq!(ended, [(Some("completed"), Some(1)); 2], "{jobs:#?}");
 }

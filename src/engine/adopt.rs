@@ -87,7 +87,11 @@ impl Engine {
                 let message = format!("{} is not adopted as it lies there", escaped_path(path));
                 Trouble::new(FaultKind::Input, message, Some("`landfall explain` says what is known of it"))
             })?;
-        self.store().change().forget_kept(&row.path, &row.identity).forget_ledger_row(row.job).apply()?;
+        self.store()
+            .change()
+            .forget_kept(row.job, &row.path, &row.identity)
+            .forget_ledger_row(row.job)
+            .apply()?;
         self.store().sync()?;
         if let Some(shared) = stages {
             shared.claims.answer(path, Answer::NotYet); // it is looked at as if it were new

@@ -178,7 +178,7 @@ fn forget_removed(shared: &Shared, is_there: impl Fn(&Path) -> bool) -> Result<(
             Presence::FolderAway => false,
         });
         if is_gone {
-            shared.store.change().forget_kept(&row.path, &row.identity).apply()?;
+            shared.store.change().forget_kept(row.job, &row.path, &row.identity).apply()?;
         }
     }
     Ok(())
@@ -261,7 +261,7 @@ mod tests {
             .shared
             .store
             .change()
-            .forget_kept(&job.source.path, &job.source.identity)
+            .forget_kept(job.id, &job.source.path, &job.source.identity)
             .apply()
             .expect("writes");
         job.source.identity.device += 1;

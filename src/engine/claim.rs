@@ -182,11 +182,7 @@ fn new_job(
     let source = Source {
         claimed: renames.then(|| claimed_path(rule, &want.offer.path, id).into()),
         claim_folder,
-        kept_as: if is_kept(want) {
-            durable_fs::kept_as(&want.offer.path, &want.offer.identity)
-        } else {
-            None
-        },
+        kept_as: if renames { None } else { durable_fs::kept_as(&want.offer.path, &want.offer.identity) },
         companions: companions(rule, &want.offer, id, renames)?,
         complete_by: want.offer.complete_by,
         retire: want.retire,

@@ -75,7 +75,11 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     let mut changes = shared.store.change();
     changes.job(job).ledger(&row, false).forget_work(job.id);
     if job.source.claimed.is_none() {
-        changes.forget_kept(&job.source.path, &job.source.identity); // else it would never be offered again
+        // Else it would never be offered again. The number of its device may be another by now.
+        let found = durable_fs::identity_at(job.source.path.as_path()).ok().flatten();
+        for identity in std::iter::once(job.source.identity).chain(found) {
+            changes.forget_kept(job.id, &job.source.path, &identity);
+        }
     }
     changes.forget_failed_records(job.id, 0).apply()?;
     shared.store.sync()?;
@@ -102,6 +106,7 @@ mod tests {
     use super::*;
     use crate::engine::retrieval;
     use crate::engine::tests::World;
+    use crate::model::identity::FileIdentity;
     use crate::model::job_state::JobState;
 
     #[test]
@@ -115,5 +120,25 @@ mod tests {
         assert!(!retrieval::is_here(&world.shared, &mut row).expect("is decided"));
         let row = world.row(&job).expect("is there");
         assert_eq!(row.state, JobState::Failed, "{row:#?}");
+    }
+
+    #[test]
+    fn a_kept_file_that_is_given_back_is_known_by_no_row_whatever_ctime_it_was_seen_with() {
+        let world = World::new();
+        let store = &world.shared.store;
+        let mut job = world.job();
+        job.source.claimed = None;
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        let known = job.source.identity;
+        let kept = |ctime_more: i128| FileIdentity { ctime_ns: known.ctime_ns + ctime_more, ..known };
+        for more in [0, 1, 2] {
+            let row = LedgerRow { identity: kept(more), ..LedgerRow::of(&job, LedgerOutcome::Failed) };
+            store.change().ledger(&row, true).apply().expect("writes");
+        }
+        let is_known = |more| store.kept(&job.source.path.clone(), &kept(more)).expect("reads").is_some();
+        assert!([0, 1, 2].into_iter().all(is_known));
+        end_given_back(&world.shared, &mut job.clone(), "it changed").expect("ends");
+        assert!(![0, 1, 2].into_iter().any(is_known));
+        assert_eq!(store.kept_jobs().count(), 0);
     }
 }

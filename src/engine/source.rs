@@ -12,6 +12,9 @@ use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::Job;
 use crate::model::os_text::OsText;
 
+/// How often a file is read whose rights or names are set while it is.
+const LOOKS_MAX: usize = 10;
+
 /// What a job's next step is, decided from what lies where.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -134,8 +137,26 @@ pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
     let (path, known) = (job.source_path().as_path(), &job.source.identity);
     match job.source.claimed {
         Some(_) => durable_fs::is_same_content(path, found, known),
-        None => durable_fs::is_unchanged(path, found, known),
+        None => durable_fs::is_unchanged(path, found, known) || is_kept_source(job, *found),
     }
+}
+
+/// Whether this is the file that the job found there, given a name or other rights since: as the watch knows it again.
+fn is_kept_source(job: &Job, mut found: FileIdentity) -> bool {
+    let (path, known) = (job.source_path().as_path(), &job.source.identity);
+    let Some(before) = &job.source.kept_as else { return false };
+    for _ in 0..LOOKS_MAX {
+        if !durable_fs::is_same_content(path, &found, known) {
+            return false;
+        }
+        if let Some(now) = durable_fs::kept_as(path, &found) {
+            return before.explains(&now);
+        }
+        // Again something about it was set while it was read.
+        let Ok(Some(again)) = durable_fs::identity_at(path) else { return false };
+        found = again;
+    }
+    false
 }
 
 /// The source was not at its name: somebody removed it, or its folder is away with it, or was.

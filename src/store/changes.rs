@@ -47,6 +47,11 @@ enum Change {
     Unclaim {
         job: JobId,
     },
+    /// Those of the rows whose keys begin so that name this job.
+    ForgetKept {
+        job: JobId,
+        prefix: Key,
+    },
     /// Unless they are those of a later job.
     ForgetOtherNames {
         of: FileIdentity,
@@ -89,10 +94,12 @@ impl<'a> Changes<'a> {
         self.remove(keys::of_job(keys::LEDGER, job))
     }
 
-    /// Forgets a kept file: it is gone, or changed, and what lies there now is a new source.
-    pub(crate) fn forget_kept(&mut self, path: &OsText, identity: &FileIdentity) -> &mut Self {
-        self.remove(keys::kept(identity));
-        self.remove(keys::kept_at(path, identity))
+    /// Forgets that a job has a kept file, whatever ctime it is known with: it is gone, or changed, and what lies there now is a new source.
+    pub(crate) fn forget_kept(&mut self, job: JobId, path: &OsText, identity: &FileIdentity) -> &mut Self {
+        for prefix in [keys::kept_whatever_ctime(identity), keys::kept_at_whatever_ctime(path, identity)] {
+            self.ask(Change::ForgetKept { job, prefix });
+        }
+        self
     }
 
     /// A file that a job took has other names, by which it is not to be taken again.
@@ -229,6 +236,7 @@ impl Staged<'_> {
             Change::Remove { key } => self.put(key, &[]),
             Change::RemoveFailedRecords { job, from } => self.remove_failed_records(*job, *from),
             Change::Unclaim { job } => self.remove_ledger_row(*job),
+            Change::ForgetKept { job, prefix } => self.forget_kept(*job, prefix),
             Change::ForgetOtherNames { of, job } => self.remove_other_names(of, *job),
         }
     }
@@ -266,6 +274,16 @@ impl Staged<'_> {
             }
         }
         self.put(&key, &[])
+    }
+
+    fn forget_kept(&mut self, job: JobId, prefix: &Key) -> Result<(), StoreError> {
+        for key in self.store.keys_beginning_with(prefix) {
+            let key = key?;
+            if self.row::<JobId>("kept file", &key)? == Some(job) {
+                self.put(&key, &[])?;
+            }
+        }
+        Ok(())
     }
 
     fn remove_other_names(&mut self, of: &FileIdentity, job: JobId) -> Result<(), StoreError> {

@@ -196,15 +196,17 @@ impl Store {
         }
         if let Some(job) = self.row("kept file", &keys::kept(identity))? {
             // Where numbers are dealt anew, that of one file may be another's by now.
+            let row: Option<LedgerRow> = self.ledger(job)?;
+            let is_given_back = row.as_ref().is_some_and(|row| row.outcome == LedgerOutcome::GivenBack);
             let is_at = |row: LedgerRow| row.path == *path;
-            if self.ledger(job)?.is_some_and(is_at) || durable_fs::is_known_by_number(path.as_path()) {
+            if !is_given_back && (row.is_some_and(is_at) || durable_fs::is_known_by_number(path.as_path())) {
                 return Ok(KeptFile::Of(job));
             }
         }
         let Some(job) = self.row("kept file", &keys::kept_at(path, identity))? else {
             return self.kept_with_other_ctime(path, identity, reads);
         };
-        let row = self.ledger(job)?;
+        let row = self.ledger(job)?.filter(|row| row.outcome != LedgerOutcome::GivenBack);
         let is_it = row.is_some_and(|row| durable_fs::is_unchanged(path.as_path(), identity, &row.identity));
         Ok(if is_it { KeptFile::Of(job) } else { KeptFile::None })
     }
@@ -223,10 +225,11 @@ impl Store {
             known.iter().flat_map(|prefix| self.whole_rows("kept file", backend::beginning_with(prefix)))
         {
             let Some(row) = self.ledger(job?)? else { continue };
-            let is_alike = durable_fs::is_same_content(at, identity, &row.identity)
+            let is_alike = row.outcome != LedgerOutcome::GivenBack
+                && durable_fs::is_same_content(at, identity, &row.identity)
                 && (row.path == *path || durable_fs::is_known_by_number(at));
             let Some(before) = row.kept_as.as_ref().filter(|_| is_alike) else { continue };
-            if !reads && before.digest.is_some() {
+            if !reads {
                 return Ok(KeptFile::ByItsBytes);
             }
             // One that cannot be read just now is not taken a second time for that.
@@ -238,7 +241,7 @@ impl Store {
             }
             if row.outcome != LedgerOutcome::Claimed {
                 let mut changes = self.change();
-                changes.forget_kept(&row.path, &row.identity);
+                changes.forget_kept(row.job, &row.path, &row.identity);
                 changes.ledger(&LedgerRow { identity: *identity, kept_as: Some(now), ..row.clone() }, true);
                 changes.apply()?;
             }

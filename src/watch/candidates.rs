@@ -175,7 +175,8 @@ impl Watcher {
         if self.kept_reader.answered(path, &identity) {
             self.request_scan();
         }
-        if is_kept {
+        // Its job may have let go of it meanwhile.
+        if is_kept && self.kept_reader.look_up(path, &identity) != Kept::No {
             return self.table.remember_kept(path, identity, self.scan);
         }
         self.read_as_another = Some((path.to_owned(), identity));
