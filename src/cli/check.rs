@@ -157,7 +157,7 @@ fn show_files(settings: &Settings, registry: &Registry, out: &mut dyn io::Write)
     let rules = &settings.rules;
     let door = control::open(settings).ok(); // without a store nothing is known of any file
     let mut kept = 0_u64;
-    let watched = RuleSet::new(rules.to_vec())?;
+    let watched = RuleSet::new(rules.clone())?;
     let (mut found, mut left, mut looked_at) = (0_u64, Vec::new(), HashSet::new());
     for first in watched.families() {
         let mut folders = watched.fixed_folders_of(first);

@@ -142,8 +142,8 @@ pub(super) fn run(args: &ExplainArgs, settings: &Settings) -> anyhow::Result<Exi
     };
     view::print(|out| {
         let taker = set.assign(&path).and_then(|(at, _)| rules.get(at));
-        let takes = |verdict: &Verdict| matches!(verdict, Verdict::Takes { .. } | Verdict::ByLink(_));
-        let taker = taker.filter(|_| verdicts.iter().any(takes));
+        let has_it = |verdict: &Verdict| matches!(verdict, Verdict::Takes { .. } | Verdict::ByLink(_));
+        let taker = taker.filter(|_| verdicts.iter().any(has_it));
         let awaited_as = companion_of(&rules, &path);
         let target = verdicts.iter().find_map(Verdict::target).unwrap_or(&path);
         let found = Found::of(door, (&path, target), taker, awaited_as)?;

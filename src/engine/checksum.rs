@@ -120,7 +120,7 @@ impl Checksum {
                 match named_in(&lines, named) {
                     None if is_ended => Err(Unread::Wrong(none)),
                     None => Err(Unread::Half(format!("{none}; its last one has no end yet"))),
-                    Some(names) => Err(Unread::Half(format!("{none} yet: it names {names}"))),
+                    Some(others) => Err(Unread::Half(format!("{none} yet: it names {others}"))),
                 }
             }
         }
@@ -264,9 +264,9 @@ fn shown(name: &[u8]) -> String {
 /// Which files these lines are about, if any.
 fn named_in(lines: &[&[u8]], named: Option<Named>) -> Option<String> {
     let read = lines.iter().filter_map(|line| Line::read(line, named).ok());
-    let names: Vec<_> = read.filter_map(|line| line.name).collect();
-    let told: Vec<_> = names.iter().take(NAMES_TOLD_MAX).map(|name| shown(name)).collect();
-    let more = names.len().saturating_sub(told.len());
+    let all: Vec<_> = read.filter_map(|line| line.name).collect();
+    let told: Vec<_> = all.iter().take(NAMES_TOLD_MAX).map(|name| shown(name)).collect();
+    let more = all.len().saturating_sub(told.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!told.is_empty()).then(|| format!("{}{more}", told.join(", ")))
 }

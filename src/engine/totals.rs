@@ -223,9 +223,11 @@ impl Announced {
             let Some((checksum, text)) = checksum else { return Ok(()) };
             return checksum.difference(&self.found).map_or(Ok(()), |difference| {
                 let reaction = checksum.doubt.as_ref().map_or(Reaction::GiveBack, |doubt| {
-                    Reaction::GiveBackUnfit(Unfit { text: *text, why: format!("{doubt} ({difference})") })
+                    Reaction::GiveBackUnfit(Box::new(Unfit { text: *text, why: format!("{doubt} ({difference})") }))
                 });
-                let message = format!("the file is not what its checksum says: {difference}");
+                let doubt =
+                    checksum.doubt.as_ref().map_or_else(String::new, |doubt| format!("; the checksum {doubt}"));
+                let message = format!("the file is not what its checksum says: {difference}{doubt}");
                 let hint = "send the file again, or a checksum that fits it; mended in quarantine, `landfall retry` takes both";
                 Err(Trouble::new(FaultKind::Input, message, Some(hint)).with(reaction))
             });

@@ -51,7 +51,7 @@ pub(super) enum Reaction {
     /// The source ended too early and may still be growing: it is given back to wait, once; else as its kind says.
     GiveBack,
     /// What its sender says of it does not fit, and may go on: it is given back to wait until one of the two is another.
-    GiveBackUnfit(Unfit),
+    GiveBackUnfit(Box<Unfit>),
     /// The source was taken away from where it lies, and is not ours: the job ends.
     Gone,
     /// What was collected before may be wrong too: the job fails or is held, and starts from its first record when it goes on.
