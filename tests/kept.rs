@@ -23,7 +23,7 @@ fn settle(service: &mut Service, world: &World, name: &str) {
 fn world() -> (World, Service) {
     let world = World::new(KEEPS);
     world.write("in/adopted.txt", "theirs\n");
-    world.sh("truncate -s 9M in/large.txt"); // too large to be read for this
+    world.sh("truncate -s 9M in/large.txt"); // too large to be read whole for this
     world.landfall(&["adopt", "in/adopted.txt", "in/large.txt"]).done();
     let mut service = world.start();
     settle(&mut service, &world, "kept.txt");
@@ -39,7 +39,8 @@ fn another_name_or_other_rights_make_no_file_another_whether_the_service_runs_or
         "ln in/kept.txt in/watched.txt; ln in/adopted.txt in/too.txt",
         "rm in/watched.txt in/too.txt",
         "cp -al backup older; rm -r backup",
-        "rm -r older; chmod 600 in/kept.txt in/adopted.txt",
+        "rm -r older; chmod 600 in/kept.txt in/adopted.txt in/large.txt",
+        "ln in/large.txt second; rm second", // between two looks
     ]
     .into_iter()
     .enumerate()
@@ -48,8 +49,13 @@ fn another_name_or_other_rights_make_no_file_another_whether_the_service_runs_or
         settle(&mut service, &world, &format!("while-{number}"));
     }
     service.stop();
-    for (number, script) in
-        ["mkdir backup; ln in/kept.txt in/adopted.txt backup", "rm -r backup"].into_iter().enumerate()
+    for (number, script) in [
+        "mkdir backup; ln in/kept.txt in/adopted.txt in/large.txt backup",
+        "rm -r backup",
+        "chmod 640 in/large.txt",
+    ]
+    .into_iter()
+    .enumerate()
     {
         world.sh(script);
         let mut service = world.start();
@@ -160,8 +166,14 @@ fn a_failed_job_of_a_file_that_got_other_rights_or_names_has_it_when_it_is_tried
     totals("settle", 1);
     settle(&mut service, &world, "settle"); // the watch has seen them
     for (name, _) in SCRIPTS {
+        for command in ["explain", "adopt"] {
+            let said = world.landfall(&[command, &format!("in/{name}")]).done().stdout;
+            assert!(said.contains("failed: `landfall retry") && !said.contains("ingested"), "{said}");
+        }
         totals(name, 2);
     }
+    let hint = world.jobs().iter().map(|job| job["error"]["hint"].to_string()).collect::<String>();
+    assert!(hint.contains("beside it") && !hint.contains("quarantine"), "{hint}");
     totals("by-hand", 2);
     let said = world.landfall(&["retry", "--state", "failed"]).done().stdout;
     service.wait_until(&said, || (states("completed") == jobs + 1).then_some(()));
@@ -194,4 +206,20 @@ fn a_backup_by_links_fails_no_job_that_reads_the_file() {
     let jobs = world.jobs();
     let ended: Vec<_> = jobs.iter().map(|job| (job["state"].as_str(), job["attempts"].as_u64())).collect();
     assert_eq!(ended, [(Some("completed"), Some(1)); 2], "{jobs:#?}");
+}
+
+#[test]
+fn a_large_file_that_is_written_at_its_begin_or_its_end_is_another_though_its_time_is_set_back() {
+    let world = World::new(KEEPS);
+    world.move_in("in/large", "a line of it, \n".repeat((9 << 20) / 15 + 1));
+    let mut service = world.start();
+    service.wait_for(&world, "out/large");
+    for (number, offset) in [(1, 0), (2, 9 << 20)] {
+        world.sh(&format!(
+            "touch -r in/large .t; echo | dd of=in/large bs=1 seek={offset} conv=notrunc status=none; touch -r .t in/large"
+        ));
+        service.wait_for(&world, &format!("out/large-{number}"));
+    }
+    service.stop();
+    assert_eq!(world.jobs().len(), 3);
 }

@@ -67,7 +67,7 @@ fn one(
     let known = door.file_known(&path).map_err(refused)?.kept;
     match (before, known) {
         (Some(before), _) => match before.job {
-            Some(job) => say!("{path}: was ingested as job {job}, and is not taken again"),
+            Some(_) => say!("{path}: known before: {}; not taken again", before.became()),
             None => say!("{path}: was adopted before"),
         },
         (None, Some(kept)) if is_shadow => say!(

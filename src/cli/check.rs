@@ -192,7 +192,7 @@ fn show_files(settings: &Settings, registry: &Registry, out: &mut dyn io::Write)
                     continue;
                 };
                 kept += 1;
-                let why = known.job.map_or("adopted".to_owned(), |job| format!("ingested as job {job}"));
+                let why = known.became();
                 writeln!(out, "{}: {}: {why}, and not taken again", rule.name, escaped_path(&file))?;
             }
         }

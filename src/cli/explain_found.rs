@@ -158,7 +158,9 @@ impl Found {
         if let Some(kept) = &self.kept {
             let age = age(kept.at);
             lines.push(match kept.job {
-                Some(job) => format!("kept: ingested as job {job} {age} ago; not taken again as long as it is the same"),
+                Some(_) => {
+                    format!("kept, {age} ago: {}; not taken again as long as it is the same", kept.became())
+                }
                 None => format!(
                     "adopted {age} ago under rule \"{}\": not taken as long as it is the same (`landfall adopt --undo`)",
                     kept.rule

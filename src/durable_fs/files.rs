@@ -1,7 +1,7 @@
 //! Files and folders, one at a time, as each system does it.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 use super::error::{FsError, SYNC};
@@ -10,8 +10,11 @@ use super::platform;
 use super::whereabouts::note_place;
 use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs};
 
-/// A larger file is not read to know it again.
-const DIGEST_BYTES_MAX: u64 = 8 << 20;
+/// Of a larger file a sample is read to know it again: its windows, evenly spaced from its begin to its end.
+const DIGEST_BYTES_MAX: u64 = SAMPLE_WINDOWS * SAMPLE_WINDOW_BYTES;
+const SAMPLE: &str = "sample:";
+const SAMPLE_WINDOWS: u64 = 8;
+const SAMPLE_WINDOW_BYTES: u64 = 1 << 20;
 
 /// Makes the content of an open file durable, and its size; `path` is for the message.
 pub fn sync_data(file: &File, path: &Path) -> Result<(), FsError> {
@@ -104,16 +107,28 @@ pub(crate) fn names_of(path: &Path) -> Result<u64, FsError> {
 /// More of a file that stays, if it is this one, as it was when it was looked at; none where it is not, or that cannot be told.
 pub(crate) fn kept_as(path: &Path, identity: &FileIdentity) -> Option<KeptAs> {
     let names = names_of(path).ok()?;
-    let digest = if identity.size <= DIGEST_BYTES_MAX {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(platform::open_source(path).ok()?.take(identity.size + 1)).ok()?;
-        Some(hasher.finalize().to_hex().to_string())
-    } else {
-        None
-    };
+    let digest = digest(&platform::open_source(path).ok()?, identity.size).ok()?;
     // Nobody wrote it meanwhile, nor linked it: both set its ctime.
     let is_it = identity_at(path).is_ok_and(|found| found.as_ref() == Some(identity));
-    is_it.then_some(KeptAs { names, digest })
+    is_it.then_some(KeptAs { names, digest: Some(digest) })
+}
+
+/// Of all bytes, or of a sample, which is told apart.
+fn digest(mut file: &File, size: u64) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    if size <= DIGEST_BYTES_MAX {
+        hasher.update_reader(file.take(size + 1))?;
+        return Ok(hasher.finalize().to_hex().to_string());
+    }
+    let last = size - SAMPLE_WINDOW_BYTES;
+    for window in 0..SAMPLE_WINDOWS {
+        // Divided first: no size is too large for it.
+        let between = last / (SAMPLE_WINDOWS - 1);
+        let at = if window + 1 == SAMPLE_WINDOWS { last } else { between * window };
+        file.seek(io::SeekFrom::Start(at))?;
+        hasher.update_reader(file.take(SAMPLE_WINDOW_BYTES))?;
+    }
+    Ok(format!("{SAMPLE}{}", hasher.finalize().to_hex()))
 }
 
 /// When a file was made, nanoseconds since 1970; none where its file system does not tell, or it cannot be opened.

@@ -117,11 +117,15 @@ impl Engine {
     /// What is known of a file beside its jobs.
     pub(super) fn file_known(&self, path: &Path) -> Result<FileKnown, StoreError> {
         let path = &self.real(self.stages(), path);
-        let kept = row_of(self.store(), path)?.map(|row| FileKept {
-            job: (row.outcome != LedgerOutcome::Adopted).then_some(row.job),
-            at: row.claimed_at,
-            rule: row.rule,
-        });
+        let kept = match row_of(self.store(), path)? {
+            Some(row) => Some(FileKept {
+                job: (row.outcome != LedgerOutcome::Adopted).then_some(row.job),
+                state: self.store().job(row.job)?.map(|job| job.state.get()),
+                at: row.claimed_at,
+                rule: row.rule,
+            }),
+            None => None,
+        };
         let waiting = self.stages().and_then(|shared| shared.claims.watches.seen(path, WATCH_PATIENCE));
         Ok(FileKnown { waiting, kept })
     }

@@ -223,20 +223,35 @@ impl Announced {
             let Some((checksum, text)) = checksum else { return Ok(()) };
             return checksum.difference(&self.found).map_or(Ok(()), |difference| {
                 let reaction = checksum.doubt.as_ref().map_or(Reaction::GiveBack, |doubt| {
-                    Reaction::GiveBackUnfit(Box::new(Unfit { text: *text, why: format!("{doubt} ({difference})") }))
+                    Reaction::GiveBackUnfit(Box::new(Unfit {
+                        text: *text,
+                        why: format!("{doubt} ({difference})"),
+                    }))
                 });
-                let doubt =
-                    checksum.doubt.as_ref().map_or_else(String::new, |doubt| format!("; the checksum {doubt}"));
+                let doubt = checksum
+                    .doubt
+                    .as_ref()
+                    .map_or_else(String::new, |doubt| format!("; the checksum {doubt}"));
                 let message = format!("the file is not what its checksum says: {difference}{doubt}");
-                let hint = "send the file again, or a checksum that fits it; mended in quarantine, `landfall retry` takes both";
-                Err(Trouble::new(FaultKind::Input, message, Some(hint)).with(reaction))
+                let hint = mend(job, "a checksum that fits it");
+                Err(Trouble::new(FaultKind::Input, message, Some(&hint)).with(reaction))
             });
         }
         let message = format!("the file is not what its totals say: {}", differing.join("; "));
-        let hint =
-            "send the file again, or totals that fit it; mended in quarantine, `landfall retry` takes both";
-        let trouble = Trouble::new(FaultKind::Input, message, Some(hint));
+        let hint = mend(job, "totals that fit it");
+        let trouble = Trouble::new(FaultKind::Input, message, Some(&hint));
         Err(if totals.announce_more(&found) { trouble.with(Reaction::GiveBack) } else { trouble })
+    }
+}
+
+/// How to go on. What stays where it lies is another file once it is mended.
+fn mend(job: &Job, what: &str) -> String {
+    if job.source.claimed.is_some() {
+        format!("send the file again, or {what}; mended in quarantine, `landfall retry` takes both")
+    } else {
+        format!(
+            "send the file again, which makes it a new one; or put {what} beside it, then `landfall retry`"
+        )
     }
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::job_id::JobId;
+use super::job_state::JobState;
 
 /// What is known of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,24 @@ pub(crate) struct SizeSeen {
 pub(crate) struct FileKept {
     /// The job that it became; none: an operator said that it was dealt with.
     pub job: Option<JobId>,
+    /// What became of that, as long as it is listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<JobState>,
     pub rule: String,
     pub at: Timestamp,
+}
+
+impl FileKept {
+    /// What became of it, in a few words.
+    pub(crate) fn became(&self) -> String {
+        let Some(job) = self.job else { return "adopted".to_owned() };
+        match self.state {
+            None | Some(JobState::Completed) => format!("ingested as job {job}"),
+            Some(JobState::Failed) => format!("its job {job} failed: `landfall retry {job}`"),
+            Some(JobState::Refused) => {
+                format!("its job {job} was refused: `landfall retry {job}` takes it all the same")
+            }
+            Some(state) => format!("its job {job} is {state}"),
+        }
+    }
 }
