@@ -75,7 +75,9 @@ pub(super) fn open(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) ->
     let rules = shared.rules.now().iter().cloned().collect();
     let mounts = Mounts::now();
     let unfinished = shared.store.unfinished_jobs()?;
-    unfinished.iter().for_each(|job| shared.claims.taken.enter(job));
+    for job in &unfinished {
+        shared.claims.taken.enter(job);
+    }
     let parts = parts(rules, unfinished, &mounts);
     let mut start = Start::begin(shared, threads, purpose, parts, own.as_ref(), &mounts)?;
     let behind = start.reports(shared)?.into_iter().flatten().max();

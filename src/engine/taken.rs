@@ -192,23 +192,23 @@ impl From<TakenAs> for OtherName {
 
 /// Before a job lets its source go: other names of it stay known. True: a row says so, which the caller makes durable.
 pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble> {
-    let born_ns = match other_names(job) {
+    let other = match other_names(job) {
         Ok(None) => return Ok(false),
-        Ok(Some(born_ns)) => born_ns,
+        Ok(Some(other)) => other,
         // It ends where it lies: what is away with it must not keep it from that.
         Err(error) if job.is_failing() && job.retired_to.is_none() => {
             tracing::warn!(job = %job.id, %error, "whether the source has other names is not seen: it is taken to have some");
-            None
+            OtherNames { job: job.id, born_ns: None }
         }
         Err(error) => return Err(error.into()),
     };
-    store.change().other_names(&job.source.identity, &OtherNames { job: job.id, born_ns }).apply()?;
+    store.change().other_names(&job.source.identity, &other).apply()?;
     Ok(true)
 }
 
-/// When the source was made, if it is known and the source has other names. One that somebody removed may have any, and one that a crash
+/// What is to be known of the source, if it has other names. One that somebody removed may have any, and one that a crash
 /// left moved already has those that it has there.
-fn other_names(job: &Job) -> Result<Option<Option<i128>>, FsError> {
+fn other_names(job: &Job) -> Result<Option<OtherNames>, FsError> {
     let Some(claimed) = &job.source.claimed else { return Ok(None) };
     let mut found = durable_fs::names_and_birth(claimed.as_path())?;
     if let (None, Some(moved)) = (found, job.retired_to.as_ref().map(OsText::as_path)) {
@@ -218,8 +218,9 @@ fn other_names(job: &Job) -> Result<Option<Option<i128>>, FsError> {
         }
     }
     Ok(match found {
-        None => job.state.is_past_intent().then_some(None), // else nothing of it is out
-        Some((names, born_ns)) => (names > 1).then_some(born_ns),
+        None if job.state.is_past_intent() => Some(OtherNames { job: job.id, born_ns: None }),
+        None => None, // nothing of it is out
+        Some((names, born_ns)) => (names > 1).then_some(OtherNames { job: job.id, born_ns }),
     })
 }
 

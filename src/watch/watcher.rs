@@ -44,8 +44,9 @@ const OFFER_AGAIN: Duration = Duration::from_millis(5);
 pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values) + Send + Sync>;
 
 /// Tells why a file with so many names is not to be taken.
-type Unfit = Box<dyn Fn(&Path, &FileIdentity, &[u8]) -> Option<String> + Send + Sync>;
 type TakenAs = Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<OtherName> + Send + Sync>;
+/// The same of a file beside a checksum of this text.
+type Unfit = Box<dyn Fn(&Path, &FileIdentity, &[u8]) -> Option<String> + Send + Sync>;
 
 /// What is known of files that are seen.
 pub(crate) struct Known {
