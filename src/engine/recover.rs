@@ -150,6 +150,9 @@ fn give_back_second_names(shared: &Shared, job: &mut Job) -> Result<bool, Troubl
     let Some(claimed) = job.source.claimed.as_ref().filter(|_| never_began) else { return Ok(false) };
     // One that cannot be looked at is met by its loader.
     let has_others = durable_fs::has_other_names(claimed.as_path()).unwrap_or(false);
+    if has_others {
+        fail::remove_hidden(shared, job)?; // that it was started may not have become durable
+    }
     Ok(has_others && give_back(shared, job, SECOND_NAME)?)
 }
 

@@ -64,5 +64,4 @@ pub(crate) use look::{
     blind_spot, is_blind, is_mere_note, is_of_folder, is_written, look_at, may_have_writer,
 };
 pub(crate) use offer::{Answer, Content, Offer, Outlets};
-pub(crate) use second_names::OtherName;
-pub(crate) use watcher::{Known, WentAway};
+pub(crate) use watcher::{Known, OtherName, WentAway};

@@ -24,17 +24,6 @@ const NAME_PAUSE: Duration = Duration::from_secs(5);
 /// Looks at a name that waits for good are as rare as this, or as scans.
 const FOR_GOOD_PAUSE: Duration = Duration::from_mins(1);
 
-/// Another name of a file that a job took.
-#[derive(Debug)]
-pub(crate) struct OtherName {
-    /// Why it is not taken.
-    pub(crate) reason: String,
-    /// Its job ended: it waits for good.
-    pub(crate) is_done: bool,
-    /// That job failed, and an operator may retry it.
-    pub(crate) may_be_retried: bool,
-}
-
 impl Watcher {
     /// Whether a file waits for good, as another name of one whose job ended.
     pub(super) fn is_name_of_done(&self, path: &Path, file: &FileIdentity) -> bool {

@@ -23,7 +23,6 @@ use super::ready::FOREVER;
 use super::roots::Roots;
 use super::rules::{Part, RuleSet};
 use super::scanner::{Finding, Scanner};
-use super::second_names::OtherName;
 use super::strangers::Strangers;
 use super::table::Table;
 use super::troubles::Troubles;
@@ -42,6 +41,17 @@ const OFFER_AGAIN: Duration = Duration::from_millis(5);
 
 /// Told of a candidate's rule, its path, and what it was.
 pub(crate) type WentAway = Box<dyn Fn(&Arc<Rule>, &Path, &FileIdentity, &Values) + Send + Sync>;
+
+/// Another name of a file that a job took.
+#[derive(Debug)]
+pub(crate) struct OtherName {
+    /// Why it is not taken.
+    pub(crate) reason: String,
+    /// Its job ended: it waits for good.
+    pub(crate) is_done: bool,
+    /// That job failed, and an operator may retry it.
+    pub(crate) may_be_retried: bool,
+}
 
 /// Tells why a file with so many names is not to be taken.
 type TakenAs = Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<OtherName> + Send + Sync>;
