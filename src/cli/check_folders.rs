@@ -15,7 +15,9 @@ use crate::durable_fs::{self, CLAIM_FOLDER, FsError, Need};
 use crate::model::fault::Fault as _;
 use crate::model::os_text::{escaped, escaped_path};
 use crate::model::pattern::Pattern;
-use crate::model::rule::{ArchiveOwner, Mode, OnSuccess};
+#[cfg(unix)]
+use crate::model::rule::ArchiveOwner;
+use crate::model::rule::{Mode, OnSuccess};
 use crate::model::template::fixed_folder;
 
 /// Folders of a pattern that are tried at most, and names that are looked through for them.

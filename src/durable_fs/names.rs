@@ -86,6 +86,7 @@ pub(crate) struct Refusal {
 
 /// What a file is to have in a folder.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(windows, allow(dead_code, reason = "there what is moved keeps the rights of its folder"))]
 pub(crate) struct Wanted {
     pub user: Option<u32>,
     pub group: Option<u32>,
@@ -94,6 +95,7 @@ pub(crate) struct Wanted {
 
 /// What a file does not have there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(windows, allow(dead_code, reason = "there only times are asked for"))]
 pub(crate) enum Unkept {
     User,
     Group,

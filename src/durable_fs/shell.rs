@@ -24,11 +24,10 @@ pub(crate) fn word(path: &Path) -> String {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
-    #[cfg(unix)]
     #[test]
     fn a_shell_reads_every_name_as_it_was() {
         use std::ffi::OsStr;
