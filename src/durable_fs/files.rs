@@ -8,11 +8,10 @@ use super::error::{FsError, SYNC};
 use super::names::{Entry, Kind, Reach};
 use super::platform;
 use super::whereabouts::note_place;
-use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs};
+use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs, SAMPLE};
 
 /// Of a larger file a sample is read to know it again: its windows, evenly spaced from its begin to its end.
 const DIGEST_BYTES_MAX: u64 = SAMPLE_WINDOWS * SAMPLE_WINDOW_BYTES;
-const SAMPLE: &str = "sample:";
 const SAMPLE_WINDOWS: u64 = 8;
 const SAMPLE_WINDOW_BYTES: u64 = 1 << 20;
 

@@ -51,7 +51,7 @@ pub(crate) fn move_by(from: &Path, to: &Path, how: Moving<'_>) -> Result<Renamed
     let copy = || {
         let found = identity_at(from).map_err(|e| FsError::new("look at", from, e))?;
         let Some(found) = found else {
-            forget_note(from, to)?;
+            forget_note(from, to).ok(); // beside a source that is gone it does no harm
             return Ok(Renamed::Missing);
         };
         if is_missing(to)? {

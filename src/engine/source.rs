@@ -141,10 +141,13 @@ pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
     }
 }
 
-/// Whether this is the file that the job found there, given a name or other rights since: as the watch knows it again.
+/// Whether this is the file that the job found there, given a name or other rights since: as the watch knows it again, but by all its bytes.
+/// A large one is given back, and taken anew.
 fn is_kept_source(job: &Job, mut found: FileIdentity) -> bool {
     let (path, known) = (job.source_path().as_path(), &job.source.identity);
-    let Some(before) = &job.source.kept_as else { return false };
+    let Some(before) = job.source.kept_as.as_ref().filter(|before| before.is_of_all_bytes()) else {
+        return false;
+    };
     for _ in 0..LOOKS_MAX {
         if !durable_fs::is_same_content(path, &found, known) {
             return false;

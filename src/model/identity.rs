@@ -42,7 +42,16 @@ pub struct KeptAs {
     pub digest: Option<String>,
 }
 
+/// What the digest of a sample begins with.
+pub(crate) const SAMPLE: &str = "sample:";
+
 impl KeptAs {
+    /// Whether every byte counted: a sample tells a file that somebody touched, and not one that is being read from one that was written
+    /// meanwhile.
+    pub(crate) fn is_of_all_bytes(&self) -> bool {
+        self.digest.as_ref().is_some_and(|digest| !digest.starts_with(SAMPLE))
+    }
+
     /// Whether what lies there now is the same: by its bytes, else by that it got or lost a name, which says why its ctime is another.
     pub fn explains(&self, now: &Self) -> bool {
         match (&self.digest, &now.digest) {

@@ -239,6 +239,10 @@ impl Store {
             if !before.explains(&now) {
                 continue;
             }
+            // It was read for seconds, perhaps: its job may have gone on meanwhile, and then it is looked at again.
+            if self.ledger(row.job)?.as_ref() != Some(&row) {
+                return self.kept_with_other_ctime(path, identity, reads);
+            }
             if row.outcome != LedgerOutcome::Claimed {
                 let mut changes = self.change();
                 changes.forget_kept(row.job, &row.path, &row.identity);
