@@ -233,7 +233,7 @@ fn take(
         .is_err_and(|error| error.action == "rename" && durable_fs::is_out_of_descriptors(&error.source));
     match renamed.map_err(|error| with_claim_hint(error.into())) {
         Ok(Renamed::Done) => {}
-        // The row stays: the next start finds the file on one side of the rename, or under both names.
+        // The row stays: the next start finds the file on one side of the rename.
         Err(trouble) if trouble.is_poisoned() => return Err(trouble),
         refused => {
             if !was_tried || !is_taken_all_the_same(job, to) {
