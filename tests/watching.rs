@@ -465,7 +465,10 @@ fn a_kept_file_that_is_watched_under_two_names_is_ingested_once() {
         world.move_in(&format!("in/{later}.txt"), "one\n");
         service.wait_for(&world, &format!("out/{later}.main"));
         service.wait_until("nothing waits", || {
-            world.json(&["jobs", "--json"])["waiting"].as_array().is_none_or(Vec::is_empty).then_some(())
+            world.json(&["jobs", "--json"])["files_waiting"]
+                .as_array()
+                .is_none_or(Vec::is_empty)
+                .then_some(())
         });
         service.stop();
     }

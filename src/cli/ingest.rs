@@ -119,7 +119,7 @@ fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<
     Ok((files, all_there))
 }
 
-/// Tells that a service takes some of the files as well.
+/// Tells that some of the files lie where a service takes them, if they are not published before.
 fn tell_watched(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<()> {
     let rules = RuleSet::new(settings.rules.clone())?;
     let rule_of = |file: &PathBuf| rules.assign(file).and_then(|(at, _)| settings.rules.get(at));
@@ -134,7 +134,12 @@ fn tell_watched(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<()> {
     if let Some((file, rule)) = watched.find(|(file, _)| !is_kept(file)) {
         let others = if files.len() > 1 { ", and others may" } else { "" };
         let message = format!("{} lies where rule \"{}\" watches{others}", escaped_path(file), rule.name);
-        complain(&message, Some("a running service ingests it once more; `--retire` claims it instead"));
+        complain(
+            &message,
+            Some(
+                "once it is published it stays there, and is not taken again; `--retire` has it archived or deleted",
+            ),
+        );
     }
     Ok(())
 }

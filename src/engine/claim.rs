@@ -124,15 +124,17 @@ pub(super) fn claim(
     Ok(answers)
 }
 
-/// From here on another name of the file is none of its own. Where two are claimed at once, such as by two names of their folder, each is
-/// entered before it asks: not both go on.
+/// From here on another name of the file is none of its own. Of two that are claimed at once, such as by two names of their folder, the
+/// first to begin goes on.
 fn enter(shared: &Shared, want: &Wanted, job: Job) -> Result<Job, Trouble> {
     let (taken, offer) = (&shared.claims.taken, &want.offer);
-    taken.begin(&job);
-    let other = match offer.names {
-        Some(names) => taken.other_name(&shared.store, &offer.path, &offer.identity, names, Some(job.id)),
+    let other = match (taken.begin(&job), offer.names) {
+        (Some(begun), _) => Ok(Some(begun)),
+        (None, Some(names)) => {
+            taken.other_name(&shared.store, &offer.path, &offer.identity, names, Some(job.id))
+        }
         // An operator may have it once more, but not while its job is at it.
-        None => taken.unfinished(&shared.store, &offer.path, &offer.identity, Some(job.id)),
+        (None, None) => taken.unfinished(&shared.store, &offer.path, &offer.identity, u64::MAX, Some(job.id)),
     };
     let refused = match other {
         Ok(None) => return Ok(job),

@@ -123,10 +123,13 @@ impl Engine {
 
     /// Takes a failed job from its source again, under the current rule.
     pub(super) fn retry(&self, stages: Option<&Arc<Shared>>, id: JobId) -> Result<JobId, Trouble> {
-        let Some(shared) = stages else { return Ok(retry::retry(self.store(), &self.inner.rules, id)?.id) };
+        let Some(shared) = stages else {
+            return Ok(retry::retry(self.store(), None, &self.inner.rules, id)?.id);
+        };
         retry::retriable(&shared.store, id)?; // else it may be long in other hands
         let job = with_job_in_hand(shared, id, || {
-            retry::retry(&shared.store, shared.rules.now().iter().map(AsRef::as_ref), id)
+            let taken = Some(&*shared.claims.taken);
+            retry::retry(&shared.store, taken, shared.rules.now().iter().map(AsRef::as_ref), id)
         })?;
         shared.claims.taken.enter(&job);
         shared.publishing.names.release(id); // of one that was publishing

@@ -1,13 +1,17 @@
 //! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
 use super::source::{ask_folder, folder_of, out_of_reach};
+use super::taken::TakenFiles;
 use super::trouble::Trouble;
 use super::{archive, fail, landing_roots};
+use std::path::Path;
+
 use crate::clock;
-use crate::durable_fs::Presence;
+use crate::durable_fs::{self, Presence};
 use crate::model::account::Account;
 use crate::model::delivery::Delivery;
 use crate::model::fault::{FaultKind, WaitsFor};
+use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
@@ -17,6 +21,7 @@ use crate::store::{LedgerOutcome, LedgerRow, Store};
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
 pub(crate) fn retry<'r>(
     store: &Store,
+    taken: Option<&TakenFiles>,
     rules: impl IntoIterator<Item = &'r Rule>,
     id: JobId,
 ) -> Result<Job, Trouble> {
@@ -40,7 +45,7 @@ pub(crate) fn retry<'r>(
     }
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
     match ask_folder(&from)? {
-        Presence::Here(_) => {}
+        Presence::Here(found) => check_not_taken(store, taken, id, from.as_path(), &found)?,
         Presence::FolderAway => return Err(out_of_reach(&folder_of(&from))),
         Presence::Gone(_) => {
             return Err(refuse(
@@ -65,6 +70,30 @@ pub(crate) fn retry<'r>(
         fail::remove_hidden_of(&left, &published_as);
     }
     Ok(job) // the loader takes the source out of quarantine, so that a restart takes the same path
+}
+
+/// Whether another job has, or has published, the file of a job: one to which it was offered by another name since.
+fn check_not_taken(
+    store: &Store,
+    taken: Option<&TakenFiles>,
+    id: JobId,
+    from: &Path,
+    found: &FileIdentity,
+) -> Result<(), Trouble> {
+    let of_store = if taken.is_none() { Some(TakenFiles::of(store)?) } else { None };
+    let names = durable_fs::names_of(from)?;
+    let other = match taken.or(of_store.as_ref()) {
+        Some(taken) => taken.unfinished(store, from, found, names, Some(id))?,
+        None => None,
+    };
+    let other = match other {
+        None => TakenFiles::done(store, from, found)?.filter(|done| done.job() != id && done.is_published()),
+        taken => taken,
+    };
+    other.map_or(Ok(()), |other| {
+        let message = format!("the source of job {id} would be published a second time: {}", other.told());
+        Err(refuse(message, "to have it twice, copy it into the watched folder"))
+    })
 }
 
 /// A job that can be retried, as it is.
@@ -226,7 +255,7 @@ mod tests {
     }
 
     fn retried(world: &World, job: &Job) -> Result<Job, Trouble> {
-        retry(&world.shared.store, [&*world.rule()], job.id)
+        retry(&world.shared.store, None, [&*world.rule()], job.id)
     }
 
     #[test]
@@ -243,7 +272,7 @@ mod tests {
         let (world, job) = failed();
         let mut rule = Rule::clone(&world.rule());
         rule.source.on_success = crate::model::rule::OnSuccess::Keep;
-        let refused = retry(&world.shared.store, [&rule], job.id).expect_err("it could not end");
+        let refused = retry(&world.shared.store, None, [&rule], job.id).expect_err("it could not end");
         assert!(refused.error.message.contains("source.on_success"), "{}", refused.error);
         assert_eq!(world.row(&job), Some(job));
     }
@@ -258,7 +287,7 @@ mod tests {
         for output in rule.outputs.values_mut() {
             output.path = world.path("other/{stem}").to_str().expect("UTF-8").to_owned();
         }
-        retry(&world.shared.store, [&rule], job.id).expect("is queued");
+        retry(&world.shared.store, None, [&rule], job.id).expect("is queued");
         assert!(!crate::engine::tests::is_there(&hidden));
     }
 
@@ -284,7 +313,7 @@ mod tests {
     #[test]
     fn a_job_of_a_rule_that_is_gone_is_not_retried() {
         let (world, job) = failed();
-        let refused = retry(&world.shared.store, &[], job.id).expect_err("nobody knows its rule");
+        let refused = retry(&world.shared.store, None, &[], job.id).expect_err("nobody knows its rule");
         assert!(refused.error.message.contains("payments"), "{}", refused.error);
     }
 }

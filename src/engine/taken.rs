@@ -1,9 +1,10 @@
-//! Files that jobs have taken, by their number: another name (hard link) of one of them is no file of its own.
+//! Files that jobs have taken, by their number: another name (hard link) of one of them is no file of its own, nor is one that a job reads
+//! where it lies.
 //!
 //! ```text
 //! claim    number entered -> row -> rename           ended
 //! job                               queued ... retiring: it has other names? -> row of that, durable -> moved away
-//! watch      a candidate with several names: is its number entered? ......... a candidate: is there such a row?
+//! watch      a candidate: is its number entered? ............................ a candidate: is there such a row?
 //! ```
 //!
 //! As long as the job is unfinished, the file that it has is looked at beside the candidate. Once it is done that file may be gone, and its
@@ -17,32 +18,48 @@ use super::lock;
 use super::trouble::Trouble;
 use crate::durable_fs::{self, FsError, Mounts};
 use crate::model::identity::FileIdentity;
-use crate::model::job::Job;
+use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::store::{LedgerOutcome, OtherNames, Store, StoreError};
 use crate::watch::OtherName;
 
-/// The numbers of the files that unfinished jobs have claimed, and whether their rows are written. Locks for itself.
+/// The numbers of the files that unfinished jobs have, or read where they lie. Locks for itself.
 #[derive(Default)]
-pub(super) struct TakenFiles(Mutex<BTreeMap<(u64, JobId), bool>>);
+pub(super) struct TakenFiles(Mutex<BTreeMap<(u64, JobId), Entry>>);
+
+#[derive(Clone)]
+enum Entry {
+    /// Before its row is written: where it lies, on which device.
+    Begun(OsText, u64),
+    /// The row says more. Whether its job reads it where it lies.
+    HasRow { stays: bool },
+}
 
 impl TakenFiles {
-    /// A job that renames its source is about to, or did: its row says which.
+    /// Those of a store that no service has.
+    pub(super) fn of(store: &Store) -> Result<Self, StoreError> {
+        let taken = Self::default();
+        store.unfinished_jobs()?.iter().for_each(|job| taken.enter(job));
+        Ok(taken)
+    }
+
+    /// A job has, or reads, its source: its row says which.
     pub(super) fn enter(&self, job: &Job) {
-        self.put(job, true);
+        lock(&self.0).insert(number(job), Entry::HasRow { stays: job.source.claimed.is_none() });
     }
 
-    /// The same before its row is written.
-    pub(super) fn begin(&self, job: &Job) {
-        self.put(job, false);
-    }
-
-    fn put(&self, job: &Job, has_row: bool) {
-        if job.source.claimed.is_some() {
-            lock(&self.0).insert(number(job), has_row);
-        }
+    /// The same before its row is written. Of two that begin with one file the later one is told of the other.
+    pub(super) fn begin(&self, job: &Job) -> Option<TakenAs> {
+        let Source { path, identity, .. } = &job.source;
+        let others = {
+            let mut taken = lock(&self.0);
+            let others: Vec<_> = of_number(&taken, identity.inode).collect();
+            taken.insert(number(job), Entry::Begun(path.clone(), identity.device));
+            others
+        };
+        others.into_iter().find_map(|(id, entry)| entry.begun_with(id, path.as_path(), identity))
     }
 
     /// The job ended.
@@ -53,39 +70,40 @@ impl TakenFiles {
     /// The job's source is another file from now on.
     pub(super) fn exchange(&self, job: &mut Job, identity: FileIdentity) {
         let mut taken = lock(&self.0);
-        let has_row = taken.remove(&number(job));
+        let entry = taken.remove(&number(job));
         job.source.identity = identity;
-        if let Some(has_row) = has_row {
-            taken.insert(number(job), has_row);
+        if let Some(entry) = entry {
+            taken.insert(number(job), entry);
         }
     }
 
-    fn jobs(&self, inode: u64) -> Vec<(JobId, bool)> {
-        let first = (inode, JobId::from_bytes([0; 16]));
-        let last = (inode, JobId::from_bytes([0xFF; 16]));
-        lock(&self.0).range(first..=last).map(|((_, id), has_row)| (*id, *has_row)).collect()
-    }
-
-    /// The unfinished job, but for this one, of whose file this is another name.
+    /// The unfinished job, but for this one, that has this file of so many names, under another one or where it lies.
     pub(super) fn unfinished(
         &self,
         store: &Store,
         path: &Path,
         identity: &FileIdentity,
+        names: u64,
         but: Option<JobId>,
     ) -> Result<Option<TakenAs>, StoreError> {
-        for (id, has_row) in self.jobs(identity.inode).into_iter().filter(|(id, _)| Some(*id) != but) {
+        let entered: Vec<_> = of_number(&lock(&self.0), identity.inode).collect();
+        let may_have_it = |(id, entry): &(JobId, Entry)| {
+            Some(*id) != but && (names > 1 || matches!(entry, Entry::HasRow { stays: true }))
+        };
+        for (id, entry) in entered.into_iter().filter(may_have_it) {
             match store.job(id)? {
                 Some(job) if has_file(&job, path, identity) => {
-                    return Ok(Some(TakenAs { job: id, state: job.state.get(), of: job.source.path }));
+                    return Ok(Some(TakenAs::new(id, job.state.get(), job.source.path, path)));
                 }
-                Some(_) => {}
+                // Who claims another name himself was told when he began.
+                None if but.is_none() => {
+                    let begun = entry.begun_with(id, path, identity);
+                    if let Some(taken) = begun.filter(|taken| !taken.is_itself) {
+                        return Ok(Some(taken));
+                    }
+                }
                 // Its row was dropped a moment ago.
-                None if has_row => {}
-                // It is being claimed.
-                None => {
-                    return Ok(Some(TakenAs { job: id, state: JobState::Queued, of: "a file".into() }));
-                }
+                _ => {}
             }
         }
         Ok(None)
@@ -100,11 +118,18 @@ impl TakenFiles {
         names: u64,
         but: Option<JobId>,
     ) -> Result<Option<TakenAs>, StoreError> {
-        if names > 1
-            && let Some(taken) = self.unfinished(store, path, identity, but)?
-        {
+        if let Some(taken) = self.unfinished(store, path, identity, names, but)? {
             return Ok(Some(taken));
         }
+        Self::done(store, path, identity)
+    }
+
+    /// The same of a job that is done.
+    pub(super) fn done(
+        store: &Store,
+        path: &Path,
+        identity: &FileIdentity,
+    ) -> Result<Option<TakenAs>, StoreError> {
         let Some(OtherNames { job: id, born_ns }) = store.other_names(identity)? else { return Ok(None) };
         // The number may be that of a file that was made since.
         let born = durable_fs::born_ns(path);
@@ -115,7 +140,7 @@ impl TakenFiles {
         // The job's own row is forgotten when it is long done.
         let state = store.job(id)?.map_or_else(|| state_at_end(row.outcome), |job| job.state.get());
         let was_given_back = row.outcome == LedgerOutcome::GivenBack || state == JobState::Aborted;
-        Ok((!was_given_back).then_some(TakenAs { job: id, state, of: row.path }))
+        Ok((!was_given_back).then(|| TakenAs::new(id, state, row.path, path)))
     }
 }
 
@@ -129,53 +154,96 @@ fn state_at_end(outcome: LedgerOutcome) -> JobState {
     }
 }
 
+impl Entry {
+    /// The job of this entry, if it has begun with a file and has no row yet.
+    fn begun_with(&self, job: JobId, path: &Path, identity: &FileIdentity) -> Option<TakenAs> {
+        let Self::Begun(of, device) = self else { return None };
+        let may_be_it = *device == identity.device || Mounts::now().are_of_one(of.as_path(), path);
+        may_be_it.then(|| TakenAs::new(job, JobState::Queued, of.clone(), path))
+    }
+}
+
 fn number(job: &Job) -> (u64, JobId) {
     (job.source.identity.inode, job.id)
 }
 
-/// Whether this is the file that a job has, under another name than where it lay. A claim renames it from there: it is looked for in that
-/// order. What cannot be on the file system of the candidate, which answers, is not looked at: its own may hang.
-fn has_file(job: &Job, path: &Path, identity: &FileIdentity) -> bool {
-    let is_it = |at: &Path| {
-        at != path
-            && durable_fs::identity_at(at)
-                .is_ok_and(|found| found.is_some_and(|found| found.same_file(identity)))
-    };
-    let claimed = job.source_path().as_path();
-    let may_be_it =
-        || job.source.identity.device == identity.device || Mounts::now().are_of_one(claimed, path);
-    !job.state.is_final() && may_be_it() && (is_it(job.source.path.as_path()) || is_it(claimed))
+fn of_number(
+    taken: &BTreeMap<(u64, JobId), Entry>,
+    inode: u64,
+) -> impl Iterator<Item = (JobId, Entry)> + use<'_> {
+    let first = (inode, JobId::from_bytes([0; 16]));
+    let last = (inode, JobId::from_bytes([0xFF; 16]));
+    taken.range(first..=last).map(|((_, id), entry)| (*id, entry.clone()))
 }
 
-/// Of which job a file is that was taken by another name.
+/// Whether this is the file that a job has. A claim renames it from where it lay: it is looked for in that order, under other names than
+/// this. One that is read where it lies is the same under this name, too, as long as nobody writes it anew. What cannot be on the file
+/// system of the candidate, which answers, is not looked at: its own may hang.
+fn has_file(job: &Job, path: &Path, identity: &FileIdentity) -> bool {
+    let Source { path: lay, claimed, identity: known, .. } = &job.source;
+    let found = |at: &Path| {
+        let found = durable_fs::identity_at(at).ok().flatten();
+        found.filter(|found| found.same_file(identity))
+    };
+    let may_be_it =
+        || known.device == identity.device || Mounts::now().are_of_one(job.source_path().as_path(), path);
+    if job.state.is_final() || !may_be_it() {
+        return false;
+    }
+    let lay = lay.as_path();
+    match claimed.as_ref().map(OsText::as_path) {
+        Some(claimed) => [lay, claimed].into_iter().any(|at| at != path && found(at).is_some()),
+        None => {
+            let is_read = |found| durable_fs::is_same_content(lay, &found, known);
+            !job.is_given_back() && found(lay).is_some_and(is_read)
+        }
+    }
+}
+
+/// Of which job a file is that was taken.
 #[derive(Debug)]
 pub(super) struct TakenAs {
     job: JobId,
     state: JobState,
     /// The name by which it was taken.
     of: OsText,
+    /// It is this name: the job leaves the file where it lies.
+    is_itself: bool,
 }
 
 impl TakenAs {
+    fn new(job: JobId, state: JobState, of: OsText, path: &Path) -> Self {
+        let is_itself = of.as_path() == path;
+        Self { job, state, of, is_itself }
+    }
+
+    pub(super) fn job(&self) -> JobId {
+        self.job
+    }
+
+    pub(super) fn is_published(&self) -> bool {
+        self.state == JobState::Completed
+    }
+
     /// Why it waits.
     pub(super) fn told(&self) -> String {
-        let Self { job, of, .. } = self;
-        match self.state {
+        let Self { job, of, state, is_itself } = self;
+        let another = if *is_itself { String::new() } else { format!("it is another name of {of}: ") };
+        let once_more = "to have it taken by this name, name it to `landfall ingest`, or copy it";
+        match state {
             JobState::Completed => format!(
-                "it is another name of {of}, whose records job {job} has published: it is not taken as long as it is the same; remove it, or \
-                 have it once more by `landfall ingest`, or as a copy"
+                "{another}job {job} has published its records, and it is not taken as long as it is the same; remove it, or have it once \
+                 more by `landfall ingest`, or as a copy"
             ),
-            JobState::Failed => format!(
-                "it is another name of {of}, with which job {job} failed: `landfall show {job}` says why; to have it taken by this name, \
-                 name it to `landfall ingest`, or copy it"
-            ),
-            JobState::Refused => format!(
-                "it is another name of {of}, which job {job} was for, and it was refused: `landfall show {job}` says why; to have it taken \
-                 by this name, name it to `landfall ingest`, or copy it"
-            ),
-            _ => {
-                format!("it is another name of {of}, which job {job} has taken: nothing is taken twice")
+            JobState::Failed => {
+                format!("{another}job {job} failed with it: `landfall show {job}` says why; {once_more}")
             }
+            JobState::Refused => {
+                format!(
+                    "{another}job {job}, which was for it, was refused: `landfall show {job}` says why; {once_more}"
+                )
+            }
+            _ => format!("{another}job {job} has taken it, and nothing is taken twice"),
         }
     }
 }
@@ -190,7 +258,8 @@ impl From<TakenAs> for OtherName {
     }
 }
 
-/// Before a job lets its source go: other names of it stay known. True: a row says so, which the caller makes durable.
+/// Before a job lets its source go: what is left of it under other names stays known, and so does what was read where it lies. True: a row
+/// says so, which the caller makes durable.
 pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble> {
     let other = match other_names(job) {
         Ok(None) => return Ok(false),
@@ -206,21 +275,32 @@ pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble
     Ok(true)
 }
 
-/// What is to be known of the source, if it has other names. One that somebody removed may have any, and one that a crash
-/// left moved already has those that it has there.
+/// What is to be known of the source, if it has other names, or stays although its rule does not keep it. One that somebody removed may
+/// have any, and one that a crash left moved already has those that it has there.
 fn other_names(job: &Job) -> Result<Option<OtherNames>, FsError> {
-    let Some(claimed) = &job.source.claimed else { return Ok(None) };
-    let mut found = durable_fs::names_and_birth(claimed.as_path())?;
-    if let (None, Some(moved)) = (found, job.retired_to.as_ref().map(OsText::as_path)) {
-        let is_it = |file: &FileIdentity| durable_fs::is_same_file(moved, file, &job.source.identity);
-        if durable_fs::identity_at(moved).is_ok_and(|there| there.is_some_and(|file| is_it(&file))) {
-            found = durable_fs::names_and_birth(moved)?;
-        }
+    let stays = !job.source.retire;
+    if stays && job.is_failing() {
+        return Ok(None); // it is its rule's to take
+    }
+    let is_it = |at: &Path| {
+        let is_it = |file: &FileIdentity| durable_fs::is_same_file(at, file, &job.source.identity);
+        durable_fs::identity_at(at).is_ok_and(|there| there.is_some_and(|file| is_it(&file)))
+    };
+    let lies_at = job.source_path().as_path();
+    // Where it was not claimed, its name may be another file's by now.
+    let mut found = match job.source.claimed {
+        None if !is_it(lies_at) => None,
+        _ => durable_fs::names_and_birth(lies_at)?,
+    };
+    if let (None, Some(moved)) = (found, job.retired_to.as_ref().map(OsText::as_path))
+        && is_it(moved)
+    {
+        found = durable_fs::names_and_birth(moved)?;
     }
     Ok(match found {
         None if job.state.is_past_intent() => Some(OtherNames { job: job.id, born_ns: None }),
         None => None, // nothing of it is out
-        Some((names, born_ns)) => (names > 1).then_some(OtherNames { job: job.id, born_ns }),
+        Some((names, born_ns)) => (names > 1 || stays).then_some(OtherNames { job: job.id, born_ns }),
     })
 }
 
@@ -233,7 +313,7 @@ mod tests {
 
     fn of_which(world: &World, link: &Path) -> Option<JobId> {
         let identity = durable_fs::identity_at(link).expect("looks").expect("a file");
-        let found = world.shared.claims.taken.unfinished(&world.shared.store, link, &identity, None);
+        let found = world.shared.claims.taken.unfinished(&world.shared.store, link, &identity, 2, None);
         found.expect("asks").map(|taken| taken.job)
     }
 

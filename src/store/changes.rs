@@ -10,7 +10,7 @@ use super::error::StoreError;
 use super::keys::{self, Key};
 use super::{Checkpoint, Inner, LedgerRow, OtherNames, Store, failed, feed, value};
 use crate::model::account::FailedRecord;
-use crate::model::identity::FileIdentity;
+use crate::model::identity::{FileIdentity, KeptAs};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
@@ -46,6 +46,10 @@ enum Change {
     },
     Unclaim {
         job: JobId,
+    },
+    /// A kept file's row, as it was and as it is to be.
+    KeptAgain {
+        rows: Box<(LedgerRow, LedgerRow)>,
     },
     /// Those of the rows whose keys begin so that name this job.
     ForgetKept {
@@ -100,6 +104,17 @@ impl<'a> Changes<'a> {
             self.ask(Change::ForgetKept { job, prefix });
         }
         self
+    }
+
+    /// A kept file is known by what it is `now`, if its row is still the one that it was compared with: its job may have gone on meanwhile.
+    pub(crate) fn kept_again(
+        &mut self,
+        before: &LedgerRow,
+        identity: FileIdentity,
+        now: KeptAs,
+    ) -> &mut Self {
+        let now = LedgerRow { identity, kept_as: Some(now), ..before.clone() };
+        self.ask(Change::KeptAgain { rows: Box::new((before.clone(), now)) })
     }
 
     /// A file that a job took has other names, by which it is not to be taken again.
@@ -236,6 +251,7 @@ impl Staged<'_> {
             Change::Remove { key } => self.put(key, &[]),
             Change::RemoveFailedRecords { job, from } => self.remove_failed_records(*job, *from),
             Change::Unclaim { job } => self.remove_ledger_row(*job),
+            Change::KeptAgain { rows } => self.kept_again(&rows.0, &rows.1),
             Change::ForgetKept { job, prefix } => self.forget_kept(*job, prefix),
             Change::ForgetOtherNames { of, job } => self.remove_other_names(of, *job),
         }
@@ -284,6 +300,21 @@ impl Staged<'_> {
             }
         }
         Ok(())
+    }
+
+    fn kept_again(&mut self, before: &LedgerRow, now: &LedgerRow) -> Result<(), StoreError> {
+        let key = keys::of_job(keys::LEDGER, before.job);
+        if self.row::<LedgerRow>("ledger row", &key)?.as_ref() != Some(before) {
+            return Ok(());
+        }
+        let (path, identity) = (&before.path, &before.identity);
+        for prefix in [keys::kept_whatever_ctime(identity), keys::kept_at_whatever_ctime(path, identity)] {
+            self.forget_kept(before.job, &prefix)?;
+        }
+        for kept in [keys::kept(&now.identity), keys::kept_at(&now.path, &now.identity)] {
+            self.put(&kept, &value::encode("kept file", &now.job)?)?;
+        }
+        self.put(&key, &value::encode("ledger row", now)?)
     }
 
     fn remove_other_names(&mut self, of: &FileIdentity, job: JobId) -> Result<(), StoreError> {

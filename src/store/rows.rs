@@ -244,10 +244,7 @@ impl Store {
                 return self.kept_with_other_ctime(path, identity, reads);
             }
             if row.outcome != LedgerOutcome::Claimed {
-                let mut changes = self.change();
-                changes.forget_kept(row.job, &row.path, &row.identity);
-                changes.ledger(&LedgerRow { identity: *identity, kept_as: Some(now), ..row.clone() }, true);
-                changes.apply()?;
+                self.change().kept_again(&row, *identity, now).apply()?;
             }
             return Ok(KeptFile::Of(row.job));
         }

@@ -1,0 +1,235 @@
+//! Promise: in whatever order files get names, lose some, get other rights, fail, are retried and ingested by hand, and the service is
+//! killed, no record comes out twice that nobody asked for twice, and each comes out, or it is told what it waits for.
+//!
+//! `LANDFALL_TEST_STEPS` makes it longer, `LANDFALL_TEST_SEED` repeats a run.
+#![cfg(unix)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::random::{Random, seed};
+use support::{Service, World, remove};
+
+const STEPS: usize = 60;
+const RULES: [(&str, &str); 3] = [
+    ("archived", "{ on_success = \"archive\", archive_dir = \"archive\" }"),
+    ("deleted", "{ on_success = \"delete\" }"),
+    ("kept", "{ on_success = \"keep\" }"),
+];
+/// Where names are given and taken at random; nobody watches the last one.
+const FOLDERS: [&str; 4] = ["archived", "deleted", "kept", "elsewhere"];
+
+struct Test {
+    world: World,
+    random: Random,
+    /// How often an operator asked for the records of each file.
+    by_hand: BTreeMap<usize, usize>,
+    /// Its files, by their numbers.
+    files: Vec<u64>,
+    names: usize,
+}
+
+impl Test {
+    fn new(steps: usize) -> Self {
+        let world = World::bare();
+        let rule = |(name, source): &(&str, &str)| {
+            format!(
+                "name = \"{name}\"\npaths = [\"{name}/*\"]\noutput = {{ main = {{ path = \"out/{name}-{{stem}}.main\" }} }}\n\
+                 source = {source}\npipeline = [{{ step = \"exec\", command = [\"./step\"] }}]\n"
+            )
+        };
+        world.configure("stop_timeout = \"2s\"", &RULES.each_ref().map(rule).each_ref().map(String::as_str));
+        world.write(
+            "step",
+            format!("#!/bin/sh\n[ ! -e {}/failing ] || exit 1\nexec cat\n", world.folder().display()),
+        );
+        world.sh("chmod +x step; mkdir archived deleted kept elsewhere");
+        eprintln!("LANDFALL_TEST_SEED={} LANDFALL_TEST_STEPS={steps}", seed());
+        Self { world, random: Random::new(seed()), by_hand: BTreeMap::new(), files: Vec::new(), names: 0 }
+    }
+
+    /// A file's content says which one it is.
+    fn make(&mut self) {
+        let number = self.files.len();
+        let path = self
+            .world
+            .write(format!("elsewhere/{number}"), format!("file {number} one\nfile {number} two\n"));
+        self.files.push(fs::metadata(path).expect("it was made").ino());
+    }
+
+    fn names_in(&self, folder: &str) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(self.world.path(folder)) else { return Vec::new() };
+        let mut names: Vec<_> =
+            entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+        names.sort();
+        names
+    }
+
+    /// A name of a file that has not ended: of an archived one, a link is a file of its own.
+    fn a_name(&mut self) -> Option<PathBuf> {
+        let hidden = ["archived", "deleted"].map(|folder| format!("{folder}/.landfall/quarantine"));
+        let folders = FOLDERS.iter().copied().chain(hidden.iter().map(String::as_str));
+        let names: Vec<_> = folders.flat_map(|folder| self.names_in(folder)).collect();
+        self.random.one_of(&names).cloned().filter(|name| self.which(name).is_some())
+    }
+
+    /// Which of the files a name has.
+    fn which(&self, name: &Path) -> Option<usize> {
+        let inode = fs::metadata(name).ok()?.ino();
+        self.files.iter().position(|file| *file == inode)
+    }
+
+    fn step(&mut self) {
+        let choice = self.random.below(100);
+        match choice {
+            0..15 => self.make(),
+            15..50 => {
+                let folder = self.random.one_of(&FOLDERS).copied().expect("there are some");
+                self.names += 1;
+                let link = self.world.path(format!("{folder}/name-{}", self.names));
+                if let Some(name) = self.a_name() {
+                    fs::hard_link(name, link).unwrap_or(()); // it may be gone by now
+                }
+            }
+            50..62 => {
+                // One that is left keeps its number from other files.
+                if let Some(name) =
+                    self.a_name().filter(|name| !name.starts_with(self.world.path("elsewhere")))
+                    && fs::metadata(&name).is_ok_and(|file| file.nlink() > 1)
+                    && !name.to_string_lossy().contains(".landfall")
+                {
+                    fs::remove_file(name).unwrap_or(());
+                }
+            }
+            62..72 => {
+                if let Some(name) = self.a_name() {
+                    let mode = if self.random.once_in(2) { 0o644 } else { 0o640 };
+                    fs::set_permissions(name, fs::Permissions::from_mode(mode)).unwrap_or(());
+                }
+            }
+            72..80 => {
+                let failing = self.world.path("failing");
+                if failing.exists() { remove(&failing) } else { drop(self.world.write("failing", "")) }
+            }
+            80..90 => self.retry(),
+            _ => {
+                let names = self.names_in("elsewhere");
+                if let Some(name) = self.random.one_of(&names).cloned()
+                    && let Some(file) = self.which(&name)
+                {
+                    let name = name.to_string_lossy();
+                    let rule = RULES[usize::try_from(self.random.below(3)).expect("below three")].0;
+                    self.world.landfall(&["ingest", &name, "--rule", rule]);
+                    *self.by_hand.entry(file).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    fn jobs_that(&self, state: &str) -> Vec<Value> {
+        self.world.jobs().into_iter().filter(|job| job["state"] == state).collect()
+    }
+
+    fn retry(&mut self) {
+        let failed = self.jobs_that("failed");
+        if let Some(job) = self.random.one_of(&failed) {
+            self.world.landfall(&["retry", job["id"].as_str().expect("a job has an id")]);
+        }
+    }
+
+    /// How often each file's records came out; never one of them without the other.
+    fn came_out(&self) -> BTreeMap<usize, usize> {
+        let mut times = BTreeMap::<usize, [usize; 2]>::new();
+        for name in self.world.files("out").iter().filter(|name| !name.starts_with('.')) {
+            for line in self.world.text(format!("out/{name}")).lines() {
+                let mut words = line.split(' ').skip(1);
+                let Some(file) = words.next().and_then(|word| word.parse().ok()) else { continue };
+                times.entry(file).or_default()[usize::from(words.next() == Some("two"))] += 1;
+            }
+        }
+        times
+            .into_iter()
+            .map(|(file, [one, two])| (file, (one, two)))
+            .map(|(file, (one, two))| {
+                assert_eq!(one, two, "file {file}");
+                (file, one)
+            })
+            .collect()
+    }
+
+    fn settle(&mut self, service: &mut Service, round: usize) {
+        // What comes now is judged after all that came before; with it each rule has had its turn.
+        for (rule, _) in RULES {
+            self.world.write(format!("elsewhere/.last-{round}"), "last\n");
+            support::rename(
+                &self.world.path(format!("elsewhere/.last-{round}")),
+                &self.world.path(format!("{rule}/last-{round}")),
+            );
+            service.wait_for(&self.world, &format!("out/{rule}-last-{round}.main"));
+        }
+        let unfinished = ["queued", "running", "publishing", "retiring"];
+        service.wait_until("all jobs have ended", || {
+            let is_at_rest =
+                |job: &Value| job["state"].as_str().is_some_and(|state| !unfinished.contains(&state));
+            self.world.jobs().iter().all(is_at_rest).then_some(())
+        });
+    }
+
+    fn judge(&self) {
+        let came_out = self.came_out();
+        let failed = self.jobs_that("failed");
+        for file in 0..self.files.len() {
+            let times = came_out.get(&file).copied().unwrap_or(0);
+            let by_hand = self.by_hand.get(&file).copied().unwrap_or(0);
+            assert!(
+                times <= by_hand + 1,
+                "file {file} came out {times} times, asked for {by_hand} times by hand"
+            );
+            let watched = RULES.iter().flat_map(|(rule, _)| self.names_in(rule));
+            let watched: Vec<_> = watched.filter(|name| self.which(name) == Some(file)).collect();
+            for name in &watched {
+                let name = name.to_string_lossy();
+                let told = self.world.json(&["explain", &name, "--json"]);
+                let is_told =
+                    times > 0 || !failed.is_empty() || told["waits"].is_object() || told["waits"].is_string();
+                assert!(is_told, "file {file} did not come out, and nothing is told of {name}: {told:#}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_order_of_names_rights_failures_retries_and_kills_doubles_or_loses_a_record() {
+    let steps = std::env::var("LANDFALL_TEST_STEPS").map_or(STEPS, |text| text.parse().expect("a number"));
+    let mut test = Test::new(steps);
+    let mut service = test.world.start();
+    service.wait_until_it_watches();
+    for _ in 0..4 {
+        test.make();
+    }
+    for step in 0..steps {
+        test.step();
+        if step % 20 == 19 {
+            service.kill();
+            service = test.world.start();
+            service.wait_until_it_watches();
+        }
+    }
+    let failing = test.world.path("failing");
+    if failing.exists() {
+        remove(&failing);
+    }
+    test.settle(&mut service, 1);
+    for job in test.jobs_that("failed") {
+        test.world.landfall(&["retry", job["id"].as_str().expect("a job has an id")]);
+    }
+    test.settle(&mut service, 2);
+    test.judge();
+    service.stop();
+    test.judge();
+}

@@ -1,0 +1,187 @@
+//! Promise: what a job reads where it lies is published once, by whatever names it is found besides, during the job and after it.
+#![cfg(unix)]
+
+mod support;
+
+use std::process::Child;
+
+use serde_json::Value;
+use support::mounts::{Kind, Mounted};
+use support::{Service, World, lines};
+
+const GATED: &str =
+    "pipeline = [{ step = \"exec\", command = [\"./gate\"], protocol = \"line\", timeout = \"60s\" }]\n";
+
+fn wait_for_reason(service: &mut Service, world: &World, name: &str, words: &[&str]) {
+    service.wait_until(&format!("{name} waits for {words:?}"), || {
+        let said = world.json(&["explain", name, "--json"])["waits"].to_string();
+        words.iter().all(|word| said.contains(word)).then_some(())
+    });
+}
+
+/// Once this file is published, all that came before it was seen, by events and by a scan.
+fn settle(service: &mut Service, world: &World, name: &str) {
+    world.move_in(&format!("in/{name}.txt"), "one\n");
+    service.wait_for(world, &format!("out/{name}.main"));
+}
+
+fn id_of(job: &Value) -> &str {
+    job["id"].as_str().expect("a job has an id")
+}
+
+/// An operator's `landfall ingest` that is in the middle of its file.
+fn ingesting(world: &World, service: &mut Service, file: &str) -> (Child, String) {
+    world.write_gate();
+    let ingest = world.command().args(["ingest", "--rule", "payments", file]).spawn().expect("it runs");
+    service.wait_for(world, "reached");
+    let job = id_of(&world.job()).to_owned();
+    (ingest, job)
+}
+
+#[test]
+fn a_watched_name_of_a_file_that_is_ingested_by_hand_is_not_taken_during_that_or_after() {
+    let world = World::new(GATED);
+    world.write("elsewhere/x", lines(3000));
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let (mut ingest, job) = ingesting(&world, &mut service, "elsewhere/x");
+    world.sh("ln elsewhere/x in/second.txt");
+    wait_for_reason(
+        &mut service,
+        &world,
+        "in/second.txt",
+        &["another name of", "elsewhere/x", &job, "has taken"],
+    );
+    world.write("go", "");
+    assert!(ingest.wait().expect("it ends").success());
+    let published = ["another name of", "elsewhere/x", &job, "has published"];
+    wait_for_reason(&mut service, &world, "in/second.txt", &published);
+    service.kill();
+    let mut service = world.start();
+    wait_for_reason(&mut service, &world, "in/second.txt", &published);
+    world.sh("mv elsewhere/x in/third.txt; rm in/second.txt");
+    wait_for_reason(&mut service, &world, "in/third.txt", &published);
+    settle(&mut service, &world, "settled");
+    assert_eq!(world.files("out"), ["settled.main", "x.main"]);
+    assert!(
+        world.json(&["jobs", "--json"])["files_waiting"].to_string().contains("third.txt"),
+        "it is listed"
+    );
+    // What is written anew is another file; a copy is, too.
+    world.sh("cp in/third.txt .copy; mv .copy in/copy.txt; echo new >> in/third.txt");
+    service.wait_for(&world, "out/copy.main");
+    service.wait_for(&world, "out/third.main");
+    service.stop();
+}
+
+#[test]
+fn a_file_that_waits_and_is_ingested_by_hand_meanwhile_is_not_taken_when_it_is_ready() {
+    let world = World::new("ready = { strategy = \"marker\", marker = \"{name}.done\" }");
+    world.write("in/pay.txt", "one\n");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.ingest(&["in/pay.txt"]).done().says(&["watches", "not taken again", "--retire"]);
+    world.write("in/pay.txt.done", "");
+    wait_for_reason(&mut service, &world, "in/pay.txt", &[id_of(&world.job()), "has published"]);
+    world.landfall(&["explain", "in/pay.txt"]).done().says(&["has published its records"]);
+    // An operator may have it as often as he likes.
+    world.ingest(&["in/pay.txt"]).done();
+    assert_eq!(world.files("out"), ["pay-1.main", "pay.main"]);
+    world.sh("echo two > in/pay.txt; touch in/pay.txt.done");
+    service.wait_for(&world, "out/pay-2.main");
+    service.stop();
+    assert_eq!(world.text("out/pay-2.main"), "two\n");
+}
+
+#[test]
+fn a_file_that_failed_by_hand_is_its_rules_to_take() {
+    let world = World::bare();
+    let failing =
+        "name = \"other\"\npaths = [\"other/*\"]\npipeline = [{ step = \"exec\", command = [\"false\"] }]";
+    world.configure("", &["ready = { strategy = \"marker\", marker = \"{name}.done\" }", failing]);
+    world.write("in/pay.txt", "one\n");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.landfall(&["ingest", "--rule", "other", "in/pay.txt"]).ends_with(1);
+    world.write("in/pay.txt.done", "");
+    service.wait_for(&world, "out/pay.main");
+    let failed = world.jobs().into_iter().find(|job| job["state"] == "failed").expect("it failed");
+    world.landfall(&["retry", id_of(&failed)]).ends_with(1);
+    service.stop();
+}
+
+/// Goal: what a link out of quarantine had published does not come out a second time by a retry.
+#[test]
+fn a_source_that_was_published_by_another_name_is_not_retried() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./step\"] }]");
+    world.write("step", "#!/bin/sh\nexit 1\n");
+    world.sh("chmod +x step");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/pay.txt", "one\n");
+    let failed = service.wait_until("it fails", || {
+        Some(world.jobs()).filter(|jobs| jobs.iter().any(|job| job["state"] == "failed"))
+    });
+    let failed = id_of(&failed[0]).to_owned();
+    world.write(
+        ".step",
+        "#!/bin/sh\n[ -e go ] || { touch reached; while [ ! -e go ]; do sleep 0.02; done; }\nexec cat\n",
+    );
+    world.sh(&format!(
+        "sed -i 's#-e go#-e {0}/go#g; s#touch #touch {0}/#' .step; chmod +x .step; mv .step step",
+        world.folder().display()
+    ));
+    world.sh("ln in/.landfall/quarantine/pay.txt in/second.txt");
+    service.wait_for(&world, "reached");
+    let is_refused = |words: &[&str]| {
+        world
+            .landfall(&["retry", &failed])
+            .ends_with(1)
+            .says(&["a second time", "in/second.txt", "copy it"])
+            .says(words);
+    };
+    is_refused(&["has taken it"]);
+    service.kill();
+    is_refused(&["has taken it"]); // nor where no service runs
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/second.txt");
+    service.wait_until("it is done", || {
+        world.jobs().iter().any(|job| job["state"] == "completed").then_some(())
+    });
+    is_refused(&["has published"]);
+    service.stop();
+    is_refused(&["has published"]);
+    assert_eq!(world.files("out"), ["second.main"]);
+}
+
+/// Goal: where files are known by their paths only, a kept file's other name is known all the same.
+#[test]
+fn a_kept_file_on_a_bindfs_with_a_second_name_of_another_rule_is_taken_by_one_of_them() {
+    let world = World::bare();
+    let rule = |name: &str, source: &str| {
+        format!(
+            "name = \"{name}\"\npaths = [\"mnt/{name}/*\"]\noutput = {{ main = {{ path = \"out/{name}-{{stem}}.main\" }} }}\n\
+             source = {source}\n{GATED}"
+        )
+    };
+    let moved = rule("moved", "{ on_success = \"archive\", archive_dir = \"archive\" }");
+    world.configure("", &[&rule("kept", "{ on_success = \"keep\" }"), &moved]);
+    let Some(_mounted) = Mounted::new(&world, Kind::Bindfs("")) else { return };
+    world.write_gate();
+    world.write(".x", lines(3000));
+    world.sh("mkdir mnt/kept mnt/moved; cp .x mnt/kept/early.txt; ln mnt/kept/early.txt mnt/moved/early.txt");
+    let mut service = world.start();
+    service.wait_for(&world, "reached");
+    wait_for_reason(&mut service, &world, "mnt/moved/early.txt", &["another name", "has taken"]);
+    world.write("go", "");
+    service.wait_for(&world, "out/kept-early.main");
+    world.sh("echo one > .y; mv .y mnt/moved/other.txt");
+    service.wait_for(&world, "out/moved-other.main");
+    wait_for_reason(&mut service, &world, "mnt/moved/early.txt", &["another name", "has published"]);
+    service.kill();
+    let mut service = world.start();
+    wait_for_reason(&mut service, &world, "mnt/moved/early.txt", &["another name", "has published"]);
+    service.stop();
+    assert_eq!(world.files("out"), ["kept-early.main", "moved-other.main"]);
+}
