@@ -180,6 +180,7 @@ impl Test {
         });
     }
 
+    /// Of what did not come out something is told, while the service runs.
     fn judge(&self) {
         let came_out = self.came_out();
         let failed = self.jobs_that("failed");
@@ -230,6 +231,7 @@ fn no_order_of_names_rights_failures_retries_and_kills_doubles_or_loses_a_record
     }
     test.settle(&mut service, 2);
     test.judge();
+    let came_out = test.came_out();
     service.stop();
-    test.judge();
+    assert_eq!(test.came_out(), came_out);
 }
