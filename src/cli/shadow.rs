@@ -1,5 +1,6 @@
 //! `landfall shadow RULE`: what a rule would publish that touches nothing, and how that compares with what the old system published.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,12 +12,13 @@ use super::exit::FAILED;
 use super::say::complain;
 use super::shadow_theirs::Theirs;
 use super::view::{self, Stop};
+use crate::durable_fs;
 use crate::engine::{self, Answers, JobFilter};
 use crate::model::fault::FaultKind;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
-use crate::model::os_text::escaped_path;
+use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::{Mode, Rule, Settings};
 use crate::model::shadow::{Compared, Shadowed, Verdict};
 use crate::model::shown_json;
@@ -57,12 +59,15 @@ struct Sum {
     gone: u64,
     /// Files that are not done.
     unfinished: u64,
-    /// Files that are seen, and not begun.
-    waiting: u64,
+    /// Files that are seen, and not begun, by where they lie.
+    waiting: HashSet<OsText>,
 }
 
 impl Sum {
     fn note(&mut self, job: &Job) {
+        if self.waiting.contains(&job.source.path) && is_told_by(job) {
+            self.waiting.remove(&job.source.path);
+        }
         self.files += 1;
         self.records += job.account.records_in;
         match job.state.get() {
@@ -84,10 +89,15 @@ impl Sum {
         }
     }
 
+    /// Once all jobs are noted.
+    fn waiting(&self) -> u64 {
+        self.waiting.len() as u64
+    }
+
     fn is_good(&self) -> bool {
         let bad =
             self.differing + self.ours_only + self.theirs_only + self.not_compared + self.failed + self.held;
-        bad + self.unfinished + self.waiting == 0 && self.files > 0
+        bad + self.unfinished + self.waiting() == 0 && self.files > 0
     }
 
     fn json(&self) -> Value {
@@ -104,7 +114,7 @@ impl Sum {
             "held": self.held,
             "gone": self.gone,
             "unfinished": self.unfinished,
-            "waiting": self.waiting,
+            "waiting": self.waiting(),
         })
     }
 }
@@ -133,14 +143,12 @@ pub(super) fn run(args: &ShadowArgs, settings: &Settings) -> anyhow::Result<Exit
         complain(&message, Some("write `mode = \"shadow\"` to see what it would do"));
         return Ok(ExitCode::from(FAILED));
     };
-    let waiting = door.iter().flat_map(|door| door.files_waiting()).filter(|file| match file {
-        Ok(file) => {
-            let fits = |rule: &Rule| rule.paths.values_of(file.path.as_path()).is_some();
-            !watch::is_of_folder(&file.reason) && shadow.is_some_and(fits)
-        }
-        Err(_) => false, // what is asked next says so
+    let waiting = door.iter().flat_map(|door| door.files_waiting()).filter_map(|file| {
+        let file = file.ok()?; // what is asked next says so
+        let fits = |rule: &Rule| rule.paths.values_of(file.path.as_path()).is_some();
+        (!watch::is_of_folder(&file.reason) && shadow.is_some_and(fits)).then_some(file.path)
     });
-    let mut sum = Sum { waiting: waiting.count() as u64, ..Sum::default() };
+    let mut sum = Sum { waiting: waiting.collect(), ..Sum::default() };
     let printed = view::print(|out| {
         let mut report = Report::new(&args.rule, shadow, settings);
         if args.json {
@@ -260,11 +268,11 @@ impl<'a> Report<'a> {
             )?;
         }
         if sum.files == 0 {
-            let none = if sum.waiting > 0 { "none is complete yet" } else { "none has come" };
+            let none = if sum.waiting() > 0 { "none is complete yet" } else { "none has come" };
             writeln!(out, "there is nothing to tell yet: {none}")?;
         }
-        if sum.waiting > 0 {
-            let counted = counted(sum.waiting, "file");
+        if sum.waiting() > 0 {
+            let counted = counted(sum.waiting(), "file");
             writeln!(out, "{counted} more to be read: `landfall explain FILE` says what one waits for")?;
         }
         if sum.failed + sum.held + sum.gone + sum.unfinished > 0 {
@@ -315,6 +323,15 @@ fn outputs(job: &Job) -> impl Iterator<Item = (&PublishedOutput, &Shadowed)> {
 /// It was not complete, and is another job by now: the sum has each file once.
 fn comes_again(job: &Job) -> bool {
     job.state == JobState::Aborted && !job.is_gone
+}
+
+/// Whether what waits at the job's path, as far as the watch has heard, is the file that the job tells of: it hears of that a moment later.
+fn is_told_by(job: &Job) -> bool {
+    match durable_fs::identity_at(job.source.path.as_path()) {
+        Ok(Some(found)) => !job.is_gone && found.same_content(&job.source.identity),
+        Ok(None) => true,
+        Err(_) => false,
+    }
 }
 
 /// Whether it ended because somebody would have to mend a rule or a key, or to settle it: nobody does that for a shadow.
