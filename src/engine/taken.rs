@@ -287,6 +287,10 @@ fn other_names(job: &Job) -> Result<Option<OtherNames>, FsError> {
         durable_fs::identity_at(at).is_ok_and(|there| there.is_some_and(|file| is_it(&file)))
     };
     let lies_at = job.source_path().as_path();
+    // The row of a kept file knows it by any name, and by its bytes, where files are known by their numbers.
+    if job.source.claimed.is_none() && !stays && durable_fs::is_known_by_number(lies_at) {
+        return Ok(None);
+    }
     // Where it was not claimed, its name may be another file's by now.
     let mut found = match job.source.claimed {
         None if !is_it(lies_at) => None,
