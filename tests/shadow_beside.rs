@@ -97,8 +97,10 @@ fn a_file_that_ends_early_and_comes_back_as_it_was_is_told_to_fail_and_is_not_lo
             file["status"] == "would fail" && file["source"].as_str().is_some_and(|it| it.ends_with(name))
         })
     };
-    let all_fail = |told: &Value| (0..FILES).all(|number| fails(told, &format!("/{number}.gz")));
-    service.wait_until("the shadow fails them", || Some(report(&world).0).filter(all_fail));
+    let all_fail = |told: &Value| {
+        (0..FILES).all(|number| fails(told, &format!("/{number}.gz"))) && sum(told, "files") == FILES as u64
+    };
+    service.wait_until("the shadow fails them, each once", || Some(report(&world).0).filter(all_fail));
     service.stop();
 }
 

@@ -4,6 +4,7 @@
 
 use super::companions::{return_companions, take_companions};
 use super::shared::Shared;
+use super::take_held;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
@@ -94,6 +95,10 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
         && !shared.claims.held.offer(again.clone())
     {
         shared.claims.held.forget_unread(&again.identity);
+    }
+    // It was opened for this job between that look and its row's end: nobody else reads it, and nothing else lets go of it.
+    if !was_held && let Some(since) = shared.claims.held.held_since(&job.source.identity) {
+        take_held::offer_held(shared, since);
     }
     shared.delivery_decided(job.id);
     events::given_back(job, why);

@@ -43,6 +43,7 @@ struct Files {
 
 struct Held {
     file: File,
+    offer: Offer,
     /// The same content came back to where it lay, and is taken from there again.
     again: Option<Offer>,
 }
@@ -95,7 +96,7 @@ impl Files {
         if self.open.len() >= HELD_MAX {
             return Hold::NoRoom;
         }
-        self.open.insert(identity, Held { file, again: None });
+        self.open.insert(identity, Held { file, offer: offer.clone(), again: None });
         self.remember(identity, Told::Read);
         Hold::Held
     }
@@ -179,9 +180,15 @@ impl HeldSources {
     /// came already, and was taken away, that is to be offered once the row does.
     pub(super) fn give_back(&self, identity: &FileIdentity, job: JobId) -> Option<Offer> {
         let mut files = lock(&self.files);
-        let Held { file, again } = files.drop_read(identity)?;
+        let Held { file, again, .. } = files.drop_read(identity)?;
         files.remember(*identity, Told::Gone { job, is_back: false });
         again.filter(|again| files.hold(again, file) == Hold::Held)
+    }
+
+    /// What was held for a job that had let go of it by then, as it was before: is it to be offered once more? Who offered it found it to be
+    /// that job's.
+    pub(super) fn held_since(&self, identity: &FileIdentity) -> Option<Offer> {
+        lock(&self.files).open.get(identity).map(|held| held.offer.clone())
     }
 
     /// Whether nothing came again of what this job tells as gone.
@@ -272,7 +279,9 @@ mod tests {
         let again = renamed(&first);
         held.hold(&first, opened(&world));
         assert_eq!(held.hold(&again, opened(&world)), Hold::Known, "the same content");
+        assert_eq!(held.held_since(&first.identity), Some(first.clone()));
         assert_eq!(held.give_back(&first.identity, job()), Some(again.clone()));
+        assert_eq!(held.held_since(&first.identity), None);
         assert!(held.is_told_gone_by(job()) && held.offer(again.clone()));
         assert_eq!(offers.try_recv().expect("is offered"), std::slice::from_ref(&again));
         assert!(held.has(&again.identity) && !held.has(&first.identity));

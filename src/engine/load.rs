@@ -238,11 +238,13 @@ impl<'a> Listed<'a> {
 /// The source, and whether it is held for this job. Who stands aside keeps it open, wherever it goes meanwhile.
 fn open_source(shared: &Shared, run: &Run, job: &Job) -> Result<(File, bool), Trouble> {
     let failed = |source| DecodeError::Read { path: job.source.path.as_path().to_owned(), source };
-    let held = shared.claims.held.open(&job.source.identity);
-    let is_held = held.is_some();
-    let file = match held {
-        Some(file) => file.map_err(failed)?,
-        None => source::open_source(job)?,
+    let held = || shared.claims.held.open(&job.source.identity);
+    let (file, is_held) = match held() {
+        Some(file) => (file.map_err(failed)?, true),
+        None => match (source::open_source(job), held()) {
+            (Err(_), Some(file)) => (file.map_err(failed)?, true), // it was taken away meanwhile
+            (file, _) => (file?, false),
+        },
     };
     if shared.publishing.aside.is_some() {
         run.source.set(file.try_clone().map_err(failed)?).ok(); // it is loaded once

@@ -54,6 +54,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             shared.claims.came_back(job);
             shared.delivery_decided(job.id);
         }
+        Place::Changed if shared.claims.held.has(&job.source.identity) => return Ok(true), // it was taken away meanwhile
         Place::Changed => {
             fail::remove_hidden(shared, job)?;
             job.is_gone = look_at(job.source.path.as_path())?.is_none();

@@ -17,6 +17,7 @@ use crate::watch::Offer;
 const OPENS_WITHIN: Duration = Duration::from_millis(500);
 /// Threads that open files at once, those that hang counted.
 const OPENERS_MAX: usize = 16;
+const TOO_MANY: &str = "read: too many files came at once";
 
 impl Engine {
     /// Takes files that are about to go from where they lie. A folder that hangs holds up the caller for a moment, and nobody else.
@@ -83,13 +84,18 @@ fn take_one(shared: &Shared, offer: &Offer, is_late: &AtomicBool) {
         return;
     }
     match held.hold(offer, file) {
-        Hold::Held if held.offer(offer.clone()) => {}
+        Hold::Held => offer_held(shared, offer.clone()),
         Hold::Known => {}
-        Hold::Held => {
-            held.forget_unread(&offer.identity);
-            note_gone(shared, offer, "read: too many files came at once");
-        }
-        Hold::NoRoom => note_gone(shared, offer, "read: too many files came at once"),
+        Hold::NoRoom => note_gone(shared, offer, TOO_MANY),
+    }
+}
+
+/// Has a job made of a file that is held; else it is told as gone.
+pub(super) fn offer_held(shared: &Shared, offer: Offer) {
+    let held = &shared.claims.held;
+    if !held.offer(offer.clone()) {
+        held.forget_unread(&offer.identity);
+        note_gone(shared, &offer, TOO_MANY);
     }
 }
 
