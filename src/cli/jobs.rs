@@ -32,12 +32,15 @@ const TROUBLE_BYTES_MAX: usize = 160;
 /// The arguments of `landfall jobs`.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct JobsArgs {
-    /// Only jobs in this state: queued, running, held, publishing, retiring, completed, failed, refused or aborted
+    /// Only jobs in this state: queued, running, held, publishing, retiring, completed, paused, failed, refused or aborted
     #[arg(long, value_name = "STATE", value_parser = parse_state)]
     pub state: Option<JobState>,
     /// Only jobs of this rule
     #[arg(long, value_name = "NAME")]
     pub rule: Option<String>,
+    /// Only jobs of this sender: the value of `{sender}` in the rule's pattern, or the folder of the file
+    #[arg(long, value_name = "NAME")]
+    pub sender: Option<String>,
     /// Only jobs since then: a date or time (UTC), or how long ago, like 2h or 7d
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
     pub since: Option<Timestamp>,
@@ -59,7 +62,7 @@ pub(super) fn parse_state(text: &str) -> Result<JobState, String> {
     })
 }
 
-fn parse_since(text: &str) -> Result<Timestamp, String> {
+pub(super) fn parse_since(text: &str) -> Result<Timestamp, String> {
     let since = text
         .parse()
         .ok()
@@ -76,6 +79,7 @@ pub(super) fn run(args: &JobsArgs, settings: &Settings) -> anyhow::Result<ExitCo
     let filter = JobFilter {
         state: args.state,
         rule: args.rule.clone(),
+        sender: args.sender.clone(),
         since: args.since,
         limit: args.limit,
         newest_first: args.newest_first,
@@ -189,6 +193,10 @@ pub(super) fn print_service(out: &mut dyn Write, door: Option<&dyn Door>) -> Res
             if !told.is_empty() {
                 writeln!(out, "\n{}", told.join("\n"))?;
             }
+            let halts = super::pause::halts_told(service)?;
+            if !halts.is_empty() {
+                writeln!(out, "\n{}", halts.join("\n"))?;
+            }
             if let Some(told) = service.watch_counts()?.and_then(|counts| counts.told()) {
                 writeln!(out, "\n{told}")?;
             }
@@ -220,6 +228,9 @@ fn print_json(out: &mut dyn Write, door: Option<&dyn Door>, filter: &JobFilter) 
     if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
         let json = shown_json::to_string(&configuration_json(&state))?;
         write!(out, ",\"configuration\":{json}")?;
+    }
+    if let Some(halts) = door.map(Door::halts).transpose()? {
+        write!(out, ",\"halts\":{}", shown_json::to_string(&halts)?)?;
     }
     if let Some(counts) = door.map(Door::watch_counts).transpose()?.flatten() {
         write!(out, ",\"watch\":{}", shown_json::to_string(&serde_json::json!(counts))?)?;

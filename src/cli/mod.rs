@@ -20,6 +20,7 @@ mod ingest;
 mod init;
 mod jobs;
 mod own_output;
+mod pause;
 mod records;
 mod recover;
 mod reload;
@@ -28,6 +29,7 @@ mod rules;
 mod run;
 mod running;
 mod say;
+mod selection;
 mod set;
 mod shadow;
 mod shadow_theirs;
@@ -111,8 +113,14 @@ enum Command {
     Show(show::ShowArgs),
     /// Show a job's failed records
     Records(records::RecordsArgs),
-    /// Take failed or refused jobs from their sources again, under the current rule
+    /// Take failed, refused or aborted jobs from their sources again, under the current rule
     Retry(retry::RetryArgs),
+    /// Stop jobs, a rule, a sender or everything until they are resumed
+    Pause(pause::PauseArgs),
+    /// Let what was paused go on, or a rule that stopped after failures
+    Resume(pause::PauseArgs),
+    /// End jobs of which nothing is published; their sources go to quarantine
+    Abort(pause::AbortArgs),
     /// Have jobs that wait or run go before others, or behind them
     Set(set::SetArgs),
     /// Have the running service read its configuration anew, and say what changed
@@ -166,6 +174,9 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
         Command::Set(args) => settings(config).and_then(|settings| set::run(&args, &settings)),
+        Command::Pause(args) => settings(config).and_then(|settings| pause::pause(&args, &settings)),
+        Command::Resume(args) => settings(config).and_then(|settings| pause::resume(&args, &settings)),
+        Command::Abort(args) => settings(config).and_then(|settings| pause::abort(&args, &settings)),
         Command::Reload(args) => reload::run(&args, config),
         Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),

@@ -280,9 +280,16 @@ fn errors(section: &Section<'_>) -> Errors {
             .unwrap_or(OnRecordError::SetAside),
         failed_max: section.limit("failed_max").unwrap_or(Limit::Percent(1.0)),
         attempts: section.integer("attempts", 1..=100).unwrap_or(3) as u32,
+        stop_after: stop_after(&section.section("stop_after")),
     };
-    section.finish(&["stop_after"]);
+    section.finish(&[]);
     errors
+}
+
+fn stop_after(section: &Section<'_>) -> Option<u32> {
+    let failures = section.integer("failures", 1..=1_000_000).map(|failures| failures as u32);
+    section.finish(&[]);
+    failures
 }
 
 fn source(section: &Section<'_>) -> SourceEnd {

@@ -12,11 +12,12 @@ use super::protocol::{
     PROTOCOL_VERSION, Request, Session, Until, read_line,
 };
 use crate::durable_fs;
-use crate::engine::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
+use crate::engine::{Act, Answers, Door, FileWaiting, Halting, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::file_known::FileKnown;
+use crate::model::halts::Halts;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
@@ -104,8 +105,16 @@ impl Door for Client {
         self.one(Command::Show { job: job.to_owned() })
     }
 
-    fn act(&self, act: &Act) -> Result<JobId, Refusal> {
-        self.one(Command::Act { act: act.clone() })
+    fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {
+        self.one(Command::Act { act: act.clone(), by: by.to_owned() })
+    }
+
+    fn halt_for(&self, halting: &Halting, by: &str) -> Result<bool, Refusal> {
+        self.one(Command::Halt { halting: halting.clone(), by: by.to_owned() })
+    }
+
+    fn halts(&self) -> Result<Halts, Refusal> {
+        self.one(Command::Halts)
     }
 
     /// From the moment on that the first notice came.

@@ -14,11 +14,11 @@ use blake3::Hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Act, JobFilter, Refusal};
+use crate::engine::{Act, Halting, JobFilter, Refusal};
 use crate::model::os_text::OsText;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 6;
+pub(super) const PROTOCOL_VERSION: u32 = 7;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -61,7 +61,13 @@ pub(super) enum Command {
     },
     Act {
         act: Act,
+        by: String,
     },
+    Halt {
+        halting: Halting,
+        by: String,
+    },
+    Halts,
     Subscribe,
     Records {
         job: String,

@@ -181,7 +181,9 @@ impl Desk {
             Command::Hello => reply.one(Ok(())),
             Command::List(filter) => self.all(reply, self.door.list(&filter)),
             Command::Show { job } => reply.one(self.door.show(&job)),
-            Command::Act { act } => reply.one(self.door.act(&act)),
+            Command::Act { act, by } => reply.one(self.door.act_for(&act, &by)),
+            Command::Halt { halting, by } => reply.one(self.door.halt_for(&halting, &by)),
+            Command::Halts => reply.one(self.door.halts()),
             Command::Subscribe => {
                 reply.at_once = true;
                 self.all(reply, self.door.subscribe())

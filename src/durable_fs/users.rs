@@ -18,6 +18,16 @@ pub(crate) fn user_name(user: u32) -> Option<String> {
     name_in("/etc/passwd", user)
 }
 
+/// Who asks: the user of this process, and behind `sudo` who called it. It is told, and gives no right.
+pub(crate) fn user_of_process() -> String {
+    let user = rustix::process::geteuid();
+    let name = user_name(user.as_raw()).unwrap_or_else(|| format!("user {}", user.as_raw()));
+    match std::env::var("SUDO_USER") {
+        Ok(caller) if user.is_root() && caller != name => format!("{caller} (as {name})"),
+        _ => name,
+    }
+}
+
 /// The group's name.
 pub(super) fn group_name(group: u32) -> Option<String> {
     name_in("/etc/group", group)

@@ -432,3 +432,8 @@ fn retry_held<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
     call()
 }
+
+/// Who asks: the user of this process. It is told, and gives no right.
+pub(crate) fn user_of_process() -> String {
+    std::env::var("USERNAME").unwrap_or_else(|_| "a user without a name".to_owned())
+}

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
+use super::halts::Halting;
 use super::handle::Engine;
-use super::set;
+use super::{order, set};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
+use crate::model::halts::Halts;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
@@ -50,8 +52,8 @@ impl Door for Engine {
                 Err(refusal) => Box::new(std::iter::once(Err(refusal))),
             },
         };
-        let hanging = self.hanging();
-        Box::new(jobs.map(move |job| job.map(|job| self.with_progress(&hanging, job))))
+        let known = self.known_beside_rows();
+        Box::new(jobs.map(move |job| job.map(|job| self.with_progress(&known, job))))
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {
@@ -59,15 +61,18 @@ impl Door for Engine {
         // Retention may have taken it a moment ago.
         let missing = || Refusal::NoSuchJob { text: job.to_owned() };
         let job = self.store().job(id).map_err(refused)?.ok_or_else(missing)?;
-        Ok(self.with_progress(&self.hanging(), job))
+        Ok(self.with_progress(&self.known_beside_rows(), job))
     }
 
-    fn act(&self, act: &Act) -> Result<JobId, Refusal> {
+    fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {
         let stages = self.stages_to_be()?;
         let done = match act {
-            Act::Retry { job } => self.retry(stages, self.find(job)?),
-            Act::AcceptMissing { job } => self.accept_missing(stages, self.find(job)?),
-            Act::Set { job, priority } => set::priority(self.store(), stages, self.find(job)?, *priority),
+            Act::Retry { job } => self.retry(stages, self.find(job)?, by),
+            Act::AcceptMissing { job } => self.accept_missing(stages, self.find(job)?, by),
+            Act::Set { job, priority } => set::priority(self.store(), stages, self.find(job)?, *priority, by),
+            Act::Pause { job } => order::pause(self.store(), stages, self.find(job)?, by),
+            Act::Resume { job } => order::resume(self.store(), stages, self.find(job)?, by),
+            Act::Abort { job } => order::abort(self.store(), stages, self.find(job)?, by),
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
             }
@@ -75,6 +80,15 @@ impl Door for Engine {
             Act::GiveUp { path } => self.give_up(stages, path.as_path()),
         };
         done.map_err(|trouble| Refusal::Fault(trouble.error))
+    }
+
+    fn halt_for(&self, halting: &Halting, by: &str) -> Result<bool, Refusal> {
+        let done = self.halt(self.stages_to_be()?, halting, by);
+        done.map_err(|trouble| Refusal::Fault(trouble.error))
+    }
+
+    fn halts(&self) -> Result<Halts, Refusal> {
+        self.halts_now().map(|halts| Halts::clone(&halts)).map_err(refused)
     }
 
     /// Ends when the engine does: with the fault that ended it, if one did.

@@ -7,7 +7,8 @@ use super::dispatch::Seat;
 use super::run::Run;
 use super::shared::Shared;
 use super::trouble::{Trouble, guard};
-use crate::store::Store;
+use crate::model::job::Job;
+use crate::store::{Checkpoint, Store};
 
 /// The checkpointer's life.
 pub(super) fn write_checkpoints(shared: &Arc<Shared>, seat: &mut Seat) {
@@ -41,23 +42,40 @@ fn write_what_is_due(store: &Store, run: &Run) -> Result<bool, Trouble> {
 
 /// Partials first, then the row that names their lengths: a row never promises bytes that a power cut could take back.
 pub(super) fn write_checkpoint(store: &Store, run: &Run, order: CheckpointOrder) -> Result<(), Trouble> {
-    order.sync.sync()?;
+    let CheckpointOrder { sync, checkpoint, slices_broken } = order;
+    sync.sync()?;
     let is_written = run.with_row(|job| {
         if run.is_settled() {
             return Ok::<_, Trouble>(false); // it is being finished, under this same lock: its next row says more than this checkpoint
         }
         run.copy_progress(job);
-        job.account.clone_from(&order.checkpoint.account);
-        job.entries.clone_from(&order.checkpoint.entries);
-        job.slices.done = order.checkpoint.next_slice;
-        job.slices.total = job.slices.total.max(order.checkpoint.next_slice);
-        job.reckon_worked();
-        job.slices.failed = order.slices_broken;
-        job.suspect(None)?;
-        store.change().checkpoint(run.id, &order.checkpoint).job(job).apply()?;
+        fill_in(job, &checkpoint, slices_broken);
+        if !job.is_failing() {
+            job.suspect(None)?;
+        }
+        store.change().checkpoint(run.id, &checkpoint).job(job).apply()?;
         Ok(true)
     })?;
     if is_written { Ok(store.sync()?) } else { Ok(()) }
+}
+
+/// The same of a job that nobody works for any more; its row is the finisher's.
+pub(super) fn write_last(store: &Store, mut job: Job, order: CheckpointOrder) -> Result<(), Trouble> {
+    let CheckpointOrder { sync, checkpoint, slices_broken } = order;
+    sync.sync()?;
+    fill_in(&mut job, &checkpoint, slices_broken);
+    job.suspect(None)?;
+    store.change().checkpoint(job.id, &checkpoint).job(&job).apply()?;
+    Ok(store.sync()?)
+}
+
+fn fill_in(job: &mut Job, checkpoint: &Checkpoint, slices_broken: u64) {
+    job.account.clone_from(&checkpoint.account);
+    job.entries.clone_from(&checkpoint.entries);
+    job.slices.done = checkpoint.next_slice;
+    job.slices.total = job.slices.total.max(checkpoint.next_slice);
+    job.reckon_worked();
+    job.slices.failed = slices_broken;
 }
 
 #[cfg(test)]

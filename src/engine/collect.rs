@@ -260,9 +260,10 @@ impl Collector {
 
     /// A checkpoint, if one is due and the outputs can be continued.
     pub(super) fn checkpoint(&mut self, now: bool) -> Result<Option<CheckpointOrder>, Trouble> {
-        if !self.is_checkpoint_due(now) {
-            return Ok(None);
-        }
+        if self.is_checkpoint_due(now) { self.make_checkpoint().map(Some) } else { Ok(None) }
+    }
+
+    fn make_checkpoint(&mut self) -> Result<CheckpointOrder, Trouble> {
         self.bytes_since_checkpoint = 0;
         self.last_checkpoint = Instant::now();
         let (partials, sync) = self.partials.checkpoint()?;
@@ -276,7 +277,13 @@ impl Collector {
             failed_records: self.first_failed,
             content: self.content.to_text(),
         };
-        Ok(Some(CheckpointOrder { sync, checkpoint, slices_broken: self.slices_broken }))
+        Ok(CheckpointOrder { sync, checkpoint, slices_broken: self.slices_broken })
+    }
+
+    /// The last one of a run that nobody works for any more, whatever was made and may not have been written; none where nothing is to be kept.
+    pub(super) fn last_checkpoint(&mut self) -> Result<Option<CheckpointOrder>, Trouble> {
+        let is_any = self.next_slice > 0 && !self.half_done && self.rule.outputs.resumable();
+        if is_any { self.make_checkpoint().map(Some) } else { Ok(None) }
     }
 
     /// All slices are in: begins what entries are left and gives everything away to be published.

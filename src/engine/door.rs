@@ -3,10 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::halts::Halting;
+use crate::durable_fs;
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{Fault, JobError};
 use crate::model::file_known::FileKnown;
+use crate::model::halts::{Halts, is_sender};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -23,6 +26,8 @@ pub(crate) struct JobFilter {
     pub state: Option<JobState>,
     /// Only those of this rule.
     pub rule: Option<String>,
+    /// Only those of this sender; see [`is_sender`].
+    pub sender: Option<String>,
     /// Only those that were claimed at this moment or later.
     pub since: Option<Timestamp>,
     /// Only so many: the newest of them.
@@ -36,6 +41,10 @@ impl JobFilter {
     pub(crate) fn takes(&self, job: &Job) -> bool {
         self.state.is_none_or(|state| job.state == state)
             && self.rule.as_ref().is_none_or(|rule| *rule == job.rule)
+            && self
+                .sender
+                .as_ref()
+                .is_none_or(|sender| is_sender(sender, &job.vars, job.source.path.as_path()))
             && self.since.is_none_or(|since| since <= job.created_at)
     }
 
@@ -117,6 +126,21 @@ pub(crate) enum Act {
         /// The lower goes first.
         priority: Priority,
     },
+    /// Stops a job until it is resumed.
+    Pause {
+        /// The job.
+        job: String,
+    },
+    /// Lets a paused job go on.
+    Resume {
+        /// The job.
+        job: String,
+    },
+    /// Ends a job of which nothing is published; its source goes to quarantine.
+    Abort {
+        /// The job.
+        job: String,
+    },
     /// Takes a file under a rule, now; an earlier one of the same file that is not done goes on instead.
     Ingest {
         /// The file's absolute path.
@@ -147,8 +171,20 @@ pub(crate) trait Door: Send + Sync {
     fn list(&self, filter: &JobFilter) -> Answers<'_, Job>;
     /// One job: named by its id, or by at least four characters of the id's beginning or end.
     fn show(&self, job: &str) -> Result<Job, Refusal>;
-    /// Does it, and says which job it was about.
-    fn act(&self, act: &Act) -> Result<JobId, Refusal>;
+    /// Does it for this user, and says which job it was about.
+    fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal>;
+    /// The same for the user of this process.
+    fn act(&self, act: &Act) -> Result<JobId, Refusal> {
+        self.act_for(act, &durable_fs::user_of_process())
+    }
+    /// Pauses rules and senders for this user, or lets them go on; false: nothing was to be changed.
+    fn halt_for(&self, halting: &Halting, by: &str) -> Result<bool, Refusal>;
+    /// The same for the user of this process.
+    fn halt(&self, halting: &Halting) -> Result<bool, Refusal> {
+        self.halt_for(halting, &durable_fs::user_of_process())
+    }
+    /// What is paused, and what stopped.
+    fn halts(&self) -> Result<Halts, Refusal>;
     /// Every change of a job from now on, as long as the engine is there. Never quiet for long: so who listens can look at something else.
     fn subscribe(&self) -> Answers<'_, Notice>;
     /// A job's failed records, in order.
@@ -232,11 +268,14 @@ mod tests {
             Act::Retry { job: "a".into() },
             Act::AcceptMissing { job: "a".into() },
             Act::Set { job: "a".into(), priority: Priority::default() },
+            Act::Pause { job: "a".into() },
+            Act::Resume { job: "a".into() },
+            Act::Abort { job: "a".into() },
             Act::Ingest { path: "/in/a.csv".into(), rule: "payments".into(), retire: true },
             Act::Adopt { path: "/in/a.csv".into() },
             Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

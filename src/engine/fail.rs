@@ -1,4 +1,4 @@
-//! The ways out that publish nothing: failed or refused with quarantine, given back to wait.
+//! The ways out that publish nothing: failed, refused or aborted with quarantine, given back to wait.
 
 use super::give_back::{end_given_back, give_back};
 use super::moving::{move_companions, move_source, plan_companions, sync_moved};
@@ -75,9 +75,13 @@ pub(super) fn remove_hidden_of(left: &Rule, job: &Job) {
     }
 }
 
-/// Moves the source of a failed or refused job to quarantine, with the reason beside it.
+/// Moves the source of a failed, refused or aborted job to quarantine, with the reason beside it.
 pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, &job)?;
+    if job.is_aborting() {
+        remove_partials(&rule.rule, &job, &[])?; // of an earlier start
+        write_down(shared, &mut job, true)?;
+    }
     if note_other_names(&shared.store, &job)? {
         shared.store.sync()?;
     }
@@ -91,19 +95,25 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     }
     job.end_failing(clock::now())?;
     quarantine::write_reason(&job)?;
-    let is_refused = job.state == JobState::Refused;
-    let outcome = if is_refused { LedgerOutcome::Refused } else { LedgerOutcome::Failed };
+    let outcome = match job.state.get() {
+        JobState::Refused => LedgerOutcome::Refused,
+        JobState::Aborted => LedgerOutcome::Aborted,
+        _ => LedgerOutcome::Failed,
+    };
     let row = LedgerRow::of(&job, outcome);
+    if outcome == LedgerOutcome::Failed {
+        shared.halts.note_failed(&shared.store, &rule.rule, &job)?;
+    }
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;
     shared.claims.taken.leave(&job);
     shared.dispatch.forget_back_off(job.id);
     shared.claims.held.forget(&job.source.identity);
     shared.delivery_decided(job.id);
-    if is_refused {
-        events::refused(&job);
-    } else {
-        events::failed(&job);
+    match outcome {
+        LedgerOutcome::Refused => events::refused(&job),
+        LedgerOutcome::Aborted => events::aborted(&job),
+        _ => events::failed(&job),
     }
     Ok(())
 }

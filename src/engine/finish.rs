@@ -21,7 +21,7 @@ use super::schedule::Stage;
 use super::shared::Shared;
 use super::taken::note_other_names;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{fail, resend};
+use super::{fail, order, resend};
 use crate::durable_fs::{self, FolderRound};
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -169,8 +169,16 @@ fn take_up(shared: &Arc<Shared>, ids: Vec<JobId>) -> Batch<TakenUp> {
 
 /// A run whose work ended: its outputs are ended, or it is failed, held or given back.
 fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<TakenUp>, Trouble> {
-    if let Err(broken) = run.end_steps() {
-        run.break_off(broken.into()); // unless it broke off before
+    let steps_ended = run.end_steps().map_err(Trouble::from);
+    if run.trouble().is_some_and(|trouble| trouble.reaction == Reaction::Ordered) {
+        let is_trusted = !matches!(&steps_ended, Err(broken) if broken.reaction == Reaction::StartOver);
+        return match order::end_ordered(shared, run, is_trusted)? {
+            order::Ended::ForGood => Ok(None),
+            order::Ended::ToGoOn => Err(Trouble::ordered()), // what ran is remembered until it goes on
+        };
+    }
+    if let Err(broken) = steps_ended {
+        run.break_off(broken); // unless it broke off before
     }
     let ended = match run.trouble() {
         Some(trouble) => Err((*trouble).clone()),
@@ -215,7 +223,8 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
         | Reaction::Gone
         | Reaction::Park { .. }
         | Reaction::SuspectRule { starts_over: false }
-        | Reaction::JudgeRecords => {}
+        | Reaction::JudgeRecords
+        | Reaction::Ordered => {}
     }
     if !trouble.error.kind.fails_job() {
         drop_what_no_checkpoint_names(shared, run);

@@ -13,9 +13,10 @@ use super::hanging::Hanging;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, recover, retry};
+use super::{claim, halts, recover, retry};
 use crate::durable_fs::{self, Mounts};
 use crate::model::fault::{FaultKind, JobError};
+use crate::model::halts::Halts;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -102,7 +103,9 @@ impl Engine {
     }
 
     /// Adds the progress of reading to a job's row, which is told it only now and then.
-    pub(super) fn with_progress(&self, hanging: &Hanging, mut job: Job) -> Job {
+    pub(super) fn with_progress(&self, known: &(Hanging, Arc<Halts>), mut job: Job) -> Job {
+        let (hanging, halts) = known;
+        halts::tell(halts, &mut job);
         if let Some(stages) = self.stages() {
             hanging.tell(stages, &mut job);
         }
@@ -116,20 +119,21 @@ impl Engine {
         job
     }
 
-    /// The file systems that do not answer now.
-    pub(super) fn hanging(&self) -> Hanging {
-        self.stages().map(|stages| Hanging::now(stages)).unwrap_or_default()
+    /// The file systems that do not answer now, and what is halted.
+    pub(super) fn known_beside_rows(&self) -> (Hanging, Arc<Halts>) {
+        let hanging = self.stages().map(|stages| Hanging::now(stages)).unwrap_or_default();
+        (hanging, self.halts_now().unwrap_or_default()) // a store that cannot be read says so for the jobs
     }
 
     /// Takes a failed job from its source again, under the current rule.
-    pub(super) fn retry(&self, stages: Option<&Arc<Shared>>, id: JobId) -> Result<JobId, Trouble> {
+    pub(super) fn retry(&self, stages: Option<&Arc<Shared>>, id: JobId, by: &str) -> Result<JobId, Trouble> {
         let Some(shared) = stages else {
-            return Ok(retry::retry(self.store(), None, &self.inner.rules, id)?.id);
+            return Ok(retry::retry(self.store(), None, &self.inner.rules, id, by)?.id);
         };
         retry::retriable(&shared.store, id)?; // else it may be long in other hands
         let job = with_job_in_hand(shared, id, || {
             let taken = Some(&*shared.claims.taken);
-            retry::retry(&shared.store, taken, shared.rules.now().iter().map(AsRef::as_ref), id)
+            retry::retry(&shared.store, taken, shared.rules.now().iter().map(AsRef::as_ref), id, by)
         })?;
         shared.claims.taken.enter(&job);
         shared.publishing.names.release(id); // of one that was publishing
@@ -139,9 +143,14 @@ impl Engine {
     }
 
     /// Lets a job go on publishing without hidden outputs that somebody removed.
-    pub(super) fn accept_missing(&self, stages: Option<&Arc<Shared>>, id: JobId) -> Result<JobId, Trouble> {
-        let Some(shared) = stages else { return Ok(retry::accept_missing(self.store(), id)?.id) };
-        let job = with_job_in_hand(shared, id, || retry::accept_missing(&shared.store, id))?;
+    pub(super) fn accept_missing(
+        &self,
+        stages: Option<&Arc<Shared>>,
+        id: JobId,
+        by: &str,
+    ) -> Result<JobId, Trouble> {
+        let Some(shared) = stages else { return Ok(retry::accept_missing(self.store(), id, by)?.id) };
+        let job = with_job_in_hand(shared, id, || retry::accept_missing(&shared.store, id, by))?;
         shared.dispatch.queue(Stage::Finish, &Owner::of(&job), id);
         Ok(id)
     }
@@ -177,6 +186,17 @@ impl Engine {
         let for_values = |values: &Values| rules.rule_for(rule, values).cloned();
         let offer = claim::offer_for(base, for_values, file)?;
         let rule = shared.rules.ready(&offer.rule)?;
+        // By hand it may be tried whether what a rule stopped after is mended; what is paused is paused.
+        if let Some(pause) = shared
+            .halts
+            .now()
+            .pauses
+            .iter()
+            .find(|pause| pause.scope.takes(&rule.rule.name, &offer.vars, &offer.path))
+        {
+            let hint = "`landfall resume` lets it go on";
+            return Err(Trouble::new(FaultKind::Transient, pause.to_string(), Some(hint)));
+        }
         // The same file asked for twice at once is one job.
         let _entered = shared.claims.ingesting.enter(offer.path.clone());
         if let Some(unfinished) = unfinished_for(shared, &offer, retire)? {

@@ -56,6 +56,7 @@ pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), 
     let to_enter: BTreeSet<_> = batch.iter().map(|offer| offer.identity).collect();
     let _entered: Vec<_> =
         to_enter.into_iter().map(|identity| shared.claims.keeping.enter(identity)).collect();
+    let halts = shared.halts.now();
     let (mut kept, mut twins) = (HashSet::new(), Vec::new());
     for offer in batch {
         if is_kept(&offer) && !kept.insert(offer.identity) {
@@ -67,6 +68,10 @@ pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), 
         }
         if !shared.rules.takes_files(&offer.rule.name, &offer.vars) {
             shared.claims.answer(&offer.path, Answer::NotYet); // another rule may have it now
+            continue;
+        }
+        if let Some(why) = halts.why_not_claimed(&offer.rule.name, &offer.vars, &offer.path) {
+            shared.claims.answer(&offer.path, Answer::Later(why));
             continue;
         }
         match shared.rules.ready(&offer.rule) {

@@ -18,7 +18,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{delivery, resend, retrieval, totals};
+use super::{delivery, halts, resend, retrieval, totals};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
@@ -101,6 +101,9 @@ enum Begun {
 /// Writes down that a job is in hand, and begins it.
 fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
     let Some(job) = shared.store.job(id)? else { return Ok(Begun::NothingToDo) };
+    if !job.is_failing() && shared.halts.now().pause_of(&job).is_some() {
+        return Ok(Begun::NothingToDo); // queued again when that is lifted
+    }
     if !shared.footprints.in_hand.take(id, job.state.deaths().is_some()) {
         return Ok(Begun::OtherSuspect { owner: Owner::of(&job) });
     }
@@ -126,6 +129,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         JobState::Queued => {}
         JobState::Held => job.take(JobEvent::Mended, clock::now(), "")?,
         JobState::Running => job.take(JobEvent::Recovered, clock::now(), "the service started again")?,
+        JobState::Paused => return Ok(None),
         other => {
             tracing::warn!(job = %id, state = %other, "not loaded: it is neither queued nor held");
             return Ok(None);
@@ -166,6 +170,10 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
     if shared.stop.is_asked() {
         run.queue.stop(); // the stop came before the run could be told of it
+    }
+    // Nor could it be told of a pause.
+    if let Err(trouble) = halts::set_back_if_paused(shared, &run) {
+        run.break_off(trouble);
     }
     Ok(Some(run))
 }
@@ -314,7 +322,7 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
             slices += 1;
             run.note_cut(slices);
             if slice.number < first_slice {
-                if shared.stop.is_asked() {
+                if shared.stop.is_asked() || run.is_broken_off() {
                     return Ok(LoadEnd::Stopped);
                 }
                 if let Some(retrace) = &retrace {
@@ -344,7 +352,8 @@ fn read_source(shared: &Shared, run: &Run, allowance: &Arc<Allowance>) -> Result
     let mut counts = decoder.finish()?;
     tell_skipped(job.id, &counts.skipped);
     counts.characters_replaced += tally.characters_replaced;
-    let Some(announced) = totals::measure(said, &job, &|| shared.stop.is_asked())? else {
+    let Some(announced) = totals::measure(said, &job, &|| shared.stop.is_asked() || run.is_broken_off())?
+    else {
         return Ok(LoadEnd::Stopped);
     };
     let Tally { lines_skipped, unterminated, .. } = tally;

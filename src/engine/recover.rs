@@ -98,8 +98,12 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
                 Err(trouble) => shared.job_hindered(job.id, Stage::Load, trouble),
             }
         }
-        JobState::Paused | JobState::Completed | JobState::Failed | JobState::Aborted | JobState::Refused => {
+        JobState::Paused => {
+            if let Err(trouble) = forget_unclaimed(shared, job) {
+                tracing::warn!(job = %job.id, error = %trouble.error, "the source of a paused job cannot be looked at");
+            }
         }
+        JobState::Completed | JobState::Failed | JobState::Aborted | JobState::Refused => {}
     }
 }
 
@@ -126,7 +130,8 @@ fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
 /// Forgets a job whose file was not renamed before the service ended: it is a candidate again. Before anything is watched: else the file
 /// might be claimed once more and this job find neither name. True: it was forgotten.
 fn forget_unclaimed(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
-    let never_began = job.state == JobState::Queued && job.started_at.is_none();
+    let waits = matches!(job.state.get(), JobState::Queued | JobState::Paused);
+    let never_began = waits && job.started_at.is_none();
     Ok(never_began && place(job)? == Place::NotClaimed && !is_here(shared, job)?)
 }
 

@@ -120,6 +120,7 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
 pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(), Trouble> {
     job.take(JobEvent::Retired, clock::now(), "")?;
     job.error = None;
+    shared.halts.note_completed(&shared.store, &job)?;
     let row = LedgerRow::of(&job, LedgerOutcome::Completed);
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;
     let mut changes = shared.store.change();

@@ -24,10 +24,11 @@ pub(crate) fn retry<'r>(
     taken: Option<&TakenFiles>,
     rules: impl IntoIterator<Item = &'r Rule>,
     id: JobId,
+    by: &str,
 ) -> Result<Job, Trouble> {
     let mut job = retriable(store, id)?;
     if job.waits_for_delivery() {
-        return go_ahead(store, job);
+        return go_ahead(store, job, by);
     }
     landing_roots::distrust_those_of(store, &job.rule_hash)?; // its rule may have had other paths
     let published_as = job.clone();
@@ -56,7 +57,7 @@ pub(crate) fn retry<'r>(
     }
     let quarantined = job.retired_to.take();
     let left = store.rule(&job.rule_hash)?.filter(|left| left != rule);
-    reset(&mut job, rule)?;
+    reset(&mut job, rule, by)?;
     // The row first: a crash before the rename leaves the file where recovery still finds it.
     quarantined.map_or(Ok(()), |from| job.retrieve(from))?;
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
@@ -109,10 +110,10 @@ pub(super) fn retriable(store: &Store, id: JobId) -> Result<Job, Trouble> {
 }
 
 /// Takes an operator's word that a delivery need not wait for the earlier ones of its key.
-fn go_ahead(store: &Store, mut job: Job) -> Result<Job, Trouble> {
+fn go_ahead(store: &Store, mut job: Job, by: &str) -> Result<Job, Trouble> {
     job.delivery.goes_ahead = true;
     job.waiting = None;
-    job.note(clock::now(), "retried: to be taken ahead of earlier deliveries of its key");
+    job.note(clock::now(), &format!("retried by {by}: to be taken ahead of earlier deliveries of its key"));
     store.change().job(&job).apply()?;
     store.sync()?;
     Ok(job)
@@ -131,7 +132,8 @@ fn ends_otherwise(job: &Job, rule: &Rule) -> Trouble {
 
 /// Why a job of this state is not retried.
 pub(super) fn not_retriable(job: &Job) -> Trouble {
-    let message = format!("job {} is {}: only a failed or refused job can be retried", job.id, job.state);
+    let message =
+        format!("job {} is {}: only a failed, refused or aborted job can be retried", job.id, job.state);
     refuse(message, &way_of(job))
 }
 
@@ -140,7 +142,8 @@ fn way_of(job: &Job) -> String {
     let way = match job.state.get() {
         JobState::Queued => "it has not begun: `landfall run` takes it",
         JobState::Running => "it is being worked: `landfall show` says how far it is",
-        JobState::Held | JobState::Paused => match job.waiting.as_ref().map(|waiting| waiting.waits_for) {
+        JobState::Paused => "`landfall resume` lets it go on",
+        JobState::Held => match job.waiting.as_ref().map(|waiting| waiting.waits_for) {
             Some(WaitsFor::Config) => "mend what `landfall show` names: it goes on by itself then",
             Some(WaitsFor::Settling) => "`landfall show` says what an operator has to decide",
             Some(WaitsFor::Delivery) => "it goes on after the earlier delivery that `landfall show` names",
@@ -150,6 +153,9 @@ fn way_of(job: &Job) -> String {
             "its records are irrevocably being published: `landfall show` says what is in its way"
         }
         JobState::Completed => return once_more(job),
+        JobState::Aborted if !job.outputs.is_empty() => {
+            "it was abandoned, and some of it is published: a retry would publish that twice"
+        }
         JobState::Aborted => "its file was given back, and is taken from where it lies",
         JobState::Failed | JobState::Refused => "see `landfall show`",
     };
@@ -187,7 +193,7 @@ fn nothing_published(store: &Store, job: Job) -> Result<Job, Trouble> {
 }
 
 /// Takes an operator's word that the hidden outputs which are gone count as published: the job goes on with the others.
-pub(crate) fn accept_missing(store: &Store, id: JobId) -> Result<Job, Trouble> {
+pub(crate) fn accept_missing(store: &Store, id: JobId, by: &str) -> Result<Job, Trouble> {
     let mut job = known(store, id)?;
     let intent = if job.may_lack_an_output() { store.intent(id)? } else { None };
     let Some(mut intent) = intent else {
@@ -204,6 +210,7 @@ pub(crate) fn accept_missing(store: &Store, id: JobId) -> Result<Job, Trouble> {
     }
     job.waiting = None;
     job.error = None;
+    job.note(clock::now(), &format!("{by} had it go on without what is missing"));
     store.change().intent(id, &intent).job(&job).apply()?;
     store.sync()?;
     Ok(job)
@@ -213,8 +220,8 @@ fn refuse(message: String, hint: &str) -> Trouble {
     Trouble::new(FaultKind::Input, message, Some(hint))
 }
 
-fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
-    let settles = !matches!(job.state.get(), JobState::Failed | JobState::Publishing);
+fn reset(job: &mut Job, rule: &Rule, by: &str) -> Result<(), Trouble> {
+    let settles = !matches!(job.state.get(), JobState::Failed | JobState::Publishing | JobState::Aborted);
     let event = match job.state.get() {
         JobState::Held => JobEvent::Mended,
         JobState::Publishing => JobEvent::Unpublished,
@@ -222,7 +229,8 @@ fn reset(job: &mut Job, rule: &Rule) -> Result<(), Trouble> {
     };
     // To take a further delivery of a key does not mean to take what was published already.
     let content_approved = job.state == JobState::Refused || job.delivery.content_approved;
-    job.take(event, clock::now(), if settles { "retried: to be taken all the same" } else { "retried" })?;
+    let why = if settles { ": to be taken all the same" } else { "" };
+    job.take(event, clock::now(), &format!("retried by {by}{why}"))?;
     let key_approved = settles || job.delivery.key_approved;
     job.delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
     job.rule_hash = rule.hash();
@@ -255,7 +263,7 @@ mod tests {
     }
 
     fn retried(world: &World, job: &Job) -> Result<Job, Trouble> {
-        retry(&world.shared.store, None, [&*world.rule()], job.id)
+        retry(&world.shared.store, None, [&*world.rule()], job.id, "root")
     }
 
     #[test]
@@ -272,7 +280,7 @@ mod tests {
         let (world, job) = failed();
         let mut rule = Rule::clone(&world.rule());
         rule.source.on_success = crate::model::rule::OnSuccess::Keep;
-        let refused = retry(&world.shared.store, None, [&rule], job.id).expect_err("it could not end");
+        let refused = retry(&world.shared.store, None, [&rule], job.id, "root").expect_err("it could not end");
         assert!(refused.error.message.contains("source.on_success"), "{}", refused.error);
         assert_eq!(world.row(&job), Some(job));
     }
@@ -287,7 +295,7 @@ mod tests {
         for output in rule.outputs.values_mut() {
             output.path = world.path("other/{stem}").to_str().expect("UTF-8").to_owned();
         }
-        retry(&world.shared.store, None, [&rule], job.id).expect("is queued");
+        retry(&world.shared.store, None, [&rule], job.id, "root").expect("is queued");
         assert!(!crate::engine::tests::is_there(&hidden));
     }
 
@@ -307,13 +315,13 @@ mod tests {
         let job = world.job();
         let refused = retried(&world, &job).expect_err("it has not begun");
         assert!(refused.error.hint.is_some_and(|hint| hint.contains("landfall run")));
-        accept_missing(&world.shared.store, job.id).expect_err("it misses nothing");
+        accept_missing(&world.shared.store, job.id, "root").expect_err("it misses nothing");
     }
 
     #[test]
     fn a_job_of_a_rule_that_is_gone_is_not_retried() {
         let (world, job) = failed();
-        let refused = retry(&world.shared.store, None, &[], job.id).expect_err("nobody knows its rule");
+        let refused = retry(&world.shared.store, None, &[], job.id, "root").expect_err("nobody knows its rule");
         assert!(refused.error.message.contains("payments"), "{}", refused.error);
     }
 }

@@ -24,7 +24,7 @@ use super::reach::Reach;
 use super::rule_book::ReadyRule;
 use super::run_state::{Loaded, RunState};
 use super::schedule::Owner;
-use super::trouble::{Trouble, guard};
+use super::trouble::{Reaction, Trouble, guard};
 use crate::allowance::Permit;
 use crate::clock;
 use crate::decode::Progress;
@@ -184,6 +184,13 @@ impl Run {
     pub(super) fn break_off(&self, trouble: Trouble) {
         self.state().break_off(trouble);
         self.queue.stop();
+    }
+
+    /// See [`RunState::begin_order`]; whoever begins one lets go, and settles it. False: it is settled, or ends for a reason of its own.
+    pub(super) fn begin_order(&self) -> bool {
+        let mut state = self.state();
+        let is_free = state.trouble().is_none_or(|trouble| trouble.reaction == Reaction::Ordered);
+        is_free && state.begin_order(Trouble::ordered)
     }
 
     /// Records may lack the columns that the rule names: told once, in the log and by `show`.

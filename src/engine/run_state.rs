@@ -118,6 +118,17 @@ impl<S, C> RunState<S, C> {
         self.trouble.get_or_insert_with(|| Arc::new(trouble));
     }
 
+    /// The same by an operator's word, or an operator has another word for one that broke off: it does not settle before [`Self::let_go`], so
+    /// that its row is changed while nobody finishes it. False: it is settled.
+    pub(super) fn begin_order(&mut self, trouble: impl FnOnce() -> Trouble) -> bool {
+        if self.is_settled {
+            return false;
+        }
+        self.trouble.get_or_insert_with(|| Arc::new(trouble()));
+        self.busy += 1;
+        true
+    }
+
     pub(super) fn trouble(&self) -> Option<&Arc<Trouble>> {
         self.trouble.as_ref()
     }

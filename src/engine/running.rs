@@ -93,6 +93,7 @@ impl Engine {
     ) -> Result<Running, EngineError> {
         limits::raise_open_files();
         let mut shared = Shared::new(settings.service, self.store().clone(), registry);
+        shared.halts.load(&shared.store).map_err(Trouble::from)?;
         prepare(&mut shared);
         let shared = Arc::new(shared);
         Self::exchange_rules(&shared, settings.rules)?;

@@ -19,6 +19,7 @@ pub(super) fn priority(
     stages: Option<&Arc<Shared>>,
     id: JobId,
     priority: Priority,
+    by: &str,
 ) -> Result<JobId, Trouble> {
     let set = |job: &mut Job| {
         if job.state.is_final() || job.state.is_past_intent() {
@@ -27,7 +28,7 @@ pub(super) fn priority(
         if job.priority != priority {
             let before = job.priority.get();
             job.priority = priority;
-            job.note(clock::now(), &format!("priority {before} -> {}", priority.get()));
+            job.note(clock::now(), &format!("priority {before} -> {} by {by}", priority.get()));
             store.change().job(job).apply()?;
             store.sync()?;
         }
@@ -40,9 +41,8 @@ pub(super) fn priority(
     };
     let Some(shared) = stages else { return Ok(of_row()?.id) };
     let result = match shared.dispatch.run(id) {
-        // Whoever finishes it has a row of its own by now.
-        Some(run) if run.is_settled() => Err(too_late(&run.row())),
-        Some(run) => run.with_row(set),
+        // Whoever finishes a settled one takes its row under this same lock: what is written behind that would be over his.
+        Some(run) => run.with_row(|job| if run.is_settled() { Err(too_late(job)) } else { set(job) }),
         None => with_job_in_hand(shared, id, of_row).map(drop),
     };
     result.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
@@ -69,7 +69,7 @@ mod tests {
     }
 
     fn set(world: &World, job: &Job, stages: Option<&Arc<Shared>>) -> Result<JobId, Trouble> {
-        priority(&world.shared.store, stages, job.id, urgent())
+        priority(&world.shared.store, stages, job.id, urgent(), "root")
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
             }
             let row = world.row(&job).expect("is there");
             assert_eq!(row.priority, urgent());
-            assert_eq!(row.remarks().collect::<Vec<_>>(), ["priority 50 -> 1"], "once");
+            assert_eq!(row.remarks().collect::<Vec<_>>(), ["priority 50 -> 1 by root"], "once");
             assert_eq!(Owner::of(&row).priority, urgent());
         }
     }

@@ -11,6 +11,7 @@ use super::disk_space::DiskSpace;
 use super::dispatch::Dispatch;
 use super::fit::Misfit;
 use super::footprints::Footprints;
+use super::halts::HaltBook;
 use super::memory::Memory;
 use super::names::Names;
 use super::rule_book::{ReadyRule, RuleBook};
@@ -75,6 +76,7 @@ pub(super) struct Shared {
     pub footprints: Footprints,
     pub publishing: Publishing,
     pub disk_space: DiskSpace,
+    pub halts: HaltBook,
     pub stop: Stop,
 }
 
@@ -104,6 +106,7 @@ impl Shared {
             claims: Claims::default(),
             footprints: Footprints::default(),
             publishing: Publishing::default(),
+            halts: HaltBook::default(),
             stop: Stop::default(),
         }
     }
@@ -207,6 +210,9 @@ impl Shared {
             self.fail_for_good(trouble.error);
             return;
         }
+        if trouble.reaction == Reaction::Ordered {
+            return; // its row is written: it waits for an operator, or has ended
+        }
         if let Err(trouble) = self.hold(id, &trouble) {
             if trouble.is_poisoned() {
                 return self.fail_for_good(trouble.error);
@@ -218,7 +224,7 @@ impl Shared {
 
     fn hold(&self, id: JobId, trouble: &Trouble) -> Result<(), Trouble> {
         let Some(mut job) = self.store.job(id)? else { return Ok(()) };
-        if job.state.is_final() {
+        if job.state.is_final() || job.state == JobState::Paused && !job.is_failing() {
             return Ok(());
         }
         if self.is_held_open(&job, trouble) {

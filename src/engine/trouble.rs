@@ -72,6 +72,8 @@ pub(super) enum Reaction {
     JudgeRecords,
     /// What was published before stands in the way.
     Resend(Resend),
+    /// An operator had it stopped: its row says what becomes of it.
+    Ordered,
 }
 
 impl Trouble {
@@ -104,6 +106,11 @@ impl Trouble {
             FaultKind::Input | FaultKind::Transient | FaultKind::Bug => WaitsFor::Retry,
         };
         Self { error, waits_for, reaction: Reaction::ByKind }
+    }
+
+    /// By an operator's word.
+    pub(super) fn ordered() -> Self {
+        Self::new(FaultKind::Transient, "an operator stopped it", None).with(Reaction::Ordered)
     }
 
     /// What a rule says cannot be used for this job.

@@ -46,6 +46,8 @@ pub enum WaitsFor {
     Settling,
     /// An earlier delivery of the same key.
     Delivery,
+    /// An operator, who paused it, or its rule or sender.
+    Pause,
 }
 
 impl WaitsFor {

@@ -377,8 +377,15 @@ impl Job {
     /// Whether its state lets an operator take it from its source again; an output that is lacking is another matter.
     pub fn is_retriable(&self) -> bool {
         matches!(self.state.get(), JobState::Failed | JobState::Refused)
+            || self.was_ended_by_operator()
             || self.waits_for_settling()
             || self.waits_for_delivery()
+    }
+
+    /// Whether an operator ended it, with nothing of it published: its source is still ours, or stays where it lies.
+    pub fn was_ended_by_operator(&self) -> bool {
+        let has_source = self.retired_to.is_some() || self.source.claimed.is_none() || self.error.is_some();
+        self.state == JobState::Aborted && has_source && !self.is_gone && self.outputs.is_empty()
     }
 
     /// Whether it waits in the middle of publishing: a hidden output of it may be gone, perhaps with its folder, and then it cannot go on

@@ -12,9 +12,34 @@ use super::os_text::OsText;
 use super::standing::Phase;
 
 impl Job {
-    /// Whether the job is on its way to `failed` or `refused`: the reason is written down, its source is being moved to quarantine.
+    /// Whether the job is on its way to `failed`, `refused` or `aborted`: the reason is written down, its source is being moved to
+    /// quarantine.
     pub fn is_failing(&self) -> bool {
-        matches!(self.state.phase(), Phase::Failing | Phase::Refusing)
+        self.state.phase().is_last()
+    }
+
+    /// Whether that is because an operator aborted it.
+    pub fn is_aborting(&self) -> bool {
+        *self.state.phase() == Phase::Aborting
+    }
+
+    /// An operator stopped it: it goes on when told.
+    pub fn pause(&mut self, at: Timestamp, by: &str) -> Result<(), IllegalTransition> {
+        self.take(JobEvent::Paused, at, &format!("paused by {by}"))?;
+        let detail = format!("paused by {by}: `landfall resume` lets it go on");
+        self.waiting = Some(Waiting { waits_for: WaitsFor::Pause, until: None, detail });
+        Ok(())
+    }
+
+    /// An operator ends it: nothing of it is published. Where it was being retrieved, its source stays where that is from.
+    pub fn abort(&mut self, at: Timestamp, by: &str) -> Result<(), IllegalTransition> {
+        let retrieved_from = self.retrieved_from().cloned();
+        self.state.enter(Phase::Aborting)?;
+        self.retired_to = retrieved_from;
+        self.waiting = None;
+        self.error = None;
+        self.note(at, &format!("aborted by {by}"));
+        Ok(())
     }
 
     /// Writes down why the job fails. Where it was being retrieved, its source goes back to where that was from.
@@ -40,7 +65,13 @@ impl Job {
 
     /// Ends a job that fails or is refused.
     pub fn end_failing(&mut self, at: Timestamp) -> Result<(), IllegalTransition> {
-        let event = if *self.state.phase() == Phase::Refusing { JobEvent::Refused } else { JobEvent::Broke };
+        let event = match self.state.phase() {
+            Phase::Refusing => JobEvent::Refused,
+            Phase::Aborting => {
+                return self.take(JobEvent::Aborted, at, "nothing of it was published");
+            }
+            _ => JobEvent::Broke,
+        };
         let message = self.error.as_ref().map_or_else(String::new, |error| error.message.clone());
         self.take(event, at, &message)
     }
@@ -116,7 +147,7 @@ mod tests {
     }
 
     type Move = fn(&mut Job) -> Result<(), IllegalTransition>;
-    const MOVES: [Move; 18] = [
+    const MOVES: [Move; 22] = [
         |job| taken(job, JobEvent::Started),
         |job| taken(job, JobEvent::Recovered),
         |job| taken(job, JobEvent::Hindered),
@@ -135,6 +166,10 @@ mod tests {
         Job::give_back,
         Job::is_here_again,
         |job| job.suspect(Some(1)),
+        |job| job.pause(Timestamp::UNIX_EPOCH, "root"),
+        |job| taken(job, JobEvent::Resumed),
+        |job| job.abort(Timestamp::UNIX_EPOCH, "root"),
+        |job| taken(job, JobEvent::Abandoned),
     ];
 
     proptest! {
@@ -151,7 +186,11 @@ mod tests {
                 let row = serde_json::to_vec(&job).expect("serializes");
                 prop_assert_eq!(&serde_json::from_slice::<Job>(&row).expect("is read again").state, &job.state);
                 if before.is_failing() && job.state != before.state {
-                    let end = if *before.state.phase() == Phase::Refusing { JobState::Refused } else { JobState::Failed };
+                    let end = match before.state.phase() {
+                        Phase::Refusing => JobState::Refused,
+                        Phase::Aborting => JobState::Aborted,
+                        _ => JobState::Failed,
+                    };
                     prop_assert_eq!(job.state.get(), end);
                     prop_assert!(!job.is_failing());
                 }
@@ -194,6 +233,20 @@ mod tests {
         assert!(job.retrieved_from().is_some(), "it is tried again");
         job.fail(error()).expect("is held");
         assert_eq!(job.retired_to, Some("quarantine/pay.csv".into()));
+    }
+
+    #[test]
+    fn a_job_that_is_paused_before_it_is_retrieved_is_retrieved_when_it_goes_on() {
+        let mut job = job();
+        job.retrieve("quarantine/pay.csv".into()).expect("is queued");
+        job.pause(Timestamp::UNIX_EPOCH, "root").expect("is paused");
+        taken(&mut job, JobEvent::Resumed).expect("goes on");
+        assert!(job.retrieved_from().is_some() && job.state == JobState::Queued && job.waiting.is_none());
+        job.abort(Timestamp::UNIX_EPOCH, "root").expect("is ended");
+        job.pause(Timestamp::UNIX_EPOCH, "root").expect_err("nothing but its end follows");
+        assert_eq!(job.retired_to, Some("quarantine/pay.csv".into()), "it stays there");
+        job.end_failing(Timestamp::UNIX_EPOCH).expect("ends");
+        assert!(job.state == JobState::Aborted && job.is_retriable() && job.error.is_none());
     }
 
     #[test]

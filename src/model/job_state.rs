@@ -14,6 +14,10 @@
 //!     |                 | Refused (a resend)
 //!     |              running
 //!     +-- GivenBack --> aborted
+//!
+//!   queued, running, held -- Paused --> paused -- Resumed --> queued
+//!   queued, running, held, paused -- Aborted (its source goes to quarantine) --> aborted -- Retried --> queued
+//!   held, publishing -- Abandoned --> aborted; retiring -- Abandoned --> completed
 //! ```
 //!
 //! From `publishing` the only way is forward: published outputs cannot be taken back. Where a job waits there, and for sure none was, an
@@ -44,7 +48,7 @@ pub enum JobState {
     Paused,
     /// Nothing was published; the source lies in quarantine. An operator retries it.
     Failed,
-    /// Ended without outputs on purpose: given back to wait.
+    /// Ended on purpose: given back to wait, aborted, or abandoned by an operator, who is told what of it was published.
     Aborted,
     /// A resend that the rule refuses.
     Refused,
@@ -55,7 +59,7 @@ pub enum JobState {
 pub enum JobEvent {
     /// A loader took it.
     Started,
-    /// A restart of the service found it in hand.
+    /// A restart of the service found it in hand, or its rule was paused while it ran.
     Recovered,
     /// Key, configuration or storage stand in its way.
     Hindered,
@@ -81,6 +85,10 @@ pub enum JobEvent {
     Paused,
     /// An operator resumed it.
     Resumed,
+    /// An operator ended it: nothing of it was published, and its source is in quarantine.
+    Aborted,
+    /// An operator gave up what it waits for: it ends as it stands.
+    Abandoned,
 }
 
 /// An event met a state in which it cannot happen: a bug of this program.
@@ -132,8 +140,12 @@ impl JobState {
             (S::Queued | S::Running | S::Held, E::Broke) => Ok(S::Failed),
             (S::Queued | S::Running | S::Held, E::GivenBack) => Ok(S::Aborted),
             (S::Queued | S::Running | S::Held, E::Refused) => Ok(S::Refused),
-            (S::Failed | S::Refused, E::Retried) => Ok(S::Queued),
+            (S::Failed | S::Refused | S::Aborted, E::Retried) => Ok(S::Queued),
             (S::Queued | S::Running | S::Held, E::Paused) => Ok(S::Paused),
+            (S::Queued | S::Running | S::Held | S::Paused, E::Aborted) => Ok(S::Aborted),
+            (S::Held | S::Publishing, E::Abandoned) => Ok(S::Aborted),
+            // All of it is published: its source alone is not where it should be.
+            (S::Retiring, E::Abandoned) => Ok(S::Completed),
             (from, event) => Err(IllegalTransition::new(from, &"Plain", event)),
         }
     }
@@ -172,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    const EVENTS: [JobEvent; 14] = [
+    const EVENTS: [JobEvent; 16] = [
         JobEvent::Started,
         JobEvent::Recovered,
         JobEvent::Hindered,
@@ -187,11 +199,13 @@ mod tests {
         JobEvent::Unpublished,
         JobEvent::Paused,
         JobEvent::Resumed,
+        JobEvent::Aborted,
+        JobEvent::Abandoned,
     ];
 
     proptest! {
         /// Whatever happens in whatever order: a job that published never fails or starts again, and one that ended stays ended
-        /// unless an operator retries it.
+        /// unless an operator retries it. What an operator gives up is the operator's.
         #[test]
         fn from_publishing_the_only_way_is_forward(events in prop::collection::vec(0..EVENTS.len(), 0..40)) {
             let mut state = JobState::Queued;
@@ -200,7 +214,8 @@ mod tests {
                 let Ok(next) = state.next(event) else { continue };
                 prop_assert!(!state.is_final() || event == JobEvent::Retried, "{state} took {event:?}");
                 published |= next == JobState::Publishing;
-                published &= event != JobEvent::Unpublished; // it says that nothing was
+                // The one says that nothing was, the other what was.
+                published &= !matches!(event, JobEvent::Unpublished | JobEvent::Abandoned);
                 let forward = matches!(next, JobState::Publishing | JobState::Retiring | JobState::Completed);
                 prop_assert!(!published || forward, "{state} became {next} after {event:?}");
                 state = next;

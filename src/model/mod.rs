@@ -13,6 +13,7 @@ pub mod configuration;
 pub mod delivery;
 pub mod fault;
 pub(crate) mod file_known;
+pub mod halts;
 pub mod identity;
 pub mod job;
 pub mod job_id;

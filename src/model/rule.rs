@@ -536,6 +536,9 @@ pub struct Errors {
     pub failed_max: Limit,
     /// Tries of a slice whose step broke.
     pub attempts: u32,
+    /// Failed jobs in a row after which the rule claims no file any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after: Option<u32>,
 }
 
 /// `errors.on_record_error`.

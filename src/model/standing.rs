@@ -4,11 +4,12 @@
 //! where it can be:
 //!
 //! ```text
-//!   queued, held             retrieving   an operator retried it: its source is taken out of quarantine
-//!   held                     settling     nothing but an operator's word ends it
-//!   queued, running, held    giving back -> aborted
-//!                            failing     -> failed      its error is written down, and nothing but its end follows
-//!                            refusing    -> refused
+//!   queued, held, paused           retrieving   an operator retried it: its source is taken out of quarantine
+//!   held                           settling     nothing but an operator's word ends it
+//!   queued, running, held          giving back -> aborted
+//!                                  failing     -> failed      its error is written down, and nothing but its end follows
+//!                                  refusing    -> refused
+//!   queued, running, held, paused  aborting    -> aborted     an operator ended it, and nothing but its end follows
 //! ```
 
 use std::fmt;
@@ -45,6 +46,14 @@ pub(super) enum Phase {
     Settling,
     Failing,
     Refusing,
+    Aborting,
+}
+
+impl Phase {
+    /// Nothing but the job's end follows.
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self, Self::Failing | Self::Refusing | Self::Aborting)
+    }
 }
 
 /// In a row, where something is under way; else the state stands alone.
@@ -85,8 +94,7 @@ impl Standing {
 
     /// Holds so many deaths of the process against a job that a loader may take; none: the job got on.
     pub(super) fn suspect(&mut self, deaths: Option<u32>) -> Result<(), IllegalTransition> {
-        let ends = matches!(self.phase, Phase::Failing | Phase::Refusing);
-        if deaths.is_some() && (ends || self.is_final() || self.is_past_intent()) {
+        if deaths.is_some() && (self.phase.is_last() || self.is_final() || self.is_past_intent()) {
             return Err(self.cannot("Suspected"));
         }
         self.deaths = deaths;
@@ -97,15 +105,17 @@ impl Standing {
     pub(super) fn take(&mut self, event: JobEvent) -> Result<(), IllegalTransition> {
         use {JobEvent as E, Phase as P};
         let phase = match (&self.phase, event) {
-            (P::Failing, E::Broke) | (P::Refusing, E::Refused) => P::Plain,
-            // No job ends without its error, and one that has it ends.
-            (P::Failing | P::Refusing, _) | (_, E::Broke | E::Refused) => return Err(self.cannot(event)),
-            // Its source is not where it is read, or nobody knows where it is.
-            (P::Retrieving { .. }, E::Started | E::Paused) | (P::GivingBack, E::Paused) => {
+            (P::Failing, E::Broke) | (P::Refusing, E::Refused) | (P::Aborting, E::Aborted) => P::Plain,
+            // No job ends without its error, or its operator's word, and one that has it ends.
+            (phase, _) if phase.is_last() => return Err(self.cannot(event)),
+            (_, E::Broke | E::Refused | E::Aborted) => return Err(self.cannot(event)),
+            // Its source is not where it is read, or nobody knows where it is; or an operator's other word is waited for.
+            (P::Retrieving { .. }, E::Started) | (P::GivingBack | P::Settling, E::Paused) => {
                 return Err(self.cannot(event));
             }
             // It waits, or comes to a loader: what was begun goes on there.
-            (P::Retrieving { .. } | P::GivingBack, E::Hindered | E::Mended | E::Recovered) => {
+            (P::Retrieving { .. }, E::Paused | E::Resumed)
+            | (P::Retrieving { .. } | P::GivingBack, E::Hindered | E::Mended | E::Recovered) => {
                 self.phase.clone()
             }
             _ => P::Plain,
@@ -119,8 +129,8 @@ impl Standing {
     pub(super) fn enter(&mut self, next: Phase) -> Result<(), IllegalTransition> {
         use Phase as P;
         let follows = match (&self.phase, &next) {
-            (P::Failing | P::Refusing, _) => false,
-            (_, P::Failing | P::Refusing)
+            (before, _) if before.is_last() => false,
+            (_, P::Failing | P::Refusing | P::Aborting)
             | (P::Plain, _)
             | (P::Retrieving { .. } | P::GivingBack, P::Plain) => true,
             _ => false,
@@ -142,11 +152,12 @@ impl Phase {
         use JobState as S;
         match self {
             Self::Plain => true,
-            Self::Retrieving { .. } => matches!(state, S::Queued | S::Held),
+            Self::Retrieving { .. } => matches!(state, S::Queued | S::Held | S::Paused),
             Self::Settling => state == S::Held,
             Self::GivingBack | Self::Failing | Self::Refusing => {
                 matches!(state, S::Queued | S::Running | S::Held)
             }
+            Self::Aborting => matches!(state, S::Queued | S::Running | S::Held | S::Paused),
         }
     }
 }

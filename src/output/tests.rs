@@ -92,7 +92,12 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         pipeline: vec![],
         outputs: outputs.iter().map(|(name, path)| (Category::new(name), output(path))).collect(),
         publish: Publish::default(),
-        errors: Errors { on_record_error: OnRecordError::SetAside, failed_max: Limit::Count(0), attempts: 1 },
+        errors: Errors {
+            on_record_error: OnRecordError::SetAside,
+            failed_max: Limit::Count(0),
+            attempts: 1,
+            stop_after: None,
+        },
         source: SourceEnd {
             on_success: OnSuccess::Delete,
             archive_dir: None,

@@ -29,6 +29,9 @@ pub(super) const MARK: &[u8] = b"mmark";
 /// The configuration that a service went by last.
 pub(super) const CONFIGURATION: &[u8] = b"mconfiguration";
 
+/// What does not go on until an operator says so.
+pub(super) const HALTS: &[u8] = b"mhalts";
+
 const JOB_ID_BYTES: usize = 16;
 /// Device, inode, size, mtime, ctime.
 const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
@@ -168,6 +171,7 @@ pub(super) enum Place<'a> {
     Format,
     Mark,
     Configuration,
+    Halts,
     Job(JobId),
     Unfinished(JobId),
     Ledger(JobId),
@@ -194,6 +198,9 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     }
     if key == CONFIGURATION {
         return Some(Place::Configuration);
+    }
+    if key == HALTS {
+        return Some(Place::Halts);
     }
     let (prefix, rest) = key.split_first()?;
     let id = || job_of(key).filter(|_| rest.len() == JOB_ID_BYTES);
@@ -239,6 +246,7 @@ mod tests {
             (FORMAT.to_vec(), Place::Format),
             (MARK.to_vec(), Place::Mark),
             (CONFIGURATION.to_vec(), Place::Configuration),
+            (HALTS.to_vec(), Place::Halts),
             (job.clone(), Place::Job(id)),
             (of_job(UNFINISHED, id), Place::Unfinished(id)),
             (of_job(LEDGER, id), Place::Ledger(id)),

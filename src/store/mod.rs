@@ -11,6 +11,7 @@
 //! m "format"                       the store's format, u32
 //! m "mark"                         Mark
 //! m "configuration"                KeptConfiguration
+//! m "halts"                        Halts
 //! j job                            Job
 //! u job                            (index: the job is not in a final state)
 //! l job                            LedgerRow
@@ -50,6 +51,7 @@ mod feed;
 mod folder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod halts;
 #[cfg(test)]
 #[path = "tests/in_memory.rs"]
 mod in_memory;

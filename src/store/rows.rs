@@ -97,6 +97,8 @@ pub enum LedgerOutcome {
     GivenBack,
     /// A resend that the rule refuses.
     Refused,
+    /// An operator ended it: in quarantine, or, where the job was abandoned, where it was.
+    Aborted,
     /// No job: an operator said that it had been dealt with. It stays where it lies.
     Adopted,
 }

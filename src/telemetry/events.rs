@@ -8,6 +8,7 @@ use crate::model::category::Category;
 use crate::model::complete_by::CompleteBy;
 use crate::model::configuration::{ConfigurationProblem, RulesChange};
 use crate::model::fault::JobError;
+use crate::model::halts::Scope;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
@@ -230,6 +231,42 @@ pub(crate) fn failed(job: &Job) {
         job = %job.id, rule = job.rule, path = %job.source.path, error = error.map_or("", |e| e.message.as_str()),
         hint = error.and_then(|e| e.hint.as_deref()).unwrap_or(""),
         source = job.retired_to.as_ref().unwrap_or(job.source_path()).to_string(), "failed; nothing was published"
+    );
+}
+
+/// An operator stopped a job.
+pub(crate) fn paused(job: &Job, by: &str) {
+    tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, by, "paused; `landfall resume` lets it go on");
+}
+
+/// An operator lets a job go on.
+pub(crate) fn resumed(job: &Job, by: &str) {
+    tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, by, "resumed");
+}
+
+/// An operator paused a rule, a sender, or everything.
+pub(crate) fn scope_paused(scope: &Scope, by: &str) {
+    tracing::warn!(%scope, by, "paused: nothing of it goes on, and no file of it is claimed");
+}
+
+/// That is taken back.
+pub(crate) fn scope_resumed(scope: &Scope, by: &str) {
+    tracing::info!(%scope, by, "resumed");
+}
+
+/// Too many jobs of a rule failed in a row.
+pub(crate) fn rule_stopped(rule: &str, failures: u32, last: JobId) {
+    tracing::error!(
+        rule, failures, %last, hint = %format!("see `landfall show {last}`; `landfall resume --rule {rule}` lets it go on"),
+        "the rule stopped: so many of its jobs failed in a row (`errors.stop_after`), and it claims no file any more"
+    );
+}
+
+/// An operator ended a job.
+pub(crate) fn aborted(job: &Job) {
+    tracing::warn!(
+        job = %job.id, rule = job.rule, path = %job.source.path,
+        source = job.retired_to.as_ref().unwrap_or(job.source_path()).to_string(), "aborted; nothing was published"
     );
 }
 

@@ -64,6 +64,18 @@ struct State<R> {
     stops: bool,
 }
 
+/// What became of an operator's wish to have a job.
+pub(in crate::engine) enum Taken<R> {
+    /// Nobody has it, and it is taken up.
+    Job,
+    /// It runs, and takes the word.
+    Run(Arc<R>),
+    /// It is worked to its end.
+    Ends,
+    /// Somebody else has it.
+    Not,
+}
+
 /// Threads that wait for a task, for each that may be at one.
 const IDLE_FOR_EACH_PLACE: usize = 2;
 
@@ -285,6 +297,40 @@ impl<R: Workable> Dispatch<R> {
         true
     }
 
+    /// The same of a job that may run: its run, where that takes the word. `ends`: a run that waits for a finisher comes to its end.
+    pub(in crate::engine) fn take_up_or_run(
+        &self,
+        id: JobId,
+        patience: Duration,
+        takes_word: impl Fn(&R) -> bool,
+        ends: impl Fn(&R) -> bool,
+    ) -> Taken<R> {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        loop {
+            if let Some(run) = state.runs.get(&id).filter(|run| takes_word(run)) {
+                return Taken::Run(Arc::clone(run));
+            }
+            if state.settled.get(&id).is_some_and(|run| ends(run)) {
+                return Taken::Ends;
+            }
+            if state.schedule.take_up(id, None) {
+                return Taken::Job;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.stops {
+                return Taken::Not;
+            }
+            state =
+                self.put_down.wait_timeout(state, left).map_or_else(|e| e.into_inner().0, |(state, _)| state);
+        }
+    }
+
+    /// See [`Schedule::withdraw`].
+    pub(in crate::engine) fn withdraw(&self, id: JobId) {
+        self.tell(|state, now| state.schedule.withdraw(id, now));
+    }
+
     /// The stage is done with the job; one that wanted it meanwhile gets it.
     pub(in crate::engine) fn put_down(&self, id: JobId) {
         self.tell(|state, now| state.schedule.put_down(id, now));
@@ -369,6 +415,7 @@ impl<R: Workable> Dispatch<R> {
             state.schedule.begin_run(run.id(), owner);
             state.runs.insert(run.id(), run);
         });
+        self.put_down.notify_all(); // an operator may have a word for it
     }
 
     /// The running jobs, the oldest first.

@@ -16,4 +16,4 @@ mod hand_over_tests;
 #[cfg(test)]
 mod tests;
 
-pub(super) use crews::{Crew, Dispatch, Seat, Workable};
+pub(super) use crews::{Crew, Dispatch, Seat, Taken, Workable};

@@ -320,6 +320,26 @@ impl Schedule {
         }
     }
 
+    /// Whoever would load the job leaves it alone, now and when it is put down: an operator has stopped it.
+    pub(super) fn withdraw(&mut self, id: JobId, now: Instant) {
+        if let Some(wanted) = self.in_work.get_mut(&id) {
+            wanted.retain(|stage| *stage != Stage::Load);
+        }
+        let Some(known) = self.jobs.get_mut(&id) else { return };
+        let owner = known.owner.clone();
+        match known.waits[Stage::Load as usize].take() {
+            Some(Waits::At(at)) => {
+                self.later.remove(&(at, id, Stage::Load));
+            }
+            Some(Waits::Now) => {
+                self.queued.remove(&owner, id);
+                self.call_readers(now); // nobody may want to read any more
+            }
+            None => {}
+        }
+        self.forget_if_idle(id);
+    }
+
     fn forget_if_idle(&mut self, id: JobId) {
         let waits = |known: &Known| known.waits.iter().any(Option::is_some);
         let is_held = self.in_work.contains_key(&id) || self.runs.has(id) || self.settled.has(id);

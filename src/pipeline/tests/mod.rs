@@ -110,6 +110,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
             on_record_error: OnRecordError::SetAside,
             failed_max: Limit::Percent(1.0),
             attempts: 3,
+            stop_after: None,
         },
         source: SourceEnd {
             on_success: OnSuccess::Keep,

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use super::{Finding, REPORT, RESTORE, place, unreadable};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::KeptConfiguration;
+use crate::model::halts::Halts;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -46,6 +47,7 @@ impl Judge<'_> {
             Some(Place::Configuration) => {
                 self.decoded::<KeptConfiguration>("configuration", None, key, value).map(drop)
             }
+            Some(Place::Halts) => self.decoded::<Halts>("halts", None, key, value).map(drop),
             Some(Place::Job(id)) => self.job(id, key, value),
             // That its state agrees is judged with the job's row.
             Some(Place::Unfinished(id)) => self.job_must_be_there("index of unfinished jobs, entry", id),

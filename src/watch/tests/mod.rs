@@ -206,7 +206,12 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         pipeline: Vec::new(),
         outputs: BTreeMap::new(),
         publish: Publish::default(),
-        errors: Errors { on_record_error: OnRecordError::SetAside, failed_max: Limit::Count(0), attempts: 1 },
+        errors: Errors {
+            on_record_error: OnRecordError::SetAside,
+            failed_max: Limit::Count(0),
+            attempts: 1,
+            stop_after: None,
+        },
         source: SourceEnd {
             on_success: OnSuccess::Delete,
             archive_dir: None,

@@ -1,0 +1,194 @@
+//! `landfall pause`, `resume` and `abort`: what an operator stops, lets go on, and ends.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::say::{say, say_aside};
+use super::selection::Selection;
+use super::view;
+use crate::control;
+use crate::engine::{Act, Door, Halting, Refusal};
+use crate::model::halts::Scope;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::rule::Settings;
+
+/// An abort is over within this, unless a thread or a disk hangs.
+const ENDING_TAKES: Duration = Duration::from_secs(2);
+const ENDING_PAUSE: Duration = Duration::from_millis(10);
+
+/// What is paused, or goes on.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Without --state and --since, --rule and --sender mean the rule and the sender themselves: no file of theirs is claimed, \
+                  and no job of theirs goes on, until that is taken back by `landfall resume` with the same words. With them, and by ids, \
+                  it is those jobs. It counts at once, and over restarts. What is on its way to be published comes to its end.",
+    group = clap::ArgGroup::new("which").required(true).multiple(true).args(["jobs", "rule", "sender", "state", "since", "all"])
+)]
+pub(super) struct PauseArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// Everything, as with --rule
+    #[arg(long, conflicts_with_all = ["jobs", "rule", "sender", "state", "since"])]
+    all: bool,
+}
+
+impl PauseArgs {
+    /// What is meant as a whole, if it is.
+    fn scope(&self) -> Option<Scope> {
+        let Selection { jobs, rule, sender, state, since, .. } = &self.selection;
+        let is_whole = jobs.is_empty() && state.is_none() && since.is_none();
+        is_whole.then(|| Scope { rule: rule.clone(), sender: sender.clone() })
+    }
+}
+
+/// Which jobs end.
+#[derive(clap::Args)]
+#[command(
+    after_help = "Nothing of an aborted job is published, and its source goes to quarantine; `landfall retry` takes it from there.",
+    group = clap::ArgGroup::new("which").required(true).multiple(true).args(["jobs", "rule", "sender", "state", "since"])
+)]
+pub(super) struct AbortArgs {
+    #[command(flatten)]
+    selection: Selection,
+}
+
+pub(super) fn pause(args: &PauseArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let door = control::open(settings)?;
+    let (door, selection) = (door.as_ref(), &args.selection);
+    selection.know_rule(settings, door)?;
+    if let Some(scope) = args.scope() {
+        return Ok(pause_scope(args, door, scope));
+    }
+    let open = |job: &Job| can_be_stopped(job) && job.state != JobState::Paused && !job.waits_for_settling();
+    let jobs = match selection.chosen(door, open) {
+        Ok(jobs) => jobs,
+        Err(refusal) => return Ok(view::refuse(&refusal)),
+    };
+    Ok(selection.each(jobs, ("would be paused", "paused"), |job| {
+        let id = door.act(&Act::Pause { job: job.id.to_string() })?;
+        Ok((id, format!("paused (was {})", job.state)))
+    }))
+}
+
+fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: Scope) -> ExitCode {
+    let held_back = match args.selection.chosen(door, can_be_stopped) {
+        Ok(jobs) => jobs,
+        Err(refusal) => return view::refuse(&refusal),
+    };
+    if args.selection.dry_run {
+        say!("{scope} would be paused: no file of it would be claimed");
+        return args.selection.each(held_back, ("would not go on", ""), |job| Ok((job.id, String::new())));
+    }
+    match door.halt(&Halting::Pause(scope.clone())) {
+        Ok(true) => {
+            say!("{scope}: paused; no file of it is claimed");
+            for job in held_back {
+                say!("{}: does not go on (was {})  {}", job.id, job.state, job.source.path);
+            }
+            ExitCode::SUCCESS
+        }
+        Ok(false) => {
+            say!("{scope}: is paused already");
+            ExitCode::SUCCESS
+        }
+        Err(refusal) => view::refuse(&refusal),
+    }
+}
+
+pub(super) fn resume(args: &PauseArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let door = control::open(settings)?;
+    let (door, selection) = (door.as_ref(), &args.selection);
+    selection.know_rule(settings, door)?;
+    if let Some(scope) = args.scope() {
+        return Ok(resume_scope(args, door, scope));
+    }
+    let jobs = match selection.chosen(door, |job| job.state == JobState::Paused) {
+        Ok(jobs) => jobs,
+        Err(refusal) => return Ok(view::refuse(&refusal)),
+    };
+    let taker = taker(door);
+    Ok(selection.each(jobs, ("would go on", "go on"), |job| {
+        let id = door.act(&Act::Resume { job: job.id.to_string() })?;
+        Ok((id, format!("goes on; {taker}")))
+    }))
+}
+
+fn resume_scope(args: &PauseArgs, door: &dyn Door, scope: Scope) -> ExitCode {
+    if args.selection.dry_run {
+        say!("{scope} would go on");
+        return ExitCode::SUCCESS;
+    }
+    let is_whole = |job: &Job| job.state == JobState::Paused && scope.takes_job(job);
+    match door.halt(&Halting::Resume(scope.clone())) {
+        Ok(true) => say!("{scope}: goes on"),
+        Ok(false) => say!("{scope}: was not paused"),
+        Err(refusal) => return view::refuse(&refusal),
+    }
+    tell_halts(door);
+    // Jobs that were paused by themselves wait for a word of their own.
+    let paused = args.selection.chosen(door, is_whole).map_or(0, |jobs| jobs.len());
+    if paused > 0 {
+        let jobs = super::check::counted(paused, "job");
+        say_aside!("{jobs} of it were paused one by one: `landfall resume --state paused` is for them");
+    }
+    ExitCode::SUCCESS
+}
+
+pub(super) fn abort(args: &AbortArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let door = control::open(settings)?;
+    let (door, selection) = (door.as_ref(), &args.selection);
+    selection.know_rule(settings, door)?;
+    let jobs = match selection.chosen(door, can_be_stopped) {
+        Ok(jobs) => jobs,
+        Err(refusal) => return Ok(view::refuse(&refusal)),
+    };
+    Ok(selection.each(jobs, ("would be aborted", "aborted"), |job| {
+        let id = door.act(&Act::Abort { job: job.id.to_string() })?;
+        Ok((id, format!("aborted (was {}); {}", job.state, source_of(door, id))))
+    }))
+}
+
+/// Where the source of an aborted job is, once that is told.
+fn source_of(door: &dyn Door, id: JobId) -> String {
+    let begun = Instant::now();
+    while door.is_service() && begun.elapsed() < ENDING_TAKES {
+        match door.show(&id.to_string()) {
+            Ok(job) if job.state == JobState::Aborted => {
+                return match &job.retired_to {
+                    Some(place) => format!("its source is {place}"),
+                    None => "its source stays where it lies".to_owned(),
+                };
+            }
+            Ok(_) => std::thread::sleep(ENDING_PAUSE),
+            Err(_) => break,
+        }
+    }
+    let when = if door.is_service() { "once nothing holds the job any more" } else { "with the next start" };
+    format!("its source goes to quarantine {when}")
+}
+
+/// Whether an operator can stop the job: it has not ended, and is not on its way to be published.
+fn can_be_stopped(job: &Job) -> bool {
+    !job.state.is_final() && !job.state.is_past_intent() && !job.is_failing()
+}
+
+/// Who goes on with what is let go on.
+pub(super) fn taker(door: &dyn Door) -> &'static str {
+    if door.is_service() { "the running service takes it" } else { "`landfall run` takes it" }
+}
+
+/// What is still paused, or stopped.
+fn tell_halts(door: &dyn Door) {
+    for told in halts_told(door).unwrap_or_default() {
+        say_aside!("{told}");
+    }
+}
+
+/// One line for each.
+pub(super) fn halts_told(door: &dyn Door) -> Result<Vec<String>, Refusal> {
+    let halts = door.halts()?;
+    let pauses = halts.pauses.iter().map(ToString::to_string);
+    Ok(pauses.chain(halts.failed.keys().filter_map(|rule| halts.stop_of(rule))).collect())
+}

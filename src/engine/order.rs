@@ -1,0 +1,268 @@
+//! What an operator orders of one job: to pause, to go on, to end. Durable before it is answered, whoever has the job.
+//!
+//! ```text
+//!  the job is                       pause                        abort
+//!  queued, held, backing off        its row; no queue has it     its row; a finisher takes its source to quarantine
+//!  running                          broken off, its row; what was collected becomes a checkpoint, or is dropped, once all have left it
+//!  being taken up by a loader       waits until it runs
+//!  worked to its end                too late
+//!  publishing, retiring             too late
+//!  failing, being given back        it ends already
+//! ```
+//!
+//! A run that is broken off takes no slice any more from that moment on. It does not settle before its row is written
+//! ([`super::run_state::RunState::begin_order`]), so that its finisher goes by the operator's word. A thread that hangs for the job keeps it
+//! from settling, and not the word from being durable.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::dispatch::Taken;
+use super::retry::known;
+use super::run::Run;
+use super::schedule::{Owner, Stage};
+use super::shared::Shared;
+use super::trouble::Trouble;
+use super::{checkpoint, fail};
+use crate::clock;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::{JobEvent, JobState};
+use crate::store::Store;
+use crate::telemetry::events;
+
+/// How long an operator's word waits for the stage that has the job.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between looks whether it is too late.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Changes a row as an operator says, or refuses to.
+type Change<'a> = &'a dyn Fn(&mut Job) -> Result<(), Trouble>;
+
+/// Stops a job until it is resumed.
+pub(super) fn pause(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    id: JobId,
+    by: &str,
+) -> Result<JobId, Trouble> {
+    let pause = |job: &mut Job| {
+        check_open(job, "paused")?;
+        if job.state == JobState::Paused {
+            return Err(refuse(job, "it is paused already", "`landfall resume` lets it go on"));
+        }
+        if job.waits_for_settling() {
+            return Err(refuse(
+                job,
+                "it waits for an operator's word",
+                "nothing happens to it before that is said",
+            ));
+        }
+        is_no_attempt(job);
+        Ok(job.pause(clock::now(), by)?)
+    };
+    let Some(shared) = stages else { return Ok(of_row(store, id, &pause)?.id) };
+    let job = order(shared, id, &pause)?;
+    events::paused(&job, by);
+    Ok(id)
+}
+
+/// Lets a paused job go on.
+pub(super) fn resume(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    id: JobId,
+    by: &str,
+) -> Result<JobId, Trouble> {
+    let resume = |job: &mut Job| match job.state.get() {
+        JobState::Paused if !job.is_failing() => {
+            Ok(job.take(JobEvent::Resumed, clock::now(), &format!("resumed by {by}"))?)
+        }
+        _ => {
+            let hint = "`landfall resume --rule NAME` is for a rule that is paused as a whole";
+            Err(refuse(job, "it is not paused", hint))
+        }
+    };
+    let Some(shared) = stages else { return Ok(of_row(store, id, &resume)?.id) };
+    let job = order(shared, id, &resume)?;
+    shared.dispatch.forget_back_off(id);
+    shared.dispatch.queue(Stage::Load, &Owner::of(&job), id);
+    events::resumed(&job, by);
+    Ok(id)
+}
+
+/// Ends a job of which nothing is published; its source goes to quarantine.
+pub(super) fn abort(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    id: JobId,
+    by: &str,
+) -> Result<JobId, Trouble> {
+    let abort = |job: &mut Job| {
+        check_open(job, "aborted")?;
+        Ok(job.abort(clock::now(), by)?)
+    };
+    let Some(shared) = stages else { return Ok(of_row(store, id, &abort)?.id) };
+    let job = order(shared, id, &abort)?;
+    // Of a run, its finisher comes once all have left it.
+    if shared.dispatch.run(id).is_none() {
+        shared.dispatch.queue(Stage::Finish, &Owner::of(&job), id);
+    }
+    Ok(id)
+}
+
+/// Sets a running job back to its queue, where it waits until what it belongs to is not paused any more.
+pub(super) fn set_back(shared: &Arc<Shared>, run: &Arc<Run>, why: &str) -> Result<(), Trouble> {
+    if !run.begin_order() {
+        return Ok(()); // it comes to its end, or is broken off
+    }
+    let set_back = |job: &mut Job| {
+        if job.state == JobState::Running && !job.is_failing() {
+            is_no_attempt(job);
+            job.take(JobEvent::Recovered, clock::now(), why)?;
+        }
+        Ok(())
+    };
+    in_run(shared, run, &set_back).map(drop)
+}
+
+/// Whether something can be ordered of the job at all.
+fn check_open(job: &Job, what: &str) -> Result<(), Trouble> {
+    let why = if job.state.is_final() {
+        "it has ended"
+    } else if job.state.is_past_intent() {
+        return Err(too_late(job, what));
+    } else if job.is_failing() || job.is_given_back() {
+        "it is being ended already"
+    } else {
+        return Ok(());
+    };
+    Err(refuse(job, why, "`landfall show` says how"))
+}
+
+fn too_late(job: &Job, what: &str) -> Trouble {
+    let message =
+        format!("it is too late: the outputs of job {} are on their way, and it is not {what}", job.id);
+    let hint =
+        "it ends by itself; if it waits for what never comes back, `landfall abandon` ends it as it stands";
+    Trouble::new(FaultKind::Input, message, Some(hint))
+}
+
+fn refuse(job: &Job, why: &str, hint: &str) -> Trouble {
+    Trouble::new(FaultKind::Input, format!("job {} is {}: {why}", job.id, job.state), Some(hint))
+}
+
+/// A start that an operator cut short is none.
+fn is_no_attempt(job: &mut Job) {
+    if job.state == JobState::Running {
+        job.attempts = job.attempts.saturating_sub(1);
+    }
+}
+
+/// Where no stage runs.
+fn of_row(store: &Store, id: JobId, change: Change<'_>) -> Result<Job, Trouble> {
+    let mut job = known(store, id)?;
+    change(&mut job)?;
+    store.change().job(&job).apply()?;
+    store.sync()?;
+    Ok(job)
+}
+
+/// Changes the row of a job that is in nobody's hands or runs; a run is broken off. The caller says who goes on with it.
+fn order(shared: &Arc<Shared>, id: JobId, change: Change<'_>) -> Result<Job, Trouble> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        // What is refused breaks nothing off.
+        change(&mut known(&shared.store, id)?)?;
+        let ends = |settled: &Run| !settled.is_broken_off();
+        match shared.dispatch.take_up_or_run(id, LOOK_EVERY, Run::begin_order, ends) {
+            Taken::Run(run) => return in_run(shared, &run, change),
+            Taken::Job => {
+                let job = of_row(&shared.store, id, change);
+                if job.is_ok() {
+                    shared.dispatch.withdraw(id);
+                }
+                shared.dispatch.put_down(id);
+                return job.inspect_err(|trouble| shared.stop_if_poisoned(trouble));
+            }
+            Taken::Ends => return Err(too_late(&known(&shared.store, id)?, "stopped any more")),
+            Taken::Not if Instant::now() < until => {}
+            Taken::Not => {
+                let message = format!("job {id} is in hand just now, and is not let go of");
+                let hint =
+                    "try again; where `landfall show` says that a file system does not answer, it is that";
+                return Err(Trouble::new(FaultKind::Transient, message, Some(hint)));
+            }
+        }
+    }
+}
+
+/// Of a run that has begun to take an order.
+fn in_run(shared: &Arc<Shared>, run: &Arc<Run>, change: Change<'_>) -> Result<Job, Trouble> {
+    run.queue.stop(); // its loader leaves
+    let changed = run.with_row(|row| {
+        let mut job = row.clone();
+        change(&mut job)?;
+        shared.save(&job)?;
+        row.clone_from(&job);
+        Ok(job)
+    });
+    // Others take its place meanwhile.
+    shared.dispatch.slices_again();
+    let changed = changed.and_then(|job| Ok(shared.store.sync().map(|()| job)?));
+    run.let_go();
+    shared.settle(run);
+    changed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))
+}
+
+/// What became of a job that an order broke off.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    ForGood,
+    ToGoOn,
+}
+
+/// Finishes what an order broke off: a job that goes on some time keeps what was collected, one that ends does not. `is_trusted`: its steps
+/// ended well.
+pub(super) fn end_ordered(shared: &Shared, run: &Run, is_trusted: bool) -> Result<Ended, Trouble> {
+    let mut job = run.row();
+    run.copy_progress(&mut job);
+    if job.is_failing() {
+        if let Some(collector) = run.take_collector() {
+            collector.discard(&mut job)?;
+        }
+        return fail::finish_failing(shared, job).map(|()| Ended::ForGood);
+    }
+    if job.state == JobState::Running {
+        // The word was taken back before it was written down.
+        job.take(JobEvent::Recovered, clock::now(), "")?;
+        shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
+    }
+    shared.save(&job)?;
+    if is_trusted {
+        return keep_work(shared, run, job).map(|()| Ended::ToGoOn);
+    }
+    shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
+    shared.store.sync()?;
+    Ok(Ended::ToGoOn)
+}
+
+/// The last checkpoint of a run that was broken off between two slices. Where there is none, its partials go: it starts from its first slice.
+fn keep_work(shared: &Shared, run: &Run, mut job: Job) -> Result<(), Trouble> {
+    let Some(mut collector) = run.take_collector() else { return Ok(()) };
+    match collector.last_checkpoint() {
+        Ok(Some(order)) => return checkpoint::write_last(&shared.store, job, order),
+        Ok(None) => {}
+        Err(trouble) if trouble.is_poisoned() => return Err(trouble),
+        Err(trouble) => {
+            tracing::warn!(job = %run.id, error = %trouble.error, "no last checkpoint is made: the job goes on from the one before");
+        }
+    }
+    if shared.store.checkpoint(run.id)?.is_none()
+        && let Err(trouble) = collector.discard(&mut job)
+    {
+        tracing::warn!(job = %run.id, error = %trouble.error, "hidden partials are left behind until the job goes on");
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! What does not go on until an operator says so: rules and senders that are paused, rules that stopped after failures.
+//!
+//! One value, kept as a whole. A pause holds back every job of its scope that is not on its way to be published, and no file of it is
+//! claimed. A rule that stopped claims nothing; its jobs go on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::job::Job;
+use super::job_id::JobId;
+use super::os_text::OsText;
+
+/// Whose files: of a rule, of a sender, of both, or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// The rule's name.
+    pub rule: Option<String>,
+    /// See [`is_sender`].
+    pub sender: Option<String>,
+}
+
+/// The name by which a rule's pattern tells senders apart.
+const SENDER: &str = "sender";
+
+/// Whether a file is of this sender: by `{sender}` of its rule's pattern, or by the folder in which it was found.
+pub fn is_sender(sender: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> bool {
+    let by_name = || vars.get(SENDER).is_some_and(|named| named.as_os_str() == sender);
+    path.parent() == Some(Path::new(sender)) || by_name()
+}
+
+impl Scope {
+    /// Whether a file that was found there is in it.
+    pub fn takes(&self, rule: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> bool {
+        self.rule.as_ref().is_none_or(|named| named == rule)
+            && self.sender.as_ref().is_none_or(|named| is_sender(named, vars, path))
+    }
+
+    /// Whether a job is.
+    pub fn takes_job(&self, job: &Job) -> bool {
+        self.takes(&job.rule, &job.vars, job.source.path.as_path())
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.rule, &self.sender) {
+            (Some(rule), Some(sender)) => write!(f, "sender \"{sender}\" of rule \"{rule}\""),
+            (Some(rule), None) => write!(f, "rule \"{rule}\""),
+            (None, Some(sender)) => write!(f, "sender \"{sender}\""),
+            (None, None) => f.write_str("everything"),
+        }
+    }
+}
+
+/// A scope that an operator paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// What of it.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// Since when.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: String,
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scope, at, by } = self;
+        write!(f, "{scope} was paused by {by} at {}", at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    }
+}
+
+/// How the last jobs of a rule ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedInARow {
+    /// So many failed, and none was completed since.
+    pub failures: u32,
+    /// The last of them: it is not counted twice.
+    pub last: JobId,
+    /// Since when the rule claims nothing because of that.
+    pub stopped_at: Option<Timestamp>,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halts {
+    /// In the order in which they were said.
+    pub pauses: Vec<Pause>,
+    /// By the rule's name.
+    pub failed: BTreeMap<String, FailedInARow>,
+}
+
+impl Halts {
+    /// The pause that holds a job back.
+    pub fn pause_of(&self, job: &Job) -> Option<&Pause> {
+        self.pauses.iter().find(|pause| pause.scope.takes_job(job))
+    }
+
+    /// Why a file that was found there is not claimed.
+    pub fn why_not_claimed(
+        &self,
+        rule: &str,
+        vars: &BTreeMap<String, OsText>,
+        path: &Path,
+    ) -> Option<String> {
+        let pause = self.pauses.iter().find(|pause| pause.scope.takes(rule, vars, path));
+        pause.map(Pause::to_string).or_else(|| self.stop_of(rule))
+    }
+
+    /// Why a rule claims nothing, where it stopped after failures.
+    pub fn stop_of(&self, rule: &str) -> Option<String> {
+        let of = self.failed.get(rule).filter(|of| of.stopped_at.is_some())?;
+        let (failures, last) = (of.failures, of.last);
+        Some(format!(
+            "rule \"{rule}\" stopped after {failures} failed jobs in a row (`errors.stop_after`), the last is {last}: `landfall resume --rule {rule}` lets it go on"
+        ))
+    }
+
+    /// Pauses a scope; false: it is paused.
+    pub fn pause(&mut self, scope: Scope, at: Timestamp, by: &str) -> bool {
+        let is_new = self.pauses.iter().all(|pause| pause.scope != scope);
+        if is_new {
+            self.pauses.push(Pause { scope, at, by: by.to_owned() });
+        }
+        is_new
+    }
+
+    /// Takes that back, of this scope alone; of a rule, also that it stopped. False: neither was said.
+    pub fn resume(&mut self, scope: &Scope) -> bool {
+        let before = self.pauses.len();
+        self.pauses.retain(|pause| pause.scope != *scope);
+        let stopped = match scope {
+            Scope { rule: Some(rule), sender: None } => {
+                self.failed.remove(rule).is_some_and(|of| of.stopped_at.is_some())
+            }
+            _ => false,
+        };
+        self.pauses.len() < before || stopped
+    }
+
+    /// A job of the rule failed, which stops after so many in a row. True: it stops now.
+    pub fn note_failed(&mut self, rule: &str, job: JobId, stop_after: u32, at: Timestamp) -> bool {
+        let new = || FailedInARow { failures: 0, last: job, stopped_at: None };
+        let of = self.failed.entry(rule.to_owned()).or_insert_with(new);
+        if of.failures > 0 && of.last == job {
+            return false;
+        }
+        of.failures += 1;
+        of.last = job;
+        let stops = of.failures >= stop_after && of.stopped_at.is_none();
+        if stops {
+            of.stopped_at = Some(at);
+        }
+        stops
+    }
+
+    /// A job of the rule was completed: what failed before it counts no more. A rule that stopped waits for its operator all the same.
+    pub fn note_completed(&mut self, rule: &str) -> bool {
+        let counts = self.failed.get(rule).is_some_and(|of| of.stopped_at.is_none());
+        if counts {
+            self.failed.remove(rule);
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(number: u64) -> JobId {
+        JobId::from_parts(number, 0)
+    }
+
+    fn scope(rule: Option<&str>, sender: Option<&str>) -> Scope {
+        Scope { rule: rule.map(str::to_owned), sender: sender.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_sender_is_known_by_its_name_in_the_pattern_and_by_its_folder() {
+        let vars = BTreeMap::from([("sender".to_owned(), OsText::from("acme"))]);
+        let path = Path::new("/in/acme/pay.csv");
+        let takes = |rule, sender| scope(rule, sender).takes("payments", &vars, path);
+        assert!(takes(None, None) && takes(Some("payments"), None) && takes(None, Some("acme")));
+        assert!(takes(Some("payments"), Some("/in/acme")));
+        assert!(
+            !takes(Some("other"), Some("acme")) && !takes(None, Some("acm")) && !takes(None, Some("/in"))
+        );
+    }
+
+    #[test]
+    fn a_pause_is_taken_back_by_the_same_words_and_leaves_others() {
+        let mut halts = Halts::default();
+        let (all, rule) = (scope(None, None), scope(Some("payments"), None));
+        assert!(halts.pause(all.clone(), Timestamp::UNIX_EPOCH, "root"));
+        assert!(halts.pause(rule.clone(), Timestamp::UNIX_EPOCH, "root"));
+        assert!(!halts.pause(rule.clone(), Timestamp::UNIX_EPOCH, "another"), "it is paused");
+        assert!(halts.resume(&all) && !halts.resume(&all));
+        let why = halts.why_not_claimed("payments", &BTreeMap::new(), Path::new("/in/a"));
+        assert!(why.is_some_and(|why| why.contains("paused by root")));
+        assert!(halts.resume(&rule) && halts == Halts::default());
+    }
+
+    #[test]
+    fn a_rule_stops_after_so_many_failures_in_a_row_each_job_counted_once() {
+        let mut halts = Halts::default();
+        let fail =
+            |halts: &mut Halts, number| halts.note_failed("payments", job(number), 2, Timestamp::UNIX_EPOCH);
+        assert!(!fail(&mut halts, 1) && !fail(&mut halts, 1), "the same job");
+        assert!(halts.note_completed("payments") && !halts.note_completed("payments"));
+        assert!(!fail(&mut halts, 2) && halts.stop_of("payments").is_none());
+        assert!(fail(&mut halts, 3) && !fail(&mut halts, 4), "it is told once");
+        assert!(!halts.note_completed("payments"), "an operator lets it go on");
+        assert!(halts.stop_of("payments").is_some_and(|why| why.contains("3 failed jobs")));
+        assert!(halts.resume(&scope(Some("payments"), None)) && halts.stop_of("payments").is_none());
+    }
+}
