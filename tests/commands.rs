@@ -258,7 +258,7 @@ fn failed_jobs_of_a_rule_are_retried_together_and_each_is_named() {
     world.configure("", &["decode = { on_bad_encoding = \"raw\" }"]);
     world.landfall(&["retry", "--rule", RULE]).ends_with(1).says(&["bad-2", "2 queued again", "hint"]);
     assert_eq!(states(&world), ["\"queued\"", "\"failed\"", "\"queued\""]);
-    world.landfall(&["retry", "--state", "completed"]).ends_with(2).says(&["failed or refused"]);
+    world.landfall(&["retry", "--state", "completed"]).ends_with(2).says(&["failed, refused or aborted"]);
     world.landfall(&["retry"]).ends_with(2);
 }
 

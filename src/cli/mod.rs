@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 a job failed or the thing asked for does not exist; 2 the command line or the configuration is wrong.
 
+mod abandon;
 mod adopt;
 mod check;
 mod check_about;
@@ -24,6 +25,7 @@ mod pause;
 mod records;
 mod recover;
 mod reload;
+mod rerun;
 mod retry;
 mod rules;
 mod run;
@@ -121,6 +123,10 @@ enum Command {
     Resume(pause::PauseArgs),
     /// End jobs of which nothing is published; their sources go to quarantine
     Abort(pause::AbortArgs),
+    /// End a job that waits for what never comes back, and say what of it is published
+    Abandon(abandon::AbandonArgs),
+    /// Take completed jobs again, from their archives, as new jobs
+    Rerun(rerun::RerunArgs),
     /// Have jobs that wait or run go before others, or behind them
     Set(set::SetArgs),
     /// Have the running service read its configuration anew, and say what changed
@@ -177,6 +183,8 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Pause(args) => settings(config).and_then(|settings| pause::pause(&args, &settings)),
         Command::Resume(args) => settings(config).and_then(|settings| pause::resume(&args, &settings)),
         Command::Abort(args) => settings(config).and_then(|settings| pause::abort(&args, &settings)),
+        Command::Abandon(args) => settings(config).and_then(|settings| abandon::run(&args, &settings)),
+        Command::Rerun(args) => settings(config).and_then(|settings| rerun::run(&args, &settings)),
         Command::Reload(args) => reload::run(&args, config),
         Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),

@@ -56,7 +56,8 @@ struct Told {
 impl Told {
     /// The service goes on with it, or `landfall retry` does.
     fn is_in_hand(&self) -> bool {
-        self.state.is_some_and(|state| !state.is_final() || state == JobState::Failed)
+        self.state
+            .is_some_and(|state| !state.is_final() || matches!(state, JobState::Failed | JobState::Aborted))
     }
 
     /// The store, or what lies among the outputs, speaks for it.

@@ -61,6 +61,12 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
         writeln!(out, "priority   {}", job.priority.get())?;
     }
     writeln!(out, "source     {}", job.source.path)?;
+    if let Some(first) = job.parent {
+        writeln!(out, "parent     {first}, which it runs again")?;
+    }
+    if let Some(kept) = &job.source.lies_at {
+        writeln!(out, "read from  {kept}, where it stays")?;
+    }
     if let Some(place) = place_of(job) {
         writeln!(out, "{place}")?;
     }
@@ -102,11 +108,13 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
 /// Where the source is. Its claimed name is free once it went on; a place that is planned is not told before it is there.
 pub(super) fn place_of(job: &Job) -> Option<String> {
     match (&job.retired_to, &job.source.claimed) {
-        (Some(place), _) if matches!(job.state.get(), JobState::Failed | JobState::Refused) => {
+        (Some(place), _)
+            if matches!(job.state.get(), JobState::Failed | JobState::Refused | JobState::Aborted) =>
+        {
             Some(format!("quarantine {place}"))
         }
         (Some(place), _) if job.state.is_final() => Some(format!("retired    {place}")),
-        (None, Some(claimed)) if job.state == JobState::Failed => Some(format!("claimed    {claimed}")),
+        (None, Some(claimed)) if job.leaves_its_source() => Some(format!("claimed    {claimed}")),
         (None, Some(_)) if job.state == JobState::Completed => {
             Some("retired    deleted (`source.on_success`)".to_owned())
         }
@@ -151,6 +159,7 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     let account = &job.account;
     let published = match job.state.get() {
         JobState::Completed | JobState::Retiring => "",
+        JobState::Aborted if !job.outputs.is_empty() => ": some of it is published, or may be",
         JobState::Publishing => " (being published)",
         JobState::Failed | JobState::Refused | JobState::Aborted => {
             " of what was read; nothing was published"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use super::halts::Halting;
 use super::handle::Engine;
-use super::{order, set};
+use super::{abandon, order, rerun, set};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
@@ -73,6 +73,10 @@ impl Door for Engine {
             Act::Pause { job } => order::pause(self.store(), stages, self.find(job)?, by),
             Act::Resume { job } => order::resume(self.store(), stages, self.find(job)?, by),
             Act::Abort { job } => order::abort(self.store(), stages, self.find(job)?, by),
+            Act::Rerun { job } => rerun::rerun(self.store(), stages, self.rules(), self.find(job)?, by),
+            Act::Abandon { job, reason } => {
+                abandon::abandon(self.store(), stages, self.find(job)?, reason, by)
+            }
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
             }

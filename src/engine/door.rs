@@ -141,6 +141,18 @@ pub(crate) enum Act {
         /// The job.
         job: String,
     },
+    /// Takes a completed job again from where its source is kept, as a new job.
+    Rerun {
+        /// The job.
+        job: String,
+    },
+    /// Ends a job that waits for what never comes back, as it stands.
+    Abandon {
+        /// The job.
+        job: String,
+        /// Why.
+        reason: String,
+    },
     /// Takes a file under a rule, now; an earlier one of the same file that is not done goes on instead.
     Ingest {
         /// The file's absolute path.
@@ -271,11 +283,13 @@ mod tests {
             Act::Pause { job: "a".into() },
             Act::Resume { job: "a".into() },
             Act::Abort { job: "a".into() },
+            Act::Rerun { job: "a".into() },
+            Act::Abandon { job: "a".into(), reason: "gone".into() },
             Act::Ingest { path: "/in/a.csv".into(), rule: "payments".into(), retire: true },
             Act::Adopt { path: "/in/a.csv".into() },
             Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

@@ -4,14 +4,14 @@
 //! job is told that uses the file system at which a thread hangs. That of the data folder is none to be told: all would wait for it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::file_systems;
 use super::shared::Shared;
 use crate::durable_fs::{self, Mounts};
 use crate::model::job::{Job, Waiting};
-use crate::model::os_text::{OsText, escaped_path};
+use crate::model::os_text::escaped_path;
 
 /// A busy disk may take so long.
 const LEAST: Duration = Duration::from_secs(2);
@@ -52,8 +52,8 @@ impl Hanging {
         let rules = shared.rules.now();
         let of_rule =
             rules.rule_for(&job.rule, &job.vars).map(|rule| file_systems::used_by(rule, &self.mounts));
-        let own = [Some(job.source.path.as_path()), job.source.claimed.as_ref().map(OsText::as_path)];
-        let own = own.into_iter().flatten().map(|path: &Path| self.mounts.of(path));
+        let own = [&job.source.path, job.source_path()];
+        let own = own.into_iter().map(|path| self.mounts.of(path.as_path()));
         own.chain(of_rule.into_iter().flatten()).collect()
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! Nothing here runs on the async runtime. The life of a file, who owns and locks what, and the order of durable steps: `ARCHITECTURE.md`.
 
+mod abandon;
 mod adopt;
 mod answers;
 mod archive;
@@ -64,6 +65,7 @@ mod publish;
 mod quarantine;
 mod reach;
 mod recover;
+mod rerun;
 mod resend;
 mod restored;
 mod retire;

@@ -107,7 +107,7 @@ fn parts(rules: Vec<Arc<Rule>>, jobs: Vec<Job>, mounts: &Mounts) -> Vec<Part> {
     let mut parts: Vec<_> = watched.map(part).collect();
     let mut known: HashMap<PathBuf, usize> = HashMap::new();
     for job in jobs {
-        let folder = durable_fs::parent_of(job.source.path.as_path());
+        let folder = durable_fs::parent_of(job.source.lies_at.as_ref().unwrap_or(&job.source.path).as_path());
         let number = known.get(folder).copied().unwrap_or_else(|| {
             let own = [folder.to_owned()];
             let met = parts.iter().position(|part| file_systems::meet(&part.folders, &own, mounts));

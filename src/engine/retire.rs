@@ -175,9 +175,13 @@ fn archived_file(path: &OsText, was: &FileIdentity, is_copied: bool) -> Option<A
     let same_file = is_copied
         || identity.device != was.device
         || durable_fs::is_same_file(path.as_path(), &identity, was);
-    let same_time = (identity.mtime_ns - was.mtime_ns).abs() <= MTIME_SLACK_NS;
-    let is_ours = same_file && same_time && identity.size == was.size;
+    let is_ours = same_file && is_same_time(&identity, was) && identity.size == was.size;
     is_ours.then(|| ArchivedFile { path: path.clone(), identity, folder })
+}
+
+/// Whether two files have one time, as far as file systems keep it.
+pub(super) fn is_same_time(one: &FileIdentity, other: &FileIdentity) -> bool {
+    (one.mtime_ns - other.mtime_ns).abs() <= MTIME_SLACK_NS
 }
 
 fn delete(job: &Job) -> Result<(), Trouble> {

@@ -57,7 +57,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         Place::Changed if shared.claims.held.has(&job.source.identity) => return Ok(true), // it was taken away meanwhile
         Place::Changed => {
             fail::remove_hidden(shared, job)?;
-            job.is_gone = look_at(job.source.path.as_path())?.is_none();
+            job.is_gone = look_at(job.source_path().as_path())?.is_none();
             let why =
                 if job.is_gone { "the file was gone before it was read" } else { "the file was changed" };
             end_given_back(shared, job, why)?;

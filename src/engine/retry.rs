@@ -32,12 +32,7 @@ pub(crate) fn retry<'r>(
     }
     landing_roots::distrust_those_of(store, &job.rule_hash)?; // its rule may have had other paths
     let published_as = job.clone();
-    let rule = rules.into_iter().find(|rule| rule.is_for(&job.rule, &job.vars)).ok_or_else(|| {
-        refuse(
-            format!("no rule is named \"{}\" any more", job.rule),
-            "give the rule its name back in the configuration",
-        )
-    })?;
+    let rule = current_rule(rules, &job)?;
     if !job.source.ends_as(rule) {
         return Err(ends_otherwise(&job, rule));
     }
@@ -94,6 +89,19 @@ fn check_not_taken(
     other.map_or(Ok(()), |other| {
         let message = format!("the source of job {id} would be published a second time: {}", other.told());
         Err(refuse(message, "to have it twice, copy it into the watched folder"))
+    })
+}
+
+/// The rule as it is now.
+pub(super) fn current_rule<'r>(
+    rules: impl IntoIterator<Item = &'r Rule>,
+    job: &Job,
+) -> Result<&'r Rule, Trouble> {
+    rules.into_iter().find(|rule| rule.is_for(&job.rule, &job.vars)).ok_or_else(|| {
+        refuse(
+            format!("no rule is named \"{}\" any more", job.rule),
+            "give the rule its name back in the configuration",
+        )
     })
 }
 
@@ -162,17 +170,11 @@ fn way_of(job: &Job) -> String {
     way.to_owned()
 }
 
-/// How a file that was ingested is taken once more. An archived one has no values for named wildcards where it lies.
-fn once_more(job: &Job) -> String {
-    let lay = &job.source.path;
+/// How a file that was ingested is taken once more.
+pub(super) fn once_more(job: &Job) -> String {
     match (&job.retired_to, &job.source.claimed) {
-        (Some(kept), _) => {
-            format!("it is done: to have its file once more, copy {kept} to {lay}, where its rule takes it")
-        }
         (None, Some(_)) => "it is done, and its file was deleted: its sender may have it".to_owned(),
-        (None, None) => {
-            format!("it is done: to have its file once more, `landfall ingest {lay} --rule {}`", job.rule)
-        }
+        _ => format!("it is done: `landfall rerun {}` takes its file once more", job.id),
     }
 }
 
@@ -216,7 +218,7 @@ pub(crate) fn accept_missing(store: &Store, id: JobId, by: &str) -> Result<Job, 
     Ok(job)
 }
 
-fn refuse(message: String, hint: &str) -> Trouble {
+pub(super) fn refuse(message: String, hint: &str) -> Trouble {
     Trouble::new(FaultKind::Input, message, Some(hint))
 }
 
@@ -240,6 +242,7 @@ fn reset(job: &mut Job, rule: &Rule, by: &str) -> Result<(), Trouble> {
     job.entries.clear();
     job.outputs.clear();
     job.content_hash = None;
+    job.abandoned = None;
     job.slices = crate::model::job::Slices::default();
     Ok(())
 }

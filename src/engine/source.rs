@@ -39,7 +39,7 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     if job.source.claimed.is_none() {
         return match here {
             Presence::Here(found) if is_source(job, &found) => Ok(Place::Here),
-            Presence::FolderAway => away(&job.source.path),
+            Presence::FolderAway => away(job.source_path()),
             Presence::Here(_) | Presence::Gone(_) => Ok(Place::Changed),
         };
     }

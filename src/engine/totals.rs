@@ -96,7 +96,8 @@ fn text_of(template: &str, job: &Job, what: &str) -> Result<(String, Vec<u8>), T
         let hint = "its sender must put it beside the file; the file waits for it";
         return Err(early(format!("the {what} {path} {} not there", are(what)), hint));
     };
-    let place = companion.claimed.as_ref().unwrap_or(&companion.path);
+    // That of a job that is run again lies in the archive.
+    let place = companion.claimed.as_ref().or(companion.retired_to.as_ref()).unwrap_or(&companion.path);
     let text = read_bounded(place.as_path()).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => {
             let hint = format!("put it back, or send the file and its {what} again");

@@ -103,9 +103,24 @@ pub struct Job {
     /// Its file was taken away before it was read to its end: it does not come again.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_gone: bool,
+    /// The completed job that this one takes again, from its archive.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parent: Option<JobId>,
+    /// An operator gave it up while it waited.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub abandoned: Option<Abandoned>,
     /// It published nothing: what would have been.
     #[serde(default, skip_serializing_if = "is_default")]
     pub shadow: Option<Box<Shadow>>,
+}
+
+/// An operator's word that a job is given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abandoned {
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// The file that a job is made from.
@@ -116,6 +131,9 @@ pub struct Source {
     /// Where it lies while it is ours; none for `keep` and for `ingest` without `--retire`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub claimed: Option<OsText>,
+    /// Where it lies instead, and stays: in the archive of the job that it is taken from again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub lies_at: Option<OsText>,
     /// The folder that it is claimed into, or in which it stays: another one in its place has nothing of ours.
     #[serde(default, skip_serializing_if = "is_default")]
     pub claim_folder: Option<FolderIdentity>,
@@ -146,6 +164,7 @@ impl Source {
         Self {
             path: path.into(),
             claimed: None,
+            lies_at: None,
             claim_folder: None,
             kept_as: None,
             identity,
@@ -301,6 +320,8 @@ impl Job {
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".to_owned() }],
             delivery: Delivery::default(),
             is_gone: false,
+            parent: None,
+            abandoned: None,
             shadow: None,
         }
     }
@@ -384,7 +405,8 @@ impl Job {
 
     /// Whether an operator ended it, with nothing of it published: its source is still ours, or stays where it lies.
     pub fn was_ended_by_operator(&self) -> bool {
-        let has_source = self.retired_to.is_some() || self.source.claimed.is_none() || self.error.is_some();
+        let has_source =
+            self.retired_to.is_some() || self.source.claimed.is_none() || self.abandoned.is_some();
         self.state == JobState::Aborted && has_source && !self.is_gone && self.outputs.is_empty()
     }
 
@@ -396,7 +418,13 @@ impl Job {
 
     /// Where the source lies as far as the row knows.
     pub fn source_path(&self) -> &OsText {
-        self.source.claimed.as_ref().unwrap_or(&self.source.path)
+        let Source { claimed, lies_at, path, .. } = &self.source;
+        claimed.as_ref().or(lies_at.as_ref()).unwrap_or(path)
+    }
+
+    /// Whether its claimed source is still in its claim folder after its end, as far as is known: nobody who looks there takes it for a stray.
+    pub fn leaves_its_source(&self) -> bool {
+        self.state == JobState::Failed || self.abandoned.is_some()
     }
 }
 

@@ -99,7 +99,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         rule_hash: &job.rule_hash,
         vars: job.vars.iter().map(|(name, value)| (name.as_str(), text(value))).collect(),
         vars_bytes: raw_vars.collect(),
-        parent: None,
+        parent: job.parent,
         source: text(&job.source.path),
         source_bytes: raw(&job.source.path),
         state: job.state.get(),
@@ -265,6 +265,8 @@ pub(crate) mod tests {
             }),
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".into() }],
             is_gone: false,
+            parent: None,
+            abandoned: None,
             shadow: None,
             delivery: Delivery {
                 key: Some(OsText::from("acme/payments-1")),

@@ -13,6 +13,7 @@
 //!
 //! Limits (`max`, `failed_max`) and the account are the engine's; nothing here decides whether a job may be published.
 
+mod became;
 mod choice;
 mod codec;
 mod destination;
@@ -34,6 +35,7 @@ mod sink;
 mod sound;
 mod unsynced;
 
+pub(crate) use became::Became;
 pub use codec::EncodedChunk;
 #[cfg(test)]
 pub(crate) use destination::Hidden;

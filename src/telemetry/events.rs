@@ -262,6 +262,15 @@ pub(crate) fn rule_stopped(rule: &str, failures: u32, last: JobId) {
     );
 }
 
+/// An operator gave a job up.
+pub(crate) fn abandoned(job: &Job, reason: &str, by: &str) {
+    tracing::warn!(
+        job = %job.id, rule = job.rule, path = %job.source.path, reason, by,
+        hint = "`landfall show` says what of it is published",
+        "abandoned"
+    );
+}
+
 /// An operator ended a job.
 pub(crate) fn aborted(job: &Job) {
     tracing::warn!(

@@ -9,7 +9,6 @@ use crate::durable_fs::{self, CLAIM_FOLDER, Entry, Kind};
 use crate::engine::EngineError;
 use crate::engine::shared::Shared;
 use crate::model::job_id::JobId;
-use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::{OnSuccess, Rule};
 use crate::output;
@@ -139,7 +138,7 @@ fn lies_there(stray: &Stray) -> bool {
 /// Whether the store has this file in hand. A job that ended well has no claimed file any more.
 fn is_known(store: &Store, id: JobId) -> Result<bool, StoreError> {
     let job = store.job(id)?;
-    Ok(job.is_some_and(|job| !job.state.is_final() || job.state == JobState::Failed))
+    Ok(job.is_some_and(|job| !job.state.is_final() || job.leaves_its_source()))
 }
 
 /// Whether this store ever had the job: the ledger knows it longer than it is listed, and its source stays in quarantine.

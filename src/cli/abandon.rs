@@ -1,0 +1,78 @@
+//! `landfall abandon`: ends a job that waits for what never comes back, and says what of it is published.
+
+use std::process::ExitCode;
+
+use super::say::{complain, say};
+use super::view;
+use crate::control;
+use crate::engine::{Act, Door};
+use crate::model::job::Job;
+use crate::model::rule::Settings;
+
+/// Which job, and why.
+#[derive(clap::Args)]
+#[command(
+    after_help = "For a job that waits: for a folder or a mount that was removed for good, a key that nobody has, a source that is gone. \
+                        It ends as it stands, and says of each output whether it is published; that, the reason and who gave it stay in its \
+                        history. What is hidden is removed, its source is left where it is. A job that nothing holds up is ended by `landfall abort`."
+)]
+pub(super) struct AbandonArgs {
+    /// The job's id, or at least four characters of its beginning or end
+    #[arg(value_name = "JOB")]
+    job: String,
+    /// Why; it is kept in the job's history
+    #[arg(long, value_name = "TEXT", value_parser = said)]
+    reason: String,
+    /// Only say what it waits for
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// A history has no room for more.
+const REASON_CHARS_MAX: usize = 500;
+
+fn said(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why".to_owned()),
+        text if text.chars().count() > REASON_CHARS_MAX => {
+            Err(format!("say it in at most {REASON_CHARS_MAX} characters"))
+        }
+        text => Ok(text.to_owned()),
+    }
+}
+
+pub(super) fn run(args: &AbandonArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let door = control::open(settings)?;
+    let door = door.as_ref();
+    let before = match door.show(&args.job) {
+        Ok(job) => job,
+        Err(refusal) => return Ok(view::refuse(&refusal)),
+    };
+    if args.dry_run {
+        let waits = before.waiting.as_ref().map(|waiting| waiting.detail.as_str());
+        say!("{}: {}, waits for: {}", before.id, before.state, waits.unwrap_or("nothing"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let act = Act::Abandon { job: before.id.to_string(), reason: args.reason.clone() };
+    match door.act(&act) {
+        Ok(id) => {
+            say!("{id}: abandoned (was {})  {}", before.state, before.source.path);
+            tell(door, &before);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refusal) => Ok(view::refuse(&refusal)),
+    }
+}
+
+/// What was written down of it.
+fn tell(door: &dyn Door, before: &Job) {
+    match door.show(&before.id.to_string()) {
+        Ok(job) => {
+            let news = job.timeline.iter().skip_while(|moment| before.timeline.contains(moment));
+            for moment in news.filter(|moment| !moment.detail.is_empty()) {
+                say!("  {}", view::printable(moment.detail.as_bytes(), usize::MAX));
+            }
+        }
+        Err(refusal) => complain(&refusal.to_string(), refusal.hint().as_deref()),
+    }
+}

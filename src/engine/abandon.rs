@@ -1,0 +1,204 @@
+//! Abandoning: a job that waits for what never comes back is ended as it stands, by an operator who is told what of it is published.
+//!
+//! ```text
+//!  looked at what became of each output -> the job's end, durably, with what was found and why -> what is hidden is removed
+//! ```
+//!
+//! What it waits for may hang: looking has a time, and what does not answer within it is told as unknown. Nothing is renamed, and its source is
+//! left where it is. A crash before the end leaves the job as it was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use super::handle::with_job_in_hand;
+use super::retry::{known, refuse};
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::model::fault::{FaultKind, JobError};
+use crate::model::job::{Abandoned, Job};
+use crate::model::job_id::JobId;
+use crate::model::job_state::{JobEvent, JobState};
+use crate::model::rule::Rule;
+use crate::output::{Became, Intent, remove_partials};
+use crate::store::{LedgerOutcome, LedgerRow, Store};
+use crate::telemetry::events;
+
+/// How long the outputs are looked at.
+const LOOK_TAKES: Duration = Duration::from_secs(2);
+/// Outputs that are named in the history, of each kind.
+const NAMED_MAX: usize = 20;
+
+/// Ends a job that waits.
+pub(super) fn abandon(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    id: JobId,
+    reason: &str,
+    by: &str,
+) -> Result<JobId, Trouble> {
+    check(&known(store, id)?)?; // else it may be long in other hands
+    let end = || end(store, id, reason, by);
+    let Some(shared) = stages else {
+        let (job, rule) = end()?;
+        remove_hidden(rule, &job);
+        return Ok(id);
+    };
+    let (job, rule) = with_job_in_hand(shared, id, end)?;
+    shared.publishing.names.release(id);
+    shared.dispatch.forget_back_off(id);
+    shared.claims.held.forget(&job.source.identity);
+    shared.footprints.reach.forget(id);
+    shared.delivery_decided(id);
+    events::abandoned(&job, reason, by);
+    remove_hidden(rule, &job);
+    Ok(id)
+}
+
+/// Refuses a job that goes on, or that can be ended well.
+fn check(job: &Job) -> Result<(), Trouble> {
+    let (why, hint) = match job.state.get() {
+        _ if job.is_failing() => return Ok(()),
+        JobState::Held => return Ok(()),
+        JobState::Publishing | JobState::Retiring if job.waiting.is_some() => return Ok(()),
+        JobState::Publishing | JobState::Retiring => {
+            ("it waits for nothing", "it ends by itself; `landfall show` says how far it is")
+        }
+        JobState::Queued | JobState::Running | JobState::Paused => (
+            "it waits for nothing that never comes back",
+            "`landfall abort` ends it, with its source in quarantine",
+        ),
+        _ => ("it has ended", "`landfall show` says how"),
+    };
+    Err(refuse(format!("job {} is {}: {why}", job.id, job.state), hint))
+}
+
+/// The row of the job, ended; and the rule that it went by.
+fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<Rule>), Trouble> {
+    let mut job = known(store, id)?;
+    check(&job)?;
+    let is_past_intent = job.state.is_past_intent();
+    let intent = if is_past_intent { store.intent(id)?.unwrap_or_default() } else { Intent::default() };
+    let found = if job.state == JobState::Retiring {
+        let published = vec![Became::Published; intent.outputs.len()];
+        (published, Vec::new()) // it is past them
+    } else {
+        look(&intent)
+    };
+    let now = clock::now();
+    let waited_for = job.waiting.as_ref().map(|waiting| waiting.detail.clone());
+    let before = job.clone();
+    job.note(now, &format!("abandoned by {by}: {reason}"));
+    tell(&mut job, &intent, &found, waited_for.as_deref());
+    job.abandoned = Some(Abandoned { by: by.to_owned(), reason: reason.to_owned() });
+    if !is_past_intent {
+        job.outputs.clear();
+    } else if job.state == JobState::Publishing {
+        // What may be out stays in it: nothing of that is published again.
+        let mut became = found.0.iter();
+        job.outputs.retain(|_| became.next().is_none_or(|became| *became != Became::Unpublished));
+    }
+    let outcome = take_end(&mut job, by, reason)?;
+    let mut changes = store.change();
+    if before.state == JobState::Publishing && job.outputs.is_empty() {
+        changes.forget_delivery(&before);
+    }
+    changes.job(&job).ledger(&LedgerRow::of(&job, outcome), false).forget_work(id).apply()?;
+    store.sync()?;
+    Ok((job.clone(), store.rule(&job.rule_hash)?))
+}
+
+fn take_end(job: &mut Job, by: &str, reason: &str) -> Result<LedgerOutcome, Trouble> {
+    let now = clock::now();
+    if job.is_failing() {
+        // It was not moved, as far as is known.
+        let is_refused = job.end_failing(now).map(|()| job.state == JobState::Refused)?;
+        job.retired_to = None;
+        let aborted = job.state == JobState::Aborted;
+        return Ok(match (is_refused, aborted) {
+            (true, _) => LedgerOutcome::Refused,
+            (_, true) => LedgerOutcome::Aborted,
+            _ => LedgerOutcome::Failed,
+        });
+    }
+    job.retired_to = job.retrieved_from().cloned();
+    let kind = job.error.as_ref().map_or(FaultKind::Transient, |error| error.kind);
+    job.take(JobEvent::Abandoned, now, "")?;
+    if job.state == JobState::Completed {
+        job.error = None;
+        return Ok(LedgerOutcome::Completed);
+    }
+    let message = format!("abandoned by {by}: {reason}");
+    let hint = "`landfall show` says what of it is published, and where its source was".to_owned();
+    job.error = Some(JobError { kind, message, hint: Some(hint) });
+    Ok(LedgerOutcome::Aborted)
+}
+
+/// What became of the outputs, and which signals are there; as far as that can be told in time.
+fn look(intent: &Intent) -> (Vec<Became>, Vec<String>) {
+    let (tell, told) = sync_channel(1);
+    let looked_at = intent.clone();
+    let looking = std::thread::Builder::new().name("abandon".into()).spawn(move || {
+        let signals = looked_at.signals_there().into_iter().map(ToString::to_string).collect();
+        tell.send((looked_at.what_became(), signals)).ok(); // nobody may wait any more
+    });
+    let found = looking.ok().and_then(|_| told.recv_timeout(LOOK_TAKES).ok());
+    found.unwrap_or_else(|| (intent.is_known_of(), Vec::new()))
+}
+
+/// Writes down what was published and what was not.
+fn tell(
+    job: &mut Job,
+    intent: &Intent,
+    (found, signals): &(Vec<Became>, Vec<String>),
+    waited_for: Option<&str>,
+) {
+    let now = clock::now();
+    if let Some(waited_for) = waited_for {
+        job.note(now, &format!("it waited for: {waited_for}"));
+    }
+    if !job.state.is_past_intent() {
+        job.note(now, "nothing of it was published");
+    }
+    let mut by_kind = BTreeMap::<Became, Vec<String>>::new();
+    for (finished, became) in intent.outputs.iter().zip(found) {
+        by_kind.entry(*became).or_default().push(finished.output.path.to_string());
+    }
+    for (became, paths) in by_kind {
+        let all = paths.len();
+        let named: Vec<_> = paths.into_iter().take(NAMED_MAX).collect();
+        let more = if all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };
+        job.note(now, &format!("{became}: {}{more}", named.join(", ")));
+    }
+    if job.state == JobState::Publishing {
+        for path in [&intent.manifest, &intent.marker].into_iter().flatten() {
+            let is_there = signals.contains(&path.to_string());
+            let became = if is_there { Became::Published } else { Became::Unpublished };
+            job.note(now, &format!("{became}: {path}"));
+        }
+    }
+    let place = job.retrieved_from().unwrap_or_else(|| job.source_path()).clone();
+    job.note(now, &format!("its source is left at {place}, as far as that is there"));
+}
+
+/// What is hidden and never appears is removed; on a thread of its own, because its file system may hang. What is left is told as any partial
+/// without a job is.
+fn remove_hidden(rule: Option<Rule>, job: &Job) {
+    let Some(rule) = rule.filter(|_| job.state != JobState::Completed) else { return };
+    let job = job.clone();
+    let remove = move || {
+        if let Err(error) = remove_partials(&rule, &job, &[]) {
+            tracing::warn!(job = %job.id, %error, "hidden files of an abandoned job are left behind");
+        }
+    };
+    let (tell, told) = sync_channel::<()>(0);
+    let removing = std::thread::Builder::new().name("abandon".into()).spawn(move || {
+        remove();
+        drop(tell);
+    });
+    if removing.is_ok() {
+        told.recv_timeout(LOOK_TAKES).ok(); // it ends without a word
+    }
+}

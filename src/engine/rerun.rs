@@ -1,0 +1,119 @@
+//! Running again: a completed job from its archive, as a new job that names it.
+//!
+//! The archived file is read where it lies and stays there; the new job has the name, and with it the values, of the first one, and goes by
+//! the rule as it is now. What the first job published is an operator's to have twice: it is taken whatever the rule says of resends.
+
+use std::sync::Arc;
+
+use super::claims::random_tail;
+use super::retire::is_same_time;
+use super::retry::{current_rule, known, once_more, refuse};
+use super::schedule::{Owner, Stage};
+use super::shared::Shared;
+use super::source::{ask_folder, folder_of, identity_of, out_of_reach};
+use super::trouble::Trouble;
+use super::{delivery, landing_roots};
+use crate::clock::{self, JobIds};
+use crate::durable_fs::{self, Presence};
+use crate::model::complete_by::CompleteBy;
+use crate::model::delivery::Delivery;
+use crate::model::job::{Companion, Job, Source};
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::os_text::OsText;
+use crate::model::rule::Rule;
+use crate::store::{LedgerOutcome, LedgerRow, Store};
+
+/// Makes the new job, and gives it to the stages where they run.
+pub(super) fn rerun(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    rules: &[Rule],
+    id: JobId,
+    by: &str,
+) -> Result<JobId, Trouble> {
+    let Some(shared) = stages else {
+        return Ok(new_job(store, rules, &JobIds::default(), id, by)?.id);
+    };
+    let now = shared.rules.now();
+    let made = new_job(store, now.iter().map(AsRef::as_ref), &shared.claims.ids, id, by);
+    let job = made.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
+    if let Some(rule) = store.rule(&job.rule_hash)? {
+        delivery::enter(shared, &rule, &job);
+    }
+    shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
+    Ok(job.id)
+}
+
+fn new_job<'r>(
+    store: &Store,
+    rules: impl IntoIterator<Item = &'r Rule>,
+    ids: &JobIds,
+    id: JobId,
+    by: &str,
+) -> Result<Job, Trouble> {
+    let mut first = known(store, id)?;
+    let kept = kept_at(&first)?;
+    landing_roots::distrust_those_of(store, &first.rule_hash)?;
+    let rule = current_rule(rules, &first)?;
+    let identity = match ask_folder(&kept)? {
+        Presence::Here(found) => found,
+        Presence::FolderAway => return Err(out_of_reach(&folder_of(&kept))),
+        Presence::Gone(_) => {
+            let message = format!("the source of job {id} is not at {kept} any more");
+            return Err(refuse(message, "put it back there, or have it sent again"));
+        }
+    };
+    // What was copied into the archive has the time of what it was copied from.
+    if identity.size != first.source.identity.size || !is_same_time(&identity, &first.source.identity) {
+        let message = format!("what lies at {kept} is not what job {id} was made from");
+        return Err(refuse(message, "`landfall ingest` takes it as it is now"));
+    }
+    let companions = first.source.companions.iter().filter(|companion| companion.retired_to.is_some());
+    let source = Source {
+        lies_at: Some(kept.clone()).filter(|kept| *kept != first.source.path),
+        claim_folder: identity_of(durable_fs::parent_of(kept.as_path()))?,
+        companions: companions.map(|companion| Companion { claimed: None, ..companion.clone() }).collect(),
+        complete_by: Some(CompleteBy::Command),
+        retire: false,
+        ..Source::found(first.source.path.clone(), identity)
+    };
+    let now = clock::now();
+    let mut job = Job {
+        vars: first.vars.clone(),
+        priority: rule.priority,
+        parent: Some(id),
+        delivery: Delivery { key_approved: true, content_approved: true, ..Delivery::default() },
+        ..Job::queued(ids.next(random_tail()), &rule.name, &rule.hash(), source, now)
+    };
+    if let Some(moment) = job.timeline.first_mut() {
+        moment.detail = format!("job {id} is run again by {by}, from {kept}");
+    }
+    first.note(now, &format!("run again by {by}, as job {}", job.id));
+    let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
+    store.change().rule(rule).job(&first).job(&job).ledger(&row, false).apply()?;
+    store.sync()?;
+    Ok(job)
+}
+
+/// Where what a job was made from is kept.
+fn kept_at(job: &Job) -> Result<OsText, Trouble> {
+    if job.state != JobState::Completed {
+        let message = format!("job {} is {}: only a completed job is run again", job.id, job.state);
+        return Err(refuse(message, "`landfall retry` is for jobs that failed, or were refused or aborted"));
+    }
+    if job.shadow.is_some() {
+        return Err(refuse(format!("job {} touched nothing, and has no source", job.id), &once_more(job)));
+    }
+    if job.source.is_set_apart {
+        let message = format!("the source of job {} was written to after it was read", job.id);
+        return Err(refuse(message, "it lies in quarantine; `landfall ingest` takes it as it is now"));
+    }
+    match (&job.retired_to, &job.source.claimed, &job.source.lies_at) {
+        (Some(archived), Some(_), _) => Ok(archived.clone()),
+        (None, Some(_), _) => {
+            Err(refuse(format!("the source of job {} is not kept", job.id), &once_more(job)))
+        }
+        (_, None, lies_at) => Ok(lies_at.clone().unwrap_or_else(|| job.source.path.clone())),
+    }
+}
