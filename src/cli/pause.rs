@@ -8,7 +8,7 @@ use super::selection::Selection;
 use super::view;
 use crate::control;
 use crate::engine::{Act, Door, Halting, Refusal};
-use crate::model::halts::Scope;
+use crate::model::halts::{Pause, Scope};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -84,6 +84,9 @@ fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: Scope) -> ExitCode {
     match door.halt(&Halting::Pause(scope.clone())) {
         Ok(true) => {
             say!("{scope}: paused; no file of it is claimed");
+            if let Some(sender) = scope.sender.as_ref().filter(|_| !is_known(args, door)) {
+                say_aside!("no job of a sender \"{sender}\" is listed: see that the name is right");
+            }
             for job in held_back {
                 say!("{}: does not go on (was {})  {}", job.id, job.state, job.source.path);
             }
@@ -113,6 +116,11 @@ pub(super) fn resume(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Ex
         let id = door.act(&Act::Resume { job: job.id.to_string() })?;
         Ok((id, format!("goes on; {taker}")))
     }))
+}
+
+/// Whether a job of it was ever seen, as far as they are listed.
+fn is_known(args: &PauseArgs, door: &dyn Door) -> bool {
+    args.selection.chosen(door, |_| true).is_ok_and(|jobs| !jobs.is_empty())
 }
 
 fn resume_scope(args: &PauseArgs, door: &dyn Door, scope: Scope) -> ExitCode {
@@ -189,6 +197,6 @@ fn tell_halts(door: &dyn Door) {
 /// One line for each.
 pub(super) fn halts_told(door: &dyn Door) -> Result<Vec<String>, Refusal> {
     let halts = door.halts()?;
-    let pauses = halts.pauses.iter().map(ToString::to_string);
+    let pauses = halts.pauses.iter().map(Pause::told);
     Ok(pauses.chain(halts.failed.keys().filter_map(|rule| halts.stop_of(rule))).collect())
 }

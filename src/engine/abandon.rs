@@ -82,8 +82,9 @@ fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<
     let is_past_intent = job.state.is_past_intent();
     let intent = if is_past_intent { store.intent(id)?.unwrap_or_default() } else { Intent::default() };
     let found = if job.state == JobState::Retiring {
-        let published = vec![Became::Published; intent.outputs.len()];
-        (published, Vec::new()) // it is past them
+        // It is past them.
+        let signals = [&intent.manifest, &intent.marker].into_iter().flatten();
+        (vec![Became::Published; intent.outputs.len()], signals.map(ToString::to_string).collect())
     } else {
         look(&intent)
     };
@@ -172,7 +173,7 @@ fn tell(
         let more = if all > named.len() { format!(" and {} more", all - named.len()) } else { String::new() };
         job.note(now, &format!("{became}: {}{more}", named.join(", ")));
     }
-    if job.state == JobState::Publishing {
+    if job.state.is_past_intent() {
         for path in [&intent.manifest, &intent.marker].into_iter().flatten() {
             let is_there = signals.contains(&path.to_string());
             let became = if is_there { Became::Published } else { Became::Unpublished };

@@ -2,11 +2,11 @@
 
 use super::give_back::{end_given_back, give_back};
 use super::moving::{move_companions, move_source, plan_companions, sync_moved};
-use super::quarantine;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::taken::note_other_names;
 use super::trouble::{Reaction, Trouble};
+use super::{quarantine, source};
 use crate::clock;
 use crate::model::complete_by::CompleteBy;
 use crate::model::fault::FaultKind;
@@ -79,6 +79,10 @@ pub(super) fn remove_hidden_of(left: &Rule, job: &Job) {
 pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Trouble> {
     let rule = shared.rules.snapshot(&shared.store, &job)?;
     if job.is_aborting() {
+        // Nothing is made where the folder of its source was.
+        if job.source.claimed.is_some() && job.retired_to.is_none() && !source::claim_folder_is_there(&job)? {
+            return Err(source::out_of_reach(&source::folder_of(job.source_path())));
+        }
         remove_partials(&rule.rule, &job, &[])?; // of an earlier start
         write_down(shared, &mut job, true)?;
     }

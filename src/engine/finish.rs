@@ -50,7 +50,7 @@ enum TakenUp {
 /// Jobs that are at one step together.
 type Batch<T> = Vec<(JobId, T)>;
 
-fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
+pub(super) fn finish_batch(shared: &Arc<Shared>, ids: Vec<JobId>) -> Result<(), Trouble> {
     let (mut ended, mut large, mut publishing, mut retiring) = (vec![], vec![], vec![], vec![]);
     for (id, from) in take_up(shared, ids) {
         match from {

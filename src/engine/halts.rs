@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::model::fault::WaitsFor;
-use crate::model::halts::{Halts, Pause, Scope};
+use crate::model::halts::{Halts, Scope};
 use crate::model::job::{Job, Waiting};
 use crate::model::job_state::JobState;
 use crate::model::rule::Rule;
@@ -91,22 +91,7 @@ pub(super) fn tell(halts: &Halts, job: &mut Job) {
         && !job.is_failing()
         && let Some(pause) = halts.pause_of(job)
     {
-        job.waiting = Some(Waiting { waits_for: WaitsFor::Pause, until: None, detail: told(pause) });
-    }
-}
-
-fn told(pause: &Pause) -> String {
-    format!("{pause}: `landfall resume{}` lets it go on", arguments(&pause.scope))
-}
-
-/// How the scope is said on the command line.
-fn arguments(scope: &Scope) -> String {
-    let named = |option: &str, value: &Option<String>| {
-        value.as_ref().map_or_else(String::new, |value| format!(" --{option} {value}"))
-    };
-    match scope {
-        Scope { rule: None, sender: None } => " --all".to_owned(),
-        Scope { rule, sender } => named("rule", rule) + &named("sender", sender),
+        job.waiting = Some(Waiting { waits_for: WaitsFor::Pause, until: None, detail: pause.told() });
     }
 }
 

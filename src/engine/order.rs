@@ -266,3 +266,139 @@ fn keep_work(shared: &Shared, run: &Run, mut job: Job) -> Result<(), Trouble> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::finish::finish_batch;
+    use crate::engine::tests::{World, is_there, loaded, worked};
+    use crate::engine::trouble::Reaction;
+
+    /// A run with a record collected, as its loader had it.
+    fn running(world: &World) -> Arc<Run> {
+        let run = world.run();
+        assert!(world.shared.dispatch.take_up(run.id, Stage::Load));
+        run.collect(worked(&run, 0, "a"));
+        run
+    }
+
+    /// Its loader has left, and a finisher comes.
+    fn left(world: &World, run: &Arc<Run>) -> Job {
+        run.loading_ended();
+        world.shared.settle(run);
+        finish_batch(&world.shared, vec![run.id]).expect("the store speaks for nobody");
+        world.shared.store.job(run.id).expect("reads").expect("is there")
+    }
+
+    type Order = fn(&Store, Option<&Arc<Shared>>, JobId, &str) -> Result<JobId, Trouble>;
+
+    fn say(world: &World, order: Order, id: JobId) -> Result<Job, Trouble> {
+        order(&world.shared.store, Some(&world.shared), id, "root")?;
+        Ok(world.shared.store.job(id)?.expect("is there"))
+    }
+
+    #[test]
+    fn a_run_is_paused_while_its_loader_hangs_and_keeps_what_was_collected_once_that_has_left() {
+        let world = World::new();
+        let run = running(&world);
+        let row = say(&world, pause, run.id).expect("is paused");
+        assert_eq!((row.state.get(), row.attempts), (JobState::Paused, 0));
+        assert!(run.is_broken_off() && !run.is_settled(), "its loader has not left");
+        say(&world, pause, run.id).expect_err("it is paused");
+        let row = left(&world, &run);
+        assert_eq!((row.state.get(), row.account.records_in), (JobState::Paused, 1), "{row:#?}");
+        let point = world.shared.store.checkpoint(run.id).expect("reads").expect("was made");
+        assert_eq!(point.next_slice, 1);
+        assert!(world.shared.dispatch.take_up(run.id, Stage::Load), "it is put down");
+    }
+
+    #[test]
+    fn a_run_is_resumed_before_its_loader_has_left_and_goes_to_a_loader_then() {
+        let world = World::new();
+        let run = running(&world);
+        say(&world, pause, run.id).expect("is paused");
+        let row = say(&world, resume, run.id).expect("goes on");
+        assert_eq!((row.state.get(), row.waiting), (JobState::Queued, None));
+        let row = left(&world, &run);
+        assert_eq!(row.state, JobState::Queued, "{row:#?}");
+        assert!(world.shared.store.checkpoint(run.id).expect("reads").is_some());
+    }
+
+    #[test]
+    fn a_run_that_is_aborted_leaves_nothing_hidden_and_its_source_in_quarantine_also_if_it_was_paused_before()
+    {
+        for is_paused in [false, true] {
+            let world = World::new();
+            let run = running(&world);
+            if is_paused {
+                say(&world, pause, run.id).expect("is paused");
+            }
+            let row = say(&world, abort, run.id).expect("is ended");
+            assert!(row.is_aborting(), "{row:#?}");
+            say(&world, resume, run.id).expect_err("nothing but its end follows");
+            let row = left(&world, &run);
+            assert_eq!(row.state, JobState::Aborted, "{row:#?}");
+            assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt")) && !is_there(&world.claimed()));
+            assert!(!is_there(&world.path(&format!("out/.landfall-{}-0.partial", run.id))));
+            assert!(!is_there(&world.path("out/pay.main")));
+        }
+    }
+
+    #[test]
+    fn what_is_refused_breaks_nothing_off() {
+        let world = World::new();
+        let run = running(&world);
+        say(&world, resume, run.id).expect_err("it is not paused");
+        assert!(!run.is_broken_off());
+        run.set_loaded(loaded(1));
+        run.loading_ended();
+        world.shared.settle(&run);
+        for order in [pause as Order, abort] {
+            let refused = say(&world, order, run.id).expect_err("it comes to its end");
+            assert!(refused.error.message.contains("too late"), "{}", refused.error);
+        }
+        let row = left(&world, &run);
+        assert_eq!(row.state, JobState::Completed, "{row:#?}");
+    }
+
+    #[test]
+    fn a_job_that_nobody_has_is_aborted_by_a_finisher_and_one_whose_folder_is_away_makes_nothing_in_its_place()
+     {
+        let world = World::new();
+        let job = world.job();
+        world.rename();
+        let partial = world.partial_of(&job);
+        say(&world, abort, job.id).expect("is ended");
+        crate::durable_fs::rename_no_replace(&world.path("in"), &world.path("away")).expect("unmounts");
+        finish_batch(&world.shared, vec![job.id]).expect("the store speaks for nobody");
+        let row = world.row(&job).expect("is there");
+        assert!(row.is_aborting() && row.waiting.is_some() && !is_there(&world.path("in")), "{row:#?}");
+        crate::durable_fs::rename_no_replace(&world.path("away"), &world.path("in")).expect("mounts");
+        finish_batch(&world.shared, vec![job.id]).expect("the store speaks for nobody");
+        assert_eq!(world.row(&job).expect("is there").state, JobState::Aborted);
+        assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt")) && !is_there(&partial));
+    }
+
+    #[test]
+    fn a_run_whose_rule_is_paused_is_queued_again_and_no_attempt() {
+        let world = World::new();
+        let run = running(&world);
+        run.with_row(|job| job.attempts = 1);
+        set_back(&world.shared, &run, "its rule is paused").expect("is set back");
+        let row = left(&world, &run);
+        assert_eq!((row.state.get(), row.attempts), (JobState::Queued, 0), "{row:#?}");
+        assert!(
+            row.remarks().count() == 0
+                && row.timeline.iter().any(|moment| moment.detail == "its rule is paused")
+        );
+    }
+
+    #[test]
+    fn a_run_that_ends_for_a_reason_of_its_own_takes_no_order() {
+        let world = World::new();
+        let run = running(&world);
+        run.break_off(Trouble::new(FaultKind::Storage, "the disk is away", None));
+        assert!(!run.begin_order());
+        assert!(run.trouble().is_some_and(|trouble| trouble.reaction == Reaction::ByKind));
+    }
+}

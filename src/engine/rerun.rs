@@ -111,6 +111,8 @@ fn kept_at(job: &Job) -> Result<OsText, Trouble> {
     }
     match (&job.retired_to, &job.source.claimed, &job.source.lies_at) {
         (Some(archived), Some(_), _) => Ok(archived.clone()),
+        // It was left where it was claimed.
+        (None, Some(claimed), _) if job.abandoned.is_some() => Ok(claimed.clone()),
         (None, Some(_), _) => {
             Err(refuse(format!("the source of job {} is not kept", job.id), &once_more(job)))
         }

@@ -20,6 +20,7 @@ use super::threads::spawn;
 use super::trouble::{Trouble, guard};
 use super::{EngineError, checkpoint};
 use crate::durable_fs;
+use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
 
 /// The watch has nothing to finish: where it hangs, others are not kept from their end.
@@ -142,7 +143,9 @@ fn save_runs(shared: &Arc<Shared>, deadline: Instant) -> Result<(), Trouble> {
     let runs = shared.dispatch.runs();
     for run in &runs {
         run.with_row(|job| {
-            job.attempts = job.attempts.saturating_sub(1);
+            if job.state == JobState::Running {
+                job.attempts = job.attempts.saturating_sub(1); // of one that was paused it is no attempt already
+            }
             shared.save(job)
         })?;
     }

@@ -68,6 +68,20 @@ pub struct Pause {
     pub by: String,
 }
 
+impl Pause {
+    /// The same, and what ends it.
+    pub fn told(&self) -> String {
+        let named = |option: &str, value: &Option<String>| {
+            value.as_ref().map_or_else(String::new, |value| format!(" --{option} {value}"))
+        };
+        let words = match &self.scope {
+            Scope { rule: None, sender: None } => " --all".to_owned(),
+            Scope { rule, sender } => named("rule", rule) + &named("sender", sender),
+        };
+        format!("{self}: `landfall resume{words}` lets it go on")
+    }
+}
+
 impl fmt::Display for Pause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scope, at, by } = self;
@@ -109,7 +123,7 @@ impl Halts {
         path: &Path,
     ) -> Option<String> {
         let pause = self.pauses.iter().find(|pause| pause.scope.takes(rule, vars, path));
-        pause.map(Pause::to_string).or_else(|| self.stop_of(rule))
+        pause.map(Pause::told).or_else(|| self.stop_of(rule))
     }
 
     /// Why a rule claims nothing, where it stopped after failures.

@@ -310,6 +310,47 @@ proptest! {
         prop_assert!(taken < Duration::from_secs(1), "{taken:?}");
     }
 
+    /// Whichever jobs are paused while they wait, and whenever: none of them begins before it is resumed, all others come to their end
+    /// meanwhile, and then they do. The simulation has no runs that are broken off: `engine::run_state` has.
+    #[test]
+    fn a_paused_job_gets_nobody_and_resume_loses_none(
+        jobs in proptest::collection::vec((any_job(), any::<bool>(), 0..100_u64), 1..40), workers in 1..3_usize
+    ) {
+        let mut machine = Machine::new(limits(workers));
+        let millisecond = |time: Option<Duration>| Some(time.unwrap_or(Machine::STEP).min(20 * Machine::STEP));
+        let mut wanted = Vec::new();
+        for (job, is_paused, at) in jobs {
+            let [reads, works, finishes] = [job.reads, job.works, job.finishes].map(millisecond);
+            let id = machine.add(SimulatedJob { reads, works, finishes, ..job });
+            wanted.push((id, is_paused.then_some(at)));
+        }
+        let all = wanted.len();
+        let mut paused = HashSet::new();
+        for millisecond in 0..100_u64 {
+            for (id, _) in wanted.iter().filter(|(_, at)| *at == Some(millisecond)) {
+                let is_waiting = !machine.progress.contains_key(id) && !machine.done.contains(id);
+                if is_waiting && machine.schedule.take_up(*id, None) {
+                    machine.schedule.withdraw(*id, machine.now);
+                    machine.schedule.put_down(*id, machine.now);
+                    machine.hear();
+                    paused.insert(*id);
+                }
+            }
+            machine.run(Machine::STEP, |_| false);
+        }
+        machine.run(Duration::from_secs(20), |machine| machine.done.len() + paused.len() == all);
+        prop_assert_eq!(machine.done.len() + paused.len(), all, "the others");
+        prop_assert!(machine.progress.keys().chain(&machine.done).all(|id| !paused.contains(id)));
+        for id in &paused {
+            let owner = machine.job(*id).owner();
+            machine.schedule.queue(Stage::Load, &owner, *id, machine.now);
+            machine.hear();
+        }
+        machine.run(Duration::from_secs(20), |machine| machine.done.len() == all);
+        prop_assert_eq!(machine.done.len(), all);
+        prop_assert!(machine.schedule.jobs.is_empty() && machine.schedule.in_work.is_empty(), "nothing is kept of them");
+    }
+
     /// The same where all of them hang, at the same: nothing that ends by itself lets a thread look again.
     #[test]
     fn no_rule_waits_for_others_that_all_hang(

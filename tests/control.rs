@@ -1,0 +1,289 @@
+//! Promise: what an operator pauses stands still and loses nothing, what is resumed goes on from where it was, what is aborted publishes
+//! nothing and leaves its source in quarantine; at once, over kills, and told in the history with who did it.
+#![cfg(unix)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{RULE, Service, World, lines};
+
+/// A step that stands still in the middle of the second slice until it is let go.
+const GATED: &str = r#"pipeline = [{ step = "exec", command = ["./gate"] }]"#;
+const RECORDS: usize = 3000;
+
+fn id_of(job: &Value) -> String {
+    job["id"].as_str().expect("an id is text").to_owned()
+}
+
+#[track_caller]
+fn wait_for_state(service: &mut Service, world: &World, id: &str, state: &str) -> Value {
+    service.wait_until(state, || {
+        let job = world.json(&["show", id, "--json"]);
+        (job["state"] == state).then_some(job)
+    })
+}
+
+/// A job that stands at the gate, with some of its records collected.
+fn at_the_gate() -> (World, Service, String) {
+    let world = World::new(GATED);
+    world.write_gate();
+    let mut service = world.start();
+    world.move_in("in/pay.txt", lines(RECORDS));
+    service.wait_for(&world, "reached");
+    let id = id_of(&world.job());
+    (world, service, id)
+}
+
+fn moments(job: &Value) -> Vec<String> {
+    let timeline = job["timeline"].as_array().expect("a list");
+    timeline.iter().map(|moment| moment["detail"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn hidden(world: &World) -> Vec<String> {
+    let listed = std::fs::read_dir(world.path("out")).into_iter().flatten();
+    let names = listed.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(".landfall-")).collect()
+}
+
+#[test]
+fn a_job_that_is_paused_while_a_step_hangs_is_paused_at_once_stays_so_over_a_kill_and_goes_on_where_it_was() {
+    let (world, mut service, id) = at_the_gate();
+    service.wait_until("a slice is collected", || (world.job()["records_in"] == 1000).then_some(()));
+    let begun = Instant::now();
+    world.landfall(&["pause", &id]).done().says(&["paused (was running)"]);
+    assert!(begun.elapsed() < Duration::from_secs(3), "it waited for the step: {:?}", begun.elapsed());
+    assert_eq!(world.job()["state"], "paused");
+    assert_eq!(world.job()["waiting"]["for"], "pause");
+    world.landfall(&["pause", &id]).ends_with(1).says(&["paused already", "landfall resume"]);
+    world.write("go", "");
+    service
+        .wait_until("its work is kept", || (world.job()["records_in"].as_u64() >= Some(1000)).then_some(()));
+    service.kill();
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/other.txt", lines(3));
+    service.wait_for(&world, "archive/other.txt");
+    let still = world.json(&["show", &id, "--json"]);
+    assert_eq!(still["state"], "paused", "{still:#}");
+    assert!(!world.has("out/pay.main"));
+    world.landfall(&["resume", &id]).done().says(&["goes on"]);
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), lines(RECORDS));
+    let job = world.json(&["show", &id, "--json"]);
+    let told = moments(&job);
+    assert!(
+        told.contains(&"paused by root".to_owned()) && told.contains(&"resumed by root".to_owned()),
+        "{job:#}"
+    );
+    assert_eq!(job["attempts"], 1, "a pause is no attempt: {job:#}");
+    assert!(job["resumed_at_record"].as_u64() >= Some(1000), "{job:#}");
+}
+
+#[test]
+fn a_paused_job_goes_on_from_the_last_record_that_was_collected() {
+    let world = World::new("");
+    world.sh("seq 3000000 | sed 's/$/,some text of a payment/' > big");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    support::rename(&world.path("big"), &world.path("in/big"));
+    let collected = |job: &Value| job["records_in"].as_u64().unwrap_or(0);
+    let id = service.wait_until("some of it is collected", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "running" && collected(&job) > 0).then(|| id_of(&job))
+    });
+    world.landfall(&["pause", &id]).done();
+    wait_for_state(&mut service, &world, &id, "paused");
+    world.landfall(&["resume", &id]).done();
+    service.wait_for(&world, "archive/big");
+    service.stop();
+    let job = world.completed();
+    assert!(job["resumed_at_record"].as_u64() > Some(0), "{job:#}");
+    assert_eq!((&job["records_again"], &job["records_in"]), (&0.into(), &3_000_000.into()), "{job:#}");
+    let sum = |path: &str| world.sh(&format!("sha256sum < {path}"));
+    assert_eq!(sum("out/big.main"), sum("archive/big"));
+}
+
+#[test]
+fn a_job_that_waits_in_its_queue_is_paused_and_resumed_with_and_without_a_service() {
+    let world = World::with_service("workers = 1", GATED);
+    world.write_gate();
+    world.write("in/a.txt", lines(RECORDS));
+    let mut service = world.start();
+    service.wait_for(&world, "reached");
+    world.move_in("in/b.txt", lines(2));
+    world.move_in("in/c.txt", lines(2));
+    service.wait_until("all are claimed", || (world.jobs().len() == 3).then_some(()));
+    let of = |name: &str| {
+        let jobs = world.jobs();
+        let job = jobs.iter().find(|job| job["source"].as_str().is_some_and(|path| path.ends_with(name)));
+        id_of(job.expect("it is claimed"))
+    };
+    let (b, c) = (of("b.txt"), of("c.txt"));
+    world.landfall(&["pause", &b, &c]).done();
+    service.kill();
+    world.landfall(&["resume", &c]).done().says(&["`landfall run` takes it"]);
+    world.landfall(&["resume", &c]).ends_with(1).says(&["is not paused"]);
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_for(&world, "archive/a.txt");
+    service.wait_for(&world, "archive/c.txt");
+    assert_eq!(world.json(&["show", &b, "--json"])["state"], "paused");
+    world.landfall(&["resume", "--state", "paused"]).done().says(&["1 job chosen, 1 go on"]);
+    service.wait_for(&world, "archive/b.txt");
+    service.stop();
+    assert_eq!(world.text("out/b.main"), lines(2));
+}
+
+#[test]
+fn an_aborted_job_publishes_nothing_leaves_its_source_in_quarantine_and_can_be_retried() {
+    let (world, mut service, id) = at_the_gate();
+    world.landfall(&["abort", &id, "--dry-run"]).done().says(&["would be aborted"]);
+    world.landfall(&["abort", &id]).done().says(&["aborted (was running)", "once nothing holds the job"]);
+    world.write("go", "");
+    let job = wait_for_state(&mut service, &world, &id, "aborted");
+    let quarantined = world.path("in/.landfall/quarantine/pay.txt");
+    assert_eq!(job["retired_to"].as_str(), quarantined.to_str());
+    assert_eq!(std::fs::read_to_string(&quarantined).expect("it is there"), lines(RECORDS));
+    assert!(world.has("in/.landfall/quarantine/pay.txt.error.json"));
+    assert_eq!((world.files("out"), hidden(&world)), (vec![], vec![]), "{job:#}");
+    assert!(moments(&job).contains(&"aborted by root".to_owned()), "{job:#}");
+    world.landfall(&["abort", &id]).ends_with(1).says(&["has ended"]);
+    world.landfall(&["pause", &id]).ends_with(1).says(&["has ended"]);
+    world.landfall(&["retry", "--state", "aborted"]).done().says(&["1 queued again"]);
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), lines(RECORDS));
+    assert!(moments(&world.completed()).contains(&"retried by root".to_owned()));
+}
+
+#[test]
+fn a_job_that_is_aborted_while_a_step_hangs_or_no_service_runs_ends_with_the_next_start() {
+    for paused in [false, true] {
+        let (world, service, id) = at_the_gate();
+        if paused {
+            world.landfall(&["pause", &id]).done();
+            service.kill();
+            world.landfall(&["abort", &id]).done().says(&["with the next start"]);
+        } else {
+            world.landfall(&["abort", &id]).done().says(&["once nothing holds the job"]);
+            service.kill();
+        }
+        let mut service = world.start();
+        wait_for_state(&mut service, &world, &id, "aborted");
+        service.stop();
+        assert!(world.has("in/.landfall/quarantine/pay.txt"));
+        assert_eq!((world.files("out"), hidden(&world)), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn what_is_on_its_way_to_be_published_is_told_to_be_past_that_and_changes_nothing() {
+    let world = World::new(r#"output = { main = { path = "out/{stem}.main", on_exists = "replace" } }"#);
+    std::fs::create_dir_all(world.path("out/pay.main")).expect("it refuses the rename");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", lines(3));
+    let job = service.wait_until("it waits in the middle of publishing", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "publishing" && job["waiting"].is_object()).then_some(job)
+    });
+    for command in ["pause", "abort"] {
+        world.landfall(&[command, &id_of(&job)]).ends_with(1).says(&["too late", "landfall abandon"]);
+    }
+    std::fs::remove_dir(world.path("out/pay.main")).expect("it may be renamed");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), lines(3));
+}
+
+#[test]
+fn a_job_that_is_held_is_paused_and_aborted_too() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./not-there\"] }]");
+    world.write("not-there", "#!/bin/sh\ncat\n"); // it cannot be started
+    let mut service = world.start();
+    world.move_in("in/pay.txt", lines(3));
+    let id = service.wait_until("it is held", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "held").then(|| id_of(&job))
+    });
+    world.landfall(&["pause", &id]).done().says(&["paused (was held)"]);
+    world
+        .landfall(&["abort", "--state", "paused", "--rule", RULE])
+        .done()
+        .says(&["its source is", "1 aborted"]);
+    wait_for_state(&mut service, &world, &id, "aborted");
+    service.stop();
+    assert!(world.has("in/.landfall/quarantine/pay.txt"));
+}
+
+#[test]
+fn jobs_are_chosen_by_sender_and_time_and_nothing_is_done_where_that_is_only_asked() {
+    let world =
+        World::new("paths = [\"in/{sender}/*\"]\npipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    world.write_gate_at("line ");
+    for sender in ["acme", "other"] {
+        world.write(format!("in/{sender}/pay.txt"), lines(2));
+    }
+    let mut service = world.start();
+    service.wait_until("both run", || {
+        let jobs = world.jobs();
+        (jobs.len() == 2 && jobs.iter().all(|job| job["state"] == "running")).then_some(())
+    });
+    let states = |world: &World| {
+        let mut states: Vec<_> = world
+            .jobs()
+            .iter()
+            .map(|job| format!("{} {}", job["vars"]["sender"], job["state"]).replace('"', ""))
+            .collect();
+        states.sort();
+        states
+    };
+    let acme = ["pause", "--sender", "acme", "--since", "1h"];
+    world.landfall(&[&acme[..], &["--dry-run"]].concat()).done().says(&["acme", "1 job chosen"]);
+    assert_eq!(states(&world), ["acme running", "other running"]);
+    world.landfall(&acme).done().says(&["1 job chosen, 1 paused"]);
+    assert_eq!(states(&world), ["acme paused", "other running"]);
+    world.landfall(&["pause", "--since", "2030-01-01", "--rule", RULE]).done().says(&["0 jobs chosen"]);
+    for wrong in [
+        &["pause"][..],
+        &["abort"],
+        &["abort", "--state", "done"],
+        &["pause", "--rule", "none", "--since", "1h"],
+    ] {
+        world.landfall(wrong).ends_with(2);
+    }
+    world.landfall(&["pause", "zzzz"]).ends_with(1).says(&["no job"]);
+    service.kill();
+}
+
+/// Beside a file of four million records: what the user who asks waits for, the command's own start included.
+#[test]
+fn pause_resume_and_abort_are_answered_at_once_beside_a_large_job() {
+    const TIMES: usize = 10;
+    /// The figure is 100 ms, on a machine that does nothing else: this one builds and tests beside it.
+    const AT_MOST: Duration = Duration::from_secs(1);
+    let world = World::new("");
+    world.sh("seq 4000000 | sed 's/$/,some text of a payment/' > big; cp big in/1; mv big in/2");
+    let mut service = world.start();
+    let id = service.wait_until("both run", || {
+        let jobs = world.jobs();
+        let run = jobs.iter().filter(|job| job["state"] == "running").count() == 2;
+        run.then(|| id_of(&jobs[0]))
+    });
+    let mut taken = Vec::new();
+    for _ in 0..TIMES {
+        for command in ["pause", "resume"] {
+            let begun = Instant::now();
+            service.wait_until(command, || (world.landfall(&[command, &id]).code == Some(0)).then_some(()));
+            taken.push(begun.elapsed());
+        }
+    }
+    let begun = Instant::now();
+    world.landfall(&["abort", &id]).done();
+    taken.push(begun.elapsed());
+    taken.sort();
+    assert!(taken[taken.len() / 2] < AT_MOST, "{taken:?}");
+    service.kill();
+}

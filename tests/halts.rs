@@ -1,0 +1,158 @@
+//! Promise: a rule, a sender, or everything that is paused takes no file and goes on with no job, over kills, until it is resumed, and
+//! nothing else stands still; a rule whose jobs fail one after another stops by itself.
+#![cfg(unix)]
+
+mod support;
+
+use serde_json::Value;
+use support::{Service, World, lines};
+
+fn rule(name: &str, more: &str) -> String {
+    format!(
+        "name = \"{name}\"\npaths = [\"{name}/*\"]\noutput = {{ main = {{ path = \"out/{name}-{{stem}}.main\" }} }}\n{more}"
+    )
+}
+
+fn world(rules: &[&str]) -> World {
+    let world = World::bare();
+    world.configure("", rules);
+    world.sh("mkdir a b");
+    world
+}
+
+fn waiting(world: &World, file: &str) -> Option<String> {
+    let listed = world.json(&["jobs", "--json"]);
+    let files = listed["files_waiting"].as_array()?.clone();
+    let found =
+        files.iter().find(|waiting| waiting["path"].as_str().is_some_and(|path| path.ends_with(file)))?;
+    found["reason"].as_str().map(str::to_owned)
+}
+
+#[track_caller]
+fn wait_until_it_waits(service: &mut Service, world: &World, file: &str, why: &str) {
+    service.wait_until(why, || waiting(world, file).filter(|reason| reason.contains(why)));
+}
+
+fn job_of(world: &World, name: &str) -> Value {
+    let jobs = world.jobs();
+    let job = jobs.iter().find(|job| job["source"].as_str().is_some_and(|path| path.ends_with(name)));
+    job.expect("it is claimed").clone()
+}
+
+#[test]
+fn a_paused_rule_takes_no_file_goes_on_with_no_job_over_a_kill_and_others_go_on() {
+    let gated = rule("a", "pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = world(&[&gated, &rule("b", "")]);
+    world.write_gate();
+    let mut service = world.start();
+    world.move_in("a/begun.txt", lines(3000));
+    service.wait_for(&world, "reached");
+    world.landfall(&["pause", "--rule", "a", "--dry-run"]).done().says(&["would be paused", "begun.txt"]);
+    world.landfall(&["pause", "--rule", "a"]).done().says(&["rule \"a\": paused", "begun.txt"]);
+    world.landfall(&["pause", "--rule", "a"]).done().says(&["is paused already"]);
+    world.write("go", "");
+    let begun = service.wait_until("it is set back", || {
+        let job = job_of(&world, "begun.txt");
+        (job["state"] == "queued").then_some(job)
+    });
+    assert_eq!(begun["waiting"]["for"], "pause", "{begun:#}");
+    world.move_in("a/later.txt", lines(2));
+    world.move_in("b/other.txt", lines(2));
+    service.wait_for(&world, "out/b-other.main");
+    wait_until_it_waits(&mut service, &world, "later.txt", "paused by root");
+    service.kill();
+    let mut service = world.start();
+    wait_until_it_waits(&mut service, &world, "later.txt", "paused by root");
+    world.move_in("b/more.txt", lines(2));
+    service.wait_for(&world, "out/b-more.main");
+    world.landfall(&["jobs"]).done().says(&["rule \"a\" was paused by root"]);
+    assert!(
+        job_of(&world, "begun.txt")["waiting"]["detail"]
+            .as_str()
+            .is_some_and(|told| told.contains("resume --rule a"))
+    );
+    world.landfall(&["resume", "--rule", "a"]).done().says(&["goes on"]);
+    service.wait_for(&world, "out/a-begun.main");
+    service.wait_for(&world, "out/a-later.main");
+    service.stop();
+    assert_eq!((world.text("out/a-begun.main"), world.text("out/a-later.main")), (lines(3000), lines(2)));
+    world.landfall(&["resume", "--rule", "a"]).done().says(&["was not paused"]);
+}
+
+#[test]
+fn a_paused_sender_holds_up_no_other_sender_of_its_rule() {
+    let world = World::bare();
+    world.configure(
+        "",
+        &["paths = [\"in/{sender}/*\"]\noutput = { main = { path = \"out/{sender}-{stem}.main\" } }"],
+    );
+    world.sh("mkdir -p in/acme in/other");
+    world.landfall(&["check"]).done();
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.landfall(&["pause", "--sender", "acme"]).done().says(&["sender \"acme\": paused"]);
+    for sender in ["acme", "other"] {
+        world.move_in(&format!("in/{sender}/pay.txt"), lines(2));
+    }
+    service.wait_for(&world, "out/other-pay.main");
+    wait_until_it_waits(&mut service, &world, "acme/pay.txt", "sender \"acme\" was paused");
+    world.landfall(&["resume", "--sender", "acme"]).done();
+    service.wait_for(&world, "out/acme-pay.main");
+    service.stop();
+}
+
+#[test]
+fn everything_is_paused_before_the_service_starts_and_goes_on_when_it_runs() {
+    let world = world(&[&rule("a", ""), &rule("b", "")]);
+    world.start().stop();
+    world.landfall(&["pause", "--all"]).done().says(&["everything: paused"]);
+    let mut service = world.start();
+    for name in ["a", "b"] {
+        world.move_in(&format!("{name}/pay.txt"), lines(2));
+        wait_until_it_waits(
+            &mut service,
+            &world,
+            &format!("{name}/pay.txt"),
+            "everything was paused by root",
+        );
+    }
+    world.landfall(&["ingest", "a/pay.txt", "--rule", "a"]).ends_with(1).says(&["paused", "landfall resume"]);
+    world.landfall(&["resume", "--rule", "a"]).done().says(&["was not paused", "everything was paused"]);
+    world.landfall(&["resume", "--all"]).done();
+    service.wait_for(&world, "out/a-pay.main");
+    service.wait_for(&world, "out/b-pay.main");
+    service.stop();
+}
+
+#[test]
+fn a_rule_whose_jobs_fail_in_a_row_claims_nothing_more_until_it_is_told_to_over_a_restart() {
+    let stops = rule("a", "errors = { stop_after = { failures = 2 } }");
+    let world = world(&[&stops, &rule("b", "")]);
+    let mut service = world.start();
+    let bad = "x\0y\n";
+    let fail = |service: &mut Service, name: &str| {
+        world.move_in(&format!("a/{name}"), bad);
+        service.wait_until(name, || {
+            let jobs = world.jobs();
+            let is_it = |job: &&Value| job["source"].as_str().is_some_and(|path| path.ends_with(name));
+            jobs.iter().find(is_it).filter(|job| job["state"] == "failed").map(|_| ())
+        });
+    };
+    fail(&mut service, "bad-1");
+    world.move_in("a/good-1", lines(1));
+    service.wait_for(&world, "out/a-good-1.main");
+    fail(&mut service, "bad-2");
+    fail(&mut service, "bad-3");
+    service.wait_for_log("the rule stopped");
+    world.move_in("a/good-2", lines(1));
+    world.move_in("b/other", lines(1));
+    service.wait_for(&world, "out/b-other.main");
+    wait_until_it_waits(&mut service, &world, "a/good-2", "stopped after 2 failed jobs in a row");
+    service.kill();
+    let mut service = world.start();
+    wait_until_it_waits(&mut service, &world, "a/good-2", "stopped after 2 failed jobs in a row");
+    world.landfall(&["jobs"]).done().says(&["rule \"a\" stopped", "landfall resume --rule a"]);
+    world.landfall(&["resume", "--rule", "a"]).done();
+    service.wait_for(&world, "out/a-good-2.main");
+    service.stop();
+}
