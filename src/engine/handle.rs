@@ -396,7 +396,7 @@ mod tests {
         let world = World::new();
         let mut job = world.job();
         let objection = objection_to_retry(&job).expect("it has not begun");
-        assert!(objection.to_string().contains("only a failed or refused job"), "{objection}");
+        assert!(objection.to_string().contains("only a failed, refused or aborted job"), "{objection}");
         job.fail(Trouble::new(FaultKind::Bug, "out of range", None).error).expect("fails");
         job.end_failing(crate::clock::now()).expect("ends");
         assert!(objection_to_retry(&job).is_none());
