@@ -59,7 +59,7 @@ pub(super) fn pause(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Exi
     let (door, selection) = (door.as_ref(), &args.selection);
     selection.know_rule(settings, door)?;
     if let Some(scope) = args.scope() {
-        return Ok(pause_scope(args, door, scope));
+        return Ok(pause_scope(args, door, &scope));
     }
     let open = |job: &Job| can_be_stopped(job) && job.state != JobState::Paused && !job.waits_for_settling();
     let jobs = match selection.chosen(door, open) {
@@ -72,7 +72,7 @@ pub(super) fn pause(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Exi
     }))
 }
 
-fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: Scope) -> ExitCode {
+fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
     let held_back = match args.selection.chosen(door, can_be_stopped) {
         Ok(jobs) => jobs,
         Err(refusal) => return view::refuse(&refusal),
@@ -105,7 +105,7 @@ pub(super) fn resume(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Ex
     let (door, selection) = (door.as_ref(), &args.selection);
     selection.know_rule(settings, door)?;
     if let Some(scope) = args.scope() {
-        return Ok(resume_scope(args, door, scope));
+        return Ok(resume_scope(args, door, &scope));
     }
     let jobs = match selection.chosen(door, |job| job.state == JobState::Paused) {
         Ok(jobs) => jobs,
@@ -123,7 +123,7 @@ fn is_known(args: &PauseArgs, door: &dyn Door) -> bool {
     args.selection.chosen(door, |_| true).is_ok_and(|jobs| !jobs.is_empty())
 }
 
-fn resume_scope(args: &PauseArgs, door: &dyn Door, scope: Scope) -> ExitCode {
+fn resume_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
     if args.selection.dry_run {
         say!("{scope} would go on");
         return ExitCode::SUCCESS;

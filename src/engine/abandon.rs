@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::handle::with_job_in_hand;
 use super::retry::{known, refuse};
 use super::shared::Shared;
+use super::taken::note_other_names;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::model::fault::{FaultKind, JobError};
@@ -49,6 +50,7 @@ pub(super) fn abandon(
     let (job, rule) = with_job_in_hand(shared, id, end)?;
     shared.publishing.names.release(id);
     shared.dispatch.forget_back_off(id);
+    shared.claims.taken.leave(&job);
     shared.claims.held.forget(&job.source.identity);
     shared.footprints.reach.forget(id);
     shared.delivery_decided(id);
@@ -86,7 +88,7 @@ fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<
         let signals = [&intent.manifest, &intent.marker].into_iter().flatten();
         (vec![Became::Published; intent.outputs.len()], signals.map(ToString::to_string).collect())
     } else {
-        look(&intent)
+        look(store, &job, &intent)
     };
     let now = clock::now();
     let waited_for = job.waiting.as_ref().map(|waiting| waiting.detail.clone());
@@ -138,12 +140,17 @@ fn take_end(job: &mut Job, by: &str, reason: &str) -> Result<LedgerOutcome, Trou
 }
 
 /// What became of the outputs, and which signals are there; as far as that can be told in time.
-fn look(intent: &Intent) -> (Vec<Became>, Vec<String>) {
+fn look(store: &Store, job: &Job, intent: &Intent) -> (Vec<Became>, Vec<String>) {
     let (tell, told) = sync_channel(1);
-    let looked_at = intent.clone();
+    let (store, job, looked_at) = (store.clone(), job.clone(), intent.clone());
     let looking = std::thread::Builder::new().name("abandon".into()).spawn(move || {
         let signals = looked_at.signals_there().into_iter().map(ToString::to_string).collect();
-        tell.send((looked_at.what_became(), signals)).ok(); // nobody may wait any more
+        let found = looked_at.what_became();
+        // By another name it would be taken as if nothing of it had been published. What cannot be looked at is nobody's to take either.
+        if let Err(trouble) = note_other_names(&store, &job) {
+            tracing::debug!(job = %job.id, error = %trouble.error, "other names of its source are not looked for");
+        }
+        tell.send((found, signals)).ok(); // nobody may wait any more
     });
     let found = looking.ok().and_then(|_| told.recv_timeout(LOOK_TAKES).ok());
     found.unwrap_or_else(|| (intent.is_known_of(), Vec::new()))

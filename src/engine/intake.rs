@@ -251,7 +251,7 @@ mod tests {
                 scope.spawn(|| {
                     while !is_over.load(Ordering::SeqCst) {
                         let Some(job) = jobs(&world).pop() else { continue };
-                        set::priority(&world.shared.store, Some(&world.shared), job.id, urgent)
+                        set::priority(&world.shared.store, Some(&world.shared), job.id, urgent, "root")
                             .expect("is set");
                         return;
                     }

@@ -139,7 +139,9 @@ impl TakenFiles {
         let Some(row) = store.ledger(id)? else { return Ok(None) };
         // The job's own row is forgotten when it is long done.
         let state = store.job(id)?.map_or_else(|| state_at_end(row.outcome), |job| job.state.get());
-        let was_given_back = row.outcome == LedgerOutcome::GivenBack || state == JobState::Aborted;
+        // One that an operator aborted is in quarantine.
+        let was_given_back = row.outcome == LedgerOutcome::GivenBack
+            || state == JobState::Aborted && row.outcome != LedgerOutcome::Aborted;
         Ok((!was_given_back).then(|| TakenAs::new(id, state, row.path, path)))
     }
 }
@@ -149,7 +151,7 @@ fn state_at_end(outcome: LedgerOutcome) -> JobState {
         LedgerOutcome::Completed => JobState::Completed,
         LedgerOutcome::Failed => JobState::Failed,
         LedgerOutcome::Refused => JobState::Refused,
-        LedgerOutcome::GivenBack => JobState::Aborted,
+        LedgerOutcome::GivenBack | LedgerOutcome::Aborted => JobState::Aborted,
         LedgerOutcome::Claimed | LedgerOutcome::Adopted => JobState::Queued,
     }
 }
@@ -237,6 +239,9 @@ impl TakenAs {
             ),
             JobState::Failed => {
                 format!("{another}job {job} failed with it: `landfall show {job}` says why; {once_more}")
+            }
+            JobState::Aborted => {
+                format!("{another}job {job}, which was for it, was aborted: `landfall show {job}` says why; {once_more}")
             }
             JobState::Refused => {
                 format!(
