@@ -119,18 +119,8 @@ impl<R: Read> Read for Timed<R> {
 /// A job for this file, as if it had just been claimed.
 fn job(rule: &Rule, path: &Path) -> io::Result<Job> {
     let now = landfall::doors::now();
-    let source = JobSource {
-        complete_by: None,
-        kept_as: None,
-        path: OsText::from(path),
-        claimed: None,
-        claim_folder: None,
-        identity: durable_fs::identity(&File::open(path)?)?,
-        is_copied: false,
-        is_set_apart: false,
-        companions: Vec::new(),
-        retire: false,
-    };
+    let identity = durable_fs::identity(&File::open(path)?)?;
+    let source = JobSource { retire: false, ..JobSource::found(OsText::from(path), identity) };
     let id = JobId::from_parts(now.as_millisecond().unsigned_abs(), 0);
     Ok(Job::queued(id, &rule.name, &rule.hash(), source, now))
 }
