@@ -7,6 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::random::Random;
 use support::{RULE, Service, World, lines};
 
 /// A step that stands still in the middle of the second slice until it is let go.
@@ -256,6 +257,59 @@ fn jobs_are_chosen_by_sender_and_time_and_nothing_is_done_where_that_is_only_ask
     }
     world.landfall(&["pause", "zzzz"]).ends_with(1).says(&["no job"]);
     service.kill();
+}
+
+/// Goal: no order, and no kill beside it, loses or repeats a record, or strands a source.
+/// Method: random words of an operator on random jobs, some while no service runs, and kills; then all go on.
+#[test]
+fn whatever_is_ordered_and_whenever_the_service_dies_each_file_comes_out_once() {
+    const WORDS: usize = 30;
+    let world = World::new("output = { main = { path = \"out/{stem}.main\", on_exists = \"fail\" } }");
+    let mut random = Random::seeded();
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        world.sh(&format!("seq -f '{name}%.0f' 400000 > in/{name}"));
+    }
+    let mut service = world.start();
+    service.wait_until("all are claimed", || (world.jobs().len() == names.len()).then_some(()));
+    let ids: Vec<_> = world.jobs().iter().map(id_of).collect();
+    for _ in 0..WORDS {
+        let id = random.one_of(&ids).expect("one").as_str();
+        let words: &[&str] = match random.below(7) {
+            0 | 1 => &["pause", id],
+            2 => &["resume", id],
+            3 => &["abort", id],
+            4 => &["retry", id],
+            5 => &["pause", "--rule", RULE],
+            _ => &["resume", "--rule", RULE],
+        };
+        let is_killed = random.once_in(4);
+        if is_killed && random.once_in(2) {
+            service.kill();
+            world.landfall(words); // it may be refused
+            service = world.start();
+        } else {
+            world.landfall(words);
+            if is_killed {
+                service.kill();
+                service = world.start();
+            }
+        }
+    }
+    world.landfall(&["resume", "--rule", RULE]).done();
+    service.wait_until("all are done", || {
+        world.landfall(&["resume", "--state", "paused"]);
+        world.landfall(&["retry", "--state", "aborted"]);
+        world.jobs().iter().all(|job| job["state"] == "completed").then_some(())
+    });
+    service.stop();
+    assert_eq!(world.files("out"), ["a.main", "b.main", "c.main", "d.main"]);
+    assert_eq!((hidden(&world), world.files("archive")), (vec![], names.map(str::to_owned).to_vec()));
+    for name in names {
+        world.sh(&format!(
+            "cmp out/{name}.main archive/{name} && seq -f '{name}%.0f' 400000 | cmp - out/{name}.main"
+        ));
+    }
 }
 
 /// Beside a file of four million records: what the user who asks waits for, the command's own start included.

@@ -141,6 +141,19 @@ fn a_job_that_is_abandoned_in_the_middle_says_what_is_published_and_what_is_not_
     }
 }
 
+/// What is written down of each output counts where nobody can look any more.
+#[test]
+fn a_job_whose_output_folder_was_removed_is_abandoned_with_what_is_known() {
+    let (world, service, id) = half_published();
+    support::rename(&world.path("out"), &world.path("away"));
+    world.landfall(&["abandon", &id, "--reason", "its disk is gone"]).done();
+    let told = moments(&world.json(&["show", &id, "--json"]));
+    let line = |word: &str| told.iter().find(|told| told.starts_with(word)).cloned().unwrap_or_default();
+    assert!(line("published: ").contains("pay.main"), "{told:#?}");
+    assert!(line("not published: ").contains("pay.twos"), "{told:#?}");
+    service.stop();
+}
+
 #[test]
 fn a_job_whose_archive_never_comes_back_is_ended_as_published() {
     let world = World::new("");

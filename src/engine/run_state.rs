@@ -321,6 +321,46 @@ mod tests {
     }
 
     proptest! {
+        /// Whenever an operator's word comes: either it is too late, and the run was settled with all its slices collected, or it counts, and
+        /// the run settles once, with nobody at work, and not before the word is written down.
+        #[test]
+        fn an_order_counts_before_a_run_settles_or_is_told_to_be_too_late(
+            slices in 1..6_u64, comes_at in 0..20_usize, is_written_at in 0..20_usize, leaves_at in 0..20_usize,
+        ) {
+            let mut state = state();
+            state.set_loaded(loaded(slices));
+            let (mut taken, mut collected, mut settled_at, mut is_ordered) = (0, 0, None, None);
+            for moment in 0..40 {
+                if moment == comes_at {
+                    is_ordered = Some(state.begin_order(Trouble::ordered));
+                    prop_assert_eq!(is_ordered, Some(settled_at.is_none()));
+                }
+                if moment == comes_at + is_written_at && is_ordered == Some(true) {
+                    state.let_go();
+                }
+                if moment == leaves_at {
+                    state.end_loading();
+                }
+                if taken < slices && take(&mut state) {
+                    taken += 1;
+                    let mut next = state.offer(taken - 1, taken - 1);
+                    while next.is_some() {
+                        collected += 1;
+                        next = state.collected();
+                    }
+                    state.let_go();
+                }
+                if state.settle() {
+                    prop_assert_eq!(settled_at.replace(moment), None);
+                    let is_whole = collected == slices;
+                    prop_assert!(is_whole || state.trouble().is_some());
+                    prop_assert!(is_ordered != Some(true) || moment >= comes_at + is_written_at);
+                    prop_assert!(state.trouble().is_none() || moment >= leaves_at);
+                }
+            }
+            prop_assert!(settled_at.is_some());
+        }
+
         /// Whatever order slices come in, and wherever the job breaks off: each is collected once and in order, and the run settles once, when
         /// nobody has anything of it in hand.
         #[test]
