@@ -193,7 +193,7 @@ pub(super) fn print_service(out: &mut dyn Write, door: Option<&dyn Door>) -> Res
             if !told.is_empty() {
                 writeln!(out, "\n{}", told.join("\n"))?;
             }
-            let halts = super::pause::halts_told(service)?;
+            let halts = view::halts_told(service)?;
             if !halts.is_empty() {
                 writeln!(out, "\n{}", halts.join("\n"))?;
             }

@@ -7,8 +7,8 @@ use super::say::{say, say_aside};
 use super::selection::Selection;
 use super::view;
 use crate::control;
-use crate::engine::{Act, Door, Halting, Refusal};
-use crate::model::halts::{Pause, Scope};
+use crate::engine::{Act, Door};
+use crate::model::halts::{Halting, Scope};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -189,14 +189,7 @@ pub(super) fn taker(door: &dyn Door) -> &'static str {
 
 /// What is still paused, or stopped.
 fn tell_halts(door: &dyn Door) {
-    for told in halts_told(door).unwrap_or_default() {
+    for told in view::halts_told(door).unwrap_or_default() {
         say_aside!("{told}");
     }
-}
-
-/// One line for each.
-pub(super) fn halts_told(door: &dyn Door) -> Result<Vec<String>, Refusal> {
-    let halts = door.halts()?;
-    let pauses = halts.pauses.iter().map(Pause::told);
-    Ok(pauses.chain(halts.failed.keys().filter_map(|rule| halts.stop_of(rule))).collect())
 }

@@ -13,6 +13,7 @@ use crate::control;
 use crate::engine::{self, Door, Refusal};
 pub(super) use crate::model::amount::bytes;
 use crate::model::configuration::{ConfigurationProblem, ConfigurationState};
+use crate::model::halts::Pause;
 use crate::model::os_text::is_shown_raw;
 use crate::model::rule::Settings;
 use crate::model::shown_json;
@@ -145,6 +146,13 @@ pub(super) fn where_wrong(problems: &[ConfigurationProblem]) -> String {
 pub(super) fn service_not_gone_by(door: &dyn Door) -> Vec<String> {
     let state = door.configuration().ok().flatten();
     state.map(|state| not_gone_by(&state, crate::clock::now())).unwrap_or_default()
+}
+
+/// What is paused, and what stopped; one line for each.
+pub(super) fn halts_told(door: &dyn Door) -> Result<Vec<String>, Refusal> {
+    let halts = door.halts()?;
+    let pauses = halts.pauses.iter().map(Pause::told);
+    Ok(pauses.chain(halts.failed.keys().filter_map(|rule| halts.stop_of(rule))).collect())
 }
 
 /// Refuses a rule's name that the configuration does not have, unless jobs tell that it had.

@@ -12,12 +12,12 @@ use super::protocol::{
     PROTOCOL_VERSION, Request, Session, Until, read_line,
 };
 use crate::durable_fs;
-use crate::engine::{Act, Answers, Door, FileWaiting, Halting, JobFilter, Refusal};
+use crate::engine::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::file_known::FileKnown;
-use crate::model::halts::Halts;
+use crate::model::halts::{Halting, Halts};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;

@@ -14,7 +14,8 @@ use blake3::Hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Act, Halting, JobFilter, Refusal};
+use crate::engine::{Act, JobFilter, Refusal};
+use crate::model::halts::Halting;
 use crate::model::os_text::OsText;
 
 /// Of the lines; another one is refused.

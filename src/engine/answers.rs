@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
-use super::halts::Halting;
 use super::handle::Engine;
 use super::{abandon, order, rerun, set};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
-use crate::model::halts::Halts;
+use crate::model::halts::{Halting, Halts};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;

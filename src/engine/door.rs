@@ -3,13 +3,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::halts::Halting;
 use crate::durable_fs;
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{Fault, JobError};
 use crate::model::file_known::FileKnown;
-use crate::model::halts::{Halts, is_sender};
+use crate::model::halts::{Halting, Halts, is_sender};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;

@@ -119,6 +119,14 @@ impl Engine {
         job
     }
 
+    /// What is halted now.
+    pub(super) fn halts_now(&self) -> Result<Arc<Halts>, StoreError> {
+        match self.stages() {
+            Some(shared) => Ok(shared.halts.now()),
+            None => self.store().halts().map(Arc::new),
+        }
+    }
+
     /// The file systems that do not answer now, and what is halted.
     pub(super) fn known_beside_rows(&self) -> (Hanging, Arc<Halts>) {
         let hanging = self.stages().map(|stages| Hanging::now(stages)).unwrap_or_default();

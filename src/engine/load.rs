@@ -18,7 +18,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{delivery, halts, resend, retrieval, totals};
+use super::{delivery, order, resend, retrieval, totals};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
@@ -172,7 +172,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         run.queue.stop(); // the stop came before the run could be told of it
     }
     // Nor could it be told of a pause.
-    if let Err(trouble) = halts::set_back_if_paused(shared, &run) {
+    if let Err(trouble) = order::set_back_if_paused(shared, &run) {
         run.break_off(trouble);
     }
     Ok(Some(run))

@@ -127,6 +127,16 @@ pub(super) fn set_back(shared: &Arc<Shared>, run: &Arc<Run>, why: &str) -> Resul
     in_run(shared, run, &set_back).map(drop)
 }
 
+/// Sets a run back if what it belongs to is paused; after it became known as a run, so that either side sees the other.
+pub(super) fn set_back_if_paused(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<(), Trouble> {
+    let halts = shared.halts.now();
+    if halts.pauses.is_empty() {
+        return Ok(());
+    }
+    let pause = halts.pause_of(&run.row()).cloned();
+    pause.map_or(Ok(()), |pause| set_back(shared, run, &pause.to_string()))
+}
+
 /// Whether something can be ordered of the job at all.
 fn check_open(job: &Job, what: &str) -> Result<(), Trouble> {
     let why = if job.state.is_final() {

@@ -89,6 +89,16 @@ impl fmt::Display for Pause {
     }
 }
 
+/// What an operator says of a scope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Halting {
+    /// Nothing of it goes on, and no file of it is claimed.
+    Pause(Scope),
+    /// It goes on; a rule that stopped by itself, too.
+    Resume(Scope),
+}
+
 /// How the last jobs of a rule ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedInARow {
