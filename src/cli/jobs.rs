@@ -186,16 +186,16 @@ fn print_files_waiting(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(
 
 /// Who reads the list must know whether anything goes on.
 pub(super) fn print_service(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
+    let halts = door.map(view::halts_told).transpose()?.unwrap_or_default();
+    if !halts.is_empty() {
+        writeln!(out, "\n{}", halts.join("\n"))?;
+    }
     match door.filter(|door| door.is_service()) {
         None => writeln!(out, "\nno service is running")?,
         Some(service) => {
             let told = view::service_not_gone_by(service);
             if !told.is_empty() {
                 writeln!(out, "\n{}", told.join("\n"))?;
-            }
-            let halts = view::halts_told(service)?;
-            if !halts.is_empty() {
-                writeln!(out, "\n{}", halts.join("\n"))?;
             }
             if let Some(told) = service.watch_counts()?.and_then(|counts| counts.told()) {
                 writeln!(out, "\n{told}")?;

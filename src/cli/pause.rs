@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::say::{say, say_aside};
+use super::exit::FAILED;
+use super::say::{complain, say, say_aside};
 use super::selection::Selection;
 use super::view;
 use crate::control;
@@ -12,7 +13,7 @@ use crate::model::halts::{Halting, Scope};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
-use crate::model::rule::Settings;
+use crate::model::rule::{Mode, Rule, Settings};
 
 /// An abort is over within this, unless a thread or a disk hangs.
 const ENDING_TAKES: Duration = Duration::from_secs(2);
@@ -59,6 +60,14 @@ pub(super) fn pause(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Exi
     let (door, selection) = (door.as_ref(), &args.selection);
     selection.know_rule(settings, door)?;
     if let Some(scope) = args.scope() {
+        let is_shadow = |rule: &Rule| rule.mode == Mode::Shadow && scope.rule.as_ref() == Some(&rule.name);
+        if settings.rules.iter().any(|rule| rule.is_base() && is_shadow(rule)) {
+            complain(
+                &format!("{scope} touches nothing (`mode = \"shadow\"`), and is not paused"),
+                Some("`mode = \"off\"` stops it"),
+            );
+            return Ok(ExitCode::from(FAILED));
+        }
         return Ok(pause_scope(args, door, &scope));
     }
     let open = |job: &Job| can_be_stopped(job) && job.state != JobState::Paused && !job.waits_for_settling();

@@ -42,7 +42,7 @@ impl Engine {
                 }
                 Halting::Resume(_) => {}
             }
-            shared.store.sync()?; // what is lifted is durably so before anything goes on
+            shared.store.sync()?; // durable before what was held back goes on
             if let Halting::Resume(scope) = halting {
                 go_on(shared, scope)?;
             }

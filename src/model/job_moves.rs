@@ -68,7 +68,9 @@ impl Job {
         let event = match self.state.phase() {
             Phase::Refusing => JobEvent::Refused,
             Phase::Aborting => {
-                return self.take(JobEvent::Aborted, at, "nothing of it was published");
+                // Nothing is written down in between: who said so is the last word.
+                let said = self.timeline.last().map_or_else(String::new, |moment| moment.detail.clone());
+                return self.take(JobEvent::Aborted, at, &said);
             }
             _ => JobEvent::Broke,
         };
