@@ -49,6 +49,8 @@ promises! {
     DELETED: a_crash_before_any_step_of_a_deletion, a_power_cut_before_any_step_of_a_deletion, a_fault_at_any_step_of_a_deletion;
     KEPT: a_crash_before_any_step_of_a_kept_source, a_power_cut_before_any_step_of_a_kept_source, a_fault_at_any_step_of_a_kept_source;
     RETRIED: a_crash_before_any_step_of_a_retry, a_power_cut_before_any_step_of_a_retry, a_fault_at_any_step_of_a_retry;
+    ABORTED: a_crash_before_any_step_of_an_abort, a_power_cut_before_any_step_of_an_abort, a_fault_at_any_step_of_an_abort;
+    RUN_AGAIN: a_crash_before_any_step_of_a_rerun, a_power_cut_before_any_step_of_a_rerun, a_fault_at_any_step_of_a_rerun;
     CONSUMED: a_crash_before_any_step_under_a_consumer, a_power_cut_before_any_step_under_a_consumer, a_fault_at_any_step_under_a_consumer;
 }
 

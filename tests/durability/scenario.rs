@@ -19,6 +19,8 @@ pub struct Scenario {
     script: &'static str,
     /// The state in which every job ends.
     pub ends: &'static str,
+    /// How many jobs there are in the end, at least.
+    pub jobs: usize,
     /// A consumer takes each output the moment it appears.
     pub consumer: bool,
     elsewhere: bool,
@@ -49,6 +51,7 @@ const PLAIN: Scenario = Scenario {
     before: |_| {},
     script: "exec \"$LANDFALL\" run",
     ends: "completed",
+    jobs: 1,
     consumer: false,
     elsewhere: false,
     shadow: false,
@@ -180,6 +183,57 @@ pub const RETRIED: Scenario = Scenario {
     },
     // It may have been taken up again before the crash; and who reads an error tries once more.
     script: "\"$LANDFALL\" retry \"$(cat job)\" || { sleep 0.3; \"$LANDFALL\" retry \"$(cat job)\"; }; exec \"$LANDFALL\" run",
+    ..PLAIN
+};
+
+pub const ABORTED: Scenario = Scenario {
+    name: "a job that is paused, then aborted",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        publish = { marker = "out/{stem}.done" }
+        pipeline = [{ step = "exec", command = ["./tool"] }]
+    "#,
+    samples: |world| {
+        world.sh("seq 2000 > in/pay.txt; printf '#!/bin/sh\\nexec cat\\n' > tool"); // it cannot be started
+    },
+    before: |world| {
+        let mut service = world.start();
+        service.wait_until("it is held", || {
+            let job = world.jobs().pop()?;
+            (job["state"] == "held").then_some(())
+        });
+        service.stop();
+        crate::support::remove(&world.path("landfall.log"));
+        world.write("job", world.job()["id"].as_str().expect("an id is text"));
+    },
+    ends: "aborted",
+    // Either word may have been taken before the crash; and who reads an error tries once more.
+    script: "\"$LANDFALL\" pause \"$(cat job)\"
+        \"$LANDFALL\" abort \"$(cat job)\" || { sleep 0.3; \"$LANDFALL\" abort \"$(cat job)\"; }; exec \"$LANDFALL\" run",
+    ..PLAIN
+};
+
+pub const RUN_AGAIN: Scenario = Scenario {
+    name: "a completed job that is run again",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        publish = { marker = "out/{stem}.done" }
+        output = { main = { path = "out/{stem}.txt.gz" } }
+    "#,
+    samples: |world| {
+        world.sh("seq 20000 | gzip > in/pay.txt.gz");
+    },
+    before: |world| {
+        let mut service = world.start();
+        service.wait_until("it is done", || (world.jobs().pop()?["state"] == "completed").then_some(()));
+        service.stop();
+        crate::support::remove(&world.path("landfall.log"));
+        world.write("job", world.job()["id"].as_str().expect("an id is text"));
+    },
+    jobs: 2,
+    // It may be made already: who runs it again looks first, and tries once more where he reads an error.
+    script: "again() { \"$LANDFALL\" jobs --json | grep -q \"\\\"parent\\\":\\\"$(cat job)\" || \"$LANDFALL\" rerun \"$(cat job)\"; }
+        again || { sleep 0.3; again; }; exec \"$LANDFALL\" run",
     ..PLAIN
 };
 

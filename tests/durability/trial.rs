@@ -131,7 +131,7 @@ fn undisturbed(scenario: &Scenario, template: &World) -> Undisturbed {
         let end = format!("\"state\": \"{}\"", scenario.ends);
         let ended = |job: &String| job.contains(&end);
         let is_open = |job: &String| job.contains("\"not_there_yet\"");
-        !jobs.is_empty() && jobs.iter().all(ended) && !jobs.iter().any(is_open) && !in_hand(&stage)
+        jobs.len() >= scenario.jobs && jobs.iter().all(ended) && !jobs.iter().any(is_open) && !in_hand(&stage)
     };
     let started = Instant::now();
     while !settled() {
