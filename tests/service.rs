@@ -324,7 +324,11 @@ fn who_asks_is_told_whether_a_service_runs() {
 fn a_retry_without_a_choice_shows_the_choices_and_a_refusal_among_many_names_its_job() {
     let world = World::new("");
     let ran = world.landfall(&["retry"]).ends_with(2);
-    assert!(ran.stderr.contains("<JOB|--state <STATE>|--rule <NAME>>"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("<JOB|--state <STATE>|--rule <NAME>|--sender <NAME>|--since <TIME>>"),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[cfg(target_os = "linux")]
