@@ -13,11 +13,11 @@ use crate::model::rule::Settings;
 #[derive(clap::Args)]
 #[command(
     after_help = "For a job that waits: for a folder or a mount that was removed for good, a key that nobody has, a source that is gone. \
-                        It ends as it stands, and says of each output whether it is published; that, the reason and who gave it stay in its \
-                        history. What is hidden is removed, its source is left where it is. A job that nothing holds up is ended by `landfall abort`."
+                  It ends as it stands, and says of each output whether it is published; that, the reason and who gave it stay in its \
+                  history. What is hidden is removed, its source is left where it is. A job that nothing holds up is ended by `landfall abort`."
 )]
 pub(super) struct AbandonArgs {
-    /// The job's id, or at least four characters of its beginning or end
+    /// The job's id, or at least four characters of its end
     #[arg(value_name = "JOB")]
     job: String,
     /// Why; it is kept in the job's history
@@ -48,12 +48,16 @@ pub(super) fn run(args: &AbandonArgs, settings: &Settings) -> anyhow::Result<Exi
         Ok(job) => job,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
+    let act = Act::Abandon { job: before.id.to_string(), reason: args.reason.clone() };
     if args.dry_run {
-        let waits = before.waiting.as_ref().map(|waiting| waiting.detail.as_str());
-        say!("{}: {}, waits for: {}", before.id, before.state, waits.unwrap_or("nothing"));
+        if let Err(refusal) = door.would(&act) {
+            return Ok(view::refuse(&refusal));
+        }
+        let waits =
+            before.waiting.as_ref().map_or("nothing that is known", |waiting| waiting.detail.as_str());
+        say!("{}: would be abandoned; it is {} and waits for: {waits}", before.id, before.state);
         return Ok(ExitCode::SUCCESS);
     }
-    let act = Act::Abandon { job: before.id.to_string(), reason: args.reason.clone() };
     match door.act(&act) {
         Ok(id) => {
             say!("{id}: abandoned (was {})  {}", before.state, before.source.path);

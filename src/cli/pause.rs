@@ -75,10 +75,8 @@ pub(super) fn pause(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Exi
         Ok(jobs) => jobs,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
-    Ok(selection.each(jobs, ("would be paused", "paused"), |job| {
-        let id = door.act(&Act::Pause { job: job.id.to_string() })?;
-        Ok((id, format!("paused (was {})", job.state)))
-    }))
+    let told = |job: &Job, _| format!("paused (was {})", job.state);
+    Ok(selection.each(door, jobs, ("would be paused", "paused"), |job| Act::Pause { job }, told))
 }
 
 fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
@@ -88,7 +86,10 @@ fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
     };
     if args.selection.dry_run {
         say!("{scope} would be paused: no file of it would be claimed");
-        return args.selection.each(held_back, ("would not go on", ""), |job| Ok((job.id, String::new())));
+        for job in held_back {
+            say!("{}: would not go on (is {})  {}", job.id, job.state, job.source.path);
+        }
+        return ExitCode::SUCCESS;
     }
     match door.halt(&Halting::Pause(scope.clone())) {
         Ok(true) => {
@@ -112,8 +113,13 @@ fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
 pub(super) fn resume(args: &PauseArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let door = control::open(settings)?;
     let (door, selection) = (door.as_ref(), &args.selection);
-    selection.know_rule(settings, door)?;
-    if let Some(scope) = args.scope() {
+    let scope = args.scope();
+    // A pause outlives its rule, and is taken back all the same.
+    let is_said = |scope: &Scope| door.halts().is_ok_and(|halts| halts.is_said(scope));
+    if !scope.as_ref().is_some_and(is_said) {
+        selection.know_rule(settings, door)?;
+    }
+    if let Some(scope) = scope {
         return Ok(resume_scope(args, door, &scope));
     }
     let jobs = match selection.chosen(door, |job| job.state == JobState::Paused) {
@@ -121,10 +127,8 @@ pub(super) fn resume(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Ex
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
     let taker = taker(door);
-    Ok(selection.each(jobs, ("would go on", "go on"), |job| {
-        let id = door.act(&Act::Resume { job: job.id.to_string() })?;
-        Ok((id, format!("goes on; {taker}")))
-    }))
+    let told = |_: &Job, _| format!("goes on; {taker}");
+    Ok(selection.each(door, jobs, ("would go on", "go on"), |job| Act::Resume { job }, told))
 }
 
 /// Whether a job of it was ever seen, as far as they are listed.
@@ -161,10 +165,8 @@ pub(super) fn abort(args: &AbortArgs, settings: &Settings) -> anyhow::Result<Exi
         Ok(jobs) => jobs,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
-    Ok(selection.each(jobs, ("would be aborted", "aborted"), |job| {
-        let id = door.act(&Act::Abort { job: job.id.to_string() })?;
-        Ok((id, format!("aborted (was {}); {}", job.state, source_of(door, id))))
-    }))
+    let told = |job: &Job, id| format!("aborted (was {}); {}", job.state, source_of(door, id));
+    Ok(selection.each(door, jobs, ("would be aborted", "aborted"), |job| Act::Abort { job }, told))
 }
 
 /// Where the source of an aborted job is, once that is told.

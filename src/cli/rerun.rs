@@ -43,8 +43,6 @@ pub(super) fn run(args: &RerunArgs, settings: &Settings) -> anyhow::Result<ExitC
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
     let taker = taker(door);
-    Ok(selection.each(jobs, ("would be run again", "run again"), |job| {
-        let id = door.act(&Act::Rerun { job: job.id.to_string() })?;
-        Ok((id, format!("runs job {} again; {taker}", job.id)))
-    }))
+    let told = |job: &Job, _| format!("runs job {} again; {taker}", job.id);
+    Ok(selection.each(door, jobs, ("would be run again", "run again"), |job| Act::Rerun { job }, told))
 }

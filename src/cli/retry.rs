@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::exit::FAILED;
 use super::pause::taker;
 use super::say::{say, say_aside};
-use super::selection::{Selection, tell};
+use super::selection::Selection;
 use super::view;
 use crate::control;
-use crate::engine::{self, Act, Door};
+use crate::engine::{Act, Door};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 use crate::model::rule::Settings;
@@ -63,27 +62,10 @@ fn retry(args: &RetryArgs, settings: &Settings, door: &dyn Door) -> anyhow::Resu
     if args.accept_missing {
         return Ok(accept_missing(&jobs, door));
     }
-    if args.selection.dry_run {
-        return Ok(would_retry(&args.selection, jobs));
-    }
     let taker = taker(door);
-    Ok(args.selection.each(jobs, ("would be queued again", "queued again"), |job| {
-        let id = door.act(&Act::Retry { job: job.id.to_string() })?;
-        Ok((id, format!("queued again; {taker}")))
-    }))
-}
-
-/// What the retry itself would say of the jobs' states.
-fn would_retry(selection: &Selection, jobs: Vec<Job>) -> ExitCode {
-    let objection = |job: &Job| engine::objection_to_retry(job);
-    let (refused, retried): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| objection(job).is_some());
-    for job in &refused {
-        if let Some(objection) = objection(job) {
-            tell(job, &engine::Refusal::Fault(objection.job_error().clone()));
-        }
-    }
-    let code = selection.each(retried, ("would be queued again", ""), |job| Ok((job.id, String::new())));
-    if refused.is_empty() { code } else { ExitCode::from(FAILED) }
+    let told = |_: &Job, _| format!("queued again; {taker}");
+    let words = ("would be queued again", "queued again");
+    Ok(args.selection.each(door, jobs, words, |job| Act::Retry { job }, told))
 }
 
 fn accept_missing(jobs: &[Job], door: &dyn Door) -> ExitCode {

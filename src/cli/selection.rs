@@ -9,7 +9,7 @@ use super::exit::FAILED;
 use super::jobs::{parse_since, parse_state};
 use super::say::{complain, say};
 use super::view;
-use crate::engine::{Door, JobFilter, Refusal};
+use crate::engine::{Act, Door, JobFilter, Refusal};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -63,24 +63,28 @@ impl Selection {
         view::know_rule(settings, rule, || door.list(&of_rule).next().is_some())
     }
 
-    /// Does it for each of these jobs, says what became of it, and how many there were unless they were named.
+    /// Does it for each of these jobs, says what became of it, and how many there were unless they were named. Where it is only asked: says
+    /// what would be done, or what the act itself would say against it.
     pub(super) fn each(
         &self,
+        door: &dyn Door,
         jobs: Vec<Job>,
         (would, did): (&str, &str),
-        mut act: impl FnMut(&Job) -> Result<(JobId, String), Refusal>,
+        act: impl Fn(String) -> Act,
+        told: impl Fn(&Job, JobId) -> String,
     ) -> ExitCode {
         let (mut done, chosen) = (0_usize, jobs.len());
         for job in jobs {
-            let path = &job.source.path;
-            if self.dry_run {
-                say!("{}: {would}  {path}", job.id);
-                continue;
-            }
-            match act(&job) {
-                Ok((id, said)) => {
+            let (path, act) = (&job.source.path, act(job.id.to_string()));
+            let said = if self.dry_run {
+                door.would(&act).map(|()| format!("{}: {would}  {path}", job.id))
+            } else {
+                door.act(&act).map(|id| format!("{id}: {}  {path}", told(&job, id)))
+            };
+            match said {
+                Ok(said) => {
                     done += 1;
-                    say!("{id}: {said}  {path}");
+                    say!("{said}");
                 }
                 // One that refuses does not stop the others; it changes the exit code.
                 Err(refusal) => tell(&job, &refusal),
@@ -90,12 +94,12 @@ impl Selection {
             let done = if self.dry_run { String::new() } else { format!(", {done} {did}") };
             say!("{} chosen{done}", counted(chosen, "job"));
         }
-        if self.dry_run || done == chosen { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+        if done == chosen { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
     }
 }
 
 /// Of many jobs it must be told which one refused.
-pub(super) fn tell(job: &Job, refusal: &Refusal) {
+fn tell(job: &Job, refusal: &Refusal) {
     let (id, message) = (job.id.to_string(), refusal.to_string());
     let names_it = message.contains(&id);
     let message = if names_it { message } else { format!("job {id}: {message}  {}", job.source.path) };

@@ -105,6 +105,10 @@ impl Door for Client {
         self.one(Command::Show { job: job.to_owned() })
     }
 
+    fn would(&self, act: &Act) -> Result<(), Refusal> {
+        self.one(Command::Would { act: act.clone() })
+    }
+
     fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {
         self.one(Command::Act { act: act.clone(), by: by.to_owned() })
     }

@@ -60,6 +60,9 @@ pub(super) enum Command {
     Show {
         job: String,
     },
+    Would {
+        act: Act,
+    },
     Act {
         act: Act,
         by: String,

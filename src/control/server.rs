@@ -181,6 +181,7 @@ impl Desk {
             Command::Hello => reply.one(Ok(())),
             Command::List(filter) => self.all(reply, self.door.list(&filter)),
             Command::Show { job } => reply.one(self.door.show(&job)),
+            Command::Would { act } => reply.one(self.door.would(&act)),
             Command::Act { act, by } => reply.one(self.door.act_for(&act, &by)),
             Command::Halt { halting, by } => reply.one(self.door.halt_for(&halting, &by)),
             Command::Halts => reply.one(self.door.halts()),

@@ -60,7 +60,7 @@ pub(super) fn abandon(
 }
 
 /// Refuses a job that goes on, or that can be ended well.
-fn check(job: &Job) -> Result<(), Trouble> {
+pub(super) fn check(job: &Job) -> Result<(), Trouble> {
     let (why, hint) = match job.state.get() {
         _ if job.is_failing() => return Ok(()),
         JobState::Held => return Ok(()),
@@ -188,7 +188,10 @@ fn tell(
         }
     }
     let place = job.retrieved_from().unwrap_or_else(|| job.source_path()).clone();
-    job.note(now, &format!("its source is left at {place}, as far as that is there"));
+    // It may be on its way.
+    let planned = job.retired_to.as_ref().filter(|_| job.state != JobState::Publishing);
+    let or_planned = planned.map_or_else(String::new, |planned| format!(" or {planned}"));
+    job.note(now, &format!("its source is left at {place}{or_planned}, as far as that is there"));
 }
 
 /// What is hidden and never appears is removed; on a thread of its own, because its file system may hang. What is left is told as any partial

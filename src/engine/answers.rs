@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
-use super::handle::Engine;
-use super::{abandon, order, rerun, set};
+use super::handle::{Engine, check_retriable};
+use super::{abandon, order, rerun, retry, set};
 use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
@@ -61,6 +61,32 @@ impl Door for Engine {
         let missing = || Refusal::NoSuchJob { text: job.to_owned() };
         let job = self.store().job(id).map_err(refused)?.ok_or_else(missing)?;
         Ok(self.with_progress(&self.known_beside_rows(), job))
+    }
+
+    fn would(&self, act: &Act) -> Result<(), Refusal> {
+        let (store, by) = (self.store(), "");
+        let done = match act {
+            Act::Retry { job } => retry::known(store, self.find(job)?).and_then(|job| check_retriable(&job)),
+            Act::Pause { job } => {
+                retry::known(store, self.find(job)?).and_then(|mut job| order::pause_row(&mut job, by))
+            }
+            Act::Resume { job } => {
+                retry::known(store, self.find(job)?).and_then(|mut job| order::resume_row(&mut job, by))
+            }
+            Act::Abort { job } => {
+                retry::known(store, self.find(job)?).and_then(|mut job| order::abort_row(&mut job, by))
+            }
+            Act::Abandon { job, .. } => {
+                retry::known(store, self.find(job)?).and_then(|job| abandon::check(&job))
+            }
+            Act::Rerun { job } => rerun::check(store, self.find(job)?),
+            Act::AcceptMissing { .. }
+            | Act::Set { .. }
+            | Act::Ingest { .. }
+            | Act::Adopt { .. }
+            | Act::GiveUp { .. } => Ok(()),
+        };
+        done.map_err(|trouble| Refusal::Fault(trouble.error))
     }
 
     fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {

@@ -182,6 +182,8 @@ pub(crate) trait Door: Send + Sync {
     fn list(&self, filter: &JobFilter) -> Answers<'_, Job>;
     /// One job: named by its id, or by at least four characters of the id's beginning or end.
     fn show(&self, job: &str) -> Result<Job, Refusal>;
+    /// Whether a job would be retried, paused, resumed, aborted, run again or abandoned, as far as that is told without doing it.
+    fn would(&self, act: &Act) -> Result<(), Refusal>;
     /// Does it for this user, and says which job it was about.
     fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal>;
     /// The same for the user of this process.

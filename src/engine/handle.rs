@@ -311,10 +311,10 @@ fn forget_wait(shared: &Shared, id: JobId) -> Result<Job, Trouble> {
     Ok(job)
 }
 
-/// What a retry would say against a job of this state, if anything.
-pub(crate) fn objection_to_retry(job: &Job) -> Option<EngineError> {
+/// Refuses what a retry refuses because of the job's state.
+pub(super) fn check_retriable(job: &Job) -> Result<(), Trouble> {
     let may = job.is_retriable() || job.may_lack_an_output();
-    (!may).then(|| retry::not_retriable(job).into())
+    if may { Ok(()) } else { Err(retry::not_retriable(job)) }
 }
 
 #[cfg(test)]
@@ -403,10 +403,10 @@ mod tests {
     fn a_retry_is_objected_to_unless_the_job_ended_badly_or_waits_for_a_word() {
         let world = World::new();
         let mut job = world.job();
-        let objection = objection_to_retry(&job).expect("it has not begun");
+        let objection = check_retriable(&job).expect_err("it has not begun").error;
         assert!(objection.to_string().contains("only a failed, refused or aborted job"), "{objection}");
         job.fail(Trouble::new(FaultKind::Bug, "out of range", None).error).expect("fails");
         job.end_failing(crate::clock::now()).expect("ends");
-        assert!(objection_to_retry(&job).is_none());
+        assert!(check_retriable(&job).is_ok());
     }
 }

@@ -47,21 +47,7 @@ pub(super) fn pause(
     id: JobId,
     by: &str,
 ) -> Result<JobId, Trouble> {
-    let pause = |job: &mut Job| {
-        check_open(job, "paused")?;
-        if job.state == JobState::Paused {
-            return Err(refuse(job, "it is paused already", "`landfall resume` lets it go on"));
-        }
-        if job.waits_for_settling() {
-            return Err(refuse(
-                job,
-                "it waits for an operator's word",
-                "nothing happens to it before that is said",
-            ));
-        }
-        is_no_attempt(job);
-        Ok(job.pause(clock::now(), by)?)
-    };
+    let pause = |job: &mut Job| pause_row(job, by);
     let Some(shared) = stages else { return Ok(of_row(store, id, &pause)?.id) };
     let job = order(shared, id, &pause)?;
     events::paused(&job, by);
@@ -75,15 +61,7 @@ pub(super) fn resume(
     id: JobId,
     by: &str,
 ) -> Result<JobId, Trouble> {
-    let resume = |job: &mut Job| match job.state.get() {
-        JobState::Paused if !job.is_failing() => {
-            Ok(job.take(JobEvent::Resumed, clock::now(), &format!("resumed by {by}"))?)
-        }
-        _ => {
-            let hint = "`landfall resume --rule NAME` is for a rule that is paused as a whole";
-            Err(refuse(job, "it is not paused", hint))
-        }
-    };
+    let resume = |job: &mut Job| resume_row(job, by);
     let Some(shared) = stages else { return Ok(of_row(store, id, &resume)?.id) };
     let job = order(shared, id, &resume)?;
     shared.dispatch.forget_back_off(id);
@@ -99,10 +77,7 @@ pub(super) fn abort(
     id: JobId,
     by: &str,
 ) -> Result<JobId, Trouble> {
-    let abort = |job: &mut Job| {
-        check_open(job, "aborted")?;
-        Ok(job.abort(clock::now(), by)?)
-    };
+    let abort = |job: &mut Job| abort_row(job, by);
     let Some(shared) = stages else { return Ok(of_row(store, id, &abort)?.id) };
     let job = order(shared, id, &abort)?;
     // Of a run, its finisher comes once all have left it.
@@ -110,6 +85,35 @@ pub(super) fn abort(
         shared.dispatch.queue(Stage::Finish, &Owner::of(&job), id);
     }
     Ok(id)
+}
+
+/// In the row, or why not.
+pub(super) fn pause_row(job: &mut Job, by: &str) -> Result<(), Trouble> {
+    check_open(job, "paused")?;
+    if job.state == JobState::Paused {
+        return Err(refuse(job, "it is paused already", "`landfall resume` lets it go on"));
+    }
+    if job.waits_for_settling() {
+        let hint = "nothing happens to it before that is said";
+        return Err(refuse(job, "it waits for an operator's word", hint));
+    }
+    is_no_attempt(job);
+    Ok(job.pause(clock::now(), by)?)
+}
+
+/// The same.
+pub(super) fn resume_row(job: &mut Job, by: &str) -> Result<(), Trouble> {
+    if job.state != JobState::Paused || job.is_failing() {
+        let hint = "`landfall resume --rule NAME` is for a rule that is paused as a whole";
+        return Err(refuse(job, "it is not paused", hint));
+    }
+    Ok(job.take(JobEvent::Resumed, clock::now(), &format!("resumed by {by}"))?)
+}
+
+/// The same.
+pub(super) fn abort_row(job: &mut Job, by: &str) -> Result<(), Trouble> {
+    check_open(job, "aborted")?;
+    Ok(job.abort(clock::now(), by)?)
 }
 
 /// Sets a running job back to its queue, where it waits until what it belongs to is not paused any more.
@@ -247,9 +251,12 @@ pub(super) fn end_ordered(shared: &Shared, run: &Run, is_trusted: bool) -> Resul
     if job.state == JobState::Running {
         // The word was taken back before it was written down.
         job.take(JobEvent::Recovered, clock::now(), "")?;
-        shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
     }
     shared.save(&job)?;
+    if job.state != JobState::Paused && shared.halts.now().pause_of(&job).is_none() {
+        // Resumed before it had settled; whoever lifted its pause may not have seen that it was broken off.
+        shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
+    }
     if is_trusted {
         return keep_work(shared, run, job).map(|()| Ended::ToGoOn);
     }

@@ -98,11 +98,14 @@ pub(super) fn requeue(shared: &Shared, job: &Job) {
                 Err(trouble) => shared.job_hindered(job.id, Stage::Load, trouble),
             }
         }
-        JobState::Paused => {
-            if let Err(trouble) = forget_unclaimed(shared, job) {
+        JobState::Paused => match forget_unclaimed(shared, job) {
+            Ok(true) => {}
+            Ok(false) => shared.claims.unsynced.doubt(job), // for when it is resumed
+            Err(trouble) => {
+                shared.claims.unsynced.doubt(job);
                 tracing::warn!(job = %job.id, error = %trouble.error, "the source of a paused job cannot be looked at");
             }
-        }
+        },
         JobState::Completed | JobState::Failed | JobState::Aborted | JobState::Refused => {}
     }
 }

@@ -17,6 +17,7 @@ use crate::clock::{self, JobIds};
 use crate::durable_fs::{self, Presence};
 use crate::model::complete_by::CompleteBy;
 use crate::model::delivery::Delivery;
+use crate::model::identity::FileIdentity;
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -52,23 +53,9 @@ fn new_job<'r>(
     id: JobId,
     by: &str,
 ) -> Result<Job, Trouble> {
-    let mut first = known(store, id)?;
-    let kept = kept_at(&first)?;
+    let Found { mut first, kept, identity } = find(store, id)?;
     landing_roots::distrust_those_of(store, &first.rule_hash)?;
     let rule = current_rule(rules, &first)?;
-    let identity = match ask_folder(&kept)? {
-        Presence::Here(found) => found,
-        Presence::FolderAway => return Err(out_of_reach(&folder_of(&kept))),
-        Presence::Gone(_) => {
-            let message = format!("the source of job {id} is not at {kept} any more");
-            return Err(refuse(message, "put it back there, or have it sent again"));
-        }
-    };
-    // What was copied into the archive has the time of what it was copied from.
-    if identity.size != first.source.identity.size || !is_same_time(&identity, &first.source.identity) {
-        let message = format!("what lies at {kept} is not what job {id} was made from");
-        return Err(refuse(message, "`landfall ingest` takes it as it is now"));
-    }
     let companions = first.source.companions.iter().filter(|companion| companion.retired_to.is_some());
     let source = Source {
         lies_at: Some(kept.clone()).filter(|kept| *kept != first.source.path),
@@ -94,6 +81,38 @@ fn new_job<'r>(
     store.change().rule(rule).job(&first).job(&job).ledger(&row, false).apply()?;
     store.sync()?;
     Ok(job)
+}
+
+/// A completed job, and what it was made from.
+struct Found {
+    first: Job,
+    kept: OsText,
+    identity: FileIdentity,
+}
+
+/// What would be taken again, or why nothing.
+fn find(store: &Store, id: JobId) -> Result<Found, Trouble> {
+    let first = known(store, id)?;
+    let kept = kept_at(&first)?;
+    let identity = match ask_folder(&kept)? {
+        Presence::Here(found) => found,
+        Presence::FolderAway => return Err(out_of_reach(&folder_of(&kept))),
+        Presence::Gone(_) => {
+            let message = format!("the source of job {id} is not at {kept} any more");
+            return Err(refuse(message, "put it back there, or have it sent again"));
+        }
+    };
+    // What was copied into the archive has the time of what it was copied from.
+    if identity.size != first.source.identity.size || !is_same_time(&identity, &first.source.identity) {
+        let message = format!("what lies at {kept} is not what job {id} was made from");
+        return Err(refuse(message, "`landfall ingest` takes it as it is now"));
+    }
+    Ok(Found { first, kept, identity })
+}
+
+/// Whether there is something to be taken again.
+pub(super) fn check(store: &Store, id: JobId) -> Result<(), Trouble> {
+    find(store, id).map(drop)
 }
 
 /// Where what a job was made from is kept.

@@ -154,6 +154,11 @@ impl Halts {
         is_new
     }
 
+    /// Whether there is something to take back of this scope: the same as [`Self::resume`] says.
+    pub fn is_said(&self, scope: &Scope) -> bool {
+        self.clone().resume(scope)
+    }
+
     /// Takes that back, of this scope alone; of a rule, also that it stopped. False: neither was said.
     pub fn resume(&mut self, scope: &Scope) -> bool {
         let before = self.pauses.len();
