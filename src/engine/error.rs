@@ -8,13 +8,6 @@ use crate::model::fault::{Fault, FaultKind, JobError};
 #[error("{}", .0.message)]
 pub struct EngineError(pub(super) JobError);
 
-impl EngineError {
-    /// What is wrong, and what to do.
-    pub(crate) fn job_error(&self) -> &JobError {
-        &self.0
-    }
-}
-
 impl Fault for EngineError {
     fn kind(&self) -> FaultKind {
         self.0.kind
@@ -54,10 +47,6 @@ mod tests {
             (told.to_string(), told.kind(), told.hint()),
             (trouble.error.message.clone(), FaultKind::Config, trouble.error.hint.clone())
         );
-        assert_eq!(
-            EngineError::from(trouble.error.clone()).job_error(),
-            &trouble.error,
-            "by another process too"
-        );
+        assert_eq!(&EngineError::from(trouble.error.clone()).0, &trouble.error, "by another process too");
     }
 }

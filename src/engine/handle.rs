@@ -376,11 +376,8 @@ mod tests {
         let rules = [Rule::clone(&world.rule())];
         could_ingest(&rules, &world.source(), "payments").expect("it could");
         let refused = could_ingest(&rules, &world.source(), "payroll").expect_err("no such rule");
-        assert_eq!(refused.job_error(), unknown_rule(&rules, "payroll").job_error());
-        assert!(
-            refused.job_error().hint.as_deref().is_some_and(|hint| hint.contains("payments")),
-            "{refused:?}"
-        );
+        assert_eq!(refused.0, unknown_rule(&rules, "payroll").0);
+        assert!(refused.0.hint.as_deref().is_some_and(|hint| hint.contains("payments")), "{refused:?}");
     }
 
     /// `landfall retry` beside a service that has just been started.

@@ -121,7 +121,7 @@ fn judge(shared: &Shared, jobs: &mut [Job]) -> Result<(), Trouble> {
     for (job, deaths) in suspects.iter_mut().zip(in_hand::judged(&before)) {
         job.suspect(Some(deaths))?;
         job.attempts += u32::from(job.state == JobState::Queued); // its start was not durable yet
-        if job.state != JobState::Running {
+        if !matches!(job.state.get(), JobState::Running | JobState::Paused) {
             job.note(clock::now(), "the service ended while it was being taken up");
         }
         changes.job(job);
