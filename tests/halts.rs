@@ -156,3 +156,15 @@ fn a_rule_whose_jobs_fail_in_a_row_claims_nothing_more_until_it_is_told_to_over_
     service.wait_for(&world, "out/a-good-2.main");
     service.stop();
 }
+
+#[test]
+fn a_pause_outlives_its_rule_and_is_taken_back_all_the_same() {
+    let world = world(&[&rule("a", ""), &rule("b", "")]);
+    world.start().stop();
+    world.landfall(&["pause", "--rule", "b"]).done();
+    world.configure("", &[&rule("a", "")]);
+    world.landfall(&["jobs"]).done().says(&["rule \"b\" was paused", "landfall resume --rule b"]);
+    world.landfall(&["resume", "--rule", "b", "--dry-run"]).done().says(&["would go on"]);
+    world.landfall(&["resume", "--rule", "b"]).done().says(&["rule \"b\": goes on"]);
+    world.landfall(&["resume", "--rule", "b"]).ends_with(2).says(&["no rule is named"]);
+}
