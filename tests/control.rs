@@ -275,7 +275,7 @@ fn jobs_are_chosen_by_sender_and_time_and_nothing_is_done_where_that_is_only_ask
 /// Method: random words of an operator on random jobs, some while no service runs, and kills; then all go on.
 #[test]
 fn whatever_is_ordered_and_whenever_the_service_dies_each_file_comes_out_once() {
-    const WORDS: usize = 30;
+    const WORDS: usize = 16;
     let world = World::new("output = { main = { path = \"out/{stem}.main\", on_exists = \"fail\" } }");
     let mut random = Random::seeded();
     let names = ["a", "b", "c", "d"];
