@@ -41,6 +41,8 @@ pub(crate) fn retry<'r>(
     }
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
     match ask_folder(&from)? {
+        // Of one that is run again, an operator wants it twice.
+        Presence::Here(_) if job.parent.is_some() => {}
         Presence::Here(found) => check_not_taken(store, taken, id, from.as_path(), &found)?,
         Presence::FolderAway => return Err(out_of_reach(&folder_of(&from))),
         Presence::Gone(_) => {
@@ -283,7 +285,8 @@ mod tests {
         let (world, job) = failed();
         let mut rule = Rule::clone(&world.rule());
         rule.source.on_success = crate::model::rule::OnSuccess::Keep;
-        let refused = retry(&world.shared.store, None, [&rule], job.id, "root").expect_err("it could not end");
+        let refused =
+            retry(&world.shared.store, None, [&rule], job.id, "root").expect_err("it could not end");
         assert!(refused.error.message.contains("source.on_success"), "{}", refused.error);
         assert_eq!(world.row(&job), Some(job));
     }
@@ -324,7 +327,8 @@ mod tests {
     #[test]
     fn a_job_of_a_rule_that_is_gone_is_not_retried() {
         let (world, job) = failed();
-        let refused = retry(&world.shared.store, None, &[], job.id, "root").expect_err("nobody knows its rule");
+        let refused =
+            retry(&world.shared.store, None, &[], job.id, "root").expect_err("nobody knows its rule");
         assert!(refused.error.message.contains("payments"), "{}", refused.error);
     }
 }

@@ -241,7 +241,9 @@ impl TakenAs {
                 format!("{another}job {job} failed with it: `landfall show {job}` says why; {once_more}")
             }
             JobState::Aborted => {
-                format!("{another}job {job}, which was for it, was aborted: `landfall show {job}` says why; {once_more}")
+                format!(
+                    "{another}job {job}, which was for it, was aborted: `landfall show {job}` says why; {once_more}"
+                )
             }
             JobState::Refused => {
                 format!(
