@@ -1,5 +1,6 @@
-//! Promise: in whatever order files get names, lose some, get other rights, fail, are retried and ingested by hand, and the service is
-//! killed, no record comes out twice that nobody asked for twice, and each comes out, or it is told what it waits for.
+//! Promise: in whatever order files get names, lose some, get other rights, fail, are retried and ingested by hand, their jobs are paused,
+//! ended and run again, and the service is killed, no record comes out twice that nobody asked for twice, and each comes out, or it is told
+//! what it waits for.
 //!
 //! `LANDFALL_TEST_STEPS` makes it longer, `LANDFALL_TEST_SEED` repeats a run.
 #![cfg(unix)]
@@ -46,7 +47,10 @@ impl Test {
         world.configure("stop_timeout = \"2s\"", &RULES.each_ref().map(rule).each_ref().map(String::as_str));
         world.write(
             "step",
-            format!("#!/bin/sh\n[ ! -e {}/failing ] || exit 1\nexec cat\n", world.folder().display()),
+            format!(
+                "#!/bin/sh\n[ ! -e {}/failing ] || exit 1\nsleep 0.1\nexec cat\n",
+                world.folder().display()
+            ),
         );
         world.sh("chmod +x step; mkdir archived deleted kept elsewhere");
         eprintln!("LANDFALL_TEST_SEED={} LANDFALL_TEST_STEPS={steps}", seed());
@@ -116,7 +120,8 @@ impl Test {
                 let failing = self.world.path("failing");
                 if failing.exists() { remove(&failing) } else { drop(self.world.write("failing", "")) }
             }
-            80..90 => self.retry(),
+            80..86 => self.retry(),
+            86..92 => self.order(),
             _ => {
                 let names = self.names_in("elsewhere");
                 if let Some(name) = self.random.one_of(&names).cloned()
@@ -139,6 +144,21 @@ impl Test {
         let failed = self.jobs_that("failed");
         if let Some(job) = self.random.one_of(&failed) {
             self.world.landfall(&["retry", job["id"].as_str().expect("a job has an id")]);
+        }
+    }
+
+    /// An operator's word to a job; a job that is run again is asked for by hand.
+    fn order(&mut self) {
+        let jobs = self.world.jobs();
+        let Some(job) = self.random.one_of(&jobs) else { return };
+        let id = job["id"].as_str().expect("a job has an id");
+        let order =
+            self.random.one_of(&["pause", "resume", "abort", "rerun"]).copied().expect("there are some");
+        let is_done = self.world.landfall(&[order, id]).code == Some(0);
+        if order == "rerun" && is_done {
+            let text = fs::read_to_string(job["outputs"][0]["path"].as_str().expect("it has an output"));
+            let file = text.ok().and_then(|text| text.split(' ').nth(1)?.parse().ok());
+            *self.by_hand.entry(file.expect("it is still there")).or_default() += 1;
         }
     }
 
@@ -188,7 +208,8 @@ impl Test {
                 let what = format!("file {file} came out, failed, or is told to wait as {name}");
                 service.wait_until(&what, || {
                     let told = self.world.json(&["explain", &name, "--json"]);
-                    let is_told = !told["waits"].is_null() || !self.jobs_that("failed").is_empty();
+                    let ended = ["failed", "aborted"].iter().any(|state| !self.jobs_that(state).is_empty());
+                    let is_told = !told["waits"].is_null() || ended;
                     (is_told || self.came_out().contains_key(&file)).then_some(())
                 });
             }
@@ -227,6 +248,9 @@ fn no_order_of_names_rights_failures_retries_and_kills_doubles_or_loses_a_record
     let failing = test.world.path("failing");
     if failing.exists() {
         remove(&failing);
+    }
+    for job in test.jobs_that("paused") {
+        test.world.landfall(&["resume", job["id"].as_str().expect("a job has an id")]);
     }
     test.settle(&mut service, 1);
     for job in test.jobs_that("failed") {
