@@ -10,6 +10,10 @@ use support::{Ran, World, lines};
 /// Files of whole lines, which the service leaves where they lie for as long as a test lasts.
 const WHOLE_LINES: &str = "ready = { stable_for = \"1h\", last_line = \"complete\" }";
 
+/// A rule whose program ends each job.
+const FAILS: &str = "pipeline = [{ step = \"exec\", command = [\"false\"], protocol = \"line\" }]\n\
+    errors = { failed_max = 0, attempts = 1 }\n";
+
 /// A script that then removes the file would lose it.
 #[test]
 fn a_file_that_is_given_back_is_not_called_what_an_earlier_one_of_its_name_became() {
@@ -68,4 +72,56 @@ fn a_file_that_a_rule_watches_is_told_as_one_that_comes_again() {
     world.write("in/b.txt", lines(3));
     let retired = world.ingest_and_retire("in/b.txt").done();
     assert!(!retired.stderr.contains("watches"), "{}", retired.stderr);
+}
+
+/// Else it would be said to be queued, or to wait, and nobody would ever take it.
+#[test]
+fn a_file_that_no_rule_watches_and_that_is_another_by_now_is_told_so_and_what_takes_it() {
+    let world = World::new(FAILS);
+    world.write("by-hand.txt", lines(3));
+    let failed = world.ingest(&["by-hand.txt"]).ends_with(1).stdout;
+    let job = world.job();
+    let id = job["id"].as_str().expect("an id is text");
+    world.write("by-hand.txt", lines(4));
+    let way = ["it was changed since", "no rule watches it there", "landfall ingest", "--rule payments"];
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let told = world.landfall(&["retry", id]).ends_with(1).says(&way);
+    assert!(!told.stdout.contains("queued again"), "{told:#?}\n{failed}");
+    service.stop();
+    world.landfall(&["retry", id]).ends_with(1).says(&way);
+    world.configure("", &[""]);
+    world.ingest(&["by-hand.txt"]).done();
+}
+
+#[test]
+fn a_kept_file_that_another_job_has_as_it_is_now_is_not_queued_again() {
+    let world = World::new(&format!("{FAILS}source = {{ on_success = \"keep\" }}\n"));
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let failed = |count: usize| (world.jobs().len() == count).then(|| world.jobs());
+    let is_failed = |jobs: &Vec<serde_json::Value>| jobs.iter().all(|job| job["state"] == "failed");
+    world.move_in("in/a.txt", "1\n");
+    let first = service.wait_until("it fails", || failed(1).filter(is_failed));
+    world.move_in("in/a.txt", "2\n");
+    let both = service.wait_until("it fails as it is now", || failed(2).filter(is_failed));
+    let id = |job: &serde_json::Value| job["id"].as_str().expect("an id is text").to_owned();
+    let newer = both.iter().find(|job| job["id"] != first[0]["id"]).map(id).expect("another job");
+    let told = world.landfall(&["retry", &id(&first[0])]).ends_with(1);
+    assert!(!told.stdout.contains("queued again"), "{told:#?}");
+    told.says(&["it was changed since", &format!("job {newer} has it as it is now")]);
+    service.stop();
+}
+
+#[test]
+fn a_file_that_is_given_back_where_no_rule_watches_is_not_said_to_wait() {
+    let world = World::new(WHOLE_LINES);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.write("by-hand.txt", "a\nb\nc");
+    let told = world.ingest_and_retire("by-hand.txt").ends_with(1);
+    told.says(&["aborted", "no rule watches it there", "--rule payments` takes it as it is now"]);
+    assert!(!service.log().contains("given back to wait"), "{}", service.log());
+    assert!(service.log().contains("no rule watches it there"), "{}", service.log());
+    service.stop();
 }

@@ -255,6 +255,10 @@ fn each(
         let begun = clock::now();
         match take(args, door, file).and_then(|id| follow(&mut follower, door, (id, begun), interrupt)) {
             Ok(job) => {
+                // A job has a file by its own name, which is another where a link leads to it, or another job is at it.
+                if *job.source.path.as_path() != **file {
+                    say!("{}: it is {}", escaped_path(file), job.source.path);
+                }
                 tell(&job);
                 all_done &= job.state == JobState::Completed;
             }
@@ -262,7 +266,9 @@ fn each(
             Err(error) if is_asked_wrong(&error) || error.is::<Interrupted>() => return Err(error),
             // One bad file does not stop the others; it changes the exit code.
             Err(error) => {
-                explain(&error);
+                let named = escaped_path(file);
+                let names_it = files.len() == 1 || format!("{error:#}").contains(&named);
+                explain(&if names_it { error } else { error.context(named) });
                 all_done = false;
             }
         }
@@ -375,6 +381,9 @@ fn tell(job: &Job) {
     }
     if account.records_failed > 0 {
         say!("    `landfall records {}` lists the failed records", job.id);
+    }
+    if let (JobState::Aborted, Some(moment)) = (job.state.get(), job.timeline.last()) {
+        say!("    {}", view::printable(moment.detail.as_bytes(), usize::MAX));
     }
     for remark in job.remarks() {
         say!("    note: {}", view::printable(remark.as_bytes(), usize::MAX));

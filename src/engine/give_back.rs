@@ -3,12 +3,14 @@
 //! The row says so first, durably: its sender may take the file away before the end of the row is, and nothing is lost then.
 
 use super::companions::{return_companions, take_companions};
+use super::retry;
 use super::shared::Shared;
 use super::take_held;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::account::Account;
+use crate::model::complete_by::CompleteBy;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
@@ -66,7 +68,14 @@ fn vanished(claimed: &OsText) -> Trouble {
 
 /// Ends a job whose source is nobody's here any more: it was given back, or its sender changed or removed it. Nothing of it counts.
 pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Result<(), Trouble> {
-    job.take(JobEvent::GivenBack, clock::now(), why)?;
+    let rules = || shared.rules.now().iter().cloned().collect::<Vec<_>>();
+    let is_by_hand = job.source.complete_by == Some(CompleteBy::Command);
+    let is_watched = !is_by_hand && shared.rules.takes_files(&job.rule, &job.vars)
+        || retry::is_watched(&rules(), job.source.path.as_path());
+    let way = (!job.is_gone && !is_watched && job.parent.is_none()).then(|| retry::by_hand(job));
+    let told =
+        way.as_ref().map_or_else(|| why.to_owned(), |way| format!("{why}; no rule watches it there: {way}"));
+    job.take(JobEvent::GivenBack, clock::now(), &told)?;
     job.error = None;
     job.account = Account::default(); // the file comes again
     let was_held = shared.claims.held.has(&job.source.identity);
@@ -101,7 +110,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
         take_held::offer_held(shared, since);
     }
     shared.delivery_decided(job.id);
-    events::given_back(job, why);
+    events::given_back(job, why, way.as_deref());
     shared.claims.answer(job.source.path.as_path(), Answer::NotYet); // whatever lies there is a candidate
     Ok(())
 }

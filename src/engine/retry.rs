@@ -1,10 +1,11 @@
 //! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
-use super::source::{ask_folder, folder_of, out_of_reach};
+use super::source::{ask_folder, folder_of, is_source, out_of_reach};
 use super::taken::TakenFiles;
 use super::trouble::Trouble;
 use super::{archive, fail, landing_roots};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::clock;
 use crate::durable_fs::{self, Presence};
@@ -15,8 +16,9 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
-use crate::model::rule::Rule;
+use crate::model::rule::{Mode, Rule};
 use crate::store::{LedgerOutcome, LedgerRow, Store};
+use crate::watch::rules::RuleSet;
 
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
 pub(crate) fn retry<'r>(
@@ -32,7 +34,8 @@ pub(crate) fn retry<'r>(
     }
     landing_roots::distrust_those_of(store, &job.rule_hash)?; // its rule may have had other paths
     let published_as = job.clone();
-    let rule = current_rule(rules, &job)?;
+    let rules: Vec<_> = rules.into_iter().collect();
+    let rule = current_rule(rules.iter().copied(), &job)?;
     if !job.source.ends_as(rule) {
         return Err(ends_otherwise(&job, rule));
     }
@@ -41,9 +44,13 @@ pub(crate) fn retry<'r>(
     }
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
     match ask_folder(&from)? {
-        // Of one that is run again, an operator wants it twice.
-        Presence::Here(_) if job.parent.is_some() => {}
-        Presence::Here(found) => check_not_taken(store, taken, id, from.as_path(), &found)?,
+        Presence::Here(found) => {
+            // Of one that is run again, an operator wants it twice.
+            if job.parent.is_none() {
+                check_is_same(store, &rules, &job, &found)?;
+                check_not_taken(store, taken, id, from.as_path(), &found)?;
+            }
+        }
         Presence::FolderAway => return Err(out_of_reach(&folder_of(&from))),
         Presence::Gone(_) => {
             return Err(refuse(
@@ -68,6 +75,24 @@ pub(crate) fn retry<'r>(
         fail::remove_hidden_of(&left, &published_as);
     }
     Ok(job) // the loader takes the source out of quarantine, so that a restart takes the same path
+}
+
+/// Whether a file that stays where it lies is the one that the job found there. Another one is taken by the watch, or by nobody. What only
+/// counts as this job's as long as that has not let go of it goes its way: given back, it is taken anew.
+fn check_is_same(store: &Store, rules: &[&Rule], job: &Job, found: &FileIdentity) -> Result<(), Trouble> {
+    if job.source.claimed.is_some() || is_source(job, found) {
+        return Ok(());
+    }
+    let path = &job.source.path;
+    let known = store.kept(path, found)?;
+    let rules: Vec<_> = rules.iter().map(|rule| Arc::new(Rule::clone(rule))).collect();
+    let hint = match known {
+        Some(other) if other != job.id => format!("job {other} has it as it is now"),
+        _ if !is_watched(&rules, path.as_path()) => format!("no rule watches it there: {}", by_hand(job)),
+        Some(_) => return Ok(()),
+        None => "it is taken anew as it is now: `landfall explain` says what it waits for".to_owned(),
+    };
+    Err(refuse(format!("{path} is not what job {} read: it was changed since", job.id), &hint))
 }
 
 /// Whether another job has, or has published, the file of a job: one to which it was offered by another name since.
@@ -166,10 +191,25 @@ fn way_of(job: &Job) -> String {
         JobState::Aborted if !job.outputs.is_empty() => {
             "it was abandoned, and some of it is published: a retry would publish that twice"
         }
-        JobState::Aborted => "its file was given back, and is taken from where it lies",
+        JobState::Aborted => return given_back(job),
         JobState::Failed | JobState::Refused => "see `landfall show`",
     };
     way.to_owned()
+}
+
+fn given_back(job: &Job) -> String {
+    format!("its file was given back: where a rule watches it is taken as it is now; else {}", by_hand(job))
+}
+
+/// Whether one of these rules takes a file by itself.
+pub(super) fn is_watched(rules: &[Arc<Rule>], path: &Path) -> bool {
+    let taker = RuleSet::new(rules.to_vec()).ok().and_then(|set| set.assign(path));
+    taker.and_then(|(at, _)| rules.get(at)).is_some_and(|rule| rule.mode == Mode::Live)
+}
+
+/// How a file is taken that lies where no rule watches.
+pub(super) fn by_hand(job: &Job) -> String {
+    format!("`landfall ingest {} --rule {}` takes it as it is now", job.source.path, job.rule)
 }
 
 /// How a file that was ingested is taken once more.

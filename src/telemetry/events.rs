@@ -30,9 +30,15 @@ pub(crate) fn progress(job: &Job, outputs: usize) {
     );
 }
 
-/// A file was not complete after all.
-pub(crate) fn given_back(job: &Job, why: &str) {
-    tracing::warn!(job = %job.id, rule = job.rule, path = %job.source.path, why, "given back to wait");
+/// A file was not complete after all; where no rule watches it, `way` is what takes it.
+pub(crate) fn given_back(job: &Job, why: &str, way: Option<&str>) {
+    let (id, rule, path) = (&job.id, &job.rule, &job.source.path);
+    match way {
+        None => tracing::warn!(job = %id, rule, %path, why, "given back to wait"),
+        Some(hint) => {
+            tracing::warn!(job = %id, rule, %path, why, hint, "given back; no rule watches it there")
+        }
+    }
 }
 
 /// So many rules are told by name.
