@@ -279,6 +279,35 @@ mod tests {
     }
 
     #[test]
+    fn a_job_that_is_queued_again_while_it_is_read_is_no_other_loaders_before_it_is_put_down() {
+        let now = Instant::now();
+        let mut schedule = queued(&[1, 2, 3], now);
+        let (first, _) = schedule.next_load(None, now).expect("queued");
+        assert!(schedule.take_up(first, Some(Stage::Load)));
+        schedule.begin_run(first, &owner(1, 1));
+        schedule.pause_reading(first, false, now);
+        assert!(schedule.pause_reading(first, false, now) && schedule.is_in_line(first));
+        schedule.queue(Stage::Load, &owner(1, 1), first, now);
+        let mut before = None;
+        for _ in 0..2 {
+            let Some((other, _)) = schedule.next_load(before, now) else { break };
+            assert_ne!(other, first);
+            before = schedule.end_reading(other);
+        }
+        assert_eq!(schedule.next_load(before, now + TURN), None);
+        assert!(!schedule.is_in_line(first) && schedule.take_calls().contains(&Call::Reader(first)));
+        schedule.settle(first, now);
+        schedule.take_settled(first, now);
+        let permit = schedule.end_reading(first);
+        schedule.put_down(first, now);
+        let again = std::iter::successors(schedule.next_load(permit, now), |(id, _)| {
+            let permit = schedule.end_reading(*id);
+            schedule.next_load(permit, now)
+        });
+        assert!(again.map(|(id, _)| id).any(|id| id == first), "it is loaded once it is put down");
+    }
+
+    #[test]
     fn a_source_that_hangs_keeps_its_place_only_until_somebody_has_wanted_it_for_long() {
         let now = Instant::now();
         let mut schedule = queued(&[1, 2], now);

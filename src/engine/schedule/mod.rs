@@ -291,6 +291,13 @@ impl Schedule {
         let Some(owner) = self.jobs.get(&id).map(|known| known.owner.clone()) else { return };
         match stage {
             Stage::Load => {
+                if let Some(wanted) = self.in_work.get_mut(&id) {
+                    // Perhaps a loader, which reads it: another one would take it for its own. It is queued when it is put down.
+                    if !wanted.contains(&stage) {
+                        wanted.push(stage);
+                    }
+                    return self.taken(stage, id);
+                }
                 self.queued.push(&owner, id);
                 self.call_readers(now);
             }
