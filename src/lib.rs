@@ -15,6 +15,7 @@
 
 mod allocator;
 mod allowance;
+mod api;
 mod cli;
 mod clock;
 pub mod config;
@@ -27,6 +28,7 @@ mod format;
 #[doc(hidden)]
 pub mod fuzz;
 mod group_sync;
+mod listing;
 pub mod model;
 mod output;
 pub mod pipeline;

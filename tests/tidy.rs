@@ -69,8 +69,12 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("indicatif", &["cli"]),
     ("similar", &["cli"]),
     ("anyhow", &["cli", "main"]),
-    ("tokio", &["cli", "engine", "control", "service"]),
+    ("tokio", &["cli", "engine", "control", "service", "api"]),
     ("tracing_subscriber", &["telemetry"]),
+    ("axum", &["api"]),
+    ("hyper", &["api"]),
+    ("hyper_util", &["api"]),
+    ("tokio_rustls", &["api"]),
 ];
 
 /// Folders whose files still import each other in circles. The list only shrinks.

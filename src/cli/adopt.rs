@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::exit::FAILED;
-use super::rules::rules_gone_by;
 use super::say::{complain, say};
 use crate::control::{self, Reached};
 use crate::engine::{Act, Door};
+use crate::listing::rules::rules_gone_by;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Settings;
 use crate::watch::rules::RuleSet;

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::explain_found::Found;
-use super::rules::rules_gone_by;
 use super::view::{self, Stop};
 use crate::durable_fs::{self, Kind};
+use crate::listing::rules::rules_gone_by;
 use crate::model::job_view::{VIEW_VERSION, path_json};
 use crate::model::os_text::escaped_path;
 use crate::model::overriding::Override;

@@ -9,18 +9,15 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::reload::problem_json;
 use super::say::complain;
 use super::view::{self, Stop};
 use crate::engine::{Door, FileWaiting, JobFilter};
+use crate::listing::jobs::print_json;
 use crate::model::amount;
-use crate::model::configuration::ConfigurationState;
 use crate::model::fault::Fault as _;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
-use crate::model::job_view::{VIEW_VERSION, file_waiting_json, job_json};
 use crate::model::rule::Settings;
-use crate::model::shown_json;
 use crate::store::StoreError;
 use crate::watch;
 
@@ -203,52 +200,6 @@ pub(super) fn print_service(out: &mut dyn Write, door: Option<&dyn Door>) -> Res
         }
     }
     Ok(())
-}
-
-fn print_json(out: &mut dyn Write, door: Option<&dyn Door>, filter: &JobFilter) -> Result<(), Stop> {
-    let service = if door.is_some_and(Door::is_service) { "running" } else { "stopped" };
-    write!(out, "{{\"version\":{VIEW_VERSION},\"service\":\"{service}\",\"jobs\":[")?;
-    let jobs = door.into_iter().flat_map(|door| door.list(filter));
-    view::json_items(out, jobs, |job| shown_json::to_string(&job_json(&job)))?;
-    if filter.takes_all() {
-        out.write_all(b",\"files_waiting\":[")?;
-        let mut folders = Vec::new();
-        let files = door.into_iter().flat_map(Door::files_waiting).filter_map(|file| match file {
-            Ok(file) if watch::is_of_folder(&file.reason) => {
-                folders.push(Ok(file));
-                None
-            }
-            file => Some(file),
-        });
-        let json = |FileWaiting { path, reason }| shown_json::to_string(&file_waiting_json(&path, &reason));
-        view::json_items(out, files, json)?;
-        out.write_all(b",\"folder_notices\":[")?;
-        view::json_items(out, folders.into_iter(), json)?;
-    }
-    if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
-        let json = shown_json::to_string(&configuration_json(&state))?;
-        write!(out, ",\"configuration\":{json}")?;
-    }
-    if let Some(halts) = door.map(Door::halts).transpose()? {
-        write!(out, ",\"halts\":{}", shown_json::to_string(&halts)?)?;
-    }
-    if let Some(counts) = door.map(Door::watch_counts).transpose()?.flatten() {
-        write!(out, ",\"watch\":{}", shown_json::to_string(&serde_json::json!(counts))?)?;
-    }
-    out.write_all(b"}\n")?;
-    Ok(())
-}
-
-/// What the service goes by.
-pub(super) fn configuration_json(state: &ConfigurationState) -> serde_json::Value {
-    serde_json::json!({
-        "file": state.file.to_string(),
-        "taken_at": state.taken_at,
-        "wrong_since": state.wrong_since,
-        "problems": state.problems.iter().map(problem_json).collect::<Vec<_>>(),
-        "needs_restart": state.needs_restart,
-        "unsettled": state.unsettled.as_ref().map(ToString::to_string),
-    })
 }
 
 #[cfg(test)]

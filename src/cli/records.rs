@@ -3,17 +3,13 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 use super::view::{self, Stop};
 use crate::engine::{Door, Refusal};
+use crate::listing::records::{RecordView, list_json};
 use crate::model::account::FailedRecord;
-use crate::model::job_view::VIEW_VERSION;
 use crate::model::rule::Settings;
-use crate::model::shown_json;
 
 const LINE_BYTES_MAX: usize = 60;
 const ERROR_BYTES_MAX: usize = 200;
@@ -77,18 +73,6 @@ fn list(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
     Ok(())
 }
 
-fn list_json(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
-    let records = view::any(door.records(job))?.into_iter().flatten();
-    write!(out, "{{\"version\":{VIEW_VERSION},\"records\":[")?;
-    let mut number = 0;
-    view::json_items(out, records, |record| {
-        number += 1;
-        shown_json::to_string(&RecordView::of(number, &record))
-    })?;
-    out.write_all(b"}\n")?;
-    Ok(())
-}
-
 fn show(out: &mut dyn Write, door: &dyn Door, job: &str, number: u64, json: bool) -> Result<(), Stop> {
     let record = door.record(job, number)?;
     if json {
@@ -108,40 +92,6 @@ fn show(out: &mut dyn Write, door: &dyn Door, job: &str, number: u64, json: bool
     }
     writeln!(out, "\n{}", view::printable(&record.bytes, usize::MAX))?;
     Ok(())
-}
-
-/// A failed record's JSON; `data` where it is UTF-8, else `data_bytes` in Base64.
-#[derive(Serialize)]
-struct RecordView<'a> {
-    number: u64,
-    record: u64,
-    entry: &'a str,
-    line: u64,
-    offset: u64,
-    length: u64,
-    step: &'a str,
-    error: &'a str,
-    data: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data_bytes: Option<String>,
-}
-
-impl<'a> RecordView<'a> {
-    fn of(number: u64, record: &'a FailedRecord) -> Self {
-        let data = std::str::from_utf8(&record.bytes).ok();
-        Self {
-            number,
-            record: record.record,
-            entry: &record.entry_name,
-            line: record.line,
-            offset: record.offset,
-            length: record.length,
-            step: &record.step,
-            error: &record.error,
-            data,
-            data_bytes: data.is_none().then(|| STANDARD.encode(&record.bytes)),
-        }
-    }
 }
 
 #[cfg(test)]

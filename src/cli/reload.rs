@@ -10,8 +10,8 @@ use super::{running, view};
 use crate::config;
 use crate::control::Client;
 use crate::engine::{Door as _, Refusal};
-use crate::model::configuration::{ConfigurationProblem, Reloaded, RulesChange};
-use crate::model::job_view::VIEW_VERSION;
+use crate::listing::reload::json;
+use crate::model::configuration::{Reloaded, RulesChange};
 use crate::model::os_text::escaped_path;
 use crate::model::shown_json;
 
@@ -119,33 +119,6 @@ fn told(rules: &RulesChange) -> Vec<String> {
         format!("unchanged: {count}")
     });
     lines
-}
-
-fn json(reloaded: &Reloaded) -> serde_json::Value {
-    let Reloaded { problems, rules, needs_restart } = reloaded;
-    serde_json::json!({
-        "version": VIEW_VERSION,
-        "ok": problems.is_empty(),
-        "added": rules.added,
-        "changed": rules.changed,
-        "removed": rules.removed,
-        "unchanged": rules.unchanged,
-        "reordered": rules.reordered,
-        "needs_restart": needs_restart,
-        "problems": problems.iter().map(problem_json).collect::<Vec<_>>(),
-    })
-}
-
-/// As `landfall check --json` shows it.
-pub(super) fn problem_json(problem: &ConfigurationProblem) -> serde_json::Value {
-    serde_json::json!({
-        "file": problem.file.as_ref().map(ToString::to_string),
-        "line": problem.line,
-        "column": problem.column,
-        "key": problem.key,
-        "message": problem.message,
-        "hint": problem.hint,
-    })
 }
 
 #[cfg(test)]

@@ -72,6 +72,7 @@ fn cause_of(error: ServiceError) -> anyhow::Error {
         ServiceError::Store(error) => error.into(),
         ServiceError::Engine(error) => error.into(),
         ServiceError::Control(error) => error.into(),
+        ServiceError::Api(error) => error.into(),
     }
 }
 

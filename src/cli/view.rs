@@ -11,6 +11,7 @@ use super::exit::FAILED;
 use super::say::complain;
 use crate::control;
 use crate::engine::{self, Door, Refusal};
+pub(super) use crate::listing::{Stop, any, json_items};
 pub(super) use crate::model::amount::bytes;
 use crate::model::configuration::{ConfigurationProblem, ConfigurationState};
 use crate::model::halts::Pause;
@@ -18,21 +19,6 @@ use crate::model::os_text::is_shown_raw;
 use crate::model::rule::Settings;
 use crate::model::shown_json;
 use crate::store::StoreError;
-
-/// How a listing ends early.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Stop {
-    #[error("the question has no answer")]
-    Refused(#[from] Refusal),
-    #[error("the answer cannot be written")]
-    Output(#[from] io::Error),
-}
-
-impl From<serde_json::Error> for Stop {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Output(error.into())
-    }
-}
 
 /// Who answers: the running service, or the store; none where no service has ever run.
 pub(super) fn door(settings: &Settings) -> anyhow::Result<Option<Box<dyn Door>>> {
@@ -63,27 +49,6 @@ pub(super) fn print(listing: impl FnOnce(&mut dyn Write) -> Result<(), Stop>) ->
 pub(super) fn json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Stop> {
     let json = shown_json::to_string_pretty(value)?;
     Ok(writeln!(out, "{json}")?)
-}
-
-/// What is to be listed, if there is any: nothing is printed before it is known that there is an answer.
-pub(super) fn any<T>(
-    mut items: impl Iterator<Item = Result<T, Refusal>>,
-) -> Result<Option<impl Iterator<Item = Result<T, Refusal>>>, Refusal> {
-    let first = items.next().transpose()?;
-    Ok(first.map(|first| std::iter::once(Ok(first)).chain(items)))
-}
-
-/// The items of a JSON list and its end, line by line, so that memory does not grow with the list.
-pub(super) fn json_items<T>(
-    out: &mut dyn Write,
-    items: impl Iterator<Item = Result<T, Refusal>>,
-    mut json_of: impl FnMut(T) -> serde_json::Result<String>,
-) -> Result<(), Stop> {
-    for (position, item) in items.enumerate() {
-        let json = json_of(item?)?;
-        write!(out, "{}{json}", if position == 0 { "\n" } else { ",\n" })?;
-    }
-    Ok(out.write_all(b"\n]")?)
 }
 
 /// Says on standard error why there is no answer.

@@ -19,6 +19,7 @@ use crate::model::rule::Settings;
 use crate::pipeline::Registry;
 use texts::Shelf;
 
+mod api;
 mod belonging;
 mod decode;
 mod delivery;

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::api;
 use super::paths;
 use super::raw::Variables;
 use super::section::Section;
 use crate::model::rule::{FreeMin, Service};
 
 /// Keys of this version.
-pub(super) const KEYS: [&str; 11] = [
+pub(super) const KEYS: [&str; 15] = [
     "data_dir",
     "workers",
     "memory_max",
@@ -21,9 +22,13 @@ pub(super) const KEYS: [&str; 11] = [
     "ledger_retention",
     "timezone",
     "rules_dir",
+    "listen",
+    "tls",
+    "socket",
+    "socket_group",
 ];
 /// Keys that later versions bring.
-const LATER: &[&str] = &["sharing", "listen", "at_rest", "confine"];
+const LATER: &[&str] = &["sharing", "at_rest", "confine"];
 
 /// Where further rules lie.
 pub(super) struct RulesDir {
@@ -53,6 +58,7 @@ pub(super) fn read(section: &Section<'_>, variables: &Variables) -> Service {
         retention,
         ledger_retention: ledger_retention(section, retention),
         timezone: timezone(section).unwrap_or_else(|| "UTC".to_owned()),
+        api: api::read(section),
     };
     section.finish(LATER);
     service
@@ -73,6 +79,7 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         free_min,
         ledger_retention,
         timezone: _,
+        api,
     } = started_with;
     let differs = [
         ("data_dir", *data_dir != now.data_dir),
@@ -84,6 +91,10 @@ pub(crate) fn needing_restart(started_with: &Service, now: &Service) -> Vec<&'st
         ("retention", *retention != now.retention),
         ("free_min", *free_min != now.free_min),
         ("ledger_retention", *ledger_retention != now.ledger_retention),
+        ("listen", api.listen != now.api.listen),
+        ("tls", api.tls != now.api.tls),
+        ("socket", api.socket != now.api.socket),
+        ("socket_group", api.socket_group != now.api.socket_group),
     ];
     differs.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }

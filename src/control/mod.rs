@@ -15,6 +15,7 @@ mod reach;
 mod server;
 
 pub(crate) use client::Client;
+pub(crate) use protocol::new_secret;
 pub(crate) use reach::{Reached, check_owner, open, open_or_make};
 pub(crate) use server::{ControlError, Server};
 

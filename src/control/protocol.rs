@@ -128,7 +128,7 @@ fn whole_line(from: &mut impl BufRead, bytes_max: u64) -> io::Result<Vec<u8>> {
 
 /// A value that other users cannot guess and that comes once. The keys of std's hashers come from the operating system's
 /// generator, on every platform: once for each thread, then they count on.
-pub(super) fn new_secret() -> Hash {
+pub(crate) fn new_secret() -> Hash {
     let mut seed = blake3::Hasher::new();
     for round in 0..8u64 {
         let mut hasher = RandomState::new().build_hasher();

@@ -106,10 +106,9 @@ pub(crate) use shell::word as shell_word;
 pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]
 pub(crate) use unix::open_unblocked;
-#[cfg(unix)]
-pub(crate) use users::user_of_process;
-#[cfg(unix)]
 pub(crate) use users::{CAP_LEASE, group_of_user, has_capability, user_name};
+#[cfg(unix)]
+pub(crate) use users::{group_id, shown_user, user_of_process};
 pub(crate) use whereabouts::{hanging, leave_place, note_place, place_of};
 #[cfg(windows)]
 pub(crate) use windows::user_of_process;

@@ -21,11 +21,16 @@ pub(crate) fn user_name(user: u32) -> Option<String> {
 /// Who asks: the user of this process, and behind `sudo` who called it. It is told, and gives no right.
 pub(crate) fn user_of_process() -> String {
     let user = rustix::process::geteuid();
-    let name = user_name(user.as_raw()).unwrap_or_else(|| format!("user {}", user.as_raw()));
+    let name = shown_user(user.as_raw());
     match std::env::var("SUDO_USER") {
         Ok(caller) if user.is_root() && caller != name => format!("{caller} (as {name})"),
         _ => name,
     }
+}
+
+/// The user's name, or its number.
+pub(crate) fn shown_user(user: u32) -> String {
+    user_name(user).unwrap_or_else(|| format!("user {user}"))
 }
 
 /// The group's name.
@@ -36,6 +41,14 @@ pub(super) fn group_name(group: u32) -> Option<String> {
 /// The group that a user is in from the start.
 pub(crate) fn group_of_user(user: u32) -> Option<u32> {
     field_of("/etc/passwd", user, 3)?.parse().ok()
+}
+
+/// The group of this name, or with this number.
+#[cfg(unix)]
+pub(crate) fn group_id(name: &str) -> Option<u32> {
+    let text = std::fs::read_to_string("/etc/group").ok()?;
+    let known = text.lines().find(|line| line.split(':').next() == Some(name));
+    known.and_then(|line| line.split(':').nth(2)).unwrap_or(name).parse().ok()
 }
 
 fn name_in(file: &str, number: u32) -> Option<String> {

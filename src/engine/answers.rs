@@ -183,6 +183,10 @@ impl Door for Engine {
         Box::new(self.store().verify().map(Ok))
     }
 
+    fn is_service(&self) -> bool {
+        self.service().is_some()
+    }
+
     fn reload(&self) -> Result<Reloaded, Refusal> {
         self.service().ok_or(Refusal::NotRunning)?.reload()
     }

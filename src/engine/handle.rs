@@ -177,6 +177,16 @@ impl Engine {
         }
     }
 
+    /// Why it takes no files now; none where it does.
+    pub(crate) fn not_ready(&self) -> Option<String> {
+        let Some(stages) = self.stages() else { return Some("the service is starting".into()) };
+        match stages.stop.fatal() {
+            Some(fault) => Some(fault.message.clone()),
+            None if stages.stop.is_asked() => Some("the service stops".into()),
+            None => None,
+        }
+    }
+
     /// What stopped the stages by itself, if something did.
     pub(crate) fn fault(&self) -> Option<JobError> {
         self.stages()?.stop.fatal().cloned()

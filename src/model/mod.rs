@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod amount;
+pub mod api;
 pub mod archive_owner;
 pub(crate) mod built_in;
 pub mod category;

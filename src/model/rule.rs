@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::api::Api;
 pub use super::archive_owner::ArchiveOwner;
 use super::category::Category;
 use super::delivery::DeliveryRule;
@@ -55,6 +56,8 @@ pub struct Service {
     pub ledger_retention: Duration,
     /// IANA name of the time zone for `{date}` and `{time}`.
     pub timezone: String,
+    /// The control API.
+    pub api: Api,
 }
 
 /// `service.free_min`.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::allocator;
+use crate::api::{self, ApiError};
 use crate::clock;
 use crate::config::{self, Problems};
 use crate::control::{ControlError, Server};
@@ -46,6 +47,9 @@ pub enum ServiceError {
     /// The endpoint for commands cannot start.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// The control API cannot start.
+    #[error(transparent)]
+    Api(#[from] ApiError),
 }
 
 /// A running service. It goes on until it is stopped, also when this is dropped.
@@ -55,6 +59,7 @@ pub struct Service {
     /// What is a shadow among the rules.
     aside: Arc<Aside>,
     control: Server,
+    api: Option<api::Server>,
     board: Arc<Board>,
     /// None: no thread could be had for it, and the configuration stays as it is.
     reloading: Option<Reloading>,
@@ -122,6 +127,7 @@ impl Service {
         let engine = Engine::of_service(start.store.clone(), &settings.rules, configuration);
         // Before the stages: a start looks at many folders, and may hang at one. And no stages are left behind where this fails.
         let control = Server::start(&data_dir, Arc::new(engine.clone()))?;
+        let api = api::Server::start(&settings.service.api, &data_dir, engine.clone())?;
         // Before the rules that take files away: what they claim is told to it.
         let aside = Aside::new(&settings, registry.clone());
         aside.take_rules(&settings.rules);
@@ -139,7 +145,7 @@ impl Service {
         if reloading.is_none() && aside.trouble().is_some() {
             tracing::error!("shadow rules are not watched before a restart: nobody tries it again");
         }
-        Ok(Self { engine, running, aside, control, board, reloading, stop_timeout })
+        Ok(Self { engine, running, aside, control, api, board, reloading, stop_timeout })
     }
 
     /// For another thread.
@@ -170,6 +176,9 @@ impl Service {
         }
         if let Err(error) = self.control.stop() {
             tracing::warn!(%error, "the control endpoint did not stop cleanly");
+        }
+        if let Some(api) = self.api {
+            api.stop();
         }
         let (begun, stopping) = (Instant::now(), self.aside.stop());
         let stopped = self.running.stop();

@@ -1,0 +1,201 @@
+//! What a route takes: checked here, for every route alike, and told by the OpenAPI document from the same words.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+
+/// Where a parameter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the path: always there.
+    Path,
+    Query,
+    /// In the JSON object of the body.
+    Body,
+}
+
+/// What it may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Text,
+    /// A path of the service's machine, absolute.
+    FilePath,
+    Word(&'static [&'static str]),
+    Integer(u64, u64),
+    Bool,
+    /// RFC 3339.
+    Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Param {
+    pub(super) name: &'static str,
+    pub(super) place: Place,
+    pub(super) kind: Kind,
+    pub(super) required: bool,
+    pub(super) about: &'static str,
+}
+
+impl Param {
+    pub(super) const fn query(name: &'static str, kind: Kind, about: &'static str) -> Self {
+        Self { name, place: Place::Query, kind, required: false, about }
+    }
+
+    pub(super) const fn path(name: &'static str, kind: Kind, about: &'static str) -> Self {
+        Self { name, place: Place::Path, kind, required: true, about }
+    }
+
+    pub(super) const fn body(name: &'static str, kind: Kind, about: &'static str) -> Self {
+        Self { name, place: Place::Body, kind, required: true, about }
+    }
+
+    pub(super) const fn optional(self) -> Self {
+        Self { required: false, ..self }
+    }
+
+    pub(super) fn schema(&self) -> Value {
+        match self.kind {
+            Kind::Text => json!({ "type": "string", "pattern": "^[^\\u0000]+$" }),
+            Kind::FilePath => json!({ "type": "string", "pattern": "^(/|[A-Za-z]:[/\\\\])[^\\u0000]*$" }),
+            Kind::Word(words) => json!({ "type": "string", "enum": words }),
+            Kind::Integer(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
+            Kind::Bool => json!({ "type": "boolean" }),
+            Kind::Time => json!({ "type": "string", "format": "date-time" }),
+        }
+    }
+
+    /// A value as it stands in a path or a query.
+    fn read(&self, text: &str) -> Result<Value, Problem> {
+        match self.kind {
+            Kind::Integer(..) => self.check(text.parse::<u64>().map_or(Value::Null, Value::from)),
+            Kind::Bool => self.check(text.parse::<bool>().map_or(Value::Null, Value::from)),
+            _ => self.check(text.into()),
+        }
+    }
+
+    fn check(&self, value: Value) -> Result<Value, Problem> {
+        let whole =
+            value.as_f64().filter(|it| value.is_f64() && it.fract() == 0.0 && (0.0..1e15).contains(it));
+        let value = whole.map_or(value, |number| Value::from(number as u64));
+        let fits = match (self.kind, &value) {
+            (Kind::Text, Value::String(text)) => !text.is_empty() && !text.contains('\0'),
+            (Kind::FilePath, Value::String(text)) => {
+                std::path::Path::new(text).is_absolute() && !text.contains('\0')
+            }
+            (Kind::Word(words), Value::String(text)) => words.contains(&text.as_str()),
+            (Kind::Integer(min, max), Value::Number(number)) => {
+                number.as_u64().is_some_and(|number| (min..=max).contains(&number))
+            }
+            (Kind::Bool, Value::Bool(_)) => true,
+            (Kind::Time, Value::String(text)) => text.parse::<jiff::Timestamp>().is_ok(),
+            _ => false,
+        };
+        if fits { Ok(value) } else { Err(self.misfit()) }
+    }
+
+    fn misfit(&self) -> Problem {
+        let wanted = match self.kind {
+            Kind::Text => "a text of one character or more".to_owned(),
+            Kind::FilePath => "an absolute path on the service's machine".to_owned(),
+            Kind::Word(words) => format!("one of {}", words.join(", ")),
+            Kind::Integer(min, max) => format!("an integer from {min} to {max}"),
+            Kind::Bool => "true or false".to_owned(),
+            Kind::Time => "a time like 2026-01-31T13:45:00Z".to_owned(),
+        };
+        Problem::bad_request(format!("`{}` is not what it must be", self.name), &format!("give {wanted}"))
+    }
+}
+
+/// What was asked, checked against what the route takes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked(BTreeMap<&'static str, Value>);
+
+impl Asked {
+    pub(super) fn read<'q>(
+        params: &[Param],
+        path: impl Iterator<Item = (&'q str, &'q str)>,
+        query: &[(String, String)],
+        body: &[u8],
+    ) -> Result<Self, Problem> {
+        let mut asked = Self::default();
+        let query = query.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let written = path.map(|it| (Place::Path, it)).chain(query.map(|it| (Place::Query, it)));
+        for (place, (name, text)) in written {
+            let param = known(params, place, name)?;
+            let value = param.read(text)?;
+            asked.put(param, value)?;
+        }
+        for (name, value) in object(params, body)? {
+            let param = known(params, Place::Body, &name)?;
+            let value = param.check(value)?;
+            asked.put(param, value)?;
+        }
+        match params.iter().find(|param| param.required && !asked.0.contains_key(param.name)) {
+            None => Ok(asked),
+            Some(param) => {
+                let detail = format!("`{}` is missing", param.name);
+                Err(Problem::bad_request(detail, &format!("give it: {}", param.about)))
+            }
+        }
+    }
+
+    fn put(&mut self, param: &Param, value: Value) -> Result<(), Problem> {
+        if self.0.insert(param.name, value).is_some() {
+            let detail = format!("`{}` is given twice", param.name);
+            return Err(Problem::bad_request(detail, "give it once"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.as_u64()
+    }
+
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| *value == Value::Bool(true))
+    }
+
+    /// A value in the type of the model.
+    pub(super) fn get<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_value(self.0.get(name)?.clone()).ok()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.0.iter().map(|(name, value)| (*name, value))
+    }
+}
+
+fn known<'p>(params: &'p [Param], place: Place, name: &str) -> Result<&'p Param, Problem> {
+    let here = || params.iter().filter(|param| param.place == place);
+    here().find(|param| param.name == name).ok_or_else(|| {
+        let names: Vec<_> = here().map(|param| param.name).collect();
+        let hint = match names.as_slice() {
+            [] => "leave it out".to_owned(),
+            names => format!("known here: {}", names.join(", ")),
+        };
+        let shown: String = name.chars().take(60).collect();
+        Problem::bad_request(format!("`{shown}` is not known here"), &hint)
+    })
+}
+
+/// The body, where the route takes one; an empty one is an object of nothing.
+fn object(params: &[Param], body: &[u8]) -> Result<Map<String, Value>, Problem> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
+    if !params.iter().any(|param| param.place == Place::Body) {
+        return Err(Problem::bad_request("a body is not known here", "send none"));
+    }
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::bad_request(
+            format!("the body is no JSON object: {error}"),
+            "send one, like {\"priority\": 10}",
+        )
+    })
+}

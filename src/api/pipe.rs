@@ -1,0 +1,196 @@
+//! From a thread that may wait for a disk to a connection whose reader may be slow: a few pieces at a time, and nobody waits without end.
+//!
+//! The giver waits so long at most for the taker; the taker never waits in a thread. An answer whose giver is gone before its last piece
+//! is broken, and its connection is cut: it is never taken for a shorter one.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use hyper::body::Frame;
+
+use super::problem::Problem;
+
+/// A piece goes on its way when it has so many bytes.
+const PIECE_BYTES: usize = 32 << 10;
+/// Pieces that wait for the reader.
+const PIECES_MAX: usize = 2;
+/// A reader that takes nothing for so long is given up.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub(super) enum Piece {
+    More(Bytes),
+    Last(Bytes),
+    Refused(Problem),
+}
+
+#[derive(Default)]
+struct State {
+    pieces: VecDeque<Piece>,
+    /// Of the taker.
+    waker: Option<Waker>,
+    giver_is_gone: bool,
+    taker_is_gone: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    room: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn pipe() -> (Giver, Taker) {
+    let shared = Arc::new(Shared::default());
+    (Giver { shared: Arc::clone(&shared), buffer: Vec::new() }, Taker { shared })
+}
+
+/// What a thread writes its answer into.
+pub(super) struct Giver {
+    shared: Arc<Shared>,
+    buffer: Vec<u8>,
+}
+
+impl Giver {
+    /// What was written so far goes on its way now.
+    pub(super) fn send(&mut self) -> io::Result<()> {
+        let bytes = std::mem::take(&mut self.buffer);
+        if bytes.is_empty() { Ok(()) } else { self.give(Piece::More(bytes.into())) }
+    }
+
+    /// Whether nobody reads any more.
+    pub(super) fn is_unread(&self) -> bool {
+        self.shared.lock().taker_is_gone
+    }
+
+    pub(super) fn end(mut self) {
+        let bytes = std::mem::take(&mut self.buffer);
+        self.give(Piece::Last(bytes.into())).ok(); // who does not read it is gone
+    }
+
+    /// Nothing was sent yet, or the answer breaks off.
+    pub(super) fn refuse(self, problem: Problem) {
+        self.give(Piece::Refused(problem)).ok();
+    }
+
+    fn give(&self, piece: Piece) -> io::Result<()> {
+        let is_full = |state: &mut State| state.pieces.len() >= PIECES_MAX && !state.taker_is_gone;
+        let waited = self.shared.room.wait_timeout_while(self.shared.lock(), TAKEN_WITHIN, is_full);
+        let (mut state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.taker_is_gone || waited.timed_out() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        state.pieces.push_back(piece);
+        wake(state);
+        Ok(())
+    }
+}
+
+impl Write for Giver {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PIECE_BYTES {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Giver {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.giver_is_gone = true;
+        wake(state);
+    }
+}
+
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The answer as it comes.
+pub(super) struct Taker {
+    shared: Arc<Shared>,
+}
+
+impl Taker {
+    /// None: the giver is gone, and what came is not the whole.
+    pub(super) async fn next(&self) -> Option<Piece> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Piece>> {
+        let mut state = self.shared.lock();
+        if let Some(piece) = state.pieces.pop_front() {
+            self.shared.room.notify_one();
+            return Poll::Ready(Some(piece));
+        }
+        if state.giver_is_gone {
+            return Poll::Ready(None);
+        }
+        state.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// The rest, behind what was taken.
+    pub(super) fn into_body(self, first: Bytes) -> Body {
+        Body::new(Rest { first: Some(first), taker: self, has_ended: false })
+    }
+}
+
+impl Drop for Taker {
+    fn drop(&mut self) {
+        self.shared.lock().taker_is_gone = true;
+        self.shared.room.notify_one();
+    }
+}
+
+struct Rest {
+    first: Option<Bytes>,
+    taker: Taker,
+    has_ended: bool,
+}
+
+impl hyper::body::Body for Rest {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(piece) = self.taker.poll_next(context) else { return Poll::Pending };
+        Poll::Ready(match piece {
+            Some(Piece::More(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Piece::Last(bytes)) => {
+                self.has_ended = true;
+                (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
+            }
+            Some(Piece::Refused(_)) | None => Some(Err(io::ErrorKind::UnexpectedEof.into())),
+        })
+    }
+}

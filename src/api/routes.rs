@@ -1,0 +1,193 @@
+//! What can be asked for, as one table: the server and the OpenAPI document are made of it.
+
+use std::io::Write;
+
+use super::acts::{ACTS, ActLine, JOB};
+use super::params::{Asked, Kind, Param};
+use crate::engine::{Door, JobFilter};
+use crate::listing::{self, Stop};
+use crate::model::halts::{Halting, Scope};
+use crate::model::job_state::JobState;
+use crate::model::job_view::job_json;
+use crate::model::shown_json;
+
+/// How a request is answered.
+pub(super) enum Work {
+    /// By the engine, in a thread that may wait for a disk.
+    Ask(fn(&dyn Door, &Asked, &mut dyn Write) -> Result<(), Stop>),
+    Act(&'static ActLine),
+    /// Pauses what is asked for, or lets it go on.
+    Halt(fn(Scope) -> Halting),
+    Events,
+    /// Whether the process answers; whether it takes files. Nobody need prove who they are.
+    Health,
+    Ready,
+    Document,
+}
+
+pub(super) struct Route {
+    /// `GET`, which stands for `HEAD` too, or `POST`.
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) about: &'static str,
+    pub(super) params: &'static [Param],
+    /// The schema of the answer (`schemas.json`).
+    pub(super) answer: &'static str,
+    pub(super) work: Work,
+}
+
+impl Route {
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.work, Work::Health | Work::Ready)
+    }
+}
+
+const STATES: &[&str] = &[
+    "queued",
+    "running",
+    "held",
+    "publishing",
+    "retiring",
+    "completed",
+    "paused",
+    "failed",
+    "aborted",
+    "refused",
+];
+const RULE: Param = Param::query("rule", Kind::Text, "only jobs of this rule");
+const NUMBER: Param =
+    Param::path("number", Kind::Integer(1, u64::MAX >> 1), "a failed record's place in the list");
+
+const JOBS: &[Param] = &[
+    Param::query("state", Kind::Word(STATES), "only jobs in this state"),
+    RULE,
+    Param::query(
+        "sender",
+        Kind::Text,
+        "only jobs of this sender: `{sender}` of the rule's pattern, or a folder",
+    ),
+    Param::query("since", Kind::Time, "only jobs that were claimed then or later"),
+    Param::query("limit", Kind::Integer(0, 1 << 32), "only so many: the newest"),
+    Param::query("newest_first", Kind::Bool, "the newest first, not last"),
+];
+const SCOPE: &[Param] = &[
+    Param::body("rule", Kind::Text, "what this rule takes").optional(),
+    Param::body("sender", Kind::Text, "what comes from this sender").optional(),
+    Param::body("all", Kind::Bool, "true: everything").optional(),
+];
+const EVENTS: &[Param] = &[RULE, Param::query("job", Kind::Text, "only this job, by its whole id")];
+
+pub(super) fn routes() -> Vec<Route> {
+    let get = |path, about, params, answer, work| Route { method: "GET", path, about, params, answer, work };
+    let post =
+        |path, about, params, answer, work| Route { method: "POST", path, about, params, answer, work };
+    let mut routes = vec![
+        get("/healthz", "Whether the service answers", &[], "Status", Work::Health),
+        get("/readyz", "Whether the service takes files", &[], "Status", Work::Ready),
+        get("/openapi.json", "This document", &[], "Document", Work::Document),
+        get(
+            "/v1/jobs",
+            "The jobs, oldest first, as `landfall jobs --json`; with all of them the files that wait to become one",
+            JOBS,
+            "Jobs",
+            Work::Ask(jobs),
+        ),
+        get("/v1/jobs/{job}", "One job, as `landfall show --json`", &[JOB], "Job", Work::Ask(job)),
+        get(
+            "/v1/jobs/{job}/records",
+            "A job's failed records, as `landfall records --json`",
+            &[JOB],
+            "Records",
+            Work::Ask(records),
+        ),
+        get(
+            "/v1/jobs/{job}/records/{number}",
+            "One failed record",
+            &[JOB, NUMBER],
+            "Record",
+            Work::Ask(record),
+        ),
+        get("/v1/rules", "The rules, as `landfall rules --json`", &[], "Rules", Work::Ask(rules)),
+        get("/v1/configuration", "What the service goes by", &[], "Configuration", Work::Ask(configuration)),
+        get(
+            "/v1/events",
+            "Each change of a job, as server-sent events: `read_anew` first, and whenever some were missed, then `job`",
+            EVENTS,
+            "Events",
+            Work::Events,
+        ),
+        post(
+            "/v1/reload",
+            "Read the configuration anew; what became of it, as `landfall reload --json`",
+            &[],
+            "Reloaded",
+            Work::Ask(reload),
+        ),
+    ];
+    let halts = [
+        (
+            "/v1/pause",
+            "Let nothing go on of a rule, a sender, or everything, and claim no file of it",
+            Halting::Pause as fn(Scope) -> Halting,
+        ),
+        (
+            "/v1/resume",
+            "Let what was paused in these words go on; a rule that stopped by itself, too",
+            Halting::Resume,
+        ),
+    ];
+    routes.extend(halts.map(|(path, about, halt)| post(path, about, SCOPE, "Changed", Work::Halt(halt))));
+    routes.extend(ACTS.iter().map(|line| post(line.path, line.about, line.fields, "Done", Work::Act(line))));
+    routes
+}
+
+fn jobs(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let filter = JobFilter {
+        state: asked.get::<JobState>("state"),
+        rule: asked.text("rule").map(str::to_owned),
+        sender: asked.text("sender").map(str::to_owned),
+        since: asked.get("since"),
+        limit: asked.get("limit"),
+        newest_first: asked.is_set("newest_first"),
+    };
+    listing::jobs::print_json(out, Some(door), &filter)
+}
+
+fn job(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let job = door.show(asked.text("job").unwrap_or_default())?;
+    Ok(writeln!(out, "{}", shown_json::to_string(&job_json(&job))?)?)
+}
+
+fn records(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    listing::records::list_json(out, door, asked.text("job").unwrap_or_default())
+}
+
+fn record(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let number = asked.number("number").unwrap_or_default();
+    listing::records::show_json(out, door, asked.text("job").unwrap_or_default(), number)
+}
+
+fn rules(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    listing::rules::json_of_service(out, door)
+}
+
+fn configuration(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let state = door.configuration()?.as_ref().map(listing::jobs::configuration_json);
+    Ok(writeln!(out, "{}", shown_json::to_string(&state)?)?)
+}
+
+fn reload(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let reloaded = door.reload()?;
+    Ok(writeln!(out, "{}", shown_json::to_string(&listing::reload::json(&reloaded))?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_of_a_job_can_be_asked_for() {
+        assert!(JobState::ALL.iter().all(|state| STATES.contains(&state.as_str())), "{STATES:?}");
+        assert!(STATES.iter().all(|word| serde_json::from_value::<JobState>((*word).into()).is_ok()));
+    }
+}

@@ -1,0 +1,66 @@
+//! Failed records.
+
+use std::io::Write;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::{Stop, any, json_items};
+use crate::engine::Door;
+use crate::model::account::FailedRecord;
+use crate::model::job_view::VIEW_VERSION;
+use crate::model::shown_json;
+
+/// A job's failed records.
+pub(crate) fn list_json(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
+    let records = any(door.records(job))?.into_iter().flatten();
+    write!(out, "{{\"version\":{VIEW_VERSION},\"records\":[")?;
+    let mut number = 0;
+    json_items(out, records, |record| {
+        number += 1;
+        shown_json::to_string(&RecordView::of(number, &record))
+    })?;
+    out.write_all(b"}\n")?;
+    Ok(())
+}
+
+/// One failed record, by its place in the list.
+pub(crate) fn show_json(out: &mut dyn Write, door: &dyn Door, job: &str, number: u64) -> Result<(), Stop> {
+    let record = door.record(job, number)?;
+    Ok(writeln!(out, "{}", shown_json::to_string(&RecordView::of(number, &record))?)?)
+}
+
+/// A failed record's JSON; `data` where it is UTF-8, else `data_bytes` in Base64.
+#[derive(Serialize)]
+pub(crate) struct RecordView<'a> {
+    number: u64,
+    record: u64,
+    entry: &'a str,
+    line: u64,
+    offset: u64,
+    length: u64,
+    step: &'a str,
+    error: &'a str,
+    data: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_bytes: Option<String>,
+}
+
+impl<'a> RecordView<'a> {
+    pub(crate) fn of(number: u64, record: &'a FailedRecord) -> Self {
+        let data = std::str::from_utf8(&record.bytes).ok();
+        Self {
+            number,
+            record: record.record,
+            entry: &record.entry_name,
+            line: record.line,
+            offset: record.offset,
+            length: record.length,
+            step: &record.step,
+            error: &record.error,
+            data,
+            data_bytes: data.is_none().then(|| STANDARD.encode(&record.bytes)),
+        }
+    }
+}

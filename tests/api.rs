@@ -1,0 +1,362 @@
+//! Promise: the control API answers what the commands do, to those who may ask, and nobody's slowness holds up anybody.
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{DEADLINE, Service, World, lines, wait_until};
+
+const PORT: &str = "listen = '127.0.0.1:0'";
+const SOCKET: &str = "listen = 'socket'";
+
+/// A world whose service runs.
+fn started(service: &str) -> (World, Service) {
+    let world = World::with_service(service, "");
+    let mut running = world.start();
+    running.wait_until_it_watches();
+    (world, running)
+}
+
+/// Where the port is, as the log tells.
+fn url(service: &Service) -> String {
+    let log = service.log();
+    let url = log.lines().rev().find_map(|line| line.split_once("url=")).expect("it listens").1;
+    url.split_whitespace().next().expect("a word").trim_matches('"').to_owned()
+}
+
+fn address(service: &Service) -> String {
+    url(service).split_once("//").expect("a URL").1.to_owned()
+}
+
+struct Answer {
+    status: u16,
+    text: String,
+}
+
+impl Answer {
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+}
+
+/// By curl, as an operator would.
+fn curl(world: &World, arguments: &[&str]) -> Answer {
+    let mut command = Command::new("curl");
+    command
+        .args(["-sS", "--max-time", "30", "-w", "\n%{http_code}"])
+        .args(arguments)
+        .current_dir(world.path(""));
+    let output = command.stdin(Stdio::null()).output().expect("curl runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (text, status) = said.rsplit_once('\n').expect("a status");
+    let status = status.parse().expect("a number");
+    assert!(status > 0, "{}", String::from_utf8_lossy(&output.stderr));
+    Answer { status, text: text.to_owned() }
+}
+
+/// By the socket, where nobody need prove who they are.
+fn ask(world: &World, path: &str) -> Answer {
+    curl(world, &["--unix-socket", "data/api.sock", &format!("http://landfall{path}")])
+}
+
+fn post(world: &World, path: &str, body: &str) -> Answer {
+    let url = format!("http://landfall{path}");
+    curl(world, &["--unix-socket", "data/api.sock", "-X", "POST", "-d", body, &url])
+}
+
+fn token(world: &World) -> String {
+    format!("Authorization: Bearer {}", world.text("data/api.token").trim())
+}
+
+#[track_caller]
+fn assert_problem(answer: &Answer, status: u16, word: &str) {
+    let problem = answer.json();
+    assert_eq!(answer.status, status, "{problem:#}");
+    assert_eq!(problem["status"], status, "{problem:#}");
+    let kind = problem["type"].as_str().expect("a type");
+    assert!(kind.ends_with(word), "{problem:#}");
+    for key in ["title", "detail", "hint", "instance"] {
+        assert!(problem[key].as_str().is_some_and(|text| !text.is_empty()), "{key}: {problem:#}");
+    }
+}
+
+#[test]
+fn what_is_asked_by_http_is_what_the_commands_print() {
+    let rule = "pipeline = [{ step = 'exec', command = ['./refuse'], protocol = 'jsonl' }]\nerrors = { failed_max = '50%' }";
+    let world = World::with_service(SOCKET, rule);
+    world.write("refuse", "#!/usr/bin/env python3\nimport sys, json\nfor line in sys.stdin: print(json.dumps({'fail': 'no' } if 'line 2 ' in line else {'data': json.loads(line)['data']}), flush=True)\n");
+    world.sh("chmod +x refuse");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/a.txt", lines(3));
+    service.wait_until("the job is done", || {
+        (ask(&world, "/v1/jobs?state=completed").json()["jobs"].as_array()?.len() == 1).then_some(())
+    });
+    let id = ask(&world, "/v1/jobs").json()["jobs"][0]["id"].as_str().expect("an id").to_owned();
+    let printed = |arguments: &[&str]| -> Value {
+        let mut all = arguments.to_vec();
+        all.push("--json");
+        serde_json::from_str(&world.landfall(&all).done().stdout).expect("JSON")
+    };
+    let short = &id[20..];
+    assert_eq!(ask(&world, "/v1/jobs").json()["jobs"], printed(&["jobs"])["jobs"]);
+    assert_eq!(ask(&world, &format!("/v1/jobs/{short}")).json(), printed(&["show", &id]));
+    let records = ask(&world, &format!("/v1/jobs/{short}/records")).json();
+    assert_eq!(records, printed(&["records", &id]));
+    assert_eq!(records["records"].as_array().map(Vec::len), Some(1), "{records:#}");
+    let record = ask(&world, &format!("/v1/jobs/{id}/records/1")).json();
+    assert_eq!(record, printed(&["records", &id, "show", "1"]));
+    assert_eq!(ask(&world, "/v1/rules").json()["rules"], printed(&["rules"])["rules"]);
+    assert_eq!(ask(&world, "/v1/configuration").json(), printed(&["jobs"])["configuration"]);
+    assert_eq!(post(&world, "/v1/reload", "").json(), printed(&["reload"]));
+    assert_eq!(ask(&world, "/v1/jobs?rule=other").json()["jobs"], serde_json::json!([]));
+    service.stop();
+}
+
+#[test]
+fn acts_are_done_and_what_cannot_be_done_says_why() {
+    let (world, service) = started(SOCKET);
+    let kept = world.write("elsewhere/a.txt", lines(3));
+    let body = serde_json::json!({ "path": kept, "rule": "payments", "retire": false });
+    let done = post(&world, "/v1/ingest", &body.to_string());
+    assert_eq!(done.status, 200, "{}", done.text);
+    let id = done.json()["id"].as_str().expect("an id").to_owned();
+    let job = format!("/v1/jobs/{id}");
+    wait_until("it is done", || (ask(&world, &job).json()["state"] == "completed").then_some(()));
+    assert_problem(&post(&world, &format!("{job}/retry"), ""), 409, "refused");
+    assert_problem(&post(&world, &format!("{job}/set"), "{\"priority\":0}"), 400, "bad-request");
+    assert_problem(&post(&world, &format!("{job}/set"), "{\"priorty\":5}"), 400, "bad-request");
+    assert_problem(&post(&world, &format!("{job}/set"), "{"), 400, "bad-request");
+    assert_problem(&post(&world, &format!("{job}/set"), ""), 400, "bad-request");
+    assert_problem(&post(&world, "/v1/jobs/zzzz/retry", ""), 404, "no-such-job");
+    assert_problem(&ask(&world, "/v1/jobs/zzzz"), 404, "no-such-job");
+    assert_problem(&ask(&world, &format!("{job}/records/1")), 404, "no-such-record");
+    assert_problem(&ask(&world, "/v1/jobs?state=done"), 400, "bad-request");
+    assert_problem(&ask(&world, "/v1/jobs?limit=-1"), 400, "bad-request");
+    assert_problem(&ask(&world, "/v1/jobs?limit=1&limit=2"), 400, "bad-request");
+    assert_problem(&ask(&world, "/v1/jobs/%ff"), 400, "bad-request");
+    assert_problem(&ask(&world, "/v2"), 404, "no-such-path");
+    assert_problem(&post(&world, "/v1/jobs", ""), 405, "no-such-method");
+    let relative = body.to_string().replace(kept.to_str().expect("text"), "a.txt");
+    assert_problem(&post(&world, "/v1/ingest", &relative), 400, "bad-request");
+    let unknown = body.to_string().replace("payments", "paymnts");
+    assert_problem(&post(&world, "/v1/ingest", &unknown), 409, "configuration");
+    assert_problem(&post(&world, "/v1/ingest", &"x".repeat(100_000)), 413, "body");
+    let paused = post(&world, "/v1/pause", "{\"rule\":\"payments\"}");
+    assert_eq!((paused.status, paused.json()["changed"].as_bool()), (200, Some(true)), "{}", paused.text);
+    let pause = &ask(&world, "/v1/jobs").json()["halts"]["pauses"][0];
+    assert_eq!(
+        (&pause["rule"], &pause["by"]),
+        (&"payments".into(), &"root".into()),
+        "the socket tells who asks"
+    );
+    assert_problem(&post(&world, "/v1/resume", "{}"), 400, "bad-request");
+    assert_eq!(post(&world, "/v1/resume", "{\"rule\":\"payments\"}").json()["changed"], true);
+    service.stop();
+}
+
+#[test]
+fn by_the_port_nobody_is_told_anything_without_the_token_and_the_socket_is_the_owners() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (world, service) = started(PORT);
+    let url = url(&service);
+    for path in ["/v1/jobs", "/openapi.json", "/v1/rules", "/nothing"] {
+        assert_problem(&curl(&world, &[&format!("{url}{path}")]), 401, "no-token");
+        let wrong = curl(&world, &["-H", "Authorization: Bearer 0000", &format!("{url}{path}")]);
+        assert_problem(&wrong, 401, "no-token");
+    }
+    for path in ["/healthz", "/readyz"] {
+        let answer = curl(&world, &[&format!("{url}{path}")]);
+        assert_eq!((answer.status, answer.json()["status"].as_str()), (200, Some("ok")), "{path}");
+    }
+    let token_before = token(&world);
+    let answer = curl(&world, &["-H", &token_before, &format!("{url}/v1/jobs")]);
+    assert_eq!((answer.status, &answer.json()["service"]), (200, &Value::from("running")));
+    let mode = |name: &str| world.path(name).metadata().expect("is there").permissions().mode() & 0o777;
+    assert_eq!((mode("data/api.token"), mode("data/api.sock")), (0o600, 0o600));
+    service.kill();
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    assert_eq!(token(&world), token_before, "a restart keeps it");
+    assert_eq!(ask(&world, "/v1/jobs").status, 200, "the socket of the killed one is no hindrance");
+    service.stop();
+    assert!(!world.has("data/api.sock"));
+}
+
+#[test]
+fn the_group_that_is_named_may_ask_and_others_may_not() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let world = World::with_service("", "");
+    let socket = world.path("run/api.sock");
+    std::fs::create_dir(world.path("run")).expect("is made");
+    world.configure(&format!("{SOCKET}\nsocket = '{}'\nsocket_group = '4242'", socket.display()), &[""]);
+    world.sh("chmod 755 . run");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let found = socket.metadata().expect("is there");
+    assert_eq!((found.permissions().mode() & 0o777, found.gid()), (0o660, 4242));
+    let by = |group: &str| {
+        let command =
+            ["--reuid=4001", &format!("--regid={group}"), "--clear-groups", "curl", "-sS", "--unix-socket"]
+                .map(str::to_owned);
+        let mut curl = Command::new("setpriv");
+        curl.args(command).arg(&socket).arg("http://landfall/v1/jobs");
+        curl.output().expect("curl runs").status.success()
+    };
+    assert!(by("4242") && !by("4243"));
+    service.stop();
+}
+
+#[test]
+fn a_service_that_cannot_listen_as_it_was_told_does_not_start_and_says_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = format!("listen = '{}'", taken.local_addr().expect("an address"));
+    for (service, words) in [
+        ("listen = '0.0.0.0:0'", ["without TLS", "127.0.0.1:7431"]),
+        ("listen = 'localhost'", ["no address with a port", "127.0.0.1:7431"]),
+        ("listen = 'socket'\nsocket_group = 'staff'", ["cannot enter", "/run/landfall/api.sock"]),
+        (
+            "listen = '127.0.0.1:0'\ntls = { certificate = 'a.pem' }",
+            ["a certificate and its key", "server.key"],
+        ),
+        ("listen = '127.0.0.1:0'\ntls = { certificate = 'a.pem', key = 'a.key' }", ["a.pem", "PEM"]),
+        (&taken, ["another program has the port", "service.listen"]),
+    ] {
+        let world = World::with_service(service, "");
+        world.landfall(&["run"]).ends_with(2).says(&words);
+    }
+}
+
+#[test]
+fn with_tls_other_machines_may_ask_and_without_it_they_are_not_understood() {
+    let world = World::with_service(
+        "listen = '0.0.0.0:0'\ntls = { certificate = 'server.pem', key = 'server.key' }",
+        "",
+    );
+    world.sh(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout server.key -out server.pem \
+         -days 2 -subj /CN=landfall -addext subjectAltName=IP:127.0.0.1 2>/dev/null",
+    );
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let url = url(&service).replace("0.0.0.0", "127.0.0.1");
+    assert!(url.starts_with("https://"), "{url}");
+    let asked = |arguments: &[&str]| {
+        let mut all = vec!["--cacert", "server.pem"];
+        all.extend(arguments);
+        curl(&world, &all)
+    };
+    assert_problem(&asked(&[&format!("{url}/v1/jobs")]), 401, "no-token");
+    assert_eq!(asked(&["-H", &token(&world), &format!("{url}/v1/jobs")]).status, 200);
+    let plain =
+        Command::new("curl").args(["-sS", &url.replace("https", "http")]).output().expect("curl runs");
+    assert!(!plain.status.success());
+    service.stop();
+}
+
+/// Who listens; killed in the end.
+struct Listener(Child);
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        self.0.wait().ok();
+    }
+}
+
+fn listen(world: &World, path: &str, into: &str) -> Listener {
+    let into = std::fs::File::create(world.path(into)).expect("is made");
+    let mut command = Command::new("curl");
+    command.args(["-sSN", "--unix-socket", "data/api.sock", &format!("http://landfall{path}")]);
+    Listener(command.current_dir(world.path("")).stdout(into).spawn().expect("curl runs"))
+}
+
+#[test]
+fn whoever_listens_hears_of_each_change_of_a_job_and_of_the_stop() {
+    let (world, service) = started(SOCKET);
+    let mut all = listen(&world, "/v1/events", "all");
+    let _others = listen(&world, "/v1/events?rule=other", "others");
+    let heard = |name: &str, word: &str| world.text(name).contains(word);
+    wait_until("both listen", || (heard("all", "read_anew") && heard("others", "read_anew")).then_some(()));
+    world.move_in("in/a.txt", lines(3));
+    wait_until("the end is told", || heard("all", "\"state\":\"completed\"").then_some(()));
+    let told = world.text("all");
+    let states: Vec<String> = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .filter_map(|json| serde_json::from_str::<Value>(json).ok())
+        .filter_map(|change| change["state"].as_str().map(str::to_owned))
+        .collect();
+    let at =
+        |state: &str| states.iter().position(|known| known == state).unwrap_or_else(|| panic!("{states:?}"));
+    assert!(at("queued") < at("running") && at("running") < at("completed"), "{states:?}");
+    let begun = Instant::now();
+    service.stop();
+    assert!(begun.elapsed() < Duration::from_secs(8), "a listener does not hold up a stop");
+    wait_until("the listener is told", || all.0.try_wait().expect("is ours"));
+    assert!(!heard("others", "event: job"));
+}
+
+#[test]
+fn slow_and_silent_clients_hold_up_neither_others_nor_a_stop() {
+    let (world, service) = started(PORT);
+    let address = address(&service);
+    let connect = || TcpStream::connect(&address).expect("connects");
+    let token = token(&world);
+    // Nothing said; half a head; a body that does not come; an answer that is not read.
+    let silent: Vec<_> = (0..20).map(|_| connect()).collect();
+    let halves: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = connect();
+            stream.write_all(b"GET /v1/jobs HTTP/1.1\r\nHost: a\r\n").expect("is sent");
+            stream
+        })
+        .collect();
+    let bodies: Vec<_> = (0..10)
+        .map(|_| {
+            let mut stream = connect();
+            let head =
+                format!("POST /v1/adopt HTTP/1.1\r\nHost: a\r\n{token}\r\nContent-Length: 100\r\n\r\n{{");
+            stream.write_all(head.as_bytes()).expect("is sent");
+            stream
+        })
+        .collect();
+    let begun = Instant::now();
+    let answer = curl(&world, &["-H", &token, &format!("http://{address}/v1/jobs")]);
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    // One more than there is room for is closed at once, and not kept waiting.
+    let more: Vec<_> = (0..30).map(|_| connect()).collect();
+    let is_closed = |stream: &TcpStream| {
+        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("is set");
+        matches!((&*stream).read(&mut [0]), Ok(0))
+            || matches!((&*stream).read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset)
+    };
+    wait_until("some are turned away", || more.iter().any(is_closed).then_some(()));
+    assert_eq!(ask(&world, "/healthz").status, 200, "the socket has room of its own");
+    let begun = Instant::now();
+    service.stop();
+    assert!(begun.elapsed() < Duration::from_secs(8) && DEADLINE > Duration::from_secs(8));
+    drop((silent, halves, bodies));
+}
+
+#[test]
+fn the_document_names_every_path_and_they_answer() {
+    let (world, service) = started(SOCKET);
+    let document = ask(&world, "/openapi.json").json();
+    assert_eq!(document["openapi"], "3.1.0");
+    let paths = document["paths"].as_object().expect("paths");
+    assert!(paths.len() >= 15, "{:?}", paths.keys());
+    for (path, item) in paths {
+        if item.get("get").is_some() && !path.contains('{') && path != "/v1/events" {
+            assert_eq!(ask(&world, path).status, 200, "{path}");
+        }
+    }
+    service.stop();
+}
