@@ -1,6 +1,6 @@
 //! `[service]`: the control API.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where it listens, and who may ask.
