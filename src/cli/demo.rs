@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::check::counted;
 use super::exit::FAILED;
 use super::follow::Follower;
 use super::say::say;
@@ -179,8 +180,8 @@ fn tell(folder: &Path, job: &Job) -> anyhow::Result<()> {
     say!("\nJob {}: {}{}", job.id, job.state, took.map_or_else(String::new, |ms| format!(" in {ms} ms")));
     let categories = account.records_out.iter().map(|(category, count)| format!("{count} {category}"));
     say!(
-        "Account: {} records in = {} + {} dropped + {} failed",
-        account.records_in,
+        "Account: {} in = {} + {} dropped + {} failed",
+        counted(account.records_in, "record"),
         categories.collect::<Vec<_>>().join(" + "),
         account.records_dropped(),
         account.records_failed
@@ -189,7 +190,7 @@ fn tell(folder: &Path, job: &Job) -> anyhow::Result<()> {
         show_output(folder, output)?;
     }
     for (reason, count) in &account.reasons {
-        say!("\nReason for `invalid`: {reason} ({count} records)");
+        say!("\nReason for `invalid`: {reason} ({})", counted(*count, "record"));
     }
     if let Some(archived) = &job.retired_to {
         say!("\nThe source now lies in {archived}");
@@ -203,7 +204,8 @@ fn tell(folder: &Path, job: &Job) -> anyhow::Result<()> {
 fn show_output(folder: &Path, output: &PublishedOutput) -> anyhow::Result<()> {
     let path = output.path.as_path();
     let shown = path.strip_prefix(folder).unwrap_or(path);
-    say!("\n{}: {} records in {} ({} bytes)", output.category, output.records, shown.display(), output.bytes);
+    let (records, bytes) = (counted(output.records, "record"), counted(output.bytes, "byte"));
+    say!("\n{}: {records} in {} ({bytes})", output.category, shown.display());
     if path.extension().is_some_and(|suffix| suffix == "csv") {
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         text.lines().take(LINES_SHOWN).for_each(|line| say!("    {line}"));

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::check::counted;
 use super::view::{self, Stop};
 use crate::engine::Refusal;
 use crate::model::delivery::Delivery;
@@ -87,13 +88,16 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     print_delivery(out, &job.delivery)?;
     writeln!(out, "slices     {} of {} done, attempt {}", job.slices.done, job.slices.total, job.attempts)?;
     if let Some(deaths) = job.state.deaths().filter(|deaths| *deaths > 0) {
-        writeln!(out, "deaths     the service died {deaths} times while it was at this job")?;
+        let times = counted(deaths, "time");
+        writeln!(out, "deaths     the service died {times} while it was at this job")?;
     }
     if job.resumed_at_slice > 0 || job.records_again > 0 {
         writeln!(
             out,
-            "resumed    at slice {}, after record {}; {} records ran again",
-            job.resumed_at_slice, job.resumed_at_record, job.records_again
+            "resumed    at slice {}, after record {}; {} ran again",
+            job.resumed_at_slice,
+            job.resumed_at_record,
+            counted(job.records_again, "record")
         )?;
     }
     if !job.resumable {
@@ -169,10 +173,11 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
         }
     };
     writeln!(out, "\naccount{published}")?;
-    writeln!(out, "  {:>12}  records in", account.records_in)?;
+    let records = |count: u64| if count == 1 { "record" } else { "records" };
+    writeln!(out, "  {:>12}  {} in", account.records_in, records(account.records_in))?;
     print_counts(out, "to", &account.records_out)?;
     print_counts(out, "dropped by", &account.dropped_by)?;
-    writeln!(out, "  {:>12}  failed records", account.records_failed)?;
+    writeln!(out, "  {:>12}  failed {}", account.records_failed, records(account.records_failed))?;
     if account.records_skipped > 0 {
         writeln!(out, "  {:>12}  lines skipped: no records", account.records_skipped)?;
     }

@@ -271,7 +271,7 @@ fn named_in(lines: &[&[u8]], named: Option<Named>) -> Option<String> {
     (!told.is_empty()).then(|| format!("{}{more}", told.join(", ")))
 }
 
-const NO_LINE_END: &str = "does not fit this file, and its last line has no end yet";
+pub(super) const NO_LINE_END: &str = "does not fit this file, and its last line has no end yet";
 
 const NO_DIGITS: &str = "holds no hexadecimal digits where they are looked for";
 

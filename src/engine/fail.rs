@@ -1,5 +1,7 @@
 //! The ways out that publish nothing: failed, refused or aborted with quarantine, given back to wait.
 
+use std::time::Duration;
+
 use super::give_back::{end_given_back, give_back};
 use super::moving::{move_companions, move_source, plan_companions, sync_moved};
 use super::schedule::{Owner, Stage};
@@ -17,14 +19,25 @@ use crate::output::remove_partials;
 use crate::store::{LedgerOutcome, LedgerRow};
 use crate::telemetry::events;
 
+/// A checksum that does not fit, and has no line end, is whole once it has stood for so long, or for `ready.stable_for` where that is more.
+const UNENDED_FOR: Duration = Duration::from_mins(1);
+/// The same of one that only names other files: its sender may add a line for each file.
+const OF_OTHERS_FOR: Duration = Duration::from_hours(1);
+
 /// Ends a job that cannot be done. A source that ended too early goes back to wait, once for the same bytes.
 pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble) -> Result<(), Trouble> {
     if trouble.reaction == Reaction::Gone {
         job.is_gone = true;
         return end_given_back(shared, &mut job, &trouble.error.message);
     }
-    if is_to_wait(shared, &job, &trouble.reaction) && give_back(shared, &mut job, &trouble.error.message)? {
-        return Ok(());
+    if is_to_wait(shared, &job, &trouble.reaction)? {
+        let given_back = give_back(shared, &mut job, &trouble.error.message);
+        if !matches!(given_back, Ok(true)) {
+            shared.claims.given_back.forget(job.source.path.as_path());
+        }
+        if given_back? {
+            return Ok(());
+        }
     }
     job.fail(trouble.error.clone())?;
     quarantine(shared, job)
@@ -122,19 +135,22 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     Ok(())
 }
 
-/// Whether it goes back: bytes that ended early once, others until something of them changed. An operator who named the file waits for nobody.
-fn is_to_wait(shared: &Shared, job: &Job, reaction: &Reaction) -> bool {
+/// Whether it goes back: bytes that ended early once; what its checksum does not fit, until something of them changed, or the checksum has
+/// stood for long enough to be whole. An operator who named the file waits for nobody.
+fn is_to_wait(shared: &Shared, job: &Job, reaction: &Reaction) -> Result<bool, Trouble> {
     let (path, identity) = (job.source.path.as_path(), &job.source.identity);
-    match reaction {
+    let given_back = &shared.claims.given_back;
+    Ok(match reaction {
         Reaction::GiveBackUnfit(unfit) if job.source.complete_by != Some(CompleteBy::Command) => {
-            shared.claims.given_back.waits(path, identity, unfit);
-            true
+            let stable_for = shared.rules.snapshot(&shared.store, job)?.rule.ready.stable_for;
+            let at_most = if unfit.is_unended { UNENDED_FOR } else { OF_OTHERS_FOR };
+            given_back.waits(path, identity, unfit, at_most.max(stable_for))
         }
         Reaction::GiveBack | Reaction::GiveBackUnfit(_) => {
-            shared.claims.given_back.is_first(path, identity, job.source.retire)
+            given_back.is_first(path, identity, job.source.retire)
         }
         _ => false,
-    }
+    })
 }
 
 #[cfg(test)]

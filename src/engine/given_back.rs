@@ -1,12 +1,15 @@
 //! The files that were given back because they ended early, and what they were: the same bytes are not given back twice.
 //!
-//! A file whose checksum does not fit, and may still be written, waits until one of the two is another.
+//! A file whose checksum does not fit, and may still be written, waits until one of the two is another, or until the checksum has stood as it
+//! is for long enough to be whole.
 //!
-//! A sender may take such a file away, and no job ever asks for it again: of very many the oldest is forgotten, which costs it another try.
+//! A sender may take such a file away, and no job ever asks for it again: of very many the oldest is forgotten, which costs it another try,
+//! that the watch puts off.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use super::lock;
 use crate::durable_fs;
@@ -14,18 +17,36 @@ use crate::model::identity::FileIdentity;
 
 /// Files that are remembered at most.
 const REMEMBERED_MAX: usize = 10_000;
+/// Files of which only that they wait is remembered, at most: more than two full watches have in view; 64 bytes each, about.
+const WAITING_MAX: usize = 250_000;
+/// Why one of them waits.
+const UNFIT: &str = "does not fit this file (`landfall jobs` has what differs)";
 
 /// Files that were given back.
 #[derive(Debug, Default)]
 pub(super) struct GivenBack {
     early: Mutex<Remembered<FileIdentity>>,
-    unfit: Mutex<Remembered<(FileIdentity, Unfit)>>,
+    unfit: Mutex<Unfits>,
 }
+
+/// Files whose checksums do not fit.
+#[derive(Debug, Default)]
+struct Unfits {
+    /// Until when each waits, by a digest of what it and its checksum are.
+    until: HashMap<Print, Instant>,
+    /// The oldest first, with those that wait no more.
+    order: VecDeque<Print>,
+    told: Remembered<(FileIdentity, Unfit)>,
+}
+
+type Print = [u8; 16];
 
 /// What a file with a checksum held that did not fit, and may go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unfit {
     pub text: blake3::Hash,
+    /// Whether all that it may lack is the end of its line.
+    pub is_unended: bool,
     /// It follows the name of what it is about.
     pub why: String,
 }
@@ -56,20 +77,63 @@ impl GivenBack {
     /// The file went its way.
     pub(super) fn forget(&self, path: &Path) {
         lock(&self.early).files.remove(path);
-        lock(&self.unfit).files.remove(path);
+        let mut unfit = lock(&self.unfit);
+        if let Some((_, (identity, was))) = unfit.told.files.remove(path) {
+            unfit.until.remove(&print(path, &identity, &was.text));
+        }
     }
 
-    /// It waits as long as it and its checksum are these.
-    pub(super) fn waits(&self, path: &Path, identity: &FileIdentity, unfit: &Unfit) {
-        lock(&self.unfit).add(path, (*identity, unfit.clone()));
+    /// It waits as long as it and its checksum are these, but not longer than this. False: it did.
+    pub(super) fn waits(
+        &self,
+        path: &Path,
+        identity: &FileIdentity,
+        unfit: &Unfit,
+        at_most: Duration,
+    ) -> bool {
+        let (now, print) = (Instant::now(), print(path, identity, &unfit.text));
+        let mut unfits = lock(&self.unfit);
+        if let Some(until) = unfits.until.get(&print) {
+            return now < *until;
+        }
+        unfits.add(print, now.checked_add(at_most).unwrap_or(now));
+        unfits.told.add(path, (*identity, unfit.clone()));
+        true
     }
 
     /// Why a file waits that lies beside a checksum of this text.
     pub(super) fn waits_for(&self, path: &Path, identity: &FileIdentity, text: &[u8]) -> Option<String> {
-        let unfit = lock(&self.unfit);
-        let (_, (before, unfit)) = unfit.files.get(path)?;
-        let is_it = durable_fs::is_same_content(path, identity, before) && unfit.text == blake3::hash(text);
-        is_it.then(|| unfit.why.clone())
+        let text = blake3::hash(text);
+        let unfits = lock(&self.unfit);
+        let told = unfits.told.files.get(path).filter(|(_, (before, unfit))| {
+            unfit.text == text && durable_fs::is_same_content(path, identity, before)
+        });
+        let known = told.map_or(identity, |(_, (before, _))| before);
+        let until = unfits.until.get(&print(path, known, &text))?;
+        (Instant::now() < *until)
+            .then(|| told.map_or_else(|| UNFIT.to_owned(), |(_, (_, unfit))| unfit.why.clone()))
+    }
+}
+
+/// Of a file and the text of its checksum, as a file that is given back has it: a rename changes neither.
+fn print(path: &Path, identity: &FileIdentity, text: &blake3::Hash) -> Print {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(text.as_bytes()).update(&identity.inode.to_le_bytes()).update(&identity.size.to_le_bytes());
+    hasher.update(&identity.mtime_ns.to_le_bytes()).update(path.as_os_str().as_encoded_bytes());
+    let mut print = Print::default();
+    hasher.finalize_xof().fill(&mut print);
+    print
+}
+
+impl Unfits {
+    fn add(&mut self, print: Print, until: Instant) {
+        self.until.insert(print, until);
+        self.order.push_back(print);
+        if self.order.len() > WAITING_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.until.remove(&oldest);
+        }
     }
 }
 
@@ -113,6 +177,39 @@ mod tests {
         given_back.is_first(path, &file(4), true);
         given_back.forget(path);
         assert!(given_back.is_first(path, &file(4), true));
+    }
+
+    fn unfit(text: &str) -> Unfit {
+        Unfit { text: blake3::hash(text.as_bytes()), is_unended: true, why: "does not fit".to_owned() }
+    }
+
+    #[test]
+    fn a_file_that_does_not_fit_waits_while_both_are_the_same_and_not_for_ever() {
+        let (given_back, path, long) =
+            (GivenBack::default(), Path::new("in/pay.csv"), Duration::from_hours(1));
+        let why = |file: &FileIdentity, text: &str| given_back.waits_for(path, file, text.as_bytes());
+        assert!(given_back.waits(path, &file(1), &unfit("a"), long));
+        assert!(given_back.waits(path, &file(1), &unfit("a"), Duration::ZERO), "since the first time");
+        assert_eq!(why(&file(1), "a").as_deref(), Some("does not fit"));
+        assert_eq!((why(&file(2), "a"), why(&file(1), "b")), (None, None));
+        given_back.forget(path);
+        assert_eq!(why(&file(1), "a"), None);
+        assert!(given_back.waits(path, &file(1), &unfit("a"), Duration::ZERO));
+        assert_eq!(why(&file(1), "a"), None, "it is tried once more");
+        assert!(!given_back.waits(path, &file(1), &unfit("a"), long), "and fails then");
+    }
+
+    #[test]
+    fn of_very_many_files_that_do_not_fit_each_waits() {
+        let (given_back, long) = (GivenBack::default(), Duration::from_hours(1));
+        let count = 3 * REMEMBERED_MAX as u64;
+        for number in 0..count {
+            assert!(given_back.waits(&PathBuf::from(number.to_string()), &file(number), &unfit("a"), long));
+        }
+        let waits =
+            |number: &u64| given_back.waits_for(&PathBuf::from(number.to_string()), &file(*number), b"a");
+        assert!((0..count).all(|number| waits(&number).is_some()));
+        assert!(lock(&given_back.unfit).told.files.len() <= REMEMBERED_MAX);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::checksum::{Checksum, DigestKind, Digests, FILE_BYTES_MAX, Unread, Wanted};
+use super::checksum::{Checksum, DigestKind, Digests, FILE_BYTES_MAX, NO_LINE_END, Unread, Wanted};
 use super::given_back::Unfit;
 use super::trouble::{Reaction, Trouble};
 use crate::durable_fs::{self, FsError};
@@ -226,6 +226,7 @@ impl Announced {
                 let reaction = checksum.doubt.as_ref().map_or(Reaction::GiveBack, |doubt| {
                     Reaction::GiveBackUnfit(Box::new(Unfit {
                         text: *text,
+                        is_unended: doubt == NO_LINE_END,
                         why: format!("{doubt} ({difference})"),
                     }))
                 });

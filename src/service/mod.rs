@@ -23,7 +23,7 @@ use crate::engine::{Configuration, Engine, EngineError, Running};
 use crate::model::configuration::ConfigurationState;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::{OsText, escaped_path};
-use crate::model::rule::Mode;
+use crate::model::rule::{Mode, Rule};
 use crate::pipeline::Registry;
 use crate::store::StoreError;
 use crate::telemetry::logging::{self, LogFormat};
@@ -120,7 +120,14 @@ impl Service {
         let start = Start::read(&file, &registry)?;
         let settings = start.settings.clone();
         let data_dir = settings.service.data_dir.clone();
-        let live = settings.rules.iter().filter(|rule| rule.is_base() && rule.mode == Mode::Live).count();
+        let count = |is_one: fn(&Rule) -> bool| {
+            let count = settings.rules.iter().filter(|rule| is_one(rule)).count();
+            (count > 0).then_some(count) // what there is none of is not told
+        };
+        let live = count(|rule| rule.is_base() && rule.mode == Mode::Live).unwrap_or(0);
+        let shadow = count(|rule| rule.is_base() && rule.mode == Mode::Shadow);
+        let off = count(|rule| rule.is_base() && rule.mode == Mode::Off);
+        let overrides = count(|rule| !rule.is_base());
         let stop_timeout = settings.service.stop_timeout;
         let board = Arc::new(Board::new(state_of(&start), start.kept.clone()));
         let configuration: Arc<dyn Configuration> = Arc::clone(&board) as _;
@@ -140,7 +147,7 @@ impl Service {
         let running = engine.serve(settings, registry.clone(), tell_claims).inspect_err(|_| {
             shadow::wait_for_stop(aside.stop().as_ref(), stop_timeout);
         })?;
-        tracing::info!(config = %file.display(), rules = live, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
+        tracing::info!(config = %file.display(), rules = live, shadow, off, overrides, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
         let reloading = begin_reloading(&board, &engine, &aside, file, registry, start);
         if reloading.is_none() && aside.trouble().is_some() {
             tracing::error!("shadow rules are not watched before a restart: nobody tries it again");
