@@ -2,10 +2,10 @@
 //!
 //! The row says so first, durably: its sender may take the file away before the end of the row is, and nothing is lost then.
 
+use super::by_hand;
 use super::companions::{return_companions, take_companions};
-use super::retry;
+use super::gone;
 use super::shared::Shared;
-use super::take_held;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
@@ -71,8 +71,8 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     let rules = || shared.rules.now().iter().cloned().collect::<Vec<_>>();
     let is_by_hand = job.source.complete_by == Some(CompleteBy::Command);
     let is_watched = !is_by_hand && shared.rules.takes_files(&job.rule, &job.vars)
-        || retry::is_watched(&rules(), job.source.path.as_path());
-    let way = (!job.is_gone && !is_watched && job.parent.is_none()).then(|| retry::by_hand(job));
+        || by_hand::is_watched(&rules(), job.source.path.as_path());
+    let way = (!job.is_gone && !is_watched && job.parent.is_none()).then(|| by_hand::by_hand(job));
     let told =
         way.as_ref().map_or_else(|| why.to_owned(), |way| format!("{why}; no rule watches it there: {way}"));
     job.take(JobEvent::GivenBack, clock::now(), &told)?;
@@ -107,7 +107,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     }
     // It was opened for this job between that look and its row's end: nobody else reads it, and nothing else lets go of it.
     if !was_held && let Some(since) = shared.claims.held.held_since(&job.source.identity) {
-        take_held::offer_held(shared, since);
+        gone::offer_held(shared, since);
     }
     shared.delivery_decided(job.id);
     events::given_back(job, why, way.as_deref());

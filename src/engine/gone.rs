@@ -12,6 +12,10 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::JobEvent;
 use crate::model::pattern::Values;
 use crate::model::rule::Rule;
+use crate::watch::Offer;
+
+/// Why it is not read.
+pub(super) const TOO_MANY: &str = "read: too many files came at once";
 
 /// Notes a file that is gone as a job that ended before it began; `why` follows "it was gone before it was".
 pub(super) fn note(
@@ -65,4 +69,28 @@ pub(super) fn came_again(shared: &Shared, identity: &FileIdentity) {
     if let Err(error) = changed {
         tracing::warn!(job = %id, %error, "that this file came again is not noted");
     }
+}
+
+/// Has a job made of a file that is held; else it is told as gone.
+pub(super) fn offer_held(shared: &Shared, offer: Offer) {
+    let held = &shared.claims.held;
+    if !held.offer(offer.clone()) {
+        held.forget_unread(&offer.identity);
+        note_gone(shared, &offer, TOO_MANY);
+    }
+}
+
+/// Tells of a file of which no job does.
+pub(super) fn note_gone(shared: &Shared, offer: &Offer, why: &str) {
+    if job_of(shared, offer).is_none() {
+        let id = new_id(shared);
+        shared.claims.held.remember_gone(&offer.identity, id);
+        note_as(id, shared, &offer.rule, &offer.path, &offer.identity, &offer.vars, why);
+    }
+}
+
+/// The job that has it as it is.
+pub(super) fn job_of(shared: &Shared, offer: &Offer) -> Option<Job> {
+    let id = shared.store.kept(&offer.path.as_path().into(), &offer.identity).ok()??;
+    shared.store.job(id).ok().flatten()
 }

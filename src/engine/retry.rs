@@ -1,5 +1,6 @@
 //! Retrying: from its source again, under the current rule. A job that was refused or held as a resend is taken all the same then.
 
+use super::by_hand::{by_hand, is_watched};
 use super::source::{ask_folder, folder_of, is_source, out_of_reach};
 use super::taken::TakenFiles;
 use super::trouble::Trouble;
@@ -16,9 +17,8 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
-use crate::model::rule::{Mode, Rule};
+use crate::model::rule::Rule;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
-use crate::watch::rules::RuleSet;
 
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
 pub(crate) fn retry<'r>(
@@ -199,17 +199,6 @@ fn way_of(job: &Job) -> String {
 
 fn given_back(job: &Job) -> String {
     format!("its file was given back: where a rule watches it is taken as it is now; else {}", by_hand(job))
-}
-
-/// Whether one of these rules takes a file by itself.
-pub(super) fn is_watched(rules: &[Arc<Rule>], path: &Path) -> bool {
-    let taker = RuleSet::new(rules.to_vec()).ok().and_then(|set| set.assign(path));
-    taker.and_then(|(at, _)| rules.get(at)).is_some_and(|rule| rule.mode == Mode::Live)
-}
-
-/// How a file is taken that lies where no rule watches.
-pub(super) fn by_hand(job: &Job) -> String {
-    format!("`landfall ingest {} --rule {}` takes it as it is now", job.source.path, job.rule)
 }
 
 /// How a file that was ingested is taken once more.

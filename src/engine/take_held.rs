@@ -5,19 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 
+use super::gone::{TOO_MANY, job_of, note_gone, offer_held};
 use super::handle::Engine;
 use super::held::Hold;
 use super::shared::Shared;
-use super::{gone, intake, threads};
+use super::{intake, threads};
 use crate::durable_fs;
-use crate::model::job::Job;
 use crate::watch::Offer;
 
 /// Who claims files waits so long for a batch of them to be opened: its folder may hang.
 const OPENS_WITHIN: Duration = Duration::from_millis(500);
 /// Threads that open files at once, those that hang counted.
 const OPENERS_MAX: usize = 16;
-const TOO_MANY: &str = "read: too many files came at once";
 
 impl Engine {
     /// Takes files that are about to go from where they lie. A folder that hangs holds up the caller for a moment, and nobody else.
@@ -90,24 +89,6 @@ fn take_one(shared: &Shared, offer: &Offer, is_late: &AtomicBool) {
     }
 }
 
-/// Has a job made of a file that is held; else it is told as gone.
-pub(super) fn offer_held(shared: &Shared, offer: Offer) {
-    let held = &shared.claims.held;
-    if !held.offer(offer.clone()) {
-        held.forget_unread(&offer.identity);
-        note_gone(shared, &offer, TOO_MANY);
-    }
-}
-
-/// Tells of a file of which no job does.
-fn note_gone(shared: &Shared, offer: &Offer, why: &str) {
-    if job_of(shared, offer).is_none() {
-        let id = gone::new_id(shared);
-        shared.claims.held.remember_gone(&offer.identity, id);
-        gone::note_as(id, shared, &offer.rule, &offer.path, &offer.identity, &offer.vars, why);
-    }
-}
-
 /// The life of who makes jobs of them.
 pub(super) fn take_held(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
     while let Ok(batch) = offers.recv() {
@@ -129,11 +110,6 @@ pub(super) fn take_held(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
             }
         }
     }
-}
-
-fn job_of(shared: &Shared, offer: &Offer) -> Option<Job> {
-    let id = shared.store.kept(&offer.path.as_path().into(), &offer.identity).ok()??;
-    shared.store.job(id).ok().flatten()
 }
 
 /// No job was made of it.
