@@ -360,3 +360,151 @@ fn the_document_names_every_path_and_they_answer() {
     }
     service.stop();
 }
+
+/// By a parser of another make, which is strict: what it reads.
+fn parsed(world: &World, text: &str) -> Vec<(String, String, f64)> {
+    world.write("scraped", text);
+    let read = world.sh(
+        "/usr/bin/python3 -c \"
+import json
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as families
+print(json.dumps([(s.name, json.dumps(s.labels, sort_keys=True), s.value) for f in families(open('scraped').read()) for s in f.samples]))\"",
+    );
+    serde_json::from_str(&read).expect("JSON")
+}
+
+#[test]
+fn what_prometheus_scrapes_is_well_formed_and_counts_what_was_done() {
+    let rule =
+        "pipeline = [{ step = 'filter', drop = { equals = 'b' } }, { step = 'exec', command = ['cat'] }]";
+    let world = World::with_service(SOCKET, rule);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/a.txt", "a\nb\nc\n");
+    let scrape = || {
+        let answer = ask(&world, "/metrics");
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        parsed(&world, &answer.text)
+    };
+    let samples = service.wait_until("the job is counted, also among those that are listed", || {
+        let samples = scrape();
+        let completed = samples
+            .iter()
+            .find(|(name, labels, _)| name == "landfall_jobs" && labels.contains("completed"))?;
+        (completed.2 > 0.0).then_some(samples)
+    });
+    let value = |name: &str, label: &str| {
+        let found = samples.iter().find(|(known, labels, _)| known == name && labels.contains(label));
+        found.unwrap_or_else(|| panic!("{name} {label} is not in {samples:#?}")).2
+    };
+    let all = [
+        ("landfall_jobs_claimed_total", "payments", 1.0),
+        ("landfall_jobs_ended_total", "completed", 1.0),
+        ("landfall_records_read_total", "payments", 3.0),
+        ("landfall_records_written_total", "payments", 2.0),
+        ("landfall_records_dropped_total", "payments", 1.0),
+        ("landfall_records_failed_total", "payments", 0.0),
+        ("landfall_sources_read_bytes_total", "payments", 6.0),
+        ("landfall_outputs_written_bytes_total", "payments", 4.0),
+        ("landfall_job_wait_seconds_count", "payments", 1.0),
+        ("landfall_job_duration_seconds_count", "payments", 1.0),
+        ("landfall_slices_worked_total", "payments", 1.0),
+        ("landfall_workers_busy", "", 0.0),
+        ("landfall_files_waiting", "", 0.0),
+        ("landfall_configuration_problems", "", 0.0),
+        ("landfall_watch_events_lost_total", "", 0.0),
+        ("landfall_watch_folders", "", 1.0),
+    ];
+    for (name, label, expected) in all {
+        assert!((value(name, label) - expected).abs() < 1e-9, "{name} is {}", value(name, label));
+    }
+    for (name, label) in [
+        ("landfall_steps_seconds_total", "filter"),
+        ("landfall_steps_seconds_total", "exec"),
+        ("landfall_sync_duration_seconds_count", "\"file\""),
+        ("landfall_sync_duration_seconds_count", "\"folder\""),
+        ("landfall_sync_duration_seconds_count", "\"store\""),
+        ("landfall_store_bytes", ""),
+        ("landfall_disk_free_bytes", "mount"),
+        ("landfall_disk_size_bytes", "mount"),
+        ("landfall_workers", ""),
+        ("landfall_build_info", env!("CARGO_PKG_VERSION")),
+    ] {
+        assert!(value(name, label) > 0.0, "{name} {label}");
+    }
+    // What the dashboard asks for is there.
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dashboard = std::fs::read_to_string(root.join("packaging/grafana-dashboard.json")).expect("is there");
+    serde_json::from_str::<Value>(&dashboard).expect("is JSON");
+    let asked_for = dashboard.split("landfall_").skip(1).map(|rest| {
+        let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        format!("landfall_{name}")
+    });
+    let asked_for: Vec<_> = asked_for.collect();
+    assert!(asked_for.len() > 10);
+    for name in asked_for {
+        assert!(samples.iter().any(|(known, ..)| *known == name), "{name} is not there");
+    }
+    service.stop();
+}
+
+/// Where `tests/run` could install it.
+fn schemathesis() -> Option<std::path::PathBuf> {
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/schemathesis/bin/schemathesis");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join("schemathesis"));
+    std::iter::once(own).chain(on_path).find(|program| program.is_file())
+}
+
+/// Requests at random, right and wrong, made of the document; each answer must be one that the document knows.
+#[test]
+fn whatever_is_asked_the_service_has_no_error_and_answers_as_its_document_says() {
+    let Some(schemathesis) = schemathesis() else {
+        eprintln!("skipped: schemathesis is not installed (tests/run does it, where it can)");
+        return;
+    };
+    let (world, mut service) = started(PORT);
+    let url = url(&service);
+    let document = curl(&world, &["-H", &token(&world), &format!("{url}/openapi.json")]);
+    world.write("openapi.json", &document.text);
+    world.write("in/a.txt", lines(3));
+    let ran = Command::new(schemathesis)
+        .args([
+            "run",
+            "openapi.json",
+            "--url",
+            &url,
+            "--header",
+            &token(&world),
+            "--exclude-path",
+            "/v1/events",
+        ])
+        .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance"])
+        .args([
+            "--checks",
+            "response_schema_conformance,response_headers_conformance,ignored_auth,unsupported_method",
+        ])
+        .args([
+            "--max-examples",
+            "5",
+            "--max-time",
+            "15",
+            "--seed",
+            "1",
+            "--request-timeout",
+            "20",
+            "--no-color",
+        ])
+        .current_dir(world.path(""))
+        .output()
+        .expect("it runs");
+    assert!(
+        ran.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    assert!(service.exited().is_none(), "{}", service.log());
+    assert!(!service.log().contains("panic"), "{}", service.log());
+    service.stop();
+}

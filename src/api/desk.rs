@@ -1,5 +1,6 @@
 //! One request: who asks, what for, and the answer. Whatever may wait for a disk is done by a thread of its own; this only waits for it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::Builder;
@@ -14,6 +15,7 @@ use axum::routing::any;
 use blake3::Hash;
 
 use super::acts::ActLine;
+use super::metrics::Scrapes;
 use super::params::Asked;
 use super::pipe::{Giver, Piece, pipe};
 use super::problem::Problem;
@@ -82,6 +84,8 @@ pub(super) struct By {
 
 pub(super) struct Desk {
     engine: Engine,
+    data_dir: PathBuf,
+    scrapes: Scrapes,
     /// None: nobody asks by the port.
     token: Option<Hash>,
     document: String,
@@ -91,9 +95,11 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(engine: Engine, token: Option<&str>) -> Self {
+    pub(super) fn new(engine: Engine, data_dir: &Path, token: Option<&str>) -> Self {
         Self {
             engine,
+            data_dir: data_dir.to_owned(),
+            scrapes: Scrapes::default(),
             token: token.map(|token| blake3::hash(token.as_bytes())),
             document: openapi::document(&routes()),
             answers: Turns::new(ANSWERS_MAX),
@@ -160,11 +166,12 @@ impl Desk {
             Work::Ready => Ok(self.ready()),
             Work::Document => Ok(json(StatusCode::OK, self.document.clone())),
             Work::Events => self.tell_events(asked),
-            Work::Ask(_) | Work::Act(_) | Work::Halt(_) => {
+            Work::Ask(_) | Work::Act(_) | Work::Halt(_) | Work::Metrics => {
                 let Some(turn) = self.answers.take() else {
                     return Err(Problem::busy("so many questions are being answered already"));
                 };
                 let (desk, route) = (Arc::clone(self), Arc::clone(route));
+                let content = route.content();
                 let (mut out, taker) = pipe();
                 let work = move || {
                     match desk.work(&route, &asked, &by, &mut out) {
@@ -178,8 +185,8 @@ impl Desk {
                     Err(_) => Err(Problem::no_answer_in_time()),
                     Ok(None) => Err(Problem::broken()),
                     Ok(Some(Piece::Refused(problem))) => Err(problem),
-                    Ok(Some(Piece::Last(bytes))) => Ok(response(JSON, bytes.into())),
-                    Ok(Some(Piece::More(bytes))) => Ok(response(JSON, taker.into_body(bytes))),
+                    Ok(Some(Piece::Last(bytes))) => Ok(response(content, bytes.into())),
+                    Ok(Some(Piece::More(bytes))) => Ok(response(content, taker.into_body(bytes))),
                 }
             }
         }
@@ -189,6 +196,11 @@ impl Desk {
         match &route.work {
             Work::Ask(ask) => ask(&self.engine, asked, out).map_err(|stop| problem_of(&stop)),
             Work::Act(line) => self.act(line, asked, by, out),
+            Work::Metrics => {
+                let told = self.scrapes.write(&self.engine, &self.data_dir);
+                let told = told.map_err(|stop| problem_of(&stop))?;
+                std::io::Write::write_all(out, told.as_bytes()).map_err(|error| problem_of(&error.into()))
+            }
             Work::Halt(halt) => self.halt(*halt, asked, by, out),
             Work::Events | Work::Health | Work::Ready | Work::Document => Ok(()),
         }

@@ -14,6 +14,7 @@
 mod acts;
 mod desk;
 mod events;
+mod metrics;
 mod openapi;
 mod params;
 mod pipe;

@@ -35,7 +35,7 @@ pub(super) fn document(routes: &[Route]) -> String {
 }
 
 fn operation(route: &Route) -> Value {
-    let content = if matches!(route.work, Work::Events) { "text/event-stream" } else { "application/json" };
+    let content = route.content();
     let mut responses = Map::new();
     responses.insert("200".into(), answer("The answer", content, route.answer));
     if matches!(route.work, Work::Ready) {

@@ -23,6 +23,8 @@ pub(super) enum Work {
     Health,
     Ready,
     Document,
+    /// For Prometheus.
+    Metrics,
 }
 
 pub(super) struct Route {
@@ -37,6 +39,14 @@ pub(super) struct Route {
 }
 
 impl Route {
+    pub(super) fn content(&self) -> &'static str {
+        match self.work {
+            Work::Events => "text/event-stream",
+            Work::Metrics => super::metrics::CONTENT,
+            _ => "application/json",
+        }
+    }
+
     pub(super) fn is_open(&self) -> bool {
         matches!(self.work, Work::Health | Work::Ready)
     }
@@ -58,6 +68,7 @@ const RULE: Param = Param::query("rule", Kind::Text, "only jobs of this rule");
 const NUMBER: Param =
     Param::path("number", Kind::Integer(1, u64::MAX >> 1), "a failed record's place in the list");
 
+const SINCE: Param = Param::query("since", Kind::Time, "jobs that failed before need no attention");
 const JOBS: &[Param] = &[
     Param::query("state", Kind::Word(STATES), "only jobs in this state"),
     RULE,
@@ -84,6 +95,7 @@ pub(super) fn routes() -> Vec<Route> {
     let mut routes = vec![
         get("/healthz", "Whether the service answers", &[], "Status", Work::Health),
         get("/readyz", "Whether the service takes files", &[], "Status", Work::Ready),
+        get("/metrics", "What Prometheus scrapes, as OpenMetrics", &[], "Metrics", Work::Metrics),
         get("/openapi.json", "This document", &[], "Document", Work::Document),
         get(
             "/v1/jobs",
@@ -115,6 +127,13 @@ pub(super) fn routes() -> Vec<Route> {
             EVENTS,
             "Events",
             Work::Events,
+        ),
+        get(
+            "/v1/status",
+            "How the service is, and what needs attention, as `landfall status --json`",
+            &[SINCE],
+            "Overview",
+            Work::Ask(status),
         ),
         post(
             "/v1/reload",
@@ -174,6 +193,11 @@ fn rules(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
 fn configuration(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
     let state = door.configuration()?.as_ref().map(listing::jobs::configuration_json);
     Ok(writeln!(out, "{}", shown_json::to_string(&state)?)?)
+}
+
+fn status(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let status = listing::status::of_service(door, asked.get("since"))?;
+    Ok(writeln!(out, "{}", shown_json::to_string(&status)?)?)
 }
 
 fn reload(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {

@@ -67,7 +67,7 @@ impl Server {
         #[cfg(unix)]
         let (socket, path) = super::socket::bind(api, data_dir)?;
         tell(port.as_ref(), acceptor.is_some(), &data_dir.join(token::FILE));
-        let desk = Arc::new(Desk::new(engine, token.as_deref()));
+        let desk = Arc::new(Desk::new(engine, data_dir, token.as_deref()));
         let doors = Doors {
             router: desk.router(),
             port,

@@ -17,6 +17,7 @@ mod explain;
 mod explain_found;
 mod explain_path;
 mod follow;
+mod generate;
 mod ingest;
 mod init;
 mod jobs;
@@ -36,6 +37,7 @@ mod set;
 mod shadow;
 mod shadow_theirs;
 mod show;
+mod status;
 mod test;
 mod test_diff;
 mod view;
@@ -103,6 +105,8 @@ enum Command {
     Ingest(ingest::IngestArgs),
     /// List the jobs, and the files that wait to become one
     Jobs(jobs::JobsArgs),
+    /// Say how the service is, its disks, and what needs attention
+    Status(status::StatusArgs),
     /// List the rules that the service goes by: what waits for each, what it is at
     Rules(rules::RulesArgs),
     /// Say which rule takes a file, what keeps others from it, what it waits for, and which jobs it became
@@ -133,6 +137,10 @@ enum Command {
     Reload(reload::ReloadArgs),
     /// List what lies in a claim folder without a store, and give it back
     Recover(recover::RecoverArgs),
+    /// Print a script that completes command lines
+    Completions(generate::CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    Man(generate::ManArgs),
 }
 
 /// The whole `landfall` program with the steps of this registry: parses the process's arguments, runs the command, says what went
@@ -186,6 +194,9 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Abandon(args) => settings(config).and_then(|settings| abandon::run(&args, &settings)),
         Command::Rerun(args) => settings(config).and_then(|settings| rerun::run(&args, &settings)),
         Command::Reload(args) => reload::run(&args, config),
+        Command::Status(args) => settings(config).and_then(|settings| status::run(&args, &settings)),
+        Command::Completions(args) => generate::completions(&args, Cli::command()),
+        Command::Man(args) => generate::man(&args, Cli::command()),
         Command::Recover(args) => recover::run(&args, config),
         Command::Retry(args) => settings(config).and_then(|settings| retry::run(&args, &settings)),
     };

@@ -9,6 +9,7 @@ use super::names::{Entry, Kind, Reach};
 use super::platform;
 use super::whereabouts::note_place;
 use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs, SAMPLE};
+use crate::telemetry::metrics::timed;
 
 /// Of a larger file a sample is read to know it again: its windows, evenly spaced from its begin to its end.
 const DIGEST_BYTES_MAX: u64 = SAMPLE_WINDOWS * SAMPLE_WINDOW_BYTES;
@@ -18,13 +19,13 @@ const SAMPLE_WINDOW_BYTES: u64 = 1 << 20;
 /// Makes the content of an open file durable, and its size; `path` is for the message.
 pub fn sync_data(file: &File, path: &Path) -> Result<(), FsError> {
     note_place(path);
-    file.sync_data().map_err(|e| FsError::new(SYNC, path, e))
+    timed("file", || file.sync_data()).map_err(|e| FsError::new(SYNC, path, e))
 }
 
 /// Makes the content of an open file durable, and everything about it; `path` is for the message.
 pub(crate) fn sync_all(file: &File, path: &Path) -> Result<(), FsError> {
     note_place(path);
-    file.sync_all().map_err(|e| FsError::new(SYNC, path, e))
+    timed("file", || file.sync_all()).map_err(|e| FsError::new(SYNC, path, e))
 }
 
 /// Gives a file its Unix permissions, whatever the umask says (nothing to do on Windows).

@@ -9,6 +9,8 @@ use super::error::SYNC;
 use super::shared_sync;
 #[cfg(unix)]
 use super::unix::{is_unsupported, open_folder};
+#[cfg(unix)]
+use crate::telemetry::metrics::timed;
 
 /// Makes the names in a folder durable (nothing to do on Windows).
 #[cfg(unix)]
@@ -19,7 +21,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), FsError> {
 #[cfg(unix)]
 fn sync_now(folder: &Path) -> Result<(), FsError> {
     let open = open_folder(folder).map_err(|e| FsError::new("open the folder", folder, e))?;
-    match open.sync_all() {
+    match timed("folder", || open.sync_all()) {
         // Some network and FUSE file systems have no sync of folders; there is nothing else to ask them for.
         Err(error) if is_unsupported(&error) => Ok(()),
         done => done.map_err(|e| FsError::new(SYNC, folder, e)),

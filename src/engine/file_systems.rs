@@ -2,7 +2,7 @@
 //!
 //! Told by the names of a rule's folders and the system's list of mounts: to ask a file system where it is could hang.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,6 +61,16 @@ pub(super) fn folders_of(rule: &Rule) -> Vec<PathBuf> {
     let own = [&rule.source.claim_dir, &rule.source.quarantine_dir].into_iter().flatten().cloned();
     let all = outputs.chain(signals.map(|path| fixed_folder(path))).chain(archive).chain(own);
     all.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The mounts of all that these rules and the data folder use, each with one of their folders on it; mounts are told by names alone.
+pub(crate) fn disks_of(rules: &[Rule], data_dir: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let mounts = Mounts::now();
+    let mut disks = BTreeMap::from([(mounts.of(data_dir), data_dir.to_owned())]);
+    for folder in rules.iter().flat_map(|rule| watched_folders(rule).into_iter().chain(folders_of(rule))) {
+        disks.entry(mounts.of(&folder)).or_insert(folder);
+    }
+    disks.into_iter().collect()
 }
 
 /// Rules whose folders lie on one file system, or in each other, are watched together: a file that two of them match is one candidate.

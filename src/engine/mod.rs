@@ -101,6 +101,7 @@ mod work;
 pub(crate) use disk_space::mounts_away;
 pub(crate) use door::{Act, Answers, Configuration, Door, FileWaiting, JobFilter, Refusal};
 pub(crate) use error::EngineError;
+pub(crate) use file_systems::disks_of;
 pub(crate) use handle::{Engine, could_ingest, unknown_rule};
 use lock::lock;
 pub(crate) use opening::Purpose;

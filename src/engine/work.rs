@@ -14,6 +14,7 @@ use crate::model::fault::FaultKind;
 use crate::model::slice::{EntryShape, Slice};
 use crate::pipeline::{PipelineWorker, SliceResult};
 use crate::store::MemoryBudget;
+use crate::telemetry::metrics::METRICS;
 
 /// Pause before the second try of a slice whose step broke; doubles for each further try.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
@@ -53,9 +54,11 @@ pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
 fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
     let TakenSlice { slice, lease, large } = taken;
     durable_fs::leave_place(); // a step may take long
+    let _at_work = METRICS.at_work(&run.rule.rule.name);
     let worked = guard("work", || {
         let mut steps = run.take_steps();
         let worked = work(shared, run, &mut steps, &slice);
+        note_time(run, &mut steps);
         run.put_steps(steps);
         worked
     });
@@ -76,6 +79,15 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
         shared.dispatch.slices_again(); // another one may wait for it
     }
     shared.settle(run);
+}
+
+/// Which steps took how long.
+fn note_time(run: &Run, steps: &mut PipelineWorker) {
+    let rule = &run.rule.rule;
+    for (places, time) in steps.take_spent() {
+        let names = rule.pipeline.get(places).into_iter().flatten().map(|step| step.step.as_str());
+        METRICS.spent(&rule.name, names.collect::<Vec<_>>().join("+"), time);
+    }
 }
 
 fn work(

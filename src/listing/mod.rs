@@ -2,10 +2,12 @@
 //!
 //! They are written as they are read, so that memory does not grow with a list.
 
+pub(crate) mod disks;
 pub(crate) mod jobs;
 pub(crate) mod records;
 pub(crate) mod reload;
 pub(crate) mod rules;
+pub(crate) mod status;
 
 use std::io::{self, Write};
 

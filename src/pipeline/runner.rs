@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::broken::StepBroken;
 use super::plan::Pipeline;
@@ -34,6 +34,8 @@ pub struct PipelineWorker {
     at_step: usize,
     /// The steps that took a run of this slice to its end.
     answered: Vec<usize>,
+    /// How long each step took since somebody asked; those that see each record in turn count with the first of them.
+    spent: Vec<Duration>,
 }
 
 /// A step that did not answer, for how many records in a row of those it saw.
@@ -64,6 +66,7 @@ impl PipelineWorker {
             chunk_sizes: Vec::new(),
             at_step: 0,
             answered: Vec::new(),
+            spent: Vec::new(),
         }
     }
 
@@ -125,6 +128,14 @@ impl PipelineWorker {
         Ok(sum)
     }
 
+    /// Time in steps since this was asked last, each with the place of the first step and the one behind the last.
+    pub(crate) fn take_spent(&mut self) -> Vec<(std::ops::Range<usize>, Duration)> {
+        let spent = std::mem::take(&mut self.spent);
+        let firsts: Vec<_> = spent.iter().enumerate().filter(|(_, time)| !time.is_zero()).collect();
+        let end_of = |at: usize| firsts.get(at + 1).map_or(self.pipeline.steps.len(), |(next, _)| *next);
+        firsts.iter().enumerate().map(|(at, (first, time))| (*first..end_of(at), **time)).collect()
+    }
+
     /// After the job's last slice, before anything of it is published: every step has its last word.
     pub fn end(mut self) -> Result<(), StepBroken> {
         for (position, step) in self.steps.iter_mut().enumerate() {
@@ -165,13 +176,17 @@ impl PipelineWorker {
 
     fn run_steps(&mut self, slice: &Slice, shape: &EntryShape) -> Result<SliceResult, StepBroken> {
         self.make_steps();
-        let Self { pipeline, steps, reader, scratch, resolved, chunk_sizes, at_step, answered, .. } = self;
+        let Self {
+            pipeline, steps, reader, scratch, resolved, chunk_sizes, at_step, answered, spent, ..
+        } = self;
         let Some((_, resolved)) = resolved else {
             return Err(pipeline.broken(0, "the entry's shape is not known".to_owned()));
         };
         let mut work = Work::new(pipeline, slice, resolved, &mut **reader, scratch);
+        spent.resize(steps.len(), Duration::ZERO);
         let mut first = 0;
         while first < steps.len() {
+            let begun = Instant::now();
             let together =
                 steps.iter().skip(first).take_while(|step| matches!(step, StepInstance::Each(_))).count();
             if together == 0 {
@@ -186,6 +201,7 @@ impl PipelineWorker {
                         answered.push(first);
                     }
                 }
+                spent[first] += begun.elapsed();
                 first += 1;
                 continue;
             }
@@ -199,6 +215,7 @@ impl PipelineWorker {
                     }
                 }
             }
+            spent[first] += begun.elapsed();
             first += together;
         }
         work.finish(shape, chunk_sizes)

@@ -78,6 +78,7 @@ use crate::durable_fs::HeldFolder;
 use crate::model::account::Account;
 use crate::model::job::Entry;
 use crate::output::PartialState;
+use crate::telemetry::metrics::timed;
 
 pub(crate) use changes::Changes;
 pub(crate) use deliveries::{ArchivedFile, ArchivedRow, Earlier, Published};
@@ -209,7 +210,7 @@ impl Store {
     ///
     /// A failure is for good: the store takes nothing more, and the service must stop.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.inner.rows.sync()
+        timed("store", || self.inner.rows.sync())
     }
 
     /// Makes durable what nobody waits for, and sees that a flush under way comes to its end.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::metrics::METRICS;
 use crate::model::amount;
 use crate::model::category::Category;
 use crate::model::complete_by::CompleteBy;
@@ -14,6 +15,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 
 pub(crate) fn claimed(job: &Job) {
+    METRICS.claimed(job);
     tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, bytes = job.source.identity.size, complete_by = complete_by(job), "claimed");
 }
 
@@ -213,6 +215,7 @@ pub(crate) fn misspelt(job: &Job, remark: &str) {
 }
 
 pub(crate) fn completed(job: &Job) {
+    METRICS.completed(job);
     let account = &job.account;
     tracing::info!(
         job = %job.id, rule = job.rule, path = %job.source.path, records_in = account.records_in,
@@ -232,6 +235,7 @@ fn told_counts(counts: &BTreeMap<Category, u64>) -> String {
 }
 
 pub(crate) fn failed(job: &Job) {
+    METRICS.ended(job);
     let error = job.error.as_ref();
     tracing::error!(
         job = %job.id, rule = job.rule, path = %job.source.path, error = error.map_or("", |e| e.message.as_str()),
@@ -279,6 +283,7 @@ pub(crate) fn abandoned(job: &Job, reason: &str, by: &str) {
 
 /// An operator ended a job.
 pub(crate) fn aborted(job: &Job) {
+    METRICS.ended(job);
     tracing::warn!(
         job = %job.id, rule = job.rule, path = %job.source.path,
         source = job.retired_to.as_ref().unwrap_or(job.source_path()).to_string(), "aborted; nothing was published"
@@ -305,6 +310,7 @@ pub(crate) fn strays(folder: &OsText, claimed: usize, quarantined: usize) {
 
 /// A resend that the rule refuses: nothing was published.
 pub(crate) fn refused(job: &Job) {
+    METRICS.ended(job);
     let error = job.error.as_ref();
     tracing::warn!(
         job = %job.id, rule = job.rule, path = %job.source.path, why = error.map_or("", |e| e.message.as_str()),

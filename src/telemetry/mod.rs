@@ -2,3 +2,4 @@
 
 pub(crate) mod events;
 pub(crate) mod logging;
+pub(crate) mod metrics;

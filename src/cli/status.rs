@@ -1,0 +1,70 @@
+//! `landfall status`: how the service is, for people and for monitors.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+
+use super::exit::FAILED;
+use super::jobs::parse_since;
+use super::view::{self, Stop};
+use crate::listing::disks::Disk;
+use crate::listing::status::{self, Status};
+use crate::model::rule::Settings;
+use crate::model::shown_json;
+
+/// The arguments of `landfall status`.
+#[derive(clap::Args)]
+#[command(after_help = "Exit code 1 where something needs attention, which is printed with what to do.")]
+pub(super) struct StatusArgs {
+    /// Jobs that failed before need no attention: a date or time (UTC), or how long ago, like 2h or 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    since: Option<Timestamp>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &StatusArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let door = view::door(settings)?;
+    let mut needs_attention = false;
+    let printed = view::print(|out| {
+        let status = status::of(door.as_deref(), settings, args.since)?;
+        needs_attention = !status.attention.is_empty();
+        if args.json {
+            return Ok(writeln!(out, "{}", shown_json::to_string(&status)?)?);
+        }
+        print(out, &status)
+    })?;
+    Ok(if needs_attention { ExitCode::from(FAILED) } else { printed })
+}
+
+fn print(out: &mut dyn Write, status: &Status) -> Result<(), Stop> {
+    let Status { service, rules, jobs, files_waiting, disks, attention, .. } = status;
+    writeln!(out, "service    {service}, {rules} {}", if *rules == 1 { "rule" } else { "rules" })?;
+    let states: Vec<_> = jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    writeln!(out, "jobs       {}", if states.is_empty() { "none".to_owned() } else { states.join(", ") })?;
+    writeln!(out, "waiting    {files_waiting} {}", if *files_waiting == 1 { "file" } else { "files" })?;
+    for disk in disks {
+        writeln!(out, "disk       {}", told(disk))?;
+    }
+    if attention.is_empty() {
+        return Ok(writeln!(out, "nothing needs attention")?);
+    }
+    writeln!(out, "\nneeds attention")?;
+    for item in attention {
+        writeln!(out, "  {}", view::printable(item.message.as_bytes(), usize::MAX))?;
+        writeln!(out, "    {}", item.hint)?;
+    }
+    Ok(())
+}
+
+fn told(disk: &Disk) -> String {
+    let Disk { mount, folder, free, total, trouble, .. } = disk;
+    let what = match (trouble, free.zip(*total)) {
+        (Some(trouble), _) => trouble.clone(),
+        (None, Some((free, total))) => format!("{} of {} free", view::bytes(free), view::bytes(total)),
+        (None, None) => "does not tell its size".to_owned(),
+    };
+    format!("{mount}: {what} ({folder})")
+}

@@ -1,0 +1,178 @@
+//! How the service is: what it is at, its disks, and what needs somebody's attention.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::disks::{self, Disk};
+use super::{Stop, service_word};
+use crate::config;
+use crate::engine::{Door, JobFilter};
+use crate::model::amount;
+use crate::model::configuration::ConfigurationState;
+use crate::model::fault::WaitsFor;
+use crate::model::job::Job;
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::job_view::VIEW_VERSION;
+use crate::model::rule::Settings;
+use crate::watch;
+
+/// See the module; its JSON.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    version: u32,
+    /// `running`, or `stopped`.
+    pub(crate) service: &'static str,
+    pub(crate) rules: usize,
+    /// How many are listed, by state.
+    pub(crate) jobs: BTreeMap<&'static str, u64>,
+    pub(crate) files_waiting: u64,
+    pub(crate) disks: Vec<Disk>,
+    /// None: all is well.
+    pub(crate) attention: Vec<Attention>,
+}
+
+/// What somebody should look at.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Attention {
+    /// In a word: `service`, `configuration`, `disk`, `folder`, `rule_stopped`, `failed`, `refused`, or what jobs wait for.
+    pub(crate) about: &'static str,
+    pub(crate) message: String,
+    pub(crate) hint: String,
+    /// How many jobs it is about, and the newest of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) jobs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) job: Option<JobId>,
+}
+
+impl Attention {
+    fn new(about: &'static str, message: String, hint: &str) -> Self {
+        Self { about, message, hint: hint.to_owned(), jobs: None, job: None }
+    }
+}
+
+/// Of the running service by itself.
+pub(crate) fn of_service(door: &dyn Door, since: Option<Timestamp>) -> Result<Status, Stop> {
+    let kept = door.kept_configuration()?;
+    let settings =
+        config::read_kept(&kept, None).map_err(|problems| std::io::Error::other(problems.to_string()))?;
+    of(Some(door), &settings, since)
+}
+
+/// `since`: jobs that failed before need nobody's attention.
+pub(crate) fn of(
+    door: Option<&dyn Door>,
+    settings: &Settings,
+    since: Option<Timestamp>,
+) -> Result<Status, Stop> {
+    let mut status = Status {
+        version: VIEW_VERSION,
+        service: service_word(door),
+        rules: settings.rules.iter().filter(|rule| rule.is_base()).count(),
+        jobs: BTreeMap::new(),
+        files_waiting: 0,
+        disks: disks::look(settings),
+        attention: Vec::new(),
+    };
+    if !door.is_some_and(Door::is_service) {
+        let hint = "start it with `landfall run`; its log says why it ended";
+        status.attention.push(Attention::new("service", "no service is running".into(), hint));
+    }
+    if let Some(state) = door.map(Door::configuration).transpose()?.flatten() {
+        status.attention.extend(of_configuration(&state));
+    }
+    status.attention.extend(status.disks.iter().filter_map(of_disk));
+    if let Some(door) = door {
+        let halts = door.halts()?;
+        let stopped = halts.failed.iter().filter(|(_, failed)| failed.stopped_at.is_some());
+        status.attention.extend(stopped.map(|(rule, failed)| {
+            let message = format!("rule \"{rule}\" claims nothing: {} jobs failed in a row", failed.failures);
+            let hint = format!("mend what is wrong, then `landfall resume --rule {rule}`");
+            Attention { job: Some(failed.last), ..Attention::new("rule_stopped", message, &hint) }
+        }));
+        for file in door.files_waiting() {
+            let file = file?;
+            if !watch::is_of_folder(&file.reason) {
+                status.files_waiting += 1;
+            } else if !watch::is_mere_note(&file.reason) {
+                let message = format!("{}: {}", file.path, file.reason);
+                status.attention.push(Attention::new("folder", message, "`landfall check` says what to do"));
+            }
+        }
+        count_jobs(&mut status, door, since)?;
+    }
+    Ok(status)
+}
+
+fn of_configuration(state: &ConfigurationState) -> Option<Attention> {
+    let first = state.problems.first()?;
+    let message = format!("the configuration is wrong: {}", first.message);
+    Some(Attention::new("configuration", message, "`landfall check` shows every problem"))
+}
+
+fn of_disk(disk: &Disk) -> Option<Attention> {
+    if let Some(trouble) = &disk.trouble {
+        let hint = "see whether its server, or the device, answers; everything goes on by itself";
+        return Some(Attention::new("disk", format!("the file system of {}: {trouble}", disk.folder), hint));
+    }
+    let (free, free_min) = disk.free.zip(disk.free_min).filter(|_| disk.is_short())?;
+    let (free, free_min) = (amount::bytes(free), amount::bytes(free_min));
+    let message = format!(
+        "{free} are free on the file system of {}, less than {free_min} (`service.free_min`)",
+        disk.folder
+    );
+    Some(Attention::new("disk", message, "make room there; jobs and files that wait go on by themselves"))
+}
+
+fn count_jobs(status: &mut Status, door: &dyn Door, since: Option<Timestamp>) -> Result<(), Stop> {
+    let mut kinds: BTreeMap<&'static str, Attention> = BTreeMap::new();
+    for job in door.list(&JobFilter::default()) {
+        let job = job?;
+        *status.jobs.entry(job.state.get().as_str()).or_default() += 1;
+        let is_old = since.is_some_and(|since| job.finished_at.unwrap_or(job.created_at) < since);
+        let Some((about, told)) = trouble_of(&job).filter(|_| !(is_old && job.state.is_final())) else {
+            continue;
+        };
+        let jobs = kinds.get(about).and_then(|known| known.jobs).unwrap_or(0) + 1;
+        let what = match about {
+            "failed" | "refused" if jobs == 1 => format!("one job is {about}"),
+            "failed" | "refused" => format!("{jobs} jobs are {about}, the newest"),
+            _ if jobs == 1 => "one job waits".to_owned(),
+            _ => format!("{jobs} jobs wait, the newest"),
+        };
+        // Older ones come first: the last one tells.
+        let message = format!("{what}, {}: {told}", job.id);
+        let hint =
+            format!("`landfall show {}` says more; `landfall jobs --state {}` lists them", job.id, job.state);
+        kinds.insert(
+            about,
+            Attention { jobs: Some(jobs), job: Some(job.id), ..Attention::new(about, message, &hint) },
+        );
+    }
+    status.attention.extend(kinds.into_values());
+    Ok(())
+}
+
+/// Why a job will not go on by itself.
+fn trouble_of(job: &Job) -> Option<(&'static str, &str)> {
+    let error = || job.error.as_ref().map_or("", |error| error.message.as_str());
+    match job.state.get() {
+        JobState::Failed => return Some(("failed", error())),
+        JobState::Refused => return Some(("refused", error())),
+        _ => {}
+    }
+    let waiting = job.waiting.as_ref()?;
+    let about = match waiting.waits_for {
+        WaitsFor::Disk => "disk_space",
+        WaitsFor::Mount => "mount",
+        WaitsFor::Key => "key",
+        WaitsFor::Config => "rule",
+        WaitsFor::Settling => "settling",
+        // These end by themselves, or were asked for.
+        _ => return None,
+    };
+    Some((about, waiting.detail.as_str()))
+}
