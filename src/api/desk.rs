@@ -89,7 +89,7 @@ pub(super) struct Desk {
     /// None: nobody asks by the port.
     token: Option<Hash>,
     document: String,
-    pub(super) answers: Arc<Turns>,
+    answers: Arc<Turns>,
     listeners: Arc<Turns>,
     pub(super) stops: AtomicBool,
 }
@@ -106,6 +106,11 @@ impl Desk {
             listeners: Turns::new(LISTENERS_MAX),
             stops: AtomicBool::new(false),
         }
+    }
+
+    /// Whether nobody is being answered, or listens.
+    pub(super) fn is_idle(&self) -> bool {
+        self.answers.are_all_back() && self.listeners.are_all_back()
     }
 
     /// Every path that there is.

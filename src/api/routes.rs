@@ -86,6 +86,8 @@ const SCOPE: &[Param] = &[
     Param::body("sender", Kind::Text, "what comes from this sender").optional(),
     Param::body("all", Kind::Bool, "true: everything").optional(),
 ];
+const FILE: &[Param] =
+    &[Param { required: true, ..Param::query("path", Kind::FilePath, "its absolute path") }];
 const EVENTS: &[Param] = &[RULE, Param::query("job", Kind::Text, "only this job, by its whole id")];
 
 pub(super) fn routes() -> Vec<Route> {
@@ -127,6 +129,13 @@ pub(super) fn routes() -> Vec<Route> {
             EVENTS,
             "Events",
             Work::Events,
+        ),
+        get(
+            "/v1/file",
+            "What the service knows of a file: how it waits to be taken, or why it is not taken again",
+            FILE,
+            "File",
+            Work::Ask(file),
         ),
         get(
             "/v1/status",
@@ -193,6 +202,11 @@ fn rules(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
 fn configuration(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
     let state = door.configuration()?.as_ref().map(listing::jobs::configuration_json);
     Ok(writeln!(out, "{}", shown_json::to_string(&state)?)?)
+}
+
+fn file(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let known = door.file_known(&asked.text("path").unwrap_or_default().into())?;
+    Ok(writeln!(out, "{}", shown_json::to_string(&known)?)?)
 }
 
 fn status(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {

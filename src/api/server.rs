@@ -4,7 +4,9 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -151,7 +153,7 @@ async fn listen(doors: Doors, desk: Arc<Desk>, mut stopped: watch::Receiver<bool
     stopped.changed().await.ok(); // an end of the sender is a stop, too
     desk.stops.store(true, Ordering::Release);
     let all_are_back = async {
-        while !desk.answers.are_all_back() {
+        while !desk.is_idle() {
             tokio::time::sleep(LAST_ANSWERS_PAUSE).await;
         }
         tokio::time::sleep(LAST_ANSWERS_PAUSE).await; // what was answered is written

@@ -30,8 +30,7 @@ pub(super) fn read_or_make(data_dir: &Path) -> Result<String, ApiError> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let token = new_secret().to_hex().to_string();
-            durable_fs::write_file(&path, format!("{token}\n").as_bytes(), true, 0o600)
-                .map_err(ApiError::Token)?;
+            durable_fs::write_secret(&path, format!("{token}\n").as_bytes()).map_err(ApiError::Token)?;
             Ok(token)
         }
         Err(source) => Err(ApiError::Token(FsError::new("open", &path, source))),

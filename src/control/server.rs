@@ -82,7 +82,7 @@ impl Server {
         let server = Self { address_file, port, stopping, listening: Some(listening) };
         // Plain data: serializing it cannot fail.
         let text = serde_json::to_vec(&address).unwrap_or_default();
-        durable_fs::write_file(&server.address_file, &text, true, 0o600)?;
+        durable_fs::write_secret(&server.address_file, &text)?;
         Ok(server)
     }
 

@@ -96,7 +96,9 @@ pub(crate) use probe::{
 pub(crate) use reach::keep_reached;
 #[cfg(all(unix, test))]
 pub(crate) use rename::note_link;
-pub(crate) use rename::{forget_note, rename_no_replace, rename_replace, take_file, write_file};
+pub(crate) use rename::{
+    forget_note, rename_no_replace, rename_replace, take_file, write_file, write_secret,
+};
 #[cfg(target_os = "linux")]
 pub(crate) use rights::{Writers, writers};
 pub(crate) use rights::{mount_for_us_alone, refusal};
@@ -107,9 +109,10 @@ pub(crate) use shell::word as shell_word;
 pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]
 pub(crate) use unix::open_unblocked;
-pub(crate) use users::{CAP_LEASE, group_of_user, has_capability, user_name};
 #[cfg(unix)]
-pub(crate) use users::{group_id, shown_user, user_of_process};
+pub(crate) use users::{
+    CAP_LEASE, group_id, group_of_user, has_capability, shown_user, user_name, user_of_process,
+};
 pub(crate) use whereabouts::{hanging, leave_place, note_place, place_of};
 #[cfg(windows)]
 pub(crate) use windows::user_of_process;

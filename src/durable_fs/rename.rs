@@ -1,6 +1,7 @@
 //! Renames, and whole files written and renamed.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -30,9 +31,25 @@ pub(crate) fn rename_replace(from: &Path, to: &Path) -> Result<Renamed, FsError>
 ///
 /// `Done`, or `NameTaken` where a file lies there and `replace` is false. `mode` are Unix permissions, the umask aside.
 pub(crate) fn write_file(path: &Path, bytes: &[u8], replace: bool, mode: u32) -> Result<Renamed, FsError> {
+    write(path, replace, |partial| write_partial(partial, bytes, |file| set_mode(file, partial, mode)))
+}
+
+/// The same for what its owner alone may read, on Windows too, whatever the folder allows; it replaces what is there.
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    let keep = |partial: &Path| {
+        platform::keep_to_owner(partial).map_err(|e| FsError::new("close to others", partial, e))
+    };
+    write(path, true, |partial| write_partial(partial, bytes, |_| keep(partial))).map(drop)
+}
+
+fn write(
+    path: &Path,
+    replace: bool,
+    write_partial: impl FnOnce(&Path) -> Result<(), FsError>,
+) -> Result<Renamed, FsError> {
     let partial = PartialName::of(path);
     let partial = partial.0.as_path();
-    write_partial(partial, bytes, mode)?;
+    write_partial(partial)?;
     let renamed = if replace { rename_replace(partial, path)? } else { rename_no_replace(partial, path)? };
     match renamed {
         Renamed::Done => sync_folder(parent_of(path))?,
@@ -69,10 +86,16 @@ impl Drop for PartialName {
     }
 }
 
-fn write_partial(partial: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
+/// `permit` comes before the first byte.
+fn write_partial(
+    partial: &Path,
+    bytes: &[u8],
+    permit: impl FnOnce(&File) -> Result<(), FsError>,
+) -> Result<(), FsError> {
     let mut file = create_private(partial)?;
-    let written = file.write_all(bytes).map_err(|e| FsError::new("write", partial, e));
-    if let Err(error) = written.and_then(|()| set_mode(&file, partial, mode)) {
+    let permitted = permit(&file);
+    let mut write = || file.write_all(bytes).map_err(|e| FsError::new("write", partial, e));
+    if let Err(error) = permitted.and_then(|()| write()) {
         drop(file);
         // The first error is the one to tell.
         remove_file(partial).ok();

@@ -121,6 +121,12 @@ fn kind_of(kind: FileType) -> Kind {
     }
 }
 
+/// What is made private is its owner's alone already.
+#[allow(clippy::unnecessary_wraps, reason = "one signature for all platforms")]
+pub(super) fn keep_to_owner(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Lets nobody else write what this process makes, whatever the umask that it was started under. Once, at the start.
 pub(crate) fn narrow_umask() {
     let others = Mode::from_raw_mode(0o022);

@@ -14,7 +14,13 @@ use std::time::Duration;
 use windows_sys::Win32::Foundation::{
     ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_CANT_RESOLVE_FILENAME, ERROR_FILE_EXISTS,
     ERROR_INVALID_FUNCTION, ERROR_LOCK_VIOLATION, ERROR_NOT_SUPPORTED, ERROR_SHARING_VIOLATION,
-    ERROR_TOO_MANY_OPEN_FILES, FILETIME,
+    ERROR_TOO_MANY_OPEN_FILES, FILETIME, LocalFree,
+};
+use windows_sys::Win32::Security::Authorization::{
+    ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1,
+};
+use windows_sys::Win32::Security::{
+    DACL_SECURITY_INFORMATION, PROTECTED_DACL_SECURITY_INFORMATION, PSECURITY_DESCRIPTOR, SetFileSecurityW,
 };
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
@@ -241,6 +247,34 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
         return Err(landing::no_plain_file(path));
     }
     file.set_len(0).map(|()| file)
+}
+
+/// Lets nobody else at a file than its owner, the system and its administrators.
+#[allow(unsafe_code, reason = "std does not set access lists")]
+pub(super) fn keep_to_owner(path: &Path) -> io::Result<()> {
+    const LIST: &str = "D:P(A;;FA;;;OW)(A;;FA;;;SY)(A;;FA;;;BA)";
+    let list: Vec<u16> = LIST.encode_utf16().chain([0]).collect();
+    let mut descriptor: PSECURITY_DESCRIPTOR = std::ptr::null_mut();
+    // SAFETY: the text ends with 0, and the descriptor is written to a variable of ours; nobody asks for its size.
+    let made = unsafe {
+        ConvertStringSecurityDescriptorToSecurityDescriptorW(
+            list.as_ptr(),
+            SDDL_REVISION_1,
+            &raw mut descriptor,
+            std::ptr::null_mut(),
+        )
+    };
+    if made == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let name = wide(path);
+    let which = DACL_SECURITY_INFORMATION | PROTECTED_DACL_SECURITY_INFORMATION;
+    // SAFETY: the name ends with 0, and the descriptor was made above.
+    let set = unsafe { SetFileSecurityW(name.as_ptr(), which, descriptor) };
+    let done = if set == 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    // SAFETY: the system made it, and nobody has it any more.
+    unsafe { LocalFree(descriptor) };
+    done
 }
 
 /// There is no such limit.
