@@ -106,31 +106,6 @@ fn a_name_of_a_file_whose_job_is_done_does_not_keep_the_marker_from_going() {
     assert_eq!(world.files("out"), ["one-a.main", "one-b.main"]);
 }
 
-/// A backup by hard links, made or removed while nobody looks, changes when the file was changed last, and nothing that its sender did.
-#[test]
-fn a_name_elsewhere_that_came_or_went_while_the_service_was_down_lets_no_file_wait_for_another_marker() {
-    let world = World::new(RULE);
-    world.write("in/made/a.txt", "a");
-    world.write("in/gone/b.txt", "b");
-    world.sh("mkdir backup; ln in/gone/b.txt backup/b; sleep 0.02");
-    for folder in ["made", "gone"] {
-        world.write(format!("in/{folder}/_SUCCESS"), "");
-    }
-    world.sh("sleep 0.02; touch in/*/_SUCCESS; sleep 0.02; ln in/made/a.txt backup/a; rm backup/b");
-    let mut service = world.start();
-    for folder in ["made", "gone"] {
-        service.wait_until("it goes with its marker", || (archived(&world, folder).len() == 2).then_some(()));
-    }
-    service.stop();
-    // What is moved in after the marker, as old as it may be, waits all the same.
-    world.write("c", "c");
-    world.write("in/moved/_SUCCESS", "");
-    world.sh("touch -d '1 hour ago' c; sleep 0.02; mv c in/moved/c.txt");
-    let mut service = world.start();
-    waits_for(&mut service, &world, "in/moved/c.txt", "for the next marker");
-    service.stop();
-}
-
 /// One of the batch is given back, waits, and is refused at last; the marker does not go before it, nor lets it wait for another one.
 #[test]
 fn a_file_that_is_refused_holds_up_neither_the_others_nor_the_marker() {

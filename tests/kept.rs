@@ -223,3 +223,37 @@ fn a_large_file_that_is_written_at_its_begin_or_its_end_is_another_though_its_ti
     service.stop();
     assert_eq!(world.jobs().len(), 3);
 }
+
+/// Goal: a job that finds its file no more leaves nothing that keeps the file, under its new name, from being taken.
+#[test]
+fn a_file_that_is_renamed_while_its_job_runs_or_once_it_failed_is_taken_by_its_new_name() {
+    let world = World::new(&format!("{KEEPS}pipeline = [{{ step = \"exec\", command = [\"./step\"] }}]\n"));
+    let here = world.folder().display();
+    world.write(
+        "step",
+        format!("#!/bin/sh\ncd {here}\ntouch reached\nwhile [ ! -e go ]; do sleep 0.02; done\n[ ! -e failing ] || exit 1\nexec cat\n"),
+    );
+    world.sh("chmod +x step");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/running", "one\n");
+    service.wait_for(&world, "reached");
+    world.sh("mv in/running in/moved; touch failing go");
+    service.wait_until("it failed by its new name", || {
+        let is_it = |job: &serde_json::Value| {
+            job["state"] == "failed"
+                && job["source"].as_str().is_some_and(|source| source.ends_with("/moved"))
+        };
+        world.jobs().iter().any(is_it).then_some(())
+    });
+    world.sh("rm failing; mv in/moved in/again");
+    service.wait_for(&world, "out/again");
+    // What is done is known by its new name, also after a restart.
+    world.sh("mv in/again in/done");
+    settle(&mut service, &world, "while");
+    service.stop();
+    let mut service = world.start();
+    settle(&mut service, &world, "after");
+    service.stop();
+    assert_eq!(world.files("out"), ["after", "again", "while"]);
+}

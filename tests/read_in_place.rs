@@ -185,3 +185,57 @@ fn a_kept_file_on_a_bindfs_with_a_second_name_of_another_rule_is_taken_by_one_of
     service.stop();
     assert_eq!(world.files("out"), ["kept-early.main", "moved-other.main"]);
 }
+
+#[test]
+fn the_claimed_name_of_a_source_is_a_name_of_it_like_any_other() {
+    let world = World::new(GATED);
+    world.write_gate();
+    world.write("in/pay.txt", lines(3000));
+    let mut service = world.start();
+    service.wait_for(&world, "reached");
+    let job = id_of(&world.job()).to_owned();
+    let claimed = format!("in/.landfall/{job}.pay.txt");
+    for retire in [&["--retire"][..], &[]] {
+        let arguments = [&["ingest", "--rule", "payments"], retire, &[claimed.as_str()]].concat();
+        world.landfall(&arguments).ends_with(1).says(&[&job, "has taken it"]);
+    }
+    world.write("go", "");
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.files("out"), ["pay.main"]);
+}
+
+/// Goal: from the word of a retry on its file is the job's, also as long as that lies in quarantine; and what is a copy there is known by what
+/// it was copied from.
+#[test]
+fn a_source_that_is_to_be_taken_out_of_quarantine_is_its_jobs() {
+    let world = World::bare();
+    let failing =
+        "name = \"other\"\npaths = [\"other/*\"]\npipeline = [{ step = \"exec\", command = [\"./step\"] }]";
+    world.configure("", &["", failing]);
+    world.write("step", "#!/bin/sh\nexit 1\n");
+    world.sh("chmod +x step; mkdir in other; echo one > other/one; echo two > two; ln two other/two");
+    let mut service = world.start();
+    let failed = service.wait_until("both fail", || {
+        let jobs = world.jobs();
+        (jobs.iter().filter(|job| job["state"] == "failed").count() == 2).then_some(jobs)
+    });
+    let job_of = |name: &str| {
+        let job =
+            failed.iter().find(|job| job["source"].as_str().is_some_and(|source| source.ends_with(name)));
+        id_of(job.expect("it has a job")).to_owned()
+    };
+    world.sh("printf '#!/bin/sh\\nexec cat\\n' > .step; chmod +x .step; mv .step step");
+    world.landfall(&["ingest", "--rule", "payments", "two"]).done();
+    world.landfall(&["retry", &job_of("/two")]).ends_with(1).says(&["a second time"]);
+    world.landfall(&["pause", "--rule", "other"]).done();
+    let job = job_of("/one");
+    world.landfall(&["retry", &job]).done();
+    world.sh("ln other/.landfall/quarantine/one in/second");
+    wait_for_reason(&mut service, &world, "in/second", &["another name of", &job, "has taken"]);
+    world.landfall(&["resume", "--rule", "other"]).done();
+    service.wait_for(&world, "out/one.main");
+    wait_for_reason(&mut service, &world, "in/second", &["another name of", &job, "has published"]);
+    service.stop();
+    assert_eq!(world.files("out"), ["one.main", "two.main"]);
+}

@@ -82,7 +82,6 @@ pub(crate) use mount_changes::MountChanges;
 pub(crate) use mounts::Mounts;
 pub(crate) use moving::{Moving, move_by, move_file, remove_for_good};
 pub(crate) use names::{Entry, Kind, Need, Reach, Renamed, Unkept, Wanted, parent_of};
-pub(crate) use platform::names_changed_ns;
 pub(crate) use platform::{
     forget_cached, has_no_name, is_foreign, is_out_of_descriptors, narrow_umask, open_files_max, open_source,
     read_at, write_at,

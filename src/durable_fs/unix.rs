@@ -427,12 +427,6 @@ pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
     look_at(path).map(|found| file_identity_of(&found))
 }
 
-/// When a name came to a folder, or went, last; none where that cannot be told.
-pub(crate) fn names_changed_ns(folder: &Path) -> Option<i128> {
-    let found = look_at(folder).ok()?;
-    Some(nanoseconds(found.st_mtime, found.st_mtime_nsec))
-}
-
 /// None of what is no regular file.
 fn file_identity_of(found: &Stat) -> Option<FileIdentity> {
     is_file(found).then(|| FileIdentity {

@@ -331,11 +331,6 @@ pub fn identity(file: &File) -> io::Result<FileIdentity> {
     })
 }
 
-/// When a name came to a folder, or went, last: not every file system here writes that down at once.
-pub(crate) fn names_changed_ns(_folder: &Path) -> Option<i128> {
-    None
-}
-
 pub(super) fn identity_at(path: &Path) -> io::Result<Option<FileIdentity>> {
     reach::check(parent_of(path))?;
     if !fs::symlink_metadata(path)?.is_file() {

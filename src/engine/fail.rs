@@ -31,13 +31,10 @@ pub(super) fn give_back_or_fail(shared: &Shared, mut job: Job, trouble: &Trouble
         return end_given_back(shared, &mut job, &trouble.error.message);
     }
     if is_to_wait(shared, &job, &trouble.reaction)? {
-        let given_back = give_back(shared, &mut job, &trouble.error.message);
-        if !matches!(given_back, Ok(true)) {
-            shared.claims.given_back.forget(job.source.path.as_path());
-        }
-        if given_back? {
+        if give_back(shared, &mut job, &trouble.error.message)? {
             return Ok(());
         }
+        shared.claims.given_back.forget(job.source.path.as_path());
     }
     job.fail(trouble.error.clone())?;
     quarantine(shared, job)

@@ -143,7 +143,6 @@ impl Engine {
             let taken = Some(&*shared.claims.taken);
             retry::retry(&shared.store, taken, shared.rules.now().iter().map(AsRef::as_ref), id, by)
         })?;
-        shared.claims.taken.enter(&job);
         shared.publishing.names.release(id); // of one that was publishing
         shared.dispatch.forget_back_off(id);
         shared.dispatch.queue(Stage::Load, &Owner::of(&job), id);

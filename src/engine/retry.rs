@@ -2,7 +2,7 @@
 
 use super::by_hand::{by_hand, is_watched};
 use super::source::{ask_folder, folder_of, is_source, out_of_reach};
-use super::taken::TakenFiles;
+use super::taken::{TakenAs, TakenFiles};
 use super::trouble::Trouble;
 use super::{archive, fail, landing_roots};
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::clock;
 use crate::durable_fs::{self, Presence};
 use crate::model::account::Account;
+use crate::model::complete_by::CompleteBy;
 use crate::model::delivery::Delivery;
 use crate::model::fault::{FaultKind, WaitsFor};
 use crate::model::identity::FileIdentity;
@@ -28,10 +29,33 @@ pub(crate) fn retry<'r>(
     id: JobId,
     by: &str,
 ) -> Result<Job, Trouble> {
-    let mut job = retriable(store, id)?;
+    let job = retriable(store, id)?;
     if job.waits_for_delivery() {
         return go_ahead(store, job, by);
     }
+    // Entered before it is asked for, as a claim is: of two jobs of one file the first goes on.
+    let Some(taken) = taken.filter(|_| job.state.is_final()) else {
+        return from_source(store, taken, rules, job, by);
+    };
+    let queued = match taken.begin(&job) {
+        Some(other) if job.parent.is_none() => Err(twice(id, &other)),
+        _ => from_source(store, Some(taken), rules, job.clone(), by),
+    };
+    match &queued {
+        Ok(job) => taken.enter(job),
+        Err(_) => taken.leave(&job),
+    }
+    queued
+}
+
+fn from_source<'r>(
+    store: &Store,
+    taken: Option<&TakenFiles>,
+    rules: impl IntoIterator<Item = &'r Rule>,
+    mut job: Job,
+    by: &str,
+) -> Result<Job, Trouble> {
+    let id = job.id;
     landing_roots::distrust_those_of(store, &job.rule_hash)?; // its rule may have had other paths
     let published_as = job.clone();
     let rules: Vec<_> = rules.into_iter().collect();
@@ -48,7 +72,7 @@ pub(crate) fn retry<'r>(
             // Of one that is run again, an operator wants it twice.
             if job.parent.is_none() {
                 check_is_same(store, &rules, &job, &found)?;
-                check_not_taken(store, taken, id, from.as_path(), &found)?;
+                check_not_taken(store, taken, &job, from.as_path(), &found)?;
             }
         }
         Presence::FolderAway => return Err(out_of_reach(&folder_of(&from))),
@@ -95,28 +119,42 @@ fn check_is_same(store: &Store, rules: &[&Rule], job: &Job, found: &FileIdentity
     Err(refuse(format!("{path} is not what job {} read: it was changed since", job.id), &hint))
 }
 
-/// Whether another job has, or has published, the file of a job: one to which it was offered by another name since.
+/// Whether another job has, or has published, the file of a job: one to which it was offered by another name since. What lies in quarantine may
+/// be a copy, and the other names those of the file that it was copied from. An operator who named a file may have it after other jobs.
 fn check_not_taken(
     store: &Store,
     taken: Option<&TakenFiles>,
-    id: JobId,
+    job: &Job,
     from: &Path,
     found: &FileIdentity,
 ) -> Result<(), Trouble> {
-    let of_store = if taken.is_none() { Some(TakenFiles::of(store)?) } else { None };
+    let was = &job.source.identity;
+    let is_copy = !found.same_file(was);
     let names = durable_fs::names_of(from)?;
-    let other = match taken.or(of_store.as_ref()) {
-        Some(taken) => taken.unfinished(store, from, found, names, Some(id))?,
-        None => None,
-    };
-    let other = match other {
-        None => TakenFiles::done(store, from, found)?.filter(|done| done.job() != id && done.is_published()),
-        taken => taken,
-    };
-    other.map_or(Ok(()), |other| {
-        let message = format!("the source of job {id} would be published a second time: {}", other.told());
-        Err(refuse(message, "to have it twice, copy it into the watched folder"))
-    })
+    let may_have_others = names > 1 || is_copy || job.source.claimed.is_none();
+    let of_store = if taken.is_none() && may_have_others { Some(TakenFiles::of(store)?) } else { None };
+    if let Some(taken) = taken.or(of_store.as_ref()) {
+        for (identity, names) in [(found, names), (was, u64::MAX)] {
+            if let Some(other) = taken.unfinished(store, from, identity, names, Some(job.id))? {
+                return Err(twice(job.id, &other));
+            }
+        }
+    }
+    let is_later =
+        |other: &TakenAs| job.source.complete_by != Some(CompleteBy::Command) || other.job() > job.id;
+    for (identity, made) in [(found, durable_fs::born_ns(from)), (was, None)] {
+        let done = TakenFiles::done(store, from, identity, made)?;
+        if let Some(other) = done.filter(|done| done.job() != job.id && done.is_published() && is_later(done))
+        {
+            return Err(twice(job.id, &other));
+        }
+    }
+    Ok(())
+}
+
+fn twice(id: JobId, other: &TakenAs) -> Trouble {
+    let message = format!("the source of job {id} would be published a second time: {}", other.told());
+    refuse(message, "to have it twice, copy it into the watched folder")
 }
 
 /// The rule as it is now.

@@ -145,9 +145,13 @@ pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
 /// A large one is given back, and taken anew.
 fn is_kept_source(job: &Job, mut found: FileIdentity) -> bool {
     let (path, known) = (job.source_path().as_path(), &job.source.identity);
-    let Some(before) = job.source.kept_as.as_ref().filter(|before| before.is_of_all_bytes()) else {
-        return false;
+    let Some(before) = &job.source.kept_as else {
+        // Nobody could read it when the job was made, so that nothing is known that it could be compared with, and nothing was read.
+        return job.slices.done == 0 && durable_fs::is_same_content(path, &found, known);
     };
+    if !before.is_of_all_bytes() {
+        return false;
+    }
     for _ in 0..LOOKS_MAX {
         if !durable_fs::is_same_content(path, &found, known) {
             return false;

@@ -121,18 +121,18 @@ impl TakenFiles {
         if let Some(taken) = self.unfinished(store, path, identity, names, but)? {
             return Ok(Some(taken));
         }
-        Self::done(store, path, identity)
+        Self::done(store, path, identity, durable_fs::born_ns(path))
     }
 
-    /// The same of a job that is done.
+    /// The same of a job that is done; the file was made then, where that is known.
     pub(super) fn done(
         store: &Store,
         path: &Path,
         identity: &FileIdentity,
+        born: Option<i128>,
     ) -> Result<Option<TakenAs>, StoreError> {
         let Some(OtherNames { job: id, born_ns }) = store.other_names(identity)? else { return Ok(None) };
         // The number may be that of a file that was made since.
-        let born = durable_fs::born_ns(path);
         if born.is_some() && born_ns.is_some() && born != born_ns {
             return Ok(None);
         }
@@ -179,7 +179,7 @@ fn of_number(
 }
 
 /// Whether this is the file that a job has. A claim renames it from where it lay: it is looked for in that order, under other names than
-/// this. One that is read where it lies is the same under this name, too, as long as nobody writes it anew. What cannot be on the file
+/// where it lay, to which it may be given back; or it is being taken out of quarantine. One that is read where it lies is the same under this name, too, as long as nobody writes it anew. What cannot be on the file
 /// system of the candidate, which answers, is not looked at: its own may hang.
 fn has_file(job: &Job, path: &Path, identity: &FileIdentity) -> bool {
     let Source { path: lay, claimed, identity: known, .. } = &job.source;
@@ -194,7 +194,11 @@ fn has_file(job: &Job, path: &Path, identity: &FileIdentity) -> bool {
     }
     let lay = lay.as_path();
     match claimed.as_ref().map(OsText::as_path) {
-        Some(claimed) => [lay, claimed].into_iter().any(|at| at != path && found(at).is_some()),
+        Some(claimed) => {
+            let quarantined = job.retrieved_from().map(OsText::as_path);
+            let lies_at = |at: &Path| found(at).is_some();
+            (lay != path && lies_at(lay)) || quarantined.is_some_and(lies_at) || lies_at(claimed)
+        }
         None => {
             let is_read = |found| durable_fs::is_same_content(lay, &found, known);
             !job.is_given_back() && found(lay).is_some_and(is_read)
@@ -230,7 +234,12 @@ impl TakenAs {
     /// Why it waits.
     pub(super) fn told(&self) -> String {
         let Self { job, of, state, is_itself } = self;
-        let another = if *is_itself { String::new() } else { format!("it is another name of {of}: ") };
+        let another = match (is_itself, state) {
+            (true, _) => String::new(),
+            // That name may be gone.
+            (false, JobState::Completed) => format!("it is, or was, another name of {of}: "),
+            (false, _) => format!("it is another name of {of}: "),
+        };
         let once_more = "to have it taken by this name, name it to `landfall ingest`, or copy it";
         match state {
             JobState::Completed => format!(
@@ -268,7 +277,8 @@ impl From<TakenAs> for OtherName {
 /// Before a job lets its source go: what is left of it under other names stays known, and so does what was read where it lies. True: a row
 /// says so, which the caller makes durable.
 pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble> {
-    let other = match other_names(job) {
+    let is_known = store.other_names(&job.source.identity)?.is_some();
+    let other = match other_names(job, is_known) {
         Ok(None) => return Ok(false),
         Ok(Some(other)) => other,
         // It ends where it lies: what is away with it must not keep it from that.
@@ -282,10 +292,12 @@ pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble
     Ok(true)
 }
 
-/// What is to be known of the source, if it has other names, or stays although its rule does not keep it. One that somebody removed may
+/// What is to be known of the source, if it has other names, or had some when another job took it (`is_known`), or stays although its rule
+/// does not keep it. One that somebody removed may
 /// have any, and one that a crash left moved already has those that it has there.
-fn other_names(job: &Job) -> Result<Option<OtherNames>, FsError> {
-    let stays = !job.source.retire;
+fn other_names(job: &Job, is_known: bool) -> Result<Option<OtherNames>, FsError> {
+    // What an archive has is run again from there, and nobody watches that.
+    let stays = !job.source.retire && job.parent.is_none();
     if stays && job.is_failing() {
         return Ok(None); // it is its rule's to take
     }
@@ -311,7 +323,9 @@ fn other_names(job: &Job) -> Result<Option<OtherNames>, FsError> {
     Ok(match found {
         None if job.state.is_past_intent() => Some(OtherNames { job: job.id, born_ns: None }),
         None => None, // nothing of it is out
-        Some((names, born_ns)) => (names > 1 || stays).then_some(OtherNames { job: job.id, born_ns }),
+        Some((names, born_ns)) => {
+            (names > 1 || is_known || stays).then_some(OtherNames { job: job.id, born_ns })
+        }
     })
 }
 

@@ -16,8 +16,9 @@ use super::watches::{BeginIntake, Intakes, Watched, Watching};
 use super::{gone, intake};
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::identity::FileIdentity;
+use crate::model::job_id::JobId;
 use crate::model::rule::{Mode, Rule};
-use crate::store::KeptFile;
+use crate::store::{KeptFile, LedgerOutcome, Store};
 use crate::watch::{Content, Kept, Known, OtherName, Outlets, Watch, WentAway};
 
 /// Batches of offers that wait for an intake.
@@ -123,6 +124,7 @@ fn known(shared: &Shared) -> Known {
     let store = shared.store.clone();
     let is_kept = Arc::new(move |path: &Path, identity: &_, reads| {
         match store.kept_by(&path.into(), identity, reads) {
+            Ok(KeptFile::Of(job)) if is_unfinished(&store, job) => Kept::ForNow,
             Ok(KeptFile::Of(_)) => Kept::Yes,
             Ok(KeptFile::ByItsBytes) => Kept::ByItsBytes,
             Ok(KeptFile::None) | Err(_) => Kept::No,
@@ -136,6 +138,10 @@ fn known(shared: &Shared) -> Known {
     let unfit =
         Box::new(move |path: &Path, identity: &_, text: &[u8]| given_back.waits_for(path, identity, text));
     Known { is_kept, taken_as, unfit }
+}
+
+fn is_unfinished(store: &Store, job: JobId) -> bool {
+    store.ledger(job).is_ok_and(|row| row.is_some_and(|row| row.outcome == LedgerOutcome::Claimed))
 }
 
 fn begin_watch(shared: &Arc<Shared>, rules: Vec<Arc<Rule>>, outlets: Outlets) -> Result<Watch, Trouble> {
@@ -184,7 +190,6 @@ mod tests {
     use crate::model::job_state::JobState;
     use crate::model::rule::{Service, Settings};
     use crate::pipeline::Registry;
-    use crate::store::Store;
     use std::time::{Duration, Instant};
 
     const PATIENCE: Duration = Duration::from_secs(20);

@@ -106,14 +106,16 @@ impl<'a> Changes<'a> {
         self
     }
 
-    /// A kept file is known by what it is `now`, if its row is still the one that it was compared with: its job may have gone on meanwhile.
+    /// A kept file is known by where it lies and what it is `now`, if its row is still the one that it was compared with: its job may have gone on meanwhile.
     pub(crate) fn kept_again(
         &mut self,
         before: &LedgerRow,
+        path: &OsText,
         identity: FileIdentity,
         now: KeptAs,
     ) -> &mut Self {
-        let now = LedgerRow { identity, kept_as: Some(now), ..before.clone() };
+        let folder = before.folder.filter(|_| *path == before.path);
+        let now = LedgerRow { path: path.clone(), identity, folder, kept_as: Some(now), ..before.clone() };
         self.ask(Change::KeptAgain { rows: Box::new((before.clone(), now)) })
     }
 

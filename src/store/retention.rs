@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::error::StoreError;
 use super::keys::{self, Key};
 use super::{LedgerRow, Store};
+use crate::durable_fs::{self, Presence};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
 
@@ -40,7 +41,7 @@ impl Store {
     /// Removes ledger rows of sources that were done with before then, at most `max`; says how many. With them goes what deliveries are
     /// compared with.
     ///
-    /// The row of a job that is listed stays, and that of a kept file that may still lie there. `removes_archived` tells of which rules
+    /// The row of a job that is listed stays, and that of a file that may still lie where the job left it (kept, or ingested by hand). `removes_archived` tells of which rules
     /// archived sources are going to be removed: those stay known.
     pub(crate) fn forget_ledger(
         &self,
@@ -68,7 +69,11 @@ impl Store {
 
     fn ledger_may_go(&self, row: &LedgerRow, before: Timestamp) -> Result<bool, StoreError> {
         let old = row.finished_at.is_some_and(|finished| finished < before);
-        Ok(old && self.job(row.job)?.is_none() && self.kept(&row.path, &row.identity)? != Some(row.job))
+        let may_go = old
+            && self.job(row.job)?.is_none()
+            && self.kept(&row.path, &row.identity)? != Some(row.job)
+            && !(self.other_names(&row.identity)?.is_some_and(|other| other.job == row.job) && is_left(row));
+        Ok(may_go)
     }
 
     fn forget_rows(
@@ -127,6 +132,16 @@ impl Store {
         changes.apply()?;
         Ok(count)
     }
+}
+
+/// Whether the file of a row may lie there still.
+fn is_left(row: &LedgerRow) -> bool {
+    let path = row.path.as_path();
+    durable_fs::presence(path).map_or(true, |seen| match seen {
+        Presence::Here(found) => durable_fs::is_same_content(path, &found, &row.identity),
+        Presence::Gone(_) => false,
+        Presence::FolderAway => true,
+    })
 }
 
 /// What of a job's row says which rule it is under.

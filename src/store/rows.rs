@@ -1,5 +1,6 @@
 //! Reading rows.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use super::backend::{self, KeyRange, Rows, Value};
 use super::error::StoreError;
 use super::keys::Key;
 use super::{Checkpoint, Store, keys, value};
-use crate::durable_fs;
+use crate::durable_fs::{self, Presence};
 use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -245,8 +246,16 @@ impl Store {
             if self.ledger(row.job)?.as_ref() != Some(&row) {
                 return self.kept_with_other_ctime(path, identity, reads);
             }
-            if row.outcome != LedgerOutcome::Claimed {
-                self.change().kept_again(&row, *identity, now).apply()?;
+            let is_moved = row.path != *path && has_left(row.path.as_path(), identity);
+            match row.outcome {
+                LedgerOutcome::Claimed => {}
+                // Nothing of it is published, and its job finds it no more.
+                LedgerOutcome::Failed | LedgerOutcome::Refused if is_moved => continue,
+                // Its row goes when the file does from where the row has it.
+                _ => {
+                    let lies_at = if is_moved { path } else { &row.path };
+                    self.change().kept_again(&row, lies_at, *identity, now).apply()?;
+                }
             }
             return Ok(KeptFile::Of(row.job));
         }
@@ -342,4 +351,13 @@ impl Store {
     ) -> impl DoubleEndedIterator<Item = Result<Key, StoreError>> + use<> {
         self.scan(backend::beginning_with(prefix)).map(|row| row.map(|(key, _)| key))
     }
+}
+
+/// Whether a file lies no more where it lay; not where that cannot be told.
+fn has_left(path: &Path, identity: &FileIdentity) -> bool {
+    durable_fs::presence(path).is_ok_and(|seen| match seen {
+        Presence::Here(found) => !found.same_file(identity),
+        Presence::Gone(_) => true,
+        Presence::FolderAway => false,
+    })
 }

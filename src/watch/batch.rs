@@ -2,8 +2,7 @@
 //!
 //! It stands for what came to its folder before it: no time of the file is later than the marker's, neither that of its content, which
 //! senders can set, nor that of its last change, which they cannot. What comes later waits for the next marker. So a marker that
-//! still lies there, for whatever reason, lets nothing in early. Where no name came to the folder, or went, since the marker did, all in it
-//! came before, whatever was done to their other names elsewhere.
+//! still lies there, for whatever reason, lets nothing in early.
 //!
 //! The last file that it stands for takes it along:
 //!
@@ -56,7 +55,7 @@ impl Watcher {
             (true, false) => Stood::Before,
             (true, true) => Stood::UntilTaken,
         };
-        let seen = judge(path, marker, file, stood);
+        let seen = MarkerSeen::judge_of_folder(marker, file, stood);
         if seen == MarkerSeen::Valid {
             self.table.remember_marked(*file);
         }
@@ -94,8 +93,7 @@ impl Watcher {
             match it.phase {
                 Phase::Offered(_) => are_offered = true,
                 Phase::Waiting | Phase::Ready(_)
-                    if self.stands_for(&marker, other, &it.seen)
-                        && !self.is_name_of_done(other, &it.seen) =>
+                    if self.stands_for(&marker, &it.seen) && !self.is_name_of_done(other, &it.seen) =>
                 {
                     return Some(None);
                 }
@@ -111,9 +109,9 @@ impl Watcher {
         Some((!self.has_unseen_files(path, &place, &marker)).then_some((place, marker)))
     }
 
-    fn stands_for(&self, marker: &FileIdentity, path: &Path, file: &FileIdentity) -> bool {
+    fn stands_for(&self, marker: &FileIdentity, file: &FileIdentity) -> bool {
         let stood = if self.table.was_marked(file) { Stood::Before } else { Stood::Never };
-        judge(path, Some(*marker), file, stood) == MarkerSeen::Valid
+        MarkerSeen::judge_of_folder(Some(*marker), file, stood) == MarkerSeen::Valid
     }
 
     /// Whether a folder has files of a marker that are no candidates; also where it cannot be listed.
@@ -133,9 +131,8 @@ impl Watcher {
             }
             let leaves_empty = rule.leaves_empty();
             let Ok(found) = durable_fs::identity_at(&entry.path) else { return true };
-            let is_one = |file: &FileIdentity| {
-                self.stands_for(marker, &entry.path, file) && !(leaves_empty && file.size == 0)
-            };
+            let is_one =
+                |file: &FileIdentity| self.stands_for(marker, file) && !(leaves_empty && file.size == 0);
             if let Some(file) = found.filter(is_one)
                 && !self.is_kept(&entry.path, &file)
                 && !self.is_name_of_done(&entry.path, &file)
@@ -152,20 +149,5 @@ impl Watcher {
         for path in std::mem::take(&mut self.held_for_marker) {
             self.evaluate(&path, now);
         }
-    }
-}
-
-/// Judges the marker of a file's folder. The time of the file's last change says nothing where no name came to the folder, or went, since
-/// the marker did: it lay there before, and got another name elsewhere, or other rights.
-fn judge(path: &Path, marker: Option<FileIdentity>, file: &FileIdentity, stood: Stood) -> MarkerSeen {
-    let seen = MarkerSeen::judge_of_folder(marker, file, stood);
-    match marker.filter(|_| seen == MarkerSeen::OfOthers) {
-        Some(marker)
-            if durable_fs::names_changed_ns(durable_fs::parent_of(path))
-                .is_some_and(|at| at <= marker.ctime_ns) =>
-        {
-            MarkerSeen::judge_of_folder(Some(marker), file, Stood::Before)
-        }
-        _ => seen,
     }
 }

@@ -158,16 +158,16 @@ impl Watcher {
         if self.read_as_another.as_ref().is_some_and(|(other, it)| other == path && it == identity) {
             return false;
         }
-        let is_kept = match self.kept_reader.look_up(path, identity) {
-            Kept::Yes => true,
+        match self.kept_reader.look_up(path, identity) {
+            Kept::Yes => {
+                self.table.remember_kept(path, *identity, self.scan);
+                true
+            }
+            Kept::ForNow => true,
             Kept::No => false,
             // As long as it is not known to be another, it is not offered.
-            Kept::ByItsBytes => return self.kept_reader.ask(path, identity),
-        };
-        if is_kept {
-            self.table.remember_kept(path, *identity, self.scan);
+            Kept::ByItsBytes => self.kept_reader.ask(path, identity),
         }
-        is_kept
     }
 
     /// A file that may be kept was read.
@@ -175,9 +175,11 @@ impl Watcher {
         if self.kept_reader.answered(path, &identity) {
             self.request_scan();
         }
-        // Its job may have let go of it meanwhile.
-        if is_kept && self.kept_reader.look_up(path, &identity) != Kept::No {
-            return self.table.remember_kept(path, identity, self.scan);
+        match self.kept_reader.look_up(path, &identity) {
+            Kept::Yes if is_kept => return self.table.remember_kept(path, identity, self.scan),
+            // The next scan asks again: its job may let go of it.
+            Kept::ForNow | Kept::ByItsBytes if is_kept => return,
+            _ => {}
         }
         self.read_as_another = Some((path.to_owned(), identity));
         self.hint(path, Sign::Appeared);

@@ -25,6 +25,8 @@ const ASKED_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     Yes,
+    /// As long as its job is unfinished: that may let go of it.
+    ForNow,
     No,
     /// It has to be read.
     ByItsBytes,
