@@ -19,6 +19,8 @@ pub(super) struct ActLine {
 
 pub(super) const JOB: Param =
     Param::path("job", Kind::Text, "a job's id, or at least four characters of its beginning or end");
+const RECORDS: Param =
+    Param::body("records", Kind::Records, "`all` that are left, or numbers of failed records like 3,5-9");
 const FILE: Param = Param::body("path", Kind::FilePath, "a file's absolute path on the service's machine");
 
 pub(super) const ACTS: &[ActLine] = &[
@@ -69,6 +71,18 @@ pub(super) const ACTS: &[ActLine] = &[
         path: "/v1/jobs/{job}/abandon",
         about: "End a job that waits for what never comes back, as it stands",
         fields: &[JOB, Param::body("reason", Kind::Text, "why, for the job's history")],
+    },
+    ActLine {
+        name: "drop_records",
+        path: "/v1/jobs/{job}/drop-records",
+        about: "Give failed records of a completed job up",
+        fields: &[JOB, RECORDS, Param::body("reason", Kind::Text, "why, for the job's account")],
+    },
+    ActLine {
+        name: "retry_records",
+        path: "/v1/jobs/{job}/retry-records",
+        about: "Have a new job, which is answered, take failed records of a completed one again",
+        fields: &[JOB, RECORDS],
     },
     ActLine {
         name: "ingest",
@@ -127,6 +141,7 @@ mod tests {
                 Kind::Integer(min, _) => Value::from(min),
                 Kind::Bool => Value::from(true),
                 Kind::Word(words) => Value::from(words[0]),
+                Kind::Records => Value::from("3-3,5-9"),
                 Kind::FilePath if cfg!(windows) => Value::from("C:\\in\\a.csv"),
                 _ => Value::from("/in/a.csv"),
             };

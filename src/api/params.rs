@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
+use crate::model::settling::Chosen;
+
+/// What [`Chosen`] is read from.
+const RECORDS: &str = "^(all|[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})?(,[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})?)*)$";
 
 /// Where a parameter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub(super) enum Kind {
     Bool,
     /// RFC 3339.
     Time,
+    /// Of failed records; or all of them.
+    Records,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +69,7 @@ impl Param {
             Kind::Integer(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::Time => json!({ "type": "string", "format": "date-time" }),
+            Kind::Records => json!({ "type": "string", "pattern": RECORDS }),
         }
     }
 
@@ -90,6 +97,7 @@ impl Param {
             }
             (Kind::Bool, Value::Bool(_)) => true,
             (Kind::Time, Value::String(text)) => text.parse::<jiff::Timestamp>().is_ok(),
+            (Kind::Records, Value::String(text)) => Chosen::try_from(text.clone()).is_ok(),
             _ => false,
         };
         if fits { Ok(value) } else { Err(self.misfit()) }
@@ -103,6 +111,7 @@ impl Param {
             Kind::Integer(min, max) => format!("an integer from {min} to {max}"),
             Kind::Bool => "true or false".to_owned(),
             Kind::Time => "a time like 2026-01-31T13:45:00Z".to_owned(),
+            Kind::Records => "`all`, or numbers of failed records like 3,5-9".to_owned(),
         };
         Problem::bad_request(format!("`{}` is not what it must be", self.name), &format!("give {wanted}"))
     }

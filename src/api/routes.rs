@@ -88,6 +88,7 @@ const SCOPE: &[Param] = &[
 ];
 const FILE: &[Param] =
     &[Param { required: true, ..Param::query("path", Kind::FilePath, "its absolute path") }];
+const SETTLED: Param = Param::query("settled", Kind::Bool, "those too that were dropped or retried");
 const EVENTS: &[Param] = &[RULE, Param::query("job", Kind::Text, "only this job, by its whole id")];
 
 pub(super) fn routes() -> Vec<Route> {
@@ -110,7 +111,7 @@ pub(super) fn routes() -> Vec<Route> {
         get(
             "/v1/jobs/{job}/records",
             "A job's failed records, as `landfall records --json`",
-            &[JOB],
+            &[JOB, SETTLED],
             "Records",
             Work::Ask(records),
         ),
@@ -187,7 +188,7 @@ fn job(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> 
 }
 
 fn records(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
-    listing::records::list_json(out, door, asked.text("job").unwrap_or_default())
+    listing::records::list_json(out, door, asked.text("job").unwrap_or_default(), asked.is_set("settled"))
 }
 
 fn record(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {

@@ -1,18 +1,27 @@
-//! `landfall records JOB`: its failed records.
+//! `landfall records JOB`: its failed records, and what becomes of them.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand};
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
 
+use super::pause::taker;
+use super::say::{complain, say};
 use super::view::{self, Stop};
-use crate::engine::{Door, Refusal};
+use crate::engine::{Act, Door, Refusal};
 use crate::listing::records::{RecordView, list_json};
 use crate::model::account::FailedRecord;
 use crate::model::rule::Settings;
+use crate::model::settling::{Chosen, NumberedRecord, Numbers};
+use crate::model::shown_json;
 
 const LINE_BYTES_MAX: usize = 60;
 const ERROR_BYTES_MAX: usize = 200;
+/// Of a record that is no text, shown in a line.
+const HEX_BYTES: usize = 16;
 
 /// The arguments of `landfall records`.
 #[derive(Args, Clone, Debug)]
@@ -31,42 +40,152 @@ pub(super) struct RecordsArgs {
 /// What to do with a job's failed records.
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub(super) enum RecordsAction {
-    /// Print one line for each; so does no command
-    List,
-    /// Print one of them in full
+    /// Print one line for each that is left; so does no command
+    List {
+        /// Those too that were dropped or retried
+        #[arg(long)]
+        settled: bool,
+    },
+    /// Print one of them in full; one that is no text in hexadecimal
     Show {
         /// Its number in the list's first column
         #[arg(value_name = "N")]
         number: u64,
     },
+    /// Write them as they were read, one a line
+    Export {
+        #[command(flatten)]
+        which: Which,
+        /// `raw`: the bytes; `jsonl`: with all that is known of each
+        #[arg(long, value_enum, default_value_t = Format::Raw)]
+        format: Format,
+        /// Into this file, which must not be there yet; else to standard output
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Take them again in a job of their own, under the rule as it is now
+    Retry {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Give them up: the account says why
+    Drop {
+        #[command(flatten)]
+        which: Which,
+        /// Why; it stays in the account and the history
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
 }
 
-/// Lists or shows failed records from the running service, or from the store where none runs.
+/// Which failed records.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+#[group(required = true)]
+pub(super) struct Which {
+    /// Numbers in the list's first column, like 3 or 5-9
+    #[arg(value_name = "N", group = "which")]
+    numbers: Vec<Numbers>,
+    /// All that are left
+    #[arg(long, group = "which")]
+    all: bool,
+}
+
+impl Which {
+    fn numbers(&self) -> Option<Numbers> {
+        let ranges = self.numbers.iter().flat_map(|numbers| numbers.ranges().iter().copied());
+        if self.all { None } else { Some(Numbers::of(ranges)) }
+    }
+
+    fn chosen(&self) -> Chosen {
+        self.numbers().map_or(Chosen::All, Chosen::These)
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Raw,
+    Jsonl,
+}
+
+/// Lists or shows failed records, or does something with them, in the running service, or in the store where none runs.
 pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let Some(door) = view::door(settings)? else {
         return Ok(view::refuse(&Refusal::NoSuchJob { text: args.job.clone() }));
     };
-    let door = door.as_ref();
-    view::print(|out| match args.action {
-        Some(RecordsAction::Show { number }) => show(out, door, &args.job, number, args.json),
-        Some(RecordsAction::List) | None if args.json => list_json(out, door, &args.job),
-        Some(RecordsAction::List) | None => list(out, door, &args.job),
-    })
+    let (door, job) = (door.as_ref(), args.job.as_str());
+    match &args.action {
+        Some(RecordsAction::Show { number }) => view::print(|out| show(out, door, job, *number, args.json)),
+        Some(RecordsAction::Export { which, format, to: Some(file) }) => {
+            export_to(file, door, job, which, *format)
+        }
+        Some(RecordsAction::Export { which, format, to: None }) => {
+            let mut cut = 0;
+            let code = view::print(|out| export(out, door, job, which, *format).map(|count| cut = count))?;
+            Ok(tell_cut(cut, code))
+        }
+        Some(RecordsAction::Drop { which, reason }) => {
+            let act =
+                Act::DropRecords { job: job.to_owned(), records: which.chosen(), reason: reason.clone() };
+            act_on(door, job, &act, |_| "dropped".to_owned())
+        }
+        Some(RecordsAction::Retry { which }) => {
+            let act = Act::RetryRecords { job: job.to_owned(), records: which.chosen() };
+            let taker = taker(door);
+            act_on(door, job, &act, |child| format!("retried as job {child}; {taker}"))
+        }
+        Some(RecordsAction::List { settled: true }) if args.json => {
+            view::print(|out| list_json(out, door, job, true))
+        }
+        Some(RecordsAction::List { settled: true }) => view::print(|out| list(out, door, job, true)),
+        Some(RecordsAction::List { settled: false }) | None if args.json => {
+            view::print(|out| list_json(out, door, job, false))
+        }
+        Some(RecordsAction::List { settled: false }) | None => view::print(|out| list(out, door, job, false)),
+    }
 }
 
-fn list(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
-    let Some(records) = view::any(door.records(job))? else { return Ok(writeln!(out, "no failed records")?) };
+/// Does it, and says how many failed records are left.
+fn act_on(
+    door: &dyn Door,
+    job: &str,
+    act: &Act,
+    told: impl FnOnce(String) -> String,
+) -> anyhow::Result<ExitCode> {
+    let failed = |door: &dyn Door| door.show(job).map(|job| job.account.records_failed);
+    let done = failed(door).and_then(|before| Ok((before, door.act(act)?.to_string(), failed(door)?)));
+    match done {
+        Ok((before, id, left)) => {
+            let count = before.saturating_sub(left);
+            let s = if count == 1 { "" } else { "s" };
+            say!("{count} failed record{s} {}", told(id));
+            if left > 0 {
+                say!("{left} left: `landfall records {job}` lists them");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(refusal) => Ok(view::refuse(&refusal)),
+    }
+}
+
+fn list(out: &mut dyn Write, door: &dyn Door, job: &str, settled: bool) -> Result<(), Stop> {
+    let Some(records) = view::any(door.records(job, settled))? else {
+        return Ok(writeln!(out, "no failed records")?);
+    };
     writeln!(
         out,
         "{:>6}  {:>10}  {:>10}  {:>12}  STEP: ERROR, then the record",
         "N", "RECORD", "LINE", "OFFSET"
     )?;
-    for (number, record) in (1u64..).zip(records) {
-        let FailedRecord { record, line, offset, step, error, bytes, entry_name, .. } = record?;
+    for found in records {
+        let NumberedRecord { number, record, settled } = found?;
+        let FailedRecord { record, line, offset, step, error, bytes, entry_name, .. } = record;
         let error = view::printable(error.as_bytes(), ERROR_BYTES_MAX);
         write!(out, "{number:>6}  {record:>10}  {line:>10}  {offset:>12}  {step}: {error}")?;
         if !entry_name.is_empty() {
             write!(out, " (in {})", view::printable(entry_name.as_bytes(), ERROR_BYTES_MAX))?;
+        }
+        if let Some(settled) = settled {
+            write!(out, "\n{:46}{}", "", view::printable(settled.as_bytes(), ERROR_BYTES_MAX))?;
         }
         writeln!(out, "\n{:46}{}", "", view::printable(&bytes, LINE_BYTES_MAX))?;
     }
@@ -74,10 +193,11 @@ fn list(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
 }
 
 fn show(out: &mut dyn Write, door: &dyn Door, job: &str, number: u64, json: bool) -> Result<(), Stop> {
-    let record = door.record(job, number)?;
+    let found = door.record(job, number)?;
     if json {
-        return view::json(out, &RecordView::of(number, &record));
+        return view::json(out, &RecordView::of(&found));
     }
+    let record = &found.record;
     writeln!(out, "record     {}", record.record)?;
     if !record.entry_name.is_empty() {
         writeln!(out, "entry      {}", view::printable(record.entry_name.as_bytes(), usize::MAX))?;
@@ -87,11 +207,101 @@ fn show(out: &mut dyn Write, door: &dyn Door, job: &str, number: u64, json: bool
     writeln!(out, "length     {} bytes", record.length)?;
     writeln!(out, "step       {}", record.step)?;
     writeln!(out, "error      {}", view::printable(record.error.as_bytes(), usize::MAX))?;
+    if let Some(settled) = &found.settled {
+        writeln!(out, "settled    {}", view::printable(settled.as_bytes(), usize::MAX))?;
+    }
     if record.length > record.bytes.len() as u64 {
         writeln!(out, "kept       its first {} bytes", record.bytes.len())?;
     }
-    writeln!(out, "\n{}", view::printable(&record.bytes, usize::MAX))?;
+    writeln!(out)?;
+    if std::str::from_utf8(&record.bytes).is_err() {
+        return hexadecimal(out, &record.bytes);
+    }
+    writeln!(out, "{}", view::printable(&record.bytes, usize::MAX))?;
     Ok(())
+}
+
+/// Bytes as `xxd` shows them: where, in hexadecimal, and as text.
+fn hexadecimal(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Stop> {
+    for (line, bytes) in bytes.chunks(HEX_BYTES).enumerate() {
+        write!(out, "{:08x} ", line * HEX_BYTES)?;
+        for position in 0..HEX_BYTES {
+            match bytes.get(position) {
+                Some(byte) => write!(out, " {byte:02x}")?,
+                None => write!(out, "   ")?,
+            }
+        }
+        let shown = |byte: &u8| if (b' '..=b'~').contains(byte) { char::from(*byte) } else { '.' };
+        writeln!(out, "  {}", bytes.iter().map(shown).collect::<String>())?;
+    }
+    Ok(())
+}
+
+/// Into a file that is made for it.
+fn export_to(
+    file: &Path,
+    door: &dyn Door,
+    job: &str,
+    which: &Which,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
+    // Before the file is made: what is asked for may not be there.
+    if let Err(refusal) = door.show(job) {
+        return Ok(view::refuse(&refusal));
+    }
+    let made = File::options().write(true).create_new(true).open(file);
+    let made = made.with_context(|| format!("cannot make {}", file.display()))?;
+    let mut out = io::BufWriter::new(made);
+    let exported = export(&mut out, door, job, which, format).and_then(|cut| {
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        Ok(cut)
+    });
+    match exported {
+        Ok(cut) => Ok(tell_cut(cut, ExitCode::SUCCESS)),
+        Err(Stop::Refused(refusal)) => Ok(view::refuse(&refusal)),
+        Err(Stop::Output(error)) => {
+            Err(error).with_context(|| format!("cannot write to {}: it is not whole", file.display()))
+        }
+    }
+}
+
+/// Writes them; how many of them are kept only in part.
+fn export(
+    out: &mut dyn Write,
+    door: &dyn Door,
+    job: &str,
+    which: &Which,
+    format: Format,
+) -> Result<u64, Stop> {
+    let numbers = which.numbers();
+    // One that is named may be settled; one that is not there is refused before anything is written.
+    if let Some((_, last)) = numbers.as_ref().and_then(|numbers| numbers.ranges().last()) {
+        door.record(job, *last)?;
+    }
+    let mut cut = 0;
+    for found in door.records(job, numbers.is_some()) {
+        let found = found?;
+        if numbers.as_ref().is_some_and(|numbers| !numbers.contains(found.number)) {
+            continue;
+        }
+        cut += u64::from(found.record.length > found.record.bytes.len() as u64);
+        match format {
+            Format::Raw => out.write_all(&found.record.bytes)?,
+            Format::Jsonl => out.write_all(shown_json::to_string(&RecordView::of(&found))?.as_bytes())?,
+        }
+        out.write_all(b"\n")?;
+    }
+    Ok(cut)
+}
+
+fn tell_cut(cut: u64, code: ExitCode) -> ExitCode {
+    if cut == 0 {
+        return code;
+    }
+    let message = format!("{cut} of these records are kept only in part: they were longer than `record_max`");
+    complain(&message, Some("the whole of them is in the source"));
+    ExitCode::from(super::exit::FAILED)
 }
 
 #[cfg(test)]
@@ -127,12 +337,17 @@ mod tests {
     fn failed_records_are_listed_and_shown_by_their_place_in_the_list() {
         let door = door();
         let job = sample_job().id.to_string();
-        let text = printed(|out| list(out, &door, &job));
+        let text = printed(|out| list(out, &door, &job, false));
         assert!(
             text.contains("     2           7           8            30  step 2, exec: refused\n"),
             "{text}"
         );
         assert!(text.ends_with("2,\\xff\n"), "{text}");
+        let text = printed(|out| show(out, &door, &job, 2, false));
+        assert!(
+            text.ends_with("\n00000000  32 2c ff                                         2,.\n"),
+            "{text}"
+        );
         let text = printed(|out| show(out, &door, &job, 1, false));
         assert!(text.starts_with("record     3\n") && text.ends_with("\n1,a\n"), "{text}");
         assert!(show(&mut Vec::new(), &door, &job, 3, false).is_err());
@@ -142,13 +357,13 @@ mod tests {
     #[test]
     fn the_json_keeps_the_bytes_of_a_record_that_is_not_utf8() {
         let door = door();
-        let text = printed(|out| list_json(out, &door, &sample_job().id.to_string()));
+        let text = printed(|out| list_json(out, &door, &sample_job().id.to_string(), false));
         let json: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
         assert_eq!(json["records"][0]["data"], "1,a");
         assert_eq!(json["records"][1]["data_bytes"], "Miz/");
         let mut out = Vec::new();
-        assert!(list_json(&mut out, &door, "zzzz").is_err() && out.is_empty());
-        assert!(list(&mut out, &door, "zzzz").is_err() && out.is_empty());
+        assert!(list_json(&mut out, &door, "zzzz", false).is_err() && out.is_empty());
+        assert!(list(&mut out, &door, "zzzz", false).is_err() && out.is_empty());
     }
 
     #[test]
@@ -160,7 +375,10 @@ mod tests {
         }
         let parse = |words: &[&str]| Line::try_parse_from(words).expect("parses").args;
         assert_eq!(parse(&["records", "01ab"]).action, None);
-        assert_eq!(parse(&["records", "01ab", "list", "--json"]).action, Some(RecordsAction::List));
+        assert_eq!(
+            parse(&["records", "01ab", "list", "--json"]).action,
+            Some(RecordsAction::List { settled: false })
+        );
         assert_eq!(parse(&["records", "01ab", "show", "3"]).action, Some(RecordsAction::Show { number: 3 }));
     }
 }

@@ -178,6 +178,9 @@ fn print_account(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     print_counts(out, "to", &account.records_out)?;
     print_counts(out, "dropped by", &account.dropped_by)?;
     writeln!(out, "  {:>12}  failed {}", account.records_failed, records(account.records_failed))?;
+    if account.records_retried > 0 {
+        writeln!(out, "  {:>12}  retried in jobs of their own", account.records_retried)?;
+    }
     if account.records_skipped > 0 {
         writeln!(out, "  {:>12}  lines skipped: no records", account.records_skipped)?;
     }

@@ -209,7 +209,10 @@ fn rehearse(
     let ended = ended(&engine, &landed, &rule.name);
     running.stop()?;
     let job = ended?;
-    let failed = engine.records(&job.id.to_string()).collect::<Result<_, _>>()?;
+    let failed = engine
+        .records(&job.id.to_string(), true)
+        .map(|found| found.map(|found| found.record))
+        .collect::<Result<_, _>>()?;
     let outputs = outputs_of(&job, &rule, &scratch)?;
     Ok(Got { job, outputs, failed })
 }

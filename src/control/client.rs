@@ -13,7 +13,6 @@ use super::protocol::{
 };
 use crate::durable_fs;
 use crate::engine::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
-use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::file_known::FileKnown;
@@ -22,6 +21,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::model::settling::NumberedRecord;
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
 
@@ -127,11 +127,11 @@ impl Door for Client {
         Box::new(notices.next().into_iter().chain(notices))
     }
 
-    fn records(&self, job: &str) -> Answers<'_, FailedRecord> {
-        self.answers(Command::Records { job: job.to_owned() })
+    fn records(&self, job: &str, all: bool) -> Answers<'_, NumberedRecord> {
+        self.answers(Command::Records { job: job.to_owned(), all })
     }
 
-    fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal> {
+    fn record(&self, job: &str, number: u64) -> Result<NumberedRecord, Refusal> {
         self.one(Command::Record { job: job.to_owned(), number })
     }
 

@@ -19,7 +19,7 @@ use crate::model::halts::Halting;
 use crate::model::os_text::OsText;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 7;
+pub(super) const PROTOCOL_VERSION: u32 = 8;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -75,6 +75,7 @@ pub(super) enum Command {
     Subscribe,
     Records {
         job: String,
+        all: bool,
     },
     Record {
         job: String,

@@ -189,7 +189,7 @@ impl Desk {
                 reply.at_once = true;
                 self.all(reply, self.door.subscribe())
             }
-            Command::Records { job } => self.all(reply, self.door.records(&job)),
+            Command::Records { job, all } => self.all(reply, self.door.records(&job, all)),
             Command::Record { job, number } => reply.one(self.door.record(&job, number)),
             Command::Published { rule, content_hash, delivery_key } => {
                 reply.one(self.door.published(&rule, content_hash.as_deref(), delivery_key.as_ref()))

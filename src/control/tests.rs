@@ -163,8 +163,8 @@ fn a_command_gets_the_same_answers_from_the_service_as_from_the_store() {
             collect(door.list(&filter)).expect("answers"),
             door.show(&id[20..]),
             door.show("zzzz"),
-            collect(door.records(&id)),
-            collect(door.records("zzzz")),
+            collect(door.records(&id, false)),
+            collect(door.records("zzzz", true)),
             door.record(&id, 2),
             door.record(&id, 3),
             door.act(&retry_of(&id)),
@@ -176,7 +176,7 @@ fn a_command_gets_the_same_answers_from_the_service_as_from_the_store() {
     assert_eq!(by_service.0, [sample_job()]);
     assert_eq!(by_service.1, []);
     assert_eq!(by_service.4.as_ref().map(Vec::len), Ok(2));
-    assert_eq!(by_service.6, Ok(failed(2)));
+    assert_eq!(by_service.6.as_ref().map(|found| found.record.clone()), Ok(failed(2)));
     server.stop().expect("stops");
     assert_eq!(ask(&open_here(folder.path())), by_service);
 }
@@ -357,7 +357,7 @@ fn an_answer_is_taken_whole_and_in_its_order_or_not_at_all() {
             stream.write_all(&lines.concat()).ok();
         });
         let client = Client::connect(folder.path()).expect("a service runs");
-        match collect(client.records(&sample_job().id.to_string())) {
+        match collect(client.records(&sample_job().id.to_string(), false)) {
             Err(Refusal::Fault(error)) => assert!(error.message.contains("no whole answer"), "{error:?}"),
             other => panic!("{other:?}"),
         }

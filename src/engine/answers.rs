@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use super::handle::{Engine, check_retriable};
-use super::{abandon, order, rerun, retry, set};
-use crate::model::account::FailedRecord;
+use super::{abandon, order, rerun, retry, set, settle};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
 use crate::model::halts::{Halting, Halts};
@@ -13,6 +12,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::model::settling::{self, NumberedRecord};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{JobMatch, Published, StoreError, Verified};
 
@@ -82,6 +82,8 @@ impl Door for Engine {
             Act::Rerun { job } => rerun::check(store, self.find(job)?),
             Act::AcceptMissing { .. }
             | Act::Set { .. }
+            | Act::DropRecords { .. }
+            | Act::RetryRecords { .. }
             | Act::Ingest { .. }
             | Act::Adopt { .. }
             | Act::GiveUp { .. } => Ok(()),
@@ -101,6 +103,12 @@ impl Door for Engine {
             Act::Rerun { job } => rerun::rerun(self.store(), stages, self.rules(), self.find(job)?, by),
             Act::Abandon { job, reason } => {
                 abandon::abandon(self.store(), stages, self.find(job)?, reason, by)
+            }
+            Act::DropRecords { job, records, reason } => {
+                settle::give_up(self.store(), stages, self.find(job)?, records.numbers(), reason, by)
+            }
+            Act::RetryRecords { job, records } => {
+                settle::retry(self.store(), stages, self.rules(), self.find(job)?, records.numbers(), by)
             }
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
@@ -135,18 +143,31 @@ impl Door for Engine {
         }))
     }
 
-    fn records(&self, job: &str) -> Answers<'_, FailedRecord> {
-        match self.find(job) {
-            Ok(id) => Box::new(self.store().failed_records(id).map(|record| record.map_err(refused))),
-            Err(refusal) => Box::new(std::iter::once(Err(refusal))),
-        }
+    fn records(&self, job: &str, all: bool) -> Answers<'_, NumberedRecord> {
+        let acts = self.find(job).and_then(|id| Ok((id, self.store().settlements(id).map_err(refused)?)));
+        let (id, acts) = match acts {
+            Ok(found) => found,
+            Err(refusal) => return Box::new(std::iter::once(Err(refusal))),
+        };
+        let settled = settling::settled(&acts);
+        let numbered = (1u64..).zip(self.store().failed_records(id));
+        let numbered = numbered.filter(move |(number, _)| all || !settled.contains(*number));
+        Box::new(numbered.map(move |(number, record)| {
+            Ok(NumberedRecord {
+                number,
+                record: record.map_err(refused)?,
+                settled: if all { settling::told_of(&acts, number) } else { None },
+            })
+        }))
     }
 
-    fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal> {
+    fn record(&self, job: &str, number: u64) -> Result<NumberedRecord, Refusal> {
         let job = self.find(job)?;
         let missing = Refusal::NoSuchRecord { job, number };
         let Some(position) = number.checked_sub(1) else { return Err(missing) };
-        self.store().failed_record(job, position).map_err(refused)?.ok_or(missing)
+        let record = self.store().failed_record(job, position).map_err(refused)?.ok_or(missing)?;
+        let settled = settling::told_of(&self.store().settlements(job).map_err(refused)?, number);
+        Ok(NumberedRecord { number, record, settled })
     }
 
     fn published(
@@ -282,7 +303,7 @@ mod tests {
         world.shared.store.change().failed_records(job.id, 0, &records).apply().expect("writes");
         let engine = engine(&world);
         let record = |number| engine.record(&job.id.to_string(), number);
-        assert_eq!(record(1), Ok(records[0].clone()));
+        assert_eq!(record(1).map(|found| found.record), Ok(records[0].clone()));
         for number in [0, 2] {
             assert_eq!(record(number), Err(Refusal::NoSuchRecord { job: job.id, number }));
         }

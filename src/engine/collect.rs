@@ -11,9 +11,10 @@ use crate::model::account::{Account, FailedRecord};
 use crate::model::job::{Entry, Job};
 use crate::model::job_id::JobId;
 use crate::model::rule::{Limit, OnRecordError, Rule};
+use crate::model::slice::EntryShape;
 use crate::output::{EncodedChunk, OutputPlan, Partials, PendingSync, remove_partials};
 use crate::record::FRAMING_VERSION;
-use crate::store::{Checkpoint, MemoryLease, Store};
+use crate::store::{Checkpoint, FailedEntry, MemoryLease, Store};
 
 /// Decoded bytes between checkpoints. No more slices are taken while so many are collected past one that is not durable yet, so that a
 /// resume repeats at most twice as much work, and what is in the workers' hands.
@@ -75,6 +76,8 @@ pub(super) struct Collector {
     failed: Vec<FailedRecord>,
     failed_bytes: usize,
     first_failed: u64,
+    /// The last entry of which it is kept what its records look like.
+    kept_entry: Option<u32>,
     slices_broken: u64,
     /// A slice may be in the partials in part: no checkpoint may name them any more.
     half_done: bool,
@@ -130,6 +133,7 @@ impl Collector {
             content,
             failed: Vec::new(),
             failed_bytes: 0,
+            kept_entry: None,
             half_done: false,
             first_failed: checkpoint.failed_records,
             slices_broken: job.slices.failed,
@@ -184,6 +188,9 @@ impl Collector {
         if let Some(entry) = self.entries.last_mut() {
             entry.records += worked.account.records_in;
         }
+        if !worked.failed.is_empty() {
+            self.keep_entry(loaded, worked.entry)?;
+        }
         self.failed_bytes +=
             worked.failed.iter().map(|failed| failed.bytes.len() + FAILED_RECORD_BYTES).sum::<usize>();
         self.failed.extend(worked.failed);
@@ -196,6 +203,18 @@ impl Collector {
             self.store_failed()?;
         }
         self.half_done = false;
+        Ok(())
+    }
+
+    /// What failed records of an entry need to be read again.
+    fn keep_entry(&mut self, loaded: &Entries, position: u32) -> Result<(), Trouble> {
+        if self.kept_entry.replace(position) == Some(position) {
+            return Ok(());
+        }
+        if let Some(LoadedEntry { name, shape, .. }) = loaded.get(position as usize) {
+            let entry = FailedEntry { name: name.name, shape: EntryShape::clone(&shape) };
+            self.store.change().failed_entry(self.id, position, &entry).apply()?;
+        }
         Ok(())
     }
 

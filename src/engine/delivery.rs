@@ -28,6 +28,9 @@ use crate::telemetry::events;
 
 /// What this job's delivery is; an error where it is not to be published as it is.
 pub(super) fn judge(shared: &Shared, rule: &Rule, job: &Job) -> Result<Delivery, Trouble> {
+    if job.retries.is_some() {
+        return Ok(job.delivery.clone()); // it is a part of the one of its parent
+    }
     let Delivery { key_approved, content_approved, .. } = job.delivery;
     let mut delivery = Delivery { key_approved, content_approved, ..Delivery::default() };
     let Some(wanted) = &rule.delivery else { return Ok(delivery) };
@@ -77,7 +80,7 @@ fn published(
 
 /// An earlier delivery of this job's key that is not decided yet: it comes first.
 pub(super) fn earlier(shared: &Shared, rule: &Rule, job: &Job) -> Result<Option<Job>, Trouble> {
-    let Some(template) = key_template(rule) else { return Ok(None) };
+    let Some(template) = key_template(rule).filter(|_| job.retries.is_none()) else { return Ok(None) };
     shared.enter_delivery(job, key_of(rule, job, template)?);
     if job.delivery.goes_ahead {
         return Ok(None);
@@ -93,7 +96,8 @@ pub(super) fn earlier(shared: &Shared, rule: &Rule, job: &Job) -> Result<Option<
 
 /// A job has its place among the deliveries of its key. One without a key that can be rendered has none, and is told when it is loaded.
 pub(super) fn enter(shared: &Shared, rule: &Rule, job: &Job) {
-    if let Some(key) = key_template(rule).and_then(|template| key_of(rule, job, template).ok()) {
+    let template = key_template(rule).filter(|_| job.retries.is_none());
+    if let Some(key) = template.and_then(|template| key_of(rule, job, template).ok()) {
         shared.enter_delivery(job, key);
     }
 }

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable_fs;
-use crate::model::account::FailedRecord;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{Fault, JobError};
 use crate::model::file_known::FileKnown;
@@ -15,6 +14,7 @@ use crate::model::job_state::JobState;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::priority::Priority;
+use crate::model::settling::{Chosen, NumberedRecord};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
 
@@ -152,6 +152,22 @@ pub(crate) enum Act {
         /// Why.
         reason: String,
     },
+    /// Gives failed records of a completed job up.
+    DropRecords {
+        /// The job.
+        job: String,
+        /// Which.
+        records: Chosen,
+        /// Why.
+        reason: String,
+    },
+    /// Has a new job take failed records of a completed one again.
+    RetryRecords {
+        /// The job.
+        job: String,
+        /// Which; of all that are left, those that can be.
+        records: Chosen,
+    },
     /// Takes a file under a rule, now; an earlier one of the same file that is not done goes on instead.
     Ingest {
         /// The file's absolute path.
@@ -200,10 +216,10 @@ pub(crate) trait Door: Send + Sync {
     fn halts(&self) -> Result<Halts, Refusal>;
     /// Every change of a job from now on, as long as the engine is there. Never quiet for long: so who listens can look at something else.
     fn subscribe(&self) -> Answers<'_, Notice>;
-    /// A job's failed records, in order.
-    fn records(&self, job: &str) -> Answers<'_, FailedRecord>;
-    /// One failed record by its place in that list, from 1.
-    fn record(&self, job: &str, number: u64) -> Result<FailedRecord, Refusal>;
+    /// A job's failed records, in order; with those that are settled, if `all`.
+    fn records(&self, job: &str, all: bool) -> Answers<'_, NumberedRecord>;
+    /// One failed record by its place in that list, from 1, also if it is settled.
+    fn record(&self, job: &str, number: u64) -> Result<NumberedRecord, Refusal>;
     /// What was published before under a rule: of a content, and of a delivery's key.
     fn published(
         &self,

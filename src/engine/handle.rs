@@ -23,6 +23,7 @@ use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Values;
 use crate::model::rule::{Rule, Settings};
+use crate::model::settling;
 use crate::store::{Store, StoreError};
 use crate::watch::Offer;
 
@@ -108,6 +109,10 @@ impl Engine {
         halts::tell(halts, &mut job);
         if let Some(stages) = self.stages() {
             hanging.tell(stages, &mut job);
+        }
+        if job.state == JobState::Completed && job.account.records_failed > 0 {
+            // A store that cannot be read says so for what it is asked next.
+            settling::tell(&self.store().settlements(job.id).unwrap_or_default(), &mut job);
         }
         if job.state != JobState::Running {
             return job;

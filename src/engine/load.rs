@@ -10,6 +10,7 @@ use super::companions::{bring_companions, take_companions};
 use super::content::Retrace;
 use super::dispatch::Seat;
 use super::entries::{EntryMemory, LoadedEntry};
+use super::load_failed::read_failed;
 use super::load_pace::LoadPace;
 use super::rule_to_go_by::{go_over, rule_for};
 use super::run::Run;
@@ -39,7 +40,7 @@ const SUSPECT_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Workers are told of so many slices of a job only once there are more: a job that has no more is worked where it was read. To wake a
 /// worker for it takes longer.
-const FIRST_SLICES: u64 = 1;
+pub(super) const FIRST_SLICES: u64 = 1;
 
 /// What an entry takes in the list besides its name, about.
 const LISTED_BYTES: u64 = 200;
@@ -49,7 +50,7 @@ const LISTED_STEP: u64 = 64 << 10;
 const HEADER_FREE_BYTES: u64 = 64 << 10;
 
 /// How a load ended that did not break off.
-enum LoadEnd {
+pub(super) enum LoadEnd {
     Complete,
     /// The queue was stopped: the engine stops, or a worker broke the run off.
     Stopped,
@@ -183,7 +184,12 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, work_here: WorkHere) {
     let order = u128::from_be_bytes(run.id.to_bytes()); // the oldest job comes first
     let allowance =
         Allowance::new(&shared.memory.reading, order, Box::new(pace), run.rule.rule.decode.time_max);
-    match guard("load", || read_source(shared, run, &allowance)) {
+    let of_parent = run.with_row(|job| job.parent.zip(job.retries.as_ref().map(|retries| retries.act)));
+    let read = || match of_parent {
+        Some(records) => read_failed(shared, run, &allowance, records),
+        None => read_source(shared, run, &allowance),
+    };
+    match guard("load", read) {
         Ok(LoadEnd::Complete) => {
             run.queue.end();
             if run.loaded().is_some_and(|loaded| loaded.slices <= FIRST_SLICES) {
@@ -428,7 +434,7 @@ fn check_header(
     if differs { Err(differing_header(&shape.name)) } else { Ok(()) }
 }
 
-fn start_retrace() -> Result<Retrace, Trouble> {
+pub(super) fn start_retrace() -> Result<Retrace, Trouble> {
     Retrace::start().map_err(|error| {
         let hint = "raise the limit of threads for the service's user; the job goes on by itself";
         Trouble::new(FaultKind::Transient, format!("cannot start a thread: {error}"), Some(hint))
@@ -437,7 +443,7 @@ fn start_retrace() -> Result<Retrace, Trouble> {
 
 /// All slices of the checkpoint were passed over: goes on only if it was made from the same. Else it is forgotten, and the job starts
 /// from its first record.
-fn meet_checkpoint(run: &Run, retrace: Option<Retrace>) -> Result<(), Trouble> {
+pub(super) fn meet_checkpoint(run: &Run, retrace: Option<Retrace>) -> Result<(), Trouble> {
     let Some(retrace) = retrace else { return Ok(()) };
     if retrace.meets(&run.resumed_content) {
         tracing::info!(job = %run.id, "the checkpoint is reached");

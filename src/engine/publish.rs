@@ -60,10 +60,15 @@ pub(super) fn end(shared: &Shared, run: &Arc<Run>) -> Result<Ended, Trouble> {
     }
     let mut partials = collected.partials;
     let rule = &run.rule.rule;
-    let checked = check_limits(rule, &job.account)
-        .and_then(
-            |()| if run.has_source_as_found(&job.source.identity) { Ok(()) } else { check_source(&job) },
-        )
+    let is_retry = job.retries.is_some();
+    let checked = check_limits(rule, &job.account, is_retry)
+        .and_then(|()| {
+            if is_retry || run.has_source_as_found(&job.source.identity) {
+                Ok(())
+            } else {
+                check_source(&job)
+            }
+        })
         .and_then(|()| check_totals(run, &job))
         .and_then(|()| delivery::judge(shared, rule, &job))
         .and_then(|delivery| {
@@ -168,7 +173,7 @@ fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
     job.entries.clone_from(&collected.entries);
     job.slices.failed = collected.slices_broken;
     if let Some(loaded) = run.loaded() {
-        job.content_hash = Some(loaded.decoded.content_hash.clone());
+        job.content_hash = Some(loaded.decoded.content_hash.clone()).filter(|_| job.retries.is_none());
         job.characters_replaced = loaded.decoded.characters_replaced;
         if loaded.decoded.proves_its_end && job.source.complete_by.is_some_and(CompleteBy::is_weak) {
             job.source.complete_by = Some(CompleteBy::Content); // it was read to its end
@@ -190,9 +195,12 @@ fn fill_in(run: &Run, job: &mut Job, collected: &Collected) {
     }
 }
 
-/// The account adds up and is within the rule's limits.
-fn check_limits(rule: &Rule, account: &Account) -> Result<(), Trouble> {
+/// The account adds up and is within the rule's limits, which are for a whole source.
+fn check_limits(rule: &Rule, account: &Account, is_retry: bool) -> Result<(), Trouble> {
     account.balance()?;
+    if is_retry {
+        return Ok(());
+    }
     if account.records_failed > 0
         && rule.errors.failed_max.is_passed_by(account.records_failed, account.records_in)
     {

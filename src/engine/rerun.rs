@@ -121,6 +121,10 @@ fn kept_at(job: &Job) -> Result<OsText, Trouble> {
         let message = format!("job {} is {}: only a completed job is run again", job.id, job.state);
         return Err(refuse(message, "`landfall retry` is for jobs that failed, or were refused or aborted"));
     }
+    if let (Some(parent), Some(_)) = (job.parent, &job.retries) {
+        let message = format!("job {} has failed records of job {parent}, and no source", job.id);
+        return Err(refuse(message, "run that one again"));
+    }
     if job.shadow.is_some() {
         return Err(refuse(format!("job {} touched nothing, and has no source", job.id), &once_more(job)));
     }

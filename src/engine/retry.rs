@@ -205,6 +205,13 @@ fn ends_otherwise(job: &Job, rule: &Rule) -> Trouble {
 
 /// Why a job of this state is not retried.
 pub(super) fn not_retriable(job: &Job) -> Trouble {
+    if let (Some(parent), Some(_), true) = (job.parent, &job.retries, job.state.is_final()) {
+        let message = format!("job {} is {}: it has failed records of job {parent}", job.id, job.state);
+        let hint = format!(
+            "`landfall records {parent}` lists those that came back; `landfall records {parent} retry` takes them again"
+        );
+        return refuse(message, &hint);
+    }
     let message =
         format!("job {} is {}: only a failed, refused or aborted job can be retried", job.id, job.state);
     refuse(message, &way_of(job))

@@ -34,6 +34,9 @@ pub(super) enum Place {
 
 /// Where a job's source lies now.
 pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
+    if job.retries.is_some() {
+        return Ok(Place::Here); // in the store
+    }
     let away = |path: &OsText| Ok(Place::OutOfReach(folder_of(path)));
     let here = ask_folder(job.source_path())?;
     if job.source.claimed.is_none() {

@@ -277,6 +277,9 @@ impl From<TakenAs> for OtherName {
 /// Before a job lets its source go: what is left of it under other names stays known, and so does what was read where it lies. True: a row
 /// says so, which the caller makes durable.
 pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble> {
+    if job.retries.is_some() {
+        return Ok(false); // no file is its source
+    }
     let is_known = store.other_names(&job.source.identity)?.is_some();
     let other = match other_names(job, is_known) {
         Ok(None) => return Ok(false),

@@ -8,19 +8,15 @@ use serde::Serialize;
 
 use super::{Stop, any, json_items};
 use crate::engine::Door;
-use crate::model::account::FailedRecord;
 use crate::model::job_view::VIEW_VERSION;
+use crate::model::settling::NumberedRecord;
 use crate::model::shown_json;
 
-/// A job's failed records.
-pub(crate) fn list_json(out: &mut dyn Write, door: &dyn Door, job: &str) -> Result<(), Stop> {
-    let records = any(door.records(job))?.into_iter().flatten();
+/// A job's failed records; with those that are settled, if `settled`.
+pub(crate) fn list_json(out: &mut dyn Write, door: &dyn Door, job: &str, settled: bool) -> Result<(), Stop> {
+    let records = any(door.records(job, settled))?.into_iter().flatten();
     write!(out, "{{\"version\":{VIEW_VERSION},\"records\":[")?;
-    let mut number = 0;
-    json_items(out, records, |record| {
-        number += 1;
-        shown_json::to_string(&RecordView::of(number, &record))
-    })?;
+    json_items(out, records, |record| shown_json::to_string(&RecordView::of(&record)))?;
     out.write_all(b"}\n")?;
     Ok(())
 }
@@ -28,7 +24,7 @@ pub(crate) fn list_json(out: &mut dyn Write, door: &dyn Door, job: &str) -> Resu
 /// One failed record, by its place in the list.
 pub(crate) fn show_json(out: &mut dyn Write, door: &dyn Door, job: &str, number: u64) -> Result<(), Stop> {
     let record = door.record(job, number)?;
-    Ok(writeln!(out, "{}", shown_json::to_string(&RecordView::of(number, &record))?)?)
+    Ok(writeln!(out, "{}", shown_json::to_string(&RecordView::of(&record))?)?)
 }
 
 /// A failed record's JSON; `data` where it is UTF-8, else `data_bytes` in Base64.
@@ -45,13 +41,16 @@ pub(crate) struct RecordView<'a> {
     data: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data_bytes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settled: Option<&'a str>,
 }
 
 impl<'a> RecordView<'a> {
-    pub(crate) fn of(number: u64, record: &'a FailedRecord) -> Self {
+    pub(crate) fn of(found: &'a NumberedRecord) -> Self {
+        let NumberedRecord { number, record, settled } = found;
         let data = std::str::from_utf8(&record.bytes).ok();
         Self {
-            number,
+            number: *number,
             record: record.record,
             entry: &record.entry_name,
             line: record.line,
@@ -61,6 +60,7 @@ impl<'a> RecordView<'a> {
             error: &record.error,
             data,
             data_bytes: data.is_none().then(|| STANDARD.encode(&record.bytes)),
+            settled: settled.as_deref(),
         }
     }
 }

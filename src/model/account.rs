@@ -11,7 +11,7 @@ const REASONS_MAX: usize = 1000;
 /// What further ones are counted under.
 const OTHER_REASONS: &str = "other reasons";
 
-/// The counts of a job, or of a slice: in = Σ categories + dropped + failed.
+/// The counts of a job, or of a slice: in = Σ categories + dropped + failed + retried.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Records that were read.
@@ -22,6 +22,9 @@ pub struct Account {
     pub dropped_by: BTreeMap<String, u64>,
     /// Records on which a step returned an error, and records longer than `record_max`.
     pub records_failed: u64,
+    /// Failed records that jobs of their own have since: their accounts say what became of them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub records_retried: u64,
     /// Lines that are no records: blank ones (csv, jsonl) and `skip_lines`.
     pub records_skipped: u64,
     /// Why records were sent to another category, counted.
@@ -51,7 +54,8 @@ impl Account {
 
     /// Refuses an account in which a record is missing or counted twice.
     pub fn balance(&self) -> Result<(), Unbalanced> {
-        let accounted = self.records_written() + self.records_dropped() + self.records_failed;
+        let accounted =
+            self.records_written() + self.records_dropped() + self.records_failed + self.records_retried;
         if accounted == self.records_in {
             Ok(())
         } else {
@@ -63,6 +67,7 @@ impl Account {
     pub fn add(&mut self, other: &Self) {
         self.records_in += other.records_in;
         self.records_failed += other.records_failed;
+        self.records_retried += other.records_retried;
         self.records_skipped += other.records_skipped;
         add_counts(&mut self.records_out, &other.records_out);
         add_counts(&mut self.dropped_by, &other.dropped_by);
@@ -71,15 +76,29 @@ impl Account {
         }
     }
 
+    /// Counts records that were dropped for this reason.
+    pub(crate) fn add_dropped(&mut self, by: &str, count: u64) {
+        add_bounded(&mut self.dropped_by, by, count);
+    }
+
     /// The account is written again and again: a step of somebody's own may find another reason in each record.
     fn add_reason(&mut self, reason: &str, count: u64) {
-        let is_known = self.reasons.contains_key(reason);
-        let reason = if is_known || self.reasons.len() < REASONS_MAX { reason } else { OTHER_REASONS };
-        match self.reasons.get_mut(reason) {
-            Some(sum) => *sum += count,
-            None => drop(self.reasons.insert(reason.to_owned(), count)),
-        }
+        add_bounded(&mut self.reasons, reason, count);
     }
+}
+
+fn add_bounded(counts: &mut BTreeMap<String, u64>, reason: &str, count: u64) {
+    let is_known = counts.contains_key(reason);
+    let reason = if is_known || counts.len() < REASONS_MAX { reason } else { OTHER_REASONS };
+    match counts.get_mut(reason) {
+        Some(sum) => *sum += count,
+        None => drop(counts.insert(reason.to_owned(), count)),
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands the field by reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn add_counts<K: Ord + Clone>(sums: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {

@@ -103,15 +103,27 @@ pub struct Job {
     /// Its file was taken away before it was read to its end: it does not come again.
     #[serde(default, skip_serializing_if = "is_default")]
     pub is_gone: bool,
-    /// The completed job that this one takes again, from its archive.
+    /// The completed job that this one takes again, from its archive; or some failed records of which.
     #[serde(default, skip_serializing_if = "is_default")]
     pub parent: Option<JobId>,
+    /// It takes failed records of that one, and no file.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retries: Option<Retries>,
     /// An operator gave it up while it waited.
     #[serde(default, skip_serializing_if = "is_default")]
     pub abandoned: Option<Abandoned>,
     /// It published nothing: what would have been.
     #[serde(default, skip_serializing_if = "is_default")]
     pub shadow: Option<Box<Shadow>>,
+}
+
+/// Which failed records of its parent a job takes again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
+    /// The parent's [`super::settling::Settlement`] that has them.
+    pub act: u64,
+    /// Which retry it is, of the parent and of those that the parent retries itself, the first one first: `-retry1` in names.
+    pub numbers: Vec<u32>,
 }
 
 /// An operator's word that a job is given up.
@@ -321,6 +333,7 @@ impl Job {
             delivery: Delivery::default(),
             is_gone: false,
             parent: None,
+            retries: None,
             abandoned: None,
             shadow: None,
         }
@@ -397,6 +410,9 @@ impl Job {
 
     /// Whether its state lets an operator take it from its source again; an output that is lacking is another matter.
     pub fn is_retriable(&self) -> bool {
+        if self.retries.is_some() && self.state.is_final() {
+            return false; // its records went back to its parent
+        }
         matches!(self.state.get(), JobState::Failed | JobState::Refused)
             || self.was_ended_by_operator()
             || self.waits_for_settling()

@@ -76,6 +76,7 @@ pub struct JobView<'a> {
     corrects: Option<JobId>,
     unterminated: bool,
     complete_by: Option<CompleteBy>,
+    records_retried: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -140,6 +141,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         corrects: job.delivery.corrects,
         unterminated: job.unterminated,
         complete_by: job.source.complete_by,
+        records_retried: job.account.records_retried,
     }
 }
 
@@ -266,6 +268,7 @@ pub(crate) mod tests {
             timeline: vec![Moment { at, state: JobState::Queued, detail: "claimed".into() }],
             is_gone: false,
             parent: None,
+            retries: None,
             abandoned: None,
             shadow: None,
             delivery: Delivery {
@@ -296,7 +299,7 @@ pub(crate) mod tests {
                 r#""resumable":true,"resumed_at_slice":0,"characters_replaced":0,"#,
                 r#""timeline":[{{"at":"{at}","state":"queued","detail":"claimed"}}],"#,
                 r#""resumed_at_record":0,"records_again":0,"deaths":0,"bytes_worked":1,"#,
-                r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}","unterminated":true,"complete_by":null}}"#,
+                r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}","unterminated":true,"complete_by":null,"records_retried":0}}"#,
             ),
             id = id,
             earlier = JobId::from_parts(1_795_000_000_000, 1),

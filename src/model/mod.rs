@@ -32,6 +32,7 @@ pub mod overriding;
 pub(crate) mod pattern;
 pub mod priority;
 pub mod rule;
+pub mod settling;
 pub mod shadow;
 pub mod shown_json;
 pub mod slice;

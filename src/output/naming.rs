@@ -28,9 +28,16 @@ pub(super) fn output_path(
         .map_err(|source| OutputError::template(place_of(category), source))?;
     let packing = template.literal_end();
     if !is_packing(packing) {
-        return Ok(path);
+        return Ok(of_retry(path, job));
     }
-    Ok(template::without_known_suffixes_before(&path, packing))
+    Ok(of_retry(template::without_known_suffixes_before(&path, packing), job))
+}
+
+/// What a retry of failed records publishes is called after what their job published: `pay-retry1.csv`.
+fn of_retry(path: PathBuf, job: &Job) -> PathBuf {
+    let numbers = job.retries.iter().flat_map(|retries| &retries.numbers);
+    let mark: String = numbers.map(|number| format!("-retry{number}")).collect();
+    if mark.is_empty() { path } else { template::marked(&path, &mark) }
 }
 
 /// Whether this end of a name says nothing of the data: nothing at all, or suffixes of compression and encryption.
@@ -44,7 +51,8 @@ pub(crate) fn signal_paths(rule: &Rule, job: &Job) -> Result<[Option<PathBuf>; 2
     let path = |template: &Option<String>, place: &str| {
         let render = |text: &String| {
             let rendered = parse(rule, text, place)?.render(&Variables::of(rule, job));
-            rendered.map_err(|source| OutputError::template(place, source))
+            let path = rendered.map_err(|source| OutputError::template(place, source))?;
+            Ok::<_, OutputError>(of_retry(path, job))
         };
         template.as_ref().map(render).transpose()
     };

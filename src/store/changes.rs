@@ -8,13 +8,15 @@ use serde::Serialize;
 use super::backend::{self, Applied, Batch, Value};
 use super::error::StoreError;
 use super::keys::{self, Key};
-use super::{Checkpoint, Inner, LedgerRow, OtherNames, Store, failed, feed, value};
+use super::{Checkpoint, FailedEntry, Inner, LedgerRow, OtherNames, Store, failed, feed, value};
 use crate::model::account::FailedRecord;
 use crate::model::identity::{FileIdentity, KeptAs};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
+use crate::model::settling::{Retry, Settled, Settlement};
 use crate::output::Intent;
 
 /// Several changes that become visible and durable together or not at all.
@@ -44,6 +46,15 @@ enum Change {
         job: JobId,
         from: u64,
     },
+    /// All rows whose keys begin so.
+    RemoveAll {
+        prefix: Key,
+    },
+    /// A job that takes failed records of another is at its end.
+    EndRetry {
+        key: Key,
+        retry: Retry,
+    },
     Unclaim {
         job: JobId,
     },
@@ -72,6 +83,11 @@ impl<'a> Changes<'a> {
     pub fn job(&mut self, job: &Job) -> &mut Self {
         let unfinished = keys::of_job(keys::UNFINISHED, job.id);
         self.put("job", keys::of_job(keys::JOB, job.id), job);
+        if let (Some(parent), Some(retries), true) = (job.parent, &job.retries, job.state.is_final()) {
+            let is_completed = job.state == JobState::Completed;
+            let retry = if is_completed { Retry::Completed } else { Retry::GivenBack };
+            self.ask(Change::EndRetry { key: keys::settlement(parent, retries.act), retry });
+        }
         if job.state.is_final() { self.remove(unfinished) } else { self.put_mark(unfinished) }
     }
 
@@ -138,6 +154,16 @@ impl<'a> Changes<'a> {
         self
     }
 
+    /// Writes an act on failed records down.
+    pub(crate) fn settlement(&mut self, job: JobId, act: u64, settlement: &Settlement) -> &mut Self {
+        self.put("act on failed records", keys::settlement(job, act), settlement)
+    }
+
+    /// Keeps what the records of an entry look like, for those that failed.
+    pub(crate) fn failed_entry(&mut self, job: JobId, position: u32, entry: &FailedEntry) -> &mut Self {
+        self.put("entry of failed records", keys::shape(job, position), entry)
+    }
+
     /// Writes what a job is publishing.
     pub fn intent(&mut self, job: JobId, intent: &Intent) -> &mut Self {
         self.put("intent", keys::of_job(keys::INTENT, job), intent)
@@ -162,6 +188,9 @@ impl<'a> Changes<'a> {
     /// Removes a job and its work; its ledger row stays.
     pub(super) fn forget_job(&mut self, job: JobId) -> &mut Self {
         self.remove(keys::of_job(keys::JOB, job)).remove(keys::of_job(keys::UNFINISHED, job));
+        for kind in [keys::SETTLED, keys::SHAPE] {
+            self.ask(Change::RemoveAll { prefix: keys::of_job(kind, job) });
+        }
         self.forget_work(job).forget_failed_records(job, 0)
     }
 
@@ -252,6 +281,8 @@ impl Staged<'_> {
             },
             Change::Remove { key } => self.put(key, &[]),
             Change::RemoveFailedRecords { job, from } => self.remove_failed_records(*job, *from),
+            Change::RemoveAll { prefix } => self.remove_all(prefix),
+            Change::EndRetry { key, retry } => self.end_retry(key, *retry),
             Change::Unclaim { job } => self.remove_ledger_row(*job),
             Change::KeptAgain { rows } => self.kept_again(&rows.0, &rows.1),
             Change::ForgetKept { job, prefix } => self.forget_kept(*job, prefix),
@@ -325,6 +356,23 @@ impl Staged<'_> {
             Some(other) if other.job == job => self.put(&key, &[]),
             _ => Ok(()),
         }
+    }
+
+    fn remove_all(&mut self, prefix: &Key) -> Result<(), StoreError> {
+        for key in self.store.keys_beginning_with(prefix) {
+            self.put(&key?, &[])?;
+        }
+        Ok(())
+    }
+
+    fn end_retry(&mut self, key: &Key, now: Retry) -> Result<(), StoreError> {
+        let Some(mut settlement) = self.row::<Settlement>("act on failed records", key)? else {
+            return Ok(());
+        };
+        if let Settled::Retried { retry, .. } = &mut settlement.how {
+            *retry = now;
+        }
+        self.put(key, &value::encode("act on failed records", &settlement)?)
     }
 
     fn remove_failed_records(&mut self, job: JobId, from: u64) -> Result<(), StoreError> {

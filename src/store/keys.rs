@@ -13,6 +13,8 @@ pub(super) const OTHER_NAMES: u8 = b'n';
 pub(super) const CHECKPOINT: u8 = b'p';
 pub(super) const INTENT: u8 = b'i';
 pub(super) const FAILED: u8 = b'f';
+pub(super) const SETTLED: u8 = b's';
+pub(super) const SHAPE: u8 = b'e';
 pub(super) const RULE: u8 = b'r';
 const CONTENT: u8 = b'h';
 const DELIVERY: u8 = b'd';
@@ -52,6 +54,16 @@ pub(super) fn of_job(prefix: u8, job: JobId) -> Key {
 /// The group of failed records that begins at this position.
 pub(super) fn failed_group(job: JobId, first: u64) -> Key {
     [&of_job(FAILED, job)[..], &first.to_be_bytes()].concat()
+}
+
+/// An act on failed records, counted from 0.
+pub(super) fn settlement(job: JobId, act: u64) -> Key {
+    [&of_job(SETTLED, job)[..], &act.to_be_bytes()].concat()
+}
+
+/// What the records of an entry look like, of which some failed.
+pub(super) fn shape(job: JobId, entry: u32) -> Key {
+    [&of_job(SHAPE, job)[..], &entry.to_be_bytes()].concat()
 }
 
 /// Rules lie under the hash of their hash's text, which makes the key's length fixed whatever was asked for.
@@ -159,7 +171,7 @@ pub(super) fn job_of(key: &[u8]) -> Option<JobId> {
     Some(JobId::from_bytes(bytes))
 }
 
-/// The position of a key made by [`failed_group`].
+/// The position of a key made by [`failed_group`], or the act of one made by [`settlement`].
 pub(super) fn position_of(key: &[u8]) -> Option<u64> {
     let bytes: [u8; 8] = key.get(17..25)?.try_into().ok()?;
     Some(u64::from_be_bytes(bytes))
@@ -181,6 +193,8 @@ pub(super) enum Place<'a> {
     Checkpoint(JobId),
     Intent(JobId),
     Failed(JobId),
+    Settled(JobId),
+    Shape(JobId),
     Rule,
     Content(JobId),
     Delivery(JobId),
@@ -214,6 +228,8 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
         KEPT_AT => (rest.len() == KEPT_AT_BYTES).then_some(Place::KeptAt),
         OTHER_NAMES => (rest.len() == OTHER_NAMES_BYTES).then_some(Place::OtherNames),
         FAILED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Failed),
+        SETTLED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Settled),
+        SHAPE => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 4).map(Place::Shape),
         RULE => (rest.len() == blake3::OUT_LEN).then_some(Place::Rule),
         CONTENT if rest.len() == blake3::OUT_LEN + JOB_ID_BYTES => content_job_of(key).map(Place::Content),
         DELIVERY if rest.len() == NUMBERED_BYTES => {
@@ -253,6 +269,8 @@ mod tests {
             (of_job(CHECKPOINT, id), Place::Checkpoint(id)),
             (of_job(INTENT, id), Place::Intent(id)),
             (failed_group(id, 7), Place::Failed(id)),
+            (settlement(id, 7), Place::Settled(id)),
+            (shape(id, 7), Place::Shape(id)),
             (rule("blake3:00"), Place::Rule),
             (published_content("payments", "blake3:00", id), Place::Content(id)),
             (published_delivery("payments", &OsText::from("acme"), 2, id), Place::Delivery(id)),

@@ -24,6 +24,8 @@
 //! p job                            Checkpoint
 //! i job                            Intent
 //! f job position                   failed records from this position on
+//! s job act                        Settlement of some of them
+//! e job entry                      FailedEntry: what records of an entry look like, where some failed
 //! r hash                           Rule
 //! c key index                      a further chunk of the long value under `key`
 //! ```
@@ -61,6 +63,7 @@ mod memory;
 mod poison;
 mod retention;
 mod rows;
+mod settled;
 mod sled;
 mod slice_value;
 mod slices;
@@ -70,7 +73,7 @@ mod verify;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +93,7 @@ pub(crate) use memory::MemoryLease;
 pub(crate) use rows::OtherNames;
 pub(crate) use rows::{JobMatch, KeptFile};
 pub use rows::{LedgerOutcome, LedgerRow};
+pub(crate) use settled::FailedEntry;
 pub use slices::{SliceQueue, Taken};
 pub(crate) use verify::Verified;
 
@@ -113,6 +117,8 @@ struct Inner {
     spool: Arc<Spool>,
     /// Read by all who change rows; written by who judges several rows against each other, or begins to listen.
     changing: RwLock<()>,
+    /// Who decides on failed records, one at a time.
+    settling: Mutex<()>,
     feed: Feed,
     /// Whether there may be a kept file: where none is, nobody need look each new file up.
     keeps_files: AtomicBool,
@@ -166,8 +172,9 @@ impl Store {
 
     fn over(rows: Box<dyn Backend>, spool: Arc<Spool>, folder: Option<HeldFolder>) -> Self {
         let (keeps_files, knows_other_names) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (changing, feed) = (RwLock::default(), Feed::default());
-        let inner = Inner { rows, spool, changing, feed, keeps_files, knows_other_names, _folder: folder };
+        let (changing, settling, feed) = (RwLock::default(), Mutex::default(), Feed::default());
+        let inner =
+            Inner { rows, spool, changing, settling, feed, keeps_files, knows_other_names, _folder: folder };
         let store = Self { inner: Arc::new(inner) };
         // What cannot be read counts as one: it is told when it is looked up.
         let has_any = |kind: u8| store.keys_beginning_with(&[kind]).next().is_some();

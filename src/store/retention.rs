@@ -11,6 +11,7 @@ use super::{LedgerRow, Store};
 use crate::durable_fs::{self, Presence};
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
+use crate::model::settling::{self, Settlement};
 
 const BATCH_JOBS: usize = 256;
 
@@ -28,7 +29,7 @@ impl Store {
             if job.id.unix_ms() >= before_ms {
                 break; // ids sort by time: none from here on finished before
             }
-            if may_be_forgotten(&job, before, all) {
+            if may_be_forgotten(&job, before, all) && (all || self.has_settled(&job)?) {
                 ids.push(job.id);
             }
             if ids.len() == BATCH_JOBS {
@@ -123,6 +124,16 @@ impl Store {
         Ok(count)
     }
 
+    /// Whether no failed record of it is left, and none may come back.
+    fn has_settled(&self, job: &Job) -> Result<bool, StoreError> {
+        if job.account.records_failed == 0 {
+            return Ok(true);
+        }
+        let acts = self.settlements(job.id)?;
+        let is_open = acts.iter().any(Settlement::is_open);
+        Ok(!is_open && settling::settled(&acts).count() >= self.failed_records_count(job.id)?)
+    }
+
     fn forget_jobs(&self, ids: &mut Vec<crate::model::job_id::JobId>) -> Result<u64, StoreError> {
         let count = ids.len() as u64;
         let mut changes = self.change();
@@ -154,5 +165,5 @@ fn may_be_forgotten(job: &Job, before: Timestamp, all: bool) -> bool {
     // What was refused lies in quarantine with its reason, and its content was published.
     let done = matches!(job.state.get(), JobState::Completed | JobState::Aborted | JobState::Refused);
     let old = job.finished_at.is_some_and(|finished| finished < before);
-    old && (all || (done && job.account.records_failed == 0))
+    old && (all || done)
 }

@@ -237,6 +237,44 @@ pub const RUN_AGAIN: Scenario = Scenario {
     ..PLAIN
 };
 
+pub const RECORDS_RETRIED: Scenario = Scenario {
+    name: "failed records that are retried, and some dropped",
+    rule: r#"
+        ready = { stable_for = "0s" }
+        publish = { marker = "out/{stem}.done" }
+        pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
+    "#,
+    samples: |world| {
+        world.write(
+            "tool",
+            r#"#!/usr/bin/env python3
+import json, os, sys
+mended = os.path.exists('mended')
+for line in sys.stdin:
+    asked = json.loads(line)
+    bad = asked["data"].endswith("7") and not mended
+    print(json.dumps({"fail": "not today"} if bad else {"data": asked["data"]}), flush=True)
+"#,
+        );
+        world.sh("chmod +x tool; seq 400 > in/pay.txt");
+    },
+    before: |world| {
+        let mut service = world.start();
+        service.wait_until("it is done", || (world.jobs().pop()?["state"] == "completed").then_some(()));
+        service.stop();
+        world.write("mended", "");
+        crate::support::remove(&world.path("landfall.log"));
+        world.write("job", world.job()["id"].as_str().expect("an id is text"));
+    },
+    jobs: 2,
+    // Either may be done already: who does it looks first, and tries once more where he reads an error.
+    script: "records() { \"$LANDFALL\" records \"$(cat job)\" list --settled --json; }
+        given_up() { records | grep -q dropped || \"$LANDFALL\" records \"$(cat job)\" drop 1-3 --reason late; }
+        again() { records | grep -q retried || \"$LANDFALL\" records \"$(cat job)\" retry --all; }
+        given_up || { sleep 0.3; given_up; }; again || { sleep 0.3; again; }; exec \"$LANDFALL\" run",
+    ..PLAIN
+};
+
 pub const CONSUMED: Scenario = Scenario {
     name: "a consumer that takes each output as it appears",
     rule: r#"

@@ -64,12 +64,17 @@ pub fn without_known_suffixes_before(path: &Path, end: &str) -> PathBuf {
 
 /// The path with `-number` before all suffixes of its name: `pay-1.csv.gz`.
 pub fn numbered(path: &Path, number: u64) -> PathBuf {
+    marked(path, &format!("-{number}"))
+}
+
+/// The path with this mark there.
+pub fn marked(path: &Path, mark: &str) -> PathBuf {
     let name = bytes_of(path.file_name().unwrap_or_default());
     let (stem, suffixes) = name.split_at(split(&name).stem.len());
-    let mark = format!("-{number}").into_bytes();
+    let mark = mark.as_bytes();
     let room = COMPONENT_BYTES_MAX.saturating_sub(mark.len() + suffixes.len());
     let stem = stem.get(..room).unwrap_or(stem);
-    path.with_file_name(name_of([stem, &mark, suffixes].concat()))
+    path.with_file_name(name_of([stem, mark, suffixes].concat()))
 }
 
 #[cfg(test)]

@@ -10,10 +10,13 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::Rule;
+use crate::model::settling::Settlement;
 use crate::output::Intent;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Place};
-use crate::store::{ArchivedRow, Checkpoint, LedgerOutcome, LedgerRow, OtherNames, Store, deliveries, value};
+use crate::store::{
+    ArchivedRow, Checkpoint, FailedEntry, LedgerOutcome, LedgerRow, OtherNames, Store, deliveries, value,
+};
 
 pub(super) fn judge(store: &Store, key: &[u8], value: &[u8]) -> Vec<Finding> {
     let mut judge = Judge { store, findings: Vec::new() };
@@ -68,6 +71,14 @@ impl Judge<'_> {
             Some(Place::Failed(id)) => {
                 self.decoded::<Vec<FailedRecord>>("failed records", Some(id), key, value)?;
                 self.job_must_be_there("failed records", id)
+            }
+            Some(Place::Settled(id)) => {
+                self.decoded::<Settlement>("act on failed records", Some(id), key, value)?;
+                self.job_must_be_there("act on failed records", id)
+            }
+            Some(Place::Shape(id)) => {
+                self.decoded::<FailedEntry>("entry of failed records", Some(id), key, value)?;
+                self.job_must_be_there("entry of failed records", id)
             }
             Some(Place::Rule) => self.decoded::<Rule>("rule", None, key, value).map(drop),
             Some(Place::Content(id)) => self.index("index of published contents, entry", id, value),

@@ -1,0 +1,221 @@
+//! What an operator decides on failed records of a completed job: they are given up, or a job of their own takes them again.
+//!
+//! ```text
+//!  decided, one at a time, from what was decided before -> one batch: the act, and with a retry the new job -> the store is synced
+//!  the new job's end -> the same batch: its row, and how the act ended
+//! ```
+//!
+//! A failed record stays where it was written; acts beside it say what became of it. So a crash leaves it with one of the two: still among the
+//! failed ones, or decided. A job that takes records again and publishes nothing gives them back with its last row. The account of the first job
+//! is moved when it is shown ([`settling::tell`]): nobody who writes its row can undo an act.
+
+use std::sync::Arc;
+
+use super::claims::random_tail;
+use super::retry::{current_rule, known, refuse};
+use super::schedule::{Owner, Stage};
+use super::shared::Shared;
+use super::trouble::Trouble;
+use crate::clock::{self, JobIds};
+use crate::model::account::FailedRecord;
+use crate::model::complete_by::CompleteBy;
+use crate::model::delivery::Delivery;
+use crate::model::identity::FileIdentity;
+use crate::model::job::{Job, Retries, Source};
+use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
+use crate::model::rule::{Format, Rule};
+use crate::model::settling::{self, Numbers, Retry, Settled, Settlement};
+use crate::store::{LedgerOutcome, LedgerRow, Store};
+
+/// The step that a record is said to have failed at where it could not be cut from its source.
+const CUT: &str = "records";
+
+/// Gives failed records up; all that are left where no numbers are given.
+pub(super) fn give_up(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    id: JobId,
+    numbers: Option<&Numbers>,
+    reason: &str,
+    by: &str,
+) -> Result<JobId, Trouble> {
+    let how = Settled::Dropped { reason: reason.to_owned() };
+    let done = || {
+        let _deciding = store.settling();
+        check(&known(store, id)?)?;
+        let acts = store.settlements(id)?;
+        let records = chosen(store, id, &acts, numbers)?;
+        let act = Settlement { at: clock::now(), by: by.to_owned(), records, how };
+        store.change().settlement(id, acts.len() as u64, &act).apply()?;
+        Ok(store.sync()?)
+    };
+    let done: Result<(), Trouble> = done();
+    with_stages(stages, done)?;
+    Ok(id)
+}
+
+/// Has a job of its own take failed records again; that job.
+pub(super) fn retry(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    rules: &[Rule],
+    id: JobId,
+    numbers: Option<&Numbers>,
+    by: &str,
+) -> Result<JobId, Trouble> {
+    let Some(shared) = stages else {
+        return Ok(new_job(store, rules, &JobIds::default(), id, numbers, by)?.id);
+    };
+    let now = shared.rules.now();
+    let made = new_job(store, now.iter().map(AsRef::as_ref), &shared.claims.ids, id, numbers, by);
+    let job = with_stages(stages, made)?;
+    shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
+    Ok(job.id)
+}
+
+fn new_job<'r>(
+    store: &Store,
+    rules: impl IntoIterator<Item = &'r Rule>,
+    ids: &JobIds,
+    id: JobId,
+    numbers: Option<&Numbers>,
+    by: &str,
+) -> Result<Job, Trouble> {
+    let _deciding = store.settling();
+    let first = known(store, id)?;
+    check(&first)?;
+    let rule = current_rule(rules, &first)?;
+    let acts = store.settlements(id)?;
+    let records = chosen(store, id, &acts, numbers)?;
+    let records = retriable(store, id, &records, numbers.is_none(), rule)?;
+    let act = acts.len() as u64;
+    let retries = acts.iter().filter(|act| matches!(act.how, Settled::Retried { .. })).count();
+    let number = u32::try_from(retries).unwrap_or(u32::MAX).saturating_add(1);
+    let now = clock::now();
+    // No file is its source: its records are in the store.
+    let identity = FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 };
+    let source = Source {
+        complete_by: Some(CompleteBy::Command),
+        retire: false,
+        ..Source::found(first.source.path.clone(), identity)
+    };
+    let before = first.retries.map(|retries| retries.numbers).unwrap_or_default();
+    let mut job = Job {
+        vars: first.vars.clone(),
+        priority: rule.priority,
+        parent: Some(id),
+        retries: Some(Retries { act, numbers: [before, vec![number]].concat() }),
+        delivery: Delivery { revision: first.delivery.revision, ..Delivery::default() },
+        ..Job::queued(ids.next(random_tail()), &rule.name, &rule.hash(), source, now)
+    };
+    if let Some(moment) = job.timeline.first_mut() {
+        moment.detail = format!("failed records {records} of job {id} are retried by {by}");
+    }
+    let how = Settled::Retried { job: job.id, number, retry: Retry::Open };
+    let settlement = Settlement { at: now, by: by.to_owned(), records, how };
+    let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
+    store.change().rule(rule).job(&job).ledger(&row, false).settlement(id, act, &settlement).apply()?;
+    store.sync()?;
+    Ok(job)
+}
+
+/// Failed records are decided on once all others of their job are published.
+fn check(job: &Job) -> Result<(), Trouble> {
+    let hint = match job.state.get() {
+        JobState::Completed if job.shadow.is_some() => "a shadow rule touches nothing",
+        JobState::Completed => return Ok(()),
+        JobState::Failed | JobState::Aborted | JobState::Refused => {
+            "nothing of it was published: `landfall retry` takes all of its source again"
+        }
+        _ => "wait until it is completed: `landfall show` says how far it is",
+    };
+    Err(refuse(format!("job {} is {}: its failed records stay as they are", job.id, job.state), hint))
+}
+
+/// The numbers that are meant; refused where one of them is not among the failed records any more.
+fn chosen(
+    store: &Store,
+    id: JobId,
+    acts: &[Settlement],
+    numbers: Option<&Numbers>,
+) -> Result<Numbers, Trouble> {
+    let all = Numbers::upto(store.failed_records_count(id)?);
+    let left = all.without(&settling::settled(acts));
+    let hint = format!("`landfall records {id}` lists those that are left");
+    let Some(numbers) = numbers else {
+        if left.is_empty() {
+            return Err(refuse(format!("job {id} has no failed records left"), &hint));
+        }
+        return Ok(left);
+    };
+    let missing = numbers.without(&all);
+    if let Some((first, _)) = missing.ranges().first() {
+        return Err(refuse(format!("job {id} has no failed record {first}; nothing was done"), &hint));
+    }
+    let settled = numbers.without(&left);
+    if let Some((first, _)) = settled.ranges().first() {
+        let act = acts.iter().rev().find(|act| act.counts() && act.records.contains(*first));
+        let told = act.map_or_else(String::new, Settlement::told);
+        let message = format!("failed record {first} of job {id} was {told}; nothing was done");
+        return Err(refuse(message, &hint));
+    }
+    Ok(numbers.clone())
+}
+
+/// Those of them that can be read again as they are kept. `passes_over`: the others stay among the failed ones, else they are refused.
+fn retriable(
+    store: &Store,
+    id: JobId,
+    numbers: &Numbers,
+    passes_over: bool,
+    rule: &Rule,
+) -> Result<Numbers, Trouble> {
+    let needs_columns = matches!(rule.records.format, Format::Csv(_) | Format::Fixed(_));
+    let mut last_entry = None;
+    let mut unfit = Vec::new();
+    for (number, record) in (1u64..).zip(store.failed_records(id)) {
+        let record = record?;
+        if !numbers.contains(number) {
+            continue;
+        }
+        if needs_columns && last_entry != Some(record.entry) {
+            last_entry = Some(record.entry);
+            if store.failed_entry(id, record.entry)?.is_none() {
+                let message = format!("what the columns of the failed records of job {id} are is not known");
+                return Err(refuse(
+                    message,
+                    "they were set aside by an earlier version: export them, and have them sent again",
+                ));
+            }
+        }
+        if is_whole(&record) {
+            continue;
+        }
+        if !passes_over {
+            let message = format!("failed record {number} of job {id} could not be cut: {}", record.error);
+            let hint = "have it sent again, and drop this one; nothing was done";
+            return Err(refuse(message, hint));
+        }
+        unfit.push((number, number));
+    }
+    let fit = numbers.without(&Numbers::of(unfit));
+    if fit.is_empty() {
+        let message = format!("none of the failed records of job {id} could be cut from its source");
+        return Err(refuse(message, "have them sent again, and drop these"));
+    }
+    Ok(fit)
+}
+
+/// Whether it is kept as a record of its source, which a step refused.
+fn is_whole(record: &FailedRecord) -> bool {
+    record.step != CUT && record.length == record.bytes.len() as u64
+}
+
+fn with_stages<T>(stages: Option<&Arc<Shared>>, done: Result<T, Trouble>) -> Result<T, Trouble> {
+    done.inspect_err(|trouble| {
+        if let Some(shared) = stages {
+            shared.stop_if_poisoned(trouble);
+        }
+    })
+}
