@@ -57,8 +57,8 @@ pub(super) enum RecordsAction {
         #[command(flatten)]
         which: Which,
         /// `raw`: the bytes; `jsonl`: with all that is known of each
-        #[arg(long, value_enum, default_value_t = Format::Raw)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = ExportAs::Raw)]
+        format: ExportAs,
         /// Into this file, which must not be there yet; else to standard output
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
@@ -102,7 +102,7 @@ impl Which {
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum ExportAs {
     Raw,
     Jsonl,
 }
@@ -130,6 +130,10 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
         }
         Some(RecordsAction::Retry { which }) => {
             let act = Act::RetryRecords { job: job.to_owned(), records: which.chosen() };
+            // The rule may have been mended a moment ago.
+            if door.is_service() {
+                door.reload().ok();
+            }
             let taker = taker(door);
             act_on(door, job, &act, |child| format!("retried as job {child}; {taker}"))
         }
@@ -243,7 +247,7 @@ fn export_to(
     door: &dyn Door,
     job: &str,
     which: &Which,
-    format: Format,
+    format: ExportAs,
 ) -> anyhow::Result<ExitCode> {
     // Before the file is made: what is asked for may not be there.
     if let Err(refusal) = door.show(job) {
@@ -272,7 +276,7 @@ fn export(
     door: &dyn Door,
     job: &str,
     which: &Which,
-    format: Format,
+    format: ExportAs,
 ) -> Result<u64, Stop> {
     let numbers = which.numbers();
     // One that is named may be settled; one that is not there is refused before anything is written.
@@ -287,8 +291,8 @@ fn export(
         }
         cut += u64::from(found.record.length > found.record.bytes.len() as u64);
         match format {
-            Format::Raw => out.write_all(&found.record.bytes)?,
-            Format::Jsonl => out.write_all(shown_json::to_string(&RecordView::of(&found))?.as_bytes())?,
+            ExportAs::Raw => out.write_all(&found.record.bytes)?,
+            ExportAs::Jsonl => out.write_all(shown_json::to_string(&RecordView::of(&found))?.as_bytes())?,
         }
         out.write_all(b"\n")?;
     }

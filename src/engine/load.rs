@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::collect::Collector;
 use super::companions::{bring_companions, take_companions};
-use super::content::Retrace;
 use super::dispatch::Seat;
 use super::entries::{EntryMemory, LoadedEntry};
 use super::load_failed::read_failed;
 use super::load_pace::LoadPace;
+use super::loading::{FIRST_SLICES, LoadEnd, meet_checkpoint, start_retrace};
 use super::rule_to_go_by::{go_over, rule_for};
 use super::run::Run;
 use super::run_state::Loaded;
@@ -38,23 +38,12 @@ use crate::telemetry::events;
 /// How long a suspect waits for another.
 const SUSPECT_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Workers are told of so many slices of a job only once there are more: a job that has no more is worked where it was read. To wake a
-/// worker for it takes longer.
-pub(super) const FIRST_SLICES: u64 = 1;
-
 /// What an entry takes in the list besides its name, about.
 const LISTED_BYTES: u64 = 200;
 /// Memory for the list is taken so much at a time.
 const LISTED_STEP: u64 = 64 << 10;
 /// A header of so many bytes is not counted: most have some hundred.
 const HEADER_FREE_BYTES: u64 = 64 << 10;
-
-/// How a load ended that did not break off.
-pub(super) enum LoadEnd {
-    Complete,
-    /// The queue was stopped: the engine stops, or a worker broke the run off.
-    Stopped,
-}
 
 /// Works a file of one slice where it was read.
 pub(super) type WorkHere = fn(&Arc<Shared>, &Arc<Run>);
@@ -434,26 +423,6 @@ fn check_header(
     if differs { Err(differing_header(&shape.name)) } else { Ok(()) }
 }
 
-pub(super) fn start_retrace() -> Result<Retrace, Trouble> {
-    Retrace::start().map_err(|error| {
-        let hint = "raise the limit of threads for the service's user; the job goes on by itself";
-        Trouble::new(FaultKind::Transient, format!("cannot start a thread: {error}"), Some(hint))
-    })
-}
-
-/// All slices of the checkpoint were passed over: goes on only if it was made from the same. Else it is forgotten, and the job starts
-/// from its first record.
-pub(super) fn meet_checkpoint(run: &Run, retrace: Option<Retrace>) -> Result<(), Trouble> {
-    let Some(retrace) = retrace else { return Ok(()) };
-    if retrace.meets(&run.resumed_content) {
-        tracing::info!(job = %run.id, "the checkpoint is reached");
-        return Ok(());
-    }
-    let message = "the source no longer gives what the job's checkpoint was made from";
-    let hint = "it starts from its first record by itself; see who writes into claim folders";
-    Err(Trouble::new(FaultKind::Transient, message, Some(hint)).with(Reaction::StartOver))
-}
-
 /// The rest may still come: the file goes back to wait, once.
 fn cut_off(entry: &str) -> Trouble {
     let of = if entry.is_empty() { String::new() } else { format!(" of {entry}") };
@@ -472,6 +441,7 @@ fn differing_header(entry: &str) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::content::Retrace;
     use crate::engine::tests::World;
     use crate::engine::work::work_here;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::content::Retrace;
 use super::entries::{EntryMemory, LoadedEntry};
-use super::load::{FIRST_SLICES, LoadEnd, meet_checkpoint, start_retrace};
+use super::loading::{FIRST_SLICES, LoadEnd, meet_checkpoint, start_retrace};
 use super::run::Run;
 use super::run_state::Loaded;
 use super::shared::Shared;
@@ -18,7 +18,6 @@ use crate::decode::{DecodeError, Decoded};
 use crate::model::account::FailedRecord;
 use crate::model::fault::FaultKind;
 use crate::model::job_id::JobId;
-use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::model::slice::{EntryShape, Slice, Span};
 use crate::output::EntryName;
@@ -114,10 +113,7 @@ struct Loading<'a> {
 impl Loading<'_> {
     fn begin_entry(&self, parent: JobId, record: &FailedRecord, position: u32) -> Result<(), Trouble> {
         let kept = self.shared.store.failed_entry(parent, record.entry)?;
-        let FailedEntry { name, shape } = kept.unwrap_or_else(|| FailedEntry {
-            name: OsText::from(record.entry_name.as_str()),
-            shape: EntryShape { name: record.entry_name.clone(), ..EntryShape::default() },
-        });
+        let FailedEntry { name, shape } = kept.ok_or_else(|| gone(parent))?;
         let shape = EntryShape { entry: position, ..shape };
         let checked = self.run.rule.pipeline.check_shape(&shape);
         checked.map_err(Trouble::from)?;

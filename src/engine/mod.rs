@@ -55,6 +55,7 @@ mod limits;
 mod load;
 mod load_failed;
 mod load_pace;
+mod loading;
 mod lock;
 mod lookers;
 mod marks;

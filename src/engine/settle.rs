@@ -24,7 +24,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::{Job, Retries, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
-use crate::model::rule::{Format, Rule};
+use crate::model::rule::Rule;
 use crate::model::settling::{self, Numbers, Retry, Settled, Settlement};
 use crate::store::{LedgerOutcome, LedgerRow, Store};
 
@@ -88,7 +88,7 @@ fn new_job<'r>(
     let rule = current_rule(rules, &first)?;
     let acts = store.settlements(id)?;
     let records = chosen(store, id, &acts, numbers)?;
-    let records = retriable(store, id, &records, numbers.is_none(), rule)?;
+    let records = retriable(store, id, &records, numbers.is_none())?;
     let act = acts.len() as u64;
     let retries = acts.iter().filter(|act| matches!(act.how, Settled::Retried { .. })).count();
     let number = u32::try_from(retries).unwrap_or(u32::MAX).saturating_add(1);
@@ -164,14 +164,7 @@ fn chosen(
 }
 
 /// Those of them that can be read again as they are kept. `passes_over`: the others stay among the failed ones, else they are refused.
-fn retriable(
-    store: &Store,
-    id: JobId,
-    numbers: &Numbers,
-    passes_over: bool,
-    rule: &Rule,
-) -> Result<Numbers, Trouble> {
-    let needs_columns = matches!(rule.records.format, Format::Csv(_) | Format::Fixed(_));
+fn retriable(store: &Store, id: JobId, numbers: &Numbers, passes_over: bool) -> Result<Numbers, Trouble> {
     let mut last_entry = None;
     let mut unfit = Vec::new();
     for (number, record) in (1u64..).zip(store.failed_records(id)) {
@@ -179,10 +172,10 @@ fn retriable(
         if !numbers.contains(number) {
             continue;
         }
-        if needs_columns && last_entry != Some(record.entry) {
+        if last_entry != Some(record.entry) {
             last_entry = Some(record.entry);
             if store.failed_entry(id, record.entry)?.is_none() {
-                let message = format!("what the columns of the failed records of job {id} are is not known");
+                let message = format!("what the failed records of job {id} looked like is not known");
                 return Err(refuse(
                     message,
                     "they were set aside by an earlier version: export them, and have them sent again",

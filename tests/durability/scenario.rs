@@ -242,6 +242,7 @@ pub const RECORDS_RETRIED: Scenario = Scenario {
     rule: r#"
         ready = { stable_for = "0s" }
         publish = { marker = "out/{stem}.done" }
+        errors = { failed_max = "100%" }
         pipeline = [{ step = "exec", protocol = "jsonl", command = ["./tool"] }]
     "#,
     samples: |world| {
