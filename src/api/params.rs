@@ -83,9 +83,7 @@ impl Param {
     }
 
     fn check(&self, value: Value) -> Result<Value, Problem> {
-        let whole =
-            value.as_f64().filter(|it| value.is_f64() && it.fract() == 0.0 && (0.0..1e15).contains(it));
-        let value = whole.map_or(value, |number| Value::from(number as u64));
+        let value = self.as_integer(value);
         let fits = match (self.kind, &value) {
             (Kind::Text, Value::String(text)) => !text.is_empty() && !text.contains('\0'),
             (Kind::FilePath, Value::String(text)) => {
@@ -101,6 +99,13 @@ impl Param {
             _ => false,
         };
         if fits { Ok(value) } else { Err(self.misfit()) }
+    }
+
+    /// `49.0` is an integer, as JSON has it.
+    fn as_integer(&self, value: Value) -> Value {
+        let is_asked_for = matches!(self.kind, Kind::Integer(..)) && value.is_f64();
+        let text = value.as_f64().filter(|_| is_asked_for).map(|number| number.to_string());
+        text.and_then(|text| text.parse::<u64>().ok()).map_or(value, Value::from)
     }
 
     fn misfit(&self) -> Problem {

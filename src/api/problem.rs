@@ -9,8 +9,15 @@ use crate::engine::Refusal;
 use crate::model::fault::FaultKind;
 use crate::model::shown_json;
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Problem {
+    told: Box<Told>,
+    /// The methods that the path has.
+    allowed: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Told {
     /// One word for each kind, in a URI's clothes.
     #[serde(rename = "type")]
     kind: String,
@@ -23,22 +30,19 @@ pub(super) struct Problem {
     hint: Option<String>,
     /// The path that was asked for.
     instance: String,
-    /// The methods that the path has.
-    #[serde(skip)]
-    allowed: Option<&'static str>,
 }
 
 impl Problem {
     pub(super) fn new(kind: &str, status: StatusCode, detail: impl Into<String>, hint: &str) -> Self {
-        Self {
+        let told = Told {
             kind: format!("urn:landfall:problem:{kind}"),
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
             hint: Some(hint.to_owned()),
             instance: String::new(),
-            allowed: None,
-        }
+        };
+        Self { told: Box::new(told), allowed: None }
     }
 
     /// What was asked is not what this asks for.
@@ -95,19 +99,21 @@ impl Problem {
                 FaultKind::Bug => ("bug", S::INTERNAL_SERVER_ERROR),
             },
         };
-        let problem = Self::new(kind, status, refusal.to_string(), "");
-        Self { hint: refusal.hint(), ..problem }
+        let mut problem = Self::new(kind, status, refusal.to_string(), "");
+        problem.told.hint = refusal.hint();
+        problem
     }
 
-    pub(super) fn at(self, path: &str) -> Self {
-        Self { instance: path.to_owned(), ..self }
+    pub(super) fn at(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.told.instance);
+        self
     }
 
     pub(super) fn into_response(self) -> Response<Body> {
-        let json = shown_json::to_string(&self).unwrap_or_default(); // plain data serializes
+        let json = shown_json::to_string(&self.told).unwrap_or_default(); // plain data serializes
         let mut response = Response::new(Body::from(json + "\n"));
         *response.status_mut() =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            StatusCode::from_u16(self.told.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match response.status() {

@@ -38,14 +38,12 @@ pub(super) fn completions(args: &CompletionsArgs, mut command: Command) -> anyho
 }
 
 pub(super) fn man(args: &ManArgs, command: Command) -> anyhow::Result<ExitCode> {
-    match &args.dir {
-        Some(folder) => write(folder, command),
-        None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(command).render(&mut page)?;
-            view::print(|out| Ok(out.write_all(&page)?))
-        }
+    if let Some(folder) = &args.dir {
+        return write(folder, command);
     }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command).render(&mut page)?;
+    view::print(|out| Ok(out.write_all(&page)?))
 }
 
 fn write(folder: &Path, command: Command) -> anyhow::Result<ExitCode> {

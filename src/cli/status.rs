@@ -42,8 +42,8 @@ pub(super) fn run(args: &StatusArgs, settings: &Settings) -> anyhow::Result<Exit
 fn print(out: &mut dyn Write, status: &Status) -> Result<(), Stop> {
     let Status { service, rules, jobs, files_waiting, disks, attention, .. } = status;
     writeln!(out, "service    {service}, {rules} {}", if *rules == 1 { "rule" } else { "rules" })?;
-    let states: Vec<_> = jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    writeln!(out, "jobs       {}", if states.is_empty() { "none".to_owned() } else { states.join(", ") })?;
+    let counts: Vec<_> = jobs.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    writeln!(out, "jobs       {}", if counts.is_empty() { "none".to_owned() } else { counts.join(", ") })?;
     writeln!(out, "waiting    {files_waiting} {}", if *files_waiting == 1 { "file" } else { "files" })?;
     for disk in disks {
         writeln!(out, "disk       {}", told(disk))?;

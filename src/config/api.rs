@@ -30,13 +30,13 @@ fn listen(section: &Section<'_>) -> Option<Listen> {
             section.problem("listen", "there is no socket on this system", Some(hint.into()));
             None
         }
-        text => match text.parse::<SocketAddr>() {
-            Ok(address) => Some(Listen::Port(address)),
-            Err(_) => {
+        text => {
+            let address = text.parse::<SocketAddr>().ok();
+            if address.is_none() {
                 section.problem("listen", format!("\"{text}\" is no address with a port"), Some(HINT.into()));
-                None
             }
-        },
+            address.map(Listen::Port)
+        }
     }
 }
 

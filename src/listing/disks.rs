@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::durable_fs::{self, Space};
 use crate::engine::disks_of;
+use crate::model::os_text::escaped_path;
 use crate::model::rule::{FreeMin, Settings};
 
 /// All of them together.
@@ -77,17 +78,13 @@ fn lock() -> std::sync::MutexGuard<'static, BTreeSet<PathBuf>> {
 
 fn unknown(mount: &Path, folder: &Path) -> Disk {
     Disk {
-        mount: durable_path(mount),
-        folder: durable_path(folder),
+        mount: escaped_path(mount),
+        folder: escaped_path(folder),
         free: None,
         total: None,
         free_min: None,
         trouble: Some("it does not answer".to_owned()),
     }
-}
-
-fn durable_path(path: &Path) -> String {
-    crate::model::os_text::escaped_path(path).to_string()
 }
 
 fn tell(disk: &mut Disk, space: std::io::Result<Space>, free_min: FreeMin) {
