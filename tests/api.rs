@@ -496,9 +496,9 @@ fn whatever_is_asked_the_service_has_no_error_and_answers_as_its_document_says()
         ])
         .args([
             "--max-examples",
-            "5",
+            "1",
             "--max-time",
-            "15",
+            "5",
             "--seed",
             "1",
             "--request-timeout",

@@ -38,7 +38,7 @@ pub(crate) fn given_back(job: &Job, why: &str, way: Option<&str>) {
     match way {
         None => tracing::warn!(job = %id, rule, %path, why, "given back to wait"),
         Some(hint) => {
-            tracing::warn!(job = %id, rule, %path, why, hint, "given back; no rule watches it there")
+            tracing::warn!(job = %id, rule, %path, why, hint, "given back; no rule watches it there");
         }
     }
 }
