@@ -6,7 +6,9 @@ use super::claim_names::reason_of;
 use super::companions::return_companions;
 use super::give_back::{end_given_back, give_back};
 use super::shared::Shared;
-use super::source::{Place, ask_folder, folder_of, identity_of, look_at, out_of_reach, place};
+use super::source::{
+    Place, ask_folder, folder_of, identity_of, look_at, note_what_it_is, out_of_reach, place,
+};
 use super::trouble::Trouble;
 use super::{archive, fail};
 use crate::durable_fs::{self, Renamed};
@@ -37,6 +39,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
                 durable_fs::move_file(quarantined.as_path(), job.source_path().as_path())?;
                 taken_out(shared, job, &quarantined)?;
             }
+            note_what_it_is(job);
             return Ok(true);
         }
         Place::InQuarantine(quarantined) => {

@@ -144,17 +144,32 @@ pub(super) fn is_source(job: &Job, found: &FileIdentity) -> bool {
     }
 }
 
+/// Whether nobody could read a source that stays where it lies when its job was made: there is nothing that it could be compared with, and
+/// nothing of it was worked.
+fn is_unread(job: &Job) -> bool {
+    job.source.claimed.is_none() && job.source.kept_as.is_none() && job.slices.done == 0
+}
+
+/// What such a source is now that somebody has made it readable counts from here on.
+pub(super) fn note_what_it_is(job: &mut Job) {
+    let path = job.source_path().as_path();
+    if is_unread(job)
+        && let Ok(Some(found)) = durable_fs::identity_at(path)
+        && found.inode == job.source.identity.inode
+        && let Some(kept_as) = durable_fs::kept_as(path, &found)
+    {
+        job.source.identity = found;
+        job.source.kept_as = Some(kept_as);
+    }
+}
+
 /// Whether this is the file that the job found there, given a name or other rights since: as the watch knows it again, but by all its bytes.
 /// A large one is given back, and taken anew.
 fn is_kept_source(job: &Job, mut found: FileIdentity) -> bool {
     let (path, known) = (job.source_path().as_path(), &job.source.identity);
-    let Some(before) = &job.source.kept_as else {
-        // Nobody could read it when the job was made, so that nothing is known that it could be compared with, and nothing was read.
-        return job.slices.done == 0 && durable_fs::is_same_content(path, &found, known);
+    let Some(before) = job.source.kept_as.as_ref().filter(|before| before.is_of_all_bytes()) else {
+        return is_unread(job) && durable_fs::is_same_content(path, &found, known);
     };
-    if !before.is_of_all_bytes() {
-        return false;
-    }
     for _ in 0..LOOKS_MAX {
         if !durable_fs::is_same_content(path, &found, known) {
             return false;
