@@ -126,7 +126,7 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
         Some(RecordsAction::Drop { which, reason }) => {
             let act =
                 Act::DropRecords { job: job.to_owned(), records: which.chosen(), reason: reason.clone() };
-            act_on(door, job, &act, |_| "dropped".to_owned())
+            Ok(act_on(door, job, &act, |_| "dropped".to_owned()))
         }
         Some(RecordsAction::Retry { which }) => {
             let act = Act::RetryRecords { job: job.to_owned(), records: which.chosen() };
@@ -135,7 +135,7 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
                 door.reload().ok();
             }
             let taker = taker(door);
-            act_on(door, job, &act, |child| format!("retried as job {child}; {taker}"))
+            Ok(act_on(door, job, &act, |child| format!("retried as job {child}; {taker}")))
         }
         Some(RecordsAction::List { settled: true }) if args.json => {
             view::print(|out| list_json(out, door, job, true))
@@ -149,12 +149,7 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
 }
 
 /// Does it, and says how many failed records are left.
-fn act_on(
-    door: &dyn Door,
-    job: &str,
-    act: &Act,
-    told: impl FnOnce(String) -> String,
-) -> anyhow::Result<ExitCode> {
+fn act_on(door: &dyn Door, job: &str, act: &Act, told: impl FnOnce(String) -> String) -> ExitCode {
     let failed = |door: &dyn Door| door.show(job).map(|job| job.account.records_failed);
     let done = failed(door).and_then(|before| Ok((before, door.act(act)?.to_string(), failed(door)?)));
     match done {
@@ -165,9 +160,9 @@ fn act_on(
             if left > 0 {
                 say!("{left} left: `landfall records {job}` lists them");
             }
-            Ok(ExitCode::SUCCESS)
+            ExitCode::SUCCESS
         }
-        Err(refusal) => Ok(view::refuse(&refusal)),
+        Err(refusal) => view::refuse(&refusal),
     }
 }
 

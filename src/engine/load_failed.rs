@@ -216,7 +216,7 @@ impl Draft {
 
 /// What ended a record of which the next begins so many bytes behind it.
 fn between(gap: Option<u64>, rule: &Rule) -> Option<&[u8]> {
-    let separator = rule.records.separator.as_deref().map(str::as_bytes).unwrap_or(b"\n");
+    let separator = rule.records.separator.as_deref().map_or(&b"\n"[..], str::as_bytes);
     match gap {
         Some(0) => None,
         Some(gap) if gap == separator.len() as u64 => Some(separator),

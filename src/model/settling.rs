@@ -158,9 +158,10 @@ impl fmt::Display for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, (first, last)) in self.0.iter().take(SPELLED_MAX).enumerate() {
             let comma = if position == 0 { "" } else { ", " };
-            match first == last {
-                true => write!(f, "{comma}{first}")?,
-                false => write!(f, "{comma}{first}-{last}")?,
+            if first == last {
+                write!(f, "{comma}{first}")?;
+            } else {
+                write!(f, "{comma}{first}-{last}")?;
             }
         }
         if self.0.len() > SPELLED_MAX { f.write_str(" …") } else { Ok(()) }
@@ -260,7 +261,7 @@ pub fn tell(acts: &[Settlement], job: &mut Job) {
         match &act.how {
             Settled::Retried { .. } => *records_retried += count,
             Settled::Dropped { reason } => {
-                job.account.add_dropped(&format!("failed records: {reason}"), count)
+                job.account.add_dropped(&format!("failed records: {reason}"), count);
             }
         }
     }

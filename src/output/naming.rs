@@ -36,7 +36,7 @@ pub(super) fn output_path(
 /// What a retry of failed records publishes is called after what their job published: `pay-retry1.csv`.
 fn of_retry(path: PathBuf, job: &Job) -> PathBuf {
     let numbers = job.retries.iter().flat_map(|retries| &retries.numbers);
-    let mark: String = numbers.map(|number| format!("-retry{number}")).collect();
+    let mark = numbers.fold(String::new(), |mark, number| mark + "-retry" + &number.to_string());
     if mark.is_empty() { path } else { template::marked(&path, &mark) }
 }
 
