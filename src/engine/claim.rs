@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::claim_names::{claim_folder, claimed_path, claimed_path_beside};
 use super::companions::take_companions;
@@ -55,7 +56,31 @@ fn is_kept(want: &Wanted) -> bool {
     want.retire && want.rule.rule.source.on_success == OnSuccess::Keep
 }
 
-/// Claims files; the answer for each, in order. One sync of the store serves them all.
+/// Jobs whose rows are there, and of which it is not decided yet whether their files are ours: nobody else has them until then. Else an
+/// operator's word would look for a file that is on its way, and be written over.
+struct Undecided<'s> {
+    shared: &'s Shared,
+    ids: BTreeSet<JobId>,
+}
+
+impl<'s> Undecided<'s> {
+    fn of(shared: &'s Shared, jobs: &[Result<Job, Trouble>]) -> Self {
+        let ids: BTreeSet<_> = jobs.iter().flatten().map(|job| job.id).collect();
+        for id in &ids {
+            shared.dispatch.take_up_within(*id, Duration::ZERO); // they are new: nobody has them
+        }
+        Self { shared, ids }
+    }
+}
+
+impl Drop for Undecided<'_> {
+    fn drop(&mut self) {
+        self.ids.iter().for_each(|id| self.shared.dispatch.put_down(*id));
+    }
+}
+
+/// Claims files; the answer for each, in order. One sync of the store serves them all. Those that are ours are in hand until
+/// [`Shared::queue_claimed`].
 pub(super) fn claim(
     shared: &Shared,
     wanted: &[Wanted],
@@ -78,6 +103,7 @@ pub(super) fn claim(
     if jobs.iter().all(Result::is_err) {
         return Ok(jobs.into_iter().map(|job| job.map(|job| Some(job.id))).collect());
     }
+    let mut undecided = Undecided::of(shared, &jobs);
     let written = changes.apply();
     for job in jobs.iter().flatten() {
         if written.is_ok() { shared.claims.taken.enter(job) } else { shared.claims.taken.leave(job) }
@@ -119,6 +145,7 @@ pub(super) fn claim(
     for (job, answer) in jobs.iter().zip(&answers) {
         if let (Ok(job), Ok(Some(_))) = (job, answer) {
             events::claimed(job);
+            undecided.ids.remove(&job.id);
         }
     }
     Ok(answers)

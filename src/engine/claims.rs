@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::claim_folders::ClaimFolders;
@@ -34,8 +33,6 @@ pub(super) struct Claims {
     pub given_back: Arc<GivenBack>,
     /// The paths that files are being renamed back to, and whose they are.
     coming_back: Mutex<BTreeSet<(PathBuf, JobId)>>,
-    /// How often an operator set a priority.
-    priorities_set: AtomicU64,
     /// By which another name of a claimed file is known.
     pub taken: Arc<TakenFiles>,
     /// Archived sources that may still have a writer.
@@ -56,14 +53,6 @@ impl Claims {
     /// Tells the watch, if there is one, what became of a file.
     pub(super) fn answer(&self, path: &Path, answer: Answer) {
         self.watches.answer(path, answer);
-    }
-
-    pub(super) fn set_a_priority(&self) {
-        self.priorities_set.fetch_add(1, Ordering::SeqCst);
-    }
-
-    pub(super) fn priorities_set(&self) -> u64 {
-        self.priorities_set.load(Ordering::SeqCst)
     }
 
     /// The job's file is about to lie where it lay, or does already, and has its claimed name as well.

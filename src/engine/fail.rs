@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use super::companions::take_companions;
 use super::give_back::{end_given_back, give_back};
 use super::moving::{move_companions, move_source, plan_companions, sync_moved};
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
+use super::source::Place;
 use super::taken::note_other_names;
 use super::trouble::{Reaction, Trouble};
-use super::{quarantine, source};
+use super::{quarantine, retrieval, source};
 use crate::clock;
+use crate::durable_fs::{self, Renamed};
 use crate::model::complete_by::CompleteBy;
 use crate::model::fault::FaultKind;
 use crate::model::job::Job;
@@ -93,6 +96,9 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         if job.source.claimed.is_some() && job.retired_to.is_none() && !source::claim_folder_is_there(&job)? {
             return Err(source::out_of_reach(&source::folder_of(job.source_path())));
         }
+        if !take_unclaimed(shared, &job)? {
+            return Ok(());
+        }
         remove_partials(&rule.rule, &job, &[])?; // of an earlier start
         write_down(shared, &mut job, true)?;
     }
@@ -130,6 +136,29 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         _ => events::failed(&job),
     }
     Ok(())
+}
+
+/// Takes the file of a job that an operator aborted between its row and its rename, which the service did not live to see. False: its sender
+/// had it first, and the job never was.
+fn take_unclaimed(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
+    let Some(claimed) = job.source.claimed.as_ref().filter(|_| job.started_at.is_none()) else {
+        return Ok(true);
+    };
+    if source::place(job)? != Place::NotClaimed {
+        return Ok(true);
+    }
+    let path = job.source.path.as_path();
+    let found = source::look_at(path)?;
+    let is_ours = found.is_some_and(|found| durable_fs::is_same_file(path, &found, &job.source.identity));
+    if is_ours && durable_fs::take_file(path, claimed.as_path())? == Renamed::Done {
+        take_companions(job)?;
+        return Ok(true);
+    }
+    if job.retired_to.is_some() {
+        return Ok(true); // it was moved there, and another one has its old name
+    }
+    retrieval::forget(shared, job)?;
+    Ok(false)
 }
 
 /// Whether it goes back: bytes that ended early once; what its checksum does not fit, until something of them changed, or the checksum has
@@ -177,6 +206,27 @@ mod tests {
         assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
         assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt.error.json")));
         assert!(is_there(&world.path("in/.landfall/quarantine/pay.txt")) && !is_there(&world.claimed()));
+    }
+
+    /// Goal: the word of an operator counts who has stopped the service in that moment.
+    #[test]
+    fn a_job_that_is_aborted_between_its_row_and_its_rename_leaves_its_source_in_quarantine() {
+        for is_another in [false, true] {
+            let world = World::new();
+            let mut job = world.job();
+            job.abort(clock::now(), "root").expect("is queued");
+            world.shared.save(&job).expect("writes");
+            if is_another {
+                std::fs::write(world.path("in/new"), "another\n").expect("writes");
+                durable_fs::rename_replace(&world.path("in/new"), &world.source()).expect("renames");
+            }
+            finish_failing(&world.shared, job.clone()).expect("ends");
+            let row = world.row(&job).map(|row| (row.state.get(), row.retired_to));
+            let quarantined = world.path("in/.landfall/quarantine/pay.txt");
+            let ended = (JobState::Aborted, Some(quarantined.as_path().into()));
+            assert_eq!(row, (!is_another).then_some(ended));
+            assert_eq!((is_there(&quarantined), is_there(&world.source())), (!is_another, is_another));
+        }
     }
 
     #[test]

@@ -233,7 +233,6 @@ impl Engine {
         shared.disk_space.check_claim(&rule, &offer.path)?;
         let owner = Owner::of_source(&rule.rule.name, &offer.path, rule.rule.priority);
         let wanted = vec![claim::Wanted { rule, offer, retire }];
-        let priorities_before = shared.claims.priorities_set();
         let claimed = claim::claim(shared, &wanted);
         shared.claims.folders.let_go_idle(Duration::ZERO);
         let claimed =
@@ -242,7 +241,7 @@ impl Engine {
             let message = format!("{} changed while it was claimed", escaped_path(file));
             Trouble::new(FaultKind::Transient, message, Some("try again when nobody writes it any more"))
         })?;
-        shared.queue_claimed(&owner, id, priorities_before);
+        shared.queue_claimed(&owner, id);
         Ok(id)
     }
 }

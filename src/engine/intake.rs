@@ -97,7 +97,6 @@ pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), 
 }
 
 fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
-    let before = shared.claims.priorities_set();
     let claimed = match claim::claim(shared, wanted) {
         Ok(claimed) => claimed,
         // The service stops: what is wrong is told once, not for each file.
@@ -116,7 +115,7 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
                 gone::came_again(shared, &want.offer.identity);
                 shared.claims.answer(path, Answer::Taken);
                 let owner = Owner::of_source(&want.rule.rule.name, path, want.rule.rule.priority);
-                shared.queue_claimed(&owner, id, before);
+                shared.queue_claimed(&owner, id);
             }
             Ok(None) => {} // the watch was told: twice would count as given back again
             Err(trouble) if trouble.is_poisoned() => return Err(trouble),
@@ -159,6 +158,7 @@ mod tests {
     use super::*;
     use crate::durable_fs;
     use crate::engine::Engine;
+    use crate::engine::finish::finish_batch;
     use crate::engine::tests::{World, is_there};
     use crate::model::job_state::JobEvent;
     use crate::model::priority::Priority;
@@ -262,6 +262,33 @@ mod tests {
             for job in jobs(&world) {
                 assert_eq!(world.shared.dispatch.priority_of(job.id), Some(job.priority), "round {round}");
             }
+        }
+    }
+
+    /// Goal: an operator's word finds a file where it is, and is not written over.
+    #[test]
+    fn a_job_that_is_aborted_while_its_claim_is_under_way_ends_with_its_source_in_quarantine() {
+        for round in 0..20 {
+            let world = World::new();
+            let is_over = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::SeqCst) {
+                        let Some(job) = jobs(&world).pop() else { continue };
+                        let (store, stages) = (&world.shared.store, Some(&world.shared));
+                        super::super::order::abort(store, stages, job.id, "root").expect("is ended");
+                        finish_batch(&world.shared, vec![job.id]).expect("the store speaks for nobody");
+                        return;
+                    }
+                });
+                take_batch(&world.shared, vec![offer(&world)]).expect("claims");
+                is_over.store(true, Ordering::SeqCst);
+            });
+            let quarantined = is_there(&world.path("in/.landfall/quarantine/pay.txt"));
+            let goes_on = jobs(&world).pop();
+            assert_eq!(quarantined, goes_on.is_none(), "round {round}");
+            let is_claimed = |job: crate::model::job::Job| is_there(job.source_path().as_path());
+            assert!(goes_on.is_none_or(is_claimed) && !is_there(&world.source()), "round {round}");
         }
     }
 

@@ -380,11 +380,17 @@ mod tests {
     #[test]
     fn jobs_of_a_restored_backup_are_in_doubt_before_the_start_is_counted_past_its_marks() {
         let world = World::new();
-        let job = world.job();
+        let (job, mut paused) = (world.job(), world.second_job("b.txt"));
         world.rename();
+        paused.pause(crate::clock::now(), "root").expect("is queued");
+        world.shared.save(&paused).expect("writes");
+        let claimed = paused.source_path().as_path();
+        durable_fs::rename_no_replace(paused.source.path.as_path(), claimed).expect("renames");
         restore_backup(&world);
         opened(&world, Purpose::Serve).expect("starts");
-        assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
+        for job in [&job, &paused] {
+            assert_eq!(world.row(job).expect("is there").state, JobState::Failed);
+        }
         assert_eq!(world.shared.store.mark().expect("reads").expect("is counted").starts, 7);
     }
 

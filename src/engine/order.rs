@@ -4,6 +4,7 @@
 //!  the job is                       pause                        abort
 //!  queued, held, backing off        its row; no queue has it     its row; a finisher takes its source to quarantine
 //!  running                          broken off, its row; what was collected becomes a checkpoint, or is dropped, once all have left it
+//!  being claimed                    waits until its file is ours, or never was
 //!  being taken up by a loader       waits until it runs
 //!  worked to its end                too late
 //!  publishing, retiring             too late

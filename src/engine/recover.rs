@@ -26,7 +26,8 @@ pub(super) fn begin(shared: &Shared) -> Result<(), Trouble> {
     let unfinished: HashSet<_> = jobs.iter().map(|job| job.id).collect();
     delivery::enter_recovered(shared, &jobs)?;
     shared.footprints.reach.begin(&shared.service.data_dir, |id| unfinished.contains(&id));
-    for job in jobs.iter().filter(|job| !needs_source(job)) {
+    // Where the source of any other lies is for the thread of its file system.
+    for job in jobs.iter().filter(|job| job.is_failing() || job.state.is_past_intent()) {
         requeue(shared, job);
     }
     if !jobs.is_empty() {
@@ -66,7 +67,7 @@ pub(super) fn with_free_job(shared: &Shared, id: JobId, act: impl FnOnce(Job) ->
     shared.dispatch.put_down(id);
 }
 
-/// Whether a job goes on from its source.
+/// Whether a job goes on from its source by itself.
 fn needs_source(job: &Job) -> bool {
     !job.is_failing() && matches!(job.state.get(), JobState::Queued | JobState::Running | JobState::Held)
 }
@@ -317,6 +318,22 @@ mod tests {
         assert!(world.shared.dispatch.take_up_within(job.id, Duration::ZERO));
         recover(&world);
         assert!(world.row(&job).is_some());
+    }
+
+    /// Goal: a file system that hangs does not hold up the start.
+    #[test]
+    fn what_the_rows_say_is_told_before_any_source_is_looked_at() {
+        let world = World::new();
+        let (queued, mut paused) = (world.job(), world.second_job("b.txt"));
+        paused.pause(clock::now(), "root").expect("is queued");
+        world.shared.save(&paused).expect("writes");
+        begin(&world.shared).expect("recovers");
+        wait_for_mount(&world.shared, paused.id, "in does not answer");
+        let waiting = world.row(&paused).expect("nobody looked where its file is").waiting.expect("it waits");
+        assert_eq!(waiting.waits_for, WaitsFor::Pause);
+        assert!(world.row(&queued).is_some());
+        [&queued, &paused].iter().for_each(|job| go_on(&world.shared, job.id));
+        assert!(world.row(&queued).is_none() && world.row(&paused).is_none(), "neither was renamed");
     }
 
     #[test]

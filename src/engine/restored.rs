@@ -125,6 +125,26 @@ mod tests {
     }
 
     #[test]
+    fn a_paused_job_is_in_doubt_as_any_other() {
+        for hangs in [false, true] {
+            let world = World::new();
+            let mut job = world.job();
+            world.rename();
+            job.take(JobEvent::Started, clock::now(), "").expect("starts");
+            job.pause(clock::now(), "root").expect("is running");
+            world.shared.save(&job).expect("writes");
+            let decide = if hangs { doubt_unseen } else { doubt };
+            decide(&world.shared, &job).expect("is decided");
+            if hangs {
+                crate::engine::finish::finish_batch(&world.shared, vec![job.id]).expect("ends");
+            }
+            let row = world.row(&job).expect("is there");
+            assert_eq!((row.state.get(), row.waiting), (JobState::Failed, None));
+            assert!(is_there(&world.claimed()));
+        }
+    }
+
+    #[test]
     fn a_job_in_doubt_whose_file_system_hangs_is_failed_by_a_finisher_and_loaded_by_nobody() {
         let world = World::new();
         let job = world.job();

@@ -46,8 +46,6 @@ pub(super) fn priority(
         None => with_job_in_hand(shared, id, of_row).map(drop),
     };
     result.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
-    // Before the schedule is told: a claim that has not queued its job yet looks at its row again.
-    shared.claims.set_a_priority();
     shared.dispatch.set_priority(id, priority);
     Ok(id)
 }

@@ -139,14 +139,10 @@ impl Shared {
         }
     }
 
-    /// Has a job that was claimed go on. If priorities were set since before its row was written, one may have been its own.
-    pub(super) fn queue_claimed(&self, owner: &Owner, id: JobId, priorities_before: u64) {
+    /// Has a job that was claimed go on, and lets go of it: from here on others may have it.
+    pub(super) fn queue_claimed(&self, owner: &Owner, id: JobId) {
         self.dispatch.queue(Stage::Load, owner, id);
-        if self.claims.priorities_set() != priorities_before
-            && let Ok(Some(job)) = self.store.job(id)
-        {
-            self.dispatch.set_priority(id, job.priority);
-        }
+        self.dispatch.put_down(id);
     }
 
     /// Hands a run to the finishing stage, once, when everything is collected or it broke off.

@@ -59,6 +59,7 @@ impl Job {
         let retrieved_from = self.retrieved_from().cloned();
         self.state.enter(phase)?;
         self.retired_to = retrieved_from;
+        self.waiting = None;
         self.error = Some(error);
         Ok(())
     }

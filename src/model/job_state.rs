@@ -17,6 +17,7 @@
 //!
 //!   queued, running, held -- Paused --> paused -- Resumed --> queued
 //!   queued, running, held, paused -- Aborted (its source goes to quarantine) --> aborted -- Retried --> queued
+//!   paused -- Broke (a restored backup has it in doubt) --> failed
 //!   held, publishing -- Abandoned --> aborted; retiring -- Abandoned --> completed
 //! ```
 //!
@@ -137,7 +138,7 @@ impl JobState {
             // Unless there are none.
             (S::Publishing, E::Unpublished) => Ok(S::Queued),
             (S::Retiring, E::Retired) => Ok(S::Completed),
-            (S::Queued | S::Running | S::Held, E::Broke) => Ok(S::Failed),
+            (S::Queued | S::Running | S::Held | S::Paused, E::Broke) => Ok(S::Failed),
             (S::Queued | S::Running | S::Held, E::GivenBack) => Ok(S::Aborted),
             (S::Queued | S::Running | S::Held, E::Refused) => Ok(S::Refused),
             (S::Failed | S::Refused | S::Aborted, E::Retried) => Ok(S::Queued),

@@ -7,9 +7,9 @@
 //!   queued, held, paused           retrieving   an operator retried it: its source is taken out of quarantine
 //!   held                           settling     nothing but an operator's word ends it
 //!   queued, running, held          giving back -> aborted
-//!                                  failing     -> failed      its error is written down, and nothing but its end follows
-//!                                  refusing    -> refused
-//!   queued, running, held, paused  aborting    -> aborted     an operator ended it, and nothing but its end follows
+//!                                  refusing    -> refused     its error is written down, and nothing but its end follows
+//!   queued, running, held, paused  failing     -> failed      the same; of one that is paused: a restored backup has it in doubt
+//!                                  aborting    -> aborted     an operator ended it, and nothing but its end follows
 //! ```
 
 use std::fmt;
@@ -154,10 +154,8 @@ impl Phase {
             Self::Plain => true,
             Self::Retrieving { .. } => matches!(state, S::Queued | S::Held | S::Paused),
             Self::Settling => state == S::Held,
-            Self::GivingBack | Self::Failing | Self::Refusing => {
-                matches!(state, S::Queued | S::Running | S::Held)
-            }
-            Self::Aborting => matches!(state, S::Queued | S::Running | S::Held | S::Paused),
+            Self::GivingBack | Self::Refusing => matches!(state, S::Queued | S::Running | S::Held),
+            Self::Failing | Self::Aborting => matches!(state, S::Queued | S::Running | S::Held | S::Paused),
         }
     }
 }
