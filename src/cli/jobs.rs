@@ -183,7 +183,8 @@ fn print_files_waiting(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(
 
 /// Who reads the list must know whether anything goes on.
 pub(super) fn print_service(out: &mut dyn Write, door: Option<&dyn Door>) -> Result<(), Stop> {
-    let halts = door.map(view::halts_told).transpose()?.unwrap_or_default();
+    let mut halts = door.map(view::halts_told).transpose()?.unwrap_or_default();
+    halts.extend(door.map(view::paces_told).transpose()?.unwrap_or_default());
     if !halts.is_empty() {
         writeln!(out, "\n{}", halts.join("\n"))?;
     }

@@ -1,38 +1,138 @@
-//! `landfall set`: what an operator changes of jobs that wait or run.
+//! `landfall set`: what an operator changes of jobs that wait or run, and of how fast rules may work.
 
 use std::process::ExitCode;
 
-use super::exit::FAILED;
-use super::say::{complain, say};
+use super::exit::{FAILED, USAGE};
+use super::say::{complain, say, say_aside};
 use super::view;
 use crate::control;
 use crate::engine::{Act, Door, JobFilter, Refusal};
 use crate::model::job::Job;
+use crate::model::pace::{PaceChange, PaceSetting, Paced};
 use crate::model::priority::Priority;
 use crate::model::rule::Settings;
 
-/// Which jobs, and what of them.
+/// Of what, and to what.
 #[derive(clap::Args)]
 #[command(
-    after_help = "A job of a lower number gets the next thread that is free, whatever else waits; what has begun goes on where it was. \
-                  It counts at once, and over restarts. For jobs to come, set `priority` in the rule.",
-    group = clap::ArgGroup::new("which").required(true).args(["jobs", "rule"])
+    after_help = "A job of a lower priority gets the next thread that is free, whatever else waits; what has begun goes on where it was. \
+                  --priority is of jobs: of those that are named, or of all of the rule that are not done; for jobs to come, set `priority` \
+                  in the rule. Limits are of a job, of a rule with all its jobs, or of the rules that name a throttle. What is set counts at \
+                  once, over restarts and reloads, and in place of the configuration; `default` takes it back.",
+    group = clap::ArgGroup::new("which").required(true).args(["jobs", "rule", "throttle"]),
+    group = clap::ArgGroup::new("what").required(true).multiple(true).args(["priority", "workers_max", "records_per_second"])
 )]
 pub(super) struct SetArgs {
     /// The jobs' ids, or at least four characters of their ends
     #[arg(value_name = "JOB")]
     jobs: Vec<String>,
-    /// Every job of this rule that is not done
+    /// This rule; with --priority: every job of it that is not done
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
+    /// The rules that name this throttle, together
+    #[arg(long, value_name = "NAME", conflicts_with = "priority")]
+    throttle: Option<String>,
     /// 1 to 100; the lower goes first
-    #[arg(long, value_name = "NUMBER", required = true)]
-    priority: Priority,
+    #[arg(long, value_name = "NUMBER")]
+    priority: Option<Priority>,
+    /// At most so many workers at once; 0: no limit; default: as configured
+    #[arg(long, value_name = "NUMBER", value_parser = parse_workers)]
+    workers_max: Option<PaceChange>,
+    /// At most so many records a second; 0: no limit; default: as configured
+    #[arg(long, value_name = "NUMBER", value_parser = parse_records, conflicts_with = "jobs")]
+    records_per_second: Option<PaceChange>,
+}
+
+fn parse_workers(text: &str) -> Result<PaceChange, String> {
+    parse_change(text, u64::from(u32::MAX))
+}
+
+fn parse_records(text: &str) -> Result<PaceChange, String> {
+    parse_change(text, 1_000_000_000_000)
+}
+
+fn parse_change(text: &str, most: u64) -> Result<PaceChange, String> {
+    if text == "default" {
+        return Ok(PaceChange::Default);
+    }
+    let number = text.parse().ok().filter(|number| *number <= most);
+    number.map(PaceChange::To).ok_or_else(|| format!("write a number up to {most}, or `default`"))
 }
 
 pub(super) fn run(args: &SetArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
     let door = control::open(settings)?;
-    let jobs = match chosen(args, door.as_ref()) {
+    let door = door.as_ref();
+    let pace_of = match (&args.rule, &args.throttle) {
+        (Some(rule), _) => Some(Paced::Rule(rule.clone())),
+        (_, Some(throttle)) => Some(Paced::Throttle(throttle.clone())),
+        _ => None,
+    };
+    let mut code = ExitCode::SUCCESS;
+    if let Some(of) = pace_of.filter(|_| args.workers_max.is_some() || args.records_per_second.is_some()) {
+        let (workers_max, records_per_second) = (args.workers_max, args.records_per_second);
+        let setting = PaceSetting { of, workers_max, records_per_second };
+        code = set_pace(&setting, settings, door)?;
+    }
+    if args.priority.is_some() || !args.jobs.is_empty() {
+        let of_jobs = set_jobs(args, settings, door)?;
+        code = if code == ExitCode::SUCCESS { of_jobs } else { code };
+    }
+    Ok(code)
+}
+
+fn set_pace(setting: &PaceSetting, settings: &Settings, door: &dyn Door) -> anyhow::Result<ExitCode> {
+    // What was set outlives its rule, and is taken back all the same.
+    let is_set = door.paces().is_ok_and(|paces| paces.0.iter().any(|set| set.of == setting.of));
+    match &setting.of {
+        Paced::Rule(rule) if !is_set => view::know_rule(settings, rule, || false)?,
+        Paced::Throttle(name) if !is_set && !knows_throttle(settings, name) => {
+            let mut known: Vec<_> = throttles(settings).collect();
+            known.sort_unstable();
+            known.dedup();
+            let hint = match known.as_slice() {
+                [] => "add `[throttle.NAME]`, and `throttle = \"NAME\"` to its rules".to_owned(),
+                known => format!("rules name: {}", known.join(", ")),
+            };
+            complain(&format!("no rule names a throttle \"{name}\""), Some(&hint));
+            return Ok(ExitCode::from(USAGE));
+        }
+        _ => {}
+    }
+    let is_new = match door.set_pace(setting) {
+        Ok(is_new) => is_new,
+        Err(refusal) => return Ok(view::refuse(&refusal)),
+    };
+    let said = |key: &str, change: Option<PaceChange>| {
+        change.map(|change| match change {
+            PaceChange::Default => format!("{key} as configured"),
+            PaceChange::To(0) => format!("{key} 0, no limit"),
+            PaceChange::To(max) => format!("{key} {max}"),
+        })
+    };
+    let workers = said("workers_max", setting.workers_max);
+    let records = said("records_per_second", setting.records_per_second);
+    let said: Vec<_> = workers.into_iter().chain(records).collect();
+    say!("{}: {}{}", setting.of, said.join(", "), if is_new { "" } else { " (as it was)" });
+    for told in view::paces_told(door).unwrap_or_default() {
+        say_aside!("{told}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn throttles(settings: &Settings) -> impl Iterator<Item = &str> {
+    settings
+        .rules
+        .iter()
+        .filter_map(|rule| rule.pace.throttle.as_ref())
+        .map(|throttle| throttle.name.as_str())
+}
+
+fn knows_throttle(settings: &Settings, name: &str) -> bool {
+    throttles(settings).any(|known| known == name)
+}
+
+fn set_jobs(args: &SetArgs, settings: &Settings, door: &dyn Door) -> anyhow::Result<ExitCode> {
+    let jobs = match chosen(args, door) {
         Ok(jobs) => jobs,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
@@ -42,22 +142,38 @@ pub(super) fn run(args: &SetArgs, settings: &Settings) -> anyhow::Result<ExitCod
     }
     let mut all_done = true;
     for job in jobs {
-        let priority = args.priority;
-        match door.act(&Act::Set { job: job.id.to_string(), priority }) {
-            Ok(id) => {
-                let was = match job.priority {
-                    before if before == priority => "as it was".to_owned(),
-                    before => format!("was {}", before.get()),
-                };
-                say!("{id}: priority {} ({was})  {}", priority.get(), job.source.path);
-            }
-            Err(refusal) => {
-                complain(&refusal.to_string(), refusal.hint().as_deref());
-                all_done = false;
+        for (act, what, to, was) in acts(args, &job, settings) {
+            match door.act(&act) {
+                Ok(id) if to == was => say!("{id}: {what} {to} (as it was)  {}", job.source.path),
+                Ok(id) => say!("{id}: {what} {to} (was {was})  {}", job.source.path),
+                Err(refusal) => {
+                    complain(&refusal.to_string(), refusal.hint().as_deref());
+                    all_done = false;
+                }
             }
         }
     }
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// What is to be done of a job: what is set, to what, and what it was.
+fn acts(args: &SetArgs, job: &Job, settings: &Settings) -> Vec<(Act, &'static str, u32, u32)> {
+    let mut acts = Vec::new();
+    if let Some(priority) = args.priority {
+        let act = Act::Set { job: job.id.to_string(), priority };
+        acts.push((act, "priority", priority.get().into(), job.priority.get().into()));
+    }
+    if let (Some(change), true) = (args.workers_max, args.rule.is_none()) {
+        let is_its = |rule: &&crate::model::rule::Rule| rule.is_for(&job.rule, &job.vars);
+        let configured = || settings.rules.iter().find(is_its).map_or(0, |rule| rule.pace.job_workers_max);
+        let workers_max = match change {
+            PaceChange::Default => configured(),
+            PaceChange::To(max) => u32::try_from(max).unwrap_or(u32::MAX),
+        };
+        let act = Act::SetWorkers { job: job.id.to_string(), workers_max };
+        acts.push((act, "workers_max", workers_max, job.workers_max));
+    }
+    acts
 }
 
 fn chosen(args: &SetArgs, door: &dyn Door) -> Result<Vec<Job>, Refusal> {

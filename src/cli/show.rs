@@ -61,6 +61,9 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     if job.priority != Priority::default() {
         writeln!(out, "priority   {}", job.priority.get())?;
     }
+    if job.workers_max > 0 {
+        writeln!(out, "workers    {} at most", job.workers_max)?;
+    }
     writeln!(out, "source     {}", job.source.path)?;
     if let Some(first) = job.parent {
         writeln!(out, "parent     {first}, which it runs again")?;

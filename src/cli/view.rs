@@ -113,6 +113,11 @@ pub(super) fn service_not_gone_by(door: &dyn Door) -> Vec<String> {
     state.map(|state| not_gone_by(&state, crate::clock::now())).unwrap_or_default()
 }
 
+/// What is set of how fast rules may work; one line for each.
+pub(super) fn paces_told(door: &dyn Door) -> Result<Vec<String>, Refusal> {
+    Ok(door.paces()?.0.iter().map(ToString::to_string).collect())
+}
+
 /// What is paused, and what stopped; one line for each.
 pub(super) fn halts_told(door: &dyn Door) -> Result<Vec<String>, Refusal> {
     let halts = door.halts()?;

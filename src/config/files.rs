@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::fit::{self, ReadRule};
 use super::layers::{self, Layers};
 use super::overriding;
+use super::pace;
 use super::places::Places;
 use super::problem::{Problem, Problems};
 use super::raw::{self, Node, Origin, Value, Variables};
@@ -141,7 +142,8 @@ fn load_from(
     for file in read_rules_dir(disk, &rules_dir, &layers.service, &report) {
         nodes.extend(read_top(&file, false, &report));
     }
-    let rules = read_rules(&nodes, &layers, &service, main.broken, &report);
+    let mut rules = read_rules(&nodes, &layers, &service, main.broken, &report);
+    pace::join_throttles(&mut rules, &pace::read_throttles(&main.root, main.broken, heard), heard);
     if !main.broken {
         fit::judge(&rules, &service, &layers.service, inputs.registry, &report);
     }
@@ -271,7 +273,7 @@ fn syntax_hint(line: &str) -> &'static str {
 fn read_top(file: &File, is_main: bool, report: &Report) -> Vec<Node> {
     let top = Section::new(&file.root, "", file.broken, report);
     check_version(&top, is_main);
-    let known: &[&'static str] = &["service", "defaults"];
+    let known: &[&'static str] = &["service", "defaults", "throttle"];
     if is_main {
         for key in known {
             top.get(key);
@@ -287,7 +289,7 @@ fn read_top(file: &File, is_main: bool, report: &Report) -> Vec<Node> {
         }
         None => Vec::new(),
     };
-    top.finish(&["hook", "throttle"]);
+    top.finish(&["hook"]);
     rules
 }
 

@@ -28,6 +28,7 @@ mod fit;
 mod layers;
 mod output;
 mod overriding;
+mod pace;
 mod paths;
 mod pipeline;
 mod places;

@@ -9,7 +9,7 @@ use super::raw::{Layer, Node};
 use super::report::Report;
 use super::section::{Section, absolute_item, is_plain_name};
 use super::suffixes::not_plain;
-use super::{decode, delivery, output, pipeline, records};
+use super::{decode, delivery, output, pace, pipeline, records};
 use crate::format;
 use crate::model::mistake::Mistake;
 use crate::model::priority::Priority;
@@ -21,7 +21,7 @@ use crate::model::template::variables;
 use crate::watch::companion::Companion;
 
 /// Keys that later versions bring.
-const LATER: &[&str] = &["workers_max", "throttle", "window", "window_end", "deadline", "sequence"];
+const LATER: &[&str] = &["window", "window_end", "deadline", "sequence"];
 
 /// Reads a rule that has inherited; what is wrong stands in the report, and in its place the rule has a default.
 pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, report: &Report) -> Rule {
@@ -74,6 +74,7 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
         order,
         follow_links: section.boolean("follow_links").unwrap_or(false),
         priority: section.integer("priority", 1..=100).and_then(Priority::new).unwrap_or_default(),
+        pace: pace::read(section),
         ready: ready(&section.section("ready"), &records),
         decode: decode::read(&section.section("decode"), &records),
         outputs: output::read_all(&section.section("output"), &*format::of(&records), &pipeline),

@@ -21,6 +21,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::model::pace::{PaceSetting, PacesSet};
 use crate::model::settling::NumberedRecord;
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
@@ -115,6 +116,14 @@ impl Door for Client {
 
     fn halt_for(&self, halting: &Halting, by: &str) -> Result<bool, Refusal> {
         self.one(Command::Halt { halting: halting.clone(), by: by.to_owned() })
+    }
+
+    fn set_pace_for(&self, setting: &PaceSetting, by: &str) -> Result<bool, Refusal> {
+        self.one(Command::SetPace { setting: setting.clone(), by: by.to_owned() })
+    }
+
+    fn paces(&self) -> Result<PacesSet, Refusal> {
+        self.one(Command::Paces)
     }
 
     fn halts(&self) -> Result<Halts, Refusal> {

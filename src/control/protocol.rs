@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{Act, JobFilter, Refusal};
 use crate::model::halts::Halting;
 use crate::model::os_text::OsText;
+use crate::model::pace::PaceSetting;
 
 /// Of the lines; another one is refused.
 pub(super) const PROTOCOL_VERSION: u32 = 8;
@@ -72,6 +73,11 @@ pub(super) enum Command {
         by: String,
     },
     Halts,
+    SetPace {
+        setting: PaceSetting,
+        by: String,
+    },
+    Paces,
     Subscribe,
     Records {
         job: String,

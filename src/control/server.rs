@@ -184,6 +184,8 @@ impl Desk {
             Command::Would { act } => reply.one(self.door.would(&act)),
             Command::Act { act, by } => reply.one(self.door.act_for(&act, &by)),
             Command::Halt { halting, by } => reply.one(self.door.halt_for(&halting, &by)),
+            Command::SetPace { setting, by } => reply.one(self.door.set_pace_for(&setting, &by)),
+            Command::Paces => reply.one(self.door.paces()),
             Command::Halts => reply.one(self.door.halts()),
             Command::Subscribe => {
                 reply.at_once = true;

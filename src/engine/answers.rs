@@ -12,6 +12,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::model::pace::{PaceSetting, PacesSet};
 use crate::model::settling::{self, NumberedRecord};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{JobMatch, Published, StoreError, Verified};
@@ -84,6 +85,7 @@ impl Door for Engine {
             | Act::Set { .. }
             | Act::DropRecords { .. }
             | Act::RetryRecords { .. }
+            | Act::SetWorkers { .. }
             | Act::Ingest { .. }
             | Act::Adopt { .. }
             | Act::GiveUp { .. } => Ok(()),
@@ -97,6 +99,9 @@ impl Door for Engine {
             Act::Retry { job } => self.retry(stages, self.find(job)?, by),
             Act::AcceptMissing { job } => self.accept_missing(stages, self.find(job)?, by),
             Act::Set { job, priority } => set::priority(self.store(), stages, self.find(job)?, *priority, by),
+            Act::SetWorkers { job, workers_max } => {
+                set::workers(self.store(), stages, self.find(job)?, *workers_max, by)
+            }
             Act::Pause { job } => order::pause(self.store(), stages, self.find(job)?, by),
             Act::Resume { job } => order::resume(self.store(), stages, self.find(job)?, by),
             Act::Abort { job } => order::abort(self.store(), stages, self.find(job)?, by),
@@ -122,6 +127,15 @@ impl Door for Engine {
     fn halt_for(&self, halting: &Halting, by: &str) -> Result<bool, Refusal> {
         let done = self.halt(self.stages_to_be()?, halting, by);
         done.map_err(|trouble| Refusal::Fault(trouble.error))
+    }
+
+    fn set_pace_for(&self, setting: &PaceSetting, by: &str) -> Result<bool, Refusal> {
+        let done = self.set_pace_of(self.stages_to_be()?, setting, by);
+        done.map_err(|trouble| Refusal::Fault(trouble.error))
+    }
+
+    fn paces(&self) -> Result<PacesSet, Refusal> {
+        self.paces_now().map(|paces| PacesSet::clone(&paces)).map_err(refused)
     }
 
     fn halts(&self) -> Result<Halts, Refusal> {

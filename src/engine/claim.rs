@@ -220,6 +220,7 @@ fn new_job(
     Ok(Job {
         vars: want.offer.vars.clone(),
         priority: rule.priority,
+        workers_max: rule.pace.job_workers_max,
         ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now())
     })
 }

@@ -13,6 +13,7 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
+use crate::model::pace::{PaceSetting, PacesSet};
 use crate::model::priority::Priority;
 use crate::model::settling::{Chosen, NumberedRecord};
 use crate::model::watch_counts::WatchCounts;
@@ -125,6 +126,13 @@ pub(crate) enum Act {
         /// The lower goes first.
         priority: Priority,
     },
+    /// Limits the workers that a job has at once; 0: no limit of its own.
+    SetWorkers {
+        /// The job.
+        job: String,
+        /// How many.
+        workers_max: u32,
+    },
     /// Stops a job until it is resumed.
     Pause {
         /// The job.
@@ -212,6 +220,14 @@ pub(crate) trait Door: Send + Sync {
     fn halt(&self, halting: &Halting) -> Result<bool, Refusal> {
         self.halt_for(halting, &durable_fs::user_of_process())
     }
+    /// Sets for this user how fast a rule or a group of rules may work; false: it was so.
+    fn set_pace_for(&self, setting: &PaceSetting, by: &str) -> Result<bool, Refusal>;
+    /// The same for the user of this process.
+    fn set_pace(&self, setting: &PaceSetting) -> Result<bool, Refusal> {
+        self.set_pace_for(setting, &durable_fs::user_of_process())
+    }
+    /// What was set so.
+    fn paces(&self) -> Result<PacesSet, Refusal>;
     /// What is paused, and what stopped.
     fn halts(&self) -> Result<Halts, Refusal>;
     /// Every change of a job from now on, as long as the engine is there. Never quiet for long: so who listens can look at something else.
@@ -297,6 +313,7 @@ mod tests {
             Act::Retry { job: "a".into() },
             Act::AcceptMissing { job: "a".into() },
             Act::Set { job: "a".into(), priority: Priority::default() },
+            Act::SetWorkers { job: "a".into(), workers_max: 1 },
             Act::Pause { job: "a".into() },
             Act::Resume { job: "a".into() },
             Act::Abort { job: "a".into() },
@@ -306,7 +323,7 @@ mod tests {
             Act::Adopt { path: "/in/a.csv".into() },
             Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

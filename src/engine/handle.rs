@@ -13,7 +13,7 @@ use super::hanging::Hanging;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, halts, recover, retry};
+use super::{claim, halts, paces, recover, retry};
 use crate::durable_fs::{self, Mounts};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::halts::Halts;
@@ -120,6 +120,9 @@ impl Engine {
         if let Some(run) = self.stages().and_then(|stages| stages.dispatch.run(job.id)) {
             run.copy_progress(&mut job);
             run.copy_counts(&mut job);
+        }
+        if let Some(stages) = self.stages().filter(|_| job.waiting.is_none()) {
+            paces::tell_waiting(stages, &mut job);
         }
         job
     }

@@ -157,6 +157,8 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     events::started(&job);
     let queue = shared.store.slice_queue(Arc::clone(&shared.memory.waiting), shared.service.load_ahead);
     let run = Arc::new(Run::new(&shared.memory, &shared.footprints.reach, job, rule, queue, collector));
+    let workers_max = run.row().workers_max as usize;
+    shared.dispatch.limit_job(id, Some(workers_max).filter(|max| *max > 0));
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
     if shared.stop.is_asked() {
         run.queue.stop(); // the stop came before the run could be told of it

@@ -65,6 +65,7 @@ mod names;
 mod one_at_a_time;
 mod opening;
 mod order;
+mod paces;
 mod publish;
 mod quarantine;
 mod reach;

@@ -69,6 +69,7 @@ fn new_job<'r>(
     let mut job = Job {
         vars: first.vars.clone(),
         priority: rule.priority,
+        workers_max: rule.pace.job_workers_max,
         parent: Some(id),
         delivery: Delivery { key_approved: true, content_approved: true, ..Delivery::default() },
         ..Job::queued(ids.next(random_tail()), &rule.name, &rule.hash(), source, now)

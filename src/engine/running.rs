@@ -94,6 +94,7 @@ impl Engine {
         limits::raise_open_files();
         let mut shared = Shared::new(settings.service, self.store().clone(), registry);
         shared.halts.load(&shared.store).map_err(Trouble::from)?;
+        shared.paces.load(&shared.store).map_err(Trouble::from)?;
         prepare(&mut shared);
         let shared = Arc::new(shared);
         Self::exchange_rules(&shared, settings.rules)?;

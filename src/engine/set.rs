@@ -22,37 +22,67 @@ pub(super) fn priority(
     by: &str,
 ) -> Result<JobId, Trouble> {
     let set = |job: &mut Job| {
+        let before = std::mem::replace(&mut job.priority, priority);
+        (before != priority).then(|| format!("priority {} -> {} by {by}", before.get(), priority.get()))
+    };
+    in_row(store, stages, id, &set)?;
+    if let Some(shared) = stages {
+        shared.dispatch.set_priority(id, priority);
+    }
+    Ok(id)
+}
+
+/// Limits the workers that a job has at once; durably. 0: no limit of its own.
+pub(super) fn workers(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    id: JobId,
+    workers_max: u32,
+    by: &str,
+) -> Result<JobId, Trouble> {
+    let set = |job: &mut Job| {
+        let before = std::mem::replace(&mut job.workers_max, workers_max);
+        (before != workers_max).then(|| format!("workers_max {before} -> {workers_max} by {by}"))
+    };
+    in_row(store, stages, id, &set)?;
+    // One that has not begun is told when it begins.
+    if let Some(shared) = stages.filter(|shared| shared.dispatch.run(id).is_some()) {
+        shared.dispatch.limit_job(id, Some(workers_max as usize).filter(|max| *max > 0));
+    }
+    Ok(id)
+}
+
+/// Changes the row of a job that waits or runs, whoever has it. `set` says what it changed, if it did.
+fn in_row(
+    store: &Store,
+    stages: Option<&Arc<Shared>>,
+    id: JobId,
+    set: &dyn Fn(&mut Job) -> Option<String>,
+) -> Result<(), Trouble> {
+    let set = |job: &mut Job| {
         if job.state.is_final() || job.state.is_past_intent() {
             return Err(too_late(job));
         }
-        if job.priority != priority {
-            let before = job.priority.get();
-            job.priority = priority;
-            job.note(clock::now(), &format!("priority {before} -> {} by {by}", priority.get()));
+        if let Some(told) = set(job) {
+            job.note(clock::now(), &told);
             store.change().job(job).apply()?;
             store.sync()?;
         }
         Ok(())
     };
-    let of_row = || {
-        let mut job = known(store, id)?;
-        set(&mut job)?;
-        Ok(job)
-    };
-    let Some(shared) = stages else { return Ok(of_row()?.id) };
+    let of_row = || set(&mut known(store, id)?);
+    let Some(shared) = stages else { return of_row() };
     let result = match shared.dispatch.run(id) {
         // Whoever finishes a settled one takes its row under this same lock: what is written behind that would be over his.
         Some(run) => run.with_row(|job| if run.is_settled() { Err(too_late(job)) } else { set(job) }),
-        None => with_job_in_hand(shared, id, of_row).map(drop),
+        None => with_job_in_hand(shared, id, of_row),
     };
-    result.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
-    shared.dispatch.set_priority(id, priority);
-    Ok(id)
+    result.inspect_err(|trouble| shared.stop_if_poisoned(trouble))
 }
 
 fn too_late(job: &Job) -> Trouble {
     let message = format!("job {} is {}: it waits for its turn no more", job.id, job.state);
-    Trouble::new(FaultKind::Input, message, Some("the priority of a job counts until it is published"))
+    Trouble::new(FaultKind::Input, message, Some("what is set of a job counts until it is published"))
 }
 
 #[cfg(test)]
@@ -83,6 +113,18 @@ mod tests {
             assert_eq!(row.remarks().collect::<Vec<_>>(), ["priority 50 -> 1 by root"], "once");
             assert_eq!(Owner::of(&row).priority, urgent());
         }
+    }
+
+    #[test]
+    fn the_workers_of_a_job_are_in_its_row_and_its_history() {
+        let world = World::new();
+        let job = world.job();
+        for _ in 0..2 {
+            workers(&world.shared.store, Some(&world.shared), job.id, 2, "root").expect("is set");
+        }
+        let row = world.row(&job).expect("is there");
+        assert_eq!(row.workers_max, 2);
+        assert_eq!(row.remarks().collect::<Vec<_>>(), ["workers_max 0 -> 2 by root"], "once");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::footprints::Footprints;
 use super::halts::HaltBook;
 use super::memory::Memory;
 use super::names::Names;
+use super::paces::PaceBook;
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
@@ -77,6 +78,7 @@ pub(super) struct Shared {
     pub publishing: Publishing,
     pub disk_space: DiskSpace,
     pub halts: HaltBook,
+    pub paces: PaceBook,
     pub stop: Stop,
 }
 
@@ -107,6 +109,7 @@ impl Shared {
             footprints: Footprints::default(),
             publishing: Publishing::default(),
             halts: HaltBook::default(),
+            paces: PaceBook::default(),
             stop: Stop::default(),
         }
     }

@@ -24,7 +24,10 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(5);
 pub(super) fn work_slices(shared: &Arc<Shared>, seat: &mut Seat) {
     while let Some(run) = shared.dispatch.next_work(seat) {
         match run.take_slice() {
-            Ok(Take::Slice(taken)) => work_slice(shared, &run, taken),
+            Ok(Take::Slice(taken)) => {
+                shared.dispatch.took(seat, taken.slice.records.len());
+                work_slice(shared, &run, taken);
+            }
             Ok(Take::Nothing) => {} // another one took it, or the memory for it
             Ok(Take::BrokeOff) => shared.settle(&run),
             Err(error) => {
@@ -40,7 +43,13 @@ pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
     let Some(permit) = shared.dispatch.try_work(run.id) else { return shared.dispatch.slices() };
     loop {
         match run.take_slice() {
-            Ok(Take::Slice(taken)) => work_slice(shared, run, taken),
+            Ok(Take::Slice(taken)) => {
+                let is_counted = shared.dispatch.took_by(permit, taken.slice.records.len());
+                work_slice(shared, run, taken);
+                if is_counted {
+                    break;
+                }
+            }
             Ok(Take::Nothing | Take::BrokeOff) => break, // the loader settles it
             Err(error) => {
                 run.break_off(error.into());

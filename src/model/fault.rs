@@ -48,6 +48,8 @@ pub enum WaitsFor {
     Delivery,
     /// An operator, who paused it, or its rule or sender.
     Pause,
+    /// A limit of workers or of records a second.
+    Throttle,
 }
 
 impl WaitsFor {

@@ -40,6 +40,9 @@ pub struct Job {
     /// Whether it goes before others: as its rule said when it was claimed, or as an operator said since.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
+    /// At most so many workers at once; 0: no limit of its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub workers_max: u32,
     /// What it waits for, where it does.
     #[serde(default, skip_serializing_if = "is_default")]
     pub waiting: Option<Waiting>,
@@ -308,6 +311,7 @@ impl Job {
             source,
             state: JobState::Queued.into(),
             priority: Priority::default(),
+            workers_max: 0,
             waiting: None,
             created_at: at,
             started_at: None,

@@ -106,7 +106,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         state: job.state.get(),
         waiting: job.waiting.as_ref(),
         priority: job.priority,
-        workers_max: 0,
+        workers_max: job.workers_max,
         created_at: job.created_at,
         started_at: job.started_at,
         finished_at: job.finished_at,
@@ -236,6 +236,7 @@ pub(crate) mod tests {
             ),
             state: JobState::Completed.into(),
             priority: Priority::default(),
+            workers_max: 0,
             waiting: Some(Waiting {
                 waits_for: WaitsFor::Key,
                 until: None,

@@ -29,6 +29,7 @@ pub(crate) mod nearest;
 pub mod notice;
 pub mod os_text;
 pub mod overriding;
+pub mod pace;
 pub(crate) mod pattern;
 pub mod priority;
 pub mod rule;

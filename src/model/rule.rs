@@ -19,6 +19,7 @@ pub use super::marker_for::MarkerFor;
 pub use super::mode::Mode;
 use super::os_text::OsText;
 use super::overriding::Override;
+use super::pace::Pace;
 pub use super::pattern::Patterns;
 use super::priority::Priority;
 
@@ -93,6 +94,9 @@ pub struct Rule {
     /// Which jobs go first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
+    /// How fast it may work.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pace: Pace,
     /// Which of several waiting files goes first.
     pub order: Order,
     /// Links to files and folders are followed, as far as they lead into the folders that `paths` begin in.
@@ -211,7 +215,6 @@ pub struct Ready {
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
-
 fn yes() -> bool {
     true
 }

@@ -112,6 +112,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         overriding: None,
         stands_for: None,
         compare: None,
+        pace: Default::default(),
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) const CONFIGURATION: &[u8] = b"mconfiguration";
 /// What does not go on until an operator says so.
 pub(super) const HALTS: &[u8] = b"mhalts";
 
+/// What an operator set of how fast rules may work.
+pub(super) const PACES: &[u8] = b"mpaces";
+
 const JOB_ID_BYTES: usize = 16;
 /// Device, inode, size, mtime, ctime.
 const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
@@ -184,6 +187,7 @@ pub(super) enum Place<'a> {
     Mark,
     Configuration,
     Halts,
+    Paces,
     Job(JobId),
     Unfinished(JobId),
     Ledger(JobId),
@@ -215,6 +219,9 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
     }
     if key == HALTS {
         return Some(Place::Halts);
+    }
+    if key == PACES {
+        return Some(Place::Paces);
     }
     let (prefix, rest) = key.split_first()?;
     let id = || job_of(key).filter(|_| rest.len() == JOB_ID_BYTES);
@@ -263,6 +270,7 @@ mod tests {
             (MARK.to_vec(), Place::Mark),
             (CONFIGURATION.to_vec(), Place::Configuration),
             (HALTS.to_vec(), Place::Halts),
+            (PACES.to_vec(), Place::Paces),
             (job.clone(), Place::Job(id)),
             (of_job(UNFINISHED, id), Place::Unfinished(id)),
             (of_job(LEDGER, id), Place::Ledger(id)),

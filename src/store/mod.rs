@@ -12,6 +12,7 @@
 //! m "mark"                         Mark
 //! m "configuration"                KeptConfiguration
 //! m "halts"                        Halts
+//! m "paces"                        PacesSet
 //! j job                            Job
 //! u job                            (index: the job is not in a final state)
 //! l job                            LedgerRow
@@ -60,6 +61,7 @@ mod in_memory;
 mod keys;
 mod mark;
 mod memory;
+mod paces;
 mod poison;
 mod retention;
 mod rows;

@@ -13,6 +13,7 @@ use crate::model::halts::Scope;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
+use crate::model::pace::{PaceChange, PaceSetting};
 
 pub(crate) fn claimed(job: &Job) {
     METRICS.claimed(job);
@@ -257,6 +258,19 @@ pub(crate) fn resumed(job: &Job, by: &str) {
 /// An operator paused a rule, a sender, or everything.
 pub(crate) fn scope_paused(scope: &Scope, by: &str) {
     tracing::warn!(%scope, by, "paused: nothing of it goes on, and no file of it is claimed");
+}
+
+/// An operator set how fast something may work.
+pub(crate) fn pace_set(setting: &PaceSetting, by: &str) {
+    let told = |change: Option<PaceChange>| match change {
+        None => "as it was".to_owned(),
+        Some(PaceChange::Default) => "as configured".to_owned(),
+        Some(PaceChange::To(max)) => max.to_string(),
+    };
+    tracing::info!(
+        of = %setting.of, workers_max = told(setting.workers_max),
+        records_per_second = told(setting.records_per_second), by, "a limit is set"
+    );
 }
 
 /// That is taken back.

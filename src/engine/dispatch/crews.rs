@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::primitives::atomic::{AtomicBool, Ordering};
 use super::primitives::{Condvar, Mutex, MutexGuard};
+use crate::engine::dispatch::Taken;
 pub(in crate::engine) use crate::engine::schedule::Crew;
-use crate::engine::schedule::{Call, Owner, Permit, Schedule, Stage};
+use crate::engine::schedule::{Call, HeldBack, Owner, Permit, Schedule, Stage, WorkLimits};
 use crate::model::job_id::JobId;
 use crate::model::priority::Priority;
 
@@ -64,18 +65,6 @@ struct State<R> {
     stops: bool,
 }
 
-/// What became of an operator's wish to have a job.
-pub(in crate::engine) enum Taken<R> {
-    /// Nobody has it, and it is taken up.
-    Job,
-    /// It runs, and takes the word.
-    Run(Arc<R>),
-    /// It is worked to its end.
-    Ends,
-    /// Somebody else has it.
-    Not,
-}
-
 /// Threads that wait for a task, for each that may be at one.
 const IDLE_FOR_EACH_PLACE: usize = 2;
 
@@ -93,6 +82,8 @@ pub(in crate::engine) struct Dispatch<R> {
     reading_wanted: AtomicBool,
     /// No worker needs to be told of slices before one has looked.
     workers_told: AtomicBool,
+    /// Whether anybody asks how many records a slice has.
+    counts_records: AtomicBool,
     grow: OnceLock<Grow>,
 }
 
@@ -114,6 +105,7 @@ impl<R: Workable> Dispatch<R> {
             put_down: Condvar::new(),
             reading_wanted: AtomicBool::new(false),
             workers_told: AtomicBool::new(false),
+            counts_records: AtomicBool::new(false),
             grow: OnceLock::new(),
         }
     }
@@ -485,7 +477,7 @@ impl<R: Workable> Dispatch<R> {
     pub(in crate::engine) fn next_work(&self, seat: &mut Seat) -> Option<Arc<R>> {
         let take = |state: &mut State<R>, held: Option<Held>, now: Instant| {
             if let Some(Held::Permit(permit)) = held {
-                state.schedule.end_work(permit);
+                state.schedule.end_work(permit, now);
             }
             if state.stops {
                 return None;
@@ -501,6 +493,39 @@ impl<R: Workable> Dispatch<R> {
         Some(run)
     }
 
+    /// What users have set of work.
+    pub(in crate::engine) fn know_limits(&self, limits: WorkLimits) {
+        self.tell(|state, now| {
+            state.schedule.know_limits(limits, now);
+            self.counts_records.store(state.schedule.counts_records(), Ordering::SeqCst);
+        });
+    }
+
+    /// See [`Schedule::limit_job`].
+    pub(in crate::engine) fn limit_job(&self, id: JobId, workers_max: Option<usize>) {
+        self.tell(|state, now| state.schedule.limit_job(id, workers_max, now));
+    }
+
+    /// What users have set that keeps workers from slices of this job.
+    pub(in crate::engine) fn held_back(&self, id: JobId) -> Option<HeldBack> {
+        let state = self.lock();
+        state.runs.get(&id).filter(|run| run.has_slices())?;
+        state.schedule.held_back(id, Instant::now())
+    }
+
+    /// A worker took a slice of so many records.
+    pub(in crate::engine) fn took(&self, seat: &Seat, records: usize) {
+        if let Some(Held::Permit(permit)) = seat.held {
+            self.took_by(permit, records);
+        }
+    }
+
+    /// The same by this permit. Whether they are counted: then it is for no other slice.
+    pub(in crate::engine) fn took_by(&self, permit: Permit, records: usize) -> bool {
+        self.counts_records.load(Ordering::SeqCst)
+            && self.tell(|state, now| state.schedule.count_records(permit, records as u64, now))
+    }
+
     /// The right to work a run's slices, for the loader that read it.
     pub(in crate::engine) fn try_work(&self, id: JobId) -> Option<Permit> {
         self.tell(|state, now| state.schedule.try_work(id, now))
@@ -509,7 +534,7 @@ impl<R: Workable> Dispatch<R> {
     /// The loader worked what there was.
     pub(in crate::engine) fn end_work(&self, permit: Permit) {
         self.tell(|state, now| {
-            state.schedule.end_work(permit);
+            state.schedule.end_work(permit, now);
             // No worker comes to look because of this: the next slice is told again.
             self.workers_told.store(false, Ordering::SeqCst);
             self.tell_of_slices(state, now);

@@ -16,4 +16,16 @@ mod hand_over_tests;
 #[cfg(test)]
 mod tests;
 
-pub(super) use crews::{Crew, Dispatch, Seat, Taken, Workable};
+pub(super) use crews::{Crew, Dispatch, Seat, Workable};
+
+/// What became of an operator's wish to have a job.
+pub(super) enum Taken<R> {
+    /// Nobody has it, and it is taken up.
+    Job,
+    /// It runs, and takes the word.
+    Run(std::sync::Arc<R>),
+    /// It is worked to its end.
+    Ends,
+    /// Somebody else has it.
+    Not,
+}

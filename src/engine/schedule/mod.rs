@@ -17,6 +17,7 @@
 //!   sender unless its rule has its full share.
 //! - A thread that is stuck holds nothing that others need: its permit counts no more after [`Limits::patience`].
 //! - Whoever reads for longer than [`Limits::turn`] lets others read in between.
+//! - No more work at a job, a rule or a group of rules than users allow, and no more records a second ([`throttles`]).
 //! - File systems do not mix: a batch to publish holds jobs of rules that use the same ones.
 
 mod batches;
@@ -27,6 +28,9 @@ mod permits;
 mod shares;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod throttle_tests;
+mod throttles;
 mod working;
 
 use std::collections::hash_map::Entry;
@@ -40,6 +44,8 @@ use lanes::{Lanes, Turns};
 pub(super) use permits::Permit;
 use permits::{Each, Permits};
 use shares::Shares;
+use throttles::Throttles;
+pub(super) use throttles::{HeldBack, RuleLimits, WorkLimit, WorkLimits};
 
 use crate::model::job_id::JobId;
 use crate::model::priority::Priority;
@@ -142,6 +148,9 @@ pub(super) struct Schedule {
     /// Runs, for the workers.
     running: Lanes,
     working: Permits,
+    throttles: Throttles,
+    /// When a run that is kept from workers by its rate may have one.
+    due: Option<Instant>,
     settled: Shares,
     finishing: Batches,
     checkpoints: Batches,
@@ -172,6 +181,8 @@ impl Schedule {
             runs: Shares::new(limits.runs),
             running: Lanes::default(),
             working: Permits::new(limits.workers, each_at_work, patience),
+            throttles: Throttles::new(limits.workers),
+            due: None,
             settled: Shares::new(limits.settled),
             finishing: batches(limits.finishers, limits.finishers, limits.batch),
             checkpoints: batches(1, 1, 1),
@@ -440,7 +451,7 @@ impl Schedule {
     pub(super) fn next_tick(&self) -> Option<Instant> {
         let later = self.later.first().map(|(at, ..)| *at);
         let stuck = [&self.reading, &self.working, &self.finishing.permits, &self.checkpoints.permits];
-        stuck.into_iter().filter_map(Permits::next_look).chain(later).min()
+        stuck.into_iter().filter_map(Permits::next_look).chain(later).chain(self.due).min()
     }
 
     /// Time has passed.
@@ -450,6 +461,10 @@ impl Schedule {
         }
         if self.reading.give_up_stuck(now) {
             self.call_readers(now);
+        }
+        if self.due.is_some_and(|due| due <= now) {
+            self.due = None;
+            self.slices(now);
         }
         if self.working.give_up_stuck(now) {
             self.call(Call::Crew(Crew::Workers));

@@ -66,6 +66,22 @@ impl Permits {
         self.owners.of_rule(rule) < self.each.rule && self.owners.of_sender(rule, sender) < self.each.sender
     }
 
+    /// How many a rule holds.
+    pub(super) fn of_rule(&self, rule: &str) -> usize {
+        self.owners.of_rule(rule)
+    }
+
+    /// Whether it is held for long.
+    pub(super) fn is_long(&self, permit: Permit, now: Instant) -> bool {
+        self.age(permit, now) >= self.patience
+    }
+
+    /// Whether a rule holds one for long.
+    pub(super) fn is_slow(&self, rule: &str, now: Instant) -> bool {
+        let mut of_rule = self.held.iter().filter(|(_, held)| &*held.owner.rule == rule);
+        of_rule.any(|(permit, _)| self.is_long(*permit, now))
+    }
+
     /// One of those that are free.
     pub(super) fn take(&mut self, owner: &Owner, now: Instant) -> Permit {
         self.last += 1;

@@ -35,9 +35,9 @@ pub(super) fn id(number: usize) -> JobId {
 
 /// What is at work in a simulated machine. A thread looks for a task when it is called and when it has done one, as those of the engine do: what
 /// nobody is called for stands still. Time passes in steps.
-struct Machine {
-    schedule: Schedule,
-    now: Instant,
+pub(super) struct Machine {
+    pub schedule: Schedule,
+    pub now: Instant,
     jobs: Vec<SimulatedJob>,
     readers: HashMap<JobId, Option<Permit>>,
     working: Vec<(JobId, Permit, Duration)>,
@@ -45,8 +45,13 @@ struct Machine {
     progress: HashMap<JobId, Progress>,
     /// Threads on their way to a task.
     coming: Coming,
-    done: Vec<JobId>,
+    pub done: Vec<JobId>,
+    /// When a slice of which rule was taken.
+    pub taken: Vec<(Instant, u8)>,
 }
+
+/// Each slice has so many.
+pub(super) const RECORDS: u64 = 100;
 
 #[derive(Default)]
 struct Coming {
@@ -56,19 +61,19 @@ struct Coming {
 }
 
 #[derive(Clone, Debug)]
-struct SimulatedJob {
-    rule: u8,
-    sender: u8,
+pub(super) struct SimulatedJob {
+    pub rule: u8,
+    pub sender: u8,
     /// How long reading, a slice, and publishing take; `None`: for ever.
-    reads: Option<Duration>,
-    slices: u8,
-    works: Option<Duration>,
-    finishes: Option<Duration>,
-    priority: Priority,
+    pub reads: Option<Duration>,
+    pub slices: u8,
+    pub works: Option<Duration>,
+    pub finishes: Option<Duration>,
+    pub priority: Priority,
 }
 
 impl SimulatedJob {
-    fn small(rule: u8) -> Self {
+    pub(super) fn small(rule: u8) -> Self {
         let millisecond = Some(Duration::from_millis(1));
         let priority = Priority::default();
         Self {
@@ -93,9 +98,9 @@ struct Progress {
 }
 
 impl Machine {
-    const STEP: Duration = Duration::from_millis(1);
+    pub(super) const STEP: Duration = Duration::from_millis(1);
 
-    fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             schedule: Schedule::new(limits),
             now: Instant::now(),
@@ -106,10 +111,11 @@ impl Machine {
             progress: HashMap::new(),
             coming: Coming::default(),
             done: Vec::new(),
+            taken: Vec::new(),
         }
     }
 
-    fn add(&mut self, job: SimulatedJob) -> JobId {
+    pub(super) fn add(&mut self, job: SimulatedJob) -> JobId {
         let id = id(self.jobs.len());
         self.schedule.queue(Stage::Load, &job.owner(), id, self.now);
         self.hear();
@@ -118,7 +124,7 @@ impl Machine {
     }
 
     /// Who is called comes.
-    fn hear(&mut self) {
+    pub(super) fn hear(&mut self) {
         for call in self.schedule.take_calls() {
             match call {
                 Call::Crew(Crew::Loaders) => self.coming.loaders += 1,
@@ -129,13 +135,18 @@ impl Machine {
         }
     }
 
+    /// Slices of such jobs that are at work.
+    pub(super) fn at_work(&self, is_it: impl Fn(&SimulatedJob) -> bool) -> usize {
+        self.working.iter().filter(|(id, ..)| is_it(self.job(*id))).count()
+    }
+
     fn job(&self, wanted: JobId) -> &SimulatedJob {
         let number = (0..self.jobs.len()).find(|number| id(*number) == wanted).expect("one of ours");
         &self.jobs[number]
     }
 
     /// Runs until `is_done`, at most so long.
-    fn run(&mut self, at_most: Duration, is_done: impl Fn(&Self) -> bool) -> Duration {
+    pub(super) fn run(&mut self, at_most: Duration, is_done: impl Fn(&Self) -> bool) -> Duration {
         let begun = self.now;
         while !is_done(self) && self.now - begun < at_most {
             self.step();
@@ -191,7 +202,7 @@ impl Machine {
         self.working.iter_mut().for_each(|(.., left)| *left = left.saturating_sub(Self::STEP));
         while let Some(position) = self.working.iter().position(|(.., left)| left.is_zero()) {
             let (id, permit, _) = self.working.remove(position);
-            self.schedule.end_work(permit);
+            self.schedule.end_work(permit, self.now);
             self.coming.workers += 1;
             let is_at_work = self.working.iter().any(|(other, ..)| *other == id);
             if !is_at_work && self.progress.get(&id).is_some_and(|progress| progress.slices == 0) {
@@ -208,6 +219,9 @@ impl Machine {
             };
             let Some((id, permit)) = self.schedule.next_work(has_slices, self.now) else { continue };
             self.hear();
+            self.schedule.count_records(permit, RECORDS, self.now);
+            self.hear();
+            self.taken.push((self.now, self.job(id).rule));
             self.progress.get_mut(&id).expect("it runs").slices -= 1;
             let time = self.job(id).works.unwrap_or(Duration::MAX);
             self.working.push((id, permit, time));

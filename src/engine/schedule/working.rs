@@ -1,10 +1,13 @@
 //! Who works: rules take turns, in them their senders, and of a sender its jobs.
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::time::Instant;
 
 use super::lanes::Owner;
-use super::permits::Permit;
-use super::{Call, Crew, Schedule, Stage};
+use super::permits::{Permit, Permits};
+use super::throttles::{HeldBack, Throttles, WorkLimits};
+use super::{Call, Crew, Known, Schedule, Stage};
 use crate::model::job_id::JobId;
 
 impl Schedule {
@@ -31,46 +34,133 @@ impl Schedule {
         now: Instant,
     ) -> Option<(JobId, Permit)> {
         if !self.working.is_free() {
-            let is_wanted = self.has_work(&has_slices);
+            let is_wanted = self.has_work(&has_slices, now);
             self.working.set_wanted(is_wanted, now);
             return None;
         }
-        let working = &self.working;
-        let id = self.running.rotate(|rule, sender| working.may(rule, sender), &has_slices)?;
-        let owner = self.owner_of(id);
-        let permit = self.working.take(&owner, now);
-        if self.has_work(&has_slices) {
+        let gate = Gate {
+            jobs: &self.jobs,
+            working: &self.working,
+            throttles: &self.throttles,
+            now,
+            due: Cell::default(),
+        };
+        let is_wanted = |id: JobId| has_slices(id) && gate.lets_through(id);
+        let id = self.running.rotate(|rule, sender| gate.working.may(rule, sender), is_wanted);
+        self.due = earlier(self.due, gate.due.get());
+        let id = id?;
+        let permit = self.take_to_work(id, now);
+        if self.has_work(&has_slices, now) {
             self.slices(now); // nobody else looks before this one is done, which may be never
         }
         Some((id, permit))
     }
 
+    fn take_to_work(&mut self, id: JobId, now: Instant) -> Permit {
+        let owner = self.owner_of(id);
+        let permit = self.working.take(&owner, now);
+        self.throttles.take(permit, id, &owner.rule);
+        permit
+    }
+
     /// Whether a worker that is free would get something.
-    fn has_work(&self, has_slices: &impl Fn(JobId) -> bool) -> bool {
-        self.running.has_wanted(|rule, sender| self.working.may(rule, sender), has_slices)
+    fn has_work(&mut self, has_slices: &impl Fn(JobId) -> bool, now: Instant) -> bool {
+        let gate = Gate {
+            jobs: &self.jobs,
+            working: &self.working,
+            throttles: &self.throttles,
+            now,
+            due: Cell::default(),
+        };
+        let is_wanted = |id: JobId| has_slices(id) && gate.lets_through(id);
+        let has_work = self.running.has_wanted(|rule, sender| gate.working.may(rule, sender), is_wanted);
+        self.due = earlier(self.due, gate.due.get());
+        has_work
     }
 
     /// The right to work this run's slices, for the loader that read it; none if as many work as may.
     pub(in crate::engine) fn try_work(&mut self, id: JobId, now: Instant) -> Option<Permit> {
         let owner = self.owner_of(id);
-        let may = self.working.is_free() && self.working.may(&owner.rule, owner.sender);
-        may.then(|| self.working.take(&owner, now))
+        let may = self.working.is_free()
+            && self.working.may(&owner.rule, owner.sender)
+            && self.throttles.held_back(id, &owner.rule, &self.working, now).is_none();
+        may.then(|| self.take_to_work(id, now))
+    }
+
+    /// A slice of so many records was taken by this permit. Whether they are counted: then it is for no other slice.
+    pub(in crate::engine) fn count_records(&mut self, permit: Permit, records: u64, now: Instant) -> bool {
+        let is_counted = self.throttles.count(permit, records, now);
+        if is_counted {
+            self.slices(now); // nobody was let through meanwhile
+        }
+        is_counted
+    }
+
+    /// See [`Throttles::know`].
+    pub(in crate::engine) fn know_limits(&mut self, limits: WorkLimits, now: Instant) {
+        self.throttles.know(limits, now);
+        self.slices(now);
+    }
+
+    /// Whether records are counted at all.
+    pub(in crate::engine) fn counts_records(&self) -> bool {
+        self.throttles.counts_records()
+    }
+
+    /// At most so many workers for a job that runs; none: no limit.
+    pub(in crate::engine) fn limit_job(&mut self, id: JobId, workers_max: Option<usize>, now: Instant) {
+        self.throttles.limit_job(id, workers_max);
+        self.slices(now);
+    }
+
+    /// What users have set that keeps workers from a run.
+    pub(in crate::engine) fn held_back(&self, id: JobId, now: Instant) -> Option<HeldBack> {
+        let owner = &self.jobs.get(&id)?.owner;
+        self.throttles.held_back(id, &owner.rule, &self.working, now)
     }
 
     /// A slice is worked.
-    pub(in crate::engine) fn end_work(&mut self, permit: Permit) {
+    pub(in crate::engine) fn end_work(&mut self, permit: Permit, now: Instant) {
+        let was_slow = self.working.is_long(permit, now);
         self.working.give(permit);
+        self.throttles.give(permit, was_slow);
     }
 
     /// A run's work ended: it waits to be published, or to be ended otherwise.
     pub(in crate::engine) fn settle(&mut self, id: JobId, now: Instant) {
         let Some(owner) = self.jobs.get(&id).map(|known| known.owner.clone()) else { return };
         self.running.remove(&owner, id);
+        self.throttles.limit_job(id, None);
         self.runs.give(id);
         self.settled.take(id, &owner);
         self.queue(Stage::Finish, &owner, id, now);
         self.call_readers(now);
     }
+}
+
+/// What users have set: whom it lets through.
+struct Gate<'s> {
+    jobs: &'s HashMap<JobId, Known>,
+    working: &'s Permits,
+    throttles: &'s Throttles,
+    now: Instant,
+    /// When the first of those that it did not let through may.
+    due: Cell<Option<Instant>>,
+}
+
+impl Gate<'_> {
+    fn lets_through(&self, id: JobId) -> bool {
+        let Some(known) = self.jobs.get(&id) else { return true };
+        let held_back = self.throttles.held_back(id, &known.owner.rule, self.working, self.now);
+        if let Some(HeldBack::Rate { until, .. }) = held_back {
+            self.due.set(earlier(self.due.get(), until));
+        }
+        held_back.is_none()
+    }
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 #[cfg(test)]
@@ -94,7 +184,7 @@ mod tests {
         let now = Instant::now();
         let mut next = || {
             let (id, permit) = schedule.next_work(|_| true, now).expect("there are slices");
-            schedule.end_work(permit);
+            schedule.end_work(permit, now);
             id
         };
         let turns: Vec<_> = (0..8).map(|_| next()).collect();
@@ -108,7 +198,7 @@ mod tests {
         schedule.set_priority(id(1), Priority::new(1).expect("one"), now);
         let mut next = |has_slices: &dyn Fn(JobId) -> bool| {
             let (id, permit) = schedule.next_work(has_slices, now).expect("there are slices");
-            schedule.end_work(permit);
+            schedule.end_work(permit, now);
             id
         };
         let turns: Vec<_> = (0..3).map(|_| next(&|_| true)).collect();
@@ -126,7 +216,7 @@ mod tests {
         schedule.tick(now + PATIENCE);
         assert_eq!(schedule.take_calls(), [Call::Crew(Crew::Workers)]);
         assert_eq!(schedule.next_work(|_| true, now).map(|(id, _)| id), Some(id(1)));
-        schedule.end_work(hangs); // long after
+        schedule.end_work(hangs, now + 2 * PATIENCE); // long after
         assert_eq!(schedule.working.counted(), 1);
     }
 

@@ -9,6 +9,7 @@ use crate::model::halts::Halts;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
+use crate::model::pace::PacesSet;
 use crate::model::rule::Rule;
 use crate::model::settling::Settlement;
 use crate::output::Intent;
@@ -51,6 +52,7 @@ impl Judge<'_> {
                 self.decoded::<KeptConfiguration>("configuration", None, key, value).map(drop)
             }
             Some(Place::Halts) => self.decoded::<Halts>("halts", None, key, value).map(drop),
+            Some(Place::Paces) => self.decoded::<PacesSet>("limits", None, key, value).map(drop),
             Some(Place::Job(id)) => self.job(id, key, value),
             // That its state agrees is judged with the job's row.
             Some(Place::Unfinished(id)) => self.job_must_be_there("index of unfinished jobs, entry", id),

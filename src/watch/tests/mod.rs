@@ -226,6 +226,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         overriding: None,
         stands_for: None,
         compare: None,
+        pace: Default::default(),
     }
 }
 
