@@ -15,8 +15,8 @@ fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
         hint: it belongs into [rule.ready]
     landfall.toml:6: rule "payments": path: unknown key
         hint: did you mean `paths`? `path` itself belongs into [rule.output.CATEGORY]
-    landfall.toml:7: rule "payments": workers: this key does not belong here
-        hint: it belongs into [service]
+    landfall.toml:7: rule "payments": workers: unknown key
+        hint: did you mean `workers_max`? `workers` itself belongs into [service]
     landfall.toml:8: rule "payments": failed_max: this key does not belong here
         hint: it belongs into [rule.errors]
     "#);
