@@ -70,7 +70,7 @@ fn wait_until_told(service: &mut Service, world: &World, what: &str) {
 
 #[test]
 fn rules_of_a_throttle_have_no_more_workers_together_than_is_set_over_a_kill_and_a_reload() {
-    let of = format!("{HELD}throttle = \"third\"\n");
+    let of = format!("{HELD}throttle = \"third\"\nworkers_max = 0\n");
     let rules = [rule("a", &of), rule("b", &of)];
     let rules: Vec<_> = rules.iter().map(String::as_str).collect();
     let world = world(&rules);

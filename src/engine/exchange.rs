@@ -19,7 +19,7 @@ use super::handle::Engine;
 use super::rule_book::Unready;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{file_systems, landing_roots, paces, threads, watching};
+use super::{file_systems, landing_roots, threads, watching};
 use crate::durable_fs::Mounts;
 use crate::model::configuration::RulesChange;
 use crate::model::fault::WaitsFor;
@@ -49,7 +49,7 @@ impl Engine {
         rules.iter().for_each(landing_roots::distrust);
         let (before, next) = shared.rules.exchange(rules);
         shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
-        paces::tell_rules(shared);
+        shared.paces.tell(|paces| shared.tell_limits(paces));
         watching::watch(shared)?;
         if let Err(trouble) = threads::spawn("rules", shared.rules.make_ready(&next)) {
             tracing::debug!(error = %trouble.error, "rules are made ready with their first files");

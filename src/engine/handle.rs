@@ -121,8 +121,9 @@ impl Engine {
             run.copy_progress(&mut job);
             run.copy_counts(&mut job);
         }
-        if let Some(stages) = self.stages().filter(|_| job.waiting.is_none()) {
-            paces::tell_waiting(stages, &mut job);
+        let held_back = self.stages().filter(|_| job.waiting.is_none());
+        if let Some(held_back) = held_back.and_then(|stages| stages.dispatch.held_back(job.id)) {
+            paces::tell_waiting(&held_back, &mut job);
         }
         job
     }

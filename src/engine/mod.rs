@@ -66,6 +66,7 @@ mod one_at_a_time;
 mod opening;
 mod order;
 mod paces;
+mod pacing;
 mod publish;
 mod quarantine;
 mod reach;

@@ -3,18 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::handle::Engine;
 use super::lock;
 use super::schedule::{HeldBack, RuleLimits, WorkLimit, WorkLimits};
-use super::shared::Shared;
-use super::trouble::Trouble;
 use crate::clock;
 use crate::model::fault::WaitsFor;
 use crate::model::job::{Job, Waiting};
 use crate::model::pace::{PaceLimits, PaceSetting, Paced, PacesSet};
 use crate::model::rule::Rule;
 use crate::store::{Store, StoreError};
-use crate::telemetry::events;
 
 /// The step that waits for another program.
 const EXEC: &str = "exec";
@@ -36,21 +32,34 @@ impl PaceBook {
     pub(super) fn now(&self) -> Arc<PacesSet> {
         Arc::clone(&lock(&self.now))
     }
-}
 
-/// Other rules count, or the start: what they may is told.
-pub(super) fn tell_rules(shared: &Shared) {
-    let paces = lock(&shared.paces.now);
-    tell(shared, &paces);
-}
+    /// Other rules count, or the start: what they may is told.
+    pub(super) fn tell(&self, tell: impl FnOnce(&PacesSet)) {
+        tell(&lock(&self.now));
+    }
 
-fn tell(shared: &Shared, paces: &PacesSet) {
-    let rules = shared.rules.now();
-    shared.dispatch.know_limits(work_limits(rules.iter().map(AsRef::as_ref), paces));
+    /// Sets something, not durably yet, and tells of it. False: it was so.
+    pub(super) fn set(
+        &self,
+        store: &Store,
+        setting: &PaceSetting,
+        by: &str,
+        tell: impl FnOnce(&PacesSet),
+    ) -> Result<bool, StoreError> {
+        let mut now = lock(&self.now);
+        let mut paces = PacesSet::clone(&now);
+        let is_new = paces.set(setting, clock::now(), by);
+        if is_new {
+            store.change().paces(&paces).apply()?;
+            tell(&paces);
+            *now = Arc::new(paces);
+        }
+        Ok(is_new)
+    }
 }
 
 /// What counts: rules are told apart by their names, their overrides are part of them.
-fn work_limits<'r>(rules: impl Iterator<Item = &'r Rule>, paces: &PacesSet) -> WorkLimits {
+pub(super) fn work_limits<'r>(rules: impl Iterator<Item = &'r Rule>, paces: &PacesSet) -> WorkLimits {
     let mut limits = WorkLimits::default();
     let limit = |of: PaceLimits| WorkLimit {
         workers_max: of.workers_max.filter(|max| *max > 0).map(|max| max as usize),
@@ -72,58 +81,11 @@ fn work_limits<'r>(rules: impl Iterator<Item = &'r Rule>, paces: &PacesSet) -> W
     limits
 }
 
-impl Engine {
-    /// Sets how fast a rule or a group may work; durable when it returns. False: it was so.
-    pub(super) fn set_pace_of(
-        &self,
-        stages: Option<&Arc<Shared>>,
-        setting: &PaceSetting,
-        by: &str,
-    ) -> Result<bool, Trouble> {
-        let Some(shared) = stages else {
-            let mut paces = self.store().paces()?;
-            let is_new = paces.set(setting, clock::now(), by);
-            self.store().change().paces(&paces).apply()?;
-            self.store().sync()?;
-            return Ok(is_new);
-        };
-        let set = || {
-            let mut now = lock(&shared.paces.now);
-            let mut paces = PacesSet::clone(&now);
-            let is_new = paces.set(setting, clock::now(), by);
-            if is_new {
-                shared.store.change().paces(&paces).apply()?;
-                tell(shared, &paces);
-                *now = Arc::new(paces);
-            }
-            Ok::<_, Trouble>(is_new)
-        };
-        let is_new = set().and_then(|is_new| {
-            shared.store.sync()?; // also what another one has just said
-            Ok(is_new)
-        });
-        let is_new = is_new.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
-        if is_new {
-            events::pace_set(setting, by);
-        }
-        Ok(is_new)
-    }
-
-    /// What is set now.
-    pub(super) fn paces_now(&self) -> Result<Arc<PacesSet>, StoreError> {
-        match self.stages() {
-            Some(shared) => Ok(shared.paces.now()),
-            None => self.store().paces().map(Arc::new),
-        }
-    }
-}
-
 /// Says of a job that runs what users have set that keeps workers from it just now. It is written nowhere.
-pub(super) fn tell_waiting(shared: &Shared, job: &mut Job) {
-    let Some(held_back) = shared.dispatch.held_back(job.id) else { return };
-    let detail = detail(&held_back);
+pub(super) fn tell_waiting(held_back: &HeldBack, job: &mut Job) {
+    let detail = detail(held_back);
     let until = match held_back {
-        HeldBack::Rate { until, .. } => until,
+        HeldBack::Rate { until, .. } => *until,
         _ => None,
     };
     let until = until.and_then(|until| {

@@ -14,7 +14,7 @@ use super::footprints::Footprints;
 use super::halts::HaltBook;
 use super::memory::Memory;
 use super::names::Names;
-use super::paces::PaceBook;
+use super::paces::{self, PaceBook};
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
@@ -26,6 +26,7 @@ use crate::model::job::{Job, Waiting};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::os_text::OsText;
+use crate::model::pace::PacesSet;
 use crate::model::rule::{Rule, Service};
 use crate::pipeline::Registry;
 use crate::store::Store;
@@ -219,6 +220,12 @@ impl Shared {
             tracing::error!(job = %id, error = %trouble.error, "a job could not be held; it is tried again");
             self.dispatch.queue_known_after(stage, HELD_BACK_OFF_MAX, id);
         }
+    }
+
+    /// Tells the scheduler what rules may, where this is set.
+    pub(super) fn tell_limits(&self, paces: &PacesSet) {
+        let rules = self.rules.now();
+        self.dispatch.know_limits(paces::work_limits(rules.iter().map(AsRef::as_ref), paces));
     }
 
     fn hold(&self, id: JobId, trouble: &Trouble) -> Result<(), Trouble> {
