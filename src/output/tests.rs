@@ -112,7 +112,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         overriding: None,
         stands_for: None,
         compare: None,
-        pace: Default::default(),
+        pace: crate::model::pace::Pace::default(),
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) struct Throttles {
     /// Rules whose last slice was slow.
     slow: HashSet<String>,
     at_jobs: HashMap<JobId, usize>,
-    at_throttles: HashMap<String, usize>,
+    at_groups: HashMap<String, usize>,
 }
 
 impl Throttles {
@@ -175,7 +175,7 @@ impl Throttles {
         }
         let throttle = of.throttle.as_ref().and_then(|name| Some((name, self.limits.throttles.get(name)?)));
         if let Some((name, limit)) = throttle {
-            let at_work = self.at_throttles.get(name).copied().unwrap_or(0);
+            let at_work = self.at_groups.get(name).copied().unwrap_or(0);
             if let Some(workers_max) = limit.workers_max.filter(|max| at_work >= *max) {
                 return Some(HeldBack::Workers { by: Paced::Throttle(name.clone()), workers_max });
             }
@@ -209,7 +209,7 @@ impl Throttles {
         }
         *self.at_jobs.entry(id).or_default() += 1;
         if let Some(name) = &throttle {
-            *self.at_throttles.entry(name.clone()).or_default() += 1;
+            *self.at_groups.entry(name.clone()).or_default() += 1;
         }
         self.held.insert(permit, Held { job: id, rule: rule.to_owned(), throttle, owes });
     }
@@ -244,7 +244,7 @@ impl Throttles {
         }
         one_less(&mut self.at_jobs, &job);
         if let Some(name) = throttle {
-            one_less(&mut self.at_throttles, &name);
+            one_less(&mut self.at_groups, &name);
         }
     }
 
@@ -252,7 +252,7 @@ impl Throttles {
     pub(super) fn keeps_nothing(&self) -> bool {
         self.held.is_empty()
             && self.at_jobs.is_empty()
-            && self.at_throttles.is_empty()
+            && self.at_groups.is_empty()
             && self.of_jobs.is_empty()
     }
 }

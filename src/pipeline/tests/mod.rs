@@ -126,7 +126,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         overriding: None,
         stands_for: None,
         compare: None,
-        pace: Default::default(),
+        pace: crate::model::pace::Pace::default(),
     }
 }
 

@@ -226,7 +226,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         overriding: None,
         stands_for: None,
         compare: None,
-        pace: Default::default(),
+        pace: crate::model::pace::Pace::default(),
     }
 }
 
