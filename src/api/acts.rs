@@ -43,6 +43,12 @@ pub(super) const ACTS: &[ActLine] = &[
         fields: &[JOB, Param::body("priority", Kind::Integer(1, 100), "the lower goes first")],
     },
     ActLine {
+        name: "set_workers",
+        path: "/v1/jobs/{job}/set-workers",
+        about: "Limit the workers that a job has at once",
+        fields: &[JOB, Param::body("workers_max", Kind::Integer(0, 4_294_967_295), "0: no limit of its own")],
+    },
+    ActLine {
         name: "pause",
         path: "/v1/jobs/{job}/pause",
         about: "Stop a job until it is resumed",

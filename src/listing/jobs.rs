@@ -42,6 +42,9 @@ pub(crate) fn print_json(
     if let Some(halts) = door.map(Door::halts).transpose()? {
         write!(out, ",\"halts\":{}", shown_json::to_string(&halts)?)?;
     }
+    if let Some(paces) = door.map(Door::paces).transpose()? {
+        write!(out, ",\"limits\":{}", shown_json::to_string(&paces)?)?;
+    }
     if let Some(counts) = door.map(Door::watch_counts).transpose()?.flatten() {
         write!(out, ",\"watch\":{}", shown_json::to_string(&serde_json::json!(counts))?)?;
     }
