@@ -101,7 +101,7 @@ impl Test {
                     && let Some(file) = self.which(&name)
                 {
                     self.named.insert(format!("name-{}", self.names), file);
-                    fs::hard_link(name, link).unwrap_or(()); // it may be gone by now
+                    fs::hard_link(name, link).ok(); // it may be gone by now
                 }
             }
             50..62 => {
@@ -111,7 +111,7 @@ impl Test {
                     && fs::metadata(&name).is_ok_and(|file| file.nlink() > 1)
                     && !name.to_string_lossy().contains(".landfall")
                 {
-                    fs::remove_file(name).unwrap_or(());
+                    remove(&name);
                 }
             }
             62..72 => {
@@ -122,7 +122,7 @@ impl Test {
             }
             72..80 => {
                 let failing = self.world.path("failing");
-                if failing.exists() { remove(&failing) } else { drop(self.world.write("failing", "")) }
+                if failing.is_file() { remove(&failing) } else { drop(self.world.write("failing", "")) }
             }
             80..86 => self.retry(),
             86..92 => self.order(),
@@ -175,14 +175,11 @@ impl Test {
                 times.entry(file).or_default()[usize::from(words.next() == Some("two"))] += 1;
             }
         }
-        times
-            .into_iter()
-            .map(|(file, [one, two])| (file, (one, two)))
-            .map(|(file, (one, two))| {
-                assert_eq!(one, two, "file {file}");
-                (file, one)
-            })
-            .collect()
+        let whole = |(file, [one, two]): (usize, [usize; 2])| {
+            assert_eq!(one, two, "file {file}");
+            (file, one)
+        };
+        times.into_iter().map(whole).collect()
     }
 
     fn settle(&mut self, service: &mut Service, round: usize) {
@@ -252,7 +249,7 @@ fn no_order_of_names_rights_failures_retries_and_kills_doubles_or_loses_a_record
         }
     }
     let failing = test.world.path("failing");
-    if failing.exists() {
+    if failing.is_file() {
         remove(&failing);
     }
     for job in test.jobs_that("paused") {

@@ -65,7 +65,7 @@ fn text(world: &World, gz: &str) -> String {
 
 fn history(job: &Value) -> String {
     let moments = job["timeline"].as_array().expect("a list").iter();
-    moments.map(|moment| format!("{}\n", moment["detail"].as_str().unwrap_or_default())).collect()
+    moments.map(|moment| moment["detail"].as_str().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 fn user(world: &World) -> String {

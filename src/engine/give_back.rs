@@ -107,7 +107,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     }
     // It was opened for this job between that look and its row's end: nobody else reads it, and nothing else lets go of it.
     if !was_held && let Some(since) = shared.claims.held.held_since(&job.source.identity) {
-        gone::offer_held(shared, since);
+        gone::offer_held(shared, &since);
     }
     shared.delivery_decided(job.id);
     events::given_back(job, why, way.as_deref());

@@ -72,11 +72,11 @@ pub(super) fn came_again(shared: &Shared, identity: &FileIdentity) {
 }
 
 /// Has a job made of a file that is held; else it is told as gone.
-pub(super) fn offer_held(shared: &Shared, offer: Offer) {
+pub(super) fn offer_held(shared: &Shared, offer: &Offer) {
     let held = &shared.claims.held;
     if !held.offer(offer.clone()) {
         held.forget_unread(&offer.identity);
-        note_gone(shared, &offer, TOO_MANY);
+        note_gone(shared, offer, TOO_MANY);
     }
 }
 

@@ -332,7 +332,9 @@ mod tests {
         let waiting = world.row(&paused).expect("nobody looked where its file is").waiting.expect("it waits");
         assert_eq!(waiting.waits_for, WaitsFor::Pause);
         assert!(world.row(&queued).is_some());
-        [&queued, &paused].iter().for_each(|job| go_on(&world.shared, job.id));
+        for job in [&queued, &paused] {
+            go_on(&world.shared, job.id);
+        }
         assert!(world.row(&queued).is_none() && world.row(&paused).is_none(), "neither was renamed");
     }
 

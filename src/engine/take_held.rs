@@ -83,7 +83,7 @@ fn take_one(shared: &Shared, offer: &Offer, is_late: &AtomicBool) {
         return;
     }
     match held.hold(offer, file) {
-        Hold::Held => offer_held(shared, offer.clone()),
+        Hold::Held => offer_held(shared, offer),
         Hold::Known => {}
         Hold::NoRoom => note_gone(shared, offer, TOO_MANY),
     }

@@ -193,17 +193,13 @@ fn has_file(job: &Job, path: &Path, identity: &FileIdentity) -> bool {
         return false;
     }
     let lay = lay.as_path();
-    match claimed.as_ref().map(OsText::as_path) {
-        Some(claimed) => {
-            let quarantined = job.retrieved_from().map(OsText::as_path);
-            let lies_at = |at: &Path| found(at).is_some();
-            (lay != path && lies_at(lay)) || quarantined.is_some_and(lies_at) || lies_at(claimed)
-        }
-        None => {
-            let is_read = |found| durable_fs::is_same_content(lay, &found, known);
-            !job.is_given_back() && found(lay).is_some_and(is_read)
-        }
-    }
+    let Some(claimed) = claimed else {
+        let is_read = |found| durable_fs::is_same_content(lay, &found, known);
+        return !job.is_given_back() && found(lay).is_some_and(is_read);
+    };
+    let is_at = |at: &Path| found(at).is_some();
+    let quarantined = job.retrieved_from().map(OsText::as_path);
+    (lay != path && is_at(lay)) || quarantined.is_some_and(is_at) || is_at(claimed.as_path())
 }
 
 /// Of which job a file is that was taken.
