@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
-use super::handle::with_job_in_hand;
+use super::handle::InHand;
 use super::retry::{known, refuse};
 use super::shared::Shared;
 use super::taken::note_other_names;
@@ -44,10 +44,12 @@ pub(super) fn abandon(
     let end = || end(store, id, reason, by);
     let Some(shared) = stages else {
         let (job, rule) = end()?;
-        remove_hidden(rule, &job);
+        remove_hidden(rule, &job, None);
         return Ok(id);
     };
-    let (job, rule) = with_job_in_hand(shared, id, end)?;
+    let in_hand = InHand::take(shared, id)?;
+    let (job, rule) = end().inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
+    shared.dispatch.withdraw(id); // a loader would look for its source
     shared.publishing.names.release(id);
     shared.dispatch.forget_back_off(id);
     shared.claims.taken.leave(&job);
@@ -55,14 +57,15 @@ pub(super) fn abandon(
     shared.footprints.reach.forget(id);
     shared.delivery_decided(id);
     events::abandoned(&job, reason, by);
-    remove_hidden(rule, &job);
+    remove_hidden(rule, &job, Some(in_hand));
     Ok(id)
 }
 
 /// Refuses a job that goes on, or that can be ended well.
 pub(super) fn check(job: &Job) -> Result<(), Trouble> {
     let (why, hint) = match job.state.get() {
-        _ if job.is_failing() => return Ok(()),
+        _ if job.is_failing() && job.waiting.is_some() => return Ok(()),
+        _ if job.is_failing() => ("it is being ended", "it ends by itself; `landfall show` says how"),
         JobState::Held => return Ok(()),
         JobState::Publishing | JobState::Retiring if job.waiting.is_some() => return Ok(()),
         JobState::Publishing | JobState::Retiring => {
@@ -88,7 +91,7 @@ fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<
         let signals = [&intent.manifest, &intent.marker].into_iter().flatten();
         (vec![Became::Published; intent.outputs.len()], signals.map(ToString::to_string).collect())
     } else {
-        look(store, &job, &intent)
+        look(store, &job, &intent)?
     };
     let now = clock::now();
     let waited_for = job.waiting.as_ref().map(|waiting| waiting.detail.clone());
@@ -116,13 +119,11 @@ fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<
 fn take_end(job: &mut Job, by: &str, reason: &str) -> Result<LedgerOutcome, Trouble> {
     let now = clock::now();
     if job.is_failing() {
-        // It was not moved, as far as is known.
-        let is_refused = job.end_failing(now).map(|()| job.state == JobState::Refused)?;
-        job.retired_to = None;
-        let aborted = job.state == JobState::Aborted;
-        return Ok(match (is_refused, aborted) {
-            (true, _) => LedgerOutcome::Refused,
-            (_, true) => LedgerOutcome::Aborted,
+        // Where its source was to be moved stays in it: it may be there.
+        job.end_failing(now)?;
+        return Ok(match job.state.get() {
+            JobState::Refused => LedgerOutcome::Refused,
+            JobState::Aborted => LedgerOutcome::Aborted,
             _ => LedgerOutcome::Failed,
         });
     }
@@ -140,7 +141,7 @@ fn take_end(job: &mut Job, by: &str, reason: &str) -> Result<LedgerOutcome, Trou
 }
 
 /// What became of the outputs, and which signals are there; as far as that can be told in time.
-fn look(store: &Store, job: &Job, intent: &Intent) -> (Vec<Became>, Vec<String>) {
+fn look(store: &Store, job: &Job, intent: &Intent) -> Result<(Vec<Became>, Vec<String>), Trouble> {
     let (tell, told) = sync_channel(1);
     let (store, job, looked_at) = (store.clone(), job.clone(), intent.clone());
     let looking = std::thread::Builder::new().name("abandon".into()).spawn(move || {
@@ -150,10 +151,10 @@ fn look(store: &Store, job: &Job, intent: &Intent) -> (Vec<Became>, Vec<String>)
         if let Err(trouble) = note_other_names(&store, &job) {
             tracing::debug!(job = %job.id, error = %trouble.error, "other names of its source are not looked for");
         }
-        tell.send((found, signals)).ok(); // nobody may wait any more
+        tell.send(found.map(|found| (found, signals))).ok(); // nobody may wait any more
     });
     let found = looking.ok().and_then(|_| told.recv_timeout(LOOK_TAKES).ok());
-    found.unwrap_or_else(|| (intent.is_known_of(), Vec::new()))
+    Ok(found.transpose()?.unwrap_or_else(|| (intent.is_known_of(), Vec::new())))
 }
 
 /// Writes down what was published and what was not.
@@ -195,8 +196,8 @@ fn tell(
 }
 
 /// What is hidden and never appears is removed; on a thread of its own, because its file system may hang. What is left is told as any partial
-/// without a job is.
-fn remove_hidden(rule: Option<Rule>, job: &Job) {
+/// without a job is. Until then it is in hand: a retry would make others by the same names.
+fn remove_hidden(rule: Option<Rule>, job: &Job, in_hand: Option<InHand>) {
     let Some(rule) = rule.filter(|_| job.state != JobState::Completed) else { return };
     let job = job.clone();
     let remove = move || {
@@ -207,6 +208,7 @@ fn remove_hidden(rule: Option<Rule>, job: &Job) {
     let (tell, told) = sync_channel::<()>(0);
     let removing = std::thread::Builder::new().name("abandon".into()).spawn(move || {
         remove();
+        drop(in_hand);
         drop(tell);
     });
     if removing.is_ok() {

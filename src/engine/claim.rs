@@ -24,6 +24,7 @@ use crate::clock;
 use crate::durable_fs::{self, Need, Renamed};
 use crate::model::complete_by::CompleteBy;
 use crate::model::fault::FaultKind;
+use crate::model::halts::Pause;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
@@ -85,20 +86,22 @@ pub(super) fn claim(
     shared: &Shared,
     wanted: &[Wanted],
 ) -> Result<Vec<Result<Option<JobId>, Trouble>>, Trouble> {
-    let mut changes = shared.store.change();
-    let mut jobs = Vec::with_capacity(wanted.len());
-    let mut rules = BTreeSet::new();
     let mut held = None;
-    for want in wanted {
-        let job = new_job(shared, want, &mut held).and_then(|job| enter(shared, want, job));
-        if let Ok(job) = &job {
+    let mut jobs: Vec<_> = wanted
+        .iter()
+        .map(|want| new_job(shared, want, &mut held).and_then(|job| enter(shared, want, job)))
+        .collect();
+    refuse_halted(shared, wanted, &mut jobs);
+    let mut changes = shared.store.change();
+    let mut rules = BTreeSet::new();
+    for (want, job) in wanted.iter().zip(&jobs) {
+        if let Ok(job) = job {
             let kept = is_kept(want);
             if rules.insert(&want.rule.hash) {
                 changes.rule(&want.rule.rule);
             }
             changes.job(job).ledger(&LedgerRow::of(job, LedgerOutcome::Claimed), kept);
         }
-        jobs.push(job);
     }
     if jobs.iter().all(Result::is_err) {
         return Ok(jobs.into_iter().map(|job| job.map(|job| Some(job.id))).collect());
@@ -149,6 +152,21 @@ pub(super) fn claim(
         }
     }
     Ok(answers)
+}
+
+/// A folder may have hung since it was asked what is paused: no file is claimed after an operator was told so. What a rule stopped after an
+/// operator may try by hand.
+fn refuse_halted(shared: &Shared, wanted: &[Wanted], jobs: &mut [Result<Job, Trouble>]) {
+    let halts = shared.halts.now();
+    for (want, job) in wanted.iter().zip(jobs) {
+        let Ok(known) = job else { continue };
+        let is_by_hand = want.offer.complete_by == Some(CompleteBy::Command);
+        let stop = halts.stop_of(&known.rule).filter(|_| !is_by_hand);
+        if let Some(why) = halts.pause_of(known).map(Pause::told).or(stop) {
+            shared.claims.taken.leave(known);
+            *job = Err(Trouble::new(FaultKind::Transient, why, Some("`landfall resume` lets it go on")));
+        }
+    }
 }
 
 /// From here on another name of the file is none of its own. Of two that are claimed at once, such as by two names of their folder, the

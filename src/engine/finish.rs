@@ -86,7 +86,7 @@ fn finish_together(
             shared.disk_space.check_publish(&rule, &intent)?;
             publish::rename_outputs(shared, &rule, &mut job, &mut intent).map(|()| rule)
         };
-        let rule = rename().map_err(|trouble| publish::remember(shared, job.id, &intent, trouble))?;
+        let rule = rename().map_err(|trouble| publish::remember(shared, job.id, &mut intent, trouble))?;
         Ok(Some((rule, job, intent)))
     });
     let mut round = FolderRound::default();
@@ -94,7 +94,7 @@ fn finish_together(
         let id = job.id;
         let synced = intent.sync_folders(&mut round).map_err(Trouble::from);
         let signalled = synced.and_then(|()| publish::signal(shared, &rule, job, &mut intent));
-        let job = signalled.map_err(|trouble| publish::remember(shared, id, &intent, trouble))?;
+        let job = signalled.map_err(|trouble| publish::remember(shared, id, &mut intent, trouble))?;
         Ok(Some((rule, job)))
     });
     let retiring = each(shared, retiring, |job| Ok(Some((shared.rules.snapshot(&shared.store, &job)?, job))));

@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use super::handle::Engine;
-use super::order::set_back_if_paused;
+use super::handle::{Engine, no_such_rule};
+use super::order::set_back_paused;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
+use crate::model::fault::FaultKind;
 use crate::model::halts::{Halting, Halts, Scope};
 use crate::model::job_state::JobState;
+use crate::model::rule::{Mode, Rule};
 use crate::telemetry::events;
 
 impl Engine {
@@ -23,6 +25,14 @@ impl Engine {
         halting: &Halting,
         by: &str,
     ) -> Result<bool, Trouble> {
+        match stages {
+            Some(shared) => {
+                let rules = shared.rules.now();
+                let rules: Vec<_> = rules.iter().map(AsRef::as_ref).collect();
+                check(&rules, &shared.halts.now(), halting)?;
+            }
+            None => check(&self.rules().iter().collect::<Vec<_>>(), &self.store().halts()?, halting)?,
+        }
         let change = |halts: &mut Halts| match halting {
             Halting::Pause(scope) => halts.pause(scope.clone(), clock::now(), by),
             Halting::Resume(scope) => halts.resume(scope),
@@ -38,7 +48,7 @@ impl Engine {
         let done = said.and_then(|is_said| {
             match halting {
                 Halting::Pause(_) => {
-                    shared.dispatch.runs().iter().try_for_each(|run| set_back_if_paused(shared, run))?;
+                    set_back_paused(shared, &shared.dispatch.runs())?;
                 }
                 Halting::Resume(_) => {}
             }
@@ -59,6 +69,21 @@ impl Engine {
     }
 }
 
+/// Refuses a scope of no rule, and to pause one that touches nothing. A pause outlives its rule, and is taken back all the same.
+fn check(rules: &[&Rule], halts: &Halts, halting: &Halting) -> Result<(), Trouble> {
+    let (Halting::Pause(scope) | Halting::Resume(scope)) = halting;
+    let Some(name) = scope.rule.as_ref().filter(|_| !halts.is_said(scope)) else { return Ok(()) };
+    let base = rules.iter().find(|rule| rule.is_base() && rule.name == *name);
+    match (base, halting) {
+        (None, _) => Err(no_such_rule(rules.iter().copied(), name)),
+        (Some(rule), Halting::Pause(_)) if rule.mode == Mode::Shadow => {
+            let message = format!("{scope} touches nothing (`mode = \"shadow\"`), and is not paused");
+            Err(Trouble::new(FaultKind::Config, message, Some("`mode = \"off\"` stops it")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Jobs that were held back, and files that were not claimed.
 fn go_on(shared: &Arc<Shared>, scope: &Scope) -> Result<(), Trouble> {
     let halts = shared.halts.now();
@@ -74,4 +99,37 @@ fn go_on(shared: &Arc<Shared>, scope: &Scope) -> Result<(), Trouble> {
     }
     shared.claims.watches.hasten();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    #[test]
+    fn a_scope_of_no_rule_is_refused_and_so_is_a_pause_of_what_touches_nothing_whoever_asks() {
+        for has_stages in [false, true] {
+            let world = World::new();
+            let live = Rule::clone(&world.rule());
+            let shadow = Rule { name: "shadow".into(), mode: Mode::Shadow, ..live.clone() };
+            let rules = [live, shadow];
+            let engine = Engine::over(world.shared.store.clone(), &rules);
+            if has_stages {
+                Engine::exchange_rules(&world.shared, rules.to_vec()).expect("are right");
+            }
+            let stages = has_stages.then_some(&world.shared);
+            let of = |rule: &str| Scope { rule: Some(rule.to_owned()), sender: None };
+            let said = |halting| engine.halt(stages, &halting, "root");
+            let refused = said(Halting::Pause(of("paymnets"))).expect_err("there is no such rule");
+            assert!(refused.error.message.contains("paymnets"), "{}", refused.error);
+            said(Halting::Resume(of("paymnets"))).expect_err("nor was it paused");
+            let refused = said(Halting::Pause(of("shadow"))).expect_err("it touches nothing");
+            assert!(refused.error.message.contains("shadow"), "{}", refused.error);
+            assert!(said(Halting::Pause(of("payments"))).expect("is paused"));
+            if has_stages {
+                Engine::exchange_rules(&world.shared, Vec::new()).expect("are right");
+            }
+            assert!(said(Halting::Resume(of("payments"))).expect("a pause outlives its rule"));
+        }
+    }
 }

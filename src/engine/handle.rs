@@ -4,7 +4,7 @@
 //! all the same, and the next start goes by it.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::door::{Configuration, Refusal};
@@ -263,17 +263,50 @@ fn is_starting() -> Refusal {
 
 /// Does what an operator asked for while no stage has the job: one that has it would write its row over the new one.
 pub(super) fn with_job_in_hand<T>(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     id: JobId,
     change: impl FnOnce() -> Result<T, Trouble>,
 ) -> Result<T, Trouble> {
-    if !shared.dispatch.take_up_within(id, RETRY_PATIENCE) {
-        let message = format!("job {id} is in hand just now");
-        return Err(Trouble::new(FaultKind::Transient, message, Some("try again")));
+    let _in_hand = InHand::take(shared, id)?;
+    change().inspect_err(|trouble| shared.stop_if_poisoned(trouble))
+}
+
+/// While it is there no stage has the job, nor has another operator.
+pub(super) struct InHand {
+    /// A thread that hangs does not keep it.
+    shared: Weak<Shared>,
+    id: JobId,
+}
+
+impl InHand {
+    pub(super) fn take(shared: &Arc<Shared>, id: JobId) -> Result<Self, Trouble> {
+        if shared.dispatch.take_up_within(id, RETRY_PATIENCE) {
+            Ok(Self { shared: Arc::downgrade(shared), id })
+        } else {
+            Err(in_other_hands(shared, id))
+        }
     }
-    let changed = change();
-    shared.dispatch.put_down(id);
-    changed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.dispatch.put_down(self.id);
+        }
+    }
+}
+
+/// Why a word about a job is not taken.
+pub(super) fn in_other_hands(shared: &Shared, id: JobId) -> Trouble {
+    let (message, hint) = if shared.stop.is_asked() {
+        ("the service stops".to_owned(), "say it again once the service has ended, or runs again")
+    } else {
+        (
+            format!("job {id} is in hand just now, and is not let go of"),
+            "try again; where `landfall show` says that a file system does not answer, it is that",
+        )
+    };
+    Trouble::new(FaultKind::Transient, message, Some(hint))
 }
 
 /// Whether [`Engine::ingest`] would take this file under one of these rules; to be told before a store is opened.
@@ -291,7 +324,7 @@ pub(crate) fn unknown_rule(rules: &[Rule], name: &str) -> EngineError {
     no_such_rule(rules, name).into()
 }
 
-fn no_such_rule<'r>(rules: impl IntoIterator<Item = &'r Rule>, name: &str) -> Trouble {
+pub(super) fn no_such_rule<'r>(rules: impl IntoIterator<Item = &'r Rule>, name: &str) -> Trouble {
     let bases = rules.into_iter().filter(|rule| rule.is_base());
     let names: Vec<_> = bases.map(|rule| rule.name.as_str()).collect();
     let hint = format!("the configuration has: {}", names.join(", "));

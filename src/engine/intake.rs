@@ -292,6 +292,22 @@ mod tests {
         }
     }
 
+    /// A folder may hang between the look at what is paused and the row.
+    #[test]
+    fn what_is_paused_while_its_claim_is_prepared_is_not_claimed() {
+        let world = World::new();
+        let made = offer(&world);
+        let ready = world.shared.rules.ready(&made.rule).expect("is right");
+        let scope = crate::model::halts::Scope { rule: Some(made.rule.name.clone()), sender: None };
+        let pause = |halts: &mut crate::model::halts::Halts| halts.pause(scope, crate::clock::now(), "root");
+        world.shared.halts.change(&world.shared.store, pause).expect("is paused");
+        let wanted = [Wanted { rule: ready, offer: made, retire: true }];
+        let answers = claim::claim(&world.shared, &wanted).expect("speaks for each");
+        let [Err(refused)] = &answers[..] else { panic!("{answers:?}") };
+        assert!(refused.error.message.contains("landfall resume"), "{}", refused.error);
+        assert!(jobs(&world).is_empty() && is_there(&world.source()));
+    }
+
     #[test]
     fn nothing_is_claimed_while_the_mount_of_its_rule_is_away() {
         let world = World::with("source = { on_success = \"delete\" }\npublish = { mount = \"out\" }\n");

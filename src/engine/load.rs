@@ -90,7 +90,9 @@ enum Begun {
 
 /// Writes down that a job is in hand, and begins it.
 fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
-    let Some(job) = shared.store.job(id)? else { return Ok(Begun::NothingToDo) };
+    let Some(job) = shared.store.job(id)?.filter(|job| !job.state.is_final()) else {
+        return Ok(Begun::NothingToDo);
+    };
     if !job.is_failing() && shared.halts.now().pause_of(&job).is_some() {
         return Ok(Begun::NothingToDo); // queued again when that is lifted
     }
@@ -164,7 +166,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         run.queue.stop(); // the stop came before the run could be told of it
     }
     // Nor could it be told of a pause.
-    if let Err(trouble) = order::set_back_if_paused(shared, &run) {
+    if let Err(trouble) = order::set_back_paused(shared, std::slice::from_ref(&run)) {
         run.break_off(trouble);
     }
     Ok(Some(run))
@@ -465,6 +467,17 @@ mod tests {
         let mut job = world.job();
         world.rename();
         job.fail(Trouble::new(FaultKind::Bug, "an internal error", None).error).expect("is queued");
+        world.shared.save(&job).expect("writes");
+        load_job(&world.shared, job.id, work_here);
+        assert_eq!(world.row(&job), Some(job));
+    }
+
+    #[test]
+    fn of_a_job_that_has_ended_nothing_is_touched_whoever_asks_for_it() {
+        let world = World::new();
+        let mut job = world.job(); // its file was not renamed: of one that goes on, the row would go
+        job.abort(clock::now(), "root").expect("is queued");
+        job.end_failing(clock::now()).expect("ends");
         world.shared.save(&job).expect("writes");
         load_job(&world.shared, job.id, work_here);
         assert_eq!(world.row(&job), Some(job));

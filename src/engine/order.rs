@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::dispatch::Taken;
+use super::handle::in_other_hands;
 use super::retry::known;
 use super::run::Run;
 use super::schedule::{Owner, Stage};
@@ -117,29 +118,38 @@ pub(super) fn abort_row(job: &mut Job, by: &str) -> Result<(), Trouble> {
     Ok(job.abort(clock::now(), by)?)
 }
 
-/// Sets a running job back to its queue, where it waits until what it belongs to is not paused any more.
-pub(super) fn set_back(shared: &Arc<Shared>, run: &Arc<Run>, why: &str) -> Result<(), Trouble> {
-    if !run.begin_order() {
-        return Ok(()); // it comes to its end, or is broken off
-    }
-    let set_back = |job: &mut Job| {
-        if job.state == JobState::Running && !job.is_failing() {
-            is_no_attempt(job);
-            job.take(JobEvent::Recovered, clock::now(), why)?;
-        }
-        Ok(())
-    };
-    in_run(shared, run, &set_back).map(drop)
-}
-
-/// Sets a run back if what it belongs to is paused; after it became known as a run, so that either side sees the other.
-pub(super) fn set_back_if_paused(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<(), Trouble> {
+/// Sets those runs back to their queue whose rule or sender is paused: they wait there until that is lifted. After they became known as runs,
+/// so that either side sees the other. One sync of the store serves them all.
+pub(super) fn set_back_paused(shared: &Arc<Shared>, runs: &[Arc<Run>]) -> Result<(), Trouble> {
     let halts = shared.halts.now();
     if halts.pauses.is_empty() {
         return Ok(());
     }
-    let pause = halts.pause_of(&run.row()).cloned();
-    pause.map_or(Ok(()), |pause| set_back(shared, run, &pause.to_string()))
+    let pause_of = |run: &Arc<Run>| halts.pause_of(&run.row()).map(ToString::to_string);
+    let paused = runs.iter().filter_map(|run| Some((run, pause_of(run)?)));
+    set_back(shared, paused)
+}
+
+fn set_back<'r>(
+    shared: &Arc<Shared>,
+    runs: impl Iterator<Item = (&'r Arc<Run>, String)>,
+) -> Result<(), Trouble> {
+    // Others come to their end, or are broken off.
+    let begun: Vec<_> = runs.filter(|(run, _)| run.begin_order()).collect();
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let changed = begun.iter().try_for_each(|(run, why)| {
+        let set_back = |job: &mut Job| {
+            if job.state == JobState::Running && !job.is_failing() {
+                is_no_attempt(job);
+                job.take(JobEvent::Recovered, clock::now(), why)?;
+            }
+            Ok(())
+        };
+        break_off(shared, run, &set_back).map(drop)
+    });
+    let_go(shared, begun.iter().map(|(run, _)| *run), changed)
 }
 
 /// Whether something can be ordered of the job at all.
@@ -161,6 +171,14 @@ fn too_late(job: &Job, what: &str) -> Trouble {
         format!("it is too late: the outputs of job {} are on their way, and it is not {what}", job.id);
     let hint =
         "it ends by itself; if it waits for what never comes back, `landfall abandon` ends it as it stands";
+    Trouble::new(FaultKind::Input, message, Some(hint))
+}
+
+/// It may be published, or meet what holds or fails it.
+fn comes_to_its_end(id: JobId) -> Trouble {
+    let message =
+        format!("it is too late: job {id} is worked to its end, and what becomes of it is being decided");
+    let hint = "look again in a moment: it is published then, or `landfall show` says what it waits for";
     Trouble::new(FaultKind::Input, message, Some(hint))
 }
 
@@ -192,7 +210,10 @@ fn order(shared: &Arc<Shared>, id: JobId, change: Change<'_>) -> Result<Job, Tro
         change(&mut known(&shared.store, id)?)?;
         let ends = |settled: &Run| !settled.is_broken_off();
         match shared.dispatch.take_up_or_run(id, LOOK_EVERY, Run::begin_order, ends) {
-            Taken::Run(run) => return in_run(shared, &run, change),
+            Taken::Run(run) => {
+                let changed = break_off(shared, &run, change);
+                return let_go(shared, std::iter::once(&run), changed);
+            }
             Taken::Job => {
                 let job = of_row(&shared.store, id, change);
                 if job.is_ok() {
@@ -201,33 +222,38 @@ fn order(shared: &Arc<Shared>, id: JobId, change: Change<'_>) -> Result<Job, Tro
                 shared.dispatch.put_down(id);
                 return job.inspect_err(|trouble| shared.stop_if_poisoned(trouble));
             }
-            Taken::Ends => return Err(too_late(&known(&shared.store, id)?, "stopped any more")),
+            Taken::Ends => return Err(comes_to_its_end(id)),
             Taken::Not if Instant::now() < until => {}
-            Taken::Not => {
-                let message = format!("job {id} is in hand just now, and is not let go of");
-                let hint =
-                    "try again; where `landfall show` says that a file system does not answer, it is that";
-                return Err(Trouble::new(FaultKind::Transient, message, Some(hint)));
-            }
+            Taken::Not | Taken::Stops => return Err(in_other_hands(shared, id)),
         }
     }
 }
 
-/// Of a run that has begun to take an order.
-fn in_run(shared: &Arc<Shared>, run: &Arc<Run>, change: Change<'_>) -> Result<Job, Trouble> {
+/// Of a run that has begun to take an order; [`let_go`] follows.
+fn break_off(shared: &Arc<Shared>, run: &Arc<Run>, change: Change<'_>) -> Result<Job, Trouble> {
     run.queue.stop(); // its loader leaves
-    let changed = run.with_row(|row| {
+    run.with_row(|row| {
         let mut job = row.clone();
         change(&mut job)?;
         shared.save(&job)?;
         row.clone_from(&job);
         Ok(job)
-    });
-    // Others take its place meanwhile.
+    })
+}
+
+/// Runs whose rows are changed settle once all have left them, and once that is durable.
+fn let_go<'r, T>(
+    shared: &Arc<Shared>,
+    runs: impl Iterator<Item = &'r Arc<Run>>,
+    changed: Result<T, Trouble>,
+) -> Result<T, Trouble> {
+    // Others take their places meanwhile.
     shared.dispatch.slices_again();
-    let changed = changed.and_then(|job| Ok(shared.store.sync().map(|()| job)?));
-    run.let_go();
-    shared.settle(run);
+    let changed = changed.and_then(|changed| Ok(shared.store.sync().map(|()| changed)?));
+    for run in runs {
+        run.let_go();
+        shared.settle(run);
+    }
     changed.inspect_err(|trouble| shared.stop_if_poisoned(trouble))
 }
 
@@ -402,13 +428,26 @@ mod tests {
         let world = World::new();
         let run = running(&world);
         run.with_row(|job| job.attempts = 1);
-        set_back(&world.shared, &run, "its rule is paused").expect("is set back");
+        let why = "its rule is paused".to_owned();
+        set_back(&world.shared, std::iter::once((&run, why))).expect("is set back");
         let row = left(&world, &run);
         assert_eq!((row.state.get(), row.attempts), (JobState::Queued, 0), "{row:#?}");
         assert!(
             row.remarks().count() == 0
                 && row.timeline.iter().any(|moment| moment.detail == "its rule is paused")
         );
+    }
+
+    #[test]
+    fn a_word_that_comes_when_the_service_stops_is_refused_at_once() {
+        let world = World::new();
+        let job = world.job();
+        assert!(world.shared.dispatch.take_up(job.id, Stage::Load));
+        world.shared.ask_to_stop();
+        let begun = Instant::now();
+        let refused = say(&world, abort, job.id).expect_err("it stops");
+        assert!(refused.error.message.contains("the service stops"), "{}", refused.error);
+        assert!(begun.elapsed() < PATIENCE);
     }
 
     #[test]

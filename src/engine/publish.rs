@@ -297,13 +297,13 @@ pub(super) fn rename_outputs(
 
 /// Writes down which hidden files of a job that has to wait are not renamed: one that is gone by the next try was removed by somebody.
 /// Not synced: without it the intent says that the renames had begun, and a hidden file that is gone counts as published.
-pub(super) fn remember(shared: &Shared, job: JobId, intent: &Intent, trouble: Trouble) -> Trouble {
-    if !trouble.is_poisoned()
-        && let Err(error) = shared.store.change().intent(job, intent).apply()
-    {
-        return error.into();
+pub(super) fn remember(shared: &Shared, job: JobId, intent: &mut Intent, trouble: Trouble) -> Trouble {
+    if trouble.is_poisoned() {
+        return trouble;
     }
-    trouble
+    let synced = intent.sync_done().map_err(Trouble::from);
+    let written = synced.and_then(|()| Ok(shared.store.change().intent(job, intent).apply()?));
+    written.err().unwrap_or(trouble)
 }
 
 /// Manifest and marker, after the outputs are durable under their names.

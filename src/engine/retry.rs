@@ -18,6 +18,7 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
+use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
 
@@ -66,12 +67,15 @@ fn from_source<'r>(
     if job.state == JobState::Publishing {
         archive::forget_plan(&mut job); // the source is still where it was claimed
     }
+    if job.abandoned.is_some() && job.retired_to.as_ref().is_some_and(|planned| !lies_at(planned)) {
+        job.retired_to = None; // it was abandoned before its source was moved there
+    }
     let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
     match ask_folder(&from)? {
         Presence::Here(found) => {
+            check_is_same(store, &rules, &job, &found)?;
             // Of one that is run again, an operator wants it twice.
             if job.parent.is_none() {
-                check_is_same(store, &rules, &job, &found)?;
                 check_not_taken(store, taken, &job, from.as_path(), &found)?;
             }
         }
@@ -101,11 +105,22 @@ fn from_source<'r>(
     Ok(job) // the loader takes the source out of quarantine, so that a restart takes the same path
 }
 
+fn lies_at(path: &OsText) -> bool {
+    ask_folder(path).is_ok_and(|seen| seen.file().is_some())
+}
+
 /// Whether a file that stays where it lies is the one that the job found there. Another one is taken by the watch, or by nobody. What only
 /// counts as this job's as long as that has not let go of it goes its way: given back, it is taken anew.
 fn check_is_same(store: &Store, rules: &[&Rule], job: &Job, found: &FileIdentity) -> Result<(), Trouble> {
     if job.source.claimed.is_some() || is_source(job, found) {
         return Ok(());
+    }
+    if let Some(parent) = job.parent {
+        let message = format!("{} is not what job {} read: it was changed since", job.source_path(), job.id);
+        return Err(refuse(
+            message,
+            &format!("`landfall rerun {parent}` takes what is there now, if it can be"),
+        ));
     }
     let path = &job.source.path;
     let known = store.kept(path, found)?;
@@ -220,6 +235,9 @@ pub(super) fn not_retriable(job: &Job) -> Trouble {
 /// How a job of this state comes to its end.
 fn way_of(job: &Job) -> String {
     let way = match job.state.get() {
+        _ if job.is_failing() => {
+            "it is being ended: once it has, it can be retried; `landfall show` says what is in its way"
+        }
         JobState::Queued => "it has not begun: `landfall run` takes it",
         JobState::Running => "it is being worked: `landfall show` says how far it is",
         JobState::Paused => "`landfall resume` lets it go on",
@@ -386,6 +404,75 @@ mod tests {
         crate::durable_fs::remove_file(quarantined.as_path()).expect("somebody takes it");
         let refused = retried(&world, &job).expect_err("there is nothing to take");
         assert!(refused.error.message.contains("is not at"), "{}", refused.error);
+        assert_eq!(world.row(&job), Some(job));
+    }
+
+    /// It may be on either side of the rename that nobody waited for.
+    #[test]
+    fn a_failing_job_that_was_abandoned_is_retried_from_where_its_source_is() {
+        for is_moved in [false, true] {
+            let world = World::new();
+            let mut job = world.job();
+            world.rename();
+            job.fail(Trouble::new(FaultKind::Input, "not what the rule expects", None).error).expect("fails");
+            let quarantined = world.path("in/.landfall/quarantine/pay.txt");
+            job.retired_to = Some(quarantined.as_path().into());
+            job.waiting = Some(crate::model::job::Waiting {
+                waits_for: WaitsFor::Mount,
+                until: None,
+                detail: "its quarantine is away".into(),
+            });
+            world.shared.save(&job).expect("writes");
+            if is_moved {
+                std::fs::create_dir(quarantined.parent().expect("a folder")).expect("makes");
+                durable_fs::rename_no_replace(&world.claimed(), &quarantined).expect("renames");
+            }
+            let (store, stages) = (&world.shared.store, Some(&world.shared));
+            crate::engine::abandon::abandon(store, stages, job.id, "why", "root").expect("is ended");
+            assert_eq!(world.row(&job).expect("is there").state, JobState::Failed);
+            assert!(stages.is_some_and(|it| it.dispatch.take_up_within(job.id, std::time::Duration::ZERO)));
+            let row = retried(&world, &job).expect("is queued");
+            let from = is_moved.then(|| quarantined.as_path().into());
+            assert_eq!(
+                (row.state.get(), row.retrieved_from(), &row.retired_to),
+                (JobState::Queued, from.as_ref(), &None)
+            );
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_being_ended_well_is_neither_abandoned_nor_retried_and_says_so() {
+        let world = World::new();
+        let mut job = world.job();
+        world.rename();
+        job.fail(Trouble::new(FaultKind::Input, "not what the rule expects", None).error).expect("fails");
+        world.shared.save(&job).expect("writes");
+        let store = &world.shared.store;
+        let refused =
+            crate::engine::abandon::abandon(store, None, job.id, "why", "root").expect_err("it ends");
+        assert!(refused.error.hint.is_some_and(|hint| hint.contains("ends by itself")));
+        let refused = retried(&world, &job).expect_err("it has not ended");
+        assert!(refused.error.hint.is_some_and(|hint| hint.contains("being ended")));
+        assert_eq!(world.row(&job), Some(job));
+    }
+
+    #[test]
+    fn what_was_run_again_and_changed_since_is_not_retried_and_names_what_takes_it() {
+        let world = World::with("source = { on_success = \"keep\" }\n");
+        let mut job = world.job();
+        job.source.claimed = None;
+        job.parent = Some(JobId::from_parts(7, 7));
+        job.fail(Trouble::new(FaultKind::Input, "not what the rule expects", None).error).expect("fails");
+        job.end_failing(clock::now()).expect("ends");
+        world.shared.save(&job).expect("writes");
+        std::fs::write(world.source(), "another\n").expect("writes");
+        let refused = retried(&world, &job).expect_err("it would only end again");
+        let way = format!("landfall rerun {}", JobId::from_parts(7, 7));
+        assert!(
+            refused.error.hint.as_ref().is_some_and(|hint| hint.contains(&way)),
+            "{:?}",
+            refused.error.hint
+        );
         assert_eq!(world.row(&job), Some(job));
     }
 

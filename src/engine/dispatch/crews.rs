@@ -310,7 +310,10 @@ impl<R: Workable> Dispatch<R> {
                 return Taken::Job;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || state.stops {
+            if state.stops {
+                return Taken::Stops;
+            }
+            if left.is_zero() {
                 return Taken::Not;
             }
             state =

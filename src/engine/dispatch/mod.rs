@@ -28,4 +28,6 @@ pub(super) enum Taken<R> {
     Ends,
     /// Somebody else has it.
     Not,
+    /// The same, and nothing is given to anybody any more.
+    Stops,
 }
