@@ -136,7 +136,7 @@ mod tests {
             std::fs::create_dir(&folder).expect("makes");
             let mut intent = renamed(&folder, Renaming::Done);
             if is_away {
-                std::fs::rename(&folder, parent.path().join("away")).expect("renames");
+                durable_fs::rename_no_replace(&folder, &parent.path().join("away")).expect("renames");
             }
             intent.sync_done().expect("no sync failed");
             let expected = if is_away { Renaming::Begun } else { Renaming::Done };
