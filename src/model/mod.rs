@@ -32,6 +32,7 @@ pub mod overriding;
 pub mod pace;
 pub(crate) mod pattern;
 pub mod priority;
+pub mod ready;
 pub mod rule;
 pub mod settling;
 pub mod shadow;
