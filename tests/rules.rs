@@ -257,7 +257,8 @@ fn seconds_to_check(count: usize) -> f64 {
     }
     let world = World::with_config(&config(&rules));
     let told = world.sh(&format!("{} check > told 2>&1; times", env!("CARGO_BIN_EXE_landfall")));
-    assert!(world.text("told").starts_with("ok: "));
+    let said = world.text("told");
+    assert!(said.starts_with("ok: "), "{said}");
     // `0m0.270s 0m0.050s`, of the shell and then of its children.
     let seconds = |time: &str| -> f64 {
         let (minutes, seconds) = time.trim_end_matches('s').split_once('m').expect("minutes and seconds");

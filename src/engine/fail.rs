@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::companions::take_companions;
+use super::companions::{return_companions, take_companions};
 use super::give_back::{end_given_back, give_back};
 use super::moving::{move_companions, move_source, plan_companions, sync_moved};
 use super::schedule::{Owner, Stage};
@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::source::Place;
 use super::taken::note_other_names;
 use super::trouble::{Reaction, Trouble};
-use super::{quarantine, retrieval, source};
+use super::{quarantine, source};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::complete_by::CompleteBy;
@@ -157,8 +157,19 @@ fn take_unclaimed(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
     if job.retired_to.is_some() {
         return Ok(true); // it was moved there, and another one has its old name
     }
-    retrieval::forget(shared, job)?;
+    drop_unclaimed(shared, job)?;
     Ok(false)
+}
+
+/// Drops a job whose file was never claimed.
+pub(super) fn drop_unclaimed(shared: &Shared, job: &Job) -> Result<(), Trouble> {
+    tracing::info!(job = %job.id, path = %job.source.path, "not claimed before the last stop: a candidate again");
+    return_companions(job)?;
+    shared.store.change().unclaim(job.id).apply()?;
+    shared.claims.taken.leave(job);
+    shared.claims.came_back(job);
+    shared.delivery_decided(job.id);
+    Ok(())
 }
 
 /// Whether it goes back: bytes that ended early once; what its checksum does not fit, until something of them changed, or the checksum has

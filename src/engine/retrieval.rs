@@ -3,7 +3,6 @@
 //! A crash, or an operator's retry, leaves it on either side of a rename. Where there is nothing to read, the job is ended here.
 
 use super::claim_names::reason_of;
-use super::companions::return_companions;
 use super::give_back::{end_given_back, give_back};
 use super::shared::Shared;
 use super::source::{
@@ -50,7 +49,7 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
             return Err(out_of_reach(&folder));
         }
         Place::NotClaimed => {
-            forget(shared, job)?;
+            fail::drop_unclaimed(shared, job)?;
         }
         Place::Changed if shared.claims.held.has(&job.source.identity) => return Ok(true), // it was taken away meanwhile
         Place::Changed => {
@@ -89,17 +88,6 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         }
     }
     Ok(false)
-}
-
-/// Drops a job whose file was never claimed.
-pub(super) fn forget(shared: &Shared, job: &Job) -> Result<(), Trouble> {
-    tracing::info!(job = %job.id, path = %job.source.path, "not claimed before the last stop: a candidate again");
-    return_companions(job)?;
-    shared.store.change().unclaim(job.id).apply()?;
-    shared.claims.taken.leave(job);
-    shared.claims.came_back(job);
-    shared.delivery_decided(job.id);
-    Ok(())
 }
 
 /// Where the archive has the source of a job whose row does not know of it. An archive that cannot be looked at may have it: the job waits,

@@ -176,12 +176,10 @@ for line in sys.stdin:
     /// Runs a script of real tools in the world's folder and returns what it printed.
     #[track_caller]
     pub fn sh(&self, script: &str) -> String {
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", script])
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .output()
-            .expect("bash runs");
+        let mut bash = Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c", script]).current_dir(self.folder.path()).stdin(Stdio::null());
+        without_our_variables(&mut bash);
+        let output = bash.output().expect("bash runs");
         assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
