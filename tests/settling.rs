@@ -65,7 +65,7 @@ fn text(world: &World, gz: &str) -> String {
 
 fn history(job: &Value) -> String {
     let moments = job["timeline"].as_array().expect("a list").iter();
-    moments.map(|moment| moment["detail"].as_str().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    moments.flat_map(|moment| [moment["detail"].as_str().unwrap_or_default(), "\n"]).collect()
 }
 
 fn user(world: &World) -> String {
