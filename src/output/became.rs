@@ -93,7 +93,7 @@ impl Intent {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use std::path::Path;
 
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Goal: what is written down as published no power cut takes back.
+    /// Goal: what is written down as published no power cut takes back. Windows has no sync of folders.
     #[test]
     fn a_rename_that_cannot_be_made_durable_is_not_written_down_as_done() {
         for is_away in [false, true] {
