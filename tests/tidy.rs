@@ -191,6 +191,31 @@ fn stages_of_the_engine_import_none_of_each_other() {
     offences.must_be_none("move what they share below them, or let who starts both hand it in");
 }
 
+/// A struct that every stage takes is a sign that nobody owns what is in it.
+#[test]
+fn what_the_stages_share_has_few_owners() {
+    const OWNERS_MAX: usize = 10;
+    let code = read(&root().join("src/engine/shared.rs"));
+    let fields = code.split_once("pub(super) struct Shared {").expect("is there").1;
+    let fields = fields.split_once("\n}").expect("ends").0;
+    let fields = fields.lines().filter(|line| line.trim_start().starts_with("pub ")).count();
+    assert!((1..=OWNERS_MAX).contains(&fields), "`Shared` has {fields} fields: give what is new to an owner of its own");
+}
+
+/// What has none is tested only with all others, where nobody sees which one broke.
+#[test]
+fn every_file_of_the_engine_has_tests_of_its_own() {
+    let mut offences = Offences::default();
+    for path in rust_files("src/engine") {
+        let text = read(&path);
+        // One that declares others and has no function of its own has nothing to be tested.
+        if !is_test(&path) && text.contains("fn ") && !text.contains("cfg(test)") && !text.contains("cfg(all(test") {
+            offences.add_at(&path, 0, "has no tests of its own");
+        }
+    }
+    offences.must_be_none("add a `#[cfg(test)] mod tests` that holds its promise");
+}
+
 #[test]
 fn every_foreign_crate_has_one_owner() {
     let mut offences = Offences::default();

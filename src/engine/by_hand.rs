@@ -24,3 +24,42 @@ pub(super) fn is_watched(rules: &[Arc<Rule>], path: &Path) -> bool {
 pub(super) fn by_hand(job: &Job) -> String {
     format!("`landfall ingest {} --rule {}` takes it as it is now", job.source.path, job.rule)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    fn rules(world: &World, mode: Mode) -> [Arc<Rule>; 1] {
+        [Arc::new(Rule { mode, ..Rule::clone(&world.rule()) })]
+    }
+
+    #[test]
+    fn a_file_is_watched_where_a_live_rule_has_its_name_and_by_no_other_rule() {
+        let world = World::new();
+        assert!(is_watched(&rules(&world, Mode::Live), &world.source()));
+        assert!(!is_watched(&rules(&world, Mode::Shadow), &world.source()), "a shadow takes nothing");
+        assert!(!is_watched(&rules(&world, Mode::Live), &world.path("out/pay.txt")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_is_watched_by_the_real_name_of_a_folder_that_a_rule_names_by_a_link() {
+        let world = World::new();
+        std::fs::rename(world.path("in"), world.path("moved")).expect("renames");
+        std::os::unix::fs::symlink(world.path("moved"), world.path("in")).expect("links");
+        let real = world.path("moved").canonicalize().expect("is there");
+        assert!(is_watched(&rules(&world, Mode::Live), &real.join("pay.txt")));
+    }
+
+    #[test]
+    fn the_command_that_takes_a_file_names_it_and_its_rule() {
+        let world = World::new();
+        let job = world.job();
+        let expected = format!(
+            "`landfall ingest {} --rule payments` takes it as it is now",
+            crate::model::os_text::escaped_path(&world.source())
+        );
+        assert_eq!(by_hand(&job), expected);
+    }
+}

@@ -157,7 +157,7 @@ pub(super) fn claim(
 /// A folder may have hung since it was asked what is paused: no file is claimed after an operator was told so. What a rule stopped after an
 /// operator may try by hand.
 fn refuse_halted(shared: &Shared, wanted: &[Wanted], jobs: &mut [Result<Job, Trouble>]) {
-    let halts = shared.halts.now();
+    let halts = shared.operator.halts.now();
     for (want, job) in wanted.iter().zip(jobs) {
         let Ok(known) = job else { continue };
         let is_by_hand = want.offer.complete_by == Some(CompleteBy::Command);

@@ -49,7 +49,7 @@ impl Engine {
         rules.iter().for_each(landing_roots::distrust);
         let (before, next) = shared.rules.exchange(rules);
         shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
-        shared.paces.tell(|paces| shared.tell_limits(paces));
+        shared.operator.paces.tell(|paces| shared.tell_limits(paces));
         watching::watch(shared)?;
         if let Err(trouble) = threads::spawn("rules", shared.rules.make_ready(&next)) {
             tracing::debug!(error = %trouble.error, "rules are made ready with their first files");

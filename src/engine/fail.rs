@@ -107,10 +107,10 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     }
     if job.retired_to.is_some() {
         let folder = quarantine::make(&rule.rule, &job)?;
-        move_source(&shared.store, &shared.disk_space, &mut job, ArchiveOwner::Service, |job| {
+        move_source(&shared.store, &shared.resources.disk_space, &mut job, ArchiveOwner::Service, |job| {
             quarantine::name(&rule.rule, job)
         })?;
-        move_companions(&shared.store, &shared.disk_space, &mut job, ArchiveOwner::Service, &folder)?;
+        move_companions(&shared.store, &shared.resources.disk_space, &mut job, ArchiveOwner::Service, &folder)?;
         sync_moved(&job)?;
     }
     job.end_failing(clock::now())?;
@@ -122,7 +122,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     };
     let row = LedgerRow::of(&job, outcome);
     if outcome == LedgerOutcome::Failed {
-        shared.halts.note_failed(&shared.store, &rule.rule, &job)?;
+        shared.operator.halts.note_failed(&shared.store, &rule.rule, &job)?;
     }
     shared.store.change().job(&job).ledger(&row, false).apply()?;
     shared.store.sync()?;

@@ -30,34 +30,34 @@ pub(super) fn watch_disk_space(shared: &Arc<Shared>, threads: &Threads) {
     loop {
         let pause = if shared.dispatch.is_running() {
             PAUSE_RUNNING
-        } else if rounds_after_end > 0 || shared.disk_space.lacks_anything() {
+        } else if rounds_after_end > 0 || shared.resources.disk_space.lacks_anything() {
             PAUSE_LACKING
         } else {
             PAUSE_IDLE
         };
-        shared.disk_space.wait(pause);
+        shared.resources.disk_space.wait(pause);
         if shared.stop.is_asked() {
             return;
         }
-        let ended = shared.disk_space.take_ended();
+        let ended = shared.resources.disk_space.take_ended();
         // A second time for the files that were refused in the last moment.
         rounds_after_end = if ended { 2 } else { rounds_after_end.saturating_sub(1) };
         if ended || rounds_after_end > 0 {
             shared.claims.watches.hasten();
         }
-        let parked = shared.disk_space.take_parked(ended);
+        let parked = shared.resources.disk_space.take_parked(ended);
         if !parked.is_empty() {
             shared.dispatch.hasten(&parked);
         }
-        if shared.memory.large.take_wanted() {
+        if shared.resources.memory.large.take_wanted() {
             shared.dispatch.slices_again(); // one that is stuck may count no more
         }
-        let mut groups = shared.disk_space.groups_that_lack();
+        let mut groups = shared.resources.disk_space.groups_that_lack();
         groups.extend(shared.dispatch.runs().iter().map(|run| Arc::clone(&run.rule.group)));
         for group in groups {
             let of = Arc::clone(&group);
             lookers.look(shared, &group, move |shared| {
-                shared.disk_space.look_again(&of);
+                shared.resources.disk_space.look_again(&of);
                 give_way(shared, &of);
             });
         }
@@ -69,7 +69,7 @@ fn give_way(shared: &Arc<Shared>, group: &str) {
     let runs = shared.dispatch.runs();
     let of_group = runs.iter().rev().filter(|run| *run.rule.group == *group);
     for run in of_group.filter(|run| !run.is_broken_off()) {
-        let Err(lack) = shared.disk_space.check_start(&run.rule) else { continue };
+        let Err(lack) = shared.resources.disk_space.check_start(&run.rule) else { continue };
         if !run.rule.outputs.resumable() {
             continue;
         }
@@ -126,7 +126,7 @@ mod tests {
     fn a_job_that_lacks_room_makes_a_checkpoint_and_waits_until_there_is_some() {
         let mut world = World::new();
         let short = DiskSpace::new(FreeMin::Bytes(u64::MAX), world.path("data"));
-        Arc::get_mut(&mut world.shared).expect("nobody else has it").disk_space = short;
+        Arc::get_mut(&mut world.shared).expect("nobody else has it").resources.disk_space = short;
         let run = world.run();
         run.collect(worked(&run, 0, "a"));
         run.loading_ended();

@@ -94,3 +94,36 @@ pub(super) fn job_of(shared: &Shared, offer: &Offer) -> Option<Job> {
     let id = shared.store.kept(&offer.path.as_path().into(), &offer.identity).ok()??;
     shared.store.job(id).ok().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::claim;
+    use crate::engine::tests::World;
+    use crate::model::job_state::JobState;
+
+    fn offer(world: &World) -> Offer {
+        let rule = world.rule();
+        claim::offer_for(&rule, |_| Some(world.rule()), &world.source()).expect("is there")
+    }
+
+    fn jobs(world: &World) -> Vec<Job> {
+        world.shared.store.jobs_newest_first().collect::<Result<_, _>>().expect("reads")
+    }
+
+    #[test]
+    fn a_file_that_is_gone_has_a_row_that_says_so_once_and_says_it_no_more_when_it_came_again() {
+        let world = World::new();
+        let offer = offer(&world);
+        for _ in 0..2 {
+            note_gone(&world.shared, &offer, TOO_MANY);
+        }
+        let [told] = jobs(&world).try_into().expect("one row");
+        assert!(told.is_gone && told.state == JobState::Aborted, "{told:#?}");
+        let told_why = told.timeline.last().map(|moment| moment.detail.clone());
+        assert_eq!(told_why, Some(format!("it was gone before it was {TOO_MANY}")));
+        came_again(&world.shared, &offer.identity);
+        let [told] = jobs(&world).try_into().expect("the same row");
+        assert!(!told.is_gone);
+    }
+}

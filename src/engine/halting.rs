@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::handle::{Engine, no_such_rule};
+use super::operator::Kept;
 use super::order::set_back_paused;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
@@ -29,22 +30,20 @@ impl Engine {
             Some(shared) => {
                 let rules = shared.rules.now();
                 let rules: Vec<_> = rules.iter().map(AsRef::as_ref).collect();
-                check(&rules, &shared.halts.now(), halting)?;
+                check(&rules, &shared.operator.halts.now(), halting)?;
             }
-            None => check(&self.rules().iter().collect::<Vec<_>>(), &self.store().halts()?, halting)?,
+            None => check(&self.rules().iter().collect::<Vec<_>>(), &self.store().said()?, halting)?,
         }
         let change = |halts: &mut Halts| match halting {
             Halting::Pause(scope) => halts.pause(scope.clone(), clock::now(), by),
             Halting::Resume(scope) => halts.resume(scope),
         };
         let Some(shared) = stages else {
-            let mut halts = self.store().halts()?;
-            let is_said = change(&mut halts);
-            self.store().change().halts(&halts).apply()?;
+            let is_said = Kept::load(self.store())?.change(self.store(), change, |_| ())?;
             self.store().sync()?;
             return Ok(is_said);
         };
-        let said = shared.halts.change(&shared.store, change).map_err(Trouble::from);
+        let said = shared.operator.halts.change(&shared.store, change, |_| ()).map_err(Trouble::from);
         let done = said.and_then(|is_said| {
             match halting {
                 Halting::Pause(_) => {
@@ -86,7 +85,7 @@ fn check(rules: &[&Rule], halts: &Halts, halting: &Halting) -> Result<(), Troubl
 
 /// Jobs that were held back, and files that were not claimed.
 fn go_on(shared: &Arc<Shared>, scope: &Scope) -> Result<(), Trouble> {
-    let halts = shared.halts.now();
+    let halts = shared.operator.halts.now();
     for job in shared.store.unfinished_jobs()? {
         let goes_on = matches!(job.state.get(), JobState::Queued | JobState::Running | JobState::Held)
             && !job.is_failing()

@@ -1,10 +1,8 @@
 //! Rules and senders that are paused, rules that stopped after failures: what the stages go by.
 //!
-//! One value in memory, and in its row. Jobs that are held back are in no queue: a loader that takes one up puts it down.
+//! Jobs that are held back are in no queue: a loader that takes one up puts it down.
 
-use std::sync::{Arc, Mutex};
-
-use super::lock;
+use super::operator::Kept;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::model::fault::WaitsFor;
@@ -12,50 +10,16 @@ use crate::model::halts::Halts;
 use crate::model::job::{Job, Waiting};
 use crate::model::job_state::JobState;
 use crate::model::rule::Rule;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::events;
 
-/// The value that the stages go by.
-#[derive(Debug, Default)]
-pub(super) struct HaltBook {
-    /// Held while it is changed and written.
-    changing: Mutex<()>,
-    now: Mutex<Arc<Halts>>,
-}
-
-impl HaltBook {
-    /// As it was kept.
-    pub(super) fn load(&self, store: &Store) -> Result<(), StoreError> {
-        *lock(&self.now) = Arc::new(store.halts()?);
-        Ok(())
-    }
-
-    pub(super) fn now(&self) -> Arc<Halts> {
-        Arc::clone(&lock(&self.now))
-    }
-
-    /// Changes it, and its row where the change says that it is one; not yet durable.
-    pub(super) fn change(
-        &self,
-        store: &Store,
-        change: impl FnOnce(&mut Halts) -> bool,
-    ) -> Result<bool, StoreError> {
-        let _changing = lock(&self.changing);
-        let before = self.now();
-        let mut halts = Halts::clone(&before);
-        let is_said = change(&mut halts);
-        if halts != *before {
-            store.change().halts(&halts).apply()?;
-            *lock(&self.now) = Arc::new(halts);
-        }
-        Ok(is_said)
-    }
-
+impl Kept<Halts> {
     /// A job failed: its rule may stop. Durable with the end of its job.
     pub(super) fn note_failed(&self, store: &Store, rule: &Rule, job: &Job) -> Result<(), Trouble> {
         let Some(stop_after) = rule.errors.stop_after else { return Ok(()) };
-        let stops =
-            self.change(store, |halts| halts.note_failed(&job.rule, job.id, stop_after, clock::now()))?;
+        let note =
+            |halts: &mut Halts| halts.note_failed(&job.rule, job.id, stop_after, clock::now());
+        let stops = self.change(store, note, |_| ())?;
         if stops {
             events::rule_stopped(&job.rule, stop_after, job.id);
         }
@@ -65,7 +29,7 @@ impl HaltBook {
     /// A job was completed: what failed before it counts no more.
     pub(super) fn note_completed(&self, store: &Store, job: &Job) -> Result<(), Trouble> {
         if self.now().failed.contains_key(&job.rule) {
-            self.change(store, |halts| halts.note_completed(&job.rule))?;
+            self.change(store, |halts| halts.note_completed(&job.rule), |_| ())?;
         }
         Ok(())
     }
@@ -79,5 +43,54 @@ pub(super) fn tell(halts: &Halts, job: &mut Job) {
         && let Some(pause) = halts.pause_of(job)
     {
         job.waiting = Some(Waiting { waits_for: WaitsFor::Pause, until: None, detail: pause.told() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::fault::{FaultKind, JobError};
+    use crate::model::halts::Scope;
+    use crate::model::job_state::JobEvent;
+
+    fn paused() -> Halts {
+        let mut halts = Halts::default();
+        halts.pause(Scope { rule: Some("payments".into()), sender: None }, clock::now(), "root");
+        halts
+    }
+
+    #[test]
+    fn a_rule_stops_with_the_last_of_so_many_failures_in_a_row_and_a_completed_job_begins_a_new_row() {
+        let world = World::with(
+            "source = { on_success = \"delete\" }\nerrors = { stop_after = { failures = 2 } }\n",
+        );
+        let (store, halts) = (&world.shared.store, &world.shared.operator.halts);
+        let (rule, job) = (world.rule(), world.job());
+        let is_stopped = || halts.now().stop_of(&rule.name).is_some();
+        halts.note_failed(store, &rule, &job).expect("is noted");
+        halts.note_completed(store, &job).expect("is noted");
+        halts.note_failed(store, &rule, &job).expect("is noted");
+        assert!(!is_stopped(), "one in a row");
+        halts.note_failed(store, &rule, &job).expect("is noted");
+        assert!(is_stopped());
+        assert_eq!(store.said::<Halts>().expect("reads"), *halts.now(), "it is kept");
+    }
+
+    #[test]
+    fn what_is_held_back_says_so_and_what_ends_by_itself_does_not() {
+        let world = World::new();
+        let mut queued = world.job();
+        tell(&paused(), &mut queued);
+        assert_eq!(queued.waiting.map(|waiting| waiting.waits_for), Some(WaitsFor::Pause));
+        let mut failing = world.job();
+        let error = JobError { kind: FaultKind::Input, message: "no gzip".into(), hint: None };
+        failing.fail(error).expect("fails");
+        tell(&paused(), &mut failing);
+        assert_eq!(failing.waiting, None);
+        let mut ended = world.job();
+        ended.take(JobEvent::GivenBack, clock::now(), "").expect("ends");
+        tell(&paused(), &mut ended);
+        assert_eq!(ended.waiting, None);
     }
 }

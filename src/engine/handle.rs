@@ -131,8 +131,8 @@ impl Engine {
     /// What is halted now.
     pub(super) fn halts_now(&self) -> Result<Arc<Halts>, StoreError> {
         match self.stages() {
-            Some(shared) => Ok(shared.halts.now()),
-            None => self.store().halts().map(Arc::new),
+            Some(shared) => Ok(shared.operator.halts.now()),
+            None => self.store().said().map(Arc::new),
         }
     }
 
@@ -214,6 +214,7 @@ impl Engine {
         let rule = shared.rules.ready(&offer.rule)?;
         // By hand it may be tried whether what a rule stopped after is mended; what is paused is paused.
         if let Some(pause) = shared
+            .operator
             .halts
             .now()
             .pauses
@@ -234,7 +235,7 @@ impl Engine {
                 format!("the start has not come through the file system of {} yet", escaped_path(file));
             return Err(Trouble::new(FaultKind::Transient, message, Some("try again in a moment")));
         }
-        shared.disk_space.check_claim(&rule, &offer.path)?;
+        shared.resources.disk_space.check_claim(&rule, &offer.path)?;
         let owner = Owner::of_source(&rule.rule.name, &offer.path, rule.rule.priority);
         let wanted = vec![claim::Wanted { rule, offer, retire }];
         let claimed = claim::claim(shared, &wanted);

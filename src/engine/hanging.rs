@@ -57,3 +57,45 @@ impl Hanging {
         own.chain(of_rule.into_iter().flatten()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::engine::tests::World;
+    use crate::model::job_state::JobEvent;
+
+    fn hanging_at(path: PathBuf) -> Hanging {
+        let mounts = Mounts::now();
+        let at = vec![(mounts.of(&path), path, Duration::from_secs(3))];
+        Hanging { mounts, at }
+    }
+
+    #[test]
+    fn an_unfinished_job_is_told_where_the_file_system_hangs_that_it_uses() {
+        let world = World::new();
+        let mut job = world.job();
+        hanging_at(world.source()).tell(&world.shared, &mut job);
+        let expected = Waiting::for_answer(&escaped_path(&world.source()), 3);
+        assert_eq!(job.waiting, Some(expected));
+    }
+
+    #[test]
+    fn jobs_that_wait_for_something_else_or_have_ended_or_use_another_file_system_are_told_nothing() {
+        let world = World::new();
+        let here = hanging_at(world.source());
+        let mut waits = world.job();
+        let other = Waiting::for_answer("elsewhere", 9);
+        waits.waiting = Some(other.clone());
+        here.tell(&world.shared, &mut waits);
+        assert_eq!(waits.waiting, Some(other));
+        let mut ended = world.job();
+        ended.take(JobEvent::GivenBack, clock::now(), "").expect("ends");
+        here.tell(&world.shared, &mut ended);
+        assert_eq!(ended.waiting, None);
+        let mut elsewhere = world.job();
+        let at = vec![("/not/a/mount".into(), "/not/a/mount/x".into(), Duration::from_secs(3))];
+        Hanging { mounts: Mounts::now(), at }.tell(&world.shared, &mut elsewhere);
+        assert_eq!(elsewhere.waiting, None);
+    }
+}

@@ -56,7 +56,7 @@ pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), 
     let to_enter: BTreeSet<_> = batch.iter().map(|offer| offer.identity).collect();
     let _entered: Vec<_> =
         to_enter.into_iter().map(|identity| shared.claims.keeping.enter(identity)).collect();
-    let halts = shared.halts.now();
+    let halts = shared.operator.halts.now();
     let (mut kept, mut twins) = (HashSet::new(), Vec::new());
     for offer in batch {
         if is_kept(&offer) && !kept.insert(offer.identity) {
@@ -75,7 +75,7 @@ pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), 
             continue;
         }
         match shared.rules.ready(&offer.rule) {
-            Ok(rule) => match shared.disk_space.check_claim(&rule, &offer.path) {
+            Ok(rule) => match shared.resources.disk_space.check_claim(&rule, &offer.path) {
                 Ok(()) => wanted.push(Wanted { rule, offer, retire: true }),
                 Err(lack) => {
                     shared.claims.answer(&offer.path, Answer::Later(lack.detail().to_owned()));
@@ -300,7 +300,7 @@ mod tests {
         let ready = world.shared.rules.ready(&made.rule).expect("is right");
         let scope = crate::model::halts::Scope { rule: Some(made.rule.name.clone()), sender: None };
         let pause = |halts: &mut crate::model::halts::Halts| halts.pause(scope, crate::clock::now(), "root");
-        world.shared.halts.change(&world.shared.store, pause).expect("is paused");
+        world.shared.operator.halts.change(&world.shared.store, pause, |_| ()).expect("is paused");
         let wanted = [Wanted { rule: ready, offer: made, retire: true }];
         let answers = claim::claim(&world.shared, &wanted).expect("speaks for each");
         let [Err(refused)] = &answers[..] else { panic!("{answers:?}") };

@@ -93,7 +93,7 @@ fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
     let Some(job) = shared.store.job(id)?.filter(|job| !job.state.is_final()) else {
         return Ok(Begun::NothingToDo);
     };
-    if !job.is_failing() && shared.halts.now().pause_of(&job).is_some() {
+    if !job.is_failing() && shared.operator.halts.now().pause_of(&job).is_some() {
         return Ok(Begun::NothingToDo); // queued again when that is lifted
     }
     if !shared.footprints.in_hand.take(id, job.state.deaths().is_some()) {
@@ -135,7 +135,7 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
         delivery::wait_for(shared, id, &earlier)?;
         return Ok(None);
     }
-    shared.disk_space.check_start(&rule)?; // before its partials, which would land beside a mount that is away
+    shared.resources.disk_space.check_start(&rule)?; // before its partials, which would land beside a mount that is away
     if let Some(left) = left {
         go_over(shared, &mut job, &left, &rule)?;
     }
@@ -157,8 +157,8 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     shared.save(&job)?;
     shared.footprints.reach.note(id, collector.records_in());
     events::started(&job);
-    let queue = shared.store.slice_queue(Arc::clone(&shared.memory.waiting), shared.service.load_ahead);
-    let run = Arc::new(Run::new(&shared.memory, &shared.footprints.reach, job, rule, queue, collector));
+    let queue = shared.store.slice_queue(Arc::clone(&shared.resources.memory.waiting), shared.service.load_ahead);
+    let run = Arc::new(Run::new(&shared.resources.memory, &shared.footprints.reach, job, rule, queue, collector));
     let workers_max = run.row().workers_max as usize;
     shared.dispatch.limit_job(id, Some(workers_max).filter(|max| *max > 0));
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
@@ -176,7 +176,7 @@ fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, work_here: WorkHere) {
     let pace = LoadPace::new(shared, run);
     let order = u128::from_be_bytes(run.id.to_bytes()); // the oldest job comes first
     let allowance =
-        Allowance::new(&shared.memory.reading, order, Box::new(pace), run.rule.rule.decode.time_max);
+        Allowance::new(&shared.resources.memory.reading, order, Box::new(pace), run.rule.rule.decode.time_max);
     let of_parent = run.with_row(|job| job.parent.zip(job.retries.as_ref().map(|retries| retries.act)));
     let read = || match of_parent {
         Some(records) => read_failed(shared, run, &allowance, records),
@@ -238,7 +238,7 @@ impl<'a> Listed<'a> {
         let header = (header > HEADER_FREE_BYTES)
             .then(|| self.allowance.take_passing("the columns of its entries", header))
             .transpose()?;
-        Ok(EntryMemory { _lease: shared.memory.waiting.lease(bytes + LISTED_BYTES), _header: header })
+        Ok(EntryMemory { _lease: shared.resources.memory.waiting.lease(bytes + LISTED_BYTES), _header: header })
     }
 }
 

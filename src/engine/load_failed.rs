@@ -117,7 +117,7 @@ impl Loading<'_> {
         let shape = EntryShape { entry: position, ..shape };
         let checked = self.run.rule.pipeline.check_shape(&shape);
         checked.map_err(Trouble::from)?;
-        let lease = self.shared.memory.waiting.lease(shape.memory_bytes(None));
+        let lease = self.shared.resources.memory.waiting.lease(shape.memory_bytes(None));
         let memory = Arc::new(EntryMemory { _lease: lease, _header: None });
         let name = EntryName { position, name };
         self.run.entries.add(LoadedEntry { name, shape: Arc::new(shape), _memory: memory });

@@ -36,3 +36,36 @@ pub(super) fn meet_checkpoint(run: &Run, retrace: Option<Retrace>) -> Result<(),
     let hint = "it starts from its first record by itself; see who writes into claim folders";
     Err(Trouble::new(FaultKind::Transient, message, Some(hint)).with(Reaction::StartOver))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::slice::Slice;
+
+    fn slice() -> Slice {
+        Slice {
+            number: 0,
+            entry: 0,
+            first_record: 1,
+            offset: 0,
+            first_line: 0,
+            bytes: b"one".as_slice().into(),
+            records: Vec::new(),
+            skipped: 0,
+            oversized: None,
+        }
+    }
+
+    #[test]
+    fn a_job_goes_on_from_its_checkpoint_only_where_its_source_gives_what_that_was_made_from() {
+        let world = World::new();
+        let run = world.unread_run(); // its checkpoint was made from no slice
+        meet_checkpoint(&run, None).expect("there is no way back");
+        meet_checkpoint(&run, Some(start_retrace().expect("starts"))).expect("it is the same");
+        let more = start_retrace().expect("starts");
+        more.pass_over(slice());
+        let trouble = meet_checkpoint(&run, Some(more)).expect_err("it is another");
+        assert_eq!(trouble.reaction, Reaction::StartOver);
+    }
+}

@@ -64,6 +64,7 @@ mod moving;
 mod names;
 mod one_at_a_time;
 mod opening;
+mod operator;
 mod order;
 mod paces;
 mod pacing;

@@ -121,7 +121,7 @@ pub(super) fn abort_row(job: &mut Job, by: &str) -> Result<(), Trouble> {
 /// Sets those runs back to their queue whose rule or sender is paused: they wait there until that is lifted. After they became known as runs,
 /// so that either side sees the other. One sync of the store serves them all.
 pub(super) fn set_back_paused(shared: &Arc<Shared>, runs: &[Arc<Run>]) -> Result<(), Trouble> {
-    let halts = shared.halts.now();
+    let halts = shared.operator.halts.now();
     if halts.pauses.is_empty() {
         return Ok(());
     }
@@ -280,7 +280,7 @@ pub(super) fn end_ordered(shared: &Shared, run: &Run, is_trusted: bool) -> Resul
         job.take(JobEvent::Recovered, clock::now(), "")?;
     }
     shared.save(&job)?;
-    if job.state != JobState::Paused && shared.halts.now().pause_of(&job).is_none() {
+    if job.state != JobState::Paused && shared.operator.halts.now().pause_of(&job).is_none() {
         // Resumed before it had settled; whoever lifted its pause may not have seen that it was broken off.
         shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
     }

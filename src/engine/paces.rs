@@ -1,62 +1,17 @@
 //! How fast rules may work: what they say, and what an operator set in place of it; told to the scheduler whenever either changes.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
-use super::lock;
 use super::schedule::{HeldBack, RuleLimits, WorkLimit, WorkLimits};
 use crate::clock;
 use crate::model::fault::WaitsFor;
 use crate::model::job::{Job, Waiting};
-use crate::model::pace::{PaceLimits, PaceSetting, Paced, PacesSet};
+use crate::model::pace::{PaceLimits, Paced, PacesSet};
 use crate::model::rule::Rule;
-use crate::store::{Store, StoreError};
 
 /// The step that waits for another program.
 const EXEC: &str = "exec";
-
-/// What was set.
-#[derive(Debug, Default)]
-pub(super) struct PaceBook {
-    /// Locked while the scheduler is told: the last word is the last one told.
-    now: Mutex<Arc<PacesSet>>,
-}
-
-impl PaceBook {
-    /// As it was kept.
-    pub(super) fn load(&self, store: &Store) -> Result<(), StoreError> {
-        *lock(&self.now) = Arc::new(store.paces()?);
-        Ok(())
-    }
-
-    pub(super) fn now(&self) -> Arc<PacesSet> {
-        Arc::clone(&lock(&self.now))
-    }
-
-    /// Other rules count, or the start: what they may is told.
-    pub(super) fn tell(&self, tell: impl FnOnce(&PacesSet)) {
-        tell(&lock(&self.now));
-    }
-
-    /// Sets something, not durably yet, and tells of it. False: it was so.
-    pub(super) fn set(
-        &self,
-        store: &Store,
-        setting: &PaceSetting,
-        by: &str,
-        tell: impl FnOnce(&PacesSet),
-    ) -> Result<bool, StoreError> {
-        let mut now = lock(&self.now);
-        let mut paces = PacesSet::clone(&now);
-        let is_new = paces.set(setting, clock::now(), by);
-        if is_new {
-            store.change().paces(&paces).apply()?;
-            tell(&paces);
-            *now = Arc::new(paces);
-        }
-        Ok(is_new)
-    }
-}
 
 /// What counts: rules are told apart by their names, their overrides are part of them.
 pub(super) fn work_limits<'r>(rules: impl Iterator<Item = &'r Rule>, paces: &PacesSet) -> WorkLimits {
@@ -121,7 +76,7 @@ fn detail(held_back: &HeldBack) -> String {
 mod tests {
     use super::*;
     use crate::engine::tests::World;
-    use crate::model::pace::{PaceChange, Throttle};
+    use crate::model::pace::{PaceChange, PaceSetting, Throttle};
 
     #[test]
     fn what_counts_is_what_was_set_and_else_what_the_rule_says_and_no_limit_is_said_by_0() {

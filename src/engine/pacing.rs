@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::handle::Engine;
+use super::operator::Kept;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
@@ -18,14 +19,13 @@ impl Engine {
         setting: &PaceSetting,
         by: &str,
     ) -> Result<bool, Trouble> {
+        let set = |paces: &mut PacesSet| paces.set(setting, clock::now(), by);
         let Some(shared) = stages else {
-            let mut paces = self.store().paces()?;
-            let is_new = paces.set(setting, clock::now(), by);
-            self.store().change().paces(&paces).apply()?;
+            let is_new = Kept::load(self.store())?.change(self.store(), set, |_| ())?;
             self.store().sync()?;
             return Ok(is_new);
         };
-        let set = shared.paces.set(&shared.store, setting, by, |paces| shared.tell_limits(paces));
+        let set = shared.operator.paces.change(&shared.store, set, |paces| shared.tell_limits(paces));
         let is_new = set.and_then(|is_new| {
             shared.store.sync()?; // also what another one has just said
             Ok(is_new)
@@ -40,8 +40,31 @@ impl Engine {
     /// What is set now.
     pub(super) fn paces_now(&self) -> Result<Arc<PacesSet>, StoreError> {
         match self.stages() {
-            Some(shared) => Ok(shared.paces.now()),
-            None => self.store().paces().map(Arc::new),
+            Some(shared) => Ok(shared.operator.paces.now()),
+            None => self.store().said().map(Arc::new),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::pace::{PaceChange, Paced};
+
+    #[test]
+    fn what_is_set_is_kept_and_known_with_and_without_a_service() {
+        for has_service in [true, false] {
+            let world = World::new();
+            let engine = Engine::over(world.shared.store.clone(), &[]);
+            assert!(!has_service || engine.run_by(&world.shared));
+            let stages = has_service.then_some(&world.shared);
+            let of = Paced::Rule("payments".into());
+            let setting = PaceSetting { of, workers_max: Some(PaceChange::To(1)), records_per_second: None };
+            assert!(engine.set_pace_of(stages, &setting, "root").expect("is set"));
+            assert!(!engine.set_pace_of(stages, &setting, "root").expect("is known"), "it was so");
+            let kept = world.shared.store.said::<PacesSet>().expect("reads");
+            assert_eq!((kept.0.len(), &kept), (1, &*engine.paces_now().expect("reads")));
         }
     }
 }

@@ -321,7 +321,7 @@ pub(super) fn signal(
     };
     job.take(JobEvent::Published, clock::now(), &told)?;
     job.error = None;
-    shared.disk_space.check_mount_of(rule)?; // a marker beside the mount would be believed by nobody, and missed
+    shared.resources.disk_space.check_mount_of(rule)?; // a marker beside the mount would be believed by nobody, and missed
     // Before the first signal: one that cannot be made holds the job, and is never published empty.
     let manifest = match &intent.manifest {
         Some(_) => quarantine::document(&job)?,

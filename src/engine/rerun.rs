@@ -143,3 +143,67 @@ fn kept_at(job: &Job) -> Result<OsText, Trouble> {
         (_, None, lies_at) => Ok(lies_at.clone().unwrap_or_else(|| job.source.path.clone())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::job_state::JobEvent;
+
+    /// A completed job, and where its source is archived.
+    fn completed(world: &World) -> (Job, PathBuf) {
+        let archived = world.path("archive/pay.txt");
+        let mut job = world.job();
+        std::fs::create_dir_all(world.path("archive")).expect("makes");
+        durable_fs::rename_no_replace(&world.source(), &archived).expect("renames");
+        for event in [JobEvent::Started, JobEvent::AccountBalanced, JobEvent::Published] {
+            job.take(event, clock::now(), "").expect("goes on");
+        }
+        job.retired_to = Some(archived.as_path().into());
+        job.take(JobEvent::Retired, clock::now(), "").expect("is completed");
+        world.shared.save(&job).expect("writes");
+        (job, archived)
+    }
+
+    fn again(world: &World, job: &Job) -> Result<Job, Trouble> {
+        let rules = world.shared.rules.now();
+        new_job(&world.shared.store, rules.iter().map(AsRef::as_ref), &JobIds::default(), job.id, "root")
+    }
+
+    #[test]
+    fn the_new_job_reads_the_archived_file_where_it_lies_by_the_name_that_it_had() {
+        let world = World::new();
+        let (first, archived) = completed(&world);
+        let job = again(&world, &first).expect("is made");
+        assert_eq!(world.row(&job).as_ref(), Some(&job), "it is kept");
+        assert_eq!(job.source.path, first.source.path);
+        assert_eq!(job.source.lies_at, Some(archived.as_path().into()));
+        assert!(!job.source.retire, "the archive keeps it");
+        assert_eq!((job.parent, job.state.get()), (Some(first.id), JobState::Queued));
+        assert!(job.delivery.key_approved && job.delivery.content_approved, "no resend is asked about");
+        let told = format!("run again by root, as job {}", job.id);
+        assert!(world.row(&first).expect("is there").remarks().any(|remark| remark == told));
+    }
+
+    #[test]
+    fn what_is_gone_or_is_another_file_by_now_or_was_never_completed_is_refused_and_leaves_no_job() {
+        let world = World::new();
+        let (first, archived) = completed(&world);
+        let refused = |why: &str| {
+            let trouble = again(&world, &first).expect_err(why);
+            assert!(trouble.error.message.contains(why), "{}", trouble.error);
+            assert_eq!(world.shared.store.unfinished_jobs().expect("reads"), []);
+        };
+        std::fs::write(&archived, "another one\n").expect("writes");
+        refused("is not what job");
+        durable_fs::remove_file(&archived).expect("removes");
+        refused("is not at");
+        let mut failed = first.clone();
+        failed.state = world.second_job("b.txt").state;
+        world.shared.save(&failed).expect("writes");
+        let trouble = again(&world, &failed).expect_err("it is queued");
+        assert!(trouble.error.message.contains("only a completed job"), "{}", trouble.error);
+    }
+}

@@ -106,10 +106,10 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
         shared.store.sync()?;
     }
     let folder = quarantine::make(&rule.rule, job)?;
-    move_source(&shared.store, &shared.disk_space, job, ArchiveOwner::Service, |job| {
+    move_source(&shared.store, &shared.resources.disk_space, job, ArchiveOwner::Service, |job| {
         quarantine::name(&rule.rule, job)
     })?;
-    move_companions(&shared.store, &shared.disk_space, job, ArchiveOwner::Service, &folder)?;
+    move_companions(&shared.store, &shared.resources.disk_space, job, ArchiveOwner::Service, &folder)?;
     let message = "the source was written to after it was read: what came later is in no output";
     let hint = "compare it with the outputs, and have the sender send again what is missing";
     let error = Some(Trouble::new(FaultKind::Input, message, Some(hint)).error);
@@ -120,7 +120,7 @@ fn set_apart(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Tro
 pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(), Trouble> {
     job.take(JobEvent::Retired, clock::now(), "")?;
     job.error = None;
-    shared.halts.note_completed(&shared.store, &job)?;
+    shared.operator.halts.note_completed(&shared.store, &job)?;
     let row = LedgerRow::of(&job, LedgerOutcome::Completed);
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;
     let mut changes = shared.store.change();
@@ -140,7 +140,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
 }
 
 fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Trouble> {
-    move_source(&shared.store, &shared.disk_space, job, rule.rule.source.archive_owner, |job| {
+    move_source(&shared.store, &shared.resources.disk_space, job, rule.rule.source.archive_owner, |job| {
         let folder = archive::folder(rule, job)?;
         durable_fs::make_folder(&folder, false)?;
         free_name(&folder, job.source.path.as_path(), 0)
@@ -148,7 +148,7 @@ fn archive(shared: &Shared, rule: &ReadyRule, job: &mut Job) -> Result<(), Troub
     let target = job.retired_to.clone();
     let folder = target.as_ref().and_then(|path| path.as_path().parent());
     let (Some(folder), false) = (folder, job.source.companions.is_empty()) else { return Ok(()) };
-    move_companions(&shared.store, &shared.disk_space, job, rule.rule.source.archive_owner, folder)
+    move_companions(&shared.store, &shared.resources.disk_space, job, rule.rule.source.archive_owner, folder)
 }
 
 /// What this job put into the archive, for its removal one day. Only what is there and is what it was: another file of its name is

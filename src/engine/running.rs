@@ -10,6 +10,7 @@ use super::handle::Engine;
 use super::held::{HELD_MAX, TellClaims};
 use super::names::AskTaken;
 use super::opening::{self, Purpose};
+use super::operator::Operator;
 use super::shared::{Shared, TakeOutputs};
 use super::threads::Threads;
 use super::trouble::Trouble;
@@ -93,8 +94,7 @@ impl Engine {
     ) -> Result<Running, EngineError> {
         limits::raise_open_files();
         let mut shared = Shared::new(settings.service, self.store().clone(), registry);
-        shared.halts.load(&shared.store).map_err(Trouble::from)?;
-        shared.paces.load(&shared.store).map_err(Trouble::from)?;
+        shared.operator = Operator::load(&shared.store).map_err(Trouble::from)?;
         prepare(&mut shared);
         let shared = Arc::new(shared);
         Self::exchange_rules(&shared, settings.rules)?;

@@ -11,10 +11,10 @@ use super::disk_space::DiskSpace;
 use super::dispatch::Dispatch;
 use super::fit::Misfit;
 use super::footprints::Footprints;
-use super::halts::HaltBook;
 use super::memory::Memory;
 use super::names::Names;
-use super::paces::{self, PaceBook};
+use super::operator::Operator;
+use super::paces;
 use super::rule_book::{ReadyRule, RuleBook};
 use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
@@ -73,14 +73,18 @@ pub(super) struct Shared {
     pub service: Service,
     pub store: Store,
     pub rules: RuleBook,
-    pub memory: Memory,
+    pub resources: Resources,
     pub claims: Claims,
     pub footprints: Footprints,
     pub publishing: Publishing,
-    pub disk_space: DiskSpace,
-    pub halts: HaltBook,
-    pub paces: PaceBook,
+    pub operator: Operator,
     pub stop: Stop,
+}
+
+/// What all jobs share out among them. Each part locks for itself.
+pub(super) struct Resources {
+    pub memory: Memory,
+    pub disk_space: DiskSpace,
 }
 
 /// Takes the outputs of a job, which ran under this rule, that lie where nobody else looks, and says in the row what they were. Said again after a crash.
@@ -101,16 +105,17 @@ impl Shared {
     pub(super) fn new(service: Service, store: Store, registry: Registry) -> Self {
         Self {
             dispatch: Dispatch::new(Schedule::new(limits(service.workers))),
-            memory: Memory::new(service.memory_max, service.workers),
-            disk_space: DiskSpace::new(service.free_min, service.data_dir.clone()),
+            resources: Resources {
+                memory: Memory::new(service.memory_max, service.workers),
+                disk_space: DiskSpace::new(service.free_min, service.data_dir.clone()),
+            },
             service,
             store,
             rules: RuleBook::new(registry),
             claims: Claims::default(),
             footprints: Footprints::default(),
             publishing: Publishing::default(),
-            halts: HaltBook::default(),
-            paces: PaceBook::default(),
+            operator: Operator::default(),
             stop: Stop::default(),
         }
     }
@@ -123,7 +128,7 @@ impl Shared {
     /// Asks every stage to stop; returns at once.
     pub(super) fn ask_to_stop(&self) {
         self.stop.ask();
-        self.disk_space.wake();
+        self.resources.disk_space.wake();
         self.dispatch.stop();
         for run in self.dispatch.runs() {
             run.queue.stop();
@@ -278,7 +283,7 @@ impl Shared {
         let stage = if is_failing || !may_fail { Stage::Finish } else { Stage::Load };
         self.dispatch.queue_after(stage, &owner, delay, id);
         if matches!(trouble.reaction, Reaction::Park { .. }) {
-            self.disk_space.park(id); // once it is in its queue: who takes it from there hastens it
+            self.resources.disk_space.park(id); // once it is in its queue: who takes it from there hastens it
         } else if is_news {
             events::held(&job, &trouble.error);
         }

@@ -123,7 +123,7 @@ fn let_go(shared: &Shared, offer: &Offer) {
     }
     let lack = match shared.rules.ready(&offer.rule) {
         Ok(rule) => {
-            shared.disk_space.check_claim(&rule, &offer.path).err().map(|lack| lack.detail().to_owned())
+            shared.resources.disk_space.check_claim(&rule, &offer.path).err().map(|lack| lack.detail().to_owned())
         }
         Err(trouble) => Some(trouble.error.to_string()),
     };

@@ -13,7 +13,7 @@ use super::handle::Engine;
 use super::run::Run;
 use super::run_state::Loaded;
 use super::schedule::Stage;
-use super::shared::Shared;
+use super::shared::{Resources, Shared};
 use super::totals::Announced;
 use crate::clock;
 use crate::decode::Decoded;
@@ -138,7 +138,7 @@ impl World {
         self.rename();
         job.take(JobEvent::Started, clock::now(), "").expect("starts");
         self.shared.save(&job).expect("writes");
-        let Shared { store, memory, footprints, .. } = &*self.shared;
+        let Shared { store, resources: Resources { memory, .. }, footprints, .. } = &*self.shared;
         let rule = self.shared.rules.snapshot(store, &job).expect("is known");
         let collector = Collector::begin(store, &rule, &job, false, None).expect("begins");
         let queue = store.slice_queue(Arc::clone(&memory.waiting), 1 << 20);

@@ -116,7 +116,7 @@ fn work(
         return Ok(None);
     };
     result.account.balance()?;
-    Ok(Some(encode(run, slice, result, broken, &shared.memory.at_work)))
+    Ok(Some(encode(run, slice, result, broken, &shared.resources.memory.at_work)))
 }
 
 /// Tries the slice as often as the rule says, then record by record. None: the engine stops. A step that cannot start

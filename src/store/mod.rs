@@ -54,14 +54,13 @@ mod feed;
 mod folder;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod halts;
 #[cfg(test)]
 #[path = "tests/in_memory.rs"]
 mod in_memory;
 mod keys;
 mod mark;
 mod memory;
-mod paces;
+mod operator;
 mod poison;
 mod retention;
 mod rows;
@@ -92,6 +91,7 @@ pub(crate) use feed::Subscription;
 pub(crate) use mark::Mark;
 pub use memory::MemoryBudget;
 pub(crate) use memory::MemoryLease;
+pub(crate) use operator::Said;
 pub(crate) use rows::OtherNames;
 pub(crate) use rows::{JobMatch, KeptFile};
 pub use rows::{LedgerOutcome, LedgerRow};

@@ -11,6 +11,7 @@
 //! watch                                                    .part appears: it is gone; new name appears: a rename; .part goes
 //! ```
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -38,8 +39,8 @@ pub(super) struct Strangers {
 #[derive(Default)]
 struct Unseen {
     names: HashSet<PathBuf>,
-    /// By what their files may be called at last.
-    by_target: HashMap<OsString, PathBuf>,
+    /// By what their files may be called at last, the oldest first: senders give their files the same names, each in a folder of its own.
+    by_target: HashMap<OsString, Vec<PathBuf>>,
 }
 
 struct Stranger {
@@ -116,15 +117,19 @@ impl Unseen {
         if self.names.len() >= STRANGERS_MAX {
             *self = Self::default();
         }
-        for target in targets(&name) {
-            self.by_target.insert(target.to_owned(), name.clone());
+        if !self.names.insert(name.clone()) {
+            return;
         }
-        self.names.insert(name);
+        for target in targets(&name) {
+            self.by_target.entry(target.to_owned()).or_default().push(name.clone());
+        }
     }
 
-    /// The name whose file may be called so now.
+    /// The name whose file may be called so now: one in the same folder before those in others.
     fn take_for(&mut self, candidate: &Path) -> Option<PathBuf> {
-        let name = self.by_target.get(candidate.file_name()?)?.clone();
+        let names = self.by_target.get(candidate.file_name()?)?;
+        let beside = names.iter().find(|name| name.parent() == candidate.parent());
+        let name = beside.or(names.first())?.clone();
         // Should it be there again, its file is not the candidate.
         let is_gone = durable_fs::identity_at(&name).is_ok_and(|found| found.is_none());
         self.forget(&name);
@@ -132,9 +137,14 @@ impl Unseen {
     }
 
     fn forget(&mut self, name: &Path) {
-        if self.names.remove(name) {
-            for target in targets(name) {
-                self.by_target.remove(target);
+        if !self.names.remove(name) {
+            return;
+        }
+        for target in targets(name) {
+            let Entry::Occupied(mut names) = self.by_target.entry(target.to_owned()) else { continue };
+            names.get_mut().retain(|other| other != name);
+            if names.get().is_empty() {
+                names.remove();
             }
         }
     }
@@ -196,6 +206,32 @@ mod tests {
         assert_eq!(renamed("b.csv.part", "other", "a.csv"), None, "another file's");
         std::fs::write(at("a.csv.part"), b"x").expect("writes");
         assert_eq!(renamed("a.csv.part", "other", "a.csv"), None, "it is there again");
+    }
+
+    /// Three partners send a `pay.csv` each at once.
+    #[test]
+    fn files_of_one_name_in_several_folders_are_told_apart_in_whatever_order_they_are_heard_of() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let senders = ["acme", "globex", "initech"];
+        let at = |sender: &str, name: &str| folder.path().join(sender).join(name);
+        for first in 0..senders.len() {
+            let mut strangers = Strangers::default();
+            for sender in senders {
+                strangers.note_unseen(at(sender, "pay.csv.part"));
+                strangers.note_unseen(at(sender, "pay.csv.part"));
+            }
+            for sender in senders.iter().cycle().skip(first).take(senders.len()) {
+                let found = strangers.renamed_to(&at(sender, "pay.csv"), &file(1));
+                assert_eq!(found, Some(at(sender, "pay.csv.part")));
+            }
+            assert!(strangers.unseen.by_target.is_empty() && strangers.unseen.names.is_empty());
+        }
+        let mut strangers = Strangers::default();
+        strangers.note_unseen(at("acme", "pay.csv.part"));
+        strangers.note_unseen(at("globex", "pay.csv.part"));
+        strangers.gone(&at("globex", "pay.csv.part"));
+        let found = strangers.renamed_to(&at("acme", "pay.csv"), &file(1));
+        assert_eq!(found, Some(at("acme", "pay.csv.part")), "what went elsewhere takes nothing along");
     }
 
     #[test]
