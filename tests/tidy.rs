@@ -199,7 +199,10 @@ fn what_the_stages_share_has_few_owners() {
     let fields = code.split_once("pub(super) struct Shared {").expect("is there").1;
     let fields = fields.split_once("\n}").expect("ends").0;
     let fields = fields.lines().filter(|line| line.trim_start().starts_with("pub ")).count();
-    assert!((1..=OWNERS_MAX).contains(&fields), "`Shared` has {fields} fields: give what is new to an owner of its own");
+    assert!(
+        (1..=OWNERS_MAX).contains(&fields),
+        "`Shared` has {fields} fields: give what is new to an owner of its own"
+    );
 }
 
 /// What has none is tested only with all others, where nobody sees which one broke.
@@ -209,7 +212,11 @@ fn every_file_of_the_engine_has_tests_of_its_own() {
     for path in rust_files("src/engine") {
         let text = read(&path);
         // One that declares others and has no function of its own has nothing to be tested.
-        if !is_test(&path) && text.contains("fn ") && !text.contains("cfg(test)") && !text.contains("cfg(all(test") {
+        if !is_test(&path)
+            && text.contains("fn ")
+            && !text.contains("cfg(test)")
+            && !text.contains("cfg(all(test")
+        {
             offences.add_at(&path, 0, "has no tests of its own");
         }
     }

@@ -3,20 +3,28 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::durable_fs::{self, Mounts};
 use crate::model::job::Job;
 use crate::model::rule::{Mode, Rule};
 use crate::watch::rules::RuleSet;
 
 /// Whether one of these rules takes a file by itself, or may do so by another spelling of its path: the patterns of rules are as they are
 /// written, and lead through links.
+///
+/// Other file systems than the file's are not asked, since they may hang: a link that leads from one to another is not seen.
 pub(super) fn is_watched(rules: &[Arc<Rule>], path: &Path) -> bool {
     let Ok(set) = RuleSet::new(rules.to_vec()) else { return true };
     match set.assign(path) {
         Some((at, _)) => rules.get(at).is_some_and(|rule| rule.mode == Mode::Live),
-        None => set
-            .fixed_folders()
-            .iter()
-            .any(|folder| folder.canonicalize().is_ok_and(|real| real != *folder && path.starts_with(real))),
+        None => {
+            let mounts = Mounts::now();
+            let folders = set.fixed_folders();
+            let mut beside = folders.iter().filter(|folder| mounts.are_of_one(folder, path));
+            beside.any(|folder| {
+                durable_fs::note_place(folder);
+                folder.canonicalize().is_ok_and(|real| real != *folder && path.starts_with(real))
+            })
+        }
     }
 }
 

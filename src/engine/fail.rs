@@ -110,7 +110,13 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         move_source(&shared.store, &shared.resources.disk_space, &mut job, ArchiveOwner::Service, |job| {
             quarantine::name(&rule.rule, job)
         })?;
-        move_companions(&shared.store, &shared.resources.disk_space, &mut job, ArchiveOwner::Service, &folder)?;
+        move_companions(
+            &shared.store,
+            &shared.resources.disk_space,
+            &mut job,
+            ArchiveOwner::Service,
+            &folder,
+        )?;
         sync_moved(&job)?;
     }
     job.end_failing(clock::now())?;

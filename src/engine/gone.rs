@@ -112,12 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_gone_has_a_row_that_says_so_once_and_says_it_no_more_when_it_came_again() {
+    fn a_file_that_is_gone_has_a_row_that_says_so_until_it_came_again() {
         let world = World::new();
         let offer = offer(&world);
-        for _ in 0..2 {
-            note_gone(&world.shared, &offer, TOO_MANY);
-        }
+        note_gone(&world.shared, &offer, TOO_MANY);
         let [told] = jobs(&world).try_into().expect("one row");
         assert!(told.is_gone && told.state == JobState::Aborted, "{told:#?}");
         let told_why = told.timeline.last().map(|moment| moment.detail.clone());

@@ -230,7 +230,9 @@ impl Engine {
             return Ok(unfinished);
         }
         let folder = durable_fs::parent_of(&offer.path).to_owned();
-        if shared.claims.unopened.has(&[folder], &Mounts::now()) {
+        // By the mounts of the start: one that hangs, and was unmounted since, would else have all files for its own.
+        let mounts = shared.claims.unopened.mounts();
+        if mounts.is_some_and(|mounts| shared.claims.unopened.has(&[folder], &mounts)) {
             let message =
                 format!("the start has not come through the file system of {} yet", escaped_path(file));
             return Err(Trouble::new(FaultKind::Transient, message, Some("try again in a moment")));

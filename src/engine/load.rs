@@ -157,8 +157,10 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
     shared.save(&job)?;
     shared.footprints.reach.note(id, collector.records_in());
     events::started(&job);
-    let queue = shared.store.slice_queue(Arc::clone(&shared.resources.memory.waiting), shared.service.load_ahead);
-    let run = Arc::new(Run::new(&shared.resources.memory, &shared.footprints.reach, job, rule, queue, collector));
+    let queue =
+        shared.store.slice_queue(Arc::clone(&shared.resources.memory.waiting), shared.service.load_ahead);
+    let run =
+        Arc::new(Run::new(&shared.resources.memory, &shared.footprints.reach, job, rule, queue, collector));
     let workers_max = run.row().workers_max as usize;
     shared.dispatch.limit_job(id, Some(workers_max).filter(|max| *max > 0));
     shared.dispatch.begin_run(&run.owner, Arc::clone(&run));
@@ -175,8 +177,12 @@ fn begin_job(shared: &Arc<Shared>, mut job: Job) -> Result<Option<Arc<Run>>, Tro
 fn load_run(shared: &Arc<Shared>, run: &Arc<Run>, work_here: WorkHere) {
     let pace = LoadPace::new(shared, run);
     let order = u128::from_be_bytes(run.id.to_bytes()); // the oldest job comes first
-    let allowance =
-        Allowance::new(&shared.resources.memory.reading, order, Box::new(pace), run.rule.rule.decode.time_max);
+    let allowance = Allowance::new(
+        &shared.resources.memory.reading,
+        order,
+        Box::new(pace),
+        run.rule.rule.decode.time_max,
+    );
     let of_parent = run.with_row(|job| job.parent.zip(job.retries.as_ref().map(|retries| retries.act)));
     let read = || match of_parent {
         Some(records) => read_failed(shared, run, &allowance, records),
@@ -238,7 +244,10 @@ impl<'a> Listed<'a> {
         let header = (header > HEADER_FREE_BYTES)
             .then(|| self.allowance.take_passing("the columns of its entries", header))
             .transpose()?;
-        Ok(EntryMemory { _lease: shared.resources.memory.waiting.lease(bytes + LISTED_BYTES), _header: header })
+        Ok(EntryMemory {
+            _lease: shared.resources.memory.waiting.lease(bytes + LISTED_BYTES),
+            _header: header,
+        })
     }
 }
 

@@ -146,7 +146,13 @@ mod tests {
     fn moved(world: &World, job: &mut Job) -> Result<(), Trouble> {
         let folder = world.path("went");
         let choose = |job: &Job| free_name(&folder, job.source.path.as_path(), 0);
-        move_source(&world.shared.store, &world.shared.resources.disk_space, job, ArchiveOwner::Service, choose)
+        move_source(
+            &world.shared.store,
+            &world.shared.resources.disk_space,
+            job,
+            ArchiveOwner::Service,
+            choose,
+        )
     }
 
     #[test]

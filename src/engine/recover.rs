@@ -254,7 +254,7 @@ mod tests {
             recover(&world);
             assert!(is_there(&world.source()) && !is_there(&world.claimed()), "{names}");
             let row = world.row(&job);
-            assert!(row.is_none_or(|row| row.state.is_final()), "{names}");
+            assert!(row.is_some_and(|row| row.state.is_final()), "{names}: its history stays");
         }
     }
 

@@ -81,7 +81,8 @@ fn fail_in_doubt(shared: &Shared, job: &Job) -> Result<Job, Trouble> {
 pub(super) fn tell(shared: &Shared) {
     tracing::warn!(
         "the store is an older copy of itself, a backup of the data folder was restored: its unfinished jobs may have been published since, \
-         and are failed until somebody has looked (`landfall jobs --state failed`)"
+         and are failed until somebody has looked (`landfall jobs --state failed`). Files that were ingested by hand since, and other names \
+         (hard links) of files that were taken since, are taken again where a rule watches them"
     );
     let is_kept = |rule: &&Arc<Rule>| rule.mode == Mode::Live && rule.source.on_success == OnSuccess::Keep;
     for rule in shared.rules.now().iter().filter(is_kept) {

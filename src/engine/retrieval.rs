@@ -51,10 +51,15 @@ pub(super) fn is_here(shared: &Shared, job: &mut Job) -> Result<bool, Trouble> {
         Place::NotClaimed => {
             fail::drop_unclaimed(shared, job)?;
         }
+        Place::GivenBack => {
+            fail::remove_hidden(shared, job)?;
+            end_given_back(shared, job, CUT_SHORT)?;
+        }
         Place::Changed if shared.claims.held.has(&job.source.identity) => return Ok(true), // it was taken away meanwhile
         Place::Changed => {
             fail::remove_hidden(shared, job)?;
-            job.is_gone = look_at(job.source_path().as_path())?.is_none();
+            let at = if job.is_given_back() { &job.source.path } else { job.source_path() };
+            job.is_gone = look_at(at.as_path())?.is_none();
             let why =
                 if job.is_gone { "the file was gone before it was read" } else { "the file was changed" };
             end_given_back(shared, job, why)?;

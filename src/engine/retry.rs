@@ -158,7 +158,7 @@ fn check_not_taken(
     let is_later =
         |other: &TakenAs| job.source.complete_by != Some(CompleteBy::Command) || other.job() > job.id;
     for (identity, made) in [(found, durable_fs::born_ns(from)), (was, None)] {
-        let done = TakenFiles::done(store, from, identity, made)?;
+        let done = TakenFiles::done(store, from, identity, || made)?;
         if let Some(other) = done.filter(|done| done.job() != job.id && done.is_published() && is_later(done))
         {
             return Err(twice(job.id, &other));

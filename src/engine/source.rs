@@ -24,6 +24,8 @@ pub(super) enum Place {
     InQuarantine(OsText),
     /// The crash came before the rename: the file is still a candidate.
     NotClaimed,
+    /// The crash came behind the rename that gave it back: the file is a candidate again.
+    GivenBack,
     /// A kept file was changed or removed, or one that was given back: whatever lies there now is a new candidate.
     Changed,
     /// The folder is not there: its file system may not be mounted yet.
@@ -42,8 +44,9 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     if job.source.claimed.is_none() {
         return match here {
             Presence::Here(found) if is_source(job, &found) => Ok(Place::Here),
-            Presence::FolderAway => away(job.source_path()),
-            Presence::Here(_) | Presence::Gone(_) => Ok(Place::Changed),
+            Presence::Gone(_) if is_gone(job, here) => Ok(Place::Changed),
+            Presence::FolderAway | Presence::Gone(_) => away(job.source_path()),
+            Presence::Here(_) => Ok(Place::Changed),
         };
     }
     if let Presence::Here(_) = here {
@@ -60,7 +63,7 @@ pub(super) fn place(job: &Job) -> Result<Place, Trouble> {
     let there = ask_folder(&job.source.path)?;
     let path = job.source.path.as_path();
     if there.file().is_some_and(|there| durable_fs::is_same_file(path, &there, &job.source.identity)) {
-        return Ok(Place::NotClaimed);
+        return Ok(if job.is_given_back() { Place::GivenBack } else { Place::NotClaimed });
     }
     if !is_gone(job, here) {
         return away(job.source_path());
@@ -88,7 +91,7 @@ pub(super) fn claim_folder_is_there(job: &Job) -> Result<bool, Trouble> {
 /// Whether the source's folder says that it is gone. Where its file system is not mounted there is none, or one that was made in its place since.
 pub(super) fn is_gone(job: &Job, seen: Presence) -> bool {
     let path = durable_fs::parent_of(job.source_path().as_path());
-    matches!(seen, Presence::Gone(folder) if job.source.claimed.is_none() || is_claimed_into(job, path, &folder))
+    matches!(seen, Presence::Gone(folder) if is_claimed_into(job, path, &folder))
 }
 
 fn is_claimed_into(job: &Job, path: &Path, folder: &FolderIdentity) -> bool {
@@ -233,6 +236,40 @@ mod tests {
         let file = folder.path().join(name);
         fs::write(&file, "1\n").expect("a file");
         (folder, file)
+    }
+
+    /// A landing folder that is the root of a mount, which is away at the start: an empty folder lies in its place.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_read_where_it_lies_is_out_of_reach_where_another_folder_lies_in_the_place_of_its_own() {
+        let base = tempfile::tempdir().expect("a folder");
+        let (mount, aside) = (base.path().join("mnt"), base.path().join("aside"));
+        fs::create_dir(&mount).expect("makes");
+        let file = mount.join("inbox");
+        fs::write(&file, "1\n").expect("writes");
+        let mut kept = job(&mount, &file);
+        kept.source.claimed = None;
+        kept.source.claim_folder = durable_fs::folder_identity(&mount).expect("looks");
+        assert_eq!(place(&kept).expect("decided"), Place::Here);
+        fs::rename(&mount, &aside).expect("is unmounted");
+        fs::create_dir(&mount).expect("makes");
+        assert_eq!(place(&kept).expect("decided"), Place::OutOfReach(mount.as_path().into()));
+        let trouble = open_source(&kept).expect_err("it is away");
+        assert_eq!(trouble.error.kind, FaultKind::Storage, "{}", trouble.error);
+        fs::remove_dir(&mount).expect("removes");
+        fs::rename(&aside, &mount).expect("is mounted again");
+        assert_eq!(place(&kept).expect("decided"), Place::Here);
+        durable_fs::remove_file(&file).expect("removes");
+        assert_eq!(place(&kept).expect("decided"), Place::Changed, "its own folder says that it is gone");
+    }
+
+    #[test]
+    fn a_crash_behind_the_rename_that_gave_it_back_is_no_crash_before_the_claim() {
+        let (folder, file) = folder_with("inbox");
+        let mut returned = job(folder.path(), &file);
+        returned.take(JobEvent::Started, clock::now(), "").expect("starts");
+        returned.give_back().expect("begins");
+        assert_eq!(place(&returned).expect("decided"), Place::GivenBack);
     }
 
     #[test]

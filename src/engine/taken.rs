@@ -121,18 +121,19 @@ impl TakenFiles {
         if let Some(taken) = self.unfinished(store, path, identity, names, but)? {
             return Ok(Some(taken));
         }
-        Self::done(store, path, identity, durable_fs::born_ns(path))
+        Self::done(store, path, identity, || durable_fs::born_ns(path))
     }
 
-    /// The same of a job that is done; the file was made then, where that is known.
+    /// The same of a job that is done. When the file was made, where that is known, is asked only if there is one: that opens it.
     pub(super) fn done(
         store: &Store,
         path: &Path,
         identity: &FileIdentity,
-        born: Option<i128>,
+        born: impl FnOnce() -> Option<i128>,
     ) -> Result<Option<TakenAs>, StoreError> {
         let Some(OtherNames { job: id, born_ns }) = store.other_names(identity)? else { return Ok(None) };
         // The number may be that of a file that was made since.
+        let born = born();
         if born.is_some() && born_ns.is_some() && born != born_ns {
             return Ok(None);
         }

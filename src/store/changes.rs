@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::backend::{self, Applied, Batch, Value};
@@ -57,6 +58,11 @@ enum Change {
     },
     Unclaim {
         job: JobId,
+    },
+    /// A job and its work, as long as it ended at that time: one that was taken up again stays.
+    ForgetEnded {
+        job: JobId,
+        finished_at: Option<Timestamp>,
     },
     /// A kept file's row, as it was and as it is to be.
     KeptAgain {
@@ -186,12 +192,13 @@ impl<'a> Changes<'a> {
     }
 
     /// Removes a job and its work; its ledger row stays.
-    pub(super) fn forget_job(&mut self, job: JobId) -> &mut Self {
-        self.remove(keys::of_job(keys::JOB, job)).remove(keys::of_job(keys::UNFINISHED, job));
-        for kind in [keys::SETTLED, keys::SHAPE] {
-            self.ask(Change::RemoveAll { prefix: keys::of_job(kind, job) });
-        }
-        self.forget_work(job).forget_failed_records(job, 0)
+    fn forget_job(&mut self, job: JobId) -> &mut Self {
+        forgetting(job).into_iter().fold(self, Self::ask)
+    }
+
+    /// The same for a job that has ended; nothing where it was taken up again since its row was read.
+    pub(super) fn forget_ended(&mut self, job: &Job) -> &mut Self {
+        self.ask(Change::ForgetEnded { job: job.id, finished_at: job.finished_at })
     }
 
     /// Makes the changes visible, all at once; durable after the next `Store::sync`.
@@ -265,6 +272,21 @@ impl<'a> Changes<'a> {
     }
 }
 
+/// What removes a job and its work.
+fn forgetting(job: JobId) -> [Change; 7] {
+    let row = |kind| Change::Remove { key: keys::of_job(kind, job) };
+    let all = |kind| Change::RemoveAll { prefix: keys::of_job(kind, job) };
+    [
+        row(keys::JOB),
+        row(keys::UNFINISHED),
+        all(keys::SETTLED),
+        all(keys::SHAPE),
+        row(keys::CHECKPOINT),
+        row(keys::INTENT),
+        Change::RemoveFailedRecords { job, from: 0 },
+    ]
+}
+
 /// The rows as they will be: what is staged over what is stored. What was read of it is expected to be so still.
 struct Staged<'a> {
     store: &'a Store,
@@ -284,6 +306,7 @@ impl Staged<'_> {
             Change::RemoveAll { prefix } => self.remove_all(prefix),
             Change::EndRetry { key, retry } => self.end_retry(key, *retry),
             Change::Unclaim { job } => self.remove_ledger_row(*job),
+            Change::ForgetEnded { job, finished_at } => self.forget_ended(*job, *finished_at),
             Change::KeptAgain { rows } => self.kept_again(&rows.0, &rows.1),
             Change::ForgetKept { job, prefix } => self.forget_kept(*job, prefix),
             Change::ForgetOtherNames { of, job } => self.remove_other_names(of, *job),
@@ -323,6 +346,14 @@ impl Staged<'_> {
             }
         }
         self.put(&key, &[])
+    }
+
+    fn forget_ended(&mut self, job: JobId, finished_at: Option<Timestamp>) -> Result<(), StoreError> {
+        let row = self.row::<Job>("job", &keys::of_job(keys::JOB, job))?;
+        if !row.is_some_and(|row| row.state.is_final() && row.finished_at == finished_at) {
+            return Ok(());
+        }
+        forgetting(job).iter().try_for_each(|change| self.stage(change))
     }
 
     fn forget_kept(&mut self, job: JobId, prefix: &Key) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! Forgetting what is done. What was not processed is never forgotten.
+//! Forgetting what is done. What failed is never forgotten, nor is what has failed records.
 
 use std::collections::BTreeSet;
 
@@ -23,27 +23,27 @@ impl Store {
     pub(crate) fn forget_finished(&self, before: Timestamp, all: bool) -> Result<u64, StoreError> {
         let before_ms = u64::try_from(before.as_millisecond()).unwrap_or(0);
         let mut forgotten = 0;
-        let mut ids = Vec::with_capacity(BATCH_JOBS);
+        let mut ended = Vec::with_capacity(BATCH_JOBS);
         for job in self.jobs() {
             let job = job?;
             if job.id.unix_ms() >= before_ms {
                 break; // ids sort by time: none from here on finished before
             }
             if may_be_forgotten(&job, before, all) && (all || self.has_settled(&job)?) {
-                ids.push(job.id);
+                ended.push(job);
             }
-            if ids.len() == BATCH_JOBS {
-                forgotten += self.forget_jobs(&mut ids)?;
+            if ended.len() == BATCH_JOBS {
+                forgotten += self.forget_ended(&mut ended)?;
             }
         }
-        Ok(forgotten + self.forget_jobs(&mut ids)?)
+        Ok(forgotten + self.forget_ended(&mut ended)?)
     }
 
     /// Removes ledger rows of sources that were done with before then, at most `max`; says how many. With them goes what deliveries are
     /// compared with.
     ///
-    /// The row of a job that is listed stays, and that of a file that may still lie where the job left it (kept, or ingested by hand). `removes_archived` tells of which rules
-    /// archived sources are going to be removed: those stay known.
+    /// The row of a job that is listed stays, and that of a file that may still lie where the job left it (kept, or ingested by hand).
+    /// `removes_archived` tells of which rules archived sources are going to be removed: those stay known.
     pub(crate) fn forget_ledger(
         &self,
         before: Timestamp,
@@ -134,11 +134,12 @@ impl Store {
         Ok(!is_open && settling::settled(&acts).count() >= self.failed_records_count(job.id)?)
     }
 
-    fn forget_jobs(&self, ids: &mut Vec<crate::model::job_id::JobId>) -> Result<u64, StoreError> {
-        let count = ids.len() as u64;
+    /// Jobs that ended when they were read; one that an operator has taken up again meanwhile stays.
+    fn forget_ended(&self, ended: &mut Vec<Job>) -> Result<u64, StoreError> {
+        let count = ended.len() as u64;
         let mut changes = self.change();
-        for id in ids.drain(..) {
-            changes.forget_job(id);
+        for job in ended.drain(..) {
+            changes.forget_ended(&job);
         }
         changes.apply()?;
         Ok(count)

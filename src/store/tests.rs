@@ -473,6 +473,23 @@ fn retention_forgets_what_is_done_and_nothing_unprocessed() {
     assert!(store.ledger(id(1)).expect("read").is_some());
 }
 
+/// An operator retries a job that was aborted long ago while retention walks over the rows.
+#[test]
+fn retention_leaves_a_job_that_is_taken_up_again_since_it_was_judged() {
+    let store = Store::in_memory();
+    let judged = completed(1);
+    let again = Job { finished_at: None, ..job(1) };
+    store.change().job(&judged).apply().expect("applied");
+    store.change().job(&again).failed_records(id(1), 0, &[failed(1, 5)]).apply().expect("is retried");
+    store.change().forget_ended(&judged).apply().expect("applied");
+    assert_eq!(store.job(id(1)).expect("read"), Some(again.clone()));
+    assert_eq!(store.unfinished_jobs().expect("read"), [again], "a restart finds it");
+    assert_eq!(store.failed_records(id(1)).count(), 1);
+    store.change().job(&judged).forget_ended(&judged).apply().expect("applied");
+    assert_eq!(store.job(id(1)).expect("read"), None);
+    assert_eq!(store.failed_records(id(1)).count(), 0);
+}
+
 #[test]
 fn snapshots_of_rules_go_when_no_job_refers_to_them() {
     let store = Store::in_memory();

@@ -52,6 +52,8 @@ pub(super) struct Candidate {
     /// When it is told that it is late; none: it was told, or never is.
     pub(super) late_at: Option<Instant>,
     pub(super) is_late: bool,
+    /// It is another name of what a job is done with, and hardly ever taken.
+    pub(super) waits_for_good: bool,
     /// Why it waits, and since when for that.
     pub(super) reason: Reason,
     pub(super) reason_since: Instant,
@@ -147,6 +149,7 @@ impl Candidate {
             reason: Cow::Borrowed("just seen"),
             late_at: None,
             is_late: false,
+            waits_for_good: false,
             reason_since: now,
             first_seen: now,
             size_since: now,
@@ -192,6 +195,7 @@ impl Candidate {
             self.see(identity, now);
             self.still_since = now;
             self.names_counted = None;
+            self.waits_for_good = false;
         }
         changed
     }

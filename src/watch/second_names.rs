@@ -40,12 +40,16 @@ impl Watcher {
         let seen = self.table.get(path)?.seen;
         let names = durable_fs::names_of(path).unwrap_or(1);
         if let Some(other) = (self.links.known.taken_as)(path, &seen, names) {
-            let pause = if other.is_done && !other.may_be_retried {
+            let is_for_good = other.is_done && !other.may_be_retried;
+            let pause = if is_for_good {
                 self.scan_every.max(FOR_GOOD_PAUSE)
             } else {
                 self.scan_every.min(NAME_PAUSE)
             };
             self.table.wait(path, now + pause, Cow::Owned(other.reason));
+            if is_for_good {
+                self.table.waits_for_good(path);
+            }
             return None;
         }
         let candidate = self.table.get_mut(path)?;

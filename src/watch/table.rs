@@ -50,6 +50,8 @@ pub(super) struct Table {
     arrivals: u64,
     by_marker: HashMap<PathBuf, HashSet<Arc<Path>>>,
     by_number: ByNumber,
+    /// Candidates that wait for good, in the order in which that was seen: they make room for others. Some are none any more.
+    for_good: VecDeque<Arc<Path>>,
     taken: Remembered,
     /// Files that the marker of their folder stood for.
     marked: Remembered,
@@ -118,14 +120,38 @@ impl Table {
         }
     }
 
-    /// Whether a rule may have one more candidate; if not, it is remembered that one was passed over.
+    /// Whether a rule may have one more candidate, in place of one that waits for good if need be: the next scan finds that one again. If
+    /// not, it is remembered that one was passed over.
     pub(super) fn has_room(&mut self, rule: usize) -> bool {
-        let has_room = self.counts.get(rule).is_some_and(|count| *count < self.room(*count));
+        let has_room = self.make_room(rule);
         if let Some(missed) = self.missed.get_mut(rule) {
             *missed |= !has_room;
             self.any_missed |= !has_room;
         }
         has_room
+    }
+
+    fn make_room(&mut self, rule: usize) -> bool {
+        while self.counts.get(rule).is_none_or(|count| *count >= self.room(*count)) {
+            let Some(path) = self.for_good.pop_front() else { return false };
+            let waits = |it: &Candidate| it.waits_for_good && it.phase == Phase::Waiting;
+            if self.files.get(&path).is_some_and(waits) {
+                self.remove(&path);
+            }
+        }
+        true
+    }
+
+    /// A candidate waits for what hardly ever comes.
+    pub(super) fn waits_for_good(&mut self, path: &Arc<Path>) {
+        let Some(candidate) = self.files.get_mut(path) else { return };
+        if !std::mem::replace(&mut candidate.waits_for_good, true) {
+            self.for_good.push_back(Arc::clone(path));
+        }
+        if self.for_good.len() > 2 * self.files.len() + 1024 {
+            let files = &self.files;
+            self.for_good.retain(|path| files.get(path).is_some_and(|candidate| candidate.waits_for_good));
+        }
     }
 
     /// Whether files were passed over and there is room for a good part of them now; asked once.
@@ -206,6 +232,7 @@ impl Table {
     pub(super) fn take_all(&mut self, queue_of: Vec<usize>) -> HashMap<Arc<Path>, Candidate> {
         let remembered = Self {
             arrivals: self.arrivals,
+            for_good: std::mem::take(&mut self.for_good),
             taken: std::mem::take(&mut self.taken),
             marked: std::mem::take(&mut self.marked),
             kept: std::mem::take(&mut self.kept),
@@ -457,6 +484,36 @@ mod tests {
         assert!(!table.room_for_missed());
         (0..=room / 2).for_each(|n| drop(table.remove(Path::new(&n.to_string()))));
         assert!(table.room_for_missed() && !table.room_for_missed());
+    }
+
+    /// Files that were ingested by hand and lie where they lay.
+    #[test]
+    fn files_that_wait_for_good_make_room_for_others_of_any_rule_and_only_they_do() {
+        for rules in [1, 2, 1000] {
+            let mut table = Table::new((0..rules).collect());
+            let (mut all, mut others) = (0, 0);
+            while table.has_room(0) {
+                let path = table.insert(Path::new(&all.to_string()), candidate(0, all));
+                if all % 2 == 0 {
+                    table.waits_for_good(&path);
+                    table.waits_for_good(&path);
+                }
+                all += 1;
+                assert!(all <= 3 * CANDIDATES_MAX as u64, "there is an end to it");
+            }
+            assert_eq!(table.files.keys().filter(|path| is_even(path)).count(), 0, "{rules}");
+            let last = rules - 1;
+            while others < 16 && table.has_room(last) {
+                table.insert(Path::new(&format!("new{others}")), candidate(last, all + others));
+                others += 1;
+            }
+            assert_eq!(others, if rules == 1 { 0 } else { 16 }, "{rules}");
+            assert!(table.files.len() <= CANDIDATES_MAX + 16 * rules);
+        }
+    }
+
+    fn is_even(path: &Path) -> bool {
+        path.to_str().and_then(|name| name.parse::<u64>().ok()).is_some_and(|number| number % 2 == 0)
     }
 
     #[test]
