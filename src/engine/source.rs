@@ -306,7 +306,7 @@ mod tests {
         let mut returned = job(folder.path(), &file);
         returned.take(JobEvent::Started, clock::now(), "").expect("starts");
         returned.give_back().expect("is on its way");
-        assert_eq!(place(&returned).expect("decided"), Place::NotClaimed);
+        assert_eq!(place(&returned).expect("decided"), Place::GivenBack);
         fs::write(folder.path().join("new"), "something else\n").expect("a newer file");
         durable_fs::rename_replace(&folder.path().join("new"), &file).expect("the newer file takes the name");
         assert_eq!(place(&returned).expect("decided"), Place::Changed);
