@@ -215,3 +215,47 @@ fn remove_hidden(rule: Option<Rule>, job: &Job, in_hand: Option<InHand>) {
         told.recv_timeout(LOOK_TAKES).ok(); // it ends without a word
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+
+    /// A job that waits, its source claimed.
+    fn held(world: &World) -> Job {
+        let mut job = world.job();
+        world.rename();
+        job.take(JobEvent::Started, clock::now(), "").expect("starts");
+        job.take(JobEvent::Hindered, clock::now(), "no key fits").expect("is held");
+        world.shared.save(&job).expect("writes");
+        job
+    }
+
+    #[test]
+    fn a_job_that_waits_is_ended_with_its_reason_and_its_source_left_with_and_without_a_service() {
+        for has_service in [true, false] {
+            let world = World::new();
+            let job = held(&world);
+            let partial = world.partial_of(&job);
+            let stages = has_service.then_some(&world.shared);
+            abandon(&world.shared.store, stages, job.id, "the key is lost", "root").expect("is ended");
+            let row = world.row(&job).expect("its row stays");
+            assert_eq!(row.state, JobState::Aborted);
+            let said = Abandoned { by: "root".to_owned(), reason: "the key is lost".to_owned() };
+            assert_eq!(row.abandoned.as_ref(), Some(&said));
+            assert!(row.remarks().any(|remark| remark == "nothing of it was published"), "{row:#?}");
+            assert!(world.claimed().try_exists().expect("looks"), "its source is left where it is");
+            assert!(!partial.try_exists().expect("looks"), "what is hidden never appears");
+        }
+    }
+
+    #[test]
+    fn a_job_that_goes_on_is_not_abandoned_and_stays_as_it_is() {
+        let world = World::new();
+        let job = world.job();
+        let refused =
+            abandon(&world.shared.store, None, job.id, "no patience", "root").expect_err("it goes on");
+        assert!(refused.error.message.contains("waits for nothing"), "{}", refused.error);
+        assert_eq!(world.row(&job), Some(job));
+    }
+}

@@ -212,3 +212,52 @@ fn with_stages<T>(stages: Option<&Arc<Shared>>, done: Result<T, Trouble>) -> Res
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::{World, failed_record};
+    use crate::model::job_state::JobEvent;
+
+    /// A completed job with two failed records.
+    fn completed(world: &World) -> Job {
+        let mut job = world.job();
+        for event in [JobEvent::Started, JobEvent::AccountBalanced, JobEvent::Published, JobEvent::Retired] {
+            job.take(event, clock::now(), "").expect("goes on");
+        }
+        job.account.records_failed = 2;
+        let records = [failed_record(1, "no number"), failed_record(2, "no date")];
+        world.shared.store.change().job(&job).failed_records(job.id, 0, &records).apply().expect("writes");
+        job
+    }
+
+    fn drop_them(world: &World, job: &Job, numbers: Option<&Numbers>) -> Result<JobId, Trouble> {
+        give_up(&world.shared.store, None, job.id, numbers, "known bad", "root")
+    }
+
+    #[test]
+    fn each_failed_record_is_given_up_once_and_one_that_is_not_there_never() {
+        let world = World::new();
+        let job = completed(&world);
+        let of = |number| Numbers::of(vec![(number, number)]);
+        drop_them(&world, &job, Some(&of(1))).expect("it is there");
+        let refused = drop_them(&world, &job, Some(&of(1))).expect_err("it was given up");
+        assert!(refused.error.message.contains("nothing was done"), "{}", refused.error);
+        let refused = drop_them(&world, &job, Some(&of(3))).expect_err("there are two");
+        assert!(refused.error.message.contains("no failed record 3"), "{}", refused.error);
+        drop_them(&world, &job, None).expect("one is left");
+        drop_them(&world, &job, None).expect_err("none is left");
+        let acts = world.shared.store.settlements(job.id).expect("reads");
+        let records: Vec<_> = acts.into_iter().map(|act| act.records).collect();
+        assert_eq!(records, [of(1), of(2)]);
+    }
+
+    #[test]
+    fn nothing_is_decided_on_records_of_a_job_that_is_not_completed() {
+        let world = World::new();
+        let job = world.job();
+        let refused = drop_them(&world, &job, None).expect_err("it is queued");
+        assert!(refused.error.message.contains("stay as they are"), "{}", refused.error);
+        assert!(world.shared.store.settlements(job.id).expect("reads").is_empty());
+    }
+}
