@@ -23,10 +23,12 @@ const WAITING_MAX: usize = 250_000;
 const UNFIT: &str = "does not fit this file (`landfall jobs` has what differs)";
 
 /// Files that were given back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct GivenBack {
     early: Mutex<Remembered<FileIdentity>>,
     unfit: Mutex<Unfits>,
+    /// Whether a number tells which file lies at a path, for as long as it is there.
+    has_lasting_number: fn(&Path) -> bool,
 }
 
 /// Files whose checksums do not fit.
@@ -36,7 +38,7 @@ struct Unfits {
     until: HashMap<Print, Instant>,
     /// The oldest first, with those that wait no more.
     order: VecDeque<Print>,
-    told: Remembered<(FileIdentity, Unfit)>,
+    told: Remembered<(Print, Unfit)>,
 }
 
 type Print = [u8; 16];
@@ -78,8 +80,8 @@ impl GivenBack {
     pub(super) fn forget(&self, path: &Path) {
         lock(&self.early).files.remove(path);
         let mut unfit = lock(&self.unfit);
-        if let Some((_, (identity, was))) = unfit.told.files.remove(path) {
-            unfit.until.remove(&print(path, &identity, &was.text));
+        if let Some((_, (print, _))) = unfit.told.files.remove(path) {
+            unfit.until.remove(&print);
         }
     }
 
@@ -91,38 +93,44 @@ impl GivenBack {
         unfit: &Unfit,
         at_most: Duration,
     ) -> bool {
-        let (now, print) = (Instant::now(), print(path, identity, &unfit.text));
+        let (now, print) = (Instant::now(), self.print(path, identity, &unfit.text));
         let mut unfits = lock(&self.unfit);
         if let Some(until) = unfits.until.get(&print) {
             return now < *until;
         }
         unfits.add(print, now.checked_add(at_most).unwrap_or(now));
-        unfits.told.add(path, (*identity, unfit.clone()));
+        unfits.told.add(path, (print, unfit.clone()));
         true
     }
 
     /// Why a file waits that lies beside a checksum of this text.
     pub(super) fn waits_for(&self, path: &Path, identity: &FileIdentity, text: &[u8]) -> Option<String> {
-        let text = blake3::hash(text);
+        let print = self.print(path, identity, &blake3::hash(text));
         let unfits = lock(&self.unfit);
-        let told = unfits.told.files.get(path).filter(|(_, (before, unfit))| {
-            unfit.text == text && durable_fs::is_same_content(path, identity, before)
-        });
-        let known = told.map_or(identity, |(_, (before, _))| before);
-        let until = unfits.until.get(&print(path, known, &text))?;
+        let until = unfits.until.get(&print)?;
+        let told = unfits.told.files.get(path).filter(|(_, (told, _))| *told == print);
         (Instant::now() < *until)
             .then(|| told.map_or_else(|| UNFIT.to_owned(), |(_, (_, unfit))| unfit.why.clone()))
     }
+
+    /// Of a file and the text of its checksum, as a file that is given back has it: a rename changes neither. A number counts only where it
+    /// lasts: elsewhere each one that a file is dealt would let it wait anew, for ever.
+    fn print(&self, path: &Path, identity: &FileIdentity, text: &blake3::Hash) -> Print {
+        let number = if (self.has_lasting_number)(path) { identity.inode } else { 0 };
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(text.as_bytes()).update(&number.to_le_bytes()).update(&identity.size.to_le_bytes());
+        hasher.update(&identity.mtime_ns.to_le_bytes()).update(path.as_os_str().as_encoded_bytes());
+        let mut print = Print::default();
+        hasher.finalize_xof().fill(&mut print);
+        print
+    }
 }
 
-/// Of a file and the text of its checksum, as a file that is given back has it: a rename changes neither.
-fn print(path: &Path, identity: &FileIdentity, text: &blake3::Hash) -> Print {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(text.as_bytes()).update(&identity.inode.to_le_bytes()).update(&identity.size.to_le_bytes());
-    hasher.update(&identity.mtime_ns.to_le_bytes()).update(path.as_os_str().as_encoded_bytes());
-    let mut print = Print::default();
-    hasher.finalize_xof().fill(&mut print);
-    print
+impl Default for GivenBack {
+    fn default() -> Self {
+        let has_lasting_number = durable_fs::is_known_by_number;
+        Self { early: Mutex::default(), unfit: Mutex::default(), has_lasting_number }
+    }
 }
 
 impl Unfits {
@@ -197,6 +205,24 @@ mod tests {
         assert!(given_back.waits(path, &file(1), &unfit("a"), Duration::ZERO));
         assert_eq!(why(&file(1), "a"), None, "it is tried once more");
         assert!(!given_back.waits(path, &file(1), &unfit("a"), long), "and fails then");
+    }
+
+    /// A file on sshfs, exFAT or SMB may be dealt another number while it waits, by each of its claims, and when it is given back.
+    #[test]
+    fn where_numbers_do_not_last_a_file_that_does_not_fit_waits_no_longer_for_each_number_that_it_is_dealt() {
+        let given_back = GivenBack { has_lasting_number: |_| false, ..GivenBack::default() };
+        let (path, long) = (Path::new("in/pay.csv"), Duration::from_hours(1));
+        assert!(given_back.waits(path, &file(1), &unfit("a"), Duration::ZERO));
+        assert!(
+            !given_back.waits(path, &file(2), &unfit("a"), long),
+            "its time is over, whatever its number"
+        );
+        given_back.forget(path);
+        assert!(given_back.waits(path, &file(3), &unfit("a"), long));
+        let why = |file: &FileIdentity, text: &str| given_back.waits_for(path, file, text.as_bytes());
+        assert_eq!(why(&file(4), "a").as_deref(), Some("does not fit"));
+        let longer = FileIdentity { size: 2, ..file(4) };
+        assert_eq!((why(&longer, "a"), why(&file(4), "b")), (None, None), "one of them is another");
     }
 
     #[test]
