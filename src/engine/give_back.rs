@@ -5,6 +5,7 @@
 use super::by_hand;
 use super::companions::{return_companions, take_companions};
 use super::gone;
+use super::held::EndedEarly;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
@@ -78,9 +79,20 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     job.take(JobEvent::GivenBack, clock::now(), &told)?;
     job.error = None;
     job.account = Account::default(); // the file comes again
-    let was_held = shared.claims.held.has(&job.source.identity);
-    job.is_gone |= was_held; // until it does: see `gone::came_again`
-    let again = shared.claims.held.give_back(&job.source.identity, job.id);
+    let ended = tell_as_gone(shared, job);
+    write_end(shared, job)?;
+    shared.claims.taken.leave(job);
+    shared.claims.came_back(job);
+    shared.dispatch.forget_back_off(job.id);
+    tell_again(shared, job, ended)?;
+    shared.delivery_decided(job.id);
+    events::given_back(job, why, way.as_deref());
+    shared.claims.answer(job.source.path.as_path(), Answer::NotYet); // whatever lies there is a candidate
+    Ok(())
+}
+
+/// The end of its row.
+fn write_end(shared: &Shared, job: &Job) -> Result<(), Trouble> {
     let row = LedgerRow::of(job, LedgerOutcome::GivenBack);
     let mut changes = shared.store.change();
     changes.job(job).ledger(&row, false).forget_work(job.id);
@@ -92,36 +104,94 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
         }
     }
     changes.forget_failed_records(job.id, 0).apply()?;
-    shared.store.sync()?;
-    shared.claims.taken.leave(job);
-    shared.claims.came_back(job);
-    shared.dispatch.forget_back_off(job.id);
-    if job.is_gone && was_held && !shared.claims.held.is_told_gone_by(job.id) {
+    Ok(shared.store.sync()?)
+}
+
+/// What is held of its source, or was gone, this job tells as gone until it comes again.
+fn tell_as_gone(shared: &Shared, job: &mut Job) -> EndedEarly {
+    let ended = shared.claims.held.end_early(&job.source.identity, job.id, job.is_gone);
+    job.is_gone |= ended.was_held; // until it comes again: see `gone::came_again`
+    ended
+}
+
+/// Once the row has its end: what came again, or was opened for this job since it told it as gone, is told by who reads it.
+fn tell_again(shared: &Shared, job: &mut Job, ended: EndedEarly) -> Result<(), Trouble> {
+    let held = &shared.claims.held;
+    // A file that nobody claims beside us is remembered by none.
+    let is_remembered = ended.was_held || held.intake.get().is_some();
+    if job.is_gone && is_remembered && !held.is_told_gone_by(job.id) {
         job.is_gone = false;
         shared.store.change().job(job).apply()?;
     }
-    if let Some(again) = again
-        && !shared.claims.held.offer(again.clone())
+    if let Some(again) = ended.again
+        && !held.offer(again.clone())
     {
-        shared.claims.held.forget_unread(&again.identity);
+        held.forget_unread(&again.identity);
     }
-    // It was opened for this job between that look and its row's end: nobody else reads it, and nothing else lets go of it.
-    if !was_held && let Some(since) = shared.claims.held.held_since(&job.source.identity) {
+    // Nobody else reads it, and nothing else lets go of it.
+    if let Some(since) = held.held_since(&job.source.identity) {
         gone::offer_held(shared, &since);
     }
-    shared.delivery_decided(job.id);
-    events::given_back(job, why, way.as_deref());
-    shared.claims.answer(job.source.path.as_path(), Answer::NotYet); // whatever lies there is a candidate
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::sync::mpsc::sync_channel;
+
     use super::*;
-    use crate::engine::retrieval;
+    use crate::engine::held::Hold;
     use crate::engine::tests::World;
+    use crate::engine::{intake, retrieval, take_held};
     use crate::model::identity::FileIdentity;
     use crate::model::job_state::JobState;
+    use crate::watch::Offer;
+
+    /// Goal: whenever a live rule takes the file of a shadow's job that ends early, one row tells of it: neither none nor two.
+    /// Method: the file is held at each place of the end, and what is offered of it is taken up at each place from there on.
+    #[test]
+    fn a_file_that_is_taken_away_while_its_job_ends_early_is_told_once_whenever_that_is() {
+        for is_gone in [false, true] {
+            for held_at in 0..=3 {
+                (held_at..=4).for_each(|taken_at| is_told_once(is_gone, held_at, taken_at));
+            }
+        }
+    }
+
+    fn is_told_once(is_gone: bool, held_at: u32, taken_at: u32) {
+        let world = World::with("source = { on_success = \"keep\" }");
+        let (shared, path) = (&world.shared, world.source());
+        let (intake, offers) = sync_channel(8);
+        shared.claims.held.intake.set(intake).expect("there is none");
+        let identity = durable_fs::identity_at(&path).expect("looks").expect("a file");
+        let offer = Offer::going(&world.rule(), &path, identity, std::collections::BTreeMap::new());
+        intake::take_batch(shared, vec![offer.clone()]).expect("claims");
+        let mut job = shared.store.unfinished_jobs().expect("reads").pop().expect("there is one");
+        let file = File::open(&path).expect("opens");
+        durable_fs::remove_file(&path).expect("the live rule takes it");
+        let at = |place: u32| {
+            if place == held_at {
+                assert_eq!(shared.claims.held.hold(&offer, file.try_clone().expect("opens")), Hold::Held);
+                gone::offer_held(shared, &offer);
+            }
+            let batches = offers.try_iter().take(if place >= taken_at { usize::MAX } else { 0 });
+            batches.for_each(|batch| take_held::take_offered(shared, batch).expect("takes"));
+        };
+        at(0);
+        job.is_gone = is_gone;
+        job.take(JobEvent::GivenBack, clock::now(), "").expect("ends");
+        let ended = tell_as_gone(shared, &mut job);
+        at(1);
+        write_end(shared, &job).expect("writes");
+        at(2);
+        tell_again(shared, &mut job, ended).expect("tells");
+        at(3);
+        at(4);
+        let rows: Vec<Job> = shared.store.jobs().collect::<Result<_, _>>().expect("reads");
+        let telling = rows.iter().filter(|job| job.is_gone || !job.state.is_final()).count();
+        assert_eq!(telling, 1, "gone {is_gone}, held at {held_at}, taken up at {taken_at}: {rows:#?}");
+    }
 
     #[test]
     fn a_source_that_vanished_before_it_was_given_back_is_lost_and_not_called_given_back() {

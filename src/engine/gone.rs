@@ -58,7 +58,13 @@ pub(super) fn note_as(
 
 /// A file has a job again: what told that it is gone tells that it came again.
 pub(super) fn came_again(shared: &Shared, identity: &FileIdentity) {
-    let Some(id) = shared.claims.held.came_again(identity) else { return };
+    if let Some(id) = shared.claims.held.came_again(identity) {
+        comes_again(shared, id);
+    }
+}
+
+/// This job does not tell its file as gone any more.
+fn comes_again(shared: &Shared, id: JobId) {
     let changed = shared.store.job(id).and_then(|job| match job {
         // Else it is ending just now, and sees by itself that its file came again.
         Some(job) if job.state.is_final() => {
@@ -82,10 +88,13 @@ pub(super) fn offer_held(shared: &Shared, offer: &Offer) {
 
 /// Tells of a file of which no job does.
 pub(super) fn note_gone(shared: &Shared, offer: &Offer, why: &str) {
-    if job_of(shared, offer).is_none() {
-        let id = new_id(shared);
-        shared.claims.held.remember_gone(&offer.identity, id);
-        note_as(id, shared, &offer.rule, &offer.path, &offer.identity, &offer.vars, why);
+    let id = new_id(shared);
+    if job_of(shared, offer).is_some() || !shared.claims.held.tell_gone(&offer.identity, id) {
+        return;
+    }
+    note_as(id, shared, &offer.rule, &offer.path, &offer.identity, &offer.vars, why);
+    if !shared.claims.held.is_told_gone_by(id) {
+        comes_again(shared, id); // it did, before there was a row
     }
 }
 

@@ -61,6 +61,15 @@ enum Told {
     Gone { job: JobId, is_back: bool },
 }
 
+/// What the end of a job that ends early finds of its file, and what tells of it from then on.
+#[derive(Debug, PartialEq)]
+pub(super) struct EndedEarly {
+    /// It was held: this job tells it as gone until it comes again.
+    pub was_held: bool,
+    /// It came already, and was taken away: that is to be offered once the row has the job's end.
+    pub again: Option<Offer>,
+}
+
 /// What became of a file that is to be held.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Hold {
@@ -88,17 +97,28 @@ impl Files {
         if self.remembered.iter().any(|other| other.told == Told::Read && is_same(&other.identity)) {
             return Hold::Known;
         }
+        if self.open.len() >= HELD_MAX {
+            return Hold::NoRoom;
+        }
         for other in self.remembered.iter_mut().filter(|other| other.identity == identity) {
             if let Told::Gone { is_back, .. } = &mut other.told {
                 *is_back = true; // not everywhere a rename changes something
             }
         }
-        if self.open.len() >= HELD_MAX {
-            return Hold::NoRoom;
-        }
         self.open.insert(identity, Held { file, offer: offer.clone(), again: None });
         self.remember(identity, Told::Read);
         Hold::Held
+    }
+
+    fn knows_renamed(&self, identity: &FileIdentity) -> bool {
+        let is_it = |other: &FileIdentity| other != identity && other.same_content(identity);
+        let is_read = |other: &Remembered| other.told == Told::Read && is_it(&other.identity);
+        self.open.keys().any(is_it) || self.remembered.iter().any(is_read)
+    }
+
+    fn is_late(&self, identity: &FileIdentity) -> bool {
+        let is_gone = |told| matches!(told, Told::Gone { is_back: false, .. });
+        self.remembered.iter().any(|other| other.identity == *identity && is_gone(other.told))
     }
 
     /// No job reads it any more.
@@ -115,15 +135,34 @@ impl HeldSources {
         lock(&self.files).hold(offer, file)
     }
 
-    /// This job tells of a file that nobody reads.
-    pub(super) fn remember_gone(&self, identity: &FileIdentity, job: JobId) {
-        lock(&self.files).remember(*identity, Told::Gone { job, is_back: false });
+    /// This job is going to tell of a file that nobody reads. False: another one does already, and no job was made of it since.
+    pub(super) fn tell_gone(&self, identity: &FileIdentity, job: JobId) -> bool {
+        let mut files = lock(&self.files);
+        let known = files.remembered.iter_mut().filter(|other| other.identity.same_content(identity));
+        let told = known.map(|other| &mut other.told).find(|told| **told != Told::Read);
+        if let Some(Told::Gone { is_back, .. }) = told {
+            *is_back = false;
+            return false;
+        }
+        files.remember(*identity, Told::Gone { job, is_back: false });
+        true
     }
 
-    /// Whether an offer of it comes late: it was taken away, and told as gone, or to come again.
-    pub(super) fn is_late(&self, identity: &FileIdentity) -> bool {
-        let is_gone = |told| matches!(told, Told::Gone { is_back: false, .. });
-        lock(&self.files).remembered.iter().any(|other| other.identity == *identity && is_gone(other.told))
+    /// Whether an offer of it comes to nothing: it is read, or was, as it was before a rename; or it comes late, of a file that was taken away
+    /// and is told as gone, or to come again.
+    pub(super) fn is_told(&self, identity: &FileIdentity) -> bool {
+        let files = lock(&self.files);
+        files.knows_renamed(identity) || files.is_late(identity)
+    }
+
+    /// Lets go of what is held, if it is told without.
+    pub(super) fn forget_told(&self, identity: &FileIdentity) -> bool {
+        let mut files = lock(&self.files);
+        let is_told = files.knows_renamed(identity) || files.is_late(identity);
+        let held = if is_told { files.open.remove(identity) } else { None };
+        drop(files);
+        drop(held); // without the lock: a close may hang
+        is_told
     }
 
     /// The job that told a file as gone of which there is a job again.
@@ -144,15 +183,9 @@ impl HeldSources {
 
     /// Whether a row tells of it, or will, as it was or renamed: a rename changes its ctime, and for a moment the file has its old name.
     pub(super) fn knows(&self, identity: &FileIdentity) -> bool {
-        lock(&self.files).remembered.iter().any(|other| other.identity.same_content(identity))
-    }
-
-    /// Whether its content is read, or was, under an identity that is another by its rename alone.
-    pub(super) fn knows_renamed(&self, identity: &FileIdentity) -> bool {
-        let is_it = |other: &Remembered| {
-            other.told == Told::Read && other.identity != *identity && other.identity.same_content(identity)
-        };
-        lock(&self.files).remembered.iter().any(is_it)
+        let files = lock(&self.files);
+        let mut known = files.open.keys().chain(files.remembered.iter().map(|other| &other.identity));
+        known.any(|other| other.same_content(identity))
     }
 
     /// The file, from its beginning, if it is held. One reader at a time: they share their place.
@@ -176,13 +209,18 @@ impl HeldSources {
         drop(held);
     }
 
-    /// Its job ends early, and tells it as gone until it comes again: before its row says so, else late offers of it would be taken. Where it
-    /// came already, and was taken away, that is to be offered once the row does.
-    pub(super) fn give_back(&self, identity: &FileIdentity, job: JobId) -> Option<Offer> {
+    /// Its job ends early. Decided at once, and before its row says so: what is held is told as gone by this job until it comes again, else
+    /// late offers of it would be taken; so is what it found to be gone (`is_gone`), or who opened it just before would tell of it, too.
+    pub(super) fn end_early(&self, identity: &FileIdentity, job: JobId, is_gone: bool) -> EndedEarly {
         let mut files = lock(&self.files);
-        let Held { file, again, .. } = files.drop_read(identity)?;
+        let Some(Held { file, again, .. }) = files.drop_read(identity) else {
+            if is_gone && self.intake.get().is_some() {
+                files.remember(*identity, Told::Gone { job, is_back: false });
+            }
+            return EndedEarly { was_held: false, again: None };
+        };
         files.remember(*identity, Told::Gone { job, is_back: false });
-        again.filter(|again| files.hold(again, file) == Hold::Held)
+        EndedEarly { was_held: true, again: again.filter(|again| files.hold(again, file) == Hold::Held) }
     }
 
     /// What was held for a job that had let go of it by then, as it was before: is it to be offered once more? Who offered it found it to be
@@ -245,7 +283,7 @@ mod tests {
             file.read_to_string(&mut text).expect("reads");
             assert_eq!(text, whole);
         }
-        assert!(held.knows(&offer.identity) && !held.knows_renamed(&offer.identity));
+        assert!(held.knows(&offer.identity) && !held.is_told(&offer.identity));
         held.forget(&offer.identity);
         assert!(!held.has(&offer.identity) && held.knows(&offer.identity), "the watch may see it only now");
     }
@@ -257,16 +295,19 @@ mod tests {
         held.hold(&first, opened(&world));
         held.forget_unread(&first.identity);
         assert!(!held.has(&first.identity) && !held.knows(&first.identity));
-        held.remember_gone(&first.identity, job());
+        assert!(held.tell_gone(&first.identity, job()));
         let again = renamed(&first);
-        assert!(held.knows(&again.identity) && !held.knows_renamed(&again.identity));
-        assert!(held.is_late(&first.identity) && !held.is_late(&again.identity));
+        assert!(!held.tell_gone(&again.identity, JobId::from_parts(2, 2)), "another job tells of it");
+        assert!(
+            held.knows(&again.identity) && held.is_told(&first.identity) && !held.is_told(&again.identity)
+        );
         assert_eq!(held.hold(&again, opened(&world)), Hold::Held);
         assert_eq!((held.came_again(&again.identity), held.came_again(&again.identity)), (Some(job()), None));
-        held.remember_gone(&first.identity, job());
+        assert!(held.tell_gone(&first.identity, job()));
         held.forget_unread(&again.identity);
         assert_eq!(held.hold(&first, opened(&world)), Hold::Held);
-        assert!(!held.is_late(&first.identity), "it is there again, and looks as it was");
+        assert!(!held.forget_told(&first.identity), "it is there again, and looks as it was");
+        assert!(held.has(&first.identity));
     }
 
     #[test]
@@ -280,13 +321,41 @@ mod tests {
         held.hold(&first, opened(&world));
         assert_eq!(held.hold(&again, opened(&world)), Hold::Known, "the same content");
         assert_eq!(held.held_since(&first.identity), Some(first.clone()));
-        assert_eq!(held.give_back(&first.identity, job()), Some(again.clone()));
+        let ended = held.end_early(&first.identity, job(), false);
+        assert_eq!(ended, EndedEarly { was_held: true, again: Some(again.clone()) });
         assert_eq!(held.held_since(&first.identity), None);
         assert!(held.is_told_gone_by(job()) && held.offer(again.clone()));
         assert_eq!(offers.try_recv().expect("is offered"), std::slice::from_ref(&again));
         assert!(held.has(&again.identity) && !held.has(&first.identity));
-        assert!(!held.knows_renamed(&again.identity), "nobody takes it for one that was read");
+        assert!(!held.is_told(&again.identity), "nobody takes it for one that was read");
         held.forget(&again.identity);
         assert_eq!(held.hold(&renamed(&again), opened(&world)), Hold::Known, "it was read to its end");
+    }
+
+    #[test]
+    fn what_a_job_found_to_be_gone_it_tells_until_it_is_held_and_only_beside_who_claims() {
+        let world = World::new();
+        let first = offer(&world);
+        let held = HeldSources::default();
+        assert!(!held.end_early(&first.identity, job(), true).was_held);
+        assert!(!held.is_told(&first.identity), "nobody claims beside this one: it may come again as it was");
+        held.intake.set(sync_channel(1).0).expect("there is none");
+        assert!(!held.end_early(&first.identity, job(), true).was_held);
+        assert!(held.is_told(&first.identity));
+        assert_eq!(held.hold(&first, opened(&world)), Hold::Held);
+        assert_eq!(held.came_again(&first.identity), Some(job()));
+    }
+
+    #[test]
+    fn a_file_that_finds_no_room_is_told_as_gone_once() {
+        let world = World::new();
+        let (held, first) = (HeldSources::default(), offer(&world));
+        assert!(held.tell_gone(&first.identity, job()));
+        for inode in 0..HELD_MAX as u64 {
+            let identity = FileIdentity { inode, device: 0, ..first.identity };
+            assert_eq!(held.hold(&Offer { identity, ..first.clone() }, opened(&world)), Hold::Held);
+        }
+        assert_eq!(held.hold(&first, opened(&world)), Hold::NoRoom);
+        assert!(!held.tell_gone(&first.identity, JobId::from_parts(2, 2)));
     }
 }

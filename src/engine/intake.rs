@@ -133,10 +133,7 @@ fn is_kept(offer: &Offer) -> bool {
 /// cannot be told.
 fn is_known(shared: &Shared, offer: &Offer) -> bool {
     match shared.store.kept(&offer.path.as_path().into(), &offer.identity) {
-        Ok(None)
-            if shared.claims.held.knows_renamed(&offer.identity)
-                || shared.claims.held.is_late(&offer.identity) =>
-        {
+        Ok(None) if shared.claims.held.is_told(&offer.identity) => {
             shared.claims.answer(&offer.path, Answer::Taken);
         }
         Ok(None) => return false,

@@ -9,6 +9,7 @@ use super::gone::{TOO_MANY, job_of, note_gone, offer_held};
 use super::handle::Engine;
 use super::held::Hold;
 use super::shared::Shared;
+use super::trouble::Trouble;
 use super::{intake, threads};
 use crate::durable_fs;
 use crate::watch::Offer;
@@ -95,28 +96,36 @@ pub(super) fn take_held(shared: &Arc<Shared>, offers: &Receiver<Vec<Offer>>) {
         if shared.stop.is_asked() {
             return;
         }
-        let offered = batch.clone();
-        if let Err(trouble) = intake::take_batch(shared, batch)
-            && trouble.is_poisoned()
-        {
+        if let Err(trouble) = take_offered(shared, batch) {
             shared.fail_for_good(trouble.error);
             return;
         }
-        for offer in &offered {
-            match job_of(shared, offer) {
-                Some(job) if !job.state.is_final() => {} // its end lets go of it
-                Some(_) => shared.claims.held.forget(&offer.identity),
-                None => let_go(shared, offer),
-            }
+    }
+}
+
+/// Makes jobs of a batch; fails where the store does.
+pub(super) fn take_offered(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), Trouble> {
+    let offered = batch.clone();
+    if let Err(trouble) = intake::take_batch(shared, batch)
+        && trouble.is_poisoned()
+    {
+        return Err(trouble);
+    }
+    for offer in &offered {
+        match job_of(shared, offer) {
+            Some(job) if !job.state.is_final() => {} // its end lets go of it
+            Some(_) => shared.claims.held.forget(&offer.identity),
+            None => let_go(shared, offer),
         }
     }
+    Ok(())
 }
 
 /// No job was made of it.
 fn let_go(shared: &Shared, offer: &Offer) {
     let held = &shared.claims.held;
-    if held.knows_renamed(&offer.identity) || held.is_late(&offer.identity) {
-        return held.forget(&offer.identity); // it was read, or is told as gone
+    if held.forget_told(&offer.identity) {
+        return; // it was read, or is told as gone
     }
     if !shared.rules.takes_files(&offer.rule.name, &offer.vars) {
         return held.forget_unread(&offer.identity); // it is nothing to this rule any more
