@@ -128,6 +128,91 @@ fn a_file_that_is_refused_holds_up_neither_the_others_nor_the_marker() {
     assert_eq!(world.files("out"), ["one-a.main", "one-z.main"]);
 }
 
+/// A backup by hard links and a change of rights set the time of a file's last change, and are nothing that its sender did.
+#[test]
+fn what_was_done_to_files_of_a_marker_while_the_service_was_down_lets_none_of_them_wait_for_another_one() {
+    let world = World::new(RULE);
+    world.sh("mkdir -p in/one backup");
+    for name in ["made", "gone", "rights"] {
+        world.write(format!("in/one/{name}.txt"), name);
+    }
+    world.sh("ln in/one/gone.txt backup/gone");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.landfall(&["pause", "--rule", support::RULE]).done();
+    world.write("in/one/_SUCCESS", "");
+    for name in ["made", "gone", "rights"] {
+        waits_for(&mut service, &world, &format!("in/one/{name}.txt"), "paused by");
+    }
+    service.stop();
+    world.sh("sleep 0.02; ln in/one/made.txt backup/made; rm backup/gone; chmod 600 in/one/rights.txt");
+    world.write("in/one/later.txt", "later");
+    let mut service = world.start();
+    world.landfall(&["resume", "--rule", support::RULE]).done();
+    service.wait_until("they go with their marker", || (archived(&world, "one").len() == 4).then_some(()));
+    waits_for(&mut service, &world, "in/one/later.txt", "for its marker");
+    service.stop();
+    assert_eq!(archived(&world, "one"), ["_SUCCESS", "gone.txt", "made.txt", "rights.txt"]);
+}
+
+/// A file that has other names once its service starts again is given back, if its job had not begun.
+#[test]
+fn a_file_that_is_given_back_after_a_restart_needs_no_marker_again_through_further_restarts() {
+    let gated = "pipeline = [{ step = \"exec\", command = [\"./gate\"], timeout = \"60s\" }]";
+    let rule = RULE.replace("300ms", "2s"); // what is given back is not taken before the kill
+    let world = World::with_service("workers = 1", &format!("{rule}{gated}"));
+    world.write("gate", "#!/bin/sh\n[ -e go ] || exec sleep 60\nexec cat\n");
+    world.sh("chmod +x gate; mkdir backup");
+    for number in 0..FILES {
+        world.write(format!("in/one/{number}.txt"), format!("{number}\n"));
+    }
+    world.write("in/one/_SUCCESS", "");
+    let mut service = world.start();
+    let unbegun = || world.jobs().iter().filter(|job| job["state"] == "queued").count();
+    service.wait_until("all are claimed, and some have not begun", || {
+        (world.jobs().len() == FILES && unbegun() >= FILES - 16).then_some(())
+    });
+    service.kill();
+    world.sh("sleep 0.02; for f in in/one/.landfall/*.txt; do ln $f backup; done");
+    let mut service = world.start();
+    service.wait_until("those are given back, the last one with the marker", || {
+        (world.has("in/one/_SUCCESS") && given_back(&world) > 0).then_some(())
+    });
+    service.kill();
+    world.sh("sleep 0.02; chmod 640 in/one/*.txt");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    service.kill();
+    world.sh("sleep 0.02; chmod 600 in/one/*.txt || true"); // perhaps they are claimed again
+    world.write("go", "");
+    let mut service = world.start();
+    service.wait_until("all are archived", || (archived(&world, "one").len() == FILES + 1).then_some(()));
+    service.stop();
+    assert_eq!(world.files("out").len(), FILES);
+}
+
+/// More than may run at once.
+const FILES: usize = 20;
+
+fn given_back(world: &World) -> usize {
+    world.files("in/one").iter().filter(|name| !name.starts_with(['.', '_'])).count()
+}
+
+/// What nobody saw before may have been written anew behind the marker, with its old time set back: it is waited for, and told how it is taken.
+#[test]
+fn a_file_that_was_never_seen_and_was_changed_behind_its_marker_waits_and_says_what_lets_it_go() {
+    let world = World::new(RULE);
+    world.write("in/one/a.txt", "a");
+    world.write("in/one/_SUCCESS", "");
+    world.sh("mkdir backup; sleep 0.02; ln in/one/a.txt backup/a");
+    let mut service = world.start();
+    waits_for(&mut service, &world, "in/one/a.txt", "if it is of that one's batch, `touch` that one");
+    world.landfall(&["jobs"]).done().says(&["in/one/a.txt", "`touch` that one"]);
+    world.sh("touch in/one/_SUCCESS");
+    service.wait_until("both are archived", || (archived(&world, "one").len() == 2).then_some(()));
+    service.stop();
+}
+
 /// Goal: a kill at any moment loses and doubles nothing, and lets the marker go neither before the last file nor never.
 /// Method: many small batches, each with kills in between.
 #[test]

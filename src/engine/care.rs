@@ -193,6 +193,9 @@ fn forget_ledger_after(shared: &Shared, looks: Arc<()>) {
 
 fn forget_ledger(shared: &Shared) {
     let Some(before) = clock::ago(shared.service.ledger_retention) else { return };
+    if let Err(error) = shared.store.forget_marked(before, LEDGER_ROWS_MAX) {
+        tracing::warn!(%error, "old rows of files that a marker stood for could not be removed");
+    }
     let rules = shared.rules.now();
     let removes_archived =
         |name: &str| rules.iter().any(|rule| rule.name == name && rule.source.archive_keep.is_some());

@@ -14,11 +14,12 @@ use super::threads::Threads;
 use super::trouble::Trouble;
 use super::watches::{BeginIntake, Intakes, Watched, Watching};
 use super::{gone, intake};
+use crate::clock;
 use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::identity::FileIdentity;
 use crate::model::job_id::JobId;
 use crate::model::rule::{Mode, Rule};
-use crate::store::{KeptFile, LedgerOutcome, Store};
+use crate::store::{KeptFile, LedgerOutcome, Marked, Store};
 use crate::watch::{Content, Kept, Known, OtherName, Outlets, Watch, WentAway};
 
 /// Batches of offers that wait for an intake.
@@ -137,7 +138,17 @@ fn known(shared: &Shared) -> Known {
     let given_back = Arc::clone(&shared.claims.given_back);
     let unfit =
         Box::new(move |path: &Path, identity: &_, text: &[u8]| given_back.waits_for(path, identity, text));
-    Known { is_kept, taken_as, unfit }
+    let store = shared.store.clone();
+    // What cannot be looked up waits for the next marker, which is told.
+    let was_marked = Box::new(move |path: &Path, identity: &_| {
+        store.marked(&path.into(), identity).ok().flatten().map(|marked| marked.was_given_back)
+    });
+    let store = shared.store.clone();
+    // The claim's own write tells what is wrong with the store.
+    let mark = Box::new(move |path: &Path, identity: &FileIdentity| {
+        store.change().marked(&path.into(), &Marked::new(*identity, clock::now())).apply().ok();
+    });
+    Known { is_kept, taken_as, unfit, was_marked, mark }
 }
 
 fn is_unfinished(store: &Store, job: JobId) -> bool {

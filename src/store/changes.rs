@@ -9,7 +9,9 @@ use serde::Serialize;
 use super::backend::{self, Applied, Batch, Value};
 use super::error::StoreError;
 use super::keys::{self, Key};
-use super::{Checkpoint, FailedEntry, Inner, LedgerRow, OtherNames, Store, failed, feed, value};
+use super::{
+    Checkpoint, FailedEntry, Inner, LedgerOutcome, LedgerRow, Marked, OtherNames, Store, failed, feed, value,
+};
 use crate::model::account::FailedRecord;
 use crate::model::identity::{FileIdentity, KeptAs};
 use crate::model::job::Job;
@@ -73,6 +75,10 @@ enum Change {
         job: JobId,
         prefix: Key,
     },
+    /// The file of this row was given back, if there is one.
+    MarkGivenBack {
+        key: Key,
+    },
     /// Unless they are those of a later job.
     ForgetOtherNames {
         of: FileIdentity,
@@ -112,7 +118,7 @@ impl<'a> Changes<'a> {
             self.put("kept file", keys::kept(&row.identity), &row.job);
             self.put("kept file", keys::kept_at(&row.path, &row.identity), &row.job);
         }
-        self.put("ledger row", keys::of_job(keys::LEDGER, row.job), row)
+        self.end_marked(row).put("ledger row", keys::of_job(keys::LEDGER, row.job), row)
     }
 
     /// Forgets the row of a file that was adopted.
@@ -145,6 +151,27 @@ impl<'a> Changes<'a> {
     pub(crate) fn other_names(&mut self, identity: &FileIdentity, other: &OtherNames) -> &mut Self {
         self.store.inner.knows_other_names.store(true, Ordering::Release);
         self.put("other names of a file", keys::other_names(identity), other)
+    }
+
+    /// The marker of its folder stands for a file that lies at a path.
+    pub(crate) fn marked(&mut self, path: &OsText, marked: &Marked) -> &mut Self {
+        self.store.inner.knows_marked.store(true, Ordering::Release);
+        self.put("marked file", keys::marked(path, &marked.identity), marked)
+    }
+
+    /// What becomes of what is known of a marked file, by what becomes of the file.
+    fn end_marked(&mut self, row: &LedgerRow) -> &mut Self {
+        let key = keys::marked(&row.path, &row.identity);
+        match row.outcome {
+            _ if !self.store.inner.knows_marked.load(Ordering::Acquire) => self,
+            LedgerOutcome::Claimed => self,
+            LedgerOutcome::GivenBack => self.ask(Change::MarkGivenBack { key }),
+            LedgerOutcome::Completed
+            | LedgerOutcome::Failed
+            | LedgerOutcome::Refused
+            | LedgerOutcome::Aborted
+            | LedgerOutcome::Adopted => self.remove(key),
+        }
     }
 
     /// Writes a checkpoint.
@@ -309,6 +336,7 @@ impl Staged<'_> {
             Change::ForgetEnded { job, finished_at } => self.forget_ended(*job, *finished_at),
             Change::KeptAgain { rows } => self.kept_again(&rows.0, &rows.1),
             Change::ForgetKept { job, prefix } => self.forget_kept(*job, prefix),
+            Change::MarkGivenBack { key } => self.mark_given_back(key),
             Change::ForgetOtherNames { of, job } => self.remove_other_names(of, *job),
         }
     }
@@ -379,6 +407,12 @@ impl Staged<'_> {
             self.put(&kept, &value::encode("kept file", &now.job)?)?;
         }
         self.put(&key, &value::encode("ledger row", now)?)
+    }
+
+    fn mark_given_back(&mut self, key: &Key) -> Result<(), StoreError> {
+        let Some(mut marked) = self.row::<Marked>("marked file", key)? else { return Ok(()) };
+        marked.was_given_back = true;
+        self.put(key, &value::encode("marked file", &marked)?)
     }
 
     fn remove_other_names(&mut self, of: &FileIdentity, job: JobId) -> Result<(), StoreError> {

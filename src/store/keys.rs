@@ -10,6 +10,7 @@ pub(super) const LEDGER: u8 = b'l';
 pub(super) const KEPT: u8 = b'k';
 pub(super) const KEPT_AT: u8 = b'K';
 pub(super) const OTHER_NAMES: u8 = b'n';
+pub(super) const MARKED: u8 = b'M';
 pub(super) const CHECKPOINT: u8 = b'p';
 pub(super) const INTENT: u8 = b'i';
 pub(super) const FAILED: u8 = b'f';
@@ -44,6 +45,8 @@ const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
 const OTHER_NAMES_BYTES: usize = 2 * 8 + 16;
 /// A digest of the path, size, mtime, ctime.
 const KEPT_AT_BYTES: usize = blake3::OUT_LEN + 8 + 2 * 16;
+/// A digest of the path, size, mtime.
+const MARKED_BYTES: usize = blake3::OUT_LEN + 8 + 16;
 /// A digest, then a number and a job.
 const NUMBERED_BYTES: usize = blake3::OUT_LEN + 8 + JOB_ID_BYTES;
 
@@ -107,6 +110,13 @@ pub(super) fn kept_at(path: &OsText, identity: &FileIdentity) -> Key {
 pub(super) fn other_names(identity: &FileIdentity) -> Key {
     let place = [identity.inode, identity.size].map(u64::to_be_bytes);
     [&[OTHER_NAMES][..], place.as_flattened(), &identity.mtime_ns.to_be_bytes()].concat()
+}
+
+/// A file that the marker of its folder stood for, where it lies: a rename and back, and other names of it, leave its key as it is.
+pub(super) fn marked(path: &OsText, identity: &FileIdentity) -> Key {
+    let path = blake3::hash(path.as_os_str().as_encoded_bytes());
+    let FileIdentity { size, mtime_ns, .. } = identity;
+    [&[MARKED][..], path.as_bytes(), &size.to_be_bytes(), &mtime_ns.to_be_bytes()].concat()
 }
 
 /// All jobs of a rule that published this content; see [`published_content`].
@@ -194,6 +204,7 @@ pub(super) enum Place<'a> {
     Kept,
     KeptAt,
     OtherNames,
+    Marked,
     Checkpoint(JobId),
     Intent(JobId),
     Failed(JobId),
@@ -234,6 +245,7 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
         KEPT => (rest.len() == KEPT_BYTES).then_some(Place::Kept),
         KEPT_AT => (rest.len() == KEPT_AT_BYTES).then_some(Place::KeptAt),
         OTHER_NAMES => (rest.len() == OTHER_NAMES_BYTES).then_some(Place::OtherNames),
+        MARKED => (rest.len() == MARKED_BYTES).then_some(Place::Marked),
         FAILED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Failed),
         SETTLED => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 8).map(Place::Settled),
         SHAPE => job_of(key).filter(|_| rest.len() == JOB_ID_BYTES + 4).map(Place::Shape),
@@ -286,6 +298,7 @@ mod tests {
             (kept(&identity), Place::Kept),
             (kept_at(&OsText::from("/in/a"), &identity), Place::KeptAt),
             (other_names(&identity), Place::OtherNames),
+            (marked(&OsText::from("/in/a"), &identity), Place::Marked),
             (continued(&job, 3), Place::Continued { head: &job, index: 3 }),
         ] {
             assert_eq!(place_of(&key), Some(place));

@@ -22,6 +22,7 @@
 //! k device inode size mtime ctime  job          (the kept file of this identity is known)
 //! K digest(path) size mtime ctime  job          (the same, where its numbers are others now)
 //! n inode size mtime               OtherNames
+//! M digest(path) size mtime        Marked: the marker of its folder stood for this file
 //! p job                            Checkpoint
 //! i job                            Intent
 //! f job position                   failed records from this position on
@@ -59,6 +60,7 @@ pub(crate) mod fuzz;
 mod in_memory;
 mod keys;
 mod mark;
+mod marked;
 mod memory;
 mod operator;
 mod poison;
@@ -89,6 +91,7 @@ pub(crate) use deliveries::{ArchivedFile, ArchivedRow, Earlier, Published};
 pub(crate) use error::StoreError;
 pub(crate) use feed::Subscription;
 pub(crate) use mark::Mark;
+pub(crate) use marked::Marked;
 pub use memory::MemoryBudget;
 pub(crate) use memory::MemoryLease;
 pub(crate) use operator::Said;
@@ -126,6 +129,8 @@ struct Inner {
     keeps_files: AtomicBool,
     /// The same of files with other names.
     knows_other_names: AtomicBool,
+    /// The same of files that the marker of their folder stood for.
+    knows_marked: AtomicBool,
     /// None: there is no folder.
     _folder: Option<HeldFolder>,
 }
@@ -173,15 +178,23 @@ impl Store {
     }
 
     fn over(rows: Box<dyn Backend>, spool: Arc<Spool>, folder: Option<HeldFolder>) -> Self {
-        let (keeps_files, knows_other_names) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (changing, settling, feed) = (RwLock::default(), Mutex::default(), Feed::default());
-        let inner =
-            Inner { rows, spool, changing, settling, feed, keeps_files, knows_other_names, _folder: folder };
+        let inner = Inner {
+            rows,
+            spool,
+            changing: RwLock::default(),
+            settling: Mutex::default(),
+            feed: Feed::default(),
+            keeps_files: AtomicBool::default(),
+            knows_other_names: AtomicBool::default(),
+            knows_marked: AtomicBool::default(),
+            _folder: folder,
+        };
         let store = Self { inner: Arc::new(inner) };
         // What cannot be read counts as one: it is told when it is looked up.
         let has_any = |kind: u8| store.keys_beginning_with(&[kind]).next().is_some();
         store.inner.keeps_files.store(has_any(keys::KEPT) || has_any(keys::KEPT_AT), Ordering::Release);
         store.inner.knows_other_names.store(has_any(keys::OTHER_NAMES), Ordering::Release);
+        store.inner.knows_marked.store(has_any(keys::MARKED), Ordering::Release);
         store
     }
 

@@ -14,7 +14,8 @@
 //!
 //! What waits for good, as another name of a file whose job ended, is not one of them.
 //!
-//! A file that is given back was marked, and needs no marker again as long as it is the same.
+//! A file that a marker stood for is remembered, across restarts: what changes its ctime then (other rights, another name elsewhere, our own
+//! renames) is nothing that its sender did. One that is given back needs no marker again as long as it is the same.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -50,14 +51,18 @@ impl Watcher {
             return MarkerSeen::judge(marker, file);
         }
         let was_given_back = candidate.distrusted == Some((file.device, file.inode));
-        let stood = match (self.table.was_marked(file), was_given_back) {
-            (false, _) => Stood::Never,
-            (true, false) => Stood::Before,
-            (true, true) => Stood::UntilTaken,
+        let row = (self.links.known.was_marked)(path, file);
+        let stood = match row.or_else(|| self.table.was_marked(file).then_some(false)) {
+            None => Stood::Never,
+            Some(given_back) if given_back || was_given_back => Stood::UntilTaken,
+            Some(_) => Stood::Before,
         };
         let seen = MarkerSeen::judge_of_folder(marker, file, stood);
         if seen == MarkerSeen::Valid {
-            self.table.remember_marked(*file);
+            self.table.remember_marked(*file); // by any name
+            if row.is_none() {
+                (self.links.known.mark)(path, file);
+            }
         }
         seen
     }
@@ -93,7 +98,8 @@ impl Watcher {
             match it.phase {
                 Phase::Offered(_) => are_offered = true,
                 Phase::Waiting | Phase::Ready(_)
-                    if self.stands_for(&marker, &it.seen) && !self.is_name_of_done(other, &it.seen) =>
+                    if self.stands_for(&marker, other, &it.seen)
+                        && !self.is_name_of_done(other, &it.seen) =>
                 {
                     return Some(None);
                 }
@@ -109,9 +115,11 @@ impl Watcher {
         Some((!self.has_unseen_files(path, &place, &marker)).then_some((place, marker)))
     }
 
-    fn stands_for(&self, marker: &FileIdentity, file: &FileIdentity) -> bool {
-        let stood = if self.table.was_marked(file) { Stood::Before } else { Stood::Never };
-        MarkerSeen::judge_of_folder(Some(*marker), file, stood) == MarkerSeen::Valid
+    fn stands_for(&self, marker: &FileIdentity, path: &Path, file: &FileIdentity) -> bool {
+        let stands = |stood| MarkerSeen::judge_of_folder(Some(*marker), file, stood) == MarkerSeen::Valid;
+        let was_marked =
+            || self.table.was_marked(file) || (self.links.known.was_marked)(path, file).is_some();
+        stands(Stood::Never) || stands(Stood::Before) && was_marked()
     }
 
     /// Whether a folder has files of a marker that are no candidates; also where it cannot be listed.
@@ -131,8 +139,9 @@ impl Watcher {
             }
             let leaves_empty = rule.leaves_empty();
             let Ok(found) = durable_fs::identity_at(&entry.path) else { return true };
-            let is_one =
-                |file: &FileIdentity| self.stands_for(marker, file) && !(leaves_empty && file.size == 0);
+            let is_one = |file: &FileIdentity| {
+                self.stands_for(marker, &entry.path, file) && !(leaves_empty && file.size == 0)
+            };
             if let Some(file) = found.filter(is_one)
                 && !self.is_kept(&entry.path, &file)
                 && !self.is_name_of_done(&entry.path, &file)

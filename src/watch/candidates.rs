@@ -40,8 +40,10 @@ const TOTALS_WRITER: Reason = Cow::Borrowed("somebody has its totals open for wr
 const CHECKSUM_WRITER: Reason = Cow::Borrowed("somebody has its checksum open for writing");
 const IS_EMPTY: Reason = Cow::Borrowed("it is empty (`ready.empty`)");
 const STALE_MARKER: Reason = Cow::Borrowed("its marker is older than the file");
-const MARKER_OF_OTHERS: Reason =
-    Cow::Borrowed("for the next marker of its folder: it came, or was changed, after the one that is there");
+const MARKER_OF_OTHERS: Reason = Cow::Borrowed(
+    "for the next marker of its folder: it came, or was changed (other rights or names count, too), after the one that is there; \
+     if it is of that one's batch, `touch` that one",
+);
 const GIVEN_BACK: Reason = Cow::Borrowed(
     "it changed while it was claimed, or ended too early; until it has stood still for `ready.stable_for`",
 );

@@ -58,6 +58,11 @@ type TakenAs = Box<dyn Fn(&Path, &FileIdentity, u64) -> Option<OtherName> + Send
 /// The same of a file beside a checksum of this text.
 type Unfit = Box<dyn Fn(&Path, &FileIdentity, &[u8]) -> Option<String> + Send + Sync>;
 
+/// Whether the marker of its folder stood for a file that lies at a path; if so, whether it was given back since.
+type WasMarked = Box<dyn Fn(&Path, &FileIdentity) -> Option<bool> + Send + Sync>;
+/// Is told that it does.
+type Mark = Box<dyn Fn(&Path, &FileIdentity) + Send + Sync>;
+
 /// What is known of files that are seen.
 pub(crate) struct Known {
     /// Whether a file that lies at a path is one that stays where it lies.
@@ -66,6 +71,9 @@ pub(crate) struct Known {
     pub(crate) taken_as: TakenAs,
     /// Why a file is not to be taken beside a checksum of this text: the two were found not to fit.
     pub(crate) unfit: Unfit,
+    /// What is known of files that a marker of their folder stands for; it outlives the watch.
+    pub(crate) was_marked: WasMarked,
+    pub(crate) mark: Mark,
 }
 
 #[cfg(test)]
@@ -79,6 +87,8 @@ impl Known {
             is_kept: Arc::new(is_kept),
             taken_as: Box::new(|_, _, _| None),
             unfit: Box::new(|_, _, _| None),
+            was_marked: Box::new(|_, _| None),
+            mark: Box::new(|_, _| {}),
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::output::Intent;
 use crate::store::error::StoreError;
 use crate::store::keys::{self, Place};
 use crate::store::{
-    ArchivedRow, Checkpoint, FailedEntry, LedgerOutcome, LedgerRow, OtherNames, Store, deliveries, value,
+    ArchivedRow, Checkpoint, FailedEntry, LedgerOutcome, LedgerRow, Marked, OtherNames, Store, deliveries,
+    value,
 };
 
 pub(super) fn judge(store: &Store, key: &[u8], value: &[u8]) -> Vec<Finding> {
@@ -62,6 +63,8 @@ impl Judge<'_> {
             Some(Place::OtherNames) => {
                 self.decoded::<OtherNames>("other names of a file", None, key, value).map(drop)
             }
+            // Its file may be gone by now.
+            Some(Place::Marked) => self.decoded::<Marked>("marked file", None, key, value).map(drop),
             Some(Place::Checkpoint(id)) => {
                 self.decoded::<Checkpoint>("checkpoint", Some(id), key, value)?;
                 self.job_must_be_there("checkpoint", id)

@@ -238,11 +238,7 @@ fn kept_files_that_are_read_hold_up_nobody() {
             if name.is_some_and(|name| name == "changed") { Kept::No } else { Kept::Yes }
         }
     };
-    let known = Known {
-        is_kept: std::sync::Arc::new(look_up),
-        taken_as: Box::new(|_, _, _| None),
-        unfit: Box::new(|_, _, _| None),
-    };
+    let known = Known { is_kept: std::sync::Arc::new(look_up), ..Known::kept(|_, _| false) };
     let mut kept = rule("kept", &folder.path().join("*"));
     kept.source.on_success = OnSuccess::Keep;
     fs::write(folder.path().join("changed"), b"x").expect("writes");
