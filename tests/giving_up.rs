@@ -215,3 +215,88 @@ fn a_job_that_goes_on_by_itself_is_not_abandoned_and_says_what_ends_it() {
     world.landfall(&["abandon", &id, "--reason", " "]).ends_with(2).says(&["say why"]);
     service.kill();
 }
+
+/// A job whose file is wrong, in quarantine, and that of an ingest by its operator.
+fn failed_in_quarantine(rule: &str) -> (World, Service, String) {
+    let world = World::new(rule);
+    world.sh("seq 20000 | gzip | head -c -100 > cut.gz; seq 3 | gzip > whole.gz");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.sh("cp cut.gz in/.pay.gz; mv in/.pay.gz in/pay.gz");
+    let id = service.wait_until("it fails", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "failed").then(|| id_of(&job))
+    });
+    (world, service, id)
+}
+
+/// Goal: a failed job that was taken care of by hand is ended with a reason, and nobody is asked to look at it any more.
+#[test]
+fn a_failed_job_whose_file_was_moved_away_by_hand_is_ended_with_a_reason_with_and_without_a_service() {
+    for has_service in [true, false] {
+        let (world, service, id) = failed_in_quarantine("ready = { stable_for = \"300ms\" }");
+        world.sh("rm in/.landfall/quarantine/pay.gz; cp whole.gz in/.pay.gz; mv in/.pay.gz in/pay.gz");
+        let mut service = service;
+        service.wait_for(&world, "out/pay.main");
+        let mut service = Some(service);
+        if !has_service {
+            service.take().expect("it runs").stop();
+        }
+        world.landfall(&["retry", &id]).ends_with(1).says(&["is not at", "landfall abandon"]);
+        world.landfall(&["abandon", &id, "--reason", "why", "--dry-run"]).done().says(&["is failed: "]);
+        let told = world.landfall(&["abandon", &id, "--reason", "sent again"]).done();
+        told.says(&[
+            "abandoned (was failed)",
+            "nothing of it was published",
+            "abandoned by root: sent again",
+        ]);
+        let job = world.json(&["show", &id, "--json"]);
+        let why = &job["error"]["message"];
+        assert_eq!((&job["state"], why), (&"aborted".into(), &"abandoned by root: sent again".into()));
+        let told = moments(&job);
+        assert!(told.iter().any(|told| told.contains("quarantine/pay.gz")), "{told:#?}");
+        assert_eq!(told.last().map(String::as_str), Some("abandoned by root: sent again"));
+        let status = world.landfall(&["status", "--json"]).stdout;
+        let status: Value = serde_json::from_str(&status).expect("JSON");
+        let about =
+            |what: &str| status["attention"].as_array().expect("a list").iter().any(|it| it["about"] == what);
+        assert!(!about("failed") && status["jobs"]["failed"].as_u64().unwrap_or(0) == 0, "{status:#}");
+        world.landfall(&["abandon", &id, "--reason", "again"]).ends_with(1).says(&["has ended"]);
+        world.landfall(&["retry", &id]).ends_with(1).says(&["is not at"]);
+        world.landfall(&["check", "--store"]).done();
+        if let Some(service) = service {
+            service.stop();
+        }
+    }
+}
+
+#[test]
+fn a_failed_job_that_was_abandoned_is_retried_as_long_as_its_file_is_there() {
+    let (world, mut service, id) = failed_in_quarantine("");
+    world.landfall(&["abandon", &id, "--reason", "nobody wants it"]).done();
+    world.sh("cp whole.gz in/.landfall/quarantine/pay.gz");
+    world.landfall(&["retry", &id]).done();
+    service.wait_for(&world, "out/pay.main");
+    let job = service.wait_until("it is done", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "completed").then_some(job)
+    });
+    assert_eq!(job["error"], Value::Null, "{job:#}");
+    service.stop();
+}
+
+#[test]
+fn a_refused_resend_is_ended_likewise_and_is_no_resend_of_itself() {
+    let (world, mut service, first) = published("delivery = { same_content = \"refuse\" }");
+    world.move_in("in/acme/again.txt", lines(5));
+    let id = service.wait_until("it is refused", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "refused").then(|| id_of(&job))
+    });
+    world.landfall(&["abandon", &id, "--reason", "they know"]).done().says(&["abandoned (was refused)"]);
+    assert_eq!(world.json(&["show", &id, "--json"])["state"], "aborted");
+    assert_eq!(world.json(&["show", &first, "--json"])["state"], "completed");
+    world.landfall(&["retry", &id]).done();
+    service.wait_for(&world, "out/acme-again.main"); // its operator wants it all the same
+    service.stop();
+}

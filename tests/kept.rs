@@ -166,10 +166,8 @@ fn a_failed_job_of_a_file_that_got_other_rights_or_names_has_it_when_it_is_tried
     totals("settle", 1);
     settle(&mut service, &world, "settle"); // the watch has seen them
     for (name, _) in SCRIPTS {
-        for command in ["explain", "adopt"] {
-            let said = world.landfall(&[command, &format!("in/{name}")]).done().stdout;
-            assert!(said.contains("failed: `landfall retry") && !said.contains("ingested"), "{said}");
-        }
+        let said = world.landfall(&["explain", &format!("in/{name}")]).done().stdout;
+        assert!(said.contains("failed: `landfall retry") && !said.contains("ingested"), "{said}");
         totals(name, 2);
     }
     let hint = world.jobs().iter().map(|job| job["error"]["hint"].to_string()).collect::<String>();
@@ -256,4 +254,70 @@ fn a_file_that_is_renamed_while_its_job_runs_or_once_it_failed_is_taken_by_its_n
     settle(&mut service, &world, "after");
     service.stop();
     assert_eq!(world.files("out"), ["after", "again", "while"]);
+}
+
+/// A kept file whose job failed: it ends early, and was not mended.
+fn failed() -> (World, Service, String) {
+    let world = World::new(KEEPS);
+    world.sh("seq 20000 | gzip | head -c -100 > in/cut.gz");
+    let mut service = world.start();
+    let id = service.wait_until("it fails", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "failed").then(|| job["id"].as_str().expect("an id is text").to_owned())
+    });
+    (world, service, id)
+}
+
+/// Goal: what the command says is so: the file is adopted, and its job is nobody's to look at any more.
+#[test]
+fn a_kept_file_whose_job_failed_is_adopted_and_its_job_is_ended() {
+    for has_service in [true, false] {
+        let (world, service, id) = failed();
+        let jobs = world.jobs().len(); // it was given back before
+        let mut service = Some(service);
+        if !has_service {
+            service.take().expect("it runs").stop();
+        }
+        world.landfall(&["adopt", "in/cut.gz"]).done().says(&["adopted", &id, "is ended"]);
+        world.landfall(&["adopt", "in/cut.gz"]).done().says(&["was adopted before"]);
+        let job = world.json(&["show", &id, "--json"]);
+        let why = job["error"]["message"].as_str().unwrap_or_default();
+        assert!(job["state"] == "aborted" && why.ends_with("its file was adopted"), "{job:#}");
+        world
+            .landfall(&["explain", "in/cut.gz"])
+            .done()
+            .says(&["adopted", "not taken as long as it is the same"]);
+        let mut service = service.unwrap_or_else(|| world.start());
+        settle(&mut service, &world, "next");
+        assert_eq!(world.jobs().len(), jobs + 1, "it is not taken");
+        world.landfall(&["adopt", "--undo", "in/cut.gz"]).done();
+        service.wait_until("it is taken anew", || (world.jobs().len() > jobs + 1).then_some(()));
+        service.stop();
+    }
+}
+
+#[test]
+fn what_explain_advises_for_a_failed_kept_file_is_not_refused() {
+    let world = World::bare();
+    let other =
+        "name = \"other\"\npaths = [\"other/*\"]\noutput = { main = { path = \"other-out/{name}\" } }\n";
+    world.configure("", &[KEEPS_WITH_TOTALS, other]);
+    world.write("in/pay.ctl", "{\"records\":1}");
+    world.write("in/pay", "1\n2\n");
+    let mut service = world.start();
+    let id = service.wait_until("it fails", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "failed").then(|| job["id"].as_str().expect("an id is text").to_owned())
+    });
+    let retry = format!("`landfall retry {id}`");
+    world.landfall(&["explain", "in/pay"]).done().says(&["failed", &retry]);
+    world.landfall(&["ingest", "--rule", "other", "in/pay"]).done();
+    let said =
+        world.landfall(&["explain", "in/pay"]).done().says(&["a second time", "landfall abandon", &id]);
+    assert!(!said.stdout.contains(&retry), "{said:?}");
+    world.landfall(&["retry", &id]).ends_with(1).says(&["a second time", "landfall abandon"]);
+    world.landfall(&["abandon", &id, "--reason", "taken by hand"]).done();
+    let said = world.landfall(&["explain", "in/pay"]).done().says(&["aborted"]);
+    assert!(!said.stdout.contains("landfall retry"), "{said:?}");
+    service.stop();
 }

@@ -75,7 +75,7 @@ pub(super) const ACTS: &[ActLine] = &[
     ActLine {
         name: "abandon",
         path: "/v1/jobs/{job}/abandon",
-        about: "End a job that waits for what never comes back, as it stands",
+        about: "End a job that waits for what never comes back, or that failed, as it stands",
         fields: &[JOB, Param::body("reason", Kind::Text, "why, for the job's history")],
     },
     ActLine {

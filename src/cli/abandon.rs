@@ -1,4 +1,4 @@
-//! `landfall abandon`: ends a job that waits for what never comes back, and says what of it is published.
+//! `landfall abandon`: ends a job that waits for what never comes back, or that failed, and says what of it is published.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,9 @@ use crate::model::rule::Settings;
 #[command(
     after_help = "For a job that waits: for a folder or a mount that was removed for good, a key that nobody has, a source that is gone. \
                   It ends as it stands, and says of each output whether it is published; that, the reason and who gave it stay in its \
-                  history. What is hidden is removed, its source is left where it is. A job that nothing holds up is ended by `landfall abort`."
+                  history. What is hidden is removed, its source is left where it is. A job that nothing holds up is ended by `landfall abort`.\n\n\
+                  For a job that failed, or was refused, and is not going to be retried, as where its file was taken care of by hand: it is \
+                  aborted then, and nobody is asked to look at it any more."
 )]
 pub(super) struct AbandonArgs {
     /// The job's id, or at least four characters of its end
@@ -23,7 +25,7 @@ pub(super) struct AbandonArgs {
     /// Why; it is kept in the job's history
     #[arg(long, value_name = "TEXT", value_parser = said)]
     reason: String,
-    /// Only say what it waits for
+    /// Only say what it waits for, or why it failed
     #[arg(long)]
     dry_run: bool,
 }
@@ -53,9 +55,12 @@ pub(super) fn run(args: &AbandonArgs, settings: &Settings) -> anyhow::Result<Exi
         if let Err(refusal) = door.would(&act) {
             return Ok(view::refuse(&refusal));
         }
+        let error = before.error.as_ref().map_or("why is not known", |error| error.message.as_str());
         let waits =
             before.waiting.as_ref().map_or("nothing that is known", |waiting| waiting.detail.as_str());
-        say!("{}: would be abandoned; it is {} and waits for: {waits}", before.id, before.state);
+        let how =
+            if before.state.is_final() { format!(": {error}") } else { format!(" and waits for: {waits}") };
+        say!("{}: would be abandoned; it is {}{how}", before.id, before.state);
         return Ok(ExitCode::SUCCESS);
     }
     match door.act(&act) {

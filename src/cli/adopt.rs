@@ -8,6 +8,7 @@ use super::say::{complain, say};
 use crate::control::{self, Reached};
 use crate::engine::{Act, Door};
 use crate::listing::rules::rules_gone_by;
+use crate::model::file_known::FileKept;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Settings;
 use crate::watch::rules::RuleSet;
@@ -16,7 +17,7 @@ use crate::watch::rules::RuleSet;
 #[derive(clap::Args)]
 #[command(
     after_help = "The files stay where they lie. They are known by what they are now: one that is written again, replaced or renamed \
-                  is a new file, and is taken. A shadow reads adopted files all the same: there it counts once the rule is live. `--undo` takes an adoption back. `landfall explain FILE` tells of it.\n\
+                  is a new file, and is taken. A job that failed with such a file where it lies, or was refused, is ended. A shadow reads adopted files all the same: there it counts once the rule is live. `--undo` takes an adoption back. `landfall explain FILE` tells of it.\n\
                   With a running service it counts at once; without one it is there for the next start."
 )]
 pub(super) struct AdoptArgs {
@@ -66,10 +67,13 @@ fn one(
     door.act(&Act::Adopt { path: path.clone() }).map_err(refused)?;
     let known = door.file_known(&path).map_err(refused)?.kept;
     match (before, known) {
-        (Some(before), _) => match before.job {
-            Some(_) => say!("{path}: known before: {}; not taken again", before.became()),
-            None => say!("{path}: was adopted before"),
-        },
+        (Some(FileKept { job: None, .. }), _) => say!("{path}: was adopted before"),
+        (Some(FileKept { job: Some(job), .. }), Some(FileKept { job: None, rule, .. })) => {
+            say!(
+                "{path}: adopted; job {job}, which had ended badly, is ended; rule \"{rule}\" never takes it as it lies there now"
+            );
+        }
+        (Some(before), _) => say!("{path}: known before: {}; not taken again", before.became()),
         (None, Some(kept)) if is_shadow => say!(
             "{path}: adopted; once rule \"{}\" is live it does not take it as it lies there now; as a shadow it reads it all the same",
             kept.rule

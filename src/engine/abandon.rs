@@ -1,4 +1,5 @@
-//! Abandoning: a job that waits for what never comes back is ended as it stands, by an operator who is told what of it is published.
+//! Abandoning: a job that waits for what never comes back is ended as it stands, by an operator who is told what of it is published; and one
+//! that failed, or was refused, is one that nobody need look at any more.
 //!
 //! ```text
 //!  looked at what became of each output -> the job's end, durably, with what was found and why -> what is hidden is removed
@@ -32,7 +33,7 @@ const LOOK_TAKES: Duration = Duration::from_secs(2);
 /// Outputs that are named in the history, of each kind.
 const NAMED_MAX: usize = 20;
 
-/// Ends a job that waits.
+/// Ends a job that waits, or has ended badly.
 pub(super) fn abandon(
     store: &Store,
     stages: Option<&Arc<Shared>>,
@@ -66,7 +67,7 @@ pub(super) fn check(job: &Job) -> Result<(), Trouble> {
     let (why, hint) = match job.state.get() {
         _ if job.is_failing() && job.waiting.is_some() => return Ok(()),
         _ if job.is_failing() => ("it is being ended", "it ends by itself; `landfall show` says how"),
-        JobState::Held => return Ok(()),
+        JobState::Held | JobState::Failed | JobState::Refused => return Ok(()),
         JobState::Publishing | JobState::Retiring if job.waiting.is_some() => return Ok(()),
         JobState::Publishing | JobState::Retiring => {
             ("it waits for nothing", "it ends by itself; `landfall show` says how far it is")
@@ -84,6 +85,9 @@ pub(super) fn check(job: &Job) -> Result<(), Trouble> {
 fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<Rule>), Trouble> {
     let mut job = known(store, id)?;
     check(&job)?;
+    if job.state.is_final() {
+        return Ok((dismiss(store, job, reason, by)?, None));
+    }
     let is_past_intent = job.state.is_past_intent();
     let intent = if is_past_intent { store.intent(id)?.unwrap_or_default() } else { Intent::default() };
     let found = if job.state == JobState::Retiring {
@@ -114,6 +118,28 @@ fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<
     changes.job(&job).ledger(&LedgerRow::of(&job, outcome), false).forget_work(id).apply()?;
     store.sync()?;
     Ok((job.clone(), store.rule(&job.rule_hash)?))
+}
+
+/// A job that failed, or was refused: nothing of it is published or under way, and where its source was moved stays in it. Its file is known as
+/// before: one that stays where it lies is not taken, and other names of it wait.
+fn dismiss(store: &Store, mut job: Job, reason: &str, by: &str) -> Result<Job, Trouble> {
+    let now = clock::now();
+    let left_at = job.retired_to.as_ref().unwrap_or_else(|| job.source_path());
+    let left_at = format!("nothing of it was published; its source was left at {left_at}");
+    job.note(now, &left_at);
+    job.abandoned = Some(Abandoned { by: by.to_owned(), reason: reason.to_owned() });
+    job.outputs.clear();
+    let said = format!("abandoned by {by}: {reason}");
+    let kind = job.error.as_ref().map_or(FaultKind::Input, |error| error.kind);
+    job.take(JobEvent::Abandoned, now, &said)?;
+    let hint = "`landfall show` says why it ended before, and where its source was".to_owned();
+    job.error = Some(JobError { kind, message: said, hint: Some(hint) });
+    // The row may know the file as it is now, which the job does not.
+    let row = store.ledger(job.id)?.unwrap_or_else(|| LedgerRow::of(&job, LedgerOutcome::Aborted));
+    let row = LedgerRow { outcome: LedgerOutcome::Aborted, finished_at: job.finished_at, ..row };
+    store.change().job(&job).ledger(&row, false).forget_work(job.id).apply()?;
+    store.sync()?;
+    Ok(job)
 }
 
 fn take_end(job: &mut Job, by: &str, reason: &str) -> Result<LedgerOutcome, Trouble> {

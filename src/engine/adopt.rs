@@ -6,8 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::abandon;
 use super::answers::WATCH_PATIENCE;
 use super::handle::Engine;
+use super::retry;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock::{self, JobIds};
@@ -15,6 +17,7 @@ use crate::durable_fs;
 use crate::model::fault::FaultKind;
 use crate::model::file_known::{FileKept, FileKnown};
 use crate::model::job_id::JobId;
+use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Mode, Rule};
 use crate::store::{LedgerOutcome, LedgerRow, Store, StoreError};
@@ -23,8 +26,14 @@ use crate::watch::links::{self, Lead};
 use crate::watch::rules::RuleSet;
 
 impl Engine {
-    /// Has a file that lies there now, and that a rule would take, never taken; the row's id. One that is known already stays so.
-    pub(super) fn adopt(&self, stages: Option<&Arc<Shared>>, path: &Path) -> Result<JobId, Trouble> {
+    /// Has a file that lies there now, and that a rule would take, never taken; the row's id. One that is known already stays so, unless its job
+    /// ended badly: that ends with it.
+    pub(super) fn adopt(
+        &self,
+        stages: Option<&Arc<Shared>>,
+        path: &Path,
+        by: &str,
+    ) -> Result<JobId, Trouble> {
         let taking = taker(&self.rules_now(stages), path).ok_or_else(|| {
             let message = format!("no rule takes {}: there is nothing to adopt", escaped_path(path));
             Trouble::new(
@@ -46,7 +55,9 @@ impl Engine {
                 Some("`landfall explain` says what became of it"),
             ));
         }
-        if let Some(known) = self.store().kept(&path.into(), &identity)? {
+        if let Some(known) = self.store().kept(&path.into(), &identity)?
+            && !self.gave_up(stages, known, by)?
+        {
             return Ok(known);
         }
         let now = clock::now();
@@ -77,6 +88,21 @@ impl Engine {
         Ok(job)
     }
 
+    /// Whether nobody has the file of a job that has it where it lies: the job failed, or was refused, which is ended here; or an operator ended it.
+    fn gave_up(&self, stages: Option<&Arc<Shared>>, id: JobId, by: &str) -> Result<bool, Trouble> {
+        Ok(match self.store().job(id)? {
+            Some(job) if matches!(job.state.get(), JobState::Failed | JobState::Refused) => {
+                abandon::abandon(self.store(), stages, id, "its file was adopted", by)?;
+                true
+            }
+            Some(job) => job.was_ended_by_operator(),
+            None => self.store().ledger(id)?.is_some_and(|row| {
+                use LedgerOutcome::{Aborted, Failed, Refused};
+                matches!(row.outcome, Failed | Refused | Aborted)
+            }),
+        })
+    }
+
     /// Takes that back: the file is one like any other.
     pub(super) fn give_up(&self, stages: Option<&Arc<Shared>>, path: &Path) -> Result<JobId, Trouble> {
         let path = &self.real(stages, path);
@@ -97,6 +123,18 @@ impl Engine {
             shared.claims.answer(path, Answer::NotYet); // it is looked at as if it were new
         }
         Ok(row.job)
+    }
+
+    /// Why the job of a file is not to be retried, where that ended badly.
+    fn retry_refused(&self, row: &LedgerRow) -> Option<String> {
+        use LedgerOutcome::{Aborted, Failed, Refused};
+        if !matches!(row.outcome, Failed | Refused | Aborted) {
+            return None;
+        }
+        let stages = self.stages();
+        let taken = stages.map(|shared| &*shared.claims.taken);
+        let refused = retry::why_not(self.store(), taken, &self.rules_now(stages), row.job)?;
+        Some(refused.error.message)
     }
 
     fn rules_now(&self, stages: Option<&Arc<Shared>>) -> Vec<Arc<Rule>> {
@@ -121,6 +159,7 @@ impl Engine {
             Some(row) => Some(FileKept {
                 job: (row.outcome != LedgerOutcome::Adopted).then_some(row.job),
                 state: self.store().job(row.job)?.map(|job| job.state.get()),
+                retry_refused: self.retry_refused(&row),
                 at: row.claimed_at,
                 rule: row.rule,
             }),

@@ -118,7 +118,7 @@ impl Door for Engine {
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
             }
-            Act::Adopt { path } => self.adopt(stages, path.as_path()),
+            Act::Adopt { path } => self.adopt(stages, path.as_path(), by),
             Act::GiveUp { path } => self.give_up(stages, path.as_path()),
         };
         done.map_err(|trouble| Refusal::Fault(trouble.error))

@@ -153,7 +153,7 @@ pub(crate) enum Act {
         /// The job.
         job: String,
     },
-    /// Ends a job that waits for what never comes back, as it stands.
+    /// Ends a job that waits for what never comes back, or that failed or was refused, as it stands.
     Abandon {
         /// The job.
         job: String,

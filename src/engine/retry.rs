@@ -53,40 +53,12 @@ fn from_source<'r>(
     store: &Store,
     taken: Option<&TakenFiles>,
     rules: impl IntoIterator<Item = &'r Rule>,
-    mut job: Job,
+    job: Job,
     by: &str,
 ) -> Result<Job, Trouble> {
-    let id = job.id;
-    landing_roots::distrust_those_of(store, &job.rule_hash)?; // its rule may have had other paths
-    let published_as = job.clone();
+    let (id, published_as) = (job.id, job.clone());
     let rules: Vec<_> = rules.into_iter().collect();
-    let rule = current_rule(rules.iter().copied(), &job)?;
-    if !job.source.ends_as(rule) {
-        return Err(ends_otherwise(&job, rule));
-    }
-    if job.state == JobState::Publishing {
-        archive::forget_plan(&mut job); // the source is still where it was claimed
-    }
-    if job.abandoned.is_some() && job.retired_to.as_ref().is_some_and(|planned| !lies_at(planned)) {
-        job.retired_to = None; // it was abandoned before its source was moved there
-    }
-    let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
-    match ask_folder(&from)? {
-        Presence::Here(found) => {
-            check_is_same(store, &rules, &job, &found)?;
-            // Of one that is run again, an operator wants it twice.
-            if job.parent.is_none() {
-                check_not_taken(store, taken, &job, from.as_path(), &found)?;
-            }
-        }
-        Presence::FolderAway => return Err(out_of_reach(&folder_of(&from))),
-        Presence::Gone(_) => {
-            return Err(refuse(
-                format!("the source is not at {from} any more"),
-                "put it back there, or drop it into the watched folder",
-            ));
-        }
-    }
+    let (mut job, rule) = prepared(store, taken, &rules, job)?;
     let quarantined = job.retired_to.take();
     let left = store.rule(&job.rule_hash)?.filter(|left| left != rule);
     reset(&mut job, rule, by)?;
@@ -103,6 +75,56 @@ fn from_source<'r>(
         fail::remove_hidden_of(&left, &published_as);
     }
     Ok(job) // the loader takes the source out of quarantine, so that a restart takes the same path
+}
+
+/// Why a job that ended badly would not be retried now, as far as that is told without doing it.
+pub(super) fn why_not(
+    store: &Store,
+    taken: Option<&TakenFiles>,
+    rules: &[Arc<Rule>],
+    id: JobId,
+) -> Option<Trouble> {
+    let rules: Vec<_> = rules.iter().map(AsRef::as_ref).collect();
+    retriable(store, id).and_then(|job| prepared(store, taken, &rules, job)).err()
+}
+
+/// A job as it is retried, and the rule under which it is, where its source is there and nobody else's.
+fn prepared<'r>(
+    store: &Store,
+    taken: Option<&TakenFiles>,
+    rules: &[&'r Rule],
+    mut job: Job,
+) -> Result<(Job, &'r Rule), Trouble> {
+    landing_roots::distrust_those_of(store, &job.rule_hash)?; // its rule may have had other paths
+    let rule = current_rule(rules.iter().copied(), &job)?;
+    if !job.source.ends_as(rule) {
+        return Err(ends_otherwise(&job, rule));
+    }
+    if job.state == JobState::Publishing {
+        archive::forget_plan(&mut job); // the source is still where it was claimed
+    }
+    let is_moved = job.retired_to.as_ref().is_none_or(lies_at) || !lies_at(job.source_path());
+    if job.abandoned.is_some() && !is_moved {
+        job.retired_to = None; // it was abandoned before its source was moved there
+    }
+    let from = job.retired_to.clone().unwrap_or_else(|| job.source_path().clone());
+    match ask_folder(&from)? {
+        Presence::Here(found) => {
+            check_is_same(store, rules, &job, &found)?;
+            // Of one that is run again, an operator wants it twice.
+            if job.parent.is_none() {
+                check_not_taken(store, taken, &job, from.as_path(), &found)?;
+            }
+        }
+        Presence::FolderAway => return Err(out_of_reach(&folder_of(&from))),
+        Presence::Gone(_) => {
+            return Err(refuse(
+                format!("the source is not at {from} any more"),
+                &format!("put it back there, or drop it into the watched folder; {}", ends_it(job.id)),
+            ));
+        }
+    }
+    Ok((job, rule))
 }
 
 fn lies_at(path: &OsText) -> bool {
@@ -169,7 +191,12 @@ fn check_not_taken(
 
 fn twice(id: JobId, other: &TakenAs) -> Trouble {
     let message = format!("the source of job {id} would be published a second time: {}", other.told());
-    refuse(message, "to have it twice, copy it into the watched folder")
+    refuse(message, &format!("to have it twice, copy it into the watched folder; {}", ends_it(id)))
+}
+
+/// How a job that is not going to be retried is nobody's to look at any more.
+fn ends_it(id: JobId) -> String {
+    format!("`landfall abandon {id} --reason TEXT` ends the job, if nothing is left to be done for it")
 }
 
 /// The rule as it is now.
@@ -317,14 +344,18 @@ pub(super) fn refuse(message: String, hint: &str) -> Trouble {
 }
 
 fn reset(job: &mut Job, rule: &Rule, by: &str) -> Result<(), Trouble> {
-    let settles = !matches!(job.state.get(), JobState::Failed | JobState::Publishing | JobState::Aborted);
+    // What an operator gave up it was before.
+    let gave_up = job.abandoned.is_some().then(|| job.timeline.iter().rev().map(|moment| moment.state));
+    let before = gave_up.and_then(|mut states| states.find(|state| *state != JobState::Aborted));
+    let was = before.filter(|state| state.is_final()).unwrap_or_else(|| job.state.get());
+    let settles = !matches!(was, JobState::Failed | JobState::Publishing | JobState::Aborted);
     let event = match job.state.get() {
         JobState::Held => JobEvent::Mended,
         JobState::Publishing => JobEvent::Unpublished,
         _ => JobEvent::Retried,
     };
     // To take a further delivery of a key does not mean to take what was published already.
-    let content_approved = job.state == JobState::Refused || job.delivery.content_approved;
+    let content_approved = was == JobState::Refused || job.delivery.content_approved;
     let why = if settles { ": to be taken all the same" } else { "" };
     job.take(event, clock::now(), &format!("retried by {by}{why}"))?;
     let key_approved = settles || job.delivery.key_approved;

@@ -48,6 +48,9 @@ pub(crate) struct FileKept {
     /// What became of that, as long as it is listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<JobState>,
+    /// It ended badly, and this is why it would not be retried now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_refused: Option<String>,
     pub rule: String,
     pub at: Timestamp,
 }
@@ -56,13 +59,21 @@ impl FileKept {
     /// What became of it, in a few words.
     pub(crate) fn became(&self) -> String {
         let Some(job) = self.job else { return "adopted".to_owned() };
-        match self.state {
-            None | Some(JobState::Completed) => format!("ingested as job {job}"),
-            Some(JobState::Failed) => format!("its job {job} failed: `landfall retry {job}`"),
-            Some(JobState::Refused) => {
+        match (self.state, &self.retry_refused) {
+            (None | Some(JobState::Completed), _) => format!("ingested as job {job}"),
+            (Some(state @ (JobState::Failed | JobState::Refused)), Some(why)) => {
+                format!("its job {job} is {state} ({why}): `landfall abandon {job} --reason TEXT` ends it")
+            }
+            (Some(JobState::Failed), None) => format!("its job {job} failed: `landfall retry {job}`"),
+            (Some(JobState::Refused), None) => {
                 format!("its job {job} was refused: `landfall retry {job}` takes it all the same")
             }
-            Some(state) => format!("its job {job} is {state}"),
+            (Some(JobState::Aborted), None) => {
+                format!(
+                    "its job {job} was ended by an operator: `landfall retry {job}` takes it all the same"
+                )
+            }
+            (Some(state), _) => format!("its job {job} is {state}"),
         }
     }
 }

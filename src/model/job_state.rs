@@ -18,7 +18,7 @@
 //!   queued, running, held -- Paused --> paused -- Resumed --> queued
 //!   queued, running, held, paused -- Aborted (its source goes to quarantine) --> aborted -- Retried --> queued
 //!   paused -- Broke (a restored backup has it in doubt) --> failed
-//!   held, publishing -- Abandoned --> aborted; retiring -- Abandoned --> completed
+//!   held, publishing, failed, refused -- Abandoned --> aborted; retiring -- Abandoned --> completed
 //! ```
 //!
 //! From `publishing` the only way is forward: published outputs cannot be taken back. Where a job waits there, and for sure none was, an
@@ -88,7 +88,7 @@ pub enum JobEvent {
     Resumed,
     /// An operator ended it: nothing of it was published, and its source is in quarantine.
     Aborted,
-    /// An operator gave up what it waits for: it ends as it stands.
+    /// An operator gave up what it waits for, or that it is ever retried: it ends as it stands.
     Abandoned,
 }
 
@@ -144,7 +144,7 @@ impl JobState {
             (S::Failed | S::Refused | S::Aborted, E::Retried) => Ok(S::Queued),
             (S::Queued | S::Running | S::Held, E::Paused) => Ok(S::Paused),
             (S::Queued | S::Running | S::Held | S::Paused, E::Aborted) => Ok(S::Aborted),
-            (S::Held | S::Publishing, E::Abandoned) => Ok(S::Aborted),
+            (S::Held | S::Publishing | S::Failed | S::Refused, E::Abandoned) => Ok(S::Aborted),
             // All of it is published: its source alone is not where it should be.
             (S::Retiring, E::Abandoned) => Ok(S::Completed),
             (from, event) => Err(IllegalTransition::new(from, &"Plain", event)),
@@ -206,14 +206,15 @@ mod tests {
 
     proptest! {
         /// Whatever happens in whatever order: a job that published never fails or starts again, and one that ended stays ended
-        /// unless an operator retries it. What an operator gives up is the operator's.
+        /// unless an operator retries it, or gives it up. What an operator gives up is the operator's.
         #[test]
         fn from_publishing_the_only_way_is_forward(events in prop::collection::vec(0..EVENTS.len(), 0..40)) {
             let mut state = JobState::Queued;
             let mut published = false;
             for event in events.into_iter().map(|at| EVENTS[at]) {
                 let Ok(next) = state.next(event) else { continue };
-                prop_assert!(!state.is_final() || event == JobEvent::Retried, "{state} took {event:?}");
+                let is_operators = matches!(event, JobEvent::Retried | JobEvent::Abandoned);
+                prop_assert!(!state.is_final() || is_operators, "{state} took {event:?}");
                 published |= next == JobState::Publishing;
                 // The one says that nothing was, the other what was.
                 published &= !matches!(event, JobEvent::Unpublished | JobEvent::Abandoned);

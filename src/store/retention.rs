@@ -124,9 +124,11 @@ impl Store {
         Ok(count)
     }
 
-    /// Whether no failed record of it is left, and none may come back.
+    /// Whether no failed record of it is left, and none may come back. Where an operator ended it with nothing published, its records were given
+    /// up with it: nobody can settle them.
     fn has_settled(&self, job: &Job) -> Result<bool, StoreError> {
-        if job.account.records_failed == 0 {
+        let is_given_up = job.state == JobState::Aborted && job.outputs.is_empty();
+        if job.account.records_failed == 0 || is_given_up {
             return Ok(true);
         }
         let acts = self.settlements(job.id)?;
@@ -167,4 +169,38 @@ fn may_be_forgotten(job: &Job, before: Timestamp, all: bool) -> bool {
     let done = matches!(job.state.get(), JobState::Completed | JobState::Aborted | JobState::Refused);
     let old = job.finished_at.is_some_and(|finished| finished < before);
     old && (all || done)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::fault::{FaultKind, JobError};
+    use crate::model::identity::FileIdentity;
+    use crate::model::job::Source;
+    use crate::model::job_id::JobId;
+    use crate::model::job_state::JobEvent;
+    use crate::store::tests::failed;
+
+    /// Nobody can settle its failed records: nothing of it is published.
+    #[test]
+    fn a_failed_job_is_forgotten_once_an_operator_gave_it_up_with_the_records_of_it_that_failed() {
+        let store = Store::in_memory();
+        let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
+        let (source, at) = (Source::found(Path::new("/in/a.txt"), identity), Timestamp::UNIX_EPOCH);
+        let mut job = Job::queued(JobId::from_parts(0, 1), "rule", "hash", source, at);
+        job.account.records_failed = 1;
+        job.fail(JobError { kind: FaultKind::Input, message: "cut short".into(), hint: None })
+            .expect("fails");
+        job.end_failing(at).expect("fails");
+        let mut changes = store.change();
+        changes.job(&job).failed_records(job.id, 0, &[failed(1, 10)]).apply().expect("writes");
+        let forget = || store.forget_finished(Timestamp::MAX, false).expect("forgets");
+        assert_eq!(forget(), 0, "it waits for an operator");
+        job.take(JobEvent::Abandoned, at, "").expect("ends");
+        store.change().job(&job).apply().expect("writes");
+        assert_eq!(forget(), 1);
+        assert_eq!(store.failed_records_count(job.id).expect("counts"), 0);
+    }
 }
