@@ -17,7 +17,8 @@ use crate::watch::rules::RuleSet;
 #[derive(clap::Args)]
 #[command(
     after_help = "The files stay where they lie. They are known by what they are now: one that is written again, replaced or renamed \
-                  is a new file, and is taken. A job that failed with such a file where it lies, or was refused, is ended. A shadow reads adopted files all the same: there it counts once the rule is live. `--undo` takes an adoption back. `landfall explain FILE` tells of it.\n\
+                  is a new file, and is taken. A job that failed with such a file where it lies, or was refused, is ended. \
+                  A shadow reads adopted files all the same: there it counts once the rule is live. `--undo` takes an adoption back. `landfall explain FILE` tells of it.\n\
                   With a running service it counts at once; without one it is there for the next start."
 )]
 pub(super) struct AdoptArgs {
