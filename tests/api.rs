@@ -169,6 +169,51 @@ fn acts_are_done_and_what_cannot_be_done_says_why() {
 }
 
 #[test]
+fn limits_of_rules_and_throttles_are_set_at_once_and_taken_back_as_the_command_does() {
+    let world = World::with_service(SOCKET, "throttle = 'third'\nrecords_per_second = 1");
+    let toml = world.text("landfall.toml");
+    world.write("landfall.toml", format!("{toml}\n[throttle.third]\nworkers_max = 2\n"));
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let set = |path: &str, body: &str| post(&world, path, body);
+    let changed = |path: &str, body: &str| {
+        let answer = set(path, body);
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()["changed"].as_bool().expect("a word")
+    };
+    let (rule, throttle) = ("/v1/rules/payments/set", "/v1/throttles/third/set");
+    assert!(changed(rule, "{\"workers_max\":1,\"records_per_second\":0}"));
+    assert!(!changed(rule, "{\"workers_max\":1}"), "it is so");
+    assert!(changed(throttle, "{\"records_per_second\":50000}"));
+    let limits = ask(&world, "/v1/limits").json();
+    assert_eq!(limits["limits"], ask(&world, "/v1/jobs").json()["limits"]);
+    assert_eq!(limits["limits"][0]["of"]["rule"], "payments", "{limits:#}");
+    assert_eq!(limits["limits"][0]["limits"], serde_json::json!({"workers_max": 1, "records_per_second": 0}));
+    assert_eq!(limits["limits"][0]["by"], "root", "the socket tells who asks");
+    let said = world.landfall(&["set", "--throttle", "third", "--records-per-second", "50000"]).done();
+    assert!(said.stdout.contains("as it was"), "{}", said.stdout);
+    // With what is configured it would take minutes.
+    world.move_in("in/a.txt", lines(5000));
+    service.wait_for(&world, "archive/a.txt");
+    assert!(changed(rule, "{\"workers_max\":\"default\",\"records_per_second\":\"default\"}"));
+    assert!(changed(throttle, "{\"records_per_second\":\"default\"}"));
+    assert_eq!(ask(&world, "/v1/limits").json()["limits"], serde_json::json!([]));
+    for wrong in [
+        "",
+        "{}",
+        "{\"workers_max\":-1}",
+        "{\"workers_max\":\"none\"}",
+        "{\"workers_max\":null}",
+        "{\"workers\":1}",
+    ] {
+        assert_problem(&set(rule, wrong), 400, "bad-request");
+    }
+    assert_problem(&set("/v1/rules/paymnets/set", "{\"workers_max\":1}"), 409, "configuration");
+    assert_problem(&set("/v1/throttles/thrid/set", "{\"workers_max\":1}"), 409, "configuration");
+    service.stop();
+}
+
+#[test]
 fn by_the_port_nobody_is_told_anything_without_the_token_and_the_socket_is_the_owners() {
     use std::os::unix::fs::PermissionsExt as _;
     let (world, service) = started(PORT);

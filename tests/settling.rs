@@ -5,6 +5,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -32,15 +34,19 @@ for line in sys.stdin:
 
 /// A completed job of ten records, of which the even ones failed.
 fn with_failed() -> (World, String) {
-    let world = World::new(RULE);
+    with_failed_of(RULE, 10)
+}
+
+fn with_failed_of(rule: &str, records: u64) -> (World, String) {
+    let world = World::new(rule);
     world.write("tool", TOOL);
     world.sh("chmod +x tool");
     world.write("bad", "even");
-    let rows = (1..=10).map(|n| format!("{n},{}\n", if n % 2 == 0 { "even" } else { "odd" }));
+    let rows = (1..=records).map(|n| format!("{n},{}\n", if n % 2 == 0 { "even" } else { "odd" }));
     world.write("pay.csv", format!("id,kind\n{}", rows.collect::<String>()));
     world.ingest(&["pay.csv"]);
     let job = world.completed();
-    assert_eq!(job["records_failed"], 5, "{job:#}");
+    assert_eq!(job["records_failed"], records / 2, "{job:#}");
     let id = job["id"].as_str().expect("an id is text").to_owned();
     (world, id)
 }
@@ -173,6 +179,169 @@ fn a_retry_that_is_aborted_gives_its_records_back() {
     assert_eq!(world.files("out"), ["pay.csv.gz", "pay.done", "pay.json"], "nothing of it is left");
 }
 
+/// Goal: what a retry published, and was then given up, is not published once more.
+#[test]
+fn a_retry_that_is_abandoned_when_some_of_it_is_published_gives_nothing_back() {
+    let two = r#"
+        ready = { stable_for = "0s" }
+        records = { format = "csv" }
+        pipeline = [
+            { step = "exec", protocol = "jsonl", command = ["./tool"] },
+            { step = "route", when = [{ if = { column = "id", equals = "2" }, to = "twos" }] },
+        ]
+        output = { main = { path = "out/{stem}.csv", on_exists = "replace" }, twos = { path = "out/{stem}.twos", on_exists = "replace" } }
+        errors = { failed_max = "100%" }
+    "#;
+    let (world, id) = with_failed_of(two, 10);
+    world.write("bad", "");
+    std::fs::create_dir_all(world.path("out/pay-retry1.twos")).expect("it refuses the rename");
+    let mut service = world.start();
+    world.landfall(&["records", &id, "retry", "1-2"]).done();
+    let child = service.wait_until("it waits in the middle of publishing", || {
+        let job = world.jobs().pop()?;
+        (job["state"] == "publishing" && job["waiting"].is_object())
+            .then(|| job["id"].as_str().map(str::to_owned))
+    });
+    let child = child.expect("text");
+    world.landfall(&["abandon", &child, "--reason", "nobody reads them"]).done();
+    let first = shown(&world, &id);
+    assert_eq!((&first["records_failed"], &first["records_retried"]), (&3.into(), &2.into()), "{first:#}");
+    assert!(history(&first).contains("which was abandoned"), "{}", history(&first));
+    world.landfall(&["records", &id, "retry", "1"]).ends_with(1).says(&["which was abandoned", &child]);
+    world.landfall(&["records", &id, "retry", "--all"]).done();
+    service.wait_until("it is done", || (world.jobs().pop()?["state"] == "completed").then_some(()));
+    service.stop();
+    assert_eq!(world.sh("tail -qn +2 out/*.csv | sort -n | uniq -d"), "", "nothing came twice");
+}
+
+/// Goal: those of a large file that fail here and there are packed as any other output.
+#[test]
+fn scattered_records_are_packed_together() {
+    let (world, id) = with_failed_of(RULE, 2000);
+    world.write("bad", "");
+    world.landfall(&["records", &id, "retry", "--all"]).done();
+    let mut service = world.start();
+    service.wait_for(&world, "out/pay-retry1.done");
+    service.stop();
+    let published = text(&world, "out/pay-retry1.csv.gz");
+    let expected: Vec<_> = (1..=1000).map(|n| format!("{},even", 2 * n)).collect();
+    assert_eq!(published.lines().skip(1).collect::<Vec<_>>(), expected);
+    let packed = world.bytes("out/pay-retry1.csv.gz").len();
+    assert!(packed * 2 < published.len(), "{packed} bytes of {}", published.len());
+    assert_eq!(world.job()["slices"]["total"], 1, "{:#}", world.job());
+}
+
+/// Goal: what the rule as it was did not take, and the rule as it is now does, need not be sent again.
+#[test]
+fn a_record_that_no_step_saw_is_retried_once_the_rule_takes_it_and_one_that_is_not_all_there_is_not() {
+    let rule = |on_misfit: &str| {
+        format!(
+            "records = {{ format = \"fixed\", record_max = 20, on_misfit = \"{on_misfit}\", fields = [{{ name = \"id\", width = 4 }}] }}\nerrors = {{ failed_max = 10 }}"
+        )
+    };
+    let world = World::new(&rule("fail"));
+    world.write("pay.txt", "0001\n2\n0000000000000000000000003\n");
+    world.ingest(&["pay.txt"]);
+    let id = world.completed()["id"].as_str().expect("text").to_owned();
+    assert_eq!(shown(&world, &id)["records_failed"], 2);
+    let configured = world.text("landfall.toml");
+    world.write("landfall.toml", configured.replace("on_misfit = \"fail\"", "on_misfit = \"allow\""));
+    world.landfall(&["records", &id, "retry", "2"]).ends_with(1).says(&["record_max", "nothing was done"]);
+    world.landfall(&["records", &id, "retry", "--all"]).done().says(&["1 failed record retried", "1 left"]);
+    let mut service = world.start();
+    service.wait_for(&world, "out/pay-retry1.main");
+    service.stop();
+    assert_eq!(world.text("out/pay-retry1.main"), "2\n");
+}
+
+#[test]
+fn a_reason_that_says_nothing_or_has_no_end_is_refused() {
+    let (world, id) = with_failed();
+    for (reason, told) in
+        [("", "says nothing"), (" \t", "says nothing"), (&*"x".repeat(1001), "1000 characters")]
+    {
+        world.landfall(&["records", &id, "drop", "--all", "--reason", reason]).ends_with(1).says(&[told]);
+    }
+    assert_eq!(shown(&world, &id)["records_failed"], 5);
+}
+
+/// An editor that does this to the record; in the environment of whoever runs it.
+fn edit(world: &World, arguments: &[&str], script: &str) -> (bool, String) {
+    let mut command = world.command();
+    command.arg("records").args(arguments).env_remove("VISUAL").env("EDITOR", format!("sh -c '{script}' sh"));
+    let output = command.output().expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_record_is_edited_and_taken_again_so_and_both_are_kept() {
+    for has_service in [false, true] {
+        let (world, id) = with_failed();
+        let mut service = has_service.then(|| world.start());
+        let (done, said) = edit(&world, &[&id, "edit", "2"], "sed -i s/even/odd/ $1");
+        assert!(done && said.contains("1 failed record edited, and retried as job"), "{said}");
+        let mut service = service.take().unwrap_or_else(|| world.start());
+        service.wait_for(&world, "out/pay-retry1.done");
+        assert_eq!(text(&world, "out/pay-retry1.csv.gz"), "id,kind\n4,odd\n");
+        let first = shown(&world, &id);
+        assert_eq!(
+            (&first["records_retried"], &first["records_failed"]),
+            (&1.into(), &4.into()),
+            "{first:#}"
+        );
+        let told = format!("failed records 2: edited and retried by {}", user(&world));
+        assert!(history(&first).contains(&told), "{}", history(&first));
+        let record = world.json(&["records", &id, "show", "2", "--json"]);
+        assert_eq!((&record["data"], &record["edited"]), (&"4,even".into(), &"4,odd".into()), "{record:#}");
+        world.landfall(&["records", &id, "show", "2"]).done().says(&["4,even", "edited to", "4,odd"]);
+        let (done, said) = edit(&world, &[&id, "edit", "2"], "touch never");
+        assert!(!done && said.contains("edited and retried by") && !world.has("never"), "{said}");
+        service.stop();
+    }
+}
+
+#[test]
+fn what_is_edited_to_no_record_or_not_at_all_changes_nothing_and_its_text_is_not_lost() {
+    let (world, id) = with_failed();
+    let (done, said) = edit(&world, &[&id, "edit", "1"], "true");
+    assert!(done && said.contains("not changed"), "{said}");
+    let (done, said) = edit(&world, &[&id, "edit", "1"], "exit 3");
+    assert!(!done && said.contains("ended with an error"), "{said}");
+    for (script, why) in [
+        ("echo 3,odd >> $1", "more than one record"),
+        ("echo 2,\\\"odd > $1", "never closed"),
+        ("echo > $1", "blank"),
+        ("head -c 40000 /dev/zero | tr \\\\0 x > $1", "32768 bytes"),
+    ] {
+        let (done, said) = edit(&world, &[&id, "edit", "1"], script);
+        assert!(!done && said.contains(why) && said.contains("nothing was done"), "{why}: {said}");
+        let kept = said.lines().find_map(|line| line.split_once("is kept in ")).expect("it says where").1;
+        let folder = std::path::Path::new(kept.trim()).parent().expect("a folder").to_owned();
+        assert!(std::fs::read(kept.trim()).is_ok_and(|kept| !kept.is_empty()), "{said}");
+        world.sh(&format!("rm -r {}", folder.display()));
+    }
+    let job = shown(&world, &id);
+    assert_eq!((&job["records_failed"], world.jobs().len()), (&5.into(), 1));
+}
+
+/// Goal: what an operator wrote is there for another try.
+#[test]
+fn an_edited_record_that_comes_back_is_edited_on() {
+    let (world, id) = with_failed();
+    let (done, said) = edit(&world, &[&id, "edit", "1"], "sed -i s/even/odd/ $1");
+    assert!(done, "{said}");
+    let child = world.job()["id"].as_str().expect("text").to_owned();
+    world.landfall(&["abort", &child]).done();
+    let mut service = world.start();
+    service.wait_until("it is ended", || (world.job()["state"] == "aborted").then_some(()));
+    let (done, said) = edit(&world, &[&id, "edit", "1"], "sed -i s/odd/odder/ $1");
+    assert!(done, "{said}");
+    service.wait_for(&world, "out/pay-retry2.done");
+    assert_eq!(text(&world, "out/pay-retry2.csv.gz"), "id,kind\n2,odder\n");
+    service.stop();
+}
+
 #[test]
 fn failed_records_are_exported_as_they_were_read_or_with_all_that_is_known() {
     let (world, id) = with_failed();
@@ -225,8 +394,59 @@ fn no_order_of_decisions_and_kills_loses_or_doubles_a_record() {
             },
         }
     }
-    world.write("bad", "");
     let _service = service.unwrap_or_else(|| world.start());
+    retry_all(&world);
+    assert_each_is_in_one_place(&world, 10);
+}
+
+/// Goal: whatever is killed while acts are under way, each record ends in one place, and both accounts say so.
+/// Method: commands on any job at once; then the service is killed, or a command that does it by itself, at a random moment.
+#[test]
+fn no_kill_while_records_are_decided_on_loses_or_doubles_one() {
+    const RECORDS: u64 = 40;
+    let (world, _) = with_failed_of(RULE, RECORDS);
+    let mut random = Random::seeded();
+    for round in 0..24 {
+        world.write("bad", if random.once_in(2) { "even" } else { "" });
+        let service = (round % 2 == 0).then(|| world.start());
+        let jobs = world.jobs();
+        let acts: Vec<_> = (0..3)
+            .map(|_| {
+                let job = random.one_of(&jobs).expect("there is one")["id"].as_str().expect("text");
+                let first = 1 + random.below(RECORDS / 2);
+                let numbers = format!("{first}-{}", first + random.below(4));
+                let mut command = world.command();
+                match random.below(3) {
+                    0 => command.args(["records", job, "drop", &numbers, "--reason", "x"]),
+                    1 => command.args(["records", job, "retry", &numbers]),
+                    _ => command.args(["abort", job]),
+                };
+                command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it is started")
+            })
+            .collect();
+        std::thread::sleep(Duration::from_millis(random.below(120)));
+        let is_by_itself = service.is_none();
+        if let Some(service) = service {
+            service.kill();
+        }
+        for mut act in acts {
+            if is_by_itself {
+                act.kill().expect("it is killed");
+            }
+            act.wait().expect("it ends");
+        }
+        for job in world.jobs() {
+            shown(&world, job["id"].as_str().expect("text"));
+        }
+    }
+    let _service = world.start();
+    retry_all(&world);
+    assert_each_is_in_one_place(&world, RECORDS as usize);
+}
+
+/// Until nothing is left to be decided on.
+fn retry_all(world: &World) {
+    world.write("bad", "");
     wait_until("all is settled", || {
         let jobs = world.jobs();
         if jobs.iter().any(|job| job["state"] != "completed" && job["state"] != "aborted") {
@@ -240,11 +460,14 @@ fn no_order_of_decisions_and_kills_loses_or_doubles_a_record() {
         }
         left.is_empty().then_some(())
     });
+}
+
+fn assert_each_is_in_one_place(world: &World, count: usize) {
     let mut places = BTreeMap::<String, u64>::new();
     let published = world.sh("for file in out/*.gz; do gzip -dc $file | tail -n +2; done");
     let mut records: Vec<String> = published.lines().map(str::to_owned).collect();
     for job in world.jobs() {
-        assert_balanced_with_retries(&shown(&world, job["id"].as_str().expect("text")));
+        shown(world, job["id"].as_str().expect("text"));
         if job["state"] != "completed" {
             continue;
         }
@@ -259,6 +482,6 @@ fn no_order_of_decisions_and_kills_loses_or_doubles_a_record() {
     for record in records {
         *places.entry(record).or_default() += 1;
     }
-    assert_eq!(places.len(), 10, "none is lost: {places:?}");
+    assert_eq!(places.len(), count, "none is lost: {places:?}");
     assert!(places.values().all(|count| *count == 1), "none is there twice: {places:?}");
 }

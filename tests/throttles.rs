@@ -175,6 +175,18 @@ fn no_more_records_are_taken_in_a_second_than_the_rule_may_and_a_change_counts_a
     assert_eq!(world.text("out/a-2.main"), lines(A_SECOND));
 }
 
+/// Goal: a command that follows a job does not take a limit for an end.
+#[test]
+fn a_file_that_is_ingested_under_a_limit_is_followed_to_its_end() {
+    let world = world(&[&rule(
+        "a",
+        "records = { format = \"lines\", slice_records = 100 }\nrecords_per_second = 1000\njob_workers_max = 1\n",
+    )]);
+    world.write("pay.txt", lines(900));
+    world.landfall(&["ingest", "pay.txt", "--rule", "a"]).done().says(&["completed", "900 records in"]);
+    assert_eq!(world.text("out/a-pay.main"), lines(900));
+}
+
 #[test]
 fn a_step_that_never_answers_leaves_a_worker_to_other_rules_which_go_on() {
     let world = world(&[&rule("a", HELD), &rule("b", "")]);

@@ -91,6 +91,16 @@ pub(super) const ACTS: &[ActLine] = &[
         fields: &[JOB, RECORDS],
     },
     ActLine {
+        name: "edit_record",
+        path: "/v1/jobs/{job}/edit-record",
+        about: "Have a new job, which is answered, take one failed record of a completed one again, as it is given here",
+        fields: &[
+            JOB,
+            Param::body("number", Kind::Integer(1, u64::MAX >> 1), "the record's place in the list"),
+            Param::body("data_bytes", Kind::Bytes, "what it is to be, without a line end, in Base64"),
+        ],
+    },
+    ActLine {
         name: "ingest",
         path: "/v1/ingest",
         about: "Take a file under a rule, now",
@@ -148,6 +158,7 @@ mod tests {
                 Kind::Bool => Value::from(true),
                 Kind::Word(words) => Value::from(words[0]),
                 Kind::Records => Value::from("3-3,5-9"),
+                Kind::Bytes => Value::from("MSxh"),
                 Kind::FilePath if cfg!(windows) => Value::from("C:\\in\\a.csv"),
                 _ => Value::from("/in/a.csv"),
             };

@@ -25,6 +25,7 @@ use crate::engine::{Door as _, Engine};
 use crate::listing::Stop;
 use crate::model::halts::{Halting, Scope};
 use crate::model::job_view::VIEW_VERSION;
+use crate::model::pace::{PaceSetting, Paced};
 use crate::model::shown_json;
 
 /// A request's body is shorter: a path that is not text cannot be sent.
@@ -171,7 +172,7 @@ impl Desk {
             Work::Ready => Ok(self.ready()),
             Work::Document => Ok(json(StatusCode::OK, self.document.clone())),
             Work::Events => self.tell_events(asked),
-            Work::Ask(_) | Work::Act(_) | Work::Halt(_) | Work::Metrics => {
+            Work::Ask(_) | Work::Act(_) | Work::Halt(_) | Work::Pace(..) | Work::Metrics => {
                 let Some(turn) = self.answers.take() else {
                     return Err(Problem::busy("so many questions are being answered already"));
                 };
@@ -207,6 +208,9 @@ impl Desk {
                 std::io::Write::write_all(out, told.as_bytes()).map_err(|error| problem_of(&error.into()))
             }
             Work::Halt(halt) => self.halt(*halt, asked, by, out),
+            Work::Pace(name, of) => {
+                self.set_pace(of(asked.text(name).unwrap_or_default().to_owned()), asked, by, out)
+            }
             Work::Events | Work::Health | Work::Ready | Work::Document => Ok(()),
         }
     }
@@ -234,6 +238,19 @@ impl Desk {
             return Err(Problem::bad_request("it is not clear what is meant", hint));
         }
         let changed = self.engine.halt_for(&halt(scope), by).map_err(|refusal| Problem::refused(&refusal))?;
+        write(out, &serde_json::json!({ "version": VIEW_VERSION, "changed": changed }))
+    }
+
+    fn set_pace(&self, of: Paced, asked: &Asked, by: &str, out: &mut Giver) -> Result<(), Problem> {
+        let (workers_max, records_per_second) =
+            (asked.limit("workers_max"), asked.limit("records_per_second"));
+        if workers_max.is_none() && records_per_second.is_none() {
+            let hint =
+                "give `workers_max`, `records_per_second` or both: a number, 0 for no limit, or \"default\"";
+            return Err(Problem::bad_request("nothing is to be set", hint));
+        }
+        let setting = PaceSetting { of, workers_max, records_per_second };
+        let changed = self.engine.set_pace_for(&setting, by).map_err(|refusal| Problem::refused(&refusal))?;
         write(out, &serde_json::json!({ "version": VIEW_VERSION, "changed": changed }))
     }
 

@@ -5,10 +5,17 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::problem::Problem;
+use crate::model::account::RecordBytes;
+use crate::model::pace::PaceChange;
 use crate::model::settling::Chosen;
 
 /// What [`Chosen`] is read from.
 const RECORDS: &str = "^(all|[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})?(,[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})?)*)$";
+
+/// Its last letters have bits that say nothing, and are zeros.
+const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+/// A limit of the configuration.
+const DEFAULT: &str = "default";
 
 /// Where a parameter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +40,10 @@ pub(super) enum Kind {
     Time,
     /// Of failed records; or all of them.
     Records,
+    /// An integer up to this, or `default`.
+    Limit(u64),
+    /// In Base64.
+    Bytes,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +81,11 @@ impl Param {
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::Time => json!({ "type": "string", "format": "date-time" }),
             Kind::Records => json!({ "type": "string", "pattern": RECORDS }),
+            Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64", "pattern": BASE64 }),
+            Kind::Limit(max) => json!({ "oneOf": [
+                { "type": "integer", "minimum": 0, "maximum": max },
+                { "type": "string", "const": DEFAULT },
+            ] }),
         }
     }
 
@@ -96,6 +112,9 @@ impl Param {
             (Kind::Bool, Value::Bool(_)) => true,
             (Kind::Time, Value::String(text)) => text.parse::<jiff::Timestamp>().is_ok(),
             (Kind::Records, Value::String(text)) => Chosen::try_from(text.clone()).is_ok(),
+            (Kind::Bytes, Value::String(_)) => serde_json::from_value::<RecordBytes>(value.clone()).is_ok(),
+            (Kind::Limit(_), Value::String(text)) => text == DEFAULT,
+            (Kind::Limit(max), Value::Number(number)) => number.as_u64().is_some_and(|number| number <= max),
             _ => false,
         };
         if fits { Ok(value) } else { Err(self.misfit()) }
@@ -103,7 +122,7 @@ impl Param {
 
     /// `49.0` is an integer, as JSON has it.
     fn as_integer(&self, value: Value) -> Value {
-        let is_asked_for = matches!(self.kind, Kind::Integer(..)) && value.is_f64();
+        let is_asked_for = matches!(self.kind, Kind::Integer(..) | Kind::Limit(_)) && value.is_f64();
         let text = value.as_f64().filter(|_| is_asked_for).map(|number| number.to_string());
         text.and_then(|text| text.parse::<u64>().ok()).map_or(value, Value::from)
     }
@@ -117,6 +136,8 @@ impl Param {
             Kind::Bool => "true or false".to_owned(),
             Kind::Time => "a time like 2026-01-31T13:45:00Z".to_owned(),
             Kind::Records => "`all`, or numbers of failed records like 3,5-9".to_owned(),
+            Kind::Bytes => "bytes in Base64, with its padding".to_owned(),
+            Kind::Limit(max) => format!("an integer from 0 to {max}, or \"default\""),
         };
         Problem::bad_request(format!("`{}` is not what it must be", self.name), &format!("give {wanted}"))
     }
@@ -169,6 +190,12 @@ impl Asked {
 
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         self.0.get(name)?.as_u64()
+    }
+
+    /// What is said of a limit, if something is.
+    pub(super) fn limit(&self, name: &str) -> Option<PaceChange> {
+        let value = self.0.get(name)?;
+        Some(value.as_u64().map_or(PaceChange::Default, PaceChange::To))
     }
 
     pub(super) fn is_set(&self, name: &str) -> bool {

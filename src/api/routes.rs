@@ -8,7 +8,8 @@ use crate::engine::{Door, JobFilter};
 use crate::listing::{self, Stop};
 use crate::model::halts::{Halting, Scope};
 use crate::model::job_state::JobState;
-use crate::model::job_view::job_json;
+use crate::model::job_view::{VIEW_VERSION, job_json};
+use crate::model::pace::Paced;
 use crate::model::shown_json;
 
 /// How a request is answered.
@@ -18,6 +19,8 @@ pub(super) enum Work {
     Act(&'static ActLine),
     /// Pauses what is asked for, or lets it go on.
     Halt(fn(Scope) -> Halting),
+    /// Limits a rule or a throttle, whose name is this parameter.
+    Pace(&'static str, fn(String) -> Paced),
     Events,
     /// Whether the process answers; whether it takes files. Nobody need prove who they are.
     Health,
@@ -86,6 +89,24 @@ const SCOPE: &[Param] = &[
     Param::body("sender", Kind::Text, "what comes from this sender").optional(),
     Param::body("all", Kind::Bool, "true: everything").optional(),
 ];
+/// As `landfall set` takes them.
+const LIMITS: [Param; 2] = [
+    Param::body(
+        "workers_max",
+        Kind::Limit(0xFFFF_FFFF),
+        "workers at once; 0: no limit; default: as configured",
+    )
+    .optional(),
+    Param::body(
+        "records_per_second",
+        Kind::Limit(1_000_000_000_000),
+        "records a second; 0: no limit; default: as configured",
+    )
+    .optional(),
+];
+const OF_RULE: &[Param] = &[Param::path("rule", Kind::Text, "the rule's name"), LIMITS[0], LIMITS[1]];
+const OF_THROTTLE: &[Param] =
+    &[Param::path("throttle", Kind::Text, "the throttle's name"), LIMITS[0], LIMITS[1]];
 const FILE: &[Param] =
     &[Param { required: true, ..Param::query("path", Kind::FilePath, "its absolute path") }];
 const SETTLED: Param = Param::query("settled", Kind::Bool, "those too that were dropped or retried");
@@ -166,6 +187,23 @@ pub(super) fn routes() -> Vec<Route> {
         ),
     ];
     routes.extend(halts.map(|(path, about, halt)| post(path, about, SCOPE, "Changed", Work::Halt(halt))));
+    routes.extend([
+        get("/v1/limits", "What is set in place of configured limits", &[], "Limits", Work::Ask(limits)),
+        post(
+            "/v1/rules/{rule}/set",
+            "Limit all jobs of a rule together, until `default` takes it back",
+            OF_RULE,
+            "Changed",
+            Work::Pace("rule", Paced::Rule),
+        ),
+        post(
+            "/v1/throttles/{throttle}/set",
+            "Limit the rules that name a throttle together, until `default` takes it back",
+            OF_THROTTLE,
+            "Changed",
+            Work::Pace("throttle", Paced::Throttle),
+        ),
+    ]);
     routes.extend(ACTS.iter().map(|line| post(line.path, line.about, line.fields, "Done", Work::Act(line))));
     routes
 }
@@ -213,6 +251,11 @@ fn file(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop>
 fn status(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
     let status = listing::status::of_service(door, asked.get("since"))?;
     Ok(writeln!(out, "{}", shown_json::to_string(&status)?)?)
+}
+
+fn limits(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let limits = serde_json::json!({ "version": VIEW_VERSION, "limits": door.paces()?.0 });
+    Ok(writeln!(out, "{}", shown_json::to_string(&limits)?)?)
 }
 
 fn reload(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), Stop> {

@@ -48,6 +48,9 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         about.backslashes();
         about.mount();
         about.linger();
+        if rule.is_base() {
+            about.pace();
+        }
         findings.append(&mut about.findings);
     }
     // What a rule and its overrides have in common is told once.
@@ -352,6 +355,22 @@ impl<'a> About<'a> {
 }
 
 impl About<'_> {
+    /// A slice is taken at once: what is more than a second's records goes in a burst, and nothing for long behind it.
+    fn pace(&mut self) {
+        let slice = u64::from(self.rule.records.slice_records);
+        let pace = &self.rule.pace;
+        let of_throttle = pace.throttle.as_ref().and_then(|throttle| throttle.limits.records_per_second);
+        let of = [("records_per_second", pace.limits.records_per_second), ("throttle", of_throttle)];
+        for (key, rate) in of {
+            let Some(rate) = rate.filter(|rate| (1..slice).contains(rate)) else { continue };
+            let message = format!(
+                "{rate} records a second, and up to {slice} are taken at once (`records.slice_records`): then none for {} s",
+                slice / rate
+            );
+            self.warn(&[key], message, &format!("`slice_records = {rate}`, or less, spreads them"));
+        }
+    }
+
     /// It counts after what proves an end, and no longer than a file stands still anyway.
     fn linger(&mut self) {
         const KEY: [&str; 2] = ["ready", "linger"];

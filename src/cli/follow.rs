@@ -28,7 +28,7 @@ impl<'a> Follower<'a> {
     ) -> anyhow::Result<Job> {
         let mut job = self.door.show(&id.to_string())?;
         loop {
-            let waits = job.waiting.as_ref().is_some_and(|waiting| !waiting.is_for_answer());
+            let waits = job.waiting.as_ref().is_some_and(|waiting| !waiting.is_passing());
             let has_ended = job.state.is_final() || waits;
             if has_ended {
                 return Ok(job);

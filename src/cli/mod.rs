@@ -12,6 +12,7 @@ mod check_store;
 mod check_warnings;
 mod demo;
 mod dry_run;
+mod edit;
 mod exit;
 mod explain;
 mod explain_found;

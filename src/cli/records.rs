@@ -8,14 +8,16 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::edit;
 use super::pause::taker;
 use super::say::{complain, say};
 use super::view::{self, Stop};
 use crate::engine::{Act, Door, Refusal};
 use crate::listing::records::{RecordView, list_json};
-use crate::model::account::FailedRecord;
+use crate::model::account::{FailedRecord, RecordBytes};
+use crate::model::job_view::VIEW_VERSION;
 use crate::model::rule::Settings;
-use crate::model::settling::{Chosen, NumberedRecord, Numbers};
+use crate::model::settling::{Chosen, EDITED_BYTES_MAX, NumberedRecord, Numbers};
 use crate::model::shown_json;
 
 const LINE_BYTES_MAX: usize = 60;
@@ -68,6 +70,12 @@ pub(super) enum RecordsAction {
         #[command(flatten)]
         which: Which,
     },
+    /// Write one of them anew in $VISUAL or $EDITOR, and take it again in a job of its own
+    Edit {
+        /// Its number in the list's first column
+        #[arg(value_name = "N")]
+        number: u64,
+    },
     /// Give them up: the account says why
     Drop {
         #[command(flatten)]
@@ -115,6 +123,13 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
     let (door, job) = (door.as_ref(), args.job.as_str());
     match &args.action {
         Some(RecordsAction::Show { number }) => view::print(|out| show(out, door, job, *number, args.json)),
+        Some(RecordsAction::Export { .. }) if args.json => {
+            complain(
+                "`export` has a format of its own",
+                Some("`--format jsonl` writes JSON, a line for each"),
+            );
+            Ok(ExitCode::from(super::exit::USAGE))
+        }
         Some(RecordsAction::Export { which, format, to: Some(file) }) => {
             export_to(file, door, job, which, *format)
         }
@@ -126,17 +141,13 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
         Some(RecordsAction::Drop { which, reason }) => {
             let act =
                 Act::DropRecords { job: job.to_owned(), records: which.chosen(), reason: reason.clone() };
-            Ok(act_on(door, job, &act, |_| "dropped".to_owned()))
+            Ok(act_on(door, job, &act, args.json, |_| "dropped".to_owned()))
         }
         Some(RecordsAction::Retry { which }) => {
             let act = Act::RetryRecords { job: job.to_owned(), records: which.chosen() };
-            // The rule may have been mended a moment ago.
-            if door.is_service() {
-                door.reload().ok();
-            }
-            let taker = taker(door);
-            Ok(act_on(door, job, &act, |child| format!("retried as job {child}; {taker}")))
+            Ok(retry(door, job, &act, args.json, "retried"))
         }
+        Some(RecordsAction::Edit { number }) => edit_one(door, job, *number, args.json),
         Some(RecordsAction::List { settled: true }) if args.json => {
             view::print(|out| list_json(out, door, job, true))
         }
@@ -148,13 +159,77 @@ pub(super) fn run(args: &RecordsArgs, settings: &Settings) -> anyhow::Result<Exi
     }
 }
 
+fn retry(door: &dyn Door, job: &str, act: &Act, json: bool, what: &str) -> ExitCode {
+    // The rule may have been mended a moment ago.
+    if door.is_service() {
+        door.reload().ok();
+    }
+    let taker = taker(door);
+    act_on(door, job, act, json, |child| format!("{what} as job {child}; {taker}"))
+}
+
+/// Has one written anew, and taken again so.
+fn edit_one(door: &dyn Door, job: &str, number: u64, json: bool) -> anyhow::Result<ExitCode> {
+    let found = match door.record(job, number) {
+        Ok(found) => found,
+        Err(refusal) => return Ok(view::refuse(&refusal)),
+    };
+    let NumberedRecord { record, settled, edited, .. } = found;
+    let cannot = if let Some(settled) = settled {
+        Some(format!("was {}", view::printable(settled.as_bytes(), ERROR_BYTES_MAX)))
+    } else if record.length > record.bytes.len() as u64 {
+        Some("is kept only in part".to_owned())
+    } else {
+        let is_long = record.bytes.len() > EDITED_BYTES_MAX;
+        is_long.then(|| format!("has more than {EDITED_BYTES_MAX} bytes"))
+    };
+    if let Some(why) = cannot {
+        let hint = format!("`landfall records {job}` lists those that are left");
+        complain(&format!("failed record {number} {why}, and is not edited"), Some(&hint));
+        return Ok(ExitCode::from(super::exit::FAILED));
+    }
+    let was = edited.map_or(record.bytes, |edited| edited.0);
+    let edited = edit::edit(&was)?;
+    if edited.bytes == was {
+        say!("failed record {number} was not changed; nothing was done");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let code = if edited.bytes.len() > EDITED_BYTES_MAX {
+        // More than a running service takes in one line.
+        let message = format!("what was written has more than {EDITED_BYTES_MAX} bytes; nothing was done");
+        complain(&message, Some("have the record sent again, and drop this one"));
+        ExitCode::from(super::exit::FAILED)
+    } else {
+        let data_bytes = RecordBytes(edited.bytes.clone());
+        let act = Act::EditRecord { job: job.to_owned(), number, data_bytes };
+        retry(door, job, &act, json, "edited, and retried")
+    };
+    if code != ExitCode::SUCCESS {
+        complain(&format!("what was written is kept in {}", edited.keep().display()), None);
+    }
+    Ok(code)
+}
+
 /// Does it, and says how many failed records are left.
-fn act_on(door: &dyn Door, job: &str, act: &Act, told: impl FnOnce(String) -> String) -> ExitCode {
+fn act_on(
+    door: &dyn Door,
+    job: &str,
+    act: &Act,
+    json: bool,
+    told: impl FnOnce(String) -> String,
+) -> ExitCode {
     let failed = |door: &dyn Door| door.show(job).map(|job| job.account.records_failed);
     let done = failed(door).and_then(|before| Ok((before, door.act(act)?.to_string(), failed(door)?)));
     match done {
         Ok((before, id, left)) => {
             let count = before.saturating_sub(left);
+            if json {
+                say!(
+                    "{}",
+                    serde_json::json!({ "version": VIEW_VERSION, "id": id, "records": count, "left": left })
+                );
+                return ExitCode::SUCCESS;
+            }
             let s = if count == 1 { "" } else { "s" };
             say!("{count} failed record{s} {}", told(id));
             if left > 0 {
@@ -176,7 +251,7 @@ fn list(out: &mut dyn Write, door: &dyn Door, job: &str, settled: bool) -> Resul
         "N", "RECORD", "LINE", "OFFSET"
     )?;
     for found in records {
-        let NumberedRecord { number, record, settled } = found?;
+        let NumberedRecord { number, record, settled, .. } = found?;
         let FailedRecord { record, line, offset, step, error, bytes, entry_name, .. } = record;
         let error = view::printable(error.as_bytes(), ERROR_BYTES_MAX);
         write!(out, "{number:>6}  {record:>10}  {line:>10}  {offset:>12}  {step}: {error}")?;
@@ -213,11 +288,19 @@ fn show(out: &mut dyn Write, door: &dyn Door, job: &str, number: u64, json: bool
         writeln!(out, "kept       its first {} bytes", record.bytes.len())?;
     }
     writeln!(out)?;
-    if std::str::from_utf8(&record.bytes).is_err() {
-        return hexadecimal(out, &record.bytes);
+    show_bytes(out, &record.bytes)?;
+    if let Some(edited) = &found.edited {
+        writeln!(out, "\nedited to\n")?;
+        show_bytes(out, &edited.0)?;
     }
-    writeln!(out, "{}", view::printable(&record.bytes, usize::MAX))?;
     Ok(())
+}
+
+fn show_bytes(out: &mut dyn Write, bytes: &[u8]) -> Result<(), Stop> {
+    if std::str::from_utf8(bytes).is_err() {
+        return hexadecimal(out, bytes);
+    }
+    Ok(writeln!(out, "{}", view::printable(bytes, usize::MAX))?)
 }
 
 /// Bytes as `xxd` shows them: where, in hexadecimal, and as text.
@@ -245,7 +328,8 @@ fn export_to(
     format: ExportAs,
 ) -> anyhow::Result<ExitCode> {
     // Before the file is made: what is asked for may not be there.
-    if let Err(refusal) = door.show(job) {
+    let is_there = door.show(job).map(drop).and_then(|()| know_last(door, job, which.numbers().as_ref()));
+    if let Err(refusal) = is_there {
         return Ok(view::refuse(&refusal));
     }
     let made = File::options().write(true).create_new(true).open(file);
@@ -265,6 +349,12 @@ fn export_to(
     }
 }
 
+/// Refuses numbers of which the last is not there: numbers have no gaps.
+fn know_last(door: &dyn Door, job: &str, numbers: Option<&Numbers>) -> Result<(), Refusal> {
+    let last = numbers.and_then(|numbers| numbers.ranges().last());
+    last.map_or(Ok(()), |(_, last)| door.record(job, *last).map(drop))
+}
+
 /// Writes them; how many of them are kept only in part.
 fn export(
     out: &mut dyn Write,
@@ -275,9 +365,7 @@ fn export(
 ) -> Result<u64, Stop> {
     let numbers = which.numbers();
     // One that is named may be settled; one that is not there is refused before anything is written.
-    if let Some((_, last)) = numbers.as_ref().and_then(|numbers| numbers.ranges().last()) {
-        door.record(job, *last)?;
-    }
+    know_last(door, job, numbers.as_ref())?;
     let mut cut = 0;
     for found in door.records(job, numbers.is_some()) {
         let found = found?;

@@ -7,6 +7,7 @@ use super::say::{complain, say, say_aside};
 use super::view;
 use crate::control;
 use crate::engine::{Act, Door, JobFilter, Refusal};
+use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::Job;
 use crate::model::pace::{PaceChange, PaceSetting, Paced};
 use crate::model::priority::Priority;
@@ -71,7 +72,7 @@ pub(super) fn run(args: &SetArgs, settings: &Settings) -> anyhow::Result<ExitCod
     if let Some(of) = pace_of.filter(|_| args.workers_max.is_some() || args.records_per_second.is_some()) {
         let (workers_max, records_per_second) = (args.workers_max, args.records_per_second);
         let setting = PaceSetting { of, workers_max, records_per_second };
-        code = set_pace(&setting, settings, door)?;
+        code = set_pace(&setting, door);
     }
     if args.priority.is_some() || !args.jobs.is_empty() {
         let of_jobs = set_jobs(args, settings, door)?;
@@ -80,27 +81,14 @@ pub(super) fn run(args: &SetArgs, settings: &Settings) -> anyhow::Result<ExitCod
     Ok(code)
 }
 
-fn set_pace(setting: &PaceSetting, settings: &Settings, door: &dyn Door) -> anyhow::Result<ExitCode> {
-    // What was set outlives its rule, and is taken back all the same.
-    let is_set = door.paces().is_ok_and(|paces| paces.0.iter().any(|set| set.of == setting.of));
-    match &setting.of {
-        Paced::Rule(rule) if !is_set => view::know_rule(settings, rule, || false)?,
-        Paced::Throttle(name) if !is_set && !knows_throttle(settings, name) => {
-            let mut known: Vec<_> = throttles(settings).collect();
-            known.sort_unstable();
-            known.dedup();
-            let hint = match known.as_slice() {
-                [] => "add `[throttle.NAME]`, and `throttle = \"NAME\"` to its rules".to_owned(),
-                known => format!("rules name: {}", known.join(", ")),
-            };
-            complain(&format!("no rule names a throttle \"{name}\""), Some(&hint));
-            return Ok(ExitCode::from(USAGE));
-        }
-        _ => {}
-    }
+fn set_pace(setting: &PaceSetting, door: &dyn Door) -> ExitCode {
     let is_new = match door.set_pace(setting) {
         Ok(is_new) => is_new,
-        Err(refusal) => return Ok(view::refuse(&refusal)),
+        Err(Refusal::Fault(JobError { kind: FaultKind::Config, message, hint })) => {
+            complain(&message, hint.as_deref());
+            return ExitCode::from(USAGE);
+        }
+        Err(refusal) => return view::refuse(&refusal),
     };
     let said = |key: &str, change: Option<PaceChange>| {
         change.map(|change| match change {
@@ -116,19 +104,7 @@ fn set_pace(setting: &PaceSetting, settings: &Settings, door: &dyn Door) -> anyh
     for told in view::paces_told(door).unwrap_or_default() {
         say_aside!("{told}");
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn throttles(settings: &Settings) -> impl Iterator<Item = &str> {
-    settings
-        .rules
-        .iter()
-        .filter_map(|rule| rule.pace.throttle.as_ref())
-        .map(|throttle| throttle.name.as_str())
-}
-
-fn knows_throttle(settings: &Settings, name: &str) -> bool {
-    throttles(settings).any(|known| known == name)
+    ExitCode::SUCCESS
 }
 
 fn set_jobs(args: &SetArgs, settings: &Settings, door: &dyn Door) -> anyhow::Result<ExitCode> {

@@ -66,7 +66,12 @@ fn print_head(out: &mut dyn Write, job: &Job) -> io::Result<()> {
     }
     writeln!(out, "source     {}", job.source.path)?;
     if let Some(first) = job.parent {
-        writeln!(out, "parent     {first}, which it runs again")?;
+        let what = if job.retries.is_some() {
+            "some failed records of which it takes again"
+        } else {
+            "which it runs again"
+        };
+        writeln!(out, "parent     {first}, {what}")?;
     }
     if let Some(kept) = &job.source.lies_at {
         writeln!(out, "read from  {kept}, where it stays")?;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::protocol::{
     ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, GREETING_BYTES_MAX, Line,
-    PROTOCOL_VERSION, Request, Session, Until, read_line,
+    PROTOCOL_VERSION, REQUEST_BYTES_MAX, Request, Session, Until, read_line,
 };
 use crate::durable_fs;
 use crate::engine::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
@@ -219,6 +219,15 @@ impl<T: DeserializeOwned> Iterator for Lines<T> {
 
 fn broken(error: &io::Error) -> Refusal {
     use io::ErrorKind as E;
+    if error.kind() == E::InvalidInput {
+        return Refusal::Fault(JobError {
+            kind: FaultKind::Input,
+            message: format!(
+                "more is asked at once than the running service takes ({REQUEST_BYTES_MAX} bytes)"
+            ),
+            hint: Some("ask for a part of it at a time; ranges like 1-5000 are short".into()),
+        });
+    }
     let has_ended = matches!(
         error.kind(),
         E::UnexpectedEof | E::ConnectionReset | E::ConnectionAborted | E::BrokenPipe | E::ConnectionRefused

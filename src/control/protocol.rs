@@ -20,7 +20,7 @@ use crate::model::os_text::OsText;
 use crate::model::pace::PaceSetting;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 8;
+pub(super) const PROTOCOL_VERSION: u32 = 9;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -171,6 +171,9 @@ impl Session {
         let mut session = Self::new(token, services, askers);
         let mut line = askers.to_hex().as_bytes().to_vec();
         session.write(&mut line, request)?;
+        if line.len() as u64 > REQUEST_BYTES_MAX {
+            return Err(io::ErrorKind::InvalidInput.into()); // the service would hang up in the middle of it
+        }
         to.write_all(&line)?;
         Ok(session)
     }

@@ -13,7 +13,7 @@ use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
-use crate::model::settling::{self, NumberedRecord};
+use crate::model::settling::{self, NumberedRecord, Numbers};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{JobMatch, Published, StoreError, Verified};
 
@@ -85,6 +85,7 @@ impl Door for Engine {
             | Act::Set { .. }
             | Act::DropRecords { .. }
             | Act::RetryRecords { .. }
+            | Act::EditRecord { .. }
             | Act::SetWorkers { .. }
             | Act::Ingest { .. }
             | Act::Adopt { .. }
@@ -113,7 +114,13 @@ impl Door for Engine {
                 settle::give_up(self.store(), stages, self.find(job)?, records.numbers(), reason, by)
             }
             Act::RetryRecords { job, records } => {
-                settle::retry(self.store(), stages, self.rules(), self.find(job)?, records.numbers(), by)
+                let asked = settle::Asked { numbers: records.numbers(), edited: None, by };
+                settle::retry(self.store(), stages, self.rules(), self.find(job)?, &asked)
+            }
+            Act::EditRecord { job, number, data_bytes } => {
+                let numbers = Numbers::of([(*number, *number)]);
+                let asked = settle::Asked { numbers: Some(&numbers), edited: Some(data_bytes), by };
+                settle::retry(self.store(), stages, self.rules(), self.find(job)?, &asked)
             }
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
@@ -171,6 +178,7 @@ impl Door for Engine {
                 number,
                 record: record.map_err(refused)?,
                 settled: if all { settling::told_of(&acts, number) } else { None },
+                edited: settling::edited_to(&acts, number).cloned(),
             })
         }))
     }
@@ -180,8 +188,10 @@ impl Door for Engine {
         let missing = Refusal::NoSuchRecord { job, number };
         let Some(position) = number.checked_sub(1) else { return Err(missing) };
         let record = self.store().failed_record(job, position).map_err(refused)?.ok_or(missing)?;
-        let settled = settling::told_of(&self.store().settlements(job).map_err(refused)?, number);
-        Ok(NumberedRecord { number, record, settled })
+        let acts = self.store().settlements(job).map_err(refused)?;
+        let (settled, edited) =
+            (settling::told_of(&acts, number), settling::edited_to(&acts, number).cloned());
+        Ok(NumberedRecord { number, record, settled, edited })
     }
 
     fn published(

@@ -18,7 +18,7 @@ pub(super) struct SliceHash([u8; 32]);
 impl SliceHash {
     pub(super) fn of(slice: &Slice) -> Self {
         let mut hasher = blake3::Hasher::new();
-        // First, so that it is hashed in pieces as large as can be; the place, of fixed length, is told from it by its end.
+        // First, so that it is hashed in pieces as large as can be; what follows is told from it by its own length, which comes last.
         hasher.update(&slice.bytes);
         let place = [
             slice.number,
@@ -28,7 +28,8 @@ impl SliceHash {
             slice.records.len() as u64,
             slice.bytes.len() as u64,
         ];
-        for number in place {
+        let places = slice.places.iter().flat_map(|place| [place.record, place.offset, place.line]);
+        for number in places.chain(place) {
             hasher.update(&number.to_be_bytes());
         }
         Self(*hasher.finalize().as_bytes())
@@ -105,6 +106,7 @@ mod tests {
             records: Vec::new(),
             skipped: 0,
             oversized: None,
+            places: Vec::new(),
         }
     }
 
@@ -132,6 +134,10 @@ mod tests {
         assert!(!retraced(&slices[..1], &kept), "fewer");
         assert!(!retraced(&[slice(0, "a\nb\n"), slice(1, "d\n")], &kept), "other bytes");
         assert!(!retraced(&[slice(0, "a\n"), slice(1, "b\nc\n")], &kept), "cut elsewhere");
+        let place = crate::model::slice::RecordPlace { record: 1, offset: 0, line: 1 };
+        let mut placed = slices.clone();
+        placed[0].places = vec![place, place];
+        assert!(!retraced(&placed, &kept), "from elsewhere");
     }
 
     #[test]

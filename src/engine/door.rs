@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable_fs;
+use crate::model::account::RecordBytes;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{Fault, JobError};
 use crate::model::file_known::FileKnown;
@@ -176,6 +177,15 @@ pub(crate) enum Act {
         /// Which; of all that are left, those that can be.
         records: Chosen,
     },
+    /// Has a new job take one failed record of a completed one again, as an operator wrote it anew.
+    EditRecord {
+        /// The job.
+        job: String,
+        /// Which.
+        number: u64,
+        /// What it is to be.
+        data_bytes: RecordBytes,
+    },
     /// Takes a file under a rule, now; an earlier one of the same file that is not done goes on instead.
     Ingest {
         /// The file's absolute path.
@@ -319,11 +329,14 @@ mod tests {
             Act::Abort { job: "a".into() },
             Act::Rerun { job: "a".into() },
             Act::Abandon { job: "a".into(), reason: "gone".into() },
+            Act::DropRecords { job: "a".into(), records: Chosen::All, reason: "old".into() },
+            Act::RetryRecords { job: "a".into(), records: "3".to_owned().try_into().expect("a number") },
+            Act::EditRecord { job: "a".into(), number: 3, data_bytes: RecordBytes(b"1,a".to_vec()) },
             Act::Ingest { path: "/in/a.csv".into(), rule: "payments".into(), retire: true },
             Act::Adopt { path: "/in/a.csv".into() },
             Act::GiveUp { path: "/in/a.csv".into() },
         ];
-        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
+        let words = r#"[{"retry":{"job":"a"}},{"accept_missing":{"job":"a"}},{"set":{"job":"a","priority":50}},{"set_workers":{"job":"a","workers_max":1}},{"pause":{"job":"a"}},{"resume":{"job":"a"}},{"abort":{"job":"a"}},{"rerun":{"job":"a"}},{"abandon":{"job":"a","reason":"gone"}},{"drop_records":{"job":"a","records":"all","reason":"old"}},{"retry_records":{"job":"a","records":"3"}},{"edit_record":{"job":"a","number":3,"data_bytes":"MSxh"}},{"ingest":{"path":"/in/a.csv","rule":"payments","retire":true}},{"adopt":{"path":"/in/a.csv"}},{"give_up":{"path":"/in/a.csv"}}]"#;
         assert_eq!(serde_json::to_string(&asked).expect("is written"), words);
         let refused = [
             Refusal::NoSuchJob { text: "a".into() },

@@ -14,7 +14,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use super::{claim, halts, paces, recover, retry};
-use crate::durable_fs::{self, Mounts};
+use crate::durable_fs;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::halts::Halts;
 use crate::model::job::Job;

@@ -534,6 +534,7 @@ mod tests {
             records: Vec::new(),
             skipped: 0,
             oversized: None,
+            places: Vec::new(),
         });
         let trouble = meet_checkpoint(&run, Some(retrace)).expect_err("the checkpoint has none");
         assert_eq!(trouble.reaction, Reaction::StartOver);

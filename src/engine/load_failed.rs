@@ -1,6 +1,7 @@
 //! Loading of failed records that are retried: from the store, where another job set them aside.
 //!
-//! They keep their numbers, lines and places in their entries. What stood side by side there is one slice again, as far as that can be told.
+//! They keep their numbers, lines and places in their entries. A slice holds those of one entry, however far apart they stood: their outputs
+//! are written, and compressed, as those of any file.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,11 +16,11 @@ use super::totals::Announced;
 use super::trouble::Trouble;
 use crate::allowance::Allowance;
 use crate::decode::{DecodeError, Decoded};
-use crate::model::account::FailedRecord;
+use crate::model::account::{FailedRecord, RecordBytes};
 use crate::model::fault::FaultKind;
 use crate::model::job_id::JobId;
-use crate::model::rule::Rule;
-use crate::model::slice::{EntryShape, Slice, Span};
+use crate::model::settling::Settled;
+use crate::model::slice::{EntryShape, RecordPlace, Slice, Span};
 use crate::output::EntryName;
 use crate::store::FailedEntry;
 
@@ -43,41 +44,36 @@ pub(super) fn read_failed(
         retrace: if job.resumed_at_slice > 0 { Some(start_retrace()?) } else { None },
         first_slice: job.resumed_at_slice,
         slices: 0,
+        entries: 0,
         shown_path,
     };
-    let mut entry = None; // of the parent, and its position here
+    let slice_records = run.rule.rule.records.slice_records;
+    let mut entry: Option<(u32, u32)> = None; // of the parent, and which it is here
     let mut draft: Option<Draft> = None;
     let mut found = 0;
     for (number, record) in (1u64..).zip(shared.store.failed_records(parent)) {
-        let record = record?;
+        let mut record = record?;
         if !settlement.records.contains(number) {
             continue;
         }
         found += 1;
-        let position = match entry {
-            Some((of_parent, position)) if of_parent == record.entry => position,
-            _ => {
-                let position = entry.map_or(0, |(_, position): (u32, u32)| position + 1);
-                if let Some(draft) = draft.take()
-                    && !loading.put(draft)?
-                {
-                    return Ok(LoadEnd::Stopped);
-                }
-                loading.begin_entry(parent, &record, position)?;
-                entry = Some((record.entry, position));
-                position
-            }
-        };
-        let rest = match &mut draft {
-            Some(draft) => draft.take(record, &run.rule.rule),
-            None => Some(record),
-        };
-        if let Some(record) = rest
-            && let Some(full) = draft.replace(Draft::begin(record, position))
+        if let Settled::Retried { edited: Some(RecordBytes(edited)), .. } = &settlement.how {
+            record.bytes.clone_from(edited); // the only one
+        }
+        let position =
+            entry.filter(|(of_parent, _)| *of_parent == record.entry).map(|(_, position)| position);
+        let is_full = |draft: &mut Draft| position.is_none() || !draft.has_room(&record, slice_records);
+        if let Some(full) = draft.take_if(is_full)
             && !loading.put(full)?
         {
             return Ok(LoadEnd::Stopped);
         }
+        let position = match position {
+            Some(position) => position,
+            None => loading.begin_entry(parent, &record)?,
+        };
+        entry = Some((record.entry, position));
+        draft.get_or_insert_with(|| Draft::of(position)).take(&record);
     }
     if found != settlement.records.count() {
         return Err(gone(parent));
@@ -107,11 +103,15 @@ struct Loading<'a> {
     retrace: Option<Retrace>,
     first_slice: u64,
     slices: u64,
+    /// That were begun.
+    entries: u32,
     shown_path: std::path::PathBuf,
 }
 
 impl Loading<'_> {
-    fn begin_entry(&self, parent: JobId, record: &FailedRecord, position: u32) -> Result<(), Trouble> {
+    fn begin_entry(&mut self, parent: JobId, record: &FailedRecord) -> Result<u32, Trouble> {
+        let position = self.entries;
+        self.entries += 1;
         let kept = self.shared.store.failed_entry(parent, record.entry)?;
         let FailedEntry { name, shape } = kept.ok_or_else(|| gone(parent))?;
         let shape = EntryShape { entry: position, ..shape };
@@ -121,7 +121,7 @@ impl Loading<'_> {
         let memory = Arc::new(EntryMemory { _lease: lease, _header: None });
         let name = EntryName { position, name };
         self.run.entries.add(LoadedEntry { name, shape: Arc::new(shape), _memory: memory });
-        Ok(())
+        Ok(position)
     }
 
     /// False: the run was stopped.
@@ -157,71 +157,46 @@ impl Loading<'_> {
 /// A slice that is being made.
 struct Draft {
     entry: u32,
-    first_record: u64,
-    offset: u64,
-    first_line: u64,
     bytes: Vec<u8>,
     records: Vec<Span>,
+    places: Vec<RecordPlace>,
 }
 
 impl Draft {
-    fn begin(record: FailedRecord, entry: u32) -> Self {
-        let end = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
-        Self {
-            entry,
-            first_record: record.record,
-            offset: record.offset,
-            first_line: record.line.saturating_sub(1),
-            bytes: record.bytes,
-            records: vec![Span { start: 0, end }],
-        }
+    fn of(entry: u32) -> Self {
+        Self { entry, bytes: Vec::new(), records: Vec::new(), places: Vec::new() }
     }
 
-    /// Takes the record that stood next to the last one, with what stood between them; else gives it back.
-    fn take(&mut self, record: FailedRecord, rule: &Rule) -> Option<FailedRecord> {
-        let next = self.first_record + self.records.len() as u64;
-        let has_room = self.records.len() < rule.records.slice_records as usize
-            && self.bytes.len() + record.bytes.len() <= SLICE_BYTES;
-        let end = self.offset + self.bytes.len() as u64;
-        let between = between(record.offset.checked_sub(end), rule);
-        let Some(between) = between.filter(|_| record.record == next && has_room) else {
-            return Some(record);
-        };
-        let lines = self.bytes.iter().chain(between).filter(|byte| **byte == b'\n').count() as u64;
-        if self.first_line + lines + 1 != record.line {
-            return Some(record);
-        }
-        self.bytes.extend_from_slice(between);
+    fn has_room(&self, record: &FailedRecord, slice_records: u32) -> bool {
+        self.records.is_empty()
+            || self.records.len() < slice_records as usize
+                && self.bytes.len() + record.bytes.len() <= SLICE_BYTES
+    }
+
+    fn take(&mut self, record: &FailedRecord) {
+        let FailedRecord { record: number, offset, line, ref bytes, .. } = *record;
         let start = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        self.bytes.extend_from_slice(&record.bytes);
+        self.bytes.extend_from_slice(bytes);
         let end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.bytes.push(b'\n');
         self.records.push(Span { start, end });
-        None
+        self.places.push(RecordPlace { record: number, offset, line });
     }
 
     fn slice(self, number: u64) -> Slice {
+        let first = self.places.first();
         Slice {
             number,
             entry: self.entry,
-            first_record: self.first_record,
-            offset: self.offset,
-            first_line: self.first_line,
+            first_record: first.map_or(1, |place| place.record),
+            offset: first.map_or(0, |place| place.offset),
+            first_line: first.map_or(0, |place| place.line.saturating_sub(1)),
             bytes: self.bytes.into(),
             records: self.records,
             skipped: 0,
             oversized: None,
+            places: self.places,
         }
-    }
-}
-
-/// What ended a record of which the next begins so many bytes behind it.
-fn between(gap: Option<u64>, rule: &Rule) -> Option<&[u8]> {
-    let separator = rule.records.separator.as_deref().map_or(&b"\n"[..], str::as_bytes);
-    match gap {
-        Some(0) => None,
-        Some(gap) if gap == separator.len() as u64 => Some(separator),
-        Some(2) if separator == b"\n" => Some(b"\r\n"),
-        _ => None,
     }
 }
 
@@ -237,7 +212,6 @@ fn gone(parent: JobId) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tests::World;
 
     fn record(number: u64, line: u64, offset: u64, text: &str) -> FailedRecord {
         FailedRecord {
@@ -254,19 +228,20 @@ mod tests {
     }
 
     #[test]
-    fn records_that_stood_side_by_side_are_one_slice_and_keep_their_places() {
-        let world = World::new();
-        let rule = world.rule();
-        let mut draft = Draft::begin(record(3, 3, 10, "ab"), 0);
-        assert!(draft.take(record(4, 4, 13, "cd"), &rule).is_none());
-        assert!(draft.take(record(6, 6, 19, "ef"), &rule).is_some(), "one is between");
-        assert!(draft.take(record(5, 7, 16, "ef"), &rule).is_some(), "it stood on another line");
-        assert!(draft.take(record(5, 5, 17, "ef"), &rule).is_none(), "it had another line end");
+    fn records_from_anywhere_in_an_entry_are_one_slice_and_keep_their_places() {
+        let mut draft = Draft::of(2);
+        let records = [record(3, 3, 10, "ab"), record(7, 9, 41, "c\nd"), record(8, 11, 45, "")];
+        for (taken, record) in records.iter().enumerate() {
+            assert!(draft.has_room(record, 3) && (taken == 0 || !draft.has_room(record, taken as u32)));
+            draft.take(record);
+        }
+        assert!(!draft.has_room(&record(9, 12, 46, &"x".repeat(SLICE_BYTES)), 1000), "too much text");
         let slice = draft.slice(7);
-        assert_eq!(&slice.bytes[..], b"ab\ncd\r\nef");
+        assert_eq!(&slice.bytes[..], b"ab\nc\nd\n\n");
         let text = |span: &Span| &slice.bytes[span.start as usize..span.end as usize];
-        let texts: Vec<_> = slice.records.iter().map(text).collect();
-        assert_eq!(texts, [b"ab", b"cd", b"ef"]);
-        assert_eq!((slice.number, slice.first_record, slice.offset, slice.first_line), (7, 3, 10, 2));
+        assert_eq!(slice.records.iter().map(text).collect::<Vec<_>>(), [&b"ab"[..], b"c\nd", b""]);
+        let places: Vec<_> = slice.places.iter().map(|at| (at.record, at.line, at.offset)).collect();
+        assert_eq!(places, [(3, 3, 10), (7, 9, 41), (8, 11, 45)]);
+        assert_eq!((slice.number, slice.entry, slice.record_number(1)), (7, 2, 7));
     }
 }

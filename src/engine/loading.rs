@@ -54,6 +54,7 @@ mod tests {
             records: Vec::new(),
             skipped: 0,
             oversized: None,
+            places: Vec::new(),
         }
     }
 

@@ -12,12 +12,12 @@
 use std::sync::Arc;
 
 use super::claims::random_tail;
-use super::retry::{current_rule, known, refuse};
+use super::retry::{check_reason, current_rule, known, refuse};
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock::{self, JobIds};
-use crate::model::account::FailedRecord;
+use crate::model::account::{FailedRecord, RecordBytes};
 use crate::model::complete_by::CompleteBy;
 use crate::model::delivery::Delivery;
 use crate::model::identity::FileIdentity;
@@ -25,11 +25,12 @@ use crate::model::job::{Job, Retries, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::Rule;
-use crate::model::settling::{self, Numbers, Retry, Settled, Settlement};
+use crate::model::settling::{self, EDITED_BYTES_MAX, Numbers, Retry, Settled, Settlement};
+use crate::model::slice::EntryShape;
+use crate::pipeline::BEFORE_STEPS_NAME;
+use crate::record;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
-
-/// The step that a record is said to have failed at where it could not be cut from its source.
-const CUT: &str = "records";
+use crate::telemetry::events;
 
 /// Gives failed records up; all that are left where no numbers are given.
 pub(super) fn give_up(
@@ -40,19 +41,32 @@ pub(super) fn give_up(
     reason: &str,
     by: &str,
 ) -> Result<JobId, Trouble> {
+    check_reason(reason)?;
     let how = Settled::Dropped { reason: reason.to_owned() };
     let done = || {
         let _deciding = store.settling();
-        check(&known(store, id)?)?;
+        let job = known(store, id)?;
+        check(&job)?;
         let acts = store.settlements(id)?;
         let records = chosen(store, id, &acts, numbers)?;
         let act = Settlement { at: clock::now(), by: by.to_owned(), records, how };
         store.change().settlement(id, acts.len() as u64, &act).apply()?;
-        Ok(store.sync()?)
+        store.sync()?;
+        events::records_dropped(&job, &act.records, reason, by);
+        Ok(())
     };
     let done: Result<(), Trouble> = done();
     with_stages(stages, done)?;
     Ok(id)
+}
+
+/// What is to be taken again.
+pub(super) struct Asked<'a> {
+    /// None: all that are left, and can be.
+    pub numbers: Option<&'a Numbers>,
+    /// What an operator made of the only one.
+    pub edited: Option<&'a RecordBytes>,
+    pub by: &'a str,
 }
 
 /// Has a job of its own take failed records again; that job.
@@ -61,14 +75,13 @@ pub(super) fn retry(
     stages: Option<&Arc<Shared>>,
     rules: &[Rule],
     id: JobId,
-    numbers: Option<&Numbers>,
-    by: &str,
+    asked: &Asked<'_>,
 ) -> Result<JobId, Trouble> {
     let Some(shared) = stages else {
-        return Ok(new_job(store, rules, &JobIds::default(), id, numbers, by)?.id);
+        return Ok(new_job(store, rules, &JobIds::default(), id, asked)?.id);
     };
     let now = shared.rules.now();
-    let made = new_job(store, now.iter().map(AsRef::as_ref), &shared.claims.ids, id, numbers, by);
+    let made = new_job(store, now.iter().map(AsRef::as_ref), &shared.claims.ids, id, asked);
     let job = with_stages(stages, made)?;
     shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
     Ok(job.id)
@@ -79,8 +92,7 @@ fn new_job<'r>(
     rules: impl IntoIterator<Item = &'r Rule>,
     ids: &JobIds,
     id: JobId,
-    numbers: Option<&Numbers>,
-    by: &str,
+    &Asked { numbers, edited, by }: &Asked<'_>,
 ) -> Result<Job, Trouble> {
     let _deciding = store.settling();
     let first = known(store, id)?;
@@ -88,7 +100,10 @@ fn new_job<'r>(
     let rule = current_rule(rules, &first)?;
     let acts = store.settlements(id)?;
     let records = chosen(store, id, &acts, numbers)?;
-    let records = retriable(store, id, &records, numbers.is_none())?;
+    let records = match edited {
+        Some(edited) => check_edited(store, rule, id, &records, edited).map(|()| records)?,
+        None => retriable(store, rule, id, &records, numbers.is_none())?,
+    };
     let act = acts.len() as u64;
     let retries = acts.iter().filter(|act| matches!(act.how, Settled::Retried { .. })).count();
     let number = u32::try_from(retries).unwrap_or(u32::MAX).saturating_add(1);
@@ -100,23 +115,26 @@ fn new_job<'r>(
         retire: false,
         ..Source::found(first.source.path.clone(), identity)
     };
-    let before = first.retries.map(|retries| retries.numbers).unwrap_or_default();
+    let before = first.retries.as_ref().map(|retries| retries.numbers.clone()).unwrap_or_default();
     let mut job = Job {
         vars: first.vars.clone(),
         priority: rule.priority,
+        workers_max: rule.pace.job_workers_max,
         parent: Some(id),
         retries: Some(Retries { act, numbers: [before, vec![number]].concat() }),
         delivery: Delivery { revision: first.delivery.revision, ..Delivery::default() },
         ..Job::queued(ids.next(random_tail()), &rule.name, &rule.hash(), source, now)
     };
     if let Some(moment) = job.timeline.first_mut() {
-        moment.detail = format!("failed records {records} of job {id} are retried by {by}");
+        let edited = if edited.is_some() { ", who edited them" } else { "" };
+        moment.detail = format!("failed records {records} of job {id} are retried by {by}{edited}");
     }
-    let how = Settled::Retried { job: job.id, number, retry: Retry::Open };
+    let how = Settled::Retried { job: job.id, number, retry: Retry::Open, edited: edited.cloned() };
     let settlement = Settlement { at: now, by: by.to_owned(), records, how };
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
     store.change().rule(rule).job(&job).ledger(&row, false).settlement(id, act, &settlement).apply()?;
     store.sync()?;
+    events::records_retried(&first, &settlement.records, job.id, by);
     Ok(job)
 }
 
@@ -163,46 +181,93 @@ fn chosen(
     Ok(numbers.clone())
 }
 
-/// Those of them that can be read again as they are kept. `passes_over`: the others stay among the failed ones, else they are refused.
-fn retriable(store: &Store, id: JobId, numbers: &Numbers, passes_over: bool) -> Result<Numbers, Trouble> {
-    let mut last_entry = None;
+/// Those of them that can be read again as they are kept, by the rule as it is now. `passes_over`: the others stay among the failed ones, else they are refused.
+fn retriable(
+    store: &Store,
+    rule: &Rule,
+    id: JobId,
+    numbers: &Numbers,
+    passes_over: bool,
+) -> Result<Numbers, Trouble> {
+    let mut entry: Option<(u32, EntryShape)> = None;
     let mut unfit = Vec::new();
     for (number, record) in (1u64..).zip(store.failed_records(id)) {
         let record = record?;
         if !numbers.contains(number) {
             continue;
         }
-        if last_entry != Some(record.entry) {
-            last_entry = Some(record.entry);
-            if store.failed_entry(id, record.entry)?.is_none() {
-                let message = format!("what the failed records of job {id} looked like is not known");
-                return Err(refuse(
-                    message,
-                    "they were set aside by an earlier version: export them, and have them sent again",
-                ));
-            }
+        if entry.as_ref().is_none_or(|(position, _)| *position != record.entry) {
+            entry = Some((record.entry, shape_of(store, id, record.entry)?));
         }
-        if is_whole(&record) {
-            continue;
-        }
+        let why = entry.as_ref().and_then(|(_, shape)| why_unfit(&record, shape, rule));
+        let Some(why) = why else { continue };
         if !passes_over {
-            let message = format!("failed record {number} of job {id} could not be cut: {}", record.error);
-            let hint = "have it sent again, and drop this one; nothing was done";
-            return Err(refuse(message, hint));
+            let message =
+                format!("failed record {number} of job {id} cannot be taken again: {why}; nothing was done");
+            return Err(refuse(message, "have it sent again, and drop this one"));
         }
         unfit.push((number, number));
     }
     let fit = numbers.without(&Numbers::of(unfit));
     if fit.is_empty() {
-        let message = format!("none of the failed records of job {id} could be cut from its source");
+        let message = format!(
+            "none of the failed records of job {id} can be taken again: they could not be cut from its source"
+        );
         return Err(refuse(message, "have them sent again, and drop these"));
     }
     Ok(fit)
 }
 
-/// Whether it is kept as a record of its source, which a step refused.
-fn is_whole(record: &FailedRecord) -> bool {
-    record.step != CUT && record.length == record.bytes.len() as u64
+/// What an operator made of a record can stand in its place, as the rule is now.
+fn check_edited(
+    store: &Store,
+    rule: &Rule,
+    id: JobId,
+    records: &Numbers,
+    RecordBytes(edited): &RecordBytes,
+) -> Result<(), Trouble> {
+    let number = records.ranges().first().map_or(0, |(first, _)| *first);
+    let record = store.failed_record(id, number.saturating_sub(1))?;
+    let record =
+        record.ok_or_else(|| refuse(format!("job {id} has no failed record {number}"), "see the list"))?;
+    let refused = |why: &str, hint: &str| {
+        Err(refuse(
+            format!("failed record {number} of job {id} is not edited: {why}; nothing was done"),
+            hint,
+        ))
+    };
+    if record.length != record.bytes.len() as u64 {
+        return refused("only its beginning is kept", "have it sent again, and drop this one");
+    }
+    if *edited == record.bytes {
+        return refused("it is as it was", "`landfall records JOB retry` takes it again as it is");
+    }
+    if edited.len() > EDITED_BYTES_MAX {
+        let why = format!("it has more than {EDITED_BYTES_MAX} bytes");
+        return refused(&why, "have it sent again, and drop this one");
+    }
+    let shape = shape_of(store, id, record.entry)?;
+    match record::why_no_record(edited, &shape, &rule.records, &rule.decode) {
+        Some(why) => refused(&why, "it must be one record, as the rule cuts them"),
+        None => Ok(()),
+    }
+}
+
+fn shape_of(store: &Store, id: JobId, entry: u32) -> Result<EntryShape, Trouble> {
+    let kept = store.failed_entry(id, entry)?;
+    kept.map(|kept| kept.shape).ok_or_else(|| {
+        let message = format!("what the failed records of job {id} looked like is not known");
+        refuse(message, "they were set aside by an earlier version: export them, and have them sent again")
+    })
+}
+
+/// Why it is not kept as a record of its source, if it is not. One that a step refused was cut as a record.
+fn why_unfit(record: &FailedRecord, shape: &EntryShape, rule: &Rule) -> Option<String> {
+    if record.length != record.bytes.len() as u64 {
+        return Some(record.error.clone()); // its beginning alone
+    }
+    let was_cut = record.step != BEFORE_STEPS_NAME;
+    if was_cut { None } else { record::why_no_record(&record.bytes, shape, &rule.records, &rule.decode) }
 }
 
 fn with_stages<T>(stages: Option<&Arc<Shared>>, done: Result<T, Trouble>) -> Result<T, Trouble> {

@@ -181,6 +181,7 @@ pub(super) fn worked(run: &Run, number: u64, line: &str) -> WorkedSlice {
             records: Vec::new(),
             skipped: 0,
             oversized: None,
+            places: Vec::new(),
         }),
         chunks: vec![Some(run.rule.outputs.encode(0, format!("{line}\n").into_bytes(), 1))],
         account,

@@ -196,6 +196,7 @@ mod tests {
             records: vec![Span { start: 0, end: 1 }],
             skipped: 0,
             oversized: None,
+            places: Vec::new(),
         }
     }
 

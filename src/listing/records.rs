@@ -27,7 +27,7 @@ pub(crate) fn show_json(out: &mut dyn Write, door: &dyn Door, job: &str, number:
     Ok(writeln!(out, "{}", shown_json::to_string(&RecordView::of(&record))?)?)
 }
 
-/// A failed record's JSON; `data` where it is UTF-8, else `data_bytes` in Base64.
+/// A failed record's JSON; `data` where it is UTF-8, else `data_bytes` in Base64. What it was edited to, in the same way.
 #[derive(Serialize)]
 pub(crate) struct RecordView<'a> {
     number: u64,
@@ -43,12 +43,18 @@ pub(crate) struct RecordView<'a> {
     data_bytes: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     settled: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_bytes: Option<String>,
 }
 
 impl<'a> RecordView<'a> {
     pub(crate) fn of(found: &'a NumberedRecord) -> Self {
-        let NumberedRecord { number, record, settled } = found;
+        let NumberedRecord { number, record, settled, edited } = found;
         let data = std::str::from_utf8(&record.bytes).ok();
+        let edited = edited.as_ref().map(|edited| &edited.0);
+        let edited_text = edited.and_then(|edited| std::str::from_utf8(edited).ok());
         Self {
             number: *number,
             record: record.record,
@@ -61,6 +67,8 @@ impl<'a> RecordView<'a> {
             data,
             data_bytes: data.is_none().then(|| STANDARD.encode(&record.bytes)),
             settled: settled.as_deref(),
+            edited: edited_text,
+            edited_bytes: edited.filter(|_| edited_text.is_none()).map(|edited| STANDARD.encode(edited)),
         }
     }
 }

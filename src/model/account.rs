@@ -136,6 +136,11 @@ pub struct FailedRecord {
     pub length: u64,
 }
 
+/// The bytes of a record by themselves; Base64 in JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecordBytes(#[serde(with = "base64_bytes")] pub Vec<u8>);
+
 /// The bytes of one record in JSON.
 mod base64_bytes {
     use base64::Engine as _;

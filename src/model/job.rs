@@ -240,9 +240,10 @@ impl Waiting {
         Self { waits_for: WaitsFor::Mount, until: None, detail }
     }
 
-    /// Whether it is for that.
-    pub(crate) fn is_for_answer(&self) -> bool {
-        self.waits_for == WaitsFor::Mount && self.detail.contains(NOT_ANSWERED)
+    /// Whether the job is at it all the same, and nothing is written of it: a file system that has not answered yet, a limit of its work.
+    pub(crate) fn is_passing(&self) -> bool {
+        let is_for_answer = self.waits_for == WaitsFor::Mount && self.detail.contains(NOT_ANSWERED);
+        is_for_answer || self.waits_for == WaitsFor::Throttle
     }
 }
 

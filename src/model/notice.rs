@@ -11,7 +11,7 @@ use super::job_state::JobState;
 pub enum Notice {
     /// What was until now is not told: read it. The first notice of all, and the next one of a subscriber who was too slow.
     ReadAnew,
-    /// A job's row was written or removed.
+    /// A job's row was written or removed, or its account moved.
     Changed(JobChange),
     /// Nothing changed for a while.
     Quiet,

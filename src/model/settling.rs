@@ -6,11 +6,13 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::account::{Account, FailedRecord};
+use super::account::{Account, FailedRecord, RecordBytes};
 use super::job::{Job, Moment};
 use super::job_id::JobId;
 use super::mistake::Mistake;
 
+/// Bytes of a record that an operator wrote: it is asked for in one line, and kept in the act.
+pub const EDITED_BYTES_MAX: usize = 32 << 10;
 /// Acts that are told in a job's history, the last ones.
 const TOLD_MAX: usize = 100;
 /// Of one that is read.
@@ -147,8 +149,10 @@ impl From<Chosen> for String {
         match chosen {
             Chosen::All => "all".to_owned(),
             Chosen::These(numbers) => {
-                let ranges = numbers.0.iter().map(|(first, last)| format!("{first}-{last}"));
-                ranges.collect::<Vec<_>>().join(",")
+                let range = |(first, last): &(u64, u64)| {
+                    if first == last { first.to_string() } else { format!("{first}-{last}") }
+                };
+                numbers.0.iter().map(range).collect::<Vec<_>>().join(",")
             }
         }
     }
@@ -198,6 +202,9 @@ pub enum Settled {
         number: u32,
         /// How far that is.
         retry: Retry,
+        /// What the operator made of the only one that it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        edited: Option<RecordBytes>,
     },
 }
 
@@ -209,6 +216,8 @@ pub enum Retry {
     Open,
     /// Its job is completed: what failed again is among the failed records of that one.
     Completed,
+    /// Its job was given up when some of it may have been published: nothing of that is taken again.
+    Abandoned,
     /// Its job published nothing: its records are among the failed ones of the first job again.
     GivenBack,
 }
@@ -227,16 +236,18 @@ impl Settlement {
     /// What was done, by whom; without the records.
     pub fn told(&self) -> String {
         let by = &self.by;
-        match &self.how {
-            Settled::Dropped { reason } => format!("dropped by {by}: {reason}"),
-            Settled::Retried { job, retry: Retry::Open, .. } => format!("retried by {by}, as job {job}"),
-            Settled::Retried { job, retry: Retry::Completed, .. } => {
-                format!("retried by {by}, as job {job}, which is completed")
-            }
-            Settled::Retried { job, retry: Retry::GivenBack, .. } => {
-                format!("retried by {by}, as job {job}, which published nothing: they came back")
-            }
-        }
+        let (job, retry, edited) = match &self.how {
+            Settled::Dropped { reason } => return format!("dropped by {by}: {reason}"),
+            Settled::Retried { job, retry, edited, .. } => (job, retry, edited),
+        };
+        let what = if edited.is_some() { "edited and retried" } else { "retried" };
+        let end = match retry {
+            Retry::Open => "",
+            Retry::Completed => ", which is completed",
+            Retry::Abandoned => ", which was abandoned: it says what of it is published",
+            Retry::GivenBack => ", which published nothing: they came back",
+        };
+        format!("{what} by {by}, as job {job}{end}")
     }
 }
 
@@ -250,6 +261,14 @@ pub fn settled(acts: &[Settlement]) -> Numbers {
 pub fn told_of(acts: &[Settlement], number: u64) -> Option<String> {
     let act = acts.iter().rev().find(|act| act.counts() && act.records.contains(number))?;
     Some(format!("{} ({})", act.told(), act.at))
+}
+
+/// What an operator made of a record last, whatever became of it.
+pub fn edited_to(acts: &[Settlement], number: u64) -> Option<&RecordBytes> {
+    acts.iter().rev().filter(|act| act.records.contains(number)).find_map(|act| match &act.how {
+        Settled::Retried { edited, .. } => edited.as_ref(),
+        Settled::Dropped { .. } => None,
+    })
 }
 
 /// Moves what was settled in the account of a job from its failed records to where it is, and tells it in its history.
@@ -283,6 +302,9 @@ pub struct NumberedRecord {
     pub record: FailedRecord,
     /// What became of it; none: it is among the failed ones.
     pub settled: Option<String>,
+    /// What an operator made of it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<RecordBytes>,
 }
 
 #[cfg(test)]
@@ -323,7 +345,7 @@ mod tests {
         assert_eq!((numbers.to_string().as_str(), numbers.count()), ("3-7, 9", 6));
         let chosen = Chosen::These(numbers);
         let told = String::from(chosen.clone());
-        assert_eq!((told.as_str(), Chosen::try_from(told.clone()).expect("is read")), ("3-7,9-9", chosen));
+        assert_eq!((told.as_str(), Chosen::try_from(told.clone()).expect("is read")), ("3-7,9", chosen));
         assert_eq!(Chosen::try_from("all".to_owned()), Ok(Chosen::All));
         for wrong in ["", "0", "03", "+3", " 3", "a", "1,", "-1", "1234567890"] {
             wrong.parse::<Numbers>().expect_err(wrong);

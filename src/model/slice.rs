@@ -24,7 +24,7 @@ pub struct Span {
 /// # Invariants
 /// - Cut only at record ends; the same source under the same rule snapshot gives the same slices.
 /// - Immutable once cut: a retry sees the bytes that the first attempt saw.
-/// - `records` are in order, do not overlap, and lie within `bytes`.
+/// - `records` are in order, do not overlap, and lie within `bytes`; `places` are as many, or none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slice {
     /// Position within the job, from 0, across entries.
@@ -37,7 +37,7 @@ pub struct Slice {
     pub offset: u64,
     /// Lines (blank ones too) in the entry before `bytes`: for messages that name a line.
     pub first_line: u64,
-    /// Consecutive text of the entry: records with their line ends, and blank lines between them.
+    /// Consecutive text of the entry: records with their line ends, and blank lines between them. With `places`: records, a line end behind each.
     pub bytes: Bytes,
     /// The records within `bytes`.
     pub records: Vec<Span>,
@@ -45,6 +45,19 @@ pub struct Slice {
     pub skipped: u32,
     /// The only record of this slice cannot be taken whole: `bytes` are its beginning, nothing else follows.
     pub oversized: Option<Oversized>,
+    /// Where each of `records` stood, if they did not stand side by side (failed records that are retried). Else none: the numbers above tell.
+    pub places: Vec<RecordPlace>,
+}
+
+/// Where a record stood in its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordPlace {
+    /// Its number, from 1.
+    pub record: u64,
+    /// Where it began in the entry's decoded text, in bytes (before decoding for `record_length`).
+    pub offset: u64,
+    /// The line on which it began, from 1.
+    pub line: u64,
 }
 
 /// A record that is kept as a failed record, because it is too long or its end cannot be told.
@@ -72,7 +85,15 @@ pub enum UnfitReason {
 impl Slice {
     /// Bytes of memory that the slice holds, for the memory limit; slices cut one after another share a block.
     pub fn memory_bytes(&self) -> u64 {
-        (self.bytes.len() + self.records.capacity() * size_of::<Span>() + size_of::<Self>()) as u64
+        let spans = self.records.capacity() * size_of::<Span>();
+        let places = self.places.capacity() * size_of::<RecordPlace>();
+        (self.bytes.len() + spans + places + size_of::<Self>()) as u64
+    }
+
+    /// The number of a record of this slice within its entry.
+    pub fn record_number(&self, index: usize) -> u64 {
+        let place = self.places.get(index).map(|place| place.record);
+        place.unwrap_or_else(|| self.first_record.saturating_add(index as u64))
     }
 }
 

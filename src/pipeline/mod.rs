@@ -43,3 +43,4 @@ pub use resemblance::Resemblance;
 pub use result::{Chunk, SliceResult};
 pub use runner::PipelineWorker;
 pub(crate) use steps::exec::groups::kill_all as kill_children;
+pub(crate) use work::BEFORE_STEPS_NAME;

@@ -102,7 +102,8 @@ impl PipelineWorker {
         }
         let mut sum = self.empty_result();
         sum.account.records_skipped = u64::from(slice.skipped);
-        let mut one = Slice { records: Vec::with_capacity(1), skipped: 0, ..slice.clone() };
+        let (records, places) = (Vec::with_capacity(1), Vec::new());
+        let mut one = Slice { records, places, skipped: 0, ..slice.clone() };
         let mut silence: Option<Silence> = None;
         for (index, &span) in slice.records.iter().enumerate() {
             if let Some(silence) = silence.as_ref().filter(|silence| silence.records >= SILENCE_MAX) {
@@ -111,7 +112,9 @@ impl PipelineWorker {
             }
             one.records.clear();
             one.records.push(span);
-            one.first_record = slice.first_record.saturating_add(index as u64);
+            one.first_record = slice.record_number(index);
+            one.places.clear();
+            one.places.extend(slice.places.get(index));
             match self.run(&one, shape) {
                 Ok(result) => {
                     silence = silence.filter(|silence| !self.answered.contains(&silence.step));

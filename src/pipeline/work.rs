@@ -10,12 +10,12 @@ use super::shapes::Resolved;
 use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::rule::{LineEnd, Records};
-use crate::model::slice::{EntryShape, Slice};
+use crate::model::slice::{EntryShape, RecordPlace, Slice};
 use crate::model::step::{Broken, BrokenKind, CategoryId, Outcome, Reason, Record, RecordError, Run};
 use crate::record::{lines_in, record_offset};
 
 /// Who failed a record that no step saw.
-pub(super) const BEFORE_STEPS_NAME: &str = "records";
+pub(crate) const BEFORE_STEPS_NAME: &str = "records";
 const BEFORE_STEPS: usize = usize::MAX;
 
 /// What an idle buffer keeps of its memory.
@@ -110,7 +110,7 @@ impl<'a> Work<'a> {
             original: from.get(state.bytes.clone()).unwrap_or_default(),
             changed: &mut self.scratch.changed,
             is_changed: false,
-            number: self.slice.first_record.saturating_add(index as u64),
+            number: self.slice.record_number(index),
             category: state.category,
             columns: self.reader,
             wanted: &view.wanted,
@@ -203,8 +203,8 @@ impl<'a> Work<'a> {
                 chunk.bytes.extend_from_slice(slice.get(range).unwrap_or_default());
             }
         };
-        let records = self.scratch.states.iter().zip(self.slice.first_record..);
-        for (state, number) in records.filter(|(state, _)| state.goes_on) {
+        let records = self.scratch.states.iter().enumerate();
+        for (index, state) in records.filter(|(_, state)| state.goes_on) {
             let category = state.category.index();
             let (Some(chunk), Some(rendering)) =
                 (chunks.get_mut(category), self.pipeline.outputs.get(category))
@@ -230,7 +230,7 @@ impl<'a> Work<'a> {
             let from: &[u8] = if state.is_changed { &self.scratch.arena } else { slice };
             let bytes = from.get(state.bytes.clone()).unwrap_or_default();
             if rendering.annotate {
-                let reason = self.scratch.reason(state.reason);
+                let (number, reason) = (self.slice.record_number(index), self.scratch.reason(state.reason));
                 self.pipeline.format.write_annotated(bytes, number, reason, &mut chunk.bytes);
             } else {
                 chunk.bytes.extend_from_slice(bytes);
@@ -370,15 +370,20 @@ pub(super) fn failed_record(
     let span = slice.records.get(index).map_or(0..0, |span| span.start as usize..span.end as usize);
     let before = slice.bytes.get(..span.start).unwrap_or_default();
     let bytes = slice.bytes.get(span.clone()).unwrap_or_default();
-    FailedRecord {
-        entry: slice.entry,
-        entry_name: shape.name.clone(),
-        record: slice.first_record.saturating_add(index as u64),
+    let place = slice.places.get(index).copied().unwrap_or_else(|| RecordPlace {
+        record: slice.record_number(index),
         offset: record_offset(slice, index, records),
         line: slice
             .first_line
             .saturating_add(lines_in(before, records.separator.as_deref()))
             .saturating_add(1),
+    });
+    FailedRecord {
+        entry: slice.entry,
+        entry_name: shape.name.clone(),
+        record: place.record,
+        offset: place.offset,
+        line: place.line,
         step,
         error,
         bytes: bytes.to_vec(),

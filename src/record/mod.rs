@@ -21,6 +21,7 @@
 //!
 //! What a record says is not judged here: short and long rows are kept as they are.
 
+mod alone;
 mod block;
 mod by_length;
 mod cutter;
@@ -36,6 +37,7 @@ mod slicer;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use alone::why_no_record;
 pub use cutter::Cutter;
 pub(crate) use cutter::record_offset;
 pub(crate) use error::CutError;

@@ -281,6 +281,7 @@ impl Numbering {
             records,
             skipped,
             oversized: None,
+            places: Vec::new(),
         };
         self.next_slice += 1;
         self.next_record += slice.records.len() as u64;

@@ -96,8 +96,12 @@ impl<'a> Changes<'a> {
         let unfinished = keys::of_job(keys::UNFINISHED, job.id);
         self.put("job", keys::of_job(keys::JOB, job.id), job);
         if let (Some(parent), Some(retries), true) = (job.parent, &job.retries, job.state.is_final()) {
-            let is_completed = job.state == JobState::Completed;
-            let retry = if is_completed { Retry::Completed } else { Retry::GivenBack };
+            let retry = match job.state.get() {
+                JobState::Completed => Retry::Completed,
+                // What may be out would come twice.
+                _ if !job.outputs.is_empty() => Retry::Abandoned,
+                _ => Retry::GivenBack,
+            };
             self.ask(Change::EndRetry { key: keys::settlement(parent, retries.act), retry });
         }
         if job.state.is_final() { self.remove(unfinished) } else { self.put_mark(unfinished) }

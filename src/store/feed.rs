@@ -5,7 +5,8 @@
 //! ```
 //!
 //! # Invariants
-//! - Each change of a job's row is told once, in the order in which the rows changed: that of one batch, and those of several.
+//! - Each change of a job's row, and of its account by an act on failed records, is told once, in the order in which the rows changed: that of
+//!   one batch, and those of several.
 //! - Nobody waits for a listener: a queue that is full is emptied, and its listener told to read anew.
 //! - Where nobody listens a change costs one look at a number.
 
@@ -115,8 +116,21 @@ impl Subscription {
 
 /// What a batch changes of jobs. Nothing else is applied meanwhile.
 pub(super) fn changes_of(store: &Store, batch: &Batch) -> Vec<JobChange> {
-    let rows = batch.rows.range(backend::beginning_with(&[keys::JOB]));
-    rows.filter_map(|(key, _)| change_of(store, batch, key)).collect()
+    let rows = |kind: u8| batch.rows.range(backend::beginning_with(&[kind])).map(|(key, _)| key);
+    let changed = rows(keys::JOB).filter_map(|key| change_of(store, batch, key));
+    changed.chain(rows(keys::SETTLED).filter_map(|act| account_moved(store, batch, act))).collect()
+}
+
+/// An act on failed records moves the account of a job whose row stays as it is.
+fn account_moved(store: &Store, batch: &Batch, act: &Key) -> Option<JobChange> {
+    let job = keys::job_of(act)?;
+    let key = keys::of_job(keys::JOB, job);
+    if batch.rows.contains_key(&key) || batch.rows.get(act)?.is_none() {
+        return None; // it is told with its row
+    }
+    let row = row_of(&key, |key| store.get(key).ok().flatten())?;
+    let (state, waits) = (Some(row.state), row.waiting.is_some());
+    Some(JobChange { job, before: state, state, waits, rule: row.rule })
 }
 
 fn change_of(store: &Store, batch: &Batch, key: &Key) -> Option<JobChange> {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! packed = LZ4 ( number u64 | entry u32 | first_record u64 | offset u64 | first_line u64 | skipped u32
-//!              | oversized u64, all ones: none | line of its unclosed quote u64, 0: none | bytes u32 | text | records u32 | (gap, length) as varints … )
+//!              | oversized u64, all ones: none | line of its unclosed quote u64, 0: none | bytes u32 | text | records u32 | (gap, length) as varints …
+//!              | (record, offset, line) u64 of each, where they have places … )
 //! ```
 //!
 //! Numbers are little-endian: nothing sorts by them. The gap of a record is that from the end of the one before.
@@ -10,10 +11,12 @@
 use bytes::Bytes;
 
 use super::error::StoreError;
-use crate::model::slice::{Oversized, Slice, Span, UnfitReason};
+use crate::model::slice::{Oversized, RecordPlace, Slice, Span, UnfitReason};
 
 const NOT_OVERSIZED: u64 = u64::MAX;
 const WHAT: &str = "slice";
+/// Of a place.
+const PLACE_BYTES: usize = 3 * size_of::<u64>();
 
 /// The slice as bytes, compressed.
 pub(super) fn pack(slice: &Slice) -> Result<Vec<u8>, StoreError> {
@@ -40,6 +43,11 @@ pub(super) fn pack(slice: &Slice) -> Result<Vec<u8>, StoreError> {
         put_varint(&mut plain, gap);
         put_varint(&mut plain, record.end.checked_sub(record.start).ok_or_else(unordered)?);
         at = record.end;
+    }
+    for place in &slice.places {
+        for number in [place.record, place.offset, place.line] {
+            plain.extend_from_slice(&number.to_le_bytes());
+        }
     }
     Ok(lz4_flex::compress_prepend_size(&plain))
 }
@@ -86,9 +94,27 @@ fn read(plain: &Bytes) -> Option<Slice> {
         records.push(Span { start, end });
         at = end;
     }
+    let mut places = Vec::with_capacity((plain.len() - rest.at) / PLACE_BYTES);
+    while rest.at < plain.len() {
+        places.push(RecordPlace { record: rest.u64()?, offset: rest.u64()?, line: rest.u64()? });
+    }
+    if !places.is_empty() && places.len() != records.len() {
+        return None;
+    }
     // The text shares the decompressed buffer: it is not copied again.
     let bytes = plain.slice(text_at..text_at + text_length);
-    Some(Slice { number, entry, first_record, offset, first_line, bytes, records, skipped, oversized })
+    Some(Slice {
+        number,
+        entry,
+        first_record,
+        offset,
+        first_line,
+        bytes,
+        records,
+        skipped,
+        oversized,
+        places,
+    })
 }
 
 struct Rest<'a> {
@@ -141,20 +167,36 @@ mod tests {
     fn slices() -> impl Strategy<Value = Slice> {
         let numbers = (any::<u64>(), any::<u32>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u32>());
         let records = prop::collection::vec((0..300u32, 0..300u32), 0..50);
+        let places = prop::option::of(any::<u64>());
         let oversized = prop::option::of(
             (0..u64::MAX).prop_map(|length| Oversized { length, reason: UnfitReason::TooLong }),
         );
-        (numbers, records, oversized, any::<u8>()).prop_map(|(numbers, parts, oversized, fill)| {
-            let (number, entry, first_record, offset, first_line, skipped) = numbers;
-            let mut at = 0;
-            let mut records = Vec::new();
-            for (gap, length) in parts {
-                records.push(Span { start: at + gap, end: at + gap + length });
-                at += gap + length;
-            }
-            let bytes = Bytes::from(vec![fill; at as usize + 7]);
-            Slice { number, entry, first_record, offset, first_line, bytes, records, skipped, oversized }
-        })
+        (numbers, records, oversized, places, any::<u8>()).prop_map(
+            |(numbers, parts, oversized, placed, fill)| {
+                let (number, entry, first_record, offset, first_line, skipped) = numbers;
+                let mut at = 0;
+                let mut records = Vec::new();
+                for (gap, length) in parts {
+                    records.push(Span { start: at + gap, end: at + gap + length });
+                    at += gap + length;
+                }
+                let bytes = Bytes::from(vec![fill; at as usize + 7]);
+                let place = |record| RecordPlace { record, offset: u64::MAX - record, line: 1 };
+                let places = placed.map_or(Vec::new(), |record| vec![place(record); records.len()]);
+                Slice {
+                    number,
+                    entry,
+                    first_record,
+                    offset,
+                    first_line,
+                    bytes,
+                    records,
+                    skipped,
+                    oversized,
+                    places,
+                }
+            },
+        )
     }
 
     proptest! {

@@ -110,6 +110,7 @@ pub(super) fn slice(number: u64, length: usize) -> Slice {
         records: vec![Span { start: 0, end: length as u32 }],
         skipped: 0,
         oversized: None,
+        places: Vec::new(),
     }
 }
 

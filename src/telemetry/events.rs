@@ -14,6 +14,7 @@ use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::pace::{PaceChange, PaceSetting};
+use crate::model::settling::Numbers;
 
 pub(crate) fn claimed(job: &Job) {
     METRICS.claimed(job);
@@ -283,6 +284,22 @@ pub(crate) fn rule_stopped(rule: &str, failures: u32, last: JobId) {
     tracing::error!(
         rule, failures, %last, hint = %format!("see `landfall show {last}`; `landfall resume --rule {rule}` lets it go on"),
         "the rule stopped: so many of its jobs failed in a row (`errors.stop_after`), and it claims no file any more"
+    );
+}
+
+/// An operator gave failed records up.
+pub(crate) fn records_dropped(job: &Job, records: &Numbers, reason: &str, by: &str) {
+    tracing::warn!(
+        job = %job.id, rule = job.rule, path = %job.source.path, %records, count = records.count(), reason, by,
+        "failed records dropped"
+    );
+}
+
+/// An operator has failed records taken again.
+pub(crate) fn records_retried(job: &Job, records: &Numbers, retry: JobId, by: &str) {
+    tracing::info!(
+        job = %job.id, rule = job.rule, path = %job.source.path, %records, count = records.count(), %retry, by,
+        "failed records are taken again, by a job of their own"
     );
 }
 

@@ -180,6 +180,29 @@ fn a_job_has_no_more_workers_than_it_may_and_says_so() {
     assert!(machine.done.contains(&job) && machine.schedule.throttles.keeps_nothing());
 }
 
+/// Goal: a reload while a step hangs gives a group no more workers than it may have.
+#[test]
+fn whoever_is_at_work_counts_in_the_group_that_its_rule_names_now() {
+    let one = WorkLimit { workers_max: Some(1), records_per_second: None };
+    let grouped = |is_in_group| OfRule { limit: WorkLimit::default(), is_in_group };
+    let mut machine = Machine::new(limits(4));
+    machine.schedule.know_limits(known(&[grouped(false), grouped(false)], one), machine.now);
+    let works = Some(Duration::from_millis(400));
+    let hangs = machine.add(SimulatedJob { works, ..SimulatedJob::small(0) });
+    machine.run(Duration::from_millis(30), |_| false);
+    machine.schedule.know_limits(known(&[grouped(true), grouped(true)], one), machine.now);
+    machine.hear();
+    let other = machine.add(SimulatedJob::small(1));
+    machine.run(Duration::from_millis(200), |_| false);
+    assert_eq!((machine.at_work(|_| true), machine.done.len()), (1, 0), "the group has its worker");
+    machine.schedule.know_limits(known(&[grouped(false), grouped(true)], one), machine.now);
+    machine.hear();
+    machine.run(Duration::from_millis(30), |machine| machine.done.contains(&other));
+    assert!(machine.done.contains(&other) && !machine.done.contains(&hangs), "it is in no group any more");
+    machine.run(Duration::from_secs(1), |machine| machine.done.len() == 2);
+    assert!(machine.schedule.throttles.keeps_nothing());
+}
+
 #[test]
 fn what_was_taken_is_paid_at_the_rate_that_counts_now() {
     let mut schedule = Schedule::new(limits(1));

@@ -124,6 +124,14 @@ impl Throttles {
                 rate.per_second = per_second;
             }
         }
+        // Those at work are in the groups that their rules name now, also where that is another one since they began.
+        self.at_groups.clear();
+        for held in self.held.values_mut() {
+            held.throttle = self.limits.rules.get(held.rule.as_str()).and_then(|of| of.throttle.clone());
+            if let Some(name) = &held.throttle {
+                *self.at_groups.entry(name.clone()).or_default() += 1;
+            }
+        }
         // A rate that is new is owed nothing by those who hold permits already.
         for held in self.held.values_mut() {
             held.owes.retain(|of| self.rates.contains_key(of));

@@ -158,6 +158,7 @@ fn slice(lines: &[&str]) -> Slice {
         records,
         skipped: 0,
         oversized: None,
+        places: Vec::new(),
     }
 }
 

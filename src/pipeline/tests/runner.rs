@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::slice::{Oversized, UnfitReason};
+use crate::model::slice::{Oversized, RecordPlace, UnfitReason};
 use crate::model::step::{CategoryId, Outcome, Reason, Record, RecordError, Step, StepPlan};
 
 /// Does what each record says.
@@ -66,6 +66,19 @@ fn a_panic_breaks_the_step_and_record_by_record_only_its_record_fails() {
     assert_eq!(result.chunks[0].bytes, b"a\nchanged\n");
     assert_eq!(result.chunks[1].bytes, b"other\n");
     assert_eq!(result.account.reasons["told"], 1);
+}
+
+#[test]
+fn records_that_did_not_stand_side_by_side_fail_where_they_stood() {
+    let place = |record, offset, line| RecordPlace { record, offset, line };
+    let places = vec![place(3, 20, 4), place(7, 90, 9), place(8, 99, 10)];
+    let slice = Slice { places, ..slice(&["a", "fail", "split"]) };
+    let mut worker = obeying(1);
+    for result in [worker.run(&slice, &shape(&[])), worker.run_each(&slice, &shape(&[]))] {
+        let failed = result.expect("a result").failed;
+        let stood: Vec<_> = failed.iter().map(|it| (it.record, it.offset, it.line)).collect();
+        assert_eq!(stood, [(7, 90, 9), (8, 99, 10)]);
+    }
 }
 
 #[test]

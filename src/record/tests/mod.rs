@@ -16,7 +16,7 @@ mod lengths;
 mod promises;
 mod properties;
 
-fn decode() -> Decode {
+pub(super) fn decode() -> Decode {
     Decode {
         layers: Vec::new(),
         require_encrypted: false,
@@ -34,7 +34,7 @@ fn decode() -> Decode {
     }
 }
 
-fn records(format: Format) -> Records {
+pub(super) fn records(format: Format) -> Records {
     Records { format, skip_lines: 0, record_max: 8 << 20, slice_records: 1000, separator: None }
 }
 
@@ -42,7 +42,7 @@ fn csv(header: bool) -> Csv {
     Csv { header, columns: Vec::new(), delimiter: b',', quote: Some(b'"'), escape: None, columns_max: 10_000 }
 }
 
-fn csv_records(header: bool) -> Records {
+pub(super) fn csv_records(header: bool) -> Records {
     records(Format::Csv(csv(header)))
 }
 

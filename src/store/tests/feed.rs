@@ -193,3 +193,20 @@ fn who_waits_is_woken_by_a_change() {
         assert!(matches!(waits.join().expect("no panic"), Notice::Changed(_)));
     });
 }
+
+#[test]
+fn an_act_on_failed_records_is_told_of_the_job_whose_account_it_moves() {
+    use crate::model::settling::{Numbers, Settled, Settlement};
+    let store = Store::in_memory();
+    store.change().job(&completed(1)).apply().expect("applied");
+    let subscription = listening(&store);
+    let how = Settled::Dropped { reason: "test data".into() };
+    let act = Settlement { at: at(2), by: "root".into(), records: Numbers::upto(1), how };
+    store.change().settlement(id(1), 0, &act).apply().expect("applied");
+    let told_of =
+        |notices| changes(notices).into_iter().map(|it| (it.job, it.before, it.state)).collect::<Vec<_>>();
+    let state = Some(JobState::Completed);
+    assert_eq!(told_of(told(&subscription)), [(id(1), state, state)]);
+    assert_eq!(store.forget_finished(at(100), false).expect("forgot"), 1);
+    assert_eq!(told_of(told(&subscription)), [(id(1), state, None)], "once");
+}
