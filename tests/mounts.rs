@@ -134,6 +134,84 @@ fn is_known_after_a_remount(kind: Kind) {
     assert_eq!(world.files("out"), ["1", "1-1", "2", "3", "4", "5", "mounted-again", "started-again"]);
 }
 
+const KEEPS: &str = "paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{name}\" } }\nsource = { on_success = \"keep\" }\n";
+
+/// Once this file is published, all that came before it was seen by a scan.
+fn sees(service: &mut Service, world: &World, name: &str) {
+    world.sh(&format!("echo {name} > mnt/in/{name}"));
+    service.wait_for(world, &format!("out/{name}"));
+}
+
+/// Goal: what a file is by now is what its job knows of it from a retry on.
+fn is_known_after_other_rights_a_retry_and_a_remount(kind: Kind) {
+    let world = World::new(&format!("{KEEPS}pipeline = [{{ step = \"exec\", command = [\"./step\"] }}]\n"));
+    let failing = world.path("failing");
+    world.write("step", format!("#!/bin/sh\n[ ! -e {} ] || exit 1\nexec cat\n", failing.display()));
+    let Some(mut mounted) = Mounted::new(&world, kind) else { return };
+    world.sh("chmod +x step; touch failing; mkdir mnt/in; seq 5 > mnt/in/a");
+    let mut service = started(&world);
+    let ends_as = |service: &mut Service, state: &str| {
+        service.wait_until(state, || (world.jobs().last()?["state"] == state).then_some(()));
+    };
+    ends_as(&mut service, "failed");
+    world.sh("rm failing; chmod 600 mnt/in/a");
+    world.landfall(&["explain", "mnt/in/a"]).done().says(&["failed", "landfall retry"]); // it has its new rights
+    world.landfall(&["retry", world.job()["id"].as_str().expect("an id")]).done();
+    ends_as(&mut service, "completed");
+    service.stop();
+    mounted.unmount();
+    mounted.mount_again();
+    let mut service = started(&world);
+    sees(&mut service, &world, "b");
+    sees(&mut service, &world, "c");
+    service.stop();
+    assert_eq!(world.files("out"), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_kept_file_on_a_bindfs_or_an_overlay_is_known_after_other_rights_a_retry_and_a_remount() {
+    is_known_after_other_rights_a_retry_and_a_remount(Kind::Bindfs(""));
+    is_known_after_other_rights_a_retry_and_a_remount(Kind::Overlay);
+}
+
+/// Goal: where numbers of files last, that of their device may be another: a rename that nobody saw makes no file another.
+#[test]
+fn a_kept_file_that_is_renamed_or_linked_before_a_remount_is_known_by_its_other_name() {
+    for kind in [Kind::Overlay, Kind::Ext4] {
+        let world = World::new(KEEPS);
+        let Some(mut mounted) = Mounted::new(&world, kind) else { return };
+        world.sh("mkdir mnt/in; seq 5 > mnt/in/renamed; seq 7 > mnt/in/linked");
+        let mut service = started(&world);
+        service.wait_until("they are done", || (world.files("out").len() == 2).then_some(()));
+        service.stop();
+        world.sh("mv mnt/in/renamed mnt/in/by-now; ln mnt/in/linked mnt/in/too");
+        mounted.unmount();
+        mounted.mount_again();
+        let mut service = started(&world);
+        sees(&mut service, &world, "a");
+        sees(&mut service, &world, "b");
+        service.stop();
+        assert_eq!(world.files("out"), ["a", "b", "linked", "renamed"], "{kind:?}");
+    }
+}
+
+/// Goal: where numbers are dealt anew, a file that got the number of one that was ingested by hand does not wait for that.
+#[test]
+fn files_that_get_the_numbers_of_those_that_were_ingested_by_hand_are_taken() {
+    let world = World::new("paths = [\"mnt/in/*\"]\noutput = { main = { path = \"out/{name}\" } }");
+    let Some(mounted) = Mounted::new(&world, Kind::Sshfs("")) else { return };
+    // Of one size and one time, and so many that some get the numbers of others.
+    world.sh("mkdir -p behind/by-hand behind/in; for n in $(seq 10 29); do echo $n > behind/by-hand/$n; done; touch -d '2026-01-01 10:00' behind/by-hand/*");
+    let by_hand: Vec<_> = (10..30).map(|number| format!("mnt/by-hand/{number}")).collect();
+    world.ingest(&by_hand.iter().map(String::as_str).collect::<Vec<_>>()).done();
+    mounted.unmount();
+    world.sh("rm -r behind/by-hand; for n in $(seq 30 69); do echo $n > behind/in/$n; done; touch -d '2026-01-01 10:00' behind/in/*");
+    mounted.mount_as_before();
+    let mut service = started(&world);
+    service.wait_until("all are done", || (world.files("out").len() == 60).then_some(()));
+    service.stop();
+}
+
 /// Goal: where numbers are dealt anew, a file that got the number of a kept one is not taken for it.
 #[test]
 fn files_that_get_the_numbers_of_kept_ones_are_taken() {

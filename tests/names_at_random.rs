@@ -32,6 +32,8 @@ struct Test {
     named: BTreeMap<String, usize>,
     /// Its files, by their numbers.
     files: Vec<u64>,
+    /// How often an operator asked for each file, beyond what rules do by themselves.
+    asked: BTreeMap<usize, usize>,
     names: usize,
 }
 
@@ -54,7 +56,14 @@ impl Test {
         );
         world.sh("chmod +x step; mkdir archived deleted kept elsewhere");
         eprintln!("LANDFALL_TEST_SEED={} LANDFALL_TEST_STEPS={steps}", seed());
-        Self { world, random: Random::new(seed()), named: BTreeMap::new(), files: Vec::new(), names: 0 }
+        Self {
+            world,
+            random: Random::new(seed()),
+            named: BTreeMap::new(),
+            files: Vec::new(),
+            asked: BTreeMap::new(),
+            names: 0,
+        }
     }
 
     /// A file's content says which one it is.
@@ -129,12 +138,24 @@ impl Test {
             _ => {
                 let names = self.names_in("elsewhere");
                 if let Some(name) = self.random.one_of(&names).cloned() {
+                    self.asked_for(self.which(&name));
                     let name = name.to_string_lossy();
                     let rule = RULES[usize::try_from(self.random.below(3)).expect("below three")].0;
                     self.world.landfall(&["ingest", &name, "--rule", rule]);
                 }
             }
         }
+    }
+
+    /// Even where it is refused, or fails: its job may be retried.
+    fn asked_for(&mut self, file: Option<usize>) {
+        file.into_iter().for_each(|file| *self.asked.entry(file).or_default() += 1);
+    }
+
+    /// Which file a job is of.
+    fn file_of(&self, job: &Value) -> Option<usize> {
+        let name = Path::new(job["source"].as_str().expect("a path")).file_name();
+        name.and_then(|name| self.named.get(name.to_str()?)).copied()
     }
 
     fn jobs_that(&self, state: &str) -> Vec<Value> {
@@ -154,14 +175,14 @@ impl Test {
         let Some(job) = self.random.one_of(&jobs) else { return };
         let order = ["pause", "resume", "abort", "rerun"];
         let order = self.random.one_of(&order).copied().expect("there are some");
+        if order == "rerun" {
+            self.asked_for(self.file_of(job));
+        }
         self.world.landfall(&[order, job["id"].as_str().expect("a job has an id")]);
     }
 
     fn jobs_of(&self, file: usize) -> Vec<Value> {
-        let is_of = |job: &Value| {
-            let name = Path::new(job["source"].as_str().expect("a path")).file_name();
-            name.and_then(|name| self.named.get(name.to_str()?)) == Some(&file)
-        };
+        let is_of = |job: &Value| self.file_of(job) == Some(file);
         self.world.jobs().into_iter().filter(is_of).collect()
     }
 
@@ -227,6 +248,9 @@ impl Test {
             assert_eq!(came_out.get(&file).copied().unwrap_or(0), completed.len(), "file {file}: {jobs:#?}");
             let by_rules = completed.iter().filter(|job| job["complete_by"] != "command").count();
             assert!(by_rules <= 1, "file {file} came out {by_rules} times by itself: {jobs:#?}");
+            // A retry asks for nothing: whatever job it is of, what was asked for comes out once.
+            let asked = 1 + self.asked.get(&file).copied().unwrap_or(0);
+            assert!(completed.len() <= asked, "file {file} was asked for {asked} times: {jobs:#?}");
         }
     }
 }

@@ -239,3 +239,71 @@ fn a_source_that_is_to_be_taken_out_of_quarantine_is_its_jobs() {
     service.stop();
     assert_eq!(world.files("out"), ["one.main", "two.main"]);
 }
+
+/// A step that fails as long as the file `failing` is there.
+fn failing_step(world: &World) -> &'static str {
+    let failing = world.path("failing");
+    world.write("step", format!("#!/bin/sh\n[ ! -e {} ] || exit 1\nexec cat\n", failing.display()));
+    world.sh("chmod +x step; touch failing");
+    "pipeline = [{ step = \"exec\", command = [\"./step\"] }]\n"
+}
+
+/// The only job that failed by now, and is not one of these.
+fn failed_but(service: &mut Service, world: &World, others: &[String]) -> String {
+    service.wait_until("it fails", || {
+        let failed = world.jobs().into_iter().filter(|job| job["state"] == "failed");
+        failed.map(|job| id_of(&job).to_owned()).find(|job| !others.contains(job))
+    })
+}
+
+/// Goal: whichever job published a file that its rule keeps, a retry of another one that failed with it does not do so again.
+#[test]
+fn a_kept_file_that_another_job_published_is_not_published_again_by_a_retry() {
+    let world = World::bare();
+    let step = failing_step(&world);
+    let keeps =
+        "source = { on_success = \"keep\" }\nready = { strategy = \"marker\", marker = \"{name}.done\" }\n";
+    let moves = "name = \"moved\"\npaths = [\"moved/*\"]\nsource = { on_success = \"delete\" }\n";
+    world.configure("", &[&format!("{keeps}{step}"), &format!("{moves}{step}")]);
+    world.sh("mkdir in moved; for n in hand later named moved; do echo $n > in/$n; done; mv in/moved moved");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let by_rule = failed_but(&mut service, &world, &[]); // moved/moved
+    world.landfall(&["ingest", "--rule", "payments", "in/hand"]).ends_with(1);
+    let by_hand = failed_but(&mut service, &world, std::slice::from_ref(&by_rule));
+    let mut failed = vec![by_rule, by_hand];
+    for name in ["later", "named"] {
+        world.write(format!("in/{name}.done"), "");
+        let job = failed_but(&mut service, &world, &failed);
+        failed.push(job);
+    }
+    world.sh("rm failing");
+    world.ingest_and_retire("in/later").done();
+    world.sh("mv in/named in/other; ln moved/.landfall/quarantine/moved in/link");
+    world.sh("touch in/other.done in/hand.done in/link.done");
+    for name in ["other", "hand", "link", "later"] {
+        service.wait_for(&world, &format!("out/{name}.main"));
+    }
+    world.sh("mv in/other in/named");
+    let settle = |service: &mut Service, name: &str| {
+        world.write(format!("in/{name}"), "one\n");
+        world.write(format!("in/{name}.done"), "");
+        service.wait_for(&world, &format!("out/{name}.main"));
+    };
+    settle(&mut service, "settled");
+    let are_refused = |failed: &[String]| {
+        for job in failed {
+            world.landfall(&["retry", job]).ends_with(1).says(&["a second time", "has published"]);
+        }
+    };
+    are_refused(&failed);
+    let said = world.landfall(&["explain", "in/named"]).done().stdout;
+    assert!(said.contains("ingested as job") && !said.contains("retry"), "{said}");
+    service.stop();
+    are_refused(&failed); // nor where no service runs
+    let mut service = world.start();
+    settle(&mut service, "after");
+    service.stop();
+    let out = ["after.main", "hand.main", "later.main", "link.main", "other.main", "settled.main"];
+    assert_eq!(world.files("out"), out);
+}

@@ -15,6 +15,8 @@ use crate::telemetry::metrics::timed;
 const DIGEST_BYTES_MAX: u64 = SAMPLE_WINDOWS * SAMPLE_WINDOW_BYTES;
 const SAMPLE_WINDOWS: u64 = 8;
 const SAMPLE_WINDOW_BYTES: u64 = 1 << 20;
+/// Of what a file begins with.
+const HEAD_BYTES: u64 = 4096;
 
 /// Makes the content of an open file durable, and its size; `path` is for the message.
 pub fn sync_data(file: &File, path: &Path) -> Result<(), FsError> {
@@ -111,6 +113,13 @@ pub(crate) fn kept_as(path: &Path, identity: &FileIdentity) -> Option<KeptAs> {
     // Nobody wrote it meanwhile, nor linked it: both set its ctime.
     let is_it = identity_at(path).is_ok_and(|found| found.as_ref() == Some(identity));
     is_it.then_some(KeptAs { names, digest: Some(digest) })
+}
+
+/// BLAKE3 of what a file begins with; none where it cannot be read.
+pub(crate) fn head_digest(path: &Path) -> Option<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(platform::open_source(path).ok()?.take(HEAD_BYTES)).ok()?;
+    Some(hasher.finalize().to_hex().to_string())
 }
 
 /// Of all bytes, or of a sample, which is told apart.

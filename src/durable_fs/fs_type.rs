@@ -72,12 +72,24 @@ pub(super) fn numbers_last(_: &Path) -> bool {
     true
 }
 
+/// Whether the number of a device is that of a disk. What lies on none (in user space, over the network, in memory) is given any that is free.
+#[cfg(target_os = "linux")]
+pub(super) fn is_disk(device: u64) -> bool {
+    rustix::fs::major(device) != 0
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_disk(_: u64) -> bool {
+    true
+}
+
 /// Whether a folder may be one that was `known` by other numbers: it lies on a file system whose numbers do not last, and nothing tells that
 /// the known one lay on another kind. A mount point lies on what is mounted there.
 #[cfg(target_os = "linux")]
 pub(super) fn is_numbered_anew(folder: &Path, found: &FolderIdentity, known: &FolderIdentity) -> bool {
-    let is_on_disk = |of: &FolderIdentity| rustix::fs::major(of.device) != 0;
-    if is_on_disk(found) != is_on_disk(known) || found.created_ns.is_some() != known.created_ns.is_some() {
+    if is_disk(found.device) != is_disk(known.device)
+        || found.created_ns.is_some() != known.created_ns.is_some()
+    {
         return false;
     }
     let number = super::reach::folder(folder).and_then(|reached| {

@@ -66,8 +66,9 @@ use windows as platform;
 
 pub(crate) use error::{FsError, hint_at, hint_of, may_list, may_write_in, waits_for};
 pub(crate) use files::{
-    born_ns, check_own_folder, folder_identity, has_other_names, identity_at, kept_as, kind_at, list,
-    names_and_birth, names_of, open_named, open_own, own_folder, read_link, set_mode, sync_all, take_over,
+    born_ns, check_own_folder, folder_identity, has_other_names, head_digest, identity_at, kept_as, kind_at,
+    list, names_and_birth, names_of, open_named, open_own, own_folder, read_link, set_mode, sync_all,
+    take_over,
 };
 pub use files::{create_private, remove_file, sync_data};
 pub(crate) use folder_making::make_folder;
@@ -103,7 +104,10 @@ pub(crate) use rights::{Writers, writers};
 pub(crate) use rights::{mount_for_us_alone, refusal};
 pub use rounds::FolderRound;
 pub(crate) use running_sign::RunningSign;
-pub(crate) use sameness::{is_known_by_number, is_same_content, is_same_file, is_same_folder, is_unchanged};
+pub(crate) use sameness::{
+    is_device_for_sure, is_known_by_number, is_same_content, is_same_file, is_same_folder,
+    is_same_folder_for_sure, is_unchanged,
+};
 pub(crate) use shell::word as shell_word;
 pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::fs_type::{is_numbered_anew, numbers_last};
+use super::fs_type::{is_disk, is_numbered_anew, numbers_last};
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
 /// Whether what lies at a path has the same content as when it was `known`. A rename changes only ctime.
@@ -31,7 +31,44 @@ pub(crate) fn is_same_folder(path: &Path, found: &FolderIdentity, known: &Folder
     known.is_same(found) || is_numbered_anew(path, found, known)
 }
 
+/// The same where not knowing better does not do: the folder was made when the known one was, or has its number on a disk. In user space and
+/// over the network the lowest number that is free is dealt to a device at each mount, and the topmost folders of exports share theirs.
+pub(crate) fn is_same_folder_for_sure(path: &Path, found: &FolderIdentity, known: &FolderIdentity) -> bool {
+    match (found.created_ns, known.created_ns) {
+        (Some(found_made), Some(known_made)) => {
+            found_made == known_made && (found.inode == known.inode || !numbers_last(path))
+        }
+        _ => found.inode == known.inode && is_device_for_sure(found.device, known.device),
+    }
+}
+
+/// Whether two devices are one for sure: the number of a disk is dealt to no other file system.
+pub(crate) fn is_device_for_sure(found: u64, known: u64) -> bool {
+    found == known && is_disk(found)
+}
+
 /// Whether a number tells which file lies at a path, also where it had another name when it got that number.
 pub(crate) fn is_known_by_number(path: &Path) -> bool {
     numbers_last(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_the_same_for_sure_by_when_it_was_made_or_by_its_number_on_a_disk() {
+        let folder = std::env::temp_dir(); // its numbers last
+        let is_sure = |found, known| is_same_folder_for_sure(&folder, &found, &known);
+        let made = |created_ns| FolderIdentity { device: 0x801, inode: 2, created_ns };
+        let without_disk = |device| FolderIdentity { device, ..made(None) };
+        assert!(is_sure(made(Some(7)), FolderIdentity { device: 0x35, ..made(Some(7)) }), "mounted anew");
+        assert!(!is_sure(made(Some(7)), made(Some(8))), "another file system");
+        assert!(!is_sure(FolderIdentity { inode: 3, ..made(Some(7)) }, made(Some(7))));
+        assert!(is_sure(made(None), made(None)), "one disk");
+        assert!(!is_sure(made(None), FolderIdentity { device: 0x802, ..made(None) }), "another disk");
+        if cfg!(target_os = "linux") {
+            assert!(!is_sure(without_disk(0x35), without_disk(0x35)), "a number that is dealt again");
+        }
+    }
 }

@@ -1,22 +1,22 @@
 //! The care of folders: strays, kept files that are gone, archives, late writes; and what is old is forgotten.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Purpose;
 use super::file_systems::{self, WatchedTogether};
 use super::lookers::Lookers;
+use super::removed::Marked;
 use super::shared::Shared;
 use super::thin::Thinning;
 use super::threads::Threads;
 use super::tick::TICK;
-use super::{late_writes, strays};
+use super::{late_writes, removed, strays};
 use crate::clock;
-use crate::durable_fs::{self, Mounts, Presence};
-use crate::model::identity::FolderIdentity;
+use crate::durable_fs::Mounts;
 use crate::model::rule::{Mode, Rule};
 use crate::model::template::fixed_folder;
 use crate::store::StoreError;
@@ -32,6 +32,7 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
         lookers: Lookers::new(threads, "folders"),
         thinning: Arc::default(),
         found: Arc::default(),
+        removed: BTreeMap::new(),
         not_looked: None,
     };
     let mut last_look: Option<Instant> = None;
@@ -68,6 +69,8 @@ struct Care {
     thinning: Arc<Thinning>,
     /// Whether strays were found, or may have been before the store was made: their partials are to be told, too.
     found: Arc<AtomicBool>,
+    /// By mount, which kept files were gone before.
+    removed: BTreeMap<PathBuf, Arc<Mutex<Marked>>>,
     /// Keeps the ledger of a round in which a file system could not be looked at.
     not_looked: Option<Arc<()>>,
 }
@@ -118,8 +121,9 @@ impl Care {
         }
         for mount in mounts_used {
             let (at, mounts) = (file_systems::name_of([mount.as_path()], mounts), mounts.clone());
+            let marked = Arc::clone(self.removed.entry(mount.clone()).or_default());
             self.lookers.look(shared, &at, move |shared| {
-                if let Err(error) = forget_removed(shared, |path| mounts.of(path) == mount) {
+                if let Err(error) = removed::forget(shared, &marked, |path| mounts.of(path) == mount) {
                     tracing::warn!(%error, "kept files that are gone stay known");
                 }
             });
@@ -152,36 +156,6 @@ impl Care {
 
 fn live_rules(shared: &Shared) -> Vec<Arc<Rule>> {
     shared.rules.now().iter().filter(|rule| rule.mode == Mode::Live).cloned().collect()
-}
-
-/// The word on a kept file goes when the file does: another may have its identity later.
-fn forget_removed(shared: &Shared, is_there: impl Fn(&Path) -> bool) -> Result<(), StoreError> {
-    for id in shared.store.kept_jobs() {
-        let Some(row) = shared.store.ledger(id?)? else { continue };
-        let path = row.path.as_path();
-        if !is_there(path) {
-            continue; // on the file system that is looked at
-        }
-        // Its folder must be the one in which it was: else it is away, not gone.
-        let folder = durable_fs::parent_of(path);
-        let is_home = |found: &FolderIdentity| {
-            let is_it = |known| durable_fs::is_same_folder(folder, found, known);
-            found.device == row.identity.device || row.folder.as_ref().is_some_and(is_it)
-        };
-        let is_gone = durable_fs::presence(path).is_ok_and(|seen| match seen {
-            Presence::Here(found) => {
-                shared.store.kept(&row.path, &found).is_ok_and(|known| known != Some(row.job))
-                    && durable_fs::folder_identity(folder)
-                        .is_ok_and(|found| found.as_ref().is_some_and(is_home))
-            }
-            Presence::Gone(found) => is_home(&found),
-            Presence::FolderAway => false,
-        });
-        if is_gone {
-            shared.store.change().forget_kept(row.job, &row.path, &row.identity).apply()?;
-        }
-    }
-    Ok(())
 }
 
 /// Whoever ends the last look for strays forgets: where a file system hangs, its files in quarantine are to be known when it answers.
@@ -223,75 +197,5 @@ fn forget_finished(shared: &Shared) {
         Ok(0) => {}
         Ok(rules) => tracing::debug!(rules, "snapshots of rules that no job refers to any more are removed"),
         Err(error) => tracing::warn!(%error, "unused snapshots of rules could not be removed"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::tests::World;
-    use crate::model::job::Job;
-    use crate::store::{LedgerOutcome, LedgerRow};
-
-    /// A kept file, known as ingested.
-    fn kept() -> (World, Job) {
-        let world = World::with("source = { on_success = \"keep\" }\n");
-        let mut job = world.job();
-        job.source.claimed = None;
-        let row = LedgerRow::of(&job, LedgerOutcome::Completed);
-        world.shared.store.change().job(&job).ledger(&row, true).apply().expect("writes");
-        (world, job)
-    }
-
-    fn is_known(world: &World, job: &Job) -> bool {
-        forget_removed(&world.shared, |_| true).expect("looks");
-        world.shared.store.kept(&job.source.path, &job.source.identity).expect("reads").is_some()
-    }
-
-    #[test]
-    fn a_kept_file_is_known_until_it_is_gone_and_another_one_may_have_its_identity() {
-        let (world, job) = kept();
-        assert!(is_known(&world, &job));
-        durable_fs::remove_file(&world.source()).expect("its sender removes it");
-        assert!(!is_known(&world, &job));
-    }
-
-    /// As over NFS, which numbers its device at each mount.
-    #[test]
-    fn a_kept_file_that_is_gone_is_forgotten_though_its_device_has_another_number_now() {
-        let (world, mut job) = kept();
-        world
-            .shared
-            .store
-            .change()
-            .forget_kept(job.id, &job.source.path, &job.source.identity)
-            .apply()
-            .expect("writes");
-        job.source.identity.device += 1;
-        for (folder, is_forgotten) in [(None, false), (Some(&world.path("in")), true)] {
-            job.source.claim_folder = folder.map(|folder| {
-                let found = durable_fs::folder_identity(folder).expect("looks").expect("is there");
-                FolderIdentity { device: found.device + 1, ..found }
-            });
-            let row = LedgerRow::of(&job, LedgerOutcome::Completed);
-            world.shared.store.change().ledger(&row, true).apply().expect("writes");
-            durable_fs::remove_file(&world.source()).expect("its sender removes it");
-            assert_eq!(!is_known(&world, &job), is_forgotten);
-        }
-    }
-
-    #[test]
-    fn a_kept_file_whose_folder_is_away_is_not_gone() {
-        let (world, job) = kept();
-        durable_fs::rename_replace(&world.path("in"), &world.path("away")).expect("unmounts");
-        assert!(is_known(&world, &job));
-    }
-
-    #[test]
-    fn kept_files_of_other_file_systems_are_not_looked_at() {
-        let (world, job) = kept();
-        durable_fs::remove_file(&world.source()).expect("its sender removes it");
-        forget_removed(&world.shared, |_| false).expect("looks");
-        assert!(world.shared.store.kept(&job.source.path, &job.source.identity).expect("reads").is_some());
     }
 }

@@ -72,6 +72,7 @@ mod publish;
 mod quarantine;
 mod reach;
 mod recover;
+mod removed;
 mod rerun;
 mod resend;
 mod restored;

@@ -2,10 +2,9 @@
 
 use super::by_hand::{by_hand, is_watched};
 use super::source::{ask_folder, folder_of, is_source, out_of_reach};
-use super::taken::{TakenAs, TakenFiles};
+use super::taken::{TakenAs, TakenFiles, kept_by};
 use super::trouble::Trouble;
 use super::{archive, fail, landing_roots};
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock;
@@ -46,7 +45,7 @@ pub(crate) fn retry<'r>(
         _ => from_source(store, Some(taken), rules, job.clone(), by),
     };
     match &queued {
-        Ok(job) => taken.enter(job),
+        Ok(queued) => taken.enter_as(&job, queued),
         Err(_) => taken.leave(&job),
     }
     queued
@@ -59,7 +58,7 @@ fn from_source<'r>(
     job: Job,
     by: &str,
 ) -> Result<Job, Trouble> {
-    let (id, published_as) = (job.id, job.clone());
+    let (id, published_as, known) = (job.id, job.clone(), store.ledger(job.id)?);
     let rules: Vec<_> = rules.into_iter().collect();
     let (mut job, rule) = prepared(store, taken, &rules, job)?;
     let quarantined = job.retired_to.take();
@@ -71,6 +70,10 @@ fn from_source<'r>(
     let mut changes = store.change();
     if published_as.state == JobState::Publishing {
         changes.forget_delivery(&published_as);
+    }
+    let is_kept = job.source.claimed.is_none() && job.source.retire && job.parent.is_none();
+    if let Some(known) = known.filter(|known| is_kept && known.identity != row.identity) {
+        changes.kept_again(&known, row.clone());
     }
     changes.rule(rule).job(&job).ledger(&row, false).forget_work(id).forget_failed_records(id, 0).apply()?;
     store.sync()?;
@@ -116,8 +119,9 @@ fn prepared<'r>(
             check_is_same(store, rules, &job, &found)?;
             // Of one that is run again, an operator wants it twice.
             if job.parent.is_none() {
-                check_not_taken(store, taken, &job, from.as_path(), &found)?;
+                check_not_taken(store, taken, &job, &from, &found)?;
             }
+            note_as_found(&mut job, &found);
         }
         Presence::FolderAway => return Err(out_of_reach(&folder_of(&from))),
         Presence::Gone(_) => {
@@ -132,6 +136,19 @@ fn prepared<'r>(
 
 fn lies_at(path: &OsText) -> bool {
     ask_folder(path).is_ok_and(|seen| seen.file().is_some())
+}
+
+/// A file that stays where it lies, and is the job's, is what it is now from here on: it may have other rights or names, and its device
+/// another number. By what it was then it would not be known again after the next mount.
+fn note_as_found(job: &mut Job, found: &FileIdentity) {
+    if job.source.claimed.is_none()
+        && job.state.is_final()
+        && job.source.identity != *found
+        && let Some(kept_as) = durable_fs::kept_as(job.source_path().as_path(), found)
+    {
+        job.source.identity = *found;
+        job.source.kept_as = Some(kept_as);
+    }
 }
 
 /// Whether a file that stays where it lies is the one that the job found there. Another one is taken by the watch, or by nobody. What only
@@ -165,31 +182,30 @@ fn check_not_taken(
     store: &Store,
     taken: Option<&TakenFiles>,
     job: &Job,
-    from: &Path,
+    from: &OsText,
     found: &FileIdentity,
 ) -> Result<(), Trouble> {
-    let was = &job.source.identity;
+    let (at, was) = (from.as_path(), &job.source.identity);
     let is_copy = !found.same_file(was);
-    let names = durable_fs::names_of(from)?;
+    let names = durable_fs::names_of(at)?;
     let may_have_others = names > 1 || is_copy || job.source.claimed.is_none();
     let of_store = if taken.is_none() && may_have_others { Some(TakenFiles::of(store)?) } else { None };
     if let Some(taken) = taken.or(of_store.as_ref()) {
         for (identity, names) in [(found, names), (was, u64::MAX)] {
-            if let Some(other) = taken.unfinished(store, from, identity, names, Some(job.id))? {
+            if let Some(other) = taken.unfinished(store, at, identity, names, Some(job.id))? {
                 return Err(twice(job.id, &other));
             }
         }
     }
-    let is_later =
-        |other: &TakenAs| job.source.complete_by != Some(CompleteBy::Command) || other.job() > job.id;
-    for (identity, made) in [(found, durable_fs::born_ns(from)), (was, None)] {
-        let done = TakenFiles::done(store, from, identity, || made)?;
-        if let Some(other) = done.filter(|done| done.job() != job.id && done.is_published() && is_later(done))
-        {
-            return Err(twice(job.id, &other));
-        }
+    let mut published = kept_by(store, from, found, (at, found))?;
+    published.extend(kept_by(store, &job.source.path, was, (at, found))?);
+    for (identity, made) in [(found, durable_fs::born_ns(at)), (was, None)] {
+        let done = TakenFiles::done(store, at, identity, || made)?;
+        published.extend(done.filter(TakenAs::is_published));
     }
-    Ok(())
+    let is_by_hand = job.source.complete_by == Some(CompleteBy::Command);
+    let is_later = |other: &&TakenAs| other.job() != job.id && (!is_by_hand || other.job() > job.id);
+    published.iter().find(is_later).map_or(Ok(()), |other| Err(twice(job.id, other)))
 }
 
 fn twice(id: JobId, other: &TakenAs) -> Trouble {
@@ -520,6 +536,32 @@ mod tests {
             refused.error.hint
         );
         assert_eq!(world.row(&job), Some(job));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_kept_file_with_other_rights_is_what_it_is_now_from_a_retry_on_also_after_a_remount() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let world = World::with("source = { on_success = \"keep\" }\n");
+        let (mut job, store, path) = (world.job(), &world.shared.store, world.source());
+        job.source.claimed = None;
+        job.source.kept_as = durable_fs::kept_as(&path, &job.source.identity);
+        job.fail(Trouble::new(FaultKind::Input, "not what the rule expects", None).error).expect("fails");
+        job.end_failing(clock::now()).expect("ends");
+        let row = LedgerRow::of(&job, LedgerOutcome::Failed);
+        store.change().job(&job).ledger(&row, true).apply().expect("writes");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("are set");
+        let found = durable_fs::identity_at(&path).expect("looks").expect("is there");
+        assert_ne!(found, job.source.identity);
+        let row = retried(&world, &job).expect("is queued");
+        let ledger = store.ledger(job.id).expect("reads").expect("is there");
+        assert_eq!((row.source.identity, ledger.identity), (found, found));
+        let mounted_anew = FileIdentity { device: found.device + 1, ..found };
+        for identity in [found, mounted_anew] {
+            let known = store.kept_by(&job.source.path, &identity, false).expect("reads");
+            assert_eq!(known, crate::store::KeptFile::Of(job.id), "without its bytes");
+        }
     }
 
     #[test]

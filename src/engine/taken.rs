@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use super::lock;
 use super::trouble::Trouble;
 use crate::durable_fs::{self, FsError, Mounts};
-use crate::model::identity::FileIdentity;
+use crate::model::identity::{FileIdentity, KeptAs};
 use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -48,6 +48,14 @@ impl TakenFiles {
     /// A job has, or reads, its source: its row says which.
     pub(super) fn enter(&self, job: &Job) {
         lock(&self.0).insert(number(job), Entry::HasRow { stays: job.source.claimed.is_none() });
+    }
+
+    /// The same of one whose number may have been another when it began.
+    pub(super) fn enter_as(&self, begun: &Job, job: &Job) {
+        self.enter(job);
+        if number(begun) != number(job) {
+            self.leave(begun);
+        }
     }
 
     /// The same before its row is written. Of two that begin with one file the later one is told of the other.
@@ -131,12 +139,12 @@ impl TakenFiles {
         identity: &FileIdentity,
         born: impl FnOnce() -> Option<i128>,
     ) -> Result<Option<TakenAs>, StoreError> {
-        let Some(OtherNames { job: id, born_ns }) = store.other_names(identity)? else { return Ok(None) };
-        // The number may be that of a file that was made since.
-        let born = born();
-        if born.is_some() && born_ns.is_some() && born != born_ns {
+        let Some(other) = store.other_names(identity)? else { return Ok(None) };
+        // The number may be that of a file that was made since, or, where numbers are dealt anew, of any other.
+        if other.is_another(born(), || durable_fs::head_digest(path)) {
             return Ok(None);
         }
+        let id = other.job;
         let Some(row) = store.ledger(id)? else { return Ok(None) };
         // The job's own row is forgotten when it is long done.
         let state = store.job(id)?.map_or_else(|| state_at_end(row.outcome), |job| job.state.get());
@@ -145,6 +153,27 @@ impl TakenFiles {
             || state == JobState::Aborted && row.outcome != LedgerOutcome::Aborted;
         Ok((!was_given_back).then(|| TakenAs::new(id, state, row.path, path)))
     }
+}
+
+/// The jobs that published a file and left it where it lies because their rules keep it: the row of such a file knows it by any name, and
+/// has none of other names. It lay at a path, and was this then; it is compared by the bytes that it has `now`.
+pub(super) fn kept_by(
+    store: &Store,
+    path: &OsText,
+    identity: &FileIdentity,
+    now: (&Path, &FileIdentity),
+) -> Result<Vec<TakenAs>, StoreError> {
+    let (at, found) = now;
+    let mut read = None;
+    let mut is_it = |before: &KeptAs| {
+        // What cannot be read, or could not then, is not published a second time for that.
+        let now = read.get_or_insert_with(|| durable_fs::kept_as(at, found)).as_ref();
+        before.digest.is_none() || now.is_none_or(|now| before.explains(now))
+    };
+    let rows = store.kept_alike(path, identity)?.into_iter();
+    let published = rows.filter(|row| row.outcome == LedgerOutcome::Completed);
+    let kept = published.filter(|row| row.kept_as.as_ref().is_none_or(&mut is_it));
+    Ok(kept.map(|row| TakenAs::new(row.job, JobState::Completed, row.path, at)).collect())
 }
 
 fn state_at_end(outcome: LedgerOutcome) -> JobState {
@@ -277,19 +306,34 @@ pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble
     if job.retries.is_some() {
         return Ok(false); // no file is its source
     }
-    let is_known = store.other_names(&job.source.identity)?.is_some();
-    let other = match other_names(job, is_known) {
+    let known = store.other_names(&job.source.identity)?;
+    let other = match other_names(job, known.is_some()) {
         Ok(None) => return Ok(false),
         Ok(Some(other)) => other,
         // It ends where it lies: what is away with it must not keep it from that.
         Err(error) if job.is_failing() && job.retired_to.is_none() => {
             tracing::warn!(job = %job.id, %error, "whether the source has other names is not seen: it is taken to have some");
-            OtherNames { job: job.id, born_ns: None }
+            OtherNames::unseen(job.id)
         }
         Err(error) => return Err(error.into()),
     };
+    if let Some(known) = known.filter(|_| job.is_failing())
+        && tells_of_published(store, &known, &other)?
+    {
+        return Ok(false);
+    }
     store.change().other_names(&job.source.identity, &other).apply()?;
     Ok(true)
+}
+
+/// Whether another job has published the file, or some of it: one that fails does not take its row over. Given back, the file would be
+/// anybody's to take.
+fn tells_of_published(store: &Store, known: &OtherNames, other: &OtherNames) -> Result<bool, StoreError> {
+    if known.job == other.job || known.is_another(other.born_ns, || other.head.clone()) {
+        return Ok(false);
+    }
+    let row = store.ledger(known.job)?;
+    Ok(row.is_some_and(|row| matches!(row.outcome, LedgerOutcome::Completed | LedgerOutcome::Aborted)))
 }
 
 /// What is to be known of the source, if it has other names, or had some when another job took it (`is_known`), or stays although its rule
@@ -311,22 +355,25 @@ fn other_names(job: &Job, is_known: bool) -> Result<Option<OtherNames>, FsError>
         return Ok(None);
     }
     // Where it was not claimed, its name may be another file's by now.
-    let mut found = match job.source.claimed {
-        None if !is_it(lies_at) => None,
-        _ => durable_fs::names_and_birth(lies_at)?,
-    };
-    if let (None, Some(moved)) = (found, job.retired_to.as_ref().map(OsText::as_path))
+    let mut lies = (lies_at, None);
+    if job.source.claimed.is_some() || is_it(lies_at) {
+        lies.1 = durable_fs::names_and_birth(lies_at)?;
+    }
+    if let (None, Some(moved)) = (lies.1, job.retired_to.as_ref().map(OsText::as_path))
         && is_it(moved)
     {
-        found = durable_fs::names_and_birth(moved)?;
+        lies = (moved, durable_fs::names_and_birth(moved)?);
     }
-    Ok(match found {
-        None if job.state.is_past_intent() => Some(OtherNames { job: job.id, born_ns: None }),
-        None => None, // nothing of it is out
-        Some((names, born_ns)) => {
-            (names > 1 || is_known || stays).then_some(OtherNames { job: job.id, born_ns })
-        }
-    })
+    let (at, found) = lies;
+    let Some((names, born_ns)) = found else {
+        // What is not past its intent has nothing out.
+        return Ok(job.state.is_past_intent().then(|| OtherNames::unseen(job.id)));
+    };
+    let is_wanted = names > 1 || is_known || stays;
+    Ok(is_wanted.then(|| {
+        let head = if durable_fs::is_known_by_number(at) { None } else { durable_fs::head_digest(at) };
+        OtherNames { job: job.id, born_ns, head }
+    }))
 }
 
 #[cfg(all(test, unix))]
@@ -335,6 +382,7 @@ mod tests {
     use crate::clock;
     use crate::engine::tests::World;
     use crate::model::job_state::JobEvent;
+    use crate::store::LedgerRow;
 
     fn of_which(world: &World, link: &Path) -> Option<JobId> {
         let identity = durable_fs::identity_at(link).expect("looks").expect("a file");
@@ -393,6 +441,67 @@ mod tests {
         assert!(note_other_names(store, &job).expect("looks"));
         let left = durable_fs::identity_at(&link).expect("looks").expect("a file");
         assert_eq!(store.other_names(&left).expect("reads").map(|row| row.job), Some(job.id));
+    }
+
+    /// Goal: an operator who has a published file once more, and fails with it, frees no other name of it.
+    #[test]
+    fn other_names_of_a_published_file_stay_that_jobs_when_another_one_fails_with_it() {
+        let world = World::new();
+        let (mut failing, link) = (world.job(), link(&world, "in/second.txt"));
+        let (store, identity) = (&world.shared.store, failing.source.identity);
+        world.rename();
+        let error =
+            Trouble::new(crate::model::fault::FaultKind::Input, "not what the rule expects", None).error;
+        failing.fail(error).expect("fails");
+        let known = |job: JobId, born_ns| OtherNames { job, born_ns, head: None };
+        let (earlier, born) = (JobId::from_parts(1, 7), durable_fs::born_ns(&link));
+        for (outcome, born_ns, is_its) in [
+            (LedgerOutcome::Completed, born, true),
+            (LedgerOutcome::Completed, None, true),
+            (LedgerOutcome::Aborted, born, true),
+            (LedgerOutcome::Completed, Some(7), born.is_none()), // another file of its number
+            (LedgerOutcome::Failed, born, false),
+        ] {
+            let row = LedgerRow { job: earlier, ..LedgerRow::of(&failing, outcome) };
+            store
+                .change()
+                .ledger(&row, false)
+                .other_names(&identity, &known(earlier, born_ns))
+                .apply()
+                .expect("writes");
+            note_other_names(store, &failing).expect("looks");
+            let of = if is_its { earlier } else { failing.id };
+            assert_eq!(
+                store.other_names(&identity).expect("reads").map(|row| row.job),
+                Some(of),
+                "{outcome:?}"
+            );
+        }
+    }
+
+    /// Where numbers are dealt anew, size and time may be those of another file.
+    #[test]
+    fn a_file_that_begins_otherwise_is_no_other_name_of_one_that_is_told_by_its_beginning() {
+        let world = World::new();
+        let (job, store) = (world.job(), &world.shared.store);
+        let row = LedgerRow::of(&job, LedgerOutcome::Completed);
+        for (begins, is_it) in [("1\n", true), ("2\n", false)] {
+            std::fs::write(world.path("other"), begins).expect("writes");
+            let other = OtherNames {
+                head: durable_fs::head_digest(&world.path("other")),
+                ..OtherNames::unseen(job.id)
+            };
+            assert!(other.head.is_some());
+            store
+                .change()
+                .ledger(&row, false)
+                .other_names(&job.source.identity, &other)
+                .apply()
+                .expect("writes");
+            let found =
+                TakenFiles::done(store, &world.source(), &job.source.identity, || None).expect("asks");
+            assert_eq!(found.is_some(), is_it);
+        }
     }
 
     #[test]

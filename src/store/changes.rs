@@ -13,7 +13,7 @@ use super::{
     Checkpoint, FailedEntry, Inner, LedgerOutcome, LedgerRow, Marked, OtherNames, Store, failed, feed, value,
 };
 use crate::model::account::FailedRecord;
-use crate::model::identity::{FileIdentity, KeptAs};
+use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -138,16 +138,10 @@ impl<'a> Changes<'a> {
         self
     }
 
-    /// A kept file is known by where it lies and what it is `now`, if its row is still the one that it was compared with: its job may have gone on meanwhile.
-    pub(crate) fn kept_again(
-        &mut self,
-        before: &LedgerRow,
-        path: &OsText,
-        identity: FileIdentity,
-        now: KeptAs,
-    ) -> &mut Self {
-        let folder = before.folder.filter(|_| *path == before.path);
-        let now = LedgerRow { path: path.clone(), identity, folder, kept_as: Some(now), ..before.clone() };
+    /// A kept file is known by where it lies and what it is `now`, if its row is still the one that it was compared with: its job may have
+    /// gone on meanwhile.
+    pub(crate) fn kept_again(&mut self, before: &LedgerRow, now: LedgerRow) -> &mut Self {
+        self.store.inner.keeps_files.store(true, Ordering::Release);
         self.ask(Change::KeptAgain { rows: Box::new((before.clone(), now)) })
     }
 
@@ -389,8 +383,7 @@ impl Staged<'_> {
     }
 
     fn forget_kept(&mut self, job: JobId, prefix: &Key) -> Result<(), StoreError> {
-        for key in self.store.keys_beginning_with(prefix) {
-            let key = key?;
+        for key in self.keys_beginning_with(prefix)? {
             if self.row::<JobId>("kept file", &key)? == Some(job) {
                 self.put(&key, &[])?;
             }
@@ -428,8 +421,8 @@ impl Staged<'_> {
     }
 
     fn remove_all(&mut self, prefix: &Key) -> Result<(), StoreError> {
-        for key in self.store.keys_beginning_with(prefix) {
-            self.put(&key?, &[])?;
+        for key in self.keys_beginning_with(prefix)? {
+            self.put(&key, &[])?;
         }
         Ok(())
     }
@@ -446,10 +439,7 @@ impl Staged<'_> {
 
     fn remove_failed_records(&mut self, job: JobId, from: u64) -> Result<(), StoreError> {
         let prefix = keys::of_job(keys::FAILED, job);
-        let stored = self.store.scan(backend::beginning_with(&prefix));
-        let mut groups = stored.map(|row| row.map(|(key, _)| key)).collect::<Result<Vec<Key>, _>>()?;
-        groups.extend(self.batch.rows.range(backend::beginning_with(&prefix)).map(|(key, _)| key.clone()));
-        for key in groups {
+        for key in self.keys_beginning_with(&prefix)? {
             let first = keys::position_of(&key)
                 .ok_or_else(|| StoreError::corrupt("failed record's key", "it is too short"))?;
             if first >= from {
@@ -464,6 +454,13 @@ impl Staged<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Of what is stored, and of what is staged.
+    fn keys_beginning_with(&self, prefix: &[u8]) -> Result<Vec<Key>, StoreError> {
+        let mut keys = self.store.keys_beginning_with(prefix).collect::<Result<Vec<Key>, _>>()?;
+        keys.extend(self.batch.rows.range(backend::beginning_with(prefix)).map(|(key, _)| key.clone()));
+        Ok(keys)
     }
 
     fn row<T: serde::de::DeserializeOwned>(

@@ -7,7 +7,9 @@ use crate::model::os_text::OsText;
 pub(super) const JOB: u8 = b'j';
 pub(super) const UNFINISHED: u8 = b'u';
 pub(super) const LEDGER: u8 = b'l';
-pub(super) const KEPT: u8 = b'k';
+pub(super) const KEPT: u8 = b'w';
+/// Where earlier versions had it, with the device in front: see [`kept_before`].
+pub(super) const KEPT_BEFORE: u8 = b'k';
 pub(super) const KEPT_AT: u8 = b'K';
 pub(super) const OTHER_NAMES: u8 = b'n';
 pub(super) const MARKED: u8 = b'M';
@@ -39,7 +41,7 @@ pub(super) const HALTS: &[u8] = b"mhalts";
 pub(super) const PACES: &[u8] = b"mpaces";
 
 const JOB_ID_BYTES: usize = 16;
-/// Device, inode, size, mtime, ctime.
+/// Inode, size, mtime, ctime, device.
 const KEPT_BYTES: usize = 3 * 8 + 2 * 16;
 /// Inode, size, mtime.
 const OTHER_NAMES_BYTES: usize = 2 * 8 + 16;
@@ -77,25 +79,32 @@ pub(super) fn rule(hash: &str) -> Key {
     [&[RULE][..], blake3::hash(hash.as_bytes()).as_bytes()].concat()
 }
 
+/// The numbers of devices are not for good: what does not count for all stands last.
 pub(super) fn kept(identity: &FileIdentity) -> Key {
     let FileIdentity { device, inode, size, mtime_ns, ctime_ns } = *identity;
-    let place = [device, inode, size].map(u64::to_be_bytes);
+    let place = [inode, size].map(u64::to_be_bytes);
     let times = [mtime_ns, ctime_ns].map(i128::to_be_bytes);
-    [&[KEPT][..], place.as_flattened(), times.as_flattened()].concat()
+    [&[KEPT][..], place.as_flattened(), times.as_flattened(), &device.to_be_bytes()].concat()
 }
 
-/// What the keys of a kept file begin with, whenever anything about it was changed last: its ctime stands last in them.
+/// What [`kept`] is to be in place of the key of an earlier version, which began with the device.
+pub(super) fn kept_before(key: &[u8]) -> Option<Key> {
+    let (device, rest) = key.strip_prefix(&[KEPT_BEFORE])?.split_first_chunk::<8>()?;
+    (rest.len() + device.len() == KEPT_BYTES).then(|| [&[KEPT][..], rest, &device[..]].concat())
+}
+
+/// What the keys of a kept file begin with, whenever anything about it was changed last, and whatever number its device had.
 pub(super) fn kept_whatever_ctime(identity: &FileIdentity) -> Key {
-    without_ctime(kept(identity))
+    without(kept(identity), size_of::<i128>() + size_of::<u64>())
 }
 
 /// The same by where it lies.
 pub(super) fn kept_at_whatever_ctime(path: &OsText, identity: &FileIdentity) -> Key {
-    without_ctime(kept_at(path, identity))
+    without(kept_at(path, identity), size_of::<i128>())
 }
 
-fn without_ctime(mut key: Key) -> Key {
-    key.truncate(key.len().saturating_sub(size_of::<i128>()));
+fn without(mut key: Key, last: usize) -> Key {
+    key.truncate(key.len().saturating_sub(last));
     key
 }
 
@@ -271,6 +280,18 @@ pub(super) fn place_of(key: &[u8]) -> Option<Place<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_of_a_kept_file_of_an_earlier_version_is_made_one_of_this() {
+        let identity = FileIdentity { device: 1, inode: 2, size: 3, mtime_ns: -4, ctime_ns: 5 };
+        let place = [identity.device, identity.inode, identity.size].map(u64::to_be_bytes);
+        let times = [identity.mtime_ns, identity.ctime_ns].map(i128::to_be_bytes);
+        let before = [&[KEPT_BEFORE][..], place.as_flattened(), times.as_flattened()].concat();
+        assert_eq!(kept_before(&before), Some(kept(&identity)));
+        assert_eq!(kept_before(&before[1..]), None);
+        assert_eq!(kept_before(&before[..before.len() - 1]), None);
+        assert_eq!(kept_before(&kept(&identity)), None);
+    }
 
     #[test]
     fn every_key_that_is_written_is_known_and_no_other() {

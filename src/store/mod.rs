@@ -19,7 +19,7 @@
 //! h digest(rule, content) job      (index: the job published this content)
 //! d digest(rule, key) revision job (index: the job published this revision of the delivery's key)
 //! a digest(rule) time job          ArchivedRow
-//! k device inode size mtime ctime  job          (the kept file of this identity is known)
+//! w inode size mtime ctime device  job          (the kept file of this identity is known)
 //! K digest(path) size mtime ctime  job          (the same, where its numbers are others now)
 //! n inode size mtime               OtherNames
 //! M digest(path) size mtime        Marked: the marker of its folder stood for this file
@@ -30,6 +30,7 @@
 //! e job entry                      FailedEntry: what records of an entry look like, where some failed
 //! r hash                           Rule
 //! c key index                      a further chunk of the long value under `key`
+//! k device inode size mtime ctime  (as `w`, of an earlier version: made one when the store is opened)
 //! ```
 //!
 //! Slices that find no room in memory lie in files of their own, neither durable nor kept: see `spool`.
@@ -109,6 +110,8 @@ use spool::Spool;
 
 /// The format of keys and values; a store of a higher one is refused.
 const FORMAT: u32 = 1;
+/// Rows that get other keys in one batch.
+const RENEWED_AT_ONCE: usize = 1000;
 
 /// The store of one data folder. Cheap to clone; one process at a time.
 #[derive(Clone)]
@@ -162,6 +165,7 @@ impl Store {
         let spool = Spool::begin(data_dir);
         let rows = Sled::open(data_dir)?;
         check_format(data_dir, &rows)?;
+        renew_kept(&rows)?;
         rows.sync()?;
         Ok(Self::over(Box::new(rows), spool, Some(held)))
     }
@@ -273,6 +277,24 @@ fn check_format(data_dir: &Path, rows: &dyn Backend) -> Result<(), StoreError> {
         return Err(StoreError::Newer { data_dir: data_dir.to_owned(), found, known: FORMAT });
     }
     Ok(())
+}
+
+/// Gives the rows of kept files of an earlier version the keys of this one. After a crash the others follow.
+fn renew_kept(rows: &dyn Backend) -> Result<(), StoreError> {
+    loop {
+        let mut batch = Batch { as_of: rows.applied_count(), ..Batch::default() };
+        for row in rows.scan(backend::beginning_with(&[keys::KEPT_BEFORE])).take(RENEWED_AT_ONCE) {
+            let (key, job) = row?;
+            if let Some(now) = keys::kept_before(&key) {
+                batch.rows.insert(now, Some(job));
+            }
+            batch.rows.insert(key, None);
+        }
+        if batch.rows.is_empty() {
+            return Ok(());
+        }
+        rows.apply(batch).map(|_: Applied| ())?; // it expects nothing
+    }
 }
 
 #[cfg(test)]

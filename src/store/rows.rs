@@ -11,7 +11,7 @@ use super::backend::{self, KeyRange, Rows, Value};
 use super::error::StoreError;
 use super::keys::Key;
 use super::{Checkpoint, Store, keys, value};
-use crate::durable_fs::{self, Presence};
+use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::identity::{FileIdentity, FolderIdentity, KeptAs};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
@@ -82,6 +82,24 @@ pub(crate) struct OtherNames {
     pub job: JobId,
     /// When the file was made, nanoseconds since 1970, where the file system tells: another of its number was made later.
     pub born_ns: Option<i128>,
+    /// Of one that lies where numbers are dealt anew: what it begins with, as a digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+}
+
+impl OtherNames {
+    /// Those of a file that cannot be looked at.
+    pub(crate) fn unseen(job: JobId) -> Self {
+        Self { job, born_ns: None, head: None }
+    }
+
+    /// Whether a file of the same number, size and time is another one all the same.
+    pub(crate) fn is_another(&self, born_ns: Option<i128>, head: impl FnOnce() -> Option<String>) -> bool {
+        let differ =
+            |known: Option<_>, found: Option<_>| known.is_some() && found.is_some() && known != found;
+        differ(self.born_ns, born_ns)
+            || self.head.as_ref().is_some_and(|known| head().is_some_and(|found| found != *known))
+    }
 }
 
 /// What became of a source.
@@ -211,7 +229,11 @@ impl Store {
         };
         let row = self.ledger(job)?.filter(|row| row.outcome != LedgerOutcome::GivenBack);
         let is_it = row.is_some_and(|row| durable_fs::is_unchanged(path.as_path(), identity, &row.identity));
-        Ok(if is_it { KeptFile::Of(job) } else { KeptFile::None })
+        if is_it {
+            return Ok(KeptFile::Of(job));
+        }
+        // A retry of an older version had the row as the file was before it got other rights, and the keys as it is.
+        self.kept_with_other_ctime(path, identity, reads)
     }
 
     /// The job of a kept file that has another ctime, and for all else is the same: it got or lost a name, or its rights were set. From then on
@@ -223,15 +245,8 @@ impl Store {
         reads: bool,
     ) -> Result<KeptFile, StoreError> {
         let at = path.as_path();
-        let known = [keys::kept_whatever_ctime(identity), keys::kept_at_whatever_ctime(path, identity)];
-        for job in
-            known.iter().flat_map(|prefix| self.whole_rows("kept file", backend::beginning_with(prefix)))
-        {
-            let Some(row) = self.ledger(job?)? else { continue };
-            let is_alike = row.outcome != LedgerOutcome::GivenBack
-                && durable_fs::is_same_content(at, identity, &row.identity)
-                && (row.path == *path || durable_fs::is_known_by_number(at));
-            let Some(before) = row.kept_as.as_ref().filter(|_| is_alike) else { continue };
+        for row in self.kept_alike(path, identity)? {
+            let Some(before) = &row.kept_as else { continue };
             if !reads {
                 return Ok(KeptFile::ByItsBytes);
             }
@@ -254,12 +269,53 @@ impl Store {
                 // Its row goes when the file does from where the row has it.
                 _ => {
                     let lies_at = if is_moved { path } else { &row.path };
-                    self.change().kept_again(&row, lies_at, *identity, now).apply()?;
+                    let folder = match row.folder {
+                        Some(known) if !is_moved => Some(known),
+                        _ => durable_fs::folder_identity(durable_fs::parent_of(lies_at.as_path()))
+                            .ok()
+                            .flatten(),
+                    };
+                    let (path, kept_as) = (lies_at.clone(), Some(now));
+                    let now = LedgerRow { path, identity: *identity, folder, kept_as, ..row.clone() };
+                    self.change().kept_again(&row, now).apply()?;
                 }
             }
             return Ok(KeptFile::Of(row.job));
         }
         Ok(KeptFile::None)
+    }
+
+    /// The rows of kept files that this one may be, for all but the bytes and the ctime, and that nobody gave back. Those whose records
+    /// are out, or may be, come first: another job that failed with the same file is not what became of it.
+    pub(crate) fn kept_alike(
+        &self,
+        path: &OsText,
+        identity: &FileIdentity,
+    ) -> Result<Vec<LedgerRow>, StoreError> {
+        let at = path.as_path();
+        let mut alike: Vec<LedgerRow> = Vec::new();
+        let known = [keys::kept_whatever_ctime(identity), keys::kept_at_whatever_ctime(path, identity)];
+        for job in
+            known.iter().flat_map(|prefix| self.whole_rows("kept file", backend::beginning_with(prefix)))
+        {
+            let Some(row) = self.ledger(job?)? else { continue };
+            let may_be_it = || {
+                // Copies of a whole file system have files of the same numbers, size and time.
+                let are_of_one = || Mounts::now().are_of_one(row.path.as_path(), at);
+                durable_fs::is_known_by_number(at) && (row.identity.device == identity.device || are_of_one())
+            };
+            let is_alike = row.outcome != LedgerOutcome::GivenBack
+                && durable_fs::is_same_content(at, identity, &row.identity)
+                && (row.path == *path || may_be_it());
+            if is_alike && !alike.contains(&row) {
+                alike.push(row);
+            }
+        }
+        let ended_badly = |row: &LedgerRow| {
+            matches!(row.outcome, LedgerOutcome::Failed | LedgerOutcome::Refused | LedgerOutcome::Aborted)
+        };
+        alike.sort_by_key(ended_badly);
+        Ok(alike)
     }
 
     /// The jobs of all kept files that are known; a row goes when its file does ([`super::Changes::forget_kept`]).

@@ -20,6 +20,7 @@ use crate::output::Intent;
 
 mod deliveries;
 mod feed;
+mod known_files;
 mod stored;
 
 const MS: i64 = 1_796_000_000_000;

@@ -177,6 +177,11 @@ impl Watcher {
         if self.kept_reader.answered(path, &identity) {
             self.request_scan();
         }
+        self.take_read(path, identity, is_kept);
+        self.note_round();
+    }
+
+    fn take_read(&mut self, path: &Path, identity: FileIdentity, is_kept: bool) {
         match self.kept_reader.look_up(path, &identity) {
             Kept::Yes if is_kept => return self.table.remember_kept(path, identity, self.scan),
             // The next scan asks again: its job may let go of it.

@@ -8,6 +8,8 @@ use crate::model::watch_counts::WatchCounts;
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     scans: AtomicU64,
+    /// Scans behind which no file was left that only its bytes tell from a kept one.
+    rounds: AtomicU64,
     /// How often events were lost.
     losses: AtomicU64,
     found_by_scan: AtomicU64,
@@ -19,6 +21,14 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn scan_ended(&self) {
         self.scans.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn round_ended(&self) {
+        self.rounds.fetch_add(1, Ordering::Release);
+    }
+
+    pub(super) fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Acquire)
     }
 
     pub(super) fn events_lost(&self) {

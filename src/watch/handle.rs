@@ -196,6 +196,12 @@ impl Watch {
         self.counts.scans()
     }
 
+    /// Scans of all folders that are done, with all that they had to be read: what lay in a folder when one began is known by then, be it
+    /// by a new name. Its thread is not asked.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.counts.rounds()
+    }
+
     /// What it counts. Its thread is not asked.
     pub(crate) fn counts(&self) -> WatchCounts {
         self.counts.now()

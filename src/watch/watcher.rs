@@ -135,6 +135,8 @@ pub(super) struct Watcher {
     pub(super) link_roots: LinkRoots,
     /// The number of the scan of all folders that is under way or was last.
     pub(super) scan: u64,
+    /// The last one that is done, with all that it had to be read.
+    round: u64,
     /// Batches that the engine had no room for, each with its outlet, which was full.
     pub(super) unsent: Vec<(usize, Vec<Offer>)>,
     /// Complete files that go with the marker of their folder, until the others are answered.
@@ -208,6 +210,7 @@ impl Watcher {
             scanner: Scanner::default(),
             troubles: Troubles::default(),
             scan: 0,
+            round: 0,
             unsent: Vec::new(),
             held_for_marker: Vec::new(),
             started: now,
@@ -431,8 +434,17 @@ impl Watcher {
         let (folders, without_events) = self.notifier.counts();
         self.flags.counts.folders(folders, without_events);
         self.flags.counts.scan_ended();
+        self.note_round();
         if self.scan_again {
             self.start_scan();
+        }
+    }
+
+    /// Whether the last scan is done by now, with all that it had to be read.
+    pub(super) fn note_round(&mut self) {
+        if !self.whole_scan && self.round < self.scan && self.kept_reader.is_idle() {
+            self.round = self.scan;
+            self.flags.counts.round_ended();
         }
     }
 

@@ -254,8 +254,16 @@ fn kept_files_that_are_read_hold_up_nobody() {
         waiting.iter().any(|(path, why)| path.ends_with("same") && why.contains("it is read")),
         "{waiting:?}"
     );
+    #[cfg(unix)]
+    while watch.scans() == 0 {
+        watch.waiting(PATIENCE);
+    }
+    assert_eq!(watch.rounds(), 0, "the scan met files that are not read yet");
     drop(told);
     drop(go_on);
     assert!(next().ends_with("changed"), "it is another by its bytes");
+    while watch.rounds() == 0 {
+        watch.waiting(PATIENCE);
+    }
     assert!(offered.recv_timeout(4 * STABLE_FOR).is_err(), "the other one is the same");
 }
