@@ -77,11 +77,11 @@ fn check_prints_every_problem_with_its_place_and_the_nearest_name() {
 [service]
 data_dir = "data"
 workrs = 2
+confine = true
 
 [[rule]]
 name = "payments"
 paths = ["in/*.{csv,txt}"]
-sequence = "rule"
 
 [rule.records]
 format = "cvs"
@@ -103,7 +103,7 @@ on_success = "keep"
         "landfall.toml",
         "workrs",
         "workers",
-        "sequence",
+        "confine",
         "not available yet",
         "cvs",
         "csv",

@@ -71,6 +71,30 @@ fn what_an_operator_sets_goes_before_what_came_first_with_and_without_a_running_
 }
 
 #[test]
+fn a_small_file_goes_before_larger_ones_that_came_first_where_its_rule_says_so() {
+    let by_size =
+        "priority_when = [{ smaller_than = 3, priority = 1 }, { larger_than = \"1KiB\", priority = 90 }]";
+    let world = world(&[&format!("{SLOW_RULE}\n{by_size}")]);
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        world.write(format!("in/{name}"), "11\n22\n");
+    }
+    let mut service = world.start();
+    service.wait_until("all are claimed", || (world.jobs().len() == 7).then_some(()));
+    world.write("in/h", "1\n");
+    service.wait_for(&world, "out/h.main");
+    assert!(!world.has("out/g.main"), "the last one came before the others");
+    let of = |name: &str| {
+        let jobs = world.jobs();
+        let is_it = |job: &&Value| job["source"].as_str().is_some_and(|path| path.ends_with(name));
+        jobs.iter().find(is_it).map(|job| job["priority"].clone())
+    };
+    world.write("in/i", "1\n".repeat(1000));
+    service.wait_until("it is claimed", || of("/i").filter(|priority| *priority == 90));
+    assert_eq!((of("/h"), of("/a")), (Some(1.into()), Some(50.into())));
+    service.kill();
+}
+
+#[test]
 fn all_jobs_of_a_rule_can_be_set_and_what_is_no_priority_is_refused() {
     let world = world(&[SLOW_RULE]);
     for name in ["a", "b", "c"] {

@@ -15,7 +15,7 @@ use crate::model::fault::JobError;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
-use crate::model::rule::{FreeMin, Publish, Rule, Settings};
+use crate::model::rule::{FreeMin, Publish, Rule, Sequence, Settings};
 use crate::model::template;
 use crate::store::{Published, StoreError};
 
@@ -56,6 +56,8 @@ impl DryRun {
         }
         for rule in &mut settings.rules {
             rule.publish = Publish::default();
+            rule.window = None;
+            rule.sequence = Sequence::None; // each file is told by itself
         }
         settings
     }

@@ -193,6 +193,7 @@ fn rehearse(
         // An override may leave out steps, and with them outputs of its rule.
         rule.outputs.retain(|category, _| pipeline.categories().contains(category));
     }
+    rule.window = None;
     rule.overriding = None; // it is the only one there
     // Text as it is written in a test cannot be encrypted; a test that expects an error may be about just that.
     if matches!(test.sample, Content::Inline(_)) && test.expected.error.is_none() {

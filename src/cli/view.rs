@@ -122,7 +122,9 @@ pub(super) fn paces_told(door: &dyn Door) -> Result<Vec<String>, Refusal> {
 pub(super) fn halts_told(door: &dyn Door) -> Result<Vec<String>, Refusal> {
     let halts = door.halts()?;
     let pauses = halts.pauses.iter().map(Pause::told);
-    Ok(pauses.chain(halts.failed.keys().filter_map(|rule| halts.stop_of(rule))).collect())
+    let stops = halts.failed.keys().filter_map(|rule| halts.stop_of(rule));
+    let sequences = halts.sequences.iter().map(|(id, stop)| stop.told(*id));
+    Ok(pauses.chain(stops).chain(sequences).collect())
 }
 
 /// Refuses a rule's name that the configuration does not have, unless jobs tell that it had.

@@ -32,6 +32,7 @@ mod pace;
 mod paths;
 mod pipeline;
 mod places;
+mod priority_when;
 mod problem;
 mod raw;
 mod records;

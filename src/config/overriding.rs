@@ -14,11 +14,12 @@ use crate::model::overriding::Override;
 use crate::model::rule::{Rule, Service};
 
 /// What holds before it is known for which sender a file is, and what the rule has for itself.
-const FIXED: [(&str, &str); 8] = [
+const FIXED: [(&str, &str); 9] = [
     ("name", "the rule's name is that of its overrides too"),
     ("paths", "a path tells first for whom it is: put the pattern into the rule's own `paths`"),
     ("exclude", "put the pattern into the rule's own `exclude`"),
     ("order", "the order is one for all files of the rule: put it into the rule itself"),
+    ("sequence", "the sequence is one for all files of the rule: put it into the rule itself"),
     ("workers_max", ONE_PACE),
     ("records_per_second", ONE_PACE),
     ("throttle", ONE_PACE),

@@ -9,29 +9,35 @@ use super::raw::{Layer, Node};
 use super::report::Report;
 use super::section::{Section, absolute_item, is_plain_name};
 use super::suffixes::not_plain;
-use super::{decode, delivery, output, pace, pipeline, records};
+use super::{decode, delivery, output, pace, pipeline, priority_when, records};
 use crate::format;
 use crate::model::mistake::Mistake;
 use crate::model::priority::Priority;
 use crate::model::rule::{
     ArchiveOwner, EmptyFile, Errors, LastLine, Limit, MarkerFor, Mode, OnRecordError, OnSuccess, Order,
-    Patterns, Publish, Ready, ReadyStrategy, Records, Rule, Service, SourceEnd, TrustClose,
+    Patterns, Publish, Ready, ReadyStrategy, Records, Rule, Sequence, Service, SourceEnd, TrustClose,
 };
 use crate::model::template::variables;
+use crate::model::window::{Window, WindowEnd};
 use crate::watch::companion::Companion;
 
 /// Keys that later versions bring.
-const LATER: &[&str] = &["window", "window_end", "deadline", "sequence"];
+const LATER: &[&str] = &["deadline"];
+
+/// A window that is none, where the defaults have one.
+const ALWAYS: &str = "always";
 
 /// Reads a rule that has inherited; what is wrong stands in the report, and in its place the rule has a default.
 pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, report: &Report) -> Rule {
     let section = Section::new(node, owner, partial, report);
     let orders = [("arrival", Order::Arrival), ("name", Order::Name), ("modified", Order::Modified)];
+    let sequences = [("none", Sequence::None), ("folder", Sequence::Folder), ("rule", Sequence::Rule)];
     let identity = Identity {
         name: name(&section, partial),
         paths: patterns(&section).into(),
         exclude: exclude(&section).into(),
         order: section.choice("order", &orders, &[]).unwrap_or(Order::Arrival),
+        sequence: section.choice("sequence", &sequences, &[]).unwrap_or_default(),
     };
     read_body(node, &section, identity, service)
 }
@@ -50,6 +56,7 @@ pub(super) fn read_overridden(
         paths: base.paths.clone(),
         exclude: Arc::clone(&base.exclude),
         order: base.order,
+        sequence: base.sequence,
     };
     read_body(node, &Section::new(node, owner, partial, report), identity, service)
 }
@@ -60,10 +67,11 @@ struct Identity {
     paths: Patterns,
     exclude: Arc<[String]>,
     order: Order,
+    sequence: Sequence,
 }
 
 fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &Service) -> Rule {
-    let Identity { name, paths, exclude, order } = identity;
+    let Identity { name, paths, exclude, order, sequence } = identity;
     let mode = mode(section);
     let records = records::read(&section.section("records"), service);
     let pipeline = pipeline::read(section);
@@ -72,8 +80,11 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
         paths,
         exclude,
         order,
+        sequence,
         follow_links: section.boolean("follow_links").unwrap_or(false),
+        window: window(section),
         priority: section.integer("priority", 1..=100).and_then(Priority::new).unwrap_or_default(),
+        priority_when: priority_when::read(section),
         pace: pace::read(section),
         ready: ready(&section.section("ready"), &records),
         decode: decode::read(&section.section("decode"), &records),
@@ -100,8 +111,35 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
             section.problem(key, message, Some(hint.into()));
         }
     }
+    check_sequence(section, &rule);
     section.finish(LATER);
     rule
+}
+
+fn window(section: &Section<'_>) -> Option<Window> {
+    let ends = [("finish", WindowEnd::Finish), ("pause", WindowEnd::Pause)];
+    let end = section.choice("window_end", &ends, &[]).unwrap_or_default();
+    if !section.has("window") {
+        section.refuse(
+            &["window_end"],
+            "what becomes of running jobs at the end of a window is said, but there is no window",
+            "add `window = \"22:00-06:00\"`, or take it out",
+        );
+    }
+    let text = section.text("window").filter(|text| *text != ALWAYS)?;
+    let parsed = Window::parse(text, end);
+    let refused = |Mistake { message, hint }| section.problem("window", message, hint);
+    parsed.map_err(refused).ok()
+}
+
+/// Deliveries of one key go in the order of their claims: a line in another order could wait for itself.
+fn check_sequence(section: &Section<'_>, rule: &Rule) {
+    let has_key = rule.delivery.as_ref().is_some_and(|delivery| delivery.key.is_some());
+    if rule.sequence != Sequence::None && rule.order != Order::Arrival && has_key {
+        let hint = "write `order = \"arrival\"`, or take `sequence` or `delivery.key` out";
+        let message = "deliveries of a key go in the order in which they came, and this sequence does not";
+        section.problem("sequence", message, Some(hint.into()));
+    }
 }
 
 fn mode(section: &Section<'_>) -> Mode {

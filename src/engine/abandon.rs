@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::handle::InHand;
 use super::retry::{check_reason, known, refuse};
+use super::sequence;
 use super::shared::Shared;
 use super::taken::note_other_names;
 use super::trouble::Trouble;
@@ -46,6 +47,8 @@ pub(super) fn abandon(
     let end = || end(store, id, reason, by);
     let Some(shared) = stages else {
         let (job, rule) = end()?;
+        sequence::given_up_in(store, id)?;
+        store.sync()?;
         remove_hidden(rule, &job, None);
         return Ok(id);
     };
@@ -58,6 +61,7 @@ pub(super) fn abandon(
     shared.claims.held.forget(&job.source.identity);
     shared.footprints.reach.forget(id);
     shared.delivery_decided(id);
+    sequence::given_up(shared, id).inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
     events::abandoned(&job, reason, by);
     remove_hidden(rule, &job, Some(in_hand));
     Ok(id)

@@ -19,7 +19,7 @@ use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::source::{identity_of, look_at};
 use super::trouble::Trouble;
-use super::{claims, delivery};
+use super::{claims, delivery, sequence};
 use crate::clock;
 use crate::durable_fs::{self, Need, Renamed};
 use crate::model::complete_by::CompleteBy;
@@ -115,6 +115,7 @@ pub(super) fn claim(
     for (want, job) in wanted.iter().zip(&jobs) {
         if let Ok(job) = job {
             delivery::enter(shared, &want.rule.rule, job);
+            sequence::enter(shared, job);
         }
     }
     shared.store.sync()?;
@@ -237,7 +238,7 @@ fn new_job(
     };
     Ok(Job {
         vars: want.offer.vars.clone(),
-        priority: rule.priority,
+        priority: rule.priority_for(want.offer.identity.size),
         workers_max: rule.pace.job_workers_max,
         ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now())
     })
@@ -288,6 +289,7 @@ fn take(
                 shared.store.change().unclaim(job.id).apply()?;
                 shared.claims.taken.leave(job);
                 shared.delivery_decided(job.id);
+                sequence::ended(shared, job);
                 if refused.is_ok() {
                     shared.claims.answer(from, Answer::NotYet);
                 }

@@ -1,7 +1,7 @@
 //! Other rules in place of those so far, while all goes on.
 //!
 //! ```text
-//!  patterns parse -> their folders count as senders' -> the book -> groups -> limits -> watches -> jobs that waited for a mended rule
+//!  patterns parse -> their folders count as senders' -> the book -> groups -> limits -> sequences -> watches -> windows -> jobs that waited for a mended rule
 //! ```
 //!
 //! - Everything that can be wrong about the rules is known before the first step. What comes after it asks no file system: files of recipients are
@@ -19,7 +19,7 @@ use super::handle::Engine;
 use super::rule_book::Unready;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{file_systems, landing_roots, threads, watching};
+use super::{file_systems, landing_roots, sequence, threads, watching, window_closing};
 use crate::durable_fs::Mounts;
 use crate::model::configuration::RulesChange;
 use crate::model::fault::WaitsFor;
@@ -50,7 +50,9 @@ impl Engine {
         let (before, next) = shared.rules.exchange(rules);
         shared.dispatch.know_groups(file_systems::groups(next.iter(), &Mounts::now()));
         shared.operator.paces.tell(|paces| shared.tell_limits(paces));
+        sequence::exchanged(shared, &before, &next)?;
         watching::watch(shared)?;
+        window_closing::look(shared)?;
         if let Err(trouble) = threads::spawn("rules", shared.rules.make_ready(&next)) {
             tracing::debug!(error = %trouble.error, "rules are made ready with their first files");
         }

@@ -10,7 +10,7 @@ use super::shared::Shared;
 use super::source::Place;
 use super::taken::note_other_names;
 use super::trouble::{Reaction, Trouble};
-use super::{quarantine, source};
+use super::{quarantine, sequence, source};
 use crate::clock;
 use crate::durable_fs::{self, Renamed};
 use crate::model::complete_by::CompleteBy;
@@ -120,6 +120,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
         sync_moved(&job)?;
     }
     job.end_failing(clock::now())?;
+    sequence::note_end(shared, &mut job)?;
     quarantine::write_reason(&job)?;
     let outcome = match job.state.get() {
         JobState::Refused => LedgerOutcome::Refused,
@@ -136,6 +137,7 @@ pub(super) fn finish_failing(shared: &Shared, mut job: Job) -> Result<(), Troubl
     shared.dispatch.forget_back_off(job.id);
     shared.claims.held.forget(&job.source.identity);
     shared.delivery_decided(job.id);
+    sequence::ended(shared, &job);
     match outcome {
         LedgerOutcome::Refused => events::refused(&job),
         LedgerOutcome::Aborted => events::aborted(&job),
@@ -175,6 +177,7 @@ pub(super) fn drop_unclaimed(shared: &Shared, job: &Job) -> Result<(), Trouble> 
     shared.claims.taken.leave(job);
     shared.claims.came_back(job);
     shared.delivery_decided(job.id);
+    sequence::ended(shared, job);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use super::by_hand;
 use super::companions::{return_companions, take_companions};
 use super::gone;
 use super::held::EndedEarly;
+use super::sequence;
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock;
@@ -78,6 +79,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
         way.as_ref().map_or_else(|| why.to_owned(), |way| format!("{why}; no rule watches it there: {way}"));
     job.take(JobEvent::GivenBack, clock::now(), &told)?;
     job.error = None;
+    sequence::note_end(shared, job)?;
     job.account = Account::default(); // the file comes again
     let ended = tell_as_gone(shared, job);
     write_end(shared, job)?;
@@ -86,6 +88,7 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     shared.dispatch.forget_back_off(job.id);
     tell_again(shared, job, ended)?;
     shared.delivery_decided(job.id);
+    sequence::ended(shared, job);
     events::given_back(job, why, way.as_deref());
     shared.claims.answer(job.source.path.as_path(), Answer::NotYet); // whatever lies there is a candidate
     Ok(())

@@ -45,6 +45,14 @@ pub(super) fn tell(halts: &Halts, job: &mut Job) {
     }
 }
 
+/// Where no stage runs: behind which failed job a queued one waits.
+pub(super) fn tell_sequence(halts: &Halts, job: &mut Job) {
+    let waits = job.state == JobState::Queued && job.waiting.is_none() && !job.is_failing();
+    if let Some(detail) = waits.then(|| halts.sequence_stop_of(job)).flatten() {
+        job.waiting = Some(Waiting { waits_for: WaitsFor::Sequence, until: None, detail });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,7 +13,7 @@ use super::hanging::Hanging;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{claim, halts, paces, recover, retry};
+use super::{claim, halts, hours, paces, recover, retry};
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::halts::Halts;
@@ -109,6 +109,13 @@ impl Engine {
         halts::tell(halts, &mut job);
         if let Some(stages) = self.stages() {
             hanging.tell(stages, &mut job);
+            let rules = stages.rules.now();
+            hours::tell(|job| rules.rule_for(&job.rule, &job.vars).map(AsRef::as_ref), &mut job);
+            stages.publishing.turns.sequences.tell(&mut job);
+        } else {
+            let rule_of = |job: &Job| self.rules().iter().find(|rule| rule.is_for(&job.rule, &job.vars));
+            hours::tell(rule_of, &mut job);
+            halts::tell_sequence(halts, &mut job);
         }
         if job.state == JobState::Completed && job.account.records_failed > 0 {
             // A store that cannot be read says so for what it is asked next.
@@ -238,7 +245,8 @@ impl Engine {
             return Err(Trouble::new(FaultKind::Transient, message, Some("try again in a moment")));
         }
         shared.resources.disk_space.check_claim(&rule, &offer.path)?;
-        let owner = Owner::of_source(&rule.rule.name, &offer.path, rule.rule.priority);
+        let owner =
+            Owner::of_source(&rule.rule.name, &offer.path, rule.rule.priority_for(offer.identity.size));
         let wanted = vec![claim::Wanted { rule, offer, retire }];
         let claimed = claim::claim(shared, &wanted);
         shared.claims.folders.let_go_idle(Duration::ZERO);

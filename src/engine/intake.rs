@@ -114,7 +114,8 @@ fn claim_all(shared: &Shared, wanted: &[Wanted]) -> Result<(), Trouble> {
             Ok(Some(id)) => {
                 gone::came_again(shared, &want.offer.identity);
                 shared.claims.answer(path, Answer::Taken);
-                let owner = Owner::of_source(&want.rule.rule.name, path, want.rule.rule.priority);
+                let priority = want.rule.rule.priority_for(want.offer.identity.size);
+                let owner = Owner::of_source(&want.rule.rule.name, path, priority);
                 shared.queue_claimed(&owner, id);
             }
             Ok(None) => {} // the watch was told: twice would count as given back again

@@ -19,7 +19,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source;
 use super::trouble::{Reaction, Trouble, guard};
-use super::{delivery, order, resend, retrieval, totals};
+use super::{delivery, hours, order, resend, retrieval, sequence, totals};
 use crate::allowance::{Allowance, Refusal};
 use crate::clock;
 use crate::decode::{DecodeError, DecodeRequest, Decoder, Skipped};
@@ -67,9 +67,9 @@ fn load_job(shared: &Arc<Shared>, id: JobId, work_here: WorkHere) {
     match begun {
         Ok(Begun::Running(run)) => load_run(shared, &run, work_here), // the finisher puts it down
         Ok(Begun::NothingToDo) => shared.dispatch.put_down(id),
-        Ok(Begun::OtherSuspect { owner }) => {
+        Ok(Begun::Later { owner, pause }) => {
             shared.dispatch.put_down(id);
-            shared.dispatch.queue_after(Stage::Load, &owner, SUSPECT_PATIENCE, id);
+            shared.dispatch.queue_after(Stage::Load, &owner, pause, id);
         }
         Err(trouble) => {
             shared.job_hindered(id, Stage::Load, trouble);
@@ -82,9 +82,10 @@ fn load_job(shared: &Arc<Shared>, id: JobId, work_here: WorkHere) {
 enum Begun {
     Running(Arc<Run>),
     NothingToDo,
-    /// It may be what ended the process before, and so may another that is in hand.
-    OtherSuspect {
+    /// It is taken up again after a pause.
+    Later {
         owner: Owner,
+        pause: Duration,
     },
 }
 
@@ -93,11 +94,21 @@ fn begin(shared: &Arc<Shared>, id: JobId) -> Result<Begun, Trouble> {
     let Some(job) = shared.store.job(id)?.filter(|job| !job.state.is_final()) else {
         return Ok(Begun::NothingToDo);
     };
-    if !job.is_failing() && shared.operator.halts.now().pause_of(&job).is_some() {
+    let is_paused = job.state == JobState::Paused || shared.operator.halts.now().pause_of(&job).is_some();
+    if !job.is_failing() && is_paused {
         return Ok(Begun::NothingToDo); // queued again when that is lifted
     }
+    if !job.is_failing()
+        && let Some(pause) = hours::wait_for(shared, &job)?
+    {
+        return Ok(Begun::Later { owner: Owner::of(&job), pause });
+    }
+    if !job.is_failing() && !sequence::begins(shared, &job)? {
+        return Ok(Begun::NothingToDo); // queued again when its turn has come
+    }
     if !shared.footprints.in_hand.take(id, job.state.deaths().is_some()) {
-        return Ok(Begun::OtherSuspect { owner: Owner::of(&job) });
+        // It may be what ended the process before, and so may another that is in hand.
+        return Ok(Begun::Later { owner: Owner::of(&job), pause: SUSPECT_PATIENCE });
     }
     Ok(begin_job(shared, job)?.map_or(Begun::NothingToDo, Begun::Running))
 }

@@ -130,7 +130,8 @@ pub(super) fn set_back_paused(shared: &Arc<Shared>, runs: &[Arc<Run>]) -> Result
     set_back(shared, paused)
 }
 
-fn set_back<'r>(
+/// Sets runs back to their queue, each with the reason.
+pub(super) fn set_back<'r>(
     shared: &Arc<Shared>,
     runs: impl Iterator<Item = (&'r Arc<Run>, String)>,
 ) -> Result<(), Trouble> {

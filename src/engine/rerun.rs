@@ -68,7 +68,7 @@ fn new_job<'r>(
     let now = clock::now();
     let mut job = Job {
         vars: first.vars.clone(),
-        priority: rule.priority,
+        priority: rule.priority_for(identity.size),
         workers_max: rule.pace.job_workers_max,
         parent: Some(id),
         delivery: Delivery { key_approved: true, content_approved: true, ..Delivery::default() },

@@ -8,7 +8,7 @@ use super::moving::{move_companions, move_source, plan_companions};
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{archive, quarantine, source};
+use super::{archive, quarantine, sequence, source};
 use crate::clock;
 use crate::durable_fs::{self, Reach};
 use crate::model::fault::FaultKind;
@@ -121,6 +121,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     job.take(JobEvent::Retired, clock::now(), "")?;
     job.error = None;
     shared.operator.halts.note_completed(&shared.store, &job)?;
+    sequence::note_end(shared, &mut job)?;
     let row = LedgerRow::of(&job, LedgerOutcome::Completed);
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;
     let mut changes = shared.store.change();
@@ -135,6 +136,7 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     shared.claims.held.forget(&job.source.identity);
     shared.footprints.reach.forget(job.id);
     shared.claims.given_back.forget(job.source.path.as_path());
+    sequence::ended(shared, &job);
     events::completed(&job);
     Ok(())
 }

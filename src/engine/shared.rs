@@ -20,6 +20,7 @@ use super::run::Run;
 use super::schedule::{Limits, Owner, Schedule, Stage};
 use super::stop::Stop;
 use super::trouble::{Reaction, Trouble};
+use super::turns::Turns;
 use crate::clock;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::job::{Job, Waiting};
@@ -96,6 +97,8 @@ pub(super) struct Publishing {
     pub names: Names,
     /// Deliveries of one key, one after another.
     pub deliveries: DeliveryOrder,
+    /// Jobs of a rule, one after another and at its hours.
+    pub turns: Turns,
     /// Nothing is published, and no source touched: takes a job's outputs instead.
     pub aside: Option<TakeOutputs>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{delivery, watching};
+use super::{delivery, sequence, watching, window_closing};
 use crate::model::job_id::JobId;
 use crate::telemetry::events;
 
@@ -17,7 +17,8 @@ pub(super) const TICK: Duration = Duration::from_secs(10);
 pub(super) fn tick(shared: &Arc<Shared>) {
     let mut last_read = HashMap::new();
     loop {
-        if shared.stop.pause(TICK) {
+        let pause = hours_looked_at(shared).map_or(TICK, |next| next.min(TICK));
+        if shared.stop.pause(pause) {
             return;
         }
         if let Err(error) = shared.store.check_there() {
@@ -27,6 +28,9 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         if let Err(trouble) = delivery::look_at_the_first(shared) {
             tracing::warn!(error = %trouble.error, "deliveries wait longer for the earlier one of their key");
         }
+        if let Err(trouble) = sequence::look_at_those_in_front(shared) {
+            tracing::warn!(error = %trouble.error, "jobs wait longer for the one before them in their sequence");
+        }
         watching::watch_owed(shared);
         tell_progress(shared, &mut last_read);
         if let Err(error) = shared.store.sync_waiting() {
@@ -34,6 +38,15 @@ pub(super) fn tick(shared: &Arc<Shared>) {
             shared.stop_if_poisoned(&error.into());
         }
     }
+}
+
+/// The time to the next change of a window.
+fn hours_looked_at(shared: &Arc<Shared>) -> Option<Duration> {
+    window_closing::look(shared).unwrap_or_else(|trouble| {
+        shared.stop_if_poisoned(&trouble);
+        tracing::warn!(error = %trouble.error, "windows of rules are looked at again at the next tick");
+        None
+    })
 }
 
 fn tell_progress(shared: &Arc<Shared>, last_read: &mut HashMap<JobId, u64>) {

@@ -37,7 +37,7 @@ pub(crate) struct Status {
 /// What somebody should look at.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Attention {
-    /// In a word: `service`, `configuration`, `disk`, `folder`, `rule_stopped`, `failed`, `refused`, or what jobs wait for.
+    /// In a word: `service`, `configuration`, `disk`, `folder`, `rule_stopped`, `sequence_stopped`, `failed`, `refused`, or what jobs wait for.
     pub(crate) about: &'static str,
     pub(crate) message: String,
     pub(crate) hint: String,
@@ -92,6 +92,12 @@ pub(crate) fn of(
             let message = format!("rule \"{rule}\" claims nothing: {} jobs failed in a row", failed.failures);
             let hint = format!("mend what is wrong, then `landfall resume --rule {rule}`");
             Attention { job: Some(failed.last), ..Attention::new("rule_stopped", message, &hint) }
+        }));
+        status.attention.extend(halts.sequences.iter().map(|(id, stop)| {
+            let hint = format!(
+                "mend what is wrong, then `landfall retry {id}`; `landfall abandon` goes on without it"
+            );
+            Attention { job: Some(*id), ..Attention::new("sequence_stopped", stop.told(*id), &hint) }
         }));
         for file in door.files_waiting() {
             let file = file?;

@@ -50,6 +50,10 @@ pub enum WaitsFor {
     Pause,
     /// A limit of workers or of records a second.
     Throttle,
+    /// Its rule's window to open.
+    Window,
+    /// The job before it in its rule's sequence.
+    Sequence,
 }
 
 impl WaitsFor {

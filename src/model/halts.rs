@@ -110,6 +110,30 @@ pub struct FailedInARow {
     pub stopped_at: Option<Timestamp>,
 }
 
+/// A failed job behind which its rule's sequence stops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceStop {
+    /// The rule's name.
+    pub rule: String,
+    /// Of which folder's files, where each folder has a sequence of its own.
+    pub folder: Option<OsText>,
+    /// Where the file of the failed job lay.
+    pub source: OsText,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+impl SequenceStop {
+    /// Whose jobs wait for which, and what ends it.
+    pub fn told(&self, id: JobId) -> String {
+        let Self { rule, folder, source, .. } = self;
+        let of = folder.as_ref().map_or_else(String::new, |folder| format!(" for files of {folder}"));
+        format!(
+            "the sequence of rule \"{rule}\"{of} stopped behind job {id} ({source}), which failed: `landfall retry {id}`, or `landfall abandon {id} --reason …`, lets those behind it go on"
+        )
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Halts {
@@ -117,6 +141,9 @@ pub struct Halts {
     pub pauses: Vec<Pause>,
     /// By the rule's name.
     pub failed: BTreeMap<String, FailedInARow>,
+    /// Failed jobs with others behind them in a sequence, or to come.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sequences: BTreeMap<JobId, SequenceStop>,
 }
 
 impl Halts {
@@ -143,6 +170,18 @@ impl Halts {
         Some(format!(
             "rule \"{rule}\" stopped after {failures} failed jobs in a row (`errors.stop_after`), the last is {last}: `landfall resume --rule {rule}` lets it go on"
         ))
+    }
+
+    /// The failed job behind which a job waits, as far as this tells; and what is to be done.
+    pub fn sequence_stop_of(&self, job: &Job) -> Option<String> {
+        let parent = job.source.path.as_path().parent();
+        let is_of = |stop: &SequenceStop| {
+            stop.rule == job.rule
+                && stop.folder.as_ref().is_none_or(|folder| parent == Some(folder.as_path()))
+        };
+        let is_behind = job.retries.is_none() && !self.sequences.contains_key(&job.id);
+        let stop = self.sequences.iter().find(|(_, stop)| is_behind && is_of(stop));
+        stop.map(|(id, stop)| stop.told(*id))
     }
 
     /// Pauses a scope; false: it is paused.

@@ -23,6 +23,34 @@ impl Priority {
     }
 }
 
+/// `priority_when`: the priority of files of some sizes, as they lie there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriorityWhen {
+    /// Only files of more bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub larger_than: Option<u64>,
+    /// Only files of fewer bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smaller_than: Option<u64>,
+    /// Of their jobs.
+    pub priority: Priority,
+}
+
+impl PriorityWhen {
+    /// Whether it is for a file of so many bytes.
+    pub fn holds(&self, bytes: u64) -> bool {
+        self.larger_than.is_none_or(|least| bytes > least)
+            && self.smaller_than.is_none_or(|most| bytes < most)
+    }
+
+    /// The least and the most bytes that it is for; none: it is for no file.
+    pub fn sizes(&self) -> Option<(u64, u64)> {
+        let least = self.larger_than.map_or(Some(0), |bytes| bytes.checked_add(1))?;
+        let most = self.smaller_than.map_or(Some(u64::MAX), |bytes| bytes.checked_sub(1))?;
+        (least <= most).then_some((least, most))
+    }
+}
+
 impl TryFrom<u64> for Priority {
     type Error = &'static str;
 
@@ -55,6 +83,18 @@ impl FromStr for Priority {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_is_strictly_more_or_less_than_what_is_named() {
+        let of =
+            |larger_than, smaller_than| PriorityWhen { larger_than, smaller_than, priority: Priority(1) };
+        assert_eq!([9, 10, 11].map(|bytes| of(None, Some(10)).holds(bytes)), [true, false, false]);
+        assert_eq!([9, 10, 11].map(|bytes| of(Some(10), None).holds(bytes)), [false, false, true]);
+        assert_eq!(of(Some(10), Some(12)).sizes(), Some((11, 11)));
+        for (larger_than, smaller_than) in [(Some(10), Some(11)), (None, Some(0)), (Some(u64::MAX), None)] {
+            assert_eq!(of(larger_than, smaller_than).sizes(), None);
+        }
+    }
 
     #[test]
     fn a_priority_is_from_1_to_100() {

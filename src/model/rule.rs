@@ -21,8 +21,10 @@ use super::os_text::OsText;
 use super::overriding::Override;
 use super::pace::Pace;
 pub use super::pattern::Patterns;
-use super::priority::Priority;
+use super::priority::{Priority, PriorityWhen};
 pub use super::ready::{EmptyFile, LastLine, Ready, ReadyStrategy, TrustClose};
+pub use super::sequence::Sequence;
+use super::window::Window;
 
 /// Everything the configuration says.
 #[derive(Clone, Debug)]
@@ -56,7 +58,7 @@ pub struct Service {
     pub free_min: FreeMin,
     /// Ledger rows, and with them what deliveries are compared with, stay so long.
     pub ledger_retention: Duration,
-    /// IANA name of the time zone for `{date}` and `{time}`.
+    /// IANA name of the time zone for `{date}`, `{time}` and times of the day.
     pub timezone: String,
     /// The control API.
     pub api: Api,
@@ -95,11 +97,20 @@ pub struct Rule {
     /// Which jobs go first.
     #[serde(default, skip_serializing_if = "is_default")]
     pub priority: Priority,
+    /// The first of these that holds goes before `priority`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub priority_when: Vec<PriorityWhen>,
     /// How fast it may work.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pace: Pace,
     /// Which of several waiting files goes first.
     pub order: Order,
+    /// When its jobs run; none: always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// Whether its jobs go one after another, in that order.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub sequence: Sequence,
     /// Links to files and folders are followed, as far as they lead into the folders that `paths` begin in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub follow_links: bool,
@@ -125,7 +136,7 @@ pub struct Rule {
     /// Folder of the file that names the rule: relative commands start there.
     #[serde(with = "super::os_text::path")]
     pub base_dir: PathBuf,
-    /// IANA name of the time zone for `{date}` and `{time}`.
+    /// IANA name of the time zone for `{date}`, `{time}` and times of the day.
     pub timezone: String,
     /// The override that made this of its rule.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,6 +170,12 @@ impl Rule {
     /// Whether this is the rule itself, and none of its overrides.
     pub fn is_base(&self) -> bool {
         self.overriding.is_none()
+    }
+
+    /// The priority of the job of a file of so many bytes.
+    pub fn priority_for(&self, bytes: u64) -> Priority {
+        let first = self.priority_when.iter().find(|when| when.holds(bytes));
+        first.map_or(self.priority, |when| when.priority)
     }
 
     /// Whether files whose path gave these values are this one's among those of its name: the first of which this is true has them.

@@ -53,6 +53,9 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         priority: crate::model::priority::Priority::default(),
         order: Order::Arrival,
         follow_links: false,
+        priority_when: Vec::new(),
+        window: None,
+        sequence: crate::model::rule::Sequence::None,
         ready: Ready {
             strategy: ReadyStrategy::Auto,
             trust_close: TrustClose::Framed,
@@ -117,13 +120,8 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
 }
 
 fn job() -> Job {
-    let source = Source {
-        companions: vec![],
-        ..Source::found(
-            "/in/acme/pay.csv.gz",
-            FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 },
-        )
-    };
+    let identity = FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 };
+    let source = Source::found("/in/acme/pay.csv.gz", identity);
     let mut job = Job::queued(JobId::from_parts(1, 1), "payments", "", source, Timestamp::UNIX_EPOCH);
     job.vars = BTreeMap::from([("sender".to_owned(), "acme".into())]);
     job.state = JobState::Running.into();

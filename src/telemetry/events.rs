@@ -303,6 +303,21 @@ pub(crate) fn records_retried(job: &Job, records: &Numbers, retry: JobId, by: &s
     );
 }
 
+/// The window of its rule closed while a job ran.
+pub(crate) fn window_closed(job: &Job, why: &str) {
+    tracing::info!(job = %job.id, rule = job.rule, path = %job.source.path, "put down: {why}");
+}
+
+/// A failed job stops the sequence of its rule.
+pub(crate) fn sequence_stopped(job: &Job) {
+    let id = job.id;
+    tracing::error!(
+        job = %id, rule = job.rule, path = %job.source.path,
+        hint = %format!("`landfall retry {id}`, or `landfall abandon {id} --reason …`, lets those behind it go on"),
+        "the sequence of the rule stops behind this job, which failed: those behind it wait"
+    );
+}
+
 /// An operator gave a job up.
 pub(crate) fn abandoned(job: &Job, reason: &str, by: &str) {
     tracing::warn!(

@@ -95,7 +95,18 @@ impl Service {
 
     /// Waits for an answer while the service runs; a service that ends fails the test with its log.
     #[track_caller]
-    pub fn wait_until<T>(&mut self, what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+    pub fn wait_until<T>(&mut self, what: &str, answer: impl FnMut() -> Option<T>) -> T {
+        self.wait_until_within(super::DEADLINE, what, answer)
+    }
+
+    /// The same of what takes longer.
+    #[track_caller]
+    pub fn wait_until_within<T>(
+        &mut self,
+        deadline: std::time::Duration,
+        what: &str,
+        mut answer: impl FnMut() -> Option<T>,
+    ) -> T {
         let started = std::time::Instant::now();
         loop {
             if let Some(answer) = answer() {
@@ -104,7 +115,7 @@ impl Service {
             if let Some(status) = self.exited() {
                 panic!("the service ended ({status}) before: {what}\n{}", self.log());
             }
-            assert!(started.elapsed() < super::DEADLINE, "not in time: {what}\n{}", self.log());
+            assert!(started.elapsed() < deadline, "not in time: {what}\n{}", self.log());
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }

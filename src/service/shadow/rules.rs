@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::model::rule::{Mode, OnSuccess, Publish, Rule, Settings, SourceEnd, StandsFor};
+use crate::model::rule::{Mode, OnSuccess, Publish, Rule, Sequence, Settings, SourceEnd, StandsFor};
 use crate::model::template;
 
 /// The step that is not run.
@@ -64,6 +64,8 @@ fn rule_aside(rule: &Rule, data_dir: &Path) -> Rule {
         quarantine_dir: None,
     };
     rule.compare = None;
+    rule.window = None;
+    rule.sequence = Sequence::None; // nothing is published that could be out of order
     rule
 }
 

@@ -167,6 +167,9 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         priority: crate::model::priority::Priority::default(),
         order: Order::Arrival,
         follow_links: false,
+        priority_when: Vec::new(),
+        window: None,
+        sequence: crate::model::rule::Sequence::None,
         ready: Ready {
             strategy: ReadyStrategy::Auto,
             trust_close: TrustClose::Framed,

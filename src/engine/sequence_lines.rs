@@ -1,0 +1,320 @@
+//! Who may begin in a sequence, and behind whom the others stand. It decides and does nothing: [`super::sequence`] tells it what happened.
+//!
+//! ```text
+//!  claimed, recovered, retried: in its line, by the rule's `order`
+//!    -> a loader takes it up -- one has begun, one failed, or another comes first --> it waits until it is called
+//!                            `- none of that -> begun -> ended: the next one is called
+//!                                                     `- failed: nobody begins but that one, until it ends well or is given up
+//! ```
+//!
+//! Rows are the truth, and this is an index of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::schedule::Owner;
+use crate::model::job_id::JobId;
+use crate::model::os_text::OsText;
+
+/// Whose jobs go one after another: of a rule, or of one folder of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LineName {
+    pub rule: String,
+    pub folder: Option<PathBuf>,
+}
+
+/// Where a job stands among those of its line that have not begun; equal ones stand by their ids.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Arrival,
+    Name(OsString),
+    Modified(i128),
+}
+
+/// A job, as far as it matters here.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub line: LineName,
+    pub place: Place,
+    pub owner: Owner,
+    /// Where its file lay.
+    pub source: OsText,
+}
+
+/// The job behind which another one waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Behind {
+    pub job: JobId,
+    pub source: OsText,
+    pub has: Has,
+}
+
+/// What that one has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Has {
+    Begun,
+    Failed,
+    /// Nothing yet: it comes before the other.
+    Precedence,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    waiting: BTreeSet<(Place, JobId)>,
+    begun: BTreeSet<JobId>,
+    /// Failed ones, also while they are retried.
+    failed: BTreeSet<JobId>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    by_name: HashMap<LineName, Line>,
+    members: BTreeMap<JobId, Member>,
+    /// Those that a loader took up when it was not their turn: they are in no queue.
+    turned_away: HashSet<JobId>,
+}
+
+impl Lines {
+    /// A job stands in its line, or where it stands there already.
+    pub(super) fn enter(&mut self, id: JobId, member: Member) {
+        if self.members.contains_key(&id) {
+            return;
+        }
+        self.by_name.entry(member.line.clone()).or_default().waiting.insert((member.place.clone(), id));
+        self.members.insert(id, member);
+    }
+
+    pub(super) fn knows(&self, id: JobId) -> bool {
+        self.members.contains_key(&id)
+    }
+
+    /// Behind whom the job stands; none: it may begin, has begun, or stands in no line.
+    pub(super) fn behind(&self, id: JobId) -> Option<Behind> {
+        let line = self.by_name.get(&self.members.get(&id)?.line)?;
+        if line.begun.contains(&id) {
+            return None;
+        }
+        let first = || line.waiting.first().map(|(_, id)| id);
+        let found = match (line.begun.first(), line.failed.first()) {
+            (Some(begun), _) => (*begun, Has::Begun),
+            _ if line.failed.contains(&id) => return None, // it is retried
+            (None, Some(failed)) => (*failed, Has::Failed),
+            (None, None) => (first().copied().filter(|first| *first != id)?, Has::Precedence),
+        };
+        let source = self.members.get(&found.0)?.source.clone();
+        Some(Behind { job: found.0, source, has: found.1 })
+    }
+
+    /// A loader has taken the job up: it has begun, or waits until it is called.
+    pub(super) fn take_up(&mut self, id: JobId) -> Option<Behind> {
+        let behind = self.behind(id);
+        if behind.is_some() {
+            self.turned_away.insert(id);
+        } else {
+            self.begin(id);
+        }
+        behind
+    }
+
+    /// The job has begun, whoever else has.
+    pub(super) fn begin(&mut self, id: JobId) {
+        self.turned_away.remove(&id);
+        let Some(member) = self.members.get(&id) else { return };
+        if let Some(line) = self.by_name.get_mut(&member.line) {
+            line.waiting.remove(&(member.place.clone(), id));
+            line.begun.insert(id);
+        }
+    }
+
+    /// The job failed: its line stops behind it. The one that is called: another failed one, which is retried.
+    pub(super) fn fail(&mut self, id: JobId) -> Option<(Owner, JobId)> {
+        self.turned_away.remove(&id);
+        let Member { line: name, place, .. } = self.members.get(&id)?.clone();
+        let line = self.by_name.get_mut(&name)?;
+        line.waiting.remove(&(place, id));
+        line.begun.remove(&id);
+        line.failed.insert(id);
+        self.next_of(&name)
+    }
+
+    /// The job ended otherwise, or is given up. The one that is called, if it waits to be.
+    pub(super) fn leave(&mut self, id: JobId) -> Option<(Owner, JobId)> {
+        self.turned_away.remove(&id);
+        let Member { line: name, place, .. } = self.members.remove(&id)?;
+        let line = self.by_name.get_mut(&name)?;
+        line.waiting.remove(&(place, id));
+        line.begun.remove(&id);
+        line.failed.remove(&id);
+        if line.waiting.is_empty() && line.begun.is_empty() && line.failed.is_empty() {
+            self.by_name.remove(&name);
+            return None;
+        }
+        self.next_of(&name)
+    }
+
+    /// Who may begin now and was turned away before: a failed one that is retried, or the first.
+    fn next_of(&mut self, name: &LineName) -> Option<(Owner, JobId)> {
+        let line = self.by_name.get(name)?;
+        let first = line.waiting.first().map(|(_, id)| *id);
+        let next = line.failed.iter().copied().find(|id| self.turned_away.contains(id)).or(first)?;
+        if self.behind(next).is_some() || !self.turned_away.remove(&next) {
+            return None;
+        }
+        Some((self.members.get(&next)?.owner.clone(), next))
+    }
+
+    /// Those that others may be behind: their rows tell whether they still are.
+    pub(super) fn in_front(&self) -> Vec<JobId> {
+        let lines = self.by_name.values();
+        let first = |line: &Line| line.waiting.first().map(|(_, id)| *id);
+        lines.flat_map(|line| line.begun.iter().chain(&line.failed).copied().chain(first(line))).collect()
+    }
+
+    /// Other lines in place of these: jobs that began go on. Those that were turned away, each to be taken up again.
+    pub(super) fn give_way_to(&mut self, mut next: Self) -> Vec<(Owner, JobId)> {
+        let begun = self.by_name.values().flat_map(|line| &line.begun).copied();
+        begun.filter(|id| next.knows(*id)).collect::<Vec<_>>().into_iter().for_each(|id| next.begin(id));
+        let before = std::mem::replace(self, next);
+        let owner = |id: &JobId| before.members.get(id).map(|member| (member.owner.clone(), *id));
+        before.turned_away.iter().filter_map(owner).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::priority::Priority;
+
+    fn id(number: u64) -> JobId {
+        JobId::from_parts(number, 0)
+    }
+
+    fn member(rule: &str, name: &str) -> Member {
+        let source = format!("in/{name}");
+        Member {
+            line: LineName { rule: rule.to_owned(), folder: None },
+            place: Place::Name(name.into()),
+            owner: Owner::of_source(rule, std::path::Path::new(&source), Priority::default()),
+            source: source.as_str().into(),
+        }
+    }
+
+    fn line_of(names: &[(u64, &str)]) -> Lines {
+        let mut lines = Lines::default();
+        for (number, name) in names {
+            lines.enter(id(*number), member("rule", name));
+        }
+        lines
+    }
+
+    fn behind(lines: &mut Lines, number: u64) -> Option<(JobId, Has)> {
+        lines.take_up(id(number)).map(|behind| (behind.job, behind.has))
+    }
+
+    #[test]
+    fn one_begins_after_another_in_the_order_of_their_places_and_says_behind_whom_it_is() {
+        let mut lines = line_of(&[(1, "b"), (2, "a"), (3, "c")]);
+        assert_eq!(behind(&mut lines, 1), Some((id(2), Has::Precedence)));
+        assert_eq!(behind(&mut lines, 2), None);
+        assert_eq!(behind(&mut lines, 3), Some((id(2), Has::Begun)));
+        lines.enter(id(4), member("rule", "0"));
+        assert_eq!(behind(&mut lines, 2), None, "it goes on");
+        assert_eq!(lines.leave(id(2)), None, "the first is in the queue already");
+        assert_eq!(behind(&mut lines, 4), None);
+        assert_eq!(lines.leave(id(4)).map(|(_, id)| id), Some(id(1)));
+        assert_eq!(behind(&mut lines, 1), None);
+        assert_eq!(lines.leave(id(1)).map(|(_, id)| id), Some(id(3)));
+        assert_eq!(lines.leave(id(3)), None);
+        assert!(lines.by_name.is_empty() && lines.members.is_empty() && lines.turned_away.is_empty());
+    }
+
+    #[test]
+    fn a_line_stops_behind_a_failed_one_and_that_one_alone_begins_again() {
+        let mut lines = line_of(&[(1, "a"), (2, "b")]);
+        assert_eq!(behind(&mut lines, 1), None);
+        lines.fail(id(1));
+        assert_eq!(behind(&mut lines, 2), Some((id(1), Has::Failed)));
+        assert_eq!(behind(&mut lines, 1), None, "it is retried");
+        assert_eq!(behind(&mut lines, 2), Some((id(1), Has::Begun)));
+        lines.fail(id(1));
+        assert_eq!(behind(&mut lines, 2), Some((id(1), Has::Failed)));
+        assert_eq!(lines.leave(id(1)).map(|(_, id)| id), Some(id(2)));
+    }
+
+    #[test]
+    fn other_lines_keep_what_has_begun_and_call_whom_they_find_waiting() {
+        let mut lines = line_of(&[(1, "a"), (2, "b")]);
+        behind(&mut lines, 1);
+        behind(&mut lines, 2);
+        let called = lines.give_way_to(line_of(&[(1, "a"), (2, "b")]));
+        assert_eq!(called.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), [id(2)]);
+        assert_eq!(behind(&mut lines, 2), Some((id(1), Has::Begun)));
+        assert_eq!(lines.give_way_to(Lines::default()).len(), 1, "its rule has no sequence any more");
+        assert_eq!(behind(&mut lines, 2), None);
+    }
+
+    /// What may happen to a job.
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        Claim,
+        TakeUp,
+        End,
+        Fail,
+    }
+
+    fn any_event() -> impl Strategy<Value = (Event, u64)> {
+        const EVENTS: [Event; 5] = [Event::Claim, Event::TakeUp, Event::TakeUp, Event::End, Event::Fail];
+        (prop::sample::select(&EVENTS[..]), 0..6_u64)
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: no two have begun, none begins before one that comes first or beside a failed one, and
+        /// whoever may go on is in the queue, so that nobody waits for ever.
+        #[test]
+        fn a_line_has_one_at_work_and_never_stands_still_for_nothing(events in prop::collection::vec(any_event(), 0..80)) {
+            let names = ["d", "b", "f", "a", "e", "c"];
+            let mut lines = Lines::default();
+            let mut queue = BTreeSet::new();
+            let (mut begun, mut failed) = (BTreeSet::new(), BTreeSet::new());
+            for (event, number) in events {
+                let job = id(number);
+                let name = names[number as usize];
+                match event {
+                    // Also a failed one that is retried.
+                    Event::Claim if !lines.knows(job) || failed.contains(&number) && !begun.contains(&number) => {
+                        lines.enter(job, member("rule", name));
+                        queue.insert(number);
+                    }
+                    Event::TakeUp if queue.remove(&number) => {
+                        let waits: BTreeSet<_> = queue.iter().chain(
+                            (0..6).filter(|other| lines.turned_away.contains(&id(*other))).collect::<Vec<_>>().iter()
+                        ).copied().filter(|other| !failed.contains(other)).collect();
+                        if lines.take_up(job).is_none() {
+                            let comes_first = waits.iter().all(|other| *other == number || name < names[*other as usize]);
+                            prop_assert!(failed.contains(&number) || comes_first && failed.is_empty(), "{number} {waits:?} {failed:?}");
+                            prop_assert!(begun.insert(number) && begun.len() == 1);
+                        }
+                    }
+                    Event::End if begun.remove(&number) => {
+                        failed.remove(&number);
+                        queue.extend(lines.leave(job).map(|(_, id)| id.unix_ms()));
+                    }
+                    Event::Fail if begun.remove(&number) => {
+                        failed.insert(number);
+                        queue.extend(lines.fail(job).map(|(_, id)| id.unix_ms()));
+                    }
+                    _ => continue,
+                }
+                let may_go_on = (0..6).filter(|other| lines.knows(id(*other)) && lines.behind(id(*other)).is_none());
+                for other in may_go_on {
+                    let is_left_to_an_operator = failed.contains(&other) && !lines.turned_away.contains(&id(other));
+                    prop_assert!(begun.contains(&other) || queue.contains(&other) || is_left_to_an_operator, "{other} is forgotten");
+                }
+            }
+        }
+    }
+}
