@@ -199,3 +199,31 @@ fn forget_finished(shared: &Shared) {
         Err(error) => tracing::warn!(%error, "unused snapshots of rules could not be removed"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::job_id::JobId;
+    use crate::store::{LedgerOutcome, LedgerRow};
+
+    #[test]
+    fn the_ledger_forgets_what_is_old_only_once_the_last_look_has_ended() {
+        let world = World::new();
+        let id = JobId::from_parts(1, 9);
+        let old = LedgerRow {
+            job: id,
+            finished_at: Some(Timestamp::UNIX_EPOCH),
+            ..LedgerRow::of(&world.job(), LedgerOutcome::Completed)
+        };
+        world.shared.store.change().ledger(&old, false).apply().expect("writes");
+        let is_known = || world.shared.store.ledger(id).expect("reads").is_some();
+        let looks = Arc::new(());
+        forget_ledger_after(&world.shared, Arc::clone(&looks));
+        assert!(is_known(), "a file system is looked at yet");
+        forget_ledger_after(&world.shared, looks);
+        assert!(!is_known());
+    }
+}
