@@ -266,6 +266,61 @@ fn the_group_that_is_named_may_ask_and_others_may_not() {
 }
 
 #[test]
+fn whoever_says_where_the_socket_lies_has_it_there_and_no_port() {
+    let world = World::with_service("socket = 'run/api.sock'", "");
+    world.sh("mkdir run");
+    world.landfall(&["check"]).done();
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let asked = curl(&world, &["--unix-socket", "run/api.sock", "http://landfall/v1/jobs"]);
+    assert_eq!(asked.status, 200, "{}", asked.text);
+    assert!(!service.log().contains("url=") && !world.has("data/api.token"), "{}", service.log());
+    service.stop();
+}
+
+#[test]
+fn what_does_nothing_because_the_api_is_turned_off_is_warned_of_key_by_key() {
+    let keys =
+        "socket = 'run/api.sock'\nsocket_group = 'staff'\ntls = { certificate = 'a.pem', key = 'a.key' }";
+    let world = World::with_service(&format!("listen = ''\n{keys}"), "");
+    let mut told = world.landfall(&["check"]).done();
+    for key in ["socket", "socket_group", "tls"] {
+        told = told.says(&[&format!("service.{key}: it does nothing"), "leave `listen` out"]);
+    }
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    assert!(!world.has("run/api.sock") && !world.has("data/api.sock"));
+    service.stop();
+}
+
+/// Else a history would have room for nothing else, or be silent about why.
+#[test]
+fn a_reason_is_given_in_some_words_and_not_too_many_whoever_gives_it() {
+    let world = World::with_service(SOCKET, "");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let long = "x".repeat(501);
+    for (act, more) in [("abandon", ""), ("drop-records", "\"records\":\"all\",")] {
+        for reason in ["", "   ", " \\n\\t", long.as_str()] {
+            let body = format!("{{{more}\"reason\":\"{reason}\"}}");
+            let refused = post(&world, &format!("/v1/jobs/abcd/{act}"), &body);
+            assert_problem(&refused, 400, "bad-request");
+            assert!(refused.text.contains("`reason`") && refused.text.contains("500"), "{}", refused.text);
+        }
+        let taken =
+            post(&world, &format!("/v1/jobs/abcd/{act}"), &format!("{{{more}\"reason\":\" gone \"}}"));
+        assert_problem(&taken, 404, "no-such-job");
+    }
+    for reason in ["", "  ", &long] {
+        world.landfall(&["abandon", "abcd", "--reason", reason]).ends_with(2);
+        world.landfall(&["records", "abcd", "drop", "--all", "--reason", reason]).ends_with(2);
+    }
+    let refused = post(&world, "/v1/pause", &format!("{{\"sender\":\"{}\"}}", "x".repeat(5000)));
+    assert_problem(&refused, 400, "bad-request");
+    service.stop();
+}
+
+#[test]
 fn a_service_that_cannot_listen_as_it_was_told_does_not_start_and_says_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = format!("listen = '{}'", taken.local_addr().expect("an address"));
@@ -279,6 +334,12 @@ fn a_service_that_cannot_listen_as_it_was_told_does_not_start_and_says_what_to_d
         ),
         ("listen = '127.0.0.1:0'\ntls = { certificate = 'a.pem', key = 'a.key' }", ["a.pem", "PEM"]),
         (&taken, ["another program has the port", "service.listen"]),
+        ("socket_group = 'staff'", ["cannot enter", "/run/landfall/api.sock"]),
+        ("tls = { certificate = 'a.pem', key = 'a.key' }", ["TLS is for a port", "127.0.0.1:7431"]),
+        (
+            "listen = 'socket'\ntls = { certificate = 'a.pem', key = 'a.key' }",
+            ["TLS is for a port", "127.0.0.1:7431"],
+        ),
     ] {
         let world = World::with_service(service, "");
         world.landfall(&["run"]).ends_with(2).says(&words);

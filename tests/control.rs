@@ -323,3 +323,34 @@ fn whatever_is_ordered_and_whenever_the_service_dies_each_file_comes_out_once() 
         ));
     }
 }
+
+/// Goal: what cannot be told at once of some jobs costs the others nothing: ten and a thousand take their own time, and one patience.
+/// Method: their folder is away, so that no source can be brought to quarantine while it is asked.
+#[test]
+fn a_thousand_jobs_that_cannot_end_yet_are_aborted_in_their_own_time_and_one_patience() {
+    const EACH: Duration = Duration::from_millis(100);
+    const PATIENCE: Duration = Duration::from_secs(5);
+    for count in [10, 1000] {
+        let world = World::new(GATED);
+        world.write_gate_at("one");
+        let mut service = world.start();
+        service.wait_until_it_watches();
+        world.sh(&format!("mkdir .new; for n in $(seq {count}); do echo one > .new/$n; done; mv .new/* in"));
+        service.wait_until("all are claimed", || (world.jobs().len() == count).then_some(()));
+        world.landfall(&["pause", "--rule", RULE]).done();
+        world.sh("mv in away");
+        let begun = Instant::now();
+        let told = world.landfall(&["abort", "--rule", RULE]).done();
+        let took = begun.elapsed();
+        assert!(took < PATIENCE + EACH * u32::try_from(count).expect("is small"), "{count} jobs: {took:?}");
+        told.says(&[&format!("{count} jobs chosen, {count} aborted"), "goes to quarantine once"]);
+        service.stop();
+        world.sh("mv away in");
+        let mut service = world.start();
+        service
+            .wait_until("all end", || world.jobs().iter().all(|job| job["state"] == "aborted").then_some(()));
+        service.stop();
+        assert_eq!(world.files("in/.landfall/quarantine").len(), 2 * count, "each with its reason");
+        assert_eq!(world.files("out"), [""; 0]);
+    }
+}

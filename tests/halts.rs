@@ -168,3 +168,66 @@ fn a_pause_outlives_its_rule_and_is_taken_back_all_the_same() {
     world.landfall(&["resume", "--rule", "b"]).done().says(&["rule \"b\": goes on"]);
     world.landfall(&["resume", "--rule", "b"]).ends_with(2).says(&["no rule is named"]);
 }
+
+/// Goal: who lifts one pause of several is told what still holds a job back, and each command that is named is one that helps.
+#[test]
+fn what_still_holds_a_job_back_is_told_by_every_word_on_it_with_the_command_that_lifts_it() {
+    let gated = rule("a", "pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    let world = world(&[&gated, &rule("b", "")]);
+    world.write_gate();
+    let mut service = world.start();
+    world.move_in("b/done.txt", lines(2));
+    service.wait_for(&world, "out/b-done.main");
+    world.move_in("a/pay.txt", lines(3000));
+    service.wait_for(&world, "reached");
+    let id_of = |name: &str| job_of(&world, name)["id"].as_str().expect("an id").to_owned();
+    let (id, done) = (id_of("pay.txt"), id_of("done.txt"));
+    let of_rule = "`landfall resume --rule a` lets it go on";
+    world.landfall(&["pause", "--rule", "a"]).done();
+    world.write("go", "");
+    service.wait_until("it is set back", || (job_of(&world, "pay.txt")["state"] == "queued").then_some(()));
+    world.landfall(&["resume", &id]).ends_with(1).says(&["not paused by itself", of_rule]);
+    world.landfall(&["pause", &id]).done().says(&["paused by itself too (was queued", of_rule]);
+    world.landfall(&["show", &id]).done().says(&[&format!("`landfall resume {id}`"), of_rule]);
+    let told = world.landfall(&["pause", "--all"]).done();
+    assert!(!told.stderr.contains("held back before"), "a rule is not everything: {}", told.stderr);
+    world.landfall(&["pause", "--rule", "b"]).done().says(&["held back before", "`landfall resume --all`"]);
+    world
+        .landfall(&["pause", "--rule", "b"])
+        .done()
+        .says(&["is paused already", "`landfall resume --rule b`"]);
+    let all = ["`landfall resume --all`", of_rule];
+    let told = world.landfall(&["set", &id, "--priority", "3"]).done();
+    told.says(&["priority 3", "before this is lifted", &format!("`landfall resume {id}`")]).says(&all);
+    world.landfall(&["set", "--rule", "a", "--workers-max", "2"]).done().says(&all);
+    let told = world.landfall(&["resume", &id]).done();
+    assert!(!told.stdout.contains("goes on;"), "{}", told.stdout);
+    told.says(&["no longer paused by itself, and still held back"]).says(&all);
+    let told = world.landfall(&["rerun", &done]).done();
+    told.says(&["held back", "`landfall resume --rule b`", "`landfall resume --all`"]);
+    let dry = world.landfall(&["resume", "--rule", "a", "--dry-run"]).done();
+    dry.says(&["still be held back", "`landfall resume --all`"]);
+    let told = world.landfall(&["resume", "--rule", "a"]).done();
+    assert!(!told.stdout.contains("goes on"), "{}", told.stdout);
+    told.says(&["still held back", "`landfall resume --all`"]);
+    assert_eq!(job_of(&world, "pay.txt")["state"], "queued");
+    world.landfall(&["resume", "--all"]).done().says(&["everything: goes on", "rule \"b\" was paused"]);
+    service.wait_for(&world, "out/a-pay.main");
+    world.landfall(&["resume", "--rule", "b"]).done().says(&["rule \"b\": goes on"]);
+    service.wait_for(&world, "out/b-done-1.main");
+    service.stop();
+}
+
+#[test]
+fn a_failed_job_that_is_retried_under_a_paused_rule_is_not_said_to_be_taken() {
+    let world = world(&[&rule("a", "pipeline = [{ step = \"exec\", command = [\"./step\"] }]")]);
+    world.write("step", "#!/bin/sh\nexec false\n");
+    world.sh("chmod +x step");
+    world.move_in("a/pay.txt", lines(2));
+    world.landfall(&["ingest", "a/pay.txt", "--rule", "a", "--retire"]).ends_with(1);
+    world.landfall(&["pause", "--sender", world.path("a").to_str().expect("text")]).done();
+    let told = world.landfall(&["retry", "--rule", "a"]).done();
+    let folder = world.path("a");
+    assert!(!told.stdout.contains("takes it"), "{}", told.stdout);
+    told.says(&["held back", &format!("`landfall resume --sender {}`", folder.display())]);
+}

@@ -125,3 +125,85 @@ fn a_file_that_is_given_back_where_no_rule_watches_is_not_said_to_wait() {
     assert!(service.log().contains("no rule watches it there"), "{}", service.log());
     service.stop();
 }
+
+/// Nothing is published of it, and its rule takes it.
+#[test]
+fn a_watched_file_whose_job_fails_is_not_said_to_be_published() {
+    let world = World::new(FAILS);
+    world.write("in/a.txt", lines(3));
+    let told = world.ingest(&["in/a.txt"]).ends_with(1);
+    for false_of_it in ["is published", "not taken again"] {
+        assert!(!told.stderr.contains(false_of_it), "{}", told.stderr);
+    }
+    told.says(&["lies where rule \"payments\" watches, which takes it by itself"]);
+    let mut service = world.start();
+    service.wait_until("its rule takes it", || (!world.has("in/a.txt")).then_some(()));
+    service.stop();
+}
+
+/// Ctrl-C on the command, once its job stands at the gate; what it said, and the job's id.
+fn interrupted(world: &World, files: &str) -> (String, String) {
+    let binary = env!("CARGO_BIN_EXE_landfall");
+    let told = world.sh(&format!(
+        "{binary} ingest --rule payments {files} 2>&1 & id=$!
+         until test -e reached; do sleep 0.02; done
+         kill -INT $id; wait $id || echo \"exit $?\""
+    ));
+    let job = world.jobs().remove(0);
+    (told, job["id"].as_str().expect("an id is text").to_owned())
+}
+
+#[test]
+fn who_interrupts_an_ingest_beside_a_service_is_told_that_the_job_goes_on_there_and_what_was_not_begun() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    world.write_gate();
+    ["a.txt", "b.txt", "c.txt"].iter().for_each(|name| drop(world.write(name, lines(3000))));
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    let (told, id) = interrupted(&world, "a.txt b.txt c.txt");
+    let folder = world.folder().display();
+    for words in [
+        format!("job {id} goes on in the running service"),
+        format!("`landfall show {id}`"),
+        format!("`landfall abort {id}` ends it"),
+        format!("not begun: {folder}/b.txt and 1 more file"),
+        "exit 1".to_owned(),
+    ] {
+        assert!(told.contains(&words), "`{words}` is not in:\n{told}");
+    }
+    world.write("go", "");
+    service.wait_for(&world, "out/a.main");
+    assert_eq!(world.jobs().len(), 1, "b.txt and c.txt were not begun");
+    service.stop();
+}
+
+#[test]
+fn who_interrupts_an_ingest_by_itself_is_told_what_became_of_the_job_and_what_goes_on_with_it() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    world.write_gate();
+    ["a.txt", "b.txt"].iter().for_each(|name| drop(world.write(name, lines(3000))));
+    let (told, id) = interrupted(&world, "a.txt b.txt");
+    let not_done = format!("job {id} is not done");
+    for words in [not_done.as_str(), "goes on with it", "not begun: ", "b.txt", "exit 1"] {
+        assert!(told.contains(words), "`{words}` is not in:\n{told}");
+    }
+    assert!(!told.contains("running service"), "{told}");
+    world.write("go", "");
+    world.ingest(&["a.txt"]).done().says(&[&id, "completed"]);
+}
+
+/// Nothing of it goes on: there is no job.
+#[test]
+fn who_interrupts_a_dry_run_is_told_that_nothing_was_written() {
+    let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
+    world.write_gate();
+    world.write("a.txt", lines(3000));
+    let binary = env!("CARGO_BIN_EXE_landfall");
+    let told = world.sh(&format!(
+        "{binary} ingest --dry-run --rule payments a.txt 2>&1 & id=$!
+         until test -e reached; do sleep 0.02; done
+         kill -INT $id; wait $id || echo \"exit $?\""
+    ));
+    assert!(told.contains("nothing was written") && !told.contains("goes on with it"), "{told}");
+    assert!(told.contains("exit 1") && world.jobs().is_empty(), "{told}");
+}

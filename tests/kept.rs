@@ -321,3 +321,42 @@ fn what_explain_advises_for_a_failed_kept_file_is_not_refused() {
     assert!(!said.stdout.contains("landfall retry"), "{said:?}");
     service.stop();
 }
+
+/// Goal: who takes an adoption back is told what becomes of the file then, and that is what becomes of it.
+#[test]
+fn an_adoption_that_is_taken_back_is_told_with_what_becomes_of_the_file() {
+    let world = World::new("ready = { strategy = \"stable\", stable_for = \"100ms\" }");
+    for name in ["by-hand", "paused", "free", "strange"] {
+        world.write(format!("in/{name}.txt"), format!("{name}\n"));
+        world.landfall(&["adopt", &format!("in/{name}.txt")]).done().says(&["never takes it"]);
+    }
+    let undo = |name: &str| world.landfall(&["adopt", "--undo", &format!("in/{name}.txt")]);
+    world.ingest(&["in/by-hand.txt"]).done();
+    let job = world.job()["id"].as_str().expect("an id").to_owned();
+    world.landfall(&["adopt", "in/by-hand.txt"]).done().says(&["adopted before", &job, "has published"]);
+    let told = undo("by-hand").done();
+    assert!(!told.stdout.contains("it is taken once"), "{}", told.stdout);
+    told.says(&["adopted no more; it is not taken all the same", &job, "has published its records"]);
+    world.landfall(&["explain", "in/by-hand.txt"]).done().says(&["not taken: ", "has published its records"]);
+    let files = world.landfall(&["check", "--files"]).done().stdout;
+    assert!(
+        files.contains("has published its records") && files.contains("0 files would be taken"),
+        "{files}"
+    );
+    world.landfall(&["pause", "--rule", "payments"]).done();
+    undo("paused")
+        .done()
+        .says(&["once it is complete, and this is lifted", "`landfall resume --rule payments`"]);
+    world.landfall(&["resume", "--rule", "payments"]).done();
+    undo("free").done().says(&["it is taken once it is complete, by the next `landfall run`"]);
+    undo("free").ends_with(1).says(&["is not adopted as it lies there"]);
+    let mut service = world.start();
+    service.wait_for(&world, "out/paused.main");
+    service.wait_for(&world, "out/free.main");
+    assert_eq!(world.files("out"), ["by-hand.main", "free.main", "paused.main"], "that one was by hand");
+    world.landfall(&["explain", "in/by-hand.txt"]).done().says(&["has published its records"]);
+    service.stop();
+    world.configure("", &["paths = [\"other/*\"]"]);
+    undo("strange").done().says(&["adopted no more; no live rule takes it"]);
+    undo("gone-long-ago").ends_with(1).says(&["is not there"]);
+}

@@ -210,6 +210,101 @@ fn each_command_that_check_names_for_what_is_refused_grants_it() {
     }
 }
 
+/// What is refused, how it comes about, and which of the named commands grant it together.
+const REFUSED_TO_A_SERVICE: [(&str, &str, &[&str]); 9] = [
+    (
+        "a partner's own folder that others may list",
+        "chown 4002:4002 srv/acme/inbox; chmod 755 srv/acme/inbox",
+        &["setfacl -m u:4001:rwx,d:u:4001:rwX DIR/srv/acme/inbox"],
+    ),
+    (
+        "a partner's own folder that nobody else may list",
+        "chown 4002:4002 srv/acme/inbox; chmod 700 srv/acme/inbox",
+        &["chgrp 4001 DIR/srv/acme/inbox && chmod g+rwxs DIR/srv/acme/inbox"],
+    ),
+    (
+        "a folder with the sticky bit, where the group may write",
+        "chown 4002:4001 srv/acme/inbox; chmod 3770 srv/acme/inbox",
+        &["chmod -t DIR/srv/acme/inbox"],
+    ),
+    (
+        "a folder with the sticky bit, where the group may not",
+        "chown 4002:4002 srv/acme/inbox; chmod 1755 srv/acme/inbox",
+        &["setfacl -m u:4001:rwx,d:u:4001:rwX DIR/srv/acme/inbox", "chmod -t DIR/srv/acme/inbox"],
+    ),
+    (
+        "a partner's home that nobody else may enter",
+        "chown 4001:4001 srv/acme/inbox; chown 4002:4002 srv/acme; chmod 700 srv/acme",
+        &["setfacl -m u:4001:rx DIR/srv/acme"],
+    ),
+    (
+        "a claim folder of a former service's user",
+        "chown 4001:4001 srv/acme/inbox; mkdir -m 700 srv/acme/inbox/.landfall; chown 4003:4003 srv/acme/inbox/.landfall",
+        &["chown -R 4001 DIR/srv/acme/inbox/.landfall && chmod -R go-w DIR/srv/acme/inbox/.landfall"],
+    ),
+    (
+        "outputs that the service may not put there",
+        "chown 4001:4001 srv/acme/inbox; mkdir out/acme; chown 0:0 out/acme; chmod 755 out/acme out",
+        &["setfacl -m u:4001:rwx DIR/out/acme"],
+    ),
+    (
+        "outputs whose folder cannot be made",
+        "chown 4001:4001 srv/acme/inbox; chown 0:0 out; chmod 755 out",
+        &["setfacl -m u:4001:rwx DIR/out"],
+    ),
+    (
+        "an archive whose folder cannot be made",
+        "chown 4001:4001 srv/acme/inbox; chown 0:0 archive; chmod 755 archive",
+        &["setfacl -m u:4001:rwx DIR/archive"],
+    ),
+];
+
+/// All that the service says of the files and jobs that wait.
+fn told_by_service(world: &World) -> String {
+    let jobs = as_service(world, &["jobs", "--json"]).stdout;
+    let jobs: serde_json::Value = serde_json::from_str(&jobs).unwrap_or_default();
+    let of = |list: &str, key: fn(&serde_json::Value) -> &serde_json::Value| -> Vec<String> {
+        let all = jobs[list].as_array().into_iter().flatten();
+        all.filter_map(|one| key(one).as_str()).map(str::to_owned).collect()
+    };
+    let mut told = of("files_waiting", |file| &file["reason"]);
+    told.extend(of("folder_notices", |folder| &folder["reason"]));
+    told.extend(of("jobs", |job| &job["error"]["hint"]));
+    told.join("\n")
+}
+
+/// Goal: who is told by the service what it lacks is told all of it, in the words of `check`: the commands that are named let the file through,
+/// and no second round is needed.
+#[test]
+fn each_command_that_the_service_names_for_what_it_is_refused_lets_the_file_through_at_once() {
+    for (what, made, wanted) in REFUSED_TO_A_SERVICE {
+        let Some(world) = zone(PARTNERS) else { return };
+        let folder = world.folder().display().to_string();
+        world.sh("mkdir -p srv/acme/inbox; chmod 755 srv srv/acme");
+        world.sh(made);
+        world.sh(&format!(
+            "echo 1 > .a; chown {PARTNER}:{PARTNER} .a; chmod 644 .a; mv .a srv/acme/inbox/a.csv"
+        ));
+        let wanted: Vec<String> = wanted.iter().map(|command| command.replace("DIR", &folder)).collect();
+        let checked = checked(&world);
+        let mut service = Service::start_by(&world, &format!("exec {} run", with_lease(&world)));
+        let mut told = String::new();
+        service.wait_until(what, || {
+            told = told_by_service(&world);
+            let named: Vec<&str> = told.split('`').skip(1).step_by(2).collect();
+            wanted.iter().all(|command| named.contains(&command.as_str())).then_some(())
+        });
+        // What is below a folder that has no variable is asked beforehand.
+        if !wanted[0].contains("/out/acme") {
+            assert!(wanted.iter().all(|command| checked.contains(command)), "{what}: {wanted:?}\n{checked}");
+        }
+        wanted.iter().for_each(|command| drop(world.sh(command)));
+        service.wait_for(&world, "archive/acme/a.csv");
+        assert_eq!(world.text("out/acme/a.csv"), "1\n", "{what}");
+        service.stop();
+    }
+}
+
 /// In any order, as the folder lists them.
 #[test]
 fn check_names_all_files_that_it_may_not_read_and_of_very_many_some() {

@@ -201,3 +201,31 @@ fn a_second_name_that_is_aimed_at_the_moment_of_the_claim_doubles_nothing() {
     service.stop();
     assert_eq!((names("out", "a-").len(), names("out", "b-").len()), (files, 0));
 }
+
+/// Goal: what is said of names that wait is true also where the file came to stay by another one of its names meanwhile.
+#[test]
+fn names_of_a_file_that_an_operator_had_kept_by_another_one_do_not_wait_for_each_other() {
+    let world = World::bare();
+    let kept = "name = \"kept\"\npaths = [\"kept/*\"]\nsource = { on_success = \"keep\" }\n\
+                ready = { strategy = \"marker\", marker = \"{name}.done\" }\n\
+                output = { main = { path = \"out/kept-{stem}.main\" } }";
+    world.configure("", &["", kept]);
+    world.sh("mkdir in kept");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.write("x", "one\n");
+    world.sh("ln x kept/x.txt");
+    wait_for_reason(&mut service, &world, "kept/x.txt", &["marker"]);
+    world.sh("ln x in/first.txt; ln x in/second.txt");
+    wait_for_reason(&mut service, &world, "in/first.txt", &["another name that is watched"]);
+    world.landfall(&["ingest", "kept/x.txt", "--rule", "kept", "--retire"]).done();
+    for name in ["in/first.txt", "in/second.txt"] {
+        service.wait_until(&format!("{name} waits no more"), || {
+            let known = world.json(&["explain", name, "--json"]);
+            (known["waits"].is_null() && !known["kept"].is_null()).then_some(())
+        });
+    }
+    settle(&mut service, &world, "settled");
+    service.stop();
+    assert_eq!(world.files("out"), ["kept-x.main", "settled.main"]);
+}

@@ -76,13 +76,13 @@ pub(super) const ACTS: &[ActLine] = &[
         name: "abandon",
         path: "/v1/jobs/{job}/abandon",
         about: "End a job that waits for what never comes back, or that failed, as it stands",
-        fields: &[JOB, Param::body("reason", Kind::Text, "why, for the job's history")],
+        fields: &[JOB, Param::body("reason", Kind::Reason, "why, for the job's history")],
     },
     ActLine {
         name: "drop_records",
         path: "/v1/jobs/{job}/drop-records",
         about: "Give failed records of a completed job up",
-        fields: &[JOB, RECORDS, Param::body("reason", Kind::Text, "why, for the job's account")],
+        fields: &[JOB, RECORDS, Param::body("reason", Kind::Reason, "why, for the job's account")],
     },
     ActLine {
         name: "retry_records",

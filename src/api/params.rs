@@ -7,7 +7,13 @@ use serde_json::{Map, Value, json};
 use super::problem::Problem;
 use crate::model::account::RecordBytes;
 use crate::model::pace::PaceChange;
+use crate::model::reason::{REASON_CHARS_MAX, Reason};
 use crate::model::settling::Chosen;
+
+/// Of names and ids: what a path can have.
+const TEXT_CHARS_MAX: usize = 4096;
+/// More than blanks.
+const REASON: &str = "^[^\\u0000]*[^\\s\\u0000-\\u001f\\u007f-\\u009f][^\\u0000]*$";
 
 /// What [`Chosen`] is read from.
 const RECORDS: &str = "^(all|[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})?(,[1-9][0-9]{0,8}(-[1-9][0-9]{0,8})?)*)$";
@@ -31,6 +37,8 @@ pub(super) enum Place {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Text,
+    /// [`Reason`]: words for a history.
+    Reason,
     /// A path of the service's machine, absolute.
     FilePath,
     Word(&'static [&'static str]),
@@ -74,7 +82,10 @@ impl Param {
 
     pub(super) fn schema(&self) -> Value {
         match self.kind {
-            Kind::Text => json!({ "type": "string", "pattern": "^[^\\u0000]+$" }),
+            Kind::Text => {
+                json!({ "type": "string", "pattern": "^[^\\u0000]+$", "maxLength": TEXT_CHARS_MAX })
+            }
+            Kind::Reason => json!({ "type": "string", "pattern": REASON, "maxLength": REASON_CHARS_MAX }),
             Kind::FilePath => json!({ "type": "string", "pattern": "^(/|[A-Za-z]:[/\\\\])[^\\u0000]*$" }),
             Kind::Word(words) => json!({ "type": "string", "enum": words }),
             Kind::Integer(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
@@ -101,7 +112,10 @@ impl Param {
     fn check(&self, value: Value) -> Result<Value, Problem> {
         let value = self.as_integer(value);
         let fits = match (self.kind, &value) {
-            (Kind::Text, Value::String(text)) => !text.is_empty() && !text.contains('\0'),
+            (Kind::Text, Value::String(text)) => {
+                !text.is_empty() && !text.contains('\0') && text.chars().count() <= TEXT_CHARS_MAX
+            }
+            (Kind::Reason, Value::String(text)) => !text.contains('\0') && text.parse::<Reason>().is_ok(),
             (Kind::FilePath, Value::String(text)) => {
                 std::path::Path::new(text).is_absolute() && !text.contains('\0')
             }
@@ -129,7 +143,8 @@ impl Param {
 
     fn misfit(&self) -> Problem {
         let wanted = match self.kind {
-            Kind::Text => "a text of one character or more".to_owned(),
+            Kind::Text => format!("a text of 1 to {TEXT_CHARS_MAX} characters"),
+            Kind::Reason => format!("in 1 to {REASON_CHARS_MAX} characters why, and not blanks alone"),
             Kind::FilePath => "an absolute path on the service's machine".to_owned(),
             Kind::Word(words) => format!("one of {}", words.join(", ")),
             Kind::Integer(min, max) => format!("an integer from {min} to {max}"),

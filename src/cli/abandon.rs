@@ -7,6 +7,7 @@ use super::view;
 use crate::control;
 use crate::engine::{Act, Door};
 use crate::model::job::Job;
+use crate::model::reason::Reason;
 use crate::model::rule::Settings;
 
 /// Which job, and why.
@@ -23,24 +24,11 @@ pub(super) struct AbandonArgs {
     #[arg(value_name = "JOB")]
     job: String,
     /// Why; it is kept in the job's history
-    #[arg(long, value_name = "TEXT", value_parser = said)]
-    reason: String,
+    #[arg(long, value_name = "TEXT")]
+    reason: Reason,
     /// Only say what it waits for, or why it failed
     #[arg(long)]
     dry_run: bool,
-}
-
-/// A history has no room for more.
-const REASON_CHARS_MAX: usize = 500;
-
-fn said(text: &str) -> Result<String, String> {
-    match text.trim() {
-        "" => Err("say why".to_owned()),
-        text if text.chars().count() > REASON_CHARS_MAX => {
-            Err(format!("say it in at most {REASON_CHARS_MAX} characters"))
-        }
-        text => Ok(text.to_owned()),
-    }
 }
 
 pub(super) fn run(args: &AbandonArgs, settings: &Settings) -> anyhow::Result<ExitCode> {

@@ -8,9 +8,9 @@ use super::say::{complain, say};
 use crate::control::{self, Reached};
 use crate::engine::{Act, Door};
 use crate::listing::rules::rules_gone_by;
-use crate::model::file_known::FileKept;
+use crate::model::file_known::{FileKept, FileKnown};
 use crate::model::os_text::{OsText, escaped_path};
-use crate::model::rule::Settings;
+use crate::model::rule::{Rule, Settings};
 use crate::watch::rules::RuleSet;
 
 /// The arguments of `landfall adopt`.
@@ -36,10 +36,11 @@ pub(super) fn run(args: &AdoptArgs, settings: &Settings) -> anyhow::Result<ExitC
         Reached::Service(client) => client,
         Reached::Engine(engine) => engine,
     };
-    let rules = RuleSet::new(rules_gone_by(Some(door)).unwrap_or_else(|| settings.rules.clone()))?;
+    let rules = rules_gone_by(Some(door)).unwrap_or_else(|| settings.rules.clone());
+    let set = RuleSet::new(rules.clone())?;
     let mut all_done = true;
     for file in &args.files {
-        if let Err(error) = one(args, file, (door, &rules)) {
+        if let Err(error) = one(args, file, (door, &set, &rules)) {
             complain(&error.0, error.1.as_deref());
             all_done = false;
         }
@@ -51,23 +52,25 @@ pub(super) fn run(args: &AdoptArgs, settings: &Settings) -> anyhow::Result<ExitC
 fn one(
     args: &AdoptArgs,
     file: &PathBuf,
-    (door, rules): (&dyn Door, &RuleSet),
+    (door, set, rules): (&dyn Door, &RuleSet, &[Rule]),
 ) -> Result<(), (String, Option<String>)> {
     let refused = |refusal: crate::engine::Refusal| (refusal.to_string(), refusal.hint());
     let path = std::path::absolute(file)
         .map_err(|error| (format!("{} cannot be found: {error}", escaped_path(file)), None))?;
     // One that no live rule has is adopted for the day when its shadow is live.
-    let is_shadow = rules.assign(&path).is_none();
+    let is_shadow = set.assign(&path).is_none();
     let path = OsText::from(path);
     if args.undo {
         door.act(&Act::GiveUp { path: path.clone() }).map_err(refused)?;
-        say!("{path}: adopted no more; it is taken once it is complete");
+        let known = door.file_known(&path).map_err(refused)?;
+        say!("{path}: adopted no more; {}", what_follows(door, (set, rules), &path, known));
         return Ok(());
     }
     let before = door.file_known(&path).map_err(refused)?.kept;
     door.act(&Act::Adopt { path: path.clone() }).map_err(refused)?;
-    let known = door.file_known(&path).map_err(refused)?.kept;
-    match (before, known) {
+    let known = door.file_known(&path).map_err(refused)?;
+    let is_gone = path.as_path().symlink_metadata().is_err();
+    match (before, known.kept) {
         (Some(FileKept { job: None, .. }), _) => say!("{path}: was adopted before"),
         (Some(FileKept { job: Some(job), .. }), Some(FileKept { job: None, rule, .. })) => {
             say!(
@@ -82,7 +85,33 @@ fn one(
         (None, Some(kept)) => {
             say!("{path}: adopted; rule \"{}\" never takes it as it lies there now", kept.rule);
         }
+        (None, None) if is_gone => say!("{path}: adopted, but it is gone since"),
         (None, None) => say!("{path}: adopted, but it has changed since: it is a new file now"),
     }
+    if let Some(why) = known.not_taken {
+        say!("    besides, {why}");
+    }
     Ok(())
+}
+
+/// What becomes of a file that is adopted no more.
+fn what_follows(
+    door: &dyn Door,
+    (set, rules): (&RuleSet, &[Rule]),
+    path: &OsText,
+    known: FileKnown,
+) -> String {
+    if let Some(why) = known.not_taken {
+        return format!("it is not taken all the same: {why}");
+    }
+    let Some((at, vars)) = set.assign(path.as_path()) else {
+        return "no live rule takes it: `landfall explain` says why".to_owned();
+    };
+    let rule = rules.get(at).map(|rule| rule.name.as_str()).unwrap_or_default();
+    let why = door.halts().ok().and_then(|halts| halts.why_not_claimed(rule, &vars, path.as_path()));
+    if let Some(why) = why {
+        return format!("it is taken once it is complete, and this is lifted: {why}");
+    }
+    let by = if door.is_service() { "" } else { ", by the next `landfall run`" };
+    format!("it is taken once it is complete{by}")
 }

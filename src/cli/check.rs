@@ -186,14 +186,17 @@ fn show_files(settings: &Settings, registry: &Registry, out: &mut dyn io::Write)
             let made = made_outputs(rule, registry);
             for (file, vars) in files {
                 let known =
-                    door.as_ref().and_then(|door| door.file_known(&OsText::from(file.as_path())).ok()?.kept);
-                let Some(known) = known else {
+                    door.as_ref().and_then(|door| door.file_known(&OsText::from(file.as_path())).ok());
+                let why = known.and_then(|known| {
+                    let kept = known.kept.map(|kept| format!("{}, and not taken again", kept.became()));
+                    kept.or(known.not_taken)
+                });
+                let Some(why) = why else {
                     show_file(rule, &made, &file, vars, out)?;
                     continue;
                 };
                 kept += 1;
-                let why = known.became();
-                writeln!(out, "{}: {}: {why}, and not taken again", rule.name, escaped_path(&file))?;
+                writeln!(out, "{}: {}: {why}", rule.name, escaped_path(&file))?;
             }
         }
     }

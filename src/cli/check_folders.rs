@@ -18,6 +18,7 @@ use crate::model::pattern::Pattern;
 #[cfg(unix)]
 use crate::model::rule::ArchiveOwner;
 use crate::model::rule::{Mode, OnSuccess};
+use crate::model::shell;
 use crate::model::template::fixed_folder;
 
 /// Folders of a pattern that are tried at most, and names that are looked through for them.
@@ -99,21 +100,15 @@ struct Lack {
 }
 
 impl Lack {
-    fn of_error(at: &Path, error: &FsError, then: &'static str) -> Self {
+    fn of_error(at: &Path, error: &FsError, hint: Option<String>, then: &'static str) -> Self {
         if error.source.kind() == io::ErrorKind::AlreadyExists {
             let what = format!("what lies at {} is not the service's", escaped_path(&error.path));
             let how =
                 "look at what it is, and move it away: `check` makes its own file by that name".to_owned();
             return Self { at: at.to_owned(), what, then: "nothing can be tried there", how };
         }
-        let how = match error.source.kind() {
-            io::ErrorKind::CrossesDevices => {
-                "name a folder of the landing folder's file system: a file is claimed by renaming it"
-                    .to_owned()
-            }
-            _ => error.hint().unwrap_or_default(),
-        };
-        Self { at: at.to_owned(), what: format!("{error}: {}", error.source), then, how }
+        let what = format!("{error}: {}", error.source);
+        Self { at: at.to_owned(), what, then, how: hint.unwrap_or_default() }
     }
 }
 
@@ -126,7 +121,7 @@ struct Lacks {
 
 impl Lacks {
     fn add(&mut self, folder: &Path, lack: Lack) {
-        let place = [durable_fs::shell_word(&lack.at), escaped_path(&lack.at)];
+        let place = [shell::word(&lack.at), escaped_path(&lack.at)];
         let alike = place.iter().fold(lack.how.clone(), |how, place| how.replace(place.as_str(), "\0"));
         self.alike.entry(alike).or_insert_with(|| (folder.to_owned(), lack, 0)).2 += 1;
     }
@@ -174,8 +169,8 @@ impl About<'_> {
             if !others.is_empty() {
                 let named = others.get(..others.len().min(WAITING_NAMED)).unwrap_or_default();
                 let shown: Vec<_> = named.iter().filter_map(|file| file.file_name()).map(escaped).collect();
-                let words: Vec<_> = named.iter().map(|file| durable_fs::shell_word(file)).collect();
-                let first = durable_fs::shell_word(&lack.at);
+                let words: Vec<_> = named.iter().map(|file| shell::word(file)).collect();
+                let first = shell::word(&lack.at);
                 how = how.replace(&first, &format!("{first} {}", words.join(" ")));
                 let more = match others.len() - named.len() {
                     0 => String::new(),
@@ -195,7 +190,7 @@ impl About<'_> {
                         } else {
                             format!("{glob}/{}", rest.display())
                         };
-                        how.replace(&durable_fs::shell_word(&lack.at), &everywhere)
+                        how.replace(&shell::word(&lack.at), &everywhere)
                     }
                     None => format!("{how}; and likewise for the others"),
                 };
@@ -248,7 +243,8 @@ impl About<'_> {
                 durable_fs::try_making(folder)
             };
             if let Err(error) = claimed {
-                return Some(Lack::of_error(&error.path, &error, NOT_TAKEN));
+                let hint = durable_fs::hint_of_claim(folder, &claims, &error);
+                return Some(Lack::of_error(&error.path, &error, hint, NOT_TAKEN));
             }
         }
         let mut files = waiting(folder, pattern).take(if has_time { WAITING_LOOKED_AT } else { 1 });
@@ -271,7 +267,8 @@ impl About<'_> {
         }
         match durable_fs::open_source(file) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                Some(Lack::of_error(file, &FsError::new("read", file, error), "it cannot be taken"))
+                let error = FsError::new("read", file, error);
+                Some(Lack::of_error(file, &error, error.hint(), "it cannot be taken"))
             }
             _ => None,
         }
@@ -282,12 +279,8 @@ impl About<'_> {
         let found = fs::metadata(folder).ok()?; // it is made when it is needed
         let user = check_rights::service_user(&self.settings.service.data_dir);
         let what = check_rights::not_own(&found, user)?;
-        let how = durable_fs::mount_for_us_alone(folder).unwrap_or_else(|| {
-            let (user, shown) = (check_rights::user_word(user), durable_fs::shell_word(folder));
-            format!(
-                "`chown -R {user} {shown} && chmod -R go-w {shown}`; never remove it while files lie in it"
-            )
-        });
+        let is_foreign = check_rights::access(&found).is_some_and(|(_, owner, _)| owner != user);
+        let how = durable_fs::how_to_own(folder, &check_rights::user_word(user), is_foreign);
         Some(Lack {
             at: folder.to_owned(),
             what: format!("{} {what}", escaped_path(folder)),
@@ -422,7 +415,7 @@ impl About<'_> {
         }
         let wanted = durable_fs::Wanted { mode: mode.unwrap_or(0o640), ..durable_fs::Wanted::default() };
         match durable_fs::try_keeping(nearest, wanted) {
-            Err(error) => Some(Lack::of_error(nearest, &error, then)),
+            Err(error) => Some(Lack::of_error(nearest, &error, error.hint(), then)),
             Ok(unkept) => {
                 let found = unkept.iter().find_map(|unkept| match unkept {
                     durable_fs::Unkept::Mode(found) => Some(*found),

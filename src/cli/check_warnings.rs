@@ -10,6 +10,7 @@ use super::check_folders::Landing;
 use super::check_rights::{self, Rights};
 use crate::config::Places;
 use crate::durable_fs::{self, Need};
+use crate::model::api::Listen;
 use crate::model::os_text::escaped_path;
 use crate::model::pattern::Pattern;
 use crate::model::rule::{Mode, ReadyStrategy, Settings};
@@ -28,6 +29,7 @@ pub(super) fn find(settings: &Settings, places: &Places) -> Vec<Finding> {
         level: Level::Warning,
         problem: places.of_service("data_dir", lack, &hint),
     }));
+    findings.extend(api_turned_off(settings, places));
     let rights = Rights::of(settings);
     findings.extend(not_tried(rights, settings, places));
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
@@ -68,6 +70,23 @@ fn data_dir_in_the_way(settings: &Settings, places: &Places) -> Option<Finding> 
         level: Level::Problem,
         problem: places.of_service("data_dir", message(), "name a folder, or take the file away"),
     })
+}
+
+/// Where the control API is turned off in so many words, what is said of it does nothing.
+fn api_turned_off(settings: &Settings, places: &Places) -> Vec<Finding> {
+    let api = &settings.service.api;
+    let said = [
+        ("socket", api.socket.is_some()),
+        ("socket_group", api.socket_group.is_some()),
+        ("tls", api.tls.is_some()),
+    ];
+    let idle = said.into_iter().filter(|(_, is_said)| *is_said && api.listen == Listen::Off);
+    idle.map(|(key, _)| {
+        let message = "it does nothing: `service.listen = \"\"` turns the control API off".to_owned();
+        let hint = "leave `listen` out for the socket alone, or set it to an address and a port like \"127.0.0.1:7431\"";
+        Finding { level: Level::Warning, problem: places.of_service(key, message, hint) }
+    })
+    .collect()
 }
 
 /// Why nothing is tried, where it is not.

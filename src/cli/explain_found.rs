@@ -40,6 +40,8 @@ pub(super) struct Found {
     folder_note: Option<(OsText, String)>,
     /// It stays where it lies, and is not taken as long as it is the same.
     kept: Option<FileKept>,
+    /// Why not, where a job has it, or had it.
+    not_taken: Option<String>,
     /// The newest first, each with what of it the file is.
     jobs: Vec<(&'static str, Job)>,
     is_service: bool,
@@ -92,6 +94,7 @@ impl Found {
             held_up,
             folder_note,
             kept: known.kept,
+            not_taken: known.not_taken,
             jobs,
             is_service: door.is_some_and(Door::is_service),
         })
@@ -167,6 +170,9 @@ impl Found {
                 ),
             });
         }
+        if let (None, None, Some(why)) = (&self.kept, &self.seen, &self.not_taken) {
+            lines.push(format!("not taken: {}", view::printable(why.as_bytes(), usize::MAX)));
+        }
         for (part, job) in &self.jobs {
             let age = age(job.created_at);
             let what = if *part == "source" { String::new() } else { format!(" (this is its {part})") };
@@ -198,6 +204,7 @@ impl Found {
             }),
             "companions": self.companions.iter().map(companion).collect::<Vec<_>>(),
             "kept": self.kept,
+            "not_taken": self.not_taken,
             "jobs": self.jobs.iter().map(|(_, job)| job_json(job)).collect::<Vec<_>>(),
             "found_as": self.jobs.iter().map(|(part, _)| *part).collect::<Vec<_>>(),
         })

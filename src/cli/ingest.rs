@@ -16,7 +16,7 @@ use super::exit::FAILED;
 use super::explain::explain;
 use super::follow::Follower;
 use super::running;
-use super::say::{complain, say};
+use super::say::{complain, say, say_aside};
 use super::view;
 use crate::clock;
 use crate::config::{self, Problems};
@@ -65,18 +65,19 @@ pub(super) fn run(args: &IngestArgs, config: Option<&Path>, registry: Registry) 
     }
     // What is asked wrongly is told before anything about the data folder.
     let (files, all_there) = files_to_take(args, &settings)?;
-    if !args.retire {
-        tell_watched(&settings, &files)?;
+    if files.is_empty() {
+        return Ok(exit_code(all_there));
     }
-    let all_done = if files.is_empty() {
-        true
-    } else {
-        match control::open_or_make(&settings)? {
-            Reached::Service(service) => each(args, &files, &service, None, &tell)?,
-            Reached::Engine(engine) => {
-                let running = engine.start(settings, registry, Purpose::Ingest)?;
-                ingest(args, &files, &engine, running, &tell)?
+    let watched = Watched::of(args, &settings, &files)?;
+    let all_done = match control::open_or_make(&settings)? {
+        Reached::Service(service) => beside_service(args, &files, &watched, &service)?,
+        Reached::Engine(engine) => {
+            let running = engine.start(settings, registry, Purpose::Ingest)?;
+            let ended = ingest(args, &files, &engine, running, &tell)?;
+            if let Some(broken_off) = &ended.interrupted {
+                broken_off.tell(&engine, &tell);
             }
+            ended.told(&watched)
         }
     };
     Ok(exit_code(all_there && all_done))
@@ -97,7 +98,8 @@ fn ask_who_goes_by_it(
     let Ok(settings) = settings else { return Err(problems.into()) };
     let Some(service) = Client::connect(&settings.service.data_dir) else { return Err(problems.into()) };
     let (files, all_there) = files_to_take(args, &settings)?;
-    let all_done = each(args, &files, &service, None, &tell)?;
+    let watched = Watched::of(args, &settings, &files)?;
+    let all_done = beside_service(args, &files, &watched, &service)?;
     Ok(exit_code(all_there && all_done))
 }
 
@@ -119,29 +121,44 @@ fn files_to_take(args: &IngestArgs, settings: &Settings) -> anyhow::Result<(Vec<
     Ok((files, all_there))
 }
 
-/// Tells that some of the files lie where a service takes them, if they are not published before.
-fn tell_watched(settings: &Settings, files: &[PathBuf]) -> anyhow::Result<()> {
-    let rules = RuleSet::new(settings.rules.clone())?;
-    let rule_of = |file: &PathBuf| rules.assign(file).and_then(|(at, _)| settings.rules.get(at));
-    let watched = files.iter().filter_map(|file| Some((file, rule_of(file)?)));
-    let mut watched = watched.filter(|(_, rule)| rule.mode == Mode::Live).peekable();
-    let door = if watched.peek().is_some() { control::open(settings).ok() } else { None };
-    // One that was ingested and kept, or adopted, is not taken as long as it is the same.
-    let is_kept = |file: &PathBuf| {
-        let known = door.as_ref().map(|door| door.file_known(&OsText::from(file.as_path())));
-        known.and_then(Result::ok).is_some_and(|known| known.kept.is_some())
-    };
-    if let Some((file, rule)) = watched.find(|(file, _)| !is_kept(file)) {
-        let others = if files.len() > 1 { ", and others may" } else { "" };
-        let message = format!("{} lies where rule \"{}\" watches{others}", escaped_path(file), rule.name);
-        complain(
-            &message,
-            Some(
-                "once it is published it stays there, and is not taken again; `--retire` has it archived or deleted",
-            ),
-        );
+/// Those of the files that a rule takes by itself, as far as they were not dealt with before; with the rule's name.
+#[derive(Default)]
+struct Watched(Vec<(PathBuf, String)>);
+
+impl Watched {
+    /// None where the files do not stay where they lie.
+    fn of(args: &IngestArgs, settings: &Settings, files: &[PathBuf]) -> anyhow::Result<Self> {
+        if args.retire {
+            return Ok(Self::default());
+        }
+        let rules = RuleSet::new(settings.rules.clone())?;
+        let rule_of = |file: &PathBuf| rules.assign(file).and_then(|(at, _)| settings.rules.get(at));
+        let watched = files.iter().filter_map(|file| Some((file, rule_of(file)?)));
+        let mut watched: Vec<_> = watched.filter(|(_, rule)| rule.mode == Mode::Live).collect();
+        let door = if watched.is_empty() { None } else { control::open(settings).ok() };
+        // One that was ingested and kept, or adopted, is not taken as long as it is the same.
+        watched.retain(|(file, _)| {
+            let known = door.as_ref().map(|door| door.file_known(&OsText::from(file.as_path())));
+            known.and_then(Result::ok).is_none_or(|known| known.kept.is_none())
+        });
+        Ok(Self(watched.into_iter().map(|(file, rule)| (file.clone(), rule.name.clone())).collect()))
     }
-    Ok(())
+
+    /// Keeps those to which this happened.
+    fn only(&self, files: &[PathBuf]) -> Self {
+        Self(self.0.iter().filter(|(file, _)| files.contains(file)).cloned().collect())
+    }
+
+    /// What the first one is, and how many are like it.
+    fn told(&self, what: &str, hint: &str) {
+        let Some((file, rule)) = self.0.first() else { return };
+        let others = match self.0.len() - 1 {
+            0 => String::new(),
+            others => format!(", and likewise {} more", counted(others, "file")),
+        };
+        let message = format!("{} lies where rule \"{rule}\" watches{what}{others}", escaped_path(file));
+        complain(&message, Some(hint));
+    }
 }
 
 /// A file that is gone may be one that a service took.
@@ -168,7 +185,7 @@ fn taker_of(door: &dyn Door, path: &OsText, may_be: impl Fn(&Job) -> bool) -> Op
     door.list(&newest).filter_map(Result::ok).find(took)
 }
 
-/// Ctrl-C: the job in hand stays as far as it is.
+/// Ctrl-C: the job in hand stays as far as it is, or goes on in the service.
 struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
@@ -182,6 +199,7 @@ impl Interrupt {
                     told.store(true, Ordering::Relaxed);
                     // Who cannot wait for a clean end.
                     tokio::signal::ctrl_c().await.ok();
+                    say_aside!("left at once: `landfall jobs` says what is not done");
                     std::process::exit(i32::from(FAILED));
                 }
             });
@@ -195,21 +213,79 @@ impl Interrupt {
     }
 }
 
+/// The operator does not wait for this job any more.
 #[derive(Debug, thiserror::Error)]
-#[error("interrupted: job {id} is not done; its file is {place}; {way}")]
-struct Interrupted {
-    id: JobId,
-    place: OsText,
-    way: &'static str,
+#[error("interrupted at job {0}")]
+struct Interrupted(JobId);
+
+/// What became of the files.
+#[derive(Default)]
+struct Ended {
+    /// Their jobs are completed.
+    completed: Vec<PathBuf>,
+    /// Their jobs ended otherwise.
+    not_completed: Vec<PathBuf>,
+    /// All are completed.
+    all_done: bool,
+    interrupted: Option<BrokenOff>,
 }
 
-impl Interrupted {
-    fn at(job: &Job) -> Self {
-        let way = match &job.source.claimed {
-            None => "the next `landfall run`, or `landfall ingest` of the same file, goes on with it",
-            Some(_) => "the next `landfall run` goes on with it",
-        };
-        Self { id: job.id, place: job.source_path().clone(), way }
+/// Where Ctrl-C came in between.
+struct BrokenOff {
+    /// The job that was followed.
+    job: Option<JobId>,
+    /// Files that were not begun.
+    left: Vec<PathBuf>,
+}
+
+impl Ended {
+    /// Whether all went well; says what else there is to say of files that stay where they lie.
+    fn told(&self, watched: &Watched) -> bool {
+        watched.only(&self.completed).told(
+            "",
+            "it is published and stays there, and is not taken again as long as it is the same; `--retire` has it archived or deleted",
+        );
+        watched.only(&self.not_completed).told(
+            ", which takes it by itself",
+            "mend the rule, or move the file away, before a service takes it",
+        );
+        self.all_done
+    }
+}
+
+impl BrokenOff {
+    /// Says what became of the job that was followed, and of the files behind it; once nobody is at the job in this process.
+    fn tell(&self, door: &dyn Door, tell: Tell<'_>) {
+        match self.job.map(|id| door.show(&id.to_string())) {
+            Some(Ok(job)) if job.state.is_final() => tell(&job),
+            Some(Ok(job)) => {
+                let id = job.id;
+                let (what, way) = if door.is_service() {
+                    let what = format!("job {id} goes on in the running service");
+                    (what, format!("`landfall show {id}` tells how far it is, `landfall abort {id}` ends it"))
+                } else {
+                    let or_ingest = match &job.source.claimed {
+                        None => ", or `landfall ingest` of the same file,",
+                        Some(_) => "",
+                    };
+                    let what = format!("job {id} is not done; its file is {}", job.source_path());
+                    let way = format!(
+                        "the next `landfall run`{or_ingest} goes on with it; `landfall abort {id}` ends it"
+                    );
+                    (what, way)
+                };
+                complain(&format!("interrupted: {what}"), Some(&way));
+            }
+            Some(Err(refusal)) => complain(&format!("interrupted: {refusal}"), refusal.hint().as_deref()),
+            None => complain("interrupted", None),
+        }
+        if let Some(first) = self.left.first() {
+            let others = match self.left.len() - 1 {
+                0 => String::new(),
+                others => format!(" and {}", counted(others, "more file")),
+            };
+            complain(&format!("not begun: {}{others}", escaped_path(first)), Some("name them again"));
+        }
     }
 }
 
@@ -220,8 +296,11 @@ fn rehearse(args: &IngestArgs, settings: Settings, registry: Registry) -> anyhow
     let engine = Engine::open(&settings)?;
     say!("dry run: no output is written, no file is touched");
     let running = engine.rehearse(settings, registry, dry_run.rehearsal())?;
-    let all_done = ingest(args, &files, &engine, running, &|job| dry_run.tell(job))?;
-    Ok(exit_code(all_there && all_done))
+    let ended = ingest(args, &files, &engine, running, &|job| dry_run.tell(job))?;
+    if ended.interrupted.is_some() {
+        complain("interrupted: nothing was written, and no file touched", None);
+    }
+    Ok(exit_code(all_there && ended.all_done))
 }
 
 /// How it is told what became of a file.
@@ -234,24 +313,50 @@ fn ingest(
     engine: &Engine,
     running: Running,
     tell: Tell<'_>,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Ended> {
     let interrupt = Interrupt::listen()?;
-    let all_done = each(args, files, engine, Some(&interrupt), tell);
+    let ended = each(args, files, engine, &interrupt, tell);
+    if ended.as_ref().is_ok_and(|ended| ended.interrupted.is_some()) {
+        say_aside!("interrupted: stopping; Ctrl-C once more leaves at once");
+    }
     running.stop()?;
-    all_done
+    ended
 }
 
-/// Takes one file after another, follows each, and tells what came of it. True: all are completed.
+/// By the service that runs, which goes on whatever becomes of this process.
+fn beside_service(
+    args: &IngestArgs,
+    files: &[PathBuf],
+    watched: &Watched,
+    service: &Client,
+) -> anyhow::Result<bool> {
+    let interrupt = Interrupt::listen()?;
+    let ended = each(args, files, service, &interrupt, &tell)?;
+    if let Some(broken_off) = &ended.interrupted {
+        broken_off.tell(service, &tell);
+    }
+    Ok(ended.told(watched))
+}
+
+/// Takes one file after another, follows each, and tells what came of it.
 fn each(
     args: &IngestArgs,
     files: &[PathBuf],
     door: &dyn Door,
-    interrupt: Option<&Interrupt>,
+    interrupt: &Interrupt,
     tell: Tell<'_>,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Ended> {
     let mut follower = Follower::new(door);
-    let mut all_done = true;
-    for file in files {
+    let mut ended = Ended { all_done: true, ..Ended::default() };
+    for (position, file) in files.iter().enumerate() {
+        let broken_off = |job, begun: usize| {
+            let left = files.iter().skip(position + begun).cloned().collect();
+            Some(BrokenOff { job, left })
+        };
+        if interrupt.has_come() {
+            (ended.all_done, ended.interrupted) = (false, broken_off(None, 0));
+            break;
+        }
         let begun = clock::now();
         match take(args, door, file).and_then(|id| follow(&mut follower, door, (id, begun), interrupt)) {
             Ok(job) => {
@@ -260,20 +365,29 @@ fn each(
                     say!("{}: it is {}", escaped_path(file), job.source.path);
                 }
                 tell(&job);
-                all_done &= job.state == JobState::Completed;
+                match job.state.get() {
+                    JobState::Completed => ended.completed.push(file.clone()),
+                    state if state.is_final() => ended.not_completed.push(file.clone()),
+                    _ => {}
+                }
+                ended.all_done &= job.state == JobState::Completed;
             }
             // The rule is wrong, and it is the rule of every file.
-            Err(error) if is_asked_wrong(&error) || error.is::<Interrupted>() => return Err(error),
+            Err(error) if is_asked_wrong(&error) => return Err(error),
             // One bad file does not stop the others; it changes the exit code.
             Err(error) => {
+                ended.all_done = false;
+                if let Some(Interrupted(job)) = error.downcast_ref() {
+                    ended.interrupted = broken_off(Some(*job), 1);
+                    break;
+                }
                 let named = escaped_path(file);
                 let names_it = files.len() == 1 || format!("{error:#}").contains(&named);
                 explain(&if names_it { error } else { error.context(named) });
-                all_done = false;
             }
         }
     }
-    Ok(all_done)
+    Ok(ended)
 }
 
 fn take(args: &IngestArgs, door: &dyn Door, file: &Path) -> anyhow::Result<JobId> {
@@ -307,13 +421,13 @@ fn follow(
     follower: &mut Follower<'_>,
     door: &dyn Door,
     (id, begun): (JobId, Timestamp),
-    interrupt: Option<&Interrupt>,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<Job> {
     let bar = std::io::stderr().is_terminal().then(progress_bar);
     follower.sees_progress = bar.is_some();
     let mut ended = follower.follow(id, |job| {
-        if interrupt.is_some_and(Interrupt::has_come) {
-            return Err(Interrupted::at(job).into());
+        if interrupt.has_come() {
+            return Err(Interrupted(job.id).into());
         }
         if let Some(bar) = &bar {
             show_progress(bar, job);
@@ -334,7 +448,12 @@ fn follow(
         && job.state == JobState::Aborted
         && let Some(taker) = taker_of(door, &job.source.path, |other| is_faster(job, other))
     {
-        ended = follower.follow(taker.id, |_| Ok(()));
+        ended = follower.follow(taker.id, |job| {
+            if interrupt.has_come() { Err(Interrupted(job.id).into()) } else { Ok(()) }
+        });
+    }
+    if ended.as_ref().is_err_and(anyhow::Error::is::<Interrupted>) {
+        return ended;
     }
     ended.with_context(|| format!("job {id} is with the running service"))
 }

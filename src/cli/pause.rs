@@ -1,5 +1,6 @@
 //! `landfall pause`, `resume` and `abort`: what an operator stops, lets go on, and ends.
 
+use std::cell::Cell;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,14 @@ use super::selection::Selection;
 use super::view;
 use crate::control;
 use crate::engine::{Act, Door};
+use crate::model::fault::WaitsFor;
 use crate::model::halts::{Halting, Scope};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::{Mode, Rule, Settings};
 
-/// An abort is over within this, unless a thread or a disk hangs.
+/// An abort is over within this, unless a thread or a disk hangs; so is one of many, whose ends are waited for together.
 const ENDING_TAKES: Duration = Duration::from_secs(2);
 const ENDING_PAUSE: Duration = Duration::from_millis(10);
 
@@ -75,8 +77,11 @@ pub(super) fn pause(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Exi
         Ok(jobs) => jobs,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
-    let told = |job: &Job, _| format!("paused (was {})", job.state);
-    Ok(selection.each(door, jobs, ("would be paused", "paused"), |job| Act::Pause { job }, told))
+    let told = |job: &Job, _| match held_back(job) {
+        Some(why) => format!("paused by itself too (was {}, and held back: {why})", job.state),
+        None => format!("paused (was {})", job.state),
+    };
+    Ok(selection.each(door, &jobs, ("would be paused", "paused"), |job| Act::Pause { job }, told))
 }
 
 fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
@@ -84,6 +89,14 @@ fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
         Ok(jobs) => jobs,
         Err(refusal) => return view::refuse(&refusal),
     };
+    let halts = match door.halts() {
+        Ok(halts) => halts,
+        Err(refusal) => return view::refuse(&refusal),
+    };
+    if let Some(pause) = halts.pause_in_words(scope) {
+        say!("{scope} is paused already: {}", pause.told());
+        return ExitCode::SUCCESS;
+    }
     if args.selection.dry_run {
         say!("{scope} would be paused: no file of it would be claimed");
         for job in held_back {
@@ -94,6 +107,9 @@ fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
     match door.halt(&Halting::Pause(scope.clone())) {
         Ok(true) => {
             say!("{scope}: paused; no file of it is claimed");
+            if let Some(why) = halts.why_held_back_whole(scope) {
+                say_aside!("it was held back before, and is besides: {why}");
+            }
             if let Some(sender) = scope.sender.as_ref().filter(|_| !is_known(args, door)) {
                 say_aside!("no job of a sender \"{sender}\" is listed: see that the name is right");
             }
@@ -102,8 +118,9 @@ fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
+        // Another operator was faster.
         Ok(false) => {
-            say!("{scope}: is paused already");
+            say!("{scope} is paused already");
             ExitCode::SUCCESS
         }
         Err(refusal) => view::refuse(&refusal),
@@ -126,9 +143,11 @@ pub(super) fn resume(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Ex
         Ok(jobs) => jobs,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
-    let taker = taker(door);
-    let told = |_: &Job, _| format!("goes on; {taker}");
-    Ok(selection.each(door, jobs, ("would go on", "go on"), |job| Act::Resume { job }, told))
+    let told = |_: &Job, id: JobId| match held_back_now(door, &id.to_string()) {
+        Some(why) => format!("no longer paused by itself, and still held back: {why}"),
+        None => format!("goes on; {}", taker(door)),
+    };
+    Ok(selection.each(door, &jobs, ("would go on", "go on"), |job| Act::Resume { job }, told))
 }
 
 /// Whether a job of it was ever seen, as far as they are listed.
@@ -137,12 +156,24 @@ fn is_known(args: &PauseArgs, door: &dyn Door) -> bool {
 }
 
 fn resume_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
+    let halts = match door.halts() {
+        Ok(halts) => halts,
+        Err(refusal) => return view::refuse(&refusal),
+    };
+    let why = halts.why_held_back_whole(scope);
     if args.selection.dry_run {
-        say!("{scope} would go on");
+        match (halts.is_said(scope), why) {
+            (false, _) => say!("{scope} is not paused"),
+            (true, None) => say!("{scope} would go on"),
+            (true, Some(why)) => {
+                say!("{scope} would no longer be paused by itself, and still be held back: {why}");
+            }
+        }
         return ExitCode::SUCCESS;
     }
     let is_whole = |job: &Job| job.state == JobState::Paused && scope.takes_job(job);
     match door.halt(&Halting::Resume(scope.clone())) {
+        Ok(true) if why.is_some() => say!("{scope}: no longer paused by itself, and still held back"),
         Ok(true) => say!("{scope}: goes on"),
         Ok(false) => say!("{scope}: was not paused"),
         Err(refusal) => return view::refuse(&refusal),
@@ -165,23 +196,28 @@ pub(super) fn abort(args: &AbortArgs, settings: &Settings) -> anyhow::Result<Exi
         Ok(jobs) => jobs,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
-    let told = |job: &Job, id| format!("aborted (was {}); {}", job.state, source_of(door, id));
-    Ok(selection.each(door, jobs, ("would be aborted", "aborted"), |job| Act::Abort { job }, told))
+    let patience = Cell::new(ENDING_TAKES);
+    let told = |job: &Job, id| format!("aborted (was {}); {}", job.state, source_of(door, id, &patience));
+    Ok(selection.each(door, &jobs, ("would be aborted", "aborted"), |job| Act::Abort { job }, told))
 }
 
-/// Where the source of an aborted job is, once that is told.
-fn source_of(door: &dyn Door, id: JobId) -> String {
-    let begun = Instant::now();
-    while door.is_service() && begun.elapsed() < ENDING_TAKES {
+/// Where the source of an aborted job is, once that is told. What is waited for it is taken off the patience, which is for all jobs together.
+fn source_of(door: &dyn Door, id: JobId, patience: &Cell<Duration>) -> String {
+    let until = Instant::now() + patience.get();
+    while door.is_service() {
         match door.show(&id.to_string()) {
             Ok(job) if job.state == JobState::Aborted => {
+                patience.set(until.saturating_duration_since(Instant::now()));
                 return match &job.retired_to {
                     Some(place) => format!("its source is {place}"),
                     None => "its source stays where it lies".to_owned(),
                 };
             }
-            Ok(_) => std::thread::sleep(ENDING_PAUSE),
-            Err(_) => break,
+            Ok(_) if Instant::now() < until => std::thread::sleep(ENDING_PAUSE),
+            Ok(_) | Err(_) => {
+                patience.set(Duration::ZERO);
+                break;
+            }
         }
     }
     let when = if door.is_service() { "once nothing holds the job any more" } else { "with the next start" };
@@ -193,8 +229,24 @@ fn can_be_stopped(job: &Job) -> bool {
     !job.state.is_final() && !job.state.is_past_intent() && !job.is_failing()
 }
 
+/// Whose pauses hold a job back, with what lifts them, as it was told with the job.
+pub(super) fn held_back(job: &Job) -> Option<&str> {
+    let waiting = job.waiting.as_ref().filter(|waiting| waiting.waits_for == WaitsFor::Pause)?;
+    Some(&waiting.detail)
+}
+
+/// The same of a job as it is now.
+pub(super) fn held_back_now(door: &dyn Door, job: &str) -> Option<String> {
+    door.show(job).ok().as_ref().and_then(held_back).map(str::to_owned)
+}
+
+/// Who goes on with a job that was queued again, or what holds it back.
+pub(super) fn goes_on(door: &dyn Door, job: &str) -> String {
+    held_back_now(door, job).map_or_else(|| taker(door).to_owned(), |why| format!("it is held back: {why}"))
+}
+
 /// Who goes on with what is let go on.
-pub(super) fn taker(door: &dyn Door) -> &'static str {
+fn taker(door: &dyn Door) -> &'static str {
     if door.is_service() { "the running service takes it" } else { "`landfall run` takes it" }
 }
 

@@ -9,13 +9,15 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::edit;
-use super::pause::taker;
+use super::pause::goes_on;
 use super::say::{complain, say};
 use super::view::{self, Stop};
 use crate::engine::{Act, Door, Refusal};
 use crate::listing::records::{RecordView, list_json};
 use crate::model::account::{FailedRecord, RecordBytes};
 use crate::model::job_view::VIEW_VERSION;
+use crate::model::os_text::escaped_path;
+use crate::model::reason::Reason;
 use crate::model::rule::Settings;
 use crate::model::settling::{Chosen, EDITED_BYTES_MAX, NumberedRecord, Numbers};
 use crate::model::shown_json;
@@ -82,7 +84,7 @@ pub(super) enum RecordsAction {
         which: Which,
         /// Why; it stays in the account and the history
         #[arg(long, value_name = "TEXT")]
-        reason: String,
+        reason: Reason,
     },
 }
 
@@ -164,8 +166,10 @@ fn retry(door: &dyn Door, job: &str, act: &Act, json: bool, what: &str) -> ExitC
     if door.is_service() {
         door.reload().ok();
     }
-    let taker = taker(door);
-    act_on(door, job, act, json, |child| format!("{what} as job {child}; {taker}"))
+    act_on(door, job, act, json, |child| {
+        let goes_on = goes_on(door, &child);
+        format!("{what} as job {child}; {goes_on}")
+    })
 }
 
 /// Has one written anew, and taken again so.
@@ -333,6 +337,13 @@ fn export_to(
         return Ok(view::refuse(&refusal));
     }
     let made = File::options().write(true).create_new(true).open(file);
+    if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+        complain(
+            &format!("{} is there already", escaped_path(file)),
+            Some("name another file: none is overwritten"),
+        );
+        return Ok(ExitCode::from(super::exit::FAILED));
+    }
     let made = made.with_context(|| format!("cannot make {}", file.display()))?;
     let mut out = io::BufWriter::new(made);
     let exported = export(&mut out, door, job, which, format).and_then(|cut| {

@@ -21,6 +21,7 @@ use crate::model::job_state::JobState;
 use crate::model::job_view::VIEW_VERSION;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::rule::Settings;
+use crate::model::shell;
 use crate::store::StoreError;
 
 const TEXT_BYTES_MAX: usize = 4096;
@@ -247,7 +248,7 @@ fn list(out: &mut dyn Write, folder: &Path, claimed: &[Told], found: &ClaimFolde
             out,
             "    hint: look whether their outputs were published; `landfall recover --give-back {}` renames those that leave no sign of it to \
              where they lay, and the next start takes them",
-            escaped_path(folder)
+            shell::word(folder)
         )?;
     }
     Ok(())

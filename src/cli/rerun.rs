@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::pause::taker;
+use super::pause::goes_on;
 use super::say::say_aside;
 use super::selection::Selection;
 use super::view;
 use crate::control;
 use crate::engine::Act;
 use crate::model::job::Job;
+use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::Settings;
 
@@ -42,7 +43,7 @@ pub(super) fn run(args: &RerunArgs, settings: &Settings) -> anyhow::Result<ExitC
         Ok(jobs) => jobs,
         Err(refusal) => return Ok(view::refuse(&refusal)),
     };
-    let taker = taker(door);
-    let told = |job: &Job, _| format!("runs job {} again; {taker}", job.id);
-    Ok(selection.each(door, jobs, ("would be run again", "run again"), |job| Act::Rerun { job }, told))
+    let told =
+        |job: &Job, id: JobId| format!("runs job {} again; {}", job.id, goes_on(door, &id.to_string()));
+    Ok(selection.each(door, &jobs, ("would be run again", "run again"), |job| Act::Rerun { job }, told))
 }

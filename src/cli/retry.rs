@@ -2,13 +2,14 @@
 
 use std::process::ExitCode;
 
-use super::pause::taker;
+use super::pause::goes_on;
 use super::say::{say, say_aside};
 use super::selection::Selection;
 use super::view;
 use crate::control;
 use crate::engine::{Act, Door};
 use crate::model::job::Job;
+use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::Settings;
 
@@ -62,10 +63,9 @@ fn retry(args: &RetryArgs, settings: &Settings, door: &dyn Door) -> anyhow::Resu
     if args.accept_missing {
         return Ok(accept_missing(&jobs, door));
     }
-    let taker = taker(door);
-    let told = |_: &Job, _| format!("queued again; {taker}");
+    let told = |_: &Job, id: JobId| format!("queued again; {}", goes_on(door, &id.to_string()));
     let words = ("would be queued again", "queued again");
-    Ok(args.selection.each(door, jobs, words, |job| Act::Retry { job }, told))
+    Ok(args.selection.each(door, &jobs, words, |job| Act::Retry { job }, told))
 }
 
 fn accept_missing(jobs: &[Job], door: &dyn Door) -> ExitCode {

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use super::check::counted;
 use super::exit::FAILED;
 use super::jobs::{parse_since, parse_state};
-use super::say::{complain, say};
+use super::say::{complain, say, say_aside};
 use super::view;
-use crate::engine::{Act, Door, JobFilter, Refusal};
+use crate::engine::{Act, Answers, Door, JobFilter, Refusal};
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -68,27 +68,36 @@ impl Selection {
     pub(super) fn each(
         &self,
         door: &dyn Door,
-        jobs: Vec<Job>,
+        jobs: &[Job],
         (would, did): (&str, &str),
         act: impl Fn(String) -> Act,
         told: impl Fn(&Job, JobId) -> String,
     ) -> ExitCode {
         let (mut done, chosen) = (0_usize, jobs.len());
-        for job in jobs {
-            let (path, act) = (&job.source.path, act(job.id.to_string()));
-            let said = if self.dry_run {
-                door.would(&act).map(|()| format!("{}: {would}  {path}", job.id))
-            } else {
-                door.act(&act).map(|id| format!("{id}: {}  {path}", told(&job, id)))
-            };
-            match said {
-                Ok(said) => {
-                    done += 1;
-                    say!("{said}");
-                }
+        let acts: Vec<Act> = jobs.iter().map(|job| act(job.id.to_string())).collect();
+        let answers: Answers<'_, Result<Option<JobId>, Refusal>> = if self.dry_run {
+            Box::new(acts.into_iter().map(|act| Ok(door.would(&act).map(|()| None))))
+        } else {
+            Box::new(door.act_all(acts).map(|answer| answer.map(|done| done.map(Some))))
+        };
+        for (position, (job, answer)) in jobs.iter().zip(answers).enumerate() {
+            let path = &job.source.path;
+            match answer {
+                Ok(Ok(Some(id))) => say!("{id}: {}  {path}", told(job, id)),
+                Ok(Ok(None)) => say!("{}: {would}  {path}", job.id),
                 // One that refuses does not stop the others; it changes the exit code.
-                Err(refusal) => tell(&job, &refusal),
+                Ok(Err(refusal)) => {
+                    tell(job, &refusal);
+                    continue;
+                }
+                Err(refusal) => {
+                    complain(&refusal.to_string(), refusal.hint().as_deref());
+                    let left = counted(chosen - position, "job");
+                    say_aside!("of {left} it is not known whether the word was taken: `landfall jobs` tells");
+                    break;
+                }
             }
+            done += 1;
         }
         if self.jobs.is_empty() {
             let done = if self.dry_run { String::new() } else { format!(", {done} {did}") };

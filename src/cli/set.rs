@@ -1,13 +1,15 @@
 //! `landfall set`: what an operator changes of jobs that wait or run, and of how fast rules may work.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use super::exit::{FAILED, USAGE};
 use super::say::{complain, say, say_aside};
-use super::view;
+use super::{pause, view};
 use crate::control;
 use crate::engine::{Act, Door, JobFilter, Refusal};
 use crate::model::fault::{FaultKind, JobError};
+use crate::model::halts::Scope;
 use crate::model::job::Job;
 use crate::model::pace::{PaceChange, PaceSetting, Paced};
 use crate::model::priority::Priority;
@@ -104,6 +106,14 @@ fn set_pace(setting: &PaceSetting, door: &dyn Door) -> ExitCode {
     for told in view::paces_told(door).unwrap_or_default() {
         say_aside!("{told}");
     }
+    let (Paced::Rule(rule) | Paced::Throttle(rule)) = &setting.of;
+    let rule = Some(rule.clone()).filter(|_| matches!(setting.of, Paced::Rule(_)));
+    let scope = Scope { rule, sender: None };
+    // By whatever words it is held back.
+    let halts = door.halts().unwrap_or_default();
+    for pause in halts.pauses.iter().filter(|pause| pause.scope.holds(&scope)) {
+        say_aside!("{}", pause.told());
+    }
     ExitCode::SUCCESS
 }
 
@@ -117,7 +127,9 @@ fn set_jobs(args: &SetArgs, settings: &Settings, door: &dyn Door) -> anyhow::Res
         say!("no job of rule \"{rule}\" waits or runs");
     }
     let mut all_done = true;
+    let mut held_back = BTreeSet::new();
     for job in jobs {
+        held_back.extend(pause::held_back(&job).map(str::to_owned));
         for (act, what, to, was) in acts(args, &job, settings) {
             match door.act(&act) {
                 Ok(id) if to == was => say!("{id}: {what} {to} (as it was)  {}", job.source.path),
@@ -128,6 +140,9 @@ fn set_jobs(args: &SetArgs, settings: &Settings, door: &dyn Door) -> anyhow::Res
                 }
             }
         }
+    }
+    for why in held_back {
+        say_aside!("nothing goes on before this is lifted: {why}");
     }
     Ok(if all_done { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

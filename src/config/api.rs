@@ -8,15 +8,17 @@ use crate::model::api::{Api, Listen, Tls};
 const HINT: &str = "write an address and a port like \"127.0.0.1:7431\", \"socket\" for the socket alone, or \"\" for no control API";
 
 pub(super) fn read(section: &Section<'_>) -> Api {
-    let listen = listen(section).unwrap_or_default();
     let tls = tls(section);
-    let api = Api {
-        listen,
-        tls,
-        socket: section.path("socket"),
-        socket_group: section.text("socket_group").map(str::to_owned),
-    };
-    check(section, &api);
+    let socket = section.path("socket");
+    // Who says where the socket lies wants it.
+    let unsaid = if cfg!(unix) && section.has("socket") { Listen::Socket } else { Listen::Off };
+    let listen = if section.has("listen") { listen(section) } else { Some(unsaid) };
+    let socket_group = section.text("socket_group").map(str::to_owned);
+    let api = Api { listen: listen.unwrap_or_default(), tls, socket, socket_group };
+    if listen.is_some() {
+        check_tls(section, &api);
+    }
+    check_socket(section, &api);
     api
 }
 
@@ -56,15 +58,25 @@ fn tls(section: &Section<'_>) -> Option<Tls> {
     Some(Tls { certificate, key })
 }
 
-fn check(section: &Section<'_>, api: &Api) {
-    if let Listen::Port(address) = api.listen
-        && !address.ip().is_loopback()
-        && !section.has("tls")
-    {
-        let message = format!("other machines reach {address}: without TLS the token goes there in clear");
-        let hint = "write `tls = { certificate = \"server.pem\", key = \"server.key\" }`, or listen on \"127.0.0.1:7431\"";
-        section.problem("listen", message, Some(hint.into()));
+fn check_tls(section: &Section<'_>, api: &Api) {
+    match api.listen {
+        Listen::Port(address) if !address.ip().is_loopback() && !section.has("tls") => {
+            let message =
+                format!("other machines reach {address}: without TLS the token goes there in clear");
+            let hint = "write `tls = { certificate = \"server.pem\", key = \"server.key\" }`, or listen on \"127.0.0.1:7431\"";
+            section.problem("listen", message, Some(hint.into()));
+        }
+        // Turned off in so many words, it may be meant for another day: `check` warns of that.
+        Listen::Off if section.has("listen") => {}
+        Listen::Off | Listen::Socket if section.has("tls") => {
+            let hint = "set `listen` to an address and a port like \"127.0.0.1:7431\", or leave `tls` out";
+            section.problem("tls", "TLS is for a port, and there is none", Some(hint.into()));
+        }
+        Listen::Port(_) | Listen::Off | Listen::Socket => {}
     }
+}
+
+fn check_socket(section: &Section<'_>, api: &Api) {
     if cfg!(not(unix)) {
         for key in ["socket", "socket_group"] {
             if section.has(key) {

@@ -27,6 +27,8 @@ use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Acts of one request: it must not be too long.
+const ACTS_MAX: usize = 256;
 /// A service greets, and says that it is the one, within this: it needs nothing from the disk.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// A long list is read from the disk between two lines.
@@ -112,6 +114,19 @@ impl Door for Client {
 
     fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {
         self.one(Command::Act { act: act.clone(), by: by.to_owned() })
+    }
+
+    fn act_all_for<'a>(&'a self, mut acts: Vec<Act>, by: &str) -> Answers<'a, Result<JobId, Refusal>> {
+        let by = by.to_owned();
+        let requests = std::iter::from_fn(move || {
+            let rest = acts.split_off(acts.len().min(ACTS_MAX));
+            let acts = std::mem::replace(&mut acts, rest);
+            (!acts.is_empty()).then(|| Command::ActAll { acts, by: by.clone() })
+        });
+        // Behind an answer that broke off those of the next request would stand in the places of others.
+        let mut is_broken = false;
+        let answers = requests.flat_map(|request| self.answers(request));
+        Box::new(answers.take_while(move |answer| !std::mem::replace(&mut is_broken, answer.is_err())))
     }
 
     fn halt_for(&self, halting: &Halting, by: &str) -> Result<bool, Refusal> {

@@ -68,6 +68,10 @@ pub(super) enum Command {
         act: Act,
         by: String,
     },
+    ActAll {
+        acts: Vec<Act>,
+        by: String,
+    },
     Halt {
         halting: Halting,
         by: String,

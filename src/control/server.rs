@@ -183,6 +183,10 @@ impl Desk {
             Command::Show { job } => reply.one(self.door.show(&job)),
             Command::Would { act } => reply.one(self.door.would(&act)),
             Command::Act { act, by } => reply.one(self.door.act_for(&act, &by)),
+            Command::ActAll { acts, by } => {
+                reply.at_once = true;
+                self.all(reply, self.door.act_all_for(acts, &by))
+            }
             Command::Halt { halting, by } => reply.one(self.door.halt_for(&halting, &by)),
             Command::SetPace { setting, by } => reply.one(self.door.set_pace_for(&setting, &by)),
             Command::Paces => reply.one(self.door.paces()),

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::landing;
-use super::names::{Need, parent_of};
+use super::names::{Need, Refusal, parent_of};
 use super::platform::{self, is_out_of_descriptors};
 use super::rights;
 use crate::model::fault::{Fault, FaultKind, WaitsFor};
@@ -13,8 +13,20 @@ use crate::model::os_text::escaped_path;
 /// The action of an [`FsError`] after which nothing may be trusted.
 pub(super) const SYNC: &str = "sync";
 /// The actions that only look.
-const READING: [&str; 6] =
-    ["read", "open", "look at", "list", "look at the folder", "find the file system of"];
+const READING: [&str; 10] = [
+    "read",
+    "read what its sender says of it",
+    "open",
+    "open the folder",
+    "look at",
+    "look at the folder",
+    "list",
+    "find the file system of",
+    "compare",
+    "verify the copy",
+];
+/// The actions that are about the folder which is named; others are about a file, and its folder lets them be done or not.
+const OF_FOLDERS: [&str; 2] = ["make the folder", "use the folder"];
 
 /// A file operation that failed: what was tried, and where.
 #[derive(Debug, thiserror::Error)]
@@ -51,17 +63,27 @@ impl FsError {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 let refusals =
                     [old, new].into_iter().filter_map(|folder| rights::refusal(folder, Need::Write));
-                let mut refusals: Vec<String> = refusals.map(|refusal| refusal.to_string()).collect();
-                refusals.dedup();
+                let mut refusals: Vec<_> = refusals.collect();
                 if refusals.is_empty() {
-                    refusals.extend(rights::sticky_refusal(old).map(|refusal| refusal.to_string()));
+                    refusals.extend(rights::sticky_refusal(old));
                 }
-                (!refusals.is_empty()).then(|| going_on(&refusals.join("; and ")))
+                all_told(&refusals)
             }
             io::ErrorKind::NotFound => {
                 Some(format!("check that {} is there and its file system is mounted", escaped_path(new)))
             }
             _ => None,
+        }
+    }
+
+    /// Where what was needed.
+    fn need(&self) -> (&Path, Need) {
+        if READING.contains(&self.action) {
+            (&self.path, Need::Read)
+        } else if OF_FOLDERS.contains(&self.action) {
+            (&self.path, Need::Write)
+        } else {
+            (parent_of(&self.path), Need::Write)
         }
     }
 
@@ -81,8 +103,8 @@ impl Fault for FsError {
             let hint = "look at that disk (room, errors in the system's log), then start the service again: it recovers everything";
             return Some(hint.to_owned());
         }
-        let need = if READING.contains(&self.action) { Need::Read } else { Need::Write };
-        Some(self.hint_between().unwrap_or_else(|| hint_at(&self.path, need, &self.source)))
+        let (path, need) = self.need();
+        Some(self.hint_between().unwrap_or_else(|| hint_at(path, need, &self.source)))
     }
 
     fn waits_for(&self) -> WaitsFor {
@@ -117,6 +139,55 @@ pub(crate) fn waits_for(error: &io::Error) -> WaitsFor {
     }
 }
 
+/// What keeps files from being taken out of a folder into a claim folder, and what lifts it; all of it at once: who lifts the one thing is not
+/// to be told of the next one then. None where nothing that is known does.
+pub(crate) fn what_to_claim(landing: &Path, claims: &Path) -> Option<String> {
+    let mut lacks: Vec<_> = rights::refusal(landing, Need::Take).into_iter().collect();
+    if parent_of(claims) != landing {
+        let elsewhere = rights::refusal(claims, Need::Write);
+        lacks.extend(elsewhere.filter(|lack| lacks.iter().all(|known| known.at != lack.at)));
+    }
+    all_told(&lacks)
+}
+
+/// What to do where a file could not be claimed, or where it was tried whether one can be.
+pub(crate) fn hint_of_claim(landing: &Path, claims: &Path, error: &FsError) -> Option<String> {
+    let lacks = is_refused(&error.source).then(|| what_to_claim(landing, claims)).flatten();
+    match error.source.kind() {
+        io::ErrorKind::CrossesDevices => Some(
+            "set `source.claim_dir` to a folder of the file system, and of the mount, where the files land: a file is claimed by renaming it"
+                .to_owned(),
+        ),
+        _ => lacks.or_else(|| error.hint()),
+    }
+}
+
+/// What to do where a file may not be read that is to be taken then.
+pub(crate) fn hint_to_take(file: &Path, error: &io::Error) -> String {
+    let refusals = |_| {
+        let folder = rights::refusal(parent_of(file), Need::Take);
+        let own = rights::refusal(file, Need::Read);
+        // What keeps from the folder keeps from its files.
+        let own = own.filter(|own| folder.as_ref().is_none_or(|folder| folder.at != own.at));
+        all_told(&folder.into_iter().chain(own).collect::<Vec<_>>())
+    };
+    let told = Some(error).filter(|error| is_refused(error)).and_then(refusals);
+    told.unwrap_or_else(|| hint_at(file, Need::Read, error))
+}
+
+/// Refused by the system's rights, not by a rule of ours.
+fn is_refused(error: &io::Error) -> bool {
+    let by_rights =
+        matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
+    by_rights && landing::hint_of(error).is_none()
+}
+
+fn all_told(refusals: &[Refusal]) -> Option<String> {
+    let mut told: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    told.dedup();
+    (!told.is_empty()).then(|| going_on(&told.join("; and ")))
+}
+
 fn going_on(what_to_do: &str) -> String {
     format!("{what_to_do}; what waits goes on by itself")
 }
@@ -124,8 +195,6 @@ fn going_on(what_to_do: &str) -> String {
 /// What to do about an error at a path: whoever needed something there. What the system refuses is told with its reason and the commands
 /// that grant it.
 pub(crate) fn hint_at(path: &Path, need: Need, error: &io::Error) -> String {
-    let is_refused =
-        matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
     let refusal = || match need {
         Need::Read if path.is_dir() => rights::after_refusal(path, Need::List),
         // What is made anew or removed is its folder's matter.
@@ -134,8 +203,7 @@ pub(crate) fn hint_at(path: &Path, need: Need, error: &io::Error) -> String {
         }
         _ => rights::after_refusal(path, need),
     };
-    match Some(error).filter(|error| is_refused && landing::hint_of(error).is_none()).and_then(|_| refusal())
-    {
+    match Some(error).filter(|error| is_refused(error)).and_then(|_| refusal()) {
         Some(refusal) => going_on(&refusal.to_string()),
         None => hint_of(error).to_owned(),
     }
@@ -171,6 +239,9 @@ pub(crate) fn hint_of(error: &io::Error) -> &str {
         | io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::TimedOut => {
             "mount that file system again, or look at its server; what waits goes on by itself"
+        }
+        io::ErrorKind::CrossesDevices => {
+            "name two places on one file system, and below one mount of it: a file is renamed from the one to the other"
         }
         io::ErrorKind::IsADirectory => {
             "take the folder away that lies where a file is wanted; what waits goes on by itself"

@@ -56,12 +56,28 @@ pub(super) fn hint_of(error: &io::Error) -> Option<&str> {
     error.get_ref()?.downcast_ref::<Refused>().map(|refused| refused.hint.as_ref())
 }
 
-/// What lies there may be the only copy of claimed sources.
+/// What to do about a folder that is not this user's, or that others may write in. What lies there may be the only copy of claimed sources.
+pub(crate) fn how_to_own(folder: &Path, user: &str, is_foreign: bool) -> String {
+    let word = crate::model::shell::word(folder);
+    match super::rights::mount_for_us_alone(folder) {
+        // Where the mount's options say whose a folder is, no other command helps.
+        Some(how) => format!("{how}; files wait until then"),
+        None if is_foreign => format!(
+            "if the service ran as that user before: stop it, `chown -R {user} {word} && chmod -R go-w {word}`, and start it again; else find \
+             out who made it, and move it to another place: the service makes its own. Never remove it while files lie in it: they may be \
+             the only copies of claimed sources. `source.claim_dir` and `quarantine_dir` can be out of the sender's reach"
+        ),
+        None => {
+            format!("look through what lies in it, then `chmod -R go-w {word}`; files wait until then")
+        }
+    }
+}
+
+/// The user of this process, as commands take him.
 #[cfg(unix)]
-const OTHER_USERS: &str = "if the service ran as that user before: stop it, give the folder with all in it to the user it runs as now \
-     (`chown -R USER FOLDER`), and start it again; else find out who made it, and move it to another place: the service makes its own. Never \
-     remove it while files lie in it: they may be the only copies of claimed sources. `source.claim_dir` and `quarantine_dir` can be out of \
-     the sender's reach";
+fn own_word() -> String {
+    super::users::user_name(own_user()).unwrap_or_else(|| own_user().to_string())
+}
 
 fn shown(path: &Path) -> String {
     crate::model::os_text::escaped_path(path)
@@ -115,7 +131,7 @@ pub(super) fn foreign_link(link: &Path, owner: u32) -> io::Error {
 fn foreign_folder(folder: &Path, owner: u32, own: u32) -> io::Error {
     refused(
         format!("{} belongs to user {owner}, and the service runs as user {own}", shown(folder)),
-        by_mount(folder).unwrap_or(OTHER_USERS.into()),
+        how_to_own(folder, &own_word(), true),
     )
 }
 
@@ -123,17 +139,8 @@ fn foreign_folder(folder: &Path, owner: u32, own: u32) -> io::Error {
 fn shared_folder(folder: &Path, mode: u32) -> io::Error {
     refused(
         format!("{} can be written by other users (mode {:04o})", shown(folder), mode & 0o7777),
-        by_mount(folder).unwrap_or_else(|| {
-            let word = super::shell::word(folder);
-            format!("look through what lies in it, then `chmod 700 {word}`; files wait until then").into()
-        }),
+        how_to_own(folder, &own_word(), false),
     )
-}
-
-/// Where the mount's options say whose a folder is, no other command helps.
-#[cfg(unix)]
-fn by_mount(folder: &Path) -> Option<Cow<'static, str>> {
-    super::rights::mount_for_us_alone(folder).map(|how| format!("{how}; files wait until then").into())
 }
 
 pub(super) fn no_plain_file(path: &Path) -> io::Error {
@@ -145,7 +152,10 @@ pub(super) fn no_plain_file(path: &Path) -> io::Error {
 
 #[cfg(unix)]
 pub(super) fn foreign_file(path: &Path) -> io::Error {
-    refused(format!("{} is not the service's own file", shown(path)), OTHER_USERS)
+    let hint = "if the service ran as another user before: stop it, give the folder with all in it to the user it runs as now \
+         (`chown -R`), and start it again; else find out who put the file there, and move it to another place. Never remove it: it may \
+         be the only copy of a claimed source";
+    refused(format!("{} is not the service's own file", shown(path)), hint)
 }
 
 #[cfg(test)]

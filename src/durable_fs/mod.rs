@@ -45,7 +45,6 @@ mod running_sign;
 mod sameness;
 #[cfg(unix)]
 mod shared_sync;
-mod shell;
 mod space;
 #[cfg(unix)]
 mod unix;
@@ -64,7 +63,9 @@ use unix as platform;
 #[cfg(windows)]
 use windows as platform;
 
-pub(crate) use error::{FsError, hint_at, hint_of, may_list, may_write_in, waits_for};
+pub(crate) use error::{
+    FsError, hint_at, hint_of, hint_of_claim, hint_to_take, may_list, may_write_in, waits_for, what_to_claim,
+};
 pub(crate) use files::{
     born_ns, check_own_folder, folder_identity, has_other_names, head_digest, identity_at, kept_as, kind_at,
     list, names_and_birth, names_of, open_named, open_own, own_folder, read_link, set_mode, sync_all,
@@ -78,7 +79,7 @@ pub(crate) use fs_type::{far_file_system, is_of_this_machine};
 pub(crate) use held::{HeldFolder, Hold, Holder, LOCK_FILE, hold_folder, was_held};
 #[cfg(target_os = "linux")]
 pub(crate) use kept::keep_reached;
-pub(crate) use landing::{CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, is_in_landing_root};
+pub(crate) use landing::{CLAIM_FOLDER, HIDDEN_PREFIX, add_landing_root, how_to_own, is_in_landing_root};
 pub(crate) use mount_changes::MountChanges;
 pub(crate) use mounts::Mounts;
 pub(crate) use moving::{Moving, move_by, move_file, remove_for_good};
@@ -108,7 +109,6 @@ pub(crate) use sameness::{
     is_device_for_sure, is_known_by_number, is_same_content, is_same_file, is_same_folder,
     is_same_folder_for_sure, is_unchanged,
 };
-pub(crate) use shell::word as shell_word;
 pub(crate) use space::{Space, is_mount_point, space_at};
 #[cfg(unix)]
 pub(crate) use unix::open_unblocked;

@@ -15,9 +15,11 @@ use rustix::io::Errno;
 use super::acl::{AccessList, Who, access_list};
 use super::mount_entry::MountEntry;
 use super::names::{Need, Refusal};
-use super::shell::word;
 use super::users::{CAP_FOWNER, group_name, has_capability, user_name};
+use crate::model::shell::word;
 
+const STICKY: &str =
+    "has the sticky bit, so that only a file's owner, or the folder's, may take it from there";
 /// Links that are followed on one way.
 const LINKS_MAX: usize = 40;
 
@@ -59,8 +61,21 @@ pub(super) fn after_refusal(path: &Path, need: Need) -> Option<Refusal> {
 
 fn refusal_over_links(path: &Path, need: Need, links_left: usize) -> Option<Refusal> {
     let us = Us::now();
-    let told =
-        |at: &Path, need, refused| at_link(at, path, links_left, need).or_else(|| us.at(at, need, refused));
+    let told = |at: &Path, need, refused| {
+        let linked = at_link(at, path, links_left, need);
+        linked.or_else(|| {
+            let refusal = us.at(at, need, refused)?;
+            // Who is let in is not to find then that he may take nothing.
+            match us.sticky(at).filter(|_| need == Need::Take && refused == Errno::ACCESS) {
+                Some(sticky) => {
+                    let what = format!("{}; besides, it {STICKY}", refusal.what);
+                    let how = format!("{}; and {}", refusal.how, sticky.how);
+                    Some(Refusal { what, how, ..refusal })
+                }
+                None => Some(refusal),
+            }
+        })
+    };
     let mut way: Vec<&Path> =
         path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty()).collect();
     way.reverse();
@@ -119,8 +134,8 @@ fn letters(need: Need) -> &'static str {
     match need {
         Need::Enter => "x",
         Need::List => "rx",
-        Need::Write => "wx",
-        Need::Take => "rwx",
+        // It is listed and synced too, and an access list for this user replaces what others may.
+        Need::Write | Need::Take => "rwx",
         Need::Read => "r",
     }
 }
@@ -129,8 +144,7 @@ fn digit(need: Need) -> u32 {
     match need {
         Need::Enter => 1,
         Need::List => 5,
-        Need::Write => 3,
-        Need::Take => 7,
+        Need::Write | Need::Take => 7,
         Need::Read => 4,
     }
 }
@@ -160,8 +174,12 @@ impl Us {
         if !is_by_mode || !has_owners || is_ours || self.user == 0 {
             return Some(refusal);
         }
-        let how =
-            format!("`install -d -o {} -g {} -m 750 {}`", self.user_word(), self.group_word(), word(missing));
+        let (user, group) = (self.user_word(), self.group_word());
+        let for_all = refusal.how;
+        let how = format!(
+            "`install -d -o {user} -g {group} -m 750 {}`; where others are to be made there, too: {for_all}",
+            word(missing)
+        );
         Some(Refusal { how, ..refusal })
     }
 
@@ -278,9 +296,7 @@ impl Us {
         let (shown, owner, mode) = (word(folder), shown_owner(&found), found.mode() & 0o7777);
         is_bound.then(|| Refusal {
             at: folder.to_owned(),
-            what: format!(
-                "{shown} ({owner}, mode {mode:04o}) has the sticky bit, so that only a file's owner, or the folder's, may take it from there"
-            ),
+            what: format!("{shown} ({owner}, mode {mode:04o}) {STICKY}"),
             how: format!(
                 "`chmod -t {shown}`, or `chown {} {shown}`, or give the service CAP_FOWNER (`AmbientCapabilities` and \
                  `CapabilityBoundingSet` of its unit)",

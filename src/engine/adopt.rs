@@ -11,6 +11,7 @@ use super::answers::WATCH_PATIENCE;
 use super::handle::Engine;
 use super::retry;
 use super::shared::Shared;
+use super::taken::TakenFiles;
 use super::trouble::Trouble;
 use crate::clock::{self, JobIds};
 use crate::durable_fs;
@@ -166,7 +167,19 @@ impl Engine {
             None => None,
         };
         let waiting = self.stages().and_then(|shared| shared.claims.watches.seen(path, WATCH_PATIENCE));
-        Ok(FileKnown { waiting, kept })
+        Ok(FileKnown { waiting, kept, not_taken: self.why_not_taken(path)? })
+    }
+
+    /// Of a file that lies there, and that a job has, or had, by whatever name.
+    fn why_not_taken(&self, path: &Path) -> Result<Option<String>, StoreError> {
+        let Ok(Some(identity)) = durable_fs::identity_at(path) else { return Ok(None) };
+        let names = durable_fs::names_of(path).unwrap_or(1);
+        let other = |taken: &TakenFiles| taken.other_name(self.store(), path, &identity, names, None);
+        let taken = match self.stages() {
+            Some(shared) => other(&shared.claims.taken)?,
+            None => other(self.taken_without_stages()?)?,
+        };
+        Ok(taken.map(|taken| taken.told()))
     }
 }
 
@@ -202,7 +215,11 @@ fn row_of(store: &Store, path: &Path) -> Result<Option<LedgerRow>, StoreError> {
 fn there(path: &Path) -> Result<crate::model::identity::FileIdentity, Trouble> {
     let lacking = |why: &str| {
         let message = format!("{} {why}", escaped_path(path));
-        Trouble::new(FaultKind::Input, message, Some("only a file that lies there can be adopted"))
+        Trouble::new(
+            FaultKind::Input,
+            message,
+            Some("only of a file that lies there can it be said that it was dealt with"),
+        )
     };
     match durable_fs::identity_at(path) {
         Ok(Some(identity)) => Ok(identity),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
 use super::handle::{Engine, check_retriable};
-use super::{abandon, order, rerun, retry, set, settle};
+use super::{abandon, order, rerun, retry, set, settle, side_by_side};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
 use crate::model::halts::{Halting, Halts};
@@ -72,7 +72,9 @@ impl Door for Engine {
                 retry::known(store, self.find(job)?).and_then(|mut job| order::pause_row(&mut job, by))
             }
             Act::Resume { job } => {
-                retry::known(store, self.find(job)?).and_then(|mut job| order::resume_row(&mut job, by))
+                let halts = self.halts_now().map_err(refused)?;
+                let known = retry::known(store, self.find(job)?);
+                known.and_then(|mut job| order::resume_row(&mut job, &halts, by))
             }
             Act::Abort { job } => {
                 retry::known(store, self.find(job)?).and_then(|mut job| order::abort_row(&mut job, by))
@@ -108,9 +110,10 @@ impl Door for Engine {
             Act::Abort { job } => order::abort(self.store(), stages, self.find(job)?, by),
             Act::Rerun { job } => rerun::rerun(self.store(), stages, self.rules(), self.find(job)?, by),
             Act::Abandon { job, reason } => {
-                abandon::abandon(self.store(), stages, self.find(job)?, reason, by)
+                abandon::abandon(self.store(), stages, self.find(job)?, reason.as_str(), by)
             }
             Act::DropRecords { job, records, reason } => {
+                let reason = reason.as_str();
                 settle::give_up(self.store(), stages, self.find(job)?, records.numbers(), reason, by)
             }
             Act::RetryRecords { job, records } => {
@@ -129,6 +132,10 @@ impl Door for Engine {
             Act::GiveUp { path } => self.give_up(stages, path.as_path()),
         };
         done.map_err(|trouble| Refusal::Fault(trouble.error))
+    }
+
+    fn act_all_for<'a>(&'a self, acts: Vec<Act>, by: &str) -> Answers<'a, Result<JobId, Refusal>> {
+        side_by_side::act_all(self, acts, by)
     }
 
     fn halt_for(&self, halting: &Halting, by: &str) -> Result<bool, Refusal> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::durable_fs::{self, Mounts};
 use crate::model::job::Job;
 use crate::model::rule::{Mode, Rule};
+use crate::model::shell;
 use crate::watch::rules::RuleSet;
 
 /// Whether one of these rules takes a file by itself, or may do so by another spelling of its path: the patterns of rules are as they are
@@ -14,23 +15,22 @@ use crate::watch::rules::RuleSet;
 /// Other file systems than the file's are not asked, since they may hang: a link that leads from one to another is not seen.
 pub(super) fn is_watched(rules: &[Arc<Rule>], path: &Path) -> bool {
     let Ok(set) = RuleSet::new(rules.to_vec()) else { return true };
-    match set.assign(path) {
-        Some((at, _)) => rules.get(at).is_some_and(|rule| rule.mode == Mode::Live),
-        None => {
-            let mounts = Mounts::now();
-            let folders = set.fixed_folders();
-            let mut beside = folders.iter().filter(|folder| mounts.are_of_one(folder, path));
-            beside.any(|folder| {
-                durable_fs::note_place(folder);
-                folder.canonicalize().is_ok_and(|real| real != *folder && path.starts_with(real))
-            })
-        }
+    if let Some((at, _)) = set.assign(path) {
+        return rules.get(at).is_some_and(|rule| rule.mode == Mode::Live);
     }
+    let mounts = Mounts::now();
+    let folders = set.fixed_folders();
+    let mut beside = folders.iter().filter(|folder| mounts.are_of_one(folder, path));
+    beside.any(|folder| {
+        durable_fs::note_place(folder);
+        folder.canonicalize().is_ok_and(|real| real != *folder && path.starts_with(real))
+    })
 }
 
 /// How a file is taken that lies where no rule watches.
 pub(super) fn by_hand(job: &Job) -> String {
-    format!("`landfall ingest {} --rule {}` takes it as it is now", job.source.path, job.rule)
+    let file = shell::word(job.source.path.as_path());
+    format!("`landfall ingest {file} --rule {}` takes it as it is now", job.rule)
 }
 
 #[cfg(test)]

@@ -21,10 +21,9 @@ use super::source::{identity_of, look_at};
 use super::trouble::Trouble;
 use super::{claims, delivery, sequence};
 use crate::clock;
-use crate::durable_fs::{self, Need, Renamed};
+use crate::durable_fs::{self, FsError, Need, Renamed};
 use crate::model::complete_by::CompleteBy;
 use crate::model::fault::FaultKind;
-use crate::model::halts::Pause;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 use crate::model::job::{Companion, Job, Source};
 use crate::model::job_id::JobId;
@@ -163,9 +162,9 @@ fn refuse_halted(shared: &Shared, wanted: &[Wanted], jobs: &mut [Result<Job, Tro
         let Ok(known) = job else { continue };
         let is_by_hand = want.offer.complete_by == Some(CompleteBy::Command);
         let stop = halts.stop_of(&known.rule).filter(|_| !is_by_hand);
-        if let Some(why) = halts.pause_of(known).map(Pause::told).or(stop) {
+        if let Some(why) = halts.why_held_back(known).or(stop) {
             shared.claims.taken.leave(known);
-            *job = Err(Trouble::new(FaultKind::Transient, why, Some("`landfall resume` lets it go on")));
+            *job = Err(Trouble::new(FaultKind::Transient, why, None));
         }
     }
 }
@@ -221,8 +220,11 @@ fn new_job(
     let claim_folder = match held {
         Some((before, identity)) if *before == folder => Some(*identity),
         _ => {
+            let landing = durable_fs::parent_of(&want.offer.path);
+            let take_folder = || shared.claims.folders.hold(&folder);
+            let with_hint = |trouble| with_claim_hint(trouble, durable_fs::what_to_claim(landing, &folder));
             let identity =
-                if renames { Some(shared.claims.folders.hold(&folder)?) } else { identity_of(&folder)? };
+                if renames { Some(take_folder().map_err(with_hint)?) } else { identity_of(&folder)? };
             *held = identity.map(|identity| (folder, identity));
             identity
         }
@@ -280,7 +282,11 @@ fn take(
     let was_tried = !renamed
         .as_ref()
         .is_err_and(|error| error.action == "rename" && durable_fs::is_out_of_descriptors(&error.source));
-    match renamed.map_err(|error| with_claim_hint(error.into())) {
+    let with_hint = |error: FsError| {
+        let hint = durable_fs::hint_of_claim(durable_fs::parent_of(from), durable_fs::parent_of(to), &error);
+        with_claim_hint(error.into(), hint)
+    };
+    match renamed.map_err(with_hint) {
         Ok(Renamed::Done) => {}
         // The row stays: the next start finds the file on one side of the rename.
         Err(trouble) if trouble.is_poisoned() => return Err(trouble),
@@ -331,10 +337,11 @@ fn is_taken_all_the_same(job: &Job, to: &Path) -> bool {
     }
 }
 
-fn with_claim_hint(mut trouble: Trouble) -> Trouble {
-    trouble.error.hint.get_or_insert_with(|| {
-        "the service's user must be able to rename files in this folder; `source.claim_dir` must lie on the same file system".into()
-    });
+/// All that keeps files from being claimed there, in place of what the first attempt met.
+fn with_claim_hint(mut trouble: Trouble, hint: Option<String>) -> Trouble {
+    if hint.is_some() && trouble.error.kind == FaultKind::Storage {
+        trouble.error.hint = hint;
+    }
     trouble
 }
 
@@ -361,7 +368,9 @@ pub(super) fn offer_for(
     let path = path.canonicalize().map_err(unreadable)?;
     let identity = durable_fs::identity_at(&path).map_err(unreadable)?.ok_or_else(|| {
         let message = format!("{} is no regular file", OsText::from(path.as_path()));
-        Trouble::new(FaultKind::Input, message, None)
+        let hint =
+            "name a file: what folders have in them is named one by one, and pipes and devices are not read";
+        Trouble::new(FaultKind::Input, message, Some(hint))
     })?;
     // A watched folder may be a link: then it is the name as given that fits.
     let vars = vars_of(base, &[&path, &named])?;

@@ -139,7 +139,11 @@ impl ClaimFolders {
                 Ok(_) => ours.push(folder.clone()),
                 Err(Refusal::Taken(trouble)) => return Err(trouble),
                 Err(Refusal::OutOfReach(trouble)) => {
-                    let hint = trouble.error.hint.unwrap_or_default();
+                    // Of a claim folder elsewhere it is not known here from where files come into it.
+                    let landing =
+                        Some(durable_fs::parent_of(folder)).filter(|_| folder.ends_with(CLAIM_FOLDER));
+                    let hint = landing.and_then(|landing| durable_fs::what_to_claim(landing, folder));
+                    let hint = hint.or(trouble.error.hint).unwrap_or_default();
                     let folder = OsText::from(folder.as_path());
                     tracing::warn!(%folder, error = trouble.error.message, hint, "this claim folder cannot be used: its files wait");
                 }

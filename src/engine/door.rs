@@ -16,6 +16,7 @@ use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
 use crate::model::priority::Priority;
+use crate::model::reason::Reason;
 use crate::model::settling::{Chosen, NumberedRecord};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
@@ -159,7 +160,7 @@ pub(crate) enum Act {
         /// The job.
         job: String,
         /// Why.
-        reason: String,
+        reason: Reason,
     },
     /// Gives failed records of a completed job up.
     DropRecords {
@@ -168,7 +169,7 @@ pub(crate) enum Act {
         /// Which.
         records: Chosen,
         /// Why.
-        reason: String,
+        reason: Reason,
     },
     /// Has a new job take failed records of a completed one again.
     RetryRecords {
@@ -223,6 +224,12 @@ pub(crate) trait Door: Send + Sync {
     /// The same for the user of this process.
     fn act(&self, act: &Act) -> Result<JobId, Refusal> {
         self.act_for(act, &durable_fs::user_of_process())
+    }
+    /// Does several things for this user, and answers in their order. A job that keeps whoever pauses or aborts it waiting holds up no other.
+    fn act_all_for<'a>(&'a self, acts: Vec<Act>, by: &str) -> Answers<'a, Result<JobId, Refusal>>;
+    /// The same for the user of this process.
+    fn act_all(&self, acts: Vec<Act>) -> Answers<'_, Result<JobId, Refusal>> {
+        self.act_all_for(acts, &durable_fs::user_of_process())
     }
     /// Pauses rules and senders for this user, or lets them go on; false: nothing was to be changed.
     fn halt_for(&self, halting: &Halting, by: &str) -> Result<bool, Refusal>;
@@ -328,8 +335,12 @@ mod tests {
             Act::Resume { job: "a".into() },
             Act::Abort { job: "a".into() },
             Act::Rerun { job: "a".into() },
-            Act::Abandon { job: "a".into(), reason: "gone".into() },
-            Act::DropRecords { job: "a".into(), records: Chosen::All, reason: "old".into() },
+            Act::Abandon { job: "a".into(), reason: "gone".parse().expect("is one") },
+            Act::DropRecords {
+                job: "a".into(),
+                records: Chosen::All,
+                reason: "old".parse().expect("is one"),
+            },
             Act::RetryRecords { job: "a".into(), records: "3".to_owned().try_into().expect("a number") },
             Act::EditRecord { job: "a".into(), number: 3, data_bytes: RecordBytes(b"1,a".to_vec()) },
             Act::Ingest { path: "/in/a.csv".into(), rule: "payments".into(), retire: true },

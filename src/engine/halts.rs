@@ -36,13 +36,16 @@ impl Kept<Halts> {
 
 /// Says of a job that is held back what it waits for. It is written nowhere.
 pub(super) fn tell(halts: &Halts, job: &mut Job) {
-    let waits = matches!(job.state.get(), JobState::Queued | JobState::Running | JobState::Held);
-    if waits
-        && !job.is_failing()
-        && let Some(pause) = halts.pause_of(job)
-    {
-        job.waiting = Some(Waiting { waits_for: WaitsFor::Pause, until: None, detail: pause.told() });
-    }
+    let waits = match job.state.get() {
+        JobState::Queued | JobState::Running | JobState::Held | JobState::Paused => !job.is_failing(),
+        _ => false,
+    };
+    let Some(why) = halts.why_held_back(job).filter(|_| waits) else { return };
+    let detail = match &job.waiting {
+        Some(own) if job.state == JobState::Paused => format!("{}; and {why}", own.detail),
+        _ => why,
+    };
+    job.waiting = Some(Waiting { waits_for: WaitsFor::Pause, until: None, detail });
 }
 
 /// Where no stage runs: behind which failed job a queued one waits.

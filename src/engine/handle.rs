@@ -12,6 +12,7 @@ use super::error::EngineError;
 use super::hanging::Hanging;
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
+use super::taken::TakenFiles;
 use super::trouble::Trouble;
 use super::{claim, halts, hours, paces, recover, retry};
 use crate::durable_fs;
@@ -46,6 +47,8 @@ struct Inner {
     stages: OnceLock<Arc<Shared>>,
     /// Where it is a service's: its stages will run.
     service: Option<Arc<dyn Configuration>>,
+    /// For a command without stages: nobody takes files meanwhile.
+    taken: OnceLock<TakenFiles>,
 }
 
 impl Engine {
@@ -65,7 +68,8 @@ impl Engine {
     }
 
     fn new(store: Store, rules: &[Rule], service: Option<Arc<dyn Configuration>>) -> Self {
-        let inner = Inner { store, rules: rules.to_owned(), stages: OnceLock::new(), service };
+        let (stages, taken) = (OnceLock::new(), OnceLock::new());
+        let inner = Inner { store, rules: rules.to_owned(), stages, service, taken };
         Self { inner: Arc::new(inner) }
     }
 
@@ -80,6 +84,15 @@ impl Engine {
 
     pub(super) fn service(&self) -> Option<&Arc<dyn Configuration>> {
         self.inner.service.as_ref()
+    }
+
+    /// The files of unfinished jobs, where no stages say which they are.
+    pub(super) fn taken_without_stages(&self) -> Result<&TakenFiles, StoreError> {
+        if let Some(taken) = self.inner.taken.get() {
+            return Ok(taken);
+        }
+        let taken = TakenFiles::of(self.store())?;
+        Ok(self.inner.taken.get_or_init(|| taken))
     }
 
     pub(super) fn stages(&self) -> Option<&Arc<Shared>> {
@@ -220,16 +233,10 @@ impl Engine {
         let offer = claim::offer_for(base, for_values, file)?;
         let rule = shared.rules.ready(&offer.rule)?;
         // By hand it may be tried whether what a rule stopped after is mended; what is paused is paused.
-        if let Some(pause) = shared
-            .operator
-            .halts
-            .now()
-            .pauses
-            .iter()
-            .find(|pause| pause.scope.takes(&rule.rule.name, &offer.vars, &offer.path))
-        {
-            let hint = "`landfall resume` lets it go on";
-            return Err(Trouble::new(FaultKind::Transient, pause.to_string(), Some(hint)));
+        let halts = shared.operator.halts.now();
+        if let Some(pause) = halts.pause_of_file(&rule.rule.name, &offer.vars, &offer.path) {
+            let (message, hint) = (pause.to_string(), pause.remedy());
+            return Err(Trouble::new(FaultKind::Transient, message, Some(&hint)));
         }
         // The same file asked for twice at once is one job.
         let _entered = shared.claims.ingesting.enter(offer.path.clone());
@@ -338,7 +345,10 @@ pub(crate) fn unknown_rule(rules: &[Rule], name: &str) -> EngineError {
 pub(super) fn no_such_rule<'r>(rules: impl IntoIterator<Item = &'r Rule>, name: &str) -> Trouble {
     let bases = rules.into_iter().filter(|rule| rule.is_base());
     let names: Vec<_> = bases.map(|rule| rule.name.as_str()).collect();
-    let hint = format!("the configuration has: {}", names.join(", "));
+    let hint = match names.as_slice() {
+        [] => "the configuration has no rule: write one, as `landfall init` shows".to_owned(),
+        names => format!("the configuration has: {}", names.join(", ")),
+    };
     Trouble::new(FaultKind::Config, format!("no rule is named \"{name}\""), Some(&hint))
 }
 

@@ -91,6 +91,7 @@ mod sequence_lines;
 mod set;
 mod settle;
 mod shared;
+mod side_by_side;
 mod source;
 mod stop;
 mod stopping;

@@ -28,6 +28,7 @@ use super::trouble::Trouble;
 use super::{checkpoint, fail};
 use crate::clock;
 use crate::model::fault::FaultKind;
+use crate::model::halts::Halts;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
@@ -63,9 +64,12 @@ pub(super) fn resume(
     id: JobId,
     by: &str,
 ) -> Result<JobId, Trouble> {
-    let resume = |job: &mut Job| resume_row(job, by);
-    let Some(shared) = stages else { return Ok(of_row(store, id, &resume)?.id) };
-    let job = order(shared, id, &resume)?;
+    let Some(shared) = stages else {
+        let halts = store.said()?;
+        return Ok(of_row(store, id, &|job: &mut Job| resume_row(job, &halts, by))?.id);
+    };
+    let halts = shared.operator.halts.now();
+    let job = order(shared, id, &|job: &mut Job| resume_row(job, &halts, by))?;
     shared.dispatch.forget_back_off(id);
     shared.dispatch.queue(Stage::Load, &Owner::of(&job), id);
     events::resumed(&job, by);
@@ -93,21 +97,26 @@ pub(super) fn abort(
 pub(super) fn pause_row(job: &mut Job, by: &str) -> Result<(), Trouble> {
     check_open(job, "paused")?;
     if job.state == JobState::Paused {
-        return Err(refuse(job, "it is paused already", "`landfall resume` lets it go on"));
+        let hint = format!("`landfall resume {}` lets it go on", job.id);
+        return Err(refuse(job, "it is paused already", &hint));
     }
     if job.waits_for_settling() {
-        let hint = "nothing happens to it before that is said";
-        return Err(refuse(job, "it waits for an operator's word", hint));
+        let hint = job.error.as_ref().and_then(|error| error.hint.clone());
+        let hint = hint.unwrap_or_else(|| format!("`landfall show {}` says what there is to decide", job.id));
+        return Err(refuse(job, "it waits for an operator's word, and stands still until then", &hint));
     }
     is_no_attempt(job);
     Ok(job.pause(clock::now(), by)?)
 }
 
 /// The same.
-pub(super) fn resume_row(job: &mut Job, by: &str) -> Result<(), Trouble> {
+pub(super) fn resume_row(job: &mut Job, halts: &Halts, by: &str) -> Result<(), Trouble> {
     if job.state != JobState::Paused || job.is_failing() {
-        let hint = "`landfall resume --rule NAME` is for a rule that is paused as a whole";
-        return Err(refuse(job, "it is not paused", hint));
+        let is_open = check_open(job, "paused").is_ok();
+        return Err(match halts.why_held_back(job).filter(|_| is_open) {
+            Some(why) => refuse(job, "it is not paused by itself", &why),
+            None => refuse(job, "it is not paused", "`landfall show` says what it waits for, or became"),
+        });
     }
     Ok(job.take(JobEvent::Resumed, clock::now(), &format!("resumed by {by}"))?)
 }

@@ -192,7 +192,8 @@ pub(super) fn missing_source(job: &Job) -> Result<Trouble, Trouble> {
     let is_gone = is_gone(job, ask_folder(job.source_path())?);
     if is_gone && job.source.claimed.is_none() {
         let message = format!("{} was gone before it was read to its end", job.source_path());
-        return Ok(Trouble::new(FaultKind::Input, message, None).with(Reaction::Gone));
+        let hint = "somebody took it away meanwhile: have it sent again, unless that was meant";
+        return Ok(Trouble::new(FaultKind::Input, message, Some(hint)).with(Reaction::Gone));
     }
     Ok(if is_gone { changed_source(job) } else { out_of_reach(&folder_of(job.source_path())) })
 }

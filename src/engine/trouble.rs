@@ -18,6 +18,9 @@ use crate::pipeline::{MissingColumns, StepBroken};
 use crate::record::CutError;
 use crate::store::StoreError;
 
+/// What to do about what must never happen.
+const REPORT: &str = "this is an error of landfall: report it with the service's log and what `landfall show --json` says of the job";
+
 /// Runs a stage's work for one job; a panic in it is this job's trouble and nobody else's.
 pub(super) fn guard<R>(stage: &str, work: impl FnOnce() -> Result<R, Trouble>) -> Result<R, Trouble> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
@@ -99,6 +102,7 @@ impl Trouble {
 
     /// A fault that the engine itself finds.
     pub(super) fn new(kind: FaultKind, message: impl Into<String>, hint: Option<&str>) -> Self {
+        let hint = hint.or_else(|| (kind == FaultKind::Bug).then_some(REPORT));
         let error = JobError { kind, message: message.into(), hint: hint.map(str::to_owned) };
         let waits_for = match kind {
             FaultKind::Config => WaitsFor::Config,

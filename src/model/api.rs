@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// Where it listens, and who may ask.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Api {
-    /// `listen`.
+    /// `listen`; the socket alone where only `socket` is said.
     pub listen: Listen,
     /// `tls`: without it only this machine is listened to.
     pub tls: Option<Tls>,

@@ -13,6 +13,9 @@ pub(crate) struct FileKnown {
     pub waiting: Option<FileSeen>,
     /// It stays where it lies, and is not taken again as long as it is the same.
     pub kept: Option<FileKept>,
+    /// Why it is not taken, where a job has it, or had it, by this name or another one; in a sentence.
+    #[serde(default)]
+    pub not_taken: Option<String>,
 }
 
 /// A file that waits, as the watch has seen it.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::job::Job;
 use super::job_id::JobId;
 use super::os_text::OsText;
+use super::shell;
 
 /// Whose files: of a rule, of a sender, of both, or all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,12 @@ impl Scope {
     pub fn takes(&self, rule: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> bool {
         self.rule.as_ref().is_none_or(|named| named == rule)
             && self.sender.as_ref().is_none_or(|named| is_sender(named, vars, path))
+    }
+
+    /// Whether everything of another one is in it.
+    pub fn holds(&self, other: &Self) -> bool {
+        let is_in = |own: &Option<String>, of: &Option<String>| own.is_none() || own == of;
+        is_in(&self.rule, &other.rule) && is_in(&self.sender, &other.sender)
     }
 
     /// Whether a job is.
@@ -71,14 +78,20 @@ pub struct Pause {
 impl Pause {
     /// The same, and what ends it.
     pub fn told(&self) -> String {
+        format!("{self}: {}", self.remedy())
+    }
+
+    /// The command that ends it.
+    pub fn remedy(&self) -> String {
         let named = |option: &str, value: &Option<String>| {
-            value.as_ref().map_or_else(String::new, |value| format!(" --{option} {value}"))
+            let word = |value: &String| shell::word(Path::new(value));
+            value.as_ref().map_or_else(String::new, |value| format!(" --{option} {}", word(value)))
         };
         let words = match &self.scope {
             Scope { rule: None, sender: None } => " --all".to_owned(),
             Scope { rule, sender } => named("rule", rule) + &named("sender", sender),
         };
-        format!("{self}: `landfall resume{words}` lets it go on")
+        format!("`landfall resume{words}` lets it go on")
     }
 }
 
@@ -147,9 +160,30 @@ pub struct Halts {
 }
 
 impl Halts {
-    /// The pause that holds a job back.
+    /// The first pause that holds a job back.
     pub fn pause_of(&self, job: &Job) -> Option<&Pause> {
         self.pauses.iter().find(|pause| pause.scope.takes_job(job))
+    }
+
+    /// The same of a file that was found there.
+    pub fn pause_of_file(&self, rule: &str, vars: &BTreeMap<String, OsText>, path: &Path) -> Option<&Pause> {
+        self.pauses.iter().find(|pause| pause.scope.takes(rule, vars, path))
+    }
+
+    /// All that holds a job back, with what ends it: each must be lifted.
+    pub fn why_held_back(&self, job: &Job) -> Option<String> {
+        all_told(self.pauses.iter().filter(|pause| pause.scope.takes_job(job)).map(Pause::told))
+    }
+
+    /// All that holds a whole scope back, besides what was said of it in the same words.
+    pub fn why_held_back_whole(&self, scope: &Scope) -> Option<String> {
+        let holds = |pause: &&Pause| pause.scope.holds(scope) && pause.scope != *scope;
+        all_told(self.pauses.iter().filter(holds).map(Pause::told))
+    }
+
+    /// The pause that was said of a scope in the same words.
+    pub fn pause_in_words(&self, scope: &Scope) -> Option<&Pause> {
+        self.pauses.iter().find(|pause| pause.scope == *scope)
     }
 
     /// Why a file that was found there is not claimed.
@@ -159,8 +193,8 @@ impl Halts {
         vars: &BTreeMap<String, OsText>,
         path: &Path,
     ) -> Option<String> {
-        let pause = self.pauses.iter().find(|pause| pause.scope.takes(rule, vars, path));
-        pause.map(Pause::told).or_else(|| self.stop_of(rule))
+        let pauses = self.pauses.iter().filter(|pause| pause.scope.takes(rule, vars, path));
+        all_told(pauses.map(Pause::told).chain(self.stop_of(rule)))
     }
 
     /// Why a rule claims nothing, where it stopped after failures.
@@ -237,6 +271,11 @@ impl Halts {
     }
 }
 
+fn all_told(told: impl Iterator<Item = String>) -> Option<String> {
+    let told: Vec<_> = told.collect();
+    (!told.is_empty()).then(|| told.join("; and "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,6 +311,27 @@ mod tests {
         let why = halts.why_not_claimed("payments", &BTreeMap::new(), Path::new("/in/a"));
         assert!(why.is_some_and(|why| why.contains("paused by root")));
         assert!(halts.resume(&rule) && halts == Halts::default());
+    }
+
+    #[test]
+    fn all_that_holds_a_file_or_a_scope_back_is_told_each_with_the_command_that_lifts_it() {
+        let mut halts = Halts::default();
+        let rule = scope(Some("payments"), None);
+        for scope in
+            [rule.clone(), scope(None, None), scope(None, Some("it's new")), scope(Some("other"), None)]
+        {
+            halts.pause(scope, Timestamp::UNIX_EPOCH, "root");
+        }
+        let vars = BTreeMap::from([("sender".to_owned(), OsText::from("it's new"))]);
+        let why = halts.why_not_claimed("payments", &vars, Path::new("/in/a")).expect("is held back");
+        for command in ["--rule payments`", "--all`", r"--sender 'it'\''s new'`"] {
+            assert!(why.contains(&format!("`landfall resume {command}")), "{why}");
+        }
+        assert!(!why.contains("other"), "{why}");
+        let whole = halts.why_held_back_whole(&rule).expect("is held back");
+        assert!(whole.starts_with("everything was paused") && !whole.contains("; and "), "{whole}");
+        assert!(halts.pause_in_words(&rule).is_some());
+        assert_eq!(Halts::default().why_held_back_whole(&rule), None);
     }
 
     #[test]

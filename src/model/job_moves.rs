@@ -26,7 +26,7 @@ impl Job {
     /// An operator stopped it: it goes on when told.
     pub fn pause(&mut self, at: Timestamp, by: &str) -> Result<(), IllegalTransition> {
         self.take(JobEvent::Paused, at, &format!("paused by {by}"))?;
-        let detail = format!("paused by {by}: `landfall resume` lets it go on");
+        let detail = format!("paused by {by}: `landfall resume {}` lets it go on", self.id);
         self.waiting = Some(Waiting { waits_for: WaitsFor::Pause, until: None, detail });
         Ok(())
     }

@@ -15,6 +15,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::{OsText, escaped_path};
 use crate::model::pace::{PaceChange, PaceSetting};
 use crate::model::settling::Numbers;
+use crate::model::shell;
 
 pub(crate) fn claimed(job: &Job) {
     METRICS.claimed(job);
@@ -349,7 +350,7 @@ pub(crate) fn stray(folder: &OsText, job: JobId, path: &OsText, outputs: &[OsTex
 pub(crate) fn strays(folder: &OsText, claimed: usize, quarantined: usize) {
     tracing::warn!(
         %folder, claimed, quarantined,
-        hint = %format!("stop the service and run `landfall recover {folder}`: it says what they are and takes them up again"),
+        hint = %format!("stop the service and run `landfall recover {}`: it says what they are and takes them up again", shell::word(folder.as_path())),
         "claimed files lie here that this store does not know: it was lost, or an older copy of it was restored; nobody takes them up by itself"
     );
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::candidate::{Companions, Reason};
 use super::offer::Content;
-use super::troubles::told;
+use super::troubles::{Want, told};
 use super::watcher::{Known, Watcher};
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
@@ -100,6 +100,7 @@ impl Watcher {
                         told(
                             &format!("its {what} cannot be looked at"),
                             place.as_deref().unwrap_or(path),
+                            Want::Read,
                             &error,
                         ),
                         now,

@@ -19,7 +19,7 @@ use super::offer::Answer;
 use super::probe::{Examined, Manner, examine_by};
 use super::ready::{Evidence, FOREVER, MarkerSeen, Proof, Verdict, complete_by, judge};
 use super::rules::{Part, WatchedRule};
-use super::troubles::{pause, told};
+use super::troubles::{Want, pause, told};
 use super::watcher::Watcher;
 use crate::durable_fs::{self, Kind};
 use crate::model::identity::FileIdentity;
@@ -127,7 +127,7 @@ impl Watcher {
             Ok(Some(identity)) if self.is_led_to(path) => identity,
             Ok(_) => return false,
             Err(error) => {
-                self.troubles.note(path.to_owned(), "cannot be read", &error, now);
+                self.troubles.note(path.to_owned(), ("cannot be read", Want::Read), &error, now);
                 return true;
             }
         };
@@ -266,7 +266,9 @@ impl Watcher {
         let identity = match found {
             Ok(Some(identity)) => identity,
             Ok(None) => return self.vanished(path),
-            Err(error) => return self.failed(path, told("cannot be looked at", path, &error), now),
+            Err(error) => {
+                return self.failed(path, told("cannot be looked at", path, self.want_of(path), &error), now);
+            }
         };
         let changed = self.table.look(path, identity, now);
         let Some(candidate) = self.table.get_mut(path) else { return };
@@ -343,7 +345,9 @@ impl Watcher {
                 let pause = candidate.has_writer(rule.rule.ready.stable_for, now);
                 return self.table.wait(path, now + pause, HAS_WRITER);
             }
-            Err(error) => return self.failed(path, told("cannot be opened", path, &error), now),
+            Err(error) => {
+                return self.failed(path, told("cannot be opened", path, self.want_of(path), &error), now);
+            }
         };
         if self.table.look(path, identity, now) {
             return self.table.wait(path, now, STANDS_STILL_YET);
@@ -369,6 +373,12 @@ impl Watcher {
         }
         candidate.complete_by = Some(complete_by(&rule.rule.ready, candidate.proof, proves_its_end));
         self.table.queue(path, rule.rule.order);
+    }
+
+    /// What its rule wants of a candidate.
+    pub(super) fn want_of(&self, path: &Arc<Path>) -> Want {
+        let rule = self.table.get(path).and_then(|candidate| self.rules.get(candidate.rule));
+        if rule.is_some_and(WatchedRule::keeps) { Want::Read } else { Want::Take }
     }
 
     /// A file that went away is nobody's trouble.

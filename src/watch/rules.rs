@@ -91,6 +91,15 @@ impl RuleSet {
         Ok(Self { rules: watched, tree, follows_links, links: LinkNames::default() })
     }
 
+    /// Whether a rule takes files away that lie in this folder.
+    pub(super) fn takes_from(&self, folder: &Path) -> bool {
+        let takes = |rule: &WatchedRule| {
+            let is_taken = rule.is_live() && !rule.keeps();
+            is_taken && rule.rule.paths.good().any(|pattern| pattern.could_match_in(folder))
+        };
+        self.rules.iter().any(takes)
+    }
+
     /// A family by its first rule.
     fn family(&self, first: usize) -> impl Iterator<Item = (usize, &WatchedRule)> {
         let places = self.get(first).map_or(first..first, |rule| rule.family.clone());

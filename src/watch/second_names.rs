@@ -60,18 +60,28 @@ impl Watcher {
         if names <= 1 {
             return Some(names);
         }
+        // By another name it may have become one that stays, by an operator's hand say: then it is never taken, however many are left.
+        if self.is_kept(path, &seen) {
+            self.table.remove(path);
+            return None;
+        }
+        let candidate = self.table.get_mut(path)?;
         let is_new = candidate.names_counted.is_none_or(|(counted, _)| counted != names);
         if is_new {
             candidate.names_counted = Some((names, scan));
         }
         let is_scanned = is_idle && candidate.names_counted.is_some_and(|(_, before)| before < scan);
         // One that is offered counts: where it got this name before it is claimed, it comes back.
-        let other = self.table.other_name(path).map(|other| escaped_path(other));
+        let other = self.table.other_name(path);
         let (pause, reason) = match other {
             Some(other) => {
-                let reason = format!(
-                    "it has another name that is watched, {other}: it is taken once only one of them is left"
-                );
+                let rule = self.table.get(other).and_then(|candidate| self.rules.get(candidate.rule));
+                let until = if rule.is_some_and(WatchedRule::keeps) {
+                    ", whose rule keeps it: it is taken by that name, and by this one only if that goes before"
+                } else {
+                    ": it is taken once only one of them is left"
+                };
+                let reason = format!("it has another name that is watched, {}{until}", escaped_path(other));
                 (self.scan_every.min(NAME_PAUSE), Cow::Owned(reason))
             }
             None if is_scanned => return Some(names),

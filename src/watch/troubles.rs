@@ -9,9 +9,22 @@ use super::look::BLIND;
 use crate::durable_fs::{self, Need};
 use crate::model::os_text::escaped_path;
 
-/// Why a file or folder is not seen, and what to do.
-pub(super) fn told(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("{what}: {error} (hint: {})", durable_fs::hint_at(path, Need::Read, error))
+/// What is wanted of something that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// To read it.
+    Read,
+    /// Of a folder: to take the files in it. Of a file: to take it.
+    Take,
+}
+
+/// Why a file is not seen, and what to do.
+pub(super) fn told(what: &str, file: &Path, want: Want, error: &io::Error) -> String {
+    let hint = match want {
+        Want::Read => durable_fs::hint_at(file, Need::Read, error),
+        Want::Take => durable_fs::hint_to_take(file, error),
+    };
+    format!("{what}: {error} (hint: {hint})")
 }
 
 /// Folders in trouble that are remembered at most; others are tried again by each scan.
@@ -52,15 +65,22 @@ pub(super) struct Troubles {
 
 impl Troubles {
     /// Takes note of a folder; warns only when it is news.
-    pub(super) fn note(&mut self, folder: PathBuf, what: &str, error: &io::Error, now: Instant) {
-        let reason = told(what, &folder, error);
+    pub(super) fn note(
+        &mut self,
+        folder: PathBuf,
+        (what, want): (&str, Want),
+        error: &io::Error,
+        now: Instant,
+    ) {
+        let need = if want == Want::Take { Need::Take } else { Need::Read };
+        let hint = durable_fs::hint_at(&folder, need, error);
+        let reason = format!("{what}: {error} (hint: {hint})");
         if let Some(known) = self.unlisted.get_mut(&folder) {
             known.failures = known.failures.saturating_add(1);
             known.due = now + pause(known.failures);
             known.reason = reason;
             return;
         }
-        let hint = durable_fs::hint_at(&folder, Need::Read, error);
         tracing::warn!(path = escaped_path(&folder), error = %error, hint, "this cannot be read; trying again");
         if self.unlisted.len() < TROUBLES_MAX {
             self.unlisted.insert(folder, Trouble { reason, failures: 1, due: now + FIRST_PAUSE });

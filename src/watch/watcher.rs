@@ -25,7 +25,7 @@ use super::rules::{Part, RuleSet};
 use super::scanner::{Finding, Scanner};
 use super::strangers::Strangers;
 use super::table::Table;
-use super::troubles::Troubles;
+use super::troubles::{Troubles, Want};
 use crate::durable_fs;
 use crate::model::identity::FileIdentity;
 use crate::model::os_text::escaped_path;
@@ -499,7 +499,8 @@ impl Watcher {
 
     fn unlistable(&mut self, folder: PathBuf, error: &io::Error) {
         if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-            self.troubles.note(folder, UNLISTED, error, Instant::now());
+            let want = if self.rules.takes_from(&folder) { Want::Take } else { Want::Read };
+            self.troubles.note(folder, (UNLISTED, want), error, Instant::now());
             return;
         }
         self.troubles.clear(&folder);

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use super::os_text::escaped_path;
+
 /// One word of a command line.
 pub(crate) fn word(path: &Path) -> String {
     let bytes = path.as_os_str().as_encoded_bytes();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+:@%=,".contains(byte);
     match path.to_str() {
         Some(text) if bytes.iter().all(is_plain) && !bytes.is_empty() => text.to_owned(),
-        Some(text)
-            if !text.chars().any(char::is_control) && text == crate::model::os_text::escaped_path(path) =>
-        {
+        Some(text) if !text.chars().any(char::is_control) && text == escaped_path(path) => {
             format!("'{}'", text.replace('\'', r"'\''"))
         }
         _ => {
