@@ -30,7 +30,7 @@ use crate::model::job_id::JobId;
 use crate::model::os_text::OsText;
 use crate::model::pattern::Values;
 use crate::model::rule::{OnSuccess, Rule};
-use crate::store::{LedgerOutcome, LedgerRow};
+use crate::store::{LedgerOutcome, LedgerRow, StoreError};
 use crate::telemetry::events;
 use crate::watch::companion;
 use crate::watch::{Answer, Offer};
@@ -170,7 +170,7 @@ fn refuse_halted(shared: &Shared, wanted: &[Wanted], jobs: &mut [Result<Job, Tro
 }
 
 /// From here on another name of the file is none of its own. Of two that are claimed at once, such as by two names of their folder, the
-/// first to begin goes on.
+/// first to begin goes on. A kept file may have had a job since it was offered: an operator may have had it ingested.
 fn enter(shared: &Shared, want: &Wanted, job: Job) -> Result<Job, Trouble> {
     let (taken, offer) = (&shared.claims.taken, &want.offer);
     let other = match (taken.begin(&job), offer.names) {
@@ -181,9 +181,13 @@ fn enter(shared: &Shared, want: &Wanted, job: Job) -> Result<Job, Trouble> {
         // An operator may have it once more, but not while its job is at it.
         (None, None) => taken.unfinished(&shared.store, &offer.path, &offer.identity, u64::MAX, Some(job.id)),
     };
-    let refused = match other {
-        Ok(None) => return Ok(job),
-        Ok(Some(other)) => Trouble::new(
+    let refused = match other.and_then(|other| Ok((other, kept_by(shared, want, &job)?))) {
+        Ok((None, None)) => return Ok(job),
+        Ok((None, Some(other))) => {
+            let message = format!("job {other} has it as it is");
+            Trouble::new(FaultKind::Transient, message, Some("`landfall show` tells how far that job is"))
+        }
+        Ok((Some(other), _)) => Trouble::new(
             FaultKind::Transient,
             other.told(),
             Some("`landfall show` tells how far that job is"),
@@ -192,6 +196,15 @@ fn enter(shared: &Shared, want: &Wanted, job: Job) -> Result<Job, Trouble> {
     };
     taken.leave(&job);
     Err(refused)
+}
+
+/// The job that has a kept file as it is, unless an operator names it.
+fn kept_by(shared: &Shared, want: &Wanted, job: &Job) -> Result<Option<JobId>, StoreError> {
+    let is_by_hand = want.offer.complete_by == Some(CompleteBy::Command);
+    if is_by_hand || job.source.claimed.is_some() {
+        return Ok(None);
+    }
+    shared.store.kept(&job.source.path, &want.offer.identity)
 }
 
 /// The job for a file, before anything is written down. Its claim folder is ours first, so that the row can say which it is; `held` is that
