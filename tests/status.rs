@@ -64,6 +64,26 @@ fn jobs_that_failed_a_disk_without_room_and_a_wrong_configuration_are_told_with_
 }
 
 #[test]
+fn a_pause_is_told_with_what_ends_it_and_a_late_file_needs_somebody() {
+    let world = World::new("ready = { strategy = 'marker', marker = '{name}.done', late_after = '10ms' }");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.landfall(&["pause", "--all"]).done();
+    assert_eq!(about(&json(&world, 0)), [""; 0], "it was asked for");
+    world.landfall(&["status"]).done().says(&["paused     everything was paused by", "landfall resume --all"]);
+    world.move_in("in/a.txt", lines(3));
+    service.wait_for_log("waits longer than `ready.late_after`");
+    assert_eq!(about(&json(&world, 1)), ["late"]);
+    world.landfall(&["status"]).ends_with(1).says(&["a file is late", "in/a.txt", "landfall explain"]);
+    world.landfall(&["resume", "--all"]).done();
+    world.write("in/a.txt.done", "");
+    service.wait_for(&world, "out/a.main");
+    let status = json(&world, 0);
+    assert_eq!((about(&status), status["paused"].as_array().map(Vec::len)), (vec![], Some(0)));
+    service.stop();
+}
+
+#[test]
 fn completions_and_manual_pages_know_every_command() {
     let world = World::new("");
     let help = world.landfall(&["--help"]).done().stdout;

@@ -133,7 +133,7 @@ impl Found {
                 age(seen.first_seen_at),
                 age(seen.still_since),
                 seen.next_look_at
-                    .map_or_else(String::new, |at| format!(", looked at again in {}", age_until(now, at)))
+                    .map_or_else(String::new, |at| format!(", looked at again in {} at the latest", age_until(now, at)))
             ));
             let sizes: Vec<_> = seen
                 .sizes
@@ -149,7 +149,9 @@ impl Found {
         if let Some((path, reason)) = &self.folder_note {
             lines.push(format!("its folder {path}: {}", view::printable(reason.as_bytes(), usize::MAX)));
         }
-        for (key, path, kind) in &self.companions {
+        // Those of a file that a job took went with it.
+        let companions = self.companions.iter().filter(|_| !(self.is_gone && !self.jobs.is_empty()));
+        for (key, path, kind) in companions {
             let there = match kind {
                 Ok(Some(Kind::File)) => "is there".to_owned(),
                 Ok(Some(kind)) => format!("is {kind}, and only a regular file counts"),

@@ -313,6 +313,9 @@ fn print_text(
                 )?;
             }
             None if product.is_some() => {}
+            None if is_hidden(path) => {
+                writeln!(out, "  no rule: hidden files, whose names begin with a dot, are never taken")?;
+            }
             None => {
                 writeln!(out, "  no rule: no pattern fits; `landfall rules` lists them")?;
             }
@@ -325,6 +328,10 @@ fn print_text(
         writeln!(out, "  as a shadow: {line}")?;
     }
     Ok(())
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn print_json(

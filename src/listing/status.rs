@@ -8,10 +8,11 @@ use serde::Serialize;
 use super::disks::{self, Disk};
 use super::{Stop, service_word};
 use crate::config;
-use crate::engine::{Door, JobFilter};
+use crate::engine::{Door, FileWaiting, JobFilter};
 use crate::model::amount;
 use crate::model::configuration::ConfigurationState;
 use crate::model::fault::WaitsFor;
+use crate::model::halts::Pause;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
@@ -29,6 +30,8 @@ pub(crate) struct Status {
     /// How many are listed, by state.
     pub(crate) jobs: BTreeMap<&'static str, u64>,
     pub(crate) files_waiting: u64,
+    /// What an operator paused as a whole. It was asked for, and needs no attention.
+    pub(crate) paused: Vec<Pause>,
     pub(crate) disks: Vec<Disk>,
     /// None: all is well.
     pub(crate) attention: Vec<Attention>,
@@ -37,7 +40,8 @@ pub(crate) struct Status {
 /// What somebody should look at.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Attention {
-    /// In a word: `service`, `configuration`, `disk`, `folder`, `rule_stopped`, `sequence_stopped`, `failed`, `refused`, or what jobs wait for.
+    /// In a word: `service`, `configuration`, `disk`, `folder`, `rule_stopped`, `sequence_stopped`, `late` (files), `unreadable` (files),
+    /// `failed`, `refused`, or what jobs wait for.
     pub(crate) about: &'static str,
     pub(crate) message: String,
     pub(crate) hint: String,
@@ -74,6 +78,7 @@ pub(crate) fn of(
         rules: settings.rules.iter().filter(|rule| rule.is_base()).count(),
         jobs: BTreeMap::new(),
         files_waiting: 0,
+        paused: Vec::new(),
         disks: disks::look(settings),
         attention: Vec::new(),
     };
@@ -93,24 +98,48 @@ pub(crate) fn of(
             let hint = format!("mend what is wrong, then `landfall resume --rule {rule}`");
             Attention { job: Some(failed.last), ..Attention::new("rule_stopped", message, &hint) }
         }));
-        status.attention.extend(halts.sequences.iter().map(|(id, stop)| {
-            let hint = format!(
-                "mend what is wrong, then `landfall retry {id}`; `landfall abandon` goes on without it"
-            );
-            Attention { job: Some(*id), ..Attention::new("sequence_stopped", stop.told(*id), &hint) }
-        }));
-        for file in door.files_waiting() {
-            let file = file?;
-            if !watch::is_of_folder(&file.reason) {
-                status.files_waiting += 1;
-            } else if !watch::is_mere_note(&file.reason) {
-                let message = format!("{}: {}", file.path, file.reason);
-                status.attention.push(Attention::new("folder", message, "`landfall check` says what to do"));
-            }
-        }
+    /// In a word: `service`, `configuration`, `disk`, `folder`, `rule_stopped`, `sequence_stopped`, `late` (files), `unreadable` (files),
+    /// `failed`, `refused`, or what jobs wait for.
         count_jobs(&mut status, door, since)?;
     }
     Ok(status)
+}
+
+fn count_files(status: &mut Status, door: &dyn Door) -> Result<(), Stop> {
+    let mut late = None;
+    let mut unreadable = None;
+    for file in door.files_waiting() {
+        let file = file?;
+        if watch::is_of_folder(&file.reason) {
+            if !watch::is_mere_note(&file.reason) {
+                let message = format!("{}: {}", file.path, file.reason);
+                status.attention.push(Attention::new("folder", message, "`landfall check` says what to do"));
+            }
+            continue;
+        }
+        status.files_waiting += 1;
+        let kind = match file.reason.as_str() {
+            reason if watch::is_late(reason) => &mut late,
+            reason if watch::is_unreadable(reason) => &mut unreadable,
+            _ => continue,
+        };
+        let (count, _) = kind.get_or_insert((0_u64, file));
+        *count += 1;
+    }
+    let told = |(count, file): (u64, FileWaiting), one: &str, more: &str| {
+        let what = if count == 1 { one.to_owned() } else { format!("{count} {more}, one of them") };
+        let hint = format!("`landfall explain {}` says more", file.path);
+        (format!("{what}: {}: {}", file.path, file.reason), hint)
+    };
+    if let Some(late) = late {
+        let (message, hint) = told(late, "a file is late", "files are late");
+        status.attention.push(Attention::new("late", message, &hint));
+    }
+    if let Some(unreadable) = unreadable {
+        let (message, hint) = told(unreadable, "a file cannot be read", "files cannot be read");
+        status.attention.push(Attention::new("unreadable", message, &hint));
+    }
+    Ok(())
 }
 
 fn of_configuration(state: &ConfigurationState) -> Option<Attention> {

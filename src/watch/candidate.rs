@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::look::LATE;
 use super::ready::Proof;
 use crate::clock;
 use crate::model::complete_by::CompleteBy;
@@ -228,7 +229,7 @@ impl Candidate {
 
     /// Why it waits, for a list.
     pub(super) fn told_reason(&self) -> String {
-        let late = if self.is_late { " (late: longer than `ready.late_after`)" } else { "" };
+        let late = if self.is_late { LATE } else { "" };
         format!("{}{late}", self.named_reason())
     }
 

@@ -13,7 +13,7 @@ use super::beside::half_beside;
 use super::candidate::{Candidate, Phase, Reason, writer_pause};
 use super::kept_reader::Kept;
 use super::links::Sought;
-use super::look::has_writer;
+use super::look::{UNREADABLE, has_writer};
 use super::message::{Sign, sign_of_rename};
 use super::offer::Answer;
 use super::probe::{Examined, Manner, examine_by};
@@ -39,7 +39,8 @@ const NO_MARKER: Reason = Cow::Borrowed("for its marker");
 const TOTALS_WRITER: Reason = Cow::Borrowed("somebody has its totals open for writing");
 const CHECKSUM_WRITER: Reason = Cow::Borrowed("somebody has its checksum open for writing");
 const IS_EMPTY: Reason = Cow::Borrowed("it is empty (`ready.empty`)");
-const STALE_MARKER: Reason = Cow::Borrowed("its marker is older than the file");
+const STALE_MARKER: Reason =
+    Cow::Borrowed("its marker is older than the file: it counts once it is written again (`touch` will do)");
 const MARKER_OF_OTHERS: Reason = Cow::Borrowed(
     "for the next marker of its folder: it came, or was changed (other rights or names count, too), after the one that is there; \
      if it is of that one's batch, `touch` that one",
@@ -127,7 +128,7 @@ impl Watcher {
             Ok(Some(identity)) if self.is_led_to(path) => identity,
             Ok(_) => return false,
             Err(error) => {
-                self.troubles.note(path.to_owned(), ("cannot be read", Want::Read), &error, now);
+                self.troubles.note(path.to_owned(), (UNREADABLE, Want::Read), &error, now);
                 return true;
             }
         };

@@ -58,6 +58,21 @@ pub(super) const BLIND: &str = "whether somebody still writes a file here cannot
 pub(super) const MISSING: &str = "the folder is not there yet";
 pub(super) const UNLISTED: &str = "the folder cannot be read";
 
+/// What follows the reason of a file that waits for longer than its rule has it.
+pub(super) const LATE: &str = " (late: longer than `ready.late_after`)";
+/// What the reason of a file begins with that cannot be looked at.
+pub(super) const UNREADABLE: &str = "cannot be read";
+
+/// Whether a file is late that waits for this.
+pub(crate) fn is_late(reason: &str) -> bool {
+    reason.ends_with(LATE)
+}
+
+/// Whether a file cannot be looked at of which this is told.
+pub(crate) fn is_unreadable(reason: &str) -> bool {
+    reason.starts_with(UNREADABLE)
+}
+
 /// Whether this, which is told among the reasons of waiting files, is told of a folder: no file is known that waits for it.
 pub(crate) fn is_of_folder(reason: &str) -> bool {
     is_mere_note(reason) || reason == MISSING || reason.starts_with(UNLISTED)
