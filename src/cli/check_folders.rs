@@ -276,7 +276,16 @@ impl About<'_> {
 
     /// A folder that only the service's user may write in: nothing is put into another one.
     fn lack_of_own(&self, folder: &Path) -> Option<Lack> {
-        let found = fs::metadata(folder).ok()?; // it is made when it is needed
+        let found = fs::symlink_metadata(folder).ok()?; // it is made when it is needed
+        if !found.is_dir() {
+            // A sender can put a link there. A command that changes rights would follow it.
+            return Some(Lack {
+                at: folder.to_owned(),
+                what: format!("{} is a symbolic link, or no folder", escaped_path(folder)),
+                then: NOT_INTO,
+                how: "move what lies there to another place, and find who put it there".to_owned(),
+            });
+        }
         let user = check_rights::service_user(&self.settings.service.data_dir);
         let what = check_rights::not_own(&found, user)?;
         let is_foreign = check_rights::access(&found).is_some_and(|(_, owner, _)| owner != user);

@@ -153,7 +153,11 @@ pub(super) fn take_over(path: &Path) -> io::Result<Reach> {
     if is_ours && found.st_mode & 0o022 == 0 {
         return Ok(Reach::None);
     }
-    let file = open_source(path)?;
+    let file = match open_source(path) {
+        // Who may not read it may not take it over either.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_ours => return Ok(Reach::Owned),
+        opened => opened?,
+    };
     let taken = if is_ours { Ok(()) } else { rustix::fs::fchown(&file, Some(own), None).map_err(Into::into) };
     // Behind the change of owner, which takes the rights away by which it would run as us.
     match taken.and_then(|()| set_mode(&file, found.st_mode & 0o755)) {

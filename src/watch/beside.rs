@@ -47,7 +47,7 @@ impl Beside {
 }
 
 /// What lacks of totals or a checksum that are there in part: their sender may have no name for them while they are written, and writers on
-/// other machines are not seen. One that cannot be read is told by who takes the file.
+/// other machines are not seen. One that may not be read would have to be mended where its sender cannot reach it.
 pub(super) fn half_beside(
     file: &Path,
     identity: &FileIdentity,
@@ -59,13 +59,25 @@ pub(super) fn half_beside(
         ("checksum", &ready.checksum, &companions.checksum, "it"),
     ];
     named.into_iter().find_map(|(key, template, place, it)| {
-        let mut text = Vec::new();
-        durable_fs::open_source(place.as_deref()?).ok()?.take(READ_BYTES_MAX).read_to_end(&mut text).ok()?;
+        let place = place.as_deref()?;
+        let text = match read(place) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Some(Cow::Owned(told(&format!("its {key} cannot be read"), place, &error)));
+            }
+            Err(_) => return None, // it is told by who takes the file
+        };
         let lacks = (content.breaks_off)((key, template.as_deref()?), &text, file.file_name()?);
         let unfit = || if key == "checksum" { (known.unfit)(file, identity, &text) } else { None };
         let lacks = lacks.or_else(unfit)?;
         Some(Cow::Owned(format!("for the rest of its {key}: {it} {lacks}")))
     })
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    durable_fs::open_source(path)?.take(READ_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 impl Watcher {
