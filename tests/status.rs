@@ -70,7 +70,10 @@ fn a_pause_is_told_with_what_ends_it_and_a_late_file_needs_somebody() {
     service.wait_until_it_watches();
     world.landfall(&["pause", "--all"]).done();
     assert_eq!(about(&json(&world, 0)), [""; 0], "it was asked for");
-    world.landfall(&["status"]).done().says(&["paused     everything was paused by", "landfall resume --all"]);
+    world
+        .landfall(&["status"])
+        .done()
+        .says(&["paused     everything was paused by", "landfall resume --all"]);
     world.move_in("in/a.txt", lines(3));
     service.wait_for_log("waits longer than `ready.late_after`");
     assert_eq!(about(&json(&world, 1)), ["late"]);

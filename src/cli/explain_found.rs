@@ -132,8 +132,10 @@ impl Found {
                 age(seen.reason_since),
                 age(seen.first_seen_at),
                 age(seen.still_since),
-                seen.next_look_at
-                    .map_or_else(String::new, |at| format!(", looked at again in {} at the latest", age_until(now, at)))
+                seen.next_look_at.map_or_else(String::new, |at| format!(
+                    ", looked at again in {} at the latest",
+                    age_until(now, at)
+                ))
             ));
             let sizes: Vec<_> = seen
                 .sizes

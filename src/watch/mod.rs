@@ -61,7 +61,8 @@ pub(crate) use bell::Bell;
 pub(crate) use handle::Watch;
 pub(crate) use kept_reader::Kept;
 pub(crate) use look::{
-    blind_spot, is_blind, is_late, is_mere_note, is_of_folder, is_unreadable, is_written, look_at, may_have_writer,
+    blind_spot, is_blind, is_late, is_mere_note, is_of_folder, is_unreadable, is_written, look_at,
+    may_have_writer,
 };
 pub(crate) use offer::{Answer, Content, Offer, Outlets};
 pub(crate) use watcher::{Known, OtherName, WentAway};
