@@ -63,7 +63,12 @@ pub(super) fn half_beside(
         let text = match read(place) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Some(Cow::Owned(told(&format!("its {key} cannot be read"), place, &error)));
+                return Some(Cow::Owned(told(
+                    &format!("its {key} cannot be read"),
+                    place,
+                    Want::Read,
+                    &error,
+                )));
             }
             Err(_) => return None, // it is told by who takes the file
         };
