@@ -98,8 +98,14 @@ pub(crate) fn of(
             let hint = format!("mend what is wrong, then `landfall resume --rule {rule}`");
             Attention { job: Some(failed.last), ..Attention::new("rule_stopped", message, &hint) }
         }));
-    /// In a word: `service`, `configuration`, `disk`, `folder`, `rule_stopped`, `sequence_stopped`, `late` (files), `unreadable` (files),
-    /// `failed`, `refused`, or what jobs wait for.
+        status.attention.extend(halts.sequences.iter().map(|(id, stop)| {
+            let hint = format!(
+                "mend what is wrong, then `landfall retry {id}`; `landfall abandon` goes on without it"
+            );
+            Attention { job: Some(*id), ..Attention::new("sequence_stopped", stop.told(*id), &hint) }
+        }));
+        status.paused = halts.pauses;
+        count_files(&mut status, door)?;
         count_jobs(&mut status, door, since)?;
     }
     Ok(status)
