@@ -152,7 +152,7 @@ impl Found {
             lines.push(format!("its folder {path}: {}", view::printable(reason.as_bytes(), usize::MAX)));
         }
         // Those of a file that a job took went with it.
-        let companions = self.companions.iter().filter(|_| !(self.is_gone && !self.jobs.is_empty()));
+        let companions = self.companions.iter().filter(|_| !self.is_gone || self.jobs.is_empty());
         for (key, path, kind) in companions {
             let there = match kind {
                 Ok(Some(Kind::File)) => "is there".to_owned(),

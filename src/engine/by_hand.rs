@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn a_file_is_watched_by_the_real_name_of_a_folder_that_a_rule_names_by_a_link() {
         let world = World::new();
-        std::fs::rename(world.path("in"), world.path("moved")).expect("renames");
+        durable_fs::rename_no_replace(&world.path("in"), &world.path("moved")).expect("renames");
         std::os::unix::fs::symlink(world.path("moved"), world.path("in")).expect("links");
         let real = world.path("moved").canonicalize().expect("is there");
         assert!(is_watched(&rules(&world, Mode::Live), &real.join("pay.txt")));

@@ -252,13 +252,13 @@ mod tests {
         kept.source.claimed = None;
         kept.source.claim_folder = durable_fs::folder_identity(&mount).expect("looks");
         assert_eq!(place(&kept).expect("decided"), Place::Here);
-        fs::rename(&mount, &aside).expect("is unmounted");
+        durable_fs::rename_no_replace(&mount, &aside).expect("is unmounted");
         fs::create_dir(&mount).expect("makes");
         assert_eq!(place(&kept).expect("decided"), Place::OutOfReach(mount.as_path().into()));
         let trouble = open_source(&kept).expect_err("it is away");
         assert_eq!(trouble.error.kind, FaultKind::Storage, "{}", trouble.error);
         fs::remove_dir(&mount).expect("removes");
-        fs::rename(&aside, &mount).expect("is mounted again");
+        durable_fs::rename_no_replace(&aside, &mount).expect("is mounted again");
         assert_eq!(place(&kept).expect("decided"), Place::Here);
         durable_fs::remove_file(&file).expect("removes");
         assert_eq!(place(&kept).expect("decided"), Place::Changed, "its own folder says that it is gone");

@@ -91,7 +91,7 @@ impl Watcher {
         } else if matches!(sign, Sign::Appeared | Sign::MovedIn) {
             match durable_fs::identity_at(path) {
                 Ok(Some(identity)) => self.strangers.note(path.to_owned(), &identity),
-                Ok(None) if sign == Sign::Appeared => self.strangers.note_unseen(path.to_owned()),
+                Ok(None) if sign == Sign::Appeared => self.strangers.note_unseen(path),
                 Ok(None) | Err(_) => {}
             }
         }

@@ -71,7 +71,7 @@ impl Strangers {
     }
 
     /// Takes note of a name that no rule takes and that is gone already.
-    pub(super) fn note_unseen(&mut self, name: PathBuf) {
+    pub(super) fn note_unseen(&mut self, name: &Path) {
         self.unseen.note(name);
     }
 
@@ -113,15 +113,15 @@ impl Strangers {
 }
 
 impl Unseen {
-    fn note(&mut self, name: PathBuf) {
+    fn note(&mut self, name: &Path) {
         if self.names.len() >= STRANGERS_MAX {
             *self = Self::default();
         }
-        if !self.names.insert(name.clone()) {
+        if !self.names.insert(name.to_owned()) {
             return;
         }
-        for target in targets(&name) {
-            self.by_target.entry(target.to_owned()).or_default().push(name.clone());
+        for target in targets(name) {
+            self.by_target.entry(target.to_owned()).or_default().push(name.to_owned());
         }
     }
 
@@ -193,7 +193,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         let renamed = |appeared: &str, gone: &str, candidate: &str| {
             let mut strangers = Strangers::default();
-            strangers.note_unseen(at(appeared));
+            strangers.note_unseen(&at(appeared));
             strangers.gone(&at(gone));
             let found = strangers.renamed_to(&at(candidate), &file(1));
             assert_eq!(strangers.renamed_to(&at(candidate), &file(2)), None, "it counts once");
@@ -217,8 +217,8 @@ mod tests {
         for first in 0..senders.len() {
             let mut strangers = Strangers::default();
             for sender in senders {
-                strangers.note_unseen(at(sender, "pay.csv.part"));
-                strangers.note_unseen(at(sender, "pay.csv.part"));
+                strangers.note_unseen(&at(sender, "pay.csv.part"));
+                strangers.note_unseen(&at(sender, "pay.csv.part"));
             }
             for sender in senders.iter().cycle().skip(first).take(senders.len()) {
                 let found = strangers.renamed_to(&at(sender, "pay.csv"), &file(1));
@@ -227,8 +227,8 @@ mod tests {
             assert!(strangers.unseen.by_target.is_empty() && strangers.unseen.names.is_empty());
         }
         let mut strangers = Strangers::default();
-        strangers.note_unseen(at("acme", "pay.csv.part"));
-        strangers.note_unseen(at("globex", "pay.csv.part"));
+        strangers.note_unseen(&at("acme", "pay.csv.part"));
+        strangers.note_unseen(&at("globex", "pay.csv.part"));
         strangers.gone(&at("globex", "pay.csv.part"));
         let found = strangers.renamed_to(&at("acme", "pay.csv"), &file(1));
         assert_eq!(found, Some(at("acme", "pay.csv.part")), "what went elsewhere takes nothing along");
