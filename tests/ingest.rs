@@ -157,7 +157,9 @@ fn interrupted(world: &World, files: &str) -> (String, String) {
 fn who_interrupts_an_ingest_beside_a_service_is_told_that_the_job_goes_on_there_and_what_was_not_begun() {
     let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
     world.write_gate();
-    ["a.txt", "b.txt", "c.txt"].iter().for_each(|name| drop(world.write(name, lines(3000))));
+    for name in ["a.txt", "b.txt", "c.txt"] {
+        world.write(name, lines(3000));
+    }
     let mut service = world.start();
     service.wait_until_it_watches();
     let (told, id) = interrupted(&world, "a.txt b.txt c.txt");
@@ -181,7 +183,9 @@ fn who_interrupts_an_ingest_beside_a_service_is_told_that_the_job_goes_on_there_
 fn who_interrupts_an_ingest_by_itself_is_told_what_became_of_the_job_and_what_goes_on_with_it() {
     let world = World::new("pipeline = [{ step = \"exec\", command = [\"./gate\"] }]");
     world.write_gate();
-    ["a.txt", "b.txt"].iter().for_each(|name| drop(world.write(name, lines(3000))));
+    for name in ["a.txt", "b.txt"] {
+        world.write(name, lines(3000));
+    }
     let (told, id) = interrupted(&world, "a.txt b.txt");
     let not_done = format!("job {id} is not done");
     for words in [not_done.as_str(), "goes on with it", "not begun: ", "b.txt", "exit 1"] {
