@@ -106,7 +106,7 @@ fn jobs_go_one_after_another_in_the_rules_order_over_a_kill_while_another_rule_g
     wait_until_behind(&mut service, &world, "a.txt", "m.txt", "has begun");
     world.write("go", "");
     // Each has a program of its own to start.
-    service.wait_until_within(Duration::from_secs(180), "the last one is done", || {
+    service.wait_until_within(Duration::from_mins(3), "the last one is done", || {
         job_of(&world, "z.txt").filter(|job| job["state"] == "completed")
     });
     service.stop();
