@@ -134,6 +134,35 @@ fn an_adoption_of_many_files_that_is_killed_has_each_or_has_it_not_and_the_next_
     assert_eq!((world.files("out"), world.jobs().len()), (vec!["new".to_owned()], 1));
 }
 
+/// The totals of the version before stay beside it. They neither fail the next one nor let a part of it pass.
+#[test]
+fn the_next_version_of_a_kept_file_waits_for_totals_of_its_own() {
+    let world = World::new(KEEPS_WITH_TOTALS);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.write("first.ctl", r#"{ "records": 2 }"#);
+    world.sh("mv first.ctl in/pay.txt.ctl");
+    world.move_in("in/pay.txt", "1\n2\n");
+    service.wait_for(&world, "out/pay.txt");
+    for restarts in [false, true] {
+        world.move_in("in/pay.txt", if restarts { "5\n6\n" } else { "3\n4\n" }); // as many
+        if restarts {
+            service.stop();
+            service = world.start();
+        }
+        service.wait_until("it waits", || {
+            let waiting = world.json(&["jobs", "--json"])["files_waiting"].to_string();
+            waiting.contains("what lies there was for an earlier version").then_some(())
+        });
+    }
+    assert_eq!(world.files("out").len(), 1, "{:?}", world.files("out"));
+    world.write("new.ctl", r#"{ "records": 2 }"#);
+    world.sh("mv new.ctl in/pay.txt.ctl");
+    service.wait_for(&world, "out/pay-1.txt");
+    assert_eq!(world.text("out/pay-1.txt"), "5\n6\n");
+    service.stop();
+}
+
 /// What its totals say is mended before each is tried again.
 #[test]
 fn a_failed_job_of_a_file_that_got_other_rights_or_names_has_it_when_it_is_tried_again() {

@@ -17,7 +17,7 @@ use crate::model::job::Job;
 use crate::model::job_state::JobEvent;
 use crate::model::os_text::OsText;
 use crate::model::rule::{ArchiveOwner, OnSuccess};
-use crate::store::{ArchivedFile, ArchivedRow, LedgerOutcome, LedgerRow};
+use crate::store::{ArchivedFile, ArchivedRow, LedgerOutcome, LedgerRow, Marked};
 use crate::telemetry::events;
 
 /// What file systems differ in when they keep a time.
@@ -126,6 +126,11 @@ pub(super) fn end(shared: &Shared, rule: &ReadyRule, mut job: Job) -> Result<(),
     let kept = job.source.retire && rule.rule.source.on_success == OnSuccess::Keep;
     let mut changes = shared.store.change();
     changes.job(&job).ledger(&row, kept).forget_work(job.id);
+    // What it came with stays beside it, and is not for what its sender writes there next.
+    let stays = job.source.claimed.is_none() && job.source.lies_at.is_none();
+    for companion in job.source.companions.iter().filter(|companion| stays && !companion.is_of_folder) {
+        changes.marked(&job.source.path, &Marked::new(companion.identity, clock::now()));
+    }
     if let Some(archived) = archived(rule, &job) {
         shared.claims.late_writes.watch(&job);
         changes.archived(&archived);

@@ -1,5 +1,6 @@
 //! Files that the marker of their folder stood for before they were taken, or that were given back since: known across restarts, however
-//! often their names elsewhere or their rights changed meanwhile.
+//! often their names elsewhere or their rights changed meanwhile. Likewise, under the path of a file that stays where it lies, the totals
+//! and the checksum that it came with.
 
 use std::sync::atomic::Ordering;
 

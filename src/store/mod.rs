@@ -22,7 +22,7 @@
 //! w inode size mtime ctime device  job          (the kept file of this identity is known)
 //! K digest(path) size mtime ctime  job          (the same, where its numbers are others now)
 //! n inode size mtime               OtherNames
-//! M digest(path) size mtime        Marked: the marker of its folder stood for this file
+//! M digest(path) size mtime        Marked: the marker of its folder stood for it, or it was beside a kept one
 //! p job                            Checkpoint
 //! i job                            Intent
 //! f job position                   failed records from this position on

@@ -103,6 +103,12 @@ impl Watcher {
                 (Some(Beside::File(identity)), Some(reason)) if identity.size == 0 => {
                     Cow::Owned(format!("{reason}: it is empty yet"))
                 }
+                // It stays beside a file that stays, and says nothing of another version.
+                (Some(Beside::File(identity)), Some(reason))
+                    if (self.links.known.was_marked)(path, &identity).is_some() =>
+                {
+                    Cow::Owned(format!("{reason}: what lies there was for an earlier version of it"))
+                }
                 (Some(Beside::File(identity)), _) => {
                     *seen = Some(identity);
                     continue;
