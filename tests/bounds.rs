@@ -269,7 +269,7 @@ fn armor_that_goes_on_as_a_hole_is_refused_and_not_held() {
     assert!(peak < PEAK_BYTES_MAX, "{} MB", peak >> 20);
 }
 
-/// Each line would have all before it read again, which takes minutes; as it is, some seconds of a slow machine in all.
+/// Each line would have all before it read again.
 #[test]
 fn a_header_of_endless_recipients_is_refused_and_soon() {
     let world = world("records = { format = \"lines\" }");
