@@ -90,9 +90,9 @@ fn a_file_that_is_named_is_ingested_retried_and_tried_out_under_its_override() {
         .landfall(&["ingest", "in/globex/b.txt", "--rule", "payments", "--dry-run"])
         .done()
         .says(&["odd/b.txt"]);
+    world.landfall(&["check", "--files"]).done().says(&["override for sender = \"globex\"", "odd/b.txt"]);
     world.landfall(&["ingest", "in/globex/b.txt", "--rule", "payments"]).done();
     assert_eq!(world.text("odd/b.txt"), lines(3).replace('\n', "\r\n"));
-    world.landfall(&["check", "--files"]).done().says(&["override for sender = \"globex\"", "odd/b.txt"]);
     let told = world.json(&["explain", "in/globex/b.txt", "--json"]);
     assert_eq!(named(&told["rules"], "payments")["override"]["keys"][1], "output.main.path", "{told}");
 }

@@ -65,7 +65,7 @@ fn jobs_that_failed_a_disk_without_room_and_a_wrong_configuration_are_told_with_
 
 #[test]
 fn a_pause_is_told_with_what_ends_it_and_a_late_file_needs_somebody() {
-    let world = World::new("ready = { strategy = 'marker', marker = '{name}.done', late_after = '10ms' }");
+    let world = World::new("ready = { strategy = 'marker', marker = '{name}.done', late_after = '1s' }");
     let mut service = world.start();
     service.wait_until_it_watches();
     world.landfall(&["pause", "--all"]).done();

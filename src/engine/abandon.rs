@@ -14,7 +14,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use super::handle::InHand;
-use super::retry::{check_reason, known, refuse};
+use super::retry::{known, refuse};
 use super::sequence;
 use super::shared::Shared;
 use super::taken::note_other_names;
@@ -42,7 +42,6 @@ pub(super) fn abandon(
     reason: &str,
     by: &str,
 ) -> Result<JobId, Trouble> {
-    check_reason(reason)?;
     check(&known(store, id)?)?; // else it may be long in other hands
     let end = || end(store, id, reason, by);
     let Some(shared) = stages else {

@@ -21,9 +21,6 @@ use crate::model::os_text::OsText;
 use crate::model::rule::Rule;
 use crate::store::{LedgerOutcome, LedgerRow, Store};
 
-/// Characters of a reason that an operator gives.
-const REASON_MAX: usize = 1000;
-
 /// Queues a failed, refused or held job again; its source will be taken out of quarantine. The caller tells the running engine, if there is one.
 pub(crate) fn retry<'r>(
     store: &Store,
@@ -356,18 +353,6 @@ pub(crate) fn accept_missing(store: &Store, id: JobId, by: &str) -> Result<Job, 
     store.change().intent(id, &intent).job(&job).apply()?;
     store.sync()?;
     Ok(job)
-}
-
-/// A reason that is kept says something, and is short enough to be shown.
-pub(super) fn check_reason(reason: &str) -> Result<(), Trouble> {
-    let problem = if reason.trim().is_empty() {
-        "the reason says nothing".to_owned()
-    } else if reason.chars().count() > REASON_MAX {
-        format!("the reason has more than {REASON_MAX} characters")
-    } else {
-        return Ok(());
-    };
-    Err(refuse(format!("{problem}; nothing was done"), "say why in a sentence: it stays in the history"))
 }
 
 pub(super) fn refuse(message: String, hint: &str) -> Trouble {

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::claims::random_tail;
-use super::retry::{check_reason, current_rule, known, refuse};
+use super::retry::{current_rule, known, refuse};
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
@@ -41,7 +41,6 @@ pub(super) fn give_up(
     reason: &str,
     by: &str,
 ) -> Result<JobId, Trouble> {
-    check_reason(reason)?;
     let how = Settled::Dropped { reason: reason.to_owned() };
     let done = || {
         let _deciding = store.settling();
