@@ -1,6 +1,7 @@
 //! Promise: outside its `window` a rule claims files and runs no job, over kills and reloads, and says until when; what runs when it closes
 //! finishes, or is put down with a checkpoint and goes on when it opens.
 #![cfg(unix)]
+#![allow(clippy::disallowed_methods, reason = "a test reads the wall clock as its user does")]
 
 mod support;
 

@@ -149,7 +149,9 @@ impl Test {
 
     /// Even where it is refused, or fails: its job may be retried.
     fn asked_for(&mut self, file: Option<usize>) {
-        file.into_iter().for_each(|file| *self.asked.entry(file).or_default() += 1);
+        if let Some(file) = file {
+            *self.asked.entry(file).or_default() += 1;
+        }
     }
 
     /// Which file a job is of.
