@@ -100,9 +100,9 @@ pub(crate) use rename::note_link;
 pub(crate) use rename::{
     forget_note, rename_no_replace, rename_replace, take_file, write_file, write_secret,
 };
+pub(crate) use rights::refusal;
 #[cfg(target_os = "linux")]
-pub(crate) use rights::{Writers, writers};
-pub(crate) use rights::{mount_for_us_alone, refusal};
+pub(crate) use rights::{Writers, mount_for_us_alone, writers};
 pub use rounds::FolderRound;
 pub(crate) use running_sign::RunningSign;
 pub(crate) use sameness::{
