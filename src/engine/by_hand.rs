@@ -64,10 +64,8 @@ mod tests {
     fn the_command_that_takes_a_file_names_it_and_its_rule() {
         let world = World::new();
         let job = world.job();
-        let expected = format!(
-            "`landfall ingest {} --rule payments` takes it as it is now",
-            crate::model::os_text::escaped_path(&world.source())
-        );
+        let file = shell::word(&world.source());
+        let expected = format!("`landfall ingest {file} --rule payments` takes it as it is now");
         assert_eq!(by_hand(&job), expected);
     }
 }

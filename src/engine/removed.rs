@@ -163,6 +163,7 @@ mod tests {
         forget_at(&world.shared, marked, rounds(&[(1, done)]), |_| true).expect("looks");
     }
 
+    #[cfg_attr(windows, ignore = "under Wine no folder is known again for sure once something in it changed")]
     #[test]
     fn a_kept_file_is_known_until_it_is_gone_and_another_one_may_have_its_identity() {
         let (world, job) = kept();
@@ -171,6 +172,7 @@ mod tests {
         assert!(!is_known_later(&world, &job));
     }
 
+    #[cfg_attr(windows, ignore = "under Wine no folder is known again for sure once something in it changed")]
     #[test]
     fn a_kept_file_that_was_renamed_is_known_until_the_watch_came_by_its_new_name() {
         let (world, job) = kept();
@@ -209,6 +211,7 @@ mod tests {
     }
 
     /// As over NFS, which numbers its device at each mount.
+    #[cfg_attr(windows, ignore = "under Wine no folder is known again for sure once something in it changed")]
     #[test]
     fn a_kept_file_that_is_gone_is_forgotten_though_its_device_has_another_number_now() {
         let (world, mut job) = kept();
