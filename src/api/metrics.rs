@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::config;
 use crate::engine::{Door, JobFilter};
 use crate::listing::{Stop, disks};
+use crate::model::deadline::DeadlineState;
 use crate::telemetry::metrics::METRICS;
 
 pub(super) const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,6 +38,8 @@ struct OfMount {
 #[derive(Default)]
 struct Counted {
     jobs: BTreeMap<OfState, u64>,
+    /// Those that are to be done by a time, and are not.
+    deadlines: BTreeMap<OfState, u64>,
     not_before: Option<Instant>,
 }
 
@@ -65,22 +68,36 @@ impl Scrapes {
         let begun = Instant::now();
         if counted.not_before.is_none_or(|not_before| begun >= not_before) {
             // A state that no job is in any more is told as 0, not left out.
-            counted.jobs.values_mut().for_each(|count| *count = 0);
+            let Counted { jobs, deadlines, .. } = &mut *counted;
+            jobs.values_mut().chain(deadlines.values_mut()).for_each(|count| *count = 0);
             for job in door.list(&JobFilter::default()) {
                 let job = job?;
+                let deadline = job.deadline.as_ref().map(|report| report.state);
+                let is_open =
+                    |state: &DeadlineState| !matches!(state, DeadlineState::Met | DeadlineState::Missed);
+                if let Some(state) = deadline.filter(is_open) {
+                    let of = OfState { state: state.word(), rule: job.rule.clone() };
+                    *deadlines.entry(of).or_default() += 1;
+                }
                 let of = OfState { state: job.state.get().as_str(), rule: job.rule };
-                *counted.jobs.entry(of).or_default() += 1;
+                *jobs.entry(of).or_default() += 1;
             }
             let pause = COUNT_EVERY.max(begun.elapsed() * COUNT_SHARE);
             counted.not_before = Some(Instant::now() + pause);
         }
-        let jobs = Family::<OfState, Gauge>::default();
-        for (of, count) in &counted.jobs {
-            jobs.get_or_create(of).set(count.cast_signed());
-        }
-        to.register("jobs", "Jobs that are listed, by rule and state", jobs);
+        to.register("jobs", "Jobs that are listed, by rule and state", family(&counted.jobs));
+        let about = "Jobs with a deadline that are not done, by rule and how they stand to it";
+        to.register("jobs_with_deadline", about, family(&counted.deadlines));
         Ok(())
     }
+}
+
+fn family(counts: &BTreeMap<OfState, u64>) -> Family<OfState, Gauge> {
+    let family = Family::<OfState, Gauge>::default();
+    for (of, count) in counts {
+        family.get_or_create(of).set(count.cast_signed());
+    }
+    family
 }
 
 fn register_files(door: &dyn Door, to: &mut Registry) -> Result<(), Stop> {

@@ -123,7 +123,7 @@ fn print_table(
     for job in jobs {
         let job = job?;
         *by_state.entry(job.state.get().as_str()).or_default() += 1;
-        let trouble = trouble_of(&job);
+        let trouble = deadline_of(&job) + &trouble_of(&job);
         let Job { id, state, rule, account, created_at, source, .. } = job;
         let (records, age) = (account.records_in, view::age(created_at, now));
         writeln!(
@@ -136,6 +136,12 @@ fn print_table(
     let states: Vec<_> = by_state.iter().map(|(state, count)| format!("{count} {state}")).collect();
     writeln!(out, "{all} {}: {}", if all == 1 { "job" } else { "jobs" }, states.join(", "))?;
     Ok(())
+}
+
+/// Whether its deadline is at risk, or has passed.
+fn deadline_of(job: &Job) -> String {
+    let report = job.deadline.as_ref().filter(|report| report.state.is_trouble());
+    report.map_or_else(String::new, |report| format!("  [deadline: {}]", report.state))
 }
 
 /// Why a job failed, or what it waits for; else whether half a file could have been taken for a whole one. `show` has all of it.

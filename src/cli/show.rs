@@ -10,6 +10,7 @@ use clap::Args;
 use super::check::counted;
 use super::view::{self, Stop};
 use crate::engine::Refusal;
+use crate::model::deadline::DeadlineReport;
 use crate::model::delivery::Delivery;
 use crate::model::job::Job;
 use crate::model::job_state::JobState;
@@ -148,7 +149,21 @@ fn print_delivery(out: &mut dyn Write, delivery: &Delivery) -> io::Result<()> {
     Ok(())
 }
 
+fn print_deadline(out: &mut dyn Write, report: &DeadlineReport) -> io::Result<()> {
+    write!(out, "deadline   {}: {}", view::moment(report.at), report.state)?;
+    if let Some(expected) = report.expected_at {
+        write!(out, ", expected at {}", view::moment(expected))?;
+    }
+    if !report.detail.is_empty() {
+        write!(out, "; {}", report.detail)?;
+    }
+    writeln!(out)
+}
+
 fn print_trouble(out: &mut dyn Write, job: &Job) -> io::Result<()> {
+    if let Some(report) = &job.deadline {
+        print_deadline(out, report)?;
+    }
     if let Some(waiting) = &job.waiting {
         let what = serde_json::to_value(waiting.waits_for)?;
         write!(out, "waiting    for {}", what.as_str().unwrap_or_default())?;

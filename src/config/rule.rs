@@ -18,14 +18,13 @@ use crate::model::rule::{
     Patterns, Publish, Ready, ReadyStrategy, Records, Rule, Sequence, Service, SourceEnd, TrustClose,
 };
 use crate::model::template::variables;
-use crate::model::window::{Window, WindowEnd};
+use crate::model::window::{DayTime, Window, WindowEnd};
 use crate::watch::companion::Companion;
-
-/// Keys that later versions bring.
-const LATER: &[&str] = &["deadline"];
 
 /// A window that is none, where the defaults have one.
 const ALWAYS: &str = "always";
+/// The same of a deadline.
+const NONE: &str = "none";
 
 /// Reads a rule that has inherited; what is wrong stands in the report, and in its place the rule has a default.
 pub(super) fn read(node: &Node, owner: &str, partial: bool, service: &Service, report: &Report) -> Rule {
@@ -83,6 +82,7 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
         sequence,
         follow_links: section.boolean("follow_links").unwrap_or(false),
         window: window(section),
+        deadline: deadline(section),
         priority: section.integer("priority", 1..=100).and_then(Priority::new).unwrap_or_default(),
         priority_when: priority_when::read(section),
         pace: pace::read(section),
@@ -112,7 +112,7 @@ fn read_body(node: &Node, section: &Section<'_>, identity: Identity, service: &S
         }
     }
     check_sequence(section, &rule);
-    section.finish(LATER);
+    section.finish(&[]);
     rule
 }
 
@@ -130,6 +130,12 @@ fn window(section: &Section<'_>) -> Option<Window> {
     let parsed = Window::parse(text, end);
     let refused = |Mistake { message, hint }| section.problem("window", message, hint);
     parsed.map_err(refused).ok()
+}
+
+fn deadline(section: &Section<'_>) -> Option<DayTime> {
+    let text = section.text("deadline").filter(|text| *text != NONE)?;
+    let refused = |Mistake { message, hint }| section.problem("deadline", message, hint);
+    text.parse().map_err(refused).ok()
 }
 
 /// Deliveries of one key go in the order of their claims: a line in another order could wait for itself.

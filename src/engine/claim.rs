@@ -115,6 +115,7 @@ pub(super) fn claim(
         if let Ok(job) = job {
             delivery::enter(shared, &want.rule.rule, job);
             sequence::enter(shared, job);
+            shared.publishing.turns.next_due.note(job.due_at);
         }
     }
     shared.store.sync()?;
@@ -251,11 +252,14 @@ fn new_job(
         retire: want.retire,
         ..Source::found(want.offer.path.clone(), want.offer.identity)
     };
+    let now = clock::now();
+    let by_hand = want.offer.complete_by == Some(CompleteBy::Command);
     Ok(Job {
         vars: want.offer.vars.clone(),
+        due_at: rule.due(now, by_hand),
         priority: rule.priority_for(want.offer.identity.size),
         workers_max: rule.pace.job_workers_max,
-        ..Job::queued(id, &rule.name, &want.rule.hash, source, clock::now())
+        ..Job::queued(id, &rule.name, &want.rule.hash, source, now)
     })
 }
 

@@ -14,7 +14,7 @@ use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::taken::TakenFiles;
 use super::trouble::Trouble;
-use super::{claim, halts, hours, paces, recover, retry};
+use super::{claim, deadlines, halts, hours, paces, recover, retry};
 use crate::durable_fs;
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::halts::Halts;
@@ -134,17 +134,12 @@ impl Engine {
             // A store that cannot be read says so for what it is asked next.
             settling::tell(&self.store().settlements(job.id).unwrap_or_default(), &mut job);
         }
-        if job.state != JobState::Running {
-            return job;
+        if job.state == JobState::Running
+            && let Some(stages) = self.stages()
+        {
+            tell_progress(stages, &mut job);
         }
-        if let Some(run) = self.stages().and_then(|stages| stages.dispatch.run(job.id)) {
-            run.copy_progress(&mut job);
-            run.copy_counts(&mut job);
-        }
-        let held_back = self.stages().filter(|_| job.waiting.is_none());
-        if let Some(held_back) = held_back.and_then(|stages| stages.dispatch.held_back(job.id)) {
-            paces::tell_waiting(&held_back, &mut job);
-        }
+        deadlines::tell(self.stages().map(AsRef::as_ref), &mut job);
         job
     }
 
@@ -173,6 +168,7 @@ impl Engine {
             retry::retry(&shared.store, taken, shared.rules.now().iter().map(AsRef::as_ref), id, by)
         })?;
         shared.publishing.names.release(id); // of one that was publishing
+        shared.publishing.turns.next_due.note(job.due_at);
         shared.dispatch.forget_back_off(id);
         shared.dispatch.queue(Stage::Load, &Owner::of(&job), id);
         Ok(id)
@@ -265,6 +261,18 @@ impl Engine {
         })?;
         shared.queue_claimed(&owner, id);
         Ok(id)
+    }
+}
+
+/// How far a running job is, and what holds it back.
+fn tell_progress(stages: &Shared, job: &mut Job) {
+    if let Some(run) = stages.dispatch.run(job.id) {
+        run.copy_progress(job);
+        run.copy_counts(job);
+    }
+    let held_back = if job.waiting.is_none() { stages.dispatch.held_back(job.id) } else { None };
+    if let Some(held_back) = held_back {
+        paces::tell_waiting(&held_back, job);
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
 use super::shared::Shared;
 use super::trouble::Trouble;
@@ -42,15 +41,15 @@ pub(super) fn wait_for(shared: &Shared, job: &Job) -> Result<Option<Duration>, T
     Ok(Some(until.map_or(LOOK_AGAIN, |until| left(now, until))))
 }
 
-/// The window that a job has to keep, and how it is now.
-pub(super) fn opening_for(rule: &Rule, job: &Job, now: Timestamp) -> Option<(Window, Opening)> {
-    let window = rule.window.filter(|_| job.source.complete_by != Some(CompleteBy::Command))?;
-    Some((window, window.at(now, &zone_of(rule))))
+/// The window that a job has to keep.
+pub(super) fn window_of(rule: &Rule, job: &Job) -> Option<Window> {
+    rule.window.filter(|_| job.source.complete_by != Some(CompleteBy::Command))
 }
 
-/// It was known when the configuration was read.
-pub(super) fn zone_of(rule: &Rule) -> TimeZone {
-    TimeZone::get(&rule.timezone).unwrap_or(TimeZone::UTC)
+/// The same, and how it is now.
+pub(super) fn opening_for(rule: &Rule, job: &Job, now: Timestamp) -> Option<(Window, Opening)> {
+    let window = window_of(rule, job)?;
+    Some((window, window.at(now, &rule.zone())))
 }
 
 /// Whether it is to finish although its window is closed: it ran, and was neither retried nor begun anew since.

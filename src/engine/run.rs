@@ -21,6 +21,7 @@ use super::large::{LargePermit, LargeSlices};
 use super::lock;
 use super::memory::Memory;
 use super::reach::Reach;
+use super::recent_pace::RecentPace;
 use super::rule_book::ReadyRule;
 use super::run_state::{Loaded, RunState};
 use super::schedule::Owner;
@@ -64,6 +65,8 @@ pub(super) struct Run {
     pub rule: Arc<ReadyRule>,
     pub queue: SliceQueue,
     pub progress: Arc<Progress>,
+    /// For its deadline.
+    pub recent: RecentPace,
     at_work: Arc<MemoryBudget>,
     large: Arc<LargeSlices>,
     /// As last written; the stages change it and write it.
@@ -94,8 +97,13 @@ impl Run {
         queue: SliceQueue,
         collector: Collector,
     ) -> Self {
+        let recent = match job.resumed_at_slice {
+            0 => RecentPace::from_start(Instant::now()),
+            _ => RecentPace::default(),
+        };
         Self {
             id: job.id,
+            recent,
             owner: Owner::of(&job),
             rule,
             queue,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::shared::Shared;
 use super::trouble::Trouble;
-use super::{delivery, sequence, watching, window_closing};
+use super::{deadlines, delivery, sequence, watching, window_closing};
 use crate::model::job_id::JobId;
 use crate::telemetry::events;
 
@@ -16,6 +16,7 @@ pub(super) const TICK: Duration = Duration::from_secs(10);
 /// The ticker's life. It asks nothing but the store: what looks at folders, which may hang, is done by [`super::care`].
 pub(super) fn tick(shared: &Arc<Shared>) {
     let mut last_read = HashMap::new();
+    let mut told = deadlines::Told::new();
     loop {
         let pause = hours_looked_at(shared).map_or(TICK, |next| next.min(TICK));
         if shared.stop.pause(pause) {
@@ -30,6 +31,9 @@ pub(super) fn tick(shared: &Arc<Shared>) {
         }
         if let Err(trouble) = sequence::look_at_those_in_front(shared) {
             tracing::warn!(error = %trouble.error, "jobs wait longer for the one before them in their sequence");
+        }
+        if let Err(trouble) = deadlines::look(shared, &mut told) {
+            tracing::warn!(error = %trouble.error, "deadlines are looked at again at the next tick");
         }
         watching::watch_owed(shared);
         tell_progress(shared, &mut last_read);

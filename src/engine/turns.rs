@@ -1,7 +1,9 @@
-//! What jobs wait for that is not their own: their turn in a sequence, and a window. For the stages to share.
+//! What jobs wait for that is not their own: their turn in a sequence, and a window; and by when they are to be done. For the stages to share.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+
+use jiff::Timestamp;
 
 use super::lock;
 use super::sequence_lines::{Behind, Has, Lines};
@@ -15,6 +17,7 @@ use crate::model::job_state::JobState;
 pub(super) struct Turns {
     pub sequences: SequenceBook,
     pub hours: HourBook,
+    pub next_due: NextDue,
 }
 
 /// The lines of all rules.
@@ -69,6 +72,39 @@ impl HourBook {
     }
 }
 
+/// The earliest deadline of unfinished jobs that has not been looked at, or an earlier moment. A start has looked at none.
+#[derive(Debug)]
+pub(super) struct NextDue {
+    next: Mutex<Option<Timestamp>>,
+}
+
+impl Default for NextDue {
+    fn default() -> Self {
+        Self { next: Mutex::new(Some(Timestamp::MIN)) }
+    }
+}
+
+impl NextDue {
+    /// A job is to be done by then, if by any time.
+    pub(super) fn note(&self, due: Option<Timestamp>) {
+        let mut next = lock(&self.next);
+        *next = match *next {
+            Some(next) => Some(due.map_or(next, |due| due.min(next))),
+            None => due,
+        };
+    }
+
+    /// True once of each: whoever asks looks at the jobs, and notes what is still to come.
+    pub(super) fn has_come(&self, now: Timestamp) -> bool {
+        lock(&self.next).take_if(|next| *next <= now).is_some()
+    }
+
+    /// Whoever was to look could not.
+    pub(super) fn look_again(&self) {
+        self.note(Some(Timestamp::MIN));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,6 +131,20 @@ mod tests {
         let waiting = second.waiting.expect("it waits");
         assert_eq!(waiting.waits_for, WaitsFor::Sequence);
         assert!(waiting.detail.contains(&first.id.to_string()) && waiting.detail.contains("comes first"));
+    }
+
+    #[test]
+    fn the_next_deadline_is_the_earliest_and_comes_once() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let due = NextDue::default();
+        assert!(due.has_come(at(0)) && !due.has_come(at(0)), "at the start all are looked at");
+        for second in [20, 10, 30] {
+            due.note(Some(at(second)));
+        }
+        due.note(None);
+        assert!(!due.has_come(at(9)) && due.has_come(at(10)));
+        due.look_again();
+        assert!(due.has_come(at(0)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::hours::{left, opening_for, told, zone_of};
+use super::hours::{left, opening_for, told};
 use super::order::set_back;
 use super::rule_book::Rules;
 use super::run::Run;
@@ -48,7 +48,7 @@ fn look_at(shared: &Arc<Shared>, now: Timestamp) -> Result<Option<Duration>, Tro
         events::window_closed(job, why);
     }
     set_back(shared, closed.iter().map(|(run, _, why)| (run, why.clone())))?;
-    let windows = rules.iter().filter_map(|rule| rule.window?.at(now, &zone_of(rule)).until());
+    let windows = rules.iter().filter_map(|rule| rule.window?.at(now, &rule.zone()).until());
     Ok(windows.min().map(|next| left(now, next).max(SHORTEST)))
 }
 

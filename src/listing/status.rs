@@ -11,6 +11,7 @@ use crate::config;
 use crate::engine::{Door, FileWaiting, JobFilter};
 use crate::model::amount;
 use crate::model::configuration::ConfigurationState;
+use crate::model::deadline::{DeadlineReport, DeadlineState};
 use crate::model::fault::WaitsFor;
 use crate::model::halts::Pause;
 use crate::model::job::Job;
@@ -41,7 +42,7 @@ pub(crate) struct Status {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Attention {
     /// In a word: `service`, `configuration`, `disk`, `folder`, `rule_stopped`, `sequence_stopped`, `late` (files), `unreadable` (files),
-    /// `failed`, `refused`, or what jobs wait for.
+    /// `failed`, `refused`, `deadline_at_risk`, `deadline_passed`, or what jobs wait for.
     pub(crate) about: &'static str,
     pub(crate) message: String,
     pub(crate) hint: String,
@@ -174,6 +175,10 @@ fn count_jobs(status: &mut Status, door: &dyn Door, since: Option<Timestamp>) ->
         let job = job?;
         *status.jobs.entry(job.state.get().as_str()).or_default() += 1;
         let is_old = since.is_some_and(|since| job.finished_at.unwrap_or(job.created_at) < since);
+        // One that failed needs attention for that.
+        if let Some(report) = job.deadline.as_ref().filter(|_| !job.state.is_final()) {
+            note_deadline(&mut kinds, &job, report);
+        }
         let Some((about, told)) = trouble_of(&job).filter(|_| !(is_old && job.state.is_final())) else {
             continue;
         };
@@ -195,6 +200,26 @@ fn count_jobs(status: &mut Status, door: &dyn Door, since: Option<Timestamp>) ->
     }
     status.attention.extend(kinds.into_values());
     Ok(())
+}
+
+fn note_deadline(kinds: &mut BTreeMap<&'static str, Attention>, job: &Job, report: &DeadlineReport) {
+    let (about, is) = match report.state {
+        DeadlineState::AtRisk => ("deadline_at_risk", "will not be done"),
+        DeadlineState::Late => ("deadline_passed", "not done"),
+        _ => return,
+    };
+    let jobs = kinds.get(about).and_then(|known| known.jobs).unwrap_or(0) + 1;
+    let what = match jobs {
+        1 => format!("a job {is} by its deadline"),
+        _ => format!("{jobs} jobs {is} by their deadlines, the newest"),
+    };
+    let message = format!("{what}, {}, {}: {}", job.id, report.at, report.detail);
+    let hint = format!(
+        "`landfall show {0}` says how it goes; `landfall set {0} --priority 1` has it go first",
+        job.id
+    );
+    let attention = Attention::new(about, message, &hint);
+    kinds.insert(about, Attention { jobs: Some(jobs), job: Some(job.id), ..attention });
 }
 
 /// Why a job will not go on by itself.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::account::Account;
 use super::category::Category;
 use super::complete_by::CompleteBy;
+use super::deadline::DeadlineReport;
 use super::delivery::Delivery;
 use super::fault::{JobError, WaitsFor};
 use super::identity::{FileIdentity, FolderIdentity, KeptAs};
@@ -48,6 +49,12 @@ pub struct Job {
     pub waiting: Option<Waiting>,
     /// When it was claimed.
     pub created_at: Timestamp,
+    /// By when it is to be done, as its rule said when it was claimed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub due_at: Option<Timestamp>,
+    /// How it stands to that: only where it is shown, never in its row.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub deadline: Option<DeadlineReport>,
     /// When it was first taken by a loader.
     #[serde(default, skip_serializing_if = "is_default")]
     pub started_at: Option<Timestamp>,
@@ -315,6 +322,8 @@ impl Job {
             workers_max: 0,
             waiting: None,
             created_at: at,
+            due_at: None,
+            deadline: None,
             started_at: None,
             finished_at: None,
             bytes_read: 0,

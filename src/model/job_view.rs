@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 
 use super::category::Category;
 use super::complete_by::CompleteBy;
+use super::deadline::DeadlineReport;
 use super::fault::JobError;
 use super::job::{Entry, Job, Moment, PublishedOutput, Slices, Waiting};
 use super::job_id::JobId;
@@ -77,6 +78,8 @@ pub struct JobView<'a> {
     unterminated: bool,
     complete_by: Option<CompleteBy>,
     records_retried: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deadline: Option<&'a DeadlineReport>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -142,6 +145,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
         unterminated: job.unterminated,
         complete_by: job.source.complete_by,
         records_retried: job.account.records_retried,
+        deadline: job.deadline.as_ref(),
     }
 }
 
@@ -205,6 +209,7 @@ fn main_first<S: Serializer>(counts: &&BTreeMap<Category, u64>, serializer: S) -
 pub(crate) mod tests {
     use super::*;
     use crate::model::account::Account;
+    use crate::model::deadline::DeadlineState;
     use crate::model::delivery::Delivery;
     use crate::model::fault::{FaultKind, WaitsFor};
     use crate::model::identity::FileIdentity;
@@ -243,6 +248,13 @@ pub(crate) mod tests {
                 detail: "no identity fits".into(),
             }),
             created_at: at,
+            due_at: Some(at),
+            deadline: Some(DeadlineReport {
+                at,
+                state: DeadlineState::Met,
+                expected_at: None,
+                detail: String::new(),
+            }),
             started_at: Some(at),
             finished_at: None,
             bytes_read: 1,
@@ -300,7 +312,8 @@ pub(crate) mod tests {
                 r#""resumable":true,"resumed_at_slice":0,"characters_replaced":0,"#,
                 r#""timeline":[{{"at":"{at}","state":"queued","detail":"claimed"}}],"#,
                 r#""resumed_at_record":0,"records_again":0,"deaths":0,"bytes_worked":1,"#,
-                r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}","unterminated":true,"complete_by":null,"records_retried":0}}"#,
+                r#""delivery_key":"acme/payments-1","revision":2,"duplicate_of":null,"corrects":"{earlier}","unterminated":true,"complete_by":null,"records_retried":0,"#,
+                r#""deadline":{{"at":"{at}","state":"met","expected_at":null,"detail":""}}}}"#,
             ),
             id = id,
             earlier = JobId::from_parts(1_795_000_000_000, 1),

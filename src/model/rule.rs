@@ -8,11 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::api::Api;
 pub use super::archive_owner::ArchiveOwner;
 use super::category::Category;
+use super::deadline;
 use super::delivery::DeliveryRule;
 pub use super::line_end::LineEnd;
 pub use super::marker_for::MarkerFor;
@@ -24,7 +27,7 @@ pub use super::pattern::Patterns;
 use super::priority::{Priority, PriorityWhen};
 pub use super::ready::{EmptyFile, LastLine, Ready, ReadyStrategy, TrustClose};
 pub use super::sequence::Sequence;
-use super::window::Window;
+use super::window::{DayTime, Window};
 
 /// Everything the configuration says.
 #[derive(Clone, Debug)]
@@ -108,6 +111,9 @@ pub struct Rule {
     /// When its jobs run; none: always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
+    /// By when each day a file is to be done that was claimed before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DayTime>,
     /// Whether its jobs go one after another, in that order.
     #[serde(default, skip_serializing_if = "is_default")]
     pub sequence: Sequence,
@@ -176,6 +182,16 @@ impl Rule {
     pub fn priority_for(&self, bytes: u64) -> Priority {
         let first = self.priority_when.iter().find(|when| when.holds(bytes));
         first.map_or(self.priority, |when| when.priority)
+    }
+
+    /// By when a file is to be done that is claimed now. `by_hand`: it waits for no window.
+    pub fn due(&self, now: Timestamp, by_hand: bool) -> Option<Timestamp> {
+        deadline::due(self.deadline?, self.window.filter(|_| !by_hand), now, &self.zone())
+    }
+
+    /// That of its times of the day. It was known when the configuration was read.
+    pub fn zone(&self) -> TimeZone {
+        TimeZone::get(&self.timezone).unwrap_or(TimeZone::UTC)
     }
 
     /// Whether files whose path gave these values are this one's among those of its name: the first of which this is true has them.

@@ -55,6 +55,7 @@ fn rule(outputs: &[(&str, PathBuf)]) -> Rule {
         follow_links: false,
         priority_when: Vec::new(),
         window: None,
+        deadline: None,
         sequence: crate::model::rule::Sequence::None,
         ready: Ready {
             strategy: ReadyStrategy::Auto,

@@ -8,6 +8,7 @@ use crate::model::amount;
 use crate::model::category::Category;
 use crate::model::complete_by::CompleteBy;
 use crate::model::configuration::{ConfigurationProblem, RulesChange};
+use crate::model::deadline::{DeadlineReport, DeadlineState};
 use crate::model::fault::JobError;
 use crate::model::halts::Scope;
 use crate::model::job::Job;
@@ -302,6 +303,24 @@ pub(crate) fn records_retried(job: &Job, records: &Numbers, retry: JobId, by: &s
         job = %job.id, rule = job.rule, path = %job.source.path, %records, count = records.count(), %retry, by,
         "failed records are taken again, by a job of their own"
     );
+}
+
+/// A job will not be done by its deadline, as it goes now, or was not.
+pub(crate) fn deadline(job: &Job, report: &DeadlineReport) {
+    let expected = report.expected_at.map_or_else(|| "not known".to_owned(), |at| at.to_string());
+    let (at, why) = (report.at, &report.detail);
+    if report.state == DeadlineState::Late {
+        tracing::error!(
+            job = %job.id, rule = job.rule, path = %job.source.path, deadline = %at, expected, why,
+            "late: the deadline of this job has passed"
+        );
+    } else {
+        tracing::warn!(
+            job = %job.id, rule = job.rule, path = %job.source.path, deadline = %at, expected, why,
+            hint = %format!("`landfall set {} --priority 1` has it go first", job.id),
+            "at risk: as it goes now, this job will not be done by its deadline"
+        );
+    }
 }
 
 /// The window of its rule closed while a job ran.

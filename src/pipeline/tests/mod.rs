@@ -75,6 +75,7 @@ fn rule(format: Format, outputs: &[&str], steps: &[Value]) -> Rule {
         follow_links: false,
         priority_when: Vec::new(),
         window: None,
+        deadline: None,
         sequence: crate::model::rule::Sequence::None,
         ready: Ready {
             strategy: ReadyStrategy::Auto,

@@ -169,6 +169,7 @@ fn rule(name: &str, pattern: &Path) -> Rule {
         follow_links: false,
         priority_when: Vec::new(),
         window: None,
+        deadline: None,
         sequence: crate::model::rule::Sequence::None,
         ready: Ready {
             strategy: ReadyStrategy::Auto,
