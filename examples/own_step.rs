@@ -9,7 +9,6 @@
 //!
 //! It has every command of `landfall`: `cargo run --example own_step -- run --config landfall.toml`, `… -- check`, `… -- jobs`.
 
-use std::borrow::Cow;
 use std::process::ExitCode;
 
 use landfall::model::step::{Outcome, Record, RecordError, Step, StepPlan};
@@ -17,24 +16,17 @@ use landfall::pipeline::params::Params;
 use landfall::pipeline::{PipelineProblem, Registry, StepContext};
 use serde_json::{Map, Value};
 
-/// Hides all but the last `keep` bytes of a column.
+/// Hides all but the last `keep` bytes of the one column that its plan names.
 struct Mask {
-    column: String,
     keep: usize,
 }
 
 impl Step for Mask {
     fn process(&mut self, record: &mut Record<'_>) -> Result<Outcome, RecordError> {
-        let mut values: Vec<Cow<'_, [u8]>> = Vec::new();
-        for name in record.column_names().to_vec() {
-            let mut value = record.column_named(&name)?.bytes().to_vec();
-            if name == self.column {
-                let hidden = value.len().saturating_sub(self.keep);
-                value.iter_mut().take(hidden).for_each(|byte| *byte = b'*');
-            }
-            values.push(Cow::Owned(value));
-        }
-        record.set_values(&values)?;
+        let mut value = record.column(0)?.bytes().to_vec();
+        let hidden = value.len().saturating_sub(self.keep);
+        value.iter_mut().take(hidden).for_each(|byte| *byte = b'*');
+        record.set_column(0, &value)?;
         Ok(Outcome::On)
     }
 }
@@ -48,8 +40,7 @@ fn mask(parameters: &Map<String, Value>, _: &StepContext<'_>) -> Result<StepPlan
     }
     let keep = params.count("keep").unwrap_or(4) as usize;
     let column = params.finish(column)?;
-    let read = [column.clone()];
-    Ok(StepPlan::new(move |_| Mask { column: column.clone(), keep }).reading(read))
+    Ok(StepPlan::new(move |_| Mask { keep }).reading([column]))
 }
 
 fn main() -> ExitCode {

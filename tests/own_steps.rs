@@ -23,8 +23,8 @@ fn example(world: &World) -> Command {
 
 const MASK: &str = "records = { format = \"csv\" }
                     pipeline = [{ step = \"mask\", column = \"account\", keep = 2 }]";
-const SAMPLE: &str = "id,account\n1,AC0012345\n2,\"AC,7\"\n3,9\n";
-const MASKED: &str = "id,account\n1,*******45\n2,\"**,7\"\n3,9\n";
+const SAMPLE: &str = "id,account\n1,AC0012345\n2,\"AC,7\"\n3,9\n4,AC7,surplus\n5\n";
+const MASKED: &str = "id,account\n1,*******45\n2,\"**,7\"\n3,9\n4,*C7,surplus\n5\n";
 
 /// Killed when a test gives up on it.
 struct Running(Child);

@@ -1,17 +1,16 @@
 //! `csv`: RFC 4180 with its usual liberties.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::columns::{ColumnReader, Layout, Row, text_of};
 use super::fields::{
-    Misquoted, count_fields, csv_value, each_field, end_csv_row, split_csv, write_csv_value,
+    FieldSpan, Misquoted, count_fields, csv_value, each_field, end_csv_row, split_csv, write_csv_value,
 };
 use super::reader::{Blank, Ends, Reader, has_bare_return};
 use super::unit::Unit;
 use super::writer::Writer;
 use crate::model::rule::Csv;
-use crate::model::step::{ColumnRef, Columns, RecordError, Value};
+use crate::model::step::{ColumnRef, Columns, NewValue, RecordError, Value};
 
 /// What an annotated row has more.
 const ANNOTATIONS: [&str; 2] = ["_record", "_reason"];
@@ -151,13 +150,7 @@ impl Columns for CsvRow {
 
     fn raw<'r>(&'r mut self, bytes: &'r [u8], column: ColumnRef) -> Result<Option<&'r [u8]>, RecordError> {
         self.check(bytes)?;
-        Ok(self.row.span(column).map(|mut span| {
-            if span.quoted {
-                span.start = span.start.saturating_sub(1);
-                span.end = span.end.saturating_add(1);
-            }
-            text_of(bytes, span)
-        }))
+        Ok(self.row.span(column).map(|span| as_written(bytes, span)))
     }
 
     fn select(&mut self, bytes: &[u8], wanted: &[ColumnRef], out: &mut Vec<u8>) -> Result<(), RecordError> {
@@ -189,14 +182,38 @@ impl Columns for CsvRow {
         if self.check(bytes).is_ok() { self.row.spans.len() } else { 0 }
     }
 
-    fn write(&self, values: &[Cow<'_, [u8]>], out: &mut Vec<u8>) -> Result<(), RecordError> {
-        write_row(values.iter().map(AsRef::as_ref), &self.csv, out);
+    fn write(&mut self, bytes: &[u8], other: &[NewValue<'_>], out: &mut Vec<u8>) -> Result<(), RecordError> {
+        self.check(bytes)?;
+        let (start, spans) = (out.len(), &self.row.spans);
+        let last = other.last().map_or(0, |(column, _)| column.0 as usize + 1);
+        let mut other = other.iter().peekable();
+        for position in 0..spans.len().max(last) {
+            if position > 0 {
+                out.push(self.csv.delimiter);
+            }
+            match other.next_if(|(column, _)| column.0 as usize == position) {
+                Some((_, value)) => write_csv_value(value, &self.csv, out),
+                None => {
+                    out.extend_from_slice(spans.get(position).map_or(b"", |span| as_written(bytes, *span)))
+                }
+            }
+        }
+        end_csv_row(&self.csv, start, out);
         Ok(())
     }
 
     fn forget(&mut self) {
         self.row.parsed.forget();
     }
+}
+
+/// A field with its quotes.
+fn as_written(bytes: &[u8], mut span: FieldSpan) -> &[u8] {
+    if span.quoted {
+        span.start = span.start.saturating_sub(1);
+        span.end = span.end.saturating_add(1);
+    }
+    text_of(bytes, span)
 }
 
 /// A column that is not there, though others are.

@@ -10,7 +10,7 @@ use super::reader::{Blank, Ends, Reader};
 use super::unit::{Unit, length_in};
 use super::writer::Writer;
 use crate::model::rule::{Fixed, FixedField, OnMisfit};
-use crate::model::step::{ColumnRef, Columns, RecordError, Value};
+use crate::model::step::{ColumnRef, Columns, NewValue, RecordError, Value};
 
 pub(super) struct FixedFormat {
     pub(super) fixed: Fixed,
@@ -82,14 +82,10 @@ impl Columns for FixedRow {
     }
 
     fn select(&mut self, bytes: &[u8], wanted: &[ColumnRef], out: &mut Vec<u8>) -> Result<(), RecordError> {
+        let (layout, unit) = (Arc::clone(&self.row.layout), self.unit);
         for &column in wanted {
-            let unit = self.unit;
-            let raw = self.raw(bytes, column)?.unwrap_or_default();
-            out.extend_from_slice(raw);
-            let written = length_in(unit, raw);
-            if let Some(field) = self.row.layout.fields.get(column.0 as usize) {
-                out.resize(out.len() + (field.width as usize).saturating_sub(written), b' ');
-            }
+            let Some(field) = layout.fields.get(column.0 as usize) else { continue };
+            write_padded(self.raw(bytes, column)?.unwrap_or_default(), field, unit, out);
         }
         Ok(())
     }
@@ -111,17 +107,33 @@ impl Columns for FixedRow {
         if self.check(bytes).is_ok() { self.row.spans.len() } else { 0 }
     }
 
-    fn write(&self, values: &[Cow<'_, [u8]>], out: &mut Vec<u8>) -> Result<(), RecordError> {
+    fn write(&mut self, bytes: &[u8], other: &[NewValue<'_>], out: &mut Vec<u8>) -> Result<(), RecordError> {
+        let ascii = self.unit == Unit::Bytes || bytes.is_ascii();
+        let last = other.last().map_or(0, |(column, _)| column.0 as usize);
+        let (mut start, mut other) = (0, other.iter().peekable());
         for (position, field) in self.row.layout.fields.iter().enumerate() {
-            let value = values.get(position).map(AsRef::as_ref).unwrap_or_default();
-            write_value(value, field, self.unit, out)?;
+            let end = after(bytes, start, field.width as usize, ascii);
+            let raw = bytes.get(start..end).unwrap_or_default();
+            match other.next_if(|(column, _)| column.0 as usize == position) {
+                Some((_, value)) => write_value(value, field, self.unit, out)?,
+                None if position < last => write_padded(raw, field, self.unit, out),
+                None => out.extend_from_slice(raw),
+            }
+            start = end;
         }
+        out.extend_from_slice(bytes.get(start..).unwrap_or_default());
         Ok(())
     }
 
     fn forget(&mut self) {
         self.row.parsed.forget();
     }
+}
+
+/// Appends a field as it stood; one of a short record gets the blanks that it lacks.
+fn write_padded(raw: &[u8], field: &FixedField, unit: Unit, out: &mut Vec<u8>) {
+    out.extend_from_slice(raw);
+    out.resize(out.len() + (field.width as usize).saturating_sub(length_in(unit, raw)), b' ');
 }
 
 /// Appends a value in its width, blanks behind it; one that is too long is an error, never cut.

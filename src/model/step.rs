@@ -240,13 +240,21 @@ pub trait Columns {
     fn count(&mut self, _bytes: &[u8]) -> usize {
         0
     }
-    /// Writes a record of these values, in the order of [`Columns::names`].
-    fn write(&self, _values: &[Cow<'_, [u8]>], _out: &mut Vec<u8>) -> Result<(), RecordError> {
+    /// Appends the record with other values in these columns, which are in order; all else stands as it stood, also behind the last column.
+    fn write(
+        &mut self,
+        _bytes: &[u8],
+        _other: &[NewValue<'_>],
+        _out: &mut Vec<u8>,
+    ) -> Result<(), RecordError> {
         Err(RecordError::new(NO_COLUMNS))
     }
     /// The record has other bytes from now on.
     fn forget(&mut self) {}
 }
+
+/// A column, and what it is to say.
+pub type NewValue<'v> = (ColumnRef, Cow<'v, [u8]>);
 
 const NO_COLUMNS: &str = "records of this format have no columns to write";
 
@@ -334,11 +342,40 @@ impl Record<'_> {
         self.columns.count(bytes)
     }
 
-    /// Writes the record anew from values, one for each of [`Record::column_names`] (csv, fixed).
+    /// Gives a column another value, by its position among those that the step's plan names (csv, fixed). Everything else stands as it stood,
+    /// also what lies behind the last column.
+    pub fn set_column(&mut self, index: usize, value: &[u8]) -> Result<(), RecordError> {
+        let Some(&column) = self.wanted.get(index) else {
+            return Err(RecordError::new(format!("the step's plan names no column {index}")));
+        };
+        self.write(&[(column, Cow::Borrowed(value))])
+    }
+
+    /// Gives all columns values, one for each of [`Record::column_names`] (csv, fixed). A column whose value is the same stands as it stood, and
+    /// so does what lies behind the last one; a short row stays short as long as what it lacks stays empty.
     pub fn set_values(&mut self, values: &[Cow<'_, [u8]>]) -> Result<(), RecordError> {
-        let mut bytes = Vec::new();
-        self.columns.write(values, &mut bytes)?;
-        self.set_bytes(&bytes);
+        let columns = self.columns.names().len();
+        if columns > 0 && columns != values.len() {
+            return Err(RecordError::new(format!("{} values for {columns} columns", values.len())));
+        }
+        let values = (0_u32..).map(ColumnRef).zip(values.iter().map(|value| Cow::Borrowed(value.as_ref())));
+        self.write(&values.collect::<Vec<_>>())
+    }
+
+    /// Writes those of the values that are others than the record has.
+    fn write(&mut self, values: &[NewValue<'_>]) -> Result<(), RecordError> {
+        let bytes: &[u8] = if self.is_changed { &*self.changed } else { self.original };
+        let mut other = Vec::new();
+        for (column, value) in values {
+            if self.columns.value(bytes, *column)?.bytes() != value.as_ref() {
+                other.push((*column, Cow::Borrowed(value.as_ref())));
+            }
+        }
+        let mut written = Vec::new();
+        self.columns.write(bytes, &other, &mut written)?;
+        if written != bytes {
+            self.set_bytes(&written);
+        }
         Ok(())
     }
 }
