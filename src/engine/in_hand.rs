@@ -9,7 +9,7 @@
 //! - several: all are suspects, and suspects run one at a time from then on, beside jobs that are none;
 //! - one suspect among others: the death is held against the suspect, and the others become suspects.
 //!
-//! A job that ends its work, or a retry, starts with a clean sheet. After [`DEATHS_MAX`] the job fails.
+//! A checkpoint and a retry clear the sheet. After [`DEATHS_MAX`] the job fails.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};

@@ -21,8 +21,8 @@ use serde::de::IgnoredAny;
 use super::backend::{self, Batch, Value};
 use super::keys::{self, Key};
 use super::{Store, value};
-use crate::model::job_state::JobState;
 use crate::model::notice::{JobChange, Notice};
+use crate::model::standing::Standing;
 
 /// Changes that wait for a listener at most.
 const WAITING_MAX: usize = 1024;
@@ -129,7 +129,7 @@ fn account_moved(store: &Store, batch: &Batch, act: &Key) -> Option<JobChange> {
         return None; // it is told with its row
     }
     let row = row_of(&key, |key| store.get(key).ok().flatten())?;
-    let (state, waits) = (Some(row.state), row.waiting.is_some());
+    let (state, waits) = (Some(row.state.get()), row.waiting.is_some());
     Some(JobChange { job, before: state, state, waits, rule: row.rule })
 }
 
@@ -146,7 +146,7 @@ fn change_of(store: &Store, batch: &Batch, key: &Key) -> Option<JobChange> {
         return None; // a long row is written again as it was
     }
     let (before, now) = (row_of(key, stored), row_of(key, written));
-    let state = |row: &Option<RowOfJob>| row.as_ref().map(|row| row.state);
+    let state = |row: &Option<RowOfJob>| row.as_ref().map(|row| row.state.get());
     Some(JobChange {
         job: keys::job_of(key)?,
         before: state(&before),
@@ -160,7 +160,7 @@ fn change_of(store: &Store, batch: &Batch, key: &Key) -> Option<JobChange> {
 #[derive(Deserialize)]
 struct RowOfJob {
     rule: String,
-    state: JobState,
+    state: Standing,
     #[serde(default)]
     waiting: Option<IgnoredAny>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::fault::WaitsFor;
+use crate::model::fault::{FaultKind, JobError, WaitsFor};
 use crate::model::job::Waiting;
 use crate::model::job_state::JobState;
 use crate::model::notice::{JobChange, Notice};
@@ -34,19 +34,44 @@ fn changes(notices: Vec<Notice>) -> Vec<JobChange> {
 const STATES: [JobState; 4] =
     [JobState::Queued, JobState::Running, JobState::Publishing, JobState::Completed];
 
+/// Those, and what is under way within one: its row has more than a word for it.
+const STANDINGS: usize = STATES.len() + 6;
+
+fn stand(job: &mut Job, standing: usize) {
+    let error = || JobError { kind: FaultKind::Input, message: "it is torn".into(), hint: None };
+    if let Some(state) = STATES.get(standing) {
+        job.state = (*state).into();
+        return;
+    }
+    let done = match standing - STATES.len() {
+        0 => job.fail(error()),
+        1 => job.give_back(),
+        2 => job.abort(at(1), "root"),
+        3 => job.suspect(Some(0)),
+        4 => job.retrieve("/quarantine/pay.csv".into()),
+        _ => {
+            job.state = JobState::Running.into();
+            job.suspect(Some(3))
+        }
+    };
+    done.expect("a queued job may come to that");
+}
+
 /// One job of a batch: removed, or in a state, with a text of some length in its row, and waiting or not.
 type Written = Option<(usize, usize, bool)>;
 
 /// Of one job of three: most rows are short.
 fn written() -> impl Strategy<Value = (u64, Written)> {
     let length = prop_oneof![9 => Just(0), 1 => Just(30_000)];
-    (0u64..3, prop::option::of((0usize..4, length, any::<bool>())))
+    (0u64..3, prop::option::of((0..STANDINGS, length, any::<bool>())))
 }
 
-fn job_as((state, length, waits): (usize, usize, bool), number: u64) -> Job {
+fn job_as((standing, length, waits): (usize, usize, bool), number: u64) -> Job {
     let waiting = Waiting { waits_for: WaitsFor::Disk, until: None, detail: "it is full".into() };
     let error = (0..length).fold(String::new(), |text, n: usize| text + &n.to_string());
-    let mut job = Job { state: STATES[state].into(), waiting: waits.then_some(waiting), ..job(number) };
+    let mut job = job(number);
+    stand(&mut job, standing);
+    job.waiting = waits.then_some(waiting);
     job.note(at(number), &error);
     job
 }
