@@ -29,6 +29,8 @@ use crate::watch::look_at;
 
 /// More than the disk takes in a moment.
 const LARGE_BYTES: u64 = 4 << 20;
+/// More than are renamed in a moment.
+const MANY_OUTPUTS: usize = 256;
 
 /// A job whose account is balanced and whose outputs are written, but not known to be on the disk.
 pub(super) struct Ended {
@@ -93,9 +95,9 @@ impl Ended {
         &self.run
     }
 
-    /// Whether others should not have to wait for its sync.
+    /// Whether others should not have to wait for its sync, or its renames.
     pub(super) fn is_large(&self) -> bool {
-        self.partials.unsynced_bytes() > LARGE_BYTES
+        self.partials.unsynced_bytes() > LARGE_BYTES || self.partials.count() > MANY_OUTPUTS
     }
 
     /// Makes the outputs' content durable.

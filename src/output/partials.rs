@@ -260,6 +260,11 @@ impl Partials {
         Ok(())
     }
 
+    /// How many outputs there are.
+    pub fn count(&self) -> usize {
+        self.categories.iter().map(|slot| slot.partials.len()).sum()
+    }
+
     /// Bytes of the outputs that [`Self::sync_files`] may have to wait for.
     pub fn unsynced_bytes(&self) -> u64 {
         self.categories.iter().flat_map(|slot| &slot.partials).map(Partial::unsynced_bytes).sum()

@@ -39,8 +39,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use batches::Batches;
+use lanes::Lanes;
 pub(super) use lanes::Owner;
-use lanes::{Lanes, Turns};
 pub(super) use permits::Permit;
 use permits::{Each, Permits};
 use shares::Shares;
@@ -70,6 +70,11 @@ pub(super) struct Limits {
     /// After which a thread that holds what others want is taken for stuck.
     pub patience: Duration,
 }
+
+/// A batch is many jobs' work: it is taken for stuck after so many times the patience with one.
+const BATCH_PATIENCE: u32 = 2;
+/// Batches of one group under way, in so many times those that count: a disk that hangs gathers no more threads than that.
+const SLOW_BATCHES: usize = 4;
 
 /// What a job waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -162,10 +167,8 @@ impl Schedule {
     pub(super) fn new(limits: Limits) -> Self {
         let patience = limits.patience;
         let each_at_work = Each { rule: 2 * limits.workers, sender: limits.workers };
-        let batches = |places, each, max| Batches {
-            waiting: Turns::default(),
-            permits: Permits::new(places, Each { rule: each, sender: each }, patience),
-            max,
+        let batches = |places, each, patience, max| {
+            Batches::new(Permits::new(places, Each { rule: each, sender: each }, patience), max)
         };
         Self {
             groups: HashMap::new(),
@@ -184,8 +187,13 @@ impl Schedule {
             throttles: Throttles::new(limits.workers),
             due: None,
             settled: Shares::new(limits.settled),
-            finishing: batches(limits.finishers, limits.finishers, limits.batch),
-            checkpoints: batches(1, 1, 1),
+            finishing: batches(
+                limits.finishers,
+                SLOW_BATCHES * limits.finishers,
+                BATCH_PATIENCE * patience,
+                limits.batch,
+            ),
+            checkpoints: batches(1, 1, patience, 1),
             loading_is_over: false,
             calls: Vec::new(),
             limits,
@@ -275,7 +283,7 @@ impl Schedule {
             }
         }
         for batches in [&mut self.finishing, &mut self.checkpoints] {
-            if let Some(lanes) = batches.waiting.known(&group)
+            if let Some(lanes) = batches.known(&group)
                 && lanes.remove(&before, id)
             {
                 lanes.push(&owner, id);
@@ -314,7 +322,7 @@ impl Schedule {
             }
             Stage::Finish | Stage::Checkpoint => {
                 let group = self.group_of(&owner);
-                self.batches(stage).waiting.line(&group).push(&owner, id);
+                self.batches(stage).line(&group).push(&owner, id);
                 self.call_for_batch(stage, now);
             }
         }
@@ -422,7 +430,10 @@ impl Schedule {
 
     /// Jobs to be finished, or to be checkpointed, together.
     pub(super) fn next_batch(&mut self, stage: Stage, now: Instant) -> Option<(Vec<JobId>, Permit)> {
-        let (jobs, permit) = self.batches(stage).next(now)?;
+        let Self { jobs: known, finishing, checkpoints, .. } = self;
+        let batches = if stage == Stage::Checkpoint { checkpoints } else { finishing };
+        let rule_of = |id| known.get(&id).map(|known: &Known| Arc::clone(&known.owner.rule));
+        let (jobs, permit) = batches.next(now, rule_of)?;
         for id in &jobs {
             self.taken(stage, *id);
             if stage == Stage::Checkpoint {
@@ -435,7 +446,7 @@ impl Schedule {
 
     /// A batch is done.
     pub(super) fn end_batch(&mut self, stage: Stage, permit: Permit, now: Instant) {
-        self.batches(stage).permits.give(permit);
+        self.batches(stage).end(permit);
         self.call_for_batch(stage, now);
     }
 
@@ -494,8 +505,8 @@ impl Schedule {
         self.loading_is_over
             && match stage {
                 Stage::Load => true,
-                Stage::Finish => self.finishing.waiting.is_empty(),
-                Stage::Checkpoint => self.checkpoints.waiting.is_empty(),
+                Stage::Finish => self.finishing.is_empty(),
+                Stage::Checkpoint => self.checkpoints.is_empty(),
             }
     }
 

@@ -66,6 +66,16 @@ impl Permits {
         self.owners.of_rule(rule) < self.each.rule && self.owners.of_sender(rule, sender) < self.each.sender
     }
 
+    /// Whether some are held that count no more.
+    pub(super) fn has_stuck(&self) -> bool {
+        self.counted < self.held.len()
+    }
+
+    /// Whether one that is held counts.
+    pub(super) fn counts(&self, permit: Permit) -> bool {
+        self.held.get(&permit).is_none_or(|held| held.counts)
+    }
+
     /// How many a rule holds.
     pub(super) fn of_rule(&self, rule: &str) -> usize {
         self.owners.of_rule(rule)
