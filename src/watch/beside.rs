@@ -131,7 +131,7 @@ impl Watcher {
                     return None;
                 }
             };
-            self.table.wait(path, now + self.scan_every, reason);
+            self.table.wait_for_others(path, now + self.scan_every, reason);
             return None;
         }
         Some(beside)

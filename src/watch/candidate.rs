@@ -53,8 +53,9 @@ pub(super) struct Candidate {
     /// When it is told that it is late; none: it was told, or never is.
     pub(super) late_at: Option<Instant>,
     pub(super) is_late: bool,
-    /// It is another name of what a job is done with, and hardly ever taken.
-    pub(super) waits_for_good: bool,
+    /// It waits until somebody else does something, perhaps for good: its sender has not sent its marker, or it is another name of what a job
+    /// is done with. It makes room for others.
+    pub(super) waits_for_others: bool,
     /// Why it waits, and since when for that.
     pub(super) reason: Reason,
     pub(super) reason_since: Instant,
@@ -150,7 +151,7 @@ impl Candidate {
             reason: Cow::Borrowed("just seen"),
             late_at: None,
             is_late: false,
-            waits_for_good: false,
+            waits_for_others: false,
             reason_since: now,
             first_seen: now,
             size_since: now,
@@ -196,7 +197,7 @@ impl Candidate {
             self.see(identity, now);
             self.still_since = now;
             self.names_counted = None;
-            self.waits_for_good = false;
+            self.waits_for_others = false;
         }
         changed
     }

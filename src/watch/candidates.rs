@@ -137,8 +137,10 @@ impl Watcher {
         if self.is_kept(path, &identity) {
             return true;
         }
-        if !self.table.has_room(rule_at) {
-            self.flags.counts.passed_over();
+        let has_room = self.table.has_room(rule_at);
+        let out_of_view = self.table.take_gave_way() + u64::from(!has_room);
+        self.flags.counts.passed_over(out_of_view);
+        if !has_room {
             return true;
         }
         let mut candidate = Candidate { companions, ..Candidate::new(rule_at, identity, now) };
@@ -283,7 +285,7 @@ impl Watcher {
             return self.table.wait(path, at, reason);
         }
         if identity.size == 0 && self.rules.get(candidate.rule).is_some_and(WatchedRule::leaves_empty) {
-            return self.table.wait(path, now + self.scan_every, IS_EMPTY);
+            return self.table.wait_for_others(path, now + self.scan_every, IS_EMPTY);
         }
         // How old totals and checksum are says nothing: their content does, and senders may write them first.
         let Some(beside) = self.look_beside(path, now) else { return };
@@ -308,7 +310,7 @@ impl Watcher {
                     MarkerSeen::OfOthers => MARKER_OF_OTHERS,
                     MarkerSeen::Missing | MarkerSeen::Valid => NO_MARKER,
                 };
-                self.table.wait(path, now + self.scan_every, reason);
+                self.table.wait_for_others(path, now + self.scan_every, reason);
             }
         }
     }
@@ -417,7 +419,7 @@ impl Watcher {
                 "this file still cannot be taken"
             );
         }
-        self.table.wait(path, until, Cow::Owned(reason));
+        self.table.wait_for_others(path, until, Cow::Owned(reason));
     }
 
     /// Takes in the engine's answer.

@@ -40,8 +40,8 @@ impl Counts {
         self.found_by_scan.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn passed_over(&self) {
-        self.passed_over.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn passed_over(&self, files: u64) {
+        self.passed_over.fetch_add(files, Ordering::Relaxed);
     }
 
     /// How many folders are seen, and how many of them by scans alone.

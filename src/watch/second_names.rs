@@ -48,7 +48,7 @@ impl Watcher {
             };
             self.table.wait(path, now + pause, Cow::Owned(other.reason));
             if is_for_good {
-                self.table.waits_for_good(path);
+                self.table.waits_for_others(path);
             }
             return None;
         }

@@ -50,8 +50,10 @@ pub(super) struct Table {
     arrivals: u64,
     by_marker: HashMap<PathBuf, HashSet<Arc<Path>>>,
     by_number: ByNumber,
-    /// Candidates that wait for good, in the order in which that was seen: they make room for others. Some are none any more.
-    for_good: VecDeque<Arc<Path>>,
+    /// Candidates of each rule that wait for others, in the order in which that was seen: they make room. Some are none any more.
+    for_others: Vec<VecDeque<Arc<Path>>>,
+    /// How many made room.
+    gave_way: u64,
     taken: Remembered,
     /// Files that the marker of their folder stood for.
     marked: Remembered,
@@ -92,7 +94,14 @@ impl Table {
     pub(super) fn new(queue_of: Vec<usize>) -> Self {
         let rules = queue_of.len();
         let queues = (0..rules).map(|_| BTreeMap::new()).collect();
-        Self { queues, queue_of, counts: vec![0; rules], missed: vec![false; rules], ..Self::default() }
+        Self {
+            queues,
+            queue_of,
+            counts: vec![0; rules],
+            missed: vec![false; rules],
+            for_others: vec![VecDeque::new(); rules],
+            ..Self::default()
+        }
     }
 
     /// Room that a rule has for itself.
@@ -120,7 +129,7 @@ impl Table {
         }
     }
 
-    /// Whether a rule may have one more candidate, in place of one that waits for good if need be: the next scan finds that one again. If
+    /// Whether a rule may have one more candidate, in place of one that waits for others if need be: the next scan finds that one again, and sees whether it still does. If
     /// not, it is remembered that one was passed over.
     pub(super) fn has_room(&mut self, rule: usize) -> bool {
         let has_room = self.make_room(rule);
@@ -133,24 +142,32 @@ impl Table {
 
     fn make_room(&mut self, rule: usize) -> bool {
         while self.counts.get(rule).is_none_or(|count| *count >= self.room(*count)) {
-            let Some(path) = self.for_good.pop_front() else { return false };
-            let waits = |it: &Candidate| it.waits_for_good && it.phase == Phase::Waiting;
+            let oldest = self.for_others.get_mut(rule).and_then(VecDeque::pop_front);
+            let Some(path) = oldest else { return false };
+            let waits = |it: &Candidate| it.waits_for_others && it.phase == Phase::Waiting;
             if self.files.get(&path).is_some_and(waits) {
                 self.remove(&path);
+                self.gave_way += 1;
             }
         }
         true
     }
 
-    /// A candidate waits for what hardly ever comes.
-    pub(super) fn waits_for_good(&mut self, path: &Arc<Path>) {
+    /// A candidate waits until somebody else does something.
+    pub(super) fn waits_for_others(&mut self, path: &Arc<Path>) {
         let Some(candidate) = self.files.get_mut(path) else { return };
-        if !std::mem::replace(&mut candidate.waits_for_good, true) {
-            self.for_good.push_back(Arc::clone(path));
+        if std::mem::replace(&mut candidate.waits_for_others, true) {
+            return;
         }
-        if self.for_good.len() > 2 * self.files.len() + 1024 {
+        let (rule, of_rule) = (candidate.rule, self.counts.get(candidate.rule).copied().unwrap_or(0));
+        let Some(queue) = self.for_others.get_mut(rule) else { return };
+        queue.push_back(Arc::clone(path));
+        if queue.len() > 2 * of_rule + 1024 {
             let files = &self.files;
-            self.for_good.retain(|path| files.get(path).is_some_and(|candidate| candidate.waits_for_good));
+            let mut seen = HashSet::new();
+            queue.retain(|path| {
+                files.get(path).is_some_and(|it| it.waits_for_others) && seen.insert(Arc::clone(path))
+            });
         }
     }
 
@@ -232,7 +249,6 @@ impl Table {
     pub(super) fn take_all(&mut self, queue_of: Vec<usize>) -> HashMap<Arc<Path>, Candidate> {
         let remembered = Self {
             arrivals: self.arrivals,
-            for_good: std::mem::take(&mut self.for_good),
             taken: std::mem::take(&mut self.taken),
             marked: std::mem::take(&mut self.marked),
             kept: std::mem::take(&mut self.kept),
@@ -258,6 +274,11 @@ impl Table {
         {
             queue.insert(key.clone(), Arc::clone(path));
         }
+        if candidate.waits_for_others
+            && let Some(queue) = self.for_others.get_mut(candidate.rule)
+        {
+            queue.push_back(Arc::clone(path));
+        }
         self.files.insert(Arc::clone(path), candidate);
     }
 
@@ -279,6 +300,17 @@ impl Table {
     /// The candidates that wait for this marker, or these totals.
     pub(super) fn waiting_for(&self, marker: &Path) -> impl Iterator<Item = &Arc<Path>> {
         self.by_marker.get(marker).into_iter().flatten()
+    }
+
+    /// How many made room for others since this was asked last.
+    pub(super) fn take_gave_way(&mut self) -> u64 {
+        std::mem::take(&mut self.gave_way)
+    }
+
+    /// Lets a candidate wait for what somebody else has to do, until it is looked at again.
+    pub(super) fn wait_for_others(&mut self, path: &Arc<Path>, until: Instant, reason: Cow<'static, str>) {
+        self.wait(path, until, reason);
+        self.waits_for_others(path);
     }
 
     /// Lets a candidate wait until it is looked at again.
@@ -488,15 +520,15 @@ mod tests {
 
     /// Files that were ingested by hand and lie where they lay.
     #[test]
-    fn files_that_wait_for_good_make_room_for_others_of_any_rule_and_only_they_do() {
+    fn files_that_wait_for_others_make_room_for_those_of_their_rule_and_only_they_do() {
         for rules in [1, 2, 1000] {
             let mut table = Table::new((0..rules).collect());
             let (mut all, mut others) = (0, 0);
             while table.has_room(0) {
                 let path = table.insert(Path::new(&all.to_string()), candidate(0, all));
                 if all % 2 == 0 {
-                    table.waits_for_good(&path);
-                    table.waits_for_good(&path);
+                    table.waits_for_others(&path);
+                    table.waits_for_others(&path);
                 }
                 all += 1;
                 assert!(all <= 3 * CANDIDATES_MAX as u64, "there is an end to it");
