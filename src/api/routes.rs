@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::acts::{ACTS, ActLine, JOB};
 use super::params::{Asked, Kind, Param};
-use crate::engine::{Door, JobFilter};
+use crate::engine::{Door, JobFilter, Sought};
 use crate::listing::{self, Stop};
 use crate::model::halts::{Halting, Scope};
 use crate::model::job_state::JobState;
@@ -109,6 +109,18 @@ const OF_THROTTLE: &[Param] =
     &[Param::path("throttle", Kind::Text, "the throttle's name"), LIMITS[0], LIMITS[1]];
 const FILE: &[Param] =
     &[Param { required: true, ..Param::query("path", Kind::FilePath, "its absolute path") }];
+const SOUGHT: &[Param] = &[
+    Param::query(
+        "source",
+        Kind::Text,
+        "a path, or a file's name: where a source lay, or lies; `*` and `?` are wildcards",
+    ),
+    Param::query("output", Kind::Text, "the same, of an output"),
+    Param::query("hash", Kind::Text, "the beginning of the hash of a source's content, or of an output"),
+    RULE,
+    Param::query("since", Kind::Time, "only those that were claimed then or later"),
+    Param::query("until", Kind::Time, "only those that were claimed before then"),
+];
 const SETTLED: Param = Param::query("settled", Kind::Bool, "those too that were dropped or retried");
 const EVENTS: &[Param] = &[RULE, Param::query("job", Kind::Text, "only this job, by its whole id")];
 
@@ -158,6 +170,13 @@ pub(super) fn routes() -> Vec<Route> {
             FILE,
             "File",
             Work::Ask(file),
+        ),
+        get(
+            "/v1/find",
+            "Sources that were ever claimed, as `landfall find --json`: all that is named must fit",
+            SOUGHT,
+            "Found",
+            Work::Ask(find),
         ),
         get(
             "/v1/status",
@@ -246,6 +265,19 @@ fn configuration(door: &dyn Door, _: &Asked, out: &mut dyn Write) -> Result<(), 
 fn file(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
     let known = door.file_known(&asked.text("path").unwrap_or_default().into())?;
     Ok(writeln!(out, "{}", shown_json::to_string(&known)?)?)
+}
+
+fn find(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {
+    let text = |name: &str| asked.text(name).map(str::to_owned);
+    let sought = Sought {
+        source: text("source").map(Into::into),
+        output: text("output").map(Into::into),
+        hash: text("hash"),
+        rule: text("rule"),
+        since: asked.get("since"),
+        until: asked.get("until"),
+    };
+    listing::find::print_json(out, door.find(&sought))
 }
 
 fn status(door: &dyn Door, asked: &Asked, out: &mut dyn Write) -> Result<(), Stop> {

@@ -17,11 +17,13 @@ mod exit;
 mod explain;
 mod explain_found;
 mod explain_path;
+mod find;
 mod follow;
 mod generate;
 mod ingest;
 mod init;
 mod jobs;
+mod output;
 mod own_output;
 mod pause;
 mod records;
@@ -41,6 +43,7 @@ mod show;
 mod status;
 mod test;
 mod test_diff;
+mod trace;
 mod view;
 
 use std::path::{Path, PathBuf};
@@ -120,6 +123,12 @@ enum Command {
     Show(show::ShowArgs),
     /// Show a job's failed records
     Records(records::RecordsArgs),
+    /// Print what a job published, unpacked and decrypted
+    Output(output::OutputArgs),
+    /// Find which job a source became, or an output came from, also of jobs that are not listed any more
+    Find(find::FindArgs),
+    /// Read a record of a job again: what each step makes of it, and where it went
+    Trace(trace::TraceArgs),
     /// Take failed, refused or aborted jobs from their sources again, under the current rule
     Retry(retry::RetryArgs),
     /// Stop jobs, a rule, a sender or everything until they are resumed
@@ -188,6 +197,9 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Shadow(args) => settings(config).and_then(|settings| shadow::run(&args, &settings)),
         Command::Show(args) => settings(config).and_then(|settings| show::run(&args, &settings)),
         Command::Records(args) => settings(config).and_then(|settings| records::run(&args, &settings)),
+        Command::Output(args) => settings(config).and_then(|settings| output::run(&args, &settings)),
+        Command::Find(args) => settings(config).and_then(|settings| find::run(&args, &settings)),
+        Command::Trace(args) => trace::run(&args, config, &registry),
         Command::Set(args) => settings(config).and_then(|settings| set::run(&args, &settings)),
         Command::Pause(args) => settings(config).and_then(|settings| pause::pause(&args, &settings)),
         Command::Resume(args) => settings(config).and_then(|settings| pause::resume(&args, &settings)),

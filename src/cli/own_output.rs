@@ -1,25 +1,49 @@
-//! Reading an output that this command wrote itself.
+//! Reading an output, of this command's own run or of a job.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use anyhow::Context as _;
 
 use crate::allowance::Allowance;
 use crate::decode::{DecodeRequest, Decoder};
-use crate::model::rule::{Decode, OnBadEncoding, Rule};
+use crate::model::rule::{Decode, Layer, OnBadEncoding, Rule};
+
+/// What reading takes besides the file.
+pub(super) struct Keys<'a> {
+    /// Files of age identities.
+    pub(super) identities: &'a [PathBuf],
+    pub(super) scratch: &'a Path,
+}
 
 /// What is in an output, unpacked where its name says that it is packed; at most so many bytes.
 pub(super) fn read(path: &Path, rule: &Rule, scratch: &Path, bytes_max: u64) -> anyhow::Result<Vec<u8>> {
-    let is_packed = path.extension().is_some_and(|suffix| {
-        ["gz", "zst", "bz2", "xz"].iter().any(|packed| suffix.eq_ignore_ascii_case(packed))
-    });
-    let file = File::open(path)?;
-    if !is_packed {
-        return Ok(beginning(file, bytes_max)?);
+    let mut bytes = Vec::new();
+    with_text(path, rule, &Keys { identities: &[], scratch }, |text| {
+        text.take(bytes_max).read_to_end(&mut bytes)?;
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+/// The same as a stream.
+pub(super) fn with_text(
+    path: &Path,
+    rule: &Rule,
+    keys: &Keys<'_>,
+    take: impl FnOnce(&mut dyn Read) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut file = File::open(path)?;
+    let layers = layers_of(path);
+    if layers.is_empty() {
+        return take(&mut file);
     }
     let decode = Decode {
-        layers: Vec::new(),
+        layers,
+        expanded_max: u64::MAX,
+        ratio_max: u64::MAX,
         require_encrypted: false,
         entries: Vec::new(),
         encoding: "utf-8".to_owned(),
@@ -30,21 +54,46 @@ pub(super) fn read(path: &Path, rule: &Rule, scratch: &Path, bytes_max: u64) -> 
         shown_path: path,
         decode: &decode,
         records: &rule.records,
-        identities: &[],
+        identities: keys.identities,
         passphrase_file: None,
-        spool_dir: scratch,
+        spool_dir: keys.scratch,
         progress: Arc::default(),
         allowance: Allowance::alone(u64::MAX), // our own output
     };
     let mut decoder = Decoder::open(file, &request)?;
-    match decoder.next_entry()? {
-        Some(entry) => Ok(beginning(entry.text, bytes_max)?),
-        None => Ok(Vec::new()),
-    }
+    let mut entry = decoder.next_entry()?.context("there is nothing in it")?;
+    take(&mut entry.text)
 }
 
-fn beginning(text: impl Read, bytes_max: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    text.take(bytes_max).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// By the suffixes that outputs are packed by; what its records look like says nothing.
+fn layers_of(path: &Path) -> Vec<Layer> {
+    let of_suffix = |path: &Path| {
+        let known = [
+            ("age", Layer::Age),
+            ("gz", Layer::Gzip),
+            ("zst", Layer::Zstd),
+            ("bz2", Layer::Bzip2),
+            ("xz", Layer::Xz),
+        ];
+        let suffix = path.extension()?;
+        known.into_iter().find(|(name, _)| suffix.eq_ignore_ascii_case(name)).map(|(_, layer)| layer)
+    };
+    let outer = of_suffix(path);
+    let inner = (outer == Some(Layer::Age)).then(|| of_suffix(&path.with_extension(""))).flatten();
+    outer.into_iter().chain(inner.filter(|layer| *layer != Layer::Age)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_those_of_the_name_the_outermost_first() {
+        let layers = |name: &str| layers_of(Path::new(name));
+        assert_eq!(layers("out/pay.csv"), []);
+        assert_eq!(layers("out/pay.csv.GZ"), [Layer::Gzip]);
+        assert_eq!(layers("pay.csv.zst.age"), [Layer::Age, Layer::Zstd]);
+        assert_eq!(layers("pay.age"), [Layer::Age]);
+        assert_eq!(layers("pay.gz.xz"), [Layer::Xz], "what is within it was the source's");
+    }
 }

@@ -12,7 +12,7 @@ use super::protocol::{
     PROTOCOL_VERSION, REQUEST_BYTES_MAX, Request, Session, Until, read_line,
 };
 use crate::durable_fs;
-use crate::engine::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
+use crate::engine::{Act, Answers, Door, FileWaiting, Found, JobFilter, Refusal, Sought};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::fault::{FaultKind, JobError};
 use crate::model::file_known::FileKnown;
@@ -22,6 +22,7 @@ use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
+use crate::model::rule::Rule;
 use crate::model::settling::NumberedRecord;
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
@@ -106,6 +107,14 @@ impl Door for Client {
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {
         self.one(Command::Show { job: job.to_owned() })
+    }
+
+    fn rule_of(&self, job: &str) -> Result<Rule, Refusal> {
+        self.one(Command::RuleOf { job: job.to_owned() })
+    }
+
+    fn find(&self, sought: &Sought) -> Answers<'_, Found> {
+        self.answers(Command::Find(sought.clone()))
     }
 
     fn would(&self, act: &Act) -> Result<(), Refusal> {

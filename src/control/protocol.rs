@@ -14,13 +14,13 @@ use blake3::Hash;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Act, JobFilter, Refusal};
+use crate::engine::{Act, JobFilter, Refusal, Sought};
 use crate::model::halts::Halting;
 use crate::model::os_text::OsText;
 use crate::model::pace::PaceSetting;
 
 /// Of the lines; another one is refused.
-pub(super) const PROTOCOL_VERSION: u32 = 9;
+pub(super) const PROTOCOL_VERSION: u32 = 10;
 /// In the data folder.
 pub(super) const ADDRESS_FILE: &str = "control.json";
 /// An address file is shorter.
@@ -61,6 +61,10 @@ pub(super) enum Command {
     Show {
         job: String,
     },
+    RuleOf {
+        job: String,
+    },
+    Find(Sought),
     Would {
         act: Act,
     },

@@ -181,6 +181,8 @@ impl Desk {
             Command::Hello => reply.one(Ok(())),
             Command::List(filter) => self.all(reply, self.door.list(&filter)),
             Command::Show { job } => reply.one(self.door.show(&job)),
+            Command::RuleOf { job } => reply.one(self.door.rule_of(&job)),
+            Command::Find(sought) => self.all(reply, self.door.find(&sought)),
             Command::Would { act } => reply.one(self.door.would(&act)),
             Command::Act { act, by } => reply.one(self.door.act_for(&act, &by)),
             Command::ActAll { acts, by } => {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
+use super::find::{Found, Sought};
 use super::handle::{Engine, check_retriable};
-use super::{abandon, order, rerun, retry, set, settle, side_by_side};
+use super::{abandon, find, order, rerun, retry, rule_book, set, settle, side_by_side};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
 use crate::model::file_known::FileKnown;
 use crate::model::halts::{Halting, Halts};
@@ -13,6 +14,7 @@ use crate::model::job_id::JobId;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
+use crate::model::rule::Rule;
 use crate::model::settling::{self, NumberedRecord, Numbers};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{JobMatch, Published, StoreError, Verified};
@@ -23,7 +25,7 @@ const QUIET_MAX: Duration = Duration::from_millis(100);
 pub(super) const WATCH_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Engine {
-    fn find(&self, text: &str) -> Result<JobId, Refusal> {
+    fn id_of(&self, text: &str) -> Result<JobId, Refusal> {
         match self.store().find_job(text).map_err(refused)? {
             JobMatch::One(id) => Ok(id),
             JobMatch::None => Err(Refusal::NoSuchJob { text: text.to_owned() }),
@@ -57,32 +59,41 @@ impl Door for Engine {
     }
 
     fn show(&self, job: &str) -> Result<Job, Refusal> {
-        let id = self.find(job)?;
+        let id = self.id_of(job)?;
         // Retention may have taken it a moment ago.
         let missing = || Refusal::NoSuchJob { text: job.to_owned() };
         let job = self.store().job(id).map_err(refused)?.ok_or_else(missing)?;
         Ok(self.with_progress(&self.known_beside_rows(), job))
     }
 
+    fn rule_of(&self, job: &str) -> Result<Rule, Refusal> {
+        let job = self.show(job)?;
+        rule_book::stored(self.store(), &job).map_err(|trouble| Refusal::Fault(trouble.error))
+    }
+
+    fn find(&self, sought: &Sought) -> Answers<'_, Found> {
+        find::find(self.store(), sought)
+    }
+
     fn would(&self, act: &Act) -> Result<(), Refusal> {
         let (store, by) = (self.store(), "");
         let done = match act {
-            Act::Retry { job } => retry::known(store, self.find(job)?).and_then(|job| check_retriable(&job)),
+            Act::Retry { job } => retry::known(store, self.id_of(job)?).and_then(|job| check_retriable(&job)),
             Act::Pause { job } => {
-                retry::known(store, self.find(job)?).and_then(|mut job| order::pause_row(&mut job, by))
+                retry::known(store, self.id_of(job)?).and_then(|mut job| order::pause_row(&mut job, by))
             }
             Act::Resume { job } => {
                 let halts = self.halts_now().map_err(refused)?;
-                let known = retry::known(store, self.find(job)?);
+                let known = retry::known(store, self.id_of(job)?);
                 known.and_then(|mut job| order::resume_row(&mut job, &halts, by))
             }
             Act::Abort { job } => {
-                retry::known(store, self.find(job)?).and_then(|mut job| order::abort_row(&mut job, by))
+                retry::known(store, self.id_of(job)?).and_then(|mut job| order::abort_row(&mut job, by))
             }
             Act::Abandon { job, .. } => {
-                retry::known(store, self.find(job)?).and_then(|job| abandon::check(&job))
+                retry::known(store, self.id_of(job)?).and_then(|job| abandon::check(&job))
             }
-            Act::Rerun { job } => rerun::check(store, self.find(job)?),
+            Act::Rerun { job } => rerun::check(store, self.id_of(job)?),
             Act::AcceptMissing { .. }
             | Act::Set { .. }
             | Act::DropRecords { .. }
@@ -99,31 +110,33 @@ impl Door for Engine {
     fn act_for(&self, act: &Act, by: &str) -> Result<JobId, Refusal> {
         let stages = self.stages_to_be()?;
         let done = match act {
-            Act::Retry { job } => self.retry(stages, self.find(job)?, by),
-            Act::AcceptMissing { job } => self.accept_missing(stages, self.find(job)?, by),
-            Act::Set { job, priority } => set::priority(self.store(), stages, self.find(job)?, *priority, by),
-            Act::SetWorkers { job, workers_max } => {
-                set::workers(self.store(), stages, self.find(job)?, *workers_max, by)
+            Act::Retry { job } => self.retry(stages, self.id_of(job)?, by),
+            Act::AcceptMissing { job } => self.accept_missing(stages, self.id_of(job)?, by),
+            Act::Set { job, priority } => {
+                set::priority(self.store(), stages, self.id_of(job)?, *priority, by)
             }
-            Act::Pause { job } => order::pause(self.store(), stages, self.find(job)?, by),
-            Act::Resume { job } => order::resume(self.store(), stages, self.find(job)?, by),
-            Act::Abort { job } => order::abort(self.store(), stages, self.find(job)?, by),
-            Act::Rerun { job } => rerun::rerun(self.store(), stages, self.rules(), self.find(job)?, by),
+            Act::SetWorkers { job, workers_max } => {
+                set::workers(self.store(), stages, self.id_of(job)?, *workers_max, by)
+            }
+            Act::Pause { job } => order::pause(self.store(), stages, self.id_of(job)?, by),
+            Act::Resume { job } => order::resume(self.store(), stages, self.id_of(job)?, by),
+            Act::Abort { job } => order::abort(self.store(), stages, self.id_of(job)?, by),
+            Act::Rerun { job } => rerun::rerun(self.store(), stages, self.rules(), self.id_of(job)?, by),
             Act::Abandon { job, reason } => {
-                abandon::abandon(self.store(), stages, self.find(job)?, reason.as_str(), by)
+                abandon::abandon(self.store(), stages, self.id_of(job)?, reason.as_str(), by)
             }
             Act::DropRecords { job, records, reason } => {
                 let reason = reason.as_str();
-                settle::give_up(self.store(), stages, self.find(job)?, records.numbers(), reason, by)
+                settle::give_up(self.store(), stages, self.id_of(job)?, records.numbers(), reason, by)
             }
             Act::RetryRecords { job, records } => {
                 let asked = settle::Asked { numbers: records.numbers(), edited: None, by };
-                settle::retry(self.store(), stages, self.rules(), self.find(job)?, &asked)
+                settle::retry(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
             }
             Act::EditRecord { job, number, data_bytes } => {
                 let numbers = Numbers::of([(*number, *number)]);
                 let asked = settle::Asked { numbers: Some(&numbers), edited: Some(data_bytes), by };
-                settle::retry(self.store(), stages, self.rules(), self.find(job)?, &asked)
+                settle::retry(self.store(), stages, self.rules(), self.id_of(job)?, &asked)
             }
             Act::Ingest { path, rule, retire } => {
                 Self::ingest(stages.ok_or(Refusal::NotRunning)?, path.as_path(), rule, *retire)
@@ -172,7 +185,7 @@ impl Door for Engine {
     }
 
     fn records(&self, job: &str, all: bool) -> Answers<'_, NumberedRecord> {
-        let acts = self.find(job).and_then(|id| Ok((id, self.store().settlements(id).map_err(refused)?)));
+        let acts = self.id_of(job).and_then(|id| Ok((id, self.store().settlements(id).map_err(refused)?)));
         let (id, acts) = match acts {
             Ok(found) => found,
             Err(refusal) => return Box::new(std::iter::once(Err(refusal))),
@@ -191,7 +204,7 @@ impl Door for Engine {
     }
 
     fn record(&self, job: &str, number: u64) -> Result<NumberedRecord, Refusal> {
-        let job = self.find(job)?;
+        let job = self.id_of(job)?;
         let missing = Refusal::NoSuchRecord { job, number };
         let Some(position) = number.checked_sub(1) else { return Err(missing) };
         let record = self.store().failed_record(job, position).map_err(refused)?.ok_or(missing)?;

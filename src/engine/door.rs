@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::find::{Found, Sought};
 use crate::durable_fs;
 use crate::model::account::RecordBytes;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
@@ -17,6 +18,7 @@ use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
 use crate::model::priority::Priority;
 use crate::model::reason::Reason;
+use crate::model::rule::Rule;
 use crate::model::settling::{Chosen, NumberedRecord};
 use crate::model::watch_counts::WatchCounts;
 use crate::store::{Published, Verified};
@@ -217,6 +219,10 @@ pub(crate) trait Door: Send + Sync {
     fn list(&self, filter: &JobFilter) -> Answers<'_, Job>;
     /// One job: named by its id, or by at least four characters of the id's beginning or end.
     fn show(&self, job: &str) -> Result<Job, Refusal>;
+    /// The rule that a job goes by, or went by, as it was then.
+    fn rule_of(&self, job: &str) -> Result<Rule, Refusal>;
+    /// The sources that were ever claimed and fit, as long as the ledger remembers them, oldest first.
+    fn find(&self, sought: &Sought) -> Answers<'_, Found>;
     /// Whether a job would be retried, paused, resumed, aborted, run again or abandoned, as far as that is told without doing it.
     fn would(&self, act: &Act) -> Result<(), Refusal>;
     /// Does it for this user, and says which job it was about.

@@ -116,8 +116,8 @@ pub(super) fn check(store: &Store, id: JobId) -> Result<(), Trouble> {
     find(store, id).map(drop)
 }
 
-/// Where what a job was made from is kept.
-fn kept_at(job: &Job) -> Result<OsText, Trouble> {
+/// Where what a completed job was made from is kept.
+pub(super) fn kept_at(job: &Job) -> Result<OsText, Trouble> {
     if job.state != JobState::Completed {
         let message = format!("job {} is {}: only a completed job is run again", job.id, job.state);
         return Err(refuse(message, "`landfall retry` is for jobs that failed, or were refused or aborted"));

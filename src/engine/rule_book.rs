@@ -35,7 +35,7 @@ pub(super) struct ReadyRule {
 }
 
 impl ReadyRule {
-    fn build(rule: &Arc<Rule>, registry: &Registry) -> Result<Self, Trouble> {
+    pub(super) fn build(rule: &Arc<Rule>, registry: &Registry) -> Result<Self, Trouble> {
         let pipeline = Pipeline::build(rule, registry).map_err(|problems| {
             let said: Vec<_> =
                 problems.iter().map(|p| format!("{}: {}", p.key.join("."), p.message)).collect();
@@ -194,6 +194,14 @@ pub(crate) struct Unready {
     pub goes_on: bool,
 }
 
+/// The snapshot of a job's rule.
+pub(super) fn stored(store: &Store, job: &Job) -> Result<Rule, Trouble> {
+    store.rule(&job.rule_hash)?.ok_or_else(|| {
+        let message = format!("the store has no snapshot {} of rule \"{}\"", job.rule_hash, job.rule);
+        Trouble::new(FaultKind::Bug, message, None)
+    })
+}
+
 /// The current rules and the snapshots that jobs in hand still need.
 pub(super) struct RuleBook {
     registry: Arc<Registry>,
@@ -308,15 +316,7 @@ impl RuleBook {
         if let Some(rule) = self.current(job).ok().flatten().filter(|rule| rule.hash == job.rule_hash) {
             return Ok(rule);
         }
-        self.earlier(&job.rule_hash, || Self::stored(store, job))
-    }
-
-    fn stored(store: &Store, job: &Job) -> Result<Arc<Rule>, Trouble> {
-        let rule = store.rule(&job.rule_hash)?.ok_or_else(|| {
-            let message = format!("the store has no snapshot {} of rule \"{}\"", job.rule_hash, job.rule);
-            Trouble::new(FaultKind::Bug, message, None)
-        })?;
-        Ok(Arc::new(rule))
+        self.earlier(&job.rule_hash, || stored(store, job).map(Arc::new))
     }
 
     fn earlier(

@@ -3,11 +3,13 @@
 //! They are written as they are read, so that memory does not grow with a list.
 
 pub(crate) mod disks;
+pub(crate) mod find;
 pub(crate) mod jobs;
 pub(crate) mod records;
 pub(crate) mod reload;
 pub(crate) mod rules;
 pub(crate) mod status;
+pub(crate) mod trace;
 
 use std::io::{self, Write};
 

@@ -83,7 +83,7 @@ pub struct JobView<'a> {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct OutputView<'a> {
+pub(crate) struct OutputView<'a> {
     category: &'a Category,
     entry: Option<&'a str>,
     path: String,
@@ -149,7 +149,7 @@ pub fn job_json(job: &Job) -> JobView<'_> {
     }
 }
 
-fn output_view(output: &PublishedOutput) -> OutputView<'_> {
+pub(crate) fn output_view(output: &PublishedOutput) -> OutputView<'_> {
     OutputView {
         category: &output.category,
         entry: output.entry.as_deref(),

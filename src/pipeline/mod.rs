@@ -31,6 +31,7 @@ mod shapes;
 pub(crate) mod steps;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod work;
 
 pub use broken::StepBroken;
@@ -43,4 +44,5 @@ pub use resemblance::Resemblance;
 pub use result::{Chunk, SliceResult};
 pub use runner::PipelineWorker;
 pub(crate) use steps::exec::groups::kill_all as kill_children;
+pub(crate) use trace::{RecordTrace, StepOutcome, StepTrace};
 pub(crate) use work::BEFORE_STEPS_NAME;

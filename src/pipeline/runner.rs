@@ -9,7 +9,8 @@ use super::broken::StepBroken;
 use super::plan::Pipeline;
 use super::result::{Chunk, SliceResult};
 use super::shapes::Resolved;
-use super::work::{BEFORE_STEPS_NAME, Scratch, SliceRun, Work, failed_record};
+use super::trace::{RecordTrace, Tracer};
+use super::work::{BEFORE_STEPS_NAME, Scratch, SliceRun, Work, bytes_of, failed_record, place_of};
 use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::job_id::JobId;
@@ -75,10 +76,56 @@ impl PipelineWorker {
         if slice.oversized.is_some() {
             return Ok(self.oversized(slice, shape));
         }
+        self.guarded(shape, |worker| worker.run_steps(slice, shape, |_, _| {}))
+    }
+
+    /// Takes one record of the slice alone through the steps. A record that breaks its step is a failed one.
+    pub(crate) fn trace(
+        &mut self,
+        slice: &Slice,
+        index: usize,
+        shape: &Arc<EntryShape>,
+    ) -> Result<RecordTrace, StepBroken> {
+        let (place, bytes) = (place_of(slice, index, &self.pipeline.records), bytes_of(slice, index));
+        let mut tracer = Tracer::new(&self.pipeline, bytes);
+        let result = if slice.oversized.is_some() {
+            self.oversized(slice, shape)
+        } else {
+            let one = alone(slice, index);
+            let noted = |step, work: &Work<'_>| tracer.note(step, work);
+            match self.guarded(shape, |worker| worker.run_steps(&one, shape, noted)) {
+                Ok(result) => result,
+                Err(broken) if broken.holds_job() => return Err(broken),
+                Err(broken) => self.failed_by(broken, slice, index, shape),
+            }
+        };
+        Ok(RecordTrace { place, bytes: bytes.to_vec(), steps: tracer.steps, result })
+    }
+
+    /// Whether a step looks at runs of records, as those do that talk to something slow.
+    pub(crate) fn asks_others(&mut self) -> bool {
+        self.make_steps();
+        self.steps.iter().any(|step| matches!(step, StepInstance::Runs(_)))
+    }
+
+    /// The result of a record that broke its step.
+    fn failed_by(&self, broken: StepBroken, slice: &Slice, index: usize, shape: &EntryShape) -> SliceResult {
+        let mut result = self.empty_result();
+        let error = format!("the step broke: {}", broken.reason);
+        self.add_failed(&mut result, slice, index, shape, broken.step, error);
+        result
+    }
+
+    /// Runs steps whose panic is told as their break.
+    fn guarded(
+        &mut self,
+        shape: &Arc<EntryShape>,
+        steps: impl FnOnce(&mut Self) -> Result<SliceResult, StepBroken>,
+    ) -> Result<SliceResult, StepBroken> {
         self.resolve(shape)?;
         self.at_step = 0;
         self.answered.clear();
-        let result = match catch_unwind(AssertUnwindSafe(|| self.run_steps(slice, shape))) {
+        let result = match catch_unwind(AssertUnwindSafe(|| steps(self))) {
             Ok(result) => result,
             Err(panic) => {
                 Err(self.pipeline.broken(self.at_step, format!("panic: {}", text_of(panic.as_ref()))))
@@ -102,20 +149,13 @@ impl PipelineWorker {
         }
         let mut sum = self.empty_result();
         sum.account.records_skipped = u64::from(slice.skipped);
-        let (records, places) = (Vec::with_capacity(1), Vec::new());
-        let mut one = Slice { records, places, skipped: 0, ..slice.clone() };
         let mut silence: Option<Silence> = None;
-        for (index, &span) in slice.records.iter().enumerate() {
+        for index in 0..slice.records.len() {
             if let Some(silence) = silence.as_ref().filter(|silence| silence.records >= SILENCE_MAX) {
                 self.add_failed(&mut sum, slice, index, shape, silence.name.clone(), silence.error());
                 continue;
             }
-            one.records.clear();
-            one.records.push(span);
-            one.first_record = slice.record_number(index);
-            one.places.clear();
-            one.places.extend(slice.places.get(index));
-            match self.run(&one, shape) {
+            match self.run(&alone(slice, index), shape) {
                 Ok(result) => {
                     silence = silence.filter(|silence| !self.answered.contains(&silence.step));
                     add(&mut sum, result);
@@ -123,8 +163,7 @@ impl PipelineWorker {
                 Err(broken) if broken.holds_job() => return Err(broken),
                 Err(broken) => {
                     silence = self.silence_after(&broken, silence);
-                    let error = format!("the step broke: {}", broken.reason);
-                    self.add_failed(&mut sum, slice, index, shape, broken.step, error);
+                    add(&mut sum, self.failed_by(broken, slice, index, shape));
                 }
             }
         }
@@ -177,7 +216,13 @@ impl PipelineWorker {
         sum.account.records_failed += 1;
     }
 
-    fn run_steps(&mut self, slice: &Slice, shape: &EntryShape) -> Result<SliceResult, StepBroken> {
+    /// Says after each step that saw a record which step it was.
+    fn run_steps(
+        &mut self,
+        slice: &Slice,
+        shape: &EntryShape,
+        mut noted: impl FnMut(usize, &Work<'_>),
+    ) -> Result<SliceResult, StepBroken> {
         self.make_steps();
         let Self {
             pipeline, steps, reader, scratch, resolved, chunk_sizes, at_step, answered, spent, ..
@@ -202,6 +247,7 @@ impl PipelineWorker {
                         let outcome = step.process_run(&mut run);
                         check_run(pipeline, first, run, outcome)?;
                         answered.push(first);
+                        noted(first, &work);
                     }
                 }
                 spent[first] += begun.elapsed();
@@ -215,6 +261,7 @@ impl PipelineWorker {
                     {
                         *at_step = position;
                         work.process(index, position, |record| step.process(record))?;
+                        noted(position, &work);
                     }
                 }
             }
@@ -301,6 +348,18 @@ impl Silence {
             "not tried: {} records before it in a row got no answer within {:?}",
             self.records, self.within
         )
+    }
+}
+
+/// A slice of one record of this one.
+fn alone(slice: &Slice, index: usize) -> Slice {
+    Slice {
+        first_record: slice.record_number(index),
+        bytes: slice.bytes.clone(),
+        records: slice.records.get(index).copied().into_iter().collect(),
+        skipped: 0,
+        places: slice.places.get(index).copied().into_iter().collect(),
+        ..*slice
     }
 }
 

@@ -7,8 +7,10 @@ use super::broken::StepBroken;
 use super::plan::Pipeline;
 use super::result::{Chunk, SliceResult};
 use super::shapes::Resolved;
+use super::trace::OnItsWay;
 use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
+use crate::model::category::Category;
 use crate::model::rule::{LineEnd, Records};
 use crate::model::slice::{EntryShape, RecordPlace, Slice};
 use crate::model::step::{Broken, BrokenKind, CategoryId, Outcome, Reason, Record, RecordError, Run};
@@ -76,6 +78,21 @@ impl<'a> Work<'a> {
     pub(super) fn is_seen(&self, index: usize, step: usize) -> bool {
         let state = self.scratch.states.get(index);
         state.is_some_and(|state| state.goes_on && self.resolved.view(step, state.category.index()).is_some())
+    }
+
+    /// What became of a record so far.
+    pub(super) fn on_its_way(&self, index: usize) -> Option<OnItsWay<'_>> {
+        let state = self.scratch.states.get(index)?;
+        let from: &[u8] = if state.is_changed { &self.scratch.arena } else { &self.slice.bytes };
+        let failed = self.scratch.failed.iter().find(|(of, ..)| *of == index);
+        Some(OnItsWay {
+            bytes: from.get(state.bytes.clone()).unwrap_or_default(),
+            is_changed: state.is_changed,
+            category: state.category,
+            goes_on: state.goes_on,
+            reason: self.scratch.reason(state.reason),
+            error: failed.map(|(.., error)| error.to_string()),
+        })
     }
 
     /// Takes a record through a step and settles it by the outcome.
@@ -332,6 +349,11 @@ impl Scratch {
 }
 
 impl Pipeline {
+    /// The name of a category.
+    pub(super) fn category(&self, id: CategoryId) -> Category {
+        self.categories.get(id.index()).cloned().unwrap_or_else(Category::main)
+    }
+
     pub(super) fn step_name(&self, step: usize) -> String {
         if step == BEFORE_STEPS {
             return BEFORE_STEPS_NAME.to_owned();
@@ -358,6 +380,25 @@ impl Pipeline {
     }
 }
 
+/// A record of the slice as it was read, without its line end.
+pub(super) fn bytes_of(slice: &Slice, index: usize) -> &[u8] {
+    let span = slice.records.get(index).map_or(0..0, |span| span.start as usize..span.end as usize);
+    slice.bytes.get(span).unwrap_or_default()
+}
+
+/// Where a record of the slice stood in its entry.
+pub(super) fn place_of(slice: &Slice, index: usize, records: &Records) -> RecordPlace {
+    slice.places.get(index).copied().unwrap_or_else(|| {
+        let start = slice.records.get(index).map_or(0, |span| span.start as usize);
+        let lines = lines_in(slice.bytes.get(..start).unwrap_or_default(), records.separator.as_deref());
+        RecordPlace {
+            record: slice.record_number(index),
+            offset: record_offset(slice, index, records),
+            line: slice.first_line.saturating_add(lines).saturating_add(1),
+        }
+    })
+}
+
 /// A record of the slice as it was read, with what a step said about it.
 pub(super) fn failed_record(
     slice: &Slice,
@@ -367,17 +408,7 @@ pub(super) fn failed_record(
     step: String,
     error: String,
 ) -> FailedRecord {
-    let span = slice.records.get(index).map_or(0..0, |span| span.start as usize..span.end as usize);
-    let before = slice.bytes.get(..span.start).unwrap_or_default();
-    let bytes = slice.bytes.get(span.clone()).unwrap_or_default();
-    let place = slice.places.get(index).copied().unwrap_or_else(|| RecordPlace {
-        record: slice.record_number(index),
-        offset: record_offset(slice, index, records),
-        line: slice
-            .first_line
-            .saturating_add(lines_in(before, records.separator.as_deref()))
-            .saturating_add(1),
-    });
+    let (place, bytes) = (place_of(slice, index, records), bytes_of(slice, index));
     FailedRecord {
         entry: slice.entry,
         entry_name: shape.name.clone(),

@@ -1,5 +1,6 @@
 //! Reading rows.
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -151,6 +152,17 @@ impl Store {
 
     pub(crate) fn jobs_newest_first(&self) -> impl Iterator<Item = Result<Job, StoreError>> + use<> {
         self.jobs().rev()
+    }
+
+    /// Every source that was claimed then or later, and is remembered, oldest first. Read as they are asked for.
+    pub(crate) fn ledger_since(
+        &self,
+        since: Option<Timestamp>,
+    ) -> impl Iterator<Item = Result<LedgerRow, StoreError>> + use<> {
+        let since_ms = since.and_then(|since| u64::try_from(since.as_millisecond()).ok()).unwrap_or(0);
+        let (_, upto) = backend::beginning_with(&[keys::LEDGER]);
+        let from = keys::of_job(keys::LEDGER, JobId::from_parts(since_ms, 0));
+        self.whole_rows("ledger row", (Bound::Included(from), upto))
     }
 
     /// Jobs that are not in a final state, oldest first (without reading the others).

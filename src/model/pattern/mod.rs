@@ -12,6 +12,7 @@ mod name_index;
 pub(crate) mod os_chars;
 mod patterns;
 mod segment;
+mod sought;
 #[cfg(all(test, unix))]
 mod tests;
 mod tree;
@@ -20,6 +21,7 @@ pub(crate) use name_index::NameIndex;
 use os_chars::to_chars;
 pub use patterns::Patterns;
 pub(crate) use segment::{Segment, Values};
+pub(crate) use sought::PathSought;
 pub(crate) use tree::{Nodes, PatternTree};
 
 /// A parsed pattern.

@@ -20,6 +20,8 @@ mod exec;
 mod runner;
 mod shapes;
 mod steps;
+mod trace;
+mod written;
 
 fn csv() -> Format {
     Format::Csv(Csv {

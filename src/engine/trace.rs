@@ -1,0 +1,372 @@
+//! Tracing: one record of a job is read from its source again and taken through the steps of the job's own rule, to tell where it went.
+//!
+//! Slices and steps give the same again for the same content, so that nothing need be written down for it while jobs run. Whether it is the
+//! same content is told by its hash. Nothing is changed or written; for a thread of a command.
+
+use std::sync::Arc;
+
+use super::door::Refusal;
+use super::rerun;
+use super::retire::is_same_time;
+use super::retry::refuse;
+use super::rule_book::ReadyRule;
+use super::source::{ask_folder, folder_of, out_of_reach};
+use super::trouble::{Trouble, guard};
+use crate::allowance::Allowance;
+use crate::decode::{DecodeError, DecodeRequest, Decoder};
+use crate::durable_fs::Presence;
+use crate::model::category::Category;
+use crate::model::fault::FaultKind;
+use crate::model::job::Job;
+use crate::model::job_state::JobState;
+use crate::model::os_text::{OsText, escaped};
+use crate::model::rule::Rule;
+use crate::model::slice::{EntryShape, Slice};
+use crate::pipeline::{PipelineWorker, RecordTrace, Registry, SliceResult, StepTrace};
+use crate::record::{CutError, Cutter};
+
+/// Which record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Its number within its entry, from 1.
+    pub record: u64,
+    /// The entry's name; none: the only one.
+    pub entry: Option<String>,
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trace {
+    /// Where it was read.
+    pub source: OsText,
+    /// The name of its entry; empty for a plain file.
+    pub entry: String,
+    /// The position of its entry within the source, from 0.
+    pub entry_position: u32,
+    pub record: u64,
+    /// The line on which it begins, from 1.
+    pub line: u64,
+    /// Where it begins in the entry's decoded text, in bytes.
+    pub offset: u64,
+    /// Without its line end; its beginning only, where it is longer than a record may be.
+    pub bytes: Vec<u8>,
+    /// What the steps that saw it made of it, in their order.
+    pub steps: Vec<StepTrace>,
+    pub end: TraceEnd,
+}
+
+/// Where a record went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TraceEnd {
+    /// To an output.
+    Written {
+        category: Category,
+        /// As it is written, with its line end.
+        bytes: Vec<u8>,
+        /// The how manieth record of this category it is; none where steps ask others, and would have to be asked about all records before it.
+        position: Option<Position>,
+    },
+    /// Its step ended and counted it.
+    Dropped { step: String },
+    /// It is a failed record.
+    Failed { step: String, error: String },
+}
+
+/// A place among the records of a category, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Of those of its entry.
+    pub in_entry: u64,
+    /// Of all of them.
+    pub in_job: u64,
+}
+
+/// Reads a job's source again, under the rule that the job went by, up to `memory_max` bytes of memory.
+pub(crate) fn trace(
+    rule: Rule,
+    registry: &Registry,
+    memory_max: u64,
+    job: &Job,
+    asked: &Asked,
+) -> Result<Trace, Refusal> {
+    let traced = guard("be traced", || {
+        let source = lies_at(job)?;
+        check_entry(job, asked)?;
+        let ready = ReadyRule::build(&Arc::new(rule), registry)?;
+        Reading::new(&ready, job, asked).read(&source, memory_max)
+    });
+    traced.map_err(|trouble| Refusal::Fault(trouble.error))
+}
+
+/// Where the source is, if it is still what the job was made from.
+fn lies_at(job: &Job) -> Result<OsText, Trouble> {
+    if let (Some(parent), Some(_)) = (job.parent, &job.retries) {
+        let message = format!("job {} has failed records of job {parent}, and no source", job.id);
+        return Err(refuse(message, "trace the record in that job: it has the same number there"));
+    }
+    let source = match (job.state.get(), &job.retired_to) {
+        (JobState::Completed, _) => rerun::kept_at(job)?,
+        (state, Some(quarantined)) if state.is_final() => quarantined.clone(),
+        _ => job.source_path().clone(),
+    };
+    match ask_folder(&source)? {
+        Presence::Here(found)
+            if found.size == job.source.identity.size && is_same_time(&found, &job.source.identity) =>
+        {
+            Ok(source)
+        }
+        Presence::Here(_) => Err(another(job, &source)),
+        Presence::FolderAway => Err(out_of_reach(&folder_of(&source))),
+        Presence::Gone(_) => {
+            let message = format!("the source of job {} is not at {source} any more", job.id);
+            Err(refuse(message, "put it back there: a record is traced by reading its source again"))
+        }
+    }
+}
+
+fn another(job: &Job, source: &OsText) -> Trouble {
+    let message = format!("what lies at {source} is not what job {} was made from", job.id);
+    refuse(message, "put the file of that job there: a record is traced by reading its source again")
+}
+
+/// What the job's row tells need not be read.
+fn check_entry(job: &Job, asked: &Asked) -> Result<(), Trouble> {
+    let mut with_records = job.entries.iter().filter(|entry| entry.skipped.is_none());
+    match &asked.entry {
+        Some(name) if !job.entries.is_empty() && !job.entries.iter().any(|entry| entry.name == *name) => {
+            let message = format!("job {} has no entry `{name}`", job.id);
+            Err(refuse(message, "`landfall show` lists its entries"))
+        }
+        None if with_records.by_ref().nth(1).is_some() => {
+            let message = format!("job {} has several entries, and each counts its records from 1", job.id);
+            Err(refuse(message, "say which one with `--entry NAME`: `landfall show` lists them"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The source on its way through the steps.
+struct Reading<'a> {
+    ready: &'a ReadyRule,
+    job: &'a Job,
+    asked: &'a Asked,
+    worker: PipelineWorker,
+    /// Records of each category before the one that is asked for; none where steps ask others.
+    before: Option<Vec<Counts>>,
+    found: Option<Trace>,
+    /// Records of the entries that it may be in.
+    records: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    in_entry: u64,
+    in_job: u64,
+}
+
+impl<'a> Reading<'a> {
+    fn new(ready: &'a ReadyRule, job: &'a Job, asked: &'a Asked) -> Self {
+        let mut worker = ready.pipeline.worker(job.id);
+        let none = vec![Counts::default(); ready.pipeline.categories().len()];
+        let before = Some(none).filter(|_| !worker.asks_others());
+        Self { ready, job, asked, worker, before, found: None, records: 0 }
+    }
+
+    fn read(mut self, source: &OsText, memory_max: u64) -> Result<Trace, Trouble> {
+        let (rule, path) = (&self.ready.rule, source.as_path());
+        let failed = |source| DecodeError::Read { path: path.to_owned(), source };
+        let spool = tempfile::Builder::new().prefix("landfall-trace-").tempdir().map_err(failed)?;
+        let (identities, passphrase_file) =
+            (self.ready.identities(self.job)?, self.ready.passphrase_file(self.job)?);
+        let allowance = Allowance::alone(memory_max);
+        let request = DecodeRequest {
+            shown_path: path,
+            decode: &rule.decode,
+            records: &rule.records,
+            identities: &identities,
+            passphrase_file: passphrase_file.as_deref(),
+            spool_dir: spool.path(),
+            progress: Arc::default(),
+            allowance: Arc::clone(&allowance),
+        };
+        let mut decoder = Decoder::open(std::fs::File::open(path).map_err(failed)?, &request)?;
+        let (mut position, mut slices) = (0, 0);
+        while let Some(entry) = decoder.next_entry()? {
+            let name = escaped(entry.name.as_os_str());
+            let cutter = Cutter::new(entry.text, &rule.records, &rule.decode, position, name, slices)?;
+            slices = self.read_entry(cutter.with_allowance(&allowance), slices, source)?;
+            position += 1;
+        }
+        let content_hash = decoder.finish()?.content_hash;
+        if self.job.content_hash.as_ref().is_some_and(|of_job| *of_job != content_hash) {
+            return Err(another(self.job, source));
+        }
+        self.worker.end()?;
+        let (record, records) = (self.asked.record, self.records);
+        self.found.ok_or_else(|| {
+            let of = self.asked.entry.as_ref().map(|name| format!(" in entry `{name}`")).unwrap_or_default();
+            let message = format!("job {} has no record {record}{of}: there are {records}", self.job.id);
+            refuse(message, "records are counted from 1; the header, and lines that are skipped, are none")
+        })
+    }
+
+    /// Reads an entry to its end; how many slices there were so far. What comes behind the record is read for the hash alone.
+    fn read_entry<R: std::io::Read>(
+        &mut self,
+        mut cutter: Cutter<R>,
+        mut slices: u64,
+        source: &OsText,
+    ) -> Result<u64, Trouble> {
+        let cut = |error| match error {
+            CutError::Read(error) => DecodeError::from_io(error, source.as_path()).into(),
+            other => Trouble::from(other),
+        };
+        let shape = Arc::new(cutter.shape().map_err(cut)?);
+        let is_asked = self.asked.entry.as_ref().is_none_or(|name| *name == shape.name);
+        for counts in self.before.iter_mut().flatten() {
+            counts.in_entry = 0;
+        }
+        while let Some(slice) = cutter.next_slice().map_err(cut)? {
+            slices += 1;
+            if self.found.is_some() {
+                continue;
+            }
+            let records = slice.records.len();
+            self.records += if is_asked { records as u64 } else { 0 };
+            let index = self.asked.record.checked_sub(slice.first_record).filter(|_| is_asked);
+            match index.and_then(|index| usize::try_from(index).ok()).filter(|index| *index < records) {
+                Some(index) => self.find(&slice, index, &shape, source)?,
+                None => self.count(&slice, &shape)?,
+            }
+        }
+        Ok(slices)
+    }
+
+    /// Counts where the records of a slice go.
+    fn count(&mut self, slice: &Slice, shape: &Arc<EntryShape>) -> Result<(), Trouble> {
+        if self.before.is_none() {
+            return Ok(());
+        }
+        let result = self.worker.run(slice, shape).or_else(|broken| {
+            if broken.holds_job() { Err(broken) } else { self.worker.run_each(slice, shape) }
+        })?;
+        for (counts, chunk) in self.before.iter_mut().flatten().zip(&result.chunks) {
+            counts.in_entry += chunk.records;
+            counts.in_job += chunk.records;
+        }
+        Ok(())
+    }
+
+    fn find(
+        &mut self,
+        slice: &Slice,
+        index: usize,
+        shape: &Arc<EntryShape>,
+        source: &OsText,
+    ) -> Result<(), Trouble> {
+        let front = slice.records.get(..index).unwrap_or_default().to_vec();
+        if !front.is_empty() {
+            self.count(&Slice { records: front, ..slice.clone() }, shape)?;
+        }
+        let RecordTrace { place, bytes, steps, result } = self.worker.trace(slice, index, shape)?;
+        let end = self.end_of(result)?;
+        self.found = Some(Trace {
+            source: source.clone(),
+            entry: shape.name.clone(),
+            entry_position: shape.entry,
+            record: place.record,
+            line: place.line,
+            offset: place.offset,
+            bytes,
+            steps,
+            end,
+        });
+        Ok(())
+    }
+
+    /// Where the only record of a result went.
+    fn end_of(&self, mut result: SliceResult) -> Result<TraceEnd, Trouble> {
+        if let Some(failed) = result.failed.pop() {
+            return Ok(TraceEnd::Failed { step: failed.step, error: failed.error });
+        }
+        if let Some(step) = result.account.dropped_by.into_keys().next() {
+            return Ok(TraceEnd::Dropped { step });
+        }
+        let written = result.chunks.into_iter().enumerate().find(|(_, chunk)| chunk.records > 0);
+        let (category, chunk) =
+            written.ok_or_else(|| Trouble::new(FaultKind::Bug, "the record went nowhere", None))?;
+        let name = self.ready.pipeline.categories().get(category).cloned();
+        let position = self.before.as_ref().and_then(|before| before.get(category));
+        Ok(TraceEnd::Written {
+            category: name.unwrap_or_else(Category::main),
+            bytes: chunk.bytes,
+            position: position
+                .map(|before| Position { in_entry: before.in_entry + 1, in_job: before.in_job + 1 }),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::World;
+    use crate::model::job::Entry;
+
+    fn traced(world: &World, job: &Job, record: u64) -> Result<Trace, Refusal> {
+        let rule = Rule::clone(&world.rule());
+        let asked = Asked { record, entry: None };
+        trace(rule, &Registry::with_builtin_steps(), 1 << 20, job, &asked)
+    }
+
+    fn refused(world: &World, job: &Job, record: u64) -> String {
+        traced(world, job, record).expect_err("is refused").to_string()
+    }
+
+    /// A claimed source of three records, with its job.
+    fn claimed() -> (World, Job) {
+        let world = World::with("source = { on_success = \"archive\", archive_dir = \"archive\" }\n");
+        std::fs::write(world.source(), "one\ntwo\nthree\n").expect("writes");
+        let job = world.job();
+        world.rename();
+        (world, job)
+    }
+
+    #[test]
+    fn a_record_is_read_where_the_source_lies_now_and_counted_among_those_of_its_category() {
+        let (world, job) = claimed();
+        let trace = traced(&world, &job, 2).expect("is there");
+        assert_eq!((trace.bytes.as_slice(), trace.line, trace.offset), (&b"two"[..], 2, 4));
+        assert_eq!(trace.source.as_path(), world.claimed());
+        let position = Some(Position { in_entry: 2, in_job: 2 });
+        let end = TraceEnd::Written { category: Category::main(), bytes: b"two\n".to_vec(), position };
+        assert_eq!(trace.end, end);
+    }
+
+    #[test]
+    fn what_is_not_what_the_job_was_made_from_is_refused_by_its_time_or_its_hash() {
+        let (world, mut job) = claimed();
+        job.content_hash = Some("blake3:00".to_owned());
+        assert!(refused(&world, &job, 2).contains("is not what job"));
+        job.content_hash = None;
+        traced(&world, &job, 2).expect("nobody knows better");
+        std::fs::write(world.claimed(), "other\n").expect("writes");
+        assert!(refused(&world, &job, 1).contains("is not what job"));
+        crate::durable_fs::remove_file(&world.claimed()).expect("removes");
+        assert!(refused(&world, &job, 1).contains("any more"));
+    }
+
+    #[test]
+    fn a_record_that_is_not_there_and_an_entry_that_is_not_named_are_refused_with_what_there_is() {
+        let (world, mut job) = claimed();
+        assert!(refused(&world, &job, 4).contains("there are 3"));
+        let entry = |name: &str| Entry { name: name.to_owned(), records: 1, ..Entry::default() };
+        job.entries = vec![entry("a.csv"), entry("b.csv")];
+        assert!(refused(&world, &job, 1).contains("several entries"));
+        job.entries.truncate(1);
+        let asked = Asked { record: 1, entry: Some("c.csv".to_owned()) };
+        let rule = Rule::clone(&world.rule());
+        let other =
+            trace(rule, &Registry::with_builtin_steps(), 1 << 20, &job, &asked).expect_err("is refused");
+        assert!(other.to_string().contains("has no entry `c.csv`"), "{other}");
+    }
+}
