@@ -18,10 +18,10 @@ use crate::tracer::{Plan, Traced};
 
 /// Steps tried for each scenario and kind where nobody says otherwise.
 const TRIES: usize = 1;
-/// Until a run has to have come to its end.
-const RUN_MAX: Duration = Duration::from_secs(30);
+/// Until a run has to have come to its end: long, since the machine may be busy with others.
+const RUN_MAX: Duration = Duration::from_mins(1);
 /// Likewise, under a fault: back-offs last seconds.
-const FAULT_MAX: Duration = Duration::from_secs(30);
+const FAULT_MAX: Duration = Duration::from_mins(2);
 /// From the last file in its place to the last row.
 const ROWS_MAX: Duration = Duration::from_secs(5);
 /// How many steps are told of a run that went wrong.
