@@ -137,6 +137,31 @@ sleep 0.2; touch written-$$
     assert_eq!(count("started-"), count("written-"), "{:#?}", world.files("."));
 }
 
+/// Its job is not published, for nobody knows what it would still have said; the next start asks another.
+#[test]
+fn a_stop_waits_for_no_child_that_takes_no_notice_of_the_end_of_its_input() {
+    let world = World::with_service(
+        "stop_timeout = \"2s\"",
+        "pipeline = [{ step = \"exec\", command = [\"./step\"], timeout = \"1h\" }]",
+    );
+    let answers = "#!/bin/sh\nwhile IFS= read -r line; do echo \"$line\"; done\n";
+    world.write("step", format!("{answers}touch reached\nexec sleep 600\n"));
+    world.sh("chmod +x step");
+    let mut service = world.start();
+    world.move_in("in/pay.txt", lines(200));
+    service.wait_for(&world, "reached");
+    let begun = std::time::Instant::now();
+    service.stop();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(4), "it took {:?}", begun.elapsed());
+    assert!(!world.has("out/pay.main"));
+    world.write("step", answers);
+    let mut service = world.start();
+    service.wait_for(&world, "archive/pay.txt");
+    service.stop();
+    assert_eq!(world.text("out/pay.main"), lines(200));
+    world.completed();
+}
+
 /// What a shell started for its step ends with the step: after a time-out, and where a stop does not wait for its answer.
 #[cfg(target_os = "linux")]
 #[test]

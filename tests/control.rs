@@ -142,8 +142,7 @@ fn a_job_that_waits_in_its_queue_is_paused_and_resumed_with_and_without_a_servic
 fn an_aborted_job_publishes_nothing_leaves_its_source_in_quarantine_and_can_be_retried() {
     let (world, mut service, id) = at_the_gate();
     world.landfall(&["abort", &id, "--dry-run"]).done().says(&["would be aborted"]);
-    world.landfall(&["abort", &id]).done().says(&["aborted (was running)", "once nothing holds the job"]);
-    world.write("go", "");
+    world.landfall(&["abort", &id]).done().says(&["aborted (was running)"]);
     let job = wait_for_state(&mut service, &world, &id, "aborted");
     let quarantined = world.path("in/.landfall/quarantine/pay.txt");
     assert_eq!(job["retired_to"].as_str(), quarantined.to_str());
@@ -165,6 +164,7 @@ fn an_aborted_job_publishes_nothing_leaves_its_source_in_quarantine_and_can_be_r
     }
     world.landfall(&["retry", &id, "--dry-run"]).done().says(&["would be queued again"]);
     assert_eq!(world.json(&["show", &id, "--json"]), job);
+    world.write("go", "");
     world.landfall(&["retry", "--state", "aborted"]).done().says(&["1 queued again"]);
     service.wait_for(&world, "archive/pay.txt");
     service.stop();
@@ -181,7 +181,7 @@ fn a_job_that_is_aborted_while_a_step_hangs_or_no_service_runs_ends_with_the_nex
             service.kill();
             world.landfall(&["abort", &id]).done().says(&["with the next start"]);
         } else {
-            world.landfall(&["abort", &id]).done().says(&["once nothing holds the job"]);
+            world.landfall(&["abort", &id]).done().says(&["aborted (was running)"]);
             service.kill();
         }
         let mut service = world.start();
@@ -189,6 +189,27 @@ fn a_job_that_is_aborted_while_a_step_hangs_or_no_service_runs_ends_with_the_nex
         service.stop();
         assert!(world.has("in/.landfall/quarantine/pay.txt"));
         assert_eq!((world.files("out"), hidden(&world)), (vec![], vec![]));
+    }
+}
+
+/// Nothing is kept of what its program would still say.
+#[test]
+fn a_job_whose_program_hangs_at_an_answer_or_at_its_end_is_aborted_without_waiting_for_it() {
+    for hangs in ["read -r line", "while IFS= read -r line; do echo \"$line\"; done"] {
+        let world = World::new("pipeline = [{ step = \"exec\", command = [\"./step\"], timeout = \"1h\" }]");
+        world.write("step", format!("#!/bin/sh\n{hangs}\ntouch reached\nexec sleep 600\n"));
+        world.sh("chmod +x step");
+        let mut service = world.start();
+        world.move_in("in/pay.txt", lines(3));
+        service.wait_for(&world, "reached");
+        let id = id_of(&world.job());
+        let begun = Instant::now();
+        world.landfall(&["abort", &id]).done();
+        wait_for_state(&mut service, &world, &id, "aborted");
+        assert!(begun.elapsed() < Duration::from_secs(3), "{hangs}: it took {:?}", begun.elapsed());
+        service.stop();
+        assert!(world.has("in/.landfall/quarantine/pay.txt"));
+        assert_eq!((world.files("out"), hidden(&world)), (vec![], vec![]), "{hangs}");
     }
 }
 

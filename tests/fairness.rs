@@ -24,13 +24,19 @@ fn rule(name: &str, more: &str) -> String {
 
 /// A step whose child answers nothing for as long as the test lasts.
 const HANGS: &str = "pipeline = [{ step = \"exec\", command = [\"./hangs\"], timeout = \"1h\" }]";
+/// One that answers all that it is asked, and then takes its time, or for ever.
+const ENDS_LATE: &str = "pipeline = [{ step = \"exec\", command = [\"./ends-late\"] }]";
+const NEVER_ENDS: &str = "pipeline = [{ step = \"exec\", command = [\"./never-ends\"], timeout = \"1h\" }]";
 
 fn world(rules: &[String]) -> World {
     let world = World::bare();
     let rules: Vec<_> = rules.iter().map(String::as_str).collect();
     world.configure("workers = 2\nscan_every = \"100ms\"\nstop_timeout = \"2s\"", &rules);
     world.write("hangs", "#!/bin/sh\nexec sleep 3600\n");
-    world.sh("chmod +x hangs; mkdir small");
+    let answers = "#!/bin/sh\nwhile IFS= read -r line; do echo \"$line\"; done\ntouch answered-$$\n";
+    world.write("ends-late", format!("{answers}exec sleep 20\n"));
+    world.write("never-ends", format!("{answers}exec sleep 3600\n"));
+    world.sh("chmod +x hangs ends-late never-ends; mkdir small");
     world
 }
 
@@ -69,6 +75,28 @@ fn rules_whose_children_hang_hold_up_no_other() {
     });
     assert_served(&mut service, &world, "small", "small");
     end(service);
+}
+
+/// Their outputs lie on the same file system, whose finishers are the same.
+#[test]
+fn rules_whose_children_have_answered_and_do_not_end_hold_up_no_other() {
+    for pipeline in [ENDS_LATE, NEVER_ENDS] {
+        let world = world(&[rule("slow", pipeline), rule("as-slow", pipeline), rule("small", "")]);
+        for folder in ["slow", "as-slow"] {
+            world.sh(&format!("mkdir {folder}"));
+            for file in 0..30 {
+                world.write(format!("{folder}/{file}.txt"), lines(5));
+            }
+        }
+        let mut service = world.start();
+        let answered = || world.files(".").iter().filter(|name| name.starts_with("answered-")).count();
+        service.wait_until("children of both have answered", || (answered() >= 2).then_some(()));
+        assert_served(&mut service, &world, "small", "small");
+        let published = world.files("out").into_iter().filter(|name| name.ends_with(".main"));
+        let is_any_slow = published.into_iter().any(|name| !name.starts_with("small"));
+        assert!(pipeline == ENDS_LATE || !is_any_slow, "none has had its last word");
+        end(service);
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ const HANGS_FOR: Duration = Duration::from_secs(40);
 struct Mount {
     world: World,
     sshfs: Child,
+    /// The process behind it that was stopped, if it was that.
+    server: Option<Pid>,
     is_over: Arc<AtomicBool>,
 }
 
@@ -46,7 +48,9 @@ impl Mount {
             eprintln!("skipped: a file system that hangs needs root, sshfs and {SFTP_SERVER}");
             return None;
         }
-        let server = world.write("sftp", format!("#!/bin/sh\nexec {SFTP_SERVER}\n"));
+        let id = world.path("sftp-id");
+        let server = format!("#!/bin/sh\necho $$ > {}\nexec {SFTP_SERVER}\n", id.display());
+        let server = world.write("sftp", server);
         world.sh("chmod +x sftp; mkdir -p mnt remote/in remote/out remote/archive in in-other");
         let mut mount = Command::new("sshfs");
         mount.args(["-f", "-o"]).arg(format!("ssh_command={}", server.display()));
@@ -68,7 +72,7 @@ impl Mount {
                      source = { on_success = \"delete\" }";
         let rules: Vec<_> = rules.iter().copied().chain([other]).collect();
         world.configure(&format!("stop_timeout = \"3s\"\n{service}"), &rules);
-        Some(Self { world, sshfs, is_over: Arc::default() })
+        Some(Self { world, sshfs, server: None, is_over: Arc::default() })
     }
 
     fn signal(&self, signal: Signal) {
@@ -86,6 +90,19 @@ impl Mount {
                 drop(Command::new("kill").args(["-CONT", &sshfs.to_string()]).status());
             }
         });
+    }
+
+    /// The sshfs goes on and waits for its server: who asked it cannot be ended before that answers.
+    fn hang_for_good(&mut self) {
+        let server = self.world.text("sftp-id").trim().parse().ok().and_then(Pid::from_raw).expect("an id");
+        kill_process(server, Signal::STOP).expect("it runs");
+        self.server = Some(server);
+    }
+
+    fn let_server_go_on(&mut self) {
+        if let Some(server) = self.server.take() {
+            kill_process(server, Signal::CONT).expect("it is stopped");
+        }
     }
 
     /// A file goes its way.
@@ -163,6 +180,7 @@ impl Drop for Mount {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::SeqCst);
         self.signal(Signal::CONT);
+        self.let_server_go_on();
         // A test that fails says so; the mount must be gone before its folder is.
         drop(Command::new("fusermount3").args(["-u", "-z"]).arg(self.world.path("mnt")).status());
         drop(self.sshfs.kill());
@@ -311,6 +329,36 @@ fn a_job_whose_source_hangs_while_it_is_read_says_so_and_one_whose_step_takes_lo
     mount.answers_again(&mut service);
     service.stop();
     world.sh("cmp big out/big");
+}
+
+/// It is killed when it has not answered in time, and goes only when the file system answers.
+#[test]
+fn a_child_that_hangs_in_a_file_system_keeps_neither_its_job_from_going_on_nor_a_stop() {
+    let rule = "output = { main = { path = \"out/{stem}\" } }\nsource = { on_success = \"delete\" }\n\
+                errors = { attempts = 1, failed_max = \"100%\" }\n\
+                pipeline = [{ step = \"exec\", command = [\"./step\"], timeout = \"500ms\" }]";
+    let Some(mut mount) = Mount::new(&[rule]) else { return };
+    mount.world.write(
+        "step",
+        "#!/bin/sh\nread -r line\ntouch begun\nread -r other < mnt/in/other\necho \"$line\"\n",
+    );
+    mount.world.write("remote/in/other", "1\n");
+    mount.world.sh("chmod +x step");
+    let mut service = mount.world.start();
+    service.wait_until_it_watches();
+    mount.hang_for_good();
+    mount.world.move_in("in/first", "1\n");
+    service.wait_for(&mount.world, "begun");
+    service.wait_for_log("a killed child is not gone");
+    service.wait_until("its job is done", || {
+        let jobs = mount.world.jobs();
+        jobs.iter().any(|job| job["rule"] == support::RULE && job["state"] == "completed").then_some(())
+    });
+    mount.goes_on(&mut service, "a");
+    let begun = Instant::now();
+    service.stop();
+    assert!(begun.elapsed() < STOP_TIMEOUT + SLACK, "it took {:?}", begun.elapsed());
+    mount.let_server_go_on();
 }
 
 /// From a start to another rule's output.

@@ -82,7 +82,7 @@ fn fill_in(job: &mut Job, checkpoint: &Checkpoint, slices_broken: u64) {
 mod tests {
     use super::*;
     use crate::engine::collect::WorkedSlice;
-    use crate::engine::tests::{World, loaded, worked};
+    use crate::engine::tests::{World, loaded, settles, worked};
 
     fn order(run: &Run) -> CheckpointOrder {
         let order = run.with_collector(|collector| collector.checkpoint(true)).expect("it runs");
@@ -127,7 +127,7 @@ mod tests {
         run.collect(worked(&run, 0, "a"));
         let late = order(&run);
         run.set_loaded(loaded(1));
-        assert!(run.settle());
+        assert!(settles(&run));
         let store = &world.shared.store;
         let before = store.job(run.id).expect("reads");
         write_checkpoint(store, &run, late).expect("is passed over");

@@ -169,18 +169,14 @@ fn take_up(shared: &Arc<Shared>, ids: Vec<JobId>) -> Batch<TakenUp> {
 
 /// A run whose work ended: its outputs are ended, or it is failed, held or given back.
 fn settled_run(shared: &Arc<Shared>, run: &Arc<Run>) -> Result<Option<TakenUp>, Trouble> {
-    let steps_ended = run.end_steps().map_err(Trouble::from);
-    if run.trouble().is_some_and(|trouble| trouble.reaction == Reaction::Ordered) {
-        let is_trusted = !matches!(&steps_ended, Err(broken) if broken.reaction == Reaction::StartOver);
-        return match order::end_ordered(shared, run, is_trusted)? {
+    let trouble = run.trouble();
+    if trouble.as_ref().is_some_and(|trouble| trouble.reaction == Reaction::Ordered) {
+        return match order::end_ordered(shared, run)? {
             order::Ended::ForGood => Ok(None),
             order::Ended::ToGoOn => Err(Trouble::ordered()), // what ran is remembered until it goes on
         };
     }
-    if let Err(broken) = steps_ended {
-        run.break_off(broken); // unless it broke off before
-    }
-    let ended = match run.trouble() {
+    let ended = match trouble {
         Some(trouble) => Err((*trouble).clone()),
         None => publish::end(shared, run),
     };
@@ -213,10 +209,7 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
             let job = run.row();
             return resend::end_or_hold(shared, job, &trouble, resend).map(|()| None);
         }
-        Reaction::StartOver | Reaction::SuspectRule { starts_over: true } => {
-            shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
-            shared.store.sync()?; // else a crash could bring the checkpoint back, and build on what cannot be trusted
-        }
+        Reaction::StartOver | Reaction::SuspectRule { starts_over: true } => forget_work(shared, run)?,
         Reaction::ByKind
         | Reaction::GiveBack
         | Reaction::GiveBackUnfit(_)
@@ -224,7 +217,11 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
         | Reaction::Park { .. }
         | Reaction::SuspectRule { starts_over: false }
         | Reaction::JudgeRecords
-        | Reaction::Ordered => {}
+        | Reaction::Ordered => {
+            if run.lost_count() {
+                forget_work(shared, run)?;
+            }
+        }
     }
     if !trouble.error.kind.fails_job() {
         drop_what_no_checkpoint_names(shared, run);
@@ -237,6 +234,12 @@ fn end_unpublished<T>(shared: &Arc<Shared>, run: &Arc<Run>, trouble: Trouble) ->
     }
     fail::give_back_or_fail(shared, job, &trouble)?;
     Ok(None)
+}
+
+/// What was collected before may be wrong too.
+fn forget_work(shared: &Shared, run: &Run) -> Result<(), Trouble> {
+    shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;
+    Ok(shared.store.sync()?) // else a crash could bring the checkpoint back, and build on what cannot be trusted
 }
 
 /// Too many records may be at fault because the rule misspells a column: then the rule is to blame, as long as no file has fitted it.
@@ -294,7 +297,8 @@ fn found_in_store(shared: &Arc<Shared>, id: JobId) -> Result<Option<TakenUp>, Tr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tests::{World, is_there, loaded, worked};
+    use crate::engine::checkpoint;
+    use crate::engine::tests::{World, is_there, loaded, slice, worked};
 
     fn finished(world: &World, run: &Arc<Run>) -> Job {
         run.loading_ended();
@@ -327,6 +331,31 @@ mod tests {
         assert_eq!((row.state.get(), row.account.records_in), (JobState::Failed, 1), "{row:#?}");
         assert!(!is_there(&world.path("out/pay.main")));
         assert!(row.retired_to.is_some_and(|path| is_there(path.as_path())), "it is in quarantine");
+    }
+
+    /// Whatever broke the job off: its checkpoint may hold the answers of other records.
+    #[cfg(unix)]
+    #[test]
+    fn a_job_whose_step_finds_at_its_end_that_it_lost_count_starts_over() {
+        let world = World::with(
+            "source = { on_success = \"delete\" }
+             pipeline = [{ step = \"exec\", command = [\"sh\", \"-c\", \"read -r l; echo $l; cat; echo more\"] }]",
+        );
+        let run = world.run();
+        let mut steps = run.take_steps();
+        let shape = run.entries.shape(0).expect("it has one");
+        steps.run(&slice(0, 0), &shape).expect("is answered");
+        run.put_steps(steps);
+        run.collect(worked(&run, 0, "a"));
+        let order = run.with_collector(|collector| collector.checkpoint(true)).expect("it runs");
+        let store = &world.shared.store;
+        checkpoint::write_checkpoint(store, &run, order.expect("is made").expect("is due")).expect("writes");
+        run.break_off(Trouble::new(FaultKind::Storage, "the disk is away", None));
+        run.loading_ended();
+        world.shared.settle_at_work(&run);
+        let row = finished(&world, &run);
+        assert_eq!(row.state, JobState::Held, "{row:#?}");
+        assert!(store.checkpoint(run.id).expect("reads").is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!  running                          broken off, its row; what was collected becomes a checkpoint, or is dropped, once all have left it
 //!  being claimed                    waits until its file is ours, or never was
 //!  being taken up by a loader       waits until it runs
-//!  worked to its end                too late
+//!  worked to its end                too late, once its steps have ended
 //!  publishing, retiring             too late
 //!  failing, being given back        it ends already
 //! ```
@@ -32,6 +32,7 @@ use crate::model::halts::Halts;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
+use crate::pipeline;
 use crate::store::Store;
 use crate::telemetry::events;
 
@@ -86,8 +87,10 @@ pub(super) fn abort(
     let abort = |job: &mut Job| abort_row(job, by);
     let Some(shared) = stages else { return Ok(of_row(store, id, &abort)?.id) };
     let job = order(shared, id, &abort)?;
-    // Of a run, its finisher comes once all have left it.
-    if shared.dispatch.run(id).is_none() {
+    if shared.dispatch.run(id).is_some() {
+        // Its finisher comes once all have left it. Nothing is kept of what its programs would still say.
+        pipeline::kill_children_of(id);
+    } else {
         shared.dispatch.queue(Stage::Finish, &Owner::of(&job), id);
     }
     Ok(id)
@@ -274,9 +277,9 @@ pub(super) enum Ended {
     ToGoOn,
 }
 
-/// Finishes what an order broke off: a job that goes on some time keeps what was collected, one that ends does not. `is_trusted`: its steps
-/// ended well.
-pub(super) fn end_ordered(shared: &Shared, run: &Run, is_trusted: bool) -> Result<Ended, Trouble> {
+/// Finishes what an order broke off: a job that goes on some time keeps what was collected, unless its steps lost count; one that ends does
+/// not.
+pub(super) fn end_ordered(shared: &Shared, run: &Run) -> Result<Ended, Trouble> {
     let mut job = run.row();
     run.copy_progress(&mut job);
     if job.is_failing() {
@@ -294,7 +297,7 @@ pub(super) fn end_ordered(shared: &Shared, run: &Run, is_trusted: bool) -> Resul
         // Resumed before it had settled; whoever lifted its pause may not have seen that it was broken off.
         shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
     }
-    if is_trusted {
+    if !run.lost_count() {
         return keep_work(shared, run, job).map(|()| Ended::ToGoOn);
     }
     shared.store.change().forget_work(run.id).forget_failed_records(run.id, 0).apply()?;

@@ -34,13 +34,15 @@ use crate::model::identity::FileIdentity;
 use crate::model::job::Job;
 use crate::model::job_id::JobId;
 use crate::model::slice::Slice;
-use crate::pipeline::{MissingColumns, PipelineWorker, StepBroken};
+use crate::pipeline::{MissingColumns, PipelineWorker};
 use crate::store::{MemoryBudget, MemoryLease, SliceQueue, StoreError, Taken};
 use crate::telemetry::events;
 
 /// What a worker that wants a slice of a job gets.
 pub(super) enum Take {
     Slice(TakenSlice),
+    /// Nothing more is to be worked: this worker ends the steps.
+    StepsToEnd,
     /// None now.
     Nothing,
     /// The job broke off in this moment: whoever saw that may have counted this worker, so that it is for the worker to settle it.
@@ -155,10 +157,42 @@ impl Run {
         lock(&self.steps).push(steps);
     }
 
-    /// Ends all steps, with their children; the first that cannot be trusted.
-    pub(super) fn end_steps(&self) -> Result<(), StepBroken> {
-        let steps = std::mem::take(&mut *lock(&self.steps));
-        steps.into_iter().map(PipelineWorker::end).fold(Ok(()), Result::and)
+    /// See [`RunState::begin_ending`]; whoever begins it ends the steps, or leaves that to a worker.
+    pub(super) fn begin_ending(&self) -> bool {
+        self.state().begin_ending()
+    }
+
+    /// Leaves it to a worker to end the steps, if that may take long: where one waits for another program.
+    pub(super) fn leave_ending(&self) -> bool {
+        let may_take_long = lock(&self.steps).iter().any(PipelineWorker::has_last_word);
+        if may_take_long {
+            self.state().leave_ending();
+        }
+        may_take_long
+    }
+
+    /// Takes the last word from all steps, and ends them with their children. One that breaks breaks the run off, unless it broke off before.
+    pub(super) fn end_steps(&self) {
+        let steps = self.take_idle_steps();
+        let ended = guard("end its steps", || {
+            let ended = steps.into_iter().map(PipelineWorker::end).fold(Ok(()), Result::and);
+            ended.map_err(Trouble::from)
+        });
+        let lost_count = matches!(&ended, Err(broken) if broken.reaction == Reaction::StartOver);
+        if let Err(broken) = ended {
+            self.break_off(broken);
+        }
+        self.state().end_ending(!lost_count);
+    }
+
+    /// For the end of the service, which takes no word from them.
+    pub(super) fn take_idle_steps(&self) -> Vec<PipelineWorker> {
+        std::mem::take(&mut *lock(&self.steps))
+    }
+
+    /// See [`RunState::lost_count`].
+    pub(super) fn lost_count(&self) -> bool {
+        self.state().lost_count()
     }
 
     /// Memory that the list of entries takes as long as there is the run.
@@ -253,9 +287,15 @@ impl Run {
         state.is_far_ahead()
     }
 
-    /// The next slice, unless the job broke off or too many are in hand.
+    /// The next slice, unless the job broke off or too many are in hand; or the steps, to be ended.
     pub(super) fn take_slice(&self) -> Result<Take, StoreError> {
-        if !self.state().begin_take(|| self.at_work.is_full()) {
+        let mut state = self.state();
+        if state.take_ending() {
+            return Ok(Take::StepsToEnd);
+        }
+        let begins = state.begin_take(|| self.at_work.is_full());
+        drop(state);
+        if !begins {
             return Ok(Take::Nothing);
         }
         let mut large = None;
@@ -373,7 +413,7 @@ impl Run {
         lock(&self.collector).take()
     }
 
-    /// True once: when everything is collected, or when it broke off and no thread works for it any more.
+    /// True once: when everything is collected, or when it broke off and no thread works for it any more; and its steps have ended.
     pub(super) fn settle(&self) -> bool {
         self.state().settle()
     }
@@ -394,17 +434,19 @@ impl Workable for Run {
         self.id
     }
 
-    /// Whether [`Self::take_slice`] would have one, were it called now.
-    fn has_slices(&self) -> bool {
+    /// Whether [`Self::take_slice`] would have something, were it called now.
+    fn has_work(&self) -> bool {
         let is_next_free = |bytes| self.large.may(&self.owner.rule, bytes, Instant::now());
-        self.queue.next_bytes().is_some_and(is_next_free) && self.state().may_take(|| self.at_work.is_full())
+        let is_any_free = self.queue.next_bytes().is_some_and(is_next_free);
+        let state = self.state();
+        state.has_steps_to_end() || is_any_free && state.may_take(|| self.at_work.is_full())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tests::{World, loaded, worked};
+    use crate::engine::tests::{World, loaded, settles, worked};
     use crate::model::fault::FaultKind;
 
     #[test]
@@ -415,9 +457,9 @@ mod tests {
         assert_eq!(run.with_collector(|collector| collector.next_slice()), Some(0));
         assert!(run.collect(worked(&run, 0, "a")), "both");
         assert_eq!(run.with_collector(|collector| collector.next_slice()), Some(2));
-        assert!(!run.settle(), "the source is not read to its end");
+        assert!(!settles(&run), "the source is not read to its end");
         run.set_loaded(loaded(2));
-        assert!(run.settle() && !run.settle() && run.is_settled());
+        assert!(settles(&run) && !settles(&run) && run.is_settled());
     }
 
     #[test]
@@ -428,9 +470,9 @@ mod tests {
         run.break_off(trouble("first"));
         run.break_off(trouble("second"));
         assert_eq!(run.trouble().map(|trouble| trouble.error.message.clone()).as_deref(), Some("first"));
-        assert!(!run.settle(), "it is still read");
+        assert!(!settles(&run), "it is still read");
         run.loading_ended();
-        assert!(run.settle() && !run.settle());
+        assert!(settles(&run) && !settles(&run));
         run.collect(worked(&run, 0, "a"));
         assert!(
             run.with_collector(|collector| collector.records_in()).is_none(),

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   slices    waiting --begin_take--> in hand --offer--> out of turn --(in order)--> collected: one thread at a time
-//!   run       loading -> loaded -> settled: once, when everything is collected
-//!             broken off ---------> settled: once, when its loader and everybody who has a slice of it have left
+//!   run       loading -> loaded -> over: once, when everything is collected
+//!             broken off ---------> over: once, when its loader and everybody who has a slice of it have left
+//!   steps     at work -(over)-> ending -> ended; who may not wait for them leaves them to a worker: to end -> ending
+//!   settled   once, when it is over and its steps have ended
 //!   checkpoint   none -> making -> ordered -> writing -> none
 //! ```
 //!
@@ -38,6 +40,7 @@ pub(super) struct RunState<S, C> {
     is_loading: bool,
     loaded: Option<Arc<Loaded>>,
     trouble: Option<Arc<Trouble>>,
+    steps: Steps,
     is_settled: bool,
     /// Slices that were cut, those that a checkpoint has included.
     cut: u64,
@@ -57,6 +60,20 @@ pub(super) struct RunState<S, C> {
     checkpoint: Checkpointing<C>,
 }
 
+/// Where the steps of a run are. Each has its last word before anything is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Steps {
+    /// At slices, or between two.
+    AtWork,
+    /// Nothing more comes for them, and a worker is to end them.
+    ToEnd,
+    Ending,
+    Ended {
+        /// None of them has found out that it lost count.
+        are_trusted: bool,
+    },
+}
+
 enum Checkpointing<C> {
     None,
     Making,
@@ -71,6 +88,7 @@ impl<S, C> RunState<S, C> {
             is_loading: true,
             loaded: None,
             trouble: None,
+            steps: Steps::AtWork,
             is_settled: false,
             cut: 0,
             in_hand: 0,
@@ -231,14 +249,56 @@ impl<S, C> RunState<S, C> {
         self.checkpoint = Checkpointing::None;
     }
 
-    /// True once: when everything is collected, or when it broke off and no thread works for it any more.
-    pub(super) fn settle(&mut self) -> bool {
-        let is_done = match (&self.trouble, &self.loaded) {
+    /// Whether everything is collected, or it broke off and no thread works for it any more.
+    fn is_over(&self) -> bool {
+        match (&self.trouble, &self.loaded) {
             (Some(_), _) => !self.is_loading && self.busy == 0,
             (None, Some(loaded)) => !self.is_collecting && self.next == loaded.slices,
             (None, None) => false,
-        };
-        is_done && !std::mem::replace(&mut self.is_settled, true)
+        }
+    }
+
+    /// True once, when nothing more comes for the steps: it is for the caller to end them, or to leave them to a worker.
+    pub(super) fn begin_ending(&mut self) -> bool {
+        let begins = self.steps == Steps::AtWork && self.is_over();
+        if begins {
+            self.steps = Steps::Ending;
+        }
+        begins
+    }
+
+    /// A worker is to end the steps.
+    pub(super) fn leave_ending(&mut self) {
+        self.steps = Steps::ToEnd;
+    }
+
+    pub(super) fn has_steps_to_end(&self) -> bool {
+        self.steps == Steps::ToEnd
+    }
+
+    /// Whether it is for this worker to end the steps.
+    pub(super) fn take_ending(&mut self) -> bool {
+        let takes = self.has_steps_to_end();
+        if takes {
+            self.steps = Steps::Ending;
+        }
+        takes
+    }
+
+    /// The steps have had their last word.
+    pub(super) fn end_ending(&mut self, are_trusted: bool) {
+        self.steps = Steps::Ended { are_trusted };
+    }
+
+    /// Whether a step has found out, with its last word, that it lost count.
+    pub(super) fn lost_count(&self) -> bool {
+        self.steps == Steps::Ended { are_trusted: false }
+    }
+
+    /// True once: when it is over, and its steps have ended.
+    pub(super) fn settle(&mut self) -> bool {
+        let settles = matches!(self.steps, Steps::Ended { .. }) && self.is_over();
+        settles && !std::mem::replace(&mut self.is_settled, true)
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -268,6 +328,14 @@ mod tests {
         state.begin_take(|| false)
     }
 
+    /// Whether it settles, with steps that end at once.
+    fn settle(state: &mut State) -> bool {
+        if state.begin_ending() {
+            state.end_ending(true);
+        }
+        state.settle()
+    }
+
     #[test]
     fn one_slice_is_at_work_however_full_memory_is_and_never_more_than_the_most() {
         let mut state = state();
@@ -287,9 +355,9 @@ mod tests {
         assert_eq!(state.offer(2, 2), None, "somebody collects");
         state.set_loaded(loaded(3));
         assert_eq!((state.collected(), state.collected()), (Some(1), Some(2)));
-        assert!(!state.settle(), "the last is still being written");
+        assert!(!settle(&mut state), "the last is still being written");
         assert_eq!(state.collected(), None);
-        assert!(state.settle() && !state.settle() && state.is_settled());
+        assert!(settle(&mut state) && !settle(&mut state) && state.is_settled());
     }
 
     #[test]
@@ -300,9 +368,38 @@ mod tests {
         state.break_off(trouble("second"));
         assert_eq!(state.trouble().map(|trouble| trouble.error.message.as_str()), Some("first"));
         state.end_loading();
-        assert!(!state.settle() && !take(&mut state));
+        assert!(!settle(&mut state) && !take(&mut state));
         assert!(state.end_take(), "it is for him to settle it");
-        assert!(state.settle());
+        assert!(settle(&mut state));
+    }
+
+    #[test]
+    fn a_run_settles_when_its_steps_have_had_their_last_word_whoever_takes_it_from_them() {
+        for is_left in [false, true] {
+            let mut state = state();
+            assert!(!state.begin_ending(), "it is read");
+            state.set_loaded(loaded(0));
+            assert!(state.begin_ending() && !state.begin_ending(), "one ends them");
+            if is_left {
+                state.leave_ending();
+                assert!(!state.settle() && state.take_ending());
+            }
+            assert!(!state.take_ending() && !state.settle(), "they are being ended");
+            state.end_ending(true);
+            assert!(!state.lost_count() && state.settle() && !state.settle());
+        }
+    }
+
+    #[test]
+    fn what_its_steps_say_at_last_breaks_a_run_off_before_it_settles() {
+        let mut state = state();
+        state.set_loaded(loaded(0));
+        assert!(state.begin_ending());
+        state.break_off(trouble("it answered more than it was asked"));
+        state.end_ending(false);
+        assert!(!state.settle(), "its loader has not left");
+        state.end_loading();
+        assert!(state.settle() && state.lost_count());
     }
 
     #[test]
@@ -326,11 +423,13 @@ mod tests {
         #[test]
         fn an_order_counts_before_a_run_settles_or_is_told_to_be_too_late(
             slices in 1..6_u64, comes_at in 0..20_usize, is_written_at in 0..20_usize, leaves_at in 0..20_usize,
+            ending_takes in 0..10_usize,
         ) {
             let mut state = state();
             state.set_loaded(loaded(slices));
             let (mut taken, mut collected, mut settled_at, mut is_ordered) = (0, 0, None, None);
-            for moment in 0..40 {
+            let mut ends_at = None;
+            for moment in 0..60 {
                 if moment == comes_at {
                     is_ordered = Some(state.begin_order(Trouble::ordered));
                     prop_assert_eq!(is_ordered, Some(settled_at.is_none()));
@@ -350,7 +449,14 @@ mod tests {
                     }
                     state.let_go();
                 }
+                if state.begin_ending() {
+                    prop_assert_eq!(ends_at.replace(moment + ending_takes), None);
+                }
+                if ends_at == Some(moment) {
+                    state.end_ending(true);
+                }
                 if state.settle() {
+                    prop_assert!(ends_at.is_some_and(|ends_at| moment >= ends_at));
                     prop_assert_eq!(settled_at.replace(moment), None);
                     let is_whole = collected == slices;
                     prop_assert!(is_whole || state.trouble().is_some());
@@ -381,14 +487,14 @@ mod tests {
                 let mut next = state.offer(*number, *number);
                 while let Some(number) = next {
                     collected.push(number);
-                    prop_assert!(!state.settle() || state.trouble().is_some());
+                    prop_assert!(!settle(&mut state) || state.trouble().is_some());
                     next = state.collected();
                 }
                 state.let_go();
                 if position + 1 == order.len() {
                     state.end_loading();
                 }
-                settled += usize::from(state.settle());
+                settled += usize::from(settle(&mut state));
             }
             prop_assert_eq!(settled, 1);
             prop_assert_eq!((state.in_hand, state.busy), (0, 0));

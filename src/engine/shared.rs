@@ -157,14 +157,41 @@ impl Shared {
         self.dispatch.put_down(id);
     }
 
-    /// Hands a run to the finishing stage, once, when everything is collected or it broke off.
+    /// Hands a run to the finishing stage, once: when everything is collected or it broke off, and its steps have had their last word. Who
+    /// comes here waits for no step: where one may take long, a worker ends it, and the run comes back.
     pub(super) fn settle(&self, run: &Arc<Run>) {
-        if run.settle() {
+        if self.begin_ending(run) {
+            if run.leave_ending() {
+                return self.dispatch.slices_again();
+            }
+            run.end_steps();
+        }
+        self.settle_ended(run);
+    }
+
+    /// The same by who has the right to work a slice of it, and so may wait for its steps.
+    pub(super) fn settle_at_work(&self, run: &Arc<Run>) {
+        if self.begin_ending(run) {
+            run.end_steps();
+        }
+        self.settle_ended(run);
+    }
+
+    fn begin_ending(&self, run: &Run) -> bool {
+        let begins = run.begin_ending();
+        if begins {
             self.footprints.in_hand.clear(run.id);
-            self.dispatch.settle(run);
             if run.is_broken_off() {
                 self.dispatch.slices_again(); // the memory that its slices held is free
             }
+        }
+        begins
+    }
+
+    /// Of a run whose steps have ended.
+    pub(super) fn settle_ended(&self, run: &Arc<Run>) {
+        if run.settle() {
+            self.dispatch.settle(run);
         }
     }
 

@@ -22,6 +22,7 @@ use super::{EngineError, checkpoint};
 use crate::durable_fs;
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
+use crate::pipeline::{self, PipelineWorker};
 
 /// The watch has nothing to finish: where it hangs, others are not kept from their end.
 const WATCH_PATIENCE: Duration = Duration::from_millis(500);
@@ -79,7 +80,7 @@ impl Running {
         end_steps(&shared, deadlines.checkpoints);
         drop(asking);
         if shared.publishing.aside.is_none() {
-            crate::pipeline::kill_children(); // of steps that were not waited for; one that stands aside has none
+            pipeline::kill_children(); // of steps that were not waited for; one that stands aside has none
         }
         result
     }
@@ -196,18 +197,23 @@ fn last_checkpoint(shared: &Arc<Shared>, run: &Run) {
     }
 }
 
-/// Lets the children of steps end by themselves, which may have something to write down: the process's end would not wait for them.
+/// Lets the children of steps end by themselves, which may have something to write down: the process's end would not wait for them. Each
+/// worker's steps have a thread: one that hangs keeps no other from its end.
 fn end_steps(shared: &Shared, deadline: Instant) {
-    let runs = shared.dispatch.runs();
-    let end = move || {
-        for run in runs {
-            if let Err(broken) = run.end_steps() {
-                tracing::warn!(job = %run.id, %broken, "a step did not end well at the stop");
-            }
+    let mut ending = Vec::new();
+    for run in shared.dispatch.runs() {
+        for steps in run.take_idle_steps().into_iter().filter(PipelineWorker::has_last_word) {
+            let job = run.id;
+            let end = move || {
+                if let Err(broken) = steps.end() {
+                    tracing::warn!(%job, %broken, "a step did not end well at the stop");
+                }
+            };
+            ending.extend(spawn("end-steps", end));
         }
-    };
-    if let Ok(ending) = spawn("end-steps", end) {
-        join_until(&ending, deadline);
+    }
+    for thread in &ending {
+        join_until(thread, deadline);
     }
 }
 

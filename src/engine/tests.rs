@@ -26,7 +26,7 @@ use crate::model::job::{Job, Source};
 use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::rule::Rule;
-use crate::model::slice::Slice;
+use crate::model::slice::{Slice, Span};
 use crate::output::EntryName;
 use crate::pipeline::Registry;
 use crate::store::{MemoryBudget, Store};
@@ -163,6 +163,22 @@ fn entry() -> LoadedEntry {
     LoadedEntry { name, shape: Arc::default(), _memory: Arc::new(memory) }
 }
 
+/// A slice of one record.
+pub(super) fn slice(number: u64, entry: u32) -> Slice {
+    Slice {
+        number,
+        entry,
+        first_record: number + 1,
+        offset: number * 2,
+        first_line: number,
+        bytes: b"1\n".to_vec().into(),
+        records: vec![Span { start: 0, end: 1 }],
+        skipped: 0,
+        oversized: None,
+        places: Vec::new(),
+    }
+}
+
 /// A slice of one record, as it comes out of the pipeline.
 pub(super) fn worked(run: &Run, number: u64, line: &str) -> WorkedSlice {
     let mut account = Account { records_in: 1, ..Account::default() };
@@ -214,6 +230,14 @@ pub(super) fn failed_record(number: u64, why: &str) -> FailedRecord {
         bytes: b"1".to_vec(),
         length: 1,
     }
+}
+
+/// Whether it settles, with its steps ended here.
+pub(super) fn settles(run: &Run) -> bool {
+    if run.begin_ending() {
+        run.end_steps();
+    }
+    run.settle()
 }
 
 /// The source is read to its end, and had so many slices.

@@ -28,11 +28,12 @@ pub(super) fn work_slices(shared: &Arc<Shared>, seat: &mut Seat) {
                 shared.dispatch.took(seat, taken.slice.records.len());
                 work_slice(shared, &run, taken);
             }
+            Ok(Take::StepsToEnd) => end_steps(shared, &run),
             Ok(Take::Nothing) => {} // another one took it, or the memory for it
-            Ok(Take::BrokeOff) => shared.settle(&run),
+            Ok(Take::BrokeOff) => shared.settle_at_work(&run),
             Err(error) => {
                 run.break_off(error.into());
-                shared.settle(&run);
+                shared.settle_at_work(&run);
             }
         }
     }
@@ -49,6 +50,10 @@ pub(super) fn work_here(shared: &Arc<Shared>, run: &Arc<Run>) {
                 if is_counted {
                     break;
                 }
+            }
+            Ok(Take::StepsToEnd) => {
+                end_steps(shared, run);
+                break;
             }
             Ok(Take::Nothing | Take::BrokeOff) => break, // the loader settles it
             Err(error) => {
@@ -79,7 +84,7 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
             }
             shared.checkpoint_if_due(run);
         }
-        Ok(None) => {} // the engine stops: the slice is cut again at the next start
+        Ok(None) => {} // the slice is cut again, if the job goes on
         Err(trouble) => run.break_off(trouble),
     }
     run.let_go();
@@ -87,7 +92,15 @@ fn work_slice(shared: &Arc<Shared>, run: &Arc<Run>, taken: TakenSlice) {
         drop(large);
         shared.dispatch.slices_again(); // another one may wait for it
     }
-    shared.settle(run);
+    durable_fs::leave_place(); // so may its end
+    shared.settle_at_work(run);
+}
+
+/// Of a run whose last thread might not wait for them.
+fn end_steps(shared: &Shared, run: &Arc<Run>) {
+    durable_fs::leave_place();
+    run.end_steps();
+    shared.settle_ended(run);
 }
 
 /// Which steps took how long.
@@ -119,8 +132,8 @@ fn work(
     Ok(Some(encode(run, slice, result, broken, &shared.resources.memory.at_work)))
 }
 
-/// Tries the slice as often as the rule says, then record by record. None: the engine stops. A step that cannot start
-/// says nothing about the records: it holds the job.
+/// Tries the slice as often as the rule says, then record by record. None: the engine stops, or the job broke off. A step that cannot
+/// start says nothing about the records: it holds the job.
 fn run_with_attempts(
     shared: &Shared,
     run: &Run,
@@ -133,6 +146,7 @@ fn run_with_attempts(
         match worker.run(slice, shape) {
             Ok(result) => return Ok(Some((result, false))),
             Err(broken) if broken.holds_job() => return Err(broken.into()),
+            Err(_) if run.is_broken_off() => return Ok(None),
             Err(broken) => {
                 tracing::warn!(job = %run.id, slice = slice.number, attempt, %broken, "a step broke");
             }
@@ -182,23 +196,8 @@ fn encode(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::tests::World;
-    use crate::model::slice::Span;
-
-    fn slice(number: u64, entry: u32) -> Slice {
-        Slice {
-            number,
-            entry,
-            first_record: number + 1,
-            offset: number * 2,
-            first_line: number,
-            bytes: b"1\n".to_vec().into(),
-            records: vec![Span { start: 0, end: 1 }],
-            skipped: 0,
-            oversized: None,
-            places: Vec::new(),
-        }
-    }
+    use crate::engine::dispatch::Workable as _;
+    use crate::engine::tests::{World, loaded, slice, worked};
 
     #[test]
     fn what_is_left_of_a_run_is_worked_on_the_thread_that_asks() {
@@ -212,6 +211,59 @@ mod tests {
         assert!(run.trouble().is_none(), "{:?}", run.trouble());
         assert_eq!(run.with_collector(|collector| collector.next_slice()), Some(2));
         assert!(world.shared.dispatch.try_work(run.id).is_some(), "the permit is given back");
+    }
+
+    /// All that its child is asked is answered; it ends once there is a file `go`.
+    #[cfg(unix)]
+    const ENDS_LATE: &str = r#"
+        source = { on_success = "delete" }
+        pipeline = [{ step = "exec", timeout = "1h", command = ["sh", "-c",
+            "read -r line; echo $line; until [ -e go ]; do sleep 0.01; done"] }]
+    "#;
+
+    #[cfg(unix)]
+    #[test]
+    fn who_may_not_wait_for_a_step_leaves_its_end_to_a_worker() {
+        for is_killed in [false, true] {
+            let world = World::with(ENDS_LATE);
+            let run = world.run();
+            let mut steps = run.take_steps();
+            let shape = run.entries.shape(0).expect("it has one");
+            steps.run(&slice(0, 0), &shape).expect("is answered");
+            run.put_steps(steps);
+            run.collect(worked(&run, 0, "1"));
+            run.set_loaded(loaded(1));
+            world.shared.settle(&run);
+            assert!(!run.is_settled() && run.has_work(), "nobody has ended them");
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    assert!(matches!(run.take_slice(), Ok(Take::StepsToEnd)));
+                    end_steps(&world.shared, &run);
+                });
+                while run.has_work() {
+                    std::thread::yield_now();
+                }
+                world.shared.settle(&run);
+                assert!(!run.is_settled(), "they are being ended");
+                if is_killed {
+                    crate::pipeline::kill_children_of(run.id);
+                } else {
+                    std::fs::write(world.path("go"), "").expect("writes");
+                }
+            });
+            assert!(run.is_settled() && run.trouble().is_none());
+        }
+    }
+
+    #[test]
+    fn a_run_whose_steps_have_nothing_to_say_at_last_settles_at_once() {
+        let world = World::new();
+        let run = world.run();
+        run.put_steps(run.take_steps());
+        run.collect(worked(&run, 0, "1"));
+        run.set_loaded(loaded(1));
+        world.shared.settle(&run);
+        assert!(run.is_settled() && !run.has_work());
     }
 
     #[test]

@@ -43,6 +43,6 @@ pub use registry::{Factory, Registry};
 pub use resemblance::Resemblance;
 pub use result::{Chunk, SliceResult};
 pub use runner::PipelineWorker;
-pub(crate) use steps::exec::groups::kill_all as kill_children;
+pub(crate) use steps::exec::groups::{kill_all as kill_children, kill_all_of as kill_children_of};
 pub(crate) use trace::{RecordTrace, StepOutcome, StepTrace};
 pub(crate) use work::BEFORE_STEPS_NAME;

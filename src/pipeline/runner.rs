@@ -178,6 +178,11 @@ impl PipelineWorker {
         firsts.iter().enumerate().map(|(at, (first, time))| (*first..end_of(at), **time)).collect()
     }
 
+    /// Whether a step has a last word to say: to end it may take long.
+    pub(crate) fn has_last_word(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step, StepInstance::Runs(_)))
+    }
+
     /// After the job's last slice, before anything of it is published: every step has its last word.
     pub fn end(mut self) -> Result<(), StepBroken> {
         for (position, step) in self.steps.iter_mut().enumerate() {

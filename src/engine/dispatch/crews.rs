@@ -15,8 +15,8 @@ use crate::model::priority::Priority;
 /// What workers take slices of.
 pub(in crate::engine) trait Workable {
     fn id(&self) -> JobId;
-    /// Whether a worker would get one now.
-    fn has_slices(&self) -> bool;
+    /// Whether a worker would get one now, or steps to end.
+    fn has_work(&self) -> bool;
 }
 
 /// Where the threads of a crew are; those that are at a task are not counted.
@@ -470,7 +470,7 @@ impl<R: Workable> Dispatch<R> {
     }
 
     fn tell_of_slices(&self, state: &mut State<R>, now: Instant) {
-        if state.runs.values().any(|run| run.has_slices()) {
+        if state.runs.values().any(|run| run.has_work()) {
             self.workers_told.store(true, Ordering::SeqCst);
             state.schedule.slices(now);
         }
@@ -487,8 +487,8 @@ impl<R: Workable> Dispatch<R> {
             }
             self.workers_told.store(false, Ordering::SeqCst); // slices that come from now on are told again
             let State { schedule, runs, .. } = state;
-            let has_slices = |id: JobId| runs.get(&id).is_some_and(|run| run.has_slices());
-            let (id, permit) = schedule.next_work(has_slices, now)?;
+            let has_work = |id: JobId| runs.get(&id).is_some_and(|run| run.has_work());
+            let (id, permit) = schedule.next_work(has_work, now)?;
             Some((runs.get(&id).cloned()?, permit))
         };
         let (run, permit) = self.next(seat, take, |state| state.stops)?;
@@ -512,7 +512,7 @@ impl<R: Workable> Dispatch<R> {
     /// What users have set that keeps workers from slices of this job.
     pub(in crate::engine) fn held_back(&self, id: JobId) -> Option<HeldBack> {
         let state = self.lock();
-        state.runs.get(&id).filter(|run| run.has_slices())?;
+        state.runs.get(&id).filter(|run| run.has_work())?;
         state.schedule.held_back(id, Instant::now())
     }
 

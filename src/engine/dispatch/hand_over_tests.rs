@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use shuttle::sync as primitives;
 use shuttle::sync::Mutex;
-use shuttle::sync::atomic::{AtomicUsize, Ordering};
+use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use shuttle::thread;
 
 use crate::engine::schedule::{Limits, Owner, Schedule, Stage};
@@ -28,6 +28,7 @@ struct Run {
     id: JobId,
     waiting: AtomicUsize,
     collected: AtomicUsize,
+    has_steps_to_end: AtomicBool,
 }
 
 impl Workable for Run {
@@ -35,8 +36,8 @@ impl Workable for Run {
         self.id
     }
 
-    fn has_slices(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
+    fn has_work(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0 || self.has_steps_to_end.load(Ordering::SeqCst)
     }
 }
 
@@ -47,6 +48,8 @@ struct Engine {
     reads_by_turns: bool,
     /// Loaders work what they read, if they may.
     works_here: bool,
+    /// Who is at a run last leaves its steps to a worker.
+    leaves_steps: bool,
 }
 
 fn owner(number: usize) -> Owner {
@@ -58,7 +61,7 @@ fn id(number: usize) -> JobId {
 }
 
 impl Engine {
-    fn new(reads_by_turns: bool, works_here: bool) -> Arc<Self> {
+    fn new(reads_by_turns: bool, works_here: bool, leaves_steps: bool) -> Arc<Self> {
         let limits = Limits {
             workers: if works_here { 1 } else { 2 },
             readers: if works_here { 2 } else { 1 },
@@ -75,6 +78,7 @@ impl Engine {
             finished: Mutex::default(),
             reads_by_turns,
             works_here,
+            leaves_steps,
         })
     }
 
@@ -82,7 +86,12 @@ impl Engine {
         while let Some(id) = self.dispatch.next_load(seat) {
             assert!(self.dispatch.take_up(id, Stage::Load), "nobody else has it");
             let number = (0..JOBS).find(|number| self::id(*number) == id).expect("one of ours");
-            let run = Arc::new(Run { id, waiting: AtomicUsize::new(0), collected: AtomicUsize::new(0) });
+            let run = Arc::new(Run {
+                id,
+                waiting: AtomicUsize::new(0),
+                collected: AtomicUsize::new(0),
+                has_steps_to_end: AtomicBool::new(false),
+            });
             self.dispatch.begin_run(&owner(number), Arc::clone(&run));
             for _ in 0..SLICES {
                 run.waiting.fetch_add(1, Ordering::SeqCst);
@@ -102,7 +111,11 @@ impl Engine {
 
     fn work(&self, seat: &mut Seat) {
         while let Some(run) = self.dispatch.next_work(seat) {
-            self.work_one(&run);
+            if run.has_steps_to_end.swap(false, Ordering::SeqCst) {
+                self.dispatch.settle(&run);
+            } else {
+                self.work_one(&run);
+            }
         }
     }
 
@@ -111,7 +124,13 @@ impl Engine {
         if run.waiting.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_err() {
             return; // another one took it
         }
-        if run.collected.fetch_add(1, Ordering::SeqCst) + 1 == SLICES {
+        if run.collected.fetch_add(1, Ordering::SeqCst) + 1 < SLICES {
+            return;
+        }
+        if self.leaves_steps {
+            run.has_steps_to_end.store(true, Ordering::SeqCst);
+            self.dispatch.slices_again();
+        } else {
             self.dispatch.settle(run);
         }
     }
@@ -180,20 +199,29 @@ fn under_all_schedulers(test: fn()) {
 
 #[test]
 fn every_job_reaches_its_end_in_any_order_of_steps() {
-    under_all_schedulers(|| Engine::new(false, false).run(false));
+    under_all_schedulers(|| Engine::new(false, false, false).run(false));
 }
 
 #[test]
 fn readers_that_take_turns_all_come_to_their_end_in_any_order_of_steps() {
-    under_all_schedulers(|| Engine::new(true, false).run(false));
+    under_all_schedulers(|| Engine::new(true, false, false).run(false));
 }
 
 #[test]
 fn what_loaders_work_themselves_leaves_no_slice_untold_in_any_order_of_steps() {
-    under_all_schedulers(|| Engine::new(false, true).run(false));
+    under_all_schedulers(|| Engine::new(false, true, false).run(false));
+}
+
+#[test]
+fn steps_that_are_left_to_a_worker_are_ended_in_any_order_of_steps() {
+    for works_here in [false, true] {
+        let engine = move || Engine::new(false, works_here, true).run(false);
+        shuttle::check_random(engine, SCHEDULES);
+        shuttle::check_pct(engine, SCHEDULES, 3);
+    }
 }
 
 #[test]
 fn a_crew_of_one_grows_where_there_is_more_to_do() {
-    under_all_schedulers(|| Engine::new(true, false).run(true));
+    under_all_schedulers(|| Engine::new(true, false, false).run(true));
 }

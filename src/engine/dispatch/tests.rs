@@ -20,7 +20,7 @@ impl Workable for Run {
         self.id
     }
 
-    fn has_slices(&self) -> bool {
+    fn has_work(&self) -> bool {
         self.has_slices.load(Ordering::SeqCst)
     }
 }

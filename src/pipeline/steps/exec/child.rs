@@ -2,8 +2,9 @@
 //!
 //! Three threads tend the pipes, so that neither side can block the other: one writes questions, one reads answers into a
 //! bounded channel, one reads what the child complains. The worker itself only ever waits for an answer, and never longer
-//! than the timeout. All end when the child does. A child ends with the service, however that ends: see `fate`. One that is dropped is killed, on Unix with its process group; the group
-//! also when the child ended by itself, since it may have left others running.
+//! than the timeout. All end when the child does. A child ends with the service, however that ends: see `fate`. One that is dropped is
+//! killed, on Unix with its process group; the group also when the child ended by itself, since it may have left others running. Nobody
+//! waits for a killed child that is not gone soon: see `reaper`.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{fate, groups};
-use crate::model::step::Broken;
+use super::{fate, groups, reaper};
+use crate::model::step::{Broken, StepStart};
 
 const BLOCK_BYTES: usize = 64 << 10;
 /// Blocks of answers that may lie unread.
@@ -42,44 +43,43 @@ pub(super) struct Launch {
 }
 
 pub(super) struct Child {
-    process: std::process::Child,
+    /// Until it is reaped.
+    process: Option<std::process::Child>,
     questions: Option<SyncSender<Vec<u8>>>,
     answers: Receiver<Vec<u8>>,
     read: Vec<u8>,
     complaint: Arc<Mutex<Vec<u8>>>,
     timeout: Duration,
     answer_max: usize,
-    reaped: bool,
 }
 
 impl Child {
-    /// Starts the program; `step` names it in the log.
-    pub(super) fn start(launch: &Launch, step: &str) -> Result<Self, Broken> {
+    /// Starts the program for a job; the step's name is for the log.
+    pub(super) fn start(launch: &Launch, of: &StepStart) -> Result<Self, Broken> {
         let mut command = Command::new(&launch.program);
         command.args(&launch.arguments).current_dir(&launch.folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut process = fate::start(command).map_err(|error| cannot_start(&launch.program, &error))?;
-        groups::add(process.id());
+        groups::add(process.id(), of.job);
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
         let (answered, answers) = sync_channel(BLOCKS_MAX);
         let complaint = Arc::new(Mutex::new(Vec::new()));
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let child = Self {
-            process,
+            process: Some(process),
             questions: Some(questions),
             answers,
             read: Vec::new(),
             complaint: Arc::clone(&complaint),
             timeout: launch.timeout,
             answer_max: launch.answer_max,
-            reaped: false,
         };
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             return Err(Broken::new("the child has no pipes"));
         };
-        let step = step.to_owned();
+        let step = of.name.clone();
         spawn("exec-ask", move || write_questions(stdin, &asked))?;
         spawn("exec-answer", move || read_answers(stdout, &answered))?;
         spawn("exec-complain", move || read_complaints(stderr, &complaint, &step))?;
@@ -172,29 +172,21 @@ impl Child {
     fn has_ended(&mut self) -> bool {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let child = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let id = self.process.as_ref().and_then(|process| i32::try_from(process.id()).ok());
+        let child = id.and_then(rustix::process::Pid::from_raw);
         child.is_some_and(|child| matches!(waitid(WaitId::Pid(child), options), Ok(Some(_))))
     }
 
     #[cfg(not(unix))]
     fn has_ended(&mut self) -> bool {
-        self.process.try_wait().is_ok_and(|status| status.is_some())
+        self.process.as_mut().is_some_and(|process| process.try_wait().is_ok_and(|status| status.is_some()))
     }
 
     /// Kills the child, unless it has ended, and what it left behind in its process group.
     fn reap(&mut self) -> Option<ExitStatus> {
-        if std::mem::replace(&mut self.reaped, true) {
-            return None;
-        }
-        groups::remove(self.process.id());
-        groups::kill(self.process.id());
-        match self.process.kill().and_then(|()| self.process.wait()) {
-            Ok(status) => Some(status),
-            Err(error) => {
-                tracing::debug!(%error, "the child cannot be killed");
-                None
-            }
-        }
+        let process = self.process.take()?;
+        groups::remove(process.id());
+        reaper::kill(process)
     }
 }
 

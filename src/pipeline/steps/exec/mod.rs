@@ -14,6 +14,7 @@ mod child;
 mod fate;
 pub(crate) mod groups;
 mod protocol;
+mod reaper;
 
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
@@ -153,7 +154,7 @@ impl RunStep for Exec {
     fn process_run(&mut self, run: &mut dyn Run) -> Result<(), Broken> {
         let mut child = match self.child.take() {
             Some(child) => child,
-            None => Child::start(&self.settings.launch, &self.start.name)?,
+            None => Child::start(&self.settings.launch, &self.start)?,
         };
         // A child that broke is dropped, and so killed, here.
         self.converse(&mut child, run)?;
