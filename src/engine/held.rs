@@ -87,7 +87,8 @@ impl Files {
         self.remembered.push_back(Remembered { identity, told });
     }
 
-    fn hold(&mut self, offer: &Offer, file: File) -> Hold {
+    /// Takes the file where it is held. Else it is the caller's to close, without the lock: a close may hang.
+    fn hold(&mut self, offer: &Offer, file: &mut Option<File>) -> Hold {
         let identity = offer.identity;
         let is_same = |other: &FileIdentity| *other != identity && other.same_content(&identity);
         if let Some((_, held)) = self.open.iter_mut().find(|(other, _)| is_same(other)) {
@@ -105,7 +106,9 @@ impl Files {
                 *is_back = true; // not everywhere a rename changes something
             }
         }
-        self.open.insert(identity, Held { file, offer: offer.clone(), again: None });
+        if let Some(file) = file.take() {
+            self.open.insert(identity, Held { file, offer: offer.clone(), again: None });
+        }
         self.remember(identity, Told::Read);
         Hold::Held
     }
@@ -132,7 +135,10 @@ impl Files {
 impl HeldSources {
     /// Holds a file for a job that is to be made of it.
     pub(super) fn hold(&self, offer: &Offer, file: File) -> Hold {
-        lock(&self.files).hold(offer, file)
+        let mut file = Some(file);
+        let hold = lock(&self.files).hold(offer, &mut file);
+        drop(file); // without the lock
+        hold
     }
 
     /// This job is going to tell of a file that nobody reads. False: another one does already, and no job was made of it since.
@@ -220,7 +226,11 @@ impl HeldSources {
             return EndedEarly { was_held: false, again: None };
         };
         files.remember(*identity, Told::Gone { job, is_back: false });
-        EndedEarly { was_held: true, again: again.filter(|again| files.hold(again, file) == Hold::Held) }
+        let mut file = Some(file);
+        let again = again.filter(|again| files.hold(again, &mut file) == Hold::Held);
+        drop(files);
+        drop(file); // without the lock
+        EndedEarly { was_held: true, again }
     }
 
     /// What was held for a job that had let go of it by then, as it was before: is it to be offered once more? Who offered it found it to be
@@ -344,6 +354,27 @@ mod tests {
         assert!(held.is_told(&first.identity));
         assert_eq!(held.hold(&first, opened(&world)), Hold::Held);
         assert_eq!(held.came_again(&first.identity), Some(job()));
+    }
+
+    #[test]
+    fn a_file_that_is_not_held_is_closed_by_who_has_no_lock() {
+        let world = World::new();
+        let (mut files, offer) = (Files::default(), offer(&world));
+        let mut held = Some(opened(&world));
+        assert_eq!((files.hold(&offer, &mut held), held.is_none()), (Hold::Held, true));
+        let mut known = Some(opened(&world));
+        assert_eq!((files.hold(&renamed(&offer), &mut known), known.is_some()), (Hold::Known, true));
+        for inode in 1..HELD_MAX as u64 {
+            let identity = FileIdentity { inode, device: 0, ..offer.identity };
+            assert_eq!(
+                files.hold(&Offer { identity, ..offer.clone() }, &mut Some(opened(&world))),
+                Hold::Held
+            );
+        }
+        let identity = FileIdentity { inode: 0, device: 0, ..offer.identity };
+        let mut further = Some(opened(&world));
+        let offer = Offer { identity, ..offer };
+        assert_eq!((files.hold(&offer, &mut further), further.is_some()), (Hold::NoRoom, true));
     }
 
     #[test]

@@ -23,40 +23,57 @@ use crate::telemetry::events;
 
 /// The lines as the rows say.
 fn begin(shared: &Shared) -> Result<(), Trouble> {
-    // Under the lock, so that nobody begins meanwhile. No folder of others is asked.
-    let called = shared
-        .publishing
-        .turns
-        .sequences
-        .with(|lines| lines_of_rows(shared).map(|next| lines.give_way_to(next)))?;
+    // Loaders ask the lock, and there may be many rows: they are read without it, and once more those that changed meanwhile.
+    shared.publishing.turns.sequences.with(Lines::pause);
+    take_lines(shared, lines_of_rows(shared))
+}
+
+fn take_lines(shared: &Shared, read: Result<Lines, Trouble>) -> Result<(), Trouble> {
+    let (called, made) = shared.publishing.turns.sequences.with(|lines| {
+        let next = read.and_then(|mut next| {
+            for id in lines.touched() {
+                next.leave(id);
+                enter_by_row(shared, &mut next, shared.store.job(id)?)?;
+            }
+            Ok(next)
+        });
+        match next {
+            Ok(next) => (lines.give_way_to(next), Ok(())),
+            Err(trouble) => (lines.go_on(), Err(trouble)),
+        }
+    });
     for (owner, id) in called {
         call(shared, owner, id);
     }
-    Ok(())
+    made
 }
 
 fn lines_of_rows(shared: &Shared) -> Result<Lines, Trouble> {
     let mut lines = Lines::default();
     for job in shared.store.unfinished_jobs()? {
-        let Some(member) = member_of(shared, &job)? else { continue };
-        lines.enter(job.id, member);
-        if has_begun(&job) {
-            lines.begin(job.id);
-        }
+        enter_by_row(shared, &mut lines, Some(job))?;
     }
     for id in shared.operator.halts.now().sequences.keys() {
-        let Some(job) = shared.store.job(*id)? else { continue };
-        if job.state.is_final() && job.state != JobState::Failed {
-            continue; // it was given up, and that was not written down here before the last stop
-        }
-        let Some(member) = member_of(shared, &job)? else { continue };
-        lines.enter(*id, member);
-        lines.fail(*id);
-        if !job.state.is_final() && has_begun(&job) {
-            lines.begin(*id); // it is retried
-        }
+        enter_by_row(shared, &mut lines, shared.store.job(*id)?)?;
     }
     Ok(lines)
+}
+
+/// A job stands where its row says, and what waits for an operator.
+fn enter_by_row(shared: &Shared, lines: &mut Lines, job: Option<Job>) -> Result<(), Trouble> {
+    let Some(job) = job else { return Ok(()) };
+    let stops_line = shared.operator.halts.now().sequences.contains_key(&job.id);
+    // One that was given up may still be said to stop its line: that was not written down before the last stop.
+    let is_in_line = !job.state.is_final() || job.state == JobState::Failed && stops_line;
+    let Some(member) = member_of(shared, &job)?.filter(|_| is_in_line) else { return Ok(()) };
+    lines.enter(job.id, member);
+    if stops_line {
+        lines.fail(job.id);
+    }
+    if !job.state.is_final() && has_begun(&job) {
+        lines.begin(job.id); // also one that is retried
+    }
+    Ok(())
 }
 
 /// Whether something was done for it that a restart goes on with.
@@ -112,12 +129,10 @@ pub(super) fn enter(shared: &Shared, job: &Job) {
 
 /// A loader has taken a job up: whether it begins. Else it is queued when its turn has come.
 pub(super) fn begins(shared: &Shared, job: &Job) -> Result<bool, Trouble> {
-    let member = member_of(shared, job)?;
+    let Some(member) = member_of(shared, job)? else { return Ok(true) };
     Ok(shared.publishing.turns.sequences.with(|lines| {
-        if let Some(member) = member {
-            lines.enter(job.id, member);
-        }
-        lines.take_up(job.id).is_none()
+        lines.enter(job.id, member);
+        lines.take_up(job.id)
     }))
 }
 
@@ -243,6 +258,20 @@ mod tests {
         given_up(shared, first.id).expect("is written");
         assert!(begins(shared, &second).expect("is told"));
         assert!(shared.store.said::<Halts>().expect("reads").sequences.is_empty());
+    }
+
+    /// As it is found by who takes other rules while jobs end.
+    #[test]
+    fn what_changes_while_the_rows_are_read_counts_as_it_is_after_that() {
+        let (world, first, second) = stopped();
+        let shared = &world.shared;
+        let sequences = &shared.publishing.turns.sequences;
+        sequences.with(Lines::pause);
+        let read = lines_of_rows(shared).expect("reads");
+        given_up(shared, first.id).expect("is written");
+        assert!(!begins(shared, &second).expect("is told"), "nobody begins meanwhile");
+        take_lines(shared, Ok(read)).expect("reads");
+        assert!(begins(shared, &second).expect("is told"));
     }
 
     #[test]

@@ -74,11 +74,41 @@ pub(super) struct Lines {
     members: BTreeMap<JobId, Member>,
     /// Those that a loader took up when it was not their turn: they are in no queue.
     turned_away: HashSet<JobId>,
+    /// Those to which something happened while somebody makes other lines.
+    touched: Option<BTreeSet<JobId>>,
 }
 
 impl Lines {
+    /// Somebody makes other lines from the rows: until [`Self::give_way_to`] nobody begins, and it is noted to whom something happens.
+    pub(super) fn pause(&mut self) {
+        self.touched = Some(BTreeSet::new());
+    }
+
+    /// To whom something happened since then.
+    pub(super) fn touched(&self) -> BTreeSet<JobId> {
+        self.touched.clone().unwrap_or_default()
+    }
+
+    /// No other lines come after all. Those that were turned away, each to be taken up again.
+    pub(super) fn go_on(&mut self) -> Vec<(Owner, JobId)> {
+        self.touched = None;
+        let turned_away = std::mem::take(&mut self.turned_away);
+        turned_away.iter().filter_map(|id| self.owner_of(*id)).collect()
+    }
+
+    fn owner_of(&self, id: JobId) -> Option<(Owner, JobId)> {
+        Some((self.members.get(&id)?.owner.clone(), id))
+    }
+
+    fn touch(&mut self, id: JobId) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(id);
+        }
+    }
+
     /// A job stands in its line, or where it stands there already.
     pub(super) fn enter(&mut self, id: JobId, member: Member) {
+        self.touch(id);
         if self.members.contains_key(&id) {
             return;
         }
@@ -107,19 +137,26 @@ impl Lines {
         Some(Behind { job: found.0, source, has: found.1 })
     }
 
-    /// A loader has taken the job up: it has begun, or waits until it is called.
-    pub(super) fn take_up(&mut self, id: JobId) -> Option<Behind> {
-        let behind = self.behind(id);
-        if behind.is_some() {
-            self.turned_away.insert(id);
-        } else {
+    /// A loader has taken the job up. Whether it has begun; else it waits until it is called.
+    pub(super) fn take_up(&mut self, id: JobId) -> bool {
+        let is_paused = self.touched.is_some() && !self.has_begun(id);
+        let begins = !is_paused && self.behind(id).is_none();
+        if begins {
             self.begin(id);
+        } else {
+            self.turned_away.insert(id);
         }
-        behind
+        begins
+    }
+
+    fn has_begun(&self, id: JobId) -> bool {
+        let line = self.members.get(&id).and_then(|member| self.by_name.get(&member.line));
+        line.is_some_and(|line| line.begun.contains(&id))
     }
 
     /// The job has begun, whoever else has.
     pub(super) fn begin(&mut self, id: JobId) {
+        self.touch(id);
         self.turned_away.remove(&id);
         let Some(member) = self.members.get(&id) else { return };
         if let Some(line) = self.by_name.get_mut(&member.line) {
@@ -130,6 +167,7 @@ impl Lines {
 
     /// The job failed: its line stops behind it. The one that is called: another failed one, which is retried.
     pub(super) fn fail(&mut self, id: JobId) -> Option<(Owner, JobId)> {
+        self.touch(id);
         self.turned_away.remove(&id);
         let Member { line: name, place, .. } = self.members.get(&id)?.clone();
         let line = self.by_name.get_mut(&name)?;
@@ -141,6 +179,7 @@ impl Lines {
 
     /// The job ended otherwise, or is given up. The one that is called, if it waits to be.
     pub(super) fn leave(&mut self, id: JobId) -> Option<(Owner, JobId)> {
+        self.touch(id);
         self.turned_away.remove(&id);
         let Member { line: name, place, .. } = self.members.remove(&id)?;
         let line = self.by_name.get_mut(&name)?;
@@ -176,9 +215,8 @@ impl Lines {
     pub(super) fn give_way_to(&mut self, mut next: Self) -> Vec<(Owner, JobId)> {
         let begun = self.by_name.values().flat_map(|line| &line.begun).copied();
         begun.filter(|id| next.knows(*id)).collect::<Vec<_>>().into_iter().for_each(|id| next.begin(id));
-        let before = std::mem::replace(self, next);
-        let owner = |id: &JobId| before.members.get(id).map(|member| (member.owner.clone(), *id));
-        before.turned_away.iter().filter_map(owner).collect()
+        let mut before = std::mem::replace(self, next);
+        before.go_on()
     }
 }
 
@@ -212,7 +250,9 @@ mod tests {
     }
 
     fn behind(lines: &mut Lines, number: u64) -> Option<(JobId, Has)> {
-        lines.take_up(id(number)).map(|behind| (behind.job, behind.has))
+        let behind = lines.behind(id(number)).map(|behind| (behind.job, behind.has));
+        assert_eq!(lines.take_up(id(number)), behind.is_none());
+        behind
     }
 
     #[test]
@@ -257,6 +297,34 @@ mod tests {
         assert_eq!(behind(&mut lines, 2), None);
     }
 
+    #[test]
+    fn while_other_lines_are_made_nobody_begins_and_all_that_were_turned_away_are_called() {
+        let mut lines = line_of(&[(1, "a"), (2, "b")]);
+        assert!(lines.take_up(id(1)));
+        for gives_way in [true, false] {
+            lines.pause();
+            lines.enter(
+                id(3),
+                Member { line: LineName { rule: "b".into(), folder: None }, ..member("b", "c") },
+            );
+            assert!(lines.take_up(id(1)) && !lines.take_up(id(2)), "one goes on that had begun");
+            assert!(!lines.take_up(id(3)), "nobody comes before it, as far as is known");
+            assert_eq!(lines.touched(), BTreeSet::from([id(1), id(3)]));
+            let called = if gives_way {
+                let mut next = line_of(&[(1, "a"), (2, "b")]);
+                next.enter(id(3), member("b", "c"));
+                lines.give_way_to(next)
+            } else {
+                lines.go_on()
+            };
+            assert_eq!(
+                called.into_iter().map(|(_, id)| id).collect::<BTreeSet<_>>(),
+                BTreeSet::from([id(2), id(3)])
+            );
+        }
+        assert!(lines.take_up(id(3)) && !lines.take_up(id(2)));
+    }
+
     /// What may happen to a job.
     #[derive(Clone, Copy, Debug)]
     enum Event {
@@ -293,7 +361,7 @@ mod tests {
                         let waits: BTreeSet<_> = queue.iter().chain(
                             (0..6).filter(|other| lines.turned_away.contains(&id(*other))).collect::<Vec<_>>().iter()
                         ).copied().filter(|other| !failed.contains(other)).collect();
-                        if lines.take_up(job).is_none() {
+                        if lines.take_up(job) {
                             let comes_first = waits.iter().all(|other| *other == number || name < names[*other as usize]);
                             prop_assert!(failed.contains(&number) || comes_first && failed.is_empty(), "{number} {waits:?} {failed:?}");
                             prop_assert!(begun.insert(number) && begun.len() == 1);
