@@ -361,6 +361,48 @@ fn a_child_that_hangs_in_a_file_system_keeps_neither_its_job_from_going_on_nor_a
     mount.let_server_go_on();
 }
 
+/// Its program is started by a thread of its own.
+#[test]
+fn a_program_that_lies_on_a_file_system_that_hangs_keeps_no_program_of_another_rule_from_its_start() {
+    let tool = "output = { main = { path = \"out/{stem}\" } }\nsource = { on_success = \"delete\" }\n\
+                pipeline = [{ step = \"exec\", command = [\"mnt/tool\"] }]";
+    let asks = "name = \"asks\"\npaths = [\"in-asks/*\"]\noutput = { main = { path = \"out/{stem}\" } }\n\
+                source = { on_success = \"delete\" }\npipeline = [{ step = \"exec\", command = [\"./asks\"] }]";
+    let Some(mount) = Mount::new(&[tool, asks]) else { return };
+    let world = &mount.world;
+    for program in ["remote/tool", "asks"] {
+        world.write(program, "#!/bin/sh\nexec cat\n");
+    }
+    world.sh("chmod +x remote/tool asks; mkdir in-asks");
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    world.move_in("in/first", "1\n");
+    service.wait_for(world, "out/first");
+    mount.hang();
+    for name in ["a", "b", "c"] {
+        world.move_in(&format!("in/{name}"), "1\n");
+    }
+    service.wait_until("they are claimed", || (!world.has("in/c")).then_some(()));
+    let begun = Instant::now();
+    for name in ["d", "e", "f"] {
+        world.move_in(&format!("in-asks/{name}"), "2\n");
+        service.wait_for(world, &format!("out/{name}"));
+    }
+    assert!(begun.elapsed() < ANSWER, "another program took {:?}", begun.elapsed());
+    mount.waits_for_mount(&mut service, "mnt/tool");
+    service.wait_until("it is held", || {
+        let held = world.jobs().into_iter().find(|job| job["state"] == "held")?;
+        let detail = held["waiting"]["detail"].as_str()?;
+        let is_told = detail.contains("mnt/tool does not answer") && held["waiting"]["for"] == "mount";
+        assert!(is_told, "{held:#}");
+        Some(())
+    });
+    mount.goes_on(&mut service, "g");
+    mount.answers_again(&mut service);
+    service.stop();
+    assert_eq!(["out/first", "out/a", "out/f"].map(|output| world.text(output)), ["1\n", "1\n", "2\n"]);
+}
+
 /// From a start to another rule's output.
 const STARTED_WITHIN: Duration = Duration::from_secs(2);
 

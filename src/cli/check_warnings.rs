@@ -329,12 +329,8 @@ impl<'a> About<'a> {
     }
 
     fn commands(&mut self) {
-        for (position, step) in self.rule.pipeline.iter().enumerate().filter(|(_, step)| step.step == "exec")
-        {
-            let program =
-                step.params.get("command").and_then(|command| command.get(0)).and_then(|p| p.as_str());
-            let Some(program) = program else { continue };
-            let program = exec::resolved(program, &self.rule.base_dir);
+        for (position, step) in self.rule.pipeline.iter().enumerate() {
+            let Some(program) = exec::program_of(step, &self.rule.base_dir) else { continue };
             if let Some(lack) = lack_of_program(&program, std::env::var_os("PATH").as_deref()) {
                 let hint = "install it, or correct `command`; the service looks in its own PATH";
                 self.warn(&["pipeline", &position.to_string(), "command"], lack, hint);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::durable_fs::Mounts;
 use crate::model::rule::Rule;
 use crate::model::template::fixed_folder;
+use crate::pipeline::steps::exec;
 
 /// Rules that are watched by one thread, and the folders below which their files lie.
 #[derive(Debug)]
@@ -42,6 +43,16 @@ pub(super) fn used_by(rule: &Rule, mounts: &Mounts) -> BTreeSet<PathBuf> {
         _ => mounts.of(&folder),
     };
     watched_folders(rule).into_iter().chain(folders_of(rule)).map(of).collect()
+}
+
+/// Where the programs of a rule's steps may lie, and the folder that they are started in. Its files lie elsewhere: no other job waits there.
+pub(super) fn program_places(rule: &Rule) -> Vec<PathBuf> {
+    let programs = rule.pipeline.iter().filter_map(|step| exec::program_of(step, &rule.base_dir));
+    let mut places: Vec<_> = programs.flat_map(|program| exec::places_of(&program)).collect();
+    if !places.is_empty() {
+        places.push(rule.base_dir.clone());
+    }
+    places
 }
 
 /// A name of the file systems that these folders lie on.

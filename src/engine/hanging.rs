@@ -50,8 +50,10 @@ impl Hanging {
 
     fn used_by(&self, shared: &Shared, job: &Job) -> BTreeSet<PathBuf> {
         let rules = shared.rules.now();
-        let of_rule =
-            rules.rule_for(&job.rule, &job.vars).map(|rule| file_systems::used_by(rule, &self.mounts));
+        let of_rule = rules.rule_for(&job.rule, &job.vars).map(|rule| {
+            let programs = file_systems::program_places(rule).into_iter().map(|place| self.mounts.of(&place));
+            programs.chain(file_systems::used_by(rule, &self.mounts))
+        });
         let own = [&job.source.path, job.source_path()];
         let own = own.into_iter().map(|path| self.mounts.of(path.as_path()));
         own.chain(of_rule.into_iter().flatten()).collect()
@@ -78,6 +80,21 @@ mod tests {
         hanging_at(world.source()).tell(&world.shared, &mut job);
         let expected = Waiting::for_answer(&escaped_path(&world.source()), 3);
         assert_eq!(job.waiting, Some(expected));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_job_is_told_where_the_file_system_hangs_on_which_the_program_of_a_step_lies() {
+        let at = PathBuf::from("/mnt/tools/enrich");
+        for (command, is_told) in [("/mnt/tools/enrich", true), ("/opt/enrich", false)] {
+            let step = format!("pipeline = [{{ step = \"exec\", command = [\"{command}\"] }}]");
+            let world = World::with(&format!("source = {{ on_success = \"delete\" }}\n{step}\n"));
+            let mut job = world.job();
+            let mounts = Mounts::at(&["/", "/mnt/tools"]);
+            let at = vec![(mounts.of(&at), at.clone(), Duration::from_secs(3))];
+            Hanging { mounts, at }.tell(&world.shared, &mut job);
+            assert_eq!(job.waiting.is_some(), is_told, "{command}");
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::fail;
 use super::rule_book::ReadyRule;
 use super::shared::Shared;
 use super::trouble::Trouble;
+use super::{fail, file_systems};
 use crate::clock;
 use crate::model::fault::WaitsFor;
 use crate::model::job::Job;
@@ -34,8 +34,10 @@ pub(super) fn rule_for(
     }
     // Held for its place: another edit of the rule ends no wait for it.
     let is_for_place = matches!(held_for, Some(WaitsFor::Mount | WaitsFor::Disk));
-    if is_for_place && own.folders == changed.folders && own.rule.publish.mount == changed.rule.publish.mount
-    {
+    let places = |of: &ReadyRule| {
+        (of.folders.clone(), of.rule.publish.mount.clone(), file_systems::program_places(&of.rule))
+    };
+    if is_for_place && places(&own) == places(&changed) {
         return Ok((own, None));
     }
     Ok((changed, Some(own)))
@@ -68,17 +70,23 @@ mod tests {
     /// job was held for is, and that is told.
     #[test]
     fn a_job_is_worked_under_the_rule_it_was_claimed_under_unless_that_may_be_what_holds_it() {
-        use crate::model::rule::{OnSuccess, Rule};
+        use crate::model::category::Category;
+        use crate::model::rule::{OnSuccess, Rule, StepSpec};
         type Case = (Option<WaitsFor>, fn(&mut Rule), bool);
         let moved = |rule: &mut Rule| rule.publish.mount = Some("/other".into());
         let kept = |rule: &mut Rule| rule.source.archive_keep = Some(Duration::from_hours(1));
         let stays = |rule: &mut Rule| rule.source.on_success = OnSuccess::Keep;
-        let waits: [Case; 9] = [
+        let asks = |rule: &mut Rule| {
+            let params = serde_json::Map::from_iter([("command".to_owned(), serde_json::json!(["cat"]))]);
+            rule.pipeline.push(StepSpec { step: "exec".into(), on: vec![Category::main()], params });
+        };
+        let waits: [Case; 10] = [
             (None, kept, false),
             (Some(WaitsFor::Retry), kept, false),
             (Some(WaitsFor::Delivery), moved, false),
             (Some(WaitsFor::Disk), kept, false),
             (Some(WaitsFor::Mount), moved, true),
+            (Some(WaitsFor::Mount), asks, true),
             (Some(WaitsFor::Config), kept, true),
             (Some(WaitsFor::Settling), kept, true),
             (Some(WaitsFor::Key), kept, true),

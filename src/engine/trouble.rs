@@ -234,6 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn a_step_whose_file_system_hangs_waits_for_a_mount_and_one_that_cannot_start_for_the_rule() {
+        use crate::model::step::BrokenKind;
+        let broken = |kind| StepBroken { step: "step 1, exec".into(), kind, reason: "it cannot".into() };
+        let hangs = Trouble::from(broken(BrokenKind::Hangs { hint: "see to it" }));
+        assert_eq!((hangs.waits_for, hangs.error.kind), (WaitsFor::Mount, FaultKind::Storage));
+        assert_eq!(hangs.error.hint.as_deref(), Some("see to it"));
+        let missing = Trouble::from(broken(BrokenKind::CannotStart { hint: "install it" }));
+        assert_eq!((missing.waits_for, missing.error.kind), (WaitsFor::Config, FaultKind::Config));
+    }
+
+    #[test]
     fn a_panic_is_the_trouble_of_its_job_with_what_it_said() {
         let trouble = guard("collect", || -> Result<(), Trouble> { std::panic::panic_any("out of range") });
         let error = trouble.expect_err("it panicked").error;

@@ -144,6 +144,11 @@ impl Broken {
         Self { kind: BrokenKind::CannotStart { hint }, reason: reason.into() }
     }
 
+    /// The same where a file system does not answer that its start has to ask.
+    pub fn hangs(reason: impl Into<String>, hint: &'static str) -> Self {
+        Self { kind: BrokenKind::Hangs { hint }, reason: reason.into() }
+    }
+
     /// Its earlier answers may be wrong as well: nothing of this job may stand, and it waits until `hint` was followed.
     pub fn untrusted(reason: impl Into<String>, hint: &'static str) -> Self {
         Self { kind: BrokenKind::Untrusted { hint }, reason: reason.into() }
@@ -172,6 +177,11 @@ pub enum BrokenKind {
     },
     /// Before any record: a program is missing, a permission, a limit of the system.
     CannotStart {
+        /// What to do, as an imperative sentence without a full stop.
+        hint: &'static str,
+    },
+    /// Before any record: a file system does not answer that its start has to ask.
+    Hangs {
         /// What to do, as an imperative sentence without a full stop.
         hint: &'static str,
     },

@@ -1,6 +1,6 @@
 //! A step that broke.
 
-use crate::model::fault::{Fault, FaultKind};
+use crate::model::fault::{Fault, FaultKind, WaitsFor};
 use crate::model::step::BrokenKind;
 
 /// A step broke (panic, dead child, timeout): it costs an attempt of its slice. One that cannot start is a fault of the
@@ -19,7 +19,7 @@ pub struct StepBroken {
 impl StepBroken {
     /// Whether it broke before any record, so that no record is to blame.
     pub fn cannot_start(&self) -> bool {
-        matches!(self.kind, BrokenKind::CannotStart { .. })
+        matches!(self.kind, BrokenKind::CannotStart { .. } | BrokenKind::Hangs { .. })
     }
 
     /// Whether earlier results of the job may be wrong too.
@@ -35,12 +35,26 @@ impl StepBroken {
 
 impl Fault for StepBroken {
     fn kind(&self) -> FaultKind {
-        if self.holds_job() { FaultKind::Config } else { FaultKind::Transient }
+        match self.kind {
+            BrokenKind::Hangs { .. } => FaultKind::Storage,
+            BrokenKind::CannotStart { .. } | BrokenKind::Untrusted { .. } => FaultKind::Config,
+            BrokenKind::Broken | BrokenKind::NoAnswer { .. } => FaultKind::Transient,
+        }
+    }
+
+    fn waits_for(&self) -> WaitsFor {
+        match self.kind {
+            BrokenKind::Hangs { .. } => WaitsFor::Mount,
+            BrokenKind::CannotStart { .. } | BrokenKind::Untrusted { .. } => WaitsFor::Config,
+            BrokenKind::Broken | BrokenKind::NoAnswer { .. } => WaitsFor::Retry,
+        }
     }
 
     fn hint(&self) -> Option<String> {
         match self.kind {
-            BrokenKind::CannotStart { hint } | BrokenKind::Untrusted { hint } => Some(hint.to_owned()),
+            BrokenKind::CannotStart { hint }
+            | BrokenKind::Hangs { hint }
+            | BrokenKind::Untrusted { hint } => Some(hint.to_owned()),
             BrokenKind::Broken | BrokenKind::NoAnswer { .. } => None,
         }
     }

@@ -13,7 +13,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{fate, groups, reaper};
+use super::starter::{self, NotStarted, Starter};
+use super::{groups, reaper};
+use crate::model::os_text::escaped_path;
 use crate::model::step::{Broken, StepStart};
 
 const BLOCK_BYTES: usize = 64 << 10;
@@ -26,6 +28,8 @@ const COMPLAINTS_LOGGED_MAX: usize = 32;
 const MEND_COMMAND: &str = "install the program or mend `command`; the job goes on by itself";
 /// What to do about a program that says more than it is asked.
 const MEND_ANSWERS: &str = "let the command answer one line for each line and nothing else (banners and warnings belong on its standard error); the job goes on by itself";
+/// What to do where a file system does not answer.
+const MEND_MOUNT: &str = "see to that file system, or name another program; the job goes on by itself";
 /// What to do where the system has no room for another process or thread.
 const MEND_LIMITS: &str = "raise the limits of processes and memory; the job goes on by itself";
 /// A child whose input was closed ends by itself within this, or is killed.
@@ -45,6 +49,8 @@ pub(super) struct Launch {
 pub(super) struct Child {
     /// Until it is reaped.
     process: Option<std::process::Child>,
+    /// On Linux the child would end with its thread.
+    _starter: Starter,
     questions: Option<SyncSender<Vec<u8>>>,
     answers: Receiver<Vec<u8>>,
     read: Vec<u8>,
@@ -61,7 +67,8 @@ impl Child {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        let mut process = fate::start(command).map_err(|error| cannot_start(&launch.program, &error))?;
+        let child = starter::start(command, &launch.program, &launch.folder);
+        let (mut process, starter) = child.map_err(|why| cannot_start(&launch.program, &why))?;
         groups::add(process.id(), of.job);
         let (questions, asked) = sync_channel::<Vec<u8>>(1);
         let (answered, answers) = sync_channel(BLOCKS_MAX);
@@ -69,6 +76,7 @@ impl Child {
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let child = Self {
             process: Some(process),
+            _starter: starter,
             questions: Some(questions),
             answers,
             read: Vec::new(),
@@ -218,12 +226,21 @@ impl Child {
     }
 }
 
-fn cannot_start(program: &Path, error: &io::Error) -> Broken {
+fn cannot_start(program: &Path, why: &NotStarted) -> Broken {
+    let program = program.display();
+    let error = match why {
+        NotStarted::Refused(error) => error,
+        NotStarted::Hangs(place) => {
+            let place = escaped_path(place);
+            let reason = format!("cannot start {program}: the file system of {place} does not answer");
+            return Broken::hangs(reason, MEND_MOUNT);
+        }
+    };
     let hint = match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => MEND_LIMITS,
         _ => MEND_COMMAND,
     };
-    Broken::cannot_start(format!("cannot start {}: {error}", program.display()), hint)
+    Broken::cannot_start(format!("cannot start {program}: {error}"), hint)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Broken> {

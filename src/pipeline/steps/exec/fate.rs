@@ -1,12 +1,15 @@
 //! What the kernel is asked for a child: to end with us, and to be the first to go where memory runs out. Linux only; elsewhere a child
 //! ends when it meets the end of its input.
+//!
+//! The kernel's signal comes when the thread that started a child ends: a worker's end must not be that of a child which another worker is
+//! talking to. So children are started by threads of their own: see [`super::starter`].
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::start;
 
 /// Starts a child; nothing is asked for.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn start(mut command: std::process::Command) -> std::io::Result<std::process::Child> {
+pub(super) fn start(command: &mut std::process::Command) -> std::io::Result<std::process::Child> {
     command.spawn()
 }
 
@@ -15,8 +18,6 @@ mod linux {
     use std::io;
     use std::os::unix::process::CommandExt as _;
     use std::process::{Child, Command};
-    use std::sync::mpsc::{SyncSender, sync_channel};
-    use std::sync::{Mutex, PoisonError};
 
     use rustix::io::Errno;
     use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
@@ -24,39 +25,13 @@ mod linux {
     /// What outweighs everything else.
     const FIRST_TO_GO: &[u8] = b"1000";
 
-    type Order = (Command, SyncSender<io::Result<Child>>);
-
-    /// The thread that starts children. The kernel's signal comes when the thread that started a child ends: a worker's end must not be
-    /// that of a child which another worker is talking to, and this one ends with the process only.
-    static STARTER: Mutex<Option<SyncSender<Order>>> = Mutex::new(None);
-
-    /// Starts a child that gets a `SIGTERM` when the service ends, however it does, and that the kernel takes before the service where
-    /// memory runs out: it costs an attempt of its slice and no more.
-    pub(crate) fn start(mut command: Command) -> io::Result<Child> {
-        share(&mut command);
-        let (answer, answered) = sync_channel(1);
-        let gone = || io::Error::other("the thread that starts children has ended");
-        starter()?.send((command, answer)).map_err(|_| gone())?;
-        let child = answered.recv().map_err(|_| gone())??;
+    /// Starts a child that gets a `SIGTERM` when this thread ends, and so when the service ends, however it does; and that the kernel takes
+    /// before the service where memory runs out: it costs an attempt of its slice and no more.
+    pub(crate) fn start(command: &mut Command) -> io::Result<Child> {
+        share(command);
+        let child = command.spawn()?;
         offer_first(child.id());
         Ok(child)
-    }
-
-    fn starter() -> io::Result<SyncSender<Order>> {
-        let mut starter = STARTER.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(starter) = &*starter {
-            return Ok(starter.clone());
-        }
-        let (orders, taken) = sync_channel::<Order>(1);
-        let start_children = move || {
-            while let Ok((mut command, answer)) = taken.recv() {
-                // Whoever asked waits for it.
-                answer.send(command.spawn()).ok();
-            }
-        };
-        std::thread::Builder::new().name("exec-start".to_owned()).spawn(start_children)?;
-        *starter = Some(orders.clone());
-        Ok(orders)
     }
 
     #[allow(unsafe_code, reason = "the child itself has to ask for the signal, between fork and exec")]

@@ -15,6 +15,7 @@ mod fate;
 pub(crate) mod groups;
 mod protocol;
 mod reaper;
+mod starter;
 
 use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
@@ -25,11 +26,13 @@ use serde_json::{Map, Value};
 
 use self::child::{Child, Launch};
 use self::protocol::Protocol;
+pub(crate) use self::starter::places_of;
 use super::Planned;
 use crate::format::RecordFormat;
 use crate::model::amount;
 use crate::model::category::Category;
 use crate::model::nearest::nearest;
+use crate::model::rule::StepSpec;
 use crate::model::step::{Broken, RecordError, Run, RunStep, StepPlan, StepStart};
 use crate::pipeline::context::StepContext;
 use crate::pipeline::params::Params;
@@ -110,6 +113,12 @@ pub(crate) fn resolved(program: &str, base_dir: &Path) -> PathBuf {
     }
     // `./x` would stand in the path as it is shown.
     base_dir.join(path.strip_prefix(".").unwrap_or(path))
+}
+
+/// The program of a step of this kind, as it is looked up.
+pub(crate) fn program_of(step: &StepSpec, base_dir: &Path) -> Option<PathBuf> {
+    let program = step.params.get("command").filter(|_| step.step == "exec")?.get(0)?.as_str()?;
+    Some(resolved(program, base_dir))
 }
 
 struct Exec {
