@@ -20,6 +20,16 @@ const DURABLE_MAX: usize = 10_000;
 
 /// Makes a folder and its parents, each durable; `private`: mode 0700 for those that are made.
 pub(crate) fn make_folder(folder: &Path, private: bool) -> Result<(), FsError> {
+    make(folder, private, None)
+}
+
+/// The same of a folder within another one, which is somebody else's and never made: it may have been moved away, or its file system may
+/// not be mounted. One that lies elsewhere is made with its parents.
+pub(crate) fn make_folder_within(theirs: &Path, folder: &Path, private: bool) -> Result<(), FsError> {
+    make(folder, private, Some(theirs).filter(|theirs| folder.starts_with(theirs)))
+}
+
+fn make(folder: &Path, private: bool, theirs: Option<&Path>) -> Result<(), FsError> {
     let mut missing = Vec::new();
     for ancestor in folder.ancestors().filter(|a| !a.as_os_str().is_empty()) {
         match platform::folder_identity(ancestor) {
@@ -31,7 +41,9 @@ pub(crate) fn make_folder(folder: &Path, private: bool) -> Result<(), FsError> {
             Ok(None) => {
                 return Err(FsError::new("make the folder", folder, io::ErrorKind::NotADirectory.into()));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(ancestor),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && theirs != Some(ancestor) => {
+                missing.push(ancestor);
+            }
             Err(error) => return Err(FsError::new("make the folder", folder, error)),
         }
     }
@@ -113,5 +125,19 @@ mod tests {
         make_folder(&world.path().join("file/b"), false).expect_err("no folder");
         make_folder(&folder, false).expect("makes");
         assert!(is_durable(&folder) && !is_durable(&world.path().join("file/b")));
+    }
+
+    #[test]
+    fn a_folder_of_somebody_else_is_never_made_for_what_is_to_lie_within() {
+        let world = tempfile::tempdir().expect("a folder");
+        let theirs = world.path().join("in");
+        let ours = theirs.join(".landfall/quarantine");
+        let away = make_folder_within(&theirs, &ours, true).expect_err("it is away");
+        assert_eq!(away.source.kind(), io::ErrorKind::NotFound);
+        assert!(!theirs.exists());
+        make_folder_within(&theirs, &world.path().join("elsewhere/quarantine"), true).expect("that is ours");
+        std::fs::create_dir(&theirs).expect("comes back");
+        make_folder_within(&theirs, &ours, true).expect("makes");
+        assert!(ours.is_dir());
     }
 }

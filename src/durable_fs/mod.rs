@@ -72,7 +72,7 @@ pub(crate) use files::{
     take_over,
 };
 pub use files::{create_private, remove_file, sync_data};
-pub(crate) use folder_making::make_folder;
+pub(crate) use folder_making::{make_folder, make_folder_within};
 pub(crate) use folder_sync::sync_folder;
 pub(crate) use followed_folder::FollowedFolder;
 pub(crate) use fs_type::{far_file_system, is_of_this_machine};

@@ -175,7 +175,12 @@ impl ClaimFolders {
         let found = if let Some(found) = durable_fs::own_folder(folder)? {
             found
         } else {
-            durable_fs::make_folder(folder, true)?;
+            // Where it lies beside the sources, their folder is not made: it may be away.
+            let theirs = folder.parent().filter(|_| folder.ends_with(CLAIM_FOLDER));
+            match theirs {
+                Some(theirs) => durable_fs::make_folder_within(theirs, folder, true)?,
+                None => durable_fs::make_folder(folder, true)?,
+            }
             let gone = || FsError::new("use the folder", folder, std::io::ErrorKind::NotFound.into());
             durable_fs::own_folder(folder)?.ok_or_else(gone)?
         };

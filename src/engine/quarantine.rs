@@ -23,7 +23,7 @@ pub(super) fn folder(rule: &Rule, job: &Job) -> PathBuf {
 /// [`folder`], made if need be. One that others can write into takes nothing.
 pub(super) fn make(rule: &Rule, job: &Job) -> Result<PathBuf, Trouble> {
     let folder = folder(rule, job);
-    durable_fs::make_folder(&folder, true)?;
+    durable_fs::make_folder_within(durable_fs::parent_of(job.source.path.as_path()), &folder, true)?;
     durable_fs::check_own_folder(&folder)?;
     Ok(folder)
 }

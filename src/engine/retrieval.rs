@@ -119,7 +119,7 @@ fn archived_as(shared: &Shared, job: &Job) -> Result<Option<OsText>, Trouble> {
 fn take_out(shared: &Shared, job: &mut Job, quarantined: &OsText) -> Result<(), Trouble> {
     let Some(claimed) = job.source.claimed.clone() else { return Ok(()) };
     if let Some(folder) = claimed.as_path().parent() {
-        durable_fs::make_folder(folder, true)?;
+        durable_fs::make_folder_within(durable_fs::parent_of(job.source.path.as_path()), folder, true)?;
     }
     match durable_fs::move_file(quarantined.as_path(), claimed.as_path())? {
         Renamed::Done | Renamed::Missing => {}
