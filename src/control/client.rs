@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::protocol::{
-    ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, GREETING_BYTES_MAX, Line,
+    ADDRESS_BYTES_MAX, ADDRESS_FILE, ANSWER_BYTES_MAX, Address, Command, GREETING_BYTES_MAX, Greeting, Line,
     PROTOCOL_VERSION, REQUEST_BYTES_MAX, Request, Session, Until, read_line,
 };
 use crate::durable_fs;
@@ -32,6 +32,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const ACTS_MAX: usize = 256;
 /// A service greets, and says that it is the one, within this: it needs nothing from the disk.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// A service that is asked by more than it answers at once is asked again for so long.
+const BUSY_PATIENCE: Duration = Duration::from_secs(10);
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+const BUSY_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// A long list is read from the disk between two lines.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -71,6 +75,31 @@ impl Client {
         }
     }
 
+    /// A connection on which the service has greeted. One that answers as many as it can hangs up on others: they come again.
+    fn greeted(&self) -> io::Result<(TcpStream, Greeting)> {
+        let begun = Instant::now();
+        let mut pause = BUSY_PAUSE;
+        loop {
+            match self.connected() {
+                Err(error) if is_hung_up(&error) && begun.elapsed() + pause < BUSY_PATIENCE => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(BUSY_PAUSE_MAX);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn connected(&self) -> io::Result<(TcpStream, Greeting)> {
+        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.address.port));
+        let stream = TcpStream::connect_timeout(&at, CONNECT_TIMEOUT)?;
+        stream.set_write_timeout(Some(CONNECT_TIMEOUT))?;
+        let until = Instant::now() + GREETING_TIMEOUT;
+        // Nothing follows the greeting before the request: the buffer that is dropped here holds nothing of the service's.
+        let greeting = read_line(&mut BufReader::new(Until { stream: &stream, until }), GREETING_BYTES_MAX)?;
+        Ok((stream, greeting))
+    }
+
     fn answers<T: DeserializeOwned + 'static>(&self, command: Command) -> Answers<'_, T> {
         match self.ask(command) {
             Ok((stream, session)) => {
@@ -87,17 +116,18 @@ impl Client {
     }
 
     fn ask(&self, command: Command) -> io::Result<(TcpStream, Session)> {
-        let at = SocketAddr::from((Ipv4Addr::LOCALHOST, self.address.port));
-        let mut stream = TcpStream::connect_timeout(&at, CONNECT_TIMEOUT)?;
-        stream.set_write_timeout(Some(CONNECT_TIMEOUT))?;
-        let until = Instant::now() + GREETING_TIMEOUT;
-        // Nothing follows the greeting before the request: the buffer that is dropped here holds nothing of the service's.
-        let greeting = read_line(&mut BufReader::new(Until { stream: &stream, until }), GREETING_BYTES_MAX)?;
+        let (mut stream, greeting) = self.greeted()?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let request = Request { version: PROTOCOL_VERSION, command };
         let session = Session::ask(&mut stream, &self.address.token, &greeting, &request)?;
         Ok((stream, session))
     }
+}
+
+/// Before a word was said.
+fn is_hung_up(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(error.kind(), K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe)
 }
 
 impl Door for Client {

@@ -106,6 +106,29 @@ fn a_file_is_handed_to_the_service_by_any_name_and_a_refusal_comes_back_whole() 
 }
 
 #[test]
+fn more_askers_than_are_answered_at_once_are_all_answered_and_one_that_finds_no_place_waits_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = service(folder.path());
+    let client = Client::connect(folder.path()).expect("a service runs");
+    let job = sample_job().id.to_string();
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = (0..48).map(|_| scope.spawn(|| client.show(&job).map(|job| job.id))).collect();
+        for answer in asked {
+            assert_eq!(answer.join().expect("no panic"), Ok(sample_job().id));
+        }
+        // As many listeners as there are places.
+        let mut listeners: Vec<_> = (0..16).map(|_| client.subscribe()).collect();
+        for listener in &mut listeners {
+            assert_eq!(listener.next(), Some(Ok(Notice::ReadAnew)));
+        }
+        let waits = scope.spawn(|| client.show(&job).map(|job| job.id));
+        listeners.pop();
+        assert_eq!(waits.join().expect("no panic"), Ok(sample_job().id));
+    });
+    server.stop().expect("stops");
+}
+
+#[test]
 fn without_a_service_no_file_is_taken() {
     let folder = tempfile::tempdir().expect("a folder");
     assert_eq!(engine(folder.path()).act(&ingest_as("payments")), Err(Refusal::NotRunning));
