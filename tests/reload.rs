@@ -413,6 +413,11 @@ fn a_hundred_edits_while_files_come_lose_and_double_none_of_them() {
     };
     service.wait_until("all are through", || (outputs(&world).len() >= sent).then_some(()));
     assert!(times_exchanged(&world) >= 10, "{} exchanges", times_exchanged(&world));
+    let log = service.log();
+    assert!(
+        !log.contains("given back again"),
+        "nothing was claimed of what was offered under a rule that went:\n{log}"
+    );
     service.stop();
     let mut records = BTreeMap::<String, usize>::new();
     for record in outputs(&world).iter().flat_map(|file| {

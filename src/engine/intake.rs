@@ -67,7 +67,7 @@ pub(super) fn take_batch(shared: &Arc<Shared>, batch: Vec<Offer>) -> Result<(), 
             continue;
         }
         if !shared.rules.takes_files(&offer.rule.name, &offer.vars) {
-            shared.claims.answer(&offer.path, Answer::NotYet); // another rule may have it now
+            shared.claims.answer(&offer.path, Answer::OtherRules); // one of them may have it now
             continue;
         }
         if let Some(why) = halts.why_not_claimed(&offer.rule.name, &offer.vars, &offer.path) {

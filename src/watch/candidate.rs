@@ -48,6 +48,7 @@ pub(super) struct Candidate {
     pub(super) failures: u32,
     /// Not before this time, whatever events say.
     pub(super) not_before: Option<Instant>,
+    pub(super) exchange: Exchange,
     /// Nothing is wrong with it: the engine takes no files now.
     pub(super) put_off: bool,
     /// When it is told that it is late; none: it was told, or never is.
@@ -125,6 +126,16 @@ pub(super) enum Phase {
     Offered(Proof),
 }
 
+/// What is known of an exchange of the rules since a candidate was offered. The engine has them a moment before the watch does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exchange {
+    Unknown,
+    /// They were exchanged here.
+    Came,
+    /// The engine said so, and here it is to come.
+    IsToCome,
+}
+
 /// A place in a rule's queue: by the rule's order, then by arrival.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum QueueKey {
@@ -147,6 +158,7 @@ impl Candidate {
             complete_by: None,
             failures: 0,
             not_before: None,
+            exchange: Exchange::Unknown,
             put_off: false,
             reason: Cow::Borrowed("just seen"),
             late_at: None,

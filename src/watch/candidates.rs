@@ -197,7 +197,7 @@ impl Watcher {
     }
 
     /// Takes in what was told of a candidate.
-    fn sign(&mut self, path: &Arc<Path>, sign: Sign, now: Instant) {
+    pub(super) fn sign(&mut self, path: &Arc<Path>, sign: Sign, now: Instant) {
         let proof = proof_of(sign);
         let Some(candidate) = self.table.get_mut(path) else { return };
         if let Phase::Offered(later) = &mut candidate.phase {
@@ -430,6 +430,7 @@ impl Watcher {
             Answer::NotYet => self.not_yet(path, now),
             Answer::WasRead { identity, is_kept } => self.was_read(path, identity, is_kept),
             Answer::ComesBack(identity) => self.comes_back(path, identity, now),
+            Answer::OtherRules => self.other_rules(path, now),
             Answer::Later(reason) => self.put_off(path, reason, now),
             Answer::Refused(reason) => {
                 if let Some(key) = self.table.key(path) {

@@ -114,6 +114,9 @@ pub(crate) enum Answer {
     NotYet,
     /// This file is about to be renamed back to where it lay, whoever took it from there: its coming proves nothing. [`Self::NotYet`] follows.
     ComesBack(FileIdentity),
+    /// Nothing was claimed: the rule that it was offered under is gone, or takes nothing any more. What is known of the file stays, and it is
+    /// judged by the rules as they are now.
+    OtherRules,
     /// Nothing is claimed now, for a reason that the operator was told: try again when [`super::Watch::hasten`] says so, or after a while.
     Later(String),
     /// No answer to an offer: a file that may be one that stays where it lies was read.

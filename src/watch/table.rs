@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::by_number::ByNumber;
-use super::candidate::{Candidate, Phase, QueueKey};
+use super::candidate::{Candidate, Exchange, Phase, QueueKey};
 use super::ready::Proof;
 use crate::model::identity::FileIdentity;
 use crate::model::rule::Order;
@@ -385,6 +385,7 @@ impl Table {
         self.unqueue(path);
         if let Some(candidate) = self.files.get_mut(path) {
             candidate.phase = Phase::Offered(Proof::None);
+            candidate.exchange = Exchange::Unknown;
             candidate.due = None;
             candidate.wait_for(Cow::Borrowed("offered, being claimed"));
         }

@@ -73,6 +73,59 @@ fn an_offer_that_is_made_is_not_made_again_and_its_answer_counts() {
     assert_eq!((next.path, next.rule.ready.stable_for), (path, NEVER));
 }
 
+/// Goal: who edits rules delays no file, and has none of them distrusted.
+#[test]
+fn an_offer_that_is_not_taken_because_of_other_rules_is_made_again_at_once_under_those() {
+    for is_answered_first in [true, false] {
+        let (mut world, mut rules) = with_two_rules(never_stable);
+        let path = world.move_in("a", b"x");
+        assert_eq!(world.next().rule.name, "r");
+        rules[0].name = "renamed".to_owned();
+        if is_answered_first {
+            world.watch.answer(&path, Answer::OtherRules);
+            world.wait_until("it waits", |world| world.waits_with("a", "the rules were exchanged"));
+        }
+        world.exchange(rules);
+        if !is_answered_first {
+            world.watch.answer(&path, Answer::OtherRules);
+        }
+        let mut again = world.next();
+        while again.rule.name == "r" {
+            world.watch.answer(&path, Answer::OtherRules); // the other rules were late
+            again = world.next();
+        }
+        assert_eq!((&again.path, &*again.rule.name), (&path, "renamed"), "nothing else proves its end");
+        world.claim(&again);
+        world.assert_only_the_last_is_offered();
+    }
+}
+
+#[test]
+fn a_file_that_was_changed_while_it_was_offered_is_judged_by_that_when_the_offer_is_not_taken() {
+    let (mut world, mut rules) = with_two_rules(never_stable);
+    world.move_in("a", b"x");
+    let path = world.next().path;
+    let moved_over = world.move_in("a", b"longer");
+    rules[0].name = "renamed".to_owned();
+    world.exchange(rules);
+    world.watch.answer(&path, Answer::OtherRules);
+    let again = world.next();
+    assert_eq!((again.path, again.identity.size), (moved_over, 6));
+}
+
+#[test]
+fn a_file_that_no_other_rule_has_is_let_go_of_with_its_offer() {
+    let (mut world, mut rules) = with_two_rules(|_| {});
+    let path = world.move_in("gone/a", b"x");
+    world.next();
+    rules.truncate(1);
+    world.watch.answer(&path, Answer::OtherRules);
+    world.exchange(rules);
+    world.watch.answer(&path, Answer::OtherRules); // of nobody's
+    world.assert_only_the_last_is_offered();
+    assert!(!world.waits_with("gone/a", ""));
+}
+
 #[test]
 fn a_rule_that_is_gone_offers_nothing_any_more_not_even_what_the_engine_had_no_room_for() {
     let (mut world, mut rules) = with_two_rules(|_| {});
