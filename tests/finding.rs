@@ -126,6 +126,62 @@ fn a_service_that_reads_its_configuration_once_says_so_to_who_asks_for_a_reload(
     assert!(!told.stderr.contains("not running"), "{told:#?}");
     service.signal(rustix::process::Signal::HUP);
     service.wait_for_log("the configuration is not read anew");
+    support::remove(&world.path("data/control.json"));
+    assert_answers(&world);
+    service.stop();
+}
+
+/// Whether the running service answers, as `jobs` says.
+#[track_caller]
+fn assert_answers(world: &World) {
+    assert_eq!(world.json(&["jobs", "--json"])["service"], "running");
+}
+
+#[test]
+fn a_service_whose_address_somebody_removed_or_replaced_is_found_by_every_command() {
+    let world = World::with_config(&config_of(&["first"]));
+    let service = with_a_job(&world);
+    let address = world.text("data/control.json");
+    support::remove(&world.path("data/control.json"));
+    assert_found(&world);
+    world.write("data/control.json", address.replace("token", "nekot"));
+    assert_answers(&world);
+    assert_eq!(world.text("data/control.json"), address);
+    let mode = world.sh("stat -c %a data/control.json");
+    assert_eq!(mode.trim(), "600", "whoever can read it may ask");
+    service.stop();
+    assert!(!world.has("data/control.json"));
+}
+
+/// Somebody makes the place anew, and forgets the service that ran there.
+#[test]
+fn a_service_that_ends_leaves_the_one_that_came_after_it_to_be_found() {
+    let world = World::with_config(&config_of(&["first"]));
+    let mut first = with_a_job(&world);
+    world.sh("rm -rf data first-in first-out; mkdir first-in first-out");
+    let second = started(&world);
+    let address = world.text("data/control.json");
+    wait_until("the first one ends, with its store gone", || first.exited());
+    assert_eq!(world.text("data/control.json"), address);
+    assert_answers(&world);
+    second.stop();
+}
+
+/// No thread of a process that is stopped answers, or writes its address anew.
+#[test]
+fn a_service_that_does_not_answer_is_told_as_one_that_runs_with_what_to_do() {
+    use rustix::process::Signal;
+    let world = World::with_config(&config_of(&["first"]));
+    let service = with_a_job(&world);
+    service.signal(Signal::STOP);
+    support::remove(&world.path("data/control.json"));
+    let kill = format!("kill {}", service.id());
+    let words =
+        ["in use by process", "answers no command", "`control.json` is not there", "try again", &kill];
+    world.landfall(&["jobs"]).says(&words);
+    world.landfall(&["status"]).says(&words);
+    service.signal(Signal::CONT);
+    assert_answers(&world);
     service.stop();
 }
 

@@ -5,8 +5,6 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-#[cfg(unix)]
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,7 +50,7 @@ pub(crate) struct Server {
     listening: Option<JoinHandle<()>>,
     /// Removed in the end.
     #[cfg(unix)]
-    socket: Option<PathBuf>,
+    socket: Option<super::socket::Bound>,
 }
 
 impl Server {
@@ -67,7 +65,7 @@ impl Server {
         let token = address.map(|_| token::read_or_make(data_dir)).transpose()?;
         let port = address.map(bind).transpose()?;
         #[cfg(unix)]
-        let (socket, path) = super::socket::bind(api, data_dir)?;
+        let (socket, bound) = super::socket::bind(api, data_dir)?;
         tell(port.as_ref(), acceptor.is_some(), &data_dir.join(token::FILE));
         let desk = Arc::new(Desk::new(engine, data_dir, token.as_deref()));
         let doors = Doors {
@@ -89,7 +87,7 @@ impl Server {
             stop,
             listening,
             #[cfg(unix)]
-            socket: Some(path),
+            socket: Some(bound),
         }))
     }
 
@@ -105,8 +103,7 @@ impl Server {
         }
         #[cfg(unix)]
         if let Some(socket) = self.socket.take() {
-            // One that stays is of no harm: nobody answers, and the next start replaces it.
-            crate::durable_fs::remove_file(&socket).ok();
+            socket.remove();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,36 @@ use crate::model::api::Api;
 /// In the data folder, unless the configuration says another place.
 const FILE: &str = "api.sock";
 
-pub(super) fn bind(api: &Api, data_dir: &Path) -> Result<(UnixListener, PathBuf), ApiError> {
+/// Where a service has bound its socket. Another one may lie there later: somebody made the folder anew, and another service runs in it.
+#[derive(Debug)]
+pub(super) struct Bound {
+    path: PathBuf,
+    /// What was bound, if it could be looked at.
+    is: Option<Number>,
+}
+
+/// Its device, inode and ctime: an inode's number is dealt again.
+type Number = (u64, u64, i64, i64);
+
+impl Bound {
+    fn at(path: PathBuf) -> Self {
+        Self { is: number_of(&path), path }
+    }
+
+    /// Removes it in the end, unless it is another one by now. One that stays is of no harm: nobody answers, and the next start replaces it.
+    pub(super) fn remove(&self) {
+        if self.is.is_some() && number_of(&self.path) == self.is {
+            durable_fs::remove_file(&self.path).ok();
+        }
+    }
+}
+
+fn number_of(path: &Path) -> Option<Number> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
+}
+
+pub(super) fn bind(api: &Api, data_dir: &Path) -> Result<(UnixListener, Bound), ApiError> {
     let path = api.socket.clone().unwrap_or_else(|| data_dir.join(FILE));
     let failed = |source| ApiError::Socket { path: path.clone(), source };
     make_way(&path).map_err(failed)?;
@@ -28,7 +57,7 @@ pub(super) fn bind(api: &Api, data_dir: &Path) -> Result<(UnixListener, PathBuf)
         .and_then(|()| listener.set_nonblocking(true))
         .map_err(failed)?;
     tracing::info!(socket = %path.display(), "the control API listens");
-    Ok((listener, path))
+    Ok((listener, Bound::at(path)))
 }
 
 /// Removes what a service left there that was killed; nothing else.
@@ -46,4 +75,27 @@ fn make_way(path: &Path) -> io::Result<()> {
 
 fn no_group(name: &str) -> io::Error {
     io::Error::other(format!("there is no group `{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_ends_removes_his_own_socket_and_no_other_that_lies_there_by_now() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bind = || {
+            let path = folder.path().join(FILE);
+            make_way(&path).expect("nobody answers");
+            (UnixListener::bind(&path).expect("binds"), Bound::at(path))
+        };
+        let is_there = || folder.path().join(FILE).try_exists().expect("looks");
+        let (listener, first) = bind();
+        drop(listener);
+        let (_listening, second) = bind();
+        first.remove();
+        assert!(is_there());
+        second.remove();
+        assert!(!is_there());
+    }
 }

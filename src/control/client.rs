@@ -59,6 +59,11 @@ impl Client {
         Some(client)
     }
 
+    /// Whether something says there where a service listens.
+    pub(super) fn has_address(data_dir: &Path) -> bool {
+        durable_fs::open_source(&data_dir.join(ADDRESS_FILE)).is_ok()
+    }
+
     /// The data folder of the service.
     pub(crate) fn data_dir(&self) -> &Path {
         &self.data_dir

@@ -65,6 +65,10 @@ fn reach(
             Err(StoreError::InUse { .. }) if begun.elapsed() < STARTING_PATIENCE => {
                 std::thread::sleep(STARTING_PAUSE);
             }
+            Err(StoreError::InUse { data_dir, pid, holder }) => {
+                let has_address = Client::has_address(&data_dir);
+                return Err(StoreError::Silent { data_dir, pid, holder, has_address });
+            }
             Err(error) => return Err(error),
         }
     }

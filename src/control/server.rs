@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::address::AddressFile;
 use super::protocol::{
-    ADDRESS_FILE, Address, Command, Greeting, Line, PROTOCOL_VERSION, Request, Session, Until, new_secret,
-    write_line,
+    Address, Command, Greeting, Line, PROTOCOL_VERSION, Request, Session, Until, new_secret, write_line,
 };
-use crate::durable_fs::{self, FsError};
+use crate::durable_fs::FsError;
 use crate::engine::{Answers, Door, Refusal};
 use crate::model::fault::{Fault, FaultKind, JobError};
 
@@ -59,7 +59,7 @@ impl Fault for ControlError {
 
 /// Answers commands until it is stopped or dropped.
 pub(crate) struct Server {
-    address_file: PathBuf,
+    address: Arc<AddressFile>,
     port: u16,
     stopping: Arc<AtomicBool>,
     listening: Option<JoinHandle<()>>,
@@ -77,19 +77,22 @@ impl Server {
             .name("control".into())
             .spawn(move || listen(&listener, &desk))
             .map_err(ControlError::Listen)?;
-        let address_file = data_dir.join(ADDRESS_FILE);
         // Made before the file is written: its drop stops the thread if that fails.
-        let server = Self { address_file, port, stopping, listening: Some(listening) };
-        // Plain data: serializing it cannot fail.
-        let text = serde_json::to_vec(&address).unwrap_or_default();
-        durable_fs::write_secret(&server.address_file, &text)?;
+        let address = Arc::new(AddressFile::new(data_dir, &address));
+        let server = Self { address, port, stopping, listening: Some(listening) };
+        server.address.post()?;
         Ok(server)
+    }
+
+    /// For whoever sees now and then that it is there.
+    pub(crate) fn address(&self) -> Arc<AddressFile> {
+        Arc::clone(&self.address)
     }
 
     /// Stops answering and removes `control.json`. Questions that are being answered are cut off.
     pub(crate) fn stop(mut self) -> Result<(), ControlError> {
         self.stop_threads();
-        Ok(durable_fs::remove_file(&self.address_file)?)
+        Ok(self.address.withdraw()?)
     }
 
     fn stop_threads(&mut self) {
@@ -109,7 +112,7 @@ impl Drop for Server {
         if self.listening.is_some() {
             self.stop_threads();
             // A file that stays is of no harm: nobody answers under its token.
-            durable_fs::remove_file(&self.address_file).ok();
+            self.address.withdraw().ok();
         }
     }
 }

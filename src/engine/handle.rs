@@ -194,6 +194,11 @@ impl Engine {
         }
     }
 
+    /// Whether its data folder is still the one that was opened.
+    pub(crate) fn has_its_folder(&self) -> bool {
+        self.store().check_there().is_ok()
+    }
+
     /// Waits until the stages are asked to stop, or stop by themselves because a disk failed.
     pub(crate) fn wait_for_stop(&self) {
         if let Some(stages) = self.stages() {

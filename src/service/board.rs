@@ -71,6 +71,11 @@ impl Board {
         self.lock().unread = Some(JobError { kind, message: why, hint });
     }
 
+    /// Whether somebody reads the configuration again.
+    pub(super) fn is_read(&self) -> bool {
+        self.lock().unread.is_none()
+    }
+
     /// Asks, unless nobody reads it again.
     pub(super) fn try_to_ask(&self) -> Result<(), Refusal> {
         if let Some(why) = self.lock().unread.clone() {

@@ -28,7 +28,7 @@ use crate::pipeline::Registry;
 use crate::store::StoreError;
 use crate::telemetry::logging::{self, LogFormat};
 use board::Board;
-use reload::Reloading;
+use reload::{Reloading, Tend};
 use shadow::Aside;
 use start::Start;
 
@@ -61,7 +61,7 @@ pub struct Service {
     control: Server,
     api: Option<api::Server>,
     board: Arc<Board>,
-    /// None: no thread could be had for it, and the configuration stays as it is.
+    /// None: no thread could be had for it.
     reloading: Option<Reloading>,
     stop_timeout: Duration,
 }
@@ -148,8 +148,9 @@ impl Service {
             shadow::wait_for_stop(aside.stop().as_ref(), stop_timeout);
         })?;
         tracing::info!(config = %file.display(), rules = live, shadow, off, overrides, data_dir = %data_dir.display(), pid = std::process::id(), "watching");
-        let reloading = begin_reloading(&board, &engine, &aside, file, registry, start);
-        if reloading.is_none() && aside.trouble().is_some() {
+        let tend = tend(&control, &engine, &aside);
+        let reloading = begin_reloading(&board, &engine, &aside, file, registry, start, tend);
+        if !board.is_read() && aside.trouble().is_some() {
             tracing::error!("shadow rules are not watched before a restart: nobody tries it again");
         }
         Ok(Self { engine, running, aside, control, api, board, reloading, stop_timeout })
@@ -217,6 +218,15 @@ fn state_of(start: &Start) -> ConfigurationState {
     }
 }
 
+/// Sees that commands reach the service, and what stands aside in it.
+fn tend(control: &Server, engine: &Engine, aside: &Arc<Aside>) -> Tend {
+    let (address, engine, aside) = (control.address(), engine.clone(), Arc::clone(aside));
+    Box::new(move || {
+        address.keep(|| engine.has_its_folder());
+        aside.keep_address();
+    })
+}
+
 /// A service that cannot look at its configuration works all the same. What is read from a pipe can be read once.
 fn begin_reloading(
     board: &Arc<Board>,
@@ -225,15 +235,20 @@ fn begin_reloading(
     file: PathBuf,
     registry: Registry,
     start: Start,
+    tend: Tend,
 ) -> Option<Reloading> {
     if start.wrong.is_none() && !file.is_file() {
         let what = format!("{} is no file that could be read again", escaped_path(&file));
         tracing::info!(config = %file.display(), "the configuration is no file that could be read again: changes of it count after a restart");
         board.leave_unread(what, UNREAD_HINT);
-        return None;
+        return Reloading::tend_alone(board, tend)
+            .inspect_err(|error| {
+                tracing::warn!(%error, "no thread can be started that sees whether commands reach the service");
+            })
+            .ok();
     }
     let engines = (engine.clone(), Arc::clone(aside));
-    Reloading::start(board, engines, file, registry, start)
+    Reloading::start(board, engines, file, registry, start, tend)
         .inspect_err(|error| {
             board.leave_unread(format!("no thread could be started for the configuration: {error}"), UNREAD_HINT);
             tracing::warn!(%error, "no thread can be started for the configuration: changes of it count after a restart");

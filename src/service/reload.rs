@@ -12,6 +12,8 @@
 //! - There is one reading at a time. Who asks while one is under way gets the answer of the next, which sees the files as they are then.
 //! - What the service goes by is kept before it goes by it: a start with broken files never goes back behind what was in force.
 //! - A file system that hangs holds up this thread and no other.
+//!
+//! Because it wakes so often, it also sees that the file by which commands reach the service is there.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,9 @@ const WATCH_SHADOWS_EVERY: Duration = Duration::from_secs(2);
 /// A stop waits so long for the thread, which may hang.
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 
+/// What is seen to at each look.
+pub(super) type Tend = Box<dyn Fn() + Send>;
+
 /// The thread.
 pub(super) struct Reloading {
     board: Arc<Board>,
@@ -66,9 +71,30 @@ impl Reloading {
         config: PathBuf,
         registry: Registry,
         start: Start,
+        tend: Tend,
     ) -> std::io::Result<Self> {
         let owner = Owner::new(Arc::clone(board), engines, config, registry, start);
-        let thread = std::thread::Builder::new().name("configuration".into()).spawn(|| owner.run())?;
+        Self::run(board, move || owner.run(&tend))
+    }
+
+    /// The thread of a service whose configuration nobody reads again.
+    pub(super) fn tend_alone(board: &Arc<Board>, tend: Tend) -> std::io::Result<Self> {
+        let asked_of = Arc::clone(board);
+        Self::run(board, move || {
+            let mut seen = 0;
+            loop {
+                let call = asked_of.wait(seen, LOOK_EVERY, LOOK_EVERY);
+                if call.stops {
+                    return;
+                }
+                seen = call.asked;
+                tend();
+            }
+        })
+    }
+
+    fn run(board: &Arc<Board>, life: impl FnOnce() + Send + 'static) -> std::io::Result<Self> {
+        let thread = std::thread::Builder::new().name("configuration".into()).spawn(life)?;
         Ok(Self { board: Arc::clone(board), thread })
     }
 
@@ -166,7 +192,7 @@ impl Owner {
         }
     }
 
-    fn run(mut self) {
+    fn run(mut self, tend: &dyn Fn()) {
         self.bell.hang_in(&self.files.folders());
         self.begin();
         let mut call = Call { asked: 0, stops: false };
@@ -176,6 +202,7 @@ impl Owner {
             if call.stops {
                 return;
             }
+            tend(); // before what may hang
             let now = Instant::now();
             self.asked_since =
                 if self.board.owes(call.asked) { self.asked_since.or(Some(now)) } else { None };

@@ -13,6 +13,9 @@ use crate::model::os_text::escaped_path;
 pub enum StoreError {
     #[error("the data folder {} is in use by {holder}", escaped_path(data_dir))]
     InUse { data_dir: PathBuf, pid: Option<u32>, holder: String },
+    /// The same, and it does not answer commands either. Whether the file is there by which they would reach it.
+    #[error("the data folder {} is in use by {holder}, which answers no command{}", escaped_path(data_dir), lacks(*has_address))]
+    Silent { data_dir: PathBuf, pid: Option<u32>, holder: String, has_address: bool },
     #[error("the data folder {} belongs to user {owner}", escaped_path(data_dir))]
     OtherOwner { data_dir: PathBuf, owner: String },
     /// No service has run on this data folder yet.
@@ -48,6 +51,24 @@ pub enum StoreError {
     /// A write or sync failed before: what reached the disk is not known any more.
     #[error("the store takes nothing more after a failed write or sync: {reason}")]
     Poisoned { reason: String },
+}
+
+fn lacks(has_address: bool) -> &'static str {
+    if has_address { "" } else { ": its `control.json` is not there" }
+}
+
+/// What to do about a process that has the data folder and does not answer.
+fn about_silent(pid: Option<u32>, has_address: bool) -> String {
+    let stop = pid.map_or_else(|| "stop it".to_owned(), |pid| format!("stop it (`kill {pid}`)"));
+    let it = if has_address {
+        "a service that starts, stops or is very busy answers later"
+    } else {
+        "a service that runs writes that file anew within a second, unless its disk is full"
+    };
+    format!(
+        "try again: {it}, and a command at work ends by itself; else its log says what it is at: {stop} and start the service again, which goes \
+         on with what it had"
+    )
 }
 
 impl From<FsError> for StoreError {
@@ -95,15 +116,18 @@ impl Fault for StoreError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::Encode { .. } => FaultKind::Bug,
-            Self::InUse { .. } | Self::OtherOwner { .. } | Self::NoStore { .. } | Self::Newer { .. } => {
-                FaultKind::Config
-            }
+            Self::InUse { .. }
+            | Self::Silent { .. }
+            | Self::OtherOwner { .. }
+            | Self::NoStore { .. }
+            | Self::Newer { .. } => FaultKind::Config,
             _ => FaultKind::Storage,
         }
     }
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Silent { pid, has_address, .. } => return Some(about_silent(*pid, *has_address)),
             Self::InUse { .. } => "stop that process first, or give this one its own `service.data_dir`",
             Self::OtherOwner { owner, .. } => {
                 let user = if owner.starts_with('#') { format!("'{owner}'") } else { owner.clone() };

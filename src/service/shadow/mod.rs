@@ -126,6 +126,17 @@ impl Aside {
         }
     }
 
+    /// Commands reach it by a file of its own.
+    pub(super) fn keep_address(&self) {
+        let kept = match &*lock(&self.engine) {
+            Life::Begun(begun) => Some((begun.control.address(), begun.engine.clone())),
+            Life::NotBegun | Life::Stopped => None,
+        };
+        if let Some((address, engine)) = kept {
+            address.keep(|| engine.has_its_folder());
+        }
+    }
+
     /// Why the rules that it was given last are not watched.
     pub(super) fn trouble(&self) -> Option<String> {
         let fault = match &*lock(&self.engine) {
