@@ -238,6 +238,40 @@ fn many_files_for_an_output_folder_that_hangs_hold_up_no_other_rule() {
     mount.all_comes_out(&["mnt/out/0", "mnt/out/39"]);
 }
 
+/// What one abandons for. Its file has another name, which is not to be taken as if nothing of it were published.
+#[test]
+fn a_job_that_is_abandoned_beside_an_output_folder_that_hangs_is_not_taken_again_by_another_name() {
+    let rule = "pipeline = [{ step = \"route\", when = [{ if = { matches = \"2$\" }, to = \"twos\" }] }]\n\
+                output = { main = { path = \"out/{stem}.main\" }, \
+                twos = { path = \"mnt/out/{stem}.twos\", on_exists = \"replace\" } }";
+    let Some(mount) = Mount::new(&[rule]) else { return };
+    let world = &mount.world;
+    world.sh("mkdir mnt/out/pay.twos"); // it refuses the rename
+    let mut service = world.start();
+    world.move_in("in/pay.txt", "1\n2\n");
+    let id = service.wait_until("it waits in the middle of publishing", || {
+        let job = world.jobs().pop()?;
+        let waits = job["state"] == "publishing" && job["waiting"].is_object();
+        waits.then(|| job["id"].as_str().expect("an id").to_owned())
+    });
+    service.kill();
+    world.sh("ln in/.landfall/*.pay.txt in/other");
+    mount.hang();
+    let begun = Instant::now();
+    world.landfall(&["abandon", &id, "--reason", "its disk is gone"]).done().says(&["out/pay.main"]);
+    assert!(begun.elapsed() < HANGS_FOR / 2, "it took {:?}", begun.elapsed());
+    mount.signal(Signal::CONT);
+    let mut service = world.start();
+    service.wait_until_it_watches();
+    mount.goes_on(&mut service, "a");
+    service.wait_until("the other name waits, and says why", || {
+        let told = world.landfall(&["explain", "in/other"]).done().stdout;
+        told.contains(&format!("job {id}, which was for it, was aborted")).then_some(())
+    });
+    assert!(world.has("in/other") && !world.has("out/other.main"));
+    service.stop();
+}
+
 /// Disk space and mounts are looked at while jobs run: each file system by a thread of its own.
 #[test]
 fn a_running_job_whose_output_folder_hangs_does_not_keep_a_mount_that_comes_from_being_seen() {

@@ -2,22 +2,24 @@
 //! that failed, or was refused, is one that nobody need look at any more.
 //!
 //! ```text
-//!  looked at what became of each output -> the job's end, durably, with what was found and why -> what is hidden is removed
+//!  looked at what became of each output -+
+//!  looked at what names its source has  -+-> the job's end, durably, with what was found and why -> what is hidden is removed
 //! ```
 //!
-//! What it waits for may hang: looking has a time, and what does not answer within it is told as unknown. Nothing is renamed, and its source is
-//! left where it is. A crash before the end leaves the job as it was.
+//! What it waits for may hang: each look is a thread's of its own and has a time. An output that does not answer within it is told as unknown,
+//! a source that does not is taken to have other names. Nothing is renamed, and its source is left where it is. A crash before the end leaves
+//! the job as it was.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
 use super::handle::InHand;
 use super::retry::{known, refuse};
 use super::sequence;
 use super::shared::Shared;
-use super::taken::note_other_names;
+use super::taken::{names_left, names_unseen};
 use super::trouble::Trouble;
 use crate::clock;
 use crate::model::fault::{FaultKind, JobError};
@@ -26,10 +28,10 @@ use crate::model::job_id::JobId;
 use crate::model::job_state::{JobEvent, JobState};
 use crate::model::rule::Rule;
 use crate::output::{Became, Intent, remove_partials};
-use crate::store::{LedgerOutcome, LedgerRow, Store};
+use crate::store::{LedgerOutcome, LedgerRow, OtherNames, Store};
 use crate::telemetry::events;
 
-/// How long the outputs are looked at.
+/// How long the outputs and the source are looked at.
 const LOOK_TAKES: Duration = Duration::from_secs(2);
 /// Outputs that are named in the history, of each kind.
 const NAMED_MAX: usize = 20;
@@ -94,13 +96,7 @@ fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<
     }
     let is_past_intent = job.state.is_past_intent();
     let intent = if is_past_intent { store.intent(id)?.unwrap_or_default() } else { Intent::default() };
-    let found = if job.state == JobState::Retiring {
-        // It is past them.
-        let signals = [&intent.manifest, &intent.marker].into_iter().flatten();
-        (vec![Became::Published; intent.outputs.len()], signals.map(ToString::to_string).collect())
-    } else {
-        look(store, &job, &intent)?
-    };
+    let (found, other_names) = look(store, &job, &intent)?;
     let now = clock::now();
     let waited_for = job.waiting.as_ref().map(|waiting| waiting.detail.clone());
     let before = job.clone();
@@ -118,6 +114,9 @@ fn end(store: &Store, id: JobId, reason: &str, by: &str) -> Result<(Job, Option<
     let mut changes = store.change();
     if before.state == JobState::Publishing && job.outputs.is_empty() {
         changes.forget_delivery(&before);
+    }
+    if let Some(other) = &other_names {
+        changes.other_names(&job.source.identity, other);
     }
     changes.job(&job).ledger(&LedgerRow::of(&job, outcome), false).forget_work(id).apply()?;
     store.sync()?;
@@ -170,21 +169,53 @@ fn take_end(job: &mut Job, by: &str, reason: &str) -> Result<LedgerOutcome, Trou
     Ok(LedgerOutcome::Aborted)
 }
 
-/// What became of the outputs, and which signals are there; as far as that can be told in time.
-fn look(store: &Store, job: &Job, intent: &Intent) -> Result<(Vec<Became>, Vec<String>), Trouble> {
+/// What became of the outputs, and which signals are there.
+type Found = (Vec<Became>, Vec<String>);
+
+/// What became of the outputs, and what is to be known of the source's other names; as far as that can be told in time.
+fn look(store: &Store, job: &Job, intent: &Intent) -> Result<(Found, Option<OtherNames>), Trouble> {
+    let until = Instant::now() + LOOK_TAKES;
+    let (of_source, its_store) = (job.clone(), store.clone());
+    let names = apart(move || names_left(&its_store, &of_source));
+    let found = if job.state == JobState::Retiring {
+        // It is past them.
+        let signals = [&intent.manifest, &intent.marker].into_iter().flatten();
+        (vec![Became::Published; intent.outputs.len()], signals.map(ToString::to_string).collect())
+    } else {
+        let looked_at = intent.clone();
+        let outputs = apart(move || {
+            let signals = looked_at.signals_there().into_iter().map(ToString::to_string).collect();
+            looked_at.what_became().map(|found| (found, signals))
+        });
+        let found = told_until(&outputs, until).transpose()?;
+        found.unwrap_or_else(|| (intent.is_known_of(), Vec::new()))
+    };
+    Ok((found, names_known(store, job, told_until(&names, until))?))
+}
+
+/// Looks on a thread of its own, which may hang; then nobody waits for it any more.
+fn apart<T: Send + 'static>(look: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
     let (tell, told) = sync_channel(1);
-    let (store, job, looked_at) = (store.clone(), job.clone(), intent.clone());
-    let looking = std::thread::Builder::new().name("abandon".into()).spawn(move || {
-        let signals = looked_at.signals_there().into_iter().map(ToString::to_string).collect();
-        let found = looked_at.what_became();
-        // By another name it would be taken as if nothing of it had been published. What cannot be looked at is nobody's to take either.
-        if let Err(trouble) = note_other_names(&store, &job) {
-            tracing::debug!(job = %job.id, error = %trouble.error, "other names of its source are not looked for");
-        }
-        tell.send(found.map(|found| (found, signals))).ok(); // nobody may wait any more
-    });
-    let found = looking.ok().and_then(|_| told.recv_timeout(LOOK_TAKES).ok());
-    Ok(found.transpose()?.unwrap_or_else(|| (intent.is_known_of(), Vec::new())))
+    // Without a thread nothing is told, as by one that hangs.
+    drop(std::thread::Builder::new().name("abandon".into()).spawn(move || tell.send(look()).ok()));
+    told
+}
+
+fn told_until<T>(told: &Receiver<T>, until: Instant) -> Option<T> {
+    told.recv_timeout(until.saturating_duration_since(Instant::now())).ok()
+}
+
+/// By another name the source would be taken as if nothing of it had been published: what cannot be looked at is nobody's to take either.
+fn names_known(
+    store: &Store,
+    job: &Job,
+    told: Option<Result<Option<OtherNames>, Trouble>>,
+) -> Result<Option<OtherNames>, Trouble> {
+    match told {
+        Some(Ok(other)) => Ok(other),
+        Some(Err(trouble)) if trouble.is_poisoned() => Err(trouble),
+        Some(Err(_)) | None => Ok(names_unseen(store, job)?),
+    }
 }
 
 /// Writes down what was published and what was not.
@@ -277,6 +308,38 @@ mod tests {
             assert!(world.claimed().try_exists().expect("looks"), "its source is left where it is");
             assert!(!partial.try_exists().expect("looks"), "what is hidden never appears");
         }
+    }
+
+    /// Goal: what one abandons for is often that a folder hangs; its file is published once all the same.
+    #[test]
+    fn other_names_of_an_abandoned_source_are_known_in_the_row_of_its_end_whether_it_answers_or_not() {
+        for answers in [false, true] {
+            let wrong = || Err(Trouble::new(FaultKind::Transient, "stale file handle", None));
+            let told = || answers.then(wrong);
+            let world = World::new();
+            let job = held(&world);
+            let store = &world.shared.store;
+            let unseen = OtherNames::unseen(job.id);
+            assert_eq!(names_known(store, &job, told()).expect("is decided"), Some(unseen.clone()));
+            let other = JobId::from_parts(1, 7);
+            let row = LedgerRow { job: other, ..LedgerRow::of(&job, LedgerOutcome::Completed) };
+            let published = OtherNames::unseen(other);
+            let of = &job.source.identity;
+            store.change().ledger(&row, false).other_names(of, &published).apply().expect("writes");
+            assert_eq!(names_known(store, &job, told()).expect("is decided"), None, "that one says more");
+        }
+    }
+
+    #[test]
+    fn a_source_with_another_name_is_known_by_it_once_its_job_is_abandoned() {
+        let world = World::new();
+        let job = held(&world);
+        let second = world.path("in/second.txt");
+        std::fs::hard_link(world.claimed(), &second).expect("links");
+        abandon(&world.shared.store, Some(&world.shared), job.id, "no key", "root").expect("is ended");
+        let identity = crate::durable_fs::identity_at(&second).expect("looks").expect("a file");
+        let row = world.shared.store.other_names(&identity).expect("reads");
+        assert_eq!(row.map(|row| row.job), Some(job.id));
     }
 
     #[test]

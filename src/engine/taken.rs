@@ -208,9 +208,17 @@ fn of_number(
     taken.range(first..=last).map(|((_, id), entry)| (*id, entry.clone()))
 }
 
-/// Whether this is the file that a job has. A claim renames it from where it lay: it is looked for in that order, under other names than
-/// where it lay, to which it may be given back; or it is being taken out of quarantine. One that is read where it lies is the same under this name, too, as long as nobody writes it anew. What cannot be on the file
-/// system of the candidate, which answers, is not looked at: its own may hang.
+/// Whether this is the file that a job has. It is looked for in the order in which it moves, so that it is not missed on its way:
+///
+/// ```text
+/// claim       where it lay      -> claimed name
+/// retry       quarantine        -> claimed name
+/// give back   claimed name      -> where it lay
+/// ```
+///
+/// Giving back goes the other way, and a miss is harmless there: the file is about to be anybody's. At the candidate's own path it is not
+/// looked for: it may have been given back to there. One that is read where it lies is the same under any name, as long as nobody writes it
+/// anew. What cannot be on the candidate's file system, which answers, is not looked at: its own may hang.
 fn has_file(job: &Job, path: &Path, identity: &FileIdentity) -> bool {
     let Source { path: lay, claimed, identity: known, .. } = &job.source;
     let found = |at: &Path| {
@@ -295,7 +303,8 @@ impl From<TakenAs> for OtherName {
         Self {
             reason: taken.told(),
             is_done: taken.state.is_final(),
-            may_be_retried: taken.state == JobState::Failed,
+            // Refused and aborted ones may be retried, too; but somebody has decided on them.
+            waits_for_word: taken.state == JobState::Failed,
         }
     }
 }
@@ -303,12 +312,21 @@ impl From<TakenAs> for OtherName {
 /// Before a job lets its source go: what is left of it under other names stays known, and so does what was read where it lies. True: a row
 /// says so, which the caller makes durable.
 pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble> {
+    let other = names_left(store, job)?;
+    if let Some(other) = &other {
+        store.change().other_names(&job.source.identity, other).apply()?;
+    }
+    Ok(other.is_some())
+}
+
+/// What such a row is to say; none where none is wanted. The source is looked at, and may hang.
+pub(super) fn names_left(store: &Store, job: &Job) -> Result<Option<OtherNames>, Trouble> {
     if job.retries.is_some() {
-        return Ok(false); // no file is its source
+        return Ok(None); // no file is its source
     }
     let known = store.other_names(&job.source.identity)?;
     let other = match other_names(job, known.is_some()) {
-        Ok(None) => return Ok(false),
+        Ok(None) => return Ok(None),
         Ok(Some(other)) => other,
         // It ends where it lies: what is away with it must not keep it from that.
         Err(error) if job.is_failing() && job.retired_to.is_none() => {
@@ -320,10 +338,22 @@ pub(super) fn note_other_names(store: &Store, job: &Job) -> Result<bool, Trouble
     if let Some(known) = known.filter(|_| job.is_failing())
         && tells_of_published(store, &known, &other)?
     {
-        return Ok(false);
+        return Ok(None);
     }
-    store.change().other_names(&job.source.identity, &other).apply()?;
-    Ok(true)
+    Ok(Some(other))
+}
+
+/// The same where the source does not answer: it is taken to have other names. What is known of them already says more.
+pub(super) fn names_unseen(store: &Store, job: &Job) -> Result<Option<OtherNames>, StoreError> {
+    if job.retries.is_some() {
+        return Ok(None);
+    }
+    let other = OtherNames::unseen(job.id);
+    let is_known = match store.other_names(&job.source.identity)? {
+        Some(known) => known.job == job.id || tells_of_published(store, &known, &other)?,
+        None => false,
+    };
+    Ok((!is_known).then_some(other))
 }
 
 /// Whether another job has published the file, or some of it: one that fails does not take its row over. Given back, the file would be
@@ -337,8 +367,7 @@ fn tells_of_published(store: &Store, known: &OtherNames, other: &OtherNames) -> 
 }
 
 /// What is to be known of the source, if it has other names, or had some when another job took it (`is_known`), or stays although its rule
-/// does not keep it. One that somebody removed may
-/// have any, and one that a crash left moved already has those that it has there.
+/// does not keep it. One that somebody removed may have any, and one that a crash left moved already has those that it has there.
 fn other_names(job: &Job, is_known: bool) -> Result<Option<OtherNames>, FsError> {
     // What an archive has is run again from there, and nobody watches that.
     let stays = !job.source.retire && job.parent.is_none();

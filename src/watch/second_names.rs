@@ -40,7 +40,7 @@ impl Watcher {
         let seen = self.table.get(path)?.seen;
         let names = durable_fs::names_of(path).unwrap_or(1);
         if let Some(other) = (self.links.known.taken_as)(path, &seen, names) {
-            let is_for_good = other.is_done && !other.may_be_retried;
+            let is_for_good = other.is_done && !other.waits_for_word;
             let pause = if is_for_good {
                 self.scan_every.max(FOR_GOOD_PAUSE)
             } else {

@@ -49,8 +49,8 @@ pub(crate) struct OtherName {
     pub(crate) reason: String,
     /// Its job ended: it waits for good.
     pub(crate) is_done: bool,
-    /// That job failed, and an operator may retry it.
-    pub(crate) may_be_retried: bool,
+    /// That job failed, and an operator has not said what is to become of it: his word is seen soon.
+    pub(crate) waits_for_word: bool,
 }
 
 /// Tells why a file with so many names is not to be taken.
