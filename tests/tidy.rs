@@ -265,6 +265,19 @@ fn the_model_does_no_io_and_has_no_clock() {
     offences.must_be_none("`model` is pure vocabulary: take what is read as a parameter");
 }
 
+/// Who hangs says where: `jobs`, `status`, a start and a stop go by it.
+#[test]
+fn who_may_not_hang_unseen_notes_a_path_before_its_links_are_followed() {
+    let mut offences = Offences::default();
+    for source in sources()
+        .into_iter()
+        .filter(|source| ["engine", "watch", "service"].contains(&source.module.as_str()))
+    {
+        offences.add_lines_with(&source, &[".canonicalize(", "fs::canonicalize("]);
+    }
+    offences.must_be_none("use `durable_fs::real_path`");
+}
+
 #[test]
 fn commands_say_nothing_by_macros_that_panic() {
     let banned = [" println!(", " print!(", " eprintln!(", " eprint!("];

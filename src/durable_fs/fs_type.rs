@@ -67,7 +67,13 @@ pub(super) fn numbers_last(path: &Path) -> bool {
     file_system_number(path).map_or(true, has_lasting_numbers)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(windows)]
+pub(super) fn numbers_last(path: &Path) -> bool {
+    super::windows::volume_at(path)
+        .map_or(true, |(name, flags)| super::file_numbers::keeps_numbers(&name, flags))
+}
+
+#[cfg(not(any(target_os = "linux", windows)))]
 pub(super) fn numbers_last(_: &Path) -> bool {
     true
 }

@@ -10,6 +10,8 @@
 #[cfg(target_os = "linux")]
 mod acl;
 mod error;
+#[cfg(any(windows, test))]
+mod file_numbers;
 mod files;
 mod folder_making;
 mod folder_sync;
@@ -89,7 +91,7 @@ pub(crate) use platform::{
     read_at, write_at,
 };
 pub use platform::{identity, start_writeback};
-pub(crate) use presence::{Presence, presence};
+pub(crate) use presence::{Presence, presence, real_path};
 pub(crate) use probe::{
     are_on_one_file_system, clear_probe, nearest_folder, try_claiming, try_keeping, try_making,
 };

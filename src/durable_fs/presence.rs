@@ -4,10 +4,11 @@
 //! mounted again, has its files, and the one that was not seen would be taken for lost. So absence is said by the folder itself.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files::{identity_at, if_there};
 use super::platform;
+use super::whereabouts::note_place;
 use crate::model::identity::{FileIdentity, FolderIdentity};
 
 /// What a path's folder says of the path's name.
@@ -28,6 +29,12 @@ impl Presence {
             Self::Gone(_) | Self::FolderAway => None,
         }
     }
+}
+
+/// A path as it is without links. It is noted before: a link may lead to a file system that hangs.
+pub(crate) fn real_path(path: &Path) -> io::Result<PathBuf> {
+    note_place(path);
+    path.canonicalize()
 }
 
 /// Whether a regular file lies at a path.

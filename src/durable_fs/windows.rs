@@ -24,10 +24,12 @@ use windows_sys::Win32::Security::{
 };
 use windows_sys::Win32::Storage::FileSystem::{
     BY_HANDLE_FILE_INFORMATION, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT,
-    FileBasicInfo, GetDiskFreeSpaceExW, GetFileInformationByHandle, GetFileInformationByHandleEx,
+    FILE_ID_INFO, FILE_INFO_BY_HANDLE_CLASS, FileBasicInfo, FileIdInfo, GetDiskFreeSpaceExW,
+    GetFileInformationByHandle, GetFileInformationByHandleEx, GetVolumeInformationByHandleW,
     GetVolumePathNameW, MOVE_FILE_FLAGS, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 
+use super::file_numbers::number_of_id;
 use super::names::{Entry, Kind, Reach, Unkept, Wanted, parent_of};
 use super::{landing, reach};
 use crate::model::identity::{FileIdentity, FolderIdentity};
@@ -324,7 +326,7 @@ pub fn identity(file: &File) -> io::Result<FileIdentity> {
     let found = information(file)?;
     Ok(FileIdentity {
         device: u64::from(found.dwVolumeSerialNumber),
-        inode: u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow),
+        inode: number_of(file, &found),
         size: u64::from(found.nFileSizeHigh) << 32 | u64::from(found.nFileSizeLow),
         mtime_ns: unix_ns(filetime(found.ftLastWriteTime)),
         ctime_ns: unix_ns(i128::from(change_time(file)?)),
@@ -360,10 +362,11 @@ pub(super) fn folder_identity(folder: &Path) -> io::Result<Option<FolderIdentity
     if !fs::metadata(folder)?.is_dir() {
         return Ok(None);
     }
-    let found = information(&open_to_ask(folder, 0)?)?;
+    let folder = open_to_ask(folder, 0)?;
+    let found = information(&folder)?;
     Ok(Some(FolderIdentity {
         device: u64::from(found.dwVolumeSerialNumber),
-        inode: u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow),
+        inode: number_of(&folder, &found),
         created_ns: Some(unix_ns(filetime(found.ftCreationTime))),
     }))
 }
@@ -421,21 +424,56 @@ fn information(file: &File) -> io::Result<BY_HANDLE_FILE_INFORMATION> {
     }
 }
 
-#[allow(unsafe_code, reason = "std does not show the change time on stable Rust")]
 fn change_time(file: &File) -> io::Result<i64> {
     let mut found = FILE_BASIC_INFO::default();
-    let place = (&raw mut found).cast::<c_void>();
+    ask(file, FileBasicInfo, &mut found)?;
+    Ok(found.ChangeTime)
+}
+
+/// Its id has 128 bits where the file system gives such; what gives none has an index of 64.
+fn number_of(file: &File, found: &BY_HANDLE_FILE_INFORMATION) -> u64 {
+    let mut id = FILE_ID_INFO::default();
+    match ask(file, FileIdInfo, &mut id) {
+        Ok(()) => number_of_id(id.FileId.Identifier),
+        Err(_) => u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow),
+    }
+}
+
+/// `T` is the structure of that class.
+#[allow(unsafe_code, reason = "std does not show change time and id on stable Rust")]
+fn ask<T>(file: &File, class: FILE_INFO_BY_HANDLE_CLASS, found: &mut T) -> io::Result<()> {
+    let place = (&raw mut *found).cast::<c_void>();
     // SAFETY: the handle is open; the class, the structure and its size belong together.
+    match unsafe { GetFileInformationByHandleEx(file.as_raw_handle(), class, place, size_of::<T>() as u32) } {
+        0 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// The name of the file system on which a path's folder lies, and its flags.
+#[allow(unsafe_code, reason = "std does not tell of volumes")]
+pub(super) fn volume_at(path: &Path) -> io::Result<(String, u32)> {
+    const NAME_UNITS: usize = 64; // `MAX_PATH + 1` is the most that is ever given; names are short
+    let folder = open_to_ask(parent_of(path), 0)?;
+    let (mut name, mut flags) = ([0_u16; NAME_UNITS], 0);
+    // SAFETY: the handle is open, and buffer and number are ours; what is null is not asked for.
     match unsafe {
-        GetFileInformationByHandleEx(
-            file.as_raw_handle(),
-            FileBasicInfo,
-            place,
-            size_of::<FILE_BASIC_INFO>() as u32,
+        GetVolumeInformationByHandleW(
+            folder.as_raw_handle(),
+            std::ptr::null_mut(),
+            0,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            &raw mut flags,
+            name.as_mut_ptr(),
+            NAME_UNITS as u32,
         )
     } {
         0 => Err(io::Error::last_os_error()),
-        _ => Ok(found.ChangeTime),
+        _ => {
+            let name = name.split(|unit| *unit == 0).next().unwrap_or_default();
+            Ok((String::from_utf16_lossy(name), flags))
+        }
     }
 }
 

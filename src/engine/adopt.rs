@@ -1,14 +1,14 @@
 //! Adopting: an operator says of a file that it was dealt with, by whatever came before this program. It stays where it lies.
 //!
-//! It has a row in the ledger, as a file that a rule keeps, and is known by what it is (device, inode, size, times): once it is another, it is
-//! a new source. No job stands behind it.
+//! It has a row in the ledger, as a file that a rule keeps, and is known by what it is (inode, size, times; with another ctime, if its bytes are
+//! the same): once it is another, it is a new source. No job stands behind it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::abandon;
 use super::answers::WATCH_PATIENCE;
-use super::handle::Engine;
+use super::handle::{Engine, file_in_hand};
 use super::retry;
 use super::shared::Shared;
 use super::taken::TakenFiles;
@@ -47,7 +47,8 @@ impl Engine {
         let path = path.as_path();
         let identity = there(path)?;
         // Nobody claims it meanwhile.
-        let _entered = stages.map(|shared| shared.claims.keeping.enter(identity));
+        let _entered =
+            stages.map(|shared| file_in_hand(shared, &shared.claims.keeping, identity, path)).transpose()?;
         if there(path)? != identity {
             let message = format!("{} changed just now, or was taken", escaped_path(path));
             return Err(Trouble::new(
@@ -242,6 +243,19 @@ mod tests {
             Some(there(&world.source()).expect("is there")),
             durable_fs::identity_at(&world.source()).expect("looks")
         );
+    }
+
+    #[test]
+    fn a_file_that_somebody_claims_and_does_not_let_go_of_is_not_adopted_and_the_word_is_answered() {
+        let world = World::new();
+        let engine = Engine::over(world.shared.store.clone(), &[]);
+        let adopt = || engine.adopt(Some(&world.shared), &world.source(), "root");
+        let claiming = world.shared.claims.keeping.enter(there(&world.source()).expect("is there"));
+        let refused = adopt().expect_err("it is in other hands").error;
+        assert!(refused.message.contains("in hand just now"), "{refused}");
+        drop(claiming);
+        let id = adopt().expect("is adopted");
+        assert_eq!(adopt().expect("is known"), id, "one that is known already stays so");
     }
 
     #[test]

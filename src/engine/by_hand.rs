@@ -22,8 +22,7 @@ pub(super) fn is_watched(rules: &[Arc<Rule>], path: &Path) -> bool {
     let folders = set.fixed_folders();
     let mut beside = folders.iter().filter(|folder| mounts.are_of_one(folder, path));
     beside.any(|folder| {
-        durable_fs::note_place(folder);
-        folder.canonicalize().is_ok_and(|real| real != *folder && path.starts_with(real))
+        durable_fs::real_path(folder).is_ok_and(|real| real != *folder && path.starts_with(real))
     })
 }
 

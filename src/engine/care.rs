@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Purpose;
 use super::file_systems::{self, WatchedTogether};
+use super::lock;
 use super::lookers::Lookers;
 use super::removed::Marked;
 use super::shared::Shared;
@@ -16,10 +17,10 @@ use super::threads::Threads;
 use super::tick::TICK;
 use super::{late_writes, removed, strays};
 use crate::clock;
-use crate::durable_fs::Mounts;
+use crate::durable_fs::{self, Mounts, Presence};
 use crate::model::rule::{Mode, Rule};
 use crate::model::template::fixed_folder;
-use crate::store::StoreError;
+use crate::store::{LedgerRow, StoreError};
 
 const RETENTION_EVERY: Duration = Duration::from_hours(1);
 /// Ledger rows forgotten at a time, at most.
@@ -28,13 +29,7 @@ const LEDGER_ROWS_MAX: usize = 100_000;
 /// Looks after archives, kept files and claim folders, and forgets what is old; file systems are looked at by threads of their own. Only a
 /// service thins archives: a command does what it was asked to.
 pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpose: Purpose) {
-    let mut care = Care {
-        lookers: Lookers::new(threads, "folders"),
-        thinning: Arc::default(),
-        found: Arc::default(),
-        removed: BTreeMap::new(),
-        not_looked: None,
-    };
+    let mut care = Care::new(threads);
     let mut last_look: Option<Instant> = None;
     loop {
         let mounts = Mounts::now();
@@ -46,13 +41,14 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
             if purpose != Purpose::Rehearse {
                 care.tell_strays(shared, &mounts, is_first, &looks); // its store knows of no claimed file
             }
-            forget_ledger_after(shared, looks);
+            forget_ledger_after(shared, looks, &care.left);
             // Not at the start: a file system may be mounted later, and its files be taken for new ones.
             if !is_first && let Err(error) = care.forget_removed(shared, &mounts) {
                 tracing::warn!(%error, "kept files that are gone stay known");
             }
         }
         care.tell_partials(shared, &mounts);
+        care.forget_left(shared, &mounts);
         if purpose == Purpose::Serve {
             care.thin(shared, &mounts);
         }
@@ -63,6 +59,9 @@ pub(super) fn look_after_folders(shared: &Arc<Shared>, threads: &Threads, purpos
     }
 }
 
+/// Mounts on which old rows of the ledger have files that may lie there still.
+type Left = Arc<Mutex<BTreeSet<PathBuf>>>;
+
 /// What the folders' thread has others look at.
 struct Care {
     lookers: Lookers,
@@ -71,11 +70,23 @@ struct Care {
     found: Arc<AtomicBool>,
     /// By mount, which kept files were gone before.
     removed: BTreeMap<PathBuf, Arc<Mutex<Marked>>>,
+    left: Left,
     /// Keeps the ledger of a round in which a file system could not be looked at.
     not_looked: Option<Arc<()>>,
 }
 
 impl Care {
+    fn new(threads: &Threads) -> Self {
+        Self {
+            lookers: Lookers::new(threads, "folders"),
+            thinning: Arc::default(),
+            found: Arc::default(),
+            removed: BTreeMap::new(),
+            left: Arc::default(),
+            not_looked: None,
+        }
+    }
+
     /// At the start of a store that is new, or that does not know such files, the partials of unknown jobs are told too.
     fn tell_strays(&mut self, shared: &Arc<Shared>, mounts: &Mounts, is_start: bool, looks: &Arc<()>) {
         let is_new = shared.store.mark().is_ok_and(|mark| mark.is_none_or(|mark| mark.starts == 1));
@@ -83,12 +94,13 @@ impl Care {
         for WatchedTogether { rules, folders } in file_systems::watched_together(live_rules(shared), mounts) {
             let at = file_systems::name_of(folders.iter().map(PathBuf::as_path), mounts);
             let (found, look) = (Arc::clone(&self.found), Arc::clone(looks));
+            let left = Arc::clone(&self.left);
             let will_look = self.lookers.look(shared, &at, move |shared| {
                 let rules: Vec<Rule> = rules.iter().map(|rule| Rule::clone(rule)).collect();
                 if strays::tell_strays(shared, &rules) && is_start {
                     found.store(true, Ordering::SeqCst);
                 }
-                forget_ledger_after(shared, look);
+                forget_ledger_after(shared, look, &left);
             });
             if !will_look {
                 self.not_looked = Some(Arc::clone(looks));
@@ -131,6 +143,16 @@ impl Care {
         Ok(())
     }
 
+    /// Of files that may lie where their jobs left them: those are looked at.
+    fn forget_left(&mut self, shared: &Arc<Shared>, mounts: &Mounts) {
+        for mount in std::mem::take(&mut *lock(&self.left)) {
+            let (at, mounts) = (file_systems::name_of([mount.as_path()], mounts), mounts.clone());
+            self.lookers.look(shared, &at, move |shared| {
+                forget_ledger(shared, &mut |row| mounts.of(row.path.as_path()) != mount || is_left(row));
+            });
+        }
+    }
+
     fn thin(&mut self, shared: &Arc<Shared>, mounts: &Mounts) {
         let mut groups: BTreeMap<Arc<str>, Vec<Arc<Rule>>> = BTreeMap::new();
         for rule in
@@ -158,14 +180,33 @@ fn live_rules(shared: &Shared) -> Vec<Arc<Rule>> {
     shared.rules.now().iter().filter(|rule| rule.mode == Mode::Live).cloned().collect()
 }
 
-/// Whoever ends the last look for strays forgets: where a file system hangs, its files in quarantine are to be known when it answers.
-fn forget_ledger_after(shared: &Shared, looks: Arc<()>) {
+/// Whoever ends the last look for strays forgets: where a file system hangs, its files in quarantine are to be known when it answers. Files
+/// may be on another one, and are not looked at here.
+fn forget_ledger_after(shared: &Shared, looks: Arc<()>, left: &Left) {
     if Arc::into_inner(looks).is_some() {
-        forget_ledger(shared);
+        let (mounts, mut found) = (Mounts::now(), BTreeSet::new());
+        forget_ledger(shared, &mut |row| {
+            found.insert(mounts.of(row.path.as_path()));
+            true
+        });
+        lock(left).extend(found);
+        if let Err(error) = shared.store.forget_names_of_nobody() {
+            tracing::warn!(%error, "what is known of other names of files that nobody knows could not be removed");
+        }
     }
 }
 
-fn forget_ledger(shared: &Shared) {
+/// Whether the file of a row may lie there still.
+fn is_left(row: &LedgerRow) -> bool {
+    let path = row.path.as_path();
+    durable_fs::presence(path).map_or(true, |seen| match seen {
+        Presence::Here(found) => durable_fs::is_same_content(path, &found, &row.identity),
+        Presence::Gone(_) => false,
+        Presence::FolderAway => true,
+    })
+}
+
+fn forget_ledger(shared: &Shared, is_left: &mut dyn FnMut(&LedgerRow) -> bool) {
     let Some(before) = clock::ago(shared.service.ledger_retention) else { return };
     if let Err(error) = shared.store.forget_marked(before, LEDGER_ROWS_MAX) {
         tracing::warn!(%error, "old rows of files that a marker stood for could not be removed");
@@ -173,7 +214,7 @@ fn forget_ledger(shared: &Shared) {
     let rules = shared.rules.now();
     let removes_archived =
         |name: &str| rules.iter().any(|rule| rule.name == name && rule.source.archive_keep.is_some());
-    match shared.store.forget_ledger(before, LEDGER_ROWS_MAX, &removes_archived) {
+    match shared.store.forget_ledger(before, LEDGER_ROWS_MAX, &removes_archived, is_left) {
         Ok(0) => {}
         Ok(sources) => tracing::info!(
             sources,
@@ -207,7 +248,7 @@ mod tests {
     use super::*;
     use crate::engine::tests::World;
     use crate::model::job_id::JobId;
-    use crate::store::{LedgerOutcome, LedgerRow};
+    use crate::store::{LedgerOutcome, OtherNames};
 
     #[test]
     fn the_ledger_forgets_what_is_old_only_once_the_last_look_has_ended() {
@@ -221,9 +262,50 @@ mod tests {
         world.shared.store.change().ledger(&old, false).apply().expect("writes");
         let is_known = || world.shared.store.ledger(id).expect("reads").is_some();
         let looks = Arc::new(());
-        forget_ledger_after(&world.shared, Arc::clone(&looks));
+        let left = Left::default();
+        forget_ledger_after(&world.shared, Arc::clone(&looks), &left);
         assert!(is_known(), "a file system is looked at yet");
-        forget_ledger_after(&world.shared, looks);
-        assert!(!is_known());
+        forget_ledger_after(&world.shared, looks, &left);
+        assert!(!is_known() && lock(&left).is_empty());
+    }
+
+    /// Goal: a file system that hangs keeps nothing else from being looked after.
+    #[test]
+    fn old_rows_of_files_that_may_lie_there_wait_for_a_look_by_the_thread_of_their_file_system() {
+        let world = World::new();
+        let store = &world.shared.store;
+        let rows: Vec<_> = [("in/pay.txt", 8), ("in/gone.txt", 9)]
+            .into_iter()
+            .map(|(name, number)| LedgerRow {
+                job: JobId::from_parts(1, number),
+                path: world.path(name).as_path().into(),
+                finished_at: Some(Timestamp::UNIX_EPOCH),
+                ..LedgerRow::of(&world.job(), LedgerOutcome::Completed)
+            })
+            .collect();
+        let known = || {
+            let is_known = |row: &&LedgerRow| store.ledger(row.job).expect("reads").is_some();
+            rows.iter().filter(is_known).map(|row| row.path.clone()).collect::<Vec<_>>()
+        };
+        let write = |row: &LedgerRow| {
+            let other = OtherNames::unseen(row.job);
+            store.change().ledger(row, false).other_names(&row.identity, &other).apply().expect("writes");
+        };
+        for row in &rows {
+            write(row); // of one file, so that the last one has the row of its other names
+            let left = Left::default();
+            forget_ledger_after(&world.shared, Arc::new(()), &left);
+            assert!(known().contains(&row.path), "nobody has looked yet");
+            let home = Mounts::now().of(&world.source());
+            assert_eq!(*lock(&left), BTreeSet::from([home.clone()]));
+            let threads = Threads::default();
+            let mut care = Care::new(&threads);
+            care.left = left;
+            care.forget_left(&world.shared, &Mounts::now());
+            drop(care);
+            threads.take().into_iter().for_each(|thread| thread.join().expect("no panic"));
+            let is_there = row.path == rows[0].path;
+            assert_eq!(known().contains(&row.path), is_there);
+        }
     }
 }

@@ -35,7 +35,8 @@ use crate::telemetry::events;
 use crate::watch::companion;
 use crate::watch::{Answer, Offer};
 
-/// Why a file is given back that a rule may take by another name, too. From the claim folder nobody can link it.
+/// Why a file is given back that a rule may take by another name, too. Behind the rename only who may enter the claim folder links it; that
+/// name is known by the job's row of other names.
 ///
 /// ```text
 /// sender                          links it
@@ -382,7 +383,7 @@ pub(super) fn offer_for(
         Trouble::new(FaultKind::Input, format!("cannot read {}: {error}", OsText::from(path)), Some(&hint))
     };
     let named = std::path::absolute(path).map_err(unreadable)?;
-    let path = path.canonicalize().map_err(unreadable)?;
+    let path = durable_fs::real_path(path).map_err(unreadable)?;
     let identity = durable_fs::identity_at(&path).map_err(unreadable)?.ok_or_else(|| {
         let message = format!("{} is no regular file", OsText::from(path.as_path()));
         let hint =

@@ -70,11 +70,8 @@ fn vanished(claimed: &OsText) -> Trouble {
 
 /// Ends a job whose source is nobody's here any more: it was given back, or its sender changed or removed it. Nothing of it counts.
 pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Result<(), Trouble> {
-    let rules = || shared.rules.now().iter().cloned().collect::<Vec<_>>();
-    let is_by_hand = job.source.complete_by == Some(CompleteBy::Command);
-    let is_watched = !is_by_hand && shared.rules.takes_files(&job.rule, &job.vars)
-        || by_hand::is_watched(&rules(), job.source.path.as_path());
-    let way = (!job.is_gone && !is_watched && job.parent.is_none()).then(|| by_hand::by_hand(job));
+    let may_be_told = !job.is_gone && job.parent.is_none();
+    let way = (may_be_told && !is_watched(shared, job)).then(|| by_hand::by_hand(job));
     let told =
         way.as_ref().map_or_else(|| why.to_owned(), |way| format!("{why}; no rule watches it there: {way}"));
     job.take(JobEvent::GivenBack, clock::now(), &told)?;
@@ -92,6 +89,14 @@ pub(super) fn end_given_back(shared: &Shared, job: &mut Job, why: &str) -> Resul
     events::given_back(job, why, way.as_deref());
     shared.claims.answer(job.source.path.as_path(), Answer::NotYet); // whatever lies there is a candidate
     Ok(())
+}
+
+/// Whether a rule takes its file by itself where it lies; folders are looked at for it.
+fn is_watched(shared: &Shared, job: &Job) -> bool {
+    let is_by_hand = job.source.complete_by == Some(CompleteBy::Command);
+    let rules = || shared.rules.now().iter().cloned().collect::<Vec<_>>();
+    !is_by_hand && shared.rules.takes_files(&job.rule, &job.vars)
+        || by_hand::is_watched(&rules(), job.source.path.as_path())
 }
 
 /// The end of its row.

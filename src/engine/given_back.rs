@@ -34,10 +34,11 @@ pub(super) struct GivenBack {
 /// Files whose checksums do not fit.
 #[derive(Debug, Default)]
 struct Unfits {
-    /// Until when each waits, by a digest of what it and its checksum are.
-    until: HashMap<Print, Instant>,
+    /// Until when each waits, by a digest of what it and its checksum are; with the number under which it stands in the order.
+    until: HashMap<Print, (u64, Instant)>,
     /// The oldest first, with those that wait no more.
-    order: VecDeque<Print>,
+    order: VecDeque<(u64, Print)>,
+    count: u64,
     told: Remembered<(Print, Unfit)>,
 }
 
@@ -95,7 +96,7 @@ impl GivenBack {
     ) -> bool {
         let (now, print) = (Instant::now(), self.print(path, identity, &unfit.text));
         let mut unfits = lock(&self.unfit);
-        if let Some(until) = unfits.until.get(&print) {
+        if let Some((_, until)) = unfits.until.get(&print) {
             return now < *until;
         }
         unfits.add(print, now.checked_add(at_most).unwrap_or(now));
@@ -107,7 +108,7 @@ impl GivenBack {
     pub(super) fn waits_for(&self, path: &Path, identity: &FileIdentity, text: &[u8]) -> Option<String> {
         let print = self.print(path, identity, &blake3::hash(text));
         let unfits = lock(&self.unfit);
-        let until = unfits.until.get(&print)?;
+        let (_, until) = unfits.until.get(&print)?;
         let told = unfits.told.files.get(path).filter(|(_, (told, _))| *told == print);
         (Instant::now() < *until)
             .then(|| told.map_or_else(|| UNFIT.to_owned(), |(_, (_, unfit))| unfit.why.clone()))
@@ -135,12 +136,15 @@ impl Default for GivenBack {
 
 impl Unfits {
     fn add(&mut self, print: Print, until: Instant) {
-        self.until.insert(print, until);
-        self.order.push_back(print);
-        if self.order.len() > WAITING_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.until.remove(&oldest);
+        self.count += 1;
+        self.until.insert(print, (self.count, until));
+        self.order.push_back((self.count, print));
+        while self.order.len() > WAITING_MAX {
+            let Some((number, oldest)) = self.order.pop_front() else { return };
+            // One that was forgotten and added again stands there twice.
+            if self.until.get(&oldest).is_some_and(|(known, _)| *known == number) {
+                self.until.remove(&oldest);
+            }
         }
     }
 }
@@ -236,6 +240,24 @@ mod tests {
             |number: &u64| given_back.waits_for(&PathBuf::from(number.to_string()), &file(*number), b"a");
         assert!((0..count).all(|number| waits(&number).is_some()));
         assert!(lock(&given_back.unfit).told.files.len() <= REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn what_was_forgotten_and_does_not_fit_again_waits_as_the_last_one_of_all() {
+        let mut unfits = Unfits::default();
+        let until = Instant::now() + Duration::from_hours(1);
+        let print = |number: usize| {
+            let mut print = Print::default();
+            print[..8].copy_from_slice(&(number as u64).to_le_bytes());
+            print
+        };
+        unfits.add(print(0), until);
+        unfits.until.remove(&print(0));
+        (1..WAITING_MAX - 1).for_each(|number| unfits.add(print(number), until));
+        unfits.add(print(0), until);
+        unfits.add(print(WAITING_MAX), until);
+        assert!(unfits.until.contains_key(&print(0)), "its first place is nobody's");
+        assert!(unfits.order.len() <= WAITING_MAX);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! It is there before its stages run, and after. What only they can do is refused then; what rows can answer or say is read or written
 //! all the same, and the next start goes by it.
 
+use std::hash::Hash;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::door::{Configuration, Refusal};
 use super::error::EngineError;
 use super::hanging::Hanging;
+use super::one_at_a_time::{Entered, OneAtATime};
 use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::taken::TakenFiles;
@@ -28,8 +30,8 @@ use crate::model::settling;
 use crate::store::{Store, StoreError};
 use crate::watch::Offer;
 
-/// How long a retry waits for the stage that has the job.
-const RETRY_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an operator's word waits for who has the job, or the file.
+const HAND_PATIENCE: Duration = Duration::from_secs(5);
 /// Most starts are over within this; one that looks at a file system that hangs is not.
 const STARTING_PATIENCE: Duration = Duration::from_secs(3);
 const STARTING_PAUSE: Duration = Duration::from_millis(50);
@@ -240,7 +242,7 @@ impl Engine {
             return Err(Trouble::new(FaultKind::Transient, message, Some(&hint)));
         }
         // The same file asked for twice at once is one job.
-        let _entered = shared.claims.ingesting.enter(offer.path.clone());
+        let _entered = file_in_hand(shared, &shared.claims.ingesting, offer.path.clone(), &offer.path)?;
         if let Some(unfinished) = unfinished_for(shared, &offer, retire)? {
             return Ok(unfinished);
         }
@@ -311,7 +313,7 @@ pub(super) struct InHand {
 
 impl InHand {
     pub(super) fn take(shared: &Arc<Shared>, id: JobId) -> Result<Self, Trouble> {
-        if shared.dispatch.take_up_within(id, RETRY_PATIENCE) {
+        if shared.dispatch.take_up_within(id, HAND_PATIENCE) {
             Ok(Self { shared: Arc::downgrade(shared), id })
         } else {
             Err(in_other_hands(shared, id))
@@ -329,15 +331,30 @@ impl Drop for InHand {
 
 /// Why a word about a job is not taken.
 pub(super) fn in_other_hands(shared: &Shared, id: JobId) -> Trouble {
+    let hint = "try again; where `landfall show` says that a file system does not answer, it is that";
+    not_let_go_of(shared, &format!("job {id}"), hint)
+}
+
+fn not_let_go_of(shared: &Shared, what: &str, hint: &str) -> Trouble {
     let (message, hint) = if shared.stop.is_asked() {
         ("the service stops".to_owned(), "say it again once the service has ended, or runs again")
     } else {
-        (
-            format!("job {id} is in hand just now, and is not let go of"),
-            "try again; where `landfall show` says that a file system does not answer, it is that",
-        )
+        (format!("{what} is in hand just now, and is not let go of"), hint)
     };
     Trouble::new(FaultKind::Transient, message, Some(hint))
+}
+
+/// A file that an operator named is nobody else's meanwhile. Who claims it may hang at its file system.
+pub(super) fn file_in_hand<'a, K: Eq + Hash + Clone>(
+    shared: &Shared,
+    by: &'a OneAtATime<K>,
+    key: K,
+    path: &Path,
+) -> Result<Entered<'a, K>, Trouble> {
+    by.enter_within(key, HAND_PATIENCE).ok_or_else(|| {
+        let hint = "try again; where `landfall jobs` says that a file system does not answer, it is that";
+        not_let_go_of(shared, &escaped_path(path), hint)
+    })
 }
 
 /// Whether [`Engine::ingest`] would take this file under one of these rules; to be told before a store is opened.
@@ -367,10 +384,7 @@ pub(super) fn no_such_rule<'r>(rules: impl IntoIterator<Item = &'r Rule>, name: 
 
 /// An earlier `ingest` of the same file that is not done: it goes on instead of a second one.
 fn unfinished_for(shared: &Arc<Shared>, offer: &Offer, retire: bool) -> Result<Option<JobId>, Trouble> {
-    let same = |job: &Job| {
-        job.rule == offer.rule.name && job.source.claimed.is_none() && job.source.identity == offer.identity
-    };
-    let Some(job) = shared.store.unfinished_jobs()?.into_iter().find(same) else { return Ok(None) };
+    let Some(job) = unfinished_by_hand(shared, offer)? else { return Ok(None) };
     if retire && !job.source.retire {
         let message = format!("job {} is at this file, and was asked to leave it as it is", job.id);
         let hint = "ask again with `--retire` once that job has ended";
@@ -384,6 +398,22 @@ fn unfinished_for(shared: &Arc<Shared>, offer: &Offer, retire: bool) -> Result<O
         recover::requeue(shared, &tried_again?);
     }
     Ok(Some(job.id))
+}
+
+/// The job that reads this file where it lies. There may be very many jobs: only the rows of those that have a file of its number are read.
+fn unfinished_by_hand(shared: &Shared, offer: &Offer) -> Result<Option<Job>, Trouble> {
+    let same = |job: &Job| {
+        !job.state.is_final()
+            && job.rule == offer.rule.name
+            && job.source.claimed.is_none()
+            && job.source.identity == offer.identity
+    };
+    for id in shared.claims.taken.jobs_of(&offer.identity) {
+        if let Some(job) = shared.store.job(id)?.filter(same) {
+            return Ok(Some(job));
+        }
+    }
+    Ok(None)
 }
 
 /// Whoever follows a job that is tried again is to wait for that try, not to be told of the last.
@@ -452,6 +482,34 @@ mod tests {
         let refused = ingest(&world, true).expect_err("the first was to leave it").error;
         assert!(refused.message.contains(&id.to_string()), "{refused}");
         assert_eq!(world.shared.store.jobs().count(), 1);
+    }
+
+    /// Goal: `landfall ingest *` beside very many jobs that wait is as fast as beside none.
+    #[test]
+    fn a_file_is_looked_for_among_the_jobs_that_may_have_it_and_not_among_all() {
+        const OTHERS: u64 = 20_000;
+        let time_beside = |others: u64| {
+            let world = World::new();
+            let (mut job, mut changes) = (world.job(), world.shared.store.change());
+            for number in 0..others {
+                job.id = JobId::from_parts(2, number.into());
+                job.source.identity.inode = number;
+                changes.job(&job);
+                world.shared.claims.taken.enter(&job);
+            }
+            changes.apply().expect("writes");
+            let id = ingest(&world, false).expect("is taken");
+            let begun = Instant::now();
+            for _ in 0..20 {
+                assert_eq!(ingest(&world, false).expect("goes on"), id);
+            }
+            begun.elapsed()
+        };
+        let (few, many) = (time_beside(10), time_beside(OTHERS));
+        assert!(
+            many < 20 * few + Duration::from_millis(500),
+            "{many:?} beside {OTHERS} jobs, {few:?} beside 10"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod by_hand;
 mod care;
 mod checkpoint;
 mod checksum;
+mod child;
 mod claim;
 mod claim_folders;
 mod claim_names;

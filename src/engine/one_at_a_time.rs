@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::lock;
 
@@ -34,6 +35,15 @@ impl<K: Eq + Hash + Clone> OneAtATime<K> {
         }
         Entered { of: self, key }
     }
+
+    /// The same for who may not wait for a thread that hangs; none: somebody else has the key all that time.
+    pub(super) fn enter_within(&self, key: K, patience: Duration) -> Option<Entered<'_, K>> {
+        let taken = lock(&self.taken);
+        let is_taken = |taken: &mut HashSet<K>| taken.contains(&key);
+        let waited = self.bell.wait_timeout_while(taken, patience, is_taken);
+        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        taken.insert(key.clone()).then(|| Entered { of: self, key })
+    }
 }
 
 impl<K: Eq + Hash> Drop for Entered<'_, K> {
@@ -64,5 +74,20 @@ mod tests {
             assert!(second.join().expect("no panic"), "it came after the first");
         });
         assert!(lock(&places.taken).is_empty(), "nothing is kept of keys that nobody has");
+    }
+
+    #[test]
+    fn who_may_not_wait_for_long_is_turned_away_and_leaves_the_key_to_who_has_it() {
+        let places = OneAtATime::default();
+        let first = places.enter("a");
+        for _ in 0..2 {
+            assert!(places.enter_within("a", Duration::from_millis(1)).is_none());
+        }
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| places.enter_within("a", Duration::MAX).is_some());
+            drop(first);
+            assert!(second.join().expect("no panic"), "it was let go of in time");
+        });
+        assert!(lock(&places.taken).is_empty());
     }
 }

@@ -5,20 +5,17 @@
 
 use std::sync::Arc;
 
-use super::claims::random_tail;
 use super::retire::is_same_time;
 use super::retry::{current_rule, known, once_more, refuse};
-use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::source::{ask_folder, folder_of, identity_of, out_of_reach};
 use super::trouble::Trouble;
-use super::{delivery, landing_roots};
+use super::{child, landing_roots};
 use crate::clock::{self, JobIds};
 use crate::durable_fs::{self, Presence};
-use crate::model::complete_by::CompleteBy;
 use crate::model::delivery::Delivery;
 use crate::model::identity::FileIdentity;
-use crate::model::job::{Companion, Job, Source};
+use crate::model::job::{Companion, Job};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::os_text::OsText;
@@ -33,51 +30,23 @@ pub(super) fn rerun(
     id: JobId,
     by: &str,
 ) -> Result<JobId, Trouble> {
-    let Some(shared) = stages else {
-        return Ok(new_job(store, rules, &JobIds::default(), id, by)?.id);
-    };
-    let now = shared.rules.now();
-    let made = new_job(store, now.iter().map(AsRef::as_ref), &shared.claims.ids, id, by);
-    let job = made.inspect_err(|trouble| shared.stop_if_poisoned(trouble))?;
-    if let Some(rule) = store.rule(&job.rule_hash)? {
-        delivery::enter(shared, &rule, &job);
-    }
-    shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
-    Ok(job.id)
+    child::begin(store, stages, rules, |rules, ids| new_job(store, rules, ids, id, by))
 }
 
-fn new_job<'r>(
-    store: &Store,
-    rules: impl IntoIterator<Item = &'r Rule>,
-    ids: &JobIds,
-    id: JobId,
-    by: &str,
-) -> Result<Job, Trouble> {
+fn new_job(store: &Store, rules: &[&Rule], ids: &JobIds, id: JobId, by: &str) -> Result<Job, Trouble> {
     let Found { mut first, kept, identity } = find(store, id)?;
     landing_roots::distrust_those_of(store, &first.rule_hash)?;
-    let rule = current_rule(rules, &first)?;
+    let rule = current_rule(rules.iter().copied(), &first)?;
+    let told = format!("job {id} is run again by {by}, from {kept}");
+    let mut job = child::of(&first, rule, ids, identity, &told);
     let companions = first.source.companions.iter().filter(|companion| companion.retired_to.is_some());
-    let source = Source {
-        lies_at: Some(kept.clone()).filter(|kept| *kept != first.source.path),
-        claim_folder: identity_of(durable_fs::parent_of(kept.as_path()))?,
-        companions: companions.map(|companion| Companion { claimed: None, ..companion.clone() }).collect(),
-        complete_by: Some(CompleteBy::Command),
-        retire: false,
-        ..Source::found(first.source.path.clone(), identity)
-    };
-    let now = clock::now();
-    let mut job = Job {
-        vars: first.vars.clone(),
-        priority: rule.priority_for(identity.size),
-        workers_max: rule.pace.job_workers_max,
-        parent: Some(id),
-        delivery: Delivery { key_approved: true, content_approved: true, ..Delivery::default() },
-        ..Job::queued(ids.next(random_tail()), &rule.name, &rule.hash(), source, now)
-    };
-    if let Some(moment) = job.timeline.first_mut() {
-        moment.detail = format!("job {id} is run again by {by}, from {kept}");
-    }
-    first.note(now, &format!("run again by {by}, as job {}", job.id));
+    job.source.companions =
+        companions.map(|companion| Companion { claimed: None, ..companion.clone() }).collect();
+    job.source.claim_folder = identity_of(durable_fs::parent_of(kept.as_path()))?;
+    job.source.lies_at = Some(kept).filter(|kept| *kept != first.source.path);
+    job.priority = rule.priority_for(identity.size);
+    job.delivery = Delivery { key_approved: true, content_approved: true, ..Delivery::default() };
+    first.note(clock::now(), &format!("run again by {by}, as job {}", job.id));
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
     store.change().rule(rule).job(&first).job(&job).ledger(&row, false).apply()?;
     store.sync()?;
@@ -168,8 +137,8 @@ mod tests {
     }
 
     fn again(world: &World, job: &Job) -> Result<Job, Trouble> {
-        let rules = world.shared.rules.now();
-        new_job(&world.shared.store, rules.iter().map(AsRef::as_ref), &JobIds::default(), job.id, "root")
+        let rule = world.rule();
+        new_job(&world.shared.store, &[&rule], &JobIds::default(), job.id, "root")
     }
 
     #[test]

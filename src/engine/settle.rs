@@ -11,17 +11,15 @@
 
 use std::sync::Arc;
 
-use super::claims::random_tail;
+use super::child;
 use super::retry::{current_rule, known, refuse};
-use super::schedule::{Owner, Stage};
 use super::shared::Shared;
 use super::trouble::Trouble;
 use crate::clock::{self, JobIds};
 use crate::model::account::{FailedRecord, RecordBytes};
-use crate::model::complete_by::CompleteBy;
 use crate::model::delivery::Delivery;
 use crate::model::identity::FileIdentity;
-use crate::model::job::{Job, Retries, Source};
+use crate::model::job::{Job, Retries};
 use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::rule::Rule;
@@ -76,19 +74,12 @@ pub(super) fn retry(
     id: JobId,
     asked: &Asked<'_>,
 ) -> Result<JobId, Trouble> {
-    let Some(shared) = stages else {
-        return Ok(new_job(store, rules, &JobIds::default(), id, asked)?.id);
-    };
-    let now = shared.rules.now();
-    let made = new_job(store, now.iter().map(AsRef::as_ref), &shared.claims.ids, id, asked);
-    let job = with_stages(stages, made)?;
-    shared.dispatch.queue(Stage::Load, &Owner::of(&job), job.id);
-    Ok(job.id)
+    child::begin(store, stages, rules, |rules, ids| new_job(store, rules, ids, id, asked))
 }
 
-fn new_job<'r>(
+fn new_job(
     store: &Store,
-    rules: impl IntoIterator<Item = &'r Rule>,
+    rules: &[&Rule],
     ids: &JobIds,
     id: JobId,
     &Asked { numbers, edited, by }: &Asked<'_>,
@@ -96,7 +87,7 @@ fn new_job<'r>(
     let _deciding = store.settling();
     let first = known(store, id)?;
     check(&first)?;
-    let rule = current_rule(rules, &first)?;
+    let rule = current_rule(rules.iter().copied(), &first)?;
     let acts = store.settlements(id)?;
     let records = chosen(store, id, &acts, numbers)?;
     let records = match edited {
@@ -106,30 +97,17 @@ fn new_job<'r>(
     let act = acts.len() as u64;
     let retries = acts.iter().filter(|act| matches!(act.how, Settled::Retried { .. })).count();
     let number = u32::try_from(retries).unwrap_or(u32::MAX).saturating_add(1);
-    let now = clock::now();
     // No file is its source: its records are in the store.
     let identity = FileIdentity { device: 0, inode: 0, size: 0, mtime_ns: 0, ctime_ns: 0 };
-    let source = Source {
-        complete_by: Some(CompleteBy::Command),
-        retire: false,
-        ..Source::found(first.source.path.clone(), identity)
-    };
+    let who_edited = if edited.is_some() { ", who edited them" } else { "" };
+    let told = format!("failed records {records} of job {id} are retried by {by}{who_edited}");
+    let mut job = child::of(&first, rule, ids, identity, &told);
     let before = first.retries.as_ref().map(|retries| retries.numbers.clone()).unwrap_or_default();
-    let mut job = Job {
-        vars: first.vars.clone(),
-        priority: rule.priority,
-        workers_max: rule.pace.job_workers_max,
-        parent: Some(id),
-        retries: Some(Retries { act, numbers: [before, vec![number]].concat() }),
-        delivery: Delivery { revision: first.delivery.revision, ..Delivery::default() },
-        ..Job::queued(ids.next(random_tail()), &rule.name, &rule.hash(), source, now)
-    };
-    if let Some(moment) = job.timeline.first_mut() {
-        let edited = if edited.is_some() { ", who edited them" } else { "" };
-        moment.detail = format!("failed records {records} of job {id} are retried by {by}{edited}");
-    }
+    job.retries = Some(Retries { act, numbers: [before, vec![number]].concat() });
+    job.priority = rule.priority;
+    job.delivery = Delivery { revision: first.delivery.revision, ..Delivery::default() };
     let how = Settled::Retried { job: job.id, number, retry: Retry::Open, edited: edited.cloned() };
-    let settlement = Settlement { at: now, by: by.to_owned(), records, how };
+    let settlement = Settlement { at: job.created_at, by: by.to_owned(), records, how };
     let row = LedgerRow::of(&job, LedgerOutcome::Claimed);
     store.change().rule(rule).job(&job).ledger(&row, false).settlement(id, act, &settlement).apply()?;
     store.sync()?;

@@ -75,6 +75,11 @@ impl TakenFiles {
         lock(&self.0).remove(&number(job));
     }
 
+    /// The jobs that have a file of this number, or begin with one. It may be another file.
+    pub(super) fn jobs_of(&self, identity: &FileIdentity) -> Vec<JobId> {
+        of_number(&lock(&self.0), identity.inode).map(|(id, _)| id).collect()
+    }
+
     /// The job's source is another file from now on.
     pub(super) fn exchange(&self, job: &mut Job, identity: FileIdentity) {
         let mut taken = lock(&self.0);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Problem, Problems, Reading, Texts};
-use crate::durable_fs::Mounts;
+use crate::durable_fs::{self, Mounts};
 use crate::model::configuration::KeptConfiguration;
 use crate::model::os_text::escaped_path;
 
@@ -74,7 +74,7 @@ fn has_rules(texts: &Texts, folder: &Path) -> bool {
 }
 
 fn mount_of(folder: &Path) -> PathBuf {
-    let real = folder.canonicalize();
+    let real = durable_fs::real_path(folder);
     Mounts::now().of(real.as_deref().unwrap_or(folder))
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock;
 use crate::config::{self, Files, Problems, Reading, Stamps, Texts};
+use crate::durable_fs;
 use crate::model::configuration::KeptConfiguration;
 use crate::model::os_text::escaped_path;
 use crate::model::rule::{Rule, Settings};
@@ -129,7 +130,7 @@ pub(super) fn recipients_files(rule: &Rule) -> impl Iterator<Item = &PathBuf> + 
 
 /// Whether somebody has a file open for writing, also behind a link.
 pub(super) fn has_writer(file: &Path) -> bool {
-    file.canonicalize().is_ok_and(|file| watch::is_written(&file))
+    durable_fs::real_path(file).is_ok_and(|file| watch::is_written(&file))
 }
 
 /// Reads the files as they are when nobody writes them, if that is soon. What changes meanwhile is seen when they are read again.

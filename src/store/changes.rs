@@ -81,7 +81,7 @@ enum Change {
     },
     /// Unless they are those of a later job.
     ForgetOtherNames {
-        of: FileIdentity,
+        key: Key,
         job: JobId,
     },
 }
@@ -263,8 +263,13 @@ impl<'a> Changes<'a> {
         if let (Some(key), Some(revision)) = (&row.delivery_key, row.revision) {
             self.remove(keys::published_delivery(&row.rule, key, revision, row.job));
         }
-        self.ask(Change::ForgetOtherNames { of: row.identity, job: row.job });
+        self.forget_other_names(keys::other_names(&row.identity), row.job);
         self.remove(keys::of_job(keys::LEDGER, row.job))
+    }
+
+    /// Forgets what is known of a file's other names, as long as it is this job that took it.
+    pub(super) fn forget_other_names(&mut self, key: Key, job: JobId) -> &mut Self {
+        self.ask(Change::ForgetOtherNames { key, job })
     }
 
     pub(super) fn put_mark(&mut self, key: Key) -> &mut Self {
@@ -335,7 +340,7 @@ impl Staged<'_> {
             Change::KeptAgain { rows } => self.kept_again(&rows.0, &rows.1),
             Change::ForgetKept { job, prefix } => self.forget_kept(*job, prefix),
             Change::MarkGivenBack { key } => self.mark_given_back(key),
-            Change::ForgetOtherNames { of, job } => self.remove_other_names(of, *job),
+            Change::ForgetOtherNames { key, job } => self.remove_other_names(key, *job),
         }
     }
 
@@ -412,10 +417,9 @@ impl Staged<'_> {
         self.put(key, &value::encode("marked file", &marked)?)
     }
 
-    fn remove_other_names(&mut self, of: &FileIdentity, job: JobId) -> Result<(), StoreError> {
-        let key = keys::other_names(of);
-        match self.row::<OtherNames>("other names of a file", &key)? {
-            Some(other) if other.job == job => self.put(&key, &[]),
+    fn remove_other_names(&mut self, key: &Key, job: JobId) -> Result<(), StoreError> {
+        match self.row::<OtherNames>("other names of a file", key)? {
+            Some(other) if other.job == job => self.put(key, &[]),
             _ => Ok(()),
         }
     }

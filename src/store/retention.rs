@@ -1,15 +1,16 @@
 //! Forgetting what is done. What failed is never forgotten, nor is what has failed records.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::error::StoreError;
 use super::keys::{self, Key};
-use super::{LedgerRow, Store};
-use crate::durable_fs::{self, Presence};
+use super::{LedgerRow, OtherNames, Store, backend};
 use crate::model::job::Job;
+use crate::model::job_id::JobId;
 use crate::model::job_state::JobState;
 use crate::model::settling::{self, Settlement};
 
@@ -42,13 +43,15 @@ impl Store {
     /// Removes ledger rows of sources that were done with before then, at most `max`; says how many. With them goes what deliveries are
     /// compared with.
     ///
-    /// The row of a job that is listed stays, and that of a file that may still lie where the job left it (kept, or ingested by hand).
-    /// `removes_archived` tells of which rules archived sources are going to be removed: those stay known.
+    /// The row of a job that is listed stays, and that of a file that may still lie where the job left it: one that is kept, and one of whose
+    /// row `is_left` says so, which is asked of those with other names and of those that were ingested by hand. `removes_archived` tells of
+    /// which rules archived sources are going to be removed: those stay known.
     pub(crate) fn forget_ledger(
         &self,
         before: Timestamp,
         max: usize,
         removes_archived: &dyn Fn(&str) -> bool,
+        is_left: &mut dyn FnMut(&LedgerRow) -> bool,
     ) -> Result<usize, StoreError> {
         let before_ms = u64::try_from(before.as_millisecond()).unwrap_or(0);
         let mut forgotten = 0;
@@ -58,7 +61,7 @@ impl Store {
             if row.job.unix_ms() >= before_ms || forgotten + rows.len() >= max {
                 break;
             }
-            if self.ledger_may_go(&row, before)? {
+            if self.ledger_may_go(&row, before, is_left)? {
                 rows.push(row);
             }
             if rows.len() == BATCH_JOBS {
@@ -68,11 +71,17 @@ impl Store {
         Ok(forgotten + self.forget_rows(&mut rows, removes_archived)?)
     }
 
-    fn ledger_may_go(&self, row: &LedgerRow, before: Timestamp) -> Result<bool, StoreError> {
+    /// Rows alone are asked, no file: whoever calls must not hang.
+    fn ledger_may_go(
+        &self,
+        row: &LedgerRow,
+        before: Timestamp,
+        is_left: &mut dyn FnMut(&LedgerRow) -> bool,
+    ) -> Result<bool, StoreError> {
         let old = row.finished_at.is_some_and(|finished| finished < before);
         let may_go = old
             && self.job(row.job)?.is_none()
-            && self.kept(&row.path, &row.identity)? != Some(row.job)
+            && !self.knows_as_kept(row)?
             && !(self.other_names(&row.identity)?.is_some_and(|other| other.job == row.job) && is_left(row));
         Ok(may_go)
     }
@@ -89,6 +98,38 @@ impl Store {
             if !removes_archived(&row.rule) {
                 changes.forget_archived_with(&row);
             }
+        }
+        changes.apply()?;
+        Ok(count)
+    }
+
+    /// Removes what is known of other names of files that no row of the ledger is about any more: since a job took one of them, a retry may have
+    /// given it another file, by whose row the first one is not found. Says how many.
+    pub(crate) fn forget_names_of_nobody(&self) -> Result<usize, StoreError> {
+        if !self.inner.knows_other_names.load(Ordering::Acquire) {
+            return Ok(0);
+        }
+        let mut forgotten = 0;
+        let mut unknown = Vec::with_capacity(BATCH_JOBS);
+        for row in self.scan(backend::beginning_with(&[keys::OTHER_NAMES])) {
+            let (key, value) = row?;
+            let other: Option<OtherNames> = self.whole_row("other names of a file", &key, &value)?;
+            let Some(OtherNames { job, .. }) = other else { continue };
+            if self.ledger(job)?.is_none() && self.job(job)?.is_none() {
+                unknown.push((key, job));
+            }
+            if unknown.len() == BATCH_JOBS {
+                forgotten += self.forget_names(&mut unknown)?;
+            }
+        }
+        Ok(forgotten + self.forget_names(&mut unknown)?)
+    }
+
+    fn forget_names(&self, of: &mut Vec<(Key, JobId)>) -> Result<usize, StoreError> {
+        let count = of.len();
+        let mut changes = self.change();
+        for (key, job) in of.drain(..) {
+            changes.forget_other_names(key, job);
         }
         changes.apply()?;
         Ok(count)
@@ -148,16 +189,6 @@ impl Store {
     }
 }
 
-/// Whether the file of a row may lie there still.
-fn is_left(row: &LedgerRow) -> bool {
-    let path = row.path.as_path();
-    durable_fs::presence(path).map_or(true, |seen| match seen {
-        Presence::Here(found) => durable_fs::is_same_content(path, &found, &row.identity),
-        Presence::Gone(_) => false,
-        Presence::FolderAway => true,
-    })
-}
-
 /// What of a job's row says which rule it is under.
 #[derive(Deserialize)]
 struct RuleOfJob {
@@ -179,7 +210,6 @@ mod tests {
     use crate::model::fault::{FaultKind, JobError};
     use crate::model::identity::FileIdentity;
     use crate::model::job::Source;
-    use crate::model::job_id::JobId;
     use crate::model::job_state::JobEvent;
     use crate::store::tests::failed;
 

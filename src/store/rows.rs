@@ -330,6 +330,20 @@ impl Store {
         Ok(alike)
     }
 
+    /// Whether a key of a kept file names the job of this row.
+    pub(super) fn knows_as_kept(&self, row: &LedgerRow) -> Result<bool, StoreError> {
+        let (path, identity) = (&row.path, &row.identity);
+        let known = [keys::kept_whatever_ctime(identity), keys::kept_at_whatever_ctime(path, identity)];
+        for prefix in &known {
+            for job in self.whole_rows::<JobId>("kept file", backend::beginning_with(prefix)) {
+                if job? == row.job {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// The jobs of all kept files that are known; a row goes when its file does ([`super::Changes::forget_kept`]).
     pub(crate) fn kept_jobs(&self) -> impl Iterator<Item = Result<JobId, StoreError>> + use<> {
         self.rows_of("kept file", keys::KEPT)

@@ -109,7 +109,7 @@ impl LinkRoots {
         };
         let by_name = self.folders.iter().find_map(|(root, _)| from(root, root));
         by_name.or_else(|| {
-            let real = |root: &PathBuf| root.canonicalize().ok();
+            let real = |root: &PathBuf| durable_fs::real_path(root).ok();
             self.folders.iter().find_map(|(root, is)| from(root, is.get_or_init(|| real(root)).as_deref()?))
         })
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::lanes::Owner;
+use super::lanes::{Lanes, Owner, Sender};
 use super::permits::{Permit, Permits};
 use super::throttles::{HeldBack, Throttles, WorkLimits};
 use super::{Call, Crew, Known, Schedule, Stage};
@@ -38,17 +38,8 @@ impl Schedule {
             self.working.set_wanted(is_wanted, now);
             return None;
         }
-        let gate = Gate {
-            jobs: &self.jobs,
-            working: &self.working,
-            throttles: &self.throttles,
-            now,
-            due: Cell::default(),
-        };
-        let is_wanted = |id: JobId| has_slices(id) && gate.lets_through(id);
-        let id = self.running.rotate(|rule, sender| gate.working.may(rule, sender), is_wanted);
-        self.due = earlier(self.due, gate.due.get());
-        let id = id?;
+        let id =
+            self.through_gate(&has_slices, now, |running, may, is_wanted| running.rotate(may, is_wanted))?;
         let permit = self.take_to_work(id, now);
         if self.has_work(&has_slices, now) {
             self.slices(now); // nobody else looks before this one is done, which may be never
@@ -65,6 +56,17 @@ impl Schedule {
 
     /// Whether a worker that is free would get something.
     fn has_work(&mut self, has_slices: &impl Fn(JobId) -> bool, now: Instant) -> bool {
+        self.through_gate(has_slices, now, |running, may, is_wanted| running.has_wanted(may, is_wanted))
+    }
+
+    /// Looks at the runs by who may have a worker, and which run is wanted: it has slices, and what users have set lets it through. When the
+    /// first of those that were not let through may go is noted.
+    fn through_gate<T>(
+        &mut self,
+        has_slices: &impl Fn(JobId) -> bool,
+        now: Instant,
+        look: impl FnOnce(&mut Lanes, &dyn Fn(&str, Sender) -> bool, &dyn Fn(JobId) -> bool) -> T,
+    ) -> T {
         let gate = Gate {
             jobs: &self.jobs,
             working: &self.working,
@@ -72,10 +74,11 @@ impl Schedule {
             now,
             due: Cell::default(),
         };
+        let may = |rule: &str, sender: Sender| gate.working.may(rule, sender);
         let is_wanted = |id: JobId| has_slices(id) && gate.lets_through(id);
-        let has_work = self.running.has_wanted(|rule, sender| gate.working.may(rule, sender), is_wanted);
+        let found = look(&mut self.running, &may, &is_wanted);
         self.due = earlier(self.due, gate.due.get());
-        has_work
+        found
     }
 
     /// The right to work this run's slices, for the loader that read it; none if as many work as may.

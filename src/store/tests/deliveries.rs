@@ -59,15 +59,23 @@ fn the_ledger_forgets_what_is_old_and_with_it_what_it_was_known_by() {
     let kept = LedgerRow::of(&completed(6), LedgerOutcome::Completed);
     store.change().ledger(&kept, true).apply().expect("applied");
     let never = |_: &str| false;
-    assert_eq!(store.forget_ledger(at(100), 10, &never).expect("done"), 0, "their jobs are listed");
+    assert_eq!(
+        store.forget_ledger(at(100), 10, &never, &mut |_| true).expect("done"),
+        0,
+        "their jobs are listed"
+    );
     assert_eq!(store.forget_finished(at(100), false).expect("done"), 4);
-    assert_eq!(store.forget_ledger(at(3), 10, &|rule| rule == "payments").expect("done"), 2);
+    assert_eq!(store.forget_ledger(at(3), 10, &|rule| rule == "payments", &mut |_| true).expect("done"), 2);
     assert_eq!(archived_jobs(&store, 100, None).len(), 4, "they are still to be removed");
-    assert_eq!(store.forget_ledger(at(100), 1, &never).expect("done"), 1, "no more than asked for");
+    assert_eq!(
+        store.forget_ledger(at(100), 1, &never, &mut |_| true).expect("done"),
+        1,
+        "no more than asked for"
+    );
     let key = OsText::from("acme/pay");
     assert_eq!(store.first_with_content("payments", "blake3:aa", id(9)).expect("read"), Some(id(4)));
     assert_eq!(store.last_delivery("payments", &key, id(9)).expect("read"), Some((4, id(4))));
-    assert_eq!(store.forget_ledger(at(100), 10, &never).expect("done"), 1);
+    assert_eq!(store.forget_ledger(at(100), 10, &never, &mut |_| true).expect("done"), 1);
     assert_eq!(store.first_with_content("payments", "blake3:aa", id(9)).expect("read"), None);
     assert_eq!(store.last_delivery("payments", &key, id(9)).expect("read"), None);
     assert_eq!(archived_jobs(&store, 100, None), [id(1), id(2)]);

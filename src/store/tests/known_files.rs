@@ -156,6 +156,23 @@ fn job_of_other_names(store: &Store) -> Option<JobId> {
     store.other_names(&identity(1)).expect("reads").map(|row| row.job)
 }
 
+/// Goal: nothing is kept for ever of a job that was retried with another file than it failed with.
+#[test]
+fn other_names_of_a_file_are_forgotten_once_the_ledger_has_no_row_of_the_job_that_took_it() {
+    let store = Store::in_memory();
+    let row = LedgerRow { job: id(1), ..ledger_row(1) };
+    let mended = LedgerRow { identity: identity(2), ..row.clone() };
+    let of = OtherNames::unseen(id(1));
+    store.change().ledger(&row, false).other_names(&identity(1), &of).apply().expect("writes");
+    store.change().ledger(&mended, false).apply().expect("writes");
+    assert_eq!(store.forget_names_of_nobody().expect("forgets"), 0);
+    assert_eq!(job_of_other_names(&store), Some(id(1)), "the first file is still none to be taken");
+    store.change().forget_ledger(&mended).apply().expect("writes");
+    assert_eq!(job_of_other_names(&store), Some(id(1)), "its row does not lead there");
+    assert_eq!(store.forget_names_of_nobody().expect("forgets"), 1);
+    assert_eq!(job_of_other_names(&store), None);
+}
+
 #[test]
 fn other_names_of_a_file_are_those_of_the_last_job_that_says_so_until_its_row_is_forgotten() {
     let folder = folder();
