@@ -73,15 +73,11 @@ pub(super) fn pause(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Exi
         return Ok(pause_scope(args, door, &scope));
     }
     let open = |job: &Job| can_be_stopped(job) && job.state != JobState::Paused && !job.waits_for_settling();
-    let jobs = match selection.chosen(door, open) {
-        Ok(jobs) => jobs,
-        Err(refusal) => return Ok(view::refuse(&refusal)),
-    };
     let told = |job: &Job, _| match held_back(job) {
         Some(why) => format!("paused by itself too (was {}, and held back: {why})", job.state),
         None => format!("paused (was {})", job.state),
     };
-    Ok(selection.each(door, &jobs, ("would be paused", "paused"), |job| Act::Pause { job }, told))
+    Ok(selection.each_chosen(door, open, ("would be paused", "paused"), |job| Act::Pause { job }, told))
 }
 
 fn pause_scope(args: &PauseArgs, door: &dyn Door, scope: &Scope) -> ExitCode {
@@ -139,15 +135,12 @@ pub(super) fn resume(args: &PauseArgs, settings: &Settings) -> anyhow::Result<Ex
     if let Some(scope) = scope {
         return Ok(resume_scope(args, door, &scope));
     }
-    let jobs = match selection.chosen(door, |job| job.state == JobState::Paused) {
-        Ok(jobs) => jobs,
-        Err(refusal) => return Ok(view::refuse(&refusal)),
-    };
+    let is_paused = |job: &Job| job.state == JobState::Paused;
     let told = |_: &Job, id: JobId| match held_back_now(door, &id.to_string()) {
         Some(why) => format!("no longer paused by itself, and still held back: {why}"),
         None => format!("goes on; {}", taker(door)),
     };
-    Ok(selection.each(door, &jobs, ("would go on", "go on"), |job| Act::Resume { job }, told))
+    Ok(selection.each_chosen(door, is_paused, ("would go on", "go on"), |job| Act::Resume { job }, told))
 }
 
 /// Whether a job of it was ever seen, as far as they are listed.
@@ -192,13 +185,10 @@ pub(super) fn abort(args: &AbortArgs, settings: &Settings) -> anyhow::Result<Exi
     let door = control::open(settings)?;
     let (door, selection) = (door.as_ref(), &args.selection);
     selection.know_rule(settings, door)?;
-    let jobs = match selection.chosen(door, can_be_stopped) {
-        Ok(jobs) => jobs,
-        Err(refusal) => return Ok(view::refuse(&refusal)),
-    };
     let patience = Cell::new(ENDING_TAKES);
     let told = |job: &Job, id| format!("aborted (was {}); {}", job.state, source_of(door, id, &patience));
-    Ok(selection.each(door, &jobs, ("would be aborted", "aborted"), |job| Act::Abort { job }, told))
+    let words = ("would be aborted", "aborted");
+    Ok(selection.each_chosen(door, can_be_stopped, words, |job| Act::Abort { job }, told))
 }
 
 /// Where the source of an aborted job is, once that is told. What is waited for it is taken off the patience, which is for all jobs together.

@@ -39,11 +39,8 @@ pub(super) fn run(args: &RerunArgs, settings: &Settings) -> anyhow::Result<ExitC
     }
     // Who says "all of this rule" means each file once.
     let is_first = |job: &Job| job.state == JobState::Completed && job.parent.is_none();
-    let jobs = match selection.chosen(door, is_first) {
-        Ok(jobs) => jobs,
-        Err(refusal) => return Ok(view::refuse(&refusal)),
-    };
     let told =
         |job: &Job, id: JobId| format!("runs job {} again; {}", job.id, goes_on(door, &id.to_string()));
-    Ok(selection.each(door, &jobs, ("would be run again", "run again"), |job| Act::Rerun { job }, told))
+    let words = ("would be run again", "run again");
+    Ok(selection.each_chosen(door, is_first, words, |job| Act::Rerun { job }, told))
 }

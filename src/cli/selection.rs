@@ -63,6 +63,21 @@ impl Selection {
         view::know_rule(settings, rule, || door.list(&of_rule).next().is_some())
     }
 
+    /// Does it for each of the jobs that are meant, of those that `takes` takes; see [`Self::each`].
+    pub(super) fn each_chosen(
+        &self,
+        door: &dyn Door,
+        takes: impl Fn(&Job) -> bool,
+        words: (&str, &str),
+        act: impl Fn(String) -> Act,
+        told: impl Fn(&Job, JobId) -> String,
+    ) -> ExitCode {
+        match self.chosen(door, takes) {
+            Ok(jobs) => self.each(door, &jobs, words, act, told),
+            Err(refusal) => view::refuse(&refusal),
+        }
+    }
+
     /// Does it for each of these jobs, says what became of it, and how many there were unless they were named. Where it is only asked: says
     /// what would be done, or what the act itself would say against it.
     pub(super) fn each(
