@@ -443,8 +443,9 @@ fn number_of(file: &File, found: &BY_HANDLE_FILE_INFORMATION) -> u64 {
 #[allow(unsafe_code, reason = "std does not show change time and id on stable Rust")]
 fn ask<T>(file: &File, class: FILE_INFO_BY_HANDLE_CLASS, found: &mut T) -> io::Result<()> {
     let place = (&raw mut *found).cast::<c_void>();
+    let length = u32::try_from(size_of::<T>()).unwrap_or(u32::MAX);
     // SAFETY: the handle is open; the class, the structure and its size belong together.
-    match unsafe { GetFileInformationByHandleEx(file.as_raw_handle(), class, place, size_of::<T>() as u32) } {
+    match unsafe { GetFileInformationByHandleEx(file.as_raw_handle(), class, place, length) } {
         0 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }

@@ -194,7 +194,7 @@ impl Columns for CsvRow {
             match other.next_if(|(column, _)| column.0 as usize == position) {
                 Some((_, value)) => write_csv_value(value, &self.csv, out),
                 None => {
-                    out.extend_from_slice(spans.get(position).map_or(b"", |span| as_written(bytes, *span)))
+                    out.extend_from_slice(spans.get(position).map_or(b"", |span| as_written(bytes, *span)));
                 }
             }
         }
