@@ -227,7 +227,9 @@ mod tests {
         let (both, _) = next(&mut batches, now).expect("jobs wait");
         assert_eq!(both, [id(10), id(20)]);
         let (line, disk) = ([(2, 21), (3, 30), (1, 11), (3, 31)], Arc::from("disk"));
-        line.iter().for_each(|(rule, number)| batches.line(&disk).push(&owner(*rule, 0), id(*number)));
+        for (rule, number) in line {
+            batches.line(&disk).push(&owner(rule, 0), id(number));
+        }
         let (second, _) = next(&mut batches, now).expect("there are two places");
         assert_eq!(second.len(), 2);
         batches.line(&disk).push(&owner(4, 0), id(40));

@@ -82,7 +82,7 @@ proptest! {
     ) {
         let columns = ["a", "b", "c", "d"];
         let raw: Vec<&str> = fields.iter().map(|(raw, _)| raw.as_str()).collect();
-        prop_assume!(raw.join(",") != "");
+        prop_assume!(!raw.join(",").is_empty());
         let mut expected = raw.clone();
         expected.resize(expected.len().max(position + 1), "");
         expected[position] = &value;
@@ -127,9 +127,9 @@ fn a_value_for_no_column_and_too_few_values_are_errors() {
     impl Step for Wrong {
         fn process(&mut self, record: &mut Record<'_>) -> Result<Outcome, RecordError> {
             if self.0 {
-                record.set_column(7, b"x")?
+                record.set_column(7, b"x")?;
             } else {
-                record.set_values(&[Cow::Borrowed(b"x")])?
+                record.set_values(&[Cow::Borrowed(b"x")])?;
             }
             Ok(Outcome::On)
         }
