@@ -46,6 +46,7 @@ mod probe;
 #[cfg(target_os = "linux")]
 mod processes;
 mod ready;
+mod remembered;
 mod roots;
 pub(crate) mod rules;
 mod scanner;

@@ -15,6 +15,7 @@ use std::time::Instant;
 use super::by_number::ByNumber;
 use super::candidate::{Candidate, Exchange, Phase, QueueKey};
 use super::ready::Proof;
+use super::remembered::Remembered;
 use crate::model::identity::FileIdentity;
 use crate::model::rule::Order;
 
@@ -61,32 +62,6 @@ pub(super) struct Table {
     /// What was given back, as it was then, and how often as that.
     returned: HashMap<PathBuf, (FileIdentity, u32)>,
     returned_in_order: VecDeque<PathBuf>,
-}
-
-/// The last files of a kind.
-#[derive(Default)]
-struct Remembered {
-    files: HashMap<(u64, u64), FileIdentity>,
-    in_order: VecDeque<(u64, u64)>,
-}
-
-impl Remembered {
-    fn insert(&mut self, identity: FileIdentity, max: usize) {
-        let key = (identity.device, identity.inode);
-        if self.files.insert(key, identity).is_none() {
-            self.in_order.push_back(key);
-        }
-        if self.in_order.len() > max
-            && let Some(oldest) = self.in_order.pop_front()
-        {
-            self.files.remove(&oldest);
-        }
-    }
-
-    fn has(&self, identity: &FileIdentity) -> bool {
-        let known = self.files.get(&(identity.device, identity.inode));
-        known.is_some_and(|known| known.same_content(identity))
-    }
 }
 
 impl Table {
