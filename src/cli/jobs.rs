@@ -222,6 +222,7 @@ mod tests {
         let mut queued = sample_job();
         queued.id = queued.id.successor();
         queued.state = JobState::Queued.into();
+        queued.deadline = None;
         store.change().job(&sample_job()).job(&queued).apply().expect("applied");
         Engine::over(store, &[])
     }

@@ -310,6 +310,7 @@ content    blake3:bb
 delivery   acme/payments-1, revision 2
 corrects   job {}
 slices     1 of 1 done, attempt 1
+deadline   2026-11-30T00:53:20Z: met
 waiting    for key: no identity fits
 error      input: cut short
 hint       send it again
