@@ -16,7 +16,7 @@ use crate::engine::Refusal;
 use crate::model::job::{Job, PublishedOutput};
 use crate::model::job_state::JobState;
 use crate::model::os_text::escaped_path;
-use crate::model::rule::{Decode, Format, LineEnd, Output, Records, Rule, Settings};
+use crate::model::rule::{LineEnd, Output, Records, Rule, Settings};
 use crate::record::Cutter;
 
 /// A record of an output may be longer than one of a source.
@@ -182,8 +182,8 @@ fn print_range(
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
     anyhow::ensure!(output.line_end != LineEnd::None, "its records have no ends to tell them by");
-    let (records, decode) = as_written(rule, output);
-    let mut cutter = Cutter::new(text, &records, &decode, 0, String::new(), 0)?;
+    let records = Records { record_max: RECORD_BYTES_MAX, ..rule.records.as_written(output) };
+    let mut cutter = Cutter::new(text, &records, &rule.decode, 0, String::new(), 0)?;
     let end = output.line_end.bytes();
     if let Some(header) = cutter.shape()?.header {
         out.write_all(&header)?;
@@ -205,21 +205,6 @@ fn print_range(
         }
     }
     Ok(false)
-}
-
-/// How an output's records are cut: line by line, whatever stood between those of the source.
-fn as_written(rule: &Rule, output: &Output) -> (Records, Decode) {
-    let mut records = Records { skip_lines: 0, separator: None, ..rule.records.clone() };
-    records.record_max = RECORD_BYTES_MAX;
-    match &mut records.format {
-        Format::Csv(csv) => {
-            csv.header &= output.header;
-            csv.columns.clear();
-        }
-        Format::Fixed(fixed) => fixed.record_length = None,
-        _ => {}
-    }
-    (records, rule.decode.clone())
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::door::{Act, Answers, Door, FileWaiting, JobFilter, Refusal};
-use super::find::{Found, Sought};
+use super::door::{Act, Answers, Door, FileWaiting, Found, JobFilter, Refusal, Sought};
 use super::handle::{Engine, check_retriable};
 use super::{abandon, find, order, rerun, retry, rule_book, set, settle, side_by_side};
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::find::{Found, Sought};
 use crate::durable_fs;
 use crate::model::account::RecordBytes;
 use crate::model::configuration::{ConfigurationState, KeptConfiguration, Reloaded};
@@ -16,12 +15,13 @@ use crate::model::job_state::JobState;
 use crate::model::notice::Notice;
 use crate::model::os_text::OsText;
 use crate::model::pace::{PaceSetting, PacesSet};
+use crate::model::pattern::PathSought;
 use crate::model::priority::Priority;
 use crate::model::reason::Reason;
 use crate::model::rule::Rule;
 use crate::model::settling::{Chosen, NumberedRecord};
 use crate::model::watch_counts::WatchCounts;
-use crate::store::{Published, Verified};
+use crate::store::{LedgerRow, Published, Verified};
 
 /// Which jobs are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -208,6 +208,30 @@ pub(crate) enum Act {
         /// The file's absolute path.
         path: OsText,
     },
+}
+
+/// What is sought: all that is named must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sought {
+    /// Where a source lay, or lies now.
+    pub source: Option<PathSought>,
+    /// Where an output was published.
+    pub output: Option<PathSought>,
+    /// The beginning of the hash of a source's content, or of an output's.
+    pub hash: Option<String>,
+    /// The rule's name.
+    pub rule: Option<String>,
+    /// Claimed then or later.
+    pub since: Option<Timestamp>,
+    /// Claimed before then.
+    pub until: Option<Timestamp>,
+}
+
+/// A source that was claimed, with its job where it is still known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Found {
+    pub row: LedgerRow,
+    pub job: Option<Box<Job>>,
 }
 
 /// Items one after another, read as they are asked for.

@@ -2,37 +2,9 @@
 //!
 //! The ledger remembers every source that was ever claimed, longer than the jobs themselves: outputs are known as long as the job is.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
-use super::door::{Answers, Refusal};
+use super::door::{Answers, Found, Refusal, Sought};
 use crate::model::job::{Job, PublishedOutput};
-use crate::model::pattern::PathSought;
 use crate::store::{LedgerRow, Store, StoreError};
-
-/// What is sought: all that is named must fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Sought {
-    /// Where a source lay, or lies now.
-    pub source: Option<PathSought>,
-    /// Where an output was published.
-    pub output: Option<PathSought>,
-    /// The beginning of the hash of a source's content, or of an output's.
-    pub hash: Option<String>,
-    /// The rule's name.
-    pub rule: Option<String>,
-    /// Claimed then or later.
-    pub since: Option<Timestamp>,
-    /// Claimed before then.
-    pub until: Option<Timestamp>,
-}
-
-/// A source that was claimed, with its job where it is still known.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Found {
-    pub row: LedgerRow,
-    pub job: Option<Box<Job>>,
-}
 
 /// All that fit, the oldest first; rows are read as they are asked for.
 pub(super) fn find<'a>(store: &'a Store, sought: &Sought) -> Answers<'a, Found> {
@@ -87,6 +59,8 @@ fn has_hash(hash: &str, sought: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::clock;
     use crate::engine::tests::World;

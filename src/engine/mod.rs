@@ -117,10 +117,9 @@ mod window_closing;
 mod work;
 
 pub(crate) use disk_space::mounts_away;
-pub(crate) use door::{Act, Answers, Configuration, Door, FileWaiting, JobFilter, Refusal};
+pub(crate) use door::{Act, Answers, Configuration, Door, FileWaiting, Found, JobFilter, Refusal, Sought};
 pub(crate) use error::EngineError;
 pub(crate) use file_systems::disks_of;
-pub(crate) use find::{Found, Sought};
 pub(crate) use handle::{Engine, could_ingest, unknown_rule};
 use lock::lock;
 pub(crate) use opening::Purpose;

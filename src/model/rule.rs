@@ -315,6 +315,20 @@ impl Records {
             Format::Lines | Format::Csv(_) | Format::Jsonl => None,
         }
     }
+
+    /// How the records of an output are cut again: line by line, whatever stood between those of the source.
+    pub(crate) fn as_written(&self, output: &Output) -> Self {
+        let mut format = self.format.clone();
+        match &mut format {
+            Format::Csv(csv) => {
+                csv.header &= output.header;
+                csv.columns.clear();
+            }
+            Format::Fixed(fixed) => fixed.record_length = None,
+            Format::Lines | Format::Jsonl => {}
+        }
+        Self { format, skip_lines: 0, separator: None, ..self.clone() }
+    }
 }
 
 /// `records.format` and its parameters.

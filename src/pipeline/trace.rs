@@ -55,17 +55,6 @@ pub(super) struct Tracer {
     pub(super) steps: Vec<StepTrace>,
 }
 
-/// The only record of a slice, on its way.
-pub(super) struct OnItsWay<'a> {
-    pub bytes: &'a [u8],
-    /// By a step.
-    pub is_changed: bool,
-    pub category: CategoryId,
-    pub goes_on: bool,
-    pub reason: &'a str,
-    pub error: Option<String>,
-}
-
 impl Tracer {
     pub(super) fn new(pipeline: &Pipeline, bytes: &[u8]) -> Self {
         Self { bytes: bytes.to_vec(), category: CategoryId(pipeline.main as u16), steps: Vec::new() }

@@ -7,7 +7,6 @@ use super::broken::StepBroken;
 use super::plan::Pipeline;
 use super::result::{Chunk, SliceResult};
 use super::shapes::Resolved;
-use super::trace::OnItsWay;
 use crate::format::ColumnReader;
 use crate::model::account::{Account, FailedRecord};
 use crate::model::category::Category;
@@ -45,6 +44,17 @@ struct State {
     goes_on: bool,
     /// Position of its latest reason, plus 1.
     reason: u32,
+}
+
+/// A record as it is behind the steps so far.
+pub(super) struct OnItsWay<'a> {
+    pub bytes: &'a [u8],
+    /// By a step.
+    pub is_changed: bool,
+    pub category: CategoryId,
+    pub goes_on: bool,
+    pub reason: &'a str,
+    pub error: Option<String>,
 }
 
 pub(super) struct Work<'a> {
